@@ -1,0 +1,118 @@
+"""Where the 256×256 chops of a drop lie: the paper's training grid and its scoring grid.
+
+Boxes are ``(row, col, height, width)`` in pixels of the array that is cut. In a side shorter than a chop there is
+one chop that starts at 0 and reaches over the edge; `cut` fills what lies outside by reflection.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+CHOP = 256
+"""Side of a chop in pixels at the reference scale."""
+
+STEP = 50
+"""Step of the scoring grid in pixels (paper, section 3.1)."""
+
+
+class Box(NamedTuple):
+    """A rectangle in pixels: first row, first column, height, width."""
+
+    row: int
+    col: int
+    height: int
+    width: int
+
+    def scaled(self, factor: float) -> Box:
+        """The same rectangle in an image `factor` times as large, rounded to pixels."""
+        return Box(*(round(value * factor) for value in self))
+
+    def moved(self, rows: int, cols: int) -> Box:
+        """The same rectangle, `rows` lower and `cols` to the right."""
+        return Box(self.row + rows, self.col + cols, self.height, self.width)
+
+    def clipped(self, height: int, width: int) -> Box:
+        """The part of the rectangle inside an image of this size (possibly of height or width 0)."""
+        row, col = min(max(self.row, 0), height), min(max(self.col, 0), width)
+        bottom = min(max(self.row + self.height, 0), height)
+        right = min(max(self.col + self.width, 0), width)
+        return Box(row, col, max(bottom - row, 0), max(right - col, 0))
+
+    def overlap(self, other: Box) -> float:
+        """Intersection over union of two rectangles, 0..1."""
+        rows = min(self.row + self.height, other.row + other.height) - max(self.row, other.row)
+        cols = min(self.col + self.width, other.col + other.width) - max(self.col, other.col)
+        if rows <= 0 or cols <= 0:
+            return 0.0
+        shared = rows * cols
+        return shared / (self.height * self.width + other.height * other.width - shared)
+
+
+def smallest_overlap_starts(length: int, chop: int = CHOP) -> list[int]:
+    """Starts of the fewest chops that cover a side (paper, section 2.2).
+
+    With ``n = length // chop`` there are n + 1 chops, each overlapping the one before by ``d = ((n+1)·chop − length)/n``;
+    the i-th starts at ``i·chop − i·d``, rounded down. (An exact multiple of the chop gets n + 1 chops too, as published.)
+    """
+    _check(length, chop)
+    n = length // chop
+    if length <= chop:
+        return [0]
+    return [i * (length - chop) // n for i in range(n + 1)]  # i·chop − i·d = i·(length − chop)/n
+
+
+def sliding_starts(length: int, step: int = STEP, chop: int = CHOP) -> list[int]:
+    """Starts of chops shifted by `step` along a side, with a last one flush with the end so that no pixel is left out."""
+    _check(length, chop)
+    if step < 1:
+        raise ValueError(f"step is {step} pixels; a step must be at least 1")
+    last = max(length - chop, 0)
+    starts = list(range(0, last + 1, step))
+    if starts[-1] != last:
+        starts.append(last)
+    return starts
+
+
+def smallest_overlap(height: int, width: int, chop: int = CHOP) -> list[Box]:
+    """The paper's training grid (section 2.2): the fewest chops that cover an image, row by row."""
+    return _grid(smallest_overlap_starts(height, chop), smallest_overlap_starts(width, chop), chop)
+
+
+def sliding_window(height: int, width: int, step: int = STEP, chop: int = CHOP) -> list[Box]:
+    """The paper's scoring grid (section 3.1): a window shifted by `step`, row by row."""
+    return _grid(sliding_starts(height, step, chop), sliding_starts(width, step, chop), chop)
+
+
+def cut(image: npt.NDArray[np.uint8], boxes: list[Box]) -> npt.NDArray[np.uint8]:
+    """Cut chops out of an image.
+
+    Parameters
+    ----------
+    image
+        ``(H, W, 3)``.
+    boxes
+        N rectangles of one size, inside the image or reaching over its bottom and right edge.
+
+    Returns
+    -------
+    ``(N, height, width, 3)``; what lies outside the image is its reflection, repeated as often as needed.
+    """
+    if not boxes:
+        return np.empty((0, CHOP, CHOP, 3), np.uint8)
+    down = max(max(box.row + box.height for box in boxes) - image.shape[0], 0)
+    right = max(max(box.col + box.width for box in boxes) - image.shape[1], 0)
+    if down or right:
+        image = np.pad(image, ((0, down), (0, right), (0, 0)), mode="symmetric")
+    return np.stack([image[b.row : b.row + b.height, b.col : b.col + b.width] for b in boxes])
+
+
+def _grid(rows: list[int], cols: list[int], chop: int) -> list[Box]:
+    return [Box(row, col, chop, chop) for row in rows for col in cols]
+
+
+def _check(length: int, chop: int) -> None:
+    if length < 1 or chop < 1:
+        raise ValueError(f"a side of {length} pixels cannot be cut into chops of {chop}; both must be at least 1")

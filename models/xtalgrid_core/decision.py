@@ -1,0 +1,158 @@
+"""From the probabilities of a drop's chops to the outcome of the well: two rules behind one function.
+
+``published`` is the rule of section 3.1 of the paper; ``group`` adds up the probabilities inside a group first, so that
+a chop which is surely some crystal counts although no single crystal class has the threshold's probability.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from .chops import Box
+from .outcomes import CLASSES, GROUP_CLASSES, PRIORITY, SCORED_GROUPS, Group, Outcome
+
+Rule = Literal["published", "group"]
+
+THRESHOLD = 0.85
+"""The paper's c (section 3.1); its second run took 0.80."""
+
+_DISTINCT = 0.3
+"""Shown chops overlap less than this (intersection over union), so that n boxes show n places."""
+
+
+class Calibration(msgspec.Struct, frozen=True):
+    """Platt scaling: ``p_crystal = 1 / (1 + exp(−(slope·logit(x) + intercept)))``; x: see `crystal_evidence`."""
+
+    slope: float = 1.0
+    intercept: float = 0.0
+
+    def __call__(self, evidence: float) -> float:
+        """The calibrated probability, 0..1, of evidence 0..1."""
+        x = min(max(evidence, 1e-6), 1 - 1e-6)
+        return 1 / (1 + math.exp(-(self.slope * math.log(x / (1 - x)) + self.intercept)))
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the chops of one drop say together.
+
+    `probability` belongs to `outcome`: of its best chop (``published``), or of the outcome's group in its best chop
+    (``group``); for `UNDECIDED` it is the largest probability any chop had, which was not enough. `best` are indices of
+    chops, best first; `maxima` the largest probability of each of the 13 classes over all chops.
+    """
+
+    outcome: Outcome
+    probability: float
+    p_crystal: float
+    maxima: tuple[float, ...]
+    best: tuple[int, ...]
+
+
+def decide(
+    probabilities: npt.NDArray[np.float32],
+    boxes: Sequence[Box],
+    *,
+    rule: Rule = "group",
+    threshold: float = THRESHOLD,
+    n_boxes: int = 5,
+    calibration: Calibration | None = None,
+) -> Decision:
+    """Decide a well from its chops.
+
+    Parameters
+    ----------
+    probabilities
+        ``(N, 13)``, rows sum to 1, columns in the order of `CLASSES`; N ≥ 1.
+    boxes
+        The N chops.
+    rule
+        ``published``: a chop counts if its best class has probability ≥ threshold, and the highest-priority outcome of
+        any counting chop is the well's. ``group``: a chop counts for a group whose summed probability is ≥ threshold,
+        with the best class inside that group as its outcome.
+    threshold
+        The paper's c, above 0 and at most 1.
+    n_boxes
+        How many of the best chops to name, at most; they lie apart.
+
+    Raises
+    ------
+    ValueError
+        For arrays of other shapes, no chops, values that are no probabilities, or a threshold outside (0, 1].
+    """
+    values = np.asarray(probabilities, dtype=np.float64)
+    _check(values, boxes, threshold)
+    p_crystal = (calibration or Calibration())(crystal_evidence(values))
+    chop_class, chop_probability = _published(values) if rule == "published" else _by_group(values, threshold)
+    counting = chop_probability >= threshold
+    if counting.any():
+        winner = int(chop_class[counting].min())  # the smallest index is the highest priority
+        support = np.where(counting & (chop_class == winner), chop_probability, -1.0)
+        outcome, probability = CLASSES[winner], float(support.max())
+    else:
+        support = values[:, list(GROUP_CLASSES[Group.CRYSTAL])].sum(axis=1)  # where a person should look first
+        outcome, probability = Outcome.UNDECIDED, float(chop_probability.max())
+    return Decision(
+        outcome=outcome,
+        probability=min(probability, 1.0),
+        p_crystal=p_crystal,
+        maxima=tuple(float(p) for p in values.max(axis=0)),
+        best=_apart(support, boxes, n_boxes),
+    )
+
+
+def crystal_evidence(probabilities: npt.NDArray[np.floating]) -> float:
+    """What `p_crystal` is calibrated on: the largest summed probability of the crystal classes in one chop, 0..1."""
+    return float(min(probabilities[:, list(GROUP_CLASSES[Group.CRYSTAL])].sum(axis=1).max(), 1.0))
+
+
+def priority(outcome: Outcome) -> int:
+    """Rank of an outcome, 0 the highest; undecided and failed come after all classes."""
+    return PRIORITY.get(outcome, len(CLASSES))
+
+
+def _published(values: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
+    return values.argmax(axis=1), values.max(axis=1)
+
+
+def _by_group(
+    values: npt.NDArray[np.float64], threshold: float
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
+    """Of each chop: its outcome and its group's probability, for the first group in priority that reaches the threshold."""
+    sums = np.stack([values[:, list(GROUP_CLASSES[group])].sum(axis=1) for group in SCORED_GROUPS], axis=1)
+    reached = sums >= threshold
+    group = np.where(reached.any(axis=1), reached.argmax(axis=1), sums.argmax(axis=1))
+    outcome = np.empty(len(values), np.intp)
+    for index, name in enumerate(SCORED_GROUPS):
+        members = np.array(GROUP_CLASSES[name])
+        rows = group == index
+        outcome[rows] = members[values[np.ix_(rows, members)].argmax(axis=1)]
+    return outcome, sums[np.arange(len(values)), group]
+
+
+def _apart(support: npt.NDArray[np.float64], boxes: Sequence[Box], n_boxes: int) -> tuple[int, ...]:
+    """Indices of the best-supported chops (support ≥ 0) that lie apart from each other, best first."""
+    chosen: list[int] = []
+    for index in np.argsort(-support, kind="stable"):
+        if support[index] < 0 or len(chosen) == n_boxes:
+            break
+        if all(boxes[index].overlap(boxes[other]) < _DISTINCT for other in chosen):
+            chosen.append(int(index))
+    return tuple(chosen)
+
+
+def _check(values: npt.NDArray[np.float64], boxes: Sequence[Box], threshold: float) -> None:
+    if values.ndim != 2 or values.shape[1] != len(CLASSES) or len(values) != len(boxes) or not len(boxes):
+        raise ValueError(
+            f"{values.shape} probabilities for {len(boxes)} chops; expected ({len(boxes)}, {len(CLASSES)}), ≥ 1 chop"
+        )
+    if not np.isfinite(values).all() or values.min() < -1e-6 or values.max() > 1 + 1e-4:
+        raise ValueError("probabilities must lie in 0..1")
+    if not 0 < threshold <= 1:
+        raise ValueError(f"threshold is {threshold}; it must be above 0 and at most 1")

@@ -1,0 +1,128 @@
+"""Draws a scored well: outer frame in the outcome's colour and line style, the drop's outline, the best chops.
+
+Every line is drawn over a wider one of the opposite brightness, so that it shows on white, grey and black wells alike.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+
+from PIL import Image, ImageDraw, ImageFont
+
+from .images import Pixels
+from .outcomes import Look, Outcome
+from .wire import Drop, Failed, Scored
+
+_FRAME_WIDTH = 1 / 60
+"""Width of the outer frame as a part of the image's shorter side."""
+
+Point = tuple[float, float]
+
+
+def frame(image: Pixels, answer: Scored | Failed) -> Image.Image:
+    """The well with its score drawn in, of the original's size.
+
+    Parameters
+    ----------
+    image
+        The original, ``(H, W, 3)``.
+    answer
+        What the worker said of it. Boxes reaching over the image's edge are drawn as far as they lie inside.
+    """
+    picture = Image.fromarray(image)
+    draw = ImageDraw.Draw(picture)
+    unit = max(2, round(min(picture.size) * _FRAME_WIDTH))
+    if isinstance(answer, Failed):
+        _outer_frame(draw, picture.size, Outcome.FAILED.look, unit)
+        _label(draw, (unit * 1.5, unit * 1.5), f"! failed: {answer.reason}", Outcome.FAILED.look.colour, unit * 2)
+        return picture
+    _outline(draw, answer.drop, max(1, unit // 6))
+    for chop in reversed(answer.boxes):  # the best one is drawn last, on top
+        row, col, height, width = chop.box
+        corners = [(col, row), (col + width, row), (col + width, row + height), (col, row + height)]
+        _line(draw, [*corners, corners[0]], chop.outcome.look, max(2, unit // 5))
+    for chop in reversed(answer.boxes):
+        row, col, _, _ = chop.box
+        text = f"{chop.outcome.look.letter} {percent(chop.probability)}"
+        _label(draw, (max(col, unit), max(row, unit)), text, chop.outcome.look.colour, max(10, unit))
+    _outer_frame(draw, picture.size, answer.outcome.look, unit)
+    title = f"{answer.outcome.look.letter}  {answer.outcome} {percent(answer.probability)}"
+    _label(draw, (unit * 1.5, unit * 1.5), title, answer.outcome.look.colour, unit * 2)
+    return picture
+
+
+def percent(probability: float) -> str:
+    """A probability for people: never 100 % unless it is 1, never 0 % unless it is 0."""
+    if 0 < probability < 0.01:
+        return "<1 %"
+    return f"{math.floor(probability * 100 + 1e-9)} %"
+
+
+def thumbnail(image: Image.Image, side: int) -> Image.Image:
+    """A picture's copy whose longer side is at most `side` pixels."""
+    copy = image.copy()
+    copy.thumbnail((side, side), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    return copy
+
+
+def _outer_frame(draw: ImageDraw.ImageDraw, size: tuple[int, int], look: Look, unit: int) -> None:
+    width, height = size
+    half = unit / 2
+    corners = [(half, half), (width - half, half), (width - half, height - half), (half, height - half)]
+    ground = _contrast(look.colour) if look.dash else look.colour
+    draw.line([*corners, corners[0], corners[1]], fill=ground, width=unit, joint="curve")
+    _strokes(draw, [*corners, corners[0]], look.colour, unit, look.dash)
+
+
+def _outline(draw: ImageDraw.ImageDraw, drop: Drop, width: int) -> None:
+    if len(drop.outline) > 2:
+        points = [(float(col), float(row)) for row, col in drop.outline]
+        _strokes(draw, [*points, points[0]], "#ffffff", width, (2, 6))
+        _strokes(draw, [*points[1:], points[0], points[1]], "#202020", width, (2, 6))
+
+
+def _line(draw: ImageDraw.ImageDraw, points: Sequence[Point], look: Look, width: int) -> None:
+    draw.line(points, fill=_contrast(look.colour), width=width + 2)
+    _strokes(draw, points, look.colour, width, look.dash)
+
+
+def _strokes(draw: ImageDraw.ImageDraw, points: Sequence[Point], colour: str, width: int, dash: Iterable[int]) -> None:
+    """A line through points, solid or dashed; the dash runs on around corners."""
+    lengths = [length * width * 2.0 for length in dash]
+    if not lengths:
+        draw.line(points, fill=colour, width=width)
+        return
+    pattern = itertools.cycle(zip(lengths, itertools.cycle((True, False))))
+    left, on = next(pattern)
+    for start, end in itertools.pairwise(points):
+        length = math.dist(start, end)
+        done = 0.0
+        while done < length:
+            stop = min(done + left, length)
+            if on:
+                ends = [_between(start, end, at / length) for at in (done, stop)]
+                draw.line(ends, fill=colour, width=width)
+            left -= stop - done
+            done = stop
+            if left <= 0:
+                left, on = next(pattern)
+
+
+def _between(start: Point, end: Point, part: float) -> Point:
+    return start[0] + (end[0] - start[0]) * part, start[1] + (end[1] - start[1]) * part
+
+
+def _label(draw: ImageDraw.ImageDraw, at: Point, text: str, colour: str, size: int) -> None:
+    font = ImageFont.load_default(size)
+    pad = size / 4
+    left, top, right, bottom = draw.textbbox(at, text, font=font)
+    draw.rectangle((left - pad, top - pad, right + pad, bottom + pad), fill=colour, outline=_contrast(colour))
+    draw.text(at, text, fill=_contrast(colour), font=font)
+
+
+def _contrast(colour: str) -> str:
+    """Black or white, whichever is read better on a colour."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return "#000000" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "#ffffff"

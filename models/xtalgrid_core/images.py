@@ -1,0 +1,149 @@
+"""The one image decoder, and the one preprocessing, for training and scoring alike.
+
+The way of the pixels: `read_image` (bytes → RGB) → `Levels` (exposure and colour cast taken out) → `resize` to the
+reference scale → `network_input`. Whoever trains a network on anything else trains it for other pictures than it will see.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+from .errors import FailureReason, ImageError
+
+Pixels = npt.NDArray[np.uint8]
+"""An RGB image, ``(H, W, 3)``."""
+
+FORMATS = ("JPEG", "PNG", "TIFF")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
+
+MIN_SIDE = 64
+"""Below this many pixels a side is no well image."""
+
+MAX_PIXELS = 64_000_000
+"""More pixels than this (8000×8000) are refused before decoding: no imager makes them, a hostile file may claim them."""
+
+SEGMENTER_SIDE = 256
+"""The segmenter sees a whole image squeezed to a square of this side."""
+
+MEAN_RGB = (123.0, 117.0, 104.0)
+"""Subtracted from the pixels: the ImageNet mean that the SqueezeNet weights we start from were trained with."""
+
+ImageFile.LOAD_TRUNCATED_IMAGES = False  # a half-written file must fail, not score as a half-grey well
+
+
+def read_image(data: bytes) -> Pixels:
+    """Decode a JPEG, PNG or TIFF image into 8-bit RGB.
+
+    8- and 16-bit, gray, palette, RGB, RGBA and CMYK are read; alpha is dropped (imagers' alpha means nothing). 16-bit
+    pixels are scaled by the smallest camera depth (8, 10, 12, 14, 16 bits) that holds the largest of them. Of several
+    pages or frames the first is taken. EXIF orientation is not applied: boxes are in pixels of the file as stored.
+
+    Returns
+    -------
+    ``(H, W, 3)`` uint8
+
+    Raises
+    ------
+    ImageError
+        `NOT_AN_IMAGE`, `TRUNCATED`, `TOO_SMALL` (a side below `MIN_SIDE`) or `TOO_LARGE` (more than `MAX_PIXELS`).
+    """
+    with _open(data) as image:
+        try:
+            return _to_rgb(image)
+        except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+            raise ImageError(FailureReason.TRUNCATED, f"the file ends or breaks inside the image ({error})") from error
+
+
+def image_size(data: bytes) -> tuple[int, int]:
+    """(height, width) of an image from its header alone, checked as in `read_image`, which see for the errors."""
+    with _open(data) as image:
+        return image.height, image.width
+
+
+def _open(data: bytes) -> Image.Image:
+    if not data:
+        raise ImageError(FailureReason.NOT_AN_IMAGE, "the file is empty")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's own size warnings; the limit below is ours
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError as error:
+        raise ImageError(FailureReason.NOT_AN_IMAGE, f"no {', '.join(FORMATS)} file, whatever its name says") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(FailureReason.TOO_LARGE, f"more than {MAX_PIXELS:,} pixels: {error}") from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise ImageError(FailureReason.TRUNCATED, f"the image's header is broken ({error})") from error
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise ImageError(FailureReason.TOO_LARGE, f"{width}×{height} pixels; at most {MAX_PIXELS:,} are read")
+    if min(width, height) < MIN_SIDE:
+        raise ImageError(
+            FailureReason.TOO_SMALL, f"{width}×{height} pixels; a well image has at least {MIN_SIDE} a side"
+        )
+    return image
+
+
+def _to_rgb(image: Image.Image) -> Pixels:
+    if image.mode.startswith(("I", "F")):  # 16- or 32-bit gray
+        values = np.nan_to_num(np.asarray(image, dtype=np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+        top = float(values.max(initial=0.0))
+        white = next((2.0**bits - 1 for bits in (8, 10, 12, 14, 16) if top < 2**bits), max(top, 1.0))
+        gray = np.clip(values * (255.0 / white), 0, 255).astype(np.uint8)
+        return np.repeat(gray[:, :, None], 3, axis=2)
+    if image.mode == "P":
+        image = image.convert("RGBA")
+    return np.asarray(image.convert("RGB"))
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """Gain of each colour channel that brings a well's bright ground to one white, whatever lamp and exposure."""
+
+    gains: tuple[float, float, float]
+
+    WHITE = 220
+    """Where the bright ground goes, of 255."""
+
+    @classmethod
+    def of(cls, image: Pixels) -> Levels:
+        """Measure on a whole image, ``(H, W, 3)``: the 90th percentile of each channel, gains limited to 0.5..4."""
+        step = max(1, min(image.shape[:2]) // 256)  # a sample of the pixels is enough for a percentile
+        bright = np.percentile(image[::step, ::step].reshape(-1, 3), 90, axis=0)
+        red, green, blue = (float(np.clip(cls.WHITE / max(value, 1.0), 0.5, 4.0)) for value in bright)
+        return cls((red, green, blue))
+
+    def apply(self, image: Pixels) -> Pixels:
+        """The image, ``(H, W, 3)``, with its channels multiplied by the gains and clipped to 255."""
+        ramp = np.arange(256, dtype=np.float64)
+        tables = [np.minimum(np.rint(ramp * gain), 255).astype(np.uint8) for gain in self.gains]
+        return np.stack([table[image[:, :, channel]] for channel, table in enumerate(tables)], axis=2)
+
+
+def resize(image: Pixels, height: int, width: int) -> Pixels:
+    """Resample to (height, width), at least 1×1, with antialiasing (Pillow's reducing bilinear filter)."""
+    height, width = max(height, 1), max(width, 1)
+    if image.shape[:2] == (height, width):
+        return image
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3.0))
+
+
+def network_input(images: Pixels) -> npt.NDArray[np.float32]:
+    """Bring images, ``(N, H, W, 3)`` uint8 RGB, into the networks' form: ``(N, 3, H, W)`` float32, 0..255 minus the mean."""
+    centred = images.astype(np.float32) - np.array(MEAN_RGB, np.float32)
+    return np.ascontiguousarray(centred.transpose(0, 3, 1, 2))
+
+
+def segmenter_view(image: Pixels, levels: Levels) -> Pixels:
+    """What the segmenter sees of an image, ``(H, W, 3)``: all of it, levelled, as ``(SEGMENTER_SIDE, SEGMENTER_SIDE, 3)``."""
+    return levels.apply(resize(image, SEGMENTER_SIDE, SEGMENTER_SIDE))
+
+
+def classifier_view(image: Pixels, levels: Levels, to_reference: float) -> Pixels:
+    """What is cut into chops, of an image or a crop, ``(H, W, 3)``: levelled, at the reference scale."""
+    return levels.apply(resize(image, round(image.shape[0] * to_reference), round(image.shape[1] * to_reference)))

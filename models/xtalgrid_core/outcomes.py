@@ -1,0 +1,112 @@
+"""The outcomes of a crystallization experiment: priority, score number, group, and look of the frame.
+
+The 13 classes are those of Table 1 of Thielmann et al. (2023), in its order, which is the order of priority.
+Beside them an image can be `UNDECIDED` (a person should look) or `FAILED` (it could not be scored); neither is
+ever written to the imager's score table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Group(StrEnum):
+    """What crystallographers tell apart at first glance; `UNKNOWN` holds undecided and failed."""
+
+    CRYSTAL = "crystal"
+    PRECIPITATE = "precipitate"
+    OTHER = "other"
+    CLEAR = "clear"
+    UNKNOWN = "unknown"
+
+
+class Outcome(StrEnum):
+    """A class of the classifier, or one of the two states without a score."""
+
+    HARVESTABLE = "crystals harvestable"
+    BAD_FORM = "crystals bad form"
+    OVERNUCLEATED = "crystals overnucleated"
+    PRECIPITATE = "precipitate"
+    PRECIPITATE_BAD = "precipitate bad"
+    PRECIPITATE_GOOD = "precipitate good"
+    NULL_EXPERIMENT = "null experiment"
+    OTHER = "other"
+    SPHERULITES = "spherulites"
+    PHASE_SEPARATION = "phase separation"
+    CLEAR = "clear"
+    CLEAR_WITH_FEATURES = "clear with other features"
+    RIM = "rim"
+    UNDECIDED = "undecided"
+    FAILED = "failed"
+
+    @property
+    def look(self) -> Look:
+        """How the outcome is shown and published."""
+        return LOOKS[self]
+
+    @property
+    def group(self) -> Group:
+        """The outcome's group."""
+        return LOOKS[self].group
+
+    @property
+    def code(self) -> str | None:
+        """The two-character score of the imager's score table; None for undecided and failed."""
+        number = LOOKS[self].score
+        return None if number is None else f"{number:02d}"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How an outcome is published and drawn.
+
+    `colour` is ``#rrggbb``; `dash` is the frame's line as lengths of stroke and gap in line widths (empty: solid), so
+    that a frame never depends on its colour alone.
+    """
+
+    group: Group
+    score: int | None
+    letter: str
+    colour: str
+    dash: tuple[int, ...] = ()
+
+
+_RED, _BLUE, _AMBER, _GREY, _MAGENTA, _TEAL = "#e0201b", "#2462e0", "#e09b00", "#8c8c8c", "#d02bc9", "#00897b"
+
+# Colours: the paper's (section 3.1, Fig. 1); `other` and the two states without a score have none there.
+LOOKS: dict[Outcome, Look] = {
+    Outcome.HARVESTABLE: Look(Group.CRYSTAL, 23, "X", _RED),
+    Outcome.BAD_FORM: Look(Group.CRYSTAL, 22, "x", _RED),
+    Outcome.OVERNUCLEATED: Look(Group.CRYSTAL, 21, "m", _RED),
+    Outcome.PRECIPITATE: Look(Group.PRECIPITATE, 13, "P", _BLUE, (6, 2)),
+    Outcome.PRECIPITATE_BAD: Look(Group.PRECIPITATE, 12, "p", _BLUE, (6, 2)),
+    Outcome.PRECIPITATE_GOOD: Look(Group.PRECIPITATE, 11, "g", _BLUE, (6, 2)),
+    Outcome.NULL_EXPERIMENT: Look(Group.OTHER, 34, "N", _MAGENTA, (1, 3)),
+    Outcome.OTHER: Look(Group.OTHER, 33, "O", _AMBER, (3, 2)),
+    Outcome.SPHERULITES: Look(Group.OTHER, 32, "S", _AMBER, (3, 2)),
+    Outcome.PHASE_SEPARATION: Look(Group.OTHER, 31, "H", _AMBER, (3, 2)),
+    Outcome.CLEAR: Look(Group.CLEAR, 1, "C", _GREY, (1, 1)),
+    Outcome.CLEAR_WITH_FEATURES: Look(Group.CLEAR, 2, "F", _GREY, (1, 1)),
+    Outcome.RIM: Look(Group.CLEAR, 1, "R", "#ffffff", (1, 1)),
+    Outcome.UNDECIDED: Look(Group.UNKNOWN, None, "?", _TEAL, (6, 2, 1, 2)),
+    Outcome.FAILED: Look(Group.UNKNOWN, None, "!", "#202020", (1, 4)),
+}
+
+CLASSES: tuple[Outcome, ...] = tuple(outcome for outcome in Outcome if LOOKS[outcome].score is not None)
+"""The classifier's 13 classes in order of priority: index 0 outranks all others. Also the order of its outputs."""
+
+PRIORITY: dict[Outcome, int] = {outcome: rank for rank, outcome in enumerate(CLASSES)}
+
+SCORED_GROUPS: tuple[Group, ...] = (Group.CRYSTAL, Group.PRECIPITATE, Group.OTHER, Group.CLEAR)
+"""The groups in order of priority."""
+
+GROUP_CLASSES: dict[Group, tuple[int, ...]] = {
+    group: tuple(rank for rank, outcome in enumerate(CLASSES) if outcome.group is group) for group in SCORED_GROUPS
+}
+"""The class indices of each group."""
+
+
+def published(outcome: Outcome) -> Outcome:
+    """The outcome as it is published: the training class `rim` is a clear drop (paper, section 2.2)."""
+    return Outcome.CLEAR if outcome is Outcome.RIM else outcome

@@ -1,0 +1,96 @@
+"""The networks' weights: named by SHA-256, listed in a manifest, refused when a byte differs.
+
+A folder of weights holds ``manifest.json`` (`WeightsManifest`) and the ONNX files it lists. The package carries one
+such folder; others travel beside a work unit.
+
+A segmenter takes ``image``, ``(1, 3, SEGMENTER_SIDE, SEGMENTER_SIDE)`` float32 as `images.network_input` makes it, and
+gives ``mask``, ``(1, 1, SEGMENTER_SIDE, SEGMENTER_SIDE)``: each pixel's probability of lying in the drop. A classifier takes
+``chops``, ``(N, 3, CHOP, CHOP)``, and gives ``probabilities``, ``(N, 13)`` in the order of `outcomes.CLASSES`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from .decision import Calibration
+from .errors import BrokenModel, UnknownModel
+
+PACKAGED = Path(__file__).parent / "weights"
+MANIFEST = "manifest.json"
+
+Role = Literal["segmenter", "classifier"]
+
+
+class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One weight file: what it is for, and how its probabilities become `p_crystal`."""
+
+    sha256: str
+    role: Role
+    file: str
+    architecture: str
+    variant: Literal["fp32", "int8"]
+    card: str
+    """File of the model card, beside the weights."""
+    calibration: Calibration = msgspec.field(default_factory=Calibration)
+
+
+class WeightsManifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``manifest.json`` holds; `default` names one model of each role by its SHA-256."""
+
+    schema: Literal[1]
+    default: Mapping[Role, str]
+    models: tuple[ModelEntry, ...]
+
+
+def read_manifest(folder: Path = PACKAGED) -> WeightsManifest:
+    """Read a folder's manifest.
+
+    Raises
+    ------
+    BrokenModel
+        When there is none, or it does not follow the format.
+    """
+    path = folder / MANIFEST
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=WeightsManifest)
+    except OSError as error:
+        raise BrokenModel(f"{path}: no list of weights here ({error.strerror}); reinstall xtalgrid") from error
+    except msgspec.DecodeError as error:
+        raise BrokenModel(f"{path}: {error}; reinstall xtalgrid") from error
+
+
+def default_models(folder: Path = PACKAGED) -> tuple[str, str]:
+    """SHA-256 of the default (segmenter, classifier)."""
+    default = read_manifest(folder).default
+    return default["segmenter"], default["classifier"]
+
+
+def find_model(sha256: str, role: Role, folders: Iterable[Path] = ()) -> tuple[ModelEntry, bytes]:
+    """The entry and the bytes of the weights with this hash, from `folders` or else the package.
+
+    Raises
+    ------
+    UnknownModel
+        When no manifest lists it for this role.
+    BrokenModel
+        When the file's bytes have another hash.
+    """
+    for folder in (*folders, PACKAGED):
+        for entry in read_manifest(folder).models if (folder / MANIFEST).is_file() else ():
+            if entry.sha256 == sha256 and entry.role == role:
+                path = folder / entry.file
+                data = path.read_bytes() if path.is_file() else b""
+                if hashlib.sha256(data).hexdigest() != sha256:
+                    raise BrokenModel(
+                        f"{path}: missing, or its bytes are not those named {sha256[:12]}…; reinstall xtalgrid"
+                    )
+                return entry, data
+    raise UnknownModel(
+        f"unknown model: no {role} named {sha256[:12]}… here; this worker carries other weights than the work unit asks "
+        "for: update it, or have the weights sent beside the work unit"
+    )

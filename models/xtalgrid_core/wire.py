@@ -1,0 +1,211 @@
+"""The wire format: what travels between server and worker, and nothing else does.
+
+A work unit is a zip of ``manifest.json`` (`Manifest`) and the images under neutral names; a result is ``result.json``
+(`Result`). Both carry a schema version. Readers ignore fields they don't know, so a field may be added without a new
+version; a change of meaning takes a new one, and the previous version stays readable.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from .decision import THRESHOLD, Rule
+from .errors import FailureReason, ManifestError, ResultError
+from .outcomes import Outcome
+
+SCHEMA = 1
+READABLE_SCHEMAS = (1,)
+
+MANIFEST_NAME = "manifest.json"
+MAX_RESULT_BYTES = 64 * 1024 * 1024
+"""A result of 1,000 wells is 3 MB; what is larger than this is not read."""
+
+MAX_IMAGES = 5_000
+
+Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+Pixel = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+ShortText = Annotated[str, msgspec.Meta(max_length=400)]
+UnitName = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9_-]{1,100}$")]
+"""Also a file name and a word of BOINC's shell lines, so no dots, blanks or slashes."""
+
+PixelBox = tuple[Pixel, Pixel, Pixel, Pixel]
+"""``(row, col, height, width)`` in pixels of the original image."""
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """How a unit's images are to be scored. Part of a score's identity: other options make another score."""
+
+    segmenter: Sha256
+    classifier: Sha256
+    rule: Rule = "group"
+    threshold: Annotated[float, msgspec.Meta(gt=0, le=1)] = THRESHOLD
+    step: Annotated[int, msgspec.Meta(ge=1, le=256)] = 50
+    n_boxes: Annotated[int, msgspec.Meta(ge=0, le=100)] = 5
+
+
+class ImageEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One image of a work unit. `pixel_size_um` is None where the worker is to guess it from the size."""
+
+    number: Annotated[int, msgspec.Meta(ge=0)]
+    file: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{3,6}\.[a-z]{3,4}$")]
+    inspect_id: int
+    sha256: Sha256
+    pixel_size_um: float | None = None
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a work unit asks for. `min_worker`: the oldest worker version that may answer."""
+
+    schema: int
+    unit: UnitName
+    min_worker: str
+    options: Options
+    images: Annotated[tuple[ImageEntry, ...], msgspec.Meta(min_length=1, max_length=MAX_IMAGES)]
+
+
+class Drop(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the drop is, in pixels of the original image; `box` is None when none was found.
+
+    `confidence` is that of the answer. `outline`: points ``(row, col)``, clockwise.
+    """
+
+    box: PixelBox | None
+    outline: Annotated[tuple[tuple[Pixel, Pixel], ...], msgspec.Meta(max_length=1000)] = ()
+    confidence: Probability
+
+
+class BestChop(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the n best chops: where, and its most probable class."""
+
+    box: PixelBox
+    outcome: Outcome
+    probability: Probability
+
+
+class Scored(msgspec.Struct, frozen=True, kw_only=True, tag_field="status", tag="scored"):
+    """An image that was scored.
+
+    `score` is the outcome's number (None for undecided), `probabilities` the largest of each of the 13 classes over all
+    chops, in the order of `outcomes.CLASSES` (empty for a null experiment, which has no chops). `height` and `width` are the
+    original's, in pixels. `seconds` is CPU time.
+    """
+
+    number: int
+    outcome: Outcome
+    score: int | None
+    probability: Probability
+    p_crystal: Probability
+    probabilities: Annotated[tuple[Probability, ...], msgspec.Meta(max_length=13)]
+    height: Pixel
+    width: Pixel
+    pixel_size_um: float
+    pixel_size_origin: ShortText
+    drop: Drop
+    boxes: Annotated[tuple[BestChop, ...], msgspec.Meta(max_length=100)]
+    seconds: Annotated[float, msgspec.Meta(ge=0)]
+
+
+class Failed(msgspec.Struct, frozen=True, kw_only=True, tag_field="status", tag="failed"):
+    """An image that could not be scored, and why."""
+
+    number: int
+    reason: FailureReason
+    detail: ShortText
+
+
+class Host(msgspec.Struct, frozen=True, kw_only=True):
+    """What the worker ran on."""
+
+    platform: ShortText = ""
+    python: ShortText = ""
+    runtime: ShortText = ""
+    processor: ShortText = ""
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to a work unit: every image of its manifest, scored or failed, in the manifest's order."""
+
+    schema: int
+    unit: UnitName
+    worker: ShortText
+    segmenter: Sha256
+    classifier: Sha256
+    host: Host
+    images: Annotated[tuple[Scored | Failed, ...], msgspec.Meta(max_length=MAX_IMAGES)]
+
+
+Image = Scored | Failed
+_encoder = msgspec.json.Encoder()
+_manifests = msgspec.json.Decoder(Manifest)
+_results = msgspec.json.Decoder(Result)
+_images: msgspec.json.Decoder[Scored | Failed] = msgspec.json.Decoder(Image)
+
+
+class _Version(msgspec.Struct):
+    schema: int
+
+
+def encode(message: Manifest | Result | Scored | Failed | Options) -> bytes:
+    """One line of JSON."""
+    return _encoder.encode(message)
+
+
+def decode_manifest(data: bytes) -> Manifest:
+    """Read a manifest.
+
+    Raises
+    ------
+    ManifestError
+        When it is no JSON, of a schema that is not readable, lacks fields, or numbers or names images twice.
+    """
+    try:
+        _check_schema(data)
+        manifest = _manifests.decode(data)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise ManifestError(
+            f"{MANIFEST_NAME}: {error}; make the work unit again with this version of the server"
+        ) from error
+    for what, values in (("number", [i.number for i in manifest.images]), ("file", [i.file for i in manifest.images])):
+        if len(set(values)) != len(values):
+            raise ManifestError(f"{MANIFEST_NAME}: two images have the same {what}; make the work unit again")
+    return manifest
+
+
+def decode_result(data: bytes) -> Result:
+    """Read a result, trusting nothing.
+
+    Raises
+    ------
+    ResultError
+        When it is too large, no JSON, of a schema that is not readable, or a value lies outside its range.
+    """
+    if len(data) > MAX_RESULT_BYTES:
+        raise ResultError(f"{len(data)} bytes; at most {MAX_RESULT_BYTES} are read")
+    try:
+        _check_schema(data)
+        return _results.decode(data)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise ResultError(f"does not follow the wire format: {str(error)[:300]}") from error
+
+
+def decode_image(data: bytes) -> Image:
+    """Read one image's answer, as a checkpoint holds it.
+
+    Raises
+    ------
+    ResultError
+        When it does not follow the format.
+    """
+    try:
+        return _images.decode(data)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise ResultError(str(error)[:300]) from error
+
+
+def _check_schema(data: bytes) -> None:
+    schema = msgspec.json.decode(data, type=_Version).schema
+    if schema not in READABLE_SCHEMAS:
+        raise ValueError(f"schema {schema} is not among those this version reads {READABLE_SCHEMAS}")
