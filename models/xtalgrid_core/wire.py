@@ -47,12 +47,17 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ImageEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One image of a work unit. `pixel_size_um` is None where the worker is to guess it from the size."""
+    """One image of a work unit: its name in the zip, its size in pixels, and its scale.
+
+    `pixel_size_um` is None where the worker is to guess it from the size.
+    """
 
     number: Annotated[int, msgspec.Meta(ge=0)]
     file: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{3,6}\.[a-z]{3,4}$")]
     inspect_id: int
     sha256: Sha256
+    height: Pixel | None = None
+    width: Pixel | None = None
     pixel_size_um: float | None = None
 
 

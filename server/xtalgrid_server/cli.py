@@ -1,0 +1,326 @@
+"""The command ``xtalgrid``: the server side's commands, by the published scripts' names where they have one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from xtalgrid_core.errors import Busy, ConfigError, XtalgridError
+from xtalgrid_core.weights import read_manifest
+
+from . import config as configuration
+from .config import Config
+from .ledger.store import PAUSED
+from .run import Account, run_folder
+from .status import status_lines
+from .steps import set_up_logging, user
+from .system import System
+
+EXIT_ERROR = 2
+EXIT_BUSY = 75
+
+
+class _Commands(click.Group):
+    """Commands whose errors for the user are one message and an exit code, never a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Busy as error:
+            click.echo(f"xtalgrid: {error}", err=True)
+            sys.exit(EXIT_BUSY)
+        except XtalgridError as error:
+            click.echo(f"xtalgrid: {error}", err=True)
+            sys.exit(EXIT_ERROR)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(metadata.version("xtalgrid"), package_name="xtalgrid")
+@click.option("--config", "file", type=click.Path(path_type=Path), help="Configuration; default: xtalgrid.toml here.")
+@click.option(
+    "--home", type=click.Path(path_type=Path), help="Where data lie; default: as configured, or xtalgrid-data."
+)
+@click.pass_context
+def main(ctx: click.Context, file: Path | None, home: Path | None) -> None:
+    """Score every drop a crystallization imager photographs."""
+    set_up_logging()
+    ctx.obj = lambda: configuration.load(file, home)
+
+
+def with_config(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Hand the configuration to a command, read when the command runs."""
+
+    @wraps(command)
+    @click.pass_context
+    def call(ctx: click.Context, /, *args: Any, **options: Any) -> Any:
+        return command(ctx.obj(), *args, **options)
+
+    return call
+
+
+dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
+names_option = click.option(
+    "--names", help="rigaku, any (each file a well), or a regular expression with named groups."
+)
+recursive_option = click.option("--recursive", is_flag=True, help="Take the folder's subfolders too.")
+copy_option = click.option("--copy", is_flag=True, help="Copy the images instead of linking them.")
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@recursive_option
+@copy_option
+@names_option
+@click.option(
+    "--frames", type=click.Choice(["none", "crystals", "all"]), default="all", help="Which framed images to draw."
+)
+@with_config
+def run(config: Config, folder: Path, recursive: bool, copy: bool, names: str | None, frames: str) -> None:
+    """Take a FOLDER of well images through every stage, and account for each of them."""
+    with System(config) as system:
+        account = run_with_progress(system, folder, recursive=recursive, copy=copy, names=names, frames=frames)
+        _print_account(config, account)
+    if account.total == 0:
+        raise XtalgridError(f"{folder}: no image files here (JPEG, PNG, TIFF); --recursive takes subfolders too")
+
+
+def run_with_progress(system: System, folder: Path, **options: Any) -> Account:
+    """`run_folder` with a progress bar on a terminal."""
+    with tqdm(desc="scoring", unit=" wells", disable=None, leave=False) as bar:
+
+        def show(done: int) -> None:
+            bar.n = done
+            bar.refresh()
+
+        return run_folder(system, folder, on_progress=None if bar.disable else show, **options)
+
+
+def _print_account(config: Config, account: Account) -> None:
+    click.echo(f"{account.accounted} of {account.total} images accounted for")
+    for outcome, number in account.outcomes.items():
+        click.echo(f"  {number:5d}  {outcome.look.letter}  {outcome} ({outcome.group})")
+    crystals = sorted(account.scored, key=lambda score: -score.p_crystal)[:10]
+    if crystals:
+        click.echo("look at these first:")
+    for score in crystals:
+        click.echo(
+            f"  {score.image.barcode} {score.image.well!s:>5}  {score.outcome!s:<27} {score.probability:6.1%}"
+            f"  p_crystal {score.p_crystal:.3f}  {score.image.image_name}"
+        )
+    for file, (reason, detail) in account.failed.items():
+        click.echo(f"  failed  {file}: {reason}: {detail}")
+    for double in account.imported.doubles:
+        click.echo(f"  passed over  {double.name}: another file of the same stem is the image")
+    click.echo(f"framed images: {config.frames_dir}")
+    if account.finalized.csv:
+        click.echo(f"decisions:     {config.outbox / 'done' / account.finalized.csv.name}")
+    click.echo(
+        f"to browse:     xtalgrid --home {config.home} serve   → http://{config.viewer.host}:{config.viewer.port}/"
+    )
+
+
+@main.command("import-folder")
+@click.argument("folder", type=click.Path(path_type=Path))
+@recursive_option
+@copy_option
+@names_option
+@with_config
+def import_command(config: Config, folder: Path, recursive: bool, copy: bool, names: str | None) -> None:
+    """Enter a FOLDER's images into the embedded imager database."""
+    with System(config) as system:
+        imported = system.import_folder(folder, recursive=recursive, copy=copy, names=names)
+        click.echo(f"{len(imported.entered)} images of {len(imported.barcodes)} plates entered")
+        for path, why in imported.rejected.items():
+            click.echo(f"failed  {path}: {why}")
+        for path in imported.doubles:
+            click.echo(f"passed over  {path}: another file of the same stem is the image")
+
+
+@main.command("create_work")
+@click.option("--limit", type=click.IntRange(min=1), help="Most images to plan; default: work.limit.")
+@click.option("--barcode", "barcodes", multiple=True, help="Only this plate, whatever was read before. Repeatable.")
+@click.option("--retry", is_flag=True, help="Plan the images of failed units again.")
+@dry_run_option
+@with_config
+def create_work_command(
+    config: Config, limit: int | None, barcodes: tuple[str, ...], retry: bool, dry_run: bool
+) -> None:
+    """Find new images in the imager database and pack them into work units, the freshest first."""
+    with System(config) as system:
+        created = system.create_work(limit=limit, barcodes=barcodes, dry_run=dry_run, retry=retry)
+    would = "would be " if dry_run else ""
+    click.echo(f"{created.planned} images {would}planned in {created.units} units, {len(created.failed)} failed")
+
+
+@main.command()
+@click.option("--watch", is_flag=True, help="Go on waiting for units, as a service does.")
+@with_config
+def grid(config: Config, watch: bool) -> None:
+    """Run the local grid's workers until no unit waits."""
+    with System(config) as system:
+        system.work(watch=watch)
+
+
+@main.command("assimilate")
+@with_config
+def assimilate_command(config: Config) -> None:
+    """Validate what came back and write it into the ledger."""
+    with System(config) as system:
+        system.assimilate()
+
+
+@main.command("finalizer")
+@with_config
+def finalizer_command(config: Config) -> None:
+    """Compare new scores with people's, hold back what is to be seen first, and write a CSV into the outbox."""
+    with System(config) as system:
+        done = system.finalize()
+    click.echo(str(done.csv) if done.csv else "nothing was waiting")
+
+
+@main.command("set_autoscore")
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@dry_run_option
+@with_config
+def set_autoscore_command(config: Config, files: tuple[Path, ...], dry_run: bool) -> None:
+    """Write the ARTscores of the finalizer's CSV FILES (default: the outbox) into the score table."""
+    with System(config) as system:
+        done = system.set_autoscore(list(files) or None, dry_run=dry_run)
+    would = "would be written" if dry_run else "done"
+    click.echo(f"{done.files} files {would}: " + (", ".join(f"{n} {a}" for a, n in done.actions.items()) or "no rows"))
+    for line in done.refused:
+        click.echo(f"refused  {line}")
+
+
+def _review(verdict: str, past: str) -> click.Command:
+    @main.command(verdict, help=f"{verdict.capitalize()} held scores, by the score_id of the finalizer's CSV.")
+    @click.argument("score_ids", nargs=-1, type=int)
+    @click.option("--all", "everything", is_flag=True, help="All held scores.")
+    @click.option("--barcode", help="All held scores of this plate.")
+    @click.option("--as", "who", default=user, help="Who decides; default: the user running this.")
+    @with_config
+    def command(config: Config, score_ids: tuple[int, ...], everything: bool, barcode: str | None, who: str) -> None:
+        with System(config) as system:
+            held = {score_id for score_id, action in system.ledger.actions().items() if action == "hold"}
+            chosen = set(score_ids)
+            if everything or barcode:
+                found = system.ledger.scores(score_ids=sorted(held))
+                chosen |= {s.score_id for s in found if not barcode or s.image.barcode == barcode}
+            unknown = chosen - held
+            if unknown:
+                raise XtalgridError(f"not held: {', '.join(map(str, sorted(unknown)))}; nothing was {past}")
+            if not chosen:
+                raise XtalgridError("name scores to review: SCORE_IDS, --barcode or --all")
+            system.ledger.add_reviews(sorted(chosen), "approve" if verdict == "approve" else "reject", who)
+            click.echo(f"{len(chosen)} scores {past}; the next finalizer and set_autoscore act on it")
+
+    return command
+
+
+approve = _review("approve", "approved")
+reject = _review("reject", "rejected")
+
+
+@main.command()
+@with_config
+def pause(config: Config) -> None:
+    """Stop making, starting and publishing work; units being worked on are finished."""
+    with System(config) as system:
+        system.ledger.set_switch(PAUSED, "yes", user())
+    click.echo("paused; `xtalgrid resume` lets it go on")
+
+
+@main.command()
+@with_config
+def resume(config: Config) -> None:
+    """Go on after a pause."""
+    with System(config) as system:
+        system.ledger.set_switch(PAUSED, "no", user())
+    click.echo("running")
+
+
+@main.command()
+@with_config
+def status(config: Config) -> None:
+    """Say whether the chain is moving, and what needs a person."""
+    with System(config) as system:
+        for line in status_lines(system.ledger):
+            click.echo(line)
+
+
+@main.command()
+@click.option("--host", help="Address to listen on; default: viewer.host.")
+@click.option("--port", type=int, help="Port; default: viewer.port.")
+@with_config
+def serve(config: Config, host: str | None, port: int | None) -> None:
+    """Show plates and wells in a browser."""
+    import uvicorn
+
+    from .viewer.app import create_app
+
+    uvicorn.run(
+        create_app(config), host=host or config.viewer.host, port=port or config.viewer.port, log_level="warning"
+    )
+
+
+@main.command()
+@click.option("--wells", type=click.IntRange(1, 96), default=24, show_default=True, help="Wells to render.")
+@click.option("--serve", "then_serve", is_flag=True, help="Start the viewer at the end.")
+@with_config
+@click.pass_context
+def demo(ctx: click.Context, config: Config, wells: int, then_serve: bool) -> None:
+    """Render a plate, score it by every stage, and show what came out."""
+    from .demo import render_demo_plate
+
+    folder = render_demo_plate(config, wells)
+    with System(config) as system:
+        account = run_with_progress(system, folder)
+        _print_scores(account)
+        _print_account(config, account)
+    if then_serve:
+        ctx.invoke(serve)
+
+
+def _print_scores(account: Account) -> None:
+    click.echo(f"{'well':>6}  {'ARTscore':8}  {'outcome':28} {'probability':>11}  {'p_crystal':>9}")
+    for score in account.scored:
+        code = score.outcome.code or "–"
+        click.echo(
+            f"{score.image.well!s:>6}  {code:8}  {score.outcome!s:28} {score.probability:11.3f}  {score.p_crystal:9.3f}"
+        )
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path), default=Path(configuration.FILE_NAME))
+def init(file: Path) -> None:
+    """Write a configuration FILE to start from (default: xtalgrid.toml here)."""
+    example = (Path(__file__).parent / "example.toml").read_text(encoding="utf-8")
+    try:
+        with file.open("x", encoding="utf-8") as stream:
+            stream.write(example)
+    except FileExistsError as error:
+        raise ConfigError(f"{file} is there already; it was left as it is") from error
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be written ({error.strerror})") from error
+    click.echo(f"{file} written; every key in it is explained")
+
+
+@main.group()
+def model() -> None:
+    """The networks' weights."""
+
+
+@model.command("list")
+def model_list() -> None:
+    """The weights in this installation, the default ones marked."""
+    manifest = read_manifest()
+    for entry in manifest.models:
+        mark = "*" if entry.sha256 in manifest.default.values() else " "
+        click.echo(f"{mark} {entry.role:10} {entry.variant}  {entry.sha256}  {entry.architecture}  {entry.file}")

@@ -1,0 +1,303 @@
+"""The one configuration reader: ``xtalgrid.toml``, checked whole, every mistake named with its key in one error.
+
+Each section is a struct with defaults that work on one machine: SQLite, the local grid, images under ``home``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+import zoneinfo
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, field
+
+from xtalgrid_core.decision import THRESHOLD, Rule
+from xtalgrid_core.errors import BrokenModel, ConfigError
+from xtalgrid_core.outcomes import CLASSES, Group, Outcome
+from xtalgrid_core.weights import default_models
+
+FILE_NAME = "xtalgrid.toml"
+
+Policy = Literal["behind", "drop", "inspection", "shadow"]
+Positive = Annotated[int, Meta(ge=1)]
+Part = Annotated[float, Meta(ge=0, le=1)]
+Code = Annotated[str, Meta(pattern="^[0-9A-Za-z]{2}$")]
+
+
+class Imager(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The imager database and its images (docs/configuration.md, section imager)."""
+
+    url: str = ""
+    """SQLAlchemy URL; empty: an embedded SQLite database under home."""
+    image_root: str = ""
+    """Folder that holds ``<barcode>/<inspection>/<image name>``; empty: ``home/images``."""
+    source: Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,40}$")] = "crystaltrak"
+    """Name of this imager in the ledger."""
+    owner: str = ""
+    """Schema owner of the vendor's tables, CRYSTAL at many labs; empty: none."""
+    sequence: str = "SEQ_JTNG_SCORE_ID"
+    """Sequence that new score ids come from, on databases that have sequences."""
+    time_zone: str = "UTC"
+    """Zone of the imager database's naive local dates."""
+    patterns: Annotated[tuple[str, ...], Meta(min_length=1)] = ("*",)
+    """Which image types are scored: names with * and ? as wildcards, such as ``*_HF_99_*``."""
+    exclude: tuple[str, ...] = ("*_ART.*",)
+    """Image names never scored: our own framed images would match the patterns."""
+    pixel_size_um: Annotated[float, Meta(ge=0.05, le=50)] | None = None
+    """Micrometres a pixel; not set: known imagers by image size, else a guess."""
+    scored_by: Annotated[str, Meta(min_length=1, max_length=30)] = "ARTscore"
+    """SCOREDBY of our rows."""
+    automatic: tuple[str, ...] = ()
+    """Further SCOREDBY names that are programs, not people."""
+    not_scored: tuple[str, ...] = ("20",)
+    """Score codes that mean "not scored"."""
+    codes: dict[str, Code] = field(default_factory=dict)
+    """Score code of an outcome where the lab's differs from the published ones, such as ``"crystals harvestable" = "45"``."""
+
+
+class Ledger(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Our own database."""
+
+    url: str = ""
+    """SQLAlchemy URL; empty: SQLite under home."""
+
+
+class Work(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How images are packed and scored."""
+
+    wells_per_unit: Annotated[int, Meta(ge=1, le=5000)] = 100
+    max_unit_mb: Positive = 400
+    limit: Positive = 10_000
+    """Most images one run of create_work plans."""
+    look_back_days: Annotated[float, Meta(ge=0)] = 3.0
+    """How far behind the newest inspection rows and files may still turn up."""
+    rule: Rule = "group"
+    threshold: Annotated[float, Meta(gt=0, le=1)] = THRESHOLD
+    step: Annotated[int, Meta(ge=1, le=256)] = 50
+    n_boxes: Annotated[int, Meta(ge=0, le=100)] = 5
+    segmenter: str = ""
+    """SHA-256 of the weights; empty: the package's default."""
+    classifier: str = ""
+
+
+class Grid(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where workers run."""
+
+    kind: Literal["local"] = "local"
+    workers: Annotated[int, Meta(ge=1, le=512)] = max(1, min(os.cpu_count() or 1, 8))
+    attempts: Positive = 3
+    """How often a unit that makes no progress is tried before it is given up."""
+
+
+class HoldRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Scores a lab wants to see before users do: of this outcome or group, below this probability."""
+
+    outcome: str
+    below: Part = 1.0
+    on: Literal["probability", "p_crystal"] = "probability"
+
+
+class Publish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What becomes of scores."""
+
+    policy: Policy = "behind"
+    hold: tuple[HoldRule, ...] = ()
+    frames: Literal["none", "crystals", "all"] = "crystals"
+    """Which framed images are drawn when scores are finalized: crystals includes the undecided."""
+    frames_dir: str = ""
+    """Empty: ``home/frames``."""
+
+
+class Import(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How ``import-folder`` reads file names."""
+
+    names: str = "rigaku"
+    """``rigaku``, ``any``, or a regular expression with named groups (docs/configuration.md, section import)."""
+
+
+class Viewer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the viewer listens."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=1, le=65535)] = 8765
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything the server side is told; `file` is None when there was no file."""
+
+    home: Path
+    file: Path | None = None
+    imager: Imager = field(default_factory=Imager)
+    ledger: Ledger = field(default_factory=Ledger)
+    work: Work = field(default_factory=Work)
+    grid: Grid = field(default_factory=Grid)
+    publish: Publish = field(default_factory=Publish)
+    import_: Import = field(default_factory=Import)
+    viewer: Viewer = field(default_factory=Viewer)
+
+    @property
+    def imager_url(self) -> str:
+        """The imager database's URL."""
+        return self.imager.url or f"sqlite:///{self.home / 'imager.db'}"
+
+    @property
+    def ledger_url(self) -> str:
+        """The ledger's URL."""
+        return self.ledger.url or f"sqlite:///{self.home / 'ledger.db'}"
+
+    @property
+    def image_root(self) -> Path:
+        """Folder of the images."""
+        return Path(self.imager.image_root).expanduser() if self.imager.image_root else self.home / "images"
+
+    @property
+    def frames_dir(self) -> Path:
+        """Folder of the framed images."""
+        return Path(self.publish.frames_dir).expanduser() if self.publish.frames_dir else self.home / "frames"
+
+    @property
+    def spool(self) -> Path:
+        """Folder that units and results pass through."""
+        return self.home / "spool"
+
+    @property
+    def outbox(self) -> Path:
+        """Folder of the finalizer's CSV files."""
+        return self.home / "outbox"
+
+    def score_code(self, outcome: Outcome) -> str | None:
+        """The lab's score code of an outcome; None for those that are never written."""
+        return self.imager.codes.get(outcome, outcome.code) if outcome.code is not None else None
+
+
+_SECTIONS: dict[str, type[msgspec.Struct]] = {
+    "imager": Imager,
+    "ledger": Ledger,
+    "work": Work,
+    "grid": Grid,
+    "publish": Publish,
+    "import": Import,
+    "viewer": Viewer,
+}
+
+
+def load(file: Path | None = None, home: Path | None = None) -> Config:
+    """Read the configuration.
+
+    Parameters
+    ----------
+    file
+        Default: the file that ``XTALGRID_CONFIG`` names, else ``xtalgrid.toml`` here, else no file and all defaults.
+    home
+        Overrides the file's ``home``. Default: ``XTALGRID_HOME``, else the file's, else ``xtalgrid-data`` here.
+
+    Raises
+    ------
+    ConfigError
+        With every mistake, each with the file and the key.
+    """
+    if file is None:
+        named = os.environ.get("XTALGRID_CONFIG")
+        file = Path(named) if named else Path(FILE_NAME)
+        if not named and not file.is_file():
+            return from_string("", home=home)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: cannot be read ({error}); `xtalgrid init` writes one to start from") from error
+    return from_string(text, file=file, home=home)
+
+
+def from_string(text: str, *, file: Path | None = None, home: Path | None = None) -> Config:
+    """The same from a string; see `load`."""
+    where = str(file) if file else FILE_NAME
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{where}: no valid TOML: {error}") from error
+    errors: list[str] = []
+    named_home = home or os.environ.get("XTALGRID_HOME") or raw.pop("home", "xtalgrid-data")
+    raw.pop("home", None)
+    if not isinstance(named_home, str | Path):
+        errors.append("home: expected the name of a folder")
+        named_home = "xtalgrid-data"
+    sections: dict[str, Any] = {}
+    for name, value in raw.items():
+        if name not in _SECTIONS:
+            errors.append(f"{name}: there is no such section{_did_you_mean(name, _SECTIONS)}")
+        elif not isinstance(value, dict):
+            errors.append(f"{name}: expected a section, [{name}]")
+        else:
+            sections["import_" if name == "import" else name] = _section(_SECTIONS[name], name, value, errors)
+    config = Config(home=Path(named_home).expanduser().absolute(), file=file, **sections)
+    errors.extend(_cross_checks(config))
+    if errors:
+        raise ConfigError("\n".join([f"{where}: {len(errors)} to mend:", *(f"  {error}" for error in errors)]))
+    return config
+
+
+def _section(kind: type[msgspec.Struct], name: str, values: dict[str, Any], errors: list[str]) -> msgspec.Struct:
+    """A section with its valid keys; what is wrong with the others is added to `errors`."""
+    fields = {item.name: item for item in msgspec.structs.fields(kind)}
+    good: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in fields:
+            errors.append(f"{name}.{key}: there is no such key{_did_you_mean(key, fields)}")
+            continue
+        try:
+            good[key] = msgspec.convert(value, type=fields[key].type)
+        except msgspec.ValidationError as error:
+            errors.append(f"{name}.{key}: {error} (it is {value!r})")
+    return kind(**good)
+
+
+def _cross_checks(config: Config) -> list[str]:
+    errors = []
+    try:
+        zoneinfo.ZoneInfo(config.imager.time_zone)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+        errors.append(f"imager.time_zone: no zone {config.imager.time_zone!r}; write one such as Europe/Berlin")
+    outcomes = [str(outcome) for outcome in CLASSES]
+    errors += [
+        f"imager.codes: no outcome {name!r}{_did_you_mean(name, outcomes)}"
+        for name in config.imager.codes
+        if name not in outcomes
+    ]
+    for rule in config.publish.hold:
+        known = [*outcomes, *Group]
+        if rule.outcome not in known:
+            errors.append(f"publish.hold: no outcome or group {rule.outcome!r}{_did_you_mean(rule.outcome, known)}")
+    for key, url in (("imager.url", config.imager_url), ("ledger.url", config.ledger_url)):
+        if "://" not in url:
+            errors.append(
+                f"{key}: no database URL; write one such as oracle+oracledb://user:password@host/?service_name=x"
+            )
+    return errors
+
+
+def _did_you_mean(name: str, known: Any) -> str:
+    close = difflib.get_close_matches(name, [str(item) for item in known], n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def models(config: Config) -> tuple[str, str]:
+    """SHA-256 of the (segmenter, classifier) that new work asks for.
+
+    Raises
+    ------
+    ConfigError
+        When none is configured and the package carries none.
+    """
+    if config.work.segmenter and config.work.classifier:
+        return config.work.segmenter, config.work.classifier
+    try:
+        segmenter, classifier = default_models()
+    except BrokenModel as error:
+        raise ConfigError(
+            f"work.segmenter, work.classifier: not set, and the package's own are missing: {error}"
+        ) from error
+    return config.work.segmenter or segmenter, config.work.classifier or classifier

@@ -1,0 +1,1 @@
+"""Where workers run; today on this machine, by a spool folder."""

@@ -1,0 +1,258 @@
+"""The local grid: workers as processes of this machine, one folder of the spool for each unit.
+
+``spool/units/<unit>/`` holds ``unit.zip``, the worker's checkpoint and log, and at last ``result.json`` or ``failed.txt``: the
+folder's content is the unit's state, so that nothing is lost whoever is killed. A unit enters and leaves the spool by one
+rename. The worker holds a lock on its checkpoint, so that a unit is never worked on twice.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from xtalgrid_core.files import write_atomically
+
+from ..config import Config
+from ..steps import log
+
+STEP = "grid"
+
+_BUSY = 75  # exit code of a worker that finds another one at its unit
+_REFUSED = 2  # exit code of a worker that can't do this unit, however often it is tried
+
+
+@dataclass(slots=True)
+class Worked:
+    """What a run of the grid did."""
+
+    finished: int = 0
+    failed: int = 0
+    retried: int = 0
+
+
+@dataclass(slots=True)
+class _Running:
+    name: str
+    process: subprocess.Popen[bytes]
+    checkpoint_size: int
+
+
+class LocalGrid:
+    """The spool of one configuration, and the workers at it."""
+
+    def __init__(self, config: Config) -> None:
+        self._settings = config.grid
+        self._units = config.spool / "units"
+        self._staged = config.spool / "staged"
+        self._trash = config.spool / "trash"
+
+    # ---- the spool ---------------------------------------------------------------------------------------------
+
+    def staged(self, name: str) -> Path:
+        """Where a unit's zip is built before it is submitted."""
+        return self._staged / name / "unit.zip"
+
+    def submit(self, name: str) -> None:
+        """Let workers have a staged unit; once more is no harm."""
+        self._units.mkdir(parents=True, exist_ok=True)
+        if not (self._units / name).exists():
+            (self._staged / name).replace(self._units / name)
+
+    def has(self, name: str) -> bool:
+        """Whether a unit is in the spool, finished or not."""
+        return (self._units / name).is_dir()
+
+    def forget_staged(self) -> None:
+        """Remove what killed runs staged and nobody will submit."""
+        shutil.rmtree(self._staged, ignore_errors=True)
+
+    def waiting(self) -> list[str]:
+        """Units no worker has finished or given up, oldest first."""
+        return [
+            folder.name
+            for folder in self._folders()
+            if not any((folder / n).exists() for n in ("result.json", "failed.txt"))
+        ]
+
+    def results(self) -> Iterator[tuple[str, Path]]:
+        """(unit, result file) of finished units."""
+        for folder in self._folders():
+            if (folder / "result.json").is_file():
+                yield folder.name, folder / "result.json"
+
+    def given_up(self) -> Iterator[tuple[str, str]]:
+        """(unit, reason) of units that were given up."""
+        for folder in self._folders():
+            if (folder / "failed.txt").is_file():
+                yield folder.name, (folder / "failed.txt").read_text(encoding="utf-8", errors="replace")[:500]
+
+    def done_images(self) -> int:
+        """How many images of the units in the spool have an answer, by the workers' checkpoints."""
+        done = 0
+        for folder in self._folders():
+            for name in ("result.json", "result.json.checkpoint"):
+                try:
+                    done += (folder / name).read_bytes().count(b'"status":')
+                    break
+                except OSError:
+                    continue
+        return done
+
+    def discard(self, name: str) -> None:
+        """Take a unit out of the spool."""
+        self._trash.mkdir(parents=True, exist_ok=True)
+        if self.has(name):
+            (self._units / name).replace(self._trash / f"{name}.{time.time_ns()}")
+        shutil.rmtree(self._trash, ignore_errors=True)
+
+    def do_again(self, name: str) -> None:
+        """Have a unit worked on from its start, after its result was refused."""
+        folder = self._units / name
+        for leftover in ("result.json.checkpoint", "failed.txt", "attempts", "result.json"):
+            (folder / leftover).unlink(missing_ok=True)
+
+    def _folders(self) -> list[Path]:
+        try:
+            folders = [path for path in self._units.iterdir() if path.is_dir()]
+        except FileNotFoundError:
+            return []
+        return sorted(folders, key=lambda path: (path.stat().st_ctime_ns, path.name))
+
+    # ---- the workers -------------------------------------------------------------------------------------------
+
+    def work(
+        self,
+        *,
+        watch: bool = False,
+        on_progress: Callable[[int], None] | None = None,
+        is_paused: Callable[[], bool] = lambda: False,
+    ) -> Worked:
+        """Run workers until no unit waits, or for ever.
+
+        Parameters
+        ----------
+        watch
+            Go on waiting for units. SIGTERM and SIGINT stop the workers, which keep their checkpoints.
+        on_progress
+            Called again and again with `done_images`.
+        is_paused
+            While true no worker is started; those at work finish their units.
+        """
+        worked, running, postponed = Worked(), list[_Running](), dict[str, float]()
+        with _stop_signals() as stopping:
+            try:
+                while True:
+                    running = [item for item in running if not self._ended(item, worked, postponed)]
+                    busy = {item.name for item in running}
+                    postponed = {name: until for name, until in postponed.items() if until > time.monotonic()}
+                    idle = stopping or (len(running) < self._settings.workers and is_paused())
+                    queue = [] if idle else [n for n in self.waiting() if n not in busy and n not in postponed]
+                    for name in queue[: self._settings.workers - len(running)]:
+                        running.append(self._start(name))
+                    if on_progress:
+                        on_progress(self.done_images())
+                    if not running and (stopping or (not watch and not postponed)):
+                        return worked
+                    if stopping:
+                        _terminate(running)
+                    time.sleep(0.1 if on_progress or not watch else 0.5)
+            finally:
+                _terminate(running)
+                for item in running:
+                    item.process.wait()
+
+    def _start(self, name: str) -> _Running:
+        folder = self._units / name
+        command = [
+            sys.executable,
+            "-m",
+            "xtalgrid_worker",
+            "run",
+            "unit.zip",
+            "result.json",
+            "--parent",
+            str(os.getpid()),
+        ]
+        with (folder / "worker.log").open("ab") as output:
+            process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        return _Running(name, process, _size(folder / "result.json.checkpoint"))
+
+    def _ended(self, item: _Running, worked: Worked, postponed: dict[str, float]) -> bool:
+        """Whether a worker has ended; if so, what follows from how it did."""
+        code = item.process.poll()
+        if code is None:
+            return False
+        folder = self._units / item.name
+        if (folder / "result.json").is_file():
+            worked.finished += 1
+        elif code == _BUSY:
+            postponed[item.name] = time.monotonic() + 2  # a worker whose grid was killed ends soon
+        elif code == _REFUSED:
+            worked.failed += 1
+            self._give_up(folder, _last_line(folder / "worker.log"))
+        elif _size(folder / "result.json.checkpoint") == item.checkpoint_size:
+            attempts = _size(folder / "attempts") + 1  # the file has a byte for each
+            (folder / "attempts").write_bytes(b"." * attempts)
+            worked.retried += 1
+            if attempts >= self._settings.attempts:
+                worked.failed += 1
+                self._give_up(folder, f"{attempts} workers ended without an answer; the last one (exit code {code}): ")
+        else:
+            worked.retried += 1
+        return True
+
+    def _give_up(self, folder: Path, reason: str) -> None:
+        if reason.endswith(": "):
+            reason += _last_line(folder / "worker.log")
+        log.error("%s unit %s given up: %s", STEP, folder.name, reason)
+        write_atomically(folder / "failed.txt", reason.encode())
+
+
+@contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """A list that a SIGTERM or SIGINT fills, so that workers are stopped in order."""
+    got: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        got.append(number)
+
+    try:
+        old = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    except ValueError:  # not in the main thread: whoever runs us there handles signals
+        yield got
+        return
+    try:
+        yield got
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def _terminate(running: list[_Running]) -> None:
+    for item in running:
+        if item.process.poll() is None:
+            item.process.terminate()
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _last_line(path: Path) -> str:
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    except OSError:
+        return "no log"
+    return lines[-1][:400] if lines else "no log"

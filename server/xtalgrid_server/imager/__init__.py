@@ -1,0 +1,1 @@
+"""The imager database and its image files: the only place that talks SQL to the vendor's tables."""

@@ -1,0 +1,345 @@
+"""What xtalgrid asks of the imager database, and the little it writes there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from xtalgrid_core.errors import ImagerError
+
+from ..config import Config
+from ..database import chunks, open_engine, short_reason
+from ..wells import Well
+from .tables import CrystalTrak
+
+_PAGE = 1000
+_ESCAPE = "\\"
+
+
+class Moment(NamedTuple):
+    """A place in the order that inspections are read in: date (naive local), then id."""
+
+    inspected: datetime
+    inspect_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRow:
+    """One image of one drop at one inspection; `inspected` is naive local time."""
+
+    inspect_id: int
+    barcode: str
+    inspection: int
+    inspected: datetime
+    well: Well
+    image_name: str
+
+    @property
+    def moment(self) -> Moment:
+        """Its place in reading order."""
+        return Moment(self.inspected, self.inspect_id)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRow:
+    """One row of the score table, with the inspection it belongs to."""
+
+    score_id: int
+    inspect_id: int
+    code: str
+    date: datetime
+    by: str
+    image_name: str | None
+
+
+def like_pattern(wildcards: str) -> str:
+    """A name with ``*`` and ``?`` as a LIKE pattern with its own ``_``, ``%`` and backslashes escaped."""
+    for special in (_ESCAPE, "%", "_"):
+        wildcards = wildcards.replace(special, _ESCAPE + special)
+    return wildcards.replace("*", "%").replace("?", "_")
+
+
+class ImagerDatabase:
+    """The imager database of one configuration. Every error of the database becomes an `ImagerError`."""
+
+    def __init__(self, config: Config) -> None:
+        self._settings = config.imager
+        self._engine = open_engine(config.imager_url, "imager.url")
+        self.tables = CrystalTrak(config.imager.owner, config.imager.sequence)
+        if not config.imager.url:  # embedded: the tables are ours to make
+            with self._errors():
+                self.tables.metadata.create_all(self._engine)
+
+    def close(self) -> None:
+        """Give back the connections."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sa.exc.SQLAlchemyError as error:
+            raise ImagerError(
+                f"the imager database ({self._engine.dialect.name}): {short_reason(error)}; check imager.url, imager.owner "
+                "and that the database is up, then run the same command again"
+            ) from error
+
+    # ---- reading -----------------------------------------------------------------------------------------------
+
+    def newest_first(self, after: Moment | None, before: Moment | None) -> Iterator[list[ImageRow]]:
+        """The images whose names fit the configured patterns, inspection by inspection, newest first.
+
+        Parameters
+        ----------
+        after, before
+            Only inspections strictly between these moments; None: no bound on that side.
+
+        Yields
+        ------
+        All fitting images of one inspection of one drop, at least one.
+        """
+        while True:
+            with self._errors(), self._engine.connect() as connection:
+                page = [_image_row(row) for row in connection.execute(self.select_images(after, before).limit(_PAGE))]
+            whole = _drop_last_inspection(page) if len(page) == _PAGE else page
+            group: list[ImageRow] = []
+            for row in whole:
+                if group and group[0].inspect_id != row.inspect_id:
+                    yield group
+                    group = []
+                group.append(row)
+            if group:
+                yield group
+            if len(page) < _PAGE:
+                return
+            before = whole[-1].moment
+
+    def select_images(self, after: Moment | None, before: Moment | None) -> sa.Select[Any]:
+        """The statement behind `newest_first`."""
+        inspections = self.tables.inspections
+        statement = self._select_fitting()
+        moment = (inspections.c.inspectdate, inspections.c.inspectid)
+        if after is not None:
+            statement = statement.where(_later(moment, after))
+        if before is not None:
+            statement = statement.where(_earlier(moment, before))
+        return statement.order_by(*(column.desc() for column in moment), self.tables.images.c.imagename)
+
+    def of_plate(self, barcode: str) -> Iterator[list[ImageRow]]:
+        """The fitting images of one plate, inspection by inspection, newest first."""
+        inspections = self.tables.inspections
+        statement = (
+            self._select_fitting()
+            .where(inspections.c.barcodeid == barcode)
+            .order_by(inspections.c.inspectdate.desc(), inspections.c.inspectid.desc(), self.tables.images.c.imagename)
+        )
+        with self._errors(), self._engine.connect() as connection:
+            rows = [_image_row(row) for row in connection.execute(statement)]
+        groups: dict[int, list[ImageRow]] = {}
+        for row in rows:
+            groups.setdefault(row.inspect_id, []).append(row)
+        yield from groups.values()
+
+    def _select_fitting(self) -> sa.Select[Any]:
+        inspections, images = self.tables.inspections, self.tables.images
+        name = images.c.imagename
+        fits = sa.or_(*(name.like(like_pattern(p), escape=_ESCAPE) for p in self._settings.patterns))
+        ours = [name.not_like(like_pattern(p), escape=_ESCAPE) for p in self._settings.exclude]
+        return (
+            sa.select(
+                inspections.c.inspectid,
+                inspections.c.barcodeid,
+                inspections.c.inspectnumber,
+                inspections.c.inspectdate,
+                inspections.c.i_row,
+                inspections.c.col,
+                inspections.c.subwell,
+                name,
+            )
+            .join_from(inspections, images, inspections.c.inspectid == images.c.inspectid)
+            .where(fits, *ours)
+        )
+
+    def scores_of_drops(self, inspect_ids: Sequence[int]) -> dict[int, list[ScoreRow]]:
+        """All scores of each inspection's drop, at any of its inspections, oldest first."""
+        with self._errors(), self._engine.connect() as connection:
+            return self._scores_of_drops(connection, inspect_ids)
+
+    def _scores_of_drops(self, connection: sa.Connection, inspect_ids: Sequence[int]) -> dict[int, list[ScoreRow]]:
+        here, there, scores = self.tables.inspections.alias(), self.tables.inspections.alias(), self.tables.scores
+        found: dict[int, list[ScoreRow]] = {inspect_id: [] for inspect_id in inspect_ids}
+        for part in chunks(inspect_ids):
+            statement = (
+                sa.select(
+                    here.c.inspectid.label("asked"),
+                    scores.c.scoreid,
+                    scores.c.inspectid,
+                    scores.c.score,
+                    scores.c.scoredate,
+                    scores.c.scoredby,
+                    scores.c.imagename,
+                )
+                .join_from(
+                    here,
+                    there,
+                    sa.and_(
+                        here.c.barcodeid == there.c.barcodeid,
+                        here.c.col == there.c.col,
+                        here.c.i_row == there.c.i_row,
+                        here.c.subwell == there.c.subwell,
+                    ),
+                )
+                .join(scores, scores.c.inspectid == there.c.inspectid)
+                .where(here.c.inspectid.in_(part))
+                .order_by(scores.c.scoredate, scores.c.scoreid)
+            )
+            for row in connection.execute(statement):
+                found[row.asked].append(_score_row(row))
+        return found
+
+    def is_persons(self, score: ScoreRow) -> bool:
+        """Whether a person gave this score: not us, not another configured program, and not the code for "not scored"."""
+        automatic = {self._settings.scored_by, *self._settings.automatic}
+        return score.by not in automatic and score.code not in self._settings.not_scored
+
+    def is_ours(self, score: ScoreRow) -> bool:
+        """Whether the row is one we wrote."""
+        return score.by == self._settings.scored_by
+
+    # ---- writing scores ----------------------------------------------------------------------------------------
+
+    @contextmanager
+    def writing(self) -> Iterator[ScoreWriter]:
+        """One transaction on the score table: all of it, or nothing when an error leaves the block."""
+        with self._errors(), self._engine.begin() as connection:
+            yield ScoreWriter(self, connection)
+
+    # ---- the embedded database ---------------------------------------------------------------------------------
+
+    def register(self, images: Iterable[ImageRow]) -> list[ImageRow]:
+        """Enter images into the embedded database; those already there are found, not doubled.
+
+        `inspect_id` of the rows given is ignored; the rows returned have the real one. The date of an inspection that is
+        already there stays as it is.
+        """
+        inspections, table = self.tables.inspections, self.tables.images
+        entered = []
+        with self._errors(), self._engine.begin() as connection:
+            for image in images:
+                place = {
+                    "barcodeid": image.barcode,
+                    "inspectnumber": image.inspection,
+                    "col": image.well.col,
+                    "i_row": image.well.row,
+                    "subwell": image.well.subwell,
+                }
+                same = [inspections.c[name] == value for name, value in place.items()]
+                found = connection.execute(
+                    sa.select(inspections.c.inspectid, inspections.c.inspectdate).where(*same)
+                ).first()
+                if found is None:
+                    inserted = connection.execute(inspections.insert().values(inspectdate=image.inspected, **place))
+                    key = inserted.inserted_primary_key
+                    inspect_id, inspected = int(key[0]) if key else 0, image.inspected
+                else:
+                    inspect_id, inspected = int(found.inspectid), found.inspectdate
+                known = sa.select(table.c.inspectid).where(
+                    table.c.inspectid == inspect_id, table.c.imagename == image.image_name
+                )
+                if connection.execute(known).first() is None:
+                    connection.execute(table.insert().values(inspectid=inspect_id, imagename=image.image_name))
+                entered.append(
+                    ImageRow(inspect_id, image.barcode, image.inspection, inspected, image.well, image.image_name)
+                )
+        return entered
+
+    def wells_taken(self, barcode: str) -> dict[str, Well]:
+        """Which image stands for which well on a plate of the embedded database, by image name."""
+        return {row.image_name: row.well for group in self.of_plate(barcode) for row in group}
+
+
+class ScoreWriter:
+    """The score table inside one transaction."""
+
+    def __init__(self, database: ImagerDatabase, connection: sa.Connection) -> None:
+        self._database = database
+        self._connection = connection
+        self._table = database.tables.scores
+
+    def scores_of_drop(self, inspect_id: int) -> list[ScoreRow]:
+        """All scores of an inspection's drop, as they are now."""
+        return self._database._scores_of_drops(self._connection, [inspect_id])[inspect_id]
+
+    def insert(self, inspect_id: int, code: str, date: datetime, by: str, image_name: str) -> int:
+        """Add a row and return its SCOREID."""
+        values = {
+            "inspectid": inspect_id,
+            "score": code,
+            "scoredate": date,
+            "scoredby": by,
+            "imagename": image_name,
+        }
+        key = self._connection.execute(self._table.insert().values(**values)).inserted_primary_key
+        return int(key[0]) if key else 0
+
+    def replace(self, score_id: int, by: str, code: str, date: datetime, image_name: str | None) -> None:
+        """Change a row of our own; `by` is checked in the statement, so that a person's row can never be hit."""
+        self._connection.execute(
+            self._table.update()
+            .where(self._table.c.scoreid == score_id, self._table.c.scoredby == by)
+            .values(score=code, scoredate=date, imagename=image_name)
+        )
+
+    def remove(self, score_id: int, by: str) -> None:
+        """Delete a row of our own."""
+        self._connection.execute(
+            self._table.delete().where(self._table.c.scoreid == score_id, self._table.c.scoredby == by)
+        )
+
+
+def _later(columns: tuple[Any, Any], moment: Moment) -> sa.ColumnElement[bool]:
+    date, inspect_id = columns
+    return sa.or_(date > moment.inspected, sa.and_(date == moment.inspected, inspect_id > moment.inspect_id))
+
+
+def _earlier(columns: tuple[Any, Any], moment: Moment) -> sa.ColumnElement[bool]:
+    date, inspect_id = columns
+    return sa.or_(date < moment.inspected, sa.and_(date == moment.inspected, inspect_id < moment.inspect_id))
+
+
+def _drop_last_inspection(page: list[ImageRow]) -> list[ImageRow]:
+    """A full page may end inside an inspection; its last inspection is read again with the next page."""
+    last = page[-1].inspect_id
+    whole = [row for row in page if row.inspect_id != last]
+    if not whole:
+        raise ImagerError(
+            f"inspection {last} has {_PAGE} or more images that fit imager.patterns; make the patterns narrower"
+        )
+    return whole
+
+
+def _image_row(row: Any) -> ImageRow:
+    return ImageRow(
+        inspect_id=int(row.inspectid),
+        barcode=row.barcodeid,
+        inspection=int(row.inspectnumber),
+        inspected=row.inspectdate,
+        well=Well(int(row.i_row), int(row.col), int(row.subwell)),
+        image_name=row.imagename,
+    )
+
+
+def _score_row(row: Any) -> ScoreRow:
+    return ScoreRow(
+        score_id=int(row.scoreid),
+        inspect_id=int(row.inspectid),
+        code=str(row.score).strip(),
+        date=row.scoredate,
+        by=row.scoredby or "",
+        image_name=row.imagename,
+    )

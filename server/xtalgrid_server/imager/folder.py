@@ -1,0 +1,171 @@
+"""``import-folder``: a folder of well images becomes plates of the embedded imager database."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from xtalgrid_core.errors import ConfigError, FailureReason
+from xtalgrid_core.images import SUFFIXES
+
+from ..config import Config
+from ..ledger.store import Ledger
+from ..wells import Well
+from .database import ImagerDatabase, ImageRow
+from .names import ANY, NamedImage, barcode_of_folder, compile_pattern, read_name
+
+STEP = "import-folder"
+
+
+@dataclass(slots=True)
+class Imported:
+    """What came of a folder. `rejected`: file → why it stands for no well; `doubles`: files whose stem was taken."""
+
+    entered: list[ImageRow] = field(default_factory=list)
+    rejected: dict[Path, str] = field(default_factory=dict)
+    doubles: list[Path] = field(default_factory=list)
+
+    @property
+    def barcodes(self) -> list[str]:
+        """The plates of the images entered."""
+        return sorted({row.barcode for row in self.entered})
+
+
+def import_folder(
+    config: Config,
+    database: ImagerDatabase,
+    ledger: Ledger,
+    folder: Path,
+    *,
+    recursive: bool = False,
+    copy: bool = False,
+    names: str | None = None,
+) -> Imported:
+    """Enter a folder's images into the embedded database; doing it again enters only what is new.
+
+    Each image is linked into ``image_root/<barcode>/<inspection>/`` (a symbolic link, or a copy where links cannot be made
+    or `copy` is asked for). Of several files of one stem the first by `SUFFIXES` is taken. A file whose name fits no pattern
+    is recorded as failed, and the rest entered.
+
+    Raises
+    ------
+    ConfigError
+        When the imager database is not the embedded one, the folder is not there, or the pattern cannot be used.
+    """
+    if config.imager.url:
+        raise ConfigError(
+            "import-folder fills the embedded imager database only; imager.url names another: take it out"
+        )
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: no such folder; give the folder that holds the well images")
+    names = names or config.import_.names
+    result = Imported()
+    files = _one_for_each_stem(_image_files(folder, recursive), result)
+    places = _number_wells(database, files) if names == ANY else _read_names(names, files, result, ledger)
+    rows = []
+    for file, named in places:
+        when = named.date or _modified(file, config)
+        row = ImageRow(0, named.barcode, named.inspection, when, named.well, file.name)
+        try:
+            _link(file, config.image_root / row.barcode / str(row.inspection) / file.name, copy)
+        except FileExistsError as error:
+            result.rejected[file] = str(error)
+            ledger.add_failure(str(file), STEP, FailureReason.NAME_FITS_NO_PATTERN, str(error))
+            continue
+        rows.append(row)
+    result.entered = database.register(rows)
+    return result
+
+
+def _image_files(folder: Path, recursive: bool) -> Iterator[Path]:
+    entries = sorted(folder.rglob("*") if recursive else folder.iterdir())
+    yield from (path for path in entries if path.suffix.lower() in SUFFIXES and (path.is_file() or path.is_symlink()))
+
+
+def _one_for_each_stem(files: Iterator[Path], result: Imported) -> list[Path]:
+    chosen: dict[tuple[Path, str], Path] = {}
+    for file in sorted(files, key=lambda path: (path.parent, path.stem, SUFFIXES.index(path.suffix.lower()))):
+        if chosen.setdefault((file.parent, file.stem), file) is not file:
+            result.doubles.append(file)
+    return list(chosen.values())
+
+
+def _read_names(names: str, files: list[Path], result: Imported, ledger: Ledger) -> list[tuple[Path, NamedImage]]:
+    pattern = compile_pattern(names)
+    places = []
+    for file in files:
+        named = read_name(pattern, file.stem, file.parent.name)
+        if named is None:
+            why = (
+                f"the name fits not the pattern {names!r}; set import.names in xtalgrid.toml, or take --names any: "
+                "each file is a well then"
+            )
+            result.rejected[file] = why
+            ledger.add_failure(str(file.absolute()), STEP, FailureReason.NAME_FITS_NO_PATTERN, why)
+        else:
+            places.append((file, named))
+    return places
+
+
+def _number_wells(database: ImagerDatabase, files: list[Path]) -> list[tuple[Path, NamedImage]]:
+    """Each file a well of a plate named as its folder, in the order of names; files that came before keep their wells."""
+    places: list[tuple[Path, NamedImage]] = []
+    for folder, group in itertools.groupby(files, key=lambda path: path.parent):
+        barcode = barcode_of_folder(folder.absolute().name)
+        taken = database.wells_taken(barcode)
+        free = (
+            well
+            for well in (Well(row, col, 1) for row in itertools.count(1) for col in range(1, 13))
+            if well not in set(taken.values())
+        )
+        places.extend((file, NamedImage(barcode, 1, taken.get(file.name) or next(free), None)) for file in group)
+    return places
+
+
+def _modified(file: Path, config: Config) -> datetime:
+    """The file's time in the imager's zone, naive; files in one folder often share a second, which is fine."""
+    seconds = file.lstat().st_mtime
+    return datetime.fromtimestamp(seconds, ZoneInfo(config.imager.time_zone)).replace(tzinfo=None, microsecond=0)
+
+
+def _link(file: Path, target: Path, copy: bool) -> None:
+    """Make `file` reachable as `target`.
+
+    Raises
+    ------
+    FileExistsError
+        When another file stands there: two files claim to be the same image of the same inspection.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_symlink() or target.exists():
+        same = target.exists() and file.exists() and target.samefile(file)
+        if not same and not (target.is_symlink() and not target.exists()) and not _same_content(file, target):
+            raise FileExistsError(
+                f"{target} is there already with other content: two images of one name for one inspection"
+            )
+        if target.is_symlink() and not target.exists():
+            target.unlink()  # its file was moved away; this one takes its place
+        else:
+            return
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    temporary.unlink(missing_ok=True)
+    try:
+        if copy:
+            raise OSError("a copy is wanted")
+        temporary.symlink_to(file.absolute())
+    except OSError:
+        shutil.copyfile(file, temporary)
+    temporary.replace(target)
+
+
+def _same_content(one: Path, other: Path) -> bool:
+    try:
+        return one.read_bytes() == other.read_bytes()
+    except OSError:
+        return False

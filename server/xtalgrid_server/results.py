@@ -1,0 +1,174 @@
+"""Results come back from anybody's computer: the validator, and the assimilator that writes what it lets through.
+
+Nothing of a result is used before all of it has been checked against the manifest that the ledger keeps.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from xtalgrid_core import wire
+from xtalgrid_core.errors import ResultError
+from xtalgrid_core.files import write_atomically
+from xtalgrid_core.outcomes import CLASSES, Group, Outcome
+
+from .config import Config
+from .grid.local import LocalGrid
+from .ledger.store import Ledger, Unit
+from .steps import log
+
+STEP = "assimilate"
+
+_MARGIN = 1e-3
+"""Room for rounding in the worker's float32 sums."""
+
+_PRINTABLE = re.compile(r"[^<>&\x00-\x1f\x7f]*")
+
+
+@dataclass(slots=True)
+class Assimilated:
+    """What a run did."""
+
+    accepted: int = 0
+    refused: int = 0
+    failed_units: int = 0
+    scores: int = 0
+
+
+def validate(data: bytes, manifest: wire.Manifest) -> wire.Result:
+    """Check a result against the manifest of its unit.
+
+    Raises
+    ------
+    ResultError
+        With the first thing that is wrong. Nothing of the result may be used then.
+    """
+    result = wire.decode_result(data)
+    options = manifest.options
+    if result.unit != manifest.unit:
+        raise ResultError(f"is of unit {result.unit!r}, not {manifest.unit!r}")
+    if (result.segmenter, result.classifier) != (options.segmenter, options.classifier):
+        raise ResultError("was made with other models than the manifest names")
+    if _version(result.worker) < _version(manifest.min_worker):
+        raise ResultError(f"is by worker {result.worker[:20]!r}; the unit takes {manifest.min_worker} or newer")
+    if [answer.number for answer in result.images] != [entry.number for entry in manifest.images]:
+        raise ResultError("does not answer for exactly the images of the manifest, in their order")
+    for text in (result.worker, *(getattr(result.host, name) for name in result.host.__struct_fields__)):
+        _check_text(text)
+    for entry, answer in zip(manifest.images, result.images, strict=True):
+        if isinstance(answer, wire.Failed):
+            _check_text(answer.detail)
+        else:
+            _check_text(answer.pixel_size_origin)
+            try:
+                _check_scored(answer, entry, options)
+            except ResultError as error:
+                raise ResultError(f"image {entry.number}: {error}") from error
+    return result
+
+
+def _check_scored(answer: wire.Scored, entry: wire.ImageEntry, options: wire.Options) -> None:
+    if answer.outcome in (Outcome.FAILED, Outcome.RIM):
+        raise ResultError(f"{answer.outcome} is no outcome of a well")
+    if answer.score != answer.outcome.look.score:
+        raise ResultError(f"score {answer.score} does not belong to {answer.outcome}")
+    if (entry.height, entry.width) != (None, None) and (entry.height, entry.width) != (answer.height, answer.width):
+        raise ResultError(f"is said to be {answer.width}×{answer.height} pixels, and is {entry.width}×{entry.height}")
+    boxes = [chop.box for chop in answer.boxes] + ([answer.drop.box] if answer.drop.box else [])
+    for row, col, height, width in boxes:
+        if row + height > answer.height or col + width > answer.width or not height or not width:
+            raise ResultError("a box does not lie inside the image")
+    if any(row > answer.height or col > answer.width for row, col in answer.drop.outline):
+        raise ResultError("the drop's outline does not lie inside the image")
+    if len(answer.boxes) > options.n_boxes:
+        raise ResultError(f"{len(answer.boxes)} boxes; the unit asks for at most {options.n_boxes}")
+    if not answer.probabilities:
+        if answer.outcome is not Outcome.NULL_EXPERIMENT or answer.drop.box is not None:
+            raise ResultError("has no probabilities, and is no null experiment without a drop")
+        return
+    if len(answer.probabilities) != len(CLASSES):
+        raise ResultError(f"{len(answer.probabilities)} class probabilities; there are {len(CLASSES)}")
+    _check_decision(answer, options)
+
+
+def _check_decision(answer: wire.Scored, options: wire.Options) -> None:
+    """What the decision rule could not have said from these maxima is refused."""
+    maxima = dict(zip(CLASSES, answer.probabilities, strict=True))
+    if answer.outcome is Outcome.UNDECIDED:
+        if answer.probability > options.threshold + _MARGIN or max(maxima.values()) > options.threshold + _MARGIN:
+            raise ResultError("is undecided, with a probability above the threshold")
+        return
+    classes = [Outcome.CLEAR, Outcome.RIM] if answer.outcome is Outcome.CLEAR else [answer.outcome]
+    if options.rule == "group":
+        group: Group = answer.outcome.group
+        classes = [outcome for outcome in CLASSES if outcome.group is group]
+    if answer.probability < options.threshold - _MARGIN:
+        raise ResultError(f"{answer.outcome} with probability {answer.probability:.3f}, below the threshold")
+    if answer.probability > sum(maxima[outcome] for outcome in classes) + _MARGIN:
+        raise ResultError(f"{answer.outcome} with probability {answer.probability:.3f}, more than its classes reach")
+
+
+def _check_text(text: str) -> None:
+    if not _PRINTABLE.fullmatch(text):
+        raise ResultError("a text has markup or control characters in it")
+
+
+def _version(text: str) -> tuple[int, ...]:
+    """``1.2.3`` as numbers; what is no version is older than all."""
+    match = re.match(r"(\d{1,6})(?:\.(\d{1,6}))?(?:\.(\d{1,6}))?", text)
+    return tuple(int(part or 0) for part in match.groups()) if match else (-1,)
+
+
+def assimilate(config: Config, ledger: Ledger, grid: LocalGrid) -> Assimilated:
+    """Write what came back into the ledger. A result is taken out of the spool after the ledger has it, never before."""
+    done = Assimilated()
+    for name, path in grid.results():
+        unit = ledger.unit(name)
+        try:
+            with path.open("rb") as stream:
+                data = stream.read(wire.MAX_RESULT_BYTES + 1)
+            _take(config, ledger, grid, unit, name, data, done)
+        except OSError as error:
+            log.warning("%s %s: the result cannot be read (%s); it is tried again", STEP, name, error)
+    for name, reason in grid.given_up():
+        unit = ledger.unit(name)
+        if unit is not None and unit.state not in ("returned", "failed"):
+            ledger.fail_unit(unit, reason)
+            done.failed_units += 1
+        grid.discard(name)
+    return done
+
+
+def _take(
+    config: Config, ledger: Ledger, grid: LocalGrid, unit: Unit | None, name: str, data: bytes, done: Assimilated
+) -> None:
+    digest = hashlib.sha256(data).hexdigest()
+    try:
+        if unit is None:
+            raise ResultError("is of no unit that the ledger knows")
+        if unit.state != "returned":
+            manifest = wire.decode_manifest(unit.manifest)
+            result = validate(data, manifest)
+            done.scores += ledger.accept_result(unit, digest, result, manifest.options)
+            done.accepted += 1
+    except ResultError as error:
+        done.refused += 1
+        _quarantine(config, name, digest, data)
+        refused = ledger.refuse_result(unit, digest, str(error))
+        log.warning("%s result of %s refused: %s", STEP, name, error)
+        if unit is not None and refused < config.grid.attempts:
+            grid.do_again(name)
+            return
+        if unit is not None:
+            ledger.fail_unit(unit, f"{refused} results refused; the last one: {error}")
+            done.failed_units += 1
+    grid.discard(name)
+
+
+def _quarantine(config: Config, name: str, digest: str, data: bytes) -> None:
+    folder: Path = config.spool / "quarantine"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / f"{name}.{digest[:12]}.json", data)

@@ -1,0 +1,90 @@
+"""``run``: a folder of well images through every stage of production, in order, on this machine."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from xtalgrid_core import wire
+from xtalgrid_core.outcomes import Outcome
+
+from .imager.folder import Imported
+from .ledger.store import ScoredImage
+from .scores.finalize import Finalized
+from .system import System
+
+
+@dataclass(slots=True)
+class Account:
+    """What became of each image of a folder. `failed`: file name → (reason, detail)."""
+
+    imported: Imported
+    finalized: Finalized
+    scored: list[ScoredImage]
+    failed: dict[str, tuple[str, str]]
+
+    @property
+    def total(self) -> int:
+        """Images of the folder, one for each stem."""
+        return len(self.imported.entered) + len(self.imported.rejected)
+
+    @property
+    def accounted(self) -> int:
+        """Images with a score or a recorded failure."""
+        return len(self.scored) + len(self.failed)
+
+    @property
+    def outcomes(self) -> dict[Outcome, int]:
+        """Images by outcome, in order of priority, failed ones last."""
+        counts = collections.Counter(score.outcome for score in self.scored)
+        counts[Outcome.FAILED] += len(self.failed)
+        return {outcome: counts[outcome] for outcome in Outcome if counts[outcome]}
+
+
+def run_folder(
+    system: System,
+    folder: Path,
+    *,
+    recursive: bool = False,
+    copy: bool = False,
+    names: str | None = None,
+    frames: str = "all",
+    on_progress: Callable[[int], None] | None = None,
+) -> Account:
+    """Import a folder, score it, publish it, and account for every image; run again it goes on where it was stopped.
+
+    `frames`: which framed images are drawn, ``none``, ``crystals`` or ``all``. `on_progress` is called with the number of
+    answered images.
+    """
+    imported = system.import_folder(folder, recursive=recursive, copy=copy, names=names)
+    system.create_work(barcodes=imported.barcodes, limit=max(len(imported.entered), 1), retry=True)
+    while True:
+        worked = system.work(on_progress=on_progress)
+        done = system.assimilate()
+        if not (worked.finished or worked.failed or done.refused) or not system.grid.waiting():
+            break  # refused results are worked out again, as often as configured
+    finalized = system.finalize(frames)
+    system.set_autoscore()
+    return _account(system, imported, finalized)
+
+
+def _account(system: System, imported: Imported, finalized: Finalized) -> Account:
+    wanted = {(row.inspect_id, row.image_name) for row in imported.entered}
+    scores = system.ledger.scores(inspect_ids=sorted({row.inspect_id for row in imported.entered}), failed=True)
+    scored, failed = [], {}
+    for score in scores:
+        if (score.image.inspect_id, score.image.image_name) not in wanted:
+            continue
+        if isinstance(score.answer, wire.Failed):
+            failed[score.image.image_name] = (str(score.answer.reason), score.answer.detail)
+        else:
+            scored.append(score)
+    has_answer = {score.image.image_name for score in scores}
+    names = [row.image_name for row in imported.entered if row.image_name not in has_answer]
+    for file, reason, detail in system.ledger.failures(names):
+        failed[file] = (reason, detail)
+    for path, why in imported.rejected.items():
+        failed[path.name] = ("name fits no pattern", why)
+    return Account(imported, finalized, scored, failed)

@@ -1,0 +1,62 @@
+"""Framed images: drawn here from the original and the boxes, so that no pixel of a stranger's computer is shown."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from xtalgrid_core.errors import FailureReason, ImageError
+from xtalgrid_core.files import write_atomically
+from xtalgrid_core.frames import frame
+from xtalgrid_core.images import read_image
+from xtalgrid_core.outcomes import Group, Outcome
+
+from ..config import Config
+from ..ledger.store import ScoredImage
+from ..steps import log
+from ..work.pack import image_path
+
+SUFFIX = "_ART.jpg"
+"""End of our images' names; the default ``imager.exclude`` keeps them from being scored again."""
+
+
+def wants_frame(outcome: Outcome) -> bool:
+    """Whether a framed image is drawn without being asked for: crystals, and where a person should look."""
+    return outcome.group is Group.CRYSTAL or outcome is Outcome.UNDECIDED
+
+
+def framed_path(config: Config, score: ScoredImage) -> Path:
+    """Where a score's framed image lies."""
+    image = score.image
+    return config.frames_dir / image.barcode / str(image.inspection) / f"{Path(image.image_name).stem}{SUFFIX}"
+
+
+def framed_jpeg(config: Config, score: ScoredImage) -> bytes:
+    """The framed image.
+
+    Raises
+    ------
+    ImageError
+        When the original cannot be read any more.
+    """
+    path = image_path(config, score.image)
+    try:
+        picture = frame(read_image(path.read_bytes()), score.answer)
+    except OSError as error:
+        raise ImageError(FailureReason.MISSING_FILE, f"{path}: {error.strerror}") from error
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=88)
+    return stream.getvalue()
+
+
+def draw_framed(config: Config, score: ScoredImage) -> Path | None:
+    """Draw a score's framed image into the frames folder; None, with a log line, when the original is gone."""
+    path = framed_path(config, score)
+    try:
+        data = framed_jpeg(config, score)
+    except ImageError as error:
+        log.warning("framed image of %s: %s", score.image.image_name, error)
+        return None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, data)
+    return path

@@ -1,0 +1,126 @@
+"""The whole system of one configuration, opened: every step of the chain as one method that locks, runs and logs.
+
+The commands, the services and ``run`` all go through here, so that each step is the same whoever starts it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+
+from .config import Config
+from .grid.local import LocalGrid, Worked
+from .imager.database import ImagerDatabase
+from .imager.folder import Imported, import_folder
+from .ledger.store import Ledger
+from .results import Assimilated, assimilate
+from .scores.finalize import Finalized, finalize
+from .scores.publish import Published, set_autoscore
+from .steps import log, paused, step
+from .work.create import Created, create_work, reopen
+
+
+class System:
+    """Ledger, imager database and grid of one configuration; a context manager."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        with step(config, "open", wait=60) as report:  # two first runs at once must not both lay out the databases
+            self.ledger = Ledger(config)
+            self.imager = ImagerDatabase(config)
+            report.quiet = True
+        self.grid = LocalGrid(config)
+
+    def __enter__(self) -> System:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.ledger.close()
+        self.imager.close()
+
+    def import_folder(
+        self, folder: Path, *, recursive: bool = False, copy: bool = False, names: str | None = None
+    ) -> Imported:
+        """Enter a folder's images into the embedded imager database."""
+        with step(self.config, "import-folder") as report:
+            imported = import_folder(
+                self.config, self.imager, self.ledger, folder, recursive=recursive, copy=copy, names=names
+            )
+            reopen(self.config, self.ledger, imported.entered)
+            report.update(images=len(imported.entered), rejected=len(imported.rejected), doubles=len(imported.doubles))
+        return imported
+
+    def create_work(
+        self,
+        *,
+        limit: int | None = None,
+        barcodes: Iterable[str] = (),
+        dry_run: bool = False,
+        retry: bool = False,
+    ) -> Created:
+        """Pack new images into work units."""
+        if self._is_paused("create_work"):
+            return Created()
+        with step(self.config, "create_work") as report:
+            created = create_work(
+                self.config,
+                self.imager,
+                self.ledger,
+                self.grid,
+                limit=limit,
+                barcodes=barcodes,
+                dry_run=dry_run,
+                retry=retry,
+            )
+            report.update(
+                found=created.found,
+                planned=created.planned,
+                failed=len(created.failed),
+                units=created.units,
+                dry_run="yes" if dry_run else "no",
+            )
+        return created
+
+    def work(self, *, watch: bool = False, on_progress: Callable[[int], None] | None = None) -> Worked:
+        """Run the local grid's workers."""
+        with step(self.config, "grid") as report:
+            worked = self.grid.work(
+                watch=watch, on_progress=on_progress, is_paused=lambda: paused(self.ledger) is not None
+            )
+            report.update(finished=worked.finished, failed=worked.failed, retried=worked.retried)
+        return worked
+
+    def assimilate(self) -> Assimilated:
+        """Validate what came back and write it into the ledger."""
+        with step(self.config, "assimilate") as report:
+            done = assimilate(self.config, self.ledger, self.grid)
+            report.update(
+                accepted=done.accepted, refused=done.refused, failed_units=done.failed_units, scores=done.scores
+            )
+        return done
+
+    def finalize(self, frames: str | None = None) -> Finalized:
+        """Decide what becomes of new scores, and write the CSV."""
+        with step(self.config, "finalizer") as report:
+            done = finalize(self.config, self.imager, self.ledger, frames)
+            report.update({"run": done.run or "none", **done.actions})
+        return done
+
+    def set_autoscore(self, files: list[Path] | None = None, *, dry_run: bool = False) -> Published:
+        """Write ARTscores into the score table."""
+        if self._is_paused("set_autoscore"):
+            return Published()
+        with step(self.config, "set_autoscore") as report:
+            done = set_autoscore(self.config, self.imager, self.ledger, files, dry_run)
+            report.update({"files": done.files, **done.actions, "refused": len(done.refused)})
+            report.update(dry_run="yes" if dry_run else "no")
+        return done
+
+    def _is_paused(self, name: str) -> bool:
+        reason = paused(self.ledger)
+        if reason:
+            log.info("%s did nothing: %s", name, reason)
+        return reason is not None

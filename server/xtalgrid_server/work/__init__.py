@@ -1,0 +1,1 @@
+"""From new images in the imager database to work units."""

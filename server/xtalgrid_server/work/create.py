@@ -1,0 +1,237 @@
+"""``create_work``: finds new images in the imager database and packs them into work units, the freshest first.
+
+What was read is kept as a watermark and a list of gaps. A run reads everything newer than the watermark, newest first; what
+its limit leaves unread becomes a gap, which later runs fill when nothing fresher waits. Behind the watermark a look-back is
+read again, for rows and files that arrived late. Images already in a unit with the same options are passed over, so that a
+run that was killed is simply run again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import msgspec
+
+from xtalgrid_core import wire
+from xtalgrid_core.errors import ImageError
+
+from ..config import Config, models
+from ..grid.local import LocalGrid
+from ..imager.database import ImagerDatabase, ImageRow, Moment
+from ..ledger.store import Ledger, PlannedImage, options_hash
+from ..steps import log
+from .pack import CheckedImage, check_image, image_path, make_manifest, write_unit
+
+STEP = "create_work"
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """Inspections not read yet: after and before these moments, both excluded; None: no bound."""
+
+    after: Moment | None
+    before: Moment | None
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far the imager database was read. `newest`: everything up to it was read, but for the gaps."""
+
+    newest: Moment | None = None
+    gaps: tuple[Gap, ...] = ()
+
+
+@dataclass(slots=True)
+class Created:
+    """What a run did: counts, and each failed image with its reason."""
+
+    found: int = 0
+    planned: int = 0
+    units: int = 0
+    failed: list[tuple[ImageRow, ImageError]] = field(default_factory=list)
+
+
+def work_options(config: Config) -> wire.Options:
+    """How images are to be scored by this configuration."""
+    segmenter, classifier = models(config)
+    work = config.work
+    return wire.Options(
+        segmenter=segmenter,
+        classifier=classifier,
+        rule=work.rule,
+        threshold=work.threshold,
+        step=work.step,
+        n_boxes=work.n_boxes,
+    )
+
+
+def create_work(
+    config: Config,
+    database: ImagerDatabase,
+    ledger: Ledger,
+    grid: LocalGrid,
+    *,
+    limit: int | None = None,
+    barcodes: Iterable[str] = (),
+    dry_run: bool = False,
+    retry: bool = False,
+) -> Created:
+    """Plan what is new and hand it to the grid.
+
+    Parameters
+    ----------
+    limit
+        Most images to plan; default ``work.limit``. Images of one inspection stay together, so it may be exceeded by a few.
+    barcodes
+        Only these plates, whatever the watermark says; it stays where it is.
+    dry_run
+        Say what would be planned; nothing is written.
+    retry
+        Plan images of failed units again.
+    """
+    run = _Run(config, ledger, grid, work_options(config), limit or config.work.limit, dry_run, retry)
+    if not dry_run:
+        finish_planned(config, ledger, grid)
+    if barcodes:
+        for barcode in barcodes:
+            for group in database.of_plate(barcode):
+                run.take(group)
+    else:
+        run.read(database, _key(config))
+    run.close_unit()
+    return run.created
+
+
+def reopen(config: Config, ledger: Ledger, entered: list[ImageRow]) -> None:
+    """Have inspections that were entered with an old date read: they lie behind the watermark."""
+    key = _key(config)
+    progress = _load(ledger, key)
+    if not entered or progress.newest is None:
+        return
+    first, last = min(row.moment for row in entered), max(row.moment for row in entered)
+    after = Moment(first.inspected, first.inspect_id - 1)
+    before = min(
+        Moment(last.inspected, last.inspect_id + 1), Moment(progress.newest.inspected, progress.newest.inspect_id + 1)
+    )
+    if after < before and Gap(after, before) not in progress.gaps:
+        _save(ledger, key, Progress(progress.newest, (*progress.gaps, Gap(after, before))))
+
+
+def finish_planned(config: Config, ledger: Ledger, grid: LocalGrid) -> None:
+    """Hand over what a killed run planned and did not send, and what was lost from the spool, built again where needed."""
+    for unit in ledger.units("planned", "sent"):
+        if not grid.has(unit.name):
+            if not grid.staged(unit.name).exists():
+                paths = [image_path(config, image) for image in ledger.unit_images(unit)]
+                write_unit(grid.staged(unit.name), wire.decode_manifest(unit.manifest), paths)
+            grid.submit(unit.name)
+        ledger.set_state(unit, "sent")
+    grid.forget_staged()
+
+
+class _Run:
+    """One run: collects checked images until a unit is full."""
+
+    def __init__(
+        self,
+        config: Config,
+        ledger: Ledger,
+        grid: LocalGrid,
+        options: wire.Options,
+        limit: int,
+        dry_run: bool,
+        retry: bool,
+    ) -> None:
+        self._config, self._ledger, self._grid, self._options = config, ledger, grid, options
+        self._limit, self._dry_run, self._retry = limit, dry_run, retry
+        self._hash = options_hash(options)
+        self._unit: list[CheckedImage] = []
+        self._bytes = 0
+        self.created = Created()
+
+    def full(self) -> bool:
+        return self.created.planned >= self._limit
+
+    def read(self, database: ImagerDatabase, key: str) -> None:
+        """Read what is fresh, then the gaps, then the look-back; save the progress when all units are made."""
+        progress = _load(self._ledger, key)
+        newest = progress.newest
+        unread: list[Gap] = []
+        for gap in (Gap(progress.newest, None), *progress.gaps):
+            before = gap.before
+            for group in [] if self.full() else database.newest_first(gap.after, gap.before):
+                newest = max(newest, group[0].moment) if newest else group[0].moment
+                self.take(group)
+                before = group[0].moment
+                if self.full():
+                    break
+            else:
+                if not self.full():
+                    continue  # read to its end
+            if before is not None:
+                unread.append(Gap(gap.after, before))
+        if progress.newest is not None and not self.full():
+            since = progress.newest.inspected - timedelta(days=self._config.work.look_back_days)
+            after, before = Moment(since, -1), Moment(progress.newest.inspected, progress.newest.inspect_id + 1)
+            for group in database.newest_first(after, before):
+                self.take(group)
+                if self.full():
+                    break
+        self.close_unit()
+        if not self._dry_run and newest is not None:
+            _save(self._ledger, key, Progress(newest, tuple(unread)))
+
+    def take(self, group: list[ImageRow]) -> None:
+        """Check the images of one inspection and put those that are new into the unit."""
+        there = self._ledger.planned(group, self._hash, self._retry)
+        for image in group:
+            if (image.inspect_id, image.image_name) in there:
+                continue
+            self.created.found += 1
+            try:
+                checked = check_image(self._config, image)
+            except ImageError as error:
+                self.created.failed.append((image, error))
+                log.warning("%s %s: %s", STEP, image.image_name, error)
+                if not self._dry_run:
+                    self._ledger.add_failure(image.image_name, STEP, error.reason, error.detail, image)
+                continue
+            if self._bytes + checked.size > self._config.work.max_unit_mb * 2**20:
+                self.close_unit()
+            self._unit.append(checked)
+            self._bytes += checked.size
+            self.created.planned += 1
+            if len(self._unit) == self._config.work.wells_per_unit:
+                self.close_unit()
+
+    def close_unit(self) -> None:
+        """Make the unit of what was collected. Ledger first, then the zip, then the hand-over: each step can be redone."""
+        images, self._unit, self._bytes = self._unit, [], 0
+        if not images:
+            return
+        self.created.units += 1
+        if self._dry_run:
+            return
+        manifest = make_manifest(self._config, self._options, images)
+        write_unit(self._grid.staged(manifest.unit), manifest, [checked.path for checked in images])
+        self._ledger.add_unit(manifest, [PlannedImage(checked.image, checked.sha256) for checked in images])
+        self._grid.submit(manifest.unit)
+        unit = self._ledger.unit(manifest.unit)
+        assert unit is not None
+        self._ledger.set_state(unit, "sent")
+
+
+def _key(config: Config) -> str:
+    """Other patterns find other images, so they are read from the start."""
+    patterns = "\n".join((*config.imager.patterns, "", *config.imager.exclude))
+    return f"{config.imager.source} {hashlib.sha256(patterns.encode()).hexdigest()[:16]}"
+
+
+def _load(ledger: Ledger, key: str) -> Progress:
+    state = ledger.watermark(key)
+    return msgspec.json.decode(state, type=Progress) if state else Progress()
+
+
+def _save(ledger: Ledger, key: str, progress: Progress) -> None:
+    ledger.set_watermark(key, msgspec.json.encode(progress).decode())

@@ -1,0 +1,135 @@
+"""Builds a work unit: a zip of the manifest and of the images under neutral names, the same bytes whenever it is built."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from xtalgrid_core import wire
+from xtalgrid_core.errors import FailureReason, ImageError
+from xtalgrid_core.images import image_size
+
+from ..config import Config
+from ..imager.database import ImageRow
+
+MIN_WORKER = "0.1.0"
+"""The oldest worker that scores as this server expects."""
+
+MAX_IMAGE_BYTES = 100 * 1024 * 1024
+
+_TRAILERS = ((b"\xff\xd8", b"\xff\xd9"), (b"\x89PNG", b"IEND\xaeB`\x82"))
+"""First bytes of a format and the last ones of a whole file of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedImage:
+    """An image file that is there, whole and readable."""
+
+    image: ImageRow
+    path: Path
+    sha256: str
+    size: int
+    height: int
+    width: int
+
+
+def image_path(config: Config, image: ImageRow) -> Path:
+    """Where an image of the imager database lies: ``<image root>/<barcode>/<inspection>/<name>``.
+
+    Raises
+    ------
+    ImageError
+        When the database's barcode or name would lead out of the image root.
+    """
+    for part in (image.barcode, image.image_name):
+        if not part or part in (".", "..") or any(c in part for c in ("/", "\\", "\0")):
+            raise ImageError(FailureReason.UNREADABLE_FILE, f"{part!r} is no file name; mend the imager database")
+    return config.image_root / image.barcode / str(image.inspection) / image.image_name
+
+
+def check_image(config: Config, image: ImageRow) -> CheckedImage:
+    """Read an image's file once and see that it is there, whole and readable.
+
+    Raises
+    ------
+    ImageError
+        With what is wrong.
+    """
+    path = image_path(config, image)
+    try:
+        size = path.stat().st_size
+        if size > MAX_IMAGE_BYTES:
+            raise ImageError(FailureReason.TOO_LARGE, f"{size} bytes; at most {MAX_IMAGE_BYTES} are read")
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise ImageError(
+            FailureReason.MISSING_FILE, f"{path} is not there; the imager may still be writing it"
+        ) from error
+    except OSError as error:
+        raise ImageError(FailureReason.UNREADABLE_FILE, f"{path}: {error.strerror}; check its permissions") from error
+    height, width = image_size(data)
+    for head, tail in _TRAILERS:
+        if data.startswith(head) and tail not in data[-4096:]:  # some cameras pad the file's end
+            raise ImageError(FailureReason.TRUNCATED, f"{path}: the file's end is missing; still being written?")
+    return CheckedImage(image, path, hashlib.sha256(data).hexdigest(), size, height, width)
+
+
+def make_manifest(config: Config, options: wire.Options, images: Sequence[CheckedImage]) -> wire.Manifest:
+    """The manifest of a unit. Its name is a hash of what it asks for, so that the same unit is never made twice."""
+    entries = tuple(
+        wire.ImageEntry(
+            number=number,
+            file=f"{number:03d}{_neutral_suffix(checked.path)}",
+            inspect_id=checked.image.inspect_id,
+            sha256=checked.sha256,
+            height=checked.height,
+            width=checked.width,
+            pixel_size_um=config.imager.pixel_size_um,
+        )
+        for number, checked in enumerate(images)
+    )
+    manifest = wire.Manifest(schema=wire.SCHEMA, unit="xg", min_worker=MIN_WORKER, options=options, images=entries)
+    names = "\n".join(f"{c.image.inspect_id} {c.image.image_name}" for c in images)
+    digest = hashlib.sha256(config.imager.source.encode() + wire.encode(manifest) + names.encode()).hexdigest()
+    return msgspec.structs.replace(manifest, unit=f"xg_{digest[:24]}")
+
+
+def write_unit(path: Path, manifest: wire.Manifest, files: Sequence[Path]) -> None:
+    """Write the zip under a temporary name, flush it, and rename it into place.
+
+    An image whose file is gone by now is left out; the worker will say that it is missing.
+
+    Raises
+    ------
+    OSError
+        When the disk is full; no part is left.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        with temporary.open("wb") as stream:
+            with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:  # images are compressed already
+                archive.writestr(_member(wire.MANIFEST_NAME), wire.encode(manifest))
+                for entry, file in zip(manifest.images, files, strict=True):
+                    if file.is_file():
+                        archive.writestr(_member(entry.file), file.read_bytes())
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _member(name: str) -> zipfile.ZipInfo:
+    return zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+
+
+def _neutral_suffix(path: Path) -> str:
+    return path.suffix.lower()[:5] or ".img"
