@@ -1,0 +1,87 @@
+"""The command ``xtalgrid-train``: render, fit, export, evaluate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.group()
+@click.option("--threads", default=2, show_default=True, help="Processor cores to use.")
+def main(threads: int) -> None:
+    """Train xtalgrid's networks on rendered wells, and judge them on real ones."""
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+@main.command()
+@click.argument("folder", type=_FOLDER)
+@click.option("--wells", default=3000, show_default=True, help="Full-size wells: chops and views.")
+@click.option("--views", default=6000, show_default=True, help="Small wells, for the segmenter alone.")
+@click.option("--seed", default=1_000_000, show_default=True)
+@click.option("--jobs", default=2, show_default=True)
+def render(folder: Path, wells: int, views: int, seed: int, jobs: int) -> None:
+    """Render a training set into FOLDER."""
+    from .data import render_dataset
+
+    render_dataset(folder, wells=wells, views=views, seed=seed, jobs=jobs)
+
+
+def _fit_options(command):  # type: ignore[no-untyped-def]
+    for option in reversed(
+        (
+            click.argument("data", type=_FOLDER),
+            click.argument("out", type=_FILE),
+            click.option("--start", type=_FILE, help="ImageNet weights (.npz) to start from."),
+            click.option("--resume", type=_FILE, help="A trained state to go on from."),
+            click.option("--steps", default=3000, show_default=True),
+            click.option("--rate", default=7e-4, show_default=True),
+            click.option("--seed", default=0, show_default=True),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@main.command("fit-segmenter")
+@_fit_options
+@click.option("--batch", default=16, show_default=True)
+def fit_segmenter(data: Path, out: Path, start: Path | None, resume: Path | None, steps: int, rate: float, seed: int, batch: int) -> None:
+    """Train the segmenter on the set in DATA; its state goes to OUT."""
+    from . import train
+
+    train.fit_segmenter(data, out, start=start, resume=resume, steps=steps, rate=rate, seed=seed, batch=batch)
+
+
+@main.command("fit-classifier")
+@_fit_options
+@click.option("--batch", default=32, show_default=True)
+def fit_classifier(data: Path, out: Path, start: Path | None, resume: Path | None, steps: int, rate: float, seed: int, batch: int) -> None:
+    """Train the classifier on the set in DATA; its state goes to OUT."""
+    from . import train
+
+    train.fit_classifier(data, out, start=start, resume=resume, steps=steps, rate=rate, seed=seed, batch=batch)
+
+
+@main.command()
+@click.option("--segmenter", type=_FILE, help="State from fit-segmenter.")
+@click.option("--classifier", type=_FILE, help="State from fit-classifier.")
+@click.option("--out", type=_FOLDER, help="Folder of weights (default: the package's own).")
+def export(segmenter: Path | None, classifier: Path | None, out: Path | None) -> None:
+    """Write ONNX files and their manifest."""
+    from xtalgrid_core.weights import PACKAGED, Role
+
+    from .export import install
+
+    states: dict[Role, Path] = {}
+    if segmenter:
+        states["segmenter"] = segmenter
+    if classifier:
+        states["classifier"] = classifier
+    for entry in install(states, out or PACKAGED).models:
+        click.echo(f"{entry.role}: {entry.file} {entry.sha256}")

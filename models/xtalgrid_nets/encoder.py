@@ -1,0 +1,47 @@
+"""SqueezeNet 1.1 as an encoder of segmentation_models_pytorch, under the name `NAME`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from .models import features
+from .torchvision_guard import import_smp
+
+smp = import_smp()
+from segmentation_models_pytorch.encoders import encoders  # noqa: E402
+from segmentation_models_pytorch.encoders._base import EncoderMixin  # noqa: E402
+
+NAME = "xtalgrid-squeezenet1_1"
+
+
+class SqueezeEncoder(nn.Module, EncoderMixin):
+    """SqueezeNet 1.1 as an encoder for segmentation_models_pytorch: strides 1, 2, 4, 8, 16.
+
+    Padded where SqueezeNet isn't, so that each stage has half the size of the one before; the weights are the same.
+    """
+
+    _stages = ((0, 2), (2, 5), (5, 8), (8, 13))
+
+    def __init__(self, depth: int = 4, **_: Any) -> None:
+        super().__init__()
+        self.features = features()
+        self.features[0].padding = (1, 1)
+        for index in (2, 5, 8):
+            self.features[index] = nn.MaxPool2d(3, stride=2, padding=1)
+        self._out_channels = [3, 64, 128, 256, 512]
+        self._in_channels = 3
+        self._depth = depth
+        self._output_stride = 16
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """The input and the feature maps of each stage, largest first."""
+        maps = [x]
+        for start, stop in self._stages[: self._depth]:
+            x = self.features[start:stop](x)
+            maps.append(x)
+        return maps
+
+
+encoders[NAME] = {"encoder": SqueezeEncoder, "pretrained_settings": {}, "params": {"depth": 4}}

@@ -1,0 +1,100 @@
+"""From trained states to what the worker carries: two ONNX files and the manifest that names them by hash."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import msgspec
+import torch
+from torch import Tensor, nn
+
+from xtalgrid_core.chops import CHOP
+from xtalgrid_core.decision import Calibration
+from xtalgrid_core.images import SEGMENTER_SIDE
+from xtalgrid_core.weights import MANIFEST, ModelEntry, Role, WeightsManifest
+
+from .models import SqueezeNet, segmenter
+
+FILES: dict[Role, str] = {"segmenter": "segmenter.onnx", "classifier": "classifier.onnx"}
+CARDS: dict[Role, str] = {"segmenter": "segmenter.md", "classifier": "classifier.md"}
+_ARCHITECTURES: dict[Role, str] = {"segmenter": "U-Net on SqueezeNet 1.1", "classifier": "SqueezeNet 1.1"}
+
+
+class WithSigmoid(nn.Module):
+    """The segmenter as the worker runs it: probabilities out."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, image: Tensor) -> Tensor:
+        """``(1, 3, S, S)`` → ``(1, 1, S, S)``, 0..1."""
+        return torch.sigmoid(self.net(image))
+
+
+class WithSoftmax(nn.Module):
+    """The classifier as the worker runs it: probabilities out."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, chops: Tensor) -> Tensor:
+        """``(N, 3, S, S)`` → ``(N, 13)``, rows sum to 1."""
+        return torch.softmax(self.net(chops), dim=1)
+
+
+def export_segmenter(net: nn.Module, path: Path) -> None:
+    """Write the segmenter as ONNX, for one picture of `SEGMENTER_SIDE`."""
+    example = torch.zeros(1, 3, SEGMENTER_SIDE, SEGMENTER_SIDE)
+    _export(WithSigmoid(net), example, path, "image", "mask", None)
+
+
+def export_classifier(net: nn.Module, path: Path) -> None:
+    """Write the classifier as ONNX, for any number of chops."""
+    example = torch.zeros(2, 3, CHOP, CHOP)
+    _export(WithSoftmax(net), example, path, "chops", "probabilities", {"chops": {0: "n"}, "probabilities": {0: "n"}})
+
+
+def _export(net: nn.Module, example: Tensor, path: Path, given: str, made: str, axes: dict[str, dict[int, str]] | None) -> None:
+    torch.onnx.export(
+        net.eval(), (example,), str(path), input_names=[given], output_names=[made], dynamic_axes=axes, opset_version=17, dynamo=False
+    )
+
+
+def install(states: dict[Role, Path], folder: Path, calibration: Calibration | None = None) -> WeightsManifest:
+    """Export trained states into a folder of weights and write its manifest.
+
+    A role without a state keeps the ONNX file that is in the folder; without `calibration` a kept classifier keeps its own.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = Calibration()
+    if (folder / MANIFEST).is_file():
+        before = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=WeightsManifest)
+        kept = next((entry.calibration for entry in before.models if entry.role == "classifier"), kept)
+    if "segmenter" in states:
+        unet = segmenter()
+        unet.load_state_dict(torch.load(states["segmenter"]))
+        export_segmenter(unet, folder / FILES["segmenter"])
+    if "classifier" in states:
+        squeeze = SqueezeNet()
+        squeeze.load_state_dict(torch.load(states["classifier"]))
+        export_classifier(squeeze, folder / FILES["classifier"])
+    entries = []
+    roles: tuple[Role, ...] = ("segmenter", "classifier")
+    for role in roles:
+        entries.append(
+            ModelEntry(
+                sha256=hashlib.sha256((folder / FILES[role]).read_bytes()).hexdigest(),
+                role=role,
+                file=FILES[role],
+                architecture=_ARCHITECTURES[role],
+                variant="fp32",
+                card=CARDS[role],
+                calibration=(calibration or kept) if role == "classifier" else Calibration(),
+            )
+        )
+    manifest = WeightsManifest(schema=1, default={e.role: e.sha256 for e in entries}, models=tuple(entries))
+    (folder / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
+    return manifest

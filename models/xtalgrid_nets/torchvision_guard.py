@@ -1,0 +1,32 @@
+"""Lets `segmentation_models_pytorch` be imported where torch and torchvision come from different builds.
+
+A CPU torch beside a CUDA torchvision has no ``torchvision::nms``; torchvision then fails at import, although nothing here
+uses it. Declaring the missing operators first is enough. Where the builds match, this does nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import torch
+
+_OPERATORS = (
+    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+)
+_kept: list[torch.library.Library] = []
+
+
+def import_smp() -> Any:
+    """Import segmentation_models_pytorch, with the operators declared if it can't be imported without."""
+    try:
+        return importlib.import_module("segmentation_models_pytorch")
+    except RuntimeError as error:
+        if "torchvision::" not in str(error):
+            raise
+        library = torch.library.Library("torchvision", "FRAGMENT")
+        for operator in _OPERATORS:
+            library.define(operator)
+        _kept.append(library)  # the declarations live as long as the library object
+        return importlib.import_module("segmentation_models_pytorch")

@@ -1,0 +1,266 @@
+"""Crystals: convex bodies with facets, needles, plates, fans and showers, drawn as sharp patches that multiply the light."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw
+
+from .field import Field, blur, noise, stretch
+
+_OVER = 3
+"""Patches are drawn this many times larger and reduced, for clean edges."""
+
+_ONE = 120
+"""The gray value that leaves the light as it is, in 8-bit patches."""
+
+Points = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """What one object does to the light: factors ``(h, w)``, where it is (`cover`, 0..1), and its tint (0 none, 1 amber)."""
+
+    light: Field
+    cover: Field
+    amber: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Habit:
+    """What the crystals of one drop have in common: form, proportions, edge darkness, clarity, tint."""
+
+    sides: int
+    rings: tuple[tuple[float, float], ...]
+    stretch: tuple[float, float, float]
+    shear: float
+    dark: float
+    edge: float
+    clear: float
+    amber: float
+    soft: float
+    glint: float = 0.07
+    """How unlike in brightness the facets are."""
+    thick: float = 0.02
+    """Width of an edge's line over the crystal's size."""
+
+
+def draw_habit(rng: np.random.Generator, longest: float = 3.0) -> Habit:
+    """Choose a habit; `longest` bounds the length of rods over their width."""
+    sides = int(rng.choice([3, 4, 4, 4, 4, 6, 6, 8]))
+    kind = rng.choice(["prism", "prism", "bipyramid", "capped", "frustum", "pyramid"])
+    top = rng.uniform(0.3, 0.9)
+    rings: tuple[tuple[float, float], ...] = {
+        "prism": ((1.0, -1.0), (1.0, 1.0)),
+        "bipyramid": ((0.0, -1.2), (1.0, 0.0), (0.0, 1.2)),
+        "capped": ((0.0, -1.5), (1.0, -0.7), (1.0, 0.7), (0.0, 1.5)),
+        "frustum": ((1.0, -0.6), (top, 0.6)),
+        "pyramid": ((top * 0.6, -1.0), (1.0, 0.0), (top * 0.6, 1.0)),
+    }[str(kind)]
+    length = float(np.exp(rng.uniform(np.log(0.5), np.log(longest))))
+    return Habit(
+        sides=sides,
+        rings=rings,
+        stretch=(rng.uniform(0.7, 1.1), rng.uniform(0.7, 1.1), length),
+        shear=rng.uniform(0, 0.35) if rng.random() < 0.5 else 0.0,
+        dark=rng.uniform(0.15, 0.85),
+        edge=rng.uniform(0.1, 0.9),
+        clear=rng.uniform(0.8, 1.1),
+        amber=rng.uniform(0.1, 0.8) if rng.random() < 0.4 else 0.0,
+        soft=rng.choice([0.0, 0.0, 0.7, 1.5]),
+        glint=rng.choice([0.05, 0.1, 0.25, 0.45]),
+        thick=rng.choice([0.012, 0.02, 0.035, 0.065]),
+    )
+
+
+def draw_body(rng: np.random.Generator, size: float, habit: Habit) -> Patch:
+    """A faceted body whose longest side in the picture is `size` pixels."""
+    rings = [_ring(habit, radius, z) for radius, z in habit.rings]
+    turned = _rotation(rng)
+    shear = np.array([[1, 0, habit.shear], [0, 1, 0], [0, 0, 1]])
+    place = turned @ shear
+    solid = [ring @ place.T for ring in rings]
+    points = np.concatenate(solid)
+    middle = (points[:, :2].max(axis=0) + points[:, :2].min(axis=0)) / 2
+    extent = float(np.ptp(points[:, :2], axis=0).max())
+    scale = size / extent
+    pad = 3 + size * 0.06
+    side = int(np.ceil(size + 2 * pad))
+    flat = [np.column_stack([(r[:, :2] - middle) * scale + side / 2, r[:, 2]]) for r in solid]
+    front, back = _faces(flat, habit.sides)
+    over = _OVER if size < 160 else 2
+    outer = _layer(rng, side, over, front, habit, size, strong=True)
+    inner = _layer(rng, side, over, back, habit, size, strong=False)
+    shape = Image.new("L", (side * over, side * over), 0)
+    pen = ImageDraw.Draw(shape)
+    for face in front + back:
+        pen.polygon(_flatten(face, over), fill=255)
+    cover = np.asarray(shape.resize((side, side), Image.Resampling.BOX), np.float32) / 255
+    light = outer * inner
+    if size > 24:
+        light = light * (1 + np.float32(rng.uniform(0.02, 0.12)) * cover * noise(rng, side, side, max(size / 3, 2), 2))
+    light = 1 + (light * np.float32(habit.clear) - 1) * np.clip(blur(cover, 0.6) * 1.2, 0, 1)
+    if rng.random() < 0.5:  # a bright line of refracted light around it
+        ring = np.clip(blur(cover, 1.5 + size * 0.012) - cover, 0, 1)
+        light = light + np.float32(rng.uniform(0.1, 0.7)) * ring
+    return Patch(blur(light, habit.soft + rng.uniform(0, 0.6)), cover, habit.amber)
+
+
+def draw_needle(rng: np.random.Generator, length: float, thick: float, angle: float, dark: float, bright: float) -> Patch:
+    """A needle or rod: dark sides, bright core."""
+    half = np.array([np.cos(angle), np.sin(angle)]) * length / 2
+    across = np.array([-np.sin(angle), np.cos(angle)]) * thick / 2
+    pad = thick + 3
+    box = np.abs(half) + np.abs(across) + pad
+    width, height = int(np.ceil(2 * box[0])), int(np.ceil(2 * box[1]))
+    centre = np.array([width, height]) / 2
+    over = 3 if max(width, height) < 400 else 2
+    taper = rng.uniform(0.2, 1.0)
+    ends = [centre - half - across, centre - half + across, centre + half + across * taper, centre + half - across * taper]
+    quad = np.array(ends) * over
+    picture, shape = (Image.new("L", (width * over, height * over), v) for v in (_ONE, 0))
+    pen = ImageDraw.Draw(picture)
+    pen.polygon([tuple(p) for p in quad], fill=int(_ONE * bright))
+    line = max(1, round(min(max(thick * 0.28, 0.7), 5) * over))
+    pen.line([tuple(p) for p in (*quad, quad[0])], fill=int(_ONE * dark), width=line)
+    ImageDraw.Draw(shape).polygon([tuple(p) for p in quad], fill=255)
+    light = _reduce(picture, width, height) / _ONE
+    return Patch(blur(light, rng.uniform(0, 0.8)), _reduce(shape, width, height) / 255)
+
+
+def draw_plate(rng: np.random.Generator, size: float, dark: float) -> Patch:
+    """A thin plate: a polygon with fine edges and hardly any contrast inside."""
+    corners = int(rng.choice([3, 4, 4, 5, 6]))
+    turn = rng.uniform(0, 6.3)
+    angles = turn + (np.arange(corners) + rng.uniform(-0.18, 0.18, corners)) * (2 * np.pi / corners)
+    long = rng.uniform(0.25, 1)
+    side = int(size + 8)
+    tilt = rng.uniform(0, 6.3)
+    raw = np.column_stack([np.cos(angles), np.sin(angles) * long])
+    spin = np.array([[np.cos(tilt), -np.sin(tilt)], [np.sin(tilt), np.cos(tilt)]])
+    quad = ((raw @ spin.T) * (size / 2) + side / 2) * _OVER
+    picture, shape = (Image.new("L", (side * _OVER, side * _OVER), v) for v in (_ONE, 0))
+    pen = ImageDraw.Draw(picture)
+    pen.polygon([tuple(p) for p in quad], fill=int(_ONE * rng.uniform(0.88, 1.08)))
+    for i in range(corners):
+        pen.line(
+            [tuple(quad[i]), tuple(quad[(i + 1) % corners])],
+            fill=int(_ONE * min(dark * rng.uniform(0.7, 1.6), 1.25)),
+            width=max(1, round(rng.uniform(0.8, 2.5) * _OVER)),
+        )
+    ImageDraw.Draw(shape).polygon([tuple(p) for p in quad], fill=255)
+    return Patch(_reduce(picture, side, side) / _ONE, _reduce(shape, side, side) / 255)
+
+
+def draw_fan(rng: np.random.Generator, size: float, dense: float = 1.0) -> Patch:
+    """Needles from one point: a star, a sheaf or an urchin, `size` pixels across."""
+    side = int(size + 8)
+    over = 2
+    picture, shape = (Image.new("L", (side * over, side * over), v) for v in (_ONE, 0))
+    pen, mask = ImageDraw.Draw(picture), ImageDraw.Draw(shape)
+    spread = rng.choice([np.pi, np.pi, 0.5, 0.9])
+    main = rng.uniform(0, 6.3)
+    dark, bright = rng.uniform(0.15, 0.7), rng.uniform(0.85, 1.5)
+    thick = rng.uniform(1.2, 4)
+    for _ in range(int(rng.integers(8, 60) * dense)):
+        angle = main + rng.uniform(-spread, spread) + (np.pi if rng.random() < 0.5 else 0)
+        length = size / 2 * rng.uniform(0.35, 1)
+        way = np.array([np.cos(angle), np.sin(angle)])
+        across = np.array([-way[1], way[0]]) * thick * over / 2
+        start, stop = np.full(2, side * over / 2.0), side * over / 2 + way * length * over
+        for offset, value in ((-1, dark), (1, dark), (0, bright)):
+            line = [tuple(start + offset * across * 0.5), tuple(stop + offset * across)]
+            pen.line(line, fill=int(_ONE * value), width=max(1, round(thick * 0.45 * over)))
+        mask.line([tuple(start), tuple(stop)], fill=255, width=max(2, round(thick * 2 * over)))
+    light = _reduce(picture, side, side) / _ONE
+    if rng.random() < 0.5:
+        y, x = np.mgrid[:side, :side] - side / 2
+        light *= 1 - np.float32(rng.uniform(0.2, 0.8)) * np.exp(-(y * y + x * x) / (2 * (size * 0.1) ** 2)).astype(np.float32)
+    return Patch(light, np.minimum(blur(_reduce(shape, side, side) / 255, 2) * 1.5, 1))
+
+
+def draw_cluster(rng: np.random.Generator, size: float, habit: Habit, count: int) -> Patch:
+    """Bodies grown into each other, `size` pixels across together."""
+    side = int(size * 1.25 + 12)
+    light, cover = np.ones((side, side), np.float32), np.zeros((side, side), np.float32)
+    for _ in range(count):
+        part = draw_body(rng, size * rng.uniform(0.3, 0.75), habit)
+        h, w = part.light.shape
+        away, angle = abs(rng.normal(0, size * 0.2)), rng.uniform(0, 6.3)
+        row = int(np.clip(side / 2 + away * np.sin(angle) - h / 2, 0, max(side - h, 0)))
+        col = int(np.clip(side / 2 + away * np.cos(angle) - w / 2, 0, max(side - w, 0)))
+        h, w = min(h, side - row), min(w, side - col)
+        light[row : row + h, col : col + w] *= part.light[:h, :w]
+        np.maximum(cover[row : row + h, col : col + w], part.cover[:h, :w], out=cover[row : row + h, col : col + w])
+    return Patch(np.maximum(light, 0.06), cover, habit.amber)
+
+
+def _ring(habit: Habit, radius: float, z: float) -> Points:
+    angles = (np.arange(habit.sides) + 0.5) * (2 * np.pi / habit.sides)
+    flat = np.column_stack([np.cos(angles), np.sin(angles), np.zeros(habit.sides)]) * radius
+    flat[:, 2] = z
+    return flat * np.array(habit.stretch)
+
+
+def _rotation(rng: np.random.Generator) -> Points:
+    q, r = np.linalg.qr(rng.normal(size=(3, 3)))
+    q = q * np.sign(np.diag(r))
+    return q if np.linalg.det(q) > 0 else -q
+
+
+def _faces(rings: list[Points], sides: int) -> tuple[list[Points], list[Points]]:
+    """Faces towards the eye and away from it, each ``(N, 3)``."""
+    faces = [rings[0][::-1], rings[-1]]
+    for low, high in zip(rings, rings[1:], strict=False):
+        for i in range(sides):
+            j = (i + 1) % sides
+            faces.append(np.array([low[i], low[j], high[j], high[i]]))
+    middle = np.concatenate(rings).mean(axis=0)
+    front, back = [], []
+    for face in faces:
+        normal = _normal(face)
+        if not np.any(normal):
+            continue
+        if normal @ (face.mean(axis=0) - middle) < 0:
+            normal = -normal
+        (front if normal[2] > 0 else back).append(face)
+    return front, back
+
+
+def _normal(face: Points) -> Points:
+    total = np.zeros(3)
+    for a, b in zip(face, np.roll(face, -1, axis=0), strict=True):
+        total += np.cross(a, b)
+    length = float(np.linalg.norm(total))
+    return total / length if length > 1e-6 else np.zeros(3)
+
+
+def _layer(rng: np.random.Generator, side: int, over: int, faces: list[Points], habit: Habit, size: float, strong: bool) -> Field:
+    picture = Image.new("L", (side * over, side * over), _ONE)
+    pen = ImageDraw.Draw(picture)
+    for face in faces:
+        steep = 1 - abs(float(_normal(face)[2]))
+        value = 1 - habit.dark * steep ** rng.uniform(0.8, 2.5) * (1.0 if strong else 0.4) + rng.normal(0, habit.glint * (1.0 if strong else 0.4))
+        pen.polygon(_flatten(face, over), fill=int(np.clip(value, 0.08, 1.6) * _ONE))
+    line = np.clip(size * habit.thick * rng.uniform(0.7, 1.3), 0.7, 16) * (1 if strong else 0.5)
+    for face in faces:
+        flat = _flatten(face, over)
+        tone = habit.edge if strong else 0.5 + habit.edge / 2
+        pen.line([*flat, flat[0]], fill=int(np.clip(tone * rng.uniform(0.7, 1.5), 0.06, 1.7) * _ONE), width=max(1, round(line * over)))
+    return _reduce(picture, side, side) / _ONE
+
+
+def _flatten(face: Points, over: int) -> list[tuple[float, float]]:
+    return [(float(x) * over, float(y) * over) for x, y in face[:, :2]]
+
+
+def _reduce(picture: Image.Image, width: int, height: int) -> Field:
+    return np.asarray(picture.resize((width, height), Image.Resampling.BOX), np.float32)
+
+
+def resized(patch: Patch, factor: float) -> Patch:
+    """The same patch at another size."""
+    height, width = (max(2, round(side * factor)) for side in patch.light.shape)
+    return Patch(stretch(patch.light, height, width), stretch(patch.cover, height, width), patch.amber)

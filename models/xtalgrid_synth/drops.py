@@ -1,0 +1,122 @@
+"""The drop: its outline, and how its curved surface darkens and brightens the light (1 = as bright as the floor)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .field import Field, blur, grid, noise, relief, step, stretch
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """`rho` ``(H, W)``: 0 in the drop's middle, 1 on its outline; `angle` around the middle; `size` mean radius in pixels."""
+
+    rho: Field
+    angle: Field
+    size: float
+
+    @property
+    def cover(self) -> Field:
+        """1 inside, 0 outside, with an edge about a pixel soft."""
+        return np.clip((1 - self.rho) * np.float32(self.size) + np.float32(0.5), 0, 1)
+
+
+def draw_shape(
+    rng: np.random.Generator, height: int, width: int, centre: tuple[float, float], size: float, round_off: bool = False
+) -> Shape:
+    """An outline of mean radius `size` pixels around `centre`: oval, lobed, with tails; `round_off` keeps it near a circle."""
+    k = max(1, round(size / 90))  # coarse first: the outline is smooth
+    rows, cols = grid(-(-height // k), -(-width // k))
+    y, x = (rows * k - np.float32(centre[0])), (cols * k - np.float32(centre[1]))
+    wild = 0.0 if round_off else float(rng.choice([0.25, 0.6, 1.0, 1.6]))
+    if wild:
+        shift = 0.06 * wild * size
+        y = y + np.float32(shift) * noise(rng, y.shape[0], x.shape[1], size / k)
+        x = x + np.float32(shift) * noise(rng, y.shape[0], x.shape[1], size / k)
+    turn = rng.uniform(0, 2 * np.pi)
+    oval = 1 + rng.uniform(0, 0.06 if round_off else 0.4)
+    u = (np.cos(turn) * x + np.sin(turn) * y) / np.float32(oval)
+    v = (np.cos(turn) * y - np.sin(turn) * x) * np.float32(oval)
+    angle = np.arctan2(v, u)
+    around = np.linspace(-np.pi, np.pi, 720, dtype=np.float32)
+    reach = np.ones(720)
+    for wave in range(2, 9):
+        reach += (0.012 if round_off else 0.05 * wild) / wave * rng.normal() * np.cos(wave * around + rng.uniform(0, 6.3)) * 2
+    if not round_off:
+        for _ in range(int(rng.choice([0, 0, 1, 1, 2, 4]))):  # pendant tails and small teeth
+            wide = rng.uniform(0.03, 0.25)
+            away = np.angle(np.exp(1j * (around - rng.uniform(-np.pi, np.pi))))
+            reach += rng.uniform(-0.5, 1.0) * wide * np.exp(-np.abs(away / wide) ** rng.uniform(1, 2))
+        if rng.random() < 0.25:  # one ragged side
+            away = np.angle(np.exp(1j * (around - rng.uniform(-np.pi, np.pi))))
+            teeth = noise(rng, 1, 720, rng.uniform(6, 25), 2)[0]
+            reach += 0.03 * teeth * np.exp(-((away / 0.7) ** 2))
+    edge = reach.astype(np.float32)[((angle + np.pi) * (719 / (2 * np.pi))).astype(np.intp)]
+    rho = np.sqrt(u * u + v * v) / (np.float32(size) * np.maximum(edge, 0.3))
+    return Shape(_grow(rho, k, height, width), _grow(np.arctan2(y, x), k, height, width), size)
+
+
+def _grow(field: Field, k: int, height: int, width: int) -> Field:
+    if k == 1:
+        return field.astype(np.float32)
+    big = stretch(field.astype(np.float32), field.shape[0] * k, field.shape[1] * k, smooth=False)
+    return big[:height, :width]
+
+
+def draw_surface(rng: np.random.Generator, shape: Shape, um: float, style: str | None = None) -> Field:
+    """The drop's effect on the light, ``(H, W)``, 1 outside.
+
+    `dome`: dark rim that shades smoothly to a bright middle. `lens`: soft light and dark folds. `flat`: little but an outline.
+    `step`: a second contour inside the first, as of a drop that has shrunk.
+    """
+    style = style or str(rng.choice(["dome", "dome", "lens", "lens", "lens", "flat", "flat", "step"]))
+    rho, height, width = shape.rho, *shape.rho.shape
+    k = max(1, round(shape.size / 80))
+    low = (-(-height // k), -(-width // k))
+    small = stretch(rho, *low, smooth=False)
+    angle = stretch(shape.angle, *low, smooth=False)
+    sides = noise(rng, 1, 720, rng.uniform(60, 240), 2)[0]
+    sides = blur(np.tile(sides, (2, 1)), 8)[0]
+    lit = np.clip(0.5 + 0.5 * sides[((angle + np.pi) * (719 / (2 * np.pi))).astype(np.intp).clip(0, 719)], 0, 1.4)
+    inside = np.clip(small, 0, 1)
+    light = np.ones(low, np.float32)
+    if style == "dome":
+        even = rng.uniform(0, 0.35)
+        depth = np.float32(rng.uniform(0.5, 0.97)) * (1 - np.float32(even) + np.float32(even) * lit)
+        light -= depth * inside ** np.float32(rng.uniform(1.6, 7))
+        light *= 1 + np.float32(rng.uniform(-0.03, 0.12)) * (1 - inside**2)
+    elif style == "lens":
+        folds = relief(noise(rng, *low, shape.size / k * rng.uniform(0.6, 1.8), int(rng.integers(1, 3)), 0.25), rng.uniform(0, 6.3))
+        light += np.float32(rng.uniform(0.0, 0.09)) * folds * (0.4 + inside)
+        light -= np.float32(rng.uniform(0.1, 0.75)) * lit * inside ** np.float32(rng.uniform(3, 10))
+        light *= np.float32(rng.uniform(0.85, 1.03))
+    elif style == "step":
+        at = rng.uniform(0.6, 0.93)
+        deep = rng.uniform(0.2, 0.9)
+        warped = small + np.float32(0.05) * noise(rng, *low, shape.size / k / 2, 3)
+        core = np.clip(warped / np.float32(at), 0, 1)
+        light -= np.float32(deep) * lit * core ** np.float32(rng.uniform(3, 9)) * (warped < at)
+        light -= np.float32(rng.uniform(0.1, 0.6)) * step(np.abs(warped - at), 0.02, 0)
+        light += np.float32(rng.uniform(0, 0.05)) * relief(noise(rng, *low, shape.size / k * 0.3, 2), rng.uniform(0, 6.3))
+    else:
+        light *= np.float32(rng.uniform(0.93, 1.02))
+        light -= np.float32(rng.uniform(0, 0.12)) * lit * inside ** np.float32(rng.uniform(2, 8))
+    lean = rng.uniform(0, 0.1)
+    light *= 1 + np.float32(lean) * small * np.cos(angle - np.float32(rng.uniform(0, 6.3)))
+    full = _grow(light.astype(np.float32), k, height, width)
+    return _outlined(rng, shape, np.maximum(full, 0.03), um, 0.25 if style == "flat" else 0.6)
+
+
+def _outlined(rng: np.random.Generator, shape: Shape, light: Field, um: float, strongest: float) -> Field:
+    """Cut the light to the drop, with a dark contour and a bright one beside it."""
+    away = (shape.rho - 1) * np.float32(shape.size)  # pixels outside the outline
+    soft = rng.uniform(0.6, 6) / um
+    wide = max(rng.uniform(2, 9) / um, 0.8)
+    inside = step(away, soft, -soft)
+    light = 1 + (light - 1) * inside
+    light -= np.float32(rng.uniform(0.06, strongest)) * light * np.exp(-((away + np.float32(wide * 0.5)) / np.float32(wide)) ** 2)
+    if rng.random() < 0.6:
+        light += np.float32(rng.uniform(0.02, 0.22)) * np.exp(-((away - np.float32(wide)) / np.float32(wide)) ** 2)
+    return light

@@ -1,0 +1,70 @@
+"""Smooth random fields and the few image operations on float arrays that everything rendered is made of."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+Field = npt.NDArray[np.float32]
+"""One channel, ``(H, W)``."""
+
+
+def stretch(field: Field, height: int, width: int, smooth: bool = True) -> Field:
+    """Resample to (height, width); bicubic, or bilinear when not `smooth`."""
+    field = np.ascontiguousarray(field, np.float32)
+    if field.shape == (height, width):
+        return field
+    how = Image.Resampling.BICUBIC if smooth else Image.Resampling.BILINEAR
+    return np.asarray(Image.fromarray(field, "F").resize((max(width, 1), max(height, 1)), how))
+
+
+def blur(field: Field, radius: float) -> Field:
+    """Soften by about `radius` pixels, by way of fewer pixels: quick, and the eye can't tell it from a Gaussian."""
+    if radius < 0.4:
+        return field
+    height, width = field.shape
+    factor = 1 + 1.2 * radius
+    small = stretch(field, max(2, round(height / factor)), max(2, round(width / factor)), smooth=False)
+    return stretch(small, height, width)
+
+
+def noise(rng: np.random.Generator, height: int, width: int, cell: float, octaves: int = 1, fade: float = 0.55) -> Field:
+    """A random field of mean 0 and deviation near 1, with features of `cell` pixels and finer ones in each further octave."""
+    total = np.zeros((height, width), np.float32)
+    weight, norm = 1.0, 0.0
+    for _ in range(octaves):
+        if cell > 1.5:
+            grid_shape = (int(height / cell) + 4, int(width / cell) + 4)
+            coarse = rng.standard_normal(grid_shape, dtype=np.float32)
+            big = stretch(coarse, round(grid_shape[0] * cell), round(grid_shape[1] * cell), smooth=cell > 4)
+            top, left = (int(rng.integers(0, size + 1)) for size in (big.shape[0] - height, big.shape[1] - width))
+            layer = big[top : top + height, left : left + width] * np.float32(1.35)
+        else:
+            layer = rng.standard_normal((height, width), dtype=np.float32)
+        total += weight * layer
+        norm += weight**2
+        weight *= fade
+        cell = max(cell / 2, 1.0)
+    return total / np.float32(np.sqrt(norm))
+
+
+def relief(height_field: Field, angle: float) -> Field:
+    """The slope of a height field towards `angle`: how an oblique lamp shows folds and wrinkles. Deviation near 1."""
+    down = np.zeros_like(height_field)
+    right = np.zeros_like(height_field)
+    down[1:-1] = height_field[2:] - height_field[:-2]
+    right[:, 1:-1] = height_field[:, 2:] - height_field[:, :-2]
+    slope = np.float32(np.sin(angle)) * down + np.float32(np.cos(angle)) * right
+    return slope / np.float32(slope.std() + 1e-6)
+
+
+def step(field: Field, low: float, high: float) -> Field:
+    """0 below `low`, 1 above `high` (the other way round when low > high), smooth between."""
+    x = np.clip((field - np.float32(low)) / np.float32(high - low), 0, 1)
+    return x * x * (3 - 2 * x)
+
+
+def grid(height: int, width: int) -> tuple[Field, Field]:
+    """Row and column of each pixel's centre as a column and a row vector that broadcast."""
+    return np.arange(height, dtype=np.float32)[:, None], np.arange(width, dtype=np.float32)[None, :]
