@@ -374,21 +374,23 @@ class Ledger:
             statement = sa.select(t.finalizations).where(t.finalizations.c.run == run).order_by(t.finalizations.c.id)
             return list(connection.execute(statement))
 
-    def unpublished_runs(self) -> list[str]:
-        """Runs of the finalizer with a row to publish that is not done, oldest first."""
-        done = sa.exists().where(
-            t.publications.c.run == t.finalizations.c.run,
-            t.publications.c.score_id == t.finalizations.c.score_id,
-            t.publications.c.done_at.is_not(None),
-        )
-        statement = (
-            sa.select(t.finalizations.c.run)
-            .where(t.finalizations.c.action == "publish", ~done)
-            .group_by(t.finalizations.c.run)
-            .order_by(sa.func.min(t.finalizations.c.id))
-        )
+    def newest_run(self) -> str | None:
+        """The newest run of the finalizer."""
         with self._reading() as connection:
-            return list(connection.scalars(statement))
+            return connection.scalar(sa.select(t.finalizations.c.run).order_by(t.finalizations.c.id.desc()).limit(1))
+
+    def published_scores(self, inspect_ids: Sequence[int]) -> dict[int, int]:
+        """The newest score of each of these inspections that was written to the score table, by inspect id."""
+        found: dict[int, int] = {}
+        with self._reading() as connection:
+            for part in chunks(inspect_ids):
+                statement = (
+                    sa.select(t.publications.c.inspect_id, sa.func.max(t.publications.c.score_id).label("score_id"))
+                    .where(t.publications.c.inspect_id.in_(part), t.publications.c.done_at.is_not(None))
+                    .group_by(t.publications.c.inspect_id)
+                )
+                found.update({row.inspect_id: row.score_id for row in connection.execute(statement)})
+        return found
 
     def actions(self) -> dict[int, str]:
         """The newest decision on each score, by score id."""

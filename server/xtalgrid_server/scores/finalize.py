@@ -60,6 +60,7 @@ def finalize(config: Config, database: ImagerDatabase, ledger: Ledger, frames: s
     frames
         Which framed images are drawn: ``none``, ``crystals``, ``all``; default as configured.
     """
+    restore_csv(config, ledger)
     waiting = ledger.scores(not_finalized=True)
     if not waiting:
         return Finalized()
@@ -100,6 +101,13 @@ def finalize(config: Config, database: ImagerDatabase, ledger: Ledger, frames: s
     ledger.add_finalizations(run, rows)
     done.csv = write_csv(config, ledger, run)
     return done
+
+
+def restore_csv(config: Config, ledger: Ledger) -> None:
+    """Write the newest run's CSV if its finalizer was killed before it did."""
+    run = ledger.newest_run()
+    if run and not any((folder / f"{run}.csv").exists() for folder in (config.outbox, config.outbox / "done")):
+        write_csv(config, ledger, run)
 
 
 def write_csv(config: Config, ledger: Ledger, run: str) -> Path:

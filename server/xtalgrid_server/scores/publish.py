@@ -22,7 +22,7 @@ from ..database import chunks
 from ..imager.database import ImagerDatabase, ScoreRow, ScoreWriter
 from ..ledger.store import Ledger, ScoredImage
 from ..steps import log
-from .finalize import COLUMNS, write_csv
+from .finalize import COLUMNS, restore_csv
 from .rules import score_date, standing_score
 
 STEP = "set_autoscore"
@@ -70,9 +70,8 @@ def set_autoscore(
     """
     published = Published()
     if files is None:
-        for run in [] if dry_run else ledger.unpublished_runs():
-            if not (config.outbox / f"{run}.csv").exists():
-                write_csv(config, ledger, run)  # a finalizer was killed before it wrote the file
+        if not dry_run:
+            restore_csv(config, ledger)
         files = sorted(config.outbox.glob("*.csv"))
     for file in files:
         _publish_file(config, database, ledger, file, dry_run, published)
@@ -93,7 +92,8 @@ def _publish_file(
         for batch in chunks(scores, _BATCH):
             plans: list[_Plan] = []
             with database.writing() as writer:
-                plans = [_plan(config, database, writer, score) for score in batch]
+                newest = ledger.published_scores([score.image.inspect_id for score in batch])
+                plans = [_plan(config, database, writer, score, newest) for score in batch]
                 if not dry_run:
                     ledger.intend(run, [_intention(plan) for plan in plans])
                     for plan in plans:
@@ -144,7 +144,9 @@ def _read_csv(file: Path) -> list[dict[str, str]]:
     return [{key: value or "" for key, value in line.items() if key} for line in reader]
 
 
-def _plan(config: Config, database: ImagerDatabase, writer: ScoreWriter, score: ScoredImage) -> _Plan:
+def _plan(
+    config: Config, database: ImagerDatabase, writer: ScoreWriter, score: ScoredImage, newest: dict[int, int]
+) -> _Plan:
     """Look at the score table as it is now, inside the transaction that will write."""
     code = config.score_code(score.outcome)
     assert code is not None  # only publishable outcomes get here
@@ -156,6 +158,8 @@ def _plan(config: Config, database: ImagerDatabase, writer: ScoreWriter, score: 
     standing = standing_score(inspect_id, peoples, config.publish.policy)
     if config.publish.policy == "shadow":
         return _Plan(score, code, "keep", date, "policy shadow: nothing is published")
+    if newest.get(inspect_id, 0) > score.score_id:
+        return _Plan(score, code, "keep", date, "a newer score of this inspection is published")
     if standing is not None:
         return _Plan(score, code, "keep", date, f"scored {standing.code} by {standing.by} in the meantime")
     if own is None:

@@ -1,0 +1,47 @@
+# The two commands of the README: make demo, make test. Both set up what they need in .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test lint format clean train-setup
+
+# Worker and server: what a lab installs. No torch.
+$(VENV)/.server: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("xtalgrid needs Python 3.11 or 3.12; set PYTHON=python3.12" if not (3, 11) <= sys.version_info < (3, 13) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --editable '.[server]'
+	@touch $@
+
+# What tests and linters need; postgres for the databases' tests.
+$(VENV)/.dev: $(VENV)/.server
+	$(PIP) --editable '.[server,postgres,oracle,dev]'
+	@touch $@
+
+# The networks' part: 1.4 GB with a CPU build of torch. Only when asked for; its tests are skipped where it is missing.
+$(VENV)/.train: $(VENV)/.dev
+	$(PIP) torch==2.13.0
+	$(PIP) --editable '.[server,postgres,oracle,dev,train]'
+	@touch $@
+
+demo: $(VENV)/.server
+	$(BIN)/xtalgrid --home xtalgrid-data/demo demo
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+train-setup: $(VENV)/.train
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis xtalgrid-data

@@ -1,0 +1,84 @@
+import re
+import tomllib
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from xtalgrid_core.errors import ConfigError
+from xtalgrid_core.outcomes import Outcome
+from xtalgrid_server import config as config_module
+from xtalgrid_server.config import from_string, load
+
+
+def test_an_empty_file_is_a_complete_configuration(tmp_path):
+    config = from_string("", home=tmp_path)
+    assert config.imager_url == f"sqlite:///{tmp_path}/imager.db"
+    assert config.image_root == tmp_path / "images"
+    assert config.publish.policy == "behind"
+    assert config.score_code(Outcome.CLEAR) == "01"
+
+
+def test_the_example_names_every_key_with_its_default(tmp_path):
+    example = Path(config_module.__file__).with_name("example.toml").read_text()
+    assert from_string(example, home=tmp_path) == from_string("", home=tmp_path)
+    for section in example.split("\n[")[1:]:
+        name, _, body = section.partition("]")
+        shown = dict(re.findall(r"^# (\w+) = (.*?)(?:  +#.*)?$", body, re.MULTILINE))
+        fields = {field.name: field for field in msgspec.structs.fields(config_module._SECTIONS[name])}
+        assert set(shown) | {"codes"} == set(fields) | {"codes"}, name
+        values = tomllib.loads("\n".join(f"{key} = {value}" for key, value in shown.items()))
+        for key in set(fields) - {"pixel_size_um", "hold", "workers", "codes"}:  # no default that could be shown
+            assert msgspec.convert(values[key], fields[key].type) == fields[key].default, f"{name}.{key}"
+
+
+def test_all_mistakes_are_named_at_once_each_with_its_key():
+    with pytest.raises(ConfigError) as caught:
+        from_string(
+            """
+            [imager]
+            time_zone = "Mars/Olympus"
+            paterns = ["*"]
+            codes = { "crystal harvestable" = "45" }
+            [work]
+            threshold = 1.5
+            wells_per_unit = "many"
+            [publish]
+            policy = "loud"
+            hold = [{ outcome = "cristal" }]
+            [wrok]
+            """
+        )
+    message = str(caught.value)
+    for key in (
+        "imager.time_zone",
+        "imager.paterns",
+        "imager.codes",
+        "work.threshold",
+        "work.wells_per_unit",
+        "publish.policy",
+        "publish.hold",
+        "wrok",
+    ):
+        assert f"  {key}: " in message, message
+    assert "did you mean patterns?" in message
+    assert "did you mean crystals harvestable?" in message
+    assert "8 to mend" in message
+
+
+def test_a_lab_with_other_codes(tmp_path):
+    config = from_string('[imager.codes]\n"crystals harvestable" = "45"\n', home=tmp_path)
+    assert config.score_code(Outcome.HARVESTABLE) == "45"
+    assert config.score_code(Outcome.BAD_FORM) == "22"
+    assert config.score_code(Outcome.UNDECIDED) is None
+
+
+def test_a_named_file_must_be_there(tmp_path):
+    with pytest.raises(ConfigError, match=r"nowhere\.toml: cannot be read.*xtalgrid init"):
+        load(tmp_path / "nowhere.toml")
+
+
+def test_a_password_is_never_shown():
+    with pytest.raises(ConfigError) as caught:
+        from_string('[ledger]\nurl = "postgres secret-password"\n')
+    assert "secret-password" not in str(caught.value)

@@ -1,0 +1,195 @@
+import threading
+import zipfile
+from datetime import datetime, timedelta
+
+import msgspec
+import pytest
+
+from xtalgrid_core import wire
+from xtalgrid_core.errors import Busy
+from xtalgrid_server.imager.database import ImageRow
+from xtalgrid_server.steps import step
+from xtalgrid_server.wells import Well
+
+from .conftest import INSPECTED, draw_well
+
+
+@pytest.fixture
+def imaged(system):
+    """``imaged(days, number=1, file=True)``: the imager photographs drops so many days after the first inspection."""
+    count = 0
+
+    def take(days: float, number: int = 1, file: bool = True, name: str = "{}.jpg") -> list[ImageRow]:
+        nonlocal count
+        rows = []
+        for _ in range(number):
+            count += 1
+            when = INSPECTED + timedelta(days=days, seconds=count)
+            rows.append(ImageRow(0, "P1", count, when, Well(1, 1, 1), name.format(count)))
+            if file:
+                draw_well(system.config.image_root / "P1" / str(count) / name.format(count), shade=count % 250)
+        return system.imager.register(rows)
+
+    return take
+
+
+def planned(system):
+    """Image numbers in the order in which they were planned."""
+    return [
+        row.inspection for unit in system.ledger.units("sent", "planned") for row in system.ledger.unit_images(unit)
+    ]
+
+
+def test_a_unit_is_a_zip_of_neutral_names_and_a_manifest(system, imaged):
+    imaged(0, 3)
+    assert system.create_work().planned == 3
+    (name,) = system.grid.waiting()
+    with zipfile.ZipFile(system.config.spool / "units" / name / "unit.zip") as archive:
+        assert archive.namelist() == ["manifest.json", "000.jpg", "001.jpg", "002.jpg"]
+        manifest = wire.decode_manifest(archive.read("manifest.json"))
+    assert manifest.unit == name
+    assert (manifest.images[0].height, manifest.images[0].width) == (240, 320)
+
+
+def test_freshest_first_and_nothing_twice(system, imaged):
+    imaged(0, 3)
+    system.create_work()
+    assert planned(system) == [3, 2, 1]
+    assert system.create_work().planned == 0
+    imaged(1, 2)
+    assert system.create_work().planned == 2
+    assert planned(system) == [3, 2, 1, 5, 4]
+
+
+def test_a_limit_leaves_a_gap_that_later_runs_fill_behind_what_is_fresh(system, imaged):
+    imaged(0, 6)
+    system.create_work(limit=2)
+    imaged(30, 3)
+    system.create_work(limit=4)
+    assert planned(system) == [6, 5, 9, 8, 7, 4]
+    system.create_work()
+    assert sorted(planned(system)) == list(range(1, 10))
+
+
+def test_rows_and_files_that_arrive_late_are_found_within_the_look_back(system, imaged):
+    imaged(10, 1)
+    (missing,) = imaged(10, 1, file=False)
+    first = system.create_work()
+    assert (first.planned, len(first.failed)) == (1, 1)
+    assert system.ledger.failures()[0][1] == "missing file"
+    imaged(8.5, 1)  # a row that was committed late
+    imaged(1, 1)  # too old for the look-back of 3 days
+    draw_well(system.config.image_root / "P1" / str(missing.inspection) / missing.image_name)
+    assert system.create_work().planned == 2
+    assert sorted(planned(system)) == [1, 2, 3]
+
+
+def test_a_plate_on_demand_whatever_was_read(system, imaged):
+    imaged(10)
+    system.create_work()
+    imaged(1)
+    assert system.create_work(barcodes=["P1"]).planned == 1
+
+
+def test_broken_files_cost_nobody_else(system, imaged):
+    good, text, cut, tiny, huge = imaged(0, 5)
+
+    def path(row):
+        return system.config.image_root / "P1" / str(row.inspection) / row.image_name
+
+    path(text).write_text("not an image")
+    path(cut).write_bytes(path(good).read_bytes()[:-200])
+    draw_well(path(tiny), size=(1, 1))
+    path(huge).write_bytes(_png_header(20_000, 20_000))
+    created = system.create_work()
+    assert created.planned == 1
+    assert {row.inspection: error.reason for row, error in created.failed} == {
+        text.inspection: "not an image",
+        cut.inspection: "truncated image",
+        tiny.inspection: "image too small",
+        huge.inspection: "image too large",
+    }
+
+
+def _png_header(width, height):
+    import struct
+    import zlib
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("name", ["../../../etc/passwd{}", "..", "a/b{}.jpg", "a\\b{}.jpg"])
+def test_a_name_that_leads_out_of_the_image_root_is_refused(system, imaged, name):
+    imaged(0, 1, file=False, name=name)
+    ((_, error),) = system.create_work().failed
+    assert "no file name" in error.detail
+
+
+def test_dry_run_writes_nothing(system, imaged):
+    imaged(0, 2)
+    assert system.create_work(dry_run=True).planned == 2
+    assert system.grid.waiting() == []
+    assert system.create_work().planned == 2
+
+
+def test_units_are_bounded_in_wells(system, imaged):
+    work = msgspec.structs.replace(system.config.work, wells_per_unit=2)
+    system.config = msgspec.structs.replace(system.config, work=work)
+    imaged(0, 5)
+    assert system.create_work().units == 3
+
+
+def test_two_runs_never_overlap(system, config):
+    with step(config, "create_work"):
+        caught = []
+
+        def other():
+            try:
+                system.create_work()
+            except Busy as error:
+                caught.append(error)
+
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+    assert "running already" in str(caught[0])
+
+
+def test_a_new_threshold_is_new_work(system, imaged):
+    imaged(0)
+    system.create_work()
+    work = msgspec.structs.replace(system.config.work, threshold=0.8)
+    system.config = msgspec.structs.replace(system.config, work=work)
+    assert system.create_work(barcodes=["P1"]).planned == 1
+
+
+def test_a_unit_lost_from_the_spool_is_built_again(system, imaged):
+    imaged(0, 2)
+    system.create_work()
+    (name,) = system.grid.waiting()
+    before = (system.config.spool / "units" / name / "unit.zip").read_bytes()
+    system.grid.discard(name)
+    system.create_work()
+    assert (system.config.spool / "units" / name / "unit.zip").read_bytes() == before
+
+
+def test_pause_stops_new_work(system, imaged):
+    imaged(0)
+    system.ledger.set_switch("paused", "yes", "jdoe")
+    assert system.create_work().planned == 0
+    system.ledger.set_switch("paused", "no", "jdoe")
+    assert system.create_work().planned == 1
+
+
+def test_an_old_plate_imported_later_is_read(system, imaged, tmp_path):
+    imaged(100)
+    system.create_work()
+    name = "RMM3_01_222_ROBO_Test1_Clon1_CI_0000CI000001_001_090101_01_01_01_HF_99_030_001_RDI.jpg"
+    draw_well(tmp_path / "old" / name)
+    (row,) = system.import_folder(tmp_path / "old").entered
+    assert row.inspected == datetime(2009, 1, 1)
+    assert system.create_work().planned == 1

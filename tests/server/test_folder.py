@@ -1,0 +1,63 @@
+import pytest
+
+from xtalgrid_core.errors import ConfigError
+from xtalgrid_server.wells import Well
+
+from .conftest import draw_well, rigaku_name
+
+
+def test_a_folder_becomes_a_plate_and_twice_is_once(system, tmp_path):
+    folder = tmp_path / "new"
+    for col in (1, 2):
+        draw_well(folder / rigaku_name(col))
+    draw_well(folder / "drop_masks" / rigaku_name(1).replace(".jpg", ".png"))
+    first = system.import_folder(folder)
+    again = system.import_folder(folder)
+    assert [row.well for row in first.entered] == [Well(1, 1, 1), Well(1, 2, 1)]
+    assert first.entered == again.entered
+    assert first.barcodes == ["CI022987"]
+    assert (system.config.image_root / "CI022987" / "3" / rigaku_name(2)).is_file()
+
+
+def test_one_stem_is_one_image(system, tmp_path):
+    draw_well(tmp_path / "new" / rigaku_name(1))
+    png = draw_well(tmp_path / "new" / rigaku_name(1).replace(".jpg", ".png"))
+    imported = system.import_folder(tmp_path / "new")
+    assert len(imported.entered) == 1
+    assert imported.doubles == [png]
+
+
+def test_a_name_that_fits_no_pattern_is_recorded_and_the_rest_entered(system, tmp_path):
+    draw_well(tmp_path / "new" / rigaku_name(1))
+    odd = draw_well(tmp_path / "new" / "holiday.jpg")
+    imported = system.import_folder(tmp_path / "new")
+    assert len(imported.entered) == 1
+    assert "--names any" in imported.rejected[odd]
+    ((file, reason, _),) = system.ledger.failures()
+    assert (file, reason) == (str(odd), "name fits no pattern")
+
+
+def test_any_name_takes_wells_in_order_and_keeps_them(system, tmp_path):
+    folder = tmp_path / "my wells"
+    for name in ("b.jpg", "d.png"):
+        draw_well(folder / name)
+    first = system.import_folder(folder, names="any")
+    draw_well(folder / "a.jpg")
+    second = system.import_folder(folder, names="any")
+    assert {r.image_name: str(r.well) for r in first.entered} == {"b.jpg": "A1a", "d.png": "A2a"}
+    assert {r.image_name: str(r.well) for r in second.entered} == {"a.jpg": "A3a", "b.jpg": "A1a", "d.png": "A2a"}
+    assert second.barcodes == ["my-wells"]
+
+
+def test_the_same_name_with_other_content_is_not_taken_for_it(system, tmp_path):
+    draw_well(tmp_path / "one" / rigaku_name(1), shade=10)
+    other = draw_well(tmp_path / "two" / rigaku_name(1), shade=200)
+    system.import_folder(tmp_path / "one")
+    imported = system.import_folder(tmp_path / "two")
+    assert imported.entered == []
+    assert "other content" in imported.rejected[other]
+
+
+def test_a_folder_that_is_not_there(system, tmp_path):
+    with pytest.raises(ConfigError, match="no such folder"):
+        system.import_folder(tmp_path / "nowhere")

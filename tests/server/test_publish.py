@@ -1,0 +1,109 @@
+import csv
+
+import pytest
+
+from xtalgrid_core.errors import XtalgridError
+from xtalgrid_core.outcomes import Outcome
+from xtalgrid_server.ledger.store import Ledger
+
+from .conftest import INSPECTED
+
+WELLS = {(1, 1): Outcome.HARVESTABLE, (2, 1): Outcome.PRECIPITATE, (3, 1): Outcome.UNDECIDED}
+
+
+def read(path):
+    with path.open() as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_the_csv_says_what_a_person_needs_to_judge(system, score, person):
+    first, *_ = score(WELLS)
+    person(first.inspect_id, "13", INSPECTED)
+    rows = read(system.finalize(frames="crystals").csv)
+    assert [(r["well"], r["artscore"], r["action"]) for r in rows] == [
+        ("A1a", "23", "publish"),
+        ("A2a", "13", "publish"),
+        ("A3a", "", "none"),
+    ]
+    assert rows[0]["existing_scores"] == "13 by jdoe 2012-11-21"
+    assert rows[0]["framed_image"].endswith("_ART.jpg")
+    assert rows[1]["framed_image"] == ""  # precipitate: drawn on demand
+    assert rows[2]["why"] == "undecided: a person should look"
+
+
+def test_dry_run_writes_nothing(system, score, score_table):
+    score(WELLS)
+    done = system.finalize(frames="none")
+    assert system.set_autoscore(dry_run=True).actions == {"insert": 2}
+    assert score_table() == []
+    assert done.csv.exists()
+
+
+def test_lines_that_do_not_fit_the_ledger_are_refused_and_the_rest_written(system, score, score_table):
+    score(WELLS)
+    path = system.finalize(frames="none").csv
+    lines = path.read_text().splitlines()
+    lines[1] = lines[1].replace(",23,crystals harvestable", ",13,crystals harvestable")  # somebody's own opinion
+    lines.append(lines[2].replace(",2,2,", ",999,2,"))  # a score that never was
+    path.write_text("\n".join(lines) + "\n")
+    published = system.set_autoscore()
+    assert published.actions == {"insert": 1}
+    assert len(published.refused) == 2
+    assert "line 2" in published.refused[0]
+    assert [row[1] for row in score_table()] == ["13"]
+
+
+def test_a_line_taken_out_is_not_published(system, score, score_table):
+    score(WELLS)
+    path = system.finalize(frames="none").csv
+    path.write_text("\n".join(line for line in path.read_text().splitlines() if ",A1a," not in line) + "\n")
+    system.set_autoscore()
+    assert [row[1] for row in score_table()] == ["13"]
+
+
+def test_what_is_no_csv_of_ours(system, tmp_path):
+    (tmp_path / "a.csv").write_text("well,score\nA1,23\n")
+    with pytest.raises(XtalgridError, match="no CSV of the finalizer; it lacks the columns"):
+        system.set_autoscore([tmp_path / "a.csv"])
+
+
+def test_killed_before_the_csv_was_written(system, score, score_table):
+    score(WELLS)
+    system.finalize(frames="none").csv.unlink()
+    system.set_autoscore()
+    assert [row[1] for row in score_table()] == ["23", "13"]
+
+
+def test_an_old_csv_does_not_undo_a_newer_model(system, score, score_table):
+    score({(1, 1): Outcome.CLEAR})
+    old = system.finalize(frames="none").csv
+    system.set_autoscore()
+    score({(1, 1): Outcome.HARVESTABLE}, threshold=0.8)
+    system.finalize(frames="none")
+    system.set_autoscore()
+    assert system.set_autoscore([old.parent / "done" / old.name]).actions == {"keep": 1}
+    assert [row[1] for row in score_table()] == ["23"]
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing catches it."""
+
+
+def test_killed_between_the_score_table_and_the_ledger(system, score, score_table, monkeypatch):
+    score(WELLS)
+    run = system.finalize(frames="none").run
+
+    def die(*_):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "done", die)
+        with pytest.raises(Killed):
+            system.set_autoscore()
+    written = score_table()
+    assert len(written) == 2
+    assert system.set_autoscore().actions == {"same": 2}
+    assert score_table() == written
+    publications = system.ledger.publications(run).values()
+    assert {row.action for row in publications} == {"insert"}  # the first intention stands
+    assert all(row.done_at for row in publications)

@@ -1,0 +1,124 @@
+"""Results are untrusted: everything that could not come from an honest worker is refused, whole, with a reason."""
+
+import json
+import math
+
+import msgspec
+import pytest
+
+from xtalgrid_core import wire
+from xtalgrid_core.errors import FailureReason, ResultError
+from xtalgrid_core.outcomes import Outcome
+from xtalgrid_server.results import validate
+
+from .conftest import answer, draw_well, result_of, rigaku_name
+
+OUTCOMES = [Outcome.HARVESTABLE, Outcome.CLEAR, Outcome.UNDECIDED, Outcome.NULL_EXPERIMENT]
+
+
+@pytest.fixture
+def manifest():
+    return wire.Manifest(
+        schema=1,
+        unit="xg_1",
+        min_worker="0.1.0",
+        options=wire.Options(segmenter="a" * 64, classifier="b" * 64),
+        images=tuple(
+            wire.ImageEntry(number=n, file=f"{n:03d}.jpg", inspect_id=n, sha256="c" * 64, height=240, width=320)
+            for n in range(5)
+        ),
+    )
+
+
+@pytest.fixture
+def honest(manifest):
+    answers = [answer(n, outcome, 0.9) for n, outcome in enumerate(OUTCOMES)]
+    answers[2] = msgspec.structs.replace(answers[2], probabilities=(0.5,) * 13)
+    failed = wire.Failed(number=4, reason=FailureReason.TRUNCATED, detail="the file ends inside the image")
+    return json.loads(wire.encode(result_of(manifest, [*answers, failed])))
+
+
+def refuse(manifest, result):
+    with pytest.raises(ResultError) as caught:
+        validate(json.dumps(result).encode(), manifest)
+    return str(caught.value)
+
+
+def test_an_honest_result_passes(manifest, honest):
+    assert validate(json.dumps(honest).encode(), manifest).images[0].outcome is Outcome.HARVESTABLE
+
+
+def change(result, path, value):
+    *steps, last = path
+    for step in steps:
+        result = result[step]
+    result[last] = value
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "reason"),
+    [
+        (["unit"], "xg_2", "unit"),
+        (["segmenter"], "d" * 64, "other models"),
+        (["schema"], 99, "schema 99"),
+        (["worker"], "0.0.9", "0.1.0 or newer"),
+        (["worker"], "<b>9.9.9</b>", "newer"),
+        (["host", "platform"], "<script>alert(1)</script>", "markup"),
+        (["images", 4, "detail"], "<img src=x>", "markup"),
+        (["images", 4, "reason"], "bored", "reason"),
+        (["images", 0, "number"], 1, "exactly the images"),
+        (["images", 0, "probability"], 1.5, "probability"),
+        (["images", 0, "probability"], math.nan, "wire format"),
+        (["images", 0, "p_crystal"], -0.1, "p_crystal"),
+        (["images", 0, "score"], 13, "does not belong"),
+        (["images", 0, "outcome"], "gold", "outcome"),
+        (["images", 0, "probabilities"], [0.95], "class probabilities"),
+        (["images", 0, "probabilities"], [0.05] * 13, "more than its classes"),
+        (["images", 0, "probability"], 0.2, "below the threshold"),
+        (["images", 2, "probabilities"], [0.99] + [0.0] * 12, "above the threshold"),
+        (["images", 1, "probabilities"], [], "no null experiment"),
+        (["images", 0, "drop", "box"], [0, 0, 241, 10], "inside the image"),
+        (["images", 0, "boxes", 0, "box"], [-1, 0, 10, 10], "box"),
+        (["images", 0, "boxes", 0, "box"], [0, 0, 10, 1e9], "box"),
+        (["images", 0, "height"], 999, "pixels"),
+        (["images", 0, "drop", "outline"], [[0, 0]] * 5000, "outline"),
+        (["images", 0, "pixel_size_origin"], "x" * 5000, "pixel_size_origin"),
+    ],
+)
+def test_a_lie_is_refused(manifest, honest, path, value, reason):
+    change(honest, path, value)
+    assert reason in refuse(manifest, honest)
+
+
+def test_images_left_out_doubled_or_invented_are_refused(manifest, honest):
+    images = honest["images"]
+    for wrong in (images[:-1], [*images, images[-1]], [], [*images[:-1], {**images[-1], "number": 77}]):
+        assert "exactly the images" in refuse(manifest, {**honest, "images": wrong})
+
+
+@pytest.mark.parametrize("data", [b"", b"\0" * 100, b"[" * 1_000_000, b'{"schema": 1}', b"{}", b"\xff\xfe", b"null"])
+def test_what_is_no_result_is_refused(manifest, data):
+    with pytest.raises(ResultError):
+        validate(data, manifest)
+
+
+def test_too_large_is_refused_unread(manifest):
+    with pytest.raises(ResultError, match="bytes; at most"):
+        validate(b" " * (wire.MAX_RESULT_BYTES + 1), manifest)
+
+
+def test_a_refused_result_is_quarantined_and_the_unit_done_again_until_given_up(system, tmp_path):
+    draw_well(tmp_path / "new" / rigaku_name(1))
+    system.import_folder(tmp_path / "new")
+    system.create_work()
+    (name,) = system.grid.waiting()
+    spool = system.config.spool
+    for attempt in range(1, 4):
+        (spool / "units" / name / "result.json").write_bytes(b'{"lie": %d}' % attempt)
+        assert system.assimilate().refused == 1
+        assert len(list((spool / "quarantine").iterdir())) == attempt
+    unit = system.ledger.unit(name)
+    assert unit.state == "failed"
+    assert "3 results refused" in unit.detail
+    assert system.ledger.failures()[0][1] == "work unit failed"
+    assert system.ledger.counts()["results"] == {"refused": 3}
