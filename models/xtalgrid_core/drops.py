@@ -144,4 +144,4 @@ def outline(region: Bool) -> list[tuple[int, int]]:
             return border[:-1]  # about to go the first way again: the border is closed
         here = (row, col)
         border.append(here)
-        came_from = (direction + 4) % 8
+        came_from = (direction + (5 if direction % 2 else 6)) % 8  # the last pixel found outside, seen from here

@@ -106,7 +106,7 @@ def _strokes(draw: ImageDraw.ImageDraw, points: Sequence[Point], colour: str, wi
                 draw.line(ends, fill=colour, width=width)
             left -= stop - done
             done = stop
-            if left <= 0:
+            if left < 1e-6:  # what rounding leaves of a dash would never be used up
                 left, on = next(pattern)
 
 

@@ -7,6 +7,7 @@ version; a change of meaning takes a new one, and the previous version stays rea
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import msgspec
@@ -27,7 +28,9 @@ MAX_IMAGES = 5_000
 Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Pixel = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
-ShortText = Annotated[str, msgspec.Meta(max_length=400)]
+ShortText = Annotated[str, msgspec.Meta(max_length=400, pattern="^[^<>\\x00-\\x1f\\x7f]*$")]
+"""Text of somebody's worker: one line without markup. `short_text` makes it."""
+
 UnitName = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9_-]{1,100}$")]
 """Also a file name and a word of BOINC's shell lines, so no dots, blanks or slashes."""
 
@@ -151,6 +154,12 @@ _images: msgspec.json.Decoder[Scored | Failed] = msgspec.json.Decoder(Image)
 
 class _Version(msgspec.Struct):
     schema: int
+
+
+def short_text(text: str) -> str:
+    """Any text as `ShortText`: what it may not hold replaced, 400 characters, no half surrogates of odd file names."""
+    text = re.sub(r"[<>\x00-\x1f\x7f]", "·", text.encode(errors="backslashreplace").decode())
+    return text if len(text) <= 400 else text[:399] + "…"
 
 
 def encode(message: Manifest | Result | Scored | Failed | Options) -> bytes:
