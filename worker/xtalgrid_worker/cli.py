@@ -1,0 +1,282 @@
+"""The command ``xtalgrid-worker``."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import logging
+import math
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from xtalgrid_core import weights, wire
+from xtalgrid_core.decision import THRESHOLD
+from xtalgrid_core.errors import Busy, ConfigError, XtalgridError
+from xtalgrid_core.files import write_atomically
+from xtalgrid_core.frames import frame, percent
+from xtalgrid_core.images import SUFFIXES, read_image
+from xtalgrid_core.outcomes import Outcome
+
+from .inference import Networks
+from .run import check_version, is_done, score_unit, version
+from .stopping import Stopped, StopRequest
+from .workunit import ImageFiles, WorkUnit, image_files
+
+FRAME_SUFFIX = "_ART.jpg"
+"""The frame of ``A01.jpg`` is ``A01_ART.jpg``."""
+
+RESULT = "result.json"
+SCORES = "scores.csv"
+
+EXIT_NOTHING_SCORED = 1
+EXIT_ERROR = 2
+EXIT_BUSY = 75
+
+
+class _Commands(click.Group):
+    """Commands whose errors are a line on standard error and an exit code, never a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Stopped as stop:
+            click.echo(f"stopped: {stop}; start again to go on from here", err=True)
+            ctx.exit(stop.exit_code)
+        except Busy as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(EXIT_BUSY)
+        except XtalgridError as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(EXIT_ERROR)
+        except BrokenPipeError:
+            raise  # the reader of our output left: click ends quietly
+        except OSError as error:
+            click.echo(f"Error: {error.filename or ''}: {error.strerror or error}".replace(": : ", ": "), err=True)
+            ctx.exit(EXIT_ERROR)
+
+
+def _finite(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter("not a finite number")
+    return value
+
+
+def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        try:
+            segmenter, classifier = weights.default_models()
+            models = f"segmenter {segmenter[:12]}, classifier {classifier[:12]}"
+        except XtalgridError:
+            models = "no weights"
+        click.echo(f"xtalgrid-worker {version()} ({models})")
+        ctx.exit()
+
+
+_folder = click.Path(exists=True, file_okay=False, path_type=Path)
+_weights = click.option(
+    "--weights",
+    "weights_folder",
+    type=_folder,
+    help="Folder with manifest.json and ONNX weights, before those packaged.",
+)
+_threads = click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True, help="Cores to use.")
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show versions."
+)
+def main() -> None:
+    """Scores images of protein crystallization wells."""
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", force=True
+    )
+
+
+@main.command()
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help=f"Folder for {RESULT}, {SCORES} and frames."
+)
+@click.option("--frames", is_flag=True, help=f"Also draw each scored image with its frame: NAME{FRAME_SUFFIX}.")
+@click.option(
+    "--rule", type=click.Choice(["published", "group"]), default="group", show_default=True, help="Decision rule."
+)
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=THRESHOLD,
+    show_default=True,
+    callback=_finite,
+    help="Probability from which a chop counts.",
+)
+@click.option("--step", type=click.IntRange(1, 256), default=50, show_default=True, help="Pixels from chop to chop.")
+@click.option("--boxes", type=click.IntRange(0, 100), default=5, show_default=True, help="Best chops to name.")
+@click.option(
+    "--pixel-size",
+    type=click.FloatRange(0.05, 50),
+    callback=_finite,
+    help="Micrometres a pixel; guessed from the image's size if not given.",
+)
+@_weights
+@_threads
+def score(
+    images: tuple[Path, ...],
+    out: Path,
+    frames: bool,
+    rule: Any,
+    threshold: float,
+    step: int,
+    boxes: int,
+    pixel_size: float | None,
+    weights_folder: Path | None,
+    threads: int,
+) -> None:
+    """Score image files, or the images in folders.
+
+    Exit status: 0 when every image is accounted for and at least one was scored, 1 when none could be, 2 when the run
+    could not be done, 75 when another worker is writing to the same folder. Stopped or killed, the same command goes
+    on where it was.
+    """
+    paths = image_files(images, SUFFIXES, FRAME_SUFFIX)
+    if not paths:
+        raise ConfigError(f"no images here; a folder is searched for {', '.join(SUFFIXES)}")
+    if len(paths) > wire.MAX_IMAGES:
+        raise ConfigError(f"{len(paths)} images; a run takes {wire.MAX_IMAGES}: give them in parts")
+    segmenter, classifier = weights.default_models(weights_folder or weights.PACKAGED)
+    options = wire.Options(
+        segmenter=segmenter, classifier=classifier, rule=rule, threshold=threshold, step=step, n_boxes=boxes
+    )
+    networks = Networks.load(options, [weights_folder] if weights_folder else [], threads)
+    with StopRequest() as pause:
+        out.mkdir(parents=True, exist_ok=True)
+        source = ImageFiles(paths, options, pixel_size)
+        drawn = frame_names(paths, out)
+        with tqdm(total=len(paths), unit="well", disable=not sys.stderr.isatty(), file=sys.stderr) as bar:
+
+            def report(entry: wire.ImageEntry, answer: wire.Image) -> None:
+                if frames and isinstance(answer, wire.Scored):
+                    _draw(source.read(entry), answer, out / drawn[entry.number])
+                with _beside(bar):
+                    click.echo(line(source.path(entry), answer))
+                bar.update()
+
+            result = score_unit(source, out / RESULT, out / f"{RESULT}.checkpoint", networks, pause, report)
+    write_atomically(out / SCORES, table(paths, result))
+    counts = Counter(outcome(answer) for answer in result.images)
+    click.echo(f"{len(paths)} images: " + ", ".join(f"{counts[name]} {name}" for name in Outcome if counts[name]))
+    if counts[Outcome.FAILED] == len(paths):
+        click.get_current_context().exit(EXIT_NOTHING_SCORED)
+
+
+@main.command()
+@click.argument("workunit", type=click.Path(path_type=Path))
+@click.argument("result", type=click.Path(path_type=Path))
+@_weights
+@_threads
+@click.option("--parent", type=click.IntRange(1), help="Stop when the process with this id is gone.")
+def run(workunit: Path, result: Path, weights_folder: Path | None, threads: int, parent: int | None) -> None:
+    """Score a WORKUNIT.zip and write RESULT.json.
+
+    Exit status: 0 when the result is there, 2 when it cannot be made, 75 when another worker is at this unit. Stopped
+    or killed, the same command goes on where it was, by RESULT.json.checkpoint.
+    """
+    log = logging.getLogger(__name__)
+    checkpoint = result.with_name(f"{result.name}.checkpoint")
+    with StopRequest(parent) as pause, WorkUnit(workunit) as source:
+        manifest = source.manifest
+        if is_done(manifest, result) and not checkpoint.exists():
+            log.info("%s: %s is there already", manifest.unit, result)
+            return
+        check_version(manifest)
+        networks = Networks.load(manifest.options, [weights_folder] if weights_folder else [], threads)
+
+        def report(entry: wire.ImageEntry, answer: wire.Image) -> None:
+            if isinstance(answer, wire.Failed):
+                log.warning("%s %s: %s", manifest.unit, entry.file, line(Path(entry.file), answer))
+
+        answers = score_unit(source, result, checkpoint, networks, pause, report).images
+        failed = sum(isinstance(answer, wire.Failed) for answer in answers)
+        log.info("%s: %d images scored, %d failed", manifest.unit, len(answers) - failed, failed)
+
+
+@main.command()
+@_weights
+def models(weights_folder: Path | None) -> None:
+    """List the weights that are here; * marks the default ones."""
+    for folder in filter(None, (weights_folder, weights.PACKAGED)):
+        manifest = weights.read_manifest(folder)
+        click.echo(f"{folder}:")
+        for entry in manifest.models:
+            mark = "*" if entry.sha256 == manifest.default.get(entry.role) else " "
+            click.echo(
+                f"{mark} {entry.role:<10} {entry.sha256[:12]}  {entry.variant}  {entry.architecture}  {entry.file}"
+            )
+
+
+def outcome(answer: wire.Image) -> Outcome:
+    """An image's outcome, `FAILED` included."""
+    return answer.outcome if isinstance(answer, wire.Scored) else Outcome.FAILED
+
+
+def line(path: Path, answer: wire.Image) -> str:
+    """What is said of one image on the terminal."""
+    name = click.format_filename(path, shorten=True)
+    if isinstance(answer, wire.Failed):
+        return f"{name:<32}  failed: {answer.reason}: {answer.detail}"
+    return (
+        f"{name:<32}  {answer.outcome:<24}  {percent(answer.probability):>5}   crystal {percent(answer.p_crystal):>5}"
+    )
+
+
+def table(paths: list[Path], result: wire.Result) -> bytes:
+    """The scores as CSV, one row for each image."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["image", "outcome", "score", "probability", "p_crystal", "drop_confidence", "seconds", "failure"])
+    for path, answer in zip(paths, result.images, strict=True):
+        name = click.format_filename(path)
+        if isinstance(answer, wire.Failed):
+            writer.writerow([name, Outcome.FAILED, "", "", "", "", "", f"{answer.reason}: {answer.detail}"])
+        else:
+            numbers = (answer.probability, answer.p_crystal, answer.drop.confidence, answer.seconds)
+            writer.writerow([name, answer.outcome, answer.outcome.code or "", *(f"{n:.4f}" for n in numbers), ""])
+    return text.getvalue().encode()
+
+
+def frame_names(paths: list[Path], folder: Path) -> list[str]:
+    """A name for each image's frame: no two the same, on any file system, and none of an image that is scored."""
+    taken = {path.name.casefold() for path in paths if path.parent.resolve() == folder.resolve()}
+    names = []
+    for path in paths:
+        stem, number = path.stem, 2
+        while f"{stem}{FRAME_SUFFIX}".casefold() in taken:
+            stem, number = f"{path.stem}_{number}", number + 1
+        taken.add(f"{stem}{FRAME_SUFFIX}".casefold())
+        names.append(f"{stem}{FRAME_SUFFIX}")
+    return names
+
+
+def _draw(data: bytes, answer: wire.Scored, path: Path) -> None:
+    picture = io.BytesIO()
+    frame(read_image(data), answer).save(picture, "JPEG", quality=90)
+    write_atomically(path, picture.getvalue())
+
+
+@contextlib.contextmanager
+def _beside(bar: Any) -> Iterator[None]:
+    """Takes the progress bar away while a line is printed."""
+    bar.clear()
+    yield
+    bar.refresh()
+
+
+if __name__ == "__main__":
+    main()

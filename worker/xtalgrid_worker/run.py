@@ -1,0 +1,180 @@
+"""Scores a unit, image after image, so that nothing that happens to one of them or to the worker costs the others."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import re
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+
+from xtalgrid_core import wire
+from xtalgrid_core.errors import FailureReason, ImageError, ManifestError, ResultError
+from xtalgrid_core.files import write_atomically
+
+from .checkpoint import Checkpoint, Header
+from .inference import RUNTIME, Networks
+from .scoring import score_image
+from .stopping import Stopped
+from .workunit import Source
+
+log = logging.getLogger(__name__)
+
+Report = Callable[[wire.ImageEntry, wire.Image], None]
+
+
+def version() -> str:
+    """The worker's version."""
+    return metadata.version("xtalgrid")
+
+
+def score_unit(
+    source: Source,
+    result: Path,
+    checkpoint: Path,
+    networks: Networks,
+    pause: Callable[[], None],
+    report: Report = lambda entry, answer: None,
+) -> wire.Result:
+    """Score all images of a unit, write the result, remove the checkpoint.
+
+    Parameters
+    ----------
+    source
+        The unit.
+    result, checkpoint
+        The files to write.
+    networks
+        Those the unit's options name.
+    pause
+        Called at safe points; may wait, and may raise `Stopped`.
+    report
+        Called for each image before its answer is taken for done, also for those that an earlier run had done.
+
+    Raises
+    ------
+    Busy
+        When another worker is at this unit.
+    Stopped
+        When `pause` does; the checkpoint stays.
+    OSError
+        When a file cannot be written; the checkpoint stays.
+    """
+    with Checkpoint(checkpoint, Header.of(source, version())) as done:
+        if done.answers:
+            log.info(
+                "%s: %d of %d images are done", source.manifest.unit, len(done.answers), len(source.manifest.images)
+            )
+        answers = []
+        for entry, answer in _answers(source, done, networks, pause):
+            report(entry, answer)
+            if entry.number not in done.answers:
+                done.record(answer)
+            answers.append(answer)
+        options = source.manifest.options
+        message = wire.Result(
+            schema=wire.SCHEMA,
+            unit=source.manifest.unit,
+            worker=version(),
+            segmenter=options.segmenter,
+            classifier=options.classifier,
+            host=host(),
+            images=tuple(answers),
+        )
+        write_atomically(result, wire.encode(message))
+        done.remove()
+    return message
+
+
+def is_done(manifest: wire.Manifest, result: Path) -> bool:
+    """Whether a file is the result of this unit already; one that cannot be read is none."""
+    try:
+        found = wire.decode_result(result.read_bytes())
+    except (OSError, ResultError):
+        return False
+    options = manifest.options
+    return (found.unit, found.segmenter, found.classifier, [answer.number for answer in found.images]) == (
+        manifest.unit,
+        options.segmenter,
+        options.classifier,
+        [entry.number for entry in manifest.images],
+    )
+
+
+def check_version(manifest: wire.Manifest) -> None:
+    """Refuse a unit that asks for a newer worker.
+
+    Raises
+    ------
+    ManifestError
+        When it does, or its version cannot be read.
+    """
+    if not re.match(r"\d+", manifest.min_worker):
+        raise ManifestError(f"{manifest.unit}: min_worker is {manifest.min_worker[:40]!r}; make the work unit again")
+    if _release(manifest.min_worker) > _release(version()):
+        raise ManifestError(
+            f"{manifest.unit} asks for worker {manifest.min_worker[:40]} or newer; this is {version()}: update it"
+        )
+
+
+def host() -> wire.Host:
+    """What the worker runs on. No names: not the host's, not the user's."""
+    return wire.Host(
+        platform=wire.short_text(platform.platform()),
+        python=platform.python_version(),
+        runtime=RUNTIME,
+        processor=wire.short_text(_processor()),
+    )
+
+
+def _answers(
+    source: Source, done: Checkpoint, networks: Networks, pause: Callable[[], None]
+) -> Iterator[tuple[wire.ImageEntry, wire.Image]]:
+    for entry in source.manifest.images:
+        if entry.number in done.answers:
+            yield entry, done.answers[entry.number]
+            continue
+        pause()
+        if done.has_crashed(entry.number):
+            yield entry, _failed(entry, FailureReason.CRASHED_WORKER, "the worker ended every time it was scored")
+            continue
+        done.begin(entry.number)
+        try:
+            answer = _answer(source, entry, networks, pause)
+        except Stopped:
+            done.stopped(entry.number)
+            raise
+        yield entry, answer
+
+
+def _answer(source: Source, entry: wire.ImageEntry, networks: Networks, pause: Callable[[], None]) -> wire.Image:
+    try:
+        return score_image(source.read(entry), entry, source.manifest.options, networks, pause)
+    except ImageError as error:
+        return _failed(entry, error.reason, error.detail)
+    except MemoryError:
+        return _failed(entry, FailureReason.INTERNAL, "out of memory")
+    except Exception as error:
+        log.exception("image %d", entry.number)
+        return _failed(entry, FailureReason.INTERNAL, repr(error))
+
+
+def _failed(entry: wire.ImageEntry, reason: FailureReason, detail: str) -> wire.Failed:
+    return wire.Failed(number=entry.number, reason=reason, detail=wire.short_text(detail))
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """The numbers of a version, ``0.1.0.dev3`` → (0, 1)."""
+    numbers = [int(number) for number in re.match(r"[\d.]*", version)[0].split(".") if number]  # type: ignore[index]
+    while numbers and numbers[-1] == 0:
+        numbers.pop()
+    return tuple(numbers)
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

@@ -1,0 +1,179 @@
+"""The way of one image, from its bytes to its score."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from xtalgrid_core import wire
+from xtalgrid_core.chops import CHOP, Box, cut, sliding_starts, sliding_window
+from xtalgrid_core.decision import Decision, decide
+from xtalgrid_core.drops import Found, find_drop
+from xtalgrid_core.errors import FailureReason, ImageError
+from xtalgrid_core.images import Levels, Pixels, classifier_view, read_image, segmenter_view
+from xtalgrid_core.outcomes import CLASSES, Outcome, published
+from xtalgrid_core.scale import PixelSize, pixel_size
+
+from .inference import BATCH, Float, Networks
+
+MARGIN = 0.02
+"""Added around the drop's box on each side, as a part of the image's longer side: the mask is coarse."""
+
+MAX_SIDE = 6_000
+"""Most pixels a side at the reference scale (6.8 mm): more is a wrong pixel size, and would take hours and gigabytes."""
+
+MAX_CHOPS = 20_000
+"""Most chops of one image: 6,000 × 6,000 pixels at the paper's step are 13,456."""
+
+
+def _go_on() -> None:
+    """Nothing stops the scoring."""
+
+
+def score_image(
+    data: bytes,
+    entry: wire.ImageEntry,
+    options: wire.Options,
+    networks: Networks,
+    pause: Callable[[], None] = _go_on,
+) -> wire.Scored:
+    """Score one image.
+
+    Parameters
+    ----------
+    data
+        The image file's bytes.
+    entry
+        Its number and, if known, its pixel size.
+    options
+        Step, rule, threshold and number of boxes.
+    networks
+        Those the options name.
+    pause
+        Called some thirty times a second; may wait, and may raise to stop the scoring.
+
+    Raises
+    ------
+    ImageError
+        When the image is at fault: it cannot be decoded, or is too small or too large.
+    """
+    began = time.process_time()
+    image = read_image(data)
+    height, width = image.shape[:2]
+    scale = pixel_size(width, height, entry.pixel_size_um)
+    levels = Levels.of(image)
+    pause()
+    drop = find_drop(networks.mask(segmenter_view(image, levels)), height, width)
+    if drop.is_null_experiment:
+        return _null_experiment(entry, networks, image, scale, drop, began)
+    crop = _around(drop.box, height, width, scale) if drop.box else Box(0, 0, height, width)
+    _check_size(crop, scale, options.step)
+    view = classifier_view(
+        image[crop.row : crop.row + crop.height, crop.col : crop.col + crop.width], levels, scale.to_reference
+    )
+    chops = sliding_window(view.shape[0], view.shape[1], options.step)
+    probabilities = _classify(view, chops, networks, pause)
+    decision = decide(
+        probabilities,
+        chops,
+        rule=options.rule,
+        threshold=options.threshold,
+        n_boxes=options.n_boxes,
+        calibration=networks.calibration,
+    )
+    outcome = published(decision.outcome)
+    return wire.Scored(
+        number=entry.number,
+        outcome=outcome,
+        score=outcome.look.score,
+        probability=decision.probability,
+        p_crystal=decision.p_crystal,
+        probabilities=decision.maxima,
+        height=height,
+        width=width,
+        pixel_size_um=scale.um,
+        pixel_size_origin=scale.origin,
+        drop=_drop(drop),
+        boxes=_best_chops(decision, probabilities, chops, crop, scale),
+        seconds=time.process_time() - began,
+    )
+
+
+def _null_experiment(
+    entry: wire.ImageEntry, networks: Networks, image: Pixels, scale: PixelSize, drop: Found, began: float
+) -> wire.Scored:
+    """There is no drop, so there are no chops, and no evidence of a crystal."""
+    return wire.Scored(
+        number=entry.number,
+        outcome=Outcome.NULL_EXPERIMENT,
+        score=Outcome.NULL_EXPERIMENT.look.score,
+        probability=drop.confidence,
+        p_crystal=networks.calibration(0.0),
+        probabilities=(),
+        height=image.shape[0],
+        width=image.shape[1],
+        pixel_size_um=scale.um,
+        pixel_size_origin=scale.origin,
+        drop=_drop(drop),
+        boxes=(),
+        seconds=time.process_time() - began,
+    )
+
+
+def _around(box: Box, height: int, width: int, scale: PixelSize) -> Box:
+    """The drop's box with a margin, and at least as large as a chop where the image is: a chop of real pixels is better."""
+    margin = round(MARGIN * max(height, width))
+    least = round(CHOP / scale.to_reference)
+    row, rows = _span(box.row, box.height, margin, least, height)
+    col, cols = _span(box.col, box.width, margin, least, width)
+    return Box(row, col, rows, cols)
+
+
+def _span(start: int, length: int, margin: int, least: int, whole: int) -> tuple[int, int]:
+    """Start and length of a span widened by `margin` on both sides and to `least`, inside 0..whole."""
+    grown = min(max(length + 2 * margin, least), whole)
+    return min(max(start + (length - grown) // 2, 0), whole - grown), grown
+
+
+def _check_size(crop: Box, scale: PixelSize, step: int) -> None:
+    rows, cols = (max(round(side * scale.to_reference), 1) for side in (crop.height, crop.width))
+    if max(rows, cols) > MAX_SIDE:
+        raise ImageError(
+            FailureReason.TOO_LARGE,
+            f"{cols}×{rows} pixels at the reference scale, at most {MAX_SIDE} a side are scored; "
+            f"is {scale.um:g} µm a pixel ({scale.origin}) right?",
+        )
+    chops = len(sliding_starts(rows, step)) * len(sliding_starts(cols, step))
+    if chops > MAX_CHOPS:
+        raise ImageError(
+            FailureReason.TOO_LARGE, f"{chops} chops, at most {MAX_CHOPS} are scored; take a step above {step}"
+        )
+
+
+def _classify(view: Pixels, chops: Sequence[Box], networks: Networks, pause: Callable[[], None]) -> Float:
+    """Probabilities of all chops, ``(N, 13)``, a batch at a time."""
+    batches = []
+    for start in range(0, len(chops), BATCH):
+        pause()
+        batches.append(networks.probabilities(cut(view, list(chops[start : start + BATCH]))))
+    return np.concatenate(batches)
+
+
+def _best_chops(
+    decision: Decision, probabilities: Float, chops: Sequence[Box], crop: Box, scale: PixelSize
+) -> tuple[wire.BestChop, ...]:
+    """The best chops in pixels of the original image, each with its most probable class."""
+    return tuple(
+        wire.BestChop(
+            box=chops[index].scaled(1 / scale.to_reference).clipped(crop.height, crop.width).moved(crop.row, crop.col),
+            outcome=CLASSES[int(probabilities[index].argmax())],
+            probability=float(probabilities[index].max()),
+        )
+        for index in decision.best
+    )
+
+
+def _drop(found: Found) -> wire.Drop:
+    return wire.Drop(box=found.box, outline=found.outline, confidence=found.confidence)
