@@ -146,7 +146,8 @@ def _fit(net: nn.Module, batches: Iterator[tuple[Tensor, Tensor]], loss_of, step
         nn.utils.clip_grad_norm_(net.parameters(), 5.0)
         optimiser.step()
         schedule.step()
-        running = float(loss) if not step else 0.98 * running + 0.02 * float(loss)
+        value = loss.item()
+        running = value if not step else 0.98 * running + 0.02 * value
         progress.set_postfix(loss=f"{running:.3f}", refresh=False)
         if step % 200 == 199 or step == steps - 1:
             torch.save(net.state_dict(), out)

@@ -1,0 +1,88 @@
+"""Rendered wells: the same for the same seed, and as their truth says."""
+
+from __future__ import annotations
+
+import csv
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from xtalgrid_core.images import read_image
+from xtalgrid_core.outcomes import CLASSES, PRIORITY, Group, Outcome
+from xtalgrid_synth import render_plate, render_well
+from xtalgrid_synth.grounds import PLATE_TYPES
+
+SMALL = {"width": 613, "height": 514, "pixel_size_um": 4.524}
+
+
+@pytest.mark.parametrize("outcome", CLASSES)
+def test_every_outcome_renders(outcome: Outcome) -> None:
+    well = render_well(outcome, seed=11, **SMALL)
+    assert well.image.shape == (514, 613, 3)
+    assert well.image.dtype == np.uint8
+    assert well.image.std() > 5
+    assert well.drop_mask.any() == (outcome is not Outcome.NULL_EXPERIMENT)
+    if outcome.group is Group.CRYSTAL:
+        assert well.crystal_boxes
+
+
+@pytest.mark.parametrize("plate", PLATE_TYPES)
+def test_every_plate_renders_at_odd_sizes(plate: str) -> None:
+    for width, height in ((64, 64), (331, 207), (1001, 77)):
+        well = render_well(Outcome.CLEAR, seed=5, width=width, height=height, pixel_size_um=2900 / width, plate_type=plate)  # type: ignore[arg-type]
+        assert well.image.shape == (height, width, 3)
+
+
+def test_same_seed_same_bytes_other_seed_other_picture() -> None:
+    first, again, other = (render_well(Outcome.HARVESTABLE, seed=seed, **SMALL) for seed in (3, 3, 4))
+    assert np.array_equal(first.image, again.image)
+    assert first.objects == again.objects
+    assert not np.array_equal(first.image, other.image)
+
+
+def test_boxes_lie_in_the_picture_around_what_the_content_map_marks() -> None:
+    for seed in range(6):
+        well = render_well(Outcome.HARVESTABLE, seed=seed, plate_type="disc", **SMALL)
+        marked = np.isin(well.content, [1 + PRIORITY[o] for o in CLASSES if o.group is Group.CRYSTAL])
+        covered = np.zeros_like(marked)
+        for box in well.crystal_boxes:
+            assert box == box.clipped(*marked.shape)
+            covered[box.row : box.row + box.height, box.col : box.col + box.width] = True
+        assert marked.any()
+        assert not (marked & ~covered).any()
+        assert not (marked & ~well.drop_mask).any()
+
+
+def test_the_drop_is_where_the_mask_says() -> None:
+    """Without its drop a well with the same seed looks the same outside the mask's surroundings, and different inside."""
+    with_drop = render_well(Outcome.PRECIPITATE_BAD, seed=21, plate_type="disc", **SMALL)
+    rows, cols = np.nonzero(with_drop.drop_mask)
+    inside = with_drop.image[rows, cols].mean(axis=1)
+    assert inside.std() > 3  # precipitate has texture
+    assert 0.005 < with_drop.drop_mask.mean() < 0.9
+
+
+def test_states_without_a_score_and_tiny_pictures_are_refused() -> None:
+    with pytest.raises(ValueError, match="undecided"):
+        render_well(Outcome.UNDECIDED, seed=0)
+    with pytest.raises(ValueError, match="at least 64"):
+        render_well(Outcome.CLEAR, seed=0, width=40, height=40)
+    with pytest.raises(ValueError, match="pixel_size_um"):
+        render_well(Outcome.CLEAR, seed=0, pixel_size_um=0)
+
+
+def test_a_plate_has_rigaku_names_and_its_truth_beside_it(tmp_path: Path) -> None:
+    outcomes = [Outcome.CLEAR, Outcome.HARVESTABLE, Outcome.NULL_EXPERIMENT, Outcome.PRECIPITATE]
+    files = render_plate(
+        tmp_path, barcode="CI022987", seed=1, wells=outcomes, inspection=3, date=date(2012, 11, 21), width=320, height=240, pixel_size_um=9
+    )
+    assert files[3] == tmp_path / "CI022987" / "3" / "RMM3_01_222_ROBO_Test1_Clon1_CI_0000CI022987_003_121121_01_02_01_HF_99_030_001_RDI.jpg"
+    assert len(files[0].stem.split("_")) == 18
+    assert read_image(files[1].read_bytes()).shape == (240, 320, 3)
+    with (tmp_path / "CI022987" / "truth.csv").open(encoding="utf-8") as file:
+        truth = list(csv.DictReader(file))
+    assert [row["outcome"] for row in truth] == [outcome.value for outcome in outcomes]
+    assert [row["drop"] for row in truth] == ["A1a", "A1b", "A1c", "A2a"]
+    assert [row["image"] for row in truth] == [file.name for file in files]
