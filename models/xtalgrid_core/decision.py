@@ -45,7 +45,8 @@ class Decision:
 
     `probability` belongs to `outcome`: of its best chop (``published``), or of the outcome's group in its best chop
     (``group``); for `UNDECIDED` it is the largest probability any chop had, which was not enough. `best` are indices of
-    chops, best first; `maxima` the largest probability of each of the 13 classes over all chops.
+    chops, best first, and `said` what each of them says by the same rule: an outcome and its probability. `maxima` is the
+    largest probability of each of the 13 classes over all chops.
     """
 
     outcome: Outcome
@@ -53,6 +54,7 @@ class Decision:
     p_crystal: float
     maxima: tuple[float, ...]
     best: tuple[int, ...]
+    said: tuple[tuple[Outcome, float], ...]
 
 
 def decide(
@@ -88,6 +90,7 @@ def decide(
     """
     values = np.asarray(probabilities, dtype=np.float64)
     _check(values, boxes, threshold)
+    values = np.clip(values, 0, 1)  # what rounding leaves outside
     p_crystal = (calibration or Calibration())(crystal_evidence(values))
     chop_class, chop_probability = _published(values) if rule == "published" else _by_group(values, threshold)
     counting = chop_probability >= threshold
@@ -98,12 +101,14 @@ def decide(
     else:
         support = values[:, list(GROUP_CLASSES[Group.CRYSTAL])].sum(axis=1)  # where a person should look first
         outcome, probability = Outcome.UNDECIDED, float(chop_probability.max())
+    best = _apart(support, boxes, n_boxes)
     return Decision(
         outcome=outcome,
         probability=min(probability, 1.0),
         p_crystal=p_crystal,
         maxima=tuple(float(p) for p in values.max(axis=0)),
-        best=_apart(support, boxes, n_boxes),
+        best=best,
+        said=tuple((CLASSES[chop_class[i]], min(float(chop_probability[i]), 1.0)) for i in best),
     )
 
 

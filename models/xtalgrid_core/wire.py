@@ -86,7 +86,7 @@ class Drop(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BestChop(msgspec.Struct, frozen=True, kw_only=True):
-    """One of the n best chops: where, and its most probable class."""
+    """One of the n best chops: where, and what it says by the unit's rule (``group``: the probability of the whole group)."""
 
     box: PixelBox
     outcome: Outcome

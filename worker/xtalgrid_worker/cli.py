@@ -159,13 +159,14 @@ def score(
         out.mkdir(parents=True, exist_ok=True)
         source = ImageFiles(paths, options, pixel_size)
         drawn = frame_names(paths, out)
+        width = min(max(len(path.name) for path in paths), 80)
         with tqdm(total=len(paths), unit="well", disable=not sys.stderr.isatty(), file=sys.stderr) as bar:
 
             def report(entry: wire.ImageEntry, answer: wire.Image) -> None:
                 if frames and isinstance(answer, wire.Scored):
                     _draw(source.read(entry), answer, out / drawn[entry.number])
                 with _beside(bar):
-                    click.echo(line(source.path(entry), answer))
+                    click.echo(line(source.path(entry), answer, width))
                 bar.update()
 
             result = score_unit(source, out / RESULT, out / f"{RESULT}.checkpoint", networks, pause, report)
@@ -200,7 +201,7 @@ def run(workunit: Path, result: Path, weights_folder: Path | None, threads: int,
 
         def report(entry: wire.ImageEntry, answer: wire.Image) -> None:
             if isinstance(answer, wire.Failed):
-                log.warning("%s %s: %s", manifest.unit, entry.file, line(Path(entry.file), answer))
+                log.warning("%s: %s: %s: %s", manifest.unit, entry.file, answer.reason, answer.detail)
 
         answers = score_unit(source, result, checkpoint, networks, pause, report).images
         failed = sum(isinstance(answer, wire.Failed) for answer in answers)

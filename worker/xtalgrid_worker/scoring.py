@@ -13,7 +13,7 @@ from xtalgrid_core.decision import Decision, decide
 from xtalgrid_core.drops import Found, find_drop
 from xtalgrid_core.errors import FailureReason, ImageError
 from xtalgrid_core.images import Levels, Pixels, classifier_view, read_image, segmenter_view
-from xtalgrid_core.outcomes import CLASSES, Outcome, published
+from xtalgrid_core.outcomes import Outcome, published
 from xtalgrid_core.scale import PixelSize, pixel_size
 
 from .inference import BATCH, Float, Networks
@@ -52,7 +52,7 @@ def score_image(
     networks
         Those the options name.
     pause
-        Called some thirty times a second; may wait, and may raise to stop the scoring.
+        Called before each batch of chops, many times a second; may wait, and may raise to stop the scoring.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def score_image(
         pixel_size_um=scale.um,
         pixel_size_origin=scale.origin,
         drop=_drop(drop),
-        boxes=_best_chops(decision, probabilities, chops, crop, scale),
+        boxes=_best_chops(decision, chops, crop, scale),
         seconds=time.process_time() - began,
     )
 
@@ -161,17 +161,15 @@ def _classify(view: Pixels, chops: Sequence[Box], networks: Networks, pause: Cal
     return np.concatenate(batches)
 
 
-def _best_chops(
-    decision: Decision, probabilities: Float, chops: Sequence[Box], crop: Box, scale: PixelSize
-) -> tuple[wire.BestChop, ...]:
-    """The best chops in pixels of the original image, each with its most probable class."""
+def _best_chops(decision: Decision, chops: Sequence[Box], crop: Box, scale: PixelSize) -> tuple[wire.BestChop, ...]:
+    """The best chops in pixels of the original image."""
     return tuple(
         wire.BestChop(
             box=chops[index].scaled(1 / scale.to_reference).clipped(crop.height, crop.width).moved(crop.row, crop.col),
-            outcome=CLASSES[int(probabilities[index].argmax())],
-            probability=float(probabilities[index].max()),
+            outcome=outcome,
+            probability=probability,
         )
-        for index in decision.best
+        for index, (outcome, probability) in zip(decision.best, decision.said, strict=True)
     )
 
 

@@ -1,6 +1,6 @@
 """When the worker has to stop: a signal came, or the process that started it is gone.
 
-It stops at safe points only, which the scoring passes some thirty times a second.
+It stops at safe points only, which the scoring passes many times a second.
 """
 
 from __future__ import annotations
