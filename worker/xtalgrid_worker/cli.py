@@ -37,6 +37,7 @@ SCORES = "scores.csv"
 
 EXIT_NOTHING_SCORED = 1
 EXIT_ERROR = 2
+EXIT_DISK = 74
 EXIT_BUSY = 75
 
 
@@ -58,8 +59,9 @@ class _Commands(click.Group):
         except BrokenPipeError:
             raise  # the reader of our output left: click ends quietly
         except OSError as error:
-            click.echo(f"Error: {error.filename or ''}: {error.strerror or error}".replace(": : ", ": "), err=True)
-            ctx.exit(EXIT_ERROR)
+            where = f"{click.format_filename(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+            click.echo(f"Error: {where}{error.strerror or error}", err=True)
+            ctx.exit(EXIT_DISK if ctx.invoked_subcommand == "run" else EXIT_ERROR)
 
 
 def _finite(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
@@ -157,13 +159,13 @@ def score(
     networks = Networks.load(options, [weights_folder] if weights_folder else [], threads)
     with StopRequest() as pause:
         out.mkdir(parents=True, exist_ok=True)
-        source = ImageFiles(paths, options, pixel_size)
+        source = ImageFiles(paths, options, pixel_size, pause)
         drawn = frame_names(paths, out)
         width = min(max(len(path.name) for path in paths), 80)
         with tqdm(total=len(paths), unit="well", disable=not sys.stderr.isatty(), file=sys.stderr) as bar:
 
-            def report(entry: wire.ImageEntry, answer: wire.Image) -> None:
-                if frames and isinstance(answer, wire.Scored):
+            def report(entry: wire.ImageEntry, answer: wire.Image, is_new: bool) -> None:
+                if frames and is_new and isinstance(answer, wire.Scored):
                     _draw(source.read(entry), answer, out / drawn[entry.number])
                 with _beside(bar):
                     click.echo(line(source.path(entry), answer, width))
@@ -186,8 +188,9 @@ def score(
 def run(workunit: Path, result: Path, weights_folder: Path | None, threads: int, parent: int | None) -> None:
     """Score a WORKUNIT.zip and write RESULT.json.
 
-    Exit status: 0 when the result is there, 2 when it cannot be made, 75 when another worker is at this unit. Stopped
-    or killed, the same command goes on where it was, by RESULT.json.checkpoint.
+    Exit status: 0 when the result is there, 2 when this worker cannot make it, 74 when a file cannot be read or written
+    (the disk is full, say: try again), 75 when another worker is at this unit. Stopped or killed, the same command goes
+    on where it was, by RESULT.json.checkpoint.
     """
     log = logging.getLogger(__name__)
     checkpoint = result.with_name(f"{result.name}.checkpoint")
@@ -199,7 +202,7 @@ def run(workunit: Path, result: Path, weights_folder: Path | None, threads: int,
         check_version(manifest)
         networks = Networks.load(manifest.options, [weights_folder] if weights_folder else [], threads)
 
-        def report(entry: wire.ImageEntry, answer: wire.Image) -> None:
+        def report(entry: wire.ImageEntry, answer: wire.Image, is_new: bool) -> None:
             if isinstance(answer, wire.Failed):
                 log.warning("%s: %s: %s: %s", manifest.unit, entry.file, answer.reason, answer.detail)
 
@@ -227,14 +230,12 @@ def outcome(answer: wire.Image) -> Outcome:
     return answer.outcome if isinstance(answer, wire.Scored) else Outcome.FAILED
 
 
-def line(path: Path, answer: wire.Image) -> str:
-    """What is said of one image on the terminal."""
-    name = click.format_filename(path, shorten=True)
+def line(path: Path, answer: wire.Image, width: int) -> str:
+    """What is said of one image on the terminal, its name in a column of this width."""
+    name = click.format_filename(path, shorten=True).ljust(width)
     if isinstance(answer, wire.Failed):
-        return f"{name:<32}  failed: {answer.reason}: {answer.detail}"
-    return (
-        f"{name:<32}  {answer.outcome:<24}  {percent(answer.probability):>5}   crystal {percent(answer.p_crystal):>5}"
-    )
+        return f"{name}  failed: {answer.reason}: {answer.detail}"
+    return f"{name}  {answer.outcome:<24}  {percent(answer.probability):>5}   crystal {percent(answer.p_crystal):>5}"
 
 
 def table(paths: list[Path], result: wire.Result) -> bytes:

@@ -21,7 +21,8 @@ from .workunit import Source
 
 log = logging.getLogger(__name__)
 
-Report = Callable[[wire.ImageEntry, wire.Image], None]
+Report = Callable[[wire.ImageEntry, wire.Image, bool], None]
+"""Told of each image, its answer, and whether this run scored it."""
 
 
 def version() -> str:
@@ -35,7 +36,7 @@ def score_unit(
     checkpoint: Path,
     networks: Networks,
     pause: Callable[[], None],
-    report: Report = lambda entry, answer: None,
+    report: Report = lambda entry, answer, is_new: None,
 ) -> wire.Result:
     """Score all images of a unit, write the result, remove the checkpoint.
 
@@ -68,8 +69,9 @@ def score_unit(
             )
         answers = []
         for entry, answer in _answers(source, done, networks, pause):
-            report(entry, answer)
-            if entry.number not in done.answers:
+            is_new = entry.number not in done.answers
+            report(entry, answer, is_new)
+            if is_new:
                 done.record(answer)
             answers.append(answer)
         options = source.manifest.options

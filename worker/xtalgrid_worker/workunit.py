@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import zipfile
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Protocol
@@ -93,18 +93,26 @@ class WorkUnit:
 class ImageFiles:
     """Image files somebody names, as a unit of their own; files that cannot be read are entries all the same."""
 
-    def __init__(self, paths: Sequence[Path], options: wire.Options, pixel_size_um: float | None = None) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        options: wire.Options,
+        pixel_size_um: float | None = None,
+        pause: Callable[[], None] = lambda: None,
+    ) -> None:
         self._paths = list(paths)
-        entries = (
-            wire.ImageEntry(
-                number=number,
-                file=f"{number:03d}.img",
-                inspect_id=number,
-                sha256=self._sha256(path),
-                pixel_size_um=pixel_size_um,
+        entries = []
+        for number, path in enumerate(self._paths):
+            pause()
+            entries.append(
+                wire.ImageEntry(
+                    number=number,
+                    file=f"{number:03d}.img",
+                    inspect_id=number,
+                    sha256=self._sha256(path),
+                    pixel_size_um=pixel_size_um,
+                )
             )
-            for number, path in enumerate(self._paths)
-        )
         self.manifest = wire.Manifest(
             schema=wire.SCHEMA, unit="score", min_worker="0", options=options, images=tuple(entries)
         )
