@@ -73,6 +73,34 @@ class ScoredImage:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class SeenImage:
+    """An image whatever became of it: its newest score, or (reason, detail) of why it has none; neither while it waits."""
+
+    image_id: int
+    image: ImageRow
+    score: ScoredImage | None
+    failure: tuple[str, str] | None
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """Its outcome; None while it waits."""
+        if self.score is not None:
+            return self.score.outcome
+        return Outcome.FAILED if self.failure else None
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreOrigin:
+    """A score and where it came from; `host` is what the worker said of its computer."""
+
+    score: ScoredImage
+    worker: str
+    host: str
+    unit: str
+    options: wire.Options
+
+
 class Ledger:
     """The ledger of one configuration, brought to the newest layout when it is opened."""
 
@@ -529,6 +557,107 @@ class Ledger:
         with self._reading() as connection:
             return [(row.barcode, row.inspection, row.date, row.number) for row in connection.execute(statement)]
 
+    def plates_like(self, part: str, limit: int, offset: int = 0) -> list[tuple[str, int, datetime, int]]:
+        """`plates` whose barcode contains `part` (whatever its case), one page of them."""
+        newest = sa.func.max(t.images.c.inspected)
+        statement = (
+            sa.select(t.images.c.barcode, t.images.c.inspection, newest.label("date"), sa.func.count().label("number"))
+            .where(t.images.c.source == self._source)
+            .group_by(t.images.c.barcode, t.images.c.inspection)
+            .order_by(newest.desc(), t.images.c.barcode, t.images.c.inspection.desc())
+            .limit(limit)
+            .offset(offset)
+        )
+        if part:
+            statement = statement.where(t.images.c.barcode.icontains(part, autoescape=True))
+        with self._reading() as connection:
+            return [(row.barcode, row.inspection, row.date, row.number) for row in connection.execute(statement)]
+
+    def plate_outcomes(self, barcodes: Iterable[str]) -> dict[tuple[str, int], dict[Outcome, int]]:
+        """How many images of each outcome these plates have, by (barcode, inspection); images that wait are not counted."""
+        scored = (
+            sa.select(t.images.c.barcode, t.images.c.inspection, t.scores.c.outcome, sa.func.count().label("number"))
+            .join_from(t.images, t.scores, t.scores.c.id == _newest_score())
+            .group_by(t.images.c.barcode, t.images.c.inspection, t.scores.c.outcome)
+        )
+        unscored = (
+            sa.select(
+                t.images.c.barcode,
+                t.images.c.inspection,
+                sa.literal(str(Outcome.FAILED)).label("outcome"),
+                sa.func.count().label("number"),
+            )
+            .where(
+                sa.exists().where(t.failures.c.image_id == t.images.c.id),
+                ~sa.exists().where(t.scores.c.image_id == t.images.c.id),
+            )
+            .group_by(t.images.c.barcode, t.images.c.inspection)
+        )
+        found: dict[tuple[str, int], dict[Outcome, int]] = {}
+        with self._reading() as connection:
+            for part in chunks(sorted(set(barcodes))):
+                for statement in (scored, unscored):
+                    chosen = statement.where(t.images.c.source == self._source, t.images.c.barcode.in_(part))
+                    for row in connection.execute(chosen):
+                        counts = found.setdefault((row.barcode, row.inspection), {})
+                        outcome = Outcome(row.outcome)
+                        counts[outcome] = counts.get(outcome, 0) + row.number
+        return found
+
+    def image(self, image_id: int) -> ImageRow | None:
+        """The image of this id."""
+        statement = sa.select(t.images).where(t.images.c.id == image_id, t.images.c.source == self._source)
+        with self._reading() as connection:
+            row = connection.execute(statement).first()
+        return None if row is None else _image_row(row._mapping)
+
+    def seen(self, barcode: str, inspection: int | None = None, well: Well | None = None) -> list[SeenImage]:
+        """The images of a plate, of one of its inspections or of one of its drops, in plate order, scored or not."""
+        where = [t.images.c.source == self._source, t.images.c.barcode == barcode]
+        if inspection is not None:
+            where.append(t.images.c.inspection == inspection)
+        if well is not None:
+            where += [t.images.c.row == well.row, t.images.c.col == well.col, t.images.c.subwell == well.subwell]
+        order = (t.images.c.inspection, t.images.c.col, t.images.c.row, t.images.c.subwell, t.images.c.id)
+        with self._reading() as connection:
+            images = connection.execute(sa.select(t.images).where(*where).order_by(*order)).all()
+            scored = connection.execute(
+                sa.select(t.scores, t.images)
+                .join_from(t.images, t.scores, t.scores.c.id == _newest_score())
+                .where(*where)
+            ).all()
+            failed = connection.execute(
+                sa.select(t.failures)
+                .join_from(t.failures, t.images, t.images.c.id == t.failures.c.image_id)
+                .where(*where)
+                .order_by(t.failures.c.id)
+            ).all()
+        scores = {score.image_id: score for score in map(_scored_image, scored)}
+        failures = {row.image_id: (row.reason, row.detail) for row in failed}
+        return [SeenImage(row.id, _image_row(row._mapping), scores.get(row.id), failures.get(row.id)) for row in images]
+
+    def origins(self, image_id: int) -> list[ScoreOrigin]:
+        """All scores of an image and where they came from, newest first."""
+        statement = (
+            sa.select(t.scores, t.images, t.results.c.host, t.units.c.name, t.units.c.manifest)
+            .join_from(t.scores, t.images, t.images.c.id == t.scores.c.image_id)
+            .join(t.results, t.results.c.id == t.scores.c.result_id)
+            .join(t.units, t.units.c.id == t.results.c.unit_id)
+            .where(t.scores.c.image_id == image_id, t.images.c.source == self._source)
+            .order_by(t.scores.c.id.desc())
+        )
+        with self._reading() as connection:
+            return [
+                ScoreOrigin(
+                    score=_scored_image(row),
+                    worker=row._mapping[t.scores.c.worker],
+                    host=row._mapping[t.results.c.host],
+                    unit=row._mapping[t.units.c.name],
+                    options=wire.decode_manifest(row._mapping[t.units.c.manifest]).options,
+                )
+                for row in connection.execute(statement)
+            ]
+
 
 _newest_ids = sa.select(sa.func.max(t.unit_states.c.id)).group_by(t.unit_states.c.unit_id)
 _newest = sa.select(t.unit_states).where(t.unit_states.c.id.in_(_newest_ids)).subquery("newest_state")
@@ -547,6 +676,13 @@ def _latest_state(unit_id: Any) -> sa.ScalarSelect[Any]:
     return (
         sa.select(states.c.state).where(states.c.unit_id == unit_id).order_by(states.c.id.desc()).limit(1)
     ).scalar_subquery()
+
+
+def _newest_score() -> sa.ScalarSelect[Any]:
+    """Id of an image's newest score."""
+    scores = t.scores.alias()
+    newest = sa.select(sa.func.max(scores.c.id)).where(scores.c.image_id == t.images.c.id)
+    return newest.correlate(t.images).scalar_subquery()
 
 
 def _waiting(source: str) -> sa.Select[Any]:

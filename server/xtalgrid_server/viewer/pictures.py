@@ -1,0 +1,176 @@
+"""Pictures for browsers: originals as they can show them, small copies kept on disk, and a stand-in for what is missing.
+
+Which file is read is decided by a row of the ledger alone; no part of an address ever names a file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import threading
+from html import escape
+from pathlib import Path
+
+from PIL import Image
+
+from xtalgrid_core.errors import FailureReason, ImageError
+from xtalgrid_core.files import write_atomically
+from xtalgrid_core.frames import thumbnail
+from xtalgrid_core.images import image_size, read_image
+
+from ..config import Config
+from ..imager.database import ImageRow
+from ..steps import log
+from ..work.pack import MAX_IMAGE_BYTES, image_path
+
+SIDES = (320, 640)
+"""Longer side of the small copies, in pixels; the second is for screens with two pixels a point."""
+
+CACHE_BYTES = 512 * 1024 * 1024
+"""Most bytes of small copies kept: some 25,000 of them."""
+
+_KEPT_PART = 0.8
+"""Part of `CACHE_BYTES` that is left when the oldest ones are removed."""
+
+
+def read_original(config: Config, image: ImageRow) -> bytes:
+    """The bytes of an image's file, whatever it holds.
+
+    Raises
+    ------
+    ImageError
+        When it is not there, is no file or is larger than any imager's.
+    """
+    path = image_path(config, image)
+    try:
+        if not path.is_file():
+            raise ImageError(FailureReason.MISSING_FILE, f"{image.image_name} is not in its folder any more")
+        if path.stat().st_size > MAX_IMAGE_BYTES:
+            raise ImageError(FailureReason.TOO_LARGE, f"at most {MAX_IMAGE_BYTES} bytes are read")
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise ImageError(FailureReason.UNREADABLE_FILE, f"{image.image_name}: {error}") from error
+
+
+def original_jpeg(config: Config, image: ImageRow) -> bytes:
+    """An image as a JPEG: the file itself where it is one, else its pixels without loss of size.
+
+    Raises
+    ------
+    ImageError
+        When it cannot be read.
+    """
+    data = read_original(config, image)
+    image_size(data)  # an image, and of a size that can be one
+    return data if _is_jpeg(data) else _jpeg(Image.fromarray(read_image(data)), quality=92)
+
+
+def small_jpeg(data: bytes, side: int) -> bytes:
+    """A copy of an image whose longer side is at most `side` pixels.
+
+    A JPEG is decoded at the smallest scale (1/2, 1/4, 1/8) that is large enough: ten times as quick as the whole of it.
+
+    Raises
+    ------
+    ImageError
+        When it cannot be decoded.
+    """
+    height, width = image_size(data)
+    if not _is_jpeg(data):
+        return _jpeg(thumbnail(Image.fromarray(read_image(data)), side))
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+            part = side / max(height, width)
+            image.draft("RGB", (max(1, round(width * part)), max(1, round(height * part))))
+            return _jpeg(thumbnail(image.convert("RGB"), side))
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise ImageError(FailureReason.TRUNCATED, f"the file ends or breaks inside the image ({error})") from error
+
+
+def stand_in(text: str) -> bytes:
+    """An SVG that says in words why there is no picture."""
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 320 240" role="img">'
+        f"<title>{escape(text)}</title>"
+        '<rect width="320" height="240" fill="#8c8c8c" fill-opacity=".25"/>'
+        '<path d="M0 0 320 240M320 0 0 240" stroke="#8c8c8c" stroke-opacity=".5"/>'
+        '<text x="160" y="126" font-family="sans-serif" font-size="22" text-anchor="middle" fill="#8c8c8c">'
+        f"{escape(text)}</text></svg>"
+    ).encode()
+
+
+class Thumbnails:
+    """Small copies of the originals, made when asked for and kept under ``home/thumbnails``.
+
+    A copy is named by a hash of the original's path, time and size, so that a changed original is copied anew. When they grow
+    beyond `CACHE_BYTES` the oldest are removed; all of them may be removed at any time.
+    """
+
+    def __init__(self, config: Config, most_bytes: int = CACHE_BYTES) -> None:
+        self._config = config
+        self._folder = config.home / "thumbnails"
+        self._most = most_bytes
+        self._bytes: int | None = None  # not counted yet
+        self._counting = threading.Lock()
+        self._decoding = threading.Semaphore(max(1, min(os.cpu_count() or 1, 4)))  # a plate asks for 288 at once
+
+    def get(self, image: ImageRow, side: int) -> tuple[bytes, str]:
+        """(JPEG, name of its content) of an image.
+
+        Raises
+        ------
+        ImageError
+            When the original cannot be read.
+        """
+        path = image_path(self._config, image)
+        try:
+            about = path.stat()
+        except (OSError, ValueError) as error:
+            raise ImageError(FailureReason.MISSING_FILE, f"{image.image_name} is not in its folder any more") from error
+        name = hashlib.sha256(f"{path}\n{about.st_mtime_ns}\n{about.st_size}\n{side}".encode()).hexdigest()[:40]
+        copy = self._folder / name[:2] / f"{name}.jpg"
+        try:
+            return copy.read_bytes(), name
+        except OSError:
+            pass  # not made yet, or removed
+        with self._decoding:
+            data = small_jpeg(read_original(self._config, image), side)
+        try:
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(copy, data)
+            self._make_room(len(data))
+        except OSError as error:  # a full disk must not hide the picture
+            log.warning("thumbnail of %s not kept: %s", image.image_name, error)
+        return data, name
+
+    def _make_room(self, added: int) -> None:
+        with self._counting:
+            if self._bytes is not None and self._bytes + added <= self._most:
+                self._bytes += added
+                return
+            files = []
+            for path in self._folder.glob("??/*.jpg"):
+                try:
+                    about = path.stat()
+                except OSError:
+                    continue  # removed by another process
+                files.append((about.st_mtime_ns, about.st_size, path))
+            self._bytes = sum(size for _, size, _ in files)
+            if self._bytes <= self._most:
+                return
+            for _, size, path in sorted(files):
+                path.unlink(missing_ok=True)
+                self._bytes -= size
+                if self._bytes <= self._most * _KEPT_PART:
+                    return
+
+
+def _is_jpeg(data: bytes) -> bool:
+    return data.startswith(b"\xff\xd8\xff")
+
+
+def _jpeg(image: Image.Image, quality: int = 80) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=quality)
+    return stream.getvalue()
