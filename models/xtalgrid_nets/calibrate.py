@@ -41,10 +41,18 @@ def fit(evidence: Array, crystal: npt.NDArray[np.bool_]) -> Calibration:
 def calibration_error(p: Array, crystal: npt.NDArray[np.bool_], bins: int = 10) -> float:
     """Expected calibration error: mean distance of p from the frequency in its bin, weighted by counts."""
     which = np.minimum((p * bins).astype(int), bins - 1)
-    return float(sum(abs(p[which == b].mean() - crystal[which == b].mean()) * (which == b).mean() for b in range(bins) if (which == b).any()))
+    return float(
+        sum(
+            abs(p[which == b].mean() - crystal[which == b].mean()) * (which == b).mean()
+            for b in range(bins)
+            if (which == b).any()
+        )
+    )
 
 
-def calibrate(truths: Sequence[Truth], scratch: Path, folder: Path = PACKAGED, threads: int = 1) -> tuple[Calibration, float]:
+def calibrate(
+    truths: Sequence[Truth], scratch: Path, folder: Path = PACKAGED, threads: int = 1
+) -> tuple[Calibration, float]:
     """Fit the calibration of a folder's classifier and write it into the manifest; returns it and its error on these wells."""
     plain = scratch / "weights"
     shutil.copytree(folder, plain, dirs_exist_ok=True)
@@ -61,6 +69,8 @@ def calibrate(truths: Sequence[Truth], scratch: Path, folder: Path = PACKAGED, t
 def write(folder: Path, calibration: Calibration) -> None:
     """Put a calibration into the classifier's entry of a manifest."""
     manifest = read_manifest(folder)
-    models = tuple(msgspec.structs.replace(m, calibration=calibration) if m.role == "classifier" else m for m in manifest.models)
+    models = tuple(
+        msgspec.structs.replace(m, calibration=calibration) if m.role == "classifier" else m for m in manifest.models
+    )
     changed: WeightsManifest = msgspec.structs.replace(manifest, models=models)
     (folder / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(changed), indent=2) + b"\n")

@@ -51,7 +51,9 @@ def _fit_options(command):  # type: ignore[no-untyped-def]
 @main.command("fit-segmenter")
 @_fit_options
 @click.option("--batch", default=16, show_default=True)
-def fit_segmenter(data: Path, out: Path, start: Path | None, resume: Path | None, steps: int, rate: float, seed: int, batch: int) -> None:
+def fit_segmenter(
+    data: Path, out: Path, start: Path | None, resume: Path | None, steps: int, rate: float, seed: int, batch: int
+) -> None:
     """Train the segmenter on the set in DATA; its state goes to OUT."""
     from . import train
 
@@ -61,7 +63,9 @@ def fit_segmenter(data: Path, out: Path, start: Path | None, resume: Path | None
 @main.command("fit-classifier")
 @_fit_options
 @click.option("--batch", default=32, show_default=True)
-def fit_classifier(data: Path, out: Path, start: Path | None, resume: Path | None, steps: int, rate: float, seed: int, batch: int) -> None:
+def fit_classifier(
+    data: Path, out: Path, start: Path | None, resume: Path | None, steps: int, rate: float, seed: int, batch: int
+) -> None:
     """Train the classifier on the set in DATA; its state goes to OUT."""
     from . import train
 
@@ -93,7 +97,11 @@ def export(segmenter: Path | None, classifier: Path | None, out: Path | None) ->
 @click.option("--seed", default=9_000_000, show_default=True, help="Of the rendered wells; training uses others.")
 @click.option("--weights", type=_FOLDER, help="Folder of weights (default: the package's own).")
 @click.option("--work", type=_FOLDER, required=True, help="Scratch folder for results and rendered wells.")
-@click.option("--calibrate", is_flag=True, help="First fit p_crystal on as many other rendered wells, and write it to the manifest.")
+@click.option(
+    "--calibrate",
+    is_flag=True,
+    help="First fit p_crystal on as many other rendered wells, and write it to the manifest.",
+)
 @click.pass_context
 def evaluate(
     ctx: click.Context, real: Path | None, rendered: int, seed: int, weights: Path | None, work: Path, calibrate: bool
@@ -108,7 +116,9 @@ def evaluate(
     if calibrate:
         others = judge.rendered_truth(work / "calibration", wells=rendered, seed=seed + 500_000)
         found, error = calibration.calibrate(others, work / "calibration", weights or PACKAGED, threads)
-        click.echo(f"p_crystal: slope {found.slope}, intercept {found.intercept}; calibration error {error:.3f} on {len(others)} rendered wells")
+        click.echo(
+            f"p_crystal: slope {found.slope}, intercept {found.intercept}; calibration error {error:.3f} on {len(others)} rendered wells"
+        )
     truths = judge.real_truth(real) if real else []
     if rendered:
         truths += judge.rendered_truth(work / "rendered", wells=rendered, seed=seed)

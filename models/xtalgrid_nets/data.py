@@ -73,7 +73,7 @@ def chop_label(well: RenderedWell, box: Box) -> Outcome | None:
     whole = {item.outcome for item in well.objects if _shows(item, seen, well.pixel_size_um)}
     for outcome in CLASSES:
         rank = PRIORITY[outcome]
-        if rank in _PRECIPITATE or outcome is Outcome.OTHER and outcome not in whole:
+        if rank in _PRECIPITATE or (outcome is Outcome.OTHER and outcome not in whole):
             if part[rank] >= 0.3:
                 return outcome
             if part[rank] > 0.03:
@@ -93,17 +93,21 @@ def _shows(item: WellObject, seen: Box, um: float) -> bool:
     return large and shared >= 0.5 * item.box.height * item.box.width
 
 
-def sample_well(outcome: Outcome, seed: int, n_chops: int = 12) -> Sample:
+def sample_well(outcome: Outcome, seed: int, n_chops: int = 16) -> Sample:
     """Render a well and cut it as the worker would."""
     rng = np.random.default_rng([seed, 1])
     width, height, um, _ = _CAMERAS[int(rng.choice(len(_CAMERAS), p=[camera[3] for camera in _CAMERAS]))]
     well = render_well(outcome, seed=seed, width=width, height=height, pixel_size_um=um)
     levels = Levels.of(well.image)
     view = segmenter_view(well.image, levels)
-    mask = resize(np.repeat(well.drop_mask[:, :, None], 3, 2).astype(np.uint8) * 255, SEGMENTER_SIDE, SEGMENTER_SIDE)[:, :, 0]
+    mask = resize(np.repeat(well.drop_mask[:, :, None], 3, 2).astype(np.uint8) * 255, SEGMENTER_SIDE, SEGMENTER_SIDE)[
+        :, :, 0
+    ]
     crop = _crop(rng, well)
     factor = um / 1.13
-    scaled = classifier_view(well.image[crop.row : crop.row + crop.height, crop.col : crop.col + crop.width], levels, factor)
+    scaled = classifier_view(
+        well.image[crop.row : crop.row + crop.height, crop.col : crop.col + crop.width], levels, factor
+    )
     chops, labels = [], []
     for box in _places(rng, well, crop, scaled.shape[0], scaled.shape[1], factor, 4 * n_chops):
         label = chop_label(well, Box(*(round(v / factor) for v in box)).moved(crop.row, crop.col))
@@ -122,11 +126,15 @@ def _crop(rng: np.random.Generator, well: RenderedWell) -> Box:
     rows, cols = np.flatnonzero(well.drop_mask.any(axis=1)), np.flatnonzero(well.drop_mask.any(axis=0))
     slack = 0.08 * max(rows[-1] - rows[0], cols[-1] - cols[0])
     top, left, bottom, right = (int(v) for v in rng.normal(0.15, 0.5, 4) * slack)
-    box = Box(rows[0] - top, cols[0] - left, rows[-1] - rows[0] + top + bottom, cols[-1] - cols[0] + left + right).clipped(height, width)
+    box = Box(
+        rows[0] - top, cols[0] - left, rows[-1] - rows[0] + top + bottom, cols[-1] - cols[0] + left + right
+    ).clipped(height, width)
     return box if min(box.height, box.width) > 16 else Box(0, 0, height, width)
 
 
-def _places(rng: np.random.Generator, well: RenderedWell, crop: Box, height: int, width: int, factor: float, count: int) -> list[Box]:
+def _places(
+    rng: np.random.Generator, well: RenderedWell, crop: Box, height: int, width: int, factor: float, count: int
+) -> list[Box]:
     """Chops at random places of the scaled crop, half of them around objects where there are any."""
     last = (max(height - CHOP, 0), max(width - CHOP, 0))
     boxes = []
@@ -144,10 +152,14 @@ def sample_view(outcome: Outcome, seed: int) -> tuple[npt.NDArray[np.uint8], npt
     """A segmenter view and its mask from a small picture: quick, for the segmenter alone."""
     rng = np.random.default_rng([seed, 2])
     width, height, um, _ = _CAMERAS[int(rng.choice(len(_CAMERAS), p=[camera[3] for camera in _CAMERAS]))]
-    shrink = min(1.0, 640 / width)
-    well = render_well(outcome, seed=seed, width=round(width * shrink), height=round(height * shrink), pixel_size_um=um / shrink)
+    shrink = min(1.0, 448 / width)
+    well = render_well(
+        outcome, seed=seed, width=round(width * shrink), height=round(height * shrink), pixel_size_um=um / shrink
+    )
     view = segmenter_view(well.image, Levels.of(well.image))
-    mask = resize(np.repeat(well.drop_mask[:, :, None], 3, 2).astype(np.uint8) * 255, SEGMENTER_SIDE, SEGMENTER_SIDE)[:, :, 0]
+    mask = resize(np.repeat(well.drop_mask[:, :, None], 3, 2).astype(np.uint8) * 255, SEGMENTER_SIDE, SEGMENTER_SIDE)[
+        :, :, 0
+    ]
     return view, mask
 
 
@@ -162,22 +174,26 @@ def _one(seed: int) -> Sample:
 
 
 def _small(seed: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    return sample_view(outcome_of(seed), seed)
+    empty = np.random.default_rng([seed, 4]).random() < 0.18  # besides those that `outcome_of` gives
+    return sample_view(Outcome.NULL_EXPERIMENT if empty else outcome_of(seed), seed)
 
 
 def render_dataset(folder: Path, *, wells: int, views: int, seed: int, jobs: int = 2) -> None:
     """Render `wells` full wells (chops and views) and `views` small ones (views only) into arrays in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
+    first = seed + 10_000_000
     with ProcessPoolExecutor(jobs) as pool:
-        samples = list(tqdm(pool.map(_one, range(seed, seed + wells), chunksize=8), total=wells, desc="wells", mininterval=10))
-        first = seed + 10_000_000
-        small = list(tqdm(pool.map(_small, range(first, first + views), chunksize=32), total=views, desc="views", mininterval=10))
-    np.save(folder / "chops.npy", np.concatenate([s.chops for s in samples]))
-    np.save(folder / "labels.npy", np.concatenate([s.labels for s in samples]))
-    np.save(folder / "wells.npy", np.repeat(np.arange(wells), [len(s.labels) for s in samples]))
+        samples = list(
+            tqdm(pool.map(_one, range(seed, seed + wells), chunksize=8), total=wells, desc="wells", mininterval=10)
+        )
+        small = list(
+            tqdm(pool.map(_small, range(first, first + views), chunksize=32), total=views, desc="views", mininterval=10)
+        )
+    if wells:
+        np.save(folder / "chops.npy", np.concatenate([s.chops for s in samples]))
+        np.save(folder / "labels.npy", np.concatenate([s.labels for s in samples]))
+        np.save(folder / "wells.npy", np.repeat(np.arange(wells), [len(s.labels) for s in samples]))
     np.save(folder / "views.npy", np.stack([s.view for s in samples] + [view for view, _ in small]))
     np.save(folder / "masks.npy", np.stack([s.mask for s in samples] + [mask for _, mask in small]))
     record = {"wells": wells, "views": views, "seed": seed}
     (folder / "dataset.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-
-

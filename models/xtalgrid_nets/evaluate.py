@@ -60,7 +60,9 @@ def real_truth(folder: Path) -> list[Truth]:
             group = Group.OTHER if row["judgement"] == Outcome.NULL_EXPERIMENT.value else _group(row["judgement"])
             mask = folder / row["set"] / "drop_masks" / f"{Path(name).stem}.png"
             good = row["drop_mask_quality"] == "good" and mask.is_file()
-            truths.append(Truth(folder / row["set"] / name, source, group, row["confidence"] == "high", mask if good else None))
+            truths.append(
+                Truth(folder / row["set"] / name, source, group, row["confidence"] == "high", mask if good else None)
+            )
     return truths
 
 
@@ -81,7 +83,9 @@ def rendered_truth(folder: Path, *, wells: int, seed: int) -> list[Truth]:
     return truths
 
 
-def score(paths: Iterable[Path], out: Path, *, weights: Path | None = None, threads: int = 1, more: Sequence[str] = ()) -> dict[Path, wire.Scored]:
+def score(
+    paths: Iterable[Path], out: Path, *, weights: Path | None = None, threads: int = 1, more: Sequence[str] = ()
+) -> dict[Path, wire.Scored]:
     """Score images with the worker program; those that failed are missing.
 
     Raises
@@ -129,7 +133,9 @@ def report(truths: Sequence[Truth], scored: Mapping[Path, wire.Scored]) -> list[
         overlaps = [outline_iou(a, t.mask) for t, a in answers.items() if t.mask]
         if overlaps:
             few = sum(value < 0.5 for value in overlaps)
-            lines.append(f"* drop outline: IoU mean {np.mean(overlaps):.3f}, median {np.median(overlaps):.3f}; below 0.5: {few} of {len(overlaps)}")
+            lines.append(
+                f"* drop outline: IoU mean {np.mean(overlaps):.3f}, median {np.median(overlaps):.3f}; below 0.5: {few} of {len(overlaps)}"
+            )
         seconds = [a.seconds for a in answers.values()]
         if seconds:
             lines.append(f"* CPU seconds an image: median {np.median(seconds):.2f}, most {max(seconds):.2f}")

@@ -58,7 +58,9 @@ def export_classifier(net: nn.Module, path: Path) -> None:
     _export(WithSoftmax(net), example, path, "chops", "probabilities", {"chops": {0: "n"}, "probabilities": {0: "n"}})
 
 
-def _export(net: nn.Module, example: Tensor, path: Path, given: str, made: str, axes: dict[str, dict[int, str]] | None) -> None:
+def _export(
+    net: nn.Module, example: Tensor, path: Path, given: str, made: str, axes: dict[str, dict[int, str]] | None
+) -> None:
     """With the older exporter: the newer one takes a minute longer for the same network."""
     names = {"input_names": [given], "output_names": [made], "dynamic_axes": axes}
     with warnings.catch_warnings():
@@ -84,20 +86,20 @@ def install(states: dict[Role, Path], folder: Path, calibration: Calibration | N
         squeeze = SqueezeNet()
         squeeze.load_state_dict(torch.load(states["classifier"]))
         export_classifier(squeeze, folder / FILES["classifier"])
-    entries = []
     roles: tuple[Role, ...] = ("segmenter", "classifier")
-    for role in roles:
-        entries.append(
-            ModelEntry(
-                sha256=hashlib.sha256((folder / FILES[role]).read_bytes()).hexdigest(),
-                role=role,
-                file=FILES[role],
-                architecture=_ARCHITECTURES[role],
-                variant="fp32",
-                card=CARDS[role],
-                calibration=(calibration or kept) if role == "classifier" else Calibration(),
-            )
-        )
-    manifest = WeightsManifest(schema=1, default={e.role: e.sha256 for e in entries}, models=tuple(entries))
+    entries = tuple(_entry(folder, role, calibration or kept) for role in roles)
+    manifest = WeightsManifest(schema=1, default={e.role: e.sha256 for e in entries}, models=entries)
     (folder / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
     return manifest
+
+
+def _entry(folder: Path, role: Role, calibration: Calibration) -> ModelEntry:
+    return ModelEntry(
+        sha256=hashlib.sha256((folder / FILES[role]).read_bytes()).hexdigest(),
+        role=role,
+        file=FILES[role],
+        architecture=_ARCHITECTURES[role],
+        variant="fp32",
+        card=CARDS[role],
+        calibration=calibration if role == "classifier" else Calibration(),
+    )

@@ -7,6 +7,7 @@ segmenter gives logits ``(N, 1, H, W)`` for H and W multiples of 16.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +33,7 @@ class Fire(nn.Module):
 
 def features() -> nn.Sequential:
     """SqueezeNet 1.1 up to its last Fire block: total stride 16, 512 channels; a 256² chop gives 15×15."""
-    pool = dict(kernel_size=3, stride=2, ceil_mode=True)
+    pool: dict[str, Any] = {"kernel_size": 3, "stride": 2, "ceil_mode": True}
     return nn.Sequential(
         nn.Conv2d(3, 64, 3, stride=2),
         nn.ReLU(),
@@ -74,7 +75,7 @@ def segmenter() -> nn.Module:
         NAME,
         encoder_depth=4,
         encoder_weights=None,
-        decoder_channels=(96, 48, 32, 16),
+        decoder_channels=(64, 32, 16, 8),
         in_channels=3,
         classes=1,
     )
@@ -97,4 +98,6 @@ def load_imagenet(target: nn.Module, path: Path) -> None:
     try:
         target.features.load_state_dict(values)  # type: ignore[union-attr]
     except RuntimeError as error:
-        raise ValueError(f"{path}: these are not the features of SqueezeNet 1.1 under torchvision's names ({error})") from error
+        raise ValueError(
+            f"{path}: these are not the features of SqueezeNet 1.1 under torchvision's names ({error})"
+        ) from error

@@ -56,7 +56,15 @@ def mask_loss(logits: Tensor, masks: Tensor) -> Tensor:
 
 
 def fit_classifier(
-    data: Path, out: Path, *, start: Path | None, steps: int, batch: int = 32, rate: float = 6e-4, seed: int = 0, resume: Path | None = None
+    data: Path,
+    out: Path,
+    *,
+    start: Path | None,
+    steps: int,
+    batch: int = 32,
+    rate: float = 6e-4,
+    seed: int = 0,
+    resume: Path | None = None,
 ) -> None:
     """Train SqueezeNet on rendered chops; the state goes to `out`, a record of the run beside it."""
     torch.manual_seed(seed)
@@ -76,13 +84,32 @@ def fit_classifier(
             chosen = train[rng.choice(len(train), batch, p=weight)]
             x = torch.from_numpy(chops[np.sort(chosen)]).permute(0, 3, 1, 2).float()
             x, _ = turned(x, None, random)
-            yield normalised(degraded(exposed(x, random), random)), torch.from_numpy(labels[np.sort(chosen)].astype(np.int64))
+            yield (
+                normalised(degraded(exposed(x, random), random)),
+                torch.from_numpy(labels[np.sort(chosen)].astype(np.int64)),
+            )
 
-    _fit(net, batches(), chop_loss, steps, rate, out, {"data": str(data), "batch": batch, "seed": seed, "role": "classifier"})
+    _fit(
+        net,
+        batches(),
+        chop_loss,
+        steps,
+        rate,
+        out,
+        {"data": str(data), "batch": batch, "seed": seed, "role": "classifier"},
+    )
 
 
 def fit_segmenter(
-    data: Path, out: Path, *, start: Path | None, steps: int, batch: int = 16, rate: float = 8e-4, seed: int = 0, resume: Path | None = None
+    data: Path,
+    out: Path,
+    *,
+    start: Path | None,
+    steps: int,
+    batch: int = 16,
+    rate: float = 8e-4,
+    seed: int = 0,
+    resume: Path | None = None,
 ) -> None:
     """Train the U-Net on rendered views; the state goes to `out`, a record of the run beside it."""
     torch.manual_seed(seed)
@@ -104,7 +131,15 @@ def fit_segmenter(
             assert turned_y is not None
             yield normalised(degraded(exposed(x, random), random, strongest=2.5)), turned_y
 
-    _fit(net, batches(), mask_loss, steps, rate, out, {"data": str(data), "batch": batch, "seed": seed, "role": "segmenter"})
+    _fit(
+        net,
+        batches(),
+        mask_loss,
+        steps,
+        rate,
+        out,
+        {"data": str(data), "batch": batch, "seed": seed, "role": "segmenter"},
+    )
 
 
 def split(wells: npt.NDArray[np.integer]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
@@ -124,7 +159,9 @@ def _balance(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     return weight / weight.sum()
 
 
-def _fit(net: nn.Module, batches: Iterator[tuple[Tensor, Tensor]], loss_of, steps: int, rate: float, out: Path, record: dict) -> None:  # type: ignore[no-untyped-def, type-arg]
+def _fit(
+    net: nn.Module, batches: Iterator[tuple[Tensor, Tensor]], loss_of, steps: int, rate: float, out: Path, record: dict
+) -> None:  # type: ignore[no-untyped-def, type-arg]
     """AdamW with warm-up and a cosine to zero; bfloat16 where the processor has it."""
     net.train().to(memory_format=torch.channels_last)
     encoder = [p for name, p in net.named_parameters() if "features" in name]
@@ -151,5 +188,11 @@ def _fit(net: nn.Module, batches: Iterator[tuple[Tensor, Tensor]], loss_of, step
         progress.set_postfix(loss=f"{running:.3f}", refresh=False)
         if step % 200 == 199 or step == steps - 1:
             torch.save(net.state_dict(), out)
-    record |= {"steps": steps, "rate": rate, "loss": round(running, 4), "seconds": round(time.time() - began), "torch": torch.__version__}
+    record |= {
+        "steps": steps,
+        "rate": rate,
+        "loss": round(running, 4),
+        "seconds": round(time.time() - began),
+        "torch": torch.__version__,
+    }
     out.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -65,7 +65,9 @@ def _sizes(scene: Scene, low: float, high: float, count: int) -> list[float]:
     """Sizes in pixels, log-normal around one typical size of the drop, `low`..`high` micrometres."""
     rng = scene.rng
     typical = np.exp(rng.uniform(np.log(low), np.log(high)))
-    return [float(scene.px(np.clip(typical * np.exp(rng.normal(0, 0.35)), low * 0.7, high * 1.2))) for _ in range(count)]
+    return [
+        float(scene.px(np.clip(typical * np.exp(rng.normal(0, 0.35)), low * 0.7, high * 1.2))) for _ in range(count)
+    ]
 
 
 def _singles(scene: Scene) -> None:
@@ -150,7 +152,7 @@ def precipitate(scene: Scene, grade: Outcome) -> None:
     if grade is Outcome.PRECIPITATE_GOOD:
         looks = [_grains]
     else:
-        pool = [_grains, _grains, _clumps, _veins, _haze, _curds]
+        pool = [_grains, _grains, _clumps, _veins, _haze, _curds, _wisps, _wisps]
         looks = [pool[i] for i in rng.choice(len(pool), int(rng.integers(1, 4)), replace=False)]
     dark = np.zeros((height, width), np.float32)
     for look in looks:
@@ -158,7 +160,9 @@ def precipitate(scene: Scene, grade: Outcome) -> None:
     dark *= where
     scene.light *= np.clip(1 - dark * scene.inside, 0.05, 1.6)
     brown = rng.uniform(0.0, 0.4) if grade is Outcome.PRECIPITATE_GOOD else rng.uniform(0.0, 0.7)
-    scene.amber = np.maximum(scene.amber, np.clip(np.maximum(dark, 0.12 * where), 0, 1) * np.float32(brown) * scene.inside)
+    scene.amber = np.maximum(
+        scene.amber, np.clip(np.maximum(dark, 0.12 * where), 0, 1) * np.float32(brown) * scene.inside
+    )
     scene.fill(where > 0.35, grade)
     if grade is not Outcome.PRECIPITATE_GOOD and rng.random() < 0.4:
         skin(scene, grade if rng.random() < 0.5 else None)
@@ -173,7 +177,9 @@ def _spread(scene: Scene) -> Field:
         return np.clip(0.8 + 0.3 * noise(rng, height, width, scene.shape.size), 0, 1)
     if kind < 0.75:
         at = rng.uniform(-0.3, 0.6)
-        return step(noise(rng, height, width, scene.shape.size * rng.uniform(0.3, 0.9), 2), at, at + rng.uniform(0.4, 1.2))
+        return step(
+            noise(rng, height, width, scene.shape.size * rng.uniform(0.3, 0.9), 2), at, at + rng.uniform(0.4, 1.2)
+        )
     uneven = scene.shape.rho + np.float32(0.12) * noise(rng, height, width, scene.shape.size * 0.4, 2)
     at = rng.uniform(0.4, 0.8)
     return step(uneven, at + 0.15, at - 0.15) if kind < 0.9 else step(uneven, at - 0.1, at + 0.1)
@@ -182,40 +188,57 @@ def _spread(scene: Scene) -> Field:
 def _grains(scene: Scene) -> Field:
     rng = scene.rng
     cell = max(scene.px(np.exp(rng.uniform(np.log(3.5), np.log(14)))), 1.0)
-    grain = noise(rng, *scene.light.shape, cell, int(rng.integers(1, 3)))
+    grain = scene.noise(cell, int(rng.integers(1, 3)))
     if rng.random() < 0.5:  # single grains apart
         at = rng.uniform(0.9, 1.9)
         return np.float32(rng.uniform(0.25, 0.7)) * step(grain, at, at + 0.6)
     base = rng.uniform(0.0, 0.2)
-    return np.float32(base) + np.float32(rng.uniform(0.06, 0.2)) * grain
+    flat: Field = np.float32(base) + np.float32(rng.uniform(0.06, 0.2)) * grain
+    return flat
 
 
 def _clumps(scene: Scene) -> Field:
     rng = scene.rng
     cell = scene.px(np.exp(rng.uniform(np.log(40), np.log(220))))
-    lump = noise(rng, *scene.light.shape, cell, 5, rng.uniform(0.5, 0.75))
+    lump = scene.noise(cell, 5, rng.uniform(0.5, 0.75))
     at = rng.uniform(0.1, 1.2)
     return np.float32(rng.uniform(0.15, 0.55)) * step(lump, at, at + rng.uniform(0.2, 1.0))
 
 
 def _veins(scene: Scene) -> Field:
     rng = scene.rng
-    fold = np.abs(noise(rng, *scene.light.shape, scene.px(rng.uniform(50, 260)), 4, 0.5))
+    fold = np.abs(scene.noise(scene.px(rng.uniform(50, 260)), 4, 0.5))
     thin = rng.uniform(0.05, 0.2)
-    patch = step(noise(rng, *scene.light.shape, scene.shape.size * 0.6), -0.2, 0.8)
+    patch = step(scene.noise(scene.shape.size * 0.6), -0.2, 0.8)
     return np.float32(rng.uniform(0.15, 0.5)) * step(fold, thin, 0) * patch
 
 
 def _haze(scene: Scene) -> Field:
     rng = scene.rng
-    cloud = noise(rng, *scene.light.shape, scene.shape.size * rng.uniform(0.2, 0.8), 3)
-    return np.clip(np.float32(rng.uniform(0.08, 0.3)) * (1 + np.float32(0.4) * cloud), 0, 0.7)
+    cloud = scene.noise(scene.shape.size * rng.uniform(0.2, 0.8), 3)
+    dark: Field = np.clip(np.float32(rng.uniform(0.08, 0.3)) * (1 + np.float32(0.4) * cloud), 0, 0.7)
+    return dark
 
 
 def _curds(scene: Scene) -> Field:
     rng = scene.rng
-    curd = noise(rng, *scene.light.shape, scene.px(np.exp(rng.uniform(np.log(16), np.log(70)))), 3)
+    curd = scene.noise(scene.px(np.exp(rng.uniform(np.log(16), np.log(70)))), 3)
     return np.float32(rng.uniform(0.02, 0.1)) - np.float32(rng.uniform(0.06, 0.18)) * relief(curd, rng.uniform(0, 6.3))
+
+
+def _wisps(scene: Scene) -> Field:
+    """Fine matter drawn out by the flow in the drop: soft, of little contrast."""
+    rng = scene.rng
+    height, width = scene.light.shape
+    fine = noise(rng, height, width, scene.px(np.exp(rng.uniform(np.log(10), np.log(45)))), 3, 0.6)
+    pull = scene.px(rng.uniform(20, 120))
+    cell = scene.px(rng.uniform(60, 250))
+    rows = np.arange(height)[:, None] + (pull * noise(rng, height, width, cell)).astype(np.intp)
+    cols = np.arange(width)[None, :] + (pull * noise(rng, height, width, cell)).astype(np.intp)
+    drawn = fine[np.clip(rows, 0, height - 1), np.clip(cols, 0, width - 1)]
+    base = rng.uniform(0.02, 0.15)
+    dark: Field = np.maximum(np.float32(base) + np.float32(rng.uniform(0.04, 0.15)) * drawn, -0.15)
+    return dark
 
 
 def skin(scene: Scene, outcome: Outcome | None) -> None:
@@ -226,7 +249,7 @@ def skin(scene: Scene, outcome: Outcome | None) -> None:
     low = (-(-height // k), -(-width // k))
     surface = noise(rng, *low, scene.px(rng.uniform(60, 300)) / k, 3, 0.45)
     if rng.random() < 0.5:
-        surface = -np.abs(surface) ** np.float32(0.7)
+        surface = -(np.abs(surface) ** np.float32(0.7))
     strength = rng.uniform(0.03, 0.16)
     if rng.random() < 0.3:  # crumpled like foil
         surface = -np.abs(noise(rng, *low, scene.px(rng.uniform(40, 140)) / k, 4, 0.6))
@@ -238,7 +261,11 @@ def skin(scene: Scene, outcome: Outcome | None) -> None:
         waves = np.sin(angle * np.float32(rng.integers(15, 70)) + 3 * noise(rng, *low, scene.px(200) / k))
         folds += np.float32(rng.uniform(0.02, 0.1)) * waves * step(rho, 0.5, 0.9)
     where = step(noise(rng, *low, scene.shape.size / k * 0.6), rng.uniform(-1.5, 0.3), rng.uniform(0.4, 1))
-    factor = 1 + stretch((folds * where).astype(np.float32), low[0] * k, low[1] * k, smooth=False)[:height, :width] * scene.inside
+    factor = (
+        1
+        + stretch((folds * where).astype(np.float32), low[0] * k, low[1] * k, smooth=False)[:height, :width]
+        * scene.inside
+    )
     scene.light *= np.maximum(factor, 0.2)
     if rng.random() < 0.6:
         _creases(scene)
@@ -286,7 +313,11 @@ def _ball(rng: np.random.Generator, size: float) -> Patch:
     rough = distance + np.float32(0.03) * rays + np.float32(0.05) * noise(rng, side, side, max(size / 6, 2), 2)
     cover = step(rough, 1.04, 0.96)
     body = np.float32(rng.uniform(0.35, 0.85)) + np.float32(rng.uniform(0.03, 0.14)) * rays
-    body = body - np.float32(rng.uniform(0.1, 0.5)) * np.clip(distance, 0, 1) ** 3 + np.float32(0.2) * np.exp(-((distance * 4) ** 2))
+    body = (
+        body
+        - np.float32(rng.uniform(0.1, 0.5)) * np.clip(distance, 0, 1) ** 3
+        + np.float32(0.2) * np.exp(-((distance * 4) ** 2))
+    )
     return Patch((1 + (np.maximum(body, 0.05) - 1) * cover).astype(np.float32), cover, rng.uniform(0.1, 0.6))
 
 
@@ -307,7 +338,12 @@ def bubbles(scene: Scene) -> None:
     rng = scene.rng
     for size in _sizes(scene, 25, max(min(260.0, scene.span() * 0.3), 40), int(rng.integers(1, 12))):
         row, col = scene.spot(0.05)
-        scene.put(_lens(rng, max(size, 9), rng.uniform(0.03, 0.25), rng.uniform(1.0, 1.3), rng.uniform(0.3, 0.65)), row, col, Outcome.OTHER)
+        scene.put(
+            _lens(rng, max(size, 9), rng.uniform(0.03, 0.25), rng.uniform(1.0, 1.3), rng.uniform(0.3, 0.65)),
+            row,
+            col,
+            Outcome.OTHER,
+        )
 
 
 def _lens(rng: np.random.Generator, size: float, dark: float, bright: float, thick: float) -> Patch:
@@ -317,10 +353,22 @@ def _lens(rng: np.random.Generator, size: float, dark: float, bright: float, thi
     y *= np.float32(rng.uniform(0.93, 1.07))
     distance = np.sqrt(y * y + x * x) / np.float32(size / 2)
     cover = np.clip((1 - distance) * np.float32(size / 2) + 0.5, 0, 1)
-    ring = step(distance, 1 - np.float32(thick) * 1.3, 1 - np.float32(thick) * 0.5)
+    ring = step(distance, 1 - thick * 1.3, 1 - thick * 0.5)
     body = np.float32(bright) + (np.float32(dark) - np.float32(bright)) * ring
     halo = np.float32(rng.uniform(0, 0.15)) * np.exp(-(((distance - 1.06) * np.float32(size / 6)) ** 2))
     return Patch((1 + (body - 1) * cover + halo * (1 - cover)).astype(np.float32), cover)
+
+
+def satellites(scene: Scene) -> None:
+    """Droplets beside the drop, small domes and rings that belong to nothing."""
+    rng = scene.rng
+    near = np.argwhere(np.abs(scene.shape.rho[::4, ::4] - 1.12) < 0.12) * 4
+    if not len(near):
+        return
+    for row, col in near[rng.integers(0, len(near), int(rng.integers(1, 5)))]:
+        size = max(scene.px(np.exp(rng.uniform(np.log(12), np.log(200)))), 5)
+        ring = _lens(rng, size, rng.uniform(0.1, 0.7), rng.uniform(0.95, 1.1), rng.uniform(0.15, 0.8))
+        scene.put(ring, int(row), int(col), None)
 
 
 def froth(scene: Scene) -> None:
@@ -328,14 +376,23 @@ def froth(scene: Scene) -> None:
     rng = scene.rng
     at = rng.uniform(0.78, 0.94)
     start, wide = rng.uniform(-np.pi, np.pi), rng.uniform(1.5, 2 * np.pi)
-    kit = [_lens(rng, max(scene.px(rng.uniform(10, 45)), 4), rng.uniform(0.2, 0.6), rng.uniform(1, 1.15), rng.uniform(0.2, 0.5)) for _ in range(10)]
+    kit = [
+        _lens(
+            rng,
+            max(scene.px(rng.uniform(10, 45)), 4),
+            rng.uniform(0.2, 0.6),
+            rng.uniform(1, 1.15),
+            rng.uniform(0.2, 0.5),
+        )
+        for _ in range(10)
+    ]
     near = np.argwhere(np.abs(scene.shape.rho[::4, ::4] - at) < 0.03) * 4
     if not len(near):
         return bubbles(scene)
     for row, col in near[rng.integers(0, len(near), int(rng.integers(30, 160)))]:
         if (scene.shape.angle[row, col] - start) % (2 * np.pi) < wide:
             scene.put(kit[int(rng.integers(len(kit)))], int(row), int(col), Outcome.OTHER)
-    crumbs = step(noise(rng, *scene.light.shape, scene.px(12), 2), 0.3, 1.2) * step(np.abs(scene.shape.rho - np.float32(at)), 0.05, 0.01)
+    crumbs = step(scene.noise(scene.px(12), 2), 0.3, 1.2) * step(np.abs(scene.shape.rho - np.float32(at)), 0.05, 0.01)
     scene.light *= 1 - np.float32(rng.uniform(0.2, 0.7)) * crumbs * scene.inside
     return None
 
@@ -358,7 +415,7 @@ def dried(scene: Scene) -> None:
     dome = 1 - deep * core ** np.float32(rng.uniform(2, 5))
     crumple = noise(rng, height, width, scene.px(rng.uniform(25, 110)), 3)
     rest = 1 + np.float32(rng.uniform(0.04, 0.15)) * np.clip(relief(crumple, rng.uniform(0, 6.3)), -3, 3)
-    edge = step(rho, at, at + scene.um * 4 / (scene.shape.size * scene.um))
+    edge = step(rho, at, at + 4 / scene.shape.size)
     scene.light *= 1 + ((dome * (1 - edge) + rest * edge) - 1) * scene.inside
     scene.fill((rho > at * 0.85) & (rho < 1), Outcome.OTHER)
 
@@ -372,7 +429,9 @@ def features(scene: Scene) -> None:
         specks(scene, int(rng.integers(4, 25)))
 
 
-def fibre(scene: Scene, outcome: Outcome | None, thick: tuple[float, float] = (2, 9), dark: tuple[float, float] = (0.2, 0.75)) -> None:
+def fibre(
+    scene: Scene, outcome: Outcome | None, thick: tuple[float, float] = (2, 9), dark: tuple[float, float] = (0.2, 0.75)
+) -> None:
     """One curved thread."""
     rng = scene.rng
     height, width = scene.light.shape
@@ -398,14 +457,23 @@ def specks(scene: Scene, count: int) -> None:
         y, x = np.mgrid[: int(size * 3) + 3, : int(size * 3) + 3] - (int(size * 3) + 2) / 2
         spin = rng.uniform(0, 3.2)
         u, v = np.cos(spin) * x + np.sin(spin) * y, (np.cos(spin) * y - np.sin(spin) * x) * rng.uniform(1, 3)
-        dot = np.exp(-((u * u + v * v) / (size / 2) ** 2) ** rng.uniform(1, 3)).astype(np.float32)
-        scene.put(Patch(1 - np.float32(rng.uniform(0.15, 0.85)) * dot, dot), int(rng.integers(height)), int(rng.integers(width)), None)
+        dot = np.exp(-(((u * u + v * v) / (size / 2) ** 2) ** rng.uniform(1, 3))).astype(np.float32)
+        scene.put(
+            Patch(1 - np.float32(rng.uniform(0.15, 0.85)) * dot, dot),
+            int(rng.integers(height)),
+            int(rng.integers(width)),
+            None,
+        )
 
 
-def _wander(rng: np.random.Generator, row: float, col: float, angle: float, length: float, bend: float) -> list[tuple[float, float]]:
+def _wander(
+    rng: np.random.Generator, row: float, col: float, angle: float, length: float, bend: float
+) -> list[tuple[float, float]]:
     """Points (x, y) of a line that starts at (row, col) and bends as it goes."""
     steps = 24
-    turns = angle + np.cumsum(rng.normal(0, bend / np.sqrt(steps) * 2, steps)) + np.linspace(0, rng.normal(0, bend), steps)
+    turns = (
+        angle + np.cumsum(rng.normal(0, bend / np.sqrt(steps) * 2, steps)) + np.linspace(0, rng.normal(0, bend), steps)
+    )
     x = col + np.cumsum(np.cos(turns)) * length / steps
     y = row + np.cumsum(np.sin(turns)) * length / steps
     return list(zip(x.tolist(), y.tolist(), strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -108,7 +109,9 @@ def draw_body(rng: np.random.Generator, size: float, habit: Habit) -> Patch:
     return Patch(blur(light, habit.soft + rng.uniform(0, 0.6)), cover, habit.amber)
 
 
-def draw_needle(rng: np.random.Generator, length: float, thick: float, angle: float, dark: float, bright: float) -> Patch:
+def draw_needle(
+    rng: np.random.Generator, length: float, thick: float, angle: float, dark: float, bright: float
+) -> Patch:
     """A needle or rod: dark sides, bright core."""
     half = np.array([np.cos(angle), np.sin(angle)]) * length / 2
     across = np.array([-np.sin(angle), np.cos(angle)]) * thick / 2
@@ -118,7 +121,12 @@ def draw_needle(rng: np.random.Generator, length: float, thick: float, angle: fl
     centre = np.array([width, height]) / 2
     over = 3 if max(width, height) < 400 else 2
     taper = rng.uniform(0.2, 1.0)
-    ends = [centre - half - across, centre - half + across, centre + half + across * taper, centre + half - across * taper]
+    ends = [
+        centre - half - across,
+        centre - half + across,
+        centre + half + across * taper,
+        centre + half - across * taper,
+    ]
     quad = np.array(ends) * over
     picture, shape = (Image.new("L", (width * over, height * over), v) for v in (_ONE, 0))
     pen = ImageDraw.Draw(picture)
@@ -177,7 +185,9 @@ def draw_fan(rng: np.random.Generator, size: float, dense: float = 1.0) -> Patch
     light = _reduce(picture, side, side) / _ONE
     if rng.random() < 0.5:
         y, x = np.mgrid[:side, :side] - side / 2
-        light *= 1 - np.float32(rng.uniform(0.2, 0.8)) * np.exp(-(y * y + x * x) / (2 * (size * 0.1) ** 2)).astype(np.float32)
+        light *= 1 - np.float32(rng.uniform(0.2, 0.8)) * np.exp(-(y * y + x * x) / (2 * (size * 0.1) ** 2)).astype(
+            np.float32
+        )
     return Patch(light, np.minimum(blur(_reduce(shape, side, side) / 255, 2) * 1.5, 1))
 
 
@@ -201,24 +211,27 @@ def _ring(habit: Habit, radius: float, z: float) -> Points:
     angles = (np.arange(habit.sides) + 0.5) * (2 * np.pi / habit.sides)
     flat = np.column_stack([np.cos(angles), np.sin(angles), np.zeros(habit.sides)]) * radius
     flat[:, 2] = z
-    return flat * np.array(habit.stretch)
+    ring: Points = flat * np.array(habit.stretch)
+    return ring
 
 
 def _rotation(rng: np.random.Generator) -> Points:
     q, r = np.linalg.qr(rng.normal(size=(3, 3)))
     q = q * np.sign(np.diag(r))
-    return q if np.linalg.det(q) > 0 else -q
+    turn: Points = q if np.linalg.det(q) > 0 else -q
+    return turn
 
 
 def _faces(rings: list[Points], sides: int) -> tuple[list[Points], list[Points]]:
     """Faces towards the eye and away from it, each ``(N, 3)``."""
     faces = [rings[0][::-1], rings[-1]]
-    for low, high in zip(rings, rings[1:], strict=False):
+    for low, high in pairwise(rings):
         for i in range(sides):
             j = (i + 1) % sides
             faces.append(np.array([low[i], low[j], high[j], high[i]]))
     middle = np.concatenate(rings).mean(axis=0)
-    front, back = [], []
+    front: list[Points] = []
+    back: list[Points] = []
     for face in faces:
         normal = _normal(face)
         if not np.any(normal):
@@ -237,18 +250,28 @@ def _normal(face: Points) -> Points:
     return total / length if length > 1e-6 else np.zeros(3)
 
 
-def _layer(rng: np.random.Generator, side: int, over: int, faces: list[Points], habit: Habit, size: float, strong: bool) -> Field:
+def _layer(
+    rng: np.random.Generator, side: int, over: int, faces: list[Points], habit: Habit, size: float, strong: bool
+) -> Field:
     picture = Image.new("L", (side * over, side * over), _ONE)
     pen = ImageDraw.Draw(picture)
     for face in faces:
         steep = 1 - abs(float(_normal(face)[2]))
-        value = 1 - habit.dark * steep ** rng.uniform(0.8, 2.5) * (1.0 if strong else 0.4) + rng.normal(0, habit.glint * (1.0 if strong else 0.4))
+        value = (
+            1
+            - habit.dark * steep ** rng.uniform(0.8, 2.5) * (1.0 if strong else 0.4)
+            + rng.normal(0, habit.glint * (1.0 if strong else 0.4))
+        )
         pen.polygon(_flatten(face, over), fill=int(np.clip(value, 0.08, 1.6) * _ONE))
     line = np.clip(size * habit.thick * rng.uniform(0.7, 1.3), 0.7, 16) * (1 if strong else 0.5)
     for face in faces:
         flat = _flatten(face, over)
         tone = habit.edge if strong else 0.5 + habit.edge / 2
-        pen.line([*flat, flat[0]], fill=int(np.clip(tone * rng.uniform(0.7, 1.5), 0.06, 1.7) * _ONE), width=max(1, round(line * over)))
+        pen.line(
+            [*flat, flat[0]],
+            fill=int(np.clip(tone * rng.uniform(0.7, 1.5), 0.06, 1.7) * _ONE),
+            width=max(1, round(line * over)),
+        )
     return _reduce(picture, side, side) / _ONE
 
 

@@ -20,7 +20,8 @@ class Shape:
     @property
     def cover(self) -> Field:
         """1 inside, 0 outside, with an edge about a pixel soft."""
-        return np.clip((1 - self.rho) * np.float32(self.size) + np.float32(0.5), 0, 1)
+        cover: Field = np.clip((1 - self.rho) * np.float32(self.size) + np.float32(0.5), 0, 1)
+        return cover
 
 
 def draw_shape(
@@ -29,7 +30,8 @@ def draw_shape(
     """An outline of mean radius `size` pixels around `centre`: oval, lobed, with tails; `round_off` keeps it near a circle."""
     k = max(1, round(size / 90))  # coarse first: the outline is smooth
     rows, cols = grid(-(-height // k), -(-width // k))
-    y, x = (rows * k - np.float32(centre[0])), (cols * k - np.float32(centre[1]))
+    y: Field = rows * k - np.float32(centre[0])
+    x: Field = cols * k - np.float32(centre[1])
     wild = 0.0 if round_off else float(rng.choice([0.25, 0.6, 1.0, 1.6]))
     if wild:
         shift = 0.06 * wild * size
@@ -43,12 +45,18 @@ def draw_shape(
     around = np.linspace(-np.pi, np.pi, 720, dtype=np.float32)
     reach = np.ones(720)
     for wave in range(2, 9):
-        reach += (0.012 if round_off else 0.05 * wild) / wave * rng.normal() * np.cos(wave * around + rng.uniform(0, 6.3)) * 2
+        reach += (
+            (0.012 if round_off else 0.05 * wild)
+            / wave
+            * rng.normal()
+            * np.cos(wave * around + rng.uniform(0, 6.3))
+            * 2
+        )
     if not round_off:
         for _ in range(int(rng.choice([0, 0, 1, 1, 2, 4]))):  # pendant tails and small teeth
             wide = rng.uniform(0.03, 0.25)
             away = np.angle(np.exp(1j * (around - rng.uniform(-np.pi, np.pi))))
-            reach += rng.uniform(-0.5, 1.0) * wide * np.exp(-np.abs(away / wide) ** rng.uniform(1, 2))
+            reach += rng.uniform(-0.5, 1.0) * wide * np.exp(-(np.abs(away / wide) ** rng.uniform(1, 2)))
         if rng.random() < 0.25:  # one ragged side
             away = np.angle(np.exp(1j * (around - rng.uniform(-np.pi, np.pi))))
             teeth = noise(rng, 1, 720, rng.uniform(6, 25), 2)[0]
@@ -88,7 +96,9 @@ def draw_surface(rng: np.random.Generator, shape: Shape, um: float, style: str |
         light -= depth * inside ** np.float32(rng.uniform(1.6, 7))
         light *= 1 + np.float32(rng.uniform(-0.03, 0.12)) * (1 - inside**2)
     elif style == "lens":
-        folds = relief(noise(rng, *low, shape.size / k * rng.uniform(0.6, 1.8), int(rng.integers(1, 3)), 0.25), rng.uniform(0, 6.3))
+        folds = relief(
+            noise(rng, *low, shape.size / k * rng.uniform(0.6, 1.8), int(rng.integers(1, 3)), 0.25), rng.uniform(0, 6.3)
+        )
         light += np.float32(rng.uniform(0.0, 0.09)) * folds * (0.4 + inside)
         light -= np.float32(rng.uniform(0.1, 0.75)) * lit * inside ** np.float32(rng.uniform(3, 10))
         light *= np.float32(rng.uniform(0.85, 1.03))
@@ -99,14 +109,50 @@ def draw_surface(rng: np.random.Generator, shape: Shape, um: float, style: str |
         core = np.clip(warped / np.float32(at), 0, 1)
         light -= np.float32(deep) * lit * core ** np.float32(rng.uniform(3, 9)) * (warped < at)
         light -= np.float32(rng.uniform(0.1, 0.6)) * step(np.abs(warped - at), 0.02, 0)
-        light += np.float32(rng.uniform(0, 0.05)) * relief(noise(rng, *low, shape.size / k * 0.3, 2), rng.uniform(0, 6.3))
+        light += np.float32(rng.uniform(0, 0.05)) * relief(
+            noise(rng, *low, shape.size / k * 0.3, 2), rng.uniform(0, 6.3)
+        )
     else:
         light *= np.float32(rng.uniform(0.93, 1.02))
         light -= np.float32(rng.uniform(0, 0.12)) * lit * inside ** np.float32(rng.uniform(2, 8))
     lean = rng.uniform(0, 0.1)
     light *= 1 + np.float32(lean) * small * np.cos(angle - np.float32(rng.uniform(0, 6.3)))
     full = _grow(light.astype(np.float32), k, height, width)
+    if rng.random() < 0.6:
+        full = full * _pinches(rng, shape, um)
     return _outlined(rng, shape, np.maximum(full, 0.03), um, 0.25 if style == "flat" else 0.6)
+
+
+def _pinches(rng: np.random.Generator, shape: Shape, um: float) -> Field:
+    """Places along the outline where the surface is pinned and bends the light: small dark and bright flecks side by side."""
+    light = np.ones_like(shape.rho)
+    near = np.argwhere(np.abs(shape.rho[::3, ::3] - np.float32(rng.uniform(0.88, 1.0))) < 0.04) * 3
+    if not len(near):
+        return light
+    height, width = light.shape
+    here = near[int(rng.integers(len(near)))]
+    together = rng.random() < 0.6
+    for row, col in near[rng.integers(0, len(near), int(rng.choice([1, 2, 3, 6, 12])))]:
+        if together and np.hypot(row - here[0], col - here[1]) > shape.size * 0.8:
+            continue
+        radius = max(float(np.exp(rng.uniform(np.log(10), np.log(80)))) / um, 1.5)
+        reach = int(2.2 * radius) + 1
+        top, left = max(row - reach, 0), max(col - reach, 0)
+        part = light[top : min(row + reach, height), left : min(col + reach, width)]
+        y, x = grid(*part.shape)
+        y, x = (y + top - row) / np.float32(radius), (x + left - col) / np.float32(radius)
+        turn = rng.uniform(0, 6.3)
+        u, v = (
+            np.cos(turn) * x + np.sin(turn) * y,
+            (np.cos(turn) * y - np.sin(turn) * x) * np.float32(rng.uniform(0.6, 2)),
+        )
+        bend = np.cos(
+            u * np.float32(rng.uniform(1, 4))
+            + v * v * np.float32(rng.uniform(-0.8, 0.8))
+            + np.float32(rng.uniform(0, 6.3))
+        )
+        part *= 1 + np.float32(rng.uniform(0.1, 0.65)) * bend * np.exp(-(u * u + v * v))
+    return np.maximum(light, 0.05)
 
 
 def _outlined(rng: np.random.Generator, shape: Shape, light: Field, um: float, strongest: float) -> Field:
@@ -116,7 +162,11 @@ def _outlined(rng: np.random.Generator, shape: Shape, light: Field, um: float, s
     wide = max(rng.uniform(2, 9) / um, 0.8)
     inside = step(away, soft, -soft)
     light = 1 + (light - 1) * inside
-    light -= np.float32(rng.uniform(0.06, strongest)) * light * np.exp(-((away + np.float32(wide * 0.5)) / np.float32(wide)) ** 2)
+    light -= (
+        np.float32(rng.uniform(0.06, strongest))
+        * light
+        * np.exp(-(((away + np.float32(wide * 0.5)) / np.float32(wide)) ** 2))
+    )
     if rng.random() < 0.6:
-        light += np.float32(rng.uniform(0.02, 0.22)) * np.exp(-((away - np.float32(wide)) / np.float32(wide)) ** 2)
+        light += np.float32(rng.uniform(0.02, 0.22)) * np.exp(-(((away - np.float32(wide)) / np.float32(wide)) ** 2))
     return light

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-Field = npt.NDArray[np.float32]
-"""One channel, ``(H, W)``."""
+Field = npt.NDArray[Any]
+"""One channel, ``(H, W)`` float32 (not said to the type checker, which can't follow numpy's arithmetic on it)."""
 
 
 def stretch(field: Field, height: int, width: int, smooth: bool = True) -> Field:
@@ -29,7 +31,9 @@ def blur(field: Field, radius: float) -> Field:
     return stretch(small, height, width)
 
 
-def noise(rng: np.random.Generator, height: int, width: int, cell: float, octaves: int = 1, fade: float = 0.55) -> Field:
+def noise(
+    rng: np.random.Generator, height: int, width: int, cell: float, octaves: int = 1, fade: float = 0.55
+) -> Field:
     """A random field of mean 0 and deviation near 1, with features of `cell` pixels and finer ones in each further octave."""
     total = np.zeros((height, width), np.float32)
     weight, norm = 1.0, 0.0
@@ -56,13 +60,15 @@ def relief(height_field: Field, angle: float) -> Field:
     down[1:-1] = height_field[2:] - height_field[:-2]
     right[:, 1:-1] = height_field[:, 2:] - height_field[:, :-2]
     slope = np.float32(np.sin(angle)) * down + np.float32(np.cos(angle)) * right
-    return slope / np.float32(slope.std() + 1e-6)
+    normal: Field = slope / np.float32(slope.std() + 1e-6)
+    return normal
 
 
 def step(field: Field, low: float, high: float) -> Field:
     """0 below `low`, 1 above `high` (the other way round when low > high), smooth between."""
     x = np.clip((field - np.float32(low)) / np.float32(high - low), 0, 1)
-    return x * x * (3 - 2 * x)
+    smooth: Field = x * x * (3 - 2 * x)
+    return smooth
 
 
 def grid(height: int, width: int) -> tuple[Field, Field]:

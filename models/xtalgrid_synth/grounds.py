@@ -55,12 +55,18 @@ def draw_ground(rng: np.random.Generator, plate: PlateType, height: int, width: 
     """Draw a well of this plate, `um` micrometres a pixel."""
     tint = np.array(_TINTS[str(rng.choice(_TINTS_OF[plate]))], np.float32) * np.float32(rng.uniform(0.82, 1.06))
     light, floor, centre, radius = _WALLS[plate](rng, height, width, um)
-    light = light * (1 + np.float32(rng.uniform(0, 0.07)) * noise(rng, height, width, max(height, width) / 1.5))
+    light = light * (
+        1 + np.float32(rng.uniform(0, 0.07)) * noise(rng, height, width, max(height, width) / rng.uniform(1.2, 5))
+    )
     rgb = light[:, :, None] * tint
-    if rng.random() < 0.5:  # a colour cast that changes over the picture
-        strength = rng.uniform(0.005, 0.025)
-        for channel in range(3):
-            rgb[:, :, channel] *= 1 + np.float32(strength) * noise(rng, height, width, width / rng.uniform(1.2, 3))
+    if rng.random() < 0.6:  # a colour cast that changes over the picture: blue here, yellow there
+        strength = rng.uniform(0.005, 0.035)
+        cloud = noise(rng, height, width, width / rng.uniform(1.2, 5))
+        for channel, lean in enumerate((1.0, rng.uniform(-0.3, 0.8), -1.0)):
+            rgb[:, :, channel] *= 1 + np.float32(strength * lean) * cloud
+            rgb[:, :, channel] *= 1 + np.float32(strength / 3) * noise(rng, height, width, width / rng.uniform(1.2, 3))
+    if rng.random() < 0.12:
+        rgb *= _fold(rng, height, width)[:, :, None]
     if plate in ("disc", "inside") and rng.random() < 0.3:
         rgb *= polarised(rng, height, width)
     return Ground(rgb, floor, centre, radius)
@@ -69,11 +75,34 @@ def draw_ground(rng: np.random.Generator, plate: PlateType, height: int, width: 
 def polarised(rng: np.random.Generator, height: int, width: int) -> Colours:
     """Interference colours of stressed plastic between polarisers: pink and green clouds, sometimes strong fringes."""
     cloud = noise(rng, height, width, width / rng.uniform(1.0, 2.5))
-    strength, turns = (rng.uniform(0.05, 0.16), 1.2) if rng.random() < 0.75 else (rng.uniform(0.25, 0.5), rng.uniform(1.5, 4))
+    strength, turns = (
+        (rng.uniform(0.05, 0.16), 1.2) if rng.random() < 0.75 else (rng.uniform(0.25, 0.5), rng.uniform(1.5, 4))
+    )
     phase = rng.uniform(0, 2 * np.pi)
     waves = [np.sin(turns * cloud * (1 + 0.18 * c) + phase + 2.2 * c) for c in range(3)]
     waves[2] = 0.6 * waves[0] + 0.4 * waves[2]  # pink against green
     return np.stack([1 + np.float32(strength) * wave for wave in waves], axis=2).astype(np.float32)
+
+
+def _fold(rng: np.random.Generator, height: int, width: int) -> Field:
+    """A line across the well that parts a lighter from a darker side: a scratch or fold of the sealing foil."""
+    rows, cols = grid(height, width)
+    angle = rng.normal(0, 0.35) + rng.choice([0.0, 0.0, np.pi / 2])
+    away = (rows - height * rng.uniform(0.2, 0.8)) * np.cos(angle) + (cols - width / 2) * np.sin(angle)
+    along = (cols - width / 2) * np.cos(angle) - (rows - height / 2) * np.sin(angle)
+    away = (
+        away
+        + np.float32(rng.normal(0, 0.12) / width) * along**2
+        + np.float32(rng.uniform(0, 4)) * noise(rng, height, width, width / 8)
+    )
+    side = (
+        np.float32(rng.uniform(-0.08, 0.08))
+        * (away > 0)
+        * np.exp(-np.abs(away) / np.float32(height * rng.uniform(0.1, 1)))
+    )
+    line = np.float32(rng.uniform(-0.4, 0.1)) * np.exp(-((away / np.float32(rng.uniform(0.7, 2.0))) ** 2))
+    light: Field = (1 + side + line).astype(np.float32)
+    return light
 
 
 _Walls = tuple[Field, Field, tuple[float, float], tuple[float, float]]
@@ -132,7 +161,9 @@ def _disc(rng: np.random.Generator, height: int, width: int, um: float) -> _Wall
         light *= 1 - np.float32(rng.uniform(0.4, 0.95)) * step(_round(rows, cols, moved, radius, 2), 1 - lean * 0.9, 1)
     wall = rng.uniform(0.12, 0.4)
     outer = _round(rows, cols, centre, radius, float(rng.choice([2, 2, 4])))
-    light = np.maximum(light, np.float32(rng.uniform(0.2, 0.95)) * step(outer, 1 + wall, 1 + wall + rng.uniform(0.02, 0.25)))
+    light = np.maximum(
+        light, np.float32(rng.uniform(0.2, 0.95)) * step(outer, 1 + wall, 1 + wall + rng.uniform(0.02, 0.25))
+    )
     light *= 1 - np.float32(rng.uniform(0, 0.3)) * np.minimum(rho, 1.2) ** np.float32(rng.choice([2, 6]))
     light = light + np.float32(0.015) * noise(rng, height, width, max(20 / um, 1.5), 2) * (rho > 1)
     return light.astype(np.float32), step(rho, 1, 1 - soft), centre, radius
@@ -193,7 +224,9 @@ def _frame(rng: np.random.Generator, height: int, width: int, um: float) -> _Wal
     radius = (height * rng.uniform(0.4, 0.6), width * rng.uniform(0.36, 0.5))
     rho = _round(rows, cols, centre, radius, rng.choice([8.0, 16.0]))
     soft = rng.uniform(0.005, 0.05)
-    light = np.float32(rng.uniform(0.01, 0.12)) + step(rho, 1, 1 - soft) * (1 - np.float32(0.15) * np.minimum(rho, 1) ** 3)
+    light = np.float32(rng.uniform(0.01, 0.12)) + step(rho, 1, 1 - soft) * (
+        1 - np.float32(0.15) * np.minimum(rho, 1) ** 3
+    )
     return light.astype(np.float32), step(rho, 1, 1 - soft), centre, radius
 
 

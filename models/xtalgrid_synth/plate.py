@@ -100,7 +100,9 @@ def render_plate(
     return files
 
 
-def image_name(barcode: str, inspection: int, date: Date, row: int, column: int, subwell: int, profile: str = "HF") -> str:
+def image_name(
+    barcode: str, inspection: int, date: Date, row: int, column: int, subwell: int, profile: str = "HF"
+) -> str:
     """A file name of 18 fields, as Rigaku's imagers write them; rows, columns and subwells count from 1."""
     project = barcode[:2]
     return (

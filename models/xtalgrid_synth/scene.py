@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import dataclasses
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ from xtalgrid_core.outcomes import PRIORITY, Outcome
 
 from .crystals import Patch
 from .drops import Shape
-from .field import Field
+from .field import Field, noise
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +39,21 @@ class Scene:
     light: Field
     amber: Field
     content: npt.NDArray[np.uint8]
-    objects: list[WellObject] = field(default_factory=list)
+    objects: list[WellObject] = dataclasses.field(default_factory=list)
 
     def px(self, micrometres: float) -> float:
         """A length in pixels."""
         return micrometres / self.um
 
+    def noise(self, cell: float, octaves: int = 1, fade: float = 0.55) -> Field:
+        """`field.noise` over the whole rectangle."""
+        height, width = self.light.shape
+        return noise(self.rng, height, width, cell, octaves, fade)
+
     def span(self) -> float:
         """The drop's diameter in micrometres, about: never more than what is in view."""
         height, width = self.light.shape
-        return min(2 * self.shape.size, 1.2 * min(height, width)) * self.um
+        return float(min(2 * self.shape.size, 1.2 * min(height, width)) * self.um)
 
     def spot(self, margin: float = 0.0) -> tuple[int, int]:
         """A random (row, col) in the drop, where `rho` < 1 − margin."""
@@ -56,8 +62,8 @@ class Scene:
             row, col = int(self.rng.integers(height)), int(self.rng.integers(width))
             if self.inside[row, col] > 0.5 and self.shape.rho[row, col] < 1 - margin:
                 return row, col
-        row, col = np.unravel_index(int(np.argmin(self.shape.rho + 10 * (self.inside < 0.5))), self.light.shape)
-        return int(row), int(col)
+        best = np.unravel_index(int(np.argmin(self.shape.rho + 10 * (self.inside < 0.5))), self.light.shape)
+        return int(best[0]), int(best[1])
 
     def put(self, patch: Patch, row: int, col: int, outcome: Outcome | None, strength: float = 1.0) -> None:
         """Multiply a patch into the light around (row, col); with an outcome it becomes an object of the truth."""

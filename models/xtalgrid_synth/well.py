@@ -11,9 +11,9 @@ from PIL import Image, ImageDraw
 from xtalgrid_core.chops import Box
 from xtalgrid_core.outcomes import CLASSES, Group, Outcome
 
-from .contents import fill_drop
+from .contents import fill_drop, satellites
 from .drops import Shape, draw_shape, draw_surface
-from .field import Field, blur, noise, stretch
+from .field import Field, blur, stretch
 from .grounds import PLATE_TYPES, Ground, PlateType, draw_ground
 from .scene import Scene, WellObject
 
@@ -117,7 +117,14 @@ def _choose_plate(rng: np.random.Generator, outcome: Outcome) -> PlateType:
 
 
 def _place_drop(
-    rng: np.random.Generator, plate: PlateType, ground: Ground, k: int, height: int, width: int, um: float, outcome: Outcome
+    rng: np.random.Generator,
+    plate: PlateType,
+    ground: Ground,
+    k: int,
+    height: int,
+    width: int,
+    um: float,
+    outcome: Outcome,
 ) -> tuple[Box, Shape, bool]:
     """The drop's outline, in the rectangle that holds it; the last value: whether the drop fills the well, without an edge of its own."""
     well = min(ground.radius) * k
@@ -161,9 +168,11 @@ def _draw_drop(
         content=np.zeros(surface.shape, np.uint8),
     )
     fill_drop(scene, outcome)
-    if rng.random() < 0.6:
-        scene.light = np.float32(1) * blur(scene.light, float(rng.choice([0.5, 0.8, 1.2, 2.0])) * max(0.6, 1.13 / um))
     scene.light *= surface
+    if rng.random() < 0.15:
+        satellites(scene)
+    if rng.random() < 0.75:  # most pictures are a little out of focus, on top of what the lens can't resolve
+        scene.light = np.float32(1) * blur(scene.light, float(rng.choice([0.8, 1.4, 2.0, 2.6, 3.5])) / um)
     weight = np.clip(floor * 1.5, 0, 1)
     scene.light = 1 + (scene.light - 1) * weight
     return scene
@@ -181,13 +190,28 @@ def _marks(rng: np.random.Generator, height: int, width: int, um: float, busy: b
     for _ in range(int(rng.integers(2, 60 if busy else 12))):
         x, y = rng.uniform(0, w), rng.uniform(0, h)
         a, b = (max(rng.uniform(2, 14) / px, 0.8) * rng.uniform(0.5, 1.2) for _ in range(2))
-        pen.ellipse([x - a, y - b, x + a, y + b], fill=int(rng.integers(20, 115)))
+        if rng.random() < 0.5:
+            pen.ellipse([x - a, y - b, x + a, y + b], fill=int(rng.integers(20, 115)))
+        else:  # a crumb
+            turns = np.sort(rng.uniform(0, 6.3, 7))
+            reach = rng.uniform(0.3, 1.4, 7)
+            corners = zip(
+                (x + a * reach * np.cos(turns)).tolist(), (y + b * reach * np.sin(turns)).tolist(), strict=True
+            )
+            pen.polygon(list(corners), fill=int(rng.integers(20, 115)))
     for _ in range(int(rng.choice([0, 0, 1, 2])) if busy else 0):  # long fine lines across the well
         x, y, angle = rng.uniform(0, w), rng.uniform(0, h), rng.normal(0, 0.3) + rng.choice([0, 0, np.pi / 2])
         t = np.linspace(-1, 1, 40) * max(h, w)
         bend = np.cumsum(rng.normal(0, 1, 40)) * rng.uniform(0, 3) + rng.uniform(-0.1, 0.1) * t * t / max(h, w)
-        line = [(float(x + np.cos(angle) * s - np.sin(angle) * c), float(y + np.sin(angle) * s + np.cos(angle) * c)) for s, c in zip(t, bend, strict=True)]
-        pen.line(line, fill=int(rng.choice([rng.integers(60, 115), rng.integers(140, 170)])), width=max(1, round(rng.uniform(2, 6) / px)))
+        line = [
+            (float(x + np.cos(angle) * s - np.sin(angle) * c), float(y + np.sin(angle) * s + np.cos(angle) * c))
+            for s, c in zip(t, bend, strict=True)
+        ]
+        pen.line(
+            line,
+            fill=int(rng.choice([rng.integers(60, 115), rng.integers(140, 170)])),
+            width=max(1, round(rng.uniform(2, 6) / px)),
+        )
     for _ in range(int(rng.integers(0, 8))):  # spots out of focus
         x, y, r = rng.uniform(0, w), rng.uniform(0, h), rng.uniform(20, 70) / px
         pen.ellipse([x - r, y - r, x + r, y + r], outline=int(rng.integers(118, 136)), fill=int(rng.integers(122, 130)))
@@ -195,14 +219,21 @@ def _marks(rng: np.random.Generator, height: int, width: int, um: float, busy: b
     return np.array(stretch(small, height, width, smooth=False))
 
 
-def _expose(rng: np.random.Generator, ground: Ground, light: Field, amber: Field | None, k: int) -> npt.NDArray[np.uint8]:
+def _expose(
+    rng: np.random.Generator, ground: Ground, light: Field, amber: Field | None, k: int
+) -> npt.NDArray[np.uint8]:
     height, width = light.shape
     grain = rng.normal(0, 1, (256, 256)).astype(np.float32) * np.float32(rng.uniform(0.3, 2.0))
     tiled = np.tile(grain, (height // 256 + 1, width // 256 + 1))[:height, :width]
     image = np.empty((height, width, 3), np.uint8)
     lift = np.float32(rng.uniform(0, 6))
     for channel in range(3):
-        value = stretch(np.ascontiguousarray(ground.rgb[:, :, channel]), ground.rgb.shape[0] * k, ground.rgb.shape[1] * k, smooth=False)
+        value = stretch(
+            np.ascontiguousarray(ground.rgb[:, :, channel]),
+            ground.rgb.shape[0] * k,
+            ground.rgb.shape[1] * k,
+            smooth=False,
+        )
         value = value[:height, :width] * light
         if amber is not None:
             value *= 1 - amber * np.float32(_AMBER[channel])

@@ -73,7 +73,7 @@ def test_the_segmenters_onnx_equals_torch(tmp_path: Path) -> None:
     with torch.inference_mode():
         expected = torch.sigmoid(net(torch.from_numpy(pictures(1)))).numpy()
     assert made.shape == (1, 1, 256, 256)
-    assert np.allclose(made, expected, atol=1e-5)
+    assert np.allclose(made, expected, atol=1e-4)  # an untrained network's logits reach 100
 
 
 def test_installed_weights_are_found_by_their_hash(tmp_path: Path) -> None:

@@ -50,7 +50,10 @@ def test_a_sample_is_cut_as_the_worker_cuts() -> None:
 def test_a_short_run_lowers_the_loss_and_leaves_a_record(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     labels = np.repeat([PRIORITY[Outcome.HARVESTABLE], PRIORITY[Outcome.CLEAR]], 16).astype(np.uint8)
-    chops = rng.integers(0, 60, (32, 64, 64, 3)).astype(np.uint8) + np.where(labels == 0, 0, 190).astype(np.uint8)[:, None, None, None]
+    chops = (
+        rng.integers(0, 60, (32, 64, 64, 3)).astype(np.uint8)
+        + np.where(labels == 0, 0, 190).astype(np.uint8)[:, None, None, None]
+    )
     np.save(tmp_path / "chops.npy", chops)
     np.save(tmp_path / "labels.npy", labels)
     np.save(tmp_path / "wells.npy", np.arange(32))

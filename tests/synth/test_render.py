@@ -31,7 +31,9 @@ def test_every_outcome_renders(outcome: Outcome) -> None:
 @pytest.mark.parametrize("plate", PLATE_TYPES)
 def test_every_plate_renders_at_odd_sizes(plate: str) -> None:
     for width, height in ((64, 64), (331, 207), (1001, 77)):
-        well = render_well(Outcome.CLEAR, seed=5, width=width, height=height, pixel_size_um=2900 / width, plate_type=plate)  # type: ignore[arg-type]
+        well = render_well(
+            Outcome.CLEAR, seed=5, width=width, height=height, pixel_size_um=2900 / width, plate_type=plate
+        )  # type: ignore[arg-type]
         assert well.image.shape == (height, width, 3)
 
 
@@ -76,9 +78,23 @@ def test_states_without_a_score_and_tiny_pictures_are_refused() -> None:
 def test_a_plate_has_rigaku_names_and_its_truth_beside_it(tmp_path: Path) -> None:
     outcomes = [Outcome.CLEAR, Outcome.HARVESTABLE, Outcome.NULL_EXPERIMENT, Outcome.PRECIPITATE]
     files = render_plate(
-        tmp_path, barcode="CI022987", seed=1, wells=outcomes, inspection=3, date=date(2012, 11, 21), width=320, height=240, pixel_size_um=9
+        tmp_path,
+        barcode="CI022987",
+        seed=1,
+        wells=outcomes,
+        inspection=3,
+        date=date(2012, 11, 21),
+        width=320,
+        height=240,
+        pixel_size_um=9,
     )
-    assert files[3] == tmp_path / "CI022987" / "3" / "RMM3_01_222_ROBO_Test1_Clon1_CI_0000CI022987_003_121121_01_02_01_HF_99_030_001_RDI.jpg"
+    assert (
+        files[3]
+        == tmp_path
+        / "CI022987"
+        / "3"
+        / "RMM3_01_222_ROBO_Test1_Clon1_CI_0000CI022987_003_121121_01_02_01_HF_99_030_001_RDI.jpg"
+    )
     assert len(files[0].stem.split("_")) == 18
     assert read_image(files[1].read_bytes()).shape == (240, 320, 3)
     with (tmp_path / "CI022987" / "truth.csv").open(encoding="utf-8") as file:
