@@ -26,12 +26,12 @@ MAX_RESULT_BYTES = 64 * 1024 * 1024
 MAX_IMAGES = 5_000
 
 Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 Pixel = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
-ShortText = Annotated[str, msgspec.Meta(max_length=400, pattern="^[^<>\\x00-\\x1f\\x7f]*$")]
+ShortText = Annotated[str, msgspec.Meta(max_length=400, pattern=r"^[^<>\x00-\x1f\x7f]*\Z")]
 """Text of somebody's worker: one line without markup. `short_text` makes it."""
 
-UnitName = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9_-]{1,100}$")]
+UnitName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,100}\Z")]
 """Also a file name and a word of BOINC's shell lines, so no dots, blanks or slashes."""
 
 PixelBox = tuple[Pixel, Pixel, Pixel, Pixel]
@@ -56,7 +56,7 @@ class ImageEntry(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     number: Annotated[int, msgspec.Meta(ge=0)]
-    file: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{3,6}\.[a-z]{3,4}$")]
+    file: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{3,6}\.[a-z]{3,4}\Z")]
     inspect_id: int
     sha256: Sha256
     height: Pixel | None = None

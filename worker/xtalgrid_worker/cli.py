@@ -165,7 +165,7 @@ def score(
         with tqdm(total=len(paths), unit="well", disable=not sys.stderr.isatty(), file=sys.stderr) as bar:
 
             def report(entry: wire.ImageEntry, answer: wire.Image, is_new: bool) -> None:
-                if frames and is_new and isinstance(answer, wire.Scored):
+                if frames and isinstance(answer, wire.Scored) and (is_new or not (out / drawn[entry.number]).exists()):
                     _draw(source.read(entry), answer, out / drawn[entry.number])
                 with _beside(bar):
                     click.echo(line(source.path(entry), answer, width))

@@ -1,0 +1,142 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from xtalgrid_core.chops import Box, sliding_window
+from xtalgrid_core.decision import Calibration, crystal_evidence, decide, priority
+from xtalgrid_core.outcomes import CLASSES, Group, Outcome
+
+
+def chop(**given_probabilities: float) -> list[float]:
+    """A chop's 13 probabilities: ``chop(HARVESTABLE=0.9)``; what is left goes to the rim class."""
+    values = {Outcome[name]: p for name, p in given_probabilities.items()}
+    values[Outcome.RIM] = values.get(Outcome.RIM, 0) + 1 - sum(values.values())
+    return [values.get(outcome, 0.0) for outcome in CLASSES]
+
+
+def apart(n: int) -> list[Box]:
+    return [Box(0, 300 * i, 256, 256) for i in range(n)]
+
+
+def decided(*chops, **options):
+    return decide(np.array(chops), apart(len(chops)), **options)
+
+
+@pytest.mark.parametrize("rule", ["published", "group"])
+def test_a_crystal_in_one_chop_outranks_precipitate_everywhere_else(rule):
+    decision = decided(chop(PRECIPITATE=0.99), chop(BAD_FORM=0.86), chop(CLEAR=0.99), rule=rule)
+    assert (decision.outcome, decision.best) == (Outcome.BAD_FORM, (1,))
+    assert decision.probability == pytest.approx(0.86)
+
+
+@pytest.mark.parametrize("rule", ["published", "group"])
+def test_a_chop_below_the_threshold_does_not_count(rule):
+    decision = decided(chop(HARVESTABLE=0.84, CLEAR=0.16), chop(CLEAR=0.9), rule=rule)
+    assert decision.outcome is Outcome.CLEAR
+
+
+def test_a_chop_at_the_threshold_counts():
+    assert decided(chop(HARVESTABLE=0.85), rule="published").outcome is Outcome.HARVESTABLE
+
+
+def test_three_crystal_classes_of_30_percent_are_a_crystal_by_the_group_rule_only():
+    torn = chop(HARVESTABLE=0.3, BAD_FORM=0.31, OVERNUCLEATED=0.3)
+    by_group = decided(torn, rule="group")
+    assert by_group.outcome is Outcome.BAD_FORM
+    assert by_group.probability == pytest.approx(0.91)
+    assert by_group.said == ((Outcome.BAD_FORM, pytest.approx(0.91)),)
+    assert decided(torn, rule="published").outcome is Outcome.UNDECIDED
+
+
+def test_precipitate_and_crystal_together_are_not_one_group():
+    assert decided(chop(HARVESTABLE=0.5, PRECIPITATE=0.5), rule="group").outcome is Outcome.UNDECIDED
+
+
+def test_nothing_counts():
+    decision = decided(chop(CLEAR=0.5, PRECIPITATE=0.5), chop(HARVESTABLE=0.3, CLEAR=0.7), rule="published")
+    assert decision.outcome is Outcome.UNDECIDED
+    assert decision.probability == pytest.approx(0.7)
+    assert decision.best[0] == 1, "a person should look at the likeliest crystal first"
+
+
+def test_the_second_run_of_the_paper_takes_080():
+    assert decided(chop(HARVESTABLE=0.82)).outcome is Outcome.UNDECIDED
+    assert decided(chop(HARVESTABLE=0.82), threshold=0.80).outcome is Outcome.HARVESTABLE
+
+
+def test_boxes_lie_apart_best_first_and_no_more_than_asked():
+    boxes = sliding_window(600, 600)
+    values = np.array([chop(HARVESTABLE=0.86 + 0.001 * i) for i in range(len(boxes))])
+    decision = decide(values, boxes, n_boxes=3)
+    assert len(decision.best) == 3
+    assert decision.best[0] == len(boxes) - 1
+    shown = [boxes[i] for i in decision.best]
+    assert all(a.overlap(b) < 0.3 for a in shown for b in shown if a is not b)
+    assert [p for _, p in decision.said] == sorted((p for _, p in decision.said), reverse=True)
+    assert decide(values, boxes, n_boxes=0).best == ()
+
+
+def test_only_chops_of_the_winning_class_are_shown():
+    assert decided(chop(HARVESTABLE=0.9), chop(PRECIPITATE=0.99), chop(HARVESTABLE=0.95)).best == (2, 0)
+
+
+def test_maxima_are_over_all_chops():
+    maxima = decided(chop(HARVESTABLE=0.9), chop(CLEAR=0.8)).maxima
+    assert maxima[0] == pytest.approx(0.9)
+    assert maxima[CLASSES.index(Outcome.CLEAR)] == pytest.approx(0.8)
+
+
+@given(hnp.arrays(np.float64, (4, 13), elements=st.floats(0, 1, width=32)), st.sampled_from(["published", "group"]))
+def test_every_answer_can_be_sent(values, rule):
+    values = (values + 1e-6) / (values + 1e-6).sum(axis=1, keepdims=True)
+    decision = decide(values, apart(4), rule=rule, threshold=0.6)
+    for p in (decision.probability, decision.p_crystal, *decision.maxima, *(p for _, p in decision.said)):
+        assert 0 <= p <= 1
+    groups = values.reshape(1, 4, 13)[0]
+    if decision.outcome.group is Group.CRYSTAL:
+        assert crystal_evidence(groups) >= 0.6
+
+
+def test_what_rounding_leaves_above_1_is_1():
+    values = np.array([chop(HARVESTABLE=1.0)], np.float32) * np.float32(1.00001)
+    decision = decide(values, apart(1), rule="published")
+    assert (decision.probability, decision.maxima[0], decision.said[0][1]) == (1.0, 1.0, 1.0)
+
+
+def test_calibration_is_platt_scaling_of_the_strongest_crystal_chop():
+    calibration = Calibration(slope=0.5, intercept=-1.0)
+    decision = decided(chop(HARVESTABLE=0.5, BAD_FORM=0.3), chop(CLEAR=1.0), calibration=calibration)
+    assert decision.p_crystal == pytest.approx(1 / (1 + math.exp(-(0.5 * math.log(0.8 / 0.2) - 1))))
+    assert Calibration()(0.3) == pytest.approx(0.3)
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_more_evidence_is_never_less_probable(a, b):
+    calibration = Calibration(slope=1.7, intercept=0.2)
+    assert (calibration(a) <= calibration(b)) == (a <= b) or calibration(a) == calibration(b)
+
+
+@pytest.mark.parametrize(
+    ("values", "boxes", "options", "message"),
+    [
+        (np.zeros((0, 13)), 0, {}, "≥ 1 chop"),
+        (np.full((2, 13), 1 / 13), 3, {}, r"expected \(3, 13\)"),
+        (np.full((2, 12), 1 / 12), 2, {}, r"expected \(2, 13\)"),
+        (np.full((1, 13), np.nan), 1, {}, "0..1"),
+        (np.full((1, 13), 1.5), 1, {}, "0..1"),
+        (np.full((1, 13), 1 / 13), 1, {"threshold": 0.0}, "threshold is 0.0"),
+        (np.full((1, 13), 1 / 13), 1, {"threshold": math.nan}, "threshold is nan"),
+    ],
+)
+def test_what_cannot_be_decided_is_refused(values, boxes, options, message):
+    with pytest.raises(ValueError, match=message):
+        decide(values, apart(boxes), **options)
+
+
+def test_undecided_and_failed_rank_last():
+    ranks = [priority(outcome) for outcome in (Outcome.HARVESTABLE, Outcome.RIM, Outcome.UNDECIDED, Outcome.FAILED)]
+    assert ranks == [0, 12, 13, 13]

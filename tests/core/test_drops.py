@@ -1,0 +1,120 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from xtalgrid_core.chops import Box
+from xtalgrid_core.drops import find_drop, largest_region, outline
+
+masks = hnp.arrays(np.bool_, st.tuples(st.integers(1, 12), st.integers(1, 12)))
+
+
+def picture(text: str) -> np.ndarray:
+    return np.array([[mark == "#" for mark in line] for line in text.split()])
+
+
+def mask(rows: slice, cols: slice, inside: float = 0.9, outside: float = 0.05) -> np.ndarray:
+    values = np.full((256, 256), outside, np.float32)
+    values[rows, cols] = inside
+    return values
+
+
+def test_a_drop_has_its_box_in_pixels_of_the_original():
+    found = find_drop(mask(slice(64, 128), slice(32, 192)), height=1920, width=2560)
+    assert found.box == Box(480, 320, 480, 1600)
+    assert found.confidence == pytest.approx(0.9)
+    assert not found.is_null_experiment
+
+
+def test_the_outline_runs_clockwise_inside_the_box():
+    found = find_drop(mask(slice(64, 128), slice(32, 192)), height=1920, width=2560)
+    rows, cols = np.array(found.outline).T
+    area = np.sum(cols * np.roll(rows, -1) - np.roll(cols, -1) * rows) / 2  # rows go down: clockwise is positive
+    assert area == pytest.approx(480 * 1600, rel=0.05)
+    assert rows.min() >= 480
+    assert rows.max() < 960
+    assert len(found.outline) == 64
+
+
+def test_of_two_drops_the_larger_is_taken():
+    values = np.maximum(mask(slice(10, 40), slice(10, 40)), mask(slice(100, 200), slice(100, 200)))
+    assert find_drop(values, 256, 256).box == Box(100, 100, 100, 100)
+
+
+def test_no_drop_for_sure_is_a_null_experiment():
+    found = find_drop(mask(slice(0, 0), slice(0, 0)), 1024, 1224)
+    assert (found.box, found.outline) == (None, ())
+    assert found.confidence == pytest.approx(0.95)
+    assert found.is_null_experiment
+
+
+def test_perhaps_a_drop_is_no_null_experiment():
+    found = find_drop(mask(slice(50, 90), slice(50, 90), inside=0.45), 1024, 1224)
+    assert found.box is None
+    assert found.confidence == pytest.approx(0.55)
+    assert not found.is_null_experiment
+
+
+def test_a_dust_speck_is_no_drop():
+    found = find_drop(mask(slice(50, 55), slice(50, 55), inside=0.99), 1024, 1224)
+    assert found.box is None
+    assert found.is_null_experiment
+
+
+def test_regions_touching_at_a_corner_are_two():
+    region = largest_region(picture("##... ##... ..#.. ..###"))
+    assert region.sum() == 4
+
+
+def test_branches_that_meet_later_are_one_region():
+    assert largest_region(picture("#.#.# #.#.# #####")).sum() == 11
+
+
+@given(masks)
+def test_the_largest_region_is_what_flooding_finds(inside):
+    left, best = {(int(r), int(c)) for r, c in np.argwhere(inside)}, 0
+    while left:
+        stack, size = [left.pop()], 0
+        while stack:
+            r, c = stack.pop()
+            size += 1
+            for near in ((r + 1, c), (r - 1, c), (r, c + 1), (r, c - 1)):
+                if near in left:
+                    left.remove(near)
+                    stack.append(near)
+        best = max(best, size)
+    region = largest_region(inside)
+    assert region.sum() == best
+    assert not (region & ~inside).any()
+
+
+@given(masks)
+def test_the_outline_is_closed_and_goes_round_everything(inside):
+    region = largest_region(inside)
+    border = outline(region)
+    assert bool(border) == bool(region.any())
+    for (r0, c0), (r1, c1) in zip(border, border[1:] + border[:1], strict=True):
+        assert max(abs(r0 - r1), abs(c0 - c1)) <= 1
+        assert region[r0, c0]
+    if border:
+        assert _outer_border(region) <= set(border)
+
+
+def test_the_outline_of_a_notched_drop():
+    assert outline(picture("##.. ##.. #### ####")) == [
+        (0, 0), (0, 1), (1, 1), (2, 2), (2, 3), (3, 3), (3, 2), (3, 1), (3, 0), (2, 0), (1, 0),
+    ]  # fmt: skip
+
+
+def _outer_border(region):
+    """The pixels with a side to the outside, holes not counted."""
+    padded = np.pad(region, 1)
+    outside, stack = np.zeros_like(padded), [(0, 0)]
+    while stack:
+        r, c = stack.pop()
+        if 0 <= r < padded.shape[0] and 0 <= c < padded.shape[1] and not padded[r, c] and not outside[r, c]:
+            outside[r, c] = True
+            stack += [(r + 1, c), (r - 1, c), (r, c + 1), (r, c - 1)]
+    near = outside[:-2, 1:-1] | outside[2:, 1:-1] | outside[1:-1, :-2] | outside[1:-1, 2:]
+    return {(int(r), int(c)) for r, c in np.argwhere(region & near)}

@@ -1,0 +1,144 @@
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import encoded, well
+from xtalgrid_core.errors import FailureReason, ImageError
+from xtalgrid_core.images import Levels, classifier_view, image_size, network_input, read_image, resize, segmenter_view
+
+GREY = np.tile(np.linspace(0, 255, 100).astype(np.uint8), (80, 1))
+COLOUR = np.stack([GREY, GREY.T[:80, :80].repeat(2, axis=1)[:, :100], 255 - GREY], axis=2)
+
+
+def saved(image: Image.Image, kind: str, **options) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def png_claiming(width: int, height: int) -> bytes:
+    """A PNG whose header claims a size and that holds no pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(("kind", "error"), [("PNG", 0), ("TIFF", 0), ("JPEG", 30)])
+def test_colour_images_of_all_formats(kind, error):
+    image = read_image(saved(Image.fromarray(COLOUR), kind))
+    assert image.dtype == np.uint8
+    assert image.shape == (80, 100, 3)
+    assert np.abs(image.astype(int) - COLOUR).max() <= error
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "P", "1", "CMYK", "YCbCr"])
+def test_all_kinds_of_pixels_become_rgb(mode):
+    black_and_white = Image.fromarray(np.where(GREY > 127, 255, 0).astype(np.uint8)).convert("RGB")
+    kind = "TIFF" if mode in ("CMYK", "YCbCr") else "PNG"
+    image = read_image(saved(black_and_white.convert(mode), kind))
+    assert image.shape == (80, 100, 3)
+    assert np.abs(image.astype(int) - np.asarray(black_and_white)).max() <= 3
+
+
+def test_alpha_means_nothing():
+    transparent = np.dstack([COLOUR, np.zeros((80, 100), np.uint8)])
+    assert (read_image(saved(Image.fromarray(transparent), "PNG")) == COLOUR).all()
+
+
+@pytest.mark.parametrize(("bits", "kind"), [(8, "TIFF"), (12, "PNG"), (12, "TIFF"), (16, "PNG"), (16, "TIFF")])
+def test_16_bit_images_are_scaled_by_the_cameras_depth(bits, kind):
+    raw = (GREY.astype(np.uint32) * (2**bits - 1) // 255).astype(np.uint16)
+    image = read_image(saved(Image.fromarray(raw), kind))
+    assert np.abs(image[:, :, 0].astype(int) - GREY).max() <= 1
+    assert (image[:, :, 0] == image[:, :, 2]).all()
+
+
+def test_float_images_with_nan_are_read():
+    values = GREY.astype(np.float32)
+    values[0, 0] = np.nan
+    assert read_image(saved(Image.fromarray(values), "TIFF"))[0, 0].tolist() == [0, 0, 0]
+
+
+def test_the_first_page_of_a_tiff_is_taken():
+    second = Image.fromarray(np.zeros_like(COLOUR))
+    data = saved(Image.fromarray(COLOUR), "TIFF", save_all=True, append_images=[second])
+    assert (read_image(data) == COLOUR).all()
+
+
+def test_orientation_is_that_of_the_file():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # "turn me by 90°"
+    assert read_image(saved(Image.fromarray(COLOUR), "JPEG", exif=exif)).shape == (80, 100, 3)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", FailureReason.NOT_AN_IMAGE),
+        (b"well A01: no image taken\n", FailureReason.NOT_AN_IMAGE),
+        (b"\xff\xd8\xff\xe0" + b"\0" * 10, FailureReason.NOT_AN_IMAGE),
+        (saved(Image.new("RGB", (100, 100)), "GIF"), FailureReason.NOT_AN_IMAGE),
+        (encoded(COLOUR)[:60], FailureReason.TRUNCATED),
+        (encoded(COLOUR, "JPEG")[:-400], FailureReason.TRUNCATED),
+        (encoded(COLOUR, "TIFF")[:9000], FailureReason.TRUNCATED),
+        (encoded(COLOUR[:1, :1]), FailureReason.TOO_SMALL),
+        (encoded(COLOUR[:63]), FailureReason.TOO_SMALL),
+        (png_claiming(20_000, 20_000), FailureReason.TOO_LARGE),
+        (png_claiming(8_001, 8_000), FailureReason.TOO_LARGE),
+        (png_claiming(8_000, 8_000), FailureReason.TRUNCATED),
+    ],
+)
+def test_what_is_no_well_image_has_a_reason(data, reason):
+    with pytest.raises(ImageError) as caught:
+        read_image(data)
+    assert caught.value.reason is reason
+
+
+@pytest.mark.parametrize("cut", range(1, 40))
+def test_a_file_cut_anywhere_fails_and_never_scores(cut):
+    data = encoded(well(), "JPEG")
+    with pytest.raises(ImageError):
+        read_image(data[: len(data) * cut // 40])
+
+
+def test_size_is_known_without_decoding():
+    assert image_size(png_claiming(2560, 1920)) == (1920, 2560)
+
+
+def test_levels_take_exposure_and_colour_cast_out():
+    bright = well(height=300, width=400)
+    dim = (bright * np.array([0.4, 0.5, 0.6])).astype(np.uint8)
+    assert np.abs(Levels.of(dim).apply(dim).astype(int) - Levels.of(bright).apply(bright)).max() <= 4
+    assert Levels.of(dim).apply(dim)[0, 0].tolist() == pytest.approx([220] * 3, abs=2)
+
+
+def test_levels_of_a_black_image_are_limited():
+    assert Levels.of(np.zeros((100, 100, 3), np.uint8)).gains == (4.0, 4.0, 4.0)
+
+
+def test_views_have_the_networks_sizes():
+    image = well(height=960, width=1280)
+    levels = Levels.of(image)
+    assert segmenter_view(image, levels).shape == (256, 256, 3)
+    assert classifier_view(image, levels, 2.0).shape == (1920, 2560, 3)
+    assert classifier_view(image[:3, :3], levels, 0.1).shape == (1, 1, 3)
+    assert network_input(np.zeros((5, 256, 256, 3), np.uint8)).shape == (5, 3, 256, 256)
+
+
+def test_the_network_sees_rgb_less_the_imagenet_mean():
+    pixel = network_input(np.array([[[[255, 117, 0]]]], np.uint8))
+    assert pixel.ravel().tolist() == [255 - 123, 0, -104]
+    assert pixel.dtype == np.float32
+
+
+def test_resizing_keeps_the_mean():
+    fine = np.zeros((512, 512, 3), np.uint8)
+    fine[::2] = 200
+    assert resize(fine, 64, 64).mean() == pytest.approx(100, abs=2)

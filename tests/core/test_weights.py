@@ -1,0 +1,54 @@
+import shutil
+
+import pytest
+
+from xtalgrid_core.errors import BrokenModel, UnknownModel
+from xtalgrid_core.weights import MANIFEST, PACKAGED, default_models, find_model, read_manifest
+
+
+def test_the_packages_weights_are_all_there():
+    for entry in read_manifest().models:
+        found, data = find_model(entry.sha256, entry.role)
+        assert found == entry
+        assert len(data) > 10_000
+        assert (PACKAGED / entry.card).is_file(), "every model has a card"
+
+
+def test_there_is_a_default_of_each_role():
+    segmenter, classifier = default_models()
+    assert find_model(segmenter, "segmenter")[0].role == "segmenter"
+    assert find_model(classifier, "classifier")[0].role == "classifier"
+
+
+def test_weights_are_found_in_other_folders(tiny_weights):
+    segmenter, _ = default_models(tiny_weights)
+    assert find_model(segmenter, "segmenter", [tiny_weights])[0].architecture == "tiny"
+    with pytest.raises(UnknownModel, match="update it"):
+        find_model(segmenter, "segmenter")
+
+
+def test_a_folder_without_a_manifest_is_passed_over(tmp_path):
+    segmenter, _ = default_models()
+    assert find_model(segmenter, "segmenter", [tmp_path])[0].sha256 == segmenter
+
+
+def test_a_model_is_not_taken_for_another_role():
+    segmenter, _ = default_models()
+    with pytest.raises(UnknownModel, match="no classifier named"):
+        find_model(segmenter, "classifier")
+
+
+@pytest.mark.parametrize("damage", [lambda p: p.write_bytes(p.read_bytes() + b"\0"), lambda p: p.unlink()])
+def test_a_byte_that_differs_is_noticed(tiny_weights, tmp_path, damage):
+    folder = shutil.copytree(tiny_weights, tmp_path / "weights")
+    damage(folder / "segmenter.onnx")
+    with pytest.raises(BrokenModel, match=r"segmenter\.onnx"):
+        find_model(default_models(folder)[0], "segmenter", [folder])
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{}", b'{"schema":9,"default":{},"models":[]}'])
+def test_a_manifest_that_cannot_be_read_is_an_error_that_names_it(tmp_path, content):
+    if content is not None:
+        (tmp_path / MANIFEST).write_bytes(content)
+    with pytest.raises(BrokenModel, match=MANIFEST):
+        read_manifest(tmp_path)
