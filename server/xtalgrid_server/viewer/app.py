@@ -29,7 +29,7 @@ from ..config import Config
 from ..imager.database import ImageRow
 from ..ledger.store import Ledger, SeenImage
 from ..scores.framed import framed_jpeg
-from ..steps import step
+from ..steps import log, step
 from . import pages
 from .pages import Choice
 from .pictures import SIDES, Thumbnails, original_jpeg, stand_in
@@ -123,7 +123,7 @@ def _add_pages(app: FastAPI, ledger: Ledger, render: Render) -> None:
             legend=pages.legend(wells, choice),
             grid=pages.plate_grid(wells),
             failed=[view for view in pages.in_order(wells, Choice()) if view.failure],
-            usual=pages.usual_size(wells),
+            ratio=pages.ratio(wells),
             choice=choice,
         )
 
@@ -161,12 +161,13 @@ def _add_pages(app: FastAPI, ledger: Ledger, render: Render) -> None:
             place=at + 1,
             places=len(row),
             times=pages.wells_of_inspections(ledger.seen(barcode, well=view.well)),
+            ratio=pages.ratio(wells),
             choice=choice,
         )
 
     @app.get("/looks.css")
     def looks() -> Response:
-        return Response(render("looks.css", outcomes=list(Outcome)), media_type="text/css")
+        return Response(render("looks.css", outcomes=list(Outcome), ratios=pages.RATIOS), media_type="text/css")
 
     @app.get("/healthz")
     def healthz() -> JSONResponse:
@@ -296,6 +297,7 @@ def _add_error_pages(app: FastAPI, render: Render) -> None:
 
     @app.exception_handler(LedgerError)
     async def no_ledger(_: Request, error: LedgerError) -> Response:
+        log.error("viewer: %s", error)
         return page(503, str(error))
 
     @app.exception_handler(Exception)

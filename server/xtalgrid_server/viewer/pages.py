@@ -35,6 +35,9 @@ _SCREEN = (1360, 720)
 """Points of a usual window that a plate should fit in."""
 
 _WIDEST_TILE = 260
+RATIOS = ((4, 3), (6, 5), (1, 1), (3, 2), (16, 9))
+"""Shapes of pictures: the Minstrel's, the Rock Imager's, and others."""
+
 _SCALE_BARS_UM = (1000, 500, 200, 100, 50, 20)
 
 
@@ -239,9 +242,7 @@ def legend(wells: Sequence[WellView], choice: Choice) -> list[LegendGroup]:
         words += [WAITING] if group is Group.UNKNOWN else []
         words = [word for word in words if word in counts]
         if words:
-            items = tuple(
-                LegendItem(word, counts[word], word in choice.only, choice.toggled([word])) for word in words
-            )
+            items = tuple(LegendItem(word, counts[word], word in choice.only, choice.toggled([word])) for word in words)
             chosen = set(words) <= choice.only
             groups.append(LegendGroup(name, sum(i.number for i in items), chosen, choice.toggled(words), items))
     return groups
@@ -343,10 +344,12 @@ def scale_bar(answer: wire.Scored) -> ScaleBar | None:
     return None
 
 
-def usual_size(wells: Iterable[WellView]) -> tuple[int, int]:
-    """(width, height) that most images of a plate have, for the place of a picture whose size is not known."""
-    sizes = [(view.scored.width, view.scored.height) for view in wells if view.scored]
-    return max(set(sizes), key=sizes.count) if sizes else (4, 3)
+def ratio(wells: Iterable[WellView]) -> str:
+    """The style for the shape that most images of some wells have, so that tiles of one plate stand in line."""
+    sizes = [(view.scored.width, view.scored.height) for view in wells if view.scored and view.scored.height]
+    width, height = max(set(sizes), key=sizes.count) if sizes else RATIOS[0]
+    across, down = min(RATIOS, key=lambda shape: abs(shape[0] / shape[1] - width / height))
+    return f"ratio-{across}-{down}"
 
 
 def _rank(image: SeenImage) -> tuple[int, float]:

@@ -10,7 +10,6 @@ import io
 import os
 import threading
 from html import escape
-from pathlib import Path
 
 from PIL import Image
 
