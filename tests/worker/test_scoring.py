@@ -1,0 +1,201 @@
+import msgspec
+import numpy as np
+import pytest
+
+from tests.conftest import encoded, entry, well
+from tests.worker.conftest import BLUE, GREEN, RED
+from xtalgrid_core import wire
+from xtalgrid_core.chops import Box
+from xtalgrid_core.decision import Calibration
+from xtalgrid_core.errors import FailureReason, ImageError
+from xtalgrid_core.outcomes import CLASSES, Outcome
+from xtalgrid_core.weights import default_models
+from xtalgrid_worker.inference import Networks
+from xtalgrid_worker.scoring import MAX_SIDE, score_image
+
+
+@pytest.fixture
+def score(options, networks):
+    def score(image: np.ndarray, pixel_size_um: float | None = 1.13, **fields) -> wire.Scored:
+        data = encoded(image)
+        return score_image(data, entry(7, data, pixel_size_um), msgspec.structs.replace(options, **fields), networks)
+
+    return score
+
+
+class Says(Networks):
+    """Networks that say what a test wants them to say."""
+
+    def __init__(self, mask: float, **probabilities: float) -> None:
+        self._mask_value = mask
+        self._row = np.array([[probabilities.get(outcome.name, 0.0) for outcome in CLASSES]], np.float32)
+        self.calibration = Calibration()
+        self.chops = 0
+
+    def mask(self, view):
+        return np.full((256, 256), self._mask_value, np.float32)
+
+    def probabilities(self, chops):
+        assert chops.shape[1:] == (256, 256, 3)
+        self.chops += len(chops)
+        return np.repeat(self._row, len(chops), axis=0)
+
+
+@pytest.mark.parametrize(
+    ("colour", "outcome"), [(RED, Outcome.HARVESTABLE), (GREEN, Outcome.PRECIPITATE), (BLUE, Outcome.CLEAR)]
+)
+def test_a_drop_is_found_and_scored(score, colour, outcome):
+    answer = score(well(colour))
+    assert (answer.number, answer.outcome, answer.score) == (7, outcome, outcome.look.score)
+    assert answer.probability > 0.99
+    assert answer.drop.box == pytest.approx((80, 160, 320, 320), abs=4)
+    assert answer.probabilities[CLASSES.index(outcome)] == pytest.approx(answer.probability)
+    assert (answer.height, answer.width) == (480, 640)
+    assert 0 < answer.seconds < 10
+
+
+def test_boxes_lie_on_what_they_show(score):
+    """A drop that is clear on the left and crystalline on the right: the boxes are on the right."""
+    image = well(BLUE, 600, 1200)
+    drop = (image == BLUE).all(axis=2)
+    right = drop & (np.arange(1200) > 600)
+    image[right] = RED
+    answer = score(image)
+    assert answer.outcome is Outcome.HARVESTABLE
+    best = Box(*answer.boxes[0].box)
+    inside = right[best.row : best.row + best.height, best.col : best.col + best.width]
+    assert inside.mean() > 0.6
+    assert (best.height, best.width) == (256, 256)
+
+
+@pytest.mark.parametrize("um", [0.5, 1.13, 2.26, 4.0])
+def test_boxes_are_in_pixels_of_the_original_whatever_its_scale(score, um):
+    answer = score(well(RED, 600, 800), pixel_size_um=um)
+    drop = Box(*answer.drop.box)
+    for chop in answer.boxes:
+        box = Box(*chop.box)
+        assert box.height <= 256 * 1.13 / um + 1
+        assert box.clipped(600, 800) == box
+        assert box.overlap(drop) > 0
+
+
+def test_a_finer_image_of_the_same_well_has_the_same_score(score):
+    coarse, fine = score(well(RED, 480, 640), 2.26), score(well(RED, 960, 1280), 1.13)
+    assert fine.outcome is coarse.outcome
+    assert fine.p_crystal == pytest.approx(coarse.p_crystal, abs=0.02)
+    assert np.array(coarse.boxes[0].box) * 2 == pytest.approx(np.array(fine.boxes[0].box), abs=16)
+
+
+def test_no_drop_is_a_null_experiment(score):
+    answer = score(well(None))
+    assert (answer.outcome, answer.score) == (Outcome.NULL_EXPERIMENT, 34)
+    assert (answer.probabilities, answer.boxes, answer.drop.box) == ((), (), None)
+    assert answer.probability == answer.drop.confidence > 0.9
+    assert answer.p_crystal < 0.01
+
+
+def test_perhaps_no_drop_has_the_whole_well_scored(options):
+    says = Says(mask=0.4, CLEAR=1.0)
+    data = encoded(well(None, 300, 400))
+    answer = score_image(data, entry(0, data), options, says)
+    assert answer.outcome is Outcome.CLEAR
+    assert answer.drop.box is None
+    assert says.chops == 2 * 4, "the grid of 300×400 pixels: rows 0, 44; columns 0, 50, 100, 144"
+
+
+def test_a_rim_is_published_as_clear(options):
+    data = encoded(well())
+    answer = score_image(data, entry(0, data), options, Says(mask=0.9, RIM=0.95, HARVESTABLE=0.05))
+    assert (answer.outcome, answer.score) == (Outcome.CLEAR, 1)
+
+
+def test_a_drop_smaller_than_a_chop_is_seen_with_what_is_around_it(score):
+    image = np.full((600, 800, 3), 220, np.uint8)
+    image[290:330, 380:430] = RED
+    answer = score(image)
+    assert answer.drop.box == pytest.approx((290, 380, 40, 50), abs=4)
+    assert Box(*answer.boxes[0].box)[2:] == (256, 256)
+
+
+def test_the_unit_says_which_rule_and_threshold(options):
+    data = encoded(well())
+    torn = Says(mask=0.9, HARVESTABLE=0.3, BAD_FORM=0.35, OVERNUCLEATED=0.3, CLEAR=0.05)
+
+    def outcome(**fields):
+        return score_image(data, entry(0, data), msgspec.structs.replace(options, **fields), torn).outcome
+
+    assert outcome(rule="group") is Outcome.BAD_FORM
+    assert outcome(rule="published") is Outcome.UNDECIDED
+    assert outcome(rule="published", threshold=0.34) is Outcome.BAD_FORM
+
+
+def test_a_larger_step_takes_fewer_chops(options):
+    data, counts = encoded(well(height=700, width=700)), []
+    for step in (50, 100):
+        says = Says(mask=0.9, CLEAR=1.0)
+        score_image(data, entry(0, data), msgspec.structs.replace(options, step=step), says)
+        counts.append(says.chops)
+    assert counts == [10 * 10, 6 * 6]
+
+
+def test_no_more_boxes_than_asked(score):
+    assert len(score(well(height=1200, width=1600), n_boxes=2).boxes) == 2
+    assert score(well(), n_boxes=0).boxes == ()
+
+
+def test_every_answer_can_be_sent(score):
+    for image in (well(RED), well(None), well(GREEN, 64, 2000), np.zeros((100, 100, 3), np.uint8)):
+        answer = score(image, None)
+        assert wire.decode_image(wire.encode(answer)) == answer
+
+
+@pytest.mark.parametrize(
+    ("image", "um", "step", "message"),
+    [
+        (well(), 50.0, 50, f"at most {MAX_SIDE} a side"),
+        (well(height=700, width=700), 1.13, 1, "take a step above 1"),
+        (np.rot90(well(height=90, width=4000)), None, 50, r"\(guessed\) right"),
+    ],
+)
+def test_absurd_work_is_refused_before_it_is_begun(score, image, um, step, message):
+    with pytest.raises(ImageError, match=message) as caught:
+        score(image, um, step=step)
+    assert caught.value.reason is FailureReason.TOO_LARGE
+
+
+def test_scoring_can_be_stopped_between_any_two_chops(options, networks):
+    data, calls = encoded(well(RED, 700, 700)), []
+
+    def pause():
+        calls.append(1)
+        if len(calls) == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        score_image(data, entry(0, data), options, networks, pause)
+    assert len(calls) == 20
+
+
+def test_a_network_that_gives_no_numbers_is_an_error_not_an_answer(options, networks, monkeypatch):
+    class Broken:
+        def run(self, outputs, inputs):
+            return [np.full((1, 1, 256, 256), np.nan, np.float32)]
+
+    monkeypatch.setattr(networks, "_segmenter", Broken())
+    data = encoded(well())
+    with pytest.raises(ArithmeticError, match="segmenter"):
+        score_image(data, entry(0, data), options, networks)
+
+
+def test_the_packages_weights_score_a_well():
+    data = encoded(well(RED, 400, 500), "JPEG")
+    options = _packaged()
+    first, again = (score_image(data, entry(0, data), options, Networks.load(options)) for _ in range(2))
+    assert msgspec.structs.replace(first, seconds=0) == msgspec.structs.replace(again, seconds=0)
+    assert wire.decode_image(wire.encode(first)) == first
+    assert first.outcome is Outcome.NULL_EXPERIMENT or sum(first.probabilities) > 1 - 1e-3
+
+
+def _packaged() -> wire.Options:
+    segmenter, classifier = default_models()
+    return wire.Options(segmenter=segmenter, classifier=classifier)

@@ -1,0 +1,212 @@
+"""The commands as people use them."""
+
+import csv
+import json
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from tests.conftest import encoded, well
+from tests.worker.conftest import BLUE, RED
+from xtalgrid_core import wire
+from xtalgrid_core.outcomes import Outcome
+from xtalgrid_core.weights import default_models
+from xtalgrid_worker.cli import main
+from xtalgrid_worker.run import version
+
+
+@pytest.fixture
+def xtalgrid_worker(tiny_weights):
+    """``xtalgrid_worker("score", …)`` with the small networks."""
+
+    def invoke(command: str, *arguments: object) -> Result:
+        words = [command, *map(str, arguments)]
+        result = CliRunner().invoke(main, words if "--weights" in words else [*words, "--weights", str(tiny_weights)])
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        assert "Traceback" not in result.output
+        return result
+
+    return invoke
+
+
+@pytest.fixture
+def wells(tmp_path):
+    """A folder with a crystal, a clear drop, and much that is none."""
+    folder = tmp_path / "wells"
+    folder.mkdir()
+    (folder / "crystal.png").write_bytes(encoded(well(RED)))
+    (folder / "clear.jpg").write_bytes(encoded(well(BLUE), "JPEG", quality=95))
+    (folder / "half.jpg").write_bytes(encoded(well(BLUE), "JPEG")[:4000])
+    (folder / "text.jpg").write_text("no image was taken\n")
+    (folder / "dot.png").write_bytes(encoded(well()[:1, :1]))
+    header = b"IHDR" + struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
+    huge = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    (folder / "huge.png").write_bytes(b"\x89PNG\r\n\x1a\n" + huge + b"\0\0\0\0IEND\xaeB`\x82")
+    return folder
+
+
+def test_a_folder_is_scored_and_every_image_accounted_for(xtalgrid_worker, wells, tmp_path):
+    out = tmp_path / "out"
+    run = xtalgrid_worker("score", wells, wells / "nowhere.jpg", "--out", out, "--pixel-size", 1.13, "--frames")
+    assert run.exit_code == 0
+    said = {line.split()[0]: line for line in run.stdout.splitlines()}
+    assert "crystals harvestable" in said["crystal.png"]
+    assert "failed: missing file" in said["nowhere.jpg"]
+    assert run.stdout.splitlines()[-1] == "7 images: 1 crystals harvestable, 1 clear, 5 failed"
+
+    with (out / "scores.csv").open(newline="") as file:
+        rows = {Path(row["image"]).name: row for row in csv.DictReader(file)}
+    assert (rows["crystal.png"]["score"], rows["clear.jpg"]["score"]) == ("23", "01")
+    assert {name: row["failure"].partition(":")[0] for name, row in rows.items() if row["failure"]} == {
+        "half.jpg": "truncated image",
+        "text.jpg": "not an image",
+        "dot.png": "image too small",
+        "huge.png": "image too large",
+        "nowhere.jpg": "missing file",
+    }
+    result = wire.decode_result((out / "result.json").read_bytes())
+    assert (result.unit, len(result.images)) == ("score", 7)
+    assert sorted(path.name for path in out.iterdir()) == [
+        "clear_ART.jpg",
+        "crystal_ART.jpg",
+        "result.json",
+        "scores.csv",
+    ]
+    border = np.asarray(Image.open(out / "crystal_ART.jpg"))[-4, 320]
+    red = [int(Outcome.HARVESTABLE.look.colour[i : i + 2], 16) for i in (1, 3, 5)]
+    assert np.abs(border.astype(int) - red).max() < 25
+
+
+def test_frames_of_images_with_one_name_are_all_kept(xtalgrid_worker, tmp_path):
+    names = ["a/A01.png", "b/A01.png", "b/a01.jpg", "b/A01_2.png"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(encoded(well()))
+    run = xtalgrid_worker("score", *(tmp_path / n for n in names), "--out", tmp_path / "out", "--frames")
+    assert run.exit_code == 0
+    frames = sorted(path.name.lower() for path in (tmp_path / "out").glob("*_ART.jpg"))
+    assert frames == ["a01_2_2_art.jpg", "a01_2_art.jpg", "a01_3_art.jpg", "a01_art.jpg"]
+
+
+def test_frames_beside_the_images_are_never_scored_and_never_replace_one(xtalgrid_worker, tmp_path):
+    (tmp_path / "A01.png").write_bytes(encoded(well()))
+    for _ in range(2):
+        run = xtalgrid_worker("score", tmp_path, "--out", tmp_path, "--frames")
+        assert run.stdout.splitlines()[-1] == "1 images: 1 crystals harvestable"
+    (tmp_path / "A01_ART.jpg").write_bytes(picture := encoded(well(BLUE), "JPEG"))
+    xtalgrid_worker("score", tmp_path / "A01.png", tmp_path / "A01_ART.jpg", "--out", tmp_path, "--frames")
+    assert (tmp_path / "A01_ART.jpg").read_bytes() == picture
+
+
+def test_options_reach_the_decision(xtalgrid_worker, wells, tmp_path):
+    def answer(*options):
+        out = tmp_path / "out"
+        assert xtalgrid_worker("score", wells / "crystal.png", "--out", out, *options).exit_code == 0
+        return json.loads((out / "result.json").read_bytes())["images"][0]
+
+    assert len(answer("--boxes", 0)["boxes"]) == 0
+    assert answer("--pixel-size", 2.0)["pixel_size_um"] == 2.0
+    assert answer()["pixel_size_origin"] == "guessed"
+
+
+def test_when_nothing_can_be_scored_the_exit_status_is_1(xtalgrid_worker, tmp_path):
+    run = xtalgrid_worker("score", tmp_path / "none.jpg", "--out", tmp_path / "out")
+    assert run.exit_code == 1
+    assert (tmp_path / "out" / "result.json").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--threshold", "0"], ["--threshold", "nan"], ["--pixel-size", "nan"], ["--step", "0"], ["--rule", "best"]],
+)
+def test_impossible_options_are_refused_by_name(xtalgrid_worker, wells, tmp_path, options):
+    run = xtalgrid_worker("score", wells, "--out", tmp_path / "out", *options)
+    assert run.exit_code == 2
+    assert options[0] in run.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_empty_folder_is_an_error(xtalgrid_worker, tmp_path):
+    (tmp_path / "empty").mkdir()
+    run = xtalgrid_worker("score", tmp_path / "empty", "--out", tmp_path / "out")
+    assert run.exit_code == 2
+    assert "no images here" in run.stderr
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_that_names_it(xtalgrid_worker, wells, tmp_path):
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file", tmp_path / "file" / "out"):
+        run = xtalgrid_worker("score", wells, "--out", out)
+        assert run.exit_code == 2
+        assert run.stderr.startswith(f"Error: {out}")
+        assert run.stderr.count("\n") == 1
+
+
+def test_names_that_are_no_text_are_printed_somehow(xtalgrid_worker, tmp_path):
+    path = tmp_path / os.fsdecode(b"A01_\xff.png")
+    try:
+        path.write_bytes(encoded(well()))
+    except OSError:
+        pytest.skip("this file system takes text only")
+    run = xtalgrid_worker("score", path, "--out", tmp_path / "out", "--frames")
+    assert run.exit_code == 0
+    assert "A01_" in (tmp_path / "out" / "scores.csv").read_text()
+
+
+def test_a_work_unit_is_run(xtalgrid_worker, make_unit, crystal, tmp_path):
+    path = make_unit([crystal, b"broken"])
+    run = xtalgrid_worker("run", path, tmp_path / "result.json")
+    assert run.exit_code == 0
+    assert "001.png: not an image" in run.stderr
+    assert run.stdout == ""
+    assert [type(i) for i in wire.decode_result((tmp_path / "result.json").read_bytes()).images] == [
+        wire.Scored,
+        wire.Failed,
+    ]
+
+
+def test_a_unit_that_cannot_be_run_says_why_in_a_line(xtalgrid_worker, make_unit, crystal, tmp_path):
+    (tmp_path / "text.zip").write_text("no zip")
+    unknown = wire.Options(segmenter="0" * 64, classifier="1" * 64)
+    for path, code, message in [
+        (tmp_path / "none.zip", 74, "No such file"),
+        (tmp_path / "text.zip", 2, "no work unit"),
+        (make_unit([crystal], name="new", min_worker="99.0"), 2, "update it"),
+        (make_unit([crystal], name="models", options=unknown), 2, "unknown model"),
+    ]:
+        run = xtalgrid_worker("run", path, tmp_path / "result.json")
+        assert (run.exit_code, message in run.stderr) == (code, True), run.stderr
+        assert run.stderr.count("\n") == 1
+        assert not (tmp_path / "result.json").exists()
+
+
+def test_a_result_that_cannot_be_written_can_be_tried_again(xtalgrid_worker, make_unit, crystal, tmp_path):
+    run = xtalgrid_worker("run", make_unit([crystal]), tmp_path / "nowhere" / "result.json")
+    assert run.exit_code == 74
+    assert str(tmp_path / "nowhere") in run.stderr
+
+
+def test_models_are_listed(xtalgrid_worker, tiny_weights):
+    run = xtalgrid_worker("models")
+    for sha256 in (*default_models(tiny_weights), *default_models()):
+        assert f"{sha256[:12]}" in run.stdout
+    assert run.stdout.count("*") == 4
+
+
+def test_version_names_the_weights_too():
+    said = CliRunner().invoke(main, ["--version"]).stdout
+    segmenter, classifier = default_models()
+    assert said == f"xtalgrid-worker {version()} (segmenter {segmenter[:12]}, classifier {classifier[:12]})\n"
+
+
+@pytest.mark.parametrize("command", [[], ["score"], ["run"], ["models"]])
+def test_every_command_explains_itself(command):
+    run = CliRunner().invoke(main, [*command, "--help"])
+    assert run.exit_code == 0
+    assert all(line.strip() for line in run.stdout.splitlines()[:1])
