@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -22,19 +23,25 @@ def turned(images: Tensor, masks: Tensor | None, random: torch.Generator) -> tup
 
 
 def exposed(images: Tensor, random: torch.Generator) -> Tensor:
-    """Change brightness, contrast, gamma and colour of each image of ``(N, 3, H, W)``, 0..255."""
+    """Change brightness, contrast, gamma and colour of each image of ``(N, 3, H, W)`` uint8, by way of tables: quick."""
     n = len(images)
 
     def draw(low: float, high: float, channels: int = 1) -> Tensor:
-        return torch.rand(n, channels, 1, 1, generator=random) * (high - low) + low
+        return torch.rand(n, channels, 1, generator=random) * (high - low) + low
 
-    gamma = torch.exp(draw(-0.35, 0.35))
-    x = (images / 255).clamp(0, 1) ** gamma
+    ramp = torch.linspace(0, 1, 256).expand(n, 3, 256)
+    x = ramp ** torch.exp(draw(-0.35, 0.35))
     x = 0.85 + (x - 0.85) * torch.exp(draw(-0.35, 0.3))
     x = x * torch.exp(draw(-0.13, 0.13)) * torch.exp(draw(-0.06, 0.06, 3))
-    gray = draw(0, 1) < 0.2
-    x = torch.where(gray, x.mean(dim=1, keepdim=True).expand_as(x), x)
-    return x.clamp(0, 1) * 255
+    tables = (x.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+    pixels = images.numpy()
+    changed = np.empty_like(pixels)
+    for image, table, out in zip(pixels, tables, changed, strict=True):
+        for channel in range(3):
+            np.take(table[channel], image[channel], out=out[channel], mode="clip")
+    for index in torch.nonzero(torch.rand(n, generator=random) < 0.2).flatten().tolist():
+        changed[index] = changed[index].mean(axis=0, dtype=np.float32).astype(np.uint8)  # without colour
+    return torch.from_numpy(changed)
 
 
 def degraded(images: Tensor, random: torch.Generator, strongest: float = 6.0) -> Tensor:
@@ -55,5 +62,6 @@ def degraded(images: Tensor, random: torch.Generator, strongest: float = 6.0) ->
         line = (line / line.sum()).repeat(3, 1)
         part = F.conv2d(F.pad(images[chosen], (5, 5, 0, 0), mode="reflect"), line[:, None, None, :], groups=3)
         images[chosen] = F.conv2d(F.pad(part, (0, 0, 5, 5), mode="reflect"), line[:, None, :, None], groups=3)
+    few = torch.randn((4, *images.shape[1:]), generator=random)  # four patterns of noise are enough for a batch
     strength = torch.rand(len(images), 1, 1, 1, generator=random) ** 3 * 9
-    return (images + strength * torch.randn(images.shape, generator=random)).clamp(0, 255)
+    return (images + strength * few[torch.randint(0, 4, (len(images),), generator=random)]).clamp(0, 255)

@@ -63,20 +63,32 @@ def fit_segmenter(
 @main.command("fit-classifier")
 @_fit_options
 @click.option("--batch", default=32, show_default=True)
+@click.option("--frozen", default=0, show_default=True, help="Layers of the features that stay as ImageNet made them.")
 def fit_classifier(
-    data: Path, out: Path, start: Path | None, resume: Path | None, steps: int, rate: float, seed: int, batch: int
+    data: Path,
+    out: Path,
+    start: Path | None,
+    resume: Path | None,
+    steps: int,
+    rate: float,
+    seed: int,
+    batch: int,
+    frozen: int,
 ) -> None:
     """Train the classifier on the set in DATA; its state goes to OUT."""
     from . import train
 
-    train.fit_classifier(data, out, start=start, resume=resume, steps=steps, rate=rate, seed=seed, batch=batch)
+    train.fit_classifier(
+        data, out, start=start, resume=resume, steps=steps, rate=rate, seed=seed, batch=batch, frozen=frozen
+    )
 
 
 @main.command()
 @click.option("--segmenter", type=_FILE, help="State from fit-segmenter.")
 @click.option("--classifier", type=_FILE, help="State from fit-classifier.")
 @click.option("--out", type=_FOLDER, help="Folder of weights (default: the package's own).")
-def export(segmenter: Path | None, classifier: Path | None, out: Path | None) -> None:
+@click.option("--crystal-shift", default=0.0, show_default=True, help="Taken from the crystal classes' log-odds.")
+def export(segmenter: Path | None, classifier: Path | None, out: Path | None, crystal_shift: float) -> None:
     """Write ONNX files and their manifest."""
     from xtalgrid_core.weights import PACKAGED, Role
 
@@ -87,7 +99,7 @@ def export(segmenter: Path | None, classifier: Path | None, out: Path | None) ->
         states["segmenter"] = segmenter
     if classifier:
         states["classifier"] = classifier
-    for entry in install(states, out or PACKAGED).models:
+    for entry in install(states, out or PACKAGED, crystal_shift=crystal_shift).models:
         click.echo(f"{entry.role}: {entry.file} {entry.sha256}")
 
 

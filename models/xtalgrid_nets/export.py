@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from xtalgrid_core.chops import CHOP
 from xtalgrid_core.decision import Calibration
 from xtalgrid_core.images import SEGMENTER_SIDE
+from xtalgrid_core.outcomes import GROUP_CLASSES, Group
 from xtalgrid_core.weights import MANIFEST, ModelEntry, Role, WeightsManifest
 
 from .models import SqueezeNet, segmenter
@@ -68,10 +69,14 @@ def _export(
         torch.onnx.export(net.eval(), (example,), str(path), **names, opset_version=17, dynamo=False)
 
 
-def install(states: dict[Role, Path], folder: Path, calibration: Calibration | None = None) -> WeightsManifest:
+def install(
+    states: dict[Role, Path], folder: Path, calibration: Calibration | None = None, crystal_shift: float = 0.0
+) -> WeightsManifest:
     """Export trained states into a folder of weights and write its manifest.
 
     A role without a state keeps the ONNX file that is in the folder; without `calibration` a kept classifier keeps its own.
+    `crystal_shift` is taken from the logits of the crystal classes: every fourth chop of the training batches shows a crystal, and
+    hardly one in a hundred of a plate's does.
     """
     folder.mkdir(parents=True, exist_ok=True)
     kept = Calibration()
@@ -85,6 +90,8 @@ def install(states: dict[Role, Path], folder: Path, calibration: Calibration | N
     if "classifier" in states:
         squeeze = SqueezeNet()
         squeeze.load_state_dict(torch.load(states["classifier"]))
+        with torch.no_grad():
+            squeeze.head.bias[list(GROUP_CLASSES[Group.CRYSTAL])] -= crystal_shift  # type: ignore[index]
         export_classifier(squeeze, folder / FILES["classifier"])
     roles: tuple[Role, ...] = ("segmenter", "classifier")
     entries = tuple(_entry(folder, role, calibration or kept) for role in roles)

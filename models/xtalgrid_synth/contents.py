@@ -310,9 +310,15 @@ def _ball(rng: np.random.Generator, size: float) -> Patch:
     y, x = (np.mgrid[:side, :side] - (side - 1) / 2).astype(np.float32)
     angle, distance = np.arctan2(y, x), np.sqrt(y * y + x * x) / np.float32(size / 2)
     rays = noise(rng, 1, 361, rng.uniform(2, 8), 2)[0][((angle + np.pi) * (360 / (2 * np.pi))).astype(np.intp)]
-    rough = distance + np.float32(0.03) * rays + np.float32(0.05) * noise(rng, side, side, max(size / 6, 2), 2)
+    even = rng.random() < 0.4  # some are smooth dark balls
+    rays = rays * np.float32(0.15 if even else 1)
+    rough = distance + np.float32(0.03) * rays
+    rough = rough + np.float32(0.012 if even else 0.05) * noise(rng, side, side, max(size / 6, 2), 2)
     cover = step(rough, 1.04, 0.96)
-    body = np.float32(rng.uniform(0.35, 0.85)) + np.float32(rng.uniform(0.03, 0.14)) * rays
+    body = (
+        np.float32(rng.uniform(0.1, 0.5) if even else rng.uniform(0.35, 0.85))
+        + np.float32(rng.uniform(0.03, 0.14)) * rays
+    )
     body = (
         body
         - np.float32(rng.uniform(0.1, 0.5)) * np.clip(distance, 0, 1) ** 3
