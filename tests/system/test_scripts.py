@@ -1,0 +1,164 @@
+"""The launchers, the crontab and the systemd units: run with the real program, checked by the tools that read them."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import filelock
+import pytest
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+LAUNCHERS = {
+    "create_work": "create_work",
+    "local_grid": "grid",
+    "assimilate": "assimilate",
+    "finalizer": "finalizer",
+    "set_autoscore": "set_autoscore",
+}
+UNITS = sorted((SCRIPTS / "systemd").iterdir())
+PROGRAM = Path(sys.executable).with_name("xtalgrid")
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="cron and systemd are Unix's")
+
+
+def require(program: str) -> str:
+    """The program's path; without it the test is skipped, or fails where everything is required."""
+    path = shutil.which(program)
+    if path is None and os.environ.get("XTALGRID_REQUIRE_ALL") == "1":
+        pytest.fail(f"{program} is not installed")
+    if path is None:
+        pytest.skip(f"{program} is not installed")
+    return path
+
+
+def launch(
+    launcher: str, *words: str, home: Path | None = None, program: str | Path = PROGRAM, path: str = "/usr/bin:/bin"
+) -> subprocess.CompletedProcess[str]:
+    """As cron starts it: hardly any environment, no terminal."""
+    environment = {"PATH": path, "HOME": "/nonexistent", "XTALGRID": str(program)}
+    if home is not None:
+        environment["XTALGRID_HOME"] = str(home)
+    return subprocess.run(
+        [SCRIPTS / launcher, *words], env=environment, cwd="/", capture_output=True, text=True, timeout=120
+    )
+
+
+@pytest.mark.parametrize("launcher", [*LAUNCHERS, "launch"])
+def test_launchers_are_executable_and_plain_sh(launcher):
+    path = SCRIPTS / launcher
+    assert path.stat().st_mode & stat.S_IXUSR
+    assert path.read_text().startswith("#!/bin/sh\n")
+    assert subprocess.run(["sh", "-n", path], capture_output=True).returncode == 0
+
+
+def test_shellcheck_has_no_remark():
+    files = [SCRIPTS / launcher for launcher in [*LAUNCHERS, "launch"]]
+    checked = subprocess.run([require("shellcheck"), *files], capture_output=True, text=True)
+    assert checked.stdout == ""
+
+
+@pytest.mark.parametrize(("launcher", "command"), LAUNCHERS.items())
+def test_each_launcher_is_its_command(launcher, command):
+    called = launch(launcher, "--help")
+    assert called.returncode == 0, called.stderr
+    assert re.match(rf"Usage: \S+ {command} \[OPTIONS\]", called.stdout)
+
+
+def test_the_chain_of_the_crontab_is_quiet_and_keeps_a_log(tmp_path):
+    home = tmp_path / "home with a blank"
+    for launcher, command in LAUNCHERS.items():
+        called = launch(launcher, home=home)
+        assert (called.returncode, called.stdout, called.stderr) == (0, "", ""), launcher
+        assert f" INFO {command} " in (home / "log" / f"{command}.log").read_text()
+    launch("create_work", home=home)
+    assert (home / "log" / "create_work.log").read_text().count(" INFO create_work ") == 2  # appended
+
+
+def test_another_run_at_work_is_no_error(tmp_path):
+    launch("finalizer", home=tmp_path)
+    with filelock.FileLock(tmp_path / "locks" / "finalizer.lock"):
+        called = launch("finalizer", home=tmp_path)
+    assert (called.returncode, called.stderr) == (0, "")
+    assert "finalizer is running already" in (tmp_path / "log" / "finalizer.log").read_text()
+
+
+def test_an_error_is_logged_and_said_so_that_cron_mails_it(tmp_path):
+    launch("set_autoscore", home=tmp_path)  # lines of a run before are not said again
+    called = launch("set_autoscore", str(tmp_path / "no.csv"), home=tmp_path)
+    assert called.returncode == 2
+    assert "no.csv" in called.stderr
+    assert "seconds=" not in called.stderr
+    assert "no.csv" in (tmp_path / "log" / "set_autoscore.log").read_text()
+
+
+def test_a_missing_program_is_named(tmp_path):
+    alone = tmp_path / "scripts"
+    shutil.copytree(SCRIPTS, alone)
+    called = subprocess.run(
+        [alone / "create_work"], env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, timeout=60
+    )
+    assert called.returncode == 2
+    assert "xtalgrid is not installed" in called.stderr and "XTALGRID" in called.stderr
+
+
+@pytest.mark.parametrize("where", ["beside", "PATH"])
+def test_the_program_is_found_beside_the_scripts_or_on_the_path(tmp_path, where):
+    shutil.copytree(SCRIPTS, tmp_path / "scripts")
+    folder = tmp_path / (".venv/bin" if where == "beside" else "bin")
+    folder.mkdir(parents=True)
+    (folder / "xtalgrid").symlink_to(PROGRAM)
+    called = subprocess.run(
+        [tmp_path / "scripts" / "create_work", "--help"],
+        env={"PATH": f"{tmp_path}/bin:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert called.returncode == 0, called.stderr
+
+
+def test_the_crontab_calls_launchers_that_are_there():
+    lines = [line for line in (SCRIPTS / "crontab.example").read_text().splitlines() if re.match(r"[*0-9]", line)]
+    called = [name for line in lines for name in re.findall(r"\$S/(\w+)", line)]
+    assert called == list(LAUNCHERS)
+    for line in lines:
+        *when, who, _command = line.split(None, 6)
+        assert len(when) == 5 and who == "xtalgrid"
+
+
+def test_the_units_are_ones_that_systemd_accepts(tmp_path):
+    analyze = require("systemd-analyze")
+    for unit in UNITS:  # the program lies elsewhere here
+        text = unit.read_text().replace("/opt/xtalgrid/.venv/bin/xtalgrid", str(PROGRAM))
+        (tmp_path / unit.name).write_text(text)
+    checked = subprocess.run(
+        [analyze, "verify", "--man=no", *sorted(map(str, tmp_path.iterdir()))], capture_output=True, text=True
+    )
+    ours = [line for line in checked.stderr.splitlines() if "xtalgrid" in line]
+    assert (checked.returncode, ours) == (0, [])
+
+
+def test_the_units_run_commands_that_exist_and_every_timer_has_its_service():
+    services = {unit.stem: unit.read_text() for unit in UNITS if unit.suffix == ".service"}
+    for name, text in services.items():
+        commands = re.findall(r"^ExecStart=/opt/xtalgrid/\.venv/bin/xtalgrid (\S+)", text, re.M)
+        assert commands, name
+        for command in commands:
+            called = subprocess.run([PROGRAM, command, "--help"], capture_output=True, timeout=60)
+            assert called.returncode == 0, command
+        assert "User=xtalgrid" in text and "ProtectSystem=strict" in text and "NoNewPrivileges=yes" in text
+    assert {unit.stem for unit in UNITS if unit.suffix == ".timer"} <= set(services)
+
+
+def test_every_script_stands_in_the_readme():
+    named = re.findall(r"`([^`]+)`", (SCRIPTS / "README.md").read_text().split("##")[0])
+    for path in SCRIPTS.iterdir():
+        if path.name not in ("README.md", "__pycache__"):
+            assert any(fnmatch.fnmatch(path.name, word.rstrip("/")) for word in named), path.name
