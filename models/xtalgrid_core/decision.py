@@ -23,7 +23,7 @@ Rule = Literal["published", "group"]
 THRESHOLD = 0.85
 """The paper's c (section 3.1); its second run took 0.80."""
 
-_DISTINCT = 0.3
+_DISTINCT = 0.1
 """Shown chops overlap less than this (intersection over union), so that n boxes show n places."""
 
 

@@ -46,7 +46,7 @@ def frame(image: Pixels, answer: Scored | Failed) -> Image.Image:
     for chop in reversed(answer.boxes):
         row, col, _, _ = chop.box
         text = f"{chop.outcome.look.letter} {percent(chop.probability)}"
-        _label(draw, (max(col, unit), max(row, unit)), text, chop.outcome.look.colour, max(10, unit))
+        _label(draw, (max(col, unit), max(row, unit)), text, chop.outcome.look.colour, max(10, round(unit * 1.2)))
     _outer_frame(draw, picture.size, answer.outcome.look, unit)
     title = f"{answer.outcome.look.letter}  {answer.outcome} {percent(answer.probability)}"
     _label(draw, (unit * 1.5, unit * 1.5), title, answer.outcome.look.colour, unit * 2)
@@ -84,7 +84,7 @@ def _outline(draw: ImageDraw.ImageDraw, drop: Drop, width: int) -> None:
 
 
 def _line(draw: ImageDraw.ImageDraw, points: Sequence[Point], look: Look, width: int) -> None:
-    draw.line(points, fill=_contrast(look.colour), width=width + 2)
+    draw.line(points, fill=_contrast(look.colour), width=width + 2 * max(1, width // 4))
     _strokes(draw, points, look.colour, width, look.dash)
 
 
