@@ -114,8 +114,9 @@ def _print_account(config: Config, account: Account) -> None:
             f"  {score.image.barcode} {score.image.well!s:>5}  {score.outcome!s:<27} {score.probability:6.1%}"
             f"  p_crystal {score.p_crystal:.3f}  {score.image.image_name}"
         )
-    for file, (reason, detail) in account.failed.items():
-        click.echo(f"  failed  {file}: {reason}: {detail}")
+    for (reason, detail), files in account.failures().items():
+        others = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        click.echo(f"  failed  {files[0]}{others}: {reason}: {detail}")
     for double in account.imported.doubles:
         click.echo(f"  passed over  {double.name}: another file of the same stem is the image")
     click.echo(f"framed images: {config.frames_dir}")

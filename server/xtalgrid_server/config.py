@@ -91,6 +91,8 @@ class Grid(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     workers: Annotated[int, Meta(ge=1, le=512)] = max(1, min(os.cpu_count() or 1, 8))
     attempts: Positive = 3
     """How often a unit that makes no progress is tried before it is given up."""
+    patience_minutes: Annotated[float, Meta(gt=0)] = 10.0
+    """A worker that answers for no image so long is killed, and its unit tried again."""
 
 
 class HoldRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

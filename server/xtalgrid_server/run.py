@@ -42,6 +42,13 @@ class Account:
         counts[Outcome.FAILED] += len(self.failed)
         return {outcome: counts[outcome] for outcome in Outcome if counts[outcome]}
 
+    def failures(self) -> dict[tuple[str, str], list[str]]:
+        """The failed files by (reason, detail): a hundred files of one failed unit are one line."""
+        files: dict[tuple[str, str], list[str]] = {}
+        for file, why in self.failed.items():
+            files.setdefault(why, []).append(file)
+        return files
+
 
 def run_folder(
     system: System,

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from xtalgrid_core.errors import XtalgridError
 from xtalgrid_core.files import write_atomically
 
 from ..config import Config
@@ -26,8 +27,9 @@ from ..steps import log
 
 STEP = "grid"
 
-_BUSY = 75  # exit code of a worker that finds another one at its unit
 _REFUSED = 2  # exit code of a worker that can't do this unit, however often it is tried
+_DISK = 74  # of one that cannot write: a full disk
+_BUSY = 75  # of one that finds another one at its unit
 
 
 @dataclass(slots=True)
@@ -43,7 +45,11 @@ class Worked:
 class _Running:
     name: str
     process: subprocess.Popen[bytes]
-    checkpoint_size: int
+    size_at_start: int
+    """Of the checkpoint, in bytes: it grows with each image."""
+    size: int
+    since: float
+    """When the checkpoint was first seen at `size`."""
 
 
 class LocalGrid:
@@ -141,17 +147,23 @@ class LocalGrid:
         Parameters
         ----------
         watch
-            Go on waiting for units. SIGTERM and SIGINT stop the workers, which keep their checkpoints.
+            Go on waiting for units. SIGTERM and SIGINT stop the workers, which keep their checkpoints; without `watch`
+            they end the program then.
         on_progress
             Called again and again with `done_images`.
         is_paused
             While true no worker is started; those at work finish their units.
+
+        Raises
+        ------
+        XtalgridError
+            When a worker cannot write its checkpoint or result (not with `watch`: its unit is tried again after a minute).
         """
         worked, running, postponed = Worked(), list[_Running](), dict[str, float]()
         with _stop_signals() as stopping:
             try:
                 while True:
-                    running = [item for item in running if not self._ended(item, worked, postponed)]
+                    running = [item for item in running if not self._ended(item, worked, postponed, watch)]
                     busy = {item.name for item in running}
                     postponed = {name: until for name, until in postponed.items() if until > time.monotonic()}
                     idle = stopping or (len(running) < self._settings.workers and is_paused())
@@ -160,6 +172,8 @@ class LocalGrid:
                         running.append(self._start(name))
                     if on_progress:
                         on_progress(self.done_images())
+                    if not running and stopping and not watch:
+                        raise SystemExit(128 + stopping[0])  # what comes after this step must not run
                     if not running and (stopping or (not watch and not postponed)):
                         return worked
                     if stopping:
@@ -172,34 +186,34 @@ class LocalGrid:
 
     def _start(self, name: str) -> _Running:
         folder = self._units / name
-        command = [
-            sys.executable,
-            "-m",
-            "xtalgrid_worker",
-            "run",
-            "unit.zip",
-            "result.json",
-            "--parent",
-            str(os.getpid()),
-        ]
+        program = [sys.executable, "-m", "xtalgrid_worker.cli"]
+        command = [*program, "run", "unit.zip", "result.json", "--parent", str(os.getpid())]
         with (folder / "worker.log").open("ab") as output:
             process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-        return _Running(name, process, _size(folder / "result.json.checkpoint"))
+        size = _size(folder / "result.json.checkpoint")
+        return _Running(name, process, size, size, time.monotonic())
 
-    def _ended(self, item: _Running, worked: Worked, postponed: dict[str, float]) -> bool:
+    def _ended(self, item: _Running, worked: Worked, postponed: dict[str, float], watch: bool) -> bool:
         """Whether a worker has ended; if so, what follows from how it did."""
+        folder = self._units / item.name
         code = item.process.poll()
         if code is None:
+            self._kill_if_it_hangs(item, _size(folder / "result.json.checkpoint"))
             return False
-        folder = self._units / item.name
         if (folder / "result.json").is_file():
             worked.finished += 1
         elif code == _BUSY:
             postponed[item.name] = time.monotonic() + 2  # a worker whose grid was killed ends soon
+        elif code == _DISK:
+            why = _last_line(folder / "worker.log")
+            if not watch:
+                raise XtalgridError(f"a worker cannot write: {why}; make room and run it again: it goes on")
+            log.error("%s unit %s postponed, a worker cannot write: %s", STEP, item.name, why)
+            postponed[item.name] = time.monotonic() + 60
         elif code == _REFUSED:
             worked.failed += 1
             self._give_up(folder, _last_line(folder / "worker.log"))
-        elif _size(folder / "result.json.checkpoint") == item.checkpoint_size:
+        elif _size(folder / "result.json.checkpoint") == item.size_at_start:
             attempts = _size(folder / "attempts") + 1  # the file has a byte for each
             (folder / "attempts").write_bytes(b"." * attempts)
             worked.retried += 1
@@ -209,6 +223,18 @@ class LocalGrid:
         else:
             worked.retried += 1
         return True
+
+    def _kill_if_it_hangs(self, item: _Running, size: int) -> None:
+        if size != item.size:
+            item.size, item.since = size, time.monotonic()
+        elif time.monotonic() - item.since > self._settings.patience_minutes * 60:
+            log.error(
+                "%s unit %s: no answer for %g minutes; its worker is killed",
+                STEP,
+                item.name,
+                self._settings.patience_minutes,
+            )
+            item.process.kill()
 
     def _give_up(self, folder: Path, reason: str) -> None:
         if reason.endswith(": "):
