@@ -22,6 +22,7 @@ from xtalgrid_server.wells import Well
 
 from .conftest import INSPECTED, answer, draw_well, result_of, rigaku_name
 
+H12 = Well(8, 12, 1)
 PLATE = "/plate/CI022987/3"
 OUTCOMES = {
     (1, 1): Outcome.CLEAR,
@@ -56,7 +57,7 @@ def enter(system):
     return put
 
 
-def row(name: str, barcode: str = "CI022987", inspect_id: int = 900, well: Well = Well(8, 12, 1)) -> ImageRow:
+def row(name: str, barcode: str = "CI022987", inspect_id: int = 900, well: Well = H12) -> ImageRow:
     return ImageRow(inspect_id, barcode, 3, INSPECTED, well, name)
 
 

@@ -265,6 +265,11 @@ class PlateGrid:
         """Tiles side by side."""
         return min(len(self.cols) * self.abreast, 60)
 
+    @property
+    def down(self) -> int:
+        """Tiles one below the other."""
+        return len(self.rows) * math.ceil(len(next(iter(self.cells.values()), ())) / self.abreast)
+
     @staticmethod
     def row_name(row: int) -> str:
         """A row's letter."""
