@@ -85,9 +85,16 @@ def worker_process(paths: list[Path], *arguments: str) -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as out:
         command = [sys.executable, "-m", "xtalgrid_worker.cli", "score", *map(str, paths), "--out", out, *arguments]
         began = time.monotonic()
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        _, _, usage = os.wait4(process.pid, 0)
-        return time.monotonic() - began, usage.ru_maxrss / (1 if sys.platform != "darwin" else 1024) / 1024
+        peak = subprocess.check_output([sys.executable, "-c", _MEASURED, *command])
+        return time.monotonic() - began, int(peak) / (1024 * 1024 if sys.platform == "darwin" else 1024)
+
+
+# A process counts its parent's memory at its start as its own peak; this parent is small.
+_MEASURED = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
 
 
 def render(folder: Path, count: int) -> list[Path]:

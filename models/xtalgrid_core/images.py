@@ -98,7 +98,7 @@ def _to_rgb(image: Image.Image) -> Pixels:
         return np.repeat(gray[:, :, None], 3, axis=2)
     if image.mode == "P":
         image = image.convert("RGBA")
-    return np.asarray(image.convert("RGB"))
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """The worker as a process: killed, stopped, orphaned, and met by another one."""
 
+import os
 import random
 import signal
 import subprocess
@@ -168,3 +169,28 @@ def test_done_is_done(tmp_path, start, make_unit, crystal, checkpoint):
     after = (tmp_path / "result.json").stat()
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     assert not checkpoint.exists()
+
+
+@posix
+def test_progress_is_shown_on_a_terminal_only(tmp_path, tiny_weights, crystal):
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    (tmp_path / "A01.png").write_bytes(crystal)
+    command = [sys.executable, "-m", "xtalgrid_worker.cli", "score", tmp_path / "A01.png", "--weights", tiny_weights]
+    piped = subprocess.run([*command, "--out", tmp_path / "out"], capture_output=True, text=True, check=True)
+    assert piped.stderr == ""
+    assert piped.stdout.startswith("A01.png  crystals harvestable")
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    shown = subprocess.run(
+        [*command, "--out", tmp_path / "out"], stdout=subprocess.PIPE, stderr=theirs, text=True, check=True
+    )
+    bar = os.read(ours, 100_000).decode()
+    os.close(ours)
+    os.close(theirs)
+    assert "1/1" in bar
+    assert shown.stdout == piped.stdout
