@@ -122,9 +122,14 @@ def _print_account(config: Config, account: Account) -> None:
     click.echo(f"framed images: {config.frames_dir}")
     if account.finalized.csv:
         click.echo(f"decisions:     {config.outbox / 'done' / account.finalized.csv.name}")
-    click.echo(
-        f"to browse:     xtalgrid --home {config.home} serve   → http://{config.viewer.host}:{config.viewer.port}/"
-    )
+    click.echo(f"to browse:     {_program()} --home {config.home} serve")
+    click.echo(f"               and open http://{config.viewer.host}:{config.viewer.port}/")
+
+
+def _program() -> str:
+    """How this program was called, for a command that can be pasted."""
+    path = Path(sys.argv[0])
+    return str(path) if path.name == "xtalgrid" else f"{sys.executable} -m xtalgrid_server"
 
 
 @main.command("import-folder")

@@ -66,7 +66,12 @@ def run_folder(
     answered images.
     """
     imported = system.import_folder(folder, recursive=recursive, copy=copy, names=names)
-    system.create_work(barcodes=imported.barcodes, limit=max(len(imported.entered), 1), retry=True)
+    number = max(len(imported.entered), 1)
+    share = -(-number // system.config.grid.workers)  # rounded up: no worker waits while another has a long unit
+    unit_size = min(share, system.config.work.wells_per_unit)
+    system.create_work(
+        barcodes=imported.barcodes, limit=max(number, system.config.work.limit), wells_per_unit=unit_size, retry=True
+    )
     while True:
         worked = system.work(on_progress=on_progress)
         done = system.assimilate()

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 
+import msgspec
+
 from .config import Config
 from .grid.local import LocalGrid, Worked
 from .imager.database import ImagerDatabase
@@ -57,16 +59,22 @@ class System:
         self,
         *,
         limit: int | None = None,
+        wells_per_unit: int | None = None,
         barcodes: Iterable[str] = (),
         dry_run: bool = False,
         retry: bool = False,
     ) -> Created:
-        """Pack new images into work units."""
+        """Pack new images into work units; `wells_per_unit` overrides the configured size."""
         if self._is_paused("create_work"):
             return Created()
+        config = self.config
+        if wells_per_unit is not None:
+            config = msgspec.structs.replace(
+                config, work=msgspec.structs.replace(config.work, wells_per_unit=wells_per_unit)
+            )
         with step(self.config, "create_work") as report:
             created = create_work(
-                self.config,
+                config,
                 self.imager,
                 self.ledger,
                 self.grid,
