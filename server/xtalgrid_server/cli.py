@@ -217,7 +217,8 @@ def _review(verdict: str, past: str) -> click.Command:
             held = {score_id for score_id, action in system.ledger.actions().items() if action == "hold"}
             chosen = set(score_ids)
             if everything or barcode:
-                found = system.ledger.scores(score_ids=sorted(held))
+                waiting = held - system.ledger.verdicts(sorted(held)).keys()  # a verdict is overruled by score_id only
+                found = system.ledger.scores(score_ids=sorted(waiting))
                 chosen |= {s.score_id for s in found if not barcode or s.image.barcode == barcode}
             unknown = chosen - held
             if unknown:

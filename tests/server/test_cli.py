@@ -1,0 +1,84 @@
+"""The commands as an operator meets them."""
+
+import pytest
+from click.testing import CliRunner
+
+from xtalgrid_core.outcomes import Outcome
+from xtalgrid_server.cli import EXIT_BUSY, EXIT_ERROR, main
+from xtalgrid_server.steps import step
+
+from .conftest import draw_well, rigaku_name
+
+TOML = f'[work]\nsegmenter = "{"a" * 64}"\nclassifier = "{"b" * 64}"\n[publish]\nhold = [{{ outcome = "crystal" }}]\n'
+
+
+@pytest.fixture
+def xtalgrid(tmp_path, config):
+    """``xtalgrid("status")``: the command's result, in the same home as `system` and `score`."""
+    file = tmp_path / "xtalgrid.toml"
+    file.write_text(TOML)
+
+    def call(*words):
+        return CliRunner().invoke(main, ["--config", str(file), "--home", str(config.home), *map(str, words)])
+
+    return call
+
+
+def test_a_wrong_configuration_stops_everything_with_one_message(xtalgrid, tmp_path):
+    (tmp_path / "xtalgrid.toml").write_text("[work]\nthreshold = 7\nsteps = 1\n")
+    result = xtalgrid("status")
+    assert result.exit_code == EXIT_ERROR
+    assert "2 to mend" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_hold_approve_reject(xtalgrid, score, score_table):
+    score({(1, 1): Outcome.HARVESTABLE, (2, 1): Outcome.BAD_FORM, (3, 1): Outcome.CLEAR})
+    xtalgrid("finalizer")
+    assert "1 insert" in xtalgrid("set_autoscore").output
+    assert "2 held scores" in xtalgrid("status").output
+    assert "not held: 3; nothing was approved" in xtalgrid("approve", 1, 3).output
+    assert "1 scores approved" in xtalgrid("approve", 1, "--as", "jdoe").output
+    assert "1 scores rejected" in xtalgrid("reject", "--barcode", "CI022987").output
+    xtalgrid("finalizer")
+    xtalgrid("set_autoscore")
+    assert [row[1] for row in score_table()] == ["01", "23"]
+
+
+def test_pause_and_resume(xtalgrid, tmp_path):
+    draw_well(tmp_path / "new" / rigaku_name(1))
+    assert "1 images of 1 plates entered" in xtalgrid("import-folder", tmp_path / "new").output
+    xtalgrid("pause")
+    assert "paused by" in xtalgrid("status").output
+    assert "0 images planned" in xtalgrid("create_work").output
+    xtalgrid("resume")
+    assert "1 images would be planned in 1 units" in xtalgrid("create_work", "--dry-run").output
+    assert "1 images planned in 1 units, 0 failed" in xtalgrid("create_work").output
+    assert "1 sent" in xtalgrid("status").output
+
+
+def test_another_run_of_the_step_is_exit_code_75(xtalgrid, config):
+    with step(config, "finalizer"):
+        result = xtalgrid("finalizer")
+    assert result.exit_code == EXIT_BUSY
+    assert "running already" in result.output
+
+
+def test_init_writes_an_example_once(xtalgrid, tmp_path):
+    target = tmp_path / "new.toml"
+    assert xtalgrid("init", target).exit_code == 0
+    target.write_text("# mine")
+    assert "is there already" in xtalgrid("init", target).output
+    assert target.read_text() == "# mine"
+
+
+def test_the_models_are_listed(xtalgrid):
+    output = xtalgrid("model", "list").output
+    assert output.count("*") == 2, output
+
+
+@pytest.mark.parametrize("command", sorted(main.commands))
+def test_every_command_explains_itself(xtalgrid, command):
+    result = xtalgrid(command, "--help")
+    assert result.exit_code == 0
+    assert len(result.output.splitlines()[2].strip()) > 15
