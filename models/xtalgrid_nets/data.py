@@ -14,7 +14,7 @@ from tqdm import tqdm
 from xtalgrid_core.chops import CHOP, Box, cut
 from xtalgrid_core.images import SEGMENTER_SIDE, Levels, classifier_view, resize, segmenter_view
 from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, PRIORITY, Group, Outcome
-from xtalgrid_synth import RenderedWell, WellObject, render_well
+from xtalgrid_synth import UNSURE, RenderedWell, WellObject, render_well
 
 RENDERED: tuple[Outcome, ...] = tuple(outcome for outcome in CLASSES if outcome is not Outcome.RIM)
 
@@ -69,7 +69,9 @@ def chop_label(well: RenderedWell, box: Box) -> Outcome | None:
     content, drop = well.content[here], well.drop_mask[here]
     if not content.size:
         return None
-    part = np.bincount(content.ravel(), minlength=len(CLASSES) + 1)[1:] / content.size
+    part = np.bincount(content.ravel(), minlength=UNSURE + 1)[1:] / content.size
+    if part[UNSURE - 1] > 0.1:
+        return None
     whole = {item.outcome for item in well.objects if _shows(item, seen, well.pixel_size_um)}
     for outcome in CLASSES:
         rank = PRIORITY[outcome]

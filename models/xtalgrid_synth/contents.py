@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from xtalgrid_core.outcomes import Outcome
@@ -26,7 +27,7 @@ def fill_drop(scene: Scene, outcome: Outcome) -> None:
                 precipitate(scene, Outcome.PRECIPITATE)
             elif beside < 0.18:
                 precipitate(scene, Outcome.PRECIPITATE_GOOD)
-            elif beside < 0.28:
+            elif beside < 0.32:
                 skin(scene, None)
             crystals(scene, outcome)
         case Outcome.PRECIPITATE | Outcome.PRECIPITATE_GOOD | Outcome.PRECIPITATE_BAD:
@@ -42,6 +43,8 @@ def fill_drop(scene: Scene, outcome: Outcome) -> None:
             features(scene)
         case _:
             pass
+    if rng.random() < 0.12:
+        crumbs(scene)
     if outcome is not Outcome.CLEAR and rng.random() < 0.08:
         fibre(scene, None)
 
@@ -163,9 +166,21 @@ def precipitate(scene: Scene, grade: Outcome) -> None:
     scene.amber = np.maximum(
         scene.amber, np.clip(np.maximum(dark, 0.12 * where), 0, 1) * np.float32(brown) * scene.inside
     )
-    scene.fill(where > 0.35, grade)
+    seen = (where > 0.35) & _visible(scene, dark, brown)
+    scene.fill(seen, grade)
+    scene.doubt((where > 0.05) & ~seen)
     if grade is not Outcome.PRECIPITATE_GOOD and rng.random() < 0.4:
         skin(scene, grade if rng.random() < 0.5 else None)
+
+
+def _visible(scene: Scene, dark: Field, brown: float) -> npt.NDArray[np.bool_]:
+    """Where a texture differs enough from place to place, or is brown enough, to be seen."""
+    height, width = dark.shape
+    low = (max(round(height / scene.px(70)), 2), max(round(width / scene.px(70)), 2))
+    mean, square = (stretch(stretch(x, *low, smooth=False), height, width, smooth=False) for x in (dark, dark * dark))
+    spread = np.sqrt(np.maximum(square - mean * mean, 0))
+    visible: npt.NDArray[np.bool_] = (spread > 0.028) | (mean * brown > 0.07)
+    return visible
 
 
 def _spread(scene: Scene) -> Field:
@@ -470,6 +485,23 @@ def specks(scene: Scene, count: int) -> None:
             int(rng.integers(width)),
             None,
         )
+
+
+def crumbs(scene: Scene) -> None:
+    """A few dark or brown irregular particles: dirt, not crystals."""
+    rng = scene.rng
+    for _ in range(int(rng.integers(1, 5))):
+        size = max(scene.px(np.exp(rng.uniform(np.log(12), np.log(70)))), 3)
+        side = int(size * 1.6) + 6
+        y, x = (np.mgrid[:side, :side] - (side - 1) / 2).astype(np.float32)
+        spin = rng.uniform(0, 3.2)
+        u, v = np.cos(spin) * x + np.sin(spin) * y, (np.cos(spin) * y - np.sin(spin) * x) * rng.uniform(1, 2.5)
+        ragged = np.sqrt(u * u + v * v) / (size / 2) + 0.25 * noise(rng, side, side, max(size / 3, 1.6), 3)
+        lump = step(ragged, 1.05, 0.8)
+        tone = rng.uniform(0.08, 0.6) * (1 + 0.3 * noise(rng, side, side, max(size / 4, 1.6), 2))
+        row, col = scene.spot()
+        light = 1 + (np.clip(tone, 0.03, 1) - 1) * lump
+        scene.put(Patch(light.astype(np.float32), lump, float(rng.choice([0.0, 0.5, 1.0]))), row, col, None)
 
 
 def _wander(

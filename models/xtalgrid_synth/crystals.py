@@ -61,14 +61,15 @@ def draw_habit(rng: np.random.Generator, longest: float = 3.0) -> Habit:
         "pyramid": ((top * 0.6, -1.0), (1.0, 0.0), (top * 0.6, 1.0)),
     }[str(kind)]
     length = float(np.exp(rng.uniform(np.log(0.5), np.log(longest))))
+    glassy = rng.random() < 0.25  # hardly darker than the drop: fine edges, no more
     return Habit(
         sides=sides,
         rings=rings,
         stretch=(rng.uniform(0.7, 1.1), rng.uniform(0.7, 1.1), length),
         shear=rng.uniform(0, 0.35) if rng.random() < 0.5 else 0.0,
-        dark=rng.uniform(0.15, 0.85),
-        edge=rng.uniform(0.1, 0.9),
-        clear=rng.uniform(0.8, 1.1),
+        dark=rng.uniform(0.02, 0.2) if glassy else rng.uniform(0.15, 0.85),
+        edge=rng.uniform(0.55, 0.9) if glassy else rng.uniform(0.1, 0.9),
+        clear=rng.uniform(0.95, 1.06) if glassy else rng.uniform(0.8, 1.1),
         amber=rng.uniform(0.1, 0.8) if rng.random() < 0.4 else 0.0,
         soft=rng.choice([0.0, 0.0, 0.7, 1.5]),
         glint=rng.choice([0.05, 0.1, 0.25, 0.45]),

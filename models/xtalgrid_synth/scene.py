@@ -16,6 +16,10 @@ from .drops import Shape
 from .field import Field, noise
 
 
+UNSURE = 200
+"""In a content map: something lies here that is too faint to be seen."""
+
+
 @dataclass(frozen=True, slots=True)
 class WellObject:
     """One thing in the well: the outcome it stands for, its box in image pixels, and whether its edges are drawn sharp."""
@@ -92,3 +96,7 @@ class Scene:
         """Mark pixels as filled by a texture; what is a crystal there stays one."""
         free = where & (self.inside > 0.5) & ((self.content == 0) | (self.content > 1 + PRIORITY[outcome]))
         self.content[free] = 1 + PRIORITY[outcome]
+
+    def doubt(self, where: npt.NDArray[np.bool_]) -> None:
+        """Mark pixels whose texture can't be seen."""
+        self.content[where & (self.inside > 0.5) & (self.content == 0)] = UNSURE

@@ -28,7 +28,7 @@ class RenderedWell:
     """A rendered picture and the truth about it.
 
     `image` ``(H, W, 3)`` uint8; `drop_mask` ``(H, W)`` bool; `content` ``(H, W)`` uint8, 1 + rank of the class that fills a pixel,
-    0 where nothing does; `objects` are crystals, droplets, fibres … with boxes in image pixels.
+    0 where nothing does, `UNSURE` where it is too faint to be seen; `objects` are crystals, droplets, fibres … with boxes in image pixels.
     """
 
     image: npt.NDArray[np.uint8]

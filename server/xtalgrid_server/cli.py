@@ -103,6 +103,8 @@ def run_with_progress(system: System, folder: Path, **options: Any) -> Account:
 
 
 def _print_account(config: Config, account: Account) -> None:
+    if account.imported.fell_back:
+        click.echo(f"no name fits the pattern {config.import_.names!r}, so each file is a well of its own (--names any)")
     click.echo(f"{account.accounted} of {account.total} images accounted for")
     for outcome, number in account.outcomes.items():
         click.echo(f"  {number:5d}  {outcome.look.letter}  {outcome} ({outcome.group})")

@@ -65,7 +65,7 @@ def run_folder(
     `frames`: which framed images are drawn, ``none``, ``crystals`` or ``all``. `on_progress` is called with the number of
     answered images.
     """
-    imported = system.import_folder(folder, recursive=recursive, copy=copy, names=names)
+    imported = system.import_folder(folder, recursive=recursive, copy=copy, names=names, fall_back=names is None)
     number = max(len(imported.entered), 1)
     share = -(-number // system.config.grid.workers)  # rounded up: no worker waits while another has a long unit
     unit_size = min(share, system.config.work.wells_per_unit)

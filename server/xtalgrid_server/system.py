@@ -44,12 +44,25 @@ class System:
         self.imager.close()
 
     def import_folder(
-        self, folder: Path, *, recursive: bool = False, copy: bool = False, names: str | None = None
+        self,
+        folder: Path,
+        *,
+        recursive: bool = False,
+        copy: bool = False,
+        names: str | None = None,
+        fall_back: bool = False,
     ) -> Imported:
         """Enter a folder's images into the embedded imager database."""
         with step(self.config, "import-folder") as report:
             imported = import_folder(
-                self.config, self.imager, self.ledger, folder, recursive=recursive, copy=copy, names=names
+                self.config,
+                self.imager,
+                self.ledger,
+                folder,
+                recursive=recursive,
+                copy=copy,
+                names=names,
+                fall_back=fall_back,
             )
             reopen(self.config, self.ledger, imported.entered)
             report.update(images=len(imported.entered), rejected=len(imported.rejected), doubles=len(imported.doubles))

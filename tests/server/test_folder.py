@@ -49,6 +49,17 @@ def test_any_name_takes_wells_in_order_and_keeps_them(system, tmp_path):
     assert second.barcodes == ["my-wells"]
 
 
+def test_where_no_name_fits_run_takes_each_file_for_a_well(system, tmp_path):
+    draw_well(tmp_path / "odd" / "holiday.jpg")
+    imported = system.import_folder(tmp_path / "odd", fall_back=True)
+    assert imported.fell_back
+    assert [str(row.well) for row in imported.entered] == ["A1a"]
+    draw_well(tmp_path / "odd" / rigaku_name(2))
+    imported = system.import_folder(tmp_path / "odd", fall_back=True)
+    assert not imported.fell_back
+    assert len(imported.rejected) == 1
+
+
 def test_the_same_name_with_other_content_is_not_taken_for_it(system, tmp_path):
     draw_well(tmp_path / "one" / rigaku_name(1), shade=10)
     other = draw_well(tmp_path / "two" / rigaku_name(1), shade=200)

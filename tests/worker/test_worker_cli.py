@@ -205,8 +205,17 @@ def test_version_names_the_weights_too():
     assert said == f"xtalgrid-worker {version()} (segmenter {segmenter[:12]}, classifier {classifier[:12]})\n"
 
 
+def test_the_readme_knows_every_command_and_option():
+    readme = (Path(__file__).parents[2] / "worker/README.md").read_text()
+    for name, command in main.commands.items():
+        assert f"xtalgrid-worker {name}" in readme
+        for option in command.params:
+            if option.param_type_name == "option":
+                assert f"`{option.opts[0]}" in readme or f" {option.opts[0]} " in readme, option.opts[0]
+
+
 @pytest.mark.parametrize("command", [[], ["score"], ["run"], ["models"]])
 def test_every_command_explains_itself(command):
     run = CliRunner().invoke(main, [*command, "--help"])
     assert run.exit_code == 0
-    assert all(line.strip() for line in run.stdout.splitlines()[:1])
+    assert run.stdout.startswith("Usage:")

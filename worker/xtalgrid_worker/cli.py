@@ -156,8 +156,8 @@ def score(
     options = wire.Options(
         segmenter=segmenter, classifier=classifier, rule=rule, threshold=threshold, step=step, n_boxes=boxes
     )
-    networks = Networks.load(options, [weights_folder] if weights_folder else [], threads)
     with StopRequest() as pause:
+        networks = Networks.load(options, [weights_folder] if weights_folder else [], threads)
         out.mkdir(parents=True, exist_ok=True)
         source = ImageFiles(paths, options, pixel_size, pause)
         drawn = frame_names(paths, out)

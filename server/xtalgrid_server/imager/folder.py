@@ -25,11 +25,16 @@ STEP = "import-folder"
 
 @dataclass(slots=True)
 class Imported:
-    """What came of a folder. `rejected`: file → why it stands for no well; `doubles`: files whose stem was taken."""
+    """What came of a folder.
+
+    `rejected`: file → why it stands for no well; `doubles`: files whose stem was taken; `fell_back`: no name fitted the
+    pattern, so that each file was taken for a well.
+    """
 
     entered: list[ImageRow] = field(default_factory=list)
     rejected: dict[Path, str] = field(default_factory=dict)
     doubles: list[Path] = field(default_factory=list)
+    fell_back: bool = False
 
     @property
     def barcodes(self) -> list[str]:
@@ -46,12 +51,13 @@ def import_folder(
     recursive: bool = False,
     copy: bool = False,
     names: str | None = None,
+    fall_back: bool = False,
 ) -> Imported:
     """Enter a folder's images into the embedded database; doing it again enters only what is new.
 
     Each image is linked into ``image_root/<barcode>/<inspection>/`` (a symbolic link, or a copy where links cannot be made
     or `copy` is asked for). Of several files of one stem the first by `SUFFIXES` is taken. A file whose name fits no pattern
-    is recorded as failed, and the rest entered.
+    is recorded as failed, and the rest entered. With `fall_back`, a folder in which no name fits is taken as ``any``.
 
     Raises
     ------
@@ -67,6 +73,9 @@ def import_folder(
     names = names or config.import_.names
     result = Imported()
     files = _one_for_each_stem(_image_files(folder, recursive), result)
+    if fall_back and names != ANY and not any(_named(names, file) for file in files):
+        result.fell_back = bool(files)
+        names = ANY
     places = _number_wells(database, files) if names == ANY else _read_names(names, files, result, ledger)
     rows = []
     for file, named in places:
@@ -97,10 +106,9 @@ def _one_for_each_stem(files: Iterator[Path], result: Imported) -> list[Path]:
 
 
 def _read_names(names: str, files: list[Path], result: Imported, ledger: Ledger) -> list[tuple[Path, NamedImage]]:
-    pattern = compile_pattern(names)
     places = []
     for file in files:
-        named = read_name(pattern, file.stem, file.parent.name)
+        named = _named(names, file)
         if named is None:
             why = (
                 f"the name fits not the pattern {names!r}; set import.names in xtalgrid.toml, or take --names any: "
@@ -111,6 +119,10 @@ def _read_names(names: str, files: list[Path], result: Imported, ledger: Ledger)
         else:
             places.append((file, named))
     return places
+
+
+def _named(names: str, file: Path) -> NamedImage | None:
+    return read_name(compile_pattern(names), file.stem, file.absolute().parent.name)  # re keeps compiled patterns
 
 
 def _number_wells(database: ImagerDatabase, files: list[Path]) -> list[tuple[Path, NamedImage]]:
