@@ -15,7 +15,6 @@ from .crystals import Patch
 from .drops import Shape
 from .field import Field, noise
 
-
 UNSURE = 200
 """In a content map: something lies here that is too faint to be seen."""
 
