@@ -56,6 +56,10 @@ def test_precipitate_and_crystal_together_are_not_one_group():
     assert decided(chop(HARVESTABLE=0.5, PRECIPITATE=0.5), rule="group").outcome is Outcome.UNDECIDED
 
 
+def test_of_two_groups_above_a_low_threshold_the_higher_one_is_taken():
+    assert decided(chop(HARVESTABLE=0.45, PRECIPITATE=0.55), threshold=0.4).outcome is Outcome.HARVESTABLE
+
+
 def test_nothing_counts():
     decision = decided(chop(CLEAR=0.5, PRECIPITATE=0.5), chop(HARVESTABLE=0.3, CLEAR=0.7), rule="published")
     assert decision.outcome is Outcome.UNDECIDED

@@ -129,6 +129,13 @@ def test_the_unit_says_which_rule_and_threshold(options):
     assert outcome(rule="published", threshold=0.34) is Outcome.BAD_FORM
 
 
+def test_p_crystal_is_calibrated_as_the_weights_say(options):
+    data = encoded(well())
+    says = Says(mask=0.9, HARVESTABLE=0.5, CLEAR=0.5)
+    says.calibration = Calibration(slope=1.0, intercept=-2.0)
+    assert score_image(data, entry(0, data), options, says).p_crystal == pytest.approx(0.1192, abs=1e-4)
+
+
 def test_a_larger_step_takes_fewer_chops(options):
     data, counts = encoded(well(height=700, width=700)), []
     for step in (50, 100):

@@ -1,5 +1,6 @@
 import io
 import os
+import tracemalloc
 import warnings
 import zipfile
 
@@ -33,14 +34,18 @@ def test_each_image_that_is_not_as_announced_fails_by_itself(make_unit):
 
 def test_a_bomb_is_not_unpacked(make_unit, tmp_path, monkeypatch):
     monkeypatch.setattr(workunit, "MAX_IMAGE_BYTES", 1_000_000)
-    bomb = bytes(5_000_000)
+    bomb = bytes(50_000_000)
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as unit:
         with WorkUnit(make_unit([bomb])) as honest:
             unit.writestr("manifest.json", wire.encode(honest.manifest))
         unit.writestr("000.png", bomb)
-    assert (tmp_path / "bomb.zip").stat().st_size < 10_000
+    assert (tmp_path / "bomb.zip").stat().st_size < 100_000
     with WorkUnit(tmp_path / "bomb.zip") as unit:
+        tracemalloc.start()
         assert reason_of(unit, 0) is FailureReason.TOO_LARGE
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < 5_000_000
 
 
 def test_a_size_that_lies_does_not_help_a_bomb(make_unit, monkeypatch):
