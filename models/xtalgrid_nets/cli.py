@@ -64,6 +64,7 @@ def fit_segmenter(
 @_fit_options
 @click.option("--batch", default=32, show_default=True)
 @click.option("--frozen", default=0, show_default=True, help="Layers of the features that stay as ImageNet made them.")
+@click.option("--also", type=_FOLDER, multiple=True, help="A further training set.")
 def fit_classifier(
     data: Path,
     out: Path,
@@ -74,12 +75,13 @@ def fit_classifier(
     seed: int,
     batch: int,
     frozen: int,
+    also: tuple[Path, ...],
 ) -> None:
     """Train the classifier on the set in DATA; its state goes to OUT."""
     from . import train
 
     train.fit_classifier(
-        data, out, start=start, resume=resume, steps=steps, rate=rate, seed=seed, batch=batch, frozen=frozen
+        (data, *also), out, start=start, resume=resume, steps=steps, rate=rate, seed=seed, batch=batch, frozen=frozen
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -55,8 +55,25 @@ def mask_loss(logits: Tensor, masks: Tensor) -> Tensor:
     return bce + (dice * present).sum() / present.sum().clamp(min=1)
 
 
+class ChopSet:
+    """The chops of several rendered sets, as one: `labels` ``(N,)`` and `wells` ``(N,)`` in memory, the pixels on disk."""
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._pixels = [np.load(folder / "chops.npy", mmap_mode="r") for folder in folders]
+        self._starts = np.cumsum([0] + [len(pixels) for pixels in self._pixels])
+        self.labels: npt.NDArray[np.uint8] = np.concatenate([np.load(folder / "labels.npy") for folder in folders])
+        wells = [np.load(folder / "wells.npy") for folder in folders]
+        self.wells: npt.NDArray[np.int64] = np.concatenate([w + 10_000_000 * i for i, w in enumerate(wells)])
+
+    def take(self, indices: npt.NDArray[np.intp]) -> npt.NDArray[np.uint8]:
+        """Chops ``(n, 3, H, W)`` at these indices."""
+        which = np.searchsorted(self._starts, indices, side="right") - 1
+        chosen = [self._pixels[k][i - self._starts[k]].transpose(2, 0, 1) for k, i in zip(which, indices, strict=True)]
+        return np.stack(chosen)
+
+
 def fit_classifier(
-    data: Path,
+    data: Sequence[Path],
     out: Path,
     *,
     start: Path | None,
@@ -79,31 +96,27 @@ def fit_classifier(
     elif start is not None:
         load_imagenet(net, start)
     net.features[:frozen].requires_grad_(False)
-    chops, labels = np.load(data / "chops.npy", mmap_mode="r"), np.load(data / "labels.npy")
-    train, _ = split(np.load(data / "wells.npy"))
+    chops = ChopSet(data)
+    train, _ = split(chops.wells)
     random = torch.Generator().manual_seed(seed)
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
         rng = np.random.default_rng(seed)
-        weight = _balance(labels[train])
+        weight = _balance(chops.labels[train])
         while True:
-            chosen = train[rng.choice(len(train), batch, p=weight)]
-            x = torch.from_numpy(chops[np.sort(chosen)]).permute(0, 3, 1, 2).contiguous()
-            x, _ = turned(x, None, random)
-            yield (
-                normalised(degraded(exposed(x.contiguous(), random).float(), random)),
-                torch.from_numpy(labels[np.sort(chosen)].astype(np.int64)),
-            )
+            chosen = np.sort(train[rng.choice(len(train), batch, p=weight)])
+            x, _ = turned(torch.from_numpy(chops.take(chosen)), None, random)
+            y = torch.from_numpy(chops.labels[chosen].astype(np.int64))
+            yield normalised(degraded(exposed(x, random).float(), random)), y
 
-    _fit(
-        net,
-        batches(),
-        chop_loss,
-        steps,
-        rate,
-        out,
-        {"data": str(data), "batch": batch, "seed": seed, "frozen": frozen, "role": "classifier"},
-    )
+    record = {
+        "data": [str(folder) for folder in data],
+        "batch": batch,
+        "seed": seed,
+        "frozen": frozen,
+        "role": "classifier",
+    }
+    _fit(net, batches(), chop_loss, steps, rate, out, record)
 
 
 def fit_segmenter(

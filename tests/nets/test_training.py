@@ -58,7 +58,7 @@ def test_a_short_run_lowers_the_loss_and_leaves_a_record(tmp_path: Path) -> None
     np.save(tmp_path / "labels.npy", labels)
     np.save(tmp_path / "wells.npy", np.arange(32))
     torch.set_num_threads(1)
-    train.fit_classifier(tmp_path, tmp_path / "c.pt", start=None, steps=12, batch=8, rate=3e-3)
+    train.fit_classifier([tmp_path, tmp_path], tmp_path / "c.pt", start=None, steps=12, batch=8, rate=3e-3)
     assert '"steps": 12' in (tmp_path / "c.json").read_text(encoding="utf-8")
     assert len(torch.load(tmp_path / "c.pt")) == 52
 
