@@ -104,7 +104,9 @@ def run_with_progress(system: System, folder: Path, **options: Any) -> Account:
 
 def _print_account(config: Config, account: Account) -> None:
     if account.imported.fell_back:
-        click.echo(f"no name fits the pattern {config.import_.names!r}, so each file is a well of its own (--names any)")
+        click.echo(
+            f"no name fits the pattern {config.import_.names!r}, so each file is a well of its own (--names any)"
+        )
     click.echo(f"{account.accounted} of {account.total} images accounted for")
     for outcome, number in account.outcomes.items():
         click.echo(f"  {number:5d}  {outcome.look.letter}  {outcome} ({outcome.group})")
@@ -216,18 +218,20 @@ def _review(verdict: str, past: str) -> click.Command:
     @with_config
     def command(config: Config, score_ids: tuple[int, ...], everything: bool, barcode: str | None, who: str) -> None:
         with System(config) as system:
-            held = {score_id for score_id, action in system.ledger.actions().items() if action == "hold"}
+            held = {score_id for score_id, action in system.ledger.decisions.actions().items() if action == "hold"}
             chosen = set(score_ids)
             if everything or barcode:
-                waiting = held - system.ledger.verdicts(sorted(held)).keys()  # a verdict is overruled by score_id only
-                found = system.ledger.scores(score_ids=sorted(waiting))
+                waiting = (
+                    held - system.ledger.decisions.verdicts(sorted(held)).keys()
+                )  # a verdict is overruled by score_id only
+                found = system.ledger.views.scores(score_ids=sorted(waiting))
                 chosen |= {s.score_id for s in found if not barcode or s.image.barcode == barcode}
             unknown = chosen - held
             if unknown:
                 raise XtalgridError(f"not held: {', '.join(map(str, sorted(unknown)))}; nothing was {past}")
             if not chosen:
                 raise XtalgridError("name scores to review: SCORE_IDS, --barcode or --all")
-            system.ledger.add_reviews(sorted(chosen), "approve" if verdict == "approve" else "reject", who)
+            system.ledger.decisions.add_reviews(sorted(chosen), "approve" if verdict == "approve" else "reject", who)
             click.echo(f"{len(chosen)} scores {past}; the next finalizer and set_autoscore act on it")
 
     return command

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +13,8 @@ from sqlalchemy import event
 from xtalgrid_core.errors import ConfigError
 
 T = TypeVar("T")
+
+_READS = "xtalgrid_reads"
 
 IN_LIST = 500
 """Most values in one IN list: Oracle refuses more than 1,000."""
@@ -45,21 +48,30 @@ def open_engine(url: str, key: str) -> sa.Engine:
         if parsed.database and parsed.database != ":memory:":
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_immediate)
+        event.listen(engine, "begin", _begin)
     return engine
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # the driver starts no transactions of its own; _begin_immediate does
+    connection.isolation_level = None  # the driver starts no transactions of its own; _begin does
     cursor = connection.cursor()
     for pragma in ("journal_mode=WAL", "busy_timeout=30000", "foreign_keys=ON", "synchronous=FULL"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
 
-def _begin_immediate(connection: sa.Connection) -> None:
+def _begin(connection: sa.Connection) -> None:
     # A transaction that reads and then writes must hold the write lock from its start, or two may both decide to write.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    # One that only reads must not take it, or the viewer would wait for every writer.
+    reads = connection.get_execution_options().get(_READS)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+@contextmanager
+def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A connection for reading only: on SQLite it takes no write lock."""
+    with engine.connect() as connection:
+        yield connection.execution_options(**{_READS: True})
 
 
 def short_reason(error: sa.exc.SQLAlchemyError) -> str:

@@ -17,7 +17,8 @@ from xtalgrid_core.outcomes import CLASSES, Group, Outcome
 
 from .config import Config
 from .grid.local import LocalGrid
-from .ledger.store import Ledger, Unit
+from .ledger.records import Unit
+from .ledger.store import Ledger
 from .steps import log
 
 STEP = "assimilate"
@@ -114,7 +115,7 @@ def assimilate(config: Config, ledger: Ledger, grid: LocalGrid) -> Assimilated:
     """Write what came back into the ledger. A result is taken out of the spool after the ledger has it, never before."""
     done = Assimilated()
     for name, path in grid.results():
-        unit = ledger.unit(name)
+        unit = ledger.work.unit(name)
         try:
             with path.open("rb") as stream:
                 data = stream.read(wire.MAX_RESULT_BYTES + 1)
@@ -122,9 +123,9 @@ def assimilate(config: Config, ledger: Ledger, grid: LocalGrid) -> Assimilated:
         except OSError as error:
             log.warning("%s %s: the result cannot be read (%s); it is tried again", STEP, name, error)
     for name, reason in grid.given_up():
-        unit = ledger.unit(name)
+        unit = ledger.work.unit(name)
         if unit is not None and unit.state not in ("returned", "failed"):
-            ledger.fail_unit(unit, reason)
+            ledger.work.fail_unit(unit, reason)
             done.failed_units += 1
         grid.discard(name)
     return done
@@ -140,18 +141,18 @@ def _take(
         if unit.state != "returned":
             manifest = wire.decode_manifest(unit.manifest)
             result = validate(data, manifest)
-            done.scores += ledger.accept_result(unit, digest, result, manifest.options)
+            done.scores += ledger.work.accept_result(unit, digest, result, manifest.options)
             done.accepted += 1
     except ResultError as error:
         done.refused += 1
         _quarantine(config, name, digest, data)
-        refused = ledger.refuse_result(unit, digest, str(error))
+        refused = ledger.work.refuse_result(unit, digest, str(error))
         log.warning("%s result of %s refused: %s", STEP, name, error)
         if unit is not None and refused < config.grid.attempts:
             grid.do_again(name)
             return
         if unit is not None:
-            ledger.fail_unit(unit, f"{refused} results refused; the last one: {error}")
+            ledger.work.fail_unit(unit, f"{refused} results refused; the last one: {error}")
             done.failed_units += 1
     grid.discard(name)
 

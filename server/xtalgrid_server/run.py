@@ -11,7 +11,7 @@ from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
 
 from .imager.folder import Imported
-from .ledger.store import ScoredImage
+from .ledger.records import ScoredImage
 from .scores.finalize import Finalized
 from .system import System
 
@@ -84,7 +84,7 @@ def run_folder(
 
 def _account(system: System, imported: Imported, finalized: Finalized) -> Account:
     wanted = {(row.inspect_id, row.image_name) for row in imported.entered}
-    scores = system.ledger.scores(inspect_ids=sorted({row.inspect_id for row in imported.entered}), failed=True)
+    scores = system.ledger.views.scores(inspect_ids=sorted({row.inspect_id for row in imported.entered}), failed=True)
     scored, failed = [], {}
     for score in scores:
         if (score.image.inspect_id, score.image.image_name) not in wanted:
@@ -95,7 +95,7 @@ def _account(system: System, imported: Imported, finalized: Finalized) -> Accoun
             scored.append(score)
     has_answer = {score.image.image_name for score in scores}
     names = [row.image_name for row in imported.entered if row.image_name not in has_answer]
-    for file, reason, detail in system.ledger.failures(names):
+    for file, reason, detail in system.ledger.work.failures(names):
         failed[file] = (reason, detail)
     for path, why in imported.rejected.items():
         failed[path.name] = ("name fits no pattern", why)

@@ -12,7 +12,7 @@ from .steps import paused
 
 def status_lines(ledger: Ledger) -> Iterator[str]:
     """The lines of the status screen."""
-    counts = ledger.counts()
+    counts = ledger.views.counts()
     reason = paused(ledger)
     yield f"system      {reason or 'running'}"
     yield f"units       {_pairs(counts['units'], ('planned', 'sent', 'returned', 'failed'))}"
@@ -20,9 +20,9 @@ def status_lines(ledger: Ledger) -> Iterator[str]:
     yield f"scores      {_pairs(counts['scores'], [str(o) for o in Outcome]) or 'none yet'}"
     yield f"decisions   {_pairs(counts['actions'], ('publish', 'hold', 'keep', 'shadow', 'reject', 'none')) or 'none yet'}"
     yield f"score table {counts['published']['rows']} rows written"
-    for unit in ledger.units("failed"):
+    for unit in ledger.work.units("failed"):
         yield f"failed unit {unit.name}: {unit.detail}; `xtalgrid create_work --retry` plans its images again"
-    failures = ledger.failures()
+    failures = ledger.work.failures()
     for file, why, detail in failures[:20]:
         yield f"no score    {file}: {why} ({detail})"
     if len(failures) > 20:

@@ -14,7 +14,7 @@ from xtalgrid_core import wire
 from xtalgrid_core.outcomes import CLASSES, Outcome
 from xtalgrid_server.config import Config, from_string
 from xtalgrid_server.imager.database import ImageRow
-from xtalgrid_server.ledger.store import PlannedImage
+from xtalgrid_server.ledger.records import PlannedImage
 from xtalgrid_server.system import System
 from xtalgrid_server.wells import Well
 
@@ -116,11 +116,11 @@ def score(system: System) -> Scorer:
         )
         name = hashlib.sha256(repr((rows, threshold, image)).encode()).hexdigest()[:20]
         manifest = wire.Manifest(schema=1, unit=f"xg_{name}", min_worker="0.1.0", options=options, images=entries)
-        system.ledger.add_unit(manifest, [PlannedImage(row, _sha(row)) for row in rows])
-        unit = system.ledger.unit(manifest.unit)
+        system.ledger.work.add_unit(manifest, [PlannedImage(row, _sha(row)) for row in rows])
+        unit = system.ledger.work.unit(manifest.unit)
         assert unit is not None
         answers = [answer(n, outcome, probability, p_crystal) for n, outcome in enumerate(outcomes.values())]
-        system.ledger.accept_result(unit, "f" * 64, result_of(manifest, answers), options)
+        system.ledger.work.accept_result(unit, "f" * 64, result_of(manifest, answers), options)
         return rows
 
     return enter

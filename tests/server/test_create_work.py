@@ -36,7 +36,9 @@ def imaged(system):
 def planned(system):
     """Image numbers in the order in which they were planned."""
     return [
-        row.inspection for unit in system.ledger.units("sent", "planned") for row in system.ledger.unit_images(unit)
+        row.inspection
+        for unit in system.ledger.work.units("sent", "planned")
+        for row in system.ledger.work.unit_images(unit)
     ]
 
 
@@ -76,7 +78,7 @@ def test_rows_and_files_that_arrive_late_are_found_within_the_look_back(system, 
     (missing,) = imaged(10, 1, file=False)
     first = system.create_work()
     assert (first.planned, len(first.failed)) == (1, 1)
-    assert system.ledger.failures()[0][1] == "missing file"
+    assert system.ledger.work.failures()[0][1] == "missing file"
     imaged(8.5, 1)  # a row that was committed late
     imaged(1, 1)  # too old for the look-back of 3 days
     draw_well(system.config.image_root / "P1" / str(missing.inspection) / missing.image_name)

@@ -82,7 +82,7 @@ def test_policy_shadow_publishes_nothing(system, score, score_table):
     score(WELL)
     assert finish(system) == {}
     assert score_table() == []
-    assert system.ledger.counts()["actions"] == {"shadow": 1}
+    assert system.ledger.views.counts()["actions"] == {"shadow": 1}
 
 
 def test_a_person_who_scores_between_finalizer_and_publication_is_seen(system, score, score_table, person):
@@ -124,9 +124,9 @@ def test_held_scores_wait_for_a_person(system, score, score_table):
     score(WELL | {(2, 1): Outcome.BAD_FORM, (3, 1): Outcome.CLEAR})
     finish(system)
     assert [row[1] for row in score_table()] == ["01"]
-    held = sorted(s for s, action in system.ledger.actions().items() if action == "hold")
-    system.ledger.add_reviews(held[:1], "approve", "jdoe")
-    system.ledger.add_reviews(held[1:], "reject", "jdoe")
+    held = sorted(s for s, action in system.ledger.decisions.actions().items() if action == "hold")
+    system.ledger.decisions.add_reviews(held[:1], "approve", "jdoe")
+    system.ledger.decisions.add_reviews(held[1:], "reject", "jdoe")
     finish(system)
     assert [row[1] for row in score_table()] == ["01", "23"]
     assert finish(system) == {}

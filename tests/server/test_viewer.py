@@ -14,7 +14,7 @@ from xtalgrid_core import wire
 from xtalgrid_core.errors import FailureReason
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.imager.database import ImageRow
-from xtalgrid_server.ledger.store import PlannedImage
+from xtalgrid_server.ledger.records import PlannedImage
 from xtalgrid_server.viewer import pictures
 from xtalgrid_server.viewer.app import create_app
 from xtalgrid_server.viewer.pictures import Thumbnails
@@ -51,8 +51,8 @@ def enter(system):
         )
         name = f"xg_{rows[0].inspect_id}_{len(rows)}_{round(threshold * 100)}"
         manifest = wire.Manifest(schema=1, unit=name, min_worker="0.1.0", options=options, images=entries)
-        system.ledger.add_unit(manifest, [PlannedImage(row, "d" * 64) for row in rows])
-        system.ledger.accept_result(system.ledger.unit(name), "f" * 64, result_of(manifest, answers), options)
+        system.ledger.work.add_unit(manifest, [PlannedImage(row, "d" * 64) for row in rows])
+        system.ledger.work.accept_result(system.ledger.work.unit(name), "f" * 64, result_of(manifest, answers), options)
 
     return put
 
@@ -70,7 +70,7 @@ def address_of(page: str, kind: str) -> str:
 def test_plates_with_what_needs_eyes(client, score, system):
     score(OUTCOMES)
     score({(1, 1): Outcome.CLEAR}, inspection=4, inspected=datetime(2012, 11, 28))
-    system.ledger.add_failure("x.jpg", "create_work", FailureReason.MISSING_FILE, "not there", row("x.jpg"))
+    system.ledger.work.add_failure("x.jpg", "create_work", FailureReason.MISSING_FILE, "not there", row("x.jpg"))
     page = client.get("/").text
     rows = re.findall(r"<tr>(.*?)</tr>", page, re.S)[1:]
     figures = [re.findall(r'class="number">(?:<[^>]+>)?(\d+)', each) for each in rows]
@@ -140,7 +140,7 @@ def test_failed_images_are_shown_with_their_reason(client, score, enter, system)
     score(OUTCOMES)
     enter([row("broken.jpg")], [wire.Failed(number=0, reason=FailureReason.TRUNCATED, detail="ends & breaks")])
     missing = row("missing.jpg", inspect_id=901, well=Well(7, 12, 1))
-    system.ledger.add_failure("missing.jpg", "create_work", FailureReason.MISSING_FILE, "it is not there", missing)
+    system.ledger.work.add_failure("missing.jpg", "create_work", FailureReason.MISSING_FILE, "it is not there", missing)
     page = client.get(PLATE).text
     assert "truncated image" in page and "ends &amp; breaks" in page
     assert "missing file" in page and "it is not there" in page
@@ -158,7 +158,7 @@ def test_an_image_that_waits(client, system):
     waiting = [PlannedImage(row("new.jpg"), "d" * 64)]
     entry = wire.ImageEntry(number=0, file="000.jpg", inspect_id=900, sha256="d" * 64)
     options = wire.Options(segmenter="a" * 64, classifier="b" * 64)
-    system.ledger.add_unit(
+    system.ledger.work.add_unit(
         wire.Manifest(schema=1, unit="xg_new", min_worker="0.1.0", options=options, images=(entry,)), waiting
     )
     assert "not scored yet" in client.get(PLATE).text

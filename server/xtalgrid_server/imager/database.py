@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from xtalgrid_core.errors import ImagerError
 
 from ..config import Config
-from ..database import chunks, open_engine, short_reason
+from ..database import chunks, open_engine, reading, short_reason
 from ..wells import Well
 from .tables import CrystalTrak
 
@@ -104,7 +104,7 @@ class ImagerDatabase:
         All fitting images of one inspection of one drop, at least one.
         """
         while True:
-            with self._errors(), self._engine.connect() as connection:
+            with self._errors(), reading(self._engine) as connection:
                 page = [_image_row(row) for row in connection.execute(self.select_images(after, before).limit(_PAGE))]
             whole = _drop_last_inspection(page) if len(page) == _PAGE else page
             group: list[ImageRow] = []
@@ -138,7 +138,7 @@ class ImagerDatabase:
             .where(inspections.c.barcodeid == barcode)
             .order_by(inspections.c.inspectdate.desc(), inspections.c.inspectid.desc(), self.tables.images.c.imagename)
         )
-        with self._errors(), self._engine.connect() as connection:
+        with self._errors(), reading(self._engine) as connection:
             rows = [_image_row(row) for row in connection.execute(statement)]
         groups: dict[int, list[ImageRow]] = {}
         for row in rows:
@@ -167,7 +167,7 @@ class ImagerDatabase:
 
     def scores_of_drops(self, inspect_ids: Sequence[int]) -> dict[int, list[ScoreRow]]:
         """All scores of each inspection's drop, at any of its inspections, oldest first."""
-        with self._errors(), self._engine.connect() as connection:
+        with self._errors(), reading(self._engine) as connection:
             return self._scores_of_drops(connection, inspect_ids)
 
     def _scores_of_drops(self, connection: sa.Connection, inspect_ids: Sequence[int]) -> dict[int, list[ScoreRow]]:

@@ -85,7 +85,7 @@ def import_folder(
             _link(file, config.image_root / row.barcode / str(row.inspection) / file.name, copy)
         except FileExistsError as error:
             result.rejected[file] = str(error)
-            ledger.add_failure(str(file), STEP, FailureReason.NAME_FITS_NO_PATTERN, str(error))
+            ledger.work.add_failure(str(file), STEP, FailureReason.NAME_FITS_NO_PATTERN, str(error))
             continue
         rows.append(row)
     result.entered = database.register(rows)
@@ -115,7 +115,7 @@ def _read_names(names: str, files: list[Path], result: Imported, ledger: Ledger)
                 "each file is a well then"
             )
             result.rejected[file] = why
-            ledger.add_failure(str(file.absolute()), STEP, FailureReason.NAME_FITS_NO_PATTERN, why)
+            ledger.work.add_failure(str(file.absolute()), STEP, FailureReason.NAME_FITS_NO_PATTERN, why)
         else:
             places.append((file, named))
     return places

@@ -17,7 +17,8 @@ from xtalgrid_core.files import write_atomically
 
 from ..config import Config
 from ..imager.database import ImagerDatabase, ScoreRow
-from ..ledger.store import Ledger, ScoredImage, now
+from ..ledger.records import ScoredImage, now
+from ..ledger.store import Ledger
 from .framed import draw_framed, wants_frame
 from .rules import Action, best_of_inspection, decide_action, describe
 
@@ -61,7 +62,7 @@ def finalize(config: Config, database: ImagerDatabase, ledger: Ledger, frames: s
         Which framed images are drawn: ``none``, ``crystals``, ``all``; default as configured.
     """
     restore_csv(config, ledger)
-    waiting = ledger.scores(not_finalized=True)
+    waiting = ledger.views.scores(not_finalized=True)
     if not waiting:
         return Finalized()
     run = _new_run(ledger)
@@ -69,7 +70,7 @@ def finalize(config: Config, database: ImagerDatabase, ledger: Ledger, frames: s
     for score in waiting:
         groups.setdefault(score.image.inspect_id, []).append(score)
     existing = database.scores_of_drops(list(groups))
-    verdicts = ledger.verdicts([score.score_id for score in waiting])
+    verdicts = ledger.decisions.verdicts([score.score_id for score in waiting])
     done = Finalized(run=run)
     rows = []
     for inspect_id, scores in groups.items():
@@ -98,14 +99,14 @@ def finalize(config: Config, database: ImagerDatabase, ledger: Ledger, frames: s
                     "csv_row": msgspec.json.encode(row).decode(),
                 }
             )
-    ledger.add_finalizations(run, rows)
+    ledger.decisions.add_finalizations(run, rows)
     done.csv = write_csv(config, ledger, run)
     return done
 
 
 def restore_csv(config: Config, ledger: Ledger) -> None:
     """Write the newest run's CSV if its finalizer was killed before it did."""
-    run = ledger.newest_run()
+    run = ledger.decisions.newest_run()
     if run and not any((folder / f"{run}.csv").exists() for folder in (config.outbox, config.outbox / "done")):
         write_csv(config, ledger, run)
 
@@ -115,7 +116,7 @@ def write_csv(config: Config, ledger: Ledger, run: str) -> Path:
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    for row in ledger.finalizations(run):
+    for row in ledger.decisions.finalizations(run):
         writer.writerow(msgspec.json.decode(row.csv_row))
     config.outbox.mkdir(parents=True, exist_ok=True)
     path = config.outbox / f"{run}.csv"
@@ -126,7 +127,7 @@ def write_csv(config: Config, ledger: Ledger, run: str) -> Path:
 def _new_run(ledger: Ledger) -> str:
     stamp = f"{now():%Y%m%dT%H%M%SZ}"
     names = (stamp if n == 0 else f"{stamp}-{n}" for n in itertools.count())
-    return next(name for name in names if not ledger.finalizations(name))
+    return next(name for name in names if not ledger.decisions.finalizations(name))
 
 
 def _framed(config: Config, score: ScoredImage, which: str) -> str:

@@ -12,7 +12,7 @@ from xtalgrid_core.images import read_image
 from xtalgrid_core.outcomes import Group, Outcome
 
 from ..config import Config
-from ..ledger.store import ScoredImage
+from ..ledger.records import ScoredImage
 from ..steps import log
 from ..work.pack import image_path
 

@@ -20,7 +20,8 @@ from xtalgrid_core.errors import XtalgridError
 from ..config import Config
 from ..database import chunks
 from ..imager.database import ImagerDatabase, ScoreRow, ScoreWriter
-from ..ledger.store import Ledger, ScoredImage
+from ..ledger.records import ScoredImage
+from ..ledger.store import Ledger
 from ..steps import log
 from .finalize import COLUMNS, restore_csv
 from .rules import score_date, standing_score
@@ -92,14 +93,14 @@ def _publish_file(
         for batch in chunks(scores, _BATCH):
             plans: list[_Plan] = []
             with database.writing() as writer:
-                newest = ledger.published_scores([score.image.inspect_id for score in batch])
+                newest = ledger.decisions.published_scores([score.image.inspect_id for score in batch])
                 plans = [_plan(config, database, writer, score, newest) for score in batch]
                 if not dry_run:
-                    ledger.intend(run, [_intention(plan) for plan in plans])
+                    ledger.decisions.intend(run, [_intention(plan) for plan in plans])
                     for plan in plans:
                         _write(config, writer, plan)
             if not dry_run:
-                ledger.done(run, [plan.score.score_id for plan in plans])
+                ledger.decisions.done(run, [plan.score.score_id for plan in plans])
             for plan in plans:
                 published.actions[plan.action] = published.actions.get(plan.action, 0) + 1
 
@@ -108,11 +109,14 @@ def _rows_to_publish(config: Config, ledger: Ledger, file: Path, published: Publ
     """The scores that the file's ``publish`` lines name, each with its run; lines that don't fit the ledger are refused."""
     lines = [(number, line) for number, line in enumerate(_read_csv(file), start=2) if line["action"] == "publish"]
     ids = [int(line["score_id"]) for _, line in lines if line["score_id"].isdecimal()]
-    scores = {score.score_id: score for score in ledger.scores(score_ids=ids)} if ids else {}
+    scores = {score.score_id: score for score in ledger.views.scores(score_ids=ids)} if ids else {}
     decided = {
-        run: {row.score_id: row.action for row in ledger.finalizations(run)} for run in {ln["run"] for _, ln in lines}
+        run: {row.score_id: row.action for row in ledger.decisions.finalizations(run)}
+        for run in {ln["run"] for _, ln in lines}
     }
-    rejected = {score_id for score_id, (verdict, _) in ledger.verdicts(list(scores)).items() if verdict == "reject"}
+    rejected = {
+        score_id for score_id, (verdict, _) in ledger.decisions.verdicts(list(scores)).items() if verdict == "reject"
+    }
     found = []
     for number, line in lines:
         score = scores.get(int(line["score_id"])) if line["score_id"].isdecimal() else None

@@ -14,7 +14,7 @@ from xtalgrid_core.decision import priority
 
 from ..config import HoldRule, Policy
 from ..imager.database import ScoreRow
-from ..ledger.store import ScoredImage, Verdict
+from ..ledger.records import ScoredImage, Verdict
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,8 @@ from xtalgrid_core.outcomes import Group, Outcome
 
 from ..config import Config
 from ..imager.database import ImageRow
-from ..ledger.store import Ledger, SeenImage
+from ..ledger.records import SeenImage
+from ..ledger.store import Ledger
 from ..scores.framed import framed_jpeg
 from ..steps import log, step
 from . import pages
@@ -92,9 +93,9 @@ def _add_pages(app: FastAPI, ledger: Ledger, render: Render) -> None:
     @app.get("/", response_class=HTMLResponse)
     def plates(q: str = "", page: str = "1") -> str:
         number = min(max(int(page), 1), 100_000) if page.isascii() and page.isdigit() and len(page) < 9 else 1
-        found = ledger.plates_like(q.strip(), PLATES_A_PAGE + 1, (number - 1) * PLATES_A_PAGE)
+        found = ledger.views.plates_like(q.strip(), PLATES_A_PAGE + 1, (number - 1) * PLATES_A_PAGE)
         shown = found[:PLATES_A_PAGE]
-        outcomes = ledger.plate_outcomes(barcode for barcode, *_ in shown)
+        outcomes = ledger.views.plate_outcomes(barcode for barcode, *_ in shown)
         rows = [
             {
                 "barcode": barcode,
@@ -141,7 +142,7 @@ def _add_pages(app: FastAPI, ledger: Ledger, render: Render) -> None:
             row = pages.in_order(wells, Choice(choice.order))
         at = row.index(view)
         seen = next((each for each in view.images if str(each.image_id) == image), view.first)
-        origins = ledger.origins(seen.image_id)
+        origins = ledger.views.origins(seen.image_id)
         answer = seen.score.answer if seen.score else None
         scored = answer if isinstance(answer, wire.Scored) else None
         return render(
@@ -160,7 +161,7 @@ def _add_pages(app: FastAPI, ledger: Ledger, render: Render) -> None:
             next=row[at + 1] if at + 1 < len(row) else None,
             place=at + 1,
             places=len(row),
-            times=pages.wells_of_inspections(ledger.seen(barcode, well=view.well)),
+            times=pages.wells_of_inspections(ledger.views.seen(barcode, well=view.well)),
             ratio=pages.ratio(wells),
             choice=choice,
         )
@@ -183,7 +184,7 @@ def _add_pictures(app: FastAPI, config: Config, ledger: Ledger) -> None:
 
     @lru_cache(maxsize=20_000)
     def row_of(image_id: int) -> ImageRow:  # the ledger's image rows never change
-        row = ledger.image(image_id) if image_id <= _LARGEST_ID else None
+        row = ledger.views.image(image_id) if image_id <= _LARGEST_ID else None
         if row is None:
             raise HTTPException(404, "There is no such image.")
         return row
@@ -208,7 +209,7 @@ def _add_pictures(app: FastAPI, config: Config, ledger: Ledger) -> None:
 
     @app.get("/framed/{score_id:int}.jpg")
     def framed(score_id: int) -> Response:
-        found = ledger.scores(score_ids=[score_id], failed=True) if score_id <= _LARGEST_ID else []
+        found = ledger.views.scores(score_ids=[score_id], failed=True) if score_id <= _LARGEST_ID else []
         if not found:
             raise HTTPException(404, "There is no such score.")
         return _jpeg(lambda: framed_jpeg(config, found[0]))
@@ -226,7 +227,7 @@ def _stand_in(error: ImageError) -> Response:
 
 
 def _of_plate(ledger: Ledger, barcode: str, inspection: int) -> list[SeenImage]:
-    images = ledger.seen(barcode, inspection) if inspection <= _LARGEST_NUMBER else []
+    images = ledger.views.seen(barcode, inspection) if inspection <= _LARGEST_NUMBER else []
     if not images:
         raise HTTPException(404, f"There is no plate {barcode} with an inspection {inspection} here.")
     return images
@@ -234,7 +235,7 @@ def _of_plate(ledger: Ledger, barcode: str, inspection: int) -> list[SeenImage]:
 
 def _inspections(ledger: Ledger, barcode: str) -> list[tuple[int, Any]]:
     """(inspection, date) of a plate, oldest first."""
-    found = ledger.plates_like(barcode, 500)
+    found = ledger.views.plates_like(barcode, 500)
     return sorted((inspection, date) for name, inspection, date, _ in found if name == barcode)
 
 

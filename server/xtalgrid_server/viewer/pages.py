@@ -13,7 +13,7 @@ from xtalgrid_core.decision import priority
 from xtalgrid_core.frames import percent
 from xtalgrid_core.outcomes import CLASSES, Group, Outcome
 
-from ..ledger.store import SeenImage
+from ..ledger.records import SeenImage
 from ..wells import Well, row_letters
 
 Order = Literal["plate", "best"]

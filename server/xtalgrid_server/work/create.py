@@ -21,7 +21,8 @@ from xtalgrid_core.errors import ImageError
 from ..config import Config, models
 from ..grid.local import LocalGrid
 from ..imager.database import ImagerDatabase, ImageRow, Moment
-from ..ledger.store import Ledger, PlannedImage, options_hash
+from ..ledger.records import PlannedImage, options_hash
+from ..ledger.store import Ledger
 from ..steps import log
 from .pack import CheckedImage, check_image, image_path, make_manifest, write_unit
 
@@ -120,13 +121,13 @@ def reopen(config: Config, ledger: Ledger, entered: list[ImageRow]) -> None:
 
 def finish_planned(config: Config, ledger: Ledger, grid: LocalGrid) -> None:
     """Hand over what a killed run planned and did not send, and what was lost from the spool, built again where needed."""
-    for unit in ledger.units("planned", "sent"):
+    for unit in ledger.work.units("planned", "sent"):
         if not grid.has(unit.name):
             if not grid.staged(unit.name).exists():
-                paths = [image_path(config, image) for image in ledger.unit_images(unit)]
+                paths = [image_path(config, image) for image in ledger.work.unit_images(unit)]
                 write_unit(grid.staged(unit.name), wire.decode_manifest(unit.manifest), paths)
             grid.submit(unit.name)
-        ledger.set_state(unit, "sent")
+        ledger.work.set_state(unit, "sent")
     grid.forget_staged()
 
 
@@ -184,7 +185,7 @@ class _Run:
 
     def take(self, group: list[ImageRow]) -> None:
         """Check the images of one inspection and put those that are new into the unit."""
-        there = self._ledger.planned(group, self._hash, self._retry)
+        there = self._ledger.work.planned(group, self._hash, self._retry)
         for image in group:
             if (image.inspect_id, image.image_name) in there:
                 continue
@@ -195,7 +196,7 @@ class _Run:
                 self.created.failed.append((image, error))
                 log.warning("%s %s: %s", STEP, image.image_name, error)
                 if not self._dry_run:
-                    self._ledger.add_failure(image.image_name, STEP, error.reason, error.detail, image)
+                    self._ledger.work.add_failure(image.image_name, STEP, error.reason, error.detail, image)
                 continue
             if self._bytes + checked.size > self._config.work.max_unit_mb * 2**20:
                 self.close_unit()
@@ -215,11 +216,11 @@ class _Run:
             return
         manifest = make_manifest(self._config, self._options, images)
         write_unit(self._grid.staged(manifest.unit), manifest, [checked.path for checked in images])
-        self._ledger.add_unit(manifest, [PlannedImage(checked.image, checked.sha256) for checked in images])
+        self._ledger.work.add_unit(manifest, [PlannedImage(checked.image, checked.sha256) for checked in images])
         self._grid.submit(manifest.unit)
-        unit = self._ledger.unit(manifest.unit)
+        unit = self._ledger.work.unit(manifest.unit)
         assert unit is not None
-        self._ledger.set_state(unit, "sent")
+        self._ledger.work.set_state(unit, "sent")
 
 
 def _key(config: Config) -> str:

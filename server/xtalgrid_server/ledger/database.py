@@ -1,0 +1,63 @@
+"""The ledger's database: opened, brought to the newest layout, read and written in transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import alembic.command
+import alembic.config
+import sqlalchemy as sa
+
+from xtalgrid_core.errors import LedgerError
+
+from ..config import Config
+from ..database import open_engine, reading, short_reason
+
+
+class LedgerDatabase:
+    """The database of one configuration. Every error of it becomes a `LedgerError`."""
+
+    def __init__(self, config: Config) -> None:
+        self.source = config.imager.source
+        self._engine = open_engine(config.ledger_url, "ledger.url")
+        settings = alembic.config.Config()
+        settings.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        with self.writing() as connection:
+            settings.attributes["connection"] = connection
+            alembic.command.upgrade(settings, "head")
+
+    def close(self) -> None:
+        """Give back the connections."""
+        self._engine.dispose()
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """A transaction that is committed when the block ends, or nothing of it when an error leaves the block."""
+        with self._errors(), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A transaction that sees one state of the database and waits for no writer."""
+        with self._errors(), reading(self._engine) as connection:
+            yield connection
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sa.exc.SQLAlchemyError as error:
+            raise LedgerError(
+                f"the ledger ({self._engine.dialect.name}): {short_reason(error)}; check ledger.url, free disk space and "
+                "that the database is up, then run the same command again"
+            ) from error
+
+
+def insert(connection: sa.Connection, table: sa.Table, **values: Any) -> int:
+    """Add a row and return its id."""
+    key = connection.execute(table.insert().values(**values)).inserted_primary_key
+    assert key is not None
+    return int(key[0])

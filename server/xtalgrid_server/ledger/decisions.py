@@ -1,0 +1,118 @@
+"""What becomes of scores: the finalizer's decisions, people's reviews, and what was published."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from ..database import chunks
+from . import tables as t
+from .database import LedgerDatabase
+from .records import (
+    Verdict,
+    now,
+)
+
+
+class Decisions:
+    """The part of the ledger that `finalizer`, `approve`, `reject` and `set_autoscore` write."""
+
+    def __init__(self, database: LedgerDatabase) -> None:
+        self._db = database
+
+    def add_finalizations(self, run: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Record what a run of the finalizer decided: score_id, inspect_id, action, csv_row for each."""
+        values = [{"run": run, "at": now(), **row} for row in rows]
+        if values:
+            with self._db.writing() as connection:
+                connection.execute(t.finalizations.insert(), values)
+
+    def finalizations(self, run: str) -> list[Any]:
+        """The rows of one run of the finalizer (score_id, inspect_id, action, csv_row), in their order."""
+        with self._db.reading() as connection:
+            statement = sa.select(t.finalizations).where(t.finalizations.c.run == run).order_by(t.finalizations.c.id)
+            return list(connection.execute(statement))
+
+    def newest_run(self) -> str | None:
+        """The newest run of the finalizer."""
+        with self._db.reading() as connection:
+            return connection.scalar(sa.select(t.finalizations.c.run).order_by(t.finalizations.c.id.desc()).limit(1))
+
+    def published_scores(self, inspect_ids: Sequence[int]) -> dict[int, int]:
+        """The newest score of each of these inspections that was written to the score table, by inspect id."""
+        found: dict[int, int] = {}
+        with self._db.reading() as connection:
+            for part in chunks(inspect_ids):
+                statement = (
+                    sa.select(t.publications.c.inspect_id, sa.func.max(t.publications.c.score_id).label("score_id"))
+                    .where(t.publications.c.inspect_id.in_(part), t.publications.c.done_at.is_not(None))
+                    .group_by(t.publications.c.inspect_id)
+                )
+                found.update({row.inspect_id: row.score_id for row in connection.execute(statement)})
+        return found
+
+    def actions(self) -> dict[int, str]:
+        """The newest decision on each score, by score id."""
+        newest = sa.select(sa.func.max(t.finalizations.c.id)).group_by(t.finalizations.c.score_id)
+        statement = sa.select(t.finalizations.c.score_id, t.finalizations.c.action).where(
+            t.finalizations.c.id.in_(newest)
+        )
+        with self._db.reading() as connection:
+            return {row.score_id: row.action for row in connection.execute(statement)}
+
+    def add_reviews(self, score_ids: Sequence[int], verdict: Verdict, who: str) -> None:
+        """Record a person's verdict on held scores."""
+        with self._db.writing() as connection:
+            values = [{"score_id": score_id, "verdict": verdict, "who": who, "at": now()} for score_id in score_ids]
+            connection.execute(t.reviews.insert(), values)
+
+    def verdicts(self, score_ids: Sequence[int]) -> dict[int, tuple[Verdict, str]]:
+        """The newest (verdict, who) on each of these scores that has one."""
+        found: dict[int, tuple[Verdict, str]] = {}
+        with self._db.reading() as connection:
+            for part in chunks(score_ids):
+                statement = sa.select(t.reviews).where(t.reviews.c.score_id.in_(part)).order_by(t.reviews.c.id)
+                found.update({row.score_id: (row.verdict, row.who) for row in connection.execute(statement)})
+        return found
+
+    def intend(self, run: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Record what is about to be written to the score table, before it is.
+
+        A run that was killed intends again: what it finds written already (``same``) keeps the first intention, with the row
+        as it was before; anything else takes the new one.
+        """
+        with self._db.writing() as connection:
+            there = {
+                row.score_id: row.done_at
+                for row in connection.execute(
+                    sa.select(t.publications.c.score_id, t.publications.c.done_at).where(t.publications.c.run == run)
+                )
+            }
+            for row in rows:
+                if row["score_id"] not in there:
+                    connection.execute(t.publications.insert().values(run=run, intended_at=now(), **row))
+                elif there[row["score_id"]] is None and row["action"] != "same":
+                    same = (t.publications.c.run == run, t.publications.c.score_id == row["score_id"])
+                    connection.execute(t.publications.update().where(*same).values(**row))
+
+    def done(self, run: str, score_ids: Sequence[int]) -> None:
+        """Record that these rows of a run stand in the score table."""
+        with self._db.writing() as connection:
+            for part in chunks(score_ids):
+                connection.execute(
+                    t.publications.update()
+                    .where(
+                        t.publications.c.run == run,
+                        t.publications.c.score_id.in_(part),
+                        t.publications.c.done_at.is_(None),
+                    )
+                    .values(done_at=now())
+                )
+
+    def publications(self, run: str) -> dict[int, Any]:
+        """What a run wrote, by score id."""
+        with self._db.reading() as connection:
+            statement = sa.select(t.publications).where(t.publications.c.run == run)
+            return {row.score_id: row for row in connection.execute(statement)}

@@ -1,0 +1,118 @@
+"""What the ledger hands out: images, units and scores as plain data."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from xtalgrid_core import wire
+from xtalgrid_core.outcomes import Outcome
+
+from ..imager.database import ImageRow
+from ..wells import Well
+from . import tables as t
+
+UnitState = Literal["planned", "sent", "returned", "failed"]
+Verdict = Literal["approve", "reject"]
+
+
+def now() -> datetime:
+    """Now in UTC, without zone, as the ledger keeps it."""
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+def options_hash(options: wire.Options) -> str:
+    """Hash of everything that makes a score of the same picture another score: models, rule, threshold, step, boxes."""
+    return hashlib.sha256(wire.encode(options)).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedImage:
+    """An image that goes into a unit, with its content's hash."""
+
+    image: ImageRow
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A work unit as the ledger knows it."""
+
+    id: int
+    name: str
+    manifest: bytes
+    attempts: int
+    state: UnitState
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredImage:
+    """A score with the image it belongs to; `answer` is what the worker said."""
+
+    score_id: int
+    image_id: int
+    image: ImageRow
+    outcome: Outcome
+    probability: float
+    p_crystal: float
+    answer: wire.Scored | wire.Failed
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SeenImage:
+    """An image whatever became of it: its newest score, or (reason, detail) of why it has none; neither while it waits."""
+
+    image_id: int
+    image: ImageRow
+    score: ScoredImage | None
+    failure: tuple[str, str] | None
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """Its outcome; None while it waits."""
+        if self.score is not None:
+            return self.score.outcome
+        return Outcome.FAILED if self.failure else None
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreOrigin:
+    """A score and where it came from; `host` is what the worker said of its computer."""
+
+    score: ScoredImage
+    worker: str
+    host: str
+    unit: str
+    options: wire.Options
+
+
+def image_row(columns: Mapping[Any, Any]) -> ImageRow:
+    """An image from a row with the columns of `tables.images`."""
+    return ImageRow(
+        inspect_id=columns[t.images.c.inspect_id],
+        barcode=columns[t.images.c.barcode],
+        inspection=columns[t.images.c.inspection],
+        inspected=columns[t.images.c.inspected],
+        well=Well(columns[t.images.c.row], columns[t.images.c.col], columns[t.images.c.subwell]),
+        image_name=columns[t.images.c.image_name],
+    )
+
+
+def scored_image(row: Any) -> ScoredImage:
+    """A score from a row with the columns of `tables.scores` and `tables.images`."""
+    columns = row._mapping
+    return ScoredImage(
+        score_id=columns[t.scores.c.id],
+        image_id=columns[t.images.c.id],
+        image=image_row(columns),
+        outcome=Outcome(columns[t.scores.c.outcome]),
+        probability=columns[t.scores.c.probability],
+        p_crystal=columns[t.scores.c.p_crystal],
+        answer=wire.decode_image(columns[t.scores.c.answer].encode()),
+        at=columns[t.scores.c.at],
+    )

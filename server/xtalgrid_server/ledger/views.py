@@ -1,0 +1,247 @@
+"""What the ledger knows, for those who only read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from xtalgrid_core import wire
+from xtalgrid_core.outcomes import Outcome
+
+from ..database import chunks
+from ..imager.database import ImageRow
+from ..wells import Well
+from . import tables as t
+from .database import LedgerDatabase
+from .records import (
+    ScoredImage,
+    ScoreOrigin,
+    SeenImage,
+    image_row,
+    scored_image,
+)
+from .work import newest_state
+
+
+class Views:
+    """Everything that only reads: scores for the finalizer, plates and wells for the viewer, counts for `status`."""
+
+    def __init__(self, database: LedgerDatabase) -> None:
+        self._db = database
+
+    def scores(
+        self,
+        *,
+        inspect_ids: Sequence[int] | None = None,
+        barcode: str | None = None,
+        not_finalized: bool = False,
+        score_ids: Sequence[int] | None = None,
+        failed: bool = False,
+    ) -> list[ScoredImage]:
+        """The newest score of each image that fits all of the given conditions, in plate order.
+
+        `not_finalized`: only inspections with a score the finalizer has not seen, or with a review since it did.
+        `failed`: with the images a worker could not score.
+        """
+        newest = sa.select(sa.func.max(t.scores.c.id)).group_by(t.scores.c.image_id)
+        statement = (
+            sa.select(t.scores, t.images)
+            .join(t.images, t.images.c.id == t.scores.c.image_id)
+            .where(t.images.c.source == self._db.source)
+            .order_by(
+                t.images.c.barcode,
+                t.images.c.inspection,
+                t.images.c.col,
+                t.images.c.row,
+                t.images.c.subwell,
+                t.images.c.id,
+            )
+        )
+        if score_ids is None:
+            statement = statement.where(t.scores.c.id.in_(newest))
+        if not failed:
+            statement = statement.where(t.scores.c.outcome != str(Outcome.FAILED))
+        if barcode is not None:
+            statement = statement.where(t.images.c.barcode == barcode)
+        if not_finalized:
+            statement = statement.where(t.images.c.inspect_id.in_(_waiting(self._db.source)))
+        lists: list[tuple[Any, Sequence[int]]] = [
+            (column, values)
+            for column, values in ((t.images.c.inspect_id, inspect_ids), (t.scores.c.id, score_ids))
+            if values is not None
+        ]
+        found: list[ScoredImage] = []
+        with self._db.reading() as connection:
+            if not lists:
+                return [scored_image(row) for row in connection.execute(statement)]
+            (column, values), *_ = lists
+            for part in chunks(values):
+                found.extend(scored_image(row) for row in connection.execute(statement.where(column.in_(part))))
+        return found
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """How many of everything: units by state, scores by outcome, newest decisions by action, results."""
+        unit_count = sa.select(newest_state.c.state, sa.func.count()).group_by(newest_state.c.state)
+        score_count = sa.select(t.scores.c.outcome, sa.func.count()).group_by(t.scores.c.outcome)
+        newest = sa.select(sa.func.max(t.finalizations.c.id)).group_by(t.finalizations.c.score_id)
+        action_count = (
+            sa.select(t.finalizations.c.action, sa.func.count())
+            .where(t.finalizations.c.id.in_(newest))
+            .group_by(t.finalizations.c.action)
+        )
+        result_count = sa.select(t.results.c.accepted, sa.func.count()).group_by(t.results.c.accepted)
+        published = sa.select(sa.func.count()).where(
+            t.publications.c.done_at.is_not(None), t.publications.c.action.in_(("insert", "replace", "same"))
+        )
+        with self._db.reading() as connection:
+
+            def pairs(statement: Any) -> dict[str, int]:
+                return {str(key): int(number) for key, number in connection.execute(statement)}
+
+            return {
+                "units": pairs(unit_count),
+                "scores": pairs(score_count),
+                "actions": pairs(action_count),
+                "results": {("accepted" if k == "1" else "refused"): n for k, n in pairs(result_count).items()},
+                "published": {"rows": int(connection.scalar(published) or 0)},
+            }
+
+    def plates(self) -> list[tuple[str, int, datetime, int]]:
+        """(barcode, inspection, newest date, number of images) of every plate seen, newest first."""
+        newest = sa.func.max(t.images.c.inspected)
+        statement = (
+            sa.select(t.images.c.barcode, t.images.c.inspection, newest.label("date"), sa.func.count().label("number"))
+            .where(t.images.c.source == self._db.source)
+            .group_by(t.images.c.barcode, t.images.c.inspection)
+            .order_by(newest.desc(), t.images.c.barcode)
+        )
+        with self._db.reading() as connection:
+            return [(row.barcode, row.inspection, row.date, row.number) for row in connection.execute(statement)]
+
+    def plates_like(self, part: str, limit: int, offset: int = 0) -> list[tuple[str, int, datetime, int]]:
+        """`plates` whose barcode contains `part` (whatever its case), one page of them."""
+        newest = sa.func.max(t.images.c.inspected)
+        statement = (
+            sa.select(t.images.c.barcode, t.images.c.inspection, newest.label("date"), sa.func.count().label("number"))
+            .where(t.images.c.source == self._db.source)
+            .group_by(t.images.c.barcode, t.images.c.inspection)
+            .order_by(newest.desc(), t.images.c.barcode, t.images.c.inspection.desc())
+            .limit(limit)
+            .offset(offset)
+        )
+        if part:
+            statement = statement.where(t.images.c.barcode.icontains(part, autoescape=True))
+        with self._db.reading() as connection:
+            return [(row.barcode, row.inspection, row.date, row.number) for row in connection.execute(statement)]
+
+    def plate_outcomes(self, barcodes: Iterable[str]) -> dict[tuple[str, int], dict[Outcome, int]]:
+        """How many images of each outcome these plates have, by (barcode, inspection); images that wait are not counted."""
+        scored = (
+            sa.select(t.images.c.barcode, t.images.c.inspection, t.scores.c.outcome, sa.func.count().label("number"))
+            .join_from(t.images, t.scores, t.scores.c.id == _newest_score())
+            .group_by(t.images.c.barcode, t.images.c.inspection, t.scores.c.outcome)
+        )
+        unscored = (
+            sa.select(
+                t.images.c.barcode,
+                t.images.c.inspection,
+                sa.literal(str(Outcome.FAILED)).label("outcome"),
+                sa.func.count().label("number"),
+            )
+            .where(
+                sa.exists().where(t.failures.c.image_id == t.images.c.id),
+                ~sa.exists().where(t.scores.c.image_id == t.images.c.id),
+            )
+            .group_by(t.images.c.barcode, t.images.c.inspection)
+        )
+        found: dict[tuple[str, int], dict[Outcome, int]] = {}
+        with self._db.reading() as connection:
+            for part in chunks(sorted(set(barcodes))):
+                for statement in (scored, unscored):
+                    chosen = statement.where(t.images.c.source == self._db.source, t.images.c.barcode.in_(part))
+                    for row in connection.execute(chosen):
+                        counts = found.setdefault((row.barcode, row.inspection), {})
+                        outcome = Outcome(row.outcome)
+                        counts[outcome] = counts.get(outcome, 0) + row.number
+        return found
+
+    def image(self, image_id: int) -> ImageRow | None:
+        """The image of this id."""
+        statement = sa.select(t.images).where(t.images.c.id == image_id, t.images.c.source == self._db.source)
+        with self._db.reading() as connection:
+            row = connection.execute(statement).first()
+        return None if row is None else image_row(row._mapping)
+
+    def seen(self, barcode: str, inspection: int | None = None, well: Well | None = None) -> list[SeenImage]:
+        """The images of a plate, of one of its inspections or of one of its drops, in plate order, scored or not."""
+        where = [t.images.c.source == self._db.source, t.images.c.barcode == barcode]
+        if inspection is not None:
+            where.append(t.images.c.inspection == inspection)
+        if well is not None:
+            where += [t.images.c.row == well.row, t.images.c.col == well.col, t.images.c.subwell == well.subwell]
+        order = (t.images.c.inspection, t.images.c.col, t.images.c.row, t.images.c.subwell, t.images.c.id)
+        with self._db.reading() as connection:
+            images = connection.execute(sa.select(t.images).where(*where).order_by(*order)).all()
+            scored = connection.execute(
+                sa.select(t.scores, t.images)
+                .join_from(t.images, t.scores, t.scores.c.id == _newest_score())
+                .where(*where)
+            ).all()
+            failed = connection.execute(
+                sa.select(t.failures)
+                .join_from(t.failures, t.images, t.images.c.id == t.failures.c.image_id)
+                .where(*where)
+                .order_by(t.failures.c.id)
+            ).all()
+        scores = {score.image_id: score for score in map(scored_image, scored)}
+        failures = {row.image_id: (row.reason, row.detail) for row in failed}
+        return [SeenImage(row.id, image_row(row._mapping), scores.get(row.id), failures.get(row.id)) for row in images]
+
+    def origins(self, image_id: int) -> list[ScoreOrigin]:
+        """All scores of an image and where they came from, newest first."""
+        statement = (
+            sa.select(t.scores, t.images, t.results.c.host, t.units.c.name, t.units.c.manifest)
+            .join_from(t.scores, t.images, t.images.c.id == t.scores.c.image_id)
+            .join(t.results, t.results.c.id == t.scores.c.result_id)
+            .join(t.units, t.units.c.id == t.results.c.unit_id)
+            .where(t.scores.c.image_id == image_id, t.images.c.source == self._db.source)
+            .order_by(t.scores.c.id.desc())
+        )
+        with self._db.reading() as connection:
+            return [
+                ScoreOrigin(
+                    score=scored_image(row),
+                    worker=row._mapping[t.scores.c.worker],
+                    host=row._mapping[t.results.c.host],
+                    unit=row._mapping[t.units.c.name],
+                    options=wire.decode_manifest(row._mapping[t.units.c.manifest]).options,
+                )
+                for row in connection.execute(statement)
+            ]
+
+
+def _newest_score() -> sa.ScalarSelect[Any]:
+    """Id of an image's newest score."""
+    scores = t.scores.alias()
+    newest = sa.select(sa.func.max(scores.c.id)).where(scores.c.image_id == t.images.c.id)
+    return newest.correlate(t.images).scalar_subquery()
+
+
+def _waiting(source: str) -> sa.Select[Any]:
+    """Inspect ids with a score that no finalizer run has decided on, or with a review newer than the decision."""
+    decided = sa.exists().where(t.finalizations.c.score_id == t.scores.c.id)
+    reviewed = sa.exists().where(
+        t.reviews.c.score_id == t.scores.c.id,
+        t.reviews.c.at
+        > sa.select(sa.func.max(t.finalizations.c.at))
+        .where(t.finalizations.c.score_id == t.scores.c.id)
+        .scalar_subquery(),
+    )
+    return (
+        sa.select(t.images.c.inspect_id)
+        .join(t.scores, t.scores.c.image_id == t.images.c.id)
+        .where(t.images.c.source == source, t.scores.c.outcome != str(Outcome.FAILED), sa.or_(~decided, reviewed))
+    )
