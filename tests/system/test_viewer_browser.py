@@ -18,7 +18,7 @@ from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.config import from_string
 from xtalgrid_server.imager.database import ImageRow
-from xtalgrid_server.ledger.store import PlannedImage
+from xtalgrid_server.ledger.records import PlannedImage
 from xtalgrid_server.system import System
 from xtalgrid_server.viewer.app import create_app
 from xtalgrid_server.wells import Well
@@ -181,11 +181,11 @@ def _fill(system: System) -> None:
     )
     options = wire.Options(segmenter="a" * 64, classifier="b" * 64)
     manifest = wire.Manifest(schema=1, unit="xg_browser", min_worker="0.1.0", options=options, images=entries)
-    system.ledger.add_unit(manifest, [PlannedImage(row, "d" * 64) for row in rows])
-    unit = system.ledger.unit("xg_browser")
+    system.ledger.work.add_unit(manifest, [PlannedImage(row, "d" * 64) for row in rows])
+    unit = system.ledger.work.unit("xg_browser")
     assert unit is not None
     answers = [answer(n, outcome, p_crystal=CHANCES[n]) for n, outcome in enumerate(OUTCOMES)]
-    system.ledger.accept_result(unit, "f" * 64, result_of(manifest, answers), options)
+    system.ledger.work.accept_result(unit, "f" * 64, result_of(manifest, answers), options)
 
 
 def _path(system: System, row: ImageRow) -> Path:

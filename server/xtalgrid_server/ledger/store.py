@@ -43,12 +43,6 @@ class Ledger:
             if not changed.rowcount:
                 connection.execute(t.watermarks.insert().values(key=key, state=state))
 
-    def watermarks(self, prefix: str) -> dict[str, str]:
-        """All saved progress whose key begins so."""
-        with self._db.reading() as connection:
-            rows = connection.execute(sa.select(t.watermarks))
-            return {row.key: row.state for row in rows if row.key.startswith(prefix)}
-
     def switch(self, name: str) -> tuple[str, str, datetime] | None:
         """(value, who, when) of a switch's newest setting."""
         with self._db.reading() as connection:

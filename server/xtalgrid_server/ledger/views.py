@@ -109,19 +109,7 @@ class Views:
                 "published": {"rows": int(connection.scalar(published) or 0)},
             }
 
-    def plates(self) -> list[tuple[str, int, datetime, int]]:
-        """(barcode, inspection, newest date, number of images) of every plate seen, newest first."""
-        newest = sa.func.max(t.images.c.inspected)
-        statement = (
-            sa.select(t.images.c.barcode, t.images.c.inspection, newest.label("date"), sa.func.count().label("number"))
-            .where(t.images.c.source == self._db.source)
-            .group_by(t.images.c.barcode, t.images.c.inspection)
-            .order_by(newest.desc(), t.images.c.barcode)
-        )
-        with self._db.reading() as connection:
-            return [(row.barcode, row.inspection, row.date, row.number) for row in connection.execute(statement)]
-
-    def plates_like(self, part: str, limit: int, offset: int = 0) -> list[tuple[str, int, datetime, int]]:
+    def plates(self, part: str, limit: int, offset: int = 0) -> list[tuple[str, int, datetime, int]]:
         """`plates` whose barcode contains `part` (whatever its case), one page of them."""
         newest = sa.func.max(t.images.c.inspected)
         statement = (

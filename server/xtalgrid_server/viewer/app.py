@@ -93,7 +93,7 @@ def _add_pages(app: FastAPI, ledger: Ledger, render: Render) -> None:
     @app.get("/", response_class=HTMLResponse)
     def plates(q: str = "", page: str = "1") -> str:
         number = min(max(int(page), 1), 100_000) if page.isascii() and page.isdigit() and len(page) < 9 else 1
-        found = ledger.views.plates_like(q.strip(), PLATES_A_PAGE + 1, (number - 1) * PLATES_A_PAGE)
+        found = ledger.views.plates(q.strip(), PLATES_A_PAGE + 1, (number - 1) * PLATES_A_PAGE)
         shown = found[:PLATES_A_PAGE]
         outcomes = ledger.views.plate_outcomes(barcode for barcode, *_ in shown)
         rows = [
@@ -235,7 +235,7 @@ def _of_plate(ledger: Ledger, barcode: str, inspection: int) -> list[SeenImage]:
 
 def _inspections(ledger: Ledger, barcode: str) -> list[tuple[int, Any]]:
     """(inspection, date) of a plate, oldest first."""
-    found = ledger.views.plates_like(barcode, 500)
+    found = ledger.views.plates(barcode, 500)
     return sorted((inspection, date) for name, inspection, date, _ in found if name == barcode)
 
 
