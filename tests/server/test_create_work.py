@@ -1,6 +1,6 @@
 import threading
 import zipfile
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import msgspec
 import pytest
@@ -184,14 +184,4 @@ def test_pause_stops_new_work(system, imaged):
     system.ledger.set_switch("paused", "yes", "jdoe")
     assert system.create_work().planned == 0
     system.ledger.set_switch("paused", "no", "jdoe")
-    assert system.create_work().planned == 1
-
-
-def test_an_old_plate_imported_later_is_read(system, imaged, tmp_path):
-    imaged(100)
-    system.create_work()
-    name = "RMM3_01_222_ROBO_Test1_Clon1_CI_0000CI000001_001_090101_01_01_01_HF_99_030_001_RDI.jpg"
-    draw_well(tmp_path / "old" / name)
-    (row,) = system.import_folder(tmp_path / "old").entered
-    assert row.inspected == datetime(2009, 1, 1)
     assert system.create_work().planned == 1

@@ -1,3 +1,5 @@
+from datetime import datetime
+
 import pytest
 
 from xtalgrid_core.errors import ConfigError
@@ -72,3 +74,13 @@ def test_the_same_name_with_other_content_is_not_taken_for_it(system, tmp_path):
 def test_a_folder_that_is_not_there(system, tmp_path):
     with pytest.raises(ConfigError, match="no such folder"):
         system.import_folder(tmp_path / "nowhere")
+
+
+def test_an_old_plate_imported_later_is_read_all_the_same(system, tmp_path):
+    draw_well(tmp_path / "new" / rigaku_name(1, date="250101"))
+    system.import_folder(tmp_path / "new")
+    assert system.create_work().planned == 1
+    draw_well(tmp_path / "old" / rigaku_name(2, inspection=1, date="090101"))
+    (row,) = system.import_folder(tmp_path / "old").entered
+    assert row.inspected == datetime(2009, 1, 1)
+    assert system.create_work().planned == 1
