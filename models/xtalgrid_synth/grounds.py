@@ -55,17 +55,16 @@ def draw_ground(rng: np.random.Generator, plate: PlateType, height: int, width: 
     """Draw a well of this plate, `um` micrometres a pixel."""
     tint = np.array(_TINTS[str(rng.choice(_TINTS_OF[plate]))], np.float32) * np.float32(rng.uniform(0.82, 1.06))
     light, floor, centre, radius = _WALLS[plate](rng, height, width, um)
-    light = light * (
-        1 + np.float32(rng.uniform(0, 0.07)) * noise(rng, height, width, max(height, width) / rng.uniform(1.2, 5))
-    )
+    cloud = noise(rng, height, width, max(height, width) / rng.uniform(1.2, 7), int(rng.integers(1, 3)))
+    light = light * (1 + np.float32(rng.choice([0.02, 0.05, 0.09]) * rng.random()) * cloud)
     rgb = light[:, :, None] * tint
     if rng.random() < 0.6:  # a colour cast that changes over the picture: blue here, yellow there
-        strength = rng.uniform(0.005, 0.035)
+        strength = rng.uniform(0.005, 0.05)
         cloud = noise(rng, height, width, width / rng.uniform(1.2, 5))
         for channel, lean in enumerate((1.0, rng.uniform(-0.3, 0.8), -1.0)):
             rgb[:, :, channel] *= 1 + np.float32(strength * lean) * cloud
             rgb[:, :, channel] *= 1 + np.float32(strength / 3) * noise(rng, height, width, width / rng.uniform(1.2, 3))
-    if rng.random() < 0.12:
+    if rng.random() < (0.3 if plate == "disc" else 0.1):
         rgb *= _fold(rng, height, width)[:, :, None]
     if plate in ("disc", "inside") and rng.random() < 0.3:
         rgb *= polarised(rng, height, width)

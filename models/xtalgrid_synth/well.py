@@ -189,7 +189,7 @@ def _marks(rng: np.random.Generator, height: int, width: int, um: float, busy: b
     h, w, px = picture.height, picture.width, um * k
     for _ in range(int(rng.integers(2, 60 if busy else 12))):
         x, y = rng.uniform(0, w), rng.uniform(0, h)
-        a, b = (max(rng.uniform(2, 14) / px, 0.8) * rng.uniform(0.5, 1.2) for _ in range(2))
+        a, b = (max(rng.choice([6, 14, 30]) * rng.uniform(0.15, 1) / px, 0.8) * rng.uniform(0.5, 1.2) for _ in range(2))
         if rng.random() < 0.5:
             pen.ellipse([x - a, y - b, x + a, y + b], fill=int(rng.integers(20, 115)))
         else:  # a crumb
