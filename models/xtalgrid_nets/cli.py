@@ -37,6 +37,7 @@ def _fit_options(command):  # type: ignore[no-untyped-def]
         (
             click.argument("data", type=_FOLDER),
             click.argument("out", type=_FILE),
+            click.option("--also", type=_FOLDER, multiple=True, help="A further training set."),
             click.option("--start", type=_FILE, help="ImageNet weights (.npz) to start from."),
             click.option("--resume", type=_FILE, help="A trained state to go on from."),
             click.option("--steps", default=3000, show_default=True),
@@ -52,19 +53,26 @@ def _fit_options(command):  # type: ignore[no-untyped-def]
 @_fit_options
 @click.option("--batch", default=16, show_default=True)
 def fit_segmenter(
-    data: Path, out: Path, start: Path | None, resume: Path | None, steps: int, rate: float, seed: int, batch: int
+    data: Path,
+    also: tuple[Path, ...],
+    out: Path,
+    start: Path | None,
+    resume: Path | None,
+    steps: int,
+    rate: float,
+    seed: int,
+    batch: int,
 ) -> None:
     """Train the segmenter on the set in DATA; its state goes to OUT."""
     from . import train
 
-    train.fit_segmenter(data, out, start=start, resume=resume, steps=steps, rate=rate, seed=seed, batch=batch)
+    train.fit_segmenter((data, *also), out, start=start, resume=resume, steps=steps, rate=rate, seed=seed, batch=batch)
 
 
 @main.command("fit-classifier")
 @_fit_options
 @click.option("--batch", default=32, show_default=True)
 @click.option("--frozen", default=0, show_default=True, help="Layers of the features that stay as ImageNet made them.")
-@click.option("--also", type=_FOLDER, multiple=True, help="A further training set.")
 def fit_classifier(
     data: Path,
     out: Path,

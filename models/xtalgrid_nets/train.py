@@ -120,7 +120,7 @@ def fit_classifier(
 
 
 def fit_segmenter(
-    data: Path,
+    data: Sequence[Path],
     out: Path,
     *,
     start: Path | None,
@@ -137,7 +137,7 @@ def fit_segmenter(
         net.load_state_dict(torch.load(resume))
     elif start is not None:
         load_imagenet(net.encoder, start)  # type: ignore[arg-type]
-    views, masks = np.load(data / "views.npy", mmap_mode="r"), np.load(data / "masks.npy", mmap_mode="r")
+    views, masks = (np.concatenate([np.load(folder / name) for folder in data]) for name in ("views.npy", "masks.npy"))
     random = torch.Generator().manual_seed(seed)
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
@@ -157,7 +157,7 @@ def fit_segmenter(
         steps,
         rate,
         out,
-        {"data": str(data), "batch": batch, "seed": seed, "role": "segmenter"},
+        {"data": [str(folder) for folder in data], "batch": batch, "seed": seed, "role": "segmenter"},
     )
 
 
