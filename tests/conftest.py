@@ -32,7 +32,7 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     Red chops are harvestable crystals, green ones precipitate, blue ones clear.
     """
-    onnx = pytest.importorskip("onnx", reason="the small test networks are made with onnx (extra [train])")
+    onnx = pytest.importorskip("onnx", reason="the small test networks are made with onnx (extra dev)")
     from onnx import TensorProto, helper, numpy_helper
 
     def save(name: str, nodes: list, inputs: dict, outputs: dict, constants: dict) -> ModelEntry:
