@@ -292,22 +292,22 @@ def demo(ctx: click.Context, config: Config, wells: int, then_serve: bool) -> No
     """Render a plate, score it by every stage, and show what came out."""
     from .demo import render_demo_plate
 
-    folder = render_demo_plate(config, wells)
+    folder, truth = render_demo_plate(config, wells)
     with System(config) as system:
         account = run_with_progress(system, folder)
-        _print_scores(account)
+        _print_scores(account, truth)
         _print_account(config, account)
     if then_serve:
         ctx.invoke(serve)
 
 
-def _print_scores(account: Account) -> None:
-    click.echo(f"{'well':>6}  {'ARTscore':8}  {'outcome':28} {'probability':>11}  {'p_crystal':>9}")
+def _print_scores(account: Account, truth: dict[str, str]) -> None:
+    row = "{:>6}  {:8}  {:26} {:>11}  {:>9}  {}"
+    click.echo(row.format("well", "ARTscore", "outcome", "probability", "p_crystal", "rendered as"))
     for score in account.scored:
-        code = score.outcome.code or "–"
-        click.echo(
-            f"{score.image.well!s:>6}  {code:8}  {score.outcome!s:28} {score.probability:11.3f}  {score.p_crystal:9.3f}"
-        )
+        code, known = score.outcome.code or "–", truth.get(score.image.image_name, "")
+        numbers = f"{score.probability:.3f}", f"{score.p_crystal:.3f}"
+        click.echo(row.format(str(score.image.well), code, score.outcome, *numbers, known))
 
 
 @main.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 from xtalgrid_synth import render_plate
@@ -11,13 +12,18 @@ from .config import Config
 BARCODE = "DEMO000001"
 
 
-def render_demo_plate(config: Config, wells: int) -> Path:
-    """Render a plate of wells with known outcomes under ``home/demo`` and return the folder of its images.
+def render_demo_plate(config: Config, wells: int) -> tuple[Path, dict[str, str]]:
+    """Render a plate of wells with known outcomes under ``home/demo``.
 
     The same wells every time; what is there already is not rendered again.
+
+    Returns
+    -------
+    The folder of its images, and what each image was rendered as, by its name.
     """
     folder = config.home / "demo"
     images = folder / BARCODE / "1"
     if not images.is_dir() or len(list(images.glob("*.jpg"))) != wells:
         render_plate(folder, barcode=BARCODE, seed=2026, wells=wells)
-    return images
+    with (folder / BARCODE / "truth.csv").open(encoding="utf-8") as stream:
+        return images, {line["image"]: line["outcome"] for line in csv.DictReader(stream)}
