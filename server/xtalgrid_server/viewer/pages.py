@@ -201,13 +201,10 @@ def in_order(wells: Sequence[WellView], choice: Choice) -> list[WellView]:
 
 
 @dataclass(frozen=True, slots=True)
-class LegendItem:
-    """An outcome of the legend, and the choice that a click on it makes."""
+class OfKind:
+    """What is shown of an outcome, by its kind (see `kind`)."""
 
     kind: str
-    number: int
-    chosen: bool
-    then: Choice
 
     @property
     def name(self) -> str:
@@ -218,6 +215,15 @@ class LegendItem:
     def letter(self) -> str:
         """Its letter."""
         return letter_of_kind(self.kind)
+
+
+@dataclass(frozen=True, slots=True)
+class LegendItem(OfKind):
+    """An outcome of the legend, and the choice that a click on it makes."""
+
+    number: int
+    chosen: bool
+    then: Choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,21 +300,10 @@ def plate_grid(wells: Sequence[WellView]) -> PlateGrid:
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
+class Bar(OfKind):
     """The largest probability of a class over all chops."""
 
-    kind: str
     probability: float
-
-    @property
-    def name(self) -> str:
-        """For people."""
-        return name_of_kind(self.kind)
-
-    @property
-    def letter(self) -> str:
-        """Its letter."""
-        return letter_of_kind(self.kind)
 
 
 def bars(answer: wire.Scored) -> list[Bar]:
