@@ -1,5 +1,18 @@
-"""``python -m xtalgrid_server``: the command ``xtalgrid``."""
+"""The command ``xtalgrid``, also as ``python -m xtalgrid_server``; says what to install where only the worker is."""
 
-from .cli import main
+import sys
 
-main()
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        from .cli import main as run
+    except ModuleNotFoundError as error:
+        if error.name and error.name.startswith("xtalgrid"):
+            raise
+        sys.exit(f"xtalgrid: {error.name} is not installed; the server side needs: pip install 'xtalgrid[server]'")
+    run()
+
+
+if __name__ == "__main__":
+    main()

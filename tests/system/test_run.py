@@ -124,6 +124,24 @@ def test_a_grid_killed_alone_leaves_no_worker_and_no_double(undisturbed, wells, 
     assert content(home) == content(undisturbed[0])
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the workers by /proc")
+def test_a_killed_workers_unit_goes_back_and_on(undisturbed, wells, tmp_path):
+    home = tmp_path / "home"
+    process = subprocess.Popen(command(home, "run", wells), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    deadline = time.monotonic() + 60
+    killed = 0
+    while killed < 2 and time.monotonic() < deadline:
+        for worker in children.read_text().split() if list(home.glob("spool/units/*/*.checkpoint")) else []:
+            os.kill(int(worker), signal.SIGKILL)
+            killed += 1
+        time.sleep(0.3)
+    output, log = process.communicate(timeout=200)
+    assert "3 of 3 images accounted for" in output, log
+    assert re.search(r"grid finished=\d failed=0 retried=[2-9]", log)
+    assert content(home) == content(undisturbed[0])
+
+
 def test_broken_files_are_failed_with_a_reason_and_the_rest_scored(wells, tmp_path):
     folder = tmp_path / "mixed"
     folder.mkdir()
