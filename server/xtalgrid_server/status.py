@@ -17,8 +17,8 @@ def status_lines(ledger: Ledger) -> Iterator[str]:
     yield f"system      {reason or 'running'}"
     yield f"units       {_pairs(counts['units'], ('planned', 'sent', 'returned', 'failed'))}"
     yield f"results     {_pairs(counts['results'], ('accepted', 'refused'))}"
-    yield f"scores      {_pairs(counts['scores'], [str(o) for o in Outcome]) or 'none yet'}"
-    yield f"decisions   {_pairs(counts['actions'], ('publish', 'hold', 'keep', 'shadow', 'reject', 'none')) or 'none yet'}"
+    yield f"scores      {_pairs(counts['scores'], [str(o) for o in Outcome])}"
+    yield f"decisions   {_pairs(counts['actions'], ('publish', 'hold', 'keep', 'shadow', 'reject', 'none'))}"
     yield f"score table {counts['published']['rows']} rows written"
     for unit in ledger.work.units("failed"):
         yield f"failed unit {unit.name}: {unit.detail}; `xtalgrid create_work --retry` plans its images again"
@@ -33,4 +33,4 @@ def status_lines(ledger: Ledger) -> Iterator[str]:
 
 
 def _pairs(counts: dict[str, int], order: tuple[str, ...] | list[str]) -> str:
-    return ", ".join(f"{counts[key]} {key}" for key in order if counts.get(key))
+    return ", ".join(f"{counts[key]} {key}" for key in order if counts.get(key)) or "none yet"
