@@ -176,7 +176,7 @@ def _one(seed: int) -> Sample:
 
 
 def _small(seed: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    empty = np.random.default_rng([seed, 4]).random() < 0.35  # besides those that `outcome_of` gives
+    empty = np.random.default_rng([seed, 4]).random() < 0.4  # besides those that `outcome_of` gives
     return sample_view(Outcome.NULL_EXPERIMENT if empty else outcome_of(seed), seed)
 
 

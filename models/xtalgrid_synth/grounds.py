@@ -55,8 +55,10 @@ def draw_ground(rng: np.random.Generator, plate: PlateType, height: int, width: 
     """Draw a well of this plate, `um` micrometres a pixel."""
     tint = np.array(_TINTS[str(rng.choice(_TINTS_OF[plate]))], np.float32) * np.float32(rng.uniform(0.82, 1.06))
     light, floor, centre, radius = _WALLS[plate](rng, height, width, um)
-    cloud = noise(rng, height, width, max(height, width) / rng.uniform(1.2, 7), int(rng.integers(1, 3)))
-    light = light * (1 + np.float32(rng.choice([0.02, 0.05, 0.09]) * rng.random()) * cloud)
+    if plate in ("disc", "ring") and rng.random() < 0.5:
+        light = light * np.where(floor > 0.01, 1, _embossed(rng, height, width, um))
+    cloud = noise(rng, height, width, max(height, width) / rng.uniform(1.2, 9), int(rng.integers(1, 3)))
+    light = light * (1 + np.float32(rng.choice([0.02, 0.05, 0.1]) * rng.random()) * cloud)
     rgb = light[:, :, None] * tint
     if rng.random() < 0.6:  # a colour cast that changes over the picture: blue here, yellow there
         strength = rng.uniform(0.005, 0.05)
@@ -81,6 +83,23 @@ def polarised(rng: np.random.Generator, height: int, width: int) -> Colours:
     waves = [np.sin(turns * cloud * (1 + 0.18 * c) + phase + 2.2 * c) for c in range(3)]
     waves[2] = 0.6 * waves[0] + 0.4 * waves[2]  # pink against green
     return np.stack([1 + np.float32(strength) * wave for wave in waves], axis=2).astype(np.float32)
+
+
+def _embossed(rng: np.random.Generator, height: int, width: int, um: float) -> Field:
+    """Letters and marks moulded into the plate, near the corners: rings and strokes with light and dark flanks."""
+    light = np.ones((height, width), np.float32)
+    rows, cols = grid(height, width)
+    for _ in range(int(rng.integers(1, 5))):
+        row = height * rng.choice([rng.uniform(0, 0.14), rng.uniform(0.3, 0.6), rng.uniform(0.86, 1)])
+        col = width * rng.choice([rng.uniform(0, 0.1), rng.uniform(0.9, 1)])
+        size, wide, turn = rng.uniform(30, 130) / um, rng.uniform(6, 20) / um, rng.uniform(0, 3.2)
+        u = np.cos(turn) * (cols - col) + np.sin(turn) * (rows - row)
+        v = np.cos(turn) * (rows - row) - np.sin(turn) * (cols - col)
+        stroke = np.hypot(np.maximum(np.abs(u) - size * rng.uniform(0.3, 2), 0), v)
+        away = np.abs(np.hypot(u, v) - size) if rng.random() < 0.5 else stroke
+        light *= 1 - np.float32(rng.uniform(0.2, 0.9)) * np.exp(-((away / wide) ** 2))
+        light *= 1 + np.float32(rng.uniform(0.1, 1.2)) * np.exp(-(((away - 2 * wide) / wide) ** 2))
+    return light
 
 
 def _fold(rng: np.random.Generator, height: int, width: int) -> Field:
