@@ -23,6 +23,9 @@ Rule = Literal["published", "group"]
 THRESHOLD = 0.85
 """The paper's c (section 3.1); its second run took 0.80."""
 
+SUPPORT = 0.2
+"""The default of work units: docs/decisions/0006-a-crystal-in-several-chops.md."""
+
 _DISTINCT = 0.1
 """Shown chops overlap less than this (intersection over union), so that n boxes show n places."""
 
@@ -64,6 +67,7 @@ def decide(
     rule: Rule = "group",
     threshold: float = THRESHOLD,
     n_boxes: int = 5,
+    support: float = 0.0,
     calibration: Calibration | None = None,
 ) -> Decision:
     """Decide a well from its chops.
@@ -82,6 +86,9 @@ def decide(
         The paper's c, above 0 and at most 1.
     n_boxes
         How many of the best chops to name, at most; they lie apart.
+    support
+        How many chops must count before a crystal is one by the rule ``group``, as a part of the chops that see an average
+        point (see `chops_needed`). 0: one is enough, as published.
 
     Raises
     ------
@@ -91,30 +98,46 @@ def decide(
     values = np.asarray(probabilities, dtype=np.float64)
     _check(values, boxes, threshold)
     values = np.clip(values, 0, 1)  # what rounding leaves outside
-    p_crystal = (calibration or Calibration())(crystal_evidence(values))
-    chop_class, chop_probability = _published(values) if rule == "published" else _by_group(values, threshold)
+    needed = chops_needed(boxes, support) if rule == "group" else 1
+    evidence = crystal_evidence(values, needed)
+    if rule == "published":
+        chop_class, chop_probability = values.argmax(axis=1), values.max(axis=1)
+    else:
+        chop_class, chop_probability = _by_group(values, threshold, evidence)
     counting = chop_probability >= threshold
     if counting.any():
         winner = int(chop_class[counting].min())  # the smallest index is the highest priority
-        support = np.where(counting & (chop_class == winner), chop_probability, -1.0)
-        outcome, probability = CLASSES[winner], float(support.max())
+        backing = np.where(counting & (chop_class == winner), chop_probability, -1.0)
+        outcome, probability = CLASSES[winner], float(backing.max())
     else:
-        support = values[:, list(GROUP_CLASSES[Group.CRYSTAL])].sum(axis=1)  # where a person should look first
+        backing = values[:, list(GROUP_CLASSES[Group.CRYSTAL])].sum(axis=1)  # where a person should look first
         outcome, probability = Outcome.UNDECIDED, float(chop_probability.max())
-    best = _apart(support, boxes, n_boxes)
+    best = _apart(backing, boxes, n_boxes)
     return Decision(
         outcome=outcome,
         probability=min(probability, 1.0),
-        p_crystal=p_crystal,
+        p_crystal=(calibration or Calibration())(evidence),
         maxima=tuple(float(p) for p in values.max(axis=0)),
         best=best,
         said=tuple((CLASSES[chop_class[i]], min(float(chop_probability[i]), 1.0)) for i in best),
     )
 
 
-def crystal_evidence(probabilities: npt.NDArray[np.floating]) -> float:
-    """What `p_crystal` is calibrated on: the largest summed probability of the crystal classes in one chop, 0..1."""
-    return float(min(probabilities[:, list(GROUP_CLASSES[Group.CRYSTAL])].sum(axis=1).max(), 1.0))
+def crystal_evidence(probabilities: npt.NDArray[np.floating], needed: int = 1) -> float:
+    """What `p_crystal` is calibrated on, 0..1: the summed probability of the crystal classes that `needed` chops reach."""
+    sums = np.sort(probabilities[:, list(GROUP_CLASSES[Group.CRYSTAL])].sum(axis=1))
+    return float(min(sums[-min(needed, len(sums))], 1.0))
+
+
+def chops_needed(boxes: Sequence[Box], support: float) -> int:
+    """How many chops must agree on a crystal: `support` times the number of chops that see an average point, at least 1.
+
+    Chops of 256 pixels at a step of 50 see most points some twenty times: a crystal turns up in many of them, what a network
+    takes for one by accident in one or two. Where chops hardly overlap, one is enough.
+    """
+    bottom, right = max(b.row + b.height for b in boxes), max(b.col + b.width for b in boxes)
+    area = (bottom - min(b.row for b in boxes)) * (right - min(b.col for b in boxes))
+    return max(1, round(support * sum(b.height * b.width for b in boxes) / area))
 
 
 def priority(outcome: Outcome) -> int:
@@ -122,15 +145,16 @@ def priority(outcome: Outcome) -> int:
     return PRIORITY.get(outcome, len(CLASSES))
 
 
-def _published(values: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
-    return values.argmax(axis=1), values.max(axis=1)
-
-
 def _by_group(
-    values: npt.NDArray[np.float64], threshold: float
+    values: npt.NDArray[np.float64], threshold: float, evidence: float
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
-    """Of each chop: its outcome and its group's probability, for the first group in priority that reaches the threshold."""
+    """Of each chop: its outcome and its group's probability, for the first group in priority that reaches the threshold.
+
+    Where the evidence of a crystal does not reach the threshold, no chop counts for one.
+    """
     sums = np.stack([values[:, list(GROUP_CLASSES[group])].sum(axis=1) for group in SCORED_GROUPS], axis=1)
+    if evidence < threshold:
+        sums[:, 0] = np.minimum(sums[:, 0], evidence)  # SCORED_GROUPS[0] is the crystals
     reached = sums >= threshold
     group = np.where(reached.any(axis=1), reached.argmax(axis=1), sums.argmax(axis=1))
     outcome = np.empty(len(values), np.intp)
@@ -141,11 +165,11 @@ def _by_group(
     return outcome, sums[np.arange(len(values)), group]
 
 
-def _apart(support: npt.NDArray[np.float64], boxes: Sequence[Box], n_boxes: int) -> tuple[int, ...]:
-    """Indices of the best-supported chops (support ≥ 0) that lie apart from each other, best first."""
+def _apart(backing: npt.NDArray[np.float64], boxes: Sequence[Box], n_boxes: int) -> tuple[int, ...]:
+    """Indices of the best-backed chops (backing ≥ 0) that lie apart from each other, best first."""
     chosen: list[int] = []
-    for index in np.argsort(-support, kind="stable"):
-        if support[index] < 0 or len(chosen) == n_boxes:
+    for index in np.argsort(-backing, kind="stable"):
+        if backing[index] < 0 or len(chosen) == n_boxes:
             break
         if all(boxes[index].overlap(boxes[other]) < _DISTINCT for other in chosen):
             chosen.append(int(index))

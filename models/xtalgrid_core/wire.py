@@ -12,7 +12,7 @@ from typing import Annotated
 
 import msgspec
 
-from .decision import THRESHOLD, Rule
+from .decision import SUPPORT, THRESHOLD, Rule
 from .errors import FailureReason, ManifestError, ResultError
 from .outcomes import Outcome
 
@@ -47,6 +47,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     threshold: Annotated[float, msgspec.Meta(gt=0, le=1)] = THRESHOLD
     step: Annotated[int, msgspec.Meta(ge=1, le=256)] = 50
     n_boxes: Annotated[int, msgspec.Meta(ge=0, le=100)] = 5
+    support: Probability = SUPPORT
+    """See `decision.decide`."""
 
 
 class ImageEntry(msgspec.Struct, frozen=True, kw_only=True):

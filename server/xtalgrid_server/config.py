@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, field
 
-from xtalgrid_core.decision import THRESHOLD, Rule
+from xtalgrid_core.decision import SUPPORT, THRESHOLD, Rule
 from xtalgrid_core.errors import BrokenModel, ConfigError
 from xtalgrid_core.outcomes import CLASSES, Group, Outcome
 from xtalgrid_core.weights import default_models
@@ -79,6 +79,8 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     threshold: Annotated[float, Meta(gt=0, le=1)] = THRESHOLD
     step: Annotated[int, Meta(ge=1, le=256)] = 50
     n_boxes: Annotated[int, Meta(ge=0, le=100)] = 5
+    support: Part = SUPPORT
+    """Rule group: part of the chops seeing a point that must agree on a crystal; 0: one is enough."""
     segmenter: str = ""
     """SHA-256 of the weights; empty: the package's default."""
     classifier: str = ""

@@ -92,7 +92,9 @@ def _check_decision(answer: wire.Scored, options: wire.Options) -> None:
     """What the decision rule could not have said from these maxima is refused."""
     maxima = dict(zip(CLASSES, answer.probabilities, strict=True))
     if answer.outcome is Outcome.UNDECIDED:
-        if answer.probability > options.threshold + _MARGIN or max(maxima.values()) > options.threshold + _MARGIN:
+        unsupported = options.rule == "group"  # a crystal in too few chops is none, however sure they are
+        decisive = [p for o, p in maxima.items() if not (unsupported and o.group is Group.CRYSTAL)]
+        if max(answer.probability, *decisive) > options.threshold + _MARGIN:
             raise ResultError("is undecided, with a probability above the threshold")
         return
     classes = [Outcome.CLEAR, Outcome.RIM] if answer.outcome is Outcome.CLEAR else [answer.outcome]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from xtalgrid_core.chops import Box, sliding_window
-from xtalgrid_core.decision import Calibration, crystal_evidence, decide, priority
+from xtalgrid_core.decision import Calibration, chops_needed, crystal_evidence, decide, priority
 from xtalgrid_core.outcomes import CLASSES, Group, Outcome
 
 
@@ -82,6 +82,39 @@ def test_boxes_lie_apart_best_first_and_no_more_than_asked():
     assert all(a.overlap(b) < 0.1 for a in shown for b in shown if a is not b)
     assert [p for _, p in decision.said] == sorted((p for _, p in decision.said), reverse=True)
     assert decide(values, boxes, n_boxes=0).best == ()
+
+
+def test_a_crystal_must_show_in_several_of_the_chops_that_see_it():
+    boxes = sliding_window(1000, 1000)
+    needed = chops_needed(boxes, 0.2)
+    assert needed == 3
+    values = np.array([chop(PRECIPITATE=0.9)] * len(boxes))
+    values[100] = chop(HARVESTABLE=0.99)
+    alone = decide(values, boxes, support=0.2)
+    assert alone.outcome is Outcome.PRECIPITATE
+    assert alone.p_crystal == pytest.approx(0.0, abs=1e-3)
+    assert decide(values, boxes).outcome is Outcome.HARVESTABLE, "by default one chop is enough, as published"
+    assert decide(values, boxes, rule="published", support=0.2).outcome is Outcome.HARVESTABLE
+    values[101:103] = chop(HARVESTABLE=0.9)
+    together = decide(values, boxes, support=0.2)
+    assert together.outcome is Outcome.HARVESTABLE
+    assert together.probability == pytest.approx(0.99)
+    assert together.p_crystal == pytest.approx(0.9)
+
+
+def test_an_unsupported_crystal_leaves_a_well_undecided_below_the_threshold():
+    boxes = sliding_window(1000, 1000)
+    values = np.array([chop(CLEAR=0.5, PRECIPITATE=0.5)] * len(boxes))
+    values[100] = chop(HARVESTABLE=0.99)
+    decision = decide(values, boxes, support=0.2)
+    assert decision.outcome is Outcome.UNDECIDED
+    assert decision.probability < 0.85
+    assert decision.best[0] == 100, "a person should look there"
+
+
+def test_where_chops_hardly_overlap_one_is_enough():
+    assert chops_needed(apart(5), 0.2) == 1
+    assert chops_needed(sliding_window(200, 200), 1.0) == 1
 
 
 def test_only_chops_of_the_winning_class_are_shown():

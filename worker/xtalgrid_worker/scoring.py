@@ -81,6 +81,7 @@ def score_image(
         rule=options.rule,
         threshold=options.threshold,
         n_boxes=options.n_boxes,
+        support=options.support,
         calibration=networks.calibration,
     )
     outcome = published(decision.outcome)

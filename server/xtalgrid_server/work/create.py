@@ -64,6 +64,7 @@ def work_options(config: Config) -> wire.Options:
         threshold=work.threshold,
         step=work.step,
         n_boxes=work.n_boxes,
+        support=work.support,
     )
 
 
