@@ -17,7 +17,7 @@ import click
 from tqdm import tqdm
 
 from xtalgrid_core import weights, wire
-from xtalgrid_core.decision import THRESHOLD
+from xtalgrid_core.decision import SUPPORT, THRESHOLD
 from xtalgrid_core.errors import Busy, ConfigError, XtalgridError
 from xtalgrid_core.files import write_atomically
 from xtalgrid_core.frames import frame, percent
@@ -122,6 +122,14 @@ def main() -> None:
 @click.option("--step", type=click.IntRange(1, 256), default=50, show_default=True, help="Pixels from chop to chop.")
 @click.option("--boxes", type=click.IntRange(0, 100), default=5, show_default=True, help="Best chops to name.")
 @click.option(
+    "--support",
+    type=click.FloatRange(0, 1),
+    default=SUPPORT,
+    show_default=True,
+    callback=_finite,
+    help="Rule group: part of the chops that see a point which must agree on a crystal.",
+)
+@click.option(
     "--pixel-size",
     type=click.FloatRange(0.05, 50),
     callback=_finite,
@@ -137,6 +145,7 @@ def score(
     threshold: float,
     step: int,
     boxes: int,
+    support: float,
     pixel_size: float | None,
     weights_folder: Path | None,
     threads: int,
@@ -154,7 +163,13 @@ def score(
         raise ConfigError(f"{len(paths)} images; a run takes {wire.MAX_IMAGES}: give them in parts")
     segmenter, classifier = weights.default_models(weights_folder or weights.PACKAGED)
     options = wire.Options(
-        segmenter=segmenter, classifier=classifier, rule=rule, threshold=threshold, step=step, n_boxes=boxes
+        segmenter=segmenter,
+        classifier=classifier,
+        rule=rule,
+        threshold=threshold,
+        step=step,
+        n_boxes=boxes,
+        support=support,
     )
     with StopRequest() as pause:
         networks = Networks.load(options, [weights_folder] if weights_folder else [], threads)
