@@ -15,11 +15,11 @@ from .chops import Box
 INSIDE = 0.5
 """Probability from which a pixel lies in the drop."""
 
-SURE = 0.8
+SURE = 0.6
 """Confidence from which "no drop" is believed; below it the whole well is scored."""
 
-MIN_AREA = 0.0015
-"""Smallest part of the image that is taken for a drop: a dust speck is none."""
+MIN_AREA = 0.01
+"""Smallest part of the image that is taken for a drop (0.3 mm across in a usual field of view): dust and reflections are none."""
 
 OUTLINE_POINTS = 64
 
