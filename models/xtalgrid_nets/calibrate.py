@@ -29,12 +29,12 @@ def fit(evidence: Array, crystal: npt.NDArray[np.bool_]) -> Calibration:
     hits = int(crystal.sum())
     target = np.where(crystal, (hits + 1) / (hits + 2), 1 / (len(crystal) - hits + 2))
     answer = np.array([1.0, 0.0])
-    ridge = np.diag([1e-3, 1e-3])
-    for _ in range(50):  # Newton
-        p = 1 / (1 + np.exp(-design @ answer))
+    ridge = np.diag([1e-2, 1e-2])
+    for _ in range(200):  # Newton, in steps that can't run away where the two kinds are told apart almost perfectly
+        p = 1 / (1 + np.exp(-np.clip(design @ answer, -50, 50)))
         gradient = design.T @ (p - target) + ridge @ answer
         curvature = (design * (p * (1 - p))[:, None]).T @ design + ridge
-        answer = answer - np.linalg.solve(curvature, gradient)
+        answer = answer - np.clip(np.linalg.solve(curvature, gradient), -0.5, 0.5)
     return Calibration(slope=round(float(answer[0]), 4), intercept=round(float(answer[1]), 4))
 
 

@@ -136,7 +136,7 @@ def evaluate(
 
     threads = ctx.parent.params["threads"] if ctx.parent else 1
     if calibrate:
-        others = judge.rendered_truth(work / "calibration", wells=rendered, seed=seed + 500_000)
+        others = judge.rendered_truth(work / "calibration", wells=rendered, seed=seed + 500_000, even=True)
         found, error = calibration.calibrate(others, work / "calibration", weights or PACKAGED, threads)
         click.echo(
             f"p_crystal: slope {found.slope}, intercept {found.intercept}; calibration error {error:.3f} on {len(others)} rendered wells"

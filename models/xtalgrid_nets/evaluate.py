@@ -22,6 +22,8 @@ from xtalgrid_core.images import SUFFIXES
 from xtalgrid_core.outcomes import SCORED_GROUPS, Group, Outcome
 from xtalgrid_synth import render_plate
 
+from .data import RENDERED
+
 # Sources of wells/ by the start of the file name; figures are never mixed.
 _WELL_SOURCES = (
     ("marco_gsk_", "wells: MARCO/GSK"),
@@ -70,13 +72,17 @@ def _group(name: str) -> Group | None:
     return next((group for group in SCORED_GROUPS if group.value == name), None)
 
 
-def rendered_truth(folder: Path, *, wells: int, seed: int) -> list[Truth]:
-    """Render wells that no training set holds (its seeds are multiples of 1000 above 10⁹) and say what they are."""
+def rendered_truth(folder: Path, *, wells: int, seed: int, even: bool = False) -> list[Truth]:
+    """Render wells that no training set holds, and say what they are.
+
+    Outcomes come as often as on a usual plate, or each as often as the other when `even`.
+    """
     truths = []
-    for plate in range(-(-wells // 48)):
+    for plate in range(-(-wells // 12)):
         barcode = f"RE{plate:06d}"
-        count = min(48, wells - 48 * plate)
-        files = render_plate(folder, barcode=barcode, seed=seed + 1_000_000 + plate, wells=count)
+        count = min(12, wells - 12 * plate)
+        wanted = [RENDERED[i % len(RENDERED)] for i in range(count)] if even else count
+        files = render_plate(folder, barcode=barcode, seed=seed + 1_000_000 + plate, wells=wanted)
         with (folder / barcode / "truth.csv").open(newline="", encoding="utf-8") as file:
             outcomes = [Outcome(row["outcome"]) for row in csv.DictReader(file)]
         truths += [Truth(path, _RENDERED, outcome.group, True) for path, outcome in zip(files, outcomes, strict=True)]

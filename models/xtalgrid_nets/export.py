@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import torch
@@ -63,7 +64,7 @@ def _export(
     net: nn.Module, example: Tensor, path: Path, given: str, made: str, axes: dict[str, dict[int, str]] | None
 ) -> None:
     """With the older exporter: the newer one takes a minute longer for the same network."""
-    names = {"input_names": [given], "output_names": [made], "dynamic_axes": axes}
+    names: dict[str, Any] = {"input_names": [given], "output_names": [made], "dynamic_axes": axes}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(net.eval(), (example,), str(path), **names, opset_version=17, dynamo=False)
