@@ -39,7 +39,8 @@ class Calibration(msgspec.Struct, frozen=True):
     def __call__(self, evidence: float) -> float:
         """The calibrated probability, 0..1, of evidence 0..1."""
         x = min(max(evidence, 1e-6), 1 - 1e-6)
-        return 1 / (1 + math.exp(-(self.slope * math.log(x / (1 - x)) + self.intercept)))
+        logit = self.slope * math.log(x / (1 - x)) + self.intercept
+        return 1 / (1 + math.exp(-min(max(logit, -700.0), 700.0)))  # beyond, exp overflows
 
 
 @dataclass(frozen=True, slots=True)

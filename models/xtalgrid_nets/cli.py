@@ -14,7 +14,12 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--threads", default=2, show_default=True, help="Processor cores to use.")
 def main(threads: int) -> None:
     """Train xtalgrid's networks on rendered wells, and judge them on real ones."""
-    import torch
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise click.ClickException(
+            f"{error.name} is not installed; training needs: pip install 'xtalgrid[train]'"
+        ) from error
 
     torch.set_num_threads(threads)
 

@@ -1,7 +1,6 @@
-"""The two networks: SqueezeNet 1.1 for chops, and a U-Net on its features for the drop.
+"""SqueezeNet 1.1: the classifier of chops, and the features that the segmenter is built on (`segmenter.py`).
 
-Both take ``(N, 3, H, W)`` float32 as `xtalgrid_core.images.network_input` makes it. The classifier gives logits ``(N, 13)``; the
-segmenter gives logits ``(N, 1, H, W)`` for H and W multiples of 16.
+It takes ``(N, 3, H, W)`` float32 as `xtalgrid_core.images.network_input` makes it, and gives logits ``(N, 13)``.
 """
 
 from __future__ import annotations
@@ -65,20 +64,6 @@ class SqueezeNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``(N, 3, H, W)`` → logits ``(N, classes)``."""
         return self.head(self.dropout(self.features(x))).mean(dim=(2, 3))
-
-
-def segmenter() -> nn.Module:
-    """The U-Net: `smp.Unet` on `SqueezeEncoder`, logits out."""
-    from .encoder import NAME, smp  # here, so that who only classifies needs no segmentation_models_pytorch
-
-    return smp.Unet(
-        NAME,
-        encoder_depth=4,
-        encoder_weights=None,
-        decoder_channels=(64, 32, 16, 8),
-        in_channels=3,
-        classes=1,
-    )
 
 
 def load_imagenet(target: nn.Module, path: Path) -> None:

@@ -151,6 +151,11 @@ def test_calibration_is_platt_scaling_of_the_strongest_crystal_chop():
     assert Calibration()(0.3) == pytest.approx(0.3)
 
 
+def test_an_extreme_calibration_gives_a_probability():
+    assert Calibration(slope=1e6)(0.0) == pytest.approx(0.0)
+    assert Calibration(slope=1e6)(1.0) == pytest.approx(1.0)
+
+
 @given(st.floats(0, 1), st.floats(0, 1))
 def test_more_evidence_is_never_less_probable(a, b):
     calibration = Calibration(slope=1.7, intercept=0.2)

@@ -1,4 +1,8 @@
-"""SqueezeNet 1.1 as an encoder of segmentation_models_pytorch, under the name `NAME`."""
+"""The segmenter: segmentation_models_pytorch's U-Net on the features of SqueezeNet 1.1.
+
+It takes ``(N, 3, H, W)`` float32 as `xtalgrid_core.images.network_input` makes it, H and W multiples of 16, and gives logits
+``(N, 1, H, W)``.
+"""
 
 from __future__ import annotations
 
@@ -45,3 +49,15 @@ class SqueezeEncoder(nn.Module, EncoderMixin):
 
 
 encoders[NAME] = {"encoder": SqueezeEncoder, "pretrained_settings": {}, "params": {"depth": 4}}
+
+
+def segmenter() -> nn.Module:
+    """The U-Net, untrained, logits out."""
+    return smp.Unet(
+        NAME,
+        encoder_depth=4,
+        encoder_weights=None,
+        decoder_channels=(64, 32, 16, 8),
+        in_channels=3,
+        classes=1,
+    )
