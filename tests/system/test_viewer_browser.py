@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import uvicorn
+from playwright.sync_api import expect, sync_playwright
 
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
@@ -34,13 +35,12 @@ CHANCES = [0.01, 0.97, 0.2, 0.6]
 
 @pytest.fixture(scope="module")
 def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
     if not CHROMIUM:
         missing = "no chromium on this machine; Debian: apt-get install chromium"
         if os.environ.get("XTALGRID_REQUIRE_ALL") == "1":
             pytest.fail(missing)
         pytest.skip(missing)
-    with playwright.sync_playwright() as driver:
+    with sync_playwright() as driver:
         opened = driver.chromium.launch(
             executable_path=CHROMIUM,
             args=[
@@ -93,11 +93,11 @@ def page(browser, address):
 def test_from_the_plate_to_a_drop_and_on_with_the_arrow_keys(page):
     page.goto("/")
     page.get_by_role("link", name="BROWSER1").click()
-    assert page.locator("a.tile").count() == 4
+    expect(page.locator("a.tile")).to_have_count(4)
     for tile in page.locator("a.tile img").all():
         tile.evaluate("image => image.decode()")  # an error where the picture does not come
     page.locator("a.tile.o-harvestable").click()
-    assert page.url.endswith("/well/BROWSER1/1/A2a")
+    page.wait_for_url("**/well/BROWSER1/1/A2a")
     assert page.get_by_role("heading", level=1).inner_text().split("\n")[-1].endswith("crystals harvestable")
     box = page.locator(".overlay .box .line").first
     assert box.is_visible()
@@ -137,11 +137,11 @@ def test_full_size_and_back(page):
 def test_the_best_drops_first_and_by_outcome(page):
     page.goto("/plate/BROWSER1/1")
     page.get_by_role("link", name="Best first").click()
-    assert page.locator(".tile .name").all_inner_texts() == ["A2a", "A4a", "A3a", "A1a"]
+    expect(page.locator(".tile .name")).to_have_text(["A2a", "A4a", "A3a", "A1a"])
     page.locator(".legend a.o-undecided").click()
-    assert page.locator(".tile .name").all_inner_texts() == ["A4a"]
+    expect(page.locator(".tile .name")).to_have_text(["A4a"])
     page.get_by_role("link", name="Show all").click()
-    assert page.locator(".tile").count() == 4
+    expect(page.locator(".tile")).to_have_count(4)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
