@@ -18,6 +18,9 @@ from .wire import Drop, Failed, Scored
 _FRAME_WIDTH = 1 / 60
 """Width of the outer frame as a part of the image's shorter side."""
 
+SUFFIX = "_ART.jpg"
+"""The framed image of ``A01.jpg`` is ``A01_ART.jpg``; such names are never scored again."""
+
 Point = tuple[float, float]
 
 

@@ -25,6 +25,9 @@ MAX_RESULT_BYTES = 64 * 1024 * 1024
 
 MAX_IMAGES = 5_000
 
+MAX_IMAGE_BYTES = 100 * 1024 * 1024
+"""A file of more bytes, unpacked, is not read: a 2560×1920 TIFF has 15 MB."""
+
 Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 Pixel = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
@@ -162,6 +165,17 @@ def short_text(text: str) -> str:
     """Any text as `ShortText`: what it may not hold replaced, 400 characters, no half surrogates of odd file names."""
     text = re.sub(r"[<>\x00-\x1f\x7f]", "·", text.encode(errors="backslashreplace").decode())
     return text if len(text) <= 400 else text[:399] + "…"
+
+
+def release(version: str) -> tuple[int, ...]:
+    """The numbers of a version, for telling which is older: ``0.1.0.dev3`` → (0, 1). What is no version is older than all."""
+    match = re.match(r"\d[\d.]*", version)
+    if match is None:
+        return (-1,)
+    numbers = [int(number) for number in match[0].split(".") if number]
+    while numbers and numbers[-1] == 0:
+        numbers.pop()
+    return tuple(numbers)
 
 
 def encode(message: Manifest | Result | Scored | Failed | Options) -> bytes:

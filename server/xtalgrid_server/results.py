@@ -6,7 +6,6 @@ Nothing of a result is used before all of it has been checked against the manife
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,7 +50,7 @@ def validate(data: bytes, manifest: wire.Manifest) -> wire.Result:
         raise ResultError(f"is of unit {result.unit!r}, not {manifest.unit!r}")
     if (result.segmenter, result.classifier) != (options.segmenter, options.classifier):
         raise ResultError("was made with other models than the manifest names")
-    if _version(result.worker) < _version(manifest.min_worker):
+    if wire.release(result.worker) < wire.release(manifest.min_worker):
         raise ResultError(f"is by worker {result.worker[:20]!r}; the unit takes {manifest.min_worker} or newer")
     if [answer.number for answer in result.images] != [entry.number for entry in manifest.images]:
         raise ResultError("does not answer for exactly the images of the manifest, in their order")
@@ -105,12 +104,6 @@ def _check_decision(answer: wire.Scored, options: wire.Options) -> None:
         raise ResultError(f"{answer.outcome} with probability {answer.probability:.3f}, below the threshold")
     if answer.probability > sum(maxima[outcome] for outcome in classes) + _MARGIN:
         raise ResultError(f"{answer.outcome} with probability {answer.probability:.3f}, more than its classes reach")
-
-
-def _version(text: str) -> tuple[int, ...]:
-    """``1.2.3`` as numbers; what is no version is older than all."""
-    match = re.match(r"(\d{1,6})(?:\.(\d{1,6}))?(?:\.(\d{1,6}))?", text)
-    return tuple(int(part or 0) for part in match.groups()) if match else (-1,)
 
 
 def assimilate(config: Config, ledger: Ledger, grid: LocalGrid) -> Assimilated:

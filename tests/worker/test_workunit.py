@@ -9,7 +9,6 @@ import pytest
 from tests.conftest import entry
 from xtalgrid_core import wire
 from xtalgrid_core.errors import FailureReason, ImageError, ManifestError
-from xtalgrid_worker import workunit
 from xtalgrid_worker.workunit import ImageFiles, WorkUnit, image_files
 
 
@@ -33,7 +32,7 @@ def test_each_image_that_is_not_as_announced_fails_by_itself(make_unit):
 
 
 def test_a_bomb_is_not_unpacked(make_unit, tmp_path, monkeypatch):
-    monkeypatch.setattr(workunit, "MAX_IMAGE_BYTES", 1_000_000)
+    monkeypatch.setattr(wire, "MAX_IMAGE_BYTES", 1_000_000)
     bomb = bytes(50_000_000)
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as unit:
         with WorkUnit(make_unit([bomb])) as honest:
@@ -49,7 +48,7 @@ def test_a_bomb_is_not_unpacked(make_unit, tmp_path, monkeypatch):
 
 
 def test_a_size_that_lies_does_not_help_a_bomb(make_unit, monkeypatch):
-    monkeypatch.setattr(workunit, "MAX_IMAGE_BYTES", 1000)
+    monkeypatch.setattr(wire, "MAX_IMAGE_BYTES", 1000)
     with WorkUnit(make_unit([bytes(5000)])) as unit:
         unit._zip.getinfo("000.png").file_size = 10
         assert reason_of(unit, 0) in (FailureReason.UNREADABLE_FILE, FailureReason.HASH_DIFFERS)

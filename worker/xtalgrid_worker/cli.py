@@ -20,6 +20,7 @@ from xtalgrid_core import weights, wire
 from xtalgrid_core.decision import SUPPORT, THRESHOLD
 from xtalgrid_core.errors import Busy, ConfigError, XtalgridError
 from xtalgrid_core.files import write_atomically
+from xtalgrid_core.frames import SUFFIX as FRAME_SUFFIX
 from xtalgrid_core.frames import frame, percent
 from xtalgrid_core.images import SUFFIXES, read_image
 from xtalgrid_core.outcomes import Outcome
@@ -28,9 +29,6 @@ from .inference import Networks
 from .run import check_version, is_done, score_unit, version
 from .stopping import Stopped, StopRequest
 from .workunit import ImageFiles, WorkUnit, image_files
-
-FRAME_SUFFIX = "_ART.jpg"
-"""The frame of ``A01.jpg`` is ``A01_ART.jpg``."""
 
 RESULT = "result.json"
 SCORES = "scores.csv"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import platform
-import re
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
@@ -112,9 +111,9 @@ def check_version(manifest: wire.Manifest) -> None:
     ManifestError
         When it does, or its version cannot be read.
     """
-    if not re.match(r"\d+", manifest.min_worker):
+    if wire.release(manifest.min_worker) == (-1,):
         raise ManifestError(f"{manifest.unit}: min_worker is {manifest.min_worker[:40]!r}; make the work unit again")
-    if _release(manifest.min_worker) > _release(version()):
+    if wire.release(manifest.min_worker) > wire.release(version()):
         raise ManifestError(
             f"{manifest.unit} asks for worker {manifest.min_worker[:40]} or newer; this is {version()}: update it"
         )
@@ -164,14 +163,6 @@ def _answer(source: Source, entry: wire.ImageEntry, networks: Networks, pause: C
 
 def _failed(entry: wire.ImageEntry, reason: FailureReason, detail: str) -> wire.Failed:
     return wire.Failed(number=entry.number, reason=reason, detail=wire.short_text(detail))
-
-
-def _release(version: str) -> tuple[int, ...]:
-    """The numbers of a version, ``0.1.0.dev3`` → (0, 1)."""
-    numbers = [int(number) for number in re.match(r"[\d.]*", version)[0].split(".") if number]  # type: ignore[index]
-    while numbers and numbers[-1] == 0:
-        numbers.pop()
-    return tuple(numbers)
 
 
 def _processor() -> str:

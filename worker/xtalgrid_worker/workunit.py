@@ -17,8 +17,6 @@ from xtalgrid_core import wire
 from xtalgrid_core.errors import FailureReason, ImageError, ManifestError
 
 MAX_MANIFEST_BYTES = 16 * 1024 * 1024
-MAX_IMAGE_BYTES = 100 * 1024 * 1024
-"""A file of more bytes, unpacked, is not read: a 2560×1920 TIFF has 15 MB."""
 
 
 class Source(Protocol):
@@ -69,7 +67,7 @@ class WorkUnit:
 
     def read(self, entry: wire.ImageEntry) -> bytes:
         """The bytes of one image, checked against its SHA-256."""
-        return _checked(self._read(entry.file, MAX_IMAGE_BYTES), entry)
+        return _checked(self._read(entry.file, wire.MAX_IMAGE_BYTES), entry)
 
     def _check_names(self, path: Path) -> None:
         names = self._zip.namelist()
@@ -159,7 +157,7 @@ def _read_file(path: Path) -> bytes:
         if path.exists() and not path.is_file():
             raise ImageError(FailureReason.UNREADABLE_FILE, "this is no file")
         with path.open("rb") as stream:
-            return _read_limited(stream, path.name, MAX_IMAGE_BYTES)
+            return _read_limited(stream, path.name, wire.MAX_IMAGE_BYTES)
     except FileNotFoundError:
         raise ImageError(FailureReason.MISSING_FILE, "there is no such file") from None
     except (OSError, ValueError) as error:

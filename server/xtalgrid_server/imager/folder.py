@@ -155,16 +155,13 @@ def _link(file: Path, target: Path, copy: bool) -> None:
         When another file stands there: two files claim to be the same image of the same inspection.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    if target.is_symlink() or target.exists():
-        same = target.exists() and file.exists() and target.samefile(file)
-        if not same and not (target.is_symlink() and not target.exists()) and not _same_content(file, target):
+    if target.exists():
+        if not (file.exists() and target.samefile(file)) and not _same_content(file, target):
             raise FileExistsError(
                 f"{target} is there already with other content: two images of one name for one inspection"
             )
-        if target.is_symlink() and not target.exists():
-            target.unlink()  # its file was moved away; this one takes its place
-        else:
-            return
+        return
+    target.unlink(missing_ok=True)  # a link whose file was moved away; this one takes its place
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     temporary.unlink(missing_ok=True)
     try:

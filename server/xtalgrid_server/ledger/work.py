@@ -210,7 +210,7 @@ class Work:
             _add_state(connection, unit.id, "returned")
             return len(new)
 
-    def refuse_result(self, unit: Unit | None, data_sha256: str, reason: str, host: str = "") -> int:
+    def refuse_result(self, unit: Unit | None, data_sha256: str, reason: str) -> int:
         """Record a refused result; returns how many of the unit's results were refused by now."""
         with self._db.writing() as connection:
             insert(
@@ -218,7 +218,7 @@ class Work:
                 t.results,
                 unit_id=unit.id if unit else None,
                 sha256=data_sha256,
-                host=host[:500],
+                host="",
                 accepted=0,
                 reason=reason[:1000],
                 received_at=now(),

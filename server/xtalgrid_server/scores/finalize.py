@@ -22,8 +22,6 @@ from ..ledger.store import Ledger
 from .framed import draw_framed, wants_frame
 from .rules import Action, best_of_inspection, decide_action, describe
 
-STEP = "finalizer"
-
 COLUMNS = (
     "run",
     "score_id",

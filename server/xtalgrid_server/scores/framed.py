@@ -7,7 +7,7 @@ from pathlib import Path
 
 from xtalgrid_core.errors import FailureReason, ImageError
 from xtalgrid_core.files import write_atomically
-from xtalgrid_core.frames import frame
+from xtalgrid_core.frames import SUFFIX, frame
 from xtalgrid_core.images import read_image
 from xtalgrid_core.outcomes import Group, Outcome
 
@@ -15,9 +15,6 @@ from ..config import Config
 from ..ledger.records import ScoredImage
 from ..steps import log
 from ..work.pack import image_path
-
-SUFFIX = "_ART.jpg"
-"""End of our images' names; the default ``imager.exclude`` keeps them from being scored again."""
 
 
 def wants_frame(outcome: Outcome) -> bool:

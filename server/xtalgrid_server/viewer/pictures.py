@@ -13,6 +13,7 @@ from html import escape
 
 from PIL import Image
 
+from xtalgrid_core import wire
 from xtalgrid_core.errors import FailureReason, ImageError
 from xtalgrid_core.files import write_atomically
 from xtalgrid_core.frames import thumbnail
@@ -21,7 +22,7 @@ from xtalgrid_core.images import image_size, read_image
 from ..config import Config
 from ..imager.database import ImageRow
 from ..steps import log
-from ..work.pack import MAX_IMAGE_BYTES, image_path
+from ..work.pack import image_path
 
 SIDES = (320, 640)
 """Longer side of the small copies, in pixels; the second is for screens with two pixels a point."""
@@ -45,8 +46,8 @@ def read_original(config: Config, image: ImageRow) -> bytes:
     try:
         if not path.is_file():
             raise ImageError(FailureReason.MISSING_FILE, f"{image.image_name} is not in its folder any more")
-        if path.stat().st_size > MAX_IMAGE_BYTES:
-            raise ImageError(FailureReason.TOO_LARGE, f"at most {MAX_IMAGE_BYTES} bytes are read")
+        if path.stat().st_size > wire.MAX_IMAGE_BYTES:
+            raise ImageError(FailureReason.TOO_LARGE, f"at most {wire.MAX_IMAGE_BYTES} bytes are read")
         return path.read_bytes()
     except (OSError, ValueError) as error:
         raise ImageError(FailureReason.UNREADABLE_FILE, f"{image.image_name}: {error}") from error

@@ -21,8 +21,6 @@ from ..imager.database import ImageRow
 MIN_WORKER = "0.1.0"
 """The oldest worker that scores as this server expects."""
 
-MAX_IMAGE_BYTES = 100 * 1024 * 1024
-
 _TRAILERS = ((b"\xff\xd8", b"\xff\xd9"), (b"\x89PNG", b"IEND\xaeB`\x82"))
 """First bytes of a format and the last ones of a whole file of it."""
 
@@ -64,8 +62,8 @@ def check_image(config: Config, image: ImageRow) -> CheckedImage:
     path = image_path(config, image)
     try:
         size = path.stat().st_size
-        if size > MAX_IMAGE_BYTES:
-            raise ImageError(FailureReason.TOO_LARGE, f"{size} bytes; at most {MAX_IMAGE_BYTES} are read")
+        if size > wire.MAX_IMAGE_BYTES:
+            raise ImageError(FailureReason.TOO_LARGE, f"{size} bytes; at most {wire.MAX_IMAGE_BYTES} are read")
         data = path.read_bytes()
     except FileNotFoundError as error:
         raise ImageError(
