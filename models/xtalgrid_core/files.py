@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name in the same folder, flush it to disk, and rename it into place.
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A stream whose content becomes the file when the block ends well.
+
+    It is written under a temporary name in the same folder, flushed to disk, and renamed into place.
 
     Raises
     ------
@@ -19,7 +25,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         temporary.chmod(0o644)
@@ -27,3 +33,9 @@ def write_atomically(path: Path, data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all; see `replacing`."""
+    with replacing(path) as stream:
+        stream.write(data)

@@ -36,7 +36,6 @@ class Views:
         self,
         *,
         inspect_ids: Sequence[int] | None = None,
-        barcode: str | None = None,
         not_finalized: bool = False,
         score_ids: Sequence[int] | None = None,
         failed: bool = False,
@@ -64,8 +63,6 @@ class Views:
             statement = statement.where(t.scores.c.id.in_(newest))
         if not failed:
             statement = statement.where(t.scores.c.outcome != str(Outcome.FAILED))
-        if barcode is not None:
-            statement = statement.where(t.images.c.barcode == barcode)
         if not_finalized:
             statement = statement.where(t.images.c.inspect_id.in_(_waiting(self._db.source)))
         lists: list[tuple[Any, Sequence[int]]] = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import msgspec
 
 from xtalgrid_core import wire
 from xtalgrid_core.errors import FailureReason, ImageError
+from xtalgrid_core.files import replacing
 from xtalgrid_core.images import image_size
 
 from ..config import Config
@@ -99,7 +99,7 @@ def make_manifest(config: Config, options: wire.Options, images: Sequence[Checke
 
 
 def write_unit(path: Path, manifest: wire.Manifest, files: Sequence[Path]) -> None:
-    """Write the zip under a temporary name, flush it, and rename it into place.
+    """Write the zip, whole or not at all.
 
     An image whose file is gone by now is left out; the worker will say that it is missing.
 
@@ -109,20 +109,14 @@ def write_unit(path: Path, manifest: wire.Manifest, files: Sequence[Path]) -> No
         When the disk is full; no part is left.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        with temporary.open("wb") as stream:
-            with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:  # images are compressed already
-                archive.writestr(_member(wire.MANIFEST_NAME), wire.encode(manifest))
-                for entry, file in zip(manifest.images, files, strict=True):
-                    if file.is_file():
-                        archive.writestr(_member(entry.file), file.read_bytes())
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with (
+        replacing(path) as stream,
+        zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive,
+    ):  # images are compressed
+        archive.writestr(_member(wire.MANIFEST_NAME), wire.encode(manifest))
+        for entry, file in zip(manifest.images, files, strict=True):
+            if file.is_file():
+                archive.writestr(_member(entry.file), file.read_bytes())
 
 
 def _member(name: str) -> zipfile.ZipInfo:
