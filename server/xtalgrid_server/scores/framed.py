@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from xtalgrid_core.errors import FailureReason, ImageError
+from xtalgrid_core.errors import ImageError
 from xtalgrid_core.files import write_atomically
 from xtalgrid_core.frames import SUFFIX, frame
 from xtalgrid_core.images import read_image
@@ -14,7 +14,7 @@ from xtalgrid_core.outcomes import Group, Outcome
 from ..config import Config
 from ..ledger.records import ScoredImage
 from ..steps import log
-from ..work.pack import image_path
+from ..work.pack import read_original
 
 
 def wants_frame(outcome: Outcome) -> bool:
@@ -36,11 +36,7 @@ def framed_jpeg(config: Config, score: ScoredImage) -> bytes:
     ImageError
         When the original cannot be read any more.
     """
-    path = image_path(config, score.image)
-    try:
-        picture = frame(read_image(path.read_bytes()), score.answer)
-    except OSError as error:
-        raise ImageError(FailureReason.MISSING_FILE, f"{path}: {error.strerror}") from error
+    picture = frame(read_image(read_original(config, score.image)), score.answer)
     stream = io.BytesIO()
     picture.save(stream, "JPEG", quality=88)
     return stream.getvalue()

@@ -13,7 +13,6 @@ from html import escape
 
 from PIL import Image
 
-from xtalgrid_core import wire
 from xtalgrid_core.errors import FailureReason, ImageError
 from xtalgrid_core.files import write_atomically
 from xtalgrid_core.frames import thumbnail
@@ -22,7 +21,7 @@ from xtalgrid_core.images import image_size, read_image
 from ..config import Config
 from ..imager.database import ImageRow
 from ..steps import log
-from ..work.pack import image_path
+from ..work.pack import image_path, read_original
 
 SIDES = (320, 640)
 """Longer side of the small copies, in pixels; the second is for screens with two pixels a point."""
@@ -32,25 +31,6 @@ CACHE_BYTES = 512 * 1024 * 1024
 
 _KEPT_PART = 0.8
 """Part of `CACHE_BYTES` that is left when the oldest ones are removed."""
-
-
-def read_original(config: Config, image: ImageRow) -> bytes:
-    """The bytes of an image's file, whatever it holds.
-
-    Raises
-    ------
-    ImageError
-        When it is not there, is no file or is larger than any imager's.
-    """
-    path = image_path(config, image)
-    try:
-        if not path.is_file():
-            raise ImageError(FailureReason.MISSING_FILE, f"{image.image_name} is not in its folder any more")
-        if path.stat().st_size > wire.MAX_IMAGE_BYTES:
-            raise ImageError(FailureReason.TOO_LARGE, f"at most {wire.MAX_IMAGE_BYTES} bytes are read")
-        return path.read_bytes()
-    except (OSError, ValueError) as error:
-        raise ImageError(FailureReason.UNREADABLE_FILE, f"{image.image_name}: {error}") from error
 
 
 def original_jpeg(config: Config, image: ImageRow) -> bytes:

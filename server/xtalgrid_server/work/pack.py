@@ -51,6 +51,30 @@ def image_path(config: Config, image: ImageRow) -> Path:
     return config.image_root / image.barcode / str(image.inspection) / image.image_name
 
 
+def read_original(config: Config, image: ImageRow) -> bytes:
+    """The bytes of an image's file, whatever it holds.
+
+    Raises
+    ------
+    ImageError
+        When it is not there, cannot be read, or is larger than any imager's.
+    """
+    path = image_path(config, image)
+    try:
+        size = path.stat().st_size
+        if size > wire.MAX_IMAGE_BYTES:
+            raise ImageError(FailureReason.TOO_LARGE, f"{size} bytes; at most {wire.MAX_IMAGE_BYTES} are read")
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise ImageError(
+            FailureReason.MISSING_FILE, f"{path} is not there; the imager may still be writing it, or it was moved away"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise ImageError(
+            FailureReason.UNREADABLE_FILE, f"{path} cannot be read ({error}); check its permissions"
+        ) from error
+
+
 def check_image(config: Config, image: ImageRow) -> CheckedImage:
     """Read an image's file once and see that it is there, whole and readable.
 
@@ -59,23 +83,12 @@ def check_image(config: Config, image: ImageRow) -> CheckedImage:
     ImageError
         With what is wrong.
     """
-    path = image_path(config, image)
-    try:
-        size = path.stat().st_size
-        if size > wire.MAX_IMAGE_BYTES:
-            raise ImageError(FailureReason.TOO_LARGE, f"{size} bytes; at most {wire.MAX_IMAGE_BYTES} are read")
-        data = path.read_bytes()
-    except FileNotFoundError as error:
-        raise ImageError(
-            FailureReason.MISSING_FILE, f"{path} is not there; the imager may still be writing it"
-        ) from error
-    except OSError as error:
-        raise ImageError(FailureReason.UNREADABLE_FILE, f"{path}: {error.strerror}; check its permissions") from error
+    path, data = image_path(config, image), read_original(config, image)
     height, width = image_size(data)
     for head, tail in _TRAILERS:
         if data.startswith(head) and tail not in data[-4096:]:  # some cameras pad the file's end
             raise ImageError(FailureReason.TRUNCATED, f"{path}: the file's end is missing; still being written?")
-    return CheckedImage(image, path, hashlib.sha256(data).hexdigest(), size, height, width)
+    return CheckedImage(image, path, hashlib.sha256(data).hexdigest(), len(data), height, width)
 
 
 def make_manifest(config: Config, options: wire.Options, images: Sequence[CheckedImage]) -> wire.Manifest:
