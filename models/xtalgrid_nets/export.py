@@ -17,7 +17,7 @@ from xtalgrid_core.images import SEGMENTER_SIDE
 from xtalgrid_core.outcomes import GROUP_CLASSES, Group
 from xtalgrid_core.weights import MANIFEST, ModelEntry, Role, WeightsManifest
 
-from .models import SqueezeNet
+from .networks.squeezenet import SqueezeNet
 from .segmenter import segmenter
 
 FILES: dict[Role, str] = {"segmenter": "segmenter.onnx", "classifier": "classifier.onnx"}

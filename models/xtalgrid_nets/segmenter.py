@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .models import features
+from .networks.squeezenet import features
 from .torchvision_guard import import_smp
 
 smp = import_smp()

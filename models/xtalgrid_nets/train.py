@@ -18,7 +18,7 @@ from xtalgrid_core.images import MEAN_RGB
 from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, SCORED_GROUPS
 
 from .augment import degraded, exposed, turned
-from .models import SqueezeNet, load_imagenet
+from .networks.squeezenet import SqueezeNet, load_imagenet
 from .segmenter import segmenter
 
 _GROUP_SHARES = {"crystal": 0.27, "precipitate": 0.21, "other": 0.14, "clear": 0.38}

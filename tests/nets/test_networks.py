@@ -16,7 +16,7 @@ from xtalgrid_core.images import network_input  # noqa: E402
 from xtalgrid_core.outcomes import CLASSES  # noqa: E402
 from xtalgrid_core.weights import PACKAGED, default_models, find_model  # noqa: E402
 from xtalgrid_nets.export import export_classifier, export_segmenter, install  # noqa: E402
-from xtalgrid_nets.models import SqueezeNet, load_imagenet  # noqa: E402
+from xtalgrid_nets.networks.squeezenet import SqueezeNet, load_imagenet  # noqa: E402
 from xtalgrid_nets.segmenter import segmenter  # noqa: E402
 
 IMAGENET = "weights/squeezenet1_1_imagenet_torchvision_names.npz"
