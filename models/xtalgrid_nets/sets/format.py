@@ -1,0 +1,446 @@
+"""A training set on disk: a folder of arrays that are larger than memory, and who stands behind each row.
+
+==================  ===================================================================================================
+``chops.npy``       (N, 256, 256, 3) uint8 RGB, levelled, at the reference scale: what the classifier sees
+``labels.npy``      (N,) uint8, rank in `xtalgrid_core.outcomes.CLASSES`
+``wells.npy``       (N,) int64, row of ``wells.csv``
+``patches.npy``     (M, 448, 448, 3) uint8, optional: chops with context, for dense training
+``patch_labels.npy`` (M, 5, 5) uint8: labels of the 256×256 windows at rows and columns `PATCH_STARTS`; `NO_LABEL` where it can't
+                    be said cleanly
+``patch_wells.npy`` (M,) int64
+``views.npy``       (V, 256, 256, 3) uint8, optional: whole wells as the segmenter sees them
+``masks.npy``       (V, 256, 256) uint8, 0 outside the drop, 255 inside
+``view_wells.npy``  (V,) int64
+``wells.csv``       well (row number), plate, source, image, outcome
+``dataset.json``    how the set was made: builder, arguments, counts, what failed and why, SHA-256 of each array
+==================  ===================================================================================================
+
+Chops of one plate look alike, so what is held out is held out by plate (`held_out`), never by chop or by well.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from xtalgrid_core.chops import CHOP
+from xtalgrid_core.errors import XtalgridError
+from xtalgrid_core.files import replacing, write_atomically
+from xtalgrid_core.images import SEGMENTER_SIDE
+from xtalgrid_core.outcomes import CLASSES
+
+from .arrays import GrowingArray, Stacked, sha256_of
+
+PATCH = 448
+"""Side of a patch: a chop with context on all sides."""
+
+PATCH_STARTS = (0, 48, 96, 144, 192)
+"""First rows and columns of a patch's labelled windows."""
+
+NO_LABEL = 255
+"""In ``patch_labels.npy``: what is in this window can't be said cleanly."""
+
+RECORD = "dataset.json"
+TABLE = "wells.csv"
+JOURNAL = "building.jsonl"
+
+# name → (shape of a row, type); the three kinds of rows are each there whole or not at all.
+_KINDS: dict[str, dict[str, tuple[tuple[int, ...], type]]] = {
+    "chops": {"chops": ((CHOP, CHOP, 3), np.uint8), "labels": ((), np.uint8), "wells": ((), np.int64)},
+    "patches": {
+        "patches": ((PATCH, PATCH, 3), np.uint8),
+        "patch_labels": ((len(PATCH_STARTS),) * 2, np.uint8),
+        "patch_wells": ((), np.int64),
+    },
+    "views": {
+        "views": ((SEGMENTER_SIDE, SEGMENTER_SIDE, 3), np.uint8),
+        "masks": ((SEGMENTER_SIDE, SEGMENTER_SIDE), np.uint8),
+        "view_wells": ((), np.int64),
+    },
+}
+
+
+class SetError(XtalgridError):
+    """A training set can't be read or made; the message says what to do."""
+
+
+def held_out(plate: str) -> bool:
+    """Whether a plate is for validation only: every tenth, by its name's SHA-256, so that it is the same in every set."""
+    return int(hashlib.sha256(plate.encode()).hexdigest(), 16) % 10 == 9
+
+
+class WellRow(NamedTuple):
+    """A row of ``wells.csv``: `outcome` is the well's as scored (empty where it has none), `source` where it is from."""
+
+    well: int
+    plate: str
+    source: str
+    image: str
+    outcome: str
+
+
+class ChopSet:
+    """One or several training sets as one: small arrays in memory, pixels on disk until taken.
+
+    Attributes
+    ----------
+    table
+        The `WellRow` of every well; `wells`, `patch_wells` and `view_wells` are indices into it, whichever set they are from.
+    labels, wells
+        ``(N,)`` of the chops.
+    patch_labels, patch_wells
+        ``(M, 5, 5)`` and ``(M,)``; M is 0 where no set has patches. `view_wells` ``(V,)`` likewise.
+    well_held_out
+        ``(len(table),)`` bool: the well's plate is for validation only.
+
+    Raises
+    ------
+    SetError
+        When a folder holds no finished set, or its arrays do not fit each other.
+    """
+
+    labels: npt.NDArray[np.uint8]
+    wells: npt.NDArray[np.int64]
+    patch_labels: npt.NDArray[np.uint8]
+    patch_wells: npt.NDArray[np.int64]
+    view_wells: npt.NDArray[np.int64]
+
+    def __init__(self, folders: Sequence[Path] | Path) -> None:
+        self.folders = [folders] if isinstance(folders, Path) else list(folders)
+        self.records = [_read_record(folder) for folder in self.folders]
+        self.table: list[WellRow] = []
+        self._starts: list[int] = []
+        for folder in self.folders:
+            self._starts.append(len(self.table))
+            self.table += _read_table(folder)
+        self.well_held_out = np.array([held_out(row.plate) for row in self.table], bool)
+        self._chops, self.labels, self.wells = self._kind("chops", "labels", "wells")
+        self._patches, self.patch_labels, self.patch_wells = self._kind("patches", "patch_labels", "patch_wells")
+        self._views, _, self.view_wells = self._kind("views", "masks", "view_wells", in_memory=False)
+        self._masks = Stacked(self._files("masks"))
+
+    def split(self, wells: npt.NDArray[np.int64] | None = None) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """Indices to train on, and indices held out, of the chops (or of `patch_wells`, `view_wells`)."""
+        held = self.well_held_out[self.wells if wells is None else wells]
+        return np.flatnonzero(~held), np.flatnonzero(held)
+
+    def take(self, indices: npt.NDArray[np.integer] | Sequence[int]) -> npt.NDArray[np.uint8]:
+        """Chops ``(n, 256, 256, 3)`` at these indices, in this order."""
+        return self._chops.take(indices)
+
+    def take_patches(self, indices: npt.NDArray[np.integer] | Sequence[int]) -> npt.NDArray[np.uint8]:
+        """Patches ``(n, 448, 448, 3)``."""
+        return self._patches.take(indices)
+
+    def take_views(
+        self, indices: npt.NDArray[np.integer] | Sequence[int]
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+        """Segmenter views ``(n, 256, 256, 3)`` and their masks ``(n, 256, 256)``, 0..255."""
+        return self._views.take(indices), self._masks.take(indices)
+
+    def hashes(self) -> dict[str, dict[str, str]]:
+        """SHA-256 of each array of each folder, as recorded: for the record of a training run."""
+        return {
+            str(folder): {name: entry["sha256"] for name, entry in record["arrays"].items()}
+            for folder, record in zip(self.folders, self.records, strict=True)
+        }
+
+    def verify(self) -> None:
+        """Read every array and compare its SHA-256 with the record.
+
+        Raises
+        ------
+        SetError
+            Naming the first file that differs.
+        """
+        for folder, arrays in self.hashes().items():
+            for name, expected in arrays.items():
+                if sha256_of(Path(folder) / name) != expected:
+                    raise SetError(
+                        f"{Path(folder) / name}: its bytes are not those {RECORD} names; build the set again"
+                    )
+
+    def _files(self, name: str) -> list[Path]:
+        return [folder / f"{name}.npy" for folder in self.folders if (folder / f"{name}.npy").is_file()]
+
+    def _kind(
+        self, pixels: str, labels: str, wells: str, *, in_memory: bool = True
+    ) -> tuple[Stacked, npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+        shape = _KINDS[pixels][labels][0]
+        first, last = [np.empty((0, *shape), np.uint8)], [np.empty(0, np.int64)]
+        for folder, start in zip(self.folders, self._starts, strict=True):
+            found = [name for name in (pixels, labels, wells) if (folder / f"{name}.npy").is_file()]
+            if not found:
+                continue
+            if len(found) < 3:
+                raise SetError(
+                    f"{folder}: has {found[0]}.npy but not all of {pixels}, {labels}, {wells}; build it again"
+                )
+            arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in found]
+            if len({len(array) for array in arrays}) > 1:
+                raise SetError(f"{folder}: {', '.join(found)} differ in length; build the set again")
+            if in_memory:
+                first.append(np.array(arrays[1]))
+            last.append(np.array(arrays[2]) + start)
+        of_wells = np.concatenate(last)
+        if len(of_wells) and not 0 <= of_wells.min() <= of_wells.max() < len(self.table):
+            raise SetError(
+                f"{', '.join(map(str, self.folders))}: {wells}.npy names rows that {TABLE} lacks; build it again"
+            )
+        return Stacked(self._files(pixels)), np.concatenate(first), of_wells
+
+
+class ChopSetWriter:
+    """Writes a training set well by well; killed and started again with the same arguments, it goes on where it was.
+
+    Use it as a context manager: the set is finished (`RECORD` and `TABLE` written) when the block ends well, and can be gone on with
+    when it does not.
+
+    Parameters
+    ----------
+    folder
+        Made if it is not there.
+    builder, arguments
+        What makes the set, and with what; both go into the record and must be the same when a build goes on.
+
+    Raises
+    ------
+    SetError
+        When the folder holds a finished set, or one begun with other arguments.
+    """
+
+    def __init__(self, folder: Path, builder: str, arguments: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self._made_by = {"builder": builder, "arguments": json.loads(json.dumps(arguments, default=str))}
+        self._arrays: dict[str, GrowingArray] = {}
+        self._rows: list[WellRow] = []
+        self._kept: Counter[str] = Counter()
+        self._hashes: dict[str, str] = {}
+        self._classes: Counter[int] = Counter()
+        self.done: set[str] = set()
+        """Images dealt with, by an earlier, interrupted run too."""
+        self.failed: dict[str, str] = {}
+        """Image → why it is not in the set."""
+        self.left_out: Counter[str] = Counter()
+        """Why, and how often, something that is not broken was left out."""
+        if (folder / RECORD).exists():
+            raise SetError(f"{folder}: holds a finished training set; give another folder, or remove this one")
+        folder.mkdir(parents=True, exist_ok=True)
+        self._go_on()
+        self._journal = (folder / JOURNAL).open("a", encoding="utf-8")
+        if not self._journal.tell():
+            self._note(self._made_by)
+
+    def add(
+        self,
+        *,
+        plate: str,
+        source: str,
+        image: str,
+        outcome: str,
+        sha256: str = "",
+        left_out: Mapping[str, int] | None = None,
+        chops: tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]] | None = None,
+        patches: tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]] | None = None,
+        views: tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]] | None = None,
+    ) -> int:
+        """Add a well and what was made of it; the number it got.
+
+        Parameters
+        ----------
+        plate
+            What the split goes by.
+        image
+            Path or name, unique in the set.
+        sha256
+            Of the image's bytes, to tell a second copy (`twin_of`).
+        left_out
+            What was left out of this well and how often, for the record.
+        chops, patches, views
+            Pixels and labels (views: masks), ``(n, …)`` each; see the module.
+        """
+        number = len(self._rows)
+        for kind, pair in (("chops", chops), ("patches", patches), ("views", views)):
+            if pair is not None:
+                rows = (*pair, np.full(len(pair[1]), number, np.int64))
+                for (name, (shape, dtype)), values in zip(_KINDS[kind].items(), rows, strict=True):
+                    if name not in self._arrays:
+                        keep = self._kept[kind]
+                        self._arrays[name] = GrowingArray(self.folder / f"{name}.npy", shape, dtype, keep)
+                    self._arrays[name].append(np.asarray(values))
+        for array in self._arrays.values():
+            array.flush()  # before the journal says so
+        row = WellRow(number, plate, source, image, outcome)
+        counts = {
+            kind: len(pair[1]) for kind, pair in (("chops", chops), ("patches", patches), ("views", views)) if pair
+        }
+        labels = [] if chops is None else [int(label) for label in chops[1]]
+        entry = {"well": row[1:], "rows": counts, "classes": Counter(labels), "sha256": sha256}
+        self._note(entry | {"left_out": dict(left_out or {})})
+        self._remember(row, counts, Counter(labels), sha256, left_out or {})
+        return number
+
+    def fail(self, image: str, reason: str) -> None:
+        """Note that an image could not be used, and why; the rest goes on."""
+        self._note({"failed": image, "reason": reason})
+        self.failed[image] = reason
+        self.done.add(image)
+
+    def leave_out(self, image: str, reason: str) -> None:
+        """Note that an image is sound but does not belong in the set (a second copy, no score): counted, not failed."""
+        self._note({"left_out_image": image, "reason": reason})
+        self.left_out[reason] += 1
+        self.done.add(image)
+
+    def twin_of(self, sha256: str) -> str | None:
+        """The image of this set that has these bytes, if any."""
+        return self._hashes.get(sha256)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for array in self._arrays.values():
+            array.close()
+        self._journal.close()
+        if kind is None:
+            self._finish()
+
+    def _go_on(self) -> None:
+        """Read the journal of an interrupted build; its last line may be half written."""
+        path = self.folder / JOURNAL
+        if not path.exists():
+            strangers = [
+                f"{name}.npy" for kind in _KINDS.values() for name in kind if (self.folder / f"{name}.npy").exists()
+            ]
+            if strangers:
+                raise SetError(f"{self.folder}: holds {strangers[0]} of another set; give another folder")
+            return
+        whole = path.read_bytes()
+        whole = whole[: whole.rfind(b"\n") + 1]
+        path.write_bytes(whole)
+        lines = [json.loads(line) for line in whole.splitlines()]
+        if lines and lines[0] != self._made_by:
+            raise SetError(
+                f"{self.folder}: was begun by {lines[0]['builder']} with other arguments ({lines[0]['arguments']}); "
+                "give the same, or another folder"
+            )
+        for line in lines[1:]:
+            if "failed" in line:
+                self.failed[line["failed"]] = line["reason"]
+                self.done.add(line["failed"])
+            elif "left_out_image" in line:
+                self.left_out[line["reason"]] += 1
+                self.done.add(line["left_out_image"])
+            else:
+                row = WellRow(len(self._rows), *line["well"])
+                classes = Counter({int(rank): n for rank, n in line["classes"].items()})
+                self._remember(row, line["rows"], classes, line["sha256"], line["left_out"])
+        for kind, keep in self._kept.items():
+            for name, (shape, dtype) in _KINDS[kind].items():
+                self._arrays[name] = GrowingArray(self.folder / f"{name}.npy", shape, dtype, keep)
+
+    def _remember(
+        self, row: WellRow, counts: Mapping[str, int], classes: Counter[int], sha256: str, left_out: Mapping[str, int]
+    ) -> None:
+        self._rows.append(row)
+        self.done.add(row.image)
+        self._kept.update(counts)
+        self._classes.update(classes)
+        self.left_out.update(left_out)
+        if sha256:
+            self._hashes.setdefault(sha256, row.image)
+
+    def _note(self, entry: Mapping[str, Any]) -> None:
+        self._journal.write(json.dumps(entry, ensure_ascii=False) + "\n")
+        self._journal.flush()
+
+    def _finish(self) -> None:
+        _write_table(self.folder / TABLE, self._rows)
+        plates = {row.plate for row in self._rows}
+        record = {
+            **self._made_by,
+            "made": datetime.now(UTC).isoformat(timespec="seconds"),
+            "xtalgrid": metadata.version("xtalgrid"),
+            "counts": {
+                "wells": len(self._rows),
+                "plates": len(plates),
+                "plates_held_out": sum(held_out(plate) for plate in plates),
+                **self._kept,
+                "chops_by_class": {str(CLASSES[rank]): n for rank, n in sorted(self._classes.items())},
+                "wells_by_outcome": dict(Counter(row.outcome for row in self._rows).most_common()),
+                "wells_by_source": dict(Counter(row.source for row in self._rows).most_common()),
+            },
+            "left_out": dict(self.left_out.most_common()),
+            "failed": [{"image": image, "reason": reason} for image, reason in self.failed.items()],
+            "arrays": {
+                array.path.name: {"shape": [array.rows, *array.shape], "sha256": sha256_of(array.path)}
+                for array in self._arrays.values()
+            },
+        }
+        write_atomically(self.folder / RECORD, (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
+        (self.folder / JOURNAL).unlink()
+
+
+def _write_table(path: Path, rows: Sequence[WellRow]) -> None:
+    with replacing(path) as stream:
+        lines = _Encoded(stream)
+        writer = csv.writer(lines, lineterminator="\n")
+        writer.writerow(WellRow._fields)
+        writer.writerows(rows)
+
+
+class _Encoded:
+    """What `csv` writes text to, over a binary stream."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._stream.write(text.encode())
+        return len(text)
+
+
+def _read_table(folder: Path) -> list[WellRow]:
+    path = folder / TABLE
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            rows = [
+                WellRow(int(row["well"]), row["plate"], row["source"], row["image"], row["outcome"])
+                for row in csv.DictReader(stream)
+            ]
+    except FileNotFoundError as error:
+        raise SetError(f"{path}: missing; the set was not finished: build it again") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise SetError(f"{path}: needs the columns {', '.join(WellRow._fields)} ({error!r}); build it again") from error
+    if [row.well for row in rows] != list(range(len(rows))):
+        raise SetError(f"{path}: the column well must count up from 0; build the set again")
+    return rows
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    path = folder / RECORD
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        record["arrays"].items()
+    except FileNotFoundError as error:
+        went = (
+            "the set's build was interrupted: start it again" if (folder / JOURNAL).exists() else "no training set here"
+        )
+        raise SetError(f"{path}: missing; {went}") from error
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise SetError(f"{path}: no record of a training set ({error!r}); build the set again") from error
+    return record
