@@ -27,8 +27,10 @@ def fill_drop(scene: Scene, outcome: Outcome) -> None:
                 precipitate(scene, Outcome.PRECIPITATE)
             elif beside < 0.18:
                 precipitate(scene, Outcome.PRECIPITATE_GOOD)
-            elif beside < 0.32:
+            elif beside < 0.28:
                 skin(scene, None)
+            elif beside < 0.38:
+                crumpled(scene)
             crystals(scene, outcome)
         case Outcome.PRECIPITATE | Outcome.PRECIPITATE_GOOD | Outcome.PRECIPITATE_BAD:
             precipitate(scene, outcome)
@@ -37,8 +39,17 @@ def fill_drop(scene: Scene, outcome: Outcome) -> None:
         case Outcome.PHASE_SEPARATION:
             phase_separation(scene)
         case Outcome.OTHER:
-            chosen: Callable[[Scene], None] = [bubbles, froth, debris, dried][int(rng.integers(4))]
-            chosen(scene)
+            looks: list[Callable[[Scene], None]] = [
+                bubbles,
+                froth,
+                debris,
+                dried,
+                retracted,
+                retracted,
+                ridges,
+                crumpled,
+            ]
+            looks[int(rng.integers(len(looks)))](scene)
         case Outcome.CLEAR_WITH_FEATURES:
             features(scene)
         case _:
@@ -289,6 +300,36 @@ def skin(scene: Scene, outcome: Outcome | None) -> None:
         scene.fill(big > 0.4, outcome)
 
 
+def crumpled(scene: Scene) -> None:
+    """A thick skin crumpled like foil: short folds with a bright and a dark flank, hard as a crystal's edges but never straight for long."""
+    rng = scene.rng
+    height, width = scene.light.shape
+    k = max(1, round(scene.px(4)))
+    low = (-(-height // k), -(-width // k))
+    picture = Image.new("L", (low[1], low[0]), 0)
+    pen = ImageDraw.Draw(picture)
+    for _ in range(int(np.exp(rng.uniform(np.log(30), np.log(350))))):
+        row, col = scene.spot(0.02)
+        points = _wander(
+            rng, row / k, col / k, rng.uniform(0, 6.3), scene.px(rng.uniform(40, 240)) / k, rng.uniform(0.6, 2.2)
+        )
+        pen.line(
+            points,
+            fill=int(rng.integers(60, 255)),
+            width=max(1, round(scene.px(rng.uniform(6, 34)) / k)),
+            joint="curve",
+        )
+    ridge = blur(np.asarray(picture, np.float32) / 255, max(scene.px(rng.uniform(4, 10)) / k, 0.5))
+    surface = ridge + np.float32(rng.uniform(0.05, 0.35)) * noise(rng, *low, scene.px(rng.uniform(50, 200)) / k, 4)
+    slope = np.clip(relief(surface, rng.uniform(0, 6.3)), -3, 3)
+    folds = np.float32(rng.uniform(0.0, 0.2)) * slope - np.float32(rng.uniform(0.08, 0.28)) * np.abs(slope)
+    folds += np.float32(rng.uniform(0.0, 0.2)) * ridge
+    where = step(noise(rng, *low, scene.shape.size / k * 0.6), rng.uniform(-2.5, 0.0), rng.uniform(0.1, 0.8))
+    factor = stretch((folds * where).astype(np.float32), low[0] * k, low[1] * k, smooth=False)[:height, :width]
+    scene.light *= np.clip(1 + factor * scene.inside, 0.08, 1.5)
+    scene.fill(stretch(where, low[0] * k, low[1] * k, smooth=False)[:height, :width] > 0.4, Outcome.OTHER)
+
+
 def _creases(scene: Scene) -> None:
     """Bright or dark lines, nearly straight or bent, single or side by side."""
     rng = scene.rng
@@ -439,6 +480,44 @@ def dried(scene: Scene) -> None:
     edge = step(rho, at, at + 4 / scene.shape.size)
     scene.light *= 1 + ((dome * (1 - edge) + rest * edge) - 1) * scene.inside
     scene.fill((rho > at * 0.85) & (rho < 1), Outcome.OTHER)
+
+
+def retracted(scene: Scene) -> None:
+    """Two liquids: a smooth dome, often dark at its edge, that has drawn together inside a flat film, anywhere in it."""
+    rng = scene.rng
+    height, width = scene.light.shape
+    row, col = scene.spot(0.35)
+    size = scene.shape.size * rng.uniform(0.35, 0.75)
+    y, x = np.arange(height, dtype=np.float32)[:, None] - row, np.arange(width, dtype=np.float32)[None, :] - col
+    oval, turn = rng.uniform(1, 1.5), rng.uniform(0, 3.2)
+    u, v = (np.cos(turn) * x + np.sin(turn) * y) / oval, (np.cos(turn) * y - np.sin(turn) * x) * oval
+    rho = np.sqrt(u * u + v * v) / np.float32(size)
+    rho = rho * (1 + np.float32(rng.uniform(0.02, 0.12)) * noise(rng, height, width, size * rng.uniform(0.3, 1), 2))
+    rho = np.maximum(rho, (scene.shape.rho - 0.9) * 8).astype(np.float32)  # it stays inside the film
+    lit = np.clip(1 + rng.uniform(0, 0.7) * np.cos(np.arctan2(y, x) - rng.uniform(0, 6.3)), 0, 1.6)
+    deep = rng.uniform(0.5, 0.95) if rng.random() < 0.65 else rng.uniform(0.15, 0.5)
+    dome = 1 - np.float32(deep) * lit * np.clip(rho, 0, 1) ** np.float32(rng.uniform(1.5, 6))
+    film = 1 + np.float32(rng.uniform(0, 0.1)) * np.clip(
+        relief(scene.noise(scene.px(rng.uniform(30, 150)), 3), rng.uniform(0, 6.3)), -3, 3
+    )
+    soft = max(scene.px(rng.uniform(2, 8)), 0.8) / size
+    outside = step(rho, 1 - soft, 1 + soft)
+    scene.light *= 1 + (np.maximum(dome, 0.04) * (1 - outside) + film * outside - 1) * scene.inside
+    scene.fill((rho > 0.8) & (rho < 1.15), Outcome.OTHER)
+    if rng.random() < 0.5:
+        scene.fill((rho >= 1) & (scene.shape.rho < 1) & (np.abs(film - 1) > 0.03), Outcome.OTHER)
+
+
+def ridges(scene: Scene) -> None:
+    """Smooth thick folds, as of a gel or a skin under tension: broad shades with a few hard creases."""
+    rng = scene.rng
+    height, width = scene.light.shape
+    surface = noise(rng, height, width, scene.shape.size * rng.uniform(0.25, 0.6), 2, 0.35)
+    slope = np.clip(relief(surface, rng.uniform(0, 6.3)), -3, 3)
+    fold = step(np.abs(surface - np.float32(rng.uniform(-0.5, 0.5))), 0.12, 0.0)
+    strength = rng.uniform(0.1, 0.3)
+    scene.light *= np.clip(1 + (np.float32(strength) * (slope - fold)) * scene.inside, 0.08, 1.5)
+    scene.fill((np.abs(slope) > 0.6) | (fold > 0.3), Outcome.OTHER)
 
 
 def features(scene: Scene) -> None:

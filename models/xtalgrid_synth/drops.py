@@ -104,7 +104,7 @@ def draw_surface(rng: np.random.Generator, shape: Shape, um: float, style: str |
         light *= np.float32(rng.uniform(0.85, 1.03))
     elif style == "step":
         at = rng.uniform(0.6, 0.93)
-        deep = rng.uniform(0.2, 0.9)
+        deep = rng.uniform(0.05, 0.3)  # a deep one is two liquids (contents.retracted)
         warped = small + np.float32(0.05) * noise(rng, *low, shape.size / k / 2, 3)
         core = np.clip(warped / np.float32(at), 0, 1)
         light -= np.float32(deep) * lit * core ** np.float32(rng.uniform(3, 9)) * (warped < at)

@@ -66,10 +66,12 @@ def draw_ground(rng: np.random.Generator, plate: PlateType, height: int, width: 
         for channel, lean in enumerate((1.0, rng.uniform(-0.3, 0.8), -1.0)):
             rgb[:, :, channel] *= 1 + np.float32(strength * lean) * cloud
             rgb[:, :, channel] *= 1 + np.float32(strength / 3) * noise(rng, height, width, width / rng.uniform(1.2, 3))
-    if rng.random() < (0.3 if plate == "disc" else 0.1):
+    if rng.random() < (0.35 if plate == "disc" else 0.1):
         rgb *= _fold(rng, height, width)[:, :, None]
     if plate in ("disc", "inside") and rng.random() < 0.3:
         rgb *= polarised(rng, height, width)
+    if plate == "disc" and rng.random() < 0.4:
+        rgb *= _veiled(rng, height, width)
     return Ground(rgb, floor, centre, radius)
 
 
@@ -83,6 +85,26 @@ def polarised(rng: np.random.Generator, height: int, width: int) -> Colours:
     waves = [np.sin(turns * cloud * (1 + 0.18 * c) + phase + 2.2 * c) for c in range(3)]
     waves[2] = 0.6 * waves[0] + 0.4 * waves[2]  # pink against green
     return np.stack([1 + np.float32(strength) * wave for wave in waves], axis=2).astype(np.float32)
+
+
+def _veiled(rng: np.random.Generator, height: int, width: int) -> Colours:
+    """Soft bright and dark bands that lean one way, bluish or yellowish: foil and oil under the lamp, in wells without a drop too."""
+    turn, long = rng.uniform(0, np.pi), rng.uniform(1.5, 4)
+    rows, cols = grid(height, width)
+    u = (np.cos(turn) * cols + np.sin(turn) * rows) / width
+    v = (np.cos(turn) * rows - np.sin(turn) * cols) / width / long
+    side = 96
+    field = noise(rng, side, side, rng.uniform(8, 24), 2, 0.4)
+    at = (
+        np.clip(((u + 1) / 2.5) * side, 0, side - 1).astype(np.intp),
+        np.clip((v + 1) / 2.5 * side, 0, side - 1).astype(np.intp),
+    )
+    band = blur(field[at], width / 40)
+    strength = rng.uniform(0.02, 0.12)
+    lean = rng.uniform(-0.6, 0.6)
+    return np.stack([1 + np.float32(strength * (1 + lean * (c - 1))) * band for c in range(3)], axis=2).astype(
+        np.float32
+    )
 
 
 def _embossed(rng: np.random.Generator, height: int, width: int, um: float) -> Field:
@@ -114,7 +136,7 @@ def _fold(rng: np.random.Generator, height: int, width: int) -> Field:
         + np.float32(rng.uniform(0, 4)) * noise(rng, height, width, width / 8)
     )
     side = (
-        np.float32(rng.uniform(-0.08, 0.08))
+        np.float32(rng.uniform(-0.14, 0.14))
         * (away > 0)
         * np.exp(-np.abs(away) / np.float32(height * rng.uniform(0.1, 1)))
     )
