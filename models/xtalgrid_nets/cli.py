@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from .render_test import render_test
+
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -151,3 +153,6 @@ def evaluate(
         truths += judge.rendered_truth(work / "rendered", wells=rendered, seed=seed)
     scored = judge.score([t.path for t in truths], work / "scores", weights=weights, threads=threads)
     click.echo("\n".join(judge.report(truths, scored)))
+
+
+main.add_command(render_test)
