@@ -1,8 +1,8 @@
-"""The rendered training set: wells become segmenter views with masks, and labelled chops, kept in a folder of arrays."""
+"""The rendered training set: wells become segmenter views with masks, labelled chops, and patches with labelled windows."""
 
 from __future__ import annotations
 
-import json
+import math
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,10 @@ from tqdm import tqdm
 from xtalgrid_core.chops import CHOP, Box, cut
 from xtalgrid_core.images import SEGMENTER_SIDE, Levels, classifier_view, resize, segmenter_view
 from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, PRIORITY, Group, Outcome
+from xtalgrid_core.scale import REFERENCE_UM
 from xtalgrid_synth import UNSURE, RenderedWell, WellObject, render_well
+
+from .sets.format import NO_LABEL, PATCH, PATCH_STARTS, ChopSetWriter
 
 RENDERED: tuple[Outcome, ...] = tuple(outcome for outcome in CLASSES if outcome is not Outcome.RIM)
 
@@ -48,14 +51,16 @@ _CRYSTAL = GROUP_CLASSES[Group.CRYSTAL]
 _PRECIPITATE = GROUP_CLASSES[Group.PRECIPITATE]
 
 
+Pixels = npt.NDArray[np.uint8]
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What one rendered well gives: ``(256, 256, 3)`` and mask ``(256, 256)``; chops ``(N, 256, 256, 3)`` and labels ``(N,)``."""
+    """What one rendered well gives, by the names of `sets.format`: pixels and labels (of the view: its mask)."""
 
-    view: npt.NDArray[np.uint8]
-    mask: npt.NDArray[np.uint8]
-    chops: npt.NDArray[np.uint8]
-    labels: npt.NDArray[np.uint8]
+    view: tuple[Pixels, Pixels]
+    chops: tuple[Pixels, Pixels] | None = None
+    patches: tuple[Pixels, Pixels] | None = None
 
 
 def chop_label(well: RenderedWell, box: Box) -> Outcome | None:
@@ -95,29 +100,52 @@ def _shows(item: WellObject, seen: Box, um: float) -> bool:
     return large and shared >= 0.5 * item.box.height * item.box.width
 
 
-def sample_well(outcome: Outcome, seed: int, n_chops: int = 16) -> Sample:
-    """Render a well and cut it as the worker would."""
+def sample_well(outcome: Outcome, seed: int, n_chops: int = 8, n_patches: int = 4) -> Sample:
+    """Render a well and cut it as the worker would: chops, and patches that show chops with what lies around them."""
     rng = np.random.default_rng([seed, 1])
     width, height, um, _ = _CAMERAS[int(rng.choice(len(_CAMERAS), p=[camera[3] for camera in _CAMERAS]))]
     well = render_well(outcome, seed=seed, width=width, height=height, pixel_size_um=um)
     levels = Levels.of(well.image)
-    view = segmenter_view(well.image, levels)
-    mask = resize(np.repeat(well.drop_mask[:, :, None], 3, 2).astype(np.uint8) * 255, SEGMENTER_SIDE, SEGMENTER_SIDE)[
-        :, :, 0
-    ]
-    crop = _crop(rng, well)
-    factor = um / 1.13
+    factor = um / REFERENCE_UM
+    crop = _at_least(_crop(rng, well), math.ceil((PATCH + 1) / factor), *well.content.shape)
     scaled = classifier_view(
         well.image[crop.row : crop.row + crop.height, crop.col : crop.col + crop.width], levels, factor
     )
+
+    def label(box: Box) -> int:
+        found = chop_label(well, Box(*(round(v / factor) for v in box)).moved(crop.row, crop.col))
+        return NO_LABEL if found is None else PRIORITY[found]
+
     chops, labels = [], []
-    for box in _places(rng, well, crop, scaled.shape[0], scaled.shape[1], factor, 4 * n_chops):
-        label = chop_label(well, Box(*(round(v / factor) for v in box)).moved(crop.row, crop.col))
-        if label is not None and len(chops) < n_chops:
+    for box in _places(rng, well, crop, *scaled.shape[:2], factor, 4 * n_chops, CHOP):
+        rank = label(box)
+        if rank != NO_LABEL and len(chops) < n_chops:
             chops.append(cut(scaled, [box])[0])
-            labels.append(PRIORITY[label])
-    shape = (len(chops), CHOP, CHOP, 3)
-    return Sample(view, mask, np.array(chops, np.uint8).reshape(shape), np.array(labels, np.uint8))
+            labels.append(rank)
+    patches, windows = [], []
+    for box in _places(rng, well, crop, *scaled.shape[:2], factor, n_patches, PATCH):
+        patches.append(cut(scaled, [box])[0])
+        windows.append([[label(Box(box.row + i, box.col + j, CHOP, CHOP)) for j in PATCH_STARTS] for i in PATCH_STARTS])
+    return Sample(
+        _view(well),
+        (np.array(chops, np.uint8).reshape(-1, CHOP, CHOP, 3), np.array(labels, np.uint8)),
+        (np.array(patches, np.uint8).reshape(-1, PATCH, PATCH, 3), np.array(windows, np.uint8)),
+    )
+
+
+def _view(well: RenderedWell) -> tuple[Pixels, Pixels]:
+    """The well as the segmenter sees it, ``(1, 256, 256, 3)``, and its mask, 0..255."""
+    view = segmenter_view(well.image, Levels.of(well.image))
+    mask = np.repeat(well.drop_mask[:, :, None], 3, 2).astype(np.uint8) * 255
+    return view[None], resize(mask, SEGMENTER_SIDE, SEGMENTER_SIDE)[None, :, :, 0]
+
+
+def _at_least(box: Box, side: int, height: int, width: int) -> Box:
+    """The box widened around its middle to `side` pixels, inside the image."""
+    rows, cols = min(max(box.height, side), height), min(max(box.width, side), width)
+    row = min(max(box.row - (rows - box.height) // 2, 0), height - rows)
+    col = min(max(box.col - (cols - box.width) // 2, 0), width - cols)
+    return Box(row, col, rows, cols)
 
 
 def _crop(rng: np.random.Generator, well: RenderedWell) -> Box:
@@ -135,22 +163,29 @@ def _crop(rng: np.random.Generator, well: RenderedWell) -> Box:
 
 
 def _places(
-    rng: np.random.Generator, well: RenderedWell, crop: Box, height: int, width: int, factor: float, count: int
+    rng: np.random.Generator,
+    well: RenderedWell,
+    crop: Box,
+    height: int,
+    width: int,
+    factor: float,
+    count: int,
+    side: int,
 ) -> list[Box]:
-    """Chops at random places of the scaled crop, half of them around objects where there are any."""
-    last = (max(height - CHOP, 0), max(width - CHOP, 0))
+    """Squares at random places of the scaled crop, half of them around objects where there are any."""
+    last = (max(height - side, 0), max(width - side, 0))
     boxes = []
     for i in range(count):
         row, col = int(rng.integers(last[0] + 1)), int(rng.integers(last[1] + 1))
         if well.objects and i % 2:
             item = well.objects[int(rng.integers(len(well.objects)))].box.moved(-crop.row, -crop.col).scaled(factor)
-            row = int(np.clip(item.row + item.height / 2 - CHOP * rng.uniform(0.2, 0.8), 0, last[0]))
-            col = int(np.clip(item.col + item.width / 2 - CHOP * rng.uniform(0.2, 0.8), 0, last[1]))
-        boxes.append(Box(row, col, CHOP, CHOP))
+            row = int(np.clip(item.row + item.height / 2 - side * rng.uniform(0.2, 0.8), 0, last[0]))
+            col = int(np.clip(item.col + item.width / 2 - side * rng.uniform(0.2, 0.8), 0, last[1]))
+        boxes.append(Box(row, col, side, side))
     return boxes
 
 
-def sample_view(outcome: Outcome, seed: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+def sample_view(outcome: Outcome, seed: int) -> Sample:
     """A segmenter view and its mask from a small picture: quick, for the segmenter alone."""
     rng = np.random.default_rng([seed, 2])
     width, height, um, _ = _CAMERAS[int(rng.choice(len(_CAMERAS), p=[camera[3] for camera in _CAMERAS]))]
@@ -158,11 +193,7 @@ def sample_view(outcome: Outcome, seed: int) -> tuple[npt.NDArray[np.uint8], npt
     well = render_well(
         outcome, seed=seed, width=round(width * shrink), height=round(height * shrink), pixel_size_um=um / shrink
     )
-    view = segmenter_view(well.image, Levels.of(well.image))
-    mask = resize(np.repeat(well.drop_mask[:, :, None], 3, 2).astype(np.uint8) * 255, SEGMENTER_SIDE, SEGMENTER_SIDE)[
-        :, :, 0
-    ]
-    return view, mask
+    return Sample(_view(well))
 
 
 def outcome_of(seed: int) -> Outcome:
@@ -171,31 +202,39 @@ def outcome_of(seed: int) -> Outcome:
     return RENDERED[int(np.random.default_rng([seed, 3]).choice(len(p), p=p / p.sum()))]
 
 
-def _one(seed: int) -> Sample:
-    return sample_well(outcome_of(seed), seed)
+def _full(seed: int) -> tuple[int, Outcome, Sample]:
+    return seed, outcome_of(seed), sample_well(outcome_of(seed), seed)
 
 
-def _small(seed: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+def _small(seed: int) -> tuple[int, Outcome, Sample]:
     empty = np.random.default_rng([seed, 4]).random() < 0.4  # besides those that `outcome_of` gives
-    return sample_view(Outcome.NULL_EXPERIMENT if empty else outcome_of(seed), seed)
+    outcome = Outcome.NULL_EXPERIMENT if empty else outcome_of(seed)
+    return seed, outcome, sample_view(outcome, seed)
 
 
 def render_dataset(folder: Path, *, wells: int, views: int, seed: int, jobs: int = 2) -> None:
-    """Render `wells` full wells (chops and views) and `views` small ones (views only) into arrays in `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    first = seed + 10_000_000
-    with ProcessPoolExecutor(jobs) as pool:
-        samples = list(
-            tqdm(pool.map(_one, range(seed, seed + wells), chunksize=8), total=wells, desc="wells", mininterval=10)
-        )
-        small = list(
-            tqdm(pool.map(_small, range(first, first + views), chunksize=32), total=views, desc="views", mininterval=10)
-        )
-    if wells:
-        np.save(folder / "chops.npy", np.concatenate([s.chops for s in samples]))
-        np.save(folder / "labels.npy", np.concatenate([s.labels for s in samples]))
-        np.save(folder / "wells.npy", np.repeat(np.arange(wells), [len(s.labels) for s in samples]))
-    np.save(folder / "views.npy", np.stack([s.view for s in samples] + [view for view, _ in small]))
-    np.save(folder / "masks.npy", np.stack([s.mask for s in samples] + [mask for _, mask in small]))
-    record = {"wells": wells, "views": views, "seed": seed}
-    (folder / "dataset.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    """Render a training set (`sets.format`): `wells` full wells (chops, patches, views) and `views` small ones (views only).
+
+    Each well is a plate of its own, so that every tenth is held out. Killed, the same call goes on where it was.
+
+    Raises
+    ------
+    SetError
+        When the folder holds another set.
+    """
+    arguments = {"wells": wells, "views": views, "seed": seed}
+    with ChopSetWriter(folder, "xtalgrid-train render", arguments) as writer, ProcessPoolExecutor(jobs) as pool:
+        for what, sample, first, count in (("wells", _full, seed, wells), ("views", _small, seed + 10_000_000, views)):
+            left = [s for s in range(first, first + count) if f"{what} {s}" not in writer.done]
+            for number, outcome, made in tqdm(
+                pool.map(sample, left, chunksize=4), total=len(left), desc=what, mininterval=10, disable=not left
+            ):
+                writer.add(
+                    plate=f"rendered {number}",
+                    source="rendered",
+                    image=f"{what} {number}",
+                    outcome=outcome.value,
+                    chops=made.chops,
+                    patches=made.patches,
+                    views=made.view,
+                )
