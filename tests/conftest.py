@@ -54,6 +54,7 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
             architecture="tiny",
             variant="fp32",
             card=f"{name}.md",
+            dense=name == "classifier",
         )
 
     folder = tmp_path_factory.mktemp("weights")
@@ -67,19 +68,17 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {"mask": [1, 1, 256, 256]},
         {"darkness": np.full((1, 3, 1, 1), -0.1), "bias": [15.0]},  # mean levels of 165 are the border
     )
-    colours = np.zeros((3, len(CLASSES)))
+    colours = np.zeros((len(CLASSES), 3, 1, 1))
     for channel, index in enumerate((0, 3, 10)):
-        colours[channel, index] = 1.0
+        colours[index, channel] = 1.0
     classifier = save(
         "classifier",
         [
-            helper.make_node("GlobalAveragePool", ["chops"], ["pooled"]),
-            helper.make_node("Flatten", ["pooled"], ["flat"]),
-            helper.make_node("MatMul", ["flat", "colours"], ["logits"]),
-            helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+            helper.make_node("AveragePool", ["image"], ["pooled"], kernel_shape=[31, 31], strides=[16, 16]),
+            helper.make_node("Conv", ["pooled", "colours"], ["class_map"]),
         ],
-        {"chops": ["N", 3, 256, 256]},
-        {"probabilities": ["N", len(CLASSES)]},
+        {"image": ["N", 3, "H", "W"]},
+        {"class_map": ["N", len(CLASSES), "h", "w"]},
         {"colours": colours},
     )
     manifest = WeightsManifest(

@@ -17,6 +17,15 @@ CHOP = 256
 STEP = 50
 """Step of the scoring grid in pixels (paper, section 3.1)."""
 
+STRIDE = 16
+"""Pixels from cell to cell of a dense classifier's class map."""
+
+CELLS = 15
+"""Cells of the class map along a chop."""
+
+DENSE_STEP = 48
+"""Default step of the dense grid: the multiple of `STRIDE` that is nearest to the paper's."""
+
 
 class Box(NamedTuple):
     """A rectangle in pixels: first row, first column, height, width."""
@@ -76,6 +85,30 @@ def sliding_starts(length: int, step: int = STEP, chop: int = CHOP) -> list[int]
     return starts
 
 
+def dense_starts(length: int, step: int = DENSE_STEP) -> list[int]:
+    """Starts of chops shifted by `step` along a side, a multiple of `STRIDE`, with a last one that reaches the end.
+
+    All starts are multiples of `STRIDE`, so that a chop is a square of whole cells of the class map; the last chop may reach over the
+    edge by up to 15 pixels.
+
+    Raises
+    ------
+    ValueError
+        For a side below 1, or a step that is no multiple of `STRIDE`.
+    """
+    if step % STRIDE:
+        raise ValueError(dense_step_error(step))
+    cells = -(-max(length - CHOP, 0) // STRIDE)  # from the first to the last start, rounded up
+    return sliding_starts(cells * STRIDE + CHOP if length > CHOP else length, step)
+
+
+def dense_step_error(step: int) -> str:
+    """What is said of a step that dense scoring cannot take."""
+    return (
+        f"step is {step} pixels; dense scoring takes multiples of {STRIDE} such as {DENSE_STEP}, exact scoring any step"
+    )
+
+
 def smallest_overlap(height: int, width: int, chop: int = CHOP) -> list[Box]:
     """The paper's training grid (section 2.2): the fewest chops that cover an image, row by row."""
     return _grid(smallest_overlap_starts(height, chop), smallest_overlap_starts(width, chop), chop)
@@ -84,6 +117,34 @@ def smallest_overlap(height: int, width: int, chop: int = CHOP) -> list[Box]:
 def sliding_window(height: int, width: int, step: int = STEP, chop: int = CHOP) -> list[Box]:
     """The paper's scoring grid (section 3.1): a window shifted by `step`, row by row."""
     return _grid(sliding_starts(height, step, chop), sliding_starts(width, step, chop), chop)
+
+
+def dense_window(height: int, width: int, step: int = DENSE_STEP) -> list[Box]:
+    """The grid of dense scoring: as `sliding_window`, with every chop on whole cells of the class map (see `dense_starts`)."""
+    return _grid(dense_starts(height, step), dense_starts(width, step), CHOP)
+
+
+def seen(mask: npt.NDArray[np.bool_], boxes: list[Box], height: int, width: int) -> npt.NDArray[np.bool_]:
+    """Which boxes hold any pixel of a mask.
+
+    Parameters
+    ----------
+    mask
+        ``(h, w)``: a drop, in a picture of any size of what the boxes lie in.
+    boxes
+        N rectangles in an image of `height` × `width` pixels, inside it or reaching over its edges.
+
+    Returns
+    -------
+    ``(N,)``; a pixel of the mask that a box touches is one it holds.
+    """
+    sums = np.pad(mask.cumsum(axis=0, dtype=np.int64).cumsum(axis=1), ((1, 0), (1, 0)))
+    ends = np.array([(b.row, b.col, b.row + b.height, b.col + b.width) for b in boxes], dtype=np.float64).reshape(-1, 4)
+    ends *= np.array([mask.shape[0] / height, mask.shape[1] / width] * 2)
+    top, left = (np.clip(np.floor(ends[:, i]).astype(int), 0, mask.shape[i]) for i in (0, 1))
+    bottom, right = (np.clip(np.ceil(ends[:, i + 2]).astype(int), 0, mask.shape[i]) for i in (0, 1))
+    held: npt.NDArray[np.bool_] = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left] > 0
+    return held
 
 
 def cut(image: npt.NDArray[np.uint8], boxes: list[Box]) -> npt.NDArray[np.uint8]:

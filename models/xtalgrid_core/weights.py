@@ -4,8 +4,12 @@ A folder of weights holds ``manifest.json`` (`WeightsManifest`) and the ONNX fil
 such folder; others travel beside a work unit.
 
 A segmenter takes ``image``, ``(1, 3, SEGMENTER_SIDE, SEGMENTER_SIDE)`` float32 as `images.network_input` makes it, and
-gives ``mask``, ``(1, 1, SEGMENTER_SIDE, SEGMENTER_SIDE)``: each pixel's probability of lying in the drop. A classifier takes
-``chops``, ``(N, 3, CHOP, CHOP)``, and gives ``probabilities``, ``(N, 13)`` in the order of `outcomes.CLASSES`.
+gives ``mask``, ``(1, 1, SEGMENTER_SIDE, SEGMENTER_SIDE)``: each pixel's probability of lying in the drop.
+
+A classifier takes ``image``, ``(N, 3, H, W)``, made likewise, and gives ``class_map``, ``(N, 13, h, w)``: logits in the order of
+`outcomes.CLASSES`. The probabilities of a chop are the softmax of the mean over its cells. One that is `dense` takes any H and W
+of at least a chop, and has a cell each `chops.STRIDE` pixels, `chops.CELLS` by `CELLS` to a chop; the others take chops alone,
+``(N, 3, CHOP, CHOP)``, and give one cell.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ PACKAGED = Path(__file__).parent / "weights"
 MANIFEST = "manifest.json"
 
 Role = Literal["segmenter", "classifier"]
+Variant = Literal["fp32", "int8"]
 
 
 class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,10 +38,14 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     role: Role
     file: str
     architecture: str
-    variant: Literal["fp32", "int8"]
+    variant: Variant
     card: str
     """File of the model card, beside the weights."""
     calibration: Calibration = msgspec.field(default_factory=Calibration)
+    dense: bool = False
+    """A classifier whose class map of a whole drop serves all of its chops."""
+    origin: str = ""
+    """SHA-256 of the fp32 weights that int8 ones were made from."""
 
 
 class WeightsManifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,10 +73,31 @@ def read_manifest(folder: Path = PACKAGED) -> WeightsManifest:
         raise BrokenModel(f"{path}: {error}; reinstall xtalgrid") from error
 
 
-def default_models(folder: Path = PACKAGED) -> tuple[str, str]:
-    """SHA-256 of the default (segmenter, classifier)."""
-    default = read_manifest(folder).default
-    return default["segmenter"], default["classifier"]
+def default_models(folder: Path = PACKAGED, variant: Variant | None = None) -> tuple[str, str]:
+    """SHA-256 of the default (segmenter, classifier), or of their fp32 or int8 variant.
+
+    Raises
+    ------
+    BrokenModel
+        When the manifest cannot be read.
+    UnknownModel
+        When a default model has no such variant here.
+    """
+    manifest = read_manifest(folder)
+    return _default(manifest, "segmenter", variant), _default(manifest, "classifier", variant)
+
+
+def _default(manifest: WeightsManifest, role: Role, variant: Variant | None) -> str:
+    default = manifest.default[role]
+    if variant is None:
+        return default
+    made_from = {entry.sha256: entry.origin or entry.sha256 for entry in manifest.models if entry.role == role}
+    for entry in manifest.models:
+        if entry.variant == variant and made_from.get(entry.sha256) == made_from.get(default, default):
+            return entry.sha256
+    raise UnknownModel(
+        f"unknown model: no {variant} variant of the {role} {default[:12]}… here; xtalgrid-train export --int8 makes one"
+    )
 
 
 def find_model(sha256: str, role: Role, folders: Iterable[Path] = ()) -> tuple[ModelEntry, bytes]:

@@ -1,28 +1,30 @@
-"""From trained states to what the worker carries: two ONNX files and the manifest that names them by hash."""
+"""From trained states to what the worker carries: ONNX files and the manifest that names them by hash.
+
+A folder of weights has a segmenter and a classifier in fp32, and for each, where asked for, an int8 variant (`quantize`).
+"""
 
 from __future__ import annotations
 
 import hashlib
 import warnings
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import torch
 from torch import Tensor, nn
 
-from xtalgrid_core.chops import CHOP
+from xtalgrid_core.chops import CELLS, CHOP, STRIDE
 from xtalgrid_core.decision import Calibration
+from xtalgrid_core.errors import ModelError
+from xtalgrid_core.files import replacing, write_atomically
 from xtalgrid_core.images import SEGMENTER_SIDE
-from xtalgrid_core.outcomes import GROUP_CLASSES, Group
-from xtalgrid_core.weights import MANIFEST, ModelEntry, Role, WeightsManifest
+from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, Group
+from xtalgrid_core.weights import MANIFEST, ModelEntry, Role, Variant, WeightsManifest, read_manifest
 
-from .networks.squeezenet import SqueezeNet
-from .segmenter import segmenter
+from .networks import NETWORKS
+from .states import SEGMENTER, load_trained
 
-FILES: dict[Role, str] = {"segmenter": "segmenter.onnx", "classifier": "classifier.onnx"}
-CARDS: dict[Role, str] = {"segmenter": "segmenter.md", "classifier": "classifier.md"}
-_ARCHITECTURES: dict[Role, str] = {"segmenter": "U-Net on SqueezeNet 1.1", "classifier": "SqueezeNet 1.1"}
+ROLES: tuple[Role, ...] = ("segmenter", "classifier")
 
 
 class WithSigmoid(nn.Module):
@@ -37,78 +39,186 @@ class WithSigmoid(nn.Module):
         return torch.sigmoid(self.net(image))
 
 
-class WithSoftmax(nn.Module):
-    """The classifier as the worker runs it: probabilities out."""
+class AsClassMap(nn.Module):
+    """A classifier as the worker runs it: logits of each cell out, the mean of which are those of the picture."""
 
-    def __init__(self, net: nn.Module) -> None:
+    def __init__(self, net: nn.Module, dense: bool) -> None:
         super().__init__()
         self.net = net
+        self.dense = dense
 
-    def forward(self, chops: Tensor) -> Tensor:
-        """``(N, 3, S, S)`` → ``(N, 13)``, rows sum to 1."""
-        return torch.softmax(self.net(chops), dim=1)
+    def forward(self, image: Tensor) -> Tensor:
+        """``(N, 3, H, W)`` → ``(N, 13, h, w)``; one cell where the network has no map."""
+        return self.net.class_map(image) if self.dense else self.net(image)[:, :, None, None]  # type: ignore[operator]
 
 
 def export_segmenter(net: nn.Module, path: Path) -> None:
     """Write the segmenter as ONNX, for one picture of `SEGMENTER_SIDE`."""
     example = torch.zeros(1, 3, SEGMENTER_SIDE, SEGMENTER_SIDE)
-    _export(WithSigmoid(net), example, path, "image", "mask", None)
+    _export(WithSigmoid(net), example, path, "image", "mask", {})
 
 
-def export_classifier(net: nn.Module, path: Path) -> None:
-    """Write the classifier as ONNX, for any number of chops."""
-    example = torch.zeros(2, 3, CHOP, CHOP)
-    _export(WithSoftmax(net), example, path, "chops", "probabilities", {"chops": {0: "n"}, "probabilities": {0: "n"}})
+def export_classifier(net: nn.Module, path: Path, dense: bool = True) -> None:
+    """Write a classifier as ONNX: for any number of chops, and if `dense` for pictures of any size.
+
+    Raises
+    ------
+    ModelError
+        When a dense one's map has not a cell each 16 pixels and 15 × 15 of them to a chop.
+    """
+    model = AsClassMap(net, dense).eval()
+    if dense:
+        with torch.inference_mode():
+            for more in (0, 1, 2):
+                found = model(torch.zeros(1, 3, CHOP, CHOP + more * STRIDE)).shape
+                if tuple(found) != (1, len(CLASSES), CELLS, CELLS + more):
+                    raise ModelError(
+                        f"a class map of {tuple(found)}; dense scoring needs {CELLS} × {CELLS + more} cells"
+                    )
+    axes = {"image": {0: "n"}, "class_map": {0: "n"}}
+    if dense:
+        axes = {"image": {0: "n", 2: "height", 3: "width"}, "class_map": {0: "n", 2: "rows", 3: "cols"}}
+    _export(model, torch.zeros(2, 3, CHOP, CHOP), path, "image", "class_map", axes)
 
 
 def _export(
-    net: nn.Module, example: Tensor, path: Path, given: str, made: str, axes: dict[str, dict[int, str]] | None
+    net: nn.Module, example: Tensor, path: Path, given: str, made: str, axes: dict[str, dict[int, str]]
 ) -> None:
-    """With the older exporter: the newer one takes a minute longer for the same network."""
-    names: dict[str, Any] = {"input_names": [given], "output_names": [made], "dynamic_axes": axes}
-    with warnings.catch_warnings():
+    """With the older exporter: the newer one takes a minute longer for the same network.
+
+    Batch normalisations are kept beside their convolutions, so that training can go on from the file; the runtime folds them.
+    """
+    with warnings.catch_warnings(), replacing(path) as stream:
         warnings.simplefilter("ignore", DeprecationWarning)
-        torch.onnx.export(net.eval(), (example,), str(path), **names, opset_version=17, dynamo=False)
+        torch.onnx.export(
+            net.eval(),
+            (example,),
+            stream,  # type: ignore[arg-type]  # the older exporter takes one
+            input_names=[given],
+            output_names=[made],
+            dynamic_axes=axes,
+            opset_version=17,
+            training=torch.onnx.TrainingMode.PRESERVE,
+            do_constant_folding=False,
+            dynamo=False,
+        )
+
+
+def shift_crystals(net: nn.Module, shift: float) -> None:
+    """Take `shift` from the logits of the crystal classes, in the bias of the last layer.
+
+    Training shows crystals far more often than a plate does; this is the difference of the two log-odds.
+
+    Raises
+    ------
+    ModelError
+        When the network's last layer has no bias of 13 values.
+    """
+    layers = [layer for layer in net.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    bias = layers[-1].bias if layers else None
+    if bias is None or bias.shape != (len(CLASSES),):
+        raise ModelError("the last layer has no bias for each class; export without --crystal-shift")
+    with torch.no_grad():
+        bias[list(GROUP_CLASSES[Group.CRYSTAL])] -= shift
 
 
 def install(
-    states: dict[Role, Path], folder: Path, calibration: Calibration | None = None, crystal_shift: float = 0.0
+    states: dict[Role, Path],
+    folder: Path,
+    calibration: Calibration | None = None,
+    crystal_shift: float = 0.0,
+    int8: Path | None = None,
 ) -> WeightsManifest:
     """Export trained states into a folder of weights and write its manifest.
 
-    A role without a state keeps the ONNX file that is in the folder; without `calibration` a kept classifier keeps its own.
-    `crystal_shift` is taken from the logits of the crystal classes: every fourth chop of the training batches shows a crystal, and
-    hardly one in a hundred of a plate's does.
+    Parameters
+    ----------
+    states
+        Files of `states.save_trained`. A role without one keeps the ONNX files that are in the folder.
+    folder
+        Made if it is not there.
+    calibration
+        The classifier's; without one it keeps the one in the folder's manifest (that of its variant, if there is one).
+    crystal_shift
+        See `shift_crystals`.
+    int8
+        A chop set, to quantise on both networks; see `quantize`. Without it, int8 variants stay whose fp32 weights do, the others go.
+
+    Raises
+    ------
+    ModelError
+        When a state cannot be read, or a role has neither a state nor a file.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    kept = Calibration()
-    if (folder / MANIFEST).is_file():
-        before = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=WeightsManifest)
-        kept = next((entry.calibration for entry in before.models if entry.role == "classifier"), kept)
-    if "segmenter" in states:
-        unet = segmenter()
-        unet.load_state_dict(torch.load(states["segmenter"]))
-        export_segmenter(unet, folder / FILES["segmenter"])
-    if "classifier" in states:
-        squeeze = SqueezeNet()
-        squeeze.load_state_dict(torch.load(states["classifier"]))
-        with torch.no_grad():
-            squeeze.head.bias[list(GROUP_CLASSES[Group.CRYSTAL])] -= crystal_shift  # type: ignore[index]
-        export_classifier(squeeze, folder / FILES["classifier"])
-    roles: tuple[Role, ...] = ("segmenter", "classifier")
-    entries = tuple(_entry(folder, role, calibration or kept) for role in roles)
-    manifest = WeightsManifest(schema=1, default={e.role: e.sha256 for e in entries}, models=entries)
-    (folder / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
+    before = read_manifest(folder).models if (folder / MANIFEST).is_file() else ()
+    entries = [_fp32(role, states.get(role), folder, before, crystal_shift) for role in ROLES]
+    for role, entry in zip(ROLES, tuple(entries), strict=True):
+        kept = [old for old in before if old.variant == "int8" and old.role == role and old.origin == entry.sha256]
+        if int8 is not None:
+            from .quantize import quantize
+
+            name = f"{role}-int8.onnx"
+            quantize(folder / entry.file, folder / name, role, int8)
+            kept = [_entry(folder, role, name, "int8", entry.architecture, before, entry.dense, entry.sha256)]
+        entries += kept
+    if calibration is not None:
+        entries = [
+            msgspec.structs.replace(entry, calibration=calibration) if entry.role == "classifier" else entry
+            for entry in entries
+        ]
+    default = {entry.role: entry.sha256 for entry in entries if entry.variant == "fp32"}
+    manifest = WeightsManifest(schema=1, default=default, models=tuple(entries))
+    write_atomically(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
+    for old in before:
+        if old.file not in {entry.file for entry in entries}:
+            (folder / old.file).unlink(missing_ok=True)
     return manifest
 
 
-def _entry(folder: Path, role: Role, calibration: Calibration) -> ModelEntry:
+def _fp32(
+    role: Role, state: Path | None, folder: Path, before: tuple[ModelEntry, ...], crystal_shift: float
+) -> ModelEntry:
+    """The entry of a role's fp32 weights: exported from the state, or as they are in the folder."""
+    if state is None:
+        kept = next((entry for entry in before if entry.role == role and entry.variant == "fp32"), None)
+        if kept is None:
+            raise ModelError(f"{folder}: no {role} here to keep; give its trained state (--{role})")
+        return kept
+    net, record = load_trained(state)
+    name = record["network"]
+    if (name == SEGMENTER) != (role == "segmenter"):
+        raise ModelError(f"{state}: holds {name}, which is no {role}")
+    file = f"{role}.onnx"
+    if role == "segmenter":
+        export_segmenter(net, folder / file)
+        return _entry(folder, role, file, "fp32", name, before)
+    if crystal_shift:
+        shift_crystals(net, crystal_shift)
+    dense = NETWORKS[name].dense
+    export_classifier(net, folder / file, dense)
+    return _entry(folder, role, file, "fp32", name, before, dense)
+
+
+def _entry(
+    folder: Path,
+    role: Role,
+    file: str,
+    variant: Variant,
+    architecture: str,
+    before: tuple[ModelEntry, ...],
+    dense: bool = False,
+    origin: str = "",
+) -> ModelEntry:
+    """The entry of a file in the folder; the calibration is that of the role's weights of this variant before, or else of any."""
+    older = sorted((old for old in before if old.role == role), key=lambda old: old.variant != variant)
     return ModelEntry(
-        sha256=hashlib.sha256((folder / FILES[role]).read_bytes()).hexdigest(),
+        sha256=hashlib.sha256((folder / file).read_bytes()).hexdigest(),
         role=role,
-        file=FILES[role],
-        architecture=_ARCHITECTURES[role],
-        variant="fp32",
-        card=CARDS[role],
-        calibration=calibration if role == "classifier" else Calibration(),
+        file=file,
+        architecture=architecture,
+        variant=variant,
+        card=f"{role}.md",
+        calibration=older[0].calibration if older else Calibration(),
+        dense=dense,
+        origin=origin,
     )

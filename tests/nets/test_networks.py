@@ -1,4 +1,4 @@
-"""The networks: they start from ImageNet's weights, take odd sizes, and their ONNX files give what torch gives."""
+"""The networks start from ImageNet's weights, and their ONNX files give what torch gives."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ torch = pytest.importorskip("torch", reason="training needs the extra [train]")
 ort = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnx")
 
+from xtalgrid_core.decision import Calibration  # noqa: E402
+from xtalgrid_core.errors import ModelError  # noqa: E402
 from xtalgrid_core.images import network_input  # noqa: E402
-from xtalgrid_core.outcomes import CLASSES  # noqa: E402
+from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, Group  # noqa: E402
 from xtalgrid_core.weights import PACKAGED, default_models, find_model  # noqa: E402
-from xtalgrid_nets.export import export_classifier, export_segmenter, install  # noqa: E402
+from xtalgrid_nets.export import export_classifier, export_segmenter, install, shift_crystals  # noqa: E402
 from xtalgrid_nets.networks.squeezenet import SqueezeNet, load_imagenet  # noqa: E402
 from xtalgrid_nets.segmenter import segmenter  # noqa: E402
+from xtalgrid_nets.states import SEGMENTER, SQUEEZENET, network, save_trained  # noqa: E402
 
 IMAGENET = "weights/squeezenet1_1_imagenet_torchvision_names.npz"
 
@@ -32,12 +35,14 @@ def pictures(n: int) -> np.ndarray:
     return network_input(np.random.default_rng(0).integers(0, 256, (n, 256, 256, 3), dtype=np.uint8))
 
 
-def test_a_chop_gives_a_map_of_15_by_15_and_one_logit_a_class() -> None:
-    net = SqueezeNet().eval()
-    x = torch.from_numpy(pictures(2))
-    assert net.features(x).shape == (2, 512, 15, 15)
-    assert net(x).shape == (2, len(CLASSES))
-    assert net(x[:, :, :97, :130]).shape == (2, len(CLASSES))
+def class_map(path: Path, x: np.ndarray) -> np.ndarray:
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return session.run(["class_map"], {"image": x})[0]
+
+
+def trained(path: Path, name: str) -> Path:
+    save_trained(path, network(name), name, {"steps": 0})
+    return path
 
 
 def test_both_networks_start_from_imagenet_weights(shared: Path) -> None:
@@ -54,16 +59,35 @@ def test_foreign_weights_are_refused(tmp_path: Path) -> None:
         load_imagenet(SqueezeNet(), tmp_path / "other.npz")
 
 
-def test_the_classifiers_onnx_equals_torch_for_any_number_of_chops(tmp_path: Path) -> None:
+@pytest.mark.parametrize("side", [256, 320])
+def test_a_dense_classifiers_onnx_equals_torch_for_any_number_of_pictures_of_any_size(
+    tmp_path: Path, side: int
+) -> None:
     net = SqueezeNet().eval()
     export_classifier(net, tmp_path / "c.onnx")
-    session = ort.InferenceSession(str(tmp_path / "c.onnx"), providers=["CPUExecutionProvider"])
-    for n in (1, 5):
-        (made,) = session.run(["probabilities"], {"chops": pictures(n)})
+    for n in (1, 3):
+        x = np.pad(pictures(n), ((0, 0), (0, 0), (0, 0), (0, side - 256)))
         with torch.inference_mode():
-            expected = torch.softmax(net(torch.from_numpy(pictures(n))), dim=1).numpy()
-        assert made.shape == (n, len(CLASSES))
-        assert np.allclose(made, expected, atol=1e-5)
+            expected = net.class_map(torch.from_numpy(x)).numpy()
+        assert expected.shape == (n, len(CLASSES), 15, 15 + (side - 256) // 16)
+        assert np.allclose(class_map(tmp_path / "c.onnx", x), expected, atol=1e-4)
+
+
+def test_a_network_without_a_map_gives_one_cell_a_chop(tmp_path: Path) -> None:
+    net = torch.nn.Sequential(torch.nn.AvgPool2d(64), torch.nn.Flatten(), torch.nn.Linear(48, len(CLASSES))).eval()
+    export_classifier(net, tmp_path / "c.onnx", dense=False)
+    made = class_map(tmp_path / "c.onnx", pictures(3))
+    with torch.inference_mode():
+        expected = net(torch.from_numpy(pictures(3))).numpy()
+    assert made.shape == (3, len(CLASSES), 1, 1)
+    assert np.allclose(made[:, :, 0, 0], expected, atol=1e-4)
+
+
+def test_a_map_of_another_stride_is_not_exported_as_dense(tmp_path: Path) -> None:
+    net = torch.nn.Module()
+    net.class_map = torch.nn.Conv2d(3, len(CLASSES), 32, stride=32)
+    with pytest.raises(ModelError, match="needs 15 × 15 cells"):
+        export_classifier(net, tmp_path / "c.onnx")
 
 
 def test_the_segmenters_onnx_equals_torch(tmp_path: Path) -> None:
@@ -78,13 +102,38 @@ def test_the_segmenters_onnx_equals_torch(tmp_path: Path) -> None:
 
 
 def test_installed_weights_are_found_by_their_hash(tmp_path: Path) -> None:
-    torch.save(SqueezeNet().state_dict(), tmp_path / "c.pt")
-    torch.save(segmenter().state_dict(), tmp_path / "s.pt")
-    install({"segmenter": tmp_path / "s.pt", "classifier": tmp_path / "c.pt"}, tmp_path / "weights")
+    states = {"segmenter": trained(tmp_path / "s.pt", SEGMENTER), "classifier": trained(tmp_path / "c.pt", SQUEEZENET)}
+    install(states, tmp_path / "weights")
     first, second = default_models(tmp_path / "weights")
     for name, role in ((first, "segmenter"), (second, "classifier")):
         entry, data = find_model(name, role, [tmp_path / "weights"])
         assert hashlib.sha256(data).hexdigest() == entry.sha256 == name
+        assert entry.dense == (role == "classifier")
+
+
+def test_a_role_without_a_state_is_kept_with_its_calibration(tmp_path: Path) -> None:
+    states = {"segmenter": trained(tmp_path / "s.pt", SEGMENTER), "classifier": trained(tmp_path / "c.pt", SQUEEZENET)}
+    first = install(states, tmp_path / "weights", Calibration(slope=0.5, intercept=-1.0))
+    again = install({"classifier": states["classifier"]}, tmp_path / "weights", crystal_shift=2.0)
+    assert again.default["segmenter"] == first.default["segmenter"]
+    assert again.default["classifier"] != first.default["classifier"]
+    assert again.models[1].calibration == Calibration(slope=0.5, intercept=-1.0)
+    with pytest.raises(ModelError, match="no segmenter here to keep"):
+        install({"classifier": states["classifier"]}, tmp_path / "empty")
+    with pytest.raises(ModelError, match="which is no segmenter"):
+        install({"segmenter": states["classifier"]}, tmp_path / "weights")
+
+
+def test_the_shift_lowers_the_crystals_logits_alone() -> None:
+    net, x = SqueezeNet().eval(), torch.from_numpy(pictures(1))
+    with torch.inference_mode():
+        before = net(x)
+        shift_crystals(net, 2.0)
+        lowered = (before - net(x))[0]
+    crystals = list(GROUP_CLASSES[Group.CRYSTAL])
+    expected = torch.zeros(len(CLASSES))
+    expected[crystals] = 2.0
+    assert torch.allclose(lowered, expected, atol=1e-5)
 
 
 def test_the_packaged_weights_are_small_and_have_cards() -> None:

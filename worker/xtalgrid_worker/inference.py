@@ -31,12 +31,18 @@ class Networks:
     """A segmenter and a classifier, ready to run."""
 
     def __init__(
-        self, segmenter: ort.InferenceSession, classifier: ort.InferenceSession, calibration: Calibration
+        self,
+        segmenter: ort.InferenceSession,
+        classifier: ort.InferenceSession,
+        calibration: Calibration,
+        is_dense: bool,
     ) -> None:
         self._segmenter = segmenter
         self._classifier = classifier
         self.calibration = calibration
         """How the classifier's probabilities become `p_crystal`."""
+        self.is_dense = is_dense
+        """Whether the classifier's class map of a large picture serves all chops in it."""
 
     @classmethod
     def load(cls, options: wire.Options, folders: Iterable[Path] = (), threads: int = 1) -> Networks:
@@ -56,17 +62,35 @@ class Networks:
             _session(segmenter, "segmenter", options.segmenter, threads),
             _session(classifier, "classifier", options.classifier, threads),
             entry.calibration,
+            entry.dense,
         )
 
     def mask(self, view: Pixels) -> Float:
         """Probability of each pixel of a `segmenter_view`, ``(256, 256, 3)``, to lie in the drop: ``(256, 256)``, 0..1."""
         (mask,) = self._segmenter.run(["mask"], {"image": network_input(view[None])})
-        return _probabilities(mask, (1, 1, SEGMENTER_SIDE, SEGMENTER_SIDE), "segmenter").reshape(mask.shape[2:])
+        if mask.shape != (1, 1, SEGMENTER_SIDE, SEGMENTER_SIDE) or not np.isfinite(mask).all():
+            raise ArithmeticError(f"the segmenter gave {mask.shape} values, finite or not; expected finite ones")
+        checked: Float = np.clip(mask[0, 0], 0, 1)  # what rounding leaves outside no reader accepts
+        return checked
+
+    def class_map(self, images: Pixels) -> Float:
+        """Class maps, ``(N, 13, h, w)`` logits, of N pieces of a `classifier_view`, ``(N, H, W, 3)`` (see `xtalgrid_core.weights`)."""
+        (logits,) = self._classifier.run(["class_map"], {"image": network_input(images)})
+        if logits.ndim != 4 or logits.shape[:2] != (len(images), len(CLASSES)) or not np.isfinite(logits).all():
+            raise ArithmeticError(f"the classifier gave {logits.shape} values, finite or not; expected 13 finite maps")
+        found: Float = logits
+        return found
 
     def probabilities(self, chops: Pixels) -> Float:
         """Probabilities of the 13 classes, ``(N, 13)``, of N chops of a `classifier_view`, ``(N, 256, 256, 3)``."""
-        (probabilities,) = self._classifier.run(["probabilities"], {"chops": network_input(chops)})
-        return _probabilities(probabilities, (len(chops), len(CLASSES)), "classifier")
+        return softmax(self.class_map(chops).mean(axis=(2, 3)))
+
+
+def softmax(logits: Float) -> Float:
+    """Probabilities, ``(N, 13)``, of logits, ``(N, 13)``."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities: Float = powers / powers.sum(axis=1, keepdims=True)
+    return probabilities
 
 
 def _session(weights: bytes, role: Role, sha256: str, threads: int) -> ort.InferenceSession:
@@ -80,18 +104,10 @@ def _session(weights: bytes, role: Role, sha256: str, threads: int) -> ort.Infer
         session = ort.InferenceSession(weights, settings, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime's exceptions have no common base but this
         raise BrokenModel(f"{role} {sha256[:12]}… cannot be loaded: {str(error)[:200]}; reinstall xtalgrid") from error
-    expected = (["image"], ["mask"]) if role == "segmenter" else (["chops"], ["probabilities"])
+    expected = (["image"], ["mask"]) if role == "segmenter" else (["image"], ["class_map"])
     found = ([i.name for i in session.get_inputs()], [o.name for o in session.get_outputs()])
     if found != expected:
         raise BrokenModel(
             f"{role} {sha256[:12]}… maps {found[0]} to {found[1]}; expected {expected[0]} to {expected[1]}"
         )
     return session
-
-
-def _probabilities(values: Float, shape: tuple[int, ...], role: Role) -> Float:
-    """A network's output, checked: what is no probability here would be one that no reader accepts."""
-    if values.shape != shape or not np.isfinite(values).all():
-        raise ArithmeticError(f"the {role} gave {values.shape} values, finite or not; expected {shape} finite ones")
-    checked: Float = np.clip(values, 0, 1)
-    return checked

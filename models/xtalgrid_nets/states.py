@@ -1,0 +1,180 @@
+"""Trained states on disk: written with what they are, read back, or taken out of the weights that the worker carries.
+
+A file of ours holds ``{"network", "classes", "state", "record"}``: the network's name, the outcomes its logits stand for, its
+parameters, and how it was trained. A bare ``state_dict`` of SqueezeNet 1.1, as torch saves it, is read too.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from xtalgrid_core.chops import CHOP
+from xtalgrid_core.errors import BrokenModel
+from xtalgrid_core.files import replacing
+from xtalgrid_core.outcomes import CLASSES
+
+from .networks import build
+
+SEGMENTER = "unet-squeezenet1.1"
+SQUEEZENET = "squeezenet1.1"
+
+_LAYERS = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
+_NODES = {"Conv": nn.Conv2d, "Gemm": nn.Linear, "BatchNormalization": nn.BatchNorm2d}
+
+
+def network(name: str, classes: int = len(CLASSES)) -> nn.Module:
+    """An untrained network by its name: a classifier of the registry, or the segmenter.
+
+    Raises
+    ------
+    ModelError
+        For a name that is none; lists those there are.
+    """
+    if name == SEGMENTER:
+        from .segmenter import segmenter
+
+        return segmenter()
+    return build(name, classes)
+
+
+def save_trained(path: Path, net: nn.Module, name: str, record: Mapping[str, Any]) -> None:
+    """Write a trained network, whole or not at all.
+
+    Parameters
+    ----------
+    path
+        The file, ``.pt``.
+    net
+        The network, on any device.
+    name
+        What `network` makes it from.
+    record
+        How it was trained: plain values that JSON could hold.
+    """
+    state = {key: value.detach().cpu() for key, value in net.state_dict().items()}
+    classes = [outcome.value for outcome in CLASSES]
+    with replacing(path) as stream:
+        torch.save({"network": name, "classes": classes, "state": state, "record": dict(record)}, stream)
+
+
+def load_trained(path: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """Read a trained network, on the CPU and ready to run, and the record of its training (with its ``network`` name).
+
+    Raises
+    ------
+    BrokenModel
+        When the file is none of ours, or its parameters are not those of the network that it names.
+    OSError
+        When it cannot be read.
+    """
+    try:
+        found = torch.load(
+            path, map_location="cpu", weights_only=True
+        )  # nothing but tensors and plain values is unpickled
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
+        raise BrokenModel(f"{path}: no trained state ({str(error).splitlines()[0][:120]}); give a .pt file") from error
+    if not isinstance(found, dict):
+        raise BrokenModel(f"{path}: no trained state, but a {type(found).__name__}; give a .pt file of xtalgrid-train")
+    if found and all(isinstance(value, Tensor) for value in found.values()):
+        name = SEGMENTER if any(key.startswith("decoder.") for key in found) else SQUEEZENET
+        found = {"network": name, "state": found, "record": {}}
+    if not {"network", "state", "record"} <= set(found):
+        raise BrokenModel(f"{path}: no trained state: it has no network's name; give a .pt file of xtalgrid-train")
+    net = network(found["network"], len(found.get("classes", CLASSES)))
+    try:
+        net.load_state_dict(found["state"])
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise BrokenModel(f"{path}: these parameters are not {found['network']}'s: {reason}") from error
+    return net.eval(), {**found["record"], "network": found["network"]}
+
+
+def from_onnx(path: Path, name: str) -> nn.Module:
+    """The network whose parameters an fp32 ONNX file of ours holds, on the CPU and ready to run.
+
+    The layers with parameters are matched in the order in which they run. Where the file has a batch normalisation folded into the
+    convolution before it, the network's is set to leave the values as they are, but for the bias: it computes the same, but knows no
+    running statistics, so fine-tune it with those frozen or expect the first steps to be rough.
+
+    Raises
+    ------
+    BrokenModel
+        When the file is no ONNX, is quantised, or holds another network.
+    OSError
+        When it cannot be read.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+    from onnx import numpy_helper
+
+    data = path.read_bytes()
+    try:
+        graph = onnx.load_from_string(data).graph
+    except DecodeError as error:
+        raise BrokenModel(f"{path}: no ONNX file ({error})") from error
+    values = {item.name: item for item in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Identity" and node.input[0] in values:  # of equal parameters the exporter keeps one
+            values[node.output[0]] = values[node.input[0]]
+    nodes = [node for node in graph.node if node.op_type in _NODES]
+    net = network(name).eval()
+    foreign = BrokenModel(
+        f"{path}: not the fp32 weights of {name}; give the ONNX file and the network it was made from"
+    )
+    position, conv_bias = 0, None
+    for layer in _in_order(net):
+        node = nodes[position] if position < len(nodes) else None
+        if isinstance(layer, nn.BatchNorm2d) and (node is None or node.op_type != "BatchNormalization"):
+            _leave_as_is(layer, conv_bias)
+            continue
+        if node is None or not isinstance(layer, _NODES[node.op_type]):
+            raise foreign
+        if any(key not in values for key in node.input[1:]):
+            raise foreign
+        arrays = [torch.from_numpy(numpy_helper.to_array(values[key]).copy()) for key in node.input[1:]]
+        conv_bias = arrays[1] if isinstance(layer, nn.Conv2d) and len(arrays) > 1 else None
+        own = [layer.weight, layer.bias]
+        if isinstance(layer, nn.BatchNorm2d):
+            own += [layer.running_mean, layer.running_var]
+        with torch.no_grad():
+            for mine, theirs in zip(own, arrays, strict=False):
+                if mine is None:
+                    continue  # a bias that came with the folding, and goes to the normalisation
+                if mine.shape != theirs.shape:
+                    raise foreign
+                mine.copy_(theirs)
+        position += 1
+    if position != len(nodes):
+        raise foreign
+    return net
+
+
+def _in_order(net: nn.Module) -> list[nn.Module]:
+    """The layers with parameters in the order in which one picture runs through them."""
+    order: list[nn.Module] = []
+    hooks = [
+        layer.register_forward_pre_hook(lambda layer, _: order.append(layer))
+        for layer in net.modules()
+        if isinstance(layer, _LAYERS)
+    ]
+    try:
+        with torch.inference_mode():
+            net(torch.zeros(1, 3, CHOP, CHOP))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return order
+
+
+def _leave_as_is(layer: nn.BatchNorm2d, bias: Tensor | None) -> None:
+    with torch.no_grad():
+        layer.running_mean.zero_()  # type: ignore[union-attr]
+        layer.running_var.fill_(1.0)  # type: ignore[union-attr]
+        layer.weight.fill_((1.0 + layer.eps) ** 0.5)
+        layer.bias.zero_() if bias is None else layer.bias.copy_(bias)
