@@ -41,9 +41,13 @@ def noise(
         if cell > 1.5:
             grid_shape = (int(height / cell) + 4, int(width / cell) + 4)
             coarse = rng.standard_normal(grid_shape, dtype=np.float32)
-            big = stretch(coarse, round(grid_shape[0] * cell), round(grid_shape[1] * cell), smooth=cell > 4)
-            top, left = (int(rng.integers(0, size + 1)) for size in (big.shape[0] - height, big.shape[1] - width))
-            layer = big[top : top + height, left : left + width] * np.float32(1.35)
+            big = (round(grid_shape[0] * cell), round(grid_shape[1] * cell))
+            top, left = int(rng.integers(big[0] - height + 1)), int(rng.integers(big[1] - width + 1))
+            down, right = grid_shape[0] / big[0], grid_shape[1] / big[1]
+            part = (left * right, top * down, (left + width) * right, (top + height) * down)
+            how = Image.Resampling.BICUBIC if cell > 4 else Image.Resampling.BILINEAR
+            # Only the part that is seen is made: a coarse field would be many times as large as the picture.
+            layer = np.asarray(Image.fromarray(coarse, "F").resize((width, height), how, box=part)) * np.float32(1.35)
         else:
             layer = rng.standard_normal((height, width), dtype=np.float32)
         total += weight * layer
