@@ -1,4 +1,4 @@
-"""Lets `segmentation_models_pytorch` be imported where torch and torchvision come from different builds.
+"""Lets torchvision, and `segmentation_models_pytorch` on it, be imported where torch and torchvision come from different builds.
 
 A CPU torch beside a CUDA torchvision has no ``torchvision::nms``; torchvision then fails at import, although nothing here
 uses it. Declaring the missing operators first is enough. Where the builds match, this does nothing.
@@ -20,8 +20,17 @@ _kept: list[torch.library.Library] = []
 
 def import_smp() -> Any:
     """Import segmentation_models_pytorch, with the operators declared if it can't be imported without."""
+    return _imported("segmentation_models_pytorch")
+
+
+def import_torchvision() -> Any:
+    """Import torchvision, with the operators declared if it can't be imported without."""
+    return _imported("torchvision")
+
+
+def _imported(name: str) -> Any:
     try:
-        return importlib.import_module("segmentation_models_pytorch")
+        return importlib.import_module(name)
     except RuntimeError as error:
         if "torchvision::" not in str(error):
             raise
@@ -29,4 +38,4 @@ def import_smp() -> Any:
         for operator in _OPERATORS:
             library.define(operator)
         _kept.append(library)  # the declarations live as long as the library object
-        return importlib.import_module("segmentation_models_pytorch")
+        return importlib.import_module(name)

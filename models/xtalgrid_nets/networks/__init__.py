@@ -2,13 +2,14 @@
 
 Every network takes ``(N, 3, H, W)`` float32, RGB minus the mean as `xtalgrid_core.images.network_input` makes it, and gives logits
 ``(N, classes)``. What a paper does to its pictures before the network (grey, another size) is done inside, so that all of them train on
-the same chops and one worker runs them.
+the same 256² chops and one worker runs them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from xtalgrid_core.errors import ModelError
@@ -29,12 +30,12 @@ class Network:
     build
         Makes it for a number of classes, with fresh weights.
     input_side
-        Pixels along a side of the pictures it was published for; it takes others too, and brings them to its own size where it must.
+        Pixels along a side of what the network itself sees; it takes 256² chops and brings them there.
     source
         The paper, and its section or table.
     dense
-        Whether it has ``class_map(x)`` → ``(N, classes, h, w)``, whose mean is ``forward(x)`` and whose stride is 16 pixels with 15 cells
-        for a 256² chop, so that a whole drop is scored in one go.
+        Whether it has ``class_map(x)`` → ``(N, classes, h, w)``, whose mean is ``forward(x)`` and whose stride is 16 pixels with 15×15
+        cells for a 256² chop, so that a whole drop is scored in one go.
     """
 
     name: str
@@ -44,20 +45,41 @@ class Network:
     dense: bool = False
 
 
-def _squeezenet(version: Any, **options: Any) -> Callable[[int], nn.Module]:
-    def make(classes: int) -> nn.Module:
-        from .squeezenet import SqueezeNet
+def _late(module: str, maker: str, **options: Any) -> Callable[[int], nn.Module]:
+    """Calls a maker of this package; imports its module, and torch, only then."""
 
-        return SqueezeNet(classes, version=version, **options)
+    def make(classes: int) -> nn.Module:
+        network: nn.Module = getattr(import_module(f".{module}", __name__), maker)(classes, **options)
+        return network
 
     return make
 
 
-_IANDOLA = "Iandola et al. 2017, arXiv 1602.07360"
+def _mxnet(**options: Any) -> Callable[[int], nn.Module]:
+    return _late("squeezenet_mxnet", "MxnetSqueezeNet", **options)
+
+
+_IANDOLA = "Iandola et al. 2017 (arXiv 1602.07360)"
+_COMPARED = "compared in Thielmann et al. 2023, Table 2"
+_MERCK = "Ghafurian et al. 2018, section 2.3"
 
 _ALL = (
-    Network("squeezenet1.0", _squeezenet("1.0"), 256, _IANDOLA, dense=True),
-    Network("squeezenet1.1", _squeezenet("1.1"), 256, f"{_IANDOLA}, the authors' 1.1", dense=True),
+    Network("squeezenet1.0", _late("squeezenet", "SqueezeNet", version="1.0"), 256, f"{_IANDOLA}; {_COMPARED}", True),
+    Network("squeezenet1.1", _late("squeezenet", "SqueezeNet", version="1.1"), 256, f"{_IANDOLA}, authors' 1.1", True),
+    Network("alexnet", _late("compared", "alexnet"), 256, f"Krizhevsky 2014 (arXiv 1404.5997); {_COMPARED}"),
+    Network("vgg16", _late("compared", "vgg16"), 256, f"Simonyan & Zisserman 2015 (arXiv 1409.1556); {_COMPARED}"),
+    Network("resnet50", _late("compared", "resnet50"), 256, f"He et al. 2015 (arXiv 1512.03385); {_COMPARED}"),
+    Network("inception-marco", _late("inception_marco", "InceptionMarco"), 599, "Bruno et al. 2018, Table III"),
+    Network("crystalnet", _late("crystalnet", "CrystalNet"), 128, "Yann & Tang 2016, Table 1"),
+    Network("lean-crystalnet", _late("crystalnet", "LeanCrystalNet"), 128, f"{_MERCK}; widths chosen here"),
+    Network("resnet32-merck", _late("resnet_merck", "MerckResNet", blocks=5), 128, _MERCK),
+    Network("resnet56-merck", _late("resnet_merck", "MerckResNet", blocks=9), 128, _MERCK),
+    # What checkpoints of MXNet are imported as (`squeezenet_mxnet.py`); "-mean" averages all cells instead of 13×13.
+    Network("squeezenet1.0-mxnet", _mxnet(version="1.0"), 256, "MXNet's model zoo"),
+    Network("squeezenet1.1-mxnet", _mxnet(version="1.1"), 256, "MXNet's model zoo"),
+    Network("squeezenet1.0-elu-mxnet", _mxnet(version="1.0", elu=True), 227, f"Rosebrock 2017; {_COMPARED}"),
+    Network("squeezenet1.0-mxnet-mean", _mxnet(version="1.0", pool="mean"), 256, "MXNet's model zoo", True),
+    Network("squeezenet1.1-mxnet-mean", _mxnet(version="1.1", pool="mean"), 256, "MXNet's model zoo", True),
 )
 
 NETWORKS: dict[str, Network] = {network.name: network for network in _ALL}
