@@ -18,6 +18,7 @@ from xtalgrid_core.weights import read_manifest
 from . import config as configuration
 from .config import Config
 from .ledger.store import PAUSED
+from .models import shelf
 from .run import Account, run_folder
 from .status import status_lines
 from .steps import set_up_logging, user
@@ -331,9 +332,51 @@ def model() -> None:
 
 
 @model.command("list")
-def model_list() -> None:
-    """The weights in this installation, the default ones marked."""
-    manifest = read_manifest()
-    for entry in manifest.models:
-        mark = "*" if entry.sha256 in manifest.default.values() else " "
-        click.echo(f"{mark} {entry.role:10} {entry.variant}  {entry.sha256}  {entry.architecture}  {entry.file}")
+@with_config
+def model_list(config: Config) -> None:
+    """The weights that are here, those in use marked *, and what was promoted when, by whom and why."""
+    with System(config) as system:
+        used, history = system.models_in_use(), system.ledger.models.history()
+    for place, entries in (("package", read_manifest().models), (str(config.weights), shelf.entries(config))):
+        click.echo(f"{place}:" + ("" if entries else " none"))
+        for entry in entries:
+            mark = "*" if entry.sha256 in used else " "
+            click.echo(f"{mark} {entry.role:10} {entry.variant}  {entry.sha256}  {entry.architecture}  {entry.file}")
+    for role, sha256 in zip(shelf.ROLES, used, strict=True):
+        if shelf.entry(config, sha256, role) is None:
+            click.echo(f"* {role:10} ----  {sha256}  named by the configuration and not here: workers must have it")
+    for change in history:
+        pair = _pair(change.pair) if change.pair else "the package's own"
+        click.echo(f"{change.at:%Y-%m-%d %H:%M} UTC  {change.action:8}  {pair}  by {change.who}: {change.why}")
+
+
+@model.command("promote")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--force", metavar="REASON", help="Promote what was not shown to be better; the REASON is recorded.")
+@click.option("--as", "who", default=user, help="Who decides; default: the user running this.")
+@with_config
+def model_promote(config: Config, folder: Path, force: str | None, who: str) -> None:
+    """Let new work be scored with the weights in FOLDER, which `xtalgrid-train adapt` made and compared.
+
+    They are checked, tried on a well by a worker, and kept under home/weights. Work that was sent keeps its models.
+    """
+    if force is not None and not force.strip():
+        raise XtalgridError("--force needs a REASON; it is recorded")
+    with System(config) as system:
+        pair = system.promote(folder, force=force, who=who)
+    click.echo(f"in use for new work: {_pair(pair)}; `xtalgrid model rollback` goes back")
+
+
+@model.command("rollback")
+@click.option("--why", default="", help="Recorded with it.")
+@click.option("--as", "who", default=user, help="Who decides; default: the user running this.")
+@with_config
+def model_rollback(config: Config, why: str, who: str) -> None:
+    """Undo the newest promotion: new work is scored with the models before it."""
+    with System(config) as system:
+        pair = system.rollback(why=why, who=who)
+    click.echo(f"in use for new work: {_pair(pair)}")
+
+
+def _pair(pair: tuple[str, str]) -> str:
+    return f"segmenter {pair[0][:12]}, classifier {pair[1][:12]}"

@@ -15,10 +15,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, field
 
+from xtalgrid_core.chops import DENSE_STEP, STRIDE, dense_step_error
 from xtalgrid_core.decision import SUPPORT, THRESHOLD, Rule
-from xtalgrid_core.errors import BrokenModel, ConfigError
+from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.outcomes import CLASSES, Group, Outcome
-from xtalgrid_core.weights import default_models
+from xtalgrid_core.wire import Mode
 
 FILE_NAME = "xtalgrid.toml"
 
@@ -77,12 +78,15 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """How far behind the newest inspection rows and files may still turn up."""
     rule: Rule = "group"
     threshold: Annotated[float, Meta(gt=0, le=1)] = THRESHOLD
-    step: Annotated[int, Meta(ge=1, le=256)] = 50
+    mode: Mode = "dense"
+    """dense: all chops from one class map of the drop; exact: one by one as published, many times slower."""
+    step: Annotated[int, Meta(ge=1, le=256)] = DENSE_STEP
+    """Pixels at the reference scale from chop to chop; dense: a multiple of 16. The paper's is 50."""
     n_boxes: Annotated[int, Meta(ge=0, le=100)] = 5
     support: Part = SUPPORT
     """Rule group: part of the chops seeing a point that must agree on a crystal; 0: one is enough."""
     segmenter: str = ""
-    """SHA-256 of the weights; empty: the package's default."""
+    """SHA-256 of the weights; empty: those promoted last, else the package's default."""
     classifier: str = ""
 
 
@@ -167,6 +171,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def spool(self) -> Path:
         """Folder that units and results pass through."""
         return self.home / "spool"
+
+    @property
+    def weights(self) -> Path:
+        """Folder of the lab's own weights (`xtalgrid_server.models`)."""
+        return self.home / "weights"
 
     @property
     def outbox(self) -> Path:
@@ -275,6 +284,8 @@ def _cross_checks(config: Config) -> list[str]:
         known = [*outcomes, *Group]
         if rule.outcome not in known:
             errors.append(f"publish.hold: no outcome or group {rule.outcome!r}{_did_you_mean(rule.outcome, known)}")
+    if config.work.mode == "dense" and config.work.step % STRIDE:
+        errors.append(f"work.step: {dense_step_error(config.work.step)} (mode = \"exact\")")
     for key, url in (("imager.url", config.imager_url), ("ledger.url", config.ledger_url)):
         if "://" not in url:
             errors.append(
@@ -286,22 +297,3 @@ def _cross_checks(config: Config) -> list[str]:
 def _did_you_mean(name: str, known: Any) -> str:
     close = difflib.get_close_matches(name, [str(item) for item in known], n=1)
     return f"; did you mean {close[0]}?" if close else ""
-
-
-def models(config: Config) -> tuple[str, str]:
-    """SHA-256 of the (segmenter, classifier) that new work asks for.
-
-    Raises
-    ------
-    ConfigError
-        When none is configured and the package carries none.
-    """
-    if config.work.segmenter and config.work.classifier:
-        return config.work.segmenter, config.work.classifier
-    try:
-        segmenter, classifier = default_models()
-    except BrokenModel as error:
-        raise ConfigError(
-            f"work.segmenter, work.classifier: not set, and the package's own are missing: {error}"
-        ) from error
-    return config.work.segmenter or segmenter, config.work.classifier or classifier

@@ -16,6 +16,9 @@ from .grid.local import LocalGrid, Worked
 from .imager.database import ImagerDatabase
 from .imager.folder import Imported, import_folder
 from .ledger.store import Ledger
+from .models.promote import STEP as MODEL
+from .models.promote import models, promote, rollback
+from .models.shelf import Pair
 from .results import Assimilated, assimilate
 from .scores.finalize import Finalized, finalize
 from .scores.publish import Published, set_autoscore
@@ -139,6 +142,24 @@ class System:
             report.update({"files": done.files, **done.actions, "refused": len(done.refused)})
             report.update(dry_run="yes" if dry_run else "no")
         return done
+
+    def models_in_use(self) -> Pair:
+        """SHA-256 of the (segmenter, classifier) that new work asks for."""
+        return models(self.config, self.ledger)
+
+    def promote(self, candidate: Path, *, force: str | None, who: str) -> Pair:
+        """Let new work ask for a candidate's models."""
+        with step(self.config, MODEL) as report:
+            pair = promote(self.config, self.ledger, candidate, force=force, who=who)
+            report.update(promoted=pair[1][:12], segmenter=pair[0][:12], forced="yes" if force else "no")
+        return pair
+
+    def rollback(self, *, why: str, who: str) -> Pair:
+        """Undo the newest promotion."""
+        with step(self.config, MODEL) as report:
+            pair = rollback(self.config, self.ledger, why=why, who=who)
+            report.update(back_to=pair[1][:12], segmenter=pair[0][:12])
+        return pair
 
     def _is_paused(self, name: str) -> bool:
         reason = paused(self.ledger)

@@ -57,6 +57,7 @@ class LocalGrid:
 
     def __init__(self, config: Config) -> None:
         self._settings = config.grid
+        self._weights = config.weights
         self._units = config.spool / "units"
         self._staged = config.spool / "staged"
         self._trash = config.spool / "trash"
@@ -188,6 +189,8 @@ class LocalGrid:
         folder = self._units / name
         program = [sys.executable, "-m", "xtalgrid_worker.cli"]
         command = [*program, "run", "unit.zip", "result.json", "--parent", str(os.getpid())]
+        if self._weights.is_dir():  # the lab's own; the unit's manifest names those it is to be scored with
+            command += ["--weights", str(self._weights)]
         with (folder / "worker.log").open("ab") as output:
             process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         size = _size(folder / "result.json.checkpoint")

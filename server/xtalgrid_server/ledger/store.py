@@ -10,6 +10,7 @@ from ..config import Config
 from . import tables as t
 from .database import LedgerDatabase
 from .decisions import Decisions
+from .models import Models
 from .records import now
 from .views import Views
 from .work import Work
@@ -26,6 +27,7 @@ class Ledger:
         self.work = Work(self._db)
         self.decisions = Decisions(self._db)
         self.views = Views(self._db)
+        self.models = Models(self._db)
 
     def close(self) -> None:
         """Give back the connections."""

@@ -172,3 +172,16 @@ switches = sa.Table(
     sa.Column("who", sa.String(100), nullable=False),
     sa.Column("at", sa.DateTime, nullable=False),
 )
+
+promotions = sa.Table(
+    "promotions",
+    metadata,
+    _key(),
+    sa.Column("action", sa.String(20), nullable=False),  # promote, rollback
+    sa.Column("segmenter", sa.String(64), nullable=False),  # in use from then on; both empty: the package's own
+    sa.Column("classifier", sa.String(64), nullable=False),
+    sa.Column("why", sa.String(500), nullable=False),
+    sa.Column("comparison", sa.Text, nullable=False),  # core.comparison.Comparison; empty: none
+    sa.Column("who", sa.String(100), nullable=False),
+    sa.Column("at", sa.DateTime, nullable=False),
+)

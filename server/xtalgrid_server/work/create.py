@@ -18,11 +18,12 @@ import msgspec
 from xtalgrid_core import wire
 from xtalgrid_core.errors import ImageError
 
-from ..config import Config, models
+from ..config import Config
 from ..grid.local import LocalGrid
 from ..imager.database import ImagerDatabase, ImageRow, Moment
 from ..ledger.records import PlannedImage, options_hash
 from ..ledger.store import Ledger
+from ..models.promote import models
 from ..steps import log
 from .pack import CheckedImage, check_image, image_path, make_manifest, write_unit
 
@@ -53,15 +54,16 @@ class Created:
     failed: list[tuple[ImageRow, ImageError]] = field(default_factory=list)
 
 
-def work_options(config: Config) -> wire.Options:
+def work_options(config: Config, ledger: Ledger) -> wire.Options:
     """How images are to be scored by this configuration."""
-    segmenter, classifier = models(config)
+    segmenter, classifier = models(config, ledger)
     work = config.work
     return wire.Options(
         segmenter=segmenter,
         classifier=classifier,
         rule=work.rule,
         threshold=work.threshold,
+        mode=work.mode,
         step=work.step,
         n_boxes=work.n_boxes,
         support=work.support,
@@ -92,7 +94,7 @@ def create_work(
     retry
         Plan images of failed units again.
     """
-    run = _Run(config, ledger, grid, work_options(config), limit or config.work.limit, dry_run, retry)
+    run = _Run(config, ledger, grid, work_options(config, ledger), limit or config.work.limit, dry_run, retry)
     if not dry_run:
         finish_planned(config, ledger, grid)
     if barcodes:

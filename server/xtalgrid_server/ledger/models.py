@@ -1,0 +1,75 @@
+"""Which models were put to use when, by whom and why: never changed, only added to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import sqlalchemy as sa
+
+from . import tables as t
+from .database import LedgerDatabase
+from .records import now
+
+Action = Literal["promote", "rollback"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A promotion, or a step back. `pair`: what was in use from then on; None: the package's own."""
+
+    action: Action
+    pair: tuple[str, str] | None
+    why: str
+    comparison: str
+    """JSON of `xtalgrid_core.comparison.Comparison`; empty: none."""
+    who: str
+    at: datetime
+
+
+def in_use(history: Sequence[Change]) -> list[tuple[str, str]]:
+    """The pairs one could step back through, the one in use last; empty: the package's own are in use.
+
+    Each promotion goes on top, each step back takes one off: two steps back are two promotions undone.
+    """
+    stack: list[tuple[str, str]] = []
+    for change in history:
+        if change.action == "promote" and change.pair is not None:
+            stack.append(change.pair)
+        elif stack:
+            stack.pop()
+    return stack
+
+
+class Models:
+    """The part of the ledger that `xtalgrid model` writes and `create_work` reads."""
+
+    def __init__(self, database: LedgerDatabase) -> None:
+        self._db = database
+
+    def history(self) -> list[Change]:
+        """All changes, oldest first."""
+        with self._db.reading() as connection:
+            rows = connection.execute(sa.select(t.promotions).order_by(t.promotions.c.id)).all()
+        return [
+            Change(r.action, (r.segmenter, r.classifier) if r.segmenter else None, r.why, r.comparison, r.who, r.at)
+            for r in rows
+        ]
+
+    def add(self, action: Action, pair: tuple[str, str] | None, why: str, who: str, comparison: str = "") -> None:
+        """Record a change; from its commit on the pair is in use."""
+        segmenter, classifier = pair or ("", "")
+        with self._db.writing() as connection:
+            connection.execute(
+                t.promotions.insert().values(
+                    action=action,
+                    segmenter=segmenter,
+                    classifier=classifier,
+                    why=why[:500],
+                    comparison=comparison,
+                    who=who[:100],
+                    at=now(),
+                )
+            )

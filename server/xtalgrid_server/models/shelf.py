@@ -1,0 +1,92 @@
+"""``home/weights``: the lab's own weights, each file named by its SHA-256 and never changed, with a manifest that lists them.
+
+It is a folder of weights as `xtalgrid_core.weights` describes it, so that workers take it by ``--weights``. Which of them
+new work asks for is not decided here but by the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from xtalgrid_core.errors import BrokenModel
+from xtalgrid_core.files import write_atomically
+from xtalgrid_core.weights import MANIFEST, PACKAGED, ModelEntry, Role, WeightsManifest, find_model, read_manifest
+
+from ..config import Config
+
+Pair = tuple[str, str]
+"""SHA-256 of a segmenter and a classifier, which are chosen together: the classifier sees what the segmenter cuts out."""
+
+ROLES: tuple[Role, Role] = ("segmenter", "classifier")
+
+
+def entries(config: Config) -> tuple[ModelEntry, ...]:
+    """The lab's own weights, oldest first."""
+    return read_manifest(config.weights).models if (config.weights / MANIFEST).is_file() else ()
+
+
+def entry(config: Config, sha256: str, role: Role) -> ModelEntry | None:
+    """The lab's or the package's weights of this name; None when neither has them."""
+    known = (*entries(config), *read_manifest(PACKAGED).models)
+    return next((e for e in known if e.sha256 == sha256 and e.role == role), None)
+
+
+def add(config: Config, candidate: Path, pair: Pair) -> None:
+    """Take a pair of weights from a candidate's folder; what is here already stays as it is.
+
+    The files are written before the manifest that lists them, each whole or not at all, so that whenever this is killed the
+    folder is a good one.
+
+    Raises
+    ------
+    BrokenModel
+        When bytes differ from their name, or a network known here comes with another calibration: then the same name would
+        mean other scores.
+    """
+    here = {e.sha256: e for e in entries(config)}
+    added = []
+    for sha256, role in zip(pair, ROLES, strict=True):
+        found, data = find_model(sha256, role, [candidate])
+        if sha256 in here:
+            if here[sha256].calibration != found.calibration:
+                raise BrokenModel(
+                    f"{role} {sha256[:12]}… is here already with another calibration, and work under that name was sent; "
+                    "export it again, so that it gets a name of its own"
+                )
+            continue
+        config.weights.mkdir(parents=True, exist_ok=True)
+        card = _card(candidate, found)
+        _keep(config.weights / f"{sha256}.onnx", data)
+        _keep(config.weights / f"{sha256}.md", card)
+        added.append(msgspec.structs.replace(found, file=f"{sha256}.onnx", card=f"{sha256}.md"))
+    if added:
+        _write_manifest(config, (*here.values(), *added), pair)
+
+
+def mark(config: Config, pair: Pair) -> None:
+    """Let the manifest's default be the pair in use, for people who run ``xtalgrid-worker score --weights`` on the folder."""
+    here = entries(config)
+    if {(e.sha256, e.role) for e in here} >= set(zip(pair, ROLES, strict=True)):
+        _write_manifest(config, here, pair)
+
+
+def _card(candidate: Path, found: ModelEntry) -> bytes:
+    """The model card, from the candidate's folder or the package's: a model without one is not described, and not refused."""
+    for folder in (candidate, PACKAGED):
+        path = folder / Path(found.card).name
+        if path.is_file():
+            return path.read_bytes()
+    return f"# {found.role} `{found.sha256[:12]}…`\n\n{found.architecture}, {found.variant}. It came without a card.\n".encode()
+
+
+def _keep(path: Path, data: bytes) -> None:
+    write_atomically(path, data)
+    path.chmod(0o444)
+
+
+def _write_manifest(config: Config, models: Iterable[ModelEntry], pair: Pair) -> None:
+    manifest = WeightsManifest(schema=1, default=dict(zip(ROLES, pair, strict=True)), models=tuple(models))
+    write_atomically(config.weights / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")

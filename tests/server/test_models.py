@@ -1,0 +1,277 @@
+"""A lab's own models: promoted when they were shown to be better, used by real workers, and rolled back."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+import sqlalchemy as sa
+from PIL import Image
+from sqlalchemy import event
+
+from tests.conftest import well
+from xtalgrid_core.comparison import Comparison, Figures, Source, write_comparison
+from xtalgrid_core.errors import BrokenModel, ConfigError
+from xtalgrid_core.outcomes import Group
+from xtalgrid_core.weights import MANIFEST, PACKAGED, default_models, find_model, read_manifest
+from xtalgrid_server.config import Config, from_string
+from xtalgrid_server.ledger.store import Ledger
+from xtalgrid_server.models.promote import models, promote
+from xtalgrid_server.system import System
+
+from .conftest import rigaku_name
+
+onnx = pytest.importorskip("onnx", reason="another model is made with onnx (extra dev)")
+
+Pair = tuple[str, str]
+OWN: Pair = default_models()
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    return from_string("[grid]\nworkers = 1\n[imager]\npixel_size_um = 1.13\n", home=tmp_path / "home")
+
+
+def changed(folder: Path, out: Path, **comparison: object) -> Path:
+    """A candidate: the weights of a folder, with another constant in the classifier and so another name."""
+    shutil.copytree(folder, out)
+    manifest = read_manifest(out)
+    models = []
+    for entry in manifest.models:
+        if entry.role == "classifier":
+            model = onnx.load(out / entry.file)
+            model.doc_string = f"made for {out.name}"
+            (out / entry.file).write_bytes(model.SerializeToString())
+            entry = msgspec.structs.replace(entry, sha256=hashlib.sha256((out / entry.file).read_bytes()).hexdigest())
+        models.append(entry)
+    default = {entry.role: entry.sha256 for entry in models}
+    manifest = msgspec.structs.replace(manifest, default=default, models=tuple(models))
+    (out / MANIFEST).write_bytes(msgspec.json.encode(manifest))
+    if comparison:
+        write_comparison(out, compared(default_models(out), **comparison))
+    return out
+
+
+def compared(candidate: Pair, *, current: Pair = OWN, verdict: str = "better") -> Comparison:
+    figures = Figures(right={Group.CRYSTAL: 9}, false_crystals=0, undecided=0)
+    source = Source(name="rendered", kind="frozen", wells={Group.CRYSTAL: 10}, current=figures, candidate=figures)
+    reasons = ("the lab's held-out wells: 54 of 60 right, 45 before",)
+    return Comparison(
+        candidate=candidate,
+        current=current,
+        sources=(source,),
+        verdict=verdict,
+        reasons=reasons,
+        made_at="2026-01-01T00:00:00Z",
+    )  # type: ignore[arg-type]
+
+
+def enter_well(system: System, tmp_path: Path, col: int) -> None:
+    """A small well without a drop, for the worker to be quick."""
+    folder = tmp_path / f"new{col}"
+    folder.mkdir()
+    Image.fromarray(well(None, 240, 320)).save(folder / rigaku_name(col))
+    system.import_folder(folder)
+
+
+def test_new_work_is_scored_with_the_promoted_models_and_old_work_with_its_own(config: Config, tmp_path: Path) -> None:
+    candidate = changed(PACKAGED, tmp_path / "candidate", verdict="better")
+    new = default_models(candidate)
+    with System(config) as system:
+        enter_well(system, tmp_path, 1)
+        system.create_work()
+        assert system.promote(candidate, force=None, who="jdoe") == new
+        shutil.rmtree(candidate)  # the lab's copy is what counts
+        enter_well(system, tmp_path, 2)
+        system.create_work(barcodes=["CI022987"])
+        system.rollback(why="too many false crystals", who="asmith")
+        assert system.models_in_use() == OWN
+        system.work()
+        assert system.assimilate().failed_units == 0
+        views = system.ledger.views
+        origins = [o for score in views.scores() for o in views.origins(score.image_id)]
+        used = [(o.score.image.well.col, (o.options.segmenter, o.options.classifier)) for o in origins]
+        assert sorted(used) == sorted([(1, OWN), (1, new), (2, new)])
+        promoted, back = system.ledger.models.history()
+    assert (promoted.who, promoted.why) == ("jdoe", "the lab's held-out wells: 54 of 60 right, 45 before")
+    assert msgspec.json.decode(promoted.comparison, type=Comparison).candidate == new
+    assert (back.action, back.who, back.why) == ("rollback", "asmith", "too many false crystals")
+
+
+@pytest.mark.parametrize(
+    ("comparison", "message"),
+    [
+        ({}, r"no comparison\.json, so nothing says that it is better"),
+        ({"verdict": "not better"}, "is not better than what is in use:\n  the lab's held-out wells"),
+        ({"current": ("c" * 64, OWN[1])}, "compares with segmenter cccccccccccc…"),
+    ],
+)
+def test_what_was_not_shown_to_be_better_is_refused_unless_forced(config, tmp_path, comparison, message) -> None:
+    candidate = changed(PACKAGED, tmp_path / "candidate", **comparison)
+    with System(config) as system:
+        with pytest.raises(ConfigError, match=message):
+            system.promote(candidate, force=None, who="jdoe")
+        assert system.models_in_use() == OWN
+        assert system.ledger.models.history() == []
+        system.promote(candidate, force="a trial on one plate", who="jdoe")
+        assert system.models_in_use() == default_models(candidate)
+        assert system.ledger.models.history()[0].why == "forced: a trial on one plate"
+
+
+def test_a_comparison_of_other_weights_is_refused(config: Config, tmp_path: Path) -> None:
+    candidate = changed(PACKAGED, tmp_path / "candidate")
+    write_comparison(candidate, compared((OWN[0], "e" * 64)))
+    with System(config) as system, pytest.raises(ConfigError, match="about other weights"):
+        system.promote(candidate, force=None, who="jdoe")
+
+
+def test_models_that_the_configuration_names_go_before_a_promotion(config: Config, tmp_path: Path) -> None:
+    config = from_string(f'[work]\nclassifier = "{"b" * 64}"\n', home=config.home)
+    candidate = changed(PACKAGED, tmp_path / "candidate", verdict="better")
+    with System(config) as system, pytest.raises(ConfigError, match=r"work\.classifier names bbbbbbbbbbbb…"):
+        system.promote(candidate, force=None, who="jdoe")
+
+
+def test_what_no_worker_can_score_with_changes_nothing(config: Config, tmp_path: Path) -> None:
+    swapped = changed(PACKAGED, tmp_path / "swapped")
+    manifest = read_manifest(swapped)
+    classifier = next(e for e in manifest.models if e.role == "classifier")
+    models = (msgspec.structs.replace(classifier, role="segmenter"), classifier)
+    default = dict.fromkeys(("segmenter", "classifier"), classifier.sha256)
+    (swapped / MANIFEST).write_bytes(
+        msgspec.json.encode(msgspec.structs.replace(manifest, default=default, models=models))
+    )
+    damaged = changed(PACKAGED, tmp_path / "damaged")
+    with (damaged / "classifier.onnx").open("ab") as stream:
+        stream.write(b"more")
+    with System(config) as system:
+        for candidate, message in (
+            (swapped, "a worker cannot score with these weights"),
+            (damaged, "bytes are not those named"),
+        ):
+            with pytest.raises(BrokenModel, match=message):
+                system.promote(candidate, force="x", who="jdoe")
+            assert system.models_in_use() == OWN
+            assert system.ledger.models.history() == []
+
+
+def test_steps_back_undo_one_promotion_each(config: Config, tiny_weights: Path, tmp_path: Path) -> None:
+    first, second = (changed(tiny_weights, tmp_path / name) for name in ("first", "second"))
+    with System(config) as system:
+        for candidate in (first, second):
+            system.promote(candidate, force="x", who="jdoe")
+        listed = [entry.sha256 for entry in read_manifest(config.weights).models]
+        assert listed == [*default_models(first), default_models(second)[1]]
+        assert system.rollback(why="", who="jdoe") == default_models(first)
+        assert default_models(config.weights) == default_models(first)
+        assert system.rollback(why="", who="jdoe") == OWN
+        with pytest.raises(ConfigError, match="no promotion to undo"):
+            system.rollback(why="", who="jdoe")
+        system.promote(second, force="again", who="jdoe")
+        shutil.rmtree(config.weights)
+        with pytest.raises(ConfigError, match="is gone; bring the folder back"):
+            system.create_work()
+        assert system.rollback(why="", who="jdoe") == OWN
+
+
+def test_the_same_weights_with_another_calibration_are_refused(
+    config: Config, tiny_weights: Path, tmp_path: Path
+) -> None:
+    candidate = changed(tiny_weights, tmp_path / "candidate")
+    with System(config) as system:
+        system.promote(candidate, force="x", who="jdoe")
+        system.rollback(why="", who="jdoe")
+        text = (candidate / MANIFEST).read_text()
+        (candidate / MANIFEST).write_text(text.replace('"slope":1.0', '"slope":0.5'))
+        with pytest.raises(BrokenModel, match="another calibration"):
+            system.promote(candidate, force="x", who="jdoe")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_killed_anywhere_the_old_or_the_new_models_are_in_use(
+    config: Config, tiny_weights: Path, tmp_path: Path
+) -> None:
+    """SIGKILL before each flush, rename and commit of a promotion; a second run always ends it."""
+    candidate = changed(tiny_weights, tmp_path / "candidate")
+    new = default_models(candidate)
+
+    def promoted(config: Config) -> Pair:
+        ledger = Ledger(config)
+        try:
+            return promote(config, ledger, candidate, force="x", who="jdoe")
+        finally:
+            ledger.close()
+
+    config.home.mkdir()
+    Ledger(config).close()  # the database is laid out
+    seen = set()
+    for number in range(1, 100):
+        home = Path(shutil.copytree(config.home, tmp_path / f"killed{number}"))
+        here = msgspec.structs.replace(config, home=home)
+        if not killed_before_effect(number, lambda here=here: promoted(here)):
+            break
+        ledger = Ledger(here)
+        pair = models(here, ledger)
+        seen.add(pair)
+        for sha256, role in zip(pair, ("segmenter", "classifier"), strict=True):
+            assert find_model(sha256, role, [here.weights] if here.weights.exists() else [])
+        assert promote(here, ledger, candidate, force="x", who="jdoe") == models(here, ledger) == new
+        assert len(ledger.models.history()) == 1
+        assert default_models(here.weights) == new
+        ledger.close()
+    assert seen == {OWN, new}, "killed before the switch and after it"
+
+
+def killed_before_effect(number: int, run: Callable[[], None]) -> bool:
+    """Run in a child that kills itself before its n-th effect; False when it has not so many."""
+    child = os.fork()
+    if child == 0:
+        left = number
+
+        def effect(*_: object) -> None:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        def before(function: Callable[..., object]) -> Callable[..., object]:
+            def call(*args: object, **kwargs: object) -> object:
+                effect()
+                return function(*args, **kwargs)
+
+            return call
+
+        try:
+            event.listen(sa.Engine, "commit", effect)
+            os.fsync = before(os.fsync)  # type: ignore[assignment]
+            Path.replace = before(Path.replace)  # type: ignore[method-assign,assignment]
+            run()
+        finally:
+            os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+def test_the_commands_say_what_is_in_use(config: Config, tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    from xtalgrid_server.cli import main
+
+    def xtalgrid(*words: str) -> str:
+        return CliRunner().invoke(main, ["--home", str(config.home), "model", *words]).output
+
+    candidate = changed(PACKAGED, tmp_path / "candidate", verdict="better")
+    new = default_models(candidate)[1]
+    assert f"classifier {new[:12]}; `xtalgrid model rollback`" in xtalgrid("promote", str(candidate), "--as", "jdoe")
+    listed = xtalgrid("list")
+    assert f"* classifier fp32  {new}" in listed
+    assert f"  classifier fp32  {OWN[1]}" in listed
+    assert "by jdoe: the lab's held-out wells" in listed
+    assert OWN[1][:12] in xtalgrid("rollback")
+    assert "no folder of weights" in xtalgrid("promote", str(tmp_path))
