@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from .fit_cli import fit
 from .render_test import render_test
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -39,70 +40,9 @@ def render(folder: Path, wells: int, views: int, seed: int, jobs: int) -> None:
     render_dataset(folder, wells=wells, views=views, seed=seed, jobs=jobs)
 
 
-def _fit_options(command):  # type: ignore[no-untyped-def]
-    for option in reversed(
-        (
-            click.argument("data", type=_FOLDER),
-            click.argument("out", type=_FILE),
-            click.option("--also", type=_FOLDER, multiple=True, help="A further training set."),
-            click.option("--start", type=_FILE, help="ImageNet weights (.npz) to start from."),
-            click.option("--resume", type=_FILE, help="A trained state to go on from."),
-            click.option("--steps", default=3000, show_default=True),
-            click.option("--rate", default=7e-4, show_default=True),
-            click.option("--seed", default=0, show_default=True),
-        )
-    ):
-        command = option(command)
-    return command
-
-
-@main.command("fit-segmenter")
-@_fit_options
-@click.option("--batch", default=16, show_default=True)
-def fit_segmenter(
-    data: Path,
-    also: tuple[Path, ...],
-    out: Path,
-    start: Path | None,
-    resume: Path | None,
-    steps: int,
-    rate: float,
-    seed: int,
-    batch: int,
-) -> None:
-    """Train the segmenter on the set in DATA; its state goes to OUT."""
-    from . import train
-
-    train.fit_segmenter((data, *also), out, start=start, resume=resume, steps=steps, rate=rate, seed=seed, batch=batch)
-
-
-@main.command("fit-classifier")
-@_fit_options
-@click.option("--batch", default=32, show_default=True)
-@click.option("--frozen", default=0, show_default=True, help="Layers of the features that stay as ImageNet made them.")
-def fit_classifier(
-    data: Path,
-    out: Path,
-    start: Path | None,
-    resume: Path | None,
-    steps: int,
-    rate: float,
-    seed: int,
-    batch: int,
-    frozen: int,
-    also: tuple[Path, ...],
-) -> None:
-    """Train the classifier on the set in DATA; its state goes to OUT."""
-    from . import train
-
-    train.fit_classifier(
-        (data, *also), out, start=start, resume=resume, steps=steps, rate=rate, seed=seed, batch=batch, frozen=frozen
-    )
-
-
 @main.command()
-@click.option("--segmenter", type=_FILE, help="State from fit-segmenter.")
-@click.option("--classifier", type=_FILE, help="State from fit-classifier.")
+@click.option("--segmenter", type=_FILE, help="Trained state of a segmenter.")
+@click.option("--classifier", type=_FILE, help="Trained state of a classifier.")
 @click.option("--out", type=_FOLDER, help="Folder of weights (default: the package's own).")
 @click.option("--crystal-shift", default=0.0, show_default=True, help="Taken from the crystal classes' log-odds.")
 def export(segmenter: Path | None, classifier: Path | None, out: Path | None, crystal_shift: float) -> None:
@@ -155,4 +95,5 @@ def evaluate(
     click.echo("\n".join(judge.report(truths, scored)))
 
 
+main.add_command(fit)
 main.add_command(render_test)

@@ -1,219 +1,426 @@
-"""The training loops: read top to bottom, no framework."""
+"""The training loop: reads top to bottom, no framework. What a run leaves on disk is `runs`, what it trains on `batches`."""
 
 from __future__ import annotations
 
-import json
+import copy
+import signal
+import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from tqdm import tqdm
 
+from xtalgrid_core.errors import ConfigError, XtalgridError
 from xtalgrid_core.images import MEAN_RGB
-from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, SCORED_GROUPS
 
-from .augment import degraded, exposed, turned
-from .networks.squeezenet import SqueezeNet, load_imagenet
-from .segmenter import segmenter
+from .batches import Batch, ChopBatches, batches_of, stream
+from .heldout import HeldOut, Metrics
+from .losses import chop_loss, mask_loss, window_loss
+from .networks import NETWORKS
+from .recipe import SEGMENTER, Recipe
+from .runs import Run
+from .sets.format import ChopSet
+from .states import from_onnx, load_trained, network
 
-_GROUP_SHARES = {"crystal": 0.27, "precipitate": 0.21, "other": 0.14, "clear": 0.38}
-"""How often a training batch shows each group: clear and rim most, since most chops of most wells are those."""
-
-
-def normalised(pixels: Tensor) -> Tensor:
-    """Pixels ``(N, 3, H, W)``, 0..255, as the networks take them."""
-    return pixels - torch.tensor(MEAN_RGB).view(1, 3, 1, 1)
-
-
-def group_matrix() -> Tensor:
-    """``(13, 4)``: 1 where a class belongs to a group."""
-    matrix = torch.zeros(len(CLASSES), len(SCORED_GROUPS))
-    for column, group in enumerate(SCORED_GROUPS):
-        matrix[list(GROUP_CLASSES[group]), column] = 1
-    return matrix
+CURVE_EVERY = 50
+"""Steps between two rows of the curves."""
 
 
-def chop_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of the 4 groups, and with less weight of the 13 classes, whose borders are a matter of taste."""
-    log_p = F.log_softmax(logits, dim=1)
-    groups = group_matrix()
-    of_group = torch.stack([torch.logsumexp(log_p[:, groups[:, g] > 0], dim=1) for g in range(groups.shape[1])], dim=1)
-    return F.nll_loss(of_group, groups.argmax(dim=1)[labels]) + 0.4 * F.nll_loss(log_p, labels)
+class TrainingDiverged(XtalgridError):
+    """The loss is no number any more."""
 
 
-def mask_loss(logits: Tensor, masks: Tensor) -> Tensor:
-    """Binary cross-entropy and soft Dice of each image (an image without a drop has only the first)."""
-    bce = F.binary_cross_entropy_with_logits(logits, masks)
-    p = torch.sigmoid(logits)
-    both, either = (p * masks).sum(dim=(1, 2, 3)), (p + masks).sum(dim=(1, 2, 3))
-    present = masks.sum(dim=(1, 2, 3)) > 0
-    dice = 1 - (2 * both + 1) / (either + 1)
-    return bce + (dice * present).sum() / present.sum().clamp(min=1)
-
-
-class ChopSet:
-    """The chops of several rendered sets, as one: `labels` ``(N,)`` and `wells` ``(N,)`` in memory, the pixels on disk."""
-
-    def __init__(self, folders: Sequence[Path]) -> None:
-        self._pixels = [np.load(folder / "chops.npy", mmap_mode="r") for folder in folders]
-        self._starts = np.cumsum([0] + [len(pixels) for pixels in self._pixels])
-        self.labels: npt.NDArray[np.uint8] = np.concatenate([np.load(folder / "labels.npy") for folder in folders])
-        wells = [np.load(folder / "wells.npy") for folder in folders]
-        self.wells: npt.NDArray[np.int64] = np.concatenate([w + 10_000_000 * i for i, w in enumerate(wells)])
-
-    def take(self, indices: npt.NDArray[np.intp]) -> npt.NDArray[np.uint8]:
-        """Chops ``(n, 3, H, W)`` at these indices."""
-        which = np.searchsorted(self._starts, indices, side="right") - 1
-        chosen = [self._pixels[k][i - self._starts[k]].transpose(2, 0, 1) for k, i in zip(which, indices, strict=True)]
-        return np.stack(chosen)
-
-
-def fit_classifier(
+def fit(
+    recipe: Recipe,
     data: Sequence[Path],
     out: Path,
     *,
-    start: Path | None,
-    steps: int,
-    batch: int = 32,
-    rate: float = 6e-4,
-    seed: int = 0,
-    resume: Path | None = None,
-    frozen: int = 0,
-) -> None:
-    """Train SqueezeNet on rendered chops; the state goes to `out`, a record of the run beside it.
+    start: Path | None = None,
+    resume: bool = False,
+    minutes: float | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    loaders: int = 1,
+) -> bool:
+    """Train a network as a recipe says; the run's folder is `out` (see `runs.Run`).
 
-    The first `frozen` layers of the features stay as they are: ImageNet's edges and textures serve here too, can't grow fond of what
-    only rendered pictures have, and half of the time is saved.
+    Parameters
+    ----------
+    data
+        Folders of training sets, read as one.
+    start
+        ImageNet's weights (``.npz``), a trained state (``.pt``) or the worker's weights (``.onnx``) to start from.
+    resume
+        Go on with the run that is in `out`, from its last checkpoint.
+    minutes
+        The run's longest time, all its parts together. The schedule is a function of the steps or of the time, whichever is
+        further, so that a run that is cut short still ends with its rate where the recipe ends it.
+    device, precision
+        See `choose_device` and `choose_precision`.
+    loaders
+        Processes that make batches ahead; 0 to make them in this one.
+
+    Returns
+    -------
+    bool
+        Whether the run is finished; False when it was told to stop, and can be resumed.
+
+    Raises
+    ------
+    XtalgridError
+        With what to do: data, recipe, start or folder don't fit; or the training diverged.
     """
-    torch.manual_seed(seed)
-    net = SqueezeNet()
-    if resume is not None:
-        net.load_state_dict(torch.load(resume))
-    elif start is not None:
-        load_imagenet(net, start)
-    net.features[:frozen].requires_grad_(False)
-    chops = ChopSet(data)
-    train, _ = split(chops.wells)
-    random = torch.Generator().manual_seed(seed)
-
-    def batches() -> Iterator[tuple[Tensor, Tensor]]:
-        rng = np.random.default_rng(seed)
-        weight = _balance(chops.labels[train])
-        while True:
-            chosen = np.sort(train[rng.choice(len(train), batch, p=weight)])
-            x, _ = turned(torch.from_numpy(chops.take(chosen)), None, random)
-            y = torch.from_numpy(chops.labels[chosen].astype(np.int64))
-            yield normalised(degraded(exposed(x, random).float(), random)), y
-
-    record = {
-        "data": [str(folder) for folder in data],
-        "batch": batch,
-        "seed": seed,
-        "frozen": frozen,
-        "role": "classifier",
-    }
-    _fit(net, batches(), chop_loss, steps, rate, out, record)
+    sets = ChopSet(data)
+    batches, held_out = batches_of(recipe, sets), HeldOut(recipe, sets)
+    where = choose_device(device)
+    torch.manual_seed(recipe.seed)
+    trainer = _Trainer(recipe, batches, where, choose_precision(precision, where))
+    if start is not None and not resume:
+        load_start(trainer.net, recipe, start)
+    trainer.ema = Ema(trainer.net, recipe.ema)
+    run = Run(out, recipe, sets, start=start, device=describe(where), precision=str(trainer.precision).split(".")[-1])
+    if resume:
+        trainer.load_state_dict(run.resume(where))
+    else:
+        run.begin()
+    with _told_to_stop() as stopped:
+        finished = _train(trainer, batches, held_out, run, minutes, loaders, stopped)
+    run.close(trainer.kept(), finished=finished, step=trainer.step, seconds=trainer.seconds, batches=batches)
+    return finished
 
 
-def fit_segmenter(
-    data: Sequence[Path],
-    out: Path,
-    *,
-    start: Path | None,
-    steps: int,
-    batch: int = 16,
-    rate: float = 8e-4,
-    seed: int = 0,
-    resume: Path | None = None,
-) -> None:
-    """Train the U-Net on rendered views; the state goes to `out`, a record of the run beside it."""
-    torch.manual_seed(seed)
-    net = segmenter()
-    if resume is not None:
-        net.load_state_dict(torch.load(resume))
-    elif start is not None:
-        load_imagenet(net.encoder, start)  # type: ignore[arg-type]
-    views, masks = (np.concatenate([np.load(folder / name) for folder in data]) for name in ("views.npy", "masks.npy"))
-    random = torch.Generator().manual_seed(seed)
-
-    def batches() -> Iterator[tuple[Tensor, Tensor]]:
-        rng = np.random.default_rng(seed)
-        while True:
-            chosen = np.sort(rng.integers(0, len(views), batch))
-            x = torch.from_numpy(views[chosen]).permute(0, 3, 1, 2).contiguous()
-            y = torch.from_numpy(masks[chosen])[:, None].float() / 255
-            x, turned_y = turned(x, y, random)
-            assert turned_y is not None
-            yield normalised(degraded(exposed(x.contiguous(), random).float(), random, strongest=2.5)), turned_y
-
-    _fit(
-        net,
-        batches(),
-        mask_loss,
-        steps,
-        rate,
-        out,
-        {"data": [str(folder) for folder in data], "batch": batch, "seed": seed, "role": "segmenter"},
-    )
-
-
-def split(wells: npt.NDArray[np.integer]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Indices of the chops to train on, and of those held out: every tenth well."""
-    held = wells % 10 == 9
-    return np.flatnonzero(~held), np.flatnonzero(held)
+def _train(
+    trainer: _Trainer,
+    batches: Any,
+    held_out: HeldOut,
+    run: Run,
+    minutes: float | None,
+    loaders: int,
+    stopped: threading.Event,
+) -> bool:
+    recipe = trainer.recipe
+    steps = recipe.length(batches.rows)
+    limit = (minutes or float("inf")) * 60
+    source = stream(batches, trainer.step, steps, loaders, pinned=trainer.device.type == "cuda")
+    began = time.monotonic() - trainer.seconds
+    with tqdm(
+        total=steps, initial=trainer.step, desc=recipe.network, unit="step", mininterval=2, dynamic_ncols=True
+    ) as bar:
+        for batch in source:
+            trainer.seconds = time.monotonic() - began
+            progress = max(trainer.step / steps, trainer.seconds / limit)
+            if progress >= 1 or stopped.is_set():
+                break
+            trainer.update(batch, progress)
+            bar.update()
+            trainer.seconds = time.monotonic() - began
+            due = trainer.step % recipe.validate_every == 0 and len(held_out) > 0
+            if due or trainer.step % CURVE_EVERY == 0:
+                losses = trainer.mean.taken(trainer.step, recipe)
+                found = trainer.validate(held_out) if due else {}
+                run.note(trainer.step, trainer.seconds, trainer.rate, losses, found)
+                bar.set_postfix_str(f"{100 * progress:.0f} % of the run, loss {losses['loss']:.3f}", refresh=False)
+                if due:
+                    bar.write(
+                        f"step {trainer.step}: " + ", ".join(f"{key} {value:.3f}" for key, value in found.items())
+                    )
+            if trainer.step % recipe.checkpoint_every == 0:
+                run.save(trainer.state_dict(), trainer.kept())
+    finished = not stopped.is_set()
+    if finished and trainer.step % recipe.validate_every and len(held_out):
+        found = trainer.validate(held_out)
+        run.note(trainer.step, trainer.seconds, trainer.rate, trainer.mean.taken(trainer.step, recipe), found)
+    trainer.seconds = time.monotonic() - began
+    run.save(trainer.state_dict(), trainer.kept())
+    return finished
 
 
-def _balance(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-    """A weight for each chop that gives the groups their shares, and inside a group rarer classes somewhat more."""
-    counts = np.bincount(labels, minlength=len(CLASSES)).astype(float)
-    weight = np.zeros(len(labels))
-    for group, members in GROUP_CLASSES.items():
-        inside = {rank: counts[rank] ** 0.5 for rank in members if counts[rank]}
-        for rank, part in inside.items():
-            weight[labels == rank] = _GROUP_SHARES[group.value] * part / sum(inside.values()) / counts[rank]
-    return weight / weight.sum()
+class _Trainer:
+    """The network, its optimiser, the running mean of its weights: what a step changes and a checkpoint holds."""
+
+    ema: Ema
+
+    def __init__(self, recipe: Recipe, batches: Any, device: torch.device, precision: torch.dtype) -> None:
+        self.recipe, self.device, self.precision = recipe, device, precision
+        if recipe.context and not (recipe.network in NETWORKS and NETWORKS[recipe.network].dense):
+            raise ConfigError(
+                f"{recipe.network} takes chops of one size only and can't use context: set context = 0 in the recipe"
+            )
+        net = network(recipe.network, recipe.classes)
+        if recipe.frozen:
+            net.features[: recipe.frozen].requires_grad_(False)  # type: ignore[index]
+        self.net = net.train().to(device=device, memory_format=torch.channels_last)
+        self.optimiser = _optimiser(recipe, self.net)
+        self._weights = torch.ones(recipe.classes, device=device)
+        if isinstance(batches, ChopBatches):
+            self._weights = torch.from_numpy(batches.window_weights).to(device)
+        self._mean = torch.tensor(MEAN_RGB, device=device).view(1, 3, 1, 1)
+        self.mean = Mean()
+        self.step, self.seconds, self.rate = 0, 0.0, 0.0
+        self._best: tuple[float, dict[str, Tensor]] | None = None
+
+    def forward(self, kind: str, images: Tensor) -> Tensor:
+        """Logits of images ``(N, 3, H, W)`` uint8 of a batch; of patches, class maps."""
+        x = images.to(self.device, non_blocking=True).float() - self._mean
+        x = x.to(memory_format=torch.channels_last)
+        with torch.autocast(
+            self.device.type, dtype=torch.bfloat16, enabled=self.precision is torch.bfloat16, cache_enabled=False
+        ):
+            return self.net.class_map(x) if kind == "patches" else self.net(x)  # type: ignore[operator, no-any-return]
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """The loss of a batch, and of its parts."""
+        there = {key: value.to(self.device, non_blocking=True) for key, value in batch.items()}
+        if "views" in there:
+            return {"loss": mask_loss(self.forward("views", there["views"]).float(), there["masks"].float() / 255)}
+        chops = chop_loss(self.forward("chops", there["chops"]).float(), there["labels"], self.recipe.loss)
+        if "patches" not in there:
+            return {"loss": chops}
+        maps = self.forward("patches", there["patches"]).float()
+        windows = window_loss(maps, there["windows"], self._weights, self.recipe.loss)
+        ours, theirs = len(there["chops"]), len(there["patches"]) * self.recipe.patch_weight
+        return {"loss": (ours * chops + theirs * windows) / (ours + theirs), "chops": chops, "windows": windows}
+
+    def update(self, batch: Batch, progress: float) -> None:
+        """One step."""
+        factor = self.recipe.rate_at(progress)
+        self.rate = self.recipe.rate * factor
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["full_rate"] * factor
+        losses = self.losses(batch)
+        self.optimiser.zero_grad()
+        losses["loss"].backward()
+        if self.recipe.clip:
+            nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip)
+        self.optimiser.step()
+        self.ema.update(self.net)
+        self.mean.add(losses)
+        self.step += 1
+
+    def validate(self, held_out: HeldOut) -> Metrics:
+        """The figures of the mean weights on the held-out sample; remembers the best."""
+        with self.ema.in_place(self.net):
+            found = held_out(self.net, self.forward)
+            score = found.get("groups", found.get("iou", 0.0))
+            if self.recipe.keep == "best" and (self._best is None or score > self._best[0]):
+                self._best = score, {k: v.detach().cpu().clone() for k, v in self.net.state_dict().items()}
+        return found
+
+    def kept(self) -> nn.Module:
+        """A copy of the network with the weights that the run would leave now."""
+        with self.ema.in_place(self.net):
+            net = copy.deepcopy(self.net).cpu().eval()
+        if self._best is not None:
+            net.load_state_dict(self._best[1])
+        return net
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next step depends on."""
+        return {
+            "net": self.net.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "ema": self.ema.state_dict(),
+            "mean": self.mean.state_dict(),
+            "best": self._best,
+            "step": self.step,
+            "seconds": self.seconds,
+            "rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state() if self.device.type == "cuda" else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken."""
+        self.net.load_state_dict(state["net"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.ema.load_state_dict(state["ema"])
+        self.mean.load_state_dict(state["mean"])
+        self._best, self.step, self.seconds = state["best"], state["step"], state["seconds"]
+        torch.set_rng_state(state["rng"].cpu())
+        if self.device.type == "cuda" and state["cuda_rng"] is not None:
+            torch.cuda.set_rng_state(state["cuda_rng"].cpu())
 
 
-def _fit(
-    net: nn.Module, batches: Iterator[tuple[Tensor, Tensor]], loss_of, steps: int, rate: float, out: Path, record: dict
-) -> None:  # type: ignore[no-untyped-def, type-arg]
-    """AdamW with warm-up and a cosine to zero; bfloat16 where the processor has it."""
-    net.train().to(memory_format=torch.channels_last)
+class Ema:
+    """The running mean of a network's weights (MARCO's "running average of the training model"); other state is the last.
+
+    Its decay grows from 0.1 to the given one, so that the first, random weights don't weigh in a short run.
+    """
+
+    def __init__(self, net: nn.Module, decay: float) -> None:
+        self._decay, self._updates = decay, 0
+        self._mean = {name: p.detach().clone() for name, p in net.named_parameters() if p.requires_grad and decay}
+
+    @torch.no_grad()
+    def update(self, net: nn.Module) -> None:
+        """Take in the network's weights after a step."""
+        if not self._mean:
+            return
+        self._updates += 1
+        decay = min(self._decay, (1 + self._updates) / (10 + self._updates))
+        now = dict(net.named_parameters())
+        torch._foreach_lerp_(list(self._mean.values()), [now[name] for name in self._mean], 1 - decay)
+
+    @contextmanager
+    def in_place(self, net: nn.Module) -> Iterator[None]:
+        """Inside, `net` has the mean weights."""
+        self._swap(net)
+        try:
+            yield
+        finally:
+            self._swap(net)
+
+    @torch.no_grad()
+    def _swap(self, net: nn.Module) -> None:
+        now = dict(net.named_parameters())
+        for name, mean in self._mean.items():
+            kept = mean.clone()
+            mean.copy_(now[name])
+            now[name].copy_(kept)
+
+    def state_dict(self) -> dict[str, Any]:
+        """For the checkpoint."""
+        return {"mean": self._mean, "updates": self._updates}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """From the checkpoint."""
+        for name, value in state["mean"].items():
+            self._mean[name].copy_(value)
+        self._updates = state["updates"]
+
+
+class Mean:
+    """Mean losses since they were last taken; summed on the device, which a look at each would hold up."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._n = 0
+
+    def add(self, losses: dict[str, Tensor]) -> None:
+        """Take in a step's."""
+        self._sums = {key: self._sums.get(key, 0.0) + value.detach() for key, value in losses.items()}
+        self._n += 1
+
+    def taken(self, step: int, recipe: Recipe) -> dict[str, float]:
+        """The means, and start again.
+
+        Raises
+        ------
+        TrainingDiverged
+            When a loss is no finite number.
+        """
+        means = {key: float(value) / self._n for key, value in self._sums.items()}
+        if not all(abs(value) < float("inf") for value in means.values()):
+            raise TrainingDiverged(
+                f"the loss is no number any more at step {step}: start again with a rate below {recipe.rate:g}, or clip"
+            )
+        self._sums, self._n = {}, 0
+        return means
+
+    def state_dict(self) -> dict[str, Any]:
+        """For the checkpoint."""
+        return {"sums": self._sums, "n": self._n}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """From the checkpoint."""
+        self._sums, self._n = state["sums"], state["n"]
+
+
+def _optimiser(recipe: Recipe, net: nn.Module) -> torch.optim.Optimizer:
     learning = [(name, p) for name, p in net.named_parameters() if p.requires_grad]
-    encoder = [p for name, p in learning if "features" in name]
-    rest = [p for name, p in learning if "features" not in name]
-    groups = [{"params": encoder, "lr": rate * 0.5}, {"params": rest, "lr": rate}]
-    optimiser = torch.optim.AdamW(groups, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, [rate * 0.5, rate], total_steps=steps, pct_start=0.1, cycle_momentum=False
+    groups: list[dict[str, Any]] = []
+    for inside, full in ((True, recipe.rate * recipe.encoder_rate), (False, recipe.rate)):
+        members = [p for name, p in learning if ("features" in name) is inside]
+        if members:
+            groups.append({"params": members, "lr": full, "full_rate": full})
+    if recipe.optimiser == "adamw":
+        return torch.optim.AdamW(groups, weight_decay=recipe.weight_decay, eps=recipe.epsilon)
+    if recipe.optimiser == "sgd":
+        return torch.optim.SGD(groups, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+    return torch.optim.RMSprop(
+        groups, alpha=recipe.decay, eps=recipe.epsilon, momentum=recipe.momentum, weight_decay=recipe.weight_decay
     )
-    began, running = time.time(), 0.0
-    progress = tqdm(range(steps), desc=str(record["role"]), mininterval=10)
-    for step in progress:
-        x, y = next(batches)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            logits = net(x.to(memory_format=torch.channels_last))
-        loss = loss_of(logits.float(), y)
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(net.parameters(), 5.0)
-        optimiser.step()
-        schedule.step()
-        value = loss.item()
-        running = value if not step else 0.98 * running + 0.02 * value
-        progress.set_postfix(loss=f"{running:.3f}", refresh=False)
-        if step % 200 == 199 or step == steps - 1:
-            torch.save(net.state_dict(), out)
-    record |= {
-        "steps": steps,
-        "rate": rate,
-        "loss": round(running, 4),
-        "seconds": round(time.time() - began),
-        "torch": torch.__version__,
-    }
-    out.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def load_start(net: nn.Module, recipe: Recipe, path: Path) -> None:
+    """Bring weights into a fresh network: ImageNet's features (``.npz``), a trained state, or an ONNX file of the worker's.
+
+    Raises
+    ------
+    ConfigError
+        When they are another network's, or their classes are others.
+    XtalgridError
+        When the file can't be read as what its name says.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file to start from")
+    if path.suffix == ".npz":
+        from .networks.squeezenet import load_imagenet
+
+        try:
+            load_imagenet(net.encoder if recipe.network == SEGMENTER else net, path)  # type: ignore[arg-type]
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        return
+    if path.suffix == ".onnx":
+        found, name = from_onnx(path, recipe.network), recipe.network
+    else:
+        found, record = load_trained(path)
+        name = record.get("network", recipe.network)
+    if name != recipe.network:
+        raise ConfigError(f"{path}: a trained {name}; the recipe's network is {recipe.network}")
+    try:
+        net.load_state_dict(found.state_dict())
+    except RuntimeError as error:
+        raise ConfigError(
+            f"{path}: does not fit {recipe.network} with {recipe.classes} classes; start from a state with as many"
+        ) from error
+
+
+def choose_device(name: str) -> torch.device:
+    """``auto`` (CUDA where there is one), ``cpu`` or ``cuda``.
+
+    Raises
+    ------
+    ConfigError
+        When CUDA is asked for and not there.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("--device cuda: torch finds no CUDA device here; use --device cpu, or a CUDA build of torch")
+    return torch.device(name)
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """``bfloat16``, ``float32``, or ``auto``: bfloat16 only where the processor computes in it, else it is eight times slower."""
+    if name == "auto":
+        quick = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
+        return torch.bfloat16 if quick else torch.float32
+    return torch.bfloat16 if name == "bfloat16" else torch.float32
+
+
+def describe(device: torch.device) -> str:
+    """The device in words, for the record."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{torch.get_num_threads()} threads of a processor, {torch.backends.cpu.get_cpu_capability()}"
+
+
+@contextmanager
+def _told_to_stop() -> Iterator[threading.Event]:
+    """An event that SIGTERM and Ctrl-C set: the step under way is finished and a checkpoint written."""
+    told = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield told
+        return
+    before = {which: signal.signal(which, lambda *_: told.set()) for which in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield told
+    finally:
+        for which, handler in before.items():
+            signal.signal(which, handler)

@@ -1,4 +1,4 @@
-"""The training set's labels, a training run in small, the calibration, and the report."""
+"""The training set's labels, the calibration, and the report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="training needs the extra [train]")
 from xtalgrid_core import wire  # noqa: E402
 from xtalgrid_core.chops import Box  # noqa: E402
 from xtalgrid_core.outcomes import CLASSES, PRIORITY, Group, Outcome  # noqa: E402
-from xtalgrid_nets import data, train  # noqa: E402
+from xtalgrid_nets import data  # noqa: E402
 from xtalgrid_nets.calibrate import calibration_error, fit  # noqa: E402
 from xtalgrid_nets.evaluate import Truth, report  # noqa: E402
 from xtalgrid_synth import RenderedWell, WellObject  # noqa: E402
@@ -45,31 +45,6 @@ def test_a_sample_is_cut_as_the_worker_cuts() -> None:
     assert sample.mask.max() == 255
     assert sample.chops.shape[1:] == (256, 256, 3)
     assert len(sample.chops) == len(sample.labels) <= 4
-
-
-def test_a_short_run_lowers_the_loss_and_leaves_a_record(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    labels = np.repeat([PRIORITY[Outcome.HARVESTABLE], PRIORITY[Outcome.CLEAR]], 16).astype(np.uint8)
-    chops = (
-        rng.integers(0, 60, (32, 64, 64, 3)).astype(np.uint8)
-        + np.where(labels == 0, 0, 190).astype(np.uint8)[:, None, None, None]
-    )
-    np.save(tmp_path / "chops.npy", chops)
-    np.save(tmp_path / "labels.npy", labels)
-    np.save(tmp_path / "wells.npy", np.arange(32))
-    torch.set_num_threads(1)
-    train.fit_classifier([tmp_path, tmp_path], tmp_path / "c.pt", start=None, steps=12, batch=8, rate=3e-3)
-    assert '"steps": 12' in (tmp_path / "c.json").read_text(encoding="utf-8")
-    assert len(torch.load(tmp_path / "c.pt")) == 52
-
-
-def test_groups_are_what_the_loss_is_about() -> None:
-    """Probability on another class of the same group costs less than on another group."""
-    right = torch.tensor([PRIORITY[Outcome.HARVESTABLE]])
-    kin, stranger = torch.zeros(1, len(CLASSES)), torch.zeros(1, len(CLASSES))
-    kin[0, PRIORITY[Outcome.BAD_FORM]] = 8
-    stranger[0, PRIORITY[Outcome.CLEAR]] = 8
-    assert train.chop_loss(kin, right) < 0.6 * train.chop_loss(stranger, right)
 
 
 def test_calibration_finds_the_curve_it_was_drawn_from() -> None:
