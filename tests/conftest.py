@@ -10,11 +10,15 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import CLASSES
 from xtalgrid_core.weights import MANIFEST, ModelEntry, WeightsManifest
+
+settings.register_profile("xtalgrid", deadline=None)  # a busy machine is no failure
+settings.load_profile("xtalgrid")
 
 
 @pytest.fixture(scope="session")

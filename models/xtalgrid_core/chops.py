@@ -85,6 +85,12 @@ def sliding_starts(length: int, step: int = STEP, chop: int = CHOP) -> list[int]
     return starts
 
 
+def dense_length(length: int) -> int:
+    """Pixels that a class map of whole cells covers along a side: a chop and multiples of `STRIDE`, at least the side itself."""
+    _check(length, CHOP)
+    return CHOP + -(-max(length - CHOP, 0) // STRIDE) * STRIDE
+
+
 def dense_starts(length: int, step: int = DENSE_STEP) -> list[int]:
     """Starts of chops shifted by `step` along a side, a multiple of `STRIDE`, with a last one that reaches the end.
 
@@ -98,8 +104,7 @@ def dense_starts(length: int, step: int = DENSE_STEP) -> list[int]:
     """
     if step % STRIDE:
         raise ValueError(dense_step_error(step))
-    cells = -(-max(length - CHOP, 0) // STRIDE)  # from the first to the last start, rounded up
-    return sliding_starts(cells * STRIDE + CHOP if length > CHOP else length, step)
+    return sliding_starts(dense_length(length), step)
 
 
 def dense_step_error(step: int) -> str:
@@ -163,11 +168,13 @@ def cut(image: npt.NDArray[np.uint8], boxes: list[Box]) -> npt.NDArray[np.uint8]
     """
     if not boxes:
         return np.empty((0, CHOP, CHOP, 3), np.uint8)
-    down = max(max(box.row + box.height for box in boxes) - image.shape[0], 0)
-    right = max(max(box.col + box.width for box in boxes) - image.shape[1], 0)
-    if down or right:
-        image = np.pad(image, ((0, down), (0, right), (0, 0)), mode="symmetric")
-    return np.stack([image[b.row : b.row + b.height, b.col : b.col + b.width] for b in boxes])
+    return np.stack([_piece(image, box) for box in boxes])
+
+
+def _piece(image: npt.NDArray[np.uint8], box: Box) -> npt.NDArray[np.uint8]:
+    piece = image[box.row : box.row + box.height, box.col : box.col + box.width]
+    down, right = box.height - piece.shape[0], box.width - piece.shape[1]
+    return np.pad(piece, ((0, down), (0, right), (0, 0)), mode="symmetric") if down or right else piece
 
 
 def _grid(rows: list[int], cols: list[int], chop: int) -> list[Box]:

@@ -5,7 +5,7 @@ Only numpy: the worker has to stay small, so the connected region and its outlin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -31,12 +31,13 @@ class Found:
     """The drop in one image.
 
     `confidence` (0..1) is that of the answer, be it a drop or none. `box` and `outline` (points ``(row, col)``, clockwise)
-    are in pixels of the original image; None and empty when no drop was found.
+    are in pixels of the original image; None and empty when no drop was found. `region`, ``(h, w)``, is the drop in the mask.
     """
 
     box: Box | None
     outline: tuple[tuple[int, int], ...]
     confidence: float
+    region: Bool | None = field(default=None, compare=False)
 
     @property
     def is_null_experiment(self) -> bool:
@@ -76,6 +77,7 @@ def find_drop(mask: npt.NDArray[np.float32], height: int, width: int) -> Found:
         box,
         tuple((round((points[i][0] + 0.5) * down), round((points[i][1] + 0.5) * right)) for i in keep),
         float(np.clip(mask[region].mean(), 0, 1)),
+        region,
     )
 
 

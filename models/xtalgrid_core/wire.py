@@ -8,10 +8,11 @@ version; a change of meaning takes a new one, and the previous version stays rea
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
+from .chops import STEP, STRIDE, dense_step_error
 from .decision import SUPPORT, THRESHOLD, Rule
 from .errors import FailureReason, ManifestError, ResultError
 from .outcomes import Outcome
@@ -41,17 +42,30 @@ PixelBox = tuple[Pixel, Pixel, Pixel, Pixel]
 """``(row, col, height, width)`` in pixels of the original image."""
 
 
+Mode = Literal["dense", "exact"]
+"""How chops are classified: all from one class map of the drop, or one by one as published."""
+
+
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """How a unit's images are to be scored. Part of a score's identity: other options make another score."""
+    """How a unit's images are to be scored. Part of a score's identity: other options make another score.
+
+    `step` is in pixels at the reference scale; `mode` ``dense`` takes multiples of `chops.STRIDE` alone, and `ValueError` is raised for
+    others. Manifests of before there were modes ask for ``exact``.
+    """
 
     segmenter: Sha256
     classifier: Sha256
     rule: Rule = "group"
     threshold: Annotated[float, msgspec.Meta(gt=0, le=1)] = THRESHOLD
-    step: Annotated[int, msgspec.Meta(ge=1, le=256)] = 50
+    mode: Mode = "exact"
+    step: Annotated[int, msgspec.Meta(ge=1, le=256)] = STEP
     n_boxes: Annotated[int, msgspec.Meta(ge=0, le=100)] = 5
     support: Probability = SUPPORT
     """See `decision.decide`."""
+
+    def __post_init__(self) -> None:
+        if self.mode == "dense" and self.step % STRIDE:
+            raise ValueError(dense_step_error(self.step))
 
 
 class ImageEntry(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ import click
 from tqdm import tqdm
 
 from xtalgrid_core import weights, wire
+from xtalgrid_core.chops import DENSE_STEP, STEP, STRIDE, dense_step_error
 from xtalgrid_core.decision import SUPPORT, THRESHOLD
 from xtalgrid_core.errors import Busy, ConfigError, XtalgridError
 from xtalgrid_core.files import write_atomically
@@ -117,7 +118,12 @@ def main() -> None:
     callback=_finite,
     help="Probability from which a chop counts.",
 )
-@click.option("--step", type=click.IntRange(1, 256), default=50, show_default=True, help="Pixels from chop to chop.")
+@click.option("--exact", is_flag=True, help="Classify chop by chop, as published; many times slower.")
+@click.option(
+    "--step",
+    type=click.IntRange(1, 256),
+    help=f"Pixels from chop to chop: a multiple of {STRIDE} (default {DENSE_STEP}), with --exact any (default {STEP}).",
+)
 @click.option("--boxes", type=click.IntRange(0, 100), default=5, show_default=True, help="Best chops to name.")
 @click.option(
     "--support",
@@ -133,6 +139,11 @@ def main() -> None:
     callback=_finite,
     help="Micrometres a pixel; guessed from the image's size if not given.",
 )
+@click.option(
+    "--variant",
+    type=click.Choice(["fp32", "int8"]),
+    help="Variant of the default weights (default: the default itself).",
+)
 @_weights
 @_threads
 def score(
@@ -141,10 +152,12 @@ def score(
     frames: bool,
     rule: Any,
     threshold: float,
-    step: int,
+    exact: bool,
+    step: int | None,
     boxes: int,
     support: float,
     pixel_size: float | None,
+    variant: weights.Variant | None,
     weights_folder: Path | None,
     threads: int,
 ) -> None:
@@ -159,12 +172,17 @@ def score(
         raise ConfigError(f"no images here; a folder is searched for {', '.join(SUFFIXES)}")
     if len(paths) > wire.MAX_IMAGES:
         raise ConfigError(f"{len(paths)} images; a run takes {wire.MAX_IMAGES}: give them in parts")
-    segmenter, classifier = weights.default_models(weights_folder or weights.PACKAGED)
+    if step is None:
+        step = STEP if exact else DENSE_STEP
+    if not exact and step % STRIDE:
+        raise click.BadParameter(dense_step_error(step), param_hint="--step")
+    segmenter, classifier = weights.default_models(weights_folder or weights.PACKAGED, variant)
     options = wire.Options(
         segmenter=segmenter,
         classifier=classifier,
         rule=rule,
         threshold=threshold,
+        mode="exact" if exact else "dense",
         step=step,
         n_boxes=boxes,
         support=support,

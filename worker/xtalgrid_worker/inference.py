@@ -94,11 +94,12 @@ def softmax(logits: Float) -> Float:
 
 
 def _session(weights: bytes, role: Role, sha256: str, threads: int) -> ort.InferenceSession:
-    """A session that takes `threads` cores and keeps its memory from run to run: every run is of the same size."""
+    """A session that takes `threads` cores and keeps its memory from run to run."""
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = threads
     settings.inter_op_num_threads = 1
     settings.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    settings.enable_mem_pattern = False  # a plan for each size of picture would be kept, and memory with it
     settings.log_severity_level = 3  # errors; they come as exceptions
     try:
         session = ort.InferenceSession(weights, settings, providers=["CPUExecutionProvider"])

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from xtalgrid_core import wire
-from xtalgrid_core.chops import CHOP, Box, cut, sliding_starts, sliding_window
+from xtalgrid_core.chops import CHOP, Box, cut, dense_starts, dense_window, seen, sliding_starts, sliding_window
 from xtalgrid_core.decision import Decision, decide
 from xtalgrid_core.drops import Found, find_drop
 from xtalgrid_core.errors import FailureReason, ImageError
@@ -16,6 +16,7 @@ from xtalgrid_core.images import Levels, Pixels, classifier_view, read_image, se
 from xtalgrid_core.outcomes import Outcome, published
 from xtalgrid_core.scale import PixelSize, pixel_size
 
+from .dense import chop_probabilities, class_map
 from .inference import BATCH, Float, Networks
 
 MARGIN = 0.02
@@ -48,11 +49,11 @@ def score_image(
     entry
         Its number and, if known, its pixel size.
     options
-        Step, rule, threshold and number of boxes.
+        Mode, step, rule, threshold and number of boxes.
     networks
         Those the options name.
     pause
-        Called before each batch of chops, many times a second; may wait, and may raise to stop the scoring.
+        Called before each chop or tile, many times a second; may wait, and may raise to stop the scoring.
 
     Raises
     ------
@@ -67,14 +68,19 @@ def score_image(
     pause()
     drop = find_drop(networks.mask(segmenter_view(image, levels)), height, width)
     if drop.is_null_experiment:
-        return _null_experiment(entry, networks, image, scale, drop, began)
+        return _null_experiment(entry, networks, (height, width), scale, drop, began)
     crop = _around(drop.box, height, width, scale) if drop.box else Box(0, 0, height, width)
-    _check_size(crop, scale, options.step)
+    _check_size(crop, scale, options)
     view = classifier_view(
         image[crop.row : crop.row + crop.height, crop.col : crop.col + crop.width], levels, scale.to_reference
     )
-    chops = sliding_window(view.shape[0], view.shape[1], options.step)
-    probabilities = _classify(view, chops, networks, pause)
+    del image  # not needed again, and as large as all else together
+    grid = dense_window if options.mode == "dense" else sliding_window
+    chops = _over_drop(grid(view.shape[0], view.shape[1], options.step), drop, crop, (height, width), scale)
+    if options.mode == "dense" and networks.is_dense:
+        probabilities = chop_probabilities(class_map(view, networks.class_map, pause), chops)
+    else:
+        probabilities = _one_by_one(view, chops, networks, pause)
     decision = decide(
         probabilities,
         chops,
@@ -103,7 +109,7 @@ def score_image(
 
 
 def _null_experiment(
-    entry: wire.ImageEntry, networks: Networks, image: Pixels, scale: PixelSize, drop: Found, began: float
+    entry: wire.ImageEntry, networks: Networks, size: tuple[int, int], scale: PixelSize, drop: Found, began: float
 ) -> wire.Scored:
     """There is no drop, so there are no chops, and no evidence of a crystal."""
     return wire.Scored(
@@ -113,8 +119,8 @@ def _null_experiment(
         probability=drop.confidence,
         p_crystal=networks.calibration(0.0),
         probabilities=(),
-        height=image.shape[0],
-        width=image.shape[1],
+        height=size[0],
+        width=size[1],
         pixel_size_um=scale.um,
         pixel_size_origin=scale.origin,
         drop=_drop(drop),
@@ -138,7 +144,7 @@ def _span(start: int, length: int, margin: int, least: int, whole: int) -> tuple
     return min(max(start + (length - grown) // 2, 0), whole - grown), grown
 
 
-def _check_size(crop: Box, scale: PixelSize, step: int) -> None:
+def _check_size(crop: Box, scale: PixelSize, options: wire.Options) -> None:
     rows, cols = (max(round(side * scale.to_reference), 1) for side in (crop.height, crop.width))
     if max(rows, cols) > MAX_SIDE:
         raise ImageError(
@@ -146,14 +152,27 @@ def _check_size(crop: Box, scale: PixelSize, step: int) -> None:
             f"{cols}×{rows} pixels at the reference scale, at most {MAX_SIDE} a side are scored; "
             f"is {scale.um:g} µm a pixel ({scale.origin}) right?",
         )
-    chops = len(sliding_starts(rows, step)) * len(sliding_starts(cols, step))
+    starts = dense_starts if options.mode == "dense" else sliding_starts
+    chops = len(starts(rows, options.step)) * len(starts(cols, options.step))
     if chops > MAX_CHOPS:
         raise ImageError(
-            FailureReason.TOO_LARGE, f"{chops} chops, at most {MAX_CHOPS} are scored; take a step above {step}"
+            FailureReason.TOO_LARGE, f"{chops} chops, at most {MAX_CHOPS} are scored; take a step above {options.step}"
         )
 
 
-def _classify(view: Pixels, chops: Sequence[Box], networks: Networks, pause: Callable[[], None]) -> Float:
+def _over_drop(chops: list[Box], drop: Found, crop: Box, size: tuple[int, int], scale: PixelSize) -> list[Box]:
+    """The chops that hold a part of the drop; all, where no drop was made out.
+
+    Those in the corners of the drop's box show nothing but the well's floor, and dirt there is none of the drop's business.
+    """
+    if drop.region is None:
+        return chops
+    originals = [chop.scaled(1 / scale.to_reference).moved(crop.row, crop.col) for chop in chops]
+    held = seen(drop.region, originals, *size)
+    return [chop for chop, holds in zip(chops, held, strict=True) if holds] or chops
+
+
+def _one_by_one(view: Pixels, chops: Sequence[Box], networks: Networks, pause: Callable[[], None]) -> Float:
     """Probabilities of all chops, ``(N, 13)``, a batch at a time."""
     batches = []
     for start in range(0, len(chops), BATCH):
