@@ -2,6 +2,7 @@
 
 from .plate import render_plate
 from .scene import UNSURE, WellObject
+from .uv import Nature, UVMate, render_uv
 from .well import RenderedWell, render_well
 
-__all__ = ["UNSURE", "RenderedWell", "WellObject", "render_plate", "render_well"]
+__all__ = ["UNSURE", "Nature", "RenderedWell", "UVMate", "WellObject", "render_plate", "render_uv", "render_well"]

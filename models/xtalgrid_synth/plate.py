@@ -9,16 +9,23 @@ from datetime import date as Date
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from xtalgrid_core.files import replacing, write_atomically
 from xtalgrid_core.outcomes import Outcome
 
 from .grounds import PlateType
+from .uv import draw_nature, render_uv
 from .well import render_well
 
 _COLUMNS = 12
 _SUBWELLS = 3
+
+UV_PROFILE = "UV"
+"""The field of a file name that says how the image was lit, for UV mates: a lab's imager has a code of its own."""
+
+_Line = tuple[str, int, str, str]
 
 SCREEN: dict[Outcome, float] = {
     Outcome.HARVESTABLE: 0.05,
@@ -58,6 +65,7 @@ def render_plate(
     pixel_size_um: float = 1.131,
     plate_type: PlateType | None = None,
     keep: bool = False,
+    uv: bool = False,
 ) -> list[Path]:
     """Render images of one inspection of a plate (96 wells of 3 drops) into ``folder/barcode/inspection/``.
 
@@ -81,10 +89,13 @@ def render_plate(
         One of `grounds.PlateType` (default: ring, disc or bevel, drawn at random).
     keep
         Leave images that are there already as they are, so that a killed run goes on where it was. No image is ever half written.
+    uv
+        Render each drop's UV mate as well (`uv.render_uv`), profile `UV_PROFILE`, beside its image; ``uv.csv`` beside ``truth.csv`` says which
+        belong together and what the crystals are.
 
     Returns
     -------
-    The JPEG files, in the order of the drops. ``folder/barcode/truth.csv`` gets a line for each (written anew for inspection 1).
+    The JPEG files (without UV mates), in the order of the drops. ``folder/barcode/truth.csv`` gets a line for each (written anew for inspection 1).
     """
     rng = np.random.default_rng(seed)
     outcomes = draw_outcomes(rng, wells, SCREEN) if isinstance(wells, int) else list(wells)
@@ -95,25 +106,30 @@ def render_plate(
     usual: tuple[PlateType, ...] = ("ring", "disc", "bevel")
     plate_type = plate_type or usual[int(rng.integers(3))]
     files: list[Path] = []
-    truth: list[tuple[str, int, str, str]] = []
+    truth: list[_Line] = []
+    mates: list[_Line] = []
     for index, outcome in enumerate(outcomes):
         well, subwell = divmod(index, _SUBWELLS)
         row, column = divmod(well, _COLUMNS)
-        name = image_name(barcode, inspection, date or Date(2024, 1, 1), row + 1, column + 1, subwell + 1)
-        if not (keep and (target / name).is_file()):
+        place = (barcode, inspection, date or Date(2024, 1, 1), row + 1, column + 1, subwell + 1)
+        name, mate = image_name(*place), image_name(*place, profile=UV_PROFILE)
+        drop = seed * 1000 + index  # a drop keeps its look when fewer or more are rendered
+        missing = [file for file in ([name, mate] if uv else [name]) if not (keep and (target / file).is_file())]
+        if missing:
             rendered = render_well(
-                outcome,
-                seed=seed * 1000 + index,  # a drop keeps its look when fewer or more are rendered
-                width=width,
-                height=height,
-                pixel_size_um=pixel_size_um,
-                plate_type=plate_type,
+                outcome, seed=drop, width=width, height=height, pixel_size_um=pixel_size_um, plate_type=plate_type
             )
-            with replacing(target / name) as stream:
-                Image.fromarray(rendered.image).save(stream, "JPEG", quality=88)
+            if name in missing:
+                _save(rendered.image, target / name)
+            if mate in missing:
+                _save(render_uv(rendered, seed=drop).image, target / mate)
         files.append(target / name)
         truth.append((name, inspection, f"{'ABCDEFGH'[row]}{column + 1}{'abc'[subwell]}", outcome.value))
-    _write_truth(target.parent / "truth.csv", truth, fresh=inspection == 1)
+        mates.append((name, inspection, mate, draw_nature(outcome, drop) or ""))
+    fresh = inspection == 1
+    _write_lines(target.parent / "truth.csv", ("image", "inspection", "drop", "outcome"), truth, fresh)
+    if uv:
+        _write_lines(target.parent / "uv.csv", ("image", "inspection", "uv_image", "crystals"), mates, fresh)
     return files
 
 
@@ -128,10 +144,15 @@ def image_name(
     )
 
 
-def _write_truth(path: Path, lines: list[tuple[str, int, str, str]], fresh: bool) -> None:
+def _save(image: npt.NDArray[np.uint8], path: Path) -> None:
+    with replacing(path) as stream:
+        Image.fromarray(image).save(stream, "JPEG", quality=88)
+
+
+def _write_lines(path: Path, header: tuple[str, ...], lines: list[_Line], fresh: bool) -> None:
     text = io.StringIO(newline="")
     if fresh or not path.exists():
-        csv.writer(text).writerow(("image", "inspection", "drop", "outcome"))
+        csv.writer(text).writerow(header)
     else:
         text.write(path.read_bytes().decode("utf-8"))
     csv.writer(text).writerows(lines)
