@@ -1,0 +1,157 @@
+"""Patches of real wells whose drop shows one thing all over: clear, full of precipitate, a skin from edge to edge.
+
+A person's score of such a well is true of every window inside its drop, so real pictures can be trained on without anyone drawing boxes. A
+well with a crystal in one corner does not belong here.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from xtalgrid_core.chops import CHOP, Box, cut
+from xtalgrid_core.drops import INSIDE, find_drop, largest_region
+from xtalgrid_core.errors import ImageError
+from xtalgrid_core.images import Levels, Pixels, classifier_view, read_image, resize, segmenter_view
+from xtalgrid_core.outcomes import CLASSES, PRIORITY, Group, Outcome
+from xtalgrid_core.scale import REFERENCE_UM
+
+from .contours import Bool, contour_map, lengths
+from .format import NO_LABEL, PATCH, PATCH_STARTS, ChopSetWriter, SetError
+
+Mask = npt.NDArray[np.float32]
+
+COLUMNS = ("image", "outcome", "pixel_size_um", "stretch")
+
+
+class Row(NamedTuple):
+    """A line of the list: file, what all of its drop shows, µm a pixel, and how much wider to make it (1 = as it is)."""
+
+    image: str
+    outcome: Outcome
+    um: float
+    stretch: float
+
+
+def read_list(path: Path) -> list[Row]:
+    """Read a CSV with the columns `COLUMNS` (``stretch`` may be left out).
+
+    Raises
+    ------
+    SetError
+        Naming the first line that can't be used.
+    """
+    rows = []
+    with path.open(newline="", encoding="utf-8") as stream:
+        for number, line in enumerate(csv.DictReader(stream), start=2):
+            try:
+                row = Row(
+                    line["image"],
+                    Outcome(line["outcome"]),
+                    float(line["pixel_size_um"]),
+                    float(line.get("stretch") or 1),
+                )
+            except (KeyError, TypeError, ValueError) as error:
+                raise SetError(f"{path}, line {number}: needs {', '.join(COLUMNS)} ({error!r})") from error
+            if row.outcome not in CLASSES or row.outcome.group is Group.CRYSTAL:
+                raise SetError(f"{path}, line {number}: {row.outcome.value!r} can't be true of a whole drop")
+            rows.append(row)
+    return rows
+
+
+def build(
+    listing: Path, images: Path, out: Path, segment: Callable[[Pixels], Mask], *, patches: int = 6, seed: int = 0
+) -> None:
+    """Write the patches of a list's wells as a training set; an image that can't be used is recorded with its reason.
+
+    Parameters
+    ----------
+    listing
+        See `read_list`; `images` is the folder its names are relative to.
+    segment
+        Segmenter view ``(256, 256, 3)`` → probability of lying in the drop ``(256, 256)``.
+    patches
+        Of each image, at random places around its drop.
+    """
+    arguments = {"listing": listing.name, "patches": patches, "seed": seed}
+    with ChopSetWriter(out, "xtalgrid-train uniform", arguments) as writer:
+        for number, row in enumerate(read_list(listing)):
+            name = f"{row.image} at {row.um:g} µm"
+            if name in writer.done:
+                continue
+            try:
+                made = _patches(row, images / row.image, segment, patches, np.random.default_rng([seed, number]))
+            except (ImageError, OSError) as error:
+                writer.fail(name, str(error))
+                continue
+            if made is None:
+                writer.leave_out(name, "no drop found")
+                continue
+            # The scales of one picture are one plate: what is held out is held out at all of them.
+            writer.add(plate=row.image, source=listing.stem, image=name, outcome=row.outcome.value, patches=made)
+
+
+TEXTURE = 1.0
+"""Contours (`contours.lengths`) from which something is to be seen in a window: parts of a drop full of precipitate are smooth."""
+
+
+def window_label(outcome: Outcome, part: float, contours: float) -> int:
+    """Label of a window of which `part` (0..1) lies in a drop that shows `outcome` all over, with `contours` (`contours.lengths`) in it."""
+    if outcome.group is Group.CLEAR:
+        return PRIORITY[outcome if part > 0.985 else Outcome.RIM]
+    if part < 0.02:
+        return PRIORITY[Outcome.RIM]
+    return PRIORITY[outcome] if part >= 0.5 and contours >= TEXTURE else NO_LABEL
+
+
+def _patches(
+    row: Row, path: Path, segment: Callable[[Pixels], Mask], count: int, rng: np.random.Generator
+) -> tuple[Pixels, npt.NDArray[np.uint8]] | None:
+    image = read_image(path.read_bytes())
+    if row.stretch != 1:
+        image = resize(image, image.shape[0], round(image.shape[1] * row.stretch))
+    levels = Levels.of(image)
+    mask = segment(segmenter_view(image, levels))
+    drop = find_drop(mask, *image.shape[:2]).box
+    if drop is None:
+        return None
+    factor = row.um / REFERENCE_UM
+    view = classifier_view(image, levels, factor)
+    height, width = view.shape[:2]
+    inside = (
+        resize(np.repeat(largest_region(mask >= INSIDE)[:, :, None], 3, 2).astype(np.uint8) * 255, height, width)[
+            :, :, 0
+        ]
+        > 127
+    )
+    box = drop.scaled(factor)
+    seen = contour_map(view)
+    pixels, labels = [], []
+    for _ in range(count):
+        row_start, col_start = (
+            _start(rng, *span) for span in ((box.row, box.height, height), (box.col, box.width, width))
+        )
+        pixels.append(cut(view, [Box(row_start, col_start, PATCH, PATCH)])[0])
+        windows = [Box(row_start + i, col_start + j, CHOP, CHOP) for i in PATCH_STARTS for j in PATCH_STARTS]
+        labels.append(
+            [_label(row.outcome, inside, *pair) for pair in zip(windows, lengths(seen, windows), strict=True)]
+        )
+    side = len(PATCH_STARTS)
+    return np.array(pixels), np.array(labels, np.uint8).reshape(-1, side, side)
+
+
+def _start(rng: np.random.Generator, start: int, length: int, whole: int) -> int:
+    """Where a patch begins along one side: somewhere over the drop, and inside the picture."""
+    low, high = start - PATCH // 4, start + length - math.ceil(PATCH * 0.75)
+    return int(np.clip(rng.integers(min(low, high), max(low, high) + 1), 0, max(whole - PATCH, 0)))
+
+
+def _label(outcome: Outcome, inside: Bool, window: Box, contours: float) -> int:
+    part = inside[window.row : window.row + CHOP, window.col : window.col + CHOP]
+    return window_label(outcome, float(part.mean()), contours) if part.shape == (CHOP, CHOP) else NO_LABEL
