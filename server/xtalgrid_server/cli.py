@@ -20,6 +20,7 @@ from .config import Config
 from .ledger.store import PAUSED
 from .models import shelf
 from .run import Account, run_folder
+from .scores.scored import export_scored
 from .status import status_lines
 from .steps import set_up_logging, user
 from .system import System
@@ -208,6 +209,25 @@ def set_autoscore_command(config: Config, files: tuple[Path, ...], dry_run: bool
     click.echo(f"{done.files} files {would}: " + (", ".join(f"{n} {a}" for a, n in done.actions.items()) or "no rows"))
     for line in done.refused:
         click.echo(f"refused  {line}")
+
+
+@main.command("export-scored")
+@click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--uv", multiple=True, help="Names of UV images, such as '*_UV_*': a crystal's mate. Repeatable.")
+@with_config
+def export_scored_command(config: Config, out: Path, uv: tuple[str, ...]) -> None:
+    """Write the wells that people scored into a CSV, OUT, from which `xtalgrid-train dataset` makes a training set."""
+    with System(config) as system:
+        done = export_scored(config, system.imager, out, uv)
+    click.echo(f"{done.wells} scored wells in {out}, {done.pairs} with a UV image")
+    if done.without_image:
+        click.echo(f"left out  {done.without_image} scores of inspections without an image that fits imager.patterns")
+    if done.missing:
+        click.echo(f"left out  {done.missing} images that are not under imager.image_root ({config.image_root})")
+    for code, number in (done.codes or {}).items():
+        click.echo(
+            f"no outcome for score {code!r} ({number} wells): name it in imager.codes, or xtalgrid-train dataset --map"
+        )
 
 
 def _review(verdict: str, past: str) -> click.Command:

@@ -57,6 +57,18 @@ class ScoreRow:
     image_name: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class ScoredDrop:
+    """A drop at an inspection, with the newest score a person gave it there.
+
+    `images` are those whose names fit the configured patterns, in the order of their names; `mates` the names of its UV images.
+    """
+
+    score: ScoreRow
+    images: list[ImageRow]
+    mates: list[str]
+
+
 def like_pattern(wildcards: str) -> str:
     """A name with ``*`` and ``?`` as a LIKE pattern with its own ``_``, ``%`` and backslashes escaped."""
     for special in (_ESCAPE, "%", "_"):
@@ -202,6 +214,58 @@ class ImagerDatabase:
                 found[row.asked].append(_score_row(row))
         return found
 
+    def scored_by_people(self, mates: Sequence[str] = ()) -> Iterator[ScoredDrop]:
+        """Every drop at an inspection that a person scored there, in the order of inspect ids.
+
+        Parameters
+        ----------
+        mates
+            Names of UV images, with ``*`` and ``?``; such an image is nobody's bright-field image, whatever the patterns say.
+        """
+        after = -1
+        while True:
+            with self._errors(), reading(self._engine) as connection:
+                page = [_score_row(row) for row in connection.execute(self.select_scores(after).limit(_PAGE))]
+                whole = _drop_last_scored(page) if len(page) == _PAGE else page
+                newest = {
+                    score.inspect_id: score for score in whole if self.is_persons(score)
+                }  # sorted by date: the last stays
+                images, others = self._images_of(connection, list(newest), mates)
+            for inspect_id, score in newest.items():
+                yield ScoredDrop(score, images[inspect_id], others[inspect_id])
+            if len(page) < _PAGE:
+                return
+            after = whole[-1].inspect_id
+
+    def select_scores(self, after: int) -> sa.Select[Any]:
+        """The statement behind `scored_by_people`: scores but those of programs, from this inspect id on."""
+        scores = self.tables.scores.c
+        automatic = (self._settings.scored_by, *self._settings.automatic)
+        return (
+            sa.select(
+                scores.scoreid, scores.inspectid, scores.score, scores.scoredate, scores.scoredby, scores.imagename
+            )
+            .where(scores.inspectid > after, sa.or_(scores.scoredby.is_(None), scores.scoredby.not_in(automatic)))
+            .order_by(scores.inspectid, scores.scoredate, scores.scoreid)
+        )
+
+    def _images_of(
+        self, connection: sa.Connection, inspect_ids: Sequence[int], mates: Sequence[str]
+    ) -> tuple[dict[int, list[ImageRow]], dict[int, list[str]]]:
+        """The fitting images of these inspections, and the names of their UV images."""
+        images: dict[int, list[ImageRow]] = {inspect_id: [] for inspect_id in inspect_ids}
+        others: dict[int, list[str]] = {inspect_id: [] for inspect_id in inspect_ids}
+        table = self.tables.images.c
+        is_mate = sa.or_(sa.false(), *(table.imagename.like(like_pattern(p), escape=_ESCAPE) for p in mates))
+        for part in chunks(inspect_ids):
+            fitting = self._select_fitting().where(table.inspectid.in_(part), sa.not_(is_mate))
+            for row in connection.execute(fitting.order_by(table.inspectid, table.imagename)):
+                images[int(row.inspectid)].append(_image_row(row))
+            named = sa.select(table.inspectid, table.imagename).where(table.inspectid.in_(part), is_mate)
+            for row in connection.execute(named.order_by(table.inspectid, table.imagename)):
+                others[int(row.inspectid)].append(row.imagename)
+        return images, others
+
     def is_persons(self, score: ScoreRow) -> bool:
         """Whether a person gave this score: not us, not another configured program, and not the code for "not scored"."""
         automatic = {self._settings.scored_by, *self._settings.automatic}
@@ -319,6 +383,16 @@ def _drop_last_inspection(page: list[ImageRow]) -> list[ImageRow]:
     if not whole:
         raise ImagerError(
             f"inspection {last} has {_PAGE} or more images that fit imager.patterns; make the patterns narrower"
+        )
+    return whole
+
+
+def _drop_last_scored(page: list[ScoreRow]) -> list[ScoreRow]:
+    """The same for a full page of scores."""
+    whole = [score for score in page if score.inspect_id != page[-1].inspect_id]
+    if not whole:
+        raise ImagerError(
+            f"inspection {page[-1].inspect_id} has {_PAGE} or more scores; something writes there in a loop"
         )
     return whole
 

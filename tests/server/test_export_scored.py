@@ -1,0 +1,118 @@
+"""People's scores as a table to train from."""
+
+from __future__ import annotations
+
+import csv
+from datetime import datetime, timedelta
+
+import pytest
+from click.testing import CliRunner
+
+from xtalgrid_server.cli import main
+from xtalgrid_server.config import from_string
+from xtalgrid_server.imager import database as imager
+from xtalgrid_server.imager.database import ImageRow
+from xtalgrid_server.scores.scored import export_scored
+from xtalgrid_server.system import System
+from xtalgrid_server.wells import Well
+
+from .conftest import INSPECTED, draw_well, rigaku_name
+
+TOML = '[imager]\npatterns = ["*_HF_99_*"]\nautomatic = ["CrystalScore"]\npixel_size_um = 1.131\n[imager.codes]\n"crystals harvestable" = "45"\n'
+LATER = INSPECTED + timedelta(days=1)
+
+
+@pytest.fixture
+def lab(tmp_path):
+    with System(from_string(TOML, home=tmp_path / "home")) as system:
+        yield system
+
+
+def enter(lab, col, *names, inspection=3, on_disk=True):
+    """A drop's images; its inspect id."""
+    for name in names:
+        row = ImageRow(0, "CI022987", inspection, INSPECTED, Well(1, col, 1), name)
+        if on_disk:
+            draw_well(lab.config.image_root / "CI022987" / str(inspection) / name)
+        (entered,) = lab.imager.register([row])
+    return entered.inspect_id
+
+
+def give(lab, inspect_id, code, by, days=0, image=""):
+    with lab.imager.writing() as writer:
+        writer.insert(inspect_id, code, LATER + timedelta(days=days), by, image)
+
+
+def export(lab, tmp_path, *uv):
+    done = export_scored(lab.config, lab.imager, tmp_path / "scored.csv", uv)
+    with (tmp_path / "scored.csv").open(newline="") as stream:
+        return done, list(csv.DictReader(stream))
+
+
+def test_the_newest_person_s_score_of_each_inspection(lab, tmp_path):
+    name, mate = rigaku_name(1), rigaku_name(1).replace("_HF_99_", "_UV_01_")
+    first = enter(lab, 1, name, mate)
+    give(lab, first, "13", "jdoe")
+    give(lab, first, "45", "jdoe", days=1)
+    give(lab, first, "01", "ARTscore", days=2)  # programs, and "not scored", are no labels
+    give(lab, first, "02", "CrystalScore", days=3)
+    give(lab, first, "20", "jdoe", days=4)
+    later = enter(lab, 1, rigaku_name(1, inspection=4), inspection=4)
+    give(lab, later, "22", "asmith")
+    enter(lab, 2, rigaku_name(2))  # never scored
+
+    done, rows = export(lab, tmp_path, "*_UV_*")
+    assert (done.wells, done.pairs, done.codes) == (2, 1, {})
+    folder = lab.config.image_root.absolute() / "CI022987"
+    assert rows[0] == {
+        "image": str(folder / "3" / name),
+        "uv_image": str(folder / "3" / mate),
+        "plate": "CI022987",
+        "well": "A1a",
+        "inspection": "3",
+        "score": "45",
+        "outcome": "crystals harvestable",
+        "scored_by": "jdoe",
+        "date": str(datetime(2012, 11, 23, 14, 0)),
+        "pixel_size_um": "1.131",
+    }
+    assert [rows[1][key] for key in ("uv_image", "inspection", "outcome")] == ["", "4", "crystals bad form"]
+
+
+def test_what_has_no_image_or_no_outcome_is_said(lab, tmp_path):
+    give(lab, enter(lab, 1, rigaku_name(1)), "15", "jdoe")  # a code of the lab's that nobody has mapped
+    give(lab, enter(lab, 2, rigaku_name(2).replace("_HF_99_", "_HF_07_")), "13", "jdoe")  # a focus slice
+    give(lab, enter(lab, 3, rigaku_name(3), on_disk=False), "13", "jdoe")
+    (tmp_path / "xtalgrid.toml").write_text(TOML)
+    arguments = ["--config", tmp_path / "xtalgrid.toml", "--home", lab.config.home, "export-scored", tmp_path / "s.csv"]
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
+    assert "1 scored wells in" in result.output
+    assert "1 scores of inspections without an image that fits" in result.output
+    assert "1 images that are not under" in result.output
+    assert "no outcome for score '15' (1 wells)" in result.output
+
+
+def test_the_image_that_the_score_names_is_taken(lab, tmp_path):
+    other = rigaku_name(1).replace("_030_", "_045_")
+    give(lab, enter(lab, 1, rigaku_name(1), other), "13", "jdoe", image=other)
+    _, rows = export(lab, tmp_path)
+    assert rows[0]["image"].endswith(other)
+
+
+def test_many_scores_come_page_by_page_and_none_is_lost(lab, tmp_path, monkeypatch):
+    monkeypatch.setattr(imager, "_PAGE", 5)
+    for col in range(1, 13):
+        inspect_id = enter(lab, col, rigaku_name(col))
+        give(lab, inspect_id, "13", "jdoe")
+        give(lab, inspect_id, "11", "jdoe", days=1)
+    _, rows = export(lab, tmp_path)
+    assert [row["well"] for row in rows] == [f"A{col}a" for col in range(1, 13)]
+    assert {row["score"] for row in rows} == {"11"}
+
+
+def test_a_file_that_cannot_be_written_is_one_message(lab, tmp_path):
+    from xtalgrid_core.errors import ConfigError
+
+    with pytest.raises(ConfigError, match="cannot be written"):
+        export(lab, tmp_path / "no such folder")
