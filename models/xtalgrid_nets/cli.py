@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from .fit_cli import fit
+from .judge import commands as judging
 from .render_test import render_test
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -60,40 +61,7 @@ def export(segmenter: Path | None, classifier: Path | None, out: Path | None, cr
         click.echo(f"{entry.role}: {entry.file} {entry.sha256}")
 
 
-@main.command()
-@click.option("--real", type=_FOLDER, help="Folder of real wells with labels.csv.")
-@click.option("--rendered", default=0, show_default=True, help="How many wells to render and judge as well.")
-@click.option("--seed", default=9_000_000, show_default=True, help="Of the rendered wells; training uses others.")
-@click.option("--weights", type=_FOLDER, help="Folder of weights (default: the package's own).")
-@click.option("--work", type=_FOLDER, required=True, help="Scratch folder for results and rendered wells.")
-@click.option(
-    "--calibrate",
-    is_flag=True,
-    help="First fit p_crystal on as many other rendered wells, and write it to the manifest.",
-)
-@click.pass_context
-def evaluate(
-    ctx: click.Context, real: Path | None, rendered: int, seed: int, weights: Path | None, work: Path, calibrate: bool
-) -> None:
-    """Score wells with the real worker and report each source by itself."""
-    from xtalgrid_core.weights import PACKAGED
-
-    from . import calibrate as calibration
-    from . import evaluate as judge
-
-    threads = ctx.parent.params["threads"] if ctx.parent else 1
-    if calibrate:
-        others = judge.rendered_truth(work / "calibration", wells=rendered, seed=seed + 500_000, even=True)
-        found, error = calibration.calibrate(others, work / "calibration", weights or PACKAGED, threads)
-        click.echo(
-            f"p_crystal: slope {found.slope}, intercept {found.intercept}; calibration error {error:.3f} on {len(others)} rendered wells"
-        )
-    truths = judge.real_truth(real) if real else []
-    if rendered:
-        truths += judge.rendered_truth(work / "rendered", wells=rendered, seed=seed)
-    scored = judge.score([t.path for t in truths], work / "scores", weights=weights, threads=threads)
-    click.echo("\n".join(judge.report(truths, scored)))
-
-
 main.add_command(fit)
+main.add_command(judging.evaluate)
+main.add_command(judging.calibrate)
 main.add_command(render_test)

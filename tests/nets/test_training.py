@@ -1,20 +1,15 @@
-"""The training set's labels, the calibration, and the report."""
+"""The labels of rendered chops, and how a rendered well is sampled."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the extra [train]")
 
-from xtalgrid_core import wire  # noqa: E402
 from xtalgrid_core.chops import Box  # noqa: E402
-from xtalgrid_core.outcomes import CLASSES, PRIORITY, Group, Outcome  # noqa: E402
+from xtalgrid_core.outcomes import PRIORITY, Outcome  # noqa: E402
 from xtalgrid_nets import data  # noqa: E402
-from xtalgrid_nets.calibrate import calibration_error, fit  # noqa: E402
-from xtalgrid_nets.evaluate import Truth, report  # noqa: E402
 from xtalgrid_synth import RenderedWell, WellObject  # noqa: E402
 
 
@@ -45,40 +40,3 @@ def test_a_sample_is_cut_as_the_worker_cuts() -> None:
     assert sample.mask.max() == 255
     assert sample.chops.shape[1:] == (256, 256, 3)
     assert len(sample.chops) == len(sample.labels) <= 4
-
-
-def test_calibration_finds_the_curve_it_was_drawn_from() -> None:
-    rng = np.random.default_rng(2)
-    x = rng.normal(0, 3, 4000)
-    crystal = rng.random(4000) < 1 / (1 + np.exp(-(0.7 * x - 1)))
-    evidence = 1 / (1 + np.exp(-x))
-    found = fit(evidence, crystal)
-    assert found.slope == pytest.approx(0.7, abs=0.06)
-    assert found.intercept == pytest.approx(-1, abs=0.12)
-    assert calibration_error(np.array([found(float(e)) for e in evidence]), crystal) < 0.03
-
-
-def test_the_report_keeps_sources_apart_and_counts() -> None:
-    def scored(outcome: Outcome) -> wire.Scored:
-        return wire.Scored(
-            number=0, outcome=outcome, score=None, probability=0.9, p_crystal=0.1, probabilities=(), height=10, width=10,
-            pixel_size_um=1.0, pixel_size_origin="x", drop=wire.Drop(box=None, confidence=0.9), boxes=(), seconds=0.1,
-        )  # fmt: skip
-
-    truths = [
-        Truth(Path("a.jpg"), "one", Group.CRYSTAL, True),
-        Truth(Path("b.jpg"), "one", Group.CLEAR, True),
-        Truth(Path("c.jpg"), "two", Group.CLEAR, False),
-        Truth(Path("failed.jpg"), "two", Group.CLEAR, True),
-    ]
-    answers = {
-        Path("a.jpg"): scored(Outcome.HARVESTABLE),
-        Path("b.jpg"): scored(Outcome.UNDECIDED),
-        Path("c.jpg"): scored(Outcome.CLEAR),
-    }
-    text = "\n".join(report(truths, answers))
-    one, two = text.split("### two")
-    assert "### one (2 images)" in one
-    assert "| crystal | 1 | 0 | 0 | 0 | 0 | 1 of 1 |" in one
-    assert "| clear | 0 | 0 | 0 | 0 | 1 | 0 of 1 |" in one
-    assert "scored: 1 of 2" in two

@@ -1,0 +1,151 @@
+"""The commands that judge: ``xtalgrid-train evaluate`` and ``calibrate``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from xtalgrid_core.decision import SUPPORT, THRESHOLD
+from xtalgrid_core.errors import XtalgridError
+
+if TYPE_CHECKING:
+    from .scoring import Settings
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+class Command(click.Command):
+    """A command whose errors are one line, never a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it."""
+        try:
+            return super().invoke(ctx)
+        except (XtalgridError, OSError, RuntimeError) as error:
+            raise click.ClickException(str(error)) from error
+        except ModuleNotFoundError as error:
+            raise click.ClickException(f"{error.name} is not installed; pip install 'xtalgrid[train]'") from error
+
+
+def _scoring_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(
+        (
+            click.option("--weights", type=FOLDER, help="Folder of weights (default: the package's own)."),
+            click.option(
+                "--variant",
+                type=click.Choice(["fp32", "int8"]),
+                help="Of the default weights (default: the default itself).",
+            ),
+            click.option(
+                "--rule",
+                type=click.Choice(["group", "published"]),
+                default="group",
+                show_default=True,
+                help="Decision rule.",
+            ),
+            click.option(
+                "--support", type=click.FloatRange(0, 1), default=SUPPORT, show_default=True, help="As the worker's."
+            ),
+            click.option("--exact", is_flag=True, help="Score chop by chop, as published."),
+            click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Workers side by side."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def _settings(threshold: float, options: dict[str, Any]) -> Settings:
+    from .scoring import Settings
+
+    return Settings(
+        threshold=threshold,
+        rule=options["rule"],
+        support=options["support"],
+        exact=options["exact"],
+        variant=options["variant"],
+        weights=options["weights"],
+    )
+
+
+@click.command(cls=Command)
+@click.argument("out", type=FOLDER)
+@click.option("--real", type=FOLDER, multiple=True, help="Folder of sets of real wells with one labels.csv.")
+@click.option("--wells", type=FILE, multiple=True, help="A lab's own table: CSV with plate, image, label.")
+@click.option("--plates", type=FOLDER, multiple=True, help="Rendered plates, as render-test makes them.")
+@click.option(
+    "--threshold",
+    "thresholds",
+    type=click.FloatRange(0, 1, min_open=True),
+    multiple=True,
+    default=(THRESHOLD, 0.8),
+    show_default=True,
+    help="Probability from which a chop counts. The first is judged, the others stand in Table 3.",
+)
+@_scoring_options
+def evaluate(
+    out: Path,
+    real: tuple[Path, ...],
+    wells: tuple[Path, ...],
+    plates: tuple[Path, ...],
+    thresholds: tuple[float, ...],
+    **options: Any,
+) -> None:
+    """Score wells with the real worker, and judge each source by itself: OUT/report.md, report.json and figures.
+
+    Answers are kept in OUT/scores: stopped or killed, the same command goes on where it was.
+    """
+    from xtalgrid_core.weights import PACKAGED, default_models, read_manifest
+
+    from . import report
+    from .scoring import score, worker_version
+    from .truth import by_source, lab_wells, real_wells, rendered_plates
+
+    truths = [truth for folder in real for truth in real_wells(folder)]
+    truths += [truth for table in wells for truth in lab_wells(table)]
+    truths += [truth for folder in plates for truth in rendered_plates(folder)]
+    if not truths:
+        raise click.UsageError("nothing to judge: give --real, --wells or --plates")
+    settings = [_settings(threshold, options) for threshold in dict.fromkeys(thresholds)]
+    judged = []
+    for source, here in by_source(truths).items():
+        click.echo(f"{source}: {len(here)} wells", err=True)
+        paths = [truth.path for truth in here]
+        runs = {f"{s.threshold:g}": score(paths, s, out / "scores", options["jobs"]) for s in settings}
+        judged.append(report.judge(here, runs))
+    folder = options["weights"] or PACKAGED
+    used = default_models(folder, options["variant"])
+    listed = [model for model in read_manifest(folder).models if model.sha256 in used]
+    made = report.Report(
+        schema=1,
+        worker=worker_version(),
+        options=" ".join(settings[0].arguments()),
+        weights={f"{m.role} {m.architecture} {m.variant}": m.sha256 for m in listed},
+        sources=judged,
+    )
+    click.echo(str(report.write(made, out, shlex.join(["xtalgrid-train", *sys.argv[1:]]))))
+
+
+@click.command(cls=Command)
+@click.argument("plates", type=FOLDER)
+@click.option("--work", type=FOLDER, required=True, help="Scratch folder, kept for the next run.")
+@_scoring_options
+def calibrate(plates: Path, work: Path, **options: Any) -> None:
+    """Fit p_crystal to rendered PLATES that no model is judged on (render-test --validation), and write it to the weights' manifest."""
+    from .calibrate import calibrate as fit
+    from .truth import rendered_plates
+
+    found = fit(rendered_plates(plates), _settings(THRESHOLD, options), work / "scores", options["jobs"])
+    c = found.calibration
+    other = (
+        "" if found.ece_other_plates is None else f", {found.ece_other_plates:.3f} of each plate by a fit to the others"
+    )
+    click.echo(
+        f"p_crystal ({options['variant'] or 'default'} weights): slope {c.slope}, intercept {c.intercept}; "
+        f"ECE {found.ece_fitted:.3f} as fitted{other}; {found.wells} wells, {found.crystals} crystals"
+    )

@@ -1,0 +1,200 @@
+"""What a person, or the renderer, says of each well: the truths that scores are judged by."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from xtalgrid_core.errors import ConfigError
+from xtalgrid_core.images import SUFFIXES
+from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS, Group, Outcome
+
+Kind = Literal["real", "rendered"]
+
+RENDERED_SOURCE = "rendered plates"
+
+# Sources of single wells by the start of the file name: a figure never mixes two of them.
+_WELL_SOURCES = (
+    ("marco_gsk_", "wells: MARCO/GSK"),
+    ("J000597_", "wells: Diamond, clear drops"),
+    ("RMM3_01_470_", "wells: Rigaku, square wells"),
+    ("lysozyme_presentation_", "wells: screenshots of 1536-well plates"),
+    ("pres_images_", "wells: screenshots of 1536-well plates"),
+    ("well_1464_uvtpef", "wells: one UV image"),
+    ("well_1464_", "wells: 1536-well plate, full size"),
+)
+_NO_WELLS = "marco_tiles"  # cut out of mosaics, labels read by a program: for training, not for judging
+
+_GROUPS = {group.value: group for group in SCORED_GROUPS} | {"crystals": Group.CRYSTAL}
+_NAMES = {outcome.value: outcome for outcome in CLASSES}
+_CODES = {outcome.code: outcome for outcome in reversed(CLASSES)}  # rim has clear's: the first of a code counts
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """One well image and what is in it.
+
+    Attributes
+    ----------
+    path
+        The image file.
+    source, kind
+        Where it is from, and whether that is a camera or the renderer; figures are made for each source by itself.
+    plate
+        What its wells are looked through together as.
+    group, outcome
+        The group of the judgement, and the class where that was said too; None where nothing was said.
+    sure
+        Whether the judgement is to be trusted; only then it is counted as right or wrong.
+    mask
+        A picture of the drop (white on black) to judge the outline by.
+    """
+
+    path: Path
+    source: str
+    kind: Kind
+    plate: str
+    group: Group | None
+    outcome: Outcome | None = None
+    sure: bool = True
+    mask: Path | None = None
+
+
+def real_wells(folder: Path) -> list[Truth]:
+    """The wells of a folder of sets of real images with one ``labels.csv``.
+
+    Its columns: ``set`` (a folder), ``image``, ``judgement`` (a group, or ``null experiment``), ``confidence`` (``high`` or ``low``),
+    ``drop_mask_quality`` (``good`` where ``drop_masks/NAME.png`` in the set's folder may be judged by).
+
+    Raises
+    ------
+    ConfigError
+        When it has no such table.
+    """
+    truths = []
+    for row in _table(folder / "labels.csv", ("set", "image", "judgement", "confidence", "drop_mask_quality")):
+        name, source = row["image"], row["set"]
+        if source == _NO_WELLS or Path(name).suffix.lower() not in SUFFIXES:
+            continue
+        mask = folder / source / "drop_masks" / f"{Path(name).stem}.png"
+        path = folder / source / name
+        if source == "wells":
+            source = next((label for start, label in _WELL_SOURCES if name.startswith(start)), "wells: single ones")
+        group, outcome = _meaning(row["judgement"])
+        truths.append(
+            Truth(
+                path=path,
+                source=source,
+                kind="real",
+                plate=source,
+                group=group,
+                outcome=outcome,
+                sure=row["confidence"] == "high",
+                mask=mask if row["drop_mask_quality"] == "good" and mask.is_file() else None,
+            )
+        )
+    return truths
+
+
+def lab_wells(table: Path) -> list[Truth]:
+    """The wells of a lab's own table: CSV with the columns ``plate``, ``image`` (relative to the table), and ``label`` or ``outcome``.
+
+    A ``label`` is a group (``crystal``, ``precipitate``, ``other``, ``clear``), one of the other classes' names, or a score's two
+    digits; an ``outcome`` is a class (so that ``precipitate`` means score 13) or two digits. Empty: nothing was said. A column
+    ``source`` keeps sources apart, ``confidence`` says ``low`` where a judgement is not to be counted.
+
+    Raises
+    ------
+    ConfigError
+        When columns are missing, or a label is none of these; says in which line.
+    """
+    truths = []
+    for number, row in enumerate(_table(table, ("plate", "image")), start=2):
+        if "outcome" not in row and "label" not in row:
+            raise ConfigError(f"{table}: no column label (or outcome); it says what is in each well")
+        try:
+            if "outcome" in row:
+                outcome = _class(row["outcome"])
+                group = outcome.group if outcome else None
+            else:
+                group, outcome = _meaning(row["label"])
+        except KeyError as error:
+            raise ConfigError(
+                f"{table}, line {number}: {error.args[0]!r} is no group, class or score; known: "
+                f"{', '.join((*_GROUPS, *(name for name in _NAMES if name not in _GROUPS)))}, or a score such as 23"
+            ) from None
+        truths.append(
+            Truth(
+                path=table.parent / row["image"],
+                source=row.get("source") or table.parent.resolve().name,
+                kind="real",
+                plate=row["plate"],
+                group=group,
+                outcome=outcome,
+                sure=(row.get("confidence") or "high") == "high",
+            )
+        )
+    return truths
+
+
+def rendered_plates(folder: Path, barcodes: Iterable[str] | None = None) -> list[Truth]:
+    """The wells of rendered plates, ``folder/BARCODE/INSPECTION/*.jpg`` with ``folder/BARCODE/truth.csv``; all plates, or those named.
+
+    Raises
+    ------
+    ConfigError
+        When there are none, or a plate's table is missing.
+    """
+    names = sorted(path.parent.name for path in folder.glob("*/truth.csv")) if barcodes is None else list(barcodes)
+    if not names:
+        raise ConfigError(f"{folder}: no rendered plates (BARCODE/truth.csv) here")
+    truths = []
+    for name in names:
+        for row in _table(folder / name / "truth.csv", ("image", "inspection", "outcome")):
+            outcome = Outcome(row["outcome"])
+            path = folder / name / row["inspection"] / row["image"]
+            truths.append(Truth(path, RENDERED_SOURCE, "rendered", name, outcome.group, outcome))
+    return truths
+
+
+def by_source(truths: Iterable[Truth]) -> dict[str, list[Truth]]:
+    """The wells of each source, real ones first."""
+    ordered = sorted(truths, key=lambda truth: (truth.kind, truth.source))
+    found: dict[str, list[Truth]] = {}
+    for truth in ordered:
+        found.setdefault(truth.source, []).append(truth)
+    return found
+
+
+def _meaning(label: str) -> tuple[Group | None, Outcome | None]:
+    """Group and, where the word says it, class; a word for both is taken for the group."""
+    word = label.strip().lower()
+    if word in _GROUPS:
+        return _GROUPS[word], None
+    outcome = _class(word)
+    return (outcome.group, outcome) if outcome else (None, None)
+
+
+def _class(label: str) -> Outcome | None:
+    word = label.strip().lower()
+    if not word:
+        return None
+    return _CODES[word.zfill(2)] if word.isdigit() else _NAMES[word]
+
+
+def _table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+            missing = [column for column in columns if column not in (reader.fieldnames or ())]
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; it says what is in each well") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"{path}: no CSV in UTF-8 ({error})") from error
+    if missing:
+        raise ConfigError(f"{path}: no column {', '.join(missing)}")
+    return [{key: value or "" for key, value in row.items() if key} for row in rows]

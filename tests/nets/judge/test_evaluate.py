@@ -1,0 +1,130 @@
+"""Small rendered plates, scored by the real worker, judged and reported; killed and gone on with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+pytest.importorskip("sklearn", reason="judging needs the extra [train]")
+pytest.importorskip("matplotlib", reason="judging needs the extra [train]")
+
+from xtalgrid_core import wire
+from xtalgrid_core.outcomes import Group, Outcome
+from xtalgrid_nets.judge import commands, report, scoring, truth
+from xtalgrid_synth import render_plate
+
+WELLS = (Outcome.HARVESTABLE, Outcome.PRECIPITATE, Outcome.NULL_EXPERIMENT, Outcome.CLEAR)
+
+
+@pytest.fixture(scope="module")
+def plates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two plates of four wells."""
+    folder = tmp_path_factory.mktemp("plates")
+    for number in (1, 2):
+        render_plate(
+            folder, barcode=f"TT00000{number}", seed=number, wells=WELLS, width=420, height=350, pixel_size_um=6.9
+        )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reported(plates: Path, tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report's folder."""
+    out = tmp_path_factory.mktemp("report")
+    arguments = [str(out), "--plates", str(plates), "--weights", str(tiny_weights), "--jobs", "1"]
+    done = CliRunner().invoke(commands.evaluate, [*arguments, "--threshold", "0.85", "--threshold", "0.8"])
+    assert done.exit_code == 0, done.output
+    return out
+
+
+def test_every_number_is_in_the_json(reported: Path) -> None:
+    made = json.loads((reported / "report.json").read_bytes())
+    assert made["worker"].startswith("xtalgrid-worker")
+    (source,) = made["sources"]
+    assert (source["source"], source["kind"], source["images"], source["sure"]) == ("rendered plates", "rendered", 8, 8)
+    assert list(source["table3"]) == ["0.85", "0.8"]
+    for row in source["table3"].values():
+        assert row["weighted_mean"]["of"] == 8
+        assert [row["groups"][group]["of"] for group in ("crystal", "precipitate", "other", "clear")] == [2, 2, 2, 2]
+    assert sum(map(sum, source["groups"]["counts"])) == sum(map(sum, source["classes"]["counts"])) == 8
+    assert [plate["name"] for plate in source["plates"]] == ["TT000001", "TT000002"]
+    assert source["roc"]["crystals"] == 2
+    assert sum(each["crystals"]["of"] for each in source["reliability"]["bins"]) == 8
+    assert source["seconds_median"] > 0
+
+
+def test_the_markdown_shows_every_figure_there_is(reported: Path) -> None:
+    text = (reported / "report.md").read_text(encoding="utf-8")
+    drawn = sorted(path.name for path in (reported / "figures").iterdir())
+    assert drawn == [
+        f"rendered-plates-{what}.png" for what in ("classes", "confusion", "coverage", "opened", "reliability", "roc")
+    ]
+    assert all(f"(figures/{name})" in text for name in drawn)
+    with Image.open(reported / "figures" / drawn[0]) as picture:
+        assert min(picture.size) > 300
+
+
+def test_what_was_scored_is_not_scored_again(reported: Path, plates: Path, tiny_weights: Path) -> None:
+    paths = [well.path for well in truth.rendered_plates(plates)]
+    kept = {path: path.stat().st_mtime_ns for path in (reported / "scores").glob("*/result.json")}
+    assert len(kept) == 2
+    scoring.score(paths, scoring.Settings(threshold=0.8, weights=tiny_weights), reported / "scores")
+    assert {path: path.stat().st_mtime_ns for path in (reported / "scores").glob("*/result.json")} == kept
+
+
+def test_a_broken_image_is_counted_and_harms_no_other(plates: Path, tiny_weights: Path, tmp_path: Path) -> None:
+    good = truth.rendered_plates(plates)[0]
+    (tmp_path / "broken.jpg").write_bytes(good.path.read_bytes()[:2000])
+    wells = [
+        good,
+        truth.Truth(tmp_path / "broken.jpg", good.source, good.kind, "P", Group.CRYSTAL, Outcome.HARVESTABLE),
+    ]
+    answers = scoring.score([well.path for well in wells], scoring.Settings(weights=tiny_weights), tmp_path / "scores")
+    judged = report.judge(wells, {"0.85": answers})
+    assert judged.failed == {"truncated image": 1}
+    assert judged.groups.counts[0][report.GROUP_CALLS.index("failed")] == 1
+    assert (judged.crystals_found.of, judged.crystals_found.hits >= 1) == (2, True)  # what failed has to be looked at
+    assert judged.roc is None
+    assert "1 × truncated image" in report.markdown(
+        report.Report(schema=1, worker="w", options="", weights={}, sources=[judged]), {}, "evaluate"
+    )
+
+
+def test_an_outline_is_compared_with_its_mask(tmp_path: Path) -> None:
+    mask = Image.new("L", (64, 48), 0)
+    mask.paste(255, (8, 8, 40, 40))  # left, top, right, bottom
+    mask.save(tmp_path / "mask.png")
+    half = ((160, 160), (160, 460), (780, 460), (780, 160))  # rows 8 to 39 and columns 8 to 23, at 20 times the size
+    found = wire.Scored(
+        number=0, outcome=Outcome.CLEAR, score=1, probability=0.9, p_crystal=0.1, probabilities=(), height=960, width=1280,
+        pixel_size_um=1.13, pixel_size_origin="", drop=wire.Drop(box=None, outline=half, confidence=0.9),
+        boxes=(), seconds=0.1,
+    )  # fmt: skip
+    assert report.outline_iou(found, tmp_path / "mask.png") == 0.5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "nothing to judge"),
+        (["--plates", "nowhere"], "no rendered plates"),
+        (["--real", "nowhere"], "labels.csv: No such file"),
+    ],
+)
+def test_what_cannot_be_judged_is_said_in_a_line(tmp_path: Path, arguments: list[str], said: str) -> None:
+    done = CliRunner().invoke(commands.evaluate, [str(tmp_path), *arguments])
+    assert done.exit_code != 0
+    assert said in done.output
+    assert "Traceback" not in done.output
+
+
+def test_weights_that_are_not_there_are_named(plates: Path, tmp_path: Path) -> None:
+    done = CliRunner().invoke(
+        commands.evaluate, [str(tmp_path), "--plates", str(plates), "--weights", str(tmp_path / "none")]
+    )
+    assert done.exit_code == 1
+    assert "manifest.json" in done.output

@@ -1,0 +1,79 @@
+"""What tables say of wells, and what is said where they say nonsense."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from xtalgrid_core.errors import ConfigError
+from xtalgrid_core.outcomes import Group, Outcome
+from xtalgrid_nets.judge.truth import Truth, by_source, lab_wells, real_wells, rendered_plates
+
+
+def table(folder: Path, text: str) -> Path:
+    path = folder / "wells.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_label_is_a_group_a_class_or_a_score(tmp_path: Path) -> None:
+    lines = ("crystals", "precipitate", "spherulites", "13", "1", "Null Experiment", "")
+    rows = "".join(f"A,{number}.jpg,{label}\n" for number, label in enumerate(lines))
+    found = lab_wells(table(tmp_path, f"plate,image,label\n{rows}"))
+    assert [(truth.group, truth.outcome) for truth in found] == [
+        (Group.CRYSTAL, None),
+        (Group.PRECIPITATE, None),
+        (Group.OTHER, Outcome.SPHERULITES),
+        (Group.PRECIPITATE, Outcome.PRECIPITATE),
+        (Group.CLEAR, Outcome.CLEAR),
+        (Group.OTHER, Outcome.NULL_EXPERIMENT),
+        (None, None),
+    ]
+    assert found[0].path == tmp_path / "0.jpg"
+
+
+def test_an_outcome_is_a_class(tmp_path: Path) -> None:
+    (found,) = lab_wells(table(tmp_path, "plate,image,outcome,source,confidence\nA,a.jpg,precipitate,Imager 2,low\n"))
+    assert (found.outcome, found.source, found.sure) == (Outcome.PRECIPITATE, "Imager 2", False)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("plate,image,label\nA,a.jpg,clear\nA,b.jpg,xtal\n", "line 3: 'xtal' is no group"),
+        ("plate,image,label\nA,a.jpg,99\n", "line 2: '99' is no group"),
+        ("plate,image,outcome\nA,a.jpg,crystal\n", "line 2: 'crystal' is no"),
+        ("image,label\na.jpg,clear\n", "no column plate"),
+        ("plate,image\nA,a.jpg\n", "no column label"),
+    ],
+)
+def test_a_table_that_says_nonsense_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        lab_wells(table(tmp_path, text))
+
+
+def test_a_table_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"labels\.csv: No such file"):
+        real_wells(tmp_path)
+    with pytest.raises(ConfigError, match="no rendered plates"):
+        rendered_plates(tmp_path)
+
+
+def test_sources_are_kept_apart_and_real_ones_come_first(tmp_path: Path) -> None:
+    truths = [
+        Truth(tmp_path / name, source, kind, "P", None)  # type: ignore[arg-type]
+        for name, source, kind in [("a", "rendered plates", "rendered"), ("b", "Z", "real"), ("c", "Y", "real")]
+    ]
+    assert list(by_source(truths)) == ["Y", "Z", "rendered plates"]
+
+
+def test_the_real_wells_are_read_by_set_and_source(shared: Path) -> None:
+    sources = by_source(real_wells(shared / "real"))
+    assert "marco_tiles" not in sources
+    plate = sources["plate_CI022987"]
+    assert len(plate) == 144
+    assert sum(truth.mask is not None for truth in plate) == 135
+    assert all(truth.path.is_file() for truth in plate)
+    assert {truth.outcome for truth in sources["plate_empty"]} == {Outcome.NULL_EXPERIMENT}
+    assert {truth.plate for truth in sources["wells: MARCO/GSK"]} == {"wells: MARCO/GSK"}
