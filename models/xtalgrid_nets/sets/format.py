@@ -29,7 +29,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import IO, Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -38,7 +38,7 @@ from xtalgrid_core.chops import CHOP
 from xtalgrid_core.errors import XtalgridError
 from xtalgrid_core.files import replacing, write_atomically
 from xtalgrid_core.images import SEGMENTER_SIDE
-from xtalgrid_core.outcomes import CLASSES
+from xtalgrid_core.outcomes import CLASSES, Group
 
 from .arrays import GrowingArray, Stacked, sha256_of
 
@@ -80,8 +80,13 @@ def held_out(plate: str) -> bool:
     return int(hashlib.sha256(plate.encode()).hexdigest(), 16) % 10 == 9
 
 
+def any_of(group: Group) -> str:
+    """What stands in the column ``outcome`` of a well of which only the group is known: ``any crystal``."""
+    return f"any {group}"
+
+
 class WellRow(NamedTuple):
-    """A row of ``wells.csv``: `outcome` is the well's as scored (empty where it has none), `source` where it is from."""
+    """A row of ``wells.csv``: `outcome` as scored (a class, `any_of` a group, or empty), `source` where the well is from."""
 
     well: int
     plate: str
@@ -103,6 +108,8 @@ class ChopSet:
         ``(M, 5, 5)`` and ``(M,)``; M is 0 where no set has patches. `view_wells` ``(V,)`` likewise.
     well_held_out
         ``(len(table),)`` bool: the well's plate is for validation only.
+    group_only
+        ``(N,)`` bool: of this chop's well only the group is known, so that its label is right as a group alone.
 
     Raises
     ------
@@ -126,6 +133,8 @@ class ChopSet:
             self.table += _read_table(folder)
         self.well_held_out = np.array([held_out(row.plate) for row in self.table], bool)
         self._chops, self.labels, self.wells = self._kind("chops", "labels", "wells")
+        groups = {any_of(group) for group in Group}
+        self.group_only = np.array([row.outcome in groups for row in self.table], bool)[self.wells]
         self._patches, self.patch_labels, self.patch_wells = self._kind("patches", "patch_labels", "patch_wells")
         self._views, _, self.view_wells = self._kind("views", "masks", "view_wells", in_memory=False)
         self._masks = Stacked(self._files("masks"))
@@ -226,8 +235,9 @@ class ChopSetWriter:
         self._arrays: dict[str, GrowingArray] = {}
         self._rows: list[WellRow] = []
         self._kept: Counter[str] = Counter()
-        self._hashes: dict[str, str] = {}
-        self._classes: Counter[int] = Counter()
+        self._hashes: dict[str, int] = {}
+        self._classes: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
         self.done: set[str] = set()
         """Images dealt with, by an earlier, interrupted run too."""
         self.failed: dict[str, str] = {}
@@ -251,6 +261,7 @@ class ChopSetWriter:
         outcome: str,
         sha256: str = "",
         left_out: Mapping[str, int] | None = None,
+        counts: Mapping[str, int] | None = None,
         chops: tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]] | None = None,
         patches: tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]] | None = None,
         views: tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]] | None = None,
@@ -267,28 +278,26 @@ class ChopSetWriter:
             Of the image's bytes, to tell a second copy (`twin_of`).
         left_out
             What was left out of this well and how often, for the record.
+        counts
+            What else is to be counted, for the record.
         chops, patches, views
             Pixels and labels (views: masks), ``(n, …)`` each; see the module.
         """
+        given = {"chops": chops, "patches": patches, "views": views}
+        pairs = {kind: pair for kind, pair in given.items() if pair is not None}
         number = len(self._rows)
-        for kind, pair in (("chops", chops), ("patches", patches), ("views", views)):
-            if pair is not None:
-                rows = (*pair, np.full(len(pair[1]), number, np.int64))
-                for (name, (shape, dtype)), values in zip(_KINDS[kind].items(), rows, strict=True):
-                    if name not in self._arrays:
-                        keep = self._kept[kind]
-                        self._arrays[name] = GrowingArray(self.folder / f"{name}.npy", shape, dtype, keep)
-                    self._arrays[name].append(np.asarray(values))
-        for array in self._arrays.values():
-            array.flush()  # before the journal says so
-        row = WellRow(number, plate, source, image, outcome)
-        counts = {
-            kind: len(pair[1]) for kind, pair in (("chops", chops), ("patches", patches), ("views", views)) if pair
+        for kind, (pixels, labels) in pairs.items():
+            self._append(kind, pixels, labels, np.full(len(labels), number, np.int64))
+        entry = {
+            "well": [plate, source, image, outcome],
+            "rows": {kind: len(labels) for kind, (_, labels) in pairs.items()},
+            "classes": Counter(str(CLASSES[rank]) for rank in chops[1]) if chops else {},
+            "sha256": sha256,
+            "left_out": dict(left_out or {}),
+            "counts": dict(counts or {}),
         }
-        labels = [] if chops is None else [int(label) for label in chops[1]]
-        entry = {"well": row[1:], "rows": counts, "classes": Counter(labels), "sha256": sha256}
-        self._note(entry | {"left_out": dict(left_out or {})})
-        self._remember(row, counts, Counter(labels), sha256, left_out or {})
+        self._note(entry)
+        self._remember(entry)
         return number
 
     def fail(self, image: str, reason: str) -> None:
@@ -303,9 +312,23 @@ class ChopSetWriter:
         self.left_out[reason] += 1
         self.done.add(image)
 
-    def twin_of(self, sha256: str) -> str | None:
-        """The image of this set that has these bytes, if any."""
-        return self._hashes.get(sha256)
+    def twin_of(self, sha256: str) -> WellRow | None:
+        """The well of this set whose image has these bytes, if any."""
+        return self._rows[self._hashes[sha256]] if sha256 in self._hashes else None
+
+    def counts(self) -> dict[str, Any]:
+        """What is in the set so far, as ``dataset.json`` has it."""
+        plates = {row.plate for row in self._rows}
+        return {
+            "wells": len(self._rows),
+            "plates": len(plates),
+            "plates_held_out": sum(held_out(plate) for plate in plates),
+            **self._kept,
+            **self._counts,
+            "chops_by_class": {str(outcome): self._classes[str(outcome)] for outcome in CLASSES if self._classes},
+            "wells_by_outcome": dict(Counter(row.outcome for row in self._rows).most_common()),
+            "wells_by_source": dict(Counter(row.source for row in self._rows).most_common()),
+        }
 
     def __enter__(self) -> Self:
         return self
@@ -346,23 +369,31 @@ class ChopSetWriter:
                 self.left_out[line["reason"]] += 1
                 self.done.add(line["left_out_image"])
             else:
-                row = WellRow(len(self._rows), *line["well"])
-                classes = Counter({int(rank): n for rank, n in line["classes"].items()})
-                self._remember(row, line["rows"], classes, line["sha256"], line["left_out"])
-        for kind, keep in self._kept.items():
-            for name, (shape, dtype) in _KINDS[kind].items():
-                self._arrays[name] = GrowingArray(self.folder / f"{name}.npy", shape, dtype, keep)
+                self._remember(line)
+        for kind, rows in self._kept.items():
+            self._open(kind, rows)
 
-    def _remember(
-        self, row: WellRow, counts: Mapping[str, int], classes: Counter[int], sha256: str, left_out: Mapping[str, int]
-    ) -> None:
+    def _open(self, kind: str, keep: int) -> None:
+        for name, (shape, dtype) in _KINDS[kind].items():
+            self._arrays[name] = GrowingArray(self.folder / f"{name}.npy", shape, dtype, keep)
+
+    def _append(self, kind: str, *columns: npt.NDArray[Any]) -> None:
+        if next(iter(_KINDS[kind])) not in self._arrays:
+            self._open(kind, 0)
+        for name, values in zip(_KINDS[kind], columns, strict=True):
+            self._arrays[name].append(values)
+            self._arrays[name].flush()  # before the journal says so
+
+    def _remember(self, entry: Mapping[str, Any]) -> None:
+        row = WellRow(len(self._rows), *entry["well"])
         self._rows.append(row)
         self.done.add(row.image)
-        self._kept.update(counts)
-        self._classes.update(classes)
-        self.left_out.update(left_out)
-        if sha256:
-            self._hashes.setdefault(sha256, row.image)
+        self._kept.update(entry["rows"])
+        self._classes.update(entry["classes"])
+        self._counts.update(entry["counts"])
+        self.left_out.update(entry["left_out"])
+        if entry["sha256"]:
+            self._hashes.setdefault(entry["sha256"], row.well)
 
     def _note(self, entry: Mapping[str, Any]) -> None:
         self._journal.write(json.dumps(entry, ensure_ascii=False) + "\n")
@@ -370,20 +401,11 @@ class ChopSetWriter:
 
     def _finish(self) -> None:
         _write_table(self.folder / TABLE, self._rows)
-        plates = {row.plate for row in self._rows}
         record = {
             **self._made_by,
             "made": datetime.now(UTC).isoformat(timespec="seconds"),
             "xtalgrid": metadata.version("xtalgrid"),
-            "counts": {
-                "wells": len(self._rows),
-                "plates": len(plates),
-                "plates_held_out": sum(held_out(plate) for plate in plates),
-                **self._kept,
-                "chops_by_class": {str(CLASSES[rank]): n for rank, n in sorted(self._classes.items())},
-                "wells_by_outcome": dict(Counter(row.outcome for row in self._rows).most_common()),
-                "wells_by_source": dict(Counter(row.source for row in self._rows).most_common()),
-            },
+            "counts": self.counts(),
             "left_out": dict(self.left_out.most_common()),
             "failed": [{"image": image, "reason": reason} for image, reason in self.failed.items()],
             "arrays": {
@@ -397,21 +419,25 @@ class ChopSetWriter:
 
 def _write_table(path: Path, rows: Sequence[WellRow]) -> None:
     with replacing(path) as stream:
-        lines = _Encoded(stream)
-        writer = csv.writer(lines, lineterminator="\n")
+        writer = csv.writer(text_lines(stream), lineterminator="\n")
         writer.writerow(WellRow._fields)
         writer.writerows(rows)
 
 
-class _Encoded:
+class _Lines:
     """What `csv` writes text to, over a binary stream."""
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
         self._stream.write(text.encode())
         return len(text)
+
+
+def text_lines(stream: IO[bytes]) -> _Lines:
+    """Where `csv.writer` can write to, over a stream of bytes."""
+    return _Lines(stream)
 
 
 def _read_table(folder: Path) -> list[WellRow]:

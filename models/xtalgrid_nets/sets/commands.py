@@ -1,0 +1,252 @@
+"""The commands that make training sets: ``dataset``, ``marco``, ``masks``."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from xtalgrid_core.errors import XtalgridError
+
+if TYPE_CHECKING:
+    from .build import Summary
+
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+_SHOWN = 20
+
+
+def _plainly(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Errors for the user are one line, never a traceback."""
+
+    @functools.wraps(command)
+    def call(*args: Any, **options: Any) -> Any:
+        try:
+            return command(*args, **options)
+        except XtalgridError as error:
+            raise click.ClickException(str(error)) from error
+        except ModuleNotFoundError as error:
+            raise click.ClickException(
+                f"{error.name} is not installed; training sets need: pip install 'xtalgrid[train]'"
+            ) from error
+        except OSError as error:
+            raise click.ClickException(
+                f"{error}; mend it and run the same command again: it goes on where it was"
+            ) from error
+
+    return call
+
+
+_map_option = click.option(
+    "--map",
+    "also",
+    multiple=True,
+    metavar="TEXT=OUTCOME",
+    help="What a label or score code means; TEXT= leaves such wells out.",
+)
+_plate_option = click.option(
+    "--plate-from", default="", metavar="REGEX", help="The plate, from a file's name: first group of this expression."
+)
+
+
+def _cutting_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(
+        (
+            click.option(
+                "--contour", default=1.0, show_default=True, help="Least contours of a chop, in sides of a chop."
+            ),
+            click.option("--rim", default=0.5, show_default=True, help="The same, for edges of clear drops to be rim."),
+            click.option(
+                "--edge-counts", is_flag=True, help="Contours of the drop's edge count for every class, as published."
+            ),
+            click.option("--most", default=0, show_default=True, help="Most chops of one well; 0: all."),
+            click.option("--whole", is_flag=True, help="One picture of each whole well instead of chops."),
+            click.option(
+                "--weights", type=_FOLDER, help="Folder of weights whose segmenter is taken (default: the package's)."
+            ),
+            click.option("--jobs", default=1, show_default=True, type=click.IntRange(1, 512), help="Processes."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@click.command("dataset")
+@click.argument("source", type=click.Path(path_type=Path, exists=True))
+@click.argument("out", type=_FOLDER)
+@click.option("--images", type=_FOLDER, help="Where a table's relative paths start (default: its folder).")
+@click.option("--image-column", default="image", show_default=True)
+@click.option("--label-column", default="", help="Default: outcome, else label, else score.")
+@click.option("--plate-column", default="plate", show_default=True)
+@click.option("--uv-column", default="uv_image", show_default=True)
+@click.option("--source-column", default="source", show_default=True)
+@_plate_option
+@_map_option
+@click.option("--groups", is_flag=True, help="precipitate, other and clear name groups, not classes.")
+@click.option("--pixel-size", type=float, help="µm a pixel (default: known imagers by image size, else a guess).")
+@click.option("--masks", type=_FOLDER, help="Hand-drawn masks, named as the images: taken before the segmenter's.")
+@click.option(
+    "--uv",
+    type=click.Choice(["required", "confirm", "ignore"]),
+    default="confirm",
+    show_default=True,
+    help="Crystals without a UV mate: left out as published, taken, or never compared.",
+)
+@_cutting_options
+@_plainly
+def dataset(source: Path, out: Path, jobs: int, **options: Any) -> None:
+    """Make a chop set of scored wells.
+
+    SOURCE is a CSV table (as `xtalgrid export-scored` writes, or a lab's own), or a folder whose sub-folders are named as outcomes.
+    Interrupted, the same command goes on where it was.
+    """
+    from .labels import Labels
+    from .sources import Columns, from_class_folders, from_table
+
+    labels = Labels(options["also"], groups=options["groups"])
+    columns = Columns(
+        options["image_column"],
+        options["label_column"],
+        options["plate_column"],
+        options["uv_column"],
+        options["source_column"],
+    )
+
+    def wells() -> Any:
+        if source.is_dir():
+            return from_class_folders(
+                source, labels, plate_from=options["plate_from"], pixel_size_um=options["pixel_size"]
+            )
+        return from_table(
+            source,
+            labels,
+            columns=columns,
+            images=options["images"],
+            plate_from=options["plate_from"],
+            pixel_size_um=options["pixel_size"],
+        )
+
+    _build(out, "dataset", {"source": source, **options}, wells, options, jobs)
+
+
+@click.command("marco")
+@click.argument("shards", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("out", type=_FOLDER)
+@click.option("--unpack", is_flag=True, help="Write the wells as image files with labels.csv, and cut nothing.")
+@_plate_option
+@_map_option
+@_cutting_options
+@_plainly
+def marco(shards: tuple[Path, ...], out: Path, jobs: int, unpack: bool, **options: Any) -> None:
+    """Make a chop set of MARCO's TFRecord SHARDS, or unpack them. TensorFlow is not needed.
+
+    MARCO names groups, not classes, and no plates: labels are marked as such, and the split is by image.
+    """
+    from .labels import Labels
+    from .sources import from_marco
+
+    labels = Labels(options["also"], groups=True)
+    if unpack:
+        from .marco import unpack as unpack_shards
+
+        with _bar(None) as advance:
+            written, failed = unpack_shards(shards, out, labels, advance)
+        click.echo(f"{written} wells in {out}")
+        _end(failed)
+        return
+    options |= {"uv": "ignore", "masks": None}
+    _build(
+        out,
+        "marco",
+        {"shards": shards, **options},
+        lambda: from_marco(shards, labels, plate_from=options["plate_from"]),
+        options,
+        jobs,
+    )
+
+
+@click.command("masks")
+@click.argument("images", type=_FOLDER)
+@click.argument("masks", type=_FOLDER)
+@click.argument("out", type=_FOLDER)
+@_plate_option
+@click.option("--inverted", is_flag=True, help="The drop is the dark part of the masks.")
+@_plainly
+def masks(images: Path, masks: Path, out: Path, plate_from: str, inverted: bool) -> None:
+    """Make a segmenter set of wells in IMAGES and hand-drawn masks of the same names in MASKS (PNG, as GIMP saves them)."""
+    from .drawn import build_from_masks
+
+    _say(build_from_masks(images, masks, out, plates=plate_from, inverted=inverted))
+
+
+def _build(
+    out: Path,
+    builder: str,
+    arguments: Mapping[str, Any],
+    wells: Callable[[], Any],
+    options: Mapping[str, Any],
+    jobs: int,
+) -> None:
+    import dataclasses
+
+    from .build import Settings, build
+    from .published import Rules
+    from .sources import LabelledWell
+
+    rules = Rules(options["contour"], options["rim"], options["uv"], options["edge_counts"], options["most"])
+    settings = Settings(
+        rules, whole=options["whole"], **({"weights": options["weights"]} if options["weights"] else {})
+    )
+    drawn = {path.stem: path for path in sorted(options["masks"].iterdir())} if options["masks"] else {}
+
+    def with_masks() -> Any:
+        for found in wells():
+            if isinstance(found, LabelledWell) and Path(found.image).stem in drawn:
+                found = dataclasses.replace(found, mask=drawn[Path(found.image).stem])
+            yield found
+
+    total = sum(1 for _ in wells()) if builder == "dataset" else None  # shards would be read twice
+    with _bar(total) as advance:
+        summary = build(out, builder, arguments, with_masks(), settings, jobs=jobs, on_well=advance)
+    _say(summary)
+
+
+@contextmanager
+def _bar(total: int | None) -> Any:
+    from tqdm import tqdm
+
+    with tqdm(total=total, desc="wells", unit="", disable=None) as bar:
+        yield bar.update
+
+
+def _say(summary: Summary) -> None:
+    counts = dict(summary.counts)
+    tables = {name: counts.pop(name) for name in ("chops_by_class", "wells_by_outcome", "wells_by_source")}
+    click.echo(
+        f"{summary.folder}: " + ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in counts.items())
+    )
+    wells = tables["wells_by_outcome"]
+    if any(wells):
+        click.echo(f"{'outcome':28}{'wells':>8}{'chops':>9}")
+        for name in dict.fromkeys([*tables["chops_by_class"], *wells]):
+            if wells.get(name) or tables["chops_by_class"].get(name):
+                click.echo(f"{name or '–':28}{wells.get(name, 0):>8}{tables['chops_by_class'].get(name, 0):>9}")
+    for reason, number in summary.left_out.items():
+        click.echo(f"left out  {number:>7}  {reason}")
+    _end(summary.failed)
+
+
+def _end(failed: Mapping[str, str]) -> None:
+    """List what failed; the exit code says that something did."""
+    for image, reason in list(failed.items())[:_SHOWN]:
+        click.echo(f"failed  {image}: {reason}", err=True)
+    if len(failed) > _SHOWN:
+        click.echo(f"failed  and {len(failed) - _SHOWN} more: all are in dataset.json", err=True)
+    if failed:
+        raise SystemExit(1)
+
+
+COMMANDS = (dataset, marco, masks)

@@ -1,0 +1,101 @@
+"""Hand-drawn drop masks become a training set for the segmenter (paper, section 2.2: 214 masks drawn with GIMP)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+
+from xtalgrid_core.errors import ImageError
+from xtalgrid_core.images import SEGMENTER_SIDE, SUFFIXES, Levels, read_image, resize, segmenter_view
+
+from .build import Summary
+from .format import ChopSetWriter, SetError
+from .masks import read_mask
+from .sources import plate_of, read_file
+
+SHAPE_TOLERANCE = 0.03
+"""How far the ratios of the sides of a mask and its image may differ: masks are drawn on reduced pictures, and rounded."""
+
+
+def build_from_masks(
+    images: Path, masks: Path, out: Path, *, plates: str = "", inverted: bool = False, source: str = ""
+) -> Summary:
+    """Write the segmenter set of a folder of wells and a folder of masks of the same stems.
+
+    Parameters
+    ----------
+    plates
+        A regular expression on an image's name whose first group is its plate; empty: each image by itself.
+
+    Raises
+    ------
+    SetError
+        When a folder is not there, or no mask has an image.
+    """
+    wells, drawn = _by_stem(images, SUFFIXES), _by_stem(masks, (*SUFFIXES, ".bmp", ".gif"))
+    if not set(wells) & set(drawn):
+        raise SetError(
+            f"{masks}: no mask has the name of an image in {images}; a mask is named as its image, with .png"
+        )
+    arguments = {"images": str(images), "masks": str(masks), "plates": plates, "inverted": inverted}
+    with ChopSetWriter(out, "masks", arguments) as writer:
+        for stem in sorted(drawn):
+            name = drawn[stem][0].name
+            if name in writer.done:
+                continue
+            try:
+                _add(writer, stem, wells.get(stem, []), drawn[stem], plates, inverted, source or images.name)
+            except (SetError, ImageError) as error:
+                writer.fail(name, str(error))
+        for stem in sorted(set(wells) - set(drawn)):
+            name = wells[stem][0].name
+            if name not in writer.done:
+                writer.leave_out(name, "images without a mask")
+    return Summary.of(writer)
+
+
+def _add(
+    writer: ChopSetWriter, stem: str, wells: list[Path], drawn: list[Path], plates: str, inverted: bool, source: str
+) -> None:
+    if not wells:
+        raise SetError(f"no image is named {stem} (.jpg, .png, .tif)")
+    if len(wells) > 1 or len(drawn) > 1:
+        raise SetError(f"{stem}: several files of this name ({', '.join(str(p) for p in (*wells, *drawn))}); keep one")
+    data = read_file(wells[0])
+    digest = hashlib.sha256(data).hexdigest()
+    twin = writer.twin_of(digest)
+    if twin is not None:
+        writer.leave_out(drawn[0].name, "second copies of an image")
+        return
+    image, drop = read_image(data), read_mask(drawn[0], inverted=inverted)
+    ratio = (image.shape[1] / image.shape[0]) / (drop.shape[1] / drop.shape[0])
+    if abs(ratio - 1) > SHAPE_TOLERANCE:
+        raise SetError(
+            f"the mask {drawn[0]} is {drop.shape[1]}×{drop.shape[0]}, its image {image.shape[1]}×{image.shape[0]}: another shape, so "
+            "it would be stretched; export the mask uncropped"
+        )
+    view = segmenter_view(image, Levels.of(image))
+    grey = np.repeat(drop[:, :, None].astype(np.uint8) * 255, 3, axis=2)
+    mask = resize(grey, SEGMENTER_SIDE, SEGMENTER_SIDE)[:, :, 0]
+    writer.add(
+        plate=plate_of(wells[0].name, plates) or wells[0].name,
+        source=source,
+        image=drawn[0].name,
+        outcome="",
+        sha256=digest,
+        views=(view[None], mask[None]),
+        counts={"views without a drop": int(not drop.any())},
+    )
+
+
+def _by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, list[Path]]:
+    if not folder.is_dir():
+        raise SetError(f"{folder}: no such folder")
+    found: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in suffixes and path.is_file():
+            found[path.stem].append(path)
+    return found

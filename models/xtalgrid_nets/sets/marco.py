@@ -1,0 +1,53 @@
+"""MARCO's shards unpacked: the images as files, with a table of their labels (Bruno et al. 2018)."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from xtalgrid_core.files import replacing, write_atomically
+
+from .format import SetError, text_lines
+from .labels import Labels
+from .sources import LabelledWell, from_marco
+
+TABLE = "labels.csv"
+
+
+def unpack(
+    shards: Sequence[Path], out: Path, labels: Labels, on_well: Callable[[], None] = lambda: None
+) -> tuple[int, dict[str, str]]:
+    """Write each whole well of the shards as the file it is, and ``labels.csv`` (image, label, source) beside them.
+
+    Returns
+    -------
+    How many wells were written, and what could not be, with the reason.
+
+    Raises
+    ------
+    SetError
+        When `out` holds a table already.
+    """
+    if (out / TABLE).exists():
+        raise SetError(f"{out / TABLE} is there already; give another folder")
+    (out / "images").mkdir(parents=True, exist_ok=True)
+    failed: dict[str, str] = {}
+    written = 0
+    with replacing(out / TABLE) as stream:
+        table = csv.writer(text_lines(stream), lineterminator="\n")
+        table.writerow(("image", "label", "source"))
+        for found in from_marco(shards, labels):
+            if isinstance(found, LabelledWell) and isinstance(found.data, bytes):
+                name = f"images/{found.image.replace('#', '-')}{_suffix(found.data)}"
+                write_atomically(out / name, found.data)
+                table.writerow((name, str(found.label), found.source))
+                written += 1
+            elif not isinstance(found, LabelledWell):
+                failed[found.image] = found.reason
+            on_well()
+    return written, failed
+
+
+def _suffix(data: bytes) -> str:
+    return ".png" if data.startswith(b"\x89PNG") else ".jpg"

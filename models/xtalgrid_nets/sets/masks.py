@@ -1,0 +1,61 @@
+"""Hand-drawn drop masks, as drawing programs save them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from .format import SetError
+
+Bool = npt.NDArray[np.bool_]
+
+
+def read_mask(path: Path, *, inverted: bool = False) -> Bool:
+    """A mask as drawing programs save it: ``(h, w)``, True in the drop.
+
+    Grey, palette, black-and-white, colour and 16-bit files are read, with 0 and 255 or 0 and 1; what is transparent is outside. A file
+    painted in one colour on a transparent ground is told by its alpha channel. Half tones of a soft brush go to the nearer side.
+
+    Parameters
+    ----------
+    inverted
+        The drop is the dark, or transparent, part.
+
+    Raises
+    ------
+    SetError
+        When it is no image, or one from which the drop can't be told.
+    """
+    try:
+        with Image.open(path) as image:
+            values, alpha = _light(image)
+    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise SetError(f"the mask {path} is no image ({error}); export it as PNG") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise SetError(f"the mask {path} cannot be read ({error}); export it again as PNG") from error
+    seen = values * alpha
+    if np.ptp(seen) == 0 and np.ptp(alpha) > 0:  # one colour on a transparent ground, black perhaps
+        seen = alpha
+    low, high = float(seen.min()), float(seen.max())
+    if low == high and low > 0:
+        raise SetError(f"the mask {path} is of one colour; paint the drop white, the rest black (all black: no drop)")
+    drop = seen > (low + high) / 2
+    if inverted:
+        drop = ~drop
+    if drop[0].all() and drop[-1].all() and drop[:, 0].all() and drop[:, -1].all():
+        raise SetError(
+            f"the mask {path} shows a drop all along the picture's border; if it is dark on white, say --inverted"
+        )
+    return drop
+
+
+def _light(image: Image.Image) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Brightness and opacity of each pixel, opacity 0..1."""
+    if image.mode.startswith(("I", "F")):
+        grey = np.asarray(image, np.float32)
+        return grey, np.ones_like(grey)
+    pixels = np.asarray(image.convert("RGBA"), np.float32)
+    return pixels[:, :, :3].max(axis=2), pixels[:, :, 3] / np.float32(255)

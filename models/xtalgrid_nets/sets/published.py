@@ -1,0 +1,130 @@
+"""Which chops of a scored well show what it was scored for: the rules of the paper, section 2.2.
+
+A well is scored as a whole, its chops are not: most chops of a well with a crystal show none. So a chop takes its well's class only if
+there is something to be seen in it (`contours`); a crystal's chop must glow in the UV mate as well, where there is one; and the edge of a
+clear drop becomes the class `rim`, since edges were taken for crystals before it was there.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from xtalgrid_core.chops import Box, cut, smallest_overlap
+from xtalgrid_core.outcomes import PRIORITY, Group, Outcome
+from xtalgrid_core.scale import REFERENCE_UM
+
+from .contours import contour_map, lengths
+from .crops import Bool, Crop
+
+Uv = Literal["required", "confirm", "ignore"]
+
+EDGE_UM = 45.0
+"""How far inside the drop's outline its dark edge reaches: contours there tell nothing of what is in the drop."""
+
+WHOLLY_INSIDE = 0.985
+"""A chop with less drop than this shows the drop's edge; as for rendered chops."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The thresholds, in sides of a chop of contour length, and what is made of UV mates.
+
+    Attributes
+    ----------
+    contour
+        From here a chop of a crystal, precipitate or other well, or of a clear one with features, shows it.
+    rim
+        From here a chop at the edge of a clear drop is a `rim`.
+    uv
+        ``required``: a crystal's chop needs a mate that glows, as published; ``confirm``: it must glow if there is a mate;
+        ``ignore``.
+    edge_counts
+        Contours of the drop's edge count for every class, as published. By default they count for `rim` alone.
+    most
+        At most so many chops of one well, evenly chosen; 0: all.
+    """
+
+    contour: float = 1.0
+    rim: float = 0.5
+    uv: Uv = "confirm"
+    edge_counts: bool = False
+    most: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Chopped:
+    """Chops ``(n, 256, 256, 3)``, their labels ``(n,)``, and how many were left out for what reason."""
+
+    chops: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.uint8]
+    left_out: Counter[str]
+
+
+def chop_well(crop: Crop, outcome: Outcome, rules: Rules, glow: Bool | None = None) -> Chopped:
+    """Cut a crop by the smallest overlap and keep the chops that show its outcome.
+
+    Parameters
+    ----------
+    outcome
+        The well's, as scored.
+    glow
+        Where the UV mate glows, ``(H, W)`` of the crop's view; None without a mate.
+    """
+    boxes = smallest_overlap(*crop.view.shape[:2])
+    labels, left_out = _labels(crop, boxes, outcome, rules, glow)
+    kept = np.flatnonzero(labels >= 0)
+    if rules.most and len(kept) > rules.most:
+        left_out["more chops of one well than asked for"] += len(kept) - rules.most
+        kept = kept[np.linspace(0, len(kept) - 1, rules.most).round().astype(int)]
+    return Chopped(cut(crop.view, [boxes[i] for i in kept]), labels[kept].astype(np.uint8), left_out)
+
+
+def _labels(
+    crop: Crop, boxes: list[Box], outcome: Outcome, rules: Rules, glow: Bool | None
+) -> tuple[npt.NDArray[np.int64], Counter[str]]:
+    """A rank for each chop, −1 for one that is left out; and why."""
+    contours, inside = contour_map(crop.view), _inside(crop.drop)
+    everything = lengths(contours, boxes)
+    at_edge = _coverage(crop.drop, boxes) < WHOLLY_INSIDE
+    nothing = -1
+    if outcome is Outcome.CLEAR:
+        labels = np.where(at_edge, np.where(everything >= rules.rim, PRIORITY[Outcome.RIM], nothing), PRIORITY[outcome])
+        return labels, Counter({"edge of a clear drop without contours": int((labels < 0).sum())})
+    if outcome is Outcome.RIM:
+        return np.where(at_edge, PRIORITY[Outcome.RIM], nothing), Counter()
+    no_drop = outcome is Outcome.NULL_EXPERIMENT
+    counted = contours if rules.edge_counts or no_drop else contours & inside
+    if outcome.group is Group.CRYSTAL and rules.uv != "ignore":
+        if glow is None and rules.uv == "required":
+            return np.full(len(boxes), nothing), Counter({"crystals without a UV mate": len(boxes)})
+        seen = lengths(counted, boxes) >= rules.contour
+        lit = seen if glow is None else lengths(counted & glow, boxes) >= rules.contour
+        why = Counter({"contours below the threshold": int((~seen).sum()), "dark in UV": int((seen & ~lit).sum())})
+        return np.where(seen & lit, PRIORITY[outcome], nothing), why
+    seen = lengths(counted, boxes) >= rules.contour
+    return np.where(seen, PRIORITY[outcome], nothing), Counter({"contours below the threshold": int((~seen).sum())})
+
+
+def _inside(drop: Bool) -> Bool:
+    """The drop without its edge."""
+    framed = cv2.copyMakeBorder(drop.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+    depth = cv2.distanceTransform(framed, cv2.DIST_L2, 3)[1:-1, 1:-1]
+    return depth > EDGE_UM / REFERENCE_UM
+
+
+def _coverage(drop: Bool, boxes: list[Box]) -> npt.NDArray[np.float64]:
+    """Which part of each chop is drop, 0..1; what a chop reaches over the image's edge is its reflection and does not count."""
+    sums = cv2.integral(drop.astype(np.uint8))
+    found = []
+    for box in boxes:
+        seen = box.clipped(*drop.shape)
+        bottom, right = seen.row + seen.height, seen.col + seen.width
+        area = sums[bottom, right] - sums[seen.row, right] - sums[bottom, seen.col] + sums[seen.row, seen.col]
+        found.append(area / max(seen.height * seen.width, 1))
+    return np.array(found, np.float64)

@@ -1,0 +1,284 @@
+"""Where labelled wells come from: tables, folders named as classes, and MARCO's shards."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from xtalgrid_core.errors import FailureReason, ImageError
+from xtalgrid_core.images import SUFFIXES
+
+from .format import SetError
+from .labels import Label, Labels
+from .tfrecord import parse_example, read_records
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledWell:
+    """An image of a well, and what a person called it.
+
+    Attributes
+    ----------
+    image
+        Its name in the set, unique.
+    data
+        Its file, or its bytes.
+    plate
+        What the split goes by; empty when not known, so that the image stands by itself.
+    pixel_size_um
+        Micrometres a pixel; None: guessed from the size.
+    uv, mask
+        Files of the UV mate and of a hand-drawn mask, if any.
+    """
+
+    image: str
+    data: Path | bytes
+    label: Label
+    plate: str
+    source: str
+    pixel_size_um: float | None = None
+    uv: Path | None = None
+    mask: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """An entry that gives no well: `broken` is a fault to be mended, otherwise it only doesn't belong in the set."""
+
+    image: str
+    reason: str
+    broken: bool
+
+
+Found = LabelledWell | PassedOver
+
+
+def read_file(path: Path) -> bytes:
+    """A file's bytes.
+
+    Raises
+    ------
+    ImageError
+        When it is not there or cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise ImageError(FailureReason.MISSING_FILE, f"{path} is not there") from error
+    except (OSError, ValueError) as error:
+        raise ImageError(FailureReason.UNREADABLE_FILE, f"{path} cannot be read ({error})") from error
+
+
+def plate_of(name: str, pattern: str) -> str:
+    """The plate in a file's name: the first group of a regular expression, or "" without a pattern or a match.
+
+    Raises
+    ------
+    SetError
+        When the pattern is no regular expression with a group.
+    """
+    if not pattern:
+        return ""
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise SetError(f"--plate-from {pattern!r}: no regular expression ({error})") from error
+    if not compiled.groups:
+        raise SetError(f"--plate-from {pattern!r}: put the plate's name in parentheses, such as '^(\\w+?)_'")
+    match = compiled.search(name)
+    return (match.group(1) or "") if match else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Names of a table's columns; `label` empty: ``outcome``, else ``label``, else ``score``."""
+
+    image: str = "image"
+    label: str = ""
+    plate: str = "plate"
+    uv: str = "uv_image"
+    source: str = "source"
+    pixel_size: str = "pixel_size_um"
+
+
+def from_table(
+    table: Path,
+    labels: Labels,
+    *,
+    columns: Columns | None = None,
+    images: Path | None = None,
+    plate_from: str = "",
+    pixel_size_um: float | None = None,
+) -> Iterator[Found]:
+    """The wells of a CSV file, such as ``xtalgrid export-scored`` writes, or one of a lab's own.
+
+    Parameters
+    ----------
+    images
+        Where relative paths start; default: the table's folder.
+    plate_from
+        For tables without a column of plates, see `plate_of`.
+
+    Raises
+    ------
+    SetError
+        When the table cannot be read or lacks a column.
+    """
+    columns = columns or Columns()
+    root = images or table.parent
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream, dialect=_dialect(stream.read(4096)))
+            stream.seek(0)
+            label = _label_column(table, reader.fieldnames or [], columns)
+            for row in reader:
+                name = (row[columns.image] or "").strip()
+                if not name:
+                    yield PassedOver(f"row {reader.line_num}", f"{table}: no image named in this row", broken=True)
+                    continue
+                try:
+                    found = _read_label(labels, row, label)
+                    size = _pixel_size(row.get(columns.pixel_size) or "", pixel_size_um)
+                except SetError as error:
+                    yield PassedOver(name, str(error), broken=False)
+                    continue
+                if found is None:
+                    yield PassedOver(name, "left out by --map", broken=False)
+                    continue
+                mate = (row.get(columns.uv) or "").strip()
+                yield LabelledWell(
+                    image=name,
+                    data=root / name,
+                    label=found,
+                    plate=(row.get(columns.plate) or "").strip() or plate_of(Path(name).name, plate_from),
+                    source=(row.get(columns.source) or "").strip() or table.stem,
+                    pixel_size_um=size,
+                    uv=root / mate if mate else None,
+                )
+    except UnicodeDecodeError as error:
+        raise SetError(f"{table}: not UTF-8 ({error.reason}); save it as CSV UTF-8") from error
+    except (OSError, csv.Error) as error:
+        raise SetError(f"{table}: cannot be read ({error})") from error
+
+
+def _dialect(sample: str) -> type[csv.Dialect]:
+    """Commas, or the semicolons and tabs that spreadsheets put in their place."""
+    head = sample.splitlines()[0] if sample else ""
+    kind = max((",", ";", "\t"), key=head.count)
+    return type("_Found", (csv.excel,), {"delimiter": kind})
+
+
+def _label_column(table: Path, names: Sequence[str], columns: Columns) -> str:
+    wanted = (columns.label,) if columns.label else ("outcome", "label", "score")
+    label = next((name for name in wanted if name in names), None)
+    missing = [
+        name for name, there in ((columns.image, columns.image in names), (" or ".join(wanted), label)) if not there
+    ]
+    if missing:
+        raise SetError(
+            f"{table}: has no column {' and no column '.join(missing)}; it has {', '.join(names) or 'none'}: name yours with "
+            "--image-column, --label-column"
+        )
+    assert label is not None
+    return label
+
+
+def _read_label(labels: Labels, row: Mapping[str, str], column: str) -> Label | None:
+    """A lab's own map of its score codes goes before the outcome that the export made of them."""
+    code, text = (row.get("score") or "").strip(), (row[column] or "").strip()
+    if column == "outcome" and code and (labels.maps(code) or not text):
+        if not labels.maps(code):
+            raise SetError(f"no outcome known for score {code!r}; say what it means with --map '{code}=OUTCOME'")
+        return labels.read(code)
+    if not text:
+        raise SetError("no label")
+    return labels.read(text)
+
+
+def _pixel_size(text: str, default: float | None) -> float | None:
+    if not text.strip():
+        return default
+    try:
+        return float(text)
+    except ValueError as error:
+        raise SetError(f"pixel size {text!r} is no number of micrometres") from error
+
+
+def from_class_folders(
+    folder: Path, labels: Labels, *, plate_from: str = "", pixel_size_um: float | None = None
+) -> Iterator[Found]:
+    """The images in sub-folders named as classes, such as ``crystals harvestable/`` or ``13/``; deeper folders belong to them.
+
+    Raises
+    ------
+    SetError
+        When no sub-folder is named as a class.
+    """
+    folders = sorted(path for path in folder.iterdir() if path.is_dir())
+    known = [path for path in folders if labels.knows(path.name)]
+    if not known:
+        raise SetError(
+            f"{folder}: no sub-folder is named as an outcome, a group or a score code"
+            + (
+                f" (there are {', '.join(path.name for path in folders[:8])}); say what they mean with --map NAME=OUTCOME"
+                if folders
+                else ""
+            )
+        )
+    for path in folders:
+        if path not in known:
+            yield PassedOver(
+                path.name + "/", f"the folder's name is no outcome; --map '{path.name}=OUTCOME'", broken=False
+            )
+            continue
+        label = labels.read(path.name)
+        for file in sorted(path.rglob("*")):
+            name = str(file.relative_to(folder))
+            if file.suffix.lower() not in SUFFIXES or not file.is_file():
+                continue
+            if label is None:
+                yield PassedOver(name, "left out by --map", broken=False)
+            else:
+                yield LabelledWell(name, file, label, plate_of(file.name, plate_from), folder.name, pixel_size_um)
+
+
+def from_marco(shards: Sequence[Path], labels: Labels, *, plate_from: str = "") -> Iterator[Found]:
+    """The wells of MARCO's shards (TFRecord files of ``tf.train.Example``), in their order.
+
+    The features read are those the shards were published with: ``image/encoded`` (JPEG), ``image/class/text``, or ``image/class/label``
+    where there is no text, ``image/class/source``, ``image/filename`` and ``image/id``. They name no plate.
+    """
+    for shard in shards:
+        for record in read_records(shard):
+            place = f"{shard.name}#{record.number}"
+            if record.error:
+                yield PassedOver(place, record.error, broken=True)
+                continue
+            try:
+                features = parse_example(record.data)
+            except ValueError as error:
+                yield PassedOver(place, f"no tf.train.Example: {error}", broken=True)
+                continue
+            yield _marco_well(features, place, labels, plate_from)
+
+
+def _marco_well(features: Mapping[str, Sequence[object]], place: str, labels: Labels, plate_from: str) -> Found:
+    def text(name: str) -> str:
+        value = next(iter(features.get(name, ())), b"")
+        return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+    encoded = next(iter(features.get("image/encoded", ())), None)
+    if not isinstance(encoded, bytes) or not encoded:
+        return PassedOver(place, "no image/encoded in this record", broken=True)
+    try:
+        label = labels.read(text("image/class/text") or text("image/class/label"))
+    except SetError as error:
+        return PassedOver(place, str(error), broken=False)
+    if label is None:
+        return PassedOver(place, "left out by --map", broken=False)
+    source = text("image/class/source")
+    plate = plate_of(text("image/filename"), plate_from)
+    return LabelledWell(place, encoded, label, plate, f"marco {source}".strip())
