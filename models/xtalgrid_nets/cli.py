@@ -9,6 +9,7 @@ import click
 from .fit_cli import fit
 from .judge import commands as judging
 from .render_test import render_test
+from .sets import commands as sets
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -65,3 +66,6 @@ main.add_command(fit)
 main.add_command(judging.evaluate)
 main.add_command(judging.calibrate)
 main.add_command(render_test)
+main.add_command(sets.dataset)
+main.add_command(sets.marco)
+main.add_command(sets.masks)
