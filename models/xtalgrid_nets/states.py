@@ -7,7 +7,7 @@ parameters, and how it was trained. A bare ``state_dict`` of SqueezeNet 1.1, as 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,9 @@ def network(name: str, classes: int = len(CLASSES)) -> nn.Module:
     return build(name, classes)
 
 
-def save_trained(path: Path, net: nn.Module, name: str, record: Mapping[str, Any]) -> None:
+def save_trained(
+    path: Path, net: nn.Module, name: str, record: Mapping[str, Any], classes: Sequence[str] = CLASSES
+) -> None:
     """Write a trained network, whole or not at all.
 
     Parameters
@@ -56,11 +58,14 @@ def save_trained(path: Path, net: nn.Module, name: str, record: Mapping[str, Any
         What `network` makes it from.
     record
         How it was trained: plain values that JSON could hold.
+    classes
+        What its outputs stand for, where that isn't the 13 outcomes.
     """
     state = {key: value.detach().cpu() for key, value in net.state_dict().items()}
-    classes = [outcome.value for outcome in CLASSES]
     with replacing(path) as stream:
-        torch.save({"network": name, "classes": classes, "state": state, "record": dict(record)}, stream)
+        torch.save(
+            {"network": name, "classes": list(map(str, classes)), "state": state, "record": dict(record)}, stream
+        )
 
 
 def load_trained(path: Path) -> tuple[nn.Module, dict[str, Any]]:

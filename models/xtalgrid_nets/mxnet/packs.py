@@ -1,0 +1,205 @@
+"""Chop sets (`xtalgrid_nets.sets.format`) to RecordIO packs and back.
+
+A pack of ours is PNG, so that not a bit of a pixel is lost (``im2rec --encoding .png``; MXNet's readers take it as they take JPEG), and has
+the set's ``wells.csv`` beside it as ``PREFIX.wells.csv``: RecordIO itself has no place for whose well a chop is. The label is the rank in
+`xtalgrid_core.outcomes.CLASSES`. Patches and views stay behind: MXNet's classifier had no use for them.
+
+Other packs come back too: what their numbers mean is said by the caller, and whose well a chop is by a pattern on the ``.lst``'s paths.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from tqdm import tqdm
+
+from xtalgrid_core.chops import CHOP
+from xtalgrid_core.errors import ImageError, XtalgridError
+from xtalgrid_core.files import replacing
+from xtalgrid_core.images import read_image
+
+from ..sets.format import ChopSet, ChopSetWriter, WellRow
+from .recordio import ImageRecord, PackWriter, RecordError, places, read_list, read_record, unpack_image
+
+Part = Literal["all", "training", "held-out"]
+
+_PATH = re.compile(r"(?P<well>\d{6,})/\d+\.(png|jpg)")
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """How many images came over, and which didn't and why."""
+
+    images: int
+    failed: dict[str, str]
+
+
+def pack(folder: Path, prefix: Path, *, part: Part = "all", quality: int | None = None) -> Packed:
+    """Write a set's chops as ``PREFIX.rec``, ``.idx``, ``.lst`` and ``.wells.csv``.
+
+    Parameters
+    ----------
+    part
+        Which of them: MXNet takes training and validation from two packs.
+    quality
+        JPEG of this quality, 1..100 (im2rec's own default is 95 of JPEG); PNG if None.
+
+    Raises
+    ------
+    SetError
+        When the folder is no finished set.
+    XtalgridError
+        When there are no such chops.
+    """
+    chops = ChopSet(folder)
+    training, held = chops.split()
+    chosen = {"all": np.arange(len(chops.labels)), "training": training, "held-out": held}[part]
+    if not len(chosen):
+        raise XtalgridError(
+            f"{folder}: has no chops{'' if part == 'all' else f' that are {part}'}; nothing was written"
+        )
+    suffix, options = ("png", {"compress_level": 3}) if quality is None else ("jpg", {"quality": quality})
+    prefix.parent.mkdir(parents=True, exist_ok=True)
+    with PackWriter(prefix) as writer, replacing(_table_of(prefix)) as table:
+        table.write(_as_csv(chops.table))
+        for index in tqdm(chosen, desc="recordio pack", mininterval=5):
+            stream = io.BytesIO()
+            kind = "PNG" if suffix == "png" else "JPEG"
+            Image.fromarray(chops.take([index])[0]).save(stream, kind, **options)  # type: ignore[arg-type]
+            labels = chops.labels[index : index + 1].astype(np.float32)
+            path = f"{chops.wells[index]:06d}/{index:08d}.{suffix}"
+            writer.add(ImageRecord(int(index), labels, stream.getvalue()), path)
+    return Packed(len(chosen), {})
+
+
+def unpack(
+    rec: Path, folder: Path, *, classes: Sequence[tuple[int, str]] | None = None, wells: re.Pattern[str] | None = None
+) -> Packed:
+    """Make a set of a pack's images, well by well; an image that can't be used is noted, and the rest goes on.
+
+    Parameters
+    ----------
+    rec
+        The ``.rec``; its ``.lst`` is read if it is there. The ``.idx`` is not needed.
+    classes
+        ``classes[number]`` is (rank in `CLASSES`, the outcome that ``wells.csv`` shows) of a label; needed for packs that aren't ours.
+    wells
+        Finds groups named ``plate`` and, if it has one, ``well`` in the paths of the ``.lst``. Without it each image is a well and a plate
+        of its own (unless the pack is ours).
+
+    Raises
+    ------
+    RecordError
+        When the pack is damaged: nothing after the damage can be found.
+    SetError
+        When `folder` holds a set.
+    XtalgridError
+        When `classes` is needed and missing.
+    """
+    prefix = rec.with_suffix("")
+    table = _read_table(_table_of(prefix)) if wells is None else None
+    if table is None and classes is None:
+        raise XtalgridError(
+            f"{rec}: what do its labels mean? Say it with --classes NAME,NAME,… in the order of its numbers"
+        )
+    paths = read_list(prefix.with_suffix(".lst")) if prefix.with_suffix(".lst").is_file() else {}
+    groups: dict[WellRow, list[int]] = {}
+    for place, number in _numbers(rec):
+        groups.setdefault(_well_of(number, paths.get(number, ""), table, wells), []).append(place)
+    arguments = {"pack": rec.name, "classes": classes, "wells": wells.pattern if wells else None}
+    images = 0
+    with ChopSetWriter(folder, "recordio unpack", arguments) as writer:
+        for well, found in tqdm(groups.items(), desc="recordio unpack", mininterval=5):
+            if well.image in writer.done:
+                continue
+            pixels, labels, outcome = [], [], well.outcome
+            for place in found:
+                record = unpack_image(read_record(rec, place), f"{rec}, byte {place}")
+                try:
+                    rank, name = _class_of(record, classes)
+                    pixels.append(_chop(record.image))
+                except (ImageError, RecordError) as error:
+                    writer.fail(paths.get(record.number) or f"{rec.name} record {record.number}", str(error))
+                    continue
+                labels.append(rank)
+                outcome = outcome or name
+            if labels:
+                chops = np.stack(pixels), np.array(labels, np.uint8)
+                writer.add(plate=well.plate, source=well.source, image=well.image, outcome=outcome, chops=chops)
+                images += len(labels)
+        return Packed(images, dict(writer.failed))
+
+
+def _numbers(rec: Path) -> Iterator[tuple[int, int]]:
+    for place, payload in places(rec):
+        yield place, unpack_image(payload, f"{rec}, byte {place}").number
+
+
+def _well_of(number: int, path: str, table: list[WellRow] | None, wells: re.Pattern[str] | None) -> WellRow:
+    if table is not None:
+        ours = _PATH.fullmatch(path)
+        if ours is None or int(ours["well"]) >= len(table):
+            raise RecordError(
+                f"record {number}: the .lst's path {path!r} names no well of the .wells.csv; give both files, or --wells"
+            )
+        return table[int(ours["well"])]
+    name = path or f"record {number}"
+    if wells is None:
+        return WellRow(0, name, "recordio", name, "")
+    found = wells.search(path)
+    if found is None:
+        raise RecordError(f"record {number}: --wells finds nothing in the path {path!r} of the .lst")
+    parts = found.groupdict()
+    plate = parts.get("plate") or name
+    return WellRow(0, plate, "recordio", f"{plate} {parts['well']}" if parts.get("well") else name, "")
+
+
+def _class_of(record: ImageRecord, classes: Sequence[tuple[int, str]] | None) -> tuple[int, str]:
+    if len(record.labels) != 1:
+        raise RecordError(f"has {len(record.labels)} labels; a chop has one")
+    number = float(record.labels[0])
+    known = len(classes) if classes is not None else None
+    if number != int(number) or not 0 <= number < (known if known is not None else 13):
+        raise RecordError(f"has label {number:g}, which is none of the classes")
+    return (int(number), "") if classes is None else classes[int(number)]
+
+
+def _chop(data: bytes) -> npt.NDArray[np.uint8]:
+    image = read_image(data)
+    if image.shape != (CHOP, CHOP, 3):
+        raise RecordError(f"is {image.shape[1]}×{image.shape[0]} pixels; a chop has {CHOP}×{CHOP}")
+    return image
+
+
+def _table_of(prefix: Path) -> Path:
+    return prefix.with_name(prefix.name + ".wells.csv")
+
+
+def _as_csv(rows: Sequence[WellRow]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(WellRow._fields)
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def _read_table(path: Path) -> list[WellRow] | None:
+    if not path.is_file():
+        return None
+    with path.open(encoding="utf-8", newline="") as stream:
+        try:
+            return [
+                WellRow(number, row["plate"], row["source"], row["image"], row["outcome"])
+                for number, row in enumerate(csv.DictReader(stream))
+            ]
+        except (KeyError, UnicodeDecodeError, csv.Error) as error:
+            raise RecordError(f"{path}: not the table of wells that `recordio pack` writes ({error!r})") from error

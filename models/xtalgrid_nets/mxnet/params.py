@@ -1,0 +1,96 @@
+"""MXNet's ``.params``: named arrays, as ``mx.nd.save`` writes them.
+
+Little endian: u64 0x112, u64 0, u64 count; for each array u32 version, i32 kind of storage, i32 axes, i64 of each axis, i32 device,
+i32 its number, i32 type of number, the values in C order; then u64 count of names, and for each u64 length and UTF-8.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from xtalgrid_core.errors import BrokenModel
+
+_LIST_MAGIC = 0x112
+_V1, _V2, _V3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
+_DENSE = 0
+_TYPES = {0: "<f4", 1: "<f8", 2: "<f2", 3: "u1", 4: "<i4", 5: "i1", 6: "<i8"}
+_MOST_AXES = 32
+
+
+class _Bytes:
+    """Reads values off a buffer; says where it ends too soon."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.data, self.place = path, path.read_bytes(), 0
+
+    def values(self, form: str) -> tuple[Any, ...]:
+        return struct.unpack(f"<{form}", self.take(struct.calcsize(f"<{form}")))
+
+    def take(self, length: int) -> bytes:
+        if length < 0 or self.place + length > len(self.data):
+            raise BrokenModel(f"{self.path}: ends too soon, at byte {self.place}; copy it again")
+        self.place += length
+        return self.data[self.place - length : self.place]
+
+
+def read_params(path: Path) -> dict[str, npt.NDArray[np.generic]]:
+    """The arrays of a ``.params`` file by name; ``arg:`` and ``aux:`` stay in front of the names where the file has them.
+
+    Raises
+    ------
+    BrokenModel
+        When the file is damaged, is no ``.params``, or holds arrays of a kind that isn't read (sparse; older than MXNet 0.12).
+    OSError
+        When it can't be read.
+    """
+    stream = _Bytes(path)
+    if len(stream.data) < 24 or stream.values("QQ") != (_LIST_MAGIC, 0):
+        raise BrokenModel(
+            f"{path}: no .params file of MXNet; give PREFIX-0000.params as export or save_checkpoint wrote it"
+        )
+    (count,) = stream.values("Q")
+    if count > len(stream.data):
+        raise BrokenModel(f"{path}: names {count:,} arrays, more than it has bytes; it is damaged: copy it again")
+    arrays = [_array(stream) for _ in range(count)]
+    (names,) = stream.values("Q")
+    if names != count:
+        raise BrokenModel(f"{path}: {count} arrays but {names} names; it is damaged, or was saved without names")
+    found: dict[str, npt.NDArray[np.generic]] = {}
+    for array in arrays:
+        (length,) = stream.values("Q")
+        try:
+            found[stream.take(length).decode()] = array
+        except UnicodeDecodeError as error:
+            raise BrokenModel(f"{path}: a name is no text, before byte {stream.place}; it is damaged") from error
+    return found
+
+
+def _array(stream: _Bytes) -> npt.NDArray[np.generic]:
+    begin = stream.place
+    (version,) = stream.values("I")
+    if version not in (_V1, _V2, _V3):
+        raise BrokenModel(
+            f"{stream.path}: an array of unknown form at byte {begin} (damaged, or older than MXNet 0.12); "
+            "load and save it with MXNet 1.9"
+        )
+    if version != _V1 and stream.values("i") != (_DENSE,):
+        raise BrokenModel(f"{stream.path}: a sparse array at byte {begin}; networks have none")
+    (axes,) = stream.values("i")
+    if not 0 <= axes <= _MOST_AXES:
+        raise BrokenModel(f"{stream.path}: an array of {axes} axes at byte {begin}; it is damaged: copy it again")
+    shape = stream.values(f"{axes}q")
+    if axes == 0 and version != _V3:
+        return np.empty(0, np.float32)  # an array that was never given a shape ends here
+    _, _, kind = stream.values("iii")
+    if kind not in _TYPES or any(side < 0 for side in shape):
+        raise BrokenModel(f"{stream.path}: an array of shape {shape} and type {kind} at byte {begin}; it is damaged")
+    dtype = np.dtype(_TYPES[kind])
+    size = dtype.itemsize
+    for side in shape:
+        size *= side
+    return np.frombuffer(stream.take(size), dtype).reshape(shape)
