@@ -8,6 +8,8 @@ import click
 
 from .fit_cli import fit
 from .judge import commands as judging
+from .mxnet import commands as mxnet
+from .networks.commands import networks
 from .render_test import render_test
 from .sets import commands as sets
 
@@ -65,6 +67,9 @@ def export(segmenter: Path | None, classifier: Path | None, out: Path | None, cr
 main.add_command(fit)
 main.add_command(judging.evaluate)
 main.add_command(judging.calibrate)
+main.add_command(mxnet.import_mxnet)
+main.add_command(mxnet.recordio)
+main.add_command(networks)
 main.add_command(render_test)
 main.add_command(sets.dataset)
 main.add_command(sets.marco)
