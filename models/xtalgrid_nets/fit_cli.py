@@ -54,7 +54,9 @@ def fit(
 
     from .recipe import read_recipe
     from .train import fit as train
+    from .train import keep_memory
 
+    keep_memory()
     try:
         finished = train(
             read_recipe(recipe, changes),
@@ -69,6 +71,8 @@ def fit(
         )
     except XtalgridError as error:
         raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(f"{error}; with --resume the run goes on from its last checkpoint") from error
     if not finished:
         click.echo(f"stopped; {out / 'checkpoint.pt'} is written: the same command with --resume goes on", err=True)
         raise SystemExit(130)

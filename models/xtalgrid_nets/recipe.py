@@ -181,7 +181,8 @@ def read_recipe(source: str, changes: Sequence[str] = ()) -> Recipe:
             values = _changed(values, change)
         return msgspec.convert(values, Recipe)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{source}: {error}") from error
+        what, _, key = str(error).partition(" - at `$.")
+        raise ConfigError(f"{source}: {key.rstrip('`') + ': ' if key else ''}{what}") from error
 
 
 def _changed(values: dict[str, Any], change: str) -> dict[str, Any]:

@@ -126,7 +126,8 @@ class Run:
         plot(self.folder / "curves.csv", self.folder / "curves.png")
 
     def _save_state(self, net: nn.Module, step: int) -> None:
-        save_trained(self.folder / "state.pt", net, self.recipe.network, self.record | {"step": step})
+        classes = class_names(self.recipe.classes)
+        save_trained(self.folder / "state.pt", net, self.recipe.network, self.record | {"step": step}, classes)
 
     def _write_record(self) -> None:
         write_atomically(self.folder / "record.json", (json.dumps(self.record, indent=1) + "\n").encode())

@@ -16,18 +16,24 @@ from click.testing import CliRunner
 
 torch = pytest.importorskip("torch", reason="training needs the extra [train]")
 
-from xtalgrid_core.outcomes import CLASSES, PRIORITY, Outcome  # noqa: E402
-from xtalgrid_nets import train  # noqa: E402
+from xtalgrid_core.errors import ConfigError  # noqa: E402
+from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, PRIORITY, Group, Outcome  # noqa: E402
+from xtalgrid_nets import losses, train  # noqa: E402
+from xtalgrid_nets.balance import GROUP_SHARES, class_shares, draw_weights, patch_draw  # noqa: E402
+from xtalgrid_nets.batches import ChopBatches  # noqa: E402
 from xtalgrid_nets.cli import main  # noqa: E402
-from xtalgrid_nets.recipe import Recipe, read_recipe  # noqa: E402
-from xtalgrid_nets.sets.format import ChopSetWriter, held_out  # noqa: E402
-from xtalgrid_nets.states import load_trained  # noqa: E402
+from xtalgrid_nets.heldout import auc  # noqa: E402
+from xtalgrid_nets.networks import NETWORKS  # noqa: E402
+from xtalgrid_nets.networks.squeezenet import SqueezeNet  # noqa: E402
+from xtalgrid_nets.recipe import SEGMENTER, Recipe, mix, packaged, read_recipe  # noqa: E402
+from xtalgrid_nets.sets.format import ChopSet, ChopSetWriter, held_out  # noqa: E402
+from xtalgrid_nets.states import load_trained, save_trained  # noqa: E402
 
 X, CLEAR = PRIORITY[Outcome.HARVESTABLE], PRIORITY[Outcome.CLEAR]
 
 SMALL = Recipe(
-    network="squeezenet1.1", batch=4, context=0.8, steps=6, rate=2e-3, warmup=0.2, clip=5.0, frozen=8, ema=0.9, turns="quarter",
-    colours="lab", coarser=1.0, checkpoint_every=100, validate_every=3, validate_on=12,
+    network="squeezenet1.1", batch=4, context=0.8, steps=4, rate=2e-3, warmup=0.2, clip=5.0, frozen=8, ema=0.9, turns="quarter",
+    colours="lab", coarser=1.0, checkpoint_every=100, validate_every=2, validate_on=8,
 )  # fmt: skip
 
 
@@ -68,10 +74,10 @@ def curves(run: Path) -> list[dict[str, str]]:
 def test_the_command_trains_and_leaves_a_whole_record(bright_crystals: Path, tmp_path: Path) -> None:
     settings = [
         "batch=4",
-        "steps=8",
+        "steps=6",
         "rate=3e-3",
-        "validate_every=4",
-        "validate_on=12",
+        "validate_every=3",
+        "validate_on=8",
         "coarser=1.0",
         "ema=0.5",
         "frozen=0",
@@ -86,18 +92,18 @@ def test_the_command_trains_and_leaves_a_whole_record(bright_crystals: Path, tmp
     record = json.loads((run / "record.json").read_text(encoding="utf-8"))
     dataset = json.loads((bright_crystals / "dataset.json").read_text(encoding="utf-8"))
     assert record["data"][str(bright_crystals)]["chops.npy"] == dataset["arrays"]["chops.npy"]["sha256"]
-    assert (record["finished"], record["step"]) == (True, 8)
+    assert (record["finished"], record["step"]) == (True, 6)
     assert record["held_out"].keys() >= {"accuracy", "groups", "crystals", "auc", "window_groups", "window_auc"}
-    assert read_recipe(str(run / "recipe.toml")).steps == 8
+    assert read_recipe(str(run / "recipe.toml")).steps == 6
     first, last = (float(row["loss"]) for row in curves(run))
     assert last < first
     assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
-    assert load_trained(run / "state.pt")[1]["step"] == 8
+    assert load_trained(run / "state.pt")[1]["step"] == 6
 
 
 def test_a_resumed_run_ends_as_the_uninterrupted_one(bright_crystals: Path, tmp_path: Path) -> None:
     train.fit(SMALL, [bright_crystals], tmp_path / "whole", loaders=0)
-    stop_at_step(4, SMALL, bright_crystals, tmp_path / "parts")
+    stop_at_step(3, SMALL, bright_crystals, tmp_path / "parts")
     assert train.fit(SMALL, [bright_crystals], tmp_path / "parts", resume=True, loaders=0)
     for name, value in load_trained(tmp_path / "whole" / "state.pt")[0].state_dict().items():
         assert torch.equal(value, load_trained(tmp_path / "parts" / "state.pt")[0].state_dict()[name]), name
@@ -130,3 +136,188 @@ def test_a_run_out_of_time_has_annealed_its_rate(
     last = curves(tmp_path / "run")[-1]
     assert 10 < int(last["step"]) < 16
     assert float(last["rate"]) < 0.05 * recipe.rate
+
+
+def test_batches_show_the_train_plates_and_do_not_depend_on_who_makes_them(bright_crystals: Path) -> None:
+    sets = ChopSet([bright_crystals])
+    batches = ChopBatches(SMALL, sets)
+    assert batches.rows == 36  # 12 of the 16 plates
+    once, again, other = batches[5], ChopBatches(SMALL, sets)[5], batches[6]
+    assert all(torch.equal(once[key], again[key]) for key in once)
+    assert not torch.equal(once["chops"], other["chops"])
+    assert once["patches"].shape == (1, 3, 448, 448)
+
+
+def test_a_turned_patch_keeps_its_labels_where_they_were(bright_crystals: Path) -> None:
+    recipe = msgspec.structs.replace(SMALL, colours="none")
+    batches = ChopBatches(recipe, ChopSet([bright_crystals]))
+    seen = set()
+    for step in range(40):
+        batch = batches[step]
+        for patch, windows in zip(batch["patches"].float().mean(dim=1), batch["windows"], strict=True):
+            if (windows == X).any():
+                inside = patch.unfold(0, 256, 48).unfold(1, 256, 48).mean(dim=(2, 3))
+                assert inside[windows == X].min() > inside[windows == CLEAR].max()
+                assert (windows == -1).sum() == 10
+                seen.add(tuple(windows.flatten().tolist()))
+    assert len(seen) == 4  # the crystal on each of the four sides
+
+
+def test_a_window_of_a_patch_is_seen_as_dense_scoring_sees_it() -> None:
+    """Means of 15×15 cells every 3 cells; unlabelled windows don't count, and weights do."""
+    class_map = torch.randn(2, 13, 27, 27, generator=torch.Generator().manual_seed(0))
+    logits = losses.window_logits(class_map)
+    assert torch.allclose(logits[1, :, 2, 4], class_map[1, :, 6:21, 12:27].mean(dim=(1, 2)), atol=1e-6)
+    labels = torch.full((2, 5, 5), -1)
+    labels[1, 2, 4] = X
+    weights = torch.ones(13)
+    weights[X] = 3
+    alone = losses.chop_loss(logits[1, :, 2, 4][None], torch.tensor([X]))
+    assert losses.window_loss(class_map, labels, weights) == pytest.approx(3 * float(alone), rel=1e-5)
+    assert losses.window_loss(class_map, torch.full((2, 5, 5), -1), weights) == 0
+
+
+def test_groups_are_what_the_loss_is_about() -> None:
+    """Probability on another class of the same group costs less than on another group; plain cross-entropy knows no groups."""
+    right = torch.tensor([X])
+    kin, stranger = torch.zeros(1, len(CLASSES)), torch.zeros(1, len(CLASSES))
+    kin[0, PRIORITY[Outcome.BAD_FORM]] = 8
+    stranger[0, CLEAR] = 8
+    assert losses.chop_loss(kin, right) < 0.6 * losses.chop_loss(stranger, right)
+    assert losses.chop_loss(kin, right, "cross-entropy") == losses.chop_loss(stranger, right, "cross-entropy")
+
+
+def test_the_papers_five_classes() -> None:
+    of = losses.class_of_label(5)
+    assert [losses.FIVE[of[PRIORITY[o]]] for o in (Outcome.OVERNUCLEATED, Outcome.PRECIPITATE_GOOD, Outcome.NULL_EXPERIMENT)] == [
+        "crystal", "precipitate", "other",
+    ]  # fmt: skip
+    assert losses.FIVE[of[PRIORITY[Outcome.RIM]]] == "rim"
+    assert losses.group_of_class(5).tolist() == [0, 1, 2, 3, 3]
+    assert losses.group_of_class(13)[list(GROUP_CLASSES[Group.OTHER])].tolist() == [2, 2, 2, 2]
+
+
+def test_five_classes_train_and_say_so(bright_crystals: Path, tmp_path: Path) -> None:
+    recipe = msgspec.structs.replace(SMALL, classes=5, steps=1, context=0.0, loss="cross-entropy", balance="merck")
+    assert train.fit(recipe, [bright_crystals], tmp_path / "run", loaders=0)
+    assert torch.load(tmp_path / "run" / "state.pt")["classes"] == list(losses.FIVE)
+    net, _ = load_trained(tmp_path / "run" / "state.pt")
+    assert net(torch.zeros(1, 3, 256, 256)).shape == (1, 5)
+
+
+@pytest.mark.parametrize("balance", ["groups", "merck", "none"])
+def test_a_batch_shows_the_classes_in_their_shares(balance: str) -> None:
+    labels = np.repeat([0, 1, 3, 6, 10, 12], [4, 36, 60, 100, 700, 100])
+    drawn = np.bincount(labels, weights=draw_weights(labels, 13, balance), minlength=13)
+    assert drawn.sum() == pytest.approx(1)
+    if balance == "groups":
+        assert drawn[:3].sum() == pytest.approx(GROUP_SHARES[Group.CRYSTAL])
+        assert drawn[1] == pytest.approx(3 * drawn[0])  # nine times as many
+    elif balance == "merck":
+        assert drawn[[0, 1, 3, 6, 10, 12]] == pytest.approx(np.full(6, 1 / 6))
+    else:
+        assert drawn[10] == pytest.approx(0.7)
+
+
+def test_windows_without_a_crystal_do_not_drown_those_with_one() -> None:
+    windows = np.full((100, 5, 5), CLEAR)
+    windows[:20, 0, 0] = X
+    windows[99] = -1
+    draw, weights = patch_draw(windows, 13, "groups")
+    seen = draw @ np.stack([(windows == c).sum(axis=(1, 2)) for c in range(13)], axis=1)
+    seen /= seen.sum()
+    assert draw[99] == 0
+    assert draw[:20].sum() == pytest.approx(class_shares(np.bincount([X, CLEAR], minlength=13), "groups")[X])
+    assert seen @ weights == pytest.approx(1)
+    assert weights[X] > 3 * weights[CLEAR]
+
+
+def test_area_under_the_curve_counts_ties_half() -> None:
+    rng = np.random.default_rng(0)
+    score, positive = rng.integers(0, 9, 200).astype(float), rng.random(200) < 0.3
+    a, b = score[positive][:, None], score[~positive][None, :]
+    assert auc(score, positive) == pytest.approx(((a > b) + 0.5 * (a == b)).mean())
+
+
+def test_mean_weights_lag_behind_and_come_in_and_out() -> None:
+    net = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(net.weight)
+    ema = train.Ema(net, 0.99)
+    for _ in range(40):
+        torch.nn.init.ones_(net.weight)
+        ema.update(net)
+    with ema.in_place(net):
+        assert 0.95 < net.weight.item() < 1  # the first, random weights are forgotten: 1 − 0.99⁴⁰ would be 0.33
+    assert net.weight.item() == 1
+
+
+@pytest.mark.parametrize("name", packaged())
+def test_packaged_recipes_are_sound_and_say_where_they_are_from(name: str) -> None:
+    recipe = read_recipe(name)
+    assert recipe.network in (*NETWORKS, SEGMENTER)
+    rates = [recipe.rate * recipe.rate_at(p) for p in np.linspace(0, 0.9999, 200)]
+    assert min(rates) > 0
+    assert rates[-1] == min(rates)
+    parts = mix(recipe)
+    assert parts.chops + 3.0625 * parts.patches == pytest.approx(recipe.batch, abs=1.6)
+    text = (Path(train.__file__).parent / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
+    assert text.startswith("# ")
+
+
+def test_the_published_schedules() -> None:
+    published, merck = read_recipe("published"), read_recipe("merck")
+    assert [f"{published.rate * published.rate_at(p):.0e}" for p in (0, 0.26, 0.51, 0.76)] == [
+        "1e-02",
+        "1e-03",
+        "1e-04",
+        "1e-05",
+    ]
+    assert [merck.rate_at(epoch / 70) for epoch in (19, 20, 40, 60)] == pytest.approx([1, 0.1, 0.01, 0.001])
+    assert read_recipe("marco").rate_at(100.5 / 260) == pytest.approx(0.94**50)
+    assert published.length(rows=1280) == 2000
+
+
+def refused(tmp_path: Path, data: Path, *arguments: str) -> str:
+    result = CliRunner().invoke(
+        main, ["--threads", "1", "fit", *arguments, "--data", str(data), "--out", str(tmp_path / "out"), "--loaders", "0"]
+    )  # fmt: skip
+    assert result.exit_code == 1, result.output
+    assert result.output.count("\n") == 1  # one line, no traceback
+    return result.output
+
+
+def test_what_does_not_fit_is_refused_in_one_line(bright_crystals: Path, tmp_path: Path) -> None:
+    assert "unknown field `rat`" in refused(tmp_path, bright_crystals, "classifier", "--set", "rat=1")
+    assert "there are: classifier" in refused(tmp_path, bright_crystals, "clasifier")
+    assert "set context = 0" in refused(
+        tmp_path, bright_crystals, "published", "--set", "network=alexnet", "--set", "context=0.5"
+    )
+    assert "no views to train on" in refused(tmp_path, bright_crystals, "segmenter")
+    assert "nothing to resume" in refused(tmp_path, bright_crystals, "classifier", "--resume")
+    assert "no training set here" in refused(tmp_path, tmp_path, "classifier")
+    save_trained(tmp_path / "other.pt", SqueezeNet(version="1.0"), "squeezenet1.0", {})
+    assert "a trained squeezenet1.0" in refused(
+        tmp_path, bright_crystals, "classifier", "--start", str(tmp_path / "other.pt")
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_goes_on_only_as_it_was_begun(bright_crystals: Path, tmp_path: Path) -> None:
+    recipe = msgspec.structs.replace(SMALL, steps=1, context=0.0, batch=1)
+    train.fit(recipe, [bright_crystals], tmp_path / "run", loaders=0)
+    with pytest.raises(ConfigError, match="holds a run already"):
+        train.fit(recipe, [bright_crystals], tmp_path / "run", loaders=0)
+    with pytest.raises(ConfigError, match=r"another recipe \(rate: 0\.002, not 0\.5\)"):
+        train.fit(
+            msgspec.structs.replace(recipe, rate=0.5), [bright_crystals], tmp_path / "run", resume=True, loaders=0
+        )
+
+
+def test_a_run_starts_from_the_shipped_weights(bright_crystals: Path) -> None:
+    recipe = msgspec.structs.replace(SMALL, network="squeezenet1.1")
+    net = SqueezeNet()
+    shipped = Path(train.__file__).parents[1] / "xtalgrid_core" / "weights" / "classifier.onnx"
+    train.load_start(net, recipe, shipped)
+    sets = ChopSet([bright_crystals])
+    x = torch.from_numpy(sets.take([0]).transpose(0, 3, 1, 2)).float() - 120
+    assert net.eval()(x).std() > 0.5  # a fresh head's logits are near zero
