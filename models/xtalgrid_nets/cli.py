@@ -65,8 +65,11 @@ def export(segmenter: Path | None, classifier: Path | None, out: Path | None, cr
 
 
 main.add_command(fit)
-main.add_command(judging.evaluate)
 main.add_command(judging.calibrate)
+main.add_command(judging.evaluate)
+main.add_command(judging.evaluate_chops)
+main.add_command(judging.rule)
+main.add_command(judging.windows)
 main.add_command(mxnet.import_mxnet)
 main.add_command(mxnet.recordio)
 main.add_command(networks)

@@ -149,3 +149,103 @@ def calibrate(plates: Path, work: Path, **options: Any) -> None:
         f"p_crystal ({options['variant'] or 'default'} weights): slope {c.slope}, intercept {c.intercept}; "
         f"ECE {found.ece_fitted:.3f} as fitted{other}; {found.wells} wells, {found.crystals} crystals"
     )
+
+
+@click.command("evaluate-chops", cls=Command)
+@click.argument("folder", metavar="SET", type=FOLDER)
+@click.argument("states", nargs=-1, required=True, type=FILE)
+@click.option("--training", default=5000, show_default=True, help="Chops of the training plates to judge on as well.")
+@click.option("--most", type=click.IntRange(1), help="At most so many held-out chops (default: all).")
+@click.option("--device", default="cpu", show_default=True, help="Where torch runs: cpu, cuda.")
+@click.option("--out", type=FOLDER, help="Also write chops.md and chops.json here.")
+def evaluate_chops(
+    folder: Path, states: tuple[Path, ...], training: int, most: int | None, device: str, out: Path | None
+) -> None:
+    """Judge trained STATES on the held-out chops of a SET: Table 2 of the paper, and missed crystals."""
+    import msgspec
+
+    from xtalgrid_core.files import write_atomically
+
+    from .chops import judge_states, markdown
+
+    judged = judge_states(folder, states, training=training, most=most, device=device)
+    click.echo(markdown(judged), nl=False)
+    if out:
+        out.mkdir(parents=True, exist_ok=True)
+        write_atomically(out / "chops.md", markdown(judged).encode())
+        write_atomically(out / "chops.json", msgspec.json.format(msgspec.json.encode(judged), indent=1) + b"\n")
+
+
+@click.command(cls=Command)
+@click.argument("out", type=FOLDER)
+@click.option(
+    "--plates", type=FOLDER, multiple=True, help="Rendered plates no model is judged on (render-test --validation)."
+)
+@click.option("--wells", type=FILE, multiple=True, help="A lab's own table: CSV with plate, image, label.")
+@click.option("--weights", type=FOLDER, help="Folder of weights (default: the package's own).")
+@click.option(
+    "--variant", type=click.Choice(["fp32", "int8"]), help="Of the default weights (default: the default itself)."
+)
+@click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Images side by side.")
+def windows(
+    out: Path, plates: tuple[Path, ...], wells: tuple[Path, ...], weights: Path | None, variant: Any, jobs: int
+) -> None:
+    """Write what the classifier says of every window of every drop into OUT: what `rule` chooses by."""
+    from .truth import lab_wells, rendered_plates
+    from .windows import collect
+
+    truths = [truth for folder in plates for truth in rendered_plates(folder)]
+    truths += [truth for table in wells for truth in lab_wells(table)]
+    if not truths:
+        raise click.UsageError("no wells: give --plates or --wells")
+    click.echo(f"{len(collect(truths, out, weights, variant, jobs))} plates in {out}")
+
+
+@click.command(cls=Command)
+@click.argument("folder", metavar="WINDOWS", type=FOLDER)
+@click.option(
+    "--threshold", "thresholds", type=float, multiple=True, default=[n / 20 for n in range(10, 20)], show_default=True
+)
+@click.option(
+    "--support", "supports", type=float, multiple=True, default=[0, 0.1, 0.2, 0.3, 0.4, 0.6], show_default=True
+)
+@click.option(
+    "--crystal-shift", "crystal", type=float, multiple=True, default=[-2, -1, -0.5, 0, 0.5, 1, 2], show_default=True
+)
+@click.option("--precipitate-shift", "precipitate", type=float, multiple=True, default=[-1, 0, 1], show_default=True)
+@click.option("--other-shift", "other", type=float, multiple=True, default=[-1, 0, 1], show_default=True)
+@click.option(
+    "--others-opened", "limits", type=float, multiple=True, default=[0.05, 0.1], show_default=True, help="At most."
+)
+@click.option("--undecided", type=float, default=0.15, show_default=True, help="At most, of all wells.")
+@click.option("--rows", default=10, show_default=True, help="Rules to show for each limit.")
+@click.option("--csv", "table", type=FILE, help="Write all rules here.")
+def rule(
+    folder: Path,
+    thresholds: tuple[float, ...],
+    supports: tuple[float, ...],
+    crystal: tuple[float, ...],
+    precipitate: tuple[float, ...],
+    other: tuple[float, ...],
+    limits: tuple[float, ...],
+    undecided: float,
+    rows: int,
+    table: Path | None,
+) -> None:
+    """Try decision rules on WINDOWS: which find most crystals with so many of the other wells opened.
+
+    Shifts are added to the log-odds of a group's classes.
+    """
+    from . import rule as rules
+    from .windows import read
+
+    wells = read(folder)
+    (now,) = (t for t in rules.sweep(wells, [THRESHOLD], [SUPPORT]) if t.rule == "group")
+    trials = list(rules.sweep(wells, thresholds, supports, crystal, precipitate, other))
+    click.echo("\n".join([f"{len(wells.ends)} wells, {len(trials)} rules. As it is:", "", *rules.lines([now])]))
+    for limit in limits:
+        found = rules.best(trials, limit, undecided, rows)
+        head = f"Most crystals found with at most {limit:.0%} of the other wells opened and {undecided:.0%} undecided:"
+        click.echo("\n".join(["", head, "", *rules.lines(found)]))
+    if table:
+        rules.write(trials, table)

@@ -6,12 +6,12 @@ Wells are judged, not chops, unless a docstring says otherwise. ``called`` is th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binomtest
 from sklearn.metrics import auc, brier_score_loss, roc_curve
 
 from xtalgrid_core.outcomes import CLASSES, PRIORITY, SCORED_GROUPS, Group, Outcome
@@ -21,6 +21,8 @@ Bools = npt.NDArray[np.bool_]
 
 BINS = 10
 """Of equal width, 0..1, in reliability plots and for the expected calibration error."""
+
+_Z = 1.959964  # two-sided 95 % of the normal distribution
 
 _CRYSTALS = frozenset(outcome for outcome in CLASSES if outcome.group is Group.CRYSTAL)
 
@@ -112,8 +114,10 @@ def share(hits: int, of: int) -> Share:
     """A proportion with Wilson's 95 % score interval (Wilson 1927)."""
     if not of:
         return Share(0, 0, None, None, None)
-    interval = binomtest(int(hits), int(of)).proportion_ci(0.95, method="wilson")
-    return Share(int(hits), int(of), hits / of, float(interval.low), float(interval.high))
+    p, z2n = hits / of, _Z**2 / of
+    centre = (p + z2n / 2) / (1 + z2n)
+    half = _Z * math.sqrt(p * (1 - p) / of + z2n / of / 4) / (1 + z2n)
+    return Share(int(hits), int(of), p, max(centre - half, 0.0), min(centre + half, 1.0))
 
 
 def share_of(hits: Sequence[bool] | Bools) -> Share:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -36,6 +35,7 @@ from .metrics import (
     top_classes,
     top_n,
 )
+from .tables import slug, table, text
 from .truth import Kind, Truth
 
 Answers = Mapping[Path, wire.Image]
@@ -272,7 +272,7 @@ def markdown(report: Report, figures: Mapping[str, Mapping[str, str]], command: 
         "failed wells are never right. *Opened* is what a user has to look at: called crystal, undecided, failed. "
         "In parentheses: counts, and Wilson's 95 % interval.",
         "",
-        *_table(
+        *table(
             (
                 "source",
                 "wells",
@@ -324,7 +324,7 @@ def _section(judged: Judged, figures: Mapping[str, str]) -> list[str]:
     if not judged.sure:
         return lines
     lines += ["", "Success by group (Table 3 of Thielmann et al. 2023), at each threshold:", ""]
-    lines += _table(
+    lines += table(
         ("threshold", *(group.value for group in SCORED_GROUPS), "weighted mean"),
         [
             (name, *(text(row.groups[group.value]) for group in SCORED_GROUPS), text(row.weighted_mean))
@@ -351,7 +351,7 @@ def _crystals(judged: Judged) -> list[str]:
         "",
         "With the n most probable classes (the one called, then by largest probability over the chops, rim left out), as in Merck's Table:",
         "",
-        *_table(
+        *table(
             ("n", "crystal wells missed", "other wells called crystal", "class right"),
             [
                 (str(t.n), text(t.missed_crystals), text(t.others_called_crystal), text(t.right_class))
@@ -377,7 +377,7 @@ def _crystals(judged: Judged) -> list[str]:
     if len(judged.plates) > 1:
         lines += [
             "",
-            *_table(
+            *table(
                 ("plate", "wells", "crystals called", "crystals found", "other wells opened"),
                 [
                     (p.name, str(p.wells), text(p.crystals_called), text(p.crystals_found), text(p.others_opened))
@@ -390,7 +390,7 @@ def _crystals(judged: Judged) -> list[str]:
 
 def _doubt(judged: Judged) -> list[str]:
     lines = ["If only answers of at least this probability counted:", ""]
-    lines += _table(
+    lines += table(
         ("probability", "answered", "right of these", "right of all"),
         [
             (
@@ -405,32 +405,16 @@ def _doubt(judged: Judged) -> list[str]:
     if judged.reliability:
         r = judged.reliability
         lines += ["", f"p_crystal: ECE {r.ece:.3f} ({BINS} bins of equal width), Brier score {r.brier:.3f}.", ""]
-        lines += _table(
+        lines += table(
             ("p_crystal", "mean", "wells that are crystals"),
             [(f"{b.low:.1f}–{b.high:.1f}", f"{b.mean:.3f}", text(b.crystals)) for b in r.bins],
         )
     return lines
 
 
-def text(part: Share) -> str:
-    """A proportion in words: ``91.2 % (31 of 34; 77.0–97.0)``."""
-    if part.rate is None or part.low is None or part.high is None:
-        return "–"
-    return f"{100 * part.rate:.1f} % ({part.hits} of {part.of}; {100 * part.low:.1f}–{100 * part.high:.1f})"
-
-
-def slug(name: str) -> str:
-    """A source's name as part of a file name."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-
-
 def _confusion_table(counts: Confusion) -> list[str]:
     kept = [i for i, line in enumerate(counts.counts) if sum(line)]
-    return _table(
+    return table(
         ("judged", *counts.columns),
         [(counts.rows[i], *(str(count) if count else "·" for count in counts.counts[i])) for i in kept],
     )
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(head)} |", "|---" * len(head) + "|", *(f"| {' | '.join(row)} |" for row in rows)]

@@ -1,0 +1,250 @@
+"""Trained states on the chops of a set, as in Table 2 of Thielmann et al. (2023), and missed crystals as Merck counts them.
+
+Chops of one well look alike, so the intervals, which take each for a draw of its own, are narrower than they should be.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.metrics import log_loss, roc_auc_score
+from torch import nn
+from tqdm import tqdm
+
+from xtalgrid_core.errors import ConfigError
+from xtalgrid_core.images import network_input
+from xtalgrid_core.outcomes import SCORED_GROUPS, Group
+
+from ..losses import class_of_label, group_of_class
+from ..sets.format import ChopSet
+from ..states import SEGMENTER, load_trained
+from .metrics import Share, share_of
+from .tables import table, text
+
+BATCH = 64
+MB = 2**20
+"""What the paper's Table 2 calls MB: its sizes are those of the parameters as float32 in units of 2²⁰ bytes."""
+
+_CRYSTAL = SCORED_GROUPS.index(Group.CRYSTAL)
+
+Floats = npt.NDArray[np.float64]
+
+
+class Part(msgspec.Struct, frozen=True):
+    """Figures on some chops: of one source, and of the training or the held-out plates.
+
+    `loss` is the mean cross-entropy in nats; `missed_crystals` the crystal chops with no crystal class among the 1, 2, 3 most probable
+    (Ghafurian et al. 2018); `crystal_auc` the area under the ROC of the crystal classes' summed probability.
+    """
+
+    source: str
+    part: str
+    wells: int
+    accuracy: Share
+    top5: Share | None
+    loss: float
+    groups: Share
+    crystals: Share
+    missed_crystals: list[Share]
+    crystal_auc: float | None
+
+
+class State(msgspec.Struct, frozen=True):
+    """A row of Table 2: the network, and what is known of its training."""
+
+    file: str
+    network: str
+    classes: int
+    parameters: int
+    size_mb: float
+    epochs: float | None
+    seconds: float | None
+    seconds_an_epoch: float | None
+    device: str | None
+    parts: list[Part]
+
+
+def judge_states(
+    folder: Path, states: Sequence[Path], *, training: int = 5000, most: int | None = None, device: str = "cpu"
+) -> list[State]:
+    """Judge trained states on one set.
+
+    Parameters
+    ----------
+    folder
+        The chop set.
+    states
+        ``.pt`` files of classifiers.
+    training
+        How many chops of the training plates to judge on as well, drawn at random; 0 for none.
+    most
+        At most so many held-out chops, drawn at random; None for all.
+    device
+        Where torch runs.
+
+    Raises
+    ------
+    XtalgridError
+        When the set or a state cannot be read, or the set holds no plate out.
+    """
+    chops = ChopSet(folder)
+    train, held = (rows[~chops.group_only[rows]] for rows in chops.split())  # a group alone says no class
+    if not len(held):
+        raise ConfigError(f"{folder}: no chops of held-out plates whose class is known; nothing to judge on")
+    rng = np.random.default_rng(0)
+    parts = {"held out": _some(held, most, rng), "training": _some(train, training, rng)}
+    return [_judge(path, chops, {name: rows for name, rows in parts.items() if len(rows)}, device) for path in states]
+
+
+def figures(probabilities: Floats, labels: npt.NDArray[np.integer], source: str, part: str, wells: int) -> Part:
+    """The figures of chops.
+
+    Parameters
+    ----------
+    probabilities
+        ``(N, classes)``, rows sum to 1: of the 13 outcomes, or of the paper's five classes.
+    labels
+        ``(N,)``: the classes' indices.
+    source, part, wells
+        What they are of.
+    """
+    classes = probabilities.shape[1]
+    group = group_of_class(classes)
+    order = np.argsort(-probabilities, axis=1, kind="stable")
+    crystal = group[labels] == _CRYSTAL
+    shows = [(group[order[:, :n]] == _CRYSTAL).any(axis=1) for n in (1, 2, 3)]
+    summed = probabilities[:, group == _CRYSTAL].sum(axis=1)
+    return Part(
+        source=source,
+        part=part,
+        wells=wells,
+        accuracy=share_of(order[:, 0] == labels),
+        top5=share_of((order[:, :5] == labels[:, None]).any(axis=1)) if classes > 5 else None,
+        loss=float(log_loss(labels, probabilities, labels=range(classes))),
+        groups=share_of(group[order[:, 0]] == group[labels]),
+        crystals=share_of(shows[0][crystal]),
+        missed_crystals=[share_of(~shown[crystal]) for shown in shows],
+        crystal_auc=float(roc_auc_score(crystal, summed)) if crystal.any() and not crystal.all() else None,
+    )
+
+
+def _judge(path: Path, chops: ChopSet, parts: dict[str, npt.NDArray[np.intp]], device: str) -> State:
+    net, record = load_trained(path)
+    if record["network"] == SEGMENTER:
+        raise ConfigError(f"{path}: a segmenter; chops are classified by classifiers")
+    beside = path.with_name("record.json")
+    if "seconds_an_epoch" not in record and beside.is_file():
+        record = {**json.loads(beside.read_text(encoding="utf-8")), **record}
+    classes = len(_probabilities(net, chops.take(parts["held out"][:1]), "cpu")[0])
+    net.to(device)
+    source_of = np.array([row.source for row in chops.table])
+    found = []
+    for name, rows in parts.items():
+        probabilities = _all(net, chops, rows, device, f"{path.name}, {name}")
+        labels = class_of_label(classes)[chops.labels[rows]]
+        sources = source_of[chops.wells[rows]]
+        for source in sorted(set(sources.tolist())):
+            here = sources == source
+            wells = len(set(chops.wells[rows[here]].tolist()))
+            found.append(figures(probabilities[here], labels[here], source, name, wells))
+    parameters = sum(value.numel() for value in net.parameters())
+    return State(
+        file=str(path),
+        network=record["network"],
+        classes=classes,
+        parameters=parameters,
+        size_mb=4 * parameters / MB,
+        epochs=record.get("epochs"),
+        seconds=record.get("seconds"),
+        seconds_an_epoch=record.get("seconds_an_epoch"),
+        device=record.get("device"),
+        parts=found,
+    )
+
+
+def _all(net: nn.Module, chops: ChopSet, rows: npt.NDArray[np.intp], device: str, what: str) -> Floats:
+    starts = tqdm(range(0, len(rows), BATCH), desc=what, unit="batch", leave=False, disable=None)
+    return np.concatenate([_probabilities(net, chops.take(rows[start : start + BATCH]), device) for start in starts])
+
+
+@torch.inference_mode()
+def _probabilities(net: nn.Module, pixels: npt.NDArray[np.uint8], device: str) -> Floats:
+    logits = net(torch.from_numpy(network_input(pixels)).to(device)).double()
+    found: Floats = torch.softmax(logits, dim=1).cpu().numpy()
+    return found
+
+
+def _some(rows: npt.NDArray[np.intp], most: int | None, rng: np.random.Generator) -> npt.NDArray[np.intp]:
+    if most is None or len(rows) <= most:
+        return rows
+    return np.sort(rng.choice(rows, most, replace=False))
+
+
+def markdown(states: Sequence[State]) -> str:
+    """Table 2, and what crystallographers ask first, source by source."""
+    lines = [
+        "Networks as in Table 2 of Thielmann et al. 2023 (MB: 2²⁰ bytes of float32 parameters):",
+        "",
+        *table(
+            (
+                "network",
+                "classes",
+                "parameters",
+                "MB",
+                "epochs",
+                "total time, h",
+                "time an epoch, min",
+                "trained on",
+                "file",
+            ),
+            [
+                (
+                    s.network,
+                    str(s.classes),
+                    f"{s.parameters:,}",
+                    f"{s.size_mb:.1f}",
+                    _number(s.epochs, 1),
+                    _number(s.seconds, 2, 3600),
+                    _number(s.seconds_an_epoch, 2, 60),
+                    s.device or "–",
+                    s.file,
+                )
+                for s in states
+            ],
+        ),
+    ]
+    for source, part in dict.fromkeys((p.source, p.part) for s in states for p in s.parts):
+        here = [(s, p) for s in states for p in s.parts if (p.source, p.part) == (source, part)]
+        lines += ["", f"{source}, {part} plates ({here[0][1].accuracy.of} chops of {here[0][1].wells} wells):", ""]
+        lines += table(
+            (
+                "network", "accuracy", "top-5", "loss", "group right", "crystals found", "missed with top-2", "missed with top-3",
+                "AUC of crystals",
+            ),
+            [
+                (
+                    f"{s.network} ({s.classes})",
+                    text(p.accuracy),
+                    text(p.top5) if p.top5 else "–",
+                    f"{p.loss:.3f}",
+                    text(p.groups),
+                    text(p.crystals),
+                    text(p.missed_crystals[1]),
+                    text(p.missed_crystals[2]),
+                    "–" if p.crystal_auc is None else f"{p.crystal_auc:.4f}",
+                )
+                for s, p in here
+            ],
+        )  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def _number(value: Any, digits: int, unit: float = 1) -> str:
+    return "–" if value is None else f"{value / unit:.{digits}f}"

@@ -1,0 +1,173 @@
+"""Choosing the decision rule: what threshold, support and shifts of the groups' log-odds would find, and let users open.
+
+Nothing is scored again: the rules are tried on the windows of validation wells (`windows`), never of those a model is judged on.
+
+A shift is added to the log-odds of a group's classes, as to the classifier's last bias; ``xtalgrid-train export --crystal-shift X``
+takes X away from the crystals'.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from itertools import product
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from xtalgrid_core.chops import Box
+from xtalgrid_core.decision import chops_needed
+from xtalgrid_core.files import write_atomically
+from xtalgrid_core.outcomes import GROUP_CLASSES, SCORED_GROUPS, Group
+
+from .metrics import Share, share_of
+from .tables import table, text
+from .windows import WindowSet
+
+CRYSTAL, OTHER = SCORED_GROUPS.index(Group.CRYSTAL), SCORED_GROUPS.index(Group.OTHER)
+UNDECIDED = len(SCORED_GROUPS)
+
+Floats = npt.NDArray[np.float64]
+
+
+class Trial(msgspec.Struct, frozen=True):
+    """A rule, and what it does. `opened` are called crystal or undecided; shifts are of crystals, precipitate and other, in nats."""
+
+    rule: str
+    threshold: float
+    support: float
+    crystal_shift: float
+    precipitate_shift: float
+    other_shift: float
+    crystals_called: Share
+    crystals_found: Share
+    others_opened: Share
+    undecided: Share
+    weighted_mean: Share
+
+
+def sweep(
+    wells: WindowSet,
+    thresholds: Sequence[float],
+    supports: Sequence[float],
+    crystal_shifts: Sequence[float] = (0.0,),
+    precipitate_shifts: Sequence[float] = (0.0,),
+    other_shifts: Sequence[float] = (0.0,),
+) -> Iterator[Trial]:
+    """Try every combination by the rule ``group``, and the thresholds by the rule ``published`` as it stands."""
+    starts = np.concatenate([[0], wells.ends[:-1]])
+    sums = np.stack([wells.probabilities[:, list(GROUP_CLASSES[g])].sum(axis=1) for g in SCORED_GROUPS], axis=1)
+    needed = {support: _needed(wells, starts, support) for support in supports}
+    for shifts in product(crystal_shifts, precipitate_shifts, other_shifts):
+        weighted = sums.astype(np.float64) * np.exp([*shifts, 0.0])
+        weighted /= weighted.sum(axis=1, keepdims=True)
+        best = _best(weighted, starts, wells.ends)
+        ranked = [np.sort(weighted[a:b, CRYSTAL])[::-1] for a, b in zip(starts, wells.ends, strict=True)]
+        for support in supports:
+            evidence = best.copy()
+            evidence[:, CRYSTAL] = [
+                crystals[min(n, len(crystals)) - 1] if len(crystals) else 0.0
+                for crystals, n in zip(ranked, needed[support], strict=True)
+            ]
+            for threshold in thresholds:
+                yield _trial(wells, starts, "group", _first(evidence, threshold), threshold, support, *shifts)
+    certain = np.where(
+        wells.probabilities == wells.probabilities.max(axis=1, keepdims=True), wells.probabilities, 0.0
+    )  # each window says one class only
+    classes = _best(certain.astype(np.float64), starts, wells.ends)
+    grouped = np.stack([classes[:, list(GROUP_CLASSES[g])].max(axis=1) for g in SCORED_GROUPS], axis=1)
+    for threshold in thresholds:
+        yield _trial(wells, starts, "published", _first(grouped, threshold), threshold, 0.0, 0.0, 0.0, 0.0)
+
+
+def best(trials: Sequence[Trial], others_opened: float, undecided: float = 1.0, rows: int = 10) -> list[Trial]:
+    """The rules that find most crystals with at most this part of the other wells opened and of all undecided; then by weighted mean."""
+    fit = [t for t in trials if (t.others_opened.rate or 0) <= others_opened and (t.undecided.rate or 0) <= undecided]
+    return sorted(
+        fit, key=lambda t: (t.crystals_found.hits, t.weighted_mean.hits, -t.others_opened.hits), reverse=True
+    )[:rows]
+
+
+def lines(trials: Sequence[Trial]) -> list[str]:
+    """A table of rules."""
+    head = (
+        "rule", "threshold", "support", "shift: crystal", "precipitate", "other", "crystals called", "crystals found", "other wells opened",
+        "undecided", "weighted mean",
+    )  # fmt: skip
+    return table(
+        head,
+        [
+            (
+                t.rule,
+                f"{t.threshold:g}",
+                f"{t.support:g}",
+                *(f"{shift:+g}" for shift in (t.crystal_shift, t.precipitate_shift, t.other_shift)),
+                *(
+                    text(p)
+                    for p in (t.crystals_called, t.crystals_found, t.others_opened, t.undecided, t.weighted_mean)
+                ),
+            )
+            for t in trials
+        ],
+    )
+
+
+def write(trials: Sequence[Trial], path: Path) -> None:
+    """All rules as CSV; proportions as rates."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(Trial.__struct_fields__)
+    for trial in trials:
+        values = msgspec.structs.astuple(trial)
+        writer.writerow([value.rate if isinstance(value, Share) else value for value in values])
+    write_atomically(path, stream.getvalue().encode())
+
+
+def _needed(wells: WindowSet, starts: npt.NDArray[np.int64], support: float) -> list[int]:
+    return [
+        chops_needed([Box(*map(int, box)) for box in wells.boxes[a:b]], support) if b > a else 1
+        for a, b in zip(starts, wells.ends, strict=True)
+    ]
+
+
+def _best(values: Floats, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> Floats:
+    """The largest of each column in each well's windows, ``(W, columns)``; 0 where a well has none."""
+    found = np.zeros((len(starts), values.shape[1]))
+    some = ends > starts
+    if some.any():
+        found[some] = np.maximum.reduceat(values, starts[some], axis=0)
+    return found
+
+
+def _first(evidence: Floats, threshold: float) -> npt.NDArray[np.int64]:
+    """The first group in priority whose evidence reaches the threshold, else `UNDECIDED`."""
+    reached = evidence >= threshold
+    return np.where(reached.any(axis=1), reached.argmax(axis=1), UNDECIDED)
+
+
+def _trial(
+    wells: WindowSet,
+    starts: npt.NDArray[np.int64],
+    rule: str,
+    called: npt.NDArray[np.int64],
+    threshold: float,
+    support: float,
+    *shifts: float,
+) -> Trial:
+    called = np.where(wells.ends > starts, called, OTHER)  # without windows: a null experiment
+    crystal = wells.groups == CRYSTAL
+    opened = (called == CRYSTAL) | (called == UNDECIDED)
+    return Trial(
+        rule,
+        threshold,
+        support,
+        *shifts,
+        crystals_called=share_of(called[crystal] == CRYSTAL),
+        crystals_found=share_of(opened[crystal]),
+        others_opened=share_of(opened[~crystal]),
+        undecided=share_of(called == UNDECIDED),
+        weighted_mean=share_of(called == wells.groups),
+    )

@@ -1,0 +1,236 @@
+"""What the classifier says of every window of a drop, which the worker's results leave out: to choose a decision rule by.
+
+The steps are those of the worker's dense scoring, whose code the networks' package may not import; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+from tqdm import tqdm
+
+from xtalgrid_core.chops import CELLS, CHOP, STRIDE, Box, cut, dense_length, dense_window, seen
+from xtalgrid_core.drops import find_drop
+from xtalgrid_core.errors import ConfigError
+from xtalgrid_core.files import replacing
+from xtalgrid_core.images import Levels, Pixels, classifier_view, network_input, read_image, segmenter_view
+from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS, Group
+from xtalgrid_core.scale import pixel_size
+from xtalgrid_core.weights import PACKAGED, Role, Variant, default_models, find_model
+
+from .tables import slug
+from .truth import Truth, by_source
+
+MARGIN = 0.02  # of the image's longer side, around the drop's box: the worker's
+
+Floats = npt.NDArray[np.float32]
+
+
+class Networks:
+    """The segmenter and the dense classifier of a folder of weights, as ONNX Runtime runs them, on one core a call.
+
+    Raises
+    ------
+    ConfigError
+        When the classifier is not dense.
+    ModelError
+        When the weights are not there or not what they are named.
+    """
+
+    def __init__(self, folder: Path | None = None, variant: Variant | None = None) -> None:
+        segmenter, classifier = default_models(folder or PACKAGED, variant)
+        entry, _ = find_model(classifier, "classifier", [folder] if folder else ())
+        if not entry.dense:
+            raise ConfigError(
+                f"{entry.file}: {entry.architecture} has no class map of a whole drop; there are no windows"
+            )
+        self.names = (segmenter, classifier)
+        self._segmenter = _session(segmenter, "segmenter", folder)
+        self._classifier = _session(classifier, "classifier", folder)
+
+    def mask(self, view: Pixels) -> Floats:
+        """As the worker's: ``(256, 256)``, 0..1."""
+        (mask,) = self._segmenter.run(["mask"], {"image": network_input(view[None])})
+        found: Floats = np.clip(mask[0, 0], 0, 1)
+        return found
+
+    def class_map(self, view: Pixels) -> Floats:
+        """Logits, ``(13, rows, cols)``, of a picture ``(H, W, 3)``; what is missing to whole cells is its reflection."""
+        whole = cut(view, [Box(0, 0, *(dense_length(side) for side in view.shape[:2]))])
+        (cells,) = self._classifier.run(["class_map"], {"image": network_input(whole)})
+        found: Floats = cells[0]
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """A well's windows: probabilities ``(N, 13)`` and boxes ``(N, 4)`` (row, col, height, width at the reference scale); N is 0 for a
+    null experiment."""
+
+    probabilities: Floats
+    boxes: npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSet:
+    """The windows of many wells, one after the other.
+
+    Attributes
+    ----------
+    names, plates
+        ``(W,)``: the wells' images and plates.
+    groups
+        ``(W,)``: index of the truth in `SCORED_GROUPS`.
+    ends
+        ``(W,)``: where each well's windows end; they begin where those of the well before end.
+    probabilities, boxes
+        Of all windows, ``(N, 13)`` and ``(N, 4)``.
+    """
+
+    names: npt.NDArray[np.str_]
+    plates: npt.NDArray[np.str_]
+    groups: npt.NDArray[np.int64]
+    ends: npt.NDArray[np.int64]
+    probabilities: Floats
+    boxes: npt.NDArray[np.int32]
+
+
+def windows(data: bytes, networks: Networks, pixel_size_um: float | None = None) -> Windows:
+    """The windows of an image's drop.
+
+    Raises
+    ------
+    ImageError
+        When it cannot be decoded.
+    """
+    image = read_image(data)
+    height, width = image.shape[:2]
+    to_reference = pixel_size(width, height, pixel_size_um).to_reference
+    levels = Levels.of(image)
+    drop = find_drop(networks.mask(segmenter_view(image, levels)), height, width)
+    if drop.is_null_experiment:
+        return Windows(np.empty((0, len(CLASSES)), np.float32), np.empty((0, 4), np.int32))
+    crop = _around(drop.box, height, width, to_reference) if drop.box else Box(0, 0, height, width)
+    inside = image[crop.row : crop.row + crop.height, crop.col : crop.col + crop.width]
+    view = classifier_view(inside, levels, to_reference)
+    boxes = dense_window(*view.shape[:2])
+    if drop.region is not None:
+        originals = [box.scaled(1 / to_reference).moved(crop.row, crop.col) for box in boxes]
+        held = seen(drop.region, originals, height, width)
+        boxes = [box for box, holds in zip(boxes, held, strict=True) if holds] or boxes
+    return Windows(_probabilities(networks.class_map(view), boxes), np.array(boxes, np.int32))
+
+
+def collect(
+    truths: Sequence[Truth], out: Path, weights: Path | None = None, variant: Variant | None = None, jobs: int = 1
+) -> list[Path]:
+    """Write the windows of wells, a file for each plate: ``out/PLATE.npz``. Those that are there for these networks are kept.
+
+    Raises
+    ------
+    XtalgridError
+        When the weights cannot be used, or an image cannot be read.
+    """
+    networks = Networks(weights, variant)
+    out.mkdir(parents=True, exist_ok=True)
+    known = [truth for truth in truths if truth.sure and truth.group is not None]
+    plates: dict[tuple[str, str], list[Truth]] = {}
+    for source, here in by_source(known).items():
+        for truth in here:
+            plates.setdefault((source, truth.plate), []).append(truth)
+    files = []
+    with ThreadPoolExecutor(jobs) as pool, tqdm(total=len(known), unit="well", disable=None) as bar:
+        for (source, plate), here in plates.items():
+            path = out / f"{slug(source)}-{slug(plate)}.npz"
+            files.append(path)
+            told = _told(here, networks)
+            if not path.is_file() or str(np.load(path)["made_of"]) != told:
+                found = list(pool.map(lambda truth: windows(truth.path.read_bytes(), networks), here))
+                _write(path, here, found, told)
+            bar.update(len(here))
+    return files
+
+
+def read(folder: Path) -> WindowSet:
+    """All windows that `collect` wrote into a folder.
+
+    Raises
+    ------
+    ConfigError
+        When there are none.
+    """
+    files = sorted(folder.glob("*.npz"))
+    if not files:
+        raise ConfigError(f"{folder}: no windows here; xtalgrid-train windows writes them")
+    parts = [np.load(path) for path in files]
+    start, ends = 0, []
+    for part in parts:
+        ends.append(part["ends"] + start)
+        start += len(part["boxes"])
+    joined = {key: np.concatenate([part[key] for part in parts]) for key in ("names", "plates", "groups")}
+    return WindowSet(
+        **joined,
+        ends=np.concatenate(ends),
+        probabilities=np.concatenate([part["probabilities"] for part in parts]),
+        boxes=np.concatenate([part["boxes"] for part in parts]),
+    )
+
+
+def _write(path: Path, truths: Sequence[Truth], found: Sequence[Windows], told: str) -> None:
+    groups = [SCORED_GROUPS.index(truth.group or Group.CLEAR) for truth in truths]
+    with replacing(path) as stream:
+        np.savez(
+            stream,
+            made_of=np.array(told),
+            names=np.array([truth.path.name for truth in truths]),
+            plates=np.array([truth.plate for truth in truths]),
+            groups=np.array(groups, np.int64),
+            ends=np.cumsum([len(each.boxes) for each in found]),
+            probabilities=np.concatenate([each.probabilities for each in found]),
+            boxes=np.concatenate([each.boxes for each in found]),
+        )
+
+
+def _told(truths: Sequence[Truth], networks: Networks) -> str:
+    digest = hashlib.sha256("".join(networks.names).encode())
+    for truth in truths:
+        digest.update(hashlib.sha256(truth.path.read_bytes()).digest() + str(truth.group).encode())
+    return digest.hexdigest()
+
+
+def _probabilities(cells: Floats, boxes: Sequence[Box]) -> Floats:
+    """Softmax of the mean over each window's cells, ``(N, 13)``."""
+    sums = np.pad(cells.cumsum(axis=1, dtype=np.float64).cumsum(axis=2), ((0, 0), (1, 0), (1, 0)))
+    top = np.array([box.row for box in boxes]) // STRIDE
+    left = np.array([box.col for box in boxes]) // STRIDE
+    corner = [sums[:, top + down, left + right] for down in (0, CELLS) for right in (0, CELLS)]
+    logits = ((corner[3] - corner[2] - corner[1] + corner[0]) / CELLS**2).T
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    found: Floats = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+    return found
+
+
+def _around(box: Box, height: int, width: int, to_reference: float) -> Box:
+    """The drop's box with the worker's margin, and at least as large as a chop where the image is."""
+    margin, least = round(MARGIN * max(height, width)), round(CHOP / to_reference)
+
+    def span(start: int, length: int, whole: int) -> tuple[int, int]:
+        grown = min(max(length + 2 * margin, least), whole)
+        return min(max(start + (length - grown) // 2, 0), whole - grown), grown
+
+    (row, rows), (col, cols) = span(box.row, box.height, height), span(box.col, box.width, width)
+    return Box(row, col, rows, cols)
+
+
+def _session(sha256: str, role: Role, folder: Path | None) -> ort.InferenceSession:
+    _, data = find_model(sha256, role, [folder] if folder else ())
+    settings = ort.SessionOptions()
+    settings.intra_op_num_threads = 1
+    return ort.InferenceSession(data, settings, providers=["CPUExecutionProvider"])

@@ -1,0 +1,112 @@
+"""Rules tried on windows decide as the worker decides, and windows are those of the worker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn", reason="judging needs the extra [train]")
+pytest.importorskip("onnxruntime")
+
+from xtalgrid_core import wire
+from xtalgrid_core.chops import dense_window
+from xtalgrid_core.decision import Rule, decide
+from xtalgrid_core.outcomes import SCORED_GROUPS, Group, Outcome, published
+from xtalgrid_core.weights import PACKAGED, default_models, find_model
+from xtalgrid_nets.judge import rule, windows
+from xtalgrid_nets.judge.scoring import Settings, score
+from xtalgrid_nets.judge.truth import Truth
+from xtalgrid_synth import render_plate
+
+
+def invented(wells: int, seed: int) -> windows.WindowSet:
+    """Wells of random windows that hardly agree; the last has none."""
+    rng = np.random.default_rng(seed)
+    boxes = np.array(dense_window(600, 500), np.int32)
+    logits = rng.normal(0, 3, (wells, len(boxes), 13)) + rng.normal(0, 2, (wells, 1, 13))
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=2, keepdims=True)
+    return windows.WindowSet(
+        names=np.array([f"{n}.jpg" for n in range(wells + 1)]),
+        plates=np.array(["P"] * (wells + 1)),
+        groups=rng.integers(0, 4, wells + 1),
+        ends=np.append(np.arange(1, wells + 1), wells) * len(boxes),
+        probabilities=probabilities.reshape(-1, 13).astype(np.float32),
+        boxes=np.tile(boxes, (wells, 1)),
+    )
+
+
+@pytest.mark.parametrize("kind", ["group", "published"])
+@pytest.mark.parametrize(("threshold", "support"), [(0.85, 0.0), (0.7, 0.2), (0.95, 0.5)])
+def test_a_trial_decides_as_the_worker_does(kind: Rule, threshold: float, support: float) -> None:
+    wells = invented(40, seed=5)
+    support = support if kind == "group" else 0.0
+    (trial,) = (t for t in rule.sweep(wells, [threshold], [support]) if t.rule == kind)
+    called = []
+    for a, b in zip([0, *wells.ends[:-1]], wells.ends, strict=True):
+        boxes = dense_window(600, 500)
+        if b > a:
+            decided = decide(wells.probabilities[a:b], boxes, rule=kind, threshold=threshold, support=support)
+            called.append(decided.outcome.group)
+        else:
+            called.append(Group.OTHER)
+    truth = [SCORED_GROUPS[i] for i in wells.groups]
+    assert trial.weighted_mean.hits == sum(c is t for c, t in zip(called, truth, strict=True))
+    assert trial.undecided.hits == called.count(Group.UNKNOWN)
+    crystals = [c for c, t in zip(called, truth, strict=True) if t is Group.CRYSTAL]
+    assert (trial.crystals_called.hits, trial.crystals_called.of) == (crystals.count(Group.CRYSTAL), len(crystals))
+    assert len(set(called)) > 2  # or nothing was tested
+
+
+def test_a_shift_of_log_odds_is_a_shift_of_the_last_bias() -> None:
+    wells = invented(30, seed=6)
+    logits = np.log(wells.probabilities)
+    logits[:, :3] += 1.5
+    logits[:, 6:10] -= 0.5
+    powers = np.exp(logits)
+    moved = windows.WindowSet(
+        wells.names, wells.plates, wells.groups, wells.ends, powers / powers.sum(axis=1, keepdims=True), wells.boxes
+    )
+    (shifted,) = (t for t in rule.sweep(wells, [0.8], [0.2], [1.5], [0.0], [-0.5]) if t.rule == "group")
+    (plain,) = (t for t in rule.sweep(moved, [0.8], [0.2]) if t.rule == "group")
+    assert shifted.weighted_mean == plain.weighted_mean
+    assert shifted.crystals_found == plain.crystals_found
+    (unshifted,) = (t for t in rule.sweep(wells, [0.8], [0.2]) if t.rule == "group")
+    assert shifted.weighted_mean != unshifted.weighted_mean
+
+
+def test_the_best_rules_keep_the_limits_and_find_most() -> None:
+    trials = list(rule.sweep(invented(60, seed=7), [0.6, 0.8, 0.95], [0.0, 0.5], [-2.0, 0.0, 2.0]))
+    limit = 0.4
+    first, *others = rule.best(trials, limit, rows=100)
+    assert first.others_opened.rate is not None
+    assert first.others_opened.rate <= limit
+    assert all(first.crystals_found.hits >= other.crystals_found.hits for other in others)
+    assert len(others) < len(trials) - 1  # some open too many
+    assert "| group |" in "\n".join(rule.lines([first]))
+
+
+def test_the_windows_are_the_workers(tmp_path: Path) -> None:
+    if not find_model(default_models(PACKAGED)[1], "classifier")[0].dense:
+        pytest.skip("the packaged classifier is not dense")
+    outcomes = [Outcome.HARVESTABLE, Outcome.PRECIPITATE, Outcome.NULL_EXPERIMENT]
+    files = render_plate(tmp_path, barcode="WW000001", seed=3, wells=outcomes, width=640, height=480, pixel_size_um=4.5)
+    answers = score(files, Settings(rule="published", threshold=0.5), tmp_path / "scores")
+    truths = [Truth(path, "S", "rendered", "P", outcome.group) for path, outcome in zip(files, outcomes, strict=True)]
+    (written,) = windows.collect(truths, tmp_path / "windows")
+    before = written.stat().st_mtime_ns
+    found = windows.read(tmp_path / "windows")
+    assert found.names.tolist() == [path.name for path in files]
+    for path, a, b in zip(files, [0, *found.ends[:-1]], found.ends, strict=True):
+        answer = answers[path]
+        assert isinstance(answer, wire.Scored)
+        if answer.outcome is Outcome.NULL_EXPERIMENT:
+            assert a == b
+            continue
+        assert found.probabilities[a:b].max(axis=0) == pytest.approx(answer.probabilities, abs=2e-3)
+        boxes = [dense_window(300, 300)[0]._make(map(int, box)) for box in found.boxes[a:b]]
+        decided = decide(found.probabilities[a:b], boxes, rule="published", threshold=0.5)
+        assert published(decided.outcome) is answer.outcome
+    windows.collect(truths, tmp_path / "windows")
+    assert written.stat().st_mtime_ns == before
