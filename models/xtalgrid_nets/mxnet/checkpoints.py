@@ -19,6 +19,7 @@ import numpy.typing as npt
 import torch
 
 from xtalgrid_core.errors import BrokenModel, ModelError
+from xtalgrid_core.files import replacing
 from xtalgrid_core.images import MEAN_RGB
 
 from ..networks.squeezenet import FIRES, FIRST, POOLED_BEFORE, Version
@@ -221,6 +222,21 @@ def import_checkpoint(
             layer.weight.copy_(torch.from_numpy(w.copy()))
             layer.bias.copy_(torch.from_numpy(b.copy()))  # type: ignore[union-attr]
     return net, found.name(pool)
+
+
+def save_features(path: Path, net: MxnetSqueezeNet) -> None:
+    """Write a network's features as ``.npz`` under torchvision's names, for `networks.squeezenet.load_imagenet`.
+
+    Raises
+    ------
+    ModelError
+        For the ELU network: its features mean nothing under ReLU.
+    """
+    if net.elu:
+        raise ModelError(f"{path}: this network computes with ELU; its features are no start for one with ReLU")
+    arrays = {name: value.numpy() for name, value in net.state_dict().items() if name.startswith("features.")}
+    with replacing(path) as stream:
+        np.savez(stream, **arrays)  # type: ignore[arg-type]
 
 
 def _value(

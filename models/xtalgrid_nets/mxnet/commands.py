@@ -96,7 +96,7 @@ def _meanings(text: str) -> list[tuple[int, str]]:
 @click.command("import-mxnet")
 @click.argument("symbol", metavar="PREFIX-symbol.json", type=_FILE)
 @click.argument("params", metavar="PREFIX-0000.params", type=_FILE)
-@click.argument("out", metavar="OUT.pt", type=_OUT)
+@click.argument("out", metavar="OUT", type=_OUT)
 @click.option(
     "--classes",
     metavar="NAME,NAME,…",
@@ -110,7 +110,14 @@ def _meanings(text: str) -> list[tuple[int, str]]:
 @click.option(
     "--mean", nargs=3, type=float, default=MEAN_RGB, show_default=True, help="Subtracted in its training (RGB)."
 )
-@click.option("--std", nargs=3, type=float, default=(1.0, 1.0, 1.0), show_default=True, help="Divided by (0..255).")
+@click.option(
+    "--std",
+    nargs=3,
+    type=click.FloatRange(0, min_open=True),
+    default=(1.0, 1.0, 1.0),
+    show_default=True,
+    help="Divided by (0..255).",
+)
 @click.option("--bgr", is_flag=True, help="It was trained on blue, green, red.")
 def import_mxnet(
     symbol: Path,
@@ -122,13 +129,18 @@ def import_mxnet(
     std: tuple[float, float, float],
     bgr: bool,
 ) -> None:
-    """Take a SqueezeNet checkpoint of MXNet over: gluon's 1.0 and 1.1, and the paper's with ELU."""
-    from ..states import save_trained
-    from .checkpoints import import_checkpoint, read_symbol
+    """Take a SqueezeNet checkpoint of MXNet over: gluon's 1.0 and 1.1, and the paper's with ELU.
 
+    OUT.pt is a trained state, for `export` and the worker; OUT.npz has the features alone, for `fit --start`, whatever the outputs were.
+    """
+    from ..networks import NETWORKS
+    from ..states import save_trained
+    from .checkpoints import import_checkpoint, read_symbol, save_features
+
+    features_only = out.suffix == ".npz"
     try:
         found = read_symbol(symbol)
-        names, order = _outputs(found.classes, classes)
+        names, order = ([], None) if features_only else _outputs(found.classes, classes)
         net, name = import_checkpoint(
             symbol,
             params,
@@ -138,19 +150,22 @@ def import_mxnet(
             std=std,
             bgr=bgr,
         )
-        record = {
-            "imported": [symbol.name, params.name],
-            "classes_there": classes,
-            "mean": list(mean),
-            "std": list(std),
-            "bgr": bgr,
-        }
+        if features_only:
+            save_features(out, net)
+            click.echo(f"{out}: features of SqueezeNet {found.version}")
+            return
+        files = [symbol.name, params.name]
+        record = {"imported": files, "outputs": classes, "mean": list(mean), "std": list(std), "bgr": bgr}
         save_trained(out, net, name, record, classes=names)
     except (XtalgridError, OSError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"{out}: {name}, {found.classes} outputs")
     if found.classes != len(CLASSES):
-        click.echo(f"The worker needs {len(CLASSES)} outputs: this state is one to start a training from.")
+        click.echo(f"The worker needs {len(CLASSES)} outputs. To start a training from this one, write OUT.npz.")
+    elif not NETWORKS[name].dense:
+        click.echo("It is scored chop by chop, which takes longer than dense scoring.")
+        if not found.elu:
+            click.echo("With --pool mean it is scored densely, at somewhat other probabilities.")
 
 
 def _outputs(count: int, text: str | None) -> tuple[list[str], list[int] | None]:

@@ -46,7 +46,7 @@ def multiply_adds(network: Network, classes: int) -> int:
         chop = torch.zeros(1, 3, CHOP, CHOP)
     with FlopCounterMode(display=False) as counter:
         _without_content(network, classes)(chop)
-    return counter.get_total_flops() // 2
+    return int(counter.get_total_flops()) // 2
 
 
 def _without_content(network: Network, classes: int) -> nn.Module:
