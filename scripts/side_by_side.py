@@ -67,10 +67,14 @@ def grid(rows: list[tuple[str, list[Image.Image]]], columns: int, width: int) ->
 def rendered_sheet(width: int, seed: int) -> Image.Image:
     """A row for each outcome, a column for each plate type."""
     rows = []
-    for outcome in RENDERED:
-        plates = [plate for plate in PLATE_TYPES if outcome is not Outcome.NULL_EXPERIMENT or plate != "inside"]
-        pictures = [picture(outcome, seed + i, plate, width) for i, plate in enumerate(plates)]
-        rows.append((f"{outcome.value}: {', '.join(plates)}", pictures))
+    for y, outcome in enumerate(RENDERED):
+        pictures = []
+        for x, plate in enumerate(PLATE_TYPES):
+            if outcome is Outcome.NULL_EXPERIMENT and plate in ("micro", "inside"):  # looks like a clear drop
+                pictures.append(Image.new("RGB", (width, width * 3 // 4), "white"))
+            else:
+                pictures.append(picture(outcome, seed + y * len(PLATE_TYPES) + x, plate, width))
+        rows.append((f"{outcome.value}: {', '.join(PLATE_TYPES)}", pictures))
     return grid(rows, len(PLATE_TYPES), width)
 
 
