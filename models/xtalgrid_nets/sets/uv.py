@@ -20,8 +20,8 @@ SEEN_AT = 512
 NOISE = 6.0
 """Glow is so many standard deviations of the noise above its surroundings,"""
 
-CONTRAST = 12.0
-"""and at least so many grey levels of 255."""
+CONTRAST = 30.0
+"""and at least so many grey levels of 255: dissolved and precipitated protein glows as well, but not as bright."""
 
 REACH = 3
 """Pixels at `SEEN_AT` (17 µm in a usual field of view) by which glow and crystal may miss each other: the stage and the filters
