@@ -84,7 +84,7 @@ def make_well(well: LabelledWell, settings: Settings) -> Made:
         glow, counts = None, {}
         if well.uv is not None and well.label.outcome.group is Group.CRYSTAL and settings.rules.uv != "ignore":
             mate = read_image(read_file(well.uv))
-            glow = glow_map(mate, crop.box, *crop.view.shape[:2], *image.shape[:2])
+            glow = glow_map(mate, crop.box, crop.drop.shape, image.shape[:2])
             counts = {"uv pairs": 1}
     except (ImageError, SetError) as error:
         return Made(failed=str(error))

@@ -1,4 +1,4 @@
-"""The commands that make training sets: ``dataset``, ``marco``, ``masks``."""
+"""The commands that make training sets, ``dataset``, ``marco`` and ``masks``, and ``chop-rules``, which judges their rules."""
 
 from __future__ import annotations
 
@@ -182,6 +182,24 @@ def masks(images: Path, masks: Path, out: Path, plate_from: str, inverted: bool)
     _say(build_from_masks(images, masks, out, plates=plate_from, inverted=inverted))
 
 
+@click.command("chop-rules")
+@click.option("--wells", default=66, show_default=True, help="Wells to render, the outcomes in turn.")
+@click.option("--seed", default=7_000_000, show_default=True)
+@click.option("--contour", default=1.0, show_default=True, help="Least contours of a chop, in sides of a chop.")
+@_plainly
+def chop_rules(wells: int, seed: int, contour: float) -> None:
+    """Say how right the chops' labels are that `dataset` would give to rendered wells, whose chops are known."""
+    from .judge_rules import judge_rules
+
+    with _bar(wells) as advance:
+        ways = judge_rules(wells, seed, contour, advance)
+    click.echo("| rule | group | right | wrong | missed | right, % |\n|---|---|---|---|---|---|")
+    for way, groups in ways.items():
+        for group, tally in sorted(groups.items()):
+            share = 100 * tally.right / max(tally.right + tally.wrong, 1)
+            click.echo(f"| {way} | {group} | {tally.right} | {tally.wrong} | {tally.missed} | {share:.0f} |")
+
+
 def _build(
     out: Path,
     builder: str,
@@ -247,6 +265,3 @@ def _end(failed: Mapping[str, str]) -> None:
         click.echo(f"failed  and {len(failed) - _SHOWN} more: all are in dataset.json", err=True)
     if failed:
         raise SystemExit(1)
-
-
-COMMANDS = (dataset, marco, masks)

@@ -77,7 +77,7 @@ def chop_well(crop: Crop, outcome: Outcome, rules: Rules, glow: Bool | None = No
         Where the UV mate glows, ``(H, W)`` of the crop's view; None without a mate.
     """
     boxes = smallest_overlap(*crop.view.shape[:2])
-    labels, left_out = _labels(crop, boxes, outcome, rules, glow)
+    labels, left_out = label_chops(crop, boxes, outcome, rules, glow, contour_map(crop.view))
     kept = np.flatnonzero(labels >= 0)
     if rules.most and len(kept) > rules.most:
         left_out["more chops of one well than asked for"] += len(kept) - rules.most
@@ -85,11 +85,14 @@ def chop_well(crop: Crop, outcome: Outcome, rules: Rules, glow: Bool | None = No
     return Chopped(cut(crop.view, [boxes[i] for i in kept]), labels[kept].astype(np.uint8), left_out)
 
 
-def _labels(
-    crop: Crop, boxes: list[Box], outcome: Outcome, rules: Rules, glow: Bool | None
+def label_chops(
+    crop: Crop, boxes: list[Box], outcome: Outcome, rules: Rules, glow: Bool | None, contours: Bool
 ) -> tuple[npt.NDArray[np.int64], Counter[str]]:
-    """A rank for each chop, −1 for one that is left out; and why."""
-    contours, inside = contour_map(crop.view), _inside(crop.drop)
+    """A rank for each box of a crop, −1 for one that is left out; and how many were, for what reason.
+
+    `contours` are those of the view (`contour_map`), ``(H, W)``; the others as in `chop_well`.
+    """
+    inside = _inside(crop.drop)
     everything = lengths(contours, boxes)
     at_edge = _coverage(crop.drop, boxes) < WHOLLY_INSIDE
     nothing = -1

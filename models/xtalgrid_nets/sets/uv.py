@@ -28,7 +28,7 @@ REACH = 3
 move between the two pictures."""
 
 
-def glow_map(uv: Pixels, box: Box, height: int, width: int, image_height: int, image_width: int) -> Bool:
+def glow_map(uv: Pixels, box: Box, size: tuple[int, int], image_size: tuple[int, int]) -> Bool:
     """Where the UV mate glows, seen in a crop of the bright-field image.
 
     Parameters
@@ -36,13 +36,13 @@ def glow_map(uv: Pixels, box: Box, height: int, width: int, image_height: int, i
     uv
         ``(h, w, 3)``: the mate, of the same field of view, in pixels of its own.
     box
-        The crop, in pixels of the bright-field image of `image_height` × `image_width`.
-    height, width
-        Size of the crop at the reference scale.
+        The crop, in pixels of the bright-field image.
+    size, image_size
+        (height, width) of the crop at the reference scale, and of the bright-field image.
 
     Returns
     -------
-    ``(height, width)``: True where something glows brighter than its surroundings (a drop of protein solution glows as a whole, and
+    Of `size`, True where something glows brighter than its surroundings (a drop of protein solution glows as a whole, and
     lamps don't light evenly: neither counts), widened by `REACH`.
     """
     small = resize(uv, round(SEEN_AT * uv.shape[0] / uv.shape[1]), SEEN_AT)
@@ -54,12 +54,12 @@ def glow_map(uv: Pixels, box: Box, height: int, width: int, image_height: int, i
     glowing = cv2.morphologyEx(glowing, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))  # hot pixels
     side = 2 * REACH + 1
     glowing = cv2.dilate(glowing, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
-    rows, cols = glowing.shape[0] / image_height, glowing.shape[1] / image_width
+    rows, cols = glowing.shape[0] / image_size[0], glowing.shape[1] / image_size[1]
     part = glowing[
         int(box.row * rows) : max(round((box.row + box.height) * rows), int(box.row * rows) + 1),
         int(box.col * cols) : max(round((box.col + box.width) * cols), int(box.col * cols) + 1),
     ]
-    return cv2.resize(part, (width, height), interpolation=cv2.INTER_NEAREST).astype(bool)
+    return cv2.resize(part, size[::-1], interpolation=cv2.INTER_NEAREST).astype(bool)
 
 
 def _odd(value: int) -> int:

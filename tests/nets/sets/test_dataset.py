@@ -118,7 +118,7 @@ def test_protein_glows_where_its_crystals_are_and_salt_does_not(seed: int) -> No
     for nature in (Nature.PROTEIN, Nature.SALT):
         mate = render_uv(well, seed=seed, nature=nature, width=WIDTH // 2)
         pixels = np.repeat(mate.image[:, :, None], 3, axis=2)
-        glow = glow_map(pixels, crop.box, *crop.view.shape[:2], HEIGHT, WIDTH)
+        glow = glow_map(pixels, crop.box, crop.drop.shape, (HEIGHT, WIDTH))
         counts[nature] = len(chop_well(crop, well.outcome, Rules(), glow).labels)
     assert counts[Nature.PROTEIN] > 0
     assert counts[Nature.SALT] == 0
@@ -130,7 +130,7 @@ def test_a_real_uv_pair(shared: Path) -> None:
     image = np.asarray(Image.open(folder / "well_1464_brightfield_fullres.png").convert("RGB"))
     mate = np.asarray(Image.open(folder / "well_1464_uvtpef.png").convert("RGB"))
     crop = whole_well(image, pixel_size(image.shape[1], image.shape[0]))
-    glow = glow_map(mate, crop.box, *crop.view.shape[:2], *image.shape[:2])
+    glow = glow_map(mate, crop.box, crop.drop.shape, image.shape[:2])
     assert glow.shape == crop.view.shape[:2]
     assert 0.0005 < glow.mean() < 0.3
 
@@ -292,3 +292,13 @@ def test_labels_as_people_write_them() -> None:
         labels.read("99")
     with pytest.raises(SetError, match="TEXT=OUTCOME"):
         Labels(["45=crystal harvest"])
+
+
+def test_the_rules_are_judged_on_wells_whose_chops_are_known() -> None:
+    result = CliRunner().invoke(commands.chop_rules, ["--wells", "1"])
+    assert result.exit_code == 0, result.output
+    rows = [line.split("|")[1:-1] for line in result.output.splitlines() if line.startswith("| ")]
+    crystals = {row[0].strip(): [int(number) for number in row[2:5]] for row in rows if row[1].strip() == "crystal"}
+    published, inside, mate = (crystals[name] for name in crystals)
+    assert published[0] >= inside[0] >= mate[0] > 0  # each asks for more than the one before
+    assert published[1] >= inside[1] >= mate[1]
