@@ -7,6 +7,7 @@ reference scale → `network_input`. Whoever trains a network on anything else t
 from __future__ import annotations
 
 import io
+import math
 import warnings
 from dataclasses import dataclass
 
@@ -33,6 +34,14 @@ SEGMENTER_SIDE = 256
 
 MEAN_RGB = (123.0, 117.0, 104.0)
 """Subtracted from the pixels: the ImageNet mean that the SqueezeNet weights we start from were trained with."""
+
+_STRIP = 256
+"""Rows that are worked on at once where a copy of a large image would count."""
+
+_LARGE = 8_000_000
+"""Pixels from which an image is resized by strips."""
+
+_FILTER = Image.Resampling.BILINEAR
 
 ImageFile.LOAD_TRUNCATED_IMAGES = False  # a half-written file must fail, not score as a half-grey well
 
@@ -98,7 +107,12 @@ def _to_rgb(image: Image.Image) -> Pixels:
         return np.repeat(gray[:, :, None], 3, axis=2)
     if image.mode == "P":
         image = image.convert("RGBA")
-    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    image = image if image.mode == "RGB" else image.convert("RGB")
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for top in range(0, image.height, _STRIP):
+        bottom = min(top + _STRIP, image.height)
+        pixels[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
+    return pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +135,11 @@ class Levels:
     def apply(self, image: Pixels) -> Pixels:
         """The image, ``(H, W, 3)``, with its channels multiplied by the gains and clipped to 255."""
         ramp = np.arange(256, dtype=np.float64)
-        tables = [np.minimum(np.rint(ramp * gain), 255).astype(np.uint8) for gain in self.gains]
-        return np.stack([table[image[:, :, channel]] for channel, table in enumerate(tables)], axis=2)
+        table = np.concatenate([np.minimum(np.rint(ramp * gain), 255) for gain in self.gains]).astype(np.uint8).tolist()
+        levelled = np.empty(image.shape, np.uint8)
+        for top in range(0, len(image), _STRIP):
+            levelled[top : top + _STRIP] = np.asarray(Image.fromarray(image[top : top + _STRIP]).point(table))
+        return levelled
 
 
 def resize(image: Pixels, height: int, width: int) -> Pixels:
@@ -130,13 +147,26 @@ def resize(image: Pixels, height: int, width: int) -> Pixels:
     height, width = max(height, 1), max(width, 1)
     if image.shape[:2] == (height, width):
         return image
-    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3.0))
+    if height * width <= _LARGE:
+        return np.asarray(Image.fromarray(image).resize((width, height), _FILTER, reducing_gap=3.0))
+    resized = np.empty((height, width, 3), np.uint8)
+    scale = image.shape[0] / height
+    reach = math.ceil(max(scale, 1)) + 1  # rows beyond a strip that its own are made from
+    for top in range(0, height, _STRIP):
+        bottom = min(top + _STRIP, height)
+        first = max(math.floor(top * scale) - reach, 0)
+        strip = Image.fromarray(image[first : math.ceil(bottom * scale) + reach])
+        box = (0, top * scale - first, image.shape[1], min(bottom * scale - first, strip.height))
+        resized[top:bottom] = np.asarray(strip.resize((width, bottom - top), _FILTER, box=box))
+    return resized
 
 
 def network_input(images: Pixels) -> npt.NDArray[np.float32]:
     """Bring images, ``(N, H, W, 3)`` uint8 RGB, into the networks' form: ``(N, 3, H, W)`` float32, 0..255 minus the mean."""
-    centred = images.astype(np.float32) - np.array(MEAN_RGB, np.float32)
-    return np.ascontiguousarray(centred.transpose(0, 3, 1, 2))
+    centred = np.empty((len(images), 3, *images.shape[1:3]), np.float32)
+    for channel, mean in enumerate(MEAN_RGB):
+        np.subtract(images[..., channel], np.float32(mean), out=centred[:, channel])
+    return centred
 
 
 def segmenter_view(image: Pixels, levels: Levels) -> Pixels:

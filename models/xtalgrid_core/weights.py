@@ -91,9 +91,10 @@ def _default(manifest: WeightsManifest, role: Role, variant: Variant | None) -> 
     default = manifest.default[role]
     if variant is None:
         return default
-    made_from = {entry.sha256: entry.origin or entry.sha256 for entry in manifest.models if entry.role == role}
-    for entry in manifest.models:
-        if entry.variant == variant and made_from.get(entry.sha256) == made_from.get(default, default):
+    entries = [entry for entry in manifest.models if entry.role == role]
+    made_from = {entry.sha256: entry.origin or entry.sha256 for entry in entries}
+    for entry in entries:
+        if entry.variant == variant and made_from[entry.sha256] == made_from.get(default, default):
             return entry.sha256
     raise UnknownModel(
         f"unknown model: no {variant} variant of the {role} {default[:12]}… here; xtalgrid-train export --int8 makes one"

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -6,6 +8,10 @@ from hypothesis import strategies as st
 from xtalgrid_core.chops import (
     Box,
     cut,
+    dense_length,
+    dense_starts,
+    dense_window,
+    seen,
     sliding_starts,
     sliding_window,
     smallest_overlap,
@@ -50,6 +56,33 @@ def test_no_pixel_is_left_out_and_no_chop_lies_outside(starts, length):
         covered[first : first + 256] = True
     assert covered.all()
     assert firsts == sorted(set(firsts))
+
+
+@given(sides, st.sampled_from([16, 48, 64, 256]))
+def test_the_dense_grid_lies_on_whole_cells_and_reaches_the_end(length, step):
+    starts = dense_starts(length, step)
+    covered = np.zeros(max(length, 256) + 16, bool)
+    for first in starts:
+        assert first % 16 == 0
+        covered[first : first + 256] = True
+    assert covered[:length].all()
+    assert all(b - a <= step for a, b in itertools.pairwise(starts))
+    assert starts == sorted(set(starts))
+    assert starts[-1] + 256 == dense_length(length) < max(length, 256) + 16
+
+
+@pytest.mark.parametrize("step", [50, 8, 1])
+def test_a_step_between_cells_is_refused(step):
+    with pytest.raises(ValueError, match="multiples of 16 such as 48"):
+        dense_window(400, 400, step)
+
+
+def test_boxes_that_hold_nothing_of_a_mask_are_told():
+    mask = np.zeros((10, 20), bool)
+    mask[4, 9] = True  # rows 40..49 and columns 45..49 of an image of 100 × 100
+    boxes = [Box(0, 0, 40, 100), Box(0, 0, 41, 46), Box(49, 49, 5, 5), Box(50, 0, 100, 100), Box(40, 50, 9, 9)]
+    assert seen(mask, boxes, 100, 100).tolist() == [False, True, True, False, False]
+    assert seen(mask, [], 100, 100).shape == (0,)
 
 
 def test_boxes_go_row_by_row():

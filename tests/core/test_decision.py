@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from xtalgrid_core.chops import Box, sliding_window
+from xtalgrid_core.chops import Box, dense_window, sliding_window
 from xtalgrid_core.decision import Calibration, chops_needed, crystal_evidence, decide, priority
 from xtalgrid_core.outcomes import CLASSES, Group, Outcome
 
@@ -100,6 +100,20 @@ def test_a_crystal_must_show_in_several_of_the_chops_that_see_it():
     assert together.outcome is Outcome.HARVESTABLE
     assert together.probability == pytest.approx(0.99)
     assert together.p_crystal == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize("side", [256, 400, 800, 1300])
+def test_support_means_the_same_part_of_the_chops_at_every_step_and_with_some_left_out(side):
+    """0.2 of the chops that see an average point, to the nearest whole one."""
+    for step, grid in ((50, sliding_window), (48, dense_window), (16, dense_window)):
+        boxes = grid(side, side, step)
+        seeing = np.zeros((side + 16, side + 16))
+        for box in boxes:
+            seeing[box.row : box.row + box.height, box.col : box.col + box.width] += 1
+        assert chops_needed(boxes, 0.2) == max(1, round(0.2 * seeing[seeing > 0].mean()))
+        assert chops_needed(boxes[: len(boxes) // 2 + 1], 0.2) <= chops_needed(boxes, 0.2)
+        distant = [box.moved(0, 10_000) for box in boxes]
+        assert chops_needed([*boxes, *distant], 0.2) == chops_needed(boxes, 0.2), "between them no chop sees anything"
 
 
 def test_an_unsupported_crystal_leaves_a_well_undecided_below_the_threshold():

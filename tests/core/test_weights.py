@@ -1,9 +1,18 @@
 import shutil
 
+import msgspec
 import pytest
 
 from xtalgrid_core.errors import BrokenModel, UnknownModel
-from xtalgrid_core.weights import MANIFEST, PACKAGED, default_models, find_model, read_manifest
+from xtalgrid_core.weights import (
+    MANIFEST,
+    PACKAGED,
+    ModelEntry,
+    WeightsManifest,
+    default_models,
+    find_model,
+    read_manifest,
+)
 
 
 def test_the_packages_weights_are_all_there():
@@ -25,6 +34,33 @@ def test_weights_are_found_in_other_folders(tiny_weights):
     assert find_model(segmenter, "segmenter", [tiny_weights])[0].architecture == "tiny"
     with pytest.raises(UnknownModel, match="update it"):
         find_model(segmenter, "segmenter")
+
+
+def test_a_variant_of_the_default_is_found_from_either(tmp_path):
+    def entry(sha256, variant, origin=""):
+        return ModelEntry(
+            sha256=sha256 * 64,
+            role="classifier",
+            file="f",
+            architecture="x",
+            variant=variant,
+            card="c",
+            origin=origin * 64,
+        )
+
+    def found(default, variant):
+        models = (entry("a", "fp32"), entry("b", "int8", "a"), entry("c", "int8", "d"), entry("5", "fp32"))
+        segmenter = msgspec.structs.replace(entry("5", variant or "fp32"), role="segmenter")
+        manifest = WeightsManifest(
+            schema=1, default={"segmenter": "5" * 64, "classifier": default * 64}, models=(*models, segmenter)
+        )
+        (tmp_path / MANIFEST).write_bytes(msgspec.json.encode(manifest))
+        return default_models(tmp_path, variant)[1][0]
+
+    assert [found("a", v) for v in (None, "fp32", "int8")] == ["a", "a", "b"]
+    assert [found("b", v) for v in (None, "fp32", "int8")] == ["b", "a", "b"]
+    with pytest.raises(UnknownModel, match="no int8 variant of the classifier 555555555555"):
+        found("5", "int8")
 
 
 def test_a_folder_without_a_manifest_is_passed_over(tmp_path):

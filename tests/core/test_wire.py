@@ -61,6 +61,19 @@ def test_manifests_and_results_come_back_as_they_were_sent():
     assert wire.decode_image(wire.encode(SCORED)) == SCORED
 
 
+def test_manifests_of_before_there_were_modes_ask_for_the_exact_way():
+    old = json.loads(wire.encode(MANIFEST))
+    del old["options"]["mode"]
+    assert wire.decode_manifest(json.dumps(old).encode()).options.mode == "exact"
+
+
+def test_dense_scoring_takes_steps_of_whole_cells():
+    dense = changed(MANIFEST, options__mode="dense", options__step=32)
+    assert wire.decode_manifest(dense).options.step == 32
+    with pytest.raises(ManifestError, match="step is 50 pixels; dense scoring takes multiples of 16"):
+        wire.decode_manifest(changed(MANIFEST, options__mode="dense", options__step=50))
+
+
 def test_one_message_is_one_line():
     assert b"\n" not in wire.encode(RESULT)
 
@@ -97,6 +110,7 @@ def test_fields_of_later_versions_are_ignored():
         {"options__threshold": 1.01},
         {"options__step": 0},
         {"options__rule": "best"},
+        {"options__mode": "quick"},
         {"options__segmenter": "a"},
     ],
 )

@@ -1,3 +1,5 @@
+import itertools
+
 import msgspec
 import numpy as np
 import pytest
@@ -30,6 +32,7 @@ class Says(Networks):
         self._mask_value = mask
         self._row = np.array([[probabilities.get(outcome.name, 0.0) for outcome in CLASSES]], np.float32)
         self.calibration = Calibration()
+        self.is_dense = False
         self.chops = 0
 
     def mask(self, view):
@@ -41,11 +44,12 @@ class Says(Networks):
         return np.repeat(self._row, len(chops), axis=0)
 
 
+@pytest.mark.parametrize(("mode", "step"), [("exact", 50), ("dense", 48)])
 @pytest.mark.parametrize(
     ("colour", "outcome"), [(RED, Outcome.HARVESTABLE), (GREEN, Outcome.PRECIPITATE), (BLUE, Outcome.CLEAR)]
 )
-def test_a_drop_is_found_and_scored(score, colour, outcome):
-    answer = score(well(colour))
+def test_a_drop_is_found_and_scored(score, colour, outcome, mode, step):
+    answer = score(well(colour), mode=mode, step=step)
     assert (answer.number, answer.outcome, answer.score) == (7, outcome, outcome.look.score)
     assert answer.probability > 0.99
     assert answer.drop.box == pytest.approx((80, 160, 320, 320), abs=4)
@@ -151,8 +155,11 @@ def test_no_more_boxes_than_asked(score):
 
 
 def test_every_answer_can_be_sent(score):
-    for image in (well(RED), well(None), well(GREEN, 64, 2000), np.zeros((100, 100, 3), np.uint8)):
-        answer = score(image, None)
+    images = (well(RED), well(None), well(GREEN, 64, 2000), np.zeros((100, 100, 3), np.uint8))
+    for image, (mode, um) in itertools.product(images, (("dense", None), ("exact", 1.13))):
+        answer = score(image, um, mode=mode, step=48)
+        for chop in answer.boxes:
+            assert Box(*chop.box).clipped(*image.shape[:2]) == chop.box
         assert wire.decode_image(wire.encode(answer)) == answer
 
 

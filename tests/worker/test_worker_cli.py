@@ -113,6 +113,13 @@ def test_options_reach_the_decision(xtalgrid_worker, wells, tmp_path):
     assert len(answer("--boxes", 0)["boxes"]) == 0
     assert answer("--pixel-size", 2.0)["pixel_size_um"] == 2.0
     assert answer()["pixel_size_origin"] == "guessed"
+    assert answer("--exact")["outcome"] == answer("--step", 16)["outcome"] == "crystals harvestable"
+
+
+def test_a_variant_that_is_not_there_is_an_error_that_says_how_to_make_it(xtalgrid_worker, wells, tmp_path):
+    run = xtalgrid_worker("score", wells, "--out", tmp_path / "out", "--variant", "int8")
+    assert run.exit_code == 2
+    assert "no int8 variant of the segmenter" in run.stderr
 
 
 def test_when_nothing_can_be_scored_the_exit_status_is_1(xtalgrid_worker, tmp_path):
@@ -123,7 +130,14 @@ def test_when_nothing_can_be_scored_the_exit_status_is_1(xtalgrid_worker, tmp_pa
 
 @pytest.mark.parametrize(
     "options",
-    [["--threshold", "0"], ["--threshold", "nan"], ["--pixel-size", "nan"], ["--step", "0"], ["--rule", "best"]],
+    [
+        ["--threshold", "0"],
+        ["--threshold", "nan"],
+        ["--pixel-size", "nan"],
+        ["--step", "0"],
+        ["--step", "50"],
+        ["--rule", "best"],
+    ],
 )
 def test_impossible_options_are_refused_by_name(xtalgrid_worker, wells, tmp_path, options):
     run = xtalgrid_worker("score", wells, "--out", tmp_path / "out", *options)

@@ -11,6 +11,7 @@ its padding reaches, and the halo dropped: the map is the same as without tiles.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,14 +24,22 @@ from .inference import Float, softmax
 HALO = 7
 """Cells from a tile's edge that its padding reaches, and one to spare: SqueezeNet's are six."""
 
-MAX_CELLS = 72 * 72
-"""Most cells of a tile, halo included: 1168×1168 pixels take 170 MB in the runtime."""
+MAX_CELLS = 64 * 64
+"""Most cells of a tile, halo included: 1040×1040 pixels."""
 
-_MOST_TILES = 16
-"""Along a side: 6,000 pixels need eight."""
+_PARTS = range(1, 17)
+"""Tiles along a side: 6,000 pixels need eight."""
 
-Span = tuple[int, int]
 ClassMap = Callable[[Pixels], Float]
+
+
+class _Span(NamedTuple):
+    """A tile along one side, in cells: computed from `start` on over `length`, of which `begin` to `end` is kept."""
+
+    start: int
+    begin: int
+    end: int
+    length: int
 
 
 def class_map(view: Pixels, network: ClassMap, pause: Callable[[], None], most: int = MAX_CELLS) -> Float:
@@ -59,21 +68,16 @@ def class_map(view: Pixels, network: ClassMap, pause: Callable[[], None], most: 
     rows, cols = (dense_length(side) // STRIDE - 1 for side in view.shape[:2])
     down, across = _tiles(rows, cols, most)
     found = np.empty((len(CLASSES), rows, cols), np.float32)
-    for top, bottom in down:
-        for left, right in across:
+    for row, top, bottom, height in down:
+        for col, left, right, width in across:
             pause()
-            first_row, last_row = max(top - HALO, 0), min(bottom + HALO, rows)
-            first_col, last_col = max(left - HALO, 0), min(right + HALO, cols)
-            height, width = last_row - first_row, last_col - first_col
-            pixels = Box(first_row * STRIDE, first_col * STRIDE, (height + 1) * STRIDE, (width + 1) * STRIDE)
+            pixels = Box(row * STRIDE, col * STRIDE, (height + 1) * STRIDE, (width + 1) * STRIDE)
             cells = network(cut(view, [pixels]))
             if cells.shape[2:] != (height, width):
                 raise ArithmeticError(
                     f"the classifier gave {cells.shape[2:]} cells where {(height, width)} were due: it is not dense"
                 )
-            found[:, top:bottom, left:right] = cells[
-                0, :, top - first_row : bottom - first_row, left - first_col : right - first_col
-            ]
+            found[:, top:bottom, left:right] = cells[0, :, top - row : bottom - row, left - col : right - col]
     return found
 
 
@@ -88,28 +92,18 @@ def chop_probabilities(cells: Float, chops: Sequence[Box]) -> Float:
     return softmax((boxes.T / CELLS**2).astype(np.float32))
 
 
-def _tiles(rows: int, cols: int, most: int) -> tuple[list[Span], list[Span]]:
-    """Spans of rows and of columns, in cells, whose tiles have at most so many cells, with the least work in their halos."""
-    cuts = [(down, across) for down in range(1, _MOST_TILES + 1) for across in range(1, _MOST_TILES + 1)]
-
-    def size(down: int, across: int) -> tuple[int, int]:
-        return _longest(rows, down), _longest(cols, across)
-
-    def work(cut: Span) -> int:
-        height, width = size(*cut)
-        return cut[0] * cut[1] * height * width
-
-    small = [cut for cut in cuts if size(*cut)[0] * size(*cut)[1] <= most]
-    down, across = min(small or cuts[-1:], key=work)
-    return _spans(rows, down), _spans(cols, across)
+def _tiles(rows: int, cols: int, most: int) -> tuple[list[_Span], list[_Span]]:
+    """How rows and columns are cut, so that a tile has at most so many cells and the halos cost least."""
+    cuts = [(_spans(rows, down), _spans(cols, across)) for down in _PARTS for across in _PARTS]
+    small = [(down, across) for down, across in cuts if down[0].length * across[0].length <= most]
+    return min(small or cuts[-1:], key=lambda cut: sum(a.length * b.length for a in cut[0] for b in cut[1]))
 
 
-def _longest(length: int, parts: int) -> int:
-    """Cells of the longest of so many tiles along a side, halo included."""
-    return max(min(stop + HALO, length) - max(start - HALO, 0) for start, stop in _spans(length, parts))
-
-
-def _spans(length: int, parts: int) -> list[Span]:
-    """A side cut into so many spans of equal length, or of one more; none is empty."""
-    parts = min(parts, length)
-    return [(length * i // parts, length * (i + 1) // parts) for i in range(parts)]
+def _spans(length: int, parts: int) -> list[_Span]:
+    """A side cut into so many tiles of one length: the runtime keeps memory for each size of picture."""
+    kept = -(-length // parts)
+    computed = min(kept + 2 * HALO, length) if parts > 1 else length
+    return [
+        _Span(min(max(begin - HALO, 0), length - computed), begin, min(begin + kept, length), computed)
+        for begin in range(0, length, kept)
+    ]
