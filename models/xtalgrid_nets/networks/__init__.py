@@ -60,6 +60,7 @@ def _mxnet(**options: Any) -> Callable[[int], nn.Module]:
 
 
 _IANDOLA = "Iandola et al. 2017 (arXiv 1602.07360)"
+_GLUON = "Iandola et al. 2017, as in MXNet's model zoo"
 _COMPARED = "compared in Thielmann et al. 2023, Table 2"
 _MERCK = "Ghafurian et al. 2018, section 2.3"
 
@@ -75,11 +76,11 @@ _ALL = (
     Network("resnet32-merck", _late("resnet_merck", "MerckResNet", blocks=5), 128, _MERCK),
     Network("resnet56-merck", _late("resnet_merck", "MerckResNet", blocks=9), 128, _MERCK),
     # What checkpoints of MXNet are imported as (`squeezenet_mxnet.py`); "-mean" averages all cells instead of 13×13.
-    Network("squeezenet1.0-mxnet", _mxnet(version="1.0"), 256, "MXNet's model zoo"),
-    Network("squeezenet1.1-mxnet", _mxnet(version="1.1"), 256, "MXNet's model zoo"),
+    Network("squeezenet1.0-mxnet", _mxnet(version="1.0"), 256, _GLUON),
+    Network("squeezenet1.1-mxnet", _mxnet(version="1.1"), 256, _GLUON),
     Network("squeezenet1.0-elu-mxnet", _mxnet(version="1.0", elu=True), 227, f"Rosebrock 2017; {_COMPARED}"),
-    Network("squeezenet1.0-mxnet-mean", _mxnet(version="1.0", pool="mean"), 256, "MXNet's model zoo", True),
-    Network("squeezenet1.1-mxnet-mean", _mxnet(version="1.1", pool="mean"), 256, "MXNet's model zoo", True),
+    Network("squeezenet1.0-mxnet-mean", _mxnet(version="1.0", pool="mean"), 256, _GLUON, True),
+    Network("squeezenet1.1-mxnet-mean", _mxnet(version="1.1", pool="mean"), 256, _GLUON, True),
 )
 
 NETWORKS: dict[str, Network] = {network.name: network for network in _ALL}

@@ -78,16 +78,6 @@ class Architecture:
         assert not torch.allclose(both[0], both[1], atol=1e-7)  # it sees the picture at all
         assert torch.allclose(both[1], alone[0], atol=1e-5 * max(1, both.abs().max().item()))
 
-    def test_a_class_map_is_what_the_logits_are_the_mean_of(self) -> None:
-        if not self.dense:
-            return
-        net = build(self.name, self.classes).eval()
-        x = chops(1, 256 + 3 * 16, 256)
-        with torch.inference_mode():
-            cells = net.class_map(x)
-            assert cells.shape == (1, self.classes, 18, 15)
-            assert torch.allclose(cells.mean(dim=(2, 3)), net(x), atol=1e-6)
-
     def test_onnx_gives_what_torch_gives(self, tmp_path: Path) -> None:
         if self.heavy:
             pytest.skip("hundreds of megabytes of weights")
@@ -106,12 +96,44 @@ class Architecture:
         assert np.allclose(made, expected, atol=1e-4 * max(1, np.abs(expected).max()))
 
 
-class TestSqueezeNet10(Architecture):
-    name, parameters, mebibytes, dense = "squeezenet1.0", 1_248_424 - 987 * 513, 2.9, True
+class DenseArchitecture(Architecture):
+    """One that scores a whole drop in one go."""
+
+    dense = True
+
+    def test_a_class_map_is_what_the_logits_are_the_mean_of(self) -> None:
+        net = build(self.name, self.classes).eval()
+        x = chops(1, 256 + 3 * 16, 256)
+        with torch.inference_mode():
+            cells = net.class_map(x)
+            assert cells.shape == (1, self.classes, 18, 15)
+            assert torch.allclose(cells.mean(dim=(2, 3)), net(x), atol=1e-6)
 
 
-class TestSqueezeNet11(Architecture):
-    name, parameters, dense = "squeezenet1.1", 1_235_496 - 987 * 513, True
+class TestSqueezeNet10(DenseArchitecture):
+    name, parameters, mebibytes = "squeezenet1.0", 1_248_424 - 987 * 513, 2.9
+
+
+class TestSqueezeNet11(DenseArchitecture):
+    name, parameters = "squeezenet1.1", 1_235_496 - 987 * 513
+
+
+class TestSqueezeNetOfMxnet(TestSqueezeNet11):
+    """Its probabilities are compared with MXNet's in tests/nets/mxnet."""
+
+    name = "squeezenet1.1-mxnet-mean"
+
+
+class TestSqueezeNetOfThePaper(Architecture):
+    name, input_side = "squeezenet1.0-elu-mxnet", 227
+    parameters, mebibytes = TestSqueezeNet10.parameters, 2.9
+
+    def test_sees_the_middle_of_a_chop(self) -> None:
+        net, x = build(self.name).eval(), chops(1)
+        edged = x.clone()
+        edged[:, :, :14], edged[:, :, 241:], edged[:, :, :, :14], edged[:, :, :, 241:] = 0, 0, 0, 0
+        with torch.inference_mode():
+            assert torch.equal(net(x), net(edged))
 
 
 class TestAlexNet(Architecture):
