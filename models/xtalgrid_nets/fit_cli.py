@@ -17,8 +17,14 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 @click.option("--out", type=_FOLDER, required=True, help="The run's folder.")
 @click.option("--start", type=_FILE, help="ImageNet's weights (.npz), a trained state (.pt) or the worker's (.onnx).")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out from its last checkpoint.")
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="The longest time; the schedule fits it.")
-@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a setting of the recipe.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    help="The longest time, all parts of a resumed run together; the schedule is fitted to it.",
+)
+@click.option(
+    "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a setting of the recipe; again for more."
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option(
     "--precision",

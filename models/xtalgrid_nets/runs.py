@@ -145,13 +145,17 @@ class Run:
 
 
 def code_state() -> dict[str, Any]:
-    """The commit that the code is at, and whether files differ from it; empty where it is installed and no checkout."""
+    """The commit that the code is at, and whether files of ``models/`` differ from it; empty where it is installed and no checkout."""
+
+    models = Path(__file__).parents[1]
 
     def git(*arguments: str) -> str:
-        here = Path(__file__).parent
-        return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            ["git", *arguments], cwd=models, capture_output=True, text=True, check=True
+        ).stdout.strip()
 
     try:
+        git("ls-files", "--error-unmatch", __file__)  # an environment may lie inside a checkout of something else
         return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--", "."))}
     except (OSError, subprocess.CalledProcessError):
         return {}

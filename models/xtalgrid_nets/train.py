@@ -19,7 +19,7 @@ from tqdm import tqdm
 from xtalgrid_core.errors import ConfigError, XtalgridError
 from xtalgrid_core.images import MEAN_RGB
 
-from .batches import Batch, ChopBatches, batches_of, stream
+from .batches import Batch, ChopBatches, ViewBatches, batches_of, stream
 from .heldout import HeldOut, Metrics
 from .losses import chop_loss, mask_loss, window_loss
 from .networks import NETWORKS
@@ -97,7 +97,7 @@ def fit(
 
 def _train(
     trainer: _Trainer,
-    batches: Any,
+    batches: ChopBatches | ViewBatches,
     held_out: HeldOut,
     run: Run,
     minutes: float | None,
@@ -148,7 +148,9 @@ class _Trainer:
 
     ema: Ema
 
-    def __init__(self, recipe: Recipe, batches: Any, device: torch.device, precision: torch.dtype) -> None:
+    def __init__(
+        self, recipe: Recipe, batches: ChopBatches | ViewBatches, device: torch.device, precision: torch.dtype
+    ) -> None:
         self.recipe, self.device, self.precision = recipe, device, precision
         if recipe.context and not (recipe.network in NETWORKS and NETWORKS[recipe.network].dense):
             raise ConfigError(

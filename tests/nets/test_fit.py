@@ -20,7 +20,7 @@ from xtalgrid_core.errors import ConfigError  # noqa: E402
 from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, PRIORITY, Group, Outcome  # noqa: E402
 from xtalgrid_nets import losses, train  # noqa: E402
 from xtalgrid_nets.balance import GROUP_SHARES, class_shares, draw_weights, patch_draw  # noqa: E402
-from xtalgrid_nets.batches import ChopBatches  # noqa: E402
+from xtalgrid_nets.batches import ChopBatches, stream  # noqa: E402
 from xtalgrid_nets.cli import main  # noqa: E402
 from xtalgrid_nets.heldout import auc  # noqa: E402
 from xtalgrid_nets.networks import NETWORKS  # noqa: E402
@@ -146,6 +146,17 @@ def test_batches_show_the_train_plates_and_do_not_depend_on_who_makes_them(brigh
     assert all(torch.equal(once[key], again[key]) for key in once)
     assert not torch.equal(once["chops"], other["chops"])
     assert once["patches"].shape == (1, 3, 448, 448)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_loader_makes_the_same_batches_ahead(bright_crystals: Path) -> None:
+    batches = ChopBatches(SMALL, ChopSet([bright_crystals]))
+    torch.manual_seed(0)
+    for ahead, now in zip(stream(batches, 3, 6, 1, False), stream(batches, 3, 6, 0, False), strict=True):
+        assert all(torch.equal(ahead[key], now[key]) for key in now)
+    drawn = torch.rand(1)
+    torch.manual_seed(0)
+    assert torch.equal(drawn, torch.rand(1))  # the training's own random numbers are not touched
 
 
 def test_a_turned_patch_keeps_its_labels_where_they_were(bright_crystals: Path) -> None:
