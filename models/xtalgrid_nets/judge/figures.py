@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from .metrics import BINS, Coverage, Plate, Reliability, Roc
 
@@ -101,6 +102,9 @@ def draw_reliability(found: Reliability, title: str, path: Path) -> Path:
     axes.legend(loc="upper left")
     counts.bar([(b.low + b.high) / 2 for b in found.bins], [b.crystals.of for b in found.bins], 0.09, color=BLUE)
     counts.set(yscale="log", xlabel="p_crystal", ylabel="wells", xlim=(-0.02, 1.02))
+    counts.set_ylim(bottom=0.7)
+    counts.yaxis.set_major_formatter(ScalarFormatter())
+    counts.yaxis.set_minor_formatter(NullFormatter())
     _grid(axes)
     _grid(counts)
     return _save(figure, path)

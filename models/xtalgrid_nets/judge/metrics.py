@@ -22,6 +22,9 @@ Bools = npt.NDArray[np.bool_]
 BINS = 10
 """Of equal width, 0..1, in reliability plots and for the expected calibration error."""
 
+CUTOFFS = (0.0, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 0.995)
+"""Of an answer's probability, for accuracy against coverage; 0 is what the program does."""
+
 _Z = 1.959964  # two-sided 95 % of the normal distribution
 
 _CRYSTALS = frozenset(outcome for outcome in CLASSES if outcome.group is Group.CRYSTAL)
@@ -68,10 +71,10 @@ class Roc(msgspec.Struct, frozen=True):
         reached = max(f for o, f in zip(self.others_opened, self.found, strict=True) if o <= others_opened + 1e-12)
         return share(round(reached * self.crystals), self.crystals)
 
-    def opened_for(self, found: float) -> Share:
-        """Wells of all that have to be opened until this part of the crystals is found, 0..1."""
-        o, f = next((o, f) for o, f in zip(self.others_opened, self.found, strict=True) if f >= found - 1e-12)
-        return share(round(o * self.others + f * self.crystals), self.others + self.crystals)
+    def opened_for(self, found: float) -> int:
+        """How many wells have to be opened until this part of the crystals, 0..1, is found."""
+        pairs = zip(self.others_opened, self.found, strict=True)
+        return next(round(o * self.others + f * self.crystals) for o, f in pairs if f >= found - 1e-12)
 
 
 class Plate(msgspec.Struct, frozen=True):
@@ -129,7 +132,7 @@ def success(truth: Sequence[Group], called: Sequence[Outcome]) -> Success:
     """Success by group, and the weighted mean, as in Table 3.
 
     There, each class's success rate is averaged over plates weighted by frequency, and so are the classes' (section 3.1): the
-    weighted mean is the part of all wells whose group was called. (With one set of frequencies, 34:46:4:16, it gives all rows of
+    weighted mean is the part of all wells whose group was called. (With one set of frequencies, 34:47:4:16, it gives all rows of
     the published table but AlexNet's on MARCO to 0.2 points.)
     """
     right = [outcome.group is group for group, outcome in zip(truth, called, strict=True)]
@@ -164,7 +167,7 @@ def top_classes(called: Outcome, maxima: Sequence[float]) -> list[Outcome]:
 def top_n(
     groups: Sequence[Group], outcomes: Sequence[Outcome | None], ranked: Sequence[Sequence[Outcome]], n: int
 ) -> TopN:
-    """Missed crystals when a well counts as crystal if one of its n most probable classes is one (Merck: Bruno-style top-n).
+    """Missed crystals when a well counts as crystal if one of its n most probable classes is one (Ghafurian et al. 2018).
 
     Parameters
     ----------
@@ -231,9 +234,7 @@ def reliability(p: Floats, crystal: Bools, bins: int = BINS) -> Reliability | No
     return Reliability(float(error), float(brier_score_loss(crystal, p, pos_label=True)), found)
 
 
-def coverage(
-    probability: Floats, right: Bools, answered: Bools, cutoffs: Sequence[float] | None = None
-) -> list[Coverage]:
+def coverage(probability: Floats, right: Bools, answered: Bools, cutoffs: Sequence[float] = CUTOFFS) -> list[Coverage]:
     """Accuracy against coverage: with a higher cutoff fewer wells are answered, and more of the answers should be right.
 
     Parameters
@@ -243,12 +244,10 @@ def coverage(
     right, answered
         ``(N,)``: whether the group was right; whether there was an answer (not undecided, not failed).
     cutoffs
-        Of the probability; the first row is what the program does, with 0.
+        Of the probability; 0 for what the program does.
     """
     rows = []
-    for cutoff in (
-        cutoffs if cutoffs is not None else [0.0, *np.round(np.arange(0.5, 1.0, 0.05), 2).tolist(), 0.98, 0.99]
-    ):
+    for cutoff in cutoffs:
         kept = answered & (probability >= cutoff)
         rows.append(Coverage(float(cutoff), share_of(kept), share_of(right[kept]), share_of(right & kept)))
     return rows

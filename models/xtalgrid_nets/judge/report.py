@@ -225,12 +225,16 @@ def draw(judged: Judged, folder: Path) -> dict[str, Path]:
     groups = judged.groups
     if judged.sure:
         found["Confusion, groups"] = figures.draw_confusion(
-            groups.counts, groups.rows, groups.columns, judged.source, path("confusion")
+            groups.counts, groups.rows, groups.columns, f"{judged.source}: wells", path("confusion")
         )
         found["Accuracy against coverage"] = figures.draw_coverage(judged.coverage, judged.source, path("coverage"))
     if judged.classes:
         found["Confusion, classes"] = figures.draw_confusion(
-            judged.classes.counts, judged.classes.rows, judged.classes.columns, judged.source, path("classes")
+            judged.classes.counts,
+            judged.classes.rows,
+            judged.classes.columns,
+            f"{judged.source}: wells",
+            path("classes"),
         )
     if judged.roc:
         found["ROC of p_crystal"] = figures.draw_roc(judged.roc, judged.source, path("roc"))
@@ -349,7 +353,7 @@ def _crystals(judged: Judged) -> list[str]:
         f"Crystal wells called crystal: {text(called)}; missed: {text(missed)}; opened, undecided ones with them: "
         f"{text(judged.crystals_found)}, with {text(judged.others_opened)} of the other wells.",
         "",
-        "With the n most probable classes (the one called, then by largest probability over the chops, rim left out), as in Merck's Table:",
+        "With the n most probable classes (the one called, then by largest probability over the chops, rim left out), as Ghafurian et al. (2018) count:",
         "",
         *table(
             ("n", "crystal wells missed", "other wells called crystal", "class right"),
@@ -360,19 +364,20 @@ def _crystals(judged: Judged) -> list[str]:
         ),
     ]
     if judged.roc:
-        curve = judged.roc
+        curve, total = judged.roc, judged.roc.crystals + judged.roc.others
         lines += [
             "",
-            f"Wells ranked by p_crystal: AUC {curve.auc:.3f} ({curve.crystals} crystal wells, {curve.others} others). "
-            + "; ".join(
-                f"with {limit:.0%} of the other wells opened {text(curve.found_at(limit))} of the crystals are found"
-                for limit in OTHERS_OPENED
-            )
-            + ". "
-            + "; ".join(
-                f"{part:.0%} are found after {text(curve.opened_for(part))} of all wells" for part in CRYSTALS_FOUND
-            )
-            + ".",
+            f"Ranked by p_crystal: AUC {curve.auc:.3f} ({curve.crystals} crystal wells, {curve.others} others).",
+            "",
+        ]
+        lines += [
+            f"* With {limit:.0%} of the other wells opened, crystals found: {text(curve.found_at(limit))}."
+            for limit in OTHERS_OPENED
+        ]
+        lines += [
+            f"* {part:.0%} of the crystals are found after {opened} of {total} wells ({opened / total:.1%})."
+            for part in CRYSTALS_FOUND
+            for opened in [curve.opened_for(part)]
         ]
     if len(judged.plates) > 1:
         lines += [
@@ -390,16 +395,15 @@ def _crystals(judged: Judged) -> list[str]:
 
 def _doubt(judged: Judged) -> list[str]:
     lines = ["If only answers of at least this probability counted:", ""]
+    told = [row for i, row in enumerate(judged.coverage) if not i or row.answered != judged.coverage[i - 1].answered]
     lines += table(
         ("probability", "answered", "right of these", "right of all"),
         [
             (
-                "as it is" if c.cutoff == 0 else f"{c.cutoff:.2f}",
-                text(c.answered),
-                text(c.right_of_answered),
-                text(c.right_of_all),
+                "as it is" if c.cutoff == 0 else f"{c.cutoff:g}",
+                *map(text, (c.answered, c.right_of_answered, c.right_of_all)),
             )
-            for c in judged.coverage
+            for c in told
         ],
     )
     if judged.reliability:

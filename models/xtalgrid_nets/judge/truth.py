@@ -14,8 +14,6 @@ from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS, Group, Outcome
 
 Kind = Literal["real", "rendered"]
 
-RENDERED_SOURCE = "rendered plates"
-
 # Sources of single wells by the start of the file name: a figure never mixes two of them.
 _WELL_SOURCES = (
     ("marco_gsk_", "wells: MARCO/GSK"),
@@ -140,15 +138,15 @@ def lab_wells(table: Path) -> list[Truth]:
     return truths
 
 
-def rendered_plates(folder: Path, barcodes: Iterable[str] | None = None) -> list[Truth]:
-    """The wells of rendered plates, ``folder/BARCODE/INSPECTION/*.jpg`` with ``folder/BARCODE/truth.csv``; all plates, or those named.
+def rendered_plates(folder: Path) -> list[Truth]:
+    """The wells of rendered plates, ``folder/BARCODE/INSPECTION/*.jpg`` with ``folder/BARCODE/truth.csv``; a source of its own.
 
     Raises
     ------
     ConfigError
-        When there are none, or a plate's table is missing.
+        When there are none.
     """
-    names = sorted(path.parent.name for path in folder.glob("*/truth.csv")) if barcodes is None else list(barcodes)
+    names = sorted(path.parent.name for path in folder.glob("*/truth.csv"))
     if not names:
         raise ConfigError(f"{folder}: no rendered plates (BARCODE/truth.csv) here")
     truths = []
@@ -156,7 +154,7 @@ def rendered_plates(folder: Path, barcodes: Iterable[str] | None = None) -> list
         for row in _table(folder / name / "truth.csv", ("image", "inspection", "outcome")):
             outcome = Outcome(row["outcome"])
             path = folder / name / row["inspection"] / row["image"]
-            truths.append(Truth(path, RENDERED_SOURCE, "rendered", name, outcome.group, outcome))
+            truths.append(Truth(path, f"rendered: {folder.resolve().name}", "rendered", name, outcome.group, outcome))
     return truths
 
 

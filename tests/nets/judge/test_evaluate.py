@@ -23,7 +23,7 @@ WELLS = (Outcome.HARVESTABLE, Outcome.PRECIPITATE, Outcome.NULL_EXPERIMENT, Outc
 @pytest.fixture(scope="module")
 def plates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two plates of four wells."""
-    folder = tmp_path_factory.mktemp("plates")
+    folder = tmp_path_factory.mktemp("made") / "plates"
     for number in (1, 2):
         render_plate(
             folder, barcode=f"TT00000{number}", seed=number, wells=WELLS, width=420, height=350, pixel_size_um=6.9
@@ -45,7 +45,12 @@ def test_every_number_is_in_the_json(reported: Path) -> None:
     made = json.loads((reported / "report.json").read_bytes())
     assert made["worker"].startswith("xtalgrid-worker")
     (source,) = made["sources"]
-    assert (source["source"], source["kind"], source["images"], source["sure"]) == ("rendered plates", "rendered", 8, 8)
+    assert (source["source"], source["kind"], source["images"], source["sure"]) == (
+        "rendered: plates",
+        "rendered",
+        8,
+        8,
+    )
     assert list(source["table3"]) == ["0.85", "0.8"]
     for row in source["table3"].values():
         assert row["weighted_mean"]["of"] == 8

@@ -57,8 +57,8 @@ def test_ranking_finds_crystals_against_wells_opened() -> None:
     assert curve.auc == pytest.approx(5 / 6)
     assert curve.found_at(0.0).hits == 1
     assert curve.found_at(0.34).hits == 2
-    assert curve.opened_for(1.0).hits == 3
-    assert curve.opened_for(0.5).hits == 1
+    assert curve.opened_for(1.0) == 3
+    assert curve.opened_for(0.5) == 1
     assert metrics.roc(np.array([0.1]), np.array([False])) is None
 
 
