@@ -1,0 +1,90 @@
+"""Int8 variants: smaller, nearly the same, listed beside the fp32 ones, and made on wells that are not held out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the extra [train]")
+ort = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnx")
+
+from xtalgrid_core.errors import ModelError  # noqa: E402
+from xtalgrid_core.images import network_input  # noqa: E402
+from xtalgrid_core.outcomes import CLASSES  # noqa: E402
+from xtalgrid_core.weights import default_models, find_model  # noqa: E402
+from xtalgrid_nets.export import install  # noqa: E402
+from xtalgrid_nets.quantize import calibration_pictures  # noqa: E402
+from xtalgrid_nets.sets.format import held_out  # noqa: E402
+from xtalgrid_nets.states import SEGMENTER, SQUEEZENET, network, save_trained  # noqa: E402
+
+PLATES = [f"P{number}" for number in range(14)]
+
+
+@pytest.fixture(scope="module")
+def chop_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A set of one chop and one view of each of 14 plates; pixels are the plate's number."""
+    folder = tmp_path_factory.mktemp("set")
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 200, (len(PLATES), 256, 256, 3), np.uint8)
+    pixels[:, 0, 0, 0] = np.arange(len(PLATES))
+    rows = np.arange(len(PLATES))
+    for name, array in {
+        "chops": pixels, "labels": (rows % len(CLASSES)).astype(np.uint8), "wells": rows.astype(np.int64),
+        "views": pixels, "masks": pixels[..., 0], "view_wells": rows.astype(np.int64),
+    }.items():  # fmt: skip
+        np.save(folder / f"{name}.npy", array)
+    lines = [f"{row},{plate},test,{row}.png,clear" for row, plate in enumerate(PLATES)]
+    (folder / "wells.csv").write_text("\n".join(["well,plate,source,image,outcome", *lines, ""]), encoding="utf-8")
+    (folder / "dataset.json").write_text(
+        '{"schema": 1, "builder": "test", "arguments": {}, "arrays": {}, "finished": true}'
+    )
+    return folder
+
+
+@pytest.mark.parametrize("role", ["segmenter", "classifier"])
+def test_held_out_plates_are_not_calibrated_on(chop_set: Path, role: str) -> None:
+    assert any(map(held_out, PLATES)), "this would test nothing"
+    used = {PLATES[picture[0, 0, 0]] for picture in calibration_pictures(chop_set, role)}
+    assert used == {plate for plate in PLATES if not held_out(plate)}
+
+
+def test_int8_variants_are_made_kept_and_dropped_with_their_origin(chop_set: Path, tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    states = {}
+    for role, name in (("segmenter", SEGMENTER), ("classifier", SQUEEZENET)):
+        states[role] = tmp_path / f"{role}.pt"
+        save_trained(states[role], network(name), name, {})
+    folder = tmp_path / "weights"
+    install(states, folder, int8=chop_set)
+    small, large = default_models(folder, "int8")[1], default_models(folder)[1]
+    x = network_input(np.load(chop_set / "chops.npy")[:2])
+    maps = []
+    for sha256 in (large, small):
+        entry, data = find_model(sha256, "classifier", [folder])
+        assert entry.dense
+        wide = np.pad(x, ((0, 0), (0, 0), (0, 0), (0, 64)))  # any size, as the fp32 one
+        maps.append(
+            ort.InferenceSession(data, providers=["CPUExecutionProvider"]).run(["class_map"], {"image": wide})[0]
+        )
+    assert maps[0].shape == maps[1].shape == (2, len(CLASSES), 15, 19)
+    assert np.corrcoef(maps[0].ravel(), maps[1].ravel())[0, 1] > 0.98
+    assert (folder / "classifier-int8.onnx").stat().st_size < 0.35 * (folder / "classifier.onnx").stat().st_size
+
+    assert default_models(install({}, folder) and folder, "int8")[1] == small, "what it was made from is the same"
+    manifest = install({"classifier": states["classifier"]}, folder, crystal_shift=1.0)
+    assert [(entry.role, entry.variant) for entry in manifest.models if entry.role == "classifier"] == [
+        ("classifier", "fp32")
+    ]
+    assert not (folder / "classifier-int8.onnx").exists()
+
+
+def test_a_set_without_views_cannot_quantise_the_segmenter(chop_set: Path, tmp_path: Path) -> None:
+    for path in chop_set.iterdir():
+        if path.stem not in ("views", "masks", "view_wells"):
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(ModelError, match="has no views"):
+        calibration_pictures(tmp_path, "segmenter")
