@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from .export_cli import export
 from .fit_cli import fit
 from .judge import commands as judging
 from .mxnet import commands as mxnet
@@ -14,7 +15,6 @@ from .render_test import render_test
 from .sets import commands as sets
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
-_FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.group()
@@ -44,26 +44,7 @@ def render(folder: Path, wells: int, views: int, seed: int, jobs: int) -> None:
     render_dataset(folder, wells=wells, views=views, seed=seed, jobs=jobs)
 
 
-@main.command()
-@click.option("--segmenter", type=_FILE, help="Trained state of a segmenter.")
-@click.option("--classifier", type=_FILE, help="Trained state of a classifier.")
-@click.option("--out", type=_FOLDER, help="Folder of weights (default: the package's own).")
-@click.option("--crystal-shift", default=0.0, show_default=True, help="Taken from the crystal classes' log-odds.")
-def export(segmenter: Path | None, classifier: Path | None, out: Path | None, crystal_shift: float) -> None:
-    """Write ONNX files and their manifest."""
-    from xtalgrid_core.weights import PACKAGED, Role
-
-    from .export import install
-
-    states: dict[Role, Path] = {}
-    if segmenter:
-        states["segmenter"] = segmenter
-    if classifier:
-        states["classifier"] = classifier
-    for entry in install(states, out or PACKAGED, crystal_shift=crystal_shift).models:
-        click.echo(f"{entry.role}: {entry.file} {entry.sha256}")
-
-
+main.add_command(export)
 main.add_command(fit)
 main.add_command(judging.calibrate)
 main.add_command(judging.evaluate)
