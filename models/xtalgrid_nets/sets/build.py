@@ -7,6 +7,7 @@ import multiprocessing
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -167,17 +168,27 @@ def _cut(wells: Iterator[Found], settings: Settings, jobs: int) -> Iterator[tupl
         for found in wells:
             yield found, make_well(found, settings) if isinstance(found, LabelledWell) else Made()
         return
-    waiting: deque[tuple[Found, Future[Made] | None]] = deque()
     context = multiprocessing.get_context("spawn")  # a forked copy of a process with threads may hang
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=_one_thread) as pool:
-        for found in wells:
-            job = pool.submit(make_well, found, settings) if isinstance(found, LabelledWell) else None
-            waiting.append((found, job))
-            if len(waiting) >= 4 * jobs:
-                first, done = waiting.popleft()
-                yield first, done.result() if done else Made()
-        for first, done in waiting:
-            yield first, done.result() if done else Made()
+        waiting: deque[tuple[Found, Future[Made] | None]] = deque()
+        try:
+            for found in wells:
+                waiting.append(
+                    (found, pool.submit(make_well, found, settings) if isinstance(found, LabelledWell) else None)
+                )
+                if len(waiting) >= 4 * jobs:
+                    yield _first(waiting)
+            while waiting:
+                yield _first(waiting)
+        except BrokenProcessPool as error:
+            raise SetError(
+                "a process was killed, for want of memory perhaps; run the same command with fewer --jobs: it goes on where it was"
+            ) from error
+
+
+def _first(waiting: deque[tuple[Found, Future[Made] | None]]) -> tuple[Found, Made]:
+    found, job = waiting.popleft()
+    return found, job.result() if job else Made()
 
 
 def _one_thread() -> None:

@@ -103,6 +103,7 @@ def dataset(source: Path, out: Path, jobs: int, **options: Any) -> None:
     SOURCE is a CSV table (as `xtalgrid export-scored` writes, or a lab's own), or a folder whose sub-folders are named as outcomes.
     Interrupted, the same command goes on where it was.
     """
+    from .arrays import sha256_of
     from .labels import Labels
     from .sources import Columns, from_class_folders, from_table
 
@@ -129,7 +130,10 @@ def dataset(source: Path, out: Path, jobs: int, **options: Any) -> None:
             pixel_size_um=options["pixel_size"],
         )
 
-    _build(out, "dataset", {"source": source, **options}, wells, options, jobs)
+    digest = (
+        sha256_of(source) if source.is_file() else ""
+    )  # an edited table is another one: wells dealt with may be scored anew
+    _build(out, "dataset", {"source": source, "source_sha256": digest, **options}, wells, options, jobs)
 
 
 @click.command("marco")
@@ -210,6 +214,8 @@ def _build(
 ) -> None:
     import dataclasses
 
+    from xtalgrid_core.weights import default_models
+
     from .build import Settings, build
     from .published import Rules
     from .sources import LabelledWell
@@ -218,6 +224,7 @@ def _build(
     settings = Settings(
         rules, whole=options["whole"], **({"weights": options["weights"]} if options["weights"] else {})
     )
+    arguments = {**arguments, "segmenter": default_models(settings.weights)[0]}
     drawn = {path.stem: path for path in sorted(options["masks"].iterdir())} if options["masks"] else {}
 
     def with_masks() -> Any:
@@ -246,6 +253,8 @@ def _say(summary: Summary) -> None:
     click.echo(
         f"{summary.folder}: " + ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in counts.items())
     )
+    if counts["wells"] and not counts["plates_held_out"]:
+        click.echo("no plate is held out: one in ten is, by its name; train with a further set that has some")
     wells = tables["wells_by_outcome"]
     if any(wells):
         click.echo(f"{'outcome':28}{'wells':>8}{'chops':>9}")
