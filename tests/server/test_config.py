@@ -82,3 +82,11 @@ def test_a_password_is_never_shown():
     with pytest.raises(ConfigError) as caught:
         from_string('[ledger]\nurl = "postgres secret-password"\n')
     assert "secret-password" not in str(caught.value)
+
+
+def test_a_step_that_dense_scoring_cannot_take_is_refused_unless_exact(tmp_path):
+    with pytest.raises(
+        ConfigError, match=r"work\.step: step is 50 pixels; dense scoring takes multiples of 16 such as 48"
+    ):
+        from_string("[work]\nstep = 50\n", home=tmp_path)
+    assert from_string('[work]\nmode = "exact"\nstep = 50\n', home=tmp_path).work.step == 50
