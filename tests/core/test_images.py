@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import encoded, well
+from xtalgrid_core import images
 from xtalgrid_core.errors import FailureReason, ImageError
 from xtalgrid_core.images import Levels, classifier_view, image_size, network_input, read_image, resize, segmenter_view
 
@@ -142,3 +143,19 @@ def test_resizing_keeps_the_mean():
     fine = np.zeros((512, 512, 3), np.uint8)
     fine[::2] = 200
     assert resize(fine, 64, 64).mean() == pytest.approx(100, abs=2)
+
+
+@pytest.mark.parametrize(("height", "width"), [(900, 700), (410, 333), (601, 1000)])
+def test_by_strips_an_image_is_resized_as_in_one_piece(monkeypatch, height, width):
+    image = np.random.default_rng(0).integers(0, 256, (601, 500, 3), np.uint8)
+    whole = resize(image, height, width)
+    monkeypatch.setattr(images, "_LARGE", 0)
+    by_strips = resize(image, height, width)
+    assert by_strips.shape == whole.shape
+    assert np.abs(by_strips.astype(int) - whole).max() <= 1  # positions are rounded a little otherwise
+
+
+def test_levels_are_applied_to_every_row_of_a_tall_image():
+    image = np.random.default_rng(0).integers(0, 256, (600, 20, 3), np.uint8)
+    levelled = Levels((1.0, 0.5, 2.0)).apply(image)
+    assert (levelled == np.minimum(np.rint(image * np.array([1.0, 0.5, 2.0])), 255)).all()
