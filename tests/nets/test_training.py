@@ -36,7 +36,13 @@ def test_a_chop_is_labelled_by_what_is_inside_it() -> None:
 def test_a_sample_is_cut_as_the_worker_cuts() -> None:
     seed = next(seed for seed in range(100) if data.outcome_of(seed) is Outcome.HARVESTABLE)
     sample = data.sample_well(Outcome.HARVESTABLE, seed, n_chops=4)
-    assert sample.view.shape == (256, 256, 3)
-    assert sample.mask.max() == 255
-    assert sample.chops.shape[1:] == (256, 256, 3)
-    assert len(sample.chops) == len(sample.labels) <= 4
+    assert sample.chops is not None
+    assert sample.patches is not None
+    (view, mask), (chops, labels), (patches, windows) = sample.view, sample.chops, sample.patches
+    assert (view.shape, mask.shape) == ((1, 256, 256, 3), (1, 256, 256))
+    assert mask.max() == 255
+    assert chops.shape[1:] == (256, 256, 3)
+    assert len(chops) == len(labels) <= 4
+    assert patches.shape == (4, 448, 448, 3)
+    assert windows.shape == (4, 5, 5)
+    assert set(np.unique(windows)) <= {*range(13), 255}
