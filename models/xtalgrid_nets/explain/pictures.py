@@ -1,0 +1,199 @@
+"""An explanation drawn for a crystallographer: the drop, in colours that say what was seen where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap, Normalize, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+
+from xtalgrid_core.files import replacing
+from xtalgrid_core.outcomes import SCORED_GROUPS, Group, Outcome
+from xtalgrid_core.scale import REFERENCE_UM
+
+from .maps import Explained
+
+COLOURS: dict[Group, str] = {
+    Group.CRYSTAL: Outcome.HARVESTABLE.look.colour,
+    Group.PRECIPITATE: Outcome.PRECIPITATE.look.colour,
+    Group.OTHER: Outcome.OTHER.look.colour,
+    Group.CLEAR: "#ffffff",
+}
+"""Of the frames; clear stays the picture itself."""
+
+_STRONGEST = 0.55
+"""Opacity where a group is certain: the drop must show through."""
+
+
+def draw_groups(found: Explained, title: str, path: Path) -> Path:
+    """Where each group was seen: the drop with all groups in the frames' colours, and one map for each group."""
+    height, width = found.view.shape[:2]
+    figure, large, small = _layout(height, width)
+    large.imshow(_overlay(found))
+    _outline(large, found)
+    for index, (outcome, probability) in zip(found.decision.best, found.decision.said, strict=True):
+        box = found.chops[index]
+        large.add_patch(
+            Rectangle((box.col, box.row), box.width, box.height, fill=False, edgecolor="black", linewidth=1.8)
+        )
+        large.add_patch(
+            Rectangle(
+                (box.col, box.row), box.width, box.height, fill=False, edgecolor=outcome.look.colour, linewidth=1.0
+            )
+        )
+        large.text(
+            box.col + 6,
+            box.row + 8,
+            f"{outcome.look.letter} {probability:.2f}",
+            color="white",
+            fontsize=7,
+            va="top",
+            bbox={"facecolor": "black", "alpha": 0.55, "pad": 1.2, "linewidth": 0},
+        )
+    handles = [
+        Patch(facecolor=COLOURS[g], alpha=_STRONGEST + 0.2, edgecolor="black", linewidth=0.4, label=g.value)
+        for g in SCORED_GROUPS[:3]
+    ]
+    handles.append(Patch(facecolor="none", edgecolor="black", linewidth=0.4, label="clear: no colour"))
+    large.legend(
+        handles=handles,
+        loc="upper left",
+        bbox_to_anchor=(0, -0.01),
+        ncols=4,
+        fontsize=7.5,
+        frameon=False,
+        borderaxespad=0,
+    )
+    _scale_bar(large, height, width)
+    grey = _grey(found)
+    for axes, group, values in zip(small, SCORED_GROUPS, found.groups, strict=True):
+        axes.imshow(grey, cmap="gray", vmin=0, vmax=255)
+        colour = COLOURS[group] if group is not Group.CLEAR else "#2ca25f"
+        shown = axes.imshow(np.ma.masked_where(_soft(found) < 0.5, values), cmap=_fading(colour), norm=Normalize(0, 1))
+        axes.set_title(f"{group.value}: up to {values[_inside(found)].max():.2f}", fontsize=8)
+        bar = figure.colorbar(shown, ax=axes, fraction=0.046, pad=0.02, ticks=[0, 0.5, 0.85, 1])
+        bar.ax.tick_params(labelsize=6)
+    figure.suptitle(title, fontsize=10)
+    figure.supxlabel(
+        "Left: what speaks for each group near a point (90 µm), where a chop agrees; squares are the best chops. Right: the probability of each group in the whole chop "
+        "around a point, as it is scored; from 0.85 on it decides.",
+        fontsize=7,
+    )
+    return _save(figure, path)
+
+
+def draw_saliency(found: Explained, title: str, path: Path) -> Path:
+    """What the answer hangs on: SmoothGrad over the grey image, beside the image itself (Bruno et al. 2018, Fig. 4)."""
+    height, width = found.view.shape[:2]
+    figure = Figure(figsize=(11, 5.1 * height / width + 0.9), dpi=130, layout="constrained")
+    FigureCanvasAgg(figure)
+    plain, heat = figure.subplots(1, 2)
+    plain.imshow(found.view)
+    plain.set_title("the drop, levelled", fontsize=8)
+    for index in found.decision.best:
+        box = found.chops[index]
+        for axes in (plain, heat):
+            axes.add_patch(
+                Rectangle((box.col, box.row), box.width, box.height, fill=False, edgecolor="white", linewidth=0.8)
+            )
+    heat.imshow(_grey(found), cmap="gray", vmin=0, vmax=330)
+    shown = heat.imshow(_smoothed(found.saliency), cmap=_fading("#ff3b00", through="#ffd500"), norm=Normalize(0, 1))
+    heat.set_title("what the best chops' answer hangs on (SmoothGrad)", fontsize=8)
+    bar = figure.colorbar(shown, ax=heat, fraction=0.046, pad=0.02, ticks=[0, 0.5, 1])
+    bar.ax.set_yticklabels(["none", "half", "most"], fontsize=7)
+    for axes in (plain, heat):
+        axes.set_axis_off()
+        _scale_bar(axes, height, width)
+    figure.suptitle(title, fontsize=10)
+    return _save(figure, path)
+
+
+def _layout(height: int, width: int) -> tuple[Figure, Axes, list[Axes]]:
+    figure = Figure(figsize=(12, 5.6 * height / width + 1.1), dpi=130, layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(2, 4, width_ratios=(1, 1, 0.85, 0.85))
+    large = figure.add_subplot(grid[:, :2])
+    small = [figure.add_subplot(grid[row, 2 + col]) for row in range(2) for col in range(2)]
+    for axes in (large, *small):
+        axes.set_axis_off()
+    return figure, large, small
+
+
+def _overlay(found: Explained) -> np.ndarray:
+    """The view with each group's colour laid over it as strongly as the group is probable."""
+    shown = found.view.astype(np.float32) / 255
+    within = _soft(found)
+    for group, values in zip(SCORED_GROUPS, found.near, strict=True):
+        if group is not Group.CLEAR:
+            alpha = _STRONGEST * (np.clip((values - 0.3) / 0.7, 0, 1) * within)[:, :, None]
+            shown = shown * (1 - alpha) + np.array(to_rgb(COLOURS[group]), np.float32) * alpha
+    return shown
+
+
+def _outline(axes: Axes, found: Explained) -> None:
+    if found.drop.any() and not found.drop.all():
+        axes.contour(found.drop.astype(float), levels=[0.5], colors="white", linewidths=1.0, linestyles="dashed")
+
+
+def _scale_bar(axes: Axes, height: int, width: int) -> None:
+    """A bar of about a fifth of the width, in round µm."""
+    most = 0.3 * width * REFERENCE_UM
+    length = max((um for um in (50, 100, 200, 500, 1000) if um <= most), default=20)
+    pixels = length / REFERENCE_UM
+    left, top = 0.97 * width - pixels, 0.96 * height
+    axes.add_patch(
+        Rectangle((left - 4, top - 3), pixels + 8, 0.012 * height + 6, facecolor="black", alpha=0.6, linewidth=0)
+    )
+    axes.add_patch(Rectangle((left, top), pixels, 0.012 * height, facecolor="white", linewidth=0))
+    axes.text(
+        left + pixels / 2,
+        top - 8,
+        f"{length} µm",
+        color="white",
+        fontsize=7,
+        ha="center",
+        va="bottom",
+        bbox={"facecolor": "black", "alpha": 0.6, "pad": 1, "linewidth": 0},
+    )
+
+
+def _grey(found: Explained) -> np.ndarray:
+    return found.view.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+
+
+def _inside(found: Explained) -> np.ndarray:
+    return found.drop if found.drop.any() else np.ones(found.drop.shape, bool)
+
+
+def _soft(found: Explained, margin: float = 40.0) -> np.ndarray:
+    """1 in the drop and near it, falling to 0 outside, where nothing was asked."""
+    import cv2
+
+    mask = _inside(found).astype(np.uint8)
+    distance = cv2.distanceTransform(1 - mask, cv2.DIST_L2, 3) if not mask.all() else np.zeros(mask.shape, np.float32)
+    return np.asarray(np.clip(2 - distance / margin, 0, 1), np.float32)
+
+
+def _smoothed(saliency: np.ndarray, sigma: float = 4.0) -> np.ndarray:
+    """Single pixels make no picture: the map at the scale of a few µm, its strongest place at 1."""
+    import cv2
+
+    soft = cv2.GaussianBlur(saliency, (0, 0), sigma)
+    return np.asarray(np.clip(soft / max(float(np.quantile(soft, 0.998)), 1e-9), 0, 1))
+
+
+def _fading(colour: str, through: str | None = None) -> LinearSegmentedColormap:
+    """A colour map from transparent to a colour, so that what lies below shows where there is nothing to say."""
+    first, last = to_rgb(through or colour), to_rgb(colour)
+    stops = [(*first, 0.0), (*first, 0.45), (*last, 0.8)]
+    return LinearSegmentedColormap.from_list("fading", stops)
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    with replacing(path) as stream:
+        figure.savefig(stream, format="png")
+    return path
