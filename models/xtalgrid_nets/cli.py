@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from .adapt.commands import adapt
+from .explain.commands import explain
 from .export_cli import export
 from .fit_cli import fit
 from .judge import commands as judging
@@ -44,6 +46,8 @@ def render(folder: Path, wells: int, views: int, seed: int, jobs: int) -> None:
     render_dataset(folder, wells=wells, views=views, seed=seed, jobs=jobs)
 
 
+main.add_command(adapt)
+main.add_command(explain)
 main.add_command(export)
 main.add_command(fit)
 main.add_command(judging.calibrate)

@@ -1,0 +1,150 @@
+"""The candidate: its folder of weights, and how it does beside the models in use."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+from torch import nn
+
+from xtalgrid_core import wire
+from xtalgrid_core.comparison import Comparison, Figures, Source, judge, write_comparison
+from xtalgrid_core.files import write_atomically
+from xtalgrid_core.outcomes import SCORED_GROUPS, Group, Outcome
+from xtalgrid_core.weights import MANIFEST, PACKAGED, Role, WeightsManifest, default_models, find_model
+
+from ..export import install
+from ..judge.scoring import Settings as Scoring
+from ..judge.scoring import score
+from ..judge.truth import Truth, by_source
+from ..states import save_trained
+from .windows import Head
+
+ROLES: tuple[Role, Role] = ("segmenter", "classifier")
+
+
+def figures(truths: Sequence[Truth], called: Sequence[Outcome]) -> Figures:
+    """What was made of wells whose group is known."""
+    right: Counter[Group] = Counter()
+    false = undecided = 0
+    for truth, outcome in zip(truths, called, strict=True):
+        assert truth.group is not None
+        right[truth.group] += outcome.group is truth.group
+        false += outcome.group is Group.CRYSTAL and truth.group is not Group.CRYSTAL
+        undecided += outcome in (Outcome.UNDECIDED, Outcome.FAILED)
+    return Figures(right=dict(right), false_crystals=false, undecided=undecided)
+
+
+def source(
+    name: str, kind: str, truths: Sequence[Truth], current: Sequence[Outcome], candidate: Sequence[Outcome]
+) -> Source:
+    """One source's figures: of its sure judgements alone."""
+    sure = [i for i, truth in enumerate(truths) if truth.sure and truth.group in SCORED_GROUPS]
+    wells = [truths[i] for i in sure]
+    return Source(
+        name=name,
+        kind=kind,  # type: ignore[arg-type]
+        wells=dict(Counter(truth.group for truth in wells if truth.group)),
+        current=figures(wells, [current[i] for i in sure]),
+        candidate=figures(wells, [candidate[i] for i in sure]),
+    )
+
+
+def write_candidate(
+    out: Path, net: nn.Module, name: str, head: Head, current: Path, record: Mapping[str, object]
+) -> None:
+    """Export a network with a new last layer into `out`, beside the segmenter in use; calibration is the one in use.
+
+    Parameters
+    ----------
+    net
+        The network it was fitted from.
+    name
+        Of `networks.NETWORKS`.
+    current
+        Folder of the weights in use.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    entries = []
+    for sha256, role in zip(default_models(current), ROLES, strict=True):
+        entry, data = find_model(sha256, role, [current])
+        entry = msgspec.structs.replace(entry, file=f"{role}.onnx", card=f"{role}.md", origin="", variant="fp32")
+        write_atomically(out / entry.file, data)
+        entries.append(entry)
+    default = {entry.role: entry.sha256 for entry in entries}
+    manifest = WeightsManifest(schema=1, default=default, models=tuple(entries))
+    write_atomically(out / MANIFEST, msgspec.json.encode(manifest))
+    for folder in (current, PACKAGED):
+        card = folder / "segmenter.md"
+        if card.is_file():
+            write_atomically(out / card.name, card.read_bytes())
+            break
+    adapted = copy.deepcopy(net)
+    head.put_into(adapted)
+    save_trained(out / "classifier.pt", adapted, name, record)
+    install({"classifier": out / "classifier.pt"}, out)
+
+
+def outcomes(truths: Sequence[Truth], weights: Path, keep: Path, jobs: int) -> list[Outcome]:
+    """What the real worker makes of wells with a folder's weights."""
+    answers = score([truth.path for truth in truths], Scoring(weights=weights), keep, jobs)
+    return [a.outcome if isinstance(a := answers[t.path], wire.Scored) else Outcome.FAILED for t in truths]
+
+
+def frozen_sources(truths: Sequence[Truth], current: Path, candidate: Path, keep: Path, jobs: int) -> list[Source]:
+    """Wells that are always the same ones, scored by the real worker with both folders of weights."""
+    ordered = [truth for wells in by_source(truths).values() for truth in wells]
+    before, after = (outcomes(ordered, weights, keep, jobs) for weights in (current, candidate))
+    sources, first = [], 0
+    for name, wells in by_source(truths).items():
+        part = slice(first, first + len(wells))
+        sources.append(source(name, "frozen", wells, before[part], after[part]))
+        first += len(wells)
+    return sources
+
+
+def compare(out: Path, current: Path, sources: Sequence[Source]) -> Comparison:
+    """Judge the candidate in `out` and put the comparison beside its weights."""
+    verdict, reasons = judge(sources)
+    made = Comparison(
+        candidate=default_models(out),
+        current=default_models(current),
+        sources=tuple(sources),
+        verdict=verdict,
+        reasons=reasons,
+        made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    write_comparison(out, made)
+    return made
+
+
+def table(sources: Sequence[Source]) -> list[str]:
+    """The comparison in Markdown, before → after."""
+    groups = [group.value for group in SCORED_GROUPS]
+    lines = [
+        "| source | wells | " + " | ".join(groups) + " | all right | others called crystal | undecided |",
+        "|---" * (len(groups) + 5) + "|",
+    ]
+    for item in sources:
+        total = sum(item.wells.values())
+        cells = [item.name, str(total)]
+        for group in SCORED_GROUPS:
+            of = item.wells.get(group, 0)
+            cells.append(
+                f"{item.current.right.get(group, 0)} → {item.candidate.right.get(group, 0)} of {of}" if of else "–"
+            )
+        before, after = (sum(f.right.values()) for f in (item.current, item.candidate))
+        others = total - item.wells.get(Group.CRYSTAL, 0)
+        cells.append(f"{before} → {after} ({_percent(before, total)} → {_percent(after, total)})")
+        cells.append(f"{item.current.false_crystals} → {item.candidate.false_crystals} of {others}")
+        cells.append(f"{item.current.undecided} → {item.candidate.undecided}")
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f} %" if whole else "–"

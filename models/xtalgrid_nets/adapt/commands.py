@@ -1,0 +1,72 @@
+"""The command ``xtalgrid-train adapt``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..judge.commands import FILE, FOLDER, Command
+
+
+@click.command("adapt", cls=Command)
+@click.argument("wells", type=click.Path(exists=True, path_type=Path))
+@click.argument("out", type=FOLDER)
+@click.option("--source", "only", multiple=True, help="Adapt to these sources of WELLS only (default: all of them).")
+@click.option(
+    "--frozen",
+    multiple=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="Real wells that no model is fitted to, crystals among them: table or folder, as WELLS. Repeatable.",
+)
+@click.option("--rendered", type=FOLDER, help="Rendered plates for the comparison (default: some are rendered).")
+@click.option("--rendered-wells", default=16, show_default=True, help="Of each of the 4 plates that are rendered.")
+@click.option("--weights", "current", type=FOLDER, help="Folder of the weights in use (default: the package's own).")
+@click.option("--start", type=FILE, help="State (.pt) or classifier (.onnx) to adapt (default: the one in use).")
+@click.option("--remember", multiple=True, type=FOLDER, help="Training set with patches (default: wells are rendered).")
+@click.option("--remember-wells", default=60, show_default=True, help="How many wells' windows are remembered.")
+@click.option(
+    "--folds",
+    type=click.Choice(["auto", "plate", "column"]),
+    default="auto",
+    show_default=True,
+    help="What is left out in turn to judge the adaptation; auto: plates if there are three, else columns.",
+)
+@click.option("--column-from", metavar="REGEX", help="The column in a file's name: first group of this expression.")
+@click.option("--looks", default=3, show_default=True, type=click.IntRange(1, 8), help="Looks at each well to fit on.")
+@click.option("--steps", default=200, show_default=True, type=click.IntRange(1), help="Steps of each fit.")
+@click.option("--stay", default=1e-3, show_default=True, help="How strongly the last layer is held where it was.")
+@click.option("--jobs", default=2, show_default=True, type=click.IntRange(1), help="Workers side by side.")
+def adapt(wells: Path, out: Path, steps: int, stay: float, **options: Any) -> None:
+    """Fit the classifier to a lab's own scored WELLS; the candidate and its comparison go to OUT.
+
+    WELLS is a CSV table (plate, image, and label or outcome) or a folder of sets of wells with one labels.csv. If the candidate is
+    better, `xtalgrid model promote OUT` puts it to use. Interrupted, the same command goes on where it was.
+    """
+    from .fit import Settings
+    from .run import Plan
+    from .run import adapt as run
+
+    given = {key: value for key, value in options.items() if value is not None}
+    made = run(Plan(wells=wells, out=out, settings=Settings(steps=steps, stay=stay), **given), _bar)
+    for path, reason in made.failed.items():
+        click.echo(f"failed  {path}: {reason}", err=True)
+    for fold, number, before, after in made.folds:
+        click.echo(f"{fold}: {after} of {number} right, {before} before")
+    click.echo(f"{made.comparison.verdict}:")
+    for reason in made.comparison.reasons:
+        click.echo(f"  {reason}")
+    click.echo(f"report: {out / 'report.md'}")
+    if made.comparison.verdict == "better":
+        click.echo(f"to use: xtalgrid model promote {out}")
+
+
+@contextmanager
+def _bar(what: str, total: int) -> Iterator[Callable[[], object]]:
+    from tqdm import tqdm
+
+    with tqdm(total=total, desc=what, unit="", disable=None) as bar:
+        yield bar.update

@@ -1,0 +1,162 @@
+"""Fitting a last layer to wells of which only the group is known, and to windows whose class is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, SCORED_GROUPS, Group
+
+from ..losses import group_log_p, group_losses
+from .windows import Float, Half, Head, Windows
+
+
+@dataclass(frozen=True, slots=True)
+class LabWell:
+    """A scored well: its windows, its group, and how much it counts (a judgement that is unsure: less)."""
+
+    windows: Windows
+    group: Group
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """Labelled windows of other wells, so that nothing is forgotten: `features` ``(M, C)``, `labels` ``(M,)`` (rank in `CLASSES`)."""
+
+    features: Half
+    labels: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a last layer is fitted.
+
+    Parameters
+    ----------
+    steps, rate
+        Of Adam; the rate falls to zero along a cosine.
+    wells, windows
+        How many of the lab's wells and of the remembered windows are in a step.
+    remember
+        Weight of the remembered windows' loss; the lab's wells have 1.
+    stay
+        Weight of the squared distance from the layer's start (Li, Grandvalet & Davoine 2018, "Explicit inductive bias for
+        transfer learning", L2-SP).
+    shown, hardest
+        Parts of a well's windows: how many must show what the well is called, and how many of those that say otherwise the most are
+        corrected.
+    """
+
+    steps: int = 200
+    rate: float = 5e-3
+    wells: int = 32
+    windows: int = 1024
+    remember: float = 1.0
+    stay: float = 1e-3
+    shown: float = 0.1
+    hardest: float = 0.03
+    seed: int = 0
+
+
+def well_loss(log_p: Tensor, group: Group, needed: int, settings: Settings) -> Tensor:
+    """The loss of one well by its group alone (multiple-instance: nobody said which window shows it).
+
+    It follows the decision: a well is what its highest-priority window is sure of, a crystal what `needed` windows are. So the windows
+    that show the well's group most must be sure of it (for a crystal `needed` of them, of a clear drop all), and no window may be sure
+    of anything that outranks it; what ranks below may be there too, as clear parts are in a drop with precipitate, or precipitate
+    around a crystal.
+
+    Parameters
+    ----------
+    log_p
+        ``(N, 4)``: log-probabilities of `SCORED_GROUPS` in the well's windows.
+    needed
+        How many windows must agree on a crystal.
+    """
+    place = SCORED_GROUPS.index(group)
+    n = len(log_p)
+    count = max(1, round(settings.shown * n))
+    if group in (Group.CRYSTAL, Group.CLEAR):
+        count = min(n, needed) if group is Group.CRYSTAL else n
+    loss = -log_p[:, place].topk(count).values.mean()
+    if place:
+        allowed = torch.logsumexp(log_p[:, place:], dim=1)
+        loss = loss - allowed.mean() - allowed.topk(max(1, round(settings.hardest * n)), largest=False).values.mean()
+    return loss
+
+
+def fit(start: Head, wells: Sequence[LabWell], remembered: Remembered, settings: Settings) -> Head:
+    """The last layer, fitted from `start`.
+
+    Wells without a drop have nothing to say and are passed over.
+    """
+    rng = np.random.default_rng(settings.seed)
+    usable = [well for well in wells if well.windows.boxes]
+    if not usable:
+        return start
+    weight, bias = (torch.from_numpy(a.copy()).requires_grad_() for a in (start.weight, start.bias))
+    first = weight.detach().clone(), bias.detach().clone()
+    draw = _even([SCORED_GROUPS.index(well.group) for well in usable])
+    recall = _even(remembered.labels) if len(remembered.labels) else None
+    looks_of = [torch.from_numpy(well.windows.features) for well in usable]
+    needed = [well.windows.needed for well in usable]
+    known, labels = torch.from_numpy(remembered.features), torch.from_numpy(remembered.labels)
+    shift = _crystal_shift(start, remembered, recall, rng)
+    optimiser = torch.optim.Adam([weight, bias], lr=settings.rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps)
+    for _ in range(settings.steps):
+        chosen = rng.choice(len(usable), min(settings.wells, len(usable)), p=draw, replace=False)
+        picked = [usable[index] for index in chosen]
+        looks = [looks_of[index][rng.integers(len(looks_of[index]))] for index in chosen]
+        log_p = group_log_p(F.log_softmax(torch.cat(looks).float() @ weight.T + bias, dim=1))
+        losses = [
+            well.weight * well_loss(part, well.group, needed[index], settings)
+            for index, well, part in zip(chosen, picked, log_p.split([len(look) for look in looks]), strict=True)
+        ]
+        loss = torch.stack(losses).mean()
+        if recall is not None:
+            rows = torch.from_numpy(rng.choice(len(recall), min(settings.windows, len(recall)), p=recall))
+            logits = known[rows].float() @ weight.T + bias + shift
+            loss = loss + settings.remember * group_losses(logits, labels[rows]).mean()
+        loss = loss + settings.stay * ((weight - first[0]).square().sum() + (bias - first[1]).square().sum())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+    return Head(weight.detach().numpy(), bias.detach().numpy())
+
+
+def _even(classes: Sequence[int] | npt.NDArray[np.int64]) -> Float:
+    """Chances of being drawn that let rare classes be seen more: each class in proportion to the root of its number."""
+    counts = np.bincount(np.asarray(classes), minlength=len(CLASSES)).astype(float)
+    chance = 1 / np.sqrt(counts[np.asarray(classes)])
+    found: Float = chance / chance.sum()
+    return found
+
+
+def _crystal_shift(
+    start: Head, remembered: Remembered, chance: Float | None, rng: np.random.Generator, most: int = 4096
+) -> Tensor:
+    """``(13,)``: what the crystals' logits lack of what the remembered windows would have them be.
+
+    Crystals are far more frequent among them than on a plate, and an exported classifier says so by a shift (`export.shift_crystals`) that
+    fitting must not undo. Added to the logits where the remembered windows are compared, it stays (logit adjustment, Menon et al. 2021).
+    """
+    crystals = torch.zeros(len(CLASSES))
+    crystals[list(GROUP_CLASSES[Group.CRYSTAL])] = 1
+    if chance is None:
+        return crystals * 0
+    rows = rng.choice(len(chance), min(most, len(chance)), p=chance)
+    labels = torch.from_numpy(remembered.labels[rows])
+    logits = torch.from_numpy(remembered.features[rows]).float() @ torch.from_numpy(start.weight).T
+    logits = logits + torch.from_numpy(start.bias)
+    shifts = torch.arange(-2, 6.01, 0.25).tolist()
+    losses = [float(group_losses(logits + shift * crystals, labels).mean()) for shift in shifts]
+    return crystals * shifts[int(np.argmin(losses))]

@@ -1,0 +1,215 @@
+"""Wells as what the last layer sees of them: the mean features of every window that the worker scores."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from xtalgrid_core.chops import CELLS, CHOP, STRIDE, Box, cut, dense_length, dense_window, seen
+from xtalgrid_core.decision import SUPPORT, Decision, chops_needed, decide
+from xtalgrid_core.drops import find_drop
+from xtalgrid_core.errors import ConfigError
+from xtalgrid_core.files import replacing
+from xtalgrid_core.images import Pixels, network_input, read_image
+from xtalgrid_core.outcomes import Outcome
+from xtalgrid_core.scale import pixel_size
+
+from ..augment import exposed
+from ..batches import images_first
+from ..losses import WINDOW_CELLS, WINDOW_STEP
+from ..sets.crops import Crop, Segmenter, crop_to_drop, whole_well
+from ..sets.format import NO_LABEL
+
+Half = npt.NDArray[np.float16]
+Float = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """The windows of one well's drop; `features` ``(V, N, C)``: V looks at the well, N windows, C features; N is 0 where there is no drop."""
+
+    features: Half
+    boxes: tuple[Box, ...]
+
+    @property
+    def needed(self) -> int:
+        """How many windows must agree on a crystal, by the worker's rule."""
+        return chops_needed(self.boxes, SUPPORT)
+
+
+class Eye:
+    """What does not change while a last layer is fitted: the segmenter and the features.
+
+    Parameters
+    ----------
+    net
+        A network with `features` at a stride of 16 and a 1×1 convolution `head` (SqueezeNet 1.0 or 1.1).
+    segmenter
+        Finds the drop.
+    looks
+        How often each well is looked at: once as it is, then turned and in other light.
+    keep
+        Folder for what was seen, so that a killed run goes on and folds cost nothing.
+
+    Raises
+    ------
+    ConfigError
+        When the network is no such one.
+    """
+
+    def __init__(self, net: nn.Module, segmenter: Segmenter, looks: int, keep: Path) -> None:
+        head = getattr(net, "head", None)
+        if not isinstance(getattr(net, "features", None), nn.Module) or not isinstance(head, nn.Conv2d):
+            raise ConfigError(
+                "only SqueezeNet's last layer can be adapted; start from a squeezenet1.1 or squeezenet1.0"
+            )
+        self._segmenter, self._looks, self._keep = segmenter, looks, keep
+        features: nn.Module = net.features.eval()  # type: ignore[assignment]
+        self._session = _session(features)
+        digest = hashlib.sha256(segmenter.sha256.encode())
+        for name, value in features.state_dict().items():
+            digest.update(name.encode() + value.numpy().tobytes())
+        self._name = digest.hexdigest()[:16]
+        keep.mkdir(parents=True, exist_ok=True)
+
+    def well(self, path: Path, pixel_size_um: float | None = None) -> Windows:
+        """A well image's windows, those that the worker would score with the same segmenter.
+
+        Raises
+        ------
+        ImageError
+            When the file is no usable image.
+        OSError
+            When it cannot be read.
+        """
+        data = path.read_bytes()
+        key = hashlib.sha256(data + f"{self._name} {pixel_size_um}".encode()).hexdigest()[:32]
+        kept = self._keep / f"{key}-{self._looks}.npz"
+        if kept.is_file():
+            with np.load(kept) as arrays:
+                return Windows(arrays["features"], tuple(Box(*map(int, box)) for box in arrays["boxes"]))
+        crop = self._crop(read_image(data), pixel_size_um)
+        windows = Windows(np.zeros((self._looks, 0, 0), np.float16), ())
+        if crop is not None:
+            boxes = dense_window(*crop.view.shape[:2])
+            if crop.drop.any():
+                boxes = [
+                    b for b, held in zip(boxes, seen(crop.drop, boxes, *crop.view.shape[:2]), strict=True) if held
+                ] or boxes
+            random = torch.Generator().manual_seed(int(key[:8], 16))
+            looks = [self._look(crop.view, boxes, number, random) for number in range(self._looks)]
+            windows = Windows(np.stack(looks).astype(np.float16), tuple(boxes))
+        with replacing(kept) as stream:
+            np.savez(stream, features=windows.features, boxes=np.array(windows.boxes, np.int64).reshape(-1, 4))
+        return windows
+
+    def patches(self, pixels: Pixels, labels: npt.NDArray[np.uint8]) -> tuple[Half, npt.NDArray[np.int64]]:
+        """Features ``(n, C)`` and labels ``(n,)`` of the labelled windows of patches ``(M, 448, 448, 3)`` (`sets.format`)."""
+        means = (
+            F.avg_pool2d(self._run(images_first(pixels)), WINDOW_CELLS, WINDOW_STEP).permute(0, 2, 3, 1).flatten(0, 2)
+        )
+        known = labels.ravel() != NO_LABEL
+        return means.numpy().astype(np.float16)[known], labels.ravel()[known].astype(np.int64)
+
+    def _crop(self, image: Pixels, pixel_size_um: float | None) -> Crop | None:
+        height, width = image.shape[:2]
+        scale = pixel_size(width, height, pixel_size_um)
+        mask = self._segmenter.mask(image)
+        if find_drop(mask, height, width).is_null_experiment:
+            return None
+        return crop_to_drop(image, mask, scale) or whole_well(image, scale)
+
+    def _look(self, view: Pixels, boxes: Sequence[Box], number: int, random: torch.Generator) -> Float:
+        whole = Box(0, 0, dense_length(view.shape[0]), dense_length(view.shape[1]))
+        image = images_first(cut(view, [whole]))
+        if number == 0:
+            return _means(self._run(image)[0], boxes)
+        turns, mirrored = number % 4, bool(number // 4 % 2)  # cells must stay squares: quarter turns
+        image = torch.rot90(exposed(image.contiguous(), random), turns, (2, 3))
+        features = self._run(image.flip(3) if mirrored else image)[0]
+        back = features.flip(2) if mirrored else features
+        return _means(torch.rot90(back, -turns, (1, 2)), boxes)
+
+    def _run(self, images: Tensor) -> Tensor:
+        """Features ``(N, C, h, w)`` of ``(N, 3, H, W)`` uint8."""
+        (found,) = self._session.run(["features"], {"image": network_input(images.permute(0, 2, 3, 1).numpy())})
+        return torch.from_numpy(found)
+
+
+def _session(features: nn.Module) -> ort.InferenceSession:
+    """The features in ONNX Runtime, which is four times as fast as torch on a processor."""
+    stream = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(
+            features,
+            (torch.zeros(1, 3, CHOP, CHOP),),
+            stream,  # type: ignore[arg-type]  # the older exporter takes one
+            input_names=["image"],
+            output_names=["features"],
+            dynamic_axes={"image": {0: "n", 2: "height", 3: "width"}, "features": {0: "n", 2: "rows", 3: "cols"}},
+            opset_version=17,
+            dynamo=False,
+        )
+    settings = ort.SessionOptions()
+    settings.intra_op_num_threads = torch.get_num_threads()
+    settings.inter_op_num_threads = 1
+    settings.enable_mem_pattern = False  # every drop has its own size
+    settings.log_severity_level = 3
+    return ort.InferenceSession(stream.getvalue(), settings, providers=["CPUExecutionProvider"])
+
+
+def _means(features: Tensor, boxes: Sequence[Box]) -> Float:
+    """Mean features ``(N, C)`` of windows on whole cells of ``(C, h, w)``."""
+    sums = F.pad(features.double().cumsum(1).cumsum(2), (1, 0, 1, 0))
+    top, left = (torch.tensor([box[i] // STRIDE for box in boxes]) for i in (0, 1))
+    bottom, right = top + CELLS, left + CELLS
+    inside = sums[:, bottom, right] - sums[:, top, right] - sums[:, bottom, left] + sums[:, top, left]
+    return (inside / CELLS**2).T.float().numpy()
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A last layer: `weight` ``(13, C)`` and `bias` ``(13,)``."""
+
+    weight: Float
+    bias: Float
+
+    @classmethod
+    def of(cls, net: nn.Module) -> Head:
+        """A network's."""
+        layer = net.head
+        return cls(layer.weight.detach().numpy()[:, :, 0, 0].copy(), layer.bias.detach().numpy().copy())  # type: ignore[union-attr,operator]
+
+    def put_into(self, net: nn.Module) -> None:
+        """Make it a network's."""
+        with torch.no_grad():
+            net.head.weight.copy_(torch.from_numpy(self.weight)[:, :, None, None])  # type: ignore[union-attr,operator]
+            net.head.bias.copy_(torch.from_numpy(self.bias))  # type: ignore[union-attr,operator]
+
+    def decide(self, windows: Windows) -> Decision | None:
+        """What the worker would say of a well with this last layer; None where there is no drop (a null experiment)."""
+        if not windows.boxes:
+            return None
+        logits = windows.features[0].astype(np.float32) @ self.weight.T + self.bias
+        probabilities = F.softmax(torch.from_numpy(logits), dim=1).numpy()
+        return decide(probabilities, windows.boxes, support=SUPPORT)
+
+    def outcome(self, windows: Windows) -> Outcome:
+        """The same as an outcome alone."""
+        found = self.decide(windows)
+        return Outcome.NULL_EXPERIMENT if found is None else found.outcome
+
+
+Progress = Callable[[], object]

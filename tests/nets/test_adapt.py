@@ -1,0 +1,160 @@
+"""Adapting the last layer to a lab's wells: what is learnt, what is not forgotten, and what comes out."""
+
+from __future__ import annotations
+
+import csv
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the extra [train]")
+
+from PIL import Image  # noqa: E402
+
+from xtalgrid_core.chops import dense_window  # noqa: E402
+from xtalgrid_core.comparison import read_comparison  # noqa: E402
+from xtalgrid_core.errors import ConfigError  # noqa: E402
+from xtalgrid_core.outcomes import CLASSES, PRIORITY, Group, Outcome  # noqa: E402
+from xtalgrid_core.weights import PACKAGED, default_models  # noqa: E402
+from xtalgrid_nets.adapt.fit import LabWell, Remembered, Settings, fit, well_loss  # noqa: E402
+from xtalgrid_nets.adapt.lab import fold_names, read_wells  # noqa: E402
+from xtalgrid_nets.adapt.run import Plan, adapt, starting_point  # noqa: E402
+from xtalgrid_nets.adapt.windows import Eye, Head, Windows  # noqa: E402
+from xtalgrid_nets.judge.scoring import Settings as Scoring  # noqa: E402
+from xtalgrid_nets.judge.scoring import score  # noqa: E402
+from xtalgrid_nets.judge.truth import Truth  # noqa: E402
+from xtalgrid_nets.losses import group_log_p  # noqa: E402
+from xtalgrid_nets.sets.crops import Segmenter  # noqa: E402
+from xtalgrid_synth import render_well  # noqa: E402
+
+BOXES = tuple(dense_window(256 + 48 * 9, 256 + 48 * 9))
+PLAIN = Settings()
+
+
+def sure_of(*outcomes: Outcome) -> torch.Tensor:
+    logits = torch.zeros(len(outcomes), len(CLASSES))
+    for row, outcome in enumerate(outcomes):
+        logits[row, PRIORITY[outcome]] = 12
+    return group_log_p(logits.log_softmax(dim=1))
+
+
+def test_a_wells_loss_follows_the_decision() -> None:
+    clear, precipitate, crystal = Outcome.CLEAR, Outcome.PRECIPITATE, Outcome.HARVESTABLE
+    mixed = sure_of(*[clear] * 17, *[precipitate] * 3)
+    assert well_loss(mixed, Group.PRECIPITATE, 4, PLAIN) < 0.01, "clear parts are in every drop with precipitate"
+    assert well_loss(mixed, Group.CLEAR, 4, PLAIN) > 5, "one sure window of precipitate makes the well one"
+    found = sure_of(*[precipitate] * 16, *[crystal] * 4)
+    assert well_loss(found, Group.CRYSTAL, 4, PLAIN) < 0.01, "a crystal may lie in precipitate"
+    assert well_loss(found, Group.CRYSTAL, 8, PLAIN) > 4, "too few windows agree on it"
+    assert well_loss(found, Group.PRECIPITATE, 4, PLAIN) > 5, "a crystal outranks the precipitate"
+
+
+def lab(rng: np.random.Generator, group: Group, shown: int) -> LabWell:
+    """A well with 100 windows of 8 features; the first feature is high where there is precipitate of a kind that nobody knew."""
+    features = rng.normal(0, 0.3, (1, len(BOXES), 8))
+    if group is Group.PRECIPITATE:
+        features[0, rng.choice(len(BOXES), shown, replace=False), 0] += 4
+    return LabWell(Windows(features.astype(np.float16), BOXES), group)
+
+
+def test_it_learns_from_wells_alone_which_windows_show_it_and_forgets_nothing() -> None:
+    rng = np.random.default_rng(1)
+    start = Head(np.zeros((len(CLASSES), 8), np.float32), np.zeros(len(CLASSES), np.float32))
+    start.weight[PRIORITY[Outcome.HARVESTABLE], 7] = 3  # knows crystals by the last feature, and nothing of precipitate
+    start.bias[PRIORITY[Outcome.CLEAR]] = 6
+    crystals = rng.normal(0, 0.3, (60, 8)).astype(np.float16)
+    crystals[:, 7] += 4
+    remembered = Remembered(crystals, np.zeros(60, np.int64))
+    wells = [lab(rng, group, 15) for group in (Group.PRECIPITATE, Group.CLEAR) for _ in range(20)]
+    head = fit(start, wells, remembered, Settings(steps=150, rate=0.05))
+    new = [lab(rng, group, 15) for group in (Group.PRECIPITATE, Group.CLEAR) for _ in range(10)]
+    assert [start.outcome(well.windows).group for well in new[:10]] == [Group.CLEAR] * 10
+    assert [head.outcome(well.windows).group for well in new] == [Group.PRECIPITATE] * 10 + [Group.CLEAR] * 10
+    many = Windows(np.repeat(crystals[None, :1], len(BOXES), axis=1), BOXES)
+    assert head.outcome(many).group is Group.CRYSTAL
+
+
+def truth(name: str, plate: str = "P1") -> Truth:
+    return Truth(Path(f"{name}_01_HF_99.jpg"), "lab", "real", plate, Group.CLEAR)
+
+
+def test_folds_are_plates_or_columns() -> None:
+    wells = [truth("x_003_121121_01_04"), truth("x_003_121121_12_04"), truth("x_003_121121_12_05")]
+    assert fold_names(wells, "auto") == ["P1 column 01", "P1 column 12", "P1 column 12"]
+    assert fold_names([truth("a", "P1"), truth("b", "P2"), truth("c", "P3")], "auto") == ["P1", "P2", "P3"]
+    with pytest.raises(ConfigError, match="--column-from"):
+        fold_names([truth("a", "P1")], "column")
+    with pytest.raises(ConfigError, match="nothing is left to judge by"):
+        fold_names(wells[1:], "column")
+
+
+@pytest.fixture(scope="module")
+def plate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six small rendered wells of two columns, and their table; returns the table."""
+    folder = tmp_path_factory.mktemp("plate")
+    kinds = (Outcome.HARVESTABLE, Outcome.CLEAR, Outcome.PRECIPITATE)
+    with (folder / "scores.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["plate", "image", "label"])
+        for col in (1, 2):
+            for row, outcome in enumerate(kinds, start=1):
+                name = f"x_001_250101_{col:02d}_{row:02d}_01_HF_99_030_001_RDI.jpg"
+                well = render_well(outcome, seed=10 * col + row, width=640, height=540, pixel_size_um=2.6)
+                Image.fromarray(well.image).save(folder / name, quality=92)
+                writer.writerow(["P1", name, outcome.group])
+    return folder / "scores.csv"
+
+
+def test_what_is_judged_in_the_folds_is_what_the_worker_says(plate: Path, tmp_path: Path) -> None:
+    net, _ = starting_point(None, PACKAGED)
+    eye, head = Eye(net, Segmenter(), 2, tmp_path / "seen"), Head.of(net)
+    paths = [truth.path for truth in read_wells(plate)][:3]
+    answers = score(paths, Scoring(), tmp_path / "scores", show=False)
+    for path in paths:
+        windows = eye.well(path)
+        found = head.decide(windows)
+        assert found is not None
+        assert np.abs(np.array(found.maxima) - answers[path].probabilities).max() < 0.03
+        turned = Windows(windows.features[1:], windows.boxes)
+        same = np.corrcoef(windows.features[0].ravel(), turned.features[0].ravel())[0, 1]
+        assert same > 0.8, "a look at the turned well, turned back, sees the same places"
+        kept = eye.well(path)  # from disk
+        assert (kept.features == windows.features).all()
+        assert kept.boxes == windows.boxes
+
+
+def test_from_scored_wells_to_a_candidate_that_can_be_promoted(plate: Path, tmp_path: Path) -> None:
+    pytest.importorskip("alembic", reason="promotion is the server's")
+    from xtalgrid_server.config import from_string
+    from xtalgrid_server.system import System
+
+    plan = Plan(
+        wells=plate, out=tmp_path / "candidate", rendered_wells=1, remember_wells=1, looks=1, settings=Settings(steps=5)
+    )
+    made = adapt(plan, lambda what, total: nullcontext(lambda: None))
+    assert [fold for fold, *_ in made.folds] == ["P1 column 01", "P1 column 02"]
+    assert made.failed == {}
+    comparison = read_comparison(plan.out)
+    assert comparison == made.comparison
+    assert comparison.current == default_models()
+    assert comparison.candidate == default_models(plan.out)
+    assert comparison.candidate[0] == comparison.current[0], "the segmenter stays"
+    assert comparison.candidate[1] != comparison.current[1]
+    lab, frozen = comparison.sources
+    assert (lab.kind, sum(lab.wells.values())) == ("lab", 6)
+    assert (frozen.kind, sum(frozen.wells.values())) == ("frozen", 4)
+    assert "in use → candidate" in (plan.out / "report.md").read_text()
+    with System(from_string("", home=tmp_path / "home")) as system:
+        system.promote(plan.out, force="a test", who="jdoe")
+        assert system.models_in_use() == comparison.candidate
+
+
+def test_bad_input_is_one_line(plate: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there are: "):
+        read_wells(plate, ["elsewhere"])
+    with pytest.raises(ConfigError, match="no such file to start from"):
+        starting_point(tmp_path / "none.pt", PACKAGED)
+    with pytest.raises(ConfigError, match="only SqueezeNet"):
+        Eye(torch.nn.Linear(3, 3), Segmenter(), 1, tmp_path)
