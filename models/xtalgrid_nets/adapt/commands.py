@@ -36,8 +36,8 @@ from ..judge.commands import FILE, FOLDER, Command
     help="What is left out in turn to judge the adaptation; auto: plates if there are three, else columns.",
 )
 @click.option("--column-from", metavar="REGEX", help="The column in a file's name: first group of this expression.")
-@click.option("--looks", default=3, show_default=True, type=click.IntRange(1, 8), help="Looks at each well to fit on.")
-@click.option("--steps", default=200, show_default=True, type=click.IntRange(1), help="Steps of each fit.")
+@click.option("--looks", default=1, show_default=True, type=click.IntRange(1, 8), help="Looks at each well to fit on.")
+@click.option("--steps", default=120, show_default=True, type=click.IntRange(1), help="Steps of each fit.")
 @click.option("--stay", default=1e-3, show_default=True, help="How strongly the last layer is held where it was.")
 @click.option("--jobs", default=2, show_default=True, type=click.IntRange(1), help="Workers side by side.")
 def adapt(wells: Path, out: Path, steps: int, stay: float, **options: Any) -> None:

@@ -54,7 +54,7 @@ class Settings:
         corrected.
     """
 
-    steps: int = 200
+    steps: int = 120
     rate: float = 5e-3
     wells: int = 32
     windows: int = 1024

@@ -56,7 +56,7 @@ class Plan:
     remember_wells: int = 60
     folds: str = "auto"
     column_from: str = COLUMN_IN_NAME
-    looks: int = 3
+    looks: int = 1
     jobs: int = 1
     settings: Settings = field(default_factory=Settings)
 
