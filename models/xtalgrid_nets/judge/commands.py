@@ -103,6 +103,7 @@ def evaluate(
     from xtalgrid_core.weights import PACKAGED, default_models, read_manifest
 
     from . import report
+    from .judged import judge
     from .scoring import score, worker_version
     from .truth import by_source, lab_wells, real_wells, rendered_plates
 
@@ -117,7 +118,7 @@ def evaluate(
         click.echo(f"{source}: {len(here)} wells", err=True)
         paths = [truth.path for truth in here]
         runs = {f"{s.threshold:g}": score(paths, s, out / "scores", options["jobs"]) for s in settings}
-        judged.append(report.judge(here, runs))
+        judged.append(judge(here, runs))
     folder = options["weights"] or PACKAGED
     used = default_models(folder, options["variant"])
     listed = [model for model in read_manifest(folder).models if model.sha256 in used]

@@ -14,7 +14,7 @@ pytest.importorskip("matplotlib", reason="judging needs the extra [train]")
 
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Group, Outcome
-from xtalgrid_nets.judge import commands, report, scoring, truth
+from xtalgrid_nets.judge import commands, judged, report, scoring, truth
 from xtalgrid_synth import render_plate
 
 WELLS = (Outcome.HARVESTABLE, Outcome.PRECIPITATE, Outcome.NULL_EXPERIMENT, Outcome.CLEAR)
@@ -89,13 +89,13 @@ def test_a_broken_image_is_counted_and_harms_no_other(plates: Path, tiny_weights
         truth.Truth(tmp_path / "broken.jpg", good.source, good.kind, "P", Group.CRYSTAL, Outcome.HARVESTABLE),
     ]
     answers = scoring.score([well.path for well in wells], scoring.Settings(weights=tiny_weights), tmp_path / "scores")
-    judged = report.judge(wells, {"0.85": answers})
-    assert judged.failed == {"truncated image": 1}
-    assert judged.groups.counts[0][report.GROUP_CALLS.index("failed")] == 1
-    assert (judged.crystals_found.of, judged.crystals_found.hits >= 1) == (2, True)  # what failed has to be looked at
-    assert judged.roc is None
+    found = judged.judge(wells, {"0.85": answers})
+    assert found.failed == {"truncated image": 1}
+    assert found.groups.counts[0][judged.GROUP_CALLS.index("failed")] == 1
+    assert (found.crystals_found.of, found.crystals_found.hits >= 1) == (2, True)  # what failed has to be looked at
+    assert found.roc is None
     assert "1 × truncated image" in report.markdown(
-        report.Report(schema=1, worker="w", options="", weights={}, sources=[judged]), {}, "evaluate"
+        report.Report(schema=1, worker="w", options="", weights={}, sources=[found]), {}, "evaluate"
     )
 
 
@@ -109,7 +109,7 @@ def test_an_outline_is_compared_with_its_mask(tmp_path: Path) -> None:
         pixel_size_um=1.13, pixel_size_origin="", drop=wire.Drop(box=None, outline=half, confidence=0.9),
         boxes=(), seconds=0.1,
     )  # fmt: skip
-    assert report.outline_iou(found, tmp_path / "mask.png") == 0.5
+    assert judged.outline_iou(found, tmp_path / "mask.png") == 0.5
 
 
 @pytest.mark.parametrize(
