@@ -24,8 +24,8 @@ from .inference import Float, softmax
 HALO = 7
 """Cells from a tile's edge that its padding reaches, and one to spare: SqueezeNet's are six."""
 
-MAX_CELLS = 64 * 64
-"""Most cells of a tile, halo included: 1040×1040 pixels."""
+MAX_CELLS = 60 * 60
+"""Most cells of a tile, halo included: 976×976 pixels."""
 
 _PARTS = range(1, 17)
 """Tiles along a side: 6,000 pixels need eight."""
