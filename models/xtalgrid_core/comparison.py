@@ -64,7 +64,7 @@ def judge(sources: Sequence[Source], margin: float = MARGIN) -> tuple[Verdict, t
     """Whether a candidate may take the place of the current pair, and why.
 
     It may when it is right about more of the lab's held-out wells, calls no more of them crystals wrongly (beyond `margin` of
-    them), and loses no crystal on any source beyond `margin` of its crystal wells. A comparison without crystal wells, or
+    them), and loses no crystal on any source, nor on all of them together, beyond `margin` of the crystal wells. A comparison without crystal wells, or
     without wells of the lab, proves nothing: not better.
 
     Parameters
@@ -93,6 +93,15 @@ def judge(sources: Sequence[Source], margin: float = MARGIN) -> tuple[Verdict, t
                 f"{source.name}: {source.candidate.false_crystals} of {others} other wells called crystal, "
                 f"{source.current.false_crystals} before (at most {allowed} more)"
             )
+    found = {
+        pair: sum(getattr(s, pair).right.get(Group.CRYSTAL, 0) for s in sources) for pair in ("current", "candidate")
+    }
+    crystals = sum(source.wells.get(Group.CRYSTAL, 0) for source in sources)
+    allowed = max(1, round(margin * crystals))
+    if found["current"] - found["candidate"] > allowed:  # one here and one there add up
+        against.append(
+            f"all sources: {found['candidate']} of {crystals} crystals found, {found['current']} before (at most {allowed} fewer)"
+        )
     lab = [source for source in sources if source.kind == "lab"]
     total = sum(sum(source.wells.values()) for source in lab)
     before, after = (sum(sum(getattr(s, pair).right.values()) for s in lab) for pair in ("current", "candidate"))
