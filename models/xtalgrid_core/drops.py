@@ -5,12 +5,13 @@ Only numpy: the worker has to stay small, so the connected region and its outlin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from .chops import Box
+from .chops import CHOP, Box, seen
 
 INSIDE = 0.5
 """Probability from which a pixel lies in the drop."""
@@ -22,6 +23,9 @@ MIN_AREA = 0.01
 """Smallest part of the image that is taken for a drop (0.3 mm across in a usual field of view): dust and reflections are none."""
 
 OUTLINE_POINTS = 64
+
+MARGIN = 0.02
+"""Added around the drop's box on each side, as a part of the image's longer side: the mask is coarse."""
 
 Bool = npt.NDArray[np.bool_]
 
@@ -79,6 +83,42 @@ def find_drop(mask: npt.NDArray[np.float32], height: int, width: int) -> Found:
         float(np.clip(mask[region].mean(), 0, 1)),
         region,
     )
+
+
+def crop_around(box: Box, height: int, width: int, to_reference: float) -> Box:
+    """What is cut out of an image to look at its drop: the drop's box with a margin, and at least as large as a chop where the image is.
+
+    A chop of real pixels is better than one that is filled up.
+
+    Parameters
+    ----------
+    box
+        Of the drop, in pixels of the image, whose size is `height` × `width`.
+    to_reference
+        Pixels at the reference scale for each of the image's (`PixelSize.to_reference`).
+    """
+    margin, least = round(MARGIN * max(height, width)), round(CHOP / to_reference)
+    row, rows = _widened(box.row, box.height, margin, least, height)
+    col, cols = _widened(box.col, box.width, margin, least, width)
+    return Box(row, col, rows, cols)
+
+
+def chops_over(drop: Found, chops: Sequence[Box], crop: Box, height: int, width: int, to_reference: float) -> list[Box]:
+    """The chops of a crop at the reference scale that hold a part of the drop; all, where no drop was made out.
+
+    Those in the corners of the drop's box show nothing but the well's floor, and dirt there is none of the drop's business.
+    """
+    if drop.region is None:
+        return list(chops)
+    originals = [chop.scaled(1 / to_reference).moved(crop.row, crop.col) for chop in chops]
+    held = seen(drop.region, originals, height, width)
+    return [chop for chop, holds in zip(chops, held, strict=True) if holds] or list(chops)
+
+
+def _widened(start: int, length: int, margin: int, least: int, whole: int) -> tuple[int, int]:
+    """Start and length of a span widened by `margin` on both sides and to `least`, inside 0..whole."""
+    grown = min(max(length + 2 * margin, least), whole)
+    return min(max(start + (length - grown) // 2, 0), whole - grown), grown
 
 
 def largest_region(inside: Bool) -> Bool:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from xtalgrid_core.chops import Box
-from xtalgrid_core.drops import find_drop, largest_region, outline
+from xtalgrid_core.drops import crop_around, find_drop, largest_region, outline
 
 masks = hnp.arrays(np.bool_, st.tuples(st.integers(1, 12), st.integers(1, 12)))
 
@@ -118,3 +118,16 @@ def _outer_border(region):
             stack += [(r + 1, c), (r - 1, c), (r, c + 1), (r, c - 1)]
     near = outside[:-2, 1:-1] | outside[2:, 1:-1] | outside[1:-1, :-2] | outside[1:-1, 2:]
     return {(int(r), int(c)) for r, c in np.argwhere(region & near)}
+
+
+@pytest.mark.parametrize(
+    ("box", "to_reference", "expected"),
+    [
+        (Box(400, 500, 300, 200), 1.0, Box(360, 460, 380, 280)),  # 40 pixels wider on each side; 256 at least
+        (Box(400, 500, 300, 200), 0.5, Box(294, 344, 512, 512)),  # a chop is 512 of these pixels
+        (Box(0, 1950, 100, 50), 1.0, Box(0, 1744, 256, 256)),  # moved inside the image
+        (Box(0, 0, 1000, 2000), 1.0, Box(0, 0, 1000, 2000)),  # the whole image: there is no more
+    ],
+)
+def test_what_is_cut_out_has_a_margin_and_room_for_a_chop(box: Box, to_reference: float, expected: Box) -> None:
+    assert crop_around(box, 1000, 2000, to_reference) == expected

@@ -8,9 +8,9 @@ from tests.conftest import encoded, entry, well
 from tests.worker.conftest import BLUE, RED
 from xtalgrid_core import wire
 from xtalgrid_core.chops import cut, dense_window
+from xtalgrid_core.dense import chop_probabilities, class_map
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_core.weights import default_models
-from xtalgrid_worker.dense import chop_probabilities, class_map
 from xtalgrid_worker.inference import Networks
 from xtalgrid_worker.scoring import score_image
 

@@ -9,11 +9,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime as ort
 
 from xtalgrid_core import wire
 from xtalgrid_core.decision import Calibration
+from xtalgrid_core.dense import Float, softmax
 from xtalgrid_core.errors import BrokenModel
 from xtalgrid_core.images import SEGMENTER_SIDE, Pixels, network_input
 from xtalgrid_core.outcomes import CLASSES
@@ -23,8 +23,6 @@ RUNTIME = f"onnxruntime {ort.__version__}"
 
 BATCH = 1
 """Chops classified at once. More are slower on one core (they leave its cache), and take 9 MB each."""
-
-Float = npt.NDArray[np.float32]
 
 
 class Networks:
@@ -84,13 +82,6 @@ class Networks:
     def probabilities(self, chops: Pixels) -> Float:
         """Probabilities of the 13 classes, ``(N, 13)``, of N chops of a `classifier_view`, ``(N, 256, 256, 3)``."""
         return softmax(self.class_map(chops).mean(axis=(2, 3)))
-
-
-def softmax(logits: Float) -> Float:
-    """Probabilities, ``(N, 13)``, of logits, ``(N, 13)``."""
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities: Float = powers / powers.sum(axis=1, keepdims=True)
-    return probabilities
 
 
 def _session(weights: bytes, role: Role, sha256: str, threads: int) -> ort.InferenceSession:

@@ -8,19 +8,16 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from xtalgrid_core import wire
-from xtalgrid_core.chops import CHOP, Box, cut, dense_starts, dense_window, seen, sliding_starts, sliding_window
+from xtalgrid_core.chops import Box, cut, dense_starts, dense_window, sliding_starts, sliding_window
 from xtalgrid_core.decision import Decision, decide
-from xtalgrid_core.drops import Found, find_drop
+from xtalgrid_core.dense import Float, chop_probabilities, class_map
+from xtalgrid_core.drops import Found, chops_over, crop_around, find_drop
 from xtalgrid_core.errors import FailureReason, ImageError
 from xtalgrid_core.images import Levels, Pixels, classifier_view, read_image, segmenter_view
 from xtalgrid_core.outcomes import Outcome, published
 from xtalgrid_core.scale import PixelSize, pixel_size
 
-from .dense import chop_probabilities, class_map
-from .inference import BATCH, Float, Networks
-
-MARGIN = 0.02
-"""Added around the drop's box on each side, as a part of the image's longer side: the mask is coarse."""
+from .inference import BATCH, Networks
 
 MAX_SIDE = 6_000
 """Most pixels a side at the reference scale (6.8 mm): more is a wrong pixel size, and would take hours and gigabytes."""
@@ -69,14 +66,14 @@ def score_image(
     drop = find_drop(networks.mask(segmenter_view(image, levels)), height, width)
     if drop.is_null_experiment:
         return _null_experiment(entry, networks, (height, width), scale, drop, began)
-    crop = _around(drop.box, height, width, scale) if drop.box else Box(0, 0, height, width)
+    crop = crop_around(drop.box, height, width, scale.to_reference) if drop.box else Box(0, 0, height, width)
     _check_size(crop, scale, options)
     view = classifier_view(
         image[crop.row : crop.row + crop.height, crop.col : crop.col + crop.width], levels, scale.to_reference
     )
     del image  # not needed again, and as large as all else together
     grid = dense_window if options.mode == "dense" else sliding_window
-    chops = _over_drop(grid(view.shape[0], view.shape[1], options.step), drop, crop, (height, width), scale)
+    chops = chops_over(drop, grid(view.shape[0], view.shape[1], options.step), crop, height, width, scale.to_reference)
     if options.mode == "dense" and networks.is_dense:
         probabilities = chop_probabilities(class_map(view, networks.class_map, pause), chops)
     else:
@@ -129,21 +126,6 @@ def _null_experiment(
     )
 
 
-def _around(box: Box, height: int, width: int, scale: PixelSize) -> Box:
-    """The drop's box with a margin, and at least as large as a chop where the image is: a chop of real pixels is better."""
-    margin = round(MARGIN * max(height, width))
-    least = round(CHOP / scale.to_reference)
-    row, rows = _span(box.row, box.height, margin, least, height)
-    col, cols = _span(box.col, box.width, margin, least, width)
-    return Box(row, col, rows, cols)
-
-
-def _span(start: int, length: int, margin: int, least: int, whole: int) -> tuple[int, int]:
-    """Start and length of a span widened by `margin` on both sides and to `least`, inside 0..whole."""
-    grown = min(max(length + 2 * margin, least), whole)
-    return min(max(start + (length - grown) // 2, 0), whole - grown), grown
-
-
 def _check_size(crop: Box, scale: PixelSize, options: wire.Options) -> None:
     rows, cols = (max(round(side * scale.to_reference), 1) for side in (crop.height, crop.width))
     if max(rows, cols) > MAX_SIDE:
@@ -158,18 +140,6 @@ def _check_size(crop: Box, scale: PixelSize, options: wire.Options) -> None:
         raise ImageError(
             FailureReason.TOO_LARGE, f"{chops} chops, at most {MAX_CHOPS} are scored; take a step above {options.step}"
         )
-
-
-def _over_drop(chops: list[Box], drop: Found, crop: Box, size: tuple[int, int], scale: PixelSize) -> list[Box]:
-    """The chops that hold a part of the drop; all, where no drop was made out.
-
-    Those in the corners of the drop's box show nothing but the well's floor, and dirt there is none of the drop's business.
-    """
-    if drop.region is None:
-        return chops
-    originals = [chop.scaled(1 / scale.to_reference).moved(crop.row, crop.col) for chop in chops]
-    held = seen(drop.region, originals, *size)
-    return [chop for chop, holds in zip(chops, held, strict=True) if holds] or chops
 
 
 def _one_by_one(view: Pixels, chops: Sequence[Box], networks: Networks, pause: Callable[[], None]) -> Float:

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from xtalgrid_core.chops import CELLS, CHOP, STRIDE, Box, cut, dense_length, dense_window, seen
+from xtalgrid_core.chops import CHOP, Box, cut, dense_length, dense_window, seen
 from xtalgrid_core.decision import SUPPORT, Decision, chops_needed, decide
+from xtalgrid_core.dense import chop_means
 from xtalgrid_core.drops import find_drop
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import replacing
@@ -134,12 +135,12 @@ class Eye:
         whole = Box(0, 0, dense_length(view.shape[0]), dense_length(view.shape[1]))
         image = images_first(cut(view, [whole]))
         if number == 0:
-            return _means(self._run(image)[0], boxes)
+            return chop_means(self._run(image)[0].numpy(), boxes)
         turns, mirrored = number % 4, bool(number // 4 % 2)  # cells must stay squares: quarter turns
         image = torch.rot90(exposed(image.contiguous(), random), turns, (2, 3))
         features = self._run(image.flip(3) if mirrored else image)[0]
         back = features.flip(2) if mirrored else features
-        return _means(torch.rot90(back, -turns, (1, 2)), boxes)
+        return chop_means(torch.rot90(back, -turns, (1, 2)).numpy(), boxes)
 
     def _run(self, images: Tensor) -> Tensor:
         """Features ``(N, C, h, w)`` of ``(N, 3, H, W)`` uint8."""
@@ -168,15 +169,6 @@ def _session(features: nn.Module) -> ort.InferenceSession:
     settings.enable_mem_pattern = False  # every drop has its own size
     settings.log_severity_level = 3
     return ort.InferenceSession(stream.getvalue(), settings, providers=["CPUExecutionProvider"])
-
-
-def _means(features: Tensor, boxes: Sequence[Box]) -> Float:
-    """Mean features ``(N, C)`` of windows on whole cells of ``(C, h, w)``."""
-    sums = F.pad(features.double().cumsum(1).cumsum(2), (1, 0, 1, 0))
-    top, left = (torch.tensor([box[i] // STRIDE for box in boxes]) for i in (0, 1))
-    bottom, right = top + CELLS, left + CELLS
-    inside = sums[:, bottom, right] - sums[:, top, right] - sums[:, bottom, left] + sums[:, top, left]
-    return (inside / CELLS**2).T.float().numpy()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,9 @@ import numpy.typing as npt
 import onnxruntime as ort
 from tqdm import tqdm
 
-from xtalgrid_core.chops import CELLS, CHOP, STRIDE, Box, cut, dense_length, dense_window, seen
-from xtalgrid_core.drops import find_drop
+from xtalgrid_core.chops import Box, dense_window
+from xtalgrid_core.dense import chop_probabilities, class_map
+from xtalgrid_core.drops import chops_over, crop_around, find_drop
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import replacing
 from xtalgrid_core.images import Levels, Pixels, classifier_view, network_input, read_image, segmenter_view
@@ -27,8 +28,6 @@ from xtalgrid_core.weights import PACKAGED, Role, Variant, default_models, find_
 
 from .tables import slug
 from .truth import Truth, by_source
-
-MARGIN = 0.02  # of the image's longer side, around the drop's box: the worker's
 
 Floats = npt.NDArray[np.float32]
 
@@ -61,11 +60,10 @@ class Networks:
         found: Floats = np.clip(mask[0, 0], 0, 1)
         return found
 
-    def class_map(self, view: Pixels) -> Floats:
-        """Logits, ``(13, rows, cols)``, of a picture ``(H, W, 3)``; what is missing to whole cells is its reflection."""
-        whole = cut(view, [Box(0, 0, *(dense_length(side) for side in view.shape[:2]))])
-        (cells,) = self._classifier.run(["class_map"], {"image": network_input(whole)})
-        found: Floats = cells[0]
+    def class_map(self, pictures: Pixels) -> Floats:
+        """Logits, ``(N, 13, rows, cols)``, of pictures ``(N, H, W, 3)``."""
+        (cells,) = self._classifier.run(["class_map"], {"image": network_input(pictures)})
+        found: Floats = cells
         return found
 
 
@@ -117,15 +115,12 @@ def windows(data: bytes, networks: Networks, pixel_size_um: float | None = None)
     drop = find_drop(networks.mask(segmenter_view(image, levels)), height, width)
     if drop.is_null_experiment:
         return Windows(np.empty((0, len(CLASSES)), np.float32), np.empty((0, 4), np.int32))
-    crop = _around(drop.box, height, width, to_reference) if drop.box else Box(0, 0, height, width)
+    crop = crop_around(drop.box, height, width, to_reference) if drop.box else Box(0, 0, height, width)
     inside = image[crop.row : crop.row + crop.height, crop.col : crop.col + crop.width]
     view = classifier_view(inside, levels, to_reference)
-    boxes = dense_window(*view.shape[:2])
-    if drop.region is not None:
-        originals = [box.scaled(1 / to_reference).moved(crop.row, crop.col) for box in boxes]
-        held = seen(drop.region, originals, height, width)
-        boxes = [box for box, holds in zip(boxes, held, strict=True) if holds] or boxes
-    return Windows(_probabilities(networks.class_map(view), boxes), np.array(boxes, np.int32))
+    boxes = chops_over(drop, dense_window(*view.shape[:2]), crop, height, width, to_reference)
+    cells = class_map(view, networks.class_map, lambda: None)
+    return Windows(chop_probabilities(cells, boxes), np.array(boxes, np.int32))
 
 
 def collect(
@@ -203,30 +198,6 @@ def _told(truths: Sequence[Truth], networks: Networks) -> str:
     for truth in truths:
         digest.update(hashlib.sha256(truth.path.read_bytes()).digest() + str(truth.group).encode())
     return digest.hexdigest()
-
-
-def _probabilities(cells: Floats, boxes: Sequence[Box]) -> Floats:
-    """Softmax of the mean over each window's cells, ``(N, 13)``."""
-    sums = np.pad(cells.cumsum(axis=1, dtype=np.float64).cumsum(axis=2), ((0, 0), (1, 0), (1, 0)))
-    top = np.array([box.row for box in boxes]) // STRIDE
-    left = np.array([box.col for box in boxes]) // STRIDE
-    corner = [sums[:, top + down, left + right] for down in (0, CELLS) for right in (0, CELLS)]
-    logits = ((corner[3] - corner[2] - corner[1] + corner[0]) / CELLS**2).T
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    found: Floats = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
-    return found
-
-
-def _around(box: Box, height: int, width: int, to_reference: float) -> Box:
-    """The drop's box with the worker's margin, and at least as large as a chop where the image is."""
-    margin, least = round(MARGIN * max(height, width)), round(CHOP / to_reference)
-
-    def span(start: int, length: int, whole: int) -> tuple[int, int]:
-        grown = min(max(length + 2 * margin, least), whole)
-        return min(max(start + (length - grown) // 2, 0), whole - grown), grown
-
-    (row, rows), (col, cols) = span(box.row, box.height, height), span(box.col, box.width, width)
-    return Box(row, col, rows, cols)
 
 
 def _session(sha256: str, role: Role, folder: Path | None) -> ort.InferenceSession:

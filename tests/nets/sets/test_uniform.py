@@ -14,8 +14,8 @@ from xtalgrid_synth import render_well
 
 pytest.importorskip("cv2", reason="training sets are made with opencv (extra train)")
 
-from xtalgrid_nets.sets.format import NO_LABEL, ChopSet, SetError  # noqa: E402
-from xtalgrid_nets.sets.uniform import build, read_list, window_label  # noqa: E402
+from xtalgrid_nets.sets.format import NO_LABEL, ChopSet, SetError
+from xtalgrid_nets.sets.uniform import build, read_list, window_label
 
 CLEAR, RIM, PRECIPITATE = PRIORITY[Outcome.CLEAR], PRIORITY[Outcome.RIM], PRIORITY[Outcome.PRECIPITATE]
 
@@ -64,7 +64,10 @@ def test_patches_of_a_clear_and_a_full_drop(tmp_path: Path) -> None:
     assert PRECIPITATE in of["full.png at 2.8 µm"]
     assert CLEAR not in of["full.png at 2.8 µm"]
     assert len(made.patch_wells) == 15
-    assert {row.plate for row in made.table} == {"clear.png", "full.png"}  # both scales of a picture are held out together
+    assert {row.plate for row in made.table} == {
+        "clear.png",
+        "full.png",
+    }  # both scales of a picture are held out together
     (failed,) = made.records[0]["failed"]
     assert failed["image"].startswith("torn.png")
 

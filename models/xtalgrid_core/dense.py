@@ -14,12 +14,13 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from xtalgrid_core.chops import CELLS, STRIDE, Box, cut, dense_length
-from xtalgrid_core.images import Pixels
-from xtalgrid_core.outcomes import CLASSES
+from .chops import CELLS, STRIDE, Box, cut, dense_length
+from .images import Pixels
+from .outcomes import CLASSES
 
-from .inference import Float, softmax
+Float = npt.NDArray[np.float32]
 
 HALO = 7
 """Cells from a tile's edge that its padding reaches, and one to spare: SqueezeNet's are six."""
@@ -83,13 +84,26 @@ def class_map(view: Pixels, network: ClassMap, pause: Callable[[], None], most: 
 
 def chop_probabilities(cells: Float, chops: Sequence[Box]) -> Float:
     """Probabilities of the 13 classes, ``(N, 13)``, of N chops that start on whole cells, from a class map ``(13, rows, cols)``."""
+    return softmax(chop_means(cells, chops))
+
+
+def chop_means(cells: Float, chops: Sequence[Box]) -> Float:
+    """Means over the cells of N chops that start on whole cells, ``(N, C)``, of a map ``(C, rows, cols)``."""
     sums = np.zeros((cells.shape[0], cells.shape[1] + 1, cells.shape[2] + 1))
     np.cumsum(np.cumsum(cells, axis=1, dtype=np.float64), axis=2, out=sums[:, 1:, 1:])
     top = np.array([chop.row // STRIDE for chop in chops])
     left = np.array([chop.col // STRIDE for chop in chops])
     bottom, right = top + CELLS, left + CELLS
     boxes = sums[:, bottom, right] - sums[:, top, right] - sums[:, bottom, left] + sums[:, top, left]
-    return softmax((boxes.T / CELLS**2).astype(np.float32))
+    means: Float = (boxes.T / CELLS**2).astype(np.float32)
+    return means
+
+
+def softmax(logits: Float) -> Float:
+    """Probabilities, ``(N, 13)``, of logits, ``(N, 13)``."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities: Float = powers / powers.sum(axis=1, keepdims=True)
+    return probabilities
 
 
 def _tiles(rows: int, cols: int, most: int) -> tuple[list[_Span], list[_Span]]:
