@@ -1,4 +1,4 @@
-"""The commands that make training sets, ``dataset``, ``marco`` and ``masks``, and ``chop-rules``, which judges their rules."""
+"""The commands that make training sets, ``dataset``, ``marco``, ``masks`` and ``uniform``, and ``chop-rules``, which judges their rules."""
 
 from __future__ import annotations
 
@@ -184,6 +184,28 @@ def masks(images: Path, masks: Path, out: Path, plate_from: str, inverted: bool)
     from .drawn import build_from_masks
 
     _say(build_from_masks(images, masks, out, plates=plate_from, inverted=inverted))
+
+
+@click.command("uniform")
+@click.argument("listing", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("out", type=_FOLDER)
+@click.option("--images", type=_FOLDER, help="Where the list's paths start (default: its folder).")
+@click.option("--patches", default=6, show_default=True, help="Of each line of the list.")
+@click.option("--weights", type=_FOLDER, help="Folder of weights whose segmenter is taken (default: the package's).")
+@_plainly
+def uniform(listing: Path, out: Path, images: Path | None, patches: int, weights: Path | None) -> None:
+    """Make a set of context patches of wells whose drop shows one thing all over.
+
+    LISTING is a CSV table with the columns image, outcome, pixel_size_um and stretch (how much wider to make the picture, 1 or nothing: as it
+    is). Interrupted, the same command goes on where it was.
+    """
+    from xtalgrid_core.weights import PACKAGED
+
+    from .crops import Segmenter
+    from .uniform import build as build_uniform
+
+    segmenter = Segmenter(weights or PACKAGED)
+    _end(build_uniform(listing, images or listing.parent, out, segmenter.mask, patches=patches))
 
 
 @click.command("chop-rules")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+import onnxruntime as ort
 
 from xtalgrid_core.chops import Box
 from xtalgrid_core.drops import INSIDE, crop_around, find_drop, largest_region
-from xtalgrid_core.images import Levels, Pixels, classifier_view
+from xtalgrid_core.images import Levels, Pixels, classifier_view, network_input, segmenter_view
 from xtalgrid_core.scale import PixelSize
+from xtalgrid_core.weights import PACKAGED, default_models, find_model
 
 Bool = npt.NDArray[np.bool_]
 Float = npt.NDArray[np.float32]
@@ -60,3 +64,32 @@ def _cut_out(image: Pixels, region: Float, box: Box, scale: PixelSize) -> Crop:
     view = classifier_view(image[part], Levels.of(image), scale.to_reference)
     drop = cv2.resize(region, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)[part]
     return Crop(view, cv2.resize(drop, view.shape[1::-1], interpolation=cv2.INTER_LINEAR) >= 0.5, box)
+
+
+class Segmenter:
+    """The segmenter's ONNX network: finds the drop of a well.
+
+    Parameters
+    ----------
+    folder
+        Of weights, with a manifest; its default segmenter is taken.
+    """
+
+    def __init__(self, folder: Path = PACKAGED) -> None:
+        self.sha256 = default_models(folder)[0]
+        _, weights = find_model(self.sha256, "segmenter", [folder])
+        settings = ort.SessionOptions()
+        settings.intra_op_num_threads = settings.inter_op_num_threads = 1  # the build runs one process a core
+        settings.log_severity_level = 3
+        self._session = ort.InferenceSession(weights, settings, providers=["CPUExecutionProvider"])
+
+    def mask(self, image: Pixels) -> Float:
+        """Probability of each pixel of the well, squeezed to 256×256, to lie in the drop: ``(256, 256)``, 0..1."""
+        (mask,) = self._session.run(["mask"], {"image": network_input(segmenter_view(image, Levels.of(image))[None])})
+        return np.clip(np.asarray(mask[0, 0], np.float32), 0, 1)
+
+
+@cache
+def segmenter_of(folder: Path) -> Segmenter:
+    """The folder's segmenter, loaded once in each process."""
+    return Segmenter(folder)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from xtalgrid_core.chops import CHOP, Box, cut
 from xtalgrid_core.drops import INSIDE, find_drop, largest_region
 from xtalgrid_core.errors import ImageError
-from xtalgrid_core.images import Levels, Pixels, classifier_view, read_image, resize, segmenter_view
+from xtalgrid_core.images import Levels, Pixels, classifier_view, read_image, resize
 from xtalgrid_core.outcomes import CLASSES, PRIORITY, Group, Outcome
 from xtalgrid_core.scale import REFERENCE_UM
 
@@ -26,6 +26,9 @@ from .contours import Bool, contour_map, lengths
 from .format import NO_LABEL, PATCH, PATCH_STARTS, ChopSetWriter, SetError
 
 Mask = npt.NDArray[np.float32]
+
+TEXTURE = 1.0
+"""Contours (`contours.lengths`) from which something is to be seen in a window: parts of a drop full of precipitate are smooth."""
 
 COLUMNS = ("image", "outcome", "pixel_size_um", "stretch")
 
@@ -67,15 +70,15 @@ def read_list(path: Path) -> list[Row]:
 
 def build(
     listing: Path, images: Path, out: Path, segment: Callable[[Pixels], Mask], *, patches: int = 6, seed: int = 0
-) -> None:
-    """Write the patches of a list's wells as a training set; an image that can't be used is recorded with its reason.
+) -> dict[str, str]:
+    """Write the patches of a list's wells as a training set; the images that couldn't be used, and why.
 
     Parameters
     ----------
     listing
         See `read_list`; `images` is the folder its names are relative to.
     segment
-        Segmenter view ``(256, 256, 3)`` → probability of lying in the drop ``(256, 256)``.
+        Well image ``(H, W, 3)`` → probability of lying in the drop ``(256, 256)``, as `crops.Segmenter.mask`.
     patches
         Of each image, at random places around its drop.
     """
@@ -95,10 +98,7 @@ def build(
                 continue
             # The scales of one picture are one plate: what is held out is held out at all of them.
             writer.add(plate=row.image, source=listing.stem, image=name, outcome=row.outcome.value, patches=made)
-
-
-TEXTURE = 1.0
-"""Contours (`contours.lengths`) from which something is to be seen in a window: parts of a drop full of precipitate are smooth."""
+    return writer.failed
 
 
 def window_label(outcome: Outcome, part: float, contours: float) -> int:
@@ -117,7 +117,7 @@ def _patches(
     if row.stretch != 1:
         image = resize(image, image.shape[0], round(image.shape[1] * row.stretch))
     levels = Levels.of(image)
-    mask = segment(segmenter_view(image, levels))
+    mask = segment(image)
     drop = find_drop(mask, *image.shape[:2]).box
     if drop is None:
         return None

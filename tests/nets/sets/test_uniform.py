@@ -53,7 +53,7 @@ def test_patches_of_a_clear_and_a_full_drop(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("\n".join(lines))
     order = iter([masks[Outcome.CLEAR], masks[Outcome.PRECIPITATE], masks[Outcome.CLEAR]])
 
-    def segment(view: Pixels) -> np.ndarray:
+    def segment(image: Pixels) -> np.ndarray:
         return next(order)
 
     build(tmp_path / "list.csv", tmp_path, tmp_path / "set", segment, patches=5)
