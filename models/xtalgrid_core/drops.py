@@ -16,8 +16,14 @@ from .chops import CHOP, Box, seen
 INSIDE = 0.5
 """Probability from which a pixel lies in the drop."""
 
-SURE = 0.6
+SURE = 0.4
 """Confidence from which "no drop" is believed; below it the whole well is scored."""
+
+SOLID = 0.83
+"""Mean probability inside a region from which it is a drop: docs/decisions/0008-a-drop-is-solid.md."""
+
+_FULL = 0.5
+"""A region of so much of the image is a drop however unsure the segmenter is: no reflection is as large."""
 
 MIN_AREA = 0.01
 """Smallest part of the image that is taken for a drop (0.3 mm across in a usual field of view): dust and reflections are none."""
@@ -62,13 +68,17 @@ def find_drop(mask: npt.NDArray[np.float32], height: int, width: int) -> Found:
     Returns
     -------
     The largest connected region; its confidence is the mean probability inside it. Without one of `MIN_AREA`, no drop,
-    with confidence 1 − the largest probability that any region of that size reaches.
+    with confidence 1 − the largest probability that any region of that size reaches. One that is not `SOLID` is a reflection
+    and no drop either, with a confidence from 1 down to 0.5 as its mean probability rises from `INSIDE` to `SOLID`.
     """
     region = largest_region(mask >= INSIDE)
     smallest = max(1, round(MIN_AREA * mask.size))
     if region.sum() < smallest:
         strongest = float(np.partition(mask.ravel(), -smallest)[-smallest])
         return Found(None, (), float(np.clip(1 - strongest, 0, 1)))
+    inside = float(np.clip(mask[region].mean(), 0, 1))
+    if inside < SOLID and region.mean() < _FULL:
+        return Found(None, (), 1 - 0.5 * (inside - INSIDE) / (SOLID - INSIDE))
     rows, cols = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
     down, right = height / mask.shape[0], width / mask.shape[1]
     top, left = int(rows[0] * down), int(cols[0] * right)
@@ -80,7 +90,7 @@ def find_drop(mask: npt.NDArray[np.float32], height: int, width: int) -> Found:
     return Found(
         box,
         tuple((round((points[i][0] + 0.5) * down), round((points[i][1] + 0.5) * right)) for i in keep),
-        float(np.clip(mask[region].mean(), 0, 1)),
+        inside,
         region,
     )
 

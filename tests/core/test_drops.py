@@ -49,10 +49,14 @@ def test_no_drop_for_sure_is_a_null_experiment():
     assert found.is_null_experiment
 
 
-def test_perhaps_a_drop_is_no_null_experiment():
-    found = find_drop(mask(slice(50, 90), slice(50, 90), inside=0.45), 1024, 1224)
+def test_many_small_regions_are_no_drop_but_the_whole_well_is_scored():
+    scattered = np.zeros((256, 256), np.float32)
+    for row in range(16, 240, 32):
+        for col in range(16, 240, 32):
+            scattered[row : row + 10, col : col + 10] = 0.7
+    found = find_drop(scattered, 1024, 1224)
     assert found.box is None
-    assert found.confidence == pytest.approx(0.55)
+    assert found.confidence == pytest.approx(0.3)
     assert not found.is_null_experiment
 
 
@@ -131,3 +135,16 @@ def _outer_border(region):
 )
 def test_what_is_cut_out_has_a_margin_and_room_for_a_chop(box: Box, to_reference: float, expected: Box) -> None:
     assert crop_around(box, 1000, 2000, to_reference) == expected
+
+
+@pytest.mark.parametrize(("inside", "confidence"), [(0.82, 0.515), (0.6, 0.848)])
+def test_a_faint_region_is_a_reflection(inside: float, confidence: float) -> None:
+    found = find_drop(mask(slice(64, 128), slice(32, 192), inside=inside), 1000, 1000)
+    assert found.box is None
+    assert found.is_null_experiment
+    assert found.confidence == pytest.approx(confidence, abs=0.001)
+
+
+def test_a_region_that_fills_the_image_is_a_drop_however_faint() -> None:
+    found = find_drop(mask(slice(0, 250), slice(0, 250), inside=0.7), 1000, 1000)
+    assert found.box is not None
