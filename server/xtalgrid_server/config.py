@@ -285,7 +285,7 @@ def _cross_checks(config: Config) -> list[str]:
         if rule.outcome not in known:
             errors.append(f"publish.hold: no outcome or group {rule.outcome!r}{_did_you_mean(rule.outcome, known)}")
     if config.work.mode == "dense" and config.work.step % STRIDE:
-        errors.append(f"work.step: {dense_step_error(config.work.step)} (mode = \"exact\")")
+        errors.append(f'work.step: {dense_step_error(config.work.step)} (mode = "exact")')
     for key, url in (("imager.url", config.imager_url), ("ledger.url", config.ledger_url)):
         if "://" not in url:
             errors.append(
