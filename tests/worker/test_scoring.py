@@ -99,7 +99,10 @@ def test_no_drop_is_a_null_experiment(score):
 
 
 def test_perhaps_no_drop_has_the_whole_well_scored(options):
-    says = Says(mask=0.4, CLEAR=1.0)
+    """Many small regions: none is a drop, but surely empty it is not either."""
+    says = Says(mask=0.0, CLEAR=1.0)
+    spots = np.kron(np.eye(8), np.ones((32, 32))) * np.kron(np.ones((16, 16)), np.pad(np.ones((8, 8)), 4)) * 0.7
+    says.mask = lambda view: spots.astype(np.float32)
     data = encoded(well(None, 300, 400))
     answer = score_image(data, entry(0, data), options, says)
     assert answer.outcome is Outcome.CLEAR
