@@ -38,7 +38,7 @@ def wells(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def command(home: Path, *words: str | Path) -> list[str]:
     config = home.parent / "quick.toml"
-    config.write_text("[work]\nstep = 200\n")  # a wide step: fewer chops, the same way
+    config.write_text("[work]\nstep = 192\n")  # a wide step: fewer chops, the same way
     return [sys.executable, "-m", "xtalgrid_server", "--config", str(config), "--home", str(home), *map(str, words)]
 
 
