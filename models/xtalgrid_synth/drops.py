@@ -38,7 +38,7 @@ def draw_shape(
         y = y + np.float32(shift) * noise(rng, y.shape[0], x.shape[1], size / k)
         x = x + np.float32(shift) * noise(rng, y.shape[0], x.shape[1], size / k)
     turn = rng.uniform(0, 2 * np.pi)
-    oval = 1 + rng.uniform(0, 0.06 if round_off else 0.4)
+    oval = 1 + rng.uniform(0, 0.06 if round_off else 0.3)
     u = (np.cos(turn) * x + np.sin(turn) * y) / np.float32(oval)
     v = (np.cos(turn) * y - np.sin(turn) * x) * np.float32(oval)
     angle = np.arctan2(v, u)
@@ -63,7 +63,8 @@ def draw_shape(
             reach += 0.03 * teeth * np.exp(-((away / 0.7) ** 2))
     edge = reach.astype(np.float32)[((angle + np.pi) * (719 / (2 * np.pi))).astype(np.intp)]
     rho = np.sqrt(u * u + v * v) / (np.float32(size) * np.maximum(edge, 0.3))
-    return Shape(_grow(rho, k, height, width), _grow(np.arctan2(y, x), k, height, width), size)
+    around_middle = np.arctan2(y, x).repeat(k, axis=0).repeat(k, axis=1)[:height, :width]  # not blended across ±π
+    return Shape(_grow(rho, k, height, width), around_middle, size)
 
 
 def _grow(field: Field, k: int, height: int, width: int) -> Field:
@@ -73,24 +74,28 @@ def _grow(field: Field, k: int, height: int, width: int) -> Field:
     return big[:height, :width]
 
 
+_STYLES = ["liquid"] * 8 + ["dome"] * 2 + ["lens"] * 3 + ["flat"] * 2 + ["step"] * 2
+
+
 def draw_surface(rng: np.random.Generator, shape: Shape, um: float, style: str | None = None) -> Field:
     """The drop's effect on the light, ``(H, W)``, 1 outside.
 
-    `dome`: dark rim that shades smoothly to a bright middle. `lens`: soft light and dark folds. `flat`: little but an outline.
+    `liquid`: the surface that surface tension gives the outline, lit from one side. `dome`: dark rim that shades smoothly to a bright middle. `lens`: soft light and dark folds. `flat`: little but an outline.
     `step`: a second contour inside the first, as of a drop that has shrunk.
     """
-    style = style or str(rng.choice(["dome", "dome", "lens", "lens", "lens", "flat", "flat", "step"]))
+    style = style or str(rng.choice(_STYLES))
     rho, height, width = shape.rho, *shape.rho.shape
     k = max(1, round(shape.size / 80))
     low = (-(-height // k), -(-width // k))
     small = stretch(rho, *low, smooth=False)
-    angle = stretch(shape.angle, *low, smooth=False)
-    sides = noise(rng, 1, 720, rng.uniform(60, 240), 2)[0]
-    sides = blur(np.tile(sides, (2, 1)), 8)[0]
-    lit = np.clip(0.5 + 0.5 * sides[((angle + np.pi) * (719 / (2 * np.pi))).astype(np.intp).clip(0, 719)], 0, 1.4)
+    angle = shape.angle[::k, ::k]
+    sides = sum(rng.normal() / wave * np.cos(wave * angle + np.float32(rng.uniform(0, 6.3))) for wave in (1, 2, 3))
+    lit = np.clip(0.5 + 0.5 * sides, 0, 1.4).astype(np.float32)
     inside = np.clip(small, 0, 1)
     light = np.ones(low, np.float32)
-    if style == "dome":
+    if style == "liquid":
+        light = _lit(rng, _cap(small))
+    elif style == "dome":
         even = rng.uniform(0, 0.35)
         depth = np.float32(rng.uniform(0.5, 0.97)) * (1 - np.float32(even) + np.float32(even) * lit)
         light -= depth * inside ** np.float32(rng.uniform(1.6, 7))
@@ -121,6 +126,50 @@ def draw_surface(rng: np.random.Generator, shape: Shape, um: float, style: str |
     if rng.random() < 0.6:
         full = full * _pinches(rng, shape, um)
     return _outlined(rng, shape, np.maximum(full, 0.03), um, 0.25 if style == "flat" else 0.6)
+
+
+def _cap(rho: Field) -> Field:
+    """Height of a film under surface tension inside an outline, ``(H, W)``, 0 outside and about 1 in the middle.
+
+    It solves Poisson's equation (the capillary surface of a shallow drop) from coarse to fine; where the outline is pinned to a tooth
+    the surface bends as it does in a drop, and what lies beyond the picture's edge goes on as at the edge.
+    """
+    height, width = rho.shape
+    sides = [(height, width)]
+    while min(sides[-1]) > 24:
+        sides.append((-(-sides[-1][0] // 2), -(-sides[-1][1] // 2)))
+    film = np.zeros(sides[-1], np.float32)
+    for rows, cols in reversed(sides):
+        within = np.clip(1.5 - stretch(rho, rows, cols, smooth=False), 0, 1) >= 0.5
+        film = stretch(film, rows, cols, smooth=False) * within
+        load = np.float32(4 / max(within.sum() / np.pi, 1))
+        for _ in range(200 if (rows, cols) == sides[-1] else 24):
+            around = np.pad(film, 1, mode="edge")
+            film = within * (
+                0.25 * (around[:-2, 1:-1] + around[2:, 1:-1] + around[1:-1, :-2] + around[1:-1, 2:] + load)
+            )
+    return film
+
+
+def _lit(rng: np.random.Generator, film: Field) -> Field:
+    """The light that a film sends to the camera: less where its slope bends it out of the lamp's cone, more on the side towards the lamp."""
+    around = np.pad(blur(film, 0.8), 1, mode="edge")
+    size = np.sqrt(max(float((film > 0).sum()), 1) / np.pi)
+    down = (around[2:, 1:-1] - around[:-2, 1:-1]) * np.float32(size / 4)  # 1 at the edge of a round drop
+    right = (around[1:-1, 2:] - around[1:-1, :-2]) * np.float32(size / 4)
+    steep = np.hypot(down, right)
+    bulge = rng.uniform(0, 0.92)  # a high drop is steep at its edge alone
+    stretched = 1 / np.sqrt(np.maximum(1 - np.float32(bulge) * np.minimum(steep, 1) ** 2, 0.03))
+    down, right = down * stretched, right * stretched
+    towards = rng.uniform(0, 2 * np.pi)
+    aside = rng.choice([0.0, 0.15, 0.3, 0.6]) * rng.uniform(0.5, 1.5)
+    cone = np.exp(rng.uniform(np.log(0.7), np.log(4)))
+    slope = np.hypot(down - np.float32(aside * np.sin(towards)), right - np.float32(aside * np.cos(towards)))
+    lost = step(slope, cone * rng.uniform(0.1, 0.8), cone * rng.uniform(1.1, 3))
+    gain = rng.uniform(0, 0.25)
+    side = np.tanh(down * np.float32(np.sin(towards)) + right * np.float32(np.cos(towards)))
+    light: Field = (1 - np.float32(rng.uniform(0.3, 0.97)) * lost) * (1 + np.float32(gain) * side)
+    return light * np.float32(rng.uniform(0.92, 1.03))
 
 
 def _pinches(rng: np.random.Generator, shape: Shape, um: float) -> Field:
