@@ -26,12 +26,15 @@ THRESHOLD = 0.85
 SUPPORT = 0.3
 """The default of work units: docs/decisions/0006-a-crystal-in-several-chops.md."""
 
+_SUPPORT = {Group.CRYSTAL: 1.0, Group.PRECIPITATE: 1.0, Group.OTHER: 3.0, Group.CLEAR: 0.0}
+"""A group's support over that of crystals: what is `other` fills a chop, and outranks a clear drop wherever its edge looks odd."""
+
 _DISTINCT = 0.1
 """Shown chops overlap less than this (intersection over union), so that n boxes show n places."""
 
 
 class Calibration(msgspec.Struct, frozen=True):
-    """Platt scaling: ``p_crystal = 1 / (1 + exp(−(slope·logit(x) + intercept)))``; x: see `crystal_evidence`."""
+    """Platt scaling: ``p_crystal = 1 / (1 + exp(−(slope·logit(x) + intercept)))``; x: see `group_evidence`."""
 
     slope: float = 1.0
     intercept: float = 0.0
@@ -88,8 +91,8 @@ def decide(
     n_boxes
         How many of the best chops to name, at most; they lie apart.
     support
-        How many chops must count before a crystal is one by the rule ``group``, as a part of the chops that see an average
-        point (see `chops_needed`). 0: one is enough, as published.
+        How many chops must count before there are crystals or precipitate by the rule ``group``, as a part of the chops that see an
+        average point (see `chops_needed`); three times as many, at most all, for `other`, one for `clear`. 0: one is always enough, as published.
 
     Raises
     ------
@@ -99,8 +102,8 @@ def decide(
     values = np.asarray(probabilities, dtype=np.float64)
     _check(values, boxes, threshold)
     values = np.clip(values, 0, 1)  # what rounding leaves outside
-    needed = chops_needed(boxes, support) if rule == "group" else 1
-    evidence = crystal_evidence(values, needed)
+    needed = chops_needed(boxes, support) if rule == "group" else (1,) * len(SCORED_GROUPS)
+    evidence = group_evidence(values, needed)
     if rule == "published":
         chop_class, chop_probability = values.argmax(axis=1), values.max(axis=1)
     else:
@@ -117,27 +120,31 @@ def decide(
     return Decision(
         outcome=outcome,
         probability=min(probability, 1.0),
-        p_crystal=(calibration or Calibration())(evidence),
+        p_crystal=(calibration or Calibration())(evidence[0]),
         maxima=tuple(float(p) for p in values.max(axis=0)),
         best=best,
         said=tuple((CLASSES[chop_class[i]], min(float(chop_probability[i]), 1.0)) for i in best),
     )
 
 
-def crystal_evidence(probabilities: npt.NDArray[np.floating], needed: int = 1) -> float:
-    """What `p_crystal` is calibrated on, 0..1: the summed probability of the crystal classes that `needed` chops reach."""
-    sums = np.sort(probabilities[:, list(GROUP_CLASSES[Group.CRYSTAL])].sum(axis=1))
-    return float(min(sums[-min(needed, len(sums))], 1.0))
+def group_evidence(probabilities: npt.NDArray[np.floating], needed: Sequence[int]) -> tuple[float, ...]:
+    """The summed probability of each of `SCORED_GROUPS` that so many chops as `needed` reach, 0..1; the first is what `p_crystal` is calibrated on."""
+    found = []
+    for group, count in zip(SCORED_GROUPS, needed, strict=True):
+        sums = np.sort(probabilities[:, list(GROUP_CLASSES[group])].sum(axis=1))
+        found.append(float(min(sums[-min(count, len(sums))], 1.0)))
+    return tuple(found)
 
 
-def chops_needed(boxes: Sequence[Box], support: float) -> int:
-    """How many chops must agree on a crystal: `support` times the number of chops that see an average point, at least 1.
+def chops_needed(boxes: Sequence[Box], support: float) -> tuple[int, ...]:
+    """How many chops must agree on each of `SCORED_GROUPS`: a part of the number of chops that see an average point, at least 1.
 
     Chops of 256 pixels at a step of 50 see most points some twenty times: a crystal turns up in many of them, what a network
     takes for one by accident in one or two. Where chops hardly overlap, one is enough. Points that no chop sees don't count, so
     that leaving chops out makes no difference to the others.
     """
-    return max(1, round(support * sum(b.height * b.width for b in boxes) / _area(boxes)))
+    seeing = sum(b.height * b.width for b in boxes) / _area(boxes)
+    return tuple(max(1, round(min(_SUPPORT[group] * support, 1) * seeing)) for group in SCORED_GROUPS)
 
 
 def _area(boxes: Sequence[Box]) -> int:
@@ -159,15 +166,15 @@ def priority(outcome: Outcome) -> int:
 
 
 def _by_group(
-    values: npt.NDArray[np.float64], threshold: float, evidence: float
+    values: npt.NDArray[np.float64], threshold: float, evidence: Sequence[float]
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
     """Of each chop: its outcome and its group's probability, for the first group in priority that reaches the threshold.
 
-    Where the evidence of a crystal does not reach the threshold, no chop counts for one.
+    Where the evidence of a group does not reach the threshold, no chop counts for it.
     """
     sums = np.stack([values[:, list(GROUP_CLASSES[group])].sum(axis=1) for group in SCORED_GROUPS], axis=1)
-    if evidence < threshold:
-        sums[:, 0] = np.minimum(sums[:, 0], evidence)  # SCORED_GROUPS[0] is the crystals
+    weak = np.array(evidence) < threshold
+    sums[:, weak] = np.minimum(sums, evidence)[:, weak]
     reached = sums >= threshold
     group = np.where(reached.any(axis=1), reached.argmax(axis=1), sums.argmax(axis=1))
     outcome = np.empty(len(values), np.intp)

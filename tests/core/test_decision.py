@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from xtalgrid_core.chops import Box, dense_window, sliding_window
-from xtalgrid_core.decision import Calibration, chops_needed, crystal_evidence, decide, priority
+from xtalgrid_core.decision import Calibration, chops_needed, decide, group_evidence, priority
 from xtalgrid_core.outcomes import CLASSES, Group, Outcome
 
 
@@ -86,8 +86,7 @@ def test_boxes_lie_apart_best_first_and_no_more_than_asked():
 
 def test_a_crystal_must_show_in_several_of_the_chops_that_see_it():
     boxes = sliding_window(1000, 1000)
-    needed = chops_needed(boxes, 0.2)
-    assert needed == 3
+    assert chops_needed(boxes, 0.2)[0] == 3
     values = np.array([chop(PRECIPITATE=0.9)] * len(boxes))
     values[100] = chop(HARVESTABLE=0.99)
     alone = decide(values, boxes, support=0.2)
@@ -102,6 +101,19 @@ def test_a_crystal_must_show_in_several_of_the_chops_that_see_it():
     assert together.p_crystal == pytest.approx(0.9)
 
 
+@pytest.mark.parametrize(("strange", "needed"), [("PRECIPITATE", 0.3), ("OTHER", 0.9)])
+def test_a_clear_drop_stays_clear_where_few_chops_say_otherwise(strange, needed):
+    boxes = dense_window(1000, 1000, 48)
+    count = chops_needed(boxes, 0.3)[["CRYSTAL", "PRECIPITATE", "OTHER"].index(strange)]
+    assert count == pytest.approx(needed * 256**2 * len(boxes) / 1000**2, abs=0.1 * len(boxes))
+    values = np.array([chop(CLEAR=0.95)] * len(boxes))
+    values[: count - 1] = chop(**{strange: 0.95})
+    assert decide(values, boxes, support=0.3).outcome is Outcome.CLEAR
+    assert decide(values, boxes).outcome is Outcome[strange], "by default one chop is enough, as published"
+    values[count - 1] = chop(**{strange: 0.95})
+    assert decide(values, boxes, support=0.3).outcome is Outcome[strange]
+
+
 @pytest.mark.parametrize("side", [256, 400, 800, 1300])
 def test_support_means_the_same_part_of_the_chops_at_every_step_and_with_some_left_out(side):
     """0.2 of the chops that see an average point, to the nearest whole one."""
@@ -110,8 +122,9 @@ def test_support_means_the_same_part_of_the_chops_at_every_step_and_with_some_le
         seeing = np.zeros((side + 16, side + 16))
         for box in boxes:
             seeing[box.row : box.row + box.height, box.col : box.col + box.width] += 1
-        assert chops_needed(boxes, 0.2) == max(1, round(0.2 * seeing[seeing > 0].mean()))
-        assert chops_needed(boxes[: len(boxes) // 2 + 1], 0.2) <= chops_needed(boxes, 0.2)
+        expected = [max(1, round(part * seeing[seeing > 0].mean())) for part in (0.2, 0.2, 0.6, 0)]
+        assert list(chops_needed(boxes, 0.2)) == expected, "crystal, precipitate, other, clear"
+        assert chops_needed(boxes[: len(boxes) // 2 + 1], 0.2)[0] <= chops_needed(boxes, 0.2)[0]
         distant = [box.moved(0, 10_000) for box in boxes]
         assert chops_needed([*boxes, *distant], 0.2) == chops_needed(boxes, 0.2), "between them no chop sees anything"
 
@@ -127,8 +140,8 @@ def test_an_unsupported_crystal_leaves_a_well_undecided_below_the_threshold():
 
 
 def test_where_chops_hardly_overlap_one_is_enough():
-    assert chops_needed(apart(5), 0.2) == 1
-    assert chops_needed(sliding_window(200, 200), 1.0) == 1
+    assert chops_needed(apart(5), 0.2) == (1, 1, 1, 1)
+    assert chops_needed(sliding_window(200, 200), 1.0) == (1, 1, 1, 1)
 
 
 def test_only_chops_of_the_winning_class_are_shown():
@@ -149,7 +162,7 @@ def test_every_answer_can_be_sent(values, rule):
         assert 0 <= p <= 1
     groups = values.reshape(1, 4, 13)[0]
     if decision.outcome.group is Group.CRYSTAL:
-        assert crystal_evidence(groups) >= 0.6
+        assert group_evidence(groups, (1,) * 4)[0] >= 0.6
 
 
 def test_what_rounding_leaves_above_1_is_1():

@@ -64,14 +64,17 @@ def sweep(
     for shifts in product(crystal_shifts, precipitate_shifts, other_shifts):
         weighted = sums.astype(np.float64) * np.exp([*shifts, 0.0])
         weighted /= weighted.sum(axis=1, keepdims=True)
-        best = _best(weighted, starts, wells.ends)
-        ranked = [np.sort(weighted[a:b, CRYSTAL])[::-1] for a, b in zip(starts, wells.ends, strict=True)]
+        ranked = [np.sort(weighted[a:b], axis=0)[::-1] for a, b in zip(starts, wells.ends, strict=True)]
         for support in supports:
-            evidence = best.copy()
-            evidence[:, CRYSTAL] = [
-                crystals[min(n, len(crystals)) - 1] if len(crystals) else 0.0
-                for crystals, n in zip(ranked, needed[support], strict=True)
-            ]
+            evidence = np.array(
+                [
+                    [
+                        column[min(n, len(column)) - 1] if len(column) else 0.0
+                        for column, n in zip(well.T, counts, strict=True)
+                    ]
+                    for well, counts in zip(ranked, needed[support], strict=True)
+                ]
+            )
             for threshold in thresholds:
                 yield _trial(wells, starts, "group", _first(evidence, threshold), threshold, support, *shifts)
     certain = np.where(
@@ -126,9 +129,9 @@ def write(trials: Sequence[Trial], path: Path) -> None:
     write_atomically(path, stream.getvalue().encode())
 
 
-def _needed(wells: WindowSet, starts: npt.NDArray[np.int64], support: float) -> list[int]:
+def _needed(wells: WindowSet, starts: npt.NDArray[np.int64], support: float) -> list[tuple[int, ...]]:
     return [
-        chops_needed([Box(*map(int, box)) for box in wells.boxes[a:b]], support) if b > a else 1
+        chops_needed([Box(*map(int, box)) for box in wells.boxes[a:b]], support) if b > a else (1,) * UNDECIDED
         for a, b in zip(starts, wells.ends, strict=True)
     ]
 
