@@ -46,6 +46,10 @@ class Habit:
     """How unlike in brightness the facets are."""
     thick: float = 0.02
     """Width of an edge's line over the crystal's size."""
+    frame: float = 0.0
+    """How dark the crystal's outermost part is, where its faces are steep and send the light away; 0..1."""
+    wide: float = 0.1
+    """Width of that frame over the crystal's size."""
 
 
 def draw_habit(rng: np.random.Generator, longest: float = 3.0) -> Habit:
@@ -74,6 +78,8 @@ def draw_habit(rng: np.random.Generator, longest: float = 3.0) -> Habit:
         soft=rng.choice([0.0, 0.0, 0.7, 1.5]),
         glint=rng.choice([0.05, 0.1, 0.25, 0.45]),
         thick=rng.choice([0.012, 0.02, 0.035, 0.065]),
+        frame=0.0 if glassy else rng.choice([0.0, 0.0, 0.4, 0.7, 0.9]),
+        wide=rng.uniform(0.03, 0.16),
     )
 
 
@@ -101,6 +107,10 @@ def draw_body(rng: np.random.Generator, size: float, habit: Habit) -> Patch:
         pen.polygon(_flatten(face, over), fill=255)
     cover = np.asarray(shape.resize((side, side), Image.Resampling.BOX), np.float32) / 255
     light = outer * inner
+    if habit.frame and size > 8:
+        core = np.clip(2 * blur(cover, max(size * habit.wide, 0.8)) - 1, 0, 1) ** np.float32(0.7)
+        lit = 1 + 0.5 * np.cos(rng.uniform(0, 6.3) + np.linspace(0, rng.choice([0.0, 2.0]), side, dtype=np.float32))
+        light = light * (1 - np.float32(habit.frame) * np.minimum(lit, 1.05) * (1 - core) * cover)
     if size > 24:
         light = light * (1 + np.float32(rng.uniform(0.02, 0.12)) * cover * noise(rng, side, side, max(size / 3, 2), 2))
     light = 1 + (light * np.float32(habit.clear) - 1) * np.clip(blur(cover, 0.6) * 1.2, 0, 1)

@@ -58,12 +58,26 @@ class Scene:
         height, width = self.light.shape
         return float(min(2 * self.shape.size, 1.2 * min(height, width)) * self.um)
 
-    def spot(self, margin: float = 0.0) -> tuple[int, int]:
-        """A random (row, col) in the drop, where `rho` < 1 − margin."""
+    def sizes(self, low: float, high: float, count: int) -> list[float]:
+        """Sizes in pixels, log-normal around one typical size of the drop, `low`..`high` micrometres; in some drops much alike."""
+        rng = self.rng
+        typical = np.exp(rng.uniform(np.log(low), np.log(high)))
+        spread = rng.choice([0.15, 0.35, 0.55, 0.75])
+        drawn = typical * np.exp(rng.normal(0, spread, count))
+        return [self.px(float(size)) for size in np.clip(drawn, low * 0.6, high * 1.2)]
+
+    def spot(self, margin: float = 0.0, radius: float = 0.0) -> tuple[int, int]:
+        """A random (row, col) in the drop where `rho` < 1 − margin, `radius` pixels away from where the drop ends."""
         height, width = self.light.shape
-        for _ in range(60):
+        within = 1 - margin - radius / self.shape.size
+        reach = round(0.7 * radius)  # the drop may be cut off by the well's wall, which `rho` doesn't know
+        around = [(0, 0), *((a * reach, b * reach) for a, b in ((-1, -1), (-1, 1), (1, -1), (1, 1)) if reach)]
+        for _ in range(80):
             row, col = int(self.rng.integers(height)), int(self.rng.integers(width))
-            if self.inside[row, col] > 0.5 and self.shape.rho[row, col] < 1 - margin:
+            if self.shape.rho[row, col] < within and all(
+                not (0 <= row + a < height and 0 <= col + b < width) or self.inside[row + a, col + b] > 0.5
+                for a, b in around
+            ):
                 return row, col
         best = np.unravel_index(int(np.argmin(self.shape.rho + 10 * (self.inside < 0.5))), self.light.shape)
         return int(best[0]), int(best[1])
@@ -90,6 +104,13 @@ class Scene:
         rows, cols = np.flatnonzero(filled.any(axis=1)), np.flatnonzero(filled.any(axis=0))
         tight = Box(int(rows[0]), int(cols[0]), int(rows[-1] - rows[0]) + 1, int(cols[-1] - cols[0]) + 1)
         self.objects.append(WellObject(outcome, tight.moved(box.row, box.col)))
+
+    def note(self, patch: Patch, row: int, col: int, outcome: Outcome) -> None:
+        """List what `put` drew around (row, col) as an object, without filling the content map."""
+        height, width = patch.light.shape
+        box = Box(row - height // 2, col - width // 2, height, width).clipped(*self.light.shape)
+        if box.height > 0 and box.width > 0:
+            self.objects.append(WellObject(outcome, box))
 
     def fill(self, where: npt.NDArray[np.bool_], outcome: Outcome) -> None:
         """Mark pixels as filled by a texture; what is a crystal there stays one."""

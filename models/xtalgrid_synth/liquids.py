@@ -1,0 +1,162 @@
+"""Bubbles and liquids that don't mix: smooth round bodies with dark rims and bright middles."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from xtalgrid_core.outcomes import Outcome
+
+from .crystals import Patch
+from .field import Field, grid, noise, relief, step, stretch
+from .scene import Scene
+
+
+def phase_separation(scene: Scene) -> None:
+    """Oily droplets: smooth discs with a fine contour, many of them or a few large ones; or two liquids, one within the other."""
+    rng = scene.rng
+    if rng.random() < 0.4:
+        return two_liquids(scene, Outcome.PHASE_SEPARATION)
+    count = int(np.exp(rng.uniform(np.log(12), np.log(260))))
+    sizes = scene.sizes(10, 26 if count > 120 else 90, 14)
+    dark, bright = rng.uniform(0.2, 0.8), rng.uniform(1.0, 1.25)
+    kit = [lens(rng, max(s, 5), dark, bright, rng.uniform(0.08, 0.3)) for s in sizes]
+    for _ in range(count):
+        row, col = scene.spot(0.03)
+        scene.put(kit[int(rng.integers(len(kit)))], row, col, Outcome.PHASE_SEPARATION)
+    return None
+
+
+def bubbles(scene: Scene) -> None:
+    """Air bubbles: thick black rings with a bright middle."""
+    rng = scene.rng
+    for size in scene.sizes(25, max(min(260.0, scene.span() * 0.3), 40), int(rng.integers(1, 12))):
+        row, col = scene.spot(0.05)
+        scene.put(
+            lens(rng, max(size, 9), rng.uniform(0.03, 0.25), rng.uniform(1.0, 1.3), rng.uniform(0.3, 0.65)),
+            row,
+            col,
+            Outcome.OTHER,
+        )
+
+
+def froth(scene: Scene) -> None:
+    """A band of vesicles and crumbs along the drop's edge, as of a drop that has dried back."""
+    rng = scene.rng
+    at = rng.uniform(0.78, 0.94)
+    start, wide = rng.uniform(-np.pi, np.pi), rng.uniform(1.5, 2 * np.pi)
+    kit = [
+        lens(
+            rng,
+            max(scene.px(rng.uniform(10, 45)), 4),
+            rng.uniform(0.2, 0.6),
+            rng.uniform(1, 1.15),
+            rng.uniform(0.2, 0.5),
+        )
+        for _ in range(10)
+    ]
+    near = np.argwhere(np.abs(scene.shape.rho[::4, ::4] - at) < 0.03) * 4
+    if not len(near):
+        return bubbles(scene)
+    for row, col in near[rng.integers(0, len(near), int(rng.integers(30, 160)))]:
+        if (scene.shape.angle[row, col] - start) % (2 * np.pi) < wide:
+            scene.put(kit[int(rng.integers(len(kit)))], int(row), int(col), Outcome.OTHER)
+    crumbs = step(scene.noise(scene.px(12), 2), 0.3, 1.2) * step(np.abs(scene.shape.rho - np.float32(at)), 0.05, 0.01)
+    scene.light *= 1 - np.float32(rng.uniform(0.2, 0.7)) * crumbs * scene.inside
+    return None
+
+
+def two_liquids(scene: Scene, outcome: Outcome = Outcome.OTHER) -> None:
+    """A smooth inner drop, dark or pale, within a flat outer one or beside it, with bright caps where its outline is pinned."""
+    rng = scene.rng
+    height, width = scene.light.shape
+    k = max(1, round(scene.px(3)))  # smooth: drawn coarse
+    low = (-(-height // k), -(-width // k))
+    around = stretch(scene.shape.rho, *low, smooth=False)
+    beside, dark = rng.random() < 0.25, rng.random() < 0.6
+    row, col = scene.spot(0.15 if beside else 0.5)
+    size = scene.shape.size / k * (rng.uniform(0.3, 0.6) if beside else rng.uniform(0.4, 0.85))
+    y, x = grid(*low)
+    y, x = y - np.float32(row / k), x - np.float32(col / k)
+    angle = np.arctan2(y, x)
+    reach, caps = _lobes(rng)
+    at = ((angle + np.pi) * (719 / (2 * np.pi))).astype(np.intp)
+    oval, turn = rng.uniform(1, 1.35), rng.uniform(0, 3.2)
+    u, v = (np.cos(turn) * x + np.sin(turn) * y) / oval, (np.cos(turn) * y - np.sin(turn) * x) * oval
+    rho = np.sqrt(u * u + v * v) / (np.float32(size) * reach[at])
+    rho = rho + np.float32(rng.uniform(0, 0.04)) * noise(rng, *low, size * rng.uniform(0.2, 0.6), 2)
+    edge = rng.uniform(0.8, 0.97)
+    rho = np.maximum(rho, (around - np.float32(edge)) * 8)  # it stays inside the film
+    lit = np.clip(1 + np.float32(rng.uniform(0, 0.6)) * np.cos(angle - np.float32(rng.uniform(0, 6.3))), 0, 1.6)
+    core = np.clip(rho, 0, 1)
+    deep = rng.uniform(0.55, 1.0) if dark else rng.uniform(0.03, 0.3)
+    dome = rng.uniform(0.95, 1.08) - np.float32(deep) * lit * core ** np.float32(rng.uniform(1.8, 6))
+    dome = np.maximum(dome, 0.04) + np.float32(rng.uniform(0.2, 0.8)) * caps[at] * np.exp(-(((rho - 0.88) / 0.09) ** 2))
+    soft = max(scene.px(rng.uniform(2, 8)) / k, 0.8) / size
+    outside = step(rho, 1 - soft, 1 + soft)
+    film = _film(scene, rng, low, k, around)
+    light = dome * (1 - outside) + film * outside
+    wide = max(scene.px(rng.uniform(3, 9)) / k, 1) / size
+    line = rng.uniform(0.1, 0.5) * np.exp(-(((rho - 1) / wide) ** 2)) * lit * (around < edge)
+    light = np.clip(light * (1 - line), 0.03, 1.5).astype(np.float32)
+    full = stretch(light, low[0] * k, low[1] * k, smooth=False)[:height, :width]
+    scene.light *= 1 + (full - 1) * scene.inside
+    near = (rho > 0.45) & (rho < 1.25) if dark else (rho > 0.75) & (rho < 1.2)
+    shown = near | ((rho > 1) & (np.abs(film - 1) > 0.04))
+    scene.fill(stretch(shown.astype(np.float32), low[0] * k, low[1] * k, smooth=False)[:height, :width] > 0.5, outcome)
+    if rng.random() < 0.25:
+        _beads(scene, outcome)
+
+
+def _lobes(rng: np.random.Generator) -> tuple[Field, Field]:
+    """Around an outline, 720 values each: how far it reaches, with lobes and bites, and where bright caps lie (0..1)."""
+    around = np.linspace(-np.pi, np.pi, 720)
+    reach, caps = np.ones(720), np.zeros(720)
+    for wave in range(2, 6):
+        reach += rng.normal(0, 0.1) / wave * np.cos(wave * around + rng.uniform(0, 6.3))
+    for _ in range(int(rng.choice([0, 1, 2, 4, 7]))):
+        wide = rng.uniform(0.06, 0.3)
+        bump = np.exp(-((np.angle(np.exp(1j * (around - rng.uniform(-np.pi, np.pi)))) / wide) ** 2))
+        reach += rng.uniform(-0.2, 0.08) * bump
+        caps = np.maximum(caps, bump * rng.uniform(0, 1))
+    return np.maximum(reach, 0.4).astype(np.float32), caps.astype(np.float32)
+
+
+def _film(scene: Scene, rng: np.random.Generator, low: tuple[int, int], k: int, around: Field) -> Field:
+    """The outer liquid: nearly flat with a second contour inside its edge; now and then lumps with dark hollows and bright caps."""
+    size = scene.shape.size / k
+    slope = relief(noise(rng, *low, size * rng.uniform(0.15, 0.6), 2, 0.4), rng.uniform(0, 6.3))
+    film = 1 + np.float32(rng.uniform(0, 0.05)) * np.clip(slope, -2.5, 2.5)
+    if rng.random() < 0.35:
+        lump = noise(rng, *low, size * rng.uniform(0.12, 0.35), 3, 0.5)
+        film = film + np.float32(rng.uniform(0.04, 0.15)) * np.clip(relief(lump, rng.uniform(0, 6.3)), -2.5, 2.5)
+        start = rng.uniform(0.9, 1.6)
+        film = film - np.float32(rng.uniform(0.2, 0.8)) * step(lump, start, start + 0.8)
+    at, wide = rng.uniform(0.88, 0.97), max(scene.px(rng.uniform(3, 8)) / k, 1) / size
+    film = film - np.float32(rng.uniform(0.03, 0.25)) * np.exp(-(((around - at) / wide) ** 2))
+    film = film + np.float32(rng.uniform(0.02, 0.15)) * np.exp(-(((around - at - 1.5 * wide) / wide) ** 2))
+    return np.clip(film, 0.1, 1.4)
+
+
+def _beads(scene: Scene, outcome: Outcome) -> None:
+    """One to three small smooth domes that hang on the drop's outline."""
+    rng = scene.rng
+    near = np.argwhere((np.abs(scene.shape.rho[::4, ::4] - 1.0) < 0.06) & (scene.inside[::4, ::4] > 0.3)) * 4
+    if not len(near):
+        return
+    for row, col in near[rng.integers(0, len(near), int(rng.integers(1, 4)))]:
+        size = max(scene.px(float(np.exp(rng.uniform(np.log(60), np.log(260))))), 6)
+        bead = lens(rng, size, rng.uniform(0.05, 0.6), rng.uniform(0.95, 1.1), rng.uniform(0.5, 0.8))
+        scene.put(bead, int(row), int(col), outcome)
+
+
+def lens(rng: np.random.Generator, size: float, dark: float, bright: float, thick: float) -> Patch:
+    """A disc with a dark ring of relative thickness `thick` and a bright middle."""
+    side = int(size + 8)
+    y, x = (np.mgrid[:side, :side] - (side - 1) / 2).astype(np.float32)
+    y *= np.float32(rng.uniform(0.93, 1.07))
+    distance = np.sqrt(y * y + x * x) / np.float32(size / 2)
+    cover = np.clip((1 - distance) * np.float32(size / 2) + 0.5, 0, 1)
+    ring = step(distance, 1 - thick * 1.3, 1 - thick * 0.5)
+    body = np.float32(bright) + (np.float32(dark) - np.float32(bright)) * ring
+    halo = np.float32(rng.uniform(0, 0.15)) * np.exp(-(((distance - 1.06) * np.float32(size / 6)) ** 2))
+    return Patch((1 + (body - 1) * cover + halo * (1 - cover)).astype(np.float32), cover)

@@ -1,0 +1,206 @@
+"""Amorphous matter in the drop: grains, clumps, veins, haze, and the skins that fold over it."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw
+
+from xtalgrid_core.outcomes import Outcome
+
+from .dirt import wander
+from .field import Field, blur, noise, relief, step, stretch
+from .scene import Scene
+
+
+def precipitate(scene: Scene, grade: Outcome) -> None:
+    """Amorphous matter: grains, clumps, veins, haze and skin, mixed; the grades differ in how dark and coarse it is."""
+    rng = scene.rng
+    height, width = scene.light.shape
+    amount = {Outcome.PRECIPITATE_BAD: 1.5, Outcome.PRECIPITATE: 1.0}.get(grade, 0.7)
+    where = _spread(scene)
+    if grade is Outcome.PRECIPITATE_GOOD:
+        looks = [_grains]
+    else:
+        pool = [_grains, _grains, _clumps, _veins, _haze, _curds, _wisps, _wisps]
+        looks = [pool[i] for i in rng.choice(len(pool), int(rng.integers(1, 4)), replace=False)]
+    dark = np.zeros((height, width), np.float32)
+    for look in looks:
+        dark += look(scene) * np.float32(amount)
+    dark *= where
+    scene.light *= np.clip(1 - dark * scene.inside, 0.05, 1.6)
+    brown = rng.uniform(0.0, 0.4) if grade is Outcome.PRECIPITATE_GOOD else rng.uniform(0.0, 0.7)
+    scene.amber = np.maximum(
+        scene.amber, np.clip(np.maximum(dark, 0.12 * where), 0, 1) * np.float32(brown) * scene.inside
+    )
+    seen = (where > 0.35) & _visible(scene, dark, brown)
+    scene.fill(seen, grade)
+    scene.doubt((where > 0.05) & ~seen)
+    if grade is not Outcome.PRECIPITATE_GOOD and rng.random() < 0.4:
+        skin(scene, grade if rng.random() < 0.5 else None)
+
+
+def _visible(scene: Scene, dark: Field, brown: float) -> npt.NDArray[np.bool_]:
+    """Where a texture differs enough from place to place, or is brown enough, to be seen."""
+    height, width = dark.shape
+    low = (max(round(height / scene.px(70)), 2), max(round(width / scene.px(70)), 2))
+    mean, square = (stretch(stretch(x, *low, smooth=False), height, width, smooth=False) for x in (dark, dark * dark))
+    spread = np.sqrt(np.maximum(square - mean * mean, 0))
+    visible: npt.NDArray[np.bool_] = (spread > 0.028) | (mean * brown > 0.07)
+    return visible
+
+
+def _spread(scene: Scene) -> Field:
+    """Where in the drop the precipitate lies, 0..1: everywhere, in patches, in the middle, or at the edge."""
+    rng = scene.rng
+    height, width = scene.light.shape
+    kind = rng.random()
+    if kind < 0.45:
+        return np.clip(0.8 + 0.3 * noise(rng, height, width, scene.shape.size), 0, 1)
+    if kind < 0.75:
+        at = rng.uniform(-0.3, 0.6)
+        return step(
+            noise(rng, height, width, scene.shape.size * rng.uniform(0.3, 0.9), 2), at, at + rng.uniform(0.4, 1.2)
+        )
+    uneven = scene.shape.rho + np.float32(0.12) * noise(rng, height, width, scene.shape.size * 0.4, 2)
+    at = rng.uniform(0.4, 0.8)
+    return step(uneven, at + 0.15, at - 0.15) if kind < 0.9 else step(uneven, at - 0.1, at + 0.1)
+
+
+def _grains(scene: Scene) -> Field:
+    rng = scene.rng
+    cell = max(scene.px(np.exp(rng.uniform(np.log(3.5), np.log(14)))), 1.0)
+    grain = scene.noise(cell, int(rng.integers(1, 3)))
+    if rng.random() < 0.5:  # single grains apart
+        at = rng.uniform(0.9, 1.9)
+        return np.float32(rng.uniform(0.25, 0.7)) * step(grain, at, at + 0.6)
+    base = rng.uniform(0.0, 0.2)
+    flat: Field = np.float32(base) + np.float32(rng.uniform(0.06, 0.2)) * grain
+    return flat
+
+
+def _clumps(scene: Scene) -> Field:
+    rng = scene.rng
+    cell = scene.px(np.exp(rng.uniform(np.log(40), np.log(220))))
+    lump = scene.noise(cell, 5, rng.uniform(0.5, 0.75))
+    at = rng.uniform(0.1, 1.2)
+    return np.float32(rng.uniform(0.15, 0.55)) * step(lump, at, at + rng.uniform(0.2, 1.0))
+
+
+def _veins(scene: Scene) -> Field:
+    rng = scene.rng
+    fold = np.abs(scene.noise(scene.px(rng.uniform(50, 260)), 4, 0.5))
+    thin = rng.uniform(0.05, 0.2)
+    patch = step(scene.noise(scene.shape.size * 0.6), -0.2, 0.8)
+    return np.float32(rng.uniform(0.15, 0.5)) * step(fold, thin, 0) * patch
+
+
+def _haze(scene: Scene) -> Field:
+    rng = scene.rng
+    cloud = scene.noise(scene.shape.size * rng.uniform(0.2, 0.8), 3)
+    dark: Field = np.clip(np.float32(rng.uniform(0.08, 0.3)) * (1 + np.float32(0.4) * cloud), 0, 0.7)
+    return dark
+
+
+def _curds(scene: Scene) -> Field:
+    rng = scene.rng
+    curd = scene.noise(scene.px(np.exp(rng.uniform(np.log(16), np.log(70)))), 3)
+    return np.float32(rng.uniform(0.02, 0.1)) - np.float32(rng.uniform(0.06, 0.18)) * relief(curd, rng.uniform(0, 6.3))
+
+
+def _wisps(scene: Scene) -> Field:
+    """Fine matter drawn out by the flow in the drop: soft, of little contrast."""
+    rng = scene.rng
+    height, width = scene.light.shape
+    fine = noise(rng, height, width, scene.px(np.exp(rng.uniform(np.log(10), np.log(45)))), 3, 0.6)
+    pull = scene.px(rng.uniform(20, 120))
+    cell = scene.px(rng.uniform(60, 250))
+    rows = np.arange(height)[:, None] + (pull * noise(rng, height, width, cell)).astype(np.intp)
+    cols = np.arange(width)[None, :] + (pull * noise(rng, height, width, cell)).astype(np.intp)
+    drawn = fine[np.clip(rows, 0, height - 1), np.clip(cols, 0, width - 1)]
+    base = rng.uniform(0.02, 0.15)
+    dark: Field = np.maximum(np.float32(base) + np.float32(rng.uniform(0.04, 0.15)) * drawn, -0.15)
+    return dark
+
+
+def skin(scene: Scene, outcome: Outcome | None) -> None:
+    """A wrinkled skin: folds with light and dark flanks, bright creases, wrinkles that run to the edge."""
+    rng = scene.rng
+    height, width = scene.light.shape
+    k = max(1, round(scene.px(5)))
+    low = (-(-height // k), -(-width // k))
+    surface = noise(rng, *low, scene.px(rng.uniform(60, 300)) / k, 3, 0.45)
+    if rng.random() < 0.5:
+        surface = -(np.abs(surface) ** np.float32(0.7))
+    strength = rng.uniform(0.03, 0.16)
+    if rng.random() < 0.3:  # crumpled like foil
+        surface = -np.abs(noise(rng, *low, scene.px(rng.uniform(40, 140)) / k, 4, 0.6))
+        strength = rng.uniform(0.1, 0.3)
+    folds = np.float32(strength) * np.clip(relief(surface, rng.uniform(0, 6.3)), -3, 3)
+    if rng.random() < 0.4:
+        angle = stretch(scene.shape.angle, *low, smooth=False)
+        rho = stretch(scene.shape.rho, *low, smooth=False)
+        waves = np.sin(angle * np.float32(rng.integers(15, 70)) + 3 * noise(rng, *low, scene.px(200) / k))
+        folds += np.float32(rng.uniform(0.02, 0.1)) * waves * step(rho, 0.5, 0.9)
+    where = step(noise(rng, *low, scene.shape.size / k * 0.6), rng.uniform(-1.5, 0.3), rng.uniform(0.4, 1))
+    factor = (
+        1
+        + stretch((folds * where).astype(np.float32), low[0] * k, low[1] * k, smooth=False)[:height, :width]
+        * scene.inside
+    )
+    scene.light *= np.maximum(factor, 0.2)
+    if rng.random() < 0.6:
+        _creases(scene)
+    if outcome is not None:
+        big = stretch(where, low[0] * k, low[1] * k, smooth=False)[:height, :width]
+        scene.fill(big > 0.4, outcome)
+
+
+def crumpled(scene: Scene) -> None:
+    """A thick skin crumpled like foil: short folds with a bright and a dark flank, hard as a crystal's edges but never straight for long."""
+    rng = scene.rng
+    height, width = scene.light.shape
+    k = max(1, round(scene.px(4)))
+    low = (-(-height // k), -(-width // k))
+    picture = Image.new("L", (low[1], low[0]), 0)
+    pen = ImageDraw.Draw(picture)
+    for _ in range(int(np.exp(rng.uniform(np.log(30), np.log(350))))):
+        row, col = scene.spot(0.02)
+        points = wander(
+            rng, row / k, col / k, rng.uniform(0, 6.3), scene.px(rng.uniform(40, 240)) / k, rng.uniform(0.6, 2.2)
+        )
+        pen.line(
+            points,
+            fill=int(rng.integers(60, 255)),
+            width=max(1, round(scene.px(rng.uniform(6, 34)) / k)),
+            joint="curve",
+        )
+    ridge = blur(np.asarray(picture, np.float32) / 255, max(scene.px(rng.uniform(4, 10)) / k, 0.5))
+    surface = ridge + np.float32(rng.uniform(0.05, 0.35)) * noise(rng, *low, scene.px(rng.uniform(50, 200)) / k, 4)
+    slope = np.clip(relief(surface, rng.uniform(0, 6.3)), -3, 3)
+    folds = np.float32(rng.uniform(0.0, 0.2)) * slope - np.float32(rng.uniform(0.08, 0.28)) * np.abs(slope)
+    folds += np.float32(rng.uniform(0.0, 0.2)) * ridge
+    where = step(noise(rng, *low, scene.shape.size / k * 0.6), rng.uniform(-2.5, 0.0), rng.uniform(0.1, 0.8))
+    factor = stretch((folds * where).astype(np.float32), low[0] * k, low[1] * k, smooth=False)[:height, :width]
+    scene.light *= np.clip(1 + factor * scene.inside, 0.08, 1.5)
+    scene.fill(stretch(where, low[0] * k, low[1] * k, smooth=False)[:height, :width] > 0.4, Outcome.OTHER)
+
+
+def _creases(scene: Scene) -> None:
+    """Bright or dark lines, nearly straight or bent, single or side by side."""
+    rng = scene.rng
+    height, width = scene.light.shape
+    picture = Image.new("L", (width, height), 0)
+    pen = ImageDraw.Draw(picture)
+    together = rng.random() < 0.4
+    main, origin = rng.uniform(0, 3.2), scene.spot(0.1)
+    for _ in range(int(rng.integers(2, 14))):
+        row, col = scene.spot(0.05) if not together else (int(v + rng.normal(0, scene.px(90))) for v in origin)
+        angle = main + rng.normal(0, 0.12 if together else 1.2)
+        length = scene.px(rng.uniform(60, 0.5 * scene.span()))
+        points = wander(rng, row, col, angle, length, rng.uniform(0, 0.5))
+        pen.line(points, fill=int(rng.integers(90, 255)), width=max(1, round(scene.px(rng.uniform(1.5, 7)))))
+    line = blur(np.asarray(picture, np.float32) / 255, rng.uniform(0.5, 2.5) * max(1.0, scene.px(1.2)))
+    broken = np.clip(0.7 + 0.5 * noise(rng, height, width, scene.px(60)), 0, 1.3)
+    tone = rng.uniform(0.08, 0.4) if rng.random() < 0.75 else -rng.uniform(0.1, 0.4)
+    scene.light *= 1 + np.float32(tone) * line * broken * scene.inside
