@@ -30,49 +30,80 @@ class Ground:
     radius: tuple[float, float]
 
 
-_TINTS = {
-    "white": (238, 240, 242),
-    "bluish": (216, 226, 240),
-    "cream": (236, 236, 206),
-    "dim": (140, 138, 116),
-    "grey": (188, 188, 188),
-    "greenish": (205, 212, 208),
-    "rose": (226, 190, 220),
-    "warm": (226, 218, 206),
+_LAMPS: dict[str, tuple[float, float, float, float]] = {
+    # grey level from, to; red and blue beside green
+    "dim": (105, 165, 0.04, -0.17),
+    "grey": (165, 230, 0.0, 0.0),
+    "white": (205, 252, -0.01, -0.02),
+    "bluish": (170, 225, -0.07, 0.08),
+    "cream": (170, 245, -0.01, -0.13),
+    "greenish": (150, 215, -0.09, -0.02),
+    "rose": (155, 205, 0.14, 0.08),
+    "warm": (165, 230, 0.03, -0.05),
+    "over": (250, 290, 0.0, -0.02),
 }
 
-_TINTS_OF: dict[PlateType, tuple[str, ...]] = {
-    "ring": ("dim", "dim", "grey", "white", "cream", "warm"),
-    "disc": ("white", "bluish", "bluish", "cream", "grey", "warm", "rose", "greenish"),
-    "bevel": ("white", "white", "warm", "cream"),
-    "micro": ("greenish", "white", "bluish", "grey"),
-    "inside": ("rose", "grey", "white", "dim", "cream"),
-    "frame": ("white", "grey"),
+_LAMPS_OF: dict[PlateType, tuple[str, ...]] = {
+    "ring": ("dim", "dim", "dim", "grey", "grey", "white", "cream", "warm"),
+    "disc": ("white", "bluish", "bluish", "cream", "cream", "grey", "grey", "warm", "rose", "greenish", "over"),
+    "bevel": ("white", "white", "white", "cream", "grey"),
+    "micro": ("greenish", "white", "bluish", "grey", "grey"),
+    "inside": ("rose", "grey", "white", "dim", "cream", "over"),
+    "frame": ("white", "grey", "over"),
 }
+
+_CLOUDED = {"ring": 0.15, "disc": 0.5, "bevel": 0.1, "micro": 0.15, "inside": 0.35, "frame": 0.1}
+"""How often colours change over the floor beyond what the lamp's own falling off does."""
 
 
 def draw_ground(rng: np.random.Generator, plate: PlateType, height: int, width: int, um: float) -> Ground:
     """Draw a well of this plate, `um` micrometres a pixel."""
-    tint = np.array(_TINTS[str(rng.choice(_TINTS_OF[plate]))], np.float32) * np.float32(rng.uniform(0.82, 1.06))
+    low, high, red, blue = _LAMPS[str(rng.choice(_LAMPS_OF[plate]))]
+    spread = 0.0 if red == blue == 0 else 0.02  # a monochrome camera has no cast at all
+    cast = (1 + red + spread * rng.normal(), 1.0, 1 + blue + 1.5 * spread * rng.normal())
     light, floor, centre, radius = _WALLS[plate](rng, height, width, um)
-    if plate in ("disc", "ring") and rng.random() < 0.5:
+    if rng.random() < {"disc": 0.5, "ring": 0.15}.get(plate, 0):
         light = light * np.where(floor > 0.01, 1, _embossed(rng, height, width, um))
-    cloud = noise(rng, height, width, max(height, width) / rng.uniform(1.2, 9), int(rng.integers(1, 3)))
-    light = light * (1 + np.float32(rng.choice([0.02, 0.05, 0.1]) * rng.random()) * cloud)
-    rgb = light[:, :, None] * tint
-    if rng.random() < 0.6:  # a colour cast that changes over the picture: blue here, yellow there
-        strength = rng.uniform(0.005, 0.05)
-        cloud = noise(rng, height, width, width / rng.uniform(1.2, 5))
-        for channel, lean in enumerate((1.0, rng.uniform(-0.3, 0.8), -1.0)):
-            rgb[:, :, channel] *= 1 + np.float32(strength * lean) * cloud
-            rgb[:, :, channel] *= 1 + np.float32(strength / 3) * noise(rng, height, width, width / rng.uniform(1.2, 3))
-    if rng.random() < (0.35 if plate == "disc" else 0.1):
+    lamp, away, aside = _lamp(rng, height, width)
+    light = light * lamp * np.float32(rng.uniform(low, high))
+    if spread:  # the lamp's colour changes outwards and to one side; dark plastic is bluish or brownish
+        outwards, sideways, shade = rng.normal(0, 0.02), rng.normal(0, 0.015), rng.normal(0.03, 0.06)
+        dark = np.float32(shade) * np.clip(1 - light / np.float32(0.7 * high), 0, 1)
+        fall = np.float32(outwards) * away + np.float32(sideways) * aside + dark
+        tints = [light * cast[0] * (1 - fall), light, light * cast[2] * (1 + fall)]
+    else:
+        tints = [light, light, light]
+    rgb = np.stack(tints, axis=2).astype(np.float32)
+    if spread and rng.random() < _CLOUDED[plate]:
+        strength = np.float32(rng.choice([0.01, 0.03, 0.06]) * rng.uniform(0.5, 1.2))
+        lean = rng.uniform(-0.3, 0.8)
+        cloud = strength * noise(rng, height, width, width / rng.uniform(1.2, 2.8))
+        rgb *= 1 + cloud[:, :, None] * np.array([1, lean, -1], np.float32)
+    if rng.random() < (0.25 if plate == "disc" else 0.1):
         rgb *= _fold(rng, height, width)[:, :, None]
-    if plate in ("disc", "inside") and rng.random() < 0.3:
+    if spread and rng.random() < {"disc": 0.2, "inside": 0.1}.get(plate, 0):
         rgb *= polarised(rng, height, width)
-    if plate == "disc" and rng.random() < 0.4:
+    if spread and plate == "disc" and rng.random() < 0.3:
         rgb *= _veiled(rng, height, width)
     return Ground(rgb, floor, centre, radius)
+
+
+def _lamp(rng: np.random.Generator, height: int, width: int) -> tuple[Field, Field, Field]:
+    """The lamp's light, 1 at its brightest place and falling off outwards; the square of the distance from there; one side's brightness."""
+    rows, cols = grid(height, width)
+    half = max(height, width) / 2
+    y = (rows - height / 2) / np.float32(half) - np.float32(rng.normal(0, 0.2))
+    x = (cols - width / 2) / np.float32(half) - np.float32(rng.normal(0, 0.2))
+    away: Field = np.minimum(y * y + x * x, np.float32(2.5))
+    turn = rng.uniform(0, 2 * np.pi)
+    aside = np.float32(np.cos(turn)) * x + np.float32(np.sin(turn)) * y
+    fall = np.exp(rng.uniform(np.log(0.01), np.log(0.35)))
+    light = (1 - np.float32(fall) * away / (1 + np.float32(0.5 * fall) * away)) * (
+        1 + np.float32(rng.uniform(0, 0.07)) * aside
+    )
+    if rng.random() < 0.3:
+        light *= 1 + np.float32(rng.uniform(0.003, 0.02)) * noise(rng, height, width, width / rng.uniform(1.2, 3))
+    return light.astype(np.float32), away, aside
 
 
 def polarised(rng: np.random.Generator, height: int, width: int) -> Colours:
@@ -100,7 +131,7 @@ def _veiled(rng: np.random.Generator, height: int, width: int) -> Colours:
         np.clip((v + 1) / 2.5 * side, 0, side - 1).astype(np.intp),
     )
     band = blur(field[at], width / 40)
-    strength = rng.uniform(0.02, 0.12)
+    strength = rng.uniform(0.01, 0.08)
     lean = rng.uniform(-0.6, 0.6)
     return np.stack([1 + np.float32(strength * (1 + lean * (c - 1))) * band for c in range(3)], axis=2).astype(
         np.float32
@@ -108,19 +139,24 @@ def _veiled(rng: np.random.Generator, height: int, width: int) -> Colours:
 
 
 def _embossed(rng: np.random.Generator, height: int, width: int, um: float) -> Field:
-    """Letters and marks moulded into the plate, near the corners: rings and strokes with light and dark flanks."""
+    """Letters and marks moulded into the plate, near the corners: soft rings and strokes with light and dark flanks."""
     light = np.ones((height, width), np.float32)
-    rows, cols = grid(height, width)
     for _ in range(int(rng.integers(1, 5))):
         row = height * rng.choice([rng.uniform(0, 0.14), rng.uniform(0.3, 0.6), rng.uniform(0.86, 1)])
         col = width * rng.choice([rng.uniform(0, 0.1), rng.uniform(0.9, 1)])
-        size, wide, turn = rng.uniform(30, 130) / um, rng.uniform(6, 20) / um, rng.uniform(0, 3.2)
-        u = np.cos(turn) * (cols - col) + np.sin(turn) * (rows - row)
-        v = np.cos(turn) * (rows - row) - np.sin(turn) * (cols - col)
-        stroke = np.hypot(np.maximum(np.abs(u) - size * rng.uniform(0.3, 2), 0), v)
-        away = np.abs(np.hypot(u, v) - size) if rng.random() < 0.5 else stroke
-        light *= 1 - np.float32(rng.uniform(0.2, 0.9)) * np.exp(-((away / wide) ** 2))
-        light *= 1 + np.float32(rng.uniform(0.1, 1.2)) * np.exp(-(((away - 2 * wide) / wide) ** 2))
+        size, wide, turn = rng.uniform(30, 130) / um, rng.uniform(8, 25) / um, rng.uniform(0, 3.2)
+        long = size * rng.uniform(0.3, 2)
+        reach = int(size + long + 6 * wide) + 2
+        top, left = max(int(row) - reach, 0), max(int(col) - reach, 0)
+        part = light[top : int(row) + reach, left : int(col) + reach]
+        rows, cols = grid(*part.shape)
+        rows, cols = rows + np.float32(top - row), cols + np.float32(left - col)
+        u = np.float32(np.cos(turn)) * cols + np.float32(np.sin(turn)) * rows
+        v = np.float32(np.cos(turn)) * rows - np.float32(np.sin(turn)) * cols
+        stroke = np.hypot(np.maximum(np.abs(u) - np.float32(long), 0), v)
+        away = np.abs(np.hypot(u, v) - np.float32(size)) if rng.random() < 0.5 else stroke
+        part *= 1 - np.float32(rng.uniform(0.2, 0.85)) * np.exp(-((away / np.float32(wide)) ** 2))
+        part *= 1 + np.float32(rng.uniform(0.05, 0.5)) * np.exp(-((away / np.float32(wide) - 2) ** 2))
     return light
 
 
@@ -159,26 +195,71 @@ def _round(rows: Field, cols: Field, centre: tuple[float, float], radius: tuple[
 def _ring(rng: np.random.Generator, height: int, width: int, um: float) -> _Walls:
     rows, cols = grid(height, width)
     half = min(height, width) / 2
-    r = half * rng.uniform(0.88, 1.2)
-    centre = (height / 2 + half * rng.normal(0, 0.08), width / 2 + half * rng.uniform(-0.35, 0.35))
-    radius = (r * rng.uniform(0.97, 1.06), r)
-    power = rng.choice([2, 2, 2.4, 3.2])
-    rho = _round(rows, cols, centre, radius, float(power))
-    soft = rng.uniform(0.02, 0.16)
-    dark = rng.uniform(0.04, 0.2)
-    wall = rng.uniform(0.15, 0.3)
-    light = 1 - (1 - dark) * step(rho, 1 - soft, 1 + soft * 0.5)
-    outside = rng.uniform(0.25, 0.95)
-    light = np.maximum(light, outside * step(rho, 1 + wall, 1 + wall + rng.uniform(0.02, 0.08)))
-    if rng.random() < 0.5:  # the plate's own wall, striped
-        side = cols if rng.random() < 0.7 else width - 1 - cols
-        edge = width * rng.uniform(0.03, 0.18)
-        stripes = rng.uniform(0.3, 0.7) * (1 + 0.12 * noise(rng, 1, width, max(10 / um, 1.5), 3)) + 0 * rows
-        band = step(side, edge, edge * 0.93)
-        light = light * (1 - band) + stripes.astype(np.float32) * band
-        light *= 1 - 0.7 * step(np.abs(side - edge * 1.06), edge * 0.12, 0)
-    light *= 1 - np.float32(rng.uniform(0, 0.15)) * np.minimum(rho, 1.2) ** 4
-    return light.astype(np.float32), step(rho, 1 - soft * 0.4, 1 - soft), centre, radius
+    whole = rng.random() < 0.3  # the ring whole in view, its inner edge sharp; else cut by the view and blurred
+    r = half * (rng.uniform(0.7, 0.86) if whole else rng.uniform(0.92, 1.25))
+    centre = (
+        height / 2 + half * rng.normal(0, 0.06),
+        width / 2 + half * (rng.normal(0, 0.06) if whole else rng.uniform(-0.4, 0.4)),
+    )
+    flat = rng.uniform(0.78, 0.97) if rng.random() < 0.45 else 1.0  # upright flat sides
+    radius = (r, r * flat)
+    rho = _round(rows, cols, centre, (r, r), 2)
+    if flat < 1:
+        x = np.abs(cols - np.float32(centre[1])) / np.float32(radius[1])
+        rho = (rho**14 + x**14) ** np.float32(1 / 14)
+    angle = np.arctan2(rows - np.float32(centre[0]), cols - np.float32(centre[1]))
+    soft = rng.uniform(0.008, 0.025) if whole else rng.uniform(0.02, 0.1)
+    softness = np.float32(soft) * (1 + np.float32(0.7) * np.cos(angle - np.float32(rng.uniform(0, 6.3))))
+    dark = np.float32(rng.uniform(0.03, 0.13))
+    wall = rng.uniform(0.22, 0.4)
+    lean = rng.uniform(0, 0.1) * r
+    outer = _round(
+        rows,
+        cols,
+        (centre[0] + lean * rng.normal(), centre[1] + lean * rng.normal()),
+        (r * (1 + wall), r * (1 + wall)),
+        float(rng.choice([2, 2, 2.5, 4])),
+    )
+    # The wall's own shades: dark, with a paler contour or two inside
+    shades = dark * np.float32(1) * rng.choice([1, 1, rng.uniform(1, 2.5)], 6)
+    light = np.interp(rho, np.linspace(1, 1 + wall, 6), shades).astype(np.float32)
+    if rng.random() < 0.5:
+        light += (
+            dark
+            * np.float32(rng.uniform(0.3, 2))
+            * np.exp(
+                -(((rho - np.float32(1 + wall * rng.uniform(0.1, 0.8))) / np.float32(rng.uniform(0.005, 0.02))) ** 2)
+            )
+        )
+    blurred = rng.uniform(0.015, 0.1)
+    plastic = rng.uniform(0.55, 0.95) * (1 + np.float32(0.02) * noise(rng, height, width, 150 / um, 2))
+    light += (plastic - light) * step(outer, 1 - blurred, 1 + blurred)
+    light += (1 - light) * step(rho, 1 + 0.25 * softness, 1 - softness)
+    if rng.random() < (0.4 if whole else 0.5):
+        light = _beside(rng, light, um)
+    return light.astype(np.float32), step(rho, 1 - soft * 0.3, 1 - soft), centre, radius
+
+
+def _beside(rng: np.random.Generator, light: Field, um: float) -> Field:
+    """The plate's own wall along one side of the picture: drawn plastic with a grain like wood, a dark groove and a bright line."""
+    turned = rng.random() < 0.25
+    light = light.T if turned else light
+    height, width = light.shape
+    side = grid(height, width)[1] if rng.random() < 0.7 else width - 1 - grid(height, width)[1]
+    edge = width * rng.uniform(0.03, 0.18)
+    long = max(round(height * um / rng.uniform(150, 1500)), 4)
+    grain = noise(rng, long, width, max(rng.uniform(6, 16) / um, 1.5), 3)
+    grain = stretch(grain, height, width)
+    wavy = side + np.float32(edge * 0.06) * noise(rng, height, 1, max(height / 3, 2))
+    plastic = np.float32(rng.uniform(0.2, 0.75)) * (1 + np.float32(rng.uniform(0.01, 0.13)) * grain)
+    across = noise(rng, 1, width, max(edge / 2.5, 2))
+    plastic = np.maximum(plastic * (1 + np.float32(0.12) * across), 0.02)
+    band = step(wavy, edge, edge * 0.95)
+    light = light * (1 - band) + plastic * band
+    at, wide = np.float32(edge * rng.uniform(1, 1.15)), np.float32(edge * rng.uniform(0.04, 0.2))
+    light = light * (1 - np.float32(rng.uniform(0.3, 0.9)) * np.exp(-(((side - at) / wide) ** 2)))
+    light = light * (1 + np.float32(rng.uniform(0, 0.3)) * np.exp(-(((side - edge * 0.93) / (0.4 * wide)) ** 2)))
+    return light.T if turned else light
 
 
 def _disc(rng: np.random.Generator, height: int, width: int, um: float) -> _Walls:
@@ -205,55 +286,86 @@ def _disc(rng: np.random.Generator, height: int, width: int, um: float) -> _Wall
         light, np.float32(rng.uniform(0.2, 0.95)) * step(outer, 1 + wall, 1 + wall + rng.uniform(0.02, 0.25))
     )
     light *= 1 - np.float32(rng.uniform(0, 0.3)) * np.minimum(rho, 1.2) ** np.float32(rng.choice([2, 6]))
-    light = light + np.float32(0.015) * noise(rng, height, width, max(20 / um, 1.5), 2) * (rho > 1)
+    light *= 1 + np.float32(rng.uniform(0, 0.08)) * noise(rng, height, width, max(200 / um, 1.5), 3) * (rho > 1)
     return light.astype(np.float32), step(rho, 1, 1 - soft), centre, radius
 
 
 def _bevel(rng: np.random.Generator, height: int, width: int, um: float) -> _Walls:
     rows, cols = grid(height, width)
     half = min(height, width) / 2
-    r = half * rng.uniform(0.78, 1.02)
-    centre = (height / 2 + half * rng.normal(0, 0.06), width / 2 + half * rng.normal(0, 0.1))
-    y, x = np.abs(rows - centre[0]), np.abs(cols - centre[1])
-    rho = np.maximum(np.maximum(y, x), (y + x) * np.float32(rng.uniform(0.56, 0.66))) / np.float32(r)
-    rho = rho + np.float32(0.002) * noise(rng, height, width, 60 / um, 2)
-    granite = rng.uniform(0.55, 0.85) * (1 + np.float32(rng.uniform(0.08, 0.2)) * noise(rng, height, width, 30 / um, 3))
-    line, thick = rng.uniform(0.0, 0.45), rng.uniform(0.015, 0.05)
-    light = np.where(rho < 1, 1.0, granite).astype(np.float32)
-    light *= 1 - (1 - np.float32(line)) * step(np.abs(rho - 1 - thick / 2), thick, thick * 0.3)
-    light *= 1 - np.float32(rng.uniform(0, 0.4)) * step(rho, 1.2, 1.6)
-    return blur(light, 8 / um), step(rho, 1, 0.985), centre, (r, r)
+    r = half * rng.uniform(0.8, 1.02)
+    centre = (height / 2 + half * rng.normal(0, 0.05), width / 2 + half * rng.normal(0, 0.12))
+    wide = rng.uniform(0.94, 1.1)
+    y, x = np.abs(rows - np.float32(centre[0])), np.abs(cols - np.float32(centre[1])) / np.float32(wide)
+    if rng.random() < 0.75:
+        rho = np.maximum(np.maximum(y, x), (y + x) * np.float32(rng.uniform(0.54, 0.63))) / np.float32(r)
+    else:  # rounded corners
+        power = np.float32(rng.uniform(5, 12))
+        rho = ((y / np.float32(r)) ** power + (x / np.float32(r)) ** power) ** (1 / power)
+    rho = rho + np.float32(0.001) * noise(rng, height, width, 80 / um, 2)
+    away = (rho - 1) * np.float32(r * um)  # micrometres from the floor
+    pale = rng.uniform(0.6, 0.9) if rng.random() < 0.85 else rng.uniform(0.08, 0.3)
+    mottled = noise(rng, height, width, rng.uniform(25, 70) / um, 2) * np.float32(rng.uniform(0.02, 0.07))
+    mottled = mottled + np.float32(rng.uniform(0.01, 0.06)) * noise(rng, height, width, 400 / um, 2)
+    light = np.float32(pale) * (1 + mottled)
+    # The bevel: a dark soft line at the floor's edge, a brighter one within, then a broad shadow, stronger towards one side
+    thick, soft = np.float32(rng.uniform(25, 75)), rng.uniform(12, 60)
+    turn = rng.uniform(0, 2 * np.pi)
+    side = np.clip(
+        0.5
+        + 0.6
+        * (np.float32(np.cos(turn)) * (cols - centre[1]) + np.float32(np.sin(turn)) * (rows - centre[0]))
+        / np.float32(r),
+        0,
+        1,
+    )
+    shadow = rng.uniform(0.1, 0.8) * np.exp(-((np.maximum(away, 0) / np.float32(rng.uniform(60, 350))) ** 2))
+    light *= 1 - shadow * (np.float32(1 - rng.uniform(0, 1)) * (1 - side) + side)
+    light *= 1 - np.float32(rng.uniform(0.45, 0.97)) * step(np.abs(away - thick), thick * 0.6 + soft, thick * 0.5)
+    light *= 1 - np.float32(rng.uniform(0, 0.6)) * step(rho, rng.uniform(1.15, 1.5), 1.7)
+    edge = rng.uniform(4, 25)
+    light += (1 - light) * step(away, edge * 0.5, -edge)
+    if rng.random() < 0.6:  # inner contour of the bevel
+        at, fine = np.float32(-rng.uniform(15, 60)), np.float32(rng.uniform(4, 9))
+        light *= 1 - np.float32(rng.uniform(0.05, 0.35)) * np.exp(-(((away - at) / fine) ** 2))
+    return blur(light, rng.uniform(3, 9) / um), step(rho, 1, 0.985), centre, (r, r)
 
 
 def _micro(rng: np.random.Generator, height: int, width: int, um: float) -> _Walls:
     rows, cols = grid(height, width)
     half = min(height, width) / 2
-    r = half * rng.uniform(0.55, 0.85)
+    r = half * rng.uniform(0.55, 0.88)
     centre = (height / 2 + half * rng.normal(0, 0.06), width / 2 + half * rng.normal(0, 0.06))
     rho = _round(rows, cols, centre, (r, r), 2)
     ragged = rho + np.float32(rng.uniform(0.001, 0.009)) * noise(rng, height, width, r / 8, 3)
-    angle = np.arctan2(rows - centre[0], cols - centre[1])
-    turn = ((angle + np.pi) * (511 / (2 * np.pi))).astype(np.intp)
-    streaks = np.float32(rng.uniform(0.1, 1)) * noise(rng, 1, 512, rng.uniform(4, 12), 3)[0][turn]
-    brushed = noise(rng, 600, 512, 1.6, 3)  # scratches that run around: long in angle, short in radius
-    brushed = blur(stretch(brushed, 600, 40), 0) if rng.random() < 0.7 else brushed
-    brushed = stretch(brushed, 600, 512)
-    streaks = streaks + brushed[np.minimum(rho * 200, 599).astype(np.intp), turn]
-    around = np.float32(rng.uniform(0.16, 0.55)) * (1 + np.float32(rng.uniform(0.04, 0.14)) * streaks)
-    edge = rng.uniform(0.01, 0.06)
-    light = np.where(ragged < 1, 1.0, around).astype(np.float32)
-    light *= 1 - np.float32(rng.uniform(0.3, 0.9)) * step(np.abs(ragged - 1), edge, 0)
-    belt = rng.uniform(0.03, 0.14)  # the dark side wall of the well, with glints
-    light *= 1 - np.float32(rng.uniform(0.1, 0.7)) * step(np.abs(rho - 1 - belt), belt * 1.1, belt * 0.7)
-    patchy = noise(rng, height, width, max(rng.uniform(12, 60) / um, 1.5), 3)
-    glints = step(patchy, 1.0, 1.9) * step(np.abs(rho - 1 - belt), belt * 1.1, belt * 0.5)
-    light += np.float32(rng.uniform(0.1, 0.6)) * glints
+    angle = np.arctan2(rows - np.float32(centre[0]), cols - np.float32(centre[1]))
+    turn = (np.abs(angle) * np.float32(1023 / np.pi)).astype(np.intp)  # mirrored, so that it closes
+    ring = np.minimum(rho * 200, 599).astype(np.intp)
+    # Turned plastic: scratches that run around, long in angle and short in radius; in older pictures soft rays
+    brushed = stretch(noise(rng, 600, 48, 1.6, 3), 600, 1024)[ring, turn]
+    around = np.float32(rng.uniform(0.2, 0.55)) * (1 + np.float32(rng.uniform(0.03, 0.12)) * brushed)
+    if rng.random() < 0.35:
+        rays = (
+            np.cos(4 * angle + np.float32(rng.uniform(0, 6.3))) + noise(rng, 1, 1024, rng.uniform(40, 120), 3)[0][turn]
+        )
+        around *= 1 + np.float32(rng.uniform(0.05, 0.2)) * rays * step(rho, 1, 1.6)
+    around *= 1 + np.float32(rng.uniform(0, 0.2)) * noise(rng, height, width, width / 2)
+    belt = rng.uniform(0.04, 0.2)  # the dark side wall of the well, with glints
+    streaks = stretch(noise(rng, 600, 160, 2, 3), 600, 1024)[ring, turn]
+    inner = 1 - step(rho, 1 + belt * 0.5, 1 + belt * 1.3)
+    around *= 1 - np.float32(rng.uniform(0.2, 0.75)) * inner * np.clip(1 + 0.35 * streaks, 0.3, 1.2)
+    if rng.random() < 0.6:
+        around += np.float32(rng.uniform(0.2, 0.9)) * inner * step(streaks, rng.uniform(0.6, 1.3), 2.3)
+    around = blur(around.astype(np.float32), rng.uniform(2, 8) / um)
+    edge = rng.uniform(0.008, 0.04)
+    light = around + (1 - around) * step(ragged, 1 + edge * 0.2, 1 - edge * 0.3)
+    light *= 1 - np.float32(rng.uniform(0.2, 0.85)) * step(np.abs(ragged - 1), edge, 0)
     light *= 1 - np.float32(rng.uniform(0, 0.15)) * np.minimum(rho, 1) ** 3
     return np.maximum(light, 0.02).astype(np.float32), step(ragged, 1.0, 0.97), centre, (r, r)
 
 
 def _inside(rng: np.random.Generator, height: int, width: int, um: float) -> _Walls:
-    light = 1 + np.float32(rng.uniform(0.02, 0.12)) * noise(rng, height, width, max(height, width) / 1.2)
+    light = 1 + np.float32(rng.uniform(0.0, 0.06)) * noise(rng, height, width, max(height, width) / 1.2)
     half = min(height, width)
     return light, np.ones((height, width), np.float32), (height / 2, width / 2), (half * 0.75, half * 0.75)
 
