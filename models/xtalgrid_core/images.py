@@ -1,7 +1,7 @@
 """The one image decoder, and the one preprocessing, for training and scoring alike.
 
-The way of the pixels: `read_image` (bytes → RGB) → `Levels` (exposure and colour cast taken out) → `resize` to the
-reference scale → `network_input`. Whoever trains a network on anything else trains it for other pictures than it will see.
+The way of the pixels: `WellImage` or `read_image` (bytes → RGB) → `Levels` (exposure and colour cast taken out) → `resize` to
+the reference scale → `network_input`. Whoever trains a network on anything else trains it for other pictures than it will see.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile, UnidentifiedImageError
 
+from .chops import Box
 from .errors import FailureReason, ImageError
 
 Pixels = npt.NDArray[np.uint8]
@@ -31,6 +32,9 @@ MAX_PIXELS = 64_000_000
 
 SEGMENTER_SIDE = 256
 """The segmenter sees a whole image squeezed to a square of this side."""
+
+_REDUCED = 3 * SEGMENTER_SIDE // 2
+"""Least side of a reduced JPEG: with fewer pixels the segmenter would see a sharper picture than that of a full one."""
 
 MEAN_RGB = (123.0, 117.0, 104.0)
 """Subtracted from the pixels: the ImageNet mean that the SqueezeNet weights we start from were trained with."""
@@ -62,11 +66,47 @@ def read_image(data: bytes) -> Pixels:
     ImageError
         `NOT_AN_IMAGE`, `TRUNCATED`, `TOO_SMALL` (a side below `MIN_SIDE`) or `TOO_LARGE` (more than `MAX_PIXELS`).
     """
-    with _open(data) as image:
-        try:
-            return _to_rgb(image)
-        except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-            raise ImageError(FailureReason.TRUNCATED, f"the file ends or breaks inside the image ({error})") from error
+    return _decode(data)
+
+
+class WellImage:
+    """An image file, decoded no further than asked: `read_image` of its parts.
+
+    Of a JPEG the segmenter needs a quarter of the scale, which libjpeg decodes without computing the rest, and of the full scale only
+    the drop is brought into an array. PNG and TIFF files are decoded once, as they are.
+
+    Parameters
+    ----------
+    data
+        The file's bytes.
+
+    Raises
+    ------
+    ImageError
+        See `read_image`; by each method too.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        with _open(data) as image:
+            self.height, self.width = image.height, image.width
+            self._is_jpeg = image.format == "JPEG"
+        self._data = data
+        self._pixels: Pixels | None = None
+
+    def reduced(self) -> Pixels:
+        """The whole image, of a JPEG at ½, ¼ or ⅛ of the scale with no side shorter than `_REDUCED`, ``(h, w, 3)``."""
+        return _decode(self._data, (_REDUCED, _REDUCED)) if self._is_jpeg else self._all()
+
+    def region(self, box: Box) -> Pixels:
+        """A part of the image at full scale, ``(box.height, box.width, 3)``; the box lies inside the image."""
+        if self._is_jpeg:
+            return _decode(self._data, box=box)
+        return self._all()[box.row : box.row + box.height, box.col : box.col + box.width]
+
+    def _all(self) -> Pixels:
+        if self._pixels is None:
+            self._pixels = _decode(self._data)
+        return self._pixels
 
 
 def image_size(data: bytes) -> tuple[int, int]:
@@ -98,21 +138,45 @@ def _open(data: bytes) -> Image.Image:
     return image
 
 
-def _to_rgb(image: Image.Image) -> Pixels:
-    if image.mode.startswith(("I", "F")):  # 16- or 32-bit gray
-        values = np.nan_to_num(np.asarray(image, dtype=np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-        top = float(values.max(initial=0.0))
-        white = next((2.0**bits - 1 for bits in (8, 10, 12, 14, 16) if top < 2**bits), max(top, 1.0))
-        gray = np.clip(values * (255.0 / white), 0, 255).astype(np.uint8)
-        return np.repeat(gray[:, :, None], 3, axis=2)
-    if image.mode == "P":
-        image = image.convert("RGBA")
-    image = image if image.mode == "RGB" else image.convert("RGB")
-    pixels = np.empty((image.height, image.width, 3), np.uint8)
-    for top in range(0, image.height, _STRIP):
-        bottom = min(top + _STRIP, image.height)
-        pixels[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
+def _decode(data: bytes, draft: tuple[int, int] | None = None, box: Box | None = None) -> Pixels:
+    """The pixels of a file: of the box, or all; of a JPEG with `draft`, reduced to not less than this width and height."""
+    with _open(data) as image:
+        try:
+            if draft is not None:
+                image.draft(None, draft)
+            return _to_rgb(image, box or Box(0, 0, image.height, image.width))
+        except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+            raise ImageError(FailureReason.TRUNCATED, f"the file ends or breaks inside the image ({error})") from error
+
+
+def _to_rgb(image: Image.Image, box: Box) -> Pixels:
+    """A box of an opened image, by strips: a large image is in memory once and no more."""
+    image.load()
+    is_deep = image.mode.startswith(("I", "F"))  # 16- or 32-bit gray
+    white = _white(image) if is_deep else 255.0
+    pixels = np.empty((box.height, box.width, 3), np.uint8)
+    for top in range(0, box.height, _STRIP):
+        rows = pixels[top : top + _STRIP]
+        strip = image.crop((box.col, box.row + top, box.col + box.width, box.row + top + len(rows)))
+        if is_deep:
+            rows[:] = np.clip(_finite(strip) * (255.0 / white), 0, 255).astype(np.uint8)[:, :, None]
+        else:
+            strip = strip.convert("RGBA") if strip.mode == "P" else strip
+            rows[:] = np.asarray(strip if strip.mode == "RGB" else strip.convert("RGB"))
     return pixels
+
+
+def _white(image: Image.Image) -> float:
+    """The largest value of the camera that took a deep gray image: of 8, 10, 12, 14 or 16 bits, or what the image holds."""
+    strips = (
+        image.crop((0, top, image.width, min(top + _STRIP, image.height))) for top in range(0, image.height, _STRIP)
+    )
+    top = max(float(_finite(strip).max()) for strip in strips)
+    return next((2.0**bits - 1 for bits in (8, 10, 12, 14, 16) if top < 2**bits), max(top, 1.0))
+
+
+def _finite(image: Image.Image) -> npt.NDArray[np.float64]:
+    return np.nan_to_num(np.asarray(image, dtype=np.float64), nan=0.0, posinf=0.0, neginf=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +190,11 @@ class Levels:
 
     @classmethod
     def of(cls, image: Pixels) -> Levels:
-        """Measure on a whole image, ``(H, W, 3)``: the 90th percentile of each channel, gains limited to 0.5..4."""
-        step = max(1, min(image.shape[:2]) // 256)  # a sample of the pixels is enough for a percentile
-        bright = np.percentile(image[::step, ::step].reshape(-1, 3), 90, axis=0)
+        """Measure on a whole image, ``(H, W, 3)``, of any scale: the 90th percentile of each channel, gains limited to 0.5..4.
+
+        It is that of the picture as the segmenter sees it, so that the camera's noise counts as little as the scale.
+        """
+        bright = np.percentile(resize(image, SEGMENTER_SIDE, SEGMENTER_SIDE).reshape(-1, 3), 90, axis=0)
         red, green, blue = (float(np.clip(cls.WHITE / max(value, 1.0), 0.5, 4.0)) for value in bright)
         return cls((red, green, blue))
 
@@ -163,9 +229,8 @@ def resize(image: Pixels, height: int, width: int) -> Pixels:
 
 def network_input(images: Pixels) -> npt.NDArray[np.float32]:
     """Bring images, ``(N, H, W, 3)`` uint8 RGB, into the networks' form: ``(N, 3, H, W)`` float32, 0..255 minus the mean."""
-    centred = np.empty((len(images), 3, *images.shape[1:3]), np.float32)
-    for channel, mean in enumerate(MEAN_RGB):
-        np.subtract(images[..., channel], np.float32(mean), out=centred[:, channel])
+    centred = np.ascontiguousarray(np.moveaxis(images, 3, 1), np.float32)
+    centred -= np.array(MEAN_RGB, np.float32).reshape(3, 1, 1)
     return centred
 
 

@@ -30,8 +30,17 @@ class PixelSize:
 
     @property
     def to_reference(self) -> float:
-        """Factor by which an image's sides are multiplied to reach the reference scale."""
-        return self.um / REFERENCE_UM
+        """See `to_reference`."""
+        return to_reference(self.um)
+
+
+def to_reference(um: float) -> float:
+    """Factor by which the sides of an image of so many µm a pixel are multiplied to reach the reference scale.
+
+    1 within 1 %: resampling would blur the picture and change nothing else.
+    """
+    factor = um / REFERENCE_UM
+    return 1.0 if abs(factor - 1) <= 0.01 else factor
 
 
 def pixel_size(width: int, height: int, configured_um: float | None = None) -> PixelSize:

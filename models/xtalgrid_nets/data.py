@@ -14,7 +14,7 @@ from tqdm import tqdm
 from xtalgrid_core.chops import CHOP, Box, cut
 from xtalgrid_core.images import SEGMENTER_SIDE, Levels, classifier_view, resize, segmenter_view
 from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, PRIORITY, Group, Outcome
-from xtalgrid_core.scale import REFERENCE_UM
+from xtalgrid_core.scale import to_reference
 from xtalgrid_synth import UNSURE, RenderedWell, WellObject, render_well
 
 from .sets.format import NO_LABEL, PATCH, PATCH_STARTS, ChopSetWriter
@@ -106,7 +106,7 @@ def sample_well(outcome: Outcome, seed: int, n_chops: int = 8, n_patches: int = 
     width, height, um, _ = _CAMERAS[int(rng.choice(len(_CAMERAS), p=[camera[3] for camera in _CAMERAS]))]
     well = render_well(outcome, seed=seed, width=width, height=height, pixel_size_um=um)
     levels = Levels.of(well.image)
-    factor = um / REFERENCE_UM
+    factor = to_reference(um)
     crop = _at_least(_crop(rng, well), math.ceil((PATCH + 1) / factor), *well.content.shape)
     scaled = classifier_view(
         well.image[crop.row : crop.row + crop.height, crop.col : crop.col + crop.width], levels, factor

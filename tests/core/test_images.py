@@ -8,8 +8,18 @@ from PIL import Image
 
 from tests.conftest import encoded, well
 from xtalgrid_core import images
+from xtalgrid_core.chops import Box
 from xtalgrid_core.errors import FailureReason, ImageError
-from xtalgrid_core.images import Levels, classifier_view, image_size, network_input, read_image, resize, segmenter_view
+from xtalgrid_core.images import (
+    Levels,
+    WellImage,
+    classifier_view,
+    image_size,
+    network_input,
+    read_image,
+    resize,
+    segmenter_view,
+)
 
 GREY = np.tile(np.linspace(0, 255, 100).astype(np.uint8), (80, 1))
 COLOUR = np.stack([GREY, GREY.T[:80, :80].repeat(2, axis=1)[:, :100], 255 - GREY], axis=2)
@@ -102,11 +112,41 @@ def test_what_is_no_well_image_has_a_reason(data, reason):
     assert caught.value.reason is reason
 
 
+@pytest.mark.parametrize(("kind", "error"), [("PNG", 0), ("TIFF", 0), ("JPEG", 8)])
+def test_an_image_in_parts_is_the_whole(kind, error):
+    data = saved(Image.fromarray(well(height=1000, width=1300)), kind)
+    whole, parts = read_image(data), WellImage(data)
+    assert (parts.height, parts.width) == (1000, 1300)
+    box = Box(300, 17, 501, 900)
+    assert (parts.region(box) == whole[300:801, 17:917]).all()
+    reduced = parts.reduced()
+    assert reduced.shape == ((500, 650, 3) if kind == "JPEG" else whole.shape)
+    levels, same = Levels.of(whole), Levels.of(reduced)
+    assert same.gains == pytest.approx(levels.gains, rel=0.005)
+    difference = segmenter_view(reduced, same).astype(int) - segmenter_view(whole, levels)
+    assert np.abs(difference).mean() < 0.3
+    assert np.abs(difference).max() <= error
+
+
+def test_deep_and_palette_images_in_parts():
+    deep = Image.fromarray(GREY.astype(np.uint16) * 16)  # 12 bits, of which a dark part alone would show 8
+    palette = Image.fromarray(COLOUR).convert("P")
+    for image in (deep, palette):
+        data = saved(image, "PNG")
+        assert (WellImage(data).region(Box(3, 5, 40, 7)) == read_image(data)[3:43, 5:12]).all()
+
+
 @pytest.mark.parametrize("cut", range(1, 40))
 def test_a_file_cut_anywhere_fails_and_never_scores(cut):
     data = encoded(well(), "JPEG")
-    with pytest.raises(ImageError):
-        read_image(data[: len(data) * cut // 40])
+    part = data[: len(data) * cut // 40]
+    for read in (
+        read_image,
+        lambda part: WellImage(part).reduced(),
+        lambda part: WellImage(part).region(Box(0, 0, 9, 9)),
+    ):
+        with pytest.raises(ImageError):
+            read(part)
 
 
 def test_size_is_known_without_decoding():

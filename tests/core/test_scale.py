@@ -21,6 +21,11 @@ def test_known_imagers(width, height, um, origin):
     assert (pixel_size(width, height).um, pixel_size(width, height).origin) == (um, origin)
 
 
+def test_an_image_that_is_nearly_at_the_reference_scale_is_not_resampled():
+    assert pixel_size(2560, 1920).to_reference == 1.0
+    assert pixel_size(2560, 1920, 1.02 * REFERENCE_UM).to_reference == pytest.approx(1.02)
+
+
 @given(st.integers(64, 20_000), st.integers(64, 20_000))
 def test_unknown_ones_are_guessed_and_said_so(width, height):
     size = pixel_size(width, height)

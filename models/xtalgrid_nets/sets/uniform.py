@@ -20,7 +20,7 @@ from xtalgrid_core.drops import INSIDE, find_drop, largest_region
 from xtalgrid_core.errors import ImageError
 from xtalgrid_core.images import Levels, Pixels, classifier_view, read_image, resize
 from xtalgrid_core.outcomes import CLASSES, PRIORITY, Group, Outcome
-from xtalgrid_core.scale import REFERENCE_UM
+from xtalgrid_core.scale import to_reference
 
 from .contours import Bool, contour_map, lengths
 from .format import NO_LABEL, PATCH, PATCH_STARTS, ChopSetWriter, SetError
@@ -121,7 +121,7 @@ def _patches(
     drop = find_drop(mask, *image.shape[:2]).box
     if drop is None:
         return None
-    factor = row.um / REFERENCE_UM
+    factor = to_reference(row.um)
     view = classifier_view(image, levels, factor)
     height, width = view.shape[:2]
     inside = (
