@@ -53,7 +53,7 @@ def motes(scene: Scene, count: int, noted: bool) -> None:
 def _grain(rng: np.random.Generator, size: float) -> Patch:
     """A dark lump, black or brown, now and then with a bright flank."""
     lump, y, x = _lump(rng, size, rng.uniform(0.15, 0.4))
-    tone = rng.uniform(0.1, 0.75) * (1 + 0.25 * noise(rng, *lump.shape, max(size / 4, 1.6), 2))
+    tone = rng.uniform(0.1, 0.75) * (1 + 0.25 * noise(rng, len(lump), len(lump), max(size / 4, 1.6), 2))
     light = 1 + (np.clip(tone, 0.05, 1) - 1) * lump
     if rng.random() < 0.3:
         away = rng.uniform(0, 6.3)
@@ -64,7 +64,7 @@ def _grain(rng: np.random.Generator, size: float) -> Patch:
 def _flake(rng: np.random.Generator, size: float) -> Patch:
     """A thin flake, brown and mottled, with holes and a ragged edge."""
     lump, _, _ = _lump(rng, size, rng.uniform(0.35, 0.6))
-    mottle = noise(rng, *lump.shape, max(size / 5, 1.6), 3, 0.7)
+    mottle = noise(rng, len(lump), len(lump), max(size / 5, 1.6), 3, 0.7)
     dark = lump * np.clip(rng.uniform(0.2, 0.7) + 0.25 * mottle, 0, 0.9)
     return Patch((1 - dark).astype(np.float32), lump, rng.uniform(0.3, 1.0))
 
@@ -73,7 +73,7 @@ def _fluff(rng: np.random.Generator, size: float) -> Patch:
     """A loose clump of tiny specks, hardly darker than the drop."""
     size = max(size, 5)
     lump, _, _ = _lump(rng, size * 1.3, 0.5)
-    dots = step(noise(rng, *lump.shape, max(size / 8, 1.3), 2), 0.0, 1.5)
+    dots = step(noise(rng, len(lump), len(lump), max(size / 8, 1.3), 2), 0.0, 1.5)
     dark = lump * (rng.uniform(0.02, 0.12) + rng.uniform(0.15, 0.5) * dots)
     return Patch((1 - dark).astype(np.float32), lump, float(rng.choice([0.0, 0.3])))
 

@@ -125,7 +125,7 @@ def _film(scene: Scene, rng: np.random.Generator, low: tuple[int, int], k: int, 
     """The outer liquid: nearly flat with a second contour inside its edge; now and then lumps with dark hollows and bright caps."""
     size = scene.shape.size / k
     slope = relief(noise(rng, *low, size * rng.uniform(0.15, 0.6), 2, 0.4), rng.uniform(0, 6.3))
-    film = 1 + np.float32(rng.uniform(0, 0.05)) * np.clip(slope, -2.5, 2.5)
+    film: Field = 1 + np.float32(rng.uniform(0, 0.05)) * np.clip(slope, -2.5, 2.5)
     if rng.random() < 0.35:
         lump = noise(rng, *low, size * rng.uniform(0.12, 0.35), 3, 0.5)
         film = film + np.float32(rng.uniform(0.04, 0.15)) * np.clip(relief(lump, rng.uniform(0, 6.3)), -2.5, 2.5)

@@ -9,34 +9,40 @@ from PIL import Image, ImageDraw
 from xtalgrid_core.outcomes import Outcome
 
 from .dirt import wander
-from .field import Field, blur, noise, relief, step, stretch
+from .field import Field, blur, grid, noise, relief, step, stretch
 from .scene import Scene
 
 
 def precipitate(scene: Scene, grade: Outcome) -> None:
-    """Amorphous matter: grains, clumps, veins, haze and skin, mixed; the grades differ in how dark and coarse it is."""
+    """Amorphous matter: granules, clumps, veins, folds, haze and skin, mixed; the grades differ in how dark and coarse it is."""
     rng = scene.rng
     height, width = scene.light.shape
-    amount = {Outcome.PRECIPITATE_BAD: 1.5, Outcome.PRECIPITATE: 1.0}.get(grade, 0.7)
+    amount = {Outcome.PRECIPITATE_BAD: 1.4, Outcome.PRECIPITATE: 1.0}.get(grade, 0.75)
     where = _spread(scene)
     if grade is Outcome.PRECIPITATE_GOOD:
-        looks = [_grains]
+        looks = [_granules if rng.random() < 0.6 else _grains]
     else:
-        pool = [_grains, _grains, _clumps, _veins, _haze, _curds, _wisps, _wisps]
+        common = [_granules, _granules, _granules, _aggregates, _folds, _wisps, _wisps]
+        pool = [*common, _aggregates, _folds, _grains, _clumps, _veins, _haze, _curds]
         looks = [pool[i] for i in rng.choice(len(pool), int(rng.integers(1, 4)), replace=False)]
     dark = np.zeros((height, width), np.float32)
     for look in looks:
-        dark += look(scene) * np.float32(amount)
-    dark *= where
+        dark += look(scene)
+    dark *= where * np.float32(amount * rng.choice([0.6, 0.8, 1.0, 1.15]))
+    if rng.random() < 0.5:  # matter in all planes of a deep drop: most of it isn't sharp
+        dark = blur(dark, scene.px(rng.uniform(1, 5)))
+    brown = rng.uniform(0.1, 0.8) if rng.random() < 0.75 else 0.0
+    there = (where > 0.35) & (scene.inside > 0.5)
+    seen = there & _visible(scene, dark, brown)
+    if seen.sum() < 0.3 * there.sum():  # people would have scored it clear
+        dark = dark * np.float32(rng.uniform(1.5, 3))
+        seen = there & _visible(scene, dark, brown)
     scene.light *= np.clip(1 - dark * scene.inside, 0.05, 1.6)
-    brown = rng.uniform(0.0, 0.4) if grade is Outcome.PRECIPITATE_GOOD else rng.uniform(0.0, 0.7)
-    scene.amber = np.maximum(
-        scene.amber, np.clip(np.maximum(dark, 0.12 * where), 0, 1) * np.float32(brown) * scene.inside
-    )
-    seen = (where > 0.35) & _visible(scene, dark, brown)
+    thick = np.clip(1.6 * np.maximum(dark, 0.12 * where), 0, 1)
+    scene.amber = np.maximum(scene.amber, thick * np.float32(brown) * scene.inside)
     scene.fill(seen, grade)
     scene.doubt((where > 0.05) & ~seen)
-    if grade is not Outcome.PRECIPITATE_GOOD and rng.random() < 0.4:
+    if grade is not Outcome.PRECIPITATE_GOOD and rng.random() < 0.3:
         skin(scene, grade if rng.random() < 0.5 else None)
 
 
@@ -51,20 +57,95 @@ def _visible(scene: Scene, dark: Field, brown: float) -> npt.NDArray[np.bool_]:
 
 
 def _spread(scene: Scene) -> Field:
-    """Where in the drop the precipitate lies, 0..1: everywhere, in patches, in the middle, or at the edge."""
+    """Where in the drop the precipitate lies, 0..1: everywhere, in patches, in the middle, to one side, at the edge; often with a clear margin."""
     rng = scene.rng
     height, width = scene.light.shape
+    rho, size = scene.shape.rho, scene.shape.size
     kind = rng.random()
-    if kind < 0.45:
-        return np.clip(0.8 + 0.3 * noise(rng, height, width, scene.shape.size), 0, 1)
-    if kind < 0.75:
+    if kind < 0.35:
+        where = np.clip(0.8 + 0.3 * noise(rng, height, width, size), 0, 1)
+    elif kind < 0.55:
         at = rng.uniform(-0.3, 0.6)
-        return step(
-            noise(rng, height, width, scene.shape.size * rng.uniform(0.3, 0.9), 2), at, at + rng.uniform(0.4, 1.2)
+        where = step(noise(rng, height, width, size * rng.uniform(0.3, 0.9), 2), at, at + rng.uniform(0.4, 1.2))
+    elif kind < 0.85:  # sunk to the middle, or to one side where the drop is deep
+        rows, cols = grid(height, width)
+        row, col = scene.spot(0.8 if kind < 0.7 else 0.3)
+        away = np.sqrt((rows - np.float32(row)) ** 2 + (cols - np.float32(col)) ** 2) / np.float32(size)
+        away = away + np.float32(0.15) * noise(rng, height, width, size * 0.4, 3)
+        at, soft = rng.uniform(0.3, 0.8), rng.uniform(0.1, 0.5)
+        where = np.maximum(step(away, at + soft, at - soft), np.float32(rng.choice([0.0, 0.3, 0.5])))
+    else:
+        uneven = rho + np.float32(0.12) * noise(rng, height, width, size * 0.4, 2)
+        at = rng.uniform(0.4, 0.8)
+        where = step(uneven, at - 0.1, at + 0.1)
+    if kind < 0.85 and rng.random() < 0.5:
+        where = where * step(
+            rho + np.float32(0.03) * noise(rng, height, width, size * 0.2, 2), 0.98, rng.uniform(0.75, 0.92)
         )
-    uneven = scene.shape.rho + np.float32(0.12) * noise(rng, height, width, scene.shape.size * 0.4, 2)
-    at = rng.uniform(0.4, 0.8)
-    return step(uneven, at + 0.15, at - 0.15) if kind < 0.9 else step(uneven, at - 0.1, at + 0.1)
+    spread: Field = where.astype(np.float32)
+    return spread
+
+
+def _granules(scene: Scene) -> Field:
+    """Soft granules of 5 to 20 µm, closer here and sparser there; some with a lit flank, which looks like facets and is none."""
+    rng = scene.rng
+    cell = max(scene.px(float(np.exp(rng.uniform(np.log(5), np.log(20))))), 1.3)
+    grain = scene.noise(cell, int(rng.integers(2, 4)))
+    density = step(scene.noise(scene.shape.size * rng.uniform(0.15, 0.5), 3), -1.2, 1.2)
+    amp = np.float32(rng.uniform(0.07, 0.2))
+    dark = amp * np.tanh(grain + np.float32(rng.uniform(0, 0.8))) * (np.float32(0.35) + density)
+    if rng.random() < 0.5:
+        if rng.random() < 0.4:
+            grain = -np.abs(grain)
+        slope = np.tanh(relief(grain, rng.uniform(0, 6.3)))
+        dark = dark * np.float32(0.5) - np.float32(rng.uniform(0.04, 0.16)) * slope * (np.float32(0.3) + density)
+    flat: Field = dark + np.float32(rng.uniform(0, 0.15)) * density
+    return flat
+
+
+def _aggregates(scene: Scene) -> Field:
+    """Lumps stuck together in one or a few heaps, blotchy, in a halo of finer matter or of nothing."""
+    rng = scene.rng
+    height, width = scene.light.shape
+    k = max(1, round(scene.px(2.5)))
+    low = (-(-height // k), -(-width // k))
+    picture = Image.new("L", (low[1], low[0]), 0)
+    pen = ImageDraw.Draw(picture)
+    typical = np.exp(rng.uniform(np.log(3), np.log(14)))
+    for _ in range(int(rng.choice([1, 1, 2, 4, 8]))):
+        row, col = (v / k for v in scene.spot(0.3))
+        reach = scene.shape.size / k * rng.uniform(0.06, 0.35)
+        stretched, turn = rng.uniform(1, 3), rng.uniform(0, 3.2)
+        for _ in range(int(np.exp(rng.uniform(np.log(15), np.log(150))))):
+            u, v = rng.normal(0, reach), rng.normal(0, reach / stretched)
+            x, y = col + np.cos(turn) * u - np.sin(turn) * v, row + np.sin(turn) * u + np.cos(turn) * v
+            a, b = (max(scene.px(typical * np.exp(rng.normal(0, 0.5))) / k, 0.6) for _ in range(2))
+            pen.ellipse([x - a, y - b, x + a, y + b], fill=int(rng.integers(90, 255)))
+    lumps = np.asarray(picture, np.float32) / 255
+    lumps = np.clip(blur(lumps, max(scene.px(rng.uniform(1.5, 4)) / k, 0.5)), 0, 1)
+    rough = noise(rng, *low, max(scene.px(8) / k, 1.3), 3, 0.7)
+    dark = np.float32(rng.uniform(0.15, 0.5)) * lumps * (1 + np.float32(0.4) * rough)
+    dark -= np.float32(rng.uniform(0, 0.12)) * np.tanh(relief(lumps, rng.uniform(0, 6.3)) / 2)
+    halo = blur(lumps, scene.px(rng.uniform(20, 60)) / k)
+    dark += np.float32(rng.uniform(0, 0.3)) * halo * (1 + np.float32(0.3) * rough)
+    return stretch(dark.astype(np.float32), low[0] * k, low[1] * k, smooth=False)[:height, :width]
+
+
+def _folds(scene: Scene) -> Field:
+    """A soft veil that lies in broad smooth folds, with brown matter drawn together in some of them."""
+    rng = scene.rng
+    height, width = scene.light.shape
+    k = max(1, round(scene.px(6)))
+    low = (-(-height // k), -(-width // k))
+    size = scene.shape.size / k
+    veil = noise(rng, *low, size * rng.uniform(0.25, 0.8), 4, rng.uniform(0.35, 0.55))
+    dark = -np.float32(rng.uniform(0.03, 0.11)) * np.clip(relief(veil, rng.uniform(0, 6.3)), -2.5, 2.5)
+    at = rng.uniform(0.0, 0.9)
+    drawn = step(veil + np.float32(0.3) * noise(rng, *low, size * 0.12, 3), at, at + rng.uniform(0.4, 1.5))
+    dark += np.float32(rng.uniform(0.05, 0.35)) * drawn
+    crease = step(np.abs(veil - np.float32(at)), rng.uniform(0.03, 0.12), 0)
+    dark += np.float32(rng.choice([0.0, 0.1, 0.25])) * crease * step(noise(rng, *low, size * 0.3), 0, 0.8)
+    return stretch(dark.astype(np.float32), low[0] * k, low[1] * k, smooth=False)[:height, :width]
 
 
 def _grains(scene: Scene) -> Field:
@@ -73,7 +154,7 @@ def _grains(scene: Scene) -> Field:
     grain = scene.noise(cell, int(rng.integers(1, 3)))
     if rng.random() < 0.5:  # single grains apart
         at = rng.uniform(0.9, 1.9)
-        return np.float32(rng.uniform(0.25, 0.7)) * step(grain, at, at + 0.6)
+        return np.float32(rng.uniform(0.15, 0.55)) * step(grain, at, at + rng.uniform(0.6, 1.4))
     base = rng.uniform(0.0, 0.2)
     flat: Field = np.float32(base) + np.float32(rng.uniform(0.06, 0.2)) * grain
     return flat
@@ -84,7 +165,7 @@ def _clumps(scene: Scene) -> Field:
     cell = scene.px(np.exp(rng.uniform(np.log(40), np.log(220))))
     lump = scene.noise(cell, 5, rng.uniform(0.5, 0.75))
     at = rng.uniform(0.1, 1.2)
-    return np.float32(rng.uniform(0.15, 0.55)) * step(lump, at, at + rng.uniform(0.2, 1.0))
+    return np.float32(rng.uniform(0.1, 0.4)) * step(lump, at, at + rng.uniform(0.5, 1.6))
 
 
 def _veins(scene: Scene) -> Field:
@@ -92,7 +173,7 @@ def _veins(scene: Scene) -> Field:
     fold = np.abs(scene.noise(scene.px(rng.uniform(50, 260)), 4, 0.5))
     thin = rng.uniform(0.05, 0.2)
     patch = step(scene.noise(scene.shape.size * 0.6), -0.2, 0.8)
-    return np.float32(rng.uniform(0.15, 0.5)) * step(fold, thin, 0) * patch
+    return np.float32(rng.uniform(0.1, 0.4)) * step(fold, thin, 0) * patch
 
 
 def _haze(scene: Scene) -> Field:
@@ -164,21 +245,17 @@ def crumpled(scene: Scene) -> None:
     low = (-(-height // k), -(-width // k))
     picture = Image.new("L", (low[1], low[0]), 0)
     pen = ImageDraw.Draw(picture)
-    for _ in range(int(np.exp(rng.uniform(np.log(30), np.log(350))))):
+    few = rng.random() < 0.4  # a folded skin: long creases; else foil
+    long = (120.0, 600.0) if few else (40.0, 240.0)
+    for _ in range(int(np.exp(rng.uniform(np.log(6), np.log(40)) if few else rng.uniform(np.log(60), np.log(400))))):
         row, col = scene.spot(0.02)
-        points = wander(
-            rng, row / k, col / k, rng.uniform(0, 6.3), scene.px(rng.uniform(40, 240)) / k, rng.uniform(0.6, 2.2)
-        )
-        pen.line(
-            points,
-            fill=int(rng.integers(60, 255)),
-            width=max(1, round(scene.px(rng.uniform(6, 34)) / k)),
-            joint="curve",
-        )
-    ridge = blur(np.asarray(picture, np.float32) / 255, max(scene.px(rng.uniform(4, 10)) / k, 0.5))
-    surface = ridge + np.float32(rng.uniform(0.05, 0.35)) * noise(rng, *low, scene.px(rng.uniform(50, 200)) / k, 4)
-    slope = np.clip(relief(surface, rng.uniform(0, 6.3)), -3, 3)
-    folds = np.float32(rng.uniform(0.0, 0.2)) * slope - np.float32(rng.uniform(0.08, 0.28)) * np.abs(slope)
+        length, wide = scene.px(rng.uniform(*long)) / k, scene.px(rng.uniform(6, 34)) / k
+        points = wander(rng, row / k, col / k, rng.uniform(0, 6.3), length, rng.uniform(0.4, 2.2))
+        pen.line(points, fill=int(rng.integers(60, 255)), width=max(1, round(wide)), joint="curve")
+    ridge = blur(np.asarray(picture, np.float32) / 255, max(scene.px(rng.uniform(5, 14)) / k, 0.5))
+    surface = ridge + np.float32(rng.uniform(0.1, 0.7)) * noise(rng, *low, scene.px(rng.uniform(50, 250)) / k, 4)
+    slope = np.tanh(relief(surface, rng.uniform(0, 6.3)) / 1.5)
+    folds = np.float32(rng.uniform(0.05, 0.3)) * slope - np.float32(rng.uniform(0.0, 0.45)) * slope**2
     folds += np.float32(rng.uniform(0.0, 0.2)) * ridge
     where = step(noise(rng, *low, scene.shape.size / k * 0.6), rng.uniform(-2.5, 0.0), rng.uniform(0.1, 0.8))
     factor = stretch((folds * where).astype(np.float32), low[0] * k, low[1] * k, smooth=False)[:height, :width]
