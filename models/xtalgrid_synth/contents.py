@@ -140,7 +140,7 @@ def _plates(scene: Scene) -> None:
 def _clusters(scene: Scene) -> None:
     rng = scene.rng
     habit = draw_habit(rng, longest=5)
-    for size in scene.sizes(60, max(scene.span() * 0.35, 90), int(rng.choice([1, 1, 2, 3, 5, 9]))):
+    for size in scene.sizes(90, max(scene.span() * 0.35, 110), int(rng.choice([1, 1, 2, 3, 5, 9]))):
         _place(scene, draw_cluster(rng, max(size, 16), habit, int(rng.integers(3, 11))), Outcome.BAD_FORM)
 
 
@@ -162,7 +162,7 @@ def _turned(rng: np.random.Generator, patch: Patch) -> Patch:
 def spherulites(scene: Scene) -> None:
     """Round balls with radial texture and a rough, dark outline."""
     rng = scene.rng
-    for size in scene.sizes(35, 230, int(rng.choice([1, 2, 4, 8, 16, 30]))):
+    for size in scene.sizes(50, 240, int(rng.choice([1, 2, 4, 8, 16, 30]))):
         _place(scene, _ball(rng, max(size, 12)), Outcome.SPHERULITES)
 
 

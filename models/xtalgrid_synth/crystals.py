@@ -254,9 +254,8 @@ def _faces(rings: list[Points], sides: int) -> tuple[list[Points], list[Points]]
 
 
 def _normal(face: Points) -> Points:
-    total = np.zeros(3)
-    for a, b in zip(face, np.roll(face, -1, axis=0), strict=True):
-        total += np.cross(a, b)
+    (ax, ay, az), (bx, by, bz) = face.T, face[[*range(1, len(face)), 0]].T
+    total = np.array([ay @ bz - az @ by, az @ bx - ax @ bz, ax @ by - ay @ bx])
     length = float(np.linalg.norm(total))
     return total / length if length > 1e-6 else np.zeros(3)
 

@@ -69,7 +69,7 @@ def two_liquids(scene: Scene, outcome: Outcome = Outcome.OTHER) -> None:
     """A smooth inner drop, dark or pale, within a flat outer one or beside it, with bright caps where its outline is pinned."""
     rng = scene.rng
     height, width = scene.light.shape
-    k = max(1, round(scene.px(3)))  # smooth: drawn coarse
+    k = max(1, round(scene.px(4)))  # smooth: drawn coarse
     low = (-(-height // k), -(-width // k))
     around = stretch(scene.shape.rho, *low, smooth=False)
     beside, dark = rng.random() < 0.25, rng.random() < 0.6

@@ -34,8 +34,10 @@ def precipitate(scene: Scene, grade: Outcome) -> None:
     brown = rng.uniform(0.1, 0.8) if rng.random() < 0.75 else 0.0
     there = (where > 0.35) & (scene.inside > 0.5)
     seen = there & _visible(scene, dark, brown)
-    if seen.sum() < 0.3 * there.sum():  # people would have scored it clear
-        dark = dark * np.float32(rng.uniform(1.5, 3))
+    for _ in range(4):
+        if seen.sum() >= 0.3 * there.sum():
+            break
+        dark = dark * np.float32(1.6)  # people would have scored it clear
         seen = there & _visible(scene, dark, brown)
     scene.light *= np.clip(1 - dark * scene.inside, 0.05, 1.6)
     thick = np.clip(1.6 * np.maximum(dark, 0.12 * where), 0, 1)
@@ -82,6 +84,8 @@ def _spread(scene: Scene) -> Field:
         where = where * step(
             rho + np.float32(0.03) * noise(rng, height, width, size * 0.2, 2), 0.98, rng.uniform(0.75, 0.92)
         )
+    if ((where > 0.35) & (scene.inside > 0.5)).sum() < 0.15 * (scene.inside > 0.5).sum():
+        where = np.maximum(where, step(rho, 1.0, 0.6))  # too little to be scored as precipitate
     spread: Field = where.astype(np.float32)
     return spread
 

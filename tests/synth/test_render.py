@@ -105,3 +105,33 @@ def test_a_plate_has_rigaku_names_and_its_truth_beside_it(tmp_path: Path) -> Non
     assert [row["outcome"] for row in truth] == [outcome.value for outcome in outcomes]
     assert [row["drop"] for row in truth] == ["A1a", "A1b", "A1c", "A2a"]
     assert [row["image"] for row in truth] == [file.name for file in files]
+
+
+def test_crystals_lie_in_the_drop_and_differ_in_size() -> None:
+    """Real ones of one drop range up to tenfold; only a few stick out over the drop's edge."""
+    outside, spread = [], []
+    for seed in range(20):
+        well = render_well(Outcome.HARVESTABLE, seed=seed, plate_type="disc", width=368, height=276, pixel_size_um=8)
+        boxes = [np.s_[b.row : b.row + b.height, b.col : b.col + b.width] for b in well.crystal_boxes]
+        outside += [well.drop_mask[box].mean() < 0.8 for box in boxes]
+        sides = [max(b.height, b.width) for b in well.crystal_boxes]
+        spread.append(max(sides) / min(sides))
+    assert np.mean(outside) < 0.12
+    assert max(spread) > 3
+
+
+def test_motes_are_listed_as_what_they_lie_in_and_are_never_crystals() -> None:
+    wells = [render_well(Outcome.CLEAR, seed=seed, plate_type="disc", **SMALL) for seed in range(8)]
+    motes = [(well, item.box) for well in wells for item in well.objects]
+    assert motes
+    assert {item.outcome for well in wells for item in well.objects} == {Outcome.CLEAR}
+    assert not any(well.content.any() or well.crystal_boxes for well in wells)
+    seen = [np.ptp(well.image[b.row : b.row + b.height, b.col : b.col + b.width, 1]) > 8 for well, b in motes]
+    assert np.mean(seen) > 0.6
+
+
+@pytest.mark.parametrize("outcome", [Outcome.PRECIPITATE, Outcome.PRECIPITATE_GOOD, Outcome.PRECIPITATE_BAD])
+def test_precipitate_can_be_seen(outcome: Outcome) -> None:
+    for seed in range(5):
+        well = render_well(outcome, seed=seed, plate_type="ring", **SMALL)
+        assert (well.content == 1 + PRIORITY[outcome]).sum() > 0.05 * well.drop_mask.sum()
