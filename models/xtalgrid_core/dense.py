@@ -10,6 +10,7 @@ its padding reaches, and the halo dropped: the map is the same as without tiles.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -25,11 +26,11 @@ Float = npt.NDArray[np.float32]
 HALO = 7
 """Cells from a tile's edge that its padding reaches, and one to spare: SqueezeNet's are six."""
 
-MAX_CELLS = 60 * 60
-"""Most cells of a tile, halo included: 976×976 pixels."""
+MEMORY = 270_000_000
+"""Bytes that a picture and the work on a tile of it may take together: a process has 400 MB, of which the rest is the program."""
 
-_PARTS = range(1, 17)
-"""Tiles along a side: 6,000 pixels need eight."""
+CELL_MEMORY = 36_000
+"""Bytes taken for each cell of a tile, as measured with `xtalgrid_worker.inference`; most are what the first layer gives."""
 
 ClassMap = Callable[[Pixels], Float]
 
@@ -43,7 +44,7 @@ class _Span(NamedTuple):
     length: int
 
 
-def class_map(view: Pixels, network: ClassMap, pause: Callable[[], None], most: int = MAX_CELLS) -> Float:
+def class_map(view: Pixels, network: ClassMap, pause: Callable[[], None], most: int | None = None) -> Float:
     """The class map of a picture.
 
     Parameters
@@ -55,7 +56,7 @@ def class_map(view: Pixels, network: ClassMap, pause: Callable[[], None], most: 
     pause
         Called before each tile, many times a second; may raise to stop.
     most
-        Cells of a tile, at most.
+        Cells of a tile, halo included, at most; by default as many as `MEMORY` allows beside the view: a usual drop is one tile.
 
     Returns
     -------
@@ -67,7 +68,7 @@ def class_map(view: Pixels, network: ClassMap, pause: Callable[[], None], most: 
         When the network's map has not as many cells as the picture should give.
     """
     rows, cols = (dense_length(side) // STRIDE - 1 for side in view.shape[:2])
-    down, across = _tiles(rows, cols, most)
+    down, across = _tiles(rows, cols, (MEMORY - view.nbytes) // CELL_MEMORY if most is None else most)
     found = np.empty((len(CLASSES), rows, cols), np.float32)
     for row, top, bottom, height in down:
         for col, left, right, width in across:
@@ -107,16 +108,28 @@ def softmax(logits: Float) -> Float:
 
 
 def _tiles(rows: int, cols: int, most: int) -> tuple[list[_Span], list[_Span]]:
-    """How rows and columns are cut, so that a tile has at most so many cells and the halos cost least."""
-    cuts = [(_spans(rows, down), _spans(cols, across)) for down in _PARTS for across in _PARTS]
-    small = [(down, across) for down, across in cuts if down[0].length * across[0].length <= most]
-    return min(small or cuts[-1:], key=lambda cut: sum(a.length * b.length for a in cut[0] for b in cut[1]))
+    """How rows and columns are cut, so that a tile has at most so many cells (if that can be) and the halos cost least."""
+    parts = (1, 1)
+    if rows * cols > most:
+        most = max(most, (2 * HALO + 1) ** 2)
+        free = math.isqrt(most) - 2 * HALO  # cells along a square tile that are no halo
+        counts = range(1, max(rows, cols) // free + 2)
+        cuts = [
+            (down, across) for down in counts for across in counts if _tile(rows, down) * _tile(cols, across) <= most
+        ]
+        parts = min(cuts, key=lambda cut: cut[0] * _tile(rows, cut[0]) * cut[1] * _tile(cols, cut[1]))
+    return _spans(rows, parts[0]), _spans(cols, parts[1])
+
+
+def _tile(length: int, parts: int) -> int:
+    """Cells along a tile, halo included, of a side that is cut into so many parts."""
+    return length if parts == 1 else min(-(-length // parts) + 2 * HALO, length)
 
 
 def _spans(length: int, parts: int) -> list[_Span]:
     """A side cut into so many tiles of one length: the runtime keeps memory for each size of picture."""
     kept = -(-length // parts)
-    computed = min(kept + 2 * HALO, length) if parts > 1 else length
+    computed = _tile(length, parts)
     return [
         _Span(min(max(begin - HALO, 0), length - computed), begin, min(begin + kept, length), computed)
         for begin in range(0, length, kept)

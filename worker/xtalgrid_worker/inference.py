@@ -6,6 +6,7 @@ What goes in and comes out of each network stands at the head of `xtalgrid_core.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,11 @@ RUNTIME = f"onnxruntime {ort.__version__}"
 
 BATCH = 1
 """Chops classified at once. More are slower on one core (they leave its cache), and take 9 MB each."""
+
+
+ARENA = 256 * 1024 * 1024
+"""Bytes of address space that the networks' memory lies in. Only what is used of it is taken; a block that grows piece by piece would
+take half as much again, and dense scoring's tiles would have to be smaller."""
 
 
 class Networks:
@@ -85,8 +91,10 @@ class Networks:
 
 
 def _session(weights: bytes, role: Role, sha256: str, threads: int) -> ort.InferenceSession:
-    """A session that takes `threads` cores and keeps its memory from run to run."""
+    """A session that takes `threads` cores and keeps its memory from run to run, in common with the other."""
+    _reserve()
     settings = ort.SessionOptions()
+    settings.add_session_config_entry("session.use_env_allocators", "1")
     settings.intra_op_num_threads = threads
     settings.inter_op_num_threads = 1
     settings.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
@@ -103,3 +111,10 @@ def _session(weights: bytes, role: Role, sha256: str, threads: int) -> ort.Infer
             f"{role} {sha256[:12]}… maps {found[0]} to {found[1]}; expected {expected[0]} to {expected[1]}"
         )
     return session
+
+
+@cache
+def _reserve() -> None:
+    """Give the sessions of this process one block of memory (`ARENA`)."""
+    memory = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    ort.create_and_register_allocator(memory, ort.OrtArenaCfg({"initial_chunk_size_bytes": ARENA}))
