@@ -17,8 +17,27 @@ def stretch(field: Field, height: int, width: int, smooth: bool = True) -> Field
     field = np.ascontiguousarray(field, np.float32)
     if field.shape == (height, width):
         return field
+    k = height // max(field.shape[0], 1)
+    if not smooth and k > 1 and (height, width) == (field.shape[0] * k, field.shape[1] * k):
+        return _enlarge(field, k)
     how = Image.Resampling.BICUBIC if smooth else Image.Resampling.BILINEAR
     return np.asarray(Image.fromarray(field, "F").resize((max(width, 1), max(height, 1)), how))
+
+
+def _enlarge(field: Field, k: int) -> Field:
+    """Bilinear enlargement by a whole number: what Pillow makes, in half its time (it computes in double precision, and copies)."""
+    height, width = field.shape
+    shares = [(int(np.floor(x)), np.float32(x % 1)) for x in ((j + 0.5) / k - 0.5 for j in range(k))]
+    padded = np.pad(field, ((0, 0), (1, 1)), mode="edge")
+    wide = np.empty((height, width, k), np.float32)
+    for j, (at, share) in enumerate(shares):
+        wide[:, :, j] = padded[:, 1 + at : 1 + at + width] * (1 - share) + padded[:, 2 + at : 2 + at + width] * share
+    padded = np.pad(wide.reshape(height, width * k), ((1, 1), (0, 0)), mode="edge")
+    tall = np.empty((height, k, width * k), np.float32)
+    for j, (at, share) in enumerate(shares):
+        np.multiply(padded[1 + at : 1 + at + height], 1 - share, out=tall[:, j])
+        tall[:, j] += padded[2 + at : 2 + at + height] * share
+    return tall.reshape(height * k, width * k)
 
 
 def blur(field: Field, radius: float) -> Field:
@@ -68,9 +87,9 @@ def relief(height_field: Field, angle: float) -> Field:
     return normal
 
 
-def step(field: Field, low: float, high: float) -> Field:
-    """0 below `low`, 1 above `high` (the other way round when low > high), smooth between."""
-    x = np.clip((field - np.float32(low)) / np.float32(high - low), 0, 1)
+def step(field: Field, low: float | Field, high: float | Field) -> Field:
+    """0 below `low`, 1 above `high` (the other way round when low > high), smooth between; the limits may differ from pixel to pixel."""
+    x = np.clip((field - np.asarray(low, np.float32)) / np.asarray(high - low, np.float32), 0, 1)
     smooth: Field = x * x * (3 - 2 * x)
     return smooth
 

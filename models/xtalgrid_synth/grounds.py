@@ -221,7 +221,7 @@ def _ring(rng: np.random.Generator, height: int, width: int, um: float) -> _Wall
         float(rng.choice([2, 2, 2.5, 4])),
     )
     # The wall's own shades: dark, with a paler contour or two inside
-    shades = dark * np.float32(1) * rng.choice([1, 1, rng.uniform(1, 2.5)], 6)
+    shades = dark * rng.choice([1, 1, rng.uniform(1, 2.5)], 6)
     light = np.interp(rho, np.linspace(1, 1 + wall, 6), shades).astype(np.float32)
     if rng.random() < 0.5:
         light += (
@@ -305,11 +305,11 @@ def _bevel(rng: np.random.Generator, height: int, width: int, um: float) -> _Wal
     rho = rho + np.float32(0.001) * noise(rng, height, width, 80 / um, 2)
     away = (rho - 1) * np.float32(r * um)  # micrometres from the floor
     pale = rng.uniform(0.6, 0.9) if rng.random() < 0.85 else rng.uniform(0.08, 0.3)
-    mottled = noise(rng, height, width, rng.uniform(25, 70) / um, 2) * np.float32(rng.uniform(0.02, 0.07))
+    mottled: Field = noise(rng, height, width, rng.uniform(25, 70) / um, 2) * np.float32(rng.uniform(0.02, 0.07))
     mottled = mottled + np.float32(rng.uniform(0.01, 0.06)) * noise(rng, height, width, 400 / um, 2)
-    light = np.float32(pale) * (1 + mottled)
+    light: Field = np.float32(pale) * (1 + mottled)
     # The bevel: a dark soft line at the floor's edge, a brighter one within, then a broad shadow, stronger towards one side
-    thick, soft = np.float32(rng.uniform(25, 75)), rng.uniform(12, 60)
+    thick, soft = rng.uniform(25, 75), rng.uniform(12, 60)
     turn = rng.uniform(0, 2 * np.pi)
     side = np.clip(
         0.5
@@ -321,7 +321,9 @@ def _bevel(rng: np.random.Generator, height: int, width: int, um: float) -> _Wal
     )
     shadow = rng.uniform(0.1, 0.8) * np.exp(-((np.maximum(away, 0) / np.float32(rng.uniform(60, 350))) ** 2))
     light *= 1 - shadow * (np.float32(1 - rng.uniform(0, 1)) * (1 - side) + side)
-    light *= 1 - np.float32(rng.uniform(0.45, 0.97)) * step(np.abs(away - thick), thick * 0.6 + soft, thick * 0.5)
+    light *= 1 - np.float32(rng.uniform(0.45, 0.97)) * step(
+        np.abs(away - np.float32(thick)), thick * 0.6 + soft, thick * 0.5
+    )
     light *= 1 - np.float32(rng.uniform(0, 0.6)) * step(rho, rng.uniform(1.15, 1.5), 1.7)
     edge = rng.uniform(4, 25)
     light += (1 - light) * step(away, edge * 0.5, -edge)

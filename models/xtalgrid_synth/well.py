@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +13,17 @@ from xtalgrid_core.outcomes import CLASSES, Group, Outcome
 
 from .contents import fill_drop, satellites
 from .drops import Shape, draw_shape, draw_surface
-from .field import Field, blur, stretch
+from .field import Field, blur, step, stretch
 from .grounds import PLATE_TYPES, Ground, PlateType, draw_ground
 from .scene import Scene, WellObject
 
 _AMBER = (0.06, 0.22, 0.5)
 """How much of red, green and blue a full tint takes away."""
+
+_STRIP = 64
+
+_FILLED: dict[PlateType, float] = {"ring": 0.08, "disc": 0.14, "bevel": 0.05}
+"""How often the drop fills the well to its wall, which is its edge then. A clear one of these can't be told from an empty well."""
 
 _WEIGHTS = {"ring": 0.27, "disc": 0.3, "bevel": 0.15, "micro": 0.16, "inside": 0.08, "frame": 0.04}
 
@@ -135,12 +140,13 @@ def _place_drop(
         size = max(height, width) * rng.uniform(0.5, 1.6)
         row, col = height / 2 + rng.normal(0, size * 0.4), width / 2 + rng.normal(0, size * 0.4)
         bare, rounded = False, False
-    elif plate == "disc" and outcome is not Outcome.CLEAR and rng.random() < 0.06:
+    elif plate in _FILLED and outcome is not Outcome.CLEAR and rng.random() < _FILLED[plate]:
         size, bare, rounded = well * 1.05, True, True
     else:
         size = float(np.clip(np.exp(rng.normal(np.log(0.48), 0.28)), 0.2, 0.9)) * well
-        reach = max(well - size * rng.uniform(0.55, 1.05), 0.05 * well)
-        angle, away = rng.uniform(0, 6.3), reach * np.sqrt(rng.random())
+        leaning = rng.random() < 0.12  # against the wall, or cut by the picture's border
+        reach = max(well - size * (rng.uniform(0.1, 0.5) if leaning else rng.uniform(0.55, 1.05)), 0.05 * well)
+        angle, away = rng.uniform(0, 6.3), reach * (1.0 if leaning else np.sqrt(rng.random()))
         row, col = row + away * np.sin(angle), col + away * np.cos(angle)
         bare, rounded = False, rng.random() < 0.3
     row, col = float(np.clip(row, 0.06 * height, 0.94 * height)), float(np.clip(col, 0.06 * width, 0.94 * width))
@@ -149,15 +155,29 @@ def _place_drop(
     bottom, right = int(min(row + margin, height)), int(min(col + margin, width))
     box = Box(top, left, max(bottom - top, 32), max(right - left, 32)).clipped(height, width)
     shape = draw_shape(rng, box.height, box.width, (row - box.row, col - box.col), size, rounded)
-    return box, shape, bare
+    return *_cropped(box, shape, int(30 / um)), bare
+
+
+def _cropped(box: Box, shape: Shape, margin: int) -> tuple[Box, Shape]:
+    """The part of the rectangle that holds the drop and what lies close beside it: the less is drawn, the quicker."""
+    near = shape.rho[::8, ::8] < 1.3
+    rows, cols = np.flatnonzero(near.any(axis=1)) * 8, np.flatnonzero(near.any(axis=0)) * 8
+    if not len(rows):
+        return box, shape
+    top, left = max(int(rows[0]) - margin, 0), max(int(cols[0]) - margin, 0)
+    bottom, right = min(int(rows[-1]) + 8 + margin, box.height), min(int(cols[-1]) + 8 + margin, box.width)
+    part = np.s_[top:bottom, left:right]
+    small = replace(shape, rho=np.ascontiguousarray(shape.rho[part]), angle=np.ascontiguousarray(shape.angle[part]))
+    return Box(box.row + top, box.col + left, bottom - top, right - left), small
 
 
 def _draw_drop(
     rng: np.random.Generator, box: Box, shape: Shape, ground: Ground, k: int, um: float, outcome: Outcome, bare: bool
 ) -> Scene:
     small = ground.floor[box.row // k : -(-(box.row + box.height) // k), box.col // k : -(-(box.col + box.width) // k)]
-    floor = stretch(np.ascontiguousarray(small), box.height, box.width, smooth=False)
-    surface = np.ones((box.height, box.width), np.float32) if bare else draw_surface(rng, shape, um)
+    floor = stretch(small, small.shape[0] * k, small.shape[1] * k, smooth=False)
+    floor = floor[box.row % k :, box.col % k :][: box.height, : box.width]
+    surface = _brimming(rng, shape) if bare else draw_surface(rng, shape, um)
     scene = Scene(
         rng=rng,
         um=um,
@@ -172,10 +192,19 @@ def _draw_drop(
     if rng.random() < 0.15:
         satellites(scene)
     if rng.random() < 0.75:  # most pictures are a little out of focus, on top of what the lens can't resolve
-        scene.light = np.float32(1) * blur(scene.light, float(rng.choice([0.8, 1.4, 2.0, 2.6, 3.5])) / um)
+        scene.light = np.float32(1) * blur(scene.light, float(rng.choice([0.8, 1.4, 2.0, 2.6, 3.5, 5.0])) / um)
     weight = np.clip(floor * 1.5, 0, 1)
     scene.light = 1 + (scene.light - 1) * weight
     return scene
+
+
+def _brimming(rng: np.random.Generator, shape: Shape) -> Field:
+    """The light through a drop that fills its well: level, or darker at the wall where it climbs, and a little uneven."""
+    light: Field = np.ones_like(shape.rho)
+    if rng.random() < 0.5:
+        light -= np.float32(rng.uniform(0.05, 0.7)) * step(shape.rho, rng.uniform(0.4, 0.85), 1.0)
+    light *= np.float32(rng.uniform(0.85, 1.03))
+    return light
 
 
 def _marks(rng: np.random.Generator, height: int, width: int, um: float, busy: bool) -> Field:
@@ -216,29 +245,31 @@ def _marks(rng: np.random.Generator, height: int, width: int, um: float, busy: b
         x, y, r = rng.uniform(0, w), rng.uniform(0, h), rng.uniform(20, 70) / px
         pen.ellipse([x - r, y - r, x + r, y + r], outline=int(rng.integers(118, 136)), fill=int(rng.integers(122, 130)))
     small = blur(np.asarray(picture, np.float32) / np.float32(128), rng.uniform(0.3, 1.2))
-    return np.array(stretch(small, height, width, smooth=False))
+    return np.array(stretch(small, h * k, w * k, smooth=False)[:height, :width])
 
 
 def _expose(
     rng: np.random.Generator, ground: Ground, light: Field, amber: Field | None, k: int
 ) -> npt.NDArray[np.uint8]:
     height, width = light.shape
-    grain = rng.normal(0, 1, (256, 256)).astype(np.float32) * np.float32(rng.uniform(0.3, 2.0))
-    tiled = np.tile(grain, (height // 256 + 1, width // 256 + 1))[:height, :width]
+    side = 640
+    grain = rng.standard_normal((side, side), dtype=np.float32)
+    if rng.random() < 0.5:  # neighbours share their noise where the camera fills in colours
+        grain = np.float32(0.5) * (grain + np.roll(grain, 1, 0) + np.roll(grain, 1, 1) + np.roll(grain, (1, 1), (0, 1)))
+    grain *= np.float32(np.exp(rng.uniform(np.log(0.3), np.log(3.2))))
+    grain += np.float32(rng.uniform(0, 6) + 0.5)  # stray light
+    tiled = np.tile(grain, (1, width // side + 1))[:, :width]
     image = np.empty((height, width, 3), np.uint8)
-    lift = np.float32(rng.uniform(0, 6))
     for channel in range(3):
-        value = stretch(
-            np.ascontiguousarray(ground.rgb[:, :, channel]),
-            ground.rgb.shape[0] * k,
-            ground.rgb.shape[1] * k,
-            smooth=False,
-        )
-        value = value[:height, :width] * light
-        if amber is not None:
-            value *= 1 - amber * np.float32(_AMBER[channel])
-        value += tiled
-        value += lift
-        np.clip(value, 0, 255, out=value)
-        image[:, :, channel] = value
+        plane = np.pad(ground.rgb[:, :, channel], 1, mode="edge")
+        for top in range(0, height, _STRIP):  # a strip stays in the processor's cache
+            rows = slice(top, min(top + _STRIP, height))
+            part = plane[top // k : -(-rows.stop // k) + 2]
+            value = stretch(part, part.shape[0] * k, part.shape[1] * k, smooth=False)
+            value = value[k : k + rows.stop - top, k : k + width] * light[rows]
+            if amber is not None:
+                value *= 1 - amber[rows] * np.float32(_AMBER[channel])
+            value += tiled[top % side : top % side + value.shape[0]]
+            np.clip(value, 0, 255, out=value)
+            image[rows, :, channel] = value
     return image
