@@ -9,7 +9,7 @@ import click
 from .adapt.commands import adapt
 from .explain.commands import explain
 from .export_cli import export
-from .fit_cli import fit
+from .fit.commands import fit
 from .judge import commands as judging
 from .mxnet import commands as mxnet
 from .networks.commands import networks

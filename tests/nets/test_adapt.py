@@ -22,10 +22,10 @@ from xtalgrid_nets.adapt.fit import LabWell, Remembered, Settings, fit, well_los
 from xtalgrid_nets.adapt.lab import fold_names, read_wells  # noqa: E402
 from xtalgrid_nets.adapt.run import Plan, adapt, starting_point  # noqa: E402
 from xtalgrid_nets.adapt.windows import Eye, Head, Windows  # noqa: E402
+from xtalgrid_nets.fit.losses import group_log_p  # noqa: E402
 from xtalgrid_nets.judge.scoring import Settings as Scoring  # noqa: E402
 from xtalgrid_nets.judge.scoring import score  # noqa: E402
 from xtalgrid_nets.judge.truth import Truth  # noqa: E402
-from xtalgrid_nets.losses import group_log_p  # noqa: E402
 from xtalgrid_nets.sets.crops import Segmenter  # noqa: E402
 from xtalgrid_synth import render_well  # noqa: E402
 
@@ -43,12 +43,14 @@ def sure_of(*outcomes: Outcome) -> torch.Tensor:
 def test_a_wells_loss_follows_the_decision() -> None:
     clear, precipitate, crystal = Outcome.CLEAR, Outcome.PRECIPITATE, Outcome.HARVESTABLE
     mixed = sure_of(*[clear] * 17, *[precipitate] * 3)
-    assert well_loss(mixed, Group.PRECIPITATE, 4, PLAIN) < 0.01, "clear parts are in every drop with precipitate"
-    assert well_loss(mixed, Group.CLEAR, 4, PLAIN) > 5, "one sure window of precipitate makes the well one"
+    assert well_loss(mixed, Group.PRECIPITATE, (4, 2, 2, 1), PLAIN) < 0.01, (
+        "clear parts are in every drop with precipitate"
+    )
+    assert well_loss(mixed, Group.CLEAR, (4, 2, 2, 1), PLAIN) > 5, "some sure windows of precipitate make the well one"
     found = sure_of(*[precipitate] * 16, *[crystal] * 4)
-    assert well_loss(found, Group.CRYSTAL, 4, PLAIN) < 0.01, "a crystal may lie in precipitate"
-    assert well_loss(found, Group.CRYSTAL, 8, PLAIN) > 4, "too few windows agree on it"
-    assert well_loss(found, Group.PRECIPITATE, 4, PLAIN) > 5, "a crystal outranks the precipitate"
+    assert well_loss(found, Group.CRYSTAL, (4, 2, 2, 1), PLAIN) < 0.01, "a crystal may lie in precipitate"
+    assert well_loss(found, Group.CRYSTAL, (8, 2, 2, 1), PLAIN) > 4, "too few windows agree on it"
+    assert well_loss(found, Group.PRECIPITATE, (4, 2, 2, 1), PLAIN) > 5, "a crystal outranks the precipitate"
 
 
 def lab(rng: np.random.Generator, group: Group, shown: int) -> LabWell:

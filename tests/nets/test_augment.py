@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the extra [train]")
 
-from xtalgrid_nets.augment import FLIPS, degraded, distorted, exposed, rotated, turned  # noqa: E402
+from xtalgrid_nets.fit.augment import FLIPS, degraded, distorted, exposed, rotated, turned  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

@@ -18,14 +18,14 @@ torch = pytest.importorskip("torch", reason="training needs the extra [train]")
 
 from xtalgrid_core.errors import ConfigError  # noqa: E402
 from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, PRIORITY, Group, Outcome  # noqa: E402
-from xtalgrid_nets import losses, train  # noqa: E402
-from xtalgrid_nets.balance import GROUP_SHARES, class_shares, draw_weights, patch_draw  # noqa: E402
-from xtalgrid_nets.batches import ChopBatches, stream  # noqa: E402
 from xtalgrid_nets.cli import main  # noqa: E402
-from xtalgrid_nets.heldout import auc  # noqa: E402
+from xtalgrid_nets.fit import losses, train  # noqa: E402
+from xtalgrid_nets.fit.balance import GROUP_SHARES, class_shares, draw_weights, patch_draw  # noqa: E402
+from xtalgrid_nets.fit.batches import ChopBatches, stream  # noqa: E402
+from xtalgrid_nets.fit.heldout import auc  # noqa: E402
+from xtalgrid_nets.fit.recipe import SEGMENTER, Recipe, mix, packaged, read_recipe  # noqa: E402
 from xtalgrid_nets.networks import NETWORKS  # noqa: E402
 from xtalgrid_nets.networks.squeezenet import SqueezeNet  # noqa: E402
-from xtalgrid_nets.recipe import SEGMENTER, Recipe, mix, packaged, read_recipe  # noqa: E402
 from xtalgrid_nets.sets.format import ChopSet, ChopSetWriter, held_out  # noqa: E402
 from xtalgrid_nets.states import load_trained, save_trained  # noqa: E402
 
@@ -188,6 +188,18 @@ def test_a_window_of_a_patch_is_seen_as_dense_scoring_sees_it() -> None:
     assert losses.window_loss(class_map, torch.full((2, 5, 5), -1), weights) == 0
 
 
+@pytest.mark.parametrize("kind", ["groups", "cross-entropy"])
+def test_where_only_the_group_is_known_the_class_costs_nothing(kind: str) -> None:
+    logits = torch.zeros(1, len(CLASSES))
+    logits[0, PRIORITY[Outcome.BAD_FORM]] = 12
+    right, group = torch.tensor([X]), torch.tensor([False])
+    assert losses.chop_loss(logits, right, kind, group) < 1e-3 < losses.chop_loss(logits, right, kind, ~group)
+    assert losses.chop_loss(logits, torch.tensor([CLEAR]), kind, group) > 5
+    maps = logits[:, :, None, None].expand(1, 13, 27, 27)
+    windows = torch.full((1, 5, 5), X)
+    assert losses.window_loss(maps, windows, torch.ones(13), kind, group) < 1e-3
+
+
 def test_groups_are_what_the_loss_is_about() -> None:
     """Probability on another class of the same group costs less than on another group; plain cross-entropy knows no groups."""
     right = torch.tensor([X])
@@ -327,7 +339,7 @@ def test_a_run_goes_on_only_as_it_was_begun(bright_crystals: Path, tmp_path: Pat
 def test_a_run_starts_from_the_shipped_weights(bright_crystals: Path) -> None:
     recipe = msgspec.structs.replace(SMALL, network="squeezenet1.1")
     net = SqueezeNet()
-    shipped = Path(train.__file__).parents[1] / "xtalgrid_core" / "weights" / "classifier.onnx"
+    shipped = Path(train.__file__).parents[2] / "xtalgrid_core" / "weights" / "classifier.onnx"
     train.load_start(net, recipe, shipped)
     sets = ChopSet([bright_crystals])
     x = torch.from_numpy(sets.take([0]).transpose(0, 3, 1, 2)).float() - 120

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, SCORED_GROUPS, Group
 
-from ..losses import group_log_p, group_losses
+from ..fit.losses import group_log_p, group_losses
 from .windows import Float, Half, Head, Windows
 
 
@@ -65,11 +65,11 @@ class Settings:
     seed: int = 0
 
 
-def well_loss(log_p: Tensor, group: Group, needed: int, settings: Settings) -> Tensor:
+def well_loss(log_p: Tensor, group: Group, needed: Sequence[int], settings: Settings) -> Tensor:
     """The loss of one well by its group alone (multiple-instance: nobody said which window shows it).
 
-    It follows the decision: a well is what its highest-priority window is sure of, a crystal what `needed` windows are. So the windows
-    that show the well's group most must be sure of it (for a crystal `needed` of them, of a clear drop all), and no window may be sure
+    It follows the decision: a well is of the first group in priority that enough windows are sure of. So the windows that show the
+    well's group most must be sure of it (of a clear drop all), and no window may be sure
     of anything that outranks it; what ranks below may be there too, as clear parts are in a drop with precipitate, or precipitate
     around a crystal.
 
@@ -78,13 +78,13 @@ def well_loss(log_p: Tensor, group: Group, needed: int, settings: Settings) -> T
     log_p
         ``(N, 4)``: log-probabilities of `SCORED_GROUPS` in the well's windows.
     needed
-        How many windows must agree on a crystal.
+        How many windows must agree on each of the groups (`chops_needed`).
     """
     place = SCORED_GROUPS.index(group)
     n = len(log_p)
-    count = max(1, round(settings.shown * n))
-    if group in (Group.CRYSTAL, Group.CLEAR):
-        count = min(n, needed) if group is Group.CRYSTAL else n
+    count = n
+    if group is not Group.CLEAR:  # a crystal may be in no more windows than it must, what fills drops is in many
+        count = min(n, max(needed[place], 0 if group is Group.CRYSTAL else round(settings.shown * n)))
     loss = -log_p[:, place].topk(count).values.mean()
     if place:
         allowed = torch.logsumexp(log_p[:, place:], dim=1)

@@ -26,9 +26,9 @@ from xtalgrid_core.images import Pixels, network_input, read_image
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_core.scale import pixel_size
 
-from ..augment import exposed
-from ..batches import images_first
-from ..losses import WINDOW_CELLS, WINDOW_STEP
+from ..fit.augment import exposed
+from ..fit.batches import images_first
+from ..fit.losses import WINDOW_CELLS, WINDOW_STEP
 from ..sets.crops import Crop, Segmenter, crop_to_drop, whole_well
 from ..sets.format import NO_LABEL
 
@@ -44,8 +44,8 @@ class Windows:
     boxes: tuple[Box, ...]
 
     @property
-    def needed(self) -> int:
-        """How many windows must agree on a crystal, by the worker's rule."""
+    def needed(self) -> tuple[int, ...]:
+        """How many windows must agree on each of the groups, by the worker's rule."""
         return chops_needed(self.boxes, SUPPORT)
 
 

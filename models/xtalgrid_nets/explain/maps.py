@@ -16,7 +16,7 @@ from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.images import MEAN_RGB, Pixels
 from xtalgrid_core.outcomes import GROUP_CLASSES, SCORED_GROUPS
 
-from ..losses import group_log_p
+from ..fit.losses import group_log_p
 from ..sets.crops import Crop
 
 Float = npt.NDArray[np.float32]

@@ -22,7 +22,7 @@ from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.images import network_input
 from xtalgrid_core.outcomes import SCORED_GROUPS, Group
 
-from ..losses import class_of_label, group_of_class
+from ..fit.losses import class_of_label, group_of_class
 from ..sets.format import ChopSet
 from ..states import SEGMENTER, load_trained
 from .metrics import Share, share_of
@@ -95,7 +95,7 @@ def judge_states(
         When the set or a state cannot be read, or the set holds no plate out.
     """
     chops = ChopSet(folder)
-    train, held = (rows[~chops.group_only[rows]] for rows in chops.split())  # a group alone says no class
+    train, held = (rows[~chops.group_only(chops.wells[rows])] for rows in chops.split())  # a group alone says no class
     if not len(held):
         raise ConfigError(f"{folder}: no chops of held-out plates whose class is known; nothing to judge on")
     rng = np.random.default_rng(0)

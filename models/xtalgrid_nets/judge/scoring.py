@@ -101,7 +101,7 @@ def score(
 def worker_version() -> str:
     """What the worker says of itself."""
     done = subprocess.run([*_WORKER, "--version"], capture_output=True, text=True, check=False)
-    return done.stdout.strip()
+    return done.stdout.partition("\n")[0]
 
 
 def _chunk(paths: Sequence[Path], settings: Settings, keep: Path) -> tuple[wire.Image, ...]:

@@ -108,8 +108,6 @@ class ChopSet:
         ``(M, 5, 5)`` and ``(M,)``; M is 0 where no set has patches. `view_wells` ``(V,)`` likewise.
     well_held_out
         ``(len(table),)`` bool: the well's plate is for validation only.
-    group_only
-        ``(N,)`` bool: of this chop's well only the group is known, so that its label is right as a group alone.
 
     Raises
     ------
@@ -134,7 +132,7 @@ class ChopSet:
         self.well_held_out = np.array([held_out(row.plate) for row in self.table], bool)
         self._chops, self.labels, self.wells = self._kind("chops", "labels", "wells")
         groups = {any_of(group) for group in Group}
-        self.group_only = np.array([row.outcome in groups for row in self.table], bool)[self.wells]
+        self._group_only = np.array([row.outcome in groups for row in self.table], bool)
         self._patches, self.patch_labels, self.patch_wells = self._kind("patches", "patch_labels", "patch_wells")
         self._views, _, self.view_wells = self._kind("views", "masks", "view_wells", in_memory=False)
         self._masks = Stacked(self._files("masks"))
@@ -143,6 +141,10 @@ class ChopSet:
         """Indices to train on, and indices held out, of the chops (or of `patch_wells`, `view_wells`)."""
         held = self.well_held_out[self.wells if wells is None else wells]
         return np.flatnonzero(~held), np.flatnonzero(held)
+
+    def group_only(self, wells: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+        """Of which of these wells only the group is known, so that their chops' labels are right as groups alone."""
+        return self._group_only[wells]
 
     def take(self, indices: npt.NDArray[np.integer] | Sequence[int]) -> npt.NDArray[np.uint8]:
         """Chops ``(n, 256, 256, 3)`` at these indices, in this order."""

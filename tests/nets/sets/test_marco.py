@@ -130,7 +130,7 @@ def test_whole_wells_of_shards(shards: list[Path], tmp_path: Path) -> None:
     made = ChopSet(tmp_path / "set")
     assert [row.outcome for row in made.table] == ["any crystal", "any clear", "any precipitate"]
     assert [row.source for row in made.table] == ["marco 1", "marco 2", "marco 3"]
-    assert made.group_only.all()
+    assert made.group_only(made.wells).all()
     assert len({row.plate for row in made.table}) == 3
     centre = made.take(range(3))[:, 128, 128, 0]
     assert np.all(np.diff(centre.astype(int)) > 20)

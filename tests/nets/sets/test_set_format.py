@@ -44,7 +44,7 @@ def test_what_was_written_comes_back(tmp_path: Path) -> None:
     assert both.labels.tolist() == [0, 1, 0, 1, 0]
     assert [both.table[well].image for well in both.wells] == ["a.jpg", "a.jpg", "b.jpg", "b.jpg", "c.jpg"]
     assert both.take([4, 0, 3])[:, 5, 5, 0].tolist() == [30, 10, 20]
-    assert both.group_only.tolist() == [False, False, True, True, False]
+    assert both.group_only(both.wells).tolist() == [False, False, True, True, False]
     train, held = both.split()
     assert train.tolist() == [0, 1, 4]
     assert held.tolist() == [2, 3]

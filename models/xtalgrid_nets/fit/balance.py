@@ -1,0 +1,86 @@
+"""How often a training batch shows each class: most chops of most wells show nothing, and the rarest class matters most."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from xtalgrid_core.outcomes import SCORED_GROUPS, Group
+
+from .losses import group_of_class
+
+Balance = Literal["groups", "merck", "none"]
+
+GROUP_SHARES = {Group.CRYSTAL: 0.27, Group.PRECIPITATE: 0.21, Group.OTHER: 0.14, Group.CLEAR: 0.38}
+"""Of ``groups``: clear and rim most, since most chops of most wells are those."""
+
+WEIGHT_LIMITS = (0.25, 4.0)
+"""Of a window's weight: a class seen in one patch must not rule a batch."""
+
+
+def class_shares(counts: npt.NDArray[np.floating], balance: Balance) -> npt.NDArray[np.float64]:
+    """The share of a batch each class gets, ``(classes,)``, sum 1; a class without examples gets none.
+
+    ``groups``
+        The groups have fixed shares (`GROUP_SHARES`); inside a group a class counts by the root of its number, so that rarer ones
+        are seen somewhat more often.
+    ``merck``
+        Every class as often as any other: Merck's "number of generated images was inversely proportional to the size of the image
+        group so that the resulting dataset was balanced" (section 2.2), where each draw is augmented afresh.
+    ``none``
+        As they come.
+    """
+    counts = np.asarray(counts, np.float64)
+    if balance == "none":
+        shares = counts
+    elif balance == "merck":
+        shares = (counts > 0).astype(np.float64)
+    else:
+        roots, of = np.sqrt(counts), group_of_class(len(counts))
+        inside = np.bincount(of, weights=roots, minlength=len(SCORED_GROUPS))[of]
+        wanted = np.array([GROUP_SHARES[group] for group in SCORED_GROUPS])[of]
+        shares = np.divide(wanted * roots, inside, out=np.zeros_like(roots), where=inside > 0)
+    return shares / shares.sum()
+
+
+def draw_weights(labels: npt.NDArray[np.integer], classes: int, balance: Balance) -> npt.NDArray[np.float64]:
+    """The probability of each chop, ``(N,)``, sum 1, that gives the classes their shares. `labels`: the network's classes."""
+    counts = np.bincount(labels, minlength=classes).astype(np.float64)
+    shares = class_shares(counts, balance)
+    weight = np.divide(shares, counts, out=np.zeros(classes), where=counts > 0)[labels]
+    return weight / weight.sum()
+
+
+def patch_draw(
+    labels: npt.NDArray[np.integer], classes: int, balance: Balance
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float32]]:
+    """How to draw patches, and how much their windows count.
+
+    Parameters
+    ----------
+    labels
+        ``(M, 5, 5)``: the network's classes, negative where a window has none.
+
+    Returns
+    -------
+    draw
+        ``(M,)``, sum 1: each patch by the class of highest priority in it; 0 where nothing is labelled.
+    weights
+        ``(classes,)``: of a window in the loss, mean 1 over the windows of the patches so drawn. What the draw can't balance
+        (a crystal's patch has mostly windows without it) the weights do, within `WEIGHT_LIMITS`.
+    """
+    flat = labels.reshape(len(labels), -1).astype(np.int64)
+    usable = (flat >= 0).any(axis=1)
+    leading = np.where(flat >= 0, flat, classes).min(axis=1)
+    draw = np.zeros(len(labels))
+    draw[usable] = draw_weights(leading[usable], classes, balance)
+    windows = np.stack([(flat == c).sum(axis=1) for c in range(classes)], axis=1)
+    seen = draw @ windows / (draw @ windows.sum(axis=1))
+    if balance == "none":
+        return draw, np.ones(classes, np.float32)
+    # What the labels themselves would give as shares: `seen` stands for the counts.
+    wanted = class_shares(windows[usable].sum(axis=0), balance)
+    weights = np.clip(np.divide(wanted, seen, out=np.ones(classes), where=seen > 0), *WEIGHT_LIMITS)
+    return draw, (weights / (seen @ weights)).astype(np.float32)

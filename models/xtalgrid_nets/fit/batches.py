@@ -1,0 +1,178 @@
+"""Batches of a training run: drawn from sets on disk, augmented, as bytes.
+
+Batch number k is a function of the recipe's seed and of k alone, so that it is the same whoever makes it, in whatever order, and a
+resumed run sees what an uninterrupted one would have seen.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from xtalgrid_core.errors import ConfigError
+
+from ..sets.format import NO_LABEL, ChopSet
+from .augment import FLIPS, degraded, distorted, exposed, rotated, turned
+from .balance import draw_weights, patch_draw
+from .losses import class_of_label
+from .recipe import SEGMENTER, Recipe, mix
+
+Batch = dict[str, Tensor]
+
+
+def generators(seed: int, step: int) -> tuple[np.random.Generator, torch.Generator]:
+    """The random numbers of one batch: for drawing, and for augmenting."""
+    rng = np.random.default_rng([seed, step])
+    return rng, torch.Generator().manual_seed(int(rng.integers(2**62)))
+
+
+def images_first(pixels: npt.NDArray[np.uint8]) -> Tensor:
+    """``(N, H, W, 3)`` → ``(N, 3, H, W)``, uint8."""
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
+
+
+def augmented(
+    images: Tensor, grids: Tensor | None, recipe: Recipe, random: torch.Generator, *, any_angle: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Images ``(N, 3, S, S)`` uint8 as the recipe changes them, uint8; `grids` ``(N, 1, s, s)`` turned alike."""
+    free = recipe.turns == "any" and any_angle
+    if recipe.turns == "flips":
+        images, grids = turned(images, grids, random, FLIPS)
+    elif recipe.turns == "quarter" or (recipe.turns == "any" and not any_angle):
+        images, grids = turned(images, grids, random)
+    if recipe.colours == "lab":
+        images = exposed(images.contiguous(), random)
+    pixels = images.float()
+    if free:
+        pixels = rotated(pixels, random, degrees=recipe.degrees, shift=recipe.shift, zoom=recipe.zoom)
+    if recipe.colours == "marco":
+        pixels = distorted(pixels, random)
+    if recipe.coarser > 1:
+        pixels = degraded(pixels, random, strongest=recipe.coarser)
+    return pixels.round().clamp(0, 255).to(torch.uint8), grids
+
+
+class ChopBatches(Dataset[Batch]):
+    """The classifier's batches: item k is ``chops`` ``(n, 3, 256, 256)`` uint8 with ``labels`` ``(n,)``, and where the recipe wants context
+    ``patches`` ``(m, 3, 448, 448)`` with ``windows`` ``(m, 5, 5)``, −1 where a window has no label. Labels of which the class and not the
+    group alone is known are ``exact`` ``(n,)``, and all a patch's ``exact_windows`` ``(m,)``.
+
+    Attributes
+    ----------
+    rows
+        How many chops there are to train on.
+    window_weights
+        ``(classes,)``; see `balance.patch_draw`.
+
+    Raises
+    ------
+    ConfigError
+        When the sets have nothing to train on.
+    """
+
+    def __init__(self, recipe: Recipe, sets: ChopSet) -> None:
+        self._recipe, self._sets, self._mix = recipe, sets, mix(recipe)
+        of = class_of_label(recipe.classes)
+        self._train, _ = sets.split()
+        self.rows = len(self._train)
+        if not self.rows:
+            raise ConfigError(f"{_named(sets)}: no chops to train on; every plate is held out, or there are none")
+        self._labels = of[sets.labels].astype(np.int64)
+        self._draw = draw_weights(self._labels[self._train], recipe.classes, recipe.balance)
+        self.window_weights = np.ones(recipe.classes, np.float32)
+        if self._mix.patches:
+            patches, _ = sets.split(sets.patch_wells)
+            self._windows = known_windows(sets.patch_labels, recipe.classes)
+            self._patches = patches[(self._windows[patches] >= 0).any(axis=(1, 2))]
+            if not len(self._patches):
+                raise ConfigError(
+                    f"{_named(sets)}: no patches to train on; render a set that has them, or set context = 0"
+                )
+            self._patch_draw, self.window_weights = patch_draw(
+                self._windows[self._patches], recipe.classes, recipe.balance
+            )
+
+    def __getitem__(self, step: int) -> Batch:
+        rng, random = generators(self._recipe.seed, step)
+        chosen = self._train[np.sort(rng.choice(self.rows, self._mix.chops, p=self._draw))]
+        chops, _ = augmented(images_first(self._sets.take(chosen)), None, self._recipe, random, any_angle=True)
+        batch = {
+            "chops": chops,
+            "labels": torch.from_numpy(self._labels[chosen]),
+            "exact": torch.from_numpy(~self._sets.group_only(self._sets.wells[chosen])),
+        }
+        if self._mix.patches:
+            picked = self._patches[np.sort(rng.choice(len(self._patches), self._mix.patches, p=self._patch_draw))]
+            pixels, windows = images_first(self._sets.take_patches(picked)), torch.from_numpy(self._windows[picked])
+            patches, grids = augmented(pixels, windows[:, None], self._recipe, random, any_angle=False)
+            assert grids is not None
+            exact = ~self._sets.group_only(self._sets.patch_wells[picked])
+            batch |= {"patches": patches, "windows": grids[:, 0].long(), "exact_windows": torch.from_numpy(exact)}
+        return batch
+
+
+class ViewBatches(Dataset[Batch]):
+    """The segmenter's batches: item k is ``views`` ``(n, 3, 256, 256)`` with ``masks`` ``(n, 1, 256, 256)``, both uint8."""
+
+    def __init__(self, recipe: Recipe, sets: ChopSet) -> None:
+        self._recipe, self._sets = recipe, sets
+        self._train, _ = sets.split(sets.view_wells)
+        self.rows = len(self._train)
+        if not self.rows:
+            raise ConfigError(f"{_named(sets)}: no views to train on; build a set with views and masks")
+
+    def __getitem__(self, step: int) -> Batch:
+        rng, random = generators(self._recipe.seed, step)
+        chosen = self._train[np.sort(rng.integers(0, self.rows, self._recipe.batch))]
+        views, masks = self._sets.take_views(chosen)
+        images, grids = augmented(
+            images_first(views), torch.from_numpy(masks)[:, None], self._recipe, random, any_angle=False
+        )
+        assert grids is not None
+        return {"views": images, "masks": grids}
+
+
+def known_windows(labels: npt.NDArray[np.uint8], classes: int) -> npt.NDArray[np.int64]:
+    """``patch_labels`` as the network's classes, −1 where there is none."""
+    of = np.full(256, -1, np.int64)
+    of[: len(class_of_label(classes))] = class_of_label(classes)
+    assert of[NO_LABEL] == -1
+    return of[labels]
+
+
+def batches_of(recipe: Recipe, sets: ChopSet) -> ChopBatches | ViewBatches:
+    """What this recipe trains on."""
+    return ViewBatches(recipe, sets) if recipe.network == SEGMENTER else ChopBatches(recipe, sets)
+
+
+def stream(batches: ChopBatches | ViewBatches, start: int, stop: int, loaders: int, pinned: bool) -> Iterator[Batch]:
+    """The batches from number `start` on, made by `loaders` processes ahead of time (0: by this one, when asked for)."""
+    ahead: dict[str, Any] = {"prefetch_factor": 3, "worker_init_fn": _quiet} if loaders else {}
+    # The loader draws a number of its own from the given generator, not from the one that a resumed run restores.
+    loader: DataLoader[Batch] = DataLoader(
+        batches,
+        batch_size=None,
+        sampler=range(start, stop),
+        num_workers=loaders,
+        pin_memory=pinned,
+        generator=torch.Generator(),
+        **ahead,
+    )
+    return iter(loader)
+
+
+def _quiet(_: int) -> None:
+    """In a loader: the trainer decides when to stop, not a Ctrl-C or a signal to the whole group."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _named(sets: ChopSet) -> str:
+    return ", ".join(map(str, sets.folders))

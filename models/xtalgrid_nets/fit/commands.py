@@ -1,0 +1,85 @@
+"""The command ``xtalgrid-train fit``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+_SET = click.Path(path_type=Path, file_okay=False, exists=True)
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+_FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
+
+
+@click.command()
+@click.argument("recipe")
+@click.option("--data", type=_SET, multiple=True, required=True, help="A training set; again for more, read as one.")
+@click.option("--out", type=_FOLDER, required=True, help="The run's folder.")
+@click.option("--start", type=_FILE, help="ImageNet's weights (.npz), a trained state (.pt) or the worker's (.onnx).")
+@click.option("--resume", is_flag=True, help="Go on with the run in --out from its last checkpoint.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    help="The longest time, all parts of a resumed run together; the schedule is fitted to it.",
+)
+@click.option(
+    "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a setting of the recipe; again for more."
+)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "float32", "bfloat16"]),
+    default="auto",
+    show_default=True,
+    help="auto: bfloat16 where the processor computes in it.",
+)
+@click.option(
+    "--loaders",
+    type=click.IntRange(0, 16),
+    default=1,
+    show_default=True,
+    help="Processes that make batches ahead.",
+)
+def fit(
+    recipe: str,
+    data: tuple[Path, ...],
+    out: Path,
+    start: Path | None,
+    resume: bool,
+    minutes: float | None,
+    changes: tuple[str, ...],
+    device: str,
+    precision: str,
+    loaders: int,
+) -> None:
+    """Train a network by RECIPE, a TOML file or the name of one that comes with the package.
+
+    A run that is stopped (Ctrl-C, SIGTERM) writes a checkpoint first and goes on with --resume.
+    """
+    from xtalgrid_core.errors import XtalgridError
+
+    from .recipe import read_recipe
+    from .train import fit as train
+    from .train import keep_memory
+
+    keep_memory()
+    try:
+        finished = train(
+            read_recipe(recipe, changes),
+            data,
+            out,
+            start=start,
+            resume=resume,
+            minutes=minutes,
+            device=device,
+            precision=precision,
+            loaders=loaders,
+        )
+    except XtalgridError as error:
+        raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(f"{error}; with --resume the run goes on from its last checkpoint") from error
+    if not finished:
+        click.echo(f"stopped; {out / 'checkpoint.pt'} is written: the same command with --resume goes on", err=True)
+        raise SystemExit(130)
+    click.echo(f"trained: {out / 'state.pt'}")

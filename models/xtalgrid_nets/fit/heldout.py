@@ -1,0 +1,137 @@
+"""How a network does on the held-out plates, in a few seconds, while it trains. Judging proper is `evaluate`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from ..sets.format import ChopSet
+from .balance import draw_weights, patch_draw
+from .batches import Batch, images_first, known_windows
+from .losses import class_of_label, group_log_p, group_losses, group_of_class, window_logits
+from .recipe import SEGMENTER, Recipe
+
+Metrics = dict[str, float]
+Forward = Callable[[str, Tensor], Tensor]
+"""Runs the network on a batch's images, uint8; the name says whether class maps are wanted (`patches`)."""
+
+PATCHES = 32
+
+
+class HeldOut:
+    """A fixed sample of the held-out plates, drawn as training draws, never augmented.
+
+    `__call__` gives for a classifier ``loss``, ``accuracy`` (of the classes), ``groups`` (accuracy of the four groups), ``crystals``
+    (crystal chops found) and ``auc`` (area under the ROC of the crystals' probability), and of windows of patches ``window_groups``
+    and ``window_auc``; for the segmenter ``iou`` (mean, of views with a drop) and ``empty`` (part of the views without a drop that
+    stay without). A figure that has no examples is left out.
+    """
+
+    def __init__(self, recipe: Recipe, sets: ChopSet) -> None:
+        self._recipe = recipe
+        rng = np.random.default_rng(20230301)
+        self._parts: list[Batch] = []
+        if recipe.network == SEGMENTER:
+            _, held = sets.split(sets.view_wells)
+            if len(held):
+                chosen = np.sort(rng.choice(held, min(recipe.validate_on, len(held)), replace=False))
+                views, masks = sets.take_views(chosen)
+                self._add(16, views=images_first(views), masks=torch.from_numpy(masks)[:, None])
+            return
+        _, held = sets.split()
+        if len(held):
+            labels = class_of_label(recipe.classes)[sets.labels].astype(np.int64)
+            chosen = _sample(rng, held, draw_weights(labels[held], recipe.classes, recipe.balance), recipe.validate_on)
+            self._add(48, chops=images_first(sets.take(chosen)), labels=torch.from_numpy(labels[chosen]))
+        _, held = sets.split(sets.patch_wells)
+        windows = known_windows(sets.patch_labels, recipe.classes)
+        held = held[(windows[held] >= 0).any(axis=(1, 2))]
+        if recipe.context and len(held):
+            draw, _ = patch_draw(windows[held], recipe.classes, recipe.balance)
+            chosen = _sample(rng, held, draw, PATCHES)
+            self._add(
+                8, patches=images_first(sets.take_patches(chosen)), windows=torch.from_numpy(windows[chosen]).long()
+            )
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def _add(self, size: int, **arrays: Tensor) -> None:
+        parts = zip(*(value.split(size) for value in arrays.values()), strict=True)
+        self._parts += [dict(zip(arrays, part, strict=True)) for part in parts]
+
+    @torch.inference_mode()
+    def __call__(self, net: nn.Module, forward: Forward) -> Metrics:
+        """The figures of `net`, which is left in training mode if it was."""
+        was = net.training
+        net.eval()
+        made: dict[str, list[Tensor]] = {}
+        for part in self._parts:
+            kind, truth = next(iter(part)), list(part.values())[1]
+            logits = forward(kind, part[kind]).float().cpu()
+            if kind == "patches":
+                logits = window_logits(logits).permute(0, 2, 3, 1).flatten(0, 2)
+                truth = truth.flatten()
+                logits, truth = logits[truth >= 0], truth[truth >= 0]
+            made.setdefault(kind, []).append(logits)
+            made.setdefault(f"{kind} truth", []).append(truth)
+        net.train(was)
+        found = {key: torch.cat(values) for key, values in made.items()}
+        metrics: Metrics = {}
+        if "views" in found:
+            metrics |= _drops(found["views"], found["views truth"])
+        if "chops" in found:
+            metrics |= _classes(found["chops"], found["chops truth"])
+        if "patches" in found:
+            windows = _classes(found["patches"], found["patches truth"])
+            metrics |= {f"window_{key}": windows[key] for key in ("groups", "auc") if key in windows}
+        return metrics
+
+
+def _sample(
+    rng: np.random.Generator, rows: npt.NDArray[np.intp], draw: npt.NDArray[np.float64], size: int
+) -> npt.NDArray[np.intp]:
+    """At most `size` rows, each once."""
+    chosen = rng.choice(len(rows), min(size, int((draw > 0).sum())), replace=False, p=draw)
+    return rows[np.sort(chosen)]
+
+
+def _classes(logits: Tensor, truth: Tensor) -> Metrics:
+    of = torch.from_numpy(group_of_class(logits.shape[1]))
+    groups = group_log_p(torch.log_softmax(logits, dim=1))
+    crystal = of[truth] == 0
+    metrics = {
+        "loss": float(group_losses(logits, truth).mean()),
+        "accuracy": float((logits.argmax(dim=1) == truth).float().mean()),
+        "groups": float((groups.argmax(dim=1) == of[truth]).float().mean()),
+    }
+    if crystal.any():
+        metrics["crystals"] = float((groups[crystal].argmax(dim=1) == 0).float().mean())
+        if not crystal.all():
+            metrics["auc"] = auc(groups[:, 0].numpy(), crystal.numpy())
+    return metrics
+
+
+def auc(score: npt.NDArray[np.floating], positive: npt.NDArray[np.bool_]) -> float:
+    """Area under the ROC curve: how often a positive scores above a negative (ties count half)."""
+    _, place, counts = np.unique(score, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
+    n = int(positive.sum())
+    return float((ranks[positive].sum() - n * (n + 1) / 2) / (n * (len(score) - n)))
+
+
+def _drops(logits: Tensor, masks: Tensor) -> Metrics:
+    found, truth = logits[:, 0] > 0, masks[:, 0] > 127
+    both, either = (found & truth).sum(dim=(1, 2)).float(), (found | truth).sum(dim=(1, 2)).float()
+    present = truth.any(dim=2).any(dim=1)
+    metrics: Metrics = {}
+    if present.any():
+        metrics["iou"] = float((both / either)[present].mean())
+    if not present.all():
+        # A hundredth of the image is the smallest drop that counts (xtalgrid_core.drops).
+        metrics["empty"] = float((found[~present].float().mean(dim=(1, 2)) < 0.01).float().mean())
+    return metrics

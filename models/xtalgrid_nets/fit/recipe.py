@@ -1,0 +1,211 @@
+"""A recipe: everything that decides what a training run gives, in one flat TOML file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from math import ceil, cos, floor, pi
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from xtalgrid_core.errors import ConfigError
+from xtalgrid_core.files import write_atomically
+
+from .balance import Balance
+
+SEGMENTER = "unet-squeezenet1.1"
+
+Positive = Annotated[float, Meta(gt=0)]
+Share = Annotated[float, Meta(ge=0, lt=1)]
+Count = Annotated[int, Meta(ge=1)]
+
+
+class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A training run's settings; rates and schedules as the packaged recipes' comments explain.
+
+    Parameters
+    ----------
+    network
+        A name of `networks.NETWORKS`, or `SEGMENTER`.
+    classes
+        13 (Table 1 of the 2023 paper) or 5 (crystal, precipitate, other, clear, rim: its section 2.1).
+    loss
+        ``groups``: the four groups first, the classes with less weight; ``cross-entropy``: the classes alone.
+    balance
+        See `balance.class_shares`.
+    batch
+        What a step costs, in chops: a 448² patch counts as three.
+    context
+        The part of a batch's area that is 448² patches with 5×5 labelled windows, for networks that score densely; the rest is
+        chops with zeros around them, as a network sees them one by one.
+    patch_weight
+        How many chops a patch counts for in the loss.
+    steps, epochs
+        The length of the run, one of them; an epoch is as many draws as there are chops (or views) to train on.
+    optimiser, rate, momentum, decay, epsilon, weight_decay
+        ``adamw``; ``sgd`` with `momentum`; ``rmsprop`` with `momentum`, `decay` (of its mean square) and `epsilon`.
+    encoder_rate
+        The features' rate as a part of `rate`.
+    schedule
+        ``cosine``: up over the first `warmup` of the run, then down to zero; ``stairs``: times `stair_factor` at the end of each of
+        `stairs` equal parts of the run (3.5 parts: the last is half as long).
+    clip
+        The gradient's largest norm; 0 for no limit.
+    frozen
+        How many of the first layers of the features stay as they were.
+    ema
+        Decay of the running mean of the weights, which is what is validated and kept; 0 for none.
+    keep
+        ``last``, or the ``best`` on the held-out plates.
+    turns
+        ``quarter`` (the eight positions of a square), ``flips`` (four of them), ``any`` (any angle up to `degrees` either way, mirrored
+        half of the time, with `shift` and `zoom` as parts of the side) or ``none``. Patches are never turned by other than
+        quarters: their windows must stay squares.
+    colours
+        ``lab`` (exposure, gamma and casts of different imagers), ``marco`` (brightness, saturation, hue, contrast) or ``none``.
+    coarser
+        The strongest loss of resolution, as of screenshots: 6 times; 1 for none, blur and noise neither.
+    checkpoint_every, validate_every
+        In steps.
+    validate_on
+        How many held-out chops (or views).
+    """
+
+    network: str
+    classes: Literal[13, 5] = 13
+    loss: Literal["groups", "cross-entropy"] = "groups"
+    balance: Balance = "groups"
+    batch: Count = 24
+    context: Share = 0.0
+    patch_weight: Positive = 3.0
+    steps: Count | None = None
+    epochs: Positive | None = None
+    optimiser: Literal["adamw", "sgd", "rmsprop"] = "adamw"
+    rate: Positive = 7e-4
+    momentum: Share = 0.0
+    decay: Share = 0.9
+    epsilon: Positive = 1e-8
+    weight_decay: Annotated[float, Meta(ge=0)] = 0.0
+    encoder_rate: Positive = 1.0
+    schedule: Literal["cosine", "stairs"] = "cosine"
+    warmup: Share = 0.1
+    stairs: Positive = 1.0
+    stair_factor: Positive = 0.1
+    clip: Annotated[float, Meta(ge=0)] = 0.0
+    frozen: Annotated[int, Meta(ge=0)] = 0
+    ema: Share = 0.0
+    keep: Literal["last", "best"] = "last"
+    turns: Literal["quarter", "flips", "any", "none"] = "quarter"
+    degrees: Annotated[float, Meta(gt=0, le=180)] = 180.0
+    shift: Share = 0.0
+    zoom: Share = 0.0
+    colours: Literal["lab", "marco", "none"] = "lab"
+    coarser: Annotated[float, Meta(ge=1)] = 6.0
+    seed: int = 0
+    checkpoint_every: Count = 500
+    validate_every: Count = 500
+    validate_on: Count = 400
+
+    def __post_init__(self) -> None:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give one of steps and epochs")
+        if self.network == SEGMENTER and (self.context or self.turns == "any"):
+            raise ValueError(f"{SEGMENTER} trains on whole views: context must be 0, and turns can't be any")
+
+    def length(self, rows: int) -> int:
+        """The number of steps of the run, for `rows` chops (or views) to train on."""
+        return self.steps or max(1, ceil(float(self.epochs or 0) * rows / self.batch))
+
+    def rate_at(self, progress: float) -> float:
+        """The learning rate's factor at a part, 0..1, of the run."""
+        if self.schedule == "stairs":
+            return float(self.stair_factor ** floor(progress * self.stairs + 1e-9))
+        if progress < self.warmup:
+            return 0.04 + 0.96 * (1 - cos(pi * progress / self.warmup)) / 2
+        return (1 + cos(pi * (progress - self.warmup) / (1 - self.warmup))) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """How many chops and patches are in a batch."""
+
+    chops: int
+    patches: int
+
+
+def mix(recipe: Recipe) -> Mix:
+    """Chops and patches of a batch that together cost what `recipe.batch` chops do."""
+    area = (448 / 256) ** 2
+    patches = round(recipe.batch * recipe.context / area)
+    if recipe.context:
+        patches = max(patches, 1)
+    return Mix(max(round(recipe.batch - patches * area), 1), patches)
+
+
+def packaged() -> list[str]:
+    """The names of the recipes that come with the package."""
+    return sorted(
+        file.name.removesuffix(".toml") for file in resources.files(__package__).joinpath("recipes").iterdir()
+    )
+
+
+def read_recipe(source: str, changes: Sequence[str] = ()) -> Recipe:
+    """A recipe from a file, or from the package by its name.
+
+    Parameters
+    ----------
+    source
+        Path of a TOML file, or a name of `packaged`.
+    changes
+        ``KEY=VALUE`` each, in TOML's spelling (a bare word is text).
+
+    Raises
+    ------
+    ConfigError
+        Naming the file, the key, and what it may be.
+    """
+    path = Path(source)
+    if not path.is_file():
+        name = source.removesuffix(".toml")
+        if name not in packaged():
+            raise ConfigError(f"{source}: no such file, and no packaged recipe; there are: {', '.join(packaged())}")
+        path = Path(str(resources.files(__package__).joinpath("recipes", f"{name}.toml")))
+    try:
+        values: dict[str, Any] = msgspec.toml.decode(path.read_bytes())
+        for change in changes:
+            values = _changed(values, change)
+        return msgspec.convert(values, Recipe)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        what, _, key = str(error).partition(" - at `$.")
+        raise ConfigError(f"{source}: {key.rstrip('`') + ': ' if key else ''}{what}") from error
+
+
+def _changed(values: dict[str, Any], change: str) -> dict[str, Any]:
+    key, equals, value = change.partition("=")
+    key, value = key.strip(), value.strip()
+    if not equals:
+        raise ConfigError(f"--set {change}: write KEY=VALUE")
+    try:
+        values = values | msgspec.toml.decode(f"{key} = {value}", type=dict)
+    except msgspec.DecodeError:
+        values = values | {key: value}
+    other = {"steps": "epochs", "epochs": "steps"}.get(key)
+    return {k: v for k, v in values.items() if k != other}
+
+
+def write_recipe(recipe: Recipe, path: Path) -> None:
+    """Write every setting, those left at their default too."""
+    values = {key: value for key, value in msgspec.structs.asdict(recipe).items() if value is not None}
+    text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
+    write_atomically(path, text.encode())
+
+
+def differences(a: Recipe, b: Recipe) -> list[str]:
+    """The settings in which two recipes differ, for a message."""
+    mine, other = msgspec.structs.asdict(a), msgspec.structs.asdict(b)
+    return [f"{key}: {other[key]!r}, not {mine[key]!r}" for key in mine if mine[key] != other[key]]

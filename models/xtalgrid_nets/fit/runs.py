@@ -1,0 +1,192 @@
+"""The folder of a training run.
+
+===================  ==========================================================================================================
+``recipe.toml``      every setting, as the run used them
+``record.json``      data with hashes, code, versions, device, time an epoch, last figures
+``curves.csv``       step, seconds, rate, mean losses since the row before, figures on the held-out plates where they were taken
+``curves.png``       the same to look at
+``checkpoint.pt``    for ``--resume``
+``state.pt``         the trained network (`states`)
+===================  ==========================================================================================================
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from xtalgrid_core.errors import ConfigError
+from xtalgrid_core.files import replacing, write_atomically
+
+from ..sets.format import ChopSet
+from ..states import save_trained
+from .losses import class_names
+from .recipe import SEGMENTER, Recipe, differences, read_recipe, write_recipe
+
+COLUMNS = ("step", "seconds", "rate", "loss", "chops", "windows")
+HELD_OUT = ("loss", "accuracy", "groups", "crystals", "auc", "window_groups", "window_auc", "iou", "empty")
+
+
+class Run:
+    """Writes a run's folder.
+
+    Raises
+    ------
+    ConfigError
+        From `begin`, when there is a run already; from `resume`, when there is none or it is another.
+    """
+
+    def __init__(
+        self, folder: Path, recipe: Recipe, sets: ChopSet, *, start: Path | None, device: str, precision: str
+    ) -> None:
+        self.folder, self.recipe = folder, recipe
+        self.record: dict[str, Any] = {
+            "network": recipe.network,
+            "classes": list(class_names(recipe.classes)) if recipe.network != SEGMENTER else [],
+            "data": sets.hashes(),
+            "start": None if start is None else str(start),
+            "code": code_state(),
+            "versions": {name: metadata.version(name) for name in ("xtalgrid", "torch", "numpy")}
+            | {"python": platform.python_version()},
+            "device": device,
+            "precision": precision,
+            "began": _now(),
+        }
+
+    def begin(self) -> None:
+        """Make the folder."""
+        if (self.folder / "checkpoint.pt").exists() or (self.folder / "state.pt").exists():
+            raise ConfigError(f"{self.folder}: holds a run already; go on with it by --resume, or give another folder")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_recipe(self.recipe, self.folder / "recipe.toml")
+        self._rows([])
+        self._write_record()
+
+    def resume(self, device: torch.device) -> dict[str, Any]:
+        """The last checkpoint; what the curves have beyond it is taken back."""
+        path = self.folder / "checkpoint.pt"
+        if not path.is_file():
+            raise ConfigError(f"{self.folder}: nothing to resume, there is no checkpoint.pt; start without --resume")
+        differ = differences(self.recipe, read_recipe(str(self.folder / "recipe.toml")))
+        if differ:
+            raise ConfigError(
+                f"{self.folder}: was begun with another recipe ({'; '.join(differ)}); resume with its recipe.toml"
+            )
+        before = json.loads((self.folder / "record.json").read_text(encoding="utf-8"))
+        if sorted(map(str, before["data"].values())) != sorted(map(str, self.record["data"].values())):
+            raise ConfigError(f"{self.folder}: was begun with other data ({', '.join(before['data'])})")
+        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        self.record |= {key: before[key] for key in ("start", "began")}
+        self.record["resumed"] = [*before.get("resumed", []), {"at": _now(), "step": state["step"]}]
+        with (self.folder / "curves.csv").open(encoding="utf-8", newline="") as stream:
+            self._rows([row for row in csv.DictReader(stream) if int(row["step"]) <= state["step"]])
+        self._write_record()
+        return state
+
+    def note(
+        self, step: int, seconds: float, rate: float, losses: dict[str, float], held_out: dict[str, float]
+    ) -> None:
+        """A row of the curves."""
+        row: dict[str, Any] = {"step": step, "seconds": f"{seconds:.1f}", "rate": f"{rate:.4g}"}
+        row |= {key: f"{value:.5f}" for key, value in losses.items()}
+        row |= {f"val_{key}": f"{value:.5f}" for key, value in held_out.items()}
+        with (self.folder / "curves.csv").open("a", encoding="utf-8", newline="") as stream:
+            csv.DictWriter(stream, self._columns, lineterminator="\n").writerow(row)
+        if held_out:
+            self.record["held_out"] = {"step": step} | {key: round(value, 5) for key, value in held_out.items()}
+
+    def save(self, checkpoint: dict[str, Any], net: nn.Module) -> None:
+        """Checkpoint and trained state, each whole or not at all."""
+        with replacing(self.folder / "checkpoint.pt") as stream:
+            torch.save(checkpoint, stream)
+        self._save_state(net, checkpoint["step"])
+
+    def close(self, net: nn.Module, *, finished: bool, step: int, seconds: float, batches: Any) -> None:
+        """The record's last figures, and the curves' picture."""
+        epochs = step * self.recipe.batch / batches.rows
+        self.record |= {
+            "finished": finished,
+            "step": step,
+            "seconds": round(seconds, 1),
+            "epochs": round(epochs, 3),
+            "seconds_an_epoch": round(seconds / epochs, 1) if epochs else None,
+        }
+        self._write_record()
+        self._save_state(net, step)
+        plot(self.folder / "curves.csv", self.folder / "curves.png")
+
+    def _save_state(self, net: nn.Module, step: int) -> None:
+        classes = class_names(self.recipe.classes)
+        save_trained(self.folder / "state.pt", net, self.recipe.network, self.record | {"step": step}, classes)
+
+    def _write_record(self) -> None:
+        write_atomically(self.folder / "record.json", (json.dumps(self.record, indent=1) + "\n").encode())
+
+    @property
+    def _columns(self) -> list[str]:
+        return [*COLUMNS, *(f"val_{key}" for key in HELD_OUT)]
+
+    def _rows(self, rows: list[dict[str, str]]) -> None:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self._columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_atomically(self.folder / "curves.csv", text.getvalue().encode())
+
+
+def code_state() -> dict[str, Any]:
+    """The commit that the code is at, and whether files of ``models/`` differ from it; empty where it is installed and no checkout."""
+
+    models = Path(__file__).parents[2]
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", *arguments], cwd=models, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", __file__)  # an environment may lie inside a checkout of something else
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--", "."))}
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+
+
+def plot(curves: Path, picture: Path) -> None:
+    """Draw `curves`: losses and rate, and the figures on the held-out plates."""
+    from matplotlib.figure import Figure
+
+    with curves.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for axes, names in (
+        (left, ("loss", "chops", "windows", "val_loss")),
+        (right, [f"val_{k}" for k in HELD_OUT if k != "loss"]),
+    ):
+        for name in names:
+            points = [(int(row["step"]), float(row[name])) for row in rows if row[name]]
+            if points:
+                axes.plot(*zip(*points, strict=True), label=name.removeprefix("val_") if axes is right else name)
+        axes.set_xlabel("step")
+        if axes.lines:
+            axes.legend(fontsize="small")
+    left.set_title("loss (mean since the point before)")
+    right.set_title("held-out plates")
+    rate = left.twinx()
+    rate.plot([int(row["step"]) for row in rows], [float(row["rate"]) for row in rows], color="0.8", zorder=0)
+    rate.set_ylabel("learning rate", color="0.6")
+    figure.savefig(picture, dpi=110)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

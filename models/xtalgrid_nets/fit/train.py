@@ -1,0 +1,448 @@
+"""The training loop: reads top to bottom, no framework. What a run leaves on disk is `runs`, what it trains on `batches`."""
+
+from __future__ import annotations
+
+import copy
+import ctypes
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from xtalgrid_core.errors import ConfigError, XtalgridError
+from xtalgrid_core.images import MEAN_RGB
+
+from ..networks import NETWORKS
+from ..sets.format import ChopSet
+from ..states import from_onnx, load_trained, network
+from .batches import Batch, ChopBatches, ViewBatches, batches_of, stream
+from .heldout import HeldOut, Metrics
+from .losses import chop_loss, mask_loss, window_loss
+from .recipe import SEGMENTER, Recipe
+from .runs import Run
+
+CURVE_EVERY = 50
+"""Steps between two rows of the curves."""
+
+
+class TrainingDiverged(XtalgridError):
+    """The loss is no number any more."""
+
+
+def fit(
+    recipe: Recipe,
+    data: Sequence[Path],
+    out: Path,
+    *,
+    start: Path | None = None,
+    resume: bool = False,
+    minutes: float | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    loaders: int = 1,
+) -> bool:
+    """Train a network as a recipe says; the run's folder is `out` (see `runs.Run`).
+
+    Parameters
+    ----------
+    data
+        Folders of training sets, read as one.
+    start
+        ImageNet's weights (``.npz``), a trained state (``.pt``) or the worker's weights (``.onnx``) to start from.
+    resume
+        Go on with the run that is in `out`, from its last checkpoint.
+    minutes
+        The run's longest time, all its parts together. The schedule is a function of the steps or of the time, whichever is
+        further, so that a run that is cut short still ends with its rate where the recipe ends it.
+    device, precision
+        See `choose_device` and `choose_precision`.
+    loaders
+        Processes that make batches ahead; 0 to make them in this one.
+
+    Returns
+    -------
+    bool
+        Whether the run is finished; False when it was told to stop, and can be resumed.
+
+    Raises
+    ------
+    XtalgridError
+        With what to do: data, recipe, start or folder don't fit; or the training diverged.
+    """
+    sets = ChopSet(data)
+    batches, held_out = batches_of(recipe, sets), HeldOut(recipe, sets)
+    where = choose_device(device)
+    torch.manual_seed(recipe.seed)
+    trainer = _Trainer(recipe, batches, where, choose_precision(precision, where))
+    if start is not None and not resume:
+        load_start(trainer.net, recipe, start)
+    trainer.ema = Ema(trainer.net, recipe.ema)
+    run = Run(out, recipe, sets, start=start, device=describe(where), precision=str(trainer.precision).split(".")[-1])
+    if resume:
+        trainer.load_state_dict(run.resume(where))
+    else:
+        run.begin()
+    with _told_to_stop() as stopped:
+        finished = _train(trainer, batches, held_out, run, minutes, loaders, stopped)
+    run.close(trainer.kept(), finished=finished, step=trainer.step, seconds=trainer.seconds, batches=batches)
+    return finished
+
+
+def _train(
+    trainer: _Trainer,
+    batches: ChopBatches | ViewBatches,
+    held_out: HeldOut,
+    run: Run,
+    minutes: float | None,
+    loaders: int,
+    stopped: threading.Event,
+) -> bool:
+    recipe = trainer.recipe
+    steps = recipe.length(batches.rows)
+    limit = (minutes or float("inf")) * 60
+    epochs = steps * recipe.batch / batches.rows
+    tqdm.write(f"{batches.rows:,} to train on, {steps:,} steps ({epochs:.1f} epochs) on {describe(trainer.device)}")
+    source = stream(batches, trainer.step, steps, loaders, pinned=trainer.device.type == "cuda")
+    began = time.monotonic() - trainer.seconds
+    with tqdm(
+        total=steps, initial=trainer.step, desc=recipe.network, unit="step", mininterval=2, dynamic_ncols=True
+    ) as bar:
+        for batch in source:
+            trainer.seconds = time.monotonic() - began
+            progress = max(trainer.step / steps, trainer.seconds / limit)
+            if progress >= 1 or stopped.is_set():
+                break
+            trainer.update(batch, progress)
+            bar.update()
+            trainer.seconds = time.monotonic() - began
+            due = trainer.step % recipe.validate_every == 0 and len(held_out) > 0
+            if due or trainer.step % CURVE_EVERY == 0:
+                losses = trainer.mean.taken(trainer.step, recipe)
+                found = trainer.validate(held_out) if due else {}
+                run.note(trainer.step, trainer.seconds, trainer.rate, losses, found)
+                bar.set_postfix_str(f"{100 * progress:.0f} % of the run, loss {losses['loss']:.3f}", refresh=False)
+                if due:
+                    bar.write(
+                        f"step {trainer.step}: " + ", ".join(f"{key} {value:.3f}" for key, value in found.items())
+                    )
+            if trainer.step % recipe.checkpoint_every == 0:
+                run.save(trainer.state_dict(), trainer.kept())
+    finished = not stopped.is_set()
+    if finished and trainer.step % recipe.validate_every and len(held_out):
+        found = trainer.validate(held_out)
+        run.note(trainer.step, trainer.seconds, trainer.rate, trainer.mean.taken(trainer.step, recipe), found)
+    trainer.seconds = time.monotonic() - began
+    run.save(trainer.state_dict(), trainer.kept())
+    return finished
+
+
+class _Trainer:
+    """The network, its optimiser, the running mean of its weights: what a step changes and a checkpoint holds."""
+
+    ema: Ema
+
+    def __init__(
+        self, recipe: Recipe, batches: ChopBatches | ViewBatches, device: torch.device, precision: torch.dtype
+    ) -> None:
+        self.recipe, self.device, self.precision = recipe, device, precision
+        if recipe.context and not (recipe.network in NETWORKS and NETWORKS[recipe.network].dense):
+            raise ConfigError(
+                f"{recipe.network} takes chops of one size only and can't use context: set context = 0 in the recipe"
+            )
+        net = network(recipe.network, recipe.classes)
+        if recipe.frozen:
+            if not hasattr(net, "features"):
+                raise ConfigError(f"{recipe.network} has no features to freeze: set frozen = 0 in the recipe")
+            net.features[: recipe.frozen].requires_grad_(False)  # type: ignore[index]
+        self.net = net.train().to(device=device, memory_format=torch.channels_last)
+        self.optimiser = _optimiser(recipe, self.net)
+        self._weights = torch.ones(recipe.classes, device=device)
+        if isinstance(batches, ChopBatches):
+            self._weights = torch.from_numpy(batches.window_weights).to(device)
+        self._mean = torch.tensor(MEAN_RGB, device=device).view(1, 3, 1, 1)
+        self.mean = Mean()
+        self.step, self.seconds, self.rate = 0, 0.0, 0.0
+        self._best: tuple[float, dict[str, Tensor]] | None = None
+
+    def forward(self, kind: str, images: Tensor) -> Tensor:
+        """Logits of images ``(N, 3, H, W)`` uint8 of a batch; of patches, class maps."""
+        x = images.to(self.device, non_blocking=True).float() - self._mean
+        x = x.to(memory_format=torch.channels_last)
+        with torch.autocast(
+            self.device.type, dtype=torch.bfloat16, enabled=self.precision is torch.bfloat16, cache_enabled=False
+        ):
+            return self.net.class_map(x) if kind == "patches" else self.net(x)  # type: ignore[operator, no-any-return]
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """The loss of a batch, and of its parts."""
+        there = {key: value.to(self.device, non_blocking=True) for key, value in batch.items()}
+        if "views" in there:
+            return {"loss": mask_loss(self.forward("views", there["views"]).float(), there["masks"].float() / 255)}
+        kind = self.recipe.loss
+        chops = chop_loss(self.forward("chops", there["chops"]).float(), there["labels"], kind, there["exact"])
+        if "patches" not in there:
+            return {"loss": chops}
+        maps = self.forward("patches", there["patches"]).float()
+        windows = window_loss(maps, there["windows"], self._weights, kind, there["exact_windows"])
+        ours, theirs = len(there["chops"]), len(there["patches"]) * self.recipe.patch_weight
+        return {"loss": (ours * chops + theirs * windows) / (ours + theirs), "chops": chops, "windows": windows}
+
+    def update(self, batch: Batch, progress: float) -> None:
+        """One step."""
+        factor = self.recipe.rate_at(progress)
+        self.rate = self.recipe.rate * factor
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["full_rate"] * factor
+        losses = self.losses(batch)
+        self.optimiser.zero_grad()
+        losses["loss"].backward()
+        if self.recipe.clip:
+            nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip)
+        self.optimiser.step()
+        self.ema.update(self.net)
+        self.mean.add(losses)
+        self.step += 1
+
+    def validate(self, held_out: HeldOut) -> Metrics:
+        """The figures of the mean weights on the held-out sample; remembers the best."""
+        with self.ema.in_place(self.net):
+            found = held_out(self.net, self.forward)
+            score = found.get("groups", found.get("iou", 0.0))
+            if self.recipe.keep == "best" and (self._best is None or score > self._best[0]):
+                self._best = score, {k: v.detach().cpu().clone() for k, v in self.net.state_dict().items()}
+        return found
+
+    def kept(self) -> nn.Module:
+        """A copy of the network with the weights that the run would leave now."""
+        with self.ema.in_place(self.net):
+            net = copy.deepcopy(self.net).cpu().eval()
+        if self._best is not None:
+            net.load_state_dict(self._best[1])
+        return net
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next step depends on."""
+        return {
+            "net": self.net.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "ema": self.ema.state_dict(),
+            "mean": self.mean.state_dict(),
+            "best": self._best,
+            "step": self.step,
+            "seconds": self.seconds,
+            "rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state() if self.device.type == "cuda" else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken."""
+        self.net.load_state_dict(state["net"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.ema.load_state_dict(state["ema"])
+        self.mean.load_state_dict(state["mean"])
+        self._best, self.step, self.seconds = state["best"], state["step"], state["seconds"]
+        torch.set_rng_state(state["rng"].cpu())
+        if self.device.type == "cuda" and state["cuda_rng"] is not None:
+            torch.cuda.set_rng_state(state["cuda_rng"].cpu())
+
+
+class Ema:
+    """The running mean of a network's weights (MARCO's "running average of the training model"); other state is the last.
+
+    Its decay grows from 0.1 to the given one, so that the first, random weights don't weigh in a short run.
+    """
+
+    def __init__(self, net: nn.Module, decay: float) -> None:
+        self._decay, self._updates = decay, 0
+        self._mean = {name: p.detach().clone() for name, p in net.named_parameters() if p.requires_grad and decay}
+
+    @torch.no_grad()
+    def update(self, net: nn.Module) -> None:
+        """Take in the network's weights after a step."""
+        if not self._mean:
+            return
+        self._updates += 1
+        decay = min(self._decay, (1 + self._updates) / (10 + self._updates))
+        now = dict(net.named_parameters())
+        torch._foreach_lerp_(list(self._mean.values()), [now[name] for name in self._mean], 1 - decay)
+
+    @contextmanager
+    def in_place(self, net: nn.Module) -> Iterator[None]:
+        """Inside, `net` has the mean weights."""
+        self._swap(net)
+        try:
+            yield
+        finally:
+            self._swap(net)
+
+    @torch.no_grad()
+    def _swap(self, net: nn.Module) -> None:
+        now = dict(net.named_parameters())
+        for name, mean in self._mean.items():
+            kept = mean.clone()
+            mean.copy_(now[name])
+            now[name].copy_(kept)
+
+    def state_dict(self) -> dict[str, Any]:
+        """For the checkpoint."""
+        return {"mean": self._mean, "updates": self._updates}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """From the checkpoint."""
+        for name, value in state["mean"].items():
+            self._mean[name].copy_(value)
+        self._updates = state["updates"]
+
+
+class Mean:
+    """Mean losses since they were last taken; summed on the device, which a look at each would hold up."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._n = 0
+
+    def add(self, losses: dict[str, Tensor]) -> None:
+        """Take in a step's."""
+        self._sums = {key: self._sums.get(key, 0.0) + value.detach() for key, value in losses.items()}
+        self._n += 1
+
+    def taken(self, step: int, recipe: Recipe) -> dict[str, float]:
+        """The means, and start again.
+
+        Raises
+        ------
+        TrainingDiverged
+            When a loss is no finite number.
+        """
+        means = {key: float(value) / self._n for key, value in self._sums.items()}
+        if not all(abs(value) < float("inf") for value in means.values()):
+            raise TrainingDiverged(
+                f"the loss is no number any more at step {step}: start again with a rate below {recipe.rate:g}, or clip"
+            )
+        self._sums, self._n = {}, 0
+        return means
+
+    def state_dict(self) -> dict[str, Any]:
+        """For the checkpoint."""
+        return {"sums": self._sums, "n": self._n}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """From the checkpoint."""
+        self._sums, self._n = state["sums"], state["n"]
+
+
+def _optimiser(recipe: Recipe, net: nn.Module) -> torch.optim.Optimizer:
+    learning = [(name, p) for name, p in net.named_parameters() if p.requires_grad]
+    groups: list[dict[str, Any]] = []
+    for inside, full in ((True, recipe.rate * recipe.encoder_rate), (False, recipe.rate)):
+        members = [p for name, p in learning if ("features" in name) is inside]
+        if members:
+            groups.append({"params": members, "lr": full, "full_rate": full})
+    if recipe.optimiser == "adamw":
+        return torch.optim.AdamW(groups, weight_decay=recipe.weight_decay, eps=recipe.epsilon)
+    if recipe.optimiser == "sgd":
+        return torch.optim.SGD(groups, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+    return torch.optim.RMSprop(
+        groups, alpha=recipe.decay, eps=recipe.epsilon, momentum=recipe.momentum, weight_decay=recipe.weight_decay
+    )
+
+
+def load_start(net: nn.Module, recipe: Recipe, path: Path) -> None:
+    """Bring weights into a fresh network: ImageNet's features (``.npz``), a trained state, or an ONNX file of the worker's.
+
+    Raises
+    ------
+    ConfigError
+        When they are another network's, or their classes are others.
+    XtalgridError
+        When the file can't be read as what its name says.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file to start from")
+    if path.suffix == ".npz":
+        from ..networks.squeezenet import load_imagenet
+
+        try:
+            load_imagenet(net.encoder if recipe.network == SEGMENTER else net, path)  # type: ignore[arg-type]
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        return
+    if path.suffix == ".onnx":
+        found, name = from_onnx(path, recipe.network), recipe.network
+    else:
+        found, record = load_trained(path)
+        name = record.get("network", recipe.network)
+    if name != recipe.network:
+        raise ConfigError(f"{path}: a trained {name}; the recipe's network is {recipe.network}")
+    try:
+        net.load_state_dict(found.state_dict())
+    except RuntimeError as error:
+        raise ConfigError(
+            f"{path}: does not fit {recipe.network} with {recipe.classes} classes; start from a state with as many"
+        ) from error
+
+
+def choose_device(name: str) -> torch.device:
+    """``auto`` (CUDA where there is one), ``cpu`` or ``cuda``.
+
+    Raises
+    ------
+    ConfigError
+        When CUDA is asked for and not there.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("--device cuda: torch finds no CUDA device here; use --device cpu, or a CUDA build of torch")
+    return torch.device(name)
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """``bfloat16``, ``float32``, or ``auto``: bfloat16 only where the processor computes in it, else it is eight times slower."""
+    if name == "auto":
+        quick = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
+        return torch.bfloat16 if quick else torch.float32
+    return torch.bfloat16 if name == "bfloat16" else torch.float32
+
+
+def describe(device: torch.device) -> str:
+    """The device in words, for the record."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{torch.get_num_threads()} threads of a processor, {torch.backends.cpu.get_cpu_capability()}"
+
+
+def keep_memory() -> None:
+    """Let this process keep the memory it frees: a step frees and takes back gigabytes, a third of its time on Linux.
+
+    For a process that does nothing but train; elsewhere than with glibc nothing happens.
+    """
+    trim_threshold, mmap_max = -1, -4  # glibc's malloc.h
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(mmap_max, 0)
+        libc.mallopt(trim_threshold, 2**31 - 1)
+    except (OSError, AttributeError):
+        return
+
+
+@contextmanager
+def _told_to_stop() -> Iterator[threading.Event]:
+    """An event that SIGTERM and Ctrl-C set: the step under way is finished and a checkpoint written."""
+    told = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield told
+        return
+    before = {which: signal.signal(which, lambda *_: told.set()) for which in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield told
+    finally:
+        for which, handler in before.items():
+            signal.signal(which, handler)
