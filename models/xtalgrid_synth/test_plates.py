@@ -196,8 +196,12 @@ def _json(record: dict[str, object]) -> bytes:
     return json.dumps(record, indent=2).encode() + b"\n"
 
 
+_NOT_DRAWING = ("__init__", "plate", "statistics", "test_plates", "uv")
+
+
 def renderer() -> str:
     """A fingerprint of the renderer: the first 16 hex digits of the SHA-256 of the modules that draw."""
-    drawing = ("contents", "crystals", "drops", "field", "grounds", "scene", "well")
-    content = b"".join((Path(__file__).parent / f"{name}.py").read_bytes().replace(b"\r\n", b"\n") for name in drawing)
+    here = Path(__file__).parent
+    drawing = sorted(file for file in here.glob("*.py") if file.stem not in _NOT_DRAWING)
+    content = b"".join(file.read_bytes().replace(b"\r\n", b"\n") for file in drawing)
     return hashlib.sha256(content).hexdigest()[:16]
