@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint format clean train-setup
+.PHONY: demo test lint format freeze clean train-setup
 
 # Worker and server: what a lab installs. No torch.
 $(VENV)/.server: pyproject.toml
@@ -14,9 +14,9 @@ $(VENV)/.server: pyproject.toml
 	$(PIP) --editable '.[server]'
 	@touch $@
 
-# What tests and linters need; postgres for the databases' tests.
+# What tests and linters need; postgres for the databases' tests, freeze for the frozen worker's.
 $(VENV)/.dev: $(VENV)/.server
-	$(PIP) --editable '.[server,postgres,oracle,dev]'
+	$(PIP) --editable '.[server,postgres,oracle,freeze,dev]'
 	@touch $@
 
 # The networks' part: 1.4 GB with a CPU build of torch. Only when asked for; its tests are skipped where it is missing.
@@ -41,7 +41,16 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The worker as one file and as one folder, in dist/: worker/README.md. In an environment of its own, with nothing in it that is not meant.
+freeze: $(VENV)-freeze/.freeze
+	$(VENV)-freeze/bin/python scripts/freeze.py $(ARGS)
+
+$(VENV)-freeze/.freeze: pyproject.toml
+	test -x $(VENV)-freeze/bin/python || $(PYTHON) -m venv $(VENV)-freeze
+	$(VENV)-freeze/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[freeze]'
+	@touch $@
+
 train-setup: $(VENV)/.train
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis xtalgrid-data
+	rm -rf $(VENV) $(VENV)-freeze build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis xtalgrid-data

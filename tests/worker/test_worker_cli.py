@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import platform
 import struct
 import zlib
 from pathlib import Path
@@ -26,7 +27,7 @@ def xtalgrid_worker(tiny_weights):
     """``xtalgrid_worker("score", …)`` with the small networks."""
 
     def invoke(command: str, *arguments: object) -> Result:
-        words = [command, *map(str, arguments)]
+        words = [command, *map(str, arguments), *(["--keep-priority"] if command == "run" else [])]
         result = CliRunner().invoke(main, words if "--weights" in words else [*words, "--weights", str(tiny_weights)])
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         assert "Traceback" not in result.output
@@ -214,9 +215,11 @@ def test_models_are_listed(xtalgrid_worker, tiny_weights):
 
 
 def test_version_names_the_weights_too():
-    said = CliRunner().invoke(main, ["--version"]).stdout
+    said = CliRunner().invoke(main, ["--version"]).stdout.splitlines()
     segmenter, classifier = default_models()
-    assert said == f"xtalgrid-worker {version()} (segmenter {segmenter[:12]}, classifier {classifier[:12]})\n"
+    assert said[0] == f"xtalgrid-worker {version()} (segmenter {segmenter[:12]}, classifier {classifier[:12]})"
+    assert said[1].startswith(f"python {platform.python_version()}, onnxruntime ")
+    assert {line.split()[-1] for line in said[2:]} >= {segmenter, classifier}
 
 
 def test_the_readme_knows_every_command_and_option():
@@ -228,7 +231,7 @@ def test_the_readme_knows_every_command_and_option():
                 assert f"`{option.opts[0]}" in readme or f" {option.opts[0]} " in readme, option.opts[0]
 
 
-@pytest.mark.parametrize("command", [[], ["score"], ["run"], ["models"]])
+@pytest.mark.parametrize("command", [[], ["score"], ["run"], ["models"], ["selfcheck"]])
 def test_every_command_explains_itself(command):
     run = CliRunner().invoke(main, [*command, "--help"])
     assert run.exit_code == 0

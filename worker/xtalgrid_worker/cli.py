@@ -7,6 +7,7 @@ import csv
 import io
 import logging
 import math
+import platform
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy
+import PIL
 from tqdm import tqdm
 
 from xtalgrid_core import weights, wire
@@ -26,7 +29,9 @@ from xtalgrid_core.frames import frame, percent
 from xtalgrid_core.images import SUFFIXES, read_image
 from xtalgrid_core.outcomes import Outcome
 
-from .inference import Networks
+from . import selfcheck as selfchecks
+from .guest import TIME_LIMIT, take_lowest_priority
+from .inference import RUNTIME, Networks
 from .run import check_version, is_done, score_unit, version
 from .stopping import Stopped, StopRequest
 from .workunit import ImageFiles, WorkUnit, image_files
@@ -35,6 +40,7 @@ RESULT = "result.json"
 SCORES = "scores.csv"
 
 EXIT_NOTHING_SCORED = 1
+EXIT_CHECK_FAILED = 1
 EXIT_ERROR = 2
 EXIT_DISK = 74
 EXIT_BUSY = 75
@@ -73,10 +79,15 @@ def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> N
     if value:
         try:
             segmenter, classifier = weights.default_models()
-            models = f"segmenter {segmenter[:12]}, classifier {classifier[:12]}"
+            named = f"segmenter {segmenter[:12]}, classifier {classifier[:12]}"
+            carried = weights.read_manifest().models
         except XtalgridError:
-            models = "no weights"
-        click.echo(f"xtalgrid-worker {version()} ({models})")
+            named, carried = "no weights", ()
+        click.echo(f"xtalgrid-worker {version()} ({named})")
+        python = f"python {platform.python_version()}"
+        click.echo(f"{python}, {RUNTIME}, numpy {numpy.__version__}, pillow {PIL.__version__}")
+        for entry in carried:
+            click.echo(f"{entry.role:<10}  {entry.variant}  {entry.sha256}")
         ctx.exit()
 
 
@@ -88,6 +99,14 @@ _weights = click.option(
     help="Folder with manifest.json and ONNX weights, before those packaged.",
 )
 _threads = click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True, help="Cores to use.")
+_time_limit = click.option(
+    "--time-limit",
+    type=click.FloatRange(0, min_open=True),
+    default=TIME_LIMIT,
+    show_default=True,
+    callback=_finite,
+    help="CPU seconds for an image; one that takes more fails.",
+)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -146,6 +165,7 @@ def main() -> None:
 )
 @_weights
 @_threads
+@_time_limit
 def score(
     images: tuple[Path, ...],
     out: Path,
@@ -160,6 +180,7 @@ def score(
     variant: weights.Variant | None,
     weights_folder: Path | None,
     threads: int,
+    time_limit: float,
 ) -> None:
     """Score image files, or the images in folders.
 
@@ -202,7 +223,7 @@ def score(
                     click.echo(line(source.path(entry), answer, width))
                 bar.update()
 
-            result = score_unit(source, out / RESULT, out / f"{RESULT}.checkpoint", networks, pause, report)
+            result = score_unit(source, out / RESULT, out / f"{RESULT}.checkpoint", networks, pause, report, time_limit)
     write_atomically(out / SCORES, table(paths, result))
     counts = Counter(outcome(answer) for answer in result.images)
     click.echo(f"{len(paths)} images: " + ", ".join(f"{counts[name]} {name}" for name in Outcome if counts[name]))
@@ -215,8 +236,18 @@ def score(
 @click.argument("result", type=click.Path(path_type=Path))
 @_weights
 @_threads
+@_time_limit
 @click.option("--parent", type=click.IntRange(1), help="Stop when the process with this id is gone.")
-def run(workunit: Path, result: Path, weights_folder: Path | None, threads: int, parent: int | None) -> None:
+@click.option("--keep-priority", is_flag=True, help="Run at the priority this was started with, not at the lowest.")
+def run(
+    workunit: Path,
+    result: Path,
+    weights_folder: Path | None,
+    threads: int,
+    time_limit: float,
+    parent: int | None,
+    keep_priority: bool,
+) -> None:
     """Score a WORKUNIT.zip and write RESULT.json.
 
     Exit status: 0 when the result is there, 2 when this worker cannot make it, 74 when a file cannot be read or written
@@ -225,6 +256,8 @@ def run(workunit: Path, result: Path, weights_folder: Path | None, threads: int,
     """
     log = logging.getLogger(__name__)
     checkpoint = result.with_name(f"{result.name}.checkpoint")
+    if not keep_priority:
+        take_lowest_priority()
     with StopRequest(parent) as pause, WorkUnit(workunit) as source:
         manifest = source.manifest
         if is_done(manifest, result) and not checkpoint.exists():
@@ -237,7 +270,7 @@ def run(workunit: Path, result: Path, weights_folder: Path | None, threads: int,
             if isinstance(answer, wire.Failed):
                 log.warning("%s: %s: %s: %s", manifest.unit, entry.file, answer.reason, answer.detail)
 
-        answers = score_unit(source, result, checkpoint, networks, pause, report).images
+        answers = score_unit(source, result, checkpoint, networks, pause, report, time_limit).images
         failed = sum(isinstance(answer, wire.Failed) for answer in answers)
         log.info("%s: %d images scored, %d failed", manifest.unit, len(answers) - failed, failed)
 
@@ -254,6 +287,23 @@ def models(weights_folder: Path | None) -> None:
             click.echo(
                 f"{mark} {entry.role:<10} {entry.sha256[:12]}  {entry.variant}  {entry.architecture}  {entry.file}"
             )
+
+
+@main.command()
+@_threads
+def selfcheck(threads: int) -> None:
+    """Score a built-in well with the weights that are packaged, and compare.
+
+    Exit status: 0 when this worker scores as it should, 1 when it does not, 2 when it cannot score at all.
+    """
+    checks = []
+    for check in selfchecks.check(threads):
+        click.echo(f"{'ok    ' if check.passed else 'FAILED'}  {check.said}")
+        checks.append(check.passed)
+    if not all(checks):
+        click.echo("selfcheck failed: this worker must not be used on this computer")
+        click.get_current_context().exit(EXIT_CHECK_FAILED)
+    click.echo("selfcheck passed")
 
 
 def outcome(answer: wire.Image) -> Outcome:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import platform
 from collections.abc import Callable, Iterator
 from importlib import metadata
@@ -13,6 +14,7 @@ from xtalgrid_core.errors import FailureReason, ImageError, ManifestError, Resul
 from xtalgrid_core.files import write_atomically
 
 from .checkpoint import Checkpoint, Header
+from .guest import TIME_LIMIT, TimeLimit
 from .inference import RUNTIME, Networks
 from .scoring import score_image
 from .stopping import Stopped
@@ -36,6 +38,7 @@ def score_unit(
     networks: Networks,
     pause: Callable[[], None],
     report: Report = lambda entry, answer, is_new: None,
+    time_limit: float = TIME_LIMIT,
 ) -> wire.Result:
     """Score all images of a unit, write the result, remove the checkpoint.
 
@@ -51,6 +54,8 @@ def score_unit(
         Called at safe points; may wait, and may raise `Stopped`.
     report
         Called for each image before its answer is taken for done, also for those that an earlier run had done.
+    time_limit
+        CPU seconds after which an image fails as `TIMED_OUT`.
 
     Raises
     ------
@@ -67,7 +72,7 @@ def score_unit(
                 "%s: %d of %d images are done", source.manifest.unit, len(done.answers), len(source.manifest.images)
             )
         answers = []
-        for entry, answer in _answers(source, done, networks, pause):
+        for entry, answer in _answers(source, done, networks, pause, time_limit):
             is_new = entry.number not in done.answers
             report(entry, answer, is_new)
             if is_new:
@@ -122,7 +127,7 @@ def check_version(manifest: wire.Manifest) -> None:
 def host() -> wire.Host:
     """What the worker runs on. No names: not the host's, not the user's."""
     return wire.Host(
-        platform=wire.short_text(platform.platform()),
+        platform=wire.short_text(_platform()),
         python=platform.python_version(),
         runtime=RUNTIME,
         processor=wire.short_text(_processor()),
@@ -130,7 +135,7 @@ def host() -> wire.Host:
 
 
 def _answers(
-    source: Source, done: Checkpoint, networks: Networks, pause: Callable[[], None]
+    source: Source, done: Checkpoint, networks: Networks, pause: Callable[[], None], time_limit: float
 ) -> Iterator[tuple[wire.ImageEntry, wire.Image]]:
     for entry in source.manifest.images:
         if entry.number in done.answers:
@@ -142,7 +147,7 @@ def _answers(
             continue
         done.begin(entry.number)
         try:
-            answer = _answer(source, entry, networks, pause)
+            answer = _answer(source, entry, networks, TimeLimit(pause, time_limit))
         except Stopped:
             done.stopped(entry.number)
             raise
@@ -165,9 +170,15 @@ def _failed(entry: wire.ImageEntry, reason: FailureReason, detail: str) -> wire.
     return wire.Failed(number=entry.number, reason=reason, detail=wire.short_text(detail))
 
 
+def _platform() -> str:
+    """As `platform.platform` has it, which starts a process to find out."""
+    words = [platform.system(), platform.release(), platform.machine(), "".join(platform.libc_ver())]
+    return "-".join(filter(None, words))
+
+
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
-    except OSError:
-        return platform.processor()
+    except OSError:  # no Linux; Windows says it here
+        return os.environ.get("PROCESSOR_IDENTIFIER", platform.machine())
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

@@ -1,4 +1,4 @@
-"""When the worker has to stop: a signal came, or the process that started it is gone.
+"""When the worker has to stop: a signal came, or a process that it belongs to is gone.
 
 It stops at safe points only, which the scoring passes many times a second.
 """
@@ -6,10 +6,18 @@ It stops at safe points only, which the scoring passes many times a second.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
+
+_UNPACKED = Path(getattr(sys, "_MEIPASS", ""))
+"""Where the frozen worker's files are."""
+
+_BOOTLOADER = os.getppid() if _UNPACKED.name.startswith("_MEI") else None
+"""The process that unpacked the one-file worker, waits for it, and removes what it unpacked; None if this is no such worker."""
 
 
 class Stopped(BaseException):
@@ -21,16 +29,23 @@ class Stopped(BaseException):
 
 
 class StopRequest:
-    """Notes SIGTERM and SIGINT while it is entered; called at a safe point, it raises `Stopped` if there is a reason to.
+    """Notes SIGTERM and SIGINT (and Windows' Ctrl-Break) while it is entered; called at a safe point, it raises `Stopped` if there is a reason to.
 
     A second signal of the kind does what it did before, so that an impatient Ctrl-C always works.
+
+    Parameters
+    ----------
+    parent
+        Id of a process without which there is nothing to work for. The one-file worker's own bootloader always is one.
     """
 
-    _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+    _SIGNALS: tuple[signal.Signals, ...] = (signal.SIGTERM, signal.SIGINT)
+    if sys.platform == "win32":
+        _SIGNALS += (signal.SIGBREAK,)
 
     def __init__(self, parent: int | None = None) -> None:
-        self._parent = parent
-        self._is_child = parent == os.getppid()
+        self._parents = [pid for pid in (parent, _BOOTLOADER) if pid is not None]
+        self._child_of = os.getppid()
         self._signal: signal.Signals | None = None
         self._before: dict[signal.Signals, Any] = {}
 
@@ -46,17 +61,23 @@ class StopRequest:
         """Raise `Stopped`, with the exit code a shell expects, if the worker has to stop."""
         if self._signal is not None:
             raise Stopped(f"{self._signal.name} came", 128 + self._signal)
-        if self._parent is not None and self._parent_is_gone():
-            raise Stopped(f"process {self._parent}, which started this worker, is gone", 128 + signal.SIGTERM)
+        for pid in self._parents:
+            if self._is_gone(pid):
+                raise Stopped(f"process {pid}, which started this worker, is gone", 128 + signal.SIGTERM)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._signal = signal.Signals(number)
         signal.signal(number, self._before[self._signal])
 
-    def _parent_is_gone(self) -> bool:
-        assert self._parent is not None
-        # A child sees at once that it has another parent; a frozen worker has its own bootloader for a parent.
-        return (self._is_child and os.getppid() != self._parent) or not is_running(self._parent)
+    def _is_gone(self, pid: int) -> bool:
+        """Whether a process is gone; a child of it sees at once that it has another parent."""
+        return (pid == self._child_of and os.getppid() != pid) or not is_running(pid)
+
+
+def tidy_up() -> None:
+    """Remove what was unpacked, if the bootloader that would do it was killed. Nothing can be imported afterwards."""
+    if _BOOTLOADER is not None and os.getppid() != _BOOTLOADER:
+        shutil.rmtree(_UNPACKED, ignore_errors=True)
 
 
 def is_running(pid: int) -> bool:

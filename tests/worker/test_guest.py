@@ -1,0 +1,136 @@
+"""What the worker does to the computer it is a guest on."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import encoded, entry, well
+from tests.worker.conftest import RED
+from xtalgrid_core import wire
+from xtalgrid_core.errors import FailureReason
+from xtalgrid_core.weights import default_models
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks into Linux's /proc")
+
+
+@pytest.fixture
+def large() -> bytes:
+    """A picture without a drop's edge, so that all of it is scored: seconds of work."""
+    noise = np.random.default_rng(1).integers(100, 120, (1500, 2000, 3), np.uint8)
+    return encoded(noise, "JPEG", quality=90)
+
+
+def unit(folder: Path, images: list[bytes], **options: object) -> Path:
+    """A work unit for the packaged weights."""
+    segmenter, classifier = default_models()
+    manifest = wire.Manifest(
+        schema=1,
+        unit="guest",
+        min_worker="0",
+        options=wire.Options(segmenter=segmenter, classifier=classifier, **options),
+        images=tuple(entry(number, data) for number, data in enumerate(images)),
+    )
+    with zipfile.ZipFile(folder / "unit.zip", "w") as file:
+        file.writestr(wire.MANIFEST_NAME, wire.encode(manifest))
+        for number, data in enumerate(images):
+            file.writestr(f"{number:03d}.png", data)
+    return folder / "unit.zip"
+
+
+@pytest.fixture
+def start(tmp_path):
+    """``start(*options)`` in a slot folder, with a home and a folder of temporary files of its own."""
+    started = []
+    for name in ("slot", "home", "tmp"):
+        (tmp_path / name).mkdir()
+
+    def start(*options: str) -> subprocess.Popen:
+        command = [sys.executable, "-m", "xtalgrid_worker", "run", "unit.zip", "result.json", *options]
+        places = {"HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path / "tmp"), "PATH": os.environ["PATH"]}
+        process = subprocess.Popen(command, cwd=tmp_path / "slot", env=places, stderr=subprocess.PIPE, text=True)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def wait_until_scoring(process: subprocess.Popen, checkpoint: Path) -> None:
+    end = time.monotonic() + 60
+    while not (checkpoint.exists() and b"begin" in checkpoint.read_bytes()):
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < end, "it did not begin"
+        time.sleep(0.01)
+
+
+def test_one_thread_no_processes_no_files_the_lowest_priority(tmp_path, start, large):
+    path = unit(tmp_path / "slot", [large, encoded(well(RED))], mode="dense", step=48)
+    process = start()
+    wait_until_scoring(process, tmp_path / "slot" / "result.json.checkpoint")
+    seen = set()
+    while process.poll() is None:
+        try:
+            tasks = list(Path(f"/proc/{process.pid}/task").iterdir())
+            children = "".join((task / "children").read_text() for task in tasks)
+            seen.add((len(tasks), children, os.getpriority(os.PRIO_PROCESS, process.pid)))
+        except OSError:
+            break  # it ended while we looked
+        time.sleep(0.005)
+    assert process.wait() == 0, process.stderr.read()
+    assert seen == {(1, "", 19)}
+    assert sorted(tmp_path.rglob("*")) == sorted(
+        [tmp_path / "home", tmp_path / "slot", path, tmp_path / "slot" / "result.json", tmp_path / "tmp"]
+    )
+
+
+@pytest.mark.parametrize(
+    "options", [{"mode": "dense", "step": 48}, {"mode": "exact", "step": 50}], ids=["dense", "exact"]
+)
+def test_it_stops_within_a_second_of_work(tmp_path, start, large, options):
+    unit(tmp_path / "slot", [large] * 3, **options)
+    process = start("--keep-priority")
+    checkpoint = tmp_path / "slot" / "result.json.checkpoint"
+    wait_until_scoring(process, checkpoint)
+    time.sleep(0.5)  # past decoding, amid the chops
+    before = cpu_seconds(process.pid)
+    process.send_signal(signal.SIGTERM)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 143
+    assert checkpoint.read_bytes().rstrip().endswith(b"stopped 0")
+    assert usage.ru_utime + usage.ru_stime - before < 1
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_an_image_that_takes_too_long_costs_only_itself(tmp_path, start, large):
+    unit(tmp_path / "slot", [large, b"broken", encoded(well(RED, 96, 128))], mode="exact", step=50)
+    process = start("--time-limit", "1")
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    slow, broken, quick = wire.decode_result((tmp_path / "slot" / "result.json").read_bytes()).images
+    assert (slow.reason, broken.reason) == (FailureReason.TIMED_OUT, FailureReason.NOT_AN_IMAGE)
+    assert "more than 1 CPU seconds" in slow.detail
+    assert isinstance(quick, wire.Scored)
+
+
+def test_memory_stays_below_400_mb(tmp_path, start):
+    noise = np.random.default_rng(1).integers(100, 120, (2056, 2452, 3), np.uint8)
+    unit(tmp_path / "slot", [encoded(noise, "PNG", compress_level=1)], mode="dense", step=48)
+    process = start("--keep-priority")
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    assert usage.ru_maxrss < 400_000  # kB

@@ -1,0 +1,42 @@
+"""A worker that scores otherwise than it should is found out."""
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from xtalgrid_worker import selfcheck
+from xtalgrid_worker.cli import main
+
+
+def test_the_packaged_weights_score_the_well_as_expected():
+    """Fails when the expectation is stale: python scripts/make_selfcheck.py."""
+    done = CliRunner().invoke(main, ["selfcheck"])
+    assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "selfcheck passed"), done.output
+    expected = msgspec.json.decode(selfcheck.EXPECTED.read_bytes(), type=selfcheck.Expectation)
+    assert [(score.segmenter, score.classifier) for score in expected.scores] == selfcheck.pairs()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"p_crystal": 0.9}, "probabilities within 0.08"),
+        ({"outcome": "clear"}, "expected clear"),
+        ({"classifier": "0" * 64}, "nothing is expected of these"),
+    ],
+)
+def test_a_score_that_is_not_the_expected_one_fails(tmp_path, monkeypatch, change, said):
+    content = msgspec.json.decode(selfcheck.EXPECTED.read_bytes())
+    content["scores"][0] |= change
+    (tmp_path / "expected.json").write_bytes(msgspec.json.encode(content))
+    monkeypatch.setattr(selfcheck, "EXPECTED", tmp_path / "expected.json")
+    done = CliRunner().invoke(main, ["selfcheck"])
+    assert done.exit_code == 1
+    assert said in done.stdout
+    assert done.stdout.startswith("FAILED")
+
+
+def test_without_its_well_the_worker_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setattr(selfcheck, "WELL", tmp_path / "well.jpg")
+    done = CliRunner().invoke(main, ["selfcheck"])
+    assert done.exit_code == 2
+    assert "reinstall xtalgrid" in done.stderr
