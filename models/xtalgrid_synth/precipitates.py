@@ -23,7 +23,7 @@ def precipitate(scene: Scene, grade: Outcome) -> None:
         looks = [_granules if rng.random() < 0.6 else _grains]
     else:
         common = [_granules, _granules, _granules, _aggregates, _folds, _wisps, _wisps]
-        pool = [*common, _aggregates, _folds, _grains, _clumps, _veins, _haze, _curds]
+        pool = [*common, _network, _network, _aggregates, _folds, _grains, _clumps, _veins, _haze, _curds]
         looks = [pool[i] for i in rng.choice(len(pool), int(rng.integers(1, 4)), replace=False)]
     dark = np.zeros((height, width), np.float32)
     for look in looks:
@@ -178,6 +178,18 @@ def _veins(scene: Scene) -> Field:
     thin = rng.uniform(0.05, 0.2)
     patch = step(scene.noise(scene.shape.size * 0.6), -0.2, 0.8)
     return np.float32(rng.uniform(0.1, 0.4)) * step(fold, thin, 0) * patch
+
+
+def _network(scene: Scene) -> Field:
+    """Fine matter drawn together into a mesh around lighter cells of 15 to 60 µm, as in a curdled drop."""
+    rng = scene.rng
+    cell = scene.px(float(np.exp(rng.uniform(np.log(25), np.log(90)))))
+    mesh = np.abs(scene.noise(cell, 3, 0.5))
+    grain = scene.noise(max(scene.px(6), 1.3), 2)
+    dark: Field = (
+        np.float32(rng.uniform(0.12, 0.35)) * step(mesh, rng.uniform(0.35, 0.8), 0) * (1 + np.float32(0.3) * grain)
+    )
+    return dark - np.float32(rng.uniform(0, 0.08)) * step(mesh, 0.5, 1.5)
 
 
 def _haze(scene: Scene) -> Field:
