@@ -214,6 +214,7 @@ def score(
         source = ImageFiles(paths, options, pixel_size, pause)
         drawn = frame_names(paths, out)
         width = min(max(len(path.name) for path in paths), 80)
+        tqdm.monitor_interval = 0  # a thread of its own otherwise
         with tqdm(total=len(paths), unit="well", disable=not sys.stderr.isatty(), file=sys.stderr) as bar:
 
             def report(entry: wire.ImageEntry, answer: wire.Image, is_new: bool) -> None:
