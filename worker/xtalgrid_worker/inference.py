@@ -31,6 +31,10 @@ ARENA = 256 * 1024 * 1024
 take half as much again, and dense scoring's tiles would have to be smaller."""
 
 
+_DISABLED = ["QDQPropagationTransformer"]
+"""It has the first pooling of int8 weights work on bytes, for which the runtime has only slow code: 1.8 times as long in all."""
+
+
 class Networks:
     """A segmenter and a classifier, ready to run."""
 
@@ -101,7 +105,9 @@ def _session(weights: bytes, role: Role, sha256: str, threads: int) -> ort.Infer
     settings.enable_mem_pattern = False  # a plan for each size of picture would be kept, and memory with it
     settings.log_severity_level = 3  # errors; they come as exceptions
     try:
-        session = ort.InferenceSession(weights, settings, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(
+            weights, settings, providers=["CPUExecutionProvider"], disabled_optimizers=_DISABLED
+        )
     except Exception as error:  # the runtime's exceptions have no common base but this
         raise BrokenModel(f"{role} {sha256[:12]}… cannot be loaded: {str(error)[:200]}; reinstall xtalgrid") from error
     expected = (["image"], ["mask"]) if role == "segmenter" else (["image"], ["class_map"])
