@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -51,7 +52,8 @@ def quantize(fp32: Path, int8: Path, role: Role, data: Path) -> None:
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    pictures = iter(calibration_pictures(data, role))
+    chosen = calibration_pictures(data, role)
+    pictures = iter(chosen)
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         def get_next(self) -> dict[str, npt.NDArray[np.float32]] | None:
@@ -76,7 +78,38 @@ def quantize(fp32: Path, int8: Path, role: Role, data: Path) -> None:
             weight_type=QuantType.QInt8,
             nodes_to_exclude=[nodes[layers[0]].name, *(node.name for node in nodes[layers[-1] :])],
         )
-        write_atomically(int8, made.read_bytes())
+        quantised = onnx.load(made)
+        if role == "classifier":
+            _correct_bias(quantised, onnx.load(folded), chosen)
+        write_atomically(int8, quantised.SerializeToString())
+
+
+def _correct_bias(int8: Any, fp32: Any, pictures: npt.NDArray[np.uint8]) -> None:
+    """Change the last layer's bias so that the mean logits over all pictures are those of the fp32 network.
+
+    Parameters
+    ----------
+    int8, fp32
+        ONNX models, the last layer of `int8` in fp32.
+    pictures
+        ``(n, H, W, 3)`` uint8.
+    """
+    from onnx import numpy_helper
+
+    means = [_mean_logits(model.SerializeToString(), pictures) for model in (fp32, int8)]
+    head = [node for node in int8.graph.node if node.op_type in ("Conv", "Gemm")][-1]
+    (bias,) = (values for values in int8.graph.initializer if values.name == head.input[2])
+    corrected = numpy_helper.to_array(bias) + (means[0] - means[1])
+    bias.CopyFrom(numpy_helper.from_array(corrected.astype(np.float32), bias.name))
+
+
+def _mean_logits(model: bytes, pictures: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+    """Mean of each class over all cells of all pictures, ``(13,)``."""
+    import onnxruntime as ort
+
+    session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
+    logits = [session.run(["class_map"], {"image": network_input(picture[None])})[0] for picture in pictures]
+    return np.mean([maps.astype(np.float64).mean(axis=(0, 2, 3)) for maps in logits], axis=0)
 
 
 def calibration_pictures(data: Path, role: Role, count: int = PICTURES) -> npt.NDArray[np.uint8]:

@@ -72,6 +72,14 @@ def test_int8_variants_are_made_kept_and_dropped_with_their_origin(chop_set: Pat
         )
     assert maps[0].shape == maps[1].shape == (2, len(CLASSES), 15, 19)
     assert np.corrcoef(maps[0].ravel(), maps[1].ravel())[0, 1] > 0.98
+    chops = network_input(calibration_pictures(chop_set, "classifier"))
+    means = [
+        ort.InferenceSession(find_model(sha256, "classifier", [folder])[1], providers=["CPUExecutionProvider"])
+        .run(["class_map"], {"image": chops})[0]
+        .mean(axis=(0, 2, 3))
+        for sha256 in (large, small)
+    ]
+    assert means[1] == pytest.approx(means[0], abs=1e-4), "no class gains by quantisation on average"
     assert (folder / "classifier-int8.onnx").stat().st_size < 0.35 * (folder / "classifier.onnx").stat().st_size
 
     assert default_models(install({}, folder) and folder, "int8")[1] == small, "what it was made from is the same"
