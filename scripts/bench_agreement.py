@@ -1,7 +1,8 @@
 """How far dense scoring agrees with chop-by-chop scoring, and int8 weights with fp32: ``python scripts/bench_agreement.py IMAGES… --work FOLDER``.
 
-Each way scores all images with the worker program. Stopped, the same command goes on where it was; a way that is done for the same
-images is not run again, so take a new folder for other weights. The report is Markdown: agreement of outcomes and of groups,
+Each way scores all images with the worker program, `--jobs` of them at once, each a part of the images (exact takes some ten times as long
+as dense, so ways are not what is shared out). Stopped, the same command goes on where it was; a part that is done for the same images
+is not run again, so take a new folder for other weights. The report is Markdown: agreement of outcomes and of groups,
 mean differences of probabilities, and every well on which two ways disagree.
 """
 
@@ -23,18 +24,21 @@ from xtalgrid_worker.workunit import image_files
 WAYS = {"exact": ["--exact"], "dense": [], "int8": ["--variant", "int8"]}
 PAIRS = (("exact", "dense"), ("dense", "int8"))
 
+PART = 50
+"""Images of one worker process: a few minutes' work chop by chop."""
+
 Scores = dict[Path, wire.Scored]
 
 
 def score(way: str, paths: list[Path], work: Path, more: list[str]) -> Scores:
-    """What one way makes of the images; those it cannot score are missing."""
+    """What one way makes of some of the images; those it cannot score are missing."""
     names = "\n".join([*map(str, paths), *more])
     out = work / f"{way}-{hashlib.sha256(names.encode()).hexdigest()[:12]}"
     if not (out / "scores.csv").exists():  # written last
         command = [sys.executable, "-m", "xtalgrid_worker.cli", "score", *map(str, paths), "--out", str(out)]
         done = subprocess.run([*command, *WAYS[way], *more], stdout=subprocess.DEVNULL, check=False)
         if done.returncode:
-            sys.exit(f"{way}: xtalgrid-worker ended with {done.returncode}; start again to go on")
+            raise ChildProcessError(f"{way}: xtalgrid-worker ended with {done.returncode}; start again to go on")
     images = wire.decode_result((out / "result.json").read_bytes()).images
     return {path: image for path, image in zip(paths, images, strict=True) if isinstance(image, wire.Scored)}
 
@@ -73,16 +77,25 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for the results")
     parser.add_argument("--weights", type=Path, help="folder of weights (default: the package's own)")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=["exact", "dense"], help="default: exact dense")
-    parser.add_argument("--jobs", type=int, default=1, help="ways that are run at once (default 1)")
+    parser.add_argument("--jobs", type=int, default=1, help="worker processes at once (default 1)")
     arguments = parser.parse_args()
     paths = image_files(arguments.images, SUFFIXES, "_ART.jpg")
     if not paths:
         sys.exit("no images here")
     more = ["--weights", str(arguments.weights)] if arguments.weights else []
     arguments.work.mkdir(parents=True, exist_ok=True)
+    parts = [paths[start : start + PART] for start in range(0, len(paths), PART)]
+    scored: dict[str, Scores] = {way: {} for way in arguments.ways}
     with ThreadPoolExecutor(arguments.jobs) as pool:
-        started = {way: pool.submit(score, way, paths, arguments.work, more) for way in arguments.ways}
-        scored = {way: future.result() for way, future in started.items()}
+        started = [
+            (way, pool.submit(score, way, part, arguments.work, more)) for way in arguments.ways for part in parts
+        ]
+        try:
+            for way, future in started:
+                scored[way].update(future.result())
+        except ChildProcessError as error:
+            pool.shutdown(cancel_futures=True)
+            sys.exit(str(error))
     print(f"{len(paths)} images")
     for first, second in PAIRS:
         if first in scored and second in scored:

@@ -1,8 +1,9 @@
 """How long the worker takes for a well, by stage, and how much memory: ``python scripts/bench_worker.py [FOLDER]``.
 
 Without a folder it renders wells of the published system's size. Every image is scored in each way, one after the other so that
-their ratios hold whatever else the machine does: dense, exact (chop by chop), and dense with the int8 weights where there are such.
-Stages are timed in CPU seconds; an ``xtalgrid-worker`` process of each way shows start-up and peak memory.
+their ratios hold whatever else the machine does: dense, exact (chop by chop), dense with the int8 weights where there are such, and the
+published way: chop by chop in torch (``--torch``) and in MXNet (``--mxnet PYTHON``), of which some chops of each well are timed and
+counted for all. Stages are timed in CPU seconds; ``xtalgrid-worker`` processes, one and two at once, show start-up, wall time and memory.
 """
 
 from __future__ import annotations
@@ -16,16 +17,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from PIL import Image
 
+from published_way import seconds_mxnet, seconds_torch  # beside this file
 from xtalgrid_core import wire
-from xtalgrid_core.chops import DENSE_STEP, STEP
+from xtalgrid_core.chops import CHOP, DENSE_STEP, STEP, Box
 from xtalgrid_core.errors import ImageError, UnknownModel
-from xtalgrid_core.images import SUFFIXES, Pixels, read_image
+from xtalgrid_core.images import SUFFIXES, Pixels, WellImage
 from xtalgrid_core.outcomes import CLASSES
 from xtalgrid_core.weights import PACKAGED, default_models
 from xtalgrid_worker.inference import RUNTIME, Float, Networks
@@ -34,6 +38,8 @@ from xtalgrid_worker.workunit import image_files
 
 T = TypeVar("T")
 STAGES = ("decode", "segment", "classify", "the rest")
+PUBLISHED_CHOPS = 12
+"""Chops of each well that are timed in the published ways."""
 
 
 class Timed(Networks):
@@ -41,10 +47,13 @@ class Timed(Networks):
 
     segment = classify = 0.0
     runs = 0
+    keep = 0
+    kept: list[Pixels]
 
     def reset(self) -> None:
         self.segment = self.classify = 0.0
         self.runs = 0
+        self.kept = []
 
     def mask(self, view: Pixels) -> Float:
         seconds, mask = timed(lambda: super(Timed, self).mask(view))
@@ -55,6 +64,8 @@ class Timed(Networks):
         seconds, cells = timed(lambda: super(Timed, self).class_map(images))
         self.classify += seconds
         self.runs += len(images)
+        if len(self.kept) < self.keep and images.shape[1:3] == (CHOP, CHOP):
+            self.kept.append(images[0])
         return cells
 
 
@@ -65,11 +76,18 @@ def timed(work: Callable[[], T]) -> tuple[float, T]:
 
 
 def score_here(
-    paths: list[Path], ways: dict[str, wire.Options], threads: int, weights: list[Path]
+    paths: list[Path],
+    ways: dict[str, wire.Options],
+    threads: int,
+    weights: list[Path],
+    published: dict[str, Callable[[Pixels], float]],
 ) -> dict[str, list[tuple[int, dict[str, float]]]]:
-    """Of each way and each image that can be scored: runs of the classifier, and CPU seconds of each stage."""
+    """Of each way and each image that can be scored: runs of the classifier, and CPU seconds of each stage.
+
+    `published`: other ways to classify a chop, as CPU seconds a chop of ``(N, 256, 256, 3)``; all else is as in the exact way.
+    """
     networks = {way: Timed.load(options, weights, threads) for way, options in ways.items()}
-    rows: dict[str, list[tuple[int, dict[str, float]]]] = {way: [] for way in ways}
+    rows: dict[str, list[tuple[int, dict[str, float]]]] = {way: [] for way in (*ways, *published)}
     for path in paths:
         data = path.read_bytes()
         entry = wire.ImageEntry(number=0, file="000.img", inspect_id=0, sha256="0" * 64)
@@ -78,15 +96,29 @@ def score_here(
             assert isinstance(timed_networks, Timed)
             timed_networks.reset()
             try:
-                decode, _ = timed(lambda data=data: read_image(data))
+                timed_networks.keep = PUBLISHED_CHOPS if way == "exact" and published else 0
                 answer = score_image(data, entry, options, timed_networks)
             except ImageError as error:
                 print(f"{path.name}: {error}")
                 break
+            if answer.drop.box is None:
+                print(f"{path.name}: no drop made out; left out")
+                break
+            decode, _ = timed(partial(decode_parts, data, Box(*answer.drop.box)))
             rest = answer.seconds - decode - timed_networks.segment - timed_networks.classify
             seconds = (decode, timed_networks.segment, timed_networks.classify, max(rest, 0.0))
             rows[way].append((timed_networks.runs, dict(zip(STAGES, seconds, strict=True))))
+            for name, seconds_a_chop in published.items() if way == "exact" else ():
+                classify = timed_networks.runs * seconds_a_chop(np.stack(timed_networks.kept))
+                rows[name].append((timed_networks.runs, {**rows[way][-1][1], "classify": classify}))
     return rows
+
+
+def decode_parts(data: bytes, drop: Box) -> None:
+    """What `score_image` decodes: the reduced image, and the drop at full scale."""
+    image = WellImage(data)
+    image.reduced()
+    image.region(drop)
 
 
 def ways_of(weights: Path, step: int, exact_step: int) -> dict[str, wire.Options]:
@@ -141,7 +173,14 @@ def main() -> None:
     parser.add_argument("--exact-step", type=int, default=STEP, help=f"of the exact way (default {STEP})")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--weights", type=Path, default=PACKAGED, help="folder of weights (default: the package's own)")
+    parser.add_argument("--torch", action="store_true", help="time the published way in torch too")
+    parser.add_argument("--mxnet", type=Path, help="and in MXNet: the Python of its environment (models/legacy-mxnet)")
     arguments = parser.parse_args()
+    published: dict[str, Callable[[Pixels], float]] = {}
+    if arguments.torch:
+        published["torch, chops"] = seconds_torch
+    if arguments.mxnet:
+        published["MXNet, chops"] = lambda chops: seconds_mxnet(chops, arguments.mxnet)
     ways = ways_of(arguments.weights, arguments.step, arguments.exact_step)
     given = {
         "dense": ["--step", arguments.step],
@@ -155,8 +194,11 @@ def main() -> None:
         blank = Path(scratch) / "blank.png"
         Image.fromarray(np.full((64, 64, 3), 220, np.uint8)).save(blank)
         start_up = min(worker_process([blank], "--pixel-size", "1.13")[0] for _ in range(3))
-        rows = score_here(paths, ways, arguments.threads, [arguments.weights])
+        rows = score_here(paths, ways, arguments.threads, [arguments.weights], published)
         peaks = {way: worker_process(paths, *map(str, [*given[way], *common])) for way in ways if way != "exact"}
+        with ThreadPoolExecutor(2) as pool:
+            both = [pool.submit(worker_process, paths, *map(str, [*given["dense"], *common])) for _ in range(2)]
+            two = max(future.result()[0] for future in both)
     if not rows["dense"]:
         sys.exit("no image could be scored")
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
@@ -164,19 +206,22 @@ def main() -> None:
         f"{len(rows['dense'])} images, {arguments.threads} thread(s); {RUNTIME}, {platform.machine()}, load {load:.1f}"
     )
     print(
-        f"{'median, CPU s':<16}" + "".join(f"{name:>10}" for name in (*STAGES, "a well")) + f"{'runs':>7}{'ratio':>8}"
+        f"{'median, CPU s':<16}" + "".join(f"{name:>10}" for name in (*STAGES, "a well")) + f"{'runs':>7}{'/dense':>8}"
     )
-    totals = {way: [sum(seconds.values()) for _, seconds in rows[way]] for way in ways}
-    for way in ways:
+    totals = {way: [sum(seconds.values()) for _, seconds in rows[way]] for way in rows}
+    for way in rows:
         columns = [[seconds[name] for _, seconds in rows[way]] for name in STAGES] + [totals[way]]
-        ratio = statistics.median(e / t for e, t in zip(totals["exact"], totals[way], strict=True))
+        ratio = statistics.median(t / d for t, d in zip(totals[way], totals["dense"], strict=True))
         print(
             f"{way:<16}"
             + "".join(f"{statistics.median(column):10.3f}" for column in columns)
-            + f"{statistics.median(runs for runs, _ in rows[way]):7.0f}{ratio:7.1f}×"
+            + f"{statistics.median(runs for runs, _ in rows[way]):7.0f}{ratio:8.2f}"
         )
     for way, (wall, peak) in peaks.items():
         print(f"worker process, {way}: {wall / len(paths):.2f} s a well, peak {peak:.0f} MB")
+    print(
+        f"two at once, dense: {two / len(paths) / 2:.2f} s a well, {2 * peaks['dense'][0] / two:.2f} times the work of one"
+    )
     print(f"start-up {start_up:.2f} s")
 
 
