@@ -26,8 +26,8 @@ Float = npt.NDArray[np.float32]
 HALO = 7
 """Cells from a tile's edge that its padding reaches, and one to spare: SqueezeNet's are six."""
 
-MEMORY = 270_000_000
-"""Bytes that a picture and the work on a tile of it may take together: a process has 400 MB, of which the rest is the program."""
+MEMORY = 230_000_000
+"""Bytes that a picture and the work on a tile of it may take together: a process has 400 MB, of which the rest is the program and the file."""
 
 CELL_MEMORY = 36_000
 """Bytes taken for each cell of a tile, as measured with `xtalgrid_worker.inference`; most are what the first layer gives."""

@@ -43,7 +43,7 @@ _STRIP = 256
 """Rows that are worked on at once where a copy of a large image would count."""
 
 _LARGE = 8_000_000
-"""Pixels from which an image is resized by strips."""
+"""Pixels from which an image is resized by strips, be it what is given or what is made."""
 
 _FILTER = Image.Resampling.BILINEAR
 
@@ -213,13 +213,14 @@ def resize(image: Pixels, height: int, width: int) -> Pixels:
     height, width = max(height, 1), max(width, 1)
     if image.shape[:2] == (height, width):
         return image
-    if height * width <= _LARGE:
+    if max(height * width, image.shape[0] * image.shape[1]) <= _LARGE:
         return np.asarray(Image.fromarray(image).resize((width, height), _FILTER, reducing_gap=3.0))
     resized = np.empty((height, width, 3), np.uint8)
     scale = image.shape[0] / height
     reach = math.ceil(max(scale, 1)) + 1  # rows beyond a strip that its own are made from
-    for top in range(0, height, _STRIP):
-        bottom = min(top + _STRIP, height)
+    rows = max(round(_STRIP / max(scale, 1)), 1)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
         first = max(math.floor(top * scale) - reach, 0)
         strip = Image.fromarray(image[first : math.ceil(bottom * scale) + reach])
         box = (0, top * scale - first, image.shape[1], min(bottom * scale - first, strip.height))
