@@ -21,7 +21,7 @@ from xtalgrid_core.dense import chop_probabilities, class_map
 from xtalgrid_core.drops import chops_over, crop_around, find_drop
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import replacing
-from xtalgrid_core.images import Levels, Pixels, classifier_view, network_input, read_image, segmenter_view
+from xtalgrid_core.images import Levels, Pixels, WellImage, classifier_view, network_input, segmenter_view
 from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS, Group
 from xtalgrid_core.scale import pixel_size
 from xtalgrid_core.weights import PACKAGED, Role, Variant, default_models, find_model
@@ -108,16 +108,16 @@ def windows(data: bytes, networks: Networks, pixel_size_um: float | None = None)
     ImageError
         When it cannot be decoded.
     """
-    image = read_image(data)
-    height, width = image.shape[:2]
+    image = WellImage(data)
+    height, width = image.height, image.width
     to_reference = pixel_size(width, height, pixel_size_um).to_reference
-    levels = Levels.of(image)
-    drop = find_drop(networks.mask(segmenter_view(image, levels)), height, width)
+    reduced = image.reduced()
+    levels = Levels.of(reduced)
+    drop = find_drop(networks.mask(segmenter_view(reduced, levels)), height, width)
     if drop.is_null_experiment:
         return Windows(np.empty((0, len(CLASSES)), np.float32), np.empty((0, 4), np.int32))
     crop = crop_around(drop.box, height, width, to_reference) if drop.box else Box(0, 0, height, width)
-    inside = image[crop.row : crop.row + crop.height, crop.col : crop.col + crop.width]
-    view = classifier_view(inside, levels, to_reference)
+    view = classifier_view(image.region(crop), levels, to_reference)
     boxes = chops_over(drop, dense_window(*view.shape[:2]), crop, height, width, to_reference)
     cells = class_map(view, networks.class_map, lambda: None)
     return Windows(chop_probabilities(cells, boxes), np.array(boxes, np.int32))
