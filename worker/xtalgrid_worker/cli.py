@@ -30,11 +30,14 @@ from xtalgrid_core.images import SUFFIXES, read_image
 from xtalgrid_core.outcomes import Outcome
 
 from . import selfcheck as selfchecks
+from .boinc import app as boinc_app
+from .boinc import init_data
+from .boinc.slot import use_stderr_file
 from .guest import TIME_LIMIT, take_lowest_priority
 from .inference import RUNTIME, Networks
-from .run import check_version, is_done, score_unit, version
+from .run import run_unit, score_unit, version
 from .stopping import Stopped, StopRequest
-from .workunit import ImageFiles, WorkUnit, image_files
+from .workunit import ImageFiles, image_files
 
 RESULT = "result.json"
 SCORES = "scores.csv"
@@ -48,6 +51,11 @@ EXIT_BUSY = 75
 
 class _Commands(click.Group):
     """Commands whose errors are a line on standard error and an exit code, never a traceback."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args and Path(init_data.NAME).is_file():
+            args = ["boinc"]  # a BOINC client starts programs without words
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -255,25 +263,38 @@ def run(
     (the disk is full, say: try again), 75 when another worker is at this unit. Stopped or killed, the same command goes
     on where it was, by RESULT.json.checkpoint.
     """
-    log = logging.getLogger(__name__)
-    checkpoint = result.with_name(f"{result.name}.checkpoint")
     if not keep_priority:
         take_lowest_priority()
-    with StopRequest(parent) as pause, WorkUnit(workunit) as source:
-        manifest = source.manifest
-        if is_done(manifest, result) and not checkpoint.exists():
-            log.info("%s: %s is there already", manifest.unit, result)
-            return
-        check_version(manifest)
-        networks = Networks.load(manifest.options, [weights_folder] if weights_folder else [], threads)
+    with StopRequest(parent) as pause:
+        run_unit(
+            workunit,
+            result,
+            result.with_name(f"{result.name}.checkpoint"),
+            pause,
+            folders=[weights_folder] if weights_folder else [],
+            threads=threads,
+            time_limit=time_limit,
+        )
 
-        def report(entry: wire.ImageEntry, answer: wire.Image, is_new: bool) -> None:
-            if isinstance(answer, wire.Failed):
-                log.warning("%s: %s: %s: %s", manifest.unit, entry.file, answer.reason, answer.detail)
 
-        answers = score_unit(source, result, checkpoint, networks, pause, report, time_limit).images
-        failed = sum(isinstance(answer, wire.Failed) for answer in answers)
-        log.info("%s: %d images scored, %d failed", manifest.unit, len(answers) - failed, failed)
+@main.command()
+@_threads
+@_time_limit
+def boinc(threads: int, time_limit: float) -> None:
+    """Do the BOINC job of this folder: unit.zip and, if they come with it, weights.json and the weights it lists.
+
+    A BOINC client starts this, also without its name; exit codes are BOINC's. Where there is no client, it does what
+    run unit.zip result.json does.
+    """
+    slot = Path()
+    init = init_data.read(slot)
+    if init is None:
+        take_lowest_priority()
+        with StopRequest() as pause:
+            boinc_app.score(slot, pause, threads=threads, time_limit=time_limit)
+        return
+    use_stderr_file(slot)
+    boinc_app.leave(boinc_app.run(slot, init, threads, time_limit))
 
 
 @main.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -18,17 +18,74 @@ from .guest import TIME_LIMIT, TimeLimit
 from .inference import RUNTIME, Networks
 from .scoring import score_image
 from .stopping import Stopped
-from .workunit import Source
+from .workunit import Source, WorkUnit
 
 log = logging.getLogger(__name__)
 
 Report = Callable[[wire.ImageEntry, wire.Image, bool], None]
 """Told of each image, its answer, and whether this run scored it."""
 
+Progress = Callable[[float, bool], None]
+"""Told how much of a unit is done, 0..1, and whether this run did the last part of it."""
+
 
 def version() -> str:
     """The worker's version."""
     return metadata.version("xtalgrid")
+
+
+def run_unit(
+    unit: Path,
+    result: Path,
+    checkpoint: Path,
+    pause: Callable[[], None],
+    progress: Progress = lambda fraction, is_new: None,
+    *,
+    folders: Iterable[Path] = (),
+    threads: int = 1,
+    time_limit: float = TIME_LIMIT,
+) -> None:
+    """Score a work unit's zip, as `score_unit` does, unless its result is there already.
+
+    Parameters
+    ----------
+    unit
+        The zip.
+    result, checkpoint, pause, time_limit
+        As of `score_unit`.
+    progress
+        Called for each image before its answer is taken for done.
+    folders
+        Folders of weights, before those packaged.
+    threads
+        Cores to use.
+
+    Raises
+    ------
+    WireError, ModelError
+        When this worker cannot do the unit.
+    Busy, Stopped, OSError
+        As `score_unit`.
+    """
+    with WorkUnit(unit) as source:
+        manifest = source.manifest
+        if is_done(manifest, result) and not checkpoint.exists():
+            log.info("%s: %s is there already", manifest.unit, result)
+            return
+        check_version(manifest)
+        networks = Networks.load(manifest.options, folders, threads)
+        done = 0
+
+        def report(entry: wire.ImageEntry, answer: wire.Image, is_new: bool) -> None:
+            nonlocal done
+            done += 1
+            if isinstance(answer, wire.Failed):
+                log.warning("%s: %s: %s: %s", manifest.unit, entry.file, answer.reason, answer.detail)
+            progress(done / len(manifest.images), is_new)
+
+        answers = score_unit(source, result, checkpoint, networks, pause, report, time_limit).images
+        failed = sum(isinstance(answer, wire.Failed) for answer in answers)
+        log.info("%s: %d images scored, %d failed", manifest.unit, len(answers) - failed, failed)
 
 
 def score_unit(

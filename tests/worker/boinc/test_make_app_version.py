@@ -1,0 +1,86 @@
+"""The folders and files by which a BOINC server or client learns of the worker."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from xtalgrid_worker.run import version
+
+SCRIPT = Path(__file__).parents[3] / "scripts" / "make_app_version.py"
+FROZEN = b"a frozen worker\0pyi-runtime-tmpdir .\0"
+
+
+def make(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, SCRIPT, *map(str, words)], capture_output=True, text=True, timeout=60)
+
+
+def worker(folder: Path, name: str, data: bytes = FROZEN) -> Path:
+    (folder / name).write_bytes(data)
+    return folder / name
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("xtalgrid-worker-0.1.0-linux-x86_64", "1.0/x86_64-pc-linux-gnu/xtalgrid-worker_0.1.0_x86_64-pc-linux-gnu"),
+        ("xtalgrid-worker-1.2.13-windows-amd64.exe", "102.13/windows_x86_64/xtalgrid-worker_1.2.13_windows_x86_64.exe"),
+        ("xtalgrid-worker-0.12-macos-arm64", "12.0/arm64-apple-darwin/xtalgrid-worker_0.12_arm64-apple-darwin"),
+    ],
+)
+def test_a_platform_of_a_version(tmp_path, name, path):
+    for _ in range(2):  # twice is once
+        done = make("frozen", worker(tmp_path, name), "--apps", tmp_path / "apps")
+        assert done.returncode == 0, done.stderr
+    program = tmp_path / "apps" / "xtalgrid" / path
+    assert program.read_bytes() == FROZEN
+    assert program.stat().st_mode & 0o100
+    described = ET.parse(program.with_name("version.xml")).getroot()
+    assert described.findtext("file/physical_name") == program.name
+    assert described.find("file/main_program") is not None
+    assert described.findtext("api_version") == "7.20.5"
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("xtalgrid-worker", FROZEN, "no name that says version and platform"),
+        ("xtalgrid-worker-0.1.0-plan9-x86_64", FROZEN, "no name that says version and platform"),
+        ("xtalgrid-worker-0.1.0-linux-x86_64", b"pyi-runtime-tmpdir", "--unpack-in ."),
+        ("xtalgrid-worker-0.100.0-linux-x86_64", FROZEN, "below 100"),
+    ],
+)
+def test_what_is_refused_and_why(tmp_path, name, data, said):
+    done = make("frozen", worker(tmp_path, name, data), "--apps", tmp_path / "apps")
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "apps").exists()
+
+
+def test_a_file_of_a_version_never_changes(tmp_path):
+    name = "xtalgrid-worker-0.1.0-linux-x86_64"
+    make("frozen", worker(tmp_path, name), "--apps", tmp_path / "apps")
+    done = make("frozen", worker(tmp_path, name, FROZEN + b"other"), "--apps", tmp_path / "apps")
+    assert (done.returncode, "new version" in done.stderr) == (1, True)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="looks at the launcher of Unix")
+def test_the_own_python_way(tmp_path):
+    project = tmp_path / "projects" / "a lab"
+    done = make("own-python", "--python", sys.executable, "--into", project)
+    assert done.returncode == 0, done.stderr
+    info = ET.parse(project / "app_info.xml").getroot()
+    assert info.findtext("app_version/api_version") == "7.20.5"
+    assert int(info.findtext("app_version/version_num")) >= 100
+    launcher = project / info.findtext("app_version/file_ref/file_name")
+    assert info.findtext("file_info/name") == launcher.name
+    said = subprocess.run([launcher, "--version"], cwd=tmp_path, capture_output=True, text=True, env=dict(os.environ))
+    assert said.stdout.startswith(f"xtalgrid-worker {version()} "), said.stderr
+    done = make("own-python", "--python", tmp_path / "none", "--into", project)
+    assert (done.returncode, "no such Python" in done.stderr) == (1, True)
