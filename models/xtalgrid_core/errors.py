@@ -11,6 +11,7 @@
     ├── WireError            a work unit or a result does not follow the wire format
     │   ├── ManifestError
     │   └── ResultError      a result that is refused; nothing of it is used
+    ├── GridError            the engine behind a grid did not do what it was asked
     ├── LedgerError          our own database cannot be used as it is
     ├── ImagerError          the imager database cannot be reached or does not fit
     └── Busy                 another process holds the lock of this step
@@ -87,6 +88,10 @@ class ManifestError(WireError):
 
 class ResultError(WireError):
     """A result is refused. Nothing of it is used; the reason is recorded against its host."""
+
+
+class GridError(XtalgridError):
+    """The engine behind a grid, BOINC say, did not do what it was asked; what was planned stays planned."""
 
 
 class LedgerError(XtalgridError):

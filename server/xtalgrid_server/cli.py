@@ -16,6 +16,7 @@ from xtalgrid_core.errors import Busy, ConfigError, XtalgridError
 from xtalgrid_core.weights import read_manifest
 
 from . import config as configuration
+from .boinc.commands import boinc
 from .config import Config
 from .ledger.store import PAUSED
 from .models import shelf
@@ -54,6 +55,9 @@ def main(ctx: click.Context, file: Path | None, home: Path | None) -> None:
     """Score every drop a crystallization imager photographs."""
     set_up_logging()
     ctx.obj = lambda: configuration.load(file, home)
+
+
+main.add_command(boinc)
 
 
 def with_config(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -71,6 +71,9 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """How images are packed and scored."""
 
     wells_per_unit: Annotated[int, Meta(ge=1, le=5000)] = 100
+    """Of inspections within `look_back_days` of the newest one: somebody waits for them."""
+    wells_per_backfill_unit: Annotated[int, Meta(ge=1, le=5000)] = 1000
+    """Of older inspections."""
     max_unit_mb: Positive = 400
     limit: Positive = 10_000
     """Most images one run of create_work plans."""
@@ -93,12 +96,41 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class Grid(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where workers run."""
 
-    kind: Literal["local"] = "local"
+    kind: Literal["local", "boinc"] = "local"
+    """local: as processes of this machine, for which the keys below are; boinc: see `Boinc`."""
     workers: Annotated[int, Meta(ge=1, le=512)] = max(1, min(os.cpu_count() or 1, 8))
     attempts: Positive = 3
     """How often a unit that makes no progress is tried before it is given up."""
     patience_minutes: Annotated[float, Meta(gt=0)] = 10.0
     """A worker that answers for no image so long is killed, and its unit tried again."""
+
+
+class Boinc(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The BOINC project that work goes to, and the limits of its work units (docs/boinc.md)."""
+
+    project: str = ""
+    """Folder of the BOINC project, which has config.xml and bin/ in it."""
+    app: Annotated[str, Meta(pattern="^[A-Za-z0-9_]{1,40}$")] = "xtalgrid"
+    """Name of the BOINC application."""
+    database: str = ""
+    """SQLAlchemy URL of the project's database; empty: as the project's config.xml has it."""
+    quorum: Annotated[int, Meta(ge=1, le=5)] = 1
+    """How many hosts score each unit."""
+    spot_checks: Part = 0.05
+    """Part of the units that two hosts score although the quorum is 1, chosen by chance."""
+    max_errors: Annotated[int, Meta(ge=1, le=50)] = 3
+    """A unit is given up when more than so many hosts failed at it."""
+    max_results: Annotated[int, Meta(ge=1, le=100)] = 8
+    """A unit is given up rather than sent out more often than this."""
+    deadline_days: Annotated[float, Meta(gt=0, le=365)] = 1.0
+    backfill_deadline_days: Annotated[float, Meta(gt=0, le=365)] = 7.0
+    gflop_per_well: Annotated[float, Meta(gt=0)] = 2.0
+    """Estimate: core seconds for a well times the 4 or so GFLOPS that BOINC's benchmark gives a core. BOINC corrects it by itself."""
+    memory_mb: Positive = 600
+    disk_mb: Positive = 1500
+    """Of a host's slot folder and the result: the unpacked program most of all."""
+    batch: Annotated[int, Meta(ge=1, le=500)] = 20
+    """Units for one call of BOINC's tools."""
 
 
 class HoldRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -143,6 +175,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     ledger: Ledger = field(default_factory=Ledger)
     work: Work = field(default_factory=Work)
     grid: Grid = field(default_factory=Grid)
+    boinc: Boinc = field(default_factory=Boinc)
     publish: Publish = field(default_factory=Publish)
     import_: Import = field(default_factory=Import)
     viewer: Viewer = field(default_factory=Viewer)
@@ -192,6 +225,7 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "ledger": Ledger,
     "work": Work,
     "grid": Grid,
+    "boinc": Boinc,
     "publish": Publish,
     "import": Import,
     "viewer": Viewer,
@@ -284,6 +318,7 @@ def _cross_checks(config: Config) -> list[str]:
         known = [*outcomes, *Group]
         if rule.outcome not in known:
             errors.append(f"publish.hold: no outcome or group {rule.outcome!r}{_did_you_mean(rule.outcome, known)}")
+    errors += _boinc_checks(config)
     if config.work.mode == "dense" and config.work.step % STRIDE:
         errors.append(f'work.step: {dense_step_error(config.work.step)} (mode = "exact")')
     for key, url in (("imager.url", config.imager_url), ("ledger.url", config.ledger_url)):
@@ -291,6 +326,18 @@ def _cross_checks(config: Config) -> list[str]:
             errors.append(
                 f"{key}: no database URL; write one such as oracle+oracledb://user:password@host/?service_name=x"
             )
+    return errors
+
+
+def _boinc_checks(config: Config) -> list[str]:
+    """What BOINC's own tools would refuse, or never finish."""
+    boinc, errors = config.boinc, []
+    if config.grid.kind == "boinc" and not boinc.project:
+        errors.append('boinc.project: not set, and grid.kind is "boinc"; name the folder of the BOINC project')
+    if boinc.max_errors > boinc.max_results:
+        errors.append(f"boinc.max_errors: {boinc.max_errors} is more than boinc.max_results, {boinc.max_results}")
+    if max(boinc.quorum, 2) > boinc.max_results:
+        errors.append(f"boinc.max_results: {boinc.max_results} is less than the hosts a check needs")
     return errors
 
 

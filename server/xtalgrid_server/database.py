@@ -42,7 +42,7 @@ def open_engine(url: str, key: str) -> sa.Engine:
         raise ConfigError(f"{key}: not a database URL ({type(error).__name__})") from error
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"{key}: the driver {error.name} is not installed; see the extras oracle, postgres"
+            f"{key}: the driver {error.name} is not installed; see the extras oracle, postgres, boinc"
         ) from error
     if engine.dialect.name == "sqlite":
         if parsed.database and parsed.database != ":memory:":

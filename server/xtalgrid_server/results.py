@@ -1,7 +1,4 @@
-"""Results come back from anybody's computer: the validator, and the assimilator that writes what it lets through.
-
-Nothing of a result is used before all of it has been checked against the manifest that the ledger keeps.
-"""
+"""The assimilator: results come back from anybody's computer, and what the validator lets through goes into the ledger."""
 
 from __future__ import annotations
 
@@ -12,18 +9,15 @@ from pathlib import Path
 from xtalgrid_core import wire
 from xtalgrid_core.errors import ResultError
 from xtalgrid_core.files import write_atomically
-from xtalgrid_core.outcomes import CLASSES, Group, Outcome
 
 from .config import Config
-from .grid.local import LocalGrid
+from .grid.base import Grid
 from .ledger.records import Unit
 from .ledger.store import Ledger
 from .steps import log
+from .validation import validate
 
 STEP = "assimilate"
-
-_MARGIN = 1e-3
-"""Room for rounding in the worker's float32 sums."""
 
 
 @dataclass(slots=True)
@@ -36,77 +30,7 @@ class Assimilated:
     scores: int = 0
 
 
-def validate(data: bytes, manifest: wire.Manifest) -> wire.Result:
-    """Check a result against the manifest of its unit.
-
-    Raises
-    ------
-    ResultError
-        With the first thing that is wrong. Nothing of the result may be used then.
-    """
-    result = wire.decode_result(data)
-    options = manifest.options
-    if result.unit != manifest.unit:
-        raise ResultError(f"is of unit {result.unit!r}, not {manifest.unit!r}")
-    if (result.segmenter, result.classifier) != (options.segmenter, options.classifier):
-        raise ResultError("was made with other models than the manifest names")
-    if wire.release(result.worker) < wire.release(manifest.min_worker):
-        raise ResultError(f"is by worker {result.worker[:20]!r}; the unit takes {manifest.min_worker} or newer")
-    if [answer.number for answer in result.images] != [entry.number for entry in manifest.images]:
-        raise ResultError("does not answer for exactly the images of the manifest, in their order")
-    for entry, answer in zip(manifest.images, result.images, strict=True):
-        if isinstance(answer, wire.Scored):
-            try:
-                _check_scored(answer, entry, options)
-            except ResultError as error:
-                raise ResultError(f"image {entry.number}: {error}") from error
-    return result
-
-
-def _check_scored(answer: wire.Scored, entry: wire.ImageEntry, options: wire.Options) -> None:
-    if answer.outcome in (Outcome.FAILED, Outcome.RIM):
-        raise ResultError(f"{answer.outcome} is no outcome of a well")
-    if answer.score != answer.outcome.look.score:
-        raise ResultError(f"score {answer.score} does not belong to {answer.outcome}")
-    if (entry.height, entry.width) != (None, None) and (entry.height, entry.width) != (answer.height, answer.width):
-        raise ResultError(f"is said to be {answer.width}×{answer.height} pixels, and is {entry.width}×{entry.height}")
-    boxes = [chop.box for chop in answer.boxes] + ([answer.drop.box] if answer.drop.box else [])
-    for row, col, height, width in boxes:
-        if row + height > answer.height or col + width > answer.width or not height or not width:
-            raise ResultError("a box does not lie inside the image")
-    if any(row > answer.height or col > answer.width for row, col in answer.drop.outline):
-        raise ResultError("the drop's outline does not lie inside the image")
-    if len(answer.boxes) > options.n_boxes:
-        raise ResultError(f"{len(answer.boxes)} boxes; the unit asks for at most {options.n_boxes}")
-    if not answer.probabilities:
-        if answer.outcome is not Outcome.NULL_EXPERIMENT or answer.drop.box is not None:
-            raise ResultError("has no probabilities, and is no null experiment without a drop")
-        return
-    if len(answer.probabilities) != len(CLASSES):
-        raise ResultError(f"{len(answer.probabilities)} class probabilities; there are {len(CLASSES)}")
-    _check_decision(answer, options)
-
-
-def _check_decision(answer: wire.Scored, options: wire.Options) -> None:
-    """What the decision rule could not have said from these maxima is refused."""
-    maxima = dict(zip(CLASSES, answer.probabilities, strict=True))
-    if answer.outcome is Outcome.UNDECIDED:
-        unsupported = options.rule == "group"  # a crystal in too few chops is none, however sure they are
-        decisive = [p for o, p in maxima.items() if not (unsupported and o.group is Group.CRYSTAL)]
-        if max(answer.probability, *decisive) > options.threshold + _MARGIN:
-            raise ResultError("is undecided, with a probability above the threshold")
-        return
-    classes = [Outcome.CLEAR, Outcome.RIM] if answer.outcome is Outcome.CLEAR else [answer.outcome]
-    if options.rule == "group":
-        group: Group = answer.outcome.group
-        classes = [outcome for outcome in CLASSES if outcome.group is group]
-    if answer.probability < options.threshold - _MARGIN:
-        raise ResultError(f"{answer.outcome} with probability {answer.probability:.3f}, below the threshold")
-    if answer.probability > sum(maxima[outcome] for outcome in classes) + _MARGIN:
-        raise ResultError(f"{answer.outcome} with probability {answer.probability:.3f}, more than its classes reach")
-
-
-def assimilate(config: Config, ledger: Ledger, grid: LocalGrid) -> Assimilated:
+def assimilate(config: Config, ledger: Ledger, grid: Grid) -> Assimilated:
     """Write what came back into the ledger. A result is taken out of the spool after the ledger has it, never before."""
     done = Assimilated()
     for name, path in grid.results():
@@ -117,6 +41,11 @@ def assimilate(config: Config, ledger: Ledger, grid: LocalGrid) -> Assimilated:
             _take(config, ledger, grid, unit, name, data, done)
         except OSError as error:
             log.warning("%s %s: the result cannot be read (%s); it is tried again", STEP, name, error)
+    for refused in grid.refused():
+        ledger.work.refuse_result(ledger.work.unit(refused.unit), refused.sha256, refused.reason)
+        log.warning("%s result of %s refused: %s", STEP, refused.unit, refused.reason)
+        done.refused += 1
+        grid.forget_refused(refused)
     for name, reason in grid.given_up():
         unit = ledger.work.unit(name)
         if unit is not None and unit.state not in ("returned", "failed"):
@@ -127,7 +56,7 @@ def assimilate(config: Config, ledger: Ledger, grid: LocalGrid) -> Assimilated:
 
 
 def _take(
-    config: Config, ledger: Ledger, grid: LocalGrid, unit: Unit | None, name: str, data: bytes, done: Assimilated
+    config: Config, ledger: Ledger, grid: Grid, unit: Unit | None, name: str, data: bytes, done: Assimilated
 ) -> None:
     digest = hashlib.sha256(data).hexdigest()
     try:
@@ -143,8 +72,7 @@ def _take(
         _quarantine(config, name, digest, data)
         refused = ledger.work.refuse_result(unit, digest, str(error))
         log.warning("%s result of %s refused: %s", STEP, name, error)
-        if unit is not None and refused < config.grid.attempts:
-            grid.do_again(name)
+        if unit is not None and refused < config.grid.attempts and grid.do_again(name):
             return
         if unit is not None:
             ledger.work.fail_unit(unit, f"{refused} results refused; the last one: {error}")

@@ -65,6 +65,7 @@ def run_folder(
     `frames`: which framed images are drawn, ``none``, ``crystals`` or ``all``. `on_progress` is called with the number of
     answered images.
     """
+    grid = system.local_grid
     imported = system.import_folder(folder, recursive=recursive, copy=copy, names=names, fall_back=names is None)
     number = max(len(imported.entered), 1)
     share = -(-number // system.config.grid.workers)  # rounded up: no worker waits while another has a long unit
@@ -75,7 +76,7 @@ def run_folder(
     while True:
         worked = system.work(on_progress=on_progress)
         done = system.assimilate()
-        if not (worked.finished or worked.failed or done.refused) or not system.grid.waiting():
+        if not (worked.finished or worked.failed or done.refused) or not grid.waiting():
             break  # refused results are worked out again, as often as configured
     finalized = system.finalize(frames)
     system.set_autoscore()

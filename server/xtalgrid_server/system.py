@@ -11,6 +11,9 @@ from types import TracebackType
 
 import msgspec
 
+from xtalgrid_core.errors import ConfigError
+
+from .boinc.grid import BoincGrid
 from .config import Config
 from .grid.local import LocalGrid, Worked
 from .imager.database import ImagerDatabase
@@ -35,7 +38,7 @@ class System:
             self.ledger = Ledger(config)
             self.imager = ImagerDatabase(config)
             report.quiet = True
-        self.grid = LocalGrid(config)
+        self.grid = LocalGrid(config) if config.grid.kind == "local" else BoincGrid(config)
 
     def __enter__(self) -> System:
         return self
@@ -86,7 +89,10 @@ class System:
         config = self.config
         if wells_per_unit is not None:
             config = msgspec.structs.replace(
-                config, work=msgspec.structs.replace(config.work, wells_per_unit=wells_per_unit)
+                config,
+                work=msgspec.structs.replace(
+                    config.work, wells_per_unit=wells_per_unit, wells_per_backfill_unit=wells_per_unit
+                ),
             )
         with step(self.config, "create_work") as report:
             created = create_work(
@@ -110,12 +116,27 @@ class System:
 
     def work(self, *, watch: bool = False, on_progress: Callable[[int], None] | None = None) -> Worked:
         """Run the local grid's workers."""
+        grid = self.local_grid
         with step(self.config, "grid") as report:
-            worked = self.grid.work(
-                watch=watch, on_progress=on_progress, is_paused=lambda: paused(self.ledger) is not None
-            )
+            worked = grid.work(watch=watch, on_progress=on_progress, is_paused=lambda: paused(self.ledger) is not None)
             report.update(finished=worked.finished, failed=worked.failed, retried=worked.retried)
         return worked
+
+    @property
+    def local_grid(self) -> LocalGrid:
+        """The grid, where it is this machine's.
+
+        Raises
+        ------
+        ConfigError
+            When it is not.
+        """
+        if not isinstance(self.grid, LocalGrid):
+            raise ConfigError(
+                'grid.kind is "boinc", so BOINC runs the workers (`xtalgrid boinc status`); for this command use a '
+                'configuration with kind = "local"'
+            )
+        return self.grid
 
     def assimilate(self) -> Assimilated:
         """Validate what came back and write it into the ledger."""
@@ -151,6 +172,7 @@ class System:
         """Let new work ask for a candidate's models."""
         with step(self.config, MODEL) as report:
             pair = promote(self.config, self.ledger, candidate, force=force, who=who)
+            self.grid.offer_models(pair)
             report.update(promoted=pair[1][:12], segmenter=pair[0][:12], forced="yes" if force else "no")
         return pair
 
@@ -158,6 +180,7 @@ class System:
         """Undo the newest promotion."""
         with step(self.config, MODEL) as report:
             pair = rollback(self.config, self.ledger, why=why, who=who)
+            self.grid.offer_models(pair)
             report.update(back_to=pair[1][:12], segmenter=pair[0][:12])
         return pair
 

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from xtalgrid_core.files import write_atomically
 
 from ..config import Config
 from ..steps import log
+from .base import Refused, Submission
 
 STEP = "grid"
 
@@ -53,7 +54,9 @@ class _Running:
 
 
 class LocalGrid:
-    """The spool of one configuration, and the workers at it."""
+    """The spool of one configuration, and the workers at it: a `Grid`."""
+
+    batch = 1  # a unit is worked on while the next one is packed
 
     def __init__(self, config: Config) -> None:
         self._settings = config.grid
@@ -68,15 +71,16 @@ class LocalGrid:
         """Where a unit's zip is built before it is submitted."""
         return self._staged / name / "unit.zip"
 
-    def submit(self, name: str) -> None:
-        """Let workers have a staged unit; once more is no harm."""
+    def submit(self, submissions: Sequence[Submission]) -> None:
+        """Let workers have staged units; once more is no harm."""
         self._units.mkdir(parents=True, exist_ok=True)
-        if not (self._units / name).exists():
-            (self._staged / name).replace(self._units / name)
+        for submission in submissions:
+            if not (self._units / submission.unit).exists():
+                (self._staged / submission.unit).replace(self._units / submission.unit)
 
-    def has(self, name: str) -> bool:
-        """Whether a unit is in the spool, finished or not."""
-        return (self._units / name).is_dir()
+    def known(self, attempts: Mapping[str, int]) -> set[str]:
+        """Which of these units are in the spool, finished or not."""
+        return {name for name in attempts if (self._units / name).is_dir()}
 
     def forget_staged(self) -> None:
         """Remove what killed runs staged and nobody will submit."""
@@ -117,15 +121,26 @@ class LocalGrid:
     def discard(self, name: str) -> None:
         """Take a unit out of the spool."""
         self._trash.mkdir(parents=True, exist_ok=True)
-        if self.has(name):
+        if (self._units / name).is_dir():
             (self._units / name).replace(self._trash / f"{name}.{time.time_ns()}")
         shutil.rmtree(self._trash, ignore_errors=True)
 
-    def do_again(self, name: str) -> None:
+    def do_again(self, name: str) -> bool:
         """Have a unit worked on from its start, after its result was refused."""
         folder = self._units / name
         for leftover in ("result.json.checkpoint", "failed.txt", "attempts", "result.json"):
             (folder / leftover).unlink(missing_ok=True)
+        return True
+
+    def refused(self) -> Iterator[Refused]:
+        """None: results are checked when they are assimilated."""
+        return iter(())
+
+    def forget_refused(self, refused: Refused) -> None:
+        """Nothing to forget."""
+
+    def offer_models(self, pair: tuple[str, str]) -> None:
+        """Nothing to do: workers are told of ``home/weights``."""
 
     def _folders(self) -> list[Path]:
         try:

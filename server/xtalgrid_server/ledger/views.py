@@ -79,6 +79,24 @@ class Views:
                 found.extend(scored_image(row) for row in connection.execute(statement.where(column.in_(part))))
         return found
 
+    def newest_scored(self) -> datetime | None:
+        """Date of the newest inspection with a score, in the imager's local time."""
+        statement = (
+            sa.select(sa.func.max(t.images.c.inspected))
+            .join(t.scores, t.scores.c.image_id == t.images.c.id)
+            .where(t.images.c.source == self._db.source)
+        )
+        with self._db.reading() as connection:
+            found: datetime | None = connection.scalar(statement)
+        return found
+
+    def waiting_since(self) -> datetime | None:
+        """When the unit was planned or sent, UTC, that is on its way the longest."""
+        statement = sa.select(sa.func.min(newest_state.c.at)).where(newest_state.c.state.in_(("planned", "sent")))
+        with self._db.reading() as connection:
+            found: datetime | None = connection.scalar(statement)
+        return found
+
     def counts(self) -> dict[str, dict[str, int]]:
         """How many of everything: units by state, scores by outcome, newest decisions by action, results."""
         unit_count = sa.select(newest_state.c.state, sa.func.count()).group_by(newest_state.c.state)

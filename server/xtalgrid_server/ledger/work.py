@@ -119,6 +119,20 @@ class Work:
             row = connection.execute(_select_units().where(t.units.c.name == name)).first()
         return None if row is None else _unit(row)
 
+    def plans(self, units: Sequence[Unit]) -> dict[str, int]:
+        """How often each unit was planned: once, and again after each time it failed."""
+        counts: dict[str, int] = {}
+        with self._db.reading() as connection:
+            for part in chunks([unit.id for unit in units]):
+                statement = (
+                    sa.select(t.units.c.name, sa.func.count())
+                    .join(t.unit_states, t.unit_states.c.unit_id == t.units.c.id)
+                    .where(t.units.c.id.in_(part), t.unit_states.c.state == "planned")
+                    .group_by(t.units.c.name)
+                )
+                counts.update((row.name, row[1]) for row in connection.execute(statement))
+        return counts
+
     def unit_images(self, unit: Unit) -> list[ImageRow]:
         """The images of a unit, in the order of their numbers."""
         statement = (
@@ -135,6 +149,15 @@ class Work:
         with self._db.writing() as connection:
             if connection.scalar(sa.select(_latest_state(sa.literal(unit.id)))) != state:
                 _add_state(connection, unit.id, state, detail)
+
+    def plan_again(self, unit: Unit) -> bool:
+        """Have a unit that failed, or that its grid lost, submitted once more; False: it has come back meanwhile."""
+        with self._db.writing() as connection:
+            if connection.scalar(sa.select(_latest_state(sa.literal(unit.id)))) not in ("failed", "sent"):
+                return False
+            connection.execute(t.units.update().where(t.units.c.id == unit.id).values(attempts=0))
+            _add_state(connection, unit.id, "planned", "again")
+            return True
 
     def fail_unit(self, unit: Unit, detail: str) -> None:
         """Give a unit up: its images are recorded as failed, and planned again only on demand."""

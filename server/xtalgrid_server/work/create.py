@@ -19,7 +19,7 @@ from xtalgrid_core import wire
 from xtalgrid_core.errors import ImageError
 
 from ..config import Config
-from ..grid.local import LocalGrid
+from ..grid.base import Grid, Submission
 from ..imager.database import ImagerDatabase, ImageRow, Moment
 from ..ledger.records import PlannedImage, options_hash
 from ..ledger.store import Ledger
@@ -74,7 +74,7 @@ def create_work(
     config: Config,
     database: ImagerDatabase,
     ledger: Ledger,
-    grid: LocalGrid,
+    grid: Grid,
     *,
     limit: int | None = None,
     barcodes: Iterable[str] = (),
@@ -104,6 +104,7 @@ def create_work(
     else:
         run.read(database, _key(config))
     run.close_unit()
+    run.hand_over()
     return run.created
 
 
@@ -122,16 +123,39 @@ def reopen(config: Config, ledger: Ledger, entered: list[ImageRow]) -> None:
         _save(ledger, key, Progress(progress.newest, (*progress.gaps, Gap(after, before))))
 
 
-def finish_planned(config: Config, ledger: Ledger, grid: LocalGrid) -> None:
-    """Hand over what a killed run planned and did not send, and what was lost from the spool, built again where needed."""
-    for unit in ledger.work.units("planned", "sent"):
-        if not grid.has(unit.name):
+def finish_planned(config: Config, ledger: Ledger, grid: Grid) -> None:
+    """Hand over what a killed run planned and did not send, and what was lost from the grid, built again where needed."""
+    newest = _load(ledger, _key(config)).newest
+    units = ledger.work.units("planned", "sent")
+    plans = ledger.work.plans(units)
+    known = grid.known(plans)
+    for unit in units:
+        if unit.name in known and unit.state != "sent":
+            ledger.work.set_state(unit, "sent")
+    lost = [unit for unit in units if unit.name not in known]
+    for part in (lost[start : start + grid.batch] for start in range(0, len(lost), grid.batch)):
+        submissions = []
+        for unit in part:
+            manifest, images = wire.decode_manifest(unit.manifest), ledger.work.unit_images(unit)
             if not grid.staged(unit.name).exists():
-                paths = [image_path(config, image) for image in ledger.work.unit_images(unit)]
-                write_unit(grid.staged(unit.name), wire.decode_manifest(unit.manifest), paths)
-            grid.submit(unit.name)
-        ledger.work.set_state(unit, "sent")
+                write_unit(grid.staged(unit.name), manifest, [image_path(config, image) for image in images])
+            fresh = all(is_fresh(config, image.moment, newest) for image in images)
+            submissions.append(Submission(manifest, plans[unit.name], fresh))
+        _submit(ledger, grid, submissions)
     grid.forget_staged()
+
+
+def is_fresh(config: Config, moment: Moment, newest: Moment | None) -> bool:
+    """Whether somebody waits for the scores of an inspection: it lies within the look-back of the newest one read."""
+    return newest is None or moment.inspected >= newest.inspected - timedelta(days=config.work.look_back_days)
+
+
+def _submit(ledger: Ledger, grid: Grid, submissions: list[Submission]) -> None:
+    grid.submit(submissions)
+    for submission in submissions:
+        unit = ledger.work.unit(submission.unit)
+        assert unit is not None
+        ledger.work.set_state(unit, "sent")
 
 
 class _Run:
@@ -141,7 +165,7 @@ class _Run:
         self,
         config: Config,
         ledger: Ledger,
-        grid: LocalGrid,
+        grid: Grid,
         options: wire.Options,
         limit: int,
         dry_run: bool,
@@ -152,6 +176,8 @@ class _Run:
         self._hash = options_hash(options)
         self._unit: list[CheckedImage] = []
         self._bytes = 0
+        self._fresh = True
+        self._made: list[Submission] = []
         self.created = Created()
 
     def full(self) -> bool:
@@ -166,7 +192,7 @@ class _Run:
             before = gap.before
             for group in [] if self.full() else database.newest_first(gap.after, gap.before):
                 newest = max(newest, group[0].moment) if newest else group[0].moment
-                self.take(group)
+                self.take(group, is_fresh(self._config, group[0].moment, newest))
                 before = group[0].moment
                 if self.full():
                     break
@@ -183,11 +209,17 @@ class _Run:
                 if self.full():
                     break
         self.close_unit()
+        self.hand_over()
         if not self._dry_run and newest is not None:
             _save(self._ledger, key, Progress(newest, tuple(unread)))
 
-    def take(self, group: list[ImageRow]) -> None:
-        """Check the images of one inspection and put those that are new into the unit."""
+    def take(self, group: list[ImageRow], fresh: bool = True) -> None:
+        """Check the images of one inspection and put those that are new into the unit. Fresh ones and back-fill don't mix."""
+        if fresh != self._fresh:
+            self.close_unit()
+            self._fresh = fresh
+        work = self._config.work
+        size = work.wells_per_unit if fresh else work.wells_per_backfill_unit
         there = self._ledger.work.planned(group, self._hash, self._retry)
         for image in group:
             if (image.inspect_id, image.image_name) in there:
@@ -201,16 +233,16 @@ class _Run:
                 if not self._dry_run:
                     self._ledger.work.add_failure(image.image_name, STEP, error.reason, error.detail, image)
                 continue
-            if self._bytes + checked.size > self._config.work.max_unit_mb * 2**20:
+            if self._bytes + checked.size > work.max_unit_mb * 2**20:
                 self.close_unit()
             self._unit.append(checked)
             self._bytes += checked.size
             self.created.planned += 1
-            if len(self._unit) == self._config.work.wells_per_unit:
+            if len(self._unit) == size:
                 self.close_unit()
 
     def close_unit(self) -> None:
-        """Make the unit of what was collected. Ledger first, then the zip, then the hand-over: each step can be redone."""
+        """Make the unit of what was collected: the zip, the ledger, then the hand-over. Each step can be redone."""
         images, self._unit, self._bytes = self._unit, [], 0
         if not images:
             return
@@ -220,10 +252,17 @@ class _Run:
         manifest = make_manifest(self._config, self._options, images)
         write_unit(self._grid.staged(manifest.unit), manifest, [checked.path for checked in images])
         self._ledger.work.add_unit(manifest, [PlannedImage(checked.image, checked.sha256) for checked in images])
-        self._grid.submit(manifest.unit)
         unit = self._ledger.work.unit(manifest.unit)
         assert unit is not None
-        self._ledger.work.set_state(unit, "sent")
+        self._made.append(Submission(manifest, self._ledger.work.plans([unit])[unit.name], self._fresh))
+        if len(self._made) >= self._grid.batch:
+            self.hand_over()
+
+    def hand_over(self) -> None:
+        """Submit the units that were made."""
+        made, self._made = self._made, []
+        if made:
+            _submit(self._ledger, self._grid, made)
 
 
 def _key(config: Config) -> str:

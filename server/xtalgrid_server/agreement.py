@@ -1,0 +1,82 @@
+"""When two results of one unit agree: the rule by which volunteers check each other.
+
+Two honest computers do not say the same bytes: processors round differently, and libraries decode JPEG a little differently.
+So outcomes must match, numbers be close, and where a decision stood on the edge either side of it is taken.
+"""
+
+from __future__ import annotations
+
+from xtalgrid_core import wire
+from xtalgrid_core.outcomes import CLASSES, Outcome
+
+TOLERANCE = 0.02
+"""How far two probabilities of the same image may lie apart."""
+
+MARGIN = 0.02
+"""How far from the threshold, or from each other, two decisions may lie that differ."""
+
+OVERLAP = 0.9
+"""Least intersection over union of the two drops' boxes."""
+
+
+def disagreement(a: wire.Result, b: wire.Result, options: wire.Options) -> str:
+    """What two results of one unit differ in, the first thing found; empty when they agree.
+
+    Both must have passed `validation.validate`, so that they are of the same unit and answer for the same images.
+    """
+    if a.unit != b.unit or len(a.images) != len(b.images):
+        return f"results of {a.unit} and {b.unit}"
+    for one, other in zip(a.images, b.images, strict=True):
+        why = _image(one, other, options)
+        if why:
+            return f"image {one.number}: {why}"
+    return ""
+
+
+def _image(a: wire.Image, b: wire.Image, options: wire.Options) -> str:
+    if isinstance(a, wire.Failed) or isinstance(b, wire.Failed):
+        if isinstance(a, wire.Failed) and isinstance(b, wire.Failed) and a.reason == b.reason:
+            return ""
+        return f"{_said(a)} and {_said(b)}"
+    if (a.height, a.width) != (b.height, b.width):
+        return f"{a.width}×{a.height} and {b.width}×{b.height} pixels"
+    if a.outcome != b.outcome and not _on_the_edge(a, b, options):
+        return f"{_said(a)} and {_said(b)}"
+    pairs = [("p_crystal", a.p_crystal, b.p_crystal), ("drop confidence", a.drop.confidence, b.drop.confidence)]
+    if a.outcome == b.outcome:
+        pairs.append(("probability", a.probability, b.probability))
+    if len(a.probabilities) != len(b.probabilities):
+        return f"{_said(a)} and {_said(b)}"
+    pairs += zip(CLASSES, a.probabilities, b.probabilities, strict=False)
+    for name, one, other in pairs:
+        if abs(one - other) > TOLERANCE:
+            return f"{name} {one:.3f} and {other:.3f}"
+    if overlap(a.drop.box, b.drop.box) < OVERLAP:
+        return "the drops lie elsewhere"
+    return ""
+
+
+def _on_the_edge(a: wire.Scored, b: wire.Scored, options: wire.Options) -> bool:
+    """Whether rounding can have led two computers to these outcomes."""
+    if all(abs(answer.probability - options.threshold) <= MARGIN for answer in (a, b)):
+        return True
+    classes = {a.outcome, b.outcome}
+    if not a.probabilities or not b.probabilities or not classes <= set(CLASSES) or len({o.group for o in classes}) > 1:
+        return False
+    index = [CLASSES.index(outcome) for outcome in classes]  # two classes of a group, as probable as each other
+    return all(abs(p[index[0]] - p[index[1]]) <= MARGIN for p in (a.probabilities, b.probabilities))
+
+
+def _said(answer: wire.Image) -> str:
+    return f"{Outcome.FAILED} ({answer.reason})" if isinstance(answer, wire.Failed) else str(answer.outcome)
+
+
+def overlap(a: wire.PixelBox | None, b: wire.PixelBox | None) -> float:
+    """Intersection over union of two boxes, 0..1; no box is no box's like."""
+    if a is None or b is None:
+        return float(a is b)
+    height = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
+    width = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
+    shared = max(height, 0) * max(width, 0)
+    union = a[2] * a[3] + b[2] * b[3] - shared
+    return shared / union if union else 1.0

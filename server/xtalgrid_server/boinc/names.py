@@ -1,0 +1,60 @@
+"""Names of BOINC's work units and files. They go through unquoted shell lines, so they are made of ``[A-Za-z0-9_.-]`` alone.
+
+A unit's work unit in BOINC is ``<unit>.<attempt>``, since BOINC takes no name twice. Its input is ``<unit>.<attempt>.zip``, its
+results are ``<unit>.<attempt>_<n>``, and their files ``<unit>.<attempt>_<n>_r<random>_<number>``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+UNIT_ZIP = "unit.zip"
+"""Logical name of a unit's zip, in the worker's folder."""
+
+RESULT = "result.json"
+"""Logical name of the result."""
+
+WEIGHTS = "weights.json"
+"""Logical name of the list of weights that travel beside a unit; they themselves are ``<sha256>.onnx`` there."""
+
+_WORKUNIT = re.compile(r"(?P<unit>[A-Za-z0-9_-]{1,100})\.(?P<attempt>[0-9]{1,6})")
+_OUTPUT = re.compile(rf"(?P<workunit>{_WORKUNIT.pattern})_[0-9]+_r[0-9]+_[0-9]+")
+
+
+def workunit_name(unit: str, attempt: int) -> str:
+    """Name of the work unit in BOINC.
+
+    Raises
+    ------
+    ValueError
+        When it would not survive BOINC's shell lines, or says ``nodelete``, which BOINC takes for an order.
+    """
+    name = f"{unit}.{attempt}"
+    if not _WORKUNIT.fullmatch(name) or "nodelete" in name:
+        raise ValueError(f"{name!r} is no name of a work unit")
+    return name
+
+
+def unit_of_workunit(name: str) -> str | None:
+    """The unit of a work unit in BOINC; None: it is none of ours."""
+    match = _WORKUNIT.fullmatch(name)
+    return match["unit"] if match else None
+
+
+def unit_of_output(path: Path) -> str | None:
+    """The unit that an uploaded file is a result of; None: it is none of ours."""
+    match = _OUTPUT.fullmatch(path.name)
+    return match["unit"] if match else None
+
+
+def result_of_output(path: Path) -> str:
+    """Name of the result, as BOINC's pages show it, that an uploaded file belongs to."""
+    return path.name.rsplit("_", 2)[0]
+
+
+def download_path(download: Path, fanout: int, name: str) -> Path:
+    """Where BOINC keeps a file that clients download: in one of `fanout` folders, by the MD5 of its name."""
+    number = int(hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()[1:8], 16) % fanout
+    return download / f"{number:x}" / name

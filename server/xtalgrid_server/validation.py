@@ -1,0 +1,80 @@
+"""The validator: nothing of a result is used before all of it has been checked against the manifest of its unit."""
+
+from __future__ import annotations
+
+from xtalgrid_core import wire
+from xtalgrid_core.errors import ResultError
+from xtalgrid_core.outcomes import CLASSES, Group, Outcome
+
+MARGIN = 1e-3
+"""Room for rounding in the worker's float32 sums."""
+
+
+def validate(data: bytes, manifest: wire.Manifest) -> wire.Result:
+    """Check a result against the manifest of its unit.
+
+    Raises
+    ------
+    ResultError
+        With the first thing that is wrong. Nothing of the result may be used then.
+    """
+    result = wire.decode_result(data)
+    options = manifest.options
+    if result.unit != manifest.unit:
+        raise ResultError(f"is of unit {result.unit!r}, not {manifest.unit!r}")
+    if (result.segmenter, result.classifier) != (options.segmenter, options.classifier):
+        raise ResultError("was made with other models than the manifest names")
+    if wire.release(result.worker) < wire.release(manifest.min_worker):
+        raise ResultError(f"is by worker {result.worker[:20]!r}; the unit takes {manifest.min_worker} or newer")
+    if [answer.number for answer in result.images] != [entry.number for entry in manifest.images]:
+        raise ResultError("does not answer for exactly the images of the manifest, in their order")
+    for entry, answer in zip(manifest.images, result.images, strict=True):
+        if isinstance(answer, wire.Scored):
+            try:
+                _check_scored(answer, entry, options)
+            except ResultError as error:
+                raise ResultError(f"image {entry.number}: {error}") from error
+    return result
+
+
+def _check_scored(answer: wire.Scored, entry: wire.ImageEntry, options: wire.Options) -> None:
+    if answer.outcome in (Outcome.FAILED, Outcome.RIM):
+        raise ResultError(f"{answer.outcome} is no outcome of a well")
+    if answer.score != answer.outcome.look.score:
+        raise ResultError(f"score {answer.score} does not belong to {answer.outcome}")
+    if (entry.height, entry.width) != (None, None) and (entry.height, entry.width) != (answer.height, answer.width):
+        raise ResultError(f"is said to be {answer.width}×{answer.height} pixels, and is {entry.width}×{entry.height}")
+    boxes = [chop.box for chop in answer.boxes] + ([answer.drop.box] if answer.drop.box else [])
+    for row, col, height, width in boxes:
+        if row + height > answer.height or col + width > answer.width or not height or not width:
+            raise ResultError("a box does not lie inside the image")
+    if any(row > answer.height or col > answer.width for row, col in answer.drop.outline):
+        raise ResultError("the drop's outline does not lie inside the image")
+    if len(answer.boxes) > options.n_boxes:
+        raise ResultError(f"{len(answer.boxes)} boxes; the unit asks for at most {options.n_boxes}")
+    if not answer.probabilities:
+        if answer.outcome is not Outcome.NULL_EXPERIMENT or answer.drop.box is not None:
+            raise ResultError("has no probabilities, and is no null experiment without a drop")
+        return
+    if len(answer.probabilities) != len(CLASSES):
+        raise ResultError(f"{len(answer.probabilities)} class probabilities; there are {len(CLASSES)}")
+    _check_decision(answer, options)
+
+
+def _check_decision(answer: wire.Scored, options: wire.Options) -> None:
+    """What the decision rule could not have said from these maxima is refused."""
+    maxima = dict(zip(CLASSES, answer.probabilities, strict=True))
+    if answer.outcome is Outcome.UNDECIDED:
+        unsupported = options.rule == "group"  # a crystal in too few chops is none, however sure they are
+        decisive = [p for o, p in maxima.items() if not (unsupported and o.group is Group.CRYSTAL)]
+        if max(answer.probability, *decisive) > options.threshold + MARGIN:
+            raise ResultError("is undecided, with a probability above the threshold")
+        return
+    classes = [Outcome.CLEAR, Outcome.RIM] if answer.outcome is Outcome.CLEAR else [answer.outcome]
+    if options.rule == "group":
+        group: Group = answer.outcome.group
+        classes = [outcome for outcome in CLASSES if outcome.group is group]
+    if answer.probability < options.threshold - MARGIN:
+        raise ResultError(f"{answer.outcome} with probability {answer.probability:.3f}, below the threshold")
+    if answer.probability > sum(maxima[outcome] for outcome in classes) + MARGIN:
+        raise ResultError(f"{answer.outcome} with probability {answer.probability:.3f}, more than its classes reach")

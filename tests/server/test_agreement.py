@@ -1,0 +1,87 @@
+"""Two honest computers agree though they round differently; what changes a score does not."""
+
+import msgspec
+import pytest
+
+from xtalgrid_core import wire
+from xtalgrid_core.errors import FailureReason
+from xtalgrid_core.outcomes import CLASSES, Outcome
+from xtalgrid_server.agreement import disagreement
+
+from .conftest import answer, result_of
+
+OPTIONS = wire.Options(segmenter="a" * 64, classifier="b" * 64, threshold=0.85)
+MANIFEST = wire.Manifest(
+    schema=1,
+    unit="xg_1",
+    min_worker="0.1.0",
+    options=OPTIONS,
+    images=(wire.ImageEntry(number=0, file="000.jpg", inspect_id=1, sha256="c" * 64),),
+)
+
+
+def differ(a, b):
+    there, back = (
+        disagreement(result_of(MANIFEST, [x]), result_of(MANIFEST, [y]), OPTIONS) for x, y in ((a, b), (b, a))
+    )
+    assert bool(there) == bool(back), "the order must not matter"
+    return there
+
+
+def said(outcome=Outcome.HARVESTABLE, probability=0.95, **changes):
+    return msgspec.structs.replace(answer(0, outcome, probability), **changes)
+
+
+@pytest.mark.parametrize("by", [0.0, 1e-6, 0.015, -0.015])
+def test_rounding_is_no_disagreement(by):
+    a = said()
+    b = said(
+        probability=0.95 + by, p_crystal=a.p_crystal + by, drop=msgspec.structs.replace(a.drop, confidence=0.97 + by)
+    )
+    assert not differ(a, b)
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        (said(Outcome.CLEAR), "clear"),
+        (said(probability=0.90), "0.9"),
+        (said(p_crystal=0.9), "p_crystal"),
+        (said(drop=wire.Drop(box=(0, 0, 80, 107), confidence=0.97)), "elsewhere"),
+        (said(drop=wire.Drop(box=None, confidence=0.97)), "elsewhere"),
+        (said(height=480), "pixels"),
+        (said(probabilities=(0.95, *[0.2] * 12)), "0.2"),
+        (said(Outcome.NULL_EXPERIMENT), "null experiment"),
+        (wire.Failed(number=0, reason=FailureReason.TRUNCATED, detail=""), "failed"),
+    ],
+)
+def test_a_lie_is(changed, why):
+    assert why in differ(said(), changed)
+
+
+def test_failures_agree_by_their_reason():
+    one = wire.Failed(number=0, reason=FailureReason.TRUNCATED, detail="at byte 7")
+    assert not differ(one, msgspec.structs.replace(one, detail="at byte 9"))
+    assert "timed out" in differ(one, msgspec.structs.replace(one, reason=FailureReason.TIMED_OUT))
+
+
+def test_on_the_edge_of_the_threshold_either_side_is_taken():
+    numbers = [0.0] * 13
+    numbers[0] = 0.85
+    above = said(probability=0.851, probabilities=tuple(numbers))
+    below = said(Outcome.UNDECIDED, probability=0.849, score=None, probabilities=tuple(numbers))
+    below = msgspec.structs.replace(below, probability=0.849)
+    assert not differ(above, below)
+    clearly = msgspec.structs.replace(above, probability=0.95)
+    assert differ(clearly, below)
+
+
+def test_two_classes_of_one_group_as_probable_as_each_other_are_one_decision():
+    crystals = [outcome for outcome in CLASSES if outcome.group is CLASSES[0].group]
+    numbers = [0.0] * 13
+    numbers[0], numbers[1] = 0.48, 0.475
+    a = said(crystals[0], probability=0.95, probabilities=tuple(numbers))
+    b = said(crystals[1], probability=0.95, score=crystals[1].look.score, probabilities=(0.475, 0.48, *numbers[2:]))
+    assert not differ(a, b)
+    numbers[0] = 0.9
+    assert differ(msgspec.structs.replace(a, probabilities=tuple(numbers)), b)
