@@ -4,6 +4,10 @@ Weights become 8-bit integers for each output channel, activations for each tens
 bits (`reduce_range`): processors without VNNI add two products in 16 bits, which would overflow. The first layer stays in fp32, since what
 it rounds away no later one has (it makes half of the difference from fp32, at a tenth of the work), and so do the last one and what follows
 it, which the decision is made of.
+
+A layer's range is a mean over pictures: the largest value of all of them is a rare one, and takes the steps from all others. On windows
+of rendered wells that no calibration saw, the group changes in 0.6 % instead of 2.3 %. Evening out the channels' ranges across layers (the weights
+of the next layer take the factors) made it worse: 5 % and more.
 """
 
 from __future__ import annotations
@@ -24,7 +28,10 @@ from xtalgrid_core.weights import Role
 from .sets.format import ChopSet
 
 PICTURES = 156
-"""How many pictures the ranges of activations are measured on: twelve of each class."""
+"""How many chops or views the ranges of activations are measured on: twelve chops of each class."""
+
+PATCHES = 60
+"""How many context patches, where a set has them: the classifier sees drops, not chops."""
 
 
 def quantize(fp32: Path, int8: Path, role: Role, data: Path) -> None:
@@ -77,6 +84,9 @@ def quantize(fp32: Path, int8: Path, role: Role, data: Path) -> None:
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             nodes_to_exclude=[nodes[layers[0]].name, *(node.name for node in nodes[layers[-1] :])],
+            extra_options={"CalibMovingAverage": True, "CalibMovingAverageConstant": 0.05}
+            if role == "classifier"
+            else {},
         )
         quantised = onnx.load(made)
         if role == "classifier":
@@ -113,7 +123,8 @@ def _mean_logits(model: bytes, pictures: npt.NDArray[np.uint8]) -> npt.NDArray[n
 
 
 def calibration_pictures(data: Path, role: Role, count: int = PICTURES) -> npt.NDArray[np.uint8]:
-    """Pictures of a set to calibrate on, ``(n, 256, 256, 3)``, n ≤ count: chops as many of each class as there are, or views.
+    """Pictures of a set to calibrate on, ``(n, S, S, 3)``: patches, else chops, as many of each class as there are; or views. At most `PATCHES`
+    patches or `count` others.
 
     Raises
     ------
@@ -131,6 +142,9 @@ def calibration_pictures(data: Path, role: Role, count: int = PICTURES) -> npt.N
                 f"{data}: has no views to quantise the segmenter on; give a set that xtalgrid-train render made"
             )
         return chosen.take_views(np.sort(rng.permutation(train)[:count]))[0]
+    train, _ = chosen.split(chosen.patch_wells)
+    if len(train):
+        return chosen.take_patches(np.sort(rng.permutation(train)[:PATCHES]))
     train, _ = chosen.split()
     if not len(train):
         raise ModelError(f"{data}: has no chops to quantise the classifier on; give a set with chops of several plates")
