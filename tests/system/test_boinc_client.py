@@ -1,0 +1,223 @@
+"""The worker as a real BOINC client runs it: from this Python by app_info.xml, and frozen as a server sends it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.conftest import encoded, entry, well
+from tests.system.boinc_client import BoincClient, wait_until
+from tests.system.boinc_project import Project
+from xtalgrid_core import wire
+from xtalgrid_core.weights import default_models, read_manifest
+from xtalgrid_worker.run import version
+
+ROOT = Path(__file__).parents[2]
+LONG = 60
+"""Images of a job that takes long enough to be looked at."""
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at processes as Linux shows them"),
+]
+
+
+@pytest.fixture(scope="module")
+def project() -> Iterator[Project]:
+    if shutil.which("boinc") is None or shutil.which("boinccmd") is None:
+        if os.environ.get("XTALGRID_REQUIRE_ALL") == "1":
+            pytest.fail("there is no BOINC client")
+        pytest.skip("there is no BOINC client (Debian's package boinc-client)")
+    with Project() as project:
+        yield project
+
+
+@pytest.fixture(scope="module")
+def client(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BoincClient]:
+    """A client whose jobs are done by the worker of this Python."""
+    client = BoincClient(tmp_path_factory.mktemp("client"), project)
+    script = [sys.executable, ROOT / "scripts/make_app_version.py", "own-python", "--python", sys.executable]
+    subprocess.run([*script, "--into", client.project_folder], check=True)
+    with client:
+        yield client
+
+
+Send = Callable[..., bytes]
+
+
+@pytest.fixture
+def send(project: Project, tiny_weights: Path, tmp_path: Path) -> Send:
+    """``send("name", 60)`` has a job of so many images wait, its weights beside it; the zip."""
+
+    def send(job: str, images: int, to: Project = project) -> bytes:
+        data = [encoded(well(colour, 700, 900)) for colour in ((150, 40, 40), (40, 40, 140), None)]
+        segmenter, classifier = default_models(tiny_weights)
+        manifest = wire.Manifest(
+            schema=wire.SCHEMA,
+            unit=job,
+            min_worker="0.1.0",
+            options=wire.Options(segmenter=segmenter, classifier=classifier, step=16),
+            images=tuple(entry(number, data[number % 3]) for number in range(images)),
+        )
+        path = tmp_path / "unit.zip"
+        with zipfile.ZipFile(path, "w") as unit:
+            unit.writestr(wire.MANIFEST_NAME, wire.encode(manifest))
+            for image in manifest.images:
+                unit.writestr(image.file, data[image.number % 3])
+        to.send(job, {"unit.zip": (f"{job}.zip", path.read_bytes()), **travelling(tiny_weights)})
+        return path.read_bytes()
+
+    return send
+
+
+def travelling(weights: Path) -> dict[str, tuple[str, bytes]]:
+    """Weights as input files: the list, and each named by its hash."""
+    manifest = read_manifest(weights)
+    named = [msgspec.structs.replace(model, file=f"{model.sha256}.onnx") for model in manifest.models]
+    listed = msgspec.json.encode(msgspec.structs.replace(manifest, models=tuple(named)))
+    files = {
+        f"{model.sha256}.onnx": (f"{model.sha256}.onnx", (weights / model.file).read_bytes())
+        for model in manifest.models
+    }
+    return {"weights.json": ("xtalgrid_weights_1.json", listed), **files}
+
+
+def answers(data: bytes) -> list[wire.Image]:
+    """What a result says of its images, without the seconds it took."""
+    images = wire.decode_result(data).images
+    return [msgspec.structs.replace(i, seconds=0) if isinstance(i, wire.Scored) else i for i in images]
+
+
+def plainly(unit: bytes, weights: Path, folder: Path) -> list[wire.Image]:
+    """What the worker says of a unit where there is no BOINC."""
+    (folder / "plain.zip").write_bytes(unit)
+    words = ["run", folder / "plain.zip", folder / "plain.json", "--weights", weights]
+    subprocess.run([sys.executable, "-m", "xtalgrid_worker", *words], check=True, capture_output=True)
+    return answers((folder / "plain.json").read_bytes())
+
+
+def test_progress_and_checkpoints_rise_and_the_result_is_the_plain_workers(
+    project, client, send, tiny_weights, tmp_path
+):
+    unit = send("whole", LONG)
+    client.update()
+    wait_until(lambda: client.fraction("whole") > 0)
+    seen = []
+    while "whole" not in project.reports:
+        task = client.task("whole")
+        if 0 < float(task.get("fraction done", 0)) < 1 and "CPU time at last checkpoint" in task:
+            seen.append((float(task["fraction done"]), float(task["CPU time at last checkpoint"])))
+        time.sleep(0.3)
+    fractions, checkpoints = zip(*seen, strict=True)
+    assert list(fractions) == sorted(fractions)
+    assert list(checkpoints) == sorted(checkpoints)
+    assert len(set(fractions)) >= 3
+    assert len(set(checkpoints)) >= 3
+    report = project.reports["whole"]
+    assert report.exit_status == 0, report.stderr
+    assert report.cpu_time >= checkpoints[-1]
+    assert answers(project.uploads["whole"]) == plainly(unit, tiny_weights, tmp_path)
+    assert f"xtalgrid-worker {version()}, BOINC client 7." in report.stderr
+    assert "0123456789abcdef" not in report.stderr, "the client's account is nobody's business"
+
+
+def test_suspended_it_takes_no_cpu_and_aborted_it_is_gone(project, client, send):
+    send("idle", LONG * 4)
+    client.update()
+    wait_until(lambda: client.fraction("idle") > 0)
+    client.do("idle", "suspend")
+    wait_until(lambda: client.task("idle")["active_task_state"] == "SUSPENDED")
+    time.sleep(1)
+    before, fraction = client.cpu_seconds(), client.fraction("idle")
+    time.sleep(3)
+    assert client.workers(), "it is to wait, not to leave"
+    assert client.cpu_seconds() - before <= 0.05
+    client.do("idle", "resume")
+    wait_until(lambda: client.fraction("idle") > fraction)
+    assert client.cpu_seconds() > before
+    client.do("idle", "abort")
+    wait_until(lambda: not client.workers(), 30)
+    client.update()
+    wait_until(lambda: "idle" in project.reports)
+    assert project.reports["idle"].exit_status == 203  # EXIT_ABORTED_VIA_GUI
+    assert "idle" not in project.uploads
+
+
+def test_it_goes_on_where_it_was_after_quitting_and_after_its_client_was_killed(
+    project, client, send, tiny_weights, tmp_path
+):
+    unit = send("interrupted", LONG)
+    client.update()
+    wait_until(lambda: client.fraction("interrupted") > 0.1)
+    client.quit()
+    assert not client.workers()
+    assert (client.slot() / "result.json.checkpoint").exists()
+    client.start()
+    again = wait_until(lambda: client.fraction("interrupted"))
+    wait_until(lambda: client.fraction("interrupted") > again)
+    client.kill()
+    wait_until(lambda: not client.workers(), 30)
+    client.start()
+    wait_until(lambda: "interrupted" in project.reports, 120)
+    report = project.reports["interrupted"]
+    assert report.exit_status == 0, report.stderr
+    assert answers(project.uploads["interrupted"]) == plainly(unit, tiny_weights, tmp_path)
+    assert report.stderr.count(f"of {LONG} images are done") == 2
+    assert report.stderr.index("the client asks to quit") < report.stderr.index("is gone")
+
+
+def test_a_broken_work_unit_is_an_error_at_once(project, client):
+    project.send("broken", {"unit.zip": ("broken.zip", b"PK no zip")})
+    client.update()
+    wait_until(lambda: "broken" in project.reports)
+    report = project.reports["broken"]
+    assert report.exit_status == 206
+    assert "fetch it again" in report.stderr
+    assert "broken" not in project.uploads
+
+
+@pytest.fixture(scope="module")
+def frozen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The worker frozen to unpack itself in the slot: `XTALGRID_FROZEN_BOINC`, or made now where nothing may be skipped."""
+    if given := os.environ.get("XTALGRID_FROZEN_BOINC"):
+        return Path(given)
+    if os.environ.get("XTALGRID_REQUIRE_ALL") != "1":
+        pytest.skip("freezing takes minutes; XTALGRID_FROZEN_BOINC names a file of scripts/freeze.py --unpack-in .")
+    assert importlib.util.find_spec("PyInstaller"), "PyInstaller is not installed (extra freeze)"
+    out = tmp_path_factory.mktemp("dist")
+    subprocess.run([sys.executable, ROOT / "scripts/freeze.py", "--unpack-in", ".", "--out", out], check=True)
+    return out / "xtalgrid-worker"
+
+
+def test_the_frozen_worker_comes_from_the_project(project, frozen, send, tiny_weights, tmp_path):
+    named = tmp_path / f"xtalgrid-worker-{version()}-linux-{platform.machine()}"
+    shutil.copy(frozen, named)
+    script = [sys.executable, ROOT / "scripts/make_app_version.py", "frozen", named, "--apps", tmp_path / "apps"]
+    made = subprocess.run(script, check=True, capture_output=True, text=True).stdout.strip()
+    with Project() as server:
+        server.serve_app_version(Path(made))
+        unit = send("frozen", LONG // 2, to=server)
+        with BoincClient(tmp_path / "client", server) as client:
+            wait_until(lambda: client.fraction("frozen") > 0)
+            assert len(client.workers()) == 2, "the bootloader and the worker"
+            assert list(client.slot().glob("_MEI*")), "it unpacks itself elsewhere"
+            client.quit()
+            assert not client.workers()
+            assert not list(client.slot().glob("_MEI*"))
+            client.start()
+            wait_until(lambda: "frozen" in server.reports)
+    report = server.reports["frozen"]
+    assert report.exit_status == 0, report.stderr
+    assert report.stderr.count(f"of {LONG // 2} images are done") == 1
+    assert answers(server.uploads["frozen"]) == plainly(unit, tiny_weights, tmp_path)
