@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -24,8 +24,6 @@ from xtalgrid_core.weights import default_models, read_manifest
 from xtalgrid_worker.run import version
 
 ROOT = Path(__file__).parents[2]
-LONG = 60
-"""Images of a job that takes long enough to be looked at."""
 
 pytestmark = [
     pytest.mark.slow,
@@ -53,32 +51,55 @@ def client(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield client
 
 
-Send = Callable[..., bytes]
+class Wells:
+    """Three wells, over and over: units of them, and what the worker says of them where there is no BOINC."""
 
+    def __init__(self, weights: Path, folder: Path) -> None:
+        self._data = [encoded(well(colour, 700, 900)) for colour in ((150, 40, 40), (40, 40, 140), None)]
+        self._folder = folder
+        self.weights = weights
+        unit, result = folder / "plain.zip", folder / "plain.json"
+        unit.write_bytes(self.unit("plain", 3))
+        words = ["run", unit, result, "--weights", weights]
+        subprocess.run([sys.executable, "-m", "xtalgrid_worker", *words], check=True, capture_output=True)
+        self._answers = answers(result.read_bytes())
+        scored = wire.decode_result(result.read_bytes()).images
+        self._seconds = sum(image.seconds for image in scored if isinstance(image, wire.Scored)) / len(scored)
 
-@pytest.fixture
-def send(project: Project, tiny_weights: Path, tmp_path: Path) -> Send:
-    """``send("name", 60)`` has a job of so many images wait, its weights beside it; the zip."""
+    def images_for(self, seconds: float) -> int:
+        """How many images take this computer so many CPU seconds."""
+        return min(max(round(seconds / self._seconds), 12), wire.MAX_IMAGES)
 
-    def send(job: str, images: int, to: Project = project) -> bytes:
-        data = [encoded(well(colour, 700, 900)) for colour in ((150, 40, 40), (40, 40, 140), None)]
-        segmenter, classifier = default_models(tiny_weights)
+    def unit(self, name: str, images: int) -> bytes:
+        """A work unit's zip."""
+        segmenter, classifier = default_models(self.weights)
         manifest = wire.Manifest(
             schema=wire.SCHEMA,
-            unit=job,
+            unit=name,
             min_worker="0.1.0",
             options=wire.Options(segmenter=segmenter, classifier=classifier, step=16),
-            images=tuple(entry(number, data[number % 3]) for number in range(images)),
+            images=tuple(entry(number, self._data[number % 3]) for number in range(images)),
         )
-        path = tmp_path / "unit.zip"
+        path = self._folder / f"{name}.zip"
         with zipfile.ZipFile(path, "w") as unit:
             unit.writestr(wire.MANIFEST_NAME, wire.encode(manifest))
             for image in manifest.images:
-                unit.writestr(image.file, data[image.number % 3])
-        to.send(job, {"unit.zip": (f"{job}.zip", path.read_bytes()), **travelling(tiny_weights)})
+                unit.writestr(image.file, self._data[image.number % 3])
         return path.read_bytes()
 
-    return send
+    def answers(self, images: int) -> list[wire.Image]:
+        """What a result has to say of a unit's images."""
+        return [msgspec.structs.replace(self._answers[number % 3], number=number) for number in range(images)]
+
+
+@pytest.fixture(scope="module")
+def wells(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Wells:
+    return Wells(tiny_weights, tmp_path_factory.mktemp("wells"))
+
+
+def send(project: Project, job: str, images: int, wells: Wells) -> None:
+    """Have a job wait for a client, the weights it takes beside it."""
+    project.send(job, {"unit.zip": (f"{job}.zip", wells.unit(job, images)), **travelling(wells.weights)})
 
 
 def travelling(weights: Path) -> dict[str, tuple[str, bytes]]:
@@ -99,18 +120,9 @@ def answers(data: bytes) -> list[wire.Image]:
     return [msgspec.structs.replace(i, seconds=0) if isinstance(i, wire.Scored) else i for i in images]
 
 
-def plainly(unit: bytes, weights: Path, folder: Path) -> list[wire.Image]:
-    """What the worker says of a unit where there is no BOINC."""
-    (folder / "plain.zip").write_bytes(unit)
-    words = ["run", folder / "plain.zip", folder / "plain.json", "--weights", weights]
-    subprocess.run([sys.executable, "-m", "xtalgrid_worker", *words], check=True, capture_output=True)
-    return answers((folder / "plain.json").read_bytes())
-
-
-def test_progress_and_checkpoints_rise_and_the_result_is_the_plain_workers(
-    project, client, send, tiny_weights, tmp_path
-):
-    unit = send("whole", LONG)
+def test_progress_and_checkpoints_rise_and_the_result_is_the_plain_workers(project, client, wells):
+    images = wells.images_for(8)
+    send(project, "whole", images, wells)
     client.update()
     wait_until(lambda: client.fraction("whole") > 0)
     seen = []
@@ -127,13 +139,13 @@ def test_progress_and_checkpoints_rise_and_the_result_is_the_plain_workers(
     report = project.reports["whole"]
     assert report.exit_status == 0, report.stderr
     assert report.cpu_time >= checkpoints[-1]
-    assert answers(project.uploads["whole"]) == plainly(unit, tiny_weights, tmp_path)
+    assert answers(project.uploads["whole"]) == wells.answers(images)
     assert f"xtalgrid-worker {version()}, BOINC client 7." in report.stderr
     assert "0123456789abcdef" not in report.stderr, "the client's account is nobody's business"
 
 
-def test_suspended_it_takes_no_cpu_and_aborted_it_is_gone(project, client, send):
-    send("idle", LONG * 4)
+def test_suspended_it_takes_no_cpu_and_aborted_it_is_gone(project, client, wells):
+    send(project, "idle", wells.images_for(60), wells)
     client.update()
     wait_until(lambda: client.fraction("idle") > 0)
     client.do("idle", "suspend")
@@ -154,10 +166,9 @@ def test_suspended_it_takes_no_cpu_and_aborted_it_is_gone(project, client, send)
     assert "idle" not in project.uploads
 
 
-def test_it_goes_on_where_it_was_after_quitting_and_after_its_client_was_killed(
-    project, client, send, tiny_weights, tmp_path
-):
-    unit = send("interrupted", LONG)
+def test_it_goes_on_where_it_was_after_quitting_and_after_its_client_was_killed(project, client, wells):
+    images = wells.images_for(12)
+    send(project, "interrupted", images, wells)
     client.update()
     wait_until(lambda: client.fraction("interrupted") > 0.1)
     client.quit()
@@ -172,8 +183,8 @@ def test_it_goes_on_where_it_was_after_quitting_and_after_its_client_was_killed(
     wait_until(lambda: "interrupted" in project.reports, 120)
     report = project.reports["interrupted"]
     assert report.exit_status == 0, report.stderr
-    assert answers(project.uploads["interrupted"]) == plainly(unit, tiny_weights, tmp_path)
-    assert report.stderr.count(f"of {LONG} images are done") == 2
+    assert answers(project.uploads["interrupted"]) == wells.answers(images)
+    assert report.stderr.count(f"of {images} images are done") == 2
     assert report.stderr.index("the client asks to quit") < report.stderr.index("is gone")
 
 
@@ -200,14 +211,16 @@ def frozen(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out / "xtalgrid-worker"
 
 
-def test_the_frozen_worker_comes_from_the_project(project, frozen, send, tiny_weights, tmp_path):
+@pytest.mark.timeout(600)  # it may have to be frozen first
+def test_the_frozen_worker_comes_from_the_project(project, frozen, wells, tmp_path):
     named = tmp_path / f"xtalgrid-worker-{version()}-linux-{platform.machine()}"
     shutil.copy(frozen, named)
     script = [sys.executable, ROOT / "scripts/make_app_version.py", "frozen", named, "--apps", tmp_path / "apps"]
     made = subprocess.run(script, check=True, capture_output=True, text=True).stdout.strip()
     with Project() as server:
         server.serve_app_version(Path(made))
-        unit = send("frozen", LONG // 2, to=server)
+        images = wells.images_for(6)
+        send(server, "frozen", images, wells)
         with BoincClient(tmp_path / "client", server) as client:
             wait_until(lambda: client.fraction("frozen") > 0)
             assert len(client.workers()) == 2, "the bootloader and the worker"
@@ -219,5 +232,5 @@ def test_the_frozen_worker_comes_from_the_project(project, frozen, send, tiny_we
             wait_until(lambda: "frozen" in server.reports)
     report = server.reports["frozen"]
     assert report.exit_status == 0, report.stderr
-    assert report.stderr.count(f"of {LONG // 2} images are done") == 1
-    assert answers(server.uploads["frozen"]) == plainly(unit, tiny_weights, tmp_path)
+    assert report.stderr.count(f"of {images} images are done") == 1
+    assert answers(server.uploads["frozen"]) == wells.answers(images)
