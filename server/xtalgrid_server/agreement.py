@@ -10,7 +10,7 @@ from xtalgrid_core import wire
 from xtalgrid_core.outcomes import CLASSES, Outcome
 
 TOLERANCE = 0.02
-"""How far two probabilities of the same image may lie apart."""
+"""How far two probabilities of the same image may lie apart. The arithmetic alone moves them by some 1e-6 (docs/boinc.md, Trust)."""
 
 MARGIN = 0.02
 """How far from the threshold, or from each other, two decisions may lie that differ."""

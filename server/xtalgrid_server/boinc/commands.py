@@ -58,14 +58,13 @@ def status_command(load: Load) -> None:
 def retry_command(load: Load, units: tuple[str, ...]) -> None:
     """Have failed and lost units (default: all of them) made again by the next create_work."""
     with System(load()) as system:
-        stuck = {
-            unit.name: unit
-            for unit in (*system.ledger.work.units("failed"), *lost_units(system.ledger, boinc_grid(system)))
-        }
+        ledger = system.ledger.work
+        stuck = {*ledger.attempts("failed"), *lost_units(system.ledger, boinc_grid(system))}
         unknown = [name for name in units if name not in stuck]
         if unknown:
             raise ConfigError(f"neither failed nor lost: {', '.join(unknown)}; `xtalgrid boinc status` lists what is")
-        again = [name for name in units or stuck if system.ledger.work.plan_again(stuck[name])]
+        chosen = [ledger.unit(name) for name in units or sorted(stuck)]
+        again = [unit for unit in chosen if unit is not None and ledger.plan_again(unit)]
     click.echo(f"{len(again)} units are made again by the next `xtalgrid create_work`")
 
 

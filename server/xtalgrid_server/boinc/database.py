@@ -16,7 +16,7 @@ from ..config import Config
 from ..database import chunks, open_engine, reading, short_reason
 from . import tables as t
 from .project import Project
-from .tables import Outcome, ServerState, ValidateState
+from .states import ASSIMILATED, Outcome, ServerState, ValidateState
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class BoincDatabase:
     def assimilated(self) -> set[str]:
         """Names of the work units that BOINC has done with, and has not purged yet."""
         statement = sa.select(t.workunits.c.name).where(
-            t.workunits.c.appid == self._appid(), t.workunits.c.assimilate_state == t.ASSIMILATED
+            t.workunits.c.appid == self._appid(), t.workunits.c.assimilate_state == ASSIMILATED
         )
         with self._reading() as connection:
             return set(connection.scalars(statement))

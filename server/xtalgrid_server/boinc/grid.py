@@ -64,8 +64,12 @@ class BoincGrid:
         """Which of these units BOINC has, or had: their results wait in the inbox."""
         names = {workunit_name(unit, attempt): unit for unit, attempt in attempts.items()}
         found = {names[name] for name in self.database.known(list(names))}
-        waiting = {path.stem for path in _files(self._spool.inbox, "*")}
-        return found | (attempts.keys() & waiting)
+        return found | (attempts.keys() & self.waiting())
+
+    def waiting(self) -> set[str]:
+        """Units of which a result, or the news that there is none, waits for `assimilate`."""
+        gone = (unit_of_workunit(self._said(path)[0] or "") for path in _files(self._spool.inbox, "*.failed"))
+        return {unit for unit, _ in self.results()} | {unit for unit in gone if unit}
 
     def submit(self, submissions: Sequence[Submission]) -> None:
         """Stage and create the work units of staged units.
@@ -178,16 +182,20 @@ class BoincGrid:
     def given_up(self) -> Iterator[tuple[str, str]]:
         """(unit, reason) of what BOINC gave up, with how each instance ended where its database still says so."""
         for path in _files(self._spool.inbox, "*.failed"):
-            name, _, reason = path.read_text(encoding="utf-8").partition("\n")
-            workunit = self.database.name_of(int(name)) if name.isdigit() else name
+            workunit, reason = self._said(path)
             unit = unit_of_workunit(workunit) if workunit else None
             if workunit is None or unit is None:
-                log.error("%s gave up work unit %s, which is not known here: %s", STEP, name, reason)
+                log.error("%s gave up a work unit that is not known here (%s): %s", STEP, path.name, reason)
                 path.unlink(missing_ok=True)
                 continue
             details = self.database.failures_of(workunit)
-            yield unit, f"BOINC gave up {workunit}: {reason.strip()}" + (f"; {details}" if details else "")
+            yield unit, f"BOINC gave up {workunit}: {reason}" + (f"; {details}" if details else "")
             path.unlink(missing_ok=True)  # the ledger has it, whatever the file was called
+
+    def _said(self, path: Path) -> tuple[str | None, str]:
+        """Which work unit BOINC gave up by a hook's note, and why; old servers have the hook note its number."""
+        name, _, reason = path.read_text(encoding="utf-8").partition("\n")
+        return (self.database.name_of(int(name)) if name.isdigit() else name), reason.strip()
 
     def do_again(self, name: str) -> bool:
         """False: BOINC has done with the work unit; `xtalgrid boinc retry` makes another one."""

@@ -30,7 +30,7 @@ from ..config import Config
 from ..validation import validate
 from .names import result_of_output, unit_of_output, unit_of_workunit
 from .spool import Spool
-from .tables import errors_said
+from .states import errors_said
 
 OK = 0
 BAD = 1

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from ..imager.database import ImagerDatabase
-from ..ledger.records import Unit
 from ..ledger.store import Ledger
 from .database import HostAccount
 from .grid import BoincGrid
@@ -16,15 +15,14 @@ from .names import workunit_name
 _DAY = 86400
 
 
-def lost_units(ledger: Ledger, grid: BoincGrid) -> list[Unit]:
-    """Units that BOINC has done with and whose result the ledger never got: a spool that was brought back from a backup."""
-    sent = ledger.work.units("sent")
-    plans = ledger.work.plans(sent)
+def lost_units(ledger: Ledger, grid: BoincGrid) -> list[str]:
+    """Units that BOINC has done with and whose result the ledger never got: a spool that was brought back from a backup, say."""
+    sent = ledger.work.attempts("sent")
     done = grid.database.assimilated()
-    waiting = {unit for unit, _ in grid.results()}
-    missing = [u for u in sent if workunit_name(u.name, plans[u.name]) in done and u.name not in waiting]
-    back = {unit.name for unit in ledger.work.units("returned", "failed")}  # what was assimilated meanwhile
-    return [unit for unit in missing if unit.name not in back]
+    waiting = grid.waiting()
+    missing = [u for u, (_, attempt) in sent.items() if workunit_name(u, attempt) in done and u not in waiting]
+    still = ledger.work.attempts("sent") if missing else {}  # without what was assimilated meanwhile
+    return [unit for unit in missing if unit in still]
 
 
 def boinc_status(ledger: Ledger, imager: ImagerDatabase, grid: BoincGrid, now: float | None = None) -> Iterator[str]:
@@ -40,12 +38,13 @@ def boinc_status(ledger: Ledger, imager: ImagerDatabase, grid: BoincGrid, now: f
     yield f"inbox       {waiting[0]} results and {waiting[1]} refusals wait for `xtalgrid assimilate`"
     yield from _lag(ledger, imager, now)
     yield from _hosts(grid.database.hosts(), now)
-    for unit in ledger.work.units("failed"):
+    failed = ledger.work.units("failed")
+    for unit in failed:
         yield f"failed unit {unit.name}: {unit.detail}"
     lost = lost_units(ledger, grid)
-    for unit in lost:
-        yield f"lost unit   {unit.name}: BOINC has done with it, and no result is here"
-    if lost or ledger.work.units("failed"):
+    for name in lost:
+        yield f"lost unit   {name}: BOINC has done with it, and no result is here"
+    if lost or failed:
         yield "to do       `xtalgrid boinc retry` sends failed and lost units out again"
 
 

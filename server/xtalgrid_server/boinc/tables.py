@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
-
 import sqlalchemy as sa
 
 metadata = sa.MetaData()
@@ -56,53 +54,3 @@ hosts = sa.Table(
     sa.Column("os_name", sa.String(254)),
     sa.Column("p_ncpus", sa.Integer, nullable=False),
 )
-
-
-class ServerState(IntEnum):
-    """Where an instance of a work unit is."""
-
-    UNSENT = 2
-    IN_PROGRESS = 4
-    OVER = 5
-
-
-class Outcome(IntEnum):
-    """How an instance ended."""
-
-    SUCCESS = 1
-    COULD_NOT_SEND = 2
-    CLIENT_ERROR = 3
-    NO_REPLY = 4
-    NOT_NEEDED = 5
-    VALIDATE_ERROR = 6
-    CLIENT_DETACHED = 7
-
-
-class ValidateState(IntEnum):
-    """What the validator said of it."""
-
-    INIT = 0
-    VALID = 1
-    INVALID = 2
-    NO_CHECK = 3
-    INCONCLUSIVE = 4
-    TOO_LATE = 5
-
-
-ASSIMILATED = 2
-"""Of `workunits.c.assimilate_state`."""
-
-ERRORS = {
-    1: "it could not be sent",
-    2: "too many hosts failed",
-    4: "too many results, and no two agree",
-    8: "sent out too often",
-    16: "cancelled",
-    32: "no canonical result",
-}
-"""Bits of `workunits.c.error_mask`."""
-
-
-def errors_said(mask: int) -> str:
-    """An error mask in words."""
-    return ", ".join(text for bit, text in ERRORS.items() if mask & bit) or f"error mask {mask}"

@@ -119,19 +119,30 @@ class Work:
             row = connection.execute(_select_units().where(t.units.c.name == name)).first()
         return None if row is None else _unit(row)
 
-    def plans(self, units: Sequence[Unit]) -> dict[str, int]:
-        """How often each unit was planned: once, and again after each time it failed."""
-        counts: dict[str, int] = {}
+    def attempts(self, *states: UnitState) -> dict[str, tuple[UnitState, int]]:
+        """State and attempt of the units whose newest state is one of these, oldest first, without their manifests.
+
+        The attempt counts from 1: how often the unit was planned, once and again after each time it failed.
+        """
+        planned = t.unit_states.alias("planned")
+        statement = (
+            sa.select(t.units.c.name, newest_state.c.state, sa.func.count(planned.c.id).label("number"))
+            .join(newest_state, newest_state.c.unit_id == t.units.c.id)
+            .join(planned, sa.and_(planned.c.unit_id == t.units.c.id, planned.c.state == "planned"))
+            .where(newest_state.c.state.in_(states))
+            .group_by(t.units.c.id, t.units.c.name, newest_state.c.state)
+            .order_by(t.units.c.id)
+        )
         with self._db.reading() as connection:
-            for part in chunks([unit.id for unit in units]):
-                statement = (
-                    sa.select(t.units.c.name, sa.func.count())
-                    .join(t.unit_states, t.unit_states.c.unit_id == t.units.c.id)
-                    .where(t.units.c.id.in_(part), t.unit_states.c.state == "planned")
-                    .group_by(t.units.c.name)
-                )
-                counts.update((row.name, row[1]) for row in connection.execute(statement))
-        return counts
+            return {row.name: (row.state, row.number) for row in connection.execute(statement)}
+
+    def attempt(self, unit: Unit) -> int:
+        """The attempt of one unit; see `attempts`."""
+        statement = sa.select(sa.func.count()).where(
+            t.unit_states.c.unit_id == unit.id, t.unit_states.c.state == "planned"
+        )
+        with self._db.reading() as connection:
+            return connection.scalar(statement) or 0
 
     def unit_images(self, unit: Unit) -> list[ImageRow]:
         """The images of a unit, in the order of their numbers."""

@@ -21,7 +21,7 @@ from xtalgrid_core.errors import ImageError
 from ..config import Config
 from ..grid.base import Grid, Submission
 from ..imager.database import ImagerDatabase, ImageRow, Moment
-from ..ledger.records import PlannedImage, options_hash
+from ..ledger.records import PlannedImage, Unit, options_hash
 from ..ledger.store import Ledger
 from ..models.promote import models
 from ..steps import log
@@ -126,21 +126,19 @@ def reopen(config: Config, ledger: Ledger, entered: list[ImageRow]) -> None:
 def finish_planned(config: Config, ledger: Ledger, grid: Grid) -> None:
     """Hand over what a killed run planned and did not send, and what was lost from the grid, built again where needed."""
     newest = _load(ledger, _key(config)).newest
-    units = ledger.work.units("planned", "sent")
-    plans = ledger.work.plans(units)
-    known = grid.known(plans)
-    for unit in units:
-        if unit.name in known and unit.state != "sent":
-            ledger.work.set_state(unit, "sent")
-    lost = [unit for unit in units if unit.name not in known]
+    under_way = ledger.work.attempts("planned", "sent")
+    known = grid.known({name: attempt for name, (_, attempt) in under_way.items()})
+    for name in (name for name, (state, _) in under_way.items() if name in known and state == "planned"):
+        ledger.work.set_state(_unit(ledger, name), "sent")
+    lost = [name for name in under_way if name not in known]
     for part in (lost[start : start + grid.batch] for start in range(0, len(lost), grid.batch)):
         submissions = []
-        for unit in part:
+        for unit in (_unit(ledger, name) for name in part):
             manifest, images = wire.decode_manifest(unit.manifest), ledger.work.unit_images(unit)
             if not grid.staged(unit.name).exists():
                 write_unit(grid.staged(unit.name), manifest, [image_path(config, image) for image in images])
             fresh = all(is_fresh(config, image.moment, newest) for image in images)
-            submissions.append(Submission(manifest, plans[unit.name], fresh))
+            submissions.append(Submission(manifest, under_way[unit.name][1], fresh))
         _submit(ledger, grid, submissions)
     grid.forget_staged()
 
@@ -153,9 +151,13 @@ def is_fresh(config: Config, moment: Moment, newest: Moment | None) -> bool:
 def _submit(ledger: Ledger, grid: Grid, submissions: list[Submission]) -> None:
     grid.submit(submissions)
     for submission in submissions:
-        unit = ledger.work.unit(submission.unit)
-        assert unit is not None
-        ledger.work.set_state(unit, "sent")
+        ledger.work.set_state(_unit(ledger, submission.unit), "sent")
+
+
+def _unit(ledger: Ledger, name: str) -> Unit:
+    unit = ledger.work.unit(name)
+    assert unit is not None, name
+    return unit
 
 
 class _Run:
@@ -252,9 +254,8 @@ class _Run:
         manifest = make_manifest(self._config, self._options, images)
         write_unit(self._grid.staged(manifest.unit), manifest, [checked.path for checked in images])
         self._ledger.work.add_unit(manifest, [PlannedImage(checked.image, checked.sha256) for checked in images])
-        unit = self._ledger.work.unit(manifest.unit)
-        assert unit is not None
-        self._made.append(Submission(manifest, self._ledger.work.plans([unit])[unit.name], self._fresh))
+        attempt = self._ledger.work.attempt(_unit(self._ledger, manifest.unit))
+        self._made.append(Submission(manifest, attempt, self._fresh))
         if len(self._made) >= self._grid.batch:
             self.hand_over()
 

@@ -141,6 +141,8 @@ def test_a_unit_that_boinc_gave_up_is_listed_with_its_reasons_and_retried_on_dem
         )  # fmt: skip
     Spool(config).inbox.mkdir(parents=True)
     (Spool(config).inbox / "workunit-1.failed").write_text(said.format(name=name, id=row.id))
+    boinc_db.execute(t.workunits.update().values(assimilate_state=2))
+    assert "lost unit" not in "\n".join(boinc_status(system.ledger, system.imager, system.grid))
     assert system.assimilate().failed_units == 1
     assert not any(Spool(config).inbox.iterdir())
     lines = "\n".join(boinc_status(system.ledger, system.imager, system.grid, now=4600))
