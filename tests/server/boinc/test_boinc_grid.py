@@ -7,6 +7,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 import sqlalchemy as sa
+from click.testing import CliRunner
 
 from xtalgrid_core import wire
 from xtalgrid_core.errors import ConfigError, GridError
@@ -16,6 +17,7 @@ from xtalgrid_server.boinc.commands import retry_command
 from xtalgrid_server.boinc.grid import BoincGrid
 from xtalgrid_server.boinc.spool import Spool
 from xtalgrid_server.boinc.status import boinc_status
+from xtalgrid_server.cli import main
 from xtalgrid_server.imager.database import ImageRow
 from xtalgrid_server.system import System
 from xtalgrid_server.wells import Well
@@ -197,3 +199,16 @@ def test_a_folder_that_is_no_project_is_named(config):
     config = msgspec.structs.replace(config, boinc=msgspec.structs.replace(config.boinc, project="/nowhere"))
     with System(config) as system, pytest.raises(ConfigError, match="/nowhere is no BOINC project"):
         system.create_work()
+
+
+def test_the_command_line_shows_it(config, system, imaged):
+    imaged(3)
+    system.create_work()
+    arguments = ["--config", str(config.file), "--home", str(config.home), "boinc"]
+    shown = CliRunner().invoke(main, [*arguments, "status"], catch_exceptions=False)
+    assert shown.exit_code == 0, shown.output
+    assert "lag         newest inspection 2012-11-21 14:00; none is scored yet" in shown.output
+    retried = CliRunner().invoke(main, [*arguments, "retry"], catch_exceptions=False)
+    assert "0 units are made again" in retried.output
+    unknown = CliRunner().invoke(main, [*arguments, "retry", "xg_none"])
+    assert (unknown.exit_code, "neither failed nor lost: xg_none" in unknown.output) == (2, True)
