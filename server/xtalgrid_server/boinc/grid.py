@@ -83,10 +83,23 @@ class BoincGrid:
         new = [s for s in submissions if s.unit not in known]
         if not new:
             return
-        self._write_output_template()
+        weights = self._weights_of(new)
+        self._stage_units(new)
+        self._write_template("out", output_template(self._config.work))
+        calls = self._kinds(new, weights)
+        for (template, priority, beside), names in calls.items():
+            path = self._write_template("in", template)
+            options = ["--appname", self._config.boinc.app, "--wu_template", path, "--priority", str(priority)]
+            options += ["--result_template", self._template_name("out")]
+            lines = [" ".join(["--wu_name", name, f"{name}.zip", *beside]) for name in names]
+            self.project.create_work(options, lines)
+        log.info("%s created=%d calls=%d", STEP, len(new), len(calls))
+
+    def _stage_units(self, submissions: Sequence[Submission]) -> None:
+        """The zips to BOINC, the manifests to where the hooks look for them."""
         shutil.rmtree(self._spool.staging, ignore_errors=True)
         self._spool.staging.mkdir(parents=True)
-        for submission in new:
+        for submission in submissions:
             name = f"{workunit_name(submission.unit, submission.attempt)}.zip"
             self._make_room(name)
             self.staged(submission.unit).replace(self._spool.staging / name)
@@ -94,20 +107,20 @@ class BoincGrid:
             manifest.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(manifest, wire.encode(submission.manifest))
         self.project.stage(self._spool.staging)
-        weights = self._weights_of(new)
-        # A template or a priority for each line is what only some servers understand, so that there is a call for each kind.
+
+    def _kinds(
+        self, submissions: Sequence[Submission], weights: Mapping[Pair, Sequence[WeightFile]]
+    ) -> dict[tuple[str, int, tuple[str, ...]], list[str]]:
+        """(template, priority, physical names of weights) → names of work units.
+
+        There is a call of `create_work` for each: a template or a priority for each line is what only some servers understand.
+        """
         kinds: dict[tuple[str, int, tuple[str, ...]], list[str]] = {}
-        for submission in new:
+        for submission in submissions:
             files = weights[_pair(submission)]
             kind = self._template(submission, files), PRIORITY[submission.fresh], tuple(f.physical for f in files)
             kinds.setdefault(kind, []).append(workunit_name(submission.unit, submission.attempt))
-        for (template, priority, beside), names in kinds.items():
-            path = self._write_template("in", template)
-            options = ["--appname", self._config.boinc.app, "--wu_template", path, "--priority", str(priority)]
-            options += ["--result_template", self._template_name("out")]
-            lines = [" ".join(["--wu_name", name, f"{name}.zip", *beside]) for name in names]
-            self.project.create_work(options, lines)
-        log.info("%s created=%d calls=%d", STEP, len(new), len(kinds))
+        return kinds
 
     def offer_models(self, pair: Pair) -> None:
         """Stage the weights of a pair, those that are not there yet."""
@@ -144,9 +157,6 @@ class BoincGrid:
         path = self.project.downloads(name)
         path.unlink(missing_ok=True)
         path.with_name(f"{name}.md5").unlink(missing_ok=True)
-
-    def _write_output_template(self) -> None:
-        self._write_template("out", output_template(self._config.work))
 
     def _template_name(self, kind: str) -> str:
         return f"templates/{self._config.boinc.app}_{kind}"
