@@ -16,13 +16,13 @@ $(VENV)/.server: pyproject.toml
 
 # What tests and linters need; postgres for the databases' tests, freeze for the frozen worker's.
 $(VENV)/.dev: $(VENV)/.server
-	$(PIP) --editable '.[server,postgres,oracle,freeze,dev]'
+	$(PIP) --editable '.[server,postgres,oracle,boinc,freeze,dev]'
 	@touch $@
 
 # The networks' part: 1.4 GB with a CPU build of torch. Only when asked for; its tests are skipped where it is missing.
 $(VENV)/.train: $(VENV)/.dev
 	$(PIP) torch==2.13.0
-	$(PIP) --editable '.[server,postgres,oracle,dev,train]'
+	$(PIP) --editable '.[server,postgres,oracle,boinc,dev,train]'
 	@touch $@
 
 demo: $(VENV)/.server
