@@ -11,6 +11,7 @@ import re
 import threading
 import time
 import xml.etree.ElementTree as ET
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -64,6 +65,7 @@ class Project:
     """XML of the application's version, where the server has one (`serve_app_version`)."""
     files: dict[str, bytes] = field(default_factory=dict)
     waiting: list[str] = field(default_factory=list)
+    downloads: Counter[str] = field(default_factory=Counter)
     uploads: dict[str, bytes] = field(default_factory=dict)
     reports: dict[str, Report] = field(default_factory=dict)
 
@@ -105,14 +107,17 @@ class Project:
         )
 
     def send(self, job: str, inputs: Mapping[str, tuple[str, bytes]]) -> None:
-        """Have a job wait for a client. `inputs`: logical name -> physical name and bytes."""
+        """Have a job wait for a client. `inputs`: logical name -> physical name and bytes; all but the unit are kept by the client."""
         self.files.update(inputs.values())
         refs = "".join(
             f"<file_ref><file_name>{physical}</file_name><open_name>{logical}</open_name></file_ref>\n"
             for logical, (physical, _) in inputs.items()
         )
         self.waiting.append(
-            "".join(self._file_info(physical) for physical, _ in inputs.values())
+            "".join(
+                self._file_info(physical, "" if logical == "unit.zip" else "<sticky/>")
+                for logical, (physical, _) in inputs.items()
+            )
             + f"<workunit><name>{job}</name><app_name>xtalgrid</app_name>\n{refs}"
             "<rsc_fpops_est>1e11</rsc_fpops_est><rsc_fpops_bound>1e15</rsc_fpops_bound>"
             "<rsc_memory_bound>4e8</rsc_memory_bound><rsc_disk_bound>1e9</rsc_disk_bound></workunit>\n"
@@ -171,6 +176,7 @@ def _handler(project: Project) -> type[BaseHTTPRequestHandler]:
             if self.path == "/lab/":
                 self._answer(f"<!-- <scheduler>{project.url}scheduler</scheduler> -->\n".encode())
             elif name in project.files:
+                project.downloads[name] += 1
                 self._answer(project.files[name])
             else:
                 self.send_error(404)

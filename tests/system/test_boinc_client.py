@@ -121,7 +121,7 @@ def answers(data: bytes) -> list[wire.Image]:
 
 
 def test_progress_and_checkpoints_rise_and_the_result_is_the_plain_workers(project, client, wells):
-    images = wells.images_for(8)
+    images = wells.images_for(6)
     send(project, "whole", images, wells)
     client.update()
     wait_until(lambda: client.fraction("whole") > 0)
@@ -167,7 +167,7 @@ def test_suspended_it_takes_no_cpu_and_aborted_it_is_gone(project, client, wells
 
 
 def test_it_goes_on_where_it_was_after_quitting_and_after_its_client_was_killed(project, client, wells):
-    images = wells.images_for(12)
+    images = wells.images_for(9)
     send(project, "interrupted", images, wells)
     client.update()
     wait_until(lambda: client.fraction("interrupted") > 0.1)
@@ -186,6 +186,8 @@ def test_it_goes_on_where_it_was_after_quitting_and_after_its_client_was_killed(
     assert answers(project.uploads["interrupted"]) == wells.answers(images)
     assert report.stderr.count(f"of {images} images are done") == 2
     assert report.stderr.index("the client asks to quit") < report.stderr.index("is gone")
+    weights = [name for name in project.downloads if name.endswith(".onnx")]
+    assert [project.downloads[name] for name in weights] == [1, 1], "the same files for each job"
 
 
 def test_a_broken_work_unit_is_an_error_at_once(project, client):
