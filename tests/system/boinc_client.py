@@ -119,6 +119,10 @@ class BoincClient:
         """How much of a job is done, 0..1."""
         return float(self.task(job).get("fraction done", "0"))
 
+    def checkpoint(self, job: str) -> float:
+        """CPU seconds of a job at its last checkpoint. Unlike `fraction`, which the client guesses at first, only a worker makes it rise."""
+        return float(self.task(job).get("CPU time at last checkpoint", "0"))
+
     def do(self, job: str, what: str) -> None:
         """Suspend, resume or abort a job."""
         self.tell("--task", self._project.url, f"{job}_0", what)

@@ -124,7 +124,7 @@ def test_progress_and_checkpoints_rise_and_the_result_is_the_plain_workers(proje
     images = wells.images_for(6)
     send(project, "whole", images, wells)
     client.update()
-    wait_until(lambda: client.fraction("whole") > 0)
+    wait_until(lambda: client.checkpoint("whole") > 0)
     seen = []
     while "whole" not in project.reports:
         task = client.task("whole")
@@ -147,7 +147,7 @@ def test_progress_and_checkpoints_rise_and_the_result_is_the_plain_workers(proje
 def test_suspended_it_takes_no_cpu_and_aborted_it_is_gone(project, client, wells):
     send(project, "idle", wells.images_for(60), wells)
     client.update()
-    wait_until(lambda: client.fraction("idle") > 0)
+    wait_until(lambda: client.checkpoint("idle") > 0)
     client.do("idle", "suspend")
     wait_until(lambda: client.task("idle")["active_task_state"] == "SUSPENDED")
     time.sleep(1)
@@ -170,13 +170,13 @@ def test_it_goes_on_where_it_was_after_quitting_and_after_its_client_was_killed(
     images = wells.images_for(9)
     send(project, "interrupted", images, wells)
     client.update()
-    wait_until(lambda: client.fraction("interrupted") > 0.1)
+    wait_until(lambda: client.checkpoint("interrupted") > 1)
     client.quit()
     assert not client.workers()
     assert (client.slot() / "result.json.checkpoint").exists()
     client.start()
-    again = wait_until(lambda: client.fraction("interrupted"))
-    wait_until(lambda: client.fraction("interrupted") > again)
+    again = wait_until(lambda: client.checkpoint("interrupted"))
+    wait_until(lambda: client.checkpoint("interrupted") > again)
     client.kill()
     wait_until(lambda: not client.workers(), 30)
     client.start()
@@ -224,7 +224,7 @@ def test_the_frozen_worker_comes_from_the_project(project, frozen, wells, tmp_pa
         images = wells.images_for(6)
         send(server, "frozen", images, wells)
         with BoincClient(tmp_path / "client", server) as client:
-            wait_until(lambda: client.fraction("frozen") > 0)
+            wait_until(lambda: client.checkpoint("frozen") > 0)
             assert len(client.workers()) == 2, "the bootloader and the worker"
             assert list(client.slot().glob("_MEI*")), "it unpacks itself elsewhere"
             client.quit()
