@@ -224,7 +224,7 @@ def test_the_frozen_worker_comes_from_the_project(project, frozen, wells, tmp_pa
         images = wells.images_for(6)
         send(server, "frozen", images, wells)
         with BoincClient(tmp_path / "client", server) as client:
-            wait_until(lambda: client.checkpoint("frozen") > 0)
+            wait_until(lambda: client.checkpoint("frozen") > 0, 300)  # it unpacks itself first
             assert len(client.workers()) == 2, "the bootloader and the worker"
             assert list(client.slot().glob("_MEI*")), "it unpacks itself elsewhere"
             client.quit()
