@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -103,9 +104,21 @@ class BoincClient:
         assert done.returncode == 0, (words, done.stdout, done.stderr, self.log()[-2000:])
         return done.stdout
 
-    def update(self) -> None:
-        """Have the client talk to the project now."""
-        self.tell("--project", self._project.url, "update")
+    def update(self, done: Callable[[], object]) -> None:
+        """Have the client talk to the project, until `done`.
+
+        One request may not be enough: the client forgets those that reach it while it waits for the answer to an earlier one.
+        """
+        for _ in range(12):
+            self.tell("--project", self._project.url, "update")
+            with contextlib.suppress(AssertionError):
+                wait_until(done, 10)
+                return
+        raise AssertionError(f"not in spite of 12 updates; the client says\n{self.log()[-2000:]}")
+
+    def fetch(self) -> None:
+        """Have the client take the jobs that wait for it."""
+        self.update(lambda: not self._project.waiting)
 
     def task(self, job: str) -> dict[str, str]:
         """What the client says of a job: the lines of ``boinccmd --get_tasks``; nothing if it has none."""

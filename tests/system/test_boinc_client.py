@@ -123,7 +123,7 @@ def answers(data: bytes) -> list[wire.Image]:
 def test_progress_and_checkpoints_rise_and_the_result_is_the_plain_workers(project, client, wells):
     images = wells.images_for(6)
     send(project, "whole", images, wells)
-    client.update()
+    client.fetch()
     wait_until(lambda: client.checkpoint("whole") > 0)
     seen = []
     while "whole" not in project.reports:
@@ -146,7 +146,7 @@ def test_progress_and_checkpoints_rise_and_the_result_is_the_plain_workers(proje
 
 def test_suspended_it_takes_no_cpu_and_aborted_it_is_gone(project, client, wells):
     send(project, "idle", wells.images_for(60), wells)
-    client.update()
+    client.fetch()
     wait_until(lambda: client.checkpoint("idle") > 0)
     client.do("idle", "suspend")
     wait_until(lambda: client.task("idle")["active_task_state"] == "SUSPENDED")
@@ -160,8 +160,7 @@ def test_suspended_it_takes_no_cpu_and_aborted_it_is_gone(project, client, wells
     assert client.cpu_seconds() > before
     client.do("idle", "abort")
     wait_until(lambda: not client.workers(), 30)
-    client.update()
-    wait_until(lambda: "idle" in project.reports)
+    client.update(lambda: "idle" in project.reports)
     assert project.reports["idle"].exit_status == 203  # EXIT_ABORTED_VIA_GUI
     assert "idle" not in project.uploads
 
@@ -169,7 +168,7 @@ def test_suspended_it_takes_no_cpu_and_aborted_it_is_gone(project, client, wells
 def test_it_goes_on_where_it_was_after_quitting_and_after_its_client_was_killed(project, client, wells):
     images = wells.images_for(9)
     send(project, "interrupted", images, wells)
-    client.update()
+    client.fetch()
     wait_until(lambda: client.checkpoint("interrupted") > 1)
     client.quit()
     assert not client.workers()
@@ -192,7 +191,7 @@ def test_it_goes_on_where_it_was_after_quitting_and_after_its_client_was_killed(
 
 def test_a_broken_work_unit_is_an_error_at_once(project, client):
     project.send("broken", {"unit.zip": ("broken.zip", b"PK no zip")})
-    client.update()
+    client.fetch()
     wait_until(lambda: "broken" in project.reports)
     report = project.reports["broken"]
     assert report.exit_status == 206

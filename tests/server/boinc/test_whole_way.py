@@ -49,7 +49,7 @@ def test_a_unit_goes_out_by_boinc_and_its_scores_come_back(system, project, unit
         job,
         {name: (file, project.downloads(file).read_bytes()) for name, file in zip(names, files, strict=True)},
     )
-    boinc.update()
+    boinc.fetch()
     wait_until(lambda: job in pages.reports, 250)
     assert pages.reports[job].exit_status == 0, pages.reports[job].stderr
 
