@@ -21,6 +21,15 @@ SCHEMA = 1
 READABLE_SCHEMAS = (1,)
 
 MANIFEST_NAME = "manifest.json"
+
+UNIT_FILE = "unit.zip"
+"""A work unit's name in the folder where a worker runs: BOINC's logical name, as the two below."""
+
+RESULT_FILE = "result.json"
+
+WEIGHTS_FILE = "weights.json"
+"""The list of the weights that came beside a unit (`weights.WeightsManifest`); they themselves are ``<sha256>.onnx``."""
+
 MAX_RESULT_BYTES = 64 * 1024 * 1024
 """A result of 1,000 wells is 3 MB; what is larger than this is not read."""
 

@@ -7,6 +7,7 @@ So outcomes must match, numbers be close, and where a decision stood on the edge
 from __future__ import annotations
 
 from xtalgrid_core import wire
+from xtalgrid_core.chops import Box
 from xtalgrid_core.outcomes import CLASSES, Outcome
 
 TOLERANCE = 0.02
@@ -51,7 +52,7 @@ def _image(a: wire.Image, b: wire.Image, options: wire.Options) -> str:
     for name, one, other in pairs:
         if abs(one - other) > TOLERANCE:
             return f"{name} {one:.3f} and {other:.3f}"
-    if overlap(a.drop.box, b.drop.box) < OVERLAP:
+    if not _same_place(a.drop.box, b.drop.box):
         return "the drops lie elsewhere"
     return ""
 
@@ -71,12 +72,8 @@ def _said(answer: wire.Image) -> str:
     return f"{Outcome.FAILED} ({answer.reason})" if isinstance(answer, wire.Failed) else str(answer.outcome)
 
 
-def overlap(a: wire.PixelBox | None, b: wire.PixelBox | None) -> float:
-    """Intersection over union of two boxes, 0..1; no box is no box's like."""
+def _same_place(a: wire.PixelBox | None, b: wire.PixelBox | None) -> bool:
+    """Whether two drops' boxes are one drop's; no box is no box's like."""
     if a is None or b is None:
-        return float(a is b)
-    height = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
-    width = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
-    shared = max(height, 0) * max(width, 0)
-    union = a[2] * a[3] + b[2] * b[3] - shared
-    return shared / union if union else 1.0
+        return a is b
+    return Box(*a).overlap(Box(*b)) >= OVERLAP

@@ -10,15 +10,6 @@ import hashlib
 import re
 from pathlib import Path
 
-UNIT_ZIP = "unit.zip"
-"""Logical name of a unit's zip, in the worker's folder."""
-
-RESULT = "result.json"
-"""Logical name of the result."""
-
-WEIGHTS = "weights.json"
-"""Logical name of the list of weights that travel beside a unit; they themselves are ``<sha256>.onnx`` there."""
-
 _WORKUNIT = re.compile(r"(?P<unit>[A-Za-z0-9_-]{1,100})\.(?P<attempt>[0-9]{1,6})")
 _OUTPUT = re.compile(rf"(?P<workunit>{_WORKUNIT.pattern})_[0-9]+_r[0-9]+_[0-9]+")
 

@@ -13,7 +13,6 @@ from xml.sax.saxutils import escape
 from xtalgrid_core import wire
 
 from ..config import Boinc, Work
-from .names import RESULT, UNIT_ZIP
 
 FLOPS_MARGIN = 100
 """A worker is stopped when it takes so many times its estimate: hosts differ, and their benchmarks lie."""
@@ -65,7 +64,7 @@ def input_template(limit: Limits, weights: Sequence[str] = ()) -> str:
     Weights stay on the volunteer's disk (``sticky``) and on the server (``no_delete``): they are the same for many units.
     """
     files = "".join(_file_info(number, sticky=number > 0) for number in range(len(weights) + 1))
-    refs = "".join(_file_ref(number, name) for number, name in enumerate((UNIT_ZIP, *weights)))
+    refs = "".join(_file_ref(number, name) for number, name in enumerate((wire.UNIT_FILE, *weights)))
     return f"""<input_template>
 {files}<workunit>
 {refs}    <rsc_fpops_est>{limit.fpops_est:.6g}</rsc_fpops_est>
@@ -101,7 +100,7 @@ def output_template(work: Work) -> str:
 <result>
     <file_ref>
         <file_name><OUTFILE_0/></file_name>
-        <open_name>{RESULT}</open_name>
+        <open_name>{wire.RESULT_FILE}</open_name>
     </file_ref>
 </result>
 </output_template>

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import msgspec
 
+from xtalgrid_core import wire
 from xtalgrid_core.errors import UnknownModel
 from xtalgrid_core.weights import ModelEntry, WeightsManifest, default_models, find_model
 
 from ..config import Config
 from ..models.shelf import ROLES, Pair
-from .names import WEIGHTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,4 +53,4 @@ def weight_files(config: Config, pair: Pair) -> tuple[WeightFile, ...]:
     named = dict(zip(ROLES, pair, strict=True))
     listed = msgspec.json.encode(WeightsManifest(schema=1, default=named, models=tuple(entries)))
     digest = hashlib.sha256(listed).hexdigest()
-    return (WeightFile(WEIGHTS, f"xtalgrid_weights_{digest[:32]}.json", listed), *files)
+    return (WeightFile(wire.WEIGHTS_FILE, f"xtalgrid_weights_{digest[:32]}.json", listed), *files)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+from xtalgrid_core import wire
 from xtalgrid_core.errors import Busy, XtalgridError
 
 from ..run import Progress, run_unit, version
@@ -72,8 +73,8 @@ def score(
     """Score the unit in a folder, its files being links or themselves; the other parameters, and what is raised, are as of `run_unit`."""
     weights = links.weights_folder(folder)
     run_unit(
-        links.resolve(folder, links.UNIT),
-        links.resolve(folder, links.RESULT),
+        links.resolve(folder, wire.UNIT_FILE),
+        links.resolve(folder, wire.RESULT_FILE),
         folder / links.CHECKPOINT,
         pause,
         progress,

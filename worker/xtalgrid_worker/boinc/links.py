@@ -11,14 +11,12 @@ from pathlib import Path
 
 import msgspec
 
+from xtalgrid_core import wire
 from xtalgrid_core.errors import BrokenModel
 from xtalgrid_core.files import write_atomically
 from xtalgrid_core.weights import MANIFEST, read_manifest
 
-UNIT = "unit.zip"
-RESULT = "result.json"
-CHECKPOINT = f"{RESULT}.checkpoint"
-WEIGHTS = "weights.json"
+CHECKPOINT = f"{wire.RESULT_FILE}.checkpoint"
 
 _LINE = 512
 
@@ -50,7 +48,7 @@ def weights_folder(slot: Path) -> Path | None:
     OSError
         When the folder cannot be written.
     """
-    listed = resolve(slot, WEIGHTS)
+    listed = resolve(slot, wire.WEIGHTS_FILE)
     if not listed.is_file():
         return None
     folder = slot / "weights"
@@ -59,7 +57,7 @@ def weights_folder(slot: Path) -> Path | None:
     try:
         manifest = read_manifest(folder)
     except BrokenModel as error:
-        raise BrokenModel(f"{WEIGHTS}: {error.__cause__}; make the work unit again") from error
+        raise BrokenModel(f"{wire.WEIGHTS_FILE}: {error.__cause__}; make the work unit again") from error
     models = tuple(
         msgspec.structs.replace(entry, file=str(resolve(slot, entry.file).absolute())) for entry in manifest.models
     )
