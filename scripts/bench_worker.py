@@ -28,6 +28,7 @@ from PIL import Image
 from published_way import seconds_mxnet, seconds_torch  # beside this file
 from xtalgrid_core import wire
 from xtalgrid_core.chops import CHOP, DENSE_STEP, STEP, Box
+from xtalgrid_core.decision import RULE
 from xtalgrid_core.errors import ImageError, UnknownModel
 from xtalgrid_core.images import SUFFIXES, Pixels, WellImage
 from xtalgrid_core.outcomes import CLASSES
@@ -125,15 +126,15 @@ def ways_of(weights: Path, step: int, exact_step: int) -> dict[str, wire.Options
     """The ways that these weights allow."""
     segmenter, classifier = default_models(weights)
     ways = {
-        "dense": wire.Options(segmenter=segmenter, classifier=classifier, mode="dense", step=step),
-        "exact": wire.Options(segmenter=segmenter, classifier=classifier, mode="exact", step=exact_step),
+        "dense": wire.Options(segmenter=segmenter, classifier=classifier, rule=RULE, mode="dense", step=step),
+        "exact": wire.Options(segmenter=segmenter, classifier=classifier, rule=RULE, mode="exact", step=exact_step),
     }
     try:
         segmenter, classifier = default_models(weights, "int8")
     except UnknownModel as error:
         print(f"without int8: {error}")
     else:
-        ways["int8"] = wire.Options(segmenter=segmenter, classifier=classifier, mode="dense", step=step)
+        ways["int8"] = wire.Options(segmenter=segmenter, classifier=classifier, rule=RULE, mode="dense", step=step)
     return ways
 
 

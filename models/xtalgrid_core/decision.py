@@ -1,7 +1,8 @@
-"""From the probabilities of a drop's chops to the outcome of the well: two rules behind one function.
+"""From the probabilities of a drop's chops to the outcome of the well: three rules behind one function.
 
 ``published`` is the rule of section 3.1 of the paper; ``group`` adds up the probabilities inside a group first, so that
-a chop which is surely some crystal counts although no single crystal class has the threshold's probability.
+a chop which is surely some crystal counts although no single crystal class has the threshold's probability; ``pooled``, the default of
+work, asks what all chops mean together (`pooling`).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -17,8 +18,16 @@ import numpy.typing as npt
 
 from .chops import Box
 from .outcomes import CLASSES, GROUP_CLASSES, PRIORITY, SCORED_GROUPS, Group, Outcome
+from .pooling import Pooling, group_sums
 
-Rule = Literal["published", "group"]
+Floats = npt.NDArray[np.float64]
+Rule = Literal["published", "group", "pooled"]
+
+RULE: Rule = "pooled"
+"""The default of work: docs/decisions/0012-what-all-chops-mean-together.md."""
+
+CRYSTAL_FROM = 0.25
+"""The default `p_crystal` from which the rule ``pooled`` calls a well a crystal: a missed one costs more than an opened well."""
 
 THRESHOLD = 0.85
 """The paper's c (section 3.1); its second run took 0.80."""
@@ -50,8 +59,8 @@ class Calibration(msgspec.Struct, frozen=True):
 class Decision:
     """What the chops of one drop say together.
 
-    `probability` belongs to `outcome`: of its best chop (``published``), or of the outcome's group in its best chop
-    (``group``); for `UNDECIDED` it is the largest probability any chop had, which was not enough. `best` are indices of
+    `probability` belongs to `outcome`: of its best chop (``published``), of the outcome's group in its best chop
+    (``group``), or of its group in the well (``pooled``); for `UNDECIDED` it is the largest probability any chop had, which was not enough. `best` are indices of
     chops, best first, and `said` what each of them says by the same rule: an outcome and its probability. `maxima` is the
     largest probability of each of the 13 classes over all chops.
     """
@@ -72,7 +81,9 @@ def decide(
     threshold: float = THRESHOLD,
     n_boxes: int = 5,
     support: float = 0.0,
+    crystal_from: float = CRYSTAL_FROM,
     calibration: Calibration | None = None,
+    pooling: Pooling | None = None,
 ) -> Decision:
     """Decide a well from its chops.
 
@@ -85,7 +96,8 @@ def decide(
     rule
         ``published``: a chop counts if its best class has probability ≥ threshold, and the highest-priority outcome of
         any counting chop is the well's. ``group``: a chop counts for a group whose summed probability is ≥ threshold,
-        with the best class inside that group as its outcome.
+        with the best class inside that group as its outcome. ``pooled``: crystals if `pooling` gives them `crystal_from`, else the
+        most probable of the other groups, and its class that is most probable in any chop; never undecided.
     threshold
         The paper's c, above 0 and at most 1.
     n_boxes
@@ -93,57 +105,103 @@ def decide(
     support
         How many chops must count before there are crystals or precipitate by the rule ``group``, as a part of the chops that see an
         average point (see `chops_needed`); three times as many, at most all, for `other`, one for `clear`. 0: one is always enough, as published.
+    crystal_from
+        `p_crystal`, above 0 and at most 1, from which the rule ``pooled`` says crystals.
+    calibration
+        Makes `p_crystal` of the evidence, by the rules ``published`` and ``group``.
+    pooling
+        What the rule ``pooled`` needs.
 
     Raises
     ------
     ValueError
-        For arrays of other shapes, no chops, values that are no probabilities, or a threshold outside (0, 1].
+        For arrays of other shapes, no chops, values that are no probabilities, a threshold outside (0, 1], or no pooling where it is needed.
     """
     values = np.asarray(probabilities, dtype=np.float64)
     _check(values, boxes, threshold)
     values = np.clip(values, 0, 1)  # what rounding leaves outside
-    needed = chops_needed(boxes, support) if rule == "group" else (1,) * len(SCORED_GROUPS)
-    evidence = group_evidence(values, needed)
-    if rule == "published":
-        chop_class, chop_probability = values.argmax(axis=1), values.max(axis=1)
+    if rule == "pooled":
+        if pooling is None:
+            raise ValueError("the rule pooled needs a pooling; xtalgrid-train calibrate fits one")
+        verdict = _pooled(values, pooling(values, chops_seeing(boxes)), crystal_from)
     else:
-        chop_class, chop_probability = _by_group(values, threshold, evidence)
-    counting = chop_probability >= threshold
-    if counting.any():
-        winner = int(chop_class[counting].min())  # the smallest index is the highest priority
-        backing = np.where(counting & (chop_class == winner), chop_probability, -1.0)
-        outcome, probability = CLASSES[winner], float(backing.max())
-    else:
-        backing = values[:, list(GROUP_CLASSES[Group.CRYSTAL])].sum(axis=1)  # where a person should look first
-        outcome, probability = Outcome.UNDECIDED, float(chop_probability.max())
-    best = _apart(backing, boxes, n_boxes)
+        needed = chops_needed(boxes, support) if rule == "group" else (1,) * len(SCORED_GROUPS)
+        sums = group_sums(values)
+        evidence = group_evidence(sums, needed)
+        says = _by_group(values, sums, threshold, evidence) if rule == "group" else _by_class(values)
+        verdict = _first(says, sums, threshold, (calibration or Calibration())(evidence[0]))
+    best = _apart(verdict.backing, boxes, n_boxes)
     return Decision(
-        outcome=outcome,
-        probability=min(probability, 1.0),
-        p_crystal=(calibration or Calibration())(evidence[0]),
+        outcome=verdict.outcome,
+        probability=min(verdict.probability, 1.0),
+        p_crystal=verdict.p_crystal,
         maxima=tuple(float(p) for p in values.max(axis=0)),
         best=best,
-        said=tuple((CLASSES[chop_class[i]], min(float(chop_probability[i]), 1.0)) for i in best),
+        said=tuple((CLASSES[verdict.says.classes[i]], min(float(verdict.says.probabilities[i]), 1.0)) for i in best),
     )
 
 
-def group_evidence(probabilities: npt.NDArray[np.floating], needed: Sequence[int]) -> tuple[float, ...]:
-    """The summed probability of each of `SCORED_GROUPS` that so many chops as `needed` reach, 0..1; the first is what `p_crystal` is calibrated on."""
-    found = []
-    for group, count in zip(SCORED_GROUPS, needed, strict=True):
-        sums = np.sort(probabilities[:, list(GROUP_CLASSES[group])].sum(axis=1))
-        found.append(float(min(sums[-min(count, len(sums))], 1.0)))
-    return tuple(found)
+class _Says(NamedTuple):
+    """What each chop says: an index of `CLASSES`, and its probability; both ``(N,)``."""
+
+    classes: npt.NDArray[np.intp]
+    probabilities: Floats
+
+
+class _Verdict(NamedTuple):
+    """A well's outcome, and how well each chop backs it, ``(N,)``; below 0 not at all."""
+
+    outcome: Outcome
+    probability: float
+    p_crystal: float
+    says: _Says
+    backing: Floats
+
+
+def _pooled(values: Floats, groups: Floats, crystal_from: float) -> _Verdict:
+    """`groups`: how probable each of `SCORED_GROUPS` is, ``(4,)``."""
+    winner = 0 if groups[0] >= crystal_from else 1 + int(groups[1:].argmax())
+    members = np.array(GROUP_CLASSES[SCORED_GROUPS[winner]])
+    inside = values[:, members]
+    says = _Says(members[inside.argmax(axis=1)], inside.sum(axis=1))
+    outcome = CLASSES[members[inside.max(axis=0).argmax()]]
+    return _Verdict(outcome, float(groups[winner]), float(groups[0]), says, says.probabilities)
+
+
+def _first(says: _Says, sums: Floats, threshold: float, p_crystal: float) -> _Verdict:
+    """The highest-priority outcome that any chop says with at least the threshold."""
+    counting = says.probabilities >= threshold
+    if not counting.any():
+        crystal = sums[:, 0]  # where a person should look first
+        return _Verdict(Outcome.UNDECIDED, float(says.probabilities.max()), p_crystal, says, crystal)
+    winner = int(says.classes[counting].min())  # the smallest index is the highest priority
+    backing = np.where(counting & (says.classes == winner), says.probabilities, -1.0)
+    return _Verdict(CLASSES[winner], float(backing.max()), p_crystal, says, backing)
+
+
+def group_evidence(sums: Floats, needed: Sequence[int]) -> tuple[float, ...]:
+    """What so many chops as `needed` reach of each group's sum (`group_sums`), 0..1; the first is what `p_crystal` is calibrated on."""
+    ranked = np.sort(sums, axis=0)[::-1]
+    return tuple(
+        float(min(column[min(count, len(column)) - 1], 1.0)) for column, count in zip(ranked.T, needed, strict=True)
+    )
+
+
+def chops_seeing(boxes: Sequence[Box]) -> float:
+    """How many chops see an average point of what any of them sees, ≥ 1.
+
+    Points that no chop sees don't count, so that leaving chops out makes no difference to the others.
+    """
+    return sum(b.height * b.width for b in boxes) / _area(boxes)
 
 
 def chops_needed(boxes: Sequence[Box], support: float) -> tuple[int, ...]:
     """How many chops must agree on each of `SCORED_GROUPS`: a part of the number of chops that see an average point, at least 1.
 
     Chops of 256 pixels at a step of 50 see most points some twenty times: a crystal turns up in many of them, what a network
-    takes for one by accident in one or two. Where chops hardly overlap, one is enough. Points that no chop sees don't count, so
-    that leaving chops out makes no difference to the others.
+    takes for one by accident in one or two. Where chops hardly overlap, one is enough.
     """
-    seeing = sum(b.height * b.width for b in boxes) / _area(boxes)
+    seeing = chops_seeing(boxes)
     return tuple(max(1, round(min(_SUPPORT[group] * support, 1) * seeing)) for group in SCORED_GROUPS)
 
 
@@ -165,16 +223,18 @@ def priority(outcome: Outcome) -> int:
     return PRIORITY.get(outcome, len(CLASSES))
 
 
-def _by_group(
-    values: npt.NDArray[np.float64], threshold: float, evidence: Sequence[float]
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
+def _by_class(values: Floats) -> _Says:
+    """Each chop's best class."""
+    return _Says(values.argmax(axis=1), values.max(axis=1))
+
+
+def _by_group(values: Floats, sums: Floats, threshold: float, evidence: Sequence[float]) -> _Says:
     """Of each chop: its outcome and its group's probability, for the first group in priority that reaches the threshold.
 
     Where the evidence of a group does not reach the threshold, no chop counts for it.
     """
-    sums = np.stack([values[:, list(GROUP_CLASSES[group])].sum(axis=1) for group in SCORED_GROUPS], axis=1)
     weak = np.array(evidence) < threshold
-    sums[:, weak] = np.minimum(sums, evidence)[:, weak]
+    sums = np.where(weak, np.minimum(sums, evidence), sums)
     reached = sums >= threshold
     group = np.where(reached.any(axis=1), reached.argmax(axis=1), sums.argmax(axis=1))
     outcome = np.empty(len(values), np.intp)
@@ -182,10 +242,10 @@ def _by_group(
         members = np.array(GROUP_CLASSES[name])
         rows = group == index
         outcome[rows] = members[values[np.ix_(rows, members)].argmax(axis=1)]
-    return outcome, sums[np.arange(len(values)), group]
+    return _Says(outcome, sums[np.arange(len(values)), group])
 
 
-def _apart(backing: npt.NDArray[np.float64], boxes: Sequence[Box], n_boxes: int) -> tuple[int, ...]:
+def _apart(backing: Floats, boxes: Sequence[Box], n_boxes: int) -> tuple[int, ...]:
     """Indices of the best-backed chops (backing ≥ 0) that lie apart from each other, best first."""
     chosen: list[int] = []
     for index in np.argsort(-backing, kind="stable"):
@@ -196,7 +256,7 @@ def _apart(backing: npt.NDArray[np.float64], boxes: Sequence[Box], n_boxes: int)
     return tuple(chosen)
 
 
-def _check(values: npt.NDArray[np.float64], boxes: Sequence[Box], threshold: float) -> None:
+def _check(values: Floats, boxes: Sequence[Box], threshold: float) -> None:
     if values.ndim != 2 or values.shape[1] != len(CLASSES) or len(values) != len(boxes) or not len(boxes):
         raise ValueError(
             f"{values.shape} probabilities for {len(boxes)} chops; expected ({len(boxes)}, {len(CLASSES)}), ≥ 1 chop"

@@ -23,6 +23,7 @@ import msgspec
 
 from .decision import Calibration
 from .errors import BrokenModel, UnknownModel
+from .pooling import Pooling
 
 PACKAGED = Path(__file__).parent / "weights"
 MANIFEST = "manifest.json"
@@ -42,6 +43,9 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     card: str
     """File of the model card, beside the weights."""
     calibration: Calibration = msgspec.field(default_factory=Calibration)
+    """By the rules ``published`` and ``group``."""
+    pooling: Pooling | None = None
+    """A classifier's, without which the rule ``pooled`` cannot decide."""
     dense: bool = False
     """A classifier whose class map of a whole drop serves all of its chops."""
     origin: str = ""
@@ -98,6 +102,14 @@ def _default(manifest: WeightsManifest, role: Role, variant: Variant | None) -> 
             return entry.sha256
     raise UnknownModel(
         f"unknown model: no {variant} variant of the {role} {default[:12]}… here; xtalgrid-train export --int8 makes one"
+    )
+
+
+def no_pooling(entry: ModelEntry) -> str:
+    """The error of weights that the rule ``pooled`` is asked of and cannot decide for."""
+    return (
+        f"classifier {entry.sha256[:12]}… has no pooling, which the rule `pooled` needs: `xtalgrid-train calibrate` fits it to the folder's "
+        "weights; or take the rule `group`"
     )
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from .chops import STEP, STRIDE, dense_step_error
-from .decision import SUPPORT, THRESHOLD, Rule
+from .decision import CRYSTAL_FROM, SUPPORT, THRESHOLD, Rule
 from .errors import FailureReason, ManifestError, ResultError
 from .outcomes import Outcome
 
@@ -70,7 +70,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     step: Annotated[int, msgspec.Meta(ge=1, le=256)] = STEP
     n_boxes: Annotated[int, msgspec.Meta(ge=0, le=100)] = 5
     support: Probability = SUPPORT
-    """See `decision.decide`."""
+    crystal_from: Annotated[float, msgspec.Meta(gt=0, le=1)] = CRYSTAL_FROM
+    """This and `support`: see `decision.decide`."""
 
     def __post_init__(self) -> None:
         if self.mode == "dense" and self.step % STRIDE:

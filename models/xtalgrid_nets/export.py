@@ -209,7 +209,7 @@ def _entry(
     dense: bool = False,
     origin: str = "",
 ) -> ModelEntry:
-    """The entry of a file in the folder; the calibration is that of the role's weights of this variant before, or else of any."""
+    """The entry of a file in the folder; calibration and pooling are those of the role's weights of this variant before, or else of any."""
     older = sorted((old for old in before if old.role == role), key=lambda old: old.variant != variant)
     return ModelEntry(
         sha256=hashlib.sha256((folder / file).read_bytes()).hexdigest(),
@@ -219,6 +219,7 @@ def _entry(
         variant=variant,
         card=f"{role}.md",
         calibration=older[0].calibration if older else Calibration(),
+        pooling=older[0].pooling if older else None,
         dense=dense,
         origin=origin,
     )

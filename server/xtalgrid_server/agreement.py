@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from xtalgrid_core import wire
 from xtalgrid_core.chops import Box
-from xtalgrid_core.outcomes import CLASSES, Outcome
+from xtalgrid_core.outcomes import CLASSES, Group, Outcome
 
 TOLERANCE = 0.02
 """How far two probabilities of the same image may lie apart. The arithmetic alone moves them by some 1e-6 (docs/boinc.md, Trust)."""
@@ -59,10 +59,15 @@ def _image(a: wire.Image, b: wire.Image, options: wire.Options) -> str:
 
 def _on_the_edge(a: wire.Scored, b: wire.Scored, options: wire.Options) -> bool:
     """Whether rounding can have led two computers to these outcomes."""
-    if all(abs(answer.probability - options.threshold) <= MARGIN for answer in (a, b)):
+    groups = {a.outcome.group, b.outcome.group}
+    if options.rule == "pooled" and len(groups) > 1:
+        if Group.CRYSTAL in groups:
+            return all(abs(answer.p_crystal - options.crystal_from) <= MARGIN for answer in (a, b))
+        return abs(a.probability - b.probability) <= MARGIN and a.probability + b.probability <= 1 + MARGIN
+    if options.rule != "pooled" and all(abs(answer.probability - options.threshold) <= MARGIN for answer in (a, b)):
         return True
     classes = {a.outcome, b.outcome}
-    if not a.probabilities or not b.probabilities or not classes <= set(CLASSES) or len({o.group for o in classes}) > 1:
+    if not a.probabilities or not b.probabilities or not classes <= set(CLASSES) or len(groups) > 1:
         return False
     index = [CLASSES.index(outcome) for outcome in classes]  # two classes of a group, as probable as each other
     return all(abs(p[index[0]] - p[index[1]]) <= MARGIN for p in (a.probabilities, b.probabilities))

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Meta, field
 
 from xtalgrid_core.chops import DENSE_STEP, STRIDE, dense_step_error
-from xtalgrid_core.decision import SUPPORT, THRESHOLD, Rule
+from xtalgrid_core.decision import CRYSTAL_FROM, RULE, SUPPORT, THRESHOLD, Rule
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.outcomes import CLASSES, Group, Outcome
 from xtalgrid_core.wire import Mode
@@ -79,8 +79,9 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Most images one run of create_work plans."""
     look_back_days: Annotated[float, Meta(ge=0)] = 3.0
     """How far behind the newest inspection rows and files may still turn up."""
-    rule: Rule = "group"
+    rule: Rule = RULE
     threshold: Annotated[float, Meta(gt=0, le=1)] = THRESHOLD
+    """Rules published and group: probability from which a chop counts."""
     mode: Mode = "dense"
     """dense: all chops from one class map of the drop; exact: one by one as published, many times slower."""
     step: Annotated[int, Meta(ge=1, le=256)] = DENSE_STEP
@@ -88,6 +89,8 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     n_boxes: Annotated[int, Meta(ge=0, le=100)] = 5
     support: Part = SUPPORT
     """Rule group: part of the chops seeing a point that must agree on a crystal; 0: one is enough."""
+    crystal_from: Annotated[float, Meta(gt=0, le=1)] = CRYSTAL_FROM
+    """Rule pooled: p_crystal from which a well is called a crystal. Lower: fewer crystals are missed, more wells opened."""
     segmenter: str = ""
     """SHA-256 of the weights; empty: those promoted last, else the package's default."""
     classifier: str = ""

@@ -63,6 +63,9 @@ def _check_scored(answer: wire.Scored, entry: wire.ImageEntry, options: wire.Opt
 
 def _check_decision(answer: wire.Scored, options: wire.Options) -> None:
     """What the decision rule could not have said from these maxima is refused."""
+    if options.rule == "pooled":
+        _check_pooled(answer, options.crystal_from)
+        return
     maxima = dict(zip(CLASSES, answer.probabilities, strict=True))
     if answer.outcome is Outcome.UNDECIDED:
         unsupported = options.rule == "group"  # a crystal in too few chops is none, however sure they are
@@ -78,3 +81,23 @@ def _check_decision(answer: wire.Scored, options: wire.Options) -> None:
         raise ResultError(f"{answer.outcome} with probability {answer.probability:.3f}, below the threshold")
     if answer.probability > sum(maxima[outcome] for outcome in classes) + MARGIN:
         raise ResultError(f"{answer.outcome} with probability {answer.probability:.3f}, more than its classes reach")
+
+
+def _check_pooled(answer: wire.Scored, crystal_from: float) -> None:
+    """As `_check_decision`; the four groups' probabilities, of which two are told, sum to 1."""
+    if answer.outcome is Outcome.UNDECIDED:
+        raise ResultError("is undecided, which the rule pooled never is")
+    group: Group = answer.outcome.group
+    inside = {o: p for o, p in zip(CLASSES, answer.probabilities, strict=True) if o.group is group}
+    is_crystal = group is Group.CRYSTAL
+    if (answer.p_crystal < crystal_from - MARGIN) if is_crystal else (answer.p_crystal > crystal_from + MARGIN):
+        raise ResultError(f"{answer.outcome} with p_crystal {answer.p_crystal:.3f}; crystals begin at {crystal_from:g}")
+    rest = 1 - answer.p_crystal
+    least, most = (answer.p_crystal, answer.p_crystal) if is_crystal else (rest / 3, rest)
+    if not least - MARGIN <= answer.probability <= most + MARGIN:
+        raise ResultError(
+            f"{answer.outcome} with probability {answer.probability:.3f} does not fit p_crystal {answer.p_crystal:.3f}"
+        )
+    classes = [Outcome.CLEAR, Outcome.RIM] if answer.outcome is Outcome.CLEAR else [answer.outcome]
+    if max(inside.values()) > max(inside[o] for o in classes) + MARGIN:
+        raise ResultError(f"{answer.outcome}, and another class of its group is more probable")

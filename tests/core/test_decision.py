@@ -6,9 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from tests.conftest import FEW_CHOPS
 from xtalgrid_core.chops import Box, dense_window, sliding_window
 from xtalgrid_core.decision import Calibration, chops_needed, decide, group_evidence, priority
 from xtalgrid_core.outcomes import CLASSES, Group, Outcome
+from xtalgrid_core.pooling import group_sums
 
 
 def chop(**given_probabilities: float) -> list[float]:
@@ -154,15 +156,19 @@ def test_maxima_are_over_all_chops():
     assert maxima[CLASSES.index(Outcome.CLEAR)] == pytest.approx(0.8)
 
 
-@given(hnp.arrays(np.float64, (4, 13), elements=st.floats(0, 1, width=32)), st.sampled_from(["published", "group"]))
+@given(
+    hnp.arrays(np.float64, (4, 13), elements=st.floats(0, 1, width=32)),
+    st.sampled_from(["published", "group", "pooled"]),
+)
 def test_every_answer_can_be_sent(values, rule):
     values = (values + 1e-6) / (values + 1e-6).sum(axis=1, keepdims=True)
-    decision = decide(values, apart(4), rule=rule, threshold=0.6)
+    decision = decide(values, apart(4), rule=rule, threshold=0.6, pooling=FEW_CHOPS)
     for p in (decision.probability, decision.p_crystal, *decision.maxima, *(p for _, p in decision.said)):
         assert 0 <= p <= 1
-    groups = values.reshape(1, 4, 13)[0]
-    if decision.outcome.group is Group.CRYSTAL:
-        assert group_evidence(groups, (1,) * 4)[0] >= 0.6
+    if rule == "pooled":
+        assert decision.outcome is not Outcome.UNDECIDED
+    elif decision.outcome.group is Group.CRYSTAL:
+        assert group_evidence(group_sums(values), (1,) * 4)[0] >= 0.6
 
 
 def test_what_rounding_leaves_above_1_is_1():
@@ -209,3 +215,25 @@ def test_what_cannot_be_decided_is_refused(values, boxes, options, message):
 def test_undecided_and_failed_rank_last():
     ranks = [priority(outcome) for outcome in (Outcome.HARVESTABLE, Outcome.RIM, Outcome.UNDECIDED, Outcome.FAILED)]
     assert ranks == [0, 12, 13, 13]
+
+
+def test_the_pooled_rule_calls_crystals_from_the_probability_it_is_told():
+    torn = chop(HARVESTABLE=0.3, CLEAR=0.7)
+    p = decided(torn, rule="pooled", pooling=FEW_CHOPS).p_crystal
+    assert 0 < p < 0.5
+    above, below = (decided(torn, rule="pooled", pooling=FEW_CHOPS, crystal_from=p + d) for d in (-0.01, 0.01))
+    assert (above.outcome, above.probability) == (Outcome.HARVESTABLE, p)
+    assert (below.outcome, below.p_crystal) == (Outcome.CLEAR, p)
+    assert below.probability > 0.5
+    assert above.said == ((Outcome.HARVESTABLE, pytest.approx(0.3)),)
+
+
+def test_the_pooled_rule_says_the_class_of_the_group_that_is_most_probable_anywhere():
+    decision = decided(chop(HARVESTABLE=0.5, BAD_FORM=0.4), chop(BAD_FORM=0.9), rule="pooled", pooling=FEW_CHOPS)
+    assert (decision.outcome, decision.best) == (Outcome.BAD_FORM, (0, 1))
+    assert decision.said[0][0] is Outcome.HARVESTABLE, "each chop shows what it is itself"
+
+
+def test_without_a_pooling_the_pooled_rule_says_how_to_get_one():
+    with pytest.raises(ValueError, match="xtalgrid-train calibrate fits one"):
+        decided(chop(CLEAR=1.0), rule="pooled")

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from xtalgrid_core import wire
-from xtalgrid_core.outcomes import CLASSES, Outcome
+from xtalgrid_core.outcomes import CLASSES, Group, Outcome
 from xtalgrid_server.config import Config, from_string
 from xtalgrid_server.imager.database import ImageRow
 from xtalgrid_server.ledger.records import PlannedImage
@@ -48,8 +48,10 @@ def draw_well(path: Path, shade: int = 90, size: tuple[int, int] = (320, 240)) -
     return path
 
 
-def answer(number: int, outcome: Outcome, probability: float = 0.95, p_crystal: float = 0.5) -> wire.Scored:
+def answer(number: int, outcome: Outcome, probability: float = 0.95, p_crystal: float | None = None) -> wire.Scored:
     """What an honest worker would say of a 320×240 image."""
+    if p_crystal is None:
+        p_crystal = probability if outcome.group is Group.CRYSTAL else (1 - probability) / 2
     maxima = tuple(probability if other is outcome else 0.01 for other in CLASSES)
     null = outcome is Outcome.NULL_EXPERIMENT
     return wire.Scored(

@@ -20,9 +20,9 @@ MANIFEST = wire.Manifest(
 )
 
 
-def differ(a, b):
+def differ(a, b, options=OPTIONS):
     there, back = (
-        disagreement(result_of(MANIFEST, [x]), result_of(MANIFEST, [y]), OPTIONS) for x, y in ((a, b), (b, a))
+        disagreement(result_of(MANIFEST, [x]), result_of(MANIFEST, [y]), options) for x, y in ((a, b), (b, a))
     )
     assert bool(there) == bool(back), "the order must not matter"
     return there
@@ -69,7 +69,9 @@ def test_on_the_edge_of_the_threshold_either_side_is_taken():
     numbers = [0.0] * 13
     numbers[0] = 0.85
     above = said(probability=0.851, probabilities=tuple(numbers))
-    below = said(Outcome.UNDECIDED, probability=0.849, score=None, probabilities=tuple(numbers))
+    below = said(
+        Outcome.UNDECIDED, probability=0.849, score=None, probabilities=tuple(numbers), p_crystal=above.p_crystal
+    )
     below = msgspec.structs.replace(below, probability=0.849)
     assert not differ(above, below)
     clearly = msgspec.structs.replace(above, probability=0.95)
@@ -85,3 +87,20 @@ def test_two_classes_of_one_group_as_probable_as_each_other_are_one_decision():
     assert not differ(a, b)
     numbers[0] = 0.9
     assert differ(msgspec.structs.replace(a, probabilities=tuple(numbers)), b)
+
+
+def test_where_two_groups_of_a_pooled_drop_are_as_probable_either_is_taken():
+    pooled = msgspec.structs.replace(OPTIONS, rule="pooled", crystal_from=0.25)
+    numbers = (0.6, *[0.2] * 12)
+
+    def pooled_says(outcome, probability, p_crystal):
+        return said(outcome, probability, score=outcome.look.score, p_crystal=p_crystal, probabilities=numbers)
+
+    crystal, clear = pooled_says(Outcome.HARVESTABLE, 0.255, 0.255), pooled_says(Outcome.CLEAR, 0.6, 0.245)
+    assert not differ(crystal, clear, pooled)
+    assert differ(pooled_says(Outcome.HARVESTABLE, 0.3, 0.3), clear, pooled)
+    precipitate = pooled_says(Outcome.PRECIPITATE, 0.4, 0.1)
+    assert not differ(precipitate, pooled_says(Outcome.CLEAR, 0.41, 0.1), pooled)
+    assert differ(precipitate, pooled_says(Outcome.CLEAR, 0.7, 0.1), pooled)
+    sure = pooled_says(Outcome.PRECIPITATE, 0.86, 0.1)
+    assert differ(sure, pooled_says(Outcome.CLEAR, 0.86, 0.1), pooled), "both cannot be that probable"

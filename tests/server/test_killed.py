@@ -30,6 +30,7 @@ TOML = f"""
 segmenter = "{"a" * 64}"
 classifier = "{"b" * 64}"
 wells_per_unit = 2
+rule = "group"
 """
 OUTCOMES = [Outcome.HARVESTABLE, Outcome.CLEAR, Outcome.UNDECIDED, Outcome.PRECIPITATE, Outcome.BAD_FORM]
 

@@ -91,6 +91,31 @@ def test_a_lie_is_refused(manifest, honest, path, value, reason):
     assert reason in refuse(manifest, honest)
 
 
+@pytest.mark.parametrize(
+    ("number", "changes", "reason"),
+    [
+        (0, {}, ""),
+        (1, {}, ""),
+        (3, {}, ""),
+        (2, {}, "never is"),
+        (0, {"p_crystal": 0.1, "probability": 0.1}, "crystals begin at 0.25"),
+        (1, {"p_crystal": 0.4, "probability": 0.6}, "crystals begin at 0.25"),
+        (0, {"p_crystal": 0.5}, "does not fit"),
+        (1, {"probability": 0.99}, "does not fit"),
+        (1, {"probability": 0.2}, "does not fit"),
+        (0, {"probabilities": [0.3, 0.5, *[0.01] * 11]}, "another class of its group"),
+    ],
+)
+def test_what_the_pooled_rule_could_not_have_said_is_refused(manifest, honest, number, changes, reason):
+    pooled = msgspec.structs.replace(manifest.options, rule="pooled", crystal_from=0.25)
+    one = msgspec.structs.replace(manifest, options=pooled, images=manifest.images[number : number + 1])
+    result = {**honest, "images": [{**honest["images"][number], **changes}]}
+    if reason:
+        assert reason in refuse(one, result)
+    else:
+        validate(json.dumps(result).encode(), one)
+
+
 def test_images_left_out_doubled_or_invented_are_refused(manifest, honest):
     images = honest["images"]
     for wrong in (images[:-1], [*images, images[-1]], [], [*images[:-1], {**images[-1], "number": 77}]):

@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from tests.conftest import encoded, entry, well
+from tests.conftest import FEW_CHOPS, encoded, entry, well
 from tests.worker.conftest import BLUE, GREEN, RED
 from xtalgrid_core import wire
 from xtalgrid_core.chops import Box
@@ -32,6 +32,7 @@ class Says(Networks):
         self._mask_value = mask
         self._row = np.array([[probabilities.get(outcome.name, 0.0) for outcome in CLASSES]], np.float32)
         self.calibration = Calibration()
+        self.pooling = FEW_CHOPS
         self.is_dense = False
         self.chops = 0
 
@@ -134,6 +135,8 @@ def test_the_unit_says_which_rule_and_threshold(options):
     assert outcome(rule="group") is Outcome.BAD_FORM
     assert outcome(rule="published") is Outcome.UNDECIDED
     assert outcome(rule="published", threshold=0.34) is Outcome.BAD_FORM
+    assert outcome(rule="pooled") is Outcome.BAD_FORM
+    assert outcome(rule="pooled", crystal_from=1.0) is Outcome.CLEAR
 
 
 def test_p_crystal_is_calibrated_as_the_weights_say(options):

@@ -12,7 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import numpy
@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from xtalgrid_core import weights, wire
 from xtalgrid_core.chops import DENSE_STEP, STEP, STRIDE, dense_step_error
-from xtalgrid_core.decision import SUPPORT, THRESHOLD
+from xtalgrid_core.decision import CRYSTAL_FROM, RULE, SUPPORT, THRESHOLD, Rule
 from xtalgrid_core.errors import Busy, ConfigError, XtalgridError
 from xtalgrid_core.files import write_atomically
 from xtalgrid_core.frames import SUFFIX as FRAME_SUFFIX
@@ -134,16 +134,14 @@ def main() -> None:
     "--out", required=True, type=click.Path(path_type=Path), help=f"Folder for {RESULT}, {SCORES} and frames."
 )
 @click.option("--frames", is_flag=True, help=f"Also draw each scored image with its frame: NAME{FRAME_SUFFIX}.")
-@click.option(
-    "--rule", type=click.Choice(["published", "group"]), default="group", show_default=True, help="Decision rule."
-)
+@click.option("--rule", type=click.Choice(get_args(Rule)), default=RULE, show_default=True, help="Decision rule.")
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1, min_open=True),
     default=THRESHOLD,
     show_default=True,
     callback=_finite,
-    help="Probability from which a chop counts.",
+    help="Rules published and group: probability from which a chop counts.",
 )
 @click.option("--exact", is_flag=True, help="Classify chop by chop, as published; many times slower.")
 @click.option(
@@ -159,6 +157,14 @@ def main() -> None:
     show_default=True,
     callback=_finite,
     help="Rule group: part of the chops that see a point which must agree on a crystal.",
+)
+@click.option(
+    "--crystal-from",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=CRYSTAL_FROM,
+    show_default=True,
+    callback=_finite,
+    help="Rule pooled: p_crystal from which a well is called a crystal.",
 )
 @click.option(
     "--pixel-size",
@@ -184,6 +190,7 @@ def score(
     step: int | None,
     boxes: int,
     support: float,
+    crystal_from: float,
     pixel_size: float | None,
     variant: weights.Variant | None,
     weights_folder: Path | None,
@@ -215,6 +222,7 @@ def score(
         step=step,
         n_boxes=boxes,
         support=support,
+        crystal_from=crystal_from,
     )
     with StopRequest() as pause:
         networks = Networks.load(options, [weights_folder] if weights_folder else [], threads)

@@ -18,7 +18,8 @@ from xtalgrid_core.dense import Float, softmax
 from xtalgrid_core.errors import BrokenModel
 from xtalgrid_core.images import SEGMENTER_SIDE, Pixels, network_input
 from xtalgrid_core.outcomes import CLASSES
-from xtalgrid_core.weights import Role, find_model
+from xtalgrid_core.pooling import Pooling
+from xtalgrid_core.weights import Role, find_model, no_pooling
 
 RUNTIME = f"onnxruntime {ort.__version__}"
 
@@ -43,12 +44,14 @@ class Networks:
         segmenter: ort.InferenceSession,
         classifier: ort.InferenceSession,
         calibration: Calibration,
+        pooling: Pooling | None,
         is_dense: bool,
     ) -> None:
         self._segmenter = segmenter
         self._classifier = classifier
         self.calibration = calibration
-        """How the classifier's probabilities become `p_crystal`."""
+        self.pooling = pooling
+        """These two: how the classifier's probabilities become `p_crystal`; see `xtalgrid_core.decision`."""
         self.is_dense = is_dense
         """Whether the classifier's class map of a large picture serves all chops in it."""
 
@@ -61,15 +64,19 @@ class Networks:
         UnknownModel
             When no manifest lists them.
         BrokenModel
-            When a file's bytes differ from its name, or are no such network.
+            When a file's bytes differ from its name, or are no such network; or when the rule is ``pooled`` and no pooling was fitted to
+            the classifier.
         """
         folders = tuple(folders)
         _, segmenter = find_model(options.segmenter, "segmenter", folders)
         entry, classifier = find_model(options.classifier, "classifier", folders)
+        if options.rule == "pooled" and entry.pooling is None:
+            raise BrokenModel(no_pooling(entry))
         return cls(
             _session(segmenter, "segmenter", options.segmenter, threads),
             _session(classifier, "classifier", options.classifier, threads),
             entry.calibration,
+            entry.pooling,
             entry.dense,
         )
 

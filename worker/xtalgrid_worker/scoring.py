@@ -85,7 +85,9 @@ def score_image(
         threshold=options.threshold,
         n_boxes=options.n_boxes,
         support=options.support,
+        crystal_from=options.crystal_from,
         calibration=networks.calibration,
+        pooling=networks.pooling,
     )
     outcome = published(decision.outcome)
     return wire.Scored(

@@ -14,6 +14,7 @@ import msgspec
 
 from xtalgrid_core import weights, wire
 from xtalgrid_core.chops import DENSE_STEP
+from xtalgrid_core.decision import RULE
 from xtalgrid_core.errors import BrokenModel, UnknownModel
 from xtalgrid_core.outcomes import Outcome
 
@@ -93,7 +94,7 @@ def score_well(segmenter: str, classifier: str, threads: int = 1) -> Score:
     ImageError
         When the well cannot be scored.
     """
-    options = wire.Options(segmenter=segmenter, classifier=classifier, mode="dense", step=DENSE_STEP)
+    options = wire.Options(segmenter=segmenter, classifier=classifier, rule=RULE, mode="dense", step=DENSE_STEP)
     data = WELL.read_bytes()
     entry = wire.ImageEntry(
         number=0,

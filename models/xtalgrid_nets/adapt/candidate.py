@@ -13,8 +13,10 @@ from torch import nn
 
 from xtalgrid_core import wire
 from xtalgrid_core.comparison import Comparison, Figures, Source, judge, write_comparison
+from xtalgrid_core.decision import Rule
 from xtalgrid_core.files import write_atomically
 from xtalgrid_core.outcomes import SCORED_GROUPS, Group, Outcome
+from xtalgrid_core.pooling import Pooling
 from xtalgrid_core.weights import MANIFEST, PACKAGED, Role, WeightsManifest, default_models, find_model
 
 from ..export import install
@@ -89,9 +91,16 @@ def write_candidate(
     install({"classifier": out / "classifier.pt"}, out)
 
 
+def pooling_of(weights: Path) -> Pooling | None:
+    """That of a folder's default classifier."""
+    entry, _ = find_model(default_models(weights)[1], "classifier", [weights])
+    return entry.pooling
+
+
 def outcomes(truths: Sequence[Truth], weights: Path, keep: Path, jobs: int) -> list[Outcome]:
     """What the real worker makes of wells with a folder's weights."""
-    answers = score([truth.path for truth in truths], Scoring(weights=weights), keep, jobs)
+    rule: Rule = "group" if pooling_of(weights) is None else "pooled"
+    answers = score([truth.path for truth in truths], Scoring(weights=weights, rule=rule), keep, jobs)
     return [a.outcome if isinstance(a := answers[t.path], wire.Scored) else Outcome.FAILED for t in truths]
 
 

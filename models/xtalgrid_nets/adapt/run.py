@@ -93,7 +93,7 @@ def adapt(plan: Plan, bar: Bar) -> Adapted:
     folds = fold_names(truths, plan.folds, plan.column_from)
     with bar("wells to remember", plan.remember_wells) as advance:
         remembered = remember(eye, plan, advance)
-    start = Head.of(net)
+    start = Head.of(net, candidate.pooling_of(plan.current))
     with bar("folds", len(set(folds))) as advance:
         heads = out_of_fold(start, wells, folds, remembered, plan.settings, advance)
     before = _in_use(plan, truths, wells, start)

@@ -17,13 +17,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from xtalgrid_core.chops import CHOP, Box, cut, dense_length, dense_window, seen
-from xtalgrid_core.decision import SUPPORT, Decision, chops_needed, decide
+from xtalgrid_core.decision import SUPPORT, Decision, Rule, chops_needed, decide
 from xtalgrid_core.dense import chop_means
 from xtalgrid_core.drops import find_drop
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import replacing
 from xtalgrid_core.images import Pixels, network_input, read_image
 from xtalgrid_core.outcomes import Outcome
+from xtalgrid_core.pooling import Pooling
 from xtalgrid_core.scale import pixel_size
 
 from ..fit.augment import exposed
@@ -173,16 +174,18 @@ def _session(features: nn.Module) -> ort.InferenceSession:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A last layer: `weight` ``(13, C)`` and `bias` ``(13,)``."""
+    """A last layer: `weight` ``(13, C)`` and `bias` ``(13,)``; and the pooling of what it says, without which the rule ``group`` decides."""
 
     weight: Float
     bias: Float
+    pooling: Pooling | None = None
 
     @classmethod
-    def of(cls, net: nn.Module) -> Head:
+    def of(cls, net: nn.Module, pooling: Pooling | None = None) -> Head:
         """A network's."""
         layer = net.head
-        return cls(layer.weight.detach().numpy()[:, :, 0, 0].copy(), layer.bias.detach().numpy().copy())  # type: ignore[union-attr,operator]
+        weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()  # type: ignore[union-attr,operator]
+        return cls(weight[:, :, 0, 0].copy(), bias.copy(), pooling)
 
     def put_into(self, net: nn.Module) -> None:
         """Make it a network's."""
@@ -196,7 +199,8 @@ class Head:
             return None
         logits = windows.features[0].astype(np.float32) @ self.weight.T + self.bias
         probabilities = F.softmax(torch.from_numpy(logits), dim=1).numpy()
-        return decide(probabilities, windows.boxes, support=SUPPORT)
+        rule: Rule = "group" if self.pooling is None else "pooled"
+        return decide(probabilities, windows.boxes, rule=rule, support=SUPPORT, pooling=self.pooling)
 
     def outcome(self, windows: Windows) -> Outcome:
         """The same as an outcome alone."""

@@ -1,14 +1,12 @@
-"""Platt scaling of `p_crystal`, on wells of plates that are neither trained nor judged on.
+"""What a classifier's chops mean for a well: the pooling of their probabilities, and Platt scaling for the rules without one.
 
-The plates have to have their natural mix of outcomes: what p_crystal says is how many such wells are crystals *there*.
+Both are fitted to wells of plates that are neither trained nor judged on. The plates have to have their natural mix of outcomes: what
+p_crystal says is how many such wells are crystals *there*.
 """
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -16,31 +14,50 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 
-from xtalgrid_core import wire
-from xtalgrid_core.decision import Calibration
+from xtalgrid_core.chops import Box
+from xtalgrid_core.decision import SUPPORT, Calibration, chops_needed, chops_seeing, group_evidence
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import write_atomically
-from xtalgrid_core.outcomes import Group
-from xtalgrid_core.weights import MANIFEST, PACKAGED, WeightsManifest, default_models, read_manifest
+from xtalgrid_core.outcomes import SCORED_GROUPS, Group
+from xtalgrid_core.pooling import Pooling, features, group_sums
+from xtalgrid_core.weights import MANIFEST, PACKAGED, Variant, WeightsManifest, default_models, read_manifest
 
-from .metrics import reliability
-from .scoring import Settings, score
+from .metrics import Share, reliability, share_of
 from .truth import Truth
+from .windows import WindowSet, collect, joined
 
 Array = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+Groups = npt.NDArray[np.int64]
+Plates = npt.NDArray[np.str_]
 
+CUTOFFS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
+"""Of p_crystal, to choose `work.crystal_from` by."""
+
+_CRYSTAL, _OTHER = SCORED_GROUPS.index(Group.CRYSTAL), SCORED_GROUPS.index(Group.OTHER)
 _WEAK = 100.0  # sklearn's C: the slope stays finite where crystals and others are told apart perfectly
+_STRONG = 0.1  # the pooling has 88 numbers, and plates show some hundred wells of a group
+
+
+class Cutoff(msgspec.Struct, frozen=True):
+    """What the rule ``pooled`` does from this p_crystal on, each plate by a fit to the others."""
+
+    crystal_from: float
+    crystals_found: Share
+    others_opened: Share
+    weighted_mean: Share
 
 
 class Fitted(msgspec.Struct, frozen=True):
-    """A calibration, the wells it was fitted to, and the ECE: as fitted, and of each plate by a fit to the other plates."""
+    """What was fitted, to how many wells, and how it does on each plate by a fit to the others; there has to be more than one for that."""
 
     calibration: Calibration
+    pooling: Pooling
     wells: int
     crystals: int
-    ece_fitted: float
-    ece_other_plates: float | None
+    calibration_ece: float | None
+    pooling_ece: float | None
+    cutoffs: list[Cutoff]
 
 
 def fit(evidence: Array, crystal: Bools) -> Calibration:
@@ -69,39 +86,65 @@ def fit(evidence: Array, crystal: Bools) -> Calibration:
     return Calibration(slope=slope, intercept=intercept)
 
 
-def calibrate(truths: Sequence[Truth], settings: Settings, keep: Path, jobs: int = 1) -> Fitted:
-    """Fit the calibration of a folder's classifier (one variant of it), and write it into the manifest.
+def fit_pooling(drops: Array, groups: Groups) -> Pooling:
+    """The pooling of drops' `features`, ``(N, FEATURES)``, with the indices of their groups in `SCORED_GROUPS`, ``(N,)``.
+
+    Raises
+    ------
+    ConfigError
+        When a group has no drop.
+    """
+    missing = [group.value for index, group in enumerate(SCORED_GROUPS) if index not in groups]
+    if missing:
+        raise ConfigError(f"no drop of {len(drops)} is {' or '.join(missing)}; a pooling needs drops of each group")
+    mean, deviation = drops.mean(axis=0), drops.std(axis=0) + 1e-6
+    model = LogisticRegression(C=_STRONG, max_iter=5000).fit((drops - mean) / deviation, groups)
+    weights = model.coef_ / deviation
+    intercepts = model.intercept_ - weights @ mean
+    return Pooling(
+        tuple(tuple(round(float(w), 4) for w in row) for row in weights), tuple(round(float(i), 4) for i in intercepts)
+    )
+
+
+def calibrate(
+    truths: Sequence[Truth],
+    keep: Path,
+    weights: Path | None = None,
+    variant: Variant | None = None,
+    support: float = SUPPORT,
+    jobs: int = 1,
+) -> Fitted:
+    """Fit the pooling and the calibration of a folder's classifier (one variant of it), and write them into the manifest.
 
     Parameters
     ----------
     truths
         Wells of plates in their natural mix; those not surely judged are left out.
-    settings
-        The rule, support and variant to calibrate, and the folder of weights.
     keep
-        Folder for answers, kept from run to run.
+        Folder for the windows, kept from run to run.
+    weights
+        The folder, None for the packaged ones; `variant` (fp32, int8) of its default weights, None for the default itself.
+    support
+        Of the rule ``group``, for which the calibration is.
     jobs
-        Workers side by side.
+        Images side by side.
     """
-    folder = settings.weights or PACKAGED
-    known = [truth for truth in truths if truth.sure and truth.group is not None]
-    with tempfile.TemporaryDirectory() as scratch:
-        plain = Path(scratch) / "weights"
-        shutil.copytree(folder, plain)
-        _, classifier = default_models(plain, settings.variant)
-        write(plain, Calibration(), classifier)  # p_crystal is the evidence itself
-        answers = score([truth.path for truth in known], replace(settings, weights=plain), keep, jobs)
-    scored = [(truth, answer) for truth in known if isinstance(answer := answers[truth.path], wire.Scored)]
-    evidence = np.array([answer.p_crystal for _, answer in scored])
-    crystal = np.array([truth.group is Group.CRYSTAL for truth, _ in scored], bool)
-    found = fit(evidence, crystal)
-    write(folder, found, classifier)
+    folder = weights or PACKAGED
+    wells = joined(collect(truths, keep, weights, variant, jobs))
+    evidence, drops = _described(wells, support)
+    crystal = wells.groups == _CRYSTAL
+    found, pooling = fit(evidence, crystal), fit_pooling(drops[wells.has_drop], wells.groups[wells.has_drop])
+    write(folder, found, pooling, default_models(folder, variant)[1])
+    platt = _by_other_plates(evidence, crystal, wells.plates)
+    pooled = _pooled_by_other_plates(drops, wells)
     return Fitted(
         found,
-        len(scored),
+        pooling,
+        len(crystal),
         int(crystal.sum()),
-        _error(apply(found, evidence), crystal) or 0.0,
-        _error(_by_other_plates(evidence, crystal, np.array([truth.plate for truth, _ in scored])), crystal),
+        _error(platt, crystal),
+        _error(pooled[wells.has_drop, _CRYSTAL], crystal[wells.has_drop]) if pooled is not None else None,
+        [_cutoff(pooled, wells, cutoff) for cutoff in CUTOFFS] if pooled is not None else [],
     )
 
 
@@ -110,8 +153,8 @@ def apply(calibration: Calibration, evidence: Array) -> Array:
     return np.array([calibration(float(value)) for value in evidence])
 
 
-def write(folder: Path, calibration: Calibration, classifier: str) -> None:
-    """Put a calibration into a folder's manifest, for the classifier of this SHA-256 (fp32 and int8 have one each).
+def write(folder: Path, calibration: Calibration, pooling: Pooling, classifier: str) -> None:
+    """Put both into a folder's manifest, for the classifier of this SHA-256 (fp32 and int8 have their own).
 
     Raises
     ------
@@ -122,23 +165,64 @@ def write(folder: Path, calibration: Calibration, classifier: str) -> None:
     if classifier not in {model.sha256 for model in manifest.models}:
         raise ConfigError(f"{folder / MANIFEST}: no classifier {classifier[:12]}… here to be calibrated")
     models = tuple(
-        msgspec.structs.replace(model, calibration=calibration) if model.sha256 == classifier else model
+        msgspec.structs.replace(model, calibration=calibration, pooling=pooling)
+        if model.sha256 == classifier
+        else model
         for model in manifest.models
     )
     changed: WeightsManifest = msgspec.structs.replace(manifest, models=models)
     write_atomically(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(changed), indent=2) + b"\n")
 
 
-def _by_other_plates(evidence: Array, crystal: Bools, plate: npt.NDArray[np.str_]) -> Array | None:
+def _described(wells: WindowSet, support: float) -> tuple[Array, Array]:
+    """Of each well: the evidence of crystals, ``(W,)``, 0 without a drop, and its features, ``(W, FEATURES)``, NaN without one."""
+    evidence, drops = [], []
+    for probabilities, corners in wells:
+        boxes = [Box(*map(int, corner)) for corner in corners]
+        values = probabilities.astype(np.float64)
+        evidence.append(group_evidence(group_sums(values), chops_needed(boxes, support))[_CRYSTAL] if boxes else 0.0)
+        drops.append(features(values, chops_seeing(boxes)) if boxes else None)
+    nothing = np.full(next(len(drop) for drop in drops if drop is not None), np.nan)
+    return np.array(evidence), np.stack([nothing if drop is None else drop for drop in drops])
+
+
+def _by_other_plates(evidence: Array, crystal: Bools, plates: Plates) -> Array | None:
     """Each plate's `p_crystal` by a fit to all the others; None where that can't be (one plate, or all crystals on one)."""
     p = np.empty_like(evidence)
-    for name in set(plate.tolist()):
-        here = plate == name
+    for here in _plates(plates):
         try:
             p[here] = apply(fit(evidence[~here], crystal[~here]), evidence[here])
         except ConfigError:
             return None
     return p
+
+
+def _pooled_by_other_plates(drops: Array, wells: WindowSet) -> Array | None:
+    """Each plate's groups' probabilities, ``(W, 4)``, by a fit to all the others; no drop is surely `other`. None where that can't be."""
+    p = np.tile(np.eye(len(SCORED_GROUPS))[_OTHER], (len(drops), 1))
+    for here in _plates(wells.plates):
+        try:
+            pooling = fit_pooling(drops[~here & wells.has_drop], wells.groups[~here & wells.has_drop])
+        except ConfigError:
+            return None
+        for index in np.flatnonzero(here & wells.has_drop):
+            p[index] = pooling.of(drops[index])
+    return p
+
+
+def _cutoff(p: Array, wells: WindowSet, crystal_from: float) -> Cutoff:
+    called = np.where(p[:, _CRYSTAL] >= crystal_from, _CRYSTAL, 1 + p[:, 1:].argmax(axis=1))
+    crystal = wells.groups == _CRYSTAL
+    return Cutoff(
+        crystal_from,
+        share_of(called[crystal] == _CRYSTAL),
+        share_of(called[~crystal] == _CRYSTAL),
+        share_of(called == wells.groups),
+    )
+
+
+def _plates(plates: Plates) -> list[Bools]:
+    return [plates == name for name in sorted(set(plates.tolist()))]
 
 
 def _error(p: Array | None, crystal: Bools) -> float | None:

@@ -6,14 +6,16 @@ import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from xtalgrid_core.decision import SUPPORT, THRESHOLD
+from xtalgrid_core.decision import CRYSTAL_FROM, RULE, SUPPORT, THRESHOLD, Rule
 from xtalgrid_core.errors import XtalgridError
 
 if TYPE_CHECKING:
+    from xtalgrid_core.weights import Variant
+
     from .scoring import Settings
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -33,31 +35,45 @@ class Command(click.Command):
             raise click.ClickException(f"{error.name} is not installed; pip install 'xtalgrid[train]'") from error
 
 
+def _weights_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Images side by side."),
+        click.option(
+            "--variant",
+            type=click.Choice(["fp32", "int8"]),
+            help="Of the default weights (default: the default itself).",
+        ),
+        click.option("--weights", type=FOLDER, help="Folder of weights (default: the package's own)."),
+    ):
+        command = option(command)
+    return command
+
+
 def _scoring_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(
         (
-            click.option("--weights", type=FOLDER, help="Folder of weights (default: the package's own)."),
-            click.option(
-                "--variant",
-                type=click.Choice(["fp32", "int8"]),
-                help="Of the default weights (default: the default itself).",
-            ),
             click.option(
                 "--rule",
-                type=click.Choice(["group", "published"]),
-                default="group",
+                type=click.Choice(get_args(Rule)),
+                default=RULE,
                 show_default=True,
                 help="Decision rule.",
             ),
             click.option(
                 "--support", type=click.FloatRange(0, 1), default=SUPPORT, show_default=True, help="As the worker's."
             ),
+            click.option(
+                "--crystal-from",
+                type=click.FloatRange(0, 1, min_open=True),
+                default=CRYSTAL_FROM,
+                show_default=True,
+                help="As the worker's.",
+            ),
             click.option("--exact", is_flag=True, help="Score chop by chop, as published."),
-            click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Workers side by side."),
         )
     ):
         command = option(command)
-    return command
+    return _weights_options(command)
 
 
 def _settings(threshold: float, options: dict[str, Any]) -> Settings:
@@ -67,6 +83,7 @@ def _settings(threshold: float, options: dict[str, Any]) -> Settings:
         threshold=threshold,
         rule=options["rule"],
         support=options["support"],
+        crystal_from=options["crystal_from"],
         exact=options["exact"],
         variant=options["variant"],
         weights=options["weights"],
@@ -85,7 +102,7 @@ def _settings(threshold: float, options: dict[str, Any]) -> Settings:
     multiple=True,
     default=(THRESHOLD, 0.8),
     show_default=True,
-    help="Probability from which a chop counts. The first is judged, the others stand in Table 3.",
+    help="Probability from which a chop counts, by the other rules than pooled. The first is judged, the others stand in Table 3.",
 )
 @_scoring_options
 def evaluate(
@@ -112,12 +129,14 @@ def evaluate(
     truths += [truth for folder in plates for truth in rendered_plates(folder)]
     if not truths:
         raise click.UsageError("nothing to judge: give --real, --wells or --plates")
+    if options["rule"] == "pooled":  # it knows no threshold
+        thresholds = thresholds[:1]
     settings = [_settings(threshold, options) for threshold in dict.fromkeys(thresholds)]
     judged = []
     for source, here in by_source(truths).items():
         click.echo(f"{source}: {len(here)} wells", err=True)
         paths = [truth.path for truth in here]
-        runs = {f"{s.threshold:g}": score(paths, s, out / "scores", options["jobs"]) for s in settings}
+        runs = {s.name: score(paths, s, out / "scores", options["jobs"]) for s in settings}
         judged.append(judge(here, runs))
     folder = options["weights"] or PACKAGED
     used = default_models(folder, options["variant"])
@@ -135,21 +154,36 @@ def evaluate(
 @click.command(cls=Command)
 @click.argument("plates", type=FOLDER)
 @click.option("--work", type=FOLDER, required=True, help="Scratch folder, kept for the next run.")
-@_scoring_options
-def calibrate(plates: Path, work: Path, **options: Any) -> None:
-    """Fit p_crystal to rendered PLATES that no model is judged on (render-test --validation), and write it to the weights' manifest."""
+@_weights_options
+@click.option("--support", type=click.FloatRange(0, 1), default=SUPPORT, show_default=True, help="Of the rule group.")
+def calibrate(
+    plates: Path, work: Path, weights: Path | None, variant: Variant | None, jobs: int, support: float
+) -> None:
+    """Fit what chops mean to rendered PLATES that no model is judged on (render-test --validation), and write it to the weights' manifest.
+
+    That is the pooling of the rule pooled, and p_crystal of the other rules.
+    """
     from .calibrate import calibrate as fit
+    from .tables import table, text
     from .truth import rendered_plates
 
-    found = fit(rendered_plates(plates), _settings(THRESHOLD, options), work / "scores", options["jobs"])
+    found = fit(rendered_plates(plates), work / "windows", weights, variant, support, jobs)
     c = found.calibration
-    other = (
-        "" if found.ece_other_plates is None else f", {found.ece_other_plates:.3f} of each plate by a fit to the others"
-    )
     click.echo(
-        f"p_crystal ({options['variant'] or 'default'} weights): slope {c.slope}, intercept {c.intercept}; "
-        f"ECE {found.ece_fitted:.3f} as fitted{other}; {found.wells} wells, {found.crystals} crystals"
+        f"{variant or 'default'} weights, {found.wells} wells, {found.crystals} crystals; rules group and published: p_crystal with slope "
+        f"{c.slope}, intercept {c.intercept}"
     )
+    if found.cutoffs and found.calibration_ece is not None and found.pooling_ece is not None:
+        click.echo(
+            f"Each plate by a fit to the others: ECE of p_crystal {found.pooling_ece:.3f} (rule pooled), {found.calibration_ece:.3f} "
+            "(rules group and published)\n"
+        )
+        head = ("crystal_from", "crystals found", "other wells opened", "weighted mean")
+        rows = [
+            (f"{t.crystal_from:g}", text(t.crystals_found), text(t.others_opened), text(t.weighted_mean))
+            for t in found.cutoffs
+        ]
+        click.echo("\n".join(table(head, rows)))
 
 
 @click.command("evaluate-chops", cls=Command)
@@ -183,13 +217,14 @@ def evaluate_chops(
     "--plates", type=FOLDER, multiple=True, help="Rendered plates no model is judged on (render-test --validation)."
 )
 @click.option("--wells", type=FILE, multiple=True, help="A lab's own table: CSV with plate, image, label.")
-@click.option("--weights", type=FOLDER, help="Folder of weights (default: the package's own).")
-@click.option(
-    "--variant", type=click.Choice(["fp32", "int8"]), help="Of the default weights (default: the default itself)."
-)
-@click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Images side by side.")
+@_weights_options
 def windows(
-    out: Path, plates: tuple[Path, ...], wells: tuple[Path, ...], weights: Path | None, variant: Any, jobs: int
+    out: Path,
+    plates: tuple[Path, ...],
+    wells: tuple[Path, ...],
+    weights: Path | None,
+    variant: Variant | None,
+    jobs: int,
 ) -> None:
     """Write what the classifier says of every window of every drop into OUT: what `rule` chooses by."""
     from .truth import lab_wells, rendered_plates

@@ -141,9 +141,9 @@ def _section(judged: Judged, figures: Mapping[str, str]) -> list[str]:
         lines.append(f"* CPU seconds a well: median {judged.seconds_median:.2f}, most {judged.seconds_most:.2f}.")
     if not judged.sure:
         return lines
-    lines += ["", "Success by group (Table 3 of Thielmann et al. 2023), at each threshold:", ""]
+    lines += ["", "Success by group (Table 3 of Thielmann et al. 2023), from each threshold:", ""]
     lines += table(
-        ("threshold", *(group.value for group in SCORED_GROUPS), "weighted mean"),
+        ("from", *(group.value for group in SCORED_GROUPS), "weighted mean"),
         [
             (name, *(text(row.groups[group.value]) for group in SCORED_GROUPS), text(row.weighted_mean))
             for name, row in judged.table3.items()

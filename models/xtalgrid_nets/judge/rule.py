@@ -22,6 +22,7 @@ from xtalgrid_core.chops import Box
 from xtalgrid_core.decision import chops_needed
 from xtalgrid_core.files import write_atomically
 from xtalgrid_core.outcomes import GROUP_CLASSES, SCORED_GROUPS, Group
+from xtalgrid_core.pooling import group_sums
 
 from .metrics import Share, share_of
 from .tables import table, text
@@ -58,11 +59,11 @@ def sweep(
     other_shifts: Sequence[float] = (0.0,),
 ) -> Iterator[Trial]:
     """Try every combination by the rule ``group``, and the thresholds by the rule ``published`` as it stands."""
-    starts = np.concatenate([[0], wells.ends[:-1]])
-    sums = np.stack([wells.probabilities[:, list(GROUP_CLASSES[g])].sum(axis=1) for g in SCORED_GROUPS], axis=1)
-    needed = {support: _needed(wells, starts, support) for support in supports}
+    starts = wells.starts
+    sums = group_sums(wells.probabilities.astype(np.float64))
+    needed = {support: _needed(wells, support) for support in supports}
     for shifts in product(crystal_shifts, precipitate_shifts, other_shifts):
-        weighted = sums.astype(np.float64) * np.exp([*shifts, 0.0])
+        weighted = sums * np.exp([*shifts, 0.0])
         weighted /= weighted.sum(axis=1, keepdims=True)
         ranked = [np.sort(weighted[a:b], axis=0)[::-1] for a, b in zip(starts, wells.ends, strict=True)]
         for support in supports:
@@ -129,10 +130,10 @@ def write(trials: Sequence[Trial], path: Path) -> None:
     write_atomically(path, stream.getvalue().encode())
 
 
-def _needed(wells: WindowSet, starts: npt.NDArray[np.int64], support: float) -> list[tuple[int, ...]]:
+def _needed(wells: WindowSet, support: float) -> list[tuple[int, ...]]:
     return [
-        chops_needed([Box(*map(int, box)) for box in wells.boxes[a:b]], support) if b > a else (1,) * UNDECIDED
-        for a, b in zip(starts, wells.ends, strict=True)
+        chops_needed([Box(*map(int, box)) for box in boxes], support) if len(boxes) else (1,) * UNDECIDED
+        for _, boxes in wells
     ]
 
 
@@ -160,7 +161,7 @@ def _trial(
     support: float,
     *shifts: float,
 ) -> Trial:
-    called = np.where(wells.ends > starts, called, OTHER)  # without windows: a null experiment
+    called = np.where(wells.has_drop, called, OTHER)  # without windows: a null experiment
     crystal = wells.groups == CRYSTAL
     opened = (called == CRYSTAL) | (called == UNDECIDED)
     return Trial(

@@ -21,7 +21,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from xtalgrid_core import wire
-from xtalgrid_core.decision import SUPPORT, THRESHOLD, Rule
+from xtalgrid_core.decision import CRYSTAL_FROM, RULE, SUPPORT, THRESHOLD, Rule
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.weights import MANIFEST, PACKAGED, Variant
 
@@ -40,15 +40,25 @@ class Settings:
     """
 
     threshold: float = THRESHOLD
-    rule: Rule = "group"
+    rule: Rule = RULE
     support: float = SUPPORT
+    crystal_from: float = CRYSTAL_FROM
     exact: bool = False
     variant: Variant | None = None
     weights: Path | None = None
 
+    @property
+    def name(self) -> str:
+        """What tells runs of one rule apart: the threshold, or the p_crystal from which wells are crystals."""
+        return f"p_crystal {self.crystal_from:g}" if self.rule == "pooled" else f"{self.threshold:g}"
+
     def arguments(self) -> list[str]:
         """On the worker's command line, but for the weights' folder."""
-        words = ["--threshold", str(self.threshold), "--rule", self.rule, "--support", str(self.support)]
+        words = ["--rule", self.rule]
+        if self.rule == "pooled":
+            words += ["--crystal-from", str(self.crystal_from)]
+        else:
+            words += ["--threshold", str(self.threshold), "--support", str(self.support)]
         words += ["--exact"] if self.exact else []
         return words + (["--variant", self.variant] if self.variant else [])
 

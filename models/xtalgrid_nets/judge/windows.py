@@ -6,7 +6,7 @@ The steps are those of the worker's dense scoring, whose code the networks' pack
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +16,8 @@ import numpy.typing as npt
 import onnxruntime as ort
 from tqdm import tqdm
 
-from xtalgrid_core.chops import Box, dense_window
-from xtalgrid_core.dense import chop_probabilities, class_map
+from xtalgrid_core.chops import Box, cut, dense_window
+from xtalgrid_core.dense import chop_probabilities, class_map, softmax
 from xtalgrid_core.drops import chops_over, crop_around, find_drop
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import replacing
@@ -33,12 +33,10 @@ Floats = npt.NDArray[np.float32]
 
 
 class Networks:
-    """The segmenter and the dense classifier of a folder of weights, as ONNX Runtime runs them, on one core a call.
+    """The segmenter and the classifier of a folder of weights, as ONNX Runtime runs them, on one core a call.
 
     Raises
     ------
-    ConfigError
-        When the classifier is not dense.
     ModelError
         When the weights are not there or not what they are named.
     """
@@ -46,10 +44,7 @@ class Networks:
     def __init__(self, folder: Path | None = None, variant: Variant | None = None) -> None:
         segmenter, classifier = default_models(folder or PACKAGED, variant)
         entry, _ = find_model(classifier, "classifier", [folder] if folder else ())
-        if not entry.dense:
-            raise ConfigError(
-                f"{entry.file}: {entry.architecture} has no class map of a whole drop; there are no windows"
-            )
+        self.is_dense = entry.dense
         self.names = (segmenter, classifier)
         self._segmenter = _session(segmenter, "segmenter", folder)
         self._classifier = _session(classifier, "classifier", folder)
@@ -99,6 +94,21 @@ class WindowSet:
     probabilities: Floats
     boxes: npt.NDArray[np.int32]
 
+    @property
+    def starts(self) -> npt.NDArray[np.int64]:
+        """``(W,)``: where each well's windows begin."""
+        return np.concatenate([np.zeros(1, np.int64), self.ends[:-1]])
+
+    @property
+    def has_drop(self) -> npt.NDArray[np.bool_]:
+        """``(W,)``: False for null experiments, which have no windows."""
+        return self.ends > self.starts
+
+    def __iter__(self) -> Iterator[tuple[Floats, npt.NDArray[np.int32]]]:
+        """Each well's probabilities and boxes."""
+        for start, end in zip(self.starts, self.ends, strict=True):
+            yield self.probabilities[start:end], self.boxes[start:end]
+
 
 def windows(data: bytes, networks: Networks, pixel_size_um: float | None = None) -> Windows:
     """The windows of an image's drop.
@@ -119,8 +129,12 @@ def windows(data: bytes, networks: Networks, pixel_size_um: float | None = None)
     crop = crop_around(drop.box, height, width, to_reference) if drop.box else Box(0, 0, height, width)
     view = classifier_view(image.region(crop), levels, to_reference)
     boxes = chops_over(drop, dense_window(*view.shape[:2]), crop, height, width, to_reference)
-    cells = class_map(view, networks.class_map, lambda: None)
-    return Windows(chop_probabilities(cells, boxes), np.array(boxes, np.int32))
+    if networks.is_dense:
+        found = chop_probabilities(class_map(view, networks.class_map, lambda: None), boxes)
+    else:
+        maps = [networks.class_map(cut(view, [box])) for box in boxes]
+        found = softmax(np.concatenate(maps).mean(axis=(2, 3)))
+    return Windows(found, np.array(boxes, np.int32))
 
 
 def collect(
@@ -164,6 +178,11 @@ def read(folder: Path) -> WindowSet:
     files = sorted(folder.glob("*.npz"))
     if not files:
         raise ConfigError(f"{folder}: no windows here; xtalgrid-train windows writes them")
+    return joined(files)
+
+
+def joined(files: Sequence[Path]) -> WindowSet:
+    """The windows of these of `collect`'s files."""
     parts = [np.load(path) for path in files]
     start, ends = 0, []
     for part in parts:

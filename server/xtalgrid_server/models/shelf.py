@@ -43,7 +43,7 @@ def add(config: Config, candidate: Path, pair: Pair) -> None:
     Raises
     ------
     BrokenModel
-        When bytes differ from their name, or a network known here comes with another calibration: then the same name would
+        When bytes differ from their name, or a network known here comes with another calibration or pooling: then the same name would
         mean other scores.
     """
     here = {e.sha256: e for e in entries(config)}
@@ -51,9 +51,9 @@ def add(config: Config, candidate: Path, pair: Pair) -> None:
     for sha256, role in zip(pair, ROLES, strict=True):
         found, data = find_model(sha256, role, [candidate])
         if sha256 in here:
-            if here[sha256].calibration != found.calibration:
+            if (here[sha256].calibration, here[sha256].pooling) != (found.calibration, found.pooling):
                 raise BrokenModel(
-                    f"{role} {sha256[:12]}… is here already with another calibration, and work under that name was sent; "
+                    f"{role} {sha256[:12]}… is here already with another calibration or pooling, and work under that name was sent; "
                     "export it again, so that it gets a name of its own"
                 )
             continue

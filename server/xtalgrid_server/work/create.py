@@ -67,6 +67,7 @@ def work_options(config: Config, ledger: Ledger) -> wire.Options:
         step=work.step,
         n_boxes=work.n_boxes,
         support=work.support,
+        crystal_from=work.crystal_from,
     )
 
 

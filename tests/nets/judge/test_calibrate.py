@@ -11,11 +11,18 @@ import pytest
 
 pytest.importorskip("sklearn", reason="judging needs the extra [train]")
 
+from tests.conftest import encoded, well
+
 from xtalgrid_core.decision import Calibration
 from xtalgrid_core.errors import ConfigError
+from xtalgrid_core.outcomes import SCORED_GROUPS, Group
+from xtalgrid_core.pooling import FEATURES, Pooling
 from xtalgrid_core.weights import MANIFEST, read_manifest
 from xtalgrid_nets.judge import calibrate
 from xtalgrid_nets.judge.metrics import reliability
+from xtalgrid_nets.judge.truth import Truth
+
+POOLING = Pooling(((0.25,) * FEATURES,) * 4, (1.0, 0.0, 0.0, 0.0))
 
 
 def test_calibration_finds_the_curve_it_was_drawn_from() -> None:
@@ -55,9 +62,51 @@ def test_a_calibration_is_written_for_one_classifier_alone(tiny_weights: Path, t
     small = msgspec.structs.replace(manifest.models[1], variant="int8", sha256="0" * 64)
     both = msgspec.structs.replace(manifest, models=(*manifest.models, small))
     (folder / MANIFEST).write_bytes(msgspec.json.encode(both))
-    calibrate.write(folder, Calibration(0.5, -1), "0" * 64)
+    calibrate.write(folder, Calibration(0.5, -1), POOLING, "0" * 64)
     segmenter, classifier, quantized = read_manifest(folder).models
     assert (segmenter.calibration, classifier.calibration) == (Calibration(), Calibration())
-    assert quantized.calibration == Calibration(0.5, -1)
+    assert (quantized.calibration, quantized.pooling) == (Calibration(0.5, -1), POOLING)
+    assert classifier.pooling != POOLING
     with pytest.raises(ConfigError, match="no classifier 111111111111… here"):
-        calibrate.write(folder, Calibration(), "1" * 64)
+        calibrate.write(folder, Calibration(), POOLING, "1" * 64)
+
+
+def test_a_pooling_finds_the_groups_it_was_drawn_from() -> None:
+    rng = np.random.default_rng(3)
+    groups = np.repeat(np.arange(4), 200)
+    drops = rng.normal(0, 1, (800, FEATURES))
+    drops[np.arange(800), groups] += 5
+    pooling = calibrate.fit_pooling(drops, groups)
+    right = [pooling.of(drop).argmax() == group for drop, group in zip(drops, groups, strict=True)]
+    assert np.mean(right) > 0.95
+    with pytest.raises(ConfigError, match="no drop of 600 is clear"):
+        calibrate.fit_pooling(drops[:600], groups[:600])
+
+
+def test_wells_calibrate_their_weights_plate_by_plate(tiny_weights: Path, tmp_path: Path) -> None:
+    colours = {
+        Group.CRYSTAL: (150, 40, 40),
+        Group.PRECIPITATE: (40, 150, 40),
+        Group.CLEAR: (40, 40, 140),
+        Group.OTHER: (90, 90, 90),
+    }
+    truths = []
+    for plate, shade in (("P1", 0), ("P2", 8)):
+        for group, colour in colours.items():
+            path = tmp_path / f"{plate}-{group.name}.png"
+            path.write_bytes(encoded(well(tuple(level + shade for level in colour), 240, 320)))
+            truths.append(Truth(path, "drawn", "rendered", plate, group, None))
+        path = tmp_path / f"{plate}-empty.png"
+        path.write_bytes(encoded(well(None, 240, 320)))
+        truths.append(Truth(path, "drawn", "rendered", plate, Group.OTHER, None))
+    folder = tmp_path / "weights"
+    shutil.copytree(tiny_weights, folder)
+    (tmp_path / "windows").mkdir()
+    (tmp_path / "windows" / "stale.npz").write_bytes(b"of other wells")
+    found = calibrate.calibrate(truths, tmp_path / "windows", folder)
+    assert (found.wells, found.crystals) == (10, 2)
+    assert [cutoff.weighted_mean.hits for cutoff in found.cutoffs if cutoff.crystal_from == 0.5] == [10]
+    assert found.pooling_ece is not None
+    (entry,) = (model for model in read_manifest(folder).models if model.role == "classifier")
+    assert (entry.calibration, entry.pooling) == (found.calibration, found.pooling)
+    assert SCORED_GROUPS[0] is Group.CRYSTAL

@@ -36,7 +36,8 @@ def reported(plates: Path, tiny_weights: Path, tmp_path_factory: pytest.TempPath
     """The report's folder."""
     out = tmp_path_factory.mktemp("report")
     arguments = [str(out), "--plates", str(plates), "--weights", str(tiny_weights), "--jobs", "1"]
-    done = CliRunner().invoke(commands.evaluate, [*arguments, "--threshold", "0.85", "--threshold", "0.8"])
+    by = ["--rule", "group", "--threshold", "0.85", "--threshold", "0.8"]
+    done = CliRunner().invoke(commands.evaluate, [*arguments, *by])
     assert done.exit_code == 0, done.output
     return out
 
@@ -77,7 +78,7 @@ def test_what_was_scored_is_not_scored_again(reported: Path, plates: Path, tiny_
     paths = [well.path for well in truth.rendered_plates(plates)]
     kept = {path: path.stat().st_mtime_ns for path in (reported / "scores").glob("*/result.json")}
     assert len(kept) == 2
-    scoring.score(paths, scoring.Settings(threshold=0.8, weights=tiny_weights), reported / "scores")
+    scoring.score(paths, scoring.Settings(threshold=0.8, rule="group", weights=tiny_weights), reported / "scores")
     assert {path: path.stat().st_mtime_ns for path in (reported / "scores").glob("*/result.json")} == kept
 
 
