@@ -27,8 +27,8 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 MIN_SIDE = 64
 """Below this many pixels a side is no well image."""
 
-MAX_PIXELS = 64_000_000
-"""More pixels than this (8000×8000) are refused before decoding: no imager makes them, a hostile file may claim them."""
+MAX_PIXELS = 33_000_000
+"""More pixels than this (5,744×5,744) are refused before decoding: a worker that holds them takes 400 MB, a hostile file may claim any number."""
 
 SEGMENTER_SIDE = 256
 """The segmenter sees a whole image squeezed to a square of this side."""
