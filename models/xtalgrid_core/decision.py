@@ -60,9 +60,9 @@ class Decision:
     """What the chops of one drop say together.
 
     `probability` belongs to `outcome`: of its best chop (``published``), of the outcome's group in its best chop
-    (``group``), or of its group in the well (``pooled``); for `UNDECIDED` it is the largest probability any chop had, which was not enough. `best` are indices of
-    chops, best first, and `said` what each of them says by the same rule: an outcome and its probability. `maxima` is the
-    largest probability of each of the 13 classes over all chops.
+    (``group``), or of its group in the well (``pooled``); for `UNDECIDED` it is the largest probability any chop had, which was
+    not enough. `best` are indices of chops, best first, and `said` what each of them says by the same rule: an outcome and its
+    probability. `maxima` is the largest probability of each of the 13 classes over all chops.
     """
 
     outcome: Outcome
@@ -165,7 +165,9 @@ def _pooled(values: Floats, groups: Floats, crystal_from: float) -> _Verdict:
     inside = values[:, members]
     says = _Says(members[inside.argmax(axis=1)], inside.sum(axis=1))
     outcome = CLASSES[members[inside.max(axis=0).argmax()]]
-    return _Verdict(outcome, float(groups[winner]), float(groups[0]), says, says.probabilities)
+    shows = says.probabilities >= says.probabilities.max() / 2  # elsewhere is nothing to be shown
+    backing = np.where(shows, says.probabilities, -1.0)
+    return _Verdict(outcome, float(groups[winner]), float(groups[0]), says, backing)
 
 
 def _first(says: _Says, sums: Floats, threshold: float, p_crystal: float) -> _Verdict:

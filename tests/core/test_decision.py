@@ -234,6 +234,11 @@ def test_the_pooled_rule_says_the_class_of_the_group_that_is_most_probable_anywh
     assert decision.said[0][0] is Outcome.HARVESTABLE, "each chop shows what it is itself"
 
 
+def test_the_pooled_rule_does_not_point_at_chops_that_hardly_show_it():
+    chops = [chop(HARVESTABLE=p, CLEAR=1 - p) for p in (0.9, 0.5, 0.4)]
+    assert decided(*chops, rule="pooled", pooling=FEW_CHOPS).best == (0, 1)
+
+
 def test_without_a_pooling_the_pooled_rule_says_how_to_get_one():
     with pytest.raises(ValueError, match="xtalgrid-train calibrate fits one"):
         decided(chop(CLEAR=1.0), rule="pooled")
