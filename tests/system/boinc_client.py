@@ -13,8 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from tests.system.boinc_project import Project
-
 CONFIGURATION = """<cc_config>
 <log_flags><task>1</task><sched_ops>1</sched_ops><file_xfer>1</file_xfer><checkpoint_debug>1</checkpoint_debug></log_flags>
 <options>
@@ -27,14 +25,14 @@ CONFIGURATION = """<cc_config>
 """
 PREFERENCES = """<global_preferences>
 <run_if_user_active>1</run_if_user_active><run_on_batteries>1</run_on_batteries><suspend_cpu_usage>0</suspend_cpu_usage>
-<cpu_usage_limit>100</cpu_usage_limit><leave_apps_in_memory>1</leave_apps_in_memory><work_buf_min_days>0.01</work_buf_min_days>
+<cpu_usage_limit>100</cpu_usage_limit><leave_apps_in_memory>1</leave_apps_in_memory><work_buf_min_days>0</work_buf_min_days>
 <work_buf_additional_days>0</work_buf_additional_days><disk_interval>1</disk_interval><disk_max_used_gb>20</disk_max_used_gb>
 <disk_max_used_pct>100</disk_max_used_pct><disk_min_free_gb>0</disk_min_free_gb>
 <ram_max_used_busy_pct>100</ram_max_used_busy_pct><ram_max_used_idle_pct>100</ram_max_used_idle_pct>
 </global_preferences>
 """
 PASSWORD = "test"
-
+ACCOUNT = "0123456789abcdef0123456789abcdef"
 
 T = TypeVar("T")
 
@@ -49,13 +47,14 @@ def wait_until(condition: Callable[[], T], seconds: float = 120) -> T:
 
 
 class BoincClient:
-    """A client attached to a project. Use it in a ``with`` statement; what is left of it is killed at the end."""
+    """A client attached to the project at `url` by an account's key. Use it in a ``with`` statement; what is left of it is killed at the end."""
 
-    def __init__(self, folder: Path, project: Project) -> None:
+    def __init__(self, folder: Path, url: str, account: str = ACCOUNT) -> None:
         self.folder = folder
-        self.project_folder = folder / "projects" / project.folder
+        self.project_folder = folder / "projects" / re.sub(r"[^\w.-]", "_", url.partition("://")[2].rstrip("/"))
         self.project_folder.mkdir(parents=True)
-        self._project = project
+        self._url = url
+        self._account = account
         (folder / "cc_config.xml").write_text(CONFIGURATION)
         (folder / "global_prefs_override.xml").write_text(PREFERENCES)
         (folder / "gui_rpc_auth.cfg").write_text(PASSWORD)
@@ -85,8 +84,13 @@ class BoincClient:
             )
         wait_until(lambda: self._ask("--client_version").returncode == 0)
         if not self._is_attached:
-            self.tell("--project_attach", self._project.url, "0123456789abcdef0123456789abcdef")
+            self.tell("--project_attach", self._url, self._account)
             self._is_attached = True
+
+    @property
+    def pid(self) -> int:
+        """The client's process."""
+        return self._process.pid
 
     def quit(self) -> None:
         """Have the client end its tasks and leave."""
@@ -110,15 +114,11 @@ class BoincClient:
         One request may not be enough: the client forgets those that reach it while it waits for the answer to an earlier one.
         """
         for _ in range(12):
-            self.tell("--project", self._project.url, "update")
+            self.tell("--project", self._url, "update")
             with contextlib.suppress(AssertionError):
                 wait_until(done, 10)
                 return
         raise AssertionError(f"not in spite of 12 updates; the client says\n{self.log()[-2000:]}")
-
-    def fetch(self) -> None:
-        """Have the client take the jobs that wait for it."""
-        self.update(lambda: not self._project.waiting)
 
     def task(self, job: str) -> dict[str, str]:
         """What the client says of a job: the lines of ``boinccmd --get_tasks``; nothing if it has none."""
@@ -138,7 +138,7 @@ class BoincClient:
 
     def do(self, job: str, what: str) -> None:
         """Suspend, resume or abort a job."""
-        self.tell("--task", self._project.url, f"{job}_0", what)
+        self.tell("--task", self._url, f"{job}_0", what)
 
     def slot(self) -> Path:
         """The folder of the only job that runs."""

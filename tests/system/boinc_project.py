@@ -83,11 +83,6 @@ class Project:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_port}/lab/"
 
-    @property
-    def folder(self) -> str:
-        """Name of the project's folder in a client's data folder."""
-        return f"127.0.0.1_{self._server.server_port}_lab"
-
     def serve_app_version(self, folder: Path) -> None:
         """Serve what scripts/make_app_version.py laid out for a platform, as bin/update_versions would take it up."""
         described = ET.parse(folder / "version.xml").getroot()

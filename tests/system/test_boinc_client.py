@@ -44,7 +44,7 @@ def project() -> Iterator[Project]:
 @pytest.fixture(scope="module")
 def client(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BoincClient]:
     """A client whose jobs are done by the worker of this Python."""
-    client = BoincClient(tmp_path_factory.mktemp("client"), project)
+    client = BoincClient(tmp_path_factory.mktemp("client"), project.url)
     script = [sys.executable, ROOT / "scripts/make_app_version.py", "own-python", "--python", sys.executable]
     subprocess.run([*script, "--into", client.project_folder], check=True)
     with client:
@@ -123,7 +123,7 @@ def answers(data: bytes) -> list[wire.Image]:
 def test_progress_and_checkpoints_rise_and_the_result_is_the_plain_workers(project, client, wells):
     images = wells.images_for(6)
     send(project, "whole", images, wells)
-    client.fetch()
+    client.update(lambda: not project.waiting)
     wait_until(lambda: client.checkpoint("whole") > 0)
     seen = []
     while "whole" not in project.reports:
@@ -146,7 +146,7 @@ def test_progress_and_checkpoints_rise_and_the_result_is_the_plain_workers(proje
 
 def test_suspended_it_takes_no_cpu_and_aborted_it_is_gone(project, client, wells):
     send(project, "idle", wells.images_for(60), wells)
-    client.fetch()
+    client.update(lambda: not project.waiting)
     wait_until(lambda: client.checkpoint("idle") > 0)
     client.do("idle", "suspend")
     wait_until(lambda: client.task("idle")["active_task_state"] == "SUSPENDED")
@@ -168,7 +168,7 @@ def test_suspended_it_takes_no_cpu_and_aborted_it_is_gone(project, client, wells
 def test_it_goes_on_where_it_was_after_quitting_and_after_its_client_was_killed(project, client, wells):
     images = wells.images_for(9)
     send(project, "interrupted", images, wells)
-    client.fetch()
+    client.update(lambda: not project.waiting)
     wait_until(lambda: client.checkpoint("interrupted") > 1)
     client.quit()
     assert not client.workers()
@@ -191,7 +191,7 @@ def test_it_goes_on_where_it_was_after_quitting_and_after_its_client_was_killed(
 
 def test_a_broken_work_unit_is_an_error_at_once(project, client):
     project.send("broken", {"unit.zip": ("broken.zip", b"PK no zip")})
-    client.fetch()
+    client.update(lambda: not project.waiting)
     wait_until(lambda: "broken" in project.reports)
     report = project.reports["broken"]
     assert report.exit_status == 206
@@ -222,7 +222,7 @@ def test_the_frozen_worker_comes_from_the_project(project, frozen, wells, tmp_pa
         server.serve_app_version(Path(made))
         images = wells.images_for(6)
         send(server, "frozen", images, wells)
-        with BoincClient(tmp_path / "client", server) as client:
+        with BoincClient(tmp_path / "client", server.url) as client:
             wait_until(lambda: client.checkpoint("frozen") > 0, 300)  # it unpacks itself first
             assert len(client.workers()) == 2, "the bootloader and the worker"
             assert list(client.slot().glob("_MEI*")), "it unpacks itself elsewhere"

@@ -33,7 +33,7 @@ def client(tmp_path):
             pytest.fail("there is no BOINC client")
         pytest.skip("there is no BOINC client (Debian's package boinc-client)")
     with Pages() as pages:
-        client = BoincClient(tmp_path / "client", pages)
+        client = BoincClient(tmp_path / "client", pages.url)
         script = [sys.executable, ROOT / "scripts" / "make_app_version.py", "own-python", "--python", sys.executable]
         subprocess.run([*script, "--into", client.project_folder], check=True)
         with client:
@@ -49,7 +49,7 @@ def test_a_unit_goes_out_by_boinc_and_its_scores_come_back(system, project, unit
         job,
         {name: (file, project.downloads(file).read_bytes()) for name, file in zip(names, files, strict=True)},
     )
-    boinc.fetch()
+    boinc.update(lambda: not pages.waiting)
     wait_until(lambda: job in pages.reports, 250)
     assert pages.reports[job].exit_status == 0, pages.reports[job].stderr
 
