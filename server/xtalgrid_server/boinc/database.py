@@ -108,9 +108,10 @@ class BoincDatabase:
         def total(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
             return sa.func.sum(sa.case((condition, 1), else_=0))
 
-        bad = total(
-            sa.or_(results.validate_state == ValidateState.INVALID, results.outcome == Outcome.VALIDATE_ERROR)
-        ).label("bad")
+        refused = sa.and_(  # BOINC calls those of client errors invalid, too
+            results.outcome == Outcome.SUCCESS, results.validate_state == ValidateState.INVALID
+        )
+        bad = total(sa.or_(refused, results.outcome == Outcome.VALIDATE_ERROR)).label("bad")
         errors = total(results.outcome.in_([Outcome.CLIENT_ERROR, Outcome.NO_REPLY])).label("errors")
         statement = (
             sa.select(

@@ -138,7 +138,7 @@ def test_a_unit_that_boinc_gave_up_is_listed_with_its_reasons_and_retried_on_dem
     for n in range(2):
         boinc_db.execute(
             t.results.insert().values(
-                workunitid=row.id, appid=2, server_state=5, outcome=3, validate_state=0, hostid=7, name=f"{name}_{n}",
+                workunitid=row.id, appid=2, server_state=5, outcome=3, validate_state=2, hostid=7, name=f"{name}_{n}",
                 exit_status=195, sent_time=0, report_deadline=0, received_time=0,
                 stderr_out=b"<message>code 195</message>\n<stderr_txt>\nError: disk full <x>\n</stderr_txt>\n]]>\n",
             )
