@@ -136,8 +136,13 @@ def largest_region(inside: Bool) -> Bool:
 
     Each row's runs of True are joined with those of the row above by union-find: a few hundred runs, not 65,536 pixels.
     """
-    runs: list[tuple[int, int, int]] = []  # row, start, stop
-    parent: list[int] = []
+    height, width = inside.shape
+    padded = np.zeros((height, width + 2), np.int8)
+    padded[:, 1:-1] = inside
+    steps = np.diff(padded, axis=1)
+    rows, starts = (ends.tolist() for ends in np.nonzero(steps == 1))
+    stops = np.nonzero(steps == -1)[1].tolist()  # in the order of the starts
+    parent = list(range(len(rows)))
 
     def root(i: int) -> int:
         while parent[i] != i:
@@ -145,29 +150,23 @@ def largest_region(inside: Bool) -> Bool:
             i = parent[i]
         return i
 
-    above: list[int] = []
-    for row, line in enumerate(inside):
-        edges = np.flatnonzero(np.diff(np.concatenate(([0], line.astype(np.int8), [0]))))
-        here: list[int] = []
-        for start, stop in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
-            index = len(runs)
-            runs.append((row, start, stop))
-            parent.append(index)
-            here.append(index)
-            for other in above:
-                if runs[other][1] < stop and start < runs[other][2]:
-                    parent[root(other)] = root(index)
-        above = here
+    above = 0  # the first run of the row above
+    for index, row in enumerate(rows):
+        while rows[above] < row - 1:
+            above += 1
+        other = above
+        while rows[other] < row:
+            if starts[other] < stops[index] and starts[index] < stops[other]:
+                parent[root(other)] = root(index)
+            other += 1
     region = np.zeros_like(inside)
-    if not runs:
-        return region
     sizes: dict[int, int] = {}
-    for index, (_, start, stop) in enumerate(runs):
-        sizes[root(index)] = sizes.get(root(index), 0) + stop - start
-    best = max(sizes, key=lambda key: sizes[key])
-    for index, (row, start, stop) in enumerate(runs):
+    for index in range(len(rows)):
+        sizes[root(index)] = sizes.get(root(index), 0) + stops[index] - starts[index]
+    best = max(sizes, key=lambda key: sizes[key], default=None)
+    for index, row in enumerate(rows):
         if root(index) == best:
-            region[row, start:stop] = True
+            region[row, starts[index] : stops[index]] = True
     return region
 
 
