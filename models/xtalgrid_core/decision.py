@@ -26,7 +26,7 @@ Rule = Literal["published", "group", "pooled"]
 RULE: Rule = "pooled"
 """The default of work: docs/decisions/0012-what-all-chops-mean-together.md."""
 
-CRYSTAL_FROM = 0.25
+CRYSTAL_FROM = 0.2
 """The default `p_crystal` from which the rule ``pooled`` calls a well a crystal: a missed one costs more than an opened well."""
 
 THRESHOLD = 0.85
