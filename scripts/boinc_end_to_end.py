@@ -128,6 +128,8 @@ class Server:
         if hook.exists() and not mark.exists():
             sys.exit(f"{hook} is of an xtalgrid that people work with; run this on a project made for trials")
         mark.touch()
+        if self.query("SELECT id FROM result WHERE server_state <> :over", over=states.ServerState.OVER):
+            sys.exit("the project has work under way; wait for its end, or cancel it by its bin/cancel_jobs")
         self.out.mkdir(parents=True)
         gather(images, self.given.wells, self.out / "wells")
         self.configure()
@@ -136,11 +138,19 @@ class Server:
         if self.given.worker:
             script = [sys.executable, ROOT / "scripts/make_app_version.py", "frozen", self.given.worker]
             run(*script, "--apps", self.project.folder / "apps")
+        self._share_out()
         for words in (["xadd"], ["update_versions", "--noconfirm"], ["stop"]):
             self.bin(*words)
         time.sleep(10)  # stop does not wait for the daemons' end, and start starts none while an old one lives
         self.bin("start")
         self.account = account(self.url)
+
+    def _share_out(self) -> None:
+        """One unit at a time for each host, or the first one takes most of these few."""
+        path = self.project.folder / "config.xml"
+        text = path.read_text()
+        if "<max_wus_in_progress>" not in text:
+            path.write_text(text.replace("<config>", "<config>\n<max_wus_in_progress>1</max_wus_in_progress>", 1))
 
     def configure(self, kind: str = "boinc", quorum: int = 1, spot_checks: float = 0, **more: Any) -> None:
         """Write the configuration, which hooks and steps read whenever they start."""
@@ -177,8 +187,12 @@ class Server:
             " r.outcome, r.validate_state, r.sent_time, r.received_time, r.elapsed_time, r.cpu_time"
         )
         statement = f"SELECT {columns} FROM workunit w LEFT JOIN result r ON r.workunitid = w.id WHERE w.name IN :units"  # noqa: S608
+        return self.query(statement, units=tuple(units))
+
+    def query(self, statement: str, **values: Any) -> list[Any]:
+        """Rows of BOINC's database."""
         with self._database.connect() as connection:
-            return list(connection.execute(sa.text(statement), {"units": tuple(units)}))
+            return list(connection.execute(sa.text(statement), values))
 
     def client(self, name: str, launcher: str = "") -> BoincClient:
         """A client that is not started yet. With `launcher`, it runs that line and takes no program from the project."""

@@ -25,7 +25,7 @@ CONFIGURATION = """<cc_config>
 """
 PREFERENCES = """<global_preferences>
 <run_if_user_active>1</run_if_user_active><run_on_batteries>1</run_on_batteries><suspend_cpu_usage>0</suspend_cpu_usage>
-<cpu_usage_limit>100</cpu_usage_limit><leave_apps_in_memory>1</leave_apps_in_memory><work_buf_min_days>0</work_buf_min_days>
+<cpu_usage_limit>100</cpu_usage_limit><leave_apps_in_memory>1</leave_apps_in_memory><work_buf_min_days>0.01</work_buf_min_days>
 <work_buf_additional_days>0</work_buf_additional_days><disk_interval>1</disk_interval><disk_max_used_gb>20</disk_max_used_gb>
 <disk_max_used_pct>100</disk_max_used_pct><disk_min_free_gb>0</disk_min_free_gb>
 <ram_max_used_busy_pct>100</ram_max_used_busy_pct><ram_max_used_idle_pct>100</ram_max_used_idle_pct>
