@@ -66,7 +66,9 @@ ASK = 15
 DELETED = 2
 """Of a work unit's `file_delete_state`."""
 
-CONFIGURATION = """[grid]
+CONFIGURATION = """[imager]
+source = "{source}"
+[grid]
 kind = "{kind}"
 [boinc]
 project = "{project}"
@@ -119,6 +121,7 @@ class Server:
         self.home, self.toml = out / "home", out / "xtalgrid.toml"
         self.url = self.project.setting("master_url")
         self._database = sa.create_engine(self.project.database_url(), isolation_level="AUTOCOMMIT")
+        self._source = f"trial-{time.time():.0f}"  # part of units' names, of which BOINC takes none twice
         self.report: list[str] = []
         self.is_good = True
 
@@ -139,10 +142,8 @@ class Server:
             script = [sys.executable, ROOT / "scripts/make_app_version.py", "frozen", self.given.worker]
             run(*script, "--apps", self.project.folder / "apps")
         self._share_out()
-        for words in (["xadd"], ["update_versions", "--noconfirm"], ["stop"]):
+        for words in (["xadd"], ["update_versions", "--noconfirm"], ["stop"], ["start"]):
             self.bin(*words)
-        time.sleep(10)  # stop does not wait for the daemons' end, and start starts none while an old one lives
-        self.bin("start")
         self.account = account(self.url)
 
     def _share_out(self) -> None:
@@ -154,7 +155,7 @@ class Server:
 
     def configure(self, kind: str = "boinc", quorum: int = 1, spot_checks: float = 0, **more: Any) -> None:
         """Write the configuration, which hooks and steps read whenever they start."""
-        more = {"days": self.given.deadline / 86400, "unit": self.given.unit, **more}
+        more = {"source": self._source, "days": self.given.deadline / 86400, "unit": self.given.unit, **more}
         text = CONFIGURATION.format(
             kind=kind, project=self.project.folder, quorum=quorum, spot_checks=spot_checks, **more
         )

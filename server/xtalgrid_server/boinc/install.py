@@ -74,8 +74,7 @@ def next_steps(config: Config, project: Project) -> Iterator[str]:
     """What a person does after an installation."""
     if config.grid.kind != "boinc" or Path(config.boinc.project).expanduser().absolute() != project.folder.absolute():
         yield f'in {config.file or "xtalgrid.toml"}: [grid] kind = "boinc", [boinc] project = "{project.folder.absolute()}"'
-    # stop does not wait for the daemons' end, and start starts none whose old process is still there
-    yield f"in {project.folder}: bin/xadd; bin/update_versions; bin/stop; sleep 10; bin/start"
+    yield f"in {project.folder}: bin/xadd; bin/update_versions; bin/stop; bin/start"
 
 
 def _scripts(config: Config) -> dict[str, str]:
