@@ -97,7 +97,7 @@ def decide(
         ``published``: a chop counts if its best class has probability ≥ threshold, and the highest-priority outcome of
         any counting chop is the well's. ``group``: a chop counts for a group whose summed probability is ≥ threshold,
         with the best class inside that group as its outcome. ``pooled``: crystals if `pooling` gives them `crystal_from`, else the
-        most probable of the other groups, and its class that is most probable in any chop; never undecided.
+        most probable of the other groups; with the class that is most probable in the chops that show the group; never undecided.
     threshold
         The paper's c, above 0 and at most 1.
     n_boxes
@@ -164,8 +164,8 @@ def _pooled(values: Floats, groups: Floats, crystal_from: float) -> _Verdict:
     members = np.array(GROUP_CLASSES[SCORED_GROUPS[winner]])
     inside = values[:, members]
     says = _Says(members[inside.argmax(axis=1)], inside.sum(axis=1))
-    outcome = CLASSES[members[inside.max(axis=0).argmax()]]
     shows = says.probabilities >= says.probabilities.max() / 2  # elsewhere is nothing to be shown
+    outcome = CLASSES[members[inside[shows].mean(axis=0).argmax()]]
     backing = np.where(shows, says.probabilities, -1.0)
     return _Verdict(outcome, float(groups[winner]), float(groups[0]), says, backing)
 

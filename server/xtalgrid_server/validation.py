@@ -99,5 +99,7 @@ def _check_pooled(answer: wire.Scored, crystal_from: float) -> None:
             f"{answer.outcome} with probability {answer.probability:.3f} does not fit p_crystal {answer.p_crystal:.3f}"
         )
     classes = [Outcome.CLEAR, Outcome.RIM] if answer.outcome is Outcome.CLEAR else [answer.outcome]
-    if max(inside.values()) > max(inside[o] for o in classes) + MARGIN:
-        raise ResultError(f"{answer.outcome}, and another class of its group is more probable")
+    if (
+        max(inside[o] for o in classes) < max(inside.values()) / (2 * len(inside)) - MARGIN
+    ):  # as a mean over its chops cannot be
+        raise ResultError(f"{answer.outcome}, and another class of its group is far more probable")

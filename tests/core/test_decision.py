@@ -228,7 +228,7 @@ def test_the_pooled_rule_calls_crystals_from_the_probability_it_is_told():
     assert above.said == ((Outcome.HARVESTABLE, pytest.approx(0.3)),)
 
 
-def test_the_pooled_rule_says_the_class_of_the_group_that_is_most_probable_anywhere():
+def test_the_pooled_rule_says_the_class_that_is_most_probable_where_the_group_shows():
     decision = decided(chop(HARVESTABLE=0.5, BAD_FORM=0.4), chop(BAD_FORM=0.9), rule="pooled", pooling=FEW_CHOPS)
     assert (decision.outcome, decision.best) == (Outcome.BAD_FORM, (0, 1))
     assert decision.said[0][0] is Outcome.HARVESTABLE, "each chop shows what it is itself"

@@ -103,7 +103,7 @@ def test_a_lie_is_refused(manifest, honest, path, value, reason):
         (0, {"p_crystal": 0.5}, "does not fit"),
         (1, {"probability": 0.99}, "does not fit"),
         (1, {"probability": 0.2}, "does not fit"),
-        (0, {"probabilities": [0.3, 0.5, *[0.01] * 11]}, "another class of its group"),
+        (0, {"probabilities": [0.05, 0.9, *[0.01] * 11]}, "another class of its group"),
     ],
 )
 def test_what_the_pooled_rule_could_not_have_said_is_refused(manifest, honest, number, changes, reason):
