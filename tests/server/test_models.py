@@ -275,3 +275,20 @@ def test_the_commands_say_what_is_in_use(config: Config, tmp_path: Path) -> None
     assert "by jdoe: the lab's held-out wells" in listed
     assert OWN[1][:12] in xtalgrid("rollback")
     assert "no folder of weights" in xtalgrid("promote", str(tmp_path))
+
+
+def test_models_the_rule_cannot_decide_by_are_said_before_any_work_is_made(tmp_path: Path, tiny_weights: Path) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(tiny_weights, home / "weights")
+    manifest = read_manifest(home / "weights")
+    bare = tuple(msgspec.structs.replace(entry, pooling=None) for entry in manifest.models)
+    (home / "weights" / MANIFEST).write_bytes(msgspec.json.encode(msgspec.structs.replace(manifest, models=bare)))
+    segmenter, classifier = default_models(tiny_weights)
+    named = f'[work]\nsegmenter = "{segmenter}"\nclassifier = "{classifier}"\n'
+    with System(from_string(named, home=home)) as system:
+        enter_well(system, tmp_path, 1)
+        with pytest.raises(ConfigError, match="no pooling, which the rule `pooled` needs: `xtalgrid-train calibrate`"):
+            system.create_work()
+        assert not system.grid.waiting()
+    with System(from_string(named + 'rule = "group"\n', home=home)) as system:
+        assert system.create_work().units == 1

@@ -16,13 +16,15 @@ from datetime import timedelta
 import msgspec
 
 from xtalgrid_core import wire
-from xtalgrid_core.errors import ImageError
+from xtalgrid_core.errors import ConfigError, ImageError
+from xtalgrid_core.weights import no_pooling
 
 from ..config import Config
 from ..grid.base import Grid, Submission
 from ..imager.database import ImagerDatabase, ImageRow, Moment
 from ..ledger.records import PlannedImage, Unit, options_hash
 from ..ledger.store import Ledger
+from ..models import shelf
 from ..models.promote import models
 from ..steps import log
 from .pack import CheckedImage, check_image, image_path, make_manifest, write_unit
@@ -55,9 +57,18 @@ class Created:
 
 
 def work_options(config: Config, ledger: Ledger) -> wire.Options:
-    """How images are to be scored by this configuration."""
+    """How images are to be scored by this configuration.
+
+    Raises
+    ------
+    ConfigError
+        When the models are not there, or the rule cannot decide by what they say: every unit would fail.
+    """
     segmenter, classifier = models(config, ledger)
     work = config.work
+    known = shelf.entry(config, classifier, "classifier")
+    if work.rule == "pooled" and known is not None and known.pooling is None:
+        raise ConfigError(no_pooling(known))
     return wire.Options(
         segmenter=segmenter,
         classifier=classifier,
