@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from tests.conftest import missing
 from xtalgrid_core.errors import ConfigError, GridError
 from xtalgrid_server.boinc import tables as t
 from xtalgrid_server.boinc.database import BoincDatabase, Counts
@@ -29,9 +30,7 @@ PASSWORD = "se<cret &/@:"
 def port() -> Iterator[int]:
     """Of a MariaDB server of this module's own, on 127.0.0.1; root has no password."""
     if shutil.which("mariadbd") is None or shutil.which("mariadb-install-db") is None:
-        if os.environ.get("XTALGRID_REQUIRE_ALL") == "1":
-            pytest.fail("MariaDB is not installed")
-        pytest.skip("MariaDB is not installed")
+        missing("MariaDB is not installed")
     pymysql = pytest.importorskip("pymysql", reason="the driver is not installed (extra boinc)")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

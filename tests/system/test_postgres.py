@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from tests.conftest import missing
 from tests.server.conftest import *  # noqa: F403  the same fixtures, over another configuration
 from tests.server.test_create_work import *  # noqa: F403
 from tests.server.test_publish import *  # noqa: F403
@@ -42,9 +43,7 @@ def server() -> Iterator[sa.URL]:
     """A PostgreSQL server of this module's own, on 127.0.0.1."""
     programs = _programs()
     if programs is None:
-        if os.environ.get("XTALGRID_REQUIRE_ALL") == "1":
-            pytest.fail("PostgreSQL is not installed")
-        pytest.skip("PostgreSQL is not installed")
+        missing("PostgreSQL is not installed")
     pytest.importorskip("psycopg", reason="the driver is not installed (extra postgres)")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

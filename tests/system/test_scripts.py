@@ -14,6 +14,8 @@ from pathlib import Path
 import filelock
 import pytest
 
+from tests.conftest import missing
+
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 LAUNCHERS = {
     "create_work": "create_work",
@@ -31,10 +33,8 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="cron and systemd are
 def require(program: str) -> str:
     """The program's path; without it the test is skipped, or fails where everything is required."""
     path = shutil.which(program)
-    if path is None and os.environ.get("XTALGRID_REQUIRE_ALL") == "1":
-        pytest.fail(f"{program} is not installed")
     if path is None:
-        pytest.skip(f"{program} is not installed")
+        missing(f"{program} is not installed")
     return path
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import threading
@@ -15,6 +14,7 @@ import pytest
 import uvicorn
 from playwright.sync_api import expect, sync_playwright
 
+from tests.conftest import missing
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.config import from_string
@@ -36,10 +36,7 @@ CHANCES = [0.01, 0.97, 0.2, 0.6]
 @pytest.fixture(scope="module")
 def browser():
     if not CHROMIUM:
-        missing = "no chromium on this machine; Debian: apt-get install chromium"
-        if os.environ.get("XTALGRID_REQUIRE_ALL") == "1":
-            pytest.fail(missing)
-        pytest.skip(missing)
+        missing("no chromium on this machine; Debian: apt-get install chromium")
     with sync_playwright() as driver:
         opened = driver.chromium.launch(
             executable_path=CHROMIUM,

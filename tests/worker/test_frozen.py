@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests.conftest import missing
 from xtalgrid_core import wire
 from xtalgrid_core.weights import default_models
 from xtalgrid_worker.selfcheck import WELL
@@ -35,9 +36,7 @@ def frozen(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if given := os.environ.get("XTALGRID_FROZEN"):
         return Path(given).absolute()
     if importlib.util.find_spec("PyInstaller") is None:
-        if os.environ.get("XTALGRID_REQUIRE_ALL") == "1":
-            pytest.fail("PyInstaller is not installed (extra freeze)")
-        pytest.skip("PyInstaller is not installed (extra freeze)")
+        missing("PyInstaller is not installed (extra freeze)")
     out = tmp_path_factory.mktemp("dist")
     subprocess.run([sys.executable, ROOT / "scripts/freeze.py", "--out", out], check=True, timeout=280)
     return out

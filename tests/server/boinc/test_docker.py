@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import missing
+
 DOCKER = Path(__file__).parents[3] / "docker"
 
 
@@ -20,9 +22,7 @@ def compose():
         if shutil.which(way[0]) and subprocess.run([*way, "version"], capture_output=True, timeout=200).returncode == 0
     ]
     if not found:
-        if os.environ.get("XTALGRID_REQUIRE_ALL") == "1":
-            pytest.fail("docker compose is not installed")
-        pytest.skip("docker compose is not installed")
+        missing("docker compose is not installed")
 
     def run(*words: str, **variables: str) -> str:
         environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **variables}

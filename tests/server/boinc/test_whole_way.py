@@ -3,7 +3,6 @@
 Of BOINC's server only the parts that judge nothing are played: the tools (conftest) and the pages (tests/system/boinc_project.py).
 """
 
-import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import missing
 from tests.system.boinc_client import BoincClient, wait_until
 from tests.system.boinc_project import Project as Pages
 
@@ -29,9 +29,7 @@ pytestmark = [
 def client(tmp_path):
     """A client and its project's pages; the worker is that of this Python, with no weights but those that travel."""
     if shutil.which("boinc") is None or shutil.which("boinccmd") is None:
-        if os.environ.get("XTALGRID_REQUIRE_ALL") == "1":
-            pytest.fail("there is no BOINC client")
-        pytest.skip("there is no BOINC client (Debian's package boinc-client)")
+        missing("there is no BOINC client (Debian's package boinc-client)")
     with Pages() as pages:
         client = BoincClient(tmp_path / "client", pages.url)
         script = [sys.executable, ROOT / "scripts" / "make_app_version.py", "own-python", "--python", sys.executable]
