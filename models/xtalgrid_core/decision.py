@@ -158,9 +158,14 @@ class _Verdict(NamedTuple):
     backing: Floats
 
 
+def pooled_group(groups: Floats, crystal_from: float) -> npt.NDArray[np.intp]:
+    """What the rule ``pooled`` calls wells, indices of `SCORED_GROUPS`, ``(...)``, where these are as probable as `groups` says, ``(..., 4)``."""
+    return np.where(groups[..., 0] >= crystal_from, 0, 1 + groups[..., 1:].argmax(axis=-1))
+
+
 def _pooled(values: Floats, groups: Floats, crystal_from: float) -> _Verdict:
     """`groups`: how probable each of `SCORED_GROUPS` is, ``(4,)``."""
-    winner = 0 if groups[0] >= crystal_from else 1 + int(groups[1:].argmax())
+    winner = int(pooled_group(groups, crystal_from))
     members = np.array(GROUP_CLASSES[SCORED_GROUPS[winner]])
     inside = values[:, members]
     says = _Says(members[inside.argmax(axis=1)], inside.sum(axis=1))

@@ -73,7 +73,7 @@ def _check_decision(answer: wire.Scored, options: wire.Options) -> None:
         if max(answer.probability, *decisive) > options.threshold + MARGIN:
             raise ResultError("is undecided, with a probability above the threshold")
         return
-    classes = [Outcome.CLEAR, Outcome.RIM] if answer.outcome is Outcome.CLEAR else [answer.outcome]
+    classes = _published_as(answer.outcome)
     if options.rule == "group":
         group: Group = answer.outcome.group
         classes = [outcome for outcome in CLASSES if outcome.group is group]
@@ -81,6 +81,11 @@ def _check_decision(answer: wire.Scored, options: wire.Options) -> None:
         raise ResultError(f"{answer.outcome} with probability {answer.probability:.3f}, below the threshold")
     if answer.probability > sum(maxima[outcome] for outcome in classes) + MARGIN:
         raise ResultError(f"{answer.outcome} with probability {answer.probability:.3f}, more than its classes reach")
+
+
+def _published_as(outcome: Outcome) -> list[Outcome]:
+    """The classes that are published as this outcome."""
+    return [Outcome.CLEAR, Outcome.RIM] if outcome is Outcome.CLEAR else [outcome]
 
 
 def _check_pooled(answer: wire.Scored, crystal_from: float) -> None:
@@ -98,8 +103,7 @@ def _check_pooled(answer: wire.Scored, crystal_from: float) -> None:
         raise ResultError(
             f"{answer.outcome} with probability {answer.probability:.3f} does not fit p_crystal {answer.p_crystal:.3f}"
         )
-    classes = [Outcome.CLEAR, Outcome.RIM] if answer.outcome is Outcome.CLEAR else [answer.outcome]
-    if (
-        max(inside[o] for o in classes) < max(inside.values()) / (2 * len(inside)) - MARGIN
-    ):  # as a mean over its chops cannot be
+    # the class is that of the largest mean over the chops that show the group: it is not small where another is large
+    reached = max(inside[o] for o in _published_as(answer.outcome))
+    if reached < max(inside.values()) / (2 * len(inside)) - MARGIN:
         raise ResultError(f"{answer.outcome}, and another class of its group is far more probable")

@@ -13,7 +13,6 @@ from torch import nn
 
 from xtalgrid_core import wire
 from xtalgrid_core.comparison import Comparison, Figures, Source, judge, write_comparison
-from xtalgrid_core.decision import Rule
 from xtalgrid_core.files import write_atomically
 from xtalgrid_core.outcomes import SCORED_GROUPS, Group, Outcome
 from xtalgrid_core.pooling import Pooling
@@ -24,7 +23,7 @@ from ..judge.scoring import Settings as Scoring
 from ..judge.scoring import score
 from ..judge.truth import Truth, by_source
 from ..states import save_trained
-from .windows import Head
+from .windows import Head, rule_for
 
 ROLES: tuple[Role, Role] = ("segmenter", "classifier")
 
@@ -99,8 +98,8 @@ def pooling_of(weights: Path) -> Pooling | None:
 
 def outcomes(truths: Sequence[Truth], weights: Path, keep: Path, jobs: int) -> list[Outcome]:
     """What the real worker makes of wells with a folder's weights."""
-    rule: Rule = "group" if pooling_of(weights) is None else "pooled"
-    answers = score([truth.path for truth in truths], Scoring(weights=weights, rule=rule), keep, jobs)
+    settings = Scoring(weights=weights, rule=rule_for(pooling_of(weights)))
+    answers = score([truth.path for truth in truths], settings, keep, jobs)
     return [a.outcome if isinstance(a := answers[t.path], wire.Scored) else Outcome.FAILED for t in truths]
 
 

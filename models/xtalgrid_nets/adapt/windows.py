@@ -172,6 +172,11 @@ def _session(features: nn.Module) -> ort.InferenceSession:
     return ort.InferenceSession(stream.getvalue(), settings, providers=["CPUExecutionProvider"])
 
 
+def rule_for(pooling: Pooling | None) -> Rule:
+    """What decides wells by a classifier with this pooling, or none."""
+    return "group" if pooling is None else "pooled"
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """A last layer: `weight` ``(13, C)`` and `bias` ``(13,)``; and the pooling of what it says, without which the rule ``group`` decides."""
@@ -199,8 +204,7 @@ class Head:
             return None
         logits = windows.features[0].astype(np.float32) @ self.weight.T + self.bias
         probabilities = F.softmax(torch.from_numpy(logits), dim=1).numpy()
-        rule: Rule = "group" if self.pooling is None else "pooled"
-        return decide(probabilities, windows.boxes, rule=rule, support=SUPPORT, pooling=self.pooling)
+        return decide(probabilities, windows.boxes, rule=rule_for(self.pooling), support=SUPPORT, pooling=self.pooling)
 
     def outcome(self, windows: Windows) -> Outcome:
         """The same as an outcome alone."""

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 
 from xtalgrid_core.chops import Box
-from xtalgrid_core.decision import SUPPORT, Calibration, chops_needed, chops_seeing, group_evidence
+from xtalgrid_core.decision import SUPPORT, Calibration, chops_needed, chops_seeing, group_evidence, pooled_group
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import write_atomically
 from xtalgrid_core.outcomes import SCORED_GROUPS, Group
@@ -211,7 +211,7 @@ def _pooled_by_other_plates(drops: Array, wells: WindowSet) -> Array | None:
 
 
 def _cutoff(p: Array, wells: WindowSet, crystal_from: float) -> Cutoff:
-    called = np.where(p[:, _CRYSTAL] >= crystal_from, _CRYSTAL, 1 + p[:, 1:].argmax(axis=1))
+    called = pooled_group(p, crystal_from)
     crystal = wells.groups == _CRYSTAL
     return Cutoff(
         crystal_from,
