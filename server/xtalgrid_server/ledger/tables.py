@@ -1,4 +1,5 @@
-"""The ledger's tables. Rows are added and never changed, but for `units.attempts`, `publications.done_at` and the watermark.
+"""The ledger's tables. Rows are added and never changed, but for `units.state` and `.attempts`, the moments at which something
+was done (`publications.done_at`, `corrections.written_at`, `alerts.sent_at`) and the watermark.
 
 Times are UTC unless their comment says local. JSON is kept as text: the wire format's own bytes, readable by people.
 """
@@ -52,6 +53,7 @@ units = sa.Table(
     sa.Column("name", sa.String(100), nullable=False, unique=True),
     sa.Column("manifest", sa.LargeBinary, nullable=False),
     sa.Column("options_hash", sa.String(64), nullable=False),
+    sa.Column("state", sa.String(20), nullable=False, index=True),  # the newest of unit_states, so that none is counted
     sa.Column("attempts", sa.Integer, nullable=False, default=0),  # results refused so far
     sa.Column("made_at", sa.DateTime, nullable=False),
 )
@@ -154,6 +156,76 @@ publications = sa.Table(
     sa.Column("intended_at", sa.DateTime, nullable=False),
     sa.Column("done_at", sa.DateTime),
     sa.UniqueConstraint("run", "score_id"),
+)
+
+undone = sa.Table(
+    "undone",
+    metadata,
+    _key(),
+    sa.Column("publication_id", _id, sa.ForeignKey("publications.id"), nullable=False, unique=True),
+    sa.Column("who", sa.String(100), nullable=False),
+    sa.Column("at", sa.DateTime, nullable=False),
+)
+
+imager_scores = sa.Table(  # the imager's score table as it was seen: people's scores, ours and other programs'
+    "imager_scores",
+    metadata,
+    _key(),
+    sa.Column("source", sa.String(40), nullable=False),
+    sa.Column("score_id", sa.BigInteger, nullable=False),  # SCOREID; again when the row was found changed
+    sa.Column("inspect_id", sa.BigInteger, nullable=False),
+    sa.Column("code", sa.String(2), nullable=False),
+    sa.Column("date", sa.DateTime, nullable=False),  # naive local time, as in the imager database
+    sa.Column("by", sa.String(30), nullable=False),
+    sa.Column("image_name", sa.String(255)),
+    sa.Column("seen_at", sa.DateTime, nullable=False),
+    sa.Index("ix_imager_scores_source", "source", "inspect_id"),
+    sa.Index("ix_imager_scores_score_id", "source", "score_id"),
+)
+
+corrections = sa.Table(  # people's scores given in the viewer
+    "corrections",
+    metadata,
+    _key(),
+    _to("images.id"),
+    _to("scores.id", nullable=True),  # the ARTscore the person saw; none: there was none
+    sa.Column("outcome", sa.String(40), nullable=False),  # empty: the person's score is taken back
+    sa.Column("note", sa.String(500), nullable=False, default=""),
+    sa.Column("who", sa.String(100), nullable=False),
+    sa.Column("at", sa.DateTime, nullable=False),
+    sa.Column("written_id", sa.BigInteger),  # SCOREID of its row in the imager's score table
+    sa.Column("written_at", sa.DateTime),
+)
+
+drops = sa.Table(  # what was put into a drop: from the imager database's sample tables or a plate layout; the newest row holds
+    "drops",
+    metadata,
+    _key(),
+    sa.Column("source", sa.String(40), nullable=False),
+    sa.Column("barcode", sa.String(30), nullable=False, index=True),
+    sa.Column("row", sa.Integer, nullable=False),  # 0 in row, col or subwell: all of them
+    sa.Column("col", sa.Integer, nullable=False),
+    sa.Column("subwell", sa.Integer, nullable=False),
+    sa.Column("project", sa.String(200), nullable=False, default=""),
+    sa.Column("sample", sa.String(200), nullable=False, default=""),
+    sa.Column("condition", sa.String(1000), nullable=False, default=""),
+    sa.Column("origin", sa.String(500), nullable=False),  # "imager database", or the file's name
+    sa.Column("at", sa.DateTime, nullable=False),
+)
+
+alerts = sa.Table(  # drops that showed their first crystal
+    "alerts",
+    metadata,
+    _key(),
+    _to("scores.id"),
+    sa.Column("source", sa.String(40), nullable=False),
+    sa.Column("barcode", sa.String(30), nullable=False),
+    sa.Column("row", sa.Integer, nullable=False),
+    sa.Column("col", sa.Integer, nullable=False),
+    sa.Column("subwell", sa.Integer, nullable=False),
+    sa.Column("at", sa.DateTime, nullable=False),
+    sa.Column("sent_at", sa.DateTime),  # when the plate's e-mail went out
+    sa.UniqueConstraint("source", "barcode", "row", "col", "subwell"),  # once for each drop
 )
 
 watermarks = sa.Table(

@@ -23,7 +23,6 @@ from .records import (
     image_row,
     scored_image,
 )
-from .work import newest_state
 
 
 class Views:
@@ -92,14 +91,16 @@ class Views:
 
     def waiting_since(self) -> datetime | None:
         """When the unit was planned or sent, UTC, that is on its way the longest."""
-        statement = sa.select(sa.func.min(newest_state.c.at)).where(newest_state.c.state.in_(("planned", "sent")))
+        newest = sa.select(sa.func.max(t.unit_states.c.at)).where(t.unit_states.c.unit_id == t.units.c.id)
+        under_way = sa.select(newest.scalar_subquery().label("at")).where(t.units.c.state.in_(("planned", "sent")))
+        statement = sa.select(sa.func.min(under_way.subquery().c.at))
         with self._db.reading() as connection:
             found: datetime | None = connection.scalar(statement)
         return found
 
     def counts(self) -> dict[str, dict[str, int]]:
         """How many of everything: units by state, scores by outcome, newest decisions by action, results."""
-        unit_count = sa.select(newest_state.c.state, sa.func.count()).group_by(newest_state.c.state)
+        unit_count = sa.select(t.units.c.state, sa.func.count()).group_by(t.units.c.state)
         score_count = sa.select(t.scores.c.outcome, sa.func.count()).group_by(t.scores.c.outcome)
         newest = sa.select(sa.func.max(t.finalizations.c.id)).group_by(t.finalizations.c.score_id)
         action_count = (

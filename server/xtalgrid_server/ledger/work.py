@@ -50,7 +50,7 @@ class Work:
                     )
                 )
                 if retry:
-                    statement = statement.where(_latest_state(t.units.c.id) != "failed")
+                    statement = statement.where(t.units.c.state != "failed")
                 found.update((row.inspect_id, row.image_name) for row in connection.execute(statement))
         return found
 
@@ -59,7 +59,7 @@ class Work:
         with self._db.writing() as connection:
             unit_id = connection.scalar(sa.select(t.units.c.id).where(t.units.c.name == manifest.unit))
             if unit_id is not None:
-                if connection.scalar(sa.select(_latest_state(sa.literal(unit_id)))) == "failed":
+                if _state(connection, unit_id) == "failed":
                     connection.execute(t.units.update().where(t.units.c.id == unit_id).values(attempts=0))
                     _add_state(connection, unit_id, "planned", "again")
                 return
@@ -69,6 +69,7 @@ class Work:
                 name=manifest.unit,
                 manifest=wire.encode(manifest),
                 options_hash=options_hash(manifest.options),
+                state="planned",
                 attempts=0,
                 made_at=now(),
             )
@@ -111,7 +112,7 @@ class Work:
     def units(self, *states: UnitState) -> list[Unit]:
         """The units whose newest state is one of these, oldest first."""
         with self._db.reading() as connection:
-            return [_unit(row) for row in connection.execute(_select_units().where(newest_state.c.state.in_(states)))]
+            return [_unit(row) for row in connection.execute(_select_units().where(t.units.c.state.in_(states)))]
 
     def unit(self, name: str) -> Unit | None:
         """The unit of this name."""
@@ -126,11 +127,10 @@ class Work:
         """
         planned = t.unit_states.alias("planned")
         statement = (
-            sa.select(t.units.c.name, newest_state.c.state, sa.func.count(planned.c.id).label("number"))
-            .join(newest_state, newest_state.c.unit_id == t.units.c.id)
+            sa.select(t.units.c.name, t.units.c.state, sa.func.count(planned.c.id).label("number"))
             .join(planned, sa.and_(planned.c.unit_id == t.units.c.id, planned.c.state == "planned"))
-            .where(newest_state.c.state.in_(states))
-            .group_by(t.units.c.id, t.units.c.name, newest_state.c.state)
+            .where(t.units.c.state.in_(states))
+            .group_by(t.units.c.id, t.units.c.name, t.units.c.state)
             .order_by(t.units.c.id)
         )
         with self._db.reading() as connection:
@@ -158,13 +158,13 @@ class Work:
     def set_state(self, unit: Unit, state: UnitState, detail: str = "") -> None:
         """Record a unit's new state, unless it is in it already."""
         with self._db.writing() as connection:
-            if connection.scalar(sa.select(_latest_state(sa.literal(unit.id)))) != state:
+            if _state(connection, unit.id) != state:
                 _add_state(connection, unit.id, state, detail)
 
     def plan_again(self, unit: Unit) -> bool:
         """Have a unit that failed, or that its grid lost, submitted once more; False: it has come back meanwhile."""
         with self._db.writing() as connection:
-            if connection.scalar(sa.select(_latest_state(sa.literal(unit.id)))) not in ("failed", "sent"):
+            if _state(connection, unit.id) not in ("failed", "sent"):
                 return False
             connection.execute(t.units.update().where(t.units.c.id == unit.id).values(attempts=0))
             _add_state(connection, unit.id, "planned", "again")
@@ -173,7 +173,7 @@ class Work:
     def fail_unit(self, unit: Unit, detail: str) -> None:
         """Give a unit up: its images are recorded as failed, and planned again only on demand."""
         with self._db.writing() as connection:
-            if connection.scalar(sa.select(_latest_state(sa.literal(unit.id)))) == "failed":
+            if _state(connection, unit.id) == "failed":
                 return
             _add_state(connection, unit.id, "failed", detail)
             rows = connection.execute(
@@ -210,7 +210,7 @@ class Work:
     def accept_result(self, unit: Unit, data_sha256: str, result: wire.Result, options: wire.Options) -> int:
         """Record a unit's result with a score for each image; returns how many are new. Twice is once."""
         with self._db.writing() as connection:
-            if connection.scalar(sa.select(_latest_state(sa.literal(unit.id)))) == "returned":
+            if _state(connection, unit.id) == "returned":
                 return 0
             result_id = insert(
                 connection,
@@ -263,28 +263,19 @@ class Work:
             return int(connection.scalar(sa.select(t.units.c.attempts).where(t.units.c.id == unit.id)) or 0)
 
 
-_newest_ids = sa.select(sa.func.max(t.unit_states.c.id)).group_by(t.unit_states.c.unit_id)
-newest_state = sa.select(t.unit_states).where(t.unit_states.c.id.in_(_newest_ids)).subquery("newest_state")
-"""The newest state of each unit."""
-
-
 def _select_units() -> sa.Select[Any]:
-    return (
-        sa.select(t.units, newest_state.c.state, newest_state.c.detail)
-        .join(newest_state, newest_state.c.unit_id == t.units.c.id)
-        .order_by(t.units.c.id)
-    )
-
-
-def _latest_state(unit_id: Any) -> sa.ScalarSelect[Any]:
     states = t.unit_states.alias()
-    return (
-        sa.select(states.c.state).where(states.c.unit_id == unit_id).order_by(states.c.id.desc()).limit(1)
-    ).scalar_subquery()
+    detail = sa.select(states.c.detail).where(states.c.unit_id == t.units.c.id).order_by(states.c.id.desc()).limit(1)
+    return sa.select(t.units, detail.scalar_subquery().label("detail")).order_by(t.units.c.id)
+
+
+def _state(connection: sa.Connection, unit_id: int) -> str | None:
+    return connection.scalar(sa.select(t.units.c.state).where(t.units.c.id == unit_id))
 
 
 def _add_state(connection: sa.Connection, unit_id: int, state: UnitState, detail: str = "") -> None:
     connection.execute(t.unit_states.insert().values(unit_id=unit_id, state=state, detail=detail[:500], at=now()))
+    connection.execute(t.units.update().where(t.units.c.id == unit_id).values(state=state))
 
 
 def _add_failure(

@@ -19,7 +19,8 @@ from xtalgrid_core.errors import XtalgridError
 
 from ..config import Config
 from ..database import chunks
-from ..imager.database import ImagerDatabase, ScoreRow, ScoreWriter
+from ..imager.database import ImagerDatabase, ScoreRow
+from ..imager.writer import ScoreWriter
 from ..ledger.records import ScoredImage
 from ..ledger.store import Ledger
 from ..steps import log
