@@ -59,6 +59,10 @@ class Imager(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     codes: dict[str, Code] = field(default_factory=dict)
     """Score code of an outcome where the lab's differs from the published ones, such as ``"crystals harvestable" = "45"``."""
 
+    def is_persons(self, by: str, code: str) -> bool:
+        """Whether a row of the score table is a person's: not ours, no other program's, and not "not scored"."""
+        return by not in (self.scored_by, *self.automatic) and code not in self.not_scored
+
 
 class Ledger(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Our own database."""
@@ -221,6 +225,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def score_code(self, outcome: Outcome) -> str | None:
         """The lab's score code of an outcome; None for those that are never written."""
         return self.imager.codes.get(outcome, outcome.code) if outcome.code is not None else None
+
+    def outcome(self, code: str) -> Outcome | None:
+        """The outcome of a lab's score code; None where it has none, of several that share one the first by priority."""
+        return next((outcome for outcome in CLASSES if self.score_code(outcome) == code), None)
 
 
 _SECTIONS: dict[str, type[msgspec.Struct]] = {

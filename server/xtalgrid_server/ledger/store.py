@@ -11,6 +11,7 @@ from . import tables as t
 from .database import LedgerDatabase
 from .decisions import Decisions
 from .models import Models
+from .people import People
 from .records import now
 from .views import Views
 from .work import Work
@@ -28,6 +29,7 @@ class Ledger:
         self.decisions = Decisions(self._db)
         self.views = Views(self._db)
         self.models = Models(self._db)
+        self.people = People(self._db, config)
 
     def close(self) -> None:
         """Give back the connections."""

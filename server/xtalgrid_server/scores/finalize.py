@@ -68,6 +68,7 @@ def finalize(config: Config, database: ImagerDatabase, ledger: Ledger, frames: s
     for score in waiting:
         groups.setdefault(score.image.inspect_id, []).append(score)
     existing = database.scores_of_drops(list(groups))
+    ledger.people.record(row for rows in existing.values() for row in rows)
     verdicts = ledger.decisions.verdicts([score.score_id for score in waiting])
     done = Finalized(run=run)
     rows = []

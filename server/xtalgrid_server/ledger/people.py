@@ -1,0 +1,381 @@
+"""What people said of drops, and what is in them: the imager's score table as it was seen, the viewer's corrections, contents.
+
+All of it is append-only. A row of the score table is recorded as it was first seen and again whenever it was found changed or
+gone, whoever wrote it, so that no score is lost that XtalTrak shows no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+
+from xtalgrid_core.errors import LedgerError
+from xtalgrid_core.outcomes import CLASSES, Outcome
+
+from ..config import Config
+from ..database import chunks
+from ..imager.database import ScoreRow
+from ..wells import Well
+from . import tables as t
+from .database import LedgerDatabase, insert
+from .records import now
+
+_GONE = ""
+"""Code of a row that was no longer in the score table."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeenScore:
+    """A row of the imager's score table as it was at `seen_at` (UTC); `gone`: it was no longer there."""
+
+    row: ScoreRow
+    seen_at: datetime
+
+    @property
+    def gone(self) -> bool:
+        """Whether the row had been deleted by then; the other columns say what it was."""
+        return self.row.code == _GONE
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """What a person said of an image in the viewer at `at` (UTC); `outcome` None: they take back what they said.
+
+    `score_id`: the ARTscore they saw. `written_id`: SCOREID of the row written for it into the imager's score table.
+    """
+
+    id: int
+    image_id: int
+    score_id: int | None
+    outcome: Outcome | None
+    note: str
+    who: str
+    at: datetime
+    written_id: int | None
+    written_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a person holds a drop to be at an inspection, wherever they said it.
+
+    `outcome` is None for a code of the score table that the lab's map has no outcome for. `at` is UTC. `correction` is the id
+    of what was said in the viewer; None: said in XtalTrak.
+    """
+
+    inspect_id: int
+    outcome: Outcome | None
+    code: str
+    who: str
+    at: datetime
+    correction: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What was put into a drop. `well`: 0 in row, col or subwell means all of them; empty texts: not known."""
+
+    barcode: str
+    well: Well
+    project: str = ""
+    sample: str = ""
+    condition: str = ""
+    origin: str = ""
+
+
+class People:
+    """The part of the ledger that keeps people's scores and drops' contents."""
+
+    def __init__(self, database: LedgerDatabase, config: Config) -> None:
+        self._db = database
+        self._config = config
+        self._zone = ZoneInfo(config.imager.time_zone)
+
+    # ---- the imager's score table, as it was seen ----------------------------------------------------------------
+
+    def record(self, rows: Iterable[ScoreRow], between: tuple[int, int, datetime] | None = None) -> int:
+        """Record rows of the score table that are new or changed since they were recorded; returns how many.
+
+        Parameters
+        ----------
+        between
+            ``(after, upto, at)``: the rows are all there were with after < SCOREID ≤ upto at this moment (UTC), so that those
+            recorded before it that are not among them are gone.
+        """
+        given = {row.score_id: _as_kept(row) for row in rows}
+        added = 0
+        with self._db.writing() as connection:
+            if between is not None:
+                after, upto, at = between
+                ids = t.imager_scores.c.score_id
+                seen = self._newest(connection, ids > after, ids <= upto)
+                known = {score_id: one.row for score_id, one in seen.items()}
+                missing = [seen[score_id] for score_id in sorted(seen.keys() - given.keys())]
+                gone = [_gone(one.row) for one in missing if one.seen_at < at and not one.gone]
+                return self._add(connection, [*given.values(), *gone], known)
+            for part in chunks(sorted(given)):
+                seen = self._newest(connection, t.imager_scores.c.score_id.in_(part))
+                known = {score_id: one.row for score_id, one in seen.items()}
+                added += self._add(connection, [given[score_id] for score_id in part], known)
+        return added
+
+    def _newest(self, connection: sa.Connection, *where: sa.ColumnElement[bool]) -> dict[int, SeenScore]:
+        chosen = t.imager_scores.c.source == self._db.source, *where
+        rows = connection.execute(sa.select(t.imager_scores).where(*chosen).order_by(t.imager_scores.c.id))
+        return {row.score_id: SeenScore(_score_row(row), row.seen_at) for row in rows}
+
+    def _add(self, connection: sa.Connection, rows: Iterable[ScoreRow], known: Mapping[int, ScoreRow]) -> int:
+        values = [
+            {
+                "source": self._db.source,
+                "score_id": row.score_id,
+                "inspect_id": row.inspect_id,
+                "code": row.code,
+                "date": row.date,
+                "by": row.by,
+                "image_name": row.image_name,
+                "seen_at": now(),
+            }
+            for row in rows
+            if known.get(row.score_id) != row
+        ]
+        if values:
+            connection.execute(t.imager_scores.insert(), values)
+        return len(values)
+
+    def history(self, inspect_ids: Sequence[int]) -> list[SeenScore]:
+        """Everything ever seen of these inspections' rows in the score table, in the order it was seen."""
+        found: list[tuple[int, SeenScore]] = []
+        with self._db.reading() as connection:
+            for part in chunks(sorted(set(inspect_ids))):
+                found += [(row.id, SeenScore(_score_row(row), row.seen_at)) for row in self._of(connection, part)]
+        return [seen for _, seen in sorted(found, key=lambda pair: pair[0])]
+
+    def scores(self, inspect_ids: Sequence[int]) -> dict[int, list[ScoreRow]]:
+        """The rows of each of these inspections as they were seen last, without those that are gone, oldest SCOREDATE first."""
+        newest: dict[int, ScoreRow] = {}
+        with self._db.reading() as connection:
+            for part in chunks(sorted(set(inspect_ids))):
+                newest.update({row.score_id: _score_row(row) for row in self._of(connection, part)})
+        found: dict[int, list[ScoreRow]] = {inspect_id: [] for inspect_id in inspect_ids}
+        for row in sorted(newest.values(), key=lambda row: (row.date, row.score_id)):
+            if row.code != _GONE and row.inspect_id in found:
+                found[row.inspect_id].append(row)
+        return found
+
+    def _of(self, connection: sa.Connection, inspect_ids: Sequence[int]) -> Iterator[Any]:
+        chosen = t.imager_scores.c.source == self._db.source, t.imager_scores.c.inspect_id.in_(inspect_ids)
+        yield from connection.execute(sa.select(t.imager_scores).where(*chosen).order_by(t.imager_scores.c.id))
+
+    def first_dated(self, since: datetime) -> int | None:
+        """The lowest SCOREID recorded with a SCOREDATE from `since` on (naive local time)."""
+        chosen = t.imager_scores.c.source == self._db.source, t.imager_scores.c.date >= since
+        with self._db.reading() as connection:
+            found: int | None = connection.scalar(sa.select(sa.func.min(t.imager_scores.c.score_id)).where(*chosen))
+        return found
+
+    # ---- corrections: what people say in the viewer --------------------------------------------------------------
+
+    def correct(
+        self, image_id: int, outcome: Outcome | None, who: str, *, score_id: int | None = None, note: str = ""
+    ) -> Correction | None:
+        """Record what a person says of an image; None takes back what they said before. Twice is once.
+
+        Parameters
+        ----------
+        outcome
+            One of the 13 classes.
+        score_id
+            The ARTscore they saw.
+
+        Returns
+        -------
+        What stands now; None where nothing stood that could be taken back.
+
+        Raises
+        ------
+        LedgerError
+            When there is no such image, or nobody is named.
+        ValueError
+            When the outcome is none that a person can give.
+        """
+        if outcome is not None and outcome not in CLASSES:
+            raise ValueError(f"{outcome}: a person's score is one of {', '.join(CLASSES)}")
+        who, note = who.strip()[:100], note.strip()[:500]
+        if not who:
+            raise LedgerError("a correction needs the name of who made it; give one")
+        with self._db.writing() as connection:
+            theirs = sa.select(t.corrections).where(t.corrections.c.image_id == image_id, t.corrections.c.who == who)
+            row = connection.execute(theirs.order_by(t.corrections.c.id.desc()).limit(1)).first()
+            before = None if row is None else _correction(row)
+            if before is None and outcome is None:
+                return None
+            if before is not None and before.outcome is outcome and (before.note == note or outcome is None):
+                return before
+            here = (t.images.c.id == image_id, t.images.c.source == self._db.source)
+            if connection.scalar(sa.select(t.images.c.id).where(*here)) is None:
+                raise LedgerError(f"there is no image {image_id} in the ledger; nothing was recorded")
+            values = {"image_id": image_id, "score_id": score_id, "note": note, "who": who, "at": now()}
+            added = insert(connection, t.corrections, outcome=str(outcome or ""), **values)
+            return _correction(connection.execute(sa.select(t.corrections).where(t.corrections.c.id == added)).one())
+
+    def corrections(self, image_ids: Sequence[int]) -> dict[int, list[Correction]]:
+        """Everything people said of these images in the viewer, what was taken back too, oldest first."""
+        found: dict[int, list[Correction]] = {image_id: [] for image_id in image_ids}
+        with self._db.reading() as connection:
+            for part in chunks(sorted(found)):
+                chosen = sa.select(t.corrections).where(t.corrections.c.image_id.in_(part)).order_by(t.corrections.c.id)
+                for row in connection.execute(chosen):
+                    found[row.image_id].append(_correction(row))
+        return found
+
+    # ---- both together -------------------------------------------------------------------------------------------
+
+    def said(self, images: Mapping[int, int]) -> dict[int, list[Said]]:
+        """What people hold drops to be, oldest first: the last one holds. What they took back or replaced is left out.
+
+        Parameters
+        ----------
+        images
+            Inspect id by image id.
+
+        Returns
+        -------
+        For each inspect id the scores people gave in XtalTrak, as they were seen last, and in the viewer. A correction that was
+        written into the score table comes once.
+        """
+        found: dict[int, list[Said]] = {inspect_id: [] for inspect_id in images.values()}
+        written: set[int] = set()
+        for image_id, made in self.corrections(list(images)).items():
+            newest = {correction.who: correction for correction in made}
+            for one in newest.values():
+                if one.outcome is not None:
+                    code = self._config.score_code(one.outcome) or ""
+                    said = Said(images[image_id], one.outcome, code, one.who, one.at, one.id)
+                    found[said.inspect_id].append(said)
+            written.update(one.written_id for one in made if one.written_id is not None)
+        for inspect_id, rows in self.scores(list(found)).items():
+            for row in rows:
+                if self._config.imager.is_persons(row.by, row.code) and row.score_id not in written:
+                    outcome = self._config.outcome(row.code)
+                    found[inspect_id].append(Said(inspect_id, outcome, row.code, row.by, self._utc(row.date)))
+        for each in found.values():
+            each.sort(key=lambda said: said.at)
+        return found
+
+    def _utc(self, local: datetime) -> datetime:
+        return local.replace(tzinfo=self._zone).astimezone(UTC).replace(tzinfo=None)
+
+    # ---- what is in the drops ------------------------------------------------------------------------------------
+
+    def set_contents(self, contents: Iterable[Contents]) -> int:
+        """Record what was put into drops, where it is new or differs from what is recorded; returns how many rows that were.
+
+        The newest row of a place (`Contents.well`) holds; to say that a drop's contents are not known, give empty texts.
+        """
+        plates: dict[str, dict[Well, Contents]] = {}
+        for one in contents:
+            plates.setdefault(one.barcode, {})[one.well] = one
+        added = 0
+        for barcodes in chunks(sorted(plates)):
+            with self._db.writing() as connection:
+                known = self._contents(connection, barcodes)
+                values = [
+                    {
+                        "source": self._db.source,
+                        "barcode": barcode[:30],
+                        **one.well._asdict(),
+                        **dict(zip(("project", "sample", "condition"), _texts(one), strict=True)),
+                        "origin": one.origin[:500],
+                        "at": now(),
+                    }
+                    for barcode in barcodes
+                    for well, one in plates[barcode].items()
+                    if _texts(one) != _texts(known.get(barcode, {}).get(well, Contents(barcode, well)))
+                ]
+                if values:
+                    connection.execute(t.drops.insert(), values)
+                added += len(values)
+        return added
+
+    def contents(self, barcodes: Iterable[str]) -> Recipes:
+        """What is known of the drops of these plates."""
+        found: dict[str, dict[Well, Contents]] = {}
+        with self._db.reading() as connection:
+            for part in chunks(sorted(set(barcodes))):
+                found.update(self._contents(connection, part))
+        return Recipes(found)
+
+    def _contents(self, connection: sa.Connection, barcodes: Sequence[str]) -> dict[str, dict[Well, Contents]]:
+        chosen = t.drops.c.source == self._db.source, t.drops.c.barcode.in_(barcodes)
+        found: dict[str, dict[Well, Contents]] = {}
+        for row in connection.execute(sa.select(t.drops).where(*chosen).order_by(t.drops.c.id)):
+            well = Well(row.row, row.col, row.subwell)
+            one = Contents(row.barcode, well, row.project, row.sample, row.condition, row.origin)
+            found.setdefault(row.barcode, {})[well] = one
+        return found
+
+
+class Recipes:
+    """What is in the drops of some plates."""
+
+    def __init__(self, plates: Mapping[str, Mapping[Well, Contents]]) -> None:
+        self._plates = plates
+
+    def __call__(self, barcode: str, well: Well) -> Contents:
+        """What is in a drop: each text from the most exact place that has one (drop, then well, column or row, plate)."""
+        places = self._plates.get(barcode)
+        if not places:
+            return Contents(barcode, well)
+        row, col, subwell = well
+        covering = [
+            places[place]
+            for place in (
+                Well(row, col, subwell),
+                Well(row, col, 0),
+                Well(0, col, subwell),
+                Well(row, 0, subwell),
+                Well(0, col, 0),
+                Well(row, 0, 0),
+                Well(0, 0, subwell),
+                Well(0, 0, 0),
+            )
+            if place in places
+        ]
+
+        def first(name: str) -> str:
+            return next((text for one in covering if (text := getattr(one, name))), "")
+
+        return Contents(barcode, well, first("project"), first("sample"), first("condition"), first("origin"))
+
+
+def _texts(contents: Contents) -> tuple[str, str, str]:
+    """Project, sample and condition as they are kept."""
+    return contents.project[:200], contents.sample[:200], contents.condition[:1000]
+
+
+def _as_kept(row: ScoreRow) -> ScoreRow:
+    """A row in the ledger's column lengths, without the two ways of saying that there is no image name."""
+    return ScoreRow(
+        row.score_id, row.inspect_id, row.code[:2], row.date, row.by[:30], (row.image_name or "")[:255] or None
+    )
+
+
+def _gone(row: ScoreRow) -> ScoreRow:
+    return ScoreRow(row.score_id, row.inspect_id, _GONE, row.date, row.by, row.image_name)
+
+
+def _score_row(row: Any) -> ScoreRow:
+    return ScoreRow(row.score_id, row.inspect_id, row.code, row.date, row.by, row.image_name)
+
+
+def _correction(row: Any) -> Correction:
+    outcome = Outcome(row.outcome) if row.outcome else None
+    return Correction(
+        row.id, row.image_id, row.score_id, outcome, row.note, row.who, row.at, row.written_id, row.written_at
+    )
