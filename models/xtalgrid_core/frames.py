@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from PIL import Image, ImageDraw, ImageFont
 
 from .images import Pixels
-from .outcomes import Look, Outcome
+from .outcomes import Look, Outcome, ink
 from .wire import Drop, Failed, Scored
 
 _FRAME_WIDTH = 1 / 60
@@ -74,7 +74,7 @@ def _outer_frame(draw: ImageDraw.ImageDraw, size: tuple[int, int], look: Look, u
     width, height = size
     half = unit / 2
     corners = [(half, half), (width - half, half), (width - half, height - half), (half, height - half)]
-    ground = _contrast(look.colour) if look.dash else look.colour
+    ground = look.ink if look.dash else look.colour
     draw.line([*corners, corners[0], corners[1]], fill=ground, width=unit, joint="curve")
     _strokes(draw, [*corners, corners[0]], look.colour, unit, look.dash)
 
@@ -87,7 +87,7 @@ def _outline(draw: ImageDraw.ImageDraw, drop: Drop, width: int) -> None:
 
 
 def _line(draw: ImageDraw.ImageDraw, points: Sequence[Point], look: Look, width: int) -> None:
-    draw.line(points, fill=_contrast(look.colour), width=width + 2 * max(1, width // 4))
+    draw.line(points, fill=look.ink, width=width + 2 * max(1, width // 4))
     _strokes(draw, points, look.colour, width, look.dash)
 
 
@@ -121,11 +121,5 @@ def _label(draw: ImageDraw.ImageDraw, at: Point, text: str, colour: str, size: i
     font = ImageFont.load_default(size)
     pad = size / 4
     left, top, right, bottom = draw.textbbox(at, text, font=font)
-    draw.rectangle((left - pad, top - pad, right + pad, bottom + pad), fill=colour, outline=_contrast(colour))
-    draw.text(at, text, fill=_contrast(colour), font=font)
-
-
-def _contrast(colour: str) -> str:
-    """Black or white, whichever is read better on a colour."""
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return "#000000" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "#ffffff"
+    draw.rectangle((left - pad, top - pad, right + pad, bottom + pad), fill=colour, outline=ink(colour))
+    draw.text(at, text, fill=ink(colour), font=font)

@@ -71,6 +71,18 @@ class Look:
     colour: str
     dash: tuple[int, ...] = ()
 
+    @property
+    def ink(self) -> str:
+        """Black or white, whichever is read better on the colour."""
+        return ink(self.colour)
+
+
+def ink(colour: str) -> str:
+    """Black or white, ``#rrggbb``, whichever has the larger contrast to a colour (relative luminance of WCAG 2.2)."""
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
+    return "#000000" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 else "#ffffff"
+
 
 _RED, _BLUE, _AMBER, _GREY, _MAGENTA, _TEAL = "#e0201b", "#2462e0", "#e09b00", "#8c8c8c", "#d02bc9", "#00897b"
 

@@ -264,7 +264,6 @@ def _renderer() -> Render:
         well_address=pages.well_address,
         kind=pages.kind,
         percent=percent,
-        contrast=_contrast,
         sides=SIDES,
     )
 
@@ -272,13 +271,6 @@ def _renderer() -> Render:
         return environment.get_template(template).render(**values)
 
     return render
-
-
-def _contrast(colour: str) -> str:
-    """Black or white, whichever is read better on a colour (relative luminance of WCAG 2)."""
-    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
-    return "#000000" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 else "#ffffff"
 
 
 def _add_error_pages(app: FastAPI, render: Render) -> None:
