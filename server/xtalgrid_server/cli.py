@@ -163,14 +163,15 @@ def import_command(config: Config, folder: Path, recursive: bool, copy: bool, na
 @click.option("--limit", type=click.IntRange(min=1), help="Most images to plan; default: work.limit.")
 @click.option("--barcode", "barcodes", multiple=True, help="Only this plate, whatever was read before. Repeatable.")
 @click.option("--retry", is_flag=True, help="Plan the images of failed units again.")
+@click.option("--backfill", is_flag=True, help="Go on with the archive too, when no fresh image waits.")
 @dry_run_option
 @with_config
 def create_work_command(
-    config: Config, limit: int | None, barcodes: tuple[str, ...], retry: bool, dry_run: bool
+    config: Config, limit: int | None, barcodes: tuple[str, ...], retry: bool, backfill: bool, dry_run: bool
 ) -> None:
     """Find new images in the imager database and pack them into work units, the freshest first."""
     with System(config) as system:
-        created = system.create_work(limit=limit, barcodes=barcodes, dry_run=dry_run, retry=retry)
+        created = system.create_work(limit=limit, barcodes=barcodes, dry_run=dry_run, retry=retry, backfill=backfill)
     would = "would be " if dry_run else ""
     click.echo(f"{created.planned} images {would}planned in {created.units} units, {len(created.failed)} failed")
 
@@ -289,7 +290,7 @@ def resume(config: Config) -> None:
 def status(config: Config) -> None:
     """Say whether the chain is moving, and what needs a person."""
     with System(config) as system:
-        for line in status_lines(system.ledger):
+        for line in status_lines(config, system.ledger):
             click.echo(line)
 
 

@@ -82,7 +82,9 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     limit: Positive = 10_000
     """Most images one run of create_work plans."""
     look_back_days: Annotated[float, Meta(ge=0)] = 3.0
-    """How far behind the newest inspection rows and files may still turn up."""
+    """How far behind the newest inspection rows and files may still turn up; what is older at the first run is the archive."""
+    backfill_per_hour: Positive = 5000
+    """Most images of the archive that ``create_work --backfill`` plans in an hour."""
     rule: Rule = RULE
     threshold: Annotated[float, Meta(gt=0, le=1)] = THRESHOLD
     """Rules published and group: probability from which a chop counts."""

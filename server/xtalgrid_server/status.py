@@ -6,11 +6,13 @@ from collections.abc import Iterator
 
 from xtalgrid_core.outcomes import Outcome
 
+from .config import Config
 from .ledger.store import Ledger
 from .steps import paused
+from .work.create import archive
 
 
-def status_lines(ledger: Ledger) -> Iterator[str]:
+def status_lines(config: Config, ledger: Ledger) -> Iterator[str]:
     """The lines of the status screen."""
     counts = ledger.views.counts()
     reason = paused(ledger)
@@ -20,6 +22,10 @@ def status_lines(ledger: Ledger) -> Iterator[str]:
     yield f"scores      {_pairs(counts['scores'], [str(o) for o in Outcome])}"
     yield f"decisions   {_pairs(counts['actions'], ('publish', 'hold', 'keep', 'shadow', 'reject', 'none'))}"
     yield f"score table {counts['published']['rows']} rows written"
+    old = archive(config, ledger)
+    if old is not None and old.before is not None:
+        done = f"{old.read} of {old.images} images read ({old.read / max(old.images, 1):.1%})"
+        yield f"archive     {done}, back to {old.before.inspected:%Y-%m-%d}; `xtalgrid create_work --backfill` goes on"
     for unit in ledger.work.units("failed"):
         yield f"failed unit {unit.name}: {unit.detail}; `xtalgrid create_work --retry` plans its images again"
     failures = ledger.work.failures()

@@ -82,6 +82,7 @@ class System:
         barcodes: Iterable[str] = (),
         dry_run: bool = False,
         retry: bool = False,
+        backfill: bool = False,
     ) -> Created:
         """Pack new images into work units; `wells_per_unit` overrides the configured size."""
         if self._is_paused("create_work"):
@@ -104,6 +105,7 @@ class System:
                 barcodes=barcodes,
                 dry_run=dry_run,
                 retry=retry,
+                backfill=backfill,
             )
             report.update(
                 found=created.found,

@@ -4,11 +4,15 @@ from datetime import timedelta
 
 import msgspec
 import pytest
+import sqlalchemy as sa
 
 from xtalgrid_core import wire
 from xtalgrid_core.errors import Busy
 from xtalgrid_server.imager.database import ImageRow
+from xtalgrid_server.imager.tables import CrystalTrak
+from xtalgrid_server.status import status_lines
 from xtalgrid_server.steps import step
+from xtalgrid_server.system import System
 from xtalgrid_server.wells import Well
 
 from .conftest import INSPECTED, draw_well
@@ -17,6 +21,10 @@ from .conftest import INSPECTED, draw_well
 @pytest.fixture
 def imaged(system):
     """``imaged(days, number=1, file=True)``: the imager photographs drops so many days after the first inspection."""
+    return imager_of(system)
+
+
+def imager_of(system):
     count = 0
 
     def take(days: float, number: int = 1, file: bool = True, name: str = "{}.jpg") -> list[ImageRow]:
@@ -71,6 +79,55 @@ def test_a_limit_leaves_a_gap_that_later_runs_fill_behind_what_is_fresh(system, 
     assert planned(system) == [6, 5, 9, 8, 7, 4]
     system.create_work()
     assert sorted(planned(system)) == list(range(1, 10))
+
+
+@pytest.fixture
+def labs(config, tmp_path):
+    """A system over the lab's own imager database: PostgreSQL where the configuration has it, else SQLite."""
+    if not config.imager.url:
+        url = f"sqlite:///{tmp_path / 'lab.db'}"
+        vendor = sa.create_engine(url)
+        CrystalTrak().metadata.create_all(vendor)
+        vendor.dispose()
+        config = msgspec.structs.replace(config, imager=msgspec.structs.replace(config.imager, url=url))
+    work = msgspec.structs.replace(config.work, backfill_per_hour=4, wells_per_backfill_unit=3)
+    with System(msgspec.structs.replace(config, work=work)) as opened:
+        yield opened
+
+
+def test_the_archive_waits_for_back_fill_which_waits_for_what_is_fresh(labs):
+    image = imager_of(labs)
+    image(-300, 3), image(-200, 3), image(0, 2)
+    assert labs.create_work().planned == 2
+    assert planned(labs) == [8, 7]
+    assert labs.create_work(backfill=True).planned == 0, "fresh images are under way"
+    for unit in labs.ledger.work.units("sent"):
+        labs.ledger.work.set_state(unit, "returned")
+    image(1, 1)
+    assert labs.create_work(backfill=True).planned == 1, "a fresh image came"
+    for unit in labs.ledger.work.units("sent"):
+        labs.ledger.work.set_state(unit, "returned")
+    assert "0 of 6 images read" in "\n".join(status_lines(labs.config, labs.ledger))
+    assert labs.create_work(backfill=True).planned == 4, "an hour's rate"
+    assert planned(labs) == [6, 5, 4, 3]
+    assert labs.create_work(backfill=True).planned == 0
+    archive = "\n".join(status_lines(labs.config, labs.ledger))
+    assert "4 of 6 images read (66.7%), back to 2012-01-26" in archive
+
+
+def test_back_fill_goes_on_where_it_was_killed_and_comes_to_an_end(labs, monkeypatch):
+    image = imager_of(labs)
+    image(-300, 3), image(0, 1)
+    labs.create_work()
+    for unit in labs.ledger.work.units("sent"):
+        labs.ledger.work.set_state(unit, "returned")
+    with monkeypatch.context() as patch:
+        patch.setattr(labs.ledger, "set_watermark", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            labs.create_work(backfill=True)
+    assert labs.create_work(backfill=True).planned == 0, "they were planned before it was killed"
+    assert sorted(planned(labs)) == [1, 2, 3]
+    assert "archive" not in "\n".join(status_lines(labs.config, labs.ledger))
 
 
 def test_rows_and_files_that_arrive_late_are_found_within_the_look_back(system, imaged):

@@ -143,6 +143,17 @@ class ImagerDatabase:
             statement = statement.where(_earlier(moment, before))
         return statement.order_by(*(column.desc() for column in moment), self.tables.images.c.imagename)
 
+    def count_images(self, before: Moment) -> int:
+        """How many images of earlier inspections there are whose names fit."""
+        with self._errors(), reading(self._engine) as connection:
+            return connection.scalar(self.select_count(before)) or 0
+
+    def select_count(self, before: Moment) -> sa.Select[Any]:
+        """The statement behind `count_images`."""
+        inspections = self.tables.inspections.c
+        earlier = _earlier((inspections.inspectdate, inspections.inspectid), before)
+        return self._select_fitting().with_only_columns(sa.func.count(), maintain_column_froms=True).where(earlier)
+
     def of_plate(self, barcode: str) -> Iterator[list[ImageRow]]:
         """The fitting images of one plate, inspection by inspection, newest first."""
         inspections = self.tables.inspections
@@ -329,13 +340,19 @@ class ImagerDatabase:
 
 
 def _later(columns: tuple[Any, Any], moment: Moment) -> sa.ColumnElement[bool]:
-    date, inspect_id = columns
-    return sa.or_(date > moment.inspected, sa.and_(date == moment.inspected, inspect_id > moment.inspect_id))
+    date, inspect_id = columns  # the first condition follows from the second, but an index can be used for it
+    return sa.and_(
+        date >= moment.inspected,
+        sa.or_(date > moment.inspected, sa.and_(date == moment.inspected, inspect_id > moment.inspect_id)),
+    )
 
 
 def _earlier(columns: tuple[Any, Any], moment: Moment) -> sa.ColumnElement[bool]:
     date, inspect_id = columns
-    return sa.or_(date < moment.inspected, sa.and_(date == moment.inspected, inspect_id < moment.inspect_id))
+    return sa.and_(
+        date <= moment.inspected,
+        sa.or_(date < moment.inspected, sa.and_(date == moment.inspected, inspect_id < moment.inspect_id)),
+    )
 
 
 def _drop_last_inspection(page: list[ImageRow]) -> list[ImageRow]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -53,6 +54,18 @@ class Work:
                     statement = statement.where(t.units.c.state != "failed")
                 found.update((row.inspect_id, row.image_name) for row in connection.execute(statement))
         return found
+
+    def images_under_way(self, since: datetime) -> int:
+        """How many images, inspected since then (imager's local time), are in units that did not come back yet."""
+        statement = _in_units().where(t.units.c.state.in_(("planned", "sent")), t.images.c.inspected >= since)
+        with self._db.reading() as connection:
+            return connection.scalar(statement) or 0
+
+    def planned_lately(self, before: datetime) -> int:
+        """How many images, inspected before then (imager's local time), were put into units during the last hour."""
+        statement = _in_units().where(t.units.c.made_at > now() - timedelta(hours=1), t.images.c.inspected < before)
+        with self._db.reading() as connection:
+            return connection.scalar(statement) or 0
 
     def add_unit(self, manifest: wire.Manifest, images: Sequence[PlannedImage]) -> None:
         """Record a unit as planned; once more is no harm (a failed one is planned again)."""
@@ -267,6 +280,15 @@ def _select_units() -> sa.Select[Any]:
     states = t.unit_states.alias()
     detail = sa.select(states.c.detail).where(states.c.unit_id == t.units.c.id).order_by(states.c.id.desc()).limit(1)
     return sa.select(t.units, detail.scalar_subquery().label("detail")).order_by(t.units.c.id)
+
+
+def _in_units() -> sa.Select[Any]:
+    return (
+        sa.select(sa.func.count())
+        .select_from(t.units)
+        .join(t.unit_images, t.unit_images.c.unit_id == t.units.c.id)
+        .join(t.images, t.images.c.id == t.unit_images.c.image_id)
+    )
 
 
 def _state(connection: sa.Connection, unit_id: int) -> str | None:

@@ -4,12 +4,16 @@ What was read is kept as a watermark and a list of gaps. A run reads everything 
 its limit leaves unread becomes a gap, which later runs fill when nothing fresher waits. Behind the watermark a look-back is
 read again, for rows and files that arrived late. Images already in a unit with the same options are passed over, so that a
 run that was killed is simply run again.
+
+What was there long before the first run is the archive: it is left to ``--backfill``, which reads it backwards in time, so
+many images an hour as configured, and only while no fresh image waits.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -31,6 +35,9 @@ from .pack import CheckedImage, check_image, image_path, make_manifest, write_un
 
 STEP = "create_work"
 
+_ASKED = 250
+"""Inspections that the ledger is asked about at once."""
+
 
 class Gap(msgspec.Struct, frozen=True):
     """Inspections not read yet: after and before these moments, both excluded; None: no bound."""
@@ -39,11 +46,22 @@ class Gap(msgspec.Struct, frozen=True):
     before: Moment | None
 
 
+class Archive(msgspec.Struct, frozen=True):
+    """The images older than the first run's look-back."""
+
+    before: Moment | None
+    """Everything from here on was read; None: all of it was."""
+    images: int
+    """How many there were at the first run."""
+    read: int = 0
+
+
 class Progress(msgspec.Struct, frozen=True):
-    """How far the imager database was read. `newest`: everything up to it was read, but for the gaps."""
+    """How far the imager database was read. `newest`: everything up to it was read, but for the gaps and the archive."""
 
     newest: Moment | None = None
     gaps: tuple[Gap, ...] = ()
+    archive: Archive | None = None
 
 
 @dataclass(slots=True)
@@ -92,6 +110,7 @@ def create_work(
     barcodes: Iterable[str] = (),
     dry_run: bool = False,
     retry: bool = False,
+    backfill: bool = False,
 ) -> Created:
     """Plan what is new and hand it to the grid.
 
@@ -105,19 +124,26 @@ def create_work(
         Say what would be planned; nothing is written.
     retry
         Plan images of failed units again.
+    backfill
+        Plan images of the archive too, when nothing fresh waits.
     """
     run = _Run(config, ledger, grid, work_options(config, ledger), limit or config.work.limit, dry_run, retry)
     if not dry_run:
         finish_planned(config, ledger, grid)
     if barcodes:
         for barcode in barcodes:
-            for group in database.of_plate(barcode):
+            for group in run.unplanned(database.of_plate(barcode)):
                 run.take(group)
     else:
-        run.read(database, _key(config))
+        run.read(database, _key(config), backfill)
     run.close_unit()
     run.hand_over()
     return run.created
+
+
+def archive(config: Config, ledger: Ledger) -> Archive | None:
+    """How far the back-fill of the archive is; None: there was none, or no run yet."""
+    return _load(ledger, _key(config)).archive
 
 
 def reopen(config: Config, ledger: Ledger, entered: list[ImageRow]) -> None:
@@ -172,6 +198,15 @@ def _unit(ledger: Ledger, name: str) -> Unit:
     return unit
 
 
+@dataclass(frozen=True, slots=True)
+class _Inspection:
+    """One inspection of one drop: how many fitting images it has, and those not planned yet."""
+
+    moment: Moment
+    number: int
+    images: list[ImageRow]
+
+
 class _Run:
     """One run: collects checked images until a unit is full."""
 
@@ -192,22 +227,27 @@ class _Run:
         self._bytes = 0
         self._fresh = True
         self._made: list[Submission] = []
+        self._taken: set[tuple[int, str]] = set()
         self.created = Created()
 
     def full(self) -> bool:
         return self.created.planned >= self._limit
 
-    def read(self, database: ImagerDatabase, key: str) -> None:
-        """Read what is fresh, then the gaps, then the look-back; save the progress when all units are made."""
+    def read(self, database: ImagerDatabase, key: str, backfill: bool) -> None:
+        """Read what is fresh, then the gaps, the look-back and the archive; save the progress when all units are made."""
         progress = _load(self._ledger, key)
-        newest = progress.newest
+        look_back = timedelta(days=self._config.work.look_back_days)
+        start, newest, archive = progress.newest, progress.newest, progress.archive
+        if start is None and self._config.imager.url:  # what is in the embedded database was put there to be scored
+            archive = _archive(database, look_back)
+            start = archive.before if archive else None
         unread: list[Gap] = []
-        for gap in (Gap(progress.newest, None), *progress.gaps):
+        for gap in (Gap(start, None), *progress.gaps):
             before = gap.before
-            for group in [] if self.full() else database.newest_first(gap.after, gap.before):
-                newest = max(newest, group[0].moment) if newest else group[0].moment
-                self.take(group, is_fresh(self._config, group[0].moment, newest))
-                before = group[0].moment
+            for group in [] if self.full() else self.unplanned(database.newest_first(gap.after, gap.before)):
+                newest = max(newest, group.moment) if newest else group.moment
+                self.take(group, is_fresh(self._config, group.moment, newest))
+                before = group.moment
                 if self.full():
                     break
             else:
@@ -216,28 +256,59 @@ class _Run:
             if before is not None:
                 unread.append(Gap(gap.after, before))
         if progress.newest is not None and not self.full():
-            since = progress.newest.inspected - timedelta(days=self._config.work.look_back_days)
-            after, before = Moment(since, -1), Moment(progress.newest.inspected, progress.newest.inspect_id + 1)
-            for group in database.newest_first(after, before):
+            after = Moment(progress.newest.inspected - look_back, -1)
+            before = Moment(progress.newest.inspected, progress.newest.inspect_id + 1)
+            for group in self.unplanned(database.newest_first(after, before)):
                 self.take(group)
                 if self.full():
                     break
+        if backfill and archive is not None and newest is not None:
+            archive = self._read_archive(database, archive, newest)
         self.close_unit()
         self.hand_over()
         if not self._dry_run and newest is not None:
-            _save(self._ledger, key, Progress(newest, tuple(unread)))
+            _save(self._ledger, key, Progress(newest, tuple(unread), archive))
 
-    def take(self, group: list[ImageRow], fresh: bool = True) -> None:
-        """Check the images of one inspection and put those that are new into the unit. Fresh ones and back-fill don't mix."""
+    def _read_archive(self, database: ImagerDatabase, archive: Archive, newest: Moment) -> Archive:
+        """Read on in the archive as far as the hour's rate allows, when nothing fresh waits."""
+        since = newest.inspected - timedelta(days=self._config.work.look_back_days)
+        fresh = self._ledger.work.images_under_way(since)
+        if fresh or self.created.planned:
+            log.info("%s: the archive waits: %d fresh images are under way", STEP, fresh or self.created.planned)
+            return archive
+        self._limit = min(self._limit, self._config.work.backfill_per_hour - self._ledger.work.planned_lately(since))
+        before, read = archive.before, archive.read
+        for group in self.unplanned(database.newest_first(None, before)) if before is not None else []:
+            if self.full():
+                break
+            self.take(group, fresh=False)
+            before, read = group.moment, read + group.number
+        else:
+            before = None
+        return Archive(before, archive.images, read)
+
+    def unplanned(self, inspections: Iterable[list[ImageRow]]) -> Iterator[_Inspection]:
+        """These inspections without the images that are in a unit already: the ledger is asked for many at once."""
+        rest = iter(inspections)
+        while batch := list(itertools.islice(rest, _ASKED)):
+            there = self._ledger.work.planned([image for group in batch for image in group], self._hash, self._retry)
+            for group in batch:
+                new = [image for image in group if (image.inspect_id, image.image_name) not in there]
+                yield _Inspection(group[0].moment, len(group), new)
+
+    def take(self, inspection: _Inspection, fresh: bool = True) -> None:
+        """Check an inspection's images and put them into the unit. Fresh ones and back-fill don't mix."""
+        if not inspection.images:
+            return
         if fresh != self._fresh:
             self.close_unit()
             self._fresh = fresh
         work = self._config.work
         size = work.wells_per_unit if fresh else work.wells_per_backfill_unit
-        there = self._ledger.work.planned(group, self._hash, self._retry)
-        for image in group:
-            if (image.inspect_id, image.image_name) in there:
+        for image in inspection.images:
+            if (image.inspect_id, image.image_name) in self._taken:  # a gap and the look-back may overlap
                 continue
+            self._taken.add((image.inspect_id, image.image_name))
             self.created.found += 1
             try:
                 checked = check_image(self._config, image)
@@ -282,6 +353,15 @@ def _key(config: Config) -> str:
     """Other patterns find other images, so they are read from the start."""
     patterns = "\n".join((*config.imager.patterns, "", *config.imager.exclude))
     return f"{config.imager.source} {hashlib.sha256(patterns.encode()).hexdigest()[:16]}"
+
+
+def _archive(database: ImagerDatabase, look_back: timedelta) -> Archive | None:
+    """What lies before the look-back from the newest image; None: there are no images at all."""
+    newest = next(database.newest_first(None, None), None)
+    if newest is None:
+        return None
+    before = Moment(newest[0].inspected - look_back, -1)
+    return Archive(before, database.count_images(before))
 
 
 def _load(ledger: Ledger, key: str) -> Progress:
