@@ -234,6 +234,19 @@ class People:
                     found[row.image_id].append(_correction(row))
         return found
 
+    def last_said(self, who: str) -> Correction | None:
+        """What a person said last in the viewer, or took back."""
+        theirs = sa.select(t.corrections).where(t.corrections.c.who == who).order_by(t.corrections.c.id.desc()).limit(1)
+        with self._db.reading() as connection:
+            row = connection.execute(theirs).first()
+        return None if row is None else _correction(row)
+
+    def set_written(self, correction: int, score_id: int) -> None:
+        """Record that a correction stands in the imager's score table as the row SCOREID."""
+        with self._db.writing() as connection:
+            chosen = t.corrections.update().where(t.corrections.c.id == correction)
+            connection.execute(chosen.values(written_id=score_id, written_at=now()))
+
     # ---- both together -------------------------------------------------------------------------------------------
 
     def said(self, images: Mapping[int, int]) -> dict[int, list[Said]]:
@@ -302,6 +315,13 @@ class People:
                     connection.execute(t.drops.insert(), values)
                 added += len(values)
         return added
+
+    def barcodes(self) -> list[str]:
+        """The plates of which images were seen, in the order of their barcodes."""
+        images = t.images.c
+        statement = sa.select(images.barcode).distinct().where(images.source == self._db.source)
+        with self._db.reading() as connection:
+            return list(connection.scalars(statement.order_by(images.barcode)))
 
     def contents(self, barcodes: Iterable[str]) -> Recipes:
         """What is known of the drops of these plates."""

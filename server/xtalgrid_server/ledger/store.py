@@ -12,8 +12,10 @@ from .database import LedgerDatabase
 from .decisions import Decisions
 from .models import Models
 from .people import People
+from .plates import Plates
 from .records import now
 from .views import Views
+from .visits import Visits
 from .work import Work
 
 PAUSED = "paused"
@@ -30,6 +32,8 @@ class Ledger:
         self.views = Views(self._db)
         self.models = Models(self._db)
         self.people = People(self._db, config)
+        self.plates = Plates(self._db)
+        self.visits = Visits(self._db)
 
     def close(self) -> None:
         """Give back the connections."""

@@ -36,7 +36,7 @@ images = sa.Table(
     sa.Column("source", sa.String(40), nullable=False),
     sa.Column("inspect_id", sa.BigInteger, nullable=False),
     sa.Column("image_name", sa.String(255), nullable=False),
-    sa.Column("barcode", sa.String(30), nullable=False, index=True),
+    sa.Column("barcode", sa.String(30), nullable=False),
     sa.Column("inspection", sa.Integer, nullable=False),
     sa.Column("inspected", sa.DateTime, nullable=False),  # naive local time, as in the imager database
     sa.Column("row", sa.Integer, nullable=False),
@@ -44,6 +44,7 @@ images = sa.Table(
     sa.Column("subwell", sa.Integer, nullable=False),
     sa.Column("seen_at", sa.DateTime, nullable=False),
     sa.UniqueConstraint("source", "inspect_id", "image_name"),
+    sa.Index("ix_images_barcode", "barcode", "inspection", "row", "col", "subwell"),
 )
 
 units = sa.Table(
@@ -106,6 +107,7 @@ scores = sa.Table(
     sa.Column("worker", sa.String(40), nullable=False),
     sa.Column("at", sa.DateTime, nullable=False),
     sa.UniqueConstraint("image_id", "sha256", "options_hash"),  # the options name the models
+    sa.Index("ix_scores_outcome", "outcome", "id"),
 )
 
 failures = sa.Table(
@@ -127,7 +129,7 @@ finalizations = sa.Table(
     sa.Column("run", sa.String(40), nullable=False, index=True),
     _to("scores.id"),
     sa.Column("inspect_id", sa.BigInteger, nullable=False),
-    sa.Column("action", sa.String(20), nullable=False),  # publish, hold, keep, shadow, none
+    sa.Column("action", sa.String(20), nullable=False, index=True),  # publish, hold, keep, shadow, none
     sa.Column("csv_row", sa.Text, nullable=False),
     sa.Column("at", sa.DateTime, nullable=False),
 )
@@ -226,6 +228,24 @@ alerts = sa.Table(  # drops that showed their first crystal
     sa.Column("at", sa.DateTime, nullable=False),
     sa.Column("sent_at", sa.DateTime),  # when the plate's e-mail went out
     sa.UniqueConstraint("source", "barcode", "row", "col", "subwell"),  # once for each drop
+)
+
+users = sa.Table(  # who may sign in to the viewer; the newest row of a name holds
+    "users",
+    metadata,
+    _key(),
+    sa.Column("name", sa.String(30), nullable=False, index=True),
+    sa.Column("password", sa.String(200), nullable=False),  # Argon2 hash; empty: removed
+    sa.Column("who", sa.String(100), nullable=False),  # who set it
+    sa.Column("at", sa.DateTime, nullable=False),
+)
+
+visits = sa.Table(  # when a person said that they have seen what is new
+    "visits",
+    metadata,
+    _key(),
+    sa.Column("who", sa.String(100), nullable=False, index=True),
+    sa.Column("at", sa.DateTime, nullable=False),
 )
 
 watermarks = sa.Table(

@@ -1,0 +1,327 @@
+"""What the viewer's pages list, read with few columns: plates, the drops of a plate, a drop over time, the undecided, the held.
+
+Answers (boxes, outlines) stay in the database: a plate of 1,536 wells is read in one statement without them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from xtalgrid_core import wire
+from xtalgrid_core.outcomes import Outcome
+
+from ..database import chunks
+from ..wells import Well
+from . import tables as t
+from .database import LedgerDatabase
+from .records import now
+
+Inspection = tuple[str, int]
+"""(barcode, number)."""
+
+
+@dataclass(frozen=True, slots=True)
+class DropImage:
+    """An image of a drop with its newest score.
+
+    `outcome` is None while the image waits; `failure` is (reason, detail) of one that could not be scored. `at` is when it
+    was scored, UTC; `inspected` is naive local time of the imager.
+    """
+
+    image_id: int
+    inspect_id: int
+    barcode: str
+    inspection: int
+    inspected: datetime
+    well: Well
+    image_name: str
+    score_id: int | None
+    outcome: Outcome | None
+    probability: float
+    p_crystal: float
+    at: datetime | None
+    failure: tuple[str, str] | None
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether a worker said something of it."""
+        return self.outcome is not None and self.failure is None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Images of an inspection by newest outcome; `waiting`: those without a score or a failure."""
+
+    images: int
+    outcomes: dict[Outcome, int]
+
+    @property
+    def waiting(self) -> int:
+        """Images that nobody has scored yet."""
+        return max(self.images - sum(self.outcomes.values()), 0)
+
+
+@dataclass(frozen=True, slots=True)
+class HostWork:
+    """What a kind of computer did lately; `name` is what the worker said of its computer."""
+
+    name: str
+    units: int
+    last: datetime
+
+
+class Plates:
+    """The part of the ledger that the viewer's lists are read from."""
+
+    def __init__(self, database: LedgerDatabase) -> None:
+        self._db = database
+
+    # ---- plates ---------------------------------------------------------------------------------------------------
+
+    def inspections_since(self, image_id: int) -> tuple[dict[Inspection, datetime], int]:
+        """The newest moment (imager's local time) of each inspection with images of a higher id, and the highest id there is."""
+        images = t.images.c
+        statement = (
+            sa.select(images.barcode, images.inspection, sa.func.max(images.inspected).label("date"))
+            .where(images.source == self._db.source, images.id > image_id)
+            .group_by(images.barcode, images.inspection)
+        )
+        with self._db.reading() as connection:
+            highest = connection.scalar(sa.select(sa.func.max(images.id))) or 0
+            found = {(row.barcode, row.inspection): row.date for row in connection.execute(statement)}
+        return found, highest
+
+    def counts(self, inspections: Sequence[Inspection]) -> dict[Inspection, Counts]:
+        """How many images of each outcome these inspections have."""
+        found: dict[Inspection, Counts] = {}
+        with self._db.reading() as connection:
+            for part in chunks(inspections, 50):
+                for row in connection.execute(_count(self._db.source, part)):
+                    key = row.barcode, row.inspection
+                    before = found.get(key, Counts(0, {}))
+                    outcome = Outcome(row.outcome) if row.outcome else Outcome.FAILED if row.failed else None
+                    outcomes = dict(before.outcomes)
+                    if outcome is not None:
+                        outcomes[outcome] = outcomes.get(outcome, 0) + row.number
+                    found[key] = Counts(before.images + row.number, outcomes)
+        return found
+
+    def contents(self, barcodes: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
+        """The (project, sample) pairs of these plates, as far as they are known."""
+        found: dict[str, list[tuple[str, str]]] = {}
+        drops = t.drops.c
+        statement = (
+            sa.select(drops.barcode, drops.project, drops.sample).where(drops.source == self._db.source).distinct()
+        )
+        with self._db.reading() as connection:
+            for part in chunks(barcodes):
+                for row in connection.execute(statement.where(drops.barcode.in_(part)).order_by(drops.sample)):
+                    if row.project or row.sample:
+                        found.setdefault(row.barcode, []).append((row.project, row.sample))
+        return found
+
+    def with_contents(self, part: str) -> set[str]:
+        """Barcodes of the plates whose project, sample or condition contains `part`, whatever its case."""
+        drops = t.drops.c
+        fits = (column.icontains(part, autoescape=True) for column in (drops.project, drops.sample, drops.condition))
+        statement = sa.select(drops.barcode).where(drops.source == self._db.source, sa.or_(*fits)).distinct()
+        with self._db.reading() as connection:
+            return set(connection.scalars(statement))
+
+    # ---- drops ----------------------------------------------------------------------------------------------------
+
+    def drops(self, barcode: str, inspections: Sequence[int], well: Well | None = None) -> list[DropImage]:
+        """The images of a plate at some of its inspections, or of one drop there, by inspection, column, row and subwell."""
+        images = t.images.c
+        where = [images.source == self._db.source, images.barcode == barcode, images.inspection.in_(inspections)]
+        if well is not None:
+            where += [images.row == well.row, images.col == well.col, images.subwell == well.subwell]
+        order = images.inspection, images.col, images.row, images.subwell, images.id
+        with self._db.reading() as connection:
+            return self._images(connection, *where, order=order)
+
+    def images(self, image_ids: Sequence[int]) -> dict[int, DropImage]:
+        """Images by id."""
+        with self._db.reading() as connection:
+            found = [
+                image
+                for part in chunks(image_ids)
+                for image in self._images(connection, t.images.c.id.in_(part), order=())
+            ]
+        return {image.image_id: image for image in found}
+
+    def undecided(self, limit: int) -> list[DropImage]:
+        """The newest images whose newest score is undecided and of which no person said anything in the viewer."""
+        said = sa.exists().where(t.corrections.c.image_id == t.images.c.id)
+        statement = (
+            sa.select(t.scores.c.image_id)
+            .join(t.images, t.images.c.id == t.scores.c.image_id)
+            .where(t.scores.c.outcome == str(Outcome.UNDECIDED), t.scores.c.id == _newest_score(), ~said)
+            .order_by(t.scores.c.id.desc())
+            .limit(limit)
+        )
+        with self._db.reading() as connection:
+            ids = list(connection.scalars(statement))
+        found = self.images(ids)
+        return [found[image_id] for image_id in ids if image_id in found]
+
+    def rescored(self, who: str, limit: int) -> list[tuple[DropImage, Outcome, datetime]]:
+        """Images that a person scored in the viewer and that have a newer ARTscore of another group: (image, said, when).
+
+        Newest first.
+        """
+        newest = sa.select(sa.func.max(t.corrections.c.id)).where(t.corrections.c.who == who)
+        theirs = newest.group_by(t.corrections.c.image_id)
+        statement = (
+            sa.select(t.corrections.c.image_id, t.corrections.c.outcome, t.corrections.c.at)
+            .join(t.images, t.images.c.id == t.corrections.c.image_id)
+            .where(
+                t.corrections.c.id.in_(theirs),
+                t.corrections.c.outcome != "",
+                _newest_score() > sa.func.coalesce(t.corrections.c.score_id, 0),
+            )
+            .order_by(t.corrections.c.id.desc())
+            .limit(10 * limit)
+        )
+        with self._db.reading() as connection:
+            rows = connection.execute(statement).all()
+        images = self.images([row.image_id for row in rows])
+        found = []
+        for row in rows:
+            image, said = images.get(row.image_id), Outcome(row.outcome)
+            if image and image.is_scored and image.outcome and image.outcome.group is not said.group:
+                found.append((image, said, row.at))
+        return found[:limit]
+
+    def _images(self, connection: sa.Connection, *where: sa.ColumnElement[bool], order: Any) -> list[DropImage]:
+        images, scores = t.images.c, t.scores.c
+        is_failed = scores.outcome == str(Outcome.FAILED)
+        columns: list[Any] = [
+            images.id, images.inspect_id, images.barcode, images.inspection, images.inspected,
+            images.row, images.col, images.subwell, images.image_name,
+            scores.id.label("score_id"), scores.outcome, scores.probability, scores.p_crystal, scores.at,
+            sa.case((is_failed, scores.answer), else_=None).label("answer"),
+        ]  # fmt: skip
+        joined = t.images.outerjoin(t.scores, t.scores.c.id == _newest_score())
+        rows = connection.execute(sa.select(*columns).select_from(joined).where(*where).order_by(*order)).all()
+        waiting = [row.id for row in rows if row.score_id is None]
+        failures: dict[int, tuple[str, str]] = {}
+        for part in chunks(waiting):
+            statement = sa.select(t.failures).where(t.failures.c.image_id.in_(part)).order_by(t.failures.c.id)
+            failures.update({row.image_id: (row.reason, row.detail) for row in connection.execute(statement)})
+        return [_drop_image(row, failures.get(row.id)) for row in rows]
+
+    # ---- what needs a person --------------------------------------------------------------------------------------
+
+    def held(self) -> list[int]:
+        """Ids of scores that the finalizer holds back and nobody has reviewed since, newest first."""
+        later, decided = t.finalizations.alias(), t.finalizations
+        newer = sa.exists().where(later.c.score_id == decided.c.score_id, later.c.id > decided.c.id)
+        reviewed = sa.exists().where(t.reviews.c.score_id == decided.c.score_id, t.reviews.c.at >= decided.c.at)
+        statement = sa.select(decided.c.score_id).where(decided.c.action == "hold", ~newer, ~reviewed)
+        with self._db.reading() as connection:
+            return list(connection.scalars(statement.order_by(decided.c.id.desc())))
+
+    def images_of_scores(self, score_ids: Sequence[int]) -> list[DropImage]:
+        """The images whose scores these are, in the order of the scores."""
+        pairs: dict[int, int] = {}
+        with self._db.reading() as connection:
+            for part in chunks(score_ids):
+                rows = connection.execute(sa.select(t.scores.c.id, t.scores.c.image_id).where(t.scores.c.id.in_(part)))
+                pairs.update({row.id: row.image_id for row in rows})
+        images = self.images(list(set(pairs.values())))
+        return [images[pairs[score_id]] for score_id in score_ids if pairs.get(score_id) in images]
+
+    def failures(self, limit: int) -> tuple[dict[str, int], list[tuple[datetime, str, str, str, str]]]:
+        """How many files failed for each reason and have no score, and the newest (at, step, file, reason, detail) of them."""
+        scored = sa.exists().where(t.scores.c.image_id == t.failures.c.image_id)
+        reasons = sa.select(t.failures.c.reason, sa.func.count(sa.distinct(t.failures.c.file))).where(~scored)
+        newest = sa.select(t.failures).where(~scored).order_by(t.failures.c.id.desc()).limit(limit)
+        with self._db.reading() as connection:
+            counts = {row[0]: int(row[1]) for row in connection.execute(reasons.group_by(t.failures.c.reason))}
+            rows = [(r.at, r.step, r.file, r.reason, r.detail) for r in connection.execute(newest)]
+        return counts, rows
+
+    def throughput(self, hours: float) -> tuple[int, list[HostWork]]:
+        """How many scores came in during the last hours, and the computers that sent them, the busiest first."""
+        since = now() - timedelta(hours=hours)
+        results = t.results.c
+        lately = results.received_at >= since, results.accepted == 1
+        ids = sa.select(results.id).where(*lately)
+        number = sa.select(sa.func.count()).select_from(t.scores).where(t.scores.c.result_id.in_(ids))
+        hosts = (
+            sa.select(results.host, sa.func.count().label("units"), sa.func.max(results.received_at).label("last"))
+            .where(*lately)
+            .group_by(results.host)
+            .order_by(sa.func.count().desc())
+        )
+        with self._db.reading() as connection:
+            found = [HostWork(row.host or "unnamed", row.units, row.last) for row in connection.execute(hosts)]
+            return connection.scalar(number) or 0, found
+
+    def waiting_images(self) -> int:
+        """How many images are in units that did not come back yet."""
+        statement = (
+            sa.select(sa.func.count())
+            .select_from(t.unit_images.join(t.units, t.units.c.id == t.unit_images.c.unit_id))
+            .where(t.units.c.state.in_(("planned", "sent")))
+        )
+        with self._db.reading() as connection:
+            return connection.scalar(statement) or 0
+
+
+def _newest_score() -> sa.ScalarSelect[Any]:
+    """Id of an image's newest score."""
+    scores = t.scores.alias()
+    newest = sa.select(sa.func.max(scores.c.id)).where(scores.c.image_id == t.images.c.id)
+    return newest.correlate(t.images).scalar_subquery()
+
+
+def _count(source: str, inspections: Sequence[Inspection]) -> sa.Select[Any]:
+    images = t.images.c
+    failed = sa.exists().where(t.failures.c.image_id == images.id)
+    chosen = sa.or_(*(sa.and_(images.barcode == b, images.inspection == n) for b, n in inspections))
+    each = (
+        sa.select(
+            images.barcode,
+            images.inspection,
+            t.scores.c.outcome,
+            sa.case((t.scores.c.outcome.is_(None) & failed, 1), else_=0).label("failed"),
+        )
+        .select_from(t.images.outerjoin(t.scores, t.scores.c.id == _newest_score()))
+        .where(images.source == source, chosen)
+        .subquery()
+    )
+    columns = each.c.barcode, each.c.inspection, each.c.outcome, each.c.failed
+    return sa.select(*columns, sa.func.count().label("number")).group_by(*columns)
+
+
+def _drop_image(row: Any, failure: tuple[str, str] | None) -> DropImage:
+    outcome = Outcome(row.outcome) if row.outcome else None
+    if row.answer:
+        answer = wire.decode_image(row.answer.encode())
+        failure = (str(answer.reason), answer.detail) if isinstance(answer, wire.Failed) else None
+    elif outcome is not None:
+        failure = None
+    elif failure is not None:
+        outcome = Outcome.FAILED
+    return DropImage(
+        image_id=row.id,
+        inspect_id=row.inspect_id,
+        barcode=row.barcode,
+        inspection=row.inspection,
+        inspected=row.inspected,
+        well=Well(row.row, row.col, row.subwell),
+        image_name=row.image_name,
+        score_id=row.score_id,
+        outcome=outcome,
+        probability=row.probability or 0.0,
+        p_crystal=row.p_crystal or 0.0,
+        at=row.at,
+        failure=failure,
+    )

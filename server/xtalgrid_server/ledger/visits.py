@@ -1,0 +1,53 @@
+"""Who comes to the viewer: local users with their passwords' hashes, what they said last, and what they have seen.
+
+Append-only: a new password is a new row, and the newest row of a name holds.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from . import tables as t
+from .database import LedgerDatabase, insert
+from .records import now
+
+
+class Visits:
+    """The part of the ledger that knows the viewer's users."""
+
+    def __init__(self, database: LedgerDatabase) -> None:
+        self._db = database
+
+    def set_password(self, name: str, password: str, who: str) -> None:
+        """Give a user a password; `password` is its hash, and empty to remove the user."""
+        with self._db.writing() as connection:
+            insert(connection, t.users, name=name, password=password, who=who, at=now())
+
+    def password(self, name: str) -> str:
+        """The hash of a user's password; empty where there is no such user."""
+        statement = sa.select(t.users.c.password).where(t.users.c.name == name).order_by(t.users.c.id.desc()).limit(1)
+        with self._db.reading() as connection:
+            return connection.scalar(statement) or ""
+
+    def users(self) -> list[tuple[str, str, datetime]]:
+        """(name, who set the password, when, UTC) of those who may sign in, by name."""
+        newest = sa.select(sa.func.max(t.users.c.id)).group_by(t.users.c.name)
+        statement = (
+            sa.select(t.users).where(t.users.c.id.in_(newest), t.users.c.password != "").order_by(t.users.c.name)
+        )
+        with self._db.reading() as connection:
+            return [(row.name, row.who, row.at) for row in connection.execute(statement)]
+
+    def mark_seen(self, who: str) -> None:
+        """Record that a person has seen what was new until now."""
+        with self._db.writing() as connection:
+            insert(connection, t.visits, who=who[:100], at=now())
+
+    def last_seen(self, who: str) -> datetime | None:
+        """When a person last said so, UTC."""
+        statement = sa.select(sa.func.max(t.visits.c.at)).where(t.visits.c.who == who[:100])
+        with self._db.reading() as connection:
+            found: datetime | None = connection.scalar(statement)
+        return found
