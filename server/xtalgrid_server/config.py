@@ -6,6 +6,7 @@ Each section is a struct with defaults that work on one machine: SQLite, the loc
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 import tomllib
 import zoneinfo
@@ -56,6 +57,8 @@ class Imager(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Further SCOREDBY names that are programs, not people."""
     not_scored: tuple[str, ...] = ("20",)
     """Score codes that mean "not scored"."""
+    look_back_days: Annotated[float, Meta(ge=0)] = 14.0
+    """How old a row of the score table may be, by its date, for `sync` to see that it was changed or deleted."""
     codes: dict[str, Code] = field(default_factory=dict)
     """Score code of an outcome where the lab's differs from the published ones, such as ``"crystals harvestable" = "45"``."""
 
@@ -169,10 +172,31 @@ class Import(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Viewer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the viewer listens."""
+    """Where the viewer listens, and who may do what in it (docs/viewer.md)."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=1, le=65535)] = 8765
+    sign_in: Literal["local", "users", "proxy"] = "local"
+    """local: who comes from this machine is the person that runs `serve`; users: `xtalgrid user add`; proxy: by a header."""
+    user_header: Annotated[str, Meta(pattern="^[A-Za-z][A-Za-z0-9-]{0,60}$")] = "X-Remote-User"
+    """sign_in proxy: the header in which the web server before the viewer names the person."""
+    trusted_proxies: tuple[str, ...] = ()
+    """sign_in proxy: addresses or networks of that web server; the header of everyone else is passed over."""
+    guests: bool = True
+    """Whether people who did not sign in may look. They change nothing."""
+    https: bool = False
+    """Whether people reach the viewer by HTTPS only: cookies are then never sent without."""
+    session_hours: Annotated[float, Meta(gt=0, le=24 * 366)] = 12.0
+    reviewers: tuple[str, ...] = ()
+    """Who may approve and reject held scores; empty: everyone who signed in."""
+    write_scores: bool = False
+    """Whether a person's score is written to the imager's score table too, in their name."""
+    uv: tuple[str, ...] = ("*_UV_*",)
+    """Names of UV images, which are shown beside the others of their inspection."""
+    thumbnails_mb: Positive = 512
+    """Most megabytes of thumbnails, and of class maps, kept on disk."""
+    metrics_from: tuple[str, ...] = ("127.0.0.1", "::1")
+    """Addresses or networks that may read /metrics."""
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -332,6 +356,7 @@ def _cross_checks(config: Config) -> list[str]:
         if rule.outcome not in known:
             errors.append(f"publish.hold: no outcome or group {rule.outcome!r}{_did_you_mean(rule.outcome, known)}")
     errors += _boinc_checks(config)
+    errors += _viewer_checks(config.viewer)
     if config.work.mode == "dense" and config.work.step % STRIDE:
         errors.append(f'work.step: {dense_step_error(config.work.step)} (mode = "exact")')
     for key, url in (("imager.url", config.imager_url), ("ledger.url", config.ledger_url)):
@@ -351,6 +376,19 @@ def _boinc_checks(config: Config) -> list[str]:
         errors.append(f"boinc.max_errors: {boinc.max_errors} is more than boinc.max_results, {boinc.max_results}")
     if max(boinc.quorum, 2) > boinc.max_results:
         errors.append(f"boinc.max_results: {boinc.max_results} is less than the hosts a check needs")
+    return errors
+
+
+def _viewer_checks(viewer: Viewer) -> list[str]:
+    errors = []
+    if viewer.sign_in == "proxy" and not viewer.trusted_proxies:
+        errors.append('viewer.trusted_proxies: empty, and viewer.sign_in is "proxy"; name the web server\'s address')
+    for key, addresses in (("trusted_proxies", viewer.trusted_proxies), ("metrics_from", viewer.metrics_from)):
+        for address in addresses:
+            try:
+                ipaddress.ip_network(address, strict=False)
+            except ValueError:
+                errors.append(f"viewer.{key}: {address!r} is no address or network such as 10.0.0.5 or 10.0.0.0/24")
     return errors
 
 
