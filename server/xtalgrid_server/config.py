@@ -5,6 +5,7 @@ Each section is a struct with defaults that work on one machine: SQLite, the loc
 
 from __future__ import annotations
 
+import collections
 import difflib
 import ipaddress
 import os
@@ -22,26 +23,48 @@ from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.outcomes import CLASSES, Group, Outcome
 from xtalgrid_core.wire import Mode
 
+from .imager import vendor
+
 FILE_NAME = "xtalgrid.toml"
 
 Policy = Literal["behind", "drop", "inspection", "shadow"]
 Positive = Annotated[int, Meta(ge=1)]
 Part = Annotated[float, Meta(ge=0, le=1)]
 Code = Annotated[str, Meta(pattern="^[0-9A-Za-z]{2}$")]
+Name = Annotated[str, Meta(pattern="^[A-Za-z][A-Za-z0-9_$#]{0,127}$")]
+"""Of a table, column or sequence. Case does not matter."""
+NameOrNone = Annotated[str, Meta(pattern="^([A-Za-z][A-Za-z0-9_$#]{0,127})?$")]
 
 
 class Imager(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The imager database and its images (docs/configuration.md, section imager)."""
 
     url: str = ""
-    """SQLAlchemy URL; empty: an embedded SQLite database under home."""
+    """SQLAlchemy URL of an account that may read; empty: an embedded SQLite database under home."""
+    write_url: str = ""
+    """Of an account that may write scores too; empty: the same account."""
+    password_file: str = ""
+    """File that holds the password of url; or the environment variable XTALGRID_IMAGER_PASSWORD does."""
+    write_password_file: str = ""
+    """The same for write_url; XTALGRID_IMAGER_WRITE_PASSWORD."""
+    oracle_client: str = ""
+    """Folder of Oracle's client libraries, for oracle+oracledb in thick mode; empty: thin mode, which needs none."""
+    pool_size: Annotated[int, Meta(ge=1, le=50)] = 2
+    """Connections kept open by a process, for each account."""
+    connect_timeout_s: Annotated[float, Meta(gt=0, le=600)] = 10.0
+    statement_timeout_s: Annotated[float, Meta(gt=0, le=86400)] = 300.0
+    """A statement that takes longer is given up (Oracle, PostgreSQL)."""
+    retry_s: Annotated[float, Meta(ge=0, le=3600)] = 60.0
+    """For so long a database that went away is asked again."""
+    folder: str = ""
+    """A folder that an imager puts its images into: create_work takes in what is new and complete. Empty: none."""
     image_root: str = ""
     """Folder that holds ``<barcode>/<inspection>/<image name>``; empty: ``home/images``."""
     source: Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,40}$")] = "crystaltrak"
     """Name of this imager in the ledger."""
-    owner: str = ""
+    owner: NameOrNone = ""
     """Schema owner of the vendor's tables, CRYSTAL at many labs; empty: none."""
-    sequence: str = "SEQ_JTNG_SCORE_ID"
+    sequence: Name = "SEQ_JTNG_SCORE_ID"
     """Sequence that new score ids come from, on databases that have sequences."""
     time_zone: str = "UTC"
     """Zone of the imager database's naive local dates."""
@@ -59,6 +82,10 @@ class Imager(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Score codes that mean "not scored"."""
     look_back_days: Annotated[float, Meta(ge=0)] = 14.0
     """How old a row of the score table may be, by its date, for `sync` to see that it was changed or deleted."""
+    tables: dict[str, Name] = field(default_factory=dict)
+    """The lab's names of tables where they differ from the vendor's (docs/imager-databases.md)."""
+    columns: dict[str, dict[str, Name]] = field(default_factory=dict)
+    """The lab's names of columns, by table."""
     codes: dict[str, Code] = field(default_factory=dict)
     """Score code of an outcome where the lab's differs from the published ones, such as ``"crystals harvestable" = "45"``."""
 
@@ -168,7 +195,13 @@ class Import(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """How ``import-folder`` reads file names."""
 
     names: str = "rigaku"
-    """``rigaku``, ``any``, or a regular expression with named groups (docs/configuration.md, section import)."""
+    """``rigaku``, ``rockimager``, ``marco``, ``any``, or a regular expression with named groups (docs/configuration.md, section import)."""
+    plate_columns: Annotated[int, Meta(ge=1, le=99)] = 12
+    """Columns of the plates whose wells a name counts (``rockimager``): 12 of 96 wells, 24 of 384."""
+    settle_s: Annotated[float, Meta(ge=0, le=600)] = 3.0
+    """Of a watched folder, files that did not change for so long are complete."""
+    give_up_hours: Annotated[float, Meta(gt=0)] = 24.0
+    """Of a watched folder, a file that is incomplete for so long is recorded as failed."""
 
 
 class Viewer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -199,6 +232,27 @@ class Viewer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Addresses or networks that may read /metrics."""
 
 
+class Alerts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is told of new crystals, and the mail server that tells it (docs/reports.md, Alerts)."""
+
+    crystal_from: Part = 0.0
+    """`p_crystal` from which a drop counts as one with a crystal; 0: ``work.crystal_from``."""
+    days: Annotated[float, Meta(gt=0)] = 14.0
+    """Crystals at older inspections, such as those of the archive, are no news."""
+    smtp_host: str = ""
+    """Empty: no mail; ``xtalgrid alerts`` prints."""
+    port: Annotated[int, Meta(ge=1, le=65535)] = 587
+    starttls: bool = True
+    user: str = ""
+    """Empty: the server asks for no password."""
+    password_file: str = ""
+    """File whose first line is the password, readable for the service alone."""
+    sender: str = ""
+    recipients: tuple[str, ...] = ()
+    viewer_url: str = ""
+    """Address of the viewer as people reach it, for links, such as ``http://xtal.lab:8765``."""
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the server side is told; `file` is None when there was no file."""
 
@@ -212,6 +266,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     publish: Publish = field(default_factory=Publish)
     import_: Import = field(default_factory=Import)
     viewer: Viewer = field(default_factory=Viewer)
+    alerts: Alerts = field(default_factory=Alerts)
 
     @property
     def imager_url(self) -> str:
@@ -266,7 +321,12 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "publish": Publish,
     "import": Import,
     "viewer": Viewer,
+    "alerts": Alerts,
 }
+
+
+_SECRET = ("url", "write_url", "database")
+"""Keys that may hold a password, so that messages never show their values."""
 
 
 def load(file: Path | None = None, home: Path | None = None) -> Config:
@@ -335,7 +395,8 @@ def _section(kind: type[msgspec.Struct], name: str, values: dict[str, Any], erro
         try:
             good[key] = msgspec.convert(value, type=fields[key].type)
         except msgspec.ValidationError as error:
-            errors.append(f"{name}.{key}: {error} (it is {value!r})")
+            shown = "" if key in _SECRET else f" (it is {value!r})"
+            errors.append(f"{name}.{key}: {error}{shown}")
     return kind(**good)
 
 
@@ -346,6 +407,7 @@ def _cross_checks(config: Config) -> list[str]:
     except (zoneinfo.ZoneInfoNotFoundError, ValueError):
         errors.append(f"imager.time_zone: no zone {config.imager.time_zone!r}; write one such as Europe/Berlin")
     outcomes = [str(outcome) for outcome in CLASSES]
+    errors += _imager_checks(config.imager)
     errors += [
         f"imager.codes: no outcome {name!r}{_did_you_mean(name, outcomes)}"
         for name in config.imager.codes
@@ -356,15 +418,58 @@ def _cross_checks(config: Config) -> list[str]:
         if rule.outcome not in known:
             errors.append(f"publish.hold: no outcome or group {rule.outcome!r}{_did_you_mean(rule.outcome, known)}")
     errors += _boinc_checks(config)
+    errors += _alerts_checks(config.alerts)
     errors += _viewer_checks(config.viewer)
     if config.work.mode == "dense" and config.work.step % STRIDE:
         errors.append(f'work.step: {dense_step_error(config.work.step)} (mode = "exact")')
-    for key, url in (("imager.url", config.imager_url), ("ledger.url", config.ledger_url)):
-        if "://" not in url:
+    urls = (
+        ("imager.url", config.imager_url),
+        ("imager.write_url", config.imager.write_url),
+        ("ledger.url", config.ledger_url),
+    )
+    for key, url in urls:
+        if url and "://" not in url:
             errors.append(
                 f"{key}: no database URL; write one such as oracle+oracledb://user:password@host/?service_name=x"
             )
     return errors
+
+
+def _imager_checks(imager: Imager) -> list[str]:
+    """Names that are no table or column of the vendor's, two that are one, and keys that need another."""
+    errors = [
+        f"imager.tables: no table {key!r}{_did_you_mean(key, vendor.TABLES)}"
+        for key in imager.tables
+        if key not in vendor.TABLES
+    ]
+    for table, columns in imager.columns.items():
+        if table not in vendor.TABLES:
+            errors.append(f"imager.columns: no table {table!r}{_did_you_mean(table, vendor.TABLES)}")
+            continue
+        known = vendor.columns(table)
+        errors += [
+            f"imager.columns.{table}: no column {key!r}{_did_you_mean(key, known)}"
+            for key in columns
+            if key not in known
+        ]
+        errors += _twice(f"imager.columns.{table}", {key: columns.get(key, key) for key in known})
+    errors += _twice("imager.tables", {key: imager.tables.get(key, name) for key, (name, _) in vendor.TABLES.items()})
+    if not imager.url:
+        needless = ("write_url", "password_file", "write_password_file")
+        errors += [f"imager.{key}: imager.url is not set" for key in needless if getattr(imager, key)]
+    elif imager.folder:
+        errors.append(
+            "imager.folder: its images go into the embedded database, and imager.url names another: take one out"
+        )
+    if imager.write_password_file and not imager.write_url:
+        errors.append("imager.write_password_file: imager.write_url is not set")
+    return errors
+
+
+def _twice(key: str, names: dict[str, str]) -> list[str]:
+    """Names that stand for two things."""
+    count = collections.Counter(name.lower() for name in names.values())
+    return [f"{key}: {name.upper()!r} is the name of two of them" for name, number in count.items() if number > 1]
 
 
 def _boinc_checks(config: Config) -> list[str]:
@@ -389,6 +494,31 @@ def _viewer_checks(viewer: Viewer) -> list[str]:
                 ipaddress.ip_network(address, strict=False)
             except ValueError:
                 errors.append(f"viewer.{key}: {address!r} is no address or network such as 10.0.0.5 or 10.0.0.0/24")
+    return errors
+
+
+def _alerts_checks(alerts: Alerts) -> list[str]:
+    """What no mail could be sent with."""
+    if not alerts.smtp_host:
+        return []
+    errors = [
+        f"alerts.{key}: not set, and alerts.smtp_host is; {why}"
+        for key, value, why in (
+            ("sender", alerts.sender, "name the address that mail comes from"),
+            ("recipients", alerts.recipients, "name the addresses that mail goes to"),
+        )
+        if not value
+    ]
+    if bool(alerts.user) != bool(alerts.password_file):
+        errors.append("alerts.user and alerts.password_file: set both or neither")
+    if alerts.user and not alerts.starttls:
+        errors.append("alerts.starttls: a password is not sent in the clear; set it to true, or remove alerts.user")
+    addresses = [("sender", alerts.sender), *(("recipients", address) for address in alerts.recipients)]
+    errors += [
+        f"alerts.{key}: no mail address {address!r}"
+        for key, address in addresses
+        if address and (address.count("@") != 1 or not address.isprintable() or " " in address)
+    ]
     return errors
 
 

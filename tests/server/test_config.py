@@ -26,9 +26,16 @@ def test_the_example_names_every_key_with_its_default(tmp_path):
         name, _, body = section.partition("]")
         shown = dict(re.findall(r"^# (\w+) = (.*?)(?:  +#.*)?$", body, re.MULTILINE))
         fields = {field.name: field for field in msgspec.structs.fields(config_module._SECTIONS[name])}
-        assert set(shown) | {"codes"} == set(fields) | {"codes"}, name
+        assert set(shown) | {"codes", "tables", "columns"} == set(fields) | {"codes", "tables", "columns"}, name
         values = tomllib.loads("\n".join(f"{key} = {value}" for key, value in shown.items()))
-        for key in set(fields) - {"pixel_size_um", "hold", "workers", "codes"}:  # no default that could be shown
+        for key in set(fields) - {
+            "pixel_size_um",
+            "hold",
+            "workers",
+            "codes",
+            "tables",
+            "columns",
+        }:  # no default that could be shown
             assert msgspec.convert(values[key], fields[key].type) == fields[key].default, f"{name}.{key}"
 
 
@@ -90,3 +97,26 @@ def test_a_step_that_dense_scoring_cannot_take_is_refused_unless_exact(tmp_path)
     ):
         from_string("[work]\nstep = 50\n", home=tmp_path)
     assert from_string('[work]\nmode = "exact"\nstep = 50\n', home=tmp_path).work.step == 50
+
+
+def test_names_of_the_vendors_tables_are_checked():
+    with pytest.raises(ConfigError) as caught:
+        from_string(
+            """
+            [imager]
+            owner = "CRYSTAL; DROP"
+            write_url = "oracle://writer@host/x"
+            [imager.tables]
+            score = "LAB_SCORES"
+            images = "I_INSPECTIONS"
+            [imager.columns.scores]
+            scored_by = "WHO"
+            score = "SCORE DATE"
+            """
+        )
+    message = str(caught.value)
+    assert "imager.owner: " in message
+    assert "imager.tables: no table 'score'; did you mean scores?" in message
+    assert "imager.tables: 'I_INSPECTIONS' is the name of two of them" in message
+    assert "imager.write_url: imager.url is not set" in message
+    assert "imager.columns" in message

@@ -15,7 +15,7 @@ from xtalgrid_core.errors import ImagerError
 from ..config import Config
 from ..database import chunks, open_engine, reading, short_reason
 from ..wells import Well
-from .tables import CrystalTrak
+from .tables import CrystalTrak, named
 from .writer import ScoreWriter
 
 _PAGE = 1000
@@ -83,10 +83,11 @@ class ImagerDatabase:
     def __init__(self, config: Config) -> None:
         self._settings = config.imager
         self._engine = open_engine(config.imager_url, "imager.url")
-        self.tables = CrystalTrak(config.imager.owner, config.imager.sequence)
+        names = config.imager
+        self.tables = CrystalTrak(names.owner, names.sequence, names.tables, names.columns)
         if not config.imager.url:  # embedded: the tables are ours to make
             with self._errors():
-                self.tables.metadata.create_all(self._engine)
+                self.tables.metadata.create_all(self._engine, self.tables.needed)
 
     def close(self) -> None:
         """Give back the connections."""
@@ -101,6 +102,12 @@ class ImagerDatabase:
                 f"the imager database ({self._engine.dialect.name}): {short_reason(error)}; check imager.url, imager.owner "
                 "and that the database is up, then run the same command again"
             ) from error
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A connection for statements of other modules that only read."""
+        with self._errors(), reading(self._engine) as connection:
+            yield connection
 
     # ---- reading -----------------------------------------------------------------------------------------------
 
@@ -176,14 +183,16 @@ class ImagerDatabase:
         ours = [name.not_like(like_pattern(p), escape=_ESCAPE) for p in self._settings.exclude]
         return (
             sa.select(
-                inspections.c.inspectid,
-                inspections.c.barcodeid,
-                inspections.c.inspectnumber,
-                inspections.c.inspectdate,
-                inspections.c.i_row,
-                inspections.c.col,
-                inspections.c.subwell,
-                name,
+                *named(
+                    inspections.c.inspectid,
+                    inspections.c.barcodeid,
+                    inspections.c.inspectnumber,
+                    inspections.c.inspectdate,
+                    inspections.c.i_row,
+                    inspections.c.col,
+                    inspections.c.subwell,
+                    name,
+                )
             )
             .join_from(inspections, images, inspections.c.inspectid == images.c.inspectid)
             .where(fits, *ours)
@@ -201,12 +210,14 @@ class ImagerDatabase:
             statement = (
                 sa.select(
                     here.c.inspectid.label("asked"),
-                    scores.c.scoreid,
-                    scores.c.inspectid,
-                    scores.c.score,
-                    scores.c.scoredate,
-                    scores.c.scoredby,
-                    scores.c.imagename,
+                    *named(
+                        scores.c.scoreid,
+                        scores.c.inspectid,
+                        scores.c.score,
+                        scores.c.scoredate,
+                        scores.c.scoredby,
+                        scores.c.imagename,
+                    ),
                 )
                 .join_from(
                     here,
@@ -255,7 +266,9 @@ class ImagerDatabase:
         automatic = (self._settings.scored_by, *self._settings.automatic)
         return (
             sa.select(
-                scores.scoreid, scores.inspectid, scores.score, scores.scoredate, scores.scoredby, scores.imagename
+                *named(
+                    scores.scoreid, scores.inspectid, scores.score, scores.scoredate, scores.scoredby, scores.imagename
+                )
             )
             .where(scores.inspectid > after, sa.or_(scores.scoredby.is_(None), scores.scoredby.not_in(automatic)))
             .order_by(scores.inspectid, scores.scoredate, scores.scoreid)
@@ -273,8 +286,8 @@ class ImagerDatabase:
             fitting = self._select_fitting().where(table.inspectid.in_(part), sa.not_(is_mate))
             for row in connection.execute(fitting.order_by(table.inspectid, table.imagename)):
                 images[int(row.inspectid)].append(_image_row(row))
-            named = sa.select(table.inspectid, table.imagename).where(table.inspectid.in_(part), is_mate)
-            for row in connection.execute(named.order_by(table.inspectid, table.imagename)):
+            mates_of = sa.select(*named(table.inspectid, table.imagename)).where(table.inspectid.in_(part), is_mate)
+            for row in connection.execute(mates_of.order_by(table.inspectid, table.imagename)):
                 others[int(row.inspectid)].append(row.imagename)
         return images, others
 
@@ -316,7 +329,7 @@ class ImagerDatabase:
                 }
                 same = [inspections.c[name] == value for name, value in place.items()]
                 found = connection.execute(
-                    sa.select(inspections.c.inspectid, inspections.c.inspectdate).where(*same)
+                    sa.select(*named(inspections.c.inspectid, inspections.c.inspectdate)).where(*same)
                 ).first()
                 if found is None:
                     inserted = connection.execute(inspections.insert().values(inspectdate=image.inspected, **place))
