@@ -26,6 +26,7 @@ from .results import Assimilated, assimilate
 from .scores.finalize import Finalized, finalize
 from .scores.publish import Published, set_autoscore
 from .steps import log, paused, step
+from .sync import Synced, sync
 from .work.create import Created, create_work, reopen
 
 
@@ -164,6 +165,13 @@ class System:
             done = set_autoscore(self.config, self.imager, self.ledger, files, dry_run)
             report.update({"files": done.files, **done.actions, "refused": len(done.refused)})
             report.update(dry_run="yes" if dry_run else "no")
+        return done
+
+    def sync(self) -> Synced:
+        """Record what people scored and what is in the drops, as the imager database has them."""
+        with step(self.config, "sync") as report:
+            done = sync(self.config, self.imager, self.ledger)
+            report.update(rows=done.rows, recorded=done.recorded, contents=done.contents)
         return done
 
     def models_in_use(self) -> Pair:

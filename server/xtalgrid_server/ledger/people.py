@@ -141,8 +141,8 @@ class People:
                 "image_name": row.image_name,
                 "seen_at": now(),
             }
-            for row in rows
-            if known.get(row.score_id) != row
+            for new in rows
+            for row in _changes(known.get(new.score_id), new)
         ]
         if values:
             connection.execute(t.imager_scores.insert(), values)
@@ -384,6 +384,14 @@ def _as_kept(row: ScoreRow) -> ScoreRow:
     return ScoreRow(
         row.score_id, row.inspect_id, row.code[:2], row.date, row.by[:30], (row.image_name or "")[:255] or None
     )
+
+
+def _changes(before: ScoreRow | None, row: ScoreRow) -> list[ScoreRow]:
+    """What is to be recorded of a row; where its SCOREID was another inspection's before, that one's is gone."""
+    if before == row:
+        return []
+    moved = before is not None and before.inspect_id != row.inspect_id and before.code != _GONE
+    return [_gone(before), row] if before is not None and moved else [row]
 
 
 def _gone(row: ScoreRow) -> ScoreRow:

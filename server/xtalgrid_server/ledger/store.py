@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from ..config import Config
 from . import tables as t
+from .archive import Archive
 from .database import LedgerDatabase
 from .decisions import Decisions
 from .models import Models
@@ -33,6 +34,7 @@ class Ledger:
         self.models = Models(self._db)
         self.people = People(self._db, config)
         self.plates = Plates(self._db)
+        self.archive = Archive(self._db)
         self.visits = Visits(self._db)
 
     def close(self) -> None:

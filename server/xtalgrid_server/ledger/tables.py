@@ -45,6 +45,7 @@ images = sa.Table(
     sa.Column("seen_at", sa.DateTime, nullable=False),
     sa.UniqueConstraint("source", "inspect_id", "image_name"),
     sa.Index("ix_images_barcode", "barcode", "inspection", "row", "col", "subwell"),
+    sa.Index("ix_images_inspected", "source", "inspected"),
 )
 
 units = sa.Table(
@@ -108,6 +109,7 @@ scores = sa.Table(
     sa.Column("at", sa.DateTime, nullable=False),
     sa.UniqueConstraint("image_id", "sha256", "options_hash"),  # the options name the models
     sa.Index("ix_scores_outcome", "outcome", "id"),
+    sa.Index("ix_scores_at", "at"),
 )
 
 failures = sa.Table(
@@ -183,6 +185,7 @@ imager_scores = sa.Table(  # the imager's score table as it was seen: people's s
     sa.Column("seen_at", sa.DateTime, nullable=False),
     sa.Index("ix_imager_scores_source", "source", "inspect_id"),
     sa.Index("ix_imager_scores_score_id", "source", "score_id"),
+    sa.Index("ix_imager_scores_date", "source", "date"),
 )
 
 corrections = sa.Table(  # people's scores given in the viewer

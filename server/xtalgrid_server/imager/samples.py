@@ -1,0 +1,112 @@
+"""What ``sync`` reads of the imager database: its score table page by page, and what is in the plates.
+
+Every statement is a function that returns it, of the tables of one configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from ..database import chunks
+from ..wells import Well
+from .database import ImagerDatabase, ScoreRow
+from .tables import CrystalTrak, named
+
+PAGE = 1000
+
+EVERYWHERE = Well(0, 0, 0)
+"""A whole plate: the sample tables know no wells."""
+
+
+def select_score_page(tables: CrystalTrak, after: int, limit: int) -> sa.Select[Any]:
+    """The rows of the score table that follow a SCOREID, whoever wrote them, a page of them."""
+    scores = tables.scores.c
+    return (
+        sa.select(
+            *named(scores.scoreid, scores.inspectid, scores.score, scores.scoredate, scores.scoredby, scores.imagename)
+        )
+        .where(scores.scoreid > after)
+        .order_by(scores.scoreid)
+        .limit(limit)
+    )
+
+
+def select_projects(tables: CrystalTrak, barcodes: Sequence[str]) -> sa.Select[Any]:
+    """(barcode, name of its project) of plates, the plate entered last the last."""
+    plates, projects = tables.plates.c, tables.projects.c
+    return (
+        sa.select(*named(plates.barcode, projects.name))
+        .join_from(tables.plates, tables.projects, plates.project_id == projects.project_id)
+        .where(plates.barcode.in_(barcodes))
+        .order_by(plates.plate_id)
+    )
+
+
+def select_samples(tables: CrystalTrak, barcodes: Sequence[str]) -> sa.Select[Any]:
+    """(barcode, name) of the samples that plates' drops were made with, each once."""
+    plates, drops, samples = tables.plates.c, tables.plate_drops.c, tables.samples.c
+    return (
+        sa.select(*named(plates.barcode, samples.sample_name))
+        .distinct()
+        .join_from(tables.plates, tables.plate_drops, plates.plate_id == drops.fk_plate_id)
+        .join(tables.samples, samples.sample_id == drops.fk_sample_id)
+        .where(plates.barcode.in_(barcodes))
+        .order_by(plates.barcode, samples.sample_name)
+    )
+
+
+def score_page(database: ImagerDatabase, after: int) -> list[ScoreRow]:
+    """The page of the score table that follows a SCOREID; shorter than `PAGE`: the last."""
+    with database.reading() as connection:
+        return [
+            ScoreRow(
+                score_id=int(row.scoreid),
+                inspect_id=int(row.inspectid),
+                code=str(row.score).strip(),
+                date=row.scoredate,
+                by=row.scoredby or "",
+                image_name=row.imagename,
+            )
+            for row in connection.execute(select_score_page(database.tables, after, PAGE))
+        ]
+
+
+def missing_tables(database: ImagerDatabase) -> list[str]:
+    """Which of the sample tables this database lacks, or has without a column that is read."""
+    tables = database.tables
+    with database.reading() as connection:
+        inspector = sa.inspect(connection)
+        return [
+            table.fullname.upper()
+            for table in (tables.plates, tables.plate_drops, tables.samples, tables.projects)
+            if not inspector.has_table(table.name, schema=table.schema)
+            or _names(table.columns) - {column["name"].lower() for column in _columns(inspector, table)}
+        ]
+
+
+def _names(columns: Iterable[sa.Column[Any]]) -> set[str]:
+    return {column.name for column in columns if column.key not in ("setup_date", "plate_name")}  # not read
+
+
+def _columns(inspector: sa.Inspector, table: sa.Table) -> Iterable[Any]:
+    return inspector.get_columns(table.name, schema=table.schema)
+
+
+def plate_contents(database: ImagerDatabase, barcodes: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """(project, samples) of plates; several samples of a plate are joined by commas, since nothing says which drop has which."""
+    tables = database.tables
+    projects: dict[str, str] = {}
+    samples: dict[str, list[str]] = {}
+    with database.reading() as connection:
+        for part in chunks(barcodes):
+            for row in connection.execute(select_projects(tables, part)):
+                projects[row.barcode] = (row.name or "").strip()
+            for row in connection.execute(select_samples(tables, part)):
+                samples.setdefault(row.barcode, []).append((row.sample_name or "").strip())
+    return {
+        barcode: (projects.get(barcode, ""), ", ".join(name for name in samples.get(barcode, []) if name))
+        for barcode in sorted(projects.keys() | samples.keys())
+    }

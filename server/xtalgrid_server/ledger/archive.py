@@ -1,0 +1,181 @@
+"""The whole archive, streamed: the newest score of each image, plate by plate, and of each inspection that people scored.
+
+A million scores pass through a few thousand at a time; answers (boxes, outlines) come along only when asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from xtalgrid_core.outcomes import Outcome
+
+from ..database import chunks
+from ..wells import Well
+from . import tables as t
+from .database import LedgerDatabase
+from .plates import DropImage
+
+BATCH = 5_000
+"""Images read at once; a plate of more is read at once all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """An image with its newest score. `answer` is the worker's words, JSON of `wire.Scored`; empty where not asked for."""
+
+    image: DropImage
+    outcome: Outcome
+    sha256: str
+    classifier: str
+    answer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Which images: of these plates (None: all), inspected from a moment to before another (naive local time)."""
+
+    barcodes: Collection[str] | None = None
+    since: datetime | None = None
+    before: datetime | None = None
+
+
+class Archive:
+    """The part of the ledger that searches, reports and exports are streamed from. Images without a score are left out."""
+
+    def __init__(self, database: LedgerDatabase) -> None:
+        self._db = database
+
+    def plates(self, chosen: Range, answers: bool = False) -> Iterator[list[Archived]]:
+        """The images of whole plates, `BATCH` or so at a time: by barcode, column, row, subwell, date, inspection, name."""
+        for barcodes in self._batches(chosen):
+            statement = self._select(answers).where(t.images.c.barcode.in_(barcodes), *_dates(chosen))
+            images = t.images.c
+            order = (
+                images.barcode, images.col, images.row, images.subwell,
+                images.inspected, images.inspection, images.image_name,
+            )  # fmt: skip
+            with self._db.reading() as connection:
+                yield [_archived(row) for row in connection.execute(statement.order_by(*order))]
+
+    def _batches(self, chosen: Range) -> Iterator[list[str]]:
+        barcode = t.images.c.barcode
+        statement = sa.select(barcode, sa.func.count()).where(t.images.c.source == self._db.source, *_dates(chosen))
+        statement = statement.group_by(barcode).order_by(barcode)
+        sizes: list[tuple[str, int]] = []
+        with self._db.reading() as connection:
+            if chosen.barcodes is None:
+                sizes = [(row[0], row[1]) for row in connection.execute(statement)]
+            else:
+                for part in chunks(sorted(chosen.barcodes)):
+                    sizes += [(row[0], row[1]) for row in connection.execute(statement.where(barcode.in_(part)))]
+        batch, size = list[str](), 0
+        for name, number in sizes:
+            if batch and (size + number > BATCH or len(batch) == 500):
+                yield batch
+                batch, size = [], 0
+            batch.append(name)
+            size += number
+        if batch:
+            yield batch
+
+    def judged(self, people: Sequence[str], chosen: Range) -> Iterator[list[Archived]]:
+        """The scored images of inspections that somebody scored, in the imager's score table or in the viewer, by inspect id.
+
+        Parameters
+        ----------
+        people
+            SCOREDBY names that are programs', not people's.
+        """
+        seen, images, made = t.imager_scores.c, t.images.c, t.corrections.c
+        after = -1
+        while True:
+            in_imager = sa.select(seen.inspect_id).where(
+                seen.source == self._db.source, seen.inspect_id > after, seen.by.not_in(people)
+            )
+            in_viewer = (
+                sa.select(images.inspect_id)
+                .join_from(t.images, t.corrections, images.id == made.image_id)
+                .where(images.source == self._db.source, images.inspect_id > after)
+            )
+            page = sa.union(
+                in_imager.distinct().order_by(seen.inspect_id).limit(BATCH).subquery().select(),
+                in_viewer.distinct().order_by(images.inspect_id).limit(BATCH).subquery().select(),
+            ).subquery()
+            found: list[Archived] = []
+            with self._db.reading() as connection:
+                ids = list(connection.scalars(sa.select(page.c.inspect_id).order_by(page.c.inspect_id).limit(BATCH)))
+                for part in chunks(ids):
+                    statement = self._select().where(images.inspect_id.in_(part), *_dates(chosen))
+                    if chosen.barcodes is not None:
+                        statement = statement.where(images.barcode.in_(chosen.barcodes))
+                    rows = connection.execute(statement.order_by(images.inspect_id, images.image_name))
+                    found += [_archived(row) for row in rows]
+            if found:
+                yield found
+            if len(ids) < BATCH:
+                return
+            after = ids[-1]
+
+    def with_crystals(
+        self, p_crystal: float, inspected_since: datetime | None = None, scored_since: datetime | None = None
+    ) -> set[str]:
+        """Plates with an image of at least this `p_crystal`, inspected since a moment (local) and scored since another (UTC)."""
+        statement = (
+            sa.select(t.images.c.barcode)
+            .distinct()
+            .join_from(t.images, t.scores, t.scores.c.image_id == t.images.c.id)
+            .where(t.images.c.source == self._db.source, t.scores.c.p_crystal >= p_crystal)
+        )
+        if inspected_since is not None:
+            statement = statement.where(t.images.c.inspected >= inspected_since)
+        if scored_since is not None:
+            statement = statement.where(t.scores.c.at >= scored_since)
+        with self._db.reading() as connection:
+            return set(connection.scalars(statement))
+
+    def _select(self, answers: bool = False) -> sa.Select[Any]:
+        images, scores = t.images.c, t.scores.c
+        columns: list[Any] = [
+            images.id, images.inspect_id, images.barcode, images.inspection, images.inspected,
+            images.row, images.col, images.subwell, images.image_name,
+            scores.id.label("score_id"), scores.outcome, scores.probability, scores.p_crystal, scores.at,
+            scores.sha256, scores.classifier, scores.answer if answers else sa.literal("").label("answer"),
+        ]  # fmt: skip
+        others = t.scores.alias()
+        newest = sa.select(sa.func.max(others.c.id)).where(others.c.image_id == images.id)
+        return (
+            sa.select(*columns)
+            .join_from(t.images, t.scores, scores.id == newest.correlate(t.images).scalar_subquery())
+            .where(images.source == self._db.source, scores.outcome != str(Outcome.FAILED))
+        )
+
+
+def _dates(chosen: Range) -> list[sa.ColumnElement[bool]]:
+    inspected = t.images.c.inspected
+    found = [] if chosen.since is None else [inspected >= chosen.since]
+    return found if chosen.before is None else [*found, inspected < chosen.before]
+
+
+def _archived(row: Any) -> Archived:
+    outcome = Outcome(row.outcome)
+    image = DropImage(
+        image_id=row.id,
+        inspect_id=row.inspect_id,
+        barcode=row.barcode,
+        inspection=row.inspection,
+        inspected=row.inspected,
+        well=Well(row.row, row.col, row.subwell),
+        image_name=row.image_name,
+        score_id=row.score_id,
+        outcome=outcome,
+        probability=row.probability,
+        p_crystal=row.p_crystal,
+        at=row.at,
+        failure=None,
+    )
+    return Archived(image, outcome, row.sha256, row.classifier, row.answer)

@@ -1,0 +1,12 @@
+"""Indexes for what is new: images by inspection, scores by when they came; people's scores by date"""
+
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+
+
+def upgrade() -> None:
+    op.create_index("ix_images_inspected", "images", ["source", "inspected"])
+    op.create_index("ix_scores_at", "scores", ["at"])
+    op.create_index("ix_imager_scores_date", "imager_scores", ["source", "date"])

@@ -1,0 +1,110 @@
+"""The sweep over the imager database's scores and samples."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+
+import pytest
+import sqlalchemy as sa
+
+from tests.server.conftest import INSPECTED
+from xtalgrid_core.outcomes import Outcome
+from xtalgrid_server.imager import samples
+from xtalgrid_server.ledger.people import Said
+from xtalgrid_server.wells import Well
+
+TODAY = datetime.now().replace(microsecond=0)
+
+
+@pytest.fixture
+def statement(system):
+    """Run a statement on the imager database."""
+
+    def run(made):
+        with system.imager._engine.begin() as connection:
+            connection.execute(made)
+
+    return run
+
+
+def test_new_rows_come_page_by_page_and_changed_and_deleted_recent_ones_again(system, person, statement, monkeypatch):
+    monkeypatch.setattr(samples, "PAGE", 2)
+    for number in range(5):
+        person(100 + number, "13", INSPECTED if number < 2 else TODAY)
+    assert (system.sync().recorded, system.sync().recorded) == (5, 0)
+    scores = system.imager.tables.scores
+    statement(scores.update().where(scores.c.inspectid == 100).values(score="23"))  # years old: not read again
+    statement(scores.update().where(scores.c.inspectid == 103).values(score="23"))
+    statement(scores.delete().where(scores.c.inspectid == 104))
+    person(105, "01", TODAY)  # SQLite gives it the SCOREID of the deleted row
+    done = system.sync()
+    assert (done.rows, done.recorded) == (3, 3)
+    rows = system.ledger.people.scores(range(100, 106))
+    assert {inspect_id: [row.code for row in found] for inspect_id, found in rows.items()} == {
+        100: ["13"],
+        101: ["13"],
+        102: ["13"],
+        103: ["23"],
+        104: [],
+        105: ["01"],
+    }
+    assert [seen.row.code for seen in system.ledger.people.history([103])] == ["13", "23"]
+
+
+def test_killed_in_the_middle_it_goes_on_from_the_last_page(system, person, monkeypatch):
+    monkeypatch.setattr(samples, "PAGE", 2)
+    for number in range(5):
+        person(100 + number, "13", INSPECTED)
+    pages = []
+
+    def page(database, after, score_page=samples.score_page):
+        pages.append(after)
+        if len(pages) == 2:
+            raise KeyboardInterrupt
+        return score_page(database, after)
+
+    monkeypatch.setattr(samples, "score_page", page)
+    with pytest.raises(KeyboardInterrupt):
+        system.sync()
+    assert system.sync().recorded == 3
+    assert pages == [-1, 2, 2, 4]
+
+
+def test_projects_and_samples_of_the_plates_that_were_seen(system, score, statement, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("xtalgrid"), "propagate", True)
+    score({(1, 1): Outcome.CLEAR})
+    tables = system.imager.tables
+    sample_tables = [tables.plates, tables.plate_drops, tables.samples, tables.projects]
+    tables.metadata.drop_all(system.imager._engine, sample_tables)
+    with caplog.at_level("INFO"):
+        assert system.sync().contents == 0
+        system.sync()
+    assert caplog.text.count("has no PLATES, PLATE_DROPS, SAMPLES, PROJECTS") == 1
+
+    tables.metadata.create_all(system.imager._engine, sample_tables)
+    statement(tables.projects.insert().values(project_id=1, name="kinases"))
+    statement(
+        sa.insert(tables.samples).values(
+            [{"sample_id": 1, "sample_name": "ABL1"}, {"sample_id": 2, "sample_name": "SRC"}]
+        )
+    )
+    for number, barcode in enumerate(("CI022987", "CI999999")):  # of the second plate no image was seen
+        statement(tables.plates.insert().values(plate_id=number, barcode=barcode, project_id=1))
+        statement(sa.insert(tables.plate_drops).values([{"fk_plate_id": number, "fk_sample_id": n} for n in (1, 1, 2)]))
+    assert (system.sync().contents, system.sync().contents) == (1, 0)
+    inside = system.ledger.people.contents(["CI022987", "CI999999"])
+    assert (inside("CI022987", Well(1, 1, 1)).project, inside("CI022987", Well(1, 1, 1)).sample) == (
+        "kinases",
+        "ABL1, SRC",
+    )
+    assert inside("CI999999", Well(1, 1, 1)).project == ""
+
+
+def test_what_was_synced_is_what_people_said(system, score, person):
+    row, *_ = score({(1, 1): Outcome.CLEAR})
+    person(row.inspect_id, "23", INSPECTED)
+    system.sync()
+    (seen,) = system.ledger.views.seen("CI022987")
+    said = system.ledger.people.said({seen.image_id: row.inspect_id})
+    assert said == {row.inspect_id: [Said(row.inspect_id, Outcome.HARVESTABLE, "23", "jdoe", INSPECTED)]}
