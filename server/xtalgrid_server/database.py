@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+import math
+import os
+import random
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,42 +21,107 @@ from xtalgrid_core.errors import ConfigError
 
 T = TypeVar("T")
 
+log = logging.getLogger("xtalgrid")
+
 _READS = "xtalgrid_reads"
 
 IN_LIST = 500
 """Most values in one IN list: Oracle refuses more than 1,000."""
 
 
-def open_engine(url: str, key: str) -> sa.Engine:
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How a database is reached, beyond its URL. Times in seconds; None: as the driver does.
+
+    `password_file` holds the URL's password; `oracle_client` is the folder of Oracle's client libraries.
+    """
+
+    password_file: str = ""
+    pool_size: int | None = None
+    connect_timeout_s: float | None = None
+    statement_timeout_s: float | None = None
+    oracle_client: str = ""
+
+
+def open_engine(url: str, key: str, access: Access | None = None) -> sa.Engine:
     """An engine for a URL; nothing is connected yet, but a SQLite file's folder is made.
 
     Parameters
     ----------
     url
-        SQLAlchemy URL.
+        SQLAlchemy URL. Where it has no password, the file of `access` or the environment variable `password_variable` may.
     key
         Name of the configuration key that the URL is from, for messages (which never show the URL: it holds a password).
 
     Raises
     ------
     ConfigError
-        When the URL cannot be read or its driver is not installed.
+        When the URL or the password's file cannot be read, or the driver is not installed.
     """
+    access = access or Access()
     try:
-        parsed = sa.make_url(url)
-        engine = sa.create_engine(parsed, pool_pre_ping=True)
+        parsed = _with_password(sa.make_url(url), key, access.password_file)
+        engine = sa.create_engine(parsed, pool_pre_ping=True, hide_parameters=True, **_arguments(parsed, access))
     except (sa.exc.ArgumentError, ValueError) as error:
         raise ConfigError(f"{key}: not a database URL ({type(error).__name__})") from error
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"{key}: the driver {error.name} is not installed; see the extras oracle, postgres, boinc"
+            f"{key}: the driver {error.name} is not installed; see the extras oracle, cx-oracle, postgres, boinc"
         ) from error
     if engine.dialect.name == "sqlite":
         if parsed.database and parsed.database != ":memory:":
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin)
+    if engine.dialect.name == "oracle" and access.statement_timeout_s is not None:
+        milliseconds = math.ceil(access.statement_timeout_s * 1000)
+        event.listen(engine, "connect", lambda connection, _: setattr(connection, "call_timeout", milliseconds))
     return engine
+
+
+def password_variable(key: str) -> str:
+    """Environment variable of a URL's password: ``imager.write_url`` → ``XTALGRID_IMAGER_WRITE_PASSWORD``."""
+    section, _, name = key.partition(".")
+    return f"XTALGRID_{section}_{name.removesuffix('url')}".upper().rstrip("_") + "_PASSWORD"
+
+
+def _with_password(url: sa.URL, key: str, file: str) -> sa.URL:
+    if not file:
+        password = os.environ.get(password_variable(key))
+        return url.set(password=password) if password and url.username and url.password is None else url
+    key = key.replace("url", "password_file")
+    if url.password is not None:
+        raise ConfigError(f"{key}: the URL has a password too; take it out of the URL")
+    try:
+        password = Path(file).expanduser().read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{key}: {file} cannot be read ({error})") from error
+    if not password or "\n" in password:
+        raise ConfigError(f"{key}: {file} must hold the password, on one line")
+    return url.set(password=password)
+
+
+def _arguments(url: sa.URL, access: Access) -> dict[str, Any]:
+    """Arguments of ``create_engine``; each driver has its own names for the same."""
+    connect: dict[str, Any] = {}
+    found: dict[str, Any] = {"connect_args": connect}
+    if url.get_backend_name() == "sqlite":
+        return found
+    if access.pool_size is not None:
+        found["pool_size"] = access.pool_size
+        found["pool_recycle"] = 1800  # firewalls forget idle connections
+    driver = url.get_driver_name()
+    if driver in ("psycopg", "psycopg2"):
+        if access.connect_timeout_s is not None:
+            connect["connect_timeout"] = math.ceil(access.connect_timeout_s)
+        if access.statement_timeout_s is not None and "options" not in url.query:
+            connect["options"] = f"-c statement_timeout={math.ceil(access.statement_timeout_s * 1000)}"
+    elif driver == "oracledb":
+        if access.connect_timeout_s is not None:
+            connect["tcp_connect_timeout"] = access.connect_timeout_s
+        if access.oracle_client:
+            found["thick_mode"] = {"lib_dir": access.oracle_client}
+    return found
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
@@ -79,6 +151,49 @@ def short_reason(error: sa.exc.SQLAlchemyError) -> str:
     original = getattr(error, "orig", None)
     text = str(original or error.__class__.__name__).strip()
     return text.splitlines()[0][:300] if text else error.__class__.__name__
+
+
+_GONE_ORACLE = {
+    "ORA": {28, 1012, 1033, 1034, 1089, 1090, 1092, 2396, 3113, 3114, 3135, 12153, 12170}
+    | {12514, 12528, 12537, 12541, 12543, 12547, 12571, 25408},
+    "DPY": {1001, 4011, 6000, 6001, 6003, 6005},
+    "DPI": {1010, 1080},
+}
+"""No connection, none left, or an instance that starts, stops or is not known to its listener yet."""
+_GONE_POSTGRESQL = ("08", "57P01", "57P02", "57P03", "53300")
+"""Classes of SQLSTATE: connection exceptions, shutdown, crash, start-up, too many connections."""
+
+
+def is_gone(error: BaseException) -> bool:
+    """Whether the database went away, or cannot be reached, so that it is worth asking again."""
+    if not isinstance(error, sa.exc.DBAPIError):
+        return False
+    if error.connection_invalidated:
+        return True
+    words = str(error.orig)
+    code = re.match(r"\s*(ORA|DPY|DPI)-(\d+)", words)
+    if code:
+        return int(code[2]) in _GONE_ORACLE[code[1]]
+    state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
+    if state:
+        return str(state).startswith(_GONE_POSTGRESQL)
+    # libpq gives no SQLSTATE while it connects. FATAL: the server answered and refuses, which is no use to repeat.
+    is_refusal = "FATAL:" in words and not re.search("the database system is|too many|connection slots", words)
+    return isinstance(error, sa.exc.OperationalError) and "connection" in words and not is_refusal
+
+
+def patiently(work: Callable[[], T], patience_s: float, what: str) -> T:
+    """Do `work`, and again after growing pauses while the database is away, for at most `patience_s` seconds."""
+    pause, end = 0.5, time.monotonic() + patience_s
+    while True:
+        try:
+            return work()
+        except sa.exc.SQLAlchemyError as error:
+            if not is_gone(error) or time.monotonic() + pause > end:
+                raise
+            log.warning("%s is away (%s); asked again in %.1f s", what, short_reason(error), pause)
+        time.sleep(pause * random.uniform(0.7, 1.0))  # or all services would come back at once
+        pause = min(pause * 2, 15.0)
 
 
 def chunks(values: Sequence[T], size: int = IN_LIST) -> Iterator[Sequence[T]]:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
 from xtalgrid_core.errors import ImagerError
 
 from ..config import Config
-from ..database import chunks, open_engine, reading, short_reason
+from ..database import chunks
 from ..wells import Well
+from .connection import Connections
 from .tables import CrystalTrak, named
 from .writer import ScoreWriter
+
+T = TypeVar("T")
 
 _PAGE = 1000
 _ESCAPE = "\\"
@@ -77,37 +81,16 @@ def like_pattern(wildcards: str) -> str:
     return wildcards.replace("*", "%").replace("?", "_")
 
 
-class ImagerDatabase:
+class ImagerDatabase(Connections):
     """The imager database of one configuration. Every error of the database becomes an `ImagerError`."""
 
     def __init__(self, config: Config) -> None:
-        self._settings = config.imager
-        self._engine = open_engine(config.imager_url, "imager.url")
-        names = config.imager
-        self.tables = CrystalTrak(names.owner, names.sequence, names.tables, names.columns)
-        if not config.imager.url:  # embedded: the tables are ours to make
-            with self._errors():
+        super().__init__(config)
+        settings = config.imager
+        self.tables = CrystalTrak(settings.owner, settings.sequence, settings.tables, settings.columns)
+        if not settings.url:  # embedded: the tables are ours to make
+            with self.errors():
                 self.tables.metadata.create_all(self._engine, self.tables.needed)
-
-    def close(self) -> None:
-        """Give back the connections."""
-        self._engine.dispose()
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sa.exc.SQLAlchemyError as error:
-            raise ImagerError(
-                f"the imager database ({self._engine.dialect.name}): {short_reason(error)}; check imager.url, imager.owner "
-                "and that the database is up, then run the same command again"
-            ) from error
-
-    @contextmanager
-    def reading(self) -> Iterator[sa.Connection]:
-        """A connection for statements of other modules that only read."""
-        with self._errors(), reading(self._engine) as connection:
-            yield connection
 
     # ---- reading -----------------------------------------------------------------------------------------------
 
@@ -124,8 +107,7 @@ class ImagerDatabase:
         All fitting images of one inspection of one drop, at least one.
         """
         while True:
-            with self._errors(), reading(self._engine) as connection:
-                page = [_image_row(row) for row in connection.execute(self.select_images(after, before).limit(_PAGE))]
+            page = self.read(partial(self._page, self.select_images(after, before).limit(_PAGE)))
             whole = _drop_last_inspection(page) if len(page) == _PAGE else page
             group: list[ImageRow] = []
             for row in whole:
@@ -138,6 +120,9 @@ class ImagerDatabase:
             if len(page) < _PAGE:
                 return
             before = whole[-1].moment
+
+    def _page(self, statement: sa.Select[Any], connection: sa.Connection) -> list[ImageRow]:
+        return [_image_row(row) for row in connection.execute(statement)]
 
     def select_images(self, after: Moment | None, before: Moment | None) -> sa.Select[Any]:
         """The statement behind `newest_first`."""
@@ -152,8 +137,7 @@ class ImagerDatabase:
 
     def count_images(self, before: Moment) -> int:
         """How many images of earlier inspections there are whose names fit."""
-        with self._errors(), reading(self._engine) as connection:
-            return connection.scalar(self.select_count(before)) or 0
+        return self.read(lambda connection: connection.scalar(self.select_count(before)) or 0)
 
     def select_count(self, before: Moment) -> sa.Select[Any]:
         """The statement behind `count_images`."""
@@ -169,10 +153,8 @@ class ImagerDatabase:
             .where(inspections.c.barcodeid == barcode)
             .order_by(inspections.c.inspectdate.desc(), inspections.c.inspectid.desc(), self.tables.images.c.imagename)
         )
-        with self._errors(), reading(self._engine) as connection:
-            rows = [_image_row(row) for row in connection.execute(statement)]
         groups: dict[int, list[ImageRow]] = {}
-        for row in rows:
+        for row in self.read(partial(self._page, statement)):
             groups.setdefault(row.inspect_id, []).append(row)
         yield from groups.values()
 
@@ -200,8 +182,7 @@ class ImagerDatabase:
 
     def scores_of_drops(self, inspect_ids: Sequence[int]) -> dict[int, list[ScoreRow]]:
         """All scores of each inspection's drop, at any of its inspections, oldest first."""
-        with self._errors(), reading(self._engine) as connection:
-            return self._scores_of_drops(connection, inspect_ids)
+        return self.read(lambda connection: self._scores_of_drops(connection, inspect_ids))
 
     def _scores_of_drops(self, connection: sa.Connection, inspect_ids: Sequence[int]) -> dict[int, list[ScoreRow]]:
         here, there, scores = self.tables.inspections.alias(), self.tables.inspections.alias(), self.tables.scores
@@ -247,18 +228,22 @@ class ImagerDatabase:
         """
         after = -1
         while True:
-            with self._errors(), reading(self._engine) as connection:
-                page = [_score_row(row) for row in connection.execute(self.select_scores(after).limit(_PAGE))]
-                whole = _drop_last_scored(page) if len(page) == _PAGE else page
-                newest = {
-                    score.inspect_id: score for score in whole if self.is_persons(score)
-                }  # sorted by date: the last stays
-                images, others = self._images_of(connection, list(newest), mates)
-            for inspect_id, score in newest.items():
-                yield ScoredDrop(score, images[inspect_id], others[inspect_id])
-            if len(page) < _PAGE:
+            drops, last = self.read(partial(self._scored_page, after, mates))
+            yield from drops
+            if last is None:
                 return
-            after = whole[-1].inspect_id
+            after = last
+
+    def _scored_page(
+        self, after: int, mates: Sequence[str], connection: sa.Connection
+    ) -> tuple[list[ScoredDrop], int | None]:
+        """The scored drops after an inspect id, a page of them, and the id to go on from; None: there are no more."""
+        page = [_score_row(row) for row in connection.execute(self.select_scores(after).limit(_PAGE))]
+        whole = _drop_last_scored(page) if len(page) == _PAGE else page
+        newest = {score.inspect_id: score for score in whole if self.is_persons(score)}  # by date: the last stays
+        images, others = self._images_of(connection, list(newest), mates)
+        drops = [ScoredDrop(score, images[inspect_id], others[inspect_id]) for inspect_id, score in newest.items()]
+        return drops, whole[-1].inspect_id if len(page) == _PAGE else None
 
     def select_scores(self, after: int) -> sa.Select[Any]:
         """The statement behind `scored_by_people`: scores but those of programs, from this inspect id on."""
@@ -305,8 +290,18 @@ class ImagerDatabase:
     @contextmanager
     def writing(self) -> Iterator[ScoreWriter]:
         """One transaction on the score table: all of it, or nothing when an error leaves the block."""
-        with self._errors(), self._engine.begin() as connection:
+        with self.transaction() as connection:
             yield ScoreWriter(self, connection)
+
+    def write(self, work: Callable[[ScoreWriter], T]) -> T:
+        """The same for a function, which is called again when the database went away before anything was committed.
+
+        Raises
+        ------
+        ImagerError
+            Also when it went away while it committed: then nobody knows whether `work` is done, and the next run finds out.
+        """
+        return self.transact(lambda connection: work(ScoreWriter(self, connection)))
 
     # ---- the embedded database ---------------------------------------------------------------------------------
 
@@ -318,7 +313,7 @@ class ImagerDatabase:
         """
         inspections, table = self.tables.inspections, self.tables.images
         entered = []
-        with self._errors(), self._engine.begin() as connection:
+        with self.errors(), self._writer.begin() as connection:
             for image in images:
                 place = {
                     "barcodeid": image.barcode,

@@ -1,0 +1,111 @@
+"""How the imager database is reached: accounts, passwords, and what is said when it does not answer."""
+
+from __future__ import annotations
+
+import socket
+from datetime import UTC, datetime
+
+import pytest
+import sqlalchemy as sa
+
+from xtalgrid_core.errors import ConfigError, ImagerError
+from xtalgrid_server.config import from_string
+from xtalgrid_server.database import Access, is_gone, open_engine, password_variable
+from xtalgrid_server.imager.database import ImagerDatabase
+
+SECRET = "tiger-7Q"
+
+
+@pytest.fixture
+def closed_port():
+    with socket.socket() as held:  # bound and not listening: nobody else takes it meanwhile
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
+
+
+def test_a_password_from_a_file_or_the_environment(tmp_path, monkeypatch):
+    pytest.importorskip("oracledb")
+    url = "oracle+oracledb://writer@127.0.0.1:1521/?service_name=xtal"
+    (tmp_path / "secret").write_text(SECRET + "\n")
+    engine = open_engine(url, "imager.write_url", Access(password_file=str(tmp_path / "secret")))
+    assert engine.url.password == SECRET
+    assert SECRET not in repr(engine)
+    assert password_variable("ledger.url") == "XTALGRID_LEDGER_PASSWORD"
+    monkeypatch.setenv("XTALGRID_IMAGER_WRITE_PASSWORD", SECRET)
+    assert open_engine(url, "imager.write_url").url.password == SECRET
+    assert open_engine(url.replace("@", ":own@"), "imager.write_url").url.password == "own"
+    assert open_engine(url, "imager.url").url.password is None
+
+
+def test_a_passwords_file_that_cannot_be_used(tmp_path):
+    url = "oracle+oracledb://reader@127.0.0.1:1521/?service_name=xtal"
+    with pytest.raises(ConfigError, match=r"imager\.password_file: .*nowhere cannot be read"):
+        open_engine(url, "imager.url", Access(password_file=str(tmp_path / "nowhere")))
+    (tmp_path / "empty").write_text("\n")
+    with pytest.raises(ConfigError, match=r"imager\.password_file: .* must hold the password"):
+        open_engine(url, "imager.url", Access(password_file=str(tmp_path / "empty")))
+    with pytest.raises(ConfigError, match=r"imager\.password_file: the URL has a password too") as caught:
+        open_engine(url.replace("@", f":{SECRET}@"), "imager.url", Access(password_file=str(tmp_path / "empty")))
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("driver", "place"), [("oracle+oracledb", "/?service_name=xtal"), ("postgresql+psycopg", "/xtal")]
+)
+def test_a_server_that_is_not_there_is_asked_again_and_no_secret_is_told(driver, place, closed_port, tmp_path, caplog):
+    pytest.importorskip(driver.partition("+")[2])
+    url = f"{driver}://reader:{SECRET}@127.0.0.1:{closed_port}{place}"
+    database = ImagerDatabase(from_string(f'[imager]\nurl = "{url}"\nretry_s = 0.8\n', home=tmp_path))
+    with pytest.raises(ImagerError, match=r"check imager\.url") as caught:
+        list(database.newest_first(None, None))
+    with pytest.raises(ImagerError), database.writing():
+        pass
+    database.close()
+    assert caplog.text.count("asked again in 0.5 s") == 2
+    assert SECRET not in caplog.text + str(caught.value)
+
+
+def test_which_errors_are_worth_asking_again():
+    for words, gone in (
+        ("ORA-01017: invalid username/password; logon denied", False),
+        ("ORA-00942: table or view does not exist", False),
+        ("ORA-12541: TNS:no listener", True),
+        ("DPY-6001: Service x is not registered with the listener", True),
+        ("connection failed: FATAL:  password authentication failed", False),
+        ("connection failed: FATAL:  the database system is starting up", True),
+        ("no such table: i_images", False),
+    ):
+        assert is_gone(sa.exc.OperationalError("SELECT 1", {}, Exception(words))) is gone, words
+
+
+def test_reading_and_writing_are_two_accounts(tmp_path):
+    for name in ("reader", "writer"):
+        ImagerDatabase(from_string("", home=tmp_path / name)).close()
+    toml = f'[imager]\nurl = "sqlite:///{tmp_path}/reader/imager.db"\nwrite_url = "sqlite:///{tmp_path}/writer/imager.db"\n'
+    database = ImagerDatabase(from_string(toml, home=tmp_path))
+    with database.writing() as writer:
+        writer.insert(1, "13", datetime(2012, 11, 21), "jdoe", "")
+    database.close()
+    rows = {}
+    for name in ("reader", "writer"):
+        engine = sa.create_engine(f"sqlite:///{tmp_path}/{name}/imager.db")
+        with engine.connect() as connection:
+            rows[name] = connection.exec_driver_sql("SELECT count(*) FROM i_scores").scalar()
+        engine.dispose()
+    assert rows == {"reader": 0, "writer": 1}
+
+
+def test_what_does_not_fit_its_column_is_refused_before_it_is_sent(system):
+    too_long = pytest.raises(ImagerError, match=r"I_SCORES\.SCOREDBY holds 30 bytes, and 'é+' has 32")
+    with too_long, system.imager.writing() as writer:
+        writer.insert(1, "13", datetime(2012, 11, 21), "jdoe", "")
+        writer.insert(1, "13", datetime(2012, 11, 21), "é" * 16, "")
+    with pytest.raises(ImagerError, match=r"naive dates of imager\.time_zone"), system.imager.writing() as writer:
+        writer.insert(1, "13", datetime(2012, 11, 21, tzinfo=UTC), "jdoe", "")
+    with system.imager.reading() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(system.imager.tables.scores)) == 0
+    with system.imager.writing() as writer:
+        writer.insert(1, "13", datetime(2012, 11, 21, 1, 2, 3, 456), "jdoe", "")
+    with system.imager.reading() as connection:
+        row = connection.execute(system.imager.tables.scores.select()).one()
+    assert (row.imagename, row.scoredate) == (None, datetime(2012, 11, 21, 1, 2, 3))
