@@ -20,6 +20,7 @@ from .boinc.commands import boinc
 from .config import Config
 from .ledger.store import PAUSED
 from .models import shelf
+from .reports.commands import REPORTS
 from .run import Account, run_folder
 from .scores.scored import export_scored
 from .status import status_lines
@@ -58,6 +59,8 @@ def main(ctx: click.Context, file: Path | None, home: Path | None) -> None:
 
 
 main.add_command(boinc)
+for report_command in REPORTS:
+    main.add_command(report_command)
 
 
 def with_config(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -22,6 +22,7 @@ from .ledger.store import Ledger
 from .models.promote import STEP as MODEL
 from .models.promote import models, promote, rollback
 from .models.shelf import Pair
+from .reports.alerts import Alert, Told, tell
 from .results import Assimilated, assimilate
 from .scores.finalize import Finalized, finalize
 from .scores.publish import Published, set_autoscore
@@ -173,6 +174,13 @@ class System:
             done = sync(self.config, self.imager, self.ledger)
             report.update(rows=done.rows, recorded=done.recorded, contents=done.contents)
         return done
+
+    def alerts(self, show: Callable[[list[Alert]], None]) -> Told:
+        """Tell people of drops that show their first crystal; see `reports.alerts.tell`."""
+        with step(self.config, "alerts") as report:
+            told = tell(self.config, self.ledger, show)
+            report.update(drops=len(told.alerts), mails=told.mails, waiting=told.waiting)
+        return told
 
     def models_in_use(self) -> Pair:
         """SHA-256 of the (segmenter, classifier) that new work asks for."""

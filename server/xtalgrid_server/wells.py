@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 
@@ -15,6 +16,27 @@ class Well(NamedTuple):
     def __str__(self) -> str:
         subwell = chr(ord("a") + self.subwell - 1) if 1 <= self.subwell <= 26 else f".{self.subwell}"
         return f"{row_letters(self.row)}{self.col}{subwell}"
+
+
+def parse_well(text: str) -> Well:
+    """A name of a well: ``A1a``, ``a01a``, ``A1.30``; without subwell, ``A1``, the subwell is 0.
+
+    Raises
+    ------
+    ValueError
+        When it is none.
+    """
+    match = re.fullmatch(r"([A-Za-z]{1,2})(\d{1,2})(?:([A-Za-z])|\.(\d{1,2}))?", text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is no well; write one such as A1 or A1a")
+    letters, col, letter, number = match.groups()
+    row = 0
+    for each in letters.upper():
+        row = row * 26 + ord(each) - ord("A") + 1
+    subwell = ord(letter.lower()) - ord("a") + 1 if letter else int(number or 0)
+    if not int(col) or row > 99:
+        raise ValueError(f"{text!r} is no well; rows go from A, columns from 1")
+    return Well(row, int(col), subwell)
 
 
 def row_letters(row: int) -> str:

@@ -83,19 +83,19 @@ class Archive:
         if batch:
             yield batch
 
-    def judged(self, people: Sequence[str], chosen: Range) -> Iterator[list[Archived]]:
+    def judged(self, programs: Sequence[str], chosen: Range) -> Iterator[list[Archived]]:
         """The scored images of inspections that somebody scored, in the imager's score table or in the viewer, by inspect id.
 
         Parameters
         ----------
-        people
-            SCOREDBY names that are programs', not people's.
+        programs
+            SCOREDBY names that are no people's.
         """
         seen, images, made = t.imager_scores.c, t.images.c, t.corrections.c
         after = -1
         while True:
             in_imager = sa.select(seen.inspect_id).where(
-                seen.source == self._db.source, seen.inspect_id > after, seen.by.not_in(people)
+                seen.source == self._db.source, seen.inspect_id > after, seen.by.not_in(programs)
             )
             in_viewer = (
                 sa.select(images.inspect_id)

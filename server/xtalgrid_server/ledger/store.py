@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from ..config import Config
 from . import tables as t
+from .alerts import Alerts
 from .archive import Archive
 from .database import LedgerDatabase
 from .decisions import Decisions
@@ -35,6 +36,7 @@ class Ledger:
         self.people = People(self._db, config)
         self.plates = Plates(self._db)
         self.archive = Archive(self._db)
+        self.alerts = Alerts(self._db)
         self.visits = Visits(self._db)
 
     def close(self) -> None:

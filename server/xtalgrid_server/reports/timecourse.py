@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -70,37 +70,51 @@ def new_crystals(
     plates = ledger.archive.with_crystals(threshold, inspected_since, scored_since)
     if barcodes is not None:
         plates &= set(barcodes)
-    found = []
-    for batch in ledger.archive.plates(Range(barcodes=plates)):
-        crystals = [
-            (crystal, earlier)
-            for _, images in itertools.groupby(
-                batch, key=lambda archived: (archived.image.barcode, archived.image.well)
-            )
-            for crystal, earlier in _first_crystal(images, threshold)
-            if (inspected_since is None or crystal.image.inspected >= inspected_since)
-            and (scored_since is None or (crystal.image.at is not None and crystal.image.at >= scored_since))
-        ]
-        said = ledger.people.said(
-            {image.image_id: image.inspect_id for crystal, earlier in crystals for image in (crystal.image, *earlier)}
-        )
-        for crystal, earlier in crystals:
-            ids = dict.fromkeys(image.inspect_id for image in (*earlier, crystal.image))
-            told = sorted((one for inspect_id in ids for one in said[inspect_id]), key=lambda one: one.at)
-            found.append(NewCrystal(crystal.image, crystal.before, tuple(told)))
-    return sorted(found, key=lambda one: (-one.image.inspected.timestamp(), -one.image.p_crystal, one.drop))
+    images = [
+        crystal
+        for batch in ledger.archive.plates(Range(barcodes=plates))
+        for _, drop in itertools.groupby(batch, key=_drop)
+        if (crystal := _first_crystal(drop, threshold)) is not None
+        and (inspected_since is None or crystal.inspected >= inspected_since)
+        and (scored_since is None or (crystal.at is not None and crystal.at >= scored_since))
+    ]
+    found = with_past(ledger, images)
+    found.sort(key=lambda one: (-one.image.p_crystal, one.drop))
+    return sorted(found, key=lambda one: one.image.inspected, reverse=True)
 
 
-def _first_crystal(images: Iterable[Archived], threshold: float) -> Iterator[tuple[NewCrystal, list[DropImage]]]:
-    """A drop's first crystal with the images of before, or nothing; `images` are one drop's in the order of time."""
-    earlier: list[DropImage] = []
-    for _, group in itertools.groupby(
-        images, key=lambda archived: (archived.image.inspected, archived.image.inspection)
-    ):
-        here = [archived.image for archived in group]
-        best = max(here, key=lambda image: image.p_crystal)
+def _first_crystal(images: Iterable[Archived], threshold: float) -> DropImage | None:
+    """The image of a drop that reached the threshold first; `images` are one drop's in the order of time."""
+    for _, group in itertools.groupby(images, key=lambda archived: _moment(archived.image)):
+        best = max((archived.image for archived in group), key=lambda image: image.p_crystal)
         if best.p_crystal >= threshold:
-            before = max((image.p_crystal for image in earlier), default=None)
-            yield NewCrystal(best, before), earlier
-            return
-        earlier += here
+            return best
+    return None
+
+
+def with_past(ledger: Ledger, images: Sequence[DropImage]) -> list[NewCrystal]:
+    """Each of these images, of different drops, with what was known of its drop before; by plate."""
+    chosen = {(image.barcode, image.well): image for image in images}
+    found = []
+    for batch in ledger.archive.plates(Range(barcodes={image.barcode for image in images})):
+        drops = {
+            drop: [one.image for one in group] for drop, group in itertools.groupby(batch, key=_drop) if drop in chosen
+        }
+        said = ledger.people.said({image.image_id: image.inspect_id for drop in drops.values() for image in drop})
+        for drop, past in drops.items():
+            image = chosen[drop]
+            earlier = [other for other in past if _moment(other) < _moment(image)]
+            before = max((other.p_crystal for other in earlier), default=None)
+            ids = {other.inspect_id for other in (*earlier, image)}
+            told = sorted((one for inspect_id in ids for one in said[inspect_id]), key=lambda one: one.at)
+            found.append(NewCrystal(image, before, tuple(told)))
+    return found
+
+
+def _drop(archived: Archived) -> tuple[str, Well]:
+    return archived.image.barcode, archived.image.well
+
+
+def _moment(image: DropImage) -> tuple[datetime, int]:
+    """When an inspection was, among those of its drop."""
+    return image.inspected, image.inspection

@@ -13,21 +13,14 @@ from xtalgrid_server.wells import Well
 DAY = timedelta(days=1)
 
 
-def inspect(score, number, p_crystals):
-    """Enter an inspection, a day after the one before: p_crystal by column."""
-    for col, p_crystal in p_crystals.items():
-        outcome = Outcome.HARVESTABLE if p_crystal >= 0.5 else Outcome.CLEAR
-        score({(col, 1): outcome}, inspection=number, inspected=INSPECTED + number * DAY, p_crystal=p_crystal)
-
-
 def told(found):
     return [(one.image.well.col, one.image.inspection, one.image.p_crystal, one.before) for one in found]
 
 
-def test_a_drop_is_told_of_at_the_first_inspection_that_reaches_the_threshold(system, score):
-    inspect(score, 1, {1: 0.1, 2: 0.5, 3: 0.1})
-    inspect(score, 2, {1: 0.4, 2: 0.1, 3: 0.2})
-    inspect(score, 3, {1: 0.8, 2: 0.9, 3: 0.3, 4: 0.5})
+def test_a_drop_is_told_of_at_the_first_inspection_that_reaches_the_threshold(system, inspect):
+    inspect(1, {1: 0.1, 2: 0.5, 3: 0.1})
+    inspect(2, {1: 0.4, 2: 0.1, 3: 0.2})
+    inspect(3, {1: 0.8, 2: 0.9, 3: 0.3, 4: 0.5})
     found = new_crystals(system.ledger, 0.5)
     assert told(found) == [(1, 3, 0.8, 0.4), (4, 3, 0.5, None), (2, 1, 0.5, None)]
     assert found[0].drop == ("CI022987", Well(1, 1, 1))
@@ -44,11 +37,11 @@ def test_a_drop_is_told_of_at_the_first_inspection_that_reaches_the_threshold(sy
     assert new_crystals(system.ledger, 0.5, barcodes=["CI000001"]) == []
 
 
-def test_also_where_a_person_scored_the_drop_before(system, score, person):
-    inspect(score, 1, {1: 0.1})
+def test_also_where_a_person_scored_the_drop_before(system, inspect, person):
+    inspect(1, {1: 0.1})
     (seen,) = system.ledger.views.seen("CI022987")
     person(seen.image.inspect_id, "13", INSPECTED)
-    inspect(score, 2, {1: 0.9})
+    inspect(2, {1: 0.9})
     system.finalize(frames="none")
     (found,) = new_crystals(system.ledger, crystal_from(system.config))
     assert found.before == 0.1
@@ -56,19 +49,19 @@ def test_also_where_a_person_scored_the_drop_before(system, score, person):
 
 
 def test_of_several_images_of_an_inspection_the_most_crystalline_counts_and_a_newer_score_replaces_the_older(
-    system, score
+    system, score, inspect
 ):
-    inspect(score, 1, {1: 0.1})
+    inspect(1, {1: 0.1})
     score({(1, 1): Outcome.CLEAR}, inspection=1, inspected=INSPECTED + DAY, p_crystal=0.7, image="E0")
-    inspect(score, 2, {1: 0.9})
+    inspect(2, {1: 0.9})
     assert told(new_crystals(system.ledger, 0.5)) == [(1, 1, 0.7, None)]
     again = {"inspection": 1, "inspected": INSPECTED + DAY, "threshold": 0.8, "image": "E0"}
     score({(1, 1): Outcome.CLEAR}, p_crystal=0.2, **again)
     assert told(new_crystals(system.ledger, 0.5)) == [(1, 2, 0.9, 0.2)]
 
 
-def test_plates_come_whole_whatever_the_size_of_a_batch(system, score, monkeypatch):
+def test_plates_come_whole_whatever_the_size_of_a_batch(system, inspect, monkeypatch):
     monkeypatch.setattr("xtalgrid_server.ledger.archive.BATCH", 1)
-    inspect(score, 1, {1: 0.1, 2: 0.1})
-    inspect(score, 2, {1: 0.9, 2: 0.1})
+    inspect(1, {1: 0.1, 2: 0.1})
+    inspect(2, {1: 0.9, 2: 0.1})
     assert told(new_crystals(system.ledger, 0.5)) == [(1, 2, 0.9, 0.1)]

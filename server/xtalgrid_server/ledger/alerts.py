@@ -1,0 +1,75 @@
+"""Which drops people were told of, each once for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import sqlalchemy as sa
+
+from ..database import chunks
+from ..wells import Well
+from . import tables as t
+from .database import LedgerDatabase
+from .plates import DropImage
+from .records import now
+
+Drop = tuple[str, Well]
+
+
+class Alerts:
+    """The part of the ledger that `alerts` writes."""
+
+    def __init__(self, database: LedgerDatabase) -> None:
+        self._db = database
+
+    def add(self, images: Iterable[DropImage]) -> int:
+        """Record drops that are to be told of, by the image that shows the crystal; those recorded before are left out."""
+        plates: dict[str, dict[Well, DropImage]] = {}
+        for image in images:
+            plates.setdefault(image.barcode, {}).setdefault(image.well, image)
+        added = 0
+        for barcodes in chunks(sorted(plates)):
+            with self._db.writing() as connection:
+                known = self._known(connection, barcodes)
+                new = [
+                    image
+                    for barcode in barcodes
+                    for image in plates[barcode].values()
+                    if (image.barcode, image.well) not in known
+                ]
+                if new:
+                    values = {"source": self._db.source, "at": now()}
+                    rows = [
+                        {"score_id": image.score_id, "barcode": image.barcode, **image.well._asdict(), **values}
+                        for image in new
+                    ]
+                    connection.execute(t.alerts.insert(), rows)
+                added += len(new)
+        return added
+
+    def known(self, barcodes: Iterable[str]) -> set[Drop]:
+        """The drops of these plates that were recorded, told of or not."""
+        with self._db.reading() as connection:
+            return {drop for part in chunks(sorted(set(barcodes))) for drop in self._known(connection, part)}
+
+    def _known(self, connection: sa.Connection, barcodes: Sequence[str]) -> set[Drop]:
+        alerts = t.alerts.c
+        statement = sa.select(alerts.barcode, alerts.row, alerts.col, alerts.subwell)
+        rows = connection.execute(statement.where(alerts.source == self._db.source, alerts.barcode.in_(barcodes)))
+        return {(row.barcode, Well(row.row, row.col, row.subwell)) for row in rows}
+
+    def waiting(self) -> dict[int, int]:
+        """Drops that nobody was told of yet: score id by the alert's id."""
+        alerts = t.alerts.c
+        statement = sa.select(alerts.id, alerts.score_id).where(
+            alerts.source == self._db.source, alerts.sent_at.is_(None)
+        )
+        with self._db.reading() as connection:
+            return {row.id: row.score_id for row in connection.execute(statement.order_by(alerts.id))}
+
+    def told(self, ids: Sequence[int]) -> None:
+        """Record that people were told of these."""
+        with self._db.writing() as connection:
+            for part in chunks(ids):
+                chosen = t.alerts.c.id.in_(part), t.alerts.c.sent_at.is_(None)
+                connection.execute(t.alerts.update().where(*chosen).values(sent_at=now()))

@@ -1,0 +1,153 @@
+"""Telling people of new crystals, with a real mail server."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import json
+import socket
+import ssl
+from datetime import datetime, timedelta
+
+import pytest
+import trustme
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult
+
+from tests.server.conftest import INSPECTED
+from xtalgrid_core.errors import ConfigError
+from xtalgrid_server.config import from_string
+from xtalgrid_server.ledger.people import Contents
+from xtalgrid_server.wells import Well
+
+LATELY = datetime.now().replace(microsecond=0) - timedelta(days=5)
+MAIL = """
+[alerts]
+smtp_host = "127.0.0.1"
+port = {port}
+starttls = {starttls}
+sender = "xtalgrid@lab.example"
+recipients = ["ann@lab.example", "bob@lab.example"]
+viewer_url = "http://xtal.lab.example:8765/"
+"""
+
+
+class Inbox:
+    """Takes mail while `is_open`, as a mail server's other end."""
+
+    def __init__(self):
+        self.mails, self.is_open = [], True
+
+    async def handle_DATA(self, server, session, envelope):
+        if not self.is_open:
+            return "451 try again later"
+        mail = email.message_from_bytes(envelope.content, policy=email.policy.default)
+        self.mails.append((envelope.rcpt_tos, mail))
+        return "250 taken"
+
+
+@pytest.fixture
+def mail_server():
+    """Start real SMTP servers; ``mail_server(inbox)`` is the port."""
+    started = []
+
+    def start(inbox, **options):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        controller = Controller(inbox, hostname="127.0.0.1", port=port, **options)
+        controller.start()
+        started.append(controller)
+        return port
+
+    yield start
+    for controller in started:
+        controller.stop()
+
+
+def test_each_drop_is_told_of_once_for_ever(xtalgrid, inspect):
+    inspect(1, {1: 0.1, 2: 0.1}, first=LATELY)
+    assert "no new crystals" in xtalgrid("alerts").output
+    inspect(2, {1: 0.8, 2: 0.1}, first=LATELY)
+    assert xtalgrid("alerts", "--dry-run").output == xtalgrid("alerts", "--dry-run").output
+    told = xtalgrid("alerts").output
+    assert told.startswith("CI022987  A1a    inspection 2, ")
+    assert "crystals harvestable, p_crystal 0.80, 0.10 at most before" in told
+    assert "no new crystals" in xtalgrid("alerts").output
+    inspect(3, {1: 0.9, 2: 0.7}, first=LATELY)
+    (alert,) = json.loads(xtalgrid("alerts", "--json").stdout)
+    assert alert["crystal"]["image"]["well"] == [1, 2, 1]
+    assert alert["crystal"]["before"] == 0.1
+
+
+def test_crystals_of_the_archive_are_no_news(xtalgrid, inspect):
+    inspect(1, {1: 0.9}, first=INSPECTED)
+    assert "no new crystals" in xtalgrid("alerts").output
+    assert "A1a" in xtalgrid("alerts", toml="[alerts]\ndays = 100000\ncrystal_from = 0.9\n").output
+
+
+def test_one_mail_for_each_plate(xtalgrid, inspect, system, mail_server):
+    inbox = Inbox()
+    toml = MAIL.format(port=mail_server(inbox), starttls="false")
+    inspect(1, {1: 0.9, 2: 0.7, 3: 0.1}, first=LATELY)
+    contents = Contents("CI022987", Well(1, 1, 1), sample="ABL1", condition="20 % PEG 3350, 0.1 M Bis-Tris pH 6.5")
+    system.ledger.people.set_contents([contents])
+    result = xtalgrid("alerts", toml=toml)
+    assert result.exit_code == 0, result.output
+    ((recipients, mail),) = inbox.mails
+    assert recipients == ["ann@lab.example", "bob@lab.example"]
+    assert mail["Subject"] == "CI022987: 2 new crystals"
+    body = mail.get_content()
+    assert body.index("A1a") < body.index("A2a")
+    assert "condition: 20 % PEG 3350" in body
+    assert "http://xtal.lab.example:8765/well/CI022987/1/A1a" in body
+    assert "A3a" not in body
+    xtalgrid("alerts", toml=toml)
+    assert len(inbox.mails) == 1
+
+
+def test_what_the_mail_server_refuses_goes_out_with_the_next_run(xtalgrid, inspect, mail_server):
+    inbox = Inbox()
+    toml = MAIL.format(port=mail_server(inbox), starttls="false")
+    inspect(1, {1: 0.9}, first=LATELY)
+    inbox.is_open = False
+    refused = xtalgrid("alerts", toml=toml)
+    assert refused.exit_code == 2
+    assert "451" in refused.output
+    assert "the next run sends what is waiting" in refused.output
+    inbox.is_open = True
+    assert xtalgrid("alerts", toml=toml).exit_code == 0
+    assert [mail["Subject"] for _, mail in inbox.mails] == ["CI022987: 1 new crystal"]
+
+
+def test_the_password_goes_by_tls_to_a_server_with_a_certificate(xtalgrid, inspect, mail_server, tmp_path, monkeypatch):
+    authority = trustme.CA()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    inbox, given = Inbox(), []
+
+    def authenticate(server, session, envelope, mechanism, data):
+        given.append((data.login, data.password))
+        return AuthResult(success=data.password == b"secret")
+
+    port = mail_server(
+        inbox, tls_context=context, require_starttls=True, authenticator=authenticate, auth_required=True
+    )
+    (tmp_path / "password").write_text("secret\n")
+    toml = MAIL.format(port=port, starttls="true") + f'user = "xtal"\npassword_file = "{tmp_path / "password"}"\n'
+    inspect(1, {1: 0.9}, first=LATELY)
+    assert "certificate verify failed" in xtalgrid("alerts", toml=toml).output  # not one that we trust
+    assert not given
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    result = xtalgrid("alerts", toml=toml)
+    assert result.exit_code == 0, result.output
+    assert given == [(b"xtal", b"secret")]
+    assert len(inbox.mails) == 1
+
+
+def test_half_a_mail_configuration_is_refused(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        from_string('[alerts]\nsmtp_host = "mail"\nuser = "x"\nstarttls = false\nrecipients = ["ann"]\n', home=tmp_path)
+    for mistake in ("alerts.sender: not set", "set both or neither", "not sent in the clear", "no mail address 'ann'"):
+        assert mistake in str(caught.value)
