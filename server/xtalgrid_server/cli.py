@@ -207,10 +207,21 @@ def finalizer_command(config: Config) -> None:
 
 @main.command("set_autoscore")
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--undo", metavar="RUN", help="Put back what stood there before this run, named as its CSV file, wrote.")
 @dry_run_option
 @with_config
-def set_autoscore_command(config: Config, files: tuple[Path, ...], dry_run: bool) -> None:
+def set_autoscore_command(config: Config, files: tuple[Path, ...], undo: str | None, dry_run: bool) -> None:
     """Write the ARTscores of the finalizer's CSV FILES (default: the outbox) into the score table."""
+    if undo is not None:
+        if files:
+            raise XtalgridError("--undo takes the name of a run and no files")
+        with System(config) as system:
+            back = system.undo(undo.removesuffix(".csv"), user(), dry_run=dry_run)
+        would = "would be " if dry_run else ""
+        click.echo(f"{back.removed} rows {would}removed, {back.restored} {would}restored to what they were")
+        for line in back.left:
+            click.echo(f"left  {line}")
+        return
     with System(config) as system:
         done = system.set_autoscore(list(files) or None, dry_run=dry_run)
     would = "would be written" if dry_run else "done"
@@ -248,6 +259,7 @@ def _review(verdict: str, past: str) -> click.Command:
     def command(config: Config, score_ids: tuple[int, ...], everything: bool, barcode: str | None, who: str) -> None:
         with System(config) as system:
             held = {score_id for score_id, action in system.ledger.decisions.actions().items() if action == "hold"}
+            held |= system.ledger.decisions.undone_scores()
             chosen = set(score_ids)
             if everything or barcode:
                 waiting = (

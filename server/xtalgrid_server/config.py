@@ -11,6 +11,7 @@ import ipaddress
 import os
 import tomllib
 import zoneinfo
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,7 @@ from msgspec import Meta, field
 from xtalgrid_core.chops import DENSE_STEP, STRIDE, dense_step_error
 from xtalgrid_core.decision import CRYSTAL_FROM, RULE, SUPPORT, THRESHOLD, Rule
 from xtalgrid_core.errors import ConfigError
+from xtalgrid_core.frames import SUFFIX
 from xtalgrid_core.outcomes import CLASSES, Group, Outcome
 from xtalgrid_core.wire import Mode
 
@@ -188,7 +190,13 @@ class Publish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     frames: Literal["none", "crystals", "all"] = "crystals"
     """Which framed images are drawn when scores are finalized: crystals includes the undecided."""
     frames_dir: str = ""
-    """Empty: ``home/frames``."""
+    """Empty: ``home/frames``. CrystalTrak finds images under its image root, as ``<barcode>/<inspection>/<name>``."""
+    frames_days: Annotated[float, Meta(ge=0)] = 0.0
+    """How long framed images are kept; 0: for ever. The viewer draws them again on demand."""
+    image_rows: bool = False
+    """Enter framed images that were drawn into the imager's table of images."""
+    autoscores: bool = False
+    """Write into the lab's own table of machine scores too (``imager.tables.autoscores``)."""
 
 
 class Import(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -417,6 +425,7 @@ def _cross_checks(config: Config) -> list[str]:
         known = [*outcomes, *Group]
         if rule.outcome not in known:
             errors.append(f"publish.hold: no outcome or group {rule.outcome!r}{_did_you_mean(rule.outcome, known)}")
+    errors += _publish_checks(config)
     errors += _boinc_checks(config)
     errors += _alerts_checks(config.alerts)
     errors += _viewer_checks(config.viewer)
@@ -470,6 +479,15 @@ def _twice(key: str, names: dict[str, str]) -> list[str]:
     """Names that stand for two things."""
     count = collections.Counter(name.lower() for name in names.values())
     return [f"{key}: {name.upper()!r} is the name of two of them" for name, number in count.items() if number > 1]
+
+
+def _publish_checks(config: Config) -> list[str]:
+    publish, name, errors = config.publish, f"RMM3_RDI{SUFFIX}", []
+    if publish.image_rows and not any(fnmatchcase(name, pattern) for pattern in config.imager.exclude):
+        errors.append(f'imager.exclude: framed images would be scored again; add "*{Path(SUFFIX).stem}.*"')
+    if publish.image_rows and publish.frames_days:
+        errors.append("publish.frames_days: the imager database would name framed images that are gone; set it to 0")
+    return errors
 
 
 def _boinc_checks(config: Config) -> list[str]:

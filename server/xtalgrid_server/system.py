@@ -26,6 +26,7 @@ from .reports.alerts import Alert, Told, tell
 from .results import Assimilated, assimilate
 from .scores.finalize import Finalized, finalize
 from .scores.publish import Published, set_autoscore
+from .scores.undo import Undone, undo
 from .steps import log, paused, step
 from .sync import Synced, sync
 from .work.create import Created, create_work, reopen
@@ -173,6 +174,14 @@ class System:
         with step(self.config, "sync") as report:
             done = sync(self.config, self.imager, self.ledger)
             report.update(rows=done.rows, recorded=done.recorded, contents=done.contents)
+        return done
+
+    def undo(self, run: str, who: str, *, dry_run: bool = False) -> Undone:
+        """Put back what stood in the imager database before a run wrote there."""
+        with step(self.config, "set_autoscore") as report:  # never beside the writing of scores
+            done = undo(self.config, self.imager, self.ledger, run, who, dry_run)
+            report.update(undone=run, removed=done.removed, restored=done.restored, left=len(done.left))
+            report.update(dry_run="yes" if dry_run else "no")
         return done
 
     def alerts(self, show: Callable[[list[Alert]], None]) -> Told:

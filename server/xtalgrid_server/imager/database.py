@@ -89,8 +89,9 @@ class ImagerDatabase(Connections):
         settings = config.imager
         self.tables = CrystalTrak(settings.owner, settings.sequence, settings.tables, settings.columns)
         if not settings.url:  # embedded: the tables are ours to make
+            own = [self.tables.autoscores] if config.publish.autoscores else []
             with self.errors():
-                self.tables.metadata.create_all(self._engine, self.tables.needed)
+                self.tables.metadata.create_all(self._engine, [*self.tables.needed, *own])
 
     # ---- reading -----------------------------------------------------------------------------------------------
 
@@ -275,6 +276,13 @@ class ImagerDatabase(Connections):
             for row in connection.execute(mates_of.order_by(table.inspectid, table.imagename)):
                 others[int(row.inspectid)].append(row.imagename)
         return images, others
+
+    def mates(self, inspect_id: int, names: Sequence[str]) -> list[str]:
+        """Names of an inspection's images that fit wildcards such as ``*_UV_*``, in their order, whatever the patterns say."""
+        table = self.tables.images.c
+        fits = sa.or_(sa.false(), *(table.imagename.like(like_pattern(name), escape=_ESCAPE) for name in names))
+        statement = sa.select(table.imagename).where(table.inspectid == inspect_id, fits).order_by(table.imagename)
+        return self.read(lambda connection: list(connection.scalars(statement)))
 
     def is_persons(self, score: ScoreRow) -> bool:
         """Whether a person gave this score: not us, not another configured program, and not the code for "not scored"."""

@@ -47,7 +47,7 @@ class Decisions:
             for part in chunks(inspect_ids):
                 statement = (
                     sa.select(t.publications.c.inspect_id, sa.func.max(t.publications.c.score_id).label("score_id"))
-                    .where(t.publications.c.inspect_id.in_(part), t.publications.c.done_at.is_not(None))
+                    .where(t.publications.c.inspect_id.in_(part), t.publications.c.done_at.is_not(None), ~_is_undone)
                     .group_by(t.publications.c.inspect_id)
                 )
                 found.update({row.inspect_id: row.score_id for row in connection.execute(statement)})
@@ -84,16 +84,17 @@ class Decisions:
         as it was before; anything else takes the new one.
         """
         with self._db.writing() as connection:
-            there = {
-                row.score_id: row.done_at
-                for row in connection.execute(
-                    sa.select(t.publications.c.score_id, t.publications.c.done_at).where(t.publications.c.run == run)
+            there: dict[int, Any] = {}
+            for part in chunks([row["score_id"] for row in rows]):
+                known = sa.select(t.publications.c.score_id, t.publications.c.done_at).where(
+                    t.publications.c.run == run, t.publications.c.score_id.in_(part)
                 )
-            }
+                there.update({row.score_id: row.done_at for row in connection.execute(known)})
+            new = [row for row in rows if row["score_id"] not in there]
+            if new:
+                connection.execute(t.publications.insert(), [{"run": run, "intended_at": now(), **row} for row in new])
             for row in rows:
-                if row["score_id"] not in there:
-                    connection.execute(t.publications.insert().values(run=run, intended_at=now(), **row))
-                elif there[row["score_id"]] is None and row["action"] != "same":
+                if there.get(row["score_id"], row) is None and row["action"] != "same":
                     same = (t.publications.c.run == run, t.publications.c.score_id == row["score_id"])
                     connection.execute(t.publications.update().where(*same).values(**row))
 
@@ -116,3 +117,37 @@ class Decisions:
         with self._db.reading() as connection:
             statement = sa.select(t.publications).where(t.publications.c.run == run)
             return {row.score_id: row for row in connection.execute(statement)}
+
+    def later_runs(self, run: str) -> dict[int, str]:
+        """By inspect id, the newest later run that wrote there too and was not undone."""
+        mine, later = t.publications.alias("mine"), t.publications
+        statement = (
+            sa.select(later.c.inspect_id, later.c.run)
+            .join_from(later, mine, sa.and_(mine.c.inspect_id == later.c.inspect_id, later.c.id > mine.c.id))
+            .where(mine.c.run == run, later.c.run != run, later.c.action.in_(("insert", "replace")), ~_is_undone)
+            .order_by(later.c.id)
+        )
+        with self._db.reading() as connection:
+            return {row.inspect_id: row.run for row in connection.execute(statement)}
+
+    def undo(self, publication_ids: Sequence[int], who: str) -> None:
+        """Record that these publications were taken back; once more is no harm."""
+        with self._db.writing() as connection:
+            there: set[int] = set()
+            for part in chunks(publication_ids):
+                known = sa.select(t.undone.c.publication_id).where(t.undone.c.publication_id.in_(part))
+                there.update(connection.scalars(known))
+            new = [{"publication_id": key, "who": who, "at": now()} for key in publication_ids if key not in there]
+            if new:
+                connection.execute(t.undone.insert(), new)
+
+    def undone_scores(self, run: str | None = None) -> set[int]:
+        """The scores whose publication, by this run or by any, was taken back."""
+        statement = sa.select(t.publications.c.score_id).join(
+            t.undone, t.undone.c.publication_id == t.publications.c.id
+        )
+        with self._db.reading() as connection:
+            return set(connection.scalars(statement if run is None else statement.where(t.publications.c.run == run)))
+
+
+_is_undone = sa.exists().where(t.undone.c.publication_id == t.publications.c.id)

@@ -19,7 +19,7 @@ from ..config import Config
 from ..imager.database import ImagerDatabase, ScoreRow
 from ..ledger.records import ScoredImage, now
 from ..ledger.store import Ledger
-from .framed import draw_framed, wants_frame
+from .framed import draw_framed, forget_old_frames, wants_frame
 from .rules import Action, best_of_inspection, decide_action, describe
 
 COLUMNS = (
@@ -60,6 +60,7 @@ def finalize(config: Config, database: ImagerDatabase, ledger: Ledger, frames: s
         Which framed images are drawn: ``none``, ``crystals``, ``all``; default as configured.
     """
     restore_csv(config, ledger)
+    forget_old_frames(config)
     waiting = ledger.views.scores(not_finalized=True)
     if not waiting:
         return Finalized()

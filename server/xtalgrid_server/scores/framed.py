@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from pathlib import Path
 
 from xtalgrid_core.errors import ImageError
@@ -15,6 +16,8 @@ from ..config import Config
 from ..ledger.records import ScoredImage
 from ..steps import log
 from ..work.pack import read_original
+
+_DAY = 24 * 3600
 
 
 def wants_frame(outcome: Outcome) -> bool:
@@ -40,6 +43,20 @@ def framed_jpeg(config: Config, score: ScoredImage) -> bytes:
     stream = io.BytesIO()
     picture.save(stream, "JPEG", quality=88)
     return stream.getvalue()
+
+
+def forget_old_frames(config: Config) -> int:
+    """Delete framed images that are older than configured, at most once a day; returns how many."""
+    days, stamp = config.publish.frames_days, config.home / "frames-looked-through"
+    if not days or (stamp.exists() and time.time() - stamp.stat().st_mtime < _DAY):
+        return 0
+    stamp.touch()
+    oldest, forgotten = time.time() - days * _DAY, 0
+    for path in config.frames_dir.glob(f"*/*/*{SUFFIX}"):
+        if path.stat().st_mtime < oldest:
+            path.unlink()
+            forgotten += 1
+    return forgotten
 
 
 def draw_framed(config: Config, score: ScoredImage) -> Path | None:

@@ -8,28 +8,33 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from xtalgrid_core import wire
 from xtalgrid_core.errors import XtalgridError
+from xtalgrid_core.outcomes import CLASSES, Outcome
 
 from ..config import Config
 from ..database import chunks
 from ..imager.database import ImagerDatabase, ScoreRow
-from ..imager.writer import ScoreWriter
+from ..imager.writer import Autoscore, NewScore, ScoreWriter
 from ..ledger.records import ScoredImage
 from ..ledger.store import Ledger
 from ..steps import log
 from .finalize import COLUMNS, restore_csv
+from .framed import framed_path
 from .rules import score_date, standing_score
 
 STEP = "set_autoscore"
 
-_BATCH = 200
+_BATCH = 500
 
 
 @dataclass(slots=True)
@@ -39,6 +44,20 @@ class Published:
     actions: dict[str, int] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
     files: int = 0
+
+
+class Previous(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What stood in the imager database before a publication; kept in the ledger, so that it can be undone."""
+
+    score_id: int | None = None
+    """SCOREID of our row; None: there was none, and the other three say nothing."""
+    code: str = ""
+    date: datetime | None = None
+    image_name: str | None = None
+    autoscore: Autoscore | None = None
+    """The row in the lab's own table."""
+    image: str = ""
+    """Name of the framed image that was entered; empty: none was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +70,15 @@ class _Plan:
     date: datetime
     why: str = ""
     own: ScoreRow | None = None
+
+    @property
+    def inspect_id(self) -> int:
+        return self.score.image.inspect_id
+
+    @property
+    def writes(self) -> bool:
+        """Whether the score stands in the table afterwards."""
+        return self.action != "keep"
 
 
 def set_autoscore(
@@ -92,18 +120,61 @@ def _publish_file(
         runs.setdefault(run, []).append(score)
     for run, scores in runs.items():
         for batch in chunks(scores, _BATCH):
-            plans: list[_Plan] = []
-            with database.writing() as writer:
-                newest = ledger.decisions.published_scores([score.image.inspect_id for score in batch])
-                plans = [_plan(config, database, writer, score, newest) for score in batch]
-                if not dry_run:
-                    ledger.decisions.intend(run, [_intention(plan) for plan in plans])
-                    for plan in plans:
-                        _write(config, writer, plan)
+            plans = database.write(partial(_publish, config, database, ledger, run, batch, dry_run))
             if not dry_run:
                 ledger.decisions.done(run, [plan.score.score_id for plan in plans])
             for plan in plans:
                 published.actions[plan.action] = published.actions.get(plan.action, 0) + 1
+
+
+def _publish(
+    config: Config,
+    database: ImagerDatabase,
+    ledger: Ledger,
+    run: str,
+    batch: Sequence[ScoredImage],
+    dry_run: bool,
+    writer: ScoreWriter,
+) -> list[_Plan]:
+    """Look at the score table as it is now, and write, in one transaction."""
+    inspect_ids = [score.image.inspect_id for score in batch]
+    newest = ledger.decisions.published_scores(inspect_ids)
+    rows = writer.scores_of_drops(inspect_ids)
+    plans = [_plan(config, database, rows[score.image.inspect_id], score, newest) for score in batch]
+    if dry_run:
+        return plans
+    writing = [plan for plan in plans if plan.writes]
+    framed = _framed_images(config, writing) if config.publish.image_rows else {}
+    autoscores = writer.autoscores([plan.inspect_id for plan in writing]) if config.publish.autoscores else {}
+    entered = writer.add_images(framed)
+    ledger.decisions.intend(
+        run, [_intention(plan, autoscores.get(plan.inspect_id), entered.get(plan.inspect_id, "")) for plan in plans]
+    )
+    by = config.imager.scored_by
+    new = [plan for plan in plans if plan.action == "insert"]
+    writer.insert_many(
+        [NewScore(plan.inspect_id, plan.code, plan.date, plan.score.image.image_name) for plan in new], by
+    )
+    for plan in plans:
+        if plan.action == "replace" and plan.own is not None:
+            writer.replace(plan.own.score_id, by, plan.code, plan.date, plan.score.image.image_name)
+    if config.publish.autoscores:
+        writer.set_autoscores({plan.inspect_id: _autoscore(plan.score) for plan in writing})
+    return plans
+
+
+def _framed_images(config: Config, plans: Sequence[_Plan]) -> dict[int, str]:
+    """Names of the framed images that were drawn, by inspect id."""
+    paths = {plan.inspect_id: framed_path(config, plan.score) for plan in plans}
+    return {inspect_id: path.name for inspect_id, path in paths.items() if path.is_file()}
+
+
+def _autoscore(score: ScoredImage) -> Autoscore:
+    """A score as the lab's own table has it."""
+    empty = score.outcome is Outcome.NULL_EXPERIMENT
+    said = score.answer.probabilities if isinstance(score.answer, wire.Scored) else ()
+    clear = dict(zip(CLASSES, said, strict=True)).get(Outcome.CLEAR, 0.0) if said else 0.0
+    return score.p_crystal, clear, 1 if empty else 0
 
 
 def _rows_to_publish(config: Config, ledger: Ledger, file: Path, published: Published) -> list[tuple[ScoredImage, str]]:
@@ -115,6 +186,7 @@ def _rows_to_publish(config: Config, ledger: Ledger, file: Path, published: Publ
         run: {row.score_id: row.action for row in ledger.decisions.finalizations(run)}
         for run in {ln["run"] for _, ln in lines}
     }
+    undone = {run: ledger.decisions.undone_scores(run) for run in decided}
     rejected = {
         score_id for score_id, (verdict, _) in ledger.decisions.verdicts(list(scores)).items() if verdict == "reject"
     }
@@ -129,6 +201,10 @@ def _rows_to_publish(config: Config, ledger: Ledger, file: Path, published: Publ
             why = f"score {score.score_id} is {config.score_code(score.outcome)}; to give another score, score as a person"
         elif score.score_id in rejected:
             why = "a person rejected it since"
+        elif score.score_id in undone[line["run"]]:
+            why = (
+                f"run {line['run']} was undone; `xtalgrid approve {score.score_id}` lets the next finalizer publish it"
+            )
         else:
             found.append((score, line["run"]))
             continue
@@ -150,13 +226,12 @@ def _read_csv(file: Path) -> list[dict[str, str]]:
 
 
 def _plan(
-    config: Config, database: ImagerDatabase, writer: ScoreWriter, score: ScoredImage, newest: dict[int, int]
+    config: Config, database: ImagerDatabase, rows: list[ScoreRow], score: ScoredImage, newest: dict[int, int]
 ) -> _Plan:
-    """Look at the score table as it is now, inside the transaction that will write."""
+    """What the rules ask for; `rows`: the scores of the drop."""
     code = config.score_code(score.outcome)
     assert code is not None  # only publishable outcomes get here
     inspect_id = score.image.inspect_id
-    rows = writer.scores_of_drop(inspect_id)
     peoples = [row for row in rows if database.is_persons(row)]
     own = next((row for row in reversed(rows) if row.inspect_id == inspect_id and database.is_ours(row)), None)
     date = score_date(score.image.inspected, peoples)
@@ -174,26 +249,18 @@ def _plan(
     return _Plan(score, code, "replace", date, own=own)
 
 
-def _intention(plan: _Plan) -> dict[str, Any]:
-    before = plan.own and {
-        "score_id": plan.own.score_id,
-        "code": plan.own.code,
-        "date": plan.own.date,
-        "image_name": plan.own.image_name,
-    }
+def _intention(plan: _Plan, autoscore: Autoscore | None, image: str) -> dict[str, Any]:
+    own = plan.own
+    before = (
+        Previous(own.score_id, own.code, own.date, own.image_name, autoscore, image)
+        if own
+        else Previous(autoscore=autoscore, image=image)
+    )
     return {
         "score_id": plan.score.score_id,
-        "inspect_id": plan.score.image.inspect_id,
+        "inspect_id": plan.inspect_id,
         "code": plan.code,
         "action": plan.action,
-        "previous": msgspec.json.encode(before).decode() if before else "",
+        "previous": "" if before == Previous() else msgspec.json.encode(before).decode(),
         "why": plan.why,
     }
-
-
-def _write(config: Config, writer: ScoreWriter, plan: _Plan) -> None:
-    by, name = config.imager.scored_by, plan.score.image.image_name
-    if plan.action == "insert":
-        writer.insert(plan.score.image.inspect_id, plan.code, plan.date, by, name)
-    elif plan.action == "replace" and plan.own is not None:
-        writer.replace(plan.own.score_id, by, plan.code, plan.date, name)
