@@ -265,7 +265,7 @@ def _review(verdict: str, past: str) -> click.Command:
                 waiting = (
                     held - system.ledger.decisions.verdicts(sorted(held)).keys()
                 )  # a verdict is overruled by score_id only
-                found = system.ledger.views.scores(score_ids=sorted(waiting))
+                found = system.ledger.views.scores_by_id(sorted(waiting))
                 chosen |= {s.score_id for s in found if not barcode or s.image.barcode == barcode}
             unknown = chosen - held
             if unknown:

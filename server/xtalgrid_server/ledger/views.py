@@ -31,52 +31,60 @@ class Views:
     def __init__(self, database: LedgerDatabase) -> None:
         self._db = database
 
-    def scores(
-        self,
-        *,
-        inspect_ids: Sequence[int] | None = None,
-        not_finalized: bool = False,
-        score_ids: Sequence[int] | None = None,
-        failed: bool = False,
-    ) -> list[ScoredImage]:
-        """The newest score of each image that fits all of the given conditions, in plate order.
+    def scores(self, *, inspect_ids: Sequence[int] | None = None, failed: bool = False) -> list[ScoredImage]:
+        """The newest score of each image, of all or of these inspections, in plate order.
 
-        `not_finalized`: only inspections with a score the finalizer has not seen, or with a review since it did.
         `failed`: with the images a worker could not score.
         """
-        newest = sa.select(sa.func.max(t.scores.c.id)).group_by(t.scores.c.image_id)
         statement = (
             sa.select(t.scores, t.images)
-            .join(t.images, t.images.c.id == t.scores.c.image_id)
+            .join_from(t.images, t.scores, t.scores.c.id == _newest_score())
             .where(t.images.c.source == self._db.source)
-            .order_by(
-                t.images.c.barcode,
-                t.images.c.inspection,
-                t.images.c.col,
-                t.images.c.row,
-                t.images.c.subwell,
-                t.images.c.id,
-            )
         )
-        if score_ids is None:
-            statement = statement.where(t.scores.c.id.in_(newest))
         if not failed:
             statement = statement.where(t.scores.c.outcome != str(Outcome.FAILED))
-        if not_finalized:
-            statement = statement.where(t.images.c.inspect_id.in_(_waiting(self._db.source)))
-        lists: list[tuple[Any, Sequence[int]]] = [
-            (column, values)
-            for column, values in ((t.images.c.inspect_id, inspect_ids), (t.scores.c.id, score_ids))
-            if values is not None
-        ]
+        return self._scores(statement, t.images.c.inspect_id, inspect_ids)
+
+    def scores_by_id(self, score_ids: Sequence[int]) -> list[ScoredImage]:
+        """These scores, whether newer ones followed or not, in plate order."""
+        # The source is no condition here: SQLite would look through all images of it before it thinks of the ids.
+        statement = sa.select(t.scores, t.images).join_from(t.scores, t.images, t.images.c.id == t.scores.c.image_id)
+        return self._scores(statement, t.scores.c.id, score_ids)
+
+    def _scores(
+        self, statement: sa.Select[Any], column: sa.Column[Any], values: Sequence[int] | None
+    ) -> list[ScoredImage]:
+        statements = [statement] if values is None else [statement.where(column.in_(part)) for part in chunks(values)]
         found: list[ScoredImage] = []
         with self._db.reading() as connection:
-            if not lists:
-                return [scored_image(row) for row in connection.execute(statement)]
-            (column, values), *_ = lists
-            for part in chunks(values):
-                found.extend(scored_image(row) for row in connection.execute(statement.where(column.in_(part))))
-        return found
+            for each in statements:
+                found.extend(scored_image(row) for row in connection.execute(each))
+        return sorted(found, key=_plate_order)
+
+    def waiting(self, after: int) -> list[ScoredImage]:
+        """What the finalizer has to decide on: the scores of inspections that have one it has not seen, or a review since it did.
+
+        `after`: it has seen all scores up to this id.
+        """
+        decided = sa.exists().where(t.finalizations.c.score_id == t.scores.c.id)
+        last = sa.select(sa.func.max(t.finalizations.c.at)).where(t.finalizations.c.score_id == t.scores.c.id)
+        scored = (
+            sa.select(t.images.c.inspect_id)
+            .join_from(t.scores, t.images, t.images.c.id == t.scores.c.image_id)
+            .where(t.images.c.source == self._db.source, t.scores.c.outcome != str(Outcome.FAILED))
+        )
+        new = scored.where(t.scores.c.id > after, ~decided)
+        reviewed = scored.join(t.reviews, t.reviews.c.score_id == t.scores.c.id).where(
+            t.reviews.c.at > last.scalar_subquery()
+        )
+        with self._db.reading() as connection:
+            inspect_ids = {row.inspect_id for statement in (new, reviewed) for row in connection.execute(statement)}
+        return self.scores(inspect_ids=sorted(inspect_ids))
+
+    def newest_score_id(self) -> int:
+        """Id of the newest score; 0: there is none."""
+        with self._db.reading() as connection:
+            return connection.scalar(sa.select(sa.func.max(t.scores.c.id))) or 0
 
     def newest_scored(self) -> datetime | None:
         """Date of the newest inspection with a score, in the imager's local time."""
@@ -234,18 +242,6 @@ def _newest_score() -> sa.ScalarSelect[Any]:
     return newest.correlate(t.images).scalar_subquery()
 
 
-def _waiting(source: str) -> sa.Select[Any]:
-    """Inspect ids with a score that no finalizer run has decided on, or with a review newer than the decision."""
-    decided = sa.exists().where(t.finalizations.c.score_id == t.scores.c.id)
-    reviewed = sa.exists().where(
-        t.reviews.c.score_id == t.scores.c.id,
-        t.reviews.c.at
-        > sa.select(sa.func.max(t.finalizations.c.at))
-        .where(t.finalizations.c.score_id == t.scores.c.id)
-        .scalar_subquery(),
-    )
-    return (
-        sa.select(t.images.c.inspect_id)
-        .join(t.scores, t.scores.c.image_id == t.images.c.id)
-        .where(t.images.c.source == source, t.scores.c.outcome != str(Outcome.FAILED), sa.or_(~decided, reviewed))
-    )
+def _plate_order(score: ScoredImage) -> tuple[Any, ...]:
+    image = score.image
+    return image.barcode, image.inspection, image.well.col, image.well.row, image.well.subwell, score.image_id

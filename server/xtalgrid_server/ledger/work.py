@@ -98,29 +98,37 @@ class Work:
 
     def _enter_images(self, connection: sa.Connection, images: Sequence[ImageRow]) -> list[int]:
         """Ids of the images, entering those that are new."""
+        known = self._image_ids(connection, images)
+        new = {(i.inspect_id, i.image_name): i for i in images if (i.inspect_id, i.image_name) not in known}
+        if new:
+            seen_at = now()
+            rows = [
+                {
+                    "source": self._db.source,
+                    "inspect_id": image.inspect_id,
+                    "image_name": image.image_name,
+                    "barcode": image.barcode,
+                    "inspection": image.inspection,
+                    "inspected": image.inspected,
+                    "row": image.well.row,
+                    "col": image.well.col,
+                    "subwell": image.well.subwell,
+                    "seen_at": seen_at,
+                }
+                for image in new.values()
+            ]
+            connection.execute(t.images.insert(), rows)
+            known |= self._image_ids(connection, list(new.values()))
+        return [known[image.inspect_id, image.image_name] for image in images]
+
+    def _image_ids(self, connection: sa.Connection, images: Sequence[ImageRow]) -> dict[tuple[int, str], int]:
         known: dict[tuple[int, str], int] = {}
         for part in chunks(sorted({image.inspect_id for image in images})):
             statement = sa.select(t.images.c.id, t.images.c.inspect_id, t.images.c.image_name).where(
                 t.images.c.source == self._db.source, t.images.c.inspect_id.in_(part)
             )
             known.update({(row.inspect_id, row.image_name): row.id for row in connection.execute(statement)})
-        for image in images:
-            if (image.inspect_id, image.image_name) not in known:
-                known[image.inspect_id, image.image_name] = insert(
-                    connection,
-                    t.images,
-                    source=self._db.source,
-                    inspect_id=image.inspect_id,
-                    image_name=image.image_name,
-                    barcode=image.barcode,
-                    inspection=image.inspection,
-                    inspected=image.inspected,
-                    row=image.well.row,
-                    col=image.well.col,
-                    subwell=image.well.subwell,
-                    seen_at=now(),
-                )
-        return [known[image.inspect_id, image.image_name] for image in images]
+        return known
 
     def units(self, *states: UnitState) -> list[Unit]:
         """The units whose newest state is one of these, oldest first."""

@@ -41,6 +41,9 @@ COLUMNS = (
     "framed_image",
 )
 
+_OVERLAP = 10_000
+"""So many scores before the watermark are looked at again: ids are given in another order than transactions end."""
+
 
 @dataclass(slots=True)
 class Finalized:
@@ -61,7 +64,8 @@ def finalize(config: Config, database: ImagerDatabase, ledger: Ledger, frames: s
     """
     restore_csv(config, ledger)
     forget_old_frames(config)
-    waiting = ledger.views.scores(not_finalized=True)
+    key, newest = f"finalizer {config.imager.source}", ledger.views.newest_score_id()
+    waiting = ledger.views.waiting(max(int(ledger.watermark(key) or 0) - _OVERLAP, 0))
     if not waiting:
         return Finalized()
     run = _new_run(ledger)
@@ -100,6 +104,7 @@ def finalize(config: Config, database: ImagerDatabase, ledger: Ledger, frames: s
                 }
             )
     ledger.decisions.add_finalizations(run, rows)
+    ledger.set_watermark(key, str(newest))
     done.csv = write_csv(config, ledger, run)
     return done
 

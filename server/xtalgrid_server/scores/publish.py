@@ -181,7 +181,7 @@ def _rows_to_publish(config: Config, ledger: Ledger, file: Path, published: Publ
     """The scores that the file's ``publish`` lines name, each with its run; lines that don't fit the ledger are refused."""
     lines = [(number, line) for number, line in enumerate(_read_csv(file), start=2) if line["action"] == "publish"]
     ids = [int(line["score_id"]) for _, line in lines if line["score_id"].isdecimal()]
-    scores = {score.score_id: score for score in ledger.views.scores(score_ids=ids)} if ids else {}
+    scores = {score.score_id: score for score in ledger.views.scores_by_id(ids)}
     decided = {
         run: {row.score_id: row.action for row in ledger.decisions.finalizations(run)}
         for run in {ln["run"] for _, ln in lines}

@@ -50,7 +50,7 @@ def undo(config: Config, database: ImagerDatabase, ledger: Ledger, run: str, who
             f"{run}: no run of this name wrote scores; runs are named as their CSV files in {config.outbox}"
         )
     done, already, later = Undone(), ledger.decisions.undone_scores(run), ledger.decisions.later_runs(run)
-    names = {s.score_id: s.image.image_name for s in ledger.views.scores(score_ids=[row.score_id for row in wrote])}
+    names = {s.score_id: s.image.image_name for s in ledger.views.scores_by_id([row.score_id for row in wrote])}
     for batch in chunks([row for row in wrote if row.score_id not in already], _BATCH):
         taken = database.write(partial(_undo, config, database, batch, names, later, done, dry_run))
         if not dry_run:
