@@ -1,38 +1,94 @@
+import csv
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
 from xtalgrid_core.errors import ConfigError
-from xtalgrid_server.imager.names import NamedImage, barcode_of_folder, compile_pattern, read_name
+from xtalgrid_server.imager.names import NamedImage, barcode_of_folder, compile_names
 from xtalgrid_server.wells import Well, row_letters
 
 RIGAKU = "RMM3_01_222_ROBO_Test1_Clon1_CI_0000CI022987_003_121121_04_02_03_HF_99_030_001_RDI"
+ROCKIMAGER = "RockMakerStorage/WellImages/100/plateID_3100/batchID_17409/wellNum_{}/profileID_1/d2_r260654_{}.jpg"
 
 
 def test_rigakus_18_fields():
-    assert read_name(compile_pattern("rigaku"), RIGAKU, "3") == NamedImage(
-        "CI022987", 3, Well(row=2, col=4, subwell=3), datetime(2012, 11, 21)
-    )
+    path = Path("images/CI022987/3") / f"{RIGAKU}.jpg"
+    assert compile_names("rigaku").read(path) == NamedImage("CI022987", 3, Well(2, 4, 3), datetime(2012, 11, 21))
+    assert compile_names("rigaku").image_name(path) == path.name
 
 
 @pytest.mark.parametrize(
     "stem", ["photo", RIGAKU + "_ART", RIGAKU.replace("_121121_", "_129999_"), RIGAKU.replace("_04_02_", "_00_02_")]
 )
 def test_what_is_no_such_name_does_not_fit(stem):
-    assert read_name(compile_pattern("rigaku"), stem, "3") is None
+    assert compile_names("rigaku").read(Path(f"3/{stem}.jpg")) is None
 
 
-def test_a_labs_own_pattern_takes_letters_and_defaults():
-    pattern = compile_pattern(r"(?P<date>\d{8})-(?P<row>[A-H])(?P<column>\d+)")
-    assert read_name(pattern, "20240229-C11", "my plate 7") == NamedImage(
+@pytest.mark.parametrize(
+    ("number", "columns", "well"),
+    [(1, 12, "A1b"), (12, 12, "A12b"), (13, 12, "B1b"), (96, 12, "H12b"), (25, 24, "B1b")],
+)
+def test_rockimagers_folders_are_read_with_the_name(number, columns, well):
+    names = compile_names("rockimager", columns)
+    found = names.read(Path(ROCKIMAGER.format(number, "ef")))
+    assert found is not None
+    assert (found.barcode, found.inspection, str(found.well), found.date) == ("3100", 17409, well, None)
+
+
+def test_of_rockimagers_files_the_extended_focus_images_are_scored():
+    names = compile_names("rockimager")
+    image = Path(ROCKIMAGER.format(6, "ef"))
+    assert not names.passes_over(image)
+    assert names.image_name(image) == "plateID_3100_batchID_17409_wellNum_6_profileID_1_d2_r260654_ef.jpg"
+    for kind in ("th", "dl", "sl03"):
+        assert names.passes_over(Path(ROCKIMAGER.format(6, kind)))
+        assert names.read(Path(ROCKIMAGER.format(6, kind))) is None
+    assert names.read(Path("elsewhere/d1_r1_ef.jpg")) is None
+    assert names.read(Path(ROCKIMAGER.format(6, "ef").replace("plateID_", "plateID"))) is not None
+
+
+@pytest.mark.parametrize(
+    ("stem", "barcode", "well"),
+    [
+        ("folderID101_plateID2101_batchID9083_wellNum84_profileID1_d1_r140381_ef", "2101", "G12a"),
+        ("X0000038351439200410071403", "X000003835", "AD47a"),
+        ("05r0_L16_ImagerDefaults_1", "05r0", "L16a"),
+        ("C10_HighResolution_Crystal_1", "train", "C10a"),
+        ("RI01_03_000_0212_Proj1_Clon1_MC_0000MC011145_014_161007_10_04_02_00_99_002_001_RAI", "MC011145", "D10b"),
+    ],
+)
+def test_marcos_laboratories(stem, barcode, well):
+    found = compile_names("marco").read(Path(f"train/{stem}.jpg"))
+    assert found is not None
+    assert (found.barcode, str(found.well)) == (barcode, well)
+
+
+def test_marcos_names_are_read_as_they_really_are(shared):
+    with (shared / "real" / "marco_boxes_2600_images.csv").open() as stream:
+        stems = {row["marco_file_stem"] for row in csv.DictReader(stream)}
+    names = compile_names("marco")
+    unread = [stem for stem in stems if names.read(Path(f"marco/{stem}.jpg")) is None]
+    assert len(stems) > 2000
+    assert unread == []
+
+
+def test_a_labs_own_pattern_takes_letters_defaults_and_folders():
+    names = compile_names(r"(?P<date>\d{8})-(?P<row>[A-H])(?P<column>\d+)")
+    assert names.read(Path("my plate 7/20240229-C11.png")) == NamedImage(
         "my-plate-7", 1, Well(3, 11, 1), datetime(2024, 2, 29)
     )
+    names = compile_names(r"(?P<barcode>\w+)/day(?P<inspection>\d+)/(?P<well>\d+)")
+    path = Path("x/P7/day3/14.tif")
+    assert names.read(path) == NamedImage("P7", 3, Well(2, 2, 1), None)
+    assert names.image_name(path) == "P7_day3_14.tif"
+    assert names.read(Path("14.tif")) is None
 
 
 @pytest.mark.parametrize("names", ["(", r"(?P<row>.)", r"(?P<row>.)(?P<column>.)(?P<colour>.)"])
 def test_a_pattern_that_cannot_work_is_refused(names):
     with pytest.raises(ConfigError, match=r"import\.names"):
-        compile_pattern(names)
+        compile_names(names)
 
 
 def test_well_names():

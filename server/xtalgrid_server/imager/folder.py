@@ -18,9 +18,11 @@ from ..config import Config
 from ..ledger.store import Ledger
 from ..wells import Well
 from .database import ImagerDatabase, ImageRow
-from .names import ANY, NamedImage, barcode_of_folder, compile_pattern, read_name
+from .names import ANY, NamedImage, Names, barcode_of_folder, compile_names
 
 STEP = "import-folder"
+
+_NO_PATTERN = "the name does not fit the convention; set import.names in xtalgrid.toml, or take --names any: each file is a well then"
 
 
 @dataclass(slots=True)
@@ -71,25 +73,69 @@ def import_folder(
     if not folder.is_dir():
         raise ConfigError(f"{folder}: no such folder; give the folder that holds the well images")
     names = names or config.import_.names
+    convention = convention_of(config, names)
     result = Imported()
-    files = _one_for_each_stem(_image_files(folder, recursive), result)
-    if fall_back and names != ANY and not any(_named(names, file) for file in files):
+    files = [file for file in _image_files(folder, recursive) if convention is None or not convention.passes_over(file)]
+    files = _one_for_each_stem(files, result)
+    if fall_back and convention is not None and not any(convention.read(file.absolute()) for file in files):
         result.fell_back = bool(files)
-        names = ANY
-    places = _number_wells(database, files) if names == ANY else _read_names(names, files, result, ledger)
-    rows = []
-    for file, named in places:
-        when = named.date or _modified(file, config)
-        row = ImageRow(0, named.barcode, named.inspection, when, named.well, file.name)
-        try:
-            _link(file, config.image_root / row.barcode / str(row.inspection) / file.name, copy)
-        except FileExistsError as error:
-            result.rejected[file] = str(error)
-            ledger.work.add_failure(str(file), STEP, FailureReason.NAME_FITS_NO_PATTERN, str(error))
-            continue
-        rows.append(row)
-    result.entered = database.register(rows)
+        convention = None
+    enter(config, database, ledger, files, convention, copy, result)
     return result
+
+
+def convention_of(config: Config, names: str) -> Names | None:
+    """How names are read; None: each file is a well.
+
+    Raises
+    ------
+    ConfigError
+        When `names` is a pattern that cannot be used.
+    """
+    return None if names == ANY else compile_names(names, config.import_.plate_columns)
+
+
+def enter(
+    config: Config,
+    database: ImagerDatabase,
+    ledger: Ledger,
+    files: list[Path],
+    convention: Names | None,
+    copy: bool,
+    result: Imported,
+) -> None:
+    """Enter image files, one for each stem and sorted, and add what came of them to `result`."""
+    rows = []
+
+    def reject(file: Path, reason: FailureReason, why: str) -> None:
+        result.rejected[file] = why
+        ledger.work.add_failure(str(file.absolute()), STEP, reason, why)
+
+    if convention is None:
+        places = _number_wells(database, files)
+    else:
+        places = []
+        for file in files:
+            named = convention.read(file.absolute())
+            if named is not None:
+                places.append((file, named))
+                continue
+            reject(file, FailureReason.NAME_FITS_NO_PATTERN, _NO_PATTERN)
+    for file, named in places:
+        name = convention.image_name(file.absolute()) if convention else file.name
+        if len(name.encode()) > 255 or len(named.barcode) > 30:
+            reject(file, FailureReason.NAME_FITS_NO_PATTERN, "names of images have 255 bytes at most, barcodes 30")
+            continue
+        try:
+            when = named.date or _modified(file, config)
+            _link(file, config.image_root / named.barcode / str(named.inspection) / name, copy)
+        except FileExistsError as error:
+            reject(file, FailureReason.NAME_FITS_NO_PATTERN, str(error))
+        except FileNotFoundError:
+            reject(file, FailureReason.MISSING_FILE, "it was there and is gone")
+        else:
+            rows.append(ImageRow(0, named.barcode, named.inspection, when, named.well, name))
+    result.entered += database.register(rows)
 
 
 def _image_files(folder: Path, recursive: bool) -> Iterator[Path]:
@@ -97,32 +143,12 @@ def _image_files(folder: Path, recursive: bool) -> Iterator[Path]:
     yield from (path for path in entries if path.suffix.lower() in SUFFIXES and (path.is_file() or path.is_symlink()))
 
 
-def _one_for_each_stem(files: Iterator[Path], result: Imported) -> list[Path]:
+def _one_for_each_stem(files: list[Path], result: Imported) -> list[Path]:
     chosen: dict[tuple[Path, str], Path] = {}
     for file in sorted(files, key=lambda path: (path.parent, path.stem, SUFFIXES.index(path.suffix.lower()))):
         if chosen.setdefault((file.parent, file.stem), file) is not file:
             result.doubles.append(file)
     return list(chosen.values())
-
-
-def _read_names(names: str, files: list[Path], result: Imported, ledger: Ledger) -> list[tuple[Path, NamedImage]]:
-    places = []
-    for file in files:
-        named = _named(names, file)
-        if named is None:
-            why = (
-                f"the name fits not the pattern {names!r}; set import.names in xtalgrid.toml, or take --names any: "
-                "each file is a well then"
-            )
-            result.rejected[file] = why
-            ledger.work.add_failure(str(file.absolute()), STEP, FailureReason.NAME_FITS_NO_PATTERN, why)
-        else:
-            places.append((file, named))
-    return places
-
-
-def _named(names: str, file: Path) -> NamedImage | None:
-    return read_name(compile_pattern(names), file.stem, file.absolute().parent.name)  # re keeps compiled patterns
 
 
 def _number_wells(database: ImagerDatabase, files: list[Path]) -> list[tuple[Path, NamedImage]]:
