@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
@@ -17,6 +18,7 @@ from ..config import Config
 from ..database import chunks
 from ..wells import Well
 from .connection import Connections
+from .source import image_path
 from .tables import CrystalTrak, named
 from .writer import ScoreWriter
 
@@ -82,11 +84,12 @@ def like_pattern(wildcards: str) -> str:
 
 
 class ImagerDatabase(Connections):
-    """The imager database of one configuration. Every error of the database becomes an `ImagerError`."""
+    """The imager database of one configuration, an `ImageSource`. Every error of the database becomes an `ImagerError`."""
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         settings = config.imager
+        self._config = config
         self.tables = CrystalTrak(settings.owner, settings.sequence, settings.tables, settings.columns)
         if not settings.url:  # embedded: the tables are ours to make
             own = [self.tables.autoscores] if config.publish.autoscores else []
@@ -94,6 +97,14 @@ class ImagerDatabase(Connections):
                 self.tables.metadata.create_all(self._engine, [*self.tables.needed, *own])
 
     # ---- reading -----------------------------------------------------------------------------------------------
+
+    def refresh(self) -> list[ImageRow]:
+        """Nothing: the imager itself enters what is new."""
+        return []
+
+    def path(self, image: ImageRow) -> Path:
+        """Where an image's file lies; see `image_path`."""
+        return image_path(self._config, image)
 
     def newest_first(self, after: Moment | None, before: Moment | None) -> Iterator[list[ImageRow]]:
         """The images whose names fit the configured patterns, inspection by inspection, newest first.
@@ -186,37 +197,38 @@ class ImagerDatabase(Connections):
         return self.read(lambda connection: self._scores_of_drops(connection, inspect_ids))
 
     def _scores_of_drops(self, connection: sa.Connection, inspect_ids: Sequence[int]) -> dict[int, list[ScoreRow]]:
-        here, there, scores = self.tables.inspections.alias(), self.tables.inspections.alias(), self.tables.scores
         found: dict[int, list[ScoreRow]] = {inspect_id: [] for inspect_id in inspect_ids}
+        inspections, scores = self.tables.inspections, self.tables.scores.c
+        place = (inspections.c.barcodeid, inspections.c.col, inspections.c.i_row, inspections.c.subwell)
         for part in chunks(inspect_ids):
+            asked = sa.select(*named(inspections.c.inspectid, *place)).where(inspections.c.inspectid.in_(part))
+            drops: dict[tuple[Any, ...], list[int]] = {}
+            for inspect_id, *drop in connection.execute(asked):
+                drops.setdefault(tuple(drop), []).append(int(inspect_id))
+            # Drops of a batch share few plates: their scores are read at once and sorted out here, where a join of the table
+            # with itself would go through a plate's inspections again for each drop.
+            barcodes, cols, rows, _ = (
+                (sorted(set(values)) for values in zip(*drops, strict=True)) if drops else [[]] * 4
+            )
             statement = (
                 sa.select(
-                    here.c.inspectid.label("asked"),
                     *named(
-                        scores.c.scoreid,
-                        scores.c.inspectid,
-                        scores.c.score,
-                        scores.c.scoredate,
-                        scores.c.scoredby,
-                        scores.c.imagename,
-                    ),
+                        *place,
+                        scores.scoreid,
+                        scores.inspectid,
+                        scores.score,
+                        scores.scoredate,
+                        scores.scoredby,
+                        scores.imagename,
+                    )
                 )
-                .join_from(
-                    here,
-                    there,
-                    sa.and_(
-                        here.c.barcodeid == there.c.barcodeid,
-                        here.c.col == there.c.col,
-                        here.c.i_row == there.c.i_row,
-                        here.c.subwell == there.c.subwell,
-                    ),
-                )
-                .join(scores, scores.c.inspectid == there.c.inspectid)
-                .where(here.c.inspectid.in_(part))
-                .order_by(scores.c.scoredate, scores.c.scoreid)
+                .join_from(inspections, self.tables.scores, scores.inspectid == inspections.c.inspectid)
+                .where(place[0].in_(barcodes), place[1].in_(cols), place[2].in_(rows))
+                .order_by(scores.scoredate, scores.scoreid)
             )
-            for row in connection.execute(statement):
-                found[row.asked].append(_score_row(row))
+            for row in connection.execute(statement) if drops else []:
+                for inspect_id in drops.get(tuple(row[:4]), ()):
+                    found[inspect_id].append(_score_row(row))
         return found
 
     def scored_by_people(self, mates: Sequence[str] = ()) -> Iterator[ScoredDrop]:
