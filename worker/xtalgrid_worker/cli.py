@@ -320,6 +320,36 @@ def models(weights_folder: Path | None) -> None:
 
 
 @main.command()
+@click.argument("image", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for crystal.png and the others.")
+@click.option("--segmenter", help="SHA-256 of the weights to take; default: the default ones.")
+@click.option("--classifier", help="The same for the classifier.")
+@click.option("--pixel-size", type=click.FloatRange(0.05, 50), callback=_finite, help="Micrometres a pixel.")
+@_weights
+@_threads
+def classmap(
+    image: Path,
+    out: Path,
+    segmenter: str | None,
+    classifier: str | None,
+    pixel_size: float | None,
+    weights_folder: Path | None,
+    threads: int,
+) -> None:
+    """Draw where in an IMAGE the classifier sees each group, as transparent pictures to lay over it."""
+    from .classmap import draw_maps
+
+    default = weights.default_models(weights_folder or weights.PACKAGED)
+    options = wire.Options(segmenter=segmenter or default[0], classifier=classifier or default[1])
+    networks = Networks.load(options, [weights_folder] if weights_folder else [], threads)
+    maps = draw_maps(image.read_bytes(), networks, pixel_size)
+    out.mkdir(parents=True, exist_ok=True)
+    for group, picture in maps.items():
+        write_atomically(out / f"{group}.png", picture)
+        click.echo(out / f"{group}.png")
+
+
+@main.command()
 @_threads
 def selfcheck(threads: int) -> None:
     """Score a built-in well with the weights that are packaged, and compare.

@@ -1,0 +1,142 @@
+"""Where in a drop the classifier saw what: a picture for each group, to lay over the well."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from xtalgrid_core.chops import CELLS, STRIDE, Box
+from xtalgrid_core.dense import Float, class_map, softmax
+from xtalgrid_core.drops import Found, crop_around, find_drop
+from xtalgrid_core.errors import ConfigError
+from xtalgrid_core.images import SEGMENTER_SIDE, Levels, WellImage, classifier_view, resize, segmenter_view
+from xtalgrid_core.outcomes import GROUP_CLASSES, SCORED_GROUPS, Group, Outcome
+from xtalgrid_core.scale import pixel_size
+
+from .inference import Networks
+
+NEAR = 5
+"""Cells along a side that say what is near a point: 80 pixels, 90 µm."""
+
+SIDE = 960
+"""Longer side of the pictures, in pixels."""
+
+_STRONGEST = 0.6
+"""Opacity where a group is certain: the drop must show through."""
+
+COLOURS: Mapping[Group, str] = {
+    Group.CRYSTAL: Outcome.HARVESTABLE.look.colour,
+    Group.PRECIPITATE: Outcome.PRECIPITATE.look.colour,
+    Group.OTHER: Outcome.OTHER.look.colour,
+    Group.CLEAR: "#2ca25f",
+}
+
+
+def group_maps(cells: Float) -> Float:
+    """How much a drop's points speak for each group.
+
+    What the `NEAR` × `NEAR` cells around a point say, times the largest probability of a chop that the point lies in: sharper than what
+    chops say, and silent where no chop agrees. Not what is scored.
+
+    Parameters
+    ----------
+    cells
+        A class map, ``(13, rows, cols)`` logits, at least a chop's `CELLS` along each side.
+
+    Returns
+    -------
+    ``(4, rows, cols)``, 0..1, in the order of `SCORED_GROUPS`.
+    """
+    edge = NEAR // 2
+    near = _of_groups(_means(np.pad(cells, ((0, 0), (edge, edge), (edge, edge)), mode="edge"), NEAR))
+    chops = np.pad(_of_groups(_means(cells, CELLS)), ((0, 0), (CELLS - 1,) * 2, (CELLS - 1,) * 2))
+    around = np.lib.stride_tricks.sliding_window_view(chops, CELLS, axis=1).max(axis=-1)
+    around = np.lib.stride_tricks.sliding_window_view(around, CELLS, axis=2).max(axis=-1)
+    found: Float = near * around
+    return found
+
+
+def draw_maps(data: bytes, networks: Networks, pixel_size_um: float | None = None) -> dict[Group, bytes]:
+    """PNG files with transparency, one for each group, of the shape of a well image; clear all over where there is no drop.
+
+    Raises
+    ------
+    ImageError
+        When the image cannot be decoded.
+    ConfigError
+        When the classifier has no class map.
+    """
+    if not networks.is_dense:
+        raise ConfigError("this classifier scores chops one by one and has no map; a dense one has")
+    image = WellImage(data)
+    height, width = image.height, image.width
+    to_reference = pixel_size(width, height, pixel_size_um).to_reference
+    small = resize(image.reduced(), SEGMENTER_SIDE, SEGMENTER_SIDE)
+    levels = Levels.of(small)
+    drop = find_drop(networks.mask(segmenter_view(small, levels)), height, width)
+    if drop.is_null_experiment:
+        return {group: _png(np.zeros(_size(height, width)[::-1], np.uint8), group) for group in SCORED_GROUPS}
+    crop = crop_around(drop.box, height, width, to_reference) if drop.box else Box(0, 0, height, width)
+    view = classifier_view(image.region(crop), levels, to_reference)
+    maps = group_maps(class_map(view, networks.class_map, lambda: None))
+    inside = _inside(drop, height, width)
+    return {
+        group: _png(_placed(values, crop, to_reference, height, width) * inside, group)
+        for group, values in zip(SCORED_GROUPS, maps, strict=True)
+    }
+
+
+def _placed(values: Float, crop: Box, to_reference: float, height: int, width: int) -> Float:
+    """A group's map in the shape of the picture; a cell's middle lies `STRIDE` pixels from the one before, the first one's too."""
+    canvas = Image.new("F", _size(height, width))
+    shrunk = canvas.width / width
+    cell = STRIDE / to_reference * shrunk
+    rows, cols = values.shape
+    piece = Image.fromarray(values.astype(np.float32), mode="F").resize(
+        (max(round(cols * cell), 1), max(round(rows * cell), 1)), Image.Resampling.BILINEAR
+    )
+    canvas.paste(piece, (round(crop.col * shrunk + cell / 2), round(crop.row * shrunk + cell / 2)))
+    found: Float = np.asarray(canvas, np.float32)
+    return found
+
+
+def _inside(drop: Found, height: int, width: int) -> Float:
+    """1 inside the drop, 0 outside; 1 everywhere where its outline is not known."""
+    canvas = Image.new("L", _size(height, width), 0 if len(drop.outline) > 2 else 1)
+    if len(drop.outline) > 2:
+        shrunk = canvas.width / width
+        ImageDraw.Draw(canvas).polygon([(col * shrunk, row * shrunk) for row, col in drop.outline], fill=1)
+    found: Float = np.asarray(canvas, np.float32)
+    return found
+
+
+def _png(values: np.ndarray, group: Group) -> bytes:
+    alpha = Image.fromarray((np.clip(values, 0, 1) * 255 * _STRONGEST).astype(np.uint8))
+    picture = Image.new("RGBA", alpha.size, COLOURS[group])
+    picture.putalpha(alpha)
+    stream = io.BytesIO()
+    picture.save(stream, "PNG")
+    return stream.getvalue()
+
+
+def _size(height: int, width: int) -> tuple[int, int]:
+    part = min(SIDE / max(height, width), 1.0)
+    return max(round(width * part), 1), max(round(height * part), 1)
+
+
+def _means(cells: Float, side: int) -> Float:
+    """Means over all squares of `side` × `side` cells, ``(13, rows − side + 1, cols − side + 1)``."""
+    sums = np.pad(cells.cumsum(axis=1, dtype=np.float64).cumsum(axis=2), ((0, 0), (1, 0), (1, 0)))
+    boxes = sums[:, side:, side:] - sums[:, :-side, side:] - sums[:, side:, :-side] + sums[:, :-side, :-side]
+    means: Float = (boxes / side**2).astype(np.float32)
+    return means
+
+
+def _of_groups(logits: Float) -> Float:
+    """Probabilities of the four groups, ``(4, r, c)``, from logits ``(13, r, c)``."""
+    probabilities = softmax(logits.reshape(len(logits), -1).T).T.reshape(logits.shape)
+    found: Float = np.stack([probabilities[list(GROUP_CLASSES[group])].sum(axis=0) for group in SCORED_GROUPS])
+    return found
