@@ -76,7 +76,7 @@ def with_config(command: Callable[..., Any]) -> Callable[..., Any]:
 
 dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
 names_option = click.option(
-    "--names", help="rigaku, any (each file a well), or a regular expression with named groups."
+    "--names", help="rigaku, rockimager, marco, any (each file a well), or a regular expression with named groups."
 )
 recursive_option = click.option("--recursive", is_flag=True, help="Take the folder's subfolders too.")
 copy_option = click.option("--copy", is_flag=True, help="Copy the images instead of linking them.")
@@ -146,14 +146,24 @@ def _program() -> str:
 
 
 @main.command("import-folder")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=click.Path(path_type=Path), required=False)
 @recursive_option
 @copy_option
 @names_option
+@click.option(
+    "--watch", is_flag=True, help="Go on, with FOLDER (default: imager.folder) and all below it, as a service does."
+)
 @with_config
-def import_command(config: Config, folder: Path, recursive: bool, copy: bool, names: str | None) -> None:
+def import_command(
+    config: Config, folder: Path | None, recursive: bool, copy: bool, names: str | None, watch: bool
+) -> None:
     """Enter a FOLDER's images into the embedded imager database."""
     with System(config) as system:
+        if watch:
+            for _ in system.watch_folder(folder, copy=copy, names=names):
+                pass
+        if folder is None:
+            raise ConfigError("name the FOLDER that holds the images")
         imported = system.import_folder(folder, recursive=recursive, copy=copy, names=names)
         click.echo(f"{len(imported.entered)} images of {len(imported.barcodes)} plates entered")
         for path, why in imported.rejected.items():

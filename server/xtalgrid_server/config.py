@@ -429,6 +429,10 @@ def _cross_checks(config: Config) -> list[str]:
     errors += _boinc_checks(config)
     errors += _alerts_checks(config.alerts)
     errors += _viewer_checks(config.viewer)
+    if config.imager.folder:
+        folder, root = Path(config.imager.folder).expanduser().absolute(), config.image_root.absolute()
+        if folder.is_relative_to(root) or root.is_relative_to(folder):
+            errors.append(f"imager.folder: {folder} and imager.image_root ({root}) must not lie in each other")
     if config.work.mode == "dense" and config.work.step % STRIDE:
         errors.append(f'work.step: {dense_step_error(config.work.step)} (mode = "exact")')
     urls = (

@@ -5,19 +5,22 @@ The commands, the services and ``run`` all go through here, so that each step is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 
 import msgspec
 
-from xtalgrid_core.errors import ConfigError
+from xtalgrid_core.errors import Busy, ConfigError
 
 from .boinc.grid import BoincGrid
 from .config import Config
 from .grid.local import LocalGrid, Worked
 from .imager.database import ImagerDatabase
+from .imager.folder import STEP as IMPORT
 from .imager.folder import Imported, import_folder
+from .imager.folder_source import FolderSource, open_source
 from .ledger.store import Ledger
 from .models.promote import STEP as MODEL
 from .models.promote import models, promote, rollback
@@ -40,6 +43,7 @@ class System:
         with step(config, "open", wait=60) as report:  # two first runs at once must not both lay out the databases
             self.ledger = Ledger(config)
             self.imager = ImagerDatabase(config)
+            self.source = open_source(config, self.imager, self.ledger)
             report.quiet = True
         self.grid = LocalGrid(config) if config.grid.kind == "local" else BoincGrid(config)
 
@@ -62,7 +66,7 @@ class System:
         fall_back: bool = False,
     ) -> Imported:
         """Enter a folder's images into the embedded imager database."""
-        with step(self.config, "import-folder") as report:
+        with step(self.config, IMPORT) as report:
             imported = import_folder(
                 self.config,
                 self.imager,
@@ -76,6 +80,32 @@ class System:
             reopen(self.config, self.ledger, imported.entered)
             report.update(images=len(imported.entered), rejected=len(imported.rejected), doubles=len(imported.doubles))
         return imported
+
+    def watch_folder(
+        self, folder: Path | None = None, *, copy: bool = False, names: str | None = None
+    ) -> Iterator[Imported]:
+        """Look at a folder (default: ``imager.folder``) again and again, and take in what is new and complete; never ends."""
+        if folder is None and not self.config.imager.folder:
+            raise ConfigError("name the FOLDER to watch, or set imager.folder")
+        source = FolderSource(self.config, self.imager, self.ledger, folder, copy=copy, names=names)
+        while True:
+            with step(self.config, IMPORT, wait=600) as report:
+                found = source.look()
+                reopen(self.config, self.ledger, found.entered)
+                report.update(images=len(found.entered), rejected=len(found.rejected), waiting=len(found.waiting))
+                report.quiet = not (found.entered or found.rejected)
+            yield found
+            time.sleep(max(self.config.import_.settle_s, 1.0))
+
+    def _refresh(self) -> None:
+        """Take in what is new where images come from, unless somebody is at it."""
+        try:
+            with step(self.config, IMPORT) as report:
+                entered = self.source.refresh()
+                reopen(self.config, self.ledger, entered)
+                report["images"], report.quiet = len(entered), not entered
+        except Busy:
+            log.info("%s is running; what it takes in is found by the next create_work", IMPORT)
 
     def create_work(
         self,
@@ -98,6 +128,8 @@ class System:
                     config.work, wells_per_unit=wells_per_unit, wells_per_backfill_unit=wells_per_unit
                 ),
             )
+        if not dry_run:
+            self._refresh()
         with step(self.config, "create_work") as report:
             created = create_work(
                 config,

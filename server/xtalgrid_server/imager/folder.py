@@ -29,13 +29,14 @@ _NO_PATTERN = "the name does not fit the convention; set import.names in xtalgri
 class Imported:
     """What came of a folder.
 
-    `rejected`: file → why it stands for no well; `doubles`: files whose stem was taken; `fell_back`: no name fitted the
-    pattern, so that each file was taken for a well.
+    `rejected`: file → why it stands for no well; `doubles`: files whose stem was taken; `waiting`: files that are not complete
+    yet; `fell_back`: no name fitted the convention, so that each file was taken for a well.
     """
 
     entered: list[ImageRow] = field(default_factory=list)
     rejected: dict[Path, str] = field(default_factory=dict)
     doubles: list[Path] = field(default_factory=list)
+    waiting: list[Path] = field(default_factory=list)
     fell_back: bool = False
 
     @property
@@ -66,10 +67,7 @@ def import_folder(
     ConfigError
         When the imager database is not the embedded one, the folder is not there, or the pattern cannot be used.
     """
-    if config.imager.url:
-        raise ConfigError(
-            "import-folder fills the embedded imager database only; imager.url names another: take it out"
-        )
+    refuse_vendors(config)
     if not folder.is_dir():
         raise ConfigError(f"{folder}: no such folder; give the folder that holds the well images")
     names = names or config.import_.names
@@ -82,6 +80,18 @@ def import_folder(
         convention = None
     enter(config, database, ledger, files, convention, copy, result)
     return result
+
+
+def refuse_vendors(config: Config) -> None:
+    """See that images are entered into our own database only.
+
+    Raises
+    ------
+    ConfigError
+        When the imager database is a vendor's.
+    """
+    if config.imager.url:
+        raise ConfigError("folders fill the embedded imager database only; imager.url names another: take it out")
 
 
 def convention_of(config: Config, names: str) -> Names | None:

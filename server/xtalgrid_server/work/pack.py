@@ -17,6 +17,7 @@ from xtalgrid_core.images import image_size
 
 from ..config import Config
 from ..imager.database import ImageRow
+from ..imager.source import image_path as image_path
 
 MIN_WORKER = "0.1.0"
 """The oldest worker that scores as this server expects."""
@@ -35,20 +36,6 @@ class CheckedImage:
     size: int
     height: int
     width: int
-
-
-def image_path(config: Config, image: ImageRow) -> Path:
-    """Where an image of the imager database lies: ``<image root>/<barcode>/<inspection>/<name>``.
-
-    Raises
-    ------
-    ImageError
-        When the database's barcode or name would lead out of the image root.
-    """
-    for part in (image.barcode, image.image_name):
-        if not part or part in (".", "..") or any(c in part for c in ("/", "\\", "\0")):
-            raise ImageError(FailureReason.UNREADABLE_FILE, f"{part!r} is no file name; mend the imager database")
-    return config.image_root / image.barcode / str(image.inspection) / image.image_name
 
 
 def read_original(config: Config, image: ImageRow) -> bytes:

@@ -62,10 +62,10 @@ TALK: dict[str, Callable[[ImagerDatabase], object]] = {
 }
 """A call of each method and function that talks to the imager database."""
 
-TALKERS = {"connection", "database", "samples", "tables", "writer"}
-"""Modules of the imager package that know SQLAlchemy."""
+TALKERS = {"connection", "database", "samples", "tables", "writer", "folder_seen"}
+"""Modules of the imager package that know SQLAlchemy; `folder_seen` is for the embedded database alone."""
 
-_SILENT = {"is_persons", "is_ours", "writing", "write"}
+_SILENT = {"is_persons", "is_ours", "writing", "write", "refresh", "path"}
 
 
 def talking() -> set[str]:

@@ -1,0 +1,152 @@
+"""A folder that an imager fills: its new images enter the embedded database when their files are complete.
+
+Complete is a file that was the same, in size and time of change, at two looks `import.settle_s` apart, and has its format's end.
+One without an end waits, for `import.give_up_hours` at most; then it is recorded as failed, until it changes. A file that cannot be
+read, named or linked is recorded as failed and stops no other.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from xtalgrid_core.errors import ConfigError, FailureReason
+from xtalgrid_core.images import SUFFIXES
+
+from ..config import Config
+from ..ledger.store import Ledger
+from .complete import missing_end
+from .database import ImagerDatabase, ImageRow
+from .folder import STEP, Imported, convention_of, enter, refuse_vendors
+from .folder_seen import Seen, SeenFiles, State
+from .source import ImageSource
+
+
+def open_source(config: Config, database: ImagerDatabase, ledger: Ledger) -> ImageSource:
+    """Where the images of a configuration come from."""
+    return FolderSource(config, database, ledger) if config.imager.folder else database
+
+
+class FolderSource:
+    """The folder ``imager.folder`` and all below it; hidden folders are passed over."""
+
+    def __init__(
+        self,
+        config: Config,
+        database: ImagerDatabase,
+        ledger: Ledger,
+        folder: Path | None = None,
+        *,
+        names: str | None = None,
+        copy: bool = False,
+        clock: Callable[[], float] = time.time,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        refuse_vendors(config)
+        self._config, self._database, self._ledger = config, database, ledger
+        self._folder = (folder or Path(config.imager.folder).expanduser()).absolute()
+        self._convention = convention_of(config, names or config.import_.names)
+        self._copy, self._clock, self._pause = copy, clock, pause
+        self._seen = SeenFiles(database)
+        self.newest_first = database.newest_first
+        self.of_plate = database.of_plate
+        self.path = database.path
+
+    def refresh(self) -> list[ImageRow]:
+        """Take in what is complete; what is new is looked at twice for that.
+
+        Raises
+        ------
+        ConfigError
+            When the folder is not there.
+        """
+        first = self.look()
+        if not first.waiting:
+            return first.entered
+        self._pause(self._config.import_.settle_s)
+        return first.entered + self.look().entered
+
+    def look(self) -> Imported:
+        """Look once at every folder, and take in what is complete by now.
+
+        Raises
+        ------
+        ConfigError
+            When the folder is not there.
+        """
+        if not self._folder.is_dir():
+            raise ConfigError(f"imager.folder: {self._folder} is not there; is it mounted?")
+        found = Imported()
+        for folder, files in _image_files(self._folder):
+            self._look_into(folder, files, found)
+        return found
+
+    def _look_into(self, folder: Path, files: list[os.DirEntry[str]], found: Imported) -> None:
+        known = self._seen.of_folder(str(folder))
+        stems = {Path(seen.name).stem: seen.name for seen in known.values() if seen.state == "entered"}
+        changed: list[Seen] = []
+        ready: dict[Path, Seen] = {}
+        for entry in sorted(files, key=lambda e: (Path(e.name).stem, SUFFIXES.index(Path(e.name).suffix.lower()))):
+            path = folder / entry.name
+            if self._convention is not None and self._convention.passes_over(path):
+                continue
+            seen = self._seen_now(entry, known.get(entry.name))
+            if seen is None or seen.state != "waiting":
+                continue
+            if stems.get(path.stem, path.name) != path.name:
+                changed.append(replace(seen, state="double"))
+                found.doubles.append(path)
+            elif self._clock() - seen.since < self._config.import_.settle_s or seen is not known.get(entry.name):
+                changed.append(seen)  # it was just seen so for the first time
+                found.waiting.append(path)
+            elif (why := self._missing_end(path)) is None:
+                stems[path.stem] = path.name
+                ready[path] = seen
+            elif self._clock() - seen.first < self._config.import_.give_up_hours * 3600:
+                found.waiting.append(path)
+            else:
+                self._ledger.work.add_failure(str(path), STEP, FailureReason.TRUNCATED, f"{path}: {why}")
+                found.rejected[path] = why
+                changed.append(replace(seen, state="failed"))
+        if ready:
+            enter(self._config, self._database, self._ledger, list(ready), self._convention, self._copy, found)
+        states: dict[Path, State] = {path: "rejected" if path in found.rejected else "entered" for path in ready}
+        self._seen.keep(str(folder), [*changed, *(replace(seen, state=states[path]) for path, seen in ready.items())])
+
+    def _seen_now(self, entry: os.DirEntry[str], known: Seen | None) -> Seen | None:
+        """The file as it is; the record of it where that says the same. None: it went away."""
+        try:
+            status = entry.stat()
+        except OSError:
+            return None
+        if known is not None and (known.size, known.modified) == (status.st_size, status.st_mtime_ns):
+            return known
+        now = self._clock()
+        first = known.first if known is not None and known.state == "waiting" else now
+        return Seen(entry.name, status.st_size, status.st_mtime_ns, first, now)
+
+    def _missing_end(self, path: Path) -> str | None:
+        try:
+            return missing_end(path)
+        except OSError as error:
+            return f"it cannot be read ({error.strerror})"
+
+
+def _image_files(folder: Path) -> Iterator[tuple[Path, list[os.DirEntry[str]]]]:
+    """The folders with image files, in order of their names. What cannot be listed is passed over until it can."""
+    try:
+        with os.scandir(folder) as listing:
+            entries = sorted(listing, key=lambda entry: entry.name)
+    except OSError:
+        return
+    files = [
+        e for e in entries if Path(e.name).suffix.lower() in SUFFIXES and not e.is_dir() and not e.name.startswith(".")
+    ]
+    if files:
+        yield folder, files
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+            yield from _image_files(folder / entry.name)

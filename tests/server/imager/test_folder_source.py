@@ -1,0 +1,179 @@
+"""A folder that an imager fills, with pictures that come in pieces."""
+
+from __future__ import annotations
+
+import io
+import os
+
+import msgspec
+import pytest
+from PIL import Image
+
+from xtalgrid_core.errors import ConfigError
+from xtalgrid_server.config import from_string
+from xtalgrid_server.imager.complete import missing_end
+from xtalgrid_server.imager.folder_source import FolderSource
+from xtalgrid_server.system import System
+from xtalgrid_server.wells import Well
+
+from ..conftest import draw_well, rigaku_name
+
+ROCKIMAGER = "WellImages/100/plateID_3100/batchID_17409/wellNum_{}/profileID_1/d1_r26_{}.jpg"
+
+
+class Clock:
+    """Time that passes only while somebody waits."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def watched(tmp_path):
+    return tmp_path / "share"
+
+
+@pytest.fixture
+def config(config, watched):
+    """As in the other tests, with a watched folder."""
+    watched.mkdir()
+    return msgspec.structs.replace(config, imager=msgspec.structs.replace(config.imager, folder=str(watched)))
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def source(system, clock):
+    return FolderSource(system.config, system.imager, system.ledger, clock=clock, pause=clock.wait)
+
+
+def names(rows):
+    return [row.image_name for row in rows]
+
+
+def test_a_new_file_is_taken_in_when_it_stayed_the_same(source, watched, clock, system):
+    draw_well(watched / "CI022987" / rigaku_name(1))
+    assert source.look().entered == []
+    assert source.look().entered == []  # no time has passed
+    clock.wait(5)
+    (row,) = source.look().entered
+    assert (row.barcode, row.inspection, row.well) == ("CI022987", 3, Well(1, 1, 1))
+    assert source.path(row).samefile(watched / "CI022987" / rigaku_name(1))
+    clock.wait(5)
+    assert source.refresh() == []
+    assert names(next(source.of_plate("CI022987"))) == [rigaku_name(1)]
+    assert len(list(source.newest_first(None, None))) == 1
+
+
+def test_refresh_looks_twice_by_itself_and_create_work_refreshes(source, watched, system, monkeypatch):
+    draw_well(watched / rigaku_name(1))
+    monkeypatch.setattr(system, "source", source)
+    assert system.create_work(dry_run=True).planned == 0
+    assert system.create_work().planned == 1
+    draw_well(watched / "old" / rigaku_name(2, inspection=1, date="090101"))
+    assert system.create_work().planned == 1
+
+
+def test_a_file_that_grows_waits_and_never_stops_the_others(source, watched, clock, system):
+    whole = draw_well(watched / rigaku_name(1)).read_bytes()
+    growing = watched / rigaku_name(2)
+    growing.write_bytes(whole[:400])
+    assert names(source.refresh()) == [rigaku_name(1)]
+    clock.wait(3600)
+    growing.write_bytes(whole[:800])
+    found = source.look()
+    clock.wait(3600)
+    assert (found.entered, found.waiting, source.look().waiting) == ([], [growing], [growing])
+    growing.write_bytes(whole)
+    assert names(source.refresh()) == [rigaku_name(2)]
+    assert system.ledger.work.failures() == []
+
+
+def test_a_file_that_stays_incomplete_is_recorded_once_and_taken_in_if_it_is_mended(source, watched, clock, system):
+    whole = draw_well(watched / "elsewhere.jpg").read_bytes()
+    (watched / "elsewhere.jpg").unlink()
+    broken = watched / rigaku_name(1)
+    broken.write_bytes(whole[:-40] + bytes(40))  # as long as it should be: copies over a network look so
+    assert source.refresh() == []
+    clock.wait(25 * 3600)
+    found = source.look()
+    assert list(found.rejected) == [broken]
+    assert source.look().rejected == {}
+    ((file, reason, detail),) = system.ledger.work.failures()
+    assert (file, reason) == (str(broken), "truncated image")
+    assert "end marker is missing" in detail
+    broken.write_bytes(whole)
+    assert names(source.refresh()) == [rigaku_name(1)]
+
+
+def test_what_was_seen_outlives_the_process(source, watched, clock, config):
+    draw_well(watched / rigaku_name(1))
+    assert len(source.look().waiting) == 1
+    clock.wait(5)
+    with System(config) as other:
+        again = FolderSource(config, other.imager, other.ledger, clock=clock, pause=clock.wait)
+        assert names(again.look().entered) == [rigaku_name(1)]
+    assert source.refresh() == []
+
+
+def test_a_name_that_fits_not_and_a_file_of_the_same_stem(source, watched, system):
+    draw_well(watched / rigaku_name(1))
+    draw_well(watched / "holiday.jpg")
+    draw_well(watched / ".hidden.jpg")
+    assert len(source.refresh()) == 1
+    ((file, reason, _),) = system.ledger.work.failures()
+    assert (file, reason) == (str(watched / "holiday.jpg"), "name fits no pattern")
+    png = draw_well(watched / rigaku_name(1).replace(".jpg", ".png"))
+    assert source.look().doubles == [png]
+    assert source.look().doubles == []
+    os.utime(watched / rigaku_name(1), (5, 5))
+    assert names(source.refresh()) == [rigaku_name(1)]  # touched, and not a double of itself
+
+
+def test_rockimagers_tree(system, watched, clock):
+    for well in (1, 13):
+        for kind in ("ef", "th", "dl"):
+            draw_well(watched / ROCKIMAGER.format(well, kind))
+    source = FolderSource(
+        system.config, system.imager, system.ledger, names="rockimager", clock=clock, pause=clock.wait
+    )
+    rows = source.refresh()
+    assert [(row.barcode, row.inspection, str(row.well)) for row in rows] == [
+        ("3100", 17409, "A1a"),
+        ("3100", 17409, "B1a"),
+    ]
+    assert rows[0].image_name == "plateID_3100_batchID_17409_wellNum_1_profileID_1_d1_r26_ef.jpg"
+    assert system.ledger.work.failures() == []
+    assert system.create_work().planned == 2
+
+
+def test_a_folder_that_is_not_there_or_in_the_wrong_place(system, source, watched, tmp_path):
+    watched.rmdir()
+    with pytest.raises(ConfigError, match="is it mounted"):
+        source.refresh()
+    with pytest.raises(ConfigError, match=r"imager\.folder: .* must not lie in each other"):
+        from_string(f'[imager]\nfolder = "{tmp_path}"\n', home=tmp_path / "home")
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"), [("JPEG", {}), ("PNG", {}), ("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"})]
+)
+def test_an_image_has_its_end_or_not(kind, options, tmp_path):
+    stream = io.BytesIO()
+    Image.effect_noise((64, 48), 80).convert("RGB").save(stream, kind, **options)
+    whole, file = stream.getvalue(), tmp_path / "image"
+    for data, complete in ((whole, True), (whole[: len(whole) * 3 // 4], False), (whole[:200], False), (b"", False)):
+        file.write_bytes(data)
+        assert (missing_end(file) is None) == complete, (kind, len(data))
+    if kind != "TIFF":
+        file.write_bytes(whole + bytes(64))
+        assert missing_end(file) is None
