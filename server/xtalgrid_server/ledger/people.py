@@ -323,6 +323,18 @@ class People:
         with self._db.reading() as connection:
             return list(connection.scalars(statement.order_by(images.barcode)))
 
+    def plates_with(self, project: str = "", sample: str = "", condition: str = "") -> set[str]:
+        """Plates with a drop whose contents may fit, each a part of the text, whatever its case; empty ones fit all."""
+        found: set[str] | None = None
+        with self._db.reading() as connection:
+            for name, part in (("project", project), ("sample", sample), ("condition", condition)):
+                if part:
+                    fits = t.drops.c[name].icontains(part, autoescape=True)
+                    statement = sa.select(t.drops.c.barcode).distinct().where(t.drops.c.source == self._db.source, fits)
+                    plates = set(connection.scalars(statement))
+                    found = plates if found is None else found & plates
+        return set(self.barcodes()) if found is None else found
+
     def contents(self, barcodes: Iterable[str]) -> Recipes:
         """What is known of the drops of these plates."""
         found: dict[str, dict[Well, Contents]] = {}

@@ -16,6 +16,7 @@ from .models import Models
 from .people import People
 from .plates import Plates
 from .records import now
+from .trail import Trails
 from .views import Views
 from .visits import Visits
 from .work import Work
@@ -37,6 +38,7 @@ class Ledger:
         self.plates = Plates(self._db)
         self.archive = Archive(self._db)
         self.alerts = Alerts(self._db)
+        self.trails = Trails(self._db)
         self.visits = Visits(self._db)
 
     def close(self) -> None:

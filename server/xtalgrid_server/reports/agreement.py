@@ -1,0 +1,199 @@
+"""``agreement`` and ``disagreements``: ARTscores beside people's scores of the same inspections: shadow mode's report.
+
+Not to be confused with `xtalgrid_server.agreement`, by which two computers' results of one unit agree.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from xtalgrid_core.outcomes import SCORED_GROUPS, Group, Outcome, published
+
+from ..config import Config
+from ..ledger.store import Ledger
+from ..wells import Well
+from .entries import Filter, Inspection, judged
+from .wilson import wilson
+
+Order = Literal["newest", "p_crystal"]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """`hits` of `number`, with the 95 % interval of the proportion."""
+
+    hits: int
+    number: int
+    interval: tuple[float, float]
+
+    @classmethod
+    def of(cls, hits: int, number: int) -> Part:
+        """With its interval."""
+        return cls(hits, number, wilson(hits, number))
+
+
+@dataclass(frozen=True, slots=True)
+class Month:
+    """The inspections of a month, ``2026-11``: how often the groups agree, and how many of people's crystals were found."""
+
+    month: str
+    agree: Part
+    crystals: Part
+
+
+@dataclass(frozen=True, slots=True)
+class AgreementWithPeople:
+    """ARTscores beside people's scores of the same inspections.
+
+    Attributes
+    ----------
+    agree, same_outcome
+        Inspections in which both name the same group, or the very same outcome.
+    by_group
+        For each group of people's scores, in how many of its inspections the ARTscore has that group too (its recall).
+    named
+        The same from the other side: how many of the ARTscores of a group people call so too (its precision).
+    table
+        Inspections by people's group, then ours; `Group.UNKNOWN`: undecided.
+    missed
+        People say crystal, the ARTscore does not.
+    only_ours
+        The ARTscore says crystal, people do not.
+    unmapped
+        Codes of people's scores that `imager.codes` has no outcome for, with their numbers; they are not counted elsewhere.
+    classifiers
+        How many of the ARTscores are of which classifier (SHA-256).
+    """
+
+    agree: Part
+    same_outcome: Part
+    by_group: dict[Group, Part]
+    named: dict[Group, Part]
+    table: dict[Group, dict[Group, int]]
+    missed: int
+    only_ours: int
+    months: tuple[Month, ...]
+    unmapped: dict[str, int]
+    classifiers: dict[str, int]
+
+
+@dataclass(slots=True)
+class _Counts:
+    table: Counter[tuple[Group, Group]] = field(default_factory=Counter)
+    same_outcome: int = 0
+    months: Counter[tuple[str, str]] = field(default_factory=Counter)
+    unmapped: Counter[str] = field(default_factory=Counter)
+    classifiers: Counter[str] = field(default_factory=Counter)
+
+
+def agreement_with_people(config: Config, ledger: Ledger, chosen: Filter) -> AgreementWithPeople:
+    """Compare the newest ARTscore of every inspection that a person scored with that person's score.
+
+    Of several people's scores of one inspection the newest counts, of several images the ARTscore of the highest priority.
+    """
+    counts = _Counts()
+    for inspection in judged(config, ledger, chosen):
+        person = inspection.best.person
+        if person is None or person.outcome is None:
+            counts.unmapped[person.code if person else ""] += 1
+            continue
+        theirs, ours = person.outcome.group, inspection.artscore.group
+        month = f"{inspection.best.image.inspected:%Y-%m}"
+        counts.table[theirs, ours] += 1
+        counts.same_outcome += published(person.outcome) is inspection.artscore
+        counts.classifiers[inspection.best.archived.classifier] += 1
+        counts.months[month, "all"] += 1
+        counts.months[month, "agree"] += theirs is ours
+        if theirs is Group.CRYSTAL:
+            counts.months[month, "crystals"] += 1
+            counts.months[month, "found"] += ours is Group.CRYSTAL
+    return _summary(counts)
+
+
+def _summary(counts: _Counts) -> AgreementWithPeople:
+    table = {
+        theirs: {ours: counts.table[theirs, ours] for ours in (*SCORED_GROUPS, Group.UNKNOWN)}
+        for theirs in SCORED_GROUPS
+    }
+    total, months = counts.table.total(), counts.months
+    crystal = Group.CRYSTAL
+    return AgreementWithPeople(
+        agree=Part.of(sum(table[group][group] for group in SCORED_GROUPS), total),
+        same_outcome=Part.of(counts.same_outcome, total),
+        by_group={group: Part.of(table[group][group], sum(table[group].values())) for group in SCORED_GROUPS},
+        named={
+            group: Part.of(table[group][group], sum(row[group] for row in table.values())) for group in SCORED_GROUPS
+        },
+        table=table,
+        missed=sum(table[crystal].values()) - table[crystal][crystal],
+        only_ours=sum(table[group][crystal] for group in SCORED_GROUPS if group is not crystal),
+        months=tuple(
+            Month(
+                month,
+                Part.of(months[month, "agree"], months[month, "all"]),
+                Part.of(months[month, "found"], months[month, "crystals"]),
+            )
+            for month in sorted({month for month, _ in months})
+        ),
+        unmapped=dict(sorted(counts.unmapped.items())),
+        classifiers=dict(counts.classifiers.most_common()),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """An inspection that a person and xtalgrid put into different groups; `at` is when the person did (UTC)."""
+
+    barcode: str
+    well: Well
+    inspection: int
+    inspected: datetime
+    image_name: str
+    score_id: int | None
+    artscore: Outcome
+    probability: float
+    p_crystal: float
+    person: Outcome
+    code: str
+    who: str
+    at: datetime
+
+
+def disagreements(
+    config: Config, ledger: Ledger, chosen: Filter, order: Order = "newest", limit: int = 50
+) -> list[Disagreement]:
+    """The inspections on which a person and xtalgrid disagree, by group: the newest first, or the largest `p_crystal` first."""
+
+    def rank(one: Disagreement) -> tuple[object, ...]:
+        place = one.barcode, one.well, one.inspection
+        return (one.p_crystal, *place) if order == "p_crystal" else (one.inspected, one.p_crystal, *place)
+
+    return heapq.nlargest(limit, _disagreements(judged(config, ledger, chosen)), key=rank)
+
+
+def _disagreements(inspections: Iterable[Inspection]) -> Iterator[Disagreement]:
+    for inspection in inspections:
+        person, best = inspection.best.person, inspection.best
+        if person is None or person.outcome is None or person.outcome.group is inspection.artscore.group:
+            continue
+        image = best.image
+        yield Disagreement(
+            barcode=image.barcode,
+            well=image.well,
+            inspection=image.inspection,
+            inspected=image.inspected,
+            image_name=image.image_name,
+            score_id=image.score_id,
+            artscore=inspection.artscore,
+            probability=image.probability,
+            p_crystal=inspection.p_crystal,
+            person=person.outcome,
+            code=person.code,
+            who=person.who,
+            at=person.at,
+        )

@@ -1,0 +1,63 @@
+"""How a score came about, in words: the steps of the decision rule with the numbers that took it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from xtalgrid_core import wire
+from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS, Group, Outcome
+
+
+def decision_path(answer: wire.Scored, options: wire.Options) -> Iterator[str]:
+    """The steps from the drop to the outcome, a line each, by the rule of the score's options (`xtalgrid_core.decision.decide`)."""
+    if answer.drop.box is None:
+        where = "the whole well was scored" if answer.probabilities else "so it is a null experiment"
+        yield f"no drop was found (confidence {answer.drop.confidence:.3f}): {where}"
+    else:
+        row, col, height, width = answer.drop.box
+        yield (
+            f"a drop was found (confidence {answer.drop.confidence:.3f}): {width}×{height} pixels from column {col}, row {row}"
+        )
+    if not answer.probabilities:
+        return
+    if options.rule == "pooled":
+        yield from _pooled(answer, options)
+    else:
+        yield from _by_chops(answer, options)
+
+
+def _pooled(answer: wire.Scored, options: wire.Options) -> Iterator[str]:
+    named = f"p_crystal {answer.p_crystal:.3f} of all chops together"
+    if answer.outcome.group is Group.CRYSTAL:
+        yield f"{named} is at least work.crystal_from {options.crystal_from:g}: crystals"
+    else:
+        yield (
+            f"{named} is less than work.crystal_from {options.crystal_from:g}: no crystals; of the other groups "
+            f"{answer.outcome.group} is the most probable, {answer.probability:.3f}"
+        )
+    yield f"{answer.outcome} is the most probable class of that group in the chops that show it"
+
+
+def _by_chops(answer: wire.Scored, options: wire.Options) -> Iterator[str]:
+    counts = (
+        "the probability of its best class" if options.rule == "published" else "the sum of a group's probabilities"
+    )
+    yield f"rule {options.rule}: a chop counts where {counts} is at least {options.threshold:g}"
+    if options.rule == "group" and options.support:
+        yield f"crystals and precipitate must show in several chops that see the same point (support {options.support:g})"
+    if answer.outcome is Outcome.UNDECIDED:
+        yield f"no chop counts: the largest is {answer.probability:.3f}, so it is undecided; a person should look"
+    else:
+        yield (
+            f"of the outcomes that a counting chop has, {answer.outcome} has the highest priority; its best chop says "
+            f"{answer.probability:.3f}"
+        )
+    yield f"p_crystal {answer.p_crystal:.3f}, calibrated from the same chops, ranks the well and takes no part in the outcome"
+
+
+def largest(answer: wire.Scored) -> Iterator[tuple[Group, Outcome, float]]:
+    """The largest probability of each class over all chops, by group: (group, class, probability)."""
+    for group in SCORED_GROUPS:
+        for outcome, probability in zip(CLASSES, answer.probabilities, strict=False):
+            if outcome.group is group:
+                yield group, outcome, probability

@@ -1,0 +1,66 @@
+"""A drop as commands name it, and what the ledger and the imager database have of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xtalgrid_core.errors import ImagerError, XtalgridError
+
+from ..imager.database import ImagerDatabase
+from ..ledger.records import SeenImage
+from ..ledger.store import Ledger
+from ..wells import parse_well
+
+
+def images_of(ledger: Ledger, barcode: str, name: str, inspection: int | None = None) -> list[SeenImage]:
+    """The images of a drop, of all its inspections or of one, oldest inspection first.
+
+    Parameters
+    ----------
+    name
+        ``A1a``, or ``A1`` where the well has one drop.
+
+    Raises
+    ------
+    XtalgridError
+        When there are none, or the name fits several drops; the message names those there are.
+    """
+    try:
+        wanted = parse_well(name)
+    except ValueError as error:
+        raise XtalgridError(str(error)) from error
+    plate = ledger.views.seen(barcode)
+    if not plate:
+        raise XtalgridError(f"of plate {barcode!r} no image was seen yet")
+    found = [
+        seen for seen in plate if seen.image.well[:2] == wanted[:2] and wanted.subwell in (0, seen.image.well.subwell)
+    ]
+    wells = sorted({seen.image.well for seen in found})
+    if not wells:
+        raise XtalgridError(f"plate {barcode} has no image of {name}")
+    if len(wells) > 1:
+        raise XtalgridError(f"{name} has several drops; name one of {', '.join(map(str, wells))}")
+    here = [seen for seen in found if inspection in (None, seen.image.inspection)]
+    if not here:
+        numbers = sorted({seen.image.inspection for seen in found})
+        raise XtalgridError(
+            f"{barcode} {wells[0]} has no inspection {inspection}; it has {', '.join(map(str, numbers))}"
+        )
+    return sorted(here, key=lambda seen: (seen.image.inspected, seen.image.inspection, seen.image_id))
+
+
+def record_scores(database: ImagerDatabase, ledger: Ledger, images: Sequence[SeenImage]) -> tuple[list[int], str]:
+    """Take what the imager's score table has of a drop into the ledger.
+
+    Returns
+    -------
+    The inspect ids of the drop's inspections that are scored there or were seen; and why the imager database could not be asked,
+    empty when it was.
+    """
+    ids = sorted({seen.image.inspect_id for seen in images})
+    try:
+        rows = [row for found in database.scores_of_drops(ids[-1:]).values() for row in found]
+    except ImagerError as error:
+        return ids, str(error)
+    ledger.people.record(rows)
+    return sorted({*ids, *(row.inspect_id for row in rows)}), ""

@@ -1,0 +1,152 @@
+"""What searches, reports and exports go through: each scored image with what is in its drop and what people said of it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from xtalgrid_core.decision import priority
+from xtalgrid_core.outcomes import Outcome, published
+
+from ..config import Config
+from ..ledger.archive import Archived, Range
+from ..ledger.people import Contents, Said
+from ..ledger.plates import DropImage
+from ..ledger.store import Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An image with its newest ARTscore; `said`: what people said of its drop at this inspection, oldest first."""
+
+    archived: Archived
+    contents: Contents
+    said: tuple[Said, ...]
+
+    @property
+    def image(self) -> DropImage:
+        """The image."""
+        return self.archived.image
+
+    @property
+    def person(self) -> Said | None:
+        """The person's score that holds: the newest."""
+        return self.said[-1] if self.said else None
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """A drop at an inspection: its images, the one whose ARTscore has the highest priority first."""
+
+    entries: tuple[Entry, ...]
+
+    @property
+    def best(self) -> Entry:
+        """The image whose ARTscore is the inspection's."""
+        return self.entries[0]
+
+    @property
+    def artscore(self) -> Outcome:
+        """What xtalgrid says, as it is published."""
+        return published(self.best.archived.outcome)
+
+    @property
+    def p_crystal(self) -> float:
+        """The largest of its images."""
+        return max(entry.image.p_crystal for entry in self.entries)
+
+    @property
+    def outcome(self) -> Outcome:
+        """What the drop is held to be: a person's score goes before the ARTscore."""
+        person = self.best.person
+        return person.outcome if person is not None and person.outcome is not None else self.artscore
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which drops: texts are parts of what is recorded, whatever their case; dates are the imager's naive local time.
+
+    `outcome` is the name of an outcome or of a group, of what the drop is held to be; `scored_by_people`: only inspections that a
+    person scored.
+    """
+
+    outcome: str = ""
+    sample: str = ""
+    condition: str = ""
+    project: str = ""
+    barcode: str = ""
+    since: datetime | None = None
+    before: datetime | None = None
+    scored_by_people: bool = False
+
+    def has(self, contents: Contents) -> bool:
+        """Whether the contents of a drop fit."""
+        return all(
+            wanted.casefold() in text.casefold()
+            for wanted, text in (
+                (self.sample, contents.sample),
+                (self.condition, contents.condition),
+                (self.project, contents.project),
+            )
+        )
+
+    def fits(self, inspection: Inspection) -> bool:
+        """Whether an inspection is one of those asked for; `has` is to be asked too."""
+        if self.scored_by_people and inspection.best.person is None:
+            return False
+        return not self.outcome or self.outcome in (inspection.outcome, inspection.outcome.group)
+
+
+def drops(ledger: Ledger, chosen: Filter, answers: bool = False) -> Iterator[list[Inspection]]:
+    """The drops whose contents, plate and dates fit, each with its inspections in the order of time; plate by plate.
+
+    Parameters
+    ----------
+    answers
+        With the workers' words (`Archived.answer`).
+    """
+    barcodes: set[str] | None = {chosen.barcode} if chosen.barcode else None
+    if chosen.sample or chosen.condition or chosen.project:
+        with_contents = ledger.people.plates_with(chosen.project, chosen.sample, chosen.condition)
+        barcodes = with_contents if barcodes is None else barcodes & with_contents
+    for batch in ledger.archive.plates(Range(barcodes, chosen.since, chosen.before), answers):
+        for _, entries in itertools.groupby(
+            _entries(ledger, batch, chosen), key=lambda entry: (entry.image.barcode, entry.image.well)
+        ):
+            yield list(_inspections(entries))
+
+
+def inspections(ledger: Ledger, chosen: Filter, answers: bool = False) -> Iterator[Inspection]:
+    """The inspections of drops that fit, plate by plate."""
+    for drop in drops(ledger, chosen, answers):
+        yield from filter(chosen.fits, drop)
+
+
+def judged(config: Config, ledger: Ledger, chosen: Filter) -> Iterator[Inspection]:
+    """The inspections that fit and that a person scored, by inspect id, without going through all the others."""
+    programs = (config.imager.scored_by, *config.imager.automatic)
+    barcodes = {chosen.barcode} if chosen.barcode else None
+    for batch in ledger.archive.judged(programs, Range(barcodes, chosen.since, chosen.before)):
+        for inspection in _inspections(_entries(ledger, batch, chosen)):
+            if inspection.best.person is not None and chosen.fits(inspection):
+                yield inspection
+
+
+def _entries(ledger: Ledger, batch: Sequence[Archived], chosen: Filter) -> list[Entry]:
+    recipes = ledger.people.contents({one.image.barcode for one in batch})
+    fitting = [(one, inside) for one in batch if chosen.has(inside := recipes(one.image.barcode, one.image.well))]
+    said = ledger.people.said({one.image.image_id: one.image.inspect_id for one, _ in fitting})
+    return [Entry(one, inside, tuple(said[one.image.inspect_id])) for one, inside in fitting]
+
+
+def _inspections(entries: Iterable[Entry]) -> Iterator[Inspection]:
+    """Entries of one inspection stand together."""
+    for _, group in itertools.groupby(entries, key=lambda entry: entry.image.inspect_id):
+        yield Inspection(tuple(sorted(group, key=_rank)))
+
+
+def _rank(entry: Entry) -> tuple[int, float, str]:
+    """The finalizer's order of the images of an inspection (`scores.rules.best_of_inspection`)."""
+    return priority(entry.archived.outcome), -entry.image.probability, entry.image.image_name

@@ -1,0 +1,92 @@
+"""``search``: the whole archive screened for conditions and samples that gave crystals, or any other outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, get_args
+
+from ..ledger.store import Ledger
+from ..wells import Well
+from .entries import Filter, Inspection, drops
+from .wilson import wilson
+
+Key = Literal["condition", "sample", "project", "plate", "drop"]
+KEYS: tuple[Key, ...] = get_args(Key)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Drops that have something in common: `drops` of them, `matching` of those showed the outcome at some inspection.
+
+    `interval` is that of the part that did (Wilson, 95 %). `p_crystal` is the largest at any inspection of a matching drop, at
+    `barcode`, `well`, `inspection`.
+    """
+
+    keys: tuple[str, ...]
+    drops: int
+    matching: int
+    interval: tuple[float, float]
+    p_crystal: float
+    barcode: str
+    well: Well
+    inspection: int
+    inspected: datetime
+
+
+@dataclass(slots=True)
+class _Group:
+    drops: int = 0
+    matching: int = 0
+    best: Inspection | None = None
+
+
+def search(ledger: Ledger, chosen: Filter, group_by: Sequence[Key]) -> list[Found]:
+    """Groups of drops with at least one that showed the outcome.
+
+    A person's score of an inspection goes before the ARTscore. A drop counts once, however often it was inspected.
+
+    Returns
+    -------
+    Most matching drops first, of as many the larger part of all, then the larger `p_crystal`.
+    """
+    groups: dict[tuple[str, ...], _Group] = {}
+    for drop in drops(ledger, chosen):
+        group = groups.setdefault(_keys(drop[0], group_by), _Group())
+        group.drops += 1
+        matching = [inspection for inspection in drop if chosen.fits(inspection)]
+        if matching:
+            group.matching += 1
+            best = max(matching, key=lambda inspection: inspection.p_crystal)
+            if group.best is None or best.p_crystal > group.best.p_crystal:
+                group.best = best
+    found = [_found(keys, group, group.best) for keys, group in groups.items() if group.best is not None]
+    return sorted(found, key=lambda one: (-one.matching, -one.matching / one.drops, -one.p_crystal, one.keys))
+
+
+def _found(keys: tuple[str, ...], group: _Group, best: Inspection) -> Found:
+    image = max(best.entries, key=lambda entry: entry.image.p_crystal).image
+    return Found(
+        keys=keys,
+        drops=group.drops,
+        matching=group.matching,
+        interval=wilson(group.matching, group.drops),
+        p_crystal=best.p_crystal,
+        barcode=image.barcode,
+        well=image.well,
+        inspection=image.inspection,
+        inspected=image.inspected,
+    )
+
+
+def _keys(inspection: Inspection, group_by: Sequence[Key]) -> tuple[str, ...]:
+    image, contents = inspection.best.image, inspection.best.contents
+    values = {
+        "condition": contents.condition,
+        "sample": contents.sample,
+        "project": contents.project,
+        "plate": image.barcode,
+        "drop": f"{image.barcode} {image.well}",
+    }
+    return tuple(values[key] for key in group_by)

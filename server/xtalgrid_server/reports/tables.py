@@ -1,0 +1,90 @@
+"""Scores as rows, for CSV, JSON lines and whatever reads them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from xtalgrid_core import wire
+from xtalgrid_core.outcomes import CLASSES, published
+
+from ..config import Config
+from .entries import Entry, Inspection
+
+COLUMNS = (
+    "barcode", "well", "row", "col", "subwell", "inspection", "inspected", "inspect_id", "image", "sha256",
+    "project", "sample", "condition",
+    "artscore", "outcome", "group", "probability", "p_crystal", "classifier", "scored_at",
+    "person_score", "person_outcome", "person_group", "person", "person_at", "person_where",
+    "held_to_be",
+)  # fmt: skip
+"""The columns of the CSV: docs/reports.md, Exports."""
+
+
+def row(config: Config, inspection: Inspection, entry: Entry) -> dict[str, Any]:
+    """One image as the columns of the CSV; what is not known is None."""
+    image, person, outcome = entry.image, entry.person, published(entry.archived.outcome)
+    by_person = person.outcome if person else None
+    return {
+        "barcode": image.barcode,
+        "well": str(image.well),
+        "row": image.well.row,
+        "col": image.well.col,
+        "subwell": image.well.subwell,
+        "inspection": image.inspection,
+        "inspected": image.inspected.isoformat(sep=" "),
+        "inspect_id": image.inspect_id,
+        "image": image.image_name,
+        "sha256": entry.archived.sha256,
+        "project": entry.contents.project or None,
+        "sample": entry.contents.sample or None,
+        "condition": entry.contents.condition or None,
+        "artscore": config.score_code(outcome),
+        "outcome": str(outcome),
+        "group": str(outcome.group),
+        "probability": round(image.probability, 5),
+        "p_crystal": round(image.p_crystal, 5),
+        "classifier": entry.archived.classifier,
+        "scored_at": f"{image.at:%Y-%m-%dT%H:%M:%SZ}" if image.at else None,
+        "person_score": person.code if person else None,
+        "person_outcome": str(by_person) if by_person else None,
+        "person_group": str(by_person.group) if by_person else None,
+        "person": person.who if person else None,
+        "person_at": f"{person.at:%Y-%m-%dT%H:%M:%SZ}" if person else None,
+        "person_where": ("imager" if person.correction is None else "viewer") if person else None,
+        "held_to_be": str(inspection.outcome),
+    }
+
+
+def full_row(config: Config, inspection: Inspection, entry: Entry, answer: wire.Scored) -> dict[str, Any]:
+    """The same with what a line of CSV has no place for: all people's scores, probabilities, drop and boxes (row, col, height, width)."""
+    return {
+        **row(config, inspection, entry),
+        "people": [
+            {
+                "score": said.code,
+                "outcome": said.outcome and str(said.outcome),
+                "person": said.who,
+                "at": f"{said.at:%Y-%m-%dT%H:%M:%SZ}",
+            }
+            for said in entry.said
+        ],
+        "width": answer.width,
+        "height": answer.height,
+        "pixel_size_um": answer.pixel_size_um,
+        "probabilities": {str(outcome): round(p, 5) for outcome, p in zip(CLASSES, answer.probabilities, strict=False)},
+        "drop": answer.drop.box,
+        "boxes": [
+            {"box": chop.box, "outcome": str(chop.outcome), "probability": round(chop.probability, 5)}
+            for chop in answer.boxes
+        ],
+    }
+
+
+def csv_line(values: Sequence[object]) -> bytes:
+    """A line of CSV in UTF-8; None is empty."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(["" if value is None else value for value in values])
+    return text.getvalue().encode()
