@@ -1,0 +1,194 @@
+"""Everything about a score, and the score made again by a real worker."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from tests.conftest import well
+from tests.server.conftest import INSPECTED, answer, rigaku_name
+from xtalgrid_core import wire
+from xtalgrid_core.outcomes import Outcome
+from xtalgrid_core.weights import default_models
+from xtalgrid_server.cli import main
+from xtalgrid_server.config import load
+from xtalgrid_server.ledger import tables as t
+from xtalgrid_server.ledger.people import Contents
+from xtalgrid_server.reports.decisions import decision_path
+from xtalgrid_server.run import run_folder
+from xtalgrid_server.system import System
+from xtalgrid_server.wells import Well
+
+NAME = rigaku_name(1)
+
+
+@dataclass
+class Lab:
+    """A lab whose well A1a, with crystals as the small networks see them, went through every stage."""
+
+    file: Path
+    image: Path
+
+    def __call__(self, *words: object) -> Result:
+        return CliRunner().invoke(main, ["--config", str(self.file), *map(str, words)])
+
+    def rewrite(self, change) -> str:
+        """Change the worker's words in the ledger behind everyone's back; returns what they were."""
+        with System(load(self.file)) as system, system.ledger._db.writing() as connection:
+            said = connection.scalar(sa.select(t.scores.c.answer))
+            connection.execute(t.scores.update().values(answer=change(said)))
+        return said
+
+
+@pytest.fixture(scope="module")
+def lab(tiny_weights, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lab")
+    shutil.copytree(tiny_weights, folder / "home" / "weights")
+    segmenter, classifier = default_models(tiny_weights)
+    (folder / "xtalgrid.toml").write_text(
+        f'home = "{folder / "home"}"\n[grid]\nworkers = 1\n[imager]\npixel_size_um = 1.13\n'
+        f'[work]\nsegmenter = "{segmenter}"\nclassifier = "{classifier}"\n'
+    )
+    (folder / "new").mkdir()
+    Image.fromarray(well()).save(folder / "new" / NAME)
+    with System(load(folder / "xtalgrid.toml")) as system:
+        run_folder(system, folder / "new", frames="none")
+        system.set_autoscore()
+        contents = Contents("CI022987", Well(1, 1, 0), "kinases", "ABL1", "20 % PEG 3350", "screen.csv")
+        system.ledger.people.set_contents([contents])
+        (seen,) = system.ledger.views.seen("CI022987")
+        with system.imager.writing() as writer:
+            writer.insert(seen.image.inspect_id, "13", INSPECTED + timedelta(days=1), "jdoe", "")
+        system.ledger.people.correct(seen.image_id, Outcome.BAD_FORM, "ann", note="looks like salt")
+    return Lab(folder / "xtalgrid.toml", folder / "home" / "images" / "CI022987" / "3" / NAME)
+
+
+def test_everything_about_a_score(lab):
+    result = lab("explain", "CI022987", "A1a")
+    assert result.exit_code == 0, result.output
+    text = result.output
+    for line in (
+        "CI022987 A1a, inspection 3",
+        "condition  20 % PEG 3350",
+        f"image {NAME}",
+        "the one that was scored",
+        "crystals harvestable (23), made",
+        "model      segmenter",
+        "(tiny fp32)",
+        "options    rule pooled, crystal_from 0.2, mode dense, step 48, 5 boxes",
+        "decision   a drop was found",
+        "is at least work.crystal_from 0.2: crystals",
+        "crystals harvestable (crystal)",
+        "box 1      crystals harvestable",
+        ": publish",
+        ": insert 23; done",
+        "13 precipitate, by jdoe",
+        "by ARTscore",
+        "in the viewer, ann: crystals bad form: looks like salt",
+    ):
+        assert line in text, f"{line!r} is not in\n{text}"
+    assert sum(line.startswith(("      0.", "      1.")) for line in text.splitlines()) == 13
+    story = json.loads(lab("explain", "CI022987", "A1", "--inspection", 3, "--json").stdout)
+    (image,) = story["images"]
+    assert image["scores"][0]["answer"]["outcome"] == "crystals harvestable"
+    assert image["scores"][0]["trail"]["written"][0]["action"] == "insert"
+
+
+def test_made_again_every_number_is_the_same(lab):
+    result = lab("explain", "CI022987", "A1a", "--recompute")
+    assert result.exit_code == 0, result.output
+    assert "again      SAME: every number is the same" in result.output
+
+
+def test_made_again_it_may_differ_as_computers_do_and_no_more(lab):
+    def p_crystal(by):
+        def change(said):
+            words = json.loads(said)
+            return json.dumps({**words, "p_crystal": words["p_crystal"] - by})
+
+        return change
+
+    said = lab.rewrite(p_crystal(1e-5))
+    try:
+        close = lab("explain", "CI022987", "A1a", "--recompute")
+        lab.rewrite(p_crystal(0.1))
+        far = lab("explain", "CI022987", "A1a", "--recompute")
+    finally:
+        lab.rewrite(lambda _: said)
+    assert close.exit_code == 0
+    assert "AGREES: the outcome is the same; no probability differs by more than 1e-05" in close.output
+    assert far.exit_code == 1
+    assert "DIFFERS: p_crystal " in far.output
+
+
+def test_another_file_or_none_cannot_be_compared(lab):
+    data = lab.image.read_bytes()
+    try:
+        lab.image.unlink()
+        gone = lab("explain", "CI022987", "A1a", "--recompute")
+        Image.fromarray(well((40, 40, 150))).save(lab.image)
+        other = lab("explain", "CI022987", "A1a", "--recompute")
+    finally:
+        lab.image.write_bytes(data)
+    assert gone.exit_code == other.exit_code == 1
+    assert "IMPOSSIBLE: missing file" in gone.output
+    assert "IMPOSSIBLE: the file is another than the one that was scored" in other.output
+    assert "another file than the one that was scored last" in other.output
+
+
+def test_what_is_not_there_is_said(lab):
+    for words, why in (
+        (("CI9", "A1"), "of plate 'CI9' no image was seen yet"),
+        (("CI022987", "B1"), "has no image of B1"),
+        (("CI022987", "A1b"), "has no image of A1b"),
+        (("CI022987", "well 1"), "is no well"),
+        (("CI022987", "A1", "--inspection", 7), "has no inspection 7; it has 3"),
+    ):
+        result = lab("explain", *words)
+        assert result.exit_code == 2, result.output
+        assert why in result.output
+
+
+def test_a_drop_s_history(lab):
+    result = lab("history", "CI022987", "A1a")
+    assert result.exit_code == 0, result.output
+    for line in (
+        "sample     ABL1",
+        "inspection 3, 2012-11-21",
+        "score table ARTscore: 23",
+        "score table jdoe: 13",
+        "viewer ann: 22",
+    ):
+        assert line in result.output, result.output
+    assert "ARTscore 23 crystals harvestable, p_crystal" in result.output
+    told = json.loads(lab("history", "CI022987", "A1a", "--json").stdout)
+    assert [step["what"] for step in told["chapters"][0]["steps"]] == [
+        "score table",
+        "score table",
+        "ARTscore",
+        "viewer",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rule", "outcome", "says"),
+    [
+        ("pooled", Outcome.CLEAR, "no crystals; of the other groups clear is the most probable"),
+        ("pooled", Outcome.BAD_FORM, "is at least work.crystal_from 0.2"),
+        ("group", Outcome.UNDECIDED, "no chop counts: the largest is 0.500, so it is undecided"),
+        ("group", Outcome.PRECIPITATE, "must show in several chops"),
+        ("published", Outcome.PRECIPITATE, "the probability of its best class is at least 0.85"),
+        ("pooled", Outcome.NULL_EXPERIMENT, "no drop was found (confidence 0.970): so it is a null experiment"),
+    ],
+)
+def test_the_steps_of_each_rule_in_words(rule, outcome, says):
+    options = wire.Options(segmenter="a" * 64, classifier="b" * 64, rule=rule)
+    assert says in "\n".join(decision_path(answer(0, outcome), options))

@@ -1,0 +1,181 @@
+"""Exports, as other programs read them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import tracemalloc
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from PIL import Image
+from pycocotools.coco import COCO
+
+from tests.server.conftest import INSPECTED
+from xtalgrid_core import wire
+from xtalgrid_core.outcomes import CLASSES, Outcome
+from xtalgrid_server.ledger import tables as t
+from xtalgrid_server.ledger.people import Contents
+from xtalgrid_server.reports.coco import coco_box
+from xtalgrid_server.wells import Well
+
+WELLS = {
+    (1, 1): Outcome.HARVESTABLE,
+    (2, 1): Outcome.PRECIPITATE,
+    (3, 1): Outcome.NULL_EXPERIMENT,
+    (4, 1): Outcome.CLEAR,
+}
+
+
+@pytest.fixture
+def plate(system, score, person):
+    """Four scored drops; a person calls the first a crystal too, and the second clear."""
+    rows = score(WELLS)
+    person(rows[0].inspect_id, "22", INSPECTED)
+    person(rows[1].inspect_id, "01", INSPECTED)
+    system.sync()
+    contents = Contents("CI022987", Well(1, 1, 0), "kinases", 'ABL1 "long"', "20 % PEG 3350,\n0.1 M Tris", "a.csv")
+    system.ledger.people.set_contents([contents])
+    return rows
+
+
+@pytest.fixture
+def exported(xtalgrid, tmp_path):
+    def run(kind, *words):
+        result = xtalgrid("export", kind, tmp_path / "out", *words)
+        assert result.exit_code == 0, result.output
+        return tmp_path / "out", result.output
+
+    return run
+
+
+def test_csv_has_conditions_samples_and_people_s_scores(exported, plate):
+    out, said = exported("csv")
+    assert said.startswith("4 images in ")
+    with out.open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["well"] for row in rows] == ["A1a", "A2a", "A3a", "A4a"]
+    first = rows[0]
+    assert first["condition"] == "20 % PEG 3350,\n0.1 M Tris"
+    assert first["sample"] == 'ABL1 "long"'
+    assert (first["artscore"], first["outcome"], first["p_crystal"]) == ("23", "crystals harvestable", "0.5")
+    assert (first["person_score"], first["person_outcome"], first["person"]) == ("22", "crystals bad form", "jdoe")
+    assert (first["held_to_be"], rows[1]["held_to_be"]) == ("crystals bad form", "clear")
+    assert rows[3]["person"] == rows[3]["sample"] == ""
+
+
+def test_json_lines_have_boxes_and_probabilities_too(exported, plate):
+    out, _ = exported("jsonl", "--outcome", "crystal")
+    (row,) = [json.loads(line) for line in out.read_text().splitlines()]
+    assert row["people"] == [
+        {"score": "22", "outcome": "crystals bad form", "person": "jdoe", "at": "2012-11-21T14:00:00Z"}
+    ]
+    assert row["boxes"] == [{"box": [80, 106, 80, 107], "outcome": "crystals harvestable", "probability": 0.95}]
+    assert row["probabilities"]["crystals harvestable"] == 0.95
+    assert (row["width"], row["height"], row["drop"]) == (320, 240, [80, 106, 80, 107])
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools' own
+def test_coco_is_what_coco_s_own_reader_takes(exported, plate):
+    out, said = exported("coco")
+    assert "4 images with 3 boxes in 13 categories" in said  # a null experiment has no chops
+    data = COCO(str(out))
+    assert [category["name"] for category in data.loadCats(data.getCatIds())] == list(CLASSES)
+    assert {category["supercategory"] for category in data.dataset["categories"]} == {
+        "crystal",
+        "precipitate",
+        "other",
+        "clear",
+    }
+    (crystal,) = data.loadAnns(data.getAnnIds(catIds=data.getCatIds(catNms=["crystals harvestable"])))
+    assert crystal["bbox"] == [106, 80, 107, 80]  # x, y, width, height
+    (image,) = data.loadImgs(crystal["image_id"])
+    assert (image["width"], image["height"]) == (320, 240)
+    assert image["file_name"].startswith("CI022987/3/RMM3_")
+    assert (image["person_outcome"], image["sample"]) == ("crystals bad form", 'ABL1 "long"')
+    mask = data.annToMask(crystal)
+    assert mask.shape == (240, 320)
+    assert mask[80:160, 106:213].mean() > 0.97
+    assert mask.sum() == pytest.approx(crystal["area"], rel=0.03)
+    assert len(data.anns) == 3
+
+
+def test_only_what_people_confirmed_and_chops_in_class_folders(exported, plate, tmp_path, system):
+    _, said = exported("coco", "--confirmed", "--chops", tmp_path / "chops")
+    assert "4 images with 1 boxes" in said
+    assert "1 chops in" in said
+    assert len(list((tmp_path / "chops").iterdir())) == 13
+    (file,) = (tmp_path / "chops" / "crystals_harvestable").iterdir()
+    with Image.open(system.config.image_root / "CI022987" / "3" / plate[0].image_name) as original:
+        expected = np.asarray(original)[80:160, 106:213]
+    with Image.open(file) as chop:
+        assert np.array_equal(np.asarray(chop), expected)
+    (system.config.image_root / "CI022987" / "3" / plate[0].image_name).unlink()
+    _, said = exported("csv", "--confirmed", "--chops", tmp_path / "chops")
+    assert "left out  the chops of 1 images that cannot be read any more" in said
+
+
+def test_a_box_ends_where_the_image_does():
+    answer = wire.Scored(
+        number=0, outcome=Outcome.CLEAR, score=1, probability=1, p_crystal=0, probabilities=(), height=200, width=300,
+        pixel_size_um=1, pixel_size_origin="", drop=wire.Drop(box=None, confidence=1), boxes=(), seconds=0,
+    )  # fmt: skip
+    chop = wire.BestChop(box=(100, 10, 256, 256), outcome=Outcome.CLEAR, probability=1)
+    assert coco_box(chop, answer) == (10, 100, 256, 100)
+    assert coco_box(wire.BestChop(box=(200, 10, 5, 5), outcome=Outcome.CLEAR, probability=1), answer) is None
+
+
+def test_a_file_that_cannot_be_written_leaves_the_old_one(xtalgrid, plate, tmp_path, system):
+    missing = xtalgrid("export", "csv", tmp_path / "none" / "out.csv")
+    assert missing.exit_code == 2
+    assert "cannot be written" in missing.output
+    assert "take it with coco" in xtalgrid("export", "csv", tmp_path / "out.csv", "--confirmed").output
+    assert (
+        "--from is later"
+        in xtalgrid("export", "csv", tmp_path / "o", "--from", "2026-02-01", "--to", "2026-01-01").output
+    )
+
+
+def test_memory_does_not_grow_with_the_archive(system, score, exported, monkeypatch):
+    monkeypatch.setattr("xtalgrid_server.ledger.archive.BATCH", 100)
+    score(WELLS)
+    copy_plates(system, 400)
+    tracemalloc.start()
+    try:
+        exported("jsonl", "--barcode", "CI022987")
+        _, one = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        out, said = exported("jsonl")
+        _, many = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert said.startswith("1604 images in")
+    assert out.stat().st_size > 1_500_000
+    assert many - one < out.stat().st_size / 2
+
+
+def copy_plates(system, number):
+    """The ledger's one plate, under so many further barcodes."""
+    with system.ledger._db.writing() as connection:
+        images = [dict(row._mapping) for row in connection.execute(sa.select(t.images))]
+        scores = {row.image_id: dict(row._mapping) for row in connection.execute(sa.select(t.scores))}
+        step = len(images)
+        for plate in range(1, number + 1):
+            new = [
+                {
+                    **image,
+                    "id": image["id"] + plate * step,
+                    "barcode": f"P{plate:05d}",
+                    "inspect_id": image["inspect_id"] + plate * step,
+                }
+                for image in images
+            ]
+            connection.execute(t.images.insert(), new)
+            connection.execute(
+                t.scores.insert(),
+                [
+                    {**scores[old["id"]], "id": scores[old["id"]]["id"] + plate * step, "image_id": image["id"]}
+                    for old, image in zip(images, new, strict=True)
+                ],
+            )
