@@ -14,23 +14,16 @@ from html import escape
 from PIL import Image
 
 from xtalgrid_core.errors import FailureReason, ImageError
-from xtalgrid_core.files import write_atomically
 from xtalgrid_core.frames import thumbnail
 from xtalgrid_core.images import image_size, read_image
 
 from ..config import Config
 from ..imager.database import ImageRow
-from ..steps import log
 from ..work.pack import image_path, read_original
+from .kept import Kept
 
-SIDES = (320, 640)
-"""Longer side of the small copies, in pixels; the second is for screens with two pixels a point."""
-
-CACHE_BYTES = 512 * 1024 * 1024
-"""Most bytes of small copies kept: some 25,000 of them."""
-
-_KEPT_PART = 0.8
-"""Part of `CACHE_BYTES` that is left when the oldest ones are removed."""
+SIDES = (160, 320, 640)
+"""Longer side of the small copies, in pixels: of dense plates, of usual ones, and of screens with two pixels a point."""
 
 
 def original_jpeg(config: Config, image: ImageRow) -> bytes:
@@ -81,18 +74,15 @@ def stand_in(text: str) -> bytes:
 
 
 class Thumbnails:
-    """Small copies of the originals, made when asked for and kept under ``home/thumbnails``.
+    """Small copies of the originals, made when asked for and kept under ``home/thumbnails`` (`viewer.thumbnails_mb`).
 
-    A copy is named by a hash of the original's path, time and size, so that a changed original is copied anew. When they grow
-    beyond `CACHE_BYTES` the oldest are removed; all of them may be removed at any time.
+    A copy is named by a hash of the original's path, time and size, so that a changed original is copied anew.
     """
 
-    def __init__(self, config: Config, most_bytes: int = CACHE_BYTES) -> None:
+    def __init__(self, config: Config, most_bytes: int | None = None) -> None:
         self._config = config
-        self._folder = config.home / "thumbnails"
-        self._most = most_bytes
-        self._bytes: int | None = None  # not counted yet
-        self._counting = threading.Lock()
+        most = config.viewer.thumbnails_mb * 1024 * 1024 if most_bytes is None else most_bytes
+        self._kept = Kept(config.home / "thumbnails", most, ".jpg")
         self._decoding = threading.Semaphore(max(1, min(os.cpu_count() or 1, 4)))  # a plate asks for 288 at once
 
     def get(self, image: ImageRow, side: int) -> tuple[bytes, str]:
@@ -109,41 +99,13 @@ class Thumbnails:
         except (OSError, ValueError) as error:
             raise ImageError(FailureReason.MISSING_FILE, f"{image.image_name} is not in its folder any more") from error
         name = hashlib.sha256(f"{path}\n{about.st_mtime_ns}\n{about.st_size}\n{side}".encode()).hexdigest()[:40]
-        copy = self._folder / name[:2] / f"{name}.jpg"
-        try:
-            return copy.read_bytes(), name
-        except OSError:
-            pass  # not made yet, or removed
+        kept = self._kept.read(name)
+        if kept is not None:
+            return kept, name
         with self._decoding:
             data = small_jpeg(read_original(self._config, image), side)
-        try:
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(copy, data)
-            self._make_room(len(data))
-        except OSError as error:  # a full disk must not hide the picture
-            log.warning("thumbnail of %s not kept: %s", image.image_name, error)
+        self._kept.write(name, data)
         return data, name
-
-    def _make_room(self, added: int) -> None:
-        with self._counting:
-            if self._bytes is not None and self._bytes + added <= self._most:
-                self._bytes += added
-                return
-            files = []
-            for path in self._folder.glob("??/*.jpg"):
-                try:
-                    about = path.stat()
-                except OSError:
-                    continue  # removed by another process
-                files.append((about.st_mtime_ns, about.st_size, path))
-            self._bytes = sum(size for _, size, _ in files)
-            if self._bytes <= self._most:
-                return
-            for _, size, path in sorted(files):
-                path.unlink(missing_ok=True)
-                self._bytes -= size
-                if self._bytes <= self._most * _KEPT_PART:
-                    return
 
 
 def _is_jpeg(data: bytes) -> bool:

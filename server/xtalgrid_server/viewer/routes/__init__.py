@@ -1,0 +1,1 @@
+"""The viewer's addresses, a file for each page."""

@@ -1,0 +1,193 @@
+"""`/well/…`: all that is known of one drop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from fastapi import APIRouter, HTTPException
+from fastapi.responses import HTMLResponse
+
+from xtalgrid_core import wire
+from xtalgrid_core.outcomes import Outcome
+
+from ...ledger.people import Said
+from ...ledger.plates import DropImage
+from ...ledger.records import ScoreOrigin, SeenImage, now
+from ..drops import Drop, by_inspection, drops_of, in_order, stop_of
+from ..layout import bars, ratio, scale_bar
+from ..maps import GROUPS
+from ..site import Look, Looks
+from ..words import Choice
+from .plate import Only, PlateRead, days_between, read_plate
+
+router = APIRouter()
+
+_LAST_FOR = timedelta(hours=12)
+"""How long a page offers to undo a score."""
+
+_STRIP = (4, 7)
+"""Drops before and after this one in the strip below the picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class Time:
+    """A drop at one of its inspections; `days` since the first one there is."""
+
+    drop: Drop
+    number: int
+    inspected: datetime
+    days: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of the list of all scores ever: by whom or by which model, when (UTC), and at which inspection."""
+
+    at: datetime
+    inspection: int
+    outcome: Outcome | None
+    by: str
+    detail: str
+    probability: float | None = None
+    p_crystal: float | None = None
+    is_person: bool = False
+    title: str = ""
+
+
+@router.get("/well/{barcode:path}/{inspection:int}/{name}", response_class=HTMLResponse)
+def well(
+    look: Looks,
+    barcode: str,
+    inspection: int,
+    name: str,
+    only: Only,
+    order: str = "",
+    size: str = "",
+    show: str = "",
+    image: str = "",
+) -> HTMLResponse:
+    """One drop: its picture with boxes and maps, its scores, and the way to the next one."""
+    read = read_plate(look, barcode, inspection)
+    choice = Choice.of(order, only, size, show)
+    drop = next((each for each in read.drops if str(each.well) == name), None)
+    if drop is None:
+        raise HTTPException(404, f"Plate {barcode}, inspection {inspection}, has no image of a well {name}.")
+    row = in_order(read.drops, choice)
+    if drop not in row:  # a person's new score may have taken it out of the chosen ones
+        row = in_order(read.drops, Choice(choice.order))
+    at = row.index(drop)
+    ledger = look.site.ledger
+    seen = _chosen(ledger.views.seen(barcode, inspection, drop.well), drop, image)
+    origins = ledger.views.origins(seen.image_id)
+    answer = seen.score.answer if seen.score else None
+    scored = answer if isinstance(answer, wire.Scored) else None
+    times = _times(look, read, drop)
+    said = ledger.people.said({i.image_id: i.inspect_id for time in times for i in time.drop.images})
+    mine = [one for one in ledger.people.corrections([seen.image_id])[seen.image_id] if one.who == look.visitor.name]
+    return look.page(
+        "well.html",
+        plate=read,
+        drop=drop,
+        seen=seen,
+        scored=scored,
+        bars=bars(scored) if scored else [],
+        scale=scale_bar(scored) if scored else None,
+        origin=origins[0] if origins else None,
+        previous=row[at - 1] if at else None,
+        next=row[at + 1] if at + 1 < len(row) else None,
+        strip=row[max(at - _STRIP[0], 0) : at + _STRIP[1] + 1],
+        place=at + 1,
+        places=len(row),
+        stop=stop_of(row) if choice.order == "best" else None,
+        times=times,
+        contents=ledger.people.contents([barcode])(barcode, drop.well),
+        entries=_entries(origins, times, said),
+        mine=mine[-1].outcome if mine else None,
+        last=_last(look),
+        mates=look.site.mates(seen.image),
+        groups=GROUPS,
+        ratio=ratio((scored.height, scored.width) if scored else None),
+        choice=choice,
+    )
+
+
+def _chosen(images: Sequence[SeenImage], drop: Drop, wanted: str) -> SeenImage:
+    """The image that is asked for by its id, else the one that stands for the drop."""
+    by_id = {str(each.image_id): each for each in images}
+    found = by_id.get(wanted) or by_id.get(str(drop.first.image_id))
+    if found is None:
+        raise HTTPException(404, "This image is gone.")
+    return found
+
+
+def _times(look: Look, read: PlateRead, drop: Drop) -> list[Time]:
+    numbers = [number for number, _ in read.inspections]
+    images = by_inspection(look.site.ledger.plates.drops(read.barcode, numbers, drop.well))
+    said = look.site.ledger.people.said({i.image_id: i.inspect_id for group in images.values() for i in group})
+    first = read.inspections[0][1]
+    found = []
+    for number, group in sorted(images.items()):
+        inspected = group[0].inspected
+        found.append(Time(drops_of(group, said)[0], number, inspected, days_between(first, inspected)))
+    return found
+
+
+def _entries(origins: Sequence[ScoreOrigin], times: Sequence[Time], said: dict[int, list[Said]]) -> list[Entry]:
+    """All scores ever of this drop, newest first: this image's by every model, the newest ARTscores of its others, people's."""
+    entries, here = [], {each.score.image_id for each in origins}
+    for each in origins:
+        options = each.options
+        rule = options.rule + ("" if options.rule == "pooled" else f" {options.threshold:g}")
+        entries.append(
+            Entry(
+                at=each.score.at,
+                inspection=each.score.image.inspection,
+                outcome=each.score.outcome,
+                by="ARTscore",
+                detail=f"{options.classifier[:8]}, {rule}",
+                probability=each.score.probability,
+                p_crystal=each.score.p_crystal,
+                title=f"classifier {options.classifier}, segmenter {options.segmenter}, worker {each.worker}",
+            )
+        )
+    for time in times:
+        others = (image for image in time.drop.images if image.image_id not in here and image.is_scored)
+        entries += [_of_other(image) for image in others]
+        for inspect_id in {image.inspect_id for image in time.drop.images}:
+            entries += [
+                Entry(
+                    at=one.at,
+                    inspection=time.number,
+                    outcome=one.outcome,
+                    by=one.who,
+                    detail=f"score {one.code}, " + ("here" if one.correction is not None else "in the score table"),
+                    is_person=True,
+                )
+                for one in said.get(inspect_id, [])
+            ]
+    return sorted(entries, key=lambda entry: entry.at, reverse=True)
+
+
+def _of_other(image: DropImage) -> Entry:
+    assert image.at is not None
+    return Entry(
+        at=image.at,
+        inspection=image.inspection,
+        outcome=image.outcome,
+        by="ARTscore",
+        detail="newest of that image",
+        probability=image.probability,
+        p_crystal=image.p_crystal,
+        title=image.image_name,
+    )
+
+
+def _last(look: Look) -> tuple[str, Outcome | None] | None:
+    """(well, outcome) of what this visitor scored last, for the line that offers to undo it."""
+    last = look.site.ledger.people.last_said(look.visitor.name) if look.visitor.may_score else None
+    if last is None or now() - last.at > _LAST_FOR:
+        return None
+    row = look.site.image(last.image_id)
+    return f"{row.barcode} {row.well}", last.outcome

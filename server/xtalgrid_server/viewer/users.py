@@ -1,0 +1,71 @@
+"""The command ``xtalgrid user``: who may sign in to the viewer, where it keeps its own users."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from xtalgrid_core.errors import XtalgridError
+
+from ..config import Config
+from ..steps import user as account
+from ..system import System
+from .access.doors import LONGEST_NAME
+from .access.passwords import LONGEST, SHORTEST, hashed
+
+
+@click.group("user")
+def users() -> None:
+    """People who sign in to the viewer with a password (viewer.sign_in = "users")."""
+
+
+@users.command()
+@click.argument("name")
+@click.option("--stdin", "piped", is_flag=True, help="Read the password from standard input, one line.")
+@click.pass_context
+def add(ctx: click.Context, name: str, piped: bool) -> None:
+    """Let NAME sign in, or give them a new password, which ends their sessions."""
+    config: Config = ctx.obj()
+    name = name.strip()
+    _check_name(config, name)
+    password = (
+        sys.stdin.readline().rstrip("\r\n")
+        if piped
+        else click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    )
+    if not SHORTEST <= len(password) <= LONGEST:
+        raise XtalgridError(f"the password has {len(password)} characters; take at least {SHORTEST}, at most {LONGEST}")
+    with System(config) as system:
+        system.ledger.visits.set_password(name, hashed(password), account())
+    click.echo(f"{name} can sign in" + ("" if config.viewer.sign_in == "users" else '; set viewer.sign_in = "users"'))
+
+
+@users.command()
+@click.argument("name")
+@click.pass_context
+def remove(ctx: click.Context, name: str) -> None:
+    """Let NAME sign in no more. Their scores stay."""
+    with System(ctx.obj()) as system:
+        if not system.ledger.visits.password(name):
+            raise XtalgridError(f"there is no user {name}; `xtalgrid user list` shows them")
+        system.ledger.visits.set_password(name, "", account())
+    click.echo(f"{name} cannot sign in any more")
+
+
+@users.command("list")
+@click.pass_context
+def list_users(ctx: click.Context) -> None:
+    """Who may sign in, and who gave them their password when (UTC)."""
+    with System(ctx.obj()) as system:
+        for name, who, at in system.ledger.visits.users():
+            click.echo(f"{name:{LONGEST_NAME}}  password by {who}, {at:%Y-%m-%d %H:%M}")
+
+
+def _check_name(config: Config, name: str) -> None:
+    """Names stand in the score table's SCOREDBY, beside the programs'."""
+    programs = {each.lower() for each in (config.imager.scored_by, *config.imager.automatic)}
+    if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
+        raise XtalgridError(f"a name has 1 to {LONGEST_NAME} characters")
+    if name.lower() in programs:
+        raise XtalgridError(f"{name} is a program's name (imager.scored_by, imager.automatic); take another")
