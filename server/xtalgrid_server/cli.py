@@ -26,6 +26,7 @@ from .scores.scored import export_scored
 from .status import status_lines
 from .steps import set_up_logging, user
 from .system import System
+from .viewer.users import users
 
 EXIT_ERROR = 2
 EXIT_BUSY = 75
@@ -59,6 +60,7 @@ def main(ctx: click.Context, file: Path | None, home: Path | None) -> None:
 
 
 main.add_command(boinc)
+main.add_command(users)
 for report_command in REPORTS:
     main.add_command(report_command)
 
@@ -330,7 +332,12 @@ def serve(config: Config, host: str | None, port: int | None) -> None:
     from .viewer.app import create_app
 
     uvicorn.run(
-        create_app(config), host=host or config.viewer.host, port=port or config.viewer.port, log_level="warning"
+        create_app(config),
+        host=host or config.viewer.host,
+        port=port or config.viewer.port,
+        log_level="warning",
+        proxy_headers=False,  # who a request is from is the viewer's to decide
+        server_header=False,
     )
 
 
