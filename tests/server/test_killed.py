@@ -84,9 +84,8 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return folders | {"after": folder}
 
 
-def content(folder: Path) -> dict[str, Any]:
+def content(config: Config) -> dict[str, Any]:
     """Everything that must be the same, without times, ids, and the names of runs."""
-    config = config_of(folder)
     tables: dict[str, Any] = {}
     for label, url in (("imager", config.imager_url), ("ledger", config.ledger_url)):
         engine = sa.create_engine(url)
@@ -149,7 +148,7 @@ def _count_down(number: int) -> None:
 def test_killed_anywhere_and_run_again_it_ends_the_same(name, before, tmp_path):
     run = STEPS[name]
     names = [*STEPS, "after"]
-    expected = content(before[names[names.index(name) + 1]])
+    expected = content(config_of(before[names[names.index(name) + 1]]))
     number = 1
     while True:
         folder = Path(shutil.copytree(before[name], tmp_path / str(number), symlinks=True))
@@ -157,13 +156,13 @@ def test_killed_anywhere_and_run_again_it_ends_the_same(name, before, tmp_path):
             break
         with System(config_of(folder)) as system:
             run(system)
-        assert content(folder) == expected, f"{name}, killed before its effect {number}"
+        assert content(config_of(folder)) == expected, f"{name}, killed before its effect {number}"
         number += 1
     assert number > 5, "the step has effects, and each was killed before"
 
 
 def test_the_steps_do_what_the_comparison_would_miss(before):
-    end = content(before["after"])
+    end = content(config_of(before["after"]))
     assert len(end["imager.i_scores"]) == 4
     assert len(end["ledger.scores"]) == 5
     assert end["spool"] == []

@@ -67,6 +67,7 @@ def finalize(config: Config, database: ImagerDatabase, ledger: Ledger, frames: s
     key, newest = f"finalizer {config.imager.source}", ledger.views.newest_score_id()
     waiting = ledger.views.waiting(max(int(ledger.watermark(key) or 0) - _OVERLAP, 0))
     if not waiting:
+        ledger.set_watermark(key, str(newest))
         return Finalized()
     run = _new_run(ledger)
     groups: dict[int, list[ScoredImage]] = {}
