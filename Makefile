@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint format freeze clean train-setup
+.PHONY: demo test test-oracle lint format freeze clean train-setup
 
 # Worker and server: what a lab installs. No torch.
 $(VENV)/.server: pyproject.toml
@@ -30,6 +30,10 @@ demo: $(VENV)/.server
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(ARGS)
+
+# On a live Oracle: make test-oracle ORACLE_URL='oracle+oracledb://user:password@host/?service_name=x' (docs/imager-databases.md).
+test-oracle: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/system/test_oracle.py $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
