@@ -33,7 +33,7 @@ test: $(VENV)/.dev
 
 # On a live Oracle: make test-oracle ORACLE_URL='oracle+oracledb://user:password@host/?service_name=x' (docs/imager-databases.md).
 test-oracle: $(VENV)/.dev
-	$(BIN)/python -m pytest tests/system/test_oracle.py $(ARGS)
+	@if [ -n "$$ORACLE_URL" ]; then $(BIN)/python -m pytest tests/system/test_oracle.py $(ARGS); else echo "skipped: ORACLE_URL is not set"; fi
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

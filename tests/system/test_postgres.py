@@ -5,6 +5,7 @@ It holds both databases here: the ledger, and the vendor's tables as a lab on Po
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tests.server.test_create_work import *  # noqa: F403
 from tests.server.test_imager import *  # noqa: F403
 from tests.server.test_publish import *  # noqa: F403
 from tests.server.test_rules import *  # noqa: F403
+from tests.server.test_undo import *  # noqa: F403
 from xtalgrid_core.errors import ImagerError
 from xtalgrid_server.config import Config, from_string
 from xtalgrid_server.imager.tables import CrystalTrak
@@ -73,6 +75,16 @@ def test_the_vendors_sequence_gives_the_score_ids(system, score, score_table):
     with system.imager.reading() as connection:
         assert connection.exec_driver_sql("SELECT last_value FROM crystal.seq_jtng_score_id").scalar() == 2
     assert [row[0] for row in score_table()] == [1, 2]
+
+
+def test_an_index_on_the_date_bounds_what_a_page_reads(system):
+    moments = [row.moment for row in system.imager.register(rows(3))]  # noqa: F405
+    statement = system.imager.select_images(moments[0], moments[2]).limit(1000)
+    with system.imager.reading() as connection:
+        words = statement.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
+        connection.exec_driver_sql("SET LOCAL enable_seqscan = off")  # three rows are read quicker without
+        plan = "\n".join(connection.scalars(sa.text(f"EXPLAIN {words}")))
+    assert re.search(r"Index Cond: \(\(inspectdate >= '.*'.*\) AND \(inspectdate <= '", plan), plan
 
 
 class Enemy:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from xtalgrid_core.errors import ConfigError, ImagerError
 from xtalgrid_server.config import from_string
 from xtalgrid_server.database import Access, is_gone, open_engine, password_variable
-from xtalgrid_server.imager.database import ImagerDatabase
+from xtalgrid_server.imager.database import ImagerDatabase, Moment
 
 SECRET = "tiger-7Q"
 
@@ -109,3 +109,12 @@ def test_what_does_not_fit_its_column_is_refused_before_it_is_sent(system):
     with system.imager.reading() as connection:
         row = connection.execute(system.imager.tables.scores.select()).one()
     assert (row.imagename, row.scoredate) == (None, datetime(2012, 11, 21, 1, 2, 3))
+
+
+def test_an_index_on_the_date_bounds_what_a_page_reads(system):
+    bounds = system.imager.select_images(Moment(datetime(2012, 1, 1), 5), Moment(datetime(2013, 1, 1), 7)).limit(1000)
+    with system.imager.reading() as connection:
+        words = bounds.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
+        plan = [row.detail for row in connection.execute(sa.text(f"EXPLAIN QUERY PLAN {words}"))]
+    assert "SEARCH i_inspections USING INDEX ix_i_inspections_inspectdate (inspectdate>? AND inspectdate<?)" in plan
+    assert not any(step.startswith("SCAN") for step in plan), plan

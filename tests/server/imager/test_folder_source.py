@@ -139,6 +139,20 @@ def test_a_name_that_fits_not_and_a_file_of_the_same_stem(source, watched, syste
     assert names(source.refresh()) == [rigaku_name(1)]  # touched, and not a double of itself
 
 
+def test_watching_goes_on_and_reopens_what_is_old(system, watched, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+    seen = msgspec.structs.replace(system.config, import_=msgspec.structs.replace(system.config.import_, settle_s=0))
+    monkeypatch.setattr(system, "config", seen)
+    watch = system.watch_folder()
+    draw_well(watched / rigaku_name(1))
+    assert [len(next(watch).entered) for _ in range(3)] == [0, 1, 0]
+    assert system.create_work().planned == 1
+    draw_well(watched / rigaku_name(2, inspection=1, date="090101"))
+    assert [len(next(watch).entered) for _ in range(2)] == [0, 1]
+    watch.close()
+    assert system.create_work().planned == 1
+
+
 def test_rockimagers_tree(system, watched, clock):
     for well in (1, 13):
         for kind in ("ef", "th", "dl"):
