@@ -161,8 +161,11 @@ def _dates(chosen: Range) -> list[sa.ColumnElement[bool]]:
     return found if chosen.before is None else [*found, inspected < chosen.before]
 
 
+_OUTCOMES = {str(outcome): outcome for outcome in Outcome}
+
+
 def _archived(row: Any) -> Archived:
-    outcome = Outcome(row.outcome)
+    outcome = _OUTCOMES[row.outcome]
     image = DropImage(
         image_id=row.id,
         inspect_id=row.inspect_id,

@@ -156,20 +156,25 @@ class People:
                 found += [(row.id, SeenScore(_score_row(row), row.seen_at)) for row in self._of(connection, part)]
         return [seen for _, seen in sorted(found, key=lambda pair: pair[0])]
 
-    def scores(self, inspect_ids: Sequence[int]) -> dict[int, list[ScoreRow]]:
-        """The rows of each of these inspections as they were seen last, without those that are gone, oldest SCOREDATE first."""
+    def scores(self, inspect_ids: Sequence[int], besides: Sequence[str] = ()) -> dict[int, list[ScoreRow]]:
+        """The rows of each of these inspections as they were seen last, without those that are gone, oldest SCOREDATE first.
+
+        Parameters
+        ----------
+        besides
+            SCOREDBY names whose rows are left out.
+        """
         newest: dict[int, ScoreRow] = {}
         with self._db.reading() as connection:
             for part in chunks(sorted(set(inspect_ids))):
-                newest.update({row.score_id: _score_row(row) for row in self._of(connection, part)})
-        found: dict[int, list[ScoreRow]] = {inspect_id: [] for inspect_id in inspect_ids}
-        for row in sorted(newest.values(), key=lambda row: (row.date, row.score_id)):
-            if row.code != _GONE and row.inspect_id in found:
-                found[row.inspect_id].append(row)
-        return found
+                rows = self._of(connection, part, t.imager_scores.c.by.not_in(besides))
+                newest.update({row.score_id: _score_row(row) for row in rows})
+        return _standing(newest.values(), inspect_ids)
 
-    def _of(self, connection: sa.Connection, inspect_ids: Sequence[int]) -> Iterator[Any]:
-        chosen = t.imager_scores.c.source == self._db.source, t.imager_scores.c.inspect_id.in_(inspect_ids)
+    def _of(
+        self, connection: sa.Connection, inspect_ids: Sequence[int], *where: sa.ColumnElement[bool]
+    ) -> Iterator[Any]:
+        chosen = t.imager_scores.c.source == self._db.source, t.imager_scores.c.inspect_id.in_(inspect_ids), *where
         yield from connection.execute(sa.select(t.imager_scores).where(*chosen).order_by(t.imager_scores.c.id))
 
     def first_dated(self, since: datetime) -> int | None:
@@ -249,37 +254,72 @@ class People:
 
     # ---- both together -------------------------------------------------------------------------------------------
 
-    def said(self, images: Mapping[int, int]) -> dict[int, list[Said]]:
+    def said(self, images: Mapping[int, int], barcodes: Sequence[str] = ()) -> dict[int, list[Said]]:
         """What people hold drops to be, oldest first: the last one holds. What they took back or replaced is left out.
 
         Parameters
         ----------
         images
             Inspect id by image id.
+        barcodes
+            Where the images are most of those of whole plates, these plates: then they are asked for by plate, and not image by
+            image.
 
         Returns
         -------
         For each inspect id the scores people gave in XtalTrak, as they were seen last, and in the viewer. A correction that was
         written into the score table comes once.
         """
-        found: dict[int, list[Said]] = {inspect_id: [] for inspect_id in images.values()}
+        settings = self._config.imager
+        programs = settings.scored_by, *settings.automatic
+        inspect_ids = list(dict.fromkeys(images.values()))
+        if barcodes:
+            corrections, scores = self._of_plates(images, inspect_ids, barcodes, programs)
+        else:
+            corrections, scores = self.corrections(list(images)), self.scores(inspect_ids, besides=programs)
+        found: dict[int, list[Said]] = {inspect_id: [] for inspect_id in inspect_ids}
         written: set[int] = set()
-        for image_id, made in self.corrections(list(images)).items():
+        for image_id, made in corrections.items():
             newest = {correction.who: correction for correction in made}
             for one in newest.values():
                 if one.outcome is not None:
                     code = self._config.score_code(one.outcome) or ""
-                    said = Said(images[image_id], one.outcome, code, one.who, one.at, one.id)
-                    found[said.inspect_id].append(said)
+                    found[images[image_id]].append(Said(images[image_id], one.outcome, code, one.who, one.at, one.id))
             written.update(one.written_id for one in made if one.written_id is not None)
-        for inspect_id, rows in self.scores(list(found)).items():
+        for inspect_id, rows in scores.items():
             for row in rows:
-                if self._config.imager.is_persons(row.by, row.code) and row.score_id not in written:
+                if settings.is_persons(row.by, row.code) and row.score_id not in written:
                     outcome = self._config.outcome(row.code)
                     found[inspect_id].append(Said(inspect_id, outcome, row.code, row.by, self._utc(row.date)))
         for each in found.values():
-            each.sort(key=lambda said: said.at)
+            if len(each) > 1:
+                each.sort(key=lambda said: said.at)
         return found
+
+    def _of_plates(
+        self, images: Mapping[int, int], inspect_ids: Sequence[int], barcodes: Sequence[str], programs: Sequence[str]
+    ) -> tuple[dict[int, list[Correction]], dict[int, list[ScoreRow]]]:
+        """`corrections` of these images, and `scores` of these inspections, which are of these plates."""
+        seen, made, here = t.imager_scores, t.corrections, t.images.c
+        source = here.source == self._db.source
+        corrections: dict[int, list[Correction]] = {}
+        newest: dict[int, ScoreRow] = {}
+        with self._db.reading() as connection:
+            for part in chunks(barcodes):
+                of_plates = (
+                    sa.select(made).join(t.images, here.id == made.c.image_id).where(source, here.barcode.in_(part))
+                )
+                for row in connection.execute(of_plates.order_by(made.c.id)):
+                    if row.image_id in images:
+                        corrections.setdefault(row.image_id, []).append(_correction(row))
+                rows = (
+                    sa.select(seen)
+                    .join(t.images, sa.and_(here.source == seen.c.source, here.inspect_id == seen.c.inspect_id))
+                    .where(source, here.barcode.in_(part), seen.c.by.not_in(programs))
+                    .order_by(seen.c.id)
+                )
+                newest.update({row.score_id: _score_row(row) for row in connection.execute(rows)})
+        return corrections, _standing(newest.values(), inspect_ids)
 
     def _utc(self, local: datetime) -> datetime:
         return local.replace(tzinfo=self._zone).astimezone(UTC).replace(tzinfo=None)
@@ -358,32 +398,46 @@ class Recipes:
 
     def __init__(self, plates: Mapping[str, Mapping[Well, Contents]]) -> None:
         self._plates = plates
+        self._found: dict[tuple[str, Well], Contents] = {}
 
     def __call__(self, barcode: str, well: Well) -> Contents:
         """What is in a drop: each text from the most exact place that has one (drop, then well, column or row, plate)."""
-        places = self._plates.get(barcode)
-        if not places:
-            return Contents(barcode, well)
-        row, col, subwell = well
-        covering = [
-            places[place]
-            for place in (
-                Well(row, col, subwell),
-                Well(row, col, 0),
-                Well(0, col, subwell),
-                Well(row, 0, subwell),
-                Well(0, col, 0),
-                Well(row, 0, 0),
-                Well(0, 0, subwell),
-                Well(0, 0, 0),
-            )
-            if place in places
-        ]
+        found = self._found.get((barcode, well))
+        if found is None:
+            found = self._found[barcode, well] = _inside(barcode, well, self._plates.get(barcode, {}))
+        return found
 
-        def first(name: str) -> str:
-            return next((text for one in covering if (text := getattr(one, name))), "")
 
-        return Contents(barcode, well, first("project"), first("sample"), first("condition"), first("origin"))
+def _inside(barcode: str, well: Well, places: Mapping[Well, Contents]) -> Contents:
+    row, col, subwell = well
+    covering = [
+        places[place]
+        for place in (
+            Well(row, col, subwell),
+            Well(row, col, 0),
+            Well(0, col, subwell),
+            Well(row, 0, subwell),
+            Well(0, col, 0),
+            Well(row, 0, 0),
+            Well(0, 0, subwell),
+            Well(0, 0, 0),
+        )
+        if place in places
+    ]
+
+    def first(name: str) -> str:
+        return next((text for one in covering if (text := getattr(one, name))), "")
+
+    return Contents(barcode, well, first("project"), first("sample"), first("condition"), first("origin"))
+
+
+def _standing(rows: Iterable[ScoreRow], inspect_ids: Iterable[int]) -> dict[int, list[ScoreRow]]:
+    """The rows of each inspection that are not gone, oldest first."""
+    found: dict[int, list[ScoreRow]] = {inspect_id: [] for inspect_id in inspect_ids}
+    for row in sorted(rows, key=lambda row: (row.date, row.score_id)):
+        if row.code != _GONE and row.inspect_id in found:
+            found[row.inspect_id].append(row)
+    return found
 
 
 def _texts(contents: Contents) -> tuple[str, str, str]:

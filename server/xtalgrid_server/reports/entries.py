@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from xtalgrid_core.decision import priority
-from xtalgrid_core.outcomes import Outcome, published
+from xtalgrid_core.outcomes import published
 
 from ..config import Config
 from ..ledger.archive import Archived, Range
@@ -36,32 +36,30 @@ class Entry:
         return self.said[-1] if self.said else None
 
 
-@dataclass(frozen=True, slots=True)
 class Inspection:
-    """A drop at an inspection: its images, the one whose ARTscore has the highest priority first."""
+    """A drop at an inspection: its images, the one whose ARTscore has the highest priority first.
 
-    entries: tuple[Entry, ...]
+    Attributes
+    ----------
+    best
+        The image whose ARTscore is the inspection's.
+    artscore
+        What xtalgrid says, as it is published.
+    p_crystal
+        The largest of its images.
+    outcome
+        What the drop is held to be: a person's score goes before the ARTscore.
+    """
 
-    @property
-    def best(self) -> Entry:
-        """The image whose ARTscore is the inspection's."""
-        return self.entries[0]
+    __slots__ = ("artscore", "best", "entries", "outcome", "p_crystal")
 
-    @property
-    def artscore(self) -> Outcome:
-        """What xtalgrid says, as it is published."""
-        return published(self.best.archived.outcome)
-
-    @property
-    def p_crystal(self) -> float:
-        """The largest of its images."""
-        return max(entry.image.p_crystal for entry in self.entries)
-
-    @property
-    def outcome(self) -> Outcome:
-        """What the drop is held to be: a person's score goes before the ARTscore."""
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self.entries = tuple(entries) if len(entries) == 1 else tuple(sorted(entries, key=_rank))
+        self.best = self.entries[0]
+        self.artscore = published(self.best.archived.outcome)
+        self.p_crystal = max(entry.archived.image.p_crystal for entry in self.entries)
         person = self.best.person
-        return person.outcome if person is not None and person.outcome is not None else self.artscore
+        self.outcome = person.outcome if person is not None and person.outcome is not None else self.artscore
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +88,7 @@ class Filter:
                 (self.condition, contents.condition),
                 (self.project, contents.project),
             )
+            if wanted
         )
 
     def fits(self, inspection: Inspection) -> bool:
@@ -113,7 +112,7 @@ def drops(ledger: Ledger, chosen: Filter, answers: bool = False) -> Iterator[lis
         barcodes = with_contents if barcodes is None else barcodes & with_contents
     for batch in ledger.archive.plates(Range(barcodes, chosen.since, chosen.before), answers):
         for _, entries in itertools.groupby(
-            _entries(ledger, batch, chosen), key=lambda entry: (entry.image.barcode, entry.image.well)
+            _entries(ledger, batch, chosen, whole=True), key=lambda entry: (entry.image.barcode, entry.image.well)
         ):
             yield list(_inspections(entries))
 
@@ -129,22 +128,25 @@ def judged(config: Config, ledger: Ledger, chosen: Filter) -> Iterator[Inspectio
     programs = (config.imager.scored_by, *config.imager.automatic)
     barcodes = {chosen.barcode} if chosen.barcode else None
     for batch in ledger.archive.judged(programs, Range(barcodes, chosen.since, chosen.before)):
-        for inspection in _inspections(_entries(ledger, batch, chosen)):
+        for inspection in _inspections(_entries(ledger, batch, chosen, whole=False)):
             if inspection.best.person is not None and chosen.fits(inspection):
                 yield inspection
 
 
-def _entries(ledger: Ledger, batch: Sequence[Archived], chosen: Filter) -> list[Entry]:
-    recipes = ledger.people.contents({one.image.barcode for one in batch})
+def _entries(ledger: Ledger, batch: Sequence[Archived], chosen: Filter, whole: bool) -> list[Entry]:
+    """The images that fit with all that is told of them; `whole`: the batch is of whole plates."""
+    barcodes = sorted({one.image.barcode for one in batch})
+    recipes = ledger.people.contents(barcodes)
     fitting = [(one, inside) for one in batch if chosen.has(inside := recipes(one.image.barcode, one.image.well))]
-    said = ledger.people.said({one.image.image_id: one.image.inspect_id for one, _ in fitting})
+    images = {one.image.image_id: one.image.inspect_id for one, _ in fitting}
+    said = ledger.people.said(images, barcodes if whole else ())
     return [Entry(one, inside, tuple(said[one.image.inspect_id])) for one, inside in fitting]
 
 
 def _inspections(entries: Iterable[Entry]) -> Iterator[Inspection]:
     """Entries of one inspection stand together."""
     for _, group in itertools.groupby(entries, key=lambda entry: entry.image.inspect_id):
-        yield Inspection(tuple(sorted(group, key=_rank)))
+        yield Inspection(list(group))
 
 
 def _rank(entry: Entry) -> tuple[int, float, str]:

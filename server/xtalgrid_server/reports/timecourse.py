@@ -70,44 +70,53 @@ def new_crystals(
     plates = ledger.archive.with_crystals(threshold, inspected_since, scored_since)
     if barcodes is not None:
         plates &= set(barcodes)
-    images = [
-        crystal
-        for batch in ledger.archive.plates(Range(barcodes=plates))
-        for _, drop in itertools.groupby(batch, key=_drop)
-        if (crystal := _first_crystal(drop, threshold)) is not None
-        and (inspected_since is None or crystal.inspected >= inspected_since)
-        and (scored_since is None or (crystal.at is not None and crystal.at >= scored_since))
-    ]
-    found = with_past(ledger, images)
+    found: list[NewCrystal] = []
+    for batch in ledger.archive.plates(Range(barcodes=plates)):
+        pasts = []
+        for _, group in itertools.groupby(batch, key=_drop):
+            drop = [archived.image for archived in group]
+            image = _first_crystal(drop, threshold)
+            if (
+                image is not None
+                and (inspected_since is None or image.inspected >= inspected_since)
+                and (scored_since is None or (image.at is not None and image.at >= scored_since))
+            ):
+                pasts.append((image, drop))
+        found += _told(ledger, pasts)
     found.sort(key=lambda one: (-one.image.p_crystal, one.drop))
     return sorted(found, key=lambda one: one.image.inspected, reverse=True)
-
-
-def _first_crystal(images: Iterable[Archived], threshold: float) -> DropImage | None:
-    """The image of a drop that reached the threshold first; `images` are one drop's in the order of time."""
-    for _, group in itertools.groupby(images, key=lambda archived: _moment(archived.image)):
-        best = max((archived.image for archived in group), key=lambda image: image.p_crystal)
-        if best.p_crystal >= threshold:
-            return best
-    return None
 
 
 def with_past(ledger: Ledger, images: Sequence[DropImage]) -> list[NewCrystal]:
     """Each of these images, of different drops, with what was known of its drop before; by plate."""
     chosen = {(image.barcode, image.well): image for image in images}
-    found = []
+    found: list[NewCrystal] = []
     for batch in ledger.archive.plates(Range(barcodes={image.barcode for image in images})):
-        drops = {
-            drop: [one.image for one in group] for drop, group in itertools.groupby(batch, key=_drop) if drop in chosen
-        }
-        said = ledger.people.said({image.image_id: image.inspect_id for drop in drops.values() for image in drop})
-        for drop, past in drops.items():
-            image = chosen[drop]
-            earlier = [other for other in past if _moment(other) < _moment(image)]
-            before = max((other.p_crystal for other in earlier), default=None)
-            ids = {other.inspect_id for other in (*earlier, image)}
-            told = sorted((one for inspect_id in ids for one in said[inspect_id]), key=lambda one: one.at)
-            found.append(NewCrystal(image, before, tuple(told)))
+        drops = itertools.groupby(batch, key=_drop)
+        pasts = [(chosen[drop], [one.image for one in group]) for drop, group in drops if drop in chosen]
+        found += _told(ledger, pasts)
+    return found
+
+
+def _first_crystal(images: Iterable[DropImage], threshold: float) -> DropImage | None:
+    """The image of a drop that reached the threshold first; `images` are one drop's in the order of time."""
+    for _, group in itertools.groupby(images, key=_moment):
+        best = max(group, key=lambda image: image.p_crystal)
+        if best.p_crystal >= threshold:
+            return best
+    return None
+
+
+def _told(ledger: Ledger, pasts: Sequence[tuple[DropImage, list[DropImage]]]) -> list[NewCrystal]:
+    """Images with what was known before, from all images of their drops."""
+    said = ledger.people.said({image.image_id: image.inspect_id for _, drop in pasts for image in drop})
+    found = []
+    for image, drop in pasts:
+        earlier = [other for other in drop if _moment(other) < _moment(image)]
+        before = max((other.p_crystal for other in earlier), default=None)
+        ids = {other.inspect_id for other in (*earlier, image)}
+        told = sorted((one for inspect_id in ids for one in said[inspect_id]), key=lambda one: one.at)
+        found.append(NewCrystal(image, before, tuple(told)))
     return found
 
 
