@@ -68,6 +68,11 @@ def open_engine(url: str, key: str, access: Access | None = None) -> sa.Engine:
         raise ConfigError(
             f"{key}: the driver {error.name} is not installed; see the extras oracle, cx-oracle, postgres, boinc"
         ) from error
+    except Exception as error:
+        if not access.oracle_client:
+            raise
+        words = str(error).partition(". See")[0]  # of a driver that is known here by its name only
+        raise ConfigError(f"{key.partition('.')[0]}.oracle_client: {words}") from error
     if engine.dialect.name == "sqlite":
         if parsed.database and parsed.database != ":memory:":
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)

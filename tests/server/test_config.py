@@ -120,3 +120,16 @@ def test_names_of_the_vendors_tables_are_checked():
     assert "imager.tables: 'I_INSPECTIONS' is the name of two of them" in message
     assert "imager.write_url: imager.url is not set" in message
     assert "imager.columns" in message
+    with pytest.raises(ConfigError) as caught:
+        from_string(
+            """
+            [imager.columns.scores]
+            scored_by = "WHO"
+            score = "SCOREDATE"
+            [imager.columns.wells]
+            """
+        )
+    message = str(caught.value)
+    assert "imager.columns.scores: no column 'scored_by'; did you mean scoredby?" in message
+    assert "imager.columns.scores: 'SCOREDATE' is the name of two of them" in message
+    assert "imager.columns: no table 'wells'" in message

@@ -30,13 +30,14 @@ class Imported:
     """What came of a folder.
 
     `rejected`: file → why it stands for no well; `doubles`: files whose stem was taken; `waiting`: files that are not complete
-    yet; `fell_back`: no name fitted the convention, so that each file was taken for a well.
+    yet, `settling`: those of them that were not there, or not the same, a moment ago; `fell_back`: no name fitted the convention, so that each file was taken for a well.
     """
 
     entered: list[ImageRow] = field(default_factory=list)
     rejected: dict[Path, str] = field(default_factory=dict)
     doubles: list[Path] = field(default_factory=list)
     waiting: list[Path] = field(default_factory=list)
+    settling: list[Path] = field(default_factory=list)
     fell_back: bool = False
 
     @property

@@ -64,7 +64,7 @@ class FolderSource:
             When the folder is not there.
         """
         first = self.look()
-        if not first.waiting:
+        if not first.settling:
             return first.entered
         self._pause(self._config.import_.settle_s)
         return first.entered + self.look().entered
@@ -100,8 +100,9 @@ class FolderSource:
                 changed.append(replace(seen, state="double"))
                 found.doubles.append(path)
             elif self._clock() - seen.since < self._config.import_.settle_s or seen is not known.get(entry.name):
-                changed.append(seen)  # it was just seen so for the first time
+                changed.append(seen)
                 found.waiting.append(path)
+                found.settling.append(path)
             elif (why := self._missing_end(path)) is None:
                 stems[path.stem] = path.name
                 ready[path] = seen

@@ -78,6 +78,12 @@ def test_which_errors_are_worth_asking_again():
         assert is_gone(sa.exc.OperationalError("SELECT 1", {}, Exception(words))) is gone, words
 
 
+def test_client_libraries_that_are_not_there(tmp_path):
+    pytest.importorskip("oracledb")
+    with pytest.raises(ConfigError, match=r"imager\.oracle_client: DPI-1047.*libclntsh"):
+        open_engine("oracle+oracledb://u:p@h/?service_name=x", "imager.url", Access(oracle_client=str(tmp_path)))
+
+
 def test_reading_and_writing_are_two_accounts(tmp_path):
     for name in ("reader", "writer"):
         ImagerDatabase(from_string("", home=tmp_path / name)).close()

@@ -92,7 +92,8 @@ def test_a_file_that_grows_waits_and_never_stops_the_others(source, watched, clo
     growing.write_bytes(whole[:800])
     found = source.look()
     clock.wait(3600)
-    assert (found.entered, found.waiting, source.look().waiting) == ([], [growing], [growing])
+    again = source.look()
+    assert (found.entered, found.settling, again.waiting, again.settling) == ([], [growing], [growing], [])
     growing.write_bytes(whole)
     assert names(source.refresh()) == [rigaku_name(2)]
     assert system.ledger.work.failures() == []
@@ -113,6 +114,17 @@ def test_a_file_that_stays_incomplete_is_recorded_once_and_taken_in_if_it_is_men
     assert "end marker is missing" in detail
     broken.write_bytes(whole)
     assert names(source.refresh()) == [rigaku_name(1)]
+
+
+def test_killed_before_it_was_noted_that_a_file_was_entered(source, watched, clock, monkeypatch):
+    draw_well(watched / rigaku_name(1))
+    source.look()
+    clock.wait(5)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(source._seen, "keep", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        source.look()
+    assert names(source.look().entered) == [rigaku_name(1)]
+    assert len(list(source.of_plate("CI022987"))) == 1
 
 
 def test_what_was_seen_outlives_the_process(source, watched, clock, config):
