@@ -1,4 +1,7 @@
-"""The viewer in a real browser: a person opens a plate, goes to a drop, sees its boxes and walks on with the arrow keys."""
+"""The viewer in a real browser: a person reviews a plate by keyboard, and the ledger has what they said.
+
+Also that nothing leaves the lab's network, that axe-core finds nothing serious, and that the pages work without scripts.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import uvicorn
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
 
 from tests.conftest import missing
@@ -20,6 +24,7 @@ from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.config import from_string
 from xtalgrid_server.imager.database import ImageRow
 from xtalgrid_server.ledger.records import PlannedImage
+from xtalgrid_server.steps import user
 from xtalgrid_server.system import System
 from xtalgrid_server.viewer.app import create_app
 from xtalgrid_server.wells import Well
@@ -29,8 +34,10 @@ from ..server.conftest import answer, draw_well, result_of
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
 )
-OUTCOMES = [Outcome.CLEAR, Outcome.HARVESTABLE, Outcome.PRECIPITATE, Outcome.UNDECIDED]
-CHANCES = [0.01, 0.97, 0.2, 0.6]
+OUTCOMES = [Outcome.CLEAR, Outcome.HARVESTABLE, Outcome.PRECIPITATE, Outcome.UNDECIDED] * 3
+CHANCES = [0.01, 0.97, 0.2, 0.6, 0.02, 0.9, 0.15, 0.5, 0.03, 0.8, 0.1, 0.4]
+BEST_FIRST = ["A2a", "A6a", "A10a", "A4a", "A8a", "A12a", "A3a", "A7a", "A11a", "A9a", "A5a", "A1a"]
+PLATE = "/plate/BROWSER1/2"
 
 
 @pytest.fixture(scope="module")
@@ -54,13 +61,22 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A viewer over four drops of a plate, on a port of its own."""
-    config = from_string("", home=tmp_path_factory.mktemp("home"))
-    with System(config) as system:
-        _fill(system)
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    config = from_string(
+        '[imager]\npatterns = ["*_HF.jpg"]\n[viewer]\nuv = ["*_UV.jpg"]', home=tmp_path_factory.mktemp("home")
+    )
+    with System(config) as opened:
+        _fill(opened, 1, datetime(2024, 1, 1), [Outcome.CLEAR] * len(OUTCOMES), [0.01] * len(OUTCOMES))
+        _fill(opened, 2, datetime(2024, 1, 8), OUTCOMES, CHANCES)
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def address(system: System) -> Iterator[str]:
+    """A viewer over twelve drops of a plate at two inspections, on a port of its own."""
     listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(create_app(config), log_level="warning"))
+    settings = uvicorn.Config(create_app(system.config), log_level="warning", proxy_headers=False)
+    server = uvicorn.Server(settings)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     deadline = time.monotonic() + 30
@@ -87,30 +103,107 @@ def page(browser, address):
     assert trouble == []
 
 
-def test_from_the_plate_to_a_drop_and_on_with_the_arrow_keys(page):
+def said(system: System, well: str) -> list[Outcome | None]:
+    """What the viewer's user said of a drop at the second inspection, in order."""
+    images = {str(image.well): image.image_id for image in system.ledger.plates.drops("BROWSER1", [2])}
+    made = system.ledger.people.corrections([images[well]])[images[well]]
+    assert all(one.who == user() and one.score_id is not None for one in made)
+    return [one.outcome for one in made]
+
+
+def test_a_person_reviews_ten_drops_by_keyboard_corrects_two_and_undoes_one(page, system):
     page.goto("/")
     page.get_by_role("link", name="BROWSER1").click()
-    expect(page.locator("a.tile")).to_have_count(4)
+    expect(page.locator("a.tile")).to_have_count(12)
     for tile in page.locator("a.tile img").all():
         tile.evaluate("image => image.decode()")  # an error where the picture does not come
-    page.locator("a.tile.o-harvestable").click()
-    page.wait_for_url("**/well/BROWSER1/1/A2a")
-    assert page.get_by_role("heading", level=1).inner_text().split("\n")[-1].endswith("crystals harvestable")
-    box = page.locator(".overlay .box .line").first
-    assert box.is_visible()
-    picture = page.locator("img.original").bounding_box()
-    drawn = box.bounding_box()
-    assert abs((drawn["x"] - picture["x"]) / picture["width"] - 106 / 320) < 0.01  # where the worker said it is
-    page.keyboard.press("ArrowRight")
-    page.wait_for_url("**/A3a")
-    page.keyboard.press("ArrowLeft")
-    page.wait_for_url("**/A2a")
+    page.get_by_role("link", name="Review").click()
+    expect(page.locator(".tile .well")).to_have_text(BEST_FIRST)
+    expect(page.locator(".review .stop")).to_contain_text("95 % of the 4.7 expected crystals are above this line")
+    page.locator("a.tile").first.click()
+    for place, well in enumerate(BEST_FIRST[:10]):
+        page.wait_for_url(f"**/well/BROWSER1/2/{well}?order=best")
+        expect(page.locator(".well-name")).to_have_text(well)
+        if place == 3:  # undecided: a crystal, they say
+            page.keyboard.type("22")
+        elif place == 6:
+            page.keyboard.press("0")
+            expect(page.locator("#digits")).to_have_text("0_")
+            page.keyboard.press("1")
+        else:
+            page.keyboard.press("ArrowRight")
+    page.wait_for_url(f"**/{BEST_FIRST[10]}?order=best")
+    assert said(system, "A4a") == [Outcome.BAD_FORM]
+    assert said(system, "A3a") == [Outcome.CLEAR]
+    page.keyboard.press("u")
+    page.wait_for_url("**/A3a?order=best")  # where it was
+    assert said(system, "A3a") == [Outcome.CLEAR, None]
+    assert said(system, "A4a") == [Outcome.BAD_FORM]
     page.keyboard.press("Escape")
-    page.wait_for_url("**/plate/BROWSER1/1")
+    page.wait_for_url(f"**{PLATE}?order=best")
+    page.get_by_role("link", name="People").click()
+    expect(page.locator("a.tile.o-bad-form")).to_have_count(1)
 
 
-def test_boxes_are_switched_off_and_stay_off(page):
-    page.goto("/well/BROWSER1/1/A2a")
+def test_agreeing_staying_and_taking_back(page, system):
+    page.goto("/well/BROWSER1/2/A2a")
+    page.get_by_label("Stay on this drop").check()
+    page.keyboard.press("a")
+    expect(page.get_by_role("button", name="crystals harvestable")).to_have_attribute("aria-pressed", "true")
+    page.get_by_role("button", name="Take back").click()
+    expect(page.get_by_role("button", name="Take back")).to_have_count(0)
+    assert said(system, "A2a") == [Outcome.HARVESTABLE, None]
+
+
+def test_keys_that_are_no_score_score_nothing(page, system):
+    page.goto("/well/BROWSER1/2/A1a")
+    for key in ("9", "Control+1", "x"):
+        page.keyboard.press(key)
+    page.locator("#map-group").press("0")  # in a field keys are the field's
+    page.locator("#stage").focus()
+    page.keyboard.press("?")
+    expect(page.get_by_role("heading", name="Keys")).to_be_visible()
+    page.keyboard.type("23")  # the help is open
+    page.keyboard.press("Escape")
+    assert page.url.endswith("/A1a")
+    assert said(system, "A1a") == []
+
+
+def test_boxes_lie_where_the_worker_said_also_when_zoomed_in(page):
+    page.goto("/well/BROWSER1/2/A2a")
+    box, picture = page.locator(".overlay .box .line").first, page.locator("img.original")
+    for zoom in (1, 1.5, 2.25):
+        drawn, whole = box.bounding_box(), picture.bounding_box()
+        assert abs((drawn["x"] - whole["x"]) / whole["width"] - 106 / 320) < 0.01
+        assert abs((drawn["y"] - whole["y"]) / whole["height"] - 80 / 240) < 0.01
+        assert whole["width"] == pytest.approx(zoom * page.locator("#stage").bounding_box()["width"], abs=2)
+        page.keyboard.press("+")
+    before = picture.bounding_box()
+    middle = page.locator("#stage").bounding_box()
+    page.mouse.move(middle["x"] + 100, middle["y"] + 100)
+    page.mouse.down()
+    page.mouse.move(middle["x"] + 60, middle["y"] + 70)
+    page.mouse.up()
+    after = picture.bounding_box()
+    assert (after["x"] - before["x"], after["y"] - before["y"]) == pytest.approx((-40, -30), abs=1)
+    page.keyboard.press("Escape")  # first back to the whole picture, then to the plate
+    assert picture.bounding_box()["width"] == pytest.approx(middle["width"], abs=2)
+    page.keyboard.press("Escape")
+    page.wait_for_url(f"**{PLATE}")
+
+
+def test_the_drop_over_time_and_its_uv_mate(page):
+    page.goto("/well/BROWSER1/2/A2a")
+    assert page.get_by_alt_text("UV image 1 of A2a").evaluate("image => image.decode().then(() => image.naturalWidth)")
+    expect(page.locator(".strip .caption b", has_text="+7 d")).to_have_count(1)
+    page.keyboard.press("ArrowUp")
+    page.wait_for_url("**/well/BROWSER1/1/A2a")
+    page.keyboard.press("ArrowDown")
+    page.wait_for_url("**/well/BROWSER1/2/A2a")
+
+
+def test_what_is_switched_off_stays_off(page):
+    page.goto("/well/BROWSER1/2/A2a")
     boxes = page.locator(".overlay .boxes")
     assert boxes.is_visible()
     page.keyboard.press("b")
@@ -122,66 +215,85 @@ def test_boxes_are_switched_off_and_stay_off(page):
     assert page.locator(".overlay .boxes").is_visible()
 
 
-def test_full_size_and_back(page):
-    page.goto("/well/BROWSER1/1/A2a")
-    page.get_by_role("button", name="Full size").click()
-    assert page.locator("img.original").bounding_box()["width"] == pytest.approx(320, abs=1)
-    assert page.locator(".overlay").bounding_box()["width"] == pytest.approx(320, abs=1)  # the boxes stay in place
-    page.keyboard.press("z")
-    assert page.get_by_role("button", name="Full size").get_attribute("aria-pressed") == "false"
-
-
-def test_the_best_drops_first_and_by_outcome(page):
-    page.goto("/plate/BROWSER1/1")
-    page.get_by_role("link", name="Best first").click()
-    expect(page.locator(".tile .name")).to_have_text(["A2a", "A4a", "A3a", "A1a"])
-    page.locator(".legend a.o-undecided").click()
-    expect(page.locator(".tile .name")).to_have_text(["A4a"])
-    page.get_by_role("link", name="Show all").click()
-    expect(page.locator(".tile")).to_have_count(4)
+PAGES = (
+    "/",
+    PLATE,
+    f"{PLATE}?order=best",
+    f"{PLATE}?show=heat",
+    f"{PLATE}?show=disagreement",
+    "/well/BROWSER1/2/A2a",
+    "/inbox",
+    "/operations",
+    "/sign-in",
+    "/nothing",
+)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_can_be_read_in_both_colour_schemes(browser, address, scheme):
-    context = browser.new_context(color_scheme=scheme, base_url=address)
+def test_axe_finds_nothing_serious_in_either_theme(browser, address, scheme):
+    context = browser.new_context(color_scheme=scheme, base_url=address, viewport={"width": 1300, "height": 850})
     page = context.new_page()
-    page.goto("/plate/BROWSER1/1")
-    text, ground = (
-        [int(part) for part in page.evaluate(f"getComputedStyle(document.body).{what}").strip("rgb()").split(",")]
-        for what in ("color", "backgroundColor")
-    )
-    assert abs(sum(text) - sum(ground)) > 500
-    assert (sum(ground) < 200) is (scheme == "dark")
+    for each in PAGES:
+        page.goto(each)
+        found = [v for v in Axe().run(page).response["violations"] if v["impact"] in ("serious", "critical")]
+        assert [(v["id"], [node["html"] for node in v["nodes"][:3]]) for v in found] == [], each
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor").strip("rgb()").split(",")
+    assert (sum(int(part) for part in ground) < 200) is (scheme == "dark")
+    context.close()
+
+
+def test_every_page_fits_a_tablet(browser, address):
+    context = browser.new_context(base_url=address, viewport={"width": 768, "height": 1024}, has_touch=True)
+    page = context.new_page()
+    for each in PAGES:
+        page.goto(each)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), each
+    page.goto("/well/BROWSER1/2/A2a")
+    assert min(button.bounding_box()["height"] for button in page.locator(".scores button").all()) >= 38
+    context.close()
+
+
+def test_without_scripts_people_score_all_the_same(browser, address, system):
+    context = browser.new_context(base_url=address, java_script_enabled=False)
+    page = context.new_page()
+    page.goto("/well/BROWSER1/2/A12a")
+    page.get_by_role("button", name="precipitate bad").click()
+    page.goto("/well/BROWSER1/2/A12a")
+    page.get_by_role("button", name="Undo").click()
+    assert said(system, "A12a") == [Outcome.PRECIPITATE_BAD, None]
     context.close()
 
 
 def test_the_frame_is_dashed_where_it_is_not_a_crystal(page):
-    page.goto("/plate/BROWSER1/1")
+    page.goto(PLATE)
     dashes = [
-        page.locator(f"a.tile.o-{kind} .frame .line").evaluate("line => getComputedStyle(line).strokeDasharray")
+        page.locator(f"a.tile.o-{kind} .frame .line").first.evaluate("line => getComputedStyle(line).strokeDasharray")
         for kind in ("harvestable", "precipitate", "clear", "undecided")
     ]
     assert dashes[0] == "none"
     assert len(set(dashes)) == 4
 
 
-def _fill(system: System) -> None:
+def _fill(system: System, inspection: int, at: datetime, outcomes: list[Outcome], chances: list[float]) -> None:
     places = [
-        ImageRow(0, "BROWSER1", 1, datetime(2024, 1, 1), Well(1, n + 1, 1), f"{n}.jpg") for n in range(len(OUTCOMES))
+        ImageRow(0, "BROWSER1", inspection, at, Well(1, n + 1, 1), f"{n}_{kind}.jpg")
+        for kind in ("HF", "UV")
+        for n in range(len(outcomes))
     ]
     for n, place in enumerate(places):
-        draw_well(_path(system, place), shade=40 * n)
-    rows = system.imager.register(places)
+        draw_well(_path(system, place), shade=9 * n)
+    rows = [row for row in system.imager.register(places) if row.image_name.endswith("_HF.jpg")]
     entries = tuple(
         wire.ImageEntry(number=n, file=f"{n:03d}.jpg", inspect_id=row.inspect_id, sha256="d" * 64)
         for n, row in enumerate(rows)
     )
     options = wire.Options(segmenter="a" * 64, classifier="b" * 64)
-    manifest = wire.Manifest(schema=1, unit="xg_browser", min_worker="0.1.0", options=options, images=entries)
+    name = f"xg_browser_{inspection}"
+    manifest = wire.Manifest(schema=1, unit=name, min_worker="0.1.0", options=options, images=entries)
     system.ledger.work.add_unit(manifest, [PlannedImage(row, "d" * 64) for row in rows])
-    unit = system.ledger.work.unit("xg_browser")
+    unit = system.ledger.work.unit(name)
     assert unit is not None
-    answers = [answer(n, outcome, p_crystal=CHANCES[n]) for n, outcome in enumerate(OUTCOMES)]
+    answers = [answer(n, outcome, p_crystal=chances[n]) for n, outcome in enumerate(outcomes)]
     system.ledger.work.accept_result(unit, "f" * 64, result_of(manifest, answers), options)
 
 

@@ -11,7 +11,7 @@ import os
 import threading
 from html import escape
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from xtalgrid_core.errors import FailureReason, ImageError
 from xtalgrid_core.frames import thumbnail
@@ -59,6 +59,18 @@ def small_jpeg(data: bytes, side: int) -> bytes:
             return _jpeg(thumbnail(image.convert("RGB"), side))
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise ImageError(FailureReason.TRUNCATED, f"the file ends or breaks inside the image ({error})") from error
+
+
+def stretched_jpeg(data: bytes, side: int) -> bytes:
+    """A small copy of a UV image, which would be nearly black: grey levels stretched, but for the outermost half percent.
+
+    Raises
+    ------
+    ImageError
+        When it cannot be decoded.
+    """
+    grey = thumbnail(Image.fromarray(read_image(data)).convert("L"), side)
+    return _jpeg(ImageOps.autocontrast(grey, cutoff=(0.5, 0.05)))
 
 
 def stand_in(text: str) -> bytes:

@@ -13,6 +13,7 @@ from ...ledger.records import now
 from ...reports.timecourse import NewCrystal, crystal_from, new_crystals
 from ..drops import Drop, drops_of
 from ..site import Look, Looks, Sent, to
+from .plate import days_between
 
 router = APIRouter()
 
@@ -67,5 +68,5 @@ def _pair(look: Look, new: NewCrystal) -> Pair:
     moments = look.site.index.inspections(image.barcode)
     earlier = [number for number, at in moments if at < image.inspected and number != image.inspection]
     before = look.site.ledger.plates.drops(image.barcode, earlier[-1:], image.well) if earlier else []
-    days = round((image.inspected - before[0].inspected).total_seconds() / 86400) if before else None
+    days = days_between(before[0].inspected, image.inspected) if before else None
     return Pair(new, before[0] if before else None, drops_of([image])[0], days)

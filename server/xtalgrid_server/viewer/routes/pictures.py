@@ -12,7 +12,7 @@ from xtalgrid_core.errors import ImageError, XtalgridError
 from ...scores.framed import framed_jpeg
 from ...work.pack import read_original
 from ..maps import GROUPS
-from ..pictures import SIDES, original_jpeg, small_jpeg, stand_in
+from ..pictures import SIDES, original_jpeg, stand_in, stretched_jpeg
 from ..site import Looks
 
 router = APIRouter()
@@ -45,13 +45,13 @@ def original(look: Looks, image_id: int) -> Response:
 
 @router.get("/mate/{image_id:int}/{number:int}.jpg")
 def mate(look: Looks, image_id: int, number: int) -> Response:
-    """A UV mate of an image, by its place among them, scaled to a screen."""
+    """A UV mate of an image, by its place among them, scaled to a screen and its levels stretched."""
     row = look.site.image(image_id)
     names = look.site.mates(row)
     if number >= len(names):
         raise HTTPException(404, "There is no such image.")
     other = dataclasses.replace(row, image_name=names[number])
-    return _jpeg(lambda: small_jpeg(read_original(look.site.config, other), 1280))
+    return _jpeg(lambda: stretched_jpeg(read_original(look.site.config, other), 1280))
 
 
 @router.get("/framed/{score_id:int}.jpg")

@@ -92,8 +92,8 @@ def shape(look: Look, drops: list[Drop]) -> str:
 
 
 def days_between(first: datetime, then: datetime) -> int:
-    """Whole days from one inspection to another."""
-    return round((then - first).total_seconds() / 86400)
+    """Days from one inspection to another, by the calendar."""
+    return (then.date() - first.date()).days
 
 
 def _size(image: SeenImage) -> tuple[int, int] | None:
