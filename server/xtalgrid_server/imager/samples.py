@@ -5,7 +5,7 @@ Every statement is a function that returns it, of the tables of one configuratio
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,6 +16,8 @@ from .database import ImagerDatabase, ScoreRow
 from .tables import CrystalTrak, named
 
 PAGE = 1000
+
+_NOT_READ = ("setup_date", "plate_name")
 
 EVERYWHERE = Well(0, 0, 0)
 """A whole plate: the sample tables know no wells."""
@@ -60,53 +62,53 @@ def select_samples(tables: CrystalTrak, barcodes: Sequence[str]) -> sa.Select[An
 
 def score_page(database: ImagerDatabase, after: int) -> list[ScoreRow]:
     """The page of the score table that follows a SCOREID; shorter than `PAGE`: the last."""
-    with database.reading() as connection:
-        return [
-            ScoreRow(
-                score_id=int(row.scoreid),
-                inspect_id=int(row.inspectid),
-                code=str(row.score).strip(),
-                date=row.scoredate,
-                by=row.scoredby or "",
-                image_name=row.imagename,
-            )
-            for row in connection.execute(select_score_page(database.tables, after, PAGE))
-        ]
+    statement = select_score_page(database.tables, after, PAGE)
+    return [
+        ScoreRow(
+            score_id=int(row.scoreid),
+            inspect_id=int(row.inspectid),
+            code=str(row.score).strip(),
+            date=row.scoredate,
+            by=row.scoredby or "",
+            image_name=row.imagename,
+        )
+        for row in database.read(lambda connection: connection.execute(statement).all())
+    ]
 
 
 def missing_tables(database: ImagerDatabase) -> list[str]:
     """Which of the sample tables this database lacks, or has without a column that is read."""
     tables = database.tables
-    with database.reading() as connection:
+
+    def lacks(inspector: sa.Inspector, table: sa.Table) -> bool:
+        if not inspector.has_table(table.name, schema=table.schema):
+            return True
+        there = {column["name"].lower() for column in inspector.get_columns(table.name, schema=table.schema)}
+        return any(column.name not in there for column in table.columns if column.key not in _NOT_READ)
+
+    def read(connection: sa.Connection) -> list[str]:
         inspector = sa.inspect(connection)
-        return [
-            table.fullname.upper()
-            for table in (tables.plates, tables.plate_drops, tables.samples, tables.projects)
-            if not inspector.has_table(table.name, schema=table.schema)
-            or _names(table.columns) - {column["name"].lower() for column in _columns(inspector, table)}
-        ]
+        wanted = tables.plates, tables.plate_drops, tables.samples, tables.projects
+        return [table.fullname.upper() for table in wanted if lacks(inspector, table)]
 
-
-def _names(columns: Iterable[sa.Column[Any]]) -> set[str]:
-    return {column.name for column in columns if column.key not in ("setup_date", "plate_name")}  # not read
-
-
-def _columns(inspector: sa.Inspector, table: sa.Table) -> Iterable[Any]:
-    return inspector.get_columns(table.name, schema=table.schema)
+    return database.read(read)
 
 
 def plate_contents(database: ImagerDatabase, barcodes: Sequence[str]) -> dict[str, tuple[str, str]]:
     """(project, samples) of plates; several samples of a plate are joined by commas, since nothing says which drop has which."""
     tables = database.tables
-    projects: dict[str, str] = {}
-    samples: dict[str, list[str]] = {}
-    with database.reading() as connection:
+
+    def read(connection: sa.Connection) -> dict[str, tuple[str, str]]:
+        projects: dict[str, str] = {}
+        samples: dict[str, list[str]] = {}
         for part in chunks(barcodes):
             for row in connection.execute(select_projects(tables, part)):
                 projects[row.barcode] = (row.name or "").strip()
             for row in connection.execute(select_samples(tables, part)):
                 samples.setdefault(row.barcode, []).append((row.sample_name or "").strip())
-    return {
-        barcode: (projects.get(barcode, ""), ", ".join(name for name in samples.get(barcode, []) if name))
-        for barcode in sorted(projects.keys() | samples.keys())
-    }
+        return {
+            barcode: (projects.get(barcode, ""), ", ".join(name for name in samples.get(barcode, []) if name))
+            for barcode in sorted(projects.keys() | samples.keys())
+        }
+
+    return database.read(read)

@@ -11,7 +11,16 @@ from tests.server.conftest import INSPECTED, config, person, score, score_table,
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.cli import main
 
-TOML = f'[work]\nsegmenter = "{"a" * 64}"\nclassifier = "{"b" * 64}"\n'
+TOML = """
+[imager]
+url = "{imager.url}"
+owner = "{imager.owner}"
+[ledger]
+url = "{ledger.url}"
+[work]
+segmenter = "{work.segmenter}"
+classifier = "{work.classifier}"
+"""
 
 
 @pytest.fixture
@@ -20,7 +29,8 @@ def xtalgrid(tmp_path, config):  # noqa: F811
 
     def call(*words, toml=""):
         file = tmp_path / "xtalgrid.toml"
-        file.write_text(TOML + toml)
+        sections = {"imager": config.imager, "ledger": config.ledger, "work": config.work}
+        file.write_text(TOML.format(**sections) + toml)
         return CliRunner().invoke(main, ["--config", str(file), "--home", str(config.home), *map(str, words)])
 
     return call

@@ -74,11 +74,13 @@ def test_projects_and_samples_of_the_plates_that_were_seen(system, score, statem
     score({(1, 1): Outcome.CLEAR})
     tables = system.imager.tables
     sample_tables = [tables.plates, tables.plate_drops, tables.samples, tables.projects]
-    tables.metadata.drop_all(system.imager._engine, sample_tables)
-    missing = "has no PLATES, PLATE_DROPS, SAMPLES, PROJECTS"
+    for table in sample_tables:
+        table.drop(system.imager._engine, checkfirst=True)
+    missing = f"has no {', '.join(table.fullname.upper() for table in sample_tables)} as CrystalTrak has"
     assert [missing in xtalgrid("sync").output for _ in range(2)] == [True, False]
 
-    tables.metadata.create_all(system.imager._engine, sample_tables)
+    for table in sample_tables:
+        table.create(system.imager._engine)
     statement(tables.projects.insert().values(project_id=1, name="kinases"))
     statement(
         sa.insert(tables.samples).values(
