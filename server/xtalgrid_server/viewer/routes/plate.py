@@ -65,8 +65,8 @@ def plate(
     )
 
 
-def read_plate(look: Look, barcode: str, inspection: int) -> PlateRead:
-    """A plate at one inspection.
+def read_plate(look: Look, barcode: str, inspection: int, people: bool = True) -> PlateRead:
+    """A plate at one inspection; `people`: with people's scores.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def read_plate(look: Look, barcode: str, inspection: int) -> PlateRead:
         images = look.site.ledger.plates.drops(barcode, [inspection])
     if not images:
         raise HTTPException(404, f"There is no plate {barcode} with an inspection {inspection} here.")
-    said = look.site.ledger.people.said({image.image_id: image.inspect_id for image in images})
+    said = look.site.ledger.people.said({image.image_id: image.inspect_id for image in images}) if people else {}
     inspected = max(image.inspected for image in images)
     return PlateRead(barcode, inspection, inspected, drops_of(images, said), inspections)
 

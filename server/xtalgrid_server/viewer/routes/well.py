@@ -69,8 +69,8 @@ def well(
     image: str = "",
 ) -> HTMLResponse:
     """One drop: its picture with boxes and maps, its scores, and the way to the next one."""
-    read = read_plate(look, barcode, inspection)
     choice = Choice.of(order, only, size, show)
+    read = read_plate(look, barcode, inspection, people=choice.show in ("people", "disagreement"))
     drop = next((each for each in read.drops if str(each.well) == name), None)
     if drop is None:
         raise HTTPException(404, f"Plate {barcode}, inspection {inspection}, has no image of a well {name}.")
@@ -83,8 +83,8 @@ def well(
     origins = ledger.views.origins(seen.image_id)
     answer = seen.score.answer if seen.score else None
     scored = answer if isinstance(answer, wire.Scored) else None
-    times = _times(look, read, drop)
-    said = ledger.people.said({i.image_id: i.inspect_id for time in times for i in time.drop.images})
+    times, said = _times(look, read, drop)
+    drop = next((time.drop for time in times if time.number == inspection), drop)  # with what people said of it
     mine = [one for one in ledger.people.corrections([seen.image_id])[seen.image_id] if one.who == look.visitor.name]
     return look.page(
         "well.html",
@@ -122,7 +122,8 @@ def _chosen(images: Sequence[SeenImage], drop: Drop, wanted: str) -> SeenImage:
     return found
 
 
-def _times(look: Look, read: PlateRead, drop: Drop) -> list[Time]:
+def _times(look: Look, read: PlateRead, drop: Drop) -> tuple[list[Time], dict[int, list[Said]]]:
+    """The drop at all its inspections, oldest first, and what people said of it there, by inspect id."""
     numbers = [number for number, _ in read.inspections]
     images = by_inspection(look.site.ledger.plates.drops(read.barcode, numbers, drop.well))
     said = look.site.ledger.people.said({i.image_id: i.inspect_id for group in images.values() for i in group})
@@ -131,7 +132,7 @@ def _times(look: Look, read: PlateRead, drop: Drop) -> list[Time]:
     for number, group in sorted(images.items()):
         inspected = group[0].inspected
         found.append(Time(drops_of(group, said)[0], number, inspected, days_between(first, inspected)))
-    return found
+    return found, said
 
 
 def _entries(origins: Sequence[ScoreOrigin], times: Sequence[Time], said: dict[int, list[Said]]) -> list[Entry]:
