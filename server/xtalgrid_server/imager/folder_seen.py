@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import sqlalchemy as sa
 
+from ..database import chunks
 from .database import ImagerDatabase
 
 State = Literal["waiting", "entered", "rejected", "failed", "double"]
@@ -17,6 +18,7 @@ State = Literal["waiting", "entered", "rejected", "failed", "double"]
 class Seen:
     """A file as it was last seen: `modified` in nanoseconds, `first` and `since` (when it began to look so) in seconds."""
 
+    folder: str
     name: str
     size: int
     modified: int
@@ -26,7 +28,7 @@ class Seen:
 
 
 class SeenFiles:
-    """The table, by folder (its whole path)."""
+    """The table."""
 
     def __init__(self, database: ImagerDatabase) -> None:
         self._database = database
@@ -45,21 +47,23 @@ class SeenFiles:
         with database.transaction() as connection:
             metadata.create_all(connection)
 
-    def of_folder(self, folder: str) -> dict[str, Seen]:
-        """The files seen in a folder, by name."""
-        table = self._table
-        statement = sa.select(*table.c[1:]).where(table.c.folder == folder)
-        return self._database.read(lambda connection: {row.name: Seen(*row) for row in connection.execute(statement)})
+    def of_folders(self, folders: Sequence[str]) -> dict[tuple[str, str], Seen]:
+        """The files seen in folders, by folder and name."""
+        found: dict[tuple[str, str], Seen] = {}
+        with self._database.reading() as connection:
+            for part in chunks(folders):
+                for row in connection.execute(self._table.select().where(self._table.c.folder.in_(part))):
+                    found[row[0], row[1]] = Seen(*row)
+        return found
 
-    def keep(self, folder: str, files: Iterable[Seen]) -> None:
+    def keep(self, files: Sequence[Seen]) -> None:
         """Record files, in place of what was recorded of them."""
-        rows = [
-            {"folder": folder, **{name: getattr(file, name) for name in Seen.__dataclass_fields__}} for file in files
-        ]
-        if not rows:
+        if not files:
             return
-        table = self._table
-        same = sa.and_(table.c.folder == folder, table.c.name == sa.bindparam("of_name"))
+        table, names = self._table, [field.name for field in fields(Seen)]
+        same = sa.and_(table.c.folder == sa.bindparam("of_folder"), table.c.name == sa.bindparam("of_name"))
         with self._database.transaction() as connection:
-            connection.execute(table.delete().where(same), [{"of_name": row["name"]} for row in rows])
-            connection.execute(table.insert(), rows)
+            connection.execute(
+                table.delete().where(same), [{"of_folder": file.folder, "of_name": file.name} for file in files]
+            )
+            connection.execute(table.insert(), [{name: getattr(file, name) for name in names} for file in files])

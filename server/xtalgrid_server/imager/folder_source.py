@@ -17,12 +17,18 @@ from xtalgrid_core.errors import ConfigError, FailureReason
 from xtalgrid_core.images import SUFFIXES
 
 from ..config import Config
+from ..database import IN_LIST
 from ..ledger.store import Ledger
 from .complete import missing_end
 from .database import ImagerDatabase, ImageRow
 from .folder import STEP, Imported, convention_of, enter, refuse_vendors
 from .folder_seen import Seen, SeenFiles, State
 from .source import ImageSource
+
+Listing = tuple[Path, list["os.DirEntry[str]"]]
+"""A folder and its image files."""
+
+_BATCH = 1000
 
 
 def open_source(config: Config, database: ImagerDatabase, ledger: Ledger) -> ImageSource:
@@ -80,44 +86,50 @@ class FolderSource:
         if not self._folder.is_dir():
             raise ConfigError(f"imager.folder: {self._folder} is not there; is it mounted?")
         found = Imported()
-        for folder, files in _image_files(self._folder):
-            self._look_into(folder, files, found)
+        for folders in _batches(_image_files(self._folder)):
+            self._look_into(folders, found)
         return found
 
-    def _look_into(self, folder: Path, files: list[os.DirEntry[str]], found: Imported) -> None:
-        known = self._seen.of_folder(str(folder))
-        stems = {Path(seen.name).stem: seen.name for seen in known.values() if seen.state == "entered"}
+    def _look_into(self, folders: list[Listing], found: Imported) -> None:
+        known = self._seen.of_folders([str(folder) for folder, _ in folders])
         changed: list[Seen] = []
         ready: dict[Path, Seen] = {}
-        for entry in sorted(files, key=lambda e: (Path(e.name).stem, SUFFIXES.index(Path(e.name).suffix.lower()))):
-            path = folder / entry.name
-            if self._convention is not None and self._convention.passes_over(path):
-                continue
-            seen = self._seen_now(entry, known.get(entry.name))
-            if seen is None or seen.state != "waiting":
-                continue
-            if stems.get(path.stem, path.name) != path.name:
-                changed.append(replace(seen, state="double"))
-                found.doubles.append(path)
-            elif self._clock() - seen.since < self._config.import_.settle_s or seen is not known.get(entry.name):
-                changed.append(seen)
-                found.waiting.append(path)
-                found.settling.append(path)
-            elif (why := self._missing_end(path)) is None:
-                stems[path.stem] = path.name
-                ready[path] = seen
-            elif self._clock() - seen.first < self._config.import_.give_up_hours * 3600:
-                found.waiting.append(path)
-            else:
-                self._ledger.work.add_failure(str(path), STEP, FailureReason.TRUNCATED, f"{path}: {why}")
-                found.rejected[path] = why
-                changed.append(replace(seen, state="failed"))
+        for folder, files in folders:
+            stems = {
+                Path(entry.name).stem: entry.name
+                for entry in files
+                if (seen := known.get((str(folder), entry.name))) is not None and seen.state == "entered"
+            }
+            for entry in files:
+                before = known.get((str(folder), entry.name))
+                seen = self._seen_now(folder, entry, before)
+                if seen is None or seen.state != "waiting":
+                    continue
+                path = folder / entry.name
+                if self._convention is not None and self._convention.passes_over(path):
+                    continue
+                if stems.get(path.stem, path.name) != path.name:
+                    changed.append(replace(seen, state="double"))
+                    found.doubles.append(path)
+                elif seen is not before or self._clock() - seen.since < self._config.import_.settle_s:
+                    changed.append(seen)
+                    found.waiting.append(path)
+                    found.settling.append(path)
+                elif (why := self._missing_end(path)) is None:
+                    stems[path.stem] = path.name
+                    ready[path] = seen
+                elif self._clock() - seen.first < self._config.import_.give_up_hours * 3600:
+                    found.waiting.append(path)
+                else:
+                    self._ledger.work.add_failure(str(path), STEP, FailureReason.TRUNCATED, f"{path}: {why}")
+                    found.rejected[path] = why
+                    changed.append(replace(seen, state="failed"))
         if ready:
             enter(self._config, self._database, self._ledger, list(ready), self._convention, self._copy, found)
         states: dict[Path, State] = {path: "rejected" if path in found.rejected else "entered" for path in ready}
-        self._seen.keep(str(folder), [*changed, *(replace(seen, state=states[path]) for path, seen in ready.items())])
+        self._seen.keep([*changed, *(replace(seen, state=states[path]) for path, seen in ready.items())])
 
-    def _seen_now(self, entry: os.DirEntry[str], known: Seen | None) -> Seen | None:
+    def _seen_now(self, folder: Path, entry: os.DirEntry[str], known: Seen | None) -> Seen | None:
         """The file as it is; the record of it where that says the same. None: it went away."""
         try:
             status = entry.stat()
@@ -127,7 +139,7 @@ class FolderSource:
             return known
         now = self._clock()
         first = known.first if known is not None and known.state == "waiting" else now
-        return Seen(entry.name, status.st_size, status.st_mtime_ns, first, now)
+        return Seen(str(folder), entry.name, status.st_size, status.st_mtime_ns, first, now)
 
     def _missing_end(self, path: Path) -> str | None:
         try:
@@ -136,18 +148,36 @@ class FolderSource:
             return f"it cannot be read ({error.strerror})"
 
 
-def _image_files(folder: Path) -> Iterator[tuple[Path, list[os.DirEntry[str]]]]:
-    """The folders with image files, in order of their names. What cannot be listed is passed over until it can."""
+def _image_files(folder: Path) -> Iterator[Listing]:
+    """The folders with image files, in order of their names, and the files by stem and kind. What cannot be listed is passed over."""
     try:
         with os.scandir(folder) as listing:
             entries = sorted(listing, key=lambda entry: entry.name)
     except OSError:
         return
-    files = [
-        e for e in entries if Path(e.name).suffix.lower() in SUFFIXES and not e.is_dir() and not e.name.startswith(".")
-    ]
-    if files:
-        yield folder, files
+    files, folders = [], []
     for entry in entries:
-        if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
-            yield from _image_files(folder / entry.name)
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            folders.append(entry.name)
+        elif os.path.splitext(entry.name)[1].lower() in SUFFIXES and not entry.is_dir():  # noqa: PTH122  of a million names
+            files.append(entry)
+    if files:
+        yield folder, sorted(files, key=lambda e: (Path(e.name).stem, SUFFIXES.index(Path(e.name).suffix.lower())))
+    for name in folders:
+        yield from _image_files(folder / name)
+
+
+def _batches(listings: Iterator[Listing]) -> Iterator[list[Listing]]:
+    """Some folders at a time: RockImager's have a file or two each, and each batch is a transaction."""
+    batch: list[Listing] = []
+    files = 0
+    for listing in listings:
+        batch.append(listing)
+        files += len(listing[1])
+        if len(batch) >= IN_LIST or files >= _BATCH:
+            yield batch
+            batch, files = [], 0
+    if batch:
+        yield batch

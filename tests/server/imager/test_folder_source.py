@@ -121,7 +121,7 @@ def test_killed_before_it_was_noted_that_a_file_was_entered(source, watched, clo
     source.look()
     clock.wait(5)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(source._seen, "keep", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(source._seen, "keep", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
         source.look()
     assert names(source.look().entered) == [rigaku_name(1)]
     assert len(list(source.of_plate("CI022987"))) == 1
