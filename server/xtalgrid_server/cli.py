@@ -23,6 +23,7 @@ from .models import shelf
 from .reports.commands import REPORTS
 from .run import Account, run_folder
 from .scores.scored import export_scored
+from .simulation.commands import simulate_command
 from .status import status_lines
 from .steps import set_up_logging, user
 from .system import System
@@ -60,6 +61,7 @@ def main(ctx: click.Context, file: Path | None, home: Path | None) -> None:
 
 
 main.add_command(boinc)
+main.add_command(simulate_command)
 main.add_command(users)
 for report_command in REPORTS:
     main.add_command(report_command)
