@@ -133,7 +133,7 @@ class System:
         with step(self.config, "create_work") as report:
             created = create_work(
                 config,
-                self.imager,
+                self.source,
                 self.ledger,
                 self.grid,
                 limit=limit,

@@ -59,6 +59,7 @@ class FolderSource:
         self._seen = SeenFiles(database)
         self.newest_first = database.newest_first
         self.of_plate = database.of_plate
+        self.count_images = database.count_images
         self.path = database.path
 
     def refresh(self) -> list[ImageRow]:

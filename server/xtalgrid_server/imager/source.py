@@ -26,6 +26,9 @@ class ImageSource(Protocol):
     def of_plate(self, barcode: str) -> Iterator[list[ImageRow]]:
         """The fitting images of one plate, inspection by inspection, newest first."""
 
+    def count_images(self, before: Moment) -> int:
+        """How many fitting images of earlier inspections there are."""
+
     def path(self, image: ImageRow) -> Path:
         """Where an image's file lies, which may not be there yet.
 

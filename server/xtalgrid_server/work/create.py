@@ -25,7 +25,8 @@ from xtalgrid_core.weights import no_pooling
 
 from ..config import Config
 from ..grid.base import Grid, Submission
-from ..imager.database import ImagerDatabase, ImageRow, Moment
+from ..imager.database import ImageRow, Moment
+from ..imager.source import ImageSource
 from ..ledger.records import PlannedImage, Unit, options_hash
 from ..ledger.store import Ledger
 from ..models import shelf
@@ -102,7 +103,7 @@ def work_options(config: Config, ledger: Ledger) -> wire.Options:
 
 def create_work(
     config: Config,
-    database: ImagerDatabase,
+    source: ImageSource,
     ledger: Ledger,
     grid: Grid,
     *,
@@ -132,10 +133,10 @@ def create_work(
         finish_planned(config, ledger, grid)
     if barcodes:
         for barcode in barcodes:
-            for group in run.unplanned(database.of_plate(barcode)):
+            for group in run.unplanned(source.of_plate(barcode)):
                 run.take(group)
     else:
-        run.read(database, _key(config), backfill)
+        run.read(source, _key(config), backfill)
     run.close_unit()
     run.hand_over()
     return run.created
@@ -233,18 +234,18 @@ class _Run:
     def full(self) -> bool:
         return self.created.planned >= self._limit
 
-    def read(self, database: ImagerDatabase, key: str, backfill: bool) -> None:
+    def read(self, source: ImageSource, key: str, backfill: bool) -> None:
         """Read what is fresh, then the gaps, the look-back and the archive; save the progress when all units are made."""
         progress = _load(self._ledger, key)
         look_back = timedelta(days=self._config.work.look_back_days)
         start, newest, archive = progress.newest, progress.newest, progress.archive
         if start is None and self._config.imager.url:  # what is in the embedded database was put there to be scored
-            archive = _archive(database, look_back)
+            archive = _archive(source, look_back)
             start = archive.before if archive else None
         unread: list[Gap] = []
         for gap in (Gap(start, None), *progress.gaps):
             before = gap.before
-            for group in [] if self.full() else self.unplanned(database.newest_first(gap.after, gap.before)):
+            for group in [] if self.full() else self.unplanned(source.newest_first(gap.after, gap.before)):
                 newest = max(newest, group.moment) if newest else group.moment
                 self.take(group, is_fresh(self._config, group.moment, newest))
                 before = group.moment
@@ -258,18 +259,18 @@ class _Run:
         if progress.newest is not None and not self.full():
             after = Moment(progress.newest.inspected - look_back, -1)
             before = Moment(progress.newest.inspected, progress.newest.inspect_id + 1)
-            for group in self.unplanned(database.newest_first(after, before)):
+            for group in self.unplanned(source.newest_first(after, before)):
                 self.take(group)
                 if self.full():
                     break
         if backfill and archive is not None and newest is not None:
-            archive = self._read_archive(database, archive, newest)
+            archive = self._read_archive(source, archive, newest)
         self.close_unit()
         self.hand_over()
         if not self._dry_run and newest is not None:
             _save(self._ledger, key, Progress(newest, tuple(unread), archive))
 
-    def _read_archive(self, database: ImagerDatabase, archive: Archive, newest: Moment) -> Archive:
+    def _read_archive(self, source: ImageSource, archive: Archive, newest: Moment) -> Archive:
         """Read on in the archive as far as the hour's rate allows, when nothing fresh waits."""
         since = newest.inspected - timedelta(days=self._config.work.look_back_days)
         fresh = self._ledger.work.images_under_way(since)
@@ -278,7 +279,7 @@ class _Run:
             return archive
         self._limit = min(self._limit, self._config.work.backfill_per_hour - self._ledger.work.planned_lately(since))
         before, read = archive.before, archive.read
-        for group in self.unplanned(database.newest_first(None, before)) if before is not None else []:
+        for group in self.unplanned(source.newest_first(None, before)) if before is not None else []:
             if self.full():
                 break
             self.take(group, fresh=False)
@@ -355,13 +356,13 @@ def _key(config: Config) -> str:
     return f"{config.imager.source} {hashlib.sha256(patterns.encode()).hexdigest()[:16]}"
 
 
-def _archive(database: ImagerDatabase, look_back: timedelta) -> Archive | None:
+def _archive(source: ImageSource, look_back: timedelta) -> Archive | None:
     """What lies before the look-back from the newest image; None: there are no images at all."""
-    newest = next(database.newest_first(None, None), None)
+    newest = next(source.newest_first(None, None), None)
     if newest is None:
         return None
     before = Moment(newest[0].inspected - look_back, -1)
-    return Archive(before, database.count_images(before))
+    return Archive(before, source.count_images(before))
 
 
 def _load(ledger: Ledger, key: str) -> Progress:
