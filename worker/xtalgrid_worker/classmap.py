@@ -24,7 +24,7 @@ NEAR = 5
 SIDE = 960
 """Longer side of the pictures, in pixels."""
 
-_STRONGEST = 0.6
+_STRONGEST = 0.45
 """Opacity where a group is certain: the drop must show through."""
 
 COLOURS: Mapping[Group, str] = {
