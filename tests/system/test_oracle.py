@@ -1,4 +1,4 @@
-"""The tests of the imager database, the score table rules, publishing and create_work once more, on a live Oracle: `make test-oracle`.
+"""The tests of the imager database, the score table rules, publishing, undoing and create_work once more, on a live Oracle: `make test-oracle`.
 
 ``ORACLE_URL`` names an account of Oracle 12.1 or later that may create tables and sequences. Its own tables have names that begin with
 ``XG_TEST_``, which no vendor's have; they are made, and dropped at the end. The ledger is SQLite.
@@ -15,9 +15,11 @@ import sqlalchemy as sa
 
 from tests.server.conftest import *  # noqa: F403  the same fixtures, over another configuration
 from tests.server.test_create_work import *  # noqa: F403
+from tests.server.test_create_work import test_dry_run_writes_nothing as test_dry_run_plans_nothing  # noqa: F401
 from tests.server.test_imager import *  # noqa: F403
 from tests.server.test_publish import *  # noqa: F403
 from tests.server.test_rules import *  # noqa: F403
+from tests.server.test_undo import *  # noqa: F403
 from xtalgrid_server.config import Config, from_string
 from xtalgrid_server.imager import vendor
 from xtalgrid_server.imager.database import ImagerDatabase
@@ -32,7 +34,7 @@ SEQUENCE = "XG_TEST_SCORE_ID"
 
 
 @pytest.fixture(scope="module")
-def tables() -> Iterator[tuple[sa.Engine, CrystalTrak]]:
+def vendors() -> Iterator[tuple[sa.Engine, CrystalTrak]]:
     """The tables, in the account's own schema."""
     engine, tables = sa.create_engine(URL), CrystalTrak("", SEQUENCE, NAMES)
     tables.metadata.drop_all(engine)  # of a run that was killed
@@ -43,11 +45,11 @@ def tables() -> Iterator[tuple[sa.Engine, CrystalTrak]]:
 
 
 @pytest.fixture
-def config(tables: tuple[sa.Engine, CrystalTrak], tmp_path: Path) -> Config:
+def config(vendors: tuple[sa.Engine, CrystalTrak], tmp_path: Path) -> Config:
     """The tables empty, and everything else as in the other tests."""
-    engine, vendors = tables
+    engine, tables = vendors
     with engine.begin() as connection:
-        for table in vendors.metadata.sorted_tables:
+        for table in tables.metadata.sorted_tables:
             connection.execute(table.delete())
     toml = f"""
         [imager]

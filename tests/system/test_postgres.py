@@ -1,4 +1,4 @@
-"""The tests of the imager database, the score table rules, publishing and create_work once more, on a real PostgreSQL server.
+"""The tests of the imager database, the score table rules, publishing, undoing and create_work once more, on a real PostgreSQL server.
 
 It holds both databases here: the ledger, and the vendor's tables as a lab on PostgreSQL would have them.
 """
@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from tests.server.conftest import *  # noqa: F403  the same fixtures, over another configuration
 from tests.server.test_create_work import *  # noqa: F403
+from tests.server.test_create_work import test_dry_run_writes_nothing as test_dry_run_plans_nothing  # noqa: F401
 from tests.server.test_imager import *  # noqa: F403
 from tests.server.test_publish import *  # noqa: F403
 from tests.server.test_rules import *  # noqa: F403
