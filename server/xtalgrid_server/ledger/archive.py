@@ -5,7 +5,7 @@ A million scores pass through a few thousand at a time; answers (boxes, outlines
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -50,19 +50,41 @@ class Archive:
     def __init__(self, database: LedgerDatabase) -> None:
         self._db = database
 
-    def plates(self, chosen: Range, answers: bool = False) -> Iterator[list[Archived]]:
-        """The images of whole plates, `BATCH` or so at a time: by barcode, column, row, subwell, date, inspection, name."""
-        for barcodes in self._batches(chosen):
-            statement = self._select(answers).where(t.images.c.barcode.in_(barcodes), *_dates(chosen))
-            images = t.images.c
-            order = (
-                images.barcode, images.col, images.row, images.subwell,
-                images.inspected, images.inspection, images.image_name,
-            )  # fmt: skip
-            with self._db.reading() as connection:
-                yield [_archived(row) for row in connection.execute(statement.order_by(*order))]
+    def plates(self, chosen: Range) -> Iterator[list[Archived]]:
+        """The images of whole plates, `BATCH` or so at a time; see `images`."""
+        for barcodes in self.batches(chosen):
+            yield self.images(barcodes, chosen)
 
-    def _batches(self, chosen: Range) -> Iterator[list[str]]:
+    def images(
+        self,
+        barcodes: Sequence[str],
+        chosen: Range,
+        answers: bool = False,
+        keep: Callable[[str, Well], bool] | None = None,
+    ) -> list[Archived]:
+        """The images of these plates: by barcode, column, row, subwell, date, inspection, name.
+
+        Parameters
+        ----------
+        answers
+            With `Archived.answer`.
+        keep
+            Whether a drop is wanted.
+        """
+        images = t.images.c
+        order = (
+            images.barcode, images.col, images.row, images.subwell, images.inspected, images.inspection, images.image_name,
+        )  # fmt: skip
+        statement = self._select(answers).where(images.barcode.in_(barcodes), *_dates(chosen)).order_by(*order)
+        with self._db.reading() as connection:
+            return [
+                _archived(row)
+                for row in connection.execute(statement)
+                if keep is None or keep(row.barcode, Well(row.row, row.col, row.subwell))
+            ]
+
+    def batches(self, chosen: Range) -> Iterator[list[str]]:
+        """The plates of a range, as many at a time as have `BATCH` images or so."""
         barcode = t.images.c.barcode
         statement = sa.select(barcode, sa.func.count()).where(t.images.c.source == self._db.source, *_dates(chosen))
         statement = statement.group_by(barcode).order_by(barcode)

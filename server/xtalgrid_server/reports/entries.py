@@ -12,7 +12,7 @@ from xtalgrid_core.outcomes import published
 
 from ..config import Config
 from ..ledger.archive import Archived, Range
-from ..ledger.people import Contents, Said
+from ..ledger.people import Contents, Recipes, Said
 from ..ledger.plates import DropImage
 from ..ledger.store import Ledger
 
@@ -79,6 +79,11 @@ class Filter:
     before: datetime | None = None
     scored_by_people: bool = False
 
+    @property
+    def by_contents(self) -> bool:
+        """Whether it matters what is in a drop."""
+        return bool(self.sample or self.condition or self.project)
+
     def has(self, contents: Contents) -> bool:
         """Whether the contents of a drop fit."""
         return all(
@@ -107,14 +112,17 @@ def drops(ledger: Ledger, chosen: Filter, answers: bool = False) -> Iterator[lis
         With the workers' words (`Archived.answer`).
     """
     barcodes: set[str] | None = {chosen.barcode} if chosen.barcode else None
-    if chosen.sample or chosen.condition or chosen.project:
+    if chosen.by_contents:
         with_contents = ledger.people.plates_with(chosen.project, chosen.sample, chosen.condition)
         barcodes = with_contents if barcodes is None else barcodes & with_contents
-    for batch in ledger.archive.plates(Range(barcodes, chosen.since, chosen.before), answers):
-        for _, entries in itertools.groupby(
-            _entries(ledger, batch, chosen, whole=True), key=lambda entry: (entry.image.barcode, entry.image.well)
-        ):
-            yield list(_inspections(entries))
+    chosen_range = Range(barcodes, chosen.since, chosen.before)
+    for plates in ledger.archive.batches(chosen_range):
+        recipes = ledger.people.contents(plates)
+        keep = (lambda barcode, well, inside=recipes: chosen.has(inside(barcode, well))) if chosen.by_contents else None
+        batch = ledger.archive.images(plates, chosen_range, answers, keep)
+        entries = _entries(ledger, batch, recipes, plates)
+        for _, drop in itertools.groupby(entries, key=lambda entry: (entry.image.barcode, entry.image.well)):
+            yield list(_inspections(drop))
 
 
 def inspections(ledger: Ledger, chosen: Filter, answers: bool = False) -> Iterator[Inspection]:
@@ -128,19 +136,17 @@ def judged(config: Config, ledger: Ledger, chosen: Filter) -> Iterator[Inspectio
     programs = (config.imager.scored_by, *config.imager.automatic)
     barcodes = {chosen.barcode} if chosen.barcode else None
     for batch in ledger.archive.judged(programs, Range(barcodes, chosen.since, chosen.before)):
-        for inspection in _inspections(_entries(ledger, batch, chosen, whole=False)):
+        recipes = ledger.people.contents({one.image.barcode for one in batch})
+        fitting = [one for one in batch if chosen.has(recipes(one.image.barcode, one.image.well))]
+        for inspection in _inspections(_entries(ledger, fitting, recipes)):
             if inspection.best.person is not None and chosen.fits(inspection):
                 yield inspection
 
 
-def _entries(ledger: Ledger, batch: Sequence[Archived], chosen: Filter, whole: bool) -> list[Entry]:
-    """The images that fit with all that is told of them; `whole`: the batch is of whole plates."""
-    barcodes = sorted({one.image.barcode for one in batch})
-    recipes = ledger.people.contents(barcodes)
-    fitting = [(one, inside) for one in batch if chosen.has(inside := recipes(one.image.barcode, one.image.well))]
-    images = {one.image.image_id: one.image.inspect_id for one, _ in fitting}
-    said = ledger.people.said(images, barcodes if whole else ())
-    return [Entry(one, inside, tuple(said[one.image.inspect_id])) for one, inside in fitting]
+def _entries(ledger: Ledger, batch: Sequence[Archived], recipes: Recipes, plates: Sequence[str] = ()) -> list[Entry]:
+    """The images with all that is told of them; `plates`: the batch is of these whole plates."""
+    said = ledger.people.said({one.image.image_id: one.image.inspect_id for one in batch}, plates)
+    return [Entry(one, recipes(one.image.barcode, one.image.well), tuple(said[one.image.inspect_id])) for one in batch]
 
 
 def _inspections(entries: Iterable[Entry]) -> Iterator[Inspection]:
