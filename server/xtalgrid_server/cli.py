@@ -18,6 +18,7 @@ from xtalgrid_core.weights import read_manifest
 from . import config as configuration
 from .boinc.commands import boinc
 from .config import Config
+from .imager.check import check_imager
 from .ledger.store import PAUSED
 from .models import shelf
 from .reports.commands import REPORTS
@@ -27,7 +28,7 @@ from .simulation.commands import simulate_command
 from .status import status_lines
 from .steps import set_up_logging, user
 from .system import System
-from .viewer.users import users
+from .viewer.users import greeting, users
 
 EXIT_ERROR = 2
 EXIT_BUSY = 75
@@ -174,6 +175,18 @@ def import_command(
             click.echo(f"failed  {path}: {why}")
         for path in imported.doubles:
             click.echo(f"passed over  {path}: another file of the same stem is the image")
+
+
+@main.command("check-imager")
+@with_config
+def check_imager_command(config: Config) -> None:
+    """Say whether the configured tables, columns, sequence and image files of the imager database are there."""
+    with System(config) as system:
+        findings = list(check_imager(config, system.imager))
+    for finding in findings:
+        click.echo(f"{'ok     ' if finding.is_good else 'PROBLEM'}  {finding.text}")
+    if not all(finding.is_good for finding in findings):
+        raise ConfigError("the imager database is not as configured; see above, and docs/imager-databases.md")
 
 
 @main.command("create_work")
@@ -333,10 +346,13 @@ def serve(config: Config, host: str | None, port: int | None) -> None:
 
     from .viewer.app import create_app
 
+    host, port = host or config.viewer.host, port or config.viewer.port
+    app = create_app(config)
+    click.echo(greeting(config, host, port))
     uvicorn.run(
-        create_app(config),
-        host=host or config.viewer.host,
-        port=port or config.viewer.port,
+        app,
+        host=host,
+        port=port,
         log_level="warning",
         proxy_headers=False,  # who a request is from is the viewer's to decide
         server_header=False,

@@ -15,6 +15,16 @@ from .access.doors import LONGEST_NAME
 from .access.passwords import LONGEST, SHORTEST, hashed
 
 
+def greeting(config: Config, host: str, port: int) -> str:
+    """What `serve` says when it starts: where the viewer is, and who one is there."""
+    ways = {
+        "local": f"from this machine you are {account()}; others look and change nothing",
+        "users": "people sign in with a password (`xtalgrid user add NAME`)",
+        "proxy": f"the web server says who people are ({config.viewer.user_header})",
+    }
+    return f"http://{host}:{port}/  {ways[config.viewer.sign_in]}"
+
+
 @click.group("user")
 def users() -> None:
     """People who sign in to the viewer with a password (viewer.sign_in = "users")."""
