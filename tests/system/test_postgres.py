@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 
@@ -21,6 +22,7 @@ from tests.server.test_rules import *  # noqa: F403
 from tests.server.test_undo import *  # noqa: F403
 from xtalgrid_core.errors import ImagerError
 from xtalgrid_server.config import Config, from_string
+from xtalgrid_server.imager.check import check_imager
 from xtalgrid_server.imager.tables import CrystalTrak
 
 DATABASES = ("imager", "ledger")
@@ -86,6 +88,19 @@ def test_an_index_on_the_date_bounds_what_a_page_reads(system):
         connection.exec_driver_sql("SET LOCAL enable_seqscan = off")  # three rows are read quicker without
         plan = "\n".join(connection.scalars(sa.text(f"EXPLAIN {words}")))
     assert re.search(r"Index Cond: \(\(inspectdate >= '.*'.*\) AND \(inspectdate <= '", plan), plan
+
+
+def test_check_imager_names_the_sequence_and_what_may_not_be_read(config, databases, system):
+    system.imager.register(rows(1))  # noqa: F405
+    texts = [finding.text for finding in check_imager(config, system.imager)]
+    assert texts[0].startswith("connected: postgresql 1")
+    assert "CRYSTAL.I_SCORES: is there" in texts
+    assert "sequence CRYSTAL.SEQ_JTNG_SCORE_ID: is there" in texts
+    other = msgspec.structs.replace(config, imager=msgspec.structs.replace(config.imager, sequence="SEQ_OTHER"))
+    database = ImagerDatabase(other)  # noqa: F405
+    bad = [finding.text for finding in check_imager(other, database) if not finding.is_good]
+    database.close()
+    assert any("CRYSTAL.SEQ_OTHER: is not there" in text and "see imager.sequence" in text for text in bad)
 
 
 class Enemy:

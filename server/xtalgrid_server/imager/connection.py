@@ -42,6 +42,11 @@ class Connections:
         self._engine.dispose()
         self._writer.dispose()
 
+    @property
+    def dialect_name(self) -> str:
+        """``oracle``, ``postgresql`` or ``sqlite``."""
+        return self._engine.dialect.name
+
     @contextmanager
     def errors(self) -> Iterator[None]:
         """Makes an `ImagerError` of the database's errors."""
@@ -52,7 +57,7 @@ class Connections:
             if isinstance(original, ImagerError):  # of a value that does not fit its column
                 raise original from None
             raise ImagerError(
-                f"{_WHAT} ({self._engine.dialect.name}): {short_reason(error)}; check imager.url, imager.owner and that the "
+                f"{_WHAT} ({self.dialect_name}): {short_reason(error)}; check imager.url, imager.owner and that the "
                 "database is up, then run the same command again"
             ) from error
 
@@ -117,6 +122,6 @@ class Connections:
                 if not is_gone(error):
                     raise
                 raise ImagerError(
-                    f"{_WHAT} ({self._engine.dialect.name}) went away while it committed ({short_reason(error)}), so it is "
+                    f"{_WHAT} ({self.dialect_name}) went away while it committed ({short_reason(error)}), so it is "
                     "not known whether the last scores are in it; run the same command again: it looks before it writes"
                 ) from error

@@ -62,8 +62,8 @@ TALK: dict[str, Callable[[ImagerDatabase], object]] = {
 }
 """A call of each method and function that talks to the imager database."""
 
-TALKERS = {"connection", "database", "samples", "tables", "writer", "folder_seen"}
-"""Modules of the imager package that know SQLAlchemy; `folder_seen` is for the embedded database alone."""
+TALKERS = {"connection", "database", "samples", "tables", "writer", "folder_seen", "check"}
+"""Modules of the imager package that know SQLAlchemy; `folder_seen` is for the embedded database alone, `check` asks for no rows."""
 
 _SILENT = {"is_persons", "is_ours", "writing", "write", "refresh", "path"}
 
