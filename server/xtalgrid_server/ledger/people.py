@@ -154,7 +154,13 @@ class People:
         with self._db.reading() as connection:
             for part in chunks(sorted(set(inspect_ids))):
                 found += [(row.id, SeenScore(_score_row(row), row.seen_at)) for row in self._of(connection, part)]
-        return [seen for _, seen in sorted(found, key=lambda pair: pair[0])]
+        last: dict[int, ScoreRow] = {}
+        told = []
+        for _, seen in sorted(found, key=lambda pair: pair[0]):
+            if last.get(seen.row.score_id) != seen.row:  # two programs may have recorded the same at once
+                told.append(seen)
+            last[seen.row.score_id] = seen.row
+        return told
 
     def scores(self, inspect_ids: Sequence[int], besides: Sequence[str] = ()) -> dict[int, list[ScoreRow]]:
         """The rows of each of these inspections as they were seen last, without those that are gone, oldest SCOREDATE first.

@@ -16,7 +16,6 @@ from xtalgrid_core.outcomes import SCORED_GROUPS, Group, Outcome, published
 
 from ..config import Config
 from ..ledger.store import Ledger
-from ..wells import Well
 from .entries import Filter, Inspection, judged
 from .wilson import wilson
 
@@ -150,7 +149,7 @@ class Disagreement:
     """An inspection that a person and xtalgrid put into different groups; `at` is when the person did (UTC)."""
 
     barcode: str
-    well: Well
+    well: str
     inspection: int
     inspected: datetime
     image_name: str
@@ -170,7 +169,7 @@ def disagreements(
     """The inspections on which a person and xtalgrid disagree, by group: the newest first, or the largest `p_crystal` first."""
 
     def rank(one: Disagreement) -> tuple[object, ...]:
-        place = one.barcode, one.well, one.inspection
+        place = one.barcode, one.well, one.inspection  # decides between equals
         return (one.p_crystal, *place) if order == "p_crystal" else (one.inspected, one.p_crystal, *place)
 
     return heapq.nlargest(limit, _disagreements(judged(config, ledger, chosen)), key=rank)
@@ -184,7 +183,7 @@ def _disagreements(inspections: Iterable[Inspection]) -> Iterator[Disagreement]:
         image = best.image
         yield Disagreement(
             barcode=image.barcode,
-            well=image.well,
+            well=str(image.well),
             inspection=image.inspection,
             inspected=image.inspected,
             image_name=image.image_name,

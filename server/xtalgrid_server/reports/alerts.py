@@ -17,7 +17,7 @@ from datetime import timedelta
 from email.message import EmailMessage
 from email.utils import formatdate
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from xtalgrid_core.errors import ConfigError, XtalgridError
@@ -177,6 +177,30 @@ def describe(crystal: NewCrystal) -> str:
         last = crystal.said[-1]
         line += f"; {last.who} said {last.code} {last.outcome or ''}".rstrip()
     return line
+
+
+def as_row(alert: Alert) -> dict[str, Any]:
+    """An alert for programs. `people`: what people said of the drop until this inspection, oldest first."""
+    image, contents = alert.crystal.image, alert.contents
+    return {
+        "barcode": image.barcode,
+        "well": str(image.well),
+        "inspection": image.inspection,
+        "inspected": image.inspected,
+        "image": image.image_name,
+        "score_id": image.score_id,
+        "outcome": image.outcome,
+        "probability": image.probability,
+        "p_crystal": image.p_crystal,
+        "before": alert.crystal.before,
+        "people": [
+            {"score": said.code, "outcome": said.outcome, "person": said.who, "at": said.at}
+            for said in alert.crystal.said
+        ],
+        "project": contents.project,
+        "sample": contents.sample,
+        "condition": contents.condition,
+    }
 
 
 def check(told: Told) -> None:

@@ -99,7 +99,7 @@ def alerts(load: Load, as_json: bool, dry_run: bool) -> None:
 
     def show(found: list[Alert]) -> None:
         if as_json:
-            print_json(found)
+            print_json([alerts_module.as_row(alert) for alert in found])
         elif not found:
             click.echo("no new crystals")
         for alert in [] if as_json else found:

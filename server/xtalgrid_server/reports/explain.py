@@ -19,7 +19,6 @@ from ..ledger.records import ScoreOrigin, SeenImage
 from ..ledger.store import Ledger
 from ..ledger.trail import Trail
 from ..models import shelf
-from ..wells import Well
 from ..work.pack import image_path, read_original
 from .decisions import decision_path, largest
 from .drop import images_of, record_scores
@@ -67,7 +66,7 @@ class Explanation:
     """
 
     barcode: str
-    well: Well
+    well: str
     inspection: int
     inspected: datetime
     contents: Contents
@@ -112,7 +111,7 @@ def explain(
     said = ledger.people.corrections([seen.image_id for seen in drop])
     return Explanation(
         barcode=barcode,
-        well=first.well,
+        well=str(first.well),
         inspection=number,
         inspected=first.inspected,
         contents=ledger.people.contents([barcode])(barcode, first.well),

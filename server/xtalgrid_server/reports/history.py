@@ -12,7 +12,6 @@ from ..config import Config
 from ..imager.database import ImagerDatabase
 from ..ledger.people import Contents
 from ..ledger.store import Ledger
-from ..wells import Well
 from .drop import images_of, record_scores
 
 
@@ -50,7 +49,7 @@ class History:
     """A drop's chapters, oldest inspection first; `not_asked`: why the imager database could not be asked."""
 
     barcode: str
-    well: Well
+    well: str
     contents: Contents
     chapters: tuple[Chapter, ...]
     not_asked: str
@@ -102,7 +101,7 @@ def history(config: Config, database: ImagerDatabase, ledger: Ledger, barcode: s
     chapters.sort(key=lambda chapter: (chapter.inspected or datetime.min, chapter.inspect_id))  # noqa: DTZ901  local
     first = drop[0].image
     contents = ledger.people.contents([barcode])(barcode, first.well)
-    return History(barcode, first.well, contents, tuple(chapters), not_asked)
+    return History(barcode, str(first.well), contents, tuple(chapters), not_asked)
 
 
 def history_lines(told: History) -> Iterator[str]:

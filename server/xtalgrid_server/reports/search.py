@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Literal, get_args
 
 from ..ledger.store import Ledger
-from ..wells import Well
 from .entries import Filter, Inspection, drops
 from .wilson import wilson
 
@@ -30,7 +29,7 @@ class Found:
     interval: tuple[float, float]
     p_crystal: float
     barcode: str
-    well: Well
+    well: str
     inspection: int
     inspected: datetime
 
@@ -74,7 +73,7 @@ def _found(keys: tuple[str, ...], group: _Group, best: Inspection) -> Found:
         interval=wilson(group.matching, group.drops),
         p_crystal=best.p_crystal,
         barcode=image.barcode,
-        well=image.well,
+        well=str(image.well),
         inspection=image.inspection,
         inspected=image.inspected,
     )

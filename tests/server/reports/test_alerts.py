@@ -76,8 +76,7 @@ def test_each_drop_is_told_of_once_for_ever(xtalgrid, inspect):
     assert "no new crystals" in xtalgrid("alerts").output
     inspect(3, {1: 0.9, 2: 0.7}, first=LATELY)
     (alert,) = json.loads(xtalgrid("alerts", "--json").stdout)
-    assert alert["crystal"]["image"]["well"] == [1, 2, 1]
-    assert alert["crystal"]["before"] == 0.1
+    assert (alert["well"], alert["inspection"], alert["before"], alert["people"]) == ("A2a", 3, 0.1, [])
 
 
 def test_crystals_of_the_archive_are_no_news(xtalgrid, inspect):

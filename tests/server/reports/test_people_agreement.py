@@ -76,12 +76,12 @@ def test_disagreements_newest_first_or_by_p_crystal(xtalgrid, score, person, sys
 
     def wells(*words):
         result = xtalgrid("disagreements", "--json", *words)
-        return [(one["inspection"], one["well"][1], one["person"]) for one in json.loads(result.stdout)]
+        return [(one["inspection"], one["well"], one["person"]) for one in json.loads(result.stdout)]
 
-    newest = [(4, 1, "precipitate"), (5, 2, "crystals harvestable")]
-    older = [(3, 4, "clear"), (3, 2, "crystals harvestable")]
+    newest = [(4, "A1a", "precipitate"), (5, "A2a", "crystals harvestable")]
+    older = [(3, "A4a", "clear"), (3, "A2a", "crystals harvestable")]
     assert wells() == newest + older
-    assert wells("--order", "p_crystal")[-1] == (5, 2, "crystals harvestable")
+    assert wells("--order", "p_crystal")[-1] == (5, "A2a", "crystals harvestable")
     assert wells("--limit", 1) == newest[:1]
     assert wells("--outcome", "crystal") == [newest[1], older[1]]
     line = xtalgrid("disagreements", "--limit", 1).output.splitlines()[1]
