@@ -19,7 +19,6 @@ from . import config as configuration
 from .boinc.commands import boinc
 from .config import Config
 from .imager.check import check_imager
-from .imager.check import check_imager
 from .ledger.store import PAUSED
 from .models import shelf
 from .reports.commands import REPORTS
@@ -176,18 +175,6 @@ def import_command(
             click.echo(f"failed  {path}: {why}")
         for path in imported.doubles:
             click.echo(f"passed over  {path}: another file of the same stem is the image")
-
-
-@main.command("check-imager")
-@with_config
-def check_imager_command(config: Config) -> None:
-    """Say whether the configured tables, columns, sequence and image files of the imager database are there."""
-    with System(config) as system:
-        findings = list(check_imager(config, system.imager))
-    for finding in findings:
-        click.echo(f"{'ok     ' if finding.is_good else 'PROBLEM'}  {finding.text}")
-    if not all(finding.is_good for finding in findings):
-        raise ConfigError("the imager database is not as configured; see above, and docs/imager-databases.md")
 
 
 @main.command("check-imager")
