@@ -17,7 +17,7 @@ from xtalgrid_core.outcomes import Outcome
 from ..database import chunks
 from ..wells import Well
 from . import tables as t
-from .database import LedgerDatabase
+from .database import LedgerDatabase, is_of
 from .plates import DropImage
 
 BATCH = 5_000
@@ -75,7 +75,8 @@ class Archive:
         order = (
             images.barcode, images.col, images.row, images.subwell, images.inspected, images.inspection, images.image_name,
         )  # fmt: skip
-        statement = self._select(answers).where(images.barcode.in_(barcodes), *_dates(chosen)).order_by(*order)
+        here = is_of(self._db.source, images.source), images.barcode.in_(barcodes)
+        statement = self._select(answers).where(*here, *_dates(chosen)).order_by(*order)
         with self._db.reading() as connection:
             return [
                 _archived(row)
@@ -132,7 +133,8 @@ class Archive:
             with self._db.reading() as connection:
                 ids = list(connection.scalars(sa.select(page.c.inspect_id).order_by(page.c.inspect_id).limit(BATCH)))
                 for part in chunks(ids):
-                    statement = self._select().where(images.inspect_id.in_(part), *_dates(chosen))
+                    here = images.source == self._db.source, images.inspect_id.in_(part)
+                    statement = self._select().where(*here, *_dates(chosen))
                     if chosen.barcodes is not None:
                         statement = statement.where(images.barcode.in_(chosen.barcodes))
                     rows = connection.execute(statement.order_by(images.inspect_id, images.image_name))
@@ -148,17 +150,16 @@ class Archive:
     ) -> set[str]:
         """Plates with an image of at least this `p_crystal`, inspected since a moment (local) and scored since another (UTC)."""
         statement = (
-            sa.select(t.images.c.barcode)
-            .distinct()
+            sa.select(t.images.c.barcode)  # not DISTINCT: for that SQLite would go through the index of plates
             .join_from(t.images, t.scores, t.scores.c.image_id == t.images.c.id)
-            .where(t.images.c.source == self._db.source, t.scores.c.p_crystal >= p_crystal)
+            .where(is_of(self._db.source, t.images.c.source), t.scores.c.p_crystal >= p_crystal)
         )
         if inspected_since is not None:
             statement = statement.where(t.images.c.inspected >= inspected_since)
         if scored_since is not None:
             statement = statement.where(t.scores.c.at >= scored_since)
         with self._db.reading() as connection:
-            return set(connection.scalars(statement))
+            return {row.barcode for row in connection.execute(statement) if row.source == self._db.source}
 
     def _select(self, answers: bool = False) -> sa.Select[Any]:
         images, scores = t.images.c, t.scores.c
@@ -173,7 +174,7 @@ class Archive:
         return (
             sa.select(*columns)
             .join_from(t.images, t.scores, scores.id == newest.correlate(t.images).scalar_subquery())
-            .where(images.source == self._db.source, scores.outcome != str(Outcome.FAILED))
+            .where(scores.outcome != str(Outcome.FAILED))
         )
 
 

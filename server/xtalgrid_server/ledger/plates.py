@@ -54,6 +54,21 @@ class DropImage:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageScore:
+    """One ARTscore of an image, the newest or an older one; `at` is UTC, the models are SHA-256."""
+
+    score_id: int
+    image_id: int
+    at: datetime
+    outcome: Outcome
+    probability: float
+    p_crystal: float
+    classifier: str
+    segmenter: str
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
 class Counts:
     """Images of an inspection by newest outcome; `waiting`: those without a score or a failure."""
 
@@ -83,32 +98,52 @@ class Plates:
 
     # ---- plates ---------------------------------------------------------------------------------------------------
 
+    def highest_image(self) -> int:
+        """The highest id of an image; 0: there is none."""
+        with self._db.reading() as connection:
+            return connection.scalar(sa.select(sa.func.max(t.images.c.id))) or 0
+
     def inspections_since(self, image_id: int) -> tuple[dict[Inspection, datetime], int]:
-        """The newest moment (imager's local time) of each inspection with images of a higher id, and the highest id there is."""
+        """Moments (imager's local time) of the inspections with images of a higher id, and the highest id there is.
+
+        An inspection's moment is that of its newest image as the ledger got them.
+        """
         images = t.images.c
-        statement = (
-            sa.select(images.barcode, images.inspection, sa.func.max(images.inspected).label("date"))
-            .where(images.source == self._db.source, images.id > image_id)
-            .group_by(images.barcode, images.inspection)
-        )
+        newest = sa.select(sa.func.max(images.id)).group_by(images.barcode, images.inspection)
+        if image_id:  # without it the index of plates alone is read: half a second for a million images
+            newest = newest.where(images.id > image_id)
+        dates = sa.select(images.source, images.barcode, images.inspection, images.inspected)
         with self._db.reading() as connection:
             highest = connection.scalar(sa.select(sa.func.max(images.id))) or 0
-            found = {(row.barcode, row.inspection): row.date for row in connection.execute(statement)}
+            found = {
+                (row.barcode, row.inspection): row.inspected
+                for part in chunks(list(connection.scalars(newest)))
+                for row in connection.execute(dates.where(images.id.in_(part)))
+                if row.source == self._db.source  # asked for in SQL, SQLite would read by its index instead
+            }
         return found, highest
 
     def counts(self, inspections: Sequence[Inspection]) -> dict[Inspection, Counts]:
         """How many images of each outcome these inspections have."""
+        images = t.images.c
+        failed = sa.exists().where(t.failures.c.image_id == images.id)
+        is_failed = sa.case((t.scores.c.outcome.is_(None) & failed, 1), else_=0)
+        statement = (
+            sa.select(t.scores.c.outcome, is_failed.label("failed"), sa.func.count().label("number"))
+            .select_from(t.images.outerjoin(t.scores, t.scores.c.id == _newest_score()))
+            .group_by(t.scores.c.outcome, is_failed)
+        )
         found: dict[Inspection, Counts] = {}
         with self._db.reading() as connection:
-            for part in chunks(inspections, 50):
-                for row in connection.execute(_count(self._db.source, part)):
-                    key = row.barcode, row.inspection
-                    before = found.get(key, Counts(0, {}))
+            for barcode, number in inspections:  # one by one: SQLite uses no index for a list of pairs
+                here = images.source == self._db.source, images.barcode == barcode, images.inspection == number
+                total, outcomes = 0, dict[Outcome, int]()
+                for row in connection.execute(statement.where(*here)):
+                    total += row.number
                     outcome = Outcome(row.outcome) if row.outcome else Outcome.FAILED if row.failed else None
-                    outcomes = dict(before.outcomes)
                     if outcome is not None:
                         outcomes[outcome] = outcomes.get(outcome, 0) + row.number
-                    found[key] = Counts(before.images + row.number, outcomes)
+                found[barcode, number] = Counts(total, outcomes)
         return found
 
     def contents(self, barcodes: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
@@ -154,6 +189,34 @@ class Plates:
                 for image in self._images(connection, t.images.c.id.in_(part), order=())
             ]
         return {image.image_id: image for image in found}
+
+    def scores_ever(self, image_ids: Sequence[int]) -> list[ImageScore]:
+        """Every ARTscore that these images ever got, oldest first."""
+        scores = t.scores.c
+        statement = sa.select(
+            scores.id, scores.image_id, scores.at, scores.outcome, scores.probability, scores.p_crystal,
+            scores.classifier, scores.segmenter, scores.worker,
+        ).order_by(scores.id)  # fmt: skip
+        with self._db.reading() as connection:
+            rows = [
+                row
+                for part in chunks(image_ids)
+                for row in connection.execute(statement.where(scores.image_id.in_(part)))
+            ]
+        return [
+            ImageScore(
+                r.id,
+                r.image_id,
+                r.at,
+                Outcome(r.outcome),
+                r.probability,
+                r.p_crystal,
+                r.classifier,
+                r.segmenter,
+                r.worker,
+            )
+            for r in rows
+        ]
 
     def undecided(self, limit: int) -> list[DropImage]:
         """The newest images whose newest score is undecided and of which no person said anything in the viewer."""
@@ -280,25 +343,6 @@ def _newest_score() -> sa.ScalarSelect[Any]:
     scores = t.scores.alias()
     newest = sa.select(sa.func.max(scores.c.id)).where(scores.c.image_id == t.images.c.id)
     return newest.correlate(t.images).scalar_subquery()
-
-
-def _count(source: str, inspections: Sequence[Inspection]) -> sa.Select[Any]:
-    images = t.images.c
-    failed = sa.exists().where(t.failures.c.image_id == images.id)
-    chosen = sa.or_(*(sa.and_(images.barcode == b, images.inspection == n) for b, n in inspections))
-    each = (
-        sa.select(
-            images.barcode,
-            images.inspection,
-            t.scores.c.outcome,
-            sa.case((t.scores.c.outcome.is_(None) & failed, 1), else_=0).label("failed"),
-        )
-        .select_from(t.images.outerjoin(t.scores, t.scores.c.id == _newest_score()))
-        .where(images.source == source, chosen)
-        .subquery()
-    )
-    columns = each.c.barcode, each.c.inspection, each.c.outcome, each.c.failed
-    return sa.select(*columns, sa.func.count().label("number")).group_by(*columns)
 
 
 def _drop_image(row: Any, failure: tuple[str, str] | None) -> DropImage:

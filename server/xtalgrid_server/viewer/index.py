@@ -6,10 +6,14 @@ The ledger only grows, so that what was read once stays true: each request reads
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
 from datetime import datetime
 
 from ..ledger.plates import Inspection, Plates
+
+_SETTLED_SECONDS = 60.0
+"""After so long without a new image no transaction is under way that was begun before the last one."""
 
 _LOOK_BACK = 10_000
 """Ids read once more: a transaction with lower ids may be committed after one with higher ones. A work unit has at most 5,000."""
@@ -39,7 +43,8 @@ class PlateIndex:
     def __init__(self, plates: Plates) -> None:
         self._plates = plates
         self._lock = threading.Lock()
-        self._highest = 0
+        self._highest = -1
+        self._moved = 0.0
         self._dates: dict[str, dict[int, datetime]] = {}
         self._entries: list[PlateEntry] = []
 
@@ -56,6 +61,11 @@ class PlateIndex:
             return sorted(self._dates.get(barcode, {}).items())
 
     def _read_on(self) -> None:
+        highest = self._plates.highest_image()
+        if highest != self._highest:
+            self._moved = time.monotonic()
+        elif time.monotonic() - self._moved > _SETTLED_SECONDS:
+            return
         found, highest = self._plates.inspections_since(max(self._highest - _LOOK_BACK, 0))
         changed = False
         for (barcode, number), date in found.items():

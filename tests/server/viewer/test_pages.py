@@ -10,7 +10,7 @@ import pytest
 from xtalgrid_core import wire
 from xtalgrid_core.errors import FailureReason
 from xtalgrid_core.outcomes import Outcome
-from xtalgrid_server.ledger.records import PlannedImage
+from xtalgrid_server.ledger.records import PlannedImage, now
 from xtalgrid_server.wells import Well
 
 from ..conftest import answer
@@ -156,3 +156,27 @@ def test_two_images_of_one_drop(client, score):
 
 def test_healthz(client):
     assert client.get("/healthz").json() == {"status": "ok"}
+
+
+def test_all_scores_ever_of_a_drop(client, score, system, person):
+    (image,) = score({(1, 1): Outcome.CLEAR}, threshold=0.8)
+    score({(1, 1): Outcome.PRECIPITATE}, threshold=0.85)
+    score({(1, 1): Outcome.HARVESTABLE}, inspection=4, inspected=datetime(2012, 11, 28))
+    person(image.inspect_id, "13", datetime(2012, 11, 22))
+    rows = system.imager.scores_of_drops([image.inspect_id])[image.inspect_id]
+    system.ledger.people.record(rows)
+    system.ledger.people.record([], between=(0, rows[-1].score_id, now()))  # deleted since
+    system.ledger.people.correct(1, Outcome.BAD_FORM, "ben", score_id=2)
+    system.ledger.people.correct(1, None, "ben")
+    table = client.get("/well/CI022987/3/A1a").text.partition('id="ever"')[2].partition("</table>")[0]
+    lines = [re.sub(r"<[^>]+>|\s+", " ", line).split() for line in re.findall(r"<tr.*?</tr>", table, re.S)[1:]]
+    said = sorted(" ".join(line[2:]) for line in lines)
+    assert said == [
+        "3 ARTscore bbbbbbbb, group 0.8 C clear 95 % 0.500",
+        "3 ARTscore bbbbbbbb, group 0.85 P precipitate 95 % 0.500",
+        "3 ben here x crystals bad form",
+        "3 ben taken back –",
+        "3 jdoe deleted from the score table –",
+        "3 jdoe score 13, in the score table P precipitate",
+        "4 ARTscore bbbbbbbb X crystals harvestable 95 % 0.500",
+    ]

@@ -12,10 +12,9 @@ from fastapi.responses import HTMLResponse
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
 
-from ...ledger.people import Said
-from ...ledger.plates import DropImage
-from ...ledger.records import ScoreOrigin, SeenImage, now
+from ...ledger.records import SeenImage, now
 from ..drops import Drop, by_inspection, drops_of, in_order, stop_of
+from ..history import scores_ever
 from ..layout import bars, ratio, scale_bar
 from ..maps import GROUPS
 from ..site import Look, Looks
@@ -39,21 +38,6 @@ class Time:
     number: int
     inspected: datetime
     days: int
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A line of the list of all scores ever: by whom or by which model, when (UTC), and at which inspection."""
-
-    at: datetime
-    inspection: int
-    outcome: Outcome | None
-    by: str
-    detail: str
-    probability: float | None = None
-    p_crystal: float | None = None
-    is_person: bool = False
-    title: str = ""
 
 
 @router.get("/well/{barcode:path}/{inspection:int}/{name}", response_class=HTMLResponse)
@@ -83,7 +67,7 @@ def well(
     origins = ledger.views.origins(seen.image_id)
     answer = seen.score.answer if seen.score else None
     scored = answer if isinstance(answer, wire.Scored) else None
-    times, said = _times(look, read, drop)
+    times = _times(look, read, drop)
     drop = next((time.drop for time in times if time.number == inspection), drop)  # with what people said of it
     mine = [one for one in ledger.people.corrections([seen.image_id])[seen.image_id] if one.who == look.visitor.name]
     return look.page(
@@ -103,7 +87,7 @@ def well(
         stop=stop_of(row) if choice.order == "best" else None,
         times=times,
         contents=ledger.people.contents([barcode])(barcode, drop.well),
-        entries=_entries(origins, times, said),
+        entries=scores_ever(look.site, [image for time in times for image in time.drop.images], origins),
         mine=mine[-1].outcome if mine else None,
         last=_last(look),
         mates=look.site.mates(seen.image),
@@ -122,8 +106,8 @@ def _chosen(images: Sequence[SeenImage], drop: Drop, wanted: str) -> SeenImage:
     return found
 
 
-def _times(look: Look, read: PlateRead, drop: Drop) -> tuple[list[Time], dict[int, list[Said]]]:
-    """The drop at all its inspections, oldest first, and what people said of it there, by inspect id."""
+def _times(look: Look, read: PlateRead, drop: Drop) -> list[Time]:
+    """The drop at all its inspections, oldest first."""
     numbers = [number for number, _ in read.inspections]
     images = by_inspection(look.site.ledger.plates.drops(read.barcode, numbers, drop.well))
     said = look.site.ledger.people.said({i.image_id: i.inspect_id for group in images.values() for i in group})
@@ -132,57 +116,7 @@ def _times(look: Look, read: PlateRead, drop: Drop) -> tuple[list[Time], dict[in
     for number, group in sorted(images.items()):
         inspected = group[0].inspected
         found.append(Time(drops_of(group, said)[0], number, inspected, days_between(first, inspected)))
-    return found, said
-
-
-def _entries(origins: Sequence[ScoreOrigin], times: Sequence[Time], said: dict[int, list[Said]]) -> list[Entry]:
-    """All scores ever of this drop, newest first: this image's by every model, the newest ARTscores of its others, people's."""
-    entries, here = [], {each.score.image_id for each in origins}
-    for each in origins:
-        options = each.options
-        rule = options.rule + ("" if options.rule == "pooled" else f" {options.threshold:g}")
-        entries.append(
-            Entry(
-                at=each.score.at,
-                inspection=each.score.image.inspection,
-                outcome=each.score.outcome,
-                by="ARTscore",
-                detail=f"{options.classifier[:8]}, {rule}",
-                probability=each.score.probability,
-                p_crystal=each.score.p_crystal,
-                title=f"classifier {options.classifier}, segmenter {options.segmenter}, worker {each.worker}",
-            )
-        )
-    for time in times:
-        others = (image for image in time.drop.images if image.image_id not in here and image.is_scored)
-        entries += [_of_other(image) for image in others]
-        for inspect_id in {image.inspect_id for image in time.drop.images}:
-            entries += [
-                Entry(
-                    at=one.at,
-                    inspection=time.number,
-                    outcome=one.outcome,
-                    by=one.who,
-                    detail=f"score {one.code}, " + ("here" if one.correction is not None else "in the score table"),
-                    is_person=True,
-                )
-                for one in said.get(inspect_id, [])
-            ]
-    return sorted(entries, key=lambda entry: entry.at, reverse=True)
-
-
-def _of_other(image: DropImage) -> Entry:
-    assert image.at is not None
-    return Entry(
-        at=image.at,
-        inspection=image.inspection,
-        outcome=image.outcome,
-        by="ARTscore",
-        detail="newest of that image",
-        probability=image.probability,
-        p_crystal=image.p_crystal,
-        title=image.image_name,
-    )
+    return found
 
 
 def _last(look: Look) -> tuple[str, Outcome | None] | None:
