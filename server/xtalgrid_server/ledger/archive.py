@@ -159,7 +159,7 @@ class Archive:
         if scored_since is not None:
             statement = statement.where(t.scores.c.at >= scored_since)
         with self._db.reading() as connection:
-            return {row.barcode for row in connection.execute(statement) if row.source == self._db.source}
+            return set(connection.scalars(statement))
 
     def _select(self, answers: bool = False) -> sa.Select[Any]:
         images, scores = t.images.c, t.scores.c

@@ -56,6 +56,15 @@ class LedgerDatabase:
             ) from error
 
 
+def is_of(source: str, column: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+    """Whether a row is of an imager, asked so that no index can answer it.
+
+    Nearly all rows are of one imager. SQLite knows that only after an ANALYZE, and would take an index that begins with the source,
+    and read everything, before one that begins with the plate.
+    """
+    return sa.func.coalesce(column, "") == source
+
+
 def insert(connection: sa.Connection, table: sa.Table, **values: Any) -> int:
     """Add a row and return its id."""
     key = connection.execute(table.insert().values(**values)).inserted_primary_key

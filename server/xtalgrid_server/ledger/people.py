@@ -22,7 +22,7 @@ from ..database import chunks
 from ..imager.database import ScoreRow
 from ..wells import Well
 from . import tables as t
-from .database import LedgerDatabase, insert
+from .database import LedgerDatabase, insert, is_of
 from .records import now
 
 _GONE = ""
@@ -185,7 +185,7 @@ class People:
 
     def first_dated(self, since: datetime) -> int | None:
         """The lowest SCOREID recorded with a SCOREDATE from `since` on (naive local time)."""
-        chosen = t.imager_scores.c.source == self._db.source, t.imager_scores.c.date >= since
+        chosen = is_of(self._db.source, t.imager_scores.c.source), t.imager_scores.c.date >= since
         with self._db.reading() as connection:
             found: int | None = connection.scalar(sa.select(sa.func.min(t.imager_scores.c.score_id)).where(*chosen))
         return found
@@ -307,7 +307,7 @@ class People:
     ) -> tuple[dict[int, list[Correction]], dict[int, list[ScoreRow]]]:
         """`corrections` of these images, and `scores` of these inspections, which are of these plates."""
         seen, made, here = t.imager_scores, t.corrections, t.images.c
-        source = here.source == self._db.source
+        source = is_of(self._db.source, here.source)
         corrections: dict[int, list[Correction]] = {}
         newest: dict[int, ScoreRow] = {}
         with self._db.reading() as connection:

@@ -45,7 +45,7 @@ images = sa.Table(
     sa.Column("seen_at", sa.DateTime, nullable=False),
     sa.UniqueConstraint("source", "inspect_id", "image_name"),
     sa.Index("ix_images_barcode", "barcode", "inspection", "row", "col", "subwell"),
-    sa.Index("ix_images_inspected", "source", "inspected"),
+    sa.Index("ix_images_inspected", "inspected"),
 )
 
 units = sa.Table(
@@ -185,7 +185,7 @@ imager_scores = sa.Table(  # the imager's score table as it was seen: people's s
     sa.Column("seen_at", sa.DateTime, nullable=False),
     sa.Index("ix_imager_scores_source", "source", "inspect_id"),
     sa.Index("ix_imager_scores_score_id", "source", "score_id"),
-    sa.Index("ix_imager_scores_date", "source", "date"),
+    sa.Index("ix_imager_scores_date", "date"),
 )
 
 corrections = sa.Table(  # people's scores given in the viewer

@@ -7,6 +7,6 @@ down_revision = "0004"
 
 
 def upgrade() -> None:
-    op.create_index("ix_images_inspected", "images", ["source", "inspected"])
+    op.create_index("ix_images_inspected", "images", ["inspected"])
     op.create_index("ix_scores_at", "scores", ["at"])
-    op.create_index("ix_imager_scores_date", "imager_scores", ["source", "date"])
+    op.create_index("ix_imager_scores_date", "imager_scores", ["date"])
