@@ -33,6 +33,9 @@ WEIGHTS_FILE = "weights.json"
 MAX_RESULT_BYTES = 64 * 1024 * 1024
 """A result of 1,000 wells is 3 MB; what is larger than this is not read."""
 
+MAX_RESULT_VALUES = 2_000_000
+"""JSON values of a result, counted by their commas: 1,000 wells have 200,000. In memory a value takes twenty times its bytes."""
+
 MAX_IMAGES = 5_000
 
 MAX_IMAGE_BYTES = 100 * 1024 * 1024
@@ -41,7 +44,10 @@ MAX_IMAGE_BYTES = 100 * 1024 * 1024
 Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 Pixel = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
-ShortText = Annotated[str, msgspec.Meta(max_length=400, pattern=r"^[^<>\x00-\x1f\x7f]*\Z")]
+_NO_TEXT = r"<>\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069"
+"""Markup, control characters, and those that break a line or turn its direction."""
+
+ShortText = Annotated[str, msgspec.Meta(max_length=400, pattern=rf"^[^{_NO_TEXT}]*\Z")]
 """Text of somebody's worker: one line without markup. `short_text` makes it."""
 
 UnitName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,100}\Z")]
@@ -142,7 +148,7 @@ class Scored(msgspec.Struct, frozen=True, kw_only=True, tag_field="status", tag=
     pixel_size_origin: ShortText
     drop: Drop
     boxes: Annotated[tuple[BestChop, ...], msgspec.Meta(max_length=100)]
-    seconds: Annotated[float, msgspec.Meta(ge=0)]
+    seconds: Annotated[float, msgspec.Meta(ge=0, le=1e6)]
 
 
 class Failed(msgspec.Struct, frozen=True, kw_only=True, tag_field="status", tag="failed"):
@@ -187,7 +193,7 @@ class _Version(msgspec.Struct):
 
 def short_text(text: str) -> str:
     """Any text as `ShortText`: what it may not hold replaced, 400 characters, no half surrogates of odd file names."""
-    text = re.sub(r"[<>\x00-\x1f\x7f]", "·", text.encode(errors="backslashreplace").decode())
+    text = re.sub(f"[{_NO_TEXT}]", "·", text.encode(errors="backslashreplace").decode())
     return text if len(text) <= 400 else text[:399] + "…"
 
 
@@ -238,6 +244,8 @@ def decode_result(data: bytes) -> Result:
     """
     if len(data) > MAX_RESULT_BYTES:
         raise ResultError(f"{len(data)} bytes; at most {MAX_RESULT_BYTES} are read")
+    if data.count(b",") > MAX_RESULT_VALUES:  # lists are measured after they are in memory
+        raise ResultError(f"more than {MAX_RESULT_VALUES} values")
     try:
         _check_schema(data)
         return _results.decode(data)

@@ -15,7 +15,7 @@ from .grid.base import Grid
 from .ledger.records import Unit
 from .ledger.store import Ledger
 from .steps import log
-from .validation import validate
+from .validation import KEPT_BYTES, validate
 
 STEP = "assimilate"
 
@@ -83,4 +83,4 @@ def _take(
 def _quarantine(config: Config, name: str, digest: str, data: bytes) -> None:
     folder: Path = config.spool / "quarantine"
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / f"{name}.{digest[:12]}.json", data)
+    write_atomically(folder / f"{name}.{digest[:12]}.json", data[:KEPT_BYTES])

@@ -6,6 +6,9 @@ from xtalgrid_core import wire
 from xtalgrid_core.errors import ResultError
 from xtalgrid_core.outcomes import CLASSES, Group, Outcome
 
+KEPT_BYTES = 1024 * 1024
+"""So much of a refused result is kept for people to look at: nobody can fill the disk with them."""
+
 MARGIN = 1e-3
 """Room for rounding in the worker's float32 sums."""
 
@@ -44,6 +47,9 @@ def _check_scored(answer: wire.Scored, entry: wire.ImageEntry, options: wire.Opt
         raise ResultError(f"score {answer.score} does not belong to {answer.outcome}")
     if (entry.height, entry.width) != (None, None) and (entry.height, entry.width) != (answer.height, answer.width):
         raise ResultError(f"is said to be {answer.width}×{answer.height} pixels, and is {entry.width}×{entry.height}")
+    um = entry.pixel_size_um
+    if not (um * 0.999 <= answer.pixel_size_um <= um * 1.001 if um else 0.05 <= answer.pixel_size_um <= 50):
+        raise ResultError(f"{answer.pixel_size_um:g} µm a pixel; the unit says {um or 'between 0.05 and 50'}")
     boxes = [chop.box for chop in answer.boxes] + ([answer.drop.box] if answer.drop.box else [])
     for row, col, height, width in boxes:
         if row + height > answer.height or col + width > answer.width or not height or not width:
@@ -68,8 +74,8 @@ def _check_decision(answer: wire.Scored, options: wire.Options) -> None:
         return
     maxima = dict(zip(CLASSES, answer.probabilities, strict=True))
     if answer.outcome is Outcome.UNDECIDED:
-        unsupported = options.rule == "group"  # a crystal in too few chops is none, however sure they are
-        decisive = [p for o, p in maxima.items() if not (unsupported and o.group is Group.CRYSTAL)]
+        needs_support = options.rule == "group" and options.support > 0  # too few chops are none, however sure they are
+        decisive = [p for o, p in maxima.items() if not needs_support or o.group is Group.CLEAR]
         if max(answer.probability, *decisive) > options.threshold + MARGIN:
             raise ResultError("is undecided, with a probability above the threshold")
         return

@@ -6,6 +6,7 @@ Either has a manifest and gives the bytes of one image at a time; nothing is unp
 from __future__ import annotations
 
 import hashlib
+import io
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Sequence
@@ -17,6 +18,11 @@ from xtalgrid_core import wire
 from xtalgrid_core.errors import FailureReason, ImageError, ManifestError
 
 MAX_MANIFEST_BYTES = 16 * 1024 * 1024
+
+MAX_DIRECTORY_BYTES = 1024 * 1024
+"""The zip's list of names, which is read before anything else: `wire.MAX_IMAGES` names of ours take 280 kB."""
+
+_PIECE = 1024 * 1024
 
 
 class Source(Protocol):
@@ -44,6 +50,7 @@ class WorkUnit:
 
     def __init__(self, path: Path) -> None:
         try:
+            _check_directory(path)
             self._zip = zipfile.ZipFile(path)
         except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
             raise ManifestError(f"{path}: no work unit: {error}; fetch it again") from error
@@ -152,6 +159,27 @@ def image_files(names: Iterable[Path], suffixes: Sequence[str], drawn: str) -> l
     return list(found)
 
 
+def _check_directory(path: Path) -> None:
+    """Refuse a zip whose list of names would fill the memory; what is no zip at all is left to `zipfile`.
+
+    Raises
+    ------
+    zipfile.BadZipFile
+        When the list is longer than any of ours, or the zip is of the kind for more than 65,535 files (Zip64).
+    """
+    with path.open("rb") as stream:
+        stream.seek(max(stream.seek(0, 2) - 65_557, 0))  # the end record of 22 bytes, a comment, and Zip64's locator
+        tail = stream.read()
+    at = len(tail) - 22 if tail[-22:-18] == b"PK\5\6" and tail[-2:] == b"\0\0" else tail.rfind(b"PK\5\6")
+    if at < 0:
+        return
+    if tail[max(at - 20, 0) : at].startswith(b"PK\6\7"):
+        raise zipfile.BadZipFile("Zip64 is for more files than a work unit has")
+    size = int.from_bytes(tail[at + 12 : at + 16], "little")
+    if size > MAX_DIRECTORY_BYTES:
+        raise zipfile.BadZipFile(f"its list of names has {size:,} bytes; at most {MAX_DIRECTORY_BYTES:,} are read")
+
+
 def _read_file(path: Path) -> bytes:
     try:
         if path.exists() and not path.is_file():
@@ -165,10 +193,12 @@ def _read_file(path: Path) -> bytes:
 
 
 def _read_limited(stream: IO[bytes], name: str, limit: int) -> bytes:
-    data = stream.read(limit + 1)
-    if len(data) > limit:
+    held = io.BytesIO()
+    while held.tell() <= limit and (piece := stream.read(min(_PIECE, limit + 1))):  # at once, zipfile holds it twice
+        held.write(piece)
+    if held.tell() > limit:
         raise ImageError(FailureReason.TOO_LARGE, f"{name} has more than {limit:,} bytes; no more are read")
-    return data
+    return held.getvalue()
 
 
 def _checked(data: bytes, entry: wire.ImageEntry) -> bytes:

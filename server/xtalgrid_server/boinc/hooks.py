@@ -27,7 +27,7 @@ from xtalgrid_core.files import write_atomically
 from .. import config as configuration
 from ..agreement import disagreement
 from ..config import Config
-from ..validation import validate
+from ..validation import KEPT_BYTES, validate
 from .names import result_of_output, unit_of_output, unit_of_workunit
 from .spool import Spool
 from .states import errors_said
@@ -185,7 +185,7 @@ def _refuse(spool: Spool, path: Path, data: bytes, reason: str) -> None:
         return
     note = {"unit": unit, "result": name, "sha256": digest, "reason": wire.short_text(reason)}
     write_atomically(spool.refused / f"{name}.json", msgspec.json.encode(note))
-    write_atomically(kept, data)
+    write_atomically(kept, data[:KEPT_BYTES])
 
 
 def _say(text: str) -> None:
