@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from tests.conftest import well
-from tests.server.conftest import INSPECTED, answer, rigaku_name
+from tests.server.conftest import INSPECTED, answer, draw_well, rigaku_name
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_core.weights import default_models
@@ -155,6 +155,20 @@ def test_what_is_not_there_is_said(lab):
         result = lab("explain", *words)
         assert result.exit_code == 2, result.output
         assert why in result.output
+
+
+def test_an_image_that_waits_or_failed_says_why_it_has_no_score(system, xtalgrid, tmp_path):
+    draw_well(tmp_path / "new" / NAME)
+    system.import_folder(tmp_path / "new")
+    system.create_work()
+    assert "no score   it waits, or its work unit is on its way" in xtalgrid("explain", "CI022987", "A1a").output
+    (unit,) = system.ledger.work.units("sent")
+    system.ledger.work.fail_unit(unit, "three workers ended without an answer")
+    for words in (("explain",), ("explain", "--recompute")):
+        result = xtalgrid(words[0], "CI022987", "A1a", *words[1:])
+        assert "no score   work unit failed: three workers ended" in result.output
+    assert result.exit_code == 1
+    assert "nothing was said of it" in xtalgrid("history", "CI022987", "A1a").output
 
 
 def test_a_drop_s_history(lab):
