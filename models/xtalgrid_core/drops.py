@@ -22,6 +22,9 @@ SURE = 0.4
 SOLID = 0.83
 """Mean probability inside a region from which it is a drop: docs/decisions/0008-a-drop-is-solid.md."""
 
+CERTAIN = 0.98
+"""Probability of a core that makes an unsolid region a drop, as a film that fills its well around what is in it."""
+
 _FULL = 0.5
 """A region of so much of the image is a drop however unsure the segmenter is: no reflection is as large."""
 
@@ -69,7 +72,8 @@ def find_drop(mask: npt.NDArray[np.float32], height: int, width: int) -> Found:
     -------
     The largest connected region; its confidence is the mean probability inside it. Without one of `MIN_AREA`, no drop,
     with confidence 1 − the largest probability that any region of that size reaches. One that is not `SOLID` is a reflection
-    and no drop either, with a confidence from 1 down to 0.5 as its mean probability rises from `INSIDE` to `SOLID`.
+    and no drop either, with a confidence from 1 down to 0.5 as its mean probability rises from `INSIDE` to `SOLID`; unless the
+    segmenter is `CERTAIN` of a connected part of it of `MIN_AREA`.
     """
     region = largest_region(mask >= INSIDE)
     smallest = max(1, round(MIN_AREA * mask.size))
@@ -77,7 +81,8 @@ def find_drop(mask: npt.NDArray[np.float32], height: int, width: int) -> Found:
         strongest = float(np.partition(mask.ravel(), -smallest)[-smallest])
         return Found(None, (), float(np.clip(1 - strongest, 0, 1)))
     inside = float(np.clip(mask[region].mean(), 0, 1))
-    if inside < SOLID and region.mean() < _FULL:
+    core = largest_region(region & (mask >= CERTAIN)).sum()
+    if inside < SOLID and region.mean() < _FULL and core < smallest:
         return Found(None, (), 1 - 0.5 * (inside - INSIDE) / (SOLID - INSIDE))
     rows, cols = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
     down, right = height / mask.shape[0], width / mask.shape[1]

@@ -49,6 +49,15 @@ def test_no_drop_for_sure_is_a_null_experiment():
     assert found.is_null_experiment
 
 
+@pytest.mark.parametrize(("side", "is_drop"), [(20, False), (30, True)], ids=["a reflection", "a core of a hundredth"])
+def test_a_faint_region_is_a_drop_only_with_a_core_that_is_certain(side, is_drop):
+    faint = mask(slice(60, 200), slice(60, 200), inside=0.6)
+    faint[100 : 100 + side, 100 : 100 + side] = 0.99
+    found = find_drop(faint, 256, 256)
+    assert found.box == (Box(60, 60, 140, 140) if is_drop else None)
+    assert found.is_null_experiment is not is_drop
+
+
 def test_many_small_regions_are_no_drop_but_the_whole_well_is_scored():
     scattered = np.zeros((256, 256), np.float32)
     for row in range(16, 240, 32):
