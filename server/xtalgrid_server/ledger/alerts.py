@@ -58,14 +58,15 @@ class Alerts:
         rows = connection.execute(statement.where(alerts.source == self._db.source, alerts.barcode.in_(barcodes)))
         return {(row.barcode, Well(row.row, row.col, row.subwell)) for row in rows}
 
-    def waiting(self) -> dict[int, int]:
-        """Drops that nobody was told of yet: score id by the alert's id."""
+    def waiting(self) -> dict[Drop, tuple[int, int]]:
+        """Drops that nobody was told of yet: the alert's id, and the score that showed the crystal."""
         alerts = t.alerts.c
-        statement = sa.select(alerts.id, alerts.score_id).where(
-            alerts.source == self._db.source, alerts.sent_at.is_(None)
-        )
+        statement = sa.select(t.alerts).where(alerts.source == self._db.source, alerts.sent_at.is_(None))
         with self._db.reading() as connection:
-            return {row.id: row.score_id for row in connection.execute(statement.order_by(alerts.id))}
+            return {
+                (row.barcode, Well(row.row, row.col, row.subwell)): (row.id, row.score_id)
+                for row in connection.execute(statement.order_by(alerts.id))
+            }
 
     def told(self, ids: Sequence[int]) -> None:
         """Record that people were told of these."""

@@ -10,14 +10,14 @@ from __future__ import annotations
 import itertools
 import smtplib
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from email.message import EmailMessage
 from email.utils import formatdate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from xtalgrid_core.errors import ConfigError, XtalgridError
@@ -28,9 +28,6 @@ from ..ledger.people import Contents
 from ..ledger.records import now
 from ..ledger.store import Ledger
 from .timecourse import NewCrystal, crystal_from, new_crystals, with_past
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _PATIENCE_SECONDS = 30
 
@@ -84,11 +81,10 @@ def tell(config: Config, ledger: Ledger, show: Callable[[list[Alert]], None]) ->
 def _waiting(ledger: Ledger) -> list[Alert]:
     """The drops nobody was told of, plate by plate, the largest `p_crystal` first."""
     waiting = ledger.alerts.waiting()
-    images = {image.score_id: image for image in ledger.plates.images_of_scores(list(waiting.values()))}
-    ids = {images[score_id].image_id: alert_id for alert_id, score_id in waiting.items() if score_id in images}
-    crystals = with_past(ledger, list(images.values()))
+    images = ledger.plates.images_of_scores([score_id for _, score_id in waiting.values()])
+    crystals = with_past(ledger, images)
     recipes = ledger.people.contents(crystal.image.barcode for crystal in crystals)
-    alerts = [Alert(ids[crystal.image.image_id], crystal, recipes(*crystal.drop)) for crystal in crystals]
+    alerts = [Alert(waiting[crystal.drop][0], crystal, recipes(*crystal.drop)) for crystal in crystals]
     return sorted(alerts, key=lambda a: (a.crystal.image.barcode, -a.crystal.image.p_crystal, a.crystal.image.well))
 
 

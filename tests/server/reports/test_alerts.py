@@ -16,6 +16,7 @@ from aiosmtpd.smtp import AuthResult
 
 from tests.server.conftest import INSPECTED
 from xtalgrid_core.errors import ConfigError
+from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.config import from_string
 from xtalgrid_server.ledger.people import Contents
 from xtalgrid_server.wells import Well
@@ -105,7 +106,7 @@ def test_one_mail_for_each_plate(xtalgrid, inspect, system, mail_server):
     assert len(inbox.mails) == 1
 
 
-def test_what_the_mail_server_refuses_goes_out_with_the_next_run(xtalgrid, inspect, mail_server):
+def test_what_the_mail_server_refuses_goes_out_with_the_next_run(xtalgrid, inspect, mail_server, score):
     inbox = Inbox()
     toml = MAIL.format(port=mail_server(inbox), starttls="false")
     inspect(1, {1: 0.9}, first=LATELY)
@@ -114,6 +115,8 @@ def test_what_the_mail_server_refuses_goes_out_with_the_next_run(xtalgrid, inspe
     assert refused.exit_code == 2
     assert "451" in refused.output
     assert "the next run sends what is waiting" in refused.output
+    again = {"inspection": 1, "inspected": LATELY + timedelta(days=1), "threshold": 0.8, "p_crystal": 0.6}
+    score({(1, 1): Outcome.HARVESTABLE}, **again)  # a newer model says so too, meanwhile
     inbox.is_open = True
     assert xtalgrid("alerts", toml=toml).exit_code == 0
     assert [mail["Subject"] for _, mail in inbox.mails] == ["CI022987: 1 new crystal"]
