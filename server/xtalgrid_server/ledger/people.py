@@ -107,7 +107,7 @@ class People:
             ``(after, upto, at)``: the rows are all there were with after < SCOREID ≤ upto at this moment (UTC), so that those
             recorded before it that are not among them are gone.
         """
-        given = {row.score_id: _as_kept(row) for row in rows}
+        given = {row.score_id: _as_kept(row) for row in rows if row.code}  # without a code nothing was said
         added = 0
         with self._db.writing() as connection:
             if between is not None:

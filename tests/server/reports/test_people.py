@@ -23,6 +23,7 @@ def test_a_row_is_recorded_when_new_and_when_changed_and_never_lost(system):
     people = system.ledger.people
     assert people.record([JDOE, OURS]) == 2
     assert people.record([JDOE, OURS]) == 0
+    assert people.record([replace(JDOE, score_id=9, code="")]) == 0  # a row without a score says nothing
     changed = replace(JDOE, code="23")
     assert people.record([changed]) == 1
     assert people.scores([100, 101]) == {100: [OURS, changed], 101: []}
