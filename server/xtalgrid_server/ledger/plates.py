@@ -103,25 +103,27 @@ class Plates:
         with self._db.reading() as connection:
             return connection.scalar(sa.select(sa.func.max(t.images.c.id))) or 0
 
-    def inspections_since(self, image_id: int) -> tuple[dict[Inspection, datetime], int]:
-        """Moments (imager's local time) of the inspections with images of a higher id, and the highest id there is.
+    def inspections_since(self, image_id: int) -> dict[Inspection, datetime]:
+        """Moments (imager's local time) of the inspections with images of a higher id; 0: of all.
 
         An inspection's moment is that of its newest image as the ledger got them.
         """
         images = t.images.c
-        newest = sa.select(sa.func.max(images.id)).group_by(images.barcode, images.inspection)
-        if image_id:  # without it the index of plates alone is read: half a second for a million images
-            newest = newest.where(images.id > image_id)
-        dates = sa.select(images.source, images.barcode, images.inspection, images.inspected)
+        columns = images.source, images.barcode, images.inspection
         with self._db.reading() as connection:
-            highest = connection.scalar(sa.select(sa.func.max(images.id))) or 0
-            found = {
-                (row.barcode, row.inspection): row.inspected
-                for part in chunks(list(connection.scalars(newest)))
-                for row in connection.execute(dates.where(images.id.in_(part)))
-                if row.source == self._db.source  # asked for in SQL, SQLite would read by its index instead
-            }
-        return found, highest
+            if image_id:  # not grouped by the database: SQLite would read all of an index for the order of it
+                later = sa.select(*columns, images.inspected).where(images.id > image_id).order_by(images.inspected)
+                rows = list(connection.execute(later))
+            else:  # from the index of plates, and a row for each inspection: half a second for a million images
+                newest = sa.select(sa.func.max(images.id)).group_by(images.barcode, images.inspection)
+                dates = sa.select(*columns, images.inspected)
+                rows = [
+                    row
+                    for part in chunks(list(connection.scalars(newest)))
+                    for row in connection.execute(dates.where(images.id.in_(part)))
+                ]
+        # the source is asked for here: in the statement SQLite would read by its index instead
+        return {(row.barcode, row.inspection): row.inspected for row in rows if row.source == self._db.source}
 
     def counts(self, inspections: Sequence[Inspection]) -> dict[Inspection, Counts]:
         """How many images of each outcome these inspections have."""

@@ -15,6 +15,9 @@ from ..ledger.plates import Inspection, Plates
 _SETTLED_SECONDS = 60.0
 """After so long without a new image no transaction is under way that was begun before the last one."""
 
+_AGAIN_SECONDS = 5.0
+"""How often the last images are read again meanwhile."""
+
 _LOOK_BACK = 10_000
 """Ids read once more: a transaction with lower ids may be committed after one with higher ones. A work unit has at most 5,000."""
 
@@ -44,7 +47,7 @@ class PlateIndex:
         self._plates = plates
         self._lock = threading.Lock()
         self._highest = -1
-        self._moved = 0.0
+        self._moved = self._read = 0.0
         self._dates: dict[str, dict[int, datetime]] = {}
         self._entries: list[PlateEntry] = []
 
@@ -61,12 +64,13 @@ class PlateIndex:
             return sorted(self._dates.get(barcode, {}).items())
 
     def _read_on(self) -> None:
-        highest = self._plates.highest_image()
+        highest, now = self._plates.highest_image(), time.monotonic()
         if highest != self._highest:
-            self._moved = time.monotonic()
-        elif time.monotonic() - self._moved > _SETTLED_SECONDS:
+            self._moved = now
+        elif now - self._moved > _SETTLED_SECONDS or now - self._read < _AGAIN_SECONDS:
             return
-        found, highest = self._plates.inspections_since(max(self._highest - _LOOK_BACK, 0))
+        self._read = now
+        found = self._plates.inspections_since(max(self._highest - _LOOK_BACK, 0))
         changed = False
         for (barcode, number), date in found.items():
             dates = self._dates.setdefault(barcode, {})
