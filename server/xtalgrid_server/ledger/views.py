@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -132,53 +132,6 @@ class Views:
                 "results": {("accepted" if k == "1" else "refused"): n for k, n in pairs(result_count).items()},
                 "published": {"rows": int(connection.scalar(published) or 0)},
             }
-
-    def plates(self, part: str, limit: int, offset: int = 0) -> list[tuple[str, int, datetime, int]]:
-        """`plates` whose barcode contains `part` (whatever its case), one page of them."""
-        newest = sa.func.max(t.images.c.inspected)
-        statement = (
-            sa.select(t.images.c.barcode, t.images.c.inspection, newest.label("date"), sa.func.count().label("number"))
-            .where(t.images.c.source == self._db.source)
-            .group_by(t.images.c.barcode, t.images.c.inspection)
-            .order_by(newest.desc(), t.images.c.barcode, t.images.c.inspection.desc())
-            .limit(limit)
-            .offset(offset)
-        )
-        if part:
-            statement = statement.where(t.images.c.barcode.icontains(part, autoescape=True))
-        with self._db.reading() as connection:
-            return [(row.barcode, row.inspection, row.date, row.number) for row in connection.execute(statement)]
-
-    def plate_outcomes(self, barcodes: Iterable[str]) -> dict[tuple[str, int], dict[Outcome, int]]:
-        """How many images of each outcome these plates have, by (barcode, inspection); images that wait are not counted."""
-        scored = (
-            sa.select(t.images.c.barcode, t.images.c.inspection, t.scores.c.outcome, sa.func.count().label("number"))
-            .join_from(t.images, t.scores, t.scores.c.id == _newest_score())
-            .group_by(t.images.c.barcode, t.images.c.inspection, t.scores.c.outcome)
-        )
-        unscored = (
-            sa.select(
-                t.images.c.barcode,
-                t.images.c.inspection,
-                sa.literal(str(Outcome.FAILED)).label("outcome"),
-                sa.func.count().label("number"),
-            )
-            .where(
-                sa.exists().where(t.failures.c.image_id == t.images.c.id),
-                ~sa.exists().where(t.scores.c.image_id == t.images.c.id),
-            )
-            .group_by(t.images.c.barcode, t.images.c.inspection)
-        )
-        found: dict[tuple[str, int], dict[Outcome, int]] = {}
-        with self._db.reading() as connection:
-            for part in chunks(sorted(set(barcodes))):
-                for statement in (scored, unscored):
-                    chosen = statement.where(t.images.c.source == self._db.source, t.images.c.barcode.in_(part))
-                    for row in connection.execute(chosen):
-                        counts = found.setdefault((row.barcode, row.inspection), {})
-                        outcome = Outcome(row.outcome)
-                        counts[outcome] = counts.get(outcome, 0) + row.number
-        return found
 
     def image(self, image_id: int) -> ImageRow | None:
         """The image of this id."""
