@@ -51,7 +51,7 @@ class ClassMaps:
         found = self._kept.read(name)
         if found is not None:
             return found
-        if not self._one.acquire(timeout=20):
+        if not self._one.acquire(timeout=10):
             raise XtalgridError(_BUSY)
         try:
             made = self._kept.read(name)
