@@ -1,0 +1,305 @@
+"""Kills and faults all over runs of many wells, each ending as an undisturbed run: ``python scripts/fault_sweep.py --kills 1000 --wells 300``.
+
+The whole chain runs on the local grid with real worker processes (tiny networks, so that wells take milliseconds). It is killed again and
+again, each time in the stage that is due and at a random moment of it, with its workers or alone or one worker alone, and run on; then once
+more to its end. Other faults: a full disk and a folder that becomes read-only (both need root, for a small file system of their own), the
+imager database gone (PostgreSQL behind a relay that is cut), the clock jumping back, two runs at once, a worker that hangs. After each, the
+score table and the ledger are compared row by row with those of an undisturbed run (`faults.lab.content`). Ends with 1 on any difference.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from tests.tiny_networks import write_tiny_weights  # noqa: E402
+
+from faults.lab import STAGES, UNIT, Run, config_of, content, differences, draw_wells, started, whole_chain  # noqa: E402
+from faults.outage import databases_with_a_relay, outage  # noqa: E402
+from xtalgrid_core.weights import read_manifest  # noqa: E402
+from xtalgrid_server.config import Config  # noqa: E402
+from xtalgrid_server.ledger import records  # noqa: E402
+
+HOW = ("all", "alone", "worker")
+KILLS_PER_RUN = 9
+
+
+@dataclass(slots=True)
+class Sweep:
+    """What was done, and what was wrong with it."""
+
+    root: Path
+    weights: Path
+    rng: random.Random
+    wells: Path
+    number: int
+    expected: dict[str, list[str]] = field(default_factory=dict)
+    seconds: dict[int, float] = field(default_factory=dict)
+    kills: Counter[tuple[str, str]] = field(default_factory=Counter)
+    lines: list[tuple[str, str, str]] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    _labs: int = 0
+
+    def lab(self, more: str = "", home: Path | None = None) -> Config:
+        """A new home."""
+        self._labs += 1
+        return config_of(home or self.root / f"lab{self._labs}" / "home", self.weights, more)
+
+    def start(self, config: Config, before: Callable[[], None] = lambda: None) -> Run:
+        log = self.root / f"{config.home.parent.name}.log"
+        return started(whole_chain(config, self.wells), log, before)
+
+    def ends_the_same(self, name: str, config: Config, what: str) -> None:
+        """Run once more to the end, undisturbed, and compare."""
+        code = self.start(config).wait()
+        said = differences(config, self.expected)
+        if code != 0:
+            said.insert(0, f"the last run ended with {code}: {_last(self.root / f'{config.home.parent.name}.log')}")
+        self.wrong += [f"{name}: {line}" for line in said]
+        self.lines.append((name, what, "differs" if said else "the same"))
+        if not said:
+            shutil.rmtree(config.home.parent if config.home.parent.name.startswith("lab") else config.home)
+
+    def undisturbed(self) -> None:
+        """What all others are compared with, and how long each stage takes."""
+        config = self.lab()
+        run, began, stage = self.start(config), time.monotonic(), -1
+        while (code := run.ended()) is None:
+            if run.stage != stage:
+                self.seconds[stage] = time.monotonic() - began
+                stage, began = run.stage, time.monotonic()
+            time.sleep(0.001)
+        self.seconds[stage] = time.monotonic() - began
+        self.expected = content(config)
+        counts = {name: len(rows) for name, rows in self.expected.items()}
+        if code or counts["scores"] != self.number or counts["i_scores"] != self.number or counts["spool"]:
+            sys.exit(f"the undisturbed run ended with {code} and {counts}: {_last(self.root / 'lab1.log')}")
+        print(f"undisturbed: {self.number} wells, {sum(self.seconds.values()):.1f} s; rows {counts}", flush=True)
+
+    def killed(self, kills: int) -> None:
+        """Runs that are killed in one stage after the other, and then run to their end."""
+        done = 0
+        while done < kills:
+            config, here = self.lab(), 0
+            plan = [0, 1, 2, 2, 2, 2, 3, 4, 5][: min(KILLS_PER_RUN, kills - done)]
+            if len(plan) < KILLS_PER_RUN:
+                plan = sorted(self.rng.sample([0, 1, 2, 2, 2, 2, 3, 4, 5], len(plan)))
+            for stage in plan:
+                here += self._kill_in(config, stage)
+            done += max(here, 1)
+            self.ends_the_same("killed", config, f"{here} times")
+            print(f"{done} kills, {len(self.wrong)} wrong", flush=True)
+
+    def _kill_in(self, config: Config, stage: int) -> int:
+        how = self.rng.choice(HOW if stage == STAGES.index("grid") else HOW[:2])
+        run = self.start(config)
+        while run.stage < stage:
+            if (code := run.ended()) is not None:  # it had nothing to do there, or could not
+                self.wrong += [f"killed: a run ended with {code}"] * (code not in (0, 75))
+                return 0
+            time.sleep(0.0005)
+        time.sleep(self.rng.uniform(0, self.seconds.get(stage, 0.1)))
+        if run.ended() is not None:
+            return 0
+        at = STAGES[max(run.stage, 0)]
+        if how == "worker":
+            workers = run.workers()
+            for pid in workers[:1]:
+                _signal(pid, signal.SIGKILL)
+            self.kills[at, how] += bool(workers)
+            run.wait()
+            return int(bool(workers))
+        run.kill_all() if how == "all" else run.kill_alone()
+        os.waitpid(run.pid, 0)
+        self.kills[at, how] += 1
+        return 1
+
+    def hanging_worker(self) -> None:
+        """A worker that is stopped answers no more; the grid kills it when its patience is over."""
+        config = self.lab("patience_minutes = 0.1\n")
+        run = self.start(config)
+        while not run.workers() and run.ended() is None:
+            time.sleep(0.01)
+        time.sleep(self.rng.uniform(0, self.seconds[STAGES.index("grid")] / 2))
+        stopped = run.workers()[:1]
+        for pid in stopped:
+            _signal(pid, signal.SIGSTOP)
+        code = run.wait()
+        self.wrong += [f"a worker hangs: the run ended with {code}"] * bool(code)
+        for pid in stopped:
+            _signal(pid, signal.SIGKILL)
+        self.ends_the_same("a worker hangs", config, f"{len(stopped)} worker stopped; the grid's patience 6 s")
+
+    def two_at_once(self) -> None:
+        """Two runs of the whole chain at once, started within a moment: one of them does a step, or the other."""
+        config = self.lab()
+        runs = []
+        for _ in range(2):
+            runs.append(self.start(config))
+            time.sleep(self.rng.uniform(0, 0.3))
+        codes = [run.wait() for run in runs]
+        self.wrong += [f"two runs at once: they ended with {codes}"] * bool(set(codes) - {0, 75})
+        self.ends_the_same("two runs at once", config, f"they ended with {codes} (75: another one is at it)")
+
+    def clock_back(self) -> None:
+        """The clock is three hours earlier in the second half of the work, and a day earlier in the end."""
+        config = self.lab()
+        run = self.start(config)
+        while run.stage < STAGES.index("grid") and run.ended() is None:
+            time.sleep(0.001)
+        time.sleep(self.seconds[STAGES.index("grid")] / 2)
+        run.kill_all()
+        run.wait()
+        code = self.start(config, lambda: _shift(-3 * 3600)).wait()
+        code = code or self.start(config, lambda: _shift(-24 * 3600)).wait()
+        self.wrong += [f"clock back: a run ended with {code}"] * bool(code)
+        self.ends_the_same("the clock jumps back", config, "by 3 hours in the middle, then by a day")
+
+    def full_disk(self) -> None:
+        """A disk that is full at some point of the run, and then has room again."""
+        for kilobytes in sorted(self.rng.sample(range(150, 1500), 4)):
+            with _small_disk(self.root / f"disk{kilobytes}", kilobytes) as disk:
+                if disk is None:
+                    self.lines.append(("full disk", "mounting a small disk needs root", "not run"))
+                    return
+                config = self.lab(home=disk / "home")
+                code = self.start(config).wait()
+                subprocess.run(["mount", "-o", "remount,size=500m", str(disk)], check=True)
+                self.wrong += [f"full disk: the run ended with {code}"] * (code not in (0, 2))
+                self.ends_the_same("full disk", config, f"at {kilobytes} kB; the run ended with {code}")
+
+    def read_only(self) -> None:
+        """A folder that becomes read-only in the middle of the run."""
+        with _small_disk(self.root / "readonly", 500_000) as disk:
+            if disk is None:
+                self.lines.append(("read-only folder", "mounting a disk needs root", "not run"))
+                return
+            config = self.lab(home=disk / "home")
+            run = self.start(config)
+            while run.stage < STAGES.index("grid") and run.ended() is None:
+                time.sleep(0.001)
+            time.sleep(self.rng.uniform(0, self.seconds[STAGES.index("grid")]))
+            for _ in range(200):  # it cannot be while a file is open for writing
+                done = subprocess.run(["mount", "-o", "remount,ro", str(disk)], capture_output=True)
+                if done.returncode == 0 or run.ended() is not None:
+                    break
+                time.sleep(0.005)
+            code = run.wait(120) if done.returncode == 0 else None
+            subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+            if code is None:
+                run.kill_all()
+                run.wait()
+            self.wrong += [f"read-only folder: the run ended with {code}"] * (code not in (0, 2, None))
+            self.ends_the_same("read-only folder", config, f"while workers were at it; the run ended with {code}")
+
+    def database_gone(self, seconds: float) -> None:
+        """The imager database is away for a while; every step is started again and again, as cron does it."""
+        with databases_with_a_relay(self.root / "postgresql", self.wells) as site:
+            if site is None:
+                self.lines.append(("database gone", "PostgreSQL is not installed", "not run"))
+                return
+            self.lines.append(outage(site, self.weights, seconds, UNIT, self.rng, self.wrong))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=1_000)
+    parser.add_argument("--wells", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--gone", type=float, default=30, help="seconds for which the imager database is away; 0: never"
+    )
+    parser.add_argument("--work", type=Path, help="folder for the runs (default: a temporary one)")
+    arguments = parser.parse_args()
+    logging.getLogger("xtalgrid").setLevel(logging.WARNING)
+    with tempfile.TemporaryDirectory(prefix="xtalgrid-sweep-", dir=arguments.work) as name:
+        root = Path(name)
+        (root / "weights").mkdir()
+        wells = root / "wells"
+        draw_wells(wells, arguments.wells)
+        weights = write_tiny_weights(root / "weights")
+        assert read_manifest(weights).default
+        sweep = Sweep(root, weights, random.Random(arguments.seed), wells, arguments.wells)
+        sweep.undisturbed()
+        sweep.killed(arguments.kills)
+        for fault in (sweep.hanging_worker, sweep.two_at_once, sweep.clock_back, sweep.full_disk, sweep.read_only):
+            fault()
+            print(*sweep.lines[-1], sep=": ", flush=True)
+        if arguments.gone:
+            sweep.database_gone(arguments.gone)
+    report(sweep)
+    sys.exit(bool(sweep.wrong))
+
+
+def report(sweep: Sweep) -> None:
+    """Kills by stage and kind; then each fault and whether it ended the same."""
+    print(f"\n{'SIGKILL in':<16}" + "".join(f"{how:>10}" for how in HOW))
+    for stage in STAGES:
+        print(f"{stage:<16}" + "".join(f"{sweep.kills[stage, how]:>10}" for how in HOW))
+    print(f"{'all':<16}{sweep.kills.total():>10}\n")
+    runs = Counter((name, became) for name, _, became in sweep.lines)
+    for (name, became), number in runs.items():
+        what = (
+            ""
+            if name == "killed"
+            else "; ".join(what for other, what, how in sweep.lines if (other, how) == (name, became))
+        )
+        print(f"{name:<24}{number:>4} runs  {became:<10}{what}")
+    for line in sweep.wrong[:40]:
+        print(f"WRONG  {line}")
+    print(f"{len(sweep.wrong)} wrong")
+
+
+@contextmanager
+def _small_disk(folder: Path, kilobytes: int) -> Iterator[Path | None]:
+    """A file system in memory of its own; None where it may not be mounted."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
+        yield None
+        return
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def _shift(seconds: float) -> None:
+    """Let all that this process does happen earlier or later: the one clock of the ledger, wherever it was imported, and `time.time`."""
+    real_now, real_time, real_ns = records.now, time.time, time.time_ns
+    shifted = lambda: real_now() + timedelta(seconds=seconds)  # noqa: E731
+    for module in list(sys.modules.values()):
+        if getattr(module, "now", None) is real_now:
+            module.now = shifted  # type: ignore[attr-defined]
+    time.time = lambda: real_time() + seconds
+    time.time_ns = lambda: real_ns() + int(seconds * 1e9)
+
+
+def _signal(pid: int, number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _last(log: Path) -> str:
+    return log.read_text(errors="replace")[-500:] if log.exists() else "no log"
+
+
+if __name__ == "__main__":
+    main()
