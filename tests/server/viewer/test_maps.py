@@ -43,9 +43,7 @@ def test_a_worker_makes_it_once_for_all_groups(client, scored, config):
     first = client.get("/map/clear/1.png")
     assert first.status_code == 200 and first.headers["content-type"] == "image/png"
     picture = np.asarray(Image.open(io.BytesIO(first.content)))
-    assert (
-        picture.shape == (480, 640, 4) and not picture[:10, :, 3].any()
-    )  # the size of the well, nothing beside the drop
+    assert picture.shape == (480, 640, 4)  # the size of the well; what it shows is for the worker's tests
     kept = sorted(path.name for path in (config.home / "maps").rglob("*.png"))
     assert [name.split("-")[1] for name in kept] == ["clear.png", "crystal.png", "other.png", "precipitate.png"]
 
