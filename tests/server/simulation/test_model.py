@@ -48,7 +48,9 @@ def test_a_quorum_of_two_doubles_the_work_and_each_host_scores_a_unit_once():
 
 def test_hosts_that_come_and_go_and_fail_lose_nothing():
     done = simulate(
-        dataclasses.replace(ONE, core_s=8.0, hosts=10, on_h=1.0, off_h=2.0, errors=0.2, deadline_h=3.0, spread=0.5, days=5)
+        dataclasses.replace(
+            ONE, core_s=8.0, hosts=10, on_h=1.0, off_h=2.0, errors=0.2, deadline_h=3.0, spread=0.5, days=5
+        )
     )
     assert done.waiting < 2000
     assert done.scored + done.waiting == done.photographed
