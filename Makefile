@@ -49,9 +49,10 @@ format: $(VENV)/.dev
 freeze: $(VENV)-freeze/.freeze
 	$(VENV)-freeze/bin/python scripts/freeze.py $(ARGS)
 
-$(VENV)-freeze/.freeze: pyproject.toml
+$(VENV)-freeze/.freeze: pyproject.toml worker/freeze.lock
 	test -x $(VENV)-freeze/bin/python || $(PYTHON) -m venv $(VENV)-freeze
-	$(VENV)-freeze/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[freeze]'
+	$(VENV)-freeze/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r worker/freeze.lock
+	$(VENV)-freeze/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
 train-setup: $(VENV)/.train

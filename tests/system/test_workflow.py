@@ -25,7 +25,7 @@ def test_each_system_freezes_checks_what_it_froze_and_keeps_it(jobs):
     for job in jobs.values():
         commands = [step["run"].replace("\\", "/").replace(".exe", "") for step in job["steps"] if "run" in step]
         assert commands == [
-            "python -m pip install '.[freeze]'",
+            "python -m pip install --require-hashes -r worker/freeze.lock && python -m pip install --no-deps .",
             "python scripts/freeze.py --release",
             "dist/xtalgrid-worker --version",
             "dist/xtalgrid-worker selfcheck",
