@@ -137,12 +137,13 @@ class Sweep:
         run = self.start(config)
         while not run.workers() and run.ended() is None:
             time.sleep(0.01)
-        time.sleep(self.rng.uniform(0, self.seconds[STAGES.index("grid")] / 2))
+        time.sleep(self.rng.uniform(0, 0.05))
         stopped = run.workers()[:1]
         for pid in stopped:
             _signal(pid, signal.SIGSTOP)
         code = run.wait()
         self.wrong += [f"a worker hangs: the run ended with {code}"] * bool(code)
+        self.wrong += ["a worker hangs: there was none to stop"] * (not stopped)
         for pid in stopped:
             _signal(pid, signal.SIGKILL)
         self.ends_the_same("a worker hangs", config, f"{len(stopped)} worker stopped; the grid's patience 6 s")

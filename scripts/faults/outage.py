@@ -108,7 +108,7 @@ def _lab(site: Site, weights: Path, name: str, port: int | None, unit: int) -> C
     (images / "CI022987" / "3").mkdir(parents=True)
     rows = []
     for path in site.wells:
-        col, row, sub = (int(part) for part in path.name.split("_")[12:15])
+        col, row, sub = (int(part) for part in path.name.split("_")[10:13])
         shutil.copy(path, images / "CI022987" / "3" / path.name)
         inspected = datetime.fromisoformat("2012-11-21T14:00:00")
         rows.append(ImageRow(0, "CI022987", 3, inspected, Well(row, col, sub), path.name))

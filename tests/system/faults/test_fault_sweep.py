@@ -1,0 +1,23 @@
+"""The short form of scripts/fault_sweep.py."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("onnx", reason="the small test networks are made with onnx (extra dev)")
+SCRIPTS = Path(__file__).parents[3] / "scripts"
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/task").exists() or not hasattr(os, "fork"), reason="finds the workers by /proc"
+)
+def test_a_sweep_of_faults_ends_as_an_undisturbed_run():
+    command = [sys.executable, SCRIPTS / "fault_sweep.py", "--kills", "9", "--wells", "60", "--gone", "3"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 wrong" in done.stdout
+    for fault in ("killed", "a worker hangs", "two runs at once", "the clock jumps back"):
+        assert f"{fault:<24}" in done.stdout
