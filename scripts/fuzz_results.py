@@ -2,7 +2,7 @@
 
 Each hostile result goes to the validator, to the hook that BOINC's validator calls, and to the assimilator with a real ledger and spool;
 each hostile work unit to the worker's reader. Right is: refused with a reason, or harmless (`faults.harmless` states the rule); within a
-CPU second and 300 MB (``ru_maxrss`` of this process); nothing written outside the quarantine and the reader's own folders; no other error.
+CPU second and 300 MB (this process's peak); nothing written outside the quarantine and the reader's own folders; no other error.
 """
 
 from __future__ import annotations
