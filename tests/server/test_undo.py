@@ -106,6 +106,21 @@ def test_killed_before_the_ledger_knew_an_undo_ends_the_same(system, score, tabl
     assert system.ledger.decisions.undone_scores(new)
 
 
+def test_a_transaction_that_is_begun_again_is_counted_once(system, score, monkeypatch):
+    score(WELLS)
+    run = published(system)
+    write = system.imager.write
+
+    def write_again(work):
+        with pytest.raises(ZeroDivisionError), system.imager.writing() as writer:
+            work(writer)
+            raise ZeroDivisionError  # the database went away before the commit
+        return write(work)
+
+    monkeypatch.setattr(system.imager, "write", write_again)
+    assert system.undo(run, "ann").removed == 2
+
+
 def test_no_such_run(system):
     with pytest.raises(XtalgridError, match="no run of this name wrote scores"):
         system.undo("20200101T000000Z", "ann")

@@ -233,7 +233,7 @@ def _plan(
     assert code is not None  # only publishable outcomes get here
     inspect_id = score.image.inspect_id
     peoples = [row for row in rows if database.is_persons(row)]
-    own = next((row for row in reversed(rows) if row.inspect_id == inspect_id and database.is_ours(row)), None)
+    own = own_row(database, rows, inspect_id)
     date = score_date(score.image.inspected, peoples)
     standing = standing_score(inspect_id, peoples, config.publish.policy)
     if config.publish.policy == "shadow":
@@ -247,6 +247,11 @@ def _plan(
     if (own.code, own.date, own.image_name) == (code, date, score.image.image_name):
         return _Plan(score, code, "same", date, own=own)
     return _Plan(score, code, "replace", date, own=own)
+
+
+def own_row(database: ImagerDatabase, rows: Sequence[ScoreRow], inspect_id: int) -> ScoreRow | None:
+    """The ARTscore of an inspection among the scores of its drop, oldest first."""
+    return next((row for row in reversed(rows) if row.inspect_id == inspect_id and database.is_ours(row)), None)
 
 
 def _intention(plan: _Plan, autoscore: Autoscore | None, image: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from ..database import chunks
 from ..imager.database import ImagerDatabase, ScoreRow
 from ..imager.writer import Autoscore, ScoreWriter
 from ..ledger.store import Ledger
-from .publish import Previous
+from .publish import Previous, own_row
 
 _BATCH = 500
 
@@ -52,9 +52,12 @@ def undo(config: Config, database: ImagerDatabase, ledger: Ledger, run: str, who
     done, already, later = Undone(), ledger.decisions.undone_scores(run), ledger.decisions.later_runs(run)
     names = {s.score_id: s.image.image_name for s in ledger.views.scores_by_id([row.score_id for row in wrote])}
     for batch in chunks([row for row in wrote if row.score_id not in already], _BATCH):
-        taken = database.write(partial(_undo, config, database, batch, names, later, done, dry_run))
+        part, taken = database.write(partial(_undo, config, database, batch, names, later, dry_run))
         if not dry_run:
             ledger.decisions.undo(taken, who)
+        done.removed += part.removed
+        done.restored += part.restored
+        done.left += part.left
     return done
 
 
@@ -64,18 +67,17 @@ def _undo(
     batch: Sequence[Any],
     names: Mapping[int, str],
     later: Mapping[int, str],
-    done: Undone,
     dry_run: bool,
     writer: ScoreWriter,
-) -> list[int]:
-    """Undo publications in one transaction, and return the ids of those that are undone."""
+) -> tuple[Undone, list[int]]:
+    """Undo publications in one transaction, which may be begun again; with the ids of those that are undone."""
+    done = Undone()
     by = config.imager.scored_by
     rows = writer.scores_of_drops([row.inspect_id for row in batch])
     autoscores: dict[int, Autoscore | None] = {}
     taken = []
     for row in batch:
-        here = [score for score in rows[row.inspect_id] if score.inspect_id == row.inspect_id]
-        own = next((score for score in reversed(here) if database.is_ours(score)), None)
+        own = own_row(database, rows[row.inspect_id], row.inspect_id)
         before = msgspec.json.decode(row.previous, type=Previous) if row.previous else Previous()
         if row.inspect_id in later:
             why = f"run {later[row.inspect_id]} wrote there since: undo that first"
@@ -100,7 +102,7 @@ def _undo(
         done.left.append(f"inspection {row.inspect_id}: {why}")
     if config.publish.autoscores and autoscores:
         writer.set_autoscores(autoscores)
-    return taken
+    return done, taken
 
 
 def _is(own: ScoreRow | None, code: str, image_name: str | None) -> bool:
