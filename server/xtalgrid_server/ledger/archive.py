@@ -18,7 +18,8 @@ from ..database import chunks
 from ..wells import Well
 from . import tables as t
 from .database import LedgerDatabase, is_of
-from .plates import DropImage
+from .plates import DropImage, drop_image
+from .records import newest_score
 
 BATCH = 5_000
 """Images read at once; a plate of more is read at once all the same."""
@@ -169,11 +170,9 @@ class Archive:
             scores.id.label("score_id"), scores.outcome, scores.probability, scores.p_crystal, scores.at,
             scores.sha256, scores.classifier, scores.answer if answers else sa.literal("").label("answer"),
         ]  # fmt: skip
-        others = t.scores.alias()
-        newest = sa.select(sa.func.max(others.c.id)).where(others.c.image_id == images.id)
         return (
             sa.select(*columns)
-            .join_from(t.images, t.scores, scores.id == newest.correlate(t.images).scalar_subquery())
+            .join_from(t.images, t.scores, scores.id == newest_score())
             .where(scores.outcome != str(Outcome.FAILED))
         )
 
@@ -189,19 +188,4 @@ _OUTCOMES = {str(outcome): outcome for outcome in Outcome}
 
 def _archived(row: Any) -> Archived:
     outcome = _OUTCOMES[row.outcome]
-    image = DropImage(
-        image_id=row.id,
-        inspect_id=row.inspect_id,
-        barcode=row.barcode,
-        inspection=row.inspection,
-        inspected=row.inspected,
-        well=Well(row.row, row.col, row.subwell),
-        image_name=row.image_name,
-        score_id=row.score_id,
-        outcome=outcome,
-        probability=row.probability,
-        p_crystal=row.p_crystal,
-        at=row.at,
-        failure=None,
-    )
-    return Archived(image, outcome, row.sha256, row.classifier, row.answer)
+    return Archived(drop_image(row, outcome, None), outcome, row.sha256, row.classifier, row.answer)

@@ -19,7 +19,7 @@ from ..database import chunks
 from ..wells import Well
 from . import tables as t
 from .database import LedgerDatabase
-from .records import now
+from .records import newest_score, now
 
 Inspection = tuple[str, int]
 """(barcode, number)."""
@@ -132,7 +132,7 @@ class Plates:
         is_failed = sa.case((t.scores.c.outcome.is_(None) & failed, 1), else_=0)
         statement = (
             sa.select(t.scores.c.outcome, is_failed.label("failed"), sa.func.count().label("number"))
-            .select_from(t.images.outerjoin(t.scores, t.scores.c.id == _newest_score()))
+            .select_from(t.images.outerjoin(t.scores, t.scores.c.id == newest_score()))
             .group_by(t.scores.c.outcome, is_failed)
         )
         found: dict[Inspection, Counts] = {}
@@ -226,7 +226,7 @@ class Plates:
         statement = (
             sa.select(t.scores.c.image_id)
             .join(t.images, t.images.c.id == t.scores.c.image_id)
-            .where(t.scores.c.outcome == str(Outcome.UNDECIDED), t.scores.c.id == _newest_score(), ~said)
+            .where(t.scores.c.outcome == str(Outcome.UNDECIDED), t.scores.c.id == newest_score(), ~said)
             .order_by(t.scores.c.id.desc())
             .limit(limit)
         )
@@ -248,7 +248,7 @@ class Plates:
             .where(
                 t.corrections.c.id.in_(theirs),
                 t.corrections.c.outcome != "",
-                _newest_score() > sa.func.coalesce(t.corrections.c.score_id, 0),
+                newest_score() > sa.func.coalesce(t.corrections.c.score_id, 0),
             )
             .order_by(t.corrections.c.id.desc())
             .limit(10 * limit)
@@ -272,7 +272,7 @@ class Plates:
             scores.id.label("score_id"), scores.outcome, scores.probability, scores.p_crystal, scores.at,
             sa.case((is_failed, scores.answer), else_=None).label("answer"),
         ]  # fmt: skip
-        joined = t.images.outerjoin(t.scores, t.scores.c.id == _newest_score())
+        joined = t.images.outerjoin(t.scores, t.scores.c.id == newest_score())
         rows = connection.execute(sa.select(*columns).select_from(joined).where(*where).order_by(*order)).all()
         waiting = [row.id for row in rows if row.score_id is None]
         failures: dict[int, tuple[str, str]] = {}
@@ -340,22 +340,8 @@ class Plates:
             return connection.scalar(statement) or 0
 
 
-def _newest_score() -> sa.ScalarSelect[Any]:
-    """Id of an image's newest score."""
-    scores = t.scores.alias()
-    newest = sa.select(sa.func.max(scores.c.id)).where(scores.c.image_id == t.images.c.id)
-    return newest.correlate(t.images).scalar_subquery()
-
-
-def _drop_image(row: Any, failure: tuple[str, str] | None) -> DropImage:
-    outcome = Outcome(row.outcome) if row.outcome else None
-    if row.answer:
-        answer = wire.decode_image(row.answer.encode())
-        failure = (str(answer.reason), answer.detail) if isinstance(answer, wire.Failed) else None
-    elif outcome is not None:
-        failure = None
-    elif failure is not None:
-        outcome = Outcome.FAILED
+def drop_image(row: Any, outcome: Outcome | None, failure: tuple[str, str] | None) -> DropImage:
+    """An image from a row with the columns of `tables.images`, and of its newest score where it has one."""
     return DropImage(
         image_id=row.id,
         inspect_id=row.inspect_id,
@@ -371,3 +357,15 @@ def _drop_image(row: Any, failure: tuple[str, str] | None) -> DropImage:
         at=row.at,
         failure=failure,
     )
+
+
+def _drop_image(row: Any, failure: tuple[str, str] | None) -> DropImage:
+    outcome = Outcome(row.outcome) if row.outcome else None
+    if row.answer:
+        answer = wire.decode_image(row.answer.encode())
+        failure = (str(answer.reason), answer.detail) if isinstance(answer, wire.Failed) else None
+    elif outcome is not None:
+        failure = None
+    elif failure is not None:
+        outcome = Outcome.FAILED
+    return drop_image(row, outcome, failure)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+import sqlalchemy as sa
+
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
 
@@ -89,6 +91,13 @@ class ScoreOrigin:
     host: str
     unit: str
     options: wire.Options
+
+
+def newest_score() -> sa.ScalarSelect[Any]:
+    """Id of an image's newest score."""
+    scores = t.scores.alias()
+    newest = sa.select(sa.func.max(scores.c.id)).where(scores.c.image_id == t.images.c.id)
+    return newest.correlate(t.images).scalar_subquery()
 
 
 def image_row(columns: Mapping[Any, Any]) -> ImageRow:

@@ -21,6 +21,7 @@ from .records import (
     ScoreOrigin,
     SeenImage,
     image_row,
+    newest_score,
     scored_image,
 )
 
@@ -38,7 +39,7 @@ class Views:
         """
         statement = (
             sa.select(t.scores, t.images)
-            .join_from(t.images, t.scores, t.scores.c.id == _newest_score())
+            .join_from(t.images, t.scores, t.scores.c.id == newest_score())
             .where(t.images.c.source == self._db.source)
         )
         if not failed:
@@ -152,7 +153,7 @@ class Views:
             images = connection.execute(sa.select(t.images).where(*where).order_by(*order)).all()
             scored = connection.execute(
                 sa.select(t.scores, t.images)
-                .join_from(t.images, t.scores, t.scores.c.id == _newest_score())
+                .join_from(t.images, t.scores, t.scores.c.id == newest_score())
                 .where(*where)
             ).all()
             failed = connection.execute(
@@ -186,13 +187,6 @@ class Views:
                 )
                 for row in connection.execute(statement)
             ]
-
-
-def _newest_score() -> sa.ScalarSelect[Any]:
-    """Id of an image's newest score."""
-    scores = t.scores.alias()
-    newest = sa.select(sa.func.max(scores.c.id)).where(scores.c.image_id == t.images.c.id)
-    return newest.correlate(t.images).scalar_subquery()
 
 
 def _plate_order(score: ScoredImage) -> tuple[Any, ...]:
