@@ -18,8 +18,8 @@ import filecmp
 import re
 import shlex
 import shutil
+import subprocess
 import sys
-from importlib import metadata
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -97,6 +97,7 @@ def own_python(python: Path, into: Path) -> list[Path]:
     python = python.absolute()
     if not python.is_file():
         sys.exit(f"{python}: no such Python; name the one that has xtalgrid by --python")
+    version = version_of(python)
     into.mkdir(parents=True, exist_ok=True)
     if sys.platform == "win32":  # the program that pip made, which has the path of its Python inside
         launcher = into / "xtalgrid-worker.exe"
@@ -118,7 +119,7 @@ def own_python(python: Path, into: Path) -> list[Path]:
     </file_info>
     <app_version>
         <app_name>{APP}</app_name>
-        <version_num>{version_number(metadata.version(APP))}</version_num>
+        <version_num>{version_number(version)}</version_num>
         <api_version>{API_VERSION}</api_version>
         <avg_ncpus>1</avg_ncpus>
         <file_ref>
@@ -130,6 +131,15 @@ def own_python(python: Path, into: Path) -> list[Path]:
 """
     )
     return [info, launcher]
+
+
+def version_of(python: Path) -> str:
+    """The version of xtalgrid that a Python has."""
+    asked = f"from importlib import metadata; print(metadata.version({APP!r}))"
+    said = subprocess.run([python, "-I", "-c", asked], capture_output=True, text=True)
+    if said.returncode:
+        sys.exit(f"{python} has no {APP}; install it there, or name another by --python")
+    return said.stdout.strip()
 
 
 def version_number(version: str) -> int:

@@ -20,6 +20,7 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
 @click.group()
+@click.version_option(package_name="xtalgrid")
 @click.option("--threads", default=2, show_default=True, help="Processor cores to use.")
 def main(threads: int) -> None:
     """Train xtalgrid's networks on rendered wells, and judge them on real ones."""

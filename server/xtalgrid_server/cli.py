@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from functools import wraps
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +48,7 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(metadata.version("xtalgrid"), package_name="xtalgrid")
+@click.version_option(package_name="xtalgrid")
 @click.option("--config", "file", type=click.Path(path_type=Path), help="Configuration; default: xtalgrid.toml here.")
 @click.option(
     "--home", type=click.Path(path_type=Path), help="Where data lie; default: as configured, or xtalgrid-data."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import venv
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -77,10 +78,14 @@ def test_the_own_python_way(tmp_path):
     assert done.returncode == 0, done.stderr
     info = ET.parse(project / "app_info.xml").getroot()
     assert info.findtext("app_version/api_version") == "7.20.5"
-    assert int(info.findtext("app_version/version_num")) >= 100
+    numbers = [int(number) for number in version().split(".")]
+    assert int(info.findtext("app_version/version_num")) == numbers[0] * 10000 + numbers[1] * 100 + numbers[2]
     launcher = project / info.findtext("app_version/file_ref/file_name")
     assert info.findtext("file_info/name") == launcher.name
     said = subprocess.run([launcher, "--version"], cwd=tmp_path, capture_output=True, text=True, env=dict(os.environ))
     assert said.stdout.startswith(f"xtalgrid-worker {version()} "), said.stderr
     done = make("own-python", "--python", tmp_path / "none", "--into", project)
     assert (done.returncode, "no such Python" in done.stderr) == (1, True)
+    venv.create(tmp_path / "bare")
+    done = make("own-python", "--python", tmp_path / "bare/bin/python", "--into", tmp_path / "other")
+    assert (done.returncode, "has no xtalgrid" in done.stderr, (tmp_path / "other").exists()) == (1, True, False)
