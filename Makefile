@@ -7,10 +7,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo test test-oracle lint format freeze clean train-setup
 
-# Worker and server: what a lab installs. No torch.
+# Worker and server: what a lab installs. No torch. A .venv without pip is left behind where Debian's python3-venv is missing: made again.
 $(VENV)/.server: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("xtalgrid needs Python 3.11 or 3.12; set PYTHON=python3.12" if not (3, 11) <= sys.version_info < (3, 13) else 0)'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	$(PIP) --editable '.[server]'
 	@touch $@
 
@@ -50,7 +50,7 @@ freeze: $(VENV)-freeze/.freeze
 	$(VENV)-freeze/bin/python scripts/freeze.py $(ARGS)
 
 $(VENV)-freeze/.freeze: pyproject.toml worker/freeze.lock
-	test -x $(VENV)-freeze/bin/python || $(PYTHON) -m venv $(VENV)-freeze
+	test -x $(VENV)-freeze/bin/pip || $(PYTHON) -m venv $(VENV)-freeze
 	$(VENV)-freeze/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r worker/freeze.lock
 	$(VENV)-freeze/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
