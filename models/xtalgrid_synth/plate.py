@@ -139,7 +139,7 @@ def image_name(
     """A file name of 18 fields, as Rigaku's imagers write them; rows, columns and subwells count from 1."""
     project = barcode[:2]
     return (
-        f"RMM3_01_222_ROBO_Test1_Clon1_{project}_{barcode:0>12}_{inspection:03d}_{date:%y%m%d}_{row:02d}_{column:02d}_{subwell:02d}"
+        f"RMM3_01_222_ROBO_Test1_Clon1_{project}_{barcode:0>12}_{inspection:03d}_{date:%y%m%d}_{column:02d}_{row:02d}_{subwell:02d}"
         f"_{profile}_99_030_001_RDI.jpg"
     )
 

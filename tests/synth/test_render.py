@@ -96,7 +96,7 @@ def test_a_plate_has_rigaku_names_and_its_truth_beside_it(tmp_path: Path) -> Non
         == tmp_path
         / "CI022987"
         / "3"
-        / "RMM3_01_222_ROBO_Test1_Clon1_CI_0000CI022987_003_121121_01_02_01_HF_99_030_001_RDI.jpg"
+        / "RMM3_01_222_ROBO_Test1_Clon1_CI_0000CI022987_003_121121_02_01_01_HF_99_030_001_RDI.jpg"
     )
     assert len(files[0].stem.split("_")) == 18
     assert read_image(files[1].read_bytes()).shape == (240, 320, 3)
