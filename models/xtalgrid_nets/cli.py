@@ -38,8 +38,8 @@ def main(threads: int) -> None:
 @click.argument("folder", type=_FOLDER)
 @click.option("--wells", default=3000, show_default=True, help="Full-size wells: chops and views.")
 @click.option("--views", default=6000, show_default=True, help="Small wells, for the segmenter alone.")
-@click.option("--seed", default=1_000_000, show_default=True)
-@click.option("--jobs", default=2, show_default=True)
+@click.option("--seed", default=1_000_000, show_default=True, help="The same seed renders the same wells.")
+@click.option("--jobs", default=2, show_default=True, help="Processes.")
 def render(folder: Path, wells: int, views: int, seed: int, jobs: int) -> None:
     """Render a training set into FOLDER."""
     from .data import render_dataset

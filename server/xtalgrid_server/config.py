@@ -54,6 +54,7 @@ class Imager(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     pool_size: Annotated[int, Meta(ge=1, le=50)] = 2
     """Connections kept open by a process, for each account."""
     connect_timeout_s: Annotated[float, Meta(gt=0, le=600)] = 10.0
+    """A connection that is not there after so long has failed."""
     statement_timeout_s: Annotated[float, Meta(gt=0, le=86400)] = 300.0
     """A statement that takes longer is given up (Oracle, PostgreSQL)."""
     retry_s: Annotated[float, Meta(ge=0, le=3600)] = 60.0
@@ -111,6 +112,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     wells_per_backfill_unit: Annotated[int, Meta(ge=1, le=5000)] = 1000
     """Of older inspections."""
     max_unit_mb: Positive = 400
+    """Most megabytes of images in a unit."""
     limit: Positive = 10_000
     """Most images one run of create_work plans."""
     look_back_days: Annotated[float, Meta(ge=0)] = 3.0
@@ -118,6 +120,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     backfill_per_hour: Positive = 5000
     """Most images of the archive that ``create_work --backfill`` plans in an hour."""
     rule: Rule = RULE
+    """What decides: all chops together (pooled), or the best of them (group, and published, which is the paper's)."""
     threshold: Annotated[float, Meta(gt=0, le=1)] = THRESHOLD
     """Rules published and group: probability from which a chop counts."""
     mode: Mode = "dense"
@@ -125,6 +128,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     step: Annotated[int, Meta(ge=1, le=256)] = DENSE_STEP
     """Pixels at the reference scale from chop to chop; dense: a multiple of 16. The paper's is 50."""
     n_boxes: Annotated[int, Meta(ge=0, le=100)] = 5
+    """How many of the best chops a score names and a frame shows."""
     support: Part = SUPPORT
     """Rule group: part of the chops seeing a point that must agree on a crystal; 0: one is enough."""
     crystal_from: Annotated[float, Meta(gt=0, le=1)] = CRYSTAL_FROM
@@ -132,14 +136,16 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     segmenter: str = ""
     """SHA-256 of the weights; empty: those promoted last, else the package's default."""
     classifier: str = ""
+    """The same for the classifier."""
 
 
 class Grid(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where workers run."""
 
     kind: Literal["local", "boinc"] = "local"
-    """local: as processes of this machine, for which the keys below are; boinc: see `Boinc`."""
+    """local: as processes of this machine, for which the keys below are; boinc: see section boinc."""
     workers: Annotated[int, Meta(ge=1, le=512)] = max(1, min(os.cpu_count() or 1, 8))
+    """Processes, each on one core. Default: one for each core, at most 8."""
     attempts: Positive = 3
     """How often a unit that makes no progress is tried before it is given up."""
     patience_minutes: Annotated[float, Meta(gt=0)] = 10.0
@@ -164,10 +170,13 @@ class Boinc(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     max_results: Annotated[int, Meta(ge=1, le=100)] = 8
     """A unit is given up rather than sent out more often than this."""
     deadline_days: Annotated[float, Meta(gt=0, le=365)] = 1.0
+    """How long a host has for a fresh unit before it is sent to another one."""
     backfill_deadline_days: Annotated[float, Meta(gt=0, le=365)] = 7.0
+    """The same for a unit of the archive."""
     gflop_per_well: Annotated[float, Meta(gt=0)] = 2.0
     """Estimate: core seconds for a well times the 4 or so GFLOPS that BOINC's benchmark gives a core. BOINC corrects it by itself."""
     memory_mb: Positive = 600
+    """Most memory a unit may take of a host."""
     disk_mb: Positive = 1500
     """Of a host's slot folder and the result: the unpacked program most of all."""
     batch: Annotated[int, Meta(ge=1, le=500)] = 20
@@ -178,15 +187,20 @@ class HoldRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Scores a lab wants to see before users do: of this outcome or group, below this probability."""
 
     outcome: str
+    """An outcome, or a group of outcomes such as `crystal`."""
     below: Part = 1.0
+    """Probability below which it is held; 1.0 holds all of it."""
     on: Literal["probability", "p_crystal"] = "probability"
+    """Which probability: that of the outcome, or the calibrated one of a crystal."""
 
 
 class Publish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What becomes of scores."""
 
     policy: Policy = "behind"
+    """Where ARTscores are written beside people's scores; shadow: nowhere."""
     hold: tuple[HoldRule, ...] = ()
+    """Scores that wait for `approve` or `reject`."""
     frames: Literal["none", "crystals", "all"] = "crystals"
     """Which framed images are drawn when scores are finalized: crystals includes the undecided."""
     frames_dir: str = ""
@@ -216,7 +230,9 @@ class Viewer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Where the viewer listens, and who may do what in it (docs/viewer.md)."""
 
     host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0: all of this machine."""
     port: Annotated[int, Meta(ge=1, le=65535)] = 8765
+    """TCP port to listen on."""
     sign_in: Literal["local", "users", "proxy"] = "local"
     """local: who comes from this machine is the person that runs `serve`; users: `xtalgrid user add`; proxy: by a header."""
     user_header: Annotated[str, Meta(pattern="^[A-Za-z][A-Za-z0-9-]{0,60}$")] = "X-Remote-User"
@@ -228,6 +244,7 @@ class Viewer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     https: bool = False
     """Whether people reach the viewer by HTTPS only: cookies are then never sent without."""
     session_hours: Annotated[float, Meta(gt=0, le=24 * 366)] = 12.0
+    """After so long people sign in again."""
     reviewers: tuple[str, ...] = ()
     """Who may approve and reject held scores; empty: everyone who signed in."""
     write_scores: bool = False
@@ -250,13 +267,17 @@ class Alerts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     smtp_host: str = ""
     """Empty: no mail; ``xtalgrid alerts`` prints."""
     port: Annotated[int, Meta(ge=1, le=65535)] = 587
+    """TCP port of the mail server."""
     starttls: bool = True
+    """Whether the connection is encrypted, by STARTTLS with the server's certificate checked."""
     user: str = ""
     """Empty: the server asks for no password."""
     password_file: str = ""
     """File whose first line is the password, readable for the service alone."""
     sender: str = ""
+    """Address that mail comes from."""
     recipients: tuple[str, ...] = ()
+    """Addresses that get a mail for each plate."""
     viewer_url: str = ""
     """Address of the viewer as people reach it, for links, such as ``http://xtal.lab:8765``."""
 

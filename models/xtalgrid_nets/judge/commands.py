@@ -240,16 +240,44 @@ def windows(
 @click.command(cls=Command)
 @click.argument("folder", metavar="WINDOWS", type=FOLDER)
 @click.option(
-    "--threshold", "thresholds", type=float, multiple=True, default=[n / 20 for n in range(10, 20)], show_default=True
+    "--threshold",
+    "thresholds",
+    type=float,
+    multiple=True,
+    default=[n / 20 for n in range(10, 20)],
+    show_default=True,
+    help="Thresholds to try. Repeatable, as those below.",
 )
 @click.option(
-    "--support", "supports", type=float, multiple=True, default=[0, 0.1, 0.2, 0.3, 0.4, 0.6], show_default=True
+    "--support",
+    "supports",
+    type=float,
+    multiple=True,
+    default=[0, 0.1, 0.2, 0.3, 0.4, 0.6],
+    show_default=True,
+    help="Supports to try.",
 )
 @click.option(
-    "--crystal-shift", "crystal", type=float, multiple=True, default=[-2, -1, -0.5, 0, 0.5, 1, 2], show_default=True
+    "--crystal-shift",
+    "crystal",
+    type=float,
+    multiple=True,
+    default=[-2, -1, -0.5, 0, 0.5, 1, 2],
+    show_default=True,
+    help="Shifts of the crystals to try.",
 )
-@click.option("--precipitate-shift", "precipitate", type=float, multiple=True, default=[-1, 0, 1], show_default=True)
-@click.option("--other-shift", "other", type=float, multiple=True, default=[-1, 0, 1], show_default=True)
+@click.option(
+    "--precipitate-shift",
+    "precipitate",
+    type=float,
+    multiple=True,
+    default=[-1, 0, 1],
+    show_default=True,
+    help="Of precipitate.",
+)
+@click.option(
+    "--other-shift", "other", type=float, multiple=True, default=[-1, 0, 1], show_default=True, help="Of what is other."
+)
 @click.option(
     "--others-opened", "limits", type=float, multiple=True, default=[0.05, 0.1], show_default=True, help="At most."
 )

@@ -28,7 +28,13 @@ def recordio() -> None:
 @recordio.command("pack")
 @click.argument("folder", metavar="SET", type=_FOLDER)
 @click.argument("prefix", type=_OUT)
-@click.option("--part", type=click.Choice(["all", "training", "held-out"]), default="all", show_default=True)
+@click.option(
+    "--part",
+    type=click.Choice(["all", "training", "held-out"]),
+    default="all",
+    show_default=True,
+    help="Which chops of the set.",
+)
 @click.option(
     "--jpeg", type=click.IntRange(1, 100), metavar="QUALITY", help="JPEG, not PNG: smaller, and not the same."
 )

@@ -78,11 +78,13 @@ def _cutting_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("source", type=click.Path(path_type=Path, exists=True))
 @click.argument("out", type=_FOLDER)
 @click.option("--images", type=_FOLDER, help="Where a table's relative paths start (default: its folder).")
-@click.option("--image-column", default="image", show_default=True)
+@click.option("--image-column", default="image", show_default=True, help="The table's column of image files.")
 @click.option("--label-column", default="", help="Default: outcome, else label, else score.")
-@click.option("--plate-column", default="plate", show_default=True)
-@click.option("--uv-column", default="uv_image", show_default=True)
-@click.option("--source-column", default="source", show_default=True)
+@click.option(
+    "--plate-column", default="plate", show_default=True, help="Of plates; no plate is split between training and test."
+)
+@click.option("--uv-column", default="uv_image", show_default=True, help="Of UV images.")
+@click.option("--source-column", default="source", show_default=True, help="Of where an image comes from.")
 @_plate_option
 @_map_option
 @click.option("--groups", is_flag=True, help="precipitate, other and clear name groups, not classes.")
@@ -210,7 +212,7 @@ def uniform(listing: Path, out: Path, images: Path | None, patches: int, weights
 
 @click.command("chop-rules")
 @click.option("--wells", default=66, show_default=True, help="Wells to render, the outcomes in turn.")
-@click.option("--seed", default=7_000_000, show_default=True)
+@click.option("--seed", default=7_000_000, show_default=True, help="The same seed renders the same wells.")
 @click.option("--contour", default=1.0, show_default=True, help="Least contours of a chop, in sides of a chop.")
 @_plainly
 def chop_rules(wells: int, seed: int, contour: float) -> None:

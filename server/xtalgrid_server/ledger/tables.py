@@ -1,7 +1,7 @@
 """The ledger's tables. Rows are added and never changed, but for `units.state` and `.attempts`, the moments at which something
 was done (`publications.done_at`, `corrections.written_at`, `alerts.sent_at`) and the watermark.
 
-Times are UTC unless their comment says local. JSON is kept as text: the wire format's own bytes, readable by people.
+Times are UTC unless their column says local. JSON is kept as text: the wire format's own bytes, readable by people.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ def _key() -> sa.Column[int]:
     return sa.Column("id", _id, primary_key=True, autoincrement=True)
 
 
-def _to(column: str, nullable: bool = False) -> sa.Column[int]:
+def _to(column: str, nullable: bool = False, doc: str | None = None) -> sa.Column[int]:
     table = column.split(".")[0]
-    return sa.Column(f"{table.rstrip('s')}_id", _id, sa.ForeignKey(column), nullable=nullable, index=True)
+    return sa.Column(f"{table.rstrip('s')}_id", _id, sa.ForeignKey(column), nullable=nullable, index=True, doc=doc)
 
 
 images = sa.Table(
@@ -34,11 +34,11 @@ images = sa.Table(
     metadata,
     _key(),
     sa.Column("source", sa.String(40), nullable=False),
-    sa.Column("inspect_id", sa.BigInteger, nullable=False),
-    sa.Column("image_name", sa.String(255), nullable=False),
+    sa.Column("inspect_id", sa.BigInteger, nullable=False, doc="INSPECTID in the imager database"),
+    sa.Column("image_name", sa.String(255), nullable=False, doc="file name, without folder"),
     sa.Column("barcode", sa.String(30), nullable=False),
     sa.Column("inspection", sa.Integer, nullable=False),
-    sa.Column("inspected", sa.DateTime, nullable=False),  # naive local time, as in the imager database
+    sa.Column("inspected", sa.DateTime, nullable=False, doc="naive local time, as in the imager database"),
     sa.Column("row", sa.Integer, nullable=False),
     sa.Column("col", sa.Integer, nullable=False),
     sa.Column("subwell", sa.Integer, nullable=False),
@@ -47,49 +47,56 @@ images = sa.Table(
     sa.Index("ix_images_barcode", "barcode", "inspection", "row", "col", "subwell"),
     sa.Index("ix_images_inspected", "inspected"),
 )
+"""Every image that was planned, or failed before it could be: which image of which drop, as the imager database names it."""
 
 units = sa.Table(
     "units",
     metadata,
     _key(),
     sa.Column("name", sa.String(100), nullable=False, unique=True),
-    sa.Column("manifest", sa.LargeBinary, nullable=False),
+    sa.Column("manifest", sa.LargeBinary, nullable=False, doc="wire.Manifest"),
     sa.Column("options_hash", sa.String(64), nullable=False),
-    sa.Column("state", sa.String(20), nullable=False, index=True),  # the newest of unit_states, so that none is counted
-    sa.Column("attempts", sa.Integer, nullable=False, default=0),  # results refused so far
+    sa.Column(
+        "state", sa.String(20), nullable=False, index=True, doc="the newest of unit_states, so that none is counted"
+    ),
+    sa.Column("attempts", sa.Integer, nullable=False, default=0, doc="results refused so far"),
     sa.Column("made_at", sa.DateTime, nullable=False),
 )
+"""Work units: what they ask for, and where they are."""
 
 unit_states = sa.Table(
     "unit_states",
     metadata,
     _key(),
     _to("units.id"),
-    sa.Column("state", sa.String(20), nullable=False),  # planned, sent, returned, failed
+    sa.Column("state", sa.String(20), nullable=False, doc="planned, sent, returned, failed"),
     sa.Column("detail", sa.String(500), nullable=False, default=""),
     sa.Column("at", sa.DateTime, nullable=False),
 )
+"""Every state a work unit went through."""
 
 unit_images = sa.Table(
     "unit_images",
     metadata,
     sa.Column("unit_id", _id, sa.ForeignKey("units.id"), primary_key=True),
-    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, doc="the image's number in the unit, from 0"),
     sa.Column("image_id", _id, sa.ForeignKey("images.id"), nullable=False, index=True),
     sa.Column("sha256", sa.String(64), nullable=False),
 )
+"""Which images a work unit holds, and the bytes they had."""
 
 results = sa.Table(
     "results",
     metadata,
     _key(),
-    _to("units.id", nullable=True),  # none: a result for a unit that is not ours
-    sa.Column("sha256", sa.String(64), nullable=False, index=True),
+    _to("units.id", nullable=True, doc="none: a result for a unit that is not ours"),
+    sa.Column("sha256", sa.String(64), nullable=False, index=True, doc="of the result's bytes"),
     sa.Column("host", sa.String(500), nullable=False, default=""),
-    sa.Column("accepted", sa.SmallInteger, nullable=False),
+    sa.Column("accepted", sa.SmallInteger, nullable=False, doc="1, or 0: refused"),
     sa.Column("reason", sa.String(1000), nullable=False, default=""),
     sa.Column("received_at", sa.DateTime, nullable=False),
 )
+"""Every result that came back, refused ones too."""
 
 scores = sa.Table(
     "scores",
@@ -102,27 +109,29 @@ scores = sa.Table(
     sa.Column("options_hash", sa.String(64), nullable=False),
     _to("results.id"),
     sa.Column("outcome", sa.String(40), nullable=False),
-    sa.Column("probability", sa.Float, nullable=False),
-    sa.Column("p_crystal", sa.Float, nullable=False),
-    sa.Column("answer", sa.Text, nullable=False),  # wire.Scored or wire.Failed
+    sa.Column("probability", sa.Float, nullable=False, doc="of the outcome, 0..1"),
+    sa.Column("p_crystal", sa.Float, nullable=False, doc="calibrated probability of a crystal, 0..1"),
+    sa.Column("answer", sa.Text, nullable=False, doc="wire.Scored or wire.Failed"),
     sa.Column("worker", sa.String(40), nullable=False),
     sa.Column("at", sa.DateTime, nullable=False),
     sa.UniqueConstraint("image_id", "sha256", "options_hash"),  # the options name the models
     sa.Index("ix_scores_outcome", "outcome", "id"),
     sa.Index("ix_scores_at", "at"),
 )
+"""Automatic scores, with where they come from: one for each image, its bytes and the options (which name the models)."""
 
 failures = sa.Table(
     "failures",
     metadata,
     _key(),
-    _to("images.id", nullable=True),  # none: a file that is no image of the imager database
+    _to("images.id", nullable=True, doc="none: a file that is no image of the imager database"),
     sa.Column("file", sa.String(1000), nullable=False),
     sa.Column("step", sa.String(40), nullable=False),
     sa.Column("reason", sa.String(60), nullable=False),
     sa.Column("detail", sa.String(1000), nullable=False),
     sa.Column("at", sa.DateTime, nullable=False),
 )
+"""Images that could not be read, packed or scored, and why."""
 
 finalizations = sa.Table(
     "finalizations",
@@ -130,21 +139,23 @@ finalizations = sa.Table(
     _key(),
     sa.Column("run", sa.String(40), nullable=False, index=True),
     _to("scores.id"),
-    sa.Column("inspect_id", sa.BigInteger, nullable=False),
-    sa.Column("action", sa.String(20), nullable=False, index=True),  # publish, hold, keep, shadow, none
+    sa.Column("inspect_id", sa.BigInteger, nullable=False, doc="INSPECTID in the imager database"),
+    sa.Column("action", sa.String(20), nullable=False, index=True, doc="publish, hold, keep, shadow, none"),
     sa.Column("csv_row", sa.Text, nullable=False),
     sa.Column("at", sa.DateTime, nullable=False),
 )
+"""What the finalizer decided about a score, and the line it wrote into its CSV."""
 
 reviews = sa.Table(
     "reviews",
     metadata,
     _key(),
     _to("scores.id"),
-    sa.Column("verdict", sa.String(20), nullable=False),  # approve, reject
+    sa.Column("verdict", sa.String(20), nullable=False, doc="approve, reject"),
     sa.Column("who", sa.String(100), nullable=False),
     sa.Column("at", sa.DateTime, nullable=False),
 )
+"""People's verdicts on held scores; the newest of a score holds."""
 
 publications = sa.Table(
     "publications",
@@ -154,13 +165,14 @@ publications = sa.Table(
     _to("scores.id"),
     sa.Column("inspect_id", sa.BigInteger, nullable=False, index=True),
     sa.Column("code", sa.String(2), nullable=False),
-    sa.Column("action", sa.String(20), nullable=False),  # insert, replace, same, keep
-    sa.Column("previous", sa.Text, nullable=False, default=""),  # our row as it was before, for --undo
+    sa.Column("action", sa.String(20), nullable=False, doc="insert, replace, same, keep"),
+    sa.Column("previous", sa.Text, nullable=False, default="", doc="our row as it was before, for --undo"),
     sa.Column("why", sa.String(500), nullable=False, default=""),
     sa.Column("intended_at", sa.DateTime, nullable=False),
     sa.Column("done_at", sa.DateTime),
     sa.UniqueConstraint("run", "score_id"),
 )
+"""What `set_autoscore` wrote into the imager's score table, or left as it was."""
 
 undone = sa.Table(
     "undone",
@@ -170,16 +182,17 @@ undone = sa.Table(
     sa.Column("who", sa.String(100), nullable=False),
     sa.Column("at", sa.DateTime, nullable=False),
 )
+"""Publications that `set_autoscore --undo` took back."""
 
-imager_scores = sa.Table(  # the imager's score table as it was seen: people's scores, ours and other programs'
+imager_scores = sa.Table(
     "imager_scores",
     metadata,
     _key(),
     sa.Column("source", sa.String(40), nullable=False),
-    sa.Column("score_id", sa.BigInteger, nullable=False),  # SCOREID; again when the row was found changed
-    sa.Column("inspect_id", sa.BigInteger, nullable=False),
+    sa.Column("score_id", sa.BigInteger, nullable=False, doc="SCOREID; again when the row was found changed"),
+    sa.Column("inspect_id", sa.BigInteger, nullable=False, doc="INSPECTID in the imager database"),
     sa.Column("code", sa.String(2), nullable=False),
-    sa.Column("date", sa.DateTime, nullable=False),  # naive local time, as in the imager database
+    sa.Column("date", sa.DateTime, nullable=False, doc="naive local time, as in the imager database"),
     sa.Column("by", sa.String(30), nullable=False),
     sa.Column("image_name", sa.String(255)),
     sa.Column("seen_at", sa.DateTime, nullable=False),
@@ -187,38 +200,41 @@ imager_scores = sa.Table(  # the imager's score table as it was seen: people's s
     sa.Index("ix_imager_scores_score_id", "source", "score_id"),
     sa.Index("ix_imager_scores_date", "date"),
 )
+"""The imager's score table as it was seen: people's scores, ours and other programs'."""
 
-corrections = sa.Table(  # people's scores given in the viewer
+corrections = sa.Table(
     "corrections",
     metadata,
     _key(),
     _to("images.id"),
-    _to("scores.id", nullable=True),  # the ARTscore the person saw; none: there was none
-    sa.Column("outcome", sa.String(40), nullable=False),  # empty: the person's score is taken back
+    _to("scores.id", nullable=True, doc="the ARTscore the person saw; none: there was none"),
+    sa.Column("outcome", sa.String(40), nullable=False, doc="empty: the person's score is taken back"),
     sa.Column("note", sa.String(500), nullable=False, default=""),
     sa.Column("who", sa.String(100), nullable=False),
     sa.Column("at", sa.DateTime, nullable=False),
-    sa.Column("written_id", sa.BigInteger),  # SCOREID of its row in the imager's score table
+    sa.Column("written_id", sa.BigInteger, doc="SCOREID of its row in the imager's score table"),
     sa.Column("written_at", sa.DateTime),
 )
+"""People's scores given in the viewer."""
 
-drops = sa.Table(  # what was put into a drop: from the imager database's sample tables or a plate layout; the newest row holds
+drops = sa.Table(
     "drops",
     metadata,
     _key(),
     sa.Column("source", sa.String(40), nullable=False),
     sa.Column("barcode", sa.String(30), nullable=False, index=True),
-    sa.Column("row", sa.Integer, nullable=False),  # 0 in row, col or subwell: all of them
+    sa.Column("row", sa.Integer, nullable=False, doc="0 in row, col or subwell: all of them"),
     sa.Column("col", sa.Integer, nullable=False),
     sa.Column("subwell", sa.Integer, nullable=False),
     sa.Column("project", sa.String(200), nullable=False, default=""),
     sa.Column("sample", sa.String(200), nullable=False, default=""),
     sa.Column("condition", sa.String(1000), nullable=False, default=""),
-    sa.Column("origin", sa.String(500), nullable=False),  # "imager database", or the file's name
+    sa.Column("origin", sa.String(500), nullable=False, doc='"imager database", or the file\'s name'),
     sa.Column("at", sa.DateTime, nullable=False),
 )
+"""What was put into a drop: from the imager database's sample tables or a plate layout; the newest row holds."""
 
-alerts = sa.Table(  # drops that showed their first crystal
+alerts = sa.Table(
     "alerts",
     metadata,
     _key(),
@@ -229,34 +245,38 @@ alerts = sa.Table(  # drops that showed their first crystal
     sa.Column("col", sa.Integer, nullable=False),
     sa.Column("subwell", sa.Integer, nullable=False),
     sa.Column("at", sa.DateTime, nullable=False),
-    sa.Column("sent_at", sa.DateTime),  # when the plate's e-mail went out
+    sa.Column("sent_at", sa.DateTime, doc="when the plate's e-mail went out"),
     sa.UniqueConstraint("source", "barcode", "row", "col", "subwell"),  # once for each drop
 )
+"""Drops that showed their first crystal."""
 
-users = sa.Table(  # who may sign in to the viewer; the newest row of a name holds
+users = sa.Table(
     "users",
     metadata,
     _key(),
     sa.Column("name", sa.String(30), nullable=False, index=True),
-    sa.Column("password", sa.String(200), nullable=False),  # Argon2 hash; empty: removed
-    sa.Column("who", sa.String(100), nullable=False),  # who set it
+    sa.Column("password", sa.String(200), nullable=False, doc="Argon2 hash; empty: removed"),
+    sa.Column("who", sa.String(100), nullable=False, doc="who set it"),
     sa.Column("at", sa.DateTime, nullable=False),
 )
+"""Who may sign in to the viewer; the newest row of a name holds."""
 
-visits = sa.Table(  # when a person said that they have seen what is new
+visits = sa.Table(
     "visits",
     metadata,
     _key(),
     sa.Column("who", sa.String(100), nullable=False, index=True),
     sa.Column("at", sa.DateTime, nullable=False),
 )
+"""When a person said that they have seen what is new."""
 
 watermarks = sa.Table(
     "watermarks",
     metadata,
-    sa.Column("key", sa.String(100), primary_key=True),  # source and hash of the patterns
-    sa.Column("state", sa.Text, nullable=False),  # work.create.Progress
+    sa.Column("key", sa.String(100), primary_key=True, doc="source and hash of the patterns"),
+    sa.Column("state", sa.Text, nullable=False, doc="work.create.Progress"),
 )
+"""How far create_work has read the imager database."""
 
 switches = sa.Table(
     "switches",
@@ -267,16 +287,18 @@ switches = sa.Table(
     sa.Column("who", sa.String(100), nullable=False),
     sa.Column("at", sa.DateTime, nullable=False),
 )
+"""What is switched on or off for the whole chain, such as `paused`; the newest row of a name holds."""
 
 promotions = sa.Table(
     "promotions",
     metadata,
     _key(),
-    sa.Column("action", sa.String(20), nullable=False),  # promote, rollback
-    sa.Column("segmenter", sa.String(64), nullable=False),  # in use from then on; both empty: the package's own
+    sa.Column("action", sa.String(20), nullable=False, doc="promote, rollback"),
+    sa.Column("segmenter", sa.String(64), nullable=False, doc="in use from then on; both empty: the package's own"),
     sa.Column("classifier", sa.String(64), nullable=False),
     sa.Column("why", sa.String(500), nullable=False),
-    sa.Column("comparison", sa.Text, nullable=False),  # core.comparison.Comparison; empty: none
+    sa.Column("comparison", sa.Text, nullable=False, doc="core.comparison.Comparison; empty: none"),
     sa.Column("who", sa.String(100), nullable=False),
     sa.Column("at", sa.DateTime, nullable=False),
 )
+"""Promotions and rollbacks of models, and what was in use from then on."""

@@ -217,8 +217,16 @@ def _print_agreement(found: AgreementWithPeople) -> None:
 
 @click.command()
 @filter_options
-@click.option("--order", type=click.Choice(["newest", "p_crystal"]), default="newest", show_default=True)
-@click.option("--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True)
+@click.option(
+    "--order",
+    type=click.Choice(["newest", "p_crystal"]),
+    default="newest",
+    show_default=True,
+    help="Newest inspections first, or likeliest crystals.",
+)
+@click.option(
+    "--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True, help="Most inspections shown."
+)
 @json_option
 @csv_option
 @click.pass_obj
