@@ -32,6 +32,7 @@ from xtalgrid_core.decision import RULE
 from xtalgrid_core.errors import ImageError, UnknownModel
 from xtalgrid_core.images import SUFFIXES, Pixels, WellImage
 from xtalgrid_core.outcomes import CLASSES
+from xtalgrid_core.scale import pixel_size
 from xtalgrid_core.weights import PACKAGED, default_models
 from xtalgrid_worker.inference import RUNTIME, Float, Networks
 from xtalgrid_worker.scoring import score_image
@@ -105,7 +106,8 @@ def score_here(
             if answer.drop.box is None:
                 print(f"{path.name}: no drop made out; left out")
                 break
-            decode, _ = timed(partial(decode_parts, data, Box(*answer.drop.box)))
+            scale = pixel_size(answer.width, answer.height, answer.pixel_size_um)
+            decode, _ = timed(partial(decode_parts, data, Box(*answer.drop.box), scale.to_reference))
             rest = answer.seconds - decode - timed_networks.segment - timed_networks.classify
             seconds = (decode, timed_networks.segment, timed_networks.classify, max(rest, 0.0))
             rows[way].append((timed_networks.runs, dict(zip(STAGES, seconds, strict=True))))
@@ -115,11 +117,11 @@ def score_here(
     return rows
 
 
-def decode_parts(data: bytes, drop: Box) -> None:
-    """What `score_image` decodes: the reduced image, and the drop at full scale."""
+def decode_parts(data: bytes, drop: Box, to_reference: float) -> None:
+    """What `score_image` decodes and resizes: the whole image for the segmenter, and the drop for the classifier."""
     image = WellImage(data)
-    image.reduced()
-    image.region(drop)
+    image.segmenter_view()
+    image.classifier_view(drop, to_reference)
 
 
 def ways_of(weights: Path, step: int, exact_step: int) -> dict[str, wire.Options]:

@@ -38,7 +38,8 @@ from xtalgrid_server.config import Config  # noqa: E402
 from xtalgrid_server.ledger import records  # noqa: E402
 
 HOW = ("all", "alone", "worker")
-KILLS_PER_RUN = 9
+PLAN = (*[0] * 3, *[1] * 3, *[2] * 10, *[3] * 3, *[4] * 3, *[5] * 3)
+"""The stages (`faults.lab.STAGES`) in which a run is killed, one after the other; most kills strike while the workers are at it."""
 
 
 @dataclass(slots=True)
@@ -98,10 +99,7 @@ class Sweep:
         done = 0
         while done < kills:
             config, here = self.lab(), 0
-            plan = [0, 1, 2, 2, 2, 2, 3, 4, 5][: min(KILLS_PER_RUN, kills - done)]
-            if len(plan) < KILLS_PER_RUN:
-                plan = sorted(self.rng.sample([0, 1, 2, 2, 2, 2, 3, 4, 5], len(plan)))
-            for stage in plan:
+            for stage in sorted(self.rng.sample(PLAN, min(len(PLAN), kills - done))):
                 here += self._kill_in(config, stage)
             done += max(here, 1)
             self.ends_the_same("killed", config, f"{here} times")

@@ -2,23 +2,24 @@
 
 Each file is an image of a work unit, many in one unit, so that one worker process meets them one after another. Right is: the worker ends
 well, its result passes the validator, and each image is scored or failed as it should be, by a reason of the fixed list that is the image's
-(never ``internal error``, ``crashed the worker`` or ``timed out``); the worker's resident memory stays within 400 MB (``wait4``'s ru_maxrss).
+(never ``internal error``, ``crashed the worker`` or ``timed out``); the worker's peak of resident memory stays within 400 MB.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import os
 import random
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from collections import Counter
 from pathlib import Path
 
 from faults.hostile_images import EITHER, LARGE, Broken, Pixels, broken_image
+from faults.watch import peak_mb
 from xtalgrid_core import wire
 from xtalgrid_core.errors import FailureReason, ResultError
 from xtalgrid_core.outcomes import Outcome
@@ -105,9 +106,10 @@ def score(images: list[Broken], folder: Path) -> tuple[tuple[wire.Image, ...] | 
     with log.open("wb") as output:
         command = [sys.executable, "-m", "xtalgrid_worker.cli", "run", str(unit), str(result), "--keep-priority"]
         process = subprocess.Popen(command, stdout=output, stderr=output)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    mb = usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e6 / 1024)
+        mb = 0.0
+        while process.poll() is None:
+            mb = max(mb, peak_mb(process.pid))
+            time.sleep(0.02)
     if process.returncode:
         return None, mb, f"the worker ended with {process.returncode}: {log.read_text(errors='replace')[-400:]}"
     try:

@@ -100,7 +100,7 @@ def find_drop(mask: npt.NDArray[np.float32], height: int, width: int) -> Found:
     )
 
 
-def crop_around(box: Box, height: int, width: int, to_reference: float) -> Box:
+def crop_around(box: Box | None, height: int, width: int, to_reference: float) -> Box:
     """What is cut out of an image to look at its drop: the drop's box with a margin, and at least as large as a chop where the image is.
 
     A chop of real pixels is better than one that is filled up.
@@ -108,10 +108,12 @@ def crop_around(box: Box, height: int, width: int, to_reference: float) -> Box:
     Parameters
     ----------
     box
-        Of the drop, in pixels of the image, whose size is `height` × `width`.
+        Of the drop, in pixels of the image, whose size is `height` × `width`; None where none was made out: the crop is the whole image.
     to_reference
         Pixels at the reference scale for each of the image's (`PixelSize.to_reference`).
     """
+    if box is None:
+        return Box(0, 0, height, width)
     margin, least = round(MARGIN * max(height, width)), round(CHOP / to_reference)
     row, rows = _widened(box.row, box.height, margin, least, height)
     col, cols = _widened(box.col, box.width, margin, least, width)

@@ -1,7 +1,7 @@
 """The one image decoder, and the one preprocessing, for training and scoring alike.
 
-The way of the pixels: `WellImage` or `read_image` (bytes → RGB) → `Levels` (exposure and colour cast taken out) → `resize` to
-the reference scale → `network_input`. Whoever trains a network on anything else trains it for other pictures than it will see.
+The way of the pixels: `read_image` (bytes → RGB) → `Levels` (exposure and colour cast taken out) → `resize` to the reference scale →
+`network_input`; of a file that is scored, `WellImage` goes all this way but the last step. Whoever trains a network on anything else trains it for other pictures than it will see.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 import io
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -27,8 +29,8 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 MIN_SIDE = 64
 """Below this many pixels a side is no well image."""
 
-MAX_PIXELS = 33_000_000
-"""More pixels than this (5,744×5,744) are refused before decoding: a worker that holds them takes 400 MB, a hostile file may claim any number."""
+MAX_PIXELS = 24_000_000
+"""More pixels than this (6,000×4,000, a large camera's) are refused before decoding: a worker that holds them takes 400 MB, a hostile file may claim any number."""
 
 SEGMENTER_SIDE = 256
 """The segmenter sees a whole image squeezed to a square of this side."""
@@ -44,6 +46,9 @@ _STRIP = 256
 
 _LARGE = 8_000_000
 """Pixels from which an image is resized by strips, be it what is given or what is made."""
+
+_GAP = 3.0
+"""An image that is not large, and is made smaller than by this factor, is first reduced by a whole number, which is quicker."""
 
 _FILTER = Image.Resampling.BILINEAR
 
@@ -66,14 +71,15 @@ def read_image(data: bytes) -> Pixels:
     ImageError
         `NOT_AN_IMAGE`, `TRUNCATED`, `TOO_SMALL` (a side below `MIN_SIDE`) or `TOO_LARGE` (more than `MAX_PIXELS`).
     """
-    return _decode(data)
+    source = _Source(data)
+    return source.rgb(source.whole)
 
 
 class WellImage:
-    """An image file, decoded no further than asked: `read_image` of its parts.
+    """An image file, as the two networks see it, decoded no further than they ask.
 
     Of a JPEG the segmenter needs a quarter of the scale, which libjpeg decodes without computing the rest, and of the full scale only
-    the drop is brought into an array. PNG and TIFF files are decoded once, as they are.
+    the drop is brought into an array. PNG and TIFF files are decoded once. A large picture is never whole in an array beside Pillow's own.
 
     Parameters
     ----------
@@ -91,22 +97,30 @@ class WellImage:
             self.height, self.width = image.height, image.width
             self._is_jpeg = image.format == "JPEG"
         self._data = data
-        self._pixels: Pixels | None = None
+        self._source: _Source | None = None
 
-    def reduced(self) -> Pixels:
-        """The whole image, of a JPEG at ½, ¼ or ⅛ of the scale with no side shorter than `_REDUCED`, ``(h, w, 3)``."""
-        return _decode(self._data, (_REDUCED, _REDUCED)) if self._is_jpeg else self._all()
+    def segmenter_view(self) -> Pixels:
+        """What the segmenter sees: `segmenter_view` of the whole image, ``(SEGMENTER_SIDE, SEGMENTER_SIDE, 3)``."""
+        return self._levels.apply(self._small)
 
-    def region(self, box: Box) -> Pixels:
-        """A part of the image at full scale, ``(box.height, box.width, 3)``; the box lies inside the image."""
-        if self._is_jpeg:
-            return _decode(self._data, box=box)
-        return self._all()[box.row : box.row + box.height, box.col : box.col + box.width]
+    def classifier_view(self, part: Box, to_reference: float) -> Pixels:
+        """What is cut into chops of a part, which lies inside the image: levelled as the whole, at the reference scale; see `classifier_view`."""
+        view = self._decoded().resized(part, *_at_reference(part.height, part.width, to_reference))
+        return self._levels.apply(view, out=view)
 
-    def _all(self) -> Pixels:
-        if self._pixels is None:
-            self._pixels = _decode(self._data)
-        return self._pixels
+    @cached_property
+    def _small(self) -> Pixels:
+        source = _Source(self._data, (_REDUCED, _REDUCED)) if self._is_jpeg else self._decoded()
+        return source.resized(source.whole, SEGMENTER_SIDE, SEGMENTER_SIDE)
+
+    @cached_property
+    def _levels(self) -> Levels:
+        return Levels.of(self._small)
+
+    def _decoded(self) -> _Source:
+        if self._source is None:
+            self._source = _Source(self._data)
+        return self._source
 
 
 def image_size(data: bytes) -> tuple[int, int]:
@@ -138,32 +152,53 @@ def _open(data: bytes) -> Image.Image:
     return image
 
 
-def _decode(data: bytes, draft: tuple[int, int] | None = None, box: Box | None = None) -> Pixels:
-    """The pixels of a file: of the box, or all; of a JPEG with `draft`, reduced to not less than this width and height."""
-    with _open(data) as image:
-        try:
-            if draft is not None:
-                image.draft(None, draft)
-            return _to_rgb(image, box or Box(0, 0, image.height, image.width))
-        except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-            raise ImageError(FailureReason.TRUNCATED, f"the file ends or breaks inside the image ({error})") from error
+class _Source:
+    """A decoded file as Pillow holds it, 4 bytes a pixel and less; its parts become RGB when they are asked for.
 
+    Of a JPEG with `draft`, it is reduced to ½, ¼ or ⅛ of the scale, to not less than this width and height.
+    """
 
-def _to_rgb(image: Image.Image, box: Box) -> Pixels:
-    """A box of an opened image, by strips: a large image is in memory once and no more."""
-    image.load()
-    is_deep = image.mode.startswith(("I", "F"))  # 16- or 32-bit gray
-    white = _white(image) if is_deep else 255.0
-    pixels = np.empty((box.height, box.width, 3), np.uint8)
-    for top in range(0, box.height, _STRIP):
-        rows = pixels[top : top + _STRIP]
-        strip = image.crop((box.col, box.row + top, box.col + box.width, box.row + top + len(rows)))
-        if is_deep:
-            rows[:] = np.clip(_finite(strip) * (255.0 / white), 0, 255).astype(np.uint8)[:, :, None]
-        else:
-            strip = strip.convert("RGBA") if strip.mode == "P" else strip
-            rows[:] = np.asarray(strip if strip.mode == "RGB" else strip.convert("RGB"))
-    return pixels
+    def __init__(self, data: bytes, draft: tuple[int, int] | None = None) -> None:
+        with _open(data) as image:
+            try:
+                if draft is not None:
+                    image.draft(None, draft)
+                image.load()
+            except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+                raise ImageError(
+                    FailureReason.TRUNCATED, f"the file ends or breaks inside the image ({error})"
+                ) from error
+        self._image = image
+        self._is_deep = image.mode.startswith(("I", "F"))  # 16- or 32-bit gray
+        self._white = _white(image) if self._is_deep else 255.0
+        self.whole = Box(0, 0, image.height, image.width)
+
+    def rgb(self, box: Box) -> Pixels:
+        """The pixels of a box, ``(box.height, box.width, 3)``, brought to RGB by strips: no second large copy is made."""
+        pixels = np.empty((box.height, box.width, 3), np.uint8)
+        for top in range(0, box.height, _STRIP):
+            rows = pixels[top : top + _STRIP]
+            strip = self._image.crop((box.col, box.row + top, box.col + box.width, box.row + top + len(rows)))
+            if self._is_deep:
+                rows[:] = np.clip(_finite(strip) * (255.0 / self._white), 0, 255).astype(np.uint8)[:, :, None]
+            else:
+                strip = strip.convert("RGBA") if strip.mode == "P" else strip
+                rows[:] = np.asarray(strip if strip.mode == "RGB" else strip.convert("RGB"))
+        return pixels
+
+    def resized(self, box: Box, height: int, width: int) -> Pixels:
+        """What `resize` makes of a box, in an array of its own; by strips, which is the same to a step of 255, where a copy would count."""
+        if (box.height, box.width) == (height, width):
+            return self.rgb(box)
+        is_reduced_first = max(box.height / height, box.width / width) > _GAP
+        is_small = is_reduced_first or box.height * box.width <= _LARGE // 2
+        if is_small and not _is_large(box.height, box.width, height, width):
+            return resize(self.rgb(box), height, width).copy()
+        return _resized_by_strips(
+            lambda top, bottom: self.rgb(Box(box.row + top, box.col, bottom - top, box.width)),
+            (box.height, box.width),
+            (height, width),
+        )
 
 
 def _white(image: Image.Image) -> float:
@@ -198,11 +233,11 @@ class Levels:
         red, green, blue = (float(np.clip(cls.WHITE / max(value, 1.0), 0.5, 4.0)) for value in bright)
         return cls((red, green, blue))
 
-    def apply(self, image: Pixels) -> Pixels:
-        """The image, ``(H, W, 3)``, with its channels multiplied by the gains and clipped to 255."""
+    def apply(self, image: Pixels, out: Pixels | None = None) -> Pixels:
+        """The image, ``(H, W, 3)``, with its channels multiplied by the gains and clipped to 255; in `out`, which may be the image."""
         ramp = np.arange(256, dtype=np.float64)
         table = np.concatenate([np.minimum(np.rint(ramp * gain), 255) for gain in self.gains]).astype(np.uint8).tolist()
-        levelled = np.empty(image.shape, np.uint8)
+        levelled = np.empty(image.shape, np.uint8) if out is None else out
         for top in range(0, len(image), _STRIP):
             levelled[top : top + _STRIP] = np.asarray(Image.fromarray(image[top : top + _STRIP]).point(table))
         return levelled
@@ -213,17 +248,27 @@ def resize(image: Pixels, height: int, width: int) -> Pixels:
     height, width = max(height, 1), max(width, 1)
     if image.shape[:2] == (height, width):
         return image
-    if max(height * width, image.shape[0] * image.shape[1]) <= _LARGE:
-        return np.asarray(Image.fromarray(image).resize((width, height), _FILTER, reducing_gap=3.0))
+    if not _is_large(image.shape[0], image.shape[1], height, width):
+        return np.asarray(Image.fromarray(image).resize((width, height), _FILTER, reducing_gap=_GAP))
+    return _resized_by_strips(lambda top, bottom: image[top:bottom], (image.shape[0], image.shape[1]), (height, width))
+
+
+def _is_large(rows: int, cols: int, height: int, width: int) -> bool:
+    return max(height * width, rows * cols) > _LARGE
+
+
+def _resized_by_strips(rows_of: Callable[[int, int], Pixels], old: tuple[int, int], new: tuple[int, int]) -> Pixels:
+    """Resample a picture of `old` (height, width) to `new`; of the old one `rows_of` gives the rows from first to last."""
+    height, width = new
     resized = np.empty((height, width, 3), np.uint8)
-    scale = image.shape[0] / height
+    scale = old[0] / height
     reach = math.ceil(max(scale, 1)) + 1  # rows beyond a strip that its own are made from
     rows = max(round(_STRIP / max(scale, 1)), 1)
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
         first = max(math.floor(top * scale) - reach, 0)
-        strip = Image.fromarray(image[first : math.ceil(bottom * scale) + reach])
-        box = (0, top * scale - first, image.shape[1], min(bottom * scale - first, strip.height))
+        strip = Image.fromarray(rows_of(first, min(math.ceil(bottom * scale) + reach, old[0])))
+        box = (0, top * scale - first, old[1], min(bottom * scale - first, strip.height))
         resized[top:bottom] = np.asarray(strip.resize((width, bottom - top), _FILTER, box=box))
     return resized
 
@@ -242,4 +287,8 @@ def segmenter_view(image: Pixels, levels: Levels) -> Pixels:
 
 def classifier_view(image: Pixels, levels: Levels, to_reference: float) -> Pixels:
     """What is cut into chops, of an image or a crop, ``(H, W, 3)``: levelled, at the reference scale."""
-    return levels.apply(resize(image, round(image.shape[0] * to_reference), round(image.shape[1] * to_reference)))
+    return levels.apply(resize(image, *_at_reference(image.shape[0], image.shape[1], to_reference)))
+
+
+def _at_reference(height: int, width: int, to_reference: float) -> tuple[int, int]:
+    return max(round(height * to_reference), 1), max(round(width * to_reference), 1)

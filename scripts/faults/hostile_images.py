@@ -220,14 +220,15 @@ def _mode(mode: str, kind: str) -> Callable[[Pixels, random.Random], bytes]:
 
 
 def _largest(mode: str, kind: str) -> Callable[[Pixels, random.Random], bytes]:
-    """As many pixels as are read."""
+    """As many pixels as are read: a well enlarged."""
 
     def make(well: Pixels, rng: random.Random) -> bytes:
         side = int(MAX_PIXELS**0.5)
-        options = {"compression": "tiff_deflate"} if kind == "TIFF" else {}
+        large = Image.fromarray(well).resize((side, side), Image.Resampling.NEAREST)
+        options = {"JPEG": {"quality": 88}, "PNG": {"compress_level": 1}, "TIFF": {"compression": "tiff_lzw"}}[kind]
         if mode == "I;16":
-            return _saved(Image.frombytes(mode, (side, side), bytes(2 * side * side)), kind, **options)
-        return _saved(Image.new(mode, (side, side)), kind, **options)
+            return _saved(Image.fromarray(np.asarray(large.convert("L"), np.uint16) * 257), kind, **options)
+        return _saved(large.convert("L").convert(mode) if mode == "F" else large.convert(mode), kind, **options)
 
     return make
 
@@ -271,10 +272,10 @@ _KINDS: dict[str, tuple[str, Callable[[Pixels, random.Random], bytes]]] = {
 LARGE: dict[str, tuple[str, Callable[[Pixels, random.Random], bytes]]] = {
     "bomb: PNG chunks": (EITHER, _packed_bomb),
     "bomb: PNG, TIFF, GIF, WebP": (FAILED, _large_bomb),
-    "largest RGB PNG": (EITHER, _largest("RGB", "PNG")),
-    "largest RGBA PNG": (EITHER, _largest("RGBA", "PNG")),
-    "largest 16-bit PNG": (EITHER, _largest("I;16", "PNG")),
-    "largest CMYK TIFF": (EITHER, _largest("CMYK", "TIFF")),
-    "largest float TIFF": (EITHER, _largest("F", "TIFF")),
-    "largest JPEG": (EITHER, _largest("RGB", "JPEG")),
+    "largest RGB PNG": (SCORED, _largest("RGB", "PNG")),
+    "largest RGBA PNG": (SCORED, _largest("RGBA", "PNG")),
+    "largest 16-bit PNG": (SCORED, _largest("I;16", "PNG")),
+    "largest CMYK TIFF": (SCORED, _largest("CMYK", "TIFF")),
+    "largest float TIFF": (SCORED, _largest("F", "TIFF")),
+    "largest JPEG": (SCORED, _largest("RGB", "JPEG")),
 }

@@ -101,10 +101,14 @@ class Tally:
         print(f"{'all':<34}{refused + accepted:>8}{refused:>9}{accepted:>10}{slowest:>16.3f}")
 
 
-def peak_mb() -> float:
-    """The most memory that this process ever had, in MB."""
-    status = Path("/proc/self/status")
-    if status.exists():  # Linux hands ru_maxrss on from the process that started this one
-        return int(status.read_text().partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1e6 if sys.platform == "darwin" else 1e6 / 1024)
+def peak_mb(process: int | str = "self") -> float:
+    """The most memory that a process ever had, in MB: ``VmHWM``, since Linux's ru_maxrss begins with that of the parent; 0 where it has ended.
+
+    Elsewhere than on Linux only of this process.
+    """
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
+    except (OSError, IndexError):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss if process == "self" else 0
+        return peak / (1e6 if sys.platform == "darwin" else 1e6 / 1024)

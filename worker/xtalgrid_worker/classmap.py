@@ -12,7 +12,7 @@ from xtalgrid_core.chops import CELLS, STRIDE, Box
 from xtalgrid_core.dense import Float, class_map, softmax
 from xtalgrid_core.drops import Found, crop_around, find_drop
 from xtalgrid_core.errors import ConfigError
-from xtalgrid_core.images import SEGMENTER_SIDE, Levels, WellImage, classifier_view, resize, segmenter_view
+from xtalgrid_core.images import WellImage
 from xtalgrid_core.outcomes import GROUP_CLASSES, SCORED_GROUPS, Group, Outcome
 from xtalgrid_core.scale import pixel_size
 
@@ -74,13 +74,11 @@ def draw_maps(data: bytes, networks: Networks, pixel_size_um: float | None = Non
     image = WellImage(data)
     height, width = image.height, image.width
     to_reference = pixel_size(width, height, pixel_size_um).to_reference
-    small = resize(image.reduced(), SEGMENTER_SIDE, SEGMENTER_SIDE)
-    levels = Levels.of(small)
-    drop = find_drop(networks.mask(segmenter_view(small, levels)), height, width)
+    drop = find_drop(networks.mask(image.segmenter_view()), height, width)
     if drop.is_null_experiment:
         return {group: _png(np.zeros(_size(height, width)[::-1], np.uint8), group) for group in SCORED_GROUPS}
-    crop = crop_around(drop.box, height, width, to_reference) if drop.box else Box(0, 0, height, width)
-    view = classifier_view(image.region(crop), levels, to_reference)
+    crop = crop_around(drop.box, height, width, to_reference)
+    view = image.classifier_view(crop, to_reference)
     maps = group_maps(class_map(view, networks.class_map, lambda: None))
     inside = _inside(drop, height, width)
     return {

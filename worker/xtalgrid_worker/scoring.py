@@ -13,7 +13,7 @@ from xtalgrid_core.decision import Decision, decide
 from xtalgrid_core.dense import Float, chop_probabilities, class_map
 from xtalgrid_core.drops import Found, chops_over, crop_around, find_drop
 from xtalgrid_core.errors import FailureReason, ImageError
-from xtalgrid_core.images import SEGMENTER_SIDE, Levels, Pixels, WellImage, classifier_view, resize, segmenter_view
+from xtalgrid_core.images import Pixels, WellImage
 from xtalgrid_core.outcomes import Outcome, published
 from xtalgrid_core.scale import PixelSize, pixel_size
 
@@ -61,16 +61,14 @@ def score_image(
     image = WellImage(data)
     height, width = image.height, image.width
     scale = pixel_size(width, height, entry.pixel_size_um)
-    small = resize(image.reduced(), SEGMENTER_SIDE, SEGMENTER_SIDE)
-    levels = Levels.of(small)
     pause()
-    drop = find_drop(networks.mask(segmenter_view(small, levels)), height, width)
+    drop = find_drop(networks.mask(image.segmenter_view()), height, width)
     if drop.is_null_experiment:
         return _null_experiment(entry, networks, (height, width), scale, drop, began)
-    crop = crop_around(drop.box, height, width, scale.to_reference) if drop.box else Box(0, 0, height, width)
+    crop = crop_around(drop.box, height, width, scale.to_reference)
     _check_size(crop, scale, options)
     pause()
-    view = classifier_view(image.region(crop), levels, scale.to_reference)
+    view = image.classifier_view(crop, scale.to_reference)
     del image  # not needed again, and as large as all else together
     grid = dense_window if options.mode == "dense" else sliding_window
     chops = chops_over(drop, grid(view.shape[0], view.shape[1], options.step), crop, height, width, scale.to_reference)

@@ -16,20 +16,15 @@ import numpy.typing as npt
 import onnxruntime as ort
 from tqdm import tqdm
 
-from xtalgrid_core.chops import Box, cut, dense_window
+from xtalgrid_core.chops import cut, dense_window
 from xtalgrid_core.dense import chop_probabilities, class_map, softmax
 from xtalgrid_core.drops import chops_over, crop_around, find_drop
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import replacing
 from xtalgrid_core.images import (
-    SEGMENTER_SIDE,
-    Levels,
     Pixels,
     WellImage,
-    classifier_view,
     network_input,
-    resize,
-    segmenter_view,
 )
 from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS, Group
 from xtalgrid_core.scale import pixel_size
@@ -130,13 +125,11 @@ def windows(data: bytes, networks: Networks, pixel_size_um: float | None = None)
     image = WellImage(data)
     height, width = image.height, image.width
     to_reference = pixel_size(width, height, pixel_size_um).to_reference
-    small = resize(image.reduced(), SEGMENTER_SIDE, SEGMENTER_SIDE)
-    levels = Levels.of(small)
-    drop = find_drop(networks.mask(segmenter_view(small, levels)), height, width)
+    drop = find_drop(networks.mask(image.segmenter_view()), height, width)
     if drop.is_null_experiment:
         return Windows(np.empty((0, len(CLASSES)), np.float32), np.empty((0, 4), np.int32))
-    crop = crop_around(drop.box, height, width, to_reference) if drop.box else Box(0, 0, height, width)
-    view = classifier_view(image.region(crop), levels, to_reference)
+    crop = crop_around(drop.box, height, width, to_reference)
+    view = image.classifier_view(crop, to_reference)
     boxes = chops_over(drop, dense_window(*view.shape[:2]), crop, height, width, to_reference)
     if networks.is_dense:
         found = chop_probabilities(class_map(view, networks.class_map, lambda: None), boxes)
