@@ -1,7 +1,7 @@
 """An imager that never stops, real workers and a busy viewer, side by side: ``python scripts/soak.py --minutes 60 --every 0.5``.
 
 A simulated imager enters copies of rendered wells into an imager database on PostgreSQL, one each `--every` seconds; `xtalgrid grid --watch`
-scores them with the packaged networks; the other steps are started every few seconds, as cron does; the viewer answers `--requests` a
+scores them with the packaged networks; the other steps are started every `--steps` seconds, as cron does; the viewer answers `--requests` a
 second. Every few seconds a line says how far scores lag, how much memory each program has, and how much disk the home takes. It ends with 1
 when an answer of the viewer was an error of ours, a step failed, or a well was lost or doubled after the backlog was worked off.
 """
@@ -9,6 +9,7 @@ when an answer of the viewer was an error of ours, a step failed, or a well was 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import socket
 import subprocess
@@ -40,7 +41,12 @@ from xtalgrid_server.wells import Well  # noqa: E402
 from xtalgrid_synth import render_well  # noqa: E402
 
 STEPS = ("create_work", "assimilate", "finalizer", "set_autoscore")
-PAGES = ("/", "/best", "/operations", "/inbox", "/looks.css", "/static/style.css")
+PAGES = (
+    "/", "/plate/{plate}/1", "/plate/{plate}/1?order=best", "/well/{plate}/1/A1a", "/thumbnail/320/{image}.jpg", "/image/{image}.jpg",
+    "/inbox", "/operations", "/plate/{plate}/1/scores.csv", "/metrics", "/api/plates", "/thumbnail/320/{image}.jpg",
+)  # fmt: skip
+"""What people ask for, of what is scored."""
+
 NAME = "RMM3_01_222_ROBO_Test1_Clon1_CI_0000{}_001_{:%y%m%d}_{:02d}_{:02d}_01_HF_99_030_001_RDI.jpg"
 
 
@@ -62,11 +68,13 @@ class Soak:
         self.file = home.parent / "xtalgrid.toml"
         self.file.write_text(
             f'home = "{home}"\n[imager]\nurl = "{imager}"\nimage_root = "{home.parent / "images"}"\n'
+            f"pixel_size_um = {arguments.um}\n"
             f'[ledger]\nurl = "{ledger}"\n[work]\nwells_per_unit = 20\n[grid]\nworkers = {arguments.workers}\n'
         )
         self.system = System(load(self.file))
         self.ledger = sa.create_engine(ledger)
         self.imaged, self.statuses, self.took = 0, Counter[int](), list[float]()
+        self.asked, self.seen = itertools.count(), 0
         self.failed_steps = list[str]()
         self.stop = threading.Event()
 
@@ -94,7 +102,7 @@ class Soak:
             self.imaged += 1
 
     def keep_stepping(self) -> None:
-        while not self.stop.wait(2):
+        while not self.stop.wait(self.arguments.steps):
             self.all_steps()
 
     def all_steps(self) -> None:
@@ -106,8 +114,9 @@ class Soak:
 
     def look(self, port: int) -> None:
         """A person with a browser."""
-        n = self.statuses.total()
-        page = PAGES[n % len(PAGES)] if n % 2 else f"/plate/CI{n // 7 % (self.imaged // 96 + 1):06d}/1"
+        n = next(self.asked)
+        image = n * 7 % max(self.seen, 1) + 1
+        page = PAGES[n % len(PAGES) if self.seen else 0].format(image=image, plate=f"CI{image // 96:06d}")
         began = time.monotonic()
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}{page}", timeout=60) as answer:
@@ -134,8 +143,10 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--every", type=float, default=0.5, help="seconds from well to well")
     parser.add_argument("--requests", type=float, default=20, help="of the viewer, a second")
+    parser.add_argument("--steps", type=float, default=15, help="seconds from one start of the other steps to the next")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--width", type=int, default=1280, help="of the wells, in pixels")
+    parser.add_argument("--width", type=int, default=640, help="of the wells, in pixels")
+    parser.add_argument("--um", type=float, default=1.13, help="micrometres a pixel: with the width, what a well costs")
     parser.add_argument("--drain", type=float, default=10, help="minutes given to the backlog at the end")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="xtalgrid-soak-") as name, postgresql.running() as url:
@@ -187,8 +198,12 @@ def _sample(soak: Soak, programs: dict[str, subprocess.Popen[bytes]], seconds: f
     workers = max((_mb(int(pid)) for pid in children), default=0.0)
     disk = sum(p.stat().st_size for p in soak.home.rglob("*") if p.is_file()) / 1e6
     scored, imaged = soak.scored(), soak.imaged
+    soak.seen = max(scored - 200, 0)  # all of those before them are in the ledger, whatever came first
     line = f"{seconds / 60:>7.1f}{imaged:>8}{scored:>8}{imaged - scored:>8}{_mb(programs['grid'].pid):>9.0f}{workers:>9.0f}"
-    print(f"{line}{_mb(programs['viewer'].pid):>8.0f}{disk:>9.1f}{soak.statuses.total():>10}", flush=True)
+    print(
+        f"{line}{_mb(programs['viewer'].pid):>8.0f}{disk:>9.1f}{soak.statuses.total():>10}  {dict(soak.statuses)}",
+        flush=True,
+    )
 
 
 def _judged(soak: Soak, log: Path) -> int:
@@ -199,7 +214,7 @@ def _judged(soak: Soak, log: Path) -> int:
     )
     print(f"{soak.imaged} wells imaged, {scored} scored, {len(published)} published")
     wrong = [*soak.failed_steps]
-    wrong += [f"{number} answers {status}" for status, number in soak.statuses.items() if status == 0 or status >= 500]
+    wrong += [f"{number} answers {status}" for status, number in soak.statuses.items() if status != 200]
     wrong += ["a well was scored twice"] * (scored > soak.imaged)
     wrong += ["an inspection has two ARTscores"] * (len(set(published)) != len(published))
     wrong += [f"the backlog of {soak.imaged - scored} was not worked off"] * (scored < soak.imaged)
