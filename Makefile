@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-oracle lint format freeze clean train-setup
+.PHONY: demo test test-oracle lint format docs docs-serve freeze clean train-setup
 
 # Worker and server: what a lab installs. No torch. A .venv without pip is left behind where Debian's python3-venv is missing: made again.
 $(VENV)/.server: pyproject.toml
@@ -23,6 +23,11 @@ $(VENV)/.dev: $(VENV)/.server
 $(VENV)/.train: $(VENV)/.dev
 	$(PIP) torch==2.13.0
 	$(PIP) --editable '.[server,postgres,oracle,boinc,dev,train]'
+	@touch $@
+
+# The documentation's site.
+$(VENV)/.docs: $(VENV)/.server
+	$(PIP) --editable '.[server,docs]'
 	@touch $@
 
 demo: $(VENV)/.server
@@ -45,6 +50,15 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The reference (docs/reference/) from the code, then the site, into site/: open site/index.html, or publish the folder.
+docs: $(VENV)/.docs
+	$(BIN)/python scripts/make_reference.py
+	$(BIN)/mkdocs build --strict
+
+# The same at http://127.0.0.1:8000/, renewed whenever a page of docs/ is saved.
+docs-serve: $(VENV)/.docs
+	$(BIN)/mkdocs serve --livereload
+
 # The worker as one file and as one folder, in dist/: worker/README.md. In an environment of its own, with nothing in it that is not meant.
 freeze: $(VENV)-freeze/.freeze
 	$(VENV)-freeze/bin/python scripts/freeze.py $(ARGS)
@@ -58,4 +72,4 @@ $(VENV)-freeze/.freeze: pyproject.toml worker/freeze.lock
 train-setup: $(VENV)/.train
 
 clean:
-	rm -rf $(VENV) $(VENV)-freeze build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis xtalgrid-data
+	rm -rf $(VENV) $(VENV)-freeze build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis xtalgrid-data

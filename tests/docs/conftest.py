@@ -1,0 +1,7 @@
+"""The reference's own modules, from scripts/."""
+
+import sys
+
+from .pages import ROOT
+
+sys.path.append(str(ROOT / "scripts"))

@@ -1,0 +1,107 @@
+"""docs/reference/ is what the code says, and the code says something of everything in it."""
+
+import json
+import re
+
+import click
+import msgspec
+import pytest
+
+from tests.server.conftest import answer, result_of
+from xtalgrid_core import wire
+from xtalgrid_core.errors import FailureReason
+from xtalgrid_core.outcomes import Outcome
+
+from .pages import ROOT, blocks, prose
+
+jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is in the extra dev")
+
+
+def test_the_reference_is_up_to_date(capsys):
+    from make_reference import main
+
+    assert main(check=True) == 0, capsys.readouterr().out
+
+
+def test_every_command_and_every_option_explains_itself():
+    from reference.commands import commands
+
+    silent = [name for name, command in commands() if len(command.help or "") < 15]
+    silent += [
+        f"{name} {option.opts[0]}"
+        for name, command in commands()
+        for option in command.params
+        if isinstance(option, click.Option) and not option.help
+    ]
+    assert not silent
+
+
+def test_every_configuration_key_is_explained_and_stands_in_a_page_that_says_what_it_is_for():
+    from reference.configuration import keys
+
+    topics = [*(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "guides").glob("*.md")]
+    told = {
+        word for page in topics for code in re.findall(r"`([^`\n]+)`", prose(page)) for word in re.findall(r"\w+", code)
+    }
+    told |= {word for page in topics for block in blocks(page) for word in re.findall(r"\w+", block.text)}
+    assert not [f"{section}.{key}" for section, key, explanation in keys() if not explanation]
+    assert not [f"{section}.{key}" for section, key, _ in keys() if key not in told]
+
+
+def test_every_table_of_the_ledger_says_what_it_holds():
+    from reference.ledger import documented
+
+    assert not [name for name, said in documented().items() if not said]
+
+
+def test_every_module_says_what_it_is_and_every_package_has_its_place():
+    from reference.modules import PACKAGES, modules
+
+    found = list(modules())
+    assert not [str(file) for file, said in found if not said]
+    assert {file.parent.relative_to(ROOT).as_posix() for file, _ in found} == set(PACKAGES)
+
+
+OPTIONS = wire.Options(segmenter="a" * 64, classifier="b" * 64, mode="dense", step=48, rule="pooled")
+ENTRIES = tuple(
+    wire.ImageEntry(number=n, file=f"{n:03d}.jpg", inspect_id=7 + n, sha256="c" * 64, pixel_size_um=1.13)
+    for n in range(3)
+)
+MANIFEST = wire.Manifest(schema=1, unit="xg_1", min_worker="0.1.0", options=OPTIONS, images=ENTRIES)
+RESULT = result_of(
+    MANIFEST,
+    [
+        answer(0, Outcome.HARVESTABLE),
+        answer(1, Outcome.NULL_EXPERIMENT),
+        wire.Failed(number=2, reason=FailureReason.TRUNCATED, detail="ends early"),
+    ],
+)
+
+
+def committed(name):
+    schema = json.loads((ROOT / "docs" / "reference" / f"{name}.schema.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+@pytest.mark.parametrize(("name", "message"), [("manifest", MANIFEST), ("result", RESULT)])
+def test_what_is_sent_fits_its_schema(name, message):
+    committed(name).validate(json.loads(wire.encode(message)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda r: r["images"][0].update(probability=1.5),
+        lambda r: r["images"][0].update(status="maybe"),
+        lambda r: r["images"][2].update(reason="no idea"),
+        lambda r: r.update(unit="../x"),
+        lambda r: r.pop("classifier"),
+    ],
+)
+def test_what_the_reader_refuses_does_not_fit_its_schema_either(change):
+    result = json.loads(wire.encode(RESULT))
+    change(result)
+    assert not committed("result").is_valid(result)
+    with pytest.raises(wire.ResultError):
+        wire.decode_result(msgspec.json.encode(result))
