@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Scores wells by a whole BOINC server and four real clients, one of which lies and one dies; says what became of every well, and what it cost.
 
-    python scripts/boinc_end_to_end.py PROJECT_DIR --out FOLDER --images FOLDER --worker dist/release/xtalgrid-worker-0.1.0-linux-x86_64
+    python scripts/boinc_end_to_end.py PROJECT_DIR --out FOLDER --images FOLDER --worker dist/release/xtalgrid-worker-*-linux-x86_64
 
 Run it as the owner of a BOINC project that was made to try things on (its web server and database up, account creation open), by a Python that has
 xtalgrid[server,boinc], with `boinc` and `boinccmd` on PATH. It installs xtalgrid in the project, and scores the same wells

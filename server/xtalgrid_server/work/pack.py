@@ -20,7 +20,7 @@ from ..imager.database import ImageRow
 from ..imager.source import image_path as image_path
 
 MIN_WORKER = "0.1.0"
-"""The oldest worker that scores as this server expects."""
+"""The oldest worker that scores as this server expects; docs/releasing.md says when it rises."""
 
 _TRAILERS = ((b"\xff\xd8", b"\xff\xd9"), (b"\x89PNG", b"IEND\xaeB`\x82"))
 """First bytes of a format and the last ones of a whole file of it."""
