@@ -1,4 +1,4 @@
-"""The workflow that freezes the worker for three systems runs what is there to be run."""
+"""The workflows run what is there to be run, with no more rights and time than they need. They cannot be run here."""
 
 import re
 import shlex
@@ -10,35 +10,148 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / ".github" / "workflows"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.yml"))
 
 
 @pytest.fixture(scope="module")
-def jobs() -> dict:
+def workflows() -> dict[str, dict]:
     yaml = pytest.importorskip("yaml", reason="PyYAML is not installed (extra dev)")
-    workflow = yaml.safe_load((ROOT / ".github/workflows/freeze.yml").read_text())
-    assert set(workflow[True]) == {"workflow_dispatch", "push"}  # YAML takes "on" for a truth value
-    return workflow["jobs"]
+    return {name: yaml.safe_load((FOLDER / f"{name}.yml").read_text(encoding="utf-8")) for name in NAMES}
 
 
-def test_each_system_freezes_checks_what_it_froze_and_keeps_it(jobs):
+@pytest.fixture(params=NAMES)
+def workflow(workflows, request) -> dict:
+    return workflows[request.param]
+
+
+def commands(workflow: dict) -> list[str]:
+    lines = [step["run"] for job in workflow["jobs"].values() for step in job.get("steps", []) if "run" in step]
+    return [command for line in lines for command in line.split(" && ")]
+
+
+def test_when_they_run(workflows):
+    when = {name: set(workflow[True]) for name, workflow in workflows.items()}  # YAML takes "on" for a truth value
+    assert when == {
+        "ci": {"workflow_dispatch", "workflow_call", "pull_request", "push"},
+        "dist": {"workflow_dispatch", "workflow_call"},
+        "freeze": {"workflow_dispatch", "workflow_call"},
+        "release": {"push"},
+    }
+    assert workflows["release"][True]["push"] == {"tags": ["v*"]}
+
+
+def test_they_may_read_the_repository_and_no_more_and_end(workflow):
+    assert workflow["permissions"] == {"contents": "read"}
+    for job in workflow["jobs"].values():
+        assert "permissions" not in job
+        assert "uses" in job or job["timeout-minutes"] <= 120
+
+
+def test_what_a_job_builds_on_is_there(workflow, workflows):
+    kept = set()
+    for job in workflow["jobs"].values():
+        needs = job.get("needs", [])
+        assert set([needs] if isinstance(needs, str) else needs) <= set(workflow["jobs"])
+        if "uses" in job:
+            called = re.fullmatch(r"\./\.github/workflows/(\w+)\.yml", job["uses"])
+            assert "workflow_call" in workflows[called[1]][True]
+        for step in job.get("steps", []):
+            if "uses" in step:
+                assert re.fullmatch(r"actions/[a-z-]+@v\d+", step["uses"])
+            if step.get("uses", "").startswith("actions/upload-artifact@"):
+                assert step["with"]["if-no-files-found"] == "error"
+                assert step["with"]["name"] not in kept
+                kept.add(step["with"]["name"])
+            if step.get("uses", "").startswith("actions/download-artifact@"):
+                assert step["with"].get("name") in {None, *kept}
+
+
+def test_an_action_has_one_version(workflows):
+    used = re.findall(r"uses: (actions/.+)@(v\d+)", "".join((FOLDER / f"{name}.yml").read_text() for name in NAMES))
+    assert len(dict(used)) == len(set(used))
+
+
+def test_each_command_is_there(workflow):
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    for command in commands(workflow):
+        match shlex.split(command, posix="\\" not in command):
+            case ["make", target, *arguments]:
+                assert target in targets, f"the Makefile has no {target}"
+                assert all((ROOT / argument.removeprefix("ARGS=")).is_file() for argument in arguments)
+            case ["python", "-m", "pip" | "build", *_] | ["git", "config", *_]:
+                pass
+            case ["python", script, *_]:
+                assert (ROOT / script).is_file()
+            case [program, *_] if program.startswith("dist"):
+                pass  # the frozen worker: next test
+            case [program]:
+                assert (ROOT / program).stat().st_mode & 0o100
+            case _:
+                pytest.fail(f"nothing is known of: {command}")
+
+
+def test_each_system_freezes_checks_what_it_froze_and_keeps_it(workflows):
+    jobs = workflows["freeze"]["jobs"]
     assert [job["runs-on"].partition("-")[0] for job in jobs.values()] == ["ubuntu", "windows", "macos"]
     for job in jobs.values():
-        commands = [step["run"].replace("\\", "/").replace(".exe", "") for step in job["steps"] if "run" in step]
-        assert commands == [
+        lines = [step["run"].replace("\\", "/").replace(".exe", "") for step in job["steps"] if "run" in step]
+        assert lines == [
             "python -m pip install --require-hashes -r worker/freeze.lock && python -m pip install --no-deps .",
             "python scripts/freeze.py --release",
             "dist/xtalgrid-worker --version",
             "dist/xtalgrid-worker selfcheck",
             "dist/xtalgrid-worker-dir/xtalgrid-worker selfcheck",
+            "python scripts/freeze.py --release --unpack-in . --out dist/boinc",
+            "dist/boinc/xtalgrid-worker selfcheck",
         ]
-        assert job["steps"][-1]["uses"].startswith("actions/upload-artifact@")
-        assert job["steps"][-1]["with"]["path"] == "dist/release/"
+        uploads = [step for step in job["steps"] if step.get("uses", "").startswith("actions/upload-artifact@")]
+        assert [step["with"]["path"] for step in uploads] == ["dist/release/", "dist/boinc/release/"]
 
 
-def test_its_commands_are_there():
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+def test_what_it_freezes_with_is_pinned_and_has_these_options():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     assert all("==" in requirement for requirement in extras["freeze"])
     said = subprocess.run([sys.executable, ROOT / "scripts/freeze.py", "--help"], capture_output=True, text=True)
-    assert "--release" in said.stdout
-    recipe = re.search(r"^freeze:.*\n\t(.+)", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
+    assert all(option in said.stdout for option in ("--release", "--unpack-in", "--out"))
+    recipe = re.search(r"^freeze:.*\n\t(.+)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)[1]
     assert shlex.split(recipe)[1] == "scripts/freeze.py"
+
+
+def test_the_tests_of_3_11_run_on_3_11_and_those_of_3_12_on_3_12(workflows):
+    jobs = workflows["ci"]["jobs"]
+    assert jobs["everything"]["container"]["image"].startswith("python:3.11-")
+    assert jobs["python-3-12"]["steps"][1]["with"]["python-version"] == "3.12"
+    assert workflows["dist"]["jobs"]["test"]["strategy"]["matrix"]["python"] == ["3.11", "3.12"]
+
+
+def check_release(*words: object) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts/check_release.py", *map(str, words)], capture_output=True, text=True
+    )
+    assert done.returncode == bool(done.stderr)
+    return done.stderr.splitlines()
+
+
+def test_a_tag_that_is_not_the_version_is_no_release():
+    said = check_release("v99.0")
+    assert "v99.0" in said[0]
+
+
+def test_a_release_has_all_its_files(tmp_path):
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    of_tag = check_release(f"v{version}")  # until its day is in the changelog
+    files = [f"xtalgrid-{version}-py3-none-any.whl", f"xtalgrid-{version}.tar.gz"]
+    for name in ("linux-x86_64", "windows-amd64.exe", "macos-arm64"):
+        files += [f"{folder}/xtalgrid-worker-{version}-{name}" for folder in (name, f"{name}-for-boinc")]
+    for file in files:
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).touch()
+    assert check_release(f"v{version}", tmp_path) == of_tag
+    (tmp_path / files[0]).unlink()
+    (tmp_path / files[-1]).unlink()
+    said = check_release(f"v{version}", tmp_path)
+    assert said[len(of_tag) :] == [
+        f"{files[0]} is missing",
+        f"1 files xtalgrid-worker-{version}-macos-*; there should be 2, one of them for BOINC",
+    ]
