@@ -29,7 +29,7 @@ def anchor(title: str) -> str:
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Let the site's headings have the anchors that they have in the repository."""
-    config.mdx_configs["toc"]["slugify"] = lambda title, separator: anchor(title)
+    config.mdx_configs.setdefault("toc", {})["slugify"] = lambda title, separator: anchor(title)
     return config
 
 
