@@ -90,7 +90,7 @@ def _path(uri: str, target: str) -> str | None:
 
 
 def _uri(path: str) -> str:
-    """Where a file of the repository lies on the site: browsers show text only if it is named so."""
+    """Where a file of the repository lies on the site: what is no page and no picture is named as text, for browsers to show it."""
     if path.startswith("docs/"):
         return path.removeprefix("docs/")
-    return path if path.endswith(".md") else f"{path}.txt"
+    return path if path.endswith((".md", ".png", ".jpg", ".svg")) else f"{path}.txt"

@@ -14,8 +14,6 @@ from xtalgrid_core.outcomes import Outcome
 
 from .pages import ROOT, blocks, prose
 
-jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is in the extra dev")
-
 
 def test_the_reference_is_up_to_date(capsys):
     from make_reference import main
@@ -79,6 +77,7 @@ RESULT = result_of(
 
 
 def committed(name):
+    jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is in the extra dev")
     schema = json.loads((ROOT / "docs" / "reference" / f"{name}.schema.json").read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator.check_schema(schema)
     return jsonschema.Draft202012Validator(schema)
