@@ -2,7 +2,7 @@
 
 The whole chain runs on the local grid with real worker processes (tiny networks, so that wells take milliseconds). It is killed again and
 again, each time in the stage that is due and at a random moment of it, with its workers or alone or one worker alone, and run on; then once
-more to its end. Other faults: a full disk and a folder that becomes read-only (both need root, for a small file system of their own), the
+more to its end. Other faults: a full disk (needs root, for a small file system), folders that become read-only, the
 imager database gone (PostgreSQL behind a relay that is cut), the clock jumping back, two runs at once, a worker that hangs. After each, the
 score table and the ledger are compared row by row with those of an undisturbed run (`faults.lab.content`). Ends with 1 on any difference.
 """
@@ -10,6 +10,7 @@ score table and the ledger are compared row by row with those of an undisturbed 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import logging
 import os
 import random
@@ -52,6 +53,7 @@ class Sweep:
     wells: Path
     number: int
     expected: dict[str, list[str]] = field(default_factory=dict)
+    kilobytes: int = 0
     seconds: dict[int, float] = field(default_factory=dict)
     kills: Counter[tuple[str, str]] = field(default_factory=Counter)
     lines: list[tuple[str, str, str]] = field(default_factory=list)
@@ -81,8 +83,11 @@ class Sweep:
     def undisturbed(self) -> None:
         """What all others are compared with, and how long each stage takes."""
         config = self.lab()
-        run, began, stage = self.start(config), time.monotonic(), -1
+        run, began, stage, looked = self.start(config), time.monotonic(), -1, 0.0
         while (code := run.ended()) is None:
+            if time.monotonic() - looked > 0.1:
+                looked = time.monotonic()
+                self.kilobytes = max(self.kilobytes, _kilobytes(config.home))
             if run.stage != stage:
                 self.seconds[stage] = time.monotonic() - began
                 stage, began = run.stage, time.monotonic()
@@ -173,7 +178,8 @@ class Sweep:
 
     def full_disk(self) -> None:
         """A disk that is full at some point of the run, and then has room again."""
-        for kilobytes in sorted(self.rng.sample(range(150, 1500), 4)):
+        for part in (0.3, 0.5, 0.7, 0.9):
+            kilobytes = round(self.kilobytes * part * self.rng.uniform(0.9, 1))
             with _small_disk(self.root / f"disk{kilobytes}", kilobytes) as disk:
                 if disk is None:
                     self.lines.append(("full disk", "mounting a small disk needs root", "not run"))
@@ -182,31 +188,23 @@ class Sweep:
                 code = self.start(config).wait()
                 subprocess.run(["mount", "-o", "remount,size=500m", str(disk)], check=True)
                 self.wrong += [f"full disk: the run ended with {code}"] * (code not in (0, 2))
-                self.ends_the_same("full disk", config, f"at {kilobytes} kB; the run ended with {code}")
+                self.ends_the_same("full disk", config, f"{kilobytes} kB of {self.kilobytes}: it ended with {code}")
 
     def read_only(self) -> None:
-        """A folder that becomes read-only in the middle of the run."""
-        with _small_disk(self.root / "readonly", 500_000) as disk:
-            if disk is None:
-                self.lines.append(("read-only folder", "mounting a disk needs root", "not run"))
-                return
-            config = self.lab(home=disk / "home")
-            run = self.start(config)
-            while run.stage < STAGES.index("grid") and run.ended() is None:
-                time.sleep(0.001)
-            time.sleep(self.rng.uniform(0, self.seconds[STAGES.index("grid")]))
-            for _ in range(200):  # it cannot be while a file is open for writing
-                done = subprocess.run(["mount", "-o", "remount,ro", str(disk)], capture_output=True)
-                if done.returncode == 0 or run.ended() is not None:
-                    break
-                time.sleep(0.005)
-            code = run.wait(120) if done.returncode == 0 else None
-            subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
-            if code is None:
-                run.kill_all()
-                run.wait()
-            self.wrong += [f"read-only folder: the run ended with {code}"] * (code not in (0, 2, None))
-            self.ends_the_same("read-only folder", config, f"while workers were at it; the run ended with {code}")
+        """All folders become read-only in the middle of the run: what is open can be written on, and nothing made, renamed or removed."""
+        config = self.lab()
+        run = self.start(config, _without_roots_rights)
+        while run.stage < STAGES.index("grid") and run.ended() is None:
+            time.sleep(0.001)
+        time.sleep(self.rng.uniform(0, self.seconds[STAGES.index("grid")] / 2))
+        folders = [config.home, *(path for path in config.home.rglob("*") if path.is_dir() and not path.is_symlink())]
+        for folder in folders:
+            folder.chmod(0o555)
+        code = run.wait()
+        for folder in folders:
+            folder.chmod(0o755)
+        self.wrong += [f"read-only folders: the run ended with {code}"] * (code != 2)
+        self.ends_the_same("read-only folders", config, f"while workers were at it; the run ended with {code}")
 
     def database_gone(self, seconds: float) -> None:
         """The imager database is away for a while; every step is started again and again, as cron does it."""
@@ -278,6 +276,28 @@ def _small_disk(folder: Path, kilobytes: int) -> Iterator[Path | None]:
         yield folder
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def _kilobytes(folder: Path) -> int:
+    """What a folder takes of a disk."""
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            total += 0 if path.is_symlink() else path.stat().st_blocks // 2
+    return total
+
+
+def _without_roots_rights() -> None:
+    """Let root's process, and those it starts, keep to the permissions of files (capabilities(7): CAP_DAC_OVERRIDE); others do already."""
+    if os.geteuid() != 0:
+        return
+    libc, override = ctypes.CDLL(None, use_errno=True), 1
+    header, sets = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()  # version 3; of this process
+    libc.capget(header, sets)
+    for number in range(3):  # effective, permitted, inheritable
+        sets[number] &= ~(1 << override)
+    if libc.prctl(24, override, 0, 0, 0) or libc.capset(header, sets):  # 24: PR_CAPBSET_DROP
+        raise OSError(ctypes.get_errno(), "root's rights could not be given away")
 
 
 def _shift(seconds: float) -> None:

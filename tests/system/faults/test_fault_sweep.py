@@ -19,5 +19,5 @@ def test_a_sweep_of_faults_ends_as_an_undisturbed_run():
     done = subprocess.run(command, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 wrong" in done.stdout
-    for fault in ("killed", "a worker hangs", "two runs at once", "the clock jumps back"):
+    for fault in ("killed", "a worker hangs", "two runs at once", "the clock jumps back", "read-only folders"):
         assert f"{fault:<24}" in done.stdout
