@@ -120,6 +120,7 @@ class WellImage:
     def _decoded(self) -> _Source:
         if self._source is None:
             self._source = _Source(self._data)
+            self._data = self._data if self._is_jpeg else b""  # a raw TIFF is as large as its picture
         return self._source
 
 

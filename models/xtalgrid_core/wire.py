@@ -38,7 +38,7 @@ MAX_RESULT_VALUES = 2_000_000
 
 MAX_IMAGES = 5_000
 
-MAX_IMAGE_BYTES = 100 * 1024 * 1024
+MAX_IMAGE_BYTES = 64 * 1024 * 1024
 """A file of more bytes, unpacked, is not read: a 2560×1920 TIFF has 15 MB."""
 
 Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from PIL import Image, ImageCms
 
 from xtalgrid_core.images import MAX_PIXELS
+from xtalgrid_core.wire import MAX_IMAGE_BYTES
 
 Pixels = npt.NDArray[np.uint8]
 SCORED, FAILED, EITHER = "scored", "failed", "either"
@@ -233,6 +234,12 @@ def _largest(mode: str, kind: str) -> Callable[[Pixels, random.Random], bytes]:
     return make
 
 
+def _largest_raw(well: Pixels, rng: random.Random) -> bytes:
+    """As many bytes as are read."""
+    side = int(((MAX_IMAGE_BYTES - 4096) / 3) ** 0.5)
+    return _saved(Image.fromarray(well).resize((side, side), Image.Resampling.NEAREST), "TIFF")
+
+
 def _whole(well: Pixels, rng: random.Random) -> bytes:
     return _file(well, rng)
 
@@ -277,5 +284,6 @@ LARGE: dict[str, tuple[str, Callable[[Pixels, random.Random], bytes]]] = {
     "largest 16-bit PNG": (SCORED, _largest("I;16", "PNG")),
     "largest CMYK TIFF": (SCORED, _largest("CMYK", "TIFF")),
     "largest float TIFF": (SCORED, _largest("F", "TIFF")),
+    "largest raw TIFF": (SCORED, _largest_raw),
     "largest JPEG": (SCORED, _largest("RGB", "JPEG")),
 }

@@ -59,6 +59,7 @@ def score_image(
     """
     began = time.process_time()
     image = WellImage(data)
+    del data  # it is the image's to keep
     height, width = image.height, image.width
     scale = pixel_size(width, height, entry.pixel_size_um)
     pause()
