@@ -19,19 +19,23 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     Raises
     ------
     OSError
-        When the disk is full or the folder cannot be written; the old file, if any, is untouched and no part is left.
+        When the disk is full or the folder cannot be written, with the file's name; the old file, if any, is untouched and no part is left.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    temporary = Path(name)
+    temporary = None
     try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        temporary = Path(name)
         with os.fdopen(handle, "wb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and str(error.filename or ".part").endswith(".part"):
+            error.filename = str(path)  # a full disk has none, a closed folder that of the part
         raise
 
 

@@ -72,9 +72,13 @@ def read_manifest(folder: Path = PACKAGED) -> WeightsManifest:
     try:
         return msgspec.json.decode(path.read_bytes(), type=WeightsManifest)
     except OSError as error:
-        raise BrokenModel(f"{path}: no list of weights here ({error.strerror}); reinstall xtalgrid") from error
+        raise BrokenModel(f"{path}: no list of weights here ({error.strerror}); {_cure(folder)}") from error
     except msgspec.DecodeError as error:
-        raise BrokenModel(f"{path}: {error}; reinstall xtalgrid") from error
+        raise BrokenModel(f"{path}: {error}; {_cure(folder)}") from error
+
+
+def _cure(folder: Path) -> str:
+    return "reinstall xtalgrid" if folder == PACKAGED else "give a folder of weights as it was exported"
 
 
 def default_models(folder: Path = PACKAGED, variant: Variant | None = None) -> tuple[str, str]:
@@ -130,7 +134,7 @@ def find_model(sha256: str, role: Role, folders: Iterable[Path] = ()) -> tuple[M
                 data = path.read_bytes() if path.is_file() else b""
                 if hashlib.sha256(data).hexdigest() != sha256:
                     raise BrokenModel(
-                        f"{path}: missing, or its bytes are not those named {sha256[:12]}…; reinstall xtalgrid"
+                        f"{path}: missing, or its bytes are not those named {sha256[:12]}…; {_cure(folder)}"
                     )
                 return entry, data
     raise UnknownModel(

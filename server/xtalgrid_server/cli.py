@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 from tqdm import tqdm
 
 from xtalgrid_core.errors import Busy, ConfigError, XtalgridError
@@ -44,6 +46,12 @@ class _Commands(click.Group):
             sys.exit(EXIT_BUSY)
         except XtalgridError as error:
             click.echo(f"xtalgrid: {error}", err=True)
+            sys.exit(EXIT_ERROR)
+        except BrokenPipeError:
+            raise  # the reader of our output left: click ends quietly
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            click.echo(f"xtalgrid: {where}{error.strerror or error}; mend this and run it again", err=True)
             sys.exit(EXIT_ERROR)
 
 
@@ -99,9 +107,9 @@ def run(config: Config, folder: Path, recursive: bool, copy: bool, names: str | 
     """Take a FOLDER of well images through every stage, and account for each of them."""
     with System(config) as system:
         account = run_with_progress(system, folder, recursive=recursive, copy=copy, names=names, frames=frames)
+        if account.total == 0:
+            raise XtalgridError(f"{folder}: no image files here (JPEG, PNG, TIFF); --recursive takes subfolders too")
         _print_account(config, account)
-    if account.total == 0:
-        raise XtalgridError(f"{folder}: no image files here (JPEG, PNG, TIFF); --recursive takes subfolders too")
 
 
 def run_with_progress(system: System, folder: Path, **options: Any) -> Account:
@@ -180,7 +188,10 @@ def import_command(
 @with_config
 def check_imager_command(config: Config) -> None:
     """Say whether the configured tables, columns, sequence and image files of the imager database are there."""
-    with System(config) as system:
+    at_once = msgspec.structs.replace(
+        config, imager=msgspec.structs.replace(config.imager, retry_s=0.0)
+    )  # somebody waits
+    with System(at_once) as system:
         findings = list(check_imager(config, system.imager))
     for finding in findings:
         click.echo(f"{'ok     ' if finding.is_good else 'PROBLEM'}  {finding.text}")
@@ -295,7 +306,9 @@ def _review(verdict: str, past: str) -> click.Command:
                 chosen |= {s.score_id for s in found if not barcode or s.image.barcode == barcode}
             unknown = chosen - held
             if unknown:
-                raise XtalgridError(f"not held: {', '.join(map(str, sorted(unknown)))}; nothing was {past}")
+                raise XtalgridError(
+                    f"not held: {', '.join(map(str, sorted(unknown)))}; nothing was {past}. The finalizer's CSV says hold where it holds"
+                )
             if not chosen:
                 raise XtalgridError("name scores to review: SCORE_IDS, --barcode or --all")
             system.ledger.decisions.add_reviews(sorted(chosen), "approve" if verdict == "approve" else "reject", who)
@@ -337,7 +350,7 @@ def status(config: Config) -> None:
 
 @main.command()
 @click.option("--host", help="Address to listen on; default: viewer.host.")
-@click.option("--port", type=int, help="Port; default: viewer.port.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port; default: viewer.port.")
 @with_config
 def serve(config: Config, host: str | None, port: int | None) -> None:
     """Show plates and wells in a browser."""
@@ -347,6 +360,7 @@ def serve(config: Config, host: str | None, port: int | None) -> None:
 
     host, port = host or config.viewer.host, port or config.viewer.port
     app = create_app(config)
+    _see_that_free(host, port)
     click.echo(greeting(config, host, port))
     uvicorn.run(
         app,
@@ -356,6 +370,19 @@ def serve(config: Config, host: str | None, port: int | None) -> None:
         proxy_headers=False,  # who a request is from is the viewer's to decide
         server_header=False,
     )
+
+
+def _see_that_free(host: str, port: int) -> None:
+    """Bind the address for a moment: uvicorn would say only a number."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, port))
+    except OSError as error:
+        raise ConfigError(
+            f"viewer.host, viewer.port: cannot listen on {host}:{port} ({error.strerror}); if another viewer runs there, stop it or "
+            "take another --port"
+        ) from error
 
 
 @main.command()
@@ -394,9 +421,11 @@ def init(file: Path) -> None:
         with file.open("x", encoding="utf-8") as stream:
             stream.write(example)
     except FileExistsError as error:
-        raise ConfigError(f"{file} is there already; it was left as it is") from error
+        raise ConfigError(
+            f"{file} is there already and was left as it is; give another FILE, or remove it first"
+        ) from error
     except OSError as error:
-        raise ConfigError(f"{file}: cannot be written ({error.strerror})") from error
+        raise ConfigError(f"{file}: cannot be written ({error.strerror}); give another place") from error
     click.echo(f"{file} written; every key in it is explained")
 
 

@@ -381,7 +381,8 @@ def load(file: Path | None = None, home: Path | None = None) -> Config:
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: cannot be read ({error}); `xtalgrid init` writes one to start from") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"{file}: cannot be read ({why}); `xtalgrid init FILE` writes one to start from") from error
     return from_string(text, file=file, home=home)
 
 
@@ -391,7 +392,7 @@ def from_string(text: str, *, file: Path | None = None, home: Path | None = None
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{where}: no valid TOML: {error}") from error
+        raise ConfigError(f"{where}: no valid TOML: {error}; mend that line, or the one before it") from error
     errors: list[str] = []
     named_home = home or os.environ.get("XTALGRID_HOME") or raw.pop("home", "xtalgrid-data")
     raw.pop("home", None)

@@ -62,11 +62,19 @@ def open_engine(url: str, key: str, access: Access | None = None) -> sa.Engine:
     try:
         parsed = _with_password(sa.make_url(url), key, access.password_file)
         engine = sa.create_engine(parsed, pool_pre_ping=True, hide_parameters=True, **_arguments(parsed, access))
+    except sa.exc.NoSuchModuleError as error:
+        name = url.partition("://")[0]
+        raise ConfigError(
+            f"{key}: no database is reached by {name}://; write oracle+oracledb://, postgresql+psycopg:// or sqlite://"
+        ) from error
     except (sa.exc.ArgumentError, ValueError) as error:
-        raise ConfigError(f"{key}: not a database URL ({type(error).__name__})") from error
+        raise ConfigError(
+            f"{key}: no database URL ({type(error).__name__}); write one such as oracle+oracledb://user@host/?service_name=x"
+        ) from error
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"{key}: the driver {error.name} is not installed; see the extras oracle, cx-oracle, postgres, boinc"
+            f"{key}: the driver {error.name} is not installed; pip install 'xtalgrid[server,X]', where X is oracle, cx-oracle, postgres "
+            "or boinc"
         ) from error
     except Exception as error:
         if not access.oracle_client:
@@ -100,7 +108,7 @@ def _with_password(url: sa.URL, key: str, file: str) -> sa.URL:
     try:
         password = Path(file).expanduser().read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{key}: {file} cannot be read ({error})") from error
+        raise ConfigError(f"{key}: {file} cannot be read ({error}); this account must be able to") from error
     if not password or "\n" in password:
         raise ConfigError(f"{key}: {file} must hold the password, on one line")
     return url.set(password=password)
@@ -151,11 +159,20 @@ def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
         yield connection.execution_options(**{_READS: True})
 
 
+def place(url: sa.URL) -> str:
+    """Where a database is, without account and password, for messages: ``oracle at db1:1521``, ``sqlite /data/ledger.db``."""
+    kind = url.get_backend_name()
+    if kind == "sqlite" or not url.host:
+        return f"{kind} {url.database or ''}".strip()
+    return f"{kind} at {url.host}" + (f":{url.port}" if url.port else "")
+
+
 def short_reason(error: sa.exc.SQLAlchemyError) -> str:
     """The database's own words, one line, without the statement and the URL."""
     original = getattr(error, "orig", None)
-    text = str(original or error.__class__.__name__).strip()
-    return text.splitlines()[0][:300] if text else error.__class__.__name__
+    text = str(original or "").strip() or error.__class__.__name__
+    lines = 2 if text.startswith("DPY-6005") else 1  # "cannot connect"; the cause stands below
+    return " ".join(line.strip() for line in text.splitlines()[:lines])[:300]
 
 
 _GONE_ORACLE = {

@@ -61,20 +61,28 @@ def step(config: Config, name: str, wait: float = 0) -> Iterator[Report]:
     except filelock.Timeout as error:
         raise Busy(f"{name} is running already; this run did nothing") from error
     except OSError as error:
-        raise ConfigError(f"home: {config.home} cannot be written ({error.strerror}); choose another folder") from error
+        raise ConfigError(
+            f"home: {config.home} cannot be written ({error.strerror}); run this as the account that owns it, or choose another folder"
+        ) from error
     try:
         yield report
     except OSError as error:
-        log.error("%s stopped: %s", name, error)
+        _log_stop(name, error)
         raise XtalgridError(f"{name}: {error}; mend this (a full disk?) and run it again: it goes on") from error
     except XtalgridError as error:
-        log.error("%s stopped: %s", name, str(error).replace("\n", " "))
+        _log_stop(name, error)
         raise
     else:
         if not report.quiet:
             log.info("%s %s seconds=%.1f", name, report, time.monotonic() - start)
     finally:
         lock.release()
+
+
+def _log_stop(name: str, error: Exception) -> None:
+    """A line with its time for a log; at a terminal the command's own message is enough."""
+    if not sys.stderr.isatty():
+        log.error("%s stopped: %s", name, str(error).replace("\n", " "))
 
 
 def paused(ledger: Ledger) -> str | None:

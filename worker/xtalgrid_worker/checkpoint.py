@@ -118,9 +118,13 @@ class Checkpoint:
         self._path.unlink(missing_ok=True)
 
     def _append(self, line: bytes) -> None:
-        while line:
-            line = line[os.write(self._fd, line) :]
-        os.fsync(self._fd)
+        try:
+            while line:
+                line = line[os.write(self._fd, line) :]
+            os.fsync(self._fd)
+        except OSError as error:
+            error.filename = str(self._path)  # or nobody knows which disk is full
+            raise
 
     def _read(self, data: bytes, first: bytes) -> int:
         """Take over what the file holds; how many of its bytes are of use."""

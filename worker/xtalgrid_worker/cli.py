@@ -22,7 +22,7 @@ from tqdm import tqdm
 from xtalgrid_core import weights, wire
 from xtalgrid_core.chops import DENSE_STEP, STEP, STRIDE, dense_step_error
 from xtalgrid_core.decision import CRYSTAL_FROM, RULE, SUPPORT, THRESHOLD, Rule
-from xtalgrid_core.errors import Busy, ConfigError, XtalgridError
+from xtalgrid_core.errors import Busy, ConfigError, ImageError, XtalgridError
 from xtalgrid_core.files import write_atomically
 from xtalgrid_core.frames import SUFFIX as FRAME_SUFFIX
 from xtalgrid_core.frames import frame, percent
@@ -73,7 +73,10 @@ class _Commands(click.Group):
             raise  # the reader of our output left: click ends quietly
         except OSError as error:
             where = f"{click.format_filename(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
-            click.echo(f"Error: {where}{error.strerror or error}", err=True)
+            click.echo(
+                f"Error: {where}{error.strerror or error}; mend this and run it again: it goes on",
+                err=True,
+            )
             ctx.exit(EXIT_DISK if ctx.invoked_subcommand == "run" else EXIT_ERROR)
 
 
@@ -342,7 +345,10 @@ def classmap(
     default = weights.default_models(weights_folder or weights.PACKAGED)
     options = wire.Options(segmenter=segmenter or default[0], classifier=classifier or default[1])
     networks = Networks.load(options, [weights_folder] if weights_folder else [], threads)
-    maps = draw_maps(image.read_bytes(), networks, pixel_size)
+    try:
+        maps = draw_maps(image.read_bytes(), networks, pixel_size)
+    except ImageError as error:
+        raise ConfigError(f"{image}: {error}") from error
     out.mkdir(parents=True, exist_ok=True)
     for group, picture in maps.items():
         write_atomically(out / f"{group}.png", picture)

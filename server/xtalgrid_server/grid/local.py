@@ -225,8 +225,8 @@ class LocalGrid:
         elif code == _DISK:
             why = _last_line(folder / "worker.log")
             if not watch:
-                raise XtalgridError(f"a worker cannot write: {why}; make room and run it again: it goes on")
-            log.error("%s unit %s postponed, a worker cannot write: %s", STEP, item.name, why)
+                raise XtalgridError(f"a worker stopped: {why}")
+            log.error("%s unit %s postponed, a worker stopped: %s", STEP, item.name, why)
             postponed[item.name] = time.monotonic() + 60
         elif code == _REFUSED:
             worked.failed += 1
@@ -299,4 +299,4 @@ def _last_line(path: Path) -> str:
         lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     except OSError:
         return "no log"
-    return lines[-1][:400] if lines else "no log"
+    return lines[-1][:400].removeprefix("Error: ") if lines else "no log"

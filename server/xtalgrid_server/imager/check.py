@@ -36,13 +36,14 @@ def check_imager(config: Config, database: ImagerDatabase) -> Iterator[Finding]:
         When the database cannot be reached at all.
     """
     version = database.read(lambda connection: connection.dialect.server_version_info) or ()
-    yield Finding(True, f"connected: {database.dialect_name} {'.'.join(map(str, version))}")
-    for key in (*NEEDED, *OPTIONAL):
-        yield _table(database, key, key in NEEDED)
+    yield Finding(True, f"connected: {database.dialect_name} {'.'.join(map(str, version))} ({database.place})")
+    tables = {key: _table(database, key, key in NEEDED) for key in (*NEEDED, *OPTIONAL)}
+    yield from tables.values()
     if config.publish.autoscores:
         yield _table(database, "autoscores", True)
     yield from _sequence(config, database)
-    yield _newest_image(config, database)
+    if tables["inspections"].is_good and tables["images"].is_good:
+        yield _newest_image(config, database)
 
 
 def _table(database: ImagerDatabase, key: str, is_needed: bool) -> Finding:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from xtalgrid_core.errors import ImagerError
 
 from ..config import Config
-from ..database import Access, is_gone, open_engine, patiently, reading, short_reason
+from ..database import Access, is_gone, open_engine, patiently, place, reading, short_reason
 
 T = TypeVar("T")
 
@@ -47,6 +47,18 @@ class Connections:
         """``oracle``, ``postgresql`` or ``sqlite``."""
         return self._engine.dialect.name
 
+    @property
+    def place(self) -> str:
+        """Where it is, without account and password; see `database.place`."""
+        return place(self._engine.url)
+
+    @property
+    def _advice(self) -> str:
+        what = (
+            "free disk space" if self.dialect_name == "sqlite" else "account and password, and that the database is up"
+        )
+        return f"check imager.url, {what} (`xtalgrid check-imager` says what is there), then run the same command again"
+
     @contextmanager
     def errors(self) -> Iterator[None]:
         """Makes an `ImagerError` of the database's errors."""
@@ -56,10 +68,7 @@ class Connections:
             original = getattr(error, "orig", None)
             if isinstance(original, ImagerError):  # of a value that does not fit its column
                 raise original from None
-            raise ImagerError(
-                f"{_WHAT} ({self.dialect_name}): {short_reason(error)}; check imager.url, imager.owner and that the "
-                "database is up, then run the same command again"
-            ) from error
+            raise ImagerError(f"{_WHAT} ({self.place}): {short_reason(error)}; {self._advice}") from error
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -122,6 +131,6 @@ class Connections:
                 if not is_gone(error):
                     raise
                 raise ImagerError(
-                    f"{_WHAT} ({self.dialect_name}) went away while it committed ({short_reason(error)}), so it is "
+                    f"{_WHAT} ({self.place}) went away while it committed ({short_reason(error)}), so it is "
                     "not known whether the last scores are in it; run the same command again: it looks before it writes"
                 ) from error

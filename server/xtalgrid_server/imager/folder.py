@@ -70,7 +70,8 @@ def import_folder(
     """
     refuse_vendors(config)
     if not folder.is_dir():
-        raise ConfigError(f"{folder}: no such folder; give the folder that holds the well images")
+        what = "is no folder" if folder.exists() else "no such folder"
+        raise ConfigError(f"{folder}: {what}; give the folder that holds the well images")
     names = names or config.import_.names
     convention = convention_of(config, names)
     result = Imported()

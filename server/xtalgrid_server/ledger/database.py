@@ -9,12 +9,13 @@ from typing import Any
 
 import alembic.command
 import alembic.config
+import alembic.util
 import sqlalchemy as sa
 
 from xtalgrid_core.errors import LedgerError
 
 from ..config import Config
-from ..database import open_engine, reading, short_reason
+from ..database import open_engine, place, reading, short_reason
 
 
 class LedgerDatabase:
@@ -27,7 +28,13 @@ class LedgerDatabase:
         settings.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
         with self.writing() as connection:
             settings.attributes["connection"] = connection
-            alembic.command.upgrade(settings, "head")
+            try:
+                alembic.command.upgrade(settings, "head")
+            except alembic.util.CommandError as error:
+                raise LedgerError(
+                    f"the ledger ({place(self._engine.url)}) was laid out by a newer xtalgrid than this one ({error}); install that "
+                    "version, or bring back the ledger's backup from before"
+                ) from error
 
     def close(self) -> None:
         """Give back the connections."""
@@ -50,10 +57,14 @@ class LedgerDatabase:
         try:
             yield
         except sa.exc.SQLAlchemyError as error:
-            raise LedgerError(
-                f"the ledger ({self._engine.dialect.name}): {short_reason(error)}; check ledger.url, free disk space and "
-                "that the database is up, then run the same command again"
-            ) from error
+            reason = short_reason(error)
+            raise LedgerError(f"the ledger ({place(self._engine.url)}): {reason}; {_advice(reason)}") from error
+
+
+def _advice(reason: str) -> str:
+    if "malformed" in reason or "not a database" in reason:  # SQLite's words for a damaged file
+        return "the file is damaged: bring it back from a backup"
+    return "check ledger.url, free disk space and that the database is up, then run the same command again"
 
 
 def is_of(source: str, column: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:

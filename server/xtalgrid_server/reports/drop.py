@@ -31,13 +31,16 @@ def images_of(ledger: Ledger, barcode: str, name: str, inspection: int | None = 
         raise XtalgridError(str(error)) from error
     plate = ledger.views.seen(barcode)
     if not plate:
-        raise XtalgridError(f"of plate {barcode!r} no image was seen yet")
+        raise XtalgridError(
+            f"of plate {barcode!r} no image was seen yet; is the barcode right? `xtalgrid create_work` takes in what is new"
+        )
     found = [
         seen for seen in plate if seen.image.well[:2] == wanted[:2] and wanted.subwell in (0, seen.image.well.subwell)
     ]
     wells = sorted({seen.image.well for seen in found})
     if not wells:
-        raise XtalgridError(f"plate {barcode} has no image of {name}")
+        there = sorted({seen.image.well for seen in plate})
+        raise XtalgridError(f"plate {barcode} has no image of {name}; its wells go from {there[0]} to {there[-1]}")
     if len(wells) > 1:
         raise XtalgridError(f"{name} has several drops; name one of {', '.join(map(str, wells))}")
     here = [seen for seen in found if inspection in (None, seen.image.inspection)]

@@ -79,7 +79,9 @@ def _read(file: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
         if file.stat().st_size > _LARGEST:
             raise ConfigError(f"{file}: more than {_LARGEST // 1024**2} MB; a plate layout has a line for each well")
         text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
         raise ConfigError(f"{file}: cannot be read ({error}); save it as CSV in UTF-8") from error
     head = text.partition("\n")[0]
     separator = max(",;\t", key=head.count)

@@ -194,7 +194,7 @@ def _rows_to_publish(config: Config, ledger: Ledger, file: Path, published: Publ
     for number, line in lines:
         score = scores.get(int(line["score_id"])) if line["score_id"].isdecimal() else None
         if score is None or decided[line["run"]].get(score.score_id) is None:
-            why = "the ledger knows no such score and run"
+            why = "this ledger knows no such score and run; is the file of another lab, or of another home?"
         elif str(score.image.inspect_id) != line["inspect_id"]:
             why = f"score {score.score_id} is of inspection {score.image.inspect_id}"
         elif line["artscore"] != config.score_code(score.outcome):
@@ -217,11 +217,14 @@ def _read_csv(file: Path) -> list[dict[str, str]]:
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise XtalgridError(f"{file}: cannot be read ({error})") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise XtalgridError(f"{file}: cannot be read ({why}); give CSV files of the finalizer") from error
     reader = csv.DictReader(io.StringIO(text))
     missing = set(COLUMNS) - set(reader.fieldnames or ())
     if missing:
-        raise XtalgridError(f"{file}: no CSV of the finalizer; it lacks the columns {', '.join(sorted(missing))}")
+        lacking = [name for name in COLUMNS if name in missing]
+        more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
+        raise XtalgridError(f"{file}: no CSV of the finalizer; it lacks the columns {', '.join(lacking[:3])}{more}")
     return [{key: value or "" for key, value in line.items() if key} for line in reader]
 
 

@@ -133,7 +133,10 @@ def create_work(
         finish_planned(config, ledger, grid)
     if barcodes:
         for barcode in barcodes:
-            for group in run.unplanned(source.of_plate(barcode)):
+            groups = list(run.unplanned(source.of_plate(barcode)))
+            if not groups:
+                log.warning("%s plate %s: no image of it fits imager.patterns; is the barcode right?", STEP, barcode)
+            for group in groups:
                 run.take(group)
     else:
         run.read(source, _key(config), backfill)

@@ -55,7 +55,7 @@ def run(slot: Path, init: InitData, threads: int, time_limit: float) -> int:
         log.error("%s", error)
         return _ended(slot, EXIT_CANNOT)
     except MemoryError:
-        log.error("out of memory")
+        log.error("out of memory: a worker takes up to 400 MB")
         return _ended(slot, EXIT_OUT_OF_MEMORY)
     except Exception:
         log.exception("unexpected")
