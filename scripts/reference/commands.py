@@ -15,13 +15,11 @@ from .text import plain, table
 
 PROGRAMS = {"xtalgrid": server.main, "xtalgrid-worker": worker.main, "xtalgrid-train": train.main}
 
-HEAD = f"""# Commands
+HEAD = """# Commands
 
 Three programs: [`xtalgrid`](#xtalgrid) is the server side, [`xtalgrid-worker`](#xtalgrid-worker) scores images, and
-[`xtalgrid-train`](#xtalgrid-train) makes and judges networks (all but its help needs the extra `train`). Each explains itself by `--help`.
-
-Exit status of `xtalgrid`: 0 done, {server.EXIT_ERROR} an error, with a message that says what to do, {server.EXIT_BUSY} another run of the same step is under
-way and nothing was done. Of `xtalgrid-worker`: see [its page](../../worker/README.md#stopping). Of `xtalgrid-train`: 0 done, 1 an error, 2 wrong options.
+[`xtalgrid-train`](#xtalgrid-train) makes and judges networks (all but its help needs the extra `train`). Each explains itself by `--help`. What they say when
+something is wrong, and with which exit code: [errors.md](../errors.md).
 """
 
 
