@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -144,10 +144,14 @@ class LocalGrid:
 
     def _folders(self) -> list[Path]:
         try:
-            folders = [path for path in self._units.iterdir() if path.is_dir()]
+            folders = list(self._units.iterdir())
         except FileNotFoundError:
             return []
-        return sorted(folders, key=lambda path: (path.stat().st_ctime_ns, path.name))
+        aged = []
+        for folder in folders:
+            with suppress(FileNotFoundError):  # `discard` by another step, at this moment
+                aged.append((folder.stat().st_ctime_ns, folder.name, folder))
+        return [folder for _, _, folder in sorted(aged) if folder.is_dir()]
 
     # ---- the workers -------------------------------------------------------------------------------------------
 
@@ -185,7 +189,11 @@ class LocalGrid:
                     idle = stopping or (len(running) < self._settings.workers and is_paused())
                     queue = [] if idle else [n for n in self.waiting() if n not in busy and n not in postponed]
                     for name in queue[: self._settings.workers - len(running)]:
-                        running.append(self._start(name))
+                        try:
+                            running.append(self._start(name))
+                        except FileNotFoundError:
+                            if (self._units / name).exists():  # else it was taken out of the spool just now
+                                raise
                     if on_progress:
                         on_progress(self.done_images())
                     if not running and stopping and not watch:
@@ -218,7 +226,18 @@ class LocalGrid:
         if code is None:
             self._kill_if_it_hangs(item, _size(folder / "result.json.checkpoint"))
             return False
-        if (folder / "result.json").is_file():
+        try:
+            self._follow(folder, code, item, worked, postponed, watch)
+        except FileNotFoundError:
+            if folder.exists():
+                raise
+            worked.finished += 1  # its result was assimilated, and the folder taken away, while the worker was ending
+        return True
+
+    def _follow(
+        self, folder: Path, code: int, item: _Running, worked: Worked, postponed: dict[str, float], watch: bool
+    ) -> None:
+        if (folder / "result.json").is_file() or not folder.exists():
             worked.finished += 1
         elif code == _BUSY:
             postponed[item.name] = time.monotonic() + 2  # a worker whose grid was killed ends soon
@@ -240,7 +259,6 @@ class LocalGrid:
                 self._give_up(folder, f"{attempts} workers ended without an answer; the last one (exit code {code}): ")
         else:
             worked.retried += 1
-        return True
 
     def _kill_if_it_hangs(self, item: _Running, size: int) -> None:
         if size != item.size:
