@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / ".github" / "workflows"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yml"))
 
 
@@ -85,6 +86,8 @@ def test_each_command_is_there(workflow):
                 assert (ROOT / script).is_file()
             case [program, *_] if program.startswith("dist"):
                 pass  # the frozen worker: next test
+            case ["xtalgrid" | "xtalgrid-worker" as program, *_]:
+                assert program in PROJECT["scripts"]
             case [program]:
                 assert (ROOT / program).stat().st_mode & 0o100
             case _:
@@ -110,8 +113,7 @@ def test_each_system_freezes_checks_what_it_froze_and_keeps_it(workflows):
 
 
 def test_what_it_freezes_with_is_pinned_and_has_these_options():
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
-    assert all("==" in requirement for requirement in extras["freeze"])
+    assert all("==" in requirement for requirement in PROJECT["optional-dependencies"]["freeze"])
     said = subprocess.run([sys.executable, ROOT / "scripts/freeze.py", "--help"], capture_output=True, text=True)
     assert all(option in said.stdout for option in ("--release", "--unpack-in", "--out"))
     recipe = re.search(r"^freeze:.*\n\t(.+)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)[1]
@@ -139,7 +141,7 @@ def test_a_tag_that_is_not_the_version_is_no_release():
 
 
 def test_a_release_has_all_its_files(tmp_path):
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    version = PROJECT["version"]
     of_tag = check_release(f"v{version}")  # until its day is in the changelog
     files = [f"xtalgrid-{version}-py3-none-any.whl", f"xtalgrid-{version}.tar.gz"]
     for name in ("linux-x86_64", "windows-amd64.exe", "macos-arm64"):
