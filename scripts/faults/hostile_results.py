@@ -214,7 +214,8 @@ def _unknown(truth: Json, asked: wire.Manifest, rng: random.Random) -> None:
     rng.choice((truth, truth["host"], truth["images"][0]))["__proto__"] = deep
 
 
-def _flipped(data: bytes, rng: random.Random) -> bytes:
+def flipped(data: bytes, rng: random.Random) -> bytes:
+    """Up to eight bits of it are others."""
     changed = bytearray(data)
     for _ in range(rng.randint(1, 8)):
         changed[rng.randrange(len(changed))] ^= 1 << rng.randrange(8)
@@ -262,7 +263,7 @@ def _twice(data: bytes, rng: random.Random) -> bytes:
 
 _SMALL: dict[str, Any] = {
     "truncated": _bytes(lambda data, rng: data[: rng.randrange(len(data))], True),
-    "bits flipped": _bytes(_flipped, False),
+    "bits flipped": _bytes(flipped, False),
     "spliced": _bytes(_spliced, False),
     "junk": _bytes(_junk, True),
     "deep nesting": _bytes(_nested, True),

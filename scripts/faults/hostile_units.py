@@ -16,7 +16,7 @@ from pathlib import Path
 from xtalgrid_core import wire
 
 from . import honest
-from .hostile_results import PATHS, Case
+from .hostile_results import PATHS, Case, flipped
 
 _Files = list[tuple[str, bytes]]
 
@@ -132,13 +132,6 @@ def _packed_oddly(rng: random.Random) -> Callable[[Path], None]:
     return lambda path: _put(path, data)
 
 
-def _flipped(data: bytes, rng: random.Random) -> bytes:
-    changed = bytearray(data)
-    for _ in range(rng.randint(1, 6)):
-        changed[rng.randrange(len(changed))] ^= 1 << rng.randrange(8)
-    return bytes(changed)
-
-
 def _lying(data: bytes, rng: random.Random) -> bytes:
     """Sizes, offsets, flags and methods of the zip's list of names that are not true."""
     changed = bytearray(data)
@@ -177,7 +170,7 @@ def _junk(data: bytes, rng: random.Random) -> bytes:
 _SMALL = {
     "honest": _of_files(lambda files, rng: None),
     "truncated": _of_bytes(lambda data, rng: data[: rng.randrange(len(data))]),
-    "bits flipped": _of_bytes(_flipped),
+    "bits flipped": _of_bytes(flipped),
     "junk": _of_bytes(_junk),
     "sizes and offsets that lie": _of_bytes(_lying),
     "overlapping files": _of_bytes(_overlapping),

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xtalgrid_core.chops import Box
-from xtalgrid_core.decision import chops_needed
+from xtalgrid_core.decision import chops_needed, group_evidence
 from xtalgrid_core.files import write_atomically
 from xtalgrid_core.outcomes import GROUP_CLASSES, SCORED_GROUPS, Group
 from xtalgrid_core.pooling import group_sums
@@ -65,15 +65,12 @@ def sweep(
     for shifts in product(crystal_shifts, precipitate_shifts, other_shifts):
         weighted = sums * np.exp([*shifts, 0.0])
         weighted /= weighted.sum(axis=1, keepdims=True)
-        ranked = [np.sort(weighted[a:b], axis=0)[::-1] for a, b in zip(starts, wells.ends, strict=True)]
+        drops = [weighted[a:b] for a, b in zip(starts, wells.ends, strict=True)]
         for support in supports:
             evidence = np.array(
                 [
-                    [
-                        column[min(n, len(column)) - 1] if len(column) else 0.0
-                        for column, n in zip(well.T, counts, strict=True)
-                    ]
-                    for well, counts in zip(ranked, needed[support], strict=True)
+                    group_evidence(drop, counts) if len(drop) else (0.0,) * len(counts)
+                    for drop, counts in zip(drops, needed[support], strict=True)
                 ]
             )
             for threshold in thresholds:
