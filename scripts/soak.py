@@ -9,7 +9,6 @@ when an answer of the viewer was an error of ours, a step failed, or a well was 
 from __future__ import annotations
 
 import argparse
-import itertools
 import os
 import socket
 import subprocess
@@ -74,8 +73,8 @@ class Soak:
         self.system = System(load(self.file))
         self.ledger = sa.create_engine(ledger)
         self.imaged, self.statuses, self.took = 0, Counter[int](), list[float]()
-        self.asked, self.seen = itertools.count(), 0
-        self.failed_steps = list[str]()
+        self.asked = self.seen = 0
+        self.wrong = list[str]()
         self.stop = threading.Event()
 
     def command(self, *words: str) -> list[str]:
@@ -110,11 +109,10 @@ class Soak:
         for step in STEPS:
             done = subprocess.run(self.command(step), capture_output=True, text=True)
             if done.returncode not in (0, 75):
-                self.failed_steps.append(f"{step} ended with {done.returncode}: {done.stderr[-300:]}")
+                self.wrong.append(f"{step} ended with {done.returncode}: {done.stderr[-300:]}")
 
-    def look(self, port: int) -> None:
-        """A person with a browser."""
-        n = next(self.asked)
+    def look(self, port: int, n: int) -> None:
+        """A person with a browser, for the n-th time."""
         image = n * 7 % max(self.seen, 1) + 1
         page = PAGES[n % len(PAGES) if self.seen else 0].format(image=image, plate=f"CI{image // 96:06d}")
         began = time.monotonic()
@@ -167,13 +165,15 @@ def run(soak: Soak) -> int:
         for thread in threads:
             thread.start()
         print(
-            f"{'minute':>7}{'imaged':>8}{'scored':>8}{'behind':>8}{'grid MB':>9}{'workers':>9}{'viewer':>8}{'disk MB':>9}{'requests':>10}"
+            f"{'minute':>7}{'imaged':>8}{'scored':>8}{'behind':>8}{'grid MB':>9}{'workers':>9}{'viewer':>8}{'disk MB':>9}{'answers':>9}{'asked':>8}"
         )
         began, last = time.monotonic(), 0.0
         with ThreadPoolExecutor(16) as people:
             while (now := time.monotonic() - began) < arguments.minutes * 60:
-                people.submit(soak.look, port)
-                time.sleep(1 / arguments.requests)
+                while soak.asked < now * arguments.requests:
+                    people.submit(soak.look, port, soak.asked)
+                    soak.asked += 1
+                time.sleep(0.5 / arguments.requests)
                 if now - last > max(arguments.minutes * 60 / 40, 10):
                     last = now
                     _sample(soak, programs, now)
@@ -186,6 +186,7 @@ def run(soak: Soak) -> int:
         soak.all_steps()
     finally:
         soak.stop.set()
+        soak.wrong += [f"{name} ended before its time" for name, p in programs.items() if p.poll() is not None]
         for program in programs.values():
             program.terminate()
         for program in programs.values():
@@ -201,7 +202,7 @@ def _sample(soak: Soak, programs: dict[str, subprocess.Popen[bytes]], seconds: f
     soak.seen = max(scored - 200, 0)  # all of those before them are in the ledger, whatever came first
     line = f"{seconds / 60:>7.1f}{imaged:>8}{scored:>8}{imaged - scored:>8}{_mb(programs['grid'].pid):>9.0f}{workers:>9.0f}"
     print(
-        f"{line}{_mb(programs['viewer'].pid):>8.0f}{disk:>9.1f}{soak.statuses.total():>10}  {dict(soak.statuses)}",
+        f"{line}{_mb(programs['viewer'].pid):>8.0f}{disk:>9.1f}{soak.statuses.total():>9}{soak.asked:>8}",
         flush=True,
     )
 
@@ -213,7 +214,7 @@ def _judged(soak: Soak, log: Path) -> int:
         f"viewer: answers {dict(sorted(soak.statuses.items()))}, half within {took[len(took) // 2]:.2f} s, 99 % within {took[len(took) * 99 // 100]:.2f} s"
     )
     print(f"{soak.imaged} wells imaged, {scored} scored, {len(published)} published")
-    wrong = [*soak.failed_steps]
+    wrong = [*soak.wrong]
     wrong += [f"{number} answers {status}" for status, number in soak.statuses.items() if status != 200]
     wrong += ["a well was scored twice"] * (scored > soak.imaged)
     wrong += ["an inspection has two ARTscores"] * (len(set(published)) != len(published))
