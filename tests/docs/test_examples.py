@@ -113,17 +113,18 @@ def test_configurations_load_and_python_runs(block, tmp_path):
 
 @pytest.fixture
 def lab(tmp_path, tiny_weights, monkeypatch):
-    """A folder to run examples in, with a configuration, tiny networks, and images of plate DEMO000001: wells A1, B1 and C1."""
+    """A folder to run examples in: a configuration, tiny networks, and wells A1, B1, C1 of plates DEMO000001 and CI022987 in two folders."""
     home = tmp_path / "home"
     shutil.copytree(tiny_weights, home / "weights")
     segmenter, classifier = default_models(tiny_weights)
     (tmp_path / "xtalgrid.toml").write_text(
         f'[work]\nsegmenter = "{segmenter}"\nclassifier = "{classifier}"\n[grid]\nworkers = 1\n'
     )
-    (tmp_path / "FOLDER").mkdir()
-    for row, colour in enumerate([(150, 40, 40), (40, 150, 40), (40, 40, 150)], start=1):
-        name = rigaku_name(row=row).replace("CI_0000CI022987", "DE_00DEMO000001")
-        Image.fromarray(well(colour)).save(tmp_path / "FOLDER" / name, quality=92)
+    for folder in ("DEMO000001", "CI022987"):
+        (tmp_path / folder).mkdir()
+        for row, colour in enumerate([(150, 40, 40), (40, 150, 40), (40, 40, 150)], start=1):
+            name = rigaku_name(row=row).replace("CI_0000CI022987", f"{folder[:2]}_{folder:0>12}")
+            Image.fromarray(well(colour)).save(tmp_path / folder / name, quality=92)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XTALGRID_HOME", str(home))
     monkeypatch.delenv("XTALGRID_CONFIG", raising=False)
@@ -143,7 +144,7 @@ def test_the_way_of_an_image_and_the_examples_of_reports_md(lab):
         r"^\| [\w ]+ \| `(xtalgrid \w+)` \|", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE
     )
     assert [stage.split()[1] for stage in stages] == ["create_work", "grid", "assimilate", "finalizer", "set_autoscore"]
-    assert "3 images of 1 plates entered" in say(["xtalgrid", "import-folder", "FOLDER"])
+    assert "3 images of 1 plates entered" in say(["xtalgrid", "import-folder", "DEMO000001"])
     said = [say(stage.split()) for stage in stages]
     assert "3 images planned in 1 units, 0 failed" in said[0]
     assert "3 insert" in said[-1]
@@ -158,12 +159,35 @@ def test_the_way_of_an_image_and_the_examples_of_reports_md(lab):
     assert len(outputs) >= 8
 
 
+def test_the_guides_of_the_facility_manager_and_the_crystallographer(lab):
+    """Their examples in the order of the pages, from the first plate to the run that is taken back."""
+    outputs = {}
+    for guide in ("facility-manager", "crystallographer"):
+        for block in blocks(ROOT / "docs" / "guides" / f"{guide}.md"):
+            for words in commands(block):
+                if words[1] in (
+                    "serve",
+                    "init",
+                    "model",
+                    "simulate",
+                ):  # servers, networks, minutes; init has a test below
+                    continue
+                done = sorted((lab / "home" / "outbox" / "done").glob("*.csv"))
+                here = {"/data/plates/CI022987/3": "CI022987", "20261121T211342Z": done[0].stem if done else ""}
+                outputs[" ".join(words)] = say([here.get(word, word) for word in words])
+    assert "3 of 3 images accounted for" in outputs["xtalgrid run /data/plates/CI022987/3"]
+    assert "PROBLEM" not in outputs["xtalgrid check-imager"]
+    assert "0 images would be planned" in outputs["xtalgrid create_work --dry-run"]
+    assert "3 rows removed" in outputs["xtalgrid set_autoscore --undo 20261121T211342Z"]
+    assert "crystals harvestable" in outputs["xtalgrid explain CI022987 A1a"]
+
+
 def test_the_first_example_of_the_workers_readme(lab):
     """`xtalgrid-worker score plate_17/ A01.jpg --out scores --frames`."""
     words = next(words for block in blocks(ROOT / "worker" / "README.md") for words in commands(block))
     (lab / "plate_17").mkdir()
-    shutil.copy(next((lab / "FOLDER").iterdir()), lab / "plate_17" / "B01.jpg")
-    shutil.copy(next((lab / "FOLDER").iterdir()), lab / "A01.jpg")
+    shutil.copy(next((lab / "DEMO000001").iterdir()), lab / "plate_17" / "B01.jpg")
+    shutil.copy(next((lab / "DEMO000001").iterdir()), lab / "A01.jpg")
     assert "2 images: " in say([*words, "--weights", str(lab / "home" / "weights")])
     assert {"scores.csv", "result.json", "A01_ART.jpg", "B01_ART.jpg"} <= {
         file.name for file in (lab / "scores").iterdir()
