@@ -2,7 +2,7 @@
 
 The whole chain runs on the local grid with real worker processes (tiny networks, so that wells take milliseconds). It is killed again and
 again, each time in the stage that is due and at a random moment of it, with its workers or alone or one worker alone, and run on; then once
-more to its end. Other faults: a full disk (needs root, for a small file system), folders that become read-only, the
+more to its end. The same with the stages side by side as services. Other faults: a full disk (needs root, for a small file system), folders that become read-only, the
 imager database gone (PostgreSQL behind a relay that is cut), the clock jumping back, two runs at once, a worker that hangs. After each, the
 score table and the ledger are compared row by row with those of an undisturbed run (`faults.lab.content`). Ends with 1 on any difference.
 """
@@ -30,9 +30,22 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+import sqlalchemy as sa  # noqa: E402
 from tests.tiny_networks import write_tiny_weights  # noqa: E402
 
-from faults.lab import STAGES, UNIT, Run, config_of, content, differences, draw_wells, started, whole_chain  # noqa: E402
+from faults.lab import (  # noqa: E402
+    STAGES,
+    UNIT,
+    Run,
+    config_of,
+    content,
+    differences,
+    draw_wells,
+    grid_service,
+    other_services,
+    started,
+    whole_chain,
+)
 from faults.outage import databases_with_a_relay, outage  # noqa: E402
 from xtalgrid_core.weights import read_manifest  # noqa: E402
 from xtalgrid_server.config import Config  # noqa: E402
@@ -58,6 +71,8 @@ class Sweep:
     kills: Counter[tuple[str, str]] = field(default_factory=Counter)
     lines: list[tuple[str, str, str]] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    is_enough: bool = False
+    """Whether somebody pressed Ctrl-C: no more kills, all other faults, and the report."""
     _labs: int = 0
 
     def lab(self, more: str = "", home: Path | None = None) -> Config:
@@ -102,7 +117,7 @@ class Sweep:
     def killed(self, kills: int) -> None:
         """Runs that are killed in one stage after the other, and then run to their end."""
         done = 0
-        while done < kills:
+        while done < kills and not self.is_enough:
             config, here = self.lab(), 0
             for stage in sorted(self.rng.sample(PLAN, min(len(PLAN), kills - done))):
                 here += self._kill_in(config, stage)
@@ -133,6 +148,36 @@ class Sweep:
         os.waitpid(run.pid, 0)
         self.kills[at, how] += 1
         return 1
+
+    def services(self, kills: int) -> None:
+        """The grid and the other steps side by side without end, as services are, one of them killed again and again and started anew."""
+        config = self.lab()
+        log = self.root / f"{config.home.parent.name}.log"
+        chains = {"grid --watch": grid_service(config), "other steps": other_services(config, self.wells)}
+        runs = {name: started(chain, log) for name, chain in chains.items()}
+        pause = sum(self.seconds.values()) / 5
+        end = time.monotonic() + 60 + 20 * pause * (kills + 5)
+        while kills or not _is_all_published(config, self.number):
+            if time.monotonic() > end:
+                self.wrong.append(f"services: not done in time: {_last(log)}")
+                break
+            name = self.rng.choice(list(chains))
+            time.sleep(self.rng.uniform(0, pause))
+            for other, run in runs.items():  # as systemd does it
+                if (code := run.ended()) is not None:
+                    self.wrong.append(f"services: {other} ended with {code}: {_last(log)}")
+                    runs[other] = started(chains[other], log)
+            if kills:
+                how = self.rng.choice(HOW[:2])
+                runs[name].kill_all() if how == "all" else runs[name].kill_alone()
+                os.waitpid(runs[name].pid, 0)
+                runs[name] = started(chains[name], log)
+                self.kills[name, how] += 1
+                kills -= 1
+        for run in runs.values():
+            run.kill_all()
+            run.wait()
+        self.ends_the_same("services side by side", config, "each killed again and again")
 
     def hanging_worker(self) -> None:
         """A worker that is stopped answers no more; the grid kills it when its patience is over."""
@@ -235,7 +280,9 @@ def main() -> None:
         assert read_manifest(weights).default
         sweep = Sweep(root, weights, random.Random(arguments.seed), wells, arguments.wells)
         sweep.undisturbed()
+        signal.signal(signal.SIGINT, lambda *_: setattr(sweep, "is_enough", True))
         sweep.killed(arguments.kills)
+        sweep.services(max(arguments.kills // 20, 4))
         for fault in (sweep.hanging_worker, sweep.two_at_once, sweep.clock_back, sweep.full_disk, sweep.read_only):
             fault()
             print(*sweep.lines[-1], sep=": ", flush=True)
@@ -248,7 +295,7 @@ def main() -> None:
 def report(sweep: Sweep) -> None:
     """Kills by stage and kind; then each fault and whether it ended the same."""
     print(f"\n{'SIGKILL in':<16}" + "".join(f"{how:>10}" for how in HOW))
-    for stage in STAGES:
+    for stage in (*STAGES, "grid --watch", "other steps"):
         print(f"{stage:<16}" + "".join(f"{sweep.kills[stage, how]:>10}" for how in HOW))
     print(f"{'all':<16}{sweep.kills.total():>10}\n")
     runs = Counter((name, became) for name, _, became in sweep.lines)
@@ -276,6 +323,13 @@ def _small_disk(folder: Path, kilobytes: int) -> Iterator[Path | None]:
         yield folder
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def _is_all_published(config: Config, number: int) -> bool:
+    try:
+        return len(content(config)["i_scores"]) >= number
+    except sa.exc.SQLAlchemyError:  # there is no table yet
+        return False
 
 
 def _kilobytes(folder: Path) -> int:

@@ -153,6 +153,32 @@ def whole_chain(config: Config, wells: Path) -> Callable[[], None]:
     return chain
 
 
+def grid_service(config: Config) -> Callable[[], None]:
+    """``xtalgrid grid --watch``."""
+
+    def chain() -> None:
+        with System(config) as system:
+            system.work(watch=True)
+
+    return chain
+
+
+def other_services(config: Config, wells: Path) -> Callable[[], None]:
+    """The steps that cron starts, one after the other, without end."""
+
+    def chain() -> None:
+        with System(config) as system:
+            imported = system.import_folder(wells)
+            share = -(-len(imported.entered) // config.grid.workers)  # the units that `run_folder` makes
+            while True:
+                system.create_work(barcodes=imported.barcodes, wells_per_unit=min(share, UNIT), retry=True)
+                system.assimilate()
+                system.finalize("none")
+                system.set_autoscore()
+
+    return chain
+
+
 # ---- what must be the same --------------------------------------------------------------------------------------------
 
 _TABLES = {
