@@ -162,6 +162,21 @@ def test_a_file_cut_anywhere_fails_and_never_scores(cut):
             read(part)
 
 
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 7}, {"subsampling": 0}])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_jpeg_whose_data_end_before_its_picture_is_truncated_and_a_grey_one_is_not(mode, options):
+    pixels = np.random.default_rng(0).integers(0, 256, (256, 320, 3), np.uint8)
+    pixels[128:] = 128  # as libjpeg fills what is missing
+    whole = saved(Image.fromarray(pixels).convert(mode), "JPEG", **options)
+    WellImage(whole).segmenter_view()
+    frame = whole.index(bytes((8, 1, 0, 1, 64)))  # bits, height, width
+    taller = whole[:frame] + bytes((8, 1, 64, 1, 64)) + whole[frame + 5 :]
+    for read in (read_image, lambda data: WellImage(data).segmenter_view()):
+        with pytest.raises(ImageError, match="end before its picture") as caught:
+            read(taller)
+        assert caught.value.reason is FailureReason.TRUNCATED
+
+
 def test_size_is_known_without_decoding():
     assert image_size(png_claiming(2560, 1920)) == (1920, 2560)
 
