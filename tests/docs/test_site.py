@@ -40,6 +40,12 @@ def test_pages_of_the_repositorys_root_and_files_that_are_linked_to_come_along(s
     assert 'href="../worker/index.html' in found["scripts/index.html"]
 
 
+def test_each_page_has_one_place_in_the_navigation():
+    pages = re.findall(r"([\w./-]+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(pages) > 40
+    assert sorted(pages) == sorted(set(pages))
+
+
 def test_nothing_is_loaded_from_outside(site):
     loaded = r"""<(?:script|img|link|iframe)[^>]*(?:src|href)=["']?((?:https?:)?//[^"'\s>]+)|@import|url\(["']?(?:https?:)?//"""
     outside = {name: re.findall(loaded, text) for name, text in texts(site).items()}
