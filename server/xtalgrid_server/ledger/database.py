@@ -11,6 +11,8 @@ import alembic.command
 import alembic.config
 import alembic.util
 import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
 from xtalgrid_core.errors import LedgerError
 
@@ -68,12 +70,27 @@ def _advice(reason: str) -> str:
 
 
 def is_of(source: str, column: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
-    """Whether a row is of an imager, asked so that no index can answer it.
+    """Whether a row is of an imager, which nearly all are: no index on it is worth taking."""
+    return _Unindexed(column) == source
 
-    Nearly all rows are of one imager. SQLite knows that only after an ANALYZE, and would take an index that begins with the source,
-    and read everything, before one that begins with the plate.
+
+class _Unindexed(FunctionElement[str]):
+    """A column that SQLite takes no index for. Without an ANALYZE it would take one that begins with the imager, and read everything, before
+    one that begins with the plate. PostgreSQL knows better, as long as it is asked for the column itself.
     """
-    return sa.func.coalesce(column, "") == source
+
+    inherit_cache = True
+    type = sa.String()
+
+
+@compiles(_Unindexed)
+def _column(element: _Unindexed, compiler: sa.sql.compiler.SQLCompiler, **options: Any) -> str:
+    return compiler.process(element.clauses, **options)
+
+
+@compiles(_Unindexed, "sqlite")
+def _no_index(element: _Unindexed, compiler: sa.sql.compiler.SQLCompiler, **options: Any) -> str:
+    return f"+{compiler.process(element.clauses, **options)}"
 
 
 def insert(connection: sa.Connection, table: sa.Table, **values: Any) -> int:
