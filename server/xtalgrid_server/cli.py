@@ -234,11 +234,12 @@ def assimilate_command(config: Config) -> None:
 
 
 @main.command("finalizer")
+@click.option("--shadow", is_flag=True, help="Decide again on what was scored in shadow mode, under the policy of now.")
 @with_config
-def finalizer_command(config: Config) -> None:
+def finalizer_command(config: Config, shadow: bool) -> None:
     """Compare new scores with people's, hold back what is to be seen first, and write a CSV into the outbox."""
     with System(config) as system:
-        done = system.finalize()
+        done = system.finalize(shadow=shadow)
     click.echo(str(done.csv) if done.csv else "nothing was waiting")
 
 

@@ -184,10 +184,10 @@ class System:
             )
         return done
 
-    def finalize(self, frames: str | None = None) -> Finalized:
-        """Decide what becomes of new scores, and write the CSV."""
+    def finalize(self, frames: str | None = None, *, shadow: bool = False) -> Finalized:
+        """Decide what becomes of new scores (`shadow`: and again of those scored in shadow mode), and write the CSV."""
         with step(self.config, "finalizer") as report:
-            done = finalize(self.config, self.imager, self.ledger, frames)
+            done = finalize(self.config, self.imager, self.ledger, frames, shadow=shadow)
             report.update({"run": done.run or "none", **done.actions})
         return done
 

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 import msgspec
 import pytest
 
+from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.config import HoldRule
 
@@ -83,6 +84,28 @@ def test_policy_shadow_publishes_nothing(system, score, score_table):
     assert finish(system) == {}
     assert score_table() == []
     assert system.ledger.views.counts()["actions"] == {"shadow": 1}
+
+
+def test_what_was_scored_in_shadow_mode_is_published_when_asked_for(system, score, score_table):
+    with_policy(system, policy="shadow")
+    (row,) = score(WELL)
+    finish(system)
+    with pytest.raises(ConfigError, match="set another one first"):
+        system.finalize(shadow=True)
+    with_policy(system, policy="behind")
+    assert finish(system) == {}  # nobody asked
+    system.finalize(frames="none", shadow=True)
+    assert system.set_autoscore().actions == {"insert": 1}
+    assert score_table() == [(row.inspect_id, "23", INSPECTED, "ARTscore")]
+    assert system.finalize(frames="none", shadow=True).actions == {}
+
+
+def test_hold_rules_are_asked_of_what_was_scored_in_shadow_mode_too(system, score):
+    with_policy(system, policy="shadow")
+    score(WELL)
+    finish(system)
+    with_policy(system, policy="behind", hold=(HoldRule(outcome="crystal", below=1),))
+    assert system.finalize(frames="none", shadow=True).actions == {"hold": 1}
 
 
 def test_a_person_who_scores_between_finalizer_and_publication_is_seen(system, score, score_table, person):

@@ -62,10 +62,10 @@ class Views:
                 found.extend(scored_image(row) for row in connection.execute(each))
         return sorted(found, key=_plate_order)
 
-    def waiting(self, after: int) -> list[ScoredImage]:
+    def waiting(self, after: int, shadow: bool = False) -> list[ScoredImage]:
         """What the finalizer has to decide on: the scores of inspections that have one it has not seen, or a review since it did.
 
-        `after`: it has seen all scores up to this id.
+        `after`: it has seen all scores up to this id. `shadow`: those too on which it decided last in shadow mode.
         """
         decided = sa.exists().where(t.finalizations.c.score_id == t.scores.c.id)
         last = sa.select(sa.func.max(t.finalizations.c.at)).where(t.finalizations.c.score_id == t.scores.c.id)
@@ -78,8 +78,13 @@ class Views:
         reviewed = scored.join(t.reviews, t.reviews.c.score_id == t.scores.c.id).where(
             t.reviews.c.at > last.scalar_subquery()
         )
+        newest = sa.select(sa.func.max(t.finalizations.c.id)).group_by(t.finalizations.c.score_id)
+        in_shadow = scored.join(t.finalizations, t.finalizations.c.score_id == t.scores.c.id).where(
+            t.finalizations.c.action == "shadow", t.finalizations.c.id.in_(newest)
+        )
+        statements = (new, reviewed, in_shadow) if shadow else (new, reviewed)
         with self._db.reading() as connection:
-            inspect_ids = {row.inspect_id for statement in (new, reviewed) for row in connection.execute(statement)}
+            inspect_ids = {row.inspect_id for statement in statements for row in connection.execute(statement)}
         return self.scores(inspect_ids=sorted(inspect_ids))
 
     def newest_score_id(self) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import write_atomically
 
 from ..config import Config
@@ -54,18 +55,29 @@ class Finalized:
     actions: dict[str, int] = field(default_factory=dict)
 
 
-def finalize(config: Config, database: ImagerDatabase, ledger: Ledger, frames: str | None = None) -> Finalized:
+def finalize(
+    config: Config, database: ImagerDatabase, ledger: Ledger, frames: str | None = None, *, shadow: bool = False
+) -> Finalized:
     """Decide on every score that waits.
 
     Parameters
     ----------
     frames
         Which framed images are drawn: ``none``, ``crystals``, ``all``; default as configured.
+    shadow
+        Decide again on what was scored in shadow mode.
+
+    Raises
+    ------
+    ConfigError
+        With `shadow`, while the policy is ``shadow`` still.
     """
+    if shadow and config.publish.policy == "shadow":
+        raise ConfigError('publish.policy is "shadow" still, which publishes nothing; set another one first')
     restore_csv(config, ledger)
     forget_old_frames(config)
     key, newest = f"finalizer {config.imager.source}", ledger.views.newest_score_id()
-    waiting = ledger.views.waiting(max(int(ledger.watermark(key) or 0) - _OVERLAP, 0))
+    waiting = ledger.views.waiting(max(int(ledger.watermark(key) or 0) - _OVERLAP, 0), shadow)
     if not waiting:
         ledger.set_watermark(key, str(newest))
         return Finalized()
