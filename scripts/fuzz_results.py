@@ -31,7 +31,7 @@ from xtalgrid_core.errors import ImageError, ManifestError, ResultError
 from xtalgrid_server.boinc import hooks
 from xtalgrid_server.boinc.spool import Spool
 from xtalgrid_server.config import from_string
-from xtalgrid_server.imager.database import ImageRow
+from xtalgrid_server.imager.rows import ImageRow
 from xtalgrid_server.ledger import tables
 from xtalgrid_server.ledger.records import PlannedImage
 from xtalgrid_server.system import System

@@ -33,7 +33,7 @@ from tests.system import postgresql  # noqa: E402
 
 from xtalgrid_core.outcomes import Outcome  # noqa: E402
 from xtalgrid_server.config import load  # noqa: E402
-from xtalgrid_server.imager.database import ImageRow  # noqa: E402
+from xtalgrid_server.imager.rows import ImageRow  # noqa: E402
 from xtalgrid_server.imager.tables import CrystalTrak  # noqa: E402
 from xtalgrid_server.system import System  # noqa: E402
 from xtalgrid_server.wells import Well  # noqa: E402

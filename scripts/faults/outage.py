@@ -18,7 +18,7 @@ from tests.system import postgresql
 
 from xtalgrid_core.errors import XtalgridError
 from xtalgrid_server.config import Config
-from xtalgrid_server.imager.database import ImageRow
+from xtalgrid_server.imager.rows import ImageRow
 from xtalgrid_server.imager.tables import CrystalTrak
 from xtalgrid_server.system import System
 from xtalgrid_server.wells import Well

@@ -13,7 +13,7 @@ from PIL import Image
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import CLASSES, Group, Outcome
 from xtalgrid_server.config import Config, from_string
-from xtalgrid_server.imager.database import ImageRow
+from xtalgrid_server.imager.rows import ImageRow
 from xtalgrid_server.ledger.records import PlannedImage
 from xtalgrid_server.system import System
 from xtalgrid_server.wells import Well

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from xtalgrid_core import wire
 from xtalgrid_core.errors import Busy
-from xtalgrid_server.imager.database import ImageRow
+from xtalgrid_server.imager.rows import ImageRow
 from xtalgrid_server.imager.tables import CrystalTrak
 from xtalgrid_server.status import status_lines
 from xtalgrid_server.steps import step

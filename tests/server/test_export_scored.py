@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from xtalgrid_server.cli import main
 from xtalgrid_server.config import from_string
 from xtalgrid_server.imager import database as imager
-from xtalgrid_server.imager.database import ImageRow
+from xtalgrid_server.imager.rows import ImageRow
 from xtalgrid_server.scores.scored import export_scored
 from xtalgrid_server.system import System
 from xtalgrid_server.wells import Well

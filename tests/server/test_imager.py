@@ -2,7 +2,8 @@ from datetime import datetime, timedelta
 
 from xtalgrid_server.config import from_string
 from xtalgrid_server.imager import database as imager_database
-from xtalgrid_server.imager.database import ImagerDatabase, ImageRow, like_pattern
+from xtalgrid_server.imager.database import ImagerDatabase, like_pattern
+from xtalgrid_server.imager.rows import ImageRow
 from xtalgrid_server.wells import Well
 
 from .conftest import INSPECTED

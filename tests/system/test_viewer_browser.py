@@ -22,7 +22,7 @@ from tests.conftest import missing
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.config import from_string
-from xtalgrid_server.imager.database import ImageRow
+from xtalgrid_server.imager.rows import ImageRow
 from xtalgrid_server.ledger.records import PlannedImage
 from xtalgrid_server.steps import user
 from xtalgrid_server.system import System

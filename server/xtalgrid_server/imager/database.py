@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -18,6 +16,7 @@ from ..config import Config
 from ..database import chunks
 from ..wells import Well
 from .connection import Connections
+from .rows import ImageRow, Moment, ScoredDrop, ScoreRow
 from .source import image_path
 from .tables import CrystalTrak, named
 from .writer import ScoreWriter
@@ -26,54 +25,6 @@ T = TypeVar("T")
 
 _PAGE = 1000
 _ESCAPE = "\\"
-
-
-class Moment(NamedTuple):
-    """A place in the order that inspections are read in: date (naive local), then id."""
-
-    inspected: datetime
-    inspect_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class ImageRow:
-    """One image of one drop at one inspection; `inspected` is naive local time."""
-
-    inspect_id: int
-    barcode: str
-    inspection: int
-    inspected: datetime
-    well: Well
-    image_name: str
-
-    @property
-    def moment(self) -> Moment:
-        """Its place in reading order."""
-        return Moment(self.inspected, self.inspect_id)
-
-
-@dataclass(frozen=True, slots=True)
-class ScoreRow:
-    """One row of the score table, with the inspection it belongs to."""
-
-    score_id: int
-    inspect_id: int
-    code: str
-    date: datetime
-    by: str
-    image_name: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class ScoredDrop:
-    """A drop at an inspection, with the newest score a person gave it there.
-
-    `images` are those whose names fit the configured patterns, in the order of their names; `mates` the names of its UV images.
-    """
-
-    score: ScoreRow
-    images: list[ImageRow]
-    mates: list[str]
 
 
 def like_pattern(wildcards: str) -> str:
@@ -311,7 +262,7 @@ class ImagerDatabase(Connections):
     def writing(self) -> Iterator[ScoreWriter]:
         """One transaction on the score table: all of it, or nothing when an error leaves the block."""
         with self.transaction() as connection:
-            yield ScoreWriter(self, connection)
+            yield ScoreWriter(self.tables, connection, self._scores_of_drops)
 
     def write(self, work: Callable[[ScoreWriter], T]) -> T:
         """The same for a function, which is called again when the database went away before anything was committed.
@@ -321,7 +272,7 @@ class ImagerDatabase(Connections):
         ImagerError
             Also when it went away while it committed: then nobody knows whether `work` is done, and the next run finds out.
         """
-        return self.transact(lambda connection: work(ScoreWriter(self, connection)))
+        return self.transact(lambda connection: work(ScoreWriter(self.tables, connection, self._scores_of_drops)))
 
     # ---- the embedded database ---------------------------------------------------------------------------------
 

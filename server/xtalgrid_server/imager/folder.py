@@ -17,8 +17,9 @@ from xtalgrid_core.images import SUFFIXES
 from ..config import Config
 from ..ledger.store import Ledger
 from ..wells import Well
-from .database import ImagerDatabase, ImageRow
+from .database import ImagerDatabase
 from .names import ANY, NamedImage, Names, barcode_of_folder, compile_names
+from .rows import ImageRow
 
 STEP = "import-folder"
 

@@ -20,9 +20,10 @@ from ..config import Config
 from ..database import IN_LIST
 from ..ledger.store import Ledger
 from .complete import missing_end
-from .database import ImagerDatabase, ImageRow
+from .database import ImagerDatabase
 from .folder import STEP, Imported, convention_of, enter, refuse_vendors
 from .folder_seen import Seen, SeenFiles, State
+from .rows import ImageRow
 from .source import ImageSource
 
 Listing = tuple[Path, list["os.DirEntry[str]"]]

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 
 from ..database import chunks
 from ..wells import Well
-from .database import ImagerDatabase, ScoreRow
+from .database import ImagerDatabase
+from .rows import ScoreRow
 from .tables import CrystalTrak, named
 
 PAGE = 1000

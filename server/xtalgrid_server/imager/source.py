@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from xtalgrid_core.errors import FailureReason, ImageError
 
 from ..config import Config
-
-if TYPE_CHECKING:
-    from .database import ImageRow, Moment
+from .rows import ImageRow, Moment
 
 
 class ImageSource(Protocol):

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 
 from ..database import chunks
+from .rows import ScoreRow
 from .tables import CrystalTrak, named
-
-if TYPE_CHECKING:
-    from .database import ImagerDatabase, ScoreRow
 
 Autoscore = tuple[float | None, float | None, int | None]
 """Probability of a crystal, of a clear drop (0 to 1), and 0 good, 1 empty, 2 faulty."""
@@ -30,16 +28,21 @@ class NewScore:
 
 
 class ScoreWriter:
-    """The imager database inside one transaction."""
+    """The imager database inside one transaction. `scores_of_drops` reads in it, too."""
 
-    def __init__(self, database: ImagerDatabase, connection: sa.Connection) -> None:
-        self._database = database
+    def __init__(
+        self,
+        tables: CrystalTrak,
+        connection: sa.Connection,
+        scores_of_drops: Callable[[sa.Connection, Sequence[int]], dict[int, list[ScoreRow]]],
+    ) -> None:
         self._connection = connection
-        self._statements = _Statements(database.tables)
+        self._scores_of_drops = scores_of_drops
+        self._statements = _Statements(tables)
 
     def scores_of_drops(self, inspect_ids: Sequence[int]) -> dict[int, list[ScoreRow]]:
         """All scores of each inspection's drop, as they are now."""
-        return self._database._scores_of_drops(self._connection, inspect_ids)
+        return self._scores_of_drops(self._connection, inspect_ids)
 
     # ---- scores ------------------------------------------------------------------------------------------------
 

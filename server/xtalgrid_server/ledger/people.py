@@ -19,7 +19,7 @@ from xtalgrid_core.outcomes import CLASSES, Outcome
 
 from ..config import Config
 from ..database import chunks
-from ..imager.database import ScoreRow
+from ..imager.rows import ScoreRow
 from ..wells import Well
 from . import tables as t
 from .database import LedgerDatabase, insert, is_of

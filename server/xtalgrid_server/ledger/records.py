@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
 
-from ..imager.database import ImageRow
+from ..imager.rows import ImageRow
 from ..wells import Well
 from . import tables as t
 

@@ -12,7 +12,7 @@ from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
 
 from ..database import chunks
-from ..imager.database import ImageRow
+from ..imager.rows import ImageRow
 from ..wells import Well
 from . import tables as t
 from .database import LedgerDatabase

@@ -13,7 +13,7 @@ from xtalgrid_core.errors import FailureReason
 from xtalgrid_core.outcomes import Outcome
 
 from ..database import chunks
-from ..imager.database import ImageRow
+from ..imager.rows import ImageRow
 from . import tables as t
 from .database import LedgerDatabase, insert
 from .records import (

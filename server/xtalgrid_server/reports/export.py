@@ -22,7 +22,7 @@ from xtalgrid_core.images import read_image
 from xtalgrid_core.outcomes import CLASSES, Outcome
 
 from ..config import Config
-from ..imager.database import ImageRow
+from ..imager.rows import ImageRow
 from ..ledger.plates import DropImage
 from ..ledger.store import Ledger
 from ..steps import log

@@ -17,7 +17,8 @@ from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import write_atomically
 
 from ..config import Config
-from ..imager.database import ImagerDatabase, ScoreRow
+from ..imager.database import ImagerDatabase
+from ..imager.rows import ScoreRow
 from ..ledger.records import ScoredImage, now
 from ..ledger.store import Ledger
 from .framed import draw_framed, forget_old_frames, wants_frame

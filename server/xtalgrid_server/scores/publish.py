@@ -23,7 +23,8 @@ from xtalgrid_core.outcomes import CLASSES, Outcome
 
 from ..config import Config
 from ..database import chunks
-from ..imager.database import ImagerDatabase, ScoreRow
+from ..imager.database import ImagerDatabase
+from ..imager.rows import ScoreRow
 from ..imager.writer import Autoscore, NewScore, ScoreWriter
 from ..ledger.records import ScoredImage
 from ..ledger.store import Ledger

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from xtalgrid_core.decision import priority
 
 from ..config import HoldRule, Policy
-from ..imager.database import ScoreRow
+from ..imager.rows import ScoreRow
 from ..ledger.records import ScoredImage, Verdict
 
 

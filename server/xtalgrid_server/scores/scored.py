@@ -16,7 +16,8 @@ from xtalgrid_core.files import replacing
 from xtalgrid_core.outcomes import CLASSES, Outcome
 
 from ..config import Config
-from ..imager.database import ImagerDatabase, ImageRow, ScoredDrop
+from ..imager.database import ImagerDatabase
+from ..imager.rows import ImageRow, ScoredDrop
 from ..work.pack import image_path
 
 COLUMNS = (

@@ -17,7 +17,8 @@ from xtalgrid_core.errors import XtalgridError
 
 from ..config import Config
 from ..database import chunks
-from ..imager.database import ImagerDatabase, ScoreRow
+from ..imager.database import ImagerDatabase
+from ..imager.rows import ScoreRow
 from ..imager.writer import Autoscore, ScoreWriter
 from ..ledger.store import Ledger
 from .publish import Previous, own_row

@@ -14,7 +14,7 @@ from xtalgrid_core.errors import XtalgridError
 from xtalgrid_core.outcomes import SCORED_GROUPS
 
 from ..config import Config
-from ..imager.database import ImageRow
+from ..imager.rows import ImageRow
 from ..ledger.records import ScoreOrigin
 from ..steps import log
 from ..work.pack import read_original

@@ -18,7 +18,7 @@ from xtalgrid_core.frames import thumbnail
 from xtalgrid_core.images import image_size, read_image
 
 from ..config import Config
-from ..imager.database import ImageRow
+from ..imager.rows import ImageRow
 from ..work.pack import image_path, read_original
 from .kept import Kept
 

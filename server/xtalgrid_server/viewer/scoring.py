@@ -10,7 +10,8 @@ from xtalgrid_core.errors import ImagerError, LedgerError
 from xtalgrid_core.outcomes import CLASSES, Outcome
 
 from ..config import Config
-from ..imager.database import ImagerDatabase, ImageRow
+from ..imager.database import ImagerDatabase
+from ..imager.rows import ImageRow
 from ..ledger.people import Correction
 from ..ledger.store import Ledger
 from ..steps import log

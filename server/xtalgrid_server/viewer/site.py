@@ -12,7 +12,8 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from xtalgrid_core.errors import ImagerError
 
 from ..config import Config
-from ..imager.database import ImagerDatabase, ImageRow
+from ..imager.database import ImagerDatabase
+from ..imager.rows import ImageRow
 from ..ledger.store import Ledger
 from ..steps import log
 from .access.cookies import FORMS, new_word

@@ -25,7 +25,7 @@ from xtalgrid_core.weights import no_pooling
 
 from ..config import Config
 from ..grid.base import Grid, Submission
-from ..imager.database import ImageRow, Moment
+from ..imager.rows import ImageRow, Moment
 from ..imager.source import ImageSource
 from ..ledger.records import PlannedImage, Unit, options_hash
 from ..ledger.store import Ledger

@@ -16,7 +16,7 @@ from xtalgrid_core.files import replacing
 from xtalgrid_core.images import image_size
 
 from ..config import Config
-from ..imager.database import ImageRow
+from ..imager.rows import ImageRow
 from ..imager.source import image_path as image_path
 
 MIN_WORKER = "0.1.0"

@@ -19,7 +19,7 @@ from xtalgrid_server.boinc.grid import BoincGrid
 from xtalgrid_server.boinc.spool import Spool
 from xtalgrid_server.boinc.status import boinc_status
 from xtalgrid_server.cli import main
-from xtalgrid_server.imager.database import ImageRow
+from xtalgrid_server.imager.rows import ImageRow
 from xtalgrid_server.system import System
 from xtalgrid_server.wells import Well
 

@@ -11,7 +11,7 @@ import pytest
 from xtalgrid_core.weights import read_manifest
 from xtalgrid_server.boinc.spool import Spool
 from xtalgrid_server.config import from_string
-from xtalgrid_server.imager.database import ImageRow
+from xtalgrid_server.imager.rows import ImageRow
 from xtalgrid_server.wells import Well
 
 from ...conftest import encoded, well

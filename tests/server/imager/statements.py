@@ -15,7 +15,8 @@ from sqlalchemy.dialects.oracle import cx_oracle, oracledb
 
 from xtalgrid_server.config import from_string
 from xtalgrid_server.imager import samples, vendor
-from xtalgrid_server.imager.database import ImagerDatabase, ImageRow, Moment
+from xtalgrid_server.imager.database import ImagerDatabase
+from xtalgrid_server.imager.rows import ImageRow, Moment
 from xtalgrid_server.imager.writer import NewScore, ScoreWriter
 from xtalgrid_server.wells import Well
 

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from xtalgrid_core.errors import ConfigError, ImagerError
 from xtalgrid_server.config import from_string
 from xtalgrid_server.database import Access, is_gone, open_engine, password_variable
-from xtalgrid_server.imager.database import ImagerDatabase, Moment
+from xtalgrid_server.imager.database import ImagerDatabase
+from xtalgrid_server.imager.rows import Moment
 
 SECRET = "tiger-7Q"
 

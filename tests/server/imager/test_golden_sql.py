@@ -14,7 +14,7 @@ from pathlib import Path
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server import imager as package
 from xtalgrid_server.imager import vendor
-from xtalgrid_server.imager.database import ImageRow
+from xtalgrid_server.imager.rows import ImageRow
 from xtalgrid_server.wells import Well
 
 from .statements import DAY, TALK, TALKERS, imager, sent_to, talking

@@ -10,7 +10,7 @@ import pytest
 from tests.server.conftest import INSPECTED
 from xtalgrid_core.errors import LedgerError
 from xtalgrid_core.outcomes import Outcome
-from xtalgrid_server.imager.database import ScoreRow
+from xtalgrid_server.imager.rows import ScoreRow
 from xtalgrid_server.ledger.people import Contents
 from xtalgrid_server.ledger.records import now
 from xtalgrid_server.wells import Well

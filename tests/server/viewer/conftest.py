@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.config import Config, from_string
-from xtalgrid_server.imager.database import ImageRow
+from xtalgrid_server.imager.rows import ImageRow
 from xtalgrid_server.ledger.records import PlannedImage
 from xtalgrid_server.system import System
 from xtalgrid_server.viewer.access.passwords import hashed
