@@ -185,7 +185,7 @@ def _places(
     return boxes
 
 
-def sample_view(outcome: Outcome, seed: int) -> Sample:
+def _sample_view(outcome: Outcome, seed: int) -> Sample:
     """A segmenter view and its mask from a small picture: quick, for the segmenter alone."""
     rng = np.random.default_rng([seed, 2])
     width, height, um, _ = _CAMERAS[int(rng.choice(len(_CAMERAS), p=[camera[3] for camera in _CAMERAS]))]
@@ -209,7 +209,7 @@ def _full(seed: int) -> tuple[int, Outcome, Sample]:
 def _small(seed: int) -> tuple[int, Outcome, Sample]:
     empty = np.random.default_rng([seed, 4]).random() < 0.4  # besides those that `outcome_of` gives
     outcome = Outcome.NULL_EXPERIMENT if empty else outcome_of(seed)
-    return seed, outcome, sample_view(outcome, seed)
+    return seed, outcome, _sample_view(outcome, seed)
 
 
 def render_dataset(folder: Path, *, wells: int, views: int, seed: int, jobs: int = 2) -> None:

@@ -82,7 +82,7 @@ def draw_ground(rng: np.random.Generator, plate: PlateType, height: int, width: 
     if rng.random() < (0.25 if plate == "disc" else 0.1):
         rgb *= _fold(rng, height, width)[:, :, None]
     if spread and rng.random() < {"disc": 0.2, "inside": 0.1}.get(plate, 0):
-        rgb *= polarised(rng, height, width)
+        rgb *= _polarised(rng, height, width)
     if spread and plate == "disc" and rng.random() < 0.3:
         rgb *= _veiled(rng, height, width)
     return Ground(rgb, floor, centre, radius)
@@ -106,7 +106,7 @@ def _lamp(rng: np.random.Generator, height: int, width: int) -> tuple[Field, Fie
     return light.astype(np.float32), away, aside
 
 
-def polarised(rng: np.random.Generator, height: int, width: int) -> Colours:
+def _polarised(rng: np.random.Generator, height: int, width: int) -> Colours:
     """Interference colours of stressed plastic between polarisers: pink and green clouds, sometimes strong fringes."""
     cloud = noise(rng, height, width, width / rng.uniform(1.0, 2.5))
     strength, turns = (

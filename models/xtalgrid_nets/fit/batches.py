@@ -27,7 +27,7 @@ from .recipe import SEGMENTER, Recipe, mix
 Batch = dict[str, Tensor]
 
 
-def generators(seed: int, step: int) -> tuple[np.random.Generator, torch.Generator]:
+def _generators(seed: int, step: int) -> tuple[np.random.Generator, torch.Generator]:
     """The random numbers of one batch: for drawing, and for augmenting."""
     rng = np.random.default_rng([seed, step])
     return rng, torch.Generator().manual_seed(int(rng.integers(2**62)))
@@ -100,7 +100,7 @@ class ChopBatches(Dataset[Batch]):
             )
 
     def __getitem__(self, step: int) -> Batch:
-        rng, random = generators(self._recipe.seed, step)
+        rng, random = _generators(self._recipe.seed, step)
         chosen = self._train[np.sort(rng.choice(self.rows, self._mix.chops, p=self._draw))]
         chops, _ = augmented(images_first(self._sets.take(chosen)), None, self._recipe, random, any_angle=True)
         batch = {
@@ -129,7 +129,7 @@ class ViewBatches(Dataset[Batch]):
             raise ConfigError(f"{_named(sets)}: no views to train on; build a set with views and masks")
 
     def __getitem__(self, step: int) -> Batch:
-        rng, random = generators(self._recipe.seed, step)
+        rng, random = _generators(self._recipe.seed, step)
         chosen = self._train[np.sort(rng.integers(0, self.rows, self._recipe.batch))]
         views, masks = self._sets.take_views(chosen)
         images, grids = augmented(

@@ -55,7 +55,7 @@ class Run:
             "classes": list(class_names(recipe.classes)) if recipe.network != SEGMENTER else [],
             "data": sets.hashes(),
             "start": None if start is None else str(start),
-            "code": code_state(),
+            "code": _code_state(),
             "versions": {name: metadata.version(name) for name in ("xtalgrid", "torch", "numpy")}
             | {"python": platform.python_version()},
             "device": device,
@@ -144,7 +144,7 @@ class Run:
         write_atomically(self.folder / "curves.csv", text.getvalue().encode())
 
 
-def code_state() -> dict[str, Any]:
+def _code_state() -> dict[str, Any]:
     """The commit that the code is at, and whether files of ``models/`` differ from it; empty where it is installed and no checkout."""
 
     models = Path(__file__).parents[2]

@@ -62,7 +62,7 @@ def fit(
         The run's longest time, all its parts together. The schedule is a function of the steps or of the time, whichever is
         further, so that a run that is cut short still ends with its rate where the recipe ends it.
     device, precision
-        See `choose_device` and `choose_precision`.
+        See `_choose_device` and `_choose_precision`.
     loaders
         Processes that make batches ahead; 0 to make them in this one.
 
@@ -78,9 +78,9 @@ def fit(
     """
     sets = ChopSet(data)
     batches, held_out = batches_of(recipe, sets), HeldOut(recipe, sets)
-    where = choose_device(device)
+    where = _choose_device(device)
     torch.manual_seed(recipe.seed)
-    trainer = _Trainer(recipe, batches, where, choose_precision(precision, where))
+    trainer = _Trainer(recipe, batches, where, _choose_precision(precision, where))
     if start is not None and not resume:
         load_start(trainer.net, recipe, start)
     trainer.ema = Ema(trainer.net, recipe.ema)
@@ -389,7 +389,7 @@ def load_start(net: nn.Module, recipe: Recipe, path: Path) -> None:
         ) from error
 
 
-def choose_device(name: str) -> torch.device:
+def _choose_device(name: str) -> torch.device:
     """``auto`` (CUDA where there is one), ``cpu`` or ``cuda``.
 
     Raises
@@ -404,7 +404,7 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def choose_precision(name: str, device: torch.device) -> torch.dtype:
+def _choose_precision(name: str, device: torch.device) -> torch.dtype:
     """``bfloat16``, ``float32``, or ``auto``: bfloat16 only where the processor computes in it, else it is eight times slower."""
     if name == "auto":
         quick = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()

@@ -48,7 +48,7 @@ def install_command(load: Load, project_dir: Path, accounts: Accounts | None) ->
 def status_command(load: Load) -> None:
     """Say what is unsent, in progress and in error, which hosts err, and how far scores lag behind the imager."""
     with System(load()) as system:
-        for line in boinc_status(system.ledger, system.imager, boinc_grid(system)):
+        for line in boinc_status(system.ledger, system.imager, _boinc_grid(system)):
             click.echo(line)
 
 
@@ -59,7 +59,7 @@ def retry_command(load: Load, units: tuple[str, ...]) -> None:
     """Have failed and lost units (default: all of them) made again by the next create_work."""
     with System(load()) as system:
         ledger = system.ledger.work
-        stuck = {*ledger.attempts("failed"), *lost_units(system.ledger, boinc_grid(system))}
+        stuck = {*ledger.attempts("failed"), *lost_units(system.ledger, _boinc_grid(system))}
         unknown = [name for name in units if name not in stuck]
         if unknown:
             raise ConfigError(f"neither failed nor lost: {', '.join(unknown)}; `xtalgrid boinc status` lists what is")
@@ -68,7 +68,7 @@ def retry_command(load: Load, units: tuple[str, ...]) -> None:
     click.echo(f"{len(again)} units are made again by the next `xtalgrid create_work`")
 
 
-def boinc_grid(system: System) -> BoincGrid:
+def _boinc_grid(system: System) -> BoincGrid:
     """The grid, where it is a BOINC project.
 
     Raises

@@ -57,11 +57,6 @@ class BoincDatabase:
         """Give back the connections."""
         self._engine.dispose()
 
-    def has_app(self) -> bool:
-        """Whether the project knows our application."""
-        with self._reading() as connection:
-            return connection.scalar(sa.select(t.apps.c.id).where(t.apps.c.name == self._app)) is not None
-
     def known(self, names: Sequence[str]) -> set[str]:
         """Which work units of these names there are."""
         found: set[str] = set()

@@ -24,7 +24,7 @@ EVERYWHERE = Well(0, 0, 0)
 """A whole plate: the sample tables know no wells."""
 
 
-def select_score_page(tables: CrystalTrak, after: int, limit: int) -> sa.Select[Any]:
+def _select_score_page(tables: CrystalTrak, after: int, limit: int) -> sa.Select[Any]:
     """The rows of the score table that follow a SCOREID, whoever wrote them, a page of them."""
     scores = tables.scores.c
     return (
@@ -37,7 +37,7 @@ def select_score_page(tables: CrystalTrak, after: int, limit: int) -> sa.Select[
     )
 
 
-def select_projects(tables: CrystalTrak, barcodes: Sequence[str]) -> sa.Select[Any]:
+def _select_projects(tables: CrystalTrak, barcodes: Sequence[str]) -> sa.Select[Any]:
     """(barcode, name of its project) of plates, the plate entered last the last."""
     plates, projects = tables.plates.c, tables.projects.c
     return (
@@ -48,7 +48,7 @@ def select_projects(tables: CrystalTrak, barcodes: Sequence[str]) -> sa.Select[A
     )
 
 
-def select_samples(tables: CrystalTrak, barcodes: Sequence[str]) -> sa.Select[Any]:
+def _select_samples(tables: CrystalTrak, barcodes: Sequence[str]) -> sa.Select[Any]:
     """(barcode, name) of the samples that plates' drops were made with, each once."""
     plates, drops, samples = tables.plates.c, tables.plate_drops.c, tables.samples.c
     return (
@@ -63,7 +63,7 @@ def select_samples(tables: CrystalTrak, barcodes: Sequence[str]) -> sa.Select[An
 
 def score_page(database: ImagerDatabase, after: int) -> list[ScoreRow]:
     """The page of the score table that follows a SCOREID; shorter than `PAGE`: the last."""
-    statement = select_score_page(database.tables, after, PAGE)
+    statement = _select_score_page(database.tables, after, PAGE)
     return [
         ScoreRow(
             score_id=int(row.scoreid),
@@ -103,9 +103,9 @@ def plate_contents(database: ImagerDatabase, barcodes: Sequence[str]) -> dict[st
         projects: dict[str, str] = {}
         samples: dict[str, list[str]] = {}
         for part in chunks(barcodes):
-            for row in connection.execute(select_projects(tables, part)):
+            for row in connection.execute(_select_projects(tables, part)):
                 projects[row.barcode] = (row.name or "").strip()
-            for row in connection.execute(select_samples(tables, part)):
+            for row in connection.execute(_select_samples(tables, part)):
                 samples.setdefault(row.barcode, []).append((row.sample_name or "").strip())
         return {
             barcode: (projects.get(barcode, ""), ", ".join(name for name in samples.get(barcode, []) if name))

@@ -91,7 +91,7 @@ def promote(config: Config, ledger: Ledger, candidate: Path, *, force: str | Non
     comparison = read_comparison(candidate)
     if force is None:
         _check_comparison(candidate, comparison, pair, current)
-    try_out(candidate, pair)
+    _try_out(candidate, pair)
     shelf.add(config, candidate, pair)
     why = force or "; ".join(comparison.reasons if comparison else ())
     said = msgspec.json.encode(comparison).decode() if comparison else ""
@@ -117,7 +117,7 @@ def rollback(config: Config, ledger: Ledger, *, why: str, who: str) -> Pair:
     return pair
 
 
-def try_out(candidate: Path, pair: Pair) -> None:
+def _try_out(candidate: Path, pair: Pair) -> None:
     """Have a worker, in a process of its own as the grid's are, score a well with a folder's default pair.
 
     Raises

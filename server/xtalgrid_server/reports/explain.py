@@ -205,7 +205,7 @@ def explanation_lines(config: Config, story: Explanation) -> Iterator[str]:
         for score in image.scores:
             yield from _score_lines(score)
     yield ""
-    yield from people_lines(config, story)
+    yield from _people_lines(config, story)
 
 
 def _score_lines(score: ScoreStory) -> Iterator[str]:
@@ -258,7 +258,7 @@ def _trail_lines(score: ScoreStory) -> Iterator[str]:
             yield f"               undone {row.undone:%Y-%m-%d %H:%M} UTC by {row.undone_by}"
 
 
-def people_lines(config: Config, story: Explanation) -> Iterator[str]:
+def _people_lines(config: Config, story: Explanation) -> Iterator[str]:
     """What the score table has, and had, of the drop, and what people said in the viewer."""
     yield (
         "score table, every row that was ever seen of this drop:"

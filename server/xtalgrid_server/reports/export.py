@@ -76,7 +76,7 @@ def export(
     try:
         if chops_folder is not None:
             for outcome in CLASSES:
-                (chops_folder / class_folder(outcome)).mkdir(parents=True, exist_ok=True)
+                (chops_folder / _class_folder(outcome)).mkdir(parents=True, exist_ok=True)
         with replacing(out) as stream, _WRITERS[kind](config, stream, confirmed, done) as put:
             for inspection in inspections(ledger, chosen, answers):
                 for entry in inspection.entries:
@@ -136,7 +136,7 @@ def _chops(inspection: Inspection, answer: wire.Scored, confirmed: bool) -> list
     return [chop for chop in answer.boxes if not confirmed or chop.outcome.group is said]
 
 
-def class_folder(outcome: Outcome) -> str:
+def _class_folder(outcome: Outcome) -> str:
     """Name of the folder for an outcome's chops: ``crystals_harvestable``."""
     return str(outcome).replace(" ", "_")
 
@@ -163,7 +163,7 @@ def _write_chops(
     for number, chop, (x, y, width, height) in wanted:
         plate = re.sub(r"[^A-Za-z0-9-]", "-", image.barcode)
         name = f"{plate}_{image.inspection:03d}_{image.well}_{image.score_id}_{number}.png"
-        with replacing(folder / class_folder(chop.outcome) / name) as stream:
+        with replacing(folder / _class_folder(chop.outcome) / name) as stream:
             Image.fromarray(pixels[y : y + height, x : x + width]).save(stream, "PNG")
         done.chops += 1
 

@@ -119,7 +119,7 @@ def finalize(
             )
     ledger.decisions.add_finalizations(run, rows)
     ledger.set_watermark(key, str(newest))
-    done.csv = write_csv(config, ledger, run)
+    done.csv = _write_csv(config, ledger, run)
     return done
 
 
@@ -127,10 +127,10 @@ def restore_csv(config: Config, ledger: Ledger) -> None:
     """Write the newest run's CSV if its finalizer was killed before it did."""
     run = ledger.decisions.newest_run()
     if run and not any((folder / f"{run}.csv").exists() for folder in (config.outbox, config.outbox / "done")):
-        write_csv(config, ledger, run)
+        _write_csv(config, ledger, run)
 
 
-def write_csv(config: Config, ledger: Ledger, run: str) -> Path:
+def _write_csv(config: Config, ledger: Ledger, run: str) -> Path:
     """Write a run's CSV from the ledger into the outbox."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")

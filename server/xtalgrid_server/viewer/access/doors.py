@@ -104,7 +104,7 @@ class Doors:
     def _local(self, request: Request) -> str:
         host = request.headers.get("host", "").rsplit(":", 1)[0] or "localhost"
         forwarded = any(header in request.headers for header in _FORWARDED)
-        return self._me if is_loopback(request) and host in _HERE and not forwarded else ""
+        return self._me if _is_loopback(request) and host in _HERE and not forwarded else ""
 
     def _proxy(self, request: Request) -> str:
         names = request.headers.getlist(self._settings.user_header)
@@ -130,6 +130,6 @@ def is_from(request: Request, among: Iterable[Network]) -> bool:
     return any(address in network for network in among)
 
 
-def is_loopback(request: Request) -> bool:
+def _is_loopback(request: Request) -> bool:
     """Whether the connection comes from this machine."""
     return is_from(request, networks(("127.0.0.0/8", "::1")))
