@@ -103,6 +103,13 @@ class Plates:
         with self._db.reading() as connection:
             return connection.scalar(sa.select(sa.func.max(t.images.c.id))) or 0
 
+    def state(self) -> tuple[int, ...]:
+        """The newest ids of what drops are shown by: as long as they are the same, nothing came in."""
+        tables = t.images, t.scores, t.failures, t.corrections, t.imager_scores, t.drops
+        newest = (sa.select(sa.func.max(table.c.id)).scalar_subquery() for table in tables)
+        with self._db.reading() as connection:
+            return tuple(number or 0 for number in connection.execute(sa.select(*newest)).one())
+
     def inspections_since(self, image_id: int) -> dict[Inspection, datetime]:
         """Moments (imager's local time) of the inspections with images of a higher id; 0: of all.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -59,9 +60,13 @@ class PlateIndex:
 
     def inspections(self, barcode: str) -> list[tuple[int, datetime]]:
         """(number, moment) of a plate's inspections, oldest first; none where there is no such plate."""
+        return self.inspections_of([barcode])[barcode]
+
+    def inspections_of(self, barcodes: Iterable[str]) -> dict[str, list[tuple[int, datetime]]]:
+        """The same of several plates."""
         with self._lock:
             self._read_on()
-            return sorted(self._dates.get(barcode, {}).items())
+            return {barcode: sorted(self._dates.get(barcode, {}).items()) for barcode in barcodes}
 
     def _read_on(self) -> None:
         highest, now = self._plates.highest_image(), time.monotonic()

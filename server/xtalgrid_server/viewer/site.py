@@ -14,7 +14,9 @@ from xtalgrid_core.errors import ImagerError
 from ..config import Config
 from ..imager.database import ImagerDatabase
 from ..imager.rows import ImageRow
+from ..ledger.plates import Counts, Inspection
 from ..ledger.store import Ledger
+from ..reports.timecourse import NewCrystal
 from ..steps import log
 from .access.cookies import FORMS, new_word
 from .access.doors import GUEST, Doors, Visitor
@@ -23,6 +25,7 @@ from .index import PlateIndex
 from .maps import ClassMaps
 from .operations import Gauges
 from .pictures import Thumbnails
+from .remembered import Remembered
 from .rendering import renderer
 from .scoring import Scoring, keys
 
@@ -37,6 +40,8 @@ class Site:
         self.config, self.ledger, self.imager = config, ledger, imager
         self.doors = Doors(config, ledger)
         self.index = PlateIndex(ledger.plates)
+        self.counts = Remembered[dict[Inspection, Counts]](ledger.plates)
+        self.crystals = Remembered[list[NewCrystal]](ledger.plates)
         self.scoring = Scoring(config, ledger, imager)
         self.thumbnails = Thumbnails(config)
         self.maps = ClassMaps(config)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from fastapi import APIRouter, Response
 from fastapi.responses import HTMLResponse
@@ -39,16 +39,18 @@ def inbox(look: Looks) -> HTMLResponse:
     """New crystals, own scores that the ARTscore now differs from, and the undecided."""
     plates, name = look.site.ledger.plates, look.visitor.name
     last = look.site.ledger.visits.last_seen(name) if look.visitor.may_score else None
-    since = last or now() - timedelta(days=_FIRST_DAYS)
+    since = last or (now() - timedelta(days=_FIRST_DAYS)).replace(second=0, microsecond=0)
     threshold = crystal_from(look.site.config)
-    found = new_crystals(look.site.ledger, threshold, scored_since=since)
+    found = look.site.crystals.get(since, lambda: new_crystals(look.site.ledger, threshold, scored_since=since))
+    shown = found[:_MOST]
+    moments = look.site.index.inspections_of({each.image.barcode for each in shown})
     return look.page(
         "inbox.html",
         last=last,
         since=since,
         threshold=threshold,
         number=len(found),
-        pairs=[_pair(look, each) for each in found[:_MOST]],
+        pairs=[_pair(look, each, moments[each.image.barcode]) for each in shown],
         rescored=plates.rescored(name, _MOST) if look.visitor.may_score else [],
         undecided=[drop for image in plates.undecided(_MOST) for drop in drops_of([image])],
         most=_MOST,
@@ -63,9 +65,8 @@ def seen(look: Looks, form: Sent) -> Response:
     return to("/inbox")
 
 
-def _pair(look: Look, new: NewCrystal) -> Pair:
+def _pair(look: Look, new: NewCrystal, moments: list[tuple[int, datetime]]) -> Pair:
     image = new.image
-    moments = look.site.index.inspections(image.barcode)
     earlier = [number for number, at in moments if at < image.inspected and number != image.inspection]
     before = look.site.ledger.plates.drops(image.barcode, earlier[-1:], image.well) if earlier else []
     days = days_between(before[0].inspected, image.inspected) if before else None

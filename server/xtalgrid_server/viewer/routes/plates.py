@@ -28,7 +28,8 @@ def plates(look: Looks, q: str = "", page: str = "1") -> HTMLResponse:
         named = look.site.ledger.plates.with_contents(q)
         found = [entry for entry in found if q.lower() in entry.barcode.lower() or entry.barcode in named]
     shown = found[(number - 1) * PLATES_A_PAGE : number * PLATES_A_PAGE]
-    counts = look.site.ledger.plates.counts([entry.newest for entry in shown])
+    newest = tuple(entry.newest for entry in shown)
+    counts = look.site.counts.get(newest, lambda: look.site.ledger.plates.counts(newest))
     contents = look.site.ledger.plates.contents([entry.barcode for entry in shown])
     rows = [_row(entry, counts.get(entry.newest, Counts(0, {})), contents.get(entry.barcode, [])) for entry in shown]
     return look.page(
