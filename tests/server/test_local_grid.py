@@ -38,5 +38,5 @@ def test_a_unit_that_is_taken_away_while_its_worker_ends_costs_the_grid_nothing(
     thread.start()
     worked = grid.work()
     thread.join()
-    assert worked == Worked(finished=1)
+    assert worked in (Worked(finished=1), Worked())  # taken away while the worker was at it, or before it began
     assert grid.waiting() == []
