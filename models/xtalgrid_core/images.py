@@ -109,7 +109,7 @@ class WellImage:
     def classifier_view(self, part: Box, to_reference: float) -> Pixels:
         """What is cut into chops of a part, which lies inside the image: levelled as the whole, at the reference scale; see `classifier_view`."""
         view = self._decoded().resized(part, *_at_reference(part.height, part.width, to_reference))
-        return self._levels.apply(view, out=view)
+        return self._levels.apply(view, out=view if view.flags.writeable else None)
 
     @cached_property
     def _small(self) -> Pixels:
@@ -193,13 +193,13 @@ class _Source:
         return pixels
 
     def resized(self, box: Box, height: int, width: int) -> Pixels:
-        """What `resize` makes of a box, in an array of its own; by strips, which is the same to a step of 255, where a copy would count."""
+        """What `resize` makes of a box; by strips, which is the same to a step of 255, where a copy would count."""
         if (box.height, box.width) == (height, width):
             return self.rgb(box)
         is_reduced_first = max(box.height / height, box.width / width) > _GAP
         is_small = is_reduced_first or box.height * box.width <= _LARGE // 2
         if is_small and not _is_large(box.height, box.width, height, width):
-            return resize(self.rgb(box), height, width).copy()
+            return resize(self.rgb(box), height, width)
         return _resized_by_strips(
             lambda top, bottom: self.rgb(Box(box.row + top, box.col, bottom - top, box.width)),
             (box.height, box.width),
