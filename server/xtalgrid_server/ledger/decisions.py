@@ -12,6 +12,7 @@ from . import tables as t
 from .database import LedgerDatabase
 from .records import (
     Verdict,
+    newest_decisions,
     now,
 )
 
@@ -55,9 +56,8 @@ class Decisions:
 
     def actions(self) -> dict[int, str]:
         """The newest decision on each score, by score id."""
-        newest = sa.select(sa.func.max(t.finalizations.c.id)).group_by(t.finalizations.c.score_id)
         statement = sa.select(t.finalizations.c.score_id, t.finalizations.c.action).where(
-            t.finalizations.c.id.in_(newest)
+            t.finalizations.c.id.in_(newest_decisions())
         )
         with self._db.reading() as connection:
             return {row.score_id: row.action for row in connection.execute(statement)}

@@ -100,6 +100,11 @@ def newest_score() -> sa.ScalarSelect[Any]:
     return newest.correlate(t.images).scalar_subquery()
 
 
+def newest_decisions() -> sa.Select[Any]:
+    """Ids of the finalizer's newest decision on each score."""
+    return sa.select(sa.func.max(t.finalizations.c.id)).group_by(t.finalizations.c.score_id)
+
+
 def image_row(columns: Mapping[Any, Any]) -> ImageRow:
     """An image from a row with the columns of `tables.images`."""
     return ImageRow(

@@ -21,6 +21,7 @@ from .records import (
     ScoreOrigin,
     SeenImage,
     image_row,
+    newest_decisions,
     newest_score,
     scored_image,
 )
@@ -78,9 +79,8 @@ class Views:
         reviewed = scored.join(t.reviews, t.reviews.c.score_id == t.scores.c.id).where(
             t.reviews.c.at > last.scalar_subquery()
         )
-        newest = sa.select(sa.func.max(t.finalizations.c.id)).group_by(t.finalizations.c.score_id)
         in_shadow = scored.join(t.finalizations, t.finalizations.c.score_id == t.scores.c.id).where(
-            t.finalizations.c.action == "shadow", t.finalizations.c.id.in_(newest)
+            t.finalizations.c.action == "shadow", t.finalizations.c.id.in_(newest_decisions())
         )
         statements = (new, reviewed, in_shadow) if shadow else (new, reviewed)
         with self._db.reading() as connection:
@@ -116,10 +116,9 @@ class Views:
         """How many of everything: units by state, scores by outcome, newest decisions by action, results."""
         unit_count = sa.select(t.units.c.state, sa.func.count()).group_by(t.units.c.state)
         score_count = sa.select(t.scores.c.outcome, sa.func.count()).group_by(t.scores.c.outcome)
-        newest = sa.select(sa.func.max(t.finalizations.c.id)).group_by(t.finalizations.c.score_id)
         action_count = (
             sa.select(t.finalizations.c.action, sa.func.count())
-            .where(t.finalizations.c.id.in_(newest))
+            .where(t.finalizations.c.id.in_(newest_decisions()))
             .group_by(t.finalizations.c.action)
         )
         result_count = sa.select(t.results.c.accepted, sa.func.count()).group_by(t.results.c.accepted)
