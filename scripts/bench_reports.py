@@ -16,6 +16,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from faults.watch import peak_mb
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import CLASSES, Outcome
 from xtalgrid_server.config import Config, from_string
@@ -62,13 +63,7 @@ def _run(name: str, config: Config, out: Path) -> None:
         start, worked = time.perf_counter(), time.process_time()
         result = _TASKS[name](system, out)
         seconds, worked = time.perf_counter() - start, time.process_time() - worked
-    print(f"| {name} | {seconds:.1f} | {worked:.1f} | {_peak_mb():.0f} | {result} |", flush=True)
-
-
-def _peak_mb() -> float:
-    """Of this process alone; what getrusage says begins with its parent's."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+    print(f"| {name} | {seconds:.1f} | {worked:.1f} | {peak_mb():.0f} | {result} |", flush=True)
 
 
 def _sync(system: System, _out: Path) -> str:

@@ -271,6 +271,8 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="folder for the runs (default: a temporary one)")
     arguments = parser.parse_args()
     logging.getLogger("xtalgrid").setLevel(logging.WARNING)
+    if arguments.work:
+        arguments.work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="xtalgrid-sweep-", dir=arguments.work) as name:
         root = Path(name)
         (root / "weights").mkdir()
