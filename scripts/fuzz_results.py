@@ -40,10 +40,7 @@ from xtalgrid_server.wells import Well
 from xtalgrid_worker.workunit import WorkUnit
 
 IMAGES = 4
-TOML = f"""
-[work]
-segmenter = "{honest.SEGMENTER}"
-classifier = "{honest.CLASSIFIER}"
+TOML = """
 [grid]
 attempts = 1000000
 """

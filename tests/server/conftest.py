@@ -23,7 +23,7 @@ INSPECTED = datetime(2012, 11, 21, 14, 0)
 
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
-    return from_string(f'[work]\nsegmenter = "{"a" * 64}"\nclassifier = "{"b" * 64}"\n', home=tmp_path / "home")
+    return from_string("", home=tmp_path / "home")
 
 
 @pytest.fixture

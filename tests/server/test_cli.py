@@ -9,7 +9,7 @@ from xtalgrid_server.steps import step
 
 from .conftest import draw_well, rigaku_name
 
-TOML = f'[work]\nsegmenter = "{"a" * 64}"\nclassifier = "{"b" * 64}"\n[publish]\nhold = [{{ outcome = "crystal" }}]\n'
+TOML = '[publish]\nhold = [{ outcome = "crystal" }]\n'
 
 
 @pytest.fixture

@@ -25,10 +25,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
 ]
 
-TOML = f"""
+TOML = """
 [work]
-segmenter = "{"a" * 64}"
-classifier = "{"b" * 64}"
 wells_per_unit = 2
 rule = "group"
 """

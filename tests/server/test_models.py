@@ -138,6 +138,15 @@ def test_models_that_the_configuration_names_go_before_a_promotion(config: Confi
         system.promote(candidate, force=None, who="jdoe")
 
 
+def test_models_that_are_nowhere_are_said_before_any_work_is_made(config: Config, tmp_path: Path) -> None:
+    for col, (role, sha256) in enumerate((("segmenter", "a" * 64), ("classifier", "b" * 64), ("classifier", OWN[0]))):
+        with System(from_string(f'[work]\n{role} = "{sha256}"\n', home=config.home)) as system:
+            enter_well(system, tmp_path, col + 1)
+            with pytest.raises(ConfigError, match=rf"work\.{role} names {sha256[:12]}…, and neither .* has such"):
+                system.create_work()
+            assert not system.grid.waiting()
+
+
 def test_what_no_worker_can_score_with_changes_nothing(config: Config, tmp_path: Path) -> None:
     swapped = changed(PACKAGED, tmp_path / "swapped")
     manifest = read_manifest(swapped)

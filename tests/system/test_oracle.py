@@ -55,9 +55,6 @@ def config(vendors: tuple[sa.Engine, CrystalTrak], tmp_path: Path) -> Config:
         [imager]
         url = '{URL}'
         sequence = "{SEQUENCE}"
-        [work]
-        segmenter = "{"a" * 64}"
-        classifier = "{"b" * 64}"
         [imager.tables]
     """
     toml += "".join(f'{table} = "{name}"\n' for table, name in NAMES.items())

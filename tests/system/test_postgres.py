@@ -64,9 +64,6 @@ def config(databases: dict[str, sa.Engine], tmp_path: Path) -> Config:
         statement_timeout_s = 2
         [ledger]
         url = "{urls["ledger"]}"
-        [work]
-        segmenter = "{"a" * 64}"
-        classifier = "{"b" * 64}"
     """
     return from_string(toml, home=tmp_path / "home")
 

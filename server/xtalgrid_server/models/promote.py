@@ -39,28 +39,35 @@ def models(config: Config, ledger: Ledger) -> Pair:
     Raises
     ------
     ConfigError
-        When what was promoted is gone from ``home/weights``, or nothing was promoted and the package carries none.
+        When one of them is neither in ``home/weights`` nor in the package: every unit would fail at the workers.
     """
-    work = config.work
-    if work.segmenter and work.classifier:
-        return work.segmenter, work.classifier
-    pairs = promoted(ledger.models.history())
-    if pairs:
-        chosen = pairs[-1]
-        for sha256, role in zip(chosen, ROLES, strict=True):
-            if shelf.entry(config, sha256, role) is None:
-                raise ConfigError(
-                    f"{config.weights}: the {role} in use, {sha256[:12]}…, is gone; bring the folder back from a backup, "
-                    "or go back to the models before: `xtalgrid model rollback`"
-                )
-    else:
-        try:
-            chosen = default_models()
-        except BrokenModel as error:
+    named = (config.work.segmenter, config.work.classifier)
+    pair = named if all(named) else _promoted_or_packaged(ledger)
+    pair = (named[0] or pair[0], named[1] or pair[1])
+    for role, name, sha256 in zip(ROLES, named, pair, strict=True):
+        if shelf.entry(config, sha256, role) is not None:
+            continue
+        if name:
             raise ConfigError(
-                f"work.segmenter, work.classifier: not set, and the package's own are missing: {error}"
-            ) from error
-    return work.segmenter or chosen[0], work.classifier or chosen[1]
+                f"{config.file or 'configuration'}: work.{role} names {name[:12]}…, and neither {config.weights} nor the package "
+                f"has such a {role}; remove that line, and bring it here with `xtalgrid model promote`"
+            )
+        raise ConfigError(
+            f"{config.weights}: the {role} in use, {sha256[:12]}…, is gone; bring the folder back from a backup, "
+            "or go back to the models before: `xtalgrid model rollback`"
+        )
+    return pair
+
+
+def _promoted_or_packaged(ledger: Ledger) -> Pair:
+    if pairs := promoted(ledger.models.history()):
+        return pairs[-1]
+    try:
+        return default_models()
+    except BrokenModel as error:
+        raise ConfigError(
+            f"work.segmenter, work.classifier: not set, and the package's own are missing: {error}"
+        ) from error
 
 
 def promote(config: Config, ledger: Ledger, candidate: Path, *, force: str | None, who: str) -> Pair:

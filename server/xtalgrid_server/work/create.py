@@ -86,7 +86,8 @@ def work_options(config: Config, ledger: Ledger) -> wire.Options:
     segmenter, classifier = models(config, ledger)
     work = config.work
     known = shelf.entry(config, classifier, "classifier")
-    if work.rule == "pooled" and known is not None and known.pooling is None:
+    assert known is not None  # `models` looked it up
+    if work.rule == "pooled" and known.pooling is None:
         raise ConfigError(no_pooling(known))
     return wire.Options(
         segmenter=segmenter,

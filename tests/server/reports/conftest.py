@@ -17,9 +17,6 @@ url = "{imager.url}"
 owner = "{imager.owner}"
 [ledger]
 url = "{ledger.url}"
-[work]
-segmenter = "{work.segmenter}"
-classifier = "{work.classifier}"
 """
 
 

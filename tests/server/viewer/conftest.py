@@ -56,8 +56,7 @@ def configured(config: Config) -> Callable[[str], Config]:
     """The configuration with keys of the section viewer."""
 
     def make(keys: str) -> Config:
-        models = f'[work]\nsegmenter = "{"a" * 64}"\nclassifier = "{"b" * 64}"\n'
-        return from_string(f"{models}[viewer]\n{keys}\n", home=config.home)
+        return from_string(f"[viewer]\n{keys}\n", home=config.home)
 
     return make
 

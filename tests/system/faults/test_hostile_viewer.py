@@ -49,7 +49,7 @@ def app(tmp_path):
     (tmp_path / "secret.txt").write_text(CANARY)
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "secret.txt").write_text(CANARY)
-    config = from_string(f'[work]\nsegmenter = "{"a" * 64}"\nclassifier = "{"b" * 64}"\n', home=tmp_path / "home")
+    config = from_string("", home=tmp_path / "home")
     draw_well(tmp_path / "new" / rigaku_name(1))
     with System(config) as system:
         system.import_folder(tmp_path / "new")
