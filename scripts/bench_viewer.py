@@ -21,6 +21,7 @@ from pathlib import Path
 import sqlalchemy as sa
 import uvicorn
 
+from faults.watch import peak_mb
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import CLASSES, Outcome
 from xtalgrid_server.config import Config, from_string
@@ -69,6 +70,7 @@ def main() -> None:
         ):
             times, cpu, size = timed(address + path, 1 if "first time" in name else options.repeat)
             print(f"{name:26} {times * 1000:7.0f} ms  {cpu * 1000:7.0f} ms of CPU  {size / 1000:6.0f} kB")
+        print(f"peak memory {peak_mb():.0f} MB, that of the filling included where the ledger was not there before")
         if options.chromium:
             in_browser(address)
 
