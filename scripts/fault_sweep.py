@@ -1,8 +1,8 @@
 """Kills and faults all over runs of many wells, each ending as an undisturbed run: ``python scripts/fault_sweep.py --kills 1000 --wells 300``.
 
 The whole chain runs on the local grid with real worker processes (tiny networks, so that wells take milliseconds). It is killed again and
-again, each time in the stage that is due and at a random moment of it, with its workers or alone or one worker alone, and run on; then once
-more to its end. The same with the stages side by side as services. Other faults: a full disk (needs root, for a small file system), folders that become read-only, the
+again, each time in the stage that is due and at a random moment of it, with its workers or alone or after one of its workers, and run on; then
+once more to its end. The same with the stages side by side as services. Other faults: a full disk (needs root, for a small file system), folders that become read-only, the
 imager database gone (PostgreSQL behind a relay that is cut), the clock jumping back, two runs at once, a worker that hangs. After each, the
 score table and the ledger are compared row by row with those of an undisturbed run (`faults.lab.content`). Ends with 1 on any difference.
 """
@@ -119,36 +119,44 @@ class Sweep:
         """Runs that are killed in one stage after the other, and then run to their end."""
         done = 0
         while done < kills and not self.is_enough:
-            config, here = self.lab(), 0
-            for stage in sorted(self.rng.sample(PLAN, min(len(PLAN), kills - done))):
-                here += self._kill_in(config, stage)
+            config, before = self.lab("attempts = 50\n"), self.kills.total()
+            plan = sorted(self.rng.sample(PLAN, min(len(PLAN), kills - done)))
+            for stage in plan:
+                self._kill_in(config, stage, share=min(1, 3 / plan.count(stage)))
+            here = self.kills.total() - before
             done += max(here, 1)
             self.ends_the_same("killed", config, f"{here} times")
             print(f"{done} kills, {len(self.wrong)} wrong", flush=True)
 
-    def _kill_in(self, config: Config, stage: int) -> int:
+    def _kill_in(self, config: Config, stage: int, share: float) -> None:
+        """Kill a run within a share of a stage's time, so that the stage still has something to do for the kills that follow."""
         how = self.rng.choice(HOW if stage == STAGES.index("grid") else HOW[:2])
         run = self.start(config)
-        moment = math.inf
-        while time.monotonic() < moment:
-            if (code := run.ended()) is not None:  # it had little or nothing to do there, or could not
-                self.wrong += [f"killed: a run ended with {code}"] * (code not in (0, 75))
-                return 0
-            if run.stage >= stage and moment == math.inf:
-                moment = time.monotonic() + self.rng.uniform(0, self.seconds.get(stage, 0.1))
-            time.sleep(0.0005)
-        at = STAGES[max(run.stage, 0)]
+        if not self._has_come(run, stage, share):
+            return
         if how == "worker":
-            workers = run.workers()
-            for pid in workers[:1]:
+            for pid in run.workers()[:1]:
                 _signal(pid, signal.SIGKILL)
-            self.kills[at, how] += bool(workers)
-            run.wait()
-            return int(bool(workers))
+                self.kills[STAGES[stage], how] += 1
+            if not self._has_come(run, stage, share):  # the grid goes on with the unit
+                return
+            how = "all"
+        self.kills[STAGES[max(run.stage, 0)], how] += 1
         run.kill_all() if how == "all" else run.kill_alone()
         os.waitpid(run.pid, 0)
-        self.kills[at, how] += 1
-        return 1
+
+    def _has_come(self, run: Run, stage: int, share: float) -> bool:
+        """Wait for a random moment of a stage, or of the one that follows where it was short; False: the run has ended before."""
+        moment, met = math.inf, -1
+        while time.monotonic() < moment:
+            if (code := run.ended()) is not None:
+                self.wrong += [f"killed: a run ended with {code}"] * (code not in (0, 75))
+                return False
+            if run.stage >= stage and run.stage != met:
+                met = run.stage
+                moment = min(moment, time.monotonic() + self.rng.uniform(0, share * self.seconds.get(met, 0.1)))
+            time.sleep(0.0005)
+        return True
 
     def services(self, kills: int) -> None:
         """The grid and the other steps side by side without end, as services are, one of them killed again and again and started anew."""
