@@ -234,24 +234,21 @@ class Sweep:
         """A disk that is full at some point of the run, and then has room again."""
         for part in (0.3, 0.5, 0.7, 0.9):
             kilobytes = round(self.kilobytes * part * self.rng.uniform(0.9, 1))
-            while self._has_room_in(kilobytes):
+            code = 0
+            while code == 0:  # it had room: a smaller one
+                with _small_disk(self.root / f"disk{kilobytes}", kilobytes) as disk:
+                    if disk is None:
+                        self.lines.append(("full disk", "mounting a small disk needs root", "not run"))
+                        return
+                    config = self.lab(home=disk / "home")
+                    code = self.start(config).wait()
+                    if code != 0:
+                        subprocess.run(["mount", "-o", "remount,size=500m", str(disk)], check=True)
+                        self.wrong += [f"full disk: the run ended with {code}"] * (code != 2)
+                        self.ends_the_same(
+                            "full disk", config, f"{kilobytes} kB of {self.kilobytes}: it ended with {code}"
+                        )
                 kilobytes = kilobytes * 19 // 20
-            if self.lines[-1][2] == "not run":
-                return
-
-    def _has_room_in(self, kilobytes: int) -> bool:
-        with _small_disk(self.root / f"disk{kilobytes}", kilobytes) as disk:
-            if disk is None:
-                self.lines.append(("full disk", "mounting a small disk needs root", "not run"))
-                return False
-            config = self.lab(home=disk / "home")
-            code = self.start(config).wait()
-            if code == 0:
-                return True
-            subprocess.run(["mount", "-o", "remount,size=500m", str(disk)], check=True)
-            self.wrong += [f"full disk: the run ended with {code}"] * (code != 2)
-            self.ends_the_same("full disk", config, f"{kilobytes} kB of {self.kilobytes}: it ended with {code}")
-            return False
 
     def read_only(self) -> None:
         """All folders become read-only in the middle of the run: what is open can be written on, and nothing made, renamed or removed."""

@@ -448,7 +448,7 @@ def model_list(config: Config) -> None:
             click.echo(f"{mark} {entry.role:10} {entry.variant}  {entry.sha256}  {entry.architecture}  {entry.file}")
     for role, sha256 in zip(shelf.ROLES, used, strict=True):
         if shelf.entry(config, sha256, role) is None:
-            click.echo(f"* {role:10} ----  {sha256}  named by the configuration and not here: workers must have it")
+            click.echo(f"* {role:10} ----  {sha256}  named by the configuration and not here: no work is made")
     for change in history:
         pair = _pair(change.pair) if change.pair else "the package's own"
         click.echo(f"{change.at:%Y-%m-%d %H:%M} UTC  {change.action:8}  {pair}  by {change.who}: {change.why}")

@@ -147,6 +147,24 @@ def test_models_that_are_nowhere_are_said_before_any_work_is_made(config: Config
             assert not system.grid.waiting()
 
 
+def test_models_that_are_nowhere_are_listed_and_hinder_no_rollback(
+    config: Config, tmp_path: Path, tiny_weights: Path
+) -> None:
+    from click.testing import CliRunner
+
+    from xtalgrid_server.cli import main
+
+    with System(config) as system:
+        system.promote(changed(tiny_weights, tmp_path / "candidate"), force="x", who="jdoe")
+    file = tmp_path / "xtalgrid.toml"
+    file.write_text(f'[work]\nclassifier = "{"b" * 64}"\n')
+    for words in (("list",), ("rollback",), ("list",)):
+        result = CliRunner().invoke(main, ["--config", str(file), "--home", str(config.home), "model", *words])
+        assert result.exit_code == 0, result.output
+    assert f"* classifier ----  {'b' * 64}  named by the configuration and not here" in result.output
+    assert "rollback  the package's own" in result.output
+
+
 def test_what_no_worker_can_score_with_changes_nothing(config: Config, tmp_path: Path) -> None:
     swapped = changed(PACKAGED, tmp_path / "swapped")
     manifest = read_manifest(swapped)

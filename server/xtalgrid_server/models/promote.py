@@ -17,7 +17,7 @@ from xtalgrid_core import wire
 from xtalgrid_core.comparison import COMPARISON, Comparison, read_comparison
 from xtalgrid_core.errors import BrokenModel, ConfigError
 from xtalgrid_core.outcomes import CLASSES
-from xtalgrid_core.weights import MANIFEST, default_models, read_manifest
+from xtalgrid_core.weights import MANIFEST, ModelEntry, default_models, read_manifest
 
 from ..config import Config
 from ..ledger.models import in_use as promoted
@@ -39,24 +39,38 @@ def models(config: Config, ledger: Ledger) -> Pair:
     Raises
     ------
     ConfigError
-        When one of them is neither in ``home/weights`` nor in the package: every unit would fail at the workers.
+        When what was promoted is gone from ``home/weights``, or nothing was promoted and the package carries none.
     """
     named = (config.work.segmenter, config.work.classifier)
-    pair = named if all(named) else _promoted_or_packaged(ledger)
-    pair = (named[0] or pair[0], named[1] or pair[1])
-    for role, name, sha256 in zip(ROLES, named, pair, strict=True):
-        if shelf.entry(config, sha256, role) is not None:
-            continue
-        if name:
+    chosen = named if all(named) else _promoted_or_packaged(ledger)
+    for role, name, sha256 in zip(ROLES, named, chosen, strict=True):
+        if not name and shelf.entry(config, sha256, role) is None:
             raise ConfigError(
-                f"{config.file or 'configuration'}: work.{role} names {name[:12]}…, and neither {config.weights} nor the package "
+                f"{config.weights}: the {role} in use, {sha256[:12]}…, is gone; bring the folder back from a backup, "
+                "or go back to the models before: `xtalgrid model rollback`"
+            )
+    return named[0] or chosen[0], named[1] or chosen[1]
+
+
+def model_entries(config: Config, ledger: Ledger) -> tuple[ModelEntry, ModelEntry]:
+    """What is known of `models`, all of which must be here.
+
+    Raises
+    ------
+    ConfigError
+        When the configuration names weights that are neither in ``home/weights`` nor in the package: every unit would fail at the
+        workers.
+    """
+    found = []
+    for role, sha256 in zip(ROLES, models(config, ledger), strict=True):
+        entry = shelf.entry(config, sha256, role)
+        if entry is None:
+            raise ConfigError(
+                f"{config.file or 'configuration'}: work.{role} names {sha256[:12]}…, and neither {config.weights} nor the package "
                 f"has such a {role}; remove that line, and bring it here with `xtalgrid model promote`"
             )
-        raise ConfigError(
-            f"{config.weights}: the {role} in use, {sha256[:12]}…, is gone; bring the folder back from a backup, "
-            "or go back to the models before: `xtalgrid model rollback`"
-        )
-    return pair
+        found.append(entry)
+    return found[0], found[1]
 
 
 def _promoted_or_packaged(ledger: Ledger) -> Pair:
@@ -91,7 +105,8 @@ def promote(config: Config, ledger: Ledger, candidate: Path, *, force: str | Non
     """
     pair = _default_pair(candidate)
     _check_configuration(config, pair)
-    current = models(config, ledger)
+    segmenter, classifier = model_entries(config, ledger)
+    current = segmenter.sha256, classifier.sha256
     if pair == current:
         shelf.mark(config, pair)  # a promotion that was killed at its end
         return pair

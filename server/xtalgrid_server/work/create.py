@@ -29,8 +29,7 @@ from ..imager.rows import ImageRow, Moment
 from ..imager.source import ImageSource
 from ..ledger.records import PlannedImage, Unit, options_hash
 from ..ledger.store import Ledger
-from ..models import shelf
-from ..models.promote import models
+from ..models.promote import model_entries
 from ..steps import log
 from .pack import CheckedImage, check_image, image_path, make_manifest, write_unit
 
@@ -83,15 +82,13 @@ def work_options(config: Config, ledger: Ledger) -> wire.Options:
     ConfigError
         When the models are not there, or the rule cannot decide by what they say: every unit would fail.
     """
-    segmenter, classifier = models(config, ledger)
+    segmenter, classifier = model_entries(config, ledger)
     work = config.work
-    known = shelf.entry(config, classifier, "classifier")
-    assert known is not None  # `models` looked it up
-    if work.rule == "pooled" and known.pooling is None:
-        raise ConfigError(no_pooling(known))
+    if work.rule == "pooled" and classifier.pooling is None:
+        raise ConfigError(no_pooling(classifier))
     return wire.Options(
-        segmenter=segmenter,
-        classifier=classifier,
+        segmenter=segmenter.sha256,
+        classifier=classifier.sha256,
         rule=work.rule,
         threshold=work.threshold,
         mode=work.mode,
