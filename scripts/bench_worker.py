@@ -34,8 +34,8 @@ from xtalgrid_core.images import SUFFIXES, Pixels, WellImage
 from xtalgrid_core.outcomes import CLASSES
 from xtalgrid_core.scale import pixel_size
 from xtalgrid_core.weights import PACKAGED, default_models
-from xtalgrid_worker.inference import RUNTIME, Float, Networks
-from xtalgrid_worker.scoring import score_image
+from xtalgrid_scoring.networks import RUNTIME, Float, Networks
+from xtalgrid_scoring.score import score_image
 from xtalgrid_worker.workunit import image_files
 
 T = TypeVar("T")

@@ -14,9 +14,13 @@ from hypothesis import settings
 from PIL import Image
 
 from xtalgrid_core import wire
+from xtalgrid_core.weights import default_models
+from xtalgrid_scoring.networks import Networks
 
 from .tiny_networks import FEW_CHOPS as FEW_CHOPS
 from .tiny_networks import write_tiny_weights
+
+RED, GREEN, BLUE = (150, 40, 40), (40, 120, 40), (40, 40, 140)
 
 settings.register_profile("xtalgrid", deadline=None)  # a busy machine is no failure
 settings.load_profile("xtalgrid")
@@ -70,3 +74,24 @@ def entry(number: int, data: bytes, pixel_size_um: float | None = 1.13) -> wire.
         sha256=hashlib.sha256(data).hexdigest(),
         pixel_size_um=pixel_size_um,
     )
+
+
+@pytest.fixture(scope="session")
+def options(tiny_weights: Path) -> wire.Options:
+    segmenter, classifier = default_models(tiny_weights)
+    return wire.Options(segmenter=segmenter, classifier=classifier)
+
+
+@pytest.fixture(scope="session")
+def networks(options: wire.Options, tiny_weights: Path) -> Networks:
+    return Networks.load(options, [tiny_weights])
+
+
+@pytest.fixture(scope="session")
+def crystal() -> bytes:
+    return encoded(well(RED))
+
+
+@pytest.fixture(scope="session")
+def clear() -> bytes:
+    return encoded(well(BLUE))

@@ -30,7 +30,7 @@ MEMORY = 230_000_000
 """Bytes that a picture and the work on a tile of it may take together: a process has 400 MB, of which the rest is the program and the file."""
 
 CELL_MEMORY = 36_000
-"""Bytes taken for each cell of a tile, as measured with `xtalgrid_worker.inference`; most are what the first layer gives."""
+"""Bytes taken for each cell of a tile, as measured with `xtalgrid_scoring.networks`; most are what the first layer gives."""
 
 ClassMap = Callable[[Pixels], Float]
 

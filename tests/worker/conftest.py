@@ -1,4 +1,4 @@
-"""Work units of small wells, and the small networks that score them."""
+"""Work units of small wells."""
 
 from __future__ import annotations
 
@@ -8,34 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import encoded, entry, well
+from tests.conftest import entry
 from xtalgrid_core import wire
-from xtalgrid_core.weights import default_models
-from xtalgrid_worker.inference import Networks
-
-RED, GREEN, BLUE = (150, 40, 40), (40, 120, 40), (40, 40, 140)
-
-
-@pytest.fixture(scope="session")
-def options(tiny_weights: Path) -> wire.Options:
-    segmenter, classifier = default_models(tiny_weights)
-    return wire.Options(segmenter=segmenter, classifier=classifier)
-
-
-@pytest.fixture(scope="session")
-def networks(options: wire.Options, tiny_weights: Path) -> Networks:
-    return Networks.load(options, [tiny_weights])
-
-
-@pytest.fixture(scope="session")
-def crystal() -> bytes:
-    return encoded(well(RED))
-
-
-@pytest.fixture(scope="session")
-def clear() -> bytes:
-    return encoded(well(BLUE))
-
 
 MakeUnit = Callable[..., Path]
 

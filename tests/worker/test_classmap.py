@@ -7,10 +7,9 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from tests.conftest import encoded, well
-from tests.worker.conftest import RED
+from tests.conftest import RED, encoded, well
 from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS
-from xtalgrid_worker.classmap import group_maps
+from xtalgrid_scoring.classmap import group_maps
 from xtalgrid_worker.cli import main
 
 

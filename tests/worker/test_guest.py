@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import encoded, entry, well
-from tests.worker.conftest import RED
+from tests.conftest import RED, encoded, entry, well
 from xtalgrid_core import wire
 from xtalgrid_core.errors import FailureReason
 from xtalgrid_core.weights import default_models

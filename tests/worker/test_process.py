@@ -11,8 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.conftest import encoded, well
-from tests.worker.conftest import BLUE, GREEN, RED
+from tests.conftest import BLUE, GREEN, RED, encoded, well
 from xtalgrid_core import wire
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")

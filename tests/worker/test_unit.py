@@ -5,8 +5,7 @@ import re
 import msgspec
 import pytest
 
-from tests.conftest import encoded, well
-from tests.worker.conftest import GREEN
+from tests.conftest import GREEN, encoded, well
 from xtalgrid_core import wire
 from xtalgrid_core.errors import FailureReason, ManifestError
 from xtalgrid_core.outcomes import Outcome

@@ -13,8 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from tests.conftest import encoded, well
-from tests.worker.conftest import BLUE, RED
+from tests.conftest import BLUE, RED, encoded, well
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_core.weights import default_models

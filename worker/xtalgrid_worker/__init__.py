@@ -2,7 +2,8 @@
 
 import os
 
-# Before either library is loaded, whoever starts the worker. ONNX Runtime, from 1.29 on, reports its sessions to its makers over
-# the network, and keeps an identifier and a database of reports in the user's home; OpenBLAS starts a thread for each core.
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-os.environ["OPENBLAS_NUM_THREADS"] = "1"
+import xtalgrid_scoring  # noqa: F401  # first of all: it says what ONNX Runtime must know before it is loaded
+
+os.environ["OPENBLAS_NUM_THREADS"] = (
+    "1"  # before numpy is loaded, whoever starts the worker: OpenBLAS starts a thread for each core
+)

@@ -28,13 +28,13 @@ from xtalgrid_core.frames import SUFFIX as FRAME_SUFFIX
 from xtalgrid_core.frames import frame, percent
 from xtalgrid_core.images import SUFFIXES, read_image
 from xtalgrid_core.outcomes import Outcome
+from xtalgrid_scoring.networks import RUNTIME, Networks
 
 from . import selfcheck as selfchecks
 from .boinc import app as boinc_app
 from .boinc import init_data
 from .boinc.slot import use_stderr_file
 from .guest import TIME_LIMIT, take_lowest_priority
-from .inference import RUNTIME, Networks
 from .run import run_unit, score_unit, version
 from .stopping import Stopped, StopRequest
 from .workunit import ImageFiles, image_files
@@ -340,7 +340,7 @@ def classmap(
     threads: int,
 ) -> None:
     """Draw where in an IMAGE the classifier sees each group, as transparent pictures to lay over it."""
-    from .classmap import draw_maps
+    from xtalgrid_scoring.classmap import draw_maps
 
     default = weights.default_models(weights_folder or weights.PACKAGED)
     options = wire.Options(segmenter=segmenter or default[0], classifier=classifier or default[1])

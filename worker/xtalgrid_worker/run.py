@@ -12,11 +12,11 @@ from pathlib import Path
 from xtalgrid_core import wire
 from xtalgrid_core.errors import FailureReason, ImageError, ManifestError, ResultError
 from xtalgrid_core.files import write_atomically
+from xtalgrid_scoring.networks import RUNTIME, Networks
+from xtalgrid_scoring.score import score_image
 
 from .checkpoint import Checkpoint, Header
 from .guest import TIME_LIMIT, TimeLimit
-from .inference import RUNTIME, Networks
-from .scoring import score_image
 from .stopping import Stopped
 from .workunit import Source, WorkUnit
 

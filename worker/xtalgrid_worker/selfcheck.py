@@ -17,9 +17,8 @@ from xtalgrid_core.chops import DENSE_STEP
 from xtalgrid_core.decision import RULE
 from xtalgrid_core.errors import BrokenModel, UnknownModel
 from xtalgrid_core.outcomes import Outcome
-
-from .inference import Networks
-from .scoring import score_image
+from xtalgrid_scoring.networks import Networks
+from xtalgrid_scoring.score import score_image
 
 WELL = Path(__file__).parent / "check" / "well.jpg"
 EXPECTED = Path(__file__).parent / "check" / "expected.json"

@@ -142,7 +142,7 @@ def _name(paths: Sequence[Path], settings: Settings) -> str:
 def _program() -> str:
     """A fingerprint of the worker's and the core's Python files; found without importing the worker."""
     digest = hashlib.sha256()
-    for package in ("xtalgrid_core", "xtalgrid_worker"):
+    for package in ("xtalgrid_core", "xtalgrid_scoring", "xtalgrid_worker"):
         spec = importlib.util.find_spec(package)
         if spec is None or spec.origin is None:
             raise ConfigError(f"{package} is not installed here; pip install xtalgrid")

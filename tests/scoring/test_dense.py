@@ -4,15 +4,14 @@ import msgspec
 import numpy as np
 import pytest
 
-from tests.conftest import encoded, entry, well
-from tests.worker.conftest import BLUE, RED
+from tests.conftest import BLUE, RED, encoded, entry, well
 from xtalgrid_core import wire
 from xtalgrid_core.chops import cut, dense_window
 from xtalgrid_core.dense import chop_probabilities, class_map
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_core.weights import default_models
-from xtalgrid_worker.inference import Networks
-from xtalgrid_worker.scoring import score_image
+from xtalgrid_scoring.networks import Networks
+from xtalgrid_scoring.score import score_image
 
 
 def nothing() -> None:

@@ -16,7 +16,7 @@ from xtalgrid_core.images import WellImage
 from xtalgrid_core.outcomes import GROUP_CLASSES, SCORED_GROUPS, Group, Outcome
 from xtalgrid_core.scale import pixel_size
 
-from .inference import Networks
+from .networks import Networks
 
 NEAR = 5
 """Cells along a side that say what is near a point: 80 pixels, 90 µm."""

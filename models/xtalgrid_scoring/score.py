@@ -17,7 +17,7 @@ from xtalgrid_core.images import Pixels, WellImage
 from xtalgrid_core.outcomes import Outcome, published
 from xtalgrid_core.scale import PixelSize, pixel_size
 
-from .inference import BATCH, Networks
+from .networks import BATCH, Networks
 
 MAX_SIDE = 6_000
 """Most pixels a side at the reference scale (6.8 mm): more is a wrong pixel size, and would take hours and gigabytes."""

@@ -8,7 +8,7 @@ import pytest
 from xtalgrid_core import wire
 from xtalgrid_core.errors import BrokenModel, UnknownModel
 from xtalgrid_core.weights import MANIFEST, read_manifest
-from xtalgrid_worker.inference import Networks
+from xtalgrid_scoring.networks import Networks
 
 
 @pytest.fixture

@@ -4,16 +4,15 @@ import msgspec
 import numpy as np
 import pytest
 
-from tests.conftest import FEW_CHOPS, encoded, entry, well
-from tests.worker.conftest import BLUE, GREEN, RED
+from tests.conftest import BLUE, FEW_CHOPS, GREEN, RED, encoded, entry, well
 from xtalgrid_core import wire
 from xtalgrid_core.chops import Box
 from xtalgrid_core.decision import Calibration
 from xtalgrid_core.errors import FailureReason, ImageError
 from xtalgrid_core.outcomes import CLASSES, Outcome
 from xtalgrid_core.weights import default_models
-from xtalgrid_worker.inference import Networks
-from xtalgrid_worker.scoring import MAX_SIDE, score_image
+from xtalgrid_scoring.networks import Networks
+from xtalgrid_scoring.score import MAX_SIDE, score_image
 
 
 @pytest.fixture
