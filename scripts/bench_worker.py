@@ -27,10 +27,10 @@ from PIL import Image
 
 from published_way import seconds_mxnet, seconds_torch  # beside this file
 from xtalgrid_core import wire
-from xtalgrid_core.chops import CHOP, DENSE_STEP, STEP, Box
-from xtalgrid_core.decision import RULE
+from xtalgrid_core.chops import CHOP, STEP, Box
 from xtalgrid_core.errors import ImageError, UnknownModel
 from xtalgrid_core.images import SUFFIXES, Pixels, WellImage
+from xtalgrid_core.options import DEFAULTS, Options
 from xtalgrid_core.outcomes import CLASSES
 from xtalgrid_core.scale import pixel_size
 from xtalgrid_core.weights import PACKAGED, default_models
@@ -128,15 +128,15 @@ def ways_of(weights: Path, step: int, exact_step: int) -> dict[str, wire.Options
     """The ways that these weights allow."""
     segmenter, classifier = default_models(weights)
     ways = {
-        "dense": wire.Options(segmenter=segmenter, classifier=classifier, rule=RULE, mode="dense", step=step),
-        "exact": wire.Options(segmenter=segmenter, classifier=classifier, rule=RULE, mode="exact", step=exact_step),
+        "dense": Options(segmenter=segmenter, classifier=classifier, step=step),
+        "exact": Options(segmenter=segmenter, classifier=classifier, mode="exact", step=exact_step),
     }
     try:
         segmenter, classifier = default_models(weights, "int8")
     except UnknownModel as error:
         print(f"without int8: {error}")
     else:
-        ways["int8"] = wire.Options(segmenter=segmenter, classifier=classifier, rule=RULE, mode="dense", step=step)
+        ways["int8"] = Options(segmenter=segmenter, classifier=classifier, step=step)
     return ways
 
 
@@ -172,7 +172,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, nargs="?", help="folder of images; rendered wells without one")
     parser.add_argument("--images", type=int, default=8, help="how many (default 8)")
-    parser.add_argument("--step", type=int, default=DENSE_STEP, help=f"of the dense ways (default {DENSE_STEP})")
+    parser.add_argument("--step", type=int, default=DEFAULTS.step, help=f"of the dense ways (default {DEFAULTS.step})")
     parser.add_argument("--exact-step", type=int, default=STEP, help=f"of the exact way (default {STEP})")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--weights", type=Path, default=PACKAGED, help="folder of weights (default: the package's own)")

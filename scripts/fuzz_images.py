@@ -85,7 +85,7 @@ def score(images: list[Broken], folder: Path) -> tuple[tuple[wire.Image, ...] | 
         schema=wire.SCHEMA,
         unit="xg_images",
         min_worker="0.1.0",
-        options=wire.Options(segmenter=segmenter, classifier=classifier, rule="pooled", mode="dense", step=48),
+        options=wire.Options(segmenter=segmenter, classifier=classifier),
         images=tuple(
             wire.ImageEntry(
                 number=n,

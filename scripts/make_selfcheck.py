@@ -17,7 +17,7 @@ import sys
 import msgspec
 from PIL import Image
 
-from xtalgrid_core.decision import CRYSTAL_FROM
+from xtalgrid_core.options import DEFAULTS
 from xtalgrid_core.outcomes import Group, Outcome
 from xtalgrid_worker import selfcheck
 
@@ -44,7 +44,7 @@ def main() -> None:
     scores = []
     for pair in selfcheck.pairs():
         score = selfcheck.score_well(*pair)
-        is_near = abs(score.p_crystal - CRYSTAL_FROM) <= 2 * selfcheck.tolerance(*pair)
+        is_near = abs(score.p_crystal - DEFAULTS.crystal_from) <= 2 * selfcheck.tolerance(*pair)
         if score.outcome.group is not Group.CRYSTAL or is_near:
             said = f"{score.outcome} at {score.probability:.3f}"
             sys.exit(f"classifier {pair[1][:12]}: {said}: no well to check by; choose another SEED and --render")

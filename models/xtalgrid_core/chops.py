@@ -23,9 +23,6 @@ STRIDE = 16
 CELLS = 15
 """Cells of the class map along a chop."""
 
-DENSE_STEP = 48
-"""Default step of the dense grid: the multiple of `STRIDE` that is nearest to the paper's."""
-
 
 class Box(NamedTuple):
     """A rectangle in pixels: first row, first column, height, width."""
@@ -91,7 +88,7 @@ def dense_length(length: int) -> int:
     return CHOP + -(-max(length - CHOP, 0) // STRIDE) * STRIDE
 
 
-def dense_starts(length: int, step: int = DENSE_STEP) -> list[int]:
+def dense_starts(length: int, step: int) -> list[int]:
     """Starts of chops shifted by `step` along a side, a multiple of `STRIDE`, with a last one that reaches the end.
 
     All starts are multiples of `STRIDE`, so that a chop is a square of whole cells of the class map; the last chop may reach over the
@@ -110,7 +107,7 @@ def dense_starts(length: int, step: int = DENSE_STEP) -> list[int]:
 def dense_step_error(step: int) -> str:
     """What is said of a step that dense scoring cannot take."""
     return (
-        f"step is {step} pixels; dense scoring takes multiples of {STRIDE} such as {DENSE_STEP}, exact scoring any step"
+        f"step is {step} pixels; dense scoring takes multiples of {STRIDE} such as {3 * STRIDE}, exact scoring any step"
     )
 
 
@@ -124,7 +121,7 @@ def sliding_window(height: int, width: int, step: int = STEP, chop: int = CHOP) 
     return _grid(sliding_starts(height, step, chop), sliding_starts(width, step, chop), chop)
 
 
-def dense_window(height: int, width: int, step: int = DENSE_STEP) -> list[Box]:
+def dense_window(height: int, width: int, step: int) -> list[Box]:
     """The grid of dense scoring: as `sliding_window`, with every chop on whole cells of the class map (see `dense_starts`)."""
     return _grid(dense_starts(height, step), dense_starts(width, step), CHOP)
 

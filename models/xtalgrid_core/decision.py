@@ -10,30 +10,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from .chops import Box
+from .options import Options
 from .outcomes import CLASSES, GROUP_CLASSES, PRIORITY, SCORED_GROUPS, Group, Outcome
 from .pooling import Pooling, group_sums
 
 Floats = npt.NDArray[np.float64]
-Rule = Literal["published", "group", "pooled"]
-
-RULE: Rule = "pooled"
-"""The default of work: docs/decisions/0012-what-all-chops-mean-together.md."""
-
-CRYSTAL_FROM = 0.2
-"""The default `p_crystal` from which the rule ``pooled`` calls a well a crystal: a missed one costs more than an opened well."""
-
-THRESHOLD = 0.85
-"""The paper's c (section 3.1); its second run took 0.80."""
-
-SUPPORT = 0.3
-"""The default of work units: docs/decisions/0006-a-crystal-in-several-chops.md."""
+Groups = tuple[float, float, float, float]
+"""A probability for each of `SCORED_GROUPS`; they sum to 1."""
 
 _SUPPORT = {Group.CRYSTAL: 1.0, Group.PRECIPITATE: 1.0, Group.OTHER: 3.0, Group.CLEAR: 0.0}
 """A group's support over that of crystals: what is `other` fills a chop, and outranks a clear drop wherever its edge looks odd."""
@@ -59,29 +49,31 @@ class Calibration(msgspec.Struct, frozen=True):
 class Decision:
     """What the chops of one drop say together.
 
-    `probability` belongs to `outcome`: of its best chop (``published``), of the outcome's group in its best chop
-    (``group``), or of its group in the well (``pooled``); for `UNDECIDED` it is the largest probability any chop had, which was
-    not enough. `best` are indices of chops, best first, and `said` what each of them says by the same rule: an outcome and its
-    probability. `maxima` is the largest probability of each of the 13 classes over all chops.
+    `probability` belongs to `outcome`: of its best chop (``published``), of the outcome's group in its best chop (``group``), or of its
+    group in the well (``pooled``); for `UNDECIDED` it is the largest probability any chop had, which was not enough. `groups` are the
+    four groups' probabilities, of which the first is `p_crystal`; by the rules ``published`` and ``group`` the other three share the
+    rest as their evidence does. `maxima` is the largest probability of each of the 13 classes over all chops. `best` are indices of
+    chops, best first, and `said` what each of them says by the same rule: an outcome and its probability. All three are empty for a
+    null experiment, which has no chops.
     """
 
     outcome: Outcome
     probability: float
-    p_crystal: float
+    groups: Groups
     maxima: tuple[float, ...]
     best: tuple[int, ...]
     said: tuple[tuple[Outcome, float], ...]
+
+    @property
+    def p_crystal(self) -> float:
+        """The calibrated probability of crystals."""
+        return self.groups[0]
 
 
 def decide(
     probabilities: npt.NDArray[np.float32],
     boxes: Sequence[Box],
-    *,
-    rule: Rule = "group",
-    threshold: float = THRESHOLD,
-    n_boxes: int = 5,
-    support: float = 0.0,
-    crystal_from: float = CRYSTAL_FROM,
+    options: Options,
     calibration: Calibration | None = None,
     pooling: Pooling | None = None,
 ) -> Decision:
@@ -93,20 +85,18 @@ def decide(
         ``(N, 13)``, rows sum to 1, columns in the order of `CLASSES`; N ≥ 1.
     boxes
         The N chops.
-    rule
-        ``published``: a chop counts if its best class has probability ≥ threshold, and the highest-priority outcome of
-        any counting chop is the well's. ``group``: a chop counts for a group whose summed probability is ≥ threshold,
-        with the best class inside that group as its outcome. ``pooled``: crystals if `pooling` gives them `crystal_from`, else the
-        most probable of the other groups; with the class that is most probable in the chops that show the group; never undecided.
-    threshold
-        The paper's c, above 0 and at most 1.
-    n_boxes
-        How many of the best chops to name, at most; they lie apart.
-    support
-        How many chops must count before there are crystals or precipitate by the rule ``group``, as a part of the chops that see an
-        average point (see `chops_needed`); three times as many, at most all, for `other`, one for `clear`. 0: one is always enough, as published.
-    crystal_from
-        `p_crystal`, above 0 and at most 1, from which the rule ``pooled`` says crystals.
+    options
+        `rule`
+            ``published``: a chop counts if its best class has probability ≥ `threshold`, and the highest-priority outcome of any
+            counting chop is the well's. ``group``: a chop counts for a group whose summed probability is ≥ `threshold`, with the
+            best class inside that group as its outcome. ``pooled``: crystals if `pooling` gives them `crystal_from`, else the most
+            probable of the other groups; with the class that is most probable in the chops that show the group; never undecided.
+        `n_boxes`
+            How many of the best chops to name, at most; they lie apart.
+        `support`
+            Rule ``group``: how many chops must count before there are crystals or precipitate, as a part of the chops that see an
+            average point (see `chops_needed`); three times as many, at most all, for `other`, one for `clear`. 0: one is always
+            enough, as published.
     calibration
         Makes `p_crystal` of the evidence, by the rules ``published`` and ``group``.
     pooling
@@ -115,30 +105,55 @@ def decide(
     Raises
     ------
     ValueError
-        For arrays of other shapes, no chops, values that are no probabilities, a threshold outside (0, 1], or no pooling where it is needed.
+        For arrays of other shapes, no chops, values that are no probabilities, or no pooling where it is needed.
     """
     values = np.asarray(probabilities, dtype=np.float64)
-    _check(values, boxes, threshold)
+    _check(values, boxes)
     values = np.clip(values, 0, 1)  # what rounding leaves outside
-    if rule == "pooled":
+    if options.rule == "pooled":
         if pooling is None:
             raise ValueError("the rule pooled needs a pooling; xtalgrid-train calibrate fits one")
-        verdict = _pooled(values, pooling(values, chops_seeing(boxes)), crystal_from)
+        verdict = _pooled(values, pooling(values, chops_seeing(boxes)), options.crystal_from)
     else:
-        needed = chops_needed(boxes, support) if rule == "group" else (1,) * len(SCORED_GROUPS)
+        by_group = options.rule == "group"
+        needed = chops_needed(boxes, options.support) if by_group else (1,) * len(SCORED_GROUPS)
         sums = group_sums(values)
         evidence = group_evidence(sums, needed)
-        says = _by_group(values, sums, threshold, evidence) if rule == "group" else _by_class(values)
-        verdict = _first(says, sums, threshold, (calibration or Calibration())(evidence[0]))
-    best = _apart(verdict.backing, boxes, n_boxes)
+        says = _by_group(values, sums, options.threshold, evidence) if by_group else _by_class(values)
+        groups = _shared((calibration or Calibration())(evidence[0]), evidence[1:])
+        verdict = _first(says, sums, options.threshold, groups)
+    best = _apart(verdict.backing, boxes, options.n_boxes)
     return Decision(
         outcome=verdict.outcome,
         probability=min(verdict.probability, 1.0),
-        p_crystal=verdict.p_crystal,
+        groups=verdict.groups,
         maxima=tuple(float(p) for p in values.max(axis=0)),
         best=best,
         said=tuple((CLASSES[verdict.says.classes[i]], min(float(verdict.says.probabilities[i]), 1.0)) for i in best),
     )
+
+
+def without_drop(confidence: float, options: Options, calibration: Calibration | None = None) -> Decision:
+    """Decide a well without a drop: a null experiment, of which there are no chops and no evidence of a crystal.
+
+    `confidence`, 0..1, is that of there being no drop. What is left is a drop nobody has looked at. By the rule ``pooled`` it is any of
+    the four groups alike; by the other rules `p_crystal` is what `calibration` makes of no evidence.
+    """
+    missed = 1 - confidence
+    if options.rule == "pooled":
+        groups = (missed / 4, missed / 4, confidence + missed / 4, missed / 4)
+    else:
+        p_crystal = (calibration or Calibration())(0.0)
+        groups = _shared(p_crystal, (missed / 3, confidence + missed / 3, missed / 3))
+    return Decision(Outcome.NULL_EXPERIMENT, confidence, groups, (), (), ())
+
+
+def _shared(p_crystal: float, evidence: Sequence[float]) -> Groups:
+    """The four groups' probabilities: crystals have theirs, and the other three share the rest in proportion to their evidence, 0..1."""
+    total = sum(evidence)
+    precipitate, other, clear = (value / total for value in evidence) if total else (1 / 3,) * 3
+    rest = 1 - p_crystal
+    return p_crystal, rest * precipitate, rest * other, rest * clear
 
 
 class _Says(NamedTuple):
@@ -153,7 +168,7 @@ class _Verdict(NamedTuple):
 
     outcome: Outcome
     probability: float
-    p_crystal: float
+    groups: Groups
     says: _Says
     backing: Floats
 
@@ -172,18 +187,19 @@ def _pooled(values: Floats, groups: Floats, crystal_from: float) -> _Verdict:
     shows = says.probabilities >= says.probabilities.max() / 2  # elsewhere is nothing to be shown
     outcome = CLASSES[members[inside[shows].mean(axis=0).argmax()]]
     backing = np.where(shows, says.probabilities, -1.0)
-    return _Verdict(outcome, float(groups[winner]), float(groups[0]), says, backing)
+    crystal, precipitate, other, clear = (float(p) for p in groups)
+    return _Verdict(outcome, float(groups[winner]), (crystal, precipitate, other, clear), says, backing)
 
 
-def _first(says: _Says, sums: Floats, threshold: float, p_crystal: float) -> _Verdict:
+def _first(says: _Says, sums: Floats, threshold: float, groups: Groups) -> _Verdict:
     """The highest-priority outcome that any chop says with at least the threshold."""
     counting = says.probabilities >= threshold
     if not counting.any():
         crystal = sums[:, 0]  # where a person should look first
-        return _Verdict(Outcome.UNDECIDED, float(says.probabilities.max()), p_crystal, says, crystal)
+        return _Verdict(Outcome.UNDECIDED, float(says.probabilities.max()), groups, says, crystal)
     winner = int(says.classes[counting].min())  # the smallest index is the highest priority
     backing = np.where(counting & (says.classes == winner), says.probabilities, -1.0)
-    return _Verdict(CLASSES[winner], float(backing.max()), p_crystal, says, backing)
+    return _Verdict(CLASSES[winner], float(backing.max()), groups, says, backing)
 
 
 def group_evidence(sums: Floats, needed: Sequence[int]) -> tuple[float, ...]:
@@ -263,12 +279,10 @@ def _apart(backing: Floats, boxes: Sequence[Box], n_boxes: int) -> tuple[int, ..
     return tuple(chosen)
 
 
-def _check(values: Floats, boxes: Sequence[Box], threshold: float) -> None:
+def _check(values: Floats, boxes: Sequence[Box]) -> None:
     if values.ndim != 2 or values.shape[1] != len(CLASSES) or len(values) != len(boxes) or not len(boxes):
         raise ValueError(
             f"{values.shape} probabilities for {len(boxes)} chops; expected ({len(boxes)}, {len(CLASSES)}), ≥ 1 chop"
         )
     if not np.isfinite(values).all() or values.min() < -1e-6 or values.max() > 1 + 1e-4:
         raise ValueError("probabilities must lie in 0..1")
-    if not 0 < threshold <= 1:
-        raise ValueError(f"threshold is {threshold}; it must be above 0 and at most 1")

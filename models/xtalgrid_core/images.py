@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -76,6 +77,39 @@ def read_image(data: bytes) -> Pixels:
     """
     source = _Source(data)
     return source.rgb(source.whole)
+
+
+class Picture(Protocol):
+    """A well image as the two networks see it: a file (`WellImage`), or pixels in memory (`WellPixels`)."""
+
+    height: int
+    width: int
+
+    def segmenter_view(self) -> Pixels:
+        """What the segmenter sees: `segmenter_view` of the whole image, ``(SEGMENTER_SIDE, SEGMENTER_SIDE, 3)``."""
+        ...
+
+    def classifier_view(self, part: Box, to_reference: float) -> Pixels:
+        """What is cut into chops of a part, which lies inside the image: levelled as the whole, at the reference scale."""
+        ...
+
+
+class WellPixels:
+    """A well image that is in memory already, ``(H, W, 3)``; see `Picture`."""
+
+    def __init__(self, pixels: Pixels) -> None:
+        self.height, self.width = pixels.shape[:2]
+        self._pixels = pixels
+        self._levels = Levels.of(pixels)
+
+    def segmenter_view(self) -> Pixels:
+        """The whole image, levelled."""
+        return segmenter_view(self._pixels, self._levels)
+
+    def classifier_view(self, part: Box, to_reference: float) -> Pixels:
+        """A part, levelled, at the reference scale."""
+        pixels = self._pixels[part.row : part.row + part.height, part.col : part.col + part.width]
+        return classifier_view(pixels, self._levels, to_reference)
 
 
 class WellImage:

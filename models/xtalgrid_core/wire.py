@@ -8,13 +8,14 @@ version; a change of meaning takes a new one, and the previous version stays rea
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 
-from .chops import STEP, STRIDE, dense_step_error
-from .decision import CRYSTAL_FROM, SUPPORT, THRESHOLD, Rule
+from .chops import STEP
 from .errors import FailureReason, ManifestError, ResultError
+from .options import Mode, Probability, Rule, Sha256, Step
+from .options import Options as Options
 from .outcomes import Outcome
 
 SCHEMA = 1
@@ -41,8 +42,6 @@ MAX_IMAGES = 5_000
 MAX_IMAGE_BYTES = 64 * 1024 * 1024
 """A file of more bytes, unpacked, is not read: a 2560×1920 TIFF has 15 MB."""
 
-Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 Pixel = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 _NO_TEXT = r"<>\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069"
 """Markup, control characters, and those that break a line or turn its direction."""
@@ -53,41 +52,37 @@ ShortText = Annotated[str, msgspec.Meta(max_length=400, pattern=rf"^[^{_NO_TEXT}
 UnitName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,100}\Z")]
 """Also a file name and a word of BOINC's shell lines, so no dots, blanks or slashes."""
 
+FileName = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{3,6}[a-z_]{0,10}\.[a-z]{3,4}\Z")]
+"""A neutral name inside a work unit's zip."""
+
 PixelBox = tuple[Pixel, Pixel, Pixel, Pixel]
 """``(row, col, height, width)`` in pixels of the original image."""
 
 
-Mode = Literal["dense", "exact"]
-"""How chops are classified: all from one class map of the drop, or one by one as published."""
+GroupProbabilities = tuple[Probability, Probability, Probability, Probability]
+"""A probability for each of `outcomes.SCORED_GROUPS`; they sum to 1."""
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """How a unit's images are to be scored. Part of a score's identity: other options make another score.
+class _WrittenOptions(Options, frozen=True, kw_only=True):
+    """Options as a manifest has them: what one leaves out means what it meant before it could be said."""
 
-    `step` is in pixels at the reference scale; `mode` ``dense`` takes multiples of `chops.STRIDE` alone, and `ValueError` is raised for
-    others. Manifests of before there were modes ask for ``exact``.
-    """
-
-    segmenter: Sha256
-    classifier: Sha256
     rule: Rule = "group"
-    threshold: Annotated[float, msgspec.Meta(gt=0, le=1)] = THRESHOLD
     mode: Mode = "exact"
-    step: Annotated[int, msgspec.Meta(ge=1, le=256)] = STEP
-    n_boxes: Annotated[int, msgspec.Meta(ge=0, le=100)] = 5
-    support: Probability = SUPPORT
-    crystal_from: Annotated[float, msgspec.Meta(gt=0, le=1)] = CRYSTAL_FROM
-    """This and `support`: see `decision.decide`."""
+    step: Step = STEP
 
-    def __post_init__(self) -> None:
-        if self.mode == "dense" and self.step % STRIDE:
-            raise ValueError(dense_step_error(self.step))
+
+class Companion(msgspec.Struct, frozen=True, kw_only=True):
+    """Another image of the same drop, in the same zip. Reserved: no worker of today looks at one."""
+
+    file: FileName
+    sha256: Sha256
 
 
 class ImageEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One image of a work unit: its name in the zip, its size in pixels, and its scale.
 
-    `pixel_size_um` is None where the worker is to guess it from the size.
+    `pixel_size_um` is None where the worker is to guess it from the size. `uv` and `earlier` are images of the same drop under
+    ultraviolet light, and of an earlier inspection.
     """
 
     number: Annotated[int, msgspec.Meta(ge=0)]
@@ -97,6 +92,8 @@ class ImageEntry(msgspec.Struct, frozen=True, kw_only=True):
     height: Pixel | None = None
     width: Pixel | None = None
     pixel_size_um: float | None = None
+    uv: Companion | None = None
+    earlier: Companion | None = None
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,12 +125,21 @@ class BestChop(msgspec.Struct, frozen=True, kw_only=True):
     probability: Probability
 
 
+class SecondOpinion(msgspec.Struct, frozen=True, kw_only=True):
+    """What a network of another kind says of the whole well. Reserved: no worker of today has one."""
+
+    model: Sha256
+    groups: GroupProbabilities
+
+
 class Scored(msgspec.Struct, frozen=True, kw_only=True, tag_field="status", tag="scored"):
     """An image that was scored.
 
     `score` is the outcome's number (None for undecided), `probabilities` the largest of each of the 13 classes over all
     chops, in the order of `outcomes.CLASSES` (empty for a null experiment, which has no chops). `height` and `width` are the
-    original's, in pixels. `seconds` is CPU time.
+    original's, in pixels. `seconds` is CPU time. `groups` are the four groups' probabilities, the first of them `p_crystal`; None
+    where a worker of before they were told says nothing of them. `second_opinion`, `fluoresces` (whether the crystals do, seen
+    in the UV image) and `p_new` (that a crystal was not there at the earlier inspection) are None where they were not asked for.
     """
 
     number: int
@@ -149,6 +155,10 @@ class Scored(msgspec.Struct, frozen=True, kw_only=True, tag_field="status", tag=
     drop: Drop
     boxes: Annotated[tuple[BestChop, ...], msgspec.Meta(max_length=100)]
     seconds: Annotated[float, msgspec.Meta(ge=0, le=1e6)]
+    groups: GroupProbabilities | None = None
+    second_opinion: SecondOpinion | None = None
+    fluoresces: bool | None = None
+    p_new: Probability | None = None
 
 
 class Failed(msgspec.Struct, frozen=True, kw_only=True, tag_field="status", tag="failed"):
@@ -180,9 +190,13 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     images: Annotated[tuple[Scored | Failed, ...], msgspec.Meta(max_length=MAX_IMAGES)]
 
 
+class _WrittenManifest(Manifest, frozen=True, kw_only=True):
+    options: _WrittenOptions
+
+
 Image = Scored | Failed
 _encoder = msgspec.json.Encoder()
-_manifests = msgspec.json.Decoder(Manifest)
+_manifests = msgspec.json.Decoder(_WrittenManifest)
 _results = msgspec.json.Decoder(Result)
 _images: msgspec.json.Decoder[Scored | Failed] = msgspec.json.Decoder(Image)
 
@@ -223,11 +237,18 @@ def decode_manifest(data: bytes) -> Manifest:
     """
     try:
         _check_schema(data)
-        manifest = _manifests.decode(data)
+        written = _manifests.decode(data)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise ManifestError(
             f"{MANIFEST_NAME}: {error}; make the work unit again with this version of the server"
         ) from error
+    manifest = Manifest(
+        schema=written.schema,
+        unit=written.unit,
+        min_worker=written.min_worker,
+        options=Options(**msgspec.structs.asdict(written.options)),
+        images=written.images,
+    )
     for what, values in (("number", [i.number for i in manifest.images]), ("file", [i.file for i in manifest.images])):
         if len(set(values)) != len(values):
             raise ManifestError(f"{MANIFEST_NAME}: two images have the same {what}; make the work unit again")

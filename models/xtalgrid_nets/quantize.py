@@ -24,6 +24,7 @@ from xtalgrid_core.files import write_atomically
 from xtalgrid_core.images import network_input
 from xtalgrid_core.outcomes import CLASSES
 from xtalgrid_core.weights import Role
+from xtalgrid_scoring.networks import load_network
 
 from .sets.format import ChopSet
 
@@ -115,10 +116,8 @@ def _correct_bias(int8: Any, fp32: Any, pictures: npt.NDArray[np.uint8]) -> None
 
 def _mean_logits(model: bytes, pictures: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     """Mean of each class over all cells of all pictures, ``(13,)``."""
-    import onnxruntime as ort
-
-    session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
-    logits = [session.run(["class_map"], {"image": network_input(picture[None])})[0] for picture in pictures]
+    network = load_network(model, "class_map", "the network to quantise")
+    logits = [network(network_input(picture[None])) for picture in pictures]
     return np.mean([maps.astype(np.float64).mean(axis=(0, 2, 3)) for maps in logits], axis=0)
 
 

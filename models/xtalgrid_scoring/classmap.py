@@ -8,14 +8,13 @@ from collections.abc import Mapping
 import numpy as np
 from PIL import Image, ImageDraw
 
-from xtalgrid_core.chops import CELLS, STRIDE, Box
+from xtalgrid_core.chops import CELLS, STRIDE
 from xtalgrid_core.dense import Float, class_map, softmax
-from xtalgrid_core.drops import Found, crop_around, find_drop
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.images import WellImage
 from xtalgrid_core.outcomes import GROUP_CLASSES, SCORED_GROUPS, Group, Outcome
-from xtalgrid_core.scale import pixel_size
 
+from .drop import NoDrop, WellDrop, cut_out, go_on
 from .networks import Networks
 
 NEAR = 5
@@ -71,42 +70,37 @@ def draw_maps(data: bytes, networks: Networks, pixel_size_um: float | None = Non
     """
     if not networks.is_dense:
         raise ConfigError("this classifier scores chops one by one and has no map; a dense one has")
-    image = WellImage(data)
-    height, width = image.height, image.width
-    to_reference = pixel_size(width, height, pixel_size_um).to_reference
-    drop = find_drop(networks.mask(image.segmenter_view()), height, width)
-    if drop.is_null_experiment:
-        return {group: _png(np.zeros(_size(height, width)[::-1], np.uint8), group) for group in SCORED_GROUPS}
-    crop = crop_around(drop.box, height, width, to_reference)
-    view = image.classifier_view(crop, to_reference)
-    maps = group_maps(class_map(view, networks.class_map, lambda: None))
-    inside = _inside(drop, height, width)
+    well = cut_out(WellImage(data), networks.mask, pixel_size_um)
+    if isinstance(well, NoDrop):
+        return {group: _png(np.zeros(_size(well.height, well.width)[::-1], np.uint8), group) for group in SCORED_GROUPS}
+    maps = group_maps(class_map(well.view, networks.class_map, go_on))
+    inside = _inside(well)
     return {
-        group: _png(_placed(values, crop, to_reference, height, width) * inside, group)
-        for group, values in zip(SCORED_GROUPS, maps, strict=True)
+        group: _png(_placed(values, well) * inside, group) for group, values in zip(SCORED_GROUPS, maps, strict=True)
     }
 
 
-def _placed(values: Float, crop: Box, to_reference: float, height: int, width: int) -> Float:
+def _placed(values: Float, well: WellDrop) -> Float:
     """A group's map in the shape of the picture; a cell's middle lies `STRIDE` pixels from the one before, the first one's too."""
-    canvas = Image.new("F", _size(height, width))
-    shrunk = canvas.width / width
-    cell = STRIDE / to_reference * shrunk
+    canvas = Image.new("F", _size(well.height, well.width))
+    shrunk = canvas.width / well.width
+    cell = STRIDE / well.scale.to_reference * shrunk
     rows, cols = values.shape
     piece = Image.fromarray(values.astype(np.float32), mode="F").resize(
         (max(round(cols * cell), 1), max(round(rows * cell), 1)), Image.Resampling.BILINEAR
     )
-    canvas.paste(piece, (round(crop.col * shrunk + cell / 2), round(crop.row * shrunk + cell / 2)))
+    canvas.paste(piece, (round(well.crop.col * shrunk + cell / 2), round(well.crop.row * shrunk + cell / 2)))
     found: Float = np.asarray(canvas, np.float32)
     return found
 
 
-def _inside(drop: Found, height: int, width: int) -> Float:
+def _inside(well: WellDrop) -> Float:
     """1 inside the drop, 0 outside; 1 everywhere where its outline is not known."""
-    canvas = Image.new("L", _size(height, width), 0 if len(drop.outline) > 2 else 1)
-    if len(drop.outline) > 2:
-        shrunk = canvas.width / width
-        ImageDraw.Draw(canvas).polygon([(col * shrunk, row * shrunk) for row, col in drop.outline], fill=1)
+    outline = well.drop.outline if len(well.drop.outline) > 2 else ()
+    canvas = Image.new("L", _size(well.height, well.width), 0 if outline else 1)
+    if outline:
+        shrunk = canvas.width / well.width
+        ImageDraw.Draw(canvas).polygon([(col * shrunk, row * shrunk) for row, col in outline], fill=1)
     found: Float = np.asarray(canvas, np.float32)
     return found
 

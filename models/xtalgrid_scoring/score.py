@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Sequence
-
-import numpy as np
+from collections.abc import Callable
 
 from xtalgrid_core import wire
-from xtalgrid_core.chops import Box, cut, dense_starts, dense_window, sliding_starts, sliding_window
-from xtalgrid_core.decision import Decision, decide
-from xtalgrid_core.dense import Float, chop_probabilities, class_map
-from xtalgrid_core.drops import Found, chops_over, crop_around, find_drop
+from xtalgrid_core.chops import Box, dense_starts, sliding_starts
+from xtalgrid_core.decision import Calibration, Decision, decide, without_drop
+from xtalgrid_core.drops import Found
 from xtalgrid_core.errors import FailureReason, ImageError
-from xtalgrid_core.images import Pixels, WellImage
-from xtalgrid_core.outcomes import Outcome, published
-from xtalgrid_core.scale import PixelSize, pixel_size
+from xtalgrid_core.images import WellImage
+from xtalgrid_core.options import Options
+from xtalgrid_core.outcomes import published
+from xtalgrid_core.pooling import Pooling
+from xtalgrid_core.scale import PixelSize
 
-from .networks import BATCH, Networks
+from .drop import WellDrop, cut_out, go_on
+from .networks import Networks
+from .windows import Windows, classify
+
+log = logging.getLogger(__name__)
 
 MAX_SIDE = 6_000
 """Most pixels a side at the reference scale (6.8 mm): more is a wrong pixel size, and would take hours and gigabytes."""
@@ -26,16 +30,12 @@ MAX_CHOPS = 20_000
 """Most chops of one image: 6,000 × 6,000 pixels at the paper's step are 13,456."""
 
 
-def _go_on() -> None:
-    """Nothing stops the scoring."""
-
-
 def score_image(
     data: bytes,
     entry: wire.ImageEntry,
-    options: wire.Options,
+    options: Options,
     networks: Networks,
-    pause: Callable[[], None] = _go_on,
+    pause: Callable[[], None] = go_on,
 ) -> wire.Scored:
     """Score one image.
 
@@ -46,7 +46,7 @@ def score_image(
     entry
         Its number and, if known, its pixel size.
     options
-        Mode, step, rule, threshold and number of boxes.
+        How.
     networks
         Those the options name.
     pause
@@ -60,34 +60,15 @@ def score_image(
     began = time.process_time()
     image = WellImage(data)
     del data  # it is the image's to keep
-    height, width = image.height, image.width
-    scale = pixel_size(width, height, entry.pixel_size_um)
-    pause()
-    drop = find_drop(networks.mask(image.segmenter_view()), height, width)
-    if drop.is_null_experiment:
-        return _null_experiment(entry, networks, (height, width), scale, drop, began)
-    crop = crop_around(drop.box, height, width, scale.to_reference)
-    _check_size(crop, scale, options)
-    pause()
-    view = image.classifier_view(crop, scale.to_reference)
-    del image  # not needed again, and as large as all else together
-    grid = dense_window if options.mode == "dense" else sliding_window
-    chops = chops_over(drop, grid(view.shape[0], view.shape[1], options.step), crop, height, width, scale.to_reference)
-    if options.mode == "dense" and networks.is_dense:
-        probabilities = chop_probabilities(class_map(view, networks.class_map, pause), chops)
-    else:
-        probabilities = _one_by_one(view, chops, networks, pause)
-    decision = decide(
-        probabilities,
-        chops,
-        rule=options.rule,
-        threshold=options.threshold,
-        n_boxes=options.n_boxes,
-        support=options.support,
-        crystal_from=options.crystal_from,
-        calibration=networks.calibration,
-        pooling=networks.pooling,
+    well = cut_out(
+        image, networks.mask, entry.pixel_size_um, pause, lambda crop, scale: _check_size(crop, scale, options)
     )
+    del image
+    windows = classify(well, options, networks, pause) if isinstance(well, WellDrop) else None
+    if windows is None:
+        decision = without_drop(well.drop.confidence, options, networks.calibration)
+    else:
+        decision = decision_of(windows, options, networks.calibration, networks.pooling)
     outcome = published(decision.outcome)
     return wire.Scored(
         number=entry.number,
@@ -95,39 +76,54 @@ def score_image(
         score=outcome.look.score,
         probability=decision.probability,
         p_crystal=decision.p_crystal,
+        groups=decision.groups,
         probabilities=decision.maxima,
-        height=height,
-        width=width,
-        pixel_size_um=scale.um,
-        pixel_size_origin=scale.origin,
-        drop=_drop(drop),
-        boxes=_best_chops(decision, chops, crop, scale),
+        height=well.height,
+        width=well.width,
+        pixel_size_um=well.scale.um,
+        pixel_size_origin=well.scale.origin,
+        drop=_drop(well.drop),
+        boxes=_best_chops(decision, windows, well) if windows and isinstance(well, WellDrop) else (),
         seconds=time.process_time() - began,
     )
 
 
-def _null_experiment(
-    entry: wire.ImageEntry, networks: Networks, size: tuple[int, int], scale: PixelSize, drop: Found, began: float
-) -> wire.Scored:
-    """There is no drop, so there are no chops, and no evidence of a crystal."""
-    return wire.Scored(
-        number=entry.number,
-        outcome=Outcome.NULL_EXPERIMENT,
-        score=Outcome.NULL_EXPERIMENT.look.score,
-        probability=drop.confidence,
-        p_crystal=networks.calibration(0.0),
-        probabilities=(),
-        height=size[0],
-        width=size[1],
-        pixel_size_um=scale.um,
-        pixel_size_origin=scale.origin,
-        drop=_drop(drop),
-        boxes=(),
-        seconds=time.process_time() - began,
-    )
+def answer_image(
+    read: Callable[[], bytes],
+    entry: wire.ImageEntry,
+    options: Options,
+    networks: Networks,
+    pause: Callable[[], None] = go_on,
+) -> wire.Scored | wire.Failed:
+    """Score one image, whatever is wrong with it: one that cannot be scored is answered for by its reason.
+
+    Parameters as of `score_image`; `read` gives the bytes, and its `ImageError` is the image's. What `pause` raises goes through if it
+    is no `Exception`.
+    """
+    try:
+        return score_image(read(), entry, options, networks, pause)
+    except ImageError as error:
+        return failed(entry, error.reason, error.detail)
+    except MemoryError:
+        return failed(entry, FailureReason.INTERNAL, "out of memory")
+    except Exception as error:
+        log.exception("image %d", entry.number)
+        return failed(entry, FailureReason.INTERNAL, repr(error))
 
 
-def _check_size(crop: Box, scale: PixelSize, options: wire.Options) -> None:
+def failed(entry: wire.ImageEntry, reason: FailureReason, detail: str) -> wire.Failed:
+    """Answer for an image that could not be scored."""
+    return wire.Failed(number=entry.number, reason=reason, detail=wire.short_text(detail))
+
+
+def decision_of(
+    windows: Windows, options: Options, calibration: Calibration | None = None, pooling: Pooling | None = None
+) -> Decision:
+    """Decide a well from what the classifier says of its chops: the one place where that is done; see `decide`."""
+    return decide(windows.probabilities, windows.chops, options, calibration, pooling)
+
+
+def _check_size(crop: Box, scale: PixelSize, options: Options) -> None:
     rows, cols = (max(round(side * scale.to_reference), 1) for side in (crop.height, crop.width))
     if max(rows, cols) > MAX_SIDE:
         raise ImageError(
@@ -143,23 +139,10 @@ def _check_size(crop: Box, scale: PixelSize, options: wire.Options) -> None:
         )
 
 
-def _one_by_one(view: Pixels, chops: Sequence[Box], networks: Networks, pause: Callable[[], None]) -> Float:
-    """Probabilities of all chops, ``(N, 13)``, a batch at a time."""
-    batches = []
-    for start in range(0, len(chops), BATCH):
-        pause()
-        batches.append(networks.probabilities(cut(view, list(chops[start : start + BATCH]))))
-    return np.concatenate(batches)
-
-
-def _best_chops(decision: Decision, chops: Sequence[Box], crop: Box, scale: PixelSize) -> tuple[wire.BestChop, ...]:
+def _best_chops(decision: Decision, windows: Windows, well: WellDrop) -> tuple[wire.BestChop, ...]:
     """The best chops in pixels of the original image."""
     return tuple(
-        wire.BestChop(
-            box=chops[index].scaled(1 / scale.to_reference).clipped(crop.height, crop.width).moved(crop.row, crop.col),
-            outcome=outcome,
-            probability=probability,
-        )
+        wire.BestChop(box=well.in_image(windows.chops[index]), outcome=outcome, probability=probability)
         for index, (outcome, probability) in zip(decision.best, decision.said, strict=True)
     )
 

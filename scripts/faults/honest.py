@@ -9,9 +9,9 @@ import numpy as np
 
 from xtalgrid_core import wire
 from xtalgrid_core.chops import sliding_window
-from xtalgrid_core.decision import decide
+from xtalgrid_core.decision import decide, without_drop
 from xtalgrid_core.errors import FailureReason
-from xtalgrid_core.outcomes import CLASSES, Outcome, published
+from xtalgrid_core.outcomes import CLASSES, published
 from xtalgrid_core.pooling import FEATURES, Pooling
 
 SEGMENTER, CLASSIFIER = "a" * 64, "b" * 64
@@ -27,7 +27,7 @@ def manifest(unit: str, rule: str, images: Sequence[tuple[int, str]]) -> wire.Ma
         schema=wire.SCHEMA,
         unit=unit,
         min_worker="0.1.0",
-        options=wire.Options(segmenter=SEGMENTER, classifier=CLASSIFIER, rule=rule),
+        options=wire.Options(segmenter=SEGMENTER, classifier=CLASSIFIER, rule=rule, mode="exact", step=50),
         images=tuple(
             wire.ImageEntry(
                 number=number,
@@ -65,24 +65,16 @@ def _answer(number: int, options: wire.Options, rng: random.Random) -> wire.Imag
     sharpness = rng.choice((0.02, 0.1, 1.0))
     draws = np.random.default_rng(rng.getrandbits(64))
     probabilities = draws.dirichlet(np.full(len(CLASSES), sharpness), size=len(chops)).astype(np.float32)
-    decision = decide(
-        probabilities,
-        chops,
-        rule=options.rule,
-        threshold=options.threshold,
-        n_boxes=options.n_boxes,
-        support=options.support,
-        crystal_from=options.crystal_from,
-        pooling=_POOLING,
-    )
-    outcome = Outcome.NULL_EXPERIMENT if is_null else published(decision.outcome)
+    decision = without_drop(0.97, options) if is_null else decide(probabilities, chops, options, pooling=_POOLING)
+    outcome = published(decision.outcome)
     return wire.Scored(
         number=number,
         outcome=outcome,
         score=outcome.look.score,
-        probability=0.97 if is_null else decision.probability,
-        p_crystal=0.001 if is_null else decision.p_crystal,
-        probabilities=() if is_null else decision.maxima,
+        probability=decision.probability,
+        p_crystal=decision.p_crystal,
+        groups=decision.groups,
+        probabilities=decision.maxima,
         height=HEIGHT,
         width=WIDTH,
         pixel_size_um=UM,
@@ -92,9 +84,7 @@ def _answer(number: int, options: wire.Options, rng: random.Random) -> wire.Imag
             outline=() if is_null else ((100, 120), (100, 420), (380, 420), (380, 120)),
             confidence=0.97,
         ),
-        boxes=()
-        if is_null
-        else tuple(
+        boxes=tuple(
             wire.BestChop(box=tuple(chops[i].clipped(HEIGHT, WIDTH)), outcome=said, probability=p)
             for i, (said, p) in zip(decision.best, decision.said, strict=True)
         ),

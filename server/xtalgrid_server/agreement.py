@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from xtalgrid_core import wire
 from xtalgrid_core.chops import Box
-from xtalgrid_core.outcomes import CLASSES, Group, Outcome
+from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS, Group, Outcome
 
 TOLERANCE = 0.02
 """How far two probabilities of the same image may lie apart. The arithmetic alone moves them by some 1e-6 (docs/boinc.md, Trust)."""
@@ -43,7 +43,11 @@ def _image(a: wire.Image, b: wire.Image, options: wire.Options) -> str:
         return f"{a.width}×{a.height} and {b.width}×{b.height} pixels"
     if a.outcome != b.outcome and not _on_the_edge(a, b, options):
         return f"{_said(a)} and {_said(b)}"
-    pairs = [("p_crystal", a.p_crystal, b.p_crystal), ("drop confidence", a.drop.confidence, b.drop.confidence)]
+    pairs = [("drop confidence", a.drop.confidence, b.drop.confidence)]
+    if a.groups is not None and b.groups is not None:
+        pairs += [(str(group), one, other) for group, one, other in zip(SCORED_GROUPS, a.groups, b.groups, strict=True)]
+    elif a.outcome is not Outcome.NULL_EXPERIMENT:  # of these, workers of before the groups have another p_crystal
+        pairs.append(("p_crystal", a.p_crystal, b.p_crystal))
     if a.outcome == b.outcome:
         pairs.append(("probability", a.probability, b.probability))
     if len(a.probabilities) != len(b.probabilities):

@@ -18,12 +18,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, field
 
-from xtalgrid_core.chops import DENSE_STEP, STRIDE, dense_step_error
-from xtalgrid_core.decision import CRYSTAL_FROM, RULE, SUPPORT, THRESHOLD, Rule
+from xtalgrid_core.chops import STRIDE, dense_step_error
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.frames import SUFFIX
+from xtalgrid_core.options import DEFAULTS, Boxes, Cutoff, Mode, Probability, Rule, Step
 from xtalgrid_core.outcomes import CLASSES, Group, Outcome
-from xtalgrid_core.wire import Mode
 
 from .imager import vendor
 
@@ -119,19 +118,19 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """How far behind the newest inspection rows and files may still turn up; what is older at the first run is the archive."""
     backfill_per_hour: Positive = 5000
     """Most images of the archive that ``create_work --backfill`` plans in an hour."""
-    rule: Rule = RULE
+    rule: Rule = DEFAULTS.rule
     """What decides: all chops together (pooled), or the best of them (group, and published, which is the paper's)."""
-    threshold: Annotated[float, Meta(gt=0, le=1)] = THRESHOLD
+    threshold: Cutoff = DEFAULTS.threshold
     """Rules published and group: probability from which a chop counts."""
-    mode: Mode = "dense"
+    mode: Mode = DEFAULTS.mode
     """dense: all chops from one class map of the drop; exact: one by one as published, many times slower."""
-    step: Annotated[int, Meta(ge=1, le=256)] = DENSE_STEP
+    step: Step = DEFAULTS.step
     """Pixels at the reference scale from chop to chop; dense: a multiple of 16. The paper's is 50."""
-    n_boxes: Annotated[int, Meta(ge=0, le=100)] = 5
+    n_boxes: Boxes = DEFAULTS.n_boxes
     """How many of the best chops a score names and a frame shows."""
-    support: Part = SUPPORT
+    support: Probability = DEFAULTS.support
     """Rule group: part of the chops seeing a point that must agree on a crystal; 0: one is enough."""
-    crystal_from: Annotated[float, Meta(gt=0, le=1)] = CRYSTAL_FROM
+    crystal_from: Cutoff = DEFAULTS.crystal_from
     """Rule pooled: p_crystal from which a well is called a crystal. Lower: fewer crystals are missed, more wells opened."""
     segmenter: str = ""
     """SHA-256 of the weights; empty: those promoted last, else the package's default."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xtalgrid_core import wire
 from xtalgrid_core.errors import ResultError
-from xtalgrid_core.outcomes import CLASSES, Group, Outcome
+from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS, Group, Outcome
 
 KEPT_BYTES = 1024 * 1024
 """So much of a refused result is kept for people to look at: nobody can fill the disk with them."""
@@ -58,6 +58,7 @@ def _check_scored(answer: wire.Scored, entry: wire.ImageEntry, options: wire.Opt
         raise ResultError("the drop's outline does not lie inside the image")
     if len(answer.boxes) > options.n_boxes:
         raise ResultError(f"{len(answer.boxes)} boxes; the unit asks for at most {options.n_boxes}")
+    _check_groups(answer)
     if not answer.probabilities:
         if answer.outcome is not Outcome.NULL_EXPERIMENT or answer.drop.box is not None:
             raise ResultError("has no probabilities, and is no null experiment without a drop")
@@ -65,6 +66,16 @@ def _check_scored(answer: wire.Scored, entry: wire.ImageEntry, options: wire.Opt
     if len(answer.probabilities) != len(CLASSES):
         raise ResultError(f"{len(answer.probabilities)} class probabilities; there are {len(CLASSES)}")
     _check_decision(answer, options)
+
+
+def _check_groups(answer: wire.Scored) -> None:
+    """Refuse probabilities of the four groups that don't belong together; workers of before there were any say nothing of them."""
+    if answer.groups is None:
+        return
+    if abs(sum(answer.groups) - 1) > MARGIN:
+        raise ResultError(f"the groups' probabilities sum to {sum(answer.groups):.4f}, not to 1")
+    if abs(answer.groups[0] - answer.p_crystal) > MARGIN:
+        raise ResultError(f"crystals have probability {answer.groups[0]:.3f}, and p_crystal is {answer.p_crystal:.3f}")
 
 
 def _check_decision(answer: wire.Scored, options: wire.Options) -> None:
@@ -109,6 +120,10 @@ def _check_pooled(answer: wire.Scored, crystal_from: float) -> None:
         raise ResultError(
             f"{answer.outcome} with probability {answer.probability:.3f} does not fit p_crystal {answer.p_crystal:.3f}"
         )
+    if answer.groups is not None:
+        winner = answer.groups[SCORED_GROUPS.index(group)]
+        if abs(winner - answer.probability) > MARGIN or (not is_crystal and winner < max(answer.groups[1:]) - MARGIN):
+            raise ResultError(f"{answer.outcome} with probability {answer.probability:.3f} is not what its groups say")
     # the class is that of the largest mean over the chops that show the group: it is not small where another is large
     reached = max(inside[o] for o in _published_as(answer.outcome))
     if reached < max(inside.values()) / (2 * len(inside)) - MARGIN:

@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tests.conftest import FEW_CHOPS
+from xtalgrid_core import decision as rules
 from xtalgrid_core.chops import Box, dense_window, sliding_window
-from xtalgrid_core.decision import Calibration, chops_needed, decide, group_evidence, priority
+from xtalgrid_core.decision import Calibration, chops_needed, group_evidence, priority, without_drop
+from xtalgrid_core.options import Options
 from xtalgrid_core.outcomes import CLASSES, Group, Outcome
 from xtalgrid_core.pooling import group_sums
 
@@ -22,6 +24,12 @@ def chop(**given_probabilities: float) -> list[float]:
 
 def apart(n: int) -> list[Box]:
     return [Box(0, 300 * i, 256, 256) for i in range(n)]
+
+
+def decide(values, boxes, *, calibration=None, pooling=None, **options):
+    """By the rule ``group`` without support, but for what is said."""
+    asked = Options(**{"segmenter": "a" * 64, "classifier": "b" * 64, "rule": "group", "support": 0.0} | options)
+    return rules.decide(values, boxes, asked, calibration, pooling)
 
 
 def decided(*chops, **options):
@@ -196,20 +204,18 @@ def test_more_evidence_is_never_less_probable(a, b):
 
 
 @pytest.mark.parametrize(
-    ("values", "boxes", "options", "message"),
+    ("values", "boxes", "message"),
     [
-        (np.zeros((0, 13)), 0, {}, "≥ 1 chop"),
-        (np.full((2, 13), 1 / 13), 3, {}, r"expected \(3, 13\)"),
-        (np.full((2, 12), 1 / 12), 2, {}, r"expected \(2, 13\)"),
-        (np.full((1, 13), np.nan), 1, {}, "0..1"),
-        (np.full((1, 13), 1.5), 1, {}, "0..1"),
-        (np.full((1, 13), 1 / 13), 1, {"threshold": 0.0}, "threshold is 0.0"),
-        (np.full((1, 13), 1 / 13), 1, {"threshold": math.nan}, "threshold is nan"),
+        (np.zeros((0, 13)), 0, "≥ 1 chop"),
+        (np.full((2, 13), 1 / 13), 3, r"expected \(3, 13\)"),
+        (np.full((2, 12), 1 / 12), 2, r"expected \(2, 13\)"),
+        (np.full((1, 13), np.nan), 1, "0..1"),
+        (np.full((1, 13), 1.5), 1, "0..1"),
     ],
 )
-def test_what_cannot_be_decided_is_refused(values, boxes, options, message):
+def test_what_cannot_be_decided_is_refused(values, boxes, message):
     with pytest.raises(ValueError, match=message):
-        decide(values, apart(boxes), **options)
+        decide(values, apart(boxes))
 
 
 def test_undecided_and_failed_rank_last():
@@ -242,3 +248,40 @@ def test_the_pooled_rule_does_not_point_at_chops_that_hardly_show_it():
 def test_without_a_pooling_the_pooled_rule_says_how_to_get_one():
     with pytest.raises(ValueError, match="xtalgrid-train calibrate fits one"):
         decided(chop(CLEAR=1.0), rule="pooled")
+
+
+@given(
+    hnp.arrays(np.float64, (4, 13), elements=st.floats(0, 1)).filter(lambda values: values.sum(axis=1).min() > 0.01),
+    st.sampled_from(["published", "group", "pooled"]),
+    st.floats(-3, 3),
+)
+def test_the_four_groups_sum_to_1_and_the_first_is_p_crystal(values, rule, intercept):
+    values = values / values.sum(axis=1, keepdims=True)
+    calibration = Calibration(slope=1.2, intercept=intercept)
+    decision = decide(values, apart(4), rule=rule, pooling=FEW_CHOPS, calibration=calibration)
+    assert sum(decision.groups) == pytest.approx(1)
+    assert min(decision.groups) >= 0
+    assert decision.groups[0] == decision.p_crystal
+
+
+def test_groups_of_the_rule_group_share_what_crystals_leave_by_their_evidence():
+    decision = decided(chop(PRECIPITATE=0.3, CLEAR=0.7), chop(PRECIPITATE=0.6, CLEAR=0.4), support=0.0)
+    p = Calibration()(0.0)
+    rest = (1 - p) / (0.6 + 0.7)  # the evidence of one chop: 0.6 precipitate, none for other, 0.7 clear
+    assert decision.groups == pytest.approx((p, 0.6 * rest, 0.0, 0.7 * rest))
+
+
+@pytest.mark.parametrize("rule", ["published", "group"])
+def test_a_null_experiment_has_the_calibrated_p_crystal_of_no_evidence(rule):
+    options = Options(segmenter="a" * 64, classifier="b" * 64, rule=rule)
+    decision = without_drop(0.7, options, Calibration(slope=0.5, intercept=-1.0))
+    assert (decision.outcome, decision.probability) == (Outcome.NULL_EXPERIMENT, 0.7)
+    assert decision.p_crystal == Calibration(slope=0.5, intercept=-1.0)(0.0)
+    assert sum(decision.groups) == pytest.approx(1)
+    assert decision.groups[2] == max(decision.groups)
+
+
+def test_by_the_pooled_rule_a_drop_that_nobody_saw_may_be_anything():
+    decision = without_drop(0.8, Options(segmenter="a" * 64, classifier="b" * 64), Calibration(intercept=3.0))
+    assert decision.groups == pytest.approx((0.05, 0.05, 0.85, 0.05))  # a fifth, shared by four
+    assert (decision.maxima, decision.best, decision.said) == ((), (), ())

@@ -11,7 +11,7 @@ MANIFEST = wire.Manifest(
     schema=1,
     unit="xg_20121121_000001",
     min_worker="0.1.0",
-    options=wire.Options(segmenter="a" * 64, classifier="b" * 64, rule="published", threshold=0.8),
+    options=wire.Options(segmenter="a" * 64, classifier="b" * 64, rule="published", mode="exact", threshold=0.8),
     images=(
         wire.ImageEntry(number=0, file="000.jpg", inspect_id=17, sha256="c" * 64, pixel_size_um=1.13),
         wire.ImageEntry(number=1, file="001.jpg", inspect_id=18, sha256="d" * 64),
@@ -61,10 +61,19 @@ def test_manifests_and_results_come_back_as_they_were_sent():
     assert wire.decode_image(wire.encode(SCORED)) == SCORED
 
 
-def test_manifests_of_before_there_were_modes_ask_for_the_exact_way():
+def test_what_an_old_manifest_leaves_out_means_what_it_meant_then():
     old = json.loads(wire.encode(MANIFEST))
-    del old["options"]["mode"]
-    assert wire.decode_manifest(json.dumps(old).encode()).options.mode == "exact"
+    old["options"] = {name: old["options"][name] for name in ("segmenter", "classifier", "threshold")}
+    options = wire.decode_manifest(json.dumps(old).encode()).options
+    assert (options.rule, options.mode, options.step) == ("group", "exact", 50)
+    assert (options.threshold, options.n_boxes, options.support, options.crystal_from) == (0.8, 5, 0.3, 0.2)
+
+
+def test_new_options_are_those_of_production_and_all_are_written():
+    options = wire.Options(segmenter="a" * 64, classifier="b" * 64)
+    written = json.loads(wire.encode(msgspec.structs.replace(MANIFEST, options=options)))["options"]
+    assert (written["rule"], written["mode"], written["step"], written["crystal_from"]) == ("pooled", "dense", 48, 0.2)
+    assert set(written) == set(wire.Options.__struct_fields__)
 
 
 def test_dense_scoring_takes_steps_of_whole_cells():

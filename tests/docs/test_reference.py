@@ -60,7 +60,7 @@ def test_every_module_says_what_it_is_and_every_package_has_its_place():
     assert {file.parent.relative_to(ROOT).as_posix() for file, _ in found} == set(PACKAGES)
 
 
-OPTIONS = wire.Options(segmenter="a" * 64, classifier="b" * 64, mode="dense", step=48, rule="pooled")
+OPTIONS = wire.Options(segmenter="a" * 64, classifier="b" * 64)
 ENTRIES = tuple(
     wire.ImageEntry(number=n, file=f"{n:03d}.jpg", inspect_id=7 + n, sha256="c" * 64, pixel_size_um=1.13)
     for n in range(3)

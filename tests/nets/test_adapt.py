@@ -21,7 +21,7 @@ from xtalgrid_core.weights import PACKAGED, default_models  # noqa: E402
 from xtalgrid_nets.adapt.fit import LabWell, Remembered, Settings, fit, well_loss  # noqa: E402
 from xtalgrid_nets.adapt.lab import fold_names, read_wells  # noqa: E402
 from xtalgrid_nets.adapt.run import Plan, adapt, starting_point  # noqa: E402
-from xtalgrid_nets.adapt.windows import Eye, Head, Windows  # noqa: E402
+from xtalgrid_nets.adapt.windows import Eye, Head, WindowFeatures  # noqa: E402
 from xtalgrid_nets.fit.losses import group_log_p  # noqa: E402
 from xtalgrid_nets.judge.scoring import Settings as Scoring  # noqa: E402
 from xtalgrid_nets.judge.scoring import score  # noqa: E402
@@ -29,7 +29,7 @@ from xtalgrid_nets.judge.truth import Truth  # noqa: E402
 from xtalgrid_nets.sets.crops import Segmenter  # noqa: E402
 from xtalgrid_synth import render_well  # noqa: E402
 
-BOXES = tuple(dense_window(256 + 48 * 9, 256 + 48 * 9))
+BOXES = tuple(dense_window(256 + 48 * 9, 256 + 48 * 9, 48))
 PLAIN = Settings()
 
 
@@ -58,7 +58,7 @@ def lab(rng: np.random.Generator, group: Group, shown: int) -> LabWell:
     features = rng.normal(0, 0.3, (1, len(BOXES), 8))
     if group is Group.PRECIPITATE:
         features[0, rng.choice(len(BOXES), shown, replace=False), 0] += 4
-    return LabWell(Windows(features.astype(np.float16), BOXES), group)
+    return LabWell(WindowFeatures(features.astype(np.float16), BOXES), group)
 
 
 def test_it_learns_from_wells_alone_which_windows_show_it_and_forgets_nothing() -> None:
@@ -74,7 +74,7 @@ def test_it_learns_from_wells_alone_which_windows_show_it_and_forgets_nothing() 
     new = [lab(rng, group, 15) for group in (Group.PRECIPITATE, Group.CLEAR) for _ in range(10)]
     assert [start.outcome(well.windows).group for well in new[:10]] == [Group.CLEAR] * 10
     assert [head.outcome(well.windows).group for well in new] == [Group.PRECIPITATE] * 10 + [Group.CLEAR] * 10
-    many = Windows(np.repeat(crystals[None, :1], len(BOXES), axis=1), BOXES)
+    many = WindowFeatures(np.repeat(crystals[None, :1], len(BOXES), axis=1), BOXES)
     assert head.outcome(many).group is Group.CRYSTAL
 
 
@@ -116,10 +116,10 @@ def test_what_is_judged_in_the_folds_is_what_the_worker_says(plate: Path, tmp_pa
     answers = score(paths, Scoring(), tmp_path / "scores", show=False)
     for path in paths:
         windows = eye.well(path)
-        found = head.decide(windows)
+        found = head.decision(windows)
         assert found is not None
         assert np.abs(np.array(found.maxima) - answers[path].probabilities).max() < 0.03
-        turned = Windows(windows.features[1:], windows.boxes)
+        turned = WindowFeatures(windows.features[1:], windows.boxes)
         same = np.corrcoef(windows.features[0].ravel(), turned.features[0].ravel())[0, 1]
         assert same > 0.8, "a look at the turned well, turned back, sees the same places"
         kept = eye.well(path)  # from disk

@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from tests.conftest import BLUE, RED, encoded, entry, well
+from tests.conftest import BLUE, CHOP_BY_CHOP, RED, encoded, entry, well
 from xtalgrid_core import wire
 from xtalgrid_core.chops import cut, dense_window
 from xtalgrid_core.dense import chop_probabilities, class_map
@@ -22,7 +22,7 @@ def nothing() -> None:
 def squeezenet() -> Networks:
     """The package's own networks, whose padding reaches beyond a tile."""
     segmenter, classifier = default_models()
-    return Networks.load(wire.Options(segmenter=segmenter, classifier=classifier))
+    return Networks.load(wire.Options(segmenter=segmenter, classifier=classifier, **CHOP_BY_CHOP))
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_dense_is_exact_where_the_network_pads_nothing(networks, texture, height
 
 def test_one_chop_is_the_same_both_ways(squeezenet, texture):
     view = texture(256, 256)
-    dense = chop_probabilities(class_map(view, squeezenet.class_map, nothing), dense_window(256, 256))
+    dense = chop_probabilities(class_map(view, squeezenet.class_map, nothing), dense_window(256, 256, 48))
     assert np.abs(dense - squeezenet.probabilities(view[None])).max() < 1e-5
 
 

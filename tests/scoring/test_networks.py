@@ -5,6 +5,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from tests.conftest import CHOP_BY_CHOP
 from xtalgrid_core import wire
 from xtalgrid_core.errors import BrokenModel, UnknownModel
 from xtalgrid_core.weights import MANIFEST, read_manifest
@@ -28,7 +29,7 @@ def folder_with(tiny_weights, tmp_path):
             msgspec.json.encode(msgspec.structs.replace(manifest, default=default, models=models))
         )
         (folder / "segmenter.onnx").write_bytes(data)
-        return folder, wire.Options(segmenter=sha256, classifier=default["classifier"])
+        return folder, wire.Options(segmenter=sha256, classifier=default["classifier"], **CHOP_BY_CHOP)
 
     return make
 

@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from tests.conftest import BLUE, FEW_CHOPS, GREEN, RED, encoded, entry, well
+from tests.conftest import BLUE, CHOP_BY_CHOP, FEW_CHOPS, GREEN, RED, encoded, entry, well
 from xtalgrid_core import wire
 from xtalgrid_core.chops import Box
 from xtalgrid_core.decision import Calibration
@@ -222,4 +222,4 @@ def test_the_packages_weights_score_a_well():
 
 def _packaged() -> wire.Options:
     segmenter, classifier = default_models()
-    return wire.Options(segmenter=segmenter, classifier=classifier)
+    return wire.Options(segmenter=segmenter, classifier=classifier, **CHOP_BY_CHOP)

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from tests.conftest import CHOP_BY_CHOP
 from xtalgrid_core import wire
 from xtalgrid_core.errors import FailureReason
 from xtalgrid_core.outcomes import CLASSES, Outcome
@@ -10,7 +11,7 @@ from xtalgrid_server.agreement import disagreement
 
 from .conftest import answer, result_of
 
-OPTIONS = wire.Options(segmenter="a" * 64, classifier="b" * 64, threshold=0.85)
+OPTIONS = wire.Options(segmenter="a" * 64, classifier="b" * 64, **CHOP_BY_CHOP)
 MANIFEST = wire.Manifest(
     schema=1,
     unit="xg_1",

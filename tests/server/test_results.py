@@ -6,6 +6,7 @@ import math
 import msgspec
 import pytest
 
+from tests.conftest import CHOP_BY_CHOP
 from xtalgrid_core import wire
 from xtalgrid_core.errors import FailureReason, ResultError
 from xtalgrid_core.outcomes import Outcome
@@ -22,7 +23,7 @@ def manifest():
         schema=1,
         unit="xg_1",
         min_worker="0.1.0",
-        options=wire.Options(segmenter="a" * 64, classifier="b" * 64),
+        options=wire.Options(segmenter="a" * 64, classifier="b" * 64, **CHOP_BY_CHOP),
         images=tuple(
             wire.ImageEntry(number=n, file=f"{n:03d}.jpg", inspect_id=n, sha256="c" * 64, height=240, width=320)
             for n in range(5)

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.conftest import encoded, entry, missing, well
+from tests.conftest import CHOP_BY_CHOP, encoded, entry, missing, well
 from tests.system.boinc_client import BoincClient, wait_until
 from tests.system.boinc_project import Project
 from xtalgrid_core import wire
@@ -75,7 +75,7 @@ class Wells:
             schema=wire.SCHEMA,
             unit=name,
             min_worker="0.1.0",
-            options=wire.Options(segmenter=segmenter, classifier=classifier, step=16),
+            options=wire.Options(segmenter=segmenter, classifier=classifier, **CHOP_BY_CHOP | {"step": 16}),
             images=tuple(entry(number, self._data[number % 3]) for number in range(images)),
         )
         path = self._folder / f"{name}.zip"

@@ -18,7 +18,7 @@ import uvicorn
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
 
-from tests.conftest import missing
+from tests.conftest import CHOP_BY_CHOP, missing
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.config import from_string
@@ -287,7 +287,7 @@ def _fill(system: System, inspection: int, at: datetime, outcomes: list[Outcome]
         wire.ImageEntry(number=n, file=f"{n:03d}.jpg", inspect_id=row.inspect_id, sha256="d" * 64)
         for n, row in enumerate(rows)
     )
-    options = wire.Options(segmenter="a" * 64, classifier="b" * 64)
+    options = wire.Options(segmenter="a" * 64, classifier="b" * 64, **CHOP_BY_CHOP)
     name = f"xg_browser_{inspection}"
     manifest = wire.Manifest(schema=1, unit=name, min_worker="0.1.0", options=options, images=entries)
     system.ledger.work.add_unit(manifest, [PlannedImage(row, "d" * 64) for row in rows])

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import RED, encoded, entry, well
+from tests.conftest import CHOP_BY_CHOP, RED, encoded, entry, well
 from xtalgrid_core import wire
 from xtalgrid_core.errors import FailureReason
 from xtalgrid_core.weights import default_models
@@ -33,7 +33,7 @@ def unit(folder: Path, images: list[bytes], **options: object) -> Path:
         schema=1,
         unit="guest",
         min_worker="0",
-        options=wire.Options(segmenter=segmenter, classifier=classifier, **options),
+        options=wire.Options(segmenter=segmenter, classifier=classifier, **CHOP_BY_CHOP | options),
         images=tuple(entry(number, data) for number, data in enumerate(images)),
     )
     with zipfile.ZipFile(folder / "unit.zip", "w") as file:

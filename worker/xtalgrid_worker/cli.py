@@ -20,13 +20,13 @@ import PIL
 from tqdm import tqdm
 
 from xtalgrid_core import weights, wire
-from xtalgrid_core.chops import DENSE_STEP, STEP, STRIDE, dense_step_error
-from xtalgrid_core.decision import CRYSTAL_FROM, RULE, SUPPORT, THRESHOLD, Rule
+from xtalgrid_core.chops import STEP, STRIDE, dense_step_error
 from xtalgrid_core.errors import Busy, ConfigError, ImageError, XtalgridError
 from xtalgrid_core.files import write_atomically
 from xtalgrid_core.frames import SUFFIX as FRAME_SUFFIX
 from xtalgrid_core.frames import frame, percent
 from xtalgrid_core.images import SUFFIXES, read_image
+from xtalgrid_core.options import DEFAULTS, Options, Rule
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_scoring.networks import RUNTIME, Networks
 
@@ -137,11 +137,13 @@ def main() -> None:
     "--out", required=True, type=click.Path(path_type=Path), help=f"Folder for {RESULT}, {SCORES} and frames."
 )
 @click.option("--frames", is_flag=True, help=f"Also draw each scored image with its frame: NAME{FRAME_SUFFIX}.")
-@click.option("--rule", type=click.Choice(get_args(Rule)), default=RULE, show_default=True, help="Decision rule.")
+@click.option(
+    "--rule", type=click.Choice(get_args(Rule)), default=DEFAULTS.rule, show_default=True, help="Decision rule."
+)
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1, min_open=True),
-    default=THRESHOLD,
+    default=DEFAULTS.threshold,
     show_default=True,
     callback=_finite,
     help="Rules published and group: probability from which a chop counts.",
@@ -150,13 +152,15 @@ def main() -> None:
 @click.option(
     "--step",
     type=click.IntRange(1, 256),
-    help=f"Pixels from chop to chop: a multiple of {STRIDE} (default {DENSE_STEP}), with --exact any (default {STEP}).",
+    help=f"Pixels from chop to chop: a multiple of {STRIDE} (default {DEFAULTS.step}), with --exact any (default {STEP}).",
 )
-@click.option("--boxes", type=click.IntRange(0, 100), default=5, show_default=True, help="Best chops to name.")
+@click.option(
+    "--boxes", type=click.IntRange(0, 100), default=DEFAULTS.n_boxes, show_default=True, help="Best chops to name."
+)
 @click.option(
     "--support",
     type=click.FloatRange(0, 1),
-    default=SUPPORT,
+    default=DEFAULTS.support,
     show_default=True,
     callback=_finite,
     help="Rule group: part of the chops that see a point which must agree on a crystal.",
@@ -164,7 +168,7 @@ def main() -> None:
 @click.option(
     "--crystal-from",
     type=click.FloatRange(0, 1, min_open=True),
-    default=CRYSTAL_FROM,
+    default=DEFAULTS.crystal_from,
     show_default=True,
     callback=_finite,
     help="Rule pooled: p_crystal from which a well is called a crystal.",
@@ -212,11 +216,11 @@ def score(
     if len(paths) > wire.MAX_IMAGES:
         raise ConfigError(f"{len(paths)} images; a run takes {wire.MAX_IMAGES}: give them in parts")
     if step is None:
-        step = STEP if exact else DENSE_STEP
+        step = STEP if exact else DEFAULTS.step
     if not exact and step % STRIDE:
         raise click.BadParameter(dense_step_error(step), param_hint="--step")
     segmenter, classifier = weights.default_models(weights_folder or weights.PACKAGED, variant)
-    options = wire.Options(
+    options = Options(
         segmenter=segmenter,
         classifier=classifier,
         rule=rule,
@@ -343,7 +347,7 @@ def classmap(
     from xtalgrid_scoring.classmap import draw_maps
 
     default = weights.default_models(weights_folder or weights.PACKAGED)
-    options = wire.Options(segmenter=segmenter or default[0], classifier=classifier or default[1])
+    options = Options(segmenter=segmenter or default[0], classifier=classifier or default[1])
     networks = Networks.load(options, [weights_folder] if weights_folder else [], threads)
     try:
         maps = draw_maps(image.read_bytes(), networks, pixel_size)

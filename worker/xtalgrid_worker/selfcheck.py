@@ -13,9 +13,8 @@ from pathlib import Path
 import msgspec
 
 from xtalgrid_core import weights, wire
-from xtalgrid_core.chops import DENSE_STEP
-from xtalgrid_core.decision import RULE
 from xtalgrid_core.errors import BrokenModel, UnknownModel
+from xtalgrid_core.options import Options
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_scoring.networks import Networks
 from xtalgrid_scoring.score import score_image
@@ -93,7 +92,7 @@ def score_well(segmenter: str, classifier: str, threads: int = 1) -> Score:
     ImageError
         When the well cannot be scored.
     """
-    options = wire.Options(segmenter=segmenter, classifier=classifier, rule=RULE, mode="dense", step=DENSE_STEP)
+    options = Options(segmenter=segmenter, classifier=classifier)
     data = WELL.read_bytes()
     entry = wire.ImageEntry(
         number=0,

@@ -14,14 +14,14 @@ from torch.nn import functional as F
 from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, SCORED_GROUPS, Group
 
 from ..fit.losses import group_log_p, group_losses
-from .windows import Float, Half, Head, Windows
+from .windows import Float, Half, Head, WindowFeatures
 
 
 @dataclass(frozen=True, slots=True)
 class LabWell:
     """A scored well: its windows, its group, and how much it counts (a judgement that is unsure: less)."""
 
-    windows: Windows
+    windows: WindowFeatures
     group: Group
     weight: float = 1.0
 

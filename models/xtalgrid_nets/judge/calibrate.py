@@ -15,9 +15,10 @@ import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 
 from xtalgrid_core.chops import Box
-from xtalgrid_core.decision import SUPPORT, Calibration, chops_needed, chops_seeing, group_evidence, pooled_group
+from xtalgrid_core.decision import Calibration, chops_needed, chops_seeing, group_evidence, pooled_group
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import write_atomically
+from xtalgrid_core.options import DEFAULTS
 from xtalgrid_core.outcomes import SCORED_GROUPS, Group
 from xtalgrid_core.pooling import Pooling, features, group_sums
 from xtalgrid_core.weights import MANIFEST, PACKAGED, Variant, WeightsManifest, default_models, read_manifest
@@ -111,7 +112,7 @@ def calibrate(
     keep: Path,
     weights: Path | None = None,
     variant: Variant | None = None,
-    support: float = SUPPORT,
+    support: float = DEFAULTS.support,
     jobs: int = 1,
 ) -> Fitted:
     """Fit the pooling and the calibration of a folder's classifier (one variant of it), and write them into the manifest.

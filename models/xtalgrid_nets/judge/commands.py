@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from xtalgrid_core.decision import CRYSTAL_FROM, RULE, SUPPORT, THRESHOLD, Rule
 from xtalgrid_core.errors import XtalgridError
+from xtalgrid_core.options import DEFAULTS, Rule
 
 if TYPE_CHECKING:
     from xtalgrid_core.weights import Variant
@@ -55,17 +55,21 @@ def _scoring_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--rule",
                 type=click.Choice(get_args(Rule)),
-                default=RULE,
+                default=DEFAULTS.rule,
                 show_default=True,
                 help="Decision rule.",
             ),
             click.option(
-                "--support", type=click.FloatRange(0, 1), default=SUPPORT, show_default=True, help="As the worker's."
+                "--support",
+                type=click.FloatRange(0, 1),
+                default=DEFAULTS.support,
+                show_default=True,
+                help="As the worker's.",
             ),
             click.option(
                 "--crystal-from",
                 type=click.FloatRange(0, 1, min_open=True),
-                default=CRYSTAL_FROM,
+                default=DEFAULTS.crystal_from,
                 show_default=True,
                 help="As the worker's.",
             ),
@@ -100,7 +104,7 @@ def _settings(threshold: float, options: dict[str, Any]) -> Settings:
     "thresholds",
     type=click.FloatRange(0, 1, min_open=True),
     multiple=True,
-    default=(THRESHOLD, 0.8),
+    default=(DEFAULTS.threshold, 0.8),
     show_default=True,
     help="Probability from which a chop counts, by the other rules than pooled. The first is judged, the others stand in Table 3.",
 )
@@ -113,7 +117,7 @@ def evaluate(
     thresholds: tuple[float, ...],
     **options: Any,
 ) -> None:
-    """Score wells with the real worker, and judge each source by itself: OUT/report.md, report.json and figures.
+    """Score wells as a worker does, and judge each source by itself: OUT/report.md, report.json and figures.
 
     Answers are kept in OUT/scores: stopped or killed, the same command goes on where it was.
     """
@@ -121,7 +125,7 @@ def evaluate(
 
     from . import report
     from .judged import judge
-    from .scoring import score, worker_version
+    from .scoring import score, version
     from .truth import by_source, lab_wells, real_wells, rendered_plates
 
     truths = [truth for folder in real for truth in real_wells(folder)]
@@ -143,8 +147,8 @@ def evaluate(
     listed = [model for model in read_manifest(folder).models if model.sha256 in used]
     made = report.Report(
         schema=1,
-        worker=worker_version(),
-        options=" ".join(settings[0].arguments()),
+        worker=version(),
+        options=settings[0].words,
         weights={f"{m.role} {m.architecture} {m.variant}": m.sha256 for m in listed},
         sources=judged,
     )
@@ -155,7 +159,9 @@ def evaluate(
 @click.argument("plates", type=FOLDER)
 @click.option("--work", type=FOLDER, required=True, help="Scratch folder, kept for the next run.")
 @_weights_options
-@click.option("--support", type=click.FloatRange(0, 1), default=SUPPORT, show_default=True, help="Of the rule group.")
+@click.option(
+    "--support", type=click.FloatRange(0, 1), default=DEFAULTS.support, show_default=True, help="Of the rule group."
+)
 def calibrate(
     plates: Path, work: Path, weights: Path | None, variant: Variant | None, jobs: int, support: float
 ) -> None:
@@ -304,7 +310,7 @@ def rule(
     from .windows import read
 
     wells = read(folder)
-    (now,) = (t for t in rules.sweep(wells, [THRESHOLD], [SUPPORT]) if t.rule == "group")
+    (now,) = (t for t in rules.sweep(wells, [DEFAULTS.threshold], [DEFAULTS.support]) if t.rule == "group")
     trials = list(rules.sweep(wells, thresholds, supports, crystal, precipitate, other))
     click.echo("\n".join([f"{len(wells.ends)} wells, {len(trials)} rules. As it is:", "", *rules.lines([now])]))
     for limit in limits:

@@ -1,7 +1,4 @@
-"""What the classifier says of every window of a drop, which the worker's results leave out: to choose a decision rule by.
-
-The steps are those of the worker's dense scoring, whose code the networks' package may not import; a test holds the two together.
-"""
+"""What the classifier says of every window of a drop, which scores leave out: to choose a decision rule by."""
 
 from __future__ import annotations
 
@@ -13,66 +10,22 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 from tqdm import tqdm
 
-from xtalgrid_core.chops import cut, dense_window
-from xtalgrid_core.dense import chop_probabilities, class_map, softmax
-from xtalgrid_core.drops import chops_over, crop_around, find_drop
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import replacing
-from xtalgrid_core.images import (
-    Pixels,
-    WellImage,
-    network_input,
-)
+from xtalgrid_core.images import WellImage
+from xtalgrid_core.options import Options
 from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS, Group
-from xtalgrid_core.scale import pixel_size
-from xtalgrid_core.weights import PACKAGED, Role, Variant, default_models, find_model
+from xtalgrid_core.weights import PACKAGED, Variant, default_models
+from xtalgrid_scoring.drop import NoDrop, cut_out
+from xtalgrid_scoring.networks import Networks
+from xtalgrid_scoring.windows import classify
 
 from .tables import slug
 from .truth import Truth, by_source
 
 Floats = npt.NDArray[np.float32]
-
-
-class Networks:
-    """The segmenter and the classifier of a folder of weights, as ONNX Runtime runs them, on one core a call.
-
-    Raises
-    ------
-    ModelError
-        When the weights are not there or not what they are named.
-    """
-
-    def __init__(self, folder: Path | None = None, variant: Variant | None = None) -> None:
-        segmenter, classifier = default_models(folder or PACKAGED, variant)
-        entry, _ = find_model(classifier, "classifier", [folder] if folder else ())
-        self.is_dense = entry.dense
-        self.names = (segmenter, classifier)
-        self._segmenter = _session(segmenter, "segmenter", folder)
-        self._classifier = _session(classifier, "classifier", folder)
-
-    def mask(self, view: Pixels) -> Floats:
-        """As the worker's: ``(256, 256)``, 0..1."""
-        (mask,) = self._segmenter.run(["mask"], {"image": network_input(view[None])})
-        found: Floats = np.clip(mask[0, 0], 0, 1)
-        return found
-
-    def class_map(self, pictures: Pixels) -> Floats:
-        """Logits, ``(N, 13, rows, cols)``, of pictures ``(N, H, W, 3)``."""
-        (cells,) = self._classifier.run(["class_map"], {"image": network_input(pictures)})
-        found: Floats = cells
-        return found
-
-
-@dataclass(frozen=True, slots=True)
-class Windows:
-    """A well's windows: probabilities ``(N, 13)`` and boxes ``(N, 4)`` (row, col, height, width at the reference scale); N is 0 for a
-    null experiment."""
-
-    probabilities: Floats
-    boxes: npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,29 +67,19 @@ class WindowSet:
             yield self.probabilities[start:end], self.boxes[start:end]
 
 
-def windows(data: bytes, networks: Networks, pixel_size_um: float | None = None) -> Windows:
-    """The windows of an image's drop.
+def windows_of(data: bytes, options: Options, networks: Networks) -> tuple[Floats, npt.NDArray[np.int32]]:
+    """What the classifier says of an image's windows, ``(N, 13)``, and their boxes, ``(N, 4)``; N is 0 for a null experiment.
 
     Raises
     ------
     ImageError
         When it cannot be decoded.
     """
-    image = WellImage(data)
-    height, width = image.height, image.width
-    to_reference = pixel_size(width, height, pixel_size_um).to_reference
-    drop = find_drop(networks.mask(image.segmenter_view()), height, width)
-    if drop.is_null_experiment:
-        return Windows(np.empty((0, len(CLASSES)), np.float32), np.empty((0, 4), np.int32))
-    crop = crop_around(drop.box, height, width, to_reference)
-    view = image.classifier_view(crop, to_reference)
-    boxes = chops_over(drop, dense_window(*view.shape[:2]), crop, height, width, to_reference)
-    if networks.is_dense:
-        found = chop_probabilities(class_map(view, networks.class_map, lambda: None), boxes)
-    else:
-        maps = [networks.class_map(cut(view, [box])) for box in boxes]
-        found = softmax(np.concatenate(maps).mean(axis=(2, 3)))
-    return Windows(found, np.array(boxes, np.int32))
+    well = cut_out(WellImage(data), networks.mask)
+    if isinstance(well, NoDrop):
+        return np.empty((0, len(CLASSES)), np.float32), np.empty((0, 4), np.int32)
+    seen = classify(well, options, networks)
+    return seen.probabilities, np.array(seen.chops, np.int32)
 
 
 def collect(
@@ -149,7 +92,11 @@ def collect(
     XtalgridError
         When the weights cannot be used, or an image cannot be read.
     """
-    networks = Networks(weights, variant)
+    segmenter, classifier = default_models(weights or PACKAGED, variant)
+    options = Options(
+        segmenter=segmenter, classifier=classifier, rule="group"
+    )  # nothing is decided: it may lack a pooling
+    networks = Networks.load(options, [weights] if weights else [])
     out.mkdir(parents=True, exist_ok=True)
     known = [truth for truth in truths if truth.sure and truth.group is not None]
     plates: dict[tuple[str, str], list[Truth]] = {}
@@ -161,9 +108,9 @@ def collect(
         for (source, plate), here in plates.items():
             path = out / f"{slug(source)}-{slug(plate)}.npz"
             files.append(path)
-            told = _told(here, networks)
+            told = _told(here, options)
             if not path.is_file() or str(np.load(path)["made_of"]) != told:
-                found = list(pool.map(lambda truth: windows(truth.path.read_bytes(), networks), here))
+                found = list(pool.map(lambda truth: windows_of(truth.path.read_bytes(), options, networks), here))
                 _write(path, here, found, told)
             bar.update(len(here))
     return files
@@ -199,7 +146,9 @@ def joined(files: Sequence[Path]) -> WindowSet:
     )
 
 
-def _write(path: Path, truths: Sequence[Truth], found: Sequence[Windows], told: str) -> None:
+def _write(
+    path: Path, truths: Sequence[Truth], found: Sequence[tuple[Floats, npt.NDArray[np.int32]]], told: str
+) -> None:
     groups = [SCORED_GROUPS.index(truth.group or Group.CLEAR) for truth in truths]
     with replacing(path) as stream:
         np.savez(
@@ -208,21 +157,14 @@ def _write(path: Path, truths: Sequence[Truth], found: Sequence[Windows], told: 
             names=np.array([truth.path.name for truth in truths]),
             plates=np.array([truth.plate for truth in truths]),
             groups=np.array(groups, np.int64),
-            ends=np.cumsum([len(each.boxes) for each in found]),
-            probabilities=np.concatenate([each.probabilities for each in found]),
-            boxes=np.concatenate([each.boxes for each in found]),
+            ends=np.cumsum([len(boxes) for _, boxes in found]),
+            probabilities=np.concatenate([probabilities for probabilities, _ in found]),
+            boxes=np.concatenate([boxes for _, boxes in found]),
         )
 
 
-def _told(truths: Sequence[Truth], networks: Networks) -> str:
-    digest = hashlib.sha256("".join(networks.names).encode())
+def _told(truths: Sequence[Truth], options: Options) -> str:
+    digest = hashlib.sha256((options.segmenter + options.classifier).encode())
     for truth in truths:
         digest.update(hashlib.sha256(truth.path.read_bytes()).digest() + str(truth.group).encode())
     return digest.hexdigest()
-
-
-def _session(sha256: str, role: Role, folder: Path | None) -> ort.InferenceSession:
-    _, data = find_model(sha256, role, [folder] if folder else ())
-    settings = ort.SessionOptions()
-    settings.intra_op_num_threads = 1
-    return ort.InferenceSession(data, settings, providers=["CPUExecutionProvider"])

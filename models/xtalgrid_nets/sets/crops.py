@@ -9,13 +9,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 
 from xtalgrid_core.chops import Box
-from xtalgrid_core.drops import INSIDE, crop_around, find_drop, largest_region
-from xtalgrid_core.images import Levels, Pixels, classifier_view, network_input, segmenter_view
+from xtalgrid_core.images import Pixels, WellPixels
 from xtalgrid_core.scale import PixelSize
 from xtalgrid_core.weights import PACKAGED, default_models, find_model
+from xtalgrid_scoring.drop import NoDrop, WellDrop, cut_out
+from xtalgrid_scoring.networks import find_mask, load_network
 
 Bool = npt.NDArray[np.bool_]
 Float = npt.NDArray[np.float32]
@@ -35,7 +35,7 @@ class Crop:
 
 
 def crop_to_drop(image: Pixels, mask: Float, scale: PixelSize) -> Crop | None:
-    """Crop an image to its drop as the worker does (paper, section 2.2); None where the mask shows no drop.
+    """Crop an image to its drop as scoring does (paper, section 2.2); None where the mask shows no drop.
 
     Parameters
     ----------
@@ -44,49 +44,46 @@ def crop_to_drop(image: Pixels, mask: Float, scale: PixelSize) -> Crop | None:
     mask
         Probability of each pixel to lie in the drop, 0..1, of any size: it is stretched over the image.
     """
-    height, width = image.shape[:2]
-    found = find_drop(mask, height, width)
-    if found.box is None:
+    well = cut_out(WellPixels(image), lambda view: mask, scale.um)
+    if isinstance(well, NoDrop) or well.drop.region is None:
         return None
-    box = crop_around(found.box, height, width, scale.to_reference)
-    region = largest_region(mask >= INSIDE).astype(np.float32)
-    return _cut_out(image, region, box, scale)
+    return Crop(well.view, drop_in_view(well), well.crop)
 
 
 def whole_well(image: Pixels, scale: PixelSize) -> Crop:
     """The whole image as a crop, with no drop in it: a null experiment."""
-    height, width = image.shape[:2]
-    return _cut_out(image, np.zeros((2, 2), np.float32), Box(0, 0, height, width), scale)
+    whole = Box(0, 0, *image.shape[:2])
+    view = WellPixels(image).classifier_view(whole, scale.to_reference)
+    return Crop(view, np.zeros(view.shape[:2], bool), whole)
 
 
-def _cut_out(image: Pixels, region: Float, box: Box, scale: PixelSize) -> Crop:
-    part = np.s_[box.row : box.row + box.height, box.col : box.col + box.width]
-    view = classifier_view(image[part], Levels.of(image), scale.to_reference)
-    drop = cv2.resize(region, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)[part]
-    return Crop(view, cv2.resize(drop, view.shape[1::-1], interpolation=cv2.INTER_LINEAR) >= 0.5, box)
+def drop_in_view(well: WellDrop) -> Bool:
+    """Which pixels of a drop's view lie inside its outline, ``(H, W)``; none where no drop was made out."""
+    height, width = well.view.shape[:2]
+    if well.drop.region is None:
+        return np.zeros((height, width), bool)
+    region = well.drop.region.astype(np.float32)
+    whole = cv2.resize(region, (well.width, well.height), interpolation=cv2.INTER_LINEAR)
+    box = well.crop
+    part = whole[box.row : box.row + box.height, box.col : box.col + box.width]
+    return np.asarray(cv2.resize(part, (width, height), interpolation=cv2.INTER_LINEAR) >= 0.5)
 
 
 class Segmenter:
-    """The segmenter's ONNX network: finds the drop of a well.
-
-    Parameters
-    ----------
-    folder
-        Of weights, with a manifest; its default segmenter is taken.
-    """
+    """The default segmenter of a folder of weights, on one core: sets are built by one process a core."""
 
     def __init__(self, folder: Path = PACKAGED) -> None:
         self.sha256 = default_models(folder)[0]
         _, weights = find_model(self.sha256, "segmenter", [folder])
-        settings = ort.SessionOptions()
-        settings.intra_op_num_threads = settings.inter_op_num_threads = 1  # the build runs one process a core
-        settings.log_severity_level = 3
-        self._session = ort.InferenceSession(weights, settings, providers=["CPUExecutionProvider"])
+        self._network = load_network(weights, "mask", f"segmenter {self.sha256[:12]}…")
 
     def mask(self, image: Pixels) -> Float:
         """Probability of each pixel of the well, squeezed to 256×256, to lie in the drop: ``(256, 256)``, 0..1."""
-        (mask,) = self._session.run(["mask"], {"image": network_input(segmenter_view(image, Levels.of(image))[None])})
-        return np.clip(np.asarray(mask[0, 0], np.float32), 0, 1)
+        return self.mask_of_view(WellPixels(image).segmenter_view())
+
+    def mask_of_view(self, view: Pixels) -> Float:
+        """As `mask`, of what `xtalgrid_scoring.drop.cut_out` asks about."""
+        return find_mask(self._network, view)
 
 
 @cache

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+import msgspec
 import sqlalchemy as sa
 
 from xtalgrid_core import wire
@@ -27,8 +28,12 @@ def now() -> datetime:
 
 
 def options_hash(options: wire.Options) -> str:
-    """Hash of everything that makes a score of the same picture another score: models, rule, threshold, step, boxes."""
-    return hashlib.sha256(wire.encode(options)).hexdigest()
+    """Hash of everything that makes a score of the same picture another score.
+
+    Options that ask for nothing, such as no second opinion, don't count: scores of before there were any stay the same.
+    """
+    asked = {name: value for name, value in msgspec.structs.asdict(options).items() if value is not None}
+    return hashlib.sha256(msgspec.json.encode(asked)).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

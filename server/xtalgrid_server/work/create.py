@@ -21,6 +21,7 @@ import msgspec
 
 from xtalgrid_core import wire
 from xtalgrid_core.errors import ConfigError, ImageError
+from xtalgrid_core.options import Options
 from xtalgrid_core.weights import no_pooling
 
 from ..config import Config
@@ -74,7 +75,7 @@ class Created:
     failed: list[tuple[ImageRow, ImageError]] = field(default_factory=list)
 
 
-def work_options(config: Config, ledger: Ledger) -> wire.Options:
+def work_options(config: Config, ledger: Ledger) -> Options:
     """How images are to be scored by this configuration.
 
     Raises
@@ -86,17 +87,8 @@ def work_options(config: Config, ledger: Ledger) -> wire.Options:
     work = config.work
     if work.rule == "pooled" and classifier.pooling is None:
         raise ConfigError(no_pooling(classifier))
-    return wire.Options(
-        segmenter=segmenter.sha256,
-        classifier=classifier.sha256,
-        rule=work.rule,
-        threshold=work.threshold,
-        mode=work.mode,
-        step=work.step,
-        n_boxes=work.n_boxes,
-        support=work.support,
-        crystal_from=work.crystal_from,
-    )
+    how = {name: getattr(work, name) for name in Options.__struct_fields__ if hasattr(work, name)}
+    return Options(**how | {"segmenter": segmenter.sha256, "classifier": classifier.sha256})
 
 
 def create_work(
@@ -217,7 +209,7 @@ class _Run:
         config: Config,
         ledger: Ledger,
         grid: Grid,
-        options: wire.Options,
+        options: Options,
         limit: int,
         dry_run: bool,
         retry: bool,

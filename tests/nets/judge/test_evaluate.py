@@ -44,7 +44,7 @@ def reported(plates: Path, tiny_weights: Path, tmp_path_factory: pytest.TempPath
 
 def test_every_number_is_in_the_json(reported: Path) -> None:
     made = json.loads((reported / "report.json").read_bytes())
-    assert made["worker"].startswith("xtalgrid-worker")
+    assert made["worker"].startswith("xtalgrid 0")
     (source,) = made["sources"]
     assert (source["source"], source["kind"], source["images"], source["sure"]) == (
         "rendered: plates",
@@ -76,10 +76,10 @@ def test_the_markdown_shows_every_figure_there_is(reported: Path) -> None:
 
 def test_what_was_scored_is_not_scored_again(reported: Path, plates: Path, tiny_weights: Path) -> None:
     paths = [well.path for well in truth.rendered_plates(plates)]
-    kept = {path: path.stat().st_mtime_ns for path in (reported / "scores").glob("*/result.json")}
+    kept = {path: path.stat().st_mtime_ns for path in (reported / "scores").glob("*.json")}
     assert len(kept) == 2
     scoring.score(paths, scoring.Settings(threshold=0.8, rule="group", weights=tiny_weights), reported / "scores")
-    assert {path: path.stat().st_mtime_ns for path in (reported / "scores").glob("*/result.json")} == kept
+    assert {path: path.stat().st_mtime_ns for path in (reported / "scores").glob("*.json")} == kept
 
 
 def test_a_broken_image_is_counted_and_harms_no_other(plates: Path, tiny_weights: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ pytest.importorskip("sklearn", reason="judging needs the extra [train]")
 pytest.importorskip("onnxruntime")
 
 from xtalgrid_core import wire
-from xtalgrid_core.chops import dense_window
-from xtalgrid_core.decision import Rule, decide
+from xtalgrid_core.chops import Box, dense_window
+from xtalgrid_core.decision import decide
+from xtalgrid_core.options import Options, Rule
 from xtalgrid_core.outcomes import SCORED_GROUPS, Group, Outcome, published
 from xtalgrid_core.weights import PACKAGED, default_models, find_model
 from xtalgrid_nets.judge import rule, windows
@@ -21,10 +23,14 @@ from xtalgrid_nets.judge.truth import Truth
 from xtalgrid_synth import render_plate
 
 
+def by(**options: Any) -> Options:
+    return Options(segmenter="a" * 64, classifier="b" * 64, **options)
+
+
 def invented(wells: int, seed: int) -> windows.WindowSet:
     """Wells of random windows that hardly agree; the last has none."""
     rng = np.random.default_rng(seed)
-    boxes = np.array(dense_window(600, 500), np.int32)
+    boxes = np.array(dense_window(600, 500, 48), np.int32)
     logits = rng.normal(0, 3, (wells, len(boxes), 13)) + rng.normal(0, 2, (wells, 1, 13))
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=2, keepdims=True)
     return windows.WindowSet(
@@ -45,9 +51,9 @@ def test_a_trial_decides_as_the_worker_does(kind: Rule, threshold: float, suppor
     (trial,) = (t for t in rule.sweep(wells, [threshold], [support]) if t.rule == kind)
     called = []
     for a, b in zip([0, *wells.ends[:-1]], wells.ends, strict=True):
-        boxes = dense_window(600, 500)
+        boxes = dense_window(600, 500, 48)
         if b > a:
-            decided = decide(wells.probabilities[a:b], boxes, rule=kind, threshold=threshold, support=support)
+            decided = decide(wells.probabilities[a:b], boxes, by(rule=kind, threshold=threshold, support=support))
             called.append(decided.outcome.group)
         else:
             called.append(Group.OTHER)
@@ -105,8 +111,8 @@ def test_the_windows_are_the_workers(tmp_path: Path) -> None:
             assert a == b
             continue
         assert found.probabilities[a:b].max(axis=0) == pytest.approx(answer.probabilities, abs=2e-3)
-        boxes = [dense_window(300, 300)[0]._make(map(int, box)) for box in found.boxes[a:b]]
-        decided = decide(found.probabilities[a:b], boxes, rule="published", threshold=0.5)
+        boxes = [Box(*map(int, box)) for box in found.boxes[a:b]]
+        decided = decide(found.probabilities[a:b], boxes, by(rule="published", threshold=0.5))
         assert published(decided.outcome) is answer.outcome
     windows.collect(truths, tmp_path / "windows")
     assert written.stat().st_mtime_ns == before

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from tests.conftest import CHOP_BY_CHOP
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.config import Config, from_string
@@ -98,7 +99,7 @@ def enter(system: System) -> Enter:
     """``enter(rows, answers)``: images and what a worker said of them, without files."""
 
     def put(rows: list[ImageRow], answers: list[wire.Scored | wire.Failed], threshold: float = 0.85) -> None:
-        options = wire.Options(segmenter="a" * 64, classifier="b" * 64, threshold=threshold)
+        options = wire.Options(segmenter="a" * 64, classifier="b" * 64, threshold=threshold, **CHOP_BY_CHOP)
         entries = tuple(
             wire.ImageEntry(number=n, file=f"{n:03d}.jpg", inspect_id=row.inspect_id, sha256="d" * 64)
             for n, row in enumerate(rows)

@@ -7,6 +7,7 @@ from datetime import datetime
 
 import pytest
 
+from tests.conftest import CHOP_BY_CHOP
 from xtalgrid_core import wire
 from xtalgrid_core.errors import FailureReason
 from xtalgrid_core.outcomes import Outcome
@@ -117,7 +118,7 @@ def test_failed_images_are_shown_with_their_reason(client, score, enter, system)
 def test_an_image_that_waits(client, system):
     waiting = [PlannedImage(row("new.jpg"), "d" * 64)]
     entry = wire.ImageEntry(number=0, file="000.jpg", inspect_id=900, sha256="d" * 64)
-    options = wire.Options(segmenter="a" * 64, classifier="b" * 64)
+    options = wire.Options(segmenter="a" * 64, classifier="b" * 64, **CHOP_BY_CHOP)
     system.ledger.work.add_unit(
         wire.Manifest(schema=1, unit="xg_new", min_worker="0.1.0", options=options, images=(entry,)), waiting
     )
