@@ -46,7 +46,9 @@ def _image(a: wire.Image, b: wire.Image, options: wire.Options) -> str:
     pairs = [("drop confidence", a.drop.confidence, b.drop.confidence)]
     if a.groups is not None and b.groups is not None:
         pairs += [(str(group), one, other) for group, one, other in zip(SCORED_GROUPS, a.groups, b.groups, strict=True)]
-    elif a.outcome is not Outcome.NULL_EXPERIMENT:  # of these, workers of before the groups have another p_crystal
+    if (
+        None not in (a.groups, b.groups) or a.outcome is not Outcome.NULL_EXPERIMENT
+    ):  # older workers' p_crystal is another
         pairs.append(("p_crystal", a.p_crystal, b.p_crystal))
     if a.outcome == b.outcome:
         pairs.append(("probability", a.probability, b.probability))
