@@ -17,12 +17,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 from .decision import Calibration
 from .errors import BrokenModel, UnknownModel
+from .options import Options
 from .pooling import Pooling
 
 PACKAGED = Path(__file__).parent / "weights"
@@ -107,6 +108,23 @@ def _default(manifest: WeightsManifest, role: Role, variant: Variant | None) -> 
     raise UnknownModel(
         f"unknown model: no {variant} variant of the {role} {default[:12]}… here; xtalgrid-train export --int8 makes one"
     )
+
+
+def default_options(folder: Path = PACKAGED, variant: Variant | None = None, **changes: Any) -> Options:
+    """Production's options with the default weights of a folder, or their fp32 or int8 variant.
+
+    Parameters
+    ----------
+    changes
+        Any of the options, by name.
+
+    Raises
+    ------
+    ModelError
+        As `default_models`.
+    """
+    segmenter, classifier = default_models(folder, variant)
+    return Options(segmenter=segmenter, classifier=classifier, **changes)
 
 
 def no_pooling(entry: ModelEntry) -> str:

@@ -68,16 +68,20 @@ def draw_maps(data: bytes, networks: Networks, pixel_size_um: float | None = Non
     ConfigError
         When the classifier has no class map.
     """
+    maps = overlay_maps(data, networks, pixel_size_um)
+    return {group: _png(values, group) for group, values in maps.items()}
+
+
+def overlay_maps(data: bytes, networks: Networks, pixel_size_um: float | None = None) -> dict[Group, Float]:
+    """What `draw_maps` draws, as numbers 0..1: for each group ``(H, W)`` of the shape of the well image, the longer side at most `SIDE`."""
     if not networks.is_dense:
         raise ConfigError("this classifier scores chops one by one and has no map; a dense one has")
     well = cut_out(WellImage(data), networks.mask, pixel_size_um)
     if isinstance(well, NoDrop):
-        return {group: _png(np.zeros(_size(well.height, well.width)[::-1], np.uint8), group) for group in SCORED_GROUPS}
+        return {group: np.zeros(_size(well.height, well.width)[::-1], np.float32) for group in SCORED_GROUPS}
     maps = group_maps(class_map(well.view, networks.class_map, go_on))
     inside = _inside(well)
-    return {
-        group: _png(_placed(values, well) * inside, group) for group, values in zip(SCORED_GROUPS, maps, strict=True)
-    }
+    return {group: _placed(values, well) * inside for group, values in zip(SCORED_GROUPS, maps, strict=True)}
 
 
 def _placed(values: Float, well: WellDrop) -> Float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 
@@ -20,8 +19,6 @@ from xtalgrid_core.scale import PixelSize
 from .drop import WellDrop, cut_out, go_on
 from .networks import Networks
 from .windows import Windows, classify
-
-log = logging.getLogger(__name__)
 
 MAX_SIDE = 6_000
 """Most pixels a side at the reference scale (6.8 mm): more is a wrong pixel size, and would take hours and gigabytes."""
@@ -86,34 +83,6 @@ def score_image(
         boxes=_best_chops(decision, windows, well) if windows and isinstance(well, WellDrop) else (),
         seconds=time.process_time() - began,
     )
-
-
-def answer_image(
-    read: Callable[[], bytes],
-    entry: wire.ImageEntry,
-    options: Options,
-    networks: Networks,
-    pause: Callable[[], None] = go_on,
-) -> wire.Scored | wire.Failed:
-    """Score one image, whatever is wrong with it: one that cannot be scored is answered for by its reason.
-
-    Parameters as of `score_image`; `read` gives the bytes, and its `ImageError` is the image's. What `pause` raises goes through if it
-    is no `Exception`.
-    """
-    try:
-        return score_image(read(), entry, options, networks, pause)
-    except ImageError as error:
-        return failed(entry, error.reason, error.detail)
-    except MemoryError:
-        return failed(entry, FailureReason.INTERNAL, "out of memory")
-    except Exception as error:
-        log.exception("image %d", entry.number)
-        return failed(entry, FailureReason.INTERNAL, repr(error))
-
-
-def failed(entry: wire.ImageEntry, reason: FailureReason, detail: str) -> wire.Failed:
-    """Answer for an image that could not be scored."""
-    return wire.Failed(number=entry.number, reason=reason, detail=wire.short_text(detail))
 
 
 def decision_of(

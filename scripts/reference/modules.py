@@ -21,6 +21,7 @@ PACKAGES = (
     "server/xtalgrid_server/work",
     "server/xtalgrid_server/grid",
     "server/xtalgrid_server/boinc",
+    "models/xtalgrid",
     "models/xtalgrid_scoring",
     "worker/xtalgrid_worker",
     "worker/xtalgrid_worker/boinc",

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import click
+import msgspec
 import numpy
 import PIL
 from tqdm import tqdm
@@ -26,9 +27,10 @@ from xtalgrid_core.files import write_atomically
 from xtalgrid_core.frames import SUFFIX as FRAME_SUFFIX
 from xtalgrid_core.frames import frame, percent
 from xtalgrid_core.images import SUFFIXES, read_image
-from xtalgrid_core.options import DEFAULTS, Options, Rule
+from xtalgrid_core.options import DEFAULTS, Rule
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_scoring.networks import RUNTIME, Networks
+from xtalgrid_scoring.table import row
 
 from . import selfcheck as selfchecks
 from .boinc import app as boinc_app
@@ -41,6 +43,8 @@ from .workunit import ImageFiles, image_files
 
 RESULT = "result.json"
 SCORES = "scores.csv"
+
+_CSV_COLUMNS = ("image", "outcome", "score", "probability", "p_crystal", "drop_confidence", "seconds", "failure")
 
 EXIT_NOTHING_SCORED = 1
 EXIT_CHECK_FAILED = 1
@@ -184,6 +188,7 @@ def main() -> None:
     type=click.Choice(["fp32", "int8"]),
     help="Variant of the default weights (default: the default itself).",
 )
+@click.option("--json", "as_json", is_flag=True, help="Print each image's score as a line of JSON, and nothing else.")
 @_weights
 @_threads
 @_time_limit
@@ -200,6 +205,7 @@ def score(
     crystal_from: float,
     pixel_size: float | None,
     variant: weights.Variant | None,
+    as_json: bool,
     weights_folder: Path | None,
     threads: int,
     time_limit: float,
@@ -219,10 +225,9 @@ def score(
         step = STEP if exact else DEFAULTS.step
     if not exact and step % STRIDE:
         raise click.BadParameter(dense_step_error(step), param_hint="--step")
-    segmenter, classifier = weights.default_models(weights_folder or weights.PACKAGED, variant)
-    options = Options(
-        segmenter=segmenter,
-        classifier=classifier,
+    options = weights.default_options(
+        weights_folder or weights.PACKAGED,
+        variant,
         rule=rule,
         threshold=threshold,
         mode="exact" if exact else "dense",
@@ -244,13 +249,15 @@ def score(
                 if frames and isinstance(answer, wire.Scored) and (is_new or not (out / drawn[entry.number]).exists()):
                     _draw(source.read(entry), answer, out / drawn[entry.number])
                 with _beside(bar):
-                    click.echo(line(source.path(entry), answer, width))
+                    path = source.path(entry)
+                    click.echo(json_line(path, answer) if as_json else line(path, answer, width))
                 bar.update()
 
             result = score_unit(source, out / RESULT, out / f"{RESULT}.checkpoint", networks, pause, report, time_limit)
     write_atomically(out / SCORES, table(paths, result))
     counts = Counter(outcome(answer) for answer in result.images)
-    click.echo(f"{len(paths)} images: " + ", ".join(f"{counts[name]} {name}" for name in Outcome if counts[name]))
+    said = ", ".join(f"{counts[name]} {name}" for name in Outcome if counts[name])
+    click.echo(f"{len(paths)} images: {said}", err=as_json)
     if counts[Outcome.FAILED] == len(paths):
         click.get_current_context().exit(EXIT_NOTHING_SCORED)
 
@@ -346,8 +353,10 @@ def classmap(
     """Draw where in an IMAGE the classifier sees each group, as transparent pictures to lay over it."""
     from xtalgrid_scoring.classmap import draw_maps
 
-    default = weights.default_models(weights_folder or weights.PACKAGED)
-    options = Options(segmenter=segmenter or default[0], classifier=classifier or default[1])
+    chosen = {role: name for role, name in (("segmenter", segmenter), ("classifier", classifier)) if name}
+    options = msgspec.structs.replace(
+        weights.default_options(weights_folder or weights.PACKAGED), rule="group", **chosen
+    )  # nothing is decided: it may lack a pooling
     networks = Networks.load(options, [weights_folder] if weights_folder else [], threads)
     try:
         maps = draw_maps(image.read_bytes(), networks, pixel_size)
@@ -389,18 +398,19 @@ def line(path: Path, answer: wire.Image, width: int) -> str:
     return f"{name}  {answer.outcome:<24}  {percent(answer.probability):>5}   crystal {percent(answer.p_crystal):>5}"
 
 
+def json_line(path: Path, answer: wire.Image) -> bytes:
+    """The same as JSON, with the keys of `xtalgrid_scoring.table`."""
+    return msgspec.json.encode(row(click.format_filename(path), answer))
+
+
 def table(paths: list[Path], result: wire.Result) -> bytes:
     """The scores as CSV, one row for each image."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["image", "outcome", "score", "probability", "p_crystal", "drop_confidence", "seconds", "failure"])
+    writer = csv.DictWriter(text, _CSV_COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
     for path, answer in zip(paths, result.images, strict=True):
-        name = click.format_filename(path)
-        if isinstance(answer, wire.Failed):
-            writer.writerow([name, Outcome.FAILED, "", "", "", "", "", f"{answer.reason}: {answer.detail}"])
-        else:
-            numbers = (answer.probability, answer.p_crystal, answer.drop.confidence, answer.seconds)
-            writer.writerow([name, answer.outcome, answer.outcome.code or "", *(f"{n:.4f}" for n in numbers), ""])
+        values = row(click.format_filename(path), answer)
+        writer.writerow({name: f"{v:.4f}" if isinstance(v, float) else v for name, v in values.items()})
     return text.getvalue().encode()
 
 

@@ -6,15 +6,15 @@ import logging
 import os
 import platform
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from importlib import metadata
 from pathlib import Path
 
 from xtalgrid_core import wire
-from xtalgrid_core.errors import FailureReason, ManifestError, ResultError
+from xtalgrid_core.errors import FailureReason, ImageError, ManifestError, ResultError
 from xtalgrid_core.files import write_atomically
+from xtalgrid_scoring.failures import failed
 from xtalgrid_scoring.networks import RUNTIME, Networks
-from xtalgrid_scoring.score import answer_image, failed
+from xtalgrid_scoring.score import score_image
 
 from .checkpoint import Checkpoint, Header
 from .guest import TIME_LIMIT, TimeLimit
@@ -85,8 +85,8 @@ def run_unit(
             progress(done / len(manifest.images), is_new)
 
         answers = score_unit(source, result, checkpoint, networks, pause, report, time_limit).images
-        scored = sum(isinstance(answer, wire.Scored) for answer in answers)
-        log.info("%s: %d images scored, %d failed", manifest.unit, scored, len(answers) - scored)
+        failed = sum(isinstance(answer, wire.Failed) for answer in answers)
+        log.info("%s: %d images scored, %d failed", manifest.unit, len(answers) - failed, failed)
 
 
 def score_unit(
@@ -201,16 +201,23 @@ def _answers(
             continue
         pause()
         if done.has_crashed(entry.number):
-            yield entry, failed(entry, FailureReason.CRASHED_WORKER, "the worker ended every time it was scored")
+            crashed = ImageError(FailureReason.CRASHED_WORKER, "the worker ended every time it was scored")
+            yield entry, failed(entry.number, crashed)
             continue
         done.begin(entry.number)
         try:
-            limited = TimeLimit(pause, time_limit)
-            answer = answer_image(partial(source.read, entry), entry, source.manifest.options, networks, limited)
+            answer = _answer(source, entry, networks, TimeLimit(pause, time_limit))
         except Stopped:
             done.stopped(entry.number)
             raise
         yield entry, answer
+
+
+def _answer(source: Source, entry: wire.ImageEntry, networks: Networks, pause: Callable[[], None]) -> wire.Image:
+    try:
+        return score_image(source.read(entry), entry, source.manifest.options, networks, pause)
+    except Exception as error:
+        return failed(entry.number, error)
 
 
 def _platform() -> str:

@@ -26,9 +26,10 @@ from xtalgrid_core.chops import STEP
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import write_atomically
 from xtalgrid_core.options import DEFAULTS, Options, Rule
-from xtalgrid_core.weights import MANIFEST, PACKAGED, Variant, default_models
+from xtalgrid_core.weights import MANIFEST, PACKAGED, Variant, default_options
+from xtalgrid_scoring.failures import failed
 from xtalgrid_scoring.networks import RUNTIME, Networks
-from xtalgrid_scoring.score import answer_image
+from xtalgrid_scoring.score import score_image
 
 CHUNK = 150
 """Wells whose answers are kept in one file: a plate."""
@@ -59,10 +60,9 @@ class Settings:
     @property
     def options(self) -> Options:
         """The same as options, with the weights' names."""
-        segmenter, classifier = default_models(self.weights or PACKAGED, self.variant)
-        return Options(
-            segmenter=segmenter,
-            classifier=classifier,
+        return default_options(
+            self.weights or PACKAGED,
+            self.variant,
             rule=self.rule,
             threshold=self.threshold,
             mode="exact" if self.exact else "dense",
@@ -141,7 +141,10 @@ def _answer(options: Options, networks: Networks, numbered: tuple[int, Path]) ->
     number, path = numbered
     data = path.read_bytes()
     entry = wire.ImageEntry(number=number, file=f"{number:03d}.img", inspect_id=number, sha256=_sha256(data))
-    return answer_image(lambda: data, entry, options, networks)
+    try:
+        return score_image(data, entry, options, networks)
+    except Exception as error:
+        return failed(number, error)
 
 
 def _name(paths: Sequence[Path], settings: Settings) -> str:

@@ -17,7 +17,7 @@ from xtalgrid_core.files import replacing
 from xtalgrid_core.images import WellImage
 from xtalgrid_core.options import Options
 from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS, Group
-from xtalgrid_core.weights import PACKAGED, Variant, default_models
+from xtalgrid_core.weights import PACKAGED, Variant, default_options
 from xtalgrid_scoring.drop import NoDrop, cut_out
 from xtalgrid_scoring.networks import Networks
 from xtalgrid_scoring.windows import classify
@@ -92,10 +92,7 @@ def collect(
     XtalgridError
         When the weights cannot be used, or an image cannot be read.
     """
-    segmenter, classifier = default_models(weights or PACKAGED, variant)
-    options = Options(
-        segmenter=segmenter, classifier=classifier, rule="group"
-    )  # nothing is decided: it may lack a pooling
+    options = default_options(weights or PACKAGED, variant, rule="group")  # nothing is decided: it may lack a pooling
     networks = Networks.load(options, [weights] if weights else [])
     out.mkdir(parents=True, exist_ok=True)
     known = [truth for truth in truths if truth.sure and truth.group is not None]

@@ -1,0 +1,41 @@
+"""An image's answer as one row of a table: for CSV files, JSON and data frames alike."""
+
+from __future__ import annotations
+
+from xtalgrid_core import wire
+from xtalgrid_core.outcomes import SCORED_GROUPS, Outcome
+
+COLUMNS = (
+    *("image", "outcome", "group", "score", "probability", "p_crystal", *map(str, SCORED_GROUPS)),
+    *("drop_confidence", "drop_row", "drop_col", "drop_height", "drop_width", "height", "width"),
+    *("pixel_size_um", "pixel_size_origin", "seconds", "failure"),
+)
+"""Of a row: `score` is the imager's two digits; the groups' columns are their probabilities, which sum to 1; the drop's box and the
+image's size are in pixels; `seconds` is CPU time."""
+
+
+def row(image: str, answer: wire.Scored | wire.Failed) -> dict[str, object]:
+    """One row, with all `COLUMNS` in their order; None where there is nothing to say."""
+    blank: dict[str, object] = dict.fromkeys(COLUMNS)
+    if isinstance(answer, wire.Failed):
+        why = f"{answer.reason}: {answer.detail}"
+        return blank | {"image": image, "outcome": "failed", "group": str(Outcome.FAILED.group), "failure": why}
+    known: dict[str, object] = {
+        "image": image,
+        "outcome": str(answer.outcome),
+        "group": str(answer.outcome.group),
+        "score": answer.outcome.code,
+        "probability": answer.probability,
+        "p_crystal": answer.p_crystal,
+        "drop_confidence": answer.drop.confidence,
+        "height": answer.height,
+        "width": answer.width,
+        "pixel_size_um": answer.pixel_size_um,
+        "pixel_size_origin": answer.pixel_size_origin,
+        "seconds": answer.seconds,
+    }
+    if answer.groups is not None:
+        known |= zip(map(str, SCORED_GROUPS), answer.groups, strict=True)
+    if answer.drop.box is not None:
+        known |= zip(("drop_row", "drop_col", "drop_height", "drop_width"), answer.drop.box, strict=True)
+    return blank | known
