@@ -30,7 +30,7 @@ def missing_end(stream: IO[bytes]) -> str | None:
     Parameters
     ----------
     stream
-        The file, opened for reading; where it stands afterwards is not said.
+        The file, opened for reading at any place; it is left at another.
 
     Raises
     ------
