@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import math
-import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from .chops import Box
 from .errors import FailureReason, ImageError
+from .whole import ends_early
 
 Pixels = npt.NDArray[np.uint8]
 """An RGB image, ``(H, W, 3)``."""
@@ -53,8 +53,6 @@ _GAP = 3.0
 """An image that is not large, and is made smaller than by this factor, is first reduced by a whole number, which is quicker."""
 
 _FILTER = Image.Resampling.BILINEAR
-
-_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 ImageFile.LOAD_TRUNCATED_IMAGES = False  # a half-written file must fail, not score as a half-grey well
 
@@ -206,7 +204,7 @@ class _Source:
                 raise ImageError(
                     FailureReason.TRUNCATED, f"the file ends or breaks inside the image ({error})"
                 ) from error
-        if image.format == "JPEG" and _ends_early(data, image):
+        if image.format == "JPEG" and ends_early(data, image):
             raise ImageError(FailureReason.TRUNCATED, "the file's data end before its picture does")
         self._image = image
         self._is_deep = image.mode.startswith(("I", "F"))  # 16- or 32-bit gray
@@ -239,39 +237,6 @@ class _Source:
             (box.height, box.width),
             (height, width),
         )
-
-
-def _ends_early(data: bytes, image: Image.Image) -> bool:
-    """Whether a JPEG's data end before its rows do: libjpeg fills what is missing with grey and warns, which Pillow keeps to itself.
-
-    A picture may be grey in its last corner by itself; so more data are put behind those of the first scan then: they change what was
-    filled, and nothing of a whole picture.
-    """
-    corner = image.crop((image.width - 2, image.height - 2, image.width, image.height)).getcolors()
-    if corner is None or len(corner) > 1 or not {127, 128}.issuperset(np.ravel(corner[0][1]).tolist()):
-        return False
-    end = _end_of_first_scan(data)
-    longer = b"".join((memoryview(data)[:end], bytes(range(1, 255)), memoryview(data)[end:]))
-    return _eighth(data) != _eighth(longer)
-
-
-def _end_of_first_scan(data: bytes) -> int:
-    """Where a JPEG's compressed data are followed by a marker for the first time, that of restarts aside."""
-    at = 2
-    while data[at + 1 : at + 2] not in (b"\xda", b""):  # every segment before them says its length
-        at += 1 if data[at + 1] == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    found = _MARKER.search(data, at + 2 + int.from_bytes(data[at + 2 : at + 4], "big"))
-    return found.start() if found else len(data)
-
-
-def _eighth(data: bytes) -> bytes:
-    """A JPEG at ⅛ of its scale, or nothing where it cannot be decoded."""
-    with _open(data) as image:
-        image.draft(None, (1, 1))
-        try:
-            return image.tobytes()
-        except OSError:
-            return b""
 
 
 def _white(image: Image.Image) -> float:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from xtalgrid_core.files import replacing, write_atomically
 from xtalgrid_core.outcomes import Outcome
+from xtalgrid_core.wells import well_name
 
 from .grounds import PlateType
 from .uv import draw_nature, render_uv
@@ -124,7 +125,7 @@ def render_plate(
             if mate in missing:
                 _save(render_uv(rendered, seed=drop).image, target / mate)
         files.append(target / name)
-        truth.append((name, inspection, f"{'ABCDEFGH'[row]}{column + 1}{'abc'[subwell]}", outcome.value))
+        truth.append((name, inspection, well_name(row + 1, column + 1, subwell + 1), outcome.value))
         mates.append((name, inspection, mate, draw_nature(outcome, drop) or ""))
     fresh = inspection == 1
     _write_lines(target.parent / "truth.csv", ("image", "inspection", "drop", "outcome"), truth, fresh)

@@ -16,6 +16,7 @@ import click
 import numpy as np
 import numpy.typing as npt
 
+from xtalgrid_core import markdown
 from xtalgrid_core.chops import Box
 from xtalgrid_core.outcomes import Outcome
 
@@ -42,13 +43,13 @@ class Boxes:
             self.sizes += found
             self.counts.append(len(found))
 
-    def line(self) -> str:
-        """A line of the Markdown table that `table` heads."""
+    def row(self) -> tuple[str, ...]:
+        """A row of the table that `table` heads."""
         if not self.sizes:
-            return f"| {self.kind} | 0 | 0 | | |"
+            return self.kind, "0", "0", "", ""
         sizes = " / ".join(f"{100 * q:.1f}" for q in np.percentile(self.sizes, _QUANTILES))
         counts = " / ".join(f"{q:.0f}" for q in np.percentile(self.counts, _QUANTILES))
-        return f"| {self.kind} | {len(self.counts)} | {len(self.sizes)} | {sizes} | {counts} |"
+        return self.kind, str(len(self.counts)), str(len(self.sizes)), sizes, counts
 
 
 def real_boxes(path: Path) -> list[Boxes]:
@@ -106,8 +107,10 @@ def _around(mask: npt.NDArray[np.bool_]) -> Box:
 def table(measured: Iterable[Boxes]) -> list[str]:
     """Lines of a Markdown table; sizes in % of the image's side."""
     quantiles = " / ".join(str(q) for q in _QUANTILES)
-    head = f"| what | images with it | boxes | longest side, % of the image, quantiles {quantiles} % | boxes an image, the same quantiles |"
-    return [head, "|---|---|---|---|---|", *(kind.line() for kind in measured)]
+    head = (
+        "what", "images with it", "boxes", f"longest side, % of the image, quantiles {quantiles} %", "boxes an image, the same quantiles",
+    )  # fmt: skip
+    return markdown.table(head, [kind.row() for kind in measured])
 
 
 @click.command()

@@ -11,6 +11,7 @@ import ipaddress
 import os
 import tomllib
 import zoneinfo
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -93,7 +94,21 @@ class Imager(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def is_persons(self, by: str, code: str) -> bool:
         """Whether a row of the score table is a person's: not ours, no other program's, and not "not scored"."""
-        return by not in (self.scored_by, *self.automatic) and code not in self.not_scored
+        return by not in self.programs and code not in self.not_scored
+
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """SCOREDBY names that are no people's, ours first."""
+        return self.scored_by, *self.automatic
+
+    def utc(self, local: datetime) -> datetime:
+        """A naive local date of the imager database in UTC, naive too."""
+        return local.replace(tzinfo=zoneinfo.ZoneInfo(self.time_zone)).astimezone(UTC).replace(tzinfo=None)
+
+    def local(self, seconds: float) -> datetime:
+        """A time in seconds since 1970 as the imager database would have it: local, naive, of whole seconds."""
+        zone = zoneinfo.ZoneInfo(self.time_zone)
+        return datetime.fromtimestamp(seconds, zone).replace(tzinfo=None, microsecond=0)
 
 
 class Ledger(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

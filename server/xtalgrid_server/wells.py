@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from xtalgrid_core.wells import row_number, well_name
+
 
 class Well(NamedTuple):
     """A drop's place on its plate; all three count from 1."""
@@ -14,8 +16,7 @@ class Well(NamedTuple):
     subwell: int
 
     def __str__(self) -> str:
-        subwell = chr(ord("a") + self.subwell - 1) if 1 <= self.subwell <= 26 else f".{self.subwell}"
-        return f"{row_letters(self.row)}{self.col}{subwell}"
+        return well_name(*self)
 
 
 def parse_well(text: str) -> Well:
@@ -30,21 +31,8 @@ def parse_well(text: str) -> Well:
     if match is None:
         raise ValueError(f"{text!r} is no well; write one such as A1 or A1a")
     letters, col, letter, number = match.groups()
-    row = 0
-    for each in letters.upper():
-        row = row * 26 + ord(each) - ord("A") + 1
-    subwell = ord(letter.lower()) - ord("a") + 1 if letter else int(number or 0)
+    row = row_number(letters)
+    subwell = row_number(letter) if letter else int(number or 0)
     if not int(col) or row > 99:
         raise ValueError(f"{text!r} is no well; rows go from A, columns from 1")
     return Well(row, int(col), subwell)
-
-
-def row_letters(row: int) -> str:
-    """1 → A, 26 → Z, 27 → AA, as on 1536-well plates; others as a number."""
-    if row < 1:
-        return str(row)
-    letters = ""
-    while row:
-        row, rest = divmod(row - 1, 26)
-        letters = chr(ord("A") + rest) + letters
-    return letters

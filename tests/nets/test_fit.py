@@ -22,7 +22,6 @@ from xtalgrid_nets.cli import main  # noqa: E402
 from xtalgrid_nets.fit import losses, train  # noqa: E402
 from xtalgrid_nets.fit.balance import GROUP_SHARES, class_shares, draw_weights, patch_draw  # noqa: E402
 from xtalgrid_nets.fit.batches import ChopBatches, stream  # noqa: E402
-from xtalgrid_nets.fit.heldout import auc  # noqa: E402
 from xtalgrid_nets.fit.recipe import SEGMENTER, Recipe, mix, packaged, read_recipe  # noqa: E402
 from xtalgrid_nets.networks import NETWORKS  # noqa: E402
 from xtalgrid_nets.networks.squeezenet import SqueezeNet  # noqa: E402
@@ -253,13 +252,6 @@ def test_windows_without_a_crystal_do_not_drown_those_with_one() -> None:
     assert draw[:20].sum() == pytest.approx(class_shares(np.bincount([X, CLEAR], minlength=13), "groups")[X])
     assert seen @ weights == pytest.approx(1)
     assert weights[X] > 3 * weights[CLEAR]
-
-
-def test_area_under_the_curve_counts_ties_half() -> None:
-    rng = np.random.default_rng(0)
-    score, positive = rng.integers(0, 9, 200).astype(float), rng.random(200) < 0.3
-    a, b = score[positive][:, None], score[~positive][None, :]
-    assert auc(score, positive) == pytest.approx(((a > b) + 0.5 * (a == b)).mean())
 
 
 def test_mean_weights_lag_behind_and_come_in_and_out() -> None:

@@ -1,5 +1,6 @@
 import re
 import tomllib
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -133,3 +134,33 @@ def test_names_of_the_vendors_tables_are_checked():
     assert "imager.columns.scores: no column 'scored_by'; did you mean scoredby?" in message
     assert "imager.columns.scores: 'SCOREDATE' is the name of two of them" in message
     assert "imager.columns: no table 'wells'" in message
+
+
+@pytest.mark.parametrize(
+    ("by", "code", "persons"),
+    [
+        ("jdoe", "13", True),
+        ("", "13", True),
+        ("jdoe", "20", False),  # not scored
+        ("AutoRank", "13", False),
+        ("ARTscore", "13", False),
+    ],
+)
+def test_what_is_a_person_s_score(by, code, persons):
+    imager = from_string('[imager]\nautomatic = ["AutoRank"]\n').imager
+    assert imager.is_persons(by, code) == persons
+    assert imager.programs == ("ARTscore", "AutoRank")
+
+
+@pytest.mark.parametrize(
+    ("local", "utc"),
+    [  # Zurich: an hour ahead in winter, two in summer; clocks went back on 2026-10-25 at 01:00 UTC
+        (datetime(2026, 1, 15, 12), datetime(2026, 1, 15, 11)),
+        (datetime(2026, 7, 1, 0, 30), datetime(2026, 6, 30, 22, 30)),
+        (datetime(2026, 10, 25, 3), datetime(2026, 10, 25, 2)),
+    ],
+)
+def test_the_imager_s_local_dates(local, utc):
+    imager = from_string('[imager]\ntime_zone = "Europe/Zurich"\n').imager
+    assert imager.utc(local) == utc
+    assert imager.local(utc.replace(tzinfo=UTC).timestamp() + 0.9) == local

@@ -1,3 +1,4 @@
+import io
 import threading
 import zipfile
 from datetime import timedelta
@@ -5,6 +6,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 import sqlalchemy as sa
+from PIL import Image
 
 from xtalgrid_core import wire
 from xtalgrid_core.errors import Busy
@@ -168,6 +170,26 @@ def test_broken_files_cost_nobody_else(system, imaged):
         tiny.inspection: "image too small",
         huge.inspection: "image too large",
     }
+
+
+@pytest.mark.parametrize("bytes_after", [300, 6000])
+def test_a_jpeg_with_data_behind_its_end_is_whole(system, imaged, bytes_after):
+    (image,) = imaged(0, 1)
+    path = system.config.image_root / "P1" / str(image.inspection) / image.image_name
+    path.write_bytes(path.read_bytes() + b"<meta>".ljust(bytes_after, b"x"))
+    assert system.create_work().planned == 1
+
+
+def test_a_tiff_that_is_cut_off_costs_no_worker_s_time(system, imaged):
+    whole, cut = imaged(0, 2)
+    for image, kept in ((whole, None), (cut, -200)):
+        path = system.config.image_root / "P1" / str(image.inspection) / image.image_name
+        stream = io.BytesIO()
+        Image.effect_noise((320, 240), 80).save(stream, "TIFF")
+        path.write_bytes(stream.getvalue()[:kept])
+    created = system.create_work()
+    assert created.planned == 1
+    assert [(row, error.reason) for row, error in created.failed] == [(cut, "truncated image")]
 
 
 def _png_header(width, height):

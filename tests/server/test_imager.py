@@ -43,14 +43,3 @@ def test_a_drops_scores_are_those_of_all_its_inspections(system, person):
     found = system.imager.scores_of_drops([second.inspect_id, other.inspect_id])
     assert [score.code for score in found[second.inspect_id]] == ["23"]
     assert [score.code for score in found[other.inspect_id]] == ["13"]
-
-
-def test_who_is_a_person(tmp_path):
-    database = ImagerDatabase(from_string('[imager]\nautomatic = ["AutoRank"]\n', home=tmp_path))
-    database.register(rows(1))
-    with database.writing() as writer:
-        for code, by in (("13", "jdoe"), ("20", "jdoe"), ("13", "AutoRank"), ("13", "ARTscore")):
-            writer.insert(1, code, INSPECTED, by, "")
-    persons = [database.is_persons(score) for score in database.scores_of_drops([1])[1]]
-    database.close()
-    assert persons == [True, False, False, False]

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from ..judge.metrics import auc
 from ..sets.format import ChopSet
 from .balance import draw_weights, patch_draw
 from .batches import Batch, images_first, known_windows
@@ -114,14 +115,6 @@ def _classes(logits: Tensor, truth: Tensor) -> Metrics:
         if not crystal.all():
             metrics["auc"] = auc(groups[:, 0].numpy(), crystal.numpy())
     return metrics
-
-
-def auc(score: npt.NDArray[np.floating], positive: npt.NDArray[np.bool_]) -> float:
-    """Area under the ROC curve: how often a positive scores above a negative (ties count half)."""
-    _, place, counts = np.unique(score, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
-    n = int(positive.sum())
-    return float((ranks[positive].sum() - n * (n + 1) / 2) / (n * (len(score) - n)))
 
 
 def _drops(logits: Tensor, masks: Tensor) -> Metrics:

@@ -14,19 +14,20 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import torch
-from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.metrics import log_loss
 from torch import nn
 from tqdm import tqdm
 
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.images import network_input
+from xtalgrid_core.markdown import table
 from xtalgrid_core.outcomes import SCORED_GROUPS, Group
 
 from ..fit.losses import class_of_label, group_of_class
 from ..sets.format import ChopSet
 from ..states import SEGMENTER, load_trained
-from .metrics import Share, share_of
-from .tables import table, text
+from .metrics import Share, auc, share_of
+from .tables import text
 
 BATCH = 64
 MB = 2**20
@@ -131,7 +132,7 @@ def figures(probabilities: Floats, labels: npt.NDArray[np.integer], source: str,
         groups=share_of(group[order[:, 0]] == group[labels]),
         crystals=share_of(shows[0][crystal]),
         missed_crystals=[share_of(~shown[crystal]) for shown in shows],
-        crystal_auc=float(roc_auc_score(crystal, summed)) if crystal.any() and not crystal.all() else None,
+        crystal_auc=auc(summed, crystal) if crystal.any() and not crystal.all() else None,
     )
 
 

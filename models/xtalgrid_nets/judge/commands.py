@@ -169,8 +169,10 @@ def calibrate(
 
     That is the pooling of the rule pooled, and p_crystal of the other rules.
     """
+    from xtalgrid_core.markdown import table
+
     from .calibrate import calibrate as fit
-    from .tables import table, text
+    from .tables import text
     from .truth import rendered_plates
 
     found = fit(rendered_plates(plates), work / "windows", weights, variant, support, jobs)

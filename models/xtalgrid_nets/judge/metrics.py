@@ -6,15 +6,15 @@ Wells are judged, not chops, unless a docstring says otherwise. ``called`` is th
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Sequence
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import auc, brier_score_loss, roc_curve
+from sklearn.metrics import brier_score_loss, roc_curve
 
 from xtalgrid_core.outcomes import CLASSES, PRIORITY, SCORED_GROUPS, Group, Outcome
+from xtalgrid_core.wilson import wilson
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -24,8 +24,6 @@ BINS = 10
 
 CUTOFFS = (0.0, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 0.995)
 """Of an answer's probability, for accuracy against coverage; 0 is what the program does."""
-
-_Z = 1.959964  # two-sided 95 % of the normal distribution
 
 _CRYSTALS = frozenset(outcome for outcome in CLASSES if outcome.group is Group.CRYSTAL)
 
@@ -114,13 +112,10 @@ class Coverage(msgspec.Struct, frozen=True):
 
 
 def share(hits: int, of: int) -> Share:
-    """A proportion with Wilson's 95 % score interval (Wilson 1927)."""
+    """A proportion with Wilson's 95 % interval."""
     if not of:
         return Share(0, 0, None, None, None)
-    p, z2n = hits / of, _Z**2 / of
-    centre = (p + z2n / 2) / (1 + z2n)
-    half = _Z * math.sqrt(p * (1 - p) / of + z2n / of / 4) / (1 + z2n)
-    return Share(int(hits), int(of), p, max(centre - half, 0.0), min(centre + half, 1.0))
+    return Share(int(hits), int(of), hits / of, *wilson(hits, of))
 
 
 def share_of(hits: Sequence[bool] | Bools) -> Share:
@@ -195,11 +190,19 @@ def roc(p: Floats, crystal: Bools) -> Roc | None:
     return Roc(
         crystals=int(crystal.sum()),
         others=int((~crystal).sum()),
-        auc=float(auc(others_opened, found)),
+        auc=auc(p, crystal),
         others_opened=others_opened.tolist(),
         found=found.tolist(),
         cutoffs=np.minimum(cutoffs, 1.0).tolist(),  # the first is infinity: nothing opened
     )
+
+
+def auc(score: npt.NDArray[np.floating], positive: Bools) -> float:
+    """Area under the ROC curve: how often a positive scores above a negative (ties count half); there must be both."""
+    _, place, counts = np.unique(score, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
+    n = int(positive.sum())
+    return float((ranks[positive].sum() - n * (n + 1) / 2) / (n * (len(score) - n)))
 
 
 def plates(names: Sequence[str], crystal: Bools, called: Sequence[Outcome]) -> list[Plate]:

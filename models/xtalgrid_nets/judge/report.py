@@ -8,11 +8,12 @@ from pathlib import Path
 import msgspec
 
 from xtalgrid_core.files import write_atomically
+from xtalgrid_core.markdown import table
 from xtalgrid_core.outcomes import SCORED_GROUPS
 
 from .judged import Confusion, Judged
 from .metrics import BINS, share
-from .tables import slug, table, text
+from .tables import slug, text
 
 OTHERS_OPENED = (0.05, 0.10, 0.20)
 CRYSTALS_FOUND = (0.90, 0.95, 0.99)

@@ -21,11 +21,12 @@ import numpy.typing as npt
 from xtalgrid_core.chops import Box
 from xtalgrid_core.decision import chops_needed, group_evidence
 from xtalgrid_core.files import write_atomically
+from xtalgrid_core.markdown import table
 from xtalgrid_core.outcomes import GROUP_CLASSES, SCORED_GROUPS, Group
 from xtalgrid_core.pooling import group_sums
 
 from .metrics import Share, share_of
-from .tables import table, text
+from .tables import text
 from .windows import WindowSet
 
 CRYSTAL, OTHER = SCORED_GROUPS.index(Group.CRYSTAL), SCORED_GROUPS.index(Group.OTHER)

@@ -1,9 +1,8 @@
-"""Proportions and tables in Markdown."""
+"""What tables of figures are made of: proportions in words, and names of files."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 from .metrics import Share
 
@@ -13,11 +12,6 @@ def text(part: Share) -> str:
     if part.rate is None or part.low is None or part.high is None:
         return "–"
     return f"{100 * part.rate:.1f} % ({part.hits} of {part.of}; {100 * part.low:.1f}–{100 * part.high:.1f})"
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a table."""
-    return [f"| {' | '.join(head)} |", "|---" * len(head) + "|", *(f"| {' | '.join(row)} |" for row in rows)]
 
 
 def slug(name: str) -> str:

@@ -45,11 +45,16 @@ def contour_map(image: Pixels) -> Bool:
 
 def lengths(contours: Bool, boxes: Sequence[Box]) -> npt.NDArray[np.float64]:
     """Length of the contours in each box, in sides of the box (of its height): ``(len(boxes),)``. Boxes may reach over the edge."""
-    sums = cv2.integral(contours.astype(np.uint8))
-    found = []
-    for box in boxes:
-        seen = box.clipped(*contours.shape)
-        bottom, right = seen.row + seen.height, seen.col + seen.width
-        inside = sums[bottom, right] - sums[seen.row, right] - sums[bottom, seen.col] + sums[seen.row, seen.col]
-        found.append(inside / box.height)
-    return np.array(found, np.float64)
+    seen = [box.clipped(*contours.shape) for box in boxes]
+    return counts(contours, seen) / np.array([box.height for box in boxes], np.float64)
+
+
+def counts(mask: Bool, boxes: Sequence[Box]) -> npt.NDArray[np.float64]:
+    """How many pixels of a mask, ``(H, W)``, are True in each box inside it: ``(len(boxes),)``."""
+    sums = cv2.integral(mask.astype(np.uint8))
+    top, left, height, width = np.array(boxes, np.intp).reshape(-1, 4).T
+    bottom, right = top + height, left + width
+    found: npt.NDArray[np.float64] = (
+        sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
+    ).astype(np.float64)
+    return found

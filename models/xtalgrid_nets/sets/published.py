@@ -19,7 +19,7 @@ from xtalgrid_core.chops import Box, cut, smallest_overlap
 from xtalgrid_core.outcomes import PRIORITY, Group, Outcome
 from xtalgrid_core.scale import REFERENCE_UM
 
-from .contours import contour_map, lengths
+from .contours import contour_map, counts, lengths
 from .crops import Bool, Crop
 
 Uv = Literal["required", "confirm", "ignore"]
@@ -123,11 +123,5 @@ def _inside(drop: Bool) -> Bool:
 
 def _coverage(drop: Bool, boxes: list[Box]) -> npt.NDArray[np.float64]:
     """Which part of each chop is drop, 0..1; what a chop reaches over the image's edge is its reflection and does not count."""
-    sums = cv2.integral(drop.astype(np.uint8))
-    found = []
-    for box in boxes:
-        seen = box.clipped(*drop.shape)
-        bottom, right = seen.row + seen.height, seen.col + seen.width
-        area = sums[bottom, right] - sums[seen.row, right] - sums[bottom, seen.col] + sums[seen.row, seen.col]
-        found.append(area / max(seen.height * seen.width, 1))
-    return np.array(found, np.float64)
+    seen = [box.clipped(*drop.shape) for box in boxes]
+    return counts(drop, seen) / np.array([max(box.height * box.width, 1) for box in seen], np.float64)

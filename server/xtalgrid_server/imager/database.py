@@ -179,7 +179,7 @@ class ImagerDatabase(Connections):
             )
             for row in connection.execute(statement) if drops else []:
                 for inspect_id in drops.get(tuple(row[:4]), ()):
-                    found[inspect_id].append(_score_row(row))
+                    found[inspect_id].append(score_row(row))
         return found
 
     def scored_by_people(self, mates: Sequence[str] = ()) -> Iterator[ScoredDrop]:
@@ -202,9 +202,12 @@ class ImagerDatabase(Connections):
         self, after: int, mates: Sequence[str], connection: sa.Connection
     ) -> tuple[list[ScoredDrop], int | None]:
         """The scored drops after an inspect id, a page of them, and the id to go on from; None: there are no more."""
-        page = [_score_row(row) for row in connection.execute(self.select_scores(after).limit(_PAGE))]
+        page = [score_row(row) for row in connection.execute(self.select_scores(after).limit(_PAGE))]
         whole = _drop_last_scored(page) if len(page) == _PAGE else page
-        newest = {score.inspect_id: score for score in whole if self.is_persons(score)}  # by date: the last stays
+        is_persons = self._settings.is_persons
+        newest = {
+            score.inspect_id: score for score in whole if is_persons(score.by, score.code)
+        }  # the last by date stays
         images, others = self._images_of(connection, list(newest), mates)
         drops = [ScoredDrop(score, images[inspect_id], others[inspect_id]) for inspect_id, score in newest.items()]
         return drops, whole[-1].inspect_id if len(page) == _PAGE else None
@@ -212,14 +215,14 @@ class ImagerDatabase(Connections):
     def select_scores(self, after: int) -> sa.Select[Any]:
         """The statement behind `scored_by_people`: scores but those of programs, from this inspect id on."""
         scores = self.tables.scores.c
-        automatic = (self._settings.scored_by, *self._settings.automatic)
+        programs = self._settings.programs
         return (
             sa.select(
                 *named(
                     scores.scoreid, scores.inspectid, scores.score, scores.scoredate, scores.scoredby, scores.imagename
                 )
             )
-            .where(scores.inspectid > after, sa.or_(scores.scoredby.is_(None), scores.scoredby.not_in(automatic)))
+            .where(scores.inspectid > after, sa.or_(scores.scoredby.is_(None), scores.scoredby.not_in(programs)))
             .order_by(scores.inspectid, scores.scoredate, scores.scoreid)
         )
 
@@ -246,11 +249,6 @@ class ImagerDatabase(Connections):
         fits = sa.or_(sa.false(), *(table.imagename.like(like_pattern(name), escape=_ESCAPE) for name in names))
         statement = sa.select(table.imagename).where(table.inspectid == inspect_id, fits).order_by(table.imagename)
         return self.read(lambda connection: list(connection.scalars(statement)))
-
-    def is_persons(self, score: ScoreRow) -> bool:
-        """Whether a person gave this score: not us, not another configured program, and not the code for "not scored"."""
-        automatic = {self._settings.scored_by, *self._settings.automatic}
-        return score.by not in automatic and score.code not in self._settings.not_scored
 
     def is_ours(self, score: ScoreRow) -> bool:
         """Whether the row is one we wrote."""
@@ -366,7 +364,8 @@ def _image_row(row: Any) -> ImageRow:
     )
 
 
-def _score_row(row: Any) -> ScoreRow:
+def score_row(row: Any) -> ScoreRow:
+    """A row of the vendor's score table as the rest of the server sees it."""
     return ScoreRow(
         score_id=int(row.scoreid),
         inspect_id=int(row.inspectid),

@@ -7,9 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 from xtalgrid_core.errors import ConfigError, FailureReason
 from xtalgrid_core.images import SUFFIXES
@@ -140,7 +138,7 @@ def enter(
             reject(file, FailureReason.NAME_FITS_NO_PATTERN, "names of images have 255 bytes at most, barcodes 30")
             continue
         try:
-            when = named.date or _modified(file, config)
+            when = named.date or config.imager.local(file.lstat().st_mtime)
             _link(file, config.image_root / named.barcode / str(named.inspection) / name, copy)
         except FileExistsError as error:
             reject(file, FailureReason.NAME_FITS_NO_PATTERN, str(error))
@@ -177,12 +175,6 @@ def _number_wells(database: ImagerDatabase, files: list[Path]) -> list[tuple[Pat
         )
         places.extend((file, NamedImage(barcode, 1, taken.get(file.name) or next(free), None)) for file in group)
     return places
-
-
-def _modified(file: Path, config: Config) -> datetime:
-    """The file's time in the imager's zone, naive; files in one folder often share a second, which is fine."""
-    seconds = file.lstat().st_mtime
-    return datetime.fromtimestamp(seconds, ZoneInfo(config.imager.time_zone)).replace(tzinfo=None, microsecond=0)
 
 
 def _link(file: Path, target: Path, copy: bool) -> None:

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from xtalgrid_core.errors import ConfigError, FailureReason
 from xtalgrid_core.images import SUFFIXES
+from xtalgrid_core.whole import missing_end
 
 from ..config import Config
 from ..database import IN_LIST
 from ..ledger.store import Ledger
-from .complete import missing_end
 from .database import ImagerDatabase
 from .folder import STEP, Imported, convention_of, enter, refuse_vendors
 from .folder_seen import Seen, SeenFiles, State
@@ -145,7 +145,8 @@ class FolderSource:
 
     def _missing_end(self, path: Path) -> str | None:
         try:
-            return missing_end(path)
+            with path.open("rb") as stream:
+                return missing_end(stream)
         except OSError as error:
             return f"it cannot be read ({error.strerror})"
 

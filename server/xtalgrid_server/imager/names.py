@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from xtalgrid_core.errors import ConfigError
+from xtalgrid_core.wells import row_number
 
 from ..wells import Well
 
@@ -148,14 +149,7 @@ def _place(match: re.Match[str], columns: int, folder: str) -> NamedImage | None
 
 def _index(text: str) -> int:
     """``7`` or ``07`` → 7; ``A`` → 1, ``h`` → 8, ``AA`` → 27."""
-    if text.isdecimal():
-        number = int(text)
-    elif text.isascii() and text.isalpha() and len(text) <= 2:
-        number = 0
-        for letter in text.upper():
-            number = number * 26 + ord(letter) - ord("A") + 1
-    else:
-        raise ValueError(text)
+    number = int(text) if text.isdecimal() else row_number(text)
     if not 1 <= number <= 99:
         raise ValueError(text)
     return number

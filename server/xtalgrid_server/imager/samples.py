@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from ..database import chunks
 from ..wells import Well
-from .database import ImagerDatabase
+from .database import ImagerDatabase, score_row
 from .rows import ScoreRow
 from .tables import CrystalTrak, named
 
@@ -64,17 +64,7 @@ def _select_samples(tables: CrystalTrak, barcodes: Sequence[str]) -> sa.Select[A
 def score_page(database: ImagerDatabase, after: int) -> list[ScoreRow]:
     """The page of the score table that follows a SCOREID; shorter than `PAGE`: the last."""
     statement = _select_score_page(database.tables, after, PAGE)
-    return [
-        ScoreRow(
-            score_id=int(row.scoreid),
-            inspect_id=int(row.inspectid),
-            code=str(row.score).strip(),
-            date=row.scoredate,
-            by=row.scoredby or "",
-            image_name=row.imagename,
-        )
-        for row in database.read(lambda connection: connection.execute(statement).all())
-    ]
+    return [score_row(row) for row in database.read(lambda connection: connection.execute(statement).all())]
 
 
 def missing_tables(database: ImagerDatabase) -> list[str]:

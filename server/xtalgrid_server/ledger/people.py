@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
@@ -94,7 +93,6 @@ class People:
     def __init__(self, database: LedgerDatabase, config: Config) -> None:
         self._db = database
         self._config = config
-        self._zone = ZoneInfo(config.imager.time_zone)
 
     # ---- the imager's score table, as it was seen ----------------------------------------------------------------
 
@@ -277,7 +275,7 @@ class People:
         written into the score table comes once.
         """
         settings = self._config.imager
-        programs = settings.scored_by, *settings.automatic
+        programs = settings.programs
         inspect_ids = list(dict.fromkeys(images.values()))
         if barcodes:
             corrections, scores = self._of_plates(images, inspect_ids, barcodes, programs)
@@ -296,7 +294,7 @@ class People:
             for row in rows:
                 if settings.is_persons(row.by, row.code) and row.score_id not in written:
                     outcome = self._config.outcome(row.code)
-                    found[inspect_id].append(Said(inspect_id, outcome, row.code, row.by, self._utc(row.date)))
+                    found[inspect_id].append(Said(inspect_id, outcome, row.code, row.by, settings.utc(row.date)))
         for each in found.values():
             if len(each) > 1:
                 each.sort(key=lambda said: said.at)
@@ -326,9 +324,6 @@ class People:
                 )
                 newest.update({row.score_id: _score_row(row) for row in connection.execute(rows)})
         return corrections, _standing(newest.values(), inspect_ids)
-
-    def _utc(self, local: datetime) -> datetime:
-        return local.replace(tzinfo=self._zone).astimezone(UTC).replace(tzinfo=None)
 
     # ---- what is in the drops ------------------------------------------------------------------------------------
 

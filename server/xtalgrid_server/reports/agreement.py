@@ -13,11 +13,11 @@ from datetime import datetime
 from typing import Literal
 
 from xtalgrid_core.outcomes import SCORED_GROUPS, Group, Outcome, published
+from xtalgrid_core.wilson import wilson
 
 from ..config import Config
 from ..ledger.store import Ledger
 from .entries import Filter, Inspection, judged
-from .wilson import wilson
 
 Order = Literal["newest", "p_crystal"]
 
@@ -34,6 +34,13 @@ class Part:
     def of(cls, hits: int, number: int) -> Part:
         """With its interval."""
         return cls(hits, number, wilson(hits, number))
+
+    def __str__(self) -> str:
+        """``90.0% (79.9%–95.3%), 54 of 60``; of none: a dash."""
+        if not self.number:
+            return "–"
+        low, high = self.interval
+        return f"{self.hits / self.number:.1%} ({low:.1%}–{high:.1%}), {self.hits} of {self.number}"
 
 
 @dataclass(frozen=True, slots=True)

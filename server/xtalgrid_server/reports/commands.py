@@ -17,6 +17,7 @@ from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS, Group, Outcome
 
 from ..config import Config
 from ..system import System
+from ..text import csv_line, table
 from . import alerts as alerts_module
 from .agreement import AgreementWithPeople, Order, agreement_with_people
 from .agreement import disagreements as find_disagreements
@@ -31,8 +32,6 @@ from .history import history_lines
 from .layouts import read_layout, unread
 from .search import KEYS, Found, Key
 from .search import search as find_drops
-from .tables import csv_line
-from .text import part, table
 
 Load = Callable[[], Config]
 
@@ -195,21 +194,20 @@ def _print_agreement(found: AgreementWithPeople) -> None:
     if not found.agree.number:
         click.echo("no inspection with an ARTscore was scored by a person; `xtalgrid sync` reads people's scores")
     else:
-        click.echo(f"same group    {part(found.agree)} inspections")
-        click.echo(f"same outcome  {part(found.same_outcome)}")
+        click.echo(f"same group    {found.agree} inspections")
+        click.echo(f"same outcome  {found.same_outcome}")
         click.echo(f"crystals      {found.missed} missed by xtalgrid, {found.only_ours} seen by xtalgrid only")
         groups = (*SCORED_GROUPS, Group.UNKNOWN)
         names = ["undecided" if group is Group.UNKNOWN else str(group) for group in groups]
         click.echo("\npeople's group in rows, the ARTscore's in columns:")
         rows = [
-            (group, *(found.table[group][ours] for ours in groups), part(found.by_group[group]))
-            for group in SCORED_GROUPS
+            (group, *(found.table[group][ours] for ours in groups), found.by_group[group]) for group in SCORED_GROUPS
         ]
         _print_table(("", *names, "found"), rows, right=" ".join(names))
         click.echo("\nof what the ARTscore calls so, people call so too:")
-        _print_table(("", "part"), [(group, part(found.named[group])) for group in SCORED_GROUPS])
+        _print_table(("", "part"), [(group, found.named[group]) for group in SCORED_GROUPS])
         click.echo("\nby month of the inspection:")
-        rows = [(month.month, part(month.agree), part(month.crystals)) for month in found.months]
+        rows = [(month.month, month.agree, month.crystals) for month in found.months]
         _print_table(("", "same group", "people's crystals found"), rows)
     for code, number in found.unmapped.items():
         click.echo(f"not counted   {number} people's scores {code!r}, for which imager.codes has no outcome")

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from xtalgrid_core.decision import priority
 from xtalgrid_core.outcomes import published
 
 from ..config import Config
@@ -15,6 +14,7 @@ from ..ledger.archive import Archived, Range
 from ..ledger.people import Contents, Recipes, Said
 from ..ledger.plates import DropImage
 from ..ledger.store import Ledger
+from ..scores.rules import rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +133,8 @@ def inspections(ledger: Ledger, chosen: Filter, answers: bool = False) -> Iterat
 
 def judged(config: Config, ledger: Ledger, chosen: Filter) -> Iterator[Inspection]:
     """The inspections that fit and that a person scored, by inspect id, without going through all the others."""
-    programs = (config.imager.scored_by, *config.imager.automatic)
     barcodes = {chosen.barcode} if chosen.barcode else None
-    for batch in ledger.archive.judged(programs, Range(barcodes, chosen.since, chosen.before)):
+    for batch in ledger.archive.judged(config.imager.programs, Range(barcodes, chosen.since, chosen.before)):
         recipes = ledger.people.contents({one.image.barcode for one in batch})
         fitting = [one for one in batch if chosen.has(recipes(one.image.barcode, one.image.well))]
         for inspection in _inspections(_entries(ledger, fitting, recipes)):
@@ -156,5 +155,4 @@ def _inspections(entries: Iterable[Entry]) -> Iterator[Inspection]:
 
 
 def _rank(entry: Entry) -> tuple[int, float, str]:
-    """The finalizer's order of the images of an inspection (`scores.rules.best_of_inspection`)."""
-    return priority(entry.archived.outcome), -entry.image.probability, entry.image.image_name
+    return rank(entry.archived.outcome, entry.image.probability, entry.image.image_name)

@@ -26,10 +26,11 @@ from ..imager.rows import ImageRow
 from ..ledger.plates import DropImage
 from ..ledger.store import Ledger
 from ..steps import log
+from ..text import csv_line
 from ..work.pack import read_original
 from .coco import CocoWriter, coco_box
 from .entries import Entry, Filter, Inspection, inspections
-from .tables import COLUMNS, csv_line, full_row, row
+from .tables import COLUMNS, full_row, row
 
 Format = Literal["csv", "jsonl", "coco"]
 FORMATS: tuple[Format, ...] = get_args(Format)

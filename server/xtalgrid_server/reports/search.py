@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, get_args
 
+from xtalgrid_core.wilson import wilson
+
 from ..ledger.store import Ledger
 from .entries import Filter, Inspection, drops
-from .wilson import wilson
 
 Key = Literal["condition", "sample", "project", "plate", "drop"]
 KEYS: tuple[Key, ...] = get_args(Key)

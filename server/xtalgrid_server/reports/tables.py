@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Sequence
 from typing import Any
 
 from xtalgrid_core import wire
@@ -81,10 +78,3 @@ def full_row(config: Config, inspection: Inspection, entry: Entry, answer: wire.
             for chop in answer.boxes
         ],
     }
-
-
-def csv_line(values: Sequence[object]) -> bytes:
-    """A line of CSV in UTF-8; None is empty."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(["" if value is None else value for value in values])
-    return text.getvalue().encode()

@@ -98,7 +98,7 @@ def finalize(
                 decide_action(
                     score,
                     config.score_code(score.outcome),
-                    [row for row in existing[inspect_id] if database.is_persons(row)],
+                    [row for row in existing[inspect_id] if config.imager.is_persons(row.by, row.code)],
                     verdicts.get(score.score_id),
                     config.publish.policy,
                     config.publish.hold,

@@ -236,7 +236,7 @@ def _plan(
     code = config.score_code(score.outcome)
     assert code is not None  # only publishable outcomes get here
     inspect_id = score.image.inspect_id
-    peoples = [row for row in rows if database.is_persons(row)]
+    peoples = [row for row in rows if config.imager.is_persons(row.by, row.code)]
     own = own_row(database, rows, inspect_id)
     date = score_date(score.image.inspected, peoples)
     standing = standing_score(inspect_id, peoples, config.publish.policy)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from xtalgrid_core.decision import priority
+from xtalgrid_core.outcomes import Outcome
 
 from ..config import HoldRule, Policy
 from ..imager.rows import ScoreRow
@@ -27,7 +28,12 @@ class Action:
 
 def best_of_inspection(scores: Iterable[ScoredImage]) -> ScoredImage:
     """Of several images of one inspection of one drop, the one whose outcome has the highest priority."""
-    return min(scores, key=lambda score: (priority(score.outcome), -score.probability, score.image.image_name))
+    return min(scores, key=lambda score: rank(score.outcome, score.probability, score.image.image_name))
+
+
+def rank(outcome: Outcome, probability: float, image_name: str) -> tuple[int, float, str]:
+    """Of an image among those of its inspection; the lowest stands for the drop. Failed ones come last."""
+    return priority(outcome) + (outcome is Outcome.FAILED), -probability, image_name
 
 
 def decide_action(

@@ -5,8 +5,6 @@ The networks' side reads this file, not the imager database (docs/decisions/0007
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from xtalgrid_core.outcomes import CLASSES, Outcome
 from ..config import Config
 from ..imager.database import ImagerDatabase
 from ..imager.rows import ImageRow, ScoredDrop
+from ..text import csv_line
 from ..work.pack import image_path
 
 COLUMNS = (
@@ -70,11 +69,11 @@ def export_scored(config: Config, database: ImagerDatabase, out: Path, uv: Seque
     done, unknown = Exported(), dict[str, int]()
     try:
         with replacing(out) as stream:
-            stream.write(_line(COLUMNS))
+            stream.write(csv_line(COLUMNS))
             for drop in database.scored_by_people(uv):
                 row = _row(config, drop, outcomes, done)
                 if row is not None:
-                    stream.write(_line(row))
+                    stream.write(csv_line(row))
                     if not row[COLUMNS.index("outcome")]:
                         unknown[drop.score.code] = unknown.get(drop.score.code, 0) + 1
     except OSError as error:
@@ -123,9 +122,3 @@ def _file(config: Config, image: ImageRow, name: str = "") -> Path | None:
             return None
         path = path.with_name(name)
     return path if path.is_file() else None
-
-
-def _line(values: Sequence[object]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(values)
-    return text.getvalue().encode()

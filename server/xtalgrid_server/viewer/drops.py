@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from xtalgrid_core.decision import priority
 from xtalgrid_core.frames import percent
-from xtalgrid_core.outcomes import CLASSES, Outcome
+from xtalgrid_core.outcomes import Outcome
 
 from ..ledger.people import Said
 from ..ledger.plates import DropImage
+from ..scores.rules import rank
 from ..wells import Well
 from .words import UNSAID, Choice, Show, heat, kind, letter_of, name_of
 
@@ -148,7 +148,6 @@ def stop_of(drops: Iterable[Drop]) -> Stop:
     return Stop(0, 0.0, 0.0)
 
 
-def _rank(image: DropImage) -> tuple[int, float]:
-    if image.outcome is None:
-        return len(CLASSES) + 2, 0.0
-    return priority(image.outcome) + (image.outcome is Outcome.FAILED), -image.p_crystal
+def _rank(image: DropImage) -> tuple[bool, tuple[int, float, str]]:
+    """As the finalizer's, by which one is published; what waits for its score comes last."""
+    return image.outcome is None, rank(image.outcome or Outcome.FAILED, image.probability, image.image_name)

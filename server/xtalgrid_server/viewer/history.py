@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
+from datetime import datetime
 
 from xtalgrid_core.outcomes import Outcome
 
@@ -62,20 +61,18 @@ def scores_ever(site: Site, images: Sequence[DropImage], origins: Sequence[Score
             detail = "here" if one.outcome else "taken back"
             entries.append(Entry(one.at, by_id[image_id].inspection, one.outcome, one.who, detail, is_person=True))
     numbers = {image.inspect_id: image.inspection for image in images}
-    zone = ZoneInfo(site.config.imager.time_zone)
     entries += [
-        _of_table(site.config, seen, numbers[seen.row.inspect_id], zone)
+        _of_table(site.config, seen, numbers[seen.row.inspect_id])
         for seen in site.ledger.people.history(list(numbers))
         if seen.row.score_id not in written and site.config.imager.is_persons(seen.row.by, seen.row.code)
     ]
     return sorted(entries, key=lambda entry: entry.at, reverse=True)
 
 
-def _of_table(config: Config, seen: SeenScore, inspection: int, zone: ZoneInfo) -> Entry:
+def _of_table(config: Config, seen: SeenScore, inspection: int) -> Entry:
     """A row of the imager's score table as it was seen; one that was gone is dated when that was noticed."""
-    dated = seen.row.date.replace(tzinfo=zone).astimezone(UTC).replace(tzinfo=None)
     return Entry(
-        at=seen.seen_at if seen.gone else dated,
+        at=seen.seen_at if seen.gone else config.imager.utc(seen.row.date),
         inspection=inspection,
         outcome=None if seen.gone else config.outcome(seen.row.code),
         by=seen.row.by or "somebody",

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import CLASSES
+from xtalgrid_core.wells import row_letters
 
-from ..wells import Well, row_letters
+from ..wells import Well
 from .drops import Drop
 from .words import Choice, all_words, group_of, kind, letter_of, name_of
 

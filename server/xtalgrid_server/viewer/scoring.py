@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
-from datetime import datetime
-from zoneinfo import ZoneInfo
 
 from xtalgrid_core.errors import ImagerError, LedgerError
 from xtalgrid_core.outcomes import CLASSES, Outcome
@@ -41,7 +40,6 @@ class Scoring:
 
     def __init__(self, config: Config, ledger: Ledger, imager: ImagerDatabase) -> None:
         self._config, self._ledger, self._imager = config, ledger, imager
-        self._zone = ZoneInfo(config.imager.time_zone)
 
     def give(self, image: tuple[int, ImageRow], outcome: Outcome | None, who: str, score_id: int | None = None) -> None:
         """Record what a person says of an image, (id, row); None takes it back.
@@ -100,7 +98,7 @@ class Scoring:
                 writer.remove(before.written_id, who)
             code = self._config.score_code(stands.outcome) if stands.outcome else None
             if code:
-                local = datetime.now(self._zone).replace(tzinfo=None, microsecond=0)
-                written = writer.insert(row.inspect_id, code, local, who, row.image_name)
+                now = self._config.imager.local(time.time())
+                written = writer.insert(row.inspect_id, code, now, who, row.image_name)
         if written is not None:
             self._ledger.people.set_written(stands.id, written)

@@ -11,7 +11,7 @@ from xtalgrid_core.errors import XtalgridError
 from ..config import Config
 from ..steps import user as account
 from ..system import System
-from .access.doors import LONGEST_NAME
+from .access.doors import LONGEST_NAME, why_no_name
 from .access.passwords import LONGEST, SHORTEST, hashed
 
 
@@ -38,7 +38,8 @@ def add(ctx: click.Context, name: str, piped: bool) -> None:
     """Let NAME sign in, or give them a new password, which ends their sessions."""
     config: Config = ctx.obj()
     name = name.strip()
-    _check_name(config, name)
+    if why := why_no_name(config, name):
+        raise XtalgridError(why)
     password = (
         sys.stdin.readline().rstrip("\r\n")
         if piped
@@ -70,12 +71,3 @@ def list_users(ctx: click.Context) -> None:
     with System(ctx.obj()) as system:
         for name, who, at in system.ledger.visits.users():
             click.echo(f"{name:{LONGEST_NAME}}  password by {who}, {at:%Y-%m-%d %H:%M}")
-
-
-def _check_name(config: Config, name: str) -> None:
-    """Names stand in the score table's SCOREDBY, beside the programs'."""
-    programs = {each.lower() for each in (config.imager.scored_by, *config.imager.automatic)}
-    if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
-        raise XtalgridError(f"a name has 1 to {LONGEST_NAME} characters")
-    if name.lower() in programs:
-        raise XtalgridError(f"{name} is a program's name (imager.scored_by, imager.automatic); take another")

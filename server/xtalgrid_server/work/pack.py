@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from xtalgrid_core import wire
 from xtalgrid_core.errors import FailureReason, ImageError
 from xtalgrid_core.files import replacing
 from xtalgrid_core.images import image_size
+from xtalgrid_core.whole import missing_end
 
 from ..config import Config
 from ..imager.rows import ImageRow
@@ -21,9 +23,6 @@ from ..imager.source import image_path as image_path
 
 MIN_WORKER = "0.1.0"
 """The oldest worker that scores as this server expects; docs/releasing.md says when it rises."""
-
-_TRAILERS = ((b"\xff\xd8", b"\xff\xd9"), (b"\x89PNG", b"IEND\xaeB`\x82"))
-"""First bytes of a format and the last ones of a whole file of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +71,8 @@ def check_image(config: Config, image: ImageRow) -> CheckedImage:
     """
     path, data = image_path(config, image), read_original(config, image)
     height, width = image_size(data)
-    for head, tail in _TRAILERS:
-        if data.startswith(head) and tail not in data[-4096:]:  # some cameras pad the file's end
-            raise ImageError(FailureReason.TRUNCATED, f"{path}: the file's end is missing; still being written?")
+    if (why := missing_end(io.BytesIO(data))) is not None:
+        raise ImageError(FailureReason.TRUNCATED, f"{path}: {why}; still being written?")
     return CheckedImage(image, path, hashlib.sha256(data).hexdigest(), len(data), height, width)
 
 

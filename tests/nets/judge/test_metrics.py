@@ -11,19 +11,11 @@ from xtalgrid_core.outcomes import CLASSES, PRIORITY, Group, Outcome
 from xtalgrid_nets.judge import metrics
 
 
-@pytest.mark.parametrize(
-    ("hits", "of", "low", "high"),
-    [  # Newcombe (1998), Table I, method 3: the score interval
-        (81, 263, 0.2553, 0.3662),
-        (15, 148, 0.0624, 0.1605),
-        (0, 20, 0.0000, 0.1611),
-        (1, 29, 0.0061, 0.1718),
-    ],
-)
-def test_intervals_are_those_published(hits: int, of: int, low: float, high: float) -> None:
-    share = metrics.share(hits, of)
-    assert (share.low, share.high) == (pytest.approx(low, abs=5e-5), pytest.approx(high, abs=5e-5))
-    assert share.rate == hits / of
+def test_a_share_has_its_interval() -> None:
+    """Newcombe (1998), Table I, method 3."""
+    share = metrics.share(15, 148)
+    assert (share.hits, share.of, share.rate) == (15, 148, 15 / 148)
+    assert (share.low, share.high) == (pytest.approx(0.0624, abs=5e-5), pytest.approx(0.1605, abs=5e-5))
 
 
 def test_none_of_none_has_no_rate() -> None:
@@ -60,6 +52,25 @@ def test_ranking_finds_crystals_against_wells_opened() -> None:
     assert curve.opened_for(1.0) == 3
     assert curve.opened_for(0.5) == 1
     assert metrics.roc(np.array([0.1]), np.array([False])) is None
+
+
+def test_area_under_the_curve_with_ties_by_hand() -> None:
+    """Of 3 · 4 pairs 7 are in order (0.8: 4, 0.5: 3), 2 of the others tied (0.5: 1, 0.2: 1), which count half: 8 of 12."""
+    score = np.array([0.8, 0.5, 0.2, 0.5, 0.3, 0.2, 0.3], np.float32)
+    positive = np.array([True, True, True, False, False, False, False])
+    assert metrics.auc(score, positive) == pytest.approx(8 / 12)
+    assert metrics.auc(-score, positive) == pytest.approx(4 / 12)
+    assert metrics.auc(np.zeros(7), positive) == 0.5
+    curve = metrics.roc(score.astype(float), positive)
+    assert curve is not None
+    assert curve.auc == pytest.approx(8 / 12)
+
+
+def test_area_under_the_curve_counts_pairs() -> None:
+    rng = np.random.default_rng(0)
+    score, positive = rng.integers(0, 9, 200).astype(float), rng.random(200) < 0.3
+    a, b = score[positive][:, None], score[~positive][None, :]
+    assert metrics.auc(score, positive) == pytest.approx(((a > b) + 0.5 * (a == b)).mean())
 
 
 def test_calibration_error_by_hand() -> None:

@@ -66,7 +66,7 @@ TALK: dict[str, Callable[[ImagerDatabase], object]] = {
 TALKERS = {"connection", "database", "samples", "tables", "writer", "folder_seen", "check"}
 """Modules of the imager package that know SQLAlchemy; `folder_seen` is for the embedded database alone, `check` asks for no rows."""
 
-_SILENT = {"is_persons", "is_ours", "writing", "write", "refresh", "path"}
+_SILENT = {"is_ours", "writing", "write", "refresh", "path"}
 
 
 def talking() -> set[str]:

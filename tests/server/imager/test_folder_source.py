@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import os
 
 import msgspec
 import pytest
-from PIL import Image
 
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_server.config import from_string
-from xtalgrid_server.imager.complete import missing_end
 from xtalgrid_server.imager.folder_source import FolderSource
 from xtalgrid_server.system import System
 from xtalgrid_server.wells import Well
@@ -188,18 +185,3 @@ def test_a_folder_that_is_not_there_or_in_the_wrong_place(system, source, watche
         source.refresh()
     with pytest.raises(ConfigError, match=r"imager\.folder: .* must not lie in each other"):
         from_string(f'[imager]\nfolder = "{tmp_path}"\n', home=tmp_path / "home")
-
-
-@pytest.mark.parametrize(
-    ("kind", "options"), [("JPEG", {}), ("PNG", {}), ("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"})]
-)
-def test_an_image_has_its_end_or_not(kind, options, tmp_path):
-    stream = io.BytesIO()
-    Image.effect_noise((64, 48), 80).convert("RGB").save(stream, kind, **options)
-    whole, file = stream.getvalue(), tmp_path / "image"
-    for data, complete in ((whole, True), (whole[: len(whole) * 3 // 4], False), (whole[:200], False), (b"", False)):
-        file.write_bytes(data)
-        assert (missing_end(file) is None) == complete, (kind, len(data))
-    if kind != "TIFF":
-        file.write_bytes(whole + bytes(64))
-        assert missing_end(file) is None

@@ -11,7 +11,6 @@ import pytest
 
 from tests.server.conftest import INSPECTED
 from xtalgrid_core.outcomes import Outcome
-from xtalgrid_server.reports.wilson import wilson
 
 LATER = INSPECTED + timedelta(days=40)
 
@@ -103,12 +102,3 @@ def test_pages_of_judged_inspections_are_all_of_them(system, score, person, xtal
         system.ledger.people.correct(seen.image_id, Outcome.CLEAR, "ann")
     monkeypatch.setattr("xtalgrid_server.ledger.archive.BATCH", 5)
     assert json.loads(xtalgrid("agreement", "--json").stdout)["agree"]["hits"] == 12
-
-
-def test_wilson_s_interval():
-    assert wilson(0, 0) == (0.0, 1.0)
-    assert wilson(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)  # Wilson 1927, as tables have it
-    assert wilson(10, 10) == pytest.approx((0.7225, 1.0), abs=1e-4)
-    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)  # Newcombe 1998, Table I
-    with pytest.raises(ValueError, match="3 of 2"):
-        wilson(3, 2)

@@ -12,6 +12,7 @@ from xtalgrid_core import wire
 from xtalgrid_core.errors import FailureReason
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.ledger.records import PlannedImage, now
+from xtalgrid_server.scores.rules import best_of_inspection
 from xtalgrid_server.wells import Well
 
 from ..conftest import answer
@@ -82,6 +83,16 @@ def test_best_first(client, enter):
     well = client.get("/well/CI022987/3/A3a?order=best").text  # and the arrows go that way
     assert re.search(r'id="previous"[^>]*href="/well/CI022987/3/A2a\?order=best"', well)
     assert re.search(r'id="next"[^>]*href="/well/CI022987/3/A1a\?order=best"', well)
+
+
+def test_of_a_drops_images_that_one_is_shown_whose_score_is_published(client, enter, system):
+    """Both are precipitate; the finalizer publishes the likelier one, though the other may rather be a crystal."""
+    rows = [row("a.jpg"), row("b.jpg")]
+    said = [answer(0, Outcome.PRECIPITATE, 0.7, p_crystal=0.3), answer(1, Outcome.PRECIPITATE, 0.9, p_crystal=0.1)]
+    enter(rows, said)
+    published = best_of_inspection(system.ledger.views.waiting(0, False))
+    assert (published.image.image_name, published.probability) == ("b.jpg", 0.9)
+    assert 'alt="H12a · precipitate 90 % · crystal 30 % · 2 images"' in client.get(PLATE).text
 
 
 @pytest.mark.parametrize(("subwells", "columns", "abreast"), [(3, 8, 1), (3, 12, 2), (1, 12, 1)])

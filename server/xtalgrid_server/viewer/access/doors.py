@@ -44,12 +44,21 @@ class Visitor:
 GUEST = Visitor()
 
 
+def why_no_name(config: Config, name: str) -> str:
+    """Why people cannot have this name, which stands in SCOREDBY beside the programs'; empty where they can."""
+    if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
+        return f"a name has 1 to {LONGEST_NAME} characters"
+    if name.lower() in (program.lower() for program in config.imager.programs):
+        return f"{name} is a program's name (imager.scored_by, imager.automatic); take another"
+    return ""
+
+
 class Doors:
     """Knows who a request is from, by the configured way."""
 
     def __init__(self, config: Config, ledger: Ledger) -> None:
+        self._config = config
         self._settings = config.viewer
-        self._programs = {name.lower() for name in (config.imager.scored_by, *config.imager.automatic)}
         self._ledger = ledger
         self._trusted = networks(config.viewer.trusted_proxies)
         self._me = user()
@@ -67,13 +76,9 @@ class Doors:
         """Who a request is from."""
         ways = {"local": self._local, "users": self._session, "proxy": self._proxy}
         name = ways[self._settings.sign_in](request)
-        if not self.is_name(name):
+        if why_no_name(self._config, name):
             return GUEST
         return Visitor(name, not self._settings.reviewers or name in self._settings.reviewers)
-
-    def is_name(self, name: str) -> bool:
-        """Whether people can have this name: it stands in SCOREDBY, so it is short and no program's."""
-        return 0 < len(name) <= LONGEST_NAME and name.isprintable() and name.lower() not in self._programs
 
     def sign_in(self, name: str, password: str, address: str) -> tuple[str, float]:
         """(session, 0) for the right password; else ("", seconds to wait before the next attempt)."""

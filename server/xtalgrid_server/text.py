@@ -1,10 +1,10 @@
-"""Tables and numbers for a terminal."""
+"""Rows of a table as text: for a terminal, and as CSV."""
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterable, Iterator, Sequence
-
-from .agreement import Part
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]], right: str = "") -> Iterator[str]:
@@ -20,9 +20,8 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]], right: str = 
         yield "  ".join(words).rstrip()
 
 
-def part(value: Part) -> str:
-    """``90.0% (79.9%–95.3%), 54 of 60``; of none: a dash."""
-    if not value.number:
-        return "–"
-    low, high = value.interval
-    return f"{value.hits / value.number:.1%} ({low:.1%}–{high:.1%}), {value.hits} of {value.number}"
+def csv_line(values: Sequence[object]) -> bytes:
+    """A line of CSV in UTF-8; None is empty."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(values)
+    return text.getvalue().encode()

@@ -1,4 +1,4 @@
-"""How sure a part of a few is."""
+"""How sure a proportion of a few is: Wilson's interval."""
 
 from __future__ import annotations
 

@@ -1,0 +1,35 @@
+"""Names of a plate's wells as people write them: the row in letters, the column, the subwell as a letter: ``A1a``."""
+
+from __future__ import annotations
+
+
+def well_name(row: int, col: int, subwell: int) -> str:
+    """Row, column and subwell, each from 1, as ``A1a``; a subwell beyond the letters as a number, ``A1.30``."""
+    return f"{row_letters(row)}{col}{chr(ord('a') + subwell - 1) if 1 <= subwell <= 26 else f'.{subwell}'}"
+
+
+def row_letters(row: int) -> str:
+    """1 → A, 26 → Z, 27 → AA, as on 1536-well plates; what is below 1 as a number."""
+    if row < 1:
+        return str(row)
+    letters = ""
+    while row:
+        row, rest = divmod(row - 1, 26)
+        letters = chr(ord("A") + rest) + letters
+    return letters
+
+
+def row_number(letters: str) -> int:
+    """A → 1, z → 26, AA → 27: the other way round.
+
+    Raises
+    ------
+    ValueError
+        When there is anything but letters from A to Z.
+    """
+    if not (letters.isascii() and letters.isalpha()):
+        raise ValueError(f"{letters!r} is no row; rows are A, B, …, Z, AA, …")
+    number = 0
+    for letter in letters.upper():
+        number = number * 26 + ord(letter) - ord("A") + 1
+    return number
