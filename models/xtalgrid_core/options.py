@@ -28,22 +28,6 @@ Boxes = Annotated[int, msgspec.Meta(ge=0, le=100)]
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """How images are scored. Part of a score's identity: other options make another score.
 
-    Attributes
-    ----------
-    segmenter, classifier
-        The weights.
-    rule, threshold, support, crystal_from
-        See `decision.decide`. ``pooled`` is the default: docs/decisions/0012-what-all-chops-mean-together.md. `threshold` is the paper's
-        c (section 3.1; its second run took 0.80). `support`: docs/decisions/0006-a-crystal-in-several-chops.md. `crystal_from` lies below
-        one half because a missed crystal costs more than an opened well.
-    mode, step
-        `step` is in pixels at the reference scale from chop to chop. Dense scoring takes multiples of `chops.STRIDE` alone; the default
-        is the one nearest to the paper's 50.
-    n_boxes
-        How many of the best chops a score names, at most.
-    second_opinion
-        A network of another kind whose answer is taken too; None for none. Reserved: no worker of today has one.
-
     Raises
     ------
     ValueError
@@ -53,13 +37,21 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     segmenter: Sha256
     classifier: Sha256
     rule: Rule = "pooled"
+    """What decides a well (`decision.decide`): docs/decisions/0012-what-all-chops-mean-together.md."""
     threshold: Cutoff = 0.85
+    """Rules published and group: probability from which a chop counts; the paper's c (section 3.1; its second run took 0.80)."""
     mode: Mode = "dense"
+    """How chops are classified: all from one class map of the drop, or one by one as published."""
     step: Step = 48
+    """Pixels at the reference scale from chop to chop. Dense: a multiple of 16, of which 48 is nearest to the paper's 50."""
     n_boxes: Boxes = 5
+    """How many of the best chops a score names, at most."""
     support: Probability = 0.3
+    """Rule group: part of the chops seeing a point that must agree: docs/decisions/0006-a-crystal-in-several-chops.md."""
     crystal_from: Cutoff = 0.2
+    """Rule pooled: `p_crystal` from which a well is called a crystal; below one half, as a missed one costs more than an opened well."""
     second_opinion: Sha256 | None = None
+    """A network of another kind whose answer is taken too. Reserved: no worker of today has one."""
 
     def __post_init__(self) -> None:
         if self.mode == "dense" and self.step % STRIDE:

@@ -81,8 +81,7 @@ class Companion(msgspec.Struct, frozen=True, kw_only=True):
 class ImageEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One image of a work unit: its name in the zip, its size in pixels, and its scale.
 
-    `pixel_size_um` is None where the worker is to guess it from the size. `uv` and `earlier` are images of the same drop under
-    ultraviolet light, and of an earlier inspection.
+    `pixel_size_um` is None where the worker is to guess it from the size.
     """
 
     number: Annotated[int, msgspec.Meta(ge=0)]
@@ -93,7 +92,9 @@ class ImageEntry(msgspec.Struct, frozen=True, kw_only=True):
     width: Pixel | None = None
     pixel_size_um: float | None = None
     uv: Companion | None = None
+    """The drop under ultraviolet light."""
     earlier: Companion | None = None
+    """The drop at an earlier inspection."""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,9 +138,7 @@ class Scored(msgspec.Struct, frozen=True, kw_only=True, tag_field="status", tag=
 
     `score` is the outcome's number (None for undecided), `probabilities` the largest of each of the 13 classes over all
     chops, in the order of `outcomes.CLASSES` (empty for a null experiment, which has no chops). `height` and `width` are the
-    original's, in pixels. `seconds` is CPU time. `groups` are the four groups' probabilities, the first of them `p_crystal`; None
-    where a worker of before they were told says nothing of them. `second_opinion`, `fluoresces` (whether the crystals do, seen
-    in the UV image) and `p_new` (that a crystal was not there at the earlier inspection) are None where they were not asked for.
+    original's, in pixels. `seconds` is CPU time.
     """
 
     number: int
@@ -156,9 +155,13 @@ class Scored(msgspec.Struct, frozen=True, kw_only=True, tag_field="status", tag=
     boxes: Annotated[tuple[BestChop, ...], msgspec.Meta(max_length=100)]
     seconds: Annotated[float, msgspec.Meta(ge=0, le=1e6)]
     groups: GroupProbabilities | None = None
+    """Probabilities of crystal, precipitate, other and clear; they sum to 1. None: by a worker that is too old to say."""
     second_opinion: SecondOpinion | None = None
+    """Reserved, as are the following: None where it was not asked for."""
     fluoresces: bool | None = None
+    """Whether the crystals do, in the UV image."""
     p_new: Probability | None = None
+    """That a crystal was not there at the earlier inspection."""
 
 
 class Failed(msgspec.Struct, frozen=True, kw_only=True, tag_field="status", tag="failed"):

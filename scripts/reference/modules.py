@@ -51,7 +51,7 @@ LEFT_OUT = "migrations"
 def modules() -> Iterator[tuple[Path, str]]:
     """(file, first sentence of its docstring) of every module; empty where it has none."""
     for part in ("models", "worker", "server"):
-        for file in sorted((ROOT / part).glob("xtalgrid_*/**/*.py")):
+        for file in sorted((ROOT / part).glob("xtalgrid*/**/*.py")):
             if LEFT_OUT not in file.parts:
                 yield file, first_sentence(ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "")
 

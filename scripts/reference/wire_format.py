@@ -82,7 +82,9 @@ def _once(parts: list[str]) -> list[str]:
 
 
 def _fields(kind: str, definition: dict[str, Any]) -> str:
-    docs = docs_of_assignments(inspect.getsource(wire), kind)
+    module = inspect.getmodule(getattr(wire, kind))
+    assert module is not None
+    docs = docs_of_assignments(inspect.getsource(module), kind)
     needed = definition["required"]
     rows = [
         (f"`{name}`", _type(field), "needed" if name in needed else _default(field), docs.get(name, ""))
@@ -114,12 +116,14 @@ def _type(field: dict[str, Any]) -> str:
         return " or ".join(f"`{json.dumps(value)}`" for value in field["enum"])
     match field.get("type"):
         case "array" if "prefixItems" in field:
-            return f"list of {len(field['prefixItems'])} whole numbers"
+            return f"list of {len(field['prefixItems'])} {_plural(_type(field['prefixItems'][0]))}"
         case "array":
             most = f", at most {field['maxItems']:,}" if "maxItems" in field else ""
             return f"list of {_plural(_type(field['items']))}{most}"
         case "integer" | "number" as kind:
             return ("whole number" if kind == "integer" else "number") + _range(field)
+        case "boolean":
+            return "true or false"
         case "string":
             return "text" + (f", at most {field['maxLength']}" if "maxLength" in field else _pattern(field))
         case other:
