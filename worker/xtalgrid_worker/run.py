@@ -12,6 +12,7 @@ from pathlib import Path
 from xtalgrid_core import wire
 from xtalgrid_core.errors import FailureReason, ImageError, ManifestError, ResultError
 from xtalgrid_core.files import write_atomically
+from xtalgrid_scoring.failures import failed
 from xtalgrid_scoring.networks import RUNTIME, Networks
 from xtalgrid_scoring.score import score_image
 
@@ -200,7 +201,8 @@ def _answers(
             continue
         pause()
         if done.has_crashed(entry.number):
-            yield entry, _failed(entry, FailureReason.CRASHED_WORKER, "the worker ended every time it was scored")
+            crashed = ImageError(FailureReason.CRASHED_WORKER, "the worker ended every time it was scored")
+            yield entry, failed(entry.number, crashed)
             continue
         done.begin(entry.number)
         try:
@@ -214,17 +216,8 @@ def _answers(
 def _answer(source: Source, entry: wire.ImageEntry, networks: Networks, pause: Callable[[], None]) -> wire.Image:
     try:
         return score_image(source.read(entry), entry, source.manifest.options, networks, pause)
-    except ImageError as error:
-        return _failed(entry, error.reason, error.detail)
-    except MemoryError:
-        return _failed(entry, FailureReason.INTERNAL, "out of memory")
     except Exception as error:
-        log.exception("image %d", entry.number)
-        return _failed(entry, FailureReason.INTERNAL, repr(error))
-
-
-def _failed(entry: wire.ImageEntry, reason: FailureReason, detail: str) -> wire.Failed:
-    return wire.Failed(number=entry.number, reason=reason, detail=wire.short_text(detail))
+        return failed(entry.number, error)
 
 
 def _platform() -> str:

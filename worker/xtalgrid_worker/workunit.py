@@ -6,23 +6,21 @@ Either has a manifest and gives the bytes of one image at a time; nothing is unp
 from __future__ import annotations
 
 import hashlib
-import io
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Protocol
+from typing import Protocol
 
 from xtalgrid_core import wire
 from xtalgrid_core.errors import FailureReason, ImageError, ManifestError
+from xtalgrid_scoring.failures import read_file, read_limited
 
 MAX_MANIFEST_BYTES = 16 * 1024 * 1024
 
 MAX_DIRECTORY_BYTES = 1024 * 1024
 """The zip's list of names, which is read before anything else: `wire.MAX_IMAGES` names of ours take 280 kB."""
-
-_PIECE = 1024 * 1024
 
 
 class Source(Protocol):
@@ -90,7 +88,7 @@ class WorkUnit:
             raise ImageError(FailureReason.UNREADABLE_FILE, f"{name} is packed by method {info.compress_type}")
         try:
             with self._zip.open(info) as stream:
-                return _read_limited(stream, name, limit)
+                return read_limited(stream, name, limit)
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
             raise ImageError(FailureReason.UNREADABLE_FILE, f"{name} cannot be unpacked ({error})") from error
 
@@ -130,12 +128,12 @@ class ImageFiles:
 
     def read(self, entry: wire.ImageEntry) -> bytes:
         """The bytes of one image, the same as when the run began."""
-        return _checked(_read_file(self.path(entry)), entry)
+        return _checked(read_file(self.path(entry)), entry)
 
     @staticmethod
     def _sha256(path: Path) -> str:
         try:
-            return hashlib.sha256(_read_file(path)).hexdigest()
+            return hashlib.sha256(read_file(path)).hexdigest()
         except ImageError:
             return hashlib.sha256().hexdigest()  # `read` says what is wrong with it
 
@@ -178,27 +176,6 @@ def _check_directory(path: Path) -> None:
     size = int.from_bytes(tail[at + 12 : at + 16], "little")
     if size > MAX_DIRECTORY_BYTES:
         raise zipfile.BadZipFile(f"its list of names has {size:,} bytes; at most {MAX_DIRECTORY_BYTES:,} are read")
-
-
-def _read_file(path: Path) -> bytes:
-    try:
-        if path.exists() and not path.is_file():
-            raise ImageError(FailureReason.UNREADABLE_FILE, "this is no file")
-        with path.open("rb") as stream:
-            return _read_limited(stream, path.name, wire.MAX_IMAGE_BYTES)
-    except FileNotFoundError:
-        raise ImageError(FailureReason.MISSING_FILE, "there is no such file") from None
-    except (OSError, ValueError) as error:
-        raise ImageError(FailureReason.UNREADABLE_FILE, f"the file cannot be read ({error})") from error
-
-
-def _read_limited(stream: IO[bytes], name: str, limit: int) -> bytes:
-    held = io.BytesIO()
-    while held.tell() <= limit and (piece := stream.read(min(_PIECE, limit + 1))):  # at once, zipfile holds it twice
-        held.write(piece)
-    if held.tell() > limit:
-        raise ImageError(FailureReason.TOO_LARGE, f"{name} has more than {limit:,} bytes; no more are read")
-    return held.getvalue()
 
 
 def _checked(data: bytes, entry: wire.ImageEntry) -> bytes:
