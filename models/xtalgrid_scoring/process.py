@@ -1,0 +1,174 @@
+"""One process of a `pool`, as the pool sees it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from xtalgrid_core.errors import FailureReason, XtalgridError
+
+from .messages import MARK, Answer, Job, receive_answer, send
+
+# -P: no file of the current folder is taken for a module
+_COMMAND = (sys.executable, "-P", "-m", "xtalgrid_scoring.child")
+_START_SECONDS = 60.0
+_END_SECONDS = 5.0
+_MOST_NOISE = 1024 * 1024
+
+
+class Ended(Exception):
+    """A process ended before it answered."""
+
+    def __init__(self, reason: FailureReason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason, self.detail = reason, detail
+
+
+class Process:
+    """One scoring process."""
+
+    def __init__(self) -> None:
+        try:
+            self._process = subprocess.Popen(
+                _COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=_standard_error(), **_APART
+            )
+        except OSError as error:
+            raise XtalgridError(f"no scoring process can be started: {error}") from error
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._jobs, self._answers = self._process.stdin, self._process.stdout
+        self._is_ready = False
+        self._seconds = _START_SECONDS
+        self._deadline: float | None = time.monotonic() + _START_SECONDS
+        self._ended: Ended | None = None
+        self._is_idle = True
+        self.idle_since = 0.0
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended by itself."""
+        return self._process.poll() is None
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it has answered its last job, and was not killed."""
+        return self._is_idle and self._ended is None
+
+    def ask(self, job: Job, seconds: float) -> Answer:
+        """Have a job done.
+
+        Raises
+        ------
+        Ended
+            When the process ends instead, by itself or because it went over a limit.
+        XtalgridError
+            When it does not even start.
+        """
+        self._is_idle = False
+        try:
+            if not self._is_ready:
+                self._wait_until_ready()
+            self._seconds, self._deadline = seconds, time.monotonic() + seconds
+            send(self._jobs, job)
+            answer = receive_answer(self._answers)
+        except (ValueError, msgspec.DecodeError) as error:
+            raise Ended(FailureReason.INTERNAL, f"its answer cannot be used: {error}") from error
+        except (EOFError, OSError) as error:
+            ended = f"the process that worked on it ended ({self._exit()})"
+            why = self._ended or Ended(FailureReason.CRASHED_WORKER, ended)
+            if not self._is_ready:
+                raise XtalgridError(f"no scoring process can be started: {why}; standard error may say more") from None
+            raise why from error
+        self._deadline = None
+        self._is_idle = True
+        return answer
+
+    def check(self, memory_mb: float) -> None:
+        """Kill the process if it is over a limit."""
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            self.kill(FailureReason.TIMED_OUT, f"more than {self._seconds:g} seconds")
+        elif _resident_mb(self._process) > memory_mb:
+            self.kill(FailureReason.INTERNAL, f"out of memory: more than {memory_mb:g} MB")
+
+    def kill(self, reason: FailureReason, detail: str) -> None:
+        """End it now; who waits for its answer is told why."""
+        self._ended = self._ended or Ended(reason, detail)
+        self._process.kill()
+
+    def end(self) -> None:
+        """End it, and leave nothing behind."""
+        self._process.kill()
+        self._exit()
+        for pipe in (self._jobs, self._answers):
+            with suppress(OSError):  # what the process did not read cannot be written now
+                pipe.close()
+
+    def _wait_until_ready(self) -> None:
+        seen = b""
+        while not seen.endswith(MARK):
+            byte = self._answers.read(1)
+            if not byte or len(seen) > _MOST_NOISE:
+                raise EOFError
+            seen += byte
+        self._is_ready = True
+
+    def _exit(self) -> str:
+        """How the process ended, in words."""
+        try:
+            code = self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            return "it cannot be killed"
+        with suppress(ValueError):
+            return signal.Signals(-code).name
+        return f"exit code {code}"
+
+
+def _standard_error() -> int | None:
+    """This process's, if it has one."""
+    try:
+        os.fstat(2)
+    except OSError:
+        return subprocess.DEVNULL
+    return None
+
+
+if sys.platform == "win32":
+    import ctypes
+    from ctypes import wintypes
+
+    _APART: dict[str, Any] = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+
+    class _Counters(ctypes.Structure):
+        _fields_ = (
+            ("size", wintypes.DWORD),
+            ("page_faults", wintypes.DWORD),
+            ("peak_working_set", ctypes.c_size_t),
+            ("working_set", ctypes.c_size_t),
+            ("rest", ctypes.c_size_t * 6),
+        )
+
+    def _resident_mb(process: subprocess.Popen[bytes]) -> float:
+        counters = _Counters(size=ctypes.sizeof(_Counters))
+        ask = ctypes.WinDLL("kernel32").K32GetProcessMemoryInfo
+        ask.argtypes = (wintypes.HANDLE, ctypes.POINTER(_Counters), wintypes.DWORD)
+        return counters.working_set / 1e6 if ask(int(process._handle), ctypes.byref(counters), counters.size) else 0.0
+
+else:
+    _APART: dict[str, Any] = {"process_group": 0}
+    """Ctrl-C is for the program alone that has the pool."""
+
+    def _resident_mb(process: subprocess.Popen[bytes]) -> float:
+        """Memory of a process; 0 where it cannot be known."""
+        try:
+            pages = Path(f"/proc/{process.pid}/statm").read_bytes().split()[1]
+        except (OSError, IndexError):  # it has ended; or this is no Linux
+            return 0.0
+        return int(pages) * os.sysconf("SC_PAGE_SIZE") / 1e6

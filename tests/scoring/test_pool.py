@@ -1,0 +1,435 @@
+"""The pool with real processes: stopped, killed, bloated, noisy, orphaned; and never another answer than without it."""
+
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from tests.conftest import BLUE, GREEN, RED, encoded, entry, well
+from xtalgrid_core import wire
+from xtalgrid_core.decision import Calibration
+from xtalgrid_core.errors import Busy, FailureReason, ImageError, UnknownModel, XtalgridError
+from xtalgrid_core.weights import MANIFEST, WeightsManifest, default_models
+from xtalgrid_scoring import messages
+from xtalgrid_scoring.classmap import draw_maps
+from xtalgrid_scoring.networks import Networks
+from xtalgrid_scoring.pool import Pool
+from xtalgrid_scoring.score import score_image
+
+CHECK_WELL = Path(__file__).parents[2] / "worker/xtalgrid_worker/check/well.jpg"
+
+linux = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="looks for processes in /proc")
+
+
+@pytest.fixture
+def pool():
+    with Pool(2) as pool:
+        yield pool
+
+
+@pytest.fixture
+def score(options, tiny_weights):
+    """``score(pool, image)`` with the tiny networks; the answer without its time."""
+
+    def score(pool: Pool, image: bytes | Path, **fields):
+        answer = pool.score(
+            image, msgspec.structs.replace(options, **fields), pixel_size_um=1.13, folders=[tiny_weights]
+        )
+        return timeless(answer)
+
+    return score
+
+
+@pytest.fixture
+def stopped(score, clear):
+    """``stopped(pool)``: the id of the pool's only process, which does not react any more."""
+    halted = []
+
+    def stopped(pool: Pool) -> int:
+        score(pool, clear)
+        (process,) = children()
+        os.kill(process, signal.SIGSTOP)
+        halted.append(process)
+        return process
+
+    yield stopped
+    for process in halted:
+        assert process not in children(), "it was left behind"
+
+
+def timeless(answer: wire.Image) -> wire.Image:
+    return msgspec.structs.replace(answer, seconds=0) if isinstance(answer, wire.Scored) else answer
+
+
+def children(parent: int | None = None) -> set[int]:
+    """Scoring processes of a process, by default of this one, that have not ended."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            command, about = (path / "cmdline").read_bytes(), (path / "stat").read_text()
+        except OSError:
+            continue
+        state, its_parent = about.rpartition(")")[2].split()[:2]
+        if b"xtalgrid_scoring.child" in command and state != "Z" and int(its_parent) == (parent or os.getpid()):
+            found.add(int(path.name))
+    return found
+
+
+def wait_until(condition, seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def in_thread(call, *arguments) -> Future:
+    future: Future = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(call(*arguments))
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
+
+
+def huge() -> bytes:
+    """An image that takes a process a second, and 250 MB."""
+    return encoded(well(RED, 4000, 5900), "JPEG")
+
+
+def test_every_answer_is_the_one_without_a_pool(pool, options, tiny_weights, networks):
+    images = [encoded(well(colour, 480 + 40 * n, 640)) for n, colour in enumerate((RED, GREEN, BLUE, None))]
+    ways = itertools.product((("dense", 48, None), ("exact", 100, 1.13)), ("pooled", "group", "published"))
+    for image, ((mode, step, um), rule) in itertools.product(images, ways):
+        asked = msgspec.structs.replace(options, mode=mode, step=step, rule=rule)
+        here = score_image(image, entry(7, image, um), asked, networks)
+        there = pool.score(image, asked, pixel_size_um=um, number=7, folders=[tiny_weights])
+        assert timeless(there) == timeless(here)
+        assert isinstance(there, wire.Scored)
+        assert there.seconds > 0
+
+
+def test_packaged_networks_and_class_maps_too(pool, tmp_path):
+    segmenter, classifier = default_models()
+    options = wire.Options(segmenter=segmenter, classifier=classifier, rule="pooled", mode="dense", step=48)
+    networks, data = Networks.load(options), CHECK_WELL.read_bytes()
+    odd = tmp_path / os.fsdecode(b"w\xffll.jpg")
+    odd.write_bytes(data)
+    here = score_image(data, entry(0, data, None), options, networks)
+    assert timeless(pool.score(odd, options)) == timeless(here)
+    assert pool.class_maps(data, options) == draw_maps(data, networks)
+
+
+def test_an_image_that_cannot_be_scored_says_why_and_the_process_goes_on(
+    pool, score, clear, tmp_path, options, tiny_weights
+):
+    before = score(pool, clear)
+    process = children()
+    for image, reason in (
+        (b"broken", FailureReason.NOT_AN_IMAGE),
+        (b"", FailureReason.NOT_AN_IMAGE),
+        (clear[:-200], FailureReason.TRUNCATED),
+        (bytes(wire.MAX_IMAGE_BYTES + 1), FailureReason.TOO_LARGE),
+        (tmp_path / "missing.png", FailureReason.MISSING_FILE),
+        (tmp_path, FailureReason.UNREADABLE_FILE),
+    ):
+        assert score(pool, image).reason is reason
+    with pytest.raises(ImageError, match="no JPEG, PNG, TIFF file"):
+        pool.class_maps(b"broken", options, folders=[tiny_weights])
+    with pytest.raises(UnknownModel, match="no segmenter named"):
+        pool.score(clear, options)  # without the folder that has them
+    assert score(pool, clear) == before
+    assert children() == process
+
+
+def test_weights_calibrated_anew_are_loaded_anew(pool, options, tiny_weights, tmp_path, clear):
+    folder = Path(shutil.copytree(tiny_weights, tmp_path / "weights"))
+    asked = msgspec.structs.replace(options, rule="group")
+    before = pool.score(clear, asked, folders=[folder])
+    manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=WeightsManifest)
+    models = [msgspec.structs.replace(model, calibration=Calibration(0.5, 1.0)) for model in manifest.models]
+    (folder / MANIFEST).write_bytes(msgspec.json.encode(msgspec.structs.replace(manifest, models=tuple(models))))
+    after = pool.score(clear, asked, folders=[folder])
+    here = score_image(clear, entry(0, clear, None), asked, Networks.load(asked, [folder]))
+    assert after.p_crystal == here.p_crystal != before.p_crystal
+
+
+@linux
+def test_twenty_threads_share_two_processes(score):
+    images = [encoded(well((RED, GREEN, BLUE)[n % 3], 400 + 8 * n, 640)) for n in range(20)]
+    seen: list[int] = []
+    with Pool(2) as pool, ThreadPoolExecutor(20) as threads:
+        asked = [threads.submit(score, pool, image) for image in images * 2]
+        while not all(each.done() for each in asked):
+            seen.append(len(children()))
+            time.sleep(0.02)
+        answers = [each.result() for each in asked]
+    assert max(seen) == 2
+    assert answers[:20] == answers[20:]
+    with Pool(1) as alone:
+        assert [score(alone, image) for image in images] == answers[:20]
+    assert children() == set()
+
+
+@linux
+def test_a_process_killed_at_work_costs_its_image_only(score, stopped, clear, crystal):
+    with Pool(2) as pool:
+        victim = stopped(pool)
+        lost = in_thread(score, pool, clear)
+        assert score(pool, crystal).outcome.group == "crystal"  # meanwhile, by another process
+        assert not lost.done()
+        os.kill(victim, signal.SIGKILL)
+        answer = lost.result(20)
+        assert (answer.reason, "SIGKILL" in answer.detail) == (FailureReason.CRASHED_WORKER, True)
+        assert score(pool, clear).outcome == "clear"
+
+
+@linux
+def test_a_process_killed_while_idle_costs_nothing(pool, score, clear):
+    before = score(pool, clear)
+    (process,) = children()
+    os.kill(process, signal.SIGKILL)
+    wait_until(lambda: os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT))  # its last thread has ended
+    assert score(pool, clear) == before
+
+
+@linux
+def test_an_image_that_takes_too_long_costs_itself_only(score, stopped, clear):
+    with Pool(1, seconds=1.5) as pool:
+        stopped(pool)
+        asked = [in_thread(score, pool, clear) for _ in range(3)]
+        answers = [each.result(30) for each in asked]
+        assert sorted(getattr(answer, "reason", "") for answer in answers) == ["", "", "timed out"]
+        assert "more than 1.5 seconds" in [a.detail for a in answers if isinstance(a, wire.Failed)]
+
+
+@linux
+def test_an_image_that_takes_too_much_memory_costs_itself_only(score, clear):
+    with Pool(1, memory_mb=160) as pool:
+        before = score(pool, clear)
+        answer = score(pool, huge())
+        assert (answer.reason, answer.detail) == (FailureReason.INTERNAL, "out of memory: more than 160 MB")
+        assert score(pool, clear) == before
+    with Pool(1) as pool:
+        assert score(pool, huge()).outcome.group == "crystal"
+
+
+def test_an_answer_that_is_too_large_is_not_read(score, clear, monkeypatch):
+    with Pool(1) as pool:
+        before = score(pool, clear)
+        monkeypatch.setattr(messages, "MAX_ANSWER_BYTES", 100)
+        answer = score(pool, clear)
+        assert (answer.reason, "at most 100" in answer.detail) == (FailureReason.INTERNAL, True)
+        monkeypatch.undo()
+        assert score(pool, clear) == before
+
+
+@linux
+def test_more_than_may_wait_are_refused_and_those_who_wait_are_not_lost(score, stopped, clear):
+    with Pool(1, waiting=1) as pool:
+        process = stopped(pool)
+        at_work = in_thread(score, pool, clear)
+        wait_until(lambda: len(pool._busy) == 1)
+        waits = in_thread(score, pool, clear)
+        wait_until(lambda: len(pool._queue) == 1)
+        with pytest.raises(Busy, match="1 images wait"):
+            score(pool, clear)
+        os.kill(process, signal.SIGCONT)
+        assert at_work.result(20) == waits.result(20)
+    with Pool(1, patience=0.2) as pool:
+        process = stopped(pool)
+        at_work = in_thread(score, pool, clear)
+        wait_until(lambda: len(pool._busy) == 1)
+        with pytest.raises(Busy, match=r"free within 0\.2 s"):
+            score(pool, clear)
+        os.kill(process, signal.SIGCONT)
+        assert at_work.result(20).outcome == "clear"
+
+
+@linux
+def test_idle_processes_end_and_come_back(score, clear):
+    with Pool(2, idle_seconds=0.3) as pool:
+        before = score(pool, clear)
+        wait_until(lambda: not children())
+        wait_until(lambda: all(thread.name != "xtalgrid-pool" for thread in threading.enumerate()))
+        assert score(pool, clear) == before
+
+
+@linux
+def test_a_closed_pool_leaves_nobody_waiting_and_nothing_behind(score, stopped, clear):
+    pool = Pool(1)
+    stopped(pool)
+    asked = [in_thread(score, pool, clear) for _ in range(2)]
+    wait_until(lambda: len(pool._queue) == 1)
+    pool.close()
+    for each in asked:
+        with pytest.raises(XtalgridError, match="closed"):
+            each.result(20)
+    with pytest.raises(XtalgridError, match="closed"):
+        score(pool, clear)
+    pool.close()
+    assert children() == set()
+
+
+def test_what_is_printed_does_not_get_between_the_messages(score, clear, tmp_path, monkeypatch):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, threading, time\n"
+        "print('noise ' * 20_000, flush=True)\n"
+        "def talk():\n"
+        "    while True:\n"
+        "        os.write(1, b'noise'), os.write(2, b''), time.sleep(0.0005)\n"
+        "threading.Thread(target=talk, daemon=True).start()\n"
+    )
+    with Pool(1) as pool:
+        quiet = score(pool, clear)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH")))))
+    with Pool(1) as pool:
+        for _ in range(10):
+            assert score(pool, clear) == quiet
+
+
+def test_files_of_the_current_folder_are_not_taken_for_modules(score, clear, tmp_path, monkeypatch):
+    for name in ("queue", "numpy", "xtalgrid_scoring"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('not this one')\n")
+    monkeypatch.chdir(tmp_path)
+    with Pool(1) as pool:
+        assert score(pool, clear).outcome == "clear"
+
+
+def test_a_process_that_cannot_start_is_an_error_not_an_answer(score, clear, tmp_path, monkeypatch):
+    (tmp_path / "onnxruntime.py").write_text("raise ImportError('broken')\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH")))))
+    with Pool(1) as pool:
+        for _ in range(2):
+            with pytest.raises(XtalgridError, match=r"no scoring process can be started: .*\(exit code 1\)"):
+                score(pool, clear)
+
+
+SCRIPT = """
+import os, sys, threading
+from pathlib import Path
+from xtalgrid_core import wire
+from xtalgrid_core.weights import default_models
+from xtalgrid_scoring.pool import Pool
+
+folder, image = Path(sys.argv[1]), Path(sys.argv[2])
+segmenter, classifier = default_models(folder)
+options = wire.Options(segmenter=segmenter, classifier=classifier)
+pool = Pool(2)
+ask = lambda: pool.score(image, options, pixel_size_um=1.13, folders=[folder])
+"""
+
+
+@pytest.fixture
+def script(tmp_path, tiny_weights):
+    """``script(lines, image)``: starts a program without a ``__main__`` guard that has a pool."""
+    started = []
+
+    def script(lines: str, image: bytes, *, by_standard_input: bool = False) -> subprocess.Popen:
+        (tmp_path / "well").write_bytes(image)
+        (tmp_path / "main.py").write_text(SCRIPT + lines)
+        name = "-" if by_standard_input else str(tmp_path / "main.py")
+        process = subprocess.Popen(
+            [sys.executable, name, str(tiny_weights), str(tmp_path / "well")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        if by_standard_input:
+            process.stdin.write((tmp_path / "main.py").read_text())
+        process.stdin.close()
+        process.stdin = None
+        started.append(process)
+        return process
+
+    yield script
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("by_standard_input", [False, True])
+def test_a_script_without_a_guard_runs_once(script, clear, by_standard_input):
+    """Also one that has no file, as in a notebook; and one that forgets to close its pool."""
+    said, errors = script("print(ask().outcome)\n", clear, by_standard_input=by_standard_input).communicate(timeout=60)
+    assert (said, errors) == ("clear\n", "")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_pool_is_not_shared_by_processes(script, clear):
+    lines = """
+ask()
+if os.fork() == 0:
+    try:
+        ask()
+    except Exception as error:
+        print(error, flush=True)
+    os._exit(0)
+os.wait()
+print(ask().outcome)
+"""
+    said, _ = script(lines, clear).communicate(timeout=60)
+    assert said.splitlines() == [
+        "this pool belongs to the process that was forked from; make one in each process",
+        "clear",
+    ]
+
+
+@linux
+def test_processes_end_when_their_parent_is_killed_at_work_or_not(script):
+    """One is idle, the other in the middle of an image."""
+    lines = """
+idle = [threading.Thread(target=pool.score, args=(b"x", options), kwargs={"folders": [folder]}) for _ in range(2)]
+for thread in idle:
+    thread.start()
+for thread in idle:
+    thread.join()
+threading.Thread(target=ask, daemon=True).start()
+while not pool._busy:
+    pass
+print("at work", flush=True)
+threading.Event().wait()
+"""
+    parent = script(lines, huge())
+    assert parent.stdout.readline() == "at work\n"
+    orphans = children(parent.pid)
+    assert len(orphans) == 2
+    parent.kill()
+    parent.wait()
+    wait_until(lambda: not any(is_there(process) for process in orphans), 5)
+
+
+def is_there(process: int) -> bool:
+    try:
+        return b"xtalgrid_scoring.child" in Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def test_an_interrupt_of_the_parent_is_none_of_the_processes_business(score, crystal):
+    """Ctrl-C goes to a terminal's whole group of processes."""
+    if not hasattr(os, "getpgid"):
+        pytest.skip("process groups of POSIX")
+    with Pool(1) as pool:
+        score(pool, crystal)
+        assert os.getpgid(pool._idle[0]._process.pid) != os.getpgid(0)
+
+
+def test_the_largest_class_maps_may_be_answered():
+    """Four pictures of noise, which no compression makes smaller."""
+    noise = np.random.default_rng(1).integers(0, 255, (960, 960, 4), dtype=np.uint8)
+    assert 4 * len(encoded(noise)) < messages.MAX_ANSWER_BYTES
