@@ -28,13 +28,14 @@ def disagreement(a: wire.Result, b: wire.Result, options: wire.Options) -> str:
     if a.unit != b.unit or len(a.images) != len(b.images):
         return f"results of {a.unit} and {b.unit}"
     for one, other in zip(a.images, b.images, strict=True):
-        why = _image(one, other, options)
+        why = image_disagreement(one, other, options)
         if why:
             return f"image {one.number}: {why}"
     return ""
 
 
-def _image(a: wire.Image, b: wire.Image, options: wire.Options) -> str:
+def image_disagreement(a: wire.Image, b: wire.Image, options: wire.Options) -> str:
+    """What two answers for one image differ in, the first thing found; empty when they agree."""
     if isinstance(a, wire.Failed) or isinstance(b, wire.Failed):
         if isinstance(a, wire.Failed) and isinstance(b, wire.Failed) and a.reason == b.reason:
             return ""

@@ -27,9 +27,8 @@ from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import write_atomically
 from xtalgrid_core.options import DEFAULTS, Options, Rule
 from xtalgrid_core.weights import MANIFEST, PACKAGED, Variant, default_options
-from xtalgrid_scoring.failures import failed
-from xtalgrid_scoring.networks import RUNTIME, Networks
-from xtalgrid_scoring.score import score_image
+from xtalgrid_scoring.networks import RUNTIME
+from xtalgrid_scoring.pool import Pool
 
 CHUNK = 150
 """Wells whose answers are kept in one file: a plate."""
@@ -79,10 +78,6 @@ class Settings:
         variant = f" --variant {self.variant}" if self.variant else ""
         return f"--rule {self.rule} {by}{' --exact' if self.exact else ''}{variant}"
 
-    def networks(self) -> Networks:
-        """Load the weights."""
-        return Networks.load(self.options, [self.weights] if self.weights else [])
-
 
 def score(
     paths: Sequence[Path], settings: Settings, keep: Path, jobs: int = 1, show: bool = True
@@ -98,7 +93,7 @@ def score(
     keep
         Folder where answers are kept from run to run, `CHUNK` images to a file.
     jobs
-        Images side by side, each on one core.
+        Images side by side, each in a process of its own, on one core.
     show
         Whether a progress bar goes to standard error, where that is a terminal.
 
@@ -112,10 +107,11 @@ def score(
     missing = [path for path in paths if not path.is_file()]
     if missing:
         raise ConfigError(f"{missing[0]}: not there, nor {len(missing) - 1} others of the wells to judge")
-    networks = settings.networks()
+    ask = partial(_answer, settings)
     answers: dict[Path, wire.Image] = {}
     with (
-        ThreadPoolExecutor(jobs) as pool,
+        Pool(jobs) as pool,
+        ThreadPoolExecutor(jobs) as threads,
         tqdm(total=len(paths), unit="well", disable=not (show and sys.stderr.isatty())) as bar,
     ):
         for start in range(0, len(paths), CHUNK):
@@ -124,7 +120,7 @@ def score(
             if kept.is_file():
                 found = _answers.decode(kept.read_bytes())
             else:
-                found = tuple(pool.map(partial(_answer, settings.options, networks), enumerate(chunk)))
+                found = tuple(threads.map(ask, [pool] * len(chunk), range(len(chunk)), chunk))
                 keep.mkdir(parents=True, exist_ok=True)
                 write_atomically(kept, msgspec.json.encode(found))
             answers.update(zip(chunk, found, strict=True))
@@ -137,14 +133,9 @@ def version() -> str:
     return f"xtalgrid {metadata.version('xtalgrid')}, {RUNTIME}"
 
 
-def _answer(options: Options, networks: Networks, numbered: tuple[int, Path]) -> wire.Image:
-    number, path = numbered
-    data = path.read_bytes()
-    entry = wire.ImageEntry(number=number, file=f"{number:03d}.img", inspect_id=number, sha256=_sha256(data))
-    try:
-        return score_image(data, entry, options, networks)
-    except Exception as error:
-        return failed(number, error)
+def _answer(settings: Settings, pool: Pool, number: int, path: Path) -> wire.Image:
+    folders = [settings.weights] if settings.weights else []
+    return pool.score(path, settings.options, number=number, folders=folders)
 
 
 def _name(paths: Sequence[Path], settings: Settings) -> str:

@@ -1,25 +1,22 @@
-"""``explain --recompute``: a score made again, by a worker as the grid starts it, and compared with the one in the ledger."""
+"""``explain --recompute``: a score made again, by the library that workers score with, and compared with the one in the ledger."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from xtalgrid_core import wire
-from xtalgrid_core.errors import ImageError, WireError, XtalgridError
+from xtalgrid_core.errors import ImageError, XtalgridError
 from xtalgrid_core.weights import MANIFEST
+from xtalgrid_scoring.pool import Pool
 
-from ..agreement import TOLERANCE, disagreement
+from ..agreement import TOLERANCE, image_disagreement
 from ..config import Config
 from ..ledger.records import ScoreOrigin
 from ..ledger.store import Ledger
-from ..work.pack import check_image, make_manifest, write_unit
+from ..work.pack import check_image
 
 _PATIENCE_SECONDS = 600
 
@@ -64,60 +61,29 @@ def recompute(config: Config, ledger: Ledger, origin: ScoreOrigin, sha256: str) 
     unit = ledger.work.unit(origin.unit)
     entries = wire.decode_manifest(unit.manifest).images if unit else ()
     asked = next((entry for entry in entries if entry.number == before.number), None)
-    manifest = make_manifest(config, origin.options, [checked])
-    if asked is not None:  # at the scale of then, whatever is configured now
-        image = msgspec.structs.replace(manifest.images[0], pixel_size_um=asked.pixel_size_um)
-        manifest = msgspec.structs.replace(manifest, images=(image,))
+    um = config.imager.pixel_size_um if asked is None else asked.pixel_size_um  # of then, whatever is configured now
+    folders = [config.weights] if (config.weights / MANIFEST).is_file() else []
     try:
-        result = _score(config, manifest, checked.path)
+        with Pool(processes=1, seconds=_PATIENCE_SECONDS) as pool:
+            now = pool.score(checked.path, origin.options, pixel_size_um=um, number=before.number, folders=folders)
     except XtalgridError as error:
         return Recomputed("impossible", str(error))
-    return _compare(result, before, origin.options)
+    return _compare(now, before, origin.options)
 
 
-def _score(config: Config, manifest: wire.Manifest, image: Path) -> wire.Result:
-    """What a worker says of a unit of one image.
-
-    Raises
-    ------
-    XtalgridError
-        When it says nothing.
-    """
-    with tempfile.TemporaryDirectory(prefix="xtalgrid-recompute-") as scratch:
-        folder = Path(scratch)
-        write_unit(folder / "unit.zip", manifest, [image])
-        command = [sys.executable, "-m", "xtalgrid_worker.cli", "run", "unit.zip", "result.json", "--keep-priority"]
-        if (config.weights / MANIFEST).is_file():
-            command += ["--weights", str(config.weights)]
-        try:
-            done = subprocess.run(
-                command, cwd=folder, capture_output=True, text=True, timeout=_PATIENCE_SECONDS, check=False
-            )
-        except subprocess.TimeoutExpired as error:
-            raise XtalgridError(f"a worker did not score the image in {_PATIENCE_SECONDS} s") from error
-        if not (folder / "result.json").is_file():
-            last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-            raise XtalgridError(f"a worker could not score it: {last.removeprefix('Error: ')}")
-        try:
-            return wire.decode_result((folder / "result.json").read_bytes())
-        except WireError as error:
-            raise XtalgridError(f"a worker's answer cannot be read: {error}") from error
-
-
-def _compare(result: wire.Result, before: wire.Scored, options: wire.Options) -> Recomputed:
-    (now,) = result.images
+def _compare(now: wire.Image, before: wire.Scored, options: wire.Options) -> Recomputed:
     if isinstance(now, wire.Failed):
         return Recomputed("differs", f"it was scored then, and now: {now.reason}: {now.detail}")
-    before = msgspec.structs.replace(before, number=now.number)
+    if before.groups is None:  # by a worker of before they were told
+        now = msgspec.structs.replace(now, groups=None)
     if msgspec.structs.replace(before, seconds=now.seconds) == now:
         return Recomputed("same", "every number is the same", 0.0, now)
     pairs = [(before.p_crystal, now.p_crystal), (before.probability, now.probability)]
     if len(before.probabilities) == len(now.probabilities):
         pairs += zip(before.probabilities, now.probabilities, strict=True)
     largest = max(abs(a - b) for a, b in pairs)
-    then = msgspec.structs.replace(result, images=(before,))
-    if why := disagreement(then, result, options):
-        return Recomputed("differs", f"{why.partition(': ')[2] or why} (then and now)", largest, now)
+    if why := image_disagreement(before, now, options):
+        return Recomputed("differs", f"{why} (then and now)", largest, now)
     outcome = (
         "the outcome is the same" if before.outcome is now.outcome else f"{now.outcome} now, on the edge of the rule"
     )

@@ -1,0 +1,226 @@
+"""`Scorer`: the networks, ready to score images one by one or many at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator, Sized
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from tqdm import tqdm
+
+from xtalgrid_core import wire
+from xtalgrid_core.errors import ConfigError, FailureReason, ImageError
+from xtalgrid_core.options import Options
+from xtalgrid_core.weights import PACKAGED, Variant, default_options
+from xtalgrid_scoring.failures import failed
+from xtalgrid_scoring.networks import Networks
+from xtalgrid_scoring.pool import Pool
+from xtalgrid_scoring.score import score_image
+
+from .images import ImageLike, Source
+from .scores import Failure, Score
+
+_AHEAD = 2
+"""Images given to each worker before the caller has taken the first of them, so that none waits for the caller."""
+
+
+class Scorer:
+    """Scores well images as a xtalgrid worker does: the same networks, the same options, the same numbers.
+
+    Parameters
+    ----------
+    weights : path, optional
+        A folder of weights, such as one that ``xtalgrid-train adapt`` made. Default: those that come with xtalgrid.
+    variant : {"fp32", "int8"}, optional
+        Of these weights. Default: the folder's own choice.
+    threads : int, optional
+        Cores for one image.
+    **options
+        Any of `Options` but the weights' names: ``rule``, ``threshold``, ``mode``, ``step``, ``n_boxes``, ``support``,
+        ``crystal_from``. Default: production's.
+
+    Attributes
+    ----------
+    options : Options
+        How images are scored, all of it.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such option, or its value is not allowed.
+    ModelError
+        When the weights are not there or cannot be used.
+
+    Examples
+    --------
+    >>> import xtalgrid
+    >>> scorer = xtalgrid.Scorer(crystal_from=0.1)
+    >>> scorer.options.rule, scorer.options.crystal_from
+    ('pooled', 0.1)
+    """
+
+    def __init__(
+        self,
+        weights: str | os.PathLike[str] | None = None,
+        *,
+        variant: Variant | None = None,
+        threads: int = 1,
+        **options: Any,
+    ) -> None:
+        self._folders = () if weights is None else (Path(weights).expanduser().absolute(),)
+        self.options = _options(self._folders[0] if self._folders else PACKAGED, variant, options)
+        self._networks = Networks.load(self.options, self._folders, threads)
+
+    def __repr__(self) -> str:
+        """Name the weights and the rule."""
+        options = self.options
+        return f"Scorer(segmenter {options.segmenter[:12]}, classifier {options.classifier[:12]}, rule {options.rule})"
+
+    def score(self, image: ImageLike, pixel_size_um: float | None = None) -> Score:
+        """Score one image.
+
+        Parameters
+        ----------
+        image : path, bytes, PIL image or array
+            A JPEG, PNG or TIFF file by its path or its bytes; or pixels, ``(M, N)`` grey or ``(M, N, 3)`` RGB, uint8 or uint16.
+            A file gives the very numbers that a worker gives. Pixels that came from a JPEG may differ from their file in the
+            third decimal, because a file is decoded at a reduced size where that is enough.
+        pixel_size_um : float, optional
+            Micrometres a pixel, 0.05 to 50. Default: that of the known imager with images of this size, else a guess; the score
+            says which (`Score.pixel_size_origin`). A size that is wrong by half makes crystals look like another outcome.
+
+        Raises
+        ------
+        ImageError
+            When the image cannot be read, or is too small or too large; says which.
+        ConfigError
+            For what is no image at all, or a pixel size out of range.
+
+        Examples
+        --------
+        >>> import xtalgrid
+        >>> from xtalgrid_synth import render_well
+        >>> well = render_well(xtalgrid.Outcome.HARVESTABLE, seed=2, width=640, height=480, pixel_size_um=4.5)
+        >>> score = xtalgrid.Scorer().score(well.image, pixel_size_um=4.5)
+        >>> str(score.outcome), score.p_crystal > 0.9
+        ('crystals harvestable', True)
+        """
+        _check_pixel_size(pixel_size_um)
+        source = Source.of(image)
+        data = source.read()
+        entry = wire.ImageEntry(
+            number=0, file="000.img", inspect_id=0, sha256=source.sha256, pixel_size_um=pixel_size_um
+        )
+        return Score(source, score_image(data, entry, self.options, self._networks), self._networks)
+
+    def score_many(
+        self,
+        images: Iterable[ImageLike],
+        *,
+        workers: int = 2,
+        progress: bool = True,
+        pixel_size_um: float | None = None,
+        time_limit: float = 600.0,
+    ) -> Iterator[Score | Failure]:
+        """Score many images, each in a process that may fail without harm to the others.
+
+        Every image is answered, in the order given: by a `Score`, or by a `Failure` that says why there is none. An image that
+        crashes its process, or takes too long, is a failure too. Scores come as they are ready, so that you may stop at any time.
+
+        Parameters
+        ----------
+        images : iterable of paths, bytes, PIL images or arrays
+            As of `score`. Nothing is read ahead but what the workers need.
+        workers : int, optional
+            Processes side by side, each on one core; each takes about 200 MB.
+        progress : bool, optional
+            Show a progress bar on standard error.
+        pixel_size_um : float, optional
+            Of all the images.
+        time_limit : float, optional
+            Seconds after which an image is a failure.
+
+        Raises
+        ------
+        ConfigError
+            For no workers, or a pixel size out of range.
+
+        Examples
+        --------
+        >>> import xtalgrid
+        >>> scorer = xtalgrid.Scorer()
+        >>> for answer in scorer.score_many(["no such file.jpg"], workers=1, progress=False):
+        ...     print(answer.outcome, "-", answer.reason)
+        failed - missing file
+        """
+        _check_pixel_size(pixel_size_um)
+        if workers < 1:
+            raise ConfigError(f"{workers} workers; at least one has to score")
+        return self._many(images, workers, progress, pixel_size_um, time_limit)
+
+    def _many(
+        self,
+        images: Iterable[ImageLike],
+        workers: int,
+        progress: bool,
+        pixel_size_um: float | None,
+        time_limit: float,
+    ) -> Iterator[Score | Failure]:
+        total = len(images) if isinstance(images, Sized) else None
+        with (
+            Pool(workers, seconds=time_limit, waiting=workers * _AHEAD) as pool,
+            ThreadPoolExecutor(workers) as threads,
+            tqdm(total=total, unit="image", disable=not progress, file=sys.stderr) as bar,
+        ):
+            ask = partial(self._ask, pool, pixel_size_um)
+            given: deque[Future[Score | Failure]] = deque()
+            try:
+                for image in images:
+                    given.append(threads.submit(ask, image))
+                    if len(given) == workers * _AHEAD:
+                        yield given.popleft().result()
+                        bar.update()
+                while given:
+                    yield given.popleft().result()
+                    bar.update()
+            finally:
+                for waiting in given:
+                    waiting.cancel()
+                pool.close()  # what is under way has nobody to wait for it
+
+    def _ask(self, pool: Pool, pixel_size_um: float | None, image: ImageLike) -> Score | Failure:
+        name = str(image) if isinstance(image, str | os.PathLike) else type(image).__name__
+        try:
+            source = Source.of(image)
+            name = source.name
+            data = source.read()
+        except ConfigError as error:
+            return Failure(name, failed(0, ImageError(FailureReason.NOT_AN_IMAGE, str(error))))
+        except ImageError as error:
+            return Failure(name, failed(0, error))
+        answer = pool.score(data, self.options, pixel_size_um=pixel_size_um, folders=self._folders)
+        if isinstance(answer, wire.Failed):
+            return Failure(name, answer)
+        return Score(source, answer, self._networks)
+
+
+def _options(folder: Path, variant: Variant | None, changes: dict[str, Any]) -> Options:
+    unknown = changes.keys() - (set(Options.__struct_fields__) - {"segmenter", "classifier", "second_opinion"})
+    if unknown:
+        raise ConfigError(f"{', '.join(sorted(unknown))}: no such option; see xtalgrid.Options")
+    defaults = default_options(folder, variant)
+    try:
+        return msgspec.convert(msgspec.structs.asdict(defaults) | changes, Options)
+    except msgspec.ValidationError as error:
+        raise ConfigError(str(error)) from None
+
+
+def _check_pixel_size(pixel_size_um: float | None) -> None:
+    if pixel_size_um is not None and not 0.05 <= pixel_size_um <= 50:
+        raise ConfigError(f"a pixel of {pixel_size_um} µm; expected 0.05 to 50")

@@ -1,0 +1,246 @@
+"""`Score` and `Failure`: what came of an image."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from xtalgrid_core import wire
+from xtalgrid_core.errors import ConfigError, FailureReason
+from xtalgrid_core.frames import frame, thumbnail
+from xtalgrid_core.images import read_image
+from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS, Group, Outcome
+from xtalgrid_scoring.classmap import overlay_maps
+from xtalgrid_scoring.networks import Networks
+from xtalgrid_scoring.table import row
+
+from .images import Source
+
+_SHOWN = 480
+"""Longer side of the picture that a notebook shows of a score, in pixels."""
+
+BoxInImage = tuple[int, int, int, int]
+"""``(row, col, height, width)`` in pixels of the original image."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Where the drop is.
+
+    Attributes
+    ----------
+    box : tuple of int, or None
+        ``(row, col, height, width)`` in pixels of the original image; None where no drop was made out.
+    outline : tuple of (row, col)
+        Points along its edge, clockwise; empty where no drop was made out.
+    confidence : float
+        Of this answer, be it a drop or none; 0..1.
+    """
+
+    box: BoxInImage | None
+    outline: tuple[tuple[int, int], ...]
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Chop:
+    """A part of the drop that shows why the well is called what it is called.
+
+    Attributes
+    ----------
+    box : tuple of int
+        ``(row, col, height, width)`` in pixels of the original image.
+    outcome : Outcome
+        What this part shows.
+    probability : float
+        Of it, 0..1.
+    """
+
+    box: BoxInImage
+    outcome: Outcome
+    probability: float
+
+
+class Score:
+    """The score of one image. `Scorer.score` makes it.
+
+    Examples
+    --------
+    >>> import xtalgrid
+    >>> from xtalgrid_synth import render_well
+    >>> well = render_well(xtalgrid.Outcome.HARVESTABLE, seed=2, width=640, height=480, pixel_size_um=4.5)
+    >>> score = xtalgrid.Scorer().score(well.image, pixel_size_um=4.5)
+    >>> score.group, score.number
+    (<Group.CRYSTAL: 'crystal'>, 23)
+    >>> list(score.probabilities), round(sum(score.probabilities.values()), 6)
+    (['crystal', 'precipitate', 'other', 'clear'], 1.0)
+    >>> score.class_map("crystal").shape == score.shape == (480, 640)
+    True
+    """
+
+    def __init__(self, source: Source, answer: wire.Scored, networks: Networks) -> None:
+        self._source, self._answer, self._networks = source, answer, networks
+
+    def __repr__(self) -> str:
+        """The image, its outcome, and how likely there is a crystal."""
+        return f"<Score of {self.image}: {self.outcome} {self.probability:.2f}, p_crystal {self.p_crystal:.2f}>"
+
+    @property
+    def image(self) -> str:
+        """The image's path, or in words what was given."""
+        return self._source.name
+
+    @property
+    def outcome(self) -> Outcome:
+        """What the well is called: one of the 13 outcomes of Thielmann et al. (2023), Table 1, or undecided."""
+        return self._answer.outcome
+
+    @property
+    def group(self) -> Group:
+        """The outcome's group: crystal, precipitate, other or clear."""
+        return self._answer.outcome.group
+
+    @property
+    def number(self) -> int | None:
+        """The outcome's score in the imager's score table (Table 1); None for undecided."""
+        return self._answer.score
+
+    @property
+    def probability(self) -> float:
+        """Of the outcome, 0..1."""
+        return self._answer.probability
+
+    @property
+    def p_crystal(self) -> float:
+        """Calibrated probability that the well holds a crystal, 0..1: what to rank wells by."""
+        return self._answer.p_crystal
+
+    @property
+    def probabilities(self) -> dict[str, float]:
+        """Of the four groups, by name; they sum to 1, and that of ``"crystal"`` is `p_crystal`."""
+        assert self._answer.groups is not None  # this very library made the answer
+        return {str(group): p for group, p in zip(SCORED_GROUPS, self._answer.groups, strict=True)}
+
+    @property
+    def class_maxima(self) -> dict[str, float]:
+        """The largest probability of each of the 13 outcomes in any part of the drop, 0..1; empty where there is no drop."""
+        return {str(o): p for o, p in zip(CLASSES, self._answer.probabilities, strict=False)}
+
+    @property
+    def boxes(self) -> tuple[Chop, ...]:
+        """The parts of the drop that say most, best first; empty where there is no drop."""
+        return tuple(Chop(chop.box, chop.outcome, chop.probability) for chop in self._answer.boxes)
+
+    @property
+    def drop(self) -> Drop:
+        """Where the drop is."""
+        found = self._answer.drop
+        return Drop(found.box, found.outline, found.confidence)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the image in pixels."""
+        return self._answer.height, self._answer.width
+
+    @property
+    def pixel_size_um(self) -> float:
+        """Micrometres a pixel that the image was scored at."""
+        return self._answer.pixel_size_um
+
+    @property
+    def pixel_size_origin(self) -> str:
+        """Where `pixel_size_um` comes from: given, known for an imager, or guessed."""
+        return self._answer.pixel_size_origin
+
+    def frame(self) -> Image.Image:
+        """The image with its score drawn in: the coloured ARTscore frame, the drop's outline and the best chops.
+
+        Raises
+        ------
+        ImageError
+            When the image's file is gone, or is another one by now.
+        """
+        return frame(read_image(self._source.read()), self._answer)
+
+    def class_map(self, group: Group | str = Group.CRYSTAL) -> npt.NDArray[np.float32]:
+        """Where in the drop a group was seen, ``(M, N)`` of the image's size, 0..1; 0 outside the drop.
+
+        It is sharper than the chops that are scored, and silent where no chop agrees. It is not what is scored.
+
+        Parameters
+        ----------
+        group : {"crystal", "precipitate", "other", "clear"}, optional
+
+        Raises
+        ------
+        ConfigError
+            For another group, or where the classifier has no class map.
+        ImageError
+            When the image's file is gone, or is another one by now.
+        """
+        try:
+            wanted = Group(group)
+            values = self._maps[wanted]
+        except (ValueError, KeyError):
+            names = ", ".join(map(str, SCORED_GROUPS))
+            raise ConfigError(f"{group!r} has no class map; the groups are {names}") from None
+        picture = Image.fromarray(values).resize((self._answer.width, self._answer.height), Image.Resampling.BILINEAR)
+        return np.asarray(picture, np.float32)
+
+    def to_dict(self) -> dict[str, object]:
+        """The score as a flat dict, one row of a table: ``pandas.DataFrame(score.to_dict() for score in scores)``.
+
+        Failures have the same keys, so that a table of many images loses none.
+        """
+        return row(self.image, self._answer)
+
+    @cached_property
+    def _maps(self) -> Mapping[Group, npt.NDArray[np.float32]]:
+        return overlay_maps(self._source.read(), self._networks, self._answer.pixel_size_um)
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows: the framed image, small."""
+        stream = io.BytesIO()
+        thumbnail(self.frame(), _SHOWN).save(stream, "PNG")
+        return stream.getvalue()
+
+
+class Failure:
+    """An image that could not be scored, and why. `Scorer.score_many` gives it in place of a score."""
+
+    def __init__(self, image: str, answer: wire.Failed) -> None:
+        self._image, self._answer = image, answer
+
+    def __repr__(self) -> str:
+        """The image, and what is wrong with it."""
+        return f"<Failure of {self.image}: {self.reason}: {self.detail}>"
+
+    @property
+    def image(self) -> str:
+        """The image's path, or in words what was given."""
+        return self._image
+
+    @property
+    def outcome(self) -> Outcome:
+        """`Outcome.FAILED`."""
+        return Outcome.FAILED
+
+    @property
+    def reason(self) -> FailureReason:
+        """What kind of thing is wrong."""
+        return self._answer.reason
+
+    @property
+    def detail(self) -> str:
+        """The same in words."""
+        return self._answer.detail
+
+    def to_dict(self) -> dict[str, object]:
+        """A row with the same keys as `Score.to_dict`; None where there is no number."""
+        return row(self.image, self._answer)

@@ -1,0 +1,223 @@
+"""The front door: what a scientist types works, says what is wrong, and loses no image."""
+
+import doctest
+import importlib
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import xtalgrid
+from tests.conftest import BLUE, CHOP_BY_CHOP, RED, encoded, well
+
+COLUMNS = [
+    "image",
+    "outcome",
+    "group",
+    "score",
+    "probability",
+    "p_crystal",
+    "crystal",
+    "precipitate",
+    "other",
+    "clear",
+    "drop_confidence",
+    "drop_row",
+    "drop_col",
+    "drop_height",
+    "drop_width",
+    "height",
+    "width",
+    "pixel_size_um",
+    "pixel_size_origin",
+    "seconds",
+    "failure",
+]
+
+
+@pytest.fixture(scope="module")
+def scorer(tiny_weights: Path) -> xtalgrid.Scorer:
+    return xtalgrid.Scorer(tiny_weights)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "a.png").write_bytes(encoded(well(RED)))
+    (tmp_path / "b.png").write_bytes(encoded(well(BLUE)))
+    (tmp_path / "broken.jpg").write_bytes(encoded(well(RED), "JPEG")[:3000])
+    (tmp_path / "none.png").write_bytes(encoded(well(None)))
+    return tmp_path
+
+
+def test_a_red_drop_is_a_crystal_and_a_blue_one_is_clear(scorer, folder):
+    crystal, clear = (scorer.score(folder / name, pixel_size_um=1.13) for name in ("a.png", "b.png"))
+    assert (crystal.outcome, crystal.group, crystal.number) == ("crystals harvestable", "crystal", 23)
+    assert (clear.outcome, clear.number) == ("clear", 1)
+    assert crystal.p_crystal > 0.9 > 0.1 > clear.p_crystal
+    for score in (crystal, clear):
+        assert list(score.probabilities) == ["crystal", "precipitate", "other", "clear"]
+        assert sum(score.probabilities.values()) == pytest.approx(1)
+        assert score.probabilities["crystal"] == score.p_crystal
+    row, col, height, width = crystal.drop.box  # a circle of radius 160 in the middle of 640×480, by a mask of 256×256
+    assert (row, col, row + height, col + width) == pytest.approx((80, 160, 400, 480), abs=6)
+    assert crystal.boxes[0].outcome == "crystals harvestable"
+    assert crystal.shape == (480, 640)
+    assert (crystal.pixel_size_um, crystal.image) == (1.13, str(folder / "a.png"))
+
+
+def test_the_same_pixels_score_the_same_however_they_are_given(scorer, folder):
+    path = folder / "a.png"
+    pixels = np.asarray(Image.open(path))
+    given = [
+        path,
+        str(path),
+        path.read_bytes(),
+        bytearray(path.read_bytes()),
+        Image.open(path),
+        pixels,
+        pixels[:, :, ::1],
+    ]
+    rows = [scorer.score(image, 1.13).to_dict() | {"image": "", "seconds": 0} for image in given]
+    assert all(row == rows[0] for row in rows)
+
+
+def test_grey_arrays_of_8_and_16_bits_are_the_same_well(scorer):
+    grey = np.asarray(Image.fromarray(well(RED)).convert("L"))
+    eight, sixteen = (scorer.score(array, 1.13) for array in (grey, grey.astype(np.uint16) * 257))
+    assert eight.p_crystal == pytest.approx(sixteen.p_crystal, abs=1e-3)
+    assert eight.drop.box == sixteen.drop.box
+
+
+def test_the_frame_is_the_image_with_the_outcomes_colour_around_it(scorer, folder):
+    framed = scorer.score(folder / "a.png").frame()
+    assert framed.size == (640, 480)
+    assert framed.getpixel((320, 1)) == (0xE0, 0x20, 0x1B)  # the paper's red
+    with Image.open(io.BytesIO(scorer.score(folder / "a.png")._repr_png_())) as shown:
+        assert (shown.format, max(shown.size)) == ("PNG", 480)
+
+
+def test_the_class_map_lies_over_the_image(scorer, folder):
+    score = scorer.score(folder / "a.png", 1.13)
+    crystal, clear = score.class_map("crystal"), score.class_map(xtalgrid.Group.CLEAR)
+    assert crystal.shape == clear.shape == score.shape
+    assert 0 <= crystal.min() <= crystal.max() <= 1
+    assert crystal[240, 320] > 0.5 > clear[240, 320]
+    assert crystal[5, 5] == 0  # outside the drop
+    with pytest.raises(
+        xtalgrid.ConfigError, match="'salt' has no class map; the groups are crystal, precipitate, other, clear"
+    ):
+        score.class_map("salt")
+
+
+def test_many_images_come_in_their_order_and_none_is_lost(scorer, folder):
+    given = [folder / "a.png", folder / "broken.jpg", "nowhere.png", folder / "b.png", 17, folder / "none.png"]
+    answers = list(scorer.score_many(given, workers=2, progress=False, pixel_size_um=1.13))
+    assert [type(answer).__name__ for answer in answers] == ["Score", "Failure", "Failure", "Score", "Failure", "Score"]
+    assert [str(a.outcome) for a in answers] == [
+        *("crystals harvestable", "failed", "failed", "clear", "failed", "null experiment"),
+    ]
+    assert [str(a.reason) for a in answers if isinstance(a, xtalgrid.Failure)] == [
+        *("truncated image", "missing file", "not an image"),
+    ]
+    rows = [answer.to_dict() for answer in answers]
+    assert all(list(row) == COLUMNS for row in rows), "one table takes all of them"
+    assert json.loads(json.dumps(rows)) == rows
+    alone = scorer.score(folder / "a.png", 1.13).to_dict()
+    assert rows[0] | {"seconds": 0} == alone | {"seconds": 0}
+
+
+def test_images_are_read_only_as_they_are_needed_and_the_caller_may_stop(scorer, folder):
+    taken = []
+
+    def endless():
+        while True:
+            taken.append(1)
+            yield folder / "b.png"
+
+    answers = scorer.score_many(endless(), workers=1, progress=False)
+    assert [next(answers).outcome for _ in range(3)] == ["clear"] * 3
+    answers.close()
+    assert len(taken) < 8
+
+
+def test_an_image_that_takes_too_long_is_a_failure_and_the_next_is_scored(scorer, folder):
+    large = encoded(np.tile(well(RED), (6, 6, 1)))
+    late, soon = scorer.score_many([large, folder / "b.png"], workers=1, progress=False, time_limit=1e-3), None
+    first = next(late)
+    assert isinstance(first, xtalgrid.Failure)
+    assert first.reason == xtalgrid.FailureReason.TIMED_OUT
+    late.close()
+    (soon,) = scorer.score_many([folder / "b.png"], workers=1, progress=False)
+    assert soon.outcome == "clear"
+
+
+def test_a_file_that_changed_since_is_not_framed_as_if_it_were_the_same(scorer, folder):
+    score = scorer.score(folder / "a.png")
+    (folder / "a.png").write_bytes(encoded(well(BLUE)))
+    with pytest.raises(xtalgrid.ImageError, match=r"a\.png changed since it was scored; score it again"):
+        score.frame()
+    with pytest.raises(xtalgrid.ImageError, match="changed since"):
+        score.class_map()
+
+
+@pytest.mark.parametrize(
+    ("image", "error", "message"),
+    [
+        ("nowhere.jpg", xtalgrid.ImageError, "missing file: there is no such file"),
+        (b"", xtalgrid.ImageError, "the file is empty"),
+        (b"II*\0", xtalgrid.ImageError, "not an image"),
+        (None, xtalgrid.ConfigError, "NoneType is no image; give a path, a file's bytes, a PIL image, or an array"),
+        (np.zeros((480, 640, 3)), xtalgrid.ConfigError, r"an array \(480, 640, 3\) of float64; expected"),
+        (np.zeros((480, 640, 2), np.uint8), xtalgrid.ConfigError, r"expected \(M, N\) or \(M, N, 3\) of uint8"),
+        (np.zeros((0, 640), np.uint8), xtalgrid.ConfigError, "expected"),
+        (np.zeros((20, 20), np.uint8), xtalgrid.ImageError, "20×20 pixels; a well image has at least 64 a side"),
+    ],
+)
+def test_what_cannot_be_scored_says_what_was_expected(scorer, image, error, message):
+    with pytest.raises(error, match=message):
+        scorer.score(image)
+
+
+@pytest.mark.parametrize("size", [0, -1, 51, float("nan"), float("inf")])
+def test_a_pixel_size_out_of_range_is_refused(scorer, size):
+    with pytest.raises(xtalgrid.ConfigError, match=r"expected 0\.05 to 50"):
+        scorer.score(well(RED), pixel_size_um=size)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rules": "group"}, "rules: no such option"),
+        ({"segmenter": "a" * 64}, "segmenter: no such option"),
+        ({"rule": "best"}, "Invalid enum value 'best'"),
+        ({"crystal_from": 2}, "crystal_from"),
+        ({"step": 50}, "multiples of 16"),
+    ],
+)
+def test_options_are_checked_at_once(tiny_weights, options, message):
+    with pytest.raises(xtalgrid.ConfigError, match=message):
+        xtalgrid.Scorer(tiny_weights, **options)
+
+
+def test_options_and_weights_are_those_asked_for(tiny_weights):
+    scorer = xtalgrid.Scorer(tiny_weights, **CHOP_BY_CHOP, n_boxes=1)
+    assert (scorer.options.rule, scorer.options.mode, scorer.options.step) == ("group", "exact", 50)
+    assert len(scorer.score(well(RED), 1.13).boxes) == 1
+    with pytest.raises(xtalgrid.ModelError, match="no list of weights here"):
+        xtalgrid.Scorer(tiny_weights / "elsewhere")
+
+
+def test_only_what_is_named_is_public():
+    assert len(xtalgrid.__all__) <= 14
+    assert all(getattr(xtalgrid, name).__doc__ for name in xtalgrid.__all__)
+
+
+@pytest.mark.parametrize("name", ["xtalgrid", "xtalgrid.scorer", "xtalgrid.scores", "xtalgrid.images"])
+def test_the_examples_in_the_docstrings_run(name):
+    module = importlib.import_module(name)
+    failures, _ = doctest.testmod(module)
+    assert failures == 0
+    assert module.__doc__
