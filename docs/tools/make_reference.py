@@ -1,7 +1,9 @@
-"""Write the reference, docs/reference/, from the code: ``python docs/tools/make_reference.py [--check]``.
+"""Write the reference, docs/reference/, from the code.
 
-Commands, configuration keys, wire format, ledger tables and modules. With ``--check`` nothing is written; ends with 1 when a
-file is not what the code says. Needs no torch.
+    python docs/tools/make_reference.py [--check]
+
+It describes commands, configuration keys, wire format, ledger tables and modules, and needs no torch. With ``--check``
+nothing is written, and the exit code is 1 if a file differs from what the code says.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ FOLDER = ROOT / "docs" / "reference"
 
 
 def pages() -> dict[str, str]:
-    """File name → what it should hold."""
+    """Return what each file should hold, by its name."""
     return {
         "commands.md": commands.page(),
         "configuration-keys.md": configuration.page(),
@@ -33,7 +35,7 @@ def main(check: bool) -> int:
     differing = sorted(name for name in made.keys() | there.keys() if made.get(name) != there.get(name))
     for name in differing:
         if check:
-            print(f"docs/reference/{name} is not what the code says; run python docs/tools/make_reference.py")
+            print(f"docs/reference/{name} differs from the code; run python docs/tools/make_reference.py")
         elif name in made:
             FOLDER.mkdir(exist_ok=True)
             (FOLDER / name).write_text(made[name], encoding="utf-8")

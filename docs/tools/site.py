@@ -1,8 +1,9 @@
-"""MkDocs' hook: pages that lie outside docs/, and links that leave it (mkdocs.yml).
+"""MkDocs' hook: pages outside docs/, and links that leave it (see mkdocs.yml).
 
-Links in the pages are those of the repository, so that they work when it is read there. On the site, docs/ and the repository's
-root lie on each other: docs/boinc.md is boinc, worker/README.md is worker/README. A page of the navigation that is not in docs/
-is taken from the root. A file that is linked to and is no page, such as a module, comes along as text; a folder does not.
+Links in the pages are those of the repository, so that they work when it is read there. On the site, docs/ and the
+repository's root lie on top of each other: docs/boinc.md is boinc, worker/README.md is worker/README. A page of the
+navigation that is not in docs/ is taken from the root. A linked file that is no page, such as a module, comes along as
+text; a linked folder does not.
 """
 
 from __future__ import annotations
@@ -23,18 +24,18 @@ CODE = re.compile(r"(^ *```.*?^ *```)", re.MULTILINE | re.DOTALL)
 
 
 def anchor(title: str) -> str:
-    """A heading's anchor, as GitHub makes it."""
+    """Make a heading's anchor as GitHub does."""
     return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Let the site's headings have the anchors that they have in the repository."""
+    """Give the site's headings the anchors that they have in the repository."""
     config.mdx_configs.setdefault("toc", {})["slugify"] = lambda title, separator: anchor(title)
     return config
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
-    """Add the navigation's pages of the repository's root, and the files that pages link to."""
+    """Add the navigation's pages outside docs/, and the files that pages link to."""
     for uri in _pages(config.nav):
         if files.get_file_from_path(uri) is None and (ROOT / uri).is_file():
             files.append(File.generated(config, uri, abs_src_path=str(ROOT / uri)))
@@ -65,7 +66,7 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
 
 
 def _pages(nav: Any) -> Iterator[str]:
-    """The files that a navigation names."""
+    """Yield the files that a navigation names."""
     if isinstance(nav, str):
         yield nav
     else:
@@ -74,7 +75,7 @@ def _pages(nav: Any) -> Iterator[str]:
 
 
 def _linked(uri: str, markdown: str) -> Iterator[str]:
-    """The repository's files outside docs/ that a page links to and that are no pages of the site."""
+    """Yield the repository's files outside docs/ that a page links to."""
     for link in LINK.finditer(CODE.sub("", markdown)):
         path = _path(uri, link["target"])
         if path is not None and not path.startswith("docs/"):
@@ -82,7 +83,7 @@ def _linked(uri: str, markdown: str) -> Iterator[str]:
 
 
 def _path(uri: str, target: str) -> str | None:
-    """What a link of a page leads to, as a path of the repository; None where it leads out of it."""
+    """Return a link's target as a path in the repository; None if it leads out of it."""
     if ":" in target or target.startswith("/"):
         return None
     place = f"docs/{uri}" if (ROOT / "docs" / uri).is_file() else uri
@@ -90,7 +91,7 @@ def _path(uri: str, target: str) -> str | None:
 
 
 def _uri(path: str) -> str:
-    """Where a file of the repository lies on the site: what is no page and no picture is named as text, for browsers to show it."""
+    """Return a file's place on the site; all but pages and pictures end in .txt, so that browsers show them."""
     if path.startswith("docs/"):
         return path.removeprefix("docs/")
     return path if path.endswith((".md", ".png", ".jpg", ".svg")) else f"{path}.txt"

@@ -1,9 +1,11 @@
-"""How far dense scoring agrees with chop-by-chop scoring, and int8 weights with fp32: ``python scripts/bench/agreement.py IMAGES… --work FOLDER``.
+"""Measure how far dense scoring agrees with chop-by-chop scoring, and int8 weights with fp32.
 
-Each way scores all images with the worker program, `--jobs` of them at once, each a part of the images (exact takes some ten times as long
-as dense, so ways are not what is shared out). Stopped, the same command goes on where it was; a part that is done for the same images
-is not run again, so take a new folder for other weights. The report is Markdown: agreement of outcomes and of groups,
-mean differences of probabilities, and every well on which two ways disagree.
+    python scripts/bench/agreement.py IMAGES… --work FOLDER
+
+Each way scores all images with the worker program, in parts, `--jobs` of them at once (exact scoring takes some ten
+times as long as dense, so the parts are shared out and not the ways). If it is stopped, the same command goes on where
+it was; a part that is done is not run again, so take a new folder for other weights. The report is Markdown: agreement
+of outcomes and of groups, mean differences of probabilities, and every well on which two ways disagree.
 """
 
 from __future__ import annotations
@@ -25,13 +27,13 @@ WAYS = {"exact": ["--exact"], "dense": [], "int8": ["--variant", "int8"]}
 PAIRS = (("exact", "dense"), ("dense", "int8"))
 
 PART = 50
-"""Images of one worker process: a few minutes' work chop by chop."""
+"""Images for one worker process: a few minutes' work, chop by chop."""
 
 Scores = dict[Path, wire.Scored]
 
 
 def score(way: str, paths: list[Path], work: Path, more: list[str]) -> Scores:
-    """What one way makes of some of the images; those it cannot score are missing."""
+    """Score some of the images in one way; leave out those that can't be scored."""
     names = "\n".join([*map(str, paths), *more])
     out = work / f"{way}-{hashlib.sha256(names.encode()).hexdigest()[:12]}"
     if not (out / "scores.csv").exists():  # written last
@@ -44,7 +46,7 @@ def score(way: str, paths: list[Path], work: Path, more: list[str]) -> Scores:
 
 
 def compare(first: str, second: str, a: Scores, b: Scores) -> list[str]:
-    """Lines of Markdown on two ways."""
+    """Compare two ways, as lines of Markdown."""
     both = [(path, a[path], b[path]) for path in a if path in b]
     if not both:
         return [f"## {second} against {first}", "", "No well was scored by both."]
@@ -59,7 +61,8 @@ def compare(first: str, second: str, a: Scores, b: Scores) -> list[str]:
         f"* outcomes agree: {outcomes} of {len(both)} ({100 * outcomes / len(both):.1f} %); groups: {groups}",
         f"* mean |Δp_crystal|: {np.mean([abs(x.p_crystal - y.p_crystal) for _, x, y in both]):.4f}",
         f"* mean |ΔP| of the 13 largest probabilities: {np.mean(differences) if differences else 0:.4f}",
-        f"* CPU seconds a well, median: {seconds[0]:.3f} and {seconds[1]:.3f} (×{seconds[0] / max(seconds[1], 1e-9):.1f})",
+        f"* CPU seconds a well, median: {seconds[0]:.3f} and {seconds[1]:.3f} "
+        f"(×{seconds[0] / max(seconds[1], 1e-9):.1f})",
     ]
     if outcomes < len(both):
         lines += ["", f"| well | {first} | {second} |", "|---|---|---|"]
@@ -81,7 +84,7 @@ def main() -> None:
     arguments = parser.parse_args()
     paths = image_files(arguments.images, SUFFIXES, "_ART.jpg")
     if not paths:
-        sys.exit("no images here")
+        sys.exit("no images were given")
     more = ["--weights", str(arguments.weights)] if arguments.weights else []
     arguments.work.mkdir(parents=True, exist_ok=True)
     parts = [paths[start : start + PART] for start in range(0, len(paths), PART)]

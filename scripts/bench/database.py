@@ -1,8 +1,11 @@
-"""How create_work and set_autoscore keep up with a large archive: ``python scripts/bench/database.py OUT``, a Markdown table.
+"""Measure how create_work and set_autoscore keep up with a large archive.
 
-A CrystalTrak database of a million images is generated, and a ledger in which most of them are scored. Then create_work finds the
-next 500, and set_autoscore writes 5,000 scores. By default on SQLite; ``--postgresql URL`` names an empty server (a user who may
-create databases): ``postgresql+psycopg://user@127.0.0.1:5432/postgres``.
+    python scripts/bench/database.py OUT [--postgresql URL]
+
+It generates a CrystalTrak database of a million images, and a ledger in which most of them are scored. Then create_work
+finds the next 500, and set_autoscore writes 5,000 scores. The databases are SQLite, unless URL names an empty
+PostgreSQL server and a user who may create databases: ``postgresql+psycopg://user@127.0.0.1:5432/postgres``. The report
+is a Markdown table.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ from xtalgrid_server.work.create import work_options
 
 START = datetime(2015, 1, 1)  # noqa: DTZ001  the imager's dates are naive local time
 EVERY = timedelta(seconds=120)
-"""From image to image: a million in four years."""
+"""The time between images: a million in four years."""
 NEW, PUBLISHED, UNIT, BLOCK = 500, 5_000, 1_000, 20_000
 
 
@@ -40,7 +43,8 @@ def main() -> None:
     parser.add_argument("--scored", type=int, nargs="+", default=[10_000, 100_000, 1_000_000 - NEW])
     arguments = parser.parse_args()
     print(
-        "| database | images | scored | create_work finds 500 | … and plans them | nothing new | set_autoscore, scores a second |"
+        "| database | images | scored | create_work finds 500 | … and plans them | nothing new "
+        "| set_autoscore, scores a second |"
     )
     print("|---|---|---|---|---|---|---|")
     for scored in arguments.scored:
@@ -54,7 +58,8 @@ def main() -> None:
             rate = _set_autoscore(system)
             name = system.imager._engine.dialect.name
         print(
-            f"| {name} | {arguments.images:,} | {scored:,} | {find:.2f} s | {plan:.2f} s | {idle:.2f} s | {rate:,.0f} |",
+            f"| {name} | {arguments.images:,} | {scored:,} "
+            f"| {find:.2f} s | {plan:.2f} s | {idle:.2f} s | {rate:,.0f} |",
             flush=True,
         )
 
@@ -74,7 +79,7 @@ def _configuration(home: Path, server: str | None, name: str) -> Config:
 
 
 def _place(number: int) -> dict[str, object]:
-    """Plate, inspection and well of an inspection's id, counted from 1: 96 drops a plate, 10 inspections."""
+    """Return plate, inspection and well for an inspection id, counted from 1: 96 drops, 10 inspections a plate."""
     drop, shot = number % 96, number // 96
     return {
         "barcode": f"BN{shot // 10:06d}",
@@ -96,7 +101,7 @@ def _blocks(first: int, last: int) -> Iterator[range]:
 
 
 def _vendor(config: Config, images: int) -> None:
-    """The imager's tables: a best-focus composite and a slice for each inspection, which the patterns leave out."""
+    """Fill the imager's tables: for each inspection a best-focus composite, and a slice that no pattern matches."""
     engine = sa.create_engine(config.imager_url)
     tables = CrystalTrak()
     with engine.begin() as connection:
@@ -125,14 +130,14 @@ def _vendor(config: Config, images: int) -> None:
 
 
 def _settle(engine: sa.Engine) -> None:
-    """What a database that has been in use for years has done long ago: statistics."""
+    """Gather statistics, as a database that has been in use for years did long ago."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("VACUUM ANALYZE" if engine.dialect.name == "postgresql" else "ANALYZE")
     engine.dispose()
 
 
 def _score(system: System, images: int, scored: int) -> None:
-    """A ledger in which the `scored` images before the newest 500 have gone the whole way, in units of 1,000."""
+    """Fill a ledger in which the `scored` images before the newest 500 are published, in units of 1,000."""
     options = work_options(system.config, system.ledger)
     key, when = options_hash(options), START + images * EVERY
     manifest = wire.encode(
@@ -212,7 +217,7 @@ def _score(system: System, images: int, scored: int) -> None:
                         for n in decided
                     ],
                 )  # fmt: skip
-    if system.ledger._db._engine.dialect.name == "postgresql":  # ids were given, not drawn
+    if system.ledger._db._engine.dialect.name == "postgresql":  # ids were given, so the sequences lag
         with system.ledger._db.writing() as connection:
             for table in (t.units, t.results, t.images, t.scores):
                 connection.exec_driver_sql(f"SELECT setval('{table.name}_id_seq', {images})")
@@ -224,19 +229,21 @@ def _score_row(
 ) -> dict[str, object]:
     answer = wire.Scored(
         number=number % UNIT, outcome=outcome, score=outcome.look.score, probability=0.9, p_crystal=0.5,
-        probabilities=(0.05,) * len(CLASSES), height=1920, width=2560, pixel_size_um=1.131, pixel_size_origin="configured",
+        probabilities=(0.05,) * len(CLASSES), height=1920, width=2560,
+        pixel_size_um=1.131, pixel_size_origin="configured",
         drop=wire.Drop(box=(100, 100, 900, 900), confidence=0.99),
         boxes=(wire.BestChop(box=(200, 200, 256, 256), outcome=outcome, probability=0.9),), seconds=0.3,
     )  # fmt: skip
     return {
-        "id": number, "image_id": number, "sha256": "a" * 64, "segmenter": options.segmenter, "classifier": options.classifier,
+        "id": number, "image_id": number, "sha256": "a" * 64,
+        "segmenter": options.segmenter, "classifier": options.classifier,
         "options_hash": key, "result_id": unit, "outcome": str(outcome), "probability": 0.9, "p_crystal": 0.5,
         "answer": wire.encode(answer).decode(), "worker": "0.1.0", "at": when,
     }  # fmt: skip
 
 
 def _create_work(system: System, images: int, scored: int) -> tuple[float, float, float]:
-    """Seconds to find the newest 500, to plan them, and of a run that finds nothing new but reads the look-back."""
+    """Return seconds to find the newest 500, to plan them, and to find nothing new but read the look-back."""
     from xtalgrid_server.work import create
 
     newest = images - NEW

@@ -1,9 +1,9 @@
-#!/usr/bin/env python3
-"""The frozen worker's size, start, and memory, beside the unfrozen worker's, in one run.
+"""Measure the frozen worker's size, start and memory beside the unfrozen worker's, in one run.
 
     make freeze && python scripts/bench/frozen.py [IMAGES…]
 
-CPU seconds are those of the worker with its bootloader, user and system; they hardly depend on what else the computer does, as elapsed ones do.
+CPU seconds include the bootloader's, user and system. Unlike elapsed time, they hardly depend on what else the computer
+does.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Cost(NamedTuple):
 
 
 def cost(command: list[str], silent: int) -> Cost:
-    """Run a command with an empty environment."""
+    """Run a command with an empty environment; return what it took."""
     began = time.perf_counter()
     pid = os.posix_spawn(command[0], command, {}, file_actions=[(os.POSIX_SPAWN_DUP2, silent, fd) for fd in (1, 2)])
     _, status, usage = os.wait4(pid, 0)
@@ -43,7 +43,7 @@ def cost(command: list[str], silent: int) -> Cost:
 
 
 def size(path: Path) -> float:
-    """MB of a file, or of all in a folder."""
+    """Return the MB of a file, or of all files in a folder."""
     return sum(part.lstat().st_size for part in (path.rglob("*") if path.is_dir() else [path])) / 1e6
 
 
@@ -51,7 +51,7 @@ def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("images", nargs="*", default=[WELL], type=Path, help="well images (default: selfcheck's)")
-    parser.add_argument("--frozen", type=Path, default=ROOT / "dist", help="folder of scripts/freeze.py")
+    parser.add_argument("--frozen", type=Path, default=ROOT / "dist", help="folder that scripts/freeze.py filled")
     parser.add_argument("--runs", type=int, default=5)
     arguments = parser.parse_args()
     file, folder = arguments.frozen / NAME, arguments.frozen / f"{Path(NAME).stem}-dir"

@@ -1,8 +1,8 @@
 """The published way to classify a chop, to be timed against: one by one, in the frameworks a lab would have taken.
 
-``seconds_torch`` and ``seconds_mxnet`` give CPU seconds a chop on one thread. Weights are random: they do not change the time.
-Called as a program by MXNet's own Python (`models/legacy-mxnet` makes that environment), this file is the MXNet side, and imports
-nothing of xtalgrid: ``FOLDER/env/bin/python scripts/bench/published_way.py chops.npy``.
+``seconds_torch`` and ``seconds_mxnet`` give CPU seconds a chop on one thread. Weights are random, which does not change
+the time. Called as a program by MXNet's own Python (`models/legacy-mxnet` makes that environment), this file is the
+MXNet side, and imports nothing of xtalgrid: ``FOLDER/env/bin/python scripts/bench/published_way.py chops.npy``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 
 
 def seconds_torch(chops: np.ndarray, network: str = "squeezenet1.1") -> float:
-    """CPU seconds a chop in torch, eager, for chops ``(N, 256, 256, 3)`` uint8; the first is done once more before, uncounted."""
+    """Return CPU seconds a chop in eager torch, for chops ``(N, 256, 256, 3)`` uint8, after one uncounted run."""
     import torch
 
     from xtalgrid_core.images import network_input
@@ -36,7 +36,7 @@ def seconds_torch(chops: np.ndarray, network: str = "squeezenet1.1") -> float:
 
 
 def seconds_mxnet(chops: np.ndarray, python: Path) -> float:
-    """The same with gluon's SqueezeNet 1.1, hybridised, in the environment of that Python."""
+    """Return the same for gluon's SqueezeNet 1.1, hybridised, in the environment of that Python."""
     with tempfile.TemporaryDirectory() as folder:
         np.save(Path(folder) / "chops.npy", chops)
         command = [str(python), __file__, f"{folder}/chops.npy"]

@@ -1,8 +1,11 @@
-"""The paper's image processing rate for every architecture: ``python scripts/bench/rate.py``, a Markdown table.
+"""Measure the paper's image processing rate for every architecture.
 
-*Crystal search* (Thielmann et al. 2023, section 3.2 and Table S1): with t seconds a well, t/16.25 workstations keep up with the usual
-imaging rate and t/5.19 with the highest. Here t is the published way (the chops of a well one by one, torch, one thread), so that the
-architectures compare; and below it the worker's own, given with ``--worker``.
+    python scripts/bench/rate.py
+
+*Crystal search* (Thielmann et al. 2023, section 3.2 and Table S1): with t seconds a well, t/16.25 workstations keep up
+with the usual imaging rate and t/5.19 with the highest. Here t is that of the published way (the chops of a well one by
+one, torch, one thread), so that the architectures can be compared; the worker's own, given with ``--worker``, follows
+below. The report is a Markdown table.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from xtalgrid_nets.networks import NETWORKS
 from xtalgrid_nets.networks.measure import multiply_adds
 
 USUAL, HIGHEST = 16.25, 5.19
-"""Seconds from image to image (paper, section 2.1)."""
+"""Seconds between images (paper, section 2.1)."""
 
 ARCHIVE = 15_666_284
 """Images of the paper's database on 17 October 2019 (section 3.2)."""
@@ -26,7 +29,7 @@ DAY = 24 * 3600
 
 
 def row(name: str, cost: str, chop: str, well: float) -> str:
-    """A row of the table; `well`: core-seconds."""
+    """Format a row of the table; `well` is in core-seconds."""
     return (
         f"| {name} | {cost} | {chop} | {well:.3g} | {well / USUAL:.2g} | {well / HIGHEST:.2g} | "
         f"{well * ARCHIVE / DAY:,.0f} |"
@@ -42,7 +45,8 @@ def main() -> None:
     arguments = parser.parse_args()
     chops = np.random.default_rng(0).integers(0, 256, (arguments.sample, CHOP, CHOP, 3), np.uint8)
     print(
-        "| network | 10⁶ multiply-adds a chop | ms a chop | core-s a well | cores, t/16.25 | t/5.19 | archive, core-days |"
+        "| network | 10⁶ multiply-adds a chop | ms a chop | core-s a well "
+        "| cores, t/16.25 | t/5.19 | archive, core-days |"
     )
     print("|---|---|---|---|---|---|---|")
     for name in arguments.networks:

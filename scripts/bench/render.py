@@ -1,6 +1,9 @@
-"""How many wells a second one core renders, by camera: ``python scripts/bench/render.py [--wells N]``.
+"""Measure how many wells a second one core renders, by camera.
 
-Each size gets the same outcomes and seeds; seconds are CPU seconds of this process, so that other programs disturb little.
+    python scripts/bench/render.py [--wells N]
+
+Each size gets the same outcomes and seeds. Seconds are CPU seconds of this process, so that other programs disturb them
+little.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ OUTCOMES = [outcome for outcome in CLASSES if outcome is not Outcome.RIM]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure how fast wells are rendered.")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--wells", type=int, default=24, help="wells of each size, all classes in turn (default: 24)")
     wells = parser.parse_args().wells
     if wells < 1:

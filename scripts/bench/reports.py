@@ -1,7 +1,10 @@
-"""How reports and exports keep up with a large archive: ``python scripts/bench/reports.py OUT``, a Markdown table.
+"""Measure how reports and exports keep up with a large archive.
 
-A ledger of a million scores is generated: 288 drops to a plate, ten inspections each, as wells' answers a few hundred bytes, people's
-scores for one inspection in fifty. Peak memory is that of a process that does the one thing.
+    python scripts/bench/reports.py OUT
+
+It generates a ledger of a million scores: 288 drops to a plate, ten inspections of each plate, answers of a few hundred
+bytes as wells have them, and people's scores for one inspection in fifty. Each task runs in a process of its own, whose
+peak memory is shown. The report is a Markdown table.
 """
 
 from __future__ import annotations
@@ -121,7 +124,7 @@ _TASKS: dict[str, Callable[[System, Path], object]] = {
 
 
 def _fill(system: System, scores: int) -> None:
-    """The ledger's images and scores, the drops' contents, and the imager's rows of I_INSPECTIONS and I_SCORES."""
+    """Fill the ledger's images and scores, the drops' contents, and the imager's I_INSPECTIONS and I_SCORES."""
     with system.ledger._db.writing() as connection:
         unit = {"id": 1, "name": "xg_bench", "manifest": b"", "options_hash": "0" * 64, "state": "returned"}
         connection.execute(t.units.insert().values(attempts=0, made_at=now(), **unit))
@@ -151,11 +154,12 @@ def _fill(system: System, scores: int) -> None:
 
 
 def _rows(plates: int, scores: int) -> Iterator[tuple[dict[str, object], dict[str, object]]]:
-    """(image, score), a plate's inspections one after another, the newest ones yesterday."""
+    """Yield (image, score), a plate's inspections one after another, the newest ones from yesterday."""
     number = 0
     for plate in range(plates):
         for inspection in range(INSPECTIONS):
-            inspected = datetime.now() - timedelta(days=1 + (plates - plate) / 2 + 7 * (INSPECTIONS - 1 - inspection))  # noqa: DTZ005
+            days = 1 + (plates - plate) / 2 + 7 * (INSPECTIONS - 1 - inspection)
+            inspected = datetime.now() - timedelta(days=days)  # noqa: DTZ005
             for drop in range(DROPS):
                 number += 1
                 if number > scores:
@@ -182,9 +186,11 @@ def _answer(number: int, outcome: Outcome, p_crystal: float) -> str:
     said = wire.Scored(
         number=number % 1000, outcome=outcome, score=outcome.look.score, probability=0.9, p_crystal=p_crystal,
         probabilities=tuple(0.9 if other is outcome else 0.0123 for other in CLASSES), height=1920, width=2560,
-        pixel_size_um=1.131, pixel_size_origin="known imager", drop=wire.Drop(box=(300, 500, 900, 1100), confidence=0.98),
-        boxes=tuple(wire.BestChop(box=(300 + 50 * n, 500, 256, 256), outcome=outcome, probability=0.9) for n in range(5)),
-        seconds=0.1,
+        pixel_size_um=1.131, pixel_size_origin="known imager", seconds=0.1,
+        drop=wire.Drop(box=(300, 500, 900, 1100), confidence=0.98),
+        boxes=tuple(
+            wire.BestChop(box=(300 + 50 * n, 500, 256, 256), outcome=outcome, probability=0.9) for n in range(5)
+        ),
     )  # fmt: skip
     return wire.encode(said).decode()
 
@@ -198,7 +204,8 @@ def _enter(system: System, block: list[tuple[dict[str, object], dict[str, object
         inspections = [
             {
                 "inspectid": image["inspect_id"], "barcodeid": image["barcode"], "inspectnumber": image["inspection"],
-                "inspectdate": image["inspected"], "i_row": image["row"], "col": image["col"], "subwell": image["subwell"],
+                "inspectdate": image["inspected"],
+                "i_row": image["row"], "col": image["col"], "subwell": image["subwell"],
             }
             for image, _ in block
         ]  # fmt: skip

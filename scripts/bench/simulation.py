@@ -1,7 +1,10 @@
-"""The model of ``xtalgrid simulate`` against the real local grid: ``python scripts/bench/simulation.py OUT``, ends with 1 beyond 15 %.
+"""Compare the model of ``xtalgrid simulate`` with the real local grid; end with 1 if they differ by more than 15 %.
 
-Rendered wells are scored by the real grid with its workers side by side. The model is told the seconds of a well (each worker's own,
-from its results) and of a unit (start to first answer, measured once alone), and says how long the same work takes.
+    python scripts/bench/simulation.py OUT
+
+The real grid scores rendered wells, with its workers side by side. The model is given the seconds for a well (each
+worker's own, from its results) and for a unit (from start to first answer, measured once with one worker alone), and
+predicts how long the same work takes.
 """
 
 from __future__ import annotations
@@ -54,7 +57,7 @@ def main() -> None:
 
 
 def grid_seconds(home: Path, wells: int, workers: int, unit: int) -> tuple[float, list[float]]:
-    """How long the local grid takes for rendered wells, and what its workers say each took."""
+    """Return how long the local grid takes for rendered wells, and what its workers report for each."""
     home.mkdir(parents=True)
     render_plate(home / "plate", barcode="BN000001", seed=2026, wells=wells)
     config = from_string(f"[grid]\nworkers = {workers}\n", home=home / "home")

@@ -1,10 +1,12 @@
-"""How long the viewer's pages take: a plate of 288 wells, one of 1,536 wells with 20 inspections, and a ledger of many images.
+"""Measure how long the viewer's pages take.
 
     python scripts/bench/viewer.py --home /tmp/bench [--images 1000000] [--chromium]
 
-The ledger is filled with made-up scores of rendered pictures (one picture under many names); what is there is used again. Page times
-are medians of the answers of a running server on this machine; on a busy one its CPU time says more than the clock. With --chromium a browser opens the plate of 288 wells with its
-thumbnails in the cache, until the page is interactive and until all pictures in the window are drawn.
+There are a plate of 288 wells, one of 1,536 wells with 20 inspections, and a ledger of many images, filled with made-up
+scores of rendered pictures (one picture under many names); what a former run left in the home is used again. Page times
+are medians over the answers of a server running on this machine; on a busy one its CPU time says more than the clock.
+With --chromium a browser opens the plate of 288 wells with its thumbnails in the cache, and says when the page is
+interactive and when all pictures in the window are drawn.
 """
 
 import argparse
@@ -36,7 +38,7 @@ MIX = [Outcome.CLEAR] * 10 + [Outcome.PRECIPITATE] * 8 + [Outcome.HARVESTABLE, O
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--home", type=Path, required=True, help="where the ledger is made; about 1 kB an image")
+    parser.add_argument("--home", type=Path, required=True, help="folder for the ledger; about 1 kB an image")
     parser.add_argument("--images", type=int, default=0, help="images of further plates, for the lists")
     parser.add_argument("--repeat", type=int, default=9)
     parser.add_argument("--chromium", action="store_true")
@@ -70,7 +72,7 @@ def main() -> None:
         ):
             times, cpu, size = timed(address + path, 1 if "first time" in name else options.repeat)
             print(f"{name:26} {times * 1000:7.0f} ms  {cpu * 1000:7.0f} ms of CPU  {size / 1000:6.0f} kB")
-        print(f"peak memory {peak_mb():.0f} MB, that of the filling included where the ledger was not there before")
+        print(f"peak memory {peak_mb():.0f} MB, including what it took to fill a new ledger")
         if options.chromium:
             in_browser(address)
 
@@ -85,7 +87,7 @@ def fill(
     inspections: int,
     pictures: bool = True,
 ) -> None:
-    """A plate whose drops are scored at each inspection, a week apart."""
+    """Add a plate whose drops are scored at each inspection, a week apart."""
     with engine.begin() as connection:
         if connection.scalar(sa.select(t.images.c.id).where(t.images.c.barcode == barcode).limit(1)):
             return
@@ -98,21 +100,22 @@ def fill(
             for s in range(1, subwells + 1)
         ]
         unit = connection.execute(t.units.insert().values(
-            name=f"xg_{barcode}", manifest=manifest_of(f"xg_{barcode}"), options_hash="b", state="returned", attempts=0, made_at=START
+            name=f"xg_{barcode}", manifest=manifest_of(f"xg_{barcode}"), options_hash="b",
+            state="returned", attempts=0, made_at=START,
         )).inserted_primary_key[0]  # fmt: skip
         result = connection.execute(t.results.insert().values(
             unit_id=unit, sha256="c" * 64, host="bench", accepted=1, reason="", received_at=now()
         )).inserted_primary_key[0]  # fmt: skip
         connection.execute(t.images.insert(), [
-            {"id": first + n, "source": "crystaltrak", "inspect_id": first + n, "image_name": f"{n:06d}_HF.jpg", "barcode": barcode,
-             "inspection": i, "inspected": START + timedelta(days=7 * i, seconds=n % 5000), "row": r, "col": c, "subwell": s,
-             "seen_at": START}
+            {"id": first + n, "source": "crystaltrak", "inspect_id": first + n, "image_name": f"{n:06d}_HF.jpg",
+             "barcode": barcode, "inspection": i, "inspected": START + timedelta(days=7 * i, seconds=n % 5000),
+             "row": r, "col": c, "subwell": s, "seen_at": START}
             for n, (i, r, c, s) in enumerate(places)
         ])  # fmt: skip
         connection.execute(t.scores.insert(), [
-            {"image_id": first + n, "sha256": "d" * 64, "segmenter": "a" * 64, "classifier": "b" * 64, "options_hash": "b",
-             "result_id": result, "outcome": str(outcome), "probability": 0.9, "p_crystal": p, "answer": answer_of(n, outcome, p),
-             "worker": "bench", "at": START}
+            {"image_id": first + n, "sha256": "d" * 64, "segmenter": "a" * 64, "classifier": "b" * 64,
+             "options_hash": "b", "result_id": result, "outcome": str(outcome), "probability": 0.9, "p_crystal": p,
+             "answer": answer_of(n, outcome, p), "worker": "bench", "at": START}
             for n in range(len(places)) for outcome, p in [said_of(n)]
         ])  # fmt: skip
     if pictures:
@@ -143,7 +146,7 @@ def manifest_of(name: str) -> bytes:
 
 
 def link_pictures(config: Config, barcode: str, number: int, wells: int) -> None:
-    """One rendered picture under the names of the last inspection."""
+    """Link one rendered picture to all names of the last inspection."""
     from xtalgrid_synth import render_plate
 
     source = config.home / "rendered"
@@ -184,7 +187,7 @@ class Running:
 
 
 def timed(address: str, repeat: int) -> tuple[float, float, int]:
-    """Medians of seconds by the clock and of CPU seconds of this process (server and client), and the answer's bytes."""
+    """Return medians of seconds and of this process's CPU seconds (server and client), and the answer's bytes."""
     times, cpu, size = [], [], 0
     for _ in range(repeat):
         began, spent = time.perf_counter(), time.process_time()
@@ -206,13 +209,14 @@ def in_browser(address: str) -> None:
             page.goto(f"{address}/plate/WELLS288/5", wait_until="load")
             found = list(moments(page))
             print(
-                f"{'in Chromium, ' + ('cold' if not visit else 'warm'):26} interactive {found[0]:.0f} ms, window drawn {found[1]:.0f} ms"
+                f"{'in Chromium, ' + ('cold' if not visit else 'warm'):26} "
+                f"interactive {found[0]:.0f} ms, window drawn {found[1]:.0f} ms"
             )
         browser.close()
 
 
 def moments(page: object) -> Iterator[float]:
-    """Milliseconds until the page is interactive, and until the pictures in the window are drawn."""
+    """Yield the milliseconds until the page is interactive, and until the pictures in the window are drawn."""
     yield page.evaluate("performance.getEntriesByType('navigation')[0].domInteractive")  # type: ignore[attr-defined]
     yield page.evaluate(  # type: ignore[attr-defined]
         """() => Promise.all([...document.images].filter((image) => image.getBoundingClientRect().top < innerHeight)

@@ -1,9 +1,12 @@
-"""How long the worker takes for a well, by stage, and how much memory: ``python scripts/bench/worker.py [FOLDER]``.
+"""Measure how long the worker takes for a well, by stage, and how much memory.
 
-Without a folder it renders wells of the published system's size. Every image is scored in each way, one after the other so that
-their ratios hold whatever else the machine does: dense, exact (chop by chop), dense with the int8 weights where there are such, and the
-published way: chop by chop in torch (``--torch``) and in MXNet (``--mxnet PYTHON``), of which some chops of each well are timed and
-counted for all. Stages are timed in CPU seconds; ``xtalgrid-worker`` processes, one and two at once, show start-up, wall time and memory.
+    python scripts/bench/worker.py [FOLDER]
+
+Without a folder it renders wells of the published system's size. Every image is scored in each way, one after the
+other, so that the ratios hold whatever else the machine does: dense; exact (chop by chop); dense with the int8 weights,
+if there are any; and the published way, chop by chop in torch (``--torch``) and in MXNet (``--mxnet PYTHON``), for
+which some chops of each well are timed and the total is computed. Stages are timed in CPU seconds. One and two
+``xtalgrid-worker`` processes at once show start-up, wall time and memory.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
-from published_way import seconds_mxnet, seconds_torch  # beside this file
+from published_way import seconds_mxnet, seconds_torch
 from xtalgrid_core import wire
 from xtalgrid_core.chops import CHOP, DENSE_STEP, STEP, Box
 from xtalgrid_core.decision import RULE
@@ -45,7 +48,7 @@ PUBLISHED_CHOPS = 12
 
 
 class Timed(Networks):
-    """The networks, with the CPU seconds each has taken and the pictures the classifier has run on."""
+    """The networks, with the CPU seconds each took and the pictures that the classifier ran on."""
 
     segment = classify = 0.0
     runs = 0
@@ -84,9 +87,10 @@ def score_here(
     weights: list[Path],
     published: dict[str, Callable[[Pixels], float]],
 ) -> dict[str, list[tuple[int, dict[str, float]]]]:
-    """Of each way and each image that can be scored: runs of the classifier, and CPU seconds of each stage.
+    """Return, for each way and image, the runs of the classifier and the CPU seconds of each stage.
 
-    `published`: other ways to classify a chop, as CPU seconds a chop of ``(N, 256, 256, 3)``; all else is as in the exact way.
+    Images that can't be scored are left out. `published`: other ways to classify, each a function from chops
+    ``(N, 256, 256, 3)`` to CPU seconds a chop; all else is as in the exact way.
     """
     networks = {way: Timed.load(options, weights, threads) for way, options in ways.items()}
     rows: dict[str, list[tuple[int, dict[str, float]]]] = {way: [] for way in (*ways, *published)}
@@ -104,7 +108,7 @@ def score_here(
                 print(f"{path.name}: {error}")
                 break
             if answer.drop.box is None:
-                print(f"{path.name}: no drop made out; left out")
+                print(f"{path.name}: no drop found; left out")
                 break
             scale = pixel_size(answer.width, answer.height, answer.pixel_size_um)
             decode, _ = timed(partial(decode_parts, data, Box(*answer.drop.box), scale.to_reference))
@@ -118,14 +122,14 @@ def score_here(
 
 
 def decode_parts(data: bytes, drop: Box, to_reference: float) -> None:
-    """What `score_image` decodes and resizes: the whole image for the segmenter, and the drop for the classifier."""
+    """Decode and resize as `score_image` does: the whole image for the segmenter, the drop for the classifier."""
     image = WellImage(data)
     image.segmenter_view()
     image.classifier_view(drop, to_reference)
 
 
 def ways_of(weights: Path, step: int, exact_step: int) -> dict[str, wire.Options]:
-    """The ways that these weights allow."""
+    """Return the ways that these weights allow."""
     segmenter, classifier = default_models(weights)
     ways = {
         "dense": wire.Options(segmenter=segmenter, classifier=classifier, rule=RULE, mode="dense", step=step),
@@ -141,7 +145,7 @@ def ways_of(weights: Path, step: int, exact_step: int) -> dict[str, wire.Options
 
 
 def worker_process(paths: list[Path], *arguments: str) -> tuple[float, float]:
-    """Wall seconds and peak MB of a worker process for some images."""
+    """Return wall seconds and peak MB of a worker process that scores some images."""
     with tempfile.TemporaryDirectory() as out:
         command = [sys.executable, "-m", "xtalgrid_worker.cli", "score", *map(str, paths), "--out", out, *arguments]
         began = time.monotonic()
@@ -149,7 +153,7 @@ def worker_process(paths: list[Path], *arguments: str) -> tuple[float, float]:
         return time.monotonic() - began, int(peak) / (1024 * 1024 if sys.platform == "darwin" else 1024)
 
 
-# A process counts its parent's memory at its start as its own peak; this parent is small.
+# A process's peak starts at its parent's memory, so this parent is small.
 _MEASURED = """
 import resource, subprocess, sys
 subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL)
@@ -223,7 +227,8 @@ def main() -> None:
     for way, (wall, peak) in peaks.items():
         print(f"worker process, {way}: {wall / len(paths):.2f} s a well, peak {peak:.0f} MB")
     print(
-        f"two at once, dense: {two / len(paths) / 2:.2f} s a well, {2 * peaks['dense'][0] / two:.2f} times the work of one"
+        f"two at once, dense: {two / len(paths) / 2:.2f} s a well, "
+        f"{2 * peaks['dense'][0] / two:.2f} times the work of one"
     )
     print(f"start-up {start_up:.2f} s")
 

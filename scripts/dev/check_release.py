@@ -1,10 +1,10 @@
-#!/usr/bin/env python3
-"""Says whether a tag may be released: it is the version, CHANGELOG.md tells of it, and the files made for it are all there.
+"""Check that a tag may be released: it is the version, CHANGELOG.md has it, and all files made for it are there.
 
     python scripts/dev/check_release.py v1.2.3             before anything is built
-    python scripts/dev/check_release.py v1.2.3 FOLDER      after: wheel, source archive and frozen workers lie in FOLDER or in folders of it
+    python scripts/dev/check_release.py v1.2.3 FOLDER      afterwards, with wheel, source archive and frozen workers
+                                                           in FOLDER or in folders of it
 
-Exit status 1, and a line for each thing that is wrong.
+It ends with 1, and a line for each thing that is wrong.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SYSTEMS = ("linux", "windows", "macos")
 
 
 def main() -> None:
-    """Check a tag, and the files made for it if they are there."""
+    """Check a tag, and the files made for it if a folder is given."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tag", help="v and the version of pyproject.toml")
     parser.add_argument("folder", nargs="?", type=Path, help="where the files are")
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def of_tag(tag: str, version: str, changes: str) -> list[str]:
-    """What is wrong with a tag, given the version and the changelog's text."""
+    """Say what is wrong with a tag, given the version and the changelog's text."""
     wrong = [] if tag == f"v{version}" else [f"the tag is {tag}, and pyproject.toml says {version}: tag v{version}"]
     newest = re.search(r"^## (.+)$", changes, re.MULTILINE)
     if newest is None or not re.fullmatch(rf"{re.escape(version)}, \d{{4}}-\d\d-\d\d", newest[1]):
@@ -44,7 +44,7 @@ def of_tag(tag: str, version: str, changes: str) -> list[str]:
 
 
 def of_files(version: str, names: list[str]) -> list[str]:
-    """What is missing among the names of files. Each system's worker is there twice: for anybody, and for BOINC."""
+    """Say which files are missing; each system's worker must be there twice, for anybody and for BOINC."""
     wanted = [f"xtalgrid-{version}-py3-none-any.whl", f"xtalgrid-{version}.tar.gz"]
     wrong = [f"{name} is missing" for name in wanted if name not in names]
     for system in SYSTEMS:

@@ -1,10 +1,10 @@
-#!/usr/bin/env python3
-"""Renews what `xtalgrid-worker selfcheck` expects: after new weights, and after any change that changes scores.
+"""Renew what `xtalgrid-worker selfcheck` expects: after new weights, and after any change that changes scores.
 
-    python scripts/dev/make_selfcheck.py             the same well, scored anew: worker/xtalgrid_worker/check/expected.json
-    python scripts/dev/make_selfcheck.py --render    draws the well anew too, for renderers that draw it otherwise today
+    python scripts/dev/make_selfcheck.py             score the same well anew, into xtalgrid_worker/check/expected.json
+    python scripts/dev/make_selfcheck.py --render    draw the well anew too, if the renderer now draws it differently
 
-It refuses a well whose crystals the weights don't find, or whose score lies so near a threshold that another processor may decide otherwise.
+It refuses a well in which the weights find no crystals, or whose score is so close to a threshold that another
+processor may decide differently.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def render() -> None:
 
 
 def main() -> None:
-    """Score the well with every pair of packaged weights, and write down what they say."""
+    """Score the well with every pair of packaged weights, and write down their answers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--render", action="store_true", help="draw the well anew")
     if parser.parse_args().render:
@@ -47,7 +47,9 @@ def main() -> None:
         is_near = abs(score.p_crystal - CRYSTAL_FROM) <= 2 * selfcheck.tolerance(*pair)
         if score.outcome.group is not Group.CRYSTAL or is_near:
             said = f"{score.outcome} at {score.probability:.3f}"
-            sys.exit(f"classifier {pair[1][:12]}: {said}: no well to check by; choose another SEED and --render")
+            sys.exit(
+                f"classifier {pair[1][:12]}: {said}: this well is unfit for the check; choose another SEED and --render"
+            )
         scores.append(score)
         print(f"{score.segmenter[:12]} {score.classifier[:12]}: {score.outcome}, p_crystal {score.p_crystal:.3f}")
     well = hashlib.sha256(selfcheck.WELL.read_bytes()).hexdigest()

@@ -1,9 +1,11 @@
-"""Real and rendered wells side by side, to see what the renderer doesn't do yet.
+"""Show real and rendered wells side by side, to see what the renderer doesn't do yet.
 
-    python scripts/dev/side_by_side.py REAL OUT.png        real wells (left) and rendered ones (right), by source and outcome group
-    python scripts/dev/side_by_side.py --rendered OUT.jpg  rendered wells alone: the 12 outcomes by the plate types
+    python scripts/dev/side_by_side.py REAL OUT.png         real wells (left) and rendered ones (right), by source
+                                                            and outcome group
+    python scripts/dev/side_by_side.py --rendered OUT.jpg   rendered wells alone: the 12 outcomes by the plate types
 
-REAL is a folder of real wells with a labels.csv (set, image, judgement, confidence). Such pictures belong to others: keep the sheet to yourself.
+REAL is a folder of real wells with a labels.csv (set, image, judgement, confidence). Such pictures belong to others:
+keep the sheet to yourself.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ JUDGEMENTS = {*(group.value for group in SCORED_GROUPS), Outcome.NULL_EXPERIMENT
 LABEL = 16
 FONT = ImageFont.load_default(11)
 
-# Which plate a source's wells look like, by the beginning of "set/image"; other sources get all plate types in turn.
+# The plate that a source's wells look like, by the start of "set/image"; other sources get all plate types in turn.
 LOOKS: dict[str, PlateType] = {
     "plate_CI": "ring",
     "plate_empty": "disc",
@@ -43,7 +45,7 @@ LOOKS: dict[str, PlateType] = {
 
 
 def picture(outcome: Outcome, seed: int, plate: PlateType, width: int) -> Image.Image:
-    """A rendered well with a 2.9 mm wide view, `width` pixels wide, drawn at twice the size."""
+    """Render a well, a view of 2.9 mm, at twice the size and reduce it to `width` pixels."""
     wide = max(2 * width, 640)
     well = render_well(
         outcome, seed=seed, width=wide, height=wide * 3 // 4, pixel_size_um=2896 / wide, plate_type=plate
@@ -52,7 +54,7 @@ def picture(outcome: Outcome, seed: int, plate: PlateType, width: int) -> Image.
 
 
 def grid(rows: list[tuple[str, list[Image.Image]]], columns: int, width: int) -> Image.Image:
-    """Rows of pictures, each under its heading."""
+    """Lay out rows of pictures, each row under its heading."""
     height = width * 3 // 4
     sheet = Image.new("RGB", (columns * (width + 2), len(rows) * (height + LABEL + 2)), "white")
     pen = ImageDraw.Draw(sheet)
@@ -65,7 +67,7 @@ def grid(rows: list[tuple[str, list[Image.Image]]], columns: int, width: int) ->
 
 
 def rendered_sheet(width: int, seed: int) -> Image.Image:
-    """A row for each outcome, a column for each plate type."""
+    """Draw a row for each outcome and a column for each plate type."""
     rows = []
     for y, outcome in enumerate(RENDERED):
         pictures = []
@@ -79,7 +81,7 @@ def rendered_sheet(width: int, seed: int) -> Image.Image:
 
 
 def compared_sheet(real: Path, width: int, seed: int, each: int) -> Image.Image:
-    """For each source and judgement of labels.csv: `each` real wells, then as many rendered ones."""
+    """Draw, for each source and judgement of labels.csv, `each` real wells and as many rendered ones."""
     found: dict[tuple[str, str], list[Path]] = defaultdict(list)
     with (real / "labels.csv").open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
@@ -103,7 +105,7 @@ def compared_sheet(real: Path, width: int, seed: int, each: int) -> Image.Image:
             pictures.append(picture(outcome, seed + 100 * len(rows) + i, plate, width))
         rows.append((f"{source}: {judgement}, {len(paths)} real wells; left real, right rendered", pictures))
     if not rows:
-        raise ValueError(f"{real / 'labels.csv'} names no well that is there and has a judgement")
+        raise ValueError(f"{real / 'labels.csv'} names no well that exists and has a judgement")
     return grid(rows, 2 * each, width)
 
 

@@ -1,18 +1,19 @@
-#!/usr/bin/env python3
-"""Scores wells by a whole BOINC server and four real clients, one of which lies and one dies; says what became of every well, and what it cost.
+"""Score wells by a whole BOINC server and four real clients, one of which lies and one dies.
 
-    python -m tests.rig.boinc_end_to_end PROJECT_DIR --out FOLDER --images FOLDER --worker dist/release/xtalgrid-worker-*-linux-x86_64
+    python -m tests.rig.boinc_end_to_end PROJECT_DIR --out FOLDER --images FOLDER --worker FILE
 
-Run it as the owner of a BOINC project that was made to try things on (its web server and database up, account creation open), by a Python that has
-xtalgrid[server,boinc], with `boinc` and `boinccmd` on PATH. It installs xtalgrid in the project, and scores the same wells
+Run it from the repository's root as the owner of a BOINC project made for trials (its web server and database up,
+account creation open), with a Python that has xtalgrid[server,boinc], and with `boinc` and `boinccmd` on PATH. It
+installs xtalgrid in the project, and scores the same wells
 
-* on the local grid, which the others are compared with;
-* by BOINC at quorum 1 with spot checks, and at quorum 2. The client that dies never comes back at quorum 1; at quorum 2 it does, after its
-  deadline, and all daemons are killed in the middle;
+* on the local grid, with which the others are compared;
+* by BOINC at quorum 1 with spot checks, and at quorum 2. At quorum 1 the client that dies never comes back; at quorum 2
+  it comes back after its deadline, and all daemons are killed in the middle;
 * by BOINC with one honest client and large units, to measure what BOINC costs.
 
-Ends with 1 if a condition does not hold. The wells are those of `--images`, and rendered ones for what is missing of `--wells`. `--worker` is a frozen
-worker, which clients take from the project; without one all run this Python's.
+It reports what became of every well and what it cost, and ends with 1 if a condition does not hold. The wells are those
+of `--images`, and rendered ones to make up the number `--wells`. FILE is a frozen worker for BOINC
+(dist/release/xtalgrid-worker-*-linux-x86_64), which clients download from the project; without it, all run this Python.
 """
 
 from __future__ import annotations
@@ -57,10 +58,10 @@ PATIENCE = 3600
 """Seconds for each plate."""
 
 ASK = 15
-"""Seconds from one request of the clients to the next: by themselves they wait for hours where the project had no work for them."""
+"""Seconds between the clients' requests; left alone, they wait for hours once the project had no work for them."""
 
 DELETED = 2
-"""Of a work unit's `file_delete_state`."""
+"""A value of a work unit's `file_delete_state`."""
 
 CONFIGURATION = """[imager]
 source = "{source}"
@@ -78,7 +79,7 @@ frames = "none"
 """
 
 Answers = dict[str, tuple[wire.Image, str]]
-"""Image's name → answer, and the work unit it is from."""
+"""An image's name → its answer, and the work unit that it came from."""
 
 
 def main() -> None:
@@ -87,14 +88,14 @@ def main() -> None:
     parser.add_argument("project", type=Path, help="folder of the BOINC project")
     parser.add_argument("--out", type=Path, required=True, help="new folder for all that is made; a short path")
     parser.add_argument("--images", type=Path, help="folder of well images")
-    parser.add_argument("--worker", type=Path, help="file of scripts/freeze.py --unpack-in . --release")
+    parser.add_argument("--worker", type=Path, help="frozen worker, made by scripts/freeze.py --unpack-in . --release")
     parser.add_argument("--wells", type=int, default=200)
     parser.add_argument("--unit", type=int, default=20, help="wells in a unit")
     parser.add_argument("--cost-unit", type=int, default=100, help="wells in a unit where costs are measured")
     parser.add_argument("--spot-checks", type=float, default=0.3, help="part of the units checked at quorum 1")
-    parser.add_argument("--deadline", type=float, default=240, help="seconds a client has for a unit")
+    parser.add_argument("--deadline", type=float, default=240, help="seconds that a client has for a unit")
     parser.add_argument(
-        "--only-costs", action="store_true", help="measure costs alone: on a machine that does nothing else"
+        "--only-costs", action="store_true", help="measure costs alone, on a machine that does nothing else"
     )
     given = parser.parse_args()
     server = Server(given.project.absolute(), given.out.absolute(), given)
@@ -125,10 +126,10 @@ class Server:
         """Gather the wells; install xtalgrid, its app version and its daemons in the project; make an account."""
         hook, mark = self.project.folder / "bin" / "xtalgrid_check", self.project.folder / "for_trials"
         if hook.exists() and not mark.exists():
-            sys.exit(f"{hook} is of an xtalgrid that people work with; run this on a project made for trials")
+            sys.exit(f"{hook} belongs to an xtalgrid in use; run this on a project made for trials")
         mark.touch()
         if self.query("SELECT id FROM result WHERE server_state <> :over", over=states.ServerState.OVER):
-            sys.exit("the project has work under way; wait for its end, or cancel it by its bin/cancel_jobs")
+            sys.exit("the project has work under way; wait until it ends, or cancel it with bin/cancel_jobs")
         self.out.mkdir(parents=True)
         gather(images, self.given.wells, self.out / "wells")
         self.configure()
@@ -143,7 +144,7 @@ class Server:
         self.account = account(self.url)
 
     def _share_out(self) -> None:
-        """One unit at a time for each host, or the first one takes most of these few."""
+        """Give each host one unit at a time; otherwise the first host takes most of the few there are."""
         path = self.project.folder / "config.xml"
         text = path.read_text()
         if "<max_wus_in_progress>" not in text:
@@ -169,30 +170,30 @@ class Server:
         return run(self.project.folder / "bin" / name, *words, cwd=self.project.folder)
 
     def cron(self, *words: str) -> None:
-        """What the project's crontab does every five minutes: starts daemons that died, runs tasks that are due."""
+        """Do what the project's crontab does every five minutes: restart dead daemons, run due tasks."""
         self.bin("start", "--cron", *words)
 
     def daemons(self) -> dict[str, int]:
-        """The daemons' processes, by their names."""
+        """Return the daemons' process ids by name."""
         folder = self.project.folder / f"pid_{socket.gethostname().partition('.')[0]}"
         return {path.stem: int(path.read_text()) for path in folder.glob("*.pid")}
 
     def instances(self, units: list[str]) -> list[Any]:
-        """The instances of work units, each with its work unit, as BOINC's database has them."""
+        """Return the instances of work units, each with its work unit, from BOINC's database."""
         columns = (
-            "w.name, w.min_quorum, w.assimilate_state, w.file_delete_state, w.canonical_resultid, r.id, r.hostid, r.server_state,"
-            " r.outcome, r.validate_state, r.sent_time, r.received_time, r.elapsed_time, r.cpu_time"
+            "w.name, w.min_quorum, w.assimilate_state, w.file_delete_state, w.canonical_resultid, r.id, r.hostid,"
+            " r.server_state, r.outcome, r.validate_state, r.sent_time, r.received_time, r.elapsed_time, r.cpu_time"
         )
         statement = f"SELECT {columns} FROM workunit w LEFT JOIN result r ON r.workunitid = w.id WHERE w.name IN :units"
         return self.query(statement, units=tuple(units))
 
     def query(self, statement: str, **values: Any) -> list[Any]:
-        """Rows of BOINC's database."""
+        """Return rows of BOINC's database."""
         with self._database.connect() as connection:
             return list(connection.execute(sa.text(statement), values))
 
     def client(self, name: str, launcher: str = "") -> BoincClient:
-        """A client that is not started yet. With `launcher`, it runs that line and takes no program from the project."""
+        """Prepare a client, not started yet; with `launcher`, it runs that line and no program of the project."""
         client = BoincClient(self.out / "clients" / name, self.url, self.account)
         if launcher or not self.given.worker:
             script = [sys.executable, ROOT / "scripts/make_app_version.py", "own-python", "--python", sys.executable]
@@ -202,12 +203,12 @@ class Server:
         return client
 
     def note(self, text: str) -> None:
-        """A figure."""
+        """Report a figure."""
         say(text)
         self.report.append(f"          {text}")
 
     def check(self, holds: bool, text: str) -> None:
-        """A condition."""
+        """Report a condition and whether it holds."""
         self.note(text)
         self.report[-1] = f"{'holds ' if holds else 'FAILED'}    {text}"
         self.is_good = self.is_good and holds
@@ -227,7 +228,7 @@ class Trial:
         self._is_killed = False
 
     def run(self) -> None:
-        """Score the plate and check what came of it."""
+        """Score the plate and check the outcome."""
         server = self._server
         server.report.append(f"quorum {self._quorum}")
         server.configure(quorum=self._quorum, spot_checks=server.given.spot_checks)
@@ -285,7 +286,7 @@ class Trial:
         say(f"killed: {', '.join(killed)}")
 
     def _check(self) -> None:
-        """Compare with the local grid, and with what BOINC says of the hosts."""
+        """Compare with the local grid, and with what BOINC records about the hosts."""
         server, truth = self._server, self._truth
         got = exactly_once(server, self._plate)
         wrong = [name for name in got if difference(got[name][0], truth[name][0]) > TOLERANCE]
@@ -309,7 +310,8 @@ class Trial:
         server.check(not lied & checked, f"no wrong score in the {len(checked)} units that two hosts scored")
         server.check(
             {canonical[name] for name in lied} <= {self._hosts["lying"]},
-            f"no wrong score but the lying client's, in units that nobody checked: {len(wrong)} wells in {len(lied)} units",
+            "no wrong score but the lying client's, in units that nobody checked: "
+            f"{len(wrong)} wells in {len(lied)} units",
         )
         server.note(f"largest difference of the {len(got) - len(wrong)} other scores to the local grid's: {others:.1g}")
         dead = [i for i in instances if i.hostid == self._hosts["dying"]]
@@ -322,7 +324,7 @@ class Trial:
 
 
 def costs(server: Server) -> None:
-    """One honest client: what BOINC takes of the host, and what of the server."""
+    """Measure, with one honest client, what BOINC costs the host and the server."""
     plate, size, wells = "COSTS", server.given.cost_unit, server.given.wells
     server.report.append(f"costs, by units of {size} wells")
     server.configure(unit=size, days=1)
@@ -372,7 +374,7 @@ def costs(server: Server) -> None:
 
 
 def local_grid(server: Server) -> Answers:
-    """What workers of this machine say, without BOINC."""
+    """Return what workers on this machine answer without BOINC."""
     home = server.out / "local"
     server.configure(kind="local")
     server.enter("LOCAL", home)
@@ -387,7 +389,7 @@ def local_grid(server: Server) -> Answers:
 
 
 def made_by_task(server: Server, plate: str) -> list[str]:
-    """Have the project's periodic task make a plate's work units; their names."""
+    """Have the project's periodic task make a plate's work units; return their names."""
     server.cron("--ignore-timestamps")
     number = -(-server.given.wells // server.given.unit)
     for _ in until(lambda: len(units_of(server.home, plate, "sent")) == number, f"create_work makes {number} units"):
@@ -396,7 +398,7 @@ def made_by_task(server: Server, plate: str) -> list[str]:
 
 
 def exactly_once(server: Server, plate: str) -> Answers:
-    """What the ledger has of a plate: no well lost, none scored twice."""
+    """Return a plate's answers, and check that no well is lost and none scored twice."""
     got, wells = answers(server.home, plate), server.given.wells
     count = "SELECT COUNT(*) FROM scores s JOIN images i ON i.id = s.image_id WHERE barcode = ?"
     scores = ledger(server.home, count, plate)[0][0]
@@ -406,7 +408,7 @@ def exactly_once(server: Server, plate: str) -> Answers:
 
 
 def answers(home: Path, plate: str) -> Answers:
-    """What the ledger has of a plate."""
+    """Return a plate's answers from the ledger."""
     statement = (
         "SELECT i.image_name, s.answer, u.name || '.1' FROM scores s JOIN images i ON i.id = s.image_id"
         " JOIN results r ON r.id = s.result_id JOIN units u ON u.id = r.unit_id WHERE i.barcode = ?"
@@ -416,22 +418,23 @@ def answers(home: Path, plate: str) -> Answers:
 
 
 def units_of(home: Path, plate: str, state: str = "") -> list[str]:
-    """Work units of a plate, those in a state."""
+    """Return the names of a plate's work units; with `state`, of those in that state."""
     statement = (
-        "SELECT DISTINCT u.name || '.1', (SELECT state FROM unit_states s WHERE s.unit_id = u.id ORDER BY s.id DESC LIMIT 1)"
+        "SELECT DISTINCT u.name || '.1',"
+        " (SELECT state FROM unit_states s WHERE s.unit_id = u.id ORDER BY s.id DESC LIMIT 1)"
         " FROM units u JOIN unit_images ui ON ui.unit_id = u.id JOIN images i ON i.id = ui.image_id WHERE i.barcode = ?"
     )
     return [name for name, now in ledger(home, statement, plate) if state in ("", now)]
 
 
 def ledger(home: Path, statement: str, *values: Any) -> list[Any]:
-    """Rows of the ledger."""
+    """Return rows of the ledger."""
     with contextlib.closing(sqlite3.connect(home / "ledger.db", timeout=60)) as database:
         return database.execute(statement, values).fetchall()
 
 
 def difference(a: wire.Image, b: wire.Image) -> float:
-    """The largest difference of two answers' probabilities; 1 where the outcomes differ."""
+    """Return the largest difference of two answers' probabilities; 1 if the outcomes differ."""
     if isinstance(a, wire.Failed) or isinstance(b, wire.Failed):
         return float(a != b)
     if a.outcome != b.outcome or len(a.probabilities) != len(b.probabilities):
@@ -444,7 +447,7 @@ def difference(a: wire.Image, b: wire.Image) -> float:
 
 
 def account(url: str) -> str:
-    """The key of the trials' account, which is made if need be."""
+    """Return the key of the trial account, creating the account if necessary."""
     email = "trial@example.org"
     word = hashlib.md5(f"trial{email}".encode(), usedforsecurity=False).hexdigest()
     query = urllib.parse.urlencode({"email_addr": email, "passwd_hash": word, "user_name": "trial"})
@@ -458,29 +461,29 @@ def account(url: str) -> str:
 
 
 def has_checkpoint(client: BoincClient) -> bool:
-    """Whether a job of the client is in its middle."""
+    """Say whether a job of the client has reached a checkpoint."""
     return any(float(s) > 0 for s in re.findall(r"CPU time at last checkpoint: ([\d.]+)", client.tell("--get_tasks")))
 
 
 def host_id(client: BoincClient) -> int:
-    """The project's number of a client."""
+    """Return the number under which the project knows a client."""
     state = (client.folder / "client_state.xml").read_text(errors="replace")
     return int(re.search(r"<hostid>(\d+)</hostid>", state)[1])
 
 
 def said_of(instances: list[Any]) -> str:
-    """How instances ended, counted."""
+    """Count how instances ended."""
     ended = Counter(
         f"{states.Outcome(i.outcome).name} {states.ValidateState(i.validate_state).name}" for i in instances
     )
     return ", ".join(f"{number} {how.lower().replace('_', ' ')}" for how, number in ended.items())
 
 
-# ---- small things --------------------------------------------------------------------------------------------------
+# ---- helpers ------------------------------------------------------------------------------------------------------
 
 
 def gather(images: Path | None, wells: int, to: Path) -> None:
-    """Links to images, 000.jpg and so on, and rendered wells for what is missing."""
+    """Link to images as 000.jpg and so on, and render wells to make up the number."""
     found = sorted(path for path in images.iterdir() if path.suffix.lower() in SUFFIXES)[:wells] if images else []
     if len(found) < wells:
         found += render_plate(to.with_name("rendered"), barcode="RENDERED", seed=2026, wells=wells - len(found))
@@ -490,7 +493,7 @@ def gather(images: Path | None, wells: int, to: Path) -> None:
 
 
 def run(*command: object, cwd: Path | None = None) -> str:
-    """Run a program; what it says."""
+    """Run a program; return its output."""
     words = [str(word) for word in command]
     done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -499,7 +502,7 @@ def run(*command: object, cwd: Path | None = None) -> str:
 
 
 def until(condition: Callable[[], bool], what: str) -> Iterator[None]:
-    """Every `ASK` seconds, until the condition holds."""
+    """Yield every `ASK` seconds until the condition holds."""
     end = time.monotonic() + PATIENCE
     while not condition():
         if time.monotonic() > end:
@@ -509,7 +512,7 @@ def until(condition: Callable[[], bool], what: str) -> Iterator[None]:
 
 
 def children_cpu(work: Callable[[], object]) -> float:
-    """CPU seconds of the processes that some work starts and waits for."""
+    """Return the CPU seconds of the processes that `work` starts and waits for."""
 
     def now() -> float:
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -521,13 +524,13 @@ def children_cpu(work: Callable[[], object]) -> float:
 
 
 def cpu_of(pid: int, *, children: bool = True) -> float:
-    """CPU seconds of a process, and of those of its children that have ended."""
+    """Return the CPU seconds of a process, and of its children that have ended."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return sum(map(int, fields[11 : 15 if children else 13])) / os.sysconf("SC_CLK_TCK")
 
 
 def say(text: str) -> None:
-    """A line of the log."""
+    """Print a line of the log."""
     print(time.strftime("%H:%M:%S"), text, file=sys.stderr, flush=True)
 
 

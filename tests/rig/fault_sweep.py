@@ -1,10 +1,14 @@
-"""Kills and faults all over runs of many wells, each ending as an undisturbed run: ``python -m tests.rig.fault_sweep --kills 1000 --wells 300``.
+"""Kill the chain and break things around it, again and again, and compare the outcome with an undisturbed run.
 
-The whole chain runs on the local grid with real worker processes (tiny networks, so that wells take milliseconds). It is killed again and
-again, each time in the stage that is due and at a random moment of it, with its workers or alone or after one of its workers, and run on; then
-once more to its end. The same with the stages side by side as services. Other faults: a full disk (needs root, for a small file system), folders that become read-only, the
-imager database gone (PostgreSQL behind a relay that is cut), the clock jumping back, two runs at once, a worker that hangs. After each, the
-score table and the ledger are compared row by row with those of an undisturbed run (`faults.lab.content`). Ends with 1 on any difference.
+    python -m tests.rig.fault_sweep --kills 1000 --wells 300
+
+The whole chain runs on the local grid with real worker processes (tiny networks, so that a well takes milliseconds).
+It is killed repeatedly, each time in a chosen stage and at a random moment of it: with its workers, alone, or after one
+of its workers. It is then run to its end. The same is done with the stages running side by side as services. The other
+faults are a full disk (needs root, for a small file system), folders that become read-only, a lost imager database
+(PostgreSQL behind a relay that is cut), a clock that jumps back, two runs at once, and a worker that hangs. After each,
+the score table and the ledger are compared row by row with those of an undisturbed run (`faults.lab.content`). The exit
+code is 1 if anything differs.
 """
 
 from __future__ import annotations
@@ -52,7 +56,7 @@ from .faults.outage import databases_with_a_relay, outage
 
 HOW = ("all", "alone", "worker")
 PLAN = (*[0] * 3, *[1] * 3, *[2] * 10, *[3] * 3, *[4] * 3, *[5] * 3)
-"""The stages (`faults.lab.STAGES`) in which a run is killed, one after the other; most kills strike while the workers are at it."""
+"""The stages (indices of `faults.lab.STAGES`) in which a run is killed, in turn; most kills hit working workers."""
 
 
 @dataclass(slots=True)
@@ -71,11 +75,11 @@ class Sweep:
     lines: list[tuple[str, str, str]] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     is_enough: bool = False
-    """Whether somebody pressed Ctrl-C: no more kills, all other faults, and the report."""
+    """Whether somebody pressed Ctrl-C: stop killing, try the other faults, and report."""
     _labs: int = 0
 
     def lab(self, more: str = "", home: Path | None = None) -> Config:
-        """A new home."""
+        """Return the configuration of a new home."""
         self._labs += 1
         return config_of(home or self.root / f"lab{self._labs}" / "home", self.weights, more)
 
@@ -84,7 +88,7 @@ class Sweep:
         return started(whole_chain(config, self.wells), log, before)
 
     def ends_the_same(self, name: str, config: Config, what: str) -> None:
-        """Run once more to the end, undisturbed, and compare."""
+        """Run to the end once more, undisturbed, and compare."""
         code = self.start(config).wait()
         said = differences(config, self.expected)
         if code != 0:
@@ -95,7 +99,7 @@ class Sweep:
             shutil.rmtree(config.home.parent if config.home.parent.name.startswith("lab") else config.home)
 
     def undisturbed(self) -> None:
-        """What all others are compared with, and how long each stage takes."""
+        """Do the run that all others are compared with, and time its stages."""
         config = self.lab()
         run, began, stage, looked = self.start(config), time.monotonic(), -1, 0.0
         while (code := run.ended()) is None:
@@ -114,7 +118,7 @@ class Sweep:
         print(f"undisturbed: {self.number} wells, {sum(self.seconds.values()):.1f} s; rows {counts}", flush=True)
 
     def killed(self, kills: int) -> None:
-        """Runs that are killed in one stage after the other, and then run to their end."""
+        """Kill runs in one stage after the other, then run each to its end."""
         done = 0
         while done < kills and not self.is_enough:
             config, before = self.lab("attempts = 50\n"), self.kills.total()
@@ -127,7 +131,7 @@ class Sweep:
             print(f"{done} kills, {len(self.wrong)} wrong", flush=True)
 
     def _kill_in(self, config: Config, stage: int, share: float) -> None:
-        """Kill a run within a share of a stage's time, so that the stage still has something to do for the kills that follow."""
+        """Kill a run early enough in a stage that the stage still has work left for the kills that follow."""
         how = self.rng.choice(HOW if stage == STAGES.index("grid") else HOW[:2])
         run = self.start(config)
         if not self._has_come(run, stage, share):
@@ -144,7 +148,7 @@ class Sweep:
         os.waitpid(run.pid, 0)
 
     def _has_come(self, run: Run, stage: int, share: float) -> bool:
-        """Wait for a random moment of a stage, or of the one that follows where it was short; False: the run has ended before."""
+        """Wait for a random moment of a stage, or of the next if it was short; False if the run ended first."""
         moment, met = math.inf, -1
         while time.monotonic() < moment:
             if (code := run.ended()) is not None:
@@ -157,7 +161,7 @@ class Sweep:
         return True
 
     def services(self, kills: int) -> None:
-        """The grid and the other steps side by side without end, as services are, one of them killed again and again and started anew."""
+        """Run the grid and the other steps side by side, as services do; keep killing and restarting them."""
         config = self.lab()
         log = self.root / f"{config.home.parent.name}.log"
         chains = {"grid --watch": grid_service(config), "other steps": other_services(config, self.wells)}
@@ -170,7 +174,7 @@ class Sweep:
                 break
             name = self.rng.choice(list(chains))
             time.sleep(self.rng.uniform(0, pause))
-            for other, run in runs.items():  # as systemd does it
+            for other, run in runs.items():  # as systemd does
                 if (code := run.ended()) is not None:
                     self.wrong.append(f"services: {other} ended with {code}: {_last(log)}")
                     runs[other] = started(chains[other], log)
@@ -187,7 +191,7 @@ class Sweep:
         self.ends_the_same("services side by side", config, "each killed again and again")
 
     def hanging_worker(self) -> None:
-        """A worker that is stopped answers no more; the grid kills it when its patience is over."""
+        """Stop a worker so that it no longer answers; the grid kills it once its patience runs out."""
         config = self.lab("patience_minutes = 0.1\n")
         run = self.start(config)
         while not run.workers() and run.ended() is None:
@@ -204,7 +208,7 @@ class Sweep:
         self.ends_the_same("a worker hangs", config, f"{len(stopped)} worker stopped; the grid's patience 6 s")
 
     def two_at_once(self) -> None:
-        """Two runs of the whole chain at once, started within a moment: one of them does a step, or the other."""
+        """Start two runs of the whole chain at nearly the same time; each step is done by one of them."""
         config = self.lab()
         runs = []
         for _ in range(2):
@@ -215,7 +219,7 @@ class Sweep:
         self.ends_the_same("two runs at once", config, f"they ended with {codes} (75: another one is at it)")
 
     def clock_back(self) -> None:
-        """The clock is three hours earlier in the second half of the work, and a day earlier in the end."""
+        """Set the clock back three hours in the middle of the work, and a day before the end."""
         config = self.lab()
         run = self.start(config)
         while run.stage < STAGES.index("grid") and run.ended() is None:
@@ -229,11 +233,11 @@ class Sweep:
         self.ends_the_same("the clock jumps back", config, "by 3 hours in the middle, then by a day")
 
     def full_disk(self) -> None:
-        """A disk that is full at some point of the run, and then has room again."""
+        """Let the disk fill up at some point of the run, then make room again."""
         for part in (0.3, 0.5, 0.7, 0.9):
             kilobytes = round(self.kilobytes * part * self.rng.uniform(0.9, 1))
             code = 0
-            while code == 0:  # it had room: a smaller one
+            while code == 0:  # there was enough room: try a smaller disk
                 with _small_disk(self.root / f"disk{kilobytes}", kilobytes) as disk:
                     if disk is None:
                         self.lines.append(("full disk", "mounting a small disk needs root", "not run"))
@@ -249,7 +253,7 @@ class Sweep:
                 kilobytes = kilobytes * 19 // 20
 
     def read_only(self) -> None:
-        """All folders become read-only in the middle of the run: what is open can be written on, and nothing made, renamed or removed."""
+        """Make all folders read-only during the run: open files stay writable, nothing is made, renamed or removed."""
         config = self.lab()
         run = self.start(config, _without_roots_rights)
         while run.stage < STAGES.index("grid") and run.ended() is None:
@@ -265,7 +269,7 @@ class Sweep:
         self.ends_the_same("read-only folders", config, f"while workers were at it; the run ended with {code}")
 
     def database_gone(self, seconds: float) -> None:
-        """The imager database is away for a while; every step is started again and again, as cron does it."""
+        """Take the imager database away for a while, and keep starting every step, as cron does."""
         with databases_with_a_relay(self.root / "postgresql", self.wells) as site:
             if site is None:
                 self.lines.append(("database gone", "PostgreSQL is not installed", "not run"))
@@ -308,7 +312,7 @@ def main() -> None:
 
 
 def report(sweep: Sweep) -> None:
-    """Kills by stage and kind; then each fault and whether it ended the same."""
+    """Print the kills by stage and kind, then each fault and whether it ended the same."""
     print(f"\n{'SIGKILL in':<16}" + "".join(f"{how:>10}" for how in HOW))
     for stage in (*STAGES, "grid --watch", "other steps"):
         print(f"{stage:<16}" + "".join(f"{sweep.kills[stage, how]:>10}" for how in HOW))
@@ -328,7 +332,7 @@ def report(sweep: Sweep) -> None:
 
 @contextmanager
 def _small_disk(folder: Path, kilobytes: int) -> Iterator[Path | None]:
-    """A file system in memory of its own; None where it may not be mounted."""
+    """Mount a small file system in memory; None where that is not allowed."""
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)]
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
@@ -348,9 +352,9 @@ def _is_all_published(config: Config, number: int) -> bool:
 
 
 def _kilobytes(folder: Path) -> int:
-    """What a folder takes of a disk."""
+    """Return how much disk a folder takes up."""
     total = 0
-    for place, _, names in os.walk(folder):  # which passes over folders that go away meanwhile
+    for place, _, names in os.walk(folder):  # skips folders that vanish meanwhile
         for name in names:
             with suppress(FileNotFoundError):
                 total += Path(place, name).lstat().st_blocks // 2
@@ -358,7 +362,7 @@ def _kilobytes(folder: Path) -> int:
 
 
 def _without_roots_rights() -> None:
-    """Let root's process, and those it starts, keep to the permissions of files (capabilities(7): CAP_DAC_OVERRIDE); others do already."""
+    """Make a process of root, and those it starts, obey file permissions (capabilities(7): CAP_DAC_OVERRIDE)."""
     if os.geteuid() != 0:
         return
     libc, override = ctypes.CDLL(None, use_errno=True), 1
@@ -367,11 +371,11 @@ def _without_roots_rights() -> None:
     for number in range(3):  # effective, permitted, inheritable
         sets[number] &= ~(1 << override)
     if libc.prctl(24, override, 0, 0, 0) or libc.capset(header, sets):  # 24: PR_CAPBSET_DROP
-        raise OSError(ctypes.get_errno(), "root's rights could not be given away")
+        raise OSError(ctypes.get_errno(), "root's capabilities could not be dropped")
 
 
 def _shift(seconds: float) -> None:
-    """Let all that this process does happen earlier or later: the one clock of the ledger, wherever it was imported, and `time.time`."""
+    """Move this process's clock: the ledger's one clock, wherever it was imported, and `time.time`."""
     real_now, real_time, real_ns = records.now, time.time, time.time_ns
     shifted = lambda: real_now() + timedelta(seconds=seconds)  # noqa: E731
     for module in list(sys.modules.values()):

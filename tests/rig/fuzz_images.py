@@ -1,8 +1,11 @@
-"""Broken image files through the real worker: ``python -m tests.rig.fuzz_images --cases 2000 --seed 0``; ends with 1 if one did harm.
+"""Feed broken image files to the real worker.
 
-Each file is an image of a work unit, many in one unit, so that one worker process meets them one after another. Right is: the worker ends
-well, its result passes the validator, and each image is scored or failed as it should be, by a reason of the fixed list that is the image's
-(never ``internal error``, ``crashed the worker`` or ``timed out``); the worker's peak of resident memory stays within 400 MB.
+    python -m tests.rig.fuzz_images --cases 2000 --seed 0
+
+Each file is one image of a work unit. A unit has many, so that one worker process meets them one after another. The
+worker must end well, and its result must pass the validator. Each image must be scored, or fail for a reason from the
+fixed list that is the image's own: never ``internal error``, ``crashed the worker`` or ``timed out``. The worker's peak
+of resident memory must stay within 400 MB. The exit code is 1 if any of this does not hold.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ from .faults.watch import peak_mb
 
 MOST_MB = 400.0
 UM = 1.13
-"""Micrometres a pixel of the small wells, so that they are scored as they are; the largest are taken for a whole well."""
+"""Scale of the small wells, in micrometres a pixel, at which they are scored as they are; the largest have none."""
 OUR_FAULT = (FailureReason.INTERNAL, FailureReason.CRASHED_WORKER, FailureReason.TIMED_OUT, FailureReason.HASH_DIFFERS)
 
 
@@ -38,9 +41,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", type=int, default=2_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--unit", type=int, default=250, help="images in a unit, that is for one worker process")
-    parser.add_argument("--width", type=int, default=640, help="of the wells, in pixels")
-    parser.add_argument("--keep", type=Path, help="folder for the files with which something was wrong")
+    parser.add_argument("--unit", type=int, default=250, help="images in a unit, that is, for each worker process")
+    parser.add_argument("--width", type=int, default=640, help="width of the wells, in pixels")
+    parser.add_argument("--keep", type=Path, help="folder in which to keep the files that went wrong")
     arguments = parser.parse_args()
     rng = random.Random(arguments.seed)
     wells = rendered(arguments.width)
@@ -73,14 +76,14 @@ def main() -> None:
 
 
 def rendered(width: int) -> list[Pixels]:
-    """A few small wells."""
+    """Render a few small wells."""
     outcomes = (Outcome.HARVESTABLE, Outcome.CLEAR, Outcome.PRECIPITATE, Outcome.NULL_EXPERIMENT)
     height = width * 3 // 4
     return [render_well(outcome, seed=n, width=width, height=height).image for n, outcome in enumerate(outcomes)]
 
 
 def score(images: list[Broken], folder: Path) -> tuple[tuple[wire.Image, ...] | None, float, str]:
-    """(answers, MB, "") of a worker that scored these images, or (None, MB, why not)."""
+    """Have a worker score these images; return (answers, MB, ""), or (None, MB, why it failed)."""
     segmenter, classifier = default_models()
     manifest = wire.Manifest(
         schema=wire.SCHEMA,
@@ -120,11 +123,11 @@ def score(images: list[Broken], folder: Path) -> tuple[tuple[wire.Image, ...] | 
 
 
 def objection(image: Broken, answer: wire.Image) -> str:
-    """What is wrong with what became of an image; empty when it is right."""
+    """Say what is wrong with the answer for an image; empty if nothing is."""
     if isinstance(answer, wire.Failed) and answer.reason in OUR_FAULT:
         return f"{answer.reason}: {answer.detail}"
     if isinstance(answer, wire.Failed) and not answer.detail:
-        return f"{answer.reason}, and nothing more is said"
+        return f"{answer.reason}, without any detail"
     became = "scored" if isinstance(answer, wire.Scored) else "failed"
     if image.expected not in (EITHER, became):
         return f"{became} ({getattr(answer, 'detail', '')}), not {image.expected}"
@@ -139,7 +142,7 @@ def keep(folder: Path | None, image: Broken) -> None:
 
 
 def print_table(seen: Counter[tuple[str, str]]) -> None:
-    """A line for each kind: how many became what."""
+    """Print a line for each kind: how many were scored, and how many failed for which reason."""
     print(f"{'kind':<36}{'files':>7}  became")
     for kind in sorted({kind for kind, _ in seen}):
         became = {what: number for (other, what), number in seen.most_common() if other == kind}

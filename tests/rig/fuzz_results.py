@@ -1,8 +1,12 @@
-"""Hostile results and work units against all who read them: ``python -m tests.rig.fuzz_results --cases 10000 --seed 0``; ends with 1 if any did harm.
+"""Feed hostile results and work units to everything that reads them.
 
-Each hostile result goes to the validator, to the hook that BOINC's validator calls, and to the assimilator with a real ledger and spool;
-each hostile work unit to the worker's reader. Right is: refused with a reason, or harmless (`faults.harmless` states the rule); within a
-CPU second and 300 MB (this process's peak); nothing written outside the quarantine and the reader's own folders; no other error.
+    python -m tests.rig.fuzz_results --cases 10000 --seed 0
+
+Each hostile result goes to the validator, to the hook that BOINC's validator calls, and to the assimilator with a real
+ledger and spool; each hostile work unit goes to the worker's reader. It must be refused with a reason, or be harmless
+(`faults.harmless` states the rule). It may take one CPU second and 300 MB (this process's peak), may write nothing
+outside the quarantine and the reader's own folders, and may raise no other error. The exit code is 1 if any of this
+does not hold.
 """
 
 from __future__ import annotations
@@ -76,7 +80,7 @@ def main() -> None:
 
 
 class Lab:
-    """A ledger, a spool and an upload folder, and for each rule a unit that waits for its result."""
+    """A ledger, a spool and an upload folder; and for each rule, a unit that waits for its result."""
 
     def __init__(self, folder: Path, watch: Watch) -> None:
         self.tally, self._watch = Tally(), watch
@@ -131,7 +135,7 @@ class Lab:
         finally:
             path.unlink(missing_ok=True)
         if len(set(accepted.values())) != 1:
-            self.tally.wrong.append(f"{case.kind}: not of one mind: {accepted}")
+            self.tally.wrong.append(f"{case.kind}: they disagree: {accepted}")
         if not any(accepted.values()):
             self.tally.refused[case.kind] += 1
             return
@@ -194,7 +198,7 @@ class Lab:
         return done.accepted == 1
 
     def what_the_ledger_has(self) -> list[str]:
-        """What is not right there after all cases: a reason for each refused result, and no field of a score that is not ours."""
+        """Say what is wrong in the ledger: a refusal without a reason, or a score with a field that is not ours."""
         wrong = []
         with sa.create_engine(self.config.ledger_url).connect() as connection:
             for accepted, reason in connection.execute(sa.select(tables.results.c.accepted, tables.results.c.reason)):
@@ -213,7 +217,7 @@ class Lab:
 
 
 def fuzz_units(folder: Path, number: int, seed: int, watch: Watch) -> Tally:
-    """Hostile units to the worker's reader: the only bytes that may come out are those whose SHA-256 the manifest names."""
+    """Give hostile units to the worker's reader, which may return only bytes whose SHA-256 the manifest names."""
     tally, rng = Tally(), random.Random(f"units {seed}")
     path = folder / "unit.zip"
     for _ in range(number):
@@ -232,7 +236,7 @@ def fuzz_units(folder: Path, number: int, seed: int, watch: Watch) -> Tally:
 
 
 def _read_unit(path: Path) -> bool:
-    """Whether all of a unit came out."""
+    """Read a unit; say whether all its images could be read."""
     whole = True
     try:
         with WorkUnit(path) as unit:
@@ -243,14 +247,14 @@ def _read_unit(path: Path) -> bool:
                     whole = False
                     continue
                 if hashlib.sha256(data).hexdigest() != entry.sha256:
-                    raise AssertionError(f"other bytes came out as {entry.file}")
+                    raise AssertionError(f"{entry.file} was read with other bytes")
     except ManifestError:
         return False
     return whole
 
 
 def _emptied(folder: Path) -> list[Path]:
-    """The files that were in a folder; they are removed, so that thousands of cases don't fill the disk."""
+    """Empty a folder, so that thousands of cases don't fill the disk; return what was in it."""
     found = list(folder.glob("*"))
     for path in found:
         path.unlink()

@@ -1,6 +1,6 @@
-"""A dishonest volunteer's worker: does a BOINC job, and each answer is one that the rule could give, and none is true.
+"""Do a BOINC job as a dishonest volunteer's worker: every answer is one the rule could give, and none is true.
 
-tests/rig/boinc_end_to_end.py gives it to a client, which starts this file in its slot.
+tests/rig/boinc_end_to_end.py gives this file to a client, which starts it in its slot.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from xtalgrid_worker import run as worker
 
 
 def main() -> None:
-    """Run ``xtalgrid-worker boinc`` with answers turned round."""
+    """Run ``xtalgrid-worker boinc`` with false answers."""
     honest = worker.score_image
 
     def dishonest(*arguments: Any) -> wire.Scored:

@@ -1,9 +1,12 @@
-"""An imager that never stops, real workers and a busy viewer, side by side: ``python -m tests.rig.soak --minutes 60 --every 0.5``.
+"""Run an imager that never stops, real workers and a busy viewer side by side.
 
-A simulated imager enters copies of rendered wells into an imager database on PostgreSQL, one each `--every` seconds; `xtalgrid grid --watch`
-scores them with the packaged networks; the other steps are started every `--steps` seconds, as cron does; the viewer answers `--requests` a
-second. Every few seconds a line says how far scores lag, how much memory each program has, and how much disk the home takes. It ends with 1
-when an answer of the viewer was an error of ours, a step failed, or a well was lost or doubled after the backlog was worked off.
+    python -m tests.rig.soak --minutes 60 --every 0.5
+
+A simulated imager enters copies of rendered wells into an imager database on PostgreSQL, one every `--every` seconds.
+`xtalgrid grid --watch` scores them with the packaged networks, the other steps are started every `--steps` seconds, as
+cron does, and the viewer answers `--requests` a second. Every few seconds a line says how far scores lag behind, how
+much memory each program has, and how much disk the home takes. The exit code is 1 if the viewer answered with an error
+of ours, a step failed, or a well was lost or doubled once the backlog was worked off.
 """
 
 from __future__ import annotations
@@ -37,16 +40,17 @@ from xtalgrid_synth import render_well
 
 STEPS = ("create_work", "assimilate", "finalizer", "set_autoscore")
 PAGES = (
-    "/", "/plate/{plate}/1", "/plate/{plate}/1?order=best", "/well/{plate}/1/A1a", "/thumbnail/320/{image}.jpg", "/image/{image}.jpg",
-    "/inbox", "/operations", "/plate/{plate}/1/scores.csv", "/metrics", "/api/plates", "/thumbnail/320/{image}.jpg",
+    "/", "/plate/{plate}/1", "/plate/{plate}/1?order=best", "/well/{plate}/1/A1a",
+    "/thumbnail/320/{image}.jpg", "/image/{image}.jpg", "/inbox", "/operations",
+    "/plate/{plate}/1/scores.csv", "/metrics", "/api/plates", "/thumbnail/320/{image}.jpg",
 )  # fmt: skip
-"""What people ask for, of what is scored."""
+"""What people ask the viewer for, once it is scored."""
 
 NAME = "RMM3_01_222_ROBO_Test1_Clon1_CI_0000{}_001_{:%y%m%d}_{:02d}_{:02d}_01_HF_99_030_001_RDI.jpg"
 
 
 class Soak:
-    """The lab: its databases, programs, and what was seen of them."""
+    """The lab: its databases, its programs, and what was observed."""
 
     def __init__(self, home: Path, url: sa.URL, arguments: argparse.Namespace) -> None:
         self.home, self.arguments = home, arguments
@@ -77,7 +81,7 @@ class Soak:
         return [sys.executable, "-m", "xtalgrid_server", "--config", str(self.file), *words]
 
     def image(self) -> None:
-        """The imager: a well's file, then its rows."""
+        """Act as the imager: write a well's file, then enter its rows."""
         outcomes = (Outcome.HARVESTABLE, Outcome.CLEAR, Outcome.PRECIPITATE, Outcome.NULL_EXPERIMENT)
         width = self.arguments.width
         wells = [render_well(o, seed=n, width=width, height=width * 3 // 4).image for n, o in enumerate(outcomes)]
@@ -90,7 +94,7 @@ class Soak:
             path = self.system.config.image_root / barcode / "1" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             picture = Image.fromarray(wells[n % len(wells)])
-            picture.putpixel((n % width, n // width), (n % 251, n % 13, 7))  # no two are alike
+            picture.putpixel((n % width, n // width), (n % 251, n % 13, 7))  # no two wells are alike
             picture.save(path, quality=90)
             inspected = day + timedelta(seconds=n // 96)
             self.system.imager.register([ImageRow(0, barcode, 1, inspected, Well(row, col, 1), name)])
@@ -101,14 +105,14 @@ class Soak:
             self.all_steps()
 
     def all_steps(self) -> None:
-        """What cron does."""
+        """Start each step once, as cron does."""
         for step in STEPS:
             done = subprocess.run(self.command(step), capture_output=True, text=True)
             if done.returncode not in (0, 75):
                 self.wrong.append(f"{step} ended with {done.returncode}: {done.stderr[-300:]}")
 
     def look(self, port: int, n: int) -> None:
-        """A person with a browser, for the n-th time."""
+        """Ask for a page or picture, the n-th one of the run."""
         image = n * 7 % max(self.seen, 1) + 1
         page = PAGES[n % len(PAGES) if self.seen else 0].format(image=image, plate=f"CI{image // 96:06d}")
         began = time.monotonic()
@@ -127,7 +131,7 @@ class Soak:
             return int(connection.scalar(sa.text("SELECT count(*) FROM scores")) or 0)
 
     def published(self) -> list[int]:
-        """The inspection of each row in the imager's score table."""
+        """Return the inspection id of each row in the imager's score table."""
         with self.system.imager._engine.connect() as connection:
             return list(connection.scalars(sa.select(self.system.imager.tables.scores.c.inspectid)))
 
@@ -136,19 +140,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--every", type=float, default=0.5, help="seconds from well to well")
-    parser.add_argument("--requests", type=float, default=20, help="of the viewer, a second")
+    parser.add_argument("--requests", type=float, default=20, help="requests to the viewer a second")
     parser.add_argument("--steps", type=float, default=15, help="seconds from one start of the other steps to the next")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--width", type=int, default=640, help="of the wells, in pixels")
-    parser.add_argument("--um", type=float, default=1.13, help="micrometres a pixel: with the width, what a well costs")
-    parser.add_argument("--drain", type=float, default=10, help="minutes given to the backlog at the end")
+    parser.add_argument("--width", type=int, default=640, help="width of the wells, in pixels")
+    parser.add_argument(
+        "--um", type=float, default=1.13, help="micrometres a pixel; with the width, it sets what a well costs"
+    )
+    parser.add_argument("--drain", type=float, default=10, help="minutes allowed at the end to work off the backlog")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="xtalgrid-soak-") as name, postgresql.running(settings=()) as url:
         sys.exit(run(Soak(Path(name) / "home", url, arguments)))
 
 
 def run(soak: Soak) -> int:
-    """The exit code."""
+    """Run it; return the exit code."""
     arguments, (port, log) = soak.arguments, (_free_port(), soak.home.parent / "programs.log")
     with log.open("ab") as output:
         programs = {
@@ -161,7 +167,8 @@ def run(soak: Soak) -> int:
         for thread in threads:
             thread.start()
         print(
-            f"{'minute':>7}{'imaged':>8}{'scored':>8}{'behind':>8}{'grid MB':>9}{'workers':>9}{'viewer':>8}{'disk MB':>9}{'answers':>9}{'asked':>8}"
+            f"{'minute':>7}{'imaged':>8}{'scored':>8}{'behind':>8}{'grid MB':>9}"
+            f"{'workers':>9}{'viewer':>8}{'disk MB':>9}{'answers':>9}{'asked':>8}"
         )
         began, last = time.monotonic(), 0.0
         with ThreadPoolExecutor(16) as people:
@@ -195,10 +202,11 @@ def _sample(soak: Soak, programs: dict[str, subprocess.Popen[bytes]], seconds: f
     workers = max((_mb(int(pid)) for pid in children), default=0.0)
     disk = sum(p.stat().st_size for p in soak.home.rglob("*") if p.is_file()) / 1e6
     scored, imaged = soak.scored(), soak.imaged
-    soak.seen = max(scored - 200, 0)  # all of those before them are in the ledger, whatever came first
-    line = f"{seconds / 60:>7.1f}{imaged:>8}{scored:>8}{imaged - scored:>8}{_mb(programs['grid'].pid):>9.0f}{workers:>9.0f}"
+    soak.seen = max(scored - 200, 0)  # wells are scored out of order: all before these are done
     print(
-        f"{line}{_mb(programs['viewer'].pid):>8.0f}{disk:>9.1f}{soak.statuses.total():>9}{soak.asked:>8}",
+        f"{seconds / 60:>7.1f}{imaged:>8}{scored:>8}{imaged - scored:>8}"
+        f"{_mb(programs['grid'].pid):>9.0f}{workers:>9.0f}"
+        f"{_mb(programs['viewer'].pid):>8.0f}{disk:>9.1f}{soak.statuses.total():>9}{soak.asked:>8}",
         flush=True,
     )
 
@@ -207,7 +215,8 @@ def _judged(soak: Soak, log: Path) -> int:
     scored, published = soak.scored(), soak.published()
     took = sorted(soak.took)
     print(
-        f"viewer: answers {dict(sorted(soak.statuses.items()))}, half within {took[len(took) // 2]:.2f} s, 99 % within {took[len(took) * 99 // 100]:.2f} s"
+        f"viewer: answers {dict(sorted(soak.statuses.items()))}, "
+        f"half within {took[len(took) // 2]:.2f} s, 99 % within {took[len(took) * 99 // 100]:.2f} s"
     )
     print(f"{soak.imaged} wells imaged, {scored} scored, {len(published)} published")
     wrong = [*soak.wrong]
@@ -224,7 +233,7 @@ def _judged(soak: Soak, log: Path) -> int:
 
 
 def _mb(pid: int) -> float:
-    """Resident memory of a process in MB; 0 where it has ended."""
+    """Return the resident memory of a process in MB; 0 if it has ended."""
     try:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
     except (OSError, IndexError):

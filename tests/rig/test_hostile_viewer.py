@@ -1,4 +1,4 @@
-"""Hostile addresses, headers and forms to every route that the viewer's OpenAPI lists: no error of ours, no file, no markup, no header."""
+"""Hostile addresses, headers and forms to every route of the viewer: no error of ours, file, markup or header."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def app(tmp_path):
 
 
 def routes(app):
-    """(method, path, names of its parameters in the path, in the query) of all that the OpenAPI and the mounts have."""
+    """Yield (method, path, names of path parameters, names of query parameters) of every route and mount."""
     for path, methods in app.openapi()["paths"].items():
         for method, said in methods.items():
             parameters = said.get("parameters", [])
@@ -94,7 +94,7 @@ def check(client, method, address, headers, body):
     raw = [(name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
     try:
         answer = client.request(method, address, headers=raw, content=body, follow_redirects=False)
-    except Exception as error:  # the client itself refuses what is no address at all; the server has not seen it
+    except Exception as error:  # the client itself refuses what is no address; the server never saw it
         if type(error).__module__.partition(".")[0] not in ("httpx", "httpx2", "h11", "idna"):
             raise
         return
@@ -102,7 +102,7 @@ def check(client, method, address, headers, body):
     assert answer.status_code < 500, what
     assert CANARY not in answer.text, what
     assert "root:x:0" not in answer.text, what
-    if "html" in answer.headers.get("content-type", ""):  # JSON may say what was asked; browsers are told not to guess
+    if "html" in answer.headers.get("content-type", ""):  # JSON may repeat the question: browsers are told not to guess
         assert MARKUP not in answer.text, what
     assert answer.headers.get("x-content-type-options") == "nosniff", what
     assert "x-forged" not in answer.headers and "a=b" not in answer.headers.get("set-cookie", ""), what

@@ -1,4 +1,4 @@
-"""What is never done with strangers' files, what no log may hold, and what is installed where it must be known byte by byte."""
+"""What is never done with strangers' files, what no log may hold, and that installs are pinned byte by byte."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SECRET = "pa55-that-no-log-holds"
 
 
 def test_nothing_that_runs_what_it_reads_is_imported():
-    """Pickles, torch files and XML with entities run or fetch what a stranger wrote into them; BOINC's own files are written by us."""
+    """Pickles, torch files and XML entities run or fetch what a stranger wrote; BOINC's own XML files are ours."""
     found = set()
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text())):

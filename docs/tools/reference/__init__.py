@@ -1,1 +1,1 @@
-"""What docs/tools/make_reference.py writes: one module for each page of docs/reference/, made from the code it describes."""
+"""One module for each page of docs/reference/, which make_reference.py writes from the code it describes."""

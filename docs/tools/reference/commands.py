@@ -18,13 +18,13 @@ PROGRAMS = {"xtalgrid": server.main, "xtalgrid-worker": worker.main, "xtalgrid-t
 HEAD = """# Commands
 
 Three programs: [`xtalgrid`](#xtalgrid) is the server side, [`xtalgrid-worker`](#xtalgrid-worker) scores images, and
-[`xtalgrid-train`](#xtalgrid-train) makes and judges networks (all but its help needs the extra `train`). Each explains itself by `--help`. What they say when
-something is wrong, and with which exit code: [errors.md](../errors.md).
+[`xtalgrid-train`](#xtalgrid-train) makes and judges networks (all but its help needs the extra `train`). Each explains
+itself with `--help`. Their error messages and exit codes: [errors.md](../errors.md).
 """
 
 
 def commands() -> Iterator[tuple[str, click.Command]]:
-    """Every command with its whole name, groups before what is in them."""
+    """Yield every command with its full name, a group before its commands."""
     for name, program in PROGRAMS.items():
         yield from _below(name, program)
 
@@ -37,7 +37,7 @@ def _below(name: str, command: click.Command) -> Iterator[tuple[str, click.Comma
 
 
 def page() -> str:
-    """The page."""
+    """Write the page."""
     return "\n\n".join([HEAD.strip(), *(_section(name, command) for name, command in commands())]) + "\n"
 
 
@@ -62,7 +62,7 @@ def _section(name: str, command: click.Command) -> str:
 
 
 def _sentence(said: str) -> str:
-    """Click's ``Cores.  [default: 1; 1<=x<=64]`` as ``Cores. (default `1`; 1 to 64)``."""
+    """Rewrite click's ``Cores.  [default: 1; 1<=x<=64]`` as ``Cores. (default `1`; 1 to 64)``."""
     extra = re.search(r"(?:^|  )\[([^\[\]]+)\]$", said)
     if extra is None:
         return plain(said)
@@ -72,7 +72,7 @@ def _sentence(said: str) -> str:
 
 
 def _default_or_range(part: str) -> str:
-    if part in ("default: (dynamic)", 'default: ""'):  # the help text says it, or there is none
+    if part in ("default: (dynamic)", 'default: ""'):  # the help text gives it, or there is none
         return ""
     if part.startswith("default: "):
         return f"default `{part.removeprefix('default: ')}`"

@@ -1,4 +1,4 @@
-"""docs/reference/configuration-keys.md: every key of xtalgrid.toml, from the structs that read it and their docstrings."""
+"""docs/reference/configuration-keys.md: every key of xtalgrid.toml, from the structs that read it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from .text import docs_of_assignments, plain, table
 
 HEAD = """# Configuration keys
 
-Every key that `xtalgrid.toml` may have. `xtalgrid init` writes the same list as a file to edit; what the keys are for stands in
-[configuration.md](../configuration.md). A key that is left out has its default; an unknown one is an error.
+Every key that `xtalgrid.toml` may have. `xtalgrid init` writes the same list as a file to edit; what the keys are for
+is explained in [configuration.md](../configuration.md). A key that is left out has its default; an unknown one is an
+error.
 
-`home`, before all sections, is the folder of databases, spool, framed images and CSV files: text, by default `xtalgrid-data` where the
-command runs. `XTALGRID_HOME` and `--home` go before it.
+`home`, before all sections, is the folder of databases, spool, framed images and CSV files: text, by default
+`xtalgrid-data` where the command runs. `XTALGRID_HOME` and `--home` override it.
 """
 
 UNITS = {
@@ -45,7 +46,7 @@ COMPUTED_DEFAULTS = {("grid", "workers"): "one for each core, at most 8"}
 
 
 def keys() -> Iterator[tuple[str, str, str]]:
-    """(section, key, explanation) of every key; the explanation is empty where there is none."""
+    """Yield (section, key, explanation) of every key; the explanation is empty if there is none."""
     for section, struct in config._SECTIONS.items():
         docs = docs_of_assignments(inspect.getsource(config), struct.__name__)
         for field in msgspec.structs.fields(struct):
@@ -53,7 +54,7 @@ def keys() -> Iterator[tuple[str, str, str]]:
 
 
 def page() -> str:
-    """The page."""
+    """Write the page."""
     parts = [HEAD.strip()]
     for section, struct in config._SECTIONS.items():
         parts += [f"## {section}", plain(struct.__doc__ or ""), _table(section, struct)]
@@ -88,7 +89,7 @@ def _toml(value: Any) -> str:
 
 
 def _type(kind: types.Type) -> str:
-    """What may be written, in words, with its range."""
+    """Say in words what the value may be, with its range."""
     match kind:
         case types.UnionType():
             return _type(next(part for part in kind.types if not isinstance(part, types.NoneType)))
@@ -108,7 +109,7 @@ def _type(kind: types.Type) -> str:
             return ("whole number" if isinstance(kind, types.IntType) else "number") + _range(kind)
         case types.StrType():
             return "text"
-    raise TypeError(f"docs/tools/reference/configuration.py has no words for {kind}")
+    raise TypeError(f"docs/tools/reference/configuration.py can't describe {kind}")
 
 
 def _range(kind: types.IntType | types.FloatType) -> str:

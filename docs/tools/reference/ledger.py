@@ -12,19 +12,19 @@ from .text import docs_of_assignments, plain, table
 
 HEAD = f"""# {plain(tables.__doc__ or "").replace(". ", chr(10) * 2, 1)}
 
-Names of types are SQL's; on SQLite a BIGINT key is an INTEGER. Layouts change by Alembic's migrations, which run when a newer xtalgrid opens the ledger.
-Read it as you like; write nothing.
+Types have their SQL names; on SQLite a BIGINT key is an INTEGER. The layout changes by Alembic's migrations, which run
+when a newer xtalgrid opens the ledger. Read it as you like; write nothing.
 """
 
 
 def documented() -> dict[str, str]:
-    """Table → what it holds; empty where nobody said."""
+    """Return what each table holds, by its name; empty if nothing says so."""
     docs = docs_of_assignments(inspect.getsource(tables))
     return {name: docs.get(name, "") for name in tables.metadata.tables}
 
 
 def page() -> str:
-    """The page."""
+    """Write the page."""
     parts = [HEAD.strip()]
     for name, said in documented().items():
         parts += [f"## {name}", said, _columns(tables.metadata.tables[name])]

@@ -1,4 +1,4 @@
-"""docs/reference/modules.md: every module with the first sentence of its docstring, packages in the order of an image's way."""
+"""docs/reference/modules.md: every module with the first sentence of its docstring, in the order of an image's way."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from .text import ROOT, first_sentence, table
 
 HEAD = """# Modules
 
-Where things are in the code. The order is the way of an image: what a score is, how images become work units, who scores them, how scores come back, are
-published and are looked at; then rendering and training. Import-linter keeps the arrows: server → core ← worker, synth → core, nets → core and synth.
+Where things are in the code. The order is the way of an image: what a score is, how images become work units, who
+scores them, how scores come back, are published and are looked at; then rendering and training. Import-linter keeps the
+arrows: server → core ← worker, synth → core, nets → core and synth.
 """
 
 PACKAGES = (
@@ -42,13 +43,13 @@ PACKAGES = (
     "models/xtalgrid_nets/explain",
     "models/xtalgrid_nets/mxnet",
 )
-"""In the order of an image's way; a package that is not named here comes last."""
+"""In the order of an image's way; a package that is not listed comes last."""
 
 LEFT_OUT = "migrations"
 
 
 def modules() -> Iterator[tuple[Path, str]]:
-    """(file, first sentence of its docstring) of every module; empty where it has none."""
+    """Yield (file, first sentence of its docstring) for every module; the sentence is empty if it has none."""
     for part in ("models", "worker", "server"):
         for file in sorted((ROOT / part).glob("xtalgrid_*/**/*.py")):
             if LEFT_OUT not in file.parts:
@@ -56,7 +57,7 @@ def modules() -> Iterator[tuple[Path, str]]:
 
 
 def page() -> str:
-    """The page."""
+    """Write the page."""
     found: dict[str, dict[Path, str]] = {package: {} for package in PACKAGES}
     for file, said in modules():
         found.setdefault(file.parent.relative_to(ROOT).as_posix(), {})[file] = said

@@ -1,4 +1,4 @@
-"""Markdown, as the reference's pages use it."""
+"""Markdown for the reference's pages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A table; lines inside a cell are joined, bars escaped."""
+    """Format a table; lines inside a cell are joined, bars escaped."""
     lines = [[_cell(cell) for cell in row] for row in (heads, *rows)]
     lines.insert(1, ["---"] * len(lines[0]))
     return "\n".join(f"| {' | '.join(line)} |".replace("|  |", "| |") for line in lines)
@@ -24,18 +24,18 @@ def _cell(text: str) -> str:
 
 
 def plain(docstring: str) -> str:
-    """A docstring as Markdown: reStructuredText's double backticks become single ones."""
+    """Turn a docstring into Markdown: reStructuredText's double backticks become single ones."""
     return re.sub(r"``([^`]+)``", r"`\1`", inspect.cleandoc(docstring))
 
 
 def first_sentence(docstring: str) -> str:
-    """What a docstring begins with, up to the first full stop that ends a sentence."""
+    """Return the first sentence of a docstring."""
     paragraph = " ".join(plain(docstring).split("\n\n")[0].split())
     return re.split(r"(?<=[.!?])\s+(?=[A-Z`])", paragraph)[0]
 
 
 def docs_of_assignments(source: str, inside: str | None = None) -> dict[str, str]:
-    """Name → docstring of the assignments of a module, or of one of its classes, that a string follows."""
+    """Return, by name, the docstrings that follow assignments in a module or in one of its classes."""
     body: list[ast.stmt] = ast.parse(source).body
     if inside is not None:
         body = next(node for node in body if isinstance(node, ast.ClassDef) and node.name == inside).body

@@ -1,4 +1,4 @@
-"""docs/reference/wire-format.md and the JSON Schemas of manifest and result, from the structs that both sides read with."""
+"""docs/reference/wire-format.md and the JSON Schemas of manifest and result, from the structs that both sides use."""
 
 from __future__ import annotations
 
@@ -16,39 +16,42 @@ from .text import docs_of_assignments, plain, table
 
 HEAD = f"""# Wire format
 
-What travels between server and worker, and nothing else does. A work unit is a zip of `{wire.MANIFEST_NAME}` and the images, `000.jpg` and so on;
-the answer is `{wire.RESULT_FILE}`. Both are JSON in UTF-8, schema {wire.SCHEMA}, which their field `schema` says. As JSON Schema (2020-12):
-[manifest.schema.json](manifest.schema.json), [result.schema.json](result.schema.json).
+All that travels between server and worker. A work unit is a zip of `{wire.MANIFEST_NAME}` and the images, `000.jpg` and
+so on; the answer is `{wire.RESULT_FILE}`. Both are JSON in UTF-8; their field `schema` is {wire.SCHEMA}. As JSON Schema
+(2020-12): [manifest.schema.json](manifest.schema.json), [result.schema.json](result.schema.json).
 
-Readers pass over fields that they don't know. A field may be added without a new schema number; a change of meaning takes a new number, and the previous
-one stays readable. A worker older than `min_worker` refuses the unit.
+Readers ignore fields that they don't know. A field may be added without a new schema number; a change of meaning takes
+a new number, and the previous one stays readable. A worker older than `min_worker` refuses the unit.
 
-What a schema cannot say, and the readers check too:
+What a schema cannot express, and the readers check too:
 
 * in a manifest no number and no file name comes twice; `mode` `dense` takes a `step` that is a multiple of 16;
-* a result has at most {wire.MAX_RESULT_BYTES // 2**20} MB and {wire.MAX_RESULT_VALUES:,} values; no number is NaN or infinite;
-* the server takes a result only if it is for that unit, by the models that the manifest names, and has exactly the manifest's images; if boxes lie inside
-  their image; and if each outcome is one that the rule could have given for the probabilities (`xtalgrid_server/validation.py`).
+* a result has at most {wire.MAX_RESULT_BYTES // 2**20} MB and {wire.MAX_RESULT_VALUES:,} values; no number is NaN or
+  infinite;
+* the server accepts a result only if it is for that unit, made by the models that the manifest names, and has exactly
+  the manifest's images; if boxes lie inside their image; and if each outcome is one that the rule could have given for
+  the probabilities (`xtalgrid_server/validation.py`).
 
-Boxes are `[row, col, height, width]` in pixels of the original image; probabilities are 0..1; lengths of text are in characters.
+Boxes are `[row, col, height, width]` in pixels of the original image; probabilities are 0..1; lengths of text are in
+characters.
 """
 
 CONTRACTS: dict[str, Any] = {"manifest": wire.Manifest, "result": wire.Result}
 
 
 def schema(name: str) -> dict[str, Any]:
-    """The JSON Schema of ``manifest`` or ``result``."""
+    """Return the JSON Schema of ``manifest`` or ``result``."""
     made = _portable(msgspec.json.schema(CONTRACTS[name]))
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"xtalgrid {name}", **made}
 
 
 def schema_file(name: str) -> str:
-    """The same as a file."""
+    """Return the schema as a file's text."""
     return json.dumps(schema(name), indent=2, ensure_ascii=False) + "\n"
 
 
 def _portable(value: Any) -> Any:
-    r"""Python's regular expressions as ECMAScript's, which end at ``$`` instead of ``\Z``; docstrings without their indentation, and JSON's null."""
+    r"""Make a schema readable outside Python: ECMAScript's ``$`` for ``\Z``, plain docstrings, null for None."""
     if isinstance(value, list):
         return [_portable(item) for item in value]
     if not isinstance(value, dict):
@@ -62,7 +65,7 @@ def _portable(value: Any) -> Any:
 
 
 def page() -> str:
-    """The page."""
+    """Write the page."""
     parts = [HEAD.strip()]
     for name in CONTRACTS:
         made = schema(name)
@@ -77,7 +80,7 @@ def page() -> str:
 
 
 def _once(parts: list[str]) -> list[str]:
-    """Without what manifest and result have in common the second time."""
+    """Leave out the second time what manifest and result have in common."""
     return list(dict.fromkeys(parts))
 
 

@@ -1,1 +1,1 @@
-"""What the scripts on faults share: hostile results, units and images, and the watch that is kept over those who read them."""
+"""What the rig's programs share: hostile results, units and images, a lab to break, and a watch over readers."""

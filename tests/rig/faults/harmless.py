@@ -1,9 +1,10 @@
-"""What may be accepted, said without the server's code: a second reading of the wire format, for judging the validator.
+"""What may be accepted, stated without the server's code: a second reading of the wire format, to judge the validator.
 
-A result is harmless when an honest worker could have said it of this unit: it is strict JSON (no NaN, no infinities); unit, models and
-images are those of the manifest, in their order; each answer is a reason of the fixed list, or an outcome of Table 1 (or undecided) with
-its score number, with probabilities of 0 to 1, boxes inside the image, and the image's own size and scale; an outcome is one that its
-probabilities allow; and all text is one line of at most 400 printable characters without markup.
+A result is harmless if an honest worker could have given it for this unit. It is strict JSON (no NaN, no infinities).
+Its unit, models and images are those of the manifest, in the same order. Each answer is a reason from the fixed list,
+or an outcome of Table 1 (or undecided) with its score number, probabilities of 0 to 1, boxes inside the image, and the
+image's own size and scale; the probabilities allow the outcome. All text is one line of at most 400 printable
+characters without markup.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ ROUNDING = 2e-3
 
 
 def objection(data: bytes, asked: wire.Manifest) -> str:
-    """Why an accepted result is not harmless; empty when it is."""
+    """Say why an accepted result is not harmless; empty if it is."""
     try:
         told = json.loads(data, parse_constant=lambda name: math.nan)
     except ValueError as error:
@@ -71,7 +72,7 @@ def _scored(image: dict[str, Any], entry: wire.ImageEntry, options: wire.Options
     chances = [image["probability"], image["p_crystal"], image["drop"]["confidence"], *maxima]
     chances += [box["probability"] for box in image["boxes"]]
     if not all(isinstance(p, int | float) and not isinstance(p, bool) and 0 <= p <= 1 for p in chances):
-        yield "a probability that is none"
+        yield "a probability out of range"
     if (image["height"], image["width"]) != (entry.height, entry.width):
         yield "another size"
     if entry.pixel_size_um and abs(image["pixel_size_um"] / entry.pixel_size_um - 1) > 0.01:
@@ -92,13 +93,13 @@ def _scored(image: dict[str, Any], entry: wire.ImageEntry, options: wire.Options
     elif outcome.startswith("crystals"):
         crystals = sum(p for p, o in zip(maxima, CLASSES, strict=True) if o.group is Group.CRYSTAL)
         if options.rule == "pooled" and image["p_crystal"] < options.crystal_from - ROUNDING:
-            yield "a crystal below the probability of crystals"
+            yield "a crystal, below the threshold for crystals"
         if options.rule != "pooled" and crystals < options.threshold - ROUNDING:
             yield "a crystal that no chop shows"
     elif options.rule == "pooled" and (
         outcome == Outcome.UNDECIDED or image["p_crystal"] > options.crystal_from + ROUNDING
     ):
-        yield "no crystal above the probability of crystals"
+        yield "no crystal, above the threshold for crystals"
 
 
 def _is_plain(text: Any) -> bool:

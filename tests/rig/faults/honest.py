@@ -1,4 +1,4 @@
-"""Honest work units and results: decisions by the real rules on random chops, so that each is what some worker may say."""
+"""Honest work units and results, by the real decision rules on random chops: a worker could have sent them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _POOLING = Pooling(tuple(tuple(row) for row in np.eye(4, FEATURES).tolist()), (0
 
 
 def manifest(unit: str, rule: str, images: Sequence[tuple[int, str]]) -> wire.Manifest:
-    """A unit that asks for images given as (inspect id, SHA-256)."""
+    """Make a unit that asks for images given as (inspect id, SHA-256)."""
     return wire.Manifest(
         schema=wire.SCHEMA,
         unit=unit,
@@ -44,7 +44,7 @@ def manifest(unit: str, rule: str, images: Sequence[tuple[int, str]]) -> wire.Ma
 
 
 def result(asked: wire.Manifest, rng: random.Random) -> wire.Result:
-    """What an honest worker may answer."""
+    """Make a result that an honest worker might send."""
     return wire.Result(
         schema=wire.SCHEMA,
         unit=asked.unit,

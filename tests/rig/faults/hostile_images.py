@@ -1,4 +1,7 @@
-"""Image files that imagers, networks and people break, made from whole ones: each kind a function of rendered wells and random numbers."""
+"""Image files as imagers, networks and people break them, made from whole ones.
+
+Each kind is a function of a rendered well and random numbers.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ SCORED, FAILED, EITHER = "scored", "failed", "either"
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A file, and what may become of it: ``scored``, ``failed`` or either of them."""
+    """A file, and what may become of it: ``scored``, ``failed`` or ``either``."""
 
     kind: str
     data: bytes
@@ -30,7 +33,7 @@ class Broken:
 
 
 def broken_image(wells: Sequence[Pixels], rng: random.Random) -> Broken:
-    """One file of a random kind; the largest that are read are rare, since they take seconds."""
+    """Make a file of a random kind; the largest readable ones are rare, since each takes seconds."""
     kinds = LARGE if rng.random() < 0.01 else _KINDS
     kind = rng.choice(list(kinds))
     expected, make = kinds[kind]
@@ -52,14 +55,14 @@ def _file(well: Pixels, rng: random.Random, kinds: Sequence[str] = ("JPEG", "PNG
 
 def _flipped(well: Pixels, rng: random.Random) -> bytes:
     changed = bytearray(_file(well, rng))
-    first = len(changed) if rng.random() < 0.5 else 600  # of headers half the time
+    first = len(changed) if rng.random() < 0.5 else 600  # half the time only in the headers
     for _ in range(rng.choice((1, 3, 20, 200))):
         changed[rng.randrange(min(first, len(changed)))] ^= 1 << rng.randrange(8)
     return bytes(changed)
 
 
 def _overwritten(well: Pixels, rng: random.Random) -> bytes:
-    """A part of the file is another file's, or zero: a disk's bad block."""
+    """Overwrite a part of the file with random bytes or zeros, as a bad block of a disk does."""
     changed = bytearray(_file(well, rng))
     start = rng.randrange(len(changed))
     length = min(rng.choice((512, 4096, 65_536)), len(changed) - start)
@@ -78,7 +81,7 @@ def _other_format(well: Pixels, rng: random.Random) -> bytes:
 
 
 def _animated(well: Pixels, rng: random.Random) -> bytes:
-    """Of an animated PNG or a TIFF of pages the first is the well; GIF and WebP are none of ours."""
+    """Make an animated PNG or a multi-page TIFF, of which the first frame is the well."""
     frames = [Image.fromarray(np.roll(well, 40 * n, axis=0)) for n in range(3)]
     return _saved(frames[0], rng.choice(("PNG", "TIFF")), save_all=True, append_images=frames[1:])
 
@@ -125,7 +128,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def _png(width: int, height: int, data: bytes, *, depth: int = 8, colour: int = 2, more: bytes = b"") -> bytes:
-    """A PNG written by hand; `data` is its packed pixels."""
+    """Write a PNG by hand; `data` is its packed pixels."""
     header = _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + more + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
 
@@ -134,12 +137,12 @@ _CLAIMS = ((30_000, 30_000), (5_000, 5_000), (65_535, 65_535), (2**31 - 1, 2**31
 
 
 def _claims(well: Pixels, rng: random.Random) -> bytes:
-    """A PNG header that claims more pixels than there are, or than there can be."""
+    """Write a PNG header that claims more pixels than there are, or than there can be."""
     return _png(*rng.choice(_CLAIMS), zlib.compress(bytes(3000)))
 
 
 def _jpeg_claims(well: Pixels, rng: random.Random) -> bytes:
-    """The same of a JPEG; what libjpeg misses it fills with grey and says nothing, as long as the file has an end."""
+    """Do the same to a JPEG; as long as it has an end marker, libjpeg silently fills what is missing with grey."""
     width, height = rng.choice(_CLAIMS)
     data = bytearray(_file(well, rng, ["JPEG"]))
     at = data.index(b"\xff\xc0")
@@ -148,7 +151,7 @@ def _jpeg_claims(well: Pixels, rng: random.Random) -> bytes:
 
 
 def _packed_bomb(well: Pixels, rng: random.Random) -> bytes:
-    """100 kB that unpack to 100 MB and more: pixels behind the last one, text, profiles."""
+    """Pack 100 MB or more into 100 kB: pixels after the last one, text, or a colour profile."""
     bomb = zlib.compress(bytes(100_000_000), 1)
     match rng.randrange(3):
         case 0:
@@ -160,7 +163,7 @@ def _packed_bomb(well: Pixels, rng: random.Random) -> bytes:
 
 
 def _large_bomb(well: Pixels, rng: random.Random) -> bytes:
-    """A whole picture of more pixels than are read, in little space."""
+    """Pack a whole picture with more pixels than we read into a small file."""
     kind = rng.choice(("PNG", "TIFF", "GIF", "WEBP"))
     if kind == "GIF":
         return _saved(Image.new("P", (12_000, 12_000)), kind)
@@ -171,7 +174,7 @@ def _large_bomb(well: Pixels, rng: random.Random) -> bytes:
 
 
 def _tiff_tags(well: Pixels, rng: random.Random) -> bytes:
-    """A TIFF whose tags point and count anywhere, or whose pages go round in a circle."""
+    """Make a TIFF whose tags hold wrong offsets and counts, or whose pages form a loop."""
     data = bytearray(_file(well, rng, ["TIFF"]))
     start = struct.unpack("<I", data[4:8])[0]
     count = struct.unpack("<H", data[start : start + 2])[0]
@@ -187,7 +190,7 @@ def _tiff_tags(well: Pixels, rng: random.Random) -> bytes:
 
 
 def _scans(well: Pixels, rng: random.Random) -> bytes:
-    """A progressive JPEG with its last scan again and again."""
+    """Repeat the last scan of a progressive JPEG."""
     data = _saved(Image.fromarray(well), "JPEG", progressive=True)
     last = data.rindex(b"\xff\xda")
     return data[:last] + data[last:-2] * rng.choice((1, 10, 60)) + b"\xff\xd9"
@@ -208,7 +211,7 @@ def _noise(well: Pixels, rng: random.Random) -> bytes:
 
 
 def _interlaced(well: Pixels, rng: random.Random) -> bytes:
-    """A PNG of Adam7, which Pillow reads and does not write: its seven passes by hand."""
+    """Write an Adam7 PNG's seven passes by hand; Pillow reads such files but can't write them."""
     passes = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
     rows = (line for top, left, down, right in passes for line in well[top::down, left::right])
     data = zlib.compress(b"".join(b"\0" + line.tobytes() for line in rows), 1)
@@ -221,7 +224,7 @@ def _mode(mode: str, kind: str) -> Callable[[Pixels, random.Random], bytes]:
 
 
 def _largest(mode: str, kind: str) -> Callable[[Pixels, random.Random], bytes]:
-    """As many pixels as are read: a well enlarged."""
+    """Enlarge a well to as many pixels as we read."""
 
     def make(well: Pixels, rng: random.Random) -> bytes:
         side = int(MAX_PIXELS**0.5)
@@ -235,7 +238,7 @@ def _largest(mode: str, kind: str) -> Callable[[Pixels, random.Random], bytes]:
 
 
 def _largest_raw(well: Pixels, rng: random.Random) -> bytes:
-    """As many bytes as are read."""
+    """Enlarge a well to as many bytes as we read."""
     side = int(((MAX_IMAGE_BYTES - 4096) / 3) ** 0.5)
     return _saved(Image.fromarray(well).resize((side, side), Image.Resampling.NEAREST), "TIFF")
 

@@ -1,4 +1,7 @@
-"""Results that no honest worker sends, made from honest ones: each kind a function of an honest result, random numbers and the unit."""
+"""Results that no honest worker sends, made from honest ones.
+
+Each kind is a function of an honest result, random numbers and the unit.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ PATHS = ("../../../etc/passwd", "/etc/passwd", "..\\..\\x", "C:\\x", "a/b", ".",
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A hostile result. `write` makes its file; `must_refuse`: no honest worker could have said this."""
+    """A hostile result: `write` makes its file; `must_refuse` if no honest worker could have sent it."""
 
     kind: str
     write: Callable[[Path], None]
@@ -32,7 +35,7 @@ class Case:
 
 
 def hostile_result(asked: wire.Manifest, rng: random.Random) -> Case:
-    """One hostile result for a unit, of a random kind; the costly kinds are rare."""
+    """Make a hostile result of a random kind for a unit; the costly kinds are rare."""
     costly = rng.random() < 0.01
     kind = rng.choice(list(_LARGE if costly else _SMALL))
     if costly:
@@ -42,7 +45,7 @@ def hostile_result(asked: wire.Manifest, rng: random.Random) -> Case:
 
 
 def _lie(change: Callable[[Json, wire.Manifest, random.Random], Any], must_refuse: bool = True) -> Any:
-    """A kind that changes the decoded result in place, or returns another."""
+    """Define a kind that changes the decoded result in place, or returns another."""
 
     def make(kind: str, truth: Json, asked: wire.Manifest, rng: random.Random) -> Case:
         told = change(truth, asked, rng)
@@ -53,7 +56,7 @@ def _lie(change: Callable[[Json, wire.Manifest, random.Random], Any], must_refus
 
 
 def _bytes(change: Callable[[bytes, random.Random], bytes], must_refuse: bool) -> Any:
-    """A kind that changes the bytes; those that are still the honest result's may pass."""
+    """Define a kind that changes the bytes; without `must_refuse`, a change that does no harm may pass."""
 
     def make(kind: str, truth: Json, asked: wire.Manifest, rng: random.Random) -> Case:
         data = change(json.dumps(truth).encode(), rng)
@@ -77,7 +80,7 @@ def _set(*path: str | int, value: Callable[[random.Random], Any]) -> Any:
 
 
 def _scored(truth: Json, rng: random.Random) -> Json:
-    """A scored answer with chops; made of another where there is none."""
+    """Return a scored answer that has chops; make one if there is none."""
     found = [image for image in truth["images"] if image["status"] == "scored" and image["probabilities"]]
     if found:
         return rng.choice(found)
@@ -95,7 +98,7 @@ def _in_scored(change: Callable[[Json, random.Random], Any]) -> Any:
 
 
 def _numbers(image: Json, rng: random.Random) -> None:
-    """A probability that is none."""
+    """Set a probability to something that is not one."""
     bad = rng.choice((math.nan, math.inf, -math.inf, -0.01, 1.01, 1e308, "0.5", None, [], True, 10**400))
     where = rng.choice(("probability", "p_crystal", "probabilities", "drop"))
     if where == "probabilities":
@@ -107,7 +110,7 @@ def _numbers(image: Json, rng: random.Random) -> None:
 
 
 def _pixels(image: Json, rng: random.Random) -> None:
-    """A box or an outline that is not in the image, or a size that is not the image's."""
+    """Put a box or an outline outside the image, or change the image's size or scale."""
     bad = [rng.choice((-1, 0, 5, 10**6, 10**30, 1.5)) for _ in range(4)]
     bad[rng.randrange(4)] = rng.choice((-1, 10**7, 1.5, None, "1"))
     match rng.randrange(5):
@@ -124,7 +127,7 @@ def _pixels(image: Json, rng: random.Random) -> None:
 
 
 def _outcomes(image: Json, rng: random.Random) -> None:
-    """An outcome that does not fit the rest."""
+    """Set an outcome that does not fit the rest of the answer."""
     match rng.randrange(4):
         case 0:
             image["outcome"] = rng.choice(("failed", "rim", "gold", "", "Clear", "crystals", 23, None))
@@ -148,7 +151,7 @@ def _too_many(image: Json, rng: random.Random) -> None:
 
 
 def _text(values: tuple[str, ...]) -> Any:
-    """Text that is not for a page or a terminal, in any field that takes text."""
+    """Put text that is unsafe on a page or a terminal into a field that takes text."""
 
     def change(truth: Json, asked: wire.Manifest, rng: random.Random) -> None:
         bad = "x" * rng.randrange(20) + rng.choice(values)
@@ -166,7 +169,7 @@ def _text(values: tuple[str, ...]) -> Any:
 
 
 def _images(truth: Json, asked: wire.Manifest, rng: random.Random) -> None:
-    """Images left out, doubled, invented, or in another order."""
+    """Leave out, repeat, invent or reorder images."""
     images = truth["images"]
     match rng.randrange(6):
         case 0:
@@ -184,7 +187,7 @@ def _images(truth: Json, asked: wire.Manifest, rng: random.Random) -> None:
 
 
 def _missing(truth: Json, asked: wire.Manifest, rng: random.Random) -> None:
-    """A field that is not there."""
+    """Leave out a field."""
     if rng.random() < 0.5:
         truth.pop(rng.choice(list(truth)))
     else:
@@ -193,21 +196,21 @@ def _missing(truth: Json, asked: wire.Manifest, rng: random.Random) -> None:
 
 
 def _types(truth: Json, asked: wire.Manifest, rng: random.Random) -> None:
-    """A value of another type."""
+    """Set a value of another type."""
     at = rng.choice((truth, _scored(truth, rng)))
     name = rng.choice([key for key in at if key not in ("seconds", "probability", "p_crystal", "pixel_size_um")])
     at[name] = rng.choice(({"a": 1}, [[[]]], 1.25, "?", True))
 
 
 def _elsewhere(truth: Json, asked: wire.Manifest, rng: random.Random) -> Json:
-    """The honest result of another unit."""
+    """Return an honest result of another unit."""
     other = honest.manifest("xg_other", rng.choice(honest.RULES), [(n, "d" * 64) for n in range(len(asked.images))])
     told: Json = json.loads(wire.encode(honest.result(other, rng)))
     return told
 
 
 def _unknown(truth: Json, asked: wire.Manifest, rng: random.Random) -> None:
-    """Fields that nobody knows, deep or hostile in themselves: an honest newer worker may send such, and they are dropped."""
+    """Add an unknown field, deep or hostile; readers drop it, as a newer honest worker may send one."""
     deep: Any = rng.choice((*MARKUP, *PATHS, 1e300))
     for _ in range(rng.randrange(60)):
         deep = {"x": deep} if rng.random() < 0.5 else [deep]
@@ -215,7 +218,7 @@ def _unknown(truth: Json, asked: wire.Manifest, rng: random.Random) -> None:
 
 
 def flipped(data: bytes, rng: random.Random) -> bytes:
-    """Up to eight bits of it are others."""
+    """Flip up to eight bits."""
     changed = bytearray(data)
     for _ in range(rng.randint(1, 8)):
         changed[rng.randrange(len(changed))] ^= 1 << rng.randrange(8)
@@ -256,7 +259,7 @@ def _deep_unknown(data: bytes, rng: random.Random) -> bytes:
 
 
 def _twice(data: bytes, rng: random.Random) -> bytes:
-    """The same key twice: the last one counts, so it must be the honest one to pass, and the first a hostile one."""
+    """Give a key twice, first honest and then hostile; the last one counts, so the result must be refused."""
     key = rng.choice(('"unit":"xg_other"', '"schema":99', '"images":[]', '"worker":"<b>"'))
     return data[:-1] + b"," + key.encode() + b"}"
 
@@ -292,7 +295,7 @@ _SMALL: dict[str, Any] = {
 }
 
 
-# ---- those that want memory: written piece by piece -------------------------------------------------------------------
+# ---- those that need much memory: written piece by piece ----------------------------------------------------------
 
 _HEAD = (
     f'{{"schema":1,"unit":"xg_1","worker":"0.1.0","segmenter":"{honest.SEGMENTER}","classifier":"{honest.CLASSIFIER}",'

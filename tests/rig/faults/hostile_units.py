@@ -1,4 +1,4 @@
-"""Work units that no server sends: zips that are bombs, name files outside, name them twice, or are no zips at all."""
+"""Work units that no server sends: zip bombs, names that point outside, duplicate names, and files that are no zips."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _Files = list[tuple[str, bytes]]
 
 
 def hostile_unit(rng: random.Random) -> Case:
-    """One hostile unit, of a random kind; the costly kinds are rare."""
+    """Make a hostile unit of a random kind; the costly kinds are rare."""
     kinds = _LARGE if rng.random() < 0.01 else _SMALL
     kind = rng.choice(list(kinds))
-    return Case(kind, kinds[kind](rng), must_refuse=False)  # what of it may come out is judged by hash
+    return Case(kind, kinds[kind](rng), must_refuse=False)  # what may be read from it is judged by its hash
 
 
 def _files(rng: random.Random) -> _Files:
@@ -39,7 +39,7 @@ def _files(rng: random.Random) -> _Files:
 def _zip(files: _Files, method: int = zipfile.ZIP_STORED) -> bytes:
     stream = io.BytesIO()
     with warnings.catch_warnings(), zipfile.ZipFile(stream, "w", method) as unit:
-        warnings.simplefilter("ignore")  # names twice are meant
+        warnings.simplefilter("ignore")  # duplicate names are intended
         for name, data in files:
             unit.writestr(name, data)
     return stream.getvalue()
@@ -79,7 +79,7 @@ def _manifest(change: Callable[[dict, random.Random], object]) -> Callable[[rand
 
 
 def _outside(files: _Files, rng: random.Random) -> None:
-    """Files that would land elsewhere if anybody unpacked them."""
+    """Add a file that would land outside the folder if anybody unpacked the zip."""
     files.insert(rng.randrange(5), (rng.choice((*PATHS[:5], "../" * 20 + "tmp/x", "manifest.json/../x", "a\0b")), b"x"))
 
 
@@ -113,7 +113,7 @@ def _numbers(told: dict, rng: random.Random) -> None:
 
 
 def _symlink(rng: random.Random) -> Callable[[Path], None]:
-    """A symbolic link instead of a picture, or of the manifest."""
+    """Put a symbolic link in place of a picture or of the manifest."""
     files = _files(rng)
     stream = io.BytesIO()
     linked = rng.randrange(4)
@@ -133,7 +133,7 @@ def _packed_oddly(rng: random.Random) -> Callable[[Path], None]:
 
 
 def _lying(data: bytes, rng: random.Random) -> bytes:
-    """Sizes, offsets, flags and methods of the zip's list of names that are not true."""
+    """Falsify sizes, offsets, flags or methods in the zip's central directory."""
     changed = bytearray(data)
     starts = [at for at in range(len(data)) if data.startswith(b"PK\1\2", at)] + [data.rindex(b"PK\5\6")]
     at = rng.choice(starts) + 4 + 2 * rng.randrange(21 if rng.random() < 0.8 else 8)
@@ -142,7 +142,7 @@ def _lying(data: bytes, rng: random.Random) -> bytes:
 
 
 def _overlapping(data: bytes, rng: random.Random) -> bytes:
-    """All names of the list are the same bytes of the file."""
+    """Point all entries of the central directory at the same bytes."""
     changed = bytearray(data)
     first = data.index(b"PK\1\2")
     at = first
@@ -187,12 +187,12 @@ _SMALL = {
 }
 
 
-# ---- those that want memory -------------------------------------------------------------------------------------------
+# ---- those that need much memory ----------------------------------------------------------------------------------
 
 
 @cache
 def _bomb(what: str) -> bytes:
-    """100 kB that unpack to more than is read, or a list of 300,000 names. Made once."""
+    """Make 100 kB that unpack to more than we read, or a list of 300,000 names; each is made once."""
     files = _files(random.Random(0))
     if what == "picture":
         return _packed(files[:1], "000.jpg", b"", b"\0", wire.MAX_IMAGE_BYTES + 5_000_000)
@@ -213,7 +213,7 @@ def _bomb(what: str) -> bytes:
 
 
 def _packed(files: _Files, name: str, head: bytes, byte: bytes, size: int) -> bytes:
-    """A zip with a large file, packed piece by piece: what it takes to make it must not hide what it takes to read it."""
+    """Zip a large file piece by piece: the memory it takes to make must not hide what it takes to read."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as unit:
         for other, data in files:

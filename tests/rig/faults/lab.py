@@ -1,4 +1,7 @@
-"""A lab of small wells and tiny networks for fault sweeps: the whole chain in a child process, and all that must be the same at its end."""
+"""A lab of small wells and tiny networks for fault sweeps.
+
+It runs the whole chain in a child process, and compares everything that must be the same at the end.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ UNIT = 50
 
 
 def draw_wells(folder: Path, number: int) -> None:
-    """Small wells of an imager's names: a drop that is a crystal, precipitate or clear by its colour, or none; no two alike."""
+    """Draw small wells, no two alike, named as an imager names them; a drop's colour decides its outcome."""
     folder.mkdir(parents=True)
     for n in range(number):
         picture = Image.new("RGB", (160, 120), (220, 220, 220 - n % 7))
@@ -44,10 +47,11 @@ def draw_wells(folder: Path, number: int) -> None:
 
 
 def config_of(home: Path, weights: Path, more: str = "", imager: str = "") -> Config:
-    """A configuration by which the tiny networks answer."""
+    """Make a configuration that uses the tiny networks."""
     pair = read_manifest(weights).default
-    text = f'{imager}[work]\nsegmenter = "{pair["segmenter"]}"\nclassifier = "{pair["classifier"]}"\nwells_per_unit = {UNIT}\n'
-    config = from_string(text + f"[grid]\nworkers = 2\n{more}", home=home)
+    networks = f'segmenter = "{pair["segmenter"]}"\nclassifier = "{pair["classifier"]}"\n'
+    text = f"{imager}[work]\n{networks}wells_per_unit = {UNIT}\n[grid]\nworkers = 2\n{more}"
+    config = from_string(text, home=home)
     if not config.weights.exists():
         home.mkdir(parents=True, exist_ok=True)
         config.weights.symlink_to(weights.resolve())
@@ -56,7 +60,7 @@ def config_of(home: Path, weights: Path, more: str = "", imager: str = "") -> Co
 
 @dataclass(slots=True)
 class Run:
-    """A child process that runs the chain. `stage` is where it is: an index of `STAGES`, -1 before the first."""
+    """A child process that runs the chain; `stage` is its current index of `STAGES`, -1 before the first."""
 
     pid: int
     _shared: mmap.mmap
@@ -66,16 +70,16 @@ class Run:
         return self._shared[0] - 1
 
     def kill_all(self) -> None:
-        """SIGKILL to the child and all of its workers at once, as a power cut does it."""
+        """Kill the child and all of its workers at once, as a power cut would."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
 
     def kill_alone(self) -> None:
-        """SIGKILL to the child: its workers are orphans."""
+        """Kill the child, which orphans its workers."""
         os.kill(self.pid, signal.SIGKILL)
 
     def workers(self) -> list[int]:
-        """Ids of the workers that the child has now."""
+        """Return the process ids of the child's current workers."""
         try:
             children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
         except OSError:
@@ -83,12 +87,12 @@ class Run:
         return [int(pid) for pid in children.split()]
 
     def ended(self) -> int | None:
-        """Exit code of the child, negative for a signal; None while it runs."""
+        """Return the child's exit code, negative for a signal; None while it runs."""
         pid, status = os.waitpid(self.pid, os.WNOHANG)
         return os.waitstatus_to_exitcode(status) if pid else None
 
     def wait(self, seconds: float = 600) -> int:
-        """Exit code of the child; it is killed when it takes longer."""
+        """Wait for the child and return its exit code; kill it if it takes longer than `seconds`."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             code = self.ended()
@@ -101,7 +105,7 @@ class Run:
 
 
 def started(chain: Callable[[], Any], log: Path, before: Callable[[], None] = lambda: None) -> Run:
-    """Fork a child, in a session of its own, that runs a chain: no second is lost with imports."""
+    """Fork a child that runs a chain in a session of its own, without spending time on imports."""
     shared = mmap.mmap(-1, 1)
     sys.stdout.flush()
     pid = os.fork()
@@ -144,7 +148,7 @@ def _tell_stages(shared: mmap.mmap) -> None:
 
 
 def whole_chain(config: Config, wells: Path) -> Callable[[], None]:
-    """All that ``xtalgrid run`` does with a folder."""
+    """Return a function that does what ``xtalgrid run`` does with a folder."""
 
     def chain() -> None:
         with System(config) as system:
@@ -154,7 +158,7 @@ def whole_chain(config: Config, wells: Path) -> Callable[[], None]:
 
 
 def grid_service(config: Config) -> Callable[[], None]:
-    """``xtalgrid grid --watch``."""
+    """Return a function that does what ``xtalgrid grid --watch`` does."""
 
     def chain() -> None:
         with System(config) as system:
@@ -164,7 +168,7 @@ def grid_service(config: Config) -> Callable[[], None]:
 
 
 def other_services(config: Config, wells: Path) -> Callable[[], None]:
-    """The steps that cron starts, one after the other, without end."""
+    """Return a function that runs the steps that cron starts, in turn, for ever."""
 
     def chain() -> None:
         with System(config) as system:
@@ -179,12 +183,12 @@ def other_services(config: Config, wells: Path) -> Callable[[], None]:
     return chain
 
 
-# ---- what must be the same --------------------------------------------------------------------------------------------
+# ---- what must be the same ----------------------------------------------------------------------------------------
 
 _TABLES = {
     "i_scores": "SELECT inspectid, score, scoredate, imagename, scoredby FROM i_scores",
-    "scores": "SELECT i.image_name, s.sha256, s.segmenter, s.classifier, s.options_hash, s.outcome, s.probability, s.p_crystal,"
-    " s.answer FROM scores s JOIN images i ON i.id = s.image_id",
+    "scores": "SELECT i.image_name, s.sha256, s.segmenter, s.classifier, s.options_hash, s.outcome, s.probability,"
+    " s.p_crystal, s.answer FROM scores s JOIN images i ON i.id = s.image_id",
     "units": "SELECT name, state, manifest FROM units",
     "unit_images": "SELECT u.name, x.number, i.image_name, x.sha256 FROM unit_images x JOIN units u ON u.id = x.unit_id"
     " JOIN images i ON i.id = x.image_id",
@@ -196,7 +200,7 @@ _TABLES = {
 
 
 def content(config: Config) -> dict[str, list[str]]:
-    """The score table and the ledger row by row, sorted, without times, ids and CPU seconds; and what is left in the spool."""
+    """Return the sorted rows of score table and ledger without times, ids and CPU seconds; and the spool's units."""
     found: dict[str, list[str]] = {}
     for url, names in ((config.imager_url, ["i_scores"]), (config.ledger_url, [n for n in _TABLES if n != "i_scores"])):
         engine = sa.create_engine(url)
@@ -211,7 +215,7 @@ def content(config: Config) -> dict[str, list[str]]:
 
 
 def differences(config: Config, expected: dict[str, list[str]]) -> list[str]:
-    """What differs from an undisturbed run, table by table: rows lost and rows too many."""
+    """List the differences from an undisturbed run, table by table: rows missing and rows too many."""
     try:
         got = content(config)
     except sa.exc.SQLAlchemyError as error:

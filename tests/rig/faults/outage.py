@@ -1,4 +1,4 @@
-"""An imager database on PostgreSQL that is away for a while: a relay before it, which is cut and comes back."""
+"""An imager database on PostgreSQL that goes away for a while, behind a relay that is cut and comes back."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .lab import config_of, content, differences
 
 
 class Relay:
-    """A port of this machine that leads to another one, until it is `cut`."""
+    """A port on this machine that forwards to another one until it is cut."""
 
     def __init__(self, to_port: int) -> None:
         self._to = to_port
@@ -72,7 +72,7 @@ def _pass_on(one: socket.socket, other: socket.socket) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A PostgreSQL server, and the wells that are in its imager database."""
+    """A PostgreSQL server, and the wells to be entered in its imager database."""
 
     folder: Path
     url: sa.URL
@@ -81,7 +81,7 @@ class Site:
 
 @contextlib.contextmanager
 def databases_with_a_relay(folder: Path, wells: Path) -> Iterator[Site | None]:
-    """The server; None where there is none."""
+    """Start the server; None where PostgreSQL is not installed."""
     if postgresql.programs() is None:
         yield None
         return
@@ -91,7 +91,7 @@ def databases_with_a_relay(folder: Path, wells: Path) -> Iterator[Site | None]:
 
 
 def _lab(site: Site, weights: Path, name: str, port: int | None, unit: int) -> Config:
-    """A home of its own, and an imager database with all wells."""
+    """Make a home, and an imager database with all wells; return its configuration."""
     admin = sa.create_engine(site.url, isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
         connection.exec_driver_sql(f"CREATE DATABASE {name}")
@@ -118,7 +118,7 @@ def _lab(site: Site, weights: Path, name: str, port: int | None, unit: int) -> C
 
 
 def _chain(config: Config, wells: int, until: float, seen: list[str]) -> bool:
-    """The steps as cron starts them, again and again, until all is published; False: it took too long."""
+    """Run the steps again and again, as cron does, until all is published; False if that takes too long."""
     while time.monotonic() < until:
         try:
             with System(config) as system:
@@ -141,11 +141,11 @@ def _chain(config: Config, wells: int, until: float, seen: list[str]) -> bool:
 def outage(
     site: Site, weights: Path, seconds: float, unit: int, rng: random.Random, wrong: list[str]
 ) -> tuple[str, str, str]:
-    """Run the chain once with the database there, once with it away; the line of the table."""
+    """Run the chain with the database there, then with it away for a while; return the table's line."""
     whole = _lab(site, weights, "undisturbed", None, unit)
     began = time.monotonic()
     if not _chain(whole, len(site.wells), began + 600, []):
-        wrong.append("database gone: the undisturbed run did not end")
+        wrong.append("database gone: the undisturbed run did not finish")
     took = time.monotonic() - began
     expected = content(whole)
     relay = Relay(site.url.port or 5432)
@@ -156,7 +156,11 @@ def outage(
     relay_cut_for = took + seconds
     ended = _chain(config, len(site.wells), time.monotonic() + relay_cut_for + 600, seen)
     relay.mend()
-    said = differences(config, expected) + ([] if ended else ["it did not end"])
+    said = differences(config, expected) + ([] if ended else ["it did not finish"])
     wrong += [f"database gone: {line}" for line in said]
     wrong += [f"database gone: {line}" for line in seen if "password" in line or "Traceback" in line]
-    return "database gone", f"for {seconds:g} s or more; {len(seen)} steps said so", "differs" if said else "the same"
+    return (
+        "database gone",
+        f"for {seconds:g} s or more; {len(seen)} steps reported it",
+        "differs" if said else "the same",
+    )

@@ -1,4 +1,4 @@
-"""Keeps watch over code that reads hostile data: what it writes, how long it computes, how much memory its process ever had."""
+"""Keep watch over code that reads hostile data: what it writes, how long it computes, how much memory it takes."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from pathlib import Path
 from typing import Any
 
 MOST_SECONDS = 1.0
-"""CPU seconds of this process, which a busy computer does not change much."""
+"""CPU seconds of this process, which hardly depend on what else the computer does."""
 
 MOST_MB = 300.0
-"""Resident memory of the whole process, interpreter and libraries included: ``VmHWM`` on Linux, else ``ru_maxrss``."""
+"""Resident memory of the whole process, including interpreter and libraries: see `peak_mb`."""
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _CHANGES = {"os.mkdir", "os.rename", "os.link", "os.symlink", "os.remove", "os.rmdir", "os.truncate", "os.chmod"}
 _RELATIVE = {"os.remove", "os.rmdir"}
-"""Those whose last argument is an open folder, or -1."""
+"""Events whose last argument is an open folder, or -1."""
 
 _STARTS = {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "socket.connect", "socket.bind"}
 
 
 class Watch:
-    """Notes each file that Python code of this process writes, makes, renames or removes, and each program it starts, while it is on.
+    """Note every file that this process's Python code writes, renames or removes, and every program it starts.
 
-    An audit hook cannot be taken away again, so there is one for the process.
+    It notes them only inside `allowing`. An audit hook can't be removed again, so make one watch for the process.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Watch:
 
     @contextmanager
     def allowing(self, folders: Sequence[Path]) -> Iterator[list[str]]:
-        """The list of what is written outside these folders (or files), filled until the block ends."""
+        """Give a list that fills, until the block ends, with what is written outside these folders (or files)."""
         self._allowed, self._outside = tuple(str(folder) for folder in folders), []
         try:
             yield self._outside
@@ -63,7 +63,7 @@ class Watch:
 
     def _note(self, event: str, path: str | bytes, folder: int = -1) -> None:
         named = Path(os.fsdecode(path))
-        if folder >= 0:  # relative to an open folder, as shutil.rmtree does it
+        if folder >= 0:  # relative to an open folder, as in shutil.rmtree
             named = Path(f"/proc/self/fd/{folder}").readlink() / named
         full = str(named.parent.resolve() / named.name)
         if not any(full == folder or full.startswith(folder + "/") for folder in self._allowed or ()):
@@ -72,7 +72,7 @@ class Watch:
 
 @dataclass(slots=True)
 class Tally:
-    """What became of the cases of each kind, and what must not have been."""
+    """How the cases of each kind ended, and what went wrong."""
 
     refused: Counter[str] = field(default_factory=Counter)
     accepted: Counter[str] = field(default_factory=Counter)
@@ -81,7 +81,7 @@ class Tally:
 
     @contextmanager
     def timed(self, kind: str) -> Iterator[None]:
-        """The CPU seconds of the block go to a kind; too many are wrong."""
+        """Count the block's CPU seconds for a kind; too many are noted as wrong."""
         start = time.process_time()
         yield
         seconds = time.process_time() - start
@@ -90,7 +90,7 @@ class Tally:
             self.wrong.append(f"{kind}: {seconds:.2f} CPU seconds")
 
     def print(self, title: str) -> None:
-        """One line for each kind."""
+        """Print one line for each kind."""
         print(f"{title:<34}{'cases':>8}{'refused':>9}{'accepted':>10}{'slowest, CPU s':>16}")
         kinds = sorted(self.refused.keys() | self.accepted.keys())
         for kind in kinds:
@@ -102,9 +102,9 @@ class Tally:
 
 
 def peak_mb(process: int | str = "self") -> float:
-    """The most memory that a process ever had, in MB: ``VmHWM``, since Linux's ru_maxrss begins with that of the parent; 0 where it has ended.
+    """Return a process's peak of resident memory in MB; 0 if it has ended.
 
-    Elsewhere than on Linux only of this process.
+    On Linux this is ``VmHWM``, since ``ru_maxrss`` starts at the parent's peak. Elsewhere only this process is known.
     """
     try:
         status = Path(f"/proc/{process}/status").read_text()
