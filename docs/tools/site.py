@@ -1,9 +1,9 @@
 """MkDocs' hook: pages outside docs/, and links that leave it (see mkdocs.yml).
 
 Links in the pages are those of the repository, so that they work when it is read there. On the site, docs/ and the
-repository's root lie on top of each other: docs/boinc.md is boinc, worker/README.md is worker/README. A page of the
-navigation that is not in docs/ is taken from the root. A linked file that is no page, such as a module, comes along as
-text; a linked folder does not.
+repository's root lie on top of each other: docs/boinc.md stands at the site's top, worker/README.md in its folder. A
+page of the navigation that is not in docs/ is taken from the root. A linked file that is no page, such as a module,
+comes along as text; a linked folder does not.
 """
 
 from __future__ import annotations
