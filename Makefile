@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-oracle fuzz faults soak lint format docs docs-serve freeze clean train-setup
+.PHONY: demo test test-oracle lint format docs docs-serve freeze clean train-setup
 
 # Worker and server: what a lab installs. No torch. A .venv without pip is left behind where Debian's python3-venv is missing: made again.
 $(VENV)/.server: pyproject.toml
@@ -41,6 +41,7 @@ test-oracle: $(VENV)/.dev
 	@if [ -n "$$ORACLE_URL" ]; then $(BIN)/python -m pytest tests/system/test_oracle.py $(ARGS); else echo "skipped: ORACLE_URL is not set"; fi
 
 # What takes minutes to an hour, with its usual length unless ARGS says otherwise (docs/reliability.md).
+.PHONY: fuzz faults soak
 fuzz: $(VENV)/.dev
 	$(BIN)/python -m tests.rig.fuzz_results $(ARGS)
 	$(BIN)/python -m tests.rig.fuzz_images $(ARGS)
