@@ -40,6 +40,18 @@ test: $(VENV)/.dev
 test-oracle: $(VENV)/.dev
 	@if [ -n "$$ORACLE_URL" ]; then $(BIN)/python -m pytest tests/system/test_oracle.py $(ARGS); else echo "skipped: ORACLE_URL is not set"; fi
 
+# What takes minutes to an hour, with its usual length unless ARGS says otherwise (docs/reliability.md).
+.PHONY: fuzz faults soak
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m tests.rig.fuzz_results $(ARGS)
+	$(BIN)/python -m tests.rig.fuzz_images $(ARGS)
+
+faults: $(VENV)/.dev
+	$(BIN)/python -m tests.rig.fault_sweep $(ARGS)
+
+soak: $(VENV)/.dev
+	$(BIN)/python -m tests.rig.soak $(ARGS)
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -52,7 +64,7 @@ format: $(VENV)/.dev
 
 # The reference (docs/reference/) from the code, then the site, into site/: open site/index.html, or publish the folder.
 docs: $(VENV)/.docs
-	$(BIN)/python scripts/make_reference.py
+	$(BIN)/python docs/tools/make_reference.py
 	$(BIN)/mkdocs build --strict
 
 # The same at http://127.0.0.1:8000/, renewed whenever a page of docs/ is saved.

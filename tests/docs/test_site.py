@@ -40,6 +40,11 @@ def test_pages_of_the_repositorys_root_and_files_that_are_linked_to_come_along(s
     assert 'href="../worker/index.html' in found["scripts/index.html"]
 
 
+def test_what_writes_the_documentation_is_not_published(site):
+    assert (ROOT / "docs" / "tools").is_dir()
+    assert not (site / "tools").exists()
+
+
 def test_each_page_has_one_place_in_the_navigation():
     pages = re.findall(r"([\w./-]+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
     assert len(pages) > 40

@@ -162,3 +162,11 @@ def test_every_script_stands_in_the_readme():
     for path in SCRIPTS.iterdir():
         if path.name not in ("README.md", "__pycache__"):
             assert any(fnmatch.fnmatch(path.name, word.rstrip("/")) for word in named), path.name
+
+
+def test_scripts_need_nothing_of_the_tests_and_leave_the_search_path_alone():
+    sources = {path: path.read_text(encoding="utf-8") for path in SCRIPTS.rglob("*.py")}
+    assert len(sources) > 10
+    assert not [
+        path.name for path, text in sources.items() if re.search(r"^\s*(from|import) tests\b|sys\.path", text, re.M)
+    ]

@@ -129,7 +129,7 @@ def test_the_tests_of_3_11_run_on_3_11_and_those_of_3_12_on_3_12(workflows):
 
 def check_release(*words: object) -> list[str]:
     done = subprocess.run(
-        [sys.executable, ROOT / "scripts/check_release.py", *map(str, words)], capture_output=True, text=True
+        [sys.executable, ROOT / "scripts/dev/check_release.py", *map(str, words)], capture_output=True, text=True
     )
     assert done.returncode == bool(done.stderr)
     return done.stderr.splitlines()

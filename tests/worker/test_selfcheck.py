@@ -9,7 +9,7 @@ from xtalgrid_worker.cli import main
 
 
 def test_the_packaged_weights_score_the_well_as_expected():
-    """Fails when the expectation is stale: python scripts/make_selfcheck.py."""
+    """Fails when the expectation is stale: python scripts/dev/make_selfcheck.py."""
     done = CliRunner().invoke(main, ["selfcheck"])
     assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "selfcheck passed"), done.output
     expected = msgspec.json.decode(selfcheck.EXPECTED.read_bytes(), type=selfcheck.Expectation)

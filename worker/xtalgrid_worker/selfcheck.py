@@ -1,7 +1,7 @@
 """Whether the worker scores on this computer as it should: a built-in well is scored and compared with what is expected.
 
 The well is rendered. The expectation stands beside it, one for each pair of packaged weights, made where the weights were packaged by
-``python scripts/make_selfcheck.py``. It goes stale with the weights, and with whatever changes a score.
+``python scripts/dev/make_selfcheck.py``. It goes stale with the weights, and with whatever changes a score.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def check(threads: int = 1) -> Iterator[Check]:
     for pair in pairs():
         name = f"segmenter {pair[0][:12]}, classifier {pair[1][:12]}"
         if pair not in expected or expectation.well != well:
-            yield Check(passed=False, said=f"{name}: nothing is expected of these; run scripts/make_selfcheck.py")
+            yield Check(passed=False, said=f"{name}: nothing is expected of these; run scripts/dev/make_selfcheck.py")
             continue
         yield _compared(name, score_well(*pair, threads=threads), expected[pair], tolerance(*pair))
 

@@ -2,7 +2,7 @@
 
 A BOINC server is not among Debian's packages, so `stage_file_native` and `create_work` are played here by two small programs
 that check what BOINC's check (files that never change, names once, templates and staged inputs) and keep a record of their
-calls. The tables are BOINC's, those columns of them that are read. The real ones are run by scripts/boinc_end_to_end.py.
+calls. The tables are BOINC's, those columns of them that are read. The real ones are run by tests/rig/boinc_end_to_end.py.
 """
 
 from __future__ import annotations

@@ -1,0 +1,228 @@
+"""Measure how long the viewer's pages take.
+
+    python scripts/bench/viewer.py --home /tmp/bench [--images 1000000] [--chromium]
+
+There are a plate of 288 wells, one of 1,536 wells with 20 inspections, and a ledger of many images, filled with made-up
+scores of rendered pictures (one picture under many names); what a former run left in the home is used again. Page times
+are medians over the answers of a server running on this machine; on a busy one its CPU time says more than the clock.
+With --chromium a browser opens the plate of 288 wells with its thumbnails in the cache, and says when the page is
+interactive and when all pictures in the window are drawn.
+"""
+
+import argparse
+import shutil
+import socket
+import statistics
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import sqlalchemy as sa
+import uvicorn
+
+from memory import peak_mb
+from xtalgrid_core import wire
+from xtalgrid_core.outcomes import CLASSES, Outcome
+from xtalgrid_server.config import Config, from_string
+from xtalgrid_server.ledger import tables as t
+from xtalgrid_server.ledger.records import now
+from xtalgrid_server.system import System
+from xtalgrid_server.viewer.app import create_app
+
+START = datetime(2026, 1, 1)  # noqa: DTZ001
+MIX = [Outcome.CLEAR] * 10 + [Outcome.PRECIPITATE] * 8 + [Outcome.HARVESTABLE, Outcome.SPHERULITES]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--home", type=Path, required=True, help="folder for the ledger; about 1 kB an image")
+    parser.add_argument("--images", type=int, default=0, help="images of further plates, for the lists")
+    parser.add_argument("--repeat", type=int, default=9)
+    parser.add_argument("--chromium", action="store_true")
+    options = parser.parse_args()
+    config = from_string("", home=options.home)
+    with System(config) as system:
+        engine = system.ledger._db._engine
+        fill(config, engine, "WELLS288", 8, 12, 3, 5)
+        fill(config, engine, "WELLS1536", 32, 48, 1, 20)
+        for n in range(options.images // (288 * 10)):
+            fill(config, engine, f"MANY{n:05d}", 8, 12, 3, 10, pictures=False)
+        with engine.connect() as connection:
+            total = connection.scalar(sa.select(sa.func.count()).select_from(t.images))
+    print(f"{total} images in the ledger ({engine.dialect.name})")
+    with Running(config) as address:
+        for name, path in (
+            ("plates, the first time", "/"),
+            ("plates", "/"),
+            (
+                "plates, the last page",
+                "/?page=9999" if not options.images else f"/?page={options.images // (2880 * 50) + 1}",
+            ),
+            ("plates, searched", "/?q=MANY0001"),
+            ("plate of 288 wells", "/plate/WELLS288/5"),
+            ("its review strip", "/plate/WELLS288/5?order=best"),
+            ("a well of it", "/well/WELLS288/5/D6b?order=best"),
+            ("plate of 1,536 wells", "/plate/WELLS1536/20"),
+            ("a well of it", "/well/WELLS1536/20/P24a?order=best"),
+            ("inbox", "/inbox"),
+            ("operations", "/operations"),
+        ):
+            times, cpu, size = timed(address + path, 1 if "first time" in name else options.repeat)
+            print(f"{name:26} {times * 1000:7.0f} ms  {cpu * 1000:7.0f} ms of CPU  {size / 1000:6.0f} kB")
+        print(f"peak memory {peak_mb():.0f} MB, including what it took to fill a new ledger")
+        if options.chromium:
+            in_browser(address)
+
+
+def fill(
+    config: Config,
+    engine: sa.Engine,
+    barcode: str,
+    rows: int,
+    cols: int,
+    subwells: int,
+    inspections: int,
+    pictures: bool = True,
+) -> None:
+    """Add a plate whose drops are scored at each inspection, a week apart."""
+    with engine.begin() as connection:
+        if connection.scalar(sa.select(t.images.c.id).where(t.images.c.barcode == barcode).limit(1)):
+            return
+        first = (connection.scalar(sa.select(sa.func.max(t.images.c.id))) or 0) + 1
+        places = [
+            (i, r, c, s)
+            for i in range(1, inspections + 1)
+            for c in range(1, cols + 1)
+            for r in range(1, rows + 1)
+            for s in range(1, subwells + 1)
+        ]
+        unit = connection.execute(t.units.insert().values(
+            name=f"xg_{barcode}", manifest=manifest_of(f"xg_{barcode}"), options_hash="b",
+            state="returned", attempts=0, made_at=START,
+        )).inserted_primary_key[0]  # fmt: skip
+        result = connection.execute(t.results.insert().values(
+            unit_id=unit, sha256="c" * 64, host="bench", accepted=1, reason="", received_at=now()
+        )).inserted_primary_key[0]  # fmt: skip
+        connection.execute(t.images.insert(), [
+            {"id": first + n, "source": "crystaltrak", "inspect_id": first + n, "image_name": f"{n:06d}_HF.jpg",
+             "barcode": barcode, "inspection": i, "inspected": START + timedelta(days=7 * i, seconds=n % 5000),
+             "row": r, "col": c, "subwell": s, "seen_at": START}
+            for n, (i, r, c, s) in enumerate(places)
+        ])  # fmt: skip
+        connection.execute(t.scores.insert(), [
+            {"image_id": first + n, "sha256": "d" * 64, "segmenter": "a" * 64, "classifier": "b" * 64,
+             "options_hash": "b", "result_id": result, "outcome": str(outcome), "probability": 0.9, "p_crystal": p,
+             "answer": answer_of(n, outcome, p), "worker": "bench", "at": START}
+            for n in range(len(places)) for outcome, p in [said_of(n)]
+        ])  # fmt: skip
+    if pictures:
+        link_pictures(config, barcode, len(places), len(places) // inspections)
+
+
+def said_of(n: int) -> tuple[Outcome, float]:
+    outcome = MIX[(n * 7919) % len(MIX)]
+    return outcome, (0.5 + n % 50 / 100) if outcome is Outcome.HARVESTABLE else n % 37 / 1000
+
+
+def answer_of(number: int, outcome: Outcome, p_crystal: float) -> str:
+    boxes = tuple(
+        wire.BestChop(box=(600 + 90 * n, 700 + 70 * n, 256, 256), outcome=outcome, probability=0.9) for n in range(5)
+    )
+    outline = tuple((1000 + (n * 13) % 300, 900 + (n * 17) % 400) for n in range(60))
+    return wire.encode(wire.Scored(
+        number=number, outcome=outcome, score=outcome.look.score, probability=0.9, p_crystal=p_crystal,
+        probabilities=(0.1,) * len(CLASSES), height=2056, width=2452, pixel_size_um=1.131, pixel_size_origin="known",
+        drop=wire.Drop(box=(500, 500, 900, 900), outline=outline, confidence=0.99), boxes=boxes, seconds=0.3,
+    )).decode()  # fmt: skip
+
+
+def manifest_of(name: str) -> bytes:
+    entry = wire.ImageEntry(number=0, file="000.jpg", inspect_id=1, sha256="d" * 64)
+    options = wire.Options(segmenter="a" * 64, classifier="b" * 64)
+    return wire.encode(wire.Manifest(schema=1, unit=name, min_worker="0.1.0", options=options, images=(entry,)))
+
+
+def link_pictures(config: Config, barcode: str, number: int, wells: int) -> None:
+    """Link one rendered picture to all names of the last inspection."""
+    from xtalgrid_synth import render_plate
+
+    source = config.home / "rendered"
+    found = sorted(source.rglob("*.jpg"))
+    if not found:
+        render_plate(source, barcode="BENCH001", seed=7, wells=1)
+        found = sorted(source.rglob("*.jpg"))
+    folder = config.image_root / barcode / str(number // wells)
+    folder.mkdir(parents=True, exist_ok=True)
+    for n in range(number - wells, number):
+        path = folder / f"{n:06d}_HF.jpg"
+        if not path.exists():
+            try:
+                path.hardlink_to(found[0])
+            except OSError:
+                shutil.copy(found[0], path)
+
+
+class Running:
+    """A viewer on a port of its own."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+
+    def __enter__(self) -> str:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        settings = uvicorn.Config(create_app(self._config), log_level="warning", proxy_headers=False)
+        self._server = uvicorn.Server(settings)
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True)
+        self._thread.start()
+        while not self._server.started:
+            time.sleep(0.05)
+        return f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+
+    def __exit__(self, *_: object) -> None:
+        self._server.should_exit = True
+        self._thread.join(30)
+
+
+def timed(address: str, repeat: int) -> tuple[float, float, int]:
+    """Return medians of seconds and of this process's CPU seconds (server and client), and the answer's bytes."""
+    times, cpu, size = [], [], 0
+    for _ in range(repeat):
+        began, spent = time.perf_counter(), time.process_time()
+        with urllib.request.urlopen(address, timeout=120) as answer:  # noqa: S310
+            size = len(answer.read())
+        times.append(time.perf_counter() - began)
+        cpu.append(time.process_time() - spent)
+    return statistics.median(times), statistics.median(cpu), size
+
+
+def in_browser(address: str) -> None:
+    from playwright.sync_api import sync_playwright
+
+    program = next((p for n in ("chromium", "google-chrome") if (p := shutil.which(n))), None)
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
+        for visit in range(4):
+            page.goto(f"{address}/plate/WELLS288/5", wait_until="load")
+            found = list(moments(page))
+            print(
+                f"{'in Chromium, ' + ('cold' if not visit else 'warm'):26} "
+                f"interactive {found[0]:.0f} ms, window drawn {found[1]:.0f} ms"
+            )
+        browser.close()
+
+
+def moments(page: object) -> Iterator[float]:
+    """Yield the milliseconds until the page is interactive, and until the pictures in the window are drawn."""
+    yield page.evaluate("performance.getEntriesByType('navigation')[0].domInteractive")  # type: ignore[attr-defined]
+    yield page.evaluate(  # type: ignore[attr-defined]
+        """() => Promise.all([...document.images].filter((image) => image.getBoundingClientRect().top < innerHeight)
+             .map((image) => image.decode().catch(() => 0))).then(() => performance.now())"""
+    )
+
+
+if __name__ == "__main__":
+    main()

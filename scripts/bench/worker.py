@@ -1,0 +1,237 @@
+"""Measure how long the worker takes for a well, by stage, and how much memory.
+
+    python scripts/bench/worker.py [FOLDER]
+
+Without a folder it renders wells of the published system's size. Every image is scored in each way, one after the
+other, so that the ratios hold whatever else the machine does: dense; exact (chop by chop); dense with the int8 weights,
+if there are any; and the published way, chop by chop in torch (``--torch``) and in MXNet (``--mxnet PYTHON``), for
+which some chops of each well are timed and the total is computed. Stages are timed in CPU seconds. One and two
+``xtalgrid-worker`` processes at once show start-up, wall time and memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from PIL import Image
+
+from published_way import seconds_mxnet, seconds_torch
+from xtalgrid_core import wire
+from xtalgrid_core.chops import CHOP, STEP, Box
+from xtalgrid_core.errors import ImageError, UnknownModel
+from xtalgrid_core.images import SUFFIXES, Pixels, WellImage
+from xtalgrid_core.options import DEFAULTS, Options
+from xtalgrid_core.outcomes import CLASSES
+from xtalgrid_core.scale import pixel_size
+from xtalgrid_core.weights import PACKAGED, default_models
+from xtalgrid_scoring.networks import RUNTIME, Float, Networks
+from xtalgrid_scoring.score import score_image
+from xtalgrid_worker.workunit import image_files
+
+T = TypeVar("T")
+STAGES = ("decode", "segment", "classify", "the rest")
+PUBLISHED_CHOPS = 12
+"""Chops of each well that are timed in the published ways."""
+
+
+class Timed(Networks):
+    """The networks, with the CPU seconds each took and the pictures that the classifier ran on."""
+
+    segment = classify = 0.0
+    runs = 0
+    keep = 0
+    kept: list[Pixels]
+
+    def reset(self) -> None:
+        self.segment = self.classify = 0.0
+        self.runs = 0
+        self.kept = []
+
+    def mask(self, view: Pixels) -> Float:
+        seconds, mask = timed(lambda: super(Timed, self).mask(view))
+        self.segment += seconds
+        return mask
+
+    def class_map(self, images: Pixels) -> Float:
+        seconds, cells = timed(lambda: super(Timed, self).class_map(images))
+        self.classify += seconds
+        self.runs += len(images)
+        if len(self.kept) < self.keep and images.shape[1:3] == (CHOP, CHOP):
+            self.kept.append(images[0])
+        return cells
+
+
+def timed(work: Callable[[], T]) -> tuple[float, T]:
+    began = time.process_time()
+    done = work()
+    return time.process_time() - began, done
+
+
+def score_here(
+    paths: list[Path],
+    ways: dict[str, wire.Options],
+    threads: int,
+    weights: list[Path],
+    published: dict[str, Callable[[Pixels], float]],
+) -> dict[str, list[tuple[int, dict[str, float]]]]:
+    """Return, for each way and image, the runs of the classifier and the CPU seconds of each stage.
+
+    Images that can't be scored are left out. `published`: other ways to classify, each a function from chops
+    ``(N, 256, 256, 3)`` to CPU seconds a chop; all else is as in the exact way.
+    """
+    networks = {way: Timed.load(options, weights, threads) for way, options in ways.items()}
+    rows: dict[str, list[tuple[int, dict[str, float]]]] = {way: [] for way in (*ways, *published)}
+    for path in paths:
+        data = path.read_bytes()
+        entry = wire.ImageEntry(number=0, file="000.img", inspect_id=0, sha256="0" * 64)
+        for way, options in ways.items():
+            timed_networks = networks[way]
+            assert isinstance(timed_networks, Timed)
+            timed_networks.reset()
+            try:
+                timed_networks.keep = PUBLISHED_CHOPS if way == "exact" and published else 0
+                answer = score_image(data, entry, options, timed_networks)
+            except ImageError as error:
+                print(f"{path.name}: {error}")
+                break
+            if answer.drop.box is None:
+                print(f"{path.name}: no drop found; left out")
+                break
+            scale = pixel_size(answer.width, answer.height, answer.pixel_size_um)
+            decode, _ = timed(partial(decode_parts, data, Box(*answer.drop.box), scale.to_reference))
+            rest = answer.seconds - decode - timed_networks.segment - timed_networks.classify
+            seconds = (decode, timed_networks.segment, timed_networks.classify, max(rest, 0.0))
+            rows[way].append((timed_networks.runs, dict(zip(STAGES, seconds, strict=True))))
+            for name, seconds_a_chop in published.items() if way == "exact" else ():
+                classify = timed_networks.runs * seconds_a_chop(np.stack(timed_networks.kept))
+                rows[name].append((timed_networks.runs, {**rows[way][-1][1], "classify": classify}))
+    return rows
+
+
+def decode_parts(data: bytes, drop: Box, to_reference: float) -> None:
+    """Decode and resize as `score_image` does: the whole image for the segmenter, the drop for the classifier."""
+    image = WellImage(data)
+    image.segmenter_view()
+    image.classifier_view(drop, to_reference)
+
+
+def ways_of(weights: Path, step: int, exact_step: int) -> dict[str, wire.Options]:
+    """Return the ways that these weights allow."""
+    segmenter, classifier = default_models(weights)
+    ways = {
+        "dense": Options(segmenter=segmenter, classifier=classifier, step=step),
+        "exact": Options(segmenter=segmenter, classifier=classifier, mode="exact", step=exact_step),
+    }
+    try:
+        segmenter, classifier = default_models(weights, "int8")
+    except UnknownModel as error:
+        print(f"without int8: {error}")
+    else:
+        ways["int8"] = Options(segmenter=segmenter, classifier=classifier, step=step)
+    return ways
+
+
+def worker_process(paths: list[Path], *arguments: str) -> tuple[float, float]:
+    """Return wall seconds and peak MB of a worker process that scores some images."""
+    with tempfile.TemporaryDirectory() as out:
+        command = [sys.executable, "-m", "xtalgrid_worker.cli", "score", *map(str, paths), "--out", out, *arguments]
+        began = time.monotonic()
+        peak = subprocess.check_output([sys.executable, "-c", _MEASURED, *command])
+        return time.monotonic() - began, int(peak) / (1024 * 1024 if sys.platform == "darwin" else 1024)
+
+
+# A process's peak starts at its parent's memory, so this parent is small.
+_MEASURED = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+
+
+def render(folder: Path, count: int) -> list[Path]:
+    from xtalgrid_synth import render_well
+
+    paths = []
+    for number in range(count):
+        path = folder / f"{number:02d}_{CLASSES[number % len(CLASSES)].replace(' ', '_')}.jpg"
+        Image.fromarray(render_well(CLASSES[number % len(CLASSES)], seed=number).image).save(path, quality=90)
+        paths.append(path)
+    return paths
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, nargs="?", help="folder of images; rendered wells without one")
+    parser.add_argument("--images", type=int, default=8, help="how many (default 8)")
+    parser.add_argument("--step", type=int, default=DEFAULTS.step, help=f"of the dense ways (default {DEFAULTS.step})")
+    parser.add_argument("--exact-step", type=int, default=STEP, help=f"of the exact way (default {STEP})")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--weights", type=Path, default=PACKAGED, help="folder of weights (default: the package's own)")
+    parser.add_argument("--torch", action="store_true", help="time the published way in torch too")
+    parser.add_argument("--mxnet", type=Path, help="and in MXNet: the Python of its environment (models/legacy-mxnet)")
+    arguments = parser.parse_args()
+    published: dict[str, Callable[[Pixels], float]] = {}
+    if arguments.torch:
+        published["torch, chops"] = seconds_torch
+    if arguments.mxnet:
+        published["MXNet, chops"] = lambda chops: seconds_mxnet(chops, arguments.mxnet)
+    ways = ways_of(arguments.weights, arguments.step, arguments.exact_step)
+    given = {
+        "dense": ["--step", arguments.step],
+        "exact": ["--exact", "--step", arguments.exact_step],
+        "int8": ["--step", arguments.step, "--variant", "int8"],
+    }
+    common = ["--threads", arguments.threads, "--weights", arguments.weights]
+    with tempfile.TemporaryDirectory() as scratch:
+        paths = image_files([arguments.folder], SUFFIXES, "_ART.jpg") if arguments.folder else []
+        paths = paths[: arguments.images] or render(Path(scratch), arguments.images)
+        blank = Path(scratch) / "blank.png"
+        Image.fromarray(np.full((64, 64, 3), 220, np.uint8)).save(blank)
+        start_up = min(worker_process([blank], "--pixel-size", "1.13")[0] for _ in range(3))
+        rows = score_here(paths, ways, arguments.threads, [arguments.weights], published)
+        peaks = {way: worker_process(paths, *map(str, [*given[way], *common])) for way in ways if way != "exact"}
+        with ThreadPoolExecutor(2) as pool:
+            both = [pool.submit(worker_process, paths, *map(str, [*given["dense"], *common])) for _ in range(2)]
+            two = max(future.result()[0] for future in both)
+    if not rows["dense"]:
+        sys.exit("no image could be scored")
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
+    print(
+        f"{len(rows['dense'])} images, {arguments.threads} thread(s); {RUNTIME}, {platform.machine()}, load {load:.1f}"
+    )
+    print(
+        f"{'median, CPU s':<16}" + "".join(f"{name:>10}" for name in (*STAGES, "a well")) + f"{'runs':>7}{'/dense':>8}"
+    )
+    totals = {way: [sum(seconds.values()) for _, seconds in rows[way]] for way in rows}
+    for way in rows:
+        columns = [[seconds[name] for _, seconds in rows[way]] for name in STAGES] + [totals[way]]
+        ratio = statistics.median(t / d for t, d in zip(totals[way], totals["dense"], strict=True))
+        print(
+            f"{way:<16}"
+            + "".join(f"{statistics.median(column):10.3f}" for column in columns)
+            + f"{statistics.median(runs for runs, _ in rows[way]):7.0f}{ratio:8.2f}"
+        )
+    for way, (wall, peak) in peaks.items():
+        print(f"worker process, {way}: {wall / len(paths):.2f} s a well, peak {peak:.0f} MB")
+    print(
+        f"two at once, dense: {two / len(paths) / 2:.2f} s a well, "
+        f"{2 * peaks['dense'][0] / two:.2f} times the work of one"
+    )
+    print(f"start-up {start_up:.2f} s")
+
+
+if __name__ == "__main__":
+    main()

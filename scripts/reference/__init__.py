@@ -1,1 +1,0 @@
-"""What scripts/make_reference.py writes: one module for each page of docs/reference/, made from the code it describes."""
