@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from xtalgrid_scoring.failures import read_file
 
 from xtalgrid_core.errors import ConfigError, FailureReason, ImageError
+from xtalgrid_scoring.failures import read_file
 
 ImageLike = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[Any]
 
