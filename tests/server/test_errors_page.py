@@ -32,7 +32,7 @@ def quoted(cell: str) -> list[str]:
 def templates() -> list[str]:
     """Each text of the code, with … for what is filled in when it is said."""
     texts = []
-    for folder in ("server", "worker", "models/xtalgrid_core", "models/xtalgrid_nets"):
+    for folder in ("server", "worker", "models/xtalgrid_core", "models/xtalgrid_scoring", "models/xtalgrid_nets"):
         for file in sorted((ROOT / folder).rglob("*.py")):
             for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
                 parts = node.values if isinstance(node, ast.JoinedStr) else [node]
