@@ -14,7 +14,7 @@
     ├── GridError            the engine behind a grid did not do what it was asked
     ├── LedgerError          our own database cannot be used as it is
     ├── ImagerError          the imager database cannot be reached or does not fit
-    └── Busy                 another process holds the lock of this step
+    └── Busy                 somebody else has what this needs: a step's lock, or all scoring processes
 
 A message says what happened, where, and what to do next.
 """
@@ -103,4 +103,4 @@ class ImagerError(XtalgridError):
 
 
 class Busy(XtalgridError):
-    """Another process is doing this step right now; nothing was done."""
+    """Somebody else has what this needs right now; nothing was done. Later it may work."""

@@ -7,16 +7,20 @@ scores of rendered pictures (one picture under many names); what a former run le
 are medians over the answers of a server running on this machine; on a busy one its CPU time says more than the clock.
 With --chromium a browser opens the plate of 288 wells with its thumbnails in the cache, and says when the page is
 interactive and when all pictures in the window are drawn.
+--map IMAGE times class maps of a well image.
 """
 
 import argparse
 import shutil
 import socket
 import statistics
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -26,6 +30,8 @@ import uvicorn
 from memory import peak_mb
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import CLASSES, Outcome
+from xtalgrid_core.weights import default_models
+from xtalgrid_scoring.pool import Pool
 from xtalgrid_server.config import Config, from_string
 from xtalgrid_server.ledger import tables as t
 from xtalgrid_server.ledger.records import now
@@ -42,6 +48,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=0, help="images of further plates, for the lists")
     parser.add_argument("--repeat", type=int, default=9)
     parser.add_argument("--chromium", action="store_true")
+    parser.add_argument("--map", type=Path, metavar="IMAGE")
     options = parser.parse_args()
     config = from_string("", home=options.home)
     with System(config) as system:
@@ -75,6 +82,8 @@ def main() -> None:
         print(f"peak memory {peak_mb():.0f} MB, including what it took to fill a new ledger")
         if options.chromium:
             in_browser(address)
+    if options.map:
+        class_maps(options.map, options.repeat)
 
 
 def fill(
@@ -196,6 +205,27 @@ def timed(address: str, repeat: int) -> tuple[float, float, int]:
         times.append(time.perf_counter() - began)
         cpu.append(time.process_time() - spent)
     return statistics.median(times), statistics.median(cpu), size
+
+
+def class_maps(image: Path, repeat: int) -> None:
+    """A map by a process of its own, and by one that a pool keeps warm, in turn."""
+    segmenter, classifier = default_models()
+    options = wire.Options(segmenter=segmenter, classifier=classifier, rule="pooled", mode="dense", step=48)
+    times: dict[str, list[float]] = {}
+
+    def time_it(name: str, call: Callable[[], object]) -> None:
+        began = time.perf_counter()
+        call()
+        times.setdefault(name, []).append(time.perf_counter() - began)
+
+    with tempfile.TemporaryDirectory() as folder, Pool(1) as pool:
+        program = [sys.executable, "-m", "xtalgrid_worker.cli", "classmap", str(image), "--out", folder]
+        time_it("class map, a pool's first", lambda: pool.class_maps(image.read_bytes(), options))
+        for _ in range(repeat):
+            time_it("class map, a pool's", lambda: pool.class_maps(image.read_bytes(), options))
+            time_it("class map, a process's", lambda: subprocess.run(program, check=True, capture_output=True))
+    for name, seconds in times.items():
+        print(f"{name:26} {statistics.median(seconds) * 1000:7.0f} ms")
 
 
 def in_browser(address: str) -> None:

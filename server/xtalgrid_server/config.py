@@ -267,6 +267,10 @@ class Viewer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Names of UV images, which are shown beside the others of their inspection."""
     thumbnails_mb: Positive = 512
     """Most megabytes of thumbnails, and of class maps, kept on disk."""
+    map_processes: Annotated[int, Meta(ge=1, le=64)] = 2
+    """Most processes that draw class maps at once; they start when somebody asks, and end after five minutes without work."""
+    map_memory_mb: Annotated[int, Meta(ge=300)] = 1000
+    """Most memory of one of them; usual are 200, the largest image takes 500. One that takes more is ended, and its map not drawn."""
     metrics_from: tuple[str, ...] = ("127.0.0.1", "::1")
     """Addresses or networks that may read /metrics."""
 

@@ -55,6 +55,7 @@ def create_app(config: Config) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
+        site.maps.close()
         ledger.close()
         imager.close()
 

@@ -65,7 +65,7 @@ def framed(look: Looks, score_id: int) -> Response:
 
 @router.get("/map/{group}/{score_id:int}.png")
 def class_map(look: Looks, group: str, score_id: int) -> Response:
-    """Where the classifier saw a group. A worker makes it, one at a time, when it is asked for first."""
+    """Where the classifier saw a group; drawn when it is asked for first."""
     found = look.site.ledger.views.scores_by_id([score_id]) if score_id < 2**63 and group in GROUPS else []
     if not found:
         raise HTTPException(404, "There is no such map.")
