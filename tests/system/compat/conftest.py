@@ -1,0 +1,80 @@
+"""An earlier release's code, out of the repository's history, and how workers are run here."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import missing
+
+RELEASE = "3854630b0d023ab59ab3f533d9c09c952bafb562"
+"""The last commit of version 0.1.0, which labs run; `recorded/` was made with it."""
+
+VERSION = "0.1.0"
+RECORDED = Path(__file__).parent / "recorded"
+WEIGHTS = RECORDED / "weights"
+REPOSITORY = Path(__file__).parents[3]
+
+Worker = Callable[[Path, Path], None]
+"""``worker(unit zip, result file)``: scores a unit."""
+
+
+@pytest.fixture(scope="session")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The release's packages, as one folder for PYTHONPATH."""
+    git = shutil.which("git")
+    if git is None:
+        missing("no git on this machine")
+    packages = ("models/xtalgrid_core", "worker/xtalgrid_worker", "server/xtalgrid_server")
+    archive = [git, "-C", str(REPOSITORY), "archive", RELEASE, *packages]
+    done = subprocess.run(archive, capture_output=True, timeout=60)
+    if done.returncode:
+        why = done.stderr.decode(errors="replace").strip()
+        missing(f"commit {RELEASE[:7]} is not in this clone's history, `git fetch --unshallow` brings it: {why}")
+    folder = tmp_path_factory.mktemp("release")
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as files:
+        files.extractall(folder, filter="data")
+    for package in packages:
+        (folder / package).replace(folder / Path(package).name)
+    named = folder / f"xtalgrid-{VERSION}.dist-info"  # where Python looks up the version
+    named.mkdir()
+    (named / "METADATA").write_text(f"Metadata-Version: 2.1\nName: xtalgrid\nVersion: {VERSION}\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def as_release(release: Path) -> dict[str, str]:
+    """The environment in which Python runs the release's code."""
+    environment = {**os.environ, "PYTHONPATH": str(release)}
+    packages = "xtalgrid_core, xtalgrid_worker, xtalgrid_server"
+    where = f"import {packages}; print(*(package.__file__ for package in ({packages})))"
+    found = subprocess.run([sys.executable, "-c", where], env=environment, capture_output=True, text=True, timeout=60)
+    assert found.stdout.count(str(release)) == 3, f"not the release's code: {found.stdout}{found.stderr}"
+    return environment
+
+
+@pytest.fixture(scope="session")
+def old_worker(as_release: dict[str, str]) -> Worker:
+    """The release's worker."""
+    return lambda unit, result: run_worker(unit, result, as_release)
+
+
+@pytest.fixture(scope="session")
+def new_worker() -> Worker:
+    """Today's worker."""
+    return lambda unit, result: run_worker(unit, result, dict(os.environ))
+
+
+def run_worker(unit: Path, result: Path, environment: dict[str, str]) -> None:
+    """Have a worker score a unit, as the local grid does."""
+    command = [sys.executable, "-m", "xtalgrid_worker.cli", "run", str(unit), str(result), "--weights", str(WEIGHTS)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
