@@ -23,11 +23,11 @@ from PIL import Image
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import CLASSES, Outcome
 from xtalgrid_server.config import Config, from_string
-from xtalgrid_server.imager.tables import CrystalTrak
+from xtalgrid_server.imager.crystaltrak.tables import CrystalTrak
 from xtalgrid_server.ledger import tables as t
 from xtalgrid_server.ledger.records import options_hash
-from xtalgrid_server.system import System
-from xtalgrid_server.work.create import work_options
+from xtalgrid_server.steps.create_work import work_options
+from xtalgrid_server.steps.system import System
 
 START = datetime(2015, 1, 1)  # noqa: DTZ001  the imager's dates are naive local time
 EVERY = timedelta(seconds=120)
@@ -244,7 +244,7 @@ def _score_row(
 
 def _create_work(system: System, images: int, scored: int) -> tuple[float, float, float]:
     """Return seconds to find the newest 500, to plan them, and to find nothing new but read the look-back."""
-    from xtalgrid_server.work import create
+    from xtalgrid_server.steps import create_work as create
 
     newest = images - NEW
     create._save(

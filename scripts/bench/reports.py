@@ -23,16 +23,16 @@ from memory import peak_mb
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import CLASSES, Outcome
 from xtalgrid_server.config import Config, from_string
+from xtalgrid_server.domain.wells import Well
+from xtalgrid_server.exchange.export import export
 from xtalgrid_server.ledger import tables as t
 from xtalgrid_server.ledger.people import Contents
 from xtalgrid_server.ledger.records import now
 from xtalgrid_server.reports.agreement import agreement_with_people, disagreements
 from xtalgrid_server.reports.entries import Filter
-from xtalgrid_server.reports.export import export
 from xtalgrid_server.reports.search import search
-from xtalgrid_server.reports.timecourse import new_crystals
-from xtalgrid_server.system import System
-from xtalgrid_server.wells import Well
+from xtalgrid_server.steps.new_crystals import new_crystals
+from xtalgrid_server.steps.system import System
 
 DROPS, INSPECTIONS, JUDGED = 288, 10, 50
 LIKELY = (Outcome.CLEAR, Outcome.PRECIPITATE, Outcome.CLEAR_WITH_FEATURES, Outcome.PHASE_SEPARATION)

@@ -17,7 +17,7 @@ from pathlib import Path
 from xtalgrid_core import wire
 from xtalgrid_server.config import from_string
 from xtalgrid_server.simulation.model import DAY, Scenario, simulate
-from xtalgrid_server.system import System
+from xtalgrid_server.steps.system import System
 from xtalgrid_synth import render_plate
 
 ALLOWED = 0.15

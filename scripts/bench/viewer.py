@@ -35,8 +35,8 @@ from xtalgrid_scoring.pool import Pool
 from xtalgrid_server.config import Config, from_string
 from xtalgrid_server.ledger import tables as t
 from xtalgrid_server.ledger.records import now
-from xtalgrid_server.system import System
-from xtalgrid_server.viewer.app import create_app
+from xtalgrid_server.steps.system import System
+from xtalgrid_server.web.app import create_app
 
 START = datetime(2026, 1, 1)  # noqa: DTZ001
 MIX = [Outcome.CLEAR] * 10 + [Outcome.PRECIPITATE] * 8 + [Outcome.HARVESTABLE, Outcome.SPHERULITES]

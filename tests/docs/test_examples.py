@@ -17,8 +17,9 @@ from tests.conftest import well
 from tests.server.conftest import rigaku_name
 from xtalgrid_core.weights import default_models
 from xtalgrid_nets.cli import main as train
-from xtalgrid_server import cli as server
 from xtalgrid_server import config
+from xtalgrid_server.cli import main as server
+from xtalgrid_server.config import sections
 from xtalgrid_worker.cli import main as worker
 
 from .pages import PAGES, ROOT, Block, blocks, commands, prose
@@ -104,7 +105,7 @@ def test_configurations_load_and_python_runs(block, tmp_path):
         words = [sys.executable, "-W", "error", "-c", block.text]
         done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, f"{block}: {done.stderr}"
-    elif set(tomllib.loads(block.text)) <= {*config._SECTIONS, "home"}:
+    elif set(tomllib.loads(block.text)) <= {*sections.SECTIONS, "home"}:
         config.from_string(block.text, home=tmp_path)
     else:
         recipe = pytest.importorskip("xtalgrid_nets.fit.recipe")

@@ -33,9 +33,9 @@ def texts(site):
 def test_pages_of_the_repositorys_root_and_files_that_are_linked_to_come_along(site):
     found = texts(site)
     assert "How good are the scores?" in found["index.html"]
-    assert 'href="server/xtalgrid_server/example.toml.txt"' in found["configuration.html"]
-    assert (site / "server/xtalgrid_server/example.toml.txt").read_text() == (
-        ROOT / "server/xtalgrid_server/example.toml"
+    assert 'href="server/xtalgrid_server/config/example.toml.txt"' in found["configuration.html"]
+    assert (site / "server/xtalgrid_server/config/example.toml.txt").read_text() == (
+        ROOT / "server/xtalgrid_server/config/example.toml"
     ).read_text()
     assert 'href="../worker/index.html' in found["scripts/index.html"]
 

@@ -130,7 +130,7 @@ def test_what_is_judged_in_the_folds_is_what_the_worker_says(plate: Path, tmp_pa
 def test_from_scored_wells_to_a_candidate_that_can_be_promoted(plate: Path, tmp_path: Path) -> None:
     pytest.importorskip("alembic", reason="promotion is the server's")
     from xtalgrid_server.config import from_string
-    from xtalgrid_server.system import System
+    from xtalgrid_server.steps.system import System
 
     plan = Plan(
         wells=plate, out=tmp_path / "candidate", rendered_wells=1, remember_wells=1, looks=1, settings=Settings(steps=5)

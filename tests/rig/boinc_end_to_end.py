@@ -45,12 +45,12 @@ import sqlalchemy as sa
 from tests.system.boinc_client import BoincClient, wait_until
 from xtalgrid_core import wire
 from xtalgrid_core.images import SUFFIXES
-from xtalgrid_server.agreement import TOLERANCE
-from xtalgrid_server.boinc import states
-from xtalgrid_server.boinc.install import install
-from xtalgrid_server.boinc.project import Project
 from xtalgrid_server.config import load
-from xtalgrid_server.system import System
+from xtalgrid_server.grids.boinc import states
+from xtalgrid_server.grids.boinc.install import install
+from xtalgrid_server.grids.boinc.project import Project
+from xtalgrid_server.steps.assimilate.agree import TOLERANCE
+from xtalgrid_server.steps.system import System
 from xtalgrid_synth import render_plate
 
 ROOT = Path(__file__).parents[2]

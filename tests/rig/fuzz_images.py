@@ -25,7 +25,7 @@ from xtalgrid_core import wire
 from xtalgrid_core.errors import FailureReason, ResultError
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_core.weights import default_models
-from xtalgrid_server.validation import validate
+from xtalgrid_server.steps.assimilate.validate import validate
 from xtalgrid_synth import render_well
 
 from .faults.hostile_images import EITHER, LARGE, Broken, Pixels, broken_image

@@ -27,15 +27,15 @@ import sqlalchemy as sa
 
 from xtalgrid_core import wire
 from xtalgrid_core.errors import ImageError, ManifestError, ResultError
-from xtalgrid_server.boinc import hooks
-from xtalgrid_server.boinc.spool import Spool
+from xtalgrid_server.cli import boinc_hooks as hooks
 from xtalgrid_server.config import from_string
-from xtalgrid_server.imager.rows import ImageRow
+from xtalgrid_server.domain.images import ImageRow
+from xtalgrid_server.domain.wells import Well
+from xtalgrid_server.grids.boinc.spool import Spool
 from xtalgrid_server.ledger import tables
 from xtalgrid_server.ledger.records import PlannedImage
-from xtalgrid_server.system import System
-from xtalgrid_server.validation import validate
-from xtalgrid_server.wells import Well
+from xtalgrid_server.steps.assimilate.validate import validate
+from xtalgrid_server.steps.system import System
 from xtalgrid_worker.workunit import WorkUnit
 
 from .faults import honest

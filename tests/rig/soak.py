@@ -32,10 +32,10 @@ from PIL import Image
 from tests.system import postgresql
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.config import load
-from xtalgrid_server.imager.rows import ImageRow
-from xtalgrid_server.imager.tables import CrystalTrak
-from xtalgrid_server.system import System
-from xtalgrid_server.wells import Well
+from xtalgrid_server.domain.images import ImageRow
+from xtalgrid_server.domain.wells import Well
+from xtalgrid_server.imager.crystaltrak.tables import CrystalTrak
+from xtalgrid_server.steps.system import System
 from xtalgrid_synth import render_well
 
 STEPS = ("create_work", "assimilate", "finalizer", "set_autoscore")

@@ -24,7 +24,7 @@ def test_the_fuzzer_sees_a_validator_that_lets_lies_through():
     """With a check taken out, the same cases end with 1: the program can fail."""
     program = (
         "import sys; sys.argv = ['fuzz_results', '--cases', '120']\n"
-        "import xtalgrid_server.validation as validation\n"
+        "import xtalgrid_server.steps.assimilate.validate as validation\n"
         "validation._check_scored = lambda *_: None\n"
         "from tests.rig import fuzz_results; fuzz_results.main()\n"
     )

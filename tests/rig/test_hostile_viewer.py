@@ -10,8 +10,8 @@ from starlette.testclient import TestClient
 
 from tests.server.conftest import draw_well, rigaku_name
 from xtalgrid_server.config import from_string
-from xtalgrid_server.system import System
-from xtalgrid_server.viewer.app import create_app
+from xtalgrid_server.steps.system import System
+from xtalgrid_server.web.app import create_app
 
 CANARY = "canary-that-no-page-shows"
 MARKUP = "<script>alert(7)</script>"

@@ -14,10 +14,10 @@ from tests.conftest import CHOP_BY_CHOP
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import CLASSES, Group, Outcome
 from xtalgrid_server.config import Config, from_string
-from xtalgrid_server.imager.rows import ImageRow
+from xtalgrid_server.domain.images import ImageRow
+from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.ledger.records import PlannedImage
-from xtalgrid_server.system import System
-from xtalgrid_server.wells import Well
+from xtalgrid_server.steps.system import System
 
 INSPECTED = datetime(2012, 11, 21, 14, 0)
 

@@ -7,7 +7,7 @@ from tests.conftest import CHOP_BY_CHOP
 from xtalgrid_core import wire
 from xtalgrid_core.errors import FailureReason
 from xtalgrid_core.outcomes import CLASSES, Outcome
-from xtalgrid_server.agreement import disagreement
+from xtalgrid_server.steps.assimilate.agree import disagreement
 
 from .conftest import answer, result_of
 

@@ -4,8 +4,8 @@ import pytest
 from click.testing import CliRunner
 
 from xtalgrid_core.outcomes import Outcome
-from xtalgrid_server.cli import EXIT_BUSY, EXIT_ERROR, main
-from xtalgrid_server.steps import step
+from xtalgrid_server.cli.main import EXIT_BUSY, EXIT_ERROR, main
+from xtalgrid_server.steps.step import step
 
 from .conftest import draw_well, rigaku_name
 

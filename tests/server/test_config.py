@@ -9,7 +9,7 @@ import pytest
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server import config as config_module
-from xtalgrid_server.config import from_string, load
+from xtalgrid_server.config import from_string, load, sections
 
 
 def test_an_empty_file_is_a_complete_configuration(tmp_path):
@@ -26,7 +26,7 @@ def test_the_example_names_every_key_with_its_default(tmp_path):
     for section in example.split("\n[")[1:]:
         name, _, body = section.partition("]")
         shown = dict(re.findall(r"^# (\w+) = (.*?)(?:  +#.*)?$", body, re.MULTILINE))
-        fields = {field.name: field for field in msgspec.structs.fields(config_module._SECTIONS[name])}
+        fields = {field.name: field for field in msgspec.structs.fields(sections.SECTIONS[name])}
         assert set(shown) | {"codes", "tables", "columns"} == set(fields) | {"codes", "tables", "columns"}, name
         values = tomllib.loads("\n".join(f"{key} = {value}" for key, value in shown.items()))
         for key in set(fields) - {

@@ -10,12 +10,12 @@ from PIL import Image
 
 from xtalgrid_core import wire
 from xtalgrid_core.errors import Busy
-from xtalgrid_server.imager.rows import ImageRow
-from xtalgrid_server.imager.tables import CrystalTrak
-from xtalgrid_server.status import status_lines
-from xtalgrid_server.steps import step
-from xtalgrid_server.system import System
-from xtalgrid_server.wells import Well
+from xtalgrid_server.cli.status import status_lines
+from xtalgrid_server.domain.images import ImageRow
+from xtalgrid_server.domain.wells import Well
+from xtalgrid_server.imager.crystaltrak.tables import CrystalTrak
+from xtalgrid_server.steps.step import step
+from xtalgrid_server.steps.system import System
 
 from .conftest import INSPECTED, draw_well
 

@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from xtalgrid_core.errors import ConfigError
-from xtalgrid_server.cli import main
-from xtalgrid_server.database import open_engine, place
+from xtalgrid_server.cli.main import main
+from xtalgrid_server.storage.engines import open_engine, place
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from xtalgrid_core import errors
-from xtalgrid_server import cli as server_cli
+from xtalgrid_server.cli import main as server_cli
 from xtalgrid_worker import cli as worker_cli
 from xtalgrid_worker.boinc import app as boinc_app
 

@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 import pytest
 from click.testing import CliRunner
 
-from xtalgrid_server.cli import main
+from xtalgrid_server.cli.main import main
 from xtalgrid_server.config import from_string
-from xtalgrid_server.imager import database as imager
-from xtalgrid_server.imager.rows import ImageRow
-from xtalgrid_server.scores.scored import export_scored
-from xtalgrid_server.system import System
-from xtalgrid_server.wells import Well
+from xtalgrid_server.domain.images import ImageRow
+from xtalgrid_server.domain.wells import Well
+from xtalgrid_server.exchange.scored import export_scored
+from xtalgrid_server.imager.crystaltrak import database as imager
+from xtalgrid_server.steps.system import System
 
 from .conftest import INSPECTED, draw_well, rigaku_name
 

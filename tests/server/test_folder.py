@@ -3,7 +3,7 @@ from datetime import datetime
 import pytest
 
 from xtalgrid_core.errors import ConfigError
-from xtalgrid_server.wells import Well
+from xtalgrid_server.domain.wells import Well
 
 from .conftest import draw_well, rigaku_name
 

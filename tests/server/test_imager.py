@@ -1,10 +1,10 @@
 from datetime import datetime, timedelta
 
 from xtalgrid_server.config import from_string
-from xtalgrid_server.imager import database as imager_database
-from xtalgrid_server.imager.database import ImagerDatabase, like_pattern
-from xtalgrid_server.imager.rows import ImageRow
-from xtalgrid_server.wells import Well
+from xtalgrid_server.domain.images import ImageRow
+from xtalgrid_server.domain.wells import Well
+from xtalgrid_server.imager.crystaltrak import database as imager_database
+from xtalgrid_server.imager.crystaltrak.database import ImagerDatabase, like_pattern
 
 from .conftest import INSPECTED
 

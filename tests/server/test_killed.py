@@ -16,7 +16,7 @@ from sqlalchemy import event
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.config import Config, from_string
-from xtalgrid_server.system import System
+from xtalgrid_server.steps.system import System
 
 from .conftest import answer, draw_well, result_of, rigaku_name
 

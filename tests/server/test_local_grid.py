@@ -6,7 +6,7 @@ import time
 import pytest
 
 from xtalgrid_server.config import from_string
-from xtalgrid_server.grid.local import LocalGrid, Worked
+from xtalgrid_server.grids.local import LocalGrid, Worked
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ from xtalgrid_core.outcomes import Group
 from xtalgrid_core.weights import MANIFEST, PACKAGED, default_models, find_model, read_manifest
 from xtalgrid_server.config import Config, from_string
 from xtalgrid_server.ledger.store import Ledger
-from xtalgrid_server.models.promote import models, promote
-from xtalgrid_server.system import System
+from xtalgrid_server.steps.promote import models, promote
+from xtalgrid_server.steps.system import System
 
 from .conftest import rigaku_name
 
@@ -152,7 +152,7 @@ def test_models_that_are_nowhere_are_listed_and_hinder_no_rollback(
 ) -> None:
     from click.testing import CliRunner
 
-    from xtalgrid_server.cli import main
+    from xtalgrid_server.cli.main import main
 
     with System(config) as system:
         system.promote(changed(tiny_weights, tmp_path / "candidate"), force="x", who="jdoe")
@@ -288,7 +288,7 @@ def killed_before_effect(number: int, run: Callable[[], None]) -> bool:
 def test_the_commands_say_what_is_in_use(config: Config, tmp_path: Path) -> None:
     from click.testing import CliRunner
 
-    from xtalgrid_server.cli import main
+    from xtalgrid_server.cli.main import main
 
     def xtalgrid(*words: str) -> str:
         return CliRunner().invoke(main, ["--home", str(config.home), "model", *words]).output

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from xtalgrid_core.errors import ConfigError
-from xtalgrid_server.imager.names import NamedImage, barcode_of_folder, compile_names
-from xtalgrid_server.wells import Well
+from xtalgrid_server.domain.wells import Well
+from xtalgrid_server.imager.folder.names import NamedImage, barcode_of_folder, compile_names
 
 RIGAKU = "RMM3_01_222_ROBO_Test1_Clon1_CI_0000CI022987_003_121121_04_02_03_HF_99_030_001_RDI"
 ROCKIMAGER = "RockMakerStorage/WellImages/100/plateID_3100/batchID_17409/wellNum_{}/profileID_1/d2_r260654_{}.jpg"

@@ -10,7 +10,7 @@ from tests.conftest import CHOP_BY_CHOP
 from xtalgrid_core import wire
 from xtalgrid_core.errors import FailureReason, ResultError
 from xtalgrid_core.outcomes import Outcome
-from xtalgrid_server.results import validate
+from xtalgrid_server.steps.assimilate.assimilate import validate
 
 from .conftest import answer, draw_well, result_of, rigaku_name
 

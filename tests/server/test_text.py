@@ -1,4 +1,4 @@
-from xtalgrid_server.text import csv_line, table
+from xtalgrid_server.storage.text import csv_line, table
 
 
 def test_columns_are_as_wide_as_they_need_to_be():

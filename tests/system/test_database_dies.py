@@ -15,10 +15,10 @@ from tests.server.conftest import INSPECTED, draw_well, rigaku_name
 from tests.server.test_killed import STEPS, TOML, content
 from xtalgrid_core.errors import XtalgridError
 from xtalgrid_server.config import Config, from_string
-from xtalgrid_server.imager.rows import ImageRow
-from xtalgrid_server.imager.tables import CrystalTrak
-from xtalgrid_server.system import System
-from xtalgrid_server.wells import Well
+from xtalgrid_server.domain.images import ImageRow
+from xtalgrid_server.domain.wells import Well
+from xtalgrid_server.imager.crystaltrak.tables import CrystalTrak
+from xtalgrid_server.steps.system import System
 
 DATABASES = ("imager", "ledger")
 CUTS = 8

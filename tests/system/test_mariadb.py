@@ -16,10 +16,10 @@ import sqlalchemy as sa
 
 from tests.conftest import missing
 from xtalgrid_core.errors import ConfigError, GridError
-from xtalgrid_server.boinc import tables as t
-from xtalgrid_server.boinc.database import BoincDatabase, Counts
-from xtalgrid_server.boinc.project import Project
 from xtalgrid_server.config import from_string
+from xtalgrid_server.grids.boinc import tables as t
+from xtalgrid_server.grids.boinc.database import BoincDatabase, Counts
+from xtalgrid_server.grids.boinc.project import Project
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="starts MariaDB as Unix does")
 

@@ -20,10 +20,9 @@ from tests.server.test_imager import *  # noqa: F403
 from tests.server.test_publish import *  # noqa: F403
 from tests.server.test_rules import *  # noqa: F403
 from tests.server.test_undo import *  # noqa: F403
-from xtalgrid_server.config import Config, from_string
-from xtalgrid_server.imager import vendor
-from xtalgrid_server.imager.database import ImagerDatabase
-from xtalgrid_server.imager.tables import CrystalTrak
+from xtalgrid_server.config import Config, from_string, vendor
+from xtalgrid_server.imager.crystaltrak.database import ImagerDatabase
+from xtalgrid_server.imager.crystaltrak.tables import CrystalTrak
 
 URL = os.environ.get("ORACLE_URL", "")
 if not URL:

@@ -22,8 +22,8 @@ from tests.server.test_rules import *  # noqa: F403
 from tests.server.test_undo import *  # noqa: F403
 from xtalgrid_core.errors import ImagerError
 from xtalgrid_server.config import Config, from_string
-from xtalgrid_server.imager.check import check_imager
-from xtalgrid_server.imager.tables import CrystalTrak
+from xtalgrid_server.imager.crystaltrak.check import check_imager
+from xtalgrid_server.imager.crystaltrak.tables import CrystalTrak
 
 DATABASES = ("imager", "ledger")
 

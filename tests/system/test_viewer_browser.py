@@ -22,12 +22,12 @@ from tests.conftest import CHOP_BY_CHOP, missing
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.config import from_string
-from xtalgrid_server.imager.rows import ImageRow
+from xtalgrid_server.domain.images import ImageRow
+from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.ledger.records import PlannedImage
-from xtalgrid_server.steps import user
-from xtalgrid_server.system import System
-from xtalgrid_server.viewer.app import create_app
-from xtalgrid_server.wells import Well
+from xtalgrid_server.steps.step import user
+from xtalgrid_server.steps.system import System
+from xtalgrid_server.web.app import create_app
 
 from ..server.conftest import answer, draw_well, result_of
 

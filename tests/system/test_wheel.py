@@ -29,7 +29,7 @@ from PIL import Image
 from tests.conftest import missing
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
-from xtalgrid_server.work.pack import MIN_WORKER
+from xtalgrid_server.steps.pack import MIN_WORKER
 from xtalgrid_synth import render_well
 
 pytestmark = pytest.mark.slow

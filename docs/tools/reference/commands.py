@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import click
 
 from xtalgrid_nets import cli as train
-from xtalgrid_server import cli as server
+from xtalgrid_server.cli import main as server
 from xtalgrid_worker import cli as worker
 
 from .text import plain, table

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect as types
 
-from xtalgrid_server import config
+from xtalgrid_server.config import sections as config
 
 from .text import docs_of_assignments, plain, table
 
@@ -47,7 +47,7 @@ COMPUTED_DEFAULTS = {("grid", "workers"): "one for each core, at most 8"}
 
 def keys() -> Iterator[tuple[str, str, str]]:
     """Yield (section, key, explanation) of every key; the explanation is empty if there is none."""
-    for section, struct in config._SECTIONS.items():
+    for section, struct in config.SECTIONS.items():
         docs = docs_of_assignments(inspect.getsource(config), struct.__name__)
         for field in msgspec.structs.fields(struct):
             yield section, field.name, docs.get(field.name, "")
@@ -56,7 +56,7 @@ def keys() -> Iterator[tuple[str, str, str]]:
 def page() -> str:
     """Write the page."""
     parts = [HEAD.strip()]
-    for section, struct in config._SECTIONS.items():
+    for section, struct in config.SECTIONS.items():
         parts += [f"## {section}", plain(struct.__doc__ or ""), _table(section, struct)]
         if struct is config.Publish:
             parts += ["A table of `hold`:", _table("hold", config.HoldRule)]

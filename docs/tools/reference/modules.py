@@ -10,30 +10,39 @@ from .text import ROOT, first_sentence, table
 
 HEAD = """# Modules
 
-Where things are in the code. The order is the way of an image: what a score is, how images become work units, who
-scores them, how scores come back, are published and are looked at; then rendering and training. Import-linter keeps the
-arrows: server → core ← worker, synth → core, nets → core and synth.
+Where things are in the code: the front door, what a score is and how it is made, the worker, the server from its lowest
+layer up, then rendering and training. Import-linter keeps the arrows: xtalgrid, server, worker and nets → scoring → core,
+synth → core, nets → synth; and inside the server each layer imports only those below it.
 """
 
 PACKAGES = (
-    "models/xtalgrid_core",
-    "server/xtalgrid_server",
-    "server/xtalgrid_server/imager",
-    "server/xtalgrid_server/work",
-    "server/xtalgrid_server/grid",
-    "server/xtalgrid_server/boinc",
     "models/xtalgrid",
+    "models/xtalgrid_core",
     "models/xtalgrid_scoring",
     "worker/xtalgrid_worker",
     "worker/xtalgrid_worker/boinc",
+    "server/xtalgrid_server",
+    "server/xtalgrid_server/domain",
+    "server/xtalgrid_server/config",
+    "server/xtalgrid_server/storage",
+    "server/xtalgrid_server/imager",
+    "server/xtalgrid_server/imager/crystaltrak",
+    "server/xtalgrid_server/imager/folder",
     "server/xtalgrid_server/ledger",
-    "server/xtalgrid_server/scores",
-    "server/xtalgrid_server/viewer",
-    "server/xtalgrid_server/viewer/routes",
-    "server/xtalgrid_server/viewer/access",
+    "server/xtalgrid_server/grids",
+    "server/xtalgrid_server/grids/boinc",
+    "server/xtalgrid_server/steps",
+    "server/xtalgrid_server/steps/assimilate",
     "server/xtalgrid_server/reports",
-    "server/xtalgrid_server/models",
+    "server/xtalgrid_server/exchange",
     "server/xtalgrid_server/simulation",
+    "server/xtalgrid_server/web",
+    "server/xtalgrid_server/web/auth",
+    "server/xtalgrid_server/web/cache",
+    "server/xtalgrid_server/web/pages",
+    "server/xtalgrid_server/web/routes",
+    "server/xtalgrid_server/cli",
+    "server/xtalgrid_server/boinc",
     "models/xtalgrid_synth",
     "models/xtalgrid_nets",
     "models/xtalgrid_nets/networks",
@@ -44,7 +53,7 @@ PACKAGES = (
     "models/xtalgrid_nets/explain",
     "models/xtalgrid_nets/mxnet",
 )
-"""In the order of an image's way; a package that is not listed comes last."""
+"""A package that is not listed comes last."""
 
 LEFT_OUT = "migrations"
 

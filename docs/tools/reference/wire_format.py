@@ -30,7 +30,7 @@ What a schema cannot express, and the readers check too:
   infinite;
 * the server accepts a result only if it is for that unit, made by the models that the manifest names, and has exactly
   the manifest's images; if boxes lie inside their image; and if each outcome is one that the rule could have given for
-  the probabilities (`xtalgrid_server/validation.py`).
+  the probabilities (`xtalgrid_server/steps/assimilate/validate.py`).
 
 Boxes are `[row, col, height, width]` in pixels of the original image; probabilities are 0..1; lengths of text are in
 characters.

@@ -9,7 +9,7 @@ from typing import Protocol
 from xtalgrid_core.errors import FailureReason, ImageError
 
 from ..config import Config
-from .rows import ImageRow, Moment
+from ..domain.images import ImageRow, Moment
 
 
 class ImageSource(Protocol):

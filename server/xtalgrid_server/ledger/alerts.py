@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
 
-from ..database import chunks
-from ..wells import Well
+from ..domain.wells import Well
+from ..storage.engines import chunks
 from . import tables as t
 from .database import LedgerDatabase
 from .plates import DropImage

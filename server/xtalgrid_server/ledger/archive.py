@@ -14,8 +14,8 @@ import sqlalchemy as sa
 
 from xtalgrid_core.outcomes import Outcome
 
-from ..database import chunks
-from ..wells import Well
+from ..domain.wells import Well
+from ..storage.engines import chunks
 from . import tables as t
 from .database import LedgerDatabase, is_of
 from .plates import DropImage, drop_image

@@ -17,7 +17,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from xtalgrid_core.errors import LedgerError
 
 from ..config import Config
-from ..database import open_engine, place, reading, short_reason
+from ..storage.engines import open_engine, place, reading, short_reason
 
 
 class LedgerDatabase:

@@ -7,14 +7,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..database import chunks
+from ..storage.engines import chunks
 from . import tables as t
 from .database import LedgerDatabase
-from .records import (
-    Verdict,
-    newest_decisions,
-    now,
-)
+from .records import Verdict, newest_decisions, now
 
 
 class Decisions:

@@ -17,9 +17,9 @@ from xtalgrid_core.errors import LedgerError
 from xtalgrid_core.outcomes import CLASSES, Outcome
 
 from ..config import Config
-from ..database import chunks
-from ..imager.rows import ScoreRow
-from ..wells import Well
+from ..domain.images import ScoreRow
+from ..domain.wells import Well
+from ..storage.engines import chunks
 from . import tables as t
 from .database import LedgerDatabase, insert, is_of
 from .records import now

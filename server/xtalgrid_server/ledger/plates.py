@@ -15,8 +15,8 @@ import sqlalchemy as sa
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
 
-from ..database import chunks
-from ..wells import Well
+from ..domain.wells import Well
+from ..storage.engines import chunks
 from . import tables as t
 from .database import LedgerDatabase
 from .records import newest_score, now

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
 
-from ..imager.rows import ImageRow
-from ..wells import Well
+from ..domain.images import ImageRow
+from ..domain.wells import Well
 from . import tables as t
 
 UnitState = Literal["planned", "sent", "returned", "failed"]

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from ..database import chunks
+from ..storage.engines import chunks
 from . import tables as t
 from .database import LedgerDatabase
 

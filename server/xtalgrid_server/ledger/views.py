@@ -11,20 +11,12 @@ import sqlalchemy as sa
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
 
-from ..database import chunks
-from ..imager.rows import ImageRow
-from ..wells import Well
+from ..domain.images import ImageRow
+from ..domain.wells import Well
+from ..storage.engines import chunks
 from . import tables as t
 from .database import LedgerDatabase
-from .records import (
-    ScoredImage,
-    ScoreOrigin,
-    SeenImage,
-    image_row,
-    newest_decisions,
-    newest_score,
-    scored_image,
-)
+from .records import ScoredImage, ScoreOrigin, SeenImage, image_row, newest_decisions, newest_score, scored_image
 
 
 class Views:

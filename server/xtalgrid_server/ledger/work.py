@@ -12,18 +12,11 @@ from xtalgrid_core import wire
 from xtalgrid_core.errors import FailureReason
 from xtalgrid_core.outcomes import Outcome
 
-from ..database import chunks
-from ..imager.rows import ImageRow
+from ..domain.images import ImageRow
+from ..storage.engines import chunks
 from . import tables as t
 from .database import LedgerDatabase, insert
-from .records import (
-    PlannedImage,
-    Unit,
-    UnitState,
-    image_row,
-    now,
-    options_hash,
-)
+from .records import PlannedImage, Unit, UnitState, image_row, now, options_hash
 
 
 class Work:

@@ -1,6 +1,6 @@
 """``agreement`` and ``disagreements``: ARTscores beside people's scores of the same inspections: shadow mode's report.
 
-Not to be confused with `xtalgrid_server.agreement`, by which two computers' results of one unit agree.
+Not to be confused with `xtalgrid_server.steps.assimilate.agree`, by which two computers' results of one unit agree.
 """
 
 from __future__ import annotations

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from xtalgrid_core.errors import ImagerError, XtalgridError
 
-from ..imager.database import ImagerDatabase
+from ..domain.wells import parse_well
+from ..imager.crystaltrak.database import ImagerDatabase
 from ..ledger.records import SeenImage
 from ..ledger.store import Ledger
-from ..wells import parse_well
 
 
 def images_of(ledger: Ledger, barcode: str, name: str, inspection: int | None = None) -> list[SeenImage]:

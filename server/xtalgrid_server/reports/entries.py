@@ -14,7 +14,7 @@ from ..ledger.archive import Archived, Range
 from ..ledger.people import Contents, Recipes, Said
 from ..ledger.plates import DropImage
 from ..ledger.store import Ledger
-from ..scores.rules import rank
+from ..steps.score_rules import rank
 
 
 @dataclass(frozen=True, slots=True)

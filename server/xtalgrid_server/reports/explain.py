@@ -13,13 +13,13 @@ from xtalgrid_core.errors import ImageError
 from xtalgrid_core.outcomes import Outcome, published
 
 from ..config import Config
-from ..imager.database import ImagerDatabase
+from ..imager.crystaltrak.database import ImagerDatabase
 from ..ledger.people import Contents, Correction, SeenScore
 from ..ledger.records import ScoreOrigin, SeenImage
 from ..ledger.store import Ledger
 from ..ledger.trail import Trail
-from ..models import shelf
-from ..work.pack import image_path, read_original
+from ..steps.pack import image_path, read_original
+from ..storage import weights as shelf
 from .decisions import decision_path, largest
 from .drop import images_of, record_scores
 from .recompute import Recomputed, recompute

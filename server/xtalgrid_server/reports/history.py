@@ -9,7 +9,7 @@ from datetime import datetime
 from xtalgrid_core.outcomes import Outcome, published
 
 from ..config import Config
-from ..imager.database import ImagerDatabase
+from ..imager.crystaltrak.database import ImagerDatabase
 from ..ledger.people import Contents
 from ..ledger.store import Ledger
 from .drop import images_of, record_scores

@@ -12,11 +12,11 @@ from xtalgrid_core.errors import ImageError, XtalgridError
 from xtalgrid_core.weights import MANIFEST
 from xtalgrid_scoring.pool import Pool
 
-from ..agreement import TOLERANCE, image_disagreement
 from ..config import Config
 from ..ledger.records import ScoreOrigin
 from ..ledger.store import Ledger
-from ..work.pack import check_image
+from ..steps.assimilate.agree import TOLERANCE, image_disagreement
+from ..steps.pack import check_image
 
 _PATIENCE_SECONDS = 600
 
@@ -27,7 +27,7 @@ Verdict = Literal["same", "agrees", "differs", "impossible"]
 class Recomputed:
     """What came of it.
 
-    `verdict`: ``same``: every number is the same; ``agrees``: as two computers' results must (`xtalgrid_server.agreement`);
+    `verdict`: ``same``: every number is the same; ``agrees``: as two computers' results must (`xtalgrid_server.steps.assimilate.agree`);
     ``differs``: it would not pass as the same result; ``impossible``: the image or the models are gone or others. `why` is for
     people. `largest_difference` is that of any probability.
     """

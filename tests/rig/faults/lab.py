@@ -21,12 +21,12 @@ from typing import Any
 import sqlalchemy as sa
 from PIL import Image
 
-import xtalgrid_server.system as system_module
+import xtalgrid_server.steps.system as system_module
 from xtalgrid_core.errors import Busy, XtalgridError
 from xtalgrid_core.weights import read_manifest
 from xtalgrid_server.config import Config, from_string
-from xtalgrid_server.run import run_folder
-from xtalgrid_server.system import System
+from xtalgrid_server.steps.run import run_folder
+from xtalgrid_server.steps.system import System
 
 NAME = "RMM3_01_222_ROBO_Test1_Clon1_CI_0000CI022987_003_121121_{:02d}_{:02d}_{:02d}_HF_99_030_001_RDI.jpg"
 COLOURS = ((150, 40, 40), (40, 120, 40), (40, 40, 140), None)

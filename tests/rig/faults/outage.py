@@ -18,10 +18,10 @@ import sqlalchemy as sa
 from tests.system import postgresql
 from xtalgrid_core.errors import XtalgridError
 from xtalgrid_server.config import Config
-from xtalgrid_server.imager.rows import ImageRow
-from xtalgrid_server.imager.tables import CrystalTrak
-from xtalgrid_server.system import System
-from xtalgrid_server.wells import Well
+from xtalgrid_server.domain.images import ImageRow
+from xtalgrid_server.domain.wells import Well
+from xtalgrid_server.imager.crystaltrak.tables import CrystalTrak
+from xtalgrid_server.steps.system import System
 
 from .lab import config_of, content, differences
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from xtalgrid_server.boinc import tables as t
-from xtalgrid_server.boinc.project import Project
 from xtalgrid_server.config import Config, from_string
-from xtalgrid_server.system import System
+from xtalgrid_server.grids.boinc import tables as t
+from xtalgrid_server.grids.boinc.project import Project
+from xtalgrid_server.steps.system import System
 
 CONFIG_XML = """<?xml version="1.0" ?>
 <boinc>

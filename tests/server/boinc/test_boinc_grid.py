@@ -13,15 +13,15 @@ from click.testing import CliRunner
 from xtalgrid_core import wire
 from xtalgrid_core.errors import ConfigError, GridError
 from xtalgrid_core.weights import default_models, read_manifest
-from xtalgrid_server.boinc import tables as t
-from xtalgrid_server.boinc.commands import retry_command
-from xtalgrid_server.boinc.grid import BoincGrid
-from xtalgrid_server.boinc.spool import Spool
-from xtalgrid_server.boinc.status import boinc_status
-from xtalgrid_server.cli import main
-from xtalgrid_server.imager.rows import ImageRow
-from xtalgrid_server.system import System
-from xtalgrid_server.wells import Well
+from xtalgrid_server.cli.boinc import retry_command
+from xtalgrid_server.cli.main import main
+from xtalgrid_server.domain.images import ImageRow
+from xtalgrid_server.domain.wells import Well
+from xtalgrid_server.grids.boinc import tables as t
+from xtalgrid_server.grids.boinc.grid import BoincGrid
+from xtalgrid_server.grids.boinc.spool import Spool
+from xtalgrid_server.grids.boinc.status import boinc_status
+from xtalgrid_server.steps.system import System
 
 from ..conftest import INSPECTED, draw_well
 

@@ -9,10 +9,10 @@ import sys
 import pytest
 
 from xtalgrid_core.weights import read_manifest
-from xtalgrid_server.boinc.spool import Spool
 from xtalgrid_server.config import from_string
-from xtalgrid_server.imager.rows import ImageRow
-from xtalgrid_server.wells import Well
+from xtalgrid_server.domain.images import ImageRow
+from xtalgrid_server.domain.wells import Well
+from xtalgrid_server.grids.boinc.spool import Spool
 
 from ...conftest import encoded, well
 from ..conftest import INSPECTED
@@ -39,7 +39,7 @@ def hook(config, tmp_path):
 
     def run(*arguments):
         environment = {**os.environ, "XTALGRID_HOME": str(config.home), "XTALGRID_CONFIG": str(config.file)}
-        command = [sys.executable, "-m", "xtalgrid_server.boinc.hooks", *map(str, arguments)]
+        command = [sys.executable, "-m", "xtalgrid_server.cli.boinc_hooks", *map(str, arguments)]
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200)
         return done.returncode, done.stderr
 

@@ -6,8 +6,8 @@ import pytest
 from click.testing import CliRunner
 
 from xtalgrid_core.errors import ConfigError
-from xtalgrid_server.boinc.install import install
-from xtalgrid_server.cli import main
+from xtalgrid_server.cli.main import main
+from xtalgrid_server.grids.boinc.install import install
 
 
 def contents(folder):

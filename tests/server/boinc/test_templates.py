@@ -4,15 +4,15 @@ from pathlib import Path
 import pytest
 
 from xtalgrid_core import wire
-from xtalgrid_server.boinc.names import (
+from xtalgrid_server.config import Boinc, Work
+from xtalgrid_server.grids.boinc.names import (
     download_path,
     result_of_output,
     unit_of_output,
     unit_of_workunit,
     workunit_name,
 )
-from xtalgrid_server.boinc.templates import input_template, limits, output_template
-from xtalgrid_server.config import Boinc, Work
+from xtalgrid_server.grids.boinc.templates import input_template, limits, output_template
 
 
 def manifest(images: int, **options: object) -> wire.Manifest:

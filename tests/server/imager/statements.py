@@ -13,12 +13,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.oracle import cx_oracle, oracledb
 
-from xtalgrid_server.config import from_string
-from xtalgrid_server.imager import samples, vendor
-from xtalgrid_server.imager.database import ImagerDatabase
-from xtalgrid_server.imager.rows import ImageRow, Moment
-from xtalgrid_server.imager.writer import NewScore, ScoreWriter
-from xtalgrid_server.wells import Well
+from xtalgrid_server.config import from_string, vendor
+from xtalgrid_server.domain.images import ImageRow, Moment
+from xtalgrid_server.domain.wells import Well
+from xtalgrid_server.imager.crystaltrak import samples
+from xtalgrid_server.imager.crystaltrak.database import ImagerDatabase
+from xtalgrid_server.imager.crystaltrak.writer import NewScore, ScoreWriter
 
 DAY = datetime(2012, 11, 21, 14, 0)
 EARLIER, LATER = Moment(DAY - timedelta(days=9), 0), Moment(DAY + timedelta(days=9), 99)
@@ -63,8 +63,10 @@ TALK: dict[str, Callable[[ImagerDatabase], object]] = {
 }
 """A call of each method and function that talks to the imager database."""
 
-TALKERS = {"connection", "database", "samples", "tables", "writer", "folder_seen", "check"}
-"""Modules of the imager package that know SQLAlchemy; `folder_seen` is for the embedded database alone, `check` asks for no rows."""
+TALKERS = {f"crystaltrak.{name}" for name in ("connection", "database", "samples", "tables", "writer", "check")} | {
+    "folder.seen"
+}
+"""Modules of the imager package that know SQLAlchemy; `folder.seen` is for the embedded database alone, `check` reads no rows."""
 
 _SILENT = {"is_ours", "writing", "write", "refresh", "path"}
 

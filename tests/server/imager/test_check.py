@@ -2,10 +2,10 @@
 
 from click.testing import CliRunner
 
-from xtalgrid_server.cli import main
+from xtalgrid_server.cli.main import main
 from xtalgrid_server.config import from_string
-from xtalgrid_server.imager.check import check_imager
-from xtalgrid_server.imager.database import ImagerDatabase
+from xtalgrid_server.imager.crystaltrak.check import check_imager
+from xtalgrid_server.imager.crystaltrak.database import ImagerDatabase
 
 from ..conftest import draw_well
 from .statements import imager

@@ -10,9 +10,9 @@ import sqlalchemy as sa
 
 from xtalgrid_core.errors import ConfigError, ImagerError
 from xtalgrid_server.config import from_string
-from xtalgrid_server.database import Access, is_gone, open_engine, password_variable
-from xtalgrid_server.imager.database import ImagerDatabase
-from xtalgrid_server.imager.rows import Moment
+from xtalgrid_server.domain.images import Moment
+from xtalgrid_server.imager.crystaltrak.database import ImagerDatabase
+from xtalgrid_server.storage.engines import Access, is_gone, open_engine, password_variable
 
 SECRET = "tiger-7Q"
 

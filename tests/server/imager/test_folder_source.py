@@ -9,9 +9,9 @@ import pytest
 
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_server.config import from_string
-from xtalgrid_server.imager.folder_source import FolderSource
-from xtalgrid_server.system import System
-from xtalgrid_server.wells import Well
+from xtalgrid_server.domain.wells import Well
+from xtalgrid_server.imager.folder.source import FolderSource
+from xtalgrid_server.steps.system import System
 
 from ..conftest import draw_well, rigaku_name
 
@@ -50,7 +50,7 @@ def clock():
 
 @pytest.fixture
 def source(system, clock):
-    return FolderSource(system.config, system.imager, system.ledger, clock=clock, pause=clock.wait)
+    return FolderSource(system.config, system.imager, system.ledger.work, clock=clock, pause=clock.wait)
 
 
 def names(rows):
@@ -129,7 +129,7 @@ def test_what_was_seen_outlives_the_process(source, watched, clock, config):
     assert len(source.look().waiting) == 1
     clock.wait(5)
     with System(config) as other:
-        again = FolderSource(config, other.imager, other.ledger, clock=clock, pause=clock.wait)
+        again = FolderSource(config, other.imager, other.ledger.work, clock=clock, pause=clock.wait)
         assert names(again.look().entered) == [rigaku_name(1)]
     assert source.refresh() == []
 
@@ -167,7 +167,7 @@ def test_rockimagers_tree(system, watched, clock):
         for kind in ("ef", "th", "dl"):
             draw_well(watched / ROCKIMAGER.format(well, kind))
     source = FolderSource(
-        system.config, system.imager, system.ledger, names="rockimager", clock=clock, pause=clock.wait
+        system.config, system.imager, system.ledger.work, names="rockimager", clock=clock, pause=clock.wait
     )
     rows = source.refresh()
     assert [(row.barcode, row.inspection, str(row.well)) for row in rows] == [

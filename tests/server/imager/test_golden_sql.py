@@ -13,9 +13,9 @@ from pathlib import Path
 
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server import imager as package
-from xtalgrid_server.imager import vendor
-from xtalgrid_server.imager.rows import ImageRow
-from xtalgrid_server.wells import Well
+from xtalgrid_server.config import vendor
+from xtalgrid_server.domain.images import ImageRow
+from xtalgrid_server.domain.wells import Well
 
 from .statements import DAY, TALK, TALKERS, imager, sent_to, talking
 
@@ -24,8 +24,9 @@ GOLDEN = Path(__file__).with_name("golden")
 
 def test_every_method_that_talks_to_the_database_is_here_and_has_its_file():
     assert set(TALK) == talking()
-    modules = {item.name for item in pkgutil.iter_modules(package.__path__)}
-    assert {name for name in modules if hasattr(import_module(f"{package.__name__}.{name}"), "sa")} == TALKERS
+    modules = {item.name for item in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")}
+    talkers = {name for name in modules if hasattr(import_module(name), "sa")}
+    assert {name.removeprefix(f"{package.__name__}.") for name in talkers} == TALKERS
     assert {file.stem for file in GOLDEN.glob("*.sql")} == set(TALK) - {"samples.missing_tables"}
 
 

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from tests.server.conftest import INSPECTED, config, person, score, score_table, system  # noqa: F401
 from xtalgrid_core.outcomes import Outcome
-from xtalgrid_server.cli import main
+from xtalgrid_server.cli.main import main
 
 TOML = """
 [imager]

@@ -18,8 +18,8 @@ from tests.server.conftest import INSPECTED
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.config import from_string
+from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.ledger.people import Contents
-from xtalgrid_server.wells import Well
 
 LATELY = datetime.now().replace(microsecond=0) - timedelta(days=5)
 MAIL = """

@@ -18,14 +18,14 @@ from tests.server.conftest import INSPECTED, answer, draw_well, rigaku_name
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_core.weights import default_models
-from xtalgrid_server.cli import main
+from xtalgrid_server.cli.main import main
 from xtalgrid_server.config import load
+from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.ledger import tables as t
 from xtalgrid_server.ledger.people import Contents
 from xtalgrid_server.reports.decisions import decision_path
-from xtalgrid_server.run import run_folder
-from xtalgrid_server.system import System
-from xtalgrid_server.wells import Well
+from xtalgrid_server.steps.run import run_folder
+from xtalgrid_server.steps.system import System
 
 NAME = rigaku_name(1)
 

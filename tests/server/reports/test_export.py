@@ -15,10 +15,10 @@ from pycocotools.coco import COCO
 from tests.server.conftest import INSPECTED
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import CLASSES, Outcome
+from xtalgrid_server.domain.wells import Well
+from xtalgrid_server.exchange.coco import coco_box
 from xtalgrid_server.ledger import tables as t
 from xtalgrid_server.ledger.people import Contents
-from xtalgrid_server.reports.coco import coco_box
-from xtalgrid_server.wells import Well
 
 WELLS = {
     (1, 1): Outcome.HARVESTABLE,

@@ -6,8 +6,8 @@ import pytest
 
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.outcomes import Outcome
-from xtalgrid_server.reports.layouts import read_layout
-from xtalgrid_server.wells import Well, parse_well
+from xtalgrid_server.domain.wells import Well, parse_well
+from xtalgrid_server.exchange.layouts import read_layout
 
 
 @pytest.fixture

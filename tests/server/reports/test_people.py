@@ -10,10 +10,10 @@ import pytest
 from tests.server.conftest import INSPECTED
 from xtalgrid_core.errors import LedgerError
 from xtalgrid_core.outcomes import Outcome
-from xtalgrid_server.imager.rows import ScoreRow
+from xtalgrid_server.domain.images import ScoreRow
+from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.ledger.people import Contents
 from xtalgrid_server.ledger.records import now
-from xtalgrid_server.wells import Well
 
 JDOE = ScoreRow(7, 100, "13", INSPECTED, "jdoe", None)
 OURS = ScoreRow(8, 100, "23", INSPECTED - timedelta(days=1), "ARTscore", "a.jpg")

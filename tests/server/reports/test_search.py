@@ -10,8 +10,8 @@ import pytest
 
 from tests.server.conftest import INSPECTED
 from xtalgrid_core.outcomes import Outcome
+from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.ledger.people import Contents
-from xtalgrid_server.wells import Well
 
 PEG, SALT = "20 % PEG 3350, 0.1 M Bis-Tris pH 6.5", "2.0 M ammonium sulfate"
 

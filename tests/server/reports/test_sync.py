@@ -9,9 +9,9 @@ import sqlalchemy as sa
 
 from tests.server.conftest import INSPECTED
 from xtalgrid_core.outcomes import Outcome
-from xtalgrid_server.imager import samples
+from xtalgrid_server.domain.wells import Well
+from xtalgrid_server.imager.crystaltrak import samples
 from xtalgrid_server.ledger.people import Said
-from xtalgrid_server.wells import Well
 
 TODAY = datetime.now().replace(microsecond=0)
 

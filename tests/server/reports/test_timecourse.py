@@ -6,9 +6,9 @@ from datetime import timedelta
 
 from tests.server.conftest import INSPECTED
 from xtalgrid_core.outcomes import Outcome
+from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.ledger.records import now
-from xtalgrid_server.reports.timecourse import crystal_from, new_crystals
-from xtalgrid_server.wells import Well
+from xtalgrid_server.steps.new_crystals import crystal_from, new_crystals
 
 DAY = timedelta(days=1)
 

@@ -16,12 +16,12 @@ import pytest
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_core.weights import MANIFEST, PACKAGED
-from xtalgrid_server.agreement import disagreement
-from xtalgrid_server.boinc import hooks
-from xtalgrid_server.boinc.weights import weight_files
+from xtalgrid_server.cli import boinc_hooks as hooks
 from xtalgrid_server.config import load
-from xtalgrid_server.system import System
-from xtalgrid_server.validation import validate
+from xtalgrid_server.grids.boinc.weights import weight_files
+from xtalgrid_server.steps.assimilate.agree import disagreement
+from xtalgrid_server.steps.assimilate.validate import validate
+from xtalgrid_server.steps.system import System
 
 from .conftest import RECORDED, WEIGHTS, Worker
 

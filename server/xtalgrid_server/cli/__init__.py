@@ -1,0 +1,1 @@
+"""Commands: options in, text out, no logic of their own."""

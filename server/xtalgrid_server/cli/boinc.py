@@ -1,0 +1,81 @@
+"""``xtalgrid boinc``: the BOINC project's side of the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from xtalgrid_core.errors import ConfigError
+
+from ..config import Config
+from ..grids.boinc.grid import BoincGrid
+from ..grids.boinc.install import Accounts, install, next_steps
+from ..grids.boinc.project import Project
+from ..grids.boinc.status import boinc_status, lost_units
+from ..steps.system import System
+
+Load = Callable[[], Config]
+
+
+@click.group()
+def boinc() -> None:
+    """The BOINC project that work goes to (docs/boinc.md)."""
+
+
+@boinc.command("install")
+@click.argument("project_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--accounts", type=click.Choice(["open", "closed"]), help="Whether strangers may make themselves an account."
+)
+@click.pass_obj
+def install_command(load: Load, project_dir: Path, accounts: Accounts | None) -> None:
+    """Put templates, hooks, the application and entries of config.xml into PROJECT_DIR; say what was changed."""
+    config = load()
+    project = Project(project_dir)
+    changes = 0
+    for line in install(config, project, accounts):
+        click.echo(line)
+        changes += 1
+    click.echo(f"{changes} changes" if changes else "nothing to change")
+    for line in next_steps(config, project):
+        click.echo(f"next  {line}")
+
+
+@boinc.command("status")
+@click.pass_obj
+def status_command(load: Load) -> None:
+    """Say what is unsent, in progress and in error, which hosts err, and how far scores lag behind the imager."""
+    with System(load()) as system:
+        for line in boinc_status(system.ledger, system.imager, _boinc_grid(system)):
+            click.echo(line)
+
+
+@boinc.command("retry")
+@click.argument("units", nargs=-1)
+@click.pass_obj
+def retry_command(load: Load, units: tuple[str, ...]) -> None:
+    """Have failed and lost units (default: all of them) made again by the next create_work."""
+    with System(load()) as system:
+        ledger = system.ledger.work
+        stuck = {*ledger.attempts("failed"), *lost_units(system.ledger, _boinc_grid(system))}
+        unknown = [name for name in units if name not in stuck]
+        if unknown:
+            raise ConfigError(f"neither failed nor lost: {', '.join(unknown)}; `xtalgrid boinc status` lists what is")
+        chosen = [ledger.unit(name) for name in units or sorted(stuck)]
+        again = [unit for unit in chosen if unit is not None and ledger.plan_again(unit)]
+    click.echo(f"{len(again)} units are made again by the next `xtalgrid create_work`")
+
+
+def _boinc_grid(system: System) -> BoincGrid:
+    """The grid, where it is a BOINC project.
+
+    Raises
+    ------
+    ConfigError
+        When it is not.
+    """
+    if not isinstance(system.grid, BoincGrid):
+        raise ConfigError('grid.kind is "local"; set kind = "boinc" and boinc.project first')
+    return system.grid

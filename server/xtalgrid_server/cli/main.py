@@ -1,0 +1,486 @@
+"""The command ``xtalgrid``: the server side's commands, by the published scripts' names where they have one."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from tqdm import tqdm
+
+from xtalgrid_core.errors import Busy, ConfigError, XtalgridError
+from xtalgrid_core.weights import read_manifest
+
+from .. import config as configuration
+from ..config import Config
+from ..exchange.scored import export_scored
+from ..imager.crystaltrak.check import check_imager
+from ..ledger.store import PAUSED
+from ..steps.run import Account, run_folder
+from ..steps.step import set_up_logging, user
+from ..steps.system import System
+from ..storage import weights as shelf
+from .boinc import boinc
+from .reports import REPORTS
+from .simulation import simulate_command
+from .status import status_lines
+from .users import greeting, users
+
+EXIT_ERROR = 2
+EXIT_BUSY = 75
+
+
+class _Commands(click.Group):
+    """Commands whose errors for the user are one message and an exit code, never a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Busy as error:
+            click.echo(f"xtalgrid: {error}", err=True)
+            sys.exit(EXIT_BUSY)
+        except XtalgridError as error:
+            click.echo(f"xtalgrid: {error}", err=True)
+            sys.exit(EXIT_ERROR)
+        except BrokenPipeError:
+            raise  # the reader of our output left: click ends quietly
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            click.echo(f"xtalgrid: {where}{error.strerror or error}; mend this and run it again", err=True)
+            sys.exit(EXIT_ERROR)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="xtalgrid")
+@click.option("--config", "file", type=click.Path(path_type=Path), help="Configuration; default: xtalgrid.toml here.")
+@click.option(
+    "--home", type=click.Path(path_type=Path), help="Where data lie; default: as configured, or xtalgrid-data."
+)
+@click.pass_context
+def main(ctx: click.Context, file: Path | None, home: Path | None) -> None:
+    """Score every drop a crystallization imager photographs."""
+    set_up_logging()
+    ctx.obj = lambda: configuration.load(file, home)
+
+
+main.add_command(boinc)
+main.add_command(simulate_command)
+main.add_command(users)
+for report_command in REPORTS:
+    main.add_command(report_command)
+
+
+def with_config(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Hand the configuration to a command, read when the command runs."""
+
+    @wraps(command)
+    @click.pass_context
+    def call(ctx: click.Context, /, *args: Any, **options: Any) -> Any:
+        return command(ctx.obj(), *args, **options)
+
+    return call
+
+
+dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
+names_option = click.option(
+    "--names", help="rigaku, rockimager, marco, any (each file a well), or a regular expression with named groups."
+)
+recursive_option = click.option("--recursive", is_flag=True, help="Take the folder's subfolders too.")
+copy_option = click.option("--copy", is_flag=True, help="Copy the images instead of linking them.")
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@recursive_option
+@copy_option
+@names_option
+@click.option(
+    "--frames", type=click.Choice(["none", "crystals", "all"]), default="all", help="Which framed images to draw."
+)
+@with_config
+def run(config: Config, folder: Path, recursive: bool, copy: bool, names: str | None, frames: str) -> None:
+    """Take a FOLDER of well images through every stage, and account for each of them."""
+    with System(config) as system:
+        account = run_with_progress(system, folder, recursive=recursive, copy=copy, names=names, frames=frames)
+        if account.total == 0:
+            raise XtalgridError(f"{folder}: no image files here (JPEG, PNG, TIFF); --recursive takes subfolders too")
+        _print_account(config, account)
+
+
+def run_with_progress(system: System, folder: Path, **options: Any) -> Account:
+    """`run_folder` with a progress bar on a terminal."""
+    with tqdm(desc="scoring", unit=" wells", disable=None, leave=False) as bar:
+
+        def show(done: int) -> None:
+            bar.n = done
+            bar.refresh()
+
+        return run_folder(system, folder, on_progress=None if bar.disable else show, **options)
+
+
+def _print_account(config: Config, account: Account) -> None:
+    if account.imported.fell_back:
+        click.echo(
+            f"no name fits the pattern {config.import_.names!r}, so each file is a well of its own (--names any)"
+        )
+    click.echo(f"{account.accounted} of {account.total} images accounted for")
+    for outcome, number in account.outcomes.items():
+        click.echo(f"  {number:5d}  {outcome.look.letter}  {outcome} ({outcome.group})")
+    crystals = sorted(account.scored, key=lambda score: -score.p_crystal)[:10]
+    if crystals:
+        click.echo("look at these first:")
+    for score in crystals:
+        click.echo(
+            f"  {score.image.barcode} {score.image.well!s:>5}  {score.outcome!s:<27} {score.probability:6.1%}"
+            f"  p_crystal {score.p_crystal:.3f}  {score.image.image_name}"
+        )
+    for (reason, detail), files in account.failures().items():
+        others = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        click.echo(f"  failed  {files[0]}{others}: {reason}: {detail}")
+    for double in account.imported.doubles:
+        click.echo(f"  passed over  {double.name}: another file of the same stem is the image")
+    click.echo(f"framed images: {config.frames_dir}")
+    if account.finalized.csv:
+        click.echo(f"decisions:     {config.outbox / 'done' / account.finalized.csv.name}")
+    click.echo(f"to browse:     {_program()} --home {config.home} serve")
+    click.echo(f"               and open http://{config.viewer.host}:{config.viewer.port}/")
+
+
+def _program() -> str:
+    """How this program was called, for a command that can be pasted."""
+    path = Path(sys.argv[0])
+    return str(path) if path.name == "xtalgrid" else f"{sys.executable} -m xtalgrid_server"
+
+
+@main.command("import-folder")
+@click.argument("folder", type=click.Path(path_type=Path), required=False)
+@recursive_option
+@copy_option
+@names_option
+@click.option(
+    "--watch", is_flag=True, help="Go on, with FOLDER (default: imager.folder) and all below it, as a service does."
+)
+@with_config
+def import_command(
+    config: Config, folder: Path | None, recursive: bool, copy: bool, names: str | None, watch: bool
+) -> None:
+    """Enter a FOLDER's images into the embedded imager database."""
+    with System(config) as system:
+        if watch:
+            for _ in system.watch_folder(folder, copy=copy, names=names):
+                pass
+        if folder is None:
+            raise ConfigError("name the FOLDER that holds the images")
+        imported = system.import_folder(folder, recursive=recursive, copy=copy, names=names)
+        click.echo(f"{len(imported.entered)} images of {len(imported.barcodes)} plates entered")
+        for path, why in imported.rejected.items():
+            click.echo(f"failed  {path}: {why}")
+        for path in imported.doubles:
+            click.echo(f"passed over  {path}: another file of the same stem is the image")
+
+
+@main.command("check-imager")
+@with_config
+def check_imager_command(config: Config) -> None:
+    """Say whether the configured tables, columns, sequence and image files of the imager database are there."""
+    at_once = msgspec.structs.replace(
+        config, imager=msgspec.structs.replace(config.imager, retry_s=0.0)
+    )  # somebody waits
+    with System(at_once) as system:
+        findings = list(check_imager(config, system.imager))
+    for finding in findings:
+        click.echo(f"{'ok     ' if finding.is_good else 'PROBLEM'}  {finding.text}")
+    if not all(finding.is_good for finding in findings):
+        raise ConfigError("the imager database is not as configured; see above, and docs/imager-databases.md")
+
+
+@main.command("create_work")
+@click.option("--limit", type=click.IntRange(min=1), help="Most images to plan; default: work.limit.")
+@click.option("--barcode", "barcodes", multiple=True, help="Only this plate, whatever was read before. Repeatable.")
+@click.option("--retry", is_flag=True, help="Plan the images of failed units again.")
+@click.option("--backfill", is_flag=True, help="Go on with the archive too, when no fresh image waits.")
+@dry_run_option
+@with_config
+def create_work_command(
+    config: Config, limit: int | None, barcodes: tuple[str, ...], retry: bool, backfill: bool, dry_run: bool
+) -> None:
+    """Find new images in the imager database and pack them into work units, the freshest first."""
+    with System(config) as system:
+        created = system.create_work(limit=limit, barcodes=barcodes, dry_run=dry_run, retry=retry, backfill=backfill)
+    would = "would be " if dry_run else ""
+    click.echo(f"{created.planned} images {would}planned in {created.units} units, {len(created.failed)} failed")
+
+
+@main.command()
+@click.option("--watch", is_flag=True, help="Go on waiting for units, as a service does.")
+@with_config
+def grid(config: Config, watch: bool) -> None:
+    """Run the local grid's workers until no unit waits."""
+    with System(config) as system:
+        system.work(watch=watch)
+
+
+@main.command("assimilate")
+@with_config
+def assimilate_command(config: Config) -> None:
+    """Validate what came back and write it into the ledger."""
+    with System(config) as system:
+        system.assimilate()
+
+
+@main.command("finalizer")
+@click.option("--shadow", is_flag=True, help="Decide again on what was scored in shadow mode, under the policy of now.")
+@with_config
+def finalizer_command(config: Config, shadow: bool) -> None:
+    """Compare new scores with people's, hold back what is to be seen first, and write a CSV into the outbox."""
+    with System(config) as system:
+        done = system.finalize(shadow=shadow)
+    click.echo(str(done.csv) if done.csv else "nothing was waiting")
+
+
+@main.command("set_autoscore")
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--undo", metavar="RUN", help="Put back what stood there before this run, named as its CSV file, wrote.")
+@dry_run_option
+@with_config
+def set_autoscore_command(config: Config, files: tuple[Path, ...], undo: str | None, dry_run: bool) -> None:
+    """Write the ARTscores of the finalizer's CSV FILES (default: the outbox) into the score table."""
+    if undo is not None:
+        if files:
+            raise XtalgridError("--undo takes the name of a run and no files")
+        with System(config) as system:
+            back = system.undo(undo.removesuffix(".csv"), user(), dry_run=dry_run)
+        would = "would be " if dry_run else ""
+        click.echo(f"{back.removed} rows {would}removed, {back.restored} {would}restored to what they were")
+        for line in back.left:
+            click.echo(f"left  {line}")
+        return
+    with System(config) as system:
+        done = system.set_autoscore(list(files) or None, dry_run=dry_run)
+    would = "would be written" if dry_run else "done"
+    click.echo(f"{done.files} files {would}: " + (", ".join(f"{n} {a}" for a, n in done.actions.items()) or "no rows"))
+    for line in done.refused:
+        click.echo(f"refused  {line}")
+
+
+@main.command("export-scored")
+@click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--uv", multiple=True, help="Names of UV images, such as '*_UV_*': a crystal's mate. Repeatable.")
+@with_config
+def export_scored_command(config: Config, out: Path, uv: tuple[str, ...]) -> None:
+    """Write the wells that people scored into a CSV, OUT, from which `xtalgrid-train dataset` makes a training set."""
+    with System(config) as system:
+        done = export_scored(config, system.imager, out, uv)
+    click.echo(f"{done.wells} scored wells in {out}, {done.pairs} with a UV image")
+    if done.without_image:
+        click.echo(f"left out  {done.without_image} scores of inspections without an image that fits imager.patterns")
+    if done.missing:
+        click.echo(f"left out  {done.missing} images that are not under imager.image_root ({config.image_root})")
+    for code, number in (done.codes or {}).items():
+        click.echo(
+            f"no outcome for score {code!r} ({number} wells): name it in imager.codes, or xtalgrid-train dataset --map"
+        )
+
+
+def _review(verdict: str, past: str) -> click.Command:
+    @main.command(verdict, help=f"{verdict.capitalize()} held scores, by the score_id of the finalizer's CSV.")
+    @click.argument("score_ids", nargs=-1, type=int)
+    @click.option("--all", "everything", is_flag=True, help="All held scores.")
+    @click.option("--barcode", help="All held scores of this plate.")
+    @click.option("--as", "who", default=user, help="Who decides; default: the user running this.")
+    @with_config
+    def command(config: Config, score_ids: tuple[int, ...], everything: bool, barcode: str | None, who: str) -> None:
+        with System(config) as system:
+            held = {score_id for score_id, action in system.ledger.decisions.actions().items() if action == "hold"}
+            held |= system.ledger.decisions.undone_scores()
+            chosen = set(score_ids)
+            if everything or barcode:
+                waiting = (
+                    held - system.ledger.decisions.verdicts(sorted(held)).keys()
+                )  # a verdict is overruled by score_id only
+                found = system.ledger.views.scores_by_id(sorted(waiting))
+                chosen |= {s.score_id for s in found if not barcode or s.image.barcode == barcode}
+            unknown = chosen - held
+            if unknown:
+                raise XtalgridError(
+                    f"not held: {', '.join(map(str, sorted(unknown)))}; nothing was {past}. The finalizer's CSV says hold where it holds"
+                )
+            if not chosen:
+                raise XtalgridError("name scores to review: SCORE_IDS, --barcode or --all")
+            system.ledger.decisions.add_reviews(sorted(chosen), "approve" if verdict == "approve" else "reject", who)
+            click.echo(f"{len(chosen)} scores {past}; the next finalizer and set_autoscore act on it")
+
+    return command
+
+
+approve = _review("approve", "approved")
+reject = _review("reject", "rejected")
+
+
+@main.command()
+@with_config
+def pause(config: Config) -> None:
+    """Stop making, starting and publishing work; units being worked on are finished."""
+    with System(config) as system:
+        system.ledger.set_switch(PAUSED, "yes", user())
+    click.echo("paused; `xtalgrid resume` lets it go on")
+
+
+@main.command()
+@with_config
+def resume(config: Config) -> None:
+    """Go on after a pause."""
+    with System(config) as system:
+        system.ledger.set_switch(PAUSED, "no", user())
+    click.echo("running")
+
+
+@main.command()
+@with_config
+def status(config: Config) -> None:
+    """Say whether the chain is moving, and what needs a person."""
+    with System(config) as system:
+        for line in status_lines(config, system.ledger):
+            click.echo(line)
+
+
+@main.command()
+@click.option("--host", help="Address to listen on; default: viewer.host.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port; default: viewer.port.")
+@with_config
+def serve(config: Config, host: str | None, port: int | None) -> None:
+    """Show plates and wells in a browser."""
+    import uvicorn
+
+    from ..web.app import create_app
+
+    host, port = host or config.viewer.host, port or config.viewer.port
+    app = create_app(config)
+    _see_that_free(host, port)
+    click.echo(greeting(config, host, port))
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        log_level="warning",
+        proxy_headers=False,  # who a request is from is the viewer's to decide
+        server_header=False,
+    )
+
+
+def _see_that_free(host: str, port: int) -> None:
+    """Bind the address for a moment: uvicorn would say only a number."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, port))
+    except OSError as error:
+        raise ConfigError(
+            f"viewer.host, viewer.port: cannot listen on {host}:{port} ({error.strerror}); if another viewer runs there, stop it or "
+            "take another --port"
+        ) from error
+
+
+@main.command()
+@click.option("--wells", type=click.IntRange(1, 96), default=24, show_default=True, help="Wells to render.")
+@click.option("--serve", "then_serve", is_flag=True, help="Start the viewer at the end.")
+@with_config
+@click.pass_context
+def demo(ctx: click.Context, config: Config, wells: int, then_serve: bool) -> None:
+    """Render a plate, score it by every stage, and show what came out."""
+    from .demo import render_demo_plate
+
+    folder, truth = render_demo_plate(config, wells)
+    with System(config) as system:
+        account = run_with_progress(system, folder)
+        _print_scores(account, truth)
+        _print_account(config, account)
+    if then_serve:
+        ctx.invoke(serve)
+
+
+def _print_scores(account: Account, truth: dict[str, str]) -> None:
+    row = "{:>6}  {:8}  {:26} {:>11}  {:>9}  {}"
+    click.echo(row.format("well", "ARTscore", "outcome", "probability", "p_crystal", "rendered as"))
+    for score in account.scored:
+        code, known = score.outcome.code or "–", truth.get(score.image.image_name, "")
+        numbers = f"{score.probability:.3f}", f"{score.p_crystal:.3f}"
+        click.echo(row.format(str(score.image.well), code, score.outcome, *numbers, known))
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path), default=Path(configuration.FILE_NAME))
+def init(file: Path) -> None:
+    """Write a configuration FILE to start from (default: xtalgrid.toml here)."""
+    example = (Path(configuration.__file__).parent / "example.toml").read_text(encoding="utf-8")
+    try:
+        with file.open("x", encoding="utf-8") as stream:
+            stream.write(example)
+    except FileExistsError as error:
+        raise ConfigError(
+            f"{file} is there already and was left as it is; give another FILE, or remove it first"
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be written ({error.strerror}); give another place") from error
+    click.echo(f"{file} written; every key in it is explained")
+
+
+@main.group()
+def model() -> None:
+    """The networks' weights."""
+
+
+@model.command("list")
+@with_config
+def model_list(config: Config) -> None:
+    """The weights that are here, those in use marked *, and what was promoted when, by whom and why."""
+    with System(config) as system:
+        used, history = system.models_in_use(), system.ledger.models.history()
+    for place, entries in (("package", read_manifest().models), (str(config.weights), shelf.entries(config))):
+        click.echo(f"{place}:" + ("" if entries else " none"))
+        for entry in entries:
+            mark = "*" if entry.sha256 in used else " "
+            click.echo(f"{mark} {entry.role:10} {entry.variant}  {entry.sha256}  {entry.architecture}  {entry.file}")
+    for role, sha256 in zip(shelf.ROLES, used, strict=True):
+        if shelf.entry(config, sha256, role) is None:
+            click.echo(f"* {role:10} ----  {sha256}  named by the configuration and not here: no work is made")
+    for change in history:
+        pair = _pair(change.pair) if change.pair else "the package's own"
+        click.echo(f"{change.at:%Y-%m-%d %H:%M} UTC  {change.action:8}  {pair}  by {change.who}: {change.why}")
+
+
+@model.command("promote")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--force", metavar="REASON", help="Promote what was not shown to be better; the REASON is recorded.")
+@click.option("--as", "who", default=user, help="Who decides; default: the user running this.")
+@with_config
+def model_promote(config: Config, folder: Path, force: str | None, who: str) -> None:
+    """Let new work be scored with the weights in FOLDER, which `xtalgrid-train adapt` made and compared.
+
+    They are checked, tried on a well by a worker, and kept under home/weights. Work that was sent keeps its models.
+    """
+    if force is not None and not force.strip():
+        raise XtalgridError("--force needs a REASON; it is recorded")
+    with System(config) as system:
+        pair = system.promote(folder, force=force, who=who)
+    click.echo(f"in use for new work: {_pair(pair)}; `xtalgrid model rollback` goes back")
+
+
+@model.command("rollback")
+@click.option("--why", default="", help="Recorded with it.")
+@click.option("--as", "who", default=user, help="Who decides; default: the user running this.")
+@with_config
+def model_rollback(config: Config, why: str, who: str) -> None:
+    """Undo the newest promotion: new work is scored with the models before it."""
+    with System(config) as system:
+        pair = system.rollback(why=why, who=who)
+    click.echo(f"in use for new work: {_pair(pair)}")
+
+
+def _pair(pair: tuple[str, str]) -> str:
+    return f"segmenter {pair[0][:12]}, classifier {pair[1][:12]}"

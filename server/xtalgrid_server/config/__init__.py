@@ -1,0 +1,6 @@
+"""The configuration of a lab: ``xtalgrid.toml``, its keys (`sections`), and the one reader of it (`reader`)."""
+
+from .reader import from_string, load
+from .sections import FILE_NAME, Boinc, Config, HoldRule, Policy, Publish, Work
+
+__all__ = ["FILE_NAME", "Boinc", "Config", "HoldRule", "Policy", "Publish", "Work", "from_string", "load"]

@@ -1,0 +1,242 @@
+"""The one configuration reader: ``xtalgrid.toml``, checked whole, every mistake named with its key in one error.
+
+Each section is a struct with defaults that work on one machine: SQLite, the local grid, images under ``home``.
+"""
+
+from __future__ import annotations
+
+import collections
+import difflib
+import ipaddress
+import os
+import tomllib
+import zoneinfo
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from xtalgrid_core.chops import STRIDE, dense_step_error
+from xtalgrid_core.errors import ConfigError
+from xtalgrid_core.frames import SUFFIX
+from xtalgrid_core.outcomes import CLASSES, Group
+
+from . import vendor
+from .sections import FILE_NAME, SECTIONS, Alerts, Config, Imager, Viewer
+
+_SECRET = ("url", "write_url", "database")
+"""Keys that may hold a password, so that messages never show their values."""
+
+
+def load(file: Path | None = None, home: Path | None = None) -> Config:
+    """Read the configuration.
+
+    Parameters
+    ----------
+    file
+        Default: the file that ``XTALGRID_CONFIG`` names, else ``xtalgrid.toml`` here, else no file and all defaults.
+    home
+        Overrides the file's ``home``. Default: ``XTALGRID_HOME``, else the file's, else ``xtalgrid-data`` here.
+
+    Raises
+    ------
+    ConfigError
+        With every mistake, each with the file and the key.
+    """
+    if file is None:
+        named = os.environ.get("XTALGRID_CONFIG")
+        file = Path(named) if named else Path(FILE_NAME)
+        if not named and not file.is_file():
+            return from_string("", home=home)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"{file}: cannot be read ({why}); `xtalgrid init FILE` writes one to start from") from error
+    return from_string(text, file=file, home=home)
+
+
+def from_string(text: str, *, file: Path | None = None, home: Path | None = None) -> Config:
+    """The same from a string; see `load`."""
+    where = str(file) if file else FILE_NAME
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{where}: no valid TOML: {error}; mend that line, or the one before it") from error
+    errors: list[str] = []
+    named_home = home or os.environ.get("XTALGRID_HOME") or raw.pop("home", "xtalgrid-data")
+    raw.pop("home", None)
+    if not isinstance(named_home, str | Path):
+        errors.append("home: expected the name of a folder")
+        named_home = "xtalgrid-data"
+    sections: dict[str, Any] = {}
+    for name, value in raw.items():
+        if name not in SECTIONS:
+            errors.append(f"{name}: there is no such section{_did_you_mean(name, SECTIONS)}")
+        elif not isinstance(value, dict):
+            errors.append(f"{name}: expected a section, [{name}]")
+        else:
+            sections["import_" if name == "import" else name] = _section(SECTIONS[name], name, value, errors)
+    config = Config(home=Path(named_home).expanduser().absolute(), file=file, **sections)
+    errors.extend(_cross_checks(config))
+    if errors:
+        raise ConfigError("\n".join([f"{where}: {len(errors)} to mend:", *(f"  {error}" for error in errors)]))
+    return config
+
+
+def _section(kind: type[msgspec.Struct], name: str, values: dict[str, Any], errors: list[str]) -> msgspec.Struct:
+    """A section with its valid keys; what is wrong with the others is added to `errors`."""
+    fields = {item.name: item for item in msgspec.structs.fields(kind)}
+    good: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in fields:
+            errors.append(f"{name}.{key}: there is no such key{_did_you_mean(key, fields)}")
+            continue
+        try:
+            good[key] = msgspec.convert(value, type=fields[key].type)
+        except msgspec.ValidationError as error:
+            shown = "" if key in _SECRET else f" (it is {value!r})"
+            errors.append(f"{name}.{key}: {error}{shown}")
+    return kind(**good)
+
+
+def _cross_checks(config: Config) -> list[str]:
+    errors = []
+    try:
+        zoneinfo.ZoneInfo(config.imager.time_zone)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+        errors.append(f"imager.time_zone: no zone {config.imager.time_zone!r}; write one such as Europe/Berlin")
+    outcomes = [str(outcome) for outcome in CLASSES]
+    errors += _imager_checks(config.imager)
+    errors += [
+        f"imager.codes: no outcome {name!r}{_did_you_mean(name, outcomes)}"
+        for name in config.imager.codes
+        if name not in outcomes
+    ]
+    for rule in config.publish.hold:
+        known = [*outcomes, *Group]
+        if rule.outcome not in known:
+            errors.append(f"publish.hold: no outcome or group {rule.outcome!r}{_did_you_mean(rule.outcome, known)}")
+    errors += _publish_checks(config)
+    errors += _boinc_checks(config)
+    errors += _alerts_checks(config.alerts)
+    errors += _viewer_checks(config.viewer)
+    if config.imager.folder:
+        folder, root = Path(config.imager.folder).expanduser().absolute(), config.image_root.absolute()
+        if folder.is_relative_to(root) or root.is_relative_to(folder):
+            errors.append(f"imager.folder: {folder} and imager.image_root ({root}) must not lie in each other")
+    if config.work.mode == "dense" and config.work.step % STRIDE:
+        errors.append(f'work.step: {dense_step_error(config.work.step)} (mode = "exact")')
+    urls = (
+        ("imager.url", config.imager_url),
+        ("imager.write_url", config.imager.write_url),
+        ("ledger.url", config.ledger_url),
+    )
+    for key, url in urls:
+        if url and "://" not in url:
+            errors.append(
+                f"{key}: no database URL; write one such as oracle+oracledb://user:password@host/?service_name=x"
+            )
+    return errors
+
+
+def _imager_checks(imager: Imager) -> list[str]:
+    """Names that are no table or column of the vendor's, two that are one, and keys that need another."""
+    errors = [
+        f"imager.tables: no table {key!r}{_did_you_mean(key, vendor.TABLES)}"
+        for key in imager.tables
+        if key not in vendor.TABLES
+    ]
+    for table, columns in imager.columns.items():
+        if table not in vendor.TABLES:
+            errors.append(f"imager.columns: no table {table!r}{_did_you_mean(table, vendor.TABLES)}")
+            continue
+        known = vendor.columns(table)
+        errors += [
+            f"imager.columns.{table}: no column {key!r}{_did_you_mean(key, known)}"
+            for key in columns
+            if key not in known
+        ]
+        errors += _twice(f"imager.columns.{table}", {key: columns.get(key, key) for key in known})
+    errors += _twice("imager.tables", {key: imager.tables.get(key, name) for key, (name, _) in vendor.TABLES.items()})
+    if not imager.url:
+        needless = ("write_url", "password_file", "write_password_file")
+        errors += [f"imager.{key}: imager.url is not set" for key in needless if getattr(imager, key)]
+    elif imager.folder:
+        errors.append(
+            "imager.folder: its images go into the embedded database, and imager.url names another: take one out"
+        )
+    if imager.write_password_file and not imager.write_url:
+        errors.append("imager.write_password_file: imager.write_url is not set")
+    return errors
+
+
+def _twice(key: str, names: dict[str, str]) -> list[str]:
+    """Names that stand for two things."""
+    count = collections.Counter(name.lower() for name in names.values())
+    return [f"{key}: {name.upper()!r} is the name of two of them" for name, number in count.items() if number > 1]
+
+
+def _publish_checks(config: Config) -> list[str]:
+    publish, name, errors = config.publish, f"RMM3_RDI{SUFFIX}", []
+    if publish.image_rows and not any(fnmatchcase(name, pattern) for pattern in config.imager.exclude):
+        errors.append(f'imager.exclude: framed images would be scored again; add "*{Path(SUFFIX).stem}.*"')
+    if publish.image_rows and publish.frames_days:
+        errors.append("publish.frames_days: the imager database would name framed images that are gone; set it to 0")
+    return errors
+
+
+def _boinc_checks(config: Config) -> list[str]:
+    """What BOINC's own tools would refuse, or never finish."""
+    boinc, errors = config.boinc, []
+    if config.grid.kind == "boinc" and not boinc.project:
+        errors.append('boinc.project: not set, and grid.kind is "boinc"; name the folder of the BOINC project')
+    if boinc.max_errors > boinc.max_results:
+        errors.append(f"boinc.max_errors: {boinc.max_errors} is more than boinc.max_results, {boinc.max_results}")
+    if max(boinc.quorum, 2) > boinc.max_results:
+        errors.append(f"boinc.max_results: {boinc.max_results} is less than the hosts a check needs")
+    return errors
+
+
+def _viewer_checks(viewer: Viewer) -> list[str]:
+    errors = []
+    if viewer.sign_in == "proxy" and not viewer.trusted_proxies:
+        errors.append('viewer.trusted_proxies: empty, and viewer.sign_in is "proxy"; name the web server\'s address')
+    for key, addresses in (("trusted_proxies", viewer.trusted_proxies), ("metrics_from", viewer.metrics_from)):
+        for address in addresses:
+            try:
+                ipaddress.ip_network(address, strict=False)
+            except ValueError:
+                errors.append(f"viewer.{key}: {address!r} is no address or network such as 10.0.0.5 or 10.0.0.0/24")
+    return errors
+
+
+def _alerts_checks(alerts: Alerts) -> list[str]:
+    """What no mail could be sent with."""
+    if not alerts.smtp_host:
+        return []
+    errors = [
+        f"alerts.{key}: not set, and alerts.smtp_host is; {why}"
+        for key, value, why in (
+            ("sender", alerts.sender, "name the address that mail comes from"),
+            ("recipients", alerts.recipients, "name the addresses that mail goes to"),
+        )
+        if not value
+    ]
+    if bool(alerts.user) != bool(alerts.password_file):
+        errors.append("alerts.user and alerts.password_file: set both or neither")
+    if alerts.user and not alerts.starttls:
+        errors.append("alerts.starttls: a password is not sent in the clear; set it to true, or remove alerts.user")
+    addresses = [("sender", alerts.sender), *(("recipients", address) for address in alerts.recipients)]
+    errors += [
+        f"alerts.{key}: no mail address {address!r}"
+        for key, address in addresses
+        if address and (address.count("@") != 1 or not address.isprintable() or " " in address)
+    ]
+    return errors
+
+
+def _did_you_mean(name: str, known: Any) -> str:
+    close = difflib.get_close_matches(name, [str(item) for item in known], n=1)
+    return f"; did you mean {close[0]}?" if close else ""

@@ -1,0 +1,1 @@
+"""Files of other programs: exports, training data, layouts of plates."""

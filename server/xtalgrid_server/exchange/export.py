@@ -1,0 +1,173 @@
+"""``export``: scores with conditions, samples and people's scores as CSV, JSON lines or COCO; best chops as image files.
+
+Everything streams: plates pass through one after another, whatever the size of the archive.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Literal, get_args
+
+import msgspec
+from PIL import Image
+
+from xtalgrid_core import wire
+from xtalgrid_core.errors import ConfigError, ImageError
+from xtalgrid_core.files import replacing
+from xtalgrid_core.images import read_image
+from xtalgrid_core.outcomes import CLASSES, Outcome
+
+from ..config import Config
+from ..domain.images import ImageRow
+from ..domain.log import log
+from ..ledger.plates import DropImage
+from ..ledger.store import Ledger
+from ..reports.entries import Entry, Filter, Inspection, inspections
+from ..reports.tables import COLUMNS, full_row, row
+from ..steps.pack import read_original
+from ..storage.text import csv_line
+from .coco import CocoWriter, coco_box
+
+Format = Literal["csv", "jsonl", "coco"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+Put = Callable[[Inspection, Entry], None]
+
+
+@dataclass(slots=True)
+class Exported:
+    """What was written: `images`, `boxes` (COCO) and `chops` as files; `missing`: originals that could not be read for chops."""
+
+    images: int = 0
+    boxes: int = 0
+    chops: int = 0
+    missing: int = 0
+
+
+def export(
+    config: Config,
+    ledger: Ledger,
+    kind: Format,
+    out: Path,
+    chosen: Filter,
+    *,
+    confirmed: bool = False,
+    chops_folder: Path | None = None,
+) -> Exported:
+    """Write the newest score of each image that fits; images without a score are left out.
+
+    Parameters
+    ----------
+    confirmed
+        Of COCO and chops: only chops whose group is what a person says of the drop at that inspection.
+    chops_folder
+        Where the best chops go as PNG files, in a folder for each of their classes.
+
+    Raises
+    ------
+    ConfigError
+        When something cannot be written; the file is then as it was before.
+    """
+    done = Exported()
+    answers = kind != "csv" or chops_folder is not None
+    try:
+        if chops_folder is not None:
+            for outcome in CLASSES:
+                (chops_folder / _class_folder(outcome)).mkdir(parents=True, exist_ok=True)
+        with replacing(out) as stream, _WRITERS[kind](config, stream, confirmed, done) as put:
+            for inspection in inspections(ledger, chosen, answers):
+                for entry in inspection.entries:
+                    put(inspection, entry)
+                    done.images += 1
+                    if chops_folder is not None:
+                        _write_chops(config, inspection, entry, confirmed, chops_folder, done)
+    except OSError as error:
+        raise ConfigError(
+            f"{error.filename or out}: cannot be written ({error.strerror}); give another place"
+        ) from error
+    return done
+
+
+@contextmanager
+def _csv(config: Config, stream: IO[bytes], _confirmed: bool, _done: Exported) -> Iterator[Put]:
+    stream.write(csv_line(COLUMNS))
+
+    def put(inspection: Inspection, entry: Entry) -> None:
+        stream.write(csv_line(list(row(config, inspection, entry).values())))
+
+    yield put
+
+
+@contextmanager
+def _json_lines(config: Config, stream: IO[bytes], _confirmed: bool, _done: Exported) -> Iterator[Put]:
+    def put(inspection: Inspection, entry: Entry) -> None:
+        stream.write(msgspec.json.encode(full_row(config, inspection, entry, _answer(entry))) + b"\n")
+
+    yield put
+
+
+@contextmanager
+def _coco(_config: Config, stream: IO[bytes], confirmed: bool, done: Exported) -> Iterator[Put]:
+    with CocoWriter(stream) as writer:
+
+        def put(inspection: Inspection, entry: Entry) -> None:
+            answer = _answer(entry)
+            writer.add(inspection, entry, answer, _chops(inspection, answer, confirmed))
+
+        yield put
+        done.boxes = writer.annotations
+
+
+_WRITERS = {"csv": _csv, "jsonl": _json_lines, "coco": _coco}
+
+
+def _answer(entry: Entry) -> wire.Scored:
+    answer = wire.decode_image(entry.archived.answer.encode())
+    assert isinstance(answer, wire.Scored)  # failures are no scores
+    return answer
+
+
+def _chops(inspection: Inspection, answer: wire.Scored, confirmed: bool) -> list[wire.BestChop]:
+    person = inspection.best.person
+    said = person.outcome.group if person is not None and person.outcome is not None else None
+    return [chop for chop in answer.boxes if not confirmed or chop.outcome.group is said]
+
+
+def _class_folder(outcome: Outcome) -> str:
+    """Name of the folder for an outcome's chops: ``crystals_harvestable``."""
+    return str(outcome).replace(" ", "_")
+
+
+def _write_chops(
+    config: Config, inspection: Inspection, entry: Entry, confirmed: bool, folder: Path, done: Exported
+) -> None:
+    """Cut an image's best chops out of the original. Files of the same chop replace each other."""
+    answer = _answer(entry)
+    wanted = [
+        (number, chop, box)
+        for number, chop in enumerate(_chops(inspection, answer, confirmed), start=1)
+        if chop.outcome in CLASSES and (box := coco_box(chop, answer)) is not None
+    ]
+    if not wanted:
+        return
+    try:
+        pixels = read_image(read_original(config, _image_row(entry.image)))
+    except ImageError as error:
+        log.warning("chops of %s: %s", entry.image.image_name, error)
+        done.missing += 1
+        return
+    image = entry.image
+    for number, chop, (x, y, width, height) in wanted:
+        plate = re.sub(r"[^A-Za-z0-9-]", "-", image.barcode)
+        name = f"{plate}_{image.inspection:03d}_{image.well}_{image.score_id}_{number}.png"
+        with replacing(folder / _class_folder(chop.outcome) / name) as stream:
+            Image.fromarray(pixels[y : y + height, x : x + width]).save(stream, "PNG")
+        done.chops += 1
+
+
+def _image_row(image: DropImage) -> ImageRow:
+    return ImageRow(image.inspect_id, image.barcode, image.inspection, image.inspected, image.well, image.image_name)

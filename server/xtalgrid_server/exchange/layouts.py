@@ -1,0 +1,172 @@
+"""``layout``: what is in the drops of a plate, from a CSV as people and robots' programs write them."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from xtalgrid_core.errors import ConfigError
+
+from ..domain.wells import Well, parse_well
+from ..ledger.people import Contents
+from ..ledger.store import Ledger
+
+PLACES = ("barcode", "well", "row", "col", "subwell")
+TEXTS = {"project": 200, "sample": 200, "condition": 1000}
+"""Columns of contents, and how many characters they hold."""
+
+_ALSO = {"column": "col", "plate": "barcode", "drop": "subwell"}
+_LARGEST = 16 * 1024 * 1024
+_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What was read and recorded: `rows` of the file, `recorded` of them new or changed; columns that were `passed_over`.
+
+    `unseen`: plates of which no image was seen yet.
+    """
+
+    rows: int
+    recorded: int
+    passed_over: tuple[str, ...]
+    unseen: tuple[str, ...]
+
+
+def read_layout(ledger: Ledger, file: Path, barcode: str = "") -> Layout:
+    """Record a plate layout; once more is no harm.
+
+    The file has a header. Columns: ``well`` (A1: all its drops, A1a: one), or ``row`` (a letter or number), ``col`` and, if
+    there are several drops to a well, ``subwell``; ``sample``, ``condition``, ``project``, at least one of them; ``barcode``
+    unless it is given here. Separated by commas, semicolons or tabs; UTF-8. Further columns are passed over.
+
+    Raises
+    ------
+    ConfigError
+        With every line that cannot be read; nothing was recorded.
+    """
+    names, lines = _read(file)
+    _check_columns(file, names, barcode)
+    contents: dict[tuple[str, Well], Contents] = {}
+    seen: dict[tuple[str, Well], int] = {}
+    errors = []
+    for number, line in lines:
+        try:
+            one = _contents(file, line, barcode)
+            key = one.barcode, one.well
+            if key in seen:
+                raise ValueError(f"{one.barcode} {_place(one.well)} stands in line {seen[key]} already")
+            seen[key], contents[key] = number, one
+        except ValueError as error:
+            errors.append(f"  line {number}: {error}")
+    if errors:
+        more = [f"  … and {len(errors) - _SHOWN} more"] if len(errors) > _SHOWN else []
+        raise ConfigError("\n".join([f"{file}: {len(errors)} lines to mend:", *errors[:_SHOWN], *more]))
+    if not contents:
+        raise ConfigError(f"{file}: no line below the header")
+    recorded = ledger.people.set_contents(contents.values())
+    unseen = {one.barcode for one in contents.values()} - set(ledger.people.barcodes())
+    passed_over = tuple(name for name in names if name and name not in PLACES and name not in TEXTS)
+    return Layout(len(contents), recorded, passed_over, tuple(sorted(unseen)))
+
+
+def _read(file: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """The names of the columns, and the lines that are not empty with their numbers."""
+    try:
+        if file.stat().st_size > _LARGEST:
+            raise ConfigError(f"{file}: more than {_LARGEST // 1024**2} MB; a plate layout has a line for each well")
+        text = file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: cannot be read ({error}); save it as CSV in UTF-8") from error
+    head = text.partition("\n")[0]
+    separator = max(",;\t", key=head.count)
+    reader = csv.reader(text.splitlines(keepends=True), delimiter=separator, strict=True)
+    try:
+        names = [_name(word) for word in next(reader, [])]
+        lines = [
+            (reader.line_num, dict(zip(names, (cell.strip() for cell in cells), strict=False)))
+            for cells in reader
+            if any(cell.strip() for cell in cells)
+        ]
+    except csv.Error as error:
+        raise ConfigError(f"{file}: line {reader.line_num}: no CSV ({error})") from error
+    return names, lines
+
+
+def _name(word: str) -> str:
+    name = word.strip().lower()
+    return _ALSO.get(name, name)
+
+
+def _check_columns(file: Path, names: Sequence[str], barcode: str) -> None:
+    known = (*PLACES, *TEXTS)
+    doubles = sorted({name for name in names if name in known and names.count(name) > 1})
+    mistakes = [f"the column {name} stands there twice" for name in doubles]
+    if "well" not in names and not {"row", "col"} <= set(names):
+        mistakes.append("it needs the column well, or row and col")
+    if "well" in names and {"row", "col"} & set(names):
+        mistakes.append("it has the column well and row or col besides; keep one of them")
+    if not set(TEXTS) & set(names):
+        mistakes.append(f"it needs one of the columns {', '.join(TEXTS)}")
+    if "barcode" not in names and not barcode:
+        mistakes.append("it has no column barcode; give the plate's with --barcode")
+    if mistakes:
+        near = [
+            f"is {name!r} meant to be {close[0]!r}?"
+            for name in names
+            if name not in known and (close := difflib.get_close_matches(name, known, n=1))
+        ]
+        raise ConfigError(f"{file}: {'; '.join([*mistakes, *near])}")
+
+
+def _contents(file: Path, line: dict[str, str], barcode: str) -> Contents:
+    plate = line.get("barcode", "") or barcode
+    if not plate:
+        raise ValueError("no barcode")
+    if len(plate) > 30:
+        raise ValueError(f"barcode {plate!r} has more than 30 characters")
+    if barcode and plate != barcode:
+        raise ValueError(f"plate {plate}, and --barcode says {barcode}")
+    texts = {name: line.get(name, "") for name in TEXTS}
+    for name, most in TEXTS.items():
+        if len(texts[name]) > most:
+            raise ValueError(f"{name} has {len(texts[name])} characters; at most {most} are kept")
+    return Contents(plate, _well(line), origin=file.name, **texts)
+
+
+def _well(line: dict[str, str]) -> Well:
+    if "well" in line:
+        well = parse_well(line["well"])
+        if not line.get("subwell"):
+            return well
+        if well.subwell:
+            raise ValueError(f"well {line['well']!r} names its drop, and subwell is {line['subwell']!r} besides")
+        return well._replace(subwell=_number("subwell", line["subwell"]))
+    row, col = (_number(name, line.get(name, "")) for name in ("row", "col"))
+    return Well(row, col, _number("subwell", line["subwell"]) if line.get("subwell") else 0)
+
+
+def _number(name: str, text: str) -> int:
+    """``3`` → 3; ``C`` or ``c`` → 3, of rows and subwells."""
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= 99:
+        return int(text)
+    if name != "col" and text.isascii() and text.isalpha() and len(text) == 1:
+        return ord(text.upper()) - ord("A") + 1
+    raise ValueError(f"{name} is {text!r}; write a number from 1{'' if name == 'col' else ' or a letter'}")
+
+
+def _place(well: Well) -> str:
+    return str(well) if well.subwell else str(well).removesuffix(".0")
+
+
+def unread(layout: Layout) -> Iterator[str]:
+    """What a person should know besides, a line each."""
+    if layout.passed_over:
+        yield f"passed over the columns {', '.join(layout.passed_over)}"
+    for barcode in layout.unseen:
+        yield f"of plate {barcode} no image was seen yet"

@@ -1,0 +1,124 @@
+"""``export-scored``: people's scores and the images they were given to, as a CSV that networks are trained from.
+
+The networks' side reads this file, not the imager database (docs/decisions/0007-scored-wells-by-csv.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from xtalgrid_core.errors import ConfigError, ImageError
+from xtalgrid_core.files import replacing
+from xtalgrid_core.outcomes import CLASSES, Outcome
+
+from ..config import Config
+from ..domain.images import ImageRow, ScoredDrop
+from ..imager.crystaltrak.database import ImagerDatabase
+from ..steps.pack import image_path
+from ..storage.text import csv_line
+
+COLUMNS = (
+    "image",
+    "uv_image",
+    "plate",
+    "well",
+    "inspection",
+    "score",
+    "outcome",
+    "scored_by",
+    "date",
+    "pixel_size_um",
+)
+
+
+@dataclass(slots=True)
+class Exported:
+    """What was written: `wells` rows, of them `pairs` with a UV mate; `codes` counts scores that the lab's map has no outcome for.
+
+    Not written: `without_image` scores whose inspection has no fitting image, and `missing` files that are not under the image root.
+    """
+
+    wells: int = 0
+    pairs: int = 0
+    without_image: int = 0
+    missing: int = 0
+    codes: dict[str, int] | None = None
+
+
+def export_scored(config: Config, database: ImagerDatabase, out: Path, uv: Sequence[str] = ()) -> Exported:
+    """Write one row for each drop at an inspection that a person scored there: the newest score, and the image it belongs to.
+
+    Scores of programs (SCOREDBY as configured) and codes that mean "not scored" are no labels. Of several fitting images the one that
+    the score names is taken, else the first by name.
+
+    Parameters
+    ----------
+    uv
+        Names of UV images, with ``*`` and ``?``; the first of the same inspection is the mate.
+
+    Raises
+    ------
+    ConfigError
+        When the file cannot be written.
+    ImagerError
+        When the database cannot be read.
+    """
+    outcomes = {config.score_code(outcome): outcome for outcome in CLASSES if outcome is not Outcome.RIM}
+    done, unknown = Exported(), dict[str, int]()
+    try:
+        with replacing(out) as stream:
+            stream.write(csv_line(COLUMNS))
+            for drop in database.scored_by_people(uv):
+                row = _row(config, drop, outcomes, done)
+                if row is not None:
+                    stream.write(csv_line(row))
+                    if not row[COLUMNS.index("outcome")]:
+                        unknown[drop.score.code] = unknown.get(drop.score.code, 0) + 1
+    except OSError as error:
+        raise ConfigError(f"{out}: cannot be written ({error.strerror}); give another file") from error
+    done.codes = dict(sorted(unknown.items()))
+    return done
+
+
+def _row(
+    config: Config, drop: ScoredDrop, outcomes: Mapping[str | None, Outcome], done: Exported
+) -> tuple[object, ...] | None:
+    if not drop.images:
+        done.without_image += 1
+        return None
+    image = next((row for row in drop.images if row.image_name == drop.score.image_name), drop.images[0])
+    path = _file(config, image)
+    if path is None:
+        done.missing += 1
+        return None
+    mates = (_file(config, image, name) for name in drop.mates)
+    mate = next((found for found in mates if found is not None), None)
+    done.wells += 1
+    done.pairs += mate is not None
+    return (
+        path,
+        mate or "",
+        image.barcode,
+        image.well,
+        image.inspection,
+        drop.score.code,
+        outcomes.get(drop.score.code, ""),
+        drop.score.by,
+        drop.score.date.isoformat(sep=" "),
+        config.imager.pixel_size_um or "",
+    )
+
+
+def _file(config: Config, image: ImageRow, name: str = "") -> Path | None:
+    """Where an image, or another of the same inspection, lies; None when it is not there."""
+    try:
+        path = image_path(config, image).absolute()
+    except ImageError:
+        return None
+    if name:
+        if Path(name).name != name:
+            return None
+        path = path.with_name(name)
+    return path if path.is_file() else None

@@ -1,0 +1,190 @@
+"""Reads the database of the BOINC project: which work units it has, and what became of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from xtalgrid_core import wire
+from xtalgrid_core.errors import GridError
+
+from ...config import Config
+from ...storage.engines import chunks, open_engine, reading, short_reason
+from . import tables as t
+from .project import Project
+from .states import ASSIMILATED, Outcome, ServerState, ValidateState
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Instances and work units by where they are."""
+
+    unsent: int
+    in_progress: int
+    overdue: int
+    to_validate: int
+    to_assimilate: int
+    in_error: int
+
+
+@dataclass(frozen=True, slots=True)
+class HostAccount:
+    """What one host did, of what BOINC still remembers. `seen`: seconds since 1970."""
+
+    id: int
+    name: str
+    system: str
+    seen: int
+    valid: int
+    invalid: int
+    errors: int
+    in_progress: int
+
+
+class BoincDatabase:
+    """The project's database, opened for reading; every error of it becomes a `GridError`."""
+
+    def __init__(self, config: Config, project: Project) -> None:
+        url = config.boinc.database or project.database_url().render_as_string(hide_password=False)
+        self._engine = open_engine(url, "boinc.database")
+        self._app = config.boinc.app
+
+    def close(self) -> None:
+        """Give back the connections."""
+        self._engine.dispose()
+
+    def known(self, names: Sequence[str]) -> set[str]:
+        """Which work units of these names there are."""
+        found: set[str] = set()
+        with self._reading() as connection:
+            for part in chunks(names):
+                found.update(connection.scalars(sa.select(t.workunits.c.name).where(t.workunits.c.name.in_(part))))
+        return found
+
+    def name_of(self, workunit_id: int) -> str | None:
+        """Name of a work unit."""
+        with self._reading() as connection:
+            return connection.scalar(sa.select(t.workunits.c.name).where(t.workunits.c.id == workunit_id))
+
+    def assimilated(self) -> set[str]:
+        """Names of the work units that BOINC has done with, and has not purged yet."""
+        statement = sa.select(t.workunits.c.name).where(
+            t.workunits.c.appid == self._appid(), t.workunits.c.assimilate_state == ASSIMILATED
+        )
+        with self._reading() as connection:
+            return set(connection.scalars(statement))
+
+    def counts(self, now: float) -> Counts:
+        """How much is where. `now`: seconds since 1970."""
+        units, results, app = t.workunits.c, t.results.c, self._appid()
+        with self._reading() as connection:
+
+            def count(table: sa.Table, *where: sa.ColumnElement[bool]) -> int:
+                return connection.scalar(sa.select(sa.func.count()).select_from(table).where(*where)) or 0
+
+            at_work = (results.appid == app, results.server_state == ServerState.IN_PROGRESS)
+            return Counts(
+                unsent=count(t.results, results.appid == app, results.server_state == ServerState.UNSENT),
+                in_progress=count(t.results, *at_work),
+                overdue=count(t.results, *at_work, results.report_deadline < now),
+                to_validate=count(t.workunits, units.appid == app, units.need_validate == 1),
+                to_assimilate=count(t.workunits, units.appid == app, units.assimilate_state == 1),
+                in_error=count(t.workunits, units.appid == app, units.error_mask != 0),
+            )
+
+    def hosts(self) -> list[HostAccount]:
+        """The hosts that were sent work, those with invalid results and errors first."""
+        results, hosts = t.results.c, t.hosts.c
+
+        def total(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
+            return sa.func.sum(sa.case((condition, 1), else_=0))
+
+        refused = sa.and_(  # BOINC calls those of client errors invalid, too
+            results.outcome == Outcome.SUCCESS, results.validate_state == ValidateState.INVALID
+        )
+        bad = total(sa.or_(refused, results.outcome == Outcome.VALIDATE_ERROR)).label("bad")
+        errors = total(results.outcome.in_([Outcome.CLIENT_ERROR, Outcome.NO_REPLY])).label("errors")
+        statement = (
+            sa.select(
+                hosts.id,
+                hosts.domain_name,
+                hosts.os_name,
+                hosts.rpc_time,
+                total(results.validate_state == ValidateState.VALID).label("valid"),
+                bad,
+                errors,
+                total(results.server_state == ServerState.IN_PROGRESS).label("at_work"),
+            )
+            .join(t.results, results.hostid == hosts.id)
+            .where(results.appid == self._appid())
+            .group_by(hosts.id, hosts.domain_name, hosts.os_name, hosts.rpc_time)
+            .order_by(bad.desc(), errors.desc(), hosts.id)
+        )
+        with self._reading() as connection:
+            return [
+                HostAccount(
+                    row.id,
+                    wire.short_text(row.domain_name or "?"),  # what a stranger's client says of itself
+                    wire.short_text(row.os_name or "?"),
+                    row.rpc_time,
+                    int(row.valid),
+                    int(row.bad),
+                    int(row.errors),
+                    int(row.at_work),
+                )
+                for row in connection.execute(statement)
+            ]
+
+    def failures_of(self, name: str) -> str:
+        """How the instances of a work unit ended, in a line: ``2 client error (exit 195: …), 1 no reply``."""
+        statement = (
+            sa.select(t.results.c.outcome, t.results.c.exit_status, t.results.c.stderr_out, t.results.c.validate_state)
+            .join(t.workunits, t.workunits.c.id == t.results.c.workunitid)
+            .where(t.workunits.c.name == name, t.results.c.server_state == ServerState.OVER)
+            .order_by(t.results.c.id)
+        )
+        kinds: dict[str, int] = {}
+        with self._reading() as connection:
+            for row in connection.execute(statement):
+                kind = _how_it_ended(row.outcome, row.exit_status, row.stderr_out, row.validate_state)
+                kinds[kind] = kinds.get(kind, 0) + 1
+        return ", ".join(f"{number} {kind}" for kind, number in kinds.items())
+
+    def _appid(self) -> int:
+        with self._reading() as connection:
+            found = connection.scalar(sa.select(t.apps.c.id).where(t.apps.c.name == self._app))
+        if found is None:
+            raise GridError(f"the BOINC project has no application {self._app!r}; run its bin/xadd (docs/boinc.md)")
+        return int(found)
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        try:
+            with reading(self._engine) as connection:
+                yield connection
+        except sa.exc.SQLAlchemyError as error:
+            raise GridError(
+                f"the BOINC project's database: {short_reason(error)}; check that it is up, and db_host, db_user and "
+                "db_passwd in config.xml"
+            ) from error
+
+
+def _how_it_ended(outcome: int, exit_status: int, stderr: bytes | str | None, validity: int) -> str:
+    if outcome == Outcome.SUCCESS:
+        return ValidateState(validity).name.lower().replace("_", " ") if validity in list(ValidateState) else "success"
+    said = Outcome(outcome).name.lower().replace("_", " ") if outcome in list(Outcome) else f"outcome {outcome}"
+    if outcome == Outcome.CLIENT_ERROR:
+        said += f" (exit {exit_status}{_last_line(stderr)})"
+    return said
+
+
+def _last_line(stderr: bytes | str | None) -> str:
+    """The last thing a worker said, of BOINC's ``… <stderr_txt>…</stderr_txt> …``."""
+    text = stderr.decode(errors="replace") if isinstance(stderr, bytes) else stderr or ""
+    said = re.search(r"<stderr_txt>(.*)</stderr_txt>", text, re.DOTALL)
+    lines = [line.strip() for line in (said[1] if said else "").splitlines() if line.strip()]
+    return f": {wire.short_text(lines[-1])[:120]}" if lines else ""

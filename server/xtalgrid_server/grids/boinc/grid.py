@@ -1,0 +1,237 @@
+"""The grid `boinc`: a `Grid` that stages files and creates work units by BOINC's own tools.
+
+A unit is in BOINC when its work unit is in BOINC's database, and not before: killed between staging and creating, the next run
+stages and creates again. What the daemons' hooks put into the spool (`spool`) is what comes back.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from xtalgrid_core import wire
+from xtalgrid_core.errors import GridError
+from xtalgrid_core.files import write_atomically
+
+from ...config import Config
+from ...domain.log import log
+from ...storage.weights import Pair
+from ..base import Refused, Submission
+from .database import BoincDatabase
+from .names import unit_of_workunit, workunit_name
+from .project import Project, open_project
+from .spool import Spool
+from .templates import PRIORITY, input_template, limits, output_template
+from .weights import WeightFile, weight_files
+
+STEP = "boinc"
+
+
+class BoincGrid:
+    """The BOINC project of one configuration. Nothing of it is opened before it is needed."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._spool = Spool(config)
+        self.batch = config.boinc.batch
+
+    @cached_property
+    def project(self) -> Project:
+        """The project's folder."""
+        return open_project(self._config)
+
+    @cached_property
+    def database(self) -> BoincDatabase:
+        """The project's database."""
+        return BoincDatabase(self._config, self.project)
+
+    # ---- to the volunteers -------------------------------------------------------------------------------------
+
+    def staged(self, name: str) -> Path:
+        """Where a unit's zip is built before it is submitted."""
+        return self._spool.staged / name / "unit.zip"
+
+    def forget_staged(self) -> None:
+        """Remove what killed runs staged and nobody will submit."""
+        shutil.rmtree(self._spool.staged, ignore_errors=True)
+        shutil.rmtree(self._spool.staging, ignore_errors=True)
+
+    def known(self, attempts: Mapping[str, int]) -> set[str]:
+        """Which of these units BOINC has, or had: their results wait in the inbox."""
+        names = {workunit_name(unit, attempt): unit for unit, attempt in attempts.items()}
+        found = {names[name] for name in self.database.known(list(names))}
+        return found | (attempts.keys() & self.waiting())
+
+    def waiting(self) -> set[str]:
+        """Units of which a result, or the news that there is none, waits for `assimilate`."""
+        gone = (unit_of_workunit(self._said(path)[0] or "") for path in _files(self._spool.inbox, "*.failed"))
+        return {unit for unit, _ in self.results()} | {unit for unit in gone if unit}
+
+    def submit(self, submissions: Sequence[Submission]) -> None:
+        """Stage and create the work units of staged units.
+
+        Raises
+        ------
+        GridError
+            When BOINC did not take them. What it took is `known`; the rest is submitted by the next run.
+        """
+        known = self.known({s.unit: s.attempt for s in submissions})
+        new = [s for s in submissions if s.unit not in known]
+        if not new:
+            return
+        weights = self._weights_of(new)
+        self._stage_units(new)
+        self._write_template("out", output_template(self._config.work))
+        calls = self._kinds(new, weights)
+        for (template, priority, beside), names in calls.items():
+            path = self._write_template("in", template)
+            options = ["--appname", self._config.boinc.app, "--wu_template", path, "--priority", str(priority)]
+            options += ["--result_template", self._template_name("out")]
+            lines = [" ".join(["--wu_name", name, f"{name}.zip", *beside]) for name in names]
+            self.project.create_work(options, lines)
+        log.info("%s created=%d calls=%d", STEP, len(new), len(calls))
+
+    def _stage_units(self, submissions: Sequence[Submission]) -> None:
+        """The zips to BOINC, the manifests to where the hooks look for them."""
+        shutil.rmtree(self._spool.staging, ignore_errors=True)
+        self._spool.staging.mkdir(parents=True)
+        for submission in submissions:
+            name = f"{workunit_name(submission.unit, submission.attempt)}.zip"
+            self._make_room(name)
+            self.staged(submission.unit).replace(self._spool.staging / name)
+            manifest = self._spool.manifest(submission.unit)
+            manifest.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(manifest, wire.encode(submission.manifest))
+        self.project.stage(self._spool.staging)
+
+    def _kinds(
+        self, submissions: Sequence[Submission], weights: Mapping[Pair, Sequence[WeightFile]]
+    ) -> dict[tuple[str, int, tuple[str, ...]], list[str]]:
+        """(template, priority, physical names of weights) → names of work units.
+
+        There is a call of `create_work` for each: a template or a priority for each line is what only some servers understand.
+        """
+        kinds: dict[tuple[str, int, tuple[str, ...]], list[str]] = {}
+        for submission in submissions:
+            files = weights[_pair(submission)]
+            kind = self._template(submission, files), PRIORITY[submission.fresh], tuple(f.physical for f in files)
+            kinds.setdefault(kind, []).append(workunit_name(submission.unit, submission.attempt))
+        return kinds
+
+    def offer_models(self, pair: Pair) -> None:
+        """Stage the weights of a pair, those that are not there yet."""
+        self._stage_weights(weight_files(self._config, pair))
+
+    def _template(self, submission: Submission, files: Sequence[WeightFile]) -> str:
+        boinc = self._config.boinc
+        is_checked = boinc.quorum == 1 and random.random() < boinc.spot_checks
+        limit = limits(boinc, submission.manifest, fresh=submission.fresh, quorum=2 if is_checked else boinc.quorum)
+        return input_template(limit, [file.logical for file in files])
+
+    def _weights_of(self, submissions: Sequence[Submission]) -> dict[Pair, tuple[WeightFile, ...]]:
+        """What travels beside the units, by the models they name; staged."""
+        weights = {pair: weight_files(self._config, pair) for pair in {_pair(s) for s in submissions}}
+        for files in weights.values():
+            self._stage_weights(files)
+        return weights
+
+    def _stage_weights(self, files: Sequence[WeightFile]) -> None:
+        missing = [file for file in files if _size(self.project.downloads(file.physical)) != len(file.data)]
+        if not missing:
+            return
+        folder = self._spool.staging_weights
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        for file in missing:
+            self._make_room(file.physical)
+            write_atomically(folder / file.physical, file.data)
+        self.project.stage(folder)
+        log.info("%s staged weights: %s", STEP, ", ".join(file.physical for file in missing))
+
+    def _make_room(self, name: str) -> None:
+        """Take away what a killed run left under this name: no work unit refers to it, and it may be half a file."""
+        path = self.project.downloads(name)
+        path.unlink(missing_ok=True)
+        path.with_name(f"{name}.md5").unlink(missing_ok=True)
+
+    def _template_name(self, kind: str) -> str:
+        return f"templates/{self._config.boinc.app}_{kind}"
+
+    def _write_template(self, kind: str, text: str) -> str:
+        name = self._template_name(kind)
+        path = self.project.folder / name
+        try:
+            if not path.is_file() or path.read_text(encoding="utf-8") != text:
+                path.parent.mkdir(exist_ok=True)
+                write_atomically(path, text.encode())
+        except OSError as error:
+            raise GridError(f"{path} cannot be written ({error.strerror}); run this as the project's owner") from error
+        return name
+
+    # ---- and back ----------------------------------------------------------------------------------------------
+
+    def results(self) -> Iterator[tuple[str, Path]]:
+        """(unit, result file) of what the assimilator's hook let in."""
+        for path in _files(self._spool.inbox, "*.json"):
+            yield path.stem, path
+
+    def refused(self) -> Iterator[Refused]:
+        """Results that the validator's hook has refused."""
+        for path in _files(self._spool.refused, "*.json"):
+            said = json.loads(path.read_bytes())
+            yield Refused(said["unit"], said["sha256"], f"{said['result']}: {said['reason']}", path)
+
+    def forget_refused(self, refused: Refused) -> None:
+        """Once it is recorded."""
+        refused.token.unlink(missing_ok=True)
+
+    def given_up(self) -> Iterator[tuple[str, str]]:
+        """(unit, reason) of what BOINC gave up, with how each instance ended where its database still says so."""
+        for path in _files(self._spool.inbox, "*.failed"):
+            workunit, reason = self._said(path)
+            unit = unit_of_workunit(workunit) if workunit else None
+            if workunit is None or unit is None:
+                log.error("%s gave up a work unit that is not known here (%s): %s", STEP, path.name, reason)
+                path.unlink(missing_ok=True)
+                continue
+            details = self.database.failures_of(workunit)
+            yield unit, f"BOINC gave up {workunit}: {reason}" + (f"; {details}" if details else "")
+            path.unlink(missing_ok=True)  # the ledger has it, whatever the file was called
+
+    def _said(self, path: Path) -> tuple[str | None, str]:
+        """Which work unit BOINC gave up by a hook's note, and why; old servers have the hook note its number."""
+        name, _, reason = path.read_text(encoding="utf-8").partition("\n")
+        return (self.database.name_of(int(name)) if name.isdigit() else name), reason.strip()
+
+    def do_again(self, name: str) -> bool:
+        """False: BOINC has done with the work unit; `xtalgrid boinc retry` makes another one."""
+        return False
+
+    def discard(self, name: str) -> None:
+        """Forget a unit that the ledger has done with; its work unit is BOINC's to delete."""
+        for path in (self._spool.result(name), self._spool.failed(name), self._spool.manifest(name)):
+            path.unlink(missing_ok=True)
+
+
+def _pair(submission: Submission) -> Pair:
+    return submission.manifest.options.segmenter, submission.manifest.options.classifier
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
+
+
+def _files(folder: Path, pattern: str) -> list[Path]:
+    """Files of a folder, oldest first; those being written begin with a dot."""
+    try:
+        found = [path for path in folder.glob(pattern) if not path.name.startswith(".") and path.is_file()]
+    except OSError:
+        return []
+    return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))

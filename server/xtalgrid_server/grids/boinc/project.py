@@ -1,0 +1,128 @@
+"""A BOINC project's folder: its configuration, and its own tools, run in it as they want to be run."""
+
+from __future__ import annotations
+
+import subprocess
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from xtalgrid_core.errors import ConfigError, GridError
+
+from ...config import Config
+from .names import download_path
+
+_PATIENCE_SECONDS = 900
+
+_LONGEST_PATH = 120
+"""The native stage_file keeps a path in 256 bytes, and the name of a file of weights has 69."""
+
+_FANOUT = 1024
+"""BOINC's, where config.xml doesn't say."""
+
+
+class Project:
+    """A BOINC project on this machine.
+
+    Raises
+    ------
+    ConfigError
+        When the folder is none, or its config.xml cannot be read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        path = folder / "config.xml"
+        try:  # the project's own file, which only its owner can write
+            root = ET.parse(path).getroot()  # noqa: S314
+        except OSError as error:
+            raise ConfigError(
+                f"boinc.project: {folder} is no BOINC project ({path.name}: {error.strerror}); name the folder that "
+                "make_project made"
+            ) from error
+        except ET.ParseError as error:
+            raise ConfigError(f"boinc.project: {path} is no XML ({error})") from error
+        config = root.find("config")
+        self._config = root if config is None else config
+
+    def setting(self, name: str, default: str = "") -> str:
+        """An option of config.xml."""
+        text = self._config.findtext(name)
+        return default if text is None else text.strip()
+
+    def database_url(self) -> sa.URL:
+        """The project's database, as config.xml has it."""
+        host, _, port = self.setting("db_host", "localhost").partition(":")
+        return sa.URL.create(
+            "mysql+pymysql",
+            username=self.setting("db_user") or None,
+            password=self.setting("db_passwd") or None,
+            host=host or "localhost",
+            port=int(port) if port.isdigit() else None,
+            database=self.setting("db_name"),
+        )
+
+    def downloads(self, name: str) -> Path:
+        """Where a staged file lies."""
+        folder = self.folder / self.setting("download_dir", "download")
+        fanout = self.setting("uldl_dir_fanout")
+        return download_path(folder, int(fanout) if fanout.isdigit() else _FANOUT, name)
+
+    def stage(self, folder: Path) -> None:
+        """Have BOINC take all files of a folder into its download folder. They are moved; files of one name never change.
+
+        Raises
+        ------
+        GridError
+            When it did not.
+        """
+        if len(str(folder)) > _LONGEST_PATH:
+            raise GridError(f"{folder}: too long a path for BOINC's stage_file; choose a shorter home")
+        native = self.folder / "bin" / "stage_file_native"  # since 1.4; the PHP one is broken in servers of 2026
+        tool = native if native.is_file() else self.folder / "bin" / "stage_file"
+        self._run([str(tool), str(folder)])
+
+    def create_work(self, options: Sequence[str], lines: Sequence[str]) -> None:
+        """Create many work units at once, a line for each: options and input files.
+
+        Raises
+        ------
+        GridError
+            When BOINC did not take all of them.
+        """
+        self._run(
+            [str(self.folder / "bin" / "create_work"), *options, "--stdin"], "".join(f"{line}\n" for line in lines)
+        )
+
+    def _run(self, command: list[str], text: str = "") -> None:
+        name = Path(command[0]).name
+        try:
+            done = subprocess.run(
+                command,
+                cwd=self.folder,
+                input=text,
+                capture_output=True,
+                text=True,
+                timeout=_PATIENCE_SECONDS,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise GridError(f"{command[0]} cannot be run ({error}); is {self.folder} a whole BOINC project?") from error
+        if done.returncode:
+            said = " ".join(f"{done.stderr} {done.stdout}".split())[-600:]
+            raise GridError(f"BOINC's {name} ended with exit code {done.returncode}: {said or 'it said nothing'}")
+
+
+def open_project(config: Config) -> Project:
+    """The configured project.
+
+    Raises
+    ------
+    ConfigError
+        When none is configured, or it is none.
+    """
+    if not config.boinc.project:
+        raise ConfigError("boinc.project: not set; name the folder of the BOINC project")
+    return Project(Path(config.boinc.project).expanduser())

@@ -1,0 +1,320 @@
+"""The local grid: workers as processes of this machine, one folder of the spool for each unit.
+
+``spool/units/<unit>/`` holds ``unit.zip``, the worker's checkpoint and log, and at last ``result.json`` or ``failed.txt``: the
+folder's content is the unit's state, so that nothing is lost whoever is killed. A unit enters and leaves the spool by one
+rename. The worker holds a lock on its checkpoint, so that a unit is never worked on twice.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from xtalgrid_core.errors import XtalgridError
+from xtalgrid_core.files import write_atomically
+
+from ..config import Config
+from ..domain.log import log
+from .base import Refused, Submission
+
+STEP = "grid"
+
+_REFUSED = 2  # exit code of a worker that can't do this unit, however often it is tried
+_DISK = 74  # of one that cannot write: a full disk
+_BUSY = 75  # of one that finds another one at its unit
+
+
+@dataclass(slots=True)
+class Worked:
+    """What a run of the grid did."""
+
+    finished: int = 0
+    failed: int = 0
+    retried: int = 0
+
+
+@dataclass(slots=True)
+class _Running:
+    name: str
+    process: subprocess.Popen[bytes]
+    size_at_start: int
+    """Of the checkpoint, in bytes: it grows with each image."""
+    size: int
+    since: float
+    """When the checkpoint was first seen at `size`."""
+
+
+class LocalGrid:
+    """The spool of one configuration, and the workers at it: a `Grid`."""
+
+    batch = 1  # a unit is worked on while the next one is packed
+
+    def __init__(self, config: Config) -> None:
+        self._settings = config.grid
+        self._weights = config.weights
+        self._units = config.spool / "units"
+        self._staged = config.spool / "staged"
+        self._trash = config.spool / "trash"
+
+    # ---- the spool ---------------------------------------------------------------------------------------------
+
+    def staged(self, name: str) -> Path:
+        """Where a unit's zip is built before it is submitted."""
+        return self._staged / name / "unit.zip"
+
+    def submit(self, submissions: Sequence[Submission]) -> None:
+        """Let workers have staged units; once more is no harm."""
+        self._units.mkdir(parents=True, exist_ok=True)
+        for submission in submissions:
+            if not (self._units / submission.unit).exists():
+                (self._staged / submission.unit).replace(self._units / submission.unit)
+
+    def known(self, attempts: Mapping[str, int]) -> set[str]:
+        """Which of these units are in the spool, finished or not."""
+        return {name for name in attempts if (self._units / name).is_dir()}
+
+    def forget_staged(self) -> None:
+        """Remove what killed runs staged and nobody will submit."""
+        shutil.rmtree(self._staged, ignore_errors=True)
+
+    def waiting(self) -> list[str]:
+        """Units no worker has finished or given up, oldest first."""
+        return [
+            folder.name
+            for folder in self._folders()
+            if not any((folder / n).exists() for n in ("result.json", "failed.txt"))
+        ]
+
+    def results(self) -> Iterator[tuple[str, Path]]:
+        """(unit, result file) of finished units."""
+        for folder in self._folders():
+            if (folder / "result.json").is_file():
+                yield folder.name, folder / "result.json"
+
+    def given_up(self) -> Iterator[tuple[str, str]]:
+        """(unit, reason) of units that were given up."""
+        for folder in self._folders():
+            if (folder / "failed.txt").is_file():
+                yield folder.name, (folder / "failed.txt").read_text(encoding="utf-8", errors="replace")[:500]
+
+    def done_images(self) -> int:
+        """How many images of the units in the spool have an answer, by the workers' checkpoints."""
+        done = 0
+        for folder in self._folders():
+            for name in ("result.json", "result.json.checkpoint"):
+                try:
+                    done += (folder / name).read_bytes().count(b'"status":')
+                    break
+                except OSError:
+                    continue
+        return done
+
+    def discard(self, name: str) -> None:
+        """Take a unit out of the spool."""
+        self._trash.mkdir(parents=True, exist_ok=True)
+        if (self._units / name).is_dir():
+            (self._units / name).replace(self._trash / f"{name}.{time.time_ns()}")
+        shutil.rmtree(self._trash, ignore_errors=True)
+
+    def do_again(self, name: str) -> bool:
+        """Have a unit worked on from its start, after its result was refused."""
+        folder = self._units / name
+        for leftover in ("result.json.checkpoint", "failed.txt", "attempts", "result.json"):
+            (folder / leftover).unlink(missing_ok=True)
+        return True
+
+    def refused(self) -> Iterator[Refused]:
+        """None: results are checked when they are assimilated."""
+        return iter(())
+
+    def forget_refused(self, refused: Refused) -> None:
+        """Nothing to forget."""
+
+    def offer_models(self, pair: tuple[str, str]) -> None:
+        """Nothing to do: workers are told of ``home/weights``."""
+
+    def _folders(self) -> list[Path]:
+        try:
+            folders = list(self._units.iterdir())
+        except FileNotFoundError:
+            return []
+        aged = []
+        for folder in folders:
+            with suppress(FileNotFoundError):  # `discard` by another step, at this moment
+                aged.append((folder.stat().st_ctime_ns, folder.name, folder))
+        return [folder for _, _, folder in sorted(aged) if folder.is_dir()]
+
+    # ---- the workers -------------------------------------------------------------------------------------------
+
+    def work(
+        self,
+        *,
+        watch: bool = False,
+        on_progress: Callable[[int], None] | None = None,
+        is_paused: Callable[[], bool] = lambda: False,
+    ) -> Worked:
+        """Run workers until no unit waits, or for ever.
+
+        Parameters
+        ----------
+        watch
+            Go on waiting for units. SIGTERM and SIGINT stop the workers, which keep their checkpoints; without `watch`
+            they end the program then.
+        on_progress
+            Called again and again with `done_images`.
+        is_paused
+            While true no worker is started; those at work finish their units.
+
+        Raises
+        ------
+        XtalgridError
+            When a worker cannot write its checkpoint or result (not with `watch`: its unit is tried again after a minute).
+        """
+        worked, running, postponed = Worked(), list[_Running](), dict[str, float]()
+        with _stop_signals() as stopping:
+            try:
+                while True:
+                    running = [item for item in running if not self._ended(item, worked, postponed, watch)]
+                    busy = {item.name for item in running}
+                    postponed = {name: until for name, until in postponed.items() if until > time.monotonic()}
+                    idle = stopping or (len(running) < self._settings.workers and is_paused())
+                    queue = [] if idle else [n for n in self.waiting() if n not in busy and n not in postponed]
+                    for name in queue[: self._settings.workers - len(running)]:
+                        try:
+                            running.append(self._start(name))
+                        except FileNotFoundError:
+                            if (self._units / name).exists():  # else it was taken out of the spool just now
+                                raise
+                    if on_progress:
+                        on_progress(self.done_images())
+                    if not running and stopping and not watch:
+                        raise SystemExit(128 + stopping[0])  # what comes after this step must not run
+                    if not running and (stopping or (not watch and not postponed)):
+                        return worked
+                    if stopping:
+                        _terminate(running)
+                    time.sleep(0.1 if on_progress or not watch else 0.5)
+            finally:
+                _terminate(running)
+                for item in running:
+                    item.process.wait()
+
+    def _start(self, name: str) -> _Running:
+        folder = self._units / name
+        program = [sys.executable, "-m", "xtalgrid_worker.cli"]
+        command = [*program, "run", "unit.zip", "result.json", "--parent", str(os.getpid())]
+        if self._weights.is_dir():  # the lab's own; the unit's manifest names those it is to be scored with
+            command += ["--weights", str(self._weights)]
+        with (folder / "worker.log").open("ab") as output:
+            process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        size = _size(folder / "result.json.checkpoint")
+        return _Running(name, process, size, size, time.monotonic())
+
+    def _ended(self, item: _Running, worked: Worked, postponed: dict[str, float], watch: bool) -> bool:
+        """Whether a worker has ended; if so, what follows from how it did."""
+        folder = self._units / item.name
+        code = item.process.poll()
+        if code is None:
+            self._kill_if_it_hangs(item, _size(folder / "result.json.checkpoint"))
+            return False
+        try:
+            self._follow(folder, code, item, worked, postponed, watch)
+        except FileNotFoundError:
+            if folder.exists():
+                raise
+            worked.finished += 1  # its result was assimilated, and the folder taken away, while the worker was ending
+        return True
+
+    def _follow(
+        self, folder: Path, code: int, item: _Running, worked: Worked, postponed: dict[str, float], watch: bool
+    ) -> None:
+        if (folder / "result.json").is_file() or not folder.exists():
+            worked.finished += 1
+        elif code == _BUSY:
+            postponed[item.name] = time.monotonic() + 2  # a worker whose grid was killed ends soon
+        elif code == _DISK:
+            why = _last_line(folder / "worker.log")
+            if not watch:
+                raise XtalgridError(f"a worker stopped: {why}")
+            log.error("%s unit %s postponed, a worker stopped: %s", STEP, item.name, why)
+            postponed[item.name] = time.monotonic() + 60
+        elif code == _REFUSED:
+            worked.failed += 1
+            self._give_up(folder, _last_line(folder / "worker.log"))
+        elif _size(folder / "result.json.checkpoint") == item.size_at_start:
+            attempts = _size(folder / "attempts") + 1  # the file has a byte for each
+            (folder / "attempts").write_bytes(b"." * attempts)
+            worked.retried += 1
+            if attempts >= self._settings.attempts:
+                worked.failed += 1
+                self._give_up(folder, f"{attempts} workers ended without an answer; the last one (exit code {code}): ")
+        else:
+            worked.retried += 1
+
+    def _kill_if_it_hangs(self, item: _Running, size: int) -> None:
+        if size != item.size:
+            item.size, item.since = size, time.monotonic()
+        elif time.monotonic() - item.since > self._settings.patience_minutes * 60:
+            log.error(
+                "%s unit %s: no answer for %g minutes; its worker is killed",
+                STEP,
+                item.name,
+                self._settings.patience_minutes,
+            )
+            item.process.kill()
+
+    def _give_up(self, folder: Path, reason: str) -> None:
+        if reason.endswith(": "):
+            reason += _last_line(folder / "worker.log")
+        log.error("%s unit %s given up: %s", STEP, folder.name, reason)
+        write_atomically(folder / "failed.txt", reason.encode())
+
+
+@contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """A list that a SIGTERM or SIGINT fills, so that workers are stopped in order."""
+    got: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        got.append(number)
+
+    try:
+        old = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    except ValueError:  # not in the main thread: whoever runs us there handles signals
+        yield got
+        return
+    try:
+        yield got
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def _terminate(running: list[_Running]) -> None:
+    for item in running:
+        if item.process.poll() is None:
+            item.process.terminate()
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _last_line(path: Path) -> str:
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    except OSError:
+        return "no log"
+    return lines[-1][:400].removeprefix("Error: ") if lines else "no log"

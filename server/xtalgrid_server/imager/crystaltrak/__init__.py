@@ -1,0 +1,1 @@
+"""CrystalTrak's database: the only SQL to the vendor's tables."""

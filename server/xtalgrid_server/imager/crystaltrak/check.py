@@ -1,0 +1,93 @@
+"""``check-imager``: whether the configured tables, columns, sequence and image files are there, each by its name.
+
+A database says no more than "table or view does not exist"; this says which, and which key names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from xtalgrid_core.errors import ImageError, ImagerError
+
+from ...config import Config
+from .database import ImagerDatabase
+
+NEEDED = ("inspections", "images", "scores")
+OPTIONAL = ("plates", "plate_drops", "samples", "projects")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found of one thing; `is_good`: nothing needs to be done."""
+
+    is_good: bool
+    text: str
+
+
+def check_imager(config: Config, database: ImagerDatabase) -> Iterator[Finding]:
+    """Look at everything that create_work, finalizer and set_autoscore need.
+
+    Raises
+    ------
+    ImagerError
+        When the database cannot be reached at all.
+    """
+    version = database.read(lambda connection: connection.dialect.server_version_info) or ()
+    yield Finding(True, f"connected: {database.dialect_name} {'.'.join(map(str, version))} ({database.place})")
+    tables = {key: _table(database, key, key in NEEDED) for key in (*NEEDED, *OPTIONAL)}
+    yield from tables.values()
+    if config.publish.autoscores:
+        yield _table(database, "autoscores", True)
+    yield from _sequence(config, database)
+    if tables["inspections"].is_good and tables["images"].is_good:
+        yield _newest_image(config, database)
+
+
+def _table(database: ImagerDatabase, key: str, is_needed: bool) -> Finding:
+    table: sa.Table = getattr(database.tables, key)
+    name = table.fullname.upper()
+    if _can_be_read(database, sa.select(*table.c)):
+        return Finding(True, f"{name}: is there")
+    missing = [column.name.upper() for column in table.c if not _can_be_read(database, sa.select(column))]
+    if len(missing) == len(table.c):
+        if not is_needed:
+            return Finding(True, f"{name}: is not there; samples and projects come from `xtalgrid layout`")
+        return Finding(
+            False, f"{name}: is not there, or this account may not read it; see imager.owner and imager.tables.{key}"
+        )
+    return Finding(not is_needed, f"{name}: has no {', '.join(missing)}; see imager.columns.{key}")
+
+
+def _can_be_read(database: ImagerDatabase, statement: sa.Select[tuple[object, ...]]) -> bool:
+    try:
+        database.read(lambda connection: connection.execute(statement.where(sa.literal(0) == 1)).all())
+    except ImagerError:
+        return False
+    return True
+
+
+def _sequence(config: Config, database: ImagerDatabase) -> Iterator[Finding]:
+    """The sequence, as the account that writes sees it, where the database has sequences."""
+    sequence = database.tables.score_ids
+    with database.transaction() as connection:
+        if not connection.dialect.supports_sequences:
+            return
+        is_there = sa.inspect(connection).has_sequence(sequence.name, schema=sequence.schema)
+    name = f"{sequence.schema}.{sequence.name}".upper() if sequence.schema else sequence.name.upper()
+    known = "is there" if is_there else "is not there, or the account of write_url may not use it; see imager.sequence"
+    yield Finding(is_there, f"sequence {name}: {known}")
+
+
+def _newest_image(config: Config, database: ImagerDatabase) -> Finding:
+    try:
+        newest = next(database.newest_first(None, None), None)
+        if newest is None:
+            return Finding(False, f"no image fits imager.patterns {list(config.imager.patterns)}")
+        file = database.path(newest[0])
+    except (ImagerError, ImageError) as error:
+        return Finding(False, f"newest image: {error}")
+    text = f"newest image: of {newest[0].inspected:%Y-%m-%d %H:%M} ({config.imager.time_zone}), {file}"
+    return Finding(file.is_file(), text if file.is_file() else f"{text}: is not there; see imager.image_root")

@@ -1,0 +1,136 @@
+"""The connections to the imager database: one account that reads, perhaps another that writes, and what happens when it goes away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TypeVar
+
+import sqlalchemy as sa
+
+from xtalgrid_core.errors import ImagerError
+
+from ...config import Config
+from ...storage.engines import Access, is_gone, open_engine, patiently, place, reading, short_reason
+
+T = TypeVar("T")
+
+_WHAT = "the imager database"
+
+
+class Connections:
+    """The connections of one configuration. Every error of the database becomes an `ImagerError`."""
+
+    def __init__(self, config: Config) -> None:
+        self._settings = settings = config.imager
+        access = Access(
+            password_file=settings.password_file,
+            pool_size=settings.pool_size,
+            connect_timeout_s=settings.connect_timeout_s,
+            statement_timeout_s=settings.statement_timeout_s,
+            oracle_client=settings.oracle_client,
+        )
+        self._engine = open_engine(config.imager_url, "imager.url", access)
+        self._writer = self._engine
+        if settings.write_url:
+            access = replace(access, password_file=settings.write_password_file)
+            self._writer = open_engine(settings.write_url, "imager.write_url", access)
+
+    def close(self) -> None:
+        """Give back the connections."""
+        self._engine.dispose()
+        self._writer.dispose()
+
+    @property
+    def dialect_name(self) -> str:
+        """``oracle``, ``postgresql`` or ``sqlite``."""
+        return self._engine.dialect.name
+
+    @property
+    def place(self) -> str:
+        """Where it is, without account and password; see `database.place`."""
+        return place(self._engine.url)
+
+    @property
+    def _advice(self) -> str:
+        what = (
+            "free disk space" if self.dialect_name == "sqlite" else "account and password, and that the database is up"
+        )
+        return f"check imager.url, {what} (`xtalgrid check-imager` says what is there), then run the same command again"
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Makes an `ImagerError` of the database's errors."""
+        try:
+            yield
+        except sa.exc.SQLAlchemyError as error:
+            original = getattr(error, "orig", None)
+            if isinstance(original, ImagerError):  # of a value that does not fit its column
+                raise original from None
+            raise ImagerError(f"{_WHAT} ({self.place}): {short_reason(error)}; {self._advice}") from error
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A connection for reading."""
+        with self.errors(), reading(self._engine) as connection:
+            yield connection
+
+    def read(self, work: Callable[[sa.Connection], T]) -> T:
+        """What `work` reads; it is called again when the database went away meanwhile."""
+
+        def attempt() -> T:
+            with reading(self._engine) as connection:
+                return work(connection)
+
+        with self.errors():
+            return patiently(attempt, self._settings.retry_s, _WHAT)
+
+    @contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """A transaction of the account that writes: all of it, or nothing when an error leaves the block."""
+        with self.errors():
+            connection = patiently(self._begin, self._settings.retry_s, _WHAT)
+            with self._committed(connection):
+                yield connection
+
+    def transact(self, work: Callable[[sa.Connection], T]) -> T:
+        """The same for a function, which is called again when the database went away before anything was committed.
+
+        Raises
+        ------
+        ImagerError
+            Also when it went away while it committed: then nobody knows whether `work` is done, and the next run finds out.
+        """
+
+        def attempt() -> T:
+            connection = self._begin()
+            with self._committed(connection):
+                return work(connection)
+
+        with self.errors():
+            return patiently(attempt, self._settings.retry_s, _WHAT)
+
+    def _begin(self) -> sa.Connection:
+        connection = self._writer.connect()
+        try:
+            connection.begin()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    @contextmanager
+    def _committed(self, connection: sa.Connection) -> Iterator[None]:
+        """Commits what the block did, or leaves nothing of it; closing a connection rolls back."""
+        with connection:
+            yield
+            try:
+                connection.commit()
+            except sa.exc.SQLAlchemyError as error:
+                if not is_gone(error):
+                    raise
+                raise ImagerError(
+                    f"{_WHAT} ({self.place}) went away while it committed ({short_reason(error)}), so it is "
+                    "not known whether the last scores are in it; run the same command again: it looks before it writes"
+                ) from error

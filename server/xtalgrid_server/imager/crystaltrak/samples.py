@@ -1,0 +1,105 @@
+"""What ``sync`` reads of the imager database: its score table page by page, and what is in the plates.
+
+Every statement is a function that returns it, of the tables of one configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from ...domain.images import ScoreRow
+from ...domain.wells import Well
+from ...storage.engines import chunks
+from .database import ImagerDatabase, score_row
+from .tables import CrystalTrak, named
+
+PAGE = 1000
+
+_NOT_READ = ("setup_date", "plate_name")
+
+EVERYWHERE = Well(0, 0, 0)
+"""A whole plate: the sample tables know no wells."""
+
+
+def _select_score_page(tables: CrystalTrak, after: int, limit: int) -> sa.Select[Any]:
+    """The rows of the score table that follow a SCOREID, whoever wrote them, a page of them."""
+    scores = tables.scores.c
+    return (
+        sa.select(
+            *named(scores.scoreid, scores.inspectid, scores.score, scores.scoredate, scores.scoredby, scores.imagename)
+        )
+        .where(scores.scoreid > after)
+        .order_by(scores.scoreid)
+        .limit(limit)
+    )
+
+
+def _select_projects(tables: CrystalTrak, barcodes: Sequence[str]) -> sa.Select[Any]:
+    """(barcode, name of its project) of plates, the plate entered last the last."""
+    plates, projects = tables.plates.c, tables.projects.c
+    return (
+        sa.select(*named(plates.barcode, projects.name))
+        .join_from(tables.plates, tables.projects, plates.project_id == projects.project_id)
+        .where(plates.barcode.in_(barcodes))
+        .order_by(plates.plate_id)
+    )
+
+
+def _select_samples(tables: CrystalTrak, barcodes: Sequence[str]) -> sa.Select[Any]:
+    """(barcode, name) of the samples that plates' drops were made with, each once."""
+    plates, drops, samples = tables.plates.c, tables.plate_drops.c, tables.samples.c
+    return (
+        sa.select(*named(plates.barcode, samples.sample_name))
+        .distinct()
+        .join_from(tables.plates, tables.plate_drops, plates.plate_id == drops.fk_plate_id)
+        .join(tables.samples, samples.sample_id == drops.fk_sample_id)
+        .where(plates.barcode.in_(barcodes))
+        .order_by(plates.barcode, samples.sample_name)
+    )
+
+
+def score_page(database: ImagerDatabase, after: int) -> list[ScoreRow]:
+    """The page of the score table that follows a SCOREID; shorter than `PAGE`: the last."""
+    statement = _select_score_page(database.tables, after, PAGE)
+    return [score_row(row) for row in database.read(lambda connection: connection.execute(statement).all())]
+
+
+def missing_tables(database: ImagerDatabase) -> list[str]:
+    """Which of the sample tables this database lacks, or has without a column that is read."""
+    tables = database.tables
+
+    def lacks(inspector: sa.Inspector, table: sa.Table) -> bool:
+        if not inspector.has_table(table.name, schema=table.schema):
+            return True
+        there = {column["name"].lower() for column in inspector.get_columns(table.name, schema=table.schema)}
+        return any(column.name not in there for column in table.columns if column.key not in _NOT_READ)
+
+    def read(connection: sa.Connection) -> list[str]:
+        inspector = sa.inspect(connection)
+        wanted = tables.plates, tables.plate_drops, tables.samples, tables.projects
+        return [table.fullname.upper() for table in wanted if lacks(inspector, table)]
+
+    return database.read(read)
+
+
+def plate_contents(database: ImagerDatabase, barcodes: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """(project, samples) of plates; several samples of a plate are joined by commas, since nothing says which drop has which."""
+    tables = database.tables
+
+    def read(connection: sa.Connection) -> dict[str, tuple[str, str]]:
+        projects: dict[str, str] = {}
+        samples: dict[str, list[str]] = {}
+        for part in chunks(barcodes):
+            for row in connection.execute(_select_projects(tables, part)):
+                projects[row.barcode] = (row.name or "").strip()
+            for row in connection.execute(_select_samples(tables, part)):
+                samples.setdefault(row.barcode, []).append((row.sample_name or "").strip())
+        return {
+            barcode: (projects.get(barcode, ""), ", ".join(name for name in samples.get(barcode, []) if name))
+            for barcode in sorted(projects.keys() | samples.keys())
+        }
+
+    return database.read(read)

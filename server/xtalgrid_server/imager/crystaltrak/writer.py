@@ -1,0 +1,160 @@
+"""What we write into the imager database: the score table and, where a lab has it so, its images and its auto-score table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from ...domain.images import ScoreRow
+from ...storage.engines import chunks
+from .tables import CrystalTrak, named
+
+Autoscore = tuple[float | None, float | None, int | None]
+"""Probability of a crystal, of a clear drop (0 to 1), and 0 good, 1 empty, 2 faulty."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewScore:
+    """A row for the score table; `date` is naive local time."""
+
+    inspect_id: int
+    code: str
+    date: datetime
+    image_name: str
+
+
+class ScoreWriter:
+    """The imager database inside one transaction. `scores_of_drops` reads in it, too."""
+
+    def __init__(
+        self,
+        tables: CrystalTrak,
+        connection: sa.Connection,
+        scores_of_drops: Callable[[sa.Connection, Sequence[int]], dict[int, list[ScoreRow]]],
+    ) -> None:
+        self._connection = connection
+        self._scores_of_drops = scores_of_drops
+        self._statements = _Statements(tables)
+
+    def scores_of_drops(self, inspect_ids: Sequence[int]) -> dict[int, list[ScoreRow]]:
+        """All scores of each inspection's drop, as they are now."""
+        return self._scores_of_drops(self._connection, inspect_ids)
+
+    # ---- scores ------------------------------------------------------------------------------------------------
+
+    def insert(self, inspect_id: int, code: str, date: datetime, by: str, image_name: str) -> int:
+        """Add a row and return its SCOREID."""
+        values = _values(NewScore(inspect_id, code, date, image_name), by)
+        key = self._connection.execute(self._statements.insert_score().values(**values)).inserted_primary_key
+        return int(key[0]) if key else 0
+
+    def insert_many(self, rows: Sequence[NewScore], by: str) -> None:
+        """Add rows."""
+        if rows:
+            self._connection.execute(self._statements.insert_score(), [_values(row, by) for row in rows])
+
+    def replace(self, score_id: int, by: str, code: str, date: datetime, image_name: str | None) -> None:
+        """Change a row of our own; `by` is checked in the statement, so that a person's row can never be hit."""
+        changed = {"score": code, "scoredate": date, "imagename": image_name}
+        self._connection.execute(self._statements.update_score(score_id, by).values(**changed))
+
+    def remove(self, score_id: int, by: str) -> None:
+        """Delete a row of our own."""
+        self._connection.execute(self._statements.delete_score(score_id, by))
+
+    # ---- framed images -----------------------------------------------------------------------------------------
+
+    def add_images(self, names: Mapping[int, str]) -> dict[int, str]:
+        """Enter framed images, by inspect id, and return those that were not there."""
+        there: set[tuple[int, str]] = set()
+        for part in chunks(list(names)):
+            there.update((int(row.inspectid), row.imagename) for row in self._execute(self._statements.images(part)))
+        new = {inspect_id: name for inspect_id, name in names.items() if (inspect_id, name) not in there}
+        if new:
+            rows = [{"inspectid": inspect_id, "imagename": name} for inspect_id, name in new.items()]
+            self._connection.execute(self._statements.insert_image(), rows)
+        return new
+
+    def remove_image(self, inspect_id: int, name: str) -> None:
+        """Take a framed image's row out."""
+        self._connection.execute(self._statements.delete_image(inspect_id, name))
+
+    # ---- the lab's table of machine scores ---------------------------------------------------------------------
+
+    def autoscores(self, inspect_ids: Sequence[int]) -> dict[int, Autoscore]:
+        """What stands there for these inspections."""
+        found: dict[int, Autoscore] = {}
+        for part in chunks(inspect_ids):
+            for row in self._execute(self._statements.autoscores(part)):
+                found[int(row.inspectid)] = (row.xtal_rank_score, row.xtal_clear_score, row.xtal_good_bad_score)
+        return found
+
+    def set_autoscores(self, scores: Mapping[int, Autoscore | None]) -> None:
+        """Write rows by inspect id, in place of those there; None: no row."""
+        for part in chunks(list(scores)):
+            self._connection.execute(self._statements.delete_autoscores(part))
+        columns = ("xtal_rank_score", "xtal_clear_score", "xtal_good_bad_score")
+        rows = [
+            {"inspectid": inspect_id, **dict(zip(columns, score, strict=True))}
+            for inspect_id, score in scores.items()
+            if score is not None
+        ]
+        if rows:
+            self._connection.execute(self._statements.insert_autoscore(), rows)
+
+    def _execute(self, statement: sa.Select[Any]) -> sa.CursorResult[Any]:
+        return self._connection.execute(statement)
+
+
+class _Statements:
+    """Every statement of a `ScoreWriter`."""
+
+    def __init__(self, tables: CrystalTrak) -> None:
+        self._tables = tables
+
+    def insert_score(self) -> sa.Insert:
+        return self._tables.scores.insert()
+
+    def update_score(self, score_id: int, by: str) -> sa.Update:
+        scores = self._tables.scores
+        return scores.update().where(scores.c.scoreid == score_id, scores.c.scoredby == by)
+
+    def delete_score(self, score_id: int, by: str) -> sa.Delete:
+        scores = self._tables.scores
+        return scores.delete().where(scores.c.scoreid == score_id, scores.c.scoredby == by)
+
+    def images(self, inspect_ids: Sequence[int]) -> sa.Select[Any]:
+        images = self._tables.images.c
+        return sa.select(*named(images.inspectid, images.imagename)).where(images.inspectid.in_(inspect_ids))
+
+    def insert_image(self) -> sa.Insert:
+        return self._tables.images.insert()
+
+    def delete_image(self, inspect_id: int, name: str) -> sa.Delete:
+        images = self._tables.images
+        return images.delete().where(images.c.inspectid == inspect_id, images.c.imagename == name)
+
+    def autoscores(self, inspect_ids: Sequence[int]) -> sa.Select[Any]:
+        table = self._tables.autoscores
+        return sa.select(*named(*table.c)).where(table.c.inspectid.in_(inspect_ids))
+
+    def insert_autoscore(self) -> sa.Insert:
+        return self._tables.autoscores.insert()
+
+    def delete_autoscores(self, inspect_ids: Sequence[int]) -> sa.Delete:
+        table = self._tables.autoscores
+        return table.delete().where(table.c.inspectid.in_(inspect_ids))
+
+
+def _values(row: NewScore, by: str) -> dict[str, Any]:
+    return {
+        "inspectid": row.inspect_id,
+        "score": row.code,
+        "scoredate": row.date,
+        "scoredby": by,
+        "imagename": row.image_name,
+    }

@@ -1,0 +1,1 @@
+"""Folders that an imager fills, and folders of images that somebody has."""

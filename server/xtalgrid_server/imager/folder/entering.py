@@ -1,0 +1,211 @@
+"""``import-folder``: a folder of well images becomes plates of the embedded imager database."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from xtalgrid_core.errors import ConfigError, FailureReason
+from xtalgrid_core.images import SUFFIXES
+
+from ...config import Config
+from ...domain.failures import FailureLog
+from ...domain.images import ImageRow
+from ...domain.wells import Well
+from ..crystaltrak.database import ImagerDatabase
+from .names import ANY, NamedImage, Names, barcode_of_folder, compile_names
+
+STEP = "import-folder"
+
+_NO_PATTERN = "the name does not fit the convention; set import.names in xtalgrid.toml, or take --names any: each file is a well then"
+
+
+@dataclass(slots=True)
+class Imported:
+    """What came of a folder.
+
+    `rejected`: file → why it stands for no well; `doubles`: files whose stem was taken; `waiting`: files that are not complete
+    yet, `settling`: those of them that were not there, or not the same, a moment ago; `fell_back`: no name fitted the convention, so that each file was taken for a well.
+    """
+
+    entered: list[ImageRow] = field(default_factory=list)
+    rejected: dict[Path, str] = field(default_factory=dict)
+    doubles: list[Path] = field(default_factory=list)
+    waiting: list[Path] = field(default_factory=list)
+    settling: list[Path] = field(default_factory=list)
+    fell_back: bool = False
+
+    @property
+    def barcodes(self) -> list[str]:
+        """The plates of the images entered."""
+        return sorted({row.barcode for row in self.entered})
+
+
+def import_folder(
+    config: Config,
+    database: ImagerDatabase,
+    failures: FailureLog,
+    folder: Path,
+    *,
+    recursive: bool = False,
+    copy: bool = False,
+    names: str | None = None,
+    fall_back: bool = False,
+) -> Imported:
+    """Enter a folder's images into the embedded database; doing it again enters only what is new.
+
+    Each image is linked into ``image_root/<barcode>/<inspection>/`` (a symbolic link, or a copy where links cannot be made
+    or `copy` is asked for). Of several files of one stem the first by `SUFFIXES` is taken. A file whose name fits no pattern
+    is recorded as failed, and the rest entered. With `fall_back`, a folder in which no name fits is taken as ``any``.
+
+    Raises
+    ------
+    ConfigError
+        When the imager database is not the embedded one, the folder is not there, or the pattern cannot be used.
+    """
+    refuse_vendors(config)
+    if not folder.is_dir():
+        what = "is no folder" if folder.exists() else "no such folder"
+        raise ConfigError(f"{folder}: {what}; give the folder that holds the well images")
+    names = names or config.import_.names
+    convention = convention_of(config, names)
+    result = Imported()
+    files = [file for file in _image_files(folder, recursive) if convention is None or not convention.passes_over(file)]
+    files = _one_for_each_stem(files, result)
+    if fall_back and convention is not None and not any(convention.read(file.absolute()) for file in files):
+        result.fell_back = bool(files)
+        convention = None
+    enter(config, database, failures, files, convention, copy, result)
+    return result
+
+
+def refuse_vendors(config: Config) -> None:
+    """See that images are entered into our own database only.
+
+    Raises
+    ------
+    ConfigError
+        When the imager database is a vendor's.
+    """
+    if config.imager.url:
+        raise ConfigError("folders fill the embedded imager database only; imager.url names another: take it out")
+
+
+def convention_of(config: Config, names: str) -> Names | None:
+    """How names are read; None: each file is a well.
+
+    Raises
+    ------
+    ConfigError
+        When `names` is a pattern that cannot be used.
+    """
+    return None if names == ANY else compile_names(names, config.import_.plate_columns)
+
+
+def enter(
+    config: Config,
+    database: ImagerDatabase,
+    failures: FailureLog,
+    files: list[Path],
+    convention: Names | None,
+    copy: bool,
+    result: Imported,
+) -> None:
+    """Enter image files, one for each stem and sorted, and add what came of them to `result`."""
+    rows = []
+
+    def reject(file: Path, reason: FailureReason, why: str) -> None:
+        result.rejected[file] = why
+        failures.add_failure(str(file.absolute()), STEP, reason, why)
+
+    if convention is None:
+        places = _number_wells(database, files)
+    else:
+        places = []
+        for file in files:
+            named = convention.read(file.absolute())
+            if named is not None:
+                places.append((file, named))
+                continue
+            reject(file, FailureReason.NAME_FITS_NO_PATTERN, _NO_PATTERN)
+    for file, named in places:
+        name = convention.image_name(file.absolute()) if convention else file.name
+        if len(name.encode()) > 255 or len(named.barcode) > 30:
+            reject(file, FailureReason.NAME_FITS_NO_PATTERN, "names of images have 255 bytes at most, barcodes 30")
+            continue
+        try:
+            when = named.date or config.imager.local(file.lstat().st_mtime)
+            _link(file, config.image_root / named.barcode / str(named.inspection) / name, copy)
+        except FileExistsError as error:
+            reject(file, FailureReason.NAME_FITS_NO_PATTERN, str(error))
+        except FileNotFoundError:
+            reject(file, FailureReason.MISSING_FILE, "it was there and is gone")
+        else:
+            rows.append(ImageRow(0, named.barcode, named.inspection, when, named.well, name))
+    result.entered += database.register(rows)
+
+
+def _image_files(folder: Path, recursive: bool) -> Iterator[Path]:
+    entries = sorted(folder.rglob("*") if recursive else folder.iterdir())
+    yield from (path for path in entries if path.suffix.lower() in SUFFIXES and (path.is_file() or path.is_symlink()))
+
+
+def _one_for_each_stem(files: list[Path], result: Imported) -> list[Path]:
+    chosen: dict[tuple[Path, str], Path] = {}
+    for file in sorted(files, key=lambda path: (path.parent, path.stem, SUFFIXES.index(path.suffix.lower()))):
+        if chosen.setdefault((file.parent, file.stem), file) is not file:
+            result.doubles.append(file)
+    return list(chosen.values())
+
+
+def _number_wells(database: ImagerDatabase, files: list[Path]) -> list[tuple[Path, NamedImage]]:
+    """Each file a well of a plate named as its folder, in the order of names; files that came before keep their wells."""
+    places: list[tuple[Path, NamedImage]] = []
+    for folder, group in itertools.groupby(files, key=lambda path: path.parent):
+        barcode = barcode_of_folder(folder.absolute().name)
+        taken = database.wells_taken(barcode)
+        free = (
+            well
+            for well in (Well(row, col, 1) for row in itertools.count(1) for col in range(1, 13))
+            if well not in set(taken.values())
+        )
+        places.extend((file, NamedImage(barcode, 1, taken.get(file.name) or next(free), None)) for file in group)
+    return places
+
+
+def _link(file: Path, target: Path, copy: bool) -> None:
+    """Make `file` reachable as `target`.
+
+    Raises
+    ------
+    FileExistsError
+        When another file stands there: two files claim to be the same image of the same inspection.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        if not (file.exists() and target.samefile(file)) and not _same_content(file, target):
+            raise FileExistsError(
+                f"{target} is there already with other content: two images of one name for one inspection"
+            )
+        return
+    target.unlink(missing_ok=True)  # a link whose file was moved away; this one takes its place
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    temporary.unlink(missing_ok=True)
+    try:
+        if copy:
+            raise OSError("a copy is wanted")
+        temporary.symlink_to(file.absolute())
+    except OSError:
+        shutil.copyfile(file, temporary)
+    temporary.replace(target)
+
+
+def _same_content(one: Path, other: Path) -> bool:
+    try:
+        return one.read_bytes() == other.read_bytes()
+    except OSError:
+        return False

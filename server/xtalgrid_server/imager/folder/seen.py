@@ -1,0 +1,69 @@
+"""What was seen of a watched folder, in a table of the embedded database: a file's state outlives the process that looked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Literal
+
+import sqlalchemy as sa
+
+from ...storage.engines import chunks
+from ..crystaltrak.database import ImagerDatabase
+
+State = Literal["waiting", "entered", "rejected", "failed", "double"]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A file as it was last seen: `modified` in nanoseconds, `first` and `since` (when it began to look so) in seconds."""
+
+    folder: str
+    name: str
+    size: int
+    modified: int
+    first: float
+    since: float
+    state: State = "waiting"
+
+
+class SeenFiles:
+    """The table."""
+
+    def __init__(self, database: ImagerDatabase) -> None:
+        self._database = database
+        metadata = sa.MetaData()
+        self._table = sa.Table(
+            "xtalgrid_folder",
+            metadata,
+            sa.Column("folder", sa.String(4096), primary_key=True),
+            sa.Column("name", sa.String(255), primary_key=True),
+            sa.Column("size", sa.Integer, nullable=False),
+            sa.Column("modified", sa.Integer, nullable=False),
+            sa.Column("first", sa.Float, nullable=False),
+            sa.Column("since", sa.Float, nullable=False),
+            sa.Column("state", sa.String(10), nullable=False),
+        )
+        with database.transaction() as connection:
+            metadata.create_all(connection)
+
+    def of_folders(self, folders: Sequence[str]) -> dict[tuple[str, str], Seen]:
+        """The files seen in folders, by folder and name."""
+        found: dict[tuple[str, str], Seen] = {}
+        with self._database.reading() as connection:
+            for part in chunks(folders):
+                for row in connection.execute(self._table.select().where(self._table.c.folder.in_(part))):
+                    found[row[0], row[1]] = Seen(*row)
+        return found
+
+    def keep(self, files: Sequence[Seen]) -> None:
+        """Record files, in place of what was recorded of them."""
+        if not files:
+            return
+        table, names = self._table, [field.name for field in fields(Seen)]
+        same = sa.and_(table.c.folder == sa.bindparam("of_folder"), table.c.name == sa.bindparam("of_name"))
+        with self._database.transaction() as connection:
+            connection.execute(
+                table.delete().where(same), [{"of_folder": file.folder, "of_name": file.name} for file in files]
+            )
+            connection.execute(table.insert(), [{name: getattr(file, name) for name in names} for file in files])

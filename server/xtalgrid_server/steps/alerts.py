@@ -1,0 +1,211 @@
+"""``alerts``: tells people of drops that show their first crystal, each drop once for ever.
+
+The drops are recorded first, then told of: printed, or mailed where a mail server is configured, one mail for each plate. What
+could not be mailed is mailed by the next run. A run that was killed between the mail and the ledger mails that plate again,
+under the same Message-ID: a mail twice is better than none.
+"""
+
+from __future__ import annotations
+
+import itertools
+import smtplib
+import ssl
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from email.message import EmailMessage
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from xtalgrid_core.errors import ConfigError, XtalgridError
+
+from ..config import Config
+from ..config.sections import Alerts as AlertsSection
+from ..ledger.people import Contents
+from ..ledger.records import now
+from ..ledger.store import Ledger
+from .new_crystals import NewCrystal, crystal_from, new_crystals, with_past
+
+_PATIENCE_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """A drop to be told of; `id` is the ledger's."""
+
+    id: int
+    crystal: NewCrystal
+    contents: Contents
+
+
+@dataclass(slots=True)
+class Told:
+    """What a run did: the drops it told of, how many mails went out, and why some did not; `waiting` drops are left for the next run."""
+
+    alerts: list[Alert]
+    mails: int = 0
+    waiting: int = 0
+    failure: str = ""
+
+
+def preview(config: Config, ledger: Ledger) -> list[NewCrystal]:
+    """The drops that `tell` would record: first crystals at inspections of the last `alerts.days` that were not recorded yet."""
+    since = now() - timedelta(days=config.alerts.days)
+    found = new_crystals(ledger, crystal_from(config), inspected_since=since)
+    known = ledger.alerts.known(crystal.image.barcode for crystal in found)
+    return [crystal for crystal in found if crystal.drop not in known]
+
+
+def tell(config: Config, ledger: Ledger, show: Callable[[list[Alert]], None]) -> Told:
+    """Record the new crystals, and tell of all that nobody was told of yet.
+
+    Parameters
+    ----------
+    show
+        Prints; called once, before the drops are recorded as told.
+    """
+    ledger.alerts.add(crystal.image for crystal in preview(config, ledger))
+    alerts = _waiting(ledger)
+    told = Told(alerts)
+    if config.alerts.smtp_host and alerts:
+        _mail(config, ledger, alerts, told)
+    show(alerts)
+    if not config.alerts.smtp_host:
+        ledger.alerts.told([alert.id for alert in alerts])
+    return told
+
+
+def _waiting(ledger: Ledger) -> list[Alert]:
+    """The drops nobody was told of, plate by plate, the largest `p_crystal` first."""
+    waiting = ledger.alerts.waiting()
+    images = ledger.plates.images_of_scores([score_id for _, score_id in waiting.values()])
+    crystals = with_past(ledger, images)
+    recipes = ledger.people.contents(crystal.image.barcode for crystal in crystals)
+    alerts = [Alert(waiting[crystal.drop][0], crystal, recipes(*crystal.drop)) for crystal in crystals]
+    return sorted(alerts, key=lambda a: (a.crystal.image.barcode, -a.crystal.image.p_crystal, a.crystal.image.well))
+
+
+# ---- mail ----------------------------------------------------------------------------------------------------------
+
+
+def _mail(config: Config, ledger: Ledger, alerts: list[Alert], told: Told) -> None:
+    told.waiting = len(alerts)
+    try:
+        with _connection(config.alerts) as server:
+            for _, group in itertools.groupby(alerts, key=lambda alert: alert.crystal.image.barcode):
+                plate = list(group)
+                server.send_message(message(config, plate))
+                ledger.alerts.told([alert.id for alert in plate])
+                told.mails += 1
+                told.waiting -= len(plate)
+    except (OSError, smtplib.SMTPException) as error:
+        host = f"{config.alerts.smtp_host}:{config.alerts.port}"
+        told.failure = f"mail by {host}: {_reason(error)}; the next run sends what is waiting"
+
+
+@contextmanager
+def _connection(settings: AlertsSection) -> Iterator[smtplib.SMTP]:
+    with smtplib.SMTP(settings.smtp_host, settings.port, timeout=_PATIENCE_SECONDS) as server:
+        if settings.starttls:
+            server.starttls(context=ssl.create_default_context())
+        if settings.user:
+            server.login(settings.user, _password(settings))
+        yield server
+
+
+def _password(settings: AlertsSection) -> str:
+    try:
+        lines = Path(settings.password_file).expanduser().read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"alerts.password_file: {settings.password_file} cannot be read ({error})") from error
+    if not lines or not lines[0].strip():
+        raise ConfigError(f"alerts.password_file: {settings.password_file} has no first line")
+    return lines[0].strip()
+
+
+def _reason(error: Exception) -> str:
+    """One line, whatever the server said."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def message(config: Config, plate: list[Alert]) -> EmailMessage:
+    """The mail about the new crystals of one plate."""
+    first = plate[0].crystal.image
+    number = f"{len(plate)} new crystal{'s' if len(plate) > 1 else ''}"
+    mail = EmailMessage()
+    mail["Subject"] = " ".join(f"{first.barcode}: {number}".split())
+    mail["From"] = config.alerts.sender
+    mail["To"] = ", ".join(config.alerts.recipients)
+    mail["Date"] = formatdate()
+    domain = config.alerts.sender.partition("@")[2].rstrip(">")
+    ids = [alert.id for alert in plate]
+    mail["Message-ID"] = f"<xtalgrid.{config.imager.source}.{min(ids)}-{max(ids)}@{domain}>"
+    mail["Auto-Submitted"] = "auto-generated"
+    head = f"{number} on plate {first.barcode}, where p_crystal reached {crystal_from(config):g} for the first time:"
+    mail.set_content("\n".join([head, "", *(line for alert in plate for line in _lines(config, alert))]))
+    return mail
+
+
+def _lines(config: Config, alert: Alert) -> Iterable[str]:
+    image, contents = alert.crystal.image, alert.contents
+    yield describe(alert.crystal)
+    for name in ("project", "sample", "condition"):
+        if text := getattr(contents, name):
+            yield f"       {name}: {text}"
+    if config.alerts.viewer_url:
+        place = f"{quote(image.barcode, safe='')}/{image.inspection}/{quote(str(image.well), safe='')}"
+        yield f"       {config.alerts.viewer_url.rstrip('/')}/well/{place}"
+    yield ""
+
+
+def describe(crystal: NewCrystal) -> str:
+    """One line: ``A1a  inspection 3, 2012-11-21: crystals harvestable, p_crystal 0.80, 0.40 before; jdoe said 13 precipitate``."""
+    image = crystal.image
+    before = "never scored before" if crystal.before is None else f"{crystal.before:.2f} at most before"
+    line = (
+        f"{image.well!s:<5}  inspection {image.inspection}, {image.inspected:%Y-%m-%d}: {image.outcome}, "
+        f"p_crystal {image.p_crystal:.2f}, {before}"
+    )
+    if crystal.said:
+        last = crystal.said[-1]
+        line += f"; {last.who} said {last.code} {last.outcome or ''}".rstrip()
+    return line
+
+
+def as_row(alert: Alert) -> dict[str, Any]:
+    """An alert for programs. `people`: what people said of the drop until this inspection, oldest first."""
+    image, contents = alert.crystal.image, alert.contents
+    return {
+        "barcode": image.barcode,
+        "well": str(image.well),
+        "inspection": image.inspection,
+        "inspected": image.inspected,
+        "image": image.image_name,
+        "score_id": image.score_id,
+        "outcome": image.outcome,
+        "probability": image.probability,
+        "p_crystal": image.p_crystal,
+        "before": alert.crystal.before,
+        "people": [
+            {"score": said.code, "outcome": said.outcome, "person": said.who, "at": said.at}
+            for said in alert.crystal.said
+        ],
+        "project": contents.project,
+        "sample": contents.sample,
+        "condition": contents.condition,
+    }
+
+
+def check(told: Told) -> None:
+    """Let a run that could not mail end with an error.
+
+    Raises
+    ------
+    XtalgridError
+        With the mail server's reason.
+    """
+    if told.failure:
+        raise XtalgridError(told.failure)

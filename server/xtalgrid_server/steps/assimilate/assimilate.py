@@ -1,0 +1,86 @@
+"""The assimilator: results come back from anybody's computer, and what the validator lets through goes into the ledger."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from xtalgrid_core import wire
+from xtalgrid_core.errors import ResultError
+from xtalgrid_core.files import write_atomically
+
+from ...config import Config
+from ...domain.log import log
+from ...grids.base import Grid
+from ...ledger.records import Unit
+from ...ledger.store import Ledger
+from .validate import KEPT_BYTES, validate
+
+STEP = "assimilate"
+
+
+@dataclass(slots=True)
+class Assimilated:
+    """What a run did."""
+
+    accepted: int = 0
+    refused: int = 0
+    failed_units: int = 0
+    scores: int = 0
+
+
+def assimilate(config: Config, ledger: Ledger, grid: Grid) -> Assimilated:
+    """Write what came back into the ledger. A result is taken out of the spool after the ledger has it, never before."""
+    done = Assimilated()
+    for name, path in grid.results():
+        unit = ledger.work.unit(name)
+        try:
+            with path.open("rb") as stream:
+                data = stream.read(wire.MAX_RESULT_BYTES + 1)
+            _take(config, ledger, grid, unit, name, data, done)
+        except OSError as error:
+            log.warning("%s %s: the result cannot be read (%s); it is tried again", STEP, name, error)
+    for refused in grid.refused():
+        ledger.work.refuse_result(ledger.work.unit(refused.unit), refused.sha256, refused.reason)
+        log.warning("%s result of %s refused: %s", STEP, refused.unit, refused.reason)
+        done.refused += 1
+        grid.forget_refused(refused)
+    for name, reason in grid.given_up():
+        unit = ledger.work.unit(name)
+        if unit is not None and unit.state not in ("returned", "failed"):
+            ledger.work.fail_unit(unit, reason)
+            done.failed_units += 1
+        grid.discard(name)
+    return done
+
+
+def _take(
+    config: Config, ledger: Ledger, grid: Grid, unit: Unit | None, name: str, data: bytes, done: Assimilated
+) -> None:
+    digest = hashlib.sha256(data).hexdigest()
+    try:
+        if unit is None:
+            raise ResultError("is of no unit that the ledger knows")
+        if unit.state != "returned":
+            manifest = wire.decode_manifest(unit.manifest)
+            result = validate(data, manifest)
+            done.scores += ledger.work.accept_result(unit, digest, result, manifest.options)
+            done.accepted += 1
+    except ResultError as error:
+        done.refused += 1
+        _quarantine(config, name, digest, data)
+        refused = ledger.work.refuse_result(unit, digest, str(error))
+        log.warning("%s result of %s refused: %s", STEP, name, error)
+        if unit is not None and refused < config.grid.attempts and grid.do_again(name):
+            return
+        if unit is not None:
+            ledger.work.fail_unit(unit, f"{refused} results refused; the last one: {error}")
+            done.failed_units += 1
+    grid.discard(name)
+
+
+def _quarantine(config: Config, name: str, digest: str, data: bytes) -> None:
+    folder: Path = config.spool / "quarantine"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / f"{name}.{digest[:12]}.json", data[:KEPT_BYTES])

@@ -1,0 +1,367 @@
+"""``create_work``: finds new images in the imager database and packs them into work units, the freshest first.
+
+What was read is kept as a watermark and a list of gaps. A run reads everything newer than the watermark, newest first; what
+its limit leaves unread becomes a gap, which later runs fill when nothing fresher waits. Behind the watermark a look-back is
+read again, for rows and files that arrived late. Images already in a unit with the same options are passed over, so that a
+run that was killed is simply run again.
+
+What was there long before the first run is the archive: it is left to ``--backfill``, which reads it backwards in time, so
+many images an hour as configured, and only while no fresh image waits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import msgspec
+
+from xtalgrid_core import wire
+from xtalgrid_core.errors import ConfigError, ImageError
+from xtalgrid_core.options import Options
+from xtalgrid_core.weights import no_pooling
+
+from ..config import Config
+from ..domain.images import ImageRow, Moment
+from ..domain.log import log
+from ..grids.base import Grid, Submission
+from ..imager.source import ImageSource
+from ..ledger.records import PlannedImage, Unit, options_hash
+from ..ledger.store import Ledger
+from .pack import CheckedImage, check_image, image_path, make_manifest, write_unit
+from .promote import model_entries
+
+STEP = "create_work"
+
+_ASKED = 250
+"""Inspections that the ledger is asked about at once."""
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """Inspections not read yet: after and before these moments, both excluded; None: no bound."""
+
+    after: Moment | None
+    before: Moment | None
+
+
+class Archive(msgspec.Struct, frozen=True):
+    """The images older than the first run's look-back."""
+
+    before: Moment | None
+    """Everything from here on was read; None: all of it was."""
+    images: int
+    """How many there were at the first run."""
+    read: int = 0
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far the imager database was read. `newest`: everything up to it was read, but for the gaps and the archive."""
+
+    newest: Moment | None = None
+    gaps: tuple[Gap, ...] = ()
+    archive: Archive | None = None
+
+
+@dataclass(slots=True)
+class Created:
+    """What a run did: counts, and each failed image with its reason."""
+
+    found: int = 0
+    planned: int = 0
+    units: int = 0
+    failed: list[tuple[ImageRow, ImageError]] = field(default_factory=list)
+
+
+def work_options(config: Config, ledger: Ledger) -> Options:
+    """How images are to be scored by this configuration.
+
+    Raises
+    ------
+    ConfigError
+        When the models are not there, or the rule cannot decide by what they say: every unit would fail.
+    """
+    segmenter, classifier = model_entries(config, ledger)
+    work = config.work
+    if work.rule == "pooled" and classifier.pooling is None:
+        raise ConfigError(no_pooling(classifier))
+    how = {name: getattr(work, name) for name in Options.__struct_fields__ if hasattr(work, name)}
+    return Options(**how | {"segmenter": segmenter.sha256, "classifier": classifier.sha256})
+
+
+def create_work(
+    config: Config,
+    source: ImageSource,
+    ledger: Ledger,
+    grid: Grid,
+    *,
+    limit: int | None = None,
+    barcodes: Iterable[str] = (),
+    dry_run: bool = False,
+    retry: bool = False,
+    backfill: bool = False,
+) -> Created:
+    """Plan what is new and hand it to the grid.
+
+    Parameters
+    ----------
+    limit
+        Most images to plan; default ``work.limit``. Images of one inspection stay together, so it may be exceeded by a few.
+    barcodes
+        Only these plates, whatever the watermark says; it stays where it is.
+    dry_run
+        Say what would be planned; nothing is written.
+    retry
+        Plan images of failed units again.
+    backfill
+        Plan images of the archive too, when nothing fresh waits.
+    """
+    run = _Run(config, ledger, grid, work_options(config, ledger), limit or config.work.limit, dry_run, retry)
+    if not dry_run:
+        finish_planned(config, ledger, grid)
+    if barcodes:
+        for barcode in barcodes:
+            groups = list(run.unplanned(source.of_plate(barcode)))
+            if not groups:
+                log.warning("%s plate %s: no image of it fits imager.patterns; is the barcode right?", STEP, barcode)
+            for group in groups:
+                run.take(group)
+    else:
+        run.read(source, _key(config), backfill)
+    run.close_unit()
+    run.hand_over()
+    return run.created
+
+
+def archive(config: Config, ledger: Ledger) -> Archive | None:
+    """How far the back-fill of the archive is; None: there was none, or no run yet."""
+    return _load(ledger, _key(config)).archive
+
+
+def reopen(config: Config, ledger: Ledger, entered: list[ImageRow]) -> None:
+    """Have inspections that were entered with an old date read: they lie behind the watermark."""
+    key = _key(config)
+    progress = _load(ledger, key)
+    if not entered or progress.newest is None:
+        return
+    first, last = min(row.moment for row in entered), max(row.moment for row in entered)
+    after = Moment(first.inspected, first.inspect_id - 1)
+    before = min(
+        Moment(last.inspected, last.inspect_id + 1), Moment(progress.newest.inspected, progress.newest.inspect_id + 1)
+    )
+    if after < before and Gap(after, before) not in progress.gaps:
+        _save(ledger, key, Progress(progress.newest, (*progress.gaps, Gap(after, before))))
+
+
+def finish_planned(config: Config, ledger: Ledger, grid: Grid) -> None:
+    """Hand over what a killed run planned and did not send, and what was lost from the grid, built again where needed."""
+    newest = _load(ledger, _key(config)).newest
+    under_way = ledger.work.attempts("planned", "sent")
+    known = grid.known({name: attempt for name, (_, attempt) in under_way.items()})
+    for name in (name for name, (state, _) in under_way.items() if name in known and state == "planned"):
+        ledger.work.set_state(_unit(ledger, name), "sent")
+    lost = [name for name in under_way if name not in known]
+    for part in (lost[start : start + grid.batch] for start in range(0, len(lost), grid.batch)):
+        submissions = []
+        for unit in (_unit(ledger, name) for name in part):
+            manifest, images = wire.decode_manifest(unit.manifest), ledger.work.unit_images(unit)
+            if not grid.staged(unit.name).exists():
+                write_unit(grid.staged(unit.name), manifest, [image_path(config, image) for image in images])
+            fresh = all(is_fresh(config, image.moment, newest) for image in images)
+            submissions.append(Submission(manifest, under_way[unit.name][1], fresh))
+        _submit(ledger, grid, submissions)
+    grid.forget_staged()
+
+
+def is_fresh(config: Config, moment: Moment, newest: Moment | None) -> bool:
+    """Whether somebody waits for the scores of an inspection: it lies within the look-back of the newest one read."""
+    return newest is None or moment.inspected >= newest.inspected - timedelta(days=config.work.look_back_days)
+
+
+def _submit(ledger: Ledger, grid: Grid, submissions: list[Submission]) -> None:
+    grid.submit(submissions)
+    for submission in submissions:
+        ledger.work.set_state(_unit(ledger, submission.unit), "sent")
+
+
+def _unit(ledger: Ledger, name: str) -> Unit:
+    unit = ledger.work.unit(name)
+    assert unit is not None, name
+    return unit
+
+
+@dataclass(frozen=True, slots=True)
+class _Inspection:
+    """One inspection of one drop: how many fitting images it has, and those not planned yet."""
+
+    moment: Moment
+    number: int
+    images: list[ImageRow]
+
+
+class _Run:
+    """One run: collects checked images until a unit is full."""
+
+    def __init__(
+        self,
+        config: Config,
+        ledger: Ledger,
+        grid: Grid,
+        options: Options,
+        limit: int,
+        dry_run: bool,
+        retry: bool,
+    ) -> None:
+        self._config, self._ledger, self._grid, self._options = config, ledger, grid, options
+        self._limit, self._dry_run, self._retry = limit, dry_run, retry
+        self._hash = options_hash(options)
+        self._unit: list[CheckedImage] = []
+        self._bytes = 0
+        self._fresh = True
+        self._made: list[Submission] = []
+        self._taken: set[tuple[int, str]] = set()
+        self.created = Created()
+
+    def full(self) -> bool:
+        return self.created.planned >= self._limit
+
+    def read(self, source: ImageSource, key: str, backfill: bool) -> None:
+        """Read what is fresh, then the gaps, the look-back and the archive; save the progress when all units are made."""
+        progress = _load(self._ledger, key)
+        look_back = timedelta(days=self._config.work.look_back_days)
+        start, newest, archive = progress.newest, progress.newest, progress.archive
+        if start is None and self._config.imager.url:  # what is in the embedded database was put there to be scored
+            archive = _archive(source, look_back)
+            start = archive.before if archive else None
+        unread: list[Gap] = []
+        for gap in (Gap(start, None), *progress.gaps):
+            before = gap.before
+            for group in [] if self.full() else self.unplanned(source.newest_first(gap.after, gap.before)):
+                newest = max(newest, group.moment) if newest else group.moment
+                self.take(group, is_fresh(self._config, group.moment, newest))
+                before = group.moment
+                if self.full():
+                    break
+            else:
+                if not self.full():
+                    continue  # read to its end
+            if before is not None:
+                unread.append(Gap(gap.after, before))
+        if progress.newest is not None and not self.full():
+            after = Moment(progress.newest.inspected - look_back, -1)
+            before = Moment(progress.newest.inspected, progress.newest.inspect_id + 1)
+            for group in self.unplanned(source.newest_first(after, before)):
+                self.take(group)
+                if self.full():
+                    break
+        if backfill and archive is not None and newest is not None:
+            archive = self._read_archive(source, archive, newest)
+        self.close_unit()
+        self.hand_over()
+        if not self._dry_run and newest is not None:
+            _save(self._ledger, key, Progress(newest, tuple(unread), archive))
+
+    def _read_archive(self, source: ImageSource, archive: Archive, newest: Moment) -> Archive:
+        """Read on in the archive as far as the hour's rate allows, when nothing fresh waits."""
+        since = newest.inspected - timedelta(days=self._config.work.look_back_days)
+        fresh = self._ledger.work.images_under_way(since)
+        if fresh or self.created.planned:
+            log.info("%s: the archive waits: %d fresh images are under way", STEP, fresh or self.created.planned)
+            return archive
+        self._limit = min(self._limit, self._config.work.backfill_per_hour - self._ledger.work.planned_lately(since))
+        before, read = archive.before, archive.read
+        for group in self.unplanned(source.newest_first(None, before)) if before is not None else []:
+            if self.full():
+                break
+            self.take(group, fresh=False)
+            before, read = group.moment, read + group.number
+        else:
+            before = None
+        return Archive(before, archive.images, read)
+
+    def unplanned(self, inspections: Iterable[list[ImageRow]]) -> Iterator[_Inspection]:
+        """These inspections without the images that are in a unit already: the ledger is asked for many at once."""
+        rest = iter(inspections)
+        while batch := list(itertools.islice(rest, _ASKED)):
+            there = self._ledger.work.planned([image for group in batch for image in group], self._hash, self._retry)
+            for group in batch:
+                new = [image for image in group if (image.inspect_id, image.image_name) not in there]
+                yield _Inspection(group[0].moment, len(group), new)
+
+    def take(self, inspection: _Inspection, fresh: bool = True) -> None:
+        """Check an inspection's images and put them into the unit. Fresh ones and back-fill don't mix."""
+        if not inspection.images:
+            return
+        if fresh != self._fresh:
+            self.close_unit()
+            self._fresh = fresh
+        work = self._config.work
+        size = work.wells_per_unit if fresh else work.wells_per_backfill_unit
+        for image in inspection.images:
+            if (image.inspect_id, image.image_name) in self._taken:  # a gap and the look-back may overlap
+                continue
+            self._taken.add((image.inspect_id, image.image_name))
+            self.created.found += 1
+            try:
+                checked = check_image(self._config, image)
+            except ImageError as error:
+                self.created.failed.append((image, error))
+                log.warning("%s %s: %s", STEP, image.image_name, error)
+                if not self._dry_run:
+                    self._ledger.work.add_failure(image.image_name, STEP, error.reason, error.detail, image)
+                continue
+            if self._bytes + checked.size > work.max_unit_mb * 2**20:
+                self.close_unit()
+            self._unit.append(checked)
+            self._bytes += checked.size
+            self.created.planned += 1
+            if len(self._unit) == size:
+                self.close_unit()
+
+    def close_unit(self) -> None:
+        """Make the unit of what was collected: the zip, the ledger, then the hand-over. Each step can be redone."""
+        images, self._unit, self._bytes = self._unit, [], 0
+        if not images:
+            return
+        self.created.units += 1
+        if self._dry_run:
+            return
+        manifest = make_manifest(self._config, self._options, images)
+        write_unit(self._grid.staged(manifest.unit), manifest, [checked.path for checked in images])
+        self._ledger.work.add_unit(manifest, [PlannedImage(checked.image, checked.sha256) for checked in images])
+        attempt = self._ledger.work.attempt(_unit(self._ledger, manifest.unit))
+        self._made.append(Submission(manifest, attempt, self._fresh))
+        if len(self._made) >= self._grid.batch:
+            self.hand_over()
+
+    def hand_over(self) -> None:
+        """Submit the units that were made."""
+        made, self._made = self._made, []
+        if made:
+            _submit(self._ledger, self._grid, made)
+
+
+def _key(config: Config) -> str:
+    """Other patterns find other images, so they are read from the start."""
+    patterns = "\n".join((*config.imager.patterns, "", *config.imager.exclude))
+    return f"{config.imager.source} {hashlib.sha256(patterns.encode()).hexdigest()[:16]}"
+
+
+def _archive(source: ImageSource, look_back: timedelta) -> Archive | None:
+    """What lies before the look-back from the newest image; None: there are no images at all."""
+    newest = next(source.newest_first(None, None), None)
+    if newest is None:
+        return None
+    before = Moment(newest[0].inspected - look_back, -1)
+    return Archive(before, source.count_images(before))
+
+
+def _load(ledger: Ledger, key: str) -> Progress:
+    state = ledger.watermark(key)
+    return msgspec.json.decode(state, type=Progress) if state else Progress()
+
+
+def _save(ledger: Ledger, key: str, progress: Progress) -> None:
+    ledger.set_watermark(key, msgspec.json.encode(progress).decode())

@@ -1,0 +1,180 @@
+"""``finalizer``: compares new scores with people's, holds back what the lab wants to see first, and writes a CSV.
+
+The decisions stand in the ledger before the CSV is written, and the CSV can be written again from them at any time.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from xtalgrid_core.errors import ConfigError
+from xtalgrid_core.files import write_atomically
+
+from ..config import Config
+from ..domain.images import ScoreRow
+from ..imager.crystaltrak.database import ImagerDatabase
+from ..ledger.records import ScoredImage, now
+from ..ledger.store import Ledger
+from .framed import draw_framed, forget_old_frames, wants_frame
+from .score_rules import Action, best_of_inspection, decide_action, describe
+
+COLUMNS = (
+    "run",
+    "score_id",
+    "inspect_id",
+    "barcode",
+    "inspection",
+    "inspection_date",
+    "well",
+    "image",
+    "artscore",
+    "outcome",
+    "probability",
+    "p_crystal",
+    "existing_scores",
+    "action",
+    "why",
+    "framed_image",
+)
+
+_OVERLAP = 10_000
+"""So many scores before the watermark are looked at again: ids are given in another order than transactions end."""
+
+
+@dataclass(slots=True)
+class Finalized:
+    """What a run did; `run` and `csv` are empty when nothing was waiting."""
+
+    run: str = ""
+    csv: Path | None = None
+    actions: dict[str, int] = field(default_factory=dict)
+
+
+def finalize(
+    config: Config, database: ImagerDatabase, ledger: Ledger, frames: str | None = None, *, shadow: bool = False
+) -> Finalized:
+    """Decide on every score that waits.
+
+    Parameters
+    ----------
+    frames
+        Which framed images are drawn: ``none``, ``crystals``, ``all``; default as configured.
+    shadow
+        Decide again on what was scored in shadow mode.
+
+    Raises
+    ------
+    ConfigError
+        With `shadow`, while the policy is ``shadow`` still.
+    """
+    if shadow and config.publish.policy == "shadow":
+        raise ConfigError('publish.policy is "shadow" still, which publishes nothing; set another one first')
+    restore_csv(config, ledger)
+    forget_old_frames(config)
+    key, newest = f"finalizer {config.imager.source}", ledger.views.newest_score_id()
+    waiting = ledger.views.waiting(max(int(ledger.watermark(key) or 0) - _OVERLAP, 0), shadow)
+    if not waiting:
+        ledger.set_watermark(key, str(newest))
+        return Finalized()
+    run = _new_run(ledger)
+    groups: dict[int, list[ScoredImage]] = {}
+    for score in waiting:
+        groups.setdefault(score.image.inspect_id, []).append(score)
+    existing = database.scores_of_drops(list(groups))
+    ledger.people.record(row for rows in existing.values() for row in rows)
+    verdicts = ledger.decisions.verdicts([score.score_id for score in waiting])
+    done = Finalized(run=run)
+    rows = []
+    for inspect_id, scores in groups.items():
+        best = best_of_inspection(scores)
+        for score in scores:
+            action = (
+                decide_action(
+                    score,
+                    config.score_code(score.outcome),
+                    [row for row in existing[inspect_id] if config.imager.is_persons(row.by, row.code)],
+                    verdicts.get(score.score_id),
+                    config.publish.policy,
+                    config.publish.hold,
+                )
+                if score is best
+                else Action("none", f"{best.image.image_name} of the same inspection has priority")
+            )
+            framed = _framed(config, score, frames or config.publish.frames)
+            row = _csv_row(config, run, score, existing[inspect_id], action, framed)
+            done.actions[action.name] = done.actions.get(action.name, 0) + 1
+            rows.append(
+                {
+                    "score_id": score.score_id,
+                    "inspect_id": inspect_id,
+                    "action": action.name,
+                    "csv_row": msgspec.json.encode(row).decode(),
+                }
+            )
+    ledger.decisions.add_finalizations(run, rows)
+    ledger.set_watermark(key, str(newest))
+    done.csv = _write_csv(config, ledger, run)
+    return done
+
+
+def restore_csv(config: Config, ledger: Ledger) -> None:
+    """Write the newest run's CSV if its finalizer was killed before it did."""
+    run = ledger.decisions.newest_run()
+    if run and not any((folder / f"{run}.csv").exists() for folder in (config.outbox, config.outbox / "done")):
+        _write_csv(config, ledger, run)
+
+
+def _write_csv(config: Config, ledger: Ledger, run: str) -> Path:
+    """Write a run's CSV from the ledger into the outbox."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for row in ledger.decisions.finalizations(run):
+        writer.writerow(msgspec.json.decode(row.csv_row))
+    config.outbox.mkdir(parents=True, exist_ok=True)
+    path = config.outbox / f"{run}.csv"
+    write_atomically(path, text.getvalue().encode())
+    return path
+
+
+def _new_run(ledger: Ledger) -> str:
+    stamp = f"{now():%Y%m%dT%H%M%SZ}"
+    names = (stamp if n == 0 else f"{stamp}-{n}" for n in itertools.count())
+    return next(name for name in names if not ledger.decisions.finalizations(name))
+
+
+def _framed(config: Config, score: ScoredImage, which: str) -> str:
+    if which == "none" or (which == "crystals" and not wants_frame(score.outcome)):
+        return ""
+    path = draw_framed(config, score)
+    return str(path) if path else ""
+
+
+def _csv_row(
+    config: Config, run: str, score: ScoredImage, existing: list[ScoreRow], action: Action, framed: str
+) -> dict[str, str]:
+    image = score.image
+    return {
+        "run": run,
+        "score_id": str(score.score_id),
+        "inspect_id": str(image.inspect_id),
+        "barcode": image.barcode,
+        "inspection": str(image.inspection),
+        "inspection_date": image.inspected.isoformat(sep=" "),
+        "well": str(image.well),
+        "image": image.image_name,
+        "artscore": config.score_code(score.outcome) or "",
+        "outcome": str(score.outcome),
+        "probability": f"{score.probability:.4f}",
+        "p_crystal": f"{score.p_crystal:.4f}",
+        "existing_scores": describe(existing),
+        "action": action.name,
+        "why": action.why,
+        "framed_image": framed,
+    }

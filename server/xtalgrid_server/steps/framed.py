@@ -1,0 +1,72 @@
+"""Framed images: drawn here from the original and the boxes, so that no pixel of a stranger's computer is shown."""
+
+from __future__ import annotations
+
+import io
+import time
+from pathlib import Path
+
+from xtalgrid_core.errors import ImageError
+from xtalgrid_core.files import write_atomically
+from xtalgrid_core.frames import SUFFIX, frame
+from xtalgrid_core.images import read_image
+from xtalgrid_core.outcomes import Group, Outcome
+
+from ..config import Config
+from ..domain.log import log
+from ..ledger.records import ScoredImage
+from .pack import read_original
+
+_DAY = 24 * 3600
+
+
+def wants_frame(outcome: Outcome) -> bool:
+    """Whether a framed image is drawn without being asked for: crystals, and where a person should look."""
+    return outcome.group is Group.CRYSTAL or outcome is Outcome.UNDECIDED
+
+
+def framed_path(config: Config, score: ScoredImage) -> Path:
+    """Where a score's framed image lies."""
+    image = score.image
+    return config.frames_dir / image.barcode / str(image.inspection) / f"{Path(image.image_name).stem}{SUFFIX}"
+
+
+def framed_jpeg(config: Config, score: ScoredImage) -> bytes:
+    """The framed image.
+
+    Raises
+    ------
+    ImageError
+        When the original cannot be read any more.
+    """
+    picture = frame(read_image(read_original(config, score.image)), score.answer)
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=88)
+    return stream.getvalue()
+
+
+def forget_old_frames(config: Config) -> int:
+    """Delete framed images that are older than configured, at most once a day; returns how many."""
+    days, stamp = config.publish.frames_days, config.home / "frames-looked-through"
+    if not days or (stamp.exists() and time.time() - stamp.stat().st_mtime < _DAY):
+        return 0
+    stamp.touch()
+    oldest, forgotten = time.time() - days * _DAY, 0
+    for path in config.frames_dir.glob(f"*/*/*{SUFFIX}"):
+        if path.stat().st_mtime < oldest:
+            path.unlink()
+            forgotten += 1
+    return forgotten
+
+
+def draw_framed(config: Config, score: ScoredImage) -> Path | None:
+    """Draw a score's framed image into the frames folder; None, with a log line, when the original is gone."""
+    path = framed_path(config, score)
+    try:
+        data = framed_jpeg(config, score)
+    except ImageError as error:
+        log.warning("framed image of %s: %s", score.image.image_name, error)
+        return None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, data)
+    return path

@@ -1,0 +1,129 @@
+"""Drops over time: where a crystal is new."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from ..config import Config
+from ..domain.wells import Well
+from ..ledger.archive import Archived, Range
+from ..ledger.people import Said
+from ..ledger.plates import DropImage
+from ..ledger.store import Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class NewCrystal:
+    """A drop at the first inspection at which its `p_crystal` reached the threshold.
+
+    `image` is the image that reached it, of several the one with the largest; `before` the largest `p_crystal` at any earlier
+    inspection, None: there was none with a score. `said` is what people said of the drop at these inspections and at this one,
+    oldest first.
+    """
+
+    image: DropImage
+    before: float | None
+    said: tuple[Said, ...] = ()
+
+    @property
+    def drop(self) -> tuple[str, Well]:
+        """(barcode, well)."""
+        return self.image.barcode, self.image.well
+
+
+def crystal_from(config: Config) -> float:
+    """The `p_crystal` from which a drop counts as one with a crystal: ``alerts.crystal_from``, else ``work.crystal_from``."""
+    return config.alerts.crystal_from or config.work.crystal_from
+
+
+def new_crystals(
+    ledger: Ledger,
+    threshold: float,
+    *,
+    inspected_since: datetime | None = None,
+    scored_since: datetime | None = None,
+    barcodes: Collection[str] | None = None,
+) -> list[NewCrystal]:
+    """The drops whose `p_crystal` was below the threshold at all earlier inspections and reached it at one since a moment.
+
+    A person's score makes no difference: a drop that somebody called precipitate long ago is just the one to be told of. The
+    newest score of an image counts, and inspections without a score don't.
+
+    Parameters
+    ----------
+    threshold
+        `p_crystal` (0..1]; see `crystal_from`.
+    inspected_since
+        Only inspections since then (the imager's naive local time).
+    scored_since
+        Only images scored since then (UTC): what is new for somebody who looked then.
+    barcodes
+        Only these plates.
+
+    Returns
+    -------
+    Newest inspection first, of one inspection the largest `p_crystal` first.
+    """
+    plates = ledger.archive.with_crystals(threshold, inspected_since, scored_since)
+    if barcodes is not None:
+        plates &= set(barcodes)
+    found: list[NewCrystal] = []
+    for batch in ledger.archive.plates(Range(barcodes=plates)):
+        pasts = []
+        for _, group in itertools.groupby(batch, key=_drop):
+            drop = [archived.image for archived in group]
+            image = _first_crystal(drop, threshold)
+            if (
+                image is not None
+                and (inspected_since is None or image.inspected >= inspected_since)
+                and (scored_since is None or (image.at is not None and image.at >= scored_since))
+            ):
+                pasts.append((image, drop))
+        found += _told(ledger, pasts)
+    found.sort(key=lambda one: (-one.image.p_crystal, one.drop))
+    return sorted(found, key=lambda one: one.image.inspected, reverse=True)
+
+
+def with_past(ledger: Ledger, images: Sequence[DropImage]) -> list[NewCrystal]:
+    """Each of these images, of different drops, with what was known of its drop before; by plate."""
+    chosen = {(image.barcode, image.well): image for image in images}
+    found: list[NewCrystal] = []
+    for batch in ledger.archive.plates(Range(barcodes={image.barcode for image in images})):
+        drops = itertools.groupby(batch, key=_drop)
+        pasts = [(chosen[drop], [one.image for one in group]) for drop, group in drops if drop in chosen]
+        found += _told(ledger, pasts)
+    return found
+
+
+def _first_crystal(images: Iterable[DropImage], threshold: float) -> DropImage | None:
+    """The image of a drop that reached the threshold first; `images` are one drop's in the order of time."""
+    for _, group in itertools.groupby(images, key=_moment):
+        best = max(group, key=lambda image: image.p_crystal)
+        if best.p_crystal >= threshold:
+            return best
+    return None
+
+
+def _told(ledger: Ledger, pasts: Sequence[tuple[DropImage, list[DropImage]]]) -> list[NewCrystal]:
+    """Images with what was known before, from all images of their drops."""
+    said = ledger.people.said({image.image_id: image.inspect_id for _, drop in pasts for image in drop})
+    found = []
+    for image, drop in pasts:
+        earlier = [other for other in drop if _moment(other) < _moment(image)]
+        before = max((other.p_crystal for other in earlier), default=None)
+        ids = {other.inspect_id for other in (*earlier, image)}
+        told = sorted((one for inspect_id in ids for one in said[inspect_id]), key=lambda one: one.at)
+        found.append(NewCrystal(image, before, tuple(told)))
+    return found
+
+
+def _drop(archived: Archived) -> tuple[str, Well]:
+    return archived.image.barcode, archived.image.well
+
+
+def _moment(image: DropImage) -> tuple[datetime, int]:
+    """When an inspection was, among those of its drop."""
+    return image.inspected, image.inspection

@@ -1,0 +1,125 @@
+"""Builds a work unit: a zip of the manifest and of the images under neutral names, the same bytes whenever it is built."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from xtalgrid_core import wire
+from xtalgrid_core.errors import FailureReason, ImageError
+from xtalgrid_core.files import replacing
+from xtalgrid_core.images import image_size
+from xtalgrid_core.whole import missing_end
+
+from ..config import Config
+from ..domain.images import ImageRow
+from ..imager.source import image_path as image_path
+
+MIN_WORKER = "0.1.0"
+"""The oldest worker that scores as this server expects; docs/releasing.md says when it rises."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedImage:
+    """An image file that is there, whole and readable."""
+
+    image: ImageRow
+    path: Path
+    sha256: str
+    size: int
+    height: int
+    width: int
+
+
+def read_original(config: Config, image: ImageRow) -> bytes:
+    """The bytes of an image's file, whatever it holds.
+
+    Raises
+    ------
+    ImageError
+        When it is not there, cannot be read, or is larger than any imager's.
+    """
+    path = image_path(config, image)
+    try:
+        size = path.stat().st_size
+        if size > wire.MAX_IMAGE_BYTES:
+            raise ImageError(FailureReason.TOO_LARGE, f"{size} bytes; at most {wire.MAX_IMAGE_BYTES} are read")
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise ImageError(
+            FailureReason.MISSING_FILE, f"{path} is not there; the imager may still be writing it, or it was moved away"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise ImageError(
+            FailureReason.UNREADABLE_FILE, f"{path} cannot be read ({error}); check its permissions"
+        ) from error
+
+
+def check_image(config: Config, image: ImageRow) -> CheckedImage:
+    """Read an image's file once and see that it is there, whole and readable.
+
+    Raises
+    ------
+    ImageError
+        With what is wrong.
+    """
+    path, data = image_path(config, image), read_original(config, image)
+    height, width = image_size(data)
+    if (why := missing_end(io.BytesIO(data))) is not None:
+        raise ImageError(FailureReason.TRUNCATED, f"{path}: {why}; still being written?")
+    return CheckedImage(image, path, hashlib.sha256(data).hexdigest(), len(data), height, width)
+
+
+def make_manifest(config: Config, options: wire.Options, images: Sequence[CheckedImage]) -> wire.Manifest:
+    """The manifest of a unit. Its name is a hash of what it asks for, so that the same unit is never made twice."""
+    entries = tuple(
+        wire.ImageEntry(
+            number=number,
+            file=f"{number:03d}{_neutral_suffix(checked.path)}",
+            inspect_id=checked.image.inspect_id,
+            sha256=checked.sha256,
+            height=checked.height,
+            width=checked.width,
+            pixel_size_um=config.imager.pixel_size_um,
+        )
+        for number, checked in enumerate(images)
+    )
+    manifest = wire.Manifest(schema=wire.SCHEMA, unit="xg", min_worker=MIN_WORKER, options=options, images=entries)
+    names = "\n".join(f"{c.image.inspect_id} {c.image.image_name}" for c in images)
+    digest = hashlib.sha256(config.imager.source.encode() + wire.encode(manifest) + names.encode()).hexdigest()
+    return msgspec.structs.replace(manifest, unit=f"xg_{digest[:24]}")
+
+
+def write_unit(path: Path, manifest: wire.Manifest, files: Sequence[Path]) -> None:
+    """Write the zip, whole or not at all.
+
+    An image whose file is gone by now is left out; the worker will say that it is missing.
+
+    Raises
+    ------
+    OSError
+        When the disk is full; no part is left.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        replacing(path) as stream,
+        zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive,
+    ):  # images are compressed
+        archive.writestr(_member(wire.MANIFEST_NAME), wire.encode(manifest))
+        for entry, file in zip(manifest.images, files, strict=True):
+            if file.is_file():
+                archive.writestr(_member(entry.file), file.read_bytes())
+
+
+def _member(name: str) -> zipfile.ZipInfo:
+    return zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+
+
+def _neutral_suffix(path: Path) -> str:
+    return path.suffix.lower()[:5] or ".img"

@@ -1,0 +1,216 @@
+"""``model promote`` and ``model rollback``: another pair of networks for new work, when it was shown to be better.
+
+One commit in the ledger is the switch. Before it the files are in place and checked; killed anywhere, the old pair or the
+new one is in use, and the same command run again ends the same. Work that was sent keeps the models it names.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from xtalgrid_core import wire
+from xtalgrid_core.comparison import COMPARISON, Comparison, read_comparison
+from xtalgrid_core.errors import BrokenModel, ConfigError
+from xtalgrid_core.outcomes import CLASSES
+from xtalgrid_core.weights import MANIFEST, ModelEntry, default_models, read_manifest
+
+from ..config import Config
+from ..ledger.models import in_use as promoted
+from ..ledger.store import Ledger
+from ..storage import weights as shelf
+from ..storage.weights import ROLES, Pair
+
+STEP = "model"
+
+CHECK_WELL = Path(__file__).parent / "check_well.jpg"
+"""A rendered well with crystals in its drop, for every model to be tried on."""
+
+_PATIENCE_SECONDS = 300
+
+
+def models(config: Config, ledger: Ledger) -> Pair:
+    """SHA-256 of the (segmenter, classifier) that new work asks for: configured, else promoted, else the package's.
+
+    Raises
+    ------
+    ConfigError
+        When what was promoted is gone from ``home/weights``, or nothing was promoted and the package carries none.
+    """
+    named = (config.work.segmenter, config.work.classifier)
+    chosen = named if all(named) else _promoted_or_packaged(ledger)
+    for role, name, sha256 in zip(ROLES, named, chosen, strict=True):
+        if not name and shelf.entry(config, sha256, role) is None:
+            raise ConfigError(
+                f"{config.weights}: the {role} in use, {sha256[:12]}…, is gone; bring the folder back from a backup, "
+                "or go back to the models before: `xtalgrid model rollback`"
+            )
+    return named[0] or chosen[0], named[1] or chosen[1]
+
+
+def model_entries(config: Config, ledger: Ledger) -> tuple[ModelEntry, ModelEntry]:
+    """What is known of `models`, all of which must be here.
+
+    Raises
+    ------
+    ConfigError
+        When the configuration names weights that are neither in ``home/weights`` nor in the package: every unit would fail at the
+        workers.
+    """
+    found = []
+    for role, sha256 in zip(ROLES, models(config, ledger), strict=True):
+        entry = shelf.entry(config, sha256, role)
+        if entry is None:
+            raise ConfigError(
+                f"{config.file or 'configuration'}: work.{role} names {sha256[:12]}…, and neither {config.weights} nor the package "
+                f"has such a {role}; remove that line, and bring it here with `xtalgrid model promote`"
+            )
+        found.append(entry)
+    return found[0], found[1]
+
+
+def _promoted_or_packaged(ledger: Ledger) -> Pair:
+    if pairs := promoted(ledger.models.history()):
+        return pairs[-1]
+    try:
+        return default_models()
+    except BrokenModel as error:
+        raise ConfigError(
+            f"work.segmenter, work.classifier: not set, and the package's own are missing: {error}"
+        ) from error
+
+
+def promote(config: Config, ledger: Ledger, candidate: Path, *, force: str | None, who: str) -> Pair:
+    """Let new work ask for the default pair of a candidate's folder.
+
+    Parameters
+    ----------
+    candidate
+        Folder of weights, with the comparison that ``xtalgrid-train adapt`` makes.
+    force
+        Why a candidate goes into use that was not shown to be better; recorded. None: it must have been.
+    who
+        Who decides.
+
+    Raises
+    ------
+    ModelError
+        When the weights are not what they are named, or no worker can score with them.
+    ConfigError
+        When the configuration names models itself, or the candidate was not shown to be better than those in use.
+    """
+    pair = _default_pair(candidate)
+    _check_configuration(config, pair)
+    segmenter, classifier = model_entries(config, ledger)
+    current = segmenter.sha256, classifier.sha256
+    if pair == current:
+        shelf.mark(config, pair)  # a promotion that was killed at its end
+        return pair
+    comparison = read_comparison(candidate)
+    if force is None:
+        _check_comparison(candidate, comparison, pair, current)
+    _try_out(candidate, pair)
+    shelf.add(config, candidate, pair)
+    why = force or "; ".join(comparison.reasons if comparison else ())
+    said = msgspec.json.encode(comparison).decode() if comparison else ""
+    ledger.models.add("promote", pair, f"forced: {why}" if force else why, who, said)
+    shelf.mark(config, pair)
+    return pair
+
+
+def rollback(config: Config, ledger: Ledger, *, why: str, who: str) -> Pair:
+    """Undo the newest promotion that was not undone yet.
+
+    Raises
+    ------
+    ConfigError
+        When the package's own models are in use: there is nothing to go back to.
+    """
+    pairs = promoted(ledger.models.history())
+    if not pairs:
+        raise ConfigError("the package's own models are in use; there is no promotion to undo")
+    ledger.models.add("rollback", pairs[-2] if len(pairs) > 1 else None, why, who)
+    pair = models(config, ledger)
+    shelf.mark(config, pair)
+    return pair
+
+
+def _try_out(candidate: Path, pair: Pair) -> None:
+    """Have a worker, in a process of its own as the grid's are, score a well with a folder's default pair.
+
+    Raises
+    ------
+    BrokenModel
+        When it can't: bytes differ from their name, the networks don't load, take or give something else, or find no drop in
+        a well that has one.
+    """
+    with tempfile.TemporaryDirectory(prefix="xtalgrid-model-") as scratch:
+        out = Path(scratch) / "out"
+        program = [sys.executable, "-m", "xtalgrid_worker.cli"]
+        command = [*program, "score", str(CHECK_WELL), "--weights", str(candidate), "--out", str(out)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE_SECONDS, check=False)
+        except subprocess.TimeoutExpired as error:
+            raise BrokenModel(f"a worker did not score one well with these weights in {_PATIENCE_SECONDS} s") from error
+        if not (out / "result.json").is_file():
+            last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+            raise BrokenModel(f"a worker cannot score with these weights: {last.removeprefix('Error: ')}")
+        result = wire.decode_result((out / "result.json").read_bytes())
+    (answer,) = result.images
+    if isinstance(answer, wire.Failed):
+        raise BrokenModel(f"a worker cannot score a well with these weights: {answer.reason}: {answer.detail}")
+    if (result.segmenter, result.classifier) != pair or len(answer.probabilities) != len(CLASSES):
+        raise BrokenModel(f"segmenter {pair[0][:12]}… finds no drop in a well that has one ({CHECK_WELL.name})")
+
+
+def _default_pair(candidate: Path) -> Pair:
+    if not (candidate / MANIFEST).is_file():
+        raise ConfigError(
+            f"{candidate}: no {MANIFEST} here, so it is no folder of weights; `xtalgrid-train adapt` makes one"
+        )
+    named = read_manifest(candidate).default
+    missing = [role for role in ROLES if role not in named]
+    if missing:
+        raise BrokenModel(f"{candidate / MANIFEST}: default names no {' and no '.join(missing)}; export both together")
+    return named["segmenter"], named["classifier"]
+
+
+def _check_configuration(config: Config, pair: Pair) -> None:
+    for key, named, sha256 in zip(ROLES, (config.work.segmenter, config.work.classifier), pair, strict=True):
+        if named and named != sha256:
+            raise ConfigError(
+                f"{config.file or 'configuration'}: work.{key} names {named[:12]}…, which goes before every promotion; "
+                "remove that line, then promote"
+            )
+
+
+def _check_comparison(candidate: Path, comparison: Comparison | None, pair: Pair, current: Pair) -> None:
+    """A candidate must have been compared, it itself, with what is in use now, and have been better."""
+    force = "or promote it with --force REASON"
+    if comparison is None:
+        raise ConfigError(
+            f"{candidate}: no {COMPARISON}, so nothing says that it is better; make it with `xtalgrid-train adapt`, {force}"
+        )
+    if comparison.candidate != pair:
+        raise ConfigError(
+            f"{candidate / COMPARISON} is about other weights than those beside it; compare again, {force}"
+        )
+    if comparison.current != current:
+        raise ConfigError(
+            f"{candidate / COMPARISON} compares with {_short(comparison.current)}, and {_short(current)} are in use now; "
+            f"compare again, {force}"
+        )
+    if comparison.verdict != "better":
+        raise ConfigError(
+            "\n  ".join(
+                [f"{candidate} is not better than what is in use:", *comparison.reasons, f"improve it, {force}"]
+            )
+        )
+
+
+def _short(pair: Pair) -> str:
+    return f"segmenter {pair[0][:12]}… and classifier {pair[1][:12]}…"

@@ -1,0 +1,275 @@
+"""``set_autoscore``: takes the finalizer's CSV files and writes the ARTscores into the imager's score table.
+
+Two databases take part, so each row goes three ways: the ledger records the intention, the score table is written, the ledger
+records that it is done. Killed anywhere, the next run finds either nothing written or our own row, and ends the same.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from xtalgrid_core import wire
+from xtalgrid_core.errors import XtalgridError
+from xtalgrid_core.outcomes import CLASSES, Outcome
+
+from ..config import Config
+from ..domain.images import ScoreRow
+from ..domain.log import log
+from ..imager.crystaltrak.database import ImagerDatabase
+from ..imager.crystaltrak.writer import Autoscore, NewScore, ScoreWriter
+from ..ledger.records import ScoredImage
+from ..ledger.store import Ledger
+from ..storage.engines import chunks
+from .finalize import COLUMNS, restore_csv
+from .framed import framed_path
+from .score_rules import score_date, standing_score
+
+STEP = "set_autoscore"
+
+_BATCH = 500
+
+
+@dataclass(slots=True)
+class Published:
+    """What a run did: rows by action (insert, replace, same, keep), refused CSV lines, files done."""
+
+    actions: dict[str, int] = field(default_factory=dict)
+    refused: list[str] = field(default_factory=list)
+    files: int = 0
+
+
+class Previous(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What stood in the imager database before a publication; kept in the ledger, so that it can be undone."""
+
+    score_id: int | None = None
+    """SCOREID of our row; None: there was none, and the other three say nothing."""
+    code: str = ""
+    date: datetime | None = None
+    image_name: str | None = None
+    autoscore: Autoscore | None = None
+    """The row in the lab's own table."""
+    image: str = ""
+    """Name of the framed image that was entered; empty: none was."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is to be done for one inspection."""
+
+    score: ScoredImage
+    code: str
+    action: str
+    date: datetime
+    why: str = ""
+    own: ScoreRow | None = None
+
+    @property
+    def inspect_id(self) -> int:
+        return self.score.image.inspect_id
+
+    @property
+    def writes(self) -> bool:
+        """Whether the score stands in the table afterwards."""
+        return self.action != "keep"
+
+
+def set_autoscore(
+    config: Config, database: ImagerDatabase, ledger: Ledger, files: list[Path] | None = None, dry_run: bool = False
+) -> Published:
+    """Publish the rows of CSV files whose action is ``publish``.
+
+    Parameters
+    ----------
+    files
+        Default: those in the outbox, oldest first; a file of the outbox that is done is moved to ``outbox/done``.
+    dry_run
+        Say what would be written; nothing is.
+
+    Raises
+    ------
+    XtalgridError
+        When a file cannot be read or is no CSV of the finalizer; files before it are done.
+    """
+    published = Published()
+    if files is None:
+        if not dry_run:
+            restore_csv(config, ledger)
+        files = sorted(config.outbox.glob("*.csv"))
+    for file in files:
+        _publish_file(config, database, ledger, file, dry_run, published)
+        published.files += 1
+        if not dry_run and file.parent == config.outbox:
+            (config.outbox / "done").mkdir(exist_ok=True)
+            file.replace(config.outbox / "done" / file.name)
+    return published
+
+
+def _publish_file(
+    config: Config, database: ImagerDatabase, ledger: Ledger, file: Path, dry_run: bool, published: Published
+) -> None:
+    runs: dict[str, list[ScoredImage]] = {}
+    for score, run in _rows_to_publish(config, ledger, file, published):
+        runs.setdefault(run, []).append(score)
+    for run, scores in runs.items():
+        for batch in chunks(scores, _BATCH):
+            plans = database.write(partial(_publish, config, database, ledger, run, batch, dry_run))
+            if not dry_run:
+                ledger.decisions.done(run, [plan.score.score_id for plan in plans])
+            for plan in plans:
+                published.actions[plan.action] = published.actions.get(plan.action, 0) + 1
+
+
+def _publish(
+    config: Config,
+    database: ImagerDatabase,
+    ledger: Ledger,
+    run: str,
+    batch: Sequence[ScoredImage],
+    dry_run: bool,
+    writer: ScoreWriter,
+) -> list[_Plan]:
+    """Look at the score table as it is now, and write, in one transaction."""
+    inspect_ids = [score.image.inspect_id for score in batch]
+    newest = ledger.decisions.published_scores(inspect_ids)
+    rows = writer.scores_of_drops(inspect_ids)
+    plans = [_plan(config, database, rows[score.image.inspect_id], score, newest) for score in batch]
+    if dry_run:
+        return plans
+    writing = [plan for plan in plans if plan.writes]
+    framed = _framed_images(config, writing) if config.publish.image_rows else {}
+    autoscores = writer.autoscores([plan.inspect_id for plan in writing]) if config.publish.autoscores else {}
+    entered = writer.add_images(framed)
+    ledger.decisions.intend(
+        run, [_intention(plan, autoscores.get(plan.inspect_id), entered.get(plan.inspect_id, "")) for plan in plans]
+    )
+    by = config.imager.scored_by
+    new = [plan for plan in plans if plan.action == "insert"]
+    writer.insert_many(
+        [NewScore(plan.inspect_id, plan.code, plan.date, plan.score.image.image_name) for plan in new], by
+    )
+    for plan in plans:
+        if plan.action == "replace" and plan.own is not None:
+            writer.replace(plan.own.score_id, by, plan.code, plan.date, plan.score.image.image_name)
+    if config.publish.autoscores:
+        writer.set_autoscores({plan.inspect_id: _autoscore(plan.score) for plan in writing})
+    return plans
+
+
+def _framed_images(config: Config, plans: Sequence[_Plan]) -> dict[int, str]:
+    """Names of the framed images that were drawn, by inspect id."""
+    paths = {plan.inspect_id: framed_path(config, plan.score) for plan in plans}
+    return {inspect_id: path.name for inspect_id, path in paths.items() if path.is_file()}
+
+
+def _autoscore(score: ScoredImage) -> Autoscore:
+    """A score as the lab's own table has it."""
+    empty = score.outcome is Outcome.NULL_EXPERIMENT
+    said = score.answer.probabilities if isinstance(score.answer, wire.Scored) else ()
+    clear = dict(zip(CLASSES, said, strict=True)).get(Outcome.CLEAR, 0.0) if said else 0.0
+    return score.p_crystal, clear, 1 if empty else 0
+
+
+def _rows_to_publish(config: Config, ledger: Ledger, file: Path, published: Published) -> list[tuple[ScoredImage, str]]:
+    """The scores that the file's ``publish`` lines name, each with its run; lines that don't fit the ledger are refused."""
+    lines = [(number, line) for number, line in enumerate(_read_csv(file), start=2) if line["action"] == "publish"]
+    ids = [int(line["score_id"]) for _, line in lines if line["score_id"].isdecimal()]
+    scores = {score.score_id: score for score in ledger.views.scores_by_id(ids)}
+    decided = {
+        run: {row.score_id: row.action for row in ledger.decisions.finalizations(run)}
+        for run in {ln["run"] for _, ln in lines}
+    }
+    undone = {run: ledger.decisions.undone_scores(run) for run in decided}
+    rejected = {
+        score_id for score_id, (verdict, _) in ledger.decisions.verdicts(list(scores)).items() if verdict == "reject"
+    }
+    found = []
+    for number, line in lines:
+        score = scores.get(int(line["score_id"])) if line["score_id"].isdecimal() else None
+        if score is None or decided[line["run"]].get(score.score_id) is None:
+            why = "this ledger knows no such score and run; is the file of another lab, or of another home?"
+        elif str(score.image.inspect_id) != line["inspect_id"]:
+            why = f"score {score.score_id} is of inspection {score.image.inspect_id}"
+        elif line["artscore"] != config.score_code(score.outcome):
+            why = f"score {score.score_id} is {config.score_code(score.outcome)}; to give another score, score as a person"
+        elif score.score_id in rejected:
+            why = "a person rejected it since"
+        elif score.score_id in undone[line["run"]]:
+            why = (
+                f"run {line['run']} was undone; `xtalgrid approve {score.score_id}` lets the next finalizer publish it"
+            )
+        else:
+            found.append((score, line["run"]))
+            continue
+        published.refused.append(f"{file.name} line {number}: {why}")
+        log.warning("%s %s line %d refused: %s", STEP, file.name, number, why)
+    return found
+
+
+def _read_csv(file: Path) -> list[dict[str, str]]:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise XtalgridError(f"{file}: cannot be read ({why}); give CSV files of the finalizer") from error
+    reader = csv.DictReader(io.StringIO(text))
+    missing = set(COLUMNS) - set(reader.fieldnames or ())
+    if missing:
+        lacking = [name for name in COLUMNS if name in missing]
+        more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
+        raise XtalgridError(f"{file}: no CSV of the finalizer; it lacks the columns {', '.join(lacking[:3])}{more}")
+    return [{key: value or "" for key, value in line.items() if key} for line in reader]
+
+
+def _plan(
+    config: Config, database: ImagerDatabase, rows: list[ScoreRow], score: ScoredImage, newest: dict[int, int]
+) -> _Plan:
+    """What the rules ask for; `rows`: the scores of the drop."""
+    code = config.score_code(score.outcome)
+    assert code is not None  # only publishable outcomes get here
+    inspect_id = score.image.inspect_id
+    peoples = [row for row in rows if config.imager.is_persons(row.by, row.code)]
+    own = own_row(database, rows, inspect_id)
+    date = score_date(score.image.inspected, peoples)
+    standing = standing_score(inspect_id, peoples, config.publish.policy)
+    if config.publish.policy == "shadow":
+        return _Plan(score, code, "keep", date, "policy shadow: nothing is published")
+    if newest.get(inspect_id, 0) > score.score_id:
+        return _Plan(score, code, "keep", date, "a newer score of this inspection is published")
+    if standing is not None:
+        return _Plan(score, code, "keep", date, f"scored {standing.code} by {standing.by} in the meantime")
+    if own is None:
+        return _Plan(score, code, "insert", date)
+    if (own.code, own.date, own.image_name) == (code, date, score.image.image_name):
+        return _Plan(score, code, "same", date, own=own)
+    return _Plan(score, code, "replace", date, own=own)
+
+
+def own_row(database: ImagerDatabase, rows: Sequence[ScoreRow], inspect_id: int) -> ScoreRow | None:
+    """The ARTscore of an inspection among the scores of its drop, oldest first."""
+    return next((row for row in reversed(rows) if row.inspect_id == inspect_id and database.is_ours(row)), None)
+
+
+def _intention(plan: _Plan, autoscore: Autoscore | None, image: str) -> dict[str, Any]:
+    own = plan.own
+    before = (
+        Previous(own.score_id, own.code, own.date, own.image_name, autoscore, image)
+        if own
+        else Previous(autoscore=autoscore, image=image)
+    )
+    return {
+        "score_id": plan.score.score_id,
+        "inspect_id": plan.inspect_id,
+        "code": plan.code,
+        "action": plan.action,
+        "previous": "" if before == Previous() else msgspec.json.encode(before).decode(),
+        "why": plan.why,
+    }

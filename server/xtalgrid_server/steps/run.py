@@ -1,0 +1,103 @@
+"""``run``: a folder of well images through every stage of production, in order, on this machine."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from xtalgrid_core import wire
+from xtalgrid_core.outcomes import Outcome
+
+from ..imager.folder.entering import Imported
+from ..ledger.records import ScoredImage
+from .finalize import Finalized
+from .system import System
+
+
+@dataclass(slots=True)
+class Account:
+    """What became of each image of a folder. `failed`: file name → (reason, detail)."""
+
+    imported: Imported
+    finalized: Finalized
+    scored: list[ScoredImage]
+    failed: dict[str, tuple[str, str]]
+
+    @property
+    def total(self) -> int:
+        """Images of the folder, one for each stem."""
+        return len(self.imported.entered) + len(self.imported.rejected)
+
+    @property
+    def accounted(self) -> int:
+        """Images with a score or a recorded failure."""
+        return len(self.scored) + len(self.failed)
+
+    @property
+    def outcomes(self) -> dict[Outcome, int]:
+        """Images by outcome, in order of priority, failed ones last."""
+        counts = collections.Counter(score.outcome for score in self.scored)
+        counts[Outcome.FAILED] += len(self.failed)
+        return {outcome: counts[outcome] for outcome in Outcome if counts[outcome]}
+
+    def failures(self) -> dict[tuple[str, str], list[str]]:
+        """The failed files by (reason, detail): a hundred files of one failed unit are one line."""
+        files: dict[tuple[str, str], list[str]] = {}
+        for file, why in self.failed.items():
+            files.setdefault(why, []).append(file)
+        return files
+
+
+def run_folder(
+    system: System,
+    folder: Path,
+    *,
+    recursive: bool = False,
+    copy: bool = False,
+    names: str | None = None,
+    frames: str = "all",
+    on_progress: Callable[[int], None] | None = None,
+) -> Account:
+    """Import a folder, score it, publish it, and account for every image; run again it goes on where it was stopped.
+
+    `frames`: which framed images are drawn, ``none``, ``crystals`` or ``all``. `on_progress` is called with the number of
+    answered images.
+    """
+    grid = system.local_grid
+    imported = system.import_folder(folder, recursive=recursive, copy=copy, names=names, fall_back=names is None)
+    number = max(len(imported.entered), 1)
+    share = -(-number // system.config.grid.workers)  # rounded up: no worker waits while another has a long unit
+    unit_size = min(share, system.config.work.wells_per_unit)
+    system.create_work(
+        barcodes=imported.barcodes, limit=max(number, system.config.work.limit), wells_per_unit=unit_size, retry=True
+    )
+    while True:
+        worked = system.work(on_progress=on_progress)
+        done = system.assimilate()
+        if not (worked.finished or worked.failed or done.refused) or not grid.waiting():
+            break  # refused results are worked out again, as often as configured
+    finalized = system.finalize(frames)
+    system.set_autoscore()
+    return _account(system, imported, finalized)
+
+
+def _account(system: System, imported: Imported, finalized: Finalized) -> Account:
+    wanted = {(row.inspect_id, row.image_name) for row in imported.entered}
+    scores = system.ledger.views.scores(inspect_ids=sorted({row.inspect_id for row in imported.entered}), failed=True)
+    scored, failed = [], {}
+    for score in scores:
+        if (score.image.inspect_id, score.image.image_name) not in wanted:
+            continue
+        if isinstance(score.answer, wire.Failed):
+            failed[score.image.image_name] = (str(score.answer.reason), score.answer.detail)
+        else:
+            scored.append(score)
+    has_answer = {score.image.image_name for score in scores}
+    names = [row.image_name for row in imported.entered if row.image_name not in has_answer]
+    for file, reason, detail in system.ledger.work.failures(names):
+        failed[file] = (reason, detail)
+    for path, why in imported.rejected.items():
+        failed[path.name] = ("name fits no pattern", why)
+    return Account(imported, finalized, scored, failed)

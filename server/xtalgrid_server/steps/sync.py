@@ -1,0 +1,97 @@
+"""``sync``: keeps what people scored and what is in the drops in the ledger, as the imager database has them now.
+
+The score table is read by SCOREID, in pages, each of them one transaction and one step of the saved progress, so that a sweep
+that was killed goes on where it was. Rows dated within the last days are read again, for those that were changed or deleted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+import msgspec
+
+from ..config import Config
+from ..domain.log import log
+from ..imager.crystaltrak import samples
+from ..imager.crystaltrak.database import ImagerDatabase
+from ..ledger.people import Contents
+from ..ledger.records import now
+from ..ledger.store import Ledger
+from ..storage.engines import chunks
+
+ORIGIN = "imager database"
+
+_BARCODES = 10_000
+
+
+class _Progress(msgspec.Struct):
+    """What is saved: the last SCOREID of the sweep, and which sample tables were said to be missing."""
+
+    last: int = -1
+    missing: list[str] = msgspec.field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Synced:
+    """What a run did: `rows` of the score table read, `recorded` of them new or changed, drops or plates whose contents were."""
+
+    rows: int = 0
+    recorded: int = 0
+    contents: int = 0
+
+
+def sync(config: Config, database: ImagerDatabase, ledger: Ledger) -> Synced:
+    """Record what is new in the score table and the sample tables.
+
+    Raises
+    ------
+    ImagerError
+        When the imager database cannot be read; what was read is recorded, and the next run goes on from there.
+    """
+    key = f"sync {config.imager.source}"
+    saved = ledger.watermark(key)
+    progress = msgspec.json.decode(saved, type=_Progress) if saved else _Progress()
+    done = Synced()
+    _sync_scores(config, database, ledger, key, progress, done)
+    _sync_contents(database, ledger, progress, done)
+    ledger.set_watermark(key, msgspec.json.encode(progress).decode())
+    return done
+
+
+def _sync_scores(
+    config: Config, database: ImagerDatabase, ledger: Ledger, key: str, progress: _Progress, done: Synced
+) -> None:
+    recent = ledger.people.first_dated(now() - timedelta(days=config.imager.look_back_days))
+    after = progress.last if recent is None else min(progress.last, recent - 1)
+    while True:
+        at = now()
+        page = samples.score_page(database, after)
+        if page:
+            last = page[-1].score_id
+            done.rows += len(page)
+            done.recorded += ledger.people.record(page, between=(after, last, at))
+            after = last
+            if last > progress.last:
+                progress.last = last
+                ledger.set_watermark(key, msgspec.json.encode(progress).decode())
+        if len(page) < samples.PAGE:
+            return
+
+
+def _sync_contents(database: ImagerDatabase, ledger: Ledger, progress: _Progress, done: Synced) -> None:
+    missing = samples.missing_tables(database)
+    if missing and missing != progress.missing:
+        log.info(
+            "sync: the imager database has no %s as CrystalTrak has it; what is in the drops comes from `xtalgrid layout`",
+            ", ".join(missing),
+        )
+    progress.missing = missing
+    if missing:
+        return
+    for barcodes in chunks(ledger.people.barcodes(), _BARCODES):
+        found = samples.plate_contents(database, barcodes)
+        done.contents += ledger.people.set_contents(
+            Contents(barcode, samples.EVERYWHERE, project=project, sample=sample, origin=ORIGIN)
+            for barcode, (project, sample) in found.items()
+        )

@@ -1,0 +1,251 @@
+"""The whole system of one configuration, opened: every step of the chain as one method that locks, runs and logs.
+
+The commands, the services and ``run`` all go through here, so that each step is the same whoever starts it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+
+from xtalgrid_core.errors import Busy, ConfigError
+
+from ..config import Config
+from ..domain.log import log
+from ..grids.boinc.grid import BoincGrid
+from ..grids.local import LocalGrid, Worked
+from ..imager.crystaltrak.database import ImagerDatabase
+from ..imager.folder.entering import STEP as IMPORT
+from ..imager.folder.entering import Imported, import_folder
+from ..imager.folder.source import FolderSource, open_source
+from ..ledger.store import Ledger
+from ..storage.weights import Pair
+from .alerts import Alert, Told, tell
+from .assimilate.assimilate import Assimilated, assimilate
+from .create_work import Created, create_work, reopen
+from .finalize import Finalized, finalize
+from .promote import STEP as MODEL
+from .promote import models, promote, rollback
+from .publish import Published, set_autoscore
+from .step import paused, step
+from .sync import Synced, sync
+from .undo import Undone, undo
+
+
+class System:
+    """Ledger, imager database and grid of one configuration; a context manager."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        with step(config, "open", wait=60) as report:  # two first runs at once must not both lay out the databases
+            self.ledger = Ledger(config)
+            self.imager = ImagerDatabase(config)
+            self.source = open_source(config, self.imager, self.ledger.work)
+            report.quiet = True
+        self.grid = LocalGrid(config) if config.grid.kind == "local" else BoincGrid(config)
+
+    def __enter__(self) -> System:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.ledger.close()
+        self.imager.close()
+
+    def import_folder(
+        self,
+        folder: Path,
+        *,
+        recursive: bool = False,
+        copy: bool = False,
+        names: str | None = None,
+        fall_back: bool = False,
+    ) -> Imported:
+        """Enter a folder's images into the embedded imager database."""
+        with step(self.config, IMPORT) as report:
+            imported = import_folder(
+                self.config,
+                self.imager,
+                self.ledger.work,
+                folder,
+                recursive=recursive,
+                copy=copy,
+                names=names,
+                fall_back=fall_back,
+            )
+            reopen(self.config, self.ledger, imported.entered)
+            report.update(images=len(imported.entered), rejected=len(imported.rejected), doubles=len(imported.doubles))
+        return imported
+
+    def watch_folder(
+        self, folder: Path | None = None, *, copy: bool = False, names: str | None = None
+    ) -> Iterator[Imported]:
+        """Look at a folder (default: ``imager.folder``) again and again, and take in what is new and complete; never ends."""
+        if folder is None and not self.config.imager.folder:
+            raise ConfigError("name the FOLDER to watch, or set imager.folder")
+        source = FolderSource(self.config, self.imager, self.ledger.work, folder, copy=copy, names=names)
+        while True:
+            with step(self.config, IMPORT, wait=600) as report:
+                found = source.look()
+                reopen(self.config, self.ledger, found.entered)
+                report.update(images=len(found.entered), rejected=len(found.rejected), waiting=len(found.waiting))
+                report.quiet = not (found.entered or found.rejected)
+            yield found
+            time.sleep(max(self.config.import_.settle_s, 1.0))
+
+    def _refresh(self) -> None:
+        """Take in what is new where images come from, unless somebody is at it."""
+        try:
+            with step(self.config, IMPORT) as report:
+                entered = self.source.refresh()
+                reopen(self.config, self.ledger, entered)
+                report["images"], report.quiet = len(entered), not entered
+        except Busy:
+            log.info("%s is running; what it takes in is found by the next create_work", IMPORT)
+
+    def create_work(
+        self,
+        *,
+        limit: int | None = None,
+        wells_per_unit: int | None = None,
+        barcodes: Iterable[str] = (),
+        dry_run: bool = False,
+        retry: bool = False,
+        backfill: bool = False,
+    ) -> Created:
+        """Pack new images into work units; `wells_per_unit` overrides the configured size."""
+        if self._is_paused("create_work"):
+            return Created()
+        config = self.config
+        if wells_per_unit is not None:
+            config = msgspec.structs.replace(
+                config,
+                work=msgspec.structs.replace(
+                    config.work, wells_per_unit=wells_per_unit, wells_per_backfill_unit=wells_per_unit
+                ),
+            )
+        if not dry_run:
+            self._refresh()
+        with step(self.config, "create_work") as report:
+            created = create_work(
+                config,
+                self.source,
+                self.ledger,
+                self.grid,
+                limit=limit,
+                barcodes=barcodes,
+                dry_run=dry_run,
+                retry=retry,
+                backfill=backfill,
+            )
+            report.update(
+                found=created.found,
+                planned=created.planned,
+                failed=len(created.failed),
+                units=created.units,
+                dry_run="yes" if dry_run else "no",
+            )
+        return created
+
+    def work(self, *, watch: bool = False, on_progress: Callable[[int], None] | None = None) -> Worked:
+        """Run the local grid's workers."""
+        grid = self.local_grid
+        with step(self.config, "grid") as report:
+            worked = grid.work(watch=watch, on_progress=on_progress, is_paused=lambda: paused(self.ledger) is not None)
+            report.update(finished=worked.finished, failed=worked.failed, retried=worked.retried)
+        return worked
+
+    @property
+    def local_grid(self) -> LocalGrid:
+        """The grid, where it is this machine's.
+
+        Raises
+        ------
+        ConfigError
+            When it is not.
+        """
+        if not isinstance(self.grid, LocalGrid):
+            raise ConfigError(
+                'grid.kind is "boinc", so BOINC runs the workers (`xtalgrid boinc status`); for this command use a '
+                'configuration with kind = "local"'
+            )
+        return self.grid
+
+    def assimilate(self) -> Assimilated:
+        """Validate what came back and write it into the ledger."""
+        with step(self.config, "assimilate") as report:
+            done = assimilate(self.config, self.ledger, self.grid)
+            report.update(
+                accepted=done.accepted, refused=done.refused, failed_units=done.failed_units, scores=done.scores
+            )
+        return done
+
+    def finalize(self, frames: str | None = None, *, shadow: bool = False) -> Finalized:
+        """Decide what becomes of new scores (`shadow`: and again of those scored in shadow mode), and write the CSV."""
+        with step(self.config, "finalizer") as report:
+            done = finalize(self.config, self.imager, self.ledger, frames, shadow=shadow)
+            report.update({"run": done.run or "none", **done.actions})
+        return done
+
+    def set_autoscore(self, files: list[Path] | None = None, *, dry_run: bool = False) -> Published:
+        """Write ARTscores into the score table."""
+        if self._is_paused("set_autoscore"):
+            return Published()
+        with step(self.config, "set_autoscore") as report:
+            done = set_autoscore(self.config, self.imager, self.ledger, files, dry_run)
+            report.update({"files": done.files, **done.actions, "refused": len(done.refused)})
+            report.update(dry_run="yes" if dry_run else "no")
+        return done
+
+    def sync(self) -> Synced:
+        """Record what people scored and what is in the drops, as the imager database has them."""
+        with step(self.config, "sync") as report:
+            done = sync(self.config, self.imager, self.ledger)
+            report.update(rows=done.rows, recorded=done.recorded, contents=done.contents)
+        return done
+
+    def undo(self, run: str, who: str, *, dry_run: bool = False) -> Undone:
+        """Put back what stood in the imager database before a run wrote there."""
+        with step(self.config, "set_autoscore") as report:  # never beside the writing of scores
+            done = undo(self.config, self.imager, self.ledger, run, who, dry_run)
+            report.update(undone=run, removed=done.removed, restored=done.restored, left=len(done.left))
+            report.update(dry_run="yes" if dry_run else "no")
+        return done
+
+    def alerts(self, show: Callable[[list[Alert]], None]) -> Told:
+        """Tell people of drops that show their first crystal; see `reports.alerts.tell`."""
+        with step(self.config, "alerts") as report:
+            told = tell(self.config, self.ledger, show)
+            report.update(drops=len(told.alerts), mails=told.mails, waiting=told.waiting)
+        return told
+
+    def models_in_use(self) -> Pair:
+        """SHA-256 of the (segmenter, classifier) that new work asks for."""
+        return models(self.config, self.ledger)
+
+    def promote(self, candidate: Path, *, force: str | None, who: str) -> Pair:
+        """Let new work ask for a candidate's models."""
+        with step(self.config, MODEL) as report:
+            pair = promote(self.config, self.ledger, candidate, force=force, who=who)
+            self.grid.offer_models(pair)
+            report.update(promoted=pair[1][:12], segmenter=pair[0][:12], forced="yes" if force else "no")
+        return pair
+
+    def rollback(self, *, why: str, who: str) -> Pair:
+        """Undo the newest promotion."""
+        with step(self.config, MODEL) as report:
+            pair = rollback(self.config, self.ledger, why=why, who=who)
+            self.grid.offer_models(pair)
+            report.update(back_to=pair[1][:12], segmenter=pair[0][:12])
+        return pair
+
+    def _is_paused(self, name: str) -> bool:
+        reason = paused(self.ledger)
+        if reason:
+            log.info("%s did nothing: %s", name, reason)
+        return reason is not None

@@ -1,0 +1,118 @@
+"""``set_autoscore --undo RUN``: puts back exactly what stood in the imager database before a run wrote there.
+
+The score table comes first and the ledger second, as in publishing: killed between them, the next undo finds the old state and
+only records it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from xtalgrid_core.errors import XtalgridError
+
+from ..config import Config
+from ..domain.images import ScoreRow
+from ..imager.crystaltrak.database import ImagerDatabase
+from ..imager.crystaltrak.writer import Autoscore, ScoreWriter
+from ..ledger.store import Ledger
+from ..storage.engines import chunks
+from .publish import Previous, own_row
+
+_BATCH = 500
+
+
+@dataclass(slots=True)
+class Undone:
+    """What an undo did: how many rows were removed, or restored to what they were, and what was left, each with its reason."""
+
+    removed: int = 0
+    restored: int = 0
+    left: list[str] = field(default_factory=list)
+
+
+def undo(config: Config, database: ImagerDatabase, ledger: Ledger, run: str, who: str, dry_run: bool = False) -> Undone:
+    """Take back what a run of the finalizer had set_autoscore write.
+
+    A row that a later run replaced, or that somebody changed by hand, is left and named.
+
+    Raises
+    ------
+    XtalgridError
+        When the ledger knows no such run, or it wrote nothing.
+    """
+    wrote = [row for row in ledger.decisions.publications(run).values() if row.action in ("insert", "replace")]
+    if not wrote:
+        raise XtalgridError(
+            f"{run}: no run of this name wrote scores; runs are named as their CSV files in {config.outbox}"
+        )
+    done, already, later = Undone(), ledger.decisions.undone_scores(run), ledger.decisions.later_runs(run)
+    names = {s.score_id: s.image.image_name for s in ledger.views.scores_by_id([row.score_id for row in wrote])}
+    for batch in chunks([row for row in wrote if row.score_id not in already], _BATCH):
+        part, taken = database.write(partial(_undo, config, database, batch, names, later, dry_run))
+        if not dry_run:
+            ledger.decisions.undo(taken, who)
+        done.removed += part.removed
+        done.restored += part.restored
+        done.left += part.left
+    return done
+
+
+def _undo(
+    config: Config,
+    database: ImagerDatabase,
+    batch: Sequence[Any],
+    names: Mapping[int, str],
+    later: Mapping[int, str],
+    dry_run: bool,
+    writer: ScoreWriter,
+) -> tuple[Undone, list[int]]:
+    """Undo publications in one transaction, which may be begun again; with the ids of those that are undone."""
+    done = Undone()
+    by = config.imager.scored_by
+    rows = writer.scores_of_drops([row.inspect_id for row in batch])
+    autoscores: dict[int, Autoscore | None] = {}
+    taken = []
+    for row in batch:
+        own = own_row(database, rows[row.inspect_id], row.inspect_id)
+        before = msgspec.json.decode(row.previous, type=Previous) if row.previous else Previous()
+        if row.inspect_id in later:
+            why = f"run {later[row.inspect_id]} wrote there since: undo that first"
+        elif not (_is(own, row.code, names.get(row.score_id)) or _was(own, before)):
+            why = "its row was changed or taken out by somebody else"
+        else:
+            taken.append(row.id)
+            if before.score_id is None:
+                done.removed += 1
+            else:
+                done.restored += 1
+            if dry_run:
+                continue
+            if own is not None and before.score_id is None:
+                writer.remove(own.score_id, by)
+            elif own is not None and before.date is not None:
+                writer.replace(own.score_id, by, before.code, before.date, before.image_name)
+            if before.image:
+                writer.remove_image(row.inspect_id, before.image)
+            autoscores[row.inspect_id] = before.autoscore
+            continue
+        done.left.append(f"inspection {row.inspect_id}: {why}")
+    if config.publish.autoscores and autoscores:
+        writer.set_autoscores(autoscores)
+    return done, taken
+
+
+def _is(own: ScoreRow | None, code: str, image_name: str | None) -> bool:
+    """Whether our row is as the run wrote it."""
+    return own is not None and (own.code, own.image_name) == (code, image_name)
+
+
+def _was(own: ScoreRow | None, before: Previous) -> bool:
+    """Whether it is as it was before the run: an undo was killed before it could record this."""
+    if own is None or before.score_id is None:
+        return own is None and before.score_id is None
+    return (own.code, own.date, own.image_name) == (before.code, before.date, before.image_name)

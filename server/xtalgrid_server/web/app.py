@@ -1,0 +1,115 @@
+"""The viewer as one application: its routes, its error pages, and what all answers carry."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlencode
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import HTMLResponse
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException as AnyHTTPException
+
+from xtalgrid_core.errors import LedgerError
+from xtalgrid_core.outcomes import Outcome
+
+from ..config import Config
+from ..domain.log import log
+from ..imager.crystaltrak.database import ImagerDatabase
+from ..ledger.store import Ledger
+from ..steps.step import step
+from .auth.authentication import GUEST
+from .headers import HEADERS, WithHeaders
+from .pages import layout
+from .query_parameters import HEAT
+from .rendering import STATIC
+from .routes import api, corrections, downloads, inbox, operations, pictures, plate, plates, signin, well
+from .site import Look, NotSignedIn, Site
+
+_TITLES = {
+    401: "Please sign in",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Not possible",
+    409: "Too late",
+    413: "Too large",
+    415: "Not understood",
+    422: "Not understood",
+    503: "Not available",
+}
+
+
+def create_app(config: Config) -> FastAPI:
+    """The viewer of one configuration.
+
+    Raises
+    ------
+    ConfigError, LedgerError
+        When the ledger cannot be opened.
+    """
+    with step(config, "open", wait=60) as report:
+        ledger, imager = Ledger(config), ImagerDatabase(config)
+        report.quiet = True
+    site = Site(config, ledger, imager)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        site.maps.close()
+        ledger.close()
+        imager.close()
+
+    app = FastAPI(title="xtalgrid", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app.state.site = site
+    app.add_middleware(WithHeaders, took=site.gauges.took)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    _add_looks(app, site)
+    for part in (plates, plate, well, inbox, corrections, downloads, operations, signin, pictures, api):
+        app.include_router(part.router)
+    _add_error_pages(app)
+    return app
+
+
+def _add_looks(app: FastAPI, site: Site) -> None:
+    styles = site.render("looks.css", outcomes=list(Outcome), ratios=layout.RATIOS, heat=HEAT)
+
+    @app.get("/looks.css")
+    def looks() -> Response:
+        return Response(styles, media_type="text/css", headers={"Cache-Control": "max-age=86400"})
+
+
+def _add_error_pages(app: FastAPI) -> None:
+    def page(request: Request, status: int, text: str) -> Response:
+        look = Look(request.app.state.site, request, GUEST)
+        title = _TITLES.get(status, "Something went wrong")
+        answer = HTMLResponse(look.page("error.html", title=title, text=text, back="/").body, status)
+        answer.headers.update(HEADERS)  # also where the middleware is passed by
+        return answer
+
+    @app.exception_handler(NotSignedIn)
+    async def not_signed_in(request: Request, _: NotSignedIn) -> Response:
+        accepted = request.headers.get("accept", "")
+        if request.method == "GET" and "text/html" in accepted and request.app.state.site.doors.has_form:
+            address = Look(request.app.state.site, request, GUEST).address
+            return Response(status_code=303, headers={"Location": f"/sign-in?{urlencode({'then': address})}"})
+        return page(request, 401, "This viewer is shown to those who sign in.")
+
+    @app.exception_handler(AnyHTTPException)
+    async def refused(request: Request, error: AnyHTTPException) -> Response:
+        text = "There is no such page." if error.detail == "Not Found" else str(error.detail)
+        return page(request, error.status_code, text)
+
+    @app.exception_handler(422)
+    async def not_understood(request: Request, error: Exception) -> Response:
+        said = error.detail if isinstance(error, AnyHTTPException) else "This address cannot be read."
+        return page(request, 422, str(said))
+
+    @app.exception_handler(LedgerError)
+    async def no_ledger(request: Request, error: LedgerError) -> Response:
+        log.error("viewer: %s", error)
+        return page(request, 503, str(error))
+
+    @app.exception_handler(Exception)
+    async def broken(request: Request, _: Exception) -> Response:  # the traceback goes to the log, not to the browser
+        return page(request, 500, "The viewer could not show this; its log says why.")

@@ -1,0 +1,1 @@
+"""What the viewer's pages show, before it becomes HTML."""

@@ -1,0 +1,99 @@
+"""Class maps: where in a drop the classifier saw what, drawn by a scoring process when somebody asks, and kept."""
+
+from __future__ import annotations
+
+import importlib.util
+import threading
+from weakref import WeakValueDictionary
+
+from xtalgrid_core import wire
+from xtalgrid_core.errors import Busy, XtalgridError
+from xtalgrid_core.outcomes import SCORED_GROUPS
+from xtalgrid_scoring.pool import Pool
+
+from ...config import Config
+from ...domain.images import ImageRow
+from ...domain.log import log
+from ...ledger.records import ScoreOrigin
+from ...steps.pack import read_original
+from ..cache.disk import Kept
+
+GROUPS = tuple(str(group) for group in SCORED_GROUPS)
+
+_SECONDS = 120.0
+_PATIENCE = 10.0
+_WAITING = 8
+"""Requests that wait for a process: each holds one of the server's forty threads."""
+
+
+class ClassMaps:
+    """The class maps of one configuration, as PNG files with transparency, kept under ``home/maps``.
+
+    The server does not run networks: the processes of a pool do, and they end when nobody asks for maps.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._kept = Kept(config.home / "maps", config.viewer.thumbnails_mb * 1024 * 1024, ".png")
+        self._pool = Pool(
+            config.viewer.map_processes,
+            seconds=_SECONDS,
+            memory_mb=config.viewer.map_memory_mb,
+            waiting=_WAITING,
+            patience=_PATIENCE,
+        )
+        self._lock = threading.Lock()
+        self._at_work: WeakValueDictionary[int, threading.Lock] = WeakValueDictionary()
+
+    def close(self) -> None:
+        """End the processes."""
+        self._pool.close()
+
+    def get(self, image: ImageRow, origin: ScoreOrigin, group: str) -> bytes:
+        """The map of a group over an image, by the models that scored it.
+
+        Raises
+        ------
+        ImageError
+            When the image cannot be read, or took a process too long or too much memory.
+        Busy
+            When too many others ask for maps.
+        XtalgridError
+            When no maps can be drawn here, or not by these models.
+        """
+        score_id = origin.score.score_id
+        found = self._kept.read(_name(score_id, group))
+        if found is not None:
+            return found
+        with self._lock:
+            one = self._at_work.setdefault(score_id, threading.Lock())
+        if not one.acquire(timeout=_PATIENCE):
+            raise Busy("This map is being drawn; try again in a moment.")
+        try:  # all groups are drawn together, so whoever asks for another one finds it here
+            made = self._kept.read(_name(score_id, group))
+            return made if made is not None else self._make(image, origin)[group]
+        finally:
+            one.release()
+
+    def _make(self, image: ImageRow, origin: ScoreOrigin) -> dict[str, bytes]:
+        if importlib.util.find_spec("onnxruntime") is None:
+            raise XtalgridError("Class maps need onnxruntime beside the server: pip install onnxruntime")
+        answer, weights = origin.score.answer, self._config.weights
+        try:
+            maps = self._pool.class_maps(
+                read_original(self._config, image),
+                origin.options,
+                pixel_size_um=answer.pixel_size_um if isinstance(answer, wire.Scored) else None,
+                folders=[weights] if weights.is_dir() else [],
+            )
+        except XtalgridError as error:
+            log.error("viewer: no class map of %s: %s", image.image_name, error)
+            raise
+        made = {str(group): png for group, png in maps.items()}
+        for group, png in made.items():
+            self._kept.write(_name(origin.score.score_id, group), png)
+        return made
+
+
+def _name(score_id: int, group: str) -> str:
+    return f"{score_id:012d}-{group}"

@@ -1,0 +1,67 @@
+"""Templates to HTML."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from datetime import date, datetime
+from importlib import metadata
+from pathlib import Path
+
+import jinja2
+
+from xtalgrid_core.frames import percent
+
+from . import query_parameters as words
+from .pages.pictures import SIDES
+
+_HERE = Path(__file__).parent
+STATIC = _HERE / "static"
+
+Render = Callable[..., str]
+
+
+def renderer() -> Render:
+    """A function that fills a template with values."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE / "templates"),
+        autoescape=True,  # every string of a database is text, never markup
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    static = b"".join(path.read_bytes() for path in sorted(STATIC.iterdir()) if path.is_file())
+    environment.globals.update(
+        version=metadata.version("xtalgrid"),
+        static_version=hashlib.sha256(static + (_HERE / "templates" / "looks.css").read_bytes()).hexdigest()[:10],
+        plate_address=words.plate_address,
+        well_address=words.well_address,
+        kind=words.kind,
+        name_of=words.name_of,
+        letter_of=words.letter_of,
+        percent=percent,
+        sides=SIDES,
+        moment=moment,
+        ago=ago,
+    )
+
+    def render(template: str, **values: object) -> str:
+        return environment.get_template(template).render(**values)
+
+    return render
+
+
+def moment(at: datetime | date | None) -> str:
+    """A date and time as people read it."""
+    if at is None:
+        return "–"
+    return at.strftime("%Y-%m-%d %H:%M") if isinstance(at, datetime) else at.isoformat()
+
+
+def ago(seconds: float) -> str:
+    """A length of time in its largest unit: ``20 min``, ``3.5 h``, ``2 d``."""
+    for unit, length, most in (("s", 1.0, 90), ("min", 60.0, 90), ("h", 3600.0, 48)):
+        if seconds < most * length:
+            number = seconds / length
+            return f"{number:.1f} {unit}" if unit == "h" and number < 10 else f"{number:.0f} {unit}"
+    return f"{seconds / 86400:.0f} d"

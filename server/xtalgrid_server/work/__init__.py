@@ -1,1 +1,0 @@
-"""From new images in the imager database to work units."""

@@ -1,0 +1,114 @@
+"""People's scores: in the ledger with their name, and in the imager's score table where the lab wants it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pytest
+
+from xtalgrid_core.outcomes import Outcome
+from xtalgrid_server.web.pages.scoring import keys
+
+from .conftest import PLATE, token_of
+
+WELL = "/well/CI022987/3/A1a"
+
+
+@pytest.fixture
+def said(system):
+    def read(image_id=1):
+        return [(one.outcome, one.who, one.score_id) for one in system.ledger.people.corrections([image_id])[image_id]]
+
+    return read
+
+
+def test_a_score_goes_to_the_ledger_with_its_name_and_on_to_the_next_drop(client, score, said, score_table):
+    score({(1, 1): Outcome.CLEAR, (2, 1): Outcome.CLEAR})
+    done = client.fill(
+        "/corrections", WELL, image=1, score=1, outcome="bad-form", then="/well/CI022987/3/A2a", here=WELL
+    )
+    assert (done.status_code, done.headers["location"]) == (303, "/well/CI022987/3/A2a")
+    stayed = client.fill("/corrections", WELL, image=1, score=1, outcome="harvestable", then="/", here=WELL, stay=1)
+    assert stayed.headers["location"] == WELL
+    assert said() == [(Outcome.BAD_FORM, "anna", 1), (Outcome.HARVESTABLE, "anna", 1)]
+    assert score_table() == []  # not without viewer.write_scores
+    page = client.get(WELL).text
+    assert "<strong>crystals harvestable</strong> by anna" in page and "differs from the ARTscore" in page
+    assert "Last: CI022987 A1a" in page
+
+
+def test_undo_brings_back_what_was_said_before(client, score, said):
+    score({(1, 1): Outcome.CLEAR})
+    for outcome in ("bad-form", "precipitate"):
+        client.fill("/corrections", WELL, image=1, score=1, outcome=outcome)
+    done = client.fill("/corrections/undo", WELL, then=f"{PLATE}?order=best")
+    assert done.headers["location"] == f"{WELL}?order=best"
+    assert [outcome for outcome, *_ in said()] == [Outcome.BAD_FORM, Outcome.PRECIPITATE, Outcome.BAD_FORM]
+    client.fill("/corrections", WELL, image=1, outcome="")  # taken back
+    assert said()[-1][0] is None
+
+
+def test_undo_without_anything_said_changes_nothing(client, score, said):
+    score({(1, 1): Outcome.CLEAR})
+    assert client.fill("/corrections/undo", WELL, then=WELL).headers["location"] == WELL
+    assert said() == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({"image": 1, "outcome": "rim"}, 422),
+        ({"image": 1, "outcome": "undecided"}, 422),
+        ({"image": 1, "outcome": "<script>"}, 422),
+        ({"outcome": "clear"}, 422),
+        ({"image": "1; drop table", "outcome": "clear"}, 422),
+        ({"image": 4711, "outcome": "clear"}, 404),
+    ],
+)
+def test_what_is_no_score_of_an_image_is_refused(client, score, said, fields, status):
+    score({(1, 1): Outcome.CLEAR})
+    assert client.fill("/corrections", WELL, **fields).status_code == status
+    assert said() == []
+
+
+def test_by_policy_a_score_is_a_row_of_the_score_table_in_the_persons_name(
+    visit, configured, system, score, score_table, person
+):
+    (row,) = score({(1, 1): Outcome.CLEAR})
+    person(row.inspect_id, "13", datetime(2012, 11, 22))  # jdoe's, which nobody touches
+    client = visit(configured("write_scores = true"))
+    client.fill("/corrections", WELL, image=1, score=1, outcome="harvestable")
+    jdoe, anna = score_table()
+    assert (anna[0], anna[1], anna[3]) == (row.inspect_id, "23", "anna")
+    assert abs((datetime.utcnow() - anna[2]).total_seconds()) < 120  # the imager's zone is UTC here
+    (kept,) = system.ledger.people.corrections([1])[1]
+    assert kept.written_id and kept.written_at
+    client.fill("/corrections", WELL, image=1, score=1, outcome="precipitate")
+    assert [(code, by) for _, code, _, by in score_table()] == [("13", "jdoe"), ("13", "anna")]  # theirs is replaced
+    client.fill("/corrections", WELL, image=1, outcome="")
+    assert score_table() == [jdoe]
+    client.fill("/corrections", WELL, image=1, outcome="")
+    assert score_table() == [jdoe]
+
+
+def test_a_score_table_that_does_not_answer_costs_no_score(visit, configured, score, said, system):
+    score({(1, 1): Outcome.CLEAR})
+    client = visit(configured("write_scores = true"))
+    with system.imager._engine.begin() as connection:
+        system.imager.tables.scores.drop(connection)
+    answered = client.fill("/corrections", WELL, image=1, outcome="harvestable")
+    assert answered.status_code == 503
+    assert "Your score is kept here, but the imager" in answered.text
+    assert [outcome for outcome, *_ in said()] == [Outcome.HARVESTABLE]
+
+
+def test_digits_are_the_labs_codes_where_they_are_two_digits(config, configured):
+    assert {key.digits: key.outcome for key in keys(config)}["23"] is Outcome.HARVESTABLE
+    assert len({key.digits for key in keys(config)}) == 12
+
+
+def test_the_form_of_a_reader_is_not_there(visit, score):
+    score({(1, 1): Outcome.CLEAR})
+    page = visit(address="10.0.0.9").get(WELL).text
+    assert 'action="/corrections"' not in page
+    assert token_of(page) == ""

@@ -1,0 +1,243 @@
+"""What needs a person: the order of review and its stop, the inbox, held scores; and what can be taken away."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from dataclasses import replace
+from datetime import datetime
+
+import pytest
+
+from xtalgrid_core.errors import FailureReason
+from xtalgrid_core.outcomes import Outcome
+from xtalgrid_server.domain.wells import Well
+from xtalgrid_server.ledger.people import Contents
+from xtalgrid_server.ledger.plates import DropImage
+from xtalgrid_server.web.pages.drops import drops_of, stop_of
+
+from ..conftest import INSPECTED, answer, draw_well
+from .conftest import PLATE, row, token_of
+
+WELL = "/well/CI022987/3/A1a"
+
+
+def drop(n, p_crystal):
+    outcome = Outcome.CLEAR if p_crystal is not None else None
+    image = DropImage(n, n, "P", 1, INSPECTED, Well(1, n, 1), "", n, outcome, 0.9, p_crystal or 0.0, INSPECTED, None)
+    return drops_of([image])[0]
+
+
+@pytest.mark.parametrize(
+    ("chances", "above"),
+    [
+        ([0.5, 0.5], 2),
+        ([1.0, 0.04, 0.01], 1),  # 1 of 1.05 is 95.2 %
+        ([0.04, 0.01, 1.0], 1),  # the order is that of the review, not of the plate
+        ([0.9, 0.9, 0.1, 0.05, 0.05], 3),
+        ([0.0, 0.0], 1),
+        ([None, 1.0], 1),
+        ([], 0),
+        ([None], 0),
+    ],
+)
+def test_the_line_stands_where_95_percent_of_the_expected_crystals_are_above(chances, above):
+    stop = stop_of([drop(n, p) for n, p in enumerate(chances, 1)])
+    assert stop.above == above
+    assert stop.expected == pytest.approx(sum(p or 0 for p in chances))
+    assert stop.left <= 0.05 * stop.expected + 1e-9
+
+
+def test_the_review_strip_says_where_to_stop(client, enter):
+    chances = [0.9, 0.8, 0.02, 0.01, 0.01]
+    rows = [row(f"{n}.jpg", inspect_id=n, well=Well(1, n, 1)) for n in range(1, 6)]
+    enter(rows, [answer(n, Outcome.CLEAR, p_crystal=p) for n, p in enumerate(chances)])
+    page = client.get(f"{PLATE}?order=best").text
+    before, line, after = page.partition(
+        "95 % of the 1.7 expected crystals are above this line; 0.04 below, in 3 drops"
+    )
+    assert line and before.count('class="tile') == 2 and after.count('class="tile') == 3
+    well = client.get("/well/CI022987/3/A3a?order=best").text
+    assert "below the line" in well and "in the first 2" in well
+
+
+def test_people_differences_and_heat(client, score):
+    score({(1, 1): Outcome.CLEAR, (2, 1): Outcome.HARVESTABLE, (3, 1): Outcome.CLEAR}, p_crystal=0.31)
+    for each, code in ((1, "harvestable"), (2, "bad-form")):
+        client.fill("/corrections", WELL, image=each, score=each, outcome=code)
+    people = client.get(f"{PLATE}?show=people").text
+    tiles = re.findall(r'class="tile o-([\w-]+)( dim)?" href="/well/CI022987/3/(\w+)', people)
+    assert tiles == [("harvestable", "", "A1a"), ("bad-form", "", "A2a"), ("unsaid", "", "A3a")]
+    differences = client.get(f"{PLATE}?show=disagreement").text
+    tiles = re.findall(r'class="tile o-[\w-]+( dim)?" href="/well/CI022987/3/(\w+)', differences)
+    assert tiles == [("", "A1a"), (" dim", "A2a"), (" dim", "A3a")]  # the same group is no difference
+    assert "A1a?only=differ" not in differences and "group differs" in differences
+    heat = client.get(f"{PLATE}?show=heat").text
+    assert heat.count('class="tile o-heat-3"') == 3 and '<b class="letter">31</b>' in heat
+
+
+# ---- the inbox
+
+
+def test_new_crystals_since_this_person_looked(client, score, system):
+    score({(1, 1): Outcome.CLEAR, (2, 1): Outcome.HARVESTABLE}, p_crystal=0.05)
+    score(
+        {(1, 1): Outcome.HARVESTABLE, (2, 1): Outcome.CLEAR},
+        inspection=4,
+        inspected=datetime(2012, 11, 28),
+        p_crystal=0.9,
+    )
+    page = client.get("/inbox").text
+    pairs = re.findall(r'class="before-after">(.*?)</div>', page, re.S)
+    assert len(pairs) == 2
+    assert re.findall(r'href="(/well/[^"]+)"', pairs[0]) == ["/well/CI022987/3/A1a", "/well/CI022987/4/A1a"]
+    assert "+7 d" in pairs[0]
+    assert client.fill("/inbox/seen", "/inbox").status_code == 303
+    page = client.get("/inbox").text
+    assert "No new crystal" in page and "Since your last visit" in page
+    score({(3, 1): Outcome.HARVESTABLE}, inspection=4, inspected=datetime(2012, 11, 28), p_crystal=0.9)
+    assert "/well/CI022987/4/A3a" in client.get("/inbox").text
+
+
+def test_scores_newer_than_ones_own(client, score):
+    score({(1, 1): Outcome.CLEAR, (2, 1): Outcome.CLEAR}, threshold=0.8)
+    client.fill("/corrections", WELL, image=1, score=1, outcome="clear")
+    client.fill("/corrections", WELL, image=2, score=2, outcome="clear-with-features")
+    assert 'Scored anew since you did <span class="count">0' in client.get("/inbox").text
+    score({(1, 1): Outcome.PRECIPITATE, (2, 1): Outcome.CLEAR}, threshold=0.85)
+    page = client.get("/inbox").text
+    assert 'Scored anew since you did <span class="count">1' in page
+    part = page.partition('id="rescored"')[2].partition('id="undecided"')[0]
+    assert "/well/CI022987/3/A1a" in part and "/well/CI022987/3/A2a" not in part
+
+
+def test_the_undecided_until_somebody_says(client, score):
+    score({(1, 1): Outcome.UNDECIDED, (2, 1): Outcome.UNDECIDED})
+    client.fill("/corrections", WELL, image=1, score=1, outcome="clear")
+    part = client.get("/inbox").text.partition('id="undecided"')[2]
+    assert "A2a" in part and "A1a" not in part
+
+
+def test_guests_see_what_is_new_and_mark_nothing(visit, score, system):
+    score({(1, 1): Outcome.HARVESTABLE}, p_crystal=0.9)
+    page = visit(address="10.0.0.9").get("/inbox").text
+    assert "/well/CI022987/3/A1a" in page and "I have seen these" not in page and "Scored anew" not in page
+
+
+# ---- operations
+
+
+@pytest.fixture
+def held(visit, configured, score, system):
+    score({(1, 1): Outcome.HARVESTABLE, (2, 1): Outcome.HARVESTABLE})
+    rows = [{"score_id": n, "inspect_id": n, "action": "hold", "csv_row": "{}"} for n in (1, 2)]
+    system.ledger.decisions.add_finalizations("r1", rows)
+    return visit
+
+
+def test_held_scores_are_approved_and_rejected_by_name(held, configured, system):
+    client = held(configured('reviewers = ["anna"]'))
+    page = client.get("/operations").text
+    assert page.count('name="score"') == 2
+    assert client.fill("/operations/review", "/operations", verdict="approve", score=1).status_code == 303
+    assert client.fill("/operations/review", "/operations", verdict="reject", score=2).status_code == 303
+    assert system.ledger.decisions.verdicts([1, 2]) == {1: ("approve", "anna"), 2: ("reject", "anna")}
+    assert "Nothing is held back" in client.get("/operations").text
+    late = {"form_token": token_of(page), "verdict": "approve", "score": 2}
+    assert client.post("/operations/review", data=late).status_code == 409
+
+
+def test_only_reviewers_review(held, configured, system):
+    client = held(configured('reviewers = ["ben"]'))
+    page = client.get("/operations").text
+    assert "A1a" in page and 'name="verdict"' not in page
+    assert client.fill("/operations/review", "/operations", verdict="approve", score=1).status_code == 403
+    assert system.ledger.decisions.verdicts([1]) == {}
+
+
+def test_operations_say_what_moves_and_what_failed(client, score, system):
+    score({(1, 1): Outcome.CLEAR})
+    system.ledger.work.add_failure("x.jpg", "create_work", FailureReason.MISSING_FILE, "<b>gone</b>", row("x.jpg"))
+    system.ledger.set_switch("paused", "yes", "carla")
+    page = client.get("/operations").text
+    assert "paused by carla" in page
+    assert "&lt;b&gt;gone&lt;/b&gt;" in page and "1 missing file" in page
+    assert "Scored in the last hour</dt><dd>1<" in page
+    assert "2012-11-21 14:00" in page  # the imager's newest inspection
+
+
+def test_metrics_for_prometheus_and_nobody_else(visit, score, config):
+    score({(1, 1): Outcome.CLEAR})
+    client = visit()
+    client.get("/")
+    lines = client.get("/metrics").text.splitlines()
+    assert "xtalgrid_lag_seconds 0.0" in lines
+    assert 'xtalgrid_scores{outcome="clear"} 1.0' in lines
+    assert 'xtalgrid_units{state="returned"} 1.0' in lines
+    assert any(line.startswith('xtalgrid_viewer_answers_total{status="2xx"}') for line in lines)
+    assert visit(address="10.0.0.9").get("/metrics").status_code == 403
+
+
+# ---- to take away
+
+
+def test_a_plate_as_csv(client, enter, system):
+    chances = {"A1a": 0.1, "A2a": 0.9}
+    rows = [row(f"{name}.jpg", "=cmd|' /C calc'!A1", n, Well(1, n, 1)) for n, name in enumerate(chances, 1)]
+    enter(rows, [answer(n, Outcome.PRECIPITATE, p_crystal=p) for n, p in enumerate(chances.values())])
+    system.ledger.people.correct(2, Outcome.HARVESTABLE, "anna", score_id=2)
+    system.ledger.people.set_contents(
+        [Contents(rows[0].barcode, Well(0, 0, 0), sample="kinase", condition="+2 M salt")]
+    )
+    answered = client.get(f"/plate/{'%3Dcmd%7C%27%20%2FC%20calc%27%21A1'}/3/scores.csv")
+    assert answered.status_code == 200
+    assert answered.headers["content-disposition"] == 'attachment; filename="_cmd____C_calc__A1_3.csv"'
+    lines = list(csv.DictReader(io.StringIO(answered.content.decode("utf-8-sig"))))
+    assert [line["well"] for line in lines] == ["A2a", "A1a"]
+    best = lines[0]
+    assert (best["artscore"], best["p_crystal"], best["person"], best["person_score"]) == ("13", "0.9000", "anna", "23")
+    assert best["barcode"].startswith("'=") and best["condition"] == "'+2 M salt"  # no spreadsheet runs it
+
+
+def test_the_best_wells_in_one_file(client, score, config):
+    score({(1, 1): Outcome.HARVESTABLE}, p_crystal=0.9)
+    score({(2, 1): Outcome.CLEAR}, p_crystal=0.001)
+    answered = client.get(f"{PLATE}/best.html")
+    assert "attachment" in answered.headers["content-disposition"]
+    assert answered.text.count('<img src="data:image/jpeg;base64,') == 1  # A2a is below the line
+    assert "A1a" in answered.text and "http" not in re.sub(r"base64,[^\"]+", "", answered.text)
+
+
+def test_json_for_the_labs_programs(client, score):
+    score({(1, 1): Outcome.CLEAR}, p_crystal=0.02)
+    score({(2, 1): Outcome.HARVESTABLE}, p_crystal=0.9)
+    assert client.get("/api/plates?q=ci02").json() == [
+        {"barcode": "CI022987", "inspections": [{"number": 3, "at": "2012-11-21T14:00:00"}]}
+    ]
+    plate = client.get("/api/plates/CI022987/3").json()
+    assert [drop["well"] for drop in plate["drops"]] == ["A2a", "A1a"]
+    assert (plate["drops"][0]["score"], plate["above_line"]) == ("23", 1)
+    described = client.get("/api/openapi.json").json()
+    assert set(described["paths"]) == {"/api/plates", "/api/plates/{barcode}/{inspection}"}
+
+
+def test_project_sample_and_condition_find_plates(client, score, system):
+    score({(1, 1): Outcome.CLEAR})
+    contents = Contents("CI022987", Well(0, 0, 0), "Kinases", "PKA 12 mg/ml", "0.2 M salt")
+    system.ledger.people.set_contents([contents])
+    for text in ("kinas", "pka 12", "0.2 m SALT", "i0229"):
+        page = client.get("/", params={"q": text}).text
+        assert "CI022987" in page and "PKA 12 mg/ml" in page, text
+    assert "No plate here" in client.get("/?q=lysozyme").text
+    assert "<dd>0.2 M salt</dd>" in client.get(WELL).text
+
+
+def test_uv_mates_are_shown_beside_the_drop(client, score, system, config):
+    (image,) = score({(1, 1): Outcome.CLEAR})
+    mate = replace(image, image_name=image.image_name.replace("_HF_", "_UV_"))
+    system.imager.register([mate])
+    draw_well(config.image_root / "CI022987" / "3" / mate.image_name)
+    assert 'src="/mate/1/0.jpg"' in client.get(WELL).text
+    assert client.get("/mate/1/0.jpg").headers["content-type"] == "image/jpeg"
+    assert client.get("/mate/1/1.jpg").status_code == 404
