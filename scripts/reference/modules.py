@@ -41,6 +41,8 @@ PACKAGES = (
     "models/xtalgrid_nets/judge",
     "models/xtalgrid_nets/explain",
     "models/xtalgrid_nets/mxnet",
+    "models/xtalgrid_nets/tensorflow",
+    "models/xtalgrid_nets/marco",
 )
 """In the order of an image's way; a package that is not named here comes last."""
 

@@ -133,6 +133,7 @@ def test_a_full_disk_leaves_no_manifest(wheel: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_tensorflow_says_the_same_of_a_hundred_wells(folder: Path, wheel: Path, shared: Path, tmp_path: Path) -> None:
     """Where it is installed: ``XTALGRID_TENSORFLOW=PYTHON``, see models/legacy-tensorflow. As served, it decodes JPEG files by a fast, coarse method."""
     python = os.environ.get("XTALGRID_TENSORFLOW")
