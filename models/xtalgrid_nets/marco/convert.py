@@ -13,7 +13,7 @@ from xtalgrid_core.outcomes import SCORED_GROUPS, Group
 from xtalgrid_scoring.second_opinion import SIDE
 
 from ..tensorflow.bundle import read_bundle
-from ..tensorflow.graph import Convolutions, model, read_graph, tensor
+from ..tensorflow.graph import Convolutions, model, read_graph
 from .int8 import quantised
 
 START = "map/TensorArrayStack/TensorArrayGatherV3"
@@ -24,103 +24,16 @@ LOGITS = "Inception/Logits/Conv2d_1c_1x1/BiasAdd"
 OUTPUTS = (Group.CLEAR, Group.CRYSTAL, Group.OTHER, Group.PRECIPITATE)
 """In the order of the labels in the graph: Clear, Crystals, Other, Precipitate."""
 
+# fmt: off
 RANGES = (
-    13.4,
-    24.5,
-    15.8,
-    19.0,
-    14.5,
-    13.7,
-    12.8,
-    9.95,
-    6.70,
-    9.66,
-    9.27,
-    10.1,
-    3.88,
-    10.2,
-    9.38,
-    7.00,
-    9.23,
-    8.52,
-    9.23,
-    5.13,
-    13.2,
-    10.9,
-    7.79,
-    9.95,
-    9.83,
-    7.30,
-    6.75,
-    6.69,
-    7.25,
-    5.80,
-    4.65,
-    10.8,
-    8.96,
-    8.50,
-    5.36,
-    8.93,
-    8.10,
-    7.42,
-    5.72,
-    4.13,
-    4.77,
-    10.2,
-    7.31,
-    7.48,
-    4.33,
-    9.18,
-    6.88,
-    5.53,
-    4.69,
-    3.33,
-    5.03,
-    14.6,
-    12.2,
-    12.6,
-    8.09,
-    12.8,
-    11.8,
-    7.25,
-    5.99,
-    2.89,
-    5.49,
-    9.67,
-    15.0,
-    15.4,
-    4.67,
-    15.7,
-    10.7,
-    7.65,
-    5.47,
-    4.73,
-    9.90,
-    12.8,
-    8.13,
-    12.2,
-    10.7,
-    7.80,
-    6.90,
-    10.1,
-    8.67,
-    4.44,
-    3.99,
-    7.15,
-    3.43,
-    3.64,
-    3.58,
-    5.06,
-    3.78,
-    4.76,
-    2.70,
-    2.09,
-    3.99,
-    2.61,
-    0.416,
-    0.267,
-    2.96,
+    13.4, 24.5, 15.8, 19.0, 14.5, 13.7, 12.8, 9.95, 6.70, 9.66, 9.27, 10.1, 3.88, 10.2, 9.38, 7.00, 9.23, 8.52,
+    9.23, 5.13, 13.2, 10.9, 7.79, 9.95, 9.83, 7.30, 6.75, 6.69, 7.25, 5.80, 4.65, 10.8, 8.96, 8.50, 5.36, 8.93,
+    8.10, 7.42, 5.72, 4.13, 4.77, 10.2, 7.31, 7.48, 4.33, 9.18, 6.88, 5.53, 4.69, 3.33, 5.03, 14.6, 12.2, 12.6,
+    8.09, 12.8, 11.8, 7.25, 5.99, 2.89, 5.49, 9.67, 15.0, 15.4, 4.67, 15.7, 10.7, 7.65, 5.47, 4.73, 9.90, 12.8,
+    8.13, 12.2, 10.7, 7.80, 6.90, 10.1, 8.67, 4.44, 3.99, 7.15, 3.43, 3.64, 3.58, 5.06, 3.78, 4.76, 2.70, 2.09,
+    3.99, 2.61, 0.416, 0.267, 2.96,
 )
+# fmt: on
 """What each ReLU gives at most, in the graph's order: a mean over 135 wells of MARCO's own (`models/legacy-tensorflow` says how it was measured)."""
 
 
@@ -143,9 +56,7 @@ def read(saved_model: bytes, index: bytes, data: bytes) -> Convolutions:
 
 def fp32(net: Convolutions) -> bytes:
     """The network as an ONNX file."""
-    named = ((node.input[1:], net.weights[node.name]) for node in net.nodes if node.op_type == "Conv")
-    constants = [tensor(*pair) for names, values in named for pair in zip(names, values, strict=True)]
-    return _file(net.nodes, constants)
+    return _file(net.nodes, net.constants())
 
 
 def int8(net: Convolutions) -> bytes:

@@ -54,10 +54,10 @@ def install(folder: Path, wheel: Path | None = None) -> WeightsManifest:
     """
     if (folder / MANIFEST).is_file() and any(entry.role != ROLE for entry in read_manifest(folder).models):
         raise ModelError(f"{folder}: has other weights; give a folder of its own")
-    folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         parts = _contents(wheel or download(Path(scratch)))
     networks = _convert(parts)
+    folder.mkdir(parents=True, exist_ok=True)
     for variant, data in networks.items():
         write_atomically(folder / _FILES[variant], data)
     write_atomically(folder / "LICENSE", parts[_LICENCE])

@@ -58,7 +58,7 @@ def quantised(net: Convolutions, ranges: Sequence[float], kept: Collection[str])
             continue
         is_relu = node.op_type == "Relu"
         scales[name] = np.float32(next(largest)) / np.float32(255) if is_relu else max(scales[one] for one in given)
-        constants.append(tensor(f"{name}/scale", scales[name]))
+        constants.append(tensor(f"{name}/scale", np.asarray(scales[name])))
         nodes.append(_node("QuantizeLinear", [name, f"{name}/scale", "zero"], f"{name}/integers"))
         nodes.append(_node("DequantizeLinear", [f"{name}/integers", f"{name}/scale", "zero"], f"{name}/8"))
     return nodes, constants

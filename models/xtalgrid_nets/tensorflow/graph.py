@@ -22,6 +22,9 @@ from .messages import fields, message, varints
 OPSET = 17
 IR_VERSION = 8
 
+_POOLINGS = {"MaxPool": "MaxPool", "AvgPool": "AveragePool"}
+"""In both a mean leaves out what lies beyond the picture's edge."""
+
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 
 
@@ -124,15 +127,18 @@ class Convolutions:
             self._made[name] = self._convert(self._graph[name])
         return self._made[name]
 
+    def constants(self) -> list[TensorProto]:
+        """The weights and biases, under the names by which `nodes` take them."""
+        named = ((node.input[1:], self.weights[node.name]) for node in self.nodes if node.op_type == "Conv")
+        return [tensor(*pair) for names, values in named for pair in zip(names, values, strict=True)]
+
     def _convert(self, node: Node) -> str:
         if node.op == "Relu":
             return self._append("Relu", node, node.inputs[:1])
         if node.op == "ConcatV2":  # its axis is the last: channels
             return self._append("Concat", node, node.inputs[:-1], axis=1)
-        if node.op == "MaxPool":
-            return self._append("MaxPool", node, node.inputs, **_window(node, node.ints("ksize")[1:3]))
-        if node.op == "AvgPool":  # what lies outside the picture counts for nothing
-            return self._append("AveragePool", node, node.inputs, **_window(node, node.ints("ksize")[1:3]))
+        if node.op in _POOLINGS:
+            return self._append(_POOLINGS[node.op], node, node.inputs, **_window(node, node.ints("ksize")[1:3]))
         if node.op == "BiasAdd":
             return self._convolution(node, self._value(node.inputs[1]))
         if node.op.startswith("FusedBatchNorm"):

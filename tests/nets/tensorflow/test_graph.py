@@ -16,7 +16,7 @@ import onnxruntime as ort
 from xtalgrid_core.errors import BrokenModel
 from xtalgrid_nets.marco.int8 import quantised
 from xtalgrid_nets.tensorflow.bundle import read_bundle
-from xtalgrid_nets.tensorflow.graph import Convolutions, model, read_graph, tensor
+from xtalgrid_nets.tensorflow.graph import Convolutions, model, read_graph
 
 TINY = dict(np.load(Path(__file__).parent / "data" / "tiny.npz"))
 GRAPH = TINY["saved_model.pb"].tobytes()
@@ -40,32 +40,27 @@ def run(data: bytes) -> list[np.ndarray]:
     return ort.InferenceSession(data, providers=["CPUExecutionProvider"]).run(None, {"image": PICTURES})
 
 
-def constants(net: Convolutions) -> list:
-    named = [(node.input[1:], net.weights[node.name]) for node in net.nodes if node.op_type == "Conv"]
-    return [tensor(*pair) for names, values in named for pair in zip(names, values, strict=True)]
-
-
 def test_it_gives_what_tensorflow_gave() -> None:
     net = converted()
     kinds = [node.op_type for node in net.nodes]
     assert {kind: kinds.count(kind) for kind in kinds} == {
         "Conv": 5, "Relu": 4, "AveragePool": 2, "Concat": 1, "MaxPool": 1
     }  # fmt: skip
-    (logits,) = run(file(net.nodes, constants(net), "logits"))
+    (logits,) = run(file(net.nodes, net.constants(), "logits"))
     expected = TINY["logits"][:, 0, 0]
     assert np.abs(expected[0] - expected[1]).max() > 0.01, "the pictures are told apart"
     assert logits[:, :, 0, 0] == pytest.approx(expected, abs=1e-5)
 
 
 def test_the_bytes_are_the_same_each_time() -> None:
-    first, second = (file(net.nodes, constants(net), "logits") for net in (converted(), converted()))
+    first, second = (file(net.nodes, net.constants(), "logits") for net in (converted(), converted()))
     assert first == second
 
 
 def test_int8_gives_nearly_the_same() -> None:
     net = converted()
     relus = [node.name for node in net.nodes if node.op_type == "Relu"]
-    logits, *values = run(file(net.nodes, constants(net), "logits", *relus))
+    logits, *values = run(file(net.nodes, net.constants(), "logits", *relus))
     nodes, integers = quantised(net, [float(value.max()) for value in values], {"features", "logits"})
     (rounded,) = run(file(nodes, integers, "logits"))
     assert 0 < np.abs(rounded - logits).max() < 0.02 * np.ptp(logits)
