@@ -10,6 +10,11 @@ A classifier takes ``image``, ``(N, 3, H, W)``, made likewise, and gives ``class
 `outcomes.CLASSES`. The probabilities of a chop are the softmax of the mean over its cells. One that is `dense` takes any H and W
 of at least a chop, and has a cell each `chops.STRIDE` pixels, `chops.CELLS` by `CELLS` to a chop; the others take chops alone,
 ``(N, 3, CHOP, CHOP)``, and give one cell.
+
+A second opinion is the published MARCO network. It takes ``image``, ``(N, 3, 599, 599)`` float32, 0..255, as `second_opinion.network_input` of the
+package `xtalgrid_scoring` makes it of a whole picture, and gives ``logits``, ``(N, 4)``, in the order of `outcomes.SCORED_GROUPS`, whose softmax are
+the groups' probabilities, and ``features``, ``(N, 1056)``, which the last layer makes the logits of. It lies in a folder of its own: readers from
+before there was this role refuse a manifest that has it.
 """
 
 from __future__ import annotations
@@ -29,7 +34,7 @@ from .pooling import Pooling
 PACKAGED = Path(__file__).parent / "weights"
 MANIFEST = "manifest.json"
 
-Role = Literal["segmenter", "classifier"]
+Role = Literal["segmenter", "classifier", "second_opinion"]
 Variant = Literal["fp32", "int8"]
 
 
@@ -97,7 +102,11 @@ def default_models(folder: Path = PACKAGED, variant: Variant | None = None) -> t
 
 
 def _default(manifest: WeightsManifest, role: Role, variant: Variant | None) -> str:
-    default = manifest.default[role]
+    default = manifest.default.get(role)
+    if default is None:
+        raise UnknownModel(
+            f"unknown model: no {role} here; give a folder of weights that has a segmenter and a classifier"
+        )
     if variant is None:
         return default
     entries = [entry for entry in manifest.models if entry.role == role]

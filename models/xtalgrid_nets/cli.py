@@ -11,6 +11,7 @@ from .explain.commands import explain
 from .export_cli import export
 from .fit.commands import fit
 from .judge import commands as judging
+from .marco.commands import import_
 from .mxnet import commands as mxnet
 from .networks.commands import networks
 from .render_test import render_test
@@ -51,6 +52,7 @@ main.add_command(adapt)
 main.add_command(explain)
 main.add_command(export)
 main.add_command(fit)
+main.add_command(import_)
 main.add_command(judging.calibrate)
 main.add_command(judging.evaluate)
 main.add_command(judging.evaluate_chops)

@@ -1,3 +1,4 @@
+import hashlib
 import shutil
 
 import msgspec
@@ -88,3 +89,18 @@ def test_a_manifest_that_cannot_be_read_is_an_error_that_names_it(tmp_path, cont
         (tmp_path / MANIFEST).write_bytes(content)
     with pytest.raises(BrokenModel, match=MANIFEST):
         read_manifest(tmp_path)
+
+
+def test_a_second_opinion_lies_in_a_folder_of_its_own(tmp_path):
+    data = b"its weights"
+    sha256 = hashlib.sha256(data).hexdigest()
+    entry = ModelEntry(sha256=sha256, role="second_opinion", file="f", architecture="x", variant="int8", card="c")
+    manifest = WeightsManifest(schema=1, default={"second_opinion": sha256}, models=(entry,))
+    (tmp_path / MANIFEST).write_bytes(msgspec.json.encode(manifest))
+    (tmp_path / "f").write_bytes(data)
+    assert read_manifest(tmp_path) == manifest
+    assert find_model(sha256, "second_opinion", [tmp_path]) == (entry, data)
+    with pytest.raises(UnknownModel, match="no classifier named"):
+        find_model(sha256, "classifier", [tmp_path])
+    with pytest.raises(UnknownModel, match="no segmenter here"):
+        default_models(tmp_path)

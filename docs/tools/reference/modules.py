@@ -52,6 +52,8 @@ PACKAGES = (
     "models/xtalgrid_nets/judge",
     "models/xtalgrid_nets/explain",
     "models/xtalgrid_nets/mxnet",
+    "models/xtalgrid_nets/tensorflow",
+    "models/xtalgrid_nets/marco",
 )
 """A package that is not listed comes last."""
 

@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
-import google_crc32c
-
+from ..tensorflow.messages import fields, masked_crc, message, varints
 from .format import SetError
 
 Values = list[bytes] | list[float] | list[int]
@@ -28,12 +27,6 @@ class Record(NamedTuple):
     number: int
     data: bytes
     error: str = ""
-
-
-def masked_crc(data: bytes) -> int:
-    """CRC-32C, rotated right by 15 bits plus a constant: a CRC of data that holds CRCs would be weak."""
-    crc: int = google_crc32c.value(data)
-    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def read_records(path: Path) -> Iterator[Record]:
@@ -83,81 +76,33 @@ def parse_example(data: bytes) -> dict[str, Values]:
         When it is none.
     """
     features: dict[str, Values] = {}
-    for _, whole in _fields(data, {1}):  # Example.features
-        for _, entry in _fields(_message(whole), {1}):  # Features.feature: a map, that is, repeated entries
+    for _, whole in fields(data, {1}):  # Example.features
+        for _, entry in fields(message(whole), {1}):  # Features.feature: a map, that is, repeated entries
             name, values = "", []  # type: str, Values
-            for field, value in _fields(_message(entry), {1, 2}):
+            for field, value in fields(message(entry), {1, 2}):
                 if field == 1:
-                    name = _message(value).decode()
+                    name = message(value).decode()
                 else:
-                    values = _feature(_message(value))
+                    values = _feature(message(value))
             features[name] = values
     return features
 
 
 def _feature(data: bytes) -> Values:
-    for kind, inner in _fields(
+    for kind, inner in fields(
         data, {1, 2, 3}
     ):  # Feature: bytes_list, float_list or int64_list, each with values in field 1
-        found = [value for _, value in _fields(_message(inner), {1})]
+        found = [value for _, value in fields(message(inner), {1})]
         if kind == 1:
-            return [_message(value) for value in found]
+            return [message(value) for value in found]
         if kind == 2:  # packed, or one by one, four bytes each
-            return [number for value in found for number in _floats(_message(value))]
-        numbers = [n for value in found for n in ([value] if isinstance(value, int) else _varints(value))]
+            return [number for value in found for number in _floats(message(value))]
+        numbers = [n for value in found for n in ([value] if isinstance(value, int) else varints(value))]
         return [n - (1 << 64) if n >> 63 else n for n in numbers]
     return []
-
-
-def _fields(data: bytes, wanted: set[int]) -> Iterator[tuple[int, bytes | int]]:
-    """(number, value) of a message's wanted fields: varints as int, everything else as bytes."""
-    at = 0
-    while at < len(data):
-        tag, at = _varint(data, at)
-        number, wire = tag >> 3, tag & 7
-        value: bytes | int
-        if wire == 0:
-            value, at = _varint(data, at)
-        elif wire in (1, 2, 5):
-            size = {1: 8, 5: 4}.get(wire)
-            if size is None:
-                size, at = _varint(data, at)
-            value, at = data[at : at + size], at + size
-            if at > len(data):
-                raise ValueError("a field reaches over the end of its message")
-        else:
-            raise ValueError(f"wire type {wire} is none")
-        if number in wanted:
-            yield number, value
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while at < len(data) and shift < 70:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value & 0xFFFFFFFFFFFFFFFF, at
-        shift += 7
-    raise ValueError("a number does not end")
-
-
-def _varints(data: bytes) -> list[int]:
-    found, at = [], 0
-    while at < len(data):
-        value, at = _varint(data, at)
-        found.append(value)
-    return found
 
 
 def _floats(data: bytes) -> tuple[float, ...]:
     if len(data) % 4:
         raise ValueError("a list of floats ends inside one")
     return struct.unpack(f"<{len(data) // 4}f", data)
-
-
-def _message(value: bytes | int) -> bytes:
-    if isinstance(value, int):
-        raise ValueError("a number where a message should be")
-    return value

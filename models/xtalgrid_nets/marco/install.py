@@ -1,0 +1,137 @@
+"""Getting the wheel, checking it, and writing a folder of weights from it."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+
+import msgspec
+
+from xtalgrid_core.errors import ModelError
+from xtalgrid_core.files import write_atomically
+from xtalgrid_core.weights import MANIFEST, ModelEntry, Role, Variant, WeightsManifest, read_manifest
+
+from . import convert
+
+PACKAGE, VERSION = "dls-marco-score-ispyb", "1.0.1"
+WHEEL = "dls_marco_score_ispyb-1.0.1-py3-none-any.whl"
+WHEEL_SHA256 = "4484e1ed251793d0fb1ef229630151d11baf1a90eaa72fd6dc1cc9e09097a5e8"
+IDS: Mapping[Variant, str] = {
+    "fp32": "e6412941630cb989c53830a9ec81478e4e8956bd60c6c6ac856af7e8de8430ca",
+    "int8": "176e405a6954829b03474411a3b674dff64a3aa787df71249970f4bb006a1506",
+}
+"""SHA-256 of the files that are made, by which scores name the network."""
+
+ROLE: Role = "second_opinion"
+_MODEL = "dls_marco_score_ispyb/savedmodel"
+_LICENCE = "dls_marco_score_ispyb-1.0.1.dist-info/LICENSE"
+_CARD = "marco.md"
+_FILES: Mapping[Variant, str] = {"fp32": "marco.onnx", "int8": "marco-int8.onnx"}
+
+
+def install(folder: Path, wheel: Path | None = None) -> WeightsManifest:
+    """Write the network, its card, licence and notice, and their manifest into a folder of their own.
+
+    Parameters
+    ----------
+    folder
+        Made if it is not there.
+    wheel
+        The file `WHEEL`; without one it is downloaded by pip.
+
+    Raises
+    ------
+    ModelError
+        When the wheel cannot be had or is another one, the conversion gives other bytes than elsewhere, or the folder has other weights.
+    OSError
+        When a file cannot be read or written. The manifest is written last.
+    """
+    if (folder / MANIFEST).is_file() and any(entry.role != ROLE for entry in read_manifest(folder).models):
+        raise ModelError(f"{folder}: has other weights; give a folder of its own")
+    with tempfile.TemporaryDirectory() as scratch:
+        parts = _contents(wheel or download(Path(scratch)))
+    networks = _convert(parts)
+    folder.mkdir(parents=True, exist_ok=True)
+    for variant, data in networks.items():
+        write_atomically(folder / _FILES[variant], data)
+    write_atomically(folder / "LICENSE", parts[_LICENCE])
+    for name in (_CARD, "NOTICE"):
+        write_atomically(folder / name, (Path(__file__).parent / name).read_bytes())
+    manifest = WeightsManifest(schema=1, default={ROLE: IDS["fp32"]}, models=tuple(map(_entry, networks)))
+    write_atomically(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
+    return manifest
+
+
+def _entry(variant: Variant) -> ModelEntry:
+    return ModelEntry(
+        sha256=IDS[variant],
+        role=ROLE,
+        file=_FILES[variant],
+        architecture="inception-marco",
+        variant=variant,
+        card=_CARD,
+        origin="" if variant == "fp32" else IDS["fp32"],
+    )
+
+
+def download(folder: Path) -> Path:
+    """Have pip download the wheel into a folder; returns its path.
+
+    Raises
+    ------
+    ModelError
+        When pip cannot, with what it said last.
+    """
+    options = [
+        "--no-deps",
+        "--only-binary=:all:",
+        "--disable-pip-version-check",
+        "--retries=1",
+        "--timeout=20",
+        "--quiet",
+    ]
+    command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(folder), f"{PACKAGE}=={VERSION}"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    wheel = folder / WHEEL
+    if done.returncode or not wheel.is_file():
+        said = (done.stderr.strip() or "no wheel came").splitlines()[-1]
+        raise ModelError(
+            f"pip could not download {PACKAGE} {VERSION} ({said}); check network, proxy and the space in {folder.parent}, "
+            f"or get {WHEEL} from pypi.org elsewhere and give it by --wheel"
+        )
+    return wheel
+
+
+def _contents(wheel: Path) -> dict[str, bytes]:
+    """The files of the wheel by name, after its hash was checked."""
+    with wheel.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+        if found != WHEEL_SHA256:
+            raise ModelError(
+                f"{wheel}: has SHA-256 {found[:12]}…, not {WHEEL_SHA256[:12]}…; give {WHEEL} as pypi.org has it"
+            )
+        with zipfile.ZipFile(stream) as archive:
+            return {name: archive.read(name) for name in archive.namelist()}
+
+
+def _convert(parts: Mapping[str, bytes]) -> dict[Variant, bytes]:
+    variables = f"{_MODEL}/variables/variables"
+    net = convert.read(
+        parts[f"{_MODEL}/saved_model.pb"], parts[f"{variables}.index"], parts[f"{variables}.data-00000-of-00001"]
+    )
+    networks: dict[Variant, bytes] = {"fp32": convert.fp32(net), "int8": convert.int8(net)}
+    for variant, data in networks.items():
+        found = hashlib.sha256(data).hexdigest()
+        if found != IDS[variant]:
+            versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("numpy", "onnx", "protobuf"))
+            raise ModelError(
+                f"the {variant} network came out as {found[:12]}…, not as {IDS[variant][:12]}…, by which it is named everywhere; nothing was "
+                f"written. {versions} made it: take the versions that xtalgrid was tested with"
+            )
+    return networks

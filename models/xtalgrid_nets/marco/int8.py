@@ -1,0 +1,68 @@
+"""A network's weights and activations in 8 bits, by ranges that are given: the same bytes on every machine.
+
+`xtalgrid_nets.quantize` measures ranges anew each time, and their last digits depend on processor and runtime. As there, weights have a range for
+each output channel and activations for each tensor, and the first and the last layers stay in fp32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto, helper
+
+from ..tensorflow.graph import Convolutions, tensor
+
+_LARGEST_WEIGHT = 64
+"""7 of the 8 bits: processors without VNNI add two products in 16 bits."""
+
+
+def quantised(net: Convolutions, ranges: Sequence[float], kept: Collection[str]) -> tuple[list[Any], list[TensorProto]]:
+    """The network in QDQ form: each tensor is quantised where it is made.
+
+    Parameters
+    ----------
+    ranges
+        What each ReLU gives at most, in the order of the nodes. A pooling gives no more than it takes, a concatenation no more than the largest.
+    kept
+        Nodes that are not quantised, beside the first convolution; nor is what they give.
+
+    Returns
+    -------
+    ONNX nodes and the constants they take.
+    """
+    nodes: list[Any] = []
+    constants = [tensor("zero", np.zeros((), np.uint8))]
+    largest = iter(ranges)
+    scales: dict[str, np.float32] = {}
+    kept = {net.nodes[0].name, *kept}
+    for node in net.nodes:
+        name, given = node.name, list(node.input)
+        if node.op_type == "Conv" and name in kept:
+            constants += [tensor(*pair) for pair in zip(given[1:], net.weights[name], strict=True)]
+        elif node.op_type == "Conv":
+            weight, bias = net.weights[name]
+            scale = np.abs(weight).max(axis=(1, 2, 3)) / np.float32(_LARGEST_WEIGHT)
+            per_output = scale[:, None, None, None]
+            for constant, integers, unit in (
+                (given[1], np.rint(weight / per_output).astype(np.int8), scale),
+                (given[2], np.rint(bias / (scale * scales[given[0]])).astype(np.int32), scale * scales[given[0]]),
+            ):
+                parts = {"integers": integers, "scale": unit, "zero": np.zeros(len(unit), integers.dtype)}
+                constants += [tensor(f"{constant}/{part}", values) for part, values in parts.items()]
+                nodes.append(_node("DequantizeLinear", [f"{constant}/{part}" for part in parts], constant, axis=0))
+        nodes.append(_node(node.op_type, [f"{one}/8" if one in scales else one for one in given], name))
+        nodes[-1].attribute.extend(node.attribute)
+        if node.op_type == "Conv" or name in kept:
+            continue
+        is_relu = node.op_type == "Relu"
+        scales[name] = np.float32(next(largest)) / np.float32(255) if is_relu else max(scales[one] for one in given)
+        constants.append(tensor(f"{name}/scale", np.asarray(scales[name])))
+        nodes.append(_node("QuantizeLinear", [name, f"{name}/scale", "zero"], f"{name}/integers"))
+        nodes.append(_node("DequantizeLinear", [f"{name}/integers", f"{name}/scale", "zero"], f"{name}/8"))
+    return nodes, constants
+
+
+def _node(kind: str, given: list[str], made: str, **attributes: Any) -> Any:
+    return helper.make_node(kind, given, [made], name=made, **attributes)
