@@ -107,6 +107,6 @@ def _spread(values: Float, cells: int, height: int, width: int) -> Float:
         at = np.clip((np.arange(length, dtype=np.float32) - middle) / STRIDE, 0, values.shape[axis] - 1)
         before = at.astype(np.intp)
         after = np.minimum(before + 1, values.shape[axis] - 1)
-        part = (at - before).reshape((1, -1, 1) if axis == 1 else (1, 1, -1))
+        part = np.float32(at - before).reshape((1, -1, 1) if axis == 1 else (1, 1, -1))
         values = values.take(before, axis) * (1 - part) + values.take(after, axis) * part
     return values

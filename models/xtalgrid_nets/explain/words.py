@@ -27,5 +27,6 @@ def groups(decision: Decision) -> str:
 
 def rule(options: Options) -> str:
     """What decided, with the number that it decides by."""
-    number = f"crystals from p_crystal {options.crystal_from:g} on" if options.rule == "pooled" else ""
-    return f"rule {options.rule}: {number or f'a chop counts from {options.threshold:g} on'}"
+    if options.rule == "pooled":
+        return f"rule pooled: crystals from p_crystal {options.crystal_from:g} on"
+    return f"rule {options.rule}: a chop counts from {options.threshold:g} on"
