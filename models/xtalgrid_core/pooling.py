@@ -20,7 +20,7 @@ FEATURES = 2 * len(SCORED_GROUPS) + len(CLASSES)
 """How many numbers describe a drop: see `features`."""
 
 _FEW, _AS_MANY_AS_SEE_A_POINT = 0.3, 1.0
-_LEAST = 1e-4
+LEAST = 1e-4
 """Probabilities are kept so far from 0 and 1, below which networks are not to be believed."""
 
 
@@ -61,9 +61,15 @@ def features(probabilities: npt.NDArray[np.floating], seeing: float) -> Floats:
     """
     values = np.asarray(probabilities, dtype=np.float64)
     ranked = np.sort(group_sums(values), axis=0)[::-1]
-    reached = [ranked[min(max(1, round(part * seeing)), len(ranked)) - 1] for part in (_FEW, _AS_MANY_AS_SEE_A_POINT)]
-    x = np.clip(np.concatenate([*reached, values.mean(axis=0)]), _LEAST, 1 - _LEAST)
+    reached = [ranked[rank - 1] for rank in ranks(seeing, len(ranked))]
+    x = np.clip(np.concatenate([*reached, values.mean(axis=0)]), LEAST, 1 - LEAST)
     return np.asarray(np.log(x / (1 - x)))
+
+
+def ranks(seeing: float, chops: int) -> tuple[int, int]:
+    """How many of so many chops must reach each of the two summed probabilities of a group in `features`; 1 is the least."""
+    few, many = (min(max(1, round(part * seeing)), chops) for part in (_FEW, _AS_MANY_AS_SEE_A_POINT))
+    return few, many
 
 
 def group_sums(probabilities: Floats) -> Floats:

@@ -50,11 +50,26 @@ def group_maps(cells: Float) -> Float:
     ``(4, rows, cols)``, 0..1, in the order of `SCORED_GROUPS`.
     """
     edge = NEAR // 2
-    near = _of_groups(_means(np.pad(cells, ((0, 0), (edge, edge), (edge, edge)), mode="edge"), NEAR))
-    chops = np.pad(_of_groups(_means(cells, CELLS)), ((0, 0), (CELLS - 1,) * 2, (CELLS - 1,) * 2))
+    near = group_probabilities(square_means(np.pad(cells, ((0, 0), (edge, edge), (edge, edge)), mode="edge"), NEAR))
+    chops = np.pad(group_probabilities(square_means(cells, CELLS)), ((0, 0), (CELLS - 1,) * 2, (CELLS - 1,) * 2))
     around = np.lib.stride_tricks.sliding_window_view(chops, CELLS, axis=1).max(axis=-1)
     around = np.lib.stride_tricks.sliding_window_view(around, CELLS, axis=2).max(axis=-1)
     found: Float = near * around
+    return found
+
+
+def square_means(cells: Float, side: int) -> Float:
+    """Means over all squares of `side` × `side` cells of a class map, ``(13, rows, cols)``: ``(13, rows − side + 1, cols − side + 1)``."""
+    sums = np.pad(cells.cumsum(axis=1, dtype=np.float64).cumsum(axis=2), ((0, 0), (1, 0), (1, 0)))
+    boxes = sums[:, side:, side:] - sums[:, :-side, side:] - sums[:, side:, :-side] + sums[:, :-side, :-side]
+    means: Float = (boxes / side**2).astype(np.float32)
+    return means
+
+
+def group_probabilities(logits: Float) -> Float:
+    """Probabilities of the four groups, ``(4, r, c)``, from logits ``(13, r, c)``."""
+    probabilities = softmax(logits.reshape(len(logits), -1).T).T.reshape(logits.shape)
+    found: Float = np.stack([probabilities[list(GROUP_CLASSES[group])].sum(axis=0) for group in SCORED_GROUPS])
     return found
 
 
@@ -121,18 +136,3 @@ def _png(values: np.ndarray, group: Group) -> bytes:
 def _size(height: int, width: int) -> tuple[int, int]:
     part = min(SIDE / max(height, width), 1.0)
     return max(round(width * part), 1), max(round(height * part), 1)
-
-
-def _means(cells: Float, side: int) -> Float:
-    """Means over all squares of `side` × `side` cells, ``(13, rows − side + 1, cols − side + 1)``."""
-    sums = np.pad(cells.cumsum(axis=1, dtype=np.float64).cumsum(axis=2), ((0, 0), (1, 0), (1, 0)))
-    boxes = sums[:, side:, side:] - sums[:, :-side, side:] - sums[:, side:, :-side] + sums[:, :-side, :-side]
-    means: Float = (boxes / side**2).astype(np.float32)
-    return means
-
-
-def _of_groups(logits: Float) -> Float:
-    """Probabilities of the four groups, ``(4, r, c)``, from logits ``(13, r, c)``."""
-    probabilities = softmax(logits.reshape(len(logits), -1).T).T.reshape(logits.shape)
-    found: Float = np.stack([probabilities[list(GROUP_CLASSES[group])].sum(axis=0) for group in SCORED_GROUPS])
-    return found

@@ -93,6 +93,10 @@ class Networks:
             entry.dense,
         )
 
+    def with_classifier(self, classifier: Network) -> Networks:
+        """The same networks but for a dense classifier, such as one in training."""
+        return Networks(self._segmenter, classifier, self.calibration, self.pooling, is_dense=True)
+
     def mask(self, view: Pixels) -> Float:
         """Probability of each pixel of a `segmenter_view`, ``(256, 256, 3)``, to lie in the drop: ``(256, 256)``, 0..1."""
         return find_mask(self._segmenter, view)

@@ -58,7 +58,7 @@ def score_image(
     image = WellImage(data)
     del data  # it is the image's to keep
     well = cut_out(
-        image, networks.mask, entry.pixel_size_um, pause, lambda crop, scale: _check_size(crop, scale, options)
+        image, networks.mask, entry.pixel_size_um, pause, lambda crop, scale: check_size(crop, scale, options)
     )
     del image
     windows = classify(well, options, networks, pause) if isinstance(well, WellDrop) else None
@@ -92,7 +92,14 @@ def decision_of(
     return decide(windows.probabilities, windows.chops, options, calibration, pooling)
 
 
-def _check_size(crop: Box, scale: PixelSize, options: Options) -> None:
+def check_size(crop: Box, scale: PixelSize, options: Options) -> None:
+    """Refuse a crop that is too large to be scored; for `drop.cut_out`.
+
+    Raises
+    ------
+    ImageError
+        `TOO_LARGE`: more than `MAX_SIDE` pixels or `MAX_CHOPS` chops at the reference scale.
+    """
     rows, cols = (max(round(side * scale.to_reference), 1) for side in (crop.height, crop.width))
     if max(rows, cols) > MAX_SIDE:
         raise ImageError(

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ..judge.commands import FILE, FOLDER, Command
+from ..options import FILE, FOLDER, Command
 
 
 @click.command("adapt", cls=Command)

@@ -15,7 +15,7 @@ from xtalgrid_core.comparison import Comparison
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import write_atomically
 from xtalgrid_core.outcomes import CLASSES, Group, Outcome
-from xtalgrid_core.weights import PACKAGED, default_models, find_model
+from xtalgrid_core.weights import PACKAGED, Variant, default_models, find_model
 from xtalgrid_synth.test_plates import VALIDATION_PLATES, render_test_plates
 
 from ..data import outcome_of, sample_well
@@ -116,7 +116,8 @@ def adapt(plan: Plan, bar: Bar) -> Adapted:
 
 def starting_point(start: Path | None, current: Path) -> tuple[nn.Module, str]:
     """The network to start from, and its name: a trained state, an ONNX file, or the classifier of the weights in use."""
-    entry, _ = find_model(default_models(current)[1], "classifier", [current])
+    variant: Variant | None = None if start else "fp32"  # int8 weights are made from those, and have no gradients
+    entry, _ = find_model(default_models(current, variant)[1], "classifier", [current])
     if start is None:
         folder = current if (current / entry.file).is_file() else PACKAGED
         return from_onnx(folder / entry.file, entry.architecture), entry.architecture

@@ -3,44 +3,72 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from ..judge.commands import FILE, FOLDER, Command
+from xtalgrid_core.chops import STEP, STRIDE, dense_step_error
+from xtalgrid_core.options import DEFAULTS
+
+from ..options import FILE, FOLDER, THRESHOLD, Command, finite, scoring_options
 
 
 @click.command("explain", cls=Command)
 @click.argument("images", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--out", type=FOLDER, required=True, help="Folder for the pictures.")
-@click.option("--weights", type=FOLDER, help="Folder of weights (default: the package's own).")
+@scoring_options
+@click.option(
+    "--threshold",
+    type=THRESHOLD,
+    default=DEFAULTS.threshold,
+    show_default=True,
+    callback=finite,
+    help="Rules published and group: probability from which a chop counts.",
+)
+@click.option(
+    "--step",
+    type=click.IntRange(1, 256),
+    help=f"Pixels from chop to chop: a multiple of {STRIDE} (default {DEFAULTS.step}), with --exact any (default {STEP}).",
+)
+@click.option(
+    "--boxes",
+    "n_boxes",
+    type=click.IntRange(0, 100),
+    default=DEFAULTS.n_boxes,
+    show_default=True,
+    help="Best chops to show.",
+)
 @click.option("--start", "state", type=FILE, help="A trained state (.pt) in place of the weights' classifier.")
-@click.option("--pixel-size", type=float, help="µm a pixel (default: known imagers by image size, else a guess).")
+@click.option(
+    "--pixel-size",
+    type=click.FloatRange(0.05, 50),
+    callback=finite,
+    help="µm a pixel (default: known imagers by image size, else a guess).",
+)
 @click.option("--samples", default=12, show_default=True, type=click.IntRange(1), help="Noisy copies for SmoothGrad.")
 def explain(
-    images: tuple[Path, ...],
-    out: Path,
-    weights: Path | None,
-    state: Path | None,
-    pixel_size: float | None,
-    samples: int,
+    images: tuple[Path, ...], out: Path, state: Path | None, pixel_size: float | None, samples: int, **scoring: Any
 ) -> None:
-    """Draw why well IMAGES are called what they are called: NAME-groups.png and NAME-smoothgrad.png."""
+    """Draw why well IMAGES are called what they are called: NAME-groups.png and NAME-smoothgrad.png.
+
+    Give the options that they are scored with: outcome, probabilities and best chops are then those that are published.
+    """
     from xtalgrid_core.errors import ImageError
-    from xtalgrid_core.weights import PACKAGED
 
-    from ..adapt.run import starting_point
-    from ..sets.crops import Segmenter
-    from .well import explain_well
+    from ..judge.scoring import Settings
+    from .well import explain_well, load
 
-    folder = weights or PACKAGED
-    net, _ = starting_point(state, folder)
-    segmenter = Segmenter(folder)
+    settings = Settings(**scoring)
+    if settings.step and not settings.exact and settings.step % STRIDE:
+        raise click.BadParameter(dense_step_error(settings.step), param_hint="--step")
+    options = settings.options
+    networks, net = load(settings, state)
     out.mkdir(parents=True, exist_ok=True)
     failed = 0
     for path in images:
         try:
-            said, pictures = explain_well(path, net, segmenter, out, pixel_size, samples)
-        except ImageError as error:
+            said, pictures = explain_well(path, networks, net, options, out, pixel_size, samples)
+        except (ImageError, ArithmeticError) as error:
             failed += 1
             click.echo(f"failed  {path}: {error}", err=True)
         else:

@@ -1,163 +1,112 @@
-"""The two maps of an explanation: probabilities over the drop, and SmoothGrad."""
+"""An explanation: the decision that is published, where in the drop each group was seen, and what the answer hangs on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
-from xtalgrid_core.chops import CELLS, STRIDE, Box, cut, dense_length, dense_window, seen
-from xtalgrid_core.decision import SUPPORT, Decision, decide
-from xtalgrid_core.errors import ConfigError
-from xtalgrid_core.images import MEAN_RGB, Pixels
-from xtalgrid_core.outcomes import GROUP_CLASSES, SCORED_GROUPS
+from xtalgrid_core.chops import CELLS, STRIDE, Box, cut, dense_length
+from xtalgrid_core.decision import Decision
+from xtalgrid_core.dense import class_map
+from xtalgrid_core.images import network_input
+from xtalgrid_core.options import Options
+from xtalgrid_scoring.classmap import NEAR, group_maps, group_probabilities, square_means
+from xtalgrid_scoring.drop import WellDrop, go_on
+from xtalgrid_scoring.networks import Networks
+from xtalgrid_scoring.score import decision_of
+from xtalgrid_scoring.windows import classify
 
-from ..fit.losses import group_log_p
-from ..sets.crops import Crop
+from ..sets.crops import drop_in_view
+from .saliency import answer_of, smooth_grad
 
 Float = npt.NDArray[np.float32]
-
-NEAR = 5
-"""Cells of the class map, along a side, that say what is near a point: 80 pixels, 90 µm."""
 
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """An explanation of one drop; all pictures lie on its `view` ``(H, W, 3)``.
+    """An explanation of one drop; all pictures lie on its view, ``well.view``, ``(H, W, 3)``.
 
     Attributes
     ----------
+    drop
+        ``(H, W)``: True inside the drop's outline.
+    decision, chops
+        As published, and all chops it was made of; `decision.best` are indices of them.
     groups
         ``(4, H, W)``: the probability of each of `SCORED_GROUPS` in the chop that lies around a pixel (near the crop's edge: in the
-        nearest chop), as the worker computes it when it scores densely.
+        nearest chop), by the class map: what is scored, unless `options.mode` is exact.
     near
-        ``(4, H, W)``: how much the `NEAR` × `NEAR` cells around a pixel speak for each group, times the largest probability that a
-        chop with the pixel in it has: sharper than `groups`, and silent where no chop agrees. Not what is scored.
+        ``(4, H, W)``: see `xtalgrid_scoring.classmap.group_maps`.
     saliency
-        ``(H, W)``, 0..1: see `smooth_grad`.
-    chops
-        All chops the decision was made of; `decision.best` are indices of them.
+        ``(H, W)``, 0..1: see `saliency.smooth_grad`.
+    hangs_on
+        What `saliency` belongs to, for people: see `saliency.Answer`.
     """
 
-    view: Pixels
+    well: WellDrop
+    options: Options
     drop: npt.NDArray[np.bool_]
+    decision: Decision
+    chops: tuple[Box, ...]
     groups: Float
     near: Float
     saliency: Float
-    decision: Decision
-    chops: tuple[Box, ...]
+    hangs_on: str
 
 
-def explain(net: nn.Module, crop: Crop, samples: int = 12, seed: int = 0) -> Explained:
-    """Explain what a dense network says of a drop.
+def explain(
+    well: WellDrop, networks: Networks, net: nn.Module, options: Options, samples: int = 12, seed: int = 0
+) -> Explained:
+    """Explain what is published of a drop.
 
     Parameters
     ----------
+    networks
+        What decides: dense ones.
     net
-        A network with `class_map` (`networks.Network.dense`).
-    crop
-        The drop (`sets.crops`).
+        The classifier for gradients: with a `class_map`, and ready to run.
+    options
+        By which the drop is scored.
     samples
-        Noisy copies that SmoothGrad averages over.
-
-    Raises
-    ------
-    ConfigError
-        When the network has no class map.
+        Noisy copies that SmoothGrad averages over; without any, `saliency` is 0 everywhere.
     """
-    if not hasattr(net, "class_map"):
-        raise ConfigError(
-            "this network scores chops one by one and has no map to show; give a dense one, such as squeezenet1.1"
-        )
-    height, width = crop.view.shape[:2]
-    padded = cut(crop.view, [Box(0, 0, dense_length(height), dense_length(width))])
-    image = torch.from_numpy(padded.transpose(0, 3, 1, 2).astype(np.float32)) - torch.tensor(MEAN_RGB).view(1, 3, 1, 1)
-    net.eval()
-    with torch.no_grad():
-        class_map = net.class_map(image)  # type: ignore[operator]
-    logits = F.avg_pool2d(class_map, CELLS, 1)
-    chops = dense_window(height, width)
-    if crop.drop.any():
-        chops = [c for c, held in zip(chops, seen(crop.drop, chops, height, width), strict=True) if held] or chops
-    rows, cols = ([chop[i] // STRIDE for chop in chops] for i in (0, 1))
-    decision = decide(F.softmax(logits[0][:, rows, cols].T, dim=1).numpy(), chops, support=SUPPORT)
-    scored, local = _of_groups(logits[0]), _of_groups(F.avg_pool2d(class_map, NEAR, 1)[0])
-    groups = _spread(scored, CELLS, height, width)
-    agreed = F.max_pool2d(F.pad(scored, (CELLS - 1,) * 4), CELLS, 1)  # over the chops that a cell lies in
+    height, width = well.view.shape[:2]
+    windows = classify(well, options, networks)
+    decision = decision_of(windows, options, networks.calibration, networks.pooling)
+    cells = class_map(well.view, networks.class_map, go_on)
     edge = NEAR // 2
-    near = _spread(local * agreed[:, edge:-edge, edge:-edge], NEAR, height, width)
-    outcome = decision.said[0][0] if decision.best else None
-    group = SCORED_GROUPS.index(outcome.group) if outcome is not None else 0
-    places = [(rows[i], cols[i]) for i in decision.best] or [(rows[0], cols[0])]
-    saliency = smooth_grad(net, image, group, places, samples, seed)[:height, :width]
-    return Explained(crop.view, crop.drop, groups, near, saliency, decision, tuple(chops))
+    whole = network_input(cut(well.view, [Box(0, 0, dense_length(height), dense_length(width))]))
+    named = decision  # with a best chop, even where none is to be shown
+    if not decision.best:
+        one = msgspec.structs.replace(options, n_boxes=1)
+        named = decision_of(windows, one, networks.calibration, networks.pooling)
+    answer = answer_of(named, windows, options, networks.pooling)
+    saliency = smooth_grad(net, torch.from_numpy(whole), windows.chops, answer.log_p, samples, seed)
+    return Explained(
+        well=well,
+        options=options,
+        drop=drop_in_view(well),
+        decision=decision,
+        chops=windows.chops,
+        groups=_spread(group_probabilities(square_means(cells, CELLS)), CELLS, height, width),
+        near=_spread(group_maps(cells)[:, edge:-edge, edge:-edge], NEAR, height, width),
+        saliency=saliency[:height, :width],
+        hangs_on=answer.of,
+    )
 
 
-def smooth_grad(
-    net: nn.Module,
-    image: Tensor,
-    group: int,
-    places: list[tuple[int, int]],
-    samples: int,
-    seed: int = 0,
-    noise: float = 0.1,
-) -> Float:
-    """What the answer hangs on: gradients of a group's log-probability in some chops, averaged over noisy copies of the image.
-
-    Smilkov et al. 2017, "SmoothGrad: removing noise by adding noise" (arXiv 1706.03825), as used by Bruno et al. 2018, Fig. 4. "Saliency
-    methods are imperfect and do not in general weigh faithfully all the evidence" (ibid.).
-
-    Parameters
-    ----------
-    image
-        ``(1, 3, H, W)``, the network's input.
-    group
-        Index in `SCORED_GROUPS`.
-    places
-        First cells (row, column) of the chops.
-    noise
-        Standard deviation of the noise as a part of the image's range (the paper's 10-20 %).
-
-    Returns
-    -------
-    ``(H, W)``, 0..1: the largest gradient of the three channels, its 99.5th percentile at 1.
-    """
-    random = torch.Generator().manual_seed(seed)
-    spread = noise * float(image.max() - image.min())
-    total = torch.zeros(image.shape[2:])
-    for _ in range(max(samples, 1)):
-        noisy = (image + spread * torch.randn(image.shape, generator=random)).requires_grad_()
-        logits = _window_logits(net, noisy)[0]
-        chosen = torch.stack([logits[:, row, col] for row, col in places])
-        group_log_p(F.log_softmax(chosen, dim=1))[:, group].sum().backward()
-        assert noisy.grad is not None
-        total += noisy.grad[0].abs().amax(dim=0)
-    top = torch.quantile(total.flatten()[:: max(1, total.numel() // 1_000_000)], 0.995).clamp(min=1e-12)
-    found: Float = (total / top).clamp(0, 1).numpy()
-    return found
-
-
-def _window_logits(net: nn.Module, image: Tensor) -> Tensor:
-    """Logits ``(N, 13, h − 14, w − 14)`` of the chop at every cell: means over 15×15 cells."""
-    found: Tensor = F.avg_pool2d(net.class_map(image), CELLS, 1)  # type: ignore[operator]
-    return found
-
-
-def _of_groups(logits: Tensor) -> Tensor:
-    """Probabilities of the four groups, ``(4, r, c)``, from logits ``(13, r, c)``."""
-    probabilities = F.softmax(logits, dim=0)
-    return torch.stack([probabilities[list(GROUP_CLASSES[group])].sum(dim=0) for group in SCORED_GROUPS])
-
-
-def _spread(groups: Tensor, cells: int, height: int, width: int) -> Float:
-    """What ``(4, r, c)`` squares of so many cells say, on the pixels they lie around: ``(4, height, width)``."""
-    rows, cols = groups.shape[1:]
-    size = ((rows - 1) * STRIDE + 1, (cols - 1) * STRIDE + 1)
-    inner = F.interpolate(groups[None], size=size, mode="bilinear", align_corners=True)
-    spread = F.pad(inner, (STRIDE * (cells + 1) // 2,) * 4, mode="replicate")[0]
-    found: Float = spread[:, :height, :width].clamp(0, 1).numpy()
-    return found
+def _spread(values: Float, cells: int, height: int, width: int) -> Float:
+    """What ``(4, r, c)`` squares of so many cells say, on the pixels they lie around, ``(4, height, width)``: in between by interpolation."""
+    for axis, length in ((1, height), (2, width)):
+        middle = STRIDE * (cells + 1) // 2  # of the first square, in pixels
+        at = np.clip((np.arange(length, dtype=np.float32) - middle) / STRIDE, 0, values.shape[axis] - 1)
+        before = at.astype(np.intp)
+        after = np.minimum(before + 1, values.shape[axis] - 1)
+        part = np.float32(at - before).reshape((1, -1, 1) if axis == 1 else (1, 1, -1))
+        values = values.take(before, axis) * (1 - part) + values.take(after, axis) * part
+    return values

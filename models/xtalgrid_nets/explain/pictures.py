@@ -12,43 +12,33 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from xtalgrid_core.files import replacing
-from xtalgrid_core.outcomes import SCORED_GROUPS, Group, Outcome
+from xtalgrid_core.outcomes import SCORED_GROUPS, Group
 from xtalgrid_core.scale import REFERENCE_UM
+from xtalgrid_scoring.classmap import COLOURS
 
+from . import words
 from .maps import Explained
-
-COLOURS: dict[Group, str] = {
-    Group.CRYSTAL: Outcome.HARVESTABLE.look.colour,
-    Group.PRECIPITATE: Outcome.PRECIPITATE.look.colour,
-    Group.OTHER: Outcome.OTHER.look.colour,
-    Group.CLEAR: "#ffffff",
-}
-"""Of the frames; clear stays the picture itself."""
 
 _STRONGEST = 0.55
 """Opacity where a group is certain: the drop must show through."""
 
 
-def draw_groups(found: Explained, title: str, path: Path) -> Path:
+def draw_groups(found: Explained, name: str, path: Path) -> Path:
     """Where each group was seen: the drop with all groups in the frames' colours, and one map for each group."""
-    height, width = found.view.shape[:2]
+    height, width = found.well.view.shape[:2]
     figure, large, small = _layout(height, width)
     large.imshow(_overlay(found))
     _outline(large, found)
     for index, (outcome, probability) in zip(found.decision.best, found.decision.said, strict=True):
         box = found.chops[index]
-        large.add_patch(
-            Rectangle((box.col, box.row), box.width, box.height, fill=False, edgecolor="black", linewidth=1.8)
-        )
-        large.add_patch(
-            Rectangle(
-                (box.col, box.row), box.width, box.height, fill=False, edgecolor=outcome.look.colour, linewidth=1.0
+        for colour, line in (("black", 1.8), (outcome.look.colour, 1.0)):
+            large.add_patch(
+                Rectangle((box.col, box.row), box.width, box.height, fill=False, edgecolor=colour, linewidth=line)
             )
-        )
         large.text(
             box.col + 6,
             box.row + 8,
-            f"{outcome.look.letter} {probability:.2f}",
+            f"{outcome.look.letter} {words.number(probability)}",
             color="white",
             fontsize=7,
             va="top",
@@ -70,29 +60,27 @@ def draw_groups(found: Explained, title: str, path: Path) -> Path:
     )
     _scale_bar(large, height, width)
     grey = _grey(found)
+    threshold = [] if found.options.rule == "pooled" else [found.options.threshold]
     for axes, group, values in zip(small, SCORED_GROUPS, found.groups, strict=True):
         axes.imshow(grey, cmap="gray", vmin=0, vmax=255)
-        colour = COLOURS[group] if group is not Group.CLEAR else "#2ca25f"
-        shown = axes.imshow(np.ma.masked_where(_soft(found) < 0.5, values), cmap=_fading(colour), norm=Normalize(0, 1))
-        axes.set_title(f"{group.value}: up to {values[_inside(found)].max():.2f}", fontsize=8)
-        bar = figure.colorbar(shown, ax=axes, fraction=0.046, pad=0.02, ticks=[0, 0.5, 0.85, 1])
+        shown = axes.imshow(
+            np.ma.masked_where(_soft(found) < 0.5, values), cmap=_fading(COLOURS[group]), norm=Normalize(0, 1)
+        )
+        axes.set_title(f"{group.value}: up to {words.number(float(values[_inside(found)].max()))}", fontsize=8)
+        bar = figure.colorbar(shown, ax=axes, fraction=0.046, pad=0.02, ticks=sorted({0, 0.5, 1, *threshold}))
         bar.ax.tick_params(labelsize=6)
-    figure.suptitle(title, fontsize=10)
-    figure.supxlabel(
-        "Left: what speaks for each group near a point (90 µm), where a chop agrees; squares are the best chops. Right: the probability of each group in the whole chop "
-        "around a point, as it is scored; from 0.85 on it decides.",
-        fontsize=7,
-    )
+    _title(figure, found, name)
+    figure.supxlabel(_caption(found), fontsize=7)
     return _save(figure, path)
 
 
-def draw_saliency(found: Explained, title: str, path: Path) -> Path:
+def draw_saliency(found: Explained, name: str, path: Path) -> Path:
     """What the answer hangs on: SmoothGrad over the grey image, beside the image itself (Bruno et al. 2018, Fig. 4)."""
-    height, width = found.view.shape[:2]
-    figure = Figure(figsize=(11, 5.1 * height / width + 0.9), dpi=130, layout="constrained")
+    height, width = found.well.view.shape[:2]
+    figure = Figure(figsize=(11, 5.1 * height / width + 1.2), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
     plain, heat = figure.subplots(1, 2)
-    plain.imshow(found.view)
+    plain.imshow(found.well.view)
     plain.set_title("the drop, levelled", fontsize=8)
     for index in found.decision.best:
         box = found.chops[index]
@@ -102,18 +90,43 @@ def draw_saliency(found: Explained, title: str, path: Path) -> Path:
             )
     heat.imshow(_grey(found), cmap="gray", vmin=0, vmax=330)
     shown = heat.imshow(_smoothed(found.saliency), cmap=_fading("#ff3b00", through="#ffd500"), norm=Normalize(0, 1))
-    heat.set_title("what the best chops' answer hangs on (SmoothGrad)", fontsize=8)
+    heat.set_title(f"what the probability of {found.hangs_on} hangs on (SmoothGrad)", fontsize=8)
     bar = figure.colorbar(shown, ax=heat, fraction=0.046, pad=0.02, ticks=[0, 0.5, 1])
     bar.ax.set_yticklabels(["none", "half", "most"], fontsize=7)
     for axes in (plain, heat):
         axes.set_axis_off()
         _scale_bar(axes, height, width)
-    figure.suptitle(title, fontsize=10)
+    _title(figure, found, name)
+    figure.supxlabel(
+        "Coloured where a small change of the picture would change this probability most, up or down."
+        + (" The chops are the nearest ones on the class map." if found.options.mode == "exact" else ""),
+        fontsize=7,
+    )
     return _save(figure, path)
 
 
+def _title(figure: Figure, found: Explained, name: str) -> None:
+    """The image's name, what is published of it, and by which rule."""
+    short = name if len(name) <= 120 else f"{name[:80]}…{name[-39:]}"
+    lines = [short, words.outcome(found.decision), f"{words.groups(found.decision)} ({words.rule(found.options)})"]
+    figure.suptitle("\n".join(lines), fontsize=10, parse_math=False)
+
+
+def _caption(found: Explained) -> str:
+    """How the maps are read, and what they have to do with the score."""
+    scored = (
+        "The maps are of one class map of the drop; the score was made of chops classified one by one."
+        if found.options.mode == "exact"
+        else "The score is made of such chops."
+    )
+    return (
+        "Left: what speaks for each group near a point (90 µm), where a chop agrees. Squares: the best chops.\n"
+        f"Right: the probability of each group in the chop around a point. {scored}"
+    )
+
+
 def _layout(height: int, width: int) -> tuple[Figure, Axes, list[Axes]]:
-    figure = Figure(figsize=(12, 5.6 * height / width + 1.1), dpi=130, layout="constrained")
+    figure = Figure(figsize=(12, 5.6 * height / width + 1.3), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(2, 4, width_ratios=(1, 1, 0.85, 0.85))
     large = figure.add_subplot(grid[:, :2])
@@ -125,7 +138,7 @@ def _layout(height: int, width: int) -> tuple[Figure, Axes, list[Axes]]:
 
 def _overlay(found: Explained) -> np.ndarray:
     """The view with each group's colour laid over it as strongly as the group is probable."""
-    shown = found.view.astype(np.float32) / 255
+    shown = found.well.view.astype(np.float32) / 255
     within = _soft(found)
     for group, values in zip(SCORED_GROUPS, found.near, strict=True):
         if group is not Group.CLEAR:
@@ -162,7 +175,7 @@ def _scale_bar(axes: Axes, height: int, width: int) -> None:
 
 
 def _grey(found: Explained) -> np.ndarray:
-    return found.view.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    return found.well.view.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def _inside(found: Explained) -> np.ndarray:

@@ -4,40 +4,88 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import torch
 from torch import nn
 
-from xtalgrid_core.drops import find_drop
-from xtalgrid_core.images import read_image
-from xtalgrid_core.scale import pixel_size
+from xtalgrid_core.chops import CELLS, CHOP
+from xtalgrid_core.decision import without_drop
+from xtalgrid_core.dense import Float
+from xtalgrid_core.errors import ConfigError
+from xtalgrid_core.images import WellImage
+from xtalgrid_core.options import Options
+from xtalgrid_core.outcomes import CLASSES
+from xtalgrid_core.weights import PACKAGED
+from xtalgrid_scoring.drop import NoDrop, cut_out
+from xtalgrid_scoring.networks import Networks
+from xtalgrid_scoring.score import check_size
 
-from ..sets.crops import Segmenter, crop_to_drop, whole_well
+from ..adapt.run import starting_point
+from ..judge.scoring import Settings
+from . import words
 from .maps import explain
 from .pictures import draw_groups, draw_saliency
 
 
+def load(settings: Settings, state: Path | None = None) -> tuple[Networks, nn.Module]:
+    """The networks that decide, and the classifier among them for gradients: of the settings' weights, or a trained state in its place.
+
+    A state is calibrated and pooled as the weights' own classifier. Int8 weights have no gradients: those they were made from serve.
+
+    Raises
+    ------
+    ConfigError
+        When the classifier has no class map of the 13 outcomes.
+    ModelError
+        When weights or state cannot be used.
+    """
+    networks = settings.networks()
+    net, name = starting_point(state, settings.weights or PACKAGED)
+    class_map = getattr(net, "class_map", None)
+    with torch.inference_mode():
+        shape = tuple(class_map(torch.zeros(1, 3, CHOP, CHOP)).shape) if class_map else ()
+    if class_map is None or shape != (1, len(CLASSES), CELLS, CELLS):
+        raise ConfigError(
+            f"{name}: no class map of the {len(CLASSES)} outcomes, which is what explain shows; give a dense classifier, such as "
+            "squeezenet1.1"
+        )
+
+    def run(images: Float) -> Float:
+        with torch.inference_mode():
+            return np.asarray(class_map(torch.from_numpy(images)))
+
+    return (networks.with_classifier(run) if state else networks), net
+
+
 def explain_well(
-    path: Path, net: nn.Module, segmenter: Segmenter, out: Path, pixel_size_um: float | None = None, samples: int = 12
+    path: Path,
+    networks: Networks,
+    net: nn.Module,
+    options: Options,
+    out: Path,
+    pixel_size_um: float | None = None,
+    samples: int = 12,
 ) -> tuple[str, list[Path]]:
-    """Explain one image; gives what it is called, in words, and the pictures written (none for a null experiment).
+    """Explain one image; gives what is published of it, in words, and the pictures written (none for a null experiment).
+
+    Parameters
+    ----------
+    networks, net
+        See `load`.
 
     Raises
     ------
     ImageError
         When the file is no usable image.
-    ConfigError
-        When the network has no class map.
     """
-    image = read_image(path.read_bytes())
-    height, width = image.shape[:2]
-    scale = pixel_size(width, height, pixel_size_um)
-    mask = segmenter.mask(image)
-    drop = find_drop(mask, height, width)
-    if drop.is_null_experiment:
-        return f"null experiment: no drop ({drop.confidence:.2f})", []
-    found = explain(net, crop_to_drop(image, mask, scale) or whole_well(image, scale), samples)
-    said = f"{found.decision.outcome} ({found.decision.probability:.2f})"
-    title = f"{path.name}\n{said}"
-    return said, [
-        draw_groups(found, title, out / f"{path.stem}-groups.png"),
-        draw_saliency(found, title, out / f"{path.stem}-smoothgrad.png"),
+    image = WellImage(path.read_bytes())
+    well = cut_out(image, networks.mask, pixel_size_um, check=lambda crop, scale: check_size(crop, scale, options))
+    if isinstance(well, NoDrop):
+        decision = without_drop(well.drop.confidence, options, networks.calibration)
+        return f"{words.outcome(decision)}; {words.groups(decision)}; there is no drop to draw", []
+    found = explain(well, networks, net, options, samples)
+    said = [words.outcome(found.decision), words.groups(found.decision), words.rule(options)]
+    return "; ".join(said), [
+        draw_groups(found, path.name, out / f"{path.stem}-groups.png"),
+        draw_saliency(found, path.name, out / f"{path.stem}-smoothgrad.png"),
     ]

@@ -4,80 +4,21 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from xtalgrid_core.errors import XtalgridError
-from xtalgrid_core.options import DEFAULTS, Rule
+from xtalgrid_core.options import DEFAULTS
+
+from ..options import FILE, FOLDER, THRESHOLD, Command, finite, scoring_options, weights_options
 
 if TYPE_CHECKING:
     from xtalgrid_core.weights import Variant
 
     from .scoring import Settings
 
-FOLDER = click.Path(path_type=Path, file_okay=False)
-FILE = click.Path(path_type=Path, dir_okay=False)
-
-
-class Command(click.Command):
-    """A command whose errors are one line, never a traceback."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run it."""
-        try:
-            return super().invoke(ctx)
-        except (XtalgridError, OSError, RuntimeError) as error:
-            raise click.ClickException(str(error)) from error
-        except ModuleNotFoundError as error:
-            raise click.ClickException(f"{error.name} is not installed; pip install 'xtalgrid[train]'") from error
-
-
-def _weights_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in (
-        click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Images side by side."),
-        click.option(
-            "--variant",
-            type=click.Choice(["fp32", "int8"]),
-            help="Of the default weights (default: the default itself).",
-        ),
-        click.option("--weights", type=FOLDER, help="Folder of weights (default: the package's own)."),
-    ):
-        command = option(command)
-    return command
-
-
-def _scoring_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in reversed(
-        (
-            click.option(
-                "--rule",
-                type=click.Choice(get_args(Rule)),
-                default=DEFAULTS.rule,
-                show_default=True,
-                help="Decision rule.",
-            ),
-            click.option(
-                "--support",
-                type=click.FloatRange(0, 1),
-                default=DEFAULTS.support,
-                show_default=True,
-                help="As the worker's.",
-            ),
-            click.option(
-                "--crystal-from",
-                type=click.FloatRange(0, 1, min_open=True),
-                default=DEFAULTS.crystal_from,
-                show_default=True,
-                help="As the worker's.",
-            ),
-            click.option("--exact", is_flag=True, help="Score chop by chop, as published."),
-        )
-    ):
-        command = option(command)
-    return _weights_options(command)
+_jobs = click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Images side by side.")
 
 
 def _settings(threshold: float, options: dict[str, Any]) -> Settings:
@@ -102,13 +43,15 @@ def _settings(threshold: float, options: dict[str, Any]) -> Settings:
 @click.option(
     "--threshold",
     "thresholds",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=THRESHOLD,
     multiple=True,
     default=(DEFAULTS.threshold, 0.8),
     show_default=True,
+    callback=finite,
     help="Probability from which a chop counts, by the other rules than pooled. The first is judged, the others stand in Table 3.",
 )
-@_scoring_options
+@scoring_options
+@_jobs
 def evaluate(
     out: Path,
     real: tuple[Path, ...],
@@ -158,7 +101,8 @@ def evaluate(
 @click.command(cls=Command)
 @click.argument("plates", type=FOLDER)
 @click.option("--work", type=FOLDER, required=True, help="Scratch folder, kept for the next run.")
-@_weights_options
+@weights_options
+@_jobs
 @click.option(
     "--support", type=click.FloatRange(0, 1), default=DEFAULTS.support, show_default=True, help="Of the rule group."
 )
@@ -225,7 +169,8 @@ def evaluate_chops(
     "--plates", type=FOLDER, multiple=True, help="Rendered plates no model is judged on (render-test --validation)."
 )
 @click.option("--wells", type=FILE, multiple=True, help="A lab's own table: CSV with plate, image, label.")
-@_weights_options
+@weights_options
+@_jobs
 def windows(
     out: Path,
     plates: tuple[Path, ...],

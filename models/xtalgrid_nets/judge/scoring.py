@@ -40,7 +40,8 @@ _answers = msgspec.json.Decoder(tuple[wire.Scored | wire.Failed, ...])
 class Settings:
     """How wells are scored.
 
-    `weights` is a folder, None for the packaged ones; `variant` (fp32, int8) of its default weights, None for the default itself.
+    `step` is None for the mode's default, the paper's where it is `exact`; `weights` is a folder, None for the packaged ones; `variant`
+    (fp32, int8) of its default weights, None for the default itself.
     """
 
     threshold: float = DEFAULTS.threshold
@@ -48,6 +49,8 @@ class Settings:
     support: float = DEFAULTS.support
     crystal_from: float = DEFAULTS.crystal_from
     exact: bool = False
+    step: int | None = None
+    n_boxes: int = DEFAULTS.n_boxes
     variant: Variant | None = None
     weights: Path | None = None
 
@@ -65,7 +68,8 @@ class Settings:
             rule=self.rule,
             threshold=self.threshold,
             mode="exact" if self.exact else "dense",
-            step=STEP if self.exact else DEFAULTS.step,
+            step=self.step or (STEP if self.exact else DEFAULTS.step),
+            n_boxes=self.n_boxes,
             support=self.support,
             crystal_from=self.crystal_from,
         )

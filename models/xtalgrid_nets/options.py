@@ -1,0 +1,87 @@
+"""What the commands of ``xtalgrid-train`` share: types and options of the command line, and errors that are one line."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+
+from xtalgrid_core.errors import XtalgridError
+from xtalgrid_core.options import DEFAULTS, Rule
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
+FILE = click.Path(path_type=Path, dir_okay=False)
+THRESHOLD = click.FloatRange(0, 1, min_open=True)
+
+_Command = Callable[..., Any]
+
+
+class Command(click.Command):
+    """A command whose errors are one line, never a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it."""
+        try:
+            return super().invoke(ctx)
+        except (XtalgridError, OSError, RuntimeError) as error:
+            raise click.ClickException(str(error)) from error
+        except ModuleNotFoundError as error:
+            raise click.ClickException(f"{error.name} is not installed; pip install 'xtalgrid[train]'") from error
+
+
+def finite(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """Refuse what is no finite number, which ranges let through; for a number, several of them, or none."""
+    for number in value if isinstance(value, tuple) else (value,):
+        if number is not None and not math.isfinite(number):
+            raise click.BadParameter("not a finite number")
+    return value
+
+
+def weights_options(command: _Command) -> _Command:
+    """Which networks: ``--weights``, ``--variant``."""
+    return _with(
+        command,
+        click.option("--weights", type=FOLDER, help="Folder of weights (default: the package's own)."),
+        click.option(
+            "--variant",
+            type=click.Choice(["fp32", "int8"]),
+            help="Of the default weights (default: the default itself).",
+        ),
+    )
+
+
+def scoring_options(command: _Command) -> _Command:
+    """How wells are scored, as the worker's options: ``--rule``, ``--support``, ``--crystal-from``, ``--exact``; and `weights_options`."""
+    return _with(
+        weights_options(command),
+        click.option(
+            "--rule", type=click.Choice(get_args(Rule)), default=DEFAULTS.rule, show_default=True, help="Decision rule."
+        ),
+        click.option(
+            "--support",
+            type=click.FloatRange(0, 1),
+            default=DEFAULTS.support,
+            show_default=True,
+            callback=finite,
+            help="Rule group: part of the chops that see a point which must agree on a crystal.",
+        ),
+        click.option(
+            "--crystal-from",
+            type=THRESHOLD,
+            default=DEFAULTS.crystal_from,
+            show_default=True,
+            callback=finite,
+            help="Rule pooled: p_crystal from which a well is called a crystal.",
+        ),
+        click.option("--exact", is_flag=True, help="Score chop by chop, as published; many times slower."),
+    )
+
+
+def _with(command: _Command, *options: Callable[[_Command], _Command]) -> _Command:
+    """A command with options, which its help lists in this order."""
+    for option in reversed(options):
+        command = option(command)
+    return command
