@@ -2,7 +2,7 @@
 """Says whether a tag may be released: it is the version, CHANGELOG.md tells of it, and the files made for it are all there.
 
     python scripts/check_release.py v1.2.3             before anything is built
-    python scripts/check_release.py v1.2.3 FOLDER      after: wheel, source archive and frozen workers lie in FOLDER or in folders of it
+    python scripts/check_release.py v1.2.3 FOLDER      after: wheel, source archive, lock and frozen workers lie in FOLDER or in folders of it
 
 Exit status 1, and a line for each thing that is wrong.
 """
@@ -45,7 +45,7 @@ def of_tag(tag: str, version: str, changes: str) -> list[str]:
 
 def of_files(version: str, names: list[str]) -> list[str]:
     """What is missing among the names of files. Each system's worker is there twice: for anybody, and for BOINC."""
-    wanted = [f"xtalgrid-{version}-py3-none-any.whl", f"xtalgrid-{version}.tar.gz"]
+    wanted = [f"xtalgrid-{version}-py3-none-any.whl", f"xtalgrid-{version}.tar.gz", "server.lock"]
     wrong = [f"{name} is missing" for name in wanted if name not in names]
     for system in SYSTEMS:
         start = f"xtalgrid-worker-{version}-{system}-"

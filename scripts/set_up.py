@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -36,7 +37,7 @@ REMEDIES = [
         "changed; otherwise ask who runs your package index or proxy",
     ),
     (
-        r"Invalid requirement|Hashes are required|must have their versions pinned|Could not open requirements|Couldn't parse",
+        r"Invalid requirement|Invalid[A-Z]\w+:|UndefinedEnvironmentName|Hashes are required|versions pinned|Could not open requirements",
         "{0} is broken: `git checkout scripts/locks`, or `scripts/lock.sh` to write it anew",
     ),
     (
@@ -80,32 +81,39 @@ def check_python(project: str) -> None:
     first, beyond = map(int, re.search(r'requires-python = ">=3\.(\d+),<3\.(\d+)"', project).groups())
     if not (3, first) <= sys.version_info[:2] < (3, beyond):
         here = ".".join(map(str, sys.version_info[:2]))
-        stop(f"this is Python {here}, and xtalgrid needs 3.{first} to 3.{beyond - 1}: name one, as in `make demo PYTHON=python3.{first}`")
+        stop(
+            f"this is Python {here}, and xtalgrid needs 3.{first} to 3.{beyond - 1}: name one, as in `make demo PYTHON=python3.{first}`"
+        )
 
 
 def environment(folder: Path) -> Path:
     """The environment's Python; the environment is made anew where it is missing, or its Python or pip does not run."""
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if not python.exists() or subprocess.run([python, "-m", "pip", "--version"], capture_output=True).returncode:
-        run([sys.executable, "-m", "venv", "--clear", str(folder)])
+        run([sys.executable, "-m", "venv", "--clear", str(folder)], folder)
     return python
 
 
 def pip(python: Path, *words: str, lock: Path | None = None) -> None:
     """Install."""
-    run([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", *words], lock)
+    run(
+        [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", *words], lock=lock
+    )
 
 
-def run(command: list[str], lock: Path | None = None) -> None:
+def run(command: list[str], made: Path | None = None, lock: Path | None = None) -> None:
     """Run a command; if it fails, say what to do about it, and end."""
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     if not done.returncode:
         return
+    if made and made.exists() and shutil.disk_usage(made).free < 32 << 20:  # venv keeps to itself why it failed
+        stop(REMEDIES[0][1])
     for pattern, remedy in REMEDIES:
         if found := re.search(pattern, done.stdout, re.DOTALL):
             stop(remedy.format(found[1] if found.re.groups else lock and lock.relative_to(ROOT)))
-    errors = [line for line in done.stdout.splitlines() if line.strip()] or ["it said nothing"]
-    stop(f"{' '.join(command)} failed: {next((line for line in errors if 'error' in line.lower()), errors[-1]).strip()}")
+    said = [line.strip() for line in done.stdout.splitlines() if line.strip()] or ["it said nothing"]
+    error = [line for line in said if re.search("error", line, re.IGNORECASE)]
+    stop(f"{' '.join(command)} failed: {(error or said)[-1]}")
 
 
 def stop(what: str) -> None:

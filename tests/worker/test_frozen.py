@@ -36,10 +36,10 @@ def frozen(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if given := os.environ.get("XTALGRID_FROZEN"):
         return Path(given).absolute()
     python = Path(f"{sys.prefix}-freeze") / "bin" / "python"
-    if not (python.parents[1] / ".freeze").exists():
-        missing(f"{python.parents[1]} is not set up (make freeze)")
     if shutil.which("objcopy") is None:
         missing("PyInstaller needs objcopy and objdump (Debian's package binutils)")
+    if not (python.parents[1] / ".freeze").exists():
+        missing(f"{python.parents[1]} is not set up (make freeze)")
     out = tmp_path_factory.mktemp("dist")
     subprocess.run([python, ROOT / "scripts/freeze.py", "--out", out], check=True, timeout=280)
     return out

@@ -232,7 +232,9 @@ def score(
         source = ImageFiles(paths, options, pixel_size, pause)
         drawn = frame_names(paths, out)
         width = min(max(len(path.name) for path in paths), 80)
-        with click.progressbar(length=len(paths), show_pos=True, file=sys.stderr) as bar:
+        with click.progressbar(
+            length=len(paths), show_pos=True, file=sys.stderr, hidden=not sys.stderr.isatty()
+        ) as bar:
 
             def report(entry: wire.ImageEntry, answer: wire.Image, is_new: bool) -> None:
                 if frames and isinstance(answer, wire.Scored) and (is_new or not (out / drawn[entry.number]).exists()):
