@@ -1,5 +1,5 @@
 #!/bin/sh
-# Opens an issue that the newest libraries break xtalgrid, or adds a comment to the open one: scripts/tell_breakage.sh URL-OF-THE-RUN. By gh, in newest.yml.
+# Opens an issue that the newest libraries break xtalgrid, or adds a comment to the open one: .github/tell_breakage.sh URL-OF-THE-RUN. By gh, in newest.yml.
 set -eu
 title="The newest libraries break the tests"
 text="$1 failed with the newest versions that pyproject.toml allows. Main is not concerned: it goes by scripts/locks/.
