@@ -1,40 +1,43 @@
-# The two commands of the README: make demo, make test. Both set up what they need in .venv.
+# The two commands of the README: make demo, make test. Both set up what they need in .venv, by scripts/locks/.
+# With LOCK= (make test LOCK=) they take the newest versions that pyproject.toml allows, in .venv-newest.
 
 PYTHON ?= python3
-VENV := .venv
+LOCK ?= scripts/locks
+VENV := $(if $(LOCK),.venv,.venv-newest)
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+SET_UP := @$(PYTHON) scripts/set_up.py $(if $(LOCK),,--newest)
 
-.PHONY: demo test test-oracle lint format docs docs-serve freeze clean train-setup
+.PHONY: demo test test-fresh test-oracle lint format docs docs-serve freeze dist clean train-setup
 
-# Worker and server: what a lab installs. No torch. A .venv without pip is left behind where Debian's python3-venv is missing: made again.
-$(VENV)/.server: pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit("xtalgrid needs Python 3.11 or 3.12; set PYTHON=python3.12" if not (3, 11) <= sys.version_info < (3, 13) else 0)'
-	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
-	$(PIP) --editable '.[server]'
+# Worker and server: what a lab installs. No torch.
+$(VENV)/.server: pyproject.toml scripts/locks/server.lock
+	$(SET_UP) $(VENV) server
 	@touch $@
 
-# What tests and linters need; postgres for the databases' tests, freeze for the frozen worker's.
-$(VENV)/.dev: $(VENV)/.server
-	$(PIP) --editable '.[server,postgres,oracle,boinc,freeze,dev]'
+# What tests, linters and documentation need.
+$(VENV)/.dev: $(VENV)/.server scripts/locks/dev.lock
+	$(SET_UP) $(VENV) dev
 	@touch $@
 
 # The networks' part: 1.4 GB with a CPU build of torch. Only when asked for; its tests are skipped where it is missing.
-$(VENV)/.train: $(VENV)/.dev
-	$(PIP) torch==2.13.0
-	$(PIP) --editable '.[server,postgres,oracle,boinc,dev,train]'
+$(VENV)/.train: $(VENV)/.dev scripts/locks/all.lock
+	$(SET_UP) $(VENV) train
 	@touch $@
 
-# The documentation's site.
-$(VENV)/.docs: $(VENV)/.server
-	$(PIP) --editable '.[server,docs]'
+# What the worker is frozen with, and nothing that is not meant.
+$(VENV)-freeze/.freeze: pyproject.toml scripts/locks/freeze.lock
+	$(SET_UP) $(VENV)-freeze freeze
 	@touch $@
 
 demo: $(VENV)/.server
 	$(BIN)/xtalgrid --home xtalgrid-data/demo demo
 
-test: $(VENV)/.dev
+test: $(VENV)/.dev $(VENV)-freeze/.freeze
 	$(BIN)/python -m pytest $(ARGS)
+
+# A fresh clone of what is committed, on a bare Debian (as root): make test-fresh SUITE=trixie.
+test-fresh:
+	scripts/test_fresh.sh $(or $(SUITE),bookworm)
 
 # On a live Oracle: make test-oracle ORACLE_URL='oracle+oracledb://user:password@host/?service_name=x' (docs/imager-databases.md).
 test-oracle: $(VENV)/.dev
@@ -63,25 +66,24 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 
 # The reference (docs/reference/) from the code, then the site, into site/: open site/index.html, or publish the folder.
-docs: $(VENV)/.docs
+docs: $(VENV)/.dev
 	$(BIN)/python docs/tools/make_reference.py
 	$(BIN)/mkdocs build --strict
 
 # The same at http://127.0.0.1:8000/, renewed whenever a page of docs/ is saved.
-docs-serve: $(VENV)/.docs
+docs-serve: $(VENV)/.dev
 	$(BIN)/mkdocs serve --livereload
 
-# The worker as one file and as one folder, in dist/: worker/README.md. In an environment of its own, with nothing in it that is not meant.
+# The worker as one file and as one folder, in dist/: worker/README.md.
 freeze: $(VENV)-freeze/.freeze
 	$(VENV)-freeze/bin/python scripts/freeze.py $(ARGS)
 
-$(VENV)-freeze/.freeze: pyproject.toml worker/freeze.lock
-	test -x $(VENV)-freeze/bin/pip || $(PYTHON) -m venv $(VENV)-freeze
-	$(VENV)-freeze/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r worker/freeze.lock
-	$(VENV)-freeze/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
-	@touch $@
+# What a release holds beside the frozen workers: wheel, source archive, and the lock that goes with them.
+dist: $(VENV)/.dev
+	$(BIN)/python -m build --no-isolation
+	cp scripts/locks/server.lock dist/
 
 train-setup: $(VENV)/.train
 
 clean:
-	rm -rf $(VENV) $(VENV)-freeze build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis xtalgrid-data
+	rm -rf .venv .venv-* build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis xtalgrid-data

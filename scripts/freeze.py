@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Freezes the worker with PyInstaller for the system this runs on: one file, and one folder. Needs the extra `freeze`.
+"""Freezes the worker with PyInstaller for the system this runs on: one file, and one folder. Needs what `make freeze` sets up.
 
     make freeze                              dist/xtalgrid-worker and dist/xtalgrid-worker-dir/
     python scripts/freeze.py --release       also dist/release/: both under their version and platform, and SHA256SUMS
@@ -21,7 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = "xtalgrid-worker"
-MAX_MB = 45.0
+MAX_MB = 42.0
 SYSTEMS = {"Linux": "linux", "Windows": "windows", "Darwin": "macos"}
 
 
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--release", action="store_true", help="also make what is given away, and checksums")
     arguments = parser.parse_args()
     if importlib.util.find_spec("PyInstaller") is None:
-        sys.exit("PyInstaller is not installed here; pip install --editable '.[freeze]'")
+        sys.exit("PyInstaller is not installed here: make freeze sets up what is needed")
     freeze(arguments.out, arguments.unpack_in)
     suffix = ".exe" if sys.platform == "win32" else ""
     file, folder = arguments.out / f"{NAME}{suffix}", arguments.out / f"{NAME}-dir"

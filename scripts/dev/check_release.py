@@ -1,8 +1,8 @@
 """Check that a tag may be released: it is the version, CHANGELOG.md has it, and all files made for it are there.
 
     python scripts/dev/check_release.py v1.2.3             before anything is built
-    python scripts/dev/check_release.py v1.2.3 FOLDER      afterwards, with wheel, source archive and frozen workers
-                                                           in FOLDER or in folders of it
+    python scripts/dev/check_release.py v1.2.3 FOLDER      afterwards, with wheel, source archive, lock and frozen
+                                                           workers in FOLDER or in folders of it
 
 It ends with 1, and a line for each thing that is wrong.
 """
@@ -45,7 +45,7 @@ def of_tag(tag: str, version: str, changes: str) -> list[str]:
 
 def of_files(version: str, names: list[str]) -> list[str]:
     """Say which files are missing; each system's worker must be there twice, for anybody and for BOINC."""
-    wanted = [f"xtalgrid-{version}-py3-none-any.whl", f"xtalgrid-{version}.tar.gz"]
+    wanted = [f"xtalgrid-{version}-py3-none-any.whl", f"xtalgrid-{version}.tar.gz", "server.lock"]
     wrong = [f"{name} is missing" for name in wanted if name not in names]
     for system in SYSTEMS:
         start = f"xtalgrid-worker-{version}-{system}-"

@@ -7,9 +7,12 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from xtalgrid_worker.boinc import init_data
 
@@ -72,13 +75,31 @@ def test_the_worker_does_not_even_read_the_volunteers_authenticator(tmp_path):
     assert SECRET not in repr(said)
 
 
-@pytest.mark.parametrize("lock", ["docker/requirements.lock", "worker/freeze.lock"])
-def test_locks_name_every_package_by_version_and_hash(lock):
-    path = ROOT / lock
-    if not path.exists():
-        pytest.fail(f"{lock} is missing; scripts/lock.sh makes it")
-    packages = [block for block in re.split(r"\n(?=\S)", path.read_text().strip()) if not block.startswith("#")]
-    assert len(packages) > 8
-    for block in packages:
-        assert re.match(r"[a-z0-9][a-z0-9._-]*==\S+", block), block[:80]
-        assert "--hash=sha256:" in block, block[:80]
+def locked(name: str) -> dict[str, str]:
+    """A lock's packages: by `name==version ; marker`, their hashes."""
+    text = (ROOT / "scripts" / "locks" / f"{name}.lock").read_text()
+    blocks = [block.split(" \\\n") for block in re.split(r"\n(?=\S)", text.strip()) if not block.startswith("#")]
+    return {head: "".join(re.findall(r"--hash=sha256:[0-9a-f]{64}", "".join(hashes))) for head, *hashes in blocks}
+
+
+@pytest.mark.parametrize("name", ["all", "server", "dev", "freeze"])
+def test_locks_name_every_package_by_version_and_hash_and_agree(name):
+    packages, everything = locked(name), locked("all")
+    assert len(packages) > 10
+    for package, hashes in packages.items():
+        assert re.match(r"[a-z0-9][a-z0-9._-]*==\S+", package), package
+        assert hashes, package
+    versions = {package.split(" ")[0]: hashes for package, hashes in everything.items()}
+    assert {package.split(" ")[0]: hashes for package, hashes in packages.items()}.items() <= versions.items()
+
+
+def test_the_lock_is_what_pyproject_asks_for():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    versions = dict(package.split(" ")[0].split("==") for package in locked("all"))
+    asked = list(project["dependencies"])
+    for extra, texts in project["optional-dependencies"].items():
+        asked += [] if extra == "cx-oracle" else texts
+    for requirement in map(Requirement, asked):
+        if requirement.name not in ("torch", "torchvision"):
+            assert requirement.specifier.contains(versions[canonicalize_name(requirement.name)]), requirement
+    assert not any(name.startswith(("nvidia-", "cuda-", "torch", "triton")) for name in versions)

@@ -18,7 +18,6 @@ import click
 import msgspec
 import numpy
 import PIL
-from tqdm import tqdm
 
 from xtalgrid_core import weights, wire
 from xtalgrid_core.chops import STEP, STRIDE, dense_step_error
@@ -242,16 +241,17 @@ def score(
         source = ImageFiles(paths, options, pixel_size, pause)
         drawn = frame_names(paths, out)
         width = min(max(len(path.name) for path in paths), 80)
-        tqdm.monitor_interval = 0  # a thread of its own otherwise
-        with tqdm(total=len(paths), unit="well", disable=not sys.stderr.isatty(), file=sys.stderr) as bar:
+        with click.progressbar(
+            length=len(paths), show_pos=True, file=sys.stderr, hidden=not sys.stderr.isatty()
+        ) as bar:
 
             def report(entry: wire.ImageEntry, answer: wire.Image, is_new: bool) -> None:
                 if frames and isinstance(answer, wire.Scored) and (is_new or not (out / drawn[entry.number]).exists()):
                     _draw(source.read(entry), answer, out / drawn[entry.number])
-                with _beside(bar):
+                with _beside():
                     path = source.path(entry)
                     click.echo(json_line(path, answer) if as_json else line(path, answer, width))
-                bar.update()
+                bar.update(1)
 
             result = score_unit(source, out / RESULT, out / f"{RESULT}.checkpoint", networks, pause, report, time_limit)
     write_atomically(out / SCORES, table(paths, result))
@@ -434,11 +434,11 @@ def _draw(data: bytes, answer: wire.Scored, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _beside(bar: Any) -> Iterator[None]:
-    """Takes the progress bar away while a line is printed."""
-    bar.clear()
+def _beside() -> Iterator[None]:
+    """Takes the progress bar away while a line is printed; where it is no terminal, there is none."""
+    if sys.stderr.isatty():
+        click.echo("\r\x1b[K", nl=False, err=True)
     yield
-    bar.refresh()
 
 
 if __name__ == "__main__":
