@@ -11,6 +11,7 @@ from xtalgrid_core.errors import ConfigError
 
 from ..config import Config
 from ..system import System
+from .app_version import app_version
 from .grid import BoincGrid
 from .install import Accounts, install, next_steps
 from .project import Project
@@ -22,6 +23,9 @@ Load = Callable[[], Config]
 @click.group()
 def boinc() -> None:
     """The BOINC project that work goes to (docs/boinc.md)."""
+
+
+boinc.add_command(app_version)
 
 
 @boinc.command("install")
