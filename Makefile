@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-oracle lint format docs docs-serve freeze clean train-setup
+.PHONY: demo test test-oracle test-containers lint format docs docs-serve freeze clean train-setup
 
 # Worker and server: what a lab installs. No torch. A .venv without pip is left behind where Debian's python3-venv is missing: made again.
 $(VENV)/.server: pyproject.toml
@@ -39,6 +39,10 @@ test: $(VENV)/.dev
 # On a live Oracle: make test-oracle ORACLE_URL='oracle+oracledb://user:password@host/?service_name=x' (docs/imager-databases.md).
 test-oracle: $(VENV)/.dev
 	@if [ -n "$$ORACLE_URL" ]; then $(BIN)/python -m pytest tests/system/test_oracle.py $(ARGS); else echo "skipped: ORACLE_URL is not set"; fi
+
+# On a whole Debian in a container, as root: systemd's and cron's services (docs/service.md). Minutes; needs systemd-container and debootstrap.
+test-containers: $(VENV)/.dev
+	$(BIN)/python -m pytest -m containers $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -31,6 +31,7 @@ PACKAGES = (
     "server/xtalgrid_server/viewer/access",
     "server/xtalgrid_server/reports",
     "server/xtalgrid_server/models",
+    "server/xtalgrid_server/service",
     "server/xtalgrid_server/simulation",
     "models/xtalgrid_synth",
     "models/xtalgrid_nets",

@@ -25,14 +25,14 @@ from .models import shelf
 from .reports.commands import REPORTS
 from .run import Account, run_folder
 from .scores.scored import export_scored
+from .service.commands import service
 from .simulation.commands import simulate_command
 from .status import status_lines
-from .steps import set_up_logging, user
+from .steps import EXIT_BUSY, set_up_logging, user
 from .system import System
 from .viewer.users import greeting, users
 
 EXIT_ERROR = 2
-EXIT_BUSY = 75
 
 
 class _Commands(click.Group):
@@ -69,6 +69,7 @@ def main(ctx: click.Context, file: Path | None, home: Path | None) -> None:
 
 
 main.add_command(boinc)
+main.add_command(service)
 main.add_command(simulate_command)
 main.add_command(users)
 for report_command in REPORTS:

@@ -18,6 +18,9 @@ from .ledger.store import PAUSED, Ledger
 
 log = logging.getLogger("xtalgrid")
 
+EXIT_BUSY = 75
+"""Exit code of a command whose step is running already."""
+
 
 class Report(dict[str, object]):
     """Figures of a step's run, for its log line: ``planned=144 failed=0``. `quiet`: no line when all went well."""

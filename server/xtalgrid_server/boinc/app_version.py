@@ -46,7 +46,11 @@ def app_version() -> None:
 @app_version.command("frozen")
 @click.argument("workers", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
-    "--apps", type=click.Path(path_type=Path), default=Path("apps"), help="The project's folder apps; default: ./apps."
+    "--apps",
+    type=click.Path(path_type=Path),
+    default=Path("apps"),
+    show_default=False,
+    help="The project's folder apps; default: ./apps.",
 )
 def frozen_command(workers: tuple[Path, ...], apps: Path) -> None:
     """For a project: take frozen WORKERS of any platforms, files of scripts/freeze.py --unpack-in . --release."""
@@ -56,7 +60,11 @@ def frozen_command(workers: tuple[Path, ...], apps: Path) -> None:
 
 @app_version.command("own-python")
 @click.option(
-    "--python", type=click.Path(path_type=Path), default=Path(sys.executable), help="That has xtalgrid; default: this one."
+    "--python",
+    type=click.Path(path_type=Path),
+    default=Path(sys.executable),
+    show_default=False,
+    help="That has xtalgrid; default: this one.",
 )
 @click.option(
     "--into",

@@ -44,7 +44,9 @@ def worker(folder: Path, name: str, data: bytes = FROZEN) -> Path:
 def test_a_platform_of_a_version(tmp_path, name, path):
     for _ in range(2):  # twice is once
         done = make("frozen", worker(tmp_path, name), "--apps", tmp_path / "apps")
-        program = tmp_path / "apps" / "xtalgrid" / path
+    program = tmp_path / "apps" / "xtalgrid" / path
+    assert done.exit_code == 0, done.output
+    assert done.stdout == f"{program.parent}\n"
     assert program.read_bytes() == FROZEN
     assert program.stat().st_mode & 0o100
     described = ET.parse(program.with_name("version.xml")).getroot()
