@@ -5,6 +5,7 @@ cron keeps nothing running: the workers are started every few minutes and stop w
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import subprocess
@@ -92,7 +93,9 @@ class UserCron:
         if shutil.which("crontab") is None:
             return ""
         done = subprocess.run(["crontab", "-l"], capture_output=True, text=True)
-        return done.stdout if done.returncode == 0 else ""  # 1: there is none
+        if done.returncode and not re.search("no crontab|not allowed", done.stderr):
+            raise ConfigError(f"crontab: {(done.stderr.strip() or 'cannot be read').splitlines()[-1]}")
+        return done.stdout
 
     def _write(self, text: str) -> None:
         done = subprocess.run(["crontab", "-"], input=text, capture_output=True, text=True)

@@ -159,12 +159,11 @@ class Systemd:
             When systemd refuses one.
         """
         wanted = units(service)
-        lines: dict[str, list[str]] = {name: list(put(self.folder / name, text)) for name, text in wanted.items()}
+        lines = {name: list(put(self.folder / name, text)) for name, text in wanted.items()}
         for found in lines.values():
             yield from found
         yield from self._remove([path for path in self.installed() if path.name not in wanted])
-        if any(lines.values()):
-            self._call("daemon-reload")
+        self._call("daemon-reload")  # also what an install that was killed had written
         for name in wanted:
             if f"{name.removesuffix('.service')}.timer" not in wanted:  # a timer starts the others
                 yield from self._start(name, is_changed=bool(lines[name]))
@@ -197,7 +196,8 @@ class Systemd:
             return
         self._call("disable", "--now", *names)
         for name in names:
-            self._try("clean", "--what=state", name)  # when a timer ran last
+            if name.endswith(".timer"):  # of a service this could be its home
+                self._try("clean", "--what=state", name)  # when it ran last
             self._try("reset-failed", name)
         for path in paths:
             path.unlink()
