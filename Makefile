@@ -7,7 +7,7 @@ VENV := $(if $(LOCK),.venv,.venv-newest)
 BIN := $(VENV)/bin
 SET_UP := @$(PYTHON) scripts/set_up.py $(if $(LOCK),,--newest)
 
-.PHONY: demo test test-fresh test-oracle lint format docs docs-serve freeze dist clean train-setup
+.PHONY: demo test test-fresh test-oracle test-containers lint format docs docs-serve freeze dist clean train-setup
 
 # Worker and server: what a lab installs. No torch.
 $(VENV)/.server: pyproject.toml scripts/locks/server.lock
@@ -54,6 +54,10 @@ faults: $(VENV)/.dev
 
 soak: $(VENV)/.dev
 	$(BIN)/python -m tests.rig.soak $(ARGS)
+
+# On a whole Debian in a container, as root: systemd's and cron's services (docs/service.md). Minutes; needs systemd-container and debootstrap.
+test-containers: $(VENV)/.dev
+	$(BIN)/python -m pytest -m containers $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

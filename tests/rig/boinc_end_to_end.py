@@ -136,8 +136,8 @@ class Server:
         for line in install(load(self.toml, self.home), self.project, "open"):
             say(line)
         if self.given.worker:
-            script = [sys.executable, ROOT / "scripts/make_app_version.py", "frozen", self.given.worker]
-            run(*script, "--apps", self.project.folder / "apps")
+            command = [sys.executable, "-m", "xtalgrid_server", "boinc", "app-version", "frozen", self.given.worker]
+            run(*command, "--apps", self.project.folder / "apps")
         self._share_out()
         for words in (["xadd"], ["update_versions", "--noconfirm"], ["stop"], ["start"]):
             self.bin(*words)
@@ -196,8 +196,8 @@ class Server:
         """Prepare a client, not started yet; with `launcher`, it runs that line and no program of the project."""
         client = BoincClient(self.out / "clients" / name, self.url, self.account)
         if launcher or not self.given.worker:
-            script = [sys.executable, ROOT / "scripts/make_app_version.py", "own-python", "--python", sys.executable]
-            run(*script, "--into", client.project_folder)
+            command = [sys.executable, "-m", "xtalgrid_server", "boinc", "app-version", "own-python"]
+            run(*command, "--into", client.project_folder)
         if launcher and launcher != OWN_PYTHON:
             (client.project_folder / "run_xtalgrid.sh").write_text(f"#!/bin/sh\nexec {launcher}\n")
         return client

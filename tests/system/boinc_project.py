@@ -84,7 +84,7 @@ class Project:
         return f"http://127.0.0.1:{self._server.server_port}/lab/"
 
     def serve_app_version(self, folder: Path) -> None:
-        """Serve what scripts/make_app_version.py laid out for a platform, as bin/update_versions would take it up."""
+        """Serve what `xtalgrid boinc app-version` laid out for a platform, as bin/update_versions would take it up."""
         described = ET.parse(folder / "version.xml").getroot()
         program = described.findtext("file/physical_name")
         major, minor = map(int, folder.parent.name.split("."))

@@ -21,6 +21,8 @@ from tests.system.boinc_client import BoincClient, wait_until
 from tests.system.boinc_project import Project
 from xtalgrid_core import wire
 from xtalgrid_core.weights import default_models, read_manifest
+from xtalgrid_server.grids.boinc.app_version import frozen as lay_out
+from xtalgrid_server.grids.boinc.app_version import own_python
 from xtalgrid_worker.run import version
 
 ROOT = Path(__file__).parents[2]
@@ -43,8 +45,7 @@ def project() -> Iterator[Project]:
 def client(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BoincClient]:
     """A client whose jobs are done by the worker of this Python."""
     client = BoincClient(tmp_path_factory.mktemp("client"), project.url)
-    script = [sys.executable, ROOT / "scripts/make_app_version.py", "own-python", "--python", sys.executable]
-    subprocess.run([*script, "--into", client.project_folder], check=True)
+    own_python(Path(sys.executable), client.project_folder)
     with client:
         yield client
 
@@ -214,10 +215,9 @@ def frozen(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_frozen_worker_comes_from_the_project(project, frozen, wells, tmp_path):
     named = tmp_path / f"xtalgrid-worker-{version()}-linux-{platform.machine()}"
     shutil.copy(frozen, named)
-    script = [sys.executable, ROOT / "scripts/make_app_version.py", "frozen", named, "--apps", tmp_path / "apps"]
-    made = subprocess.run(script, check=True, capture_output=True, text=True).stdout.strip()
+    made = lay_out(named, tmp_path / "apps")
     with Project() as server:
-        server.serve_app_version(Path(made))
+        server.serve_app_version(made)
         images = wells.images_for(6)
         send(server, "frozen", images, wells)
         with BoincClient(tmp_path / "client", server.url) as client:

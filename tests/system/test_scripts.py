@@ -1,4 +1,4 @@
-"""The launchers, the crontab and the systemd units: run with the real program, checked by the tools that read them."""
+"""The launchers: run with the real program, as cron starts them."""
 
 from __future__ import annotations
 
@@ -24,10 +24,9 @@ LAUNCHERS = {
     "finalizer": "finalizer",
     "set_autoscore": "set_autoscore",
 }
-UNITS = sorted((SCRIPTS / "systemd").iterdir())
 PROGRAM = Path(sys.executable).with_name("xtalgrid")
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="cron and systemd are Unix's")
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="cron is Unix's")
 
 
 def require(program: str) -> str:
@@ -122,39 +121,6 @@ def test_the_program_is_found_beside_the_scripts_or_on_the_path(tmp_path, where)
         timeout=60,
     )
     assert called.returncode == 0, called.stderr
-
-
-def test_the_crontab_calls_launchers_that_are_there():
-    lines = [line for line in (SCRIPTS / "crontab.example").read_text().splitlines() if re.match(r"[*0-9]", line)]
-    called = [name for line in lines for name in re.findall(r"\$S/(\w+)", line)]
-    assert called == [*LAUNCHERS, "launch", "launch"]
-    for line in lines:
-        *when, who, _command = line.split(None, 6)
-        assert len(when) == 5 and who == "xtalgrid"
-
-
-def test_the_units_are_ones_that_systemd_accepts(tmp_path):
-    analyze = require("systemd-analyze")
-    for unit in UNITS:  # the program lies elsewhere here
-        text = unit.read_text().replace("/opt/xtalgrid/.venv/bin/xtalgrid", str(PROGRAM))
-        (tmp_path / unit.name).write_text(text)
-    checked = subprocess.run(
-        [analyze, "verify", "--man=no", *sorted(map(str, tmp_path.iterdir()))], capture_output=True, text=True
-    )
-    ours = [line for line in checked.stderr.splitlines() if "xtalgrid" in line]
-    assert (checked.returncode, ours) == (0, [])
-
-
-def test_the_units_run_commands_that_exist_and_every_timer_has_its_service():
-    services = {unit.stem: unit.read_text() for unit in UNITS if unit.suffix == ".service"}
-    for name, text in services.items():
-        commands = re.findall(r"^ExecStart=/opt/xtalgrid/\.venv/bin/xtalgrid (\S+)", text, re.M)
-        assert commands, name
-        for command in commands:
-            called = subprocess.run([PROGRAM, command, "--help"], capture_output=True, timeout=60)
-            assert called.returncode == 0, command
-        assert "User=xtalgrid" in text and "ProtectSystem=strict" in text and "NoNewPrivileges=yes" in text
-    assert {unit.stem for unit in UNITS if unit.suffix == ".timer"} <= set(services)
 
 
 def test_every_script_stands_in_the_readme():

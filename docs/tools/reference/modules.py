@@ -35,6 +35,7 @@ PACKAGES = (
     "server/xtalgrid_server/steps/assimilate",
     "server/xtalgrid_server/reports",
     "server/xtalgrid_server/exchange",
+    "server/xtalgrid_server/service",
     "server/xtalgrid_server/simulation",
     "server/xtalgrid_server/web",
     "server/xtalgrid_server/web/auth",

@@ -10,6 +10,7 @@ import click
 from xtalgrid_core.errors import ConfigError
 
 from ..config import Config
+from ..grids.boinc.app_version import app_version
 from ..grids.boinc.grid import BoincGrid
 from ..grids.boinc.install import Accounts, install, next_steps
 from ..grids.boinc.project import Project
@@ -22,6 +23,9 @@ Load = Callable[[], Config]
 @click.group()
 def boinc() -> None:
     """The BOINC project that work goes to (docs/boinc.md)."""
+
+
+boinc.add_command(app_version)
 
 
 @boinc.command("install")

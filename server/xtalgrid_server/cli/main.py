@@ -22,17 +22,17 @@ from ..exchange.scored import export_scored
 from ..imager.crystaltrak.check import check_imager
 from ..ledger.store import PAUSED
 from ..steps.run import Account, run_folder
-from ..steps.step import set_up_logging, user
+from ..steps.step import EXIT_BUSY, set_up_logging, user
 from ..steps.system import System
 from ..storage import weights as shelf
 from .boinc import boinc
 from .reports import REPORTS
+from .service import service
 from .simulation import simulate_command
 from .status import status_lines
 from .users import greeting, users
 
 EXIT_ERROR = 2
-EXIT_BUSY = 75
 
 
 class _Commands(click.Group):
@@ -69,6 +69,7 @@ def main(ctx: click.Context, file: Path | None, home: Path | None) -> None:
 
 
 main.add_command(boinc)
+main.add_command(service)
 main.add_command(simulate_command)
 main.add_command(users)
 for report_command in REPORTS:

@@ -17,6 +17,9 @@ from ..config import Config
 from ..domain.log import log
 from ..ledger.store import PAUSED, Ledger
 
+EXIT_BUSY = 75
+"""Exit code of a command whose step is running already."""
+
 
 class Report(dict[str, object]):
     """Figures of a step's run, for its log line: ``planned=144 failed=0``. `quiet`: no line when all went well."""

@@ -4,7 +4,6 @@ Of BOINC's server only the parts that judge nothing are played: the tools (conft
 """
 
 import shutil
-import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -14,10 +13,9 @@ import pytest
 from tests.conftest import missing
 from tests.system.boinc_client import BoincClient, wait_until
 from tests.system.boinc_project import Project as Pages
+from xtalgrid_server.grids.boinc.app_version import own_python
 
 from .test_hooks import config, config_text, hook, unit  # noqa: F401  fixtures
-
-ROOT = Path(__file__).parents[3]
 
 pytestmark = [
     pytest.mark.slow,
@@ -32,8 +30,7 @@ def client(tmp_path):
         missing("there is no BOINC client (Debian's package boinc-client)")
     with Pages() as pages:
         client = BoincClient(tmp_path / "client", pages.url)
-        script = [sys.executable, ROOT / "scripts" / "make_app_version.py", "own-python", "--python", sys.executable]
-        subprocess.run([*script, "--into", client.project_folder], check=True)
+        own_python(Path(sys.executable), client.project_folder)
         with client:
             yield client, pages
 

@@ -1,19 +1,13 @@
-#!/usr/bin/env python3
-"""Lays out the worker as BOINC's app versions: frozen ones for a project, or one that runs from a volunteer's own Python.
-
-    python scripts/freeze.py --unpack-in . --release
-    python scripts/make_app_version.py frozen dist/release/xtalgrid-worker-*-linux-x86_64 --apps PROJECT_DIR/apps
-    python scripts/make_app_version.py own-python --python /opt/xtalgrid/bin/python --into PROJECT_FOLDER
-
-`frozen` makes apps/xtalgrid/VERSION/PLATFORM/ with the file and its version.xml, for the project's bin/update_versions. `own-python` makes app_info.xml and
-a launcher, for the folder projects/… of a BOINC client; the client reads them when it starts.
+"""``xtalgrid boinc app-version``: the worker as BOINC's app versions, frozen for a project or from a volunteer's own Python.
 
 BOINC's versions are numbers: 0.1.0 is 1.0 (100 for short), 1.2.3 is 102.3 (10203).
+
+A volunteer's computer has the worker's libraries alone, so this module needs none of the server's, and
+``python -m xtalgrid_server.grids.boinc.app_version`` is the same command.
 """
 
 from __future__ import annotations
 
-import argparse
 import filecmp
 import re
 import shlex
@@ -22,6 +16,10 @@ import subprocess
 import sys
 from pathlib import Path
 from xml.sax.saxutils import escape
+
+import click
+
+from xtalgrid_core.errors import ConfigError, XtalgridError
 
 APP = "xtalgrid"
 API_VERSION = "7.20.5"
@@ -37,45 +35,75 @@ PLATFORMS = {
 }
 UNPACKS_IN_SLOT = b"pyi-runtime-tmpdir .\0"  # as PyInstaller keeps it
 
+_NAME = re.compile(r"xtalgrid-worker-(?P<version>\d[^-]*)-(?P<system>[a-z]+)-(?P<machine>\w+)(\.exe)?")
 
-def main() -> None:
-    """Lay out what is asked for, and say what was made."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ways = parser.add_subparsers(required=True)
-    way = ways.add_parser("frozen", help="for a project: frozen workers of any platforms")
-    way.add_argument("workers", nargs="+", type=Path, help="files of scripts/freeze.py --unpack-in . --release")
-    way.add_argument("--apps", type=Path, default=Path("apps"), help="the project's folder apps (default: ./apps)")
-    way.set_defaults(make=lambda given: [frozen(worker, given.apps) for worker in given.workers])
-    way = ways.add_parser("own-python", help="for a volunteer: the worker of a Python here")
-    way.add_argument("--python", type=Path, default=Path(sys.executable), help="that has xtalgrid (default: this one)")
-    way.add_argument("--into", type=Path, required=True, help="the project's folder in the client's data folder")
-    way.set_defaults(make=lambda given: own_python(given.python, given.into))
-    given = parser.parse_args()
-    for path in given.make(given):
-        print(path)
+
+@click.group("app-version")
+def app_version() -> None:
+    """Lay out the worker as BOINC's app versions (docs/boinc.md, App versions from frozen workers)."""
+
+
+@app_version.command("frozen")
+@click.argument("workers", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--apps",
+    type=click.Path(path_type=Path),
+    default=Path("apps"),
+    show_default=False,
+    help="The project's folder apps; default: ./apps.",
+)
+def frozen_command(workers: tuple[Path, ...], apps: Path) -> None:
+    """For a project: take frozen WORKERS of any platforms, files of scripts/freeze.py --unpack-in . --release."""
+    for worker in workers:
+        click.echo(frozen(worker, apps))
+
+
+@app_version.command("own-python")
+@click.option(
+    "--python",
+    type=click.Path(path_type=Path),
+    default=Path(sys.executable),
+    show_default=False,
+    help="That has xtalgrid; default: this one.",
+)
+@click.option(
+    "--into",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The project's folder in the client's data folder.",
+)
+def own_python_command(python: Path, into: Path) -> None:
+    """For a volunteer: have a BOINC client run the worker of a Python that is here."""
+    for path in own_python(python, into):
+        click.echo(path)
 
 
 def frozen(worker: Path, apps: Path) -> Path:
-    """Make one platform's folder from a frozen worker; its path."""
-    found = re.fullmatch(
-        r"xtalgrid-worker-(?P<version>\d[^-]*)-(?P<system>[a-z]+)-(?P<machine>\w+)(\.exe)?", worker.name
-    )
+    """Make one platform's folder, ``apps/xtalgrid/VERSION/PLATFORM``, for the project's bin/update_versions; its path.
+
+    Raises
+    ------
+    ConfigError
+        When the file is no worker frozen for BOINC, or the version is there with other bytes.
+    """
+    found = _NAME.fullmatch(worker.name)
     platform = PLATFORMS.get((found["system"], found["machine"])) if found else None
     if found is None or platform is None:
-        sys.exit(f"{worker}: no name that says version and platform, as scripts/freeze.py --release gives")
+        raise ConfigError(f"{worker}: no name that says version and platform, as scripts/freeze.py --release gives")
     if not worker.is_file():
-        sys.exit(f"{worker}: no such file; make it by scripts/freeze.py --unpack-in . --release")
+        raise ConfigError(f"{worker}: no such file; make it by scripts/freeze.py --unpack-in . --release")
     if UNPACKS_IN_SLOT not in worker.read_bytes():
-        sys.exit(
+        raise ConfigError(
             f"{worker} unpacks itself among the system's temporary files, where nobody clears up after a killed job; "
             "freeze it by scripts/freeze.py --unpack-in . --release"
         )
     folder = apps / APP / boinc_version(found["version"]) / platform
-    physical = (
-        folder / f"xtalgrid-worker_{found['version']}_{platform}{worker.suffix if worker.suffix == '.exe' else ''}"
-    )
+    suffix = worker.suffix if worker.suffix == ".exe" else ""
+    physical = folder / f"xtalgrid-worker_{found['version']}_{platform}{suffix}"
     if physical.exists() and not filecmp.cmp(worker, physical, shallow=False):
-        sys.exit(f"{physical} is there with other bytes, and BOINC never changes a file; give the worker a new version")
+        raise ConfigError(
+            f"{physical} is there with other bytes, and BOINC never changes a file; give the worker a new version"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(worker, physical)
     physical.chmod(0o755)
@@ -93,10 +121,16 @@ def frozen(worker: Path, apps: Path) -> Path:
 
 
 def own_python(python: Path, into: Path) -> list[Path]:
-    """Make app_info.xml and the launcher in the project's folder of a client; their paths."""
+    """Make app_info.xml and the launcher in the project's folder of a client, which reads them when it starts; their paths.
+
+    Raises
+    ------
+    ConfigError
+        When that Python is not there or has no xtalgrid.
+    """
     python = python.absolute()
     if not python.is_file():
-        sys.exit(f"{python}: no such Python; name the one that has xtalgrid by --python")
+        raise ConfigError(f"{python}: no such Python; name the one that has xtalgrid by --python")
     version = version_of(python)
     into.mkdir(parents=True, exist_ok=True)
     if sys.platform == "win32":  # the program that pip made, which has the path of its Python inside
@@ -136,17 +170,19 @@ def own_python(python: Path, into: Path) -> list[Path]:
 def version_of(python: Path) -> str:
     """The version of xtalgrid that a Python has."""
     asked = f"from importlib import metadata; print(metadata.version({APP!r}))"
-    said = subprocess.run([python, "-I", "-c", asked], capture_output=True, text=True)
-    if said.returncode:
-        sys.exit(f"{python} has no {APP}; install it there, or name another by --python")
-    return said.stdout.strip()
+    done = subprocess.run([python, "-I", "-c", asked], capture_output=True, text=True)
+    if done.returncode:
+        raise ConfigError(f"{python} has no {APP}; install it there, or name another by --python")
+    return done.stdout.strip()
 
 
 def version_number(version: str) -> int:
     """BOINC's number of a version: 1.2.3 is 10203."""
     found = re.match(r"(\d+)\.(\d{1,2})(?:\.(\d{1,2}))?(?!\d)", version)
     if found is None:
-        sys.exit(f"version {version!r} has no number for BOINC; versions are MAJOR.MINOR.PATCH, the last two below 100")
+        raise ConfigError(
+            f"version {version!r} has no number for BOINC; versions are MAJOR.MINOR.PATCH, the last two below 100"
+        )
     major, minor, patch = (int(part or 0) for part in found.groups())
     return major * 10_000 + minor * 100 + patch
 
@@ -158,4 +194,8 @@ def boinc_version(version: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        app_version(prog_name="xtalgrid boinc app-version")
+    except XtalgridError as error:
+        click.echo(f"xtalgrid: {error}", err=True)
+        sys.exit(2)

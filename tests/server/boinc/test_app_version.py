@@ -10,15 +10,22 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
+from xtalgrid_server.cli.main import main
 from xtalgrid_worker.run import version
 
-SCRIPT = Path(__file__).parents[3] / "scripts" / "make_app_version.py"
 FROZEN = b"a frozen worker\0pyi-runtime-tmpdir .\0"
 
 
-def make(*words: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, SCRIPT, *map(str, words)], capture_output=True, text=True, timeout=60)
+def make(*words: object) -> Result:
+    return CliRunner().invoke(main, ["boinc", "app-version", *map(str, words)])
+
+
+def make_by_itself(*words: object) -> subprocess.CompletedProcess[str]:
+    """As where only the worker's libraries are."""
+    command = [sys.executable, "-m", "xtalgrid_server.grids.boinc.app_version", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
 def worker(folder: Path, name: str, data: bytes = FROZEN) -> Path:
@@ -37,8 +44,9 @@ def worker(folder: Path, name: str, data: bytes = FROZEN) -> Path:
 def test_a_platform_of_a_version(tmp_path, name, path):
     for _ in range(2):  # twice is once
         done = make("frozen", worker(tmp_path, name), "--apps", tmp_path / "apps")
-        assert done.returncode == 0, done.stderr
     program = tmp_path / "apps" / "xtalgrid" / path
+    assert done.exit_code == 0, done.output
+    assert done.stdout == f"{program.parent}\n"
     assert program.read_bytes() == FROZEN
     assert program.stat().st_mode & 0o100
     described = ET.parse(program.with_name("version.xml")).getroot()
@@ -58,7 +66,7 @@ def test_a_platform_of_a_version(tmp_path, name, path):
 )
 def test_what_is_refused_and_why(tmp_path, name, data, said):
     done = make("frozen", worker(tmp_path, name, data), "--apps", tmp_path / "apps")
-    assert done.returncode == 1
+    assert done.exit_code == 2
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "apps").exists()
@@ -68,13 +76,13 @@ def test_a_file_of_a_version_never_changes(tmp_path):
     name = "xtalgrid-worker-0.1.0-linux-x86_64"
     make("frozen", worker(tmp_path, name), "--apps", tmp_path / "apps")
     done = make("frozen", worker(tmp_path, name, FROZEN + b"other"), "--apps", tmp_path / "apps")
-    assert (done.returncode, "new version" in done.stderr) == (1, True)
+    assert (done.exit_code, "new version" in done.stderr) == (2, True)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="looks at the launcher of Unix")
 def test_the_own_python_way(tmp_path):
     project = tmp_path / "projects" / "a lab"
-    done = make("own-python", "--python", sys.executable, "--into", project)
+    done = make_by_itself("own-python", "--python", sys.executable, "--into", project)
     assert done.returncode == 0, done.stderr
     info = ET.parse(project / "app_info.xml").getroot()
     assert info.findtext("app_version/api_version") == "7.20.5"
@@ -84,8 +92,8 @@ def test_the_own_python_way(tmp_path):
     assert info.findtext("file_info/name") == launcher.name
     said = subprocess.run([launcher, "--version"], cwd=tmp_path, capture_output=True, text=True, env=dict(os.environ))
     assert said.stdout.startswith(f"xtalgrid-worker {version()} "), said.stderr
-    done = make("own-python", "--python", tmp_path / "none", "--into", project)
-    assert (done.returncode, "no such Python" in done.stderr) == (1, True)
+    done = make_by_itself("own-python", "--python", tmp_path / "none", "--into", project)
+    assert (done.returncode, "no such Python" in done.stderr) == (2, True)
     venv.create(tmp_path / "bare")
-    done = make("own-python", "--python", tmp_path / "bare/bin/python", "--into", tmp_path / "other")
-    assert (done.returncode, "has no xtalgrid" in done.stderr, (tmp_path / "other").exists()) == (1, True, False)
+    done = make_by_itself("own-python", "--python", tmp_path / "bare/bin/python", "--into", tmp_path / "other")
+    assert (done.returncode, "has no xtalgrid" in done.stderr, (tmp_path / "other").exists()) == (2, True, False)

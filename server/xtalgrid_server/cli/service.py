@@ -1,0 +1,175 @@
+"""``xtalgrid service``: the chain and the viewer as services of this machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from itertools import chain
+from typing import Literal, Protocol
+
+import click
+
+from xtalgrid_core.errors import ConfigError
+
+from ..config import Config
+from ..service import cron, systemd
+from ..service.account import prepare
+from ..service.jobs import Service, plan
+from ..service.step import run_step
+
+Way = Literal["systemd", "cron"]
+
+USER = "xtalgrid"
+
+
+class Host(Protocol):
+    """What starts the jobs: systemd or cron, of the machine or of one account."""
+
+    def install(self, service: Service) -> Iterator[str]:
+        """Install and start the jobs, or change what differs; yields a line for each change."""
+
+    def uninstall(self) -> Iterator[str]:
+        """Stop the jobs and remove them; yields a line for each."""
+
+    def status(self) -> Iterator[tuple[str, bool]]:
+        """Lines on what is installed, and whether each is as it should be."""
+
+
+user_level_option = click.option("--user-level", is_flag=True, help="For your own account, without root.")
+
+
+@click.group()
+def service() -> None:
+    """The chain and the viewer as services of this machine (docs/service.md)."""
+
+
+@service.command()
+@click.option("--systemd", "way", flag_value="systemd", help="Use systemd; the default where it runs.")
+@click.option("--cron", "way", flag_value="cron", help="Use cron, which starts no viewer.")
+@click.option("--user", "account", help=f"Account that it runs as; default: {USER}.")
+@user_level_option
+@click.option("--backfill", is_flag=True, help="Go on with the archive too: create_work --backfill.")
+@click.option("--no-publish", is_flag=True, help="Leave set_autoscore to a person, who looks at each CSV first.")
+@click.option("--dry-run", is_flag=True, help="Print the files; write nothing.")
+@click.pass_context
+def install(
+    ctx: click.Context,
+    way: Way | None,
+    account: str | None,
+    user_level: bool,
+    backfill: bool,
+    no_publish: bool,
+    dry_run: bool,
+) -> None:
+    """Run the chain and the viewer from now on, under systemd or cron; say what was written. Twice is once."""
+    if account and user_level:
+        raise ConfigError("--user-level runs as you; leave --user out")
+    config: Config = ctx.obj()
+    user = None if user_level else account or USER
+    planned = plan(config, user, backfill=backfill, publish=not no_publish)
+    way = way or ("systemd" if systemd.is_running() else "cron")
+    if dry_run:
+        for name, text in _files(planned, way).items():
+            click.echo(f"# {name}\n{text}")
+        return
+    _see_that_allowed(user_level)
+    _see_that_there(way)
+    if any(_host(_other(way), user_level).status()):
+        raise ConfigError(f"{_other(way)} runs the chain already; xtalgrid service uninstall{_level(user_level)} first")
+    is_changed = False
+    for line in chain(prepare(planned), _host(way, user_level).install(planned)):
+        click.echo(line)
+        is_changed = True
+    if not is_changed:
+        click.echo("nothing to change")
+    for line in _next_steps(config, planned, way):
+        click.echo(f"next  {line}")
+
+
+@service.command()
+@user_level_option
+def uninstall(user_level: bool) -> None:
+    """Stop the services and remove what `install` wrote. Home, configuration and program stay."""
+    _see_that_allowed(user_level)
+    removed = [line for host in _hosts(user_level) for line in host.uninstall()]
+    for line in removed or ["nothing is installed"]:
+        click.echo(line)
+
+
+@service.command()
+@user_level_option
+def status(user_level: bool) -> None:
+    """Say what is installed and whether it runs; `xtalgrid status` says whether the chain moves."""
+    found = [line for host in _hosts(user_level) for line in host.status()]
+    for line, _ in found:
+        click.echo(line)
+    if not found:
+        raise ConfigError(f"no service is installed; xtalgrid --config FILE service install{_level(user_level)}")
+    bad = [line.split()[0] for line, is_good in found if not is_good]
+    if bad:
+        scope = " --user" if user_level else ""
+        raise ConfigError(f"{', '.join(bad)}: not running as it should; journalctl{scope} -n 20 -u {bad[0]} says why")
+
+
+@service.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.pass_context
+def step(ctx: click.Context, command: tuple[str, ...]) -> None:
+    """Run a COMMAND of xtalgrid as cron does: keep a log, and take "another run is at it" for success."""
+    given = ctx.find_root().params
+    named = {"XTALGRID_CONFIG": given.get("file"), "XTALGRID_HOME": given.get("home")}
+    sys.exit(run_step(command, os.environ | {name: str(path) for name, path in named.items() if path}))
+
+
+def _files(planned: Service, way: Way) -> dict[str, str]:
+    if way == "systemd":
+        folder = systemd.folder(user_level=planned.user is None)
+        return {str(folder / name): text for name, text in systemd.units(planned).items()}
+    return {"your crontab" if planned.user is None else str(cron.FILE): cron.lines(planned)}
+
+
+def _host(way: Way, user_level: bool) -> Host:
+    if way == "systemd":
+        return systemd.Systemd(user_level=user_level)
+    return cron.UserCron() if user_level else cron.SystemCron()
+
+
+def _other(way: Way) -> Way:
+    return "cron" if way == "systemd" else "systemd"
+
+
+def _hosts(user_level: bool) -> list[Host]:
+    ways: list[Way] = ["systemd", "cron"]
+    return [_host(way, user_level) for way in ways]
+
+
+def _level(user_level: bool) -> str:
+    return " --user-level" if user_level else ""
+
+
+def _see_that_allowed(user_level: bool) -> None:
+    if sys.platform == "win32":
+        raise ConfigError("Windows has neither systemd nor cron; see docs/installing.md")
+    if not user_level and os.geteuid() != 0:
+        raise ConfigError("a service of the whole machine needs root (sudo); --user-level is for your own account")
+
+
+def _see_that_there(way: Way) -> None:
+    if way == "systemd" and not systemd.is_running():
+        raise ConfigError("systemd does not run this machine; use --cron")
+    if way == "cron" and not cron.is_here():
+        raise ConfigError("this machine has neither systemd nor cron; install cron (Debian's package cron)")
+
+
+def _next_steps(config: Config, planned: Service, way: Way) -> Iterator[str]:
+    user_level = planned.user is None
+    yield f"{planned.program} service status{_level(user_level)}"
+    if user_level and way == "systemd":
+        yield f"loginctl enable-linger {os.environ.get('USER', 'YOU')}, or it all stops when you log out"
+    if way == "systemd" and cron.FILE.exists():
+        yield f"rm {cron.FILE}, or cron runs the chain as well"
+    if way == "cron":
+        yield f"cron starts no viewer: {planned.program} --config {planned.config} serve"
+    if config.grid.kind == "boinc":
+        yield "the BOINC project runs the chain itself: xtalgrid boinc install"

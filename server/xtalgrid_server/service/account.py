@@ -1,0 +1,83 @@
+"""The account that the services run as: its folders, and whether it can do their work."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from xtalgrid_core.errors import ConfigError
+
+from .jobs import Service
+
+if TYPE_CHECKING:
+    import pwd
+
+
+def prepare(planned: Service) -> Iterator[str]:
+    """Make the folders that are missing, and check that the account can use program, configuration and home.
+
+    Yields a line for each folder made.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such account, or it cannot.
+    """
+    if planned.user is None:
+        planned.home.mkdir(parents=True, exist_ok=True)
+        return
+    import pwd  # not on Windows
+
+    try:
+        account = pwd.getpwnam(planned.user)
+    except KeyError:
+        raise ConfigError(
+            f"there is no account {planned.user}; useradd --system --home-dir {planned.home} --shell /usr/sbin/nologin "
+            f"{planned.user} makes it, --user names another"
+        ) from None
+    made = [folder for folder in (planned.home, *planned.writes) if not folder.exists()]
+    for folder in made:
+        folder.mkdir(parents=True, exist_ok=True)
+        os.chown(folder, account.pw_uid, account.pw_gid)
+        folder.chmod(0o750)
+    try:
+        _try_as(account, planned)
+    except ConfigError:
+        for folder in made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # or the next try, with another account, finds it closed
+        raise
+    yield from (f"made     {folder}" for folder in made)
+
+
+def _try_as(account: pwd.struct_passwd, planned: Service) -> None:
+    """Run `xtalgrid status` as the services will be run.
+
+    Raises
+    ------
+    ConfigError
+        When the account cannot use the program, the configuration or the home.
+    """
+    try:
+        tried = subprocess.run(
+            [str(planned.program), "--config", str(planned.config), "--home", str(planned.home), "status"],
+            user=account.pw_uid,
+            group=account.pw_gid,
+            extra_groups=os.getgrouplist(account.pw_name, account.pw_gid),
+            umask=0o027,
+            cwd="/",
+            env={},
+            capture_output=True,
+            text=True,
+        )
+    except PermissionError as error:
+        raise ConfigError(
+            f"{planned.program}: {account.pw_name} may not run it; install xtalgrid in /opt, say"
+        ) from error
+    if tried.returncode:
+        lines = tried.stderr.strip() or f"exit code {tried.returncode}"
+        why = lines.splitlines()[-1].removeprefix("xtalgrid: ").removeprefix("Error: ")
+        raise ConfigError(f"xtalgrid status, run as {account.pw_name}, fails: {why}")

@@ -1,0 +1,125 @@
+"""The jobs as lines of cron: a file of the machine's cron.d, or a block in a person's own crontab.
+
+cron keeps nothing running: the workers are started every few minutes and stop when no unit waits, and there is no viewer.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from xtalgrid_core.errors import ConfigError
+
+from .files import MARK, is_ours, put
+from .jobs import Job, Service
+
+FILE = Path("/etc/cron.d/xtalgrid")
+END = "# End of what `xtalgrid service install` wrote."
+
+
+def is_here() -> bool:
+    """Whether there is a cron on this machine."""
+    return FILE.parent.is_dir() and shutil.which("crontab") is not None
+
+
+def lines(service: Service) -> str:
+    """The file, or the block of a person's crontab."""
+    head = [
+        MARK,
+        "# A run that finds the one before still at work ends at once and says nothing. Logs: log/COMMAND.log in XTALGRID_HOME.",
+        *([] if service.user is None else ["SHELL=/bin/sh", "MAILTO=root"]),
+        f"XTALGRID_CONFIG={service.config}",
+        f"XTALGRID_HOME={service.home}",
+    ]
+    return "\n".join([*head, *(_line(service, job) for job in service.jobs if job.every), END]) + "\n"
+
+
+def _line(service: Service, job: Job) -> str:
+    step = f"{shlex.quote(str(service.program))} service step"
+    command = " && ".join(f"{step} {command}" for command in job.commands).replace("%", r"\%")
+    account = "" if service.user is None else f"{service.user} "
+    return f"{job.minute}-59/{job.every} * * * * {account}{command}"
+
+
+class SystemCron:
+    """The file in /etc/cron.d."""
+
+    def install(self, service: Service) -> Iterator[str]:
+        """Write the file; yields a line if it changed."""
+        yield from put(FILE, lines(service))
+
+    def uninstall(self) -> Iterator[str]:
+        """Remove the file; yields a line if it was there."""
+        if is_ours(FILE):
+            FILE.unlink()
+            yield f"removed  {FILE}"
+
+    def status(self) -> Iterator[tuple[str, bool]]:
+        """The lines that are installed; that they are there is all that cron tells."""
+        if is_ours(FILE):
+            yield from ((f"{FILE}: {line}", True) for line in jobs_of(FILE.read_text(encoding="utf-8")))
+
+
+class UserCron:
+    """The block in the crontab of the person who runs this."""
+
+    def install(self, service: Service) -> Iterator[str]:
+        """Put the block in the place of the one that is there, or at the end; yields a line if it changed."""
+        old = self._read()
+        new = without_block(old) + lines(service)
+        if new != old:
+            self._write(new)
+            yield "changed  your crontab"
+
+    def uninstall(self) -> Iterator[str]:
+        """Take the block out; yields a line if it was there."""
+        old = self._read()
+        new = without_block(old)
+        if new != old:
+            self._write(new)
+            yield "changed  your crontab"
+
+    def status(self) -> Iterator[tuple[str, bool]]:
+        """The lines that are installed."""
+        _, mark, block = self._read().partition(MARK)
+        if mark:
+            yield from ((f"your crontab: {line}", True) for line in jobs_of(block.partition(END)[0]))
+
+    def _read(self) -> str:
+        if shutil.which("crontab") is None:
+            return ""
+        done = subprocess.run(["crontab", "-l"], capture_output=True, text=True)
+        if done.returncode and not re.search("no crontab|not allowed", done.stderr):
+            raise ConfigError(f"crontab: {(done.stderr.strip() or 'cannot be read').splitlines()[-1]}")
+        return done.stdout
+
+    def _write(self, text: str) -> None:
+        done = subprocess.run(["crontab", "-"], input=text, capture_output=True, text=True)
+        if done.returncode:
+            raise ConfigError(f"crontab: {(done.stderr.strip() or 'refused').splitlines()[-1]}")
+
+
+def without_block(crontab: str) -> str:
+    """A crontab without our block; what stands around it stays as it is.
+
+    Raises
+    ------
+    ConfigError
+        When nobody can say where the block ends.
+    """
+    before, mark, rest = crontab.partition(MARK)
+    if not mark:
+        return crontab if crontab.endswith("\n") or not crontab else f"{crontab}\n"
+    _, end, after = rest.partition(f"{END}\n")
+    if not end:
+        raise ConfigError(f"your crontab has lost the line {END!r}; put it back below our lines (crontab -e)")
+    return before + after
+
+
+def jobs_of(text: str) -> list[str]:
+    """The lines that start something."""
+    return [line for line in text.splitlines() if line[:1].isdigit()]

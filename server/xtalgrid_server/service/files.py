@@ -1,0 +1,30 @@
+"""Files that an installation owns. Each is known by its first line, so that what a person wrote is never taken for ours."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from xtalgrid_core.files import write_atomically
+
+MARK = "# Written by `xtalgrid service install`; run it again rather than change this."
+
+
+def put(path: Path, text: str) -> Iterator[str]:
+    """Write a file unless it has that text already; yields a line if it did. What a person wrote there is kept beside it."""
+    old = path.read_text(encoding="utf-8") if path.is_file() else None
+    if old == text:
+        return
+    if old is not None and not is_ours(path):
+        backup = path.with_name(f"{path.name}.before-xtalgrid")  # of no type that systemd or cron reads
+        shutil.copy2(path, backup)
+        yield f"kept     {backup}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, text.encode())
+    yield f"{'wrote' if old is None else 'changed':<8} {path}"
+
+
+def is_ours(path: Path) -> bool:
+    """Whether an installation wrote the file."""
+    return path.is_file() and path.read_text(encoding="utf-8", errors="replace").startswith(MARK)

@@ -1,0 +1,133 @@
+"""What runs and when, and what it needs of the machine, whoever starts it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import msgspec
+from sqlalchemy.engine import make_url
+
+from xtalgrid_core.errors import ConfigError
+
+from ..config import Config
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """Commands that run one after the other; the next one only if the one before it went well."""
+
+    name: str
+    about: str
+    commands: tuple[str, ...]
+    minute: int = 0
+    """First minute of the hour."""
+    every: int = 0
+    """Minutes; 0: it runs all the time."""
+    watches: bool = False
+    """It can also run all the time, with ``--watch``."""
+
+
+class Service(msgspec.Struct, frozen=True, kw_only=True):
+    """An installation and its jobs. All paths are absolute."""
+
+    program: Path
+    config: Path
+    home: Path
+    user: str | None
+    """The account it runs as; None: that of the person who installs it, who need not be root."""
+    jobs: tuple[Job, ...]
+    writes: tuple[Path, ...] = ()
+    """Folders beside `home` that it writes to."""
+    mounts: tuple[Path, ...] = ()
+    """Folders that may be on a network mount, without which nothing should start."""
+
+
+def plan(config: Config, user: str | None, *, backfill: bool = False, publish: bool = True) -> Service:
+    """What to install for a configuration.
+
+    Parameters
+    ----------
+    backfill
+        Whether ``create_work`` goes on with the archive too.
+    publish
+        Whether ``set_autoscore`` is among the commands; without it a person runs it.
+
+    Raises
+    ------
+    ConfigError
+        When there is no configuration file, no installed program beside this Python, or a path that systemd does not take.
+    """
+    if config.file is None:
+        raise ConfigError(
+            "a service needs a configuration file: xtalgrid init /etc/xtalgrid/xtalgrid.toml, then "
+            "xtalgrid --config /etc/xtalgrid/xtalgrid.toml service install"
+        )
+    urls = (config.imager_url, config.imager.write_url, config.ledger_url)
+    databases = [make_url(url).database for url in urls if url.startswith("sqlite")]
+    written = [config.frames_dir, *(Path(database).parent for database in databases if database)]
+    folders = [config.image_root, *([Path(config.imager.folder)] if config.imager.folder else [])]
+    planned = Service(
+        program=program(),
+        config=config.file.absolute(),
+        home=config.home,
+        user=user,
+        jobs=_jobs(config, backfill, publish),
+        writes=_outside(config.home, written),
+        mounts=_outside(config.home, [*written, *folders]),
+    )
+    for path in (planned.program, planned.config, planned.home, *planned.writes, *planned.mounts):
+        if any(character in str(path) for character in "\"'\\\n"):
+            raise ConfigError(f"{path}: systemd takes no path with quotes, backslashes or line breaks; choose another")
+    return planned
+
+
+def program() -> Path:
+    """The installed command ``xtalgrid`` of this Python.
+
+    Raises
+    ------
+    ConfigError
+        When there is none.
+    """
+    path = Path(sys.executable).absolute().with_name("xtalgrid")
+    if not path.is_file():
+        raise ConfigError(f"{path} is missing; install the wheel (docs/installing.md) and run the xtalgrid it brings")
+    return path
+
+
+def _outside(home: Path, folders: list[Path]) -> tuple[Path, ...]:
+    """The folders that are not below `home`, each once."""
+    absolute = [folder.expanduser().absolute() for folder in folders]
+    return tuple(dict.fromkeys(folder for folder in absolute if not folder.is_relative_to(home)))
+
+
+def _jobs(config: Config, backfill: bool, publish: bool) -> tuple[Job, ...]:
+    chain = (
+        Job(
+            name="create-work",
+            about="pack new well images into work units",
+            commands=("create_work --backfill" if backfill else "create_work",),
+            every=5,
+        ),
+        Job(name="grid", about="this machine's workers", commands=("grid",), every=5, watches=True),
+        Job(
+            name="publish",
+            about="take in results, decide on them, write the score table"
+            if publish
+            else "take in results, decide on them",
+            commands=("assimilate", "finalizer", *(["set_autoscore"] if publish else [])),
+            minute=2,
+            every=5,
+        ),
+    )
+    others = (
+        Job(
+            name="tell",
+            about="take in people's scores, tell of new crystals",
+            commands=("sync", "alerts"),
+            minute=4,
+            every=30,
+        ),
+        Job(name="viewer", about="the viewer", commands=("serve",)),
+    )
+    return others if config.grid.kind == "boinc" else chain + others  # a BOINC project runs the chain itself

@@ -1,0 +1,45 @@
+"""One command of the chain as cron starts it: with a log, an error on standard error too, and no fuss about another run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import click
+
+from ..steps.step import EXIT_BUSY
+from .jobs import program
+
+TAIL = 20
+"""Lines of a failed run that cron mails."""
+
+
+def run_step(words: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run a command of ``xtalgrid``; its exit code, where another run of the step is at it 0.
+
+    Without a terminal and outside systemd, which keeps a log itself, what it says is appended to ``log/COMMAND.log`` of
+    ``XTALGRID_HOME``, where that is set.
+    """
+    command = [str(program()), *words]
+    home = environment.get("XTALGRID_HOME")
+    if home and not sys.stderr.isatty() and "JOURNAL_STREAM" not in environment:
+        code = _run_with_log(command, environment, Path(home) / "log" / f"{words[0]}.log")
+    else:
+        code = subprocess.run(command, env=environment).returncode
+    if code == EXIT_BUSY:
+        return 0
+    return code if code >= 0 else 128 - code  # by a signal, as a shell has it
+
+
+def _run_with_log(command: Sequence[str], environment: Mapping[str, str], file: Path) -> int:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("ab+") as log:
+        start = log.seek(0, 2)
+        code = subprocess.run(command, env=environment, stdout=log, stderr=subprocess.STDOUT).returncode
+        if code not in (0, EXIT_BUSY):
+            log.seek(start)
+            for line in log.read().decode(errors="replace").splitlines()[-TAIL:]:
+                click.echo(line, err=True)
+    return code

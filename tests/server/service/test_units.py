@@ -1,0 +1,188 @@
+"""What is written for systemd and cron, byte for byte where people read it, and by the tools that read it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.conftest import missing
+from xtalgrid_core.errors import ConfigError
+from xtalgrid_server.config import from_string
+from xtalgrid_server.service import cron, systemd
+from xtalgrid_server.service.files import put
+from xtalgrid_server.service.jobs import Service, plan
+
+CREATE_WORK = """\
+# Written by `xtalgrid service install`; run it again rather than change this.
+[Unit]
+Description=xtalgrid: pack new well images into work units
+After=network-online.target
+Wants=network-online.target
+RequiresMountsFor=/var/lib/xtalgrid /data/frames /mnt/images
+
+[Service]
+Type=oneshot
+SuccessExitStatus=75
+TimeoutStartSec=1h
+ExecStart=/opt/xtalgrid/.venv/bin/xtalgrid create_work
+User=xtalgrid
+Environment=XTALGRID_CONFIG=/etc/xtalgrid/xtalgrid.toml XTALGRID_HOME=/var/lib/xtalgrid
+WorkingDirectory=/var/lib/xtalgrid
+UMask=0027
+ReadWritePaths=/var/lib/xtalgrid /data/frames
+"""
+
+CREATE_WORK_TIMER = """\
+# Written by `xtalgrid service install`; run it again rather than change this.
+[Unit]
+Description=xtalgrid: pack new well images into work units, every 5 minutes
+
+[Timer]
+OnCalendar=*:0/5
+Persistent=yes
+AccuracySec=10s
+
+[Install]
+WantedBy=timers.target
+"""
+
+CRONTAB = """\
+# Written by `xtalgrid service install`; run it again rather than change this.
+# A run that finds the one before still at work ends at once and says nothing. Logs: log/COMMAND.log in XTALGRID_HOME.
+SHELL=/bin/sh
+MAILTO=root
+XTALGRID_CONFIG=/etc/xtalgrid/xtalgrid.toml
+XTALGRID_HOME=/var/lib/xtalgrid
+0-59/5 * * * * xtalgrid X create_work
+0-59/5 * * * * xtalgrid X grid
+2-59/5 * * * * xtalgrid X assimilate && X finalizer && X set_autoscore
+4-59/30 * * * * xtalgrid X sync && X alerts
+# End of what `xtalgrid service install` wrote.
+"""
+
+TOML = """
+[imager]
+image_root = "/mnt/images"
+[publish]
+frames_dir = "/data/frames"
+"""
+
+
+def service(toml: str = TOML, user: str | None = "xtalgrid", **options: bool) -> Service:
+    """What would be installed where the facility manager's guide puts things."""
+    config = from_string(toml, file=Path("/etc/xtalgrid/xtalgrid.toml"), home=Path("/var/lib/xtalgrid"))
+    planned = plan(config, user, **options)
+    return msgspec.structs.replace(planned, program=Path("/opt/xtalgrid/.venv/bin/xtalgrid"))
+
+
+def test_the_text_of_a_unit_and_its_timer():
+    units = systemd.units(service())
+    assert units["xtalgrid-create-work.service"].partition("\n# What a program needs")[0] == CREATE_WORK
+    assert units["xtalgrid-create-work.timer"] == CREATE_WORK_TIMER
+    assert sorted(units) == [
+        "xtalgrid-create-work.service",
+        "xtalgrid-create-work.timer",
+        "xtalgrid-grid.service",
+        "xtalgrid-publish.service",
+        "xtalgrid-publish.timer",
+        "xtalgrid-tell.service",
+        "xtalgrid-tell.timer",
+        "xtalgrid-viewer.service",
+    ]
+
+
+def test_the_text_of_the_crontab():
+    expected = CRONTAB.replace("X ", "/opt/xtalgrid/.venv/bin/xtalgrid service step ")
+    assert cron.lines(service()) == expected
+
+
+def test_choices_are_in_both():
+    chosen = service(backfill=True, publish=False)
+    units = systemd.units(chosen)
+    assert "create_work --backfill\n" in units["xtalgrid-create-work.service"]
+    assert "set_autoscore" not in units["xtalgrid-publish.service"] + cron.lines(chosen)
+    assert "step create_work --backfill\n" in cron.lines(chosen)
+
+
+def test_a_path_that_systemd_does_not_take_is_named():
+    with pytest.raises(ConfigError, match="/data/it's: systemd takes no path with quotes"):
+        service('[publish]\nframes_dir = "/data/it\'s"\n')
+
+
+def test_a_boinc_project_runs_the_chain_itself():
+    planned = service('[grid]\nkind = "boinc"\n[boinc]\nproject = "/srv/boinc"\n')
+    assert sorted(systemd.units(planned)) == ["xtalgrid-tell.service", "xtalgrid-tell.timer", "xtalgrid-viewer.service"]
+    assert [line.split()[-1] for line in cron.lines(planned).splitlines() if line[0].isdigit()] == ["alerts"]
+
+
+def test_databases_outside_of_home_can_be_written():
+    planned = service(
+        '[ledger]\nurl = "sqlite:////data/a/ledger.db"\n[imager]\nurl = "oracle+oracledb://u:p@h/?service_name=x"\n'
+    )
+    assert planned.writes == (Path("/data/a"),)
+
+
+@pytest.mark.parametrize("user", ["xtalgrid", None])
+def test_systemd_accepts_the_units_odd_paths_included(tmp_path, user):
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        missing("systemd-analyze is not installed (Debian's package systemd)")
+    program = tmp_path / "a 100% program" / "xtalgrid"
+    program.parent.mkdir()
+    shutil.copy("/bin/true", program)
+    odd = {"program": program, "home": tmp_path / "a 100% home", "writes": (tmp_path / "frames of ours",)}
+    planned = msgspec.structs.replace(service(user=user), **odd)
+    folder = tmp_path / "units"
+    folder.mkdir()
+    for name, text in systemd.units(planned).items():
+        (folder / name).write_text(text)
+    scope = ["--user"] if user is None else []
+    checked = subprocess.run(
+        [analyze, "verify", "--man=no", *scope, *sorted(map(str, folder.iterdir()))],
+        env={"PATH": "/usr/bin:/bin", "XDG_RUNTIME_DIR": str(tmp_path), "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (checked.returncode, [line for line in checked.stderr.splitlines() if "xtalgrid" in line]) == (0, [])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="cron and its shell are Unix's")
+def test_a_line_of_cron_is_one_the_shell_takes_apart_again(tmp_path):
+    """cron makes line breaks of % and undoes \\%; the rest goes to the shell, as from here."""
+    program = tmp_path / "a 100% program" / "xtalgrid"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\necho "$0 $*"\n')
+    program.chmod(0o755)
+    planned = msgspec.structs.replace(service(user=None), program=program)
+    line = next(line for line in cron.lines(planned).splitlines() if "alerts" in line)
+    *when, command = line.split(None, 5)
+    assert len(when) == 5
+    assert command.count("%") == command.count(r"\%") == 2
+    ran = subprocess.run(["sh", "-c", command.replace(r"\%", "%")], capture_output=True, text=True)
+    assert ran.stdout == f"{program} service step sync\n{program} service step alerts\n"
+
+
+def test_a_persons_crontab_keeps_its_own_lines():
+    own, block = "7 3 * * * /bin/true", cron.lines(service(user=None))
+    first = cron.without_block(own) + block
+    assert first == f"{own}\n{block}"
+    assert cron.without_block(first + "8 3 * * * /bin/false\n") + block == f"{own}\n8 3 * * * /bin/false\n{block}"
+    assert cron.without_block(first) == f"{own}\n"
+    with pytest.raises(ConfigError, match="has lost the line"):
+        cron.without_block(first.replace(cron.END, ""))
+
+
+def test_a_file_is_written_once_and_a_persons_own_is_kept(tmp_path):
+    unit = tmp_path / "xtalgrid-viewer.service"
+    unit.write_text("mine\n")
+    text = systemd.units(service())[unit.name]
+    assert list(put(unit, text)) == [f"kept     {unit}.before-xtalgrid", f"changed  {unit}"]
+    assert list(put(unit, text)) == []
+    assert list(put(unit, text.replace("Nice", "nice") + "\n")) == [f"changed  {unit}"]
+    assert (tmp_path / f"{unit.name}.before-xtalgrid").read_text() == "mine\n"
+    assert list(put(tmp_path / "new" / "unit", text)) == [f"wrote    {tmp_path / 'new' / 'unit'}"]
