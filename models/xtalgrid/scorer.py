@@ -180,7 +180,7 @@ class Scorer:
             As of `score`; the images of a folder are ``sorted(Path("plate").glob("*.jpg"))``. Nothing is read ahead but what the
             workers need.
         workers : int, optional
-            Processes side by side, each on one core; each takes about 200 MB.
+            Processes side by side, each on one core; each takes about 250 MB.
         progress : bool, optional
             Show a progress bar on standard error.
         pixel_size_um : float, optional

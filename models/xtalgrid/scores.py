@@ -160,7 +160,7 @@ class Score:
 
     @property
     def pixel_size_origin(self) -> str:
-        """Where `pixel_size_um` comes from: given, known for an imager, or guessed."""
+        """Where `pixel_size_um` comes from: ``"configured"`` (you gave it), an imager's name, or ``"guessed"``."""
         return self._answer.pixel_size_origin
 
     def frame(self) -> Image.Image:

@@ -113,7 +113,7 @@ def test_configurations_load(block, tmp_path):
 PYTHON = {page: [block.text for block in blocks(page) if block.language == "python"] for page in PAGES}
 SAYS = {
     "docs/guides/python.md": """
-assert (str(score.outcome), score.pixel_size_origin) == ("crystals harvestable", "given")
+assert (str(score.outcome), score.pixel_size_origin) == ("crystals harvestable", "configured")
 assert table["image"].tolist() == list(map(str, images)) and table["failure"].notna().tolist() == [False, False, True]
 assert likeliest["image"].tolist() == ["plate/A01.jpg", "plate/A02.jpg"]
 """,
@@ -130,7 +130,7 @@ def test_python_runs(page, tiny_weights, tmp_path):
         pytest.importorskip("pandas")
     (tmp_path / "plate").mkdir()
     for name, outcome in {"A01": Outcome.HARVESTABLE, "A02": Outcome.CLEAR, "A03": Outcome.CLEAR}.items():
-        rendered = render_well(outcome, seed=2, width=1226, height=1028, pixel_size_um=1.13)
+        rendered = render_well(outcome, seed=4, width=1226, height=1028, pixel_size_um=1.13)
         Image.fromarray(rendered.image).save(tmp_path / "plate" / f"{name}.jpg")
     (tmp_path / "plate" / "A03.jpg").write_bytes((tmp_path / "plate" / "A03.jpg").read_bytes()[:3000])
     shutil.copytree(tiny_weights, tmp_path / "weights" / "lab")
