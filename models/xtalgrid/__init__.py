@@ -36,3 +36,7 @@ __all__ = [
     "XtalgridError",
     "__version__",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,9 @@ from xtalgrid_core.errors import ConfigError, FailureReason, ImageError
 from xtalgrid_scoring.failures import read_file
 
 ImageLike = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[Any]
+
+ONE_IMAGE = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image, np.ndarray)
+"""What is meant as one image, though most of it can be iterated over."""
 
 
 @dataclass(slots=True)
@@ -72,9 +77,18 @@ class Source:
         data = self.given if isinstance(self.given, bytes) else read_file(self.given)
         found = hashlib.sha256(data).hexdigest()
         if self.sha256 and found != self.sha256:
-            raise ImageError(FailureReason.HASH_DIFFERS, f"{self.name} changed since it was scored; score it again")
+            raise ImageError(FailureReason.HASH_DIFFERS, "it changed since it was scored; score it again")
         self.sha256 = found
         return data
+
+
+@contextmanager
+def naming(source: Source) -> Iterator[None]:
+    """Have an `ImageError` say which image it is about."""
+    try:
+        yield
+    except ImageError as error:
+        raise ImageError(error.reason, f"{source.name}: {error.detail}") from None
 
 
 def _from_array(pixels: npt.NDArray[Any]) -> Image.Image:
@@ -87,6 +101,7 @@ def _from_array(pixels: npt.NDArray[Any]) -> Image.Image:
     ):
         raise ConfigError(
             f"an array {pixels.shape} of {pixels.dtype}; expected (M, N) or (M, N, 3) of uint8, or (M, N) of uint16"
+            + "; from 0..1: (pixels * 255).astype('uint8')" * (pixels.dtype.kind == "f")
         )
     return Image.fromarray(np.ascontiguousarray(pixels))
 

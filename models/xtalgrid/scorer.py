@@ -9,21 +9,20 @@ from collections.abc import Iterable, Iterator, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from tqdm import tqdm
 
 from xtalgrid_core import wire
 from xtalgrid_core.errors import ConfigError, FailureReason, ImageError
-from xtalgrid_core.options import Options
+from xtalgrid_core.options import DEFAULTS, Mode, Options, Rule
 from xtalgrid_core.weights import PACKAGED, Variant, default_options
 from xtalgrid_scoring.failures import failed
 from xtalgrid_scoring.networks import Networks
 from xtalgrid_scoring.pool import Pool
 from xtalgrid_scoring.score import score_image
 
-from .images import ImageLike, Source
+from .images import ONE_IMAGE, ImageLike, Source, naming
 from .scores import Failure, Score
 
 _AHEAD = 2
@@ -41,9 +40,20 @@ class Scorer:
         Of these weights. Default: the folder's own choice.
     threads : int, optional
         Cores for one image.
-    **options
-        Any of `Options` but the weights' names: ``rule``, ``threshold``, ``mode``, ``step``, ``n_boxes``, ``support``,
-        ``crystal_from``. Default: production's.
+    rule : {"pooled", "group", "published"}, optional
+        What decides a well: all parts of the drop together, the best parts, or the best parts as in the paper.
+    threshold : float, optional
+        Rules group and published: probability from which a part counts.
+    mode : {"dense", "exact"}, optional
+        Whether the parts are classified all at once, or one by one as in the paper, which takes eleven times as long.
+    step : int, optional
+        From part to part in pixels of 1.13 µm, 1 to 256. Dense: a multiple of 16. The paper's is 50.
+    n_boxes : int, optional
+        How many of the best parts a score names, 0 to 100.
+    support : float, optional
+        Rule group: share of the parts around a point that must agree, 0..1.
+    crystal_from : float, optional
+        Rule pooled: `Score.p_crystal` from which a well is called a crystal.
 
     Attributes
     ----------
@@ -53,7 +63,7 @@ class Scorer:
     Raises
     ------
     ConfigError
-        When there is no such option, or its value is not allowed.
+        When a value is not allowed.
     ModelError
         When the weights are not there or cannot be used.
 
@@ -71,11 +81,41 @@ class Scorer:
         *,
         variant: Variant | None = None,
         threads: int = 1,
-        **options: Any,
+        rule: Rule = DEFAULTS.rule,
+        threshold: float = DEFAULTS.threshold,
+        mode: Mode = DEFAULTS.mode,
+        step: int = DEFAULTS.step,
+        n_boxes: int = DEFAULTS.n_boxes,
+        support: float = DEFAULTS.support,
+        crystal_from: float = DEFAULTS.crystal_from,
     ) -> None:
+        if threads < 1:
+            raise ConfigError(f"{threads} threads; at least one has to score")
         self._folders = () if weights is None else (Path(weights).expanduser().absolute(),)
-        self.options = _options(self._folders[0] if self._folders else PACKAGED, variant, options)
+        self._threads = threads
+        changes = {
+            "rule": rule,
+            "threshold": threshold,
+            "mode": mode,
+            "step": step,
+            "n_boxes": n_boxes,
+            "support": support,
+            "crystal_from": crystal_from,
+        }
+        defaults = default_options(self._folders[0] if self._folders else PACKAGED, variant)
+        try:
+            self.options = msgspec.convert(msgspec.structs.asdict(defaults) | changes, Options)
+        except msgspec.ValidationError as error:
+            raise ConfigError(str(error)) from None
         self._networks = Networks.load(self.options, self._folders, threads)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Everything but the networks, which cannot be pickled and are loaded anew."""
+        return {name: value for name, value in vars(self).items() if name != "_networks"}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        vars(self).update(state)
+        self._networks = Networks.load(self.options, self._folders, self._threads)
 
     def __repr__(self) -> str:
         """Name the weights and the rule."""
@@ -98,7 +138,7 @@ class Scorer:
         Raises
         ------
         ImageError
-            When the image cannot be read, or is too small or too large; says which.
+            When the image cannot be read, or is too small or too large; names it and says why.
         ConfigError
             For what is no image at all, or a pixel size out of range.
 
@@ -113,11 +153,12 @@ class Scorer:
         """
         _check_pixel_size(pixel_size_um)
         source = Source.of(image)
-        data = source.read()
-        entry = wire.ImageEntry(
-            number=0, file="000.img", inspect_id=0, sha256=source.sha256, pixel_size_um=pixel_size_um
-        )
-        return Score(source, score_image(data, entry, self.options, self._networks), self._networks)
+        with naming(source):
+            data = source.read()
+            entry = wire.ImageEntry(
+                number=0, file="000.img", inspect_id=0, sha256=source.sha256, pixel_size_um=pixel_size_um
+            )
+            return Score(source, score_image(data, entry, self.options, self._networks), self)
 
     def score_many(
         self,
@@ -136,9 +177,10 @@ class Scorer:
         Parameters
         ----------
         images : iterable of paths, bytes, PIL images or arrays
-            As of `score`. Nothing is read ahead but what the workers need.
+            As of `score`; the images of a folder are ``sorted(Path("plate").glob("*.jpg"))``. Nothing is read ahead but what the
+            workers need.
         workers : int, optional
-            Processes side by side, each on one core; each takes about 200 MB.
+            Processes side by side, each on one core; each takes about 250 MB.
         progress : bool, optional
             Show a progress bar on standard error.
         pixel_size_um : float, optional
@@ -149,7 +191,7 @@ class Scorer:
         Raises
         ------
         ConfigError
-            For no workers, or a pixel size out of range.
+            For one image instead of several, no workers, or a pixel size or time limit out of range.
 
         Examples
         --------
@@ -160,8 +202,15 @@ class Scorer:
         failed - missing file
         """
         _check_pixel_size(pixel_size_um)
+        if isinstance(images, ONE_IMAGE) or not isinstance(images, Iterable):
+            raise ConfigError(
+                f"{type(images).__name__} is not several images; give a list of images, "
+                'or of a folder: sorted(Path("plate").glob("*.jpg"))'
+            )
         if workers < 1:
             raise ConfigError(f"{workers} workers; at least one has to score")
+        if not time_limit > 0:
+            raise ConfigError(f"a time limit of {time_limit} s; expected more than 0")
         return self._many(images, workers, progress, pixel_size_um, time_limit)
 
     def _many(
@@ -207,18 +256,7 @@ class Scorer:
         answer = pool.score(data, self.options, pixel_size_um=pixel_size_um, folders=self._folders)
         if isinstance(answer, wire.Failed):
             return Failure(name, answer)
-        return Score(source, answer, self._networks)
-
-
-def _options(folder: Path, variant: Variant | None, changes: dict[str, Any]) -> Options:
-    unknown = changes.keys() - (set(Options.__struct_fields__) - {"segmenter", "classifier", "second_opinion"})
-    if unknown:
-        raise ConfigError(f"{', '.join(sorted(unknown))}: no such option; see xtalgrid.Options")
-    defaults = default_options(folder, variant)
-    try:
-        return msgspec.convert(msgspec.structs.asdict(defaults) | changes, Options)
-    except msgspec.ValidationError as error:
-        raise ConfigError(str(error)) from None
+        return Score(source, answer, self)
 
 
 def _check_pixel_size(pixel_size_um: float | None) -> None:

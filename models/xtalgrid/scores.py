@@ -6,21 +6,25 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from xtalgrid_core import wire
-from xtalgrid_core.errors import ConfigError, FailureReason
+from xtalgrid_core.errors import ConfigError, FailureReason, ImageError
 from xtalgrid_core.frames import frame, thumbnail
 from xtalgrid_core.images import read_image
 from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS, Group, Outcome
 from xtalgrid_scoring.classmap import overlay_maps
-from xtalgrid_scoring.networks import Networks
 from xtalgrid_scoring.table import row
 
-from .images import Source
+from .images import Source, naming
+
+if TYPE_CHECKING:
+    from .scorer import Scorer
 
 _SHOWN = 480
 """Longer side of the picture that a notebook shows of a score, in pixels."""
@@ -84,12 +88,13 @@ class Score:
     True
     """
 
-    def __init__(self, source: Source, answer: wire.Scored, networks: Networks) -> None:
-        self._source, self._answer, self._networks = source, answer, networks
+    def __init__(self, source: Source, answer: wire.Scored, scorer: Scorer) -> None:
+        self._source, self._answer, self._scorer = source, answer, scorer
 
     def __repr__(self) -> str:
         """The image, its outcome, and how likely there is a crystal."""
-        return f"<Score of {self.image}: {self.outcome} {self.probability:.2f}, p_crystal {self.p_crystal:.2f}>"
+        name = Path(self.image).name
+        return f"<Score of {name}: {self.outcome} {self.probability:.2f}, p_crystal {self.p_crystal:.2f}>"
 
     @property
     def image(self) -> str:
@@ -155,7 +160,7 @@ class Score:
 
     @property
     def pixel_size_origin(self) -> str:
-        """Where `pixel_size_um` comes from: given, known for an imager, or guessed."""
+        """Where `pixel_size_um` comes from: ``"configured"`` (you gave it), an imager's name, or ``"guessed"``."""
         return self._answer.pixel_size_origin
 
     def frame(self) -> Image.Image:
@@ -166,7 +171,8 @@ class Score:
         ImageError
             When the image's file is gone, or is another one by now.
         """
-        return frame(read_image(self._source.read()), self._answer)
+        with naming(self._source):
+            return frame(read_image(self._source.read()), self._answer)
 
     def class_map(self, group: Group | str = Group.CRYSTAL) -> npt.NDArray[np.float32]:
         """Where in the drop a group was seen, ``(M, N)`` of the image's size, 0..1; 0 outside the drop.
@@ -202,12 +208,16 @@ class Score:
 
     @cached_property
     def _maps(self) -> Mapping[Group, npt.NDArray[np.float32]]:
-        return overlay_maps(self._source.read(), self._networks, self._answer.pixel_size_um)
+        with naming(self._source):
+            return overlay_maps(self._source.read(), self._scorer._networks, self._answer.pixel_size_um)
 
-    def _repr_png_(self) -> bytes:
-        """What a notebook shows: the framed image, small."""
+    def _repr_png_(self) -> bytes | None:
+        """What a notebook shows: the framed image, small; without its file, the text alone."""
         stream = io.BytesIO()
-        thumbnail(self.frame(), _SHOWN).save(stream, "PNG")
+        try:
+            thumbnail(self.frame(), _SHOWN).save(stream, "PNG")
+        except ImageError:
+            return None
         return stream.getvalue()
 
 
@@ -219,7 +229,7 @@ class Failure:
 
     def __repr__(self) -> str:
         """The image, and what is wrong with it."""
-        return f"<Failure of {self.image}: {self.reason}: {self.detail}>"
+        return f"<Failure of {Path(self.image).name}: {self.reason}: {self.detail}>"
 
     @property
     def image(self) -> str:

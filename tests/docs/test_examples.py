@@ -13,13 +13,16 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+import xtalgrid
 from tests.conftest import well
 from tests.server.conftest import rigaku_name
+from xtalgrid_core.outcomes import Outcome
 from xtalgrid_core.weights import default_models
 from xtalgrid_nets.cli import main as train
 from xtalgrid_server import config
 from xtalgrid_server.cli import main as server
 from xtalgrid_server.config import sections
+from xtalgrid_synth import render_well
 from xtalgrid_worker.cli import main as worker
 
 from .pages import PAGES, ROOT, Block, blocks, commands, prose
@@ -94,22 +97,55 @@ def test_commands_named_in_sentences_exist(page):
     assert not wrong
 
 
-CODE = [block for page in PAGES for block in blocks(page) if block.language in ("toml", "json", "python")]
+CODE = [block for page in PAGES for block in blocks(page) if block.language in ("toml", "json")]
 
 
 @pytest.mark.parametrize("block", CODE, ids=str)
-def test_configurations_load_and_python_runs(block, tmp_path):
+def test_configurations_load(block, tmp_path):
     if block.language == "json":
         json.loads(block.text)
-    elif block.language == "python":
-        words = [sys.executable, "-W", "error", "-c", block.text]
-        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
-        assert done.returncode == 0, f"{block}: {done.stderr}"
     elif set(tomllib.loads(block.text)) <= {*sections.SECTIONS, "home"}:
         config.from_string(block.text, home=tmp_path)
     else:
         recipe = pytest.importorskip("xtalgrid_nets.fit.recipe")
         msgspec.convert(tomllib.loads(block.text), recipe.Recipe)
+
+
+PYTHON = {page: [block.text for block in blocks(page) if block.language == "python"] for page in PAGES}
+SAYS = {
+    "docs/guides/python.md": """
+assert (str(score.outcome), score.pixel_size_origin) == ("crystals harvestable", "configured")
+assert table["image"].tolist() == list(map(str, images)) and table["failure"].notna().tolist() == [False, False, True]
+assert likeliest["image"].tolist() == ["plate/A01.jpg", "plate/A02.jpg"]
+""",
+}
+
+
+@pytest.mark.parametrize(
+    "page", [p for p, code in PYTHON.items() if code], ids=lambda p: p.relative_to(ROOT).as_posix()
+)
+def test_python_runs(page, tiny_weights, tmp_path):
+    """A page's examples, one after the other, beside a plate with a crystal, a clear drop and a broken file, and a lab's weights."""
+    if "matplotlib" in "".join(PYTHON[page]):
+        pytest.importorskip("matplotlib")
+        pytest.importorskip("pandas")
+    (tmp_path / "plate").mkdir()
+    for name, outcome in {"A01": Outcome.HARVESTABLE, "A02": Outcome.CLEAR, "A03": Outcome.CLEAR}.items():
+        rendered = render_well(outcome, seed=4, width=1226, height=1028, pixel_size_um=1.13)
+        Image.fromarray(rendered.image).save(tmp_path / "plate" / f"{name}.jpg")
+    (tmp_path / "plate" / "A03.jpg").write_bytes((tmp_path / "plate" / "A03.jpg").read_bytes()[:3000])
+    shutil.copytree(tiny_weights, tmp_path / "weights" / "lab")
+    script = "\n".join(PYTHON[page]) + SAYS.get(page.relative_to(ROOT).as_posix(), "")
+    done = subprocess.run([sys.executable, "-W", "error", "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, f"{page}: {done.stderr}"
+
+
+def test_the_page_from_python_names_all_that_is_public():
+    page = (ROOT / "docs" / "guides" / "python.md").read_text(encoding="utf-8")
+    table = page.partition("## All public names")[2]
+    public = [getattr(xtalgrid, name) for name in ("Scorer", "Score", "Failure", "Chop", "Drop")]
+    names = {name for kind in public for name in dir(kind) if not name.startswith("_")} | set(xtalgrid.__all__)
+    assert not [name for name in sorted(names) if not re.search(rf"`[^`]*\b{name}\b[^`]*`", table)]
 
 
 @pytest.fixture

@@ -2,8 +2,14 @@
 
 import doctest
 import importlib
+import inspect
 import io
 import json
+import pickle
+import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +17,7 @@ import pytest
 from PIL import Image
 
 import xtalgrid
-from tests.conftest import BLUE, CHOP_BY_CHOP, RED, encoded, well
+from tests.conftest import BLUE, CHOP_BY_CHOP, RED, encoded, scoring_processes, well
 
 COLUMNS = [
     "image",
@@ -157,20 +163,21 @@ def test_an_image_that_takes_too_long_is_a_failure_and_the_next_is_scored(scorer
 def test_a_file_that_changed_since_is_not_framed_as_if_it_were_the_same(scorer, folder):
     score = scorer.score(folder / "a.png")
     (folder / "a.png").write_bytes(encoded(well(BLUE)))
-    with pytest.raises(xtalgrid.ImageError, match=r"a\.png changed since it was scored; score it again"):
+    with pytest.raises(xtalgrid.ImageError, match=r"a\.png: it changed since it was scored; score it again"):
         score.frame()
     with pytest.raises(xtalgrid.ImageError, match="changed since"):
         score.class_map()
+    assert score._repr_png_() is None, "a notebook shows its text"
 
 
 @pytest.mark.parametrize(
     ("image", "error", "message"),
     [
-        ("nowhere.jpg", xtalgrid.ImageError, "missing file: there is no such file"),
+        ("nowhere.jpg", xtalgrid.ImageError, r"missing file: nowhere\.jpg: there is no such file"),
         (b"", xtalgrid.ImageError, "the file is empty"),
         (b"II*\0", xtalgrid.ImageError, "not an image"),
         (None, xtalgrid.ConfigError, "NoneType is no image; give a path, a file's bytes, a PIL image, or an array"),
-        (np.zeros((480, 640, 3)), xtalgrid.ConfigError, r"an array \(480, 640, 3\) of float64; expected"),
+        (np.zeros((480, 640, 3)), xtalgrid.ConfigError, r"an array \(480, 640, 3\) of float64; expected .* \* 255"),
         (np.zeros((480, 640, 2), np.uint8), xtalgrid.ConfigError, r"expected \(M, N\) or \(M, N, 3\) of uint8"),
         (np.zeros((0, 640), np.uint8), xtalgrid.ConfigError, "expected"),
         (np.zeros((20, 20), np.uint8), xtalgrid.ImageError, "20×20 pixels; a well image has at least 64 a side"),
@@ -190,8 +197,7 @@ def test_a_pixel_size_out_of_range_is_refused(scorer, size):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"rules": "group"}, "rules: no such option"),
-        ({"segmenter": "a" * 64}, "segmenter: no such option"),
+        ({"threads": 0}, "0 threads"),
         ({"rule": "best"}, "Invalid enum value 'best'"),
         ({"crystal_from": 2}, "crystal_from"),
         ({"step": 50}, "multiples of 16"),
@@ -210,8 +216,99 @@ def test_options_and_weights_are_those_asked_for(tiny_weights):
         xtalgrid.Scorer(tiny_weights / "elsewhere")
 
 
+def test_help_names_every_option_and_its_default():
+    explained = inspect.signature(xtalgrid.Scorer).parameters
+    production = xtalgrid.Scorer().options
+    by_weights = {"segmenter", "classifier", "second_opinion"}
+    options = [name for name in xtalgrid.Options.__struct_fields__ if name not in by_weights]
+    assert {name: explained[name].default for name in options} == {name: getattr(production, name) for name in options}
+    assert all(f"    {name} : " in xtalgrid.Scorer.__doc__ for name in explained)
+
+
+@pytest.mark.parametrize("one", ["plate", Path("A01.jpg"), b"II*\0", well(RED), Image.fromarray(well(RED)), None])
+def test_one_image_is_not_taken_apart_into_many(scorer, one):
+    with pytest.raises(
+        xtalgrid.ConfigError, match=r'is not several images; give a list .* sorted\(Path\("plate"\)\.glob'
+    ):
+        scorer.score_many(one)
+
+
+@pytest.mark.parametrize(
+    "limits", [{"workers": 0}, {"time_limit": 0}, {"time_limit": float("nan")}, {"pixel_size_um": 99}]
+)
+def test_limits_are_checked_before_the_first_image(scorer, limits):
+    with pytest.raises(xtalgrid.ConfigError):
+        scorer.score_many([well(RED)], **limits)
+
+
+def test_a_scorer_and_its_scores_can_be_pickled(scorer, folder):
+    score = scorer.score(folder / "a.png", 1.13)
+    other, again = pickle.loads(pickle.dumps((scorer, score)))
+    assert other.options == scorer.options
+    assert other.score(folder / "a.png", 1.13).to_dict() | {"seconds": 0} == score.to_dict() | {"seconds": 0}
+    assert np.array_equal(again.class_map(), score.class_map())
+
+
+def test_two_broken_ones_of_two_hundred_are_two_failures(scorer, folder):
+    (folder / "small.png").write_bytes(encoded(well(None, 96, 128)))  # no drop: quick
+    given = [folder / "small.png"] * 200
+    given[70], given[131] = folder / "broken.jpg", folder / "none there.png"
+    answers = list(scorer.score_many(given, workers=2, progress=False))
+    assert [(number, str(a.reason)) for number, a in enumerate(answers) if isinstance(a, xtalgrid.Failure)] == [
+        (70, "truncated image"),
+        (131, "missing file"),
+    ]
+    assert [a.image for a in answers] == list(map(str, given))
+
+
+def test_in_a_list_an_image_goes_by_its_name(scorer, folder):
+    crystal, broken = scorer.score_many([folder / "a.png", folder / "broken.jpg"], workers=1, progress=False)
+    assert re.fullmatch(r"<Score of a\.png: crystals harvestable \d\.\d\d, p_crystal \d\.\d\d>", repr(crystal))
+    assert repr(broken).startswith("<Failure of broken.jpg: truncated image: the file ends")
+
+
+SCRIPT = """
+import signal
+import sys
+import xtalgrid
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # where tests run in the background, it is ignored
+scorer = xtalgrid.Scorer(sys.argv[1])
+for score in scorer.score_many([sys.argv[2]] * int(sys.argv[3]), workers=2, progress=False):
+    print(score.outcome, flush=True)
+"""
+
+
+def script(tmp_path: Path, *words: object) -> subprocess.Popen[str]:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    command = [sys.executable, "script.py", *map(str, words)]
+    return subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_script_needs_no_main_guard(tiny_weights, folder):
+    said, complaints = script(folder, tiny_weights, folder / "b.png", 5).communicate(timeout=120)
+    assert (said.split(), complaints) == (["clear"] * 5, "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_ctrl_c_stops_a_script_and_its_processes(tiny_weights, folder):
+    with script(folder, tiny_weights, folder / "b.png", 10**6) as running:
+        try:
+            assert running.stdout.readline() == "clear\n"
+            processes = scoring_processes(running.pid)
+            assert processes
+            running.send_signal(signal.SIGINT)
+            _, complaints = running.communicate(timeout=60)
+        finally:
+            running.kill()
+    assert running.returncode == -signal.SIGINT
+    assert complaints.endswith("KeyboardInterrupt\n")
+    assert not any(Path(f"/proc/{process}/exe").exists() for process in processes)
+
+
 def test_only_what_is_named_is_public():
     assert len(xtalgrid.__all__) <= 14
+    assert dir(xtalgrid) == sorted(xtalgrid.__all__), "what the Tab key offers"
     assert all(getattr(xtalgrid, name).__doc__ for name in xtalgrid.__all__)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import email.parser
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -26,7 +27,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from PIL import Image
 
+import xtalgrid
 from tests.conftest import missing
+from tests.docs.pages import blocks
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.steps.pack import MIN_WORKER
@@ -137,16 +140,10 @@ def wells(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_the_packages_as_git_knows_them_and_nothing_else(wheel):
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    known = {name.partition("/")[2] for name in tracked() if name.partition("/")[2].startswith("xtalgrid_")}
+    known = {name.partition("/")[2] for name in tracked() if re.match(r"(models|worker|server)/xtalgrid(_\w+)?/", name)}
     assert held == known
-    assert {
-        "xtalgrid_core",
-        "xtalgrid_scoring",
-        "xtalgrid_synth",
-        "xtalgrid_nets",
-        "xtalgrid_worker",
-        "xtalgrid_server",
-    } == {name.split("/")[0] for name in held}
+    parts = ("", "_core", "_nets", "_scoring", "_server", "_synth", "_worker")
+    assert {f"xtalgrid{part}" for part in parts} == {name.split("/")[0] for name in held}
 
 
 def test_the_source_archive_holds_neither_tests_nor_pictures(dist):
@@ -176,6 +173,21 @@ def test_the_worker_needs_nothing_of_the_server(worker_alone, wells, tmp_path):
     result = wire.decode_result((tmp_path / "scores" / "result.json").read_bytes())
     assert all(isinstance(answer, wire.Scored) for answer in result.images)
     assert result.images[0].outcome is Outcome.HARVESTABLE
+
+
+def test_the_five_lines_need_the_default_install_only_and_score_as_everything_else(worker_alone, wells, tmp_path):
+    lines = next(block.text for block in blocks(ROOT / "README.md") if block.language == "python")
+    shutil.copytree(wells, tmp_path / "plate")
+    (tmp_path / "plate" / "A1.jpg").rename(tmp_path / "plate" / "A01.jpg")
+    exact = lines + "\nimport json; print(json.dumps(score.to_dict()))"
+    done = run(worker_alone / "python", "-W", "error", "-c", exact, where=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    printed, row = done.stdout.splitlines()
+    here = xtalgrid.Scorer().score(tmp_path / "plate" / "A01.jpg", pixel_size_um=1.13)
+    assert printed == f"{here.outcome} {here.p_crystal}"
+    assert json.loads(row) | {"seconds": 0} == here.to_dict() | {"seconds": 0, "image": str(Path("plate/A01.jpg"))}
+    with Image.open(tmp_path / "A01_scored.jpg") as framed:
+        assert framed.size == (900, 700)
 
 
 @pytest.mark.parametrize(("command", "extra"), [("xtalgrid", "server"), ("xtalgrid-train", "train")])

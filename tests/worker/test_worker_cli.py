@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+import xtalgrid
 from tests.conftest import BLUE, RED, encoded, well
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
@@ -81,6 +82,22 @@ def test_a_folder_is_scored_and_every_image_accounted_for(xtalgrid_worker, wells
     border = np.asarray(Image.open(out / "crystal_ART.jpg"))[-4, 320]
     red = [int(Outcome.HARVESTABLE.look.colour[i : i + 2], 16) for i in (1, 3, 5)]
     assert np.abs(border.astype(int) - red).max() < 25
+
+
+def test_json_is_a_line_for_each_image_with_the_numbers_that_python_gives(
+    xtalgrid_worker, wells, tiny_weights, tmp_path
+):
+    run = xtalgrid_worker("score", wells, "--out", tmp_path / "out", "--pixel-size", 1.13, "--json")
+    lines = [json.loads(line) for line in run.stdout.splitlines()]
+    answers = xtalgrid.Scorer(tiny_weights).score_many(
+        sorted(wells.iterdir()), workers=1, progress=False, pixel_size_um=1.13
+    )
+    assert [line | {"seconds": 0} if line["seconds"] else line for line in lines] == [
+        answer.to_dict() | {"seconds": 0} if isinstance(answer, xtalgrid.Score) else answer.to_dict()
+        for answer in answers
+    ]
+    assert {line["outcome"] for line in lines} == {"crystals harvestable", "clear", "failed"}
+    assert run.stderr.splitlines()[-1] == "6 images: 1 crystals harvestable, 1 clear, 4 failed"
 
 
 def test_frames_of_images_with_one_name_are_all_kept(xtalgrid_worker, tmp_path):

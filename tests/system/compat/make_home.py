@@ -34,12 +34,12 @@ from starlette.testclient import TestClient
 from xtalgrid_server.grid.local import LocalGrid
 from xtalgrid_server.system import System
 from xtalgrid_server.viewer.app import create_app
+from xtalgrid_server.work import create
 
 import xtalgrid_server
 from tests.tiny_networks import write_tiny_weights
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.config import Config, load
-from xtalgrid_server.work import create
 from xtalgrid_synth import render_well
 from xtalgrid_worker.run import run_unit
 from xtalgrid_worker.stopping import Stopped
