@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from xtalgrid_core.chops import Box, dense_window, sliding_window
 from xtalgrid_core.dense import Float
-from xtalgrid_core.drops import Found, chops_over, crop_around, find_drop
+from xtalgrid_core.drops import DropDetection, chops_over, crop_around, find_drop
 from xtalgrid_core.images import Picture, Pixels
 from xtalgrid_core.options import Mode
 from xtalgrid_core.scale import PixelSize, pixel_size
@@ -41,7 +41,7 @@ class WellDrop:
     height: int
     width: int
     scale: PixelSize
-    drop: Found
+    drop: DropDetection
     crop: Box
     view: Pixels
 
@@ -64,7 +64,7 @@ class NoDrop:
     height: int
     width: int
     scale: PixelSize
-    drop: Found
+    drop: DropDetection
 
 
 def cut_out(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from xtalgrid_core import wire
 from xtalgrid_core.chops import Box, dense_starts, sliding_starts
 from xtalgrid_core.decision import Calibration, Decision, decide, without_drop
-from xtalgrid_core.drops import Found
+from xtalgrid_core.drops import DropDetection
 from xtalgrid_core.errors import FailureReason, ImageError
 from xtalgrid_core.images import WellImage
 from xtalgrid_core.options import Options
@@ -112,9 +112,9 @@ def _best_chops(decision: Decision, windows: Windows, well: WellDrop) -> tuple[w
     """The best chops in pixels of the original image."""
     return tuple(
         wire.BestChop(box=well.in_image(windows.chops[index]), outcome=outcome, probability=probability)
-        for index, (outcome, probability) in zip(decision.best, decision.said, strict=True)
+        for index, (outcome, probability) in zip(decision.best, decision.chop_outcomes, strict=True)
     )
 
 
-def _drop(found: Found) -> wire.Drop:
+def _drop(found: DropDetection) -> wire.Drop:
     return wire.Drop(box=found.box, outline=found.outline, confidence=found.confidence)

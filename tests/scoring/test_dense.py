@@ -46,7 +46,7 @@ def test_the_map_by_tiles_is_that_of_the_whole(squeezenet, texture, height, widt
         return squeezenet.class_map(images)
 
     whole = class_map(view, squeezenet.class_map, nothing)
-    tiled = class_map(view, network, nothing, most=most)
+    tiled = class_map(view, network, nothing, max_cells=most)
     assert len(sizes) > 1
     assert len(set(sizes)) == 1, "one size, so that the runtime's memory is used again"
     assert all((rows // 16 - 1) * (cols // 16 - 1) <= most for rows, cols in sizes)
@@ -80,7 +80,7 @@ def test_between_tiles_scoring_can_be_stopped(networks, texture):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        class_map(texture(800, 800), networks.class_map, pause, most=400)
+        class_map(texture(800, 800), networks.class_map, pause, max_cells=400)
 
 
 def test_a_network_that_is_not_dense_is_found_out(networks, texture):

@@ -41,7 +41,7 @@ def pool():
 def score(options, tiny_weights):
     """``score(pool, image)`` with the tiny networks; the answer without its time."""
 
-    def score(pool: Pool, image: bytes | Path, pixel_size_um: float = 1.13) -> wire.Image:
+    def score(pool: Pool, image: bytes | Path, pixel_size_um: float = 1.13) -> wire.Answer:
         return timeless(pool.score(image, options, pixel_size_um=pixel_size_um, folders=[tiny_weights]))
 
     return score
@@ -64,7 +64,7 @@ def stopped(score, clear):
         assert process not in scoring_processes(), "it was left behind"
 
 
-def timeless(answer: wire.Image) -> wire.Image:
+def timeless(answer: wire.Answer) -> wire.Answer:
     return msgspec.structs.replace(answer, seconds=0) if isinstance(answer, wire.Scored) else answer
 
 

@@ -159,13 +159,13 @@ def test_no_more_boxes_than_asked(score):
     assert score(well(), n_boxes=0).boxes == ()
 
 
-def test_every_answer_can_be_sent(score):
+def test_every_decision_is_within_the_wire_formats_ranges(score):
     images = (well(RED), well(None), well(GREEN, 64, 2000), np.zeros((100, 100, 3), np.uint8))
     for image, (mode, um) in itertools.product(images, (("dense", None), ("exact", 1.13))):
         answer = score(image, um, mode=mode, step=48)
         for chop in answer.boxes:
             assert Box(*chop.box).clipped(*image.shape[:2]) == chop.box
-        assert wire.decode_image(wire.encode(answer)) == answer
+        assert wire.decode_answer(wire.encode(answer)) == answer
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_the_packages_weights_score_a_well():
     options = _packaged()
     first, again = (score_image(data, entry(0, data), options, Networks.load(options)) for _ in range(2))
     assert msgspec.structs.replace(first, seconds=0) == msgspec.structs.replace(again, seconds=0)
-    assert wire.decode_image(wire.encode(first)) == first
+    assert wire.decode_answer(wire.encode(first)) == first
     assert first.outcome is Outcome.NULL_EXPERIMENT or sum(first.probabilities) > 1 - 1e-3
 
 

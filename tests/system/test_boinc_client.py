@@ -85,7 +85,7 @@ class Wells:
                 unit.writestr(image.file, self._data[image.number % 3])
         return path.read_bytes()
 
-    def answers(self, images: int) -> list[wire.Image]:
+    def answers(self, images: int) -> list[wire.Answer]:
         """What a result has to say of a unit's images."""
         return [msgspec.structs.replace(self._answers[number % 3], number=number) for number in range(images)]
 
@@ -112,7 +112,7 @@ def travelling(weights: Path) -> dict[str, tuple[str, bytes]]:
     return {"weights.json": ("xtalgrid_weights_1.json", listed), **files}
 
 
-def answers(data: bytes) -> list[wire.Image]:
+def answers(data: bytes) -> list[wire.Answer]:
     """What a result says of its images, without the seconds it took."""
     images = wire.decode_result(data).images
     return [msgspec.structs.replace(i, seconds=0) if isinstance(i, wire.Scored) else i for i in images]

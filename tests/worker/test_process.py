@@ -45,7 +45,7 @@ def images():
     return [encoded(well(colours[n % 4], 480 + 8 * n, 640)) for n in range(24)] + [b"broken"]
 
 
-def answers(tmp_path) -> list[wire.Image]:
+def answers(tmp_path) -> list[wire.Answer]:
     result = wire.decode_result((tmp_path / "result.json").read_bytes())
     return [msgspec.structs.replace(i, seconds=0) if isinstance(i, wire.Scored) else i for i in result.images]
 

@@ -72,7 +72,7 @@ class Checkpoint:
     def __init__(self, path: Path, header: Header) -> None:
         self._path = path
         self._fd = _open_locked(path)
-        self.answers: dict[int, wire.Image] = {}
+        self.answers: dict[int, wire.Answer] = {}
         self._begins: Counter[int] = Counter()
         first = msgspec.json.encode(header) + b"\n"
         with open(self._fd, "rb", closefd=False) as stream:
@@ -105,7 +105,7 @@ class Checkpoint:
         self._begins[number] -= 1
         self._append(b"stopped %d\n" % number)
 
-    def record(self, answer: wire.Image) -> None:
+    def record(self, answer: wire.Answer) -> None:
         """Note an image's answer."""
         self.answers[answer.number] = answer
         self._append(wire.encode(answer) + b"\n")
@@ -159,7 +159,7 @@ class Checkpoint:
         elif line.startswith(b"stopped "):
             self._begins[int(line[8:])] -= 1
         else:
-            answer = wire.decode_image(line)
+            answer = wire.decode_answer(line)
             self.answers[answer.number] = answer
 
 

@@ -245,7 +245,7 @@ def score(
         tqdm.monitor_interval = 0  # a thread of its own otherwise
         with tqdm(total=len(paths), unit="well", disable=not sys.stderr.isatty(), file=sys.stderr) as bar:
 
-            def report(entry: wire.ImageEntry, answer: wire.Image, is_new: bool) -> None:
+            def report(entry: wire.ImageEntry, answer: wire.Answer, is_new: bool) -> None:
                 if frames and isinstance(answer, wire.Scored) and (is_new or not (out / drawn[entry.number]).exists()):
                     _draw(source.read(entry), answer, out / drawn[entry.number])
                 with _beside(bar):
@@ -385,12 +385,12 @@ def selfcheck(threads: int) -> None:
     click.echo("selfcheck passed")
 
 
-def outcome(answer: wire.Image) -> Outcome:
+def outcome(answer: wire.Answer) -> Outcome:
     """An image's outcome, `FAILED` included."""
     return answer.outcome if isinstance(answer, wire.Scored) else Outcome.FAILED
 
 
-def line(path: Path, answer: wire.Image, width: int) -> str:
+def line(path: Path, answer: wire.Answer, width: int) -> str:
     """What is said of one image on the terminal, its name in a column of this width."""
     name = click.format_filename(path, shorten=True).ljust(width)
     if isinstance(answer, wire.Failed):
@@ -398,7 +398,7 @@ def line(path: Path, answer: wire.Image, width: int) -> str:
     return f"{name}  {answer.outcome:<24}  {percent(answer.probability):>5}   crystal {percent(answer.p_crystal):>5}"
 
 
-def json_line(path: Path, answer: wire.Image) -> bytes:
+def json_line(path: Path, answer: wire.Answer) -> bytes:
     """The same as JSON, with the keys of `xtalgrid_scoring.table`."""
     return msgspec.json.encode(row(click.format_filename(path), answer))
 

@@ -23,7 +23,7 @@ from .workunit import Source, WorkUnit
 
 log = logging.getLogger(__name__)
 
-Report = Callable[[wire.ImageEntry, wire.Image, bool], None]
+Report = Callable[[wire.ImageEntry, wire.Answer, bool], None]
 """Told of each image, its answer, and whether this run scored it."""
 
 Progress = Callable[[float, bool], None]
@@ -77,7 +77,7 @@ def run_unit(
         networks = Networks.load(manifest.options, folders, threads)
         done = 0
 
-        def report(entry: wire.ImageEntry, answer: wire.Image, is_new: bool) -> None:
+        def report(entry: wire.ImageEntry, answer: wire.Answer, is_new: bool) -> None:
             nonlocal done
             done += 1
             if isinstance(answer, wire.Failed):
@@ -194,7 +194,7 @@ def host() -> wire.Host:
 
 def _answers(
     source: Source, done: Checkpoint, networks: Networks, pause: Callable[[], None], time_limit: float
-) -> Iterator[tuple[wire.ImageEntry, wire.Image]]:
+) -> Iterator[tuple[wire.ImageEntry, wire.Answer]]:
     for entry in source.manifest.images:
         if entry.number in done.answers:
             yield entry, done.answers[entry.number]
@@ -213,7 +213,7 @@ def _answers(
         yield entry, answer
 
 
-def _answer(source: Source, entry: wire.ImageEntry, networks: Networks, pause: Callable[[], None]) -> wire.Image:
+def _answer(source: Source, entry: wire.ImageEntry, networks: Networks, pause: Callable[[], None]) -> wire.Answer:
     try:
         return score_image(source.read(entry), entry, source.manifest.options, networks, pause)
     except Exception as error:

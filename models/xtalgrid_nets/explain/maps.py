@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from xtalgrid_core.chops import CELLS, STRIDE, Box, cut, dense_length, dense_window, seen
+from xtalgrid_core.chops import CELLS, STRIDE, Box, cut, dense_length, dense_window, touches_mask
 from xtalgrid_core.decision import SUPPORT, Decision, decide
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.images import MEAN_RGB, Pixels
@@ -82,7 +82,9 @@ def explain(net: nn.Module, crop: Crop, samples: int = 12, seed: int = 0) -> Exp
     logits = F.avg_pool2d(class_map, CELLS, 1)
     chops = dense_window(height, width)
     if crop.drop.any():
-        chops = [c for c, held in zip(chops, seen(crop.drop, chops, height, width), strict=True) if held] or chops
+        chops = [
+            c for c, held in zip(chops, touches_mask(crop.drop, chops, height, width), strict=True) if held
+        ] or chops
     rows, cols = ([chop[i] // STRIDE for chop in chops] for i in (0, 1))
     decision = decide(F.softmax(logits[0][:, rows, cols].T, dim=1).numpy(), chops, support=SUPPORT)
     scored, local = _of_groups(logits[0]), _of_groups(F.avg_pool2d(class_map, NEAR, 1)[0])
@@ -90,7 +92,7 @@ def explain(net: nn.Module, crop: Crop, samples: int = 12, seed: int = 0) -> Exp
     agreed = F.max_pool2d(F.pad(scored, (CELLS - 1,) * 4), CELLS, 1)  # over the chops that a cell lies in
     edge = NEAR // 2
     near = _spread(local * agreed[:, edge:-edge, edge:-edge], NEAR, height, width)
-    outcome = decision.said[0][0] if decision.best else None
+    outcome = decision.chop_outcomes[0][0] if decision.best else None
     group = SCORED_GROUPS.index(outcome.group) if outcome is not None else 0
     places = [(rows[i], cols[i]) for i in decision.best] or [(rows[0], cols[0])]
     saliency = smooth_grad(net, image, group, places, samples, seed)[:height, :width]

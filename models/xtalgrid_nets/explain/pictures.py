@@ -35,7 +35,7 @@ def draw_groups(found: Explained, title: str, path: Path) -> Path:
     figure, large, small = _layout(height, width)
     large.imshow(_overlay(found))
     _outline(large, found)
-    for index, (outcome, probability) in zip(found.decision.best, found.decision.said, strict=True):
+    for index, (outcome, probability) in zip(found.decision.best, found.decision.chop_outcomes, strict=True):
         box = found.chops[index]
         large.add_patch(
             Rectangle((box.col, box.row), box.width, box.height, fill=False, edgecolor="black", linewidth=1.8)
