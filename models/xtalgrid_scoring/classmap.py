@@ -1,4 +1,4 @@
-"""Where in a drop the classifier saw what: a picture for each group, to lay over the well."""
+"""Class maps to lay over a well: for each group, where in the drop the classifier sees it."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.images import WellImage
 from xtalgrid_core.outcomes import GROUP_CLASSES, SCORED_GROUPS, Group, Outcome
 
-from .drop import NoDrop, WellDrop, cut_out, go_on
+from .drop import NoDrop, WellDrop, cut_out, never_stop
 from .networks import Networks
 
 NEAR = 5
-"""Cells along a side that say what is near a point: 80 pixels, 90 µm."""
+"""Cells along a side of a point's neighbourhood: 80 pixels, 90 µm."""
 
 SIDE = 960
-"""Longer side of the pictures, in pixels."""
+"""Longer side of the class maps, in pixels."""
 
 _STRONGEST = 0.45
-"""Opacity where a group is certain: the drop must show through."""
+"""Opacity where a group is certain; the drop must stay visible."""
 
 COLOURS: Mapping[Group, str] = {
     Group.CRYSTAL: Outcome.HARVESTABLE.look.colour,
@@ -35,10 +35,11 @@ COLOURS: Mapping[Group, str] = {
 
 
 def group_maps(cells: Float) -> Float:
-    """How much a drop's points speak for each group.
+    """Return how strongly each point of a drop suggests each group.
 
-    What the `NEAR` × `NEAR` cells around a point say, times the largest probability of a chop that the point lies in: sharper than what
-    chops say, and silent where no chop agrees. Not what is scored.
+    This is the group's probability in the `NEAR` × `NEAR` cells around a point, times its largest probability in a
+    chop that contains the point. It is sharper than the chops' probabilities, and near 0 where no chop agrees. It is
+    not used for scoring.
 
     Parameters
     ----------
@@ -54,38 +55,38 @@ def group_maps(cells: Float) -> Float:
     chops = np.pad(_of_groups(_means(cells, CELLS)), ((0, 0), (CELLS - 1,) * 2, (CELLS - 1,) * 2))
     around = np.lib.stride_tricks.sliding_window_view(chops, CELLS, axis=1).max(axis=-1)
     around = np.lib.stride_tricks.sliding_window_view(around, CELLS, axis=2).max(axis=-1)
-    found: Float = near * around
-    return found
+    maps: Float = near * around
+    return maps
 
 
 def draw_maps(data: bytes, networks: Networks, pixel_size_um: float | None = None) -> dict[Group, bytes]:
-    """PNG files with transparency, one for each group, of the shape of a well image; clear all over where there is no drop.
+    """Draw one transparent PNG file for each group, in the shape of the well image; empty if there is no drop.
 
     Raises
     ------
     ImageError
-        When the image cannot be decoded.
+        If the image cannot be decoded.
     ConfigError
-        When the classifier has no class map.
+        If the classifier has no class map.
     """
     maps = overlay_maps(data, networks, pixel_size_um)
     return {group: _png(values, group) for group, values in maps.items()}
 
 
 def overlay_maps(data: bytes, networks: Networks, pixel_size_um: float | None = None) -> dict[Group, Float]:
-    """What `draw_maps` draws, as numbers 0..1: for each group ``(H, W)`` of the shape of the well image, the longer side at most `SIDE`."""
+    """Return the maps of `draw_maps` as arrays ``(H, W)``, 0..1, in the shape of the well image, `SIDE` at most."""
     if not networks.is_dense:
-        raise ConfigError("this classifier scores chops one by one and has no map; a dense one has")
+        raise ConfigError("this classifier has no class map, since it is not dense; use a dense one")
     well = cut_out(WellImage(data), networks.mask, pixel_size_um)
     if isinstance(well, NoDrop):
         return {group: np.zeros(_size(well.height, well.width)[::-1], np.float32) for group in SCORED_GROUPS}
-    maps = group_maps(class_map(well.view, networks.class_map, go_on))
+    maps = group_maps(class_map(well.view, networks.class_map, never_stop))
     inside = _inside(well)
     return {group: _placed(values, well) * inside for group, values in zip(SCORED_GROUPS, maps, strict=True)}
 
 
 def _placed(values: Float, well: WellDrop) -> Float:
-    """A group's map in the shape of the picture; a cell's middle lies `STRIDE` pixels from the one before, the first one's too."""
+    """Place a group's map into the shape of the well image; the centre of cell i lies at ``(i + 1)·STRIDE`` pixels."""
     canvas = Image.new("F", _size(well.height, well.width))
     shrunk = canvas.width / well.width
     cell = STRIDE / well.scale.to_reference * shrunk
@@ -94,19 +95,19 @@ def _placed(values: Float, well: WellDrop) -> Float:
         (max(round(cols * cell), 1), max(round(rows * cell), 1)), Image.Resampling.BILINEAR
     )
     canvas.paste(piece, (round(well.crop.col * shrunk + cell / 2), round(well.crop.row * shrunk + cell / 2)))
-    found: Float = np.asarray(canvas, np.float32)
-    return found
+    pixels: Float = np.asarray(canvas, np.float32)
+    return pixels
 
 
 def _inside(well: WellDrop) -> Float:
-    """1 inside the drop, 0 outside; 1 everywhere where its outline is not known."""
+    """Return a mask of the drop: 1 inside, 0 outside; 1 everywhere if its outline is unknown."""
     outline = well.drop.outline if len(well.drop.outline) > 2 else ()
     canvas = Image.new("L", _size(well.height, well.width), 0 if outline else 1)
     if outline:
         shrunk = canvas.width / well.width
         ImageDraw.Draw(canvas).polygon([(col * shrunk, row * shrunk) for row, col in outline], fill=1)
-    found: Float = np.asarray(canvas, np.float32)
-    return found
+    pixels: Float = np.asarray(canvas, np.float32)
+    return pixels
 
 
 def _png(values: np.ndarray, group: Group) -> bytes:
@@ -124,7 +125,7 @@ def _size(height: int, width: int) -> tuple[int, int]:
 
 
 def _means(cells: Float, side: int) -> Float:
-    """Means over all squares of `side` × `side` cells, ``(13, rows − side + 1, cols − side + 1)``."""
+    """Return the means over all squares of `side` × `side` cells, ``(13, rows − side + 1, cols − side + 1)``."""
     sums = np.pad(cells.cumsum(axis=1, dtype=np.float64).cumsum(axis=2), ((0, 0), (1, 0), (1, 0)))
     boxes = sums[:, side:, side:] - sums[:, :-side, side:] - sums[:, side:, :-side] + sums[:, :-side, :-side]
     means: Float = (boxes / side**2).astype(np.float32)
@@ -132,7 +133,7 @@ def _means(cells: Float, side: int) -> Float:
 
 
 def _of_groups(logits: Float) -> Float:
-    """Probabilities of the four groups, ``(4, r, c)``, from logits ``(13, r, c)``."""
+    """Convert logits ``(13, r, c)`` to the probabilities of the four groups, ``(4, r, c)``."""
     probabilities = softmax(logits.reshape(len(logits), -1).T).T.reshape(logits.shape)
-    found: Float = np.stack([probabilities[list(GROUP_CLASSES[group])].sum(axis=0) for group in SCORED_GROUPS])
-    return found
+    groups: Float = np.stack([probabilities[list(GROUP_CLASSES[group])].sum(axis=0) for group in SCORED_GROUPS])
+    return groups

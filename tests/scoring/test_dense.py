@@ -38,7 +38,7 @@ def texture():
 
 
 @pytest.mark.parametrize(("height", "width", "most"), [(640, 700, 900), (300, 900, 500), (1000, 270, 600)])
-def test_the_map_by_tiles_is_that_of_the_whole(squeezenet, texture, height, width, most):
+def test_tiles_do_not_change_the_class_map(squeezenet, texture, height, width, most):
     view, sizes = texture(height, width), []
 
     def network(images):
@@ -65,7 +65,7 @@ def test_dense_is_exact_where_the_network_pads_nothing(networks, texture, height
     assert np.abs(dense - exact).max() < 1e-5
 
 
-def test_one_chop_is_the_same_both_ways(squeezenet, texture):
+def test_a_single_chop_is_the_same_dense_and_exact(squeezenet, texture):
     view = texture(256, 256)
     dense = chop_probabilities(class_map(view, squeezenet.class_map, nothing), dense_window(256, 256, 48))
     assert np.abs(dense - squeezenet.probabilities(view[None])).max() < 1e-5
@@ -83,18 +83,18 @@ def test_between_tiles_scoring_can_be_stopped(networks, texture):
         class_map(texture(800, 800), networks.class_map, pause, max_cells=400)
 
 
-def test_a_network_that_is_not_dense_is_found_out(networks, texture):
+def test_a_network_that_is_not_dense_is_detected(networks, texture):
     with pytest.raises(ArithmeticError, match="not dense"):
         class_map(texture(400, 400), lambda images: networks.class_map(images)[:, :, :5, :5], nothing)
 
 
 @pytest.mark.parametrize("mode", ["dense", "exact"])
-def test_a_network_without_a_map_is_run_chop_by_chop_whatever_the_mode(options, networks, monkeypatch, mode):
+def test_a_network_that_is_not_dense_is_run_chop_by_chop_in_any_mode(options, networks, monkeypatch, mode):
     data = encoded(well(RED))
-    asked = msgspec.structs.replace(options, mode=mode, step=48)
-    with_map = score_image(data, entry(0, data), asked, networks)
+    chosen = msgspec.structs.replace(options, mode=mode, step=48)
+    with_map = score_image(data, entry(0, data), chosen, networks)
     monkeypatch.setattr(networks, "is_dense", False)
-    without = score_image(data, entry(0, data), asked, networks)
+    without = score_image(data, entry(0, data), chosen, networks)
     assert without.outcome is with_map.outcome is Outcome.HARVESTABLE
     assert without.p_crystal == pytest.approx(with_map.p_crystal, abs=1e-4)
 
