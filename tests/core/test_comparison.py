@@ -1,4 +1,4 @@
-"""When a candidate is better, and when not."""
+"""When a candidate model is better than the current one."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from xtalgrid_core.pooling import group_sums
 
 
 def chop(**given_probabilities: float) -> list[float]:
-    """A chop's 13 probabilities: ``chop(HARVESTABLE=0.9)``; what is left goes to the rim class."""
+    """A chop's 13 probabilities: ``chop(HARVESTABLE=0.9)``; the rest goes to the rim class."""
     values = {Outcome[name]: p for name, p in given_probabilities.items()}
     values[Outcome.RIM] = values.get(Outcome.RIM, 0) + 1 - sum(values.values())
     return [values.get(outcome, 0.0) for outcome in CLASSES]
@@ -126,7 +126,7 @@ def test_a_clear_drop_stays_clear_if_few_chops_disagree(strange, needed):
 
 @pytest.mark.parametrize("side", [256, 400, 800, 1300])
 def test_support_is_the_same_fraction_of_chops_at_every_step(side):
-    """0.2 of the chops that see an average point, to the nearest whole one."""
+    """0.2 of the chops that cover an average point, rounded."""
     for step, grid in ((50, sliding_window), (48, dense_window), (16, dense_window)):
         boxes = grid(side, side, step)
         seeing = np.zeros((side + 16, side + 16))
@@ -136,7 +136,7 @@ def test_support_is_the_same_fraction_of_chops_at_every_step(side):
         assert list(chops_needed(boxes, 0.2)) == expected, "crystal, precipitate, other, clear"
         assert chops_needed(boxes[: len(boxes) // 2 + 1], 0.2)[0] <= chops_needed(boxes, 0.2)[0]
         distant = [box.moved(0, 10_000) for box in boxes]
-        assert chops_needed([*boxes, *distant], 0.2) == chops_needed(boxes, 0.2), "between them no chop sees anything"
+        assert chops_needed([*boxes, *distant], 0.2) == chops_needed(boxes, 0.2), "the gap between them is not counted"
 
 
 def test_an_unsupported_crystal_leaves_a_well_undecided_below_the_threshold():
@@ -146,7 +146,7 @@ def test_an_unsupported_crystal_leaves_a_well_undecided_below_the_threshold():
     decision = decide(values, boxes, support=0.2)
     assert decision.outcome is Outcome.UNDECIDED
     assert decision.probability < 0.85
-    assert decision.best[0] == 100, "a person should look there"
+    assert decision.best[0] == 100, "a person should look at it first"
 
 
 def test_where_chops_hardly_overlap_one_is_enough():
@@ -237,7 +237,7 @@ def test_the_pooled_rule_calls_crystals_from_crystal_from_on():
 def test_the_pooled_rule_takes_the_most_probable_class_where_the_group_shows():
     decision = decided(chop(HARVESTABLE=0.5, BAD_FORM=0.4), chop(BAD_FORM=0.9), rule="pooled", pooling=FEW_CHOPS)
     assert (decision.outcome, decision.best) == (Outcome.BAD_FORM, (0, 1))
-    assert decision.chop_outcomes[0][0] is Outcome.HARVESTABLE, "each chop shows what it is itself"
+    assert decision.chop_outcomes[0][0] is Outcome.HARVESTABLE, "each chop has its own outcome"
 
 
 def test_the_pooled_rule_leaves_out_chops_that_hardly_show_the_group():

@@ -140,7 +140,7 @@ def test_resizing_a_large_file_in_strips_changes_nothing(kind):
 
 
 def test_deep_and_palette_images_in_parts():
-    deep = Image.fromarray(GREY.astype(np.uint16) * 16)  # 12 bits, of which a dark part alone would show 8
+    deep = Image.fromarray(GREY.astype(np.uint16) * 16)  # 12 bits; a dark part alone would look like 8
     palette = Image.fromarray(COLOUR).convert("P")
     for image in (deep, palette):
         data = saved(image, "PNG")
@@ -166,7 +166,7 @@ def test_a_file_cut_anywhere_fails_and_never_scores(cut):
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 def test_an_incomplete_jpeg_is_truncated_but_a_grey_one_is_not(mode, options):
     pixels = np.random.default_rng(0).integers(0, 256, (256, 320, 3), np.uint8)
-    pixels[128:] = 128  # as libjpeg fills what is missing
+    pixels[128:] = 128  # like missing data, which libjpeg fills with grey
     whole = saved(Image.fromarray(pixels).convert(mode), "JPEG", **options)
     WellImage(whole).segmenter_view()
     frame = whole.index(bytes((8, 1, 0, 1, 64)))  # bits, height, width
@@ -220,7 +220,7 @@ def test_resizing_in_strips_agrees_with_resizing_at_once(monkeypatch, height, wi
     monkeypatch.setattr(images, "_LARGE", 0)
     by_strips = resize(image, height, width)
     assert by_strips.shape == whole.shape
-    assert np.abs(by_strips.astype(int) - whole).max() <= 1  # positions are rounded a little otherwise
+    assert np.abs(by_strips.astype(int) - whole).max() <= 1  # positions are rounded slightly differently
 
 
 def test_levels_are_applied_to_every_row_of_a_tall_image():

@@ -1,4 +1,4 @@
-"""What all chops of a drop mean together."""
+"""Pooling of all chops of a drop."""
 
 import msgspec
 import numpy as np
@@ -12,7 +12,7 @@ CRYSTAL, CLEAR = CLASSES.index(Outcome.HARVESTABLE), CLASSES.index(Outcome.CLEAR
 
 
 def drop(crystals: int, chops: int = 40) -> np.ndarray:
-    """So many sure crystals among clear chops."""
+    """A drop with so many certain crystals among clear chops."""
     rows = np.full((chops, len(CLASSES)), 0.001)
     rows[:, CLEAR] = 0.988
     rows[:crystals, [CRYSTAL, CLEAR]] = 0.988, 0.001
@@ -22,7 +22,7 @@ def drop(crystals: int, chops: int = 40) -> np.ndarray:
 def test_a_crystal_in_too_few_chops_does_not_show_in_the_features():
     few, enough = (features(drop(n), coverage=20)[0] for n in (5, 6))
     assert few < -5 < 4 < enough
-    assert features(drop(6), coverage=20)[4] < -5, "nor, of six, in what as many reach as see a point"
+    assert features(drop(6), coverage=20)[4] < -5, "six chops are too few for the second group of features"
 
 
 def test_the_order_of_chops_and_rounding_make_no_difference():

@@ -1,4 +1,4 @@
-"""Names of wells as plates have them."""
+"""Names of wells."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files as they lie on a disk while an imager or a copy still writes them, and when they are done."""
+"""Complete files, and files that are still being written by an imager or a copy."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def test_data_after_the_end_are_allowed(kind: str, after: bytes) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_network_copy_padded_with_zeros_is_incomplete(kind: str) -> None:
     data = saved(kind)
-    if not kind.startswith("tiff"):  # of which nobody can tell
+    if not kind.startswith("tiff"):  # where it cannot be detected
         assert not is_whole(data[: len(data) // 2].ljust(len(data), b"\0"))
 
 
 def test_the_end_marker_of_a_thumbnail_does_not_count() -> None:
-    """An APP1 segment holds a whole JPEG, as cameras do it, and the file breaks off 500 bytes behind it."""
+    """An APP1 segment contains a whole JPEG, as from cameras, and the file breaks off 500 bytes after it."""
     picture, thumbnail = saved("jpeg"), saved("jpeg")
     segment = b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail
     data = picture[:2] + segment + picture[2:]

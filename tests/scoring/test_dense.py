@@ -1,4 +1,4 @@
-"""Dense scoring: the same map by tiles as in one piece, and chops that are means over its cells."""
+"""Dense scoring: class maps with and without tiles, and the probabilities of chops."""
 
 import msgspec
 import numpy as np
@@ -27,7 +27,7 @@ def squeezenet() -> Networks:
 
 @pytest.fixture
 def texture():
-    """``texture(height, width)``: a picture with something everywhere."""
+    """``texture(height, width)``: an image with texture everywhere."""
 
     def make(height: int, width: int) -> np.ndarray:
         rng = np.random.default_rng(height * width)
@@ -48,7 +48,7 @@ def test_tiles_do_not_change_the_class_map(squeezenet, texture, height, width, m
     whole = class_map(view, squeezenet.class_map, nothing)
     tiled = class_map(view, network, nothing, max_cells=most)
     assert len(sizes) > 1
-    assert len(set(sizes)) == 1, "one size, so that the runtime's memory is used again"
+    assert len(set(sizes)) == 1, "one size, so that the runtime can reuse its memory"
     assert all((rows // 16 - 1) * (cols // 16 - 1) <= most for rows, cols in sizes)
     assert whole.shape == tiled.shape
     assert np.abs(whole - tiled).max() < 1e-4
@@ -56,7 +56,7 @@ def test_tiles_do_not_change_the_class_map(squeezenet, texture, height, width, m
 
 @pytest.mark.parametrize(("height", "width"), [(256, 256), (400, 523), (100, 300), (90, 60), (272, 1000)])
 def test_dense_is_exact_where_the_network_pads_nothing(networks, texture, height, width):
-    """The small classifier has no padding, so that both ways must give the same, at the edges and beyond them too."""
+    """The small classifier has no padding, so dense and exact must agree, even at and beyond the edges."""
     view = texture(height, width)
     chops = dense_window(height, width, 48)
     exact = networks.probabilities(cut(view, chops))
@@ -101,9 +101,9 @@ def test_a_network_that_is_not_dense_is_run_chop_by_chop_in_any_mode(options, ne
 
 @pytest.mark.parametrize("mode", ["dense", "exact"])
 def test_chops_follow_the_outline_of_the_drop(options, networks, mode):
-    """A crystal in the corner of a round drop's box, outside the drop, is none of the drop's."""
+    """A crystal in the corner of a round drop's box, outside the drop, must not count."""
     image = well(BLUE, 1200, 1200)  # radius 400 about the middle: its box begins at 200
-    image[200:300, 200:300] = (255, 180, 180)  # too bright for the segmenter of the tests to take for a drop
+    image[200:300, 200:300] = (255, 180, 180)  # too bright for the test segmenter to be part of the drop
     data = encoded(image)
     answer = score_image(data, entry(0, data), msgspec.structs.replace(options, mode=mode, step=48), networks)
     row, col = np.ogrid[:1200, :1200]

@@ -14,7 +14,7 @@ from xtalgrid_scoring.networks import Networks
 
 @pytest.fixture
 def folder_with(tiny_weights, tmp_path):
-    """``folder_with(data)``: the small weights' folder, its segmenter's bytes replaced, and listed so."""
+    """``folder_with(data)``: the folder of small weights with the segmenter replaced, and a matching manifest."""
 
     def make(data: bytes):
         folder = shutil.copytree(tiny_weights, tmp_path / "weights")

@@ -1,4 +1,4 @@
-"""The pool with real processes: stopped, killed, bloated, noisy, orphaned; and never another answer than without it."""
+"""The pool with real processes: stopped, killed, too large, noisy, orphaned; answers are the same as without it."""
 
 import itertools
 import os
@@ -39,7 +39,7 @@ def pool():
 
 @pytest.fixture
 def score(options, tiny_weights):
-    """``score(pool, image)`` with the tiny networks; the answer without its time."""
+    """``score(pool, image)`` with the tiny networks: the answer, without the time."""
 
     def score(pool: Pool, image: bytes | Path, pixel_size_um: float = 1.13) -> wire.Answer:
         return timeless(pool.score(image, options, pixel_size_um=pixel_size_um, folders=[tiny_weights]))
@@ -49,7 +49,7 @@ def score(options, tiny_weights):
 
 @pytest.fixture
 def stopped(score, clear):
-    """``stopped(pool)``: the id of the pool's only process, which does not react any more."""
+    """``stopped(pool)``: stop the pool's only process, and return its id."""
     halted = []
 
     def stopped(pool: Pool) -> int:
@@ -71,7 +71,7 @@ def timeless(answer: wire.Answer) -> wire.Answer:
 def wait_until(condition, seconds: float = 20) -> None:
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
+        assert time.monotonic() < end, "timed out"
         time.sleep(0.01)
 
 
@@ -131,7 +131,7 @@ def test_a_broken_image_gets_a_reason_and_the_process_continues(pool, score, cle
     with pytest.raises(ImageError, match="not a JPEG, PNG, TIFF file"):
         pool.class_maps(b"broken", options, folders=[tiny_weights])
     with pytest.raises(UnknownModel, match="unknown model: segmenter"):
-        pool.score(clear, options)  # without the folder that has them
+        pool.score(clear, options)  # without their folder
     assert score(pool, clear) == before
     assert scoring_processes() == process
 
@@ -317,7 +317,7 @@ ask = lambda: pool.score(image, options, pixel_size_um=1.13, folders=[folder])
 
 @pytest.fixture
 def script(tmp_path, tiny_weights):
-    """``script(lines, image)``: starts a program without a ``__main__`` guard that has a pool."""
+    """``script(lines, image)``: start a program with a pool and without a ``__main__`` guard."""
     started = []
 
     def script(lines: str, image: bytes, *, by_standard_input: bool = False) -> subprocess.Popen:
@@ -346,7 +346,7 @@ def script(tmp_path, tiny_weights):
 
 @pytest.mark.parametrize("by_standard_input", [False, True])
 def test_a_script_without_a_guard_runs_once(script, clear, by_standard_input):
-    """Also one that has no file, as in a notebook; and one that forgets to close its pool."""
+    """Also without a file, as in a notebook, and without closing the pool."""
     output, errors = script("print(ask().outcome)\n", clear, by_standard_input=by_standard_input).communicate(
         timeout=60
     )
@@ -405,7 +405,7 @@ def is_there(process: int) -> bool:
 
 
 def test_processes_do_not_receive_the_parents_interrupt(score, crystal):
-    """Ctrl-C goes to a terminal's whole group of processes."""
+    """Ctrl-C is sent to the whole process group of a terminal."""
     if not hasattr(os, "getpgid"):
         pytest.skip("process groups of POSIX")
     with Pool(1) as pool:
@@ -414,6 +414,6 @@ def test_processes_do_not_receive_the_parents_interrupt(score, crystal):
 
 
 def test_the_largest_class_maps_fit_into_a_reply():
-    """Four pictures of noise, which no compression makes smaller."""
+    """Four images of noise, which cannot be compressed."""
     noise = np.random.default_rng(1).integers(0, 255, (SIDE, SIDE, 4), dtype=np.uint8)
     assert 4 * len(encoded(noise)) < messages.MAX_REPLY_BYTES

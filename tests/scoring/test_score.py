@@ -99,7 +99,7 @@ def test_no_drop_is_a_null_experiment(score):
 
 
 def test_with_an_uncertain_drop_the_whole_well_is_scored(options):
-    """Many small regions: none is a drop, but surely empty it is not either."""
+    """Many small regions: none is a drop, but the well is not surely empty."""
     networks = FixedNetworks(mask=0.0, CLEAR=1.0)
     spots = np.kron(np.eye(8), np.ones((32, 32))) * np.kron(np.ones((16, 16)), np.pad(np.ones((8, 8)), 4)) * 0.7
     networks.mask = lambda view: spots.astype(np.float32)

@@ -180,7 +180,7 @@ def test_what_no_worker_can_score_with_changes_nothing(config: Config, tmp_path:
     with System(config) as system:
         for candidate, message in (
             (swapped, "a worker cannot score with these weights"),
-            (damaged, "bytes are not those named"),
+            (damaged, "content does not match"),
         ):
             with pytest.raises(BrokenModel, match=message):
                 system.promote(candidate, force="x", who="jdoe")

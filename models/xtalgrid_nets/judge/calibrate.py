@@ -15,7 +15,7 @@ import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 
 from xtalgrid_core.chops import Box
-from xtalgrid_core.decision import Calibration, chops_needed, mean_coverage, group_evidence, pooled_group
+from xtalgrid_core.decision import Calibration, chops_needed, group_evidence, mean_coverage, pooled_group
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import write_atomically
 from xtalgrid_core.options import DEFAULTS
