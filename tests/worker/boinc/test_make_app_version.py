@@ -48,7 +48,7 @@ def test_a_platform_of_a_version(tmp_path, name, path):
 
 
 @pytest.mark.parametrize(
-    ("name", "data", "output"),
+    ("name", "data", "said"),
     [
         ("xtalgrid-worker", FROZEN, "no name that says version and platform"),
         ("xtalgrid-worker-0.1.0-plan9-x86_64", FROZEN, "no name that says version and platform"),
@@ -56,15 +56,15 @@ def test_a_platform_of_a_version(tmp_path, name, path):
         ("xtalgrid-worker-0.100.0-linux-x86_64", FROZEN, "below 100"),
     ],
 )
-def test_invalid_files_are_rejected_with_a_reason(tmp_path, name, data, output):
+def test_what_is_refused_and_why(tmp_path, name, data, said):
     done = make("frozen", worker(tmp_path, name, data), "--apps", tmp_path / "apps")
     assert done.returncode == 1
-    assert output in done.stderr
+    assert said in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "apps").exists()
 
 
-def test_the_files_of_a_version_never_change(tmp_path):
+def test_a_file_of_a_version_never_changes(tmp_path):
     name = "xtalgrid-worker-0.1.0-linux-x86_64"
     make("frozen", worker(tmp_path, name), "--apps", tmp_path / "apps")
     done = make("frozen", worker(tmp_path, name, FROZEN + b"other"), "--apps", tmp_path / "apps")
@@ -82,8 +82,8 @@ def test_the_own_python_way(tmp_path):
     assert int(info.findtext("app_version/version_num")) == numbers[0] * 10000 + numbers[1] * 100 + numbers[2]
     launcher = project / info.findtext("app_version/file_ref/file_name")
     assert info.findtext("file_info/name") == launcher.name
-    output = subprocess.run([launcher, "--version"], cwd=tmp_path, capture_output=True, text=True, env=dict(os.environ))
-    assert output.stdout.startswith(f"xtalgrid-worker {version()} "), output.stderr
+    said = subprocess.run([launcher, "--version"], cwd=tmp_path, capture_output=True, text=True, env=dict(os.environ))
+    assert said.stdout.startswith(f"xtalgrid-worker {version()} "), said.stderr
     done = make("own-python", "--python", tmp_path / "none", "--into", project)
     assert (done.returncode, "no such Python" in done.stderr) == (1, True)
     venv.create(tmp_path / "bare")
