@@ -21,7 +21,7 @@ from .tiny_networks import FEW_CHOPS as FEW_CHOPS
 from .tiny_networks import write_tiny_weights
 
 CHOP_BY_CHOP: dict[str, Any] = {"rule": "group", "mode": "exact", "step": 50}
-"""Options by which the small networks' answers can be told without a calculator; also those that old manifests leave out."""
+"""Options with which the small networks' answers are easy to predict; also the defaults of old manifests."""
 
 RED, GREEN, BLUE = (150, 40, 40), (40, 120, 40), (40, 40, 140)
 
@@ -30,7 +30,7 @@ settings.load_profile("xtalgrid")
 
 
 def missing(what: str) -> NoReturn:
-    """An outside program is not there, which `what` says: the test is skipped, and fails where everything is required."""
+    """Skip a test for want of an outside program, or fail it where all of them are required; `what` is the message."""
     if os.environ.get("XTALGRID_REQUIRE_ALL") == "1":
         pytest.fail(what)
     pytest.skip(what)

@@ -1,4 +1,4 @@
-"""Networks of a few weights that score small wells at once: for tests, and for scripts that start thousands of workers. Needs onnx."""
+"""Tiny networks that score small wells at once, for tests and scripts that start thousands of workers; needs onnx."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from xtalgrid_core.pooling import FEATURES, Pooling
 from xtalgrid_core.weights import MANIFEST, ModelEntry, WeightsManifest
 
 FEW_CHOPS = Pooling(tuple(tuple(row) for row in np.eye(4, FEATURES).tolist()), (0.0,) * 4)
-"""A pooling by which a group is as probable as three tenths of the chops that see a point say."""
+"""A pooling that takes a group's probability from the 0.3·n best chops, with n chops over an average point."""
 
 
 def write_tiny_weights(folder: Path) -> Path:
-    """Fill a folder with weights: a segmenter for which dark pixels are drop, a classifier that goes by the mean colour.
+    """Fill a folder with weights: a segmenter that takes dark pixels for the drop, and a classifier by mean colour.
 
     Red chops are harvestable crystals, green ones precipitate, blue ones clear.
     """
@@ -55,7 +55,7 @@ def write_tiny_weights(folder: Path) -> Path:
         ],
         {"image": [1, 3, 256, 256]},
         {"mask": [1, 1, 256, 256]},
-        {"darkness": np.full((1, 3, 1, 1), -0.1), "bias": [15.0]},  # mean levels of 165 are the border
+        {"darkness": np.full((1, 3, 1, 1), -0.1), "bias": [15.0]},  # the threshold is a mean level of 165
     )
     colours = np.zeros((len(CLASSES), 3, 1, 1))
     for channel, index in enumerate((0, 3, 10)):

@@ -26,7 +26,7 @@ FILES = "ParseExample/ParseExample:0"
 
 
 def fixtures(file: Path) -> None:
-    """A SavedModel with one of each kind of layer that MARCO's has, its variables, and what it gives for two pictures."""
+    """Write a SavedModel with each kind of layer that MARCO's has, its variables, and its answers to two pictures."""
     rng = np.random.default_rng(0)
     with v1.Graph().as_default(), v1.Session() as session, tempfile.TemporaryDirectory() as scratch:
 
@@ -70,7 +70,7 @@ def fixtures(file: Path) -> None:
 
 
 def answers(model: Path, images: list[Path]) -> None:
-    """What the served graph says of each file, and of the same picture decoded by libjpeg's accurate method."""
+    """Print the served graph's answer to each file, and to the picture decoded by libjpeg's accurate method."""
     serve = tf.saved_model.load(str(model)).signatures["serving_default"]
 
     def ask(data: bytes | tf.Tensor) -> list[float]:
@@ -86,7 +86,7 @@ def answers(model: Path, images: list[Path]) -> None:
 
 
 def ranges(model: Path, images: list[Path]) -> None:
-    """The largest value of each ReLU of the network, in the graph's order: a mean over the images, three digits."""
+    """Print the largest value of each ReLU in the graph's order: the mean over the images, to three digits."""
     with v1.Graph().as_default() as graph, v1.Session() as session:
         v1.saved_model.load(session, ["serve"], str(model))
         largest = {

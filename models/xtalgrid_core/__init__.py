@@ -1,1 +1,1 @@
-"""What a score is: outcomes, chops, decision, wire format, image decoding, frames, errors. No files, no network, no torch."""
+"""What a score is: outcomes, chops, decision rules, wire format, image decoding, frames, errors."""

@@ -1,7 +1,7 @@
-"""Where the 256×256 chops of a drop lie: the paper's training grid and its scoring grid.
+"""Grids of 256×256 chops over a drop: the paper's training grid and its scoring grid.
 
-Boxes are ``(row, col, height, width)`` in pixels of the array that is cut. In a side shorter than a chop there is
-one chop that starts at 0 and reaches over the edge; `cut` fills what lies outside by reflection.
+Boxes are ``(row, col, height, width)`` in pixels of the array that is cut. A side shorter than a chop gets one chop
+that starts at 0 and extends past the edge; `cut` fills the part outside by reflection.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ STEP = 50
 """Step of the scoring grid in pixels (paper, section 3.1)."""
 
 STRIDE = 16
-"""Pixels from cell to cell of a dense classifier's class map."""
+"""Distance between the cells of a dense classifier's class map, in pixels."""
 
 CELLS = 15
-"""Cells of the class map along a chop."""
+"""Number of class map cells along a side of a chop."""
 
 
 class Box(NamedTuple):
@@ -33,22 +33,22 @@ class Box(NamedTuple):
     width: int
 
     def scaled(self, factor: float) -> Box:
-        """The same rectangle in an image `factor` times as large, rounded to pixels."""
+        """Scale the rectangle to an image `factor` times as large, rounded to pixels."""
         return Box(*(round(value * factor) for value in self))
 
     def moved(self, rows: int, cols: int) -> Box:
-        """The same rectangle, `rows` lower and `cols` to the right."""
+        """Move the rectangle down by `rows` and right by `cols`."""
         return Box(self.row + rows, self.col + cols, self.height, self.width)
 
     def clipped(self, height: int, width: int) -> Box:
-        """The part of the rectangle inside an image of this size (possibly of height or width 0)."""
+        """Clip the rectangle to an image of this size; the result may have height or width 0."""
         row, col = min(max(self.row, 0), height), min(max(self.col, 0), width)
         bottom = min(max(self.row + self.height, 0), height)
         right = min(max(self.col + self.width, 0), width)
         return Box(row, col, max(bottom - row, 0), max(right - col, 0))
 
     def overlap(self, other: Box) -> float:
-        """Intersection over union of two rectangles, 0..1."""
+        """Return the intersection over union of two rectangles, 0..1."""
         rows = min(self.row + self.height, other.row + other.height) - max(self.row, other.row)
         cols = min(self.col + self.width, other.col + other.width) - max(self.col, other.col)
         if rows <= 0 or cols <= 0:
@@ -58,10 +58,11 @@ class Box(NamedTuple):
 
 
 def smallest_overlap_starts(length: int, chop: int = CHOP) -> list[int]:
-    """Starts of the fewest chops that cover a side (paper, section 2.2).
+    """Return the starts of the fewest chops that cover a side (paper, section 2.2).
 
-    With ``n = length // chop`` there are n + 1 chops, each overlapping the one before by ``d = ((n+1)·chop − length)/n``;
-    the i-th starts at ``i·chop − i·d``, rounded down. (An exact multiple of the chop gets n + 1 chops too, as published.)
+    With ``n = length // chop`` there are n + 1 chops, each overlapping the one before by
+    ``d = ((n+1)·chop − length)/n``; the i-th starts at ``i·chop − i·d``, rounded down. A side that is an exact multiple
+    of the chop gets n + 1 chops as well, as published.
     """
     _check(length, chop)
     n = length // chop
@@ -71,10 +72,10 @@ def smallest_overlap_starts(length: int, chop: int = CHOP) -> list[int]:
 
 
 def sliding_starts(length: int, step: int = STEP, chop: int = CHOP) -> list[int]:
-    """Starts of chops shifted by `step` along a side, with a last one flush with the end so that no pixel is left out."""
+    """Return the starts of chops every `step` pixels along a side; the last one ends flush with the side."""
     _check(length, chop)
     if step < 1:
-        raise ValueError(f"step is {step} pixels; a step must be at least 1")
+        raise ValueError(f"step is {step} pixels; it must be at least 1")
     last = max(length - chop, 0)
     starts = list(range(0, last + 1, step))
     if starts[-1] != last:
@@ -83,21 +84,20 @@ def sliding_starts(length: int, step: int = STEP, chop: int = CHOP) -> list[int]
 
 
 def dense_length(length: int) -> int:
-    """Pixels that a class map of whole cells covers along a side: a chop and multiples of `STRIDE`, at least the side itself."""
+    """Round a side up to a chop plus a multiple of `STRIDE`: the pixels that a class map of whole cells covers."""
     _check(length, CHOP)
     return CHOP + -(-max(length - CHOP, 0) // STRIDE) * STRIDE
 
 
 def dense_starts(length: int, step: int) -> list[int]:
-    """Starts of chops shifted by `step` along a side, a multiple of `STRIDE`, with a last one that reaches the end.
+    """Return the starts of chops every `step` pixels along a side, all multiples of `STRIDE`.
 
-    All starts are multiples of `STRIDE`, so that a chop is a square of whole cells of the class map; the last chop may reach over the
-    edge by up to 15 pixels.
+    A chop is thus a square of whole cells of the class map. The last chop may extend past the edge by up to 15 pixels.
 
     Raises
     ------
     ValueError
-        For a side below 1, or a step that is no multiple of `STRIDE`.
+        If the side is below 1, or the step is not a multiple of `STRIDE`.
     """
     if step % STRIDE:
         raise ValueError(dense_step_error(step))
@@ -105,48 +105,48 @@ def dense_starts(length: int, step: int) -> list[int]:
 
 
 def dense_step_error(step: int) -> str:
-    """What is said of a step that dense scoring cannot take."""
+    """Return the error message for a step that dense scoring cannot use."""
     return (
         f"step is {step} pixels; dense scoring takes multiples of {STRIDE} such as {3 * STRIDE}, exact scoring any step"
     )
 
 
 def smallest_overlap(height: int, width: int, chop: int = CHOP) -> list[Box]:
-    """The paper's training grid (section 2.2): the fewest chops that cover an image, row by row."""
+    """Return the paper's training grid (section 2.2): the fewest chops that cover an image, row by row."""
     return _grid(smallest_overlap_starts(height, chop), smallest_overlap_starts(width, chop), chop)
 
 
 def sliding_window(height: int, width: int, step: int = STEP, chop: int = CHOP) -> list[Box]:
-    """The paper's scoring grid (section 3.1): a window shifted by `step`, row by row."""
+    """Return the paper's scoring grid (section 3.1): a window shifted by `step`, row by row."""
     return _grid(sliding_starts(height, step, chop), sliding_starts(width, step, chop), chop)
 
 
 def dense_window(height: int, width: int, step: int) -> list[Box]:
-    """The grid of dense scoring: as `sliding_window`, with every chop on whole cells of the class map (see `dense_starts`)."""
+    """Return the grid of dense scoring: every chop lies on whole cells of the class map (see `dense_starts`)."""
     return _grid(dense_starts(height, step), dense_starts(width, step), CHOP)
 
 
-def seen(mask: npt.NDArray[np.bool_], boxes: list[Box], height: int, width: int) -> npt.NDArray[np.bool_]:
-    """Which boxes hold any pixel of a mask.
+def touches_mask(mask: npt.NDArray[np.bool_], boxes: list[Box], height: int, width: int) -> npt.NDArray[np.bool_]:
+    """Tell which boxes touch a mask.
 
     Parameters
     ----------
     mask
-        ``(h, w)``: a drop, in a picture of any size of what the boxes lie in.
+        ``(h, w)``: a mask of the whole image, at any resolution.
     boxes
-        N rectangles in an image of `height` × `width` pixels, inside it or reaching over its edges.
+        N rectangles in an image of `height` × `width` pixels; they may extend past its edges.
 
     Returns
     -------
-    ``(N,)``; a pixel of the mask that a box touches is one it holds.
+    ``(N,)``: True for each box that overlaps a pixel of the mask, if only in part.
     """
     sums = np.pad(mask.cumsum(axis=0, dtype=np.int64).cumsum(axis=1), ((1, 0), (1, 0)))
     ends = np.array([(b.row, b.col, b.row + b.height, b.col + b.width) for b in boxes], dtype=np.float64).reshape(-1, 4)
     ends *= np.array([mask.shape[0] / height, mask.shape[1] / width] * 2)
     top, left = (np.clip(np.floor(ends[:, i]).astype(int), 0, mask.shape[i]) for i in (0, 1))
     bottom, right = (np.clip(np.ceil(ends[:, i + 2]).astype(int), 0, mask.shape[i]) for i in (0, 1))
-    held: npt.NDArray[np.bool_] = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left] > 0
-    return held
+    touching: npt.NDArray[np.bool_] = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left] > 0
+    return touching
 
 
 def cut(image: npt.NDArray[np.uint8], boxes: list[Box]) -> npt.NDArray[np.uint8]:
@@ -157,11 +157,11 @@ def cut(image: npt.NDArray[np.uint8], boxes: list[Box]) -> npt.NDArray[np.uint8]
     image
         ``(H, W, 3)``.
     boxes
-        N rectangles of one size, inside the image or reaching over its bottom and right edge.
+        N rectangles of one size; they may extend past the image's bottom and right edges.
 
     Returns
     -------
-    ``(N, height, width, 3)``; what lies outside the image is its reflection, repeated as often as needed.
+    ``(N, height, width, 3)``; pixels outside the image are filled by reflection, repeated as often as needed.
     """
     if not boxes:
         return np.empty((0, CHOP, CHOP, 3), np.uint8)
@@ -180,4 +180,4 @@ def _grid(rows: list[int], cols: list[int], chop: int) -> list[Box]:
 
 def _check(length: int, chop: int) -> None:
     if length < 1 or chop < 1:
-        raise ValueError(f"a side of {length} pixels cannot be cut into chops of {chop}; both must be at least 1")
+        raise ValueError(f"cannot cut a side of {length} pixels into chops of {chop} pixels; both must be at least 1")

@@ -1,7 +1,8 @@
-"""A candidate model against the one in use, on wells neither was fitted on: what ``adapt`` writes and ``promote`` reads.
+"""Comparison of a candidate model with the current one, on wells that neither was trained on.
 
-The comparison lies beside a candidate's weights as ``comparison.json``. It names both pairs of models by their SHA-256, so
-that it can't be taken for another candidate's, nor for one made against a model that is no longer in use.
+``xtalgrid-train adapt`` writes it and ``xtalgrid model promote`` reads it. It lies beside the candidate's weights as
+``comparison.json`` and names both pairs of models by their SHA-256, so that it can't be mistaken for the comparison of
+another candidate, or with a model that is no longer in use.
 """
 
 from __future__ import annotations
@@ -19,35 +20,35 @@ from .outcomes import Group
 COMPARISON = "comparison.json"
 
 MARGIN = 0.02
-"""Part of a frozen source's crystal wells (at least one well) that may change sides by chance."""
+"""Fraction of a source's wells that may change between the models by chance; always at least one well."""
 
 Verdict = Literal["better", "not better"]
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """What one pair of models made of the wells of one source; a well is right when its group is."""
+    """Results of one pair of models on the wells of one source; a well is right if its group is."""
 
     right: Mapping[Group, int]
-    """Wells of each true group that were called that group."""
+    """Wells of each true group that were assigned to it."""
     false_crystals: int
-    """Wells of the other groups that were called crystal."""
+    """Wells of the other groups that were called crystals."""
     undecided: int
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
-    """Wells of one origin, never mixed with another's, and what both pairs made of them."""
+    """Wells of one origin, and the results of both pairs of models on them."""
 
     name: str
     kind: Literal["lab", "frozen"]
-    """``lab``: held-out wells of the lab's own, which must get better; ``frozen``: always the same ones, for what must not be lost."""
+    """``lab``: the lab's own held-out wells, which must improve; ``frozen``: a fixed set, against regressions."""
     wells: Mapping[Group, int]
-    """How many wells of each true group were judged."""
+    """Number of wells of each true group."""
     current: Figures
     candidate: Figures
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``comparison.json`` holds; pairs are (segmenter, classifier)."""
+    """Content of ``comparison.json``; pairs are (segmenter, classifier)."""
 
     schema: Literal[1] = 1
     candidate: tuple[str, str]
@@ -55,73 +56,79 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     sources: tuple[Source, ...]
     verdict: Verdict
     reasons: tuple[str, ...]
-    """Why the verdict is what it is, for people."""
+    """The reasons for the verdict, for people."""
     made_at: str
     """UTC, ISO 8601."""
 
 
 def judge(sources: Sequence[Source], margin: float = MARGIN) -> tuple[Verdict, tuple[str, ...]]:
-    """Whether a candidate may take the place of the current pair, and why.
+    """Decide whether a candidate is better than the current pair of models, and why.
 
-    It may when it is right about more of the lab's held-out wells, calls no more of them crystals wrongly (beyond `margin` of
-    them), and loses no crystal on any source, nor on all of them together, beyond `margin` of the crystal wells. A comparison without crystal wells, or
-    without wells of the lab, proves nothing: not better.
+    It is better if it is right about more of the lab's held-out wells, and within `margin` finds as many crystals (on
+    each source, and on all of them together) with as few false crystals (on each source). A comparison without wells
+    of the lab, or without crystal wells in a frozen source, proves nothing: not better.
 
     Parameters
     ----------
     sources
-        Each with the figures of both pairs.
+        Each with the results of both pairs.
     margin
-        Part of the wells, 0..1; always at least one well is allowed, since one may change sides by chance.
+        Fraction of the wells, 0..1; at least one well is always allowed, since one may change by chance.
+
+    Returns
+    -------
+    The verdict, and its reasons.
     """
-    against, for_it = [], []
+    reasons_against, reasons_for = [], []
     for source in sources:
         crystals = source.wells.get(Group.CRYSTAL, 0)
         before, after = (f.right.get(Group.CRYSTAL, 0) for f in (source.current, source.candidate))
         allowed = max(1, round(margin * crystals))
         if before - after > allowed:
-            against.append(
+            reasons_against.append(
                 f"{source.name}: {after} of {crystals} crystals found, {before} before (at most {allowed} fewer)"
             )
         elif crystals:
-            for_it.append(f"{source.name}: {after} of {crystals} crystals found, {before} before")
+            reasons_for.append(f"{source.name}: {after} of {crystals} crystals found, {before} before")
         others = sum(source.wells.values()) - crystals
         allowed = max(1, round(margin * others))
         more = source.candidate.false_crystals - source.current.false_crystals
         if more > allowed:
-            against.append(
-                f"{source.name}: {source.candidate.false_crystals} of {others} other wells called crystal, "
+            reasons_against.append(
+                f"{source.name}: {source.candidate.false_crystals} of {others} other wells called crystals, "
                 f"{source.current.false_crystals} before (at most {allowed} more)"
             )
-    found = {
+    crystals_found = {
         pair: sum(getattr(s, pair).right.get(Group.CRYSTAL, 0) for s in sources) for pair in ("current", "candidate")
     }
     crystals = sum(source.wells.get(Group.CRYSTAL, 0) for source in sources)
     allowed = max(1, round(margin * crystals))
-    if found["current"] - found["candidate"] > allowed:  # one here and one there add up
-        against.append(
-            f"all sources: {found['candidate']} of {crystals} crystals found, {found['current']} before (at most {allowed} fewer)"
+    if crystals_found["current"] - crystals_found["candidate"] > allowed:  # small losses on several sources add up
+        reasons_against.append(
+            f"all sources: {crystals_found['candidate']} of {crystals} crystals found, "
+            f"{crystals_found['current']} before (at most {allowed} fewer)"
         )
     lab = [source for source in sources if source.kind == "lab"]
     total = sum(sum(source.wells.values()) for source in lab)
     before, after = (sum(sum(getattr(s, pair).right.values()) for s in lab) for pair in ("current", "candidate"))
-    said = f"the lab's held-out wells: {after} of {total} right, {before} before"
     if not total:
-        against.append("no held-out wells of the lab were judged")
+        reasons_against.append("there are no held-out wells of the lab")
     else:
-        (for_it if after > before else against).append(said)
+        (reasons_for if after > before else reasons_against).append(
+            f"the lab's held-out wells: {after} of {total} right, {before} before"
+        )
     if not any(source.wells.get(Group.CRYSTAL, 0) for source in sources if source.kind == "frozen"):
-        against.append("no frozen source has crystal wells, so crystals could be lost unseen")
-    return ("not better", tuple(against)) if against else ("better", tuple(for_it))
+        reasons_against.append("no frozen source has crystal wells, so lost crystals would go unnoticed")
+    return ("not better", tuple(reasons_against)) if reasons_against else ("better", tuple(reasons_for))
 
 
 def read_comparison(folder: Path) -> Comparison | None:
-    """The comparison beside a candidate's weights; None when there is none.
+    """Read the comparison beside a candidate's weights; None if there is none.
 
     Raises
     ------
     BrokenModel
-        When it does not follow the format.
+        If the file cannot be read or does not follow the format.
     """
     path = folder / COMPARISON
     try:
@@ -130,10 +137,10 @@ def read_comparison(folder: Path) -> Comparison | None:
         return None
     except (OSError, msgspec.DecodeError) as error:
         raise BrokenModel(
-            f"{path}: no comparison of models ({error}); make it again with `xtalgrid-train adapt`"
+            f"{path}: not a valid comparison of models ({error}); make it again with `xtalgrid-train adapt`"
         ) from error
 
 
 def write_comparison(folder: Path, comparison: Comparison) -> None:
-    """Put a comparison beside a candidate's weights."""
+    """Write a comparison beside a candidate's weights."""
     write_atomically(folder / COMPARISON, msgspec.json.format(msgspec.json.encode(comparison), indent=1) + b"\n")

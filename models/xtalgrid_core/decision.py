@@ -1,8 +1,8 @@
-"""From the probabilities of a drop's chops to the outcome of the well: three rules behind one function.
+"""Decision rules: from the probabilities of a drop's chops to the outcome of the well.
 
-``published`` is the rule of section 3.1 of the paper; ``group`` adds up the probabilities inside a group first, so that
-a chop which is surely some crystal counts although no single crystal class has the threshold's probability; ``pooled``, the default of
-work, asks what all chops mean together (`pooling`).
+``published`` is the rule of section 3.1 of the paper. ``group`` first sums the probabilities within each group, so
+that a chop that surely shows some kind of crystal counts even if no single crystal class reaches the threshold.
+``pooled``, the default, combines all chops by logistic regression (`pooling`).
 """
 
 from __future__ import annotations
@@ -26,35 +26,52 @@ Groups = tuple[float, float, float, float]
 """A probability for each of `SCORED_GROUPS`; they sum to 1."""
 
 _SUPPORT = {Group.CRYSTAL: 1.0, Group.PRECIPITATE: 1.0, Group.OTHER: 3.0, Group.CLEAR: 0.0}
-"""A group's support over that of crystals: what is `other` fills a chop, and outranks a clear drop wherever its edge looks odd."""
+"""Support that each group needs, relative to crystals.
+
+`other` needs three times as much, because it outranks a clear drop whose edge merely looks odd, and real features of
+that kind fill many chops.
+"""
 
 _DISTINCT = 0.1
-"""Shown chops overlap less than this (intersection over union), so that n boxes show n places."""
+"""The best chops overlap each other by less than this (intersection over union), so that n boxes mark n places."""
 
 
 class Calibration(msgspec.Struct, frozen=True):
-    """Platt scaling: ``p_crystal = 1 / (1 + exp(−(slope·logit(x) + intercept)))``; x: see `group_evidence`."""
+    """Platt scaling of evidence x (`group_evidence`): ``p_crystal = 1 / (1 + exp(−(slope·logit(x) + intercept)))``."""
 
     slope: float = 1.0
     intercept: float = 0.0
 
     def __call__(self, evidence: float) -> float:
-        """The calibrated probability, 0..1, of evidence 0..1."""
+        """Return the calibrated probability, 0..1, for evidence 0..1."""
         x = min(max(evidence, 1e-6), 1 - 1e-6)
         logit = self.slope * math.log(x / (1 - x)) + self.intercept
-        return 1 / (1 + math.exp(-min(max(logit, -700.0), 700.0)))  # beyond, exp overflows
+        return 1 / (1 + math.exp(-min(max(logit, -700.0), 700.0)))  # exp overflows beyond that
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the chops of one drop say together.
+    """The decision on one well.
 
-    `probability` belongs to `outcome`: of its best chop (``published``), of the outcome's group in its best chop (``group``), or of its
-    group in the well (``pooled``); for `UNDECIDED` it is the largest probability any chop had, which was not enough. `groups` are the
-    four groups' probabilities, of which the first is `p_crystal`; by the rules ``published`` and ``group`` the other three share the
-    rest as their evidence does. `maxima` is the largest probability of each of the 13 classes over all chops. `best` are indices of
-    chops, best first, and `said` what each of them says by the same rule: an outcome and its probability. All three are empty for a
-    null experiment, which has no chops.
+    A null experiment has no chops: `maxima`, `best` and `chop_outcomes` are empty.
+
+    Attributes
+    ----------
+    outcome
+        Of the well.
+    probability
+        Of the outcome in its best chop (``published``), of its group in the best chop (``group``), or of its group in
+        the well (``pooled``). For `UNDECIDED`, the largest probability in any chop, which did not reach the
+        threshold.
+    groups
+        Probabilities of the four groups; the first is `p_crystal`. Under the rules ``published`` and ``group`` the
+        other three share the rest in proportion to their evidence.
+    maxima
+        Largest probability of each of the 13 classes over all chops.
+    best
+        Indices of the best chops, best first.
+    chop_outcomes
+        For each of the best chops, its own outcome under the same rule, and the probability of that.
     """
 
     outcome: Outcome
@@ -62,7 +79,7 @@ class Decision:
     groups: Groups
     maxima: tuple[float, ...]
     best: tuple[int, ...]
-    said: tuple[tuple[Outcome, float], ...]
+    chop_outcomes: tuple[tuple[Outcome, float], ...]
 
     @property
     def p_crystal(self) -> float:
@@ -87,151 +104,154 @@ def decide(
         The N chops.
     options
         `rule`
-            ``published``: a chop counts if its best class has probability ≥ `threshold`, and the highest-priority outcome of any
-            counting chop is the well's. ``group``: a chop counts for a group whose summed probability is ≥ `threshold`, with the
-            best class inside that group as its outcome. ``pooled``: crystals if `pooling` gives them `crystal_from`, else the most
-            probable of the other groups; with the class that is most probable in the chops that show the group; never undecided.
+            ``published``: a chop counts if its best class has a probability ≥ `threshold`; the well gets the
+            highest-priority outcome among the chops that count. ``group``: a chop counts for a group whose summed
+            probability is ≥ `threshold`; its outcome is the best class within that group. ``pooled``: crystals if
+            `pooling` gives them at least `crystal_from`, else the most probable of the other groups; the outcome is the
+            class with the highest mean in the chops that show the group. Never undecided.
         `n_boxes`
-            How many of the best chops to name, at most; they lie apart.
+            Maximum number of best chops; they lie apart from each other.
         `support`
-            Rule ``group``: how many chops must count before there are crystals or precipitate, as a part of the chops that see an
-            average point (see `chops_needed`); three times as many, at most all, for `other`, one for `clear`. 0: one is always
-            enough, as published.
+            Rule ``group``: how many chops must count before a well has crystals or precipitate, as a fraction of the
+            number of chops that cover an average point (see `chops_needed`). `other` needs three times as many (at most
+            all), `clear` just one. 0: one chop is always enough, as published.
     calibration
-        Makes `p_crystal` of the evidence, by the rules ``published`` and ``group``.
+        Turns evidence into `p_crystal` under the rules ``published`` and ``group``; the identity by default.
     pooling
-        What the rule ``pooled`` needs.
+        Required by the rule ``pooled``.
 
     Raises
     ------
     ValueError
-        For arrays of other shapes, no chops, values that are no probabilities, or no pooling where it is needed.
+        If the shapes don't match, there are no chops, values are not probabilities, or a required pooling is missing.
     """
     values = np.asarray(probabilities, dtype=np.float64)
     _check(values, boxes)
-    values = np.clip(values, 0, 1)  # what rounding leaves outside
+    values = np.clip(values, 0, 1)  # rounding may leave some slightly outside
     if options.rule == "pooled":
         if pooling is None:
             raise ValueError("the rule pooled needs a pooling; xtalgrid-train calibrate fits one")
-        verdict = _pooled(values, pooling(values, chops_seeing(boxes)), options.crystal_from)
+        ruling = _pooled(values, pooling(values, mean_coverage(boxes)), options.crystal_from)
     else:
         by_group = options.rule == "group"
         needed = chops_needed(boxes, options.support) if by_group else (1,) * len(SCORED_GROUPS)
         sums = group_sums(values)
         evidence = group_evidence(sums, needed)
-        says = _by_group(values, sums, options.threshold, evidence) if by_group else _by_class(values)
-        groups = _shared((calibration or Calibration())(evidence[0]), evidence[1:])
-        verdict = _first(says, sums, options.threshold, groups)
-    best = _apart(verdict.backing, boxes, options.n_boxes)
+        chops = _chops_by_group(values, sums, options.threshold, evidence) if by_group else _chops_by_class(values)
+        groups = _share_rest((calibration or Calibration())(evidence[0]), evidence[1:])
+        ruling = _highest_priority(chops, sums, options.threshold, groups)
+    best = _best_apart(ruling.ranking, boxes, options.n_boxes)
+    chops = ruling.chops
     return Decision(
-        outcome=verdict.outcome,
-        probability=min(verdict.probability, 1.0),
-        groups=verdict.groups,
+        outcome=ruling.outcome,
+        probability=min(ruling.probability, 1.0),
+        groups=ruling.groups,
         maxima=tuple(float(p) for p in values.max(axis=0)),
         best=best,
-        said=tuple((CLASSES[verdict.says.classes[i]], min(float(verdict.says.probabilities[i]), 1.0)) for i in best),
+        chop_outcomes=tuple((CLASSES[chops.classes[i]], min(float(chops.probabilities[i]), 1.0)) for i in best),
     )
 
 
 def without_drop(confidence: float, options: Options, calibration: Calibration | None = None) -> Decision:
-    """Decide a well without a drop: a null experiment, of which there are no chops and no evidence of a crystal.
+    """Decide a well without a drop: a null experiment, with no chops and no evidence for crystals.
 
-    `confidence`, 0..1, is that of there being no drop. What is left is a drop nobody has looked at. By the rule ``pooled`` it is any of
-    the four groups alike; by the other rules `p_crystal` is what `calibration` makes of no evidence.
+    `confidence`, 0..1, is the segmenter's that there is no drop; the rest is the probability of a missed drop. The rule
+    ``pooled`` divides it equally among the four groups; under the other rules `p_crystal` is the calibration of no
+    evidence, and the other groups share the rest.
     """
     missed = 1 - confidence
     if options.rule == "pooled":
         groups = (missed / 4, missed / 4, confidence + missed / 4, missed / 4)
     else:
         p_crystal = (calibration or Calibration())(0.0)
-        groups = _shared(p_crystal, (missed / 3, confidence + missed / 3, missed / 3))
+        groups = _share_rest(p_crystal, (missed / 3, confidence + missed / 3, missed / 3))
     return Decision(Outcome.NULL_EXPERIMENT, confidence, groups, (), (), ())
 
 
-def _shared(p_crystal: float, evidence: Sequence[float]) -> Groups:
-    """The four groups' probabilities: crystals have theirs, and the other three share the rest in proportion to their evidence, 0..1."""
+def _share_rest(p_crystal: float, evidence: Sequence[float]) -> Groups:
+    """Divide the rest, 1 − `p_crystal`, among the other three groups in proportion to their evidence, 0..1."""
     total = sum(evidence)
     precipitate, other, clear = (value / total for value in evidence) if total else (1 / 3,) * 3
     rest = 1 - p_crystal
     return p_crystal, rest * precipitate, rest * other, rest * clear
 
 
-class _Says(NamedTuple):
-    """What each chop says: an index of `CLASSES`, and its probability; both ``(N,)``."""
+class _ChopOutcomes(NamedTuple):
+    """Each chop's outcome, as an index of `CLASSES`, and its probability; both ``(N,)``."""
 
     classes: npt.NDArray[np.intp]
     probabilities: Floats
 
 
-class _Verdict(NamedTuple):
-    """A well's outcome, and how well each chop backs it, ``(N,)``; below 0 not at all."""
+class _Ruling(NamedTuple):
+    """What a rule decides; `ranking`, ``(N,)``, orders the chops by how well they show it, below 0: not at all."""
 
     outcome: Outcome
     probability: float
     groups: Groups
-    says: _Says
-    backing: Floats
+    chops: _ChopOutcomes
+    ranking: Floats
 
 
 def pooled_group(groups: Floats, crystal_from: float) -> npt.NDArray[np.intp]:
-    """What the rule ``pooled`` calls wells, indices of `SCORED_GROUPS`, ``(...)``, where these are as probable as `groups` says, ``(..., 4)``."""
+    """Apply the rule ``pooled``: map group probabilities, ``(..., 4)``, to indices of `SCORED_GROUPS`, ``(...)``."""
     return np.where(groups[..., 0] >= crystal_from, 0, 1 + groups[..., 1:].argmax(axis=-1))
 
 
-def _pooled(values: Floats, groups: Floats, crystal_from: float) -> _Verdict:
-    """`groups`: how probable each of `SCORED_GROUPS` is, ``(4,)``."""
+def _pooled(values: Floats, groups: Floats, crystal_from: float) -> _Ruling:
+    """Apply the rule ``pooled``; `groups` are the probabilities of `SCORED_GROUPS`, ``(4,)``."""
     winner = int(pooled_group(groups, crystal_from))
     members = np.array(GROUP_CLASSES[SCORED_GROUPS[winner]])
     inside = values[:, members]
-    says = _Says(members[inside.argmax(axis=1)], inside.sum(axis=1))
-    shows = says.probabilities >= says.probabilities.max() / 2  # elsewhere is nothing to be shown
-    outcome = CLASSES[members[inside[shows].mean(axis=0).argmax()]]
-    backing = np.where(shows, says.probabilities, -1.0)
+    chops = _ChopOutcomes(members[inside.argmax(axis=1)], inside.sum(axis=1))
+    shows_group = chops.probabilities >= chops.probabilities.max() / 2
+    outcome = CLASSES[members[inside[shows_group].mean(axis=0).argmax()]]
+    ranking = np.where(shows_group, chops.probabilities, -1.0)
     crystal, precipitate, other, clear = (float(p) for p in groups)
-    return _Verdict(outcome, float(groups[winner]), (crystal, precipitate, other, clear), says, backing)
+    return _Ruling(outcome, float(groups[winner]), (crystal, precipitate, other, clear), chops, ranking)
 
 
-def _first(says: _Says, sums: Floats, threshold: float, groups: Groups) -> _Verdict:
-    """The highest-priority outcome that any chop says with at least the threshold."""
-    counting = says.probabilities >= threshold
-    if not counting.any():
-        crystal = sums[:, 0]  # where a person should look first
-        return _Verdict(Outcome.UNDECIDED, float(says.probabilities.max()), groups, says, crystal)
-    winner = int(says.classes[counting].min())  # the smallest index is the highest priority
-    backing = np.where(counting & (says.classes == winner), says.probabilities, -1.0)
-    return _Verdict(CLASSES[winner], float(backing.max()), groups, says, backing)
+def _highest_priority(chops: _ChopOutcomes, sums: Floats, threshold: float, groups: Groups) -> _Ruling:
+    """Take the highest-priority outcome that reaches the threshold in any chop."""
+    counts = chops.probabilities >= threshold
+    if not counts.any():
+        p_crystal = sums[:, 0]  # a person should look at the likeliest crystal first
+        return _Ruling(Outcome.UNDECIDED, float(chops.probabilities.max()), groups, chops, p_crystal)
+    winner = int(chops.classes[counts].min())  # the smallest index is the highest priority
+    ranking = np.where(counts & (chops.classes == winner), chops.probabilities, -1.0)
+    return _Ruling(CLASSES[winner], float(ranking.max()), groups, chops, ranking)
 
 
 def group_evidence(sums: Floats, needed: Sequence[int]) -> tuple[float, ...]:
-    """What so many chops as `needed` reach of each group's sum (`group_sums`), 0..1; the first is what `p_crystal` is calibrated on."""
+    """Return each group's evidence, 0..1: the summed probability (`group_sums`) that `needed` chops reach.
+
+    `p_crystal` is calibrated on the first.
+    """
     ranked = np.sort(sums, axis=0)[::-1]
     return tuple(
         float(min(column[min(count, len(column)) - 1], 1.0)) for column, count in zip(ranked.T, needed, strict=True)
     )
 
 
-def chops_seeing(boxes: Sequence[Box]) -> float:
-    """How many chops see an average point of what any of them sees, ≥ 1.
-
-    Points that no chop sees don't count, so that leaving chops out makes no difference to the others.
-    """
+def mean_coverage(boxes: Sequence[Box]) -> float:
+    """Return the number of chops that cover an average point of their union, ≥ 1."""
     return sum(b.height * b.width for b in boxes) / _area(boxes)
 
 
 def chops_needed(boxes: Sequence[Box], support: float) -> tuple[int, ...]:
-    """How many chops must agree on each of `SCORED_GROUPS`: a part of the number of chops that see an average point, at least 1.
+    """Return how many chops must agree on each of `SCORED_GROUPS`, at least 1: a fraction of the mean coverage.
 
-    Chops of 256 pixels at a step of 50 see most points some twenty times: a crystal turns up in many of them, what a network
-    takes for one by accident in one or two. Where chops hardly overlap, one is enough.
+    Chops of 256 pixels at a step of 50 cover most points some twenty times. A crystal shows in many of these chops, a
+    network's mistake in one or two. Where chops hardly overlap, one is enough.
     """
-    seeing = chops_seeing(boxes)
-    return tuple(max(1, round(min(_SUPPORT[group] * support, 1) * seeing)) for group in SCORED_GROUPS)
+    coverage = mean_coverage(boxes)
+    return tuple(max(1, round(min(_SUPPORT[group] * support, 1) * coverage)) for group in SCORED_GROUPS)
 
 
 def _area(boxes: Sequence[Box]) -> int:
-    """Pixels that any of the boxes covers."""
+    """Count the pixels that are covered by any of the boxes."""
     ends = np.array([(b.row, b.row + b.height, b.col, b.col + b.width) for b in boxes])
-    rows, cols = np.unique(ends[:, :2]), np.unique(ends[:, 2:])  # between two of these all pixels are alike
+    rows, cols = np.unique(ends[:, :2]), np.unique(ends[:, 2:])  # all pixels between two of these are alike
     top, bottom = np.searchsorted(rows, ends[:, 0]), np.searchsorted(rows, ends[:, 1])
     left, right = np.searchsorted(cols, ends[:, 2]), np.searchsorted(cols, ends[:, 3])
     steps = np.zeros((len(rows), len(cols)), np.int64)
@@ -242,19 +262,19 @@ def _area(boxes: Sequence[Box]) -> int:
 
 
 def priority(outcome: Outcome) -> int:
-    """Rank of an outcome, 0 the highest; undecided and failed come after all classes."""
+    """Return the rank of an outcome, 0 for the highest; undecided and failed come after all classes."""
     return PRIORITY.get(outcome, len(CLASSES))
 
 
-def _by_class(values: Floats) -> _Says:
-    """Each chop's best class."""
-    return _Says(values.argmax(axis=1), values.max(axis=1))
+def _chops_by_class(values: Floats) -> _ChopOutcomes:
+    """Take each chop's best class."""
+    return _ChopOutcomes(values.argmax(axis=1), values.max(axis=1))
 
 
-def _by_group(values: Floats, sums: Floats, threshold: float, evidence: Sequence[float]) -> _Says:
-    """Of each chop: its outcome and its group's probability, for the first group in priority that reaches the threshold.
+def _chops_by_group(values: Floats, sums: Floats, threshold: float, evidence: Sequence[float]) -> _ChopOutcomes:
+    """Take each chop's best class within its highest-priority group that reaches the threshold, with the group's sum.
 
-    Where the evidence of a group does not reach the threshold, no chop counts for it.
+    No chop counts for a group whose evidence doesn't reach the threshold.
     """
     weak = np.array(evidence) < threshold
     sums = np.where(weak, np.minimum(sums, evidence), sums)
@@ -265,14 +285,14 @@ def _by_group(values: Floats, sums: Floats, threshold: float, evidence: Sequence
         members = np.array(GROUP_CLASSES[name])
         rows = group == index
         outcome[rows] = members[values[np.ix_(rows, members)].argmax(axis=1)]
-    return _Says(outcome, sums[np.arange(len(values)), group])
+    return _ChopOutcomes(outcome, sums[np.arange(len(values)), group])
 
 
-def _apart(backing: Floats, boxes: Sequence[Box], n_boxes: int) -> tuple[int, ...]:
-    """Indices of the best-backed chops (backing ≥ 0) that lie apart from each other, best first."""
+def _best_apart(ranking: Floats, boxes: Sequence[Box], n_boxes: int) -> tuple[int, ...]:
+    """Return the indices of the highest-ranked chops (≥ 0) that lie apart from each other, best first."""
     chosen: list[int] = []
-    for index in np.argsort(-backing, kind="stable"):
-        if backing[index] < 0 or len(chosen) == n_boxes:
+    for index in np.argsort(-ranking, kind="stable"):
+        if ranking[index] < 0 or len(chosen) == n_boxes:
             break
         if all(boxes[index].overlap(boxes[other]) < _DISTINCT for other in chosen):
             chosen.append(int(index))

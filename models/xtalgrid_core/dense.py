@@ -1,11 +1,12 @@
-"""Dense scoring: the class map of a whole drop is computed once, and a chop's probabilities are a mean over its cells.
+"""Dense scoring: compute the class map of a whole drop once; a chop's probabilities are means over its cells.
 
-A fully convolutional classifier gives the same cell for a piece of a picture wherever the piece lies, so the chops of a drop, each point
-of which lies in some twenty of them, need not be run one by one. What differs from running them one by one is the zero padding at
-a chop's edges alone: here a cell sees what is really there.
+A fully convolutional classifier gives the same cell for the same pixels wherever they lie, so the chops of a drop,
+which cover each point some twenty times, need not be run one by one. The results differ from those of single chops
+only by the zero padding at a chop's edges: in the class map of a drop, cells at these edges see the real pixels
+beyond.
 
-A large map is computed by tiles, so that memory stays bounded whatever the picture's size. A tile is computed with a halo as wide as
-its padding reaches, and the halo dropped: the map is the same as without tiles.
+A large map is computed in tiles, so that memory stays bounded for any image size. Each tile is computed with a halo as
+wide as the reach of its padding, which is then discarded, so the map is the same as without tiles.
 """
 
 from __future__ import annotations
@@ -24,19 +25,19 @@ from .outcomes import CLASSES
 Float = npt.NDArray[np.float32]
 
 HALO = 7
-"""Cells from a tile's edge that its padding reaches, and one to spare: SqueezeNet's are six."""
+"""Width of a tile's halo in cells: the padding of SqueezeNet reaches six, and one is to spare."""
 
 MEMORY = 230_000_000
-"""Bytes that a picture and the work on a tile of it may take together: a process has 400 MB, of which the rest is the program and the file."""
+"""Bytes for a view and the work on one of its tiles; the rest of a worker's 400 MB is for the program and the file."""
 
 CELL_MEMORY = 36_000
-"""Bytes taken for each cell of a tile, as measured with `xtalgrid_scoring.networks`; most are what the first layer gives."""
+"""Bytes per cell of a tile, measured with `xtalgrid_scoring.networks`; most of it is the first layer's output."""
 
 ClassMap = Callable[[Pixels], Float]
 
 
 class _Span(NamedTuple):
-    """A tile along one side, in cells: computed from `start` on over `length`, of which `begin` to `end` is kept."""
+    """A tile along one side, in cells: `length` cells from `start` are computed, those from `begin` to `end` used."""
 
     start: int
     begin: int
@@ -44,19 +45,20 @@ class _Span(NamedTuple):
     length: int
 
 
-def class_map(view: Pixels, network: ClassMap, pause: Callable[[], None], most: int | None = None) -> Float:
-    """The class map of a picture.
+def class_map(view: Pixels, network: ClassMap, pause: Callable[[], None], max_cells: int | None = None) -> Float:
+    """Compute the class map of a view.
 
     Parameters
     ----------
     view
-        ``(H, W, 3)`` at the reference scale; what is missing to whole cells is its reflection, as in `chops.cut`.
+        ``(H, W, 3)`` at the reference scale; extended to whole cells by reflection, as in `chops.cut`.
     network
-        Gives the class maps ``(1, 13, h, w)`` of pictures ``(1, 16·(h+1), 16·(w+1), 3)``.
+        Maps images ``(1, 16·(h+1), 16·(w+1), 3)`` to class maps ``(1, 13, h, w)``.
     pause
         Called before each tile, many times a second; may raise to stop.
-    most
-        Cells of a tile, halo included, at most; by default as many as `MEMORY` allows beside the view: a usual drop is one tile.
+    max_cells
+        Maximum cells of a tile, halo included; by default as many as `MEMORY` allows beside the view. A usual drop
+        takes a single tile.
 
     Returns
     -------
@@ -65,11 +67,13 @@ def class_map(view: Pixels, network: ClassMap, pause: Callable[[], None], most: 
     Raises
     ------
     ArithmeticError
-        When the network's map has not as many cells as the picture should give.
+        If the network doesn't return the expected number of cells.
     """
     rows, cols = (dense_length(side) // STRIDE - 1 for side in view.shape[:2])
-    down, across = _tiles(rows, cols, (MEMORY - view.nbytes) // CELL_MEMORY if most is None else most)
-    found = np.empty((len(CLASSES), rows, cols), np.float32)
+    if max_cells is None:
+        max_cells = (MEMORY - view.nbytes) // CELL_MEMORY
+    down, across = _tiles(rows, cols, max_cells)
+    logits = np.empty((len(CLASSES), rows, cols), np.float32)
     for row, top, bottom, height in down:
         for col, left, right, width in across:
             pause()
@@ -77,19 +81,19 @@ def class_map(view: Pixels, network: ClassMap, pause: Callable[[], None], most: 
             cells = network(cut(view, [pixels]))
             if cells.shape[2:] != (height, width):
                 raise ArithmeticError(
-                    f"the classifier gave {cells.shape[2:]} cells where {(height, width)} were due: it is not dense"
+                    f"the classifier returned {cells.shape[2:]} cells, expected {(height, width)}: it is not dense"
                 )
-            found[:, top:bottom, left:right] = cells[0, :, top - row : bottom - row, left - col : right - col]
-    return found
+            logits[:, top:bottom, left:right] = cells[0, :, top - row : bottom - row, left - col : right - col]
+    return logits
 
 
 def chop_probabilities(cells: Float, chops: Sequence[Box]) -> Float:
-    """Probabilities of the 13 classes, ``(N, 13)``, of N chops that start on whole cells, from a class map ``(13, rows, cols)``."""
+    """Return the probabilities, ``(N, 13)``, of N chops that start on whole cells of a map, ``(13, rows, cols)``."""
     return softmax(chop_means(cells, chops))
 
 
 def chop_means(cells: Float, chops: Sequence[Box]) -> Float:
-    """Means over the cells of N chops that start on whole cells, ``(N, C)``, of a map ``(C, rows, cols)``."""
+    """Return the means, ``(N, C)``, over N chops that start on whole cells of a map ``(C, rows, cols)``."""
     sums = np.zeros((cells.shape[0], cells.shape[1] + 1, cells.shape[2] + 1))
     np.cumsum(np.cumsum(cells, axis=1, dtype=np.float64), axis=2, out=sums[:, 1:, 1:])
     top = np.array([chop.row // STRIDE for chop in chops])
@@ -101,36 +105,39 @@ def chop_means(cells: Float, chops: Sequence[Box]) -> Float:
 
 
 def softmax(logits: Float) -> Float:
-    """Probabilities, ``(N, 13)``, of logits, ``(N, 13)``."""
+    """Convert logits, ``(N, 13)``, to probabilities, ``(N, 13)``."""
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities: Float = powers / powers.sum(axis=1, keepdims=True)
     return probabilities
 
 
-def _tiles(rows: int, cols: int, most: int) -> tuple[list[_Span], list[_Span]]:
-    """How rows and columns are cut, so that a tile has at most so many cells (if that can be) and the halos cost least."""
+def _tiles(rows: int, cols: int, max_cells: int) -> tuple[list[_Span], list[_Span]]:
+    """Divide rows and columns into tiles of at most `max_cells` (if possible), at the least cost in halos."""
     parts = (1, 1)
-    if rows * cols > most:
-        most = max(most, (2 * HALO + 1) ** 2)
-        free = math.isqrt(most) - 2 * HALO  # cells along a square tile that are no halo
+    if rows * cols > max_cells:
+        max_cells = max(max_cells, (2 * HALO + 1) ** 2)
+        free = math.isqrt(max_cells) - 2 * HALO  # cells along a square tile without its halo
         counts = range(1, max(rows, cols) // free + 2)
         cuts = [
-            (down, across) for down in counts for across in counts if _tile(rows, down) * _tile(cols, across) <= most
+            (down, across)
+            for down in counts
+            for across in counts
+            if _tile_length(rows, down) * _tile_length(cols, across) <= max_cells
         ]
-        parts = min(cuts, key=lambda cut: cut[0] * _tile(rows, cut[0]) * cut[1] * _tile(cols, cut[1]))
+        parts = min(cuts, key=lambda cut: cut[0] * _tile_length(rows, cut[0]) * cut[1] * _tile_length(cols, cut[1]))
     return _spans(rows, parts[0]), _spans(cols, parts[1])
 
 
-def _tile(length: int, parts: int) -> int:
-    """Cells along a tile, halo included, of a side that is cut into so many parts."""
+def _tile_length(length: int, parts: int) -> int:
+    """Return the cells along a tile, halo included, of a side that is divided into `parts`."""
     return length if parts == 1 else min(-(-length // parts) + 2 * HALO, length)
 
 
 def _spans(length: int, parts: int) -> list[_Span]:
-    """A side cut into so many tiles of one length: the runtime keeps memory for each size of picture."""
-    kept = -(-length // parts)
-    computed = _tile(length, parts)
+    """Divide a side into tiles of equal length, because ONNX Runtime keeps memory for each input size."""
+    size = -(-length // parts)
+    computed = _tile_length(length, parts)
     return [
-        _Span(min(max(begin - HALO, 0), length - computed), begin, min(begin + kept, length), computed)
-        for begin in range(0, length, kept)
+        _Span(min(max(begin - HALO, 0), length - computed), begin, min(begin + size, length), computed)
+        for begin in range(0, length, size)
     ]

@@ -1,6 +1,6 @@
-"""From the segmenter's mask to the drop: its box, its outline, and how sure the segmenter is.
+"""Find the drop in the segmenter's mask: its box, its outline, and the segmenter's confidence.
 
-Only numpy: the worker has to stay small, so the connected region and its outline are found here by hand.
+Connected regions and outlines are implemented in numpy, because the worker must stay small.
 """
 
 from __future__ import annotations
@@ -11,40 +11,48 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from .chops import CHOP, Box, seen
+from .chops import CHOP, Box, touches_mask
 
 INSIDE = 0.5
-"""Probability from which a pixel lies in the drop."""
+"""Minimum probability of a pixel inside the drop."""
 
 SURE = 0.4
-"""Confidence from which "no drop" is believed; below it the whole well is scored."""
+"""Minimum confidence for "no drop"; below it the whole well is scored."""
 
 SOLID = 0.83
-"""Mean probability inside a region from which it is a drop: docs/decisions/0008-a-drop-is-solid.md."""
+"""Minimum mean probability inside a region for it to be a drop: docs/decisions/0008-a-drop-is-solid.md."""
 
 CERTAIN = 0.98
-"""Probability of a core that makes an unsolid region a drop, as a film that fills its well around what is in it."""
+"""Minimum probability of a core that makes a region a drop even if not `SOLID`, such as a film around crystals."""
 
 _FULL = 0.5
-"""A region of so much of the image is a drop however unsure the segmenter is: no reflection is as large."""
+"""A region of at least this fraction of the image is a drop whatever its probability: no reflection is as large."""
 
 MIN_AREA = 0.01
-"""Smallest part of the image that is taken for a drop (0.3 mm across in a usual field of view): dust and reflections are none."""
+"""Smallest drop, as a fraction of the image (0.3 mm across in a usual field of view); dust is smaller."""
 
 OUTLINE_POINTS = 64
 
 MARGIN = 0.02
-"""Added around the drop's box on each side, as a part of the image's longer side: the mask is coarse."""
+"""Margin around the drop's box, as a fraction of the image's longer side, because the mask is coarse."""
 
 Bool = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """The drop in one image.
+class DropDetection:
+    """Result of looking for the drop in one image.
 
-    `confidence` (0..1) is that of the answer, be it a drop or none. `box` and `outline` (points ``(row, col)``, clockwise)
-    are in pixels of the original image; None and empty when no drop was found. `region`, ``(h, w)``, is the drop in the mask.
+    Attributes
+    ----------
+    box
+        Of the drop, in pixels of the original image; None if no drop was found.
+    outline
+        Points ``(row, col)``, clockwise, in pixels of the original image; empty if no drop was found.
+    confidence
+        Of the result, drop or no drop, 0..1.
+    region
+        The drop in the mask, ``(h, w)``; None if no drop was found.
     """
 
     box: Box | None
@@ -54,36 +62,36 @@ class Found:
 
     @property
     def is_null_experiment(self) -> bool:
-        """True when there is surely no drop."""
+        """True if there is surely no drop."""
         return self.box is None and self.confidence >= SURE
 
 
-def find_drop(mask: npt.NDArray[np.float32], height: int, width: int) -> Found:
+def find_drop(mask: npt.NDArray[np.float32], height: int, width: int) -> DropDetection:
     """Find the drop in the segmenter's mask.
 
     Parameters
     ----------
     mask
-        ``(h, w)``: probability of each pixel of the squeezed image to lie in the drop, 0..1.
+        ``(h, w)``: probability that each pixel of the segmenter's view lies in the drop, 0..1.
     height, width
         Size of the original image.
 
     Returns
     -------
-    The largest connected region; its confidence is the mean probability inside it. Without one of `MIN_AREA`, no drop,
-    with confidence 1 − the largest probability that any region of that size reaches. One that is not `SOLID` is a reflection
-    and no drop either, with a confidence from 1 down to 0.5 as its mean probability rises from `INSIDE` to `SOLID`; unless the
-    segmenter is `CERTAIN` of a connected part of it of `MIN_AREA`.
+    The largest connected region, with its mean probability as the confidence. If the region is smaller than
+    `MIN_AREA` there is no drop, with the confidence 1 − p, where as many pixels as `MIN_AREA` have a probability of
+    at least p. A region that is not `SOLID` is a reflection, not a drop, unless it has a connected core of `MIN_AREA`
+    that is `CERTAIN`; the confidence falls from 1 to 0.5 as its mean probability rises from `INSIDE` to `SOLID`.
     """
     region = largest_region(mask >= INSIDE)
     smallest = max(1, round(MIN_AREA * mask.size))
     if region.sum() < smallest:
         strongest = float(np.partition(mask.ravel(), -smallest)[-smallest])
-        return Found(None, (), float(np.clip(1 - strongest, 0, 1)))
+        return DropDetection(None, (), float(np.clip(1 - strongest, 0, 1)))
     inside = float(np.clip(mask[region].mean(), 0, 1))
     core = largest_region(region & (mask >= CERTAIN)).sum()
     if inside < SOLID and region.mean() < _FULL and core < smallest:
-        return Found(None, (), 1 - 0.5 * (inside - INSIDE) / (SOLID - INSIDE))
+        return DropDetection(None, (), 1 - 0.5 * (inside - INSIDE) / (SOLID - INSIDE))
     rows, cols = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
     down, right = height / mask.shape[0], width / mask.shape[1]
     top, left = int(rows[0] * down), int(cols[0] * right)
@@ -92,7 +100,7 @@ def find_drop(mask: npt.NDArray[np.float32], height: int, width: int) -> Found:
     )
     points = outline(region)
     keep = np.linspace(0, len(points), num=min(OUTLINE_POINTS, len(points)), endpoint=False).astype(int)
-    return Found(
+    return DropDetection(
         box,
         tuple((round((points[i][0] + 0.5) * down), round((points[i][1] + 0.5) * right)) for i in keep),
         inside,
@@ -101,45 +109,49 @@ def find_drop(mask: npt.NDArray[np.float32], height: int, width: int) -> Found:
 
 
 def crop_around(box: Box | None, height: int, width: int, to_reference: float) -> Box:
-    """What is cut out of an image to look at its drop: the drop's box with a margin, and at least as large as a chop where the image is.
+    """Return the crop around a drop: its box with a margin, and at least as large as a chop if the image is.
 
-    A chop of real pixels is better than one that is filled up.
+    A chop of real pixels is better than one filled up by reflection.
 
     Parameters
     ----------
     box
-        Of the drop, in pixels of the image, whose size is `height` × `width`; None where none was made out: the crop is the whole image.
+        Of the drop, in pixels of the image; None for the whole image.
+    height, width
+        Size of the image.
     to_reference
-        Pixels at the reference scale for each of the image's (`PixelSize.to_reference`).
+        Pixels at the reference scale per pixel of the image (`PixelSize.to_reference`).
     """
     if box is None:
         return Box(0, 0, height, width)
-    margin, least = round(MARGIN * max(height, width)), round(CHOP / to_reference)
-    row, rows = _widened(box.row, box.height, margin, least, height)
-    col, cols = _widened(box.col, box.width, margin, least, width)
+    margin, minimum = round(MARGIN * max(height, width)), round(CHOP / to_reference)
+    row, rows = _widened(box.row, box.height, margin, minimum, height)
+    col, cols = _widened(box.col, box.width, margin, minimum, width)
     return Box(row, col, rows, cols)
 
 
-def chops_over(drop: Found, chops: Sequence[Box], crop: Box, height: int, width: int, to_reference: float) -> list[Box]:
-    """The chops of a crop at the reference scale that hold a part of the drop; all, where no drop was made out.
+def chops_over(
+    drop: DropDetection, chops: Sequence[Box], crop: Box, height: int, width: int, to_reference: float
+) -> list[Box]:
+    """Return the chops of a crop, at the reference scale, that touch the drop; all of them if no drop was found.
 
-    Those in the corners of the drop's box show nothing but the well's floor, and dirt there is none of the drop's business.
+    Chops in the corners of the drop's box may show only the floor of the well, and dirt there must not count.
     """
     if drop.region is None:
         return list(chops)
     originals = [chop.scaled(1 / to_reference).moved(crop.row, crop.col) for chop in chops]
-    held = seen(drop.region, originals, height, width)
-    return [chop for chop, holds in zip(chops, held, strict=True) if holds] or list(chops)
+    touching = touches_mask(drop.region, originals, height, width)
+    return [chop for chop, touches in zip(chops, touching, strict=True) if touches] or list(chops)
 
 
-def _widened(start: int, length: int, margin: int, least: int, whole: int) -> tuple[int, int]:
-    """Start and length of a span widened by `margin` on both sides and to `least`, inside 0..whole."""
-    grown = min(max(length + 2 * margin, least), whole)
-    return min(max(start + (length - grown) // 2, 0), whole - grown), grown
+def _widened(start: int, length: int, margin: int, minimum: int, limit: int) -> tuple[int, int]:
+    """Widen a span by `margin` on both sides and to at least `minimum`, within 0..limit: (start, length)."""
+    widened = min(max(length + 2 * margin, minimum), limit)
+    return min(max(start + (length - widened) // 2, 0), limit - widened), widened
 
 
 def largest_region(inside: Bool) -> Bool:
-    """The largest 4-connected region of a mask, ``(h, w)``; all False when the mask is.
+    """Return the largest 4-connected region of a mask, ``(h, w)``; all False if the mask is.
 
     Each row's runs of True are joined with those of the row above by union-find: a few hundred runs, not 65,536 pixels.
     """
@@ -181,7 +193,7 @@ _NEIGHBOURS = ((0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1,
 
 
 def outline(region: Bool) -> list[tuple[int, int]]:
-    """The outer border pixels of one connected region, ``(row, col)``, clockwise (Moore-neighbour tracing)."""
+    """Trace the outer border pixels of one connected region, ``(row, col)``, clockwise (Moore-neighbour tracing)."""
     height, width = region.shape
     cols = np.flatnonzero(region.any(axis=0))
     if not len(cols):
@@ -189,17 +201,17 @@ def outline(region: Bool) -> list[tuple[int, int]]:
     start = int(np.flatnonzero(region.any(axis=1))[0])
     first = (start, int(np.flatnonzero(region[start])[0]))
     border = [first]
-    here, came_from = first, 4  # the first pixel of its row: nothing of the region lies to its west
+    pixel, came_from = first, 4  # the first pixel of its row: the region doesn't extend to its west
     while True:
         for turn in range(1, 9):
             direction = (came_from + turn) % 8
-            row, col = here[0] + _NEIGHBOURS[direction][0], here[1] + _NEIGHBOURS[direction][1]
+            row, col = pixel[0] + _NEIGHBOURS[direction][0], pixel[1] + _NEIGHBOURS[direction][1]
             if 0 <= row < height and 0 <= col < width and region[row, col]:
                 break
         else:
             return border  # a single pixel
-        if (row, col) == border[min(1, len(border) - 1)] and here == first and len(border) > 1:
-            return border[:-1]  # about to go the first way again: the border is closed
-        here = (row, col)
-        border.append(here)
-        came_from = (direction + (5 if direction % 2 else 6)) % 8  # the last pixel found outside, seen from here
+        if (row, col) == border[min(1, len(border) - 1)] and pixel == first and len(border) > 1:
+            return border[:-1]  # about to repeat the first move: the border is closed
+        pixel = (row, col)
+        border.append(pixel)
+        came_from = (direction + (5 if direction % 2 else 6)) % 8  # direction of the last pixel tested outside

@@ -1,20 +1,20 @@
-"""Every error xtalgrid raises on purpose, in one tree.
+"""The hierarchy of errors that xtalgrid raises on purpose.
 
 ::
 
     XtalgridError
-    ├── ConfigError          the configuration cannot be used (names file and key)
+    ├── ConfigError          the configuration is invalid (names file and key)
     ├── ImageError           one image cannot be scored; carries a FailureReason
     ├── ModelError
-    │   ├── UnknownModel     the weights a manifest names are not here
-    │   └── BrokenModel      a weight file differs from its hash or cannot be loaded
+    │   ├── UnknownModel     the weights named by a manifest are not available
+    │   └── BrokenModel      a weight file doesn't match its hash or cannot be loaded
     ├── WireError            a work unit or a result does not follow the wire format
     │   ├── ManifestError
-    │   └── ResultError      a result that is refused; nothing of it is used
-    ├── GridError            the engine behind a grid did not do what it was asked
-    ├── LedgerError          our own database cannot be used as it is
-    ├── ImagerError          the imager database cannot be reached or does not fit
-    └── Busy                 somebody else has what this needs: a step's lock, or all scoring processes
+    │   └── ResultError      a result is rejected as a whole
+    ├── GridError            a grid's engine, such as BOINC, failed
+    ├── LedgerError          xtalgrid's own database cannot be used
+    ├── ImagerError          the imager database cannot be reached or does not match the configuration
+    └── Busy                 a resource is in use: the lock of a step, or all scoring processes
 
 A message says what happened, where, and what to do next.
 """
@@ -25,15 +25,15 @@ from enum import StrEnum
 
 
 class XtalgridError(Exception):
-    """Base of all errors that have a message for the user."""
+    """Base class of all errors with a message for the user."""
 
 
 class ConfigError(XtalgridError):
-    """The configuration is wrong; the message lists every bad key at once."""
+    """The configuration is invalid; the message lists every bad key at once."""
 
 
 class FailureReason(StrEnum):
-    """Why an image has no score. The list is fixed: results carry these strings."""
+    """Why an image has no score. The list is fixed, because results carry these strings."""
 
     MISSING_FILE = "missing file"
     UNREADABLE_FILE = "unreadable file"
@@ -55,7 +55,7 @@ class ImageError(XtalgridError):
     Parameters
     ----------
     reason
-        From the fixed list, for programs.
+        For programs, from the fixed list.
     detail
         For people: what was found, and what was expected.
     """
@@ -71,11 +71,11 @@ class ModelError(XtalgridError):
 
 
 class UnknownModel(ModelError):
-    """The weights a manifest names are neither in the package nor beside the work unit."""
+    """The weights named by a manifest are neither in the package nor beside the work unit."""
 
 
 class BrokenModel(ModelError):
-    """A weight file differs from its SHA-256 or is no network."""
+    """A weight file doesn't match its SHA-256, or cannot be loaded as a network."""
 
 
 class WireError(XtalgridError):
@@ -83,24 +83,24 @@ class WireError(XtalgridError):
 
 
 class ManifestError(WireError):
-    """The work unit's manifest cannot be used."""
+    """The work unit's manifest is invalid."""
 
 
 class ResultError(WireError):
-    """A result is refused. Nothing of it is used; the reason is recorded against its host."""
+    """A result is rejected as a whole; the reason is recorded against its host."""
 
 
 class GridError(XtalgridError):
-    """The engine behind a grid, BOINC say, did not do what it was asked; what was planned stays planned."""
+    """A grid's engine, such as BOINC, failed; planned images stay planned."""
 
 
 class LedgerError(XtalgridError):
-    """xtalgrid's own database cannot be used as it is."""
+    """xtalgrid's own database cannot be used."""
 
 
 class ImagerError(XtalgridError):
-    """The imager database cannot be reached or does not fit the configuration."""
+    """The imager database cannot be reached, or does not match the configuration."""
 
 
 class Busy(XtalgridError):
-    """Somebody else has what this needs right now; nothing was done. Later it may work."""
+    """A resource is in use; nothing was done, and a later attempt may succeed."""

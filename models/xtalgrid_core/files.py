@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees the old content or the new, never a part, whatever kills the writer."""
+"""Atomic file writing: a reader sees the old content or the new, never a part, even if the writer is killed."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from typing import IO
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A stream whose content becomes the file when the block ends well.
+    """Open a stream whose content replaces the file when the block ends without an error.
 
-    It is written under a temporary name in the same folder, flushed to disk, and renamed into place.
+    The content is written to a temporary file in the same folder, flushed to disk, and renamed.
 
     Raises
     ------
     OSError
-        When the disk is full or the folder cannot be written, with the file's name; the old file, if any, is untouched and no part is left.
+        If the disk is full or the folder not writable. It names the file; the old file, if any, is unchanged, and no
+        temporary file is left behind.
     """
     temporary = None
     try:
@@ -35,11 +36,11 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and str(error.filename or ".part").endswith(".part"):
-            error.filename = str(path)  # a full disk has none, a closed folder that of the part
+            error.filename = str(path)  # not set for a full disk; the temporary name otherwise
         raise
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all; see `replacing`."""
+    """Write a file completely or not at all; see `replacing`."""
     with replacing(path) as stream:
         stream.write(data)

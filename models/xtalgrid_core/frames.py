@@ -1,6 +1,6 @@
-"""Draws a scored well: outer frame in the outcome's colour and line style, the drop's outline, the best chops.
+"""Draw a scored well: a frame in the outcome's colour and line style, the drop's outline, and the best chops.
 
-Every line is drawn over a wider one of the opposite brightness, so that it shows on white, grey and black wells alike.
+Every line is drawn over a wider one of contrasting brightness, so that it is visible on white, grey and black wells.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from PIL import Image, ImageDraw, ImageFont
 
 from .images import Pixels
 from .outcomes import Look, Outcome, ink
-from .wire import Drop, Failed, Scored
+from .wire import Answer, Drop, Failed
 
 _FRAME_WIDTH = 1 / 60
-"""Width of the outer frame as a part of the image's shorter side."""
+"""Width of the outer frame as a fraction of the image's shorter side."""
 
 SUFFIX = "_ART.jpg"
-"""The framed image of ``A01.jpg`` is ``A01_ART.jpg``; such names are never scored again."""
+"""The framed image of ``A01.jpg`` is ``A01_ART.jpg``; files with this suffix are never scored."""
 
 Point = tuple[float, float]
 
 
-def frame(image: Pixels, answer: Scored | Failed) -> Image.Image:
-    """The well with its score drawn in, of the original's size.
+def frame(image: Pixels, answer: Answer) -> Image.Image:
+    """Draw the score into an image of the well, at the original size.
 
     Parameters
     ----------
     image
         The original, ``(H, W, 3)``.
     answer
-        What the worker said of it. Boxes reaching over the image's edge are drawn as far as they lie inside.
+        Its score or failure. Boxes that extend past the image's edge are clipped.
     """
     picture = Image.fromarray(image)
     draw = ImageDraw.Draw(picture)
@@ -57,14 +57,14 @@ def frame(image: Pixels, answer: Scored | Failed) -> Image.Image:
 
 
 def percent(probability: float) -> str:
-    """A probability for people: never 100 % unless it is 1, never 0 % unless it is 0."""
+    """Format a probability for people: 100 % only if it is exactly 1, 0 % only if it is exactly 0."""
     if 0 < probability < 0.01:
         return "<1 %"
     return f"{math.floor(probability * 100 + 1e-9)} %"
 
 
 def thumbnail(image: Image.Image, side: int) -> Image.Image:
-    """A picture's copy whose longer side is at most `side` pixels."""
+    """Return a copy of an image, reduced so that its longer side is at most `side` pixels."""
     copy = image.copy()
     copy.thumbnail((side, side), Image.Resampling.BILINEAR, reducing_gap=2.0)
     return copy
@@ -92,7 +92,7 @@ def _line(draw: ImageDraw.ImageDraw, points: Sequence[Point], look: Look, width:
 
 
 def _strokes(draw: ImageDraw.ImageDraw, points: Sequence[Point], colour: str, width: int, dash: Iterable[int]) -> None:
-    """A line through points, solid or dashed; the dash runs on around corners."""
+    """Draw a line through points, solid or dashed; dashes continue around corners."""
     lengths = [length * width * 2.0 for length in dash]
     if not lengths:
         draw.line(points, fill=colour, width=width)
@@ -101,15 +101,15 @@ def _strokes(draw: ImageDraw.ImageDraw, points: Sequence[Point], colour: str, wi
     left, on = next(pattern)
     for start, end in itertools.pairwise(points):
         length = math.dist(start, end)
-        done = 0.0
-        while done < length:
-            stop = min(done + left, length)
+        position = 0.0
+        while position < length:
+            stop = min(position + left, length)
             if on:
-                ends = [_between(start, end, at / length) for at in (done, stop)]
+                ends = [_between(start, end, at / length) for at in (position, stop)]
                 draw.line(ends, fill=colour, width=width)
-            left -= stop - done
-            done = stop
-            if left < 1e-6:  # what rounding leaves of a dash would never be used up
+            left -= stop - position
+            position = stop
+            if left < 1e-6:  # a remainder from rounding would never be used up
                 left, on = next(pattern)
 
 

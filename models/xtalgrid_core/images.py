@@ -1,7 +1,8 @@
-"""The one image decoder, and the one preprocessing, for training and scoring alike.
+"""Image decoding and preprocessing, the same for training and scoring.
 
-The way of the pixels: `read_image` (bytes → RGB) → `Levels` (exposure and colour cast taken out) → `resize` to the reference scale →
-`network_input`; of a file that is scored, `WellImage` goes all this way but the last step. Whoever trains a network on anything else trains it for other pictures than it will see.
+The steps are: `read_image` (bytes → RGB) → `Levels` (correct exposure and colour cast) → `resize` to the reference
+scale → `network_input`. `WellImage` does all but the last step for a file to be scored. Networks must be trained on
+images that went through the same steps, or they will not match what they see in use.
 """
 
 from __future__ import annotations
@@ -29,28 +30,31 @@ FORMATS = ("JPEG", "PNG", "TIFF")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 
 MIN_SIDE = 64
-"""Below this many pixels a side is no well image."""
+"""Minimum pixels along each side of a well image."""
 
 MAX_PIXELS = 24_000_000
-"""More pixels than this (6,000×4,000, a large camera's) are refused before decoding: a worker that holds them takes 400 MB, a hostile file may claim any number."""
+"""Maximum pixels of an image (6,000×4,000, a large camera).
+
+With this size a worker needs 400 MB. It is checked before decoding, because a malicious file may claim any size.
+"""
 
 SEGMENTER_SIDE = 256
-"""The segmenter sees a whole image squeezed to a square of this side."""
+"""Side of the square that a whole image is resized to for the segmenter."""
 
 _REDUCED = 3 * SEGMENTER_SIDE // 2
-"""Least side of a reduced JPEG: with fewer pixels the segmenter would see a sharper picture than that of a full one."""
+"""Minimum side of a reduced JPEG: with fewer pixels the view would be sharper than that of the full image."""
 
 MEAN_RGB = (123.0, 117.0, 104.0)
-"""Subtracted from the pixels: the ImageNet mean that the SqueezeNet weights we start from were trained with."""
+"""Mean to subtract from pixels: that of ImageNet, as in the pretrained SqueezeNet weights that we fine-tune."""
 
 _STRIP = 256
-"""Rows that are worked on at once where a copy of a large image would count."""
+"""Rows per strip, where a copy of a large image would take too much memory."""
 
 _LARGE = 8_000_000
-"""Pixels from which an image is resized by strips, be it what is given or what is made."""
+"""Pixels above which an image is resized in strips; applies to input and output."""
 
 _GAP = 3.0
-"""An image that is not large, and is made smaller than by this factor, is first reduced by a whole number, which is quicker."""
+"""Pillow's ``reducing_gap``: reductions by more than this factor begin with a fast one by a whole number."""
 
 _FILTER = Image.Resampling.BILINEAR
 
@@ -60,9 +64,10 @@ ImageFile.LOAD_TRUNCATED_IMAGES = False  # a half-written file must fail, not sc
 def read_image(data: bytes) -> Pixels:
     """Decode a JPEG, PNG or TIFF image into 8-bit RGB.
 
-    8- and 16-bit, gray, palette, RGB, RGBA and CMYK are read; alpha is dropped (imagers' alpha means nothing). 16-bit
-    pixels are scaled by the smallest camera depth (8, 10, 12, 14, 16 bits) that holds the largest of them. Of several
-    pages or frames the first is taken. EXIF orientation is not applied: boxes are in pixels of the file as stored.
+    Handles 8- and 16-bit gray, palette, RGB, RGBA and CMYK. Alpha is dropped, since it means nothing in imagers'
+    files. 16-bit pixels are scaled from the smallest camera depth (8, 10, 12, 14, 16 bits) that holds the largest of
+    them. Only the first of several pages or frames is read. EXIF orientation is ignored: boxes are in pixels of the
+    file as stored.
 
     Returns
     -------
@@ -78,22 +83,22 @@ def read_image(data: bytes) -> Pixels:
 
 
 class Picture(Protocol):
-    """A well image as the two networks see it: a file (`WellImage`), or pixels in memory (`WellPixels`)."""
+    """A well image as the networks see it: from a file (`WellImage`), or from pixels in memory (`WellPixels`)."""
 
     height: int
     width: int
 
     def segmenter_view(self) -> Pixels:
-        """What the segmenter sees: `segmenter_view` of the whole image, ``(SEGMENTER_SIDE, SEGMENTER_SIDE, 3)``."""
+        """Return the segmenter's view of the whole image; see `segmenter_view`."""
         ...
 
     def classifier_view(self, part: Box, to_reference: float) -> Pixels:
-        """What is cut into chops of a part, which lies inside the image: levelled as the whole, at the reference scale."""
+        """Return the classifier's view of a part of the image, with the levels of the whole; see `classifier_view`."""
         ...
 
 
 class WellPixels:
-    """A well image that is in memory already, ``(H, W, 3)``; see `Picture`."""
+    """A well image in memory, ``(H, W, 3)``; see `Picture`."""
 
     def __init__(self, pixels: Pixels) -> None:
         self.height, self.width = pixels.shape[:2]
@@ -101,20 +106,21 @@ class WellPixels:
         self._levels = Levels.of(pixels)
 
     def segmenter_view(self) -> Pixels:
-        """The whole image, levelled."""
+        """Return the segmenter's view of the whole image."""
         return segmenter_view(self._pixels, self._levels)
 
     def classifier_view(self, part: Box, to_reference: float) -> Pixels:
-        """A part, levelled, at the reference scale."""
+        """Return the classifier's view of a part of the image."""
         pixels = self._pixels[part.row : part.row + part.height, part.col : part.col + part.width]
         return classifier_view(pixels, self._levels, to_reference)
 
 
 class WellImage:
-    """An image file, as the two networks see it, decoded no further than they ask.
+    """A well image in a file, decoded only as far as the networks need; see `Picture`.
 
-    Of a JPEG the segmenter needs a quarter of the scale, which libjpeg decodes without computing the rest, and of the full scale only
-    the drop is brought into an array. PNG and TIFF files are decoded once. A large picture is never whole in an array beside Pillow's own.
+    For the segmenter, libjpeg decodes a JPEG directly at a quarter of the scale or so; at full scale only the drop is
+    converted to an array. PNG and TIFF files are decoded once. A large image is never converted as a whole, so that
+    there is no second copy beside Pillow's own.
 
     Parameters
     ----------
@@ -124,7 +130,7 @@ class WellImage:
     Raises
     ------
     ImageError
-        See `read_image`; by each method too.
+        See `read_image`; also raised by the methods.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -135,11 +141,11 @@ class WellImage:
         self._source: _Source | None = None
 
     def segmenter_view(self) -> Pixels:
-        """What the segmenter sees: `segmenter_view` of the whole image, ``(SEGMENTER_SIDE, SEGMENTER_SIDE, 3)``."""
+        """Return the segmenter's view of the whole image; see `segmenter_view`."""
         return self._levels.apply(self._small)
 
     def classifier_view(self, part: Box, to_reference: float) -> Pixels:
-        """What is cut into chops of a part, which lies inside the image: levelled as the whole, at the reference scale; see `classifier_view`."""
+        """Return the classifier's view of a part of the image, with the levels of the whole; see `classifier_view`."""
         view = self._decoded().resized(part, *_at_reference(part.height, part.width, to_reference))
         return self._levels.apply(view, out=view if view.flags.writeable else None)
 
@@ -155,12 +161,12 @@ class WellImage:
     def _decoded(self) -> _Source:
         if self._source is None:
             self._source = _Source(self._data)
-            self._data = self._data if self._is_jpeg else b""  # a raw TIFF is as large as its picture
+            self._data = self._data if self._is_jpeg else b""  # an uncompressed TIFF is as large as its pixels
         return self._source
 
 
 def image_size(data: bytes) -> tuple[int, int]:
-    """(height, width) of an image from its header alone, checked as in `read_image`, which see for the errors."""
+    """Read the (height, width) of an image from its header; for checks and errors see `read_image`."""
     with _open(data) as image:
         return image.height, image.width
 
@@ -173,7 +179,7 @@ def _open(data: bytes) -> Image.Image:
             warnings.simplefilter("ignore")  # Pillow's own size warnings; the limit below is ours
             image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as error:
-        raise ImageError(FailureReason.NOT_AN_IMAGE, f"no {', '.join(FORMATS)} file, whatever its name says") from error
+        raise ImageError(FailureReason.NOT_AN_IMAGE, f"not a {', '.join(FORMATS)} file, whatever its name") from error
     except Image.DecompressionBombError as error:
         raise ImageError(FailureReason.TOO_LARGE, f"more than {MAX_PIXELS:,} pixels: {error}") from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:
@@ -189,9 +195,9 @@ def _open(data: bytes) -> Image.Image:
 
 
 class _Source:
-    """A decoded file as Pillow holds it, 4 bytes a pixel and less; its parts become RGB when they are asked for.
+    """A decoded file in Pillow's memory, at most 4 bytes per pixel; parts are converted to RGB on demand.
 
-    Of a JPEG with `draft`, it is reduced to ½, ¼ or ⅛ of the scale, to not less than this width and height.
+    With `draft`, a JPEG is decoded at ½, ¼ or ⅛ of its scale, but not below this width and height.
     """
 
     def __init__(self, data: bytes, draft: tuple[int, int] | None = None) -> None:
@@ -205,14 +211,14 @@ class _Source:
                     FailureReason.TRUNCATED, f"the file ends or breaks inside the image ({error})"
                 ) from error
         if image.format == "JPEG" and ends_early(data, image):
-            raise ImageError(FailureReason.TRUNCATED, "the file's data end before its picture does")
+            raise ImageError(FailureReason.TRUNCATED, "the file ends before the image is complete")
         self._image = image
         self._is_deep = image.mode.startswith(("I", "F"))  # 16- or 32-bit gray
         self._white = _white(image) if self._is_deep else 255.0
         self.whole = Box(0, 0, image.height, image.width)
 
     def rgb(self, box: Box) -> Pixels:
-        """The pixels of a box, ``(box.height, box.width, 3)``, brought to RGB by strips: no second large copy is made."""
+        """Return the pixels of a box, ``(height, width, 3)``, converted in strips to avoid a second large copy."""
         pixels = np.empty((box.height, box.width, 3), np.uint8)
         for top in range(0, box.height, _STRIP):
             rows = pixels[top : top + _STRIP]
@@ -225,7 +231,7 @@ class _Source:
         return pixels
 
     def resized(self, box: Box, height: int, width: int) -> Pixels:
-        """What `resize` makes of a box; by strips, which is the same to a step of 255, where a copy would count."""
+        """Resize a box as `resize` does; in strips if a copy would be large, which changes pixels by at most 1."""
         if (box.height, box.width) == (height, width):
             return self.rgb(box)
         is_reduced_first = max(box.height / height, box.width / width) > _GAP
@@ -240,7 +246,7 @@ class _Source:
 
 
 def _white(image: Image.Image) -> float:
-    """The largest value of the camera that took a deep gray image: of 8, 10, 12, 14 or 16 bits, or what the image holds."""
+    """Return the white level of a deep gray image: of a camera of 8 to 16 bits, or else its largest value."""
     strips = (
         image.crop((0, top, image.width, min(top + _STRIP, image.height))) for top in range(0, image.height, _STRIP)
     )
@@ -254,25 +260,26 @@ def _finite(image: Image.Image) -> npt.NDArray[np.float64]:
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """Gain of each colour channel that brings a well's bright ground to one white, whatever lamp and exposure."""
+    """Gains of the colour channels that bring the bright background to the same white for any lamp and exposure."""
 
     gains: tuple[float, float, float]
 
     WHITE = 220
-    """Where the bright ground goes, of 255."""
+    """Level of the bright background, of 255."""
 
     @classmethod
     def of(cls, image: Pixels) -> Levels:
-        """Measure on a whole image, ``(H, W, 3)``, of any scale: the 90th percentile of each channel, gains limited to 0.5..4.
+        """Measure the levels of a whole image, ``(H, W, 3)``.
 
-        It is that of the picture as the segmenter sees it, so that the camera's noise counts as little as the scale.
+        They are based on each channel's 90th percentile; gains are limited to 0.5..4. The image is first resized as for
+        the segmenter, so that the result depends on neither the scale nor the noise.
         """
         bright = np.percentile(resize(image, SEGMENTER_SIDE, SEGMENTER_SIDE).reshape(-1, 3), 90, axis=0)
         red, green, blue = (float(np.clip(cls.WHITE / max(value, 1.0), 0.5, 4.0)) for value in bright)
         return cls((red, green, blue))
 
     def apply(self, image: Pixels, out: Pixels | None = None) -> Pixels:
-        """The image, ``(H, W, 3)``, with its channels multiplied by the gains and clipped to 255; in `out`, which may be the image."""
+        """Multiply the channels of an image, ``(H, W, 3)``, by the gains and clip to 255; `out` may be the image."""
         ramp = np.arange(256, dtype=np.float64)
         table = np.concatenate([np.minimum(np.rint(ramp * gain), 255) for gain in self.gains]).astype(np.uint8).tolist()
         levelled = np.empty(image.shape, np.uint8) if out is None else out
@@ -282,7 +289,7 @@ class Levels:
 
 
 def resize(image: Pixels, height: int, width: int) -> Pixels:
-    """Resample to (height, width), at least 1×1, with antialiasing (Pillow's reducing bilinear filter)."""
+    """Resize to (height, width), at least 1×1, with antialiasing (Pillow's bilinear filter)."""
     height, width = max(height, 1), max(width, 1)
     if image.shape[:2] == (height, width):
         return image
@@ -296,11 +303,11 @@ def _is_large(rows: int, cols: int, height: int, width: int) -> bool:
 
 
 def _resized_by_strips(rows_of: Callable[[int, int], Pixels], old: tuple[int, int], new: tuple[int, int]) -> Pixels:
-    """Resample a picture of `old` (height, width) to `new`; of the old one `rows_of` gives the rows from first to last."""
+    """Resize an image from `old` (height, width) to `new`; ``rows_of(top, bottom)`` returns rows of the old one."""
     height, width = new
     resized = np.empty((height, width, 3), np.uint8)
     scale = old[0] / height
-    reach = math.ceil(max(scale, 1)) + 1  # rows beyond a strip that its own are made from
+    reach = math.ceil(max(scale, 1)) + 1  # rows beyond a strip that contribute to it
     rows = max(round(_STRIP / max(scale, 1)), 1)
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
@@ -312,19 +319,19 @@ def _resized_by_strips(rows_of: Callable[[int, int], Pixels], old: tuple[int, in
 
 
 def network_input(images: Pixels) -> npt.NDArray[np.float32]:
-    """Bring images, ``(N, H, W, 3)`` uint8 RGB, into the networks' form: ``(N, 3, H, W)`` float32, 0..255 minus the mean."""
+    """Convert RGB images, ``(N, H, W, 3)``, to the networks' input: ``(N, 3, H, W)`` float32, 0..255 minus the mean."""
     centred = np.ascontiguousarray(np.moveaxis(images, 3, 1), np.float32)
     centred -= np.array(MEAN_RGB, np.float32).reshape(3, 1, 1)
     return centred
 
 
 def segmenter_view(image: Pixels, levels: Levels) -> Pixels:
-    """What the segmenter sees of an image, ``(H, W, 3)``: all of it, levelled, as ``(SEGMENTER_SIDE, SEGMENTER_SIDE, 3)``."""
+    """Return the segmenter's view of an image, ``(H, W, 3)``: levelled, ``(SEGMENTER_SIDE, SEGMENTER_SIDE, 3)``."""
     return levels.apply(resize(image, SEGMENTER_SIDE, SEGMENTER_SIDE))
 
 
 def classifier_view(image: Pixels, levels: Levels, to_reference: float) -> Pixels:
-    """What is cut into chops, of an image or a crop, ``(H, W, 3)``: levelled, at the reference scale."""
+    """Return the classifier's view of an image or a crop, ``(H, W, 3)``: levelled, at the reference scale."""
     return levels.apply(resize(image, *_at_reference(image.shape[0], image.shape[1], to_reference)))
 
 

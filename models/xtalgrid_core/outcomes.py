@@ -1,7 +1,7 @@
-"""The outcomes of a crystallization experiment: priority, score number, group, and look of the frame.
+"""The outcomes of a crystallization experiment: priority, score number, group, and appearance of the frame.
 
 The 13 classes are those of Table 1 of Thielmann et al. (2023), in its order, which is the order of priority.
-Beside them an image can be `UNDECIDED` (a person should look) or `FAILED` (it could not be scored); neither is
+In addition, an image can be `UNDECIDED` (a person should look) or `FAILED` (it could not be scored); neither is
 ever written to the imager's score table.
 """
 
@@ -12,7 +12,7 @@ from enum import StrEnum
 
 
 class Group(StrEnum):
-    """What crystallographers tell apart at first glance; `UNKNOWN` holds undecided and failed."""
+    """Broad groups that crystallographers tell apart at a glance; `UNKNOWN` is for undecided and failed."""
 
     CRYSTAL = "crystal"
     PRECIPITATE = "precipitate"
@@ -22,7 +22,7 @@ class Group(StrEnum):
 
 
 class Outcome(StrEnum):
-    """A class of the classifier, or one of the two states without a score."""
+    """A class of the classifier, or one of the two outcomes without a score."""
 
     HARVESTABLE = "crystals harvestable"
     BAD_FORM = "crystals bad form"
@@ -42,7 +42,7 @@ class Outcome(StrEnum):
 
     @property
     def look(self) -> Look:
-        """How the outcome is shown and published."""
+        """How the outcome is drawn and published."""
         return LOOKS[self]
 
     @property
@@ -59,10 +59,10 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How an outcome is published and drawn.
+    """How an outcome is drawn and published.
 
-    `colour` is ``#rrggbb``; `dash` is the frame's line as lengths of stroke and gap in line widths (empty: solid), so
-    that a frame never depends on its colour alone.
+    `colour` is ``#rrggbb``. `dash` gives the lengths of strokes and gaps of the frame's line, in line widths (empty:
+    solid), so that frames can be told apart without colour.
     """
 
     group: Group
@@ -73,12 +73,12 @@ class Look:
 
     @property
     def ink(self) -> str:
-        """Black or white, whichever is read better on the colour."""
+        """Black or white, whichever is easier to read on the colour."""
         return ink(self.colour)
 
 
 def ink(colour: str) -> str:
-    """Black or white, ``#rrggbb``, whichever has the larger contrast to a colour (relative luminance of WCAG 2.2)."""
+    """Return black or white, ``#rrggbb``, whichever contrasts more with a colour (luminance as in WCAG 2.2)."""
     channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
     return "#000000" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 else "#ffffff"
@@ -86,7 +86,7 @@ def ink(colour: str) -> str:
 
 _RED, _BLUE, _AMBER, _GREY, _MAGENTA, _TEAL = "#e0201b", "#2462e0", "#e09b00", "#8c8c8c", "#d02bc9", "#00897b"
 
-# Colours: the paper's (section 3.1, Fig. 1); `other` and the two states without a score have none there.
+# Colours are those of the paper (section 3.1, Fig. 1), which has none for `other` and the outcomes without a score.
 LOOKS: dict[Outcome, Look] = {
     Outcome.HARVESTABLE: Look(Group.CRYSTAL, 23, "X", _RED),
     Outcome.BAD_FORM: Look(Group.CRYSTAL, 22, "x", _RED),
@@ -106,7 +106,7 @@ LOOKS: dict[Outcome, Look] = {
 }
 
 CLASSES: tuple[Outcome, ...] = tuple(outcome for outcome in Outcome if LOOKS[outcome].score is not None)
-"""The classifier's 13 classes in order of priority: index 0 outranks all others. Also the order of its outputs."""
+"""The classifier's 13 classes in order of priority, highest first; also the order of its outputs."""
 
 PRIORITY: dict[Outcome, int] = {outcome: rank for rank, outcome in enumerate(CLASSES)}
 
@@ -116,9 +116,9 @@ SCORED_GROUPS: tuple[Group, ...] = (Group.CRYSTAL, Group.PRECIPITATE, Group.OTHE
 GROUP_CLASSES: dict[Group, tuple[int, ...]] = {
     group: tuple(rank for rank, outcome in enumerate(CLASSES) if outcome.group is group) for group in SCORED_GROUPS
 }
-"""The class indices of each group."""
+"""Indices of the classes in each group."""
 
 
 def published(outcome: Outcome) -> Outcome:
-    """The outcome as it is published: the training class `rim` is a clear drop (paper, section 2.2)."""
+    """Return the outcome as published: the training class `rim` is a clear drop (paper, section 2.2)."""
     return Outcome.CLEAR if outcome is Outcome.RIM else outcome

@@ -1,17 +1,17 @@
-"""How large a pixel is: every image is brought to the reference scale before it is scored or trained on."""
+"""Pixel sizes: every image is brought to the reference scale before scoring or training."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 REFERENCE_UM = 1.13
-"""Micrometres a pixel at the reference scale: the Minstrel imager's 2560×1920 images."""
+"""Micrometres per pixel at the reference scale: that of the Minstrel imager's 2560×1920 images."""
 
 _FIELD_OF_VIEW_UM = 2560 * REFERENCE_UM
-"""Width of a usual image of one well, for cameras that are not known."""
+"""Typical width of an image of one well, for unknown cameras."""
 
-# (width, height) → µm a pixel. Minstrel: a lab's ruler; the half-size ones are the same field at half the pixels.
-# Rock Imager: the value that published pipelines for these images use.
+# (width, height) → µm per pixel. Minstrel: measured with a ruler; half-size images show the same field of view.
+# Rock Imager: the value used by published pipelines for these images.
 KNOWN_IMAGERS: dict[tuple[int, int], tuple[str, float]] = {
     (2560, 1920): ("Rigaku Minstrel", 1.131),
     (2452, 2056): ("Rigaku Minstrel HT UV", 1.131),
@@ -23,39 +23,39 @@ KNOWN_IMAGERS: dict[tuple[int, int], tuple[str, float]] = {
 
 @dataclass(frozen=True, slots=True)
 class PixelSize:
-    """Micrometres a pixel, and where the figure is from: ``configured``, an imager's name, or ``guessed``."""
+    """Micrometres per pixel, and the origin of the value: ``configured``, an imager's name, or ``guessed``."""
 
     um: float
     origin: str
 
     @property
     def to_reference(self) -> float:
-        """See `to_reference`."""
+        """Factor to the reference scale; see `to_reference`."""
         return to_reference(self.um)
 
 
 def to_reference(um: float) -> float:
-    """Factor by which the sides of an image of so many µm a pixel are multiplied to reach the reference scale.
+    """Return the factor by which an image of this pixel size must be enlarged to reach the reference scale.
 
-    1 within 1 %: resampling would blur the picture and change nothing else.
+    It is 1 if they agree within 1 %, where resampling would only blur the image.
     """
     factor = um / REFERENCE_UM
     return 1.0 if abs(factor - 1) <= 0.01 else factor
 
 
 def pixel_size(width: int, height: int, configured_um: float | None = None) -> PixelSize:
-    """The pixel size of an image: as configured, else from the size of known imagers, else guessed.
+    """Return the pixel size of an image: as configured, else that of a known imager, else a guess.
 
-    The guess takes the image's width for a whole well's usual field of view, 2.9 mm.
+    The guess assumes that the image's width is the usual field of view of a whole well, 2.9 mm.
 
     Raises
     ------
     ValueError
-        When the configured size is not between 0.05 and 50 µm.
+        If the configured size is not between 0.05 and 50 µm.
     """
     if configured_um is not None:
         if not 0.05 <= configured_um <= 50:
-            raise ValueError(f"pixel_size_um is {configured_um}; a well image has between 0.05 and 50 µm a pixel")
+            raise ValueError(f"pixel_size_um is {configured_um}; a well image has between 0.05 and 50 µm per pixel")
         return PixelSize(configured_um, "configured")
     if (width, height) in KNOWN_IMAGERS:
         name, um = KNOWN_IMAGERS[width, height]

@@ -1,20 +1,20 @@
-"""The networks' weights: named by SHA-256, listed in a manifest, refused when a byte differs.
+"""The networks' weights: identified by SHA-256, listed in a manifest, and rejected if a byte differs.
 
-A folder of weights holds ``manifest.json`` (`WeightsManifest`) and the ONNX files it lists. The package carries one
-such folder; others travel beside a work unit.
+A folder of weights holds ``manifest.json`` (`WeightsManifest`) and the ONNX files it lists. The package contains one
+such folder; others are sent beside a work unit.
 
-A segmenter takes ``image``, ``(1, 3, SEGMENTER_SIDE, SEGMENTER_SIDE)`` float32 as `images.network_input` makes it, and
-gives ``mask``, ``(1, 1, SEGMENTER_SIDE, SEGMENTER_SIDE)``: each pixel's probability of lying in the drop.
+A segmenter maps ``image``, ``(1, 3, SEGMENTER_SIDE, SEGMENTER_SIDE)`` float32 from `images.network_input`, to ``mask``,
+``(1, 1, SEGMENTER_SIDE, SEGMENTER_SIDE)``: the probability that each pixel lies in the drop.
 
-A classifier takes ``image``, ``(N, 3, H, W)``, made likewise, and gives ``class_map``, ``(N, 13, h, w)``: logits in the order of
-`outcomes.CLASSES`. The probabilities of a chop are the softmax of the mean over its cells. One that is `dense` takes any H and W
-of at least a chop, and has a cell each `chops.STRIDE` pixels, `chops.CELLS` by `CELLS` to a chop; the others take chops alone,
-``(N, 3, CHOP, CHOP)``, and give one cell.
+A classifier maps ``image``, ``(N, 3, H, W)`` from `images.network_input`, to ``class_map``, ``(N, 13, h, w)``: logits
+in the order of `outcomes.CLASSES`. The probabilities of a chop are the softmax of the mean over its cells. A `dense`
+classifier takes any H and W of at least a chop, and has a cell every `chops.STRIDE` pixels, `chops.CELLS` × `CELLS`
+per chop. Other classifiers take only chops, ``(N, 3, CHOP, CHOP)``, and return a single cell.
 
-A second opinion is the published MARCO network. It takes ``image``, ``(N, 3, 599, 599)`` float32, 0..255, as `second_opinion.network_input` of the
-package `xtalgrid_scoring` makes it of a whole picture, and gives ``logits``, ``(N, 4)``, in the order of `outcomes.SCORED_GROUPS`, whose softmax are
-the groups' probabilities, and ``features``, ``(N, 1056)``, which the last layer makes the logits of. It lies in a folder of its own: readers from
-before there was this role refuse a manifest that has it.
+A second opinion is the published MARCO network. It maps ``image``, ``(N, 3, 599, 599)`` float32, 0..255, which
+`xtalgrid_scoring.second_opinion.network_input` makes of a whole picture, to ``logits``, ``(N, 4)``, in the order of
+`outcomes.SCORED_GROUPS`, whose softmax are the groups' probabilities, and ``features``, ``(N, 1056)``, the input of the
+last layer. It lies in a folder of its own, because readers that do not know this role refuse a manifest that has it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Variant = Literal["fp32", "int8"]
 
 
 class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One weight file: what it is for, and how its probabilities become `p_crystal`."""
+    """One weight file: its role, and how its probabilities become `p_crystal`."""
 
     sha256: str
     role: Role
@@ -47,19 +47,19 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     architecture: str
     variant: Variant
     card: str
-    """File of the model card, beside the weights."""
+    """File name of the model card, beside the weights."""
     calibration: Calibration = msgspec.field(default_factory=Calibration)
-    """By the rules ``published`` and ``group``."""
+    """Used by the rules ``published`` and ``group``."""
     pooling: Pooling | None = None
-    """A classifier's, without which the rule ``pooled`` cannot decide."""
+    """Of a classifier; required by the rule ``pooled``."""
     dense: bool = False
-    """A classifier whose class map of a whole drop serves all of its chops."""
+    """Whether all chops of a drop can be classified from one class map of it."""
     origin: str = ""
-    """SHA-256 of the fp32 weights that int8 ones were made from."""
+    """For int8 weights, the SHA-256 of the fp32 weights they were made from."""
 
 
 class WeightsManifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``manifest.json`` holds; `default` names one model of each role by its SHA-256."""
+    """Content of ``manifest.json``; `default` names one model for each role by its SHA-256."""
 
     schema: Literal[1]
     default: Mapping[Role, str]
@@ -72,30 +72,30 @@ def read_manifest(folder: Path = PACKAGED) -> WeightsManifest:
     Raises
     ------
     BrokenModel
-        When there is none, or it does not follow the format.
+        If it is missing or does not follow the format.
     """
     path = folder / MANIFEST
     try:
         return msgspec.json.decode(path.read_bytes(), type=WeightsManifest)
     except OSError as error:
-        raise BrokenModel(f"{path}: no list of weights here ({error.strerror}); {_cure(folder)}") from error
+        raise BrokenModel(f"{path}: cannot read the list of weights ({error.strerror}); {_remedy(folder)}") from error
     except msgspec.DecodeError as error:
-        raise BrokenModel(f"{path}: {error}; {_cure(folder)}") from error
+        raise BrokenModel(f"{path}: {error}; {_remedy(folder)}") from error
 
 
-def _cure(folder: Path) -> str:
-    return "reinstall xtalgrid" if folder == PACKAGED else "give a folder of weights as it was exported"
+def _remedy(folder: Path) -> str:
+    return "reinstall xtalgrid" if folder == PACKAGED else "use a complete folder of exported weights"
 
 
 def default_models(folder: Path = PACKAGED, variant: Variant | None = None) -> tuple[str, str]:
-    """SHA-256 of the default (segmenter, classifier), or of their fp32 or int8 variant.
+    """Return the SHA-256 of the default (segmenter, classifier), or of their fp32 or int8 variants.
 
     Raises
     ------
     BrokenModel
-        When the manifest cannot be read.
+        If the manifest cannot be read.
     UnknownModel
-        When a default model has no such variant here.
+        If a default model has no such variant in the folder.
     """
     manifest = read_manifest(folder)
     return _default(manifest, "segmenter", variant), _default(manifest, "classifier", variant)
@@ -115,44 +115,49 @@ def _default(manifest: WeightsManifest, role: Role, variant: Variant | None) -> 
         if entry.variant == variant and made_from[entry.sha256] == made_from.get(default, default):
             return entry.sha256
     raise UnknownModel(
-        f"unknown model: no {variant} variant of the {role} {default[:12]}… here; xtalgrid-train export --int8 makes one"
+        f"unknown model: {role} {default[:12]}… has no {variant} variant here; "
+        "make one with `xtalgrid-train export --int8`"
     )
 
 
 def default_options(folder: Path = PACKAGED, variant: Variant | None = None, **changes: Any) -> Options:
-    """Production's options with the default weights of a folder, or their fp32 or int8 variant.
+    """Return production's options with the default weights of a folder, or their fp32 or int8 variants.
 
     Parameters
     ----------
-    changes
-        Any of the options, by name.
+    folder
+        Of weights.
+    variant
+        ``fp32`` or ``int8``; None for the default weights themselves.
+    **changes
+        Options that differ from production's.
 
     Raises
     ------
     ModelError
-        As `default_models`.
+        See `default_models`.
     """
     segmenter, classifier = default_models(folder, variant)
     return Options(segmenter=segmenter, classifier=classifier, **changes)
 
 
 def no_pooling(entry: ModelEntry) -> str:
-    """The error of weights that the rule ``pooled`` is asked of and cannot decide for."""
+    """Return the error message for weights without a pooling under the rule ``pooled``."""
     return (
-        f"classifier {entry.sha256[:12]}… has no pooling, which the rule `pooled` needs: `xtalgrid-train calibrate` fits it to the folder's "
-        "weights; or take the rule `group`"
+        f"classifier {entry.sha256[:12]}… has no pooling, which the rule `pooled` needs: "
+        "fit one with `xtalgrid-train calibrate`, or use the rule `group`"
     )
 
 
 def find_model(sha256: str, role: Role, folders: Iterable[Path] = ()) -> tuple[ModelEntry, bytes]:
-    """The entry and the bytes of the weights with this hash, from `folders` or else the package.
+    """Return the entry and the bytes of the weights with this hash, from `folders` or else the package.
 
     Raises
     ------
     UnknownModel
-        When no manifest lists it for this role.
+        If no manifest lists them for this role.
     BrokenModel
-        When the file's bytes have another hash.
+        If a manifest is invalid, or the file is missing or has another hash.
     """
     for folder in (*folders, PACKAGED):
         for entry in read_manifest(folder).models if (folder / MANIFEST).is_file() else ():
@@ -161,10 +166,10 @@ def find_model(sha256: str, role: Role, folders: Iterable[Path] = ()) -> tuple[M
                 data = path.read_bytes() if path.is_file() else b""
                 if hashlib.sha256(data).hexdigest() != sha256:
                     raise BrokenModel(
-                        f"{path}: missing, or its bytes are not those named {sha256[:12]}…; {_cure(folder)}"
+                        f"{path}: missing, or its content does not match {sha256[:12]}…; {_remedy(folder)}"
                     )
                 return entry, data
     raise UnknownModel(
-        f"unknown model: no {role} named {sha256[:12]}… here; this worker carries other weights than the work unit asks "
-        "for: update it, or have the weights sent beside the work unit"
+        f"unknown model: {role} {sha256[:12]}… is not available here; update this worker, "
+        "or have the weights sent with the work unit"
     )

@@ -1,15 +1,15 @@
-"""Names of a plate's wells as people write them: the row in letters, the column, the subwell as a letter: ``A1a``."""
+"""Names of wells as people write them: letters for the row, the column, a letter for the subwell: ``A1a``."""
 
 from __future__ import annotations
 
 
 def well_name(row: int, col: int, subwell: int) -> str:
-    """Row, column and subwell, each from 1, as ``A1a``; a subwell beyond the letters as a number, ``A1.30``."""
+    """Format row, column and subwell, each from 1, as ``A1a``; a subwell beyond 26 as a number, ``A1.30``."""
     return f"{row_letters(row)}{col}{chr(ord('a') + subwell - 1) if 1 <= subwell <= 26 else f'.{subwell}'}"
 
 
 def row_letters(row: int) -> str:
-    """1 → A, 26 → Z, 27 → AA, as on 1536-well plates; what is below 1 as a number."""
+    """Format a row as letters: 1 → A, 26 → Z, 27 → AA (1536-well plates); below 1 as a number."""
     if row < 1:
         return str(row)
     letters = ""
@@ -20,15 +20,15 @@ def row_letters(row: int) -> str:
 
 
 def row_number(letters: str) -> int:
-    """A → 1, z → 26, AA → 27: the other way round.
+    """Parse the letters of a row: A → 1, z → 26, AA → 27.
 
     Raises
     ------
     ValueError
-        When there is anything but letters from A to Z.
+        If there is anything but letters from A to Z.
     """
     if not (letters.isascii() and letters.isalpha()):
-        raise ValueError(f"{letters!r} is no row; rows are A, B, …, Z, AA, …")
+        raise ValueError(f"{letters!r} is not a row; rows are A, B, …, Z, AA, …")
     number = 0
     for letter in letters.upper():
         number = number * 26 + ord(letter) - ord("A") + 1

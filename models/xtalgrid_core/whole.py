@@ -1,4 +1,4 @@
-"""Whether an image file is whole: by its format's end, without decoding, and by its picture, which is surer."""
+"""Whether an image file is complete: by the end of its format, or more surely, by its decoded image."""
 
 from __future__ import annotations
 
@@ -22,50 +22,53 @@ _TIFF_PARTS = ((273, 279), (324, 325))
 
 
 def missing_end(stream: IO[bytes]) -> str | None:
-    """Why an image file is incomplete, or None where its format's end is there.
+    """Return why an image file is incomplete, or None if it is complete.
 
-    A JPEG has its end marker and a PNG its end chunk, whatever follows them; the parts of a TIFF's first page lie within the file.
-    Files in other formats have no end to miss.
+    A JPEG must have its end marker and a PNG its end chunk, whatever follows them. The parts of a TIFF's first page
+    must lie within the file. Files of other formats are taken for complete.
 
     Parameters
     ----------
     stream
-        The file, opened for reading at any place; it is left at another.
+        The file, opened for reading; its position is changed.
 
     Raises
     ------
     OSError
-        When it cannot be read.
+        If it cannot be read.
     """
     size = stream.seek(0, io.SEEK_END)
     stream.seek(0)
     head = stream.read(8)
     stream.seek(max(size - _TAIL, 0))
-    tail = stream.read().rstrip(b"\0")  # cameras pad; copies over a network are as long as the original at once
+    tail = stream.read().rstrip(b"\0")  # padding; network copies get their full length first
     stream.seek(0)
     if size == 0:
         return "the file is empty"
     if head.startswith(b"\xff\xd8"):
-        whole = tail.endswith(b"\xff\xd9") or any(kind == _END_OF_IMAGE for kind, _ in _markers(stream.read()))
-        return None if whole else "the JPEG's end marker is missing"
+        is_complete = tail.endswith(b"\xff\xd9") or any(kind == _END_OF_IMAGE for kind, _ in _markers(stream.read()))
+        return None if is_complete else "the JPEG's end marker is missing"
     if head.startswith(b"\x89PNG"):
-        whole = tail.endswith(_PNG_END) or _has_end_chunk(stream.read())
-        return None if whole else "the PNG's end chunk is missing"
+        is_complete = tail.endswith(_PNG_END) or _has_end_chunk(stream.read())
+        return None if is_complete else "the PNG's end chunk is missing"
     if head.startswith((b"II*\0", b"MM\0*")):
         return _missing_in_tiff(stream, size)
     return None
 
 
 def ends_early(data: bytes, image: Image.Image) -> bool:
-    """Whether a JPEG's data end before its rows do: libjpeg fills what is missing with grey and warns, which Pillow keeps to itself.
+    """Tell whether a JPEG's data end before the image is complete.
 
-    A picture may be grey in its last corner by itself; so more data are put behind those of the first scan then: they change what was
-    filled, and nothing of a whole picture.
+    In that case libjpeg fills the rest with grey and warns, but Pillow doesn't pass the warning on. Since a complete
+    image may have a grey corner too, extra data are then inserted after the first scan: they change the filled part
+    of an incomplete image, but nothing in a complete one.
 
     Parameters
     ----------
+    data
+        The file.
     image
-        What `data` were decoded to, at any scale.
+        Its decoded image, at any scale.
     """
     corner = image.crop((image.width - 2, image.height - 2, image.width, image.height)).getcolors()
     if corner is None or len(corner) > 1 or not {127, 128}.issuperset(np.ravel(corner[0][1]).tolist()):
@@ -77,21 +80,19 @@ def ends_early(data: bytes, image: Image.Image) -> bool:
 
 
 def _markers(data: bytes) -> Iterator[tuple[int, int]]:
-    """(kind, place) of a JPEG's markers up to the end marker; those of restarts, and those of thumbnails inside segments, aside."""
+    """Yield the (kind, position) of a JPEG's markers up to the end marker, without restarts and embedded thumbnails."""
     at = 2
-    while (found := _MARKER.search(data, at)) is not None:
-        at = found.start()
+    while (match := _MARKER.search(data, at)) is not None:
+        at = match.start()
         kind = data[at + 1]
         yield kind, at
         if kind == _END_OF_IMAGE:
             return
-        at += 2 + int.from_bytes(
-            data[at + 2 : at + 4], "big"
-        )  # a segment says its length; a scan's data follow its own
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")  # skip the segment, not a scan's data
 
 
 def _eighth(data: bytes) -> bytes:
-    """A JPEG at ⅛ of its scale, or nothing where it cannot be decoded."""
+    """Decode a JPEG at ⅛ of its scale; empty if that fails."""
     with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
         image.draft(None, (1, 1))
         try:
@@ -112,8 +113,8 @@ def _has_end_chunk(data: bytes) -> bool:
 
 def _missing_in_tiff(stream: IO[bytes], size: int) -> str | None:
     try:
-        with warnings.catch_warnings(action="error"):  # so says Pillow that a tag's data lie beyond the end
-            warnings.filterwarnings("ignore", "Metadata Warning")  # a tag with more values than it should have
+        with warnings.catch_warnings(action="error"):  # Pillow warns if a tag's data lie beyond the end
+            warnings.filterwarnings("ignore", "Metadata Warning")  # harmless: a tag with too many values
             image = Image.open(stream, formats=("TIFF",))
             tags = getattr(image, "tag_v2", {})
             ends = [
@@ -122,7 +123,7 @@ def _missing_in_tiff(stream: IO[bytes], size: int) -> str | None:
                 for offset, count in zip(tags.get(offsets, ()), tags.get(counts, ()), strict=False)
             ]
     except Image.DecompressionBombError:
-        return None  # too large, which is not for us to say
+        return None  # too large, but complete as far as we know
     except (OSError, ValueError, TypeError, KeyError, SyntaxError, Warning) as error:
         return f"the TIFF's directory cannot be read ({error})"
     return None if ends and max(ends) <= size else "parts of the TIFF are missing"

@@ -1,4 +1,4 @@
-"""How sure a proportion of a few is: Wilson's interval."""
+"""Wilson's confidence interval of a proportion."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ Z = 1.959964
 
 
 def wilson(hits: int, number: int) -> tuple[float, float]:
-    """The 95 % score interval of a proportion (Wilson 1927, J. Am. Stat. Assoc. 22, 209-212), each 0..1; (0, 1) of none."""
+    """Return the 95 % score interval of a proportion; (0, 1) for 0 of 0.
+
+    Wilson (1927), J. Am. Stat. Assoc. 22, 209-212.
+    """
     if not 0 <= hits <= number:
-        raise ValueError(f"{hits} of {number}")
+        raise ValueError(f"{hits} of {number} is not a proportion")
     if number == 0:
         return 0.0, 1.0
     part, square = hits / number, Z * Z / number

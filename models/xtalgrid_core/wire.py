@@ -1,8 +1,8 @@
-"""The wire format: what travels between server and worker, and nothing else does.
+"""The wire format: all that is exchanged between server and worker.
 
 A work unit is a zip of ``manifest.json`` (`Manifest`) and the images under neutral names; a result is ``result.json``
-(`Result`). Both carry a schema version. Readers ignore fields they don't know, so a field may be added without a new
-version; a change of meaning takes a new one, and the previous version stays readable.
+(`Result`). Both carry a schema version. Readers ignore unknown fields, so fields may be added without a new version; a
+change of meaning requires a new version, and the previous one stays readable.
 """
 
 from __future__ import annotations
@@ -24,47 +24,46 @@ READABLE_SCHEMAS = (1,)
 MANIFEST_NAME = "manifest.json"
 
 UNIT_FILE = "unit.zip"
-"""A work unit's name in the folder where a worker runs: BOINC's logical name, as the two below."""
+"""Name of a work unit in a worker's folder; this and the two below are logical names for BOINC."""
 
 RESULT_FILE = "result.json"
 
 WEIGHTS_FILE = "weights.json"
-"""The list of the weights that came beside a unit (`weights.WeightsManifest`); they themselves are ``<sha256>.onnx``."""
+"""List of the weights sent beside a work unit (`weights.WeightsManifest`); the weights are ``<sha256>.onnx``."""
 
 MAX_RESULT_BYTES = 64 * 1024 * 1024
-"""A result of 1,000 wells is 3 MB; what is larger than this is not read."""
+"""Larger results are rejected; a result of 1,000 wells has 3 MB."""
 
 MAX_RESULT_VALUES = 2_000_000
-"""JSON values of a result, counted by their commas: 1,000 wells have 200,000. In memory a value takes twenty times its bytes."""
+"""Maximum JSON values of a result, counted by commas: 1,000 wells have 200,000. Decoding takes 20 times the memory."""
 
 MAX_IMAGES = 5_000
 
 MAX_IMAGE_BYTES = 64 * 1024 * 1024
-"""A file of more bytes, unpacked, is not read: a 2560×1920 TIFF has 15 MB."""
+"""Larger image files are not read; a 2560×1920 TIFF has 15 MB."""
 
 Pixel = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
-_NO_TEXT = r"<>\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069"
-"""Markup, control characters, and those that break a line or turn its direction."""
+_FORBIDDEN = r"<>\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069"
+"""Markup, control characters, and characters that break a line or change its direction."""
 
-ShortText = Annotated[str, msgspec.Meta(max_length=400, pattern=rf"^[^{_NO_TEXT}]*\Z")]
-"""Text of somebody's worker: one line without markup. `short_text` makes it."""
+ShortText = Annotated[str, msgspec.Meta(max_length=400, pattern=rf"^[^{_FORBIDDEN}]*\Z")]
+"""Text from an untrusted worker: one line without markup; see `short_text`."""
 
 UnitName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,100}\Z")]
-"""Also a file name and a word of BOINC's shell lines, so no dots, blanks or slashes."""
+"""Also used as a file name and in BOINC's shell commands, so no dots, blanks or slashes."""
 
 FileName = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{3,6}[a-z_]{0,10}\.[a-z]{3,4}\Z")]
-"""A neutral name inside a work unit's zip."""
+"""A neutral file name in a work unit's zip."""
 
 PixelBox = tuple[Pixel, Pixel, Pixel, Pixel]
 """``(row, col, height, width)`` in pixels of the original image."""
-
 
 GroupProbabilities = tuple[Probability, Probability, Probability, Probability]
 """A probability for each of `outcomes.SCORED_GROUPS`; they sum to 1."""
 
 
 class _WrittenOptions(Options, frozen=True, kw_only=True):
-    """Options as a manifest has them: what one leaves out means what it meant before it could be said."""
+    """Options as read from a manifest: defaults for missing fields are those from before the fields existed."""
 
     rule: Rule = "group"
     mode: Mode = "exact"
@@ -72,7 +71,7 @@ class _WrittenOptions(Options, frozen=True, kw_only=True):
 
 
 class Companion(msgspec.Struct, frozen=True, kw_only=True):
-    """Another image of the same drop, in the same zip. Reserved: no worker of today looks at one."""
+    """Another image of the same drop, in the same zip. Reserved: no current worker uses it."""
 
     file: FileName
     sha256: Sha256
@@ -81,7 +80,7 @@ class Companion(msgspec.Struct, frozen=True, kw_only=True):
 class ImageEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One image of a work unit: its name in the zip, its size in pixels, and its scale.
 
-    `pixel_size_um` is None where the worker is to guess it from the size.
+    If `pixel_size_um` is None, the worker guesses it from the size.
     """
 
     number: Annotated[int, msgspec.Meta(ge=0)]
@@ -92,13 +91,13 @@ class ImageEntry(msgspec.Struct, frozen=True, kw_only=True):
     width: Pixel | None = None
     pixel_size_um: float | None = None
     uv: Companion | None = None
-    """The drop under ultraviolet light."""
+    """The drop in UV light."""
     earlier: Companion | None = None
     """The drop at an earlier inspection."""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a work unit asks for. `min_worker`: the oldest worker version that may answer."""
+    """A work unit's images and options. `min_worker`: the oldest worker version that may score it."""
 
     schema: int
     unit: UnitName
@@ -108,9 +107,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Drop(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the drop is, in pixels of the original image; `box` is None when none was found.
+    """The drop, in pixels of the original image; `box` is None if none was found.
 
-    `confidence` is that of the answer. `outline`: points ``(row, col)``, clockwise.
+    `confidence` is that of the detection, drop or no drop. `outline`: points ``(row, col)``, clockwise.
     """
 
     box: PixelBox | None
@@ -119,7 +118,7 @@ class Drop(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BestChop(msgspec.Struct, frozen=True, kw_only=True):
-    """One of the n best chops: where, and what it says by the unit's rule (``group``: the probability of the whole group)."""
+    """One of the best chops, with its outcome and probability (of its group, unless the rule is ``published``)."""
 
     box: PixelBox
     outcome: Outcome
@@ -127,7 +126,7 @@ class BestChop(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SecondOpinion(msgspec.Struct, frozen=True, kw_only=True):
-    """What a network of another kind says of the whole well. Reserved: no worker of today has one."""
+    """Groups' probabilities from a network of another kind. Reserved: no current worker has one."""
 
     model: Sha256
     groups: GroupProbabilities
@@ -136,9 +135,9 @@ class SecondOpinion(msgspec.Struct, frozen=True, kw_only=True):
 class Scored(msgspec.Struct, frozen=True, kw_only=True, tag_field="status", tag="scored"):
     """An image that was scored.
 
-    `score` is the outcome's number (None for undecided), `probabilities` the largest of each of the 13 classes over all
-    chops, in the order of `outcomes.CLASSES` (empty for a null experiment, which has no chops). `height` and `width` are the
-    original's, in pixels. `seconds` is CPU time.
+    `score` is the outcome's number (None for undecided). `probabilities` are the maxima of the 13 classes over all
+    chops, in the order of `outcomes.CLASSES` (empty for a null experiment, which has no chops). `height` and `width`
+    are those of the original, in pixels. `seconds` is CPU time.
     """
 
     number: int
@@ -155,17 +154,17 @@ class Scored(msgspec.Struct, frozen=True, kw_only=True, tag_field="status", tag=
     boxes: Annotated[tuple[BestChop, ...], msgspec.Meta(max_length=100)]
     seconds: Annotated[float, msgspec.Meta(ge=0, le=1e6)]
     groups: GroupProbabilities | None = None
-    """Probabilities of crystal, precipitate, other and clear; they sum to 1. None: by a worker that is too old to say."""
+    """Probabilities of crystal, precipitate, other and clear; they sum to 1. None: from an old worker."""
     second_opinion: SecondOpinion | None = None
-    """Reserved, as are the following: None where it was not asked for."""
+    """Reserved, like the two below; None if not requested."""
     fluoresces: bool | None = None
-    """Whether the crystals do, in the UV image."""
+    """Whether the crystals fluoresce in the UV image."""
     p_new: Probability | None = None
-    """That a crystal was not there at the earlier inspection."""
+    """Probability that a crystal is new since the earlier inspection."""
 
 
 class Failed(msgspec.Struct, frozen=True, kw_only=True, tag_field="status", tag="failed"):
-    """An image that could not be scored, and why."""
+    """An image that could not be scored, with the reason."""
 
     number: int
     reason: FailureReason
@@ -173,7 +172,7 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag_field="status", tag=
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):
-    """What the worker ran on."""
+    """The computer that the worker ran on."""
 
     platform: ShortText = ""
     python: ShortText = ""
@@ -182,7 +181,7 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to a work unit: every image of its manifest, scored or failed, in the manifest's order."""
+    """The result of a work unit: an answer for every image, in the manifest's order."""
 
     schema: int
     unit: UnitName
@@ -197,11 +196,13 @@ class _WrittenManifest(Manifest, frozen=True, kw_only=True):
     options: _WrittenOptions
 
 
-Image = Scored | Failed
+Answer = Scored | Failed
+"""The answer for one image."""
+
 _encoder = msgspec.json.Encoder()
 _manifests = msgspec.json.Decoder(_WrittenManifest)
 _results = msgspec.json.Decoder(Result)
-_images: msgspec.json.Decoder[Scored | Failed] = msgspec.json.Decoder(Image)
+_answers: msgspec.json.Decoder[Answer] = msgspec.json.Decoder(Answer)
 
 
 class _Version(msgspec.Struct):
@@ -209,13 +210,13 @@ class _Version(msgspec.Struct):
 
 
 def short_text(text: str) -> str:
-    """Any text as `ShortText`: what it may not hold replaced, 400 characters, no half surrogates of odd file names."""
-    text = re.sub(f"[{_NO_TEXT}]", "·", text.encode(errors="backslashreplace").decode())
+    """Convert any text to `ShortText`: replace forbidden characters and unpaired surrogates, cut to 400 characters."""
+    text = re.sub(f"[{_FORBIDDEN}]", "·", text.encode(errors="backslashreplace").decode())
     return text if len(text) <= 400 else text[:399] + "…"
 
 
 def release(version: str) -> tuple[int, ...]:
-    """The numbers of a version, for telling which is older: ``0.1.0.dev3`` → (0, 1). What is no version is older than all."""
+    """Parse a version into comparable numbers: ``0.1.0.dev3`` → (0, 1). Anything else is older than all versions."""
     match = re.match(r"\d[\d.]*", version)
     if match is None:
         return (-1,)
@@ -225,8 +226,8 @@ def release(version: str) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-def encode(message: Manifest | Result | Scored | Failed | Options) -> bytes:
-    """One line of JSON."""
+def encode(message: Manifest | Result | Answer | Options) -> bytes:
+    """Encode a message as one line of JSON."""
     return _encoder.encode(message)
 
 
@@ -236,7 +237,7 @@ def decode_manifest(data: bytes) -> Manifest:
     Raises
     ------
     ManifestError
-        When it is no JSON, of a schema that is not readable, lacks fields, or numbers or names images twice.
+        If it is not valid JSON, has an unsupported schema, lacks fields, or has duplicate image numbers or names.
     """
     try:
         _check_schema(data)
@@ -252,23 +253,23 @@ def decode_manifest(data: bytes) -> Manifest:
         options=Options(**msgspec.structs.asdict(written.options)),
         images=written.images,
     )
-    for what, values in (("number", [i.number for i in manifest.images]), ("file", [i.file for i in manifest.images])):
+    for name, values in (("number", [i.number for i in manifest.images]), ("file", [i.file for i in manifest.images])):
         if len(set(values)) != len(values):
-            raise ManifestError(f"{MANIFEST_NAME}: two images have the same {what}; make the work unit again")
+            raise ManifestError(f"{MANIFEST_NAME}: two images have the same {name}; make the work unit again")
     return manifest
 
 
 def decode_result(data: bytes) -> Result:
-    """Read a result, trusting nothing.
+    """Read an untrusted result.
 
     Raises
     ------
     ResultError
-        When it is too large, no JSON, of a schema that is not readable, or a value lies outside its range.
+        If it is too large or not valid JSON, has an unsupported schema, or a value is out of range.
     """
     if len(data) > MAX_RESULT_BYTES:
         raise ResultError(f"{len(data)} bytes; at most {MAX_RESULT_BYTES} are read")
-    if data.count(b",") > MAX_RESULT_VALUES:  # lists are measured after they are in memory
+    if data.count(b",") > MAX_RESULT_VALUES:  # msgspec checks lengths only after decoding
         raise ResultError(f"more than {MAX_RESULT_VALUES} values")
     try:
         _check_schema(data)
@@ -277,16 +278,16 @@ def decode_result(data: bytes) -> Result:
         raise ResultError(f"does not follow the wire format: {str(error)[:300]}") from error
 
 
-def decode_image(data: bytes) -> Image:
-    """Read one image's answer, as a checkpoint holds it.
+def decode_answer(data: bytes) -> Answer:
+    """Read the answer for one image, as in a checkpoint.
 
     Raises
     ------
     ResultError
-        When it does not follow the format.
+        If it does not follow the format.
     """
     try:
-        return _images.decode(data)
+        return _answers.decode(data)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise ResultError(str(error)[:300]) from error
 
@@ -294,4 +295,4 @@ def decode_image(data: bytes) -> Image:
 def _check_schema(data: bytes) -> None:
     schema = msgspec.json.decode(data, type=_Version).schema
     if schema not in READABLE_SCHEMAS:
-        raise ValueError(f"schema {schema} is not among those this version reads {READABLE_SCHEMAS}")
+        raise ValueError(f"schema {schema} is not supported; this version reads {READABLE_SCHEMAS}")

@@ -1,4 +1,4 @@
-"""A scoring process, as `xtalgrid_scoring.pool` starts it: answers jobs until the pool closes the pipe, or is gone."""
+"""A scoring process, started by `xtalgrid_scoring.pool`: it answers jobs until the pool closes the pipe or exits."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from xtalgrid_core.weights import MANIFEST
 
 from .classmap import draw_maps
 from .failures import failed, read_file
-from .messages import MARK, Answer, Job, Maps, Refused, receive_job, send
+from .messages import READY, Job, Maps, Refused, Reply, receive_job, send
 from .networks import Networks
 from .score import score_image
 
-_KEPT = 3
-"""Networks kept loaded: 20 MB each."""
+_CACHED_NETWORKS = 3
+"""Networks kept in memory; they take 20 MB each."""
 
 
 def main() -> NoReturn:
-    """Answer jobs."""
-    jobs, answers = _pipes()
+    """Answer jobs until standard input ends."""
+    jobs, replies = _pipes()
     faulthandler.enable()
     waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(jobs, waiting), daemon=True).start()
-    answers.write(MARK)
-    answers.flush()
+    replies.write(READY)
+    replies.flush()
     while True:
-        send(answers, answer(waiting.get()))
+        send(replies, reply(waiting.get()))
 
 
-def answer(job: Job) -> Answer:
-    """Do a job. No error leaves this: the image's own is a `wire.Failed`, all others are `Refused`."""
+def reply(job: Job) -> Reply:
+    """Do a job. Never raises: an image's own error becomes `wire.Failed`, all others `Refused`."""
     folders = tuple(Path(os.fsdecode(folder)) for folder in job.folders)
     try:
         networks = _networks(job.options, folders, tuple(map(_state, folders)), job.threads)
@@ -52,42 +52,42 @@ def answer(job: Job) -> Answer:
             number=job.number, file="000.img", inspect_id=0, sha256="0" * 64, pixel_size_um=job.pixel_size_um
         )
         return score_image(data, entry, job.options, networks)
-    except ConfigError as error:  # these weights cannot do what was asked
+    except ConfigError as error:  # these weights cannot do this job
         return _refused(error)
     except Exception as error:
         return failed(job.number, error)
 
 
 def _refused(error: Exception) -> Refused:
-    said = str(error) if isinstance(error, XtalgridError) else f"the weights cannot be loaded: {error!r}"
-    return Refused(type(error).__name__, said)
+    message = str(error) if isinstance(error, XtalgridError) else f"the weights cannot be loaded: {error!r}"
+    return Refused(type(error).__name__, message)
 
 
-@lru_cache(_KEPT)
+@lru_cache(_CACHED_NETWORKS)
 def _networks(options: wire.Options, folders: tuple[Path, ...], states: tuple[object, ...], threads: int) -> Networks:
-    """Networks, loaded once for each state of the folders: weights are named by their hash, but may be calibrated anew."""
+    """Load networks, once for each state of the folders: the same weights may get a new calibration."""
     return Networks.load(options, folders, threads)
 
 
 def _state(folder: Path) -> object:
     try:
-        about = (folder / MANIFEST).stat()
+        stat = (folder / MANIFEST).stat()
     except OSError:
         return None
-    return about.st_mtime_ns, about.st_size, about.st_ino
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
 def _pipes() -> tuple[IO[bytes], IO[bytes]]:
-    """Standard input and output, which then are others, so that nothing that is printed gets between the messages."""
-    nothing = os.open(os.devnull, os.O_RDWR)  # where standard error is closed, this takes its place
-    jobs, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    os.dup2(nothing, 0)
-    os.dup2(nothing, 1)
-    return jobs, answers
+    """Take over standard input and output, and replace them, so that printed text can't get between the messages."""
+    null = os.open(os.devnull, os.O_RDWR)  # becomes standard error if that is closed
+    jobs, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    return jobs, replies
 
 
 def _listen(jobs: IO[bytes], waiting: queue.SimpleQueue[Job]) -> None:
-    """Take jobs in while another one is worked at: so the pool's end is noticed then too."""
+    """Receive jobs in a thread of its own, to notice the end of the pool even while a job is being done."""
     try:
         while True:
             waiting.put(receive_job(jobs))

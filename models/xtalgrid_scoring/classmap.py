@@ -14,7 +14,7 @@ from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.images import WellImage
 from xtalgrid_core.outcomes import GROUP_CLASSES, SCORED_GROUPS, Group, Outcome
 
-from .drop import NoDrop, WellDrop, cut_out, go_on
+from .drop import NoDrop, WellDrop, cut_out, never_stop
 from .networks import Networks
 
 NEAR = 5
@@ -35,10 +35,10 @@ COLOURS: Mapping[Group, str] = {
 
 
 def group_maps(cells: Float) -> Float:
-    """How much a drop's points speak for each group.
+    """Return how much each point of a drop supports each group.
 
-    What the `NEAR` × `NEAR` cells around a point say, times the largest probability of a chop that the point lies in: sharper than what
-    chops say, and silent where no chop agrees. Not what is scored.
+    This is the probability of the `NEAR` × `NEAR` cells around a point, times the largest probability of a chop that
+    contains the point: sharper than the chops' probabilities, and zero where no chop agrees. It is not used for scoring.
 
     Parameters
     ----------
@@ -54,12 +54,15 @@ def group_maps(cells: Float) -> Float:
     chops = np.pad(group_probabilities(square_means(cells, CELLS)), ((0, 0), (CELLS - 1,) * 2, (CELLS - 1,) * 2))
     around = np.lib.stride_tricks.sliding_window_view(chops, CELLS, axis=1).max(axis=-1)
     around = np.lib.stride_tricks.sliding_window_view(around, CELLS, axis=2).max(axis=-1)
-    found: Float = near * around
-    return found
+    maps: Float = near * around
+    return maps
 
 
 def square_means(cells: Float, side: int) -> Float:
-    """Means over all squares of `side` × `side` cells of a class map, ``(13, rows, cols)``: ``(13, rows − side + 1, cols − side + 1)``."""
+    """Average over all squares of `side` × `side` cells.
+
+    From a class map ``(13, rows, cols)`` this makes ``(13, rows − side + 1, cols − side + 1)``.
+    """
     sums = np.pad(cells.cumsum(axis=1, dtype=np.float64).cumsum(axis=2), ((0, 0), (1, 0), (1, 0)))
     boxes = sums[:, side:, side:] - sums[:, :-side, side:] - sums[:, side:, :-side] + sums[:, :-side, :-side]
     means: Float = (boxes / side**2).astype(np.float32)
@@ -67,14 +70,14 @@ def square_means(cells: Float, side: int) -> Float:
 
 
 def group_probabilities(logits: Float) -> Float:
-    """Probabilities of the four groups, ``(4, r, c)``, from logits ``(13, r, c)``."""
+    """Return the probabilities of the four groups, ``(4, r, c)``, from logits ``(13, r, c)``."""
     probabilities = softmax(logits.reshape(len(logits), -1).T).T.reshape(logits.shape)
     found: Float = np.stack([probabilities[list(GROUP_CLASSES[group])].sum(axis=0) for group in SCORED_GROUPS])
     return found
 
 
 def draw_maps(data: bytes, networks: Networks, pixel_size_um: float | None = None) -> dict[Group, bytes]:
-    """PNG files with transparency, one for each group, of the shape of a well image; clear all over where there is no drop.
+    """Draw a transparent PNG file for each group, in the shape of the well image; empty where there is no drop.
 
     Raises
     ------
@@ -88,19 +91,25 @@ def draw_maps(data: bytes, networks: Networks, pixel_size_um: float | None = Non
 
 
 def overlay_maps(data: bytes, networks: Networks, pixel_size_um: float | None = None) -> dict[Group, Float]:
-    """What `draw_maps` draws, as numbers 0..1: for each group ``(H, W)`` of the shape of the well image, the longer side at most `SIDE`."""
+    """Return the maps that `draw_maps` draws, as numbers 0..1.
+
+    Each group's map, ``(H, W)``, has the shape of the well image, with at most `SIDE` pixels along the longer side.
+    """
     if not networks.is_dense:
         raise ConfigError("this classifier scores chops one by one and has no map; a dense one has")
     well = cut_out(WellImage(data), networks.mask, pixel_size_um)
     if isinstance(well, NoDrop):
         return {group: np.zeros(_size(well.height, well.width)[::-1], np.float32) for group in SCORED_GROUPS}
-    maps = group_maps(class_map(well.view, networks.class_map, go_on))
+    maps = group_maps(class_map(well.view, networks.class_map, never_stop))
     inside = _inside(well)
     return {group: _placed(values, well) * inside for group, values in zip(SCORED_GROUPS, maps, strict=True)}
 
 
 def _placed(values: Float, well: WellDrop) -> Float:
-    """A group's map in the shape of the picture; a cell's middle lies `STRIDE` pixels from the one before, the first one's too."""
+    """Place a group's map in the shape of the picture.
+
+    The centres of the cells are `STRIDE` pixels apart, and so far from the edge of the crop.
+    """
     canvas = Image.new("F", _size(well.height, well.width))
     shrunk = canvas.width / well.width
     cell = STRIDE / well.scale.to_reference * shrunk

@@ -1,4 +1,4 @@
-"""An image that cannot be scored: its reason and its words, the same whoever scores it."""
+"""Images that cannot be scored: the reason and the detail, the same for all ways of scoring."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PIECE = 1024 * 1024
 
 
 def failed(number: int, error: Exception) -> wire.Failed:
-    """The answer for an image whose scoring raised this; what nobody foresaw is logged with its traceback."""
+    """Return the answer for an image whose scoring raised this; unexpected errors are logged with their traceback."""
     if isinstance(error, ImageError):
         reason, detail = error.reason, error.detail
     elif isinstance(error, MemoryError):
@@ -28,7 +28,7 @@ def failed(number: int, error: Exception) -> wire.Failed:
 
 
 def read_file(path: Path) -> bytes:
-    """The bytes of an image file.
+    """Read an image file.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def read_file(path: Path) -> bytes:
     """
     try:
         if path.exists() and not path.is_file():
-            raise ImageError(FailureReason.UNREADABLE_FILE, "this is no file")
+            raise ImageError(FailureReason.UNREADABLE_FILE, "this is not a regular file")
         with path.open("rb") as stream:
             return read_limited(stream, path.name, wire.MAX_IMAGE_BYTES)
     except FileNotFoundError:
@@ -47,10 +47,11 @@ def read_file(path: Path) -> bytes:
 
 
 def read_limited(stream: IO[bytes], name: str, limit: int) -> bytes:
-    """All bytes of a stream; `ImageError` when there are more than `limit`."""
-    held = io.BytesIO()
-    while held.tell() <= limit and (piece := stream.read(min(_PIECE, limit + 1))):  # at once, zipfile holds it twice
-        held.write(piece)
-    if held.tell() > limit:
-        raise ImageError(FailureReason.TOO_LARGE, f"{name} has more than {limit:,} bytes; no more are read")
-    return held.getvalue()
+    """Read a stream of at most `limit` bytes; longer ones raise `ImageError`."""
+    buffer = io.BytesIO()
+    # in pieces, because zipfile holds a single large read twice
+    while buffer.tell() <= limit and (piece := stream.read(min(_PIECE, limit + 1))):
+        buffer.write(piece)
+    if buffer.tell() > limit:
+        raise ImageError(FailureReason.TOO_LARGE, f"{name} has more than {limit:,} bytes, the maximum")
+    return buffer.getvalue()

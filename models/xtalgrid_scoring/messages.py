@@ -1,6 +1,6 @@
-"""What a `pool` and its scoring processes say to each other: msgpack on two pipes, each message with its length before it.
+"""Messages between a `pool` and its scoring processes: length-prefixed msgpack over two pipes.
 
-A process says `MARK` once; then it answers each `Job`, one at a time.
+A process first sends `READY`. Then it sends a reply for each `Job`, one at a time.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import msgspec
 
 from xtalgrid_core import wire
 
-MARK = b"\0xtalgrid scoring process\n"
-"""A process is ready. What comes before was printed while Python started, and is passed over."""
+READY = b"\0xtalgrid scoring process\n"
+"""Sent once when a process is ready. Anything before it was printed while Python started, and is ignored."""
 
-MAX_ANSWER_BYTES = 16 * 1024 * 1024
-"""A score has 10 kB; four class maps have 60, and 4 MB where they are noise."""
+MAX_REPLY_BYTES = 16 * 1024 * 1024
+"""A score takes 10 kB; four class maps take 60 kB, and 4 MB if they are noise."""
 
 _LENGTH = struct.Struct("<Q")
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One image to score or to draw the class maps of, by its bytes or by its file's name (as `os.fsencode` makes it)."""
+    """One image to score, or to draw class maps of, as bytes or as a path (from `os.fsencode`)."""
 
     want: Literal["score", "maps"]
     number: int
@@ -35,27 +35,27 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Maps(msgspec.Struct, frozen=True, tag_field="status", tag="maps"):
-    """PNG files by group."""
+    """Class maps as PNG files, by group."""
 
     pictures: dict[str, bytes]
 
 
 class Refused(msgspec.Struct, frozen=True, tag_field="status", tag="refused"):
-    """An error that is not the image's, of the weights say: its class in `xtalgrid_core.errors`, and its message."""
+    """An error not caused by the image, such as missing weights: its class in `xtalgrid_core.errors`, its message."""
 
     error: str
     message: str
 
 
-Answer = Maps | Refused | wire.Scored | wire.Failed
+Reply = Maps | Refused | wire.Answer
 
 _encoder = msgspec.msgpack.Encoder()
 _jobs = msgspec.msgpack.Decoder(Job)
-_answers: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
+_replies: msgspec.msgpack.Decoder[Reply] = msgspec.msgpack.Decoder(Reply)
 
 
-def send(stream: IO[bytes], message: Job | Answer) -> None:
-    """Write a message; `OSError` when the other side is gone."""
+def send(stream: IO[bytes], message: Job | Reply) -> None:
+    """Write a message; raises `OSError` if the other side has exited."""
     data = _encoder.encode(message)
     stream.write(_LENGTH.pack(len(data)))
     stream.write(data)
@@ -63,32 +63,32 @@ def send(stream: IO[bytes], message: Job | Answer) -> None:
 
 
 def receive_job(stream: IO[bytes]) -> Job:
-    """Read a job; see `receive_answer`."""
+    """Read a job; for errors see `receive_reply`."""
     return _jobs.decode(_receive(stream, 2 * wire.MAX_IMAGE_BYTES))
 
 
-def receive_answer(stream: IO[bytes]) -> Answer:
-    """Read an answer.
+def receive_reply(stream: IO[bytes]) -> Reply:
+    """Read a reply.
 
     Raises
     ------
     EOFError
-        When the other side is gone.
+        If the other side has exited.
     ValueError
-        When it has more than `MAX_ANSWER_BYTES`, or is none.
+        If it has more than `MAX_REPLY_BYTES`, or is invalid.
     """
-    return _answers.decode(_receive(stream, MAX_ANSWER_BYTES))
+    return _replies.decode(_receive(stream, MAX_REPLY_BYTES))
 
 
-def _receive(stream: IO[bytes], most: int) -> bytes:
-    (length,) = _LENGTH.unpack(_exactly(stream, _LENGTH.size))
-    if length > most:
-        raise ValueError(f"a message of {length:,} bytes; at most {most:,} are read")
-    return _exactly(stream, length)
+def _receive(stream: IO[bytes], limit: int) -> bytes:
+    (length,) = _LENGTH.unpack(_read_exactly(stream, _LENGTH.size))
+    if length > limit:
+        raise ValueError(f"a message of {length:,} bytes; at most {limit:,} are read")
+    return _read_exactly(stream, length)
 
 
-def _exactly(stream: IO[bytes], length: int) -> bytes:
+def _read_exactly(stream: IO[bytes], length: int) -> bytes:
     data = stream.read(length)
     if len(data) < length:
-        raise EOFError("the other side is gone")
+        raise EOFError("the other side has exited")
     return data

@@ -1,6 +1,6 @@
-"""The networks, run by ONNX Runtime: the only place that makes its sessions.
+"""The networks, run by ONNX Runtime: the only module that creates its sessions.
 
-What goes in and comes out of each network stands at the head of `xtalgrid_core.weights`.
+The inputs and outputs of the networks are described in `xtalgrid_core.weights`.
 """
 
 from __future__ import annotations
@@ -24,17 +24,20 @@ from xtalgrid_core.weights import find_model, no_pooling
 RUNTIME = f"onnxruntime {ort.__version__}"
 
 BATCH = 1
-"""Chops classified at once. More are slower on one core (they leave its cache), and take 9 MB each."""
+"""Chops classified at once. On one core larger batches are slower (they exceed its cache) and take 9 MB per chop."""
 
 ARENA = 256 * 1024 * 1024
-"""Bytes of address space that the networks' memory lies in. Only what is used of it is taken; a block that grows piece by
-piece would take half as much again, and dense scoring's tiles would have to be smaller."""
+"""Bytes of address space reserved for the networks' memory.
+
+Only the part in use takes real memory. An arena that grows step by step would take half as much again, and dense
+scoring would need smaller tiles.
+"""
 
 _DISABLED = ["QDQPropagationTransformer"]
-"""It has the first pooling of int8 weights work on bytes, for which the runtime has only slow code: 1.8 times as long in all."""
+"""This optimizer moves the first pooling layer of int8 weights to 8 bits, which takes 1.8 times as long in all."""
 
 Network = Callable[[Float], Float]
-"""A network without its runtime: what `images.network_input` makes, ``(N, 3, H, W)``, to its answer."""
+"""A network as a function: maps the output of `images.network_input`, ``(N, 3, H, W)``, to the network's output."""
 
 
 class Networks:
@@ -43,11 +46,11 @@ class Networks:
     Parameters
     ----------
     segmenter, classifier
-        See `xtalgrid_core.weights`; any function will do, such as a network in training.
+        See `xtalgrid_core.weights`; any function can be used, such as a network in training.
     calibration, pooling
-        How the classifier's probabilities become a well's; see `xtalgrid_core.decision`.
+        For the decision on a well; see `xtalgrid_core.decision`.
     is_dense
-        Whether the classifier's class map of a large picture serves all chops in it.
+        Whether all chops of a drop can be classified from one class map of it.
     """
 
     def __init__(
@@ -66,19 +69,19 @@ class Networks:
 
     @classmethod
     def load(cls, options: Options, folders: Iterable[Path] = (), threads: int = 1) -> Networks:
-        """Load the weights that the options name, from `folders` or else the package.
+        """Load the weights named in the options, from `folders` or else the package.
 
         Raises
         ------
         UnknownModel
-            When no manifest lists them.
+            If no manifest lists them.
         BrokenModel
-            When a file's bytes differ from its name, or are no such network; or when the rule is ``pooled`` and no pooling was
-            fitted to the classifier.
+            If a file doesn't match its hash or is not such a network, or if the classifier has no pooling and the
+            rule is ``pooled``.
         """
         if options.second_opinion is not None:
             raise UnknownModel(
-                f"unknown model: second opinion {options.second_opinion[:12]}…; this worker has none: update it"
+                f"unknown model: second opinion {options.second_opinion[:12]}… is not supported; update this worker"
             )
         folders = tuple(folders)
         _, segmenter = find_model(options.segmenter, "segmenter", folders)
@@ -94,77 +97,81 @@ class Networks:
         )
 
     def with_classifier(self, classifier: Network) -> Networks:
-        """The same networks but for a dense classifier, such as one in training."""
+        """Return the same networks with another, dense classifier, such as one in training."""
         return Networks(self._segmenter, classifier, self.calibration, self.pooling, is_dense=True)
 
     def mask(self, view: Pixels) -> Float:
-        """Probability of each pixel of a `segmenter_view`, ``(256, 256, 3)``, to lie in the drop: ``(256, 256)``, 0..1."""
+        """Return the probability, ``(256, 256)``, that each pixel of a segmenter view lies in the drop."""
         return find_mask(self._segmenter, view)
 
     def class_map(self, images: Pixels) -> Float:
-        """Class maps, ``(N, 13, h, w)`` logits, of N pieces of a `classifier_view`, ``(N, H, W, 3)``."""
+        """Return the class maps, ``(N, 13, h, w)`` logits, of N parts of a classifier view, ``(N, H, W, 3)``."""
         logits = self._classifier(network_input(images))
         if logits.ndim != 4 or logits.shape[:2] != (len(images), len(CLASSES)) or not np.isfinite(logits).all():
-            raise ArithmeticError(f"the classifier gave {logits.shape} values, finite or not; expected 13 finite maps")
+            raise ArithmeticError(
+                f"the classifier returned {logits.shape} values, some perhaps not finite; expected 13 finite maps"
+            )
         return logits
 
     def probabilities(self, chops: Pixels) -> Float:
-        """Probabilities of the 13 classes, ``(N, 13)``, of N chops of a `classifier_view`, ``(N, 256, 256, 3)``."""
+        """Return the probabilities of the 13 classes, ``(N, 13)``, in N chops, ``(N, 256, 256, 3)``."""
         return softmax(self.class_map(chops).mean(axis=(2, 3)))
 
 
 def find_mask(segmenter: Network, view: Pixels) -> Float:
-    """What a segmenter says of a `segmenter_view`; see `Networks.mask`.
+    """Run a segmenter on a segmenter view; see `Networks.mask`.
 
     Raises
     ------
     ArithmeticError
-        When it gives another shape, or values that are not finite.
+        If it returns another shape, or values that are not finite.
     """
     mask = segmenter(network_input(view[None]))
     if mask.shape != (1, 1, SEGMENTER_SIDE, SEGMENTER_SIDE) or not np.isfinite(mask).all():
-        raise ArithmeticError(f"the segmenter gave {mask.shape} values, finite or not; expected finite ones")
-    checked: Float = np.clip(mask[0, 0], 0, 1)  # what rounding leaves outside no reader accepts
-    return checked
+        raise ArithmeticError(
+            f"the segmenter returned {mask.shape} values, some perhaps not finite; expected one finite mask"
+        )
+    probabilities: Float = np.clip(mask[0, 0], 0, 1)  # rounding may leave some slightly outside
+    return probabilities
 
 
 def load_network(weights: bytes, output: str, name: str, threads: int = 1) -> Network:
-    """An ONNX network that maps ``image`` to `output`, on `threads` cores.
+    """Load an ONNX network that maps ``image`` to `output`, to run on `threads` cores.
 
-    It keeps its memory from run to run, in common with the other networks of this process.
+    Memory is kept from run to run, and shared with the other networks of the process.
 
     Raises
     ------
     BrokenModel
-        When the bytes are no such network; the message calls it `name`.
+        If the bytes are not such a network; `name` is used in the message.
     """
-    _reserve()
+    _reserve_arena()
     settings = ort.SessionOptions()
     settings.add_session_config_entry("session.use_env_allocators", "1")
     settings.intra_op_num_threads = threads
     settings.inter_op_num_threads = 1
     settings.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    settings.enable_mem_pattern = False  # a plan for each size of picture would be kept, and memory with it
-    settings.log_severity_level = 3  # errors; they come as exceptions
+    settings.enable_mem_pattern = False  # it would keep a plan, and its memory, for each input size
+    settings.log_severity_level = 3  # errors only; they are raised as exceptions
     try:
         session = ort.InferenceSession(
             weights, settings, providers=["CPUExecutionProvider"], disabled_optimizers=_DISABLED
         )
-    except Exception as error:  # the runtime's exceptions have no common base but this
+    except Exception as error:  # the runtime's exceptions have no other common base
         raise BrokenModel(f"{name} cannot be loaded: {str(error)[:200]}; reinstall xtalgrid") from error
-    has = ([i.name for i in session.get_inputs()], [o.name for o in session.get_outputs()])
-    if has != (["image"], [output]):
-        raise BrokenModel(f"{name} maps {has[0]} to {has[1]}; expected ['image'] to ['{output}']")
+    inputs, outputs = [i.name for i in session.get_inputs()], [o.name for o in session.get_outputs()]
+    if (inputs, outputs) != (["image"], [output]):
+        raise BrokenModel(f"{name} maps {inputs} to {outputs}; expected ['image'] to ['{output}']")
 
     def run(images: Float) -> Float:
-        (answer,) = session.run([output], {"image": images})
-        return np.asarray(answer)
+        (values,) = session.run([output], {"image": images})
+        return np.asarray(values)
 
     return run
 
 
 @cache
-def _reserve() -> None:
-    """Give the sessions of this process one block of memory (`ARENA`)."""
+def _reserve_arena() -> None:
+    """Reserve one block of memory (`ARENA`) for all sessions of this process."""
     memory = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
     ort.create_and_register_allocator(memory, ort.OrtArenaCfg({"initial_chunk_size_bytes": ARENA}))

@@ -1,7 +1,7 @@
-"""A pool of scoring processes that stay warm, with limits: an image that hangs, bloats or kills one costs that image only.
+"""A pool of warm scoring processes with limits: an image that hangs a process or kills it affects no other image.
 
-They are programs of their own (`xtalgrid_scoring.child`), not forked or spawned by `multiprocessing`: a script without a ``__main__``
-guard is not run again, and threads and notebooks do no harm. This process loads no network.
+The processes run a separate program (`xtalgrid_scoring.child`) instead of using `multiprocessing`, so that scripts need
+no ``__main__`` guard, and threads and notebooks cause no problems. The pool's own process loads no networks.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from xtalgrid_core.errors import BrokenModel, Busy, ConfigError, FailureReason, 
 from xtalgrid_core.outcomes import Group
 
 from .failures import failed
-from .messages import Answer, Job, Maps, Refused
+from .messages import Job, Maps, Refused, Reply
 from .process import Ended, Process
 
 _WATCH_SECONDS = 0.05
@@ -29,24 +29,24 @@ _ERRORS = {kind.__name__: kind for kind in (ConfigError, UnknownModel, BrokenMod
 
 
 class Pool:
-    """Scoring processes, started when they are needed. Any number of threads may use one pool at once.
+    """Scoring processes, started on demand. Any number of threads may use one pool at once.
 
-    Use it in a ``with`` statement, or `close` it. Processes end by themselves when this one does, however it ends.
+    Use it in a ``with`` statement, or `close` it. The processes exit when their parent does, for whatever reason.
 
     Parameters
     ----------
     processes
-        Most of them at once. A warm one takes 200 MB.
+        Maximum number of processes. A warm one takes 200 MB.
     seconds
-        By the clock, from when a process takes an image.
+        Time limit for an image, by the clock.
     memory_mb
-        Resident memory of a process while it works on an image; watched on Linux and Windows. The largest image that is read takes 450.
+        Limit on the resident memory of a process at work; enforced on Linux and Windows. The largest image takes 450.
     waiting
-        Most requests that wait for a process; what comes then is refused.
+        Maximum number of requests that wait for a process; further ones raise `Busy`.
     patience
-        Seconds a request waits before it is refused; None: as long as it takes.
+        Seconds after which a waiting request raises `Busy`; None for no limit.
     idle_seconds
-        A process without work ends after this long.
+        Seconds after which an idle process is stopped.
     threads
         Cores for each process.
 
@@ -78,9 +78,9 @@ class Pool:
         self._lock = threading.Lock()
         self._freed = threading.Condition(self._lock)
         self._taken = threading.Condition(self._lock)
-        self._idle: list[Process] = []  # the one used last is last, and taken first
+        self._idle: list[Process] = []  # the most recently used last; taken from the end
         self._busy: set[Process] = set()
-        self._queue: deque[object] = deque()  # who waits, the first one first
+        self._queue: deque[object] = deque()  # waiting requests, oldest first
         self._is_watched = self._is_closed = False
         self._process_id = os.getpid()
 
@@ -91,7 +91,7 @@ class Pool:
         self.close()
 
     def close(self) -> None:
-        """End all processes. Requests under way raise `XtalgridError`, as do all later ones."""
+        """Stop all processes. Current and later requests raise `XtalgridError`."""
         with self._lock:
             self._is_closed = True
             idle, self._idle = self._idle, []
@@ -110,7 +110,7 @@ class Pool:
         pixel_size_um: float | None = None,
         number: int = 0,
         folders: Iterable[Path] = (),
-    ) -> wire.Scored | wire.Failed:
+    ) -> wire.Answer:
         """Score an image, as `score.score_image` does.
 
         Parameters
@@ -118,26 +118,26 @@ class Pool:
         image
             A file's bytes, or its path.
         options
-            They name the weights.
+            Scoring options, which also name the weights.
         pixel_size_um
-            Micrometres a pixel; None: guessed.
+            Micrometres per pixel; None to guess.
         number
-            The answer's.
+            Number of the image in the answer.
         folders
-            Folders of weights, before those packaged.
+            Folders of weights, searched before the package's.
 
         Raises
         ------
         ModelError
-            When the weights are not here, or cannot be used.
+            If the weights are not available or cannot be used.
         Busy
-            When too many requests wait.
+            If too many requests are waiting.
         XtalgridError
-            When no process can be started.
+            If no process can be started.
         """
-        answer = self._answer("score", image, options, pixel_size_um, number, folders)
-        assert isinstance(answer, wire.Scored | wire.Failed)
-        return answer
+        reply = self._reply("score", image, options, pixel_size_um, number, folders)
+        assert isinstance(reply, wire.Scored | wire.Failed)
+        return reply
 
     def class_maps(
         self,
@@ -152,17 +152,17 @@ class Pool:
         Raises
         ------
         ImageError
-            When the image cannot be read, or cost its process.
+            If the image cannot be read, or its process ended.
         ConfigError
-            When the classifier has no class map.
+            If the classifier has no class map.
         """
-        answer = self._answer("maps", image, options, pixel_size_um, 0, folders)
-        if isinstance(answer, wire.Failed):
-            raise ImageError(answer.reason, answer.detail)
-        assert isinstance(answer, Maps)
-        return {Group(name): picture for name, picture in answer.pictures.items()}
+        reply = self._reply("maps", image, options, pixel_size_um, 0, folders)
+        if isinstance(reply, wire.Failed):
+            raise ImageError(reply.reason, reply.detail)
+        assert isinstance(reply, Maps)
+        return {Group(name): picture for name, picture in reply.pictures.items()}
 
-    def _answer(
+    def _reply(
         self,
         want: Literal["score", "maps"],
         image: bytes | Path,
@@ -170,9 +170,9 @@ class Pool:
         pixel_size_um: float | None,
         number: int,
         folders: Iterable[Path],
-    ) -> Answer:
+    ) -> Reply:
         if os.getpid() != self._process_id:
-            raise XtalgridError("this pool belongs to the process that was forked from; make one in each process")
+            raise XtalgridError("this pool belongs to the parent process; create one in each process")
         data, path = (image, None) if isinstance(image, bytes) else (None, _absolute(image))
         if data is not None and len(data) > wire.MAX_IMAGE_BYTES:
             detail = f"{len(data):,} bytes; at most {wire.MAX_IMAGE_BYTES:,} are read"
@@ -189,61 +189,61 @@ class Pool:
         )
         process = self._take()
         try:
-            answer = process.ask(job, self._seconds)
+            reply = process.run(job, self._seconds)
         except (Ended, XtalgridError) as error:
             if self._is_closed:
-                raise XtalgridError("the pool was closed while this image was worked on") from None
+                raise XtalgridError("the pool was closed while this image was being scored") from None
             if not isinstance(error, Ended):
                 raise
             return failed(number, ImageError(error.reason, error.detail))
         finally:
             self._give_back(process)
-        if isinstance(answer, Refused):
-            raise _ERRORS.get(answer.error, XtalgridError)(answer.message)
-        return answer
+        if isinstance(reply, Refused):
+            raise _ERRORS.get(reply.error, XtalgridError)(reply.message)
+        return reply
 
     def _take(self) -> Process:
-        """A process of one's own, until it is given back."""
+        """Reserve a process, until it is given back."""
         with self._lock:
             if len(self._queue) >= self._most_waiting and not (self._has_room() and not self._queue):
-                raise Busy(f"{len(self._queue)} images wait to be scored already; try again in a moment")
-            me = object()
-            self._queue.append(me)
+                raise Busy(f"{len(self._queue)} images are already waiting to be scored; try again in a moment")
+            request = object()
+            self._queue.append(request)
             try:
-                if not self._freed.wait_for(lambda: self._queue[0] is me and self._has_room(), self._patience):
+                if not self._freed.wait_for(lambda: self._queue[0] is request and self._has_room(), self._patience):
                     raise Busy(f"no scoring process was free within {self._patience:g} s; try again in a moment")
                 if self._is_closed:
-                    raise XtalgridError("this pool is closed; make another one")
+                    raise XtalgridError("this pool is closed; create another one")
                 if not self._is_watched:
                     threading.Thread(target=self._watch, name="xtalgrid-pool", daemon=True).start()
                     self._is_watched = True
                 process = self._idle.pop() if self._idle else Process()
                 self._busy.add(process)
             finally:
-                self._queue.remove(me)
+                self._queue.remove(request)
                 self._freed.notify_all()
             self._taken.notify()
             return process
 
     def _has_room(self) -> bool:
-        """Whether the first in the queue need not wait."""
-        while self._idle and not self._idle[-1].is_running:  # killed by somebody else
+        """Tell whether the first request in the queue can go ahead."""
+        while self._idle and not self._idle[-1].is_running:  # killed from outside
             self._idle.pop().end()
         return self._is_closed or bool(self._idle) or len(self._busy) < self._processes
 
     def _give_back(self, process: Process) -> None:
         with self._lock:
             self._busy.discard(process)
-            is_kept = process.is_usable and not self._is_closed
-            if is_kept:
+            is_reusable = process.is_usable and not self._is_closed
+            if is_reusable:
                 process.idle_since = time.monotonic()
                 self._idle.append(process)
             self._freed.notify_all()
-        if not is_kept:
+        if not is_reusable:
             process.end()
 
     def _watch(self) -> None:
-        """End processes over their limits, and those that nobody needs; ends itself with the last of them."""
+        """Stop processes that exceed a limit or have been idle for too long; return when there are none left."""
         with self._lock:
             while self._busy or self._idle:
                 for process in self._busy:

@@ -1,4 +1,4 @@
-"""One process of a `pool`, as the pool sees it."""
+"""The pool's side of one scoring process."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ import msgspec
 
 from xtalgrid_core.errors import FailureReason, XtalgridError
 
-from .messages import MARK, Answer, Job, receive_answer, send
+from .messages import READY, Job, Reply, receive_reply, send
 
-# -P: no file of the current folder is taken for a module
+# -P: don't import modules from the current folder
 _COMMAND = (sys.executable, "-P", "-m", "xtalgrid_scoring.child")
 _START_SECONDS = 60.0
 _END_SECONDS = 5.0
-_MOST_NOISE = 1024 * 1024
+_MAX_NOISE = 1024 * 1024
 
 
 class Ended(Exception):
-    """A process ended before it answered."""
+    """A process ended before it replied."""
 
     def __init__(self, reason: FailureReason, detail: str) -> None:
         super().__init__(detail)
@@ -38,13 +38,13 @@ class Process:
     def __init__(self) -> None:
         try:
             self._process = subprocess.Popen(
-                _COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=_standard_error(), **_APART
+                _COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=_standard_error(), **_OWN_GROUP
             )
         except OSError as error:
             raise XtalgridError(f"no scoring process can be started: {error}") from error
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._jobs, self._answers = self._process.stdin, self._process.stdout
+        self._jobs, self._replies = self._process.stdin, self._process.stdout
         self._is_ready = False
         self._seconds = _START_SECONDS
         self._deadline: float | None = time.monotonic() + _START_SECONDS
@@ -54,23 +54,23 @@ class Process:
 
     @property
     def is_running(self) -> bool:
-        """Whether it has not ended by itself."""
+        """Whether the process is still running."""
         return self._process.poll() is None
 
     @property
     def is_usable(self) -> bool:
-        """Whether it has answered its last job, and was not killed."""
+        """Whether it has replied to its last job, and was not killed."""
         return self._is_idle and self._ended is None
 
-    def ask(self, job: Job, seconds: float) -> Answer:
-        """Have a job done.
+    def run(self, job: Job, seconds: float) -> Reply:
+        """Run a job and return the reply.
 
         Raises
         ------
         Ended
-            When the process ends instead, by itself or because it went over a limit.
+            If the process ends first, by itself or because it exceeded a limit.
         XtalgridError
-            When it does not even start.
+            If it cannot be started.
         """
         self._is_idle = False
         try:
@@ -78,50 +78,50 @@ class Process:
                 self._wait_until_ready()
             self._seconds, self._deadline = seconds, time.monotonic() + seconds
             send(self._jobs, job)
-            answer = receive_answer(self._answers)
+            reply = receive_reply(self._replies)
         except (ValueError, msgspec.DecodeError) as error:
-            raise Ended(FailureReason.INTERNAL, f"its answer cannot be used: {error}") from error
+            raise Ended(FailureReason.INTERNAL, f"its reply is invalid: {error}") from error
         except (EOFError, OSError) as error:
-            ended = f"the process that worked on it ended ({self._exit()})"
-            why = self._ended or Ended(FailureReason.CRASHED_WORKER, ended)
+            detail = f"the process that worked on it ended ({self._exit()})"
+            ended = self._ended or Ended(FailureReason.CRASHED_WORKER, detail)
             if not self._is_ready:
-                raise XtalgridError(f"no scoring process can be started: {why}; standard error may say more") from None
-            raise why from error
+                raise XtalgridError(f"no scoring process can be started: {ended}; see standard error") from None
+            raise ended from error
         self._deadline = None
         self._is_idle = True
-        return answer
+        return reply
 
     def check(self, memory_mb: float) -> None:
-        """Kill the process if it is over a limit."""
+        """Kill the process if it exceeds a limit."""
         if self._deadline is not None and time.monotonic() > self._deadline:
             self.kill(FailureReason.TIMED_OUT, f"more than {self._seconds:g} seconds")
         elif _resident_mb(self._process) > memory_mb:
             self.kill(FailureReason.INTERNAL, f"out of memory: more than {memory_mb:g} MB")
 
     def kill(self, reason: FailureReason, detail: str) -> None:
-        """End it now; who waits for its answer is told why."""
+        """Kill it; a thread that waits for its reply gets this reason."""
         self._ended = self._ended or Ended(reason, detail)
         self._process.kill()
 
     def end(self) -> None:
-        """End it, and leave nothing behind."""
+        """Kill it, wait for its exit, and close the pipes."""
         self._process.kill()
         self._exit()
-        for pipe in (self._jobs, self._answers):
-            with suppress(OSError):  # what the process did not read cannot be written now
+        for pipe in (self._jobs, self._replies):
+            with suppress(OSError):  # unread data cannot be flushed any more
                 pipe.close()
 
     def _wait_until_ready(self) -> None:
-        seen = b""
-        while not seen.endswith(MARK):
-            byte = self._answers.read(1)
-            if not byte or len(seen) > _MOST_NOISE:
+        received = b""
+        while not received.endswith(READY):
+            byte = self._replies.read(1)
+            if not byte or len(received) > _MAX_NOISE:
                 raise EOFError
-            seen += byte
+            received += byte
         self._is_ready = True
 
     def _exit(self) -> str:
-        """How the process ended, in words."""
+        """Wait for the process to end, and describe how it did."""
         try:
             code = self._process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
@@ -132,7 +132,7 @@ class Process:
 
 
 def _standard_error() -> int | None:
-    """This process's, if it has one."""
+    """Return None to inherit this process's standard error, or DEVNULL if it has none."""
     try:
         os.fstat(2)
     except OSError:
@@ -144,7 +144,7 @@ if sys.platform == "win32":
     import ctypes
     from ctypes import wintypes
 
-    _APART: dict[str, Any] = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    _OWN_GROUP: dict[str, Any] = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
 
     class _Counters(ctypes.Structure):
         _fields_ = (
@@ -162,13 +162,13 @@ if sys.platform == "win32":
         return counters.working_set / 1e6 if ask(int(process._handle), ctypes.byref(counters), counters.size) else 0.0
 
 else:
-    _APART: dict[str, Any] = {"process_group": 0}
-    """Ctrl-C is for the program alone that has the pool."""
+    _OWN_GROUP: dict[str, Any] = {"process_group": 0}
+    """Ctrl-C should only reach the pool's own process."""
 
     def _resident_mb(process: subprocess.Popen[bytes]) -> float:
-        """Memory of a process; 0 where it cannot be known."""
+        """Return the resident memory of a process; 0 if unknown."""
         try:
             pages = Path(f"/proc/{process.pid}/statm").read_bytes().split()[1]
-        except (OSError, IndexError):  # it has ended; or this is no Linux
+        except (OSError, IndexError):  # it has ended, or this is not Linux
             return 0.0
         return int(pages) * os.sysconf("SC_PAGE_SIZE") / 1e6

@@ -1,4 +1,4 @@
-"""The way of one image, from its bytes to its score."""
+"""Score one image: from its bytes to its answer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from xtalgrid_core import wire
 from xtalgrid_core.chops import Box, dense_starts, sliding_starts
 from xtalgrid_core.decision import Calibration, Decision, decide, without_drop
-from xtalgrid_core.drops import Found
+from xtalgrid_core.drops import DropDetection
 from xtalgrid_core.errors import FailureReason, ImageError
 from xtalgrid_core.images import WellImage
 from xtalgrid_core.options import Options
@@ -16,15 +16,15 @@ from xtalgrid_core.outcomes import published
 from xtalgrid_core.pooling import Pooling
 from xtalgrid_core.scale import PixelSize
 
-from .drop import WellDrop, cut_out, go_on
+from .drop import WellDrop, cut_out, never_stop
 from .networks import Networks
 from .windows import Windows, classify
 
 MAX_SIDE = 6_000
-"""Most pixels a side at the reference scale (6.8 mm): more is a wrong pixel size, and would take hours and gigabytes."""
+"""Maximum pixels along a side at the reference scale (6.8 mm); more means a wrong pixel size, and takes hours."""
 
 MAX_CHOPS = 20_000
-"""Most chops of one image: 6,000 × 6,000 pixels at the paper's step are 13,456."""
+"""Maximum chops of one image; 6,000 × 6,000 pixels at the paper's step have 13,456."""
 
 
 def score_image(
@@ -32,7 +32,7 @@ def score_image(
     entry: wire.ImageEntry,
     options: Options,
     networks: Networks,
-    pause: Callable[[], None] = go_on,
+    pause: Callable[[], None] = never_stop,
 ) -> wire.Scored:
     """Score one image.
 
@@ -43,20 +43,20 @@ def score_image(
     entry
         Its number and, if known, its pixel size.
     options
-        How.
+        Scoring options.
     networks
-        Those the options name.
+        The networks named in the options.
     pause
-        Called before each chop or tile, many times a second; may wait, and may raise to stop the scoring.
+        Called at safe points, before each chop or tile, many times a second; may block, and may raise to stop scoring.
 
     Raises
     ------
     ImageError
-        When the image is at fault: it cannot be decoded, or is too small or too large.
+        If the image cannot be decoded, or is too small or too large.
     """
     began = time.process_time()
     image = WellImage(data)
-    del data  # it is the image's to keep
+    del data  # the image releases it when it can
     well = cut_out(
         image, networks.mask, entry.pixel_size_um, pause, lambda crop, scale: check_size(crop, scale, options)
     )
@@ -88,7 +88,7 @@ def score_image(
 def decision_of(
     windows: Windows, options: Options, calibration: Calibration | None = None, pooling: Pooling | None = None
 ) -> Decision:
-    """Decide a well from what the classifier says of its chops: the one place where that is done; see `decide`."""
+    """Decide a well from its classified chops; see `decide`. All decisions from networks are made here."""
     return decide(windows.probabilities, windows.chops, options, calibration, pooling)
 
 
@@ -104,24 +104,24 @@ def check_size(crop: Box, scale: PixelSize, options: Options) -> None:
     if max(rows, cols) > MAX_SIDE:
         raise ImageError(
             FailureReason.TOO_LARGE,
-            f"{cols}×{rows} pixels at the reference scale, at most {MAX_SIDE} a side are scored; "
-            f"is {scale.um:g} µm a pixel ({scale.origin}) right?",
+            f"{cols}×{rows} pixels at the reference scale; the maximum is {MAX_SIDE} along a side: "
+            f"is {scale.um:g} µm per pixel ({scale.origin}) right?",
         )
     starts = dense_starts if options.mode == "dense" else sliding_starts
     chops = len(starts(rows, options.step)) * len(starts(cols, options.step))
     if chops > MAX_CHOPS:
         raise ImageError(
-            FailureReason.TOO_LARGE, f"{chops} chops, at most {MAX_CHOPS} are scored; take a step above {options.step}"
+            FailureReason.TOO_LARGE, f"{chops} chops; the maximum is {MAX_CHOPS}: use a step above {options.step}"
         )
 
 
 def _best_chops(decision: Decision, windows: Windows, well: WellDrop) -> tuple[wire.BestChop, ...]:
-    """The best chops in pixels of the original image."""
+    """Return the best chops, in pixels of the original image."""
     return tuple(
         wire.BestChop(box=well.in_image(windows.chops[index]), outcome=outcome, probability=probability)
-        for index, (outcome, probability) in zip(decision.best, decision.said, strict=True)
+        for index, (outcome, probability) in zip(decision.best, decision.chop_outcomes, strict=True)
     )
 
 
-def _drop(found: Found) -> wire.Drop:
-    return wire.Drop(box=found.box, outline=found.outline, confidence=found.confidence)
+def _drop(drop: DropDetection) -> wire.Drop:
+    return wire.Drop(box=drop.box, outline=drop.outline, confidence=drop.confidence)

@@ -1,4 +1,4 @@
-"""An image's answer as one row of a table: for CSV files, JSON and data frames alike."""
+"""The answer for an image as a row of a table, for CSV files, JSON and data frames."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ COLUMNS = (
     *("drop_confidence", "drop_row", "drop_col", "drop_height", "drop_width", "height", "width"),
     *("pixel_size_um", "pixel_size_origin", "seconds", "failure"),
 )
-"""Of a row: `score` is the imager's two digits; the groups' columns are their probabilities, which sum to 1; the drop's box and the
-image's size are in pixels; `seconds` is CPU time."""
+"""Columns of a row.
+
+`score` is the imager's two-digit code. The groups' columns are their probabilities, which sum to 1. The drop's box
+and the image's size are in pixels. `seconds` is CPU time.
+"""
 
 
-def row(image: str, answer: wire.Scored | wire.Failed) -> dict[str, object]:
-    """One row, with all `COLUMNS` in their order; None where there is nothing to say."""
+def row(image: str, answer: wire.Answer) -> dict[str, object]:
+    """Return one row with all `COLUMNS` in order; None for missing values."""
     blank: dict[str, object] = dict.fromkeys(COLUMNS)
     if isinstance(answer, wire.Failed):
-        why = f"{answer.reason}: {answer.detail}"
-        return blank | {"image": image, "outcome": "failed", "group": str(Outcome.FAILED.group), "failure": why}
-    known: dict[str, object] = {
+        failure = f"{answer.reason}: {answer.detail}"
+        return blank | {"image": image, "outcome": "failed", "group": str(Outcome.FAILED.group), "failure": failure}
+    values: dict[str, object] = {
         "image": image,
         "outcome": str(answer.outcome),
         "group": str(answer.outcome.group),
@@ -35,7 +38,7 @@ def row(image: str, answer: wire.Scored | wire.Failed) -> dict[str, object]:
         "seconds": answer.seconds,
     }
     if answer.groups is not None:
-        known |= zip(map(str, SCORED_GROUPS), answer.groups, strict=True)
+        values |= zip(map(str, SCORED_GROUPS), answer.groups, strict=True)
     if answer.drop.box is not None:
-        known |= zip(("drop_row", "drop_col", "drop_height", "drop_width"), answer.drop.box, strict=True)
-    return blank | known
+        values |= zip(("drop_row", "drop_col", "drop_height", "drop_width"), answer.drop.box, strict=True)
+    return blank | values

@@ -1,4 +1,4 @@
-"""What the classifier says of every chop of a drop, by a sliding window (paper, section 3.1)."""
+"""Classify every chop of a drop, by a sliding window (paper, section 3.1)."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from xtalgrid_core.dense import Float, chop_probabilities, class_map
 from xtalgrid_core.images import Pixels
 from xtalgrid_core.options import Options
 
-from .drop import WellDrop, go_on
+from .drop import WellDrop, never_stop
 from .networks import BATCH, Networks
 
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """N chops of a drop's view, and the probabilities of the 13 classes in each, ``(N, 13)``."""
+    """N chops of a drop's view, and their probabilities of the 13 classes, ``(N, 13)``."""
 
     chops: tuple[Box, ...]
     probabilities: Float
 
 
-def classify(well: WellDrop, options: Options, networks: Networks, pause: Callable[[], None] = go_on) -> Windows:
+def classify(well: WellDrop, options: Options, networks: Networks, pause: Callable[[], None] = never_stop) -> Windows:
     """Classify the chops of a drop.
 
     Parameters
@@ -32,11 +32,11 @@ def classify(well: WellDrop, options: Options, networks: Networks, pause: Callab
     well
         The drop.
     options
-        `mode` and `step` count. A classifier that has no class map gets the chops of the dense grid one by one.
+        Only `mode` and `step` matter. A classifier that is not dense gets the chops of the dense grid one by one.
     networks
-        Those the options name.
+        The networks named in the options.
     pause
-        Called before each chop or tile, many times a second; may wait, and may raise to stop.
+        Called at safe points, before each chop or tile, many times a second; may block, and may raise to stop.
     """
     chops = well.chops(options.mode, options.step)
     if options.mode == "dense" and networks.is_dense:
@@ -47,7 +47,7 @@ def classify(well: WellDrop, options: Options, networks: Networks, pause: Callab
 
 
 def _one_by_one(view: Pixels, chops: Sequence[Box], networks: Networks, pause: Callable[[], None]) -> Float:
-    """Probabilities of all chops, ``(N, 13)``, a batch at a time."""
+    """Return the probabilities of all chops, ``(N, 13)``, computed in batches."""
     batches = []
     for start in range(0, len(chops), BATCH):
         pause()

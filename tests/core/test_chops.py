@@ -11,11 +11,11 @@ from xtalgrid_core.chops import (
     dense_length,
     dense_starts,
     dense_window,
-    seen,
     sliding_starts,
     sliding_window,
     smallest_overlap,
     smallest_overlap_starts,
+    touches_mask,
 )
 
 sides = st.integers(1, 3000)
@@ -28,7 +28,7 @@ def test_the_training_grid_of_the_papers_images():
     assert len(smallest_overlap(2056, 2452)) == 9 * 10
 
 
-def test_an_exact_multiple_gets_one_chop_more_as_published():
+def test_an_exact_multiple_gets_an_extra_chop_as_published():
     assert smallest_overlap_starts(512) == [0, 128, 256]
 
 
@@ -48,7 +48,7 @@ def test_the_scoring_grid_steps_by_50_and_ends_flush():
 
 @pytest.mark.parametrize("starts", [smallest_overlap_starts, sliding_starts])
 @given(length=sides)
-def test_no_pixel_is_left_out_and_no_chop_lies_outside(starts, length):
+def test_chops_cover_every_pixel_and_stay_inside(starts, length):
     firsts = starts(length)
     covered = np.zeros(max(length, 256), bool)
     for first in firsts:
@@ -59,7 +59,7 @@ def test_no_pixel_is_left_out_and_no_chop_lies_outside(starts, length):
 
 
 @given(sides, st.sampled_from([16, 48, 64, 256]))
-def test_the_dense_grid_lies_on_whole_cells_and_reaches_the_end(length, step):
+def test_the_dense_grid_lies_on_whole_cells_and_covers_the_side(length, step):
     starts = dense_starts(length, step)
     covered = np.zeros(max(length, 256) + 16, bool)
     for first in starts:
@@ -72,17 +72,17 @@ def test_the_dense_grid_lies_on_whole_cells_and_reaches_the_end(length, step):
 
 
 @pytest.mark.parametrize("step", [50, 8, 1])
-def test_a_step_between_cells_is_refused(step):
+def test_a_step_between_cells_is_rejected(step):
     with pytest.raises(ValueError, match="multiples of 16 such as 48"):
         dense_window(400, 400, step)
 
 
-def test_boxes_that_hold_nothing_of_a_mask_are_told():
+def test_which_boxes_touch_a_mask():
     mask = np.zeros((10, 20), bool)
     mask[4, 9] = True  # rows 40..49 and columns 45..49 of an image of 100 × 100
     boxes = [Box(0, 0, 40, 100), Box(0, 0, 41, 46), Box(49, 49, 5, 5), Box(50, 0, 100, 100), Box(40, 50, 9, 9)]
-    assert seen(mask, boxes, 100, 100).tolist() == [False, True, True, False, False]
-    assert seen(mask, [], 100, 100).shape == (0,)
+    assert touches_mask(mask, boxes, 100, 100).tolist() == [False, True, True, False, False]
+    assert touches_mask(mask, [], 100, 100).shape == (0,)
 
 
 def test_boxes_go_row_by_row():
@@ -90,7 +90,7 @@ def test_boxes_go_row_by_row():
 
 
 @pytest.mark.parametrize(("length", "step"), [(0, 50), (-3, 50), (400, 0), (400, -5)])
-def test_impossible_sides_and_steps_are_refused(length, step):
+def test_impossible_sides_and_steps_are_rejected(length, step):
     with pytest.raises(ValueError, match="at least 1"):
         sliding_starts(length, step)
 
@@ -112,12 +112,12 @@ def test_an_image_smaller_than_a_chop_is_reflected(height, width):
     assert (chop[height] == chop[height - 1]).all()
 
 
-def test_no_boxes_are_no_chops():
+def test_no_boxes_give_no_chops():
     assert cut(np.zeros((300, 300, 3), np.uint8), []).shape == (0, 256, 256, 3)
 
 
 @given(boxes, boxes)
-def test_overlap_is_that_of_the_pixels(a, b):
+def test_overlap_counts_pixels(a, b):
     def pixels(box):
         return {(r, c) for r in range(box.row, box.row + box.height) for c in range(box.col, box.col + box.width)}
 

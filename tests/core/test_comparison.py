@@ -1,4 +1,4 @@
-"""When a candidate is better, and when not."""
+"""When a candidate model is better than the current one."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_better_is_more_of_the_lab_right_and_no_crystal_lost() -> None:
     ("sources", "why"),
     [
         ([LAB, source("frozen", (50, 48, 46), (50, 45, 50))], "frozen: 46 of 50 crystals found, 48 before"),
-        ([LAB, source("frozen", (50, 48, 50), (50, 45, 45), (0, 3))], "3 of 50 other wells called crystal, 0 before"),
+        ([LAB, source("frozen", (50, 48, 50), (50, 45, 45), (0, 3))], "3 of 50 other wells called crystals, 0 before"),
         ([source("lab", (0, 0, 0), (60, 45, 45)), FROZEN], "45 of 60 right, 45 before"),
         ([source("lab", (9, 9, 5), (60, 45, 60)), FROZEN], "lab: 5 of 9 crystals found, 9 before"),
         ([LAB, *[source("frozen", (9, 9, 8), (9, 9, 9))] * 2], "all sources: 16 of 18 crystals found, 18 before"),
@@ -46,13 +46,13 @@ def test_better_is_more_of_the_lab_right_and_no_crystal_lost() -> None:
         ([FROZEN], "no held-out wells of the lab"),
     ],
 )
-def test_not_better_says_why(sources: list[Source], why: str) -> None:
+def test_a_worse_candidate_comes_with_reasons(sources: list[Source], why: str) -> None:
     verdict, reasons = judge(sources)
     assert verdict == "not better"
     assert any(why in reason for reason in reasons), reasons
 
 
-def test_one_well_may_change_sides_by_chance() -> None:
+def test_one_well_may_change_by_chance() -> None:
     assert judge([LAB, source("frozen", (50, 48, 47), (50, 45, 45), (0, 1))])[0] == "better"
 
 

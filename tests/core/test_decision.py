@@ -16,7 +16,7 @@ from xtalgrid_core.pooling import group_sums
 
 
 def chop(**given_probabilities: float) -> list[float]:
-    """A chop's 13 probabilities: ``chop(HARVESTABLE=0.9)``; what is left goes to the rim class."""
+    """A chop's 13 probabilities: ``chop(HARVESTABLE=0.9)``; the rest goes to the rim class."""
     values = {Outcome[name]: p for name, p in given_probabilities.items()}
     values[Outcome.RIM] = values.get(Outcome.RIM, 0) + 1 - sum(values.values())
     return [values.get(outcome, 0.0) for outcome in CLASSES]
@@ -27,9 +27,9 @@ def apart(n: int) -> list[Box]:
 
 
 def decide(values, boxes, *, calibration=None, pooling=None, **options):
-    """By the rule ``group`` without support, but for what is said."""
-    asked = Options(**{"segmenter": "a" * 64, "classifier": "b" * 64, "rule": "group", "support": 0.0} | options)
-    return rules.decide(values, boxes, asked, calibration, pooling)
+    """Decide with the rule ``group`` and no support, unless `options` say otherwise."""
+    chosen = Options(**{"segmenter": "a" * 64, "classifier": "b" * 64, "rule": "group", "support": 0.0} | options)
+    return rules.decide(values, boxes, chosen, calibration, pooling)
 
 
 def decided(*chops, **options):
@@ -58,7 +58,7 @@ def test_three_crystal_classes_of_30_percent_are_a_crystal_by_the_group_rule_onl
     by_group = decided(torn, rule="group")
     assert by_group.outcome is Outcome.BAD_FORM
     assert by_group.probability == pytest.approx(0.91)
-    assert by_group.said == ((Outcome.BAD_FORM, pytest.approx(0.91)),)
+    assert by_group.chop_outcomes == ((Outcome.BAD_FORM, pytest.approx(0.91)),)
     assert decided(torn, rule="published").outcome is Outcome.UNDECIDED
 
 
@@ -70,19 +70,19 @@ def test_of_two_groups_above_a_low_threshold_the_higher_one_is_taken():
     assert decided(chop(HARVESTABLE=0.45, PRECIPITATE=0.55), threshold=0.4).outcome is Outcome.HARVESTABLE
 
 
-def test_nothing_counts():
+def test_without_a_counting_chop_a_well_is_undecided():
     decision = decided(chop(CLEAR=0.5, PRECIPITATE=0.5), chop(HARVESTABLE=0.3, CLEAR=0.7), rule="published")
     assert decision.outcome is Outcome.UNDECIDED
     assert decision.probability == pytest.approx(0.7)
     assert decision.best[0] == 1, "a person should look at the likeliest crystal first"
 
 
-def test_the_second_run_of_the_paper_takes_080():
+def test_the_threshold_of_the_papers_second_run():
     assert decided(chop(HARVESTABLE=0.82)).outcome is Outcome.UNDECIDED
     assert decided(chop(HARVESTABLE=0.82), threshold=0.80).outcome is Outcome.HARVESTABLE
 
 
-def test_boxes_lie_apart_best_first_and_no_more_than_asked():
+def test_best_chops_are_apart_ordered_and_limited_in_number():
     boxes = sliding_window(600, 600)
     values = np.array([chop(HARVESTABLE=0.86 + 0.001 * i) for i in range(len(boxes))])
     decision = decide(values, boxes, n_boxes=3)
@@ -90,11 +90,11 @@ def test_boxes_lie_apart_best_first_and_no_more_than_asked():
     assert decision.best[0] == len(boxes) - 1
     shown = [boxes[i] for i in decision.best]
     assert all(a.overlap(b) < 0.1 for a in shown for b in shown if a is not b)
-    assert [p for _, p in decision.said] == sorted((p for _, p in decision.said), reverse=True)
+    assert [p for _, p in decision.chop_outcomes] == sorted((p for _, p in decision.chop_outcomes), reverse=True)
     assert decide(values, boxes, n_boxes=0).best == ()
 
 
-def test_a_crystal_must_show_in_several_of_the_chops_that_see_it():
+def test_a_crystal_must_show_in_several_of_the_chops_that_cover_it():
     boxes = sliding_window(1000, 1000)
     assert chops_needed(boxes, 0.2)[0] == 3
     values = np.array([chop(PRECIPITATE=0.9)] * len(boxes))
@@ -112,7 +112,7 @@ def test_a_crystal_must_show_in_several_of_the_chops_that_see_it():
 
 
 @pytest.mark.parametrize(("strange", "needed"), [("PRECIPITATE", 0.3), ("OTHER", 0.9)])
-def test_a_clear_drop_stays_clear_where_few_chops_say_otherwise(strange, needed):
+def test_a_clear_drop_stays_clear_if_few_chops_disagree(strange, needed):
     boxes = dense_window(1000, 1000, 48)
     count = chops_needed(boxes, 0.3)[["CRYSTAL", "PRECIPITATE", "OTHER"].index(strange)]
     assert count == pytest.approx(needed * 256**2 * len(boxes) / 1000**2, abs=0.1 * len(boxes))
@@ -125,8 +125,8 @@ def test_a_clear_drop_stays_clear_where_few_chops_say_otherwise(strange, needed)
 
 
 @pytest.mark.parametrize("side", [256, 400, 800, 1300])
-def test_support_means_the_same_part_of_the_chops_at_every_step_and_with_some_left_out(side):
-    """0.2 of the chops that see an average point, to the nearest whole one."""
+def test_support_is_the_same_fraction_of_chops_at_every_step(side):
+    """0.2 of the chops that cover an average point, rounded."""
     for step, grid in ((50, sliding_window), (48, dense_window), (16, dense_window)):
         boxes = grid(side, side, step)
         seeing = np.zeros((side + 16, side + 16))
@@ -136,7 +136,7 @@ def test_support_means_the_same_part_of_the_chops_at_every_step_and_with_some_le
         assert list(chops_needed(boxes, 0.2)) == expected, "crystal, precipitate, other, clear"
         assert chops_needed(boxes[: len(boxes) // 2 + 1], 0.2)[0] <= chops_needed(boxes, 0.2)[0]
         distant = [box.moved(0, 10_000) for box in boxes]
-        assert chops_needed([*boxes, *distant], 0.2) == chops_needed(boxes, 0.2), "between them no chop sees anything"
+        assert chops_needed([*boxes, *distant], 0.2) == chops_needed(boxes, 0.2), "the gap between them is not counted"
 
 
 def test_an_unsupported_crystal_leaves_a_well_undecided_below_the_threshold():
@@ -146,7 +146,7 @@ def test_an_unsupported_crystal_leaves_a_well_undecided_below_the_threshold():
     decision = decide(values, boxes, support=0.2)
     assert decision.outcome is Outcome.UNDECIDED
     assert decision.probability < 0.85
-    assert decision.best[0] == 100, "a person should look there"
+    assert decision.best[0] == 100, "a person should look at it first"
 
 
 def test_where_chops_hardly_overlap_one_is_enough():
@@ -168,10 +168,10 @@ def test_maxima_are_over_all_chops():
     hnp.arrays(np.float64, (4, 13), elements=st.floats(0, 1, width=32)),
     st.sampled_from(["published", "group", "pooled"]),
 )
-def test_every_answer_can_be_sent(values, rule):
+def test_every_decision_is_within_the_wire_formats_ranges(values, rule):
     values = (values + 1e-6) / (values + 1e-6).sum(axis=1, keepdims=True)
     decision = decide(values, apart(4), rule=rule, threshold=0.6, pooling=FEW_CHOPS)
-    for p in (decision.probability, decision.p_crystal, *decision.maxima, *(p for _, p in decision.said)):
+    for p in (decision.probability, decision.p_crystal, *decision.maxima, *(p for _, p in decision.chop_outcomes)):
         assert 0 <= p <= 1
     if rule == "pooled":
         assert decision.outcome is not Outcome.UNDECIDED
@@ -179,10 +179,10 @@ def test_every_answer_can_be_sent(values, rule):
         assert group_evidence(group_sums(values), (1,) * 4)[0] >= 0.6
 
 
-def test_what_rounding_leaves_above_1_is_1():
+def test_probabilities_rounded_above_1_are_clipped():
     values = np.array([chop(HARVESTABLE=1.0)], np.float32) * np.float32(1.00001)
     decision = decide(values, apart(1), rule="published")
-    assert (decision.probability, decision.maxima[0], decision.said[0][1]) == (1.0, 1.0, 1.0)
+    assert (decision.probability, decision.maxima[0], decision.chop_outcomes[0][1]) == (1.0, 1.0, 1.0)
 
 
 def test_calibration_is_platt_scaling_of_the_strongest_crystal_chop():
@@ -213,7 +213,7 @@ def test_more_evidence_is_never_less_probable(a, b):
         (np.full((1, 13), 1.5), 1, "0..1"),
     ],
 )
-def test_what_cannot_be_decided_is_refused(values, boxes, message):
+def test_invalid_input_is_rejected(values, boxes, message):
     with pytest.raises(ValueError, match=message):
         decide(values, apart(boxes))
 
@@ -223,7 +223,7 @@ def test_undecided_and_failed_rank_last():
     assert ranks == [0, 12, 13, 13]
 
 
-def test_the_pooled_rule_calls_crystals_from_the_probability_it_is_told():
+def test_the_pooled_rule_calls_crystals_from_crystal_from_on():
     torn = chop(HARVESTABLE=0.3, CLEAR=0.7)
     p = decided(torn, rule="pooled", pooling=FEW_CHOPS).p_crystal
     assert 0 < p < 0.5
@@ -231,16 +231,16 @@ def test_the_pooled_rule_calls_crystals_from_the_probability_it_is_told():
     assert (above.outcome, above.probability) == (Outcome.HARVESTABLE, p)
     assert (below.outcome, below.p_crystal) == (Outcome.CLEAR, p)
     assert below.probability > 0.5
-    assert above.said == ((Outcome.HARVESTABLE, pytest.approx(0.3)),)
+    assert above.chop_outcomes == ((Outcome.HARVESTABLE, pytest.approx(0.3)),)
 
 
-def test_the_pooled_rule_says_the_class_that_is_most_probable_where_the_group_shows():
+def test_the_pooled_rule_takes_the_most_probable_class_where_the_group_shows():
     decision = decided(chop(HARVESTABLE=0.5, BAD_FORM=0.4), chop(BAD_FORM=0.9), rule="pooled", pooling=FEW_CHOPS)
     assert (decision.outcome, decision.best) == (Outcome.BAD_FORM, (0, 1))
-    assert decision.said[0][0] is Outcome.HARVESTABLE, "each chop shows what it is itself"
+    assert decision.chop_outcomes[0][0] is Outcome.HARVESTABLE, "each chop has its own outcome"
 
 
-def test_the_pooled_rule_does_not_point_at_chops_that_hardly_show_it():
+def test_the_pooled_rule_leaves_out_chops_that_hardly_show_the_group():
     chops = [chop(HARVESTABLE=p, CLEAR=1 - p) for p in (0.9, 0.5, 0.4)]
     assert decided(*chops, rule="pooled", pooling=FEW_CHOPS).best == (0, 1)
 
@@ -264,7 +264,7 @@ def test_the_four_groups_sum_to_1_and_the_first_is_p_crystal(values, rule, inter
     assert decision.groups[0] == decision.p_crystal
 
 
-def test_groups_of_the_rule_group_share_what_crystals_leave_by_their_evidence():
+def test_other_groups_share_the_rest_in_proportion_to_their_evidence():
     decision = decided(chop(PRECIPITATE=0.3, CLEAR=0.7), chop(PRECIPITATE=0.6, CLEAR=0.4), support=0.0)
     p = Calibration()(0.0)
     rest = (1 - p) / (0.6 + 0.7)  # the evidence of one chop: 0.6 precipitate, none for other, 0.7 clear
@@ -281,7 +281,7 @@ def test_a_null_experiment_has_the_calibrated_p_crystal_of_no_evidence(rule):
     assert decision.groups[2] == max(decision.groups)
 
 
-def test_by_the_pooled_rule_a_drop_that_nobody_saw_may_be_anything():
+def test_under_the_pooled_rule_a_missed_drop_may_be_any_group():
     decision = without_drop(0.8, Options(segmenter="a" * 64, classifier="b" * 64), Calibration(intercept=3.0))
     assert decision.groups == pytest.approx((0.05, 0.05, 0.85, 0.05))  # a fifth, shared by four
-    assert (decision.maxima, decision.best, decision.said) == ((), (), ())
+    assert (decision.maxima, decision.best, decision.chop_outcomes) == ((), (), ())

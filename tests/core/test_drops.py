@@ -21,58 +21,58 @@ def mask(rows: slice, cols: slice, inside: float = 0.9, outside: float = 0.05) -
 
 
 def test_a_drop_has_its_box_in_pixels_of_the_original():
-    found = find_drop(mask(slice(64, 128), slice(32, 192)), height=1920, width=2560)
-    assert found.box == Box(480, 320, 480, 1600)
-    assert found.confidence == pytest.approx(0.9)
-    assert not found.is_null_experiment
+    drop = find_drop(mask(slice(64, 128), slice(32, 192)), height=1920, width=2560)
+    assert drop.box == Box(480, 320, 480, 1600)
+    assert drop.confidence == pytest.approx(0.9)
+    assert not drop.is_null_experiment
 
 
 def test_the_outline_runs_clockwise_inside_the_box():
-    found = find_drop(mask(slice(64, 128), slice(32, 192)), height=1920, width=2560)
-    rows, cols = np.array(found.outline).T
+    drop = find_drop(mask(slice(64, 128), slice(32, 192)), height=1920, width=2560)
+    rows, cols = np.array(drop.outline).T
     area = np.sum(cols * np.roll(rows, -1) - np.roll(cols, -1) * rows) / 2  # rows go down: clockwise is positive
     assert area == pytest.approx(480 * 1600, rel=0.05)
     assert rows.min() >= 480
     assert rows.max() < 960
-    assert len(found.outline) == 64
+    assert len(drop.outline) == 64
 
 
-def test_of_two_drops_the_larger_is_taken():
+def test_the_larger_of_two_drops_is_used():
     values = np.maximum(mask(slice(10, 40), slice(10, 40)), mask(slice(100, 200), slice(100, 200)))
     assert find_drop(values, 256, 256).box == Box(100, 100, 100, 100)
 
 
-def test_no_drop_for_sure_is_a_null_experiment():
-    found = find_drop(mask(slice(0, 0), slice(0, 0)), 1024, 1224)
-    assert (found.box, found.outline) == (None, ())
-    assert found.confidence == pytest.approx(0.95)
-    assert found.is_null_experiment
+def test_a_confident_no_drop_is_a_null_experiment():
+    drop = find_drop(mask(slice(0, 0), slice(0, 0)), 1024, 1224)
+    assert (drop.box, drop.outline) == (None, ())
+    assert drop.confidence == pytest.approx(0.95)
+    assert drop.is_null_experiment
 
 
 @pytest.mark.parametrize(("side", "is_drop"), [(20, False), (30, True)], ids=["a reflection", "a core of a hundredth"])
 def test_a_faint_region_is_a_drop_only_with_a_core_that_is_certain(side, is_drop):
     faint = mask(slice(60, 200), slice(60, 200), inside=0.6)
     faint[100 : 100 + side, 100 : 100 + side] = 0.99
-    found = find_drop(faint, 256, 256)
-    assert found.box == (Box(60, 60, 140, 140) if is_drop else None)
-    assert found.is_null_experiment is not is_drop
+    drop = find_drop(faint, 256, 256)
+    assert drop.box == (Box(60, 60, 140, 140) if is_drop else None)
+    assert drop.is_null_experiment is not is_drop
 
 
-def test_many_small_regions_are_no_drop_but_the_whole_well_is_scored():
+def test_many_small_regions_are_not_a_drop_but_the_whole_well_is_scored():
     scattered = np.zeros((256, 256), np.float32)
     for row in range(16, 240, 32):
         for col in range(16, 240, 32):
             scattered[row : row + 10, col : col + 10] = 0.7
-    found = find_drop(scattered, 1024, 1224)
-    assert found.box is None
-    assert found.confidence == pytest.approx(0.3)
-    assert not found.is_null_experiment
+    drop = find_drop(scattered, 1024, 1224)
+    assert drop.box is None
+    assert drop.confidence == pytest.approx(0.3)
+    assert not drop.is_null_experiment
 
 
-def test_a_dust_speck_is_no_drop():
-    found = find_drop(mask(slice(50, 55), slice(50, 55), inside=0.99), 1024, 1224)
-    assert found.box is None
-    assert found.is_null_experiment
+def test_a_dust_speck_is_not_a_drop():
+    drop = find_drop(mask(slice(50, 55), slice(50, 55), inside=0.99), 1024, 1224)
+    assert drop.box is None
+    assert drop.is_null_experiment
 
 
 def test_regions_touching_at_a_corner_are_two():
@@ -85,7 +85,7 @@ def test_branches_that_meet_later_are_one_region():
 
 
 @given(masks)
-def test_the_largest_region_is_what_flooding_finds(inside):
+def test_the_largest_region_agrees_with_flood_fill(inside):
     left, best = {(int(r), int(c)) for r, c in np.argwhere(inside)}, 0
     while left:
         stack, size = [left.pop()], 0
@@ -103,7 +103,7 @@ def test_the_largest_region_is_what_flooding_finds(inside):
 
 
 @given(masks)
-def test_the_outline_is_closed_and_goes_round_everything(inside):
+def test_the_outline_is_closed_and_surrounds_the_region(inside):
     region = largest_region(inside)
     border = outline(region)
     assert bool(border) == bool(region.any())
@@ -142,18 +142,18 @@ def _outer_border(region):
         (Box(0, 0, 1000, 2000), 1.0, Box(0, 0, 1000, 2000)),  # the whole image: there is no more
     ],
 )
-def test_what_is_cut_out_has_a_margin_and_room_for_a_chop(box: Box, to_reference: float, expected: Box) -> None:
+def test_a_crop_has_a_margin_and_room_for_a_chop(box: Box, to_reference: float, expected: Box) -> None:
     assert crop_around(box, 1000, 2000, to_reference) == expected
 
 
 @pytest.mark.parametrize(("inside", "confidence"), [(0.82, 0.515), (0.6, 0.848)])
 def test_a_faint_region_is_a_reflection(inside: float, confidence: float) -> None:
-    found = find_drop(mask(slice(64, 128), slice(32, 192), inside=inside), 1000, 1000)
-    assert found.box is None
-    assert found.is_null_experiment
-    assert found.confidence == pytest.approx(confidence, abs=0.001)
+    drop = find_drop(mask(slice(64, 128), slice(32, 192), inside=inside), 1000, 1000)
+    assert drop.box is None
+    assert drop.is_null_experiment
+    assert drop.confidence == pytest.approx(confidence, abs=0.001)
 
 
 def test_a_region_that_fills_the_image_is_a_drop_however_faint() -> None:
-    found = find_drop(mask(slice(0, 250), slice(0, 250), inside=0.7), 1000, 1000)
-    assert found.box is not None
+    drop = find_drop(mask(slice(0, 250), slice(0, 250), inside=0.7), 1000, 1000)
+    assert drop.box is not None

@@ -6,7 +6,7 @@ import pytest
 from xtalgrid_core.files import write_atomically
 
 
-def test_a_file_is_written_whole_and_readable_for_others(tmp_path):
+def test_a_file_is_complete_and_readable_by_others(tmp_path):
     write_atomically(tmp_path / "result.json", b"{}")
     assert (tmp_path / "result.json").read_bytes() == b"{}"
     assert stat.S_IMODE((tmp_path / "result.json").stat().st_mode) == 0o644
@@ -20,7 +20,7 @@ def test_an_old_file_is_replaced(tmp_path):
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
-def test_when_writing_fails_the_old_file_stays_and_no_part_is_left(tmp_path, monkeypatch, step):
+def test_a_failed_write_leaves_the_old_file_and_no_temporary_one(tmp_path, monkeypatch, step):
     def full(*_):
         raise OSError(28, "No space left on device")
 

@@ -72,13 +72,13 @@ def test_images_of_any_size_can_be_framed(height, width):
     assert drawn(Outcome.PHASE_SEPARATION, np.zeros((height, width, 3), np.uint8)).shape == (height, width, 3)
 
 
-def test_boxes_and_outlines_outside_the_image_do_no_harm():
+def test_boxes_and_outlines_outside_the_image_are_clipped():
     picture = frame(GREY[:100, :100], SCORED)
     assert picture.size == (100, 100)
 
 
 @pytest.mark.parametrize("corner", [0.1, 0.3, 1 / 3, 0.7])
-def test_dashes_end_whatever_rounding_leaves(corner):
+def test_dashes_end_despite_rounding(corner):
     points = tuple((round(100 + i * corner * 7), round(100 + i * corner * 13)) for i in range(50))
     drawn(Outcome.CLEAR, drop=wire.Drop(box=None, outline=points, confidence=0.9))
 
@@ -92,11 +92,11 @@ def test_a_failed_image_says_so():
 @pytest.mark.parametrize(
     ("probability", "text"), [(1.0, "100 %"), (0.999, "99 %"), (0.29, "29 %"), (0.004, "<1 %"), (0.0, "0 %")]
 )
-def test_percentages_never_promise_too_much(probability, text):
+def test_percentages_are_never_overstated(probability, text):
     assert percent(probability) == text
 
 
-def test_thumbnails_fit_and_leave_the_picture_alone():
+def test_thumbnails_fit_and_do_not_change_the_image():
     picture = Image.fromarray(GREY)
     assert thumbnail(picture, 300).size == (300, 200)
     assert picture.size == (900, 600)

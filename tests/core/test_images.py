@@ -58,7 +58,7 @@ def test_all_kinds_of_pixels_become_rgb(mode):
     assert np.abs(image.astype(int) - np.asarray(black_and_white)).max() <= 3
 
 
-def test_alpha_means_nothing():
+def test_alpha_is_ignored():
     transparent = np.dstack([COLOUR, np.zeros((80, 100), np.uint8)])
     assert (read_image(saved(Image.fromarray(transparent), "PNG")) == COLOUR).all()
 
@@ -77,7 +77,7 @@ def test_float_images_with_nan_are_read():
     assert read_image(saved(Image.fromarray(values), "TIFF"))[0, 0].tolist() == [0, 0, 0]
 
 
-def test_the_first_page_of_a_tiff_is_taken():
+def test_the_first_page_of_a_tiff_is_read():
     second = Image.fromarray(np.zeros_like(COLOUR))
     data = saved(Image.fromarray(COLOUR), "TIFF", save_all=True, append_images=[second])
     assert (read_image(data) == COLOUR).all()
@@ -106,30 +106,30 @@ def test_orientation_is_that_of_the_file():
         (png_claiming(6_000, 4_000), FailureReason.TRUNCATED),
     ],
 )
-def test_what_is_no_well_image_has_a_reason(data, reason):
+def test_other_files_fail_with_a_reason(data, reason):
     with pytest.raises(ImageError) as caught:
         read_image(data)
     assert caught.value.reason is reason
 
 
 @pytest.mark.parametrize(("kind", "error"), [("PNG", 0), ("TIFF", 0), ("JPEG", 8)])
-def test_the_views_of_a_file_are_those_of_its_pixels(kind, error):
+def test_views_of_a_file_agree_with_those_of_its_pixels(kind, error):
     data = saved(Image.fromarray(well(height=1000, width=1300)), kind)
     whole, file, box = read_image(data), WellImage(data), Box(300, 17, 501, 900)
     assert (file.height, file.width) == (1000, 1300)
     levels = Levels.of(whole)
     part = classifier_view(whole[300:801, 17:917], levels, 0.7).astype(int)
-    for found, expected in (
+    for view, expected in (
         (file.segmenter_view(), segmenter_view(whole, levels).astype(int)),
         (file.classifier_view(box, 0.7), part),
     ):
-        assert found.shape == expected.shape
-        assert np.abs(found - expected).mean() < (0.5 if error else 0.01)  # a JPEG is measured at half its scale
-        assert np.abs(found - expected).max() <= error
+        assert view.shape == expected.shape
+        assert np.abs(view - expected).mean() < (0.5 if error else 0.01)  # a JPEG is measured at half its scale
+        assert np.abs(view - expected).max() <= error
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_a_large_file_is_resized_by_strips_and_is_the_same(kind):
+def test_resizing_a_large_file_in_strips_changes_nothing(kind):
     small = well(height=290, width=300)
     data = saved(Image.fromarray(small).resize((3000, 2900)), kind)
     whole, file, box = read_image(data), WellImage(data), Box(10, 0, 2880, 3000)
@@ -140,7 +140,7 @@ def test_a_large_file_is_resized_by_strips_and_is_the_same(kind):
 
 
 def test_deep_and_palette_images_in_parts():
-    deep = Image.fromarray(GREY.astype(np.uint16) * 16)  # 12 bits, of which a dark part alone would show 8
+    deep = Image.fromarray(GREY.astype(np.uint16) * 16)  # 12 bits; a dark part alone would look like 8
     palette = Image.fromarray(COLOUR).convert("P")
     for image in (deep, palette):
         data = saved(image, "PNG")
@@ -164,15 +164,15 @@ def test_a_file_cut_anywhere_fails_and_never_scores(cut):
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 7}, {"subsampling": 0}])
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
-def test_a_jpeg_whose_data_end_before_its_picture_is_truncated_and_a_grey_one_is_not(mode, options):
+def test_an_incomplete_jpeg_is_truncated_but_a_grey_one_is_not(mode, options):
     pixels = np.random.default_rng(0).integers(0, 256, (256, 320, 3), np.uint8)
-    pixels[128:] = 128  # as libjpeg fills what is missing
+    pixels[128:] = 128  # like missing data, which libjpeg fills with grey
     whole = saved(Image.fromarray(pixels).convert(mode), "JPEG", **options)
     WellImage(whole).segmenter_view()
     frame = whole.index(bytes((8, 1, 0, 1, 64)))  # bits, height, width
     taller = whole[:frame] + bytes((8, 1, 64, 1, 64)) + whole[frame + 5 :]
     for read in (read_image, lambda data: WellImage(data).segmenter_view()):
-        with pytest.raises(ImageError, match="end before its picture") as caught:
+        with pytest.raises(ImageError, match="ends before the image") as caught:
             read(taller)
         assert caught.value.reason is FailureReason.TRUNCATED
 
@@ -181,7 +181,7 @@ def test_size_is_known_without_decoding():
     assert image_size(png_claiming(2560, 1920)) == (1920, 2560)
 
 
-def test_levels_take_exposure_and_colour_cast_out():
+def test_levels_correct_exposure_and_colour_cast():
     bright = well(height=300, width=400)
     dim = (bright * np.array([0.4, 0.5, 0.6])).astype(np.uint8)
     assert np.abs(Levels.of(dim).apply(dim).astype(int) - Levels.of(bright).apply(bright)).max() <= 4
@@ -201,7 +201,7 @@ def test_views_have_the_networks_sizes():
     assert network_input(np.zeros((5, 256, 256, 3), np.uint8)).shape == (5, 3, 256, 256)
 
 
-def test_the_network_sees_rgb_less_the_imagenet_mean():
+def test_network_input_is_rgb_minus_the_imagenet_mean():
     pixel = network_input(np.array([[[[255, 117, 0]]]], np.uint8))
     assert pixel.ravel().tolist() == [255 - 123, 0, -104]
     assert pixel.dtype == np.float32
@@ -214,13 +214,13 @@ def test_resizing_keeps_the_mean():
 
 
 @pytest.mark.parametrize(("height", "width"), [(900, 700), (410, 333), (601, 1000)])
-def test_by_strips_an_image_is_resized_as_in_one_piece(monkeypatch, height, width):
+def test_resizing_in_strips_agrees_with_resizing_at_once(monkeypatch, height, width):
     image = np.random.default_rng(0).integers(0, 256, (601, 500, 3), np.uint8)
     whole = resize(image, height, width)
     monkeypatch.setattr(images, "_LARGE", 0)
     by_strips = resize(image, height, width)
     assert by_strips.shape == whole.shape
-    assert np.abs(by_strips.astype(int) - whole).max() <= 1  # positions are rounded a little otherwise
+    assert np.abs(by_strips.astype(int) - whole).max() <= 1  # positions are rounded slightly differently
 
 
 def test_levels_are_applied_to_every_row_of_a_tall_image():

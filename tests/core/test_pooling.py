@@ -1,4 +1,4 @@
-"""What all chops of a drop mean together."""
+"""Pooling of all chops of a drop."""
 
 import msgspec
 import numpy as np
@@ -12,17 +12,17 @@ CRYSTAL, CLEAR = CLASSES.index(Outcome.HARVESTABLE), CLASSES.index(Outcome.CLEAR
 
 
 def drop(crystals: int, chops: int = 40) -> np.ndarray:
-    """So many sure crystals among clear chops."""
+    """A drop with so many certain crystals among clear chops."""
     rows = np.full((chops, len(CLASSES)), 0.001)
     rows[:, CLEAR] = 0.988
     rows[:crystals, [CRYSTAL, CLEAR]] = 0.988, 0.001
     return rows
 
 
-def test_a_crystal_in_too_few_of_the_chops_that_see_it_does_not_show_in_what_three_tenths_reach():
-    few, enough = (features(drop(n), seeing=20)[0] for n in (5, 6))
+def test_a_crystal_in_too_few_chops_does_not_show_in_the_features():
+    few, enough = (features(drop(n), coverage=20)[0] for n in (5, 6))
     assert few < -5 < 4 < enough
-    assert features(drop(6), seeing=20)[4] < -5, "nor, of six, in what as many reach as see a point"
+    assert features(drop(6), coverage=20)[4] < -5, "six chops are too few for the second group of features"
 
 
 def test_the_order_of_chops_and_rounding_make_no_difference():
@@ -31,12 +31,12 @@ def test_the_order_of_chops_and_rounding_make_no_difference():
     assert np.abs(FEW_CHOPS(rows, 20) - FEW_CHOPS((rows + 1e-6).astype(np.float32), 20)).max() < 0.01
 
 
-def test_certainty_has_an_end():
+def test_log_odds_are_bounded():
     one = np.eye(13)[[CRYSTAL]]
     assert features(one, 1).max() == pytest.approx(-features(one, 1).min()) == pytest.approx(9.21, abs=0.01)
     assert FEW_CHOPS(one, 1).sum() == pytest.approx(1)
 
 
-def test_a_pooling_of_another_shape_is_refused_where_it_is_read():
+def test_a_pooling_of_another_shape_is_rejected():
     with pytest.raises(msgspec.ValidationError, match=f"4 rows of {FEATURES} weights"):
         msgspec.json.decode(b'{"weights": [[1, 2]], "intercepts": [0, 0, 0, 0]}', type=Pooling)

@@ -21,13 +21,13 @@ def test_known_imagers(width, height, um, origin):
     assert (pixel_size(width, height).um, pixel_size(width, height).origin) == (um, origin)
 
 
-def test_an_image_that_is_nearly_at_the_reference_scale_is_not_resampled():
+def test_an_image_near_the_reference_scale_is_not_resampled():
     assert pixel_size(2560, 1920).to_reference == 1.0
     assert pixel_size(2560, 1920, 1.02 * REFERENCE_UM).to_reference == pytest.approx(1.02)
 
 
 @given(st.integers(64, 20_000), st.integers(64, 20_000))
-def test_unknown_ones_are_guessed_and_said_so(width, height):
+def test_other_pixel_sizes_are_guessed(width, height):
     size = pixel_size(width, height)
     assert 0.05 <= size.um <= 50
     if size.origin == "guessed":
@@ -35,6 +35,6 @@ def test_unknown_ones_are_guessed_and_said_so(width, height):
 
 
 @pytest.mark.parametrize("um", [0, -1, 0.04, 51, math.nan, math.inf])
-def test_impossible_sizes_are_refused(um):
+def test_impossible_sizes_are_rejected(um):
     with pytest.raises(ValueError, match=r"between 0\.05 and 50"):
         pixel_size(2560, 1920, um)

@@ -16,28 +16,28 @@ from xtalgrid_core.weights import (
 )
 
 
-def test_the_packages_weights_are_all_there():
+def test_all_packaged_weights_exist():
     for entry in read_manifest().models:
-        found, data = find_model(entry.sha256, entry.role)
-        assert found == entry
+        model, data = find_model(entry.sha256, entry.role)
+        assert model == entry
         assert len(data) > 10_000
         assert (PACKAGED / entry.card).is_file(), "every model has a card"
 
 
-def test_there_is_a_default_of_each_role():
+def test_each_role_has_a_default():
     segmenter, classifier = default_models()
     assert find_model(segmenter, "segmenter")[0].role == "segmenter"
     assert find_model(classifier, "classifier")[0].role == "classifier"
 
 
-def test_weights_are_found_in_other_folders(tiny_weights):
+def test_weights_in_other_folders(tiny_weights):
     segmenter, _ = default_models(tiny_weights)
     assert find_model(segmenter, "segmenter", [tiny_weights])[0].architecture == "tiny"
-    with pytest.raises(UnknownModel, match="update it"):
+    with pytest.raises(UnknownModel, match="update this worker"):
         find_model(segmenter, "segmenter")
 
 
-def test_a_variant_of_the_default_is_found_from_either(tmp_path):
+def test_a_variant_is_found_from_either_default(tmp_path):
     def entry(sha256, variant, origin=""):
         return ModelEntry(
             sha256=sha256 * 64,
@@ -49,7 +49,7 @@ def test_a_variant_of_the_default_is_found_from_either(tmp_path):
             origin=origin * 64,
         )
 
-    def found(default, variant):
+    def default_classifier(default, variant):
         models = (entry("a", "fp32"), entry("b", "int8", "a"), entry("c", "int8", "d"), entry("5", "fp32"))
         segmenter = msgspec.structs.replace(entry("5", variant or "fp32"), role="segmenter")
         manifest = WeightsManifest(
@@ -58,25 +58,25 @@ def test_a_variant_of_the_default_is_found_from_either(tmp_path):
         (tmp_path / MANIFEST).write_bytes(msgspec.json.encode(manifest))
         return default_models(tmp_path, variant)[1][0]
 
-    assert [found("a", v) for v in (None, "fp32", "int8")] == ["a", "a", "b"]
-    assert [found("b", v) for v in (None, "fp32", "int8")] == ["b", "a", "b"]
-    with pytest.raises(UnknownModel, match="no int8 variant of the classifier 555555555555"):
-        found("5", "int8")
+    assert [default_classifier("a", v) for v in (None, "fp32", "int8")] == ["a", "a", "b"]
+    assert [default_classifier("b", v) for v in (None, "fp32", "int8")] == ["b", "a", "b"]
+    with pytest.raises(UnknownModel, match="classifier 555555555555… has no int8 variant"):
+        default_classifier("5", "int8")
 
 
-def test_a_folder_without_a_manifest_is_passed_over(tmp_path):
+def test_a_folder_without_a_manifest_is_skipped(tmp_path):
     segmenter, _ = default_models()
     assert find_model(segmenter, "segmenter", [tmp_path])[0].sha256 == segmenter
 
 
-def test_a_model_is_not_taken_for_another_role():
+def test_a_model_is_not_used_in_another_role():
     segmenter, _ = default_models()
-    with pytest.raises(UnknownModel, match="no classifier named"):
+    with pytest.raises(UnknownModel, match="unknown model: classifier"):
         find_model(segmenter, "classifier")
 
 
 @pytest.mark.parametrize("damage", [lambda p: p.write_bytes(p.read_bytes() + b"\0"), lambda p: p.unlink()])
-def test_a_byte_that_differs_is_noticed(tiny_weights, tmp_path, damage):
+def test_a_changed_byte_is_detected(tiny_weights, tmp_path, damage):
     folder = shutil.copytree(tiny_weights, tmp_path / "weights")
     damage(folder / "segmenter.onnx")
     with pytest.raises(BrokenModel, match=r"segmenter\.onnx"):
@@ -84,7 +84,7 @@ def test_a_byte_that_differs_is_noticed(tiny_weights, tmp_path, damage):
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{}", b'{"schema":9,"default":{},"models":[]}'])
-def test_a_manifest_that_cannot_be_read_is_an_error_that_names_it(tmp_path, content):
+def test_an_unreadable_manifest_is_named(tmp_path, content):
     if content is not None:
         (tmp_path / MANIFEST).write_bytes(content)
     with pytest.raises(BrokenModel, match=MANIFEST):

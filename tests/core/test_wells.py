@@ -1,4 +1,4 @@
-"""Names of wells as plates have them."""
+"""Names of wells."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def test_rows_are_lettered_as_on_plates_of_96_to_1536_wells(row: int, letters: s
 
 
 @pytest.mark.parametrize("letters", ["", "1", "A1", "Ä", "A B"])
-def test_what_is_no_row_is_refused(letters: str) -> None:
-    with pytest.raises(ValueError, match="is no row"):
+def test_invalid_rows_are_rejected(letters: str) -> None:
+    with pytest.raises(ValueError, match="is not a row"):
         row_number(letters)
 
 

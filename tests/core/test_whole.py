@@ -1,4 +1,4 @@
-"""Files as they lie on a disk while an imager or a copy still writes them, and when they are done."""
+"""Complete files, and files that are still being written by an imager or a copy."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def is_whole(data: bytes) -> bool:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_file_is_whole_with_its_last_byte_and_not_before(kind: str) -> None:
+def test_a_file_is_complete_with_its_last_byte_and_not_before(kind: str) -> None:
     data = saved(kind)
     assert is_whole(data)
     assert [n for n in range(8, len(data), 7) if is_whole(data[:n])] == []
@@ -43,19 +43,19 @@ def test_a_file_is_whole_with_its_last_byte_and_not_before(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("after", [bytes(64), b"what a camera writes behind its picture", bytes(range(256)) * 40])
-def test_what_follows_the_end_makes_no_file_incomplete(kind: str, after: bytes) -> None:
+def test_data_after_the_end_are_allowed(kind: str, after: bytes) -> None:
     assert is_whole(saved(kind) + after)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_copy_over_a_network_is_as_long_as_the_original_at_once(kind: str) -> None:
+def test_a_network_copy_padded_with_zeros_is_incomplete(kind: str) -> None:
     data = saved(kind)
-    if not kind.startswith("tiff"):  # of which nobody can tell
+    if not kind.startswith("tiff"):  # where it cannot be detected
         assert not is_whole(data[: len(data) // 2].ljust(len(data), b"\0"))
 
 
-def test_a_thumbnail_s_end_marker_is_not_the_picture_s() -> None:
-    """An APP1 segment holds a whole JPEG, as cameras do it, and the file breaks off 500 bytes behind it."""
+def test_the_end_marker_of_a_thumbnail_does_not_count() -> None:
+    """An APP1 segment contains a whole JPEG, as from cameras, and the file breaks off 500 bytes after it."""
     picture, thumbnail = saved("jpeg"), saved("jpeg")
     segment = b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail
     data = picture[:2] + segment + picture[2:]
@@ -64,5 +64,5 @@ def test_a_thumbnail_s_end_marker_is_not_the_picture_s() -> None:
     assert missing_end(io.BytesIO(data[: 2 + len(segment) + 500])) == "the JPEG's end marker is missing"
 
 
-def test_other_formats_have_no_end_to_miss() -> None:
+def test_other_formats_are_taken_for_complete() -> None:
     assert is_whole(b"GIF89a and so on")

@@ -33,13 +33,13 @@ def test_intervals_are_scipys(hits: int, number: int, low: float, high: float) -
     assert wilson(hits, number) == pytest.approx((low, high), abs=1e-8)
 
 
-def test_none_and_all_reach_the_end_exactly() -> None:
+def test_the_interval_of_none_and_all_reaches_0_and_1() -> None:
     assert [wilson(0, number)[0] for number in range(1, 200)] == [0.0] * 199
     assert [wilson(number, number)[1] for number in range(1, 200)] == [1.0] * 199
     assert wilson(0, 0) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize(("hits", "number"), [(3, 2), (-1, 2)])
-def test_a_part_is_no_more_than_the_whole(hits: int, number: int) -> None:
+def test_more_hits_than_trials_are_rejected(hits: int, number: int) -> None:
     with pytest.raises(ValueError, match=f"{hits} of {number}"):
         wilson(hits, number)

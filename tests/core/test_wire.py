@@ -55,13 +55,13 @@ def changed(message: msgspec.Struct, **fields) -> bytes:
     return json.dumps(content).encode()
 
 
-def test_manifests_and_results_come_back_as_they_were_sent():
+def test_manifests_and_results_survive_a_round_trip():
     assert wire.decode_manifest(wire.encode(MANIFEST)) == MANIFEST
     assert wire.decode_result(wire.encode(RESULT)) == RESULT
-    assert wire.decode_image(wire.encode(SCORED)) == SCORED
+    assert wire.decode_answer(wire.encode(SCORED)) == SCORED
 
 
-def test_what_an_old_manifest_leaves_out_means_what_it_meant_then():
+def test_missing_fields_of_an_old_manifest_get_its_defaults():
     old = json.loads(wire.encode(MANIFEST))
     old["options"] = {name: old["options"][name] for name in ("segmenter", "classifier", "threshold")}
     options = wire.decode_manifest(json.dumps(old).encode()).options
@@ -76,7 +76,7 @@ def test_new_options_are_those_of_production_and_all_are_written():
     assert set(written) == set(wire.Options.__struct_fields__)
 
 
-def test_dense_scoring_takes_steps_of_whole_cells():
+def test_dense_scoring_needs_steps_of_whole_cells():
     dense = changed(MANIFEST, options__mode="dense", options__step=32)
     assert wire.decode_manifest(dense).options.step == 32
     with pytest.raises(ManifestError, match="step is 50 pixels; dense scoring takes multiples of 16"):
@@ -123,7 +123,7 @@ def test_fields_of_later_versions_are_ignored():
         {"options__segmenter": "a"},
     ],
 )
-def test_manifests_that_cannot_be_worked_on_are_refused(fields):
+def test_invalid_manifests_are_rejected(fields):
     with pytest.raises(ManifestError, match="make the work unit again"):
         wire.decode_manifest(changed(MANIFEST, **fields))
 
@@ -153,13 +153,13 @@ def test_manifests_that_cannot_be_worked_on_are_refused(fields):
         {"worker": "0.1\n"},
     ],
 )
-def test_results_with_values_outside_their_range_are_refused(fields):
+def test_results_with_values_out_of_range_are_rejected(fields):
     with pytest.raises(ResultError):
         wire.decode_result(changed(RESULT, **fields))
 
 
 @pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"-Infinity", b"1e999"])
-def test_numbers_that_are_none_are_refused(number):
+def test_nan_and_infinity_are_rejected(number):
     data = wire.encode(RESULT).replace(b'"probability":0.93', b'"probability":' + number)
     with pytest.raises(ResultError):
         wire.decode_result(data)
@@ -178,7 +178,7 @@ def test_numbers_that_are_none_are_refused(number):
         b"PK\x03\x04",
     ],
 )
-def test_what_is_no_result_is_refused(data):
+def test_other_data_are_rejected(data):
     with pytest.raises(ResultError):
         wire.decode_result(data)
 
@@ -191,6 +191,6 @@ def test_a_huge_result_is_not_even_parsed():
 @pytest.mark.parametrize(
     "text", ["plain", "", "a\nb\tc\x00", "<script>", "x" * 1000, "file \udcff.jpg", "Tröpfchen 23 µm", "\x7f" * 500]
 )
-def test_any_text_can_be_made_to_travel(text):
+def test_any_text_can_be_made_short_text(text):
     failed = wire.Failed(number=1, reason=FailureReason.INTERNAL, detail=wire.short_text(text))
-    assert wire.decode_image(wire.encode(failed)) == failed
+    assert wire.decode_answer(wire.encode(failed)) == failed

@@ -212,7 +212,7 @@ def test_options_and_weights_are_those_asked_for(tiny_weights):
     scorer = xtalgrid.Scorer(tiny_weights, **CHOP_BY_CHOP, n_boxes=1)
     assert (scorer.options.rule, scorer.options.mode, scorer.options.step) == ("group", "exact", 50)
     assert len(scorer.score(well(RED), 1.13).boxes) == 1
-    with pytest.raises(xtalgrid.ModelError, match="no list of weights here"):
+    with pytest.raises(xtalgrid.ModelError, match="cannot read the list of weights"):
         xtalgrid.Scorer(tiny_weights / "elsewhere")
 
 

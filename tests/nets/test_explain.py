@@ -21,7 +21,7 @@ from torch.nn import functional as F  # noqa: E402
 from xtalgrid_core.chops import CELLS, STRIDE, Box, dense_window  # noqa: E402
 from xtalgrid_core.decision import Calibration, Decision  # noqa: E402
 from xtalgrid_core.dense import class_map  # noqa: E402
-from xtalgrid_core.drops import Found  # noqa: E402
+from xtalgrid_core.drops import DropDetection  # noqa: E402
 from xtalgrid_core.errors import ConfigError  # noqa: E402
 from xtalgrid_core.images import WellImage  # noqa: E402
 from xtalgrid_core.options import Options  # noqa: E402
@@ -69,7 +69,7 @@ def half_red() -> WellDrop:
     view = np.full((512, 768, 3), 90, np.uint8)
     view[:, :256, 0] = 250
     whole = Box(0, 0, 512, 768)
-    return WellDrop(512, 768, PixelSize(1.13, "configured"), Found(whole, (), 1.0), whole, view)
+    return WellDrop(512, 768, PixelSize(1.13, "configured"), DropDetection(whole, (), 1.0), whole, view)
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def explained_as_scored(
     assert told.p_crystal == score.p_crystal
     boxes = [
         (well.in_image(found.chops[index]), outcome, probability)
-        for index, (outcome, probability) in zip(told.best, told.said, strict=True)
+        for index, (outcome, probability) in zip(told.best, told.chop_outcomes, strict=True)
     ]
     assert boxes == [(chop.box, chop.outcome, chop.probability) for chop in score.boxes]
     assert (found.saliency.max() > 0) == (samples > 0)

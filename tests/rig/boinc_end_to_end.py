@@ -78,7 +78,7 @@ wells_per_unit = {unit}
 frames = "none"
 """
 
-Answers = dict[str, tuple[wire.Image, str]]
+Answers = dict[str, tuple[wire.Answer, str]]
 """An image's name → its answer, and the work unit that it came from."""
 
 
@@ -414,7 +414,7 @@ def answers(home: Path, plate: str) -> Answers:
         " JOIN results r ON r.id = s.result_id JOIN units u ON u.id = r.unit_id WHERE i.barcode = ?"
     )
     rows = ledger(home, statement, plate)
-    return {name: (msgspec.json.decode(answer, type=wire.Image), unit) for name, answer, unit in rows}
+    return {name: (msgspec.json.decode(answer, type=wire.Answer), unit) for name, answer, unit in rows}
 
 
 def units_of(home: Path, plate: str, state: str = "") -> list[str]:
@@ -433,7 +433,7 @@ def ledger(home: Path, statement: str, *values: Any) -> list[Any]:
         return database.execute(statement, values).fetchall()
 
 
-def difference(a: wire.Image, b: wire.Image) -> float:
+def difference(a: wire.Answer, b: wire.Answer) -> float:
     """Return the largest difference of two answers' probabilities; 1 if the outcomes differ."""
     if isinstance(a, wire.Failed) or isinstance(b, wire.Failed):
         return float(a != b)

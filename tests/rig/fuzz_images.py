@@ -82,7 +82,7 @@ def rendered(width: int) -> list[Pixels]:
     return [render_well(outcome, seed=n, width=width, height=height).image for n, outcome in enumerate(outcomes)]
 
 
-def score(images: list[Broken], folder: Path) -> tuple[tuple[wire.Image, ...] | None, float, str]:
+def score(images: list[Broken], folder: Path) -> tuple[tuple[wire.Answer, ...] | None, float, str]:
     """Have a worker score these images; return (answers, MB, ""), or (None, MB, why it failed)."""
     segmenter, classifier = default_models()
     manifest = wire.Manifest(
@@ -122,7 +122,7 @@ def score(images: list[Broken], folder: Path) -> tuple[tuple[wire.Image, ...] | 
         return None, mb, f"the validator refused an honest result: {error}"
 
 
-def objection(image: Broken, answer: wire.Image) -> str:
+def objection(image: Broken, answer: wire.Answer) -> str:
     """Say what is wrong with the answer for an image; empty if nothing is."""
     if isinstance(answer, wire.Failed) and answer.reason in OUR_FAULT:
         return f"{answer.reason}: {answer.detail}"

@@ -14,7 +14,7 @@ from xtalgrid_scoring.networks import Networks
 
 @pytest.fixture
 def folder_with(tiny_weights, tmp_path):
-    """``folder_with(data)``: the small weights' folder, its segmenter's bytes replaced, and listed so."""
+    """``folder_with(data)``: the folder of small weights with the segmenter replaced, and a matching manifest."""
 
     def make(data: bytes):
         folder = shutil.copytree(tiny_weights, tmp_path / "weights")
@@ -51,19 +51,19 @@ def test_each_chop_has_13_probabilities(networks, n):
     assert probabilities[:, 0].min() > 0.99
 
 
-def test_weights_that_are_not_here_are_unknown(options):
-    with pytest.raises(UnknownModel, match="update it"):
+def test_missing_weights_are_unknown(options):
+    with pytest.raises(UnknownModel, match="update this worker"):
         Networks.load(options)
 
 
 @pytest.mark.parametrize("data", [b"", b"no network at all", b"\x08\x09" * 500])
-def test_a_file_that_is_no_network_is_broken(folder_with, data):
+def test_a_file_that_is_not_a_network_is_broken(folder_with, data):
     folder, options = folder_with(data)
     with pytest.raises(BrokenModel, match=r"segmenter .* cannot be loaded"):
         Networks.load(options, [folder])
 
 
-def test_a_classifier_in_the_segmenters_place_is_broken(folder_with, tiny_weights):
+def test_a_classifier_used_as_a_segmenter_is_broken(folder_with, tiny_weights):
     folder, options = folder_with((tiny_weights / "classifier.onnx").read_bytes())
     with pytest.raises(BrokenModel, match="expected"):
         Networks.load(options, [folder])

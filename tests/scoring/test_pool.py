@@ -1,4 +1,4 @@
-"""The pool with real processes: stopped, killed, bloated, noisy, orphaned; and never another answer than without it."""
+"""The pool with real processes: stopped, killed, too large, noisy, orphaned; answers are the same as without it."""
 
 import itertools
 import os
@@ -39,9 +39,9 @@ def pool():
 
 @pytest.fixture
 def score(options, tiny_weights):
-    """``score(pool, image)`` with the tiny networks; the answer without its time."""
+    """``score(pool, image)`` with the tiny networks: the answer, without the time."""
 
-    def score(pool: Pool, image: bytes | Path, pixel_size_um: float = 1.13) -> wire.Image:
+    def score(pool: Pool, image: bytes | Path, pixel_size_um: float = 1.13) -> wire.Answer:
         return timeless(pool.score(image, options, pixel_size_um=pixel_size_um, folders=[tiny_weights]))
 
     return score
@@ -49,7 +49,7 @@ def score(options, tiny_weights):
 
 @pytest.fixture
 def stopped(score, clear):
-    """``stopped(pool)``: the id of the pool's only process, which does not react any more."""
+    """``stopped(pool)``: stop the pool's only process, and return its id."""
     halted = []
 
     def stopped(pool: Pool) -> int:
@@ -64,14 +64,14 @@ def stopped(score, clear):
         assert process not in scoring_processes(), "it was left behind"
 
 
-def timeless(answer: wire.Image) -> wire.Image:
+def timeless(answer: wire.Answer) -> wire.Answer:
     return msgspec.structs.replace(answer, seconds=0) if isinstance(answer, wire.Scored) else answer
 
 
 def wait_until(condition, seconds: float = 20) -> None:
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
+        assert time.monotonic() < end, "timed out"
         time.sleep(0.01)
 
 
@@ -93,32 +93,30 @@ def huge() -> bytes:
     return encoded(well(RED, 4000, 5900), "JPEG")
 
 
-def test_every_answer_is_the_one_without_a_pool(pool, options, tiny_weights, networks):
+def test_answers_are_the_same_with_and_without_a_pool(pool, options, tiny_weights, networks):
     images = [encoded(well(colour, 480 + 40 * n, 640)) for n, colour in enumerate((RED, GREEN, BLUE, None))]
     ways = itertools.product((("dense", 48, None), ("exact", 100, 1.13)), ("pooled", "group", "published"))
     for image, ((mode, step, um), rule) in itertools.product(images, ways):
-        asked = msgspec.structs.replace(options, mode=mode, step=step, rule=rule)
-        here = score_image(image, entry(7, image, um), asked, networks)
-        there = pool.score(image, asked, pixel_size_um=um, number=7, folders=[tiny_weights])
-        assert timeless(there) == timeless(here)
-        assert isinstance(there, wire.Scored)
-        assert there.seconds > 0
+        chosen = msgspec.structs.replace(options, mode=mode, step=step, rule=rule)
+        expected = score_image(image, entry(7, image, um), chosen, networks)
+        answer = pool.score(image, chosen, pixel_size_um=um, number=7, folders=[tiny_weights])
+        assert timeless(answer) == timeless(expected)
+        assert isinstance(answer, wire.Scored)
+        assert answer.seconds > 0
 
 
-def test_packaged_networks_and_class_maps_too(pool, tmp_path):
+def test_packaged_networks_and_class_maps_are_the_same_too(pool, tmp_path):
     segmenter, classifier = default_models()
     options = wire.Options(segmenter=segmenter, classifier=classifier, rule="pooled", mode="dense", step=48)
     networks, data = Networks.load(options), CHECK_WELL.read_bytes()
     odd = tmp_path / (os.fsdecode(b"w\xffll.jpg") if sys.platform == "linux" else "well.jpg")
     odd.write_bytes(data)
-    here = score_image(data, entry(0, data, None), options, networks)
-    assert timeless(pool.score(odd, options)) == timeless(here)
+    expected = score_image(data, entry(0, data, None), options, networks)
+    assert timeless(pool.score(odd, options)) == timeless(expected)
     assert pool.class_maps(data, options) == draw_maps(data, networks)
 
 
-def test_an_image_that_cannot_be_scored_says_why_and_the_process_goes_on(
-    pool, score, clear, tmp_path, options, tiny_weights
-):
+def test_a_broken_image_gets_a_reason_and_the_process_continues(pool, score, clear, tmp_path, options, tiny_weights):
     before = score(pool, clear)
     process = scoring_processes()
     for image, reason in (
@@ -130,24 +128,24 @@ def test_an_image_that_cannot_be_scored_says_why_and_the_process_goes_on(
         (tmp_path, FailureReason.UNREADABLE_FILE),
     ):
         assert score(pool, image).reason is reason
-    with pytest.raises(ImageError, match="no JPEG, PNG, TIFF file"):
+    with pytest.raises(ImageError, match="not a JPEG, PNG, TIFF file"):
         pool.class_maps(b"broken", options, folders=[tiny_weights])
-    with pytest.raises(UnknownModel, match="no segmenter named"):
-        pool.score(clear, options)  # without the folder that has them
+    with pytest.raises(UnknownModel, match="unknown model: segmenter"):
+        pool.score(clear, options)  # without their folder
     assert score(pool, clear) == before
     assert scoring_processes() == process
 
 
-def test_weights_calibrated_anew_are_loaded_anew(pool, options, tiny_weights, tmp_path, clear):
+def test_recalibrated_weights_are_reloaded(pool, options, tiny_weights, tmp_path, clear):
     folder = Path(shutil.copytree(tiny_weights, tmp_path / "weights"))
-    asked = msgspec.structs.replace(options, rule="group")
-    before = pool.score(clear, asked, folders=[folder])
+    chosen = msgspec.structs.replace(options, rule="group")
+    before = pool.score(clear, chosen, folders=[folder])
     manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=WeightsManifest)
     models = [msgspec.structs.replace(model, calibration=Calibration(0.5, 1.0)) for model in manifest.models]
     (folder / MANIFEST).write_bytes(msgspec.json.encode(msgspec.structs.replace(manifest, models=tuple(models))))
-    after = pool.score(clear, asked, folders=[folder])
-    here = score_image(clear, entry(0, clear, None), asked, Networks.load(asked, [folder]))
-    assert after.p_crystal == here.p_crystal != before.p_crystal
+    after = pool.score(clear, chosen, folders=[folder])
+    expected = score_image(clear, entry(0, clear, None), chosen, Networks.load(chosen, [folder]))
+    assert after.p_crystal == expected.p_crystal != before.p_crystal
 
 
 @linux
@@ -155,11 +153,11 @@ def test_twenty_threads_share_two_processes(score):
     images = [encoded(well((RED, GREEN, BLUE)[n % 3], 400 + 8 * n, 640)) for n in range(20)]
     seen: list[int] = []
     with Pool(2) as pool, ThreadPoolExecutor(20) as threads:
-        asked = [threads.submit(score, pool, image) for image in images * 2]
-        while not all(each.done() for each in asked):
+        requests = [threads.submit(score, pool, image) for image in images * 2]
+        while not all(request.done() for request in requests):
             seen.append(len(scoring_processes()))
             time.sleep(0.02)
-        answers = [each.result() for each in asked]
+        answers = [request.result() for request in requests]
     assert max(seen) == 2
     assert answers[:20] == answers[20:]
     with Pool(1) as alone:
@@ -168,7 +166,7 @@ def test_twenty_threads_share_two_processes(score):
 
 
 @linux
-def test_a_process_killed_at_work_costs_its_image_only(score, stopped, clear, crystal):
+def test_a_process_killed_at_work_loses_only_its_image(score, stopped, clear, crystal):
     with Pool(2) as pool:
         victim = stopped(pool)
         lost = in_thread(score, pool, clear)
@@ -182,7 +180,7 @@ def test_a_process_killed_at_work_costs_its_image_only(score, stopped, clear, cr
 
 
 @linux
-def test_a_process_killed_while_idle_costs_nothing(pool, score, clear):
+def test_a_process_killed_while_idle_loses_nothing(pool, score, clear):
     before = score(pool, clear)
     (process,) = scoring_processes()
     os.kill(process, signal.SIGKILL)
@@ -191,17 +189,17 @@ def test_a_process_killed_while_idle_costs_nothing(pool, score, clear):
 
 
 @linux
-def test_an_image_that_takes_too_long_costs_itself_only(score, stopped, clear):
+def test_an_image_over_the_time_limit_affects_no_other(score, stopped, clear):
     with Pool(1, seconds=3) as pool:
         stopped(pool)
-        asked = [in_thread(score, pool, clear) for _ in range(3)]
-        answers = [each.result(30) for each in asked]
+        requests = [in_thread(score, pool, clear) for _ in range(3)]
+        answers = [request.result(30) for request in requests]
         assert sorted(getattr(answer, "reason", "") for answer in answers) == ["", "", "timed out"]
         assert "more than 3 seconds" in [a.detail for a in answers if isinstance(a, wire.Failed)]
 
 
 @linux
-def test_an_image_that_takes_too_much_memory_costs_itself_only(score, clear):
+def test_an_image_over_the_memory_limit_affects_no_other(score, clear):
     with Pool(1, memory_mb=160) as pool:
         before = score(pool, clear)
         answer = score(pool, huge(), 0.2)
@@ -211,10 +209,10 @@ def test_an_image_that_takes_too_much_memory_costs_itself_only(score, clear):
         assert score(pool, huge(), 0.2).outcome.group == "crystal"
 
 
-def test_an_answer_that_is_too_large_is_not_read(score, clear, monkeypatch):
+def test_a_reply_that_is_too_large_is_rejected(score, clear, monkeypatch):
     with Pool(1) as pool:
         before = score(pool, clear)
-        monkeypatch.setattr(messages, "MAX_ANSWER_BYTES", 100)
+        monkeypatch.setattr(messages, "MAX_REPLY_BYTES", 100)
         answer = score(pool, clear)
         assert (answer.reason, "at most 100" in answer.detail) == (FailureReason.INTERNAL, True)
         monkeypatch.undo()
@@ -222,14 +220,14 @@ def test_an_answer_that_is_too_large_is_not_read(score, clear, monkeypatch):
 
 
 @linux
-def test_more_than_may_wait_are_refused_and_those_who_wait_are_not_lost(score, stopped, clear):
+def test_the_queue_is_limited_and_waiting_requests_are_not_lost(score, stopped, clear):
     with Pool(1, waiting=1) as pool:
         process = stopped(pool)
         at_work = in_thread(score, pool, clear)
         wait_until(lambda: len(pool._busy) == 1)
         waits = in_thread(score, pool, clear)
         wait_until(lambda: len(pool._queue) == 1)
-        with pytest.raises(Busy, match="1 images wait"):
+        with pytest.raises(Busy, match="1 images are already waiting"):
             score(pool, clear)
         os.kill(process, signal.SIGCONT)
         assert at_work.result(20) == waits.result(20)
@@ -244,7 +242,7 @@ def test_more_than_may_wait_are_refused_and_those_who_wait_are_not_lost(score, s
 
 
 @linux
-def test_idle_processes_end_and_come_back(score, clear):
+def test_idle_processes_stop_and_new_ones_start(score, clear):
     with Pool(2, idle_seconds=0.3) as pool:
         before = score(pool, clear)
         wait_until(lambda: not scoring_processes())
@@ -253,22 +251,22 @@ def test_idle_processes_end_and_come_back(score, clear):
 
 
 @linux
-def test_a_closed_pool_leaves_nobody_waiting_and_nothing_behind(score, stopped, clear):
+def test_closing_the_pool_ends_all_requests_and_processes(score, stopped, clear):
     pool = Pool(1)
     stopped(pool)
-    asked = [in_thread(score, pool, clear) for _ in range(2)]
+    requests = [in_thread(score, pool, clear) for _ in range(2)]
     wait_until(lambda: len(pool._queue) == 1)
     pool.close()
-    for each in asked:
+    for request in requests:
         with pytest.raises(XtalgridError, match="closed"):
-            each.result(20)
+            request.result(20)
     with pytest.raises(XtalgridError, match="closed"):
         score(pool, clear)
     pool.close()
     assert scoring_processes() == set()
 
 
-def test_what_is_printed_does_not_get_between_the_messages(score, clear, tmp_path, monkeypatch):
+def test_printed_text_does_not_disturb_the_messages(score, clear, tmp_path, monkeypatch):
     (tmp_path / "sitecustomize.py").write_text(
         "import os, threading, time\n"
         "print('noise ' * 20_000, flush=True)\n"
@@ -285,7 +283,7 @@ def test_what_is_printed_does_not_get_between_the_messages(score, clear, tmp_pat
             assert score(pool, clear) == quiet
 
 
-def test_files_of_the_current_folder_are_not_taken_for_modules(score, clear, tmp_path, monkeypatch):
+def test_modules_are_not_imported_from_the_current_folder(score, clear, tmp_path, monkeypatch):
     for name in ("queue", "numpy", "xtalgrid_scoring"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('not this one')\n")
     monkeypatch.chdir(tmp_path)
@@ -293,7 +291,7 @@ def test_files_of_the_current_folder_are_not_taken_for_modules(score, clear, tmp
         assert score(pool, clear).outcome == "clear"
 
 
-def test_a_process_that_cannot_start_is_an_error_not_an_answer(score, clear, tmp_path, monkeypatch):
+def test_a_process_that_cannot_start_raises_an_error(score, clear, tmp_path, monkeypatch):
     (tmp_path / "onnxruntime.py").write_text("raise ImportError('broken')\n")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH")))))
     with Pool(1) as pool:
@@ -319,7 +317,7 @@ ask = lambda: pool.score(image, options, pixel_size_um=1.13, folders=[folder])
 
 @pytest.fixture
 def script(tmp_path, tiny_weights):
-    """``script(lines, image)``: starts a program without a ``__main__`` guard that has a pool."""
+    """``script(lines, image)``: start a program with a pool and without a ``__main__`` guard."""
     started = []
 
     def script(lines: str, image: bytes, *, by_standard_input: bool = False) -> subprocess.Popen:
@@ -348,9 +346,11 @@ def script(tmp_path, tiny_weights):
 
 @pytest.mark.parametrize("by_standard_input", [False, True])
 def test_a_script_without_a_guard_runs_once(script, clear, by_standard_input):
-    """Also one that has no file, as in a notebook; and one that forgets to close its pool."""
-    said, errors = script("print(ask().outcome)\n", clear, by_standard_input=by_standard_input).communicate(timeout=60)
-    assert (said, errors) == ("clear\n", "")
+    """Also without a file, as in a notebook, and without closing the pool."""
+    output, errors = script("print(ask().outcome)\n", clear, by_standard_input=by_standard_input).communicate(
+        timeout=60
+    )
+    assert (output, errors) == ("clear\n", "")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
@@ -366,15 +366,15 @@ if os.fork() == 0:
 os.wait()
 print(ask().outcome)
 """
-    said, _ = script(lines, clear).communicate(timeout=60)
-    assert said.splitlines() == [
-        "this pool belongs to the process that was forked from; make one in each process",
+    output, _ = script(lines, clear).communicate(timeout=60)
+    assert output.splitlines() == [
+        "this pool belongs to the parent process; create one in each process",
         "clear",
     ]
 
 
 @linux
-def test_processes_end_when_their_parent_is_killed_at_work_or_not(script):
+def test_processes_end_with_their_parent_at_work_or_idle(script):
     """One is idle, the other in the middle of an image."""
     lines = """
 idle = [threading.Thread(target=pool.score, args=(b"x", options), kwargs={"folders": [folder]}) for _ in range(2)]
@@ -404,8 +404,8 @@ def is_there(process: int) -> bool:
         return False
 
 
-def test_an_interrupt_of_the_parent_is_none_of_the_processes_business(score, crystal):
-    """Ctrl-C goes to a terminal's whole group of processes."""
+def test_processes_do_not_receive_the_parents_interrupt(score, crystal):
+    """Ctrl-C is sent to the whole process group of a terminal."""
     if not hasattr(os, "getpgid"):
         pytest.skip("process groups of POSIX")
     with Pool(1) as pool:
@@ -413,7 +413,7 @@ def test_an_interrupt_of_the_parent_is_none_of_the_processes_business(score, cry
         assert os.getpgid(pool._idle[0]._process.pid) != os.getpgid(0)
 
 
-def test_the_largest_class_maps_may_be_answered():
-    """Four pictures of noise, which no compression makes smaller."""
+def test_the_largest_class_maps_fit_into_a_reply():
+    """Four images of noise, which cannot be compressed."""
     noise = np.random.default_rng(1).integers(0, 255, (SIDE, SIDE, 4), dtype=np.uint8)
-    assert 4 * len(encoded(noise)) < messages.MAX_ANSWER_BYTES
+    assert 4 * len(encoded(noise)) < messages.MAX_REPLY_BYTES

@@ -24,8 +24,8 @@ def score(options, networks):
     return score
 
 
-class Says(Networks):
-    """Networks that say what a test wants them to say."""
+class FixedNetworks(Networks):
+    """Networks with fixed outputs."""
 
     def __init__(self, mask: float, **probabilities: float) -> None:
         self._mask_value = mask
@@ -58,7 +58,7 @@ def test_a_drop_is_found_and_scored(score, colour, outcome, mode, step):
     assert 0 < answer.seconds < 10
 
 
-def test_boxes_lie_on_what_they_show(score):
+def test_boxes_lie_on_the_crystal(score):
     """A drop that is clear on the left and crystalline on the right: the boxes are on the right."""
     image = well(BLUE, 600, 1200)
     drop = (image == BLUE).all(axis=2)
@@ -73,7 +73,7 @@ def test_boxes_lie_on_what_they_show(score):
 
 
 @pytest.mark.parametrize("um", [0.5, 1.13, 2.26, 4.0])
-def test_boxes_are_in_pixels_of_the_original_whatever_its_scale(score, um):
+def test_boxes_are_in_pixels_of_the_original_at_any_scale(score, um):
     answer = score(well(RED, 600, 800), pixel_size_um=um)
     drop = Box(*answer.drop.box)
     for chop in answer.boxes:
@@ -98,25 +98,25 @@ def test_no_drop_is_a_null_experiment(score):
     assert answer.p_crystal < 0.01
 
 
-def test_perhaps_no_drop_has_the_whole_well_scored(options):
-    """Many small regions: none is a drop, but surely empty it is not either."""
-    says = Says(mask=0.0, CLEAR=1.0)
+def test_with_an_uncertain_drop_the_whole_well_is_scored(options):
+    """Many small regions: none is a drop, but the well is not surely empty."""
+    networks = FixedNetworks(mask=0.0, CLEAR=1.0)
     spots = np.kron(np.eye(8), np.ones((32, 32))) * np.kron(np.ones((16, 16)), np.pad(np.ones((8, 8)), 4)) * 0.7
-    says.mask = lambda view: spots.astype(np.float32)
+    networks.mask = lambda view: spots.astype(np.float32)
     data = encoded(well(None, 300, 400))
-    answer = score_image(data, entry(0, data), options, says)
+    answer = score_image(data, entry(0, data), options, networks)
     assert answer.outcome is Outcome.CLEAR
     assert answer.drop.box is None
-    assert says.chops == 2 * 4, "the grid of 300×400 pixels: rows 0, 44; columns 0, 50, 100, 144"
+    assert networks.chops == 2 * 4, "the grid of 300×400 pixels: rows 0, 44; columns 0, 50, 100, 144"
 
 
 def test_a_rim_is_published_as_clear(options):
     data = encoded(well())
-    answer = score_image(data, entry(0, data), options, Says(mask=0.9, RIM=0.95, HARVESTABLE=0.05))
+    answer = score_image(data, entry(0, data), options, FixedNetworks(mask=0.9, RIM=0.95, HARVESTABLE=0.05))
     assert (answer.outcome, answer.score) == (Outcome.CLEAR, 1)
 
 
-def test_a_drop_smaller_than_a_chop_is_seen_with_what_is_around_it(score):
+def test_a_drop_smaller_than_a_chop_is_scored_with_its_surroundings(score):
     image = np.full((600, 800, 3), 220, np.uint8)
     image[260:340, 350:440] = RED
     answer = score(image)
@@ -124,9 +124,9 @@ def test_a_drop_smaller_than_a_chop_is_seen_with_what_is_around_it(score):
     assert Box(*answer.boxes[0].box)[2:] == (256, 256)
 
 
-def test_the_unit_says_which_rule_and_threshold(options):
+def test_rule_and_threshold_come_from_the_options(options):
     data = encoded(well())
-    torn = Says(mask=0.9, HARVESTABLE=0.3, BAD_FORM=0.35, OVERNUCLEATED=0.3, CLEAR=0.05)
+    torn = FixedNetworks(mask=0.9, HARVESTABLE=0.3, BAD_FORM=0.35, OVERNUCLEATED=0.3, CLEAR=0.05)
 
     def outcome(**fields):
         return score_image(data, entry(0, data), msgspec.structs.replace(options, **fields), torn).outcome
@@ -138,41 +138,41 @@ def test_the_unit_says_which_rule_and_threshold(options):
     assert outcome(rule="pooled", crystal_from=1.0) is Outcome.CLEAR
 
 
-def test_p_crystal_is_calibrated_as_the_weights_say(options):
+def test_p_crystal_uses_the_calibration_of_the_weights(options):
     data = encoded(well())
-    says = Says(mask=0.9, HARVESTABLE=0.5, CLEAR=0.5)
-    says.calibration = Calibration(slope=1.0, intercept=-2.0)
-    assert score_image(data, entry(0, data), options, says).p_crystal == pytest.approx(0.1192, abs=1e-4)
+    networks = FixedNetworks(mask=0.9, HARVESTABLE=0.5, CLEAR=0.5)
+    networks.calibration = Calibration(slope=1.0, intercept=-2.0)
+    assert score_image(data, entry(0, data), options, networks).p_crystal == pytest.approx(0.1192, abs=1e-4)
 
 
 def test_a_larger_step_takes_fewer_chops(options):
     data, counts = encoded(well(height=700, width=700)), []
     for step in (50, 100):
-        says = Says(mask=0.9, CLEAR=1.0)
-        score_image(data, entry(0, data), msgspec.structs.replace(options, step=step), says)
-        counts.append(says.chops)
+        networks = FixedNetworks(mask=0.9, CLEAR=1.0)
+        score_image(data, entry(0, data), msgspec.structs.replace(options, step=step), networks)
+        counts.append(networks.chops)
     assert counts == [10 * 10, 6 * 6]
 
 
-def test_no_more_boxes_than_asked(score):
+def test_n_boxes_limits_the_boxes(score):
     assert len(score(well(height=1200, width=1600), n_boxes=2).boxes) == 2
     assert score(well(), n_boxes=0).boxes == ()
 
 
-def test_every_answer_can_be_sent(score):
+def test_every_decision_is_within_the_wire_formats_ranges(score):
     images = (well(RED), well(None), well(GREEN, 64, 2000), np.zeros((100, 100, 3), np.uint8))
     for image, (mode, um) in itertools.product(images, (("dense", None), ("exact", 1.13))):
         answer = score(image, um, mode=mode, step=48)
         for chop in answer.boxes:
             assert Box(*chop.box).clipped(*image.shape[:2]) == chop.box
-        assert wire.decode_image(wire.encode(answer)) == answer
+        assert wire.decode_answer(wire.encode(answer)) == answer
 
 
 @pytest.mark.parametrize(
     ("image", "um", "step", "message"),
     [
-        (well(), 50.0, 50, f"at most {MAX_SIDE} a side"),
-        (well(height=700, width=700), 1.13, 1, "take a step above 1"),
+        (well(), 50.0, 50, f"maximum is {MAX_SIDE} along a side"),
+        (well(height=700, width=700), 1.13, 1, "use a step above 1"),
         (
             np.vstack([np.full((1000, 90, 3), colour, np.uint8) for colour in (220, RED, 220)]),
             None,
@@ -181,7 +181,7 @@ def test_every_answer_can_be_sent(score):
         ),
     ],
 )
-def test_absurd_work_is_refused_before_it_is_begun(score, image, um, step, message):
+def test_excessive_work_is_rejected_in_advance(score, image, um, step, message):
     with pytest.raises(ImageError, match=message) as caught:
         score(image, um, step=step)
     assert caught.value.reason is FailureReason.TOO_LARGE
@@ -200,7 +200,7 @@ def test_scoring_can_be_stopped_between_any_two_chops(options, networks):
     assert len(calls) == 20
 
 
-def test_a_network_that_gives_no_numbers_is_an_error_not_an_answer(options, networks, monkeypatch):
+def test_a_network_that_returns_nan_raises_an_error(options, networks, monkeypatch):
     monkeypatch.setattr(networks, "_segmenter", lambda image: np.full((1, 1, 256, 256), np.nan, np.float32))
     data = encoded(well())
     with pytest.raises(ArithmeticError, match="segmenter"):
@@ -212,7 +212,7 @@ def test_the_packages_weights_score_a_well():
     options = _packaged()
     first, again = (score_image(data, entry(0, data), options, Networks.load(options)) for _ in range(2))
     assert msgspec.structs.replace(first, seconds=0) == msgspec.structs.replace(again, seconds=0)
-    assert wire.decode_image(wire.encode(first)) == first
+    assert wire.decode_answer(wire.encode(first)) == first
     assert first.outcome is Outcome.NULL_EXPERIMENT or sum(first.probabilities) > 1 - 1e-3
 
 

@@ -1,4 +1,4 @@
-"""What the MARCO network sees of a picture, and what is made of its answer. That it agrees with TensorFlow: tests/nets/marco."""
+"""The input and output of the MARCO network; tests/nets/marco compares it with TensorFlow."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def test_the_models_are_listed(xtalgrid):
 
 
 @pytest.mark.parametrize("command", sorted(main.commands))
-def test_every_command_explains_itself(xtalgrid, command):
+def test_every_command_has_help(xtalgrid, command):
     result = xtalgrid(command, "--help")
     assert result.exit_code == 0
     assert len(result.output.splitlines()[2].strip()) > 15

@@ -45,7 +45,7 @@ def answer_units(system: System) -> None:
         manifest = wire.decode_manifest(unit.manifest)
         said = [answer(entry.number, OUTCOMES[entry.inspect_id - 1]) for entry in manifest.images]
         said = [
-            a if a.outcome is not Outcome.UNDECIDED else wire.decode_image(wire.encode(a).replace(b"0.95", b"0.55"))
+            a if a.outcome is not Outcome.UNDECIDED else wire.decode_answer(wire.encode(a).replace(b"0.95", b"0.55"))
             for a in said
         ]
         path = system.config.spool / "units" / name / "result.json"

@@ -124,7 +124,7 @@ def test_images_left_out_doubled_or_invented_are_refused(manifest, honest):
 
 
 @pytest.mark.parametrize("data", [b"", b"\0" * 100, b"[" * 1_000_000, b'{"schema": 1}', b"{}", b"\xff\xfe", b"null"])
-def test_what_is_no_result_is_refused(manifest, data):
+def test_other_data_are_rejected(manifest, data):
     with pytest.raises(ResultError):
         validate(data, manifest)
 

@@ -86,7 +86,7 @@ class Wells:
                 unit.writestr(image.file, self._data[image.number % 3])
         return path.read_bytes()
 
-    def answers(self, images: int) -> list[wire.Image]:
+    def answers(self, images: int) -> list[wire.Answer]:
         """What a result has to say of a unit's images."""
         return [msgspec.structs.replace(self._answers[number % 3], number=number) for number in range(images)]
 
@@ -113,7 +113,7 @@ def travelling(weights: Path) -> dict[str, tuple[str, bytes]]:
     return {"weights.json": ("xtalgrid_weights_1.json", listed), **files}
 
 
-def answers(data: bytes) -> list[wire.Image]:
+def answers(data: bytes) -> list[wire.Answer]:
     """What a result says of its images, without the seconds it took."""
     images = wire.decode_result(data).images
     return [msgspec.structs.replace(i, seconds=0) if isinstance(i, wire.Scored) else i for i in images]
@@ -182,8 +182,8 @@ def test_it_goes_on_where_it_was_after_quitting_and_after_its_client_was_killed(
     report = project.reports["interrupted"]
     assert report.exit_status == 0, report.stderr
     assert answers(project.uploads["interrupted"]) == wells.answers(images)
-    assert report.stderr.count(f"of {images} images are done") == 2
-    assert report.stderr.index("the client asks to quit") < report.stderr.index("is gone")
+    assert report.stderr.count(f"of {images} images already done") == 2
+    assert report.stderr.index("the client requested to quit") < report.stderr.index("has exited")
     weights = [name for name in project.downloads if name.endswith(".onnx")]
     assert [project.downloads[name] for name in weights] == [1, 1], "the same files for each job"
 
@@ -231,5 +231,5 @@ def test_the_frozen_worker_comes_from_the_project(project, frozen, wells, tmp_pa
             wait_until(lambda: "frozen" in server.reports)
     report = server.reports["frozen"]
     assert report.exit_status == 0, report.stderr
-    assert report.stderr.count(f"of {images} images are done") == 1
+    assert report.stderr.count(f"of {images} images already done") == 1
     assert answers(server.uploads["frozen"]) == wells.answers(images)

@@ -17,7 +17,11 @@ from packaging.utils import canonicalize_name
 from xtalgrid_worker.boinc import init_data
 
 ROOT = Path(__file__).parents[2]
-SOURCES = sorted(path for part in ("worker", "server", "models/xtalgrid", "models/xtalgrid_core", "models/xtalgrid_scoring") for path in (ROOT / part).rglob("*.py"))
+SOURCES = sorted(
+    path
+    for part in ("worker", "server", "models/xtalgrid", "models/xtalgrid_core", "models/xtalgrid_scoring")
+    for path in (ROOT / part).rglob("*.py")
+)
 UNSAFE = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "torch", "jsonpickle", "xml"}
 SECRET = "pa55-that-no-log-holds"
 

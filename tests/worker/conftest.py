@@ -16,7 +16,7 @@ MakeUnit = Callable[..., Path]
 
 @pytest.fixture
 def make_unit(tmp_path: Path, options: wire.Options) -> MakeUnit:
-    """``make_unit([bytes, …])`` writes a work unit's zip; `stored` are the bytes that really go in, None for none."""
+    """``make_unit([bytes, …])`` writes a work unit's zip; `stored`: the bytes actually written, None for none."""
 
     def make(
         data: Sequence[bytes], *, stored: Sequence[bytes | None] | None = None, name: str = "unit", **fields: object

@@ -29,12 +29,12 @@ def done(path, header: Header = HEADER) -> list[int]:
         return list(checkpoint.answers)
 
 
-def test_what_was_recorded_is_there_again(path):
+def test_recorded_answers_are_loaded(path):
     with Checkpoint(path, HEADER) as checkpoint:
         assert checkpoint.answers == {3: failed(3), 4: failed(4)}
 
 
-def test_each_line_is_on_the_disk_at_once(tmp_path):
+def test_each_line_is_flushed_to_disk(tmp_path):
     with Checkpoint(tmp_path / "c", HEADER) as checkpoint:
         checkpoint.begin(1)
         assert (tmp_path / "c").read_bytes().endswith(b"begin 1\n")
@@ -42,30 +42,30 @@ def test_each_line_is_on_the_disk_at_once(tmp_path):
         assert (tmp_path / "c").read_bytes().endswith(wire.encode(failed(1)) + b"\n")
 
 
-def test_cut_anywhere_it_is_of_use(path):
+def test_a_truncated_checkpoint_is_usable(path):
     data = path.read_bytes()
     for length in (*range(0, len(data), 5), len(data)):
         path.write_bytes(data[:length])
         whole_lines = data[:length].count(b'"status":"failed"') if length else 0
-        found = done(path)
-        assert found == [3, 4][: len(found)]
-        assert whole_lines - 1 <= len(found) <= whole_lines
+        numbers = done(path)
+        assert numbers == [3, 4][: len(numbers)]
+        assert whole_lines - 1 <= len(numbers) <= whole_lines
         with Checkpoint(path, HEADER) as checkpoint:
             checkpoint.record(failed(9))
-        assert done(path) == [*found, 9], "a torn line must not spoil the next one"
+        assert done(path) == [*numbers, 9], "an incomplete line must not damage the next one"
 
 
 @pytest.mark.parametrize(
     "tail", [b"\0" * 40, b"begin", b"begin x\n", b'{"status":"scored","number":5}\n', b"\xff\xfe\n"]
 )
-def test_a_damaged_last_line_is_left_out(path, tail):
+def test_a_damaged_last_line_is_ignored(path, tail):
     before = path.read_bytes()
     path.write_bytes(before + tail)
     assert done(path) == [3, 4]
     assert path.read_bytes() == before
 
 
-def test_damage_in_the_middle_starts_the_unit_again(path, caplog):
+def test_damage_in_the_middle_restarts_the_unit(path, caplog):
     path.write_bytes(path.read_bytes().replace(b"begin 4", b"begun 4"))
     with caplog.at_level(logging.WARNING):
         assert done(path) == []
@@ -76,14 +76,14 @@ def test_damage_in_the_middle_starts_the_unit_again(path, caplog):
 @pytest.mark.parametrize(
     "change", [{"unit": "other"}, {"manifest": "n" * 64}, {"worker": "0.2.0"}, {"models": ("c", "d")}]
 )
-def test_that_of_another_unit_worker_or_network_is_of_no_use(path, caplog, change):
+def test_a_checkpoint_of_another_unit_worker_or_network_is_discarded(path, caplog, change):
     other = Header(**({name: getattr(HEADER, name) for name in ("unit", "manifest", "worker", "models")} | change))
     with caplog.at_level(logging.WARNING):
         assert done(path, other) == []
     assert "another unit" in caplog.text
 
 
-def test_an_image_that_ended_the_worker_each_time_is_not_begun_again(tmp_path):
+def test_an_image_that_crashes_the_worker_each_time_is_given_up(tmp_path):
     for _ in range(MAX_BEGINS):
         with Checkpoint(tmp_path / "c", HEADER) as checkpoint:
             assert not checkpoint.has_crashed(5)
@@ -93,7 +93,7 @@ def test_an_image_that_ended_the_worker_each_time_is_not_begun_again(tmp_path):
         assert not checkpoint.has_crashed(6)
 
 
-def test_stopping_in_order_is_not_held_against_an_image(tmp_path):
+def test_a_regular_stop_does_not_count_as_a_crash(tmp_path):
     for _ in range(MAX_BEGINS + 1):
         with Checkpoint(tmp_path / "c", HEADER) as checkpoint:
             checkpoint.begin(5)
@@ -102,14 +102,14 @@ def test_stopping_in_order_is_not_held_against_an_image(tmp_path):
         assert not checkpoint.has_crashed(5)
 
 
-def test_a_second_worker_is_kept_out(path):
+def test_a_second_worker_is_locked_out(path):
     with Checkpoint(path, HEADER), pytest.raises(Busy, match="another worker"):
         Checkpoint(path, HEADER)
     assert done(path) == [3, 4]
 
 
-def test_removed_while_another_waits_it_is_made_anew(path):
-    """Between opening and locking, the file's owner may finish and remove it: the lock must be on what is there."""
+def test_a_checkpoint_deleted_before_locking_is_created_again(path):
+    """The owner may delete the file between our opening and locking it; the lock must be on the new file."""
     with Checkpoint(path, HEADER) as first:
         first.remove()
     with Checkpoint(path, HEADER) as checkpoint:

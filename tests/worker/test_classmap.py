@@ -1,4 +1,4 @@
-"""Class maps: where the drop is what, and nothing where there is none."""
+"""Class maps: groups inside the drop, and nothing outside."""
 
 import io
 
@@ -32,11 +32,11 @@ def drawn(tmp_path, tiny_weights, image, name="well.png", *words):
     }
 
 
-def test_a_crystal_is_seen_in_the_drop_and_nowhere_else(tmp_path, tiny_weights):
+def test_a_crystal_shows_in_the_drop_and_nowhere_else(tmp_path, tiny_weights):
     maps = drawn(tmp_path, tiny_weights, well(RED), "well.png", "--pixel-size", "1.13")
     crystal, clear = maps["crystal"], maps["clear"]
     assert crystal.shape == (480, 640, 4)
-    assert crystal[240, 320, 3] > 100 > 5 > crystal[20, 20, 3]  # opaque inside, the well's corner as it is
+    assert crystal[240, 320, 3] > 100 > 5 > crystal[20, 20, 3]  # opaque inside, transparent in the corner of the well
     assert clear[240, 320, 3] < 5
     assert tuple(crystal[240, 320, :3]) == (0xE0, 0x20, 0x1B)  # the frame's colour
 
@@ -46,15 +46,15 @@ def test_a_well_without_a_drop_has_an_empty_map(tmp_path, tiny_weights):
     assert all(not picture[..., 3].any() for picture in maps.values())
 
 
-def test_what_no_chop_agrees_with_is_silent():
+def test_maps_are_zero_where_no_chop_agrees():
     cells = np.zeros((len(CLASSES), 40, 40), np.float32)
     cells[10] = 12.0  # clear everywhere
     cells[:, 20, 20] = 0
-    cells[0, 20, 20] = 12.0  # but for one cell that says crystal
+    cells[0, 20, 20] = 12.0  # except for one cell of crystal
     crystal, *_ = group_maps(cells)
     assert crystal.shape == (40, 40)
     assert crystal.max() < 0.01
-    cells[0, :, 20:] = 24.0  # half of the drop says so
+    cells[0, :, 20:] = 24.0  # half of the drop
     crystal, *_ = group_maps(cells)
     assert crystal[20, 35] == pytest.approx(1, abs=0.01)
     assert crystal[20, 2] < 0.01

@@ -1,7 +1,7 @@
 """The frozen worker: small enough, needs nothing, and scores as the unfrozen one does.
 
-It is frozen here, which takes a minute, by what `make freeze` and `make test` set up for that and nothing else of this environment;
-`XTALGRID_FROZEN` names a folder of `scripts/freeze.py` to test instead.
+It is frozen here, which takes a minute, in the environment that `make freeze` and `make test` set up for it;
+`XTALGRID_FROZEN` names a folder made by `scripts/freeze.py` to test instead.
 """
 
 import os
@@ -58,14 +58,14 @@ def test_the_file_is_small(frozen):
     assert (frozen / "xtalgrid-worker").stat().st_size <= 42_000_000
 
 
-def test_in_an_empty_environment_it_says_what_it_carries(worker, tmp_path):
+def test_version_in_an_empty_environment(worker, tmp_path):
     done = run(worker, "--version")
     unfrozen = subprocess.run([sys.executable, "-m", "xtalgrid_worker", "--version"], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, unfrozen.stdout, "")
     assert all(sha256 in done.stdout for sha256 in default_models())
 
 
-def test_it_checks_itself_and_leaves_nothing_behind(worker, tmp_path):
+def test_selfcheck_leaves_no_files(worker, tmp_path):
     done = run(worker, "selfcheck", HOME=str(tmp_path), TMPDIR=str(tmp_path))
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "selfcheck passed"), done.stderr
     assert list(tmp_path.iterdir()) == []
@@ -89,7 +89,7 @@ def test_it_scores_as_the_unfrozen_worker(worker, tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or CHROOT is None, reason="chroot is root's")
-def test_glibc_and_zlib_are_all_it_needs(worker, tmp_path):
+def test_it_needs_only_glibc_and_zlib(worker, tmp_path):
     needed = ["libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "libutil.so.1", "libz.so.1"]
     (tmp_path / "tmp").mkdir()
     for name in needed:
@@ -124,7 +124,7 @@ def test_one_process_and_one_thread_in_a_folder_two_processes_as_one_file(worker
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
-def test_without_its_bootloader_the_one_file_worker_stops_and_tidies_up(frozen, scoring, tmp_path):
+def test_without_its_bootloader_the_one_file_worker_stops_and_cleans_up(frozen, scoring, tmp_path):
     process = scoring(frozen / "xtalgrid-worker")
     (child,) = _children(process.pid)
     process.kill()

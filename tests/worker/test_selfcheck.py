@@ -1,4 +1,4 @@
-"""A worker that scores otherwise than it should is found out."""
+"""A worker that scores incorrectly is detected."""
 
 import msgspec
 import pytest
@@ -9,7 +9,7 @@ from xtalgrid_worker.cli import main
 
 
 def test_the_packaged_weights_score_the_well_as_expected():
-    """Fails when the expectation is stale: python scripts/dev/make_selfcheck.py."""
+    """Fails if the expected scores are out of date: run python scripts/dev/make_selfcheck.py."""
     done = CliRunner().invoke(main, ["selfcheck"])
     assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "selfcheck passed"), done.output
     expected = msgspec.json.decode(selfcheck.EXPECTED.read_bytes(), type=selfcheck.Expectation)
@@ -17,25 +17,25 @@ def test_the_packaged_weights_score_the_well_as_expected():
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "text"),
     [
-        ({"p_crystal": 0.0}, "of the expected ones, 0.001 is allowed"),
+        ({"p_crystal": 0.0}, "at most 0.001 is allowed"),
         ({"outcome": "clear"}, "expected clear"),
-        ({"classifier": "0" * 64}, "nothing is expected of these"),
+        ({"classifier": "0" * 64}, "no expected score"),
     ],
 )
-def test_a_score_that_is_not_the_expected_one_fails(tmp_path, monkeypatch, change, said):
+def test_an_unexpected_score_fails(tmp_path, monkeypatch, change, text):
     content = msgspec.json.decode(selfcheck.EXPECTED.read_bytes())
     content["scores"][0] |= change
     (tmp_path / "expected.json").write_bytes(msgspec.json.encode(content))
     monkeypatch.setattr(selfcheck, "EXPECTED", tmp_path / "expected.json")
     done = CliRunner().invoke(main, ["selfcheck"])
     assert done.exit_code == 1
-    assert said in done.stdout
+    assert text in done.stdout
     assert done.stdout.startswith("FAILED")
 
 
-def test_without_its_well_the_worker_says_what_to_do(tmp_path, monkeypatch):
+def test_a_missing_well_is_an_error_with_a_remedy(tmp_path, monkeypatch):
     monkeypatch.setattr(selfcheck, "WELL", tmp_path / "well.jpg")
     done = CliRunner().invoke(main, ["selfcheck"])
     assert done.exit_code == 2

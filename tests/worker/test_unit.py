@@ -1,4 +1,4 @@
-"""A whole unit: every image is accounted for, whatever is wrong with some of them."""
+"""A whole unit: every image gets an answer, even if some of them are broken."""
 
 import re
 
@@ -18,7 +18,7 @@ from xtalgrid_worker.workunit import WorkUnit
 
 @pytest.fixture
 def score(tmp_path, networks):
-    """``score(zip)``: what the worker answers, read back from its result file."""
+    """``score(zip)``: score a unit, and read the result file."""
 
     def score(path, pause=lambda: None, report=lambda entry, answer, is_new: None) -> wire.Result:
         with WorkUnit(path) as unit:
@@ -40,7 +40,7 @@ def outcomes(result: wire.Result) -> list[str]:
     return [answer.outcome if isinstance(answer, wire.Scored) else answer.reason for answer in result.images]
 
 
-def test_a_unit_is_answered_in_its_order(score, make_unit, crystal, clear, options):
+def test_answers_are_in_the_order_of_the_unit(score, make_unit, crystal, clear, options):
     result = score(make_unit([clear, crystal, encoded(well(None)), encoded(well(GREEN))]))
     assert outcomes(result) == [Outcome.CLEAR, Outcome.HARVESTABLE, Outcome.NULL_EXPERIMENT, Outcome.PRECIPITATE]
     assert [answer.number for answer in result.images] == [0, 1, 2, 3]
@@ -49,7 +49,7 @@ def test_a_unit_is_answered_in_its_order(score, make_unit, crystal, clear, optio
     assert result.host.runtime.startswith("onnxruntime")
 
 
-def test_broken_images_cost_only_themselves(score, make_unit, crystal):
+def test_broken_images_affect_no_others(score, make_unit, crystal):
     images = [crystal, b"text, not an image", crystal[:-2000], encoded(well()[:1, :1]), crystal, crystal]
     result = score(make_unit(images, stored=[*images[:4], None, b"other"]))
     assert outcomes(result) == [
@@ -70,7 +70,7 @@ def test_broken_images_cost_only_themselves(score, make_unit, crystal):
         (RecursionError("deep"), "deep"),
     ],
 )
-def test_what_nobody_expected_costs_one_image(score, make_unit, crystal, clear, monkeypatch, error, detail):
+def test_an_unexpected_error_fails_one_image(score, make_unit, crystal, clear, monkeypatch, error, detail):
     real = run.score_image
 
     def explode(data, entry, *rest):
@@ -84,7 +84,7 @@ def test_what_nobody_expected_costs_one_image(score, make_unit, crystal, clear, 
     assert detail in result.images[0].detail
 
 
-def test_a_pixel_size_that_is_none_costs_one_image(score, make_unit, crystal):
+def test_an_invalid_pixel_size_fails_one_image(score, make_unit, crystal):
     with WorkUnit(make_unit([crystal, crystal])) as unit:
         entries = unit.manifest.images
     entries = (msgspec.structs.replace(entries[0], pixel_size_um=-1.0), entries[1])
@@ -94,7 +94,7 @@ def test_a_pixel_size_that_is_none_costs_one_image(score, make_unit, crystal):
 
 
 @pytest.mark.parametrize("last", [-1, 0, 1, 2, 3])
-def test_stopped_after_any_image_it_goes_on_and_ends_the_same(score, make_unit, crystal, clear, last):
+def test_stopped_after_any_image_it_resumes_with_the_same_result(score, make_unit, crystal, clear, last):
     path = make_unit([crystal, clear, b"broken", crystal, clear])
     whole = without_seconds(score(path))
 
@@ -110,7 +110,7 @@ def test_stopped_after_any_image_it_goes_on_and_ends_the_same(score, make_unit, 
     assert without_seconds(resumed) == whole
 
 
-def test_stopped_in_the_middle_of_an_image_that_one_is_scored_again(score, make_unit, crystal):
+def test_an_image_interrupted_by_a_stop_is_scored_again(score, make_unit, crystal):
     path = make_unit([crystal] * 2)
     for _ in range(MAX_BEGINS + 1):  # more often than an image may crash the worker
         safe_points = iter(range(7))
@@ -124,7 +124,7 @@ def test_stopped_in_the_middle_of_an_image_that_one_is_scored_again(score, make_
     assert outcomes(score(path)) == [Outcome.HARVESTABLE] * 2
 
 
-def test_an_image_that_kills_the_worker_is_given_up(score, make_unit, crystal, clear, monkeypatch):
+def test_an_image_that_kills_the_worker_fails(score, make_unit, crystal, clear, monkeypatch):
     class Killed(BaseException):
         pass
 
@@ -140,7 +140,7 @@ def test_an_image_that_kills_the_worker_is_given_up(score, make_unit, crystal, c
     assert outcomes(score(path)) == [FailureReason.CRASHED_WORKER, Outcome.CLEAR]
 
 
-def test_a_result_is_known_again(score, make_unit, crystal, clear, tmp_path):
+def test_an_existing_result_is_recognized(score, make_unit, crystal, clear, tmp_path):
     path = make_unit([crystal])
     with WorkUnit(path) as unit, WorkUnit(make_unit([clear, clear], name="other")) as other:
         assert not is_done(unit.manifest, tmp_path / "result.json")
@@ -151,22 +151,22 @@ def test_a_result_is_known_again(score, make_unit, crystal, clear, tmp_path):
         assert not is_done(unit.manifest, tmp_path / "result.json")
 
 
-@pytest.mark.parametrize("asked", ["0", "0.1", "0.1.0", version(), "0.0.99"])
-def test_older_demands_are_met(make_unit, crystal, asked):
-    with WorkUnit(make_unit([crystal], min_worker=asked)) as unit:
+@pytest.mark.parametrize("min_worker", ["0", "0.1", "0.1.0", version(), "0.0.99"])
+def test_units_for_older_workers_are_accepted(make_unit, crystal, min_worker):
+    with WorkUnit(make_unit([crystal], min_worker=min_worker)) as unit:
         check_version(unit.manifest)
 
 
-@pytest.mark.parametrize("asked", ["99", "0.99.1", "99.0.0.dev1"])
-def test_a_newer_worker_is_asked_for(make_unit, crystal, asked):
-    with WorkUnit(make_unit([crystal], min_worker=asked)) as unit, pytest.raises(ManifestError, match="update it"):
+@pytest.mark.parametrize("min_worker", ["99", "0.99.1", "99.0.0.dev1"])
+def test_units_for_newer_workers_are_rejected(make_unit, crystal, min_worker):
+    with WorkUnit(make_unit([crystal], min_worker=min_worker)) as unit, pytest.raises(ManifestError, match="update it"):
         check_version(unit.manifest)
 
 
-@pytest.mark.parametrize("asked", ["", "newest", "-1"])
-def test_a_demand_that_is_no_version_is_an_error(make_unit, crystal, asked):
+@pytest.mark.parametrize("min_worker", ["", "newest", "-1"])
+def test_an_invalid_min_worker_is_an_error(make_unit, crystal, min_worker):
     with (
-        WorkUnit(make_unit([crystal], min_worker=asked)) as unit,
-        pytest.raises(ManifestError, match=re.escape(repr(asked))),
+        WorkUnit(make_unit([crystal], min_worker=min_worker)) as unit,
+        pytest.raises(ManifestError, match=re.escape(repr(min_worker))),
     ):
         check_version(unit.manifest)

@@ -18,13 +18,13 @@ def reason_of(source, number: int) -> FailureReason:
     return caught.value.reason
 
 
-def test_images_come_out_as_they_went_in(make_unit):
+def test_images_are_read_unchanged(make_unit):
     with WorkUnit(make_unit([b"first", b"second"])) as unit:
         assert [unit.read(image) for image in unit.manifest.images] == [b"first", b"second"]
         assert unit.manifest.images[1].inspect_id == 1001
 
 
-def test_each_image_that_is_not_as_announced_fails_by_itself(make_unit):
+def test_images_that_differ_from_the_manifest_fail_alone(make_unit):
     with WorkUnit(make_unit([b"a", b"b", b"c"], stored=[None, b"another picture", b"c"])) as unit:
         assert reason_of(unit, 0) is FailureReason.MISSING_FILE
         assert reason_of(unit, 1) is FailureReason.HASH_DIFFERS
@@ -47,14 +47,14 @@ def test_a_bomb_is_not_unpacked(make_unit, tmp_path, monkeypatch):
     assert peak < 5_000_000
 
 
-def test_a_size_that_lies_does_not_help_a_bomb(make_unit, monkeypatch):
+def test_a_bomb_with_a_false_size_is_not_unpacked(make_unit, monkeypatch):
     monkeypatch.setattr(wire, "MAX_IMAGE_BYTES", 1000)
     with WorkUnit(make_unit([bytes(5000)])) as unit:
         unit._zip.getinfo("000.png").file_size = 10
         assert reason_of(unit, 0) in (FailureReason.UNREADABLE_FILE, FailureReason.HASH_DIFFERS)
 
 
-def test_damaged_bytes_inside_the_zip_fail_their_image_only(make_unit):
+def test_damage_inside_the_zip_fails_only_its_image(make_unit):
     path = make_unit([b"picture of a well", b"another"])
     path.write_bytes(path.read_bytes().replace(b"picture of a well", b"picture of a hell"))
     with WorkUnit(path) as unit:
@@ -63,7 +63,7 @@ def test_damaged_bytes_inside_the_zip_fail_their_image_only(make_unit):
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_packings_that_unpack_without_limit_are_refused(make_unit, tmp_path, method):
+def test_unbounded_compression_methods_are_rejected(make_unit, tmp_path, method):
     with WorkUnit(make_unit([b"data"])) as honest, zipfile.ZipFile(tmp_path / "odd.zip", "w") as unit:
         unit.writestr("manifest.json", wire.encode(honest.manifest))
         unit.writestr("000.png", b"data", compress_type=method)
@@ -71,7 +71,7 @@ def test_packings_that_unpack_without_limit_are_refused(make_unit, tmp_path, met
         assert reason_of(unit, 0) is FailureReason.UNREADABLE_FILE
 
 
-def test_the_same_name_twice_is_refused(make_unit):
+def test_duplicate_file_names_are_rejected(make_unit):
     path = make_unit([b"data"])
     with warnings.catch_warnings(), zipfile.ZipFile(path, "a") as unit:
         warnings.simplefilter("ignore")
@@ -92,20 +92,20 @@ def zipped(**files: bytes) -> bytes:
     "data",
     [b"", b"no zip", zipped(), zipped(manifest__json=b"{}"), zipped(manifest__json=b"\xff"), zipped(other=b"")],
 )
-def test_what_is_no_work_unit_is_refused_by_name(tmp_path, data):
+def test_other_files_are_rejected_with_their_name(tmp_path, data):
     (tmp_path / "unit.zip").write_bytes(data)
     with pytest.raises(ManifestError, match=r"unit\.zip"):
         WorkUnit(tmp_path / "unit.zip")
 
 
-def test_a_unit_that_was_cut_off_is_refused(make_unit):
+def test_a_truncated_unit_is_rejected(make_unit):
     path = make_unit([os.urandom(5000)])
     path.write_bytes(path.read_bytes()[:3000])
     with pytest.raises(ManifestError):
         WorkUnit(path)
 
 
-def test_files_are_a_unit_too(tmp_path, options):
+def test_image_files_form_a_unit(tmp_path, options):
     (tmp_path / "a.png").write_bytes(b"picture")
     (tmp_path / "folder.jpg").mkdir()
     os.mkfifo(tmp_path / "pipe.jpg")
@@ -119,14 +119,14 @@ def test_files_are_a_unit_too(tmp_path, options):
     assert reason_of(files, 0) is FailureReason.HASH_DIFFERS
 
 
-def test_another_file_is_another_unit(tmp_path, options):
+def test_different_files_form_a_different_unit(tmp_path, options):
     (tmp_path / "a.png").write_bytes(b"picture")
     (tmp_path / "b.png").write_bytes(b"picture")
     digests = {ImageFiles([tmp_path / name], options).digest for name in ("a.png", "b.png")}
     assert len(digests) == 2
 
 
-def test_folders_stand_for_the_images_in_them(tmp_path):
+def test_folders_are_searched_for_images(tmp_path):
     for name in ("b.JPG", "a.tif", "a_ART.jpg", ".hidden.png", "notes.txt"):
         (tmp_path / name).touch()
     names = image_files([tmp_path, tmp_path / "notes.txt", tmp_path / "a.tif"], (".jpg", ".tif", ".png"), "_ART.jpg")

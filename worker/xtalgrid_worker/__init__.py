@@ -1,9 +1,8 @@
-"""Scores the images of one work unit: the program that runs on idle workstations."""
+"""The program that runs on idle workstations and scores the images of a work unit."""
 
 import os
 
-import xtalgrid_scoring  # noqa: F401  # first of all: it says what ONNX Runtime must know before it is loaded
+import xtalgrid_scoring  # noqa: F401  # first: sets what ONNX Runtime reads when it is loaded
 
-os.environ["OPENBLAS_NUM_THREADS"] = (
-    "1"  # before numpy is loaded, whoever starts the worker: OpenBLAS starts a thread for each core
-)
+# Must be set before numpy is loaded: OpenBLAS otherwise starts a thread for each core.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"

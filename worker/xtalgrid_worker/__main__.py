@@ -1,4 +1,4 @@
-"""``python -m xtalgrid_worker``, and what the frozen worker starts with."""
+"""Entry point of ``python -m xtalgrid_worker`` and of the frozen worker."""
 
 from xtalgrid_worker.cli import main
 from xtalgrid_worker.stopping import tidy_up

@@ -1,14 +1,14 @@
-"""What of a unit is done already, on disk: a worker that was killed goes on where it was.
+"""Checkpoints: the progress of a unit on disk, so that a killed worker resumes where it was.
 
-The file is appended to, a line at a time, and each line is on the disk before the work goes on::
+Lines are appended to the file, and each is flushed to disk before work continues::
 
-    {"checkpoint":1,"unit":…,"manifest":…,"worker":…,"models":[…]}    whose it is
+    {"checkpoint":1,"unit":…,"manifest":…,"worker":…,"models":[…]}    the unit and worker it belongs to
     begin 17                                                          image 17 is being scored
-    {"status":"scored","number":17,…}                                 its answer (`wire.Scored` or `wire.Failed`)
+    {"status":"scored","number":17,…}                                 its answer (`wire.Answer`)
     begin 18
-    stopped 18                                                        the worker was asked to stop; 18 is not to blame
+    stopped 18                                                        the worker was stopped; not the fault of image 18
 
-An image that was begun `MAX_BEGINS` times and neither answered nor stopped has crashed the worker every time.
+An image that was begun `MAX_BEGINS` times without an answer or a stop crashed the worker every time.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose checkpoint it is; that of another unit, worker or pair of networks is of no use."""
+    """What a checkpoint belongs to; one of another unit, worker version or pair of networks is discarded."""
 
     checkpoint: int = 1
     unit: str
@@ -43,7 +43,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, source: Source, worker: str) -> Header:
-        """The header of a unit's checkpoint."""
+        """Return the header for a unit's checkpoint."""
         options = source.manifest.options
         return cls(
             unit=source.manifest.unit,
@@ -59,28 +59,28 @@ class Checkpoint:
     Attributes
     ----------
     answers
-        The images that are done, by number.
+        Answers for finished images, by number.
 
     Raises
     ------
     Busy
-        When another worker has it.
+        If it is locked by another worker.
     OSError
-        When it cannot be written.
+        If it cannot be written.
     """
 
     def __init__(self, path: Path, header: Header) -> None:
         self._path = path
         self._fd = _open_locked(path)
-        self.answers: dict[int, wire.Image] = {}
+        self.answers: dict[int, wire.Answer] = {}
         self._begins: Counter[int] = Counter()
         first = msgspec.json.encode(header) + b"\n"
         with open(self._fd, "rb", closefd=False) as stream:
             data = stream.read()
-        kept = self._read(data, first)
-        os.ftruncate(self._fd, kept)
+        valid_bytes = self._load(data, first)
+        os.ftruncate(self._fd, valid_bytes)
         os.lseek(self._fd, 0, os.SEEK_END)
-        if not kept:
+        if not valid_bytes:
             self._append(first)
 
     def __enter__(self) -> Checkpoint:
@@ -88,31 +88,31 @@ class Checkpoint:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._fd >= 0:
-            os.close(self._fd)  # the lock goes with it
+            os.close(self._fd)  # this releases the lock
             self._fd = -1
 
     def has_crashed(self, number: int) -> bool:
-        """Whether an image has ended the worker so often that it is not to be begun again."""
+        """Tell whether an image has crashed the worker so often that it must not be tried again."""
         return self._begins[number] >= MAX_BEGINS
 
     def begin(self, number: int) -> None:
-        """Note that an image is being scored."""
+        """Record that an image is being scored."""
         self._begins[number] += 1
         self._append(b"begin %d\n" % number)
 
     def stopped(self, number: int) -> None:
-        """Note that the image just begun was left because the worker was asked to stop."""
+        """Record that the worker was stopped during an image."""
         self._begins[number] -= 1
         self._append(b"stopped %d\n" % number)
 
-    def record(self, answer: wire.Image) -> None:
-        """Note an image's answer."""
+    def record(self, answer: wire.Answer) -> None:
+        """Record the answer for an image."""
         self.answers[answer.number] = answer
         self._append(wire.encode(answer) + b"\n")
 
     def remove(self) -> None:
-        """Delete the file: the result is written, and nothing is left to do."""
-        if sys.platform == "win32":  # an open file cannot be deleted there
+        """Delete the file, once the result is written."""
+        if sys.platform == "win32":  # which cannot delete open files
             os.close(self._fd)
             self._fd = -1
         self._path.unlink(missing_ok=True)
@@ -123,21 +123,21 @@ class Checkpoint:
                 line = line[os.write(self._fd, line) :]
             os.fsync(self._fd)
         except OSError as error:
-            error.filename = str(self._path)  # or nobody knows which disk is full
+            error.filename = str(self._path)  # so that the message names the disk that is full
             raise
 
-    def _read(self, data: bytes, first: bytes) -> int:
-        """Take over what the file holds; how many of its bytes are of use."""
+    def _load(self, data: bytes, first: bytes) -> int:
+        """Load the file's content, and return how many of its bytes are valid."""
         if not data:
             return 0
         if not data.startswith(first):
-            log.warning("%s: is of another unit or worker; starting from the first image", self._path)
+            log.warning("%s: belongs to another unit or worker; starting from the first image", self._path)
             return 0
-        kept = len(first)
-        lines = data[kept:].splitlines(keepends=True)
+        valid_bytes = len(first)
+        lines = data[valid_bytes:].splitlines(keepends=True)
         for index, line in enumerate(lines):
             try:
-                self._take(line)
+                self._load_line(line)
             except (ValueError, ResultError) as error:
                 if index < len(lines) - 1:
                     log.warning(
@@ -146,20 +146,20 @@ class Checkpoint:
                     self.answers.clear()
                     self._begins.clear()
                     return 0
-                log.info("%s: the last line is torn; it is left out", self._path)
+                log.info("%s: the last line is incomplete and is ignored", self._path)
                 break
-            kept += len(line)
-        return kept
+            valid_bytes += len(line)
+        return valid_bytes
 
-    def _take(self, line: bytes) -> None:
+    def _load_line(self, line: bytes) -> None:
         if not line.endswith(b"\n"):
-            raise ValueError("no end of line")
+            raise ValueError("missing end of line")
         if line.startswith(b"begin "):
             self._begins[int(line[6:])] += 1
         elif line.startswith(b"stopped "):
             self._begins[int(line[8:])] -= 1
         else:
-            answer = wire.decode_image(line)
+            answer = wire.decode_answer(line)
             self.answers[answer.number] = answer
 
 
@@ -170,17 +170,17 @@ def _open_locked(path: Path) -> int:
             _lock(fd)
         except OSError as error:
             os.close(fd)
-            raise Busy(f"{path}: another worker is at this unit; nothing was done") from error
+            raise Busy(f"{path}: another worker is working on this unit; nothing was done") from error
         if sys.platform == "win32" or (path.exists() and path.stat().st_ino == os.fstat(fd).st_ino):
             return fd
-        os.close(fd)  # its owner finished and removed it between the two calls
+        os.close(fd)  # its owner finished and deleted it between the two calls
 
 
 def _lock(fd: int) -> None:
     if sys.platform == "win32":
         import msvcrt
 
-        os.lseek(fd, 1 << 30, os.SEEK_SET)  # a byte nobody reads: locked bytes cannot be read there
+        os.lseek(fd, 1 << 30, os.SEEK_SET)  # lock a byte that is never read, since locked bytes cannot be
         msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
         os.lseek(fd, 0, os.SEEK_SET)
     else:

@@ -35,7 +35,7 @@ from . import selfcheck as selfchecks
 from .boinc import app as boinc_app
 from .boinc import init_data
 from .boinc.slot import use_stderr_file
-from .guest import TIME_LIMIT, take_lowest_priority
+from .limits import TIME_LIMIT, take_lowest_priority
 from .run import run_unit, score_unit, version
 from .stopping import Stopped, StopRequest
 from .workunit import ImageFiles, image_files
@@ -53,18 +53,18 @@ EXIT_BUSY = 75
 
 
 class _Commands(click.Group):
-    """Commands whose errors are a line on standard error and an exit code, never a traceback."""
+    """A group of commands whose errors are one line on standard error and an exit code, never a traceback."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args and Path(init_data.NAME).is_file():
-            args = ["boinc"]  # a BOINC client starts programs without words
+            args = ["boinc"]  # BOINC clients start programs without arguments
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except Stopped as stop:
-            click.echo(f"stopped: {stop}; start again to go on from here", err=True)
+            click.echo(f"stopped: {stop}; run the same command again to resume", err=True)
             ctx.exit(stop.exit_code)
         except Busy as error:
             click.echo(f"Error: {error}", err=True)
@@ -73,11 +73,11 @@ class _Commands(click.Group):
             click.echo(f"Error: {error}", err=True)
             ctx.exit(EXIT_ERROR)
         except BrokenPipeError:
-            raise  # the reader of our output left: click ends quietly
+            raise  # the reader of our output has closed the pipe: click exits quietly
         except OSError as error:
             where = f"{click.format_filename(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
             click.echo(
-                f"Error: {where}{error.strerror or error}; mend this and run it again: it goes on",
+                f"Error: {where}{error.strerror or error}; fix this and run the same command again to resume",
                 err=True,
             )
             ctx.exit(EXIT_DISK if ctx.invoked_subcommand == "run" else EXIT_ERROR)
@@ -85,7 +85,7 @@ class _Commands(click.Group):
 
 def _finite(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
     if value is not None and not math.isfinite(value):
-        raise click.BadParameter("not a finite number")
+        raise click.BadParameter("must be a finite number")
     return value
 
 
@@ -93,14 +93,14 @@ def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> N
     if value:
         try:
             segmenter, classifier = weights.default_models()
-            named = f"segmenter {segmenter[:12]}, classifier {classifier[:12]}"
-            carried = weights.read_manifest().models
+            defaults = f"segmenter {segmenter[:12]}, classifier {classifier[:12]}"
+            models = weights.read_manifest().models
         except XtalgridError:
-            named, carried = "no weights", ()
-        click.echo(f"xtalgrid-worker {version()} ({named})")
+            defaults, models = "no weights", ()
+        click.echo(f"xtalgrid-worker {version()} ({defaults})")
         python = f"python {platform.python_version()}"
         click.echo(f"{python}, {RUNTIME}, numpy {numpy.__version__}, pillow {PIL.__version__}")
-        for entry in carried:
+        for entry in models:
             click.echo(f"{entry.role:<10}  {entry.variant}  {entry.sha256}")
         ctx.exit()
 
@@ -110,7 +110,7 @@ _weights = click.option(
     "--weights",
     "weights_folder",
     type=_folder,
-    help="Folder with manifest.json and ONNX weights, before those packaged.",
+    help="Folder with manifest.json and ONNX weights, searched before the packaged ones.",
 )
 _threads = click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True, help="Cores to use.")
 _time_limit = click.option(
@@ -119,7 +119,7 @@ _time_limit = click.option(
     default=TIME_LIMIT,
     show_default=True,
     callback=_finite,
-    help="CPU seconds for an image; one that takes more fails.",
+    help="CPU seconds after which an image fails.",
 )
 
 
@@ -128,7 +128,7 @@ _time_limit = click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show versions."
 )
 def main() -> None:
-    """Scores images of protein crystallization wells."""
+    """Score images of protein crystallization wells."""
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", force=True
     )
@@ -139,7 +139,7 @@ def main() -> None:
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), help=f"Folder for {RESULT}, {SCORES} and frames."
 )
-@click.option("--frames", is_flag=True, help=f"Also draw each scored image with its frame: NAME{FRAME_SUFFIX}.")
+@click.option("--frames", is_flag=True, help=f"Also save each scored image with its frame: NAME{FRAME_SUFFIX}.")
 @click.option(
     "--rule", type=click.Choice(get_args(Rule)), default=DEFAULTS.rule, show_default=True, help="Decision rule."
 )
@@ -149,16 +149,21 @@ def main() -> None:
     default=DEFAULTS.threshold,
     show_default=True,
     callback=_finite,
-    help="Rules published and group: probability from which a chop counts.",
+    help="Rules published and group: minimum probability for a chop to count.",
 )
-@click.option("--exact", is_flag=True, help="Classify chop by chop, as published; many times slower.")
+@click.option("--exact", is_flag=True, help="Classify chops one by one, as published; many times slower.")
 @click.option(
     "--step",
     type=click.IntRange(1, 256),
-    help=f"Pixels from chop to chop: a multiple of {STRIDE} (default {DEFAULTS.step}), with --exact any (default {STEP}).",
+    help=f"Pixels from chop to chop: a multiple of {STRIDE} (default {DEFAULTS.step}); "
+    f"any with --exact (default {STEP}).",
 )
 @click.option(
-    "--boxes", type=click.IntRange(0, 100), default=DEFAULTS.n_boxes, show_default=True, help="Best chops to name."
+    "--boxes",
+    type=click.IntRange(0, 100),
+    default=DEFAULTS.n_boxes,
+    show_default=True,
+    help="Maximum number of best chops.",
 )
 @click.option(
     "--support",
@@ -166,7 +171,7 @@ def main() -> None:
     default=DEFAULTS.support,
     show_default=True,
     callback=_finite,
-    help="Rule group: part of the chops that see a point which must agree on a crystal.",
+    help="Rule group: fraction of the chops at a point that must agree on a crystal.",
 )
 @click.option(
     "--crystal-from",
@@ -174,18 +179,18 @@ def main() -> None:
     default=DEFAULTS.crystal_from,
     show_default=True,
     callback=_finite,
-    help="Rule pooled: p_crystal from which a well is called a crystal.",
+    help="Rule pooled: minimum p_crystal to call crystals.",
 )
 @click.option(
     "--pixel-size",
     type=click.FloatRange(0.05, 50),
     callback=_finite,
-    help="Micrometres a pixel; guessed from the image's size if not given.",
+    help="Micrometres per pixel (default: guessed from the image's size).",
 )
 @click.option(
     "--variant",
     type=click.Choice(["fp32", "int8"]),
-    help="Variant of the default weights (default: the default itself).",
+    help="Variant of the default weights (default: the default weights themselves).",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print each image's score as a line of JSON, and nothing else.")
 @_weights
@@ -211,15 +216,14 @@ def score(
 ) -> None:
     """Score image files, or the images in folders.
 
-    Exit status: 0 when every image is accounted for and at least one was scored, 1 when none could be, 2 when the run
-    could not be done, 75 when another worker is writing to the same folder. Stopped or killed, the same command goes
-    on where it was.
+    Exit status: 0 if at least one image was scored, 1 if none could be, 2 if the run failed, 75 if another worker is
+    writing to the same folder. If it is stopped or killed, run the same command again to resume.
     """
     paths = image_files(images, SUFFIXES, FRAME_SUFFIX)
     if not paths:
-        raise ConfigError(f"no images here; a folder is searched for {', '.join(SUFFIXES)}")
+        raise ConfigError(f"no images found; a folder is searched for {', '.join(SUFFIXES)}")
     if len(paths) > wire.MAX_IMAGES:
-        raise ConfigError(f"{len(paths)} images; a run takes {wire.MAX_IMAGES}: give them in parts")
+        raise ConfigError(f"{len(paths)} images; a run takes at most {wire.MAX_IMAGES}: divide them among several runs")
     if step is None:
         step = STEP if exact else DEFAULTS.step
     if not exact and step % STRIDE:
@@ -239,16 +243,17 @@ def score(
         networks = Networks.load(options, [weights_folder] if weights_folder else [], threads)
         out.mkdir(parents=True, exist_ok=True)
         source = ImageFiles(paths, options, pixel_size, pause)
-        drawn = frame_names(paths, out)
+        frame_files = frame_names(paths, out)
         width = min(max(len(path.name) for path in paths), 80)
         with click.progressbar(
             length=len(paths), show_pos=True, file=sys.stderr, hidden=not sys.stderr.isatty()
         ) as bar:
 
-            def report(entry: wire.ImageEntry, answer: wire.Image, is_new: bool) -> None:
-                if frames and isinstance(answer, wire.Scored) and (is_new or not (out / drawn[entry.number]).exists()):
-                    _draw(source.read(entry), answer, out / drawn[entry.number])
-                with _beside():
+            def report(entry: wire.ImageEntry, answer: wire.Answer, is_new: bool) -> None:
+                frame_file = out / frame_files[entry.number]
+                if frames and isinstance(answer, wire.Scored) and (is_new or not frame_file.exists()):
+                    _draw_frame(source.read(entry), answer, frame_file)
+                with _progress_hidden():
                     path = source.path(entry)
                     click.echo(json_line(path, answer) if as_json else line(path, answer, width))
                 bar.update(1)
@@ -256,8 +261,8 @@ def score(
             result = score_unit(source, out / RESULT, out / f"{RESULT}.checkpoint", networks, pause, report, time_limit)
     write_atomically(out / SCORES, table(paths, result))
     counts = Counter(outcome(answer) for answer in result.images)
-    said = ", ".join(f"{counts[name]} {name}" for name in Outcome if counts[name])
-    click.echo(f"{len(paths)} images: {said}", err=as_json)
+    summary = ", ".join(f"{counts[name]} {name}" for name in Outcome if counts[name])
+    click.echo(f"{len(paths)} images: {summary}", err=as_json)
     if counts[Outcome.FAILED] == len(paths):
         click.get_current_context().exit(EXIT_NOTHING_SCORED)
 
@@ -268,8 +273,8 @@ def score(
 @_weights
 @_threads
 @_time_limit
-@click.option("--parent", type=click.IntRange(1), help="Stop when the process with this id is gone.")
-@click.option("--keep-priority", is_flag=True, help="Run at the priority this was started with, not at the lowest.")
+@click.option("--parent", type=click.IntRange(1), help="Stop when the process with this id exits.")
+@click.option("--keep-priority", is_flag=True, help="Don't lower the priority.")
 def run(
     workunit: Path,
     result: Path,
@@ -281,9 +286,9 @@ def run(
 ) -> None:
     """Score a WORKUNIT.zip and write RESULT.json.
 
-    Exit status: 0 when the result is there, 2 when this worker cannot make it, 74 when a file cannot be read or written
-    (the disk is full, say: try again), 75 when another worker is at this unit. Stopped or killed, the same command goes
-    on where it was, by RESULT.json.checkpoint.
+    Exit status: 0 if the result was written, 2 if this worker cannot score the unit, 74 if a file cannot be read or
+    written (because the disk is full, for example; try again), 75 if another worker is working on this unit. If it is
+    stopped or killed, run the same command again to resume from RESULT.json.checkpoint.
     """
     if not keep_priority:
         take_lowest_priority()
@@ -303,10 +308,10 @@ def run(
 @_threads
 @_time_limit
 def boinc(threads: int, time_limit: float) -> None:
-    """Do the BOINC job of this folder: unit.zip and, if they come with it, weights.json and the weights it lists.
+    """Run the BOINC job in this folder: unit.zip and, if present, weights.json and the weights it lists.
 
-    A BOINC client starts this, also without its name; exit codes are BOINC's. Where there is no client, it does what
-    run unit.zip result.json does.
+    BOINC clients start this command, also without its name; exit codes are BOINC's. Without a client it does the same
+    as run unit.zip result.json.
     """
     slot = Path()
     init = init_data.read(slot)
@@ -316,13 +321,13 @@ def boinc(threads: int, time_limit: float) -> None:
             boinc_app.score(slot, pause, threads=threads, time_limit=time_limit)
         return
     use_stderr_file(slot)
-    boinc_app.leave(boinc_app.run(slot, init, threads, time_limit))
+    boinc_app.exit_now(boinc_app.run(slot, init, threads, time_limit))
 
 
 @main.command()
 @_weights
 def models(weights_folder: Path | None) -> None:
-    """List the weights that are here; * marks the default ones."""
+    """List the available weights; * marks the defaults."""
     for folder in filter(None, (weights_folder, weights.PACKAGED)):
         manifest = weights.read_manifest(folder)
         click.echo(f"{folder}:")
@@ -336,9 +341,9 @@ def models(weights_folder: Path | None) -> None:
 @main.command()
 @click.argument("image", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for crystal.png and the others.")
-@click.option("--segmenter", help="SHA-256 of the weights to take; default: the default ones.")
-@click.option("--classifier", help="The same for the classifier.")
-@click.option("--pixel-size", type=click.FloatRange(0.05, 50), callback=_finite, help="Micrometres a pixel.")
+@click.option("--segmenter", help="SHA-256 of the segmenter (default: the default weights).")
+@click.option("--classifier", help="SHA-256 of the classifier (default: the default weights).")
+@click.option("--pixel-size", type=click.FloatRange(0.05, 50), callback=_finite, help="Micrometres per pixel.")
 @_weights
 @_threads
 def classmap(
@@ -350,13 +355,13 @@ def classmap(
     weights_folder: Path | None,
     threads: int,
 ) -> None:
-    """Draw where in an IMAGE the classifier sees each group, as transparent pictures to lay over it."""
+    """Draw class maps of an IMAGE: for each group a transparent picture to lay over it."""
     from xtalgrid_scoring.classmap import draw_maps
 
-    chosen = {role: name for role, name in (("segmenter", segmenter), ("classifier", classifier)) if name}
+    models = {role: name for role, name in (("segmenter", segmenter), ("classifier", classifier)) if name}
     options = msgspec.structs.replace(
-        weights.default_options(weights_folder or weights.PACKAGED), rule="group", **chosen
-    )  # nothing is decided: it may lack a pooling
+        weights.default_options(weights_folder or weights.PACKAGED), rule="group", **models
+    )  # there is no decision, so the weights need no pooling
     networks = Networks.load(options, [weights_folder] if weights_folder else [], threads)
     try:
         maps = draw_maps(image.read_bytes(), networks, pixel_size)
@@ -371,13 +376,13 @@ def classmap(
 @main.command()
 @_threads
 def selfcheck(threads: int) -> None:
-    """Score a built-in well with the weights that are packaged, and compare.
+    """Score a built-in well with the packaged weights, and compare with the expected score.
 
-    Exit status: 0 when this worker scores as it should, 1 when it does not, 2 when it cannot score at all.
+    Exit status: 0 if this worker scores correctly, 1 if it does not, 2 if it cannot score at all.
     """
     checks = []
     for check in selfchecks.check(threads):
-        click.echo(f"{'ok    ' if check.passed else 'FAILED'}  {check.said}")
+        click.echo(f"{'ok    ' if check.passed else 'FAILED'}  {check.text}")
         checks.append(check.passed)
     if not all(checks):
         click.echo("selfcheck failed: this worker must not be used on this computer")
@@ -385,26 +390,26 @@ def selfcheck(threads: int) -> None:
     click.echo("selfcheck passed")
 
 
-def outcome(answer: wire.Image) -> Outcome:
-    """An image's outcome, `FAILED` included."""
+def outcome(answer: wire.Answer) -> Outcome:
+    """Return the outcome of an image, including `FAILED`."""
     return answer.outcome if isinstance(answer, wire.Scored) else Outcome.FAILED
 
 
-def line(path: Path, answer: wire.Image, width: int) -> str:
-    """What is said of one image on the terminal, its name in a column of this width."""
+def line(path: Path, answer: wire.Answer, width: int) -> str:
+    """Format the answer for one image for the terminal, its name in a column of this width."""
     name = click.format_filename(path, shorten=True).ljust(width)
     if isinstance(answer, wire.Failed):
         return f"{name}  failed: {answer.reason}: {answer.detail}"
     return f"{name}  {answer.outcome:<24}  {percent(answer.probability):>5}   crystal {percent(answer.p_crystal):>5}"
 
 
-def json_line(path: Path, answer: wire.Image) -> bytes:
-    """The same as JSON, with the keys of `xtalgrid_scoring.table`."""
+def json_line(path: Path, answer: wire.Answer) -> bytes:
+    """Format the answer for one image as JSON, with the keys of `xtalgrid_scoring.table`."""
     return msgspec.json.encode(row(click.format_filename(path), answer))
 
 
 def table(paths: list[Path], result: wire.Result) -> bytes:
-    """The scores as CSV, one row for each image."""
+    """Format the scores as CSV, one row for each image."""
     text = io.StringIO()
     writer = csv.DictWriter(text, _CSV_COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
@@ -415,7 +420,7 @@ def table(paths: list[Path], result: wire.Result) -> bytes:
 
 
 def frame_names(paths: list[Path], folder: Path) -> list[str]:
-    """A name for each image's frame: no two the same, on any file system, and none of an image that is scored."""
+    """Choose a file name for each framed image: unique on any file system, and not that of a scored image."""
     taken = {path.name.casefold() for path in paths if path.parent.resolve() == folder.resolve()}
     names = []
     for path in paths:
@@ -427,15 +432,15 @@ def frame_names(paths: list[Path], folder: Path) -> list[str]:
     return names
 
 
-def _draw(data: bytes, answer: wire.Scored, path: Path) -> None:
+def _draw_frame(data: bytes, answer: wire.Scored, path: Path) -> None:
     picture = io.BytesIO()
     frame(read_image(data), answer).save(picture, "JPEG", quality=90)
     write_atomically(path, picture.getvalue())
 
 
 @contextlib.contextmanager
-def _beside() -> Iterator[None]:
-    """Takes the progress bar away while a line is printed; where it is no terminal, there is none."""
+def _progress_hidden() -> Iterator[None]:
+    """Hide the progress bar, which only a terminal has, while a line is printed."""
     if sys.stderr.isatty():
         click.echo("\r\x1b[K", nl=False, err=True)
     yield

@@ -1,4 +1,4 @@
-"""Scores a unit, image after image, so that nothing that happens to one of them or to the worker costs the others."""
+"""Score a unit, image by image, so that a broken image or a crash of the worker affects no other image."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from xtalgrid_scoring.networks import RUNTIME, Networks
 from xtalgrid_scoring.score import score_image
 
 from .checkpoint import Checkpoint, Header
-from .guest import TIME_LIMIT, TimeLimit
+from .limits import TIME_LIMIT, TimeLimit
 from .stopping import Stopped
 from .workunit import Source, WorkUnit
 
 log = logging.getLogger(__name__)
 
-Report = Callable[[wire.ImageEntry, wire.Image, bool], None]
-"""Told of each image, its answer, and whether this run scored it."""
+Report = Callable[[wire.ImageEntry, wire.Answer, bool], None]
+"""Called with each image, its answer, and whether this run scored it."""
 
 Progress = Callable[[float, bool], None]
-"""Told how much of a unit is done, 0..1, and whether this run did the last part of it."""
+"""Called with the finished fraction of a unit, 0..1, and whether this run did the last part of it."""
 
 
 def version() -> str:
-    """The worker's version."""
+    """Return the worker's version."""
     return metadata.version("xtalgrid")
 
 
@@ -46,38 +46,38 @@ def run_unit(
     threads: int = 1,
     time_limit: float = TIME_LIMIT,
 ) -> None:
-    """Score a work unit's zip, as `score_unit` does, unless its result is there already.
+    """Score a work unit's zip, as `score_unit` does, unless its result already exists.
 
     Parameters
     ----------
     unit
         The zip.
     result, checkpoint, pause, time_limit
-        As of `score_unit`.
+        See `score_unit`.
     progress
-        Called for each image before its answer is taken for done.
+        Called for each image before its answer is recorded.
     folders
-        Folders of weights, before those packaged.
+        Folders of weights, searched before the package's.
     threads
         Cores to use.
 
     Raises
     ------
     WireError, ModelError
-        When this worker cannot do the unit.
+        If this worker cannot score the unit.
     Busy, Stopped, OSError
-        As `score_unit`.
+        See `score_unit`.
     """
     with WorkUnit(unit) as source:
         manifest = source.manifest
         if is_done(manifest, result) and not checkpoint.exists():
-            log.info("%s: %s is there already", manifest.unit, result)
+            log.info("%s: %s already exists", manifest.unit, result)
             return
         check_version(manifest)
         networks = Networks.load(manifest.options, folders, threads)
         done = 0
 
-        def report(entry: wire.ImageEntry, answer: wire.Image, is_new: bool) -> None:
+        def report(entry: wire.ImageEntry, answer: wire.Answer, is_new: bool) -> None:
             nonlocal done
             done += 1
             if isinstance(answer, wire.Failed):
@@ -98,7 +98,7 @@ def score_unit(
     report: Report = lambda entry, answer, is_new: None,
     time_limit: float = TIME_LIMIT,
 ) -> wire.Result:
-    """Score all images of a unit, write the result, remove the checkpoint.
+    """Score all images of a unit, write the result, and delete the checkpoint.
 
     Parameters
     ----------
@@ -107,27 +107,27 @@ def score_unit(
     result, checkpoint
         The files to write.
     networks
-        Those the unit's options name.
+        The networks named in the unit's options.
     pause
-        Called at safe points; may wait, and may raise `Stopped`.
+        Called at safe points; may block, and may raise `Stopped`.
     report
-        Called for each image before its answer is taken for done, also for those that an earlier run had done.
+        Called for each image before its answer is recorded, also for images that were scored by an earlier run.
     time_limit
         CPU seconds after which an image fails as `TIMED_OUT`.
 
     Raises
     ------
     Busy
-        When another worker is at this unit.
+        If another worker is working on this unit.
     Stopped
-        When `pause` does; the checkpoint stays.
+        If raised by `pause`; the checkpoint is kept.
     OSError
-        When a file cannot be written; the checkpoint stays.
+        If a file cannot be written; the checkpoint is kept.
     """
     with Checkpoint(checkpoint, Header.of(source, version())) as done:
         if done.answers:
             log.info(
-                "%s: %d of %d images are done", source.manifest.unit, len(done.answers), len(source.manifest.images)
+                "%s: %d of %d images already done", source.manifest.unit, len(done.answers), len(source.manifest.images)
             )
         answers = []
         for entry, answer in _answers(source, done, networks, pause, time_limit):
@@ -152,13 +152,13 @@ def score_unit(
 
 
 def is_done(manifest: wire.Manifest, result: Path) -> bool:
-    """Whether a file is the result of this unit already; one that cannot be read is none."""
+    """Tell whether a file is a valid result of this unit."""
     try:
-        found = wire.decode_result(result.read_bytes())
+        old = wire.decode_result(result.read_bytes())
     except (OSError, ResultError):
         return False
     options = manifest.options
-    return (found.unit, found.segmenter, found.classifier, [answer.number for answer in found.images]) == (
+    return (old.unit, old.segmenter, old.classifier, [answer.number for answer in old.images]) == (
         manifest.unit,
         options.segmenter,
         options.classifier,
@@ -167,23 +167,25 @@ def is_done(manifest: wire.Manifest, result: Path) -> bool:
 
 
 def check_version(manifest: wire.Manifest) -> None:
-    """Refuse a unit that asks for a newer worker.
+    """Check that this worker is new enough for a unit.
 
     Raises
     ------
     ManifestError
-        When it does, or its version cannot be read.
+        If it is not, or if `min_worker` is not a version.
     """
     if wire.release(manifest.min_worker) == (-1,):
-        raise ManifestError(f"{manifest.unit}: min_worker is {manifest.min_worker[:40]!r}; make the work unit again")
+        raise ManifestError(
+            f"{manifest.unit}: min_worker is {manifest.min_worker[:40]!r}, not a version; make the work unit again"
+        )
     if wire.release(manifest.min_worker) > wire.release(version()):
         raise ManifestError(
-            f"{manifest.unit} asks for worker {manifest.min_worker[:40]} or newer; this is {version()}: update it"
+            f"{manifest.unit} needs worker {manifest.min_worker[:40]} or newer; this is {version()}: update it"
         )
 
 
 def host() -> wire.Host:
-    """What the worker runs on. No names: not the host's, not the user's."""
+    """Describe the computer, without the names of host and user."""
     return wire.Host(
         platform=wire.short_text(_platform()),
         python=platform.python_version(),
@@ -194,14 +196,14 @@ def host() -> wire.Host:
 
 def _answers(
     source: Source, done: Checkpoint, networks: Networks, pause: Callable[[], None], time_limit: float
-) -> Iterator[tuple[wire.ImageEntry, wire.Image]]:
+) -> Iterator[tuple[wire.ImageEntry, wire.Answer]]:
     for entry in source.manifest.images:
         if entry.number in done.answers:
             yield entry, done.answers[entry.number]
             continue
         pause()
         if done.has_crashed(entry.number):
-            crashed = ImageError(FailureReason.CRASHED_WORKER, "the worker ended every time it was scored")
+            crashed = ImageError(FailureReason.CRASHED_WORKER, "the worker crashed every time it scored this image")
             yield entry, failed(entry.number, crashed)
             continue
         done.begin(entry.number)
@@ -213,7 +215,7 @@ def _answers(
         yield entry, answer
 
 
-def _answer(source: Source, entry: wire.ImageEntry, networks: Networks, pause: Callable[[], None]) -> wire.Image:
+def _answer(source: Source, entry: wire.ImageEntry, networks: Networks, pause: Callable[[], None]) -> wire.Answer:
     try:
         return score_image(source.read(entry), entry, source.manifest.options, networks, pause)
     except Exception as error:
@@ -221,14 +223,14 @@ def _answer(source: Source, entry: wire.ImageEntry, networks: Networks, pause: C
 
 
 def _platform() -> str:
-    """As `platform.platform` has it, which starts a process to find out."""
-    words = [platform.system(), platform.release(), platform.machine(), "".join(platform.libc_ver())]
-    return "-".join(filter(None, words))
+    """Return the same as `platform.platform`, which would start a process."""
+    parts = [platform.system(), platform.release(), platform.machine(), "".join(platform.libc_ver())]
+    return "-".join(filter(None, parts))
 
 
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
-    except OSError:  # no Linux; Windows says it here
+    except OSError:  # not Linux; Windows sets this variable
         return os.environ.get("PROCESSOR_IDENTIFIER", platform.machine())
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

@@ -1,7 +1,7 @@
-"""Whether the worker scores on this computer as it should: a built-in well is scored and compared with what is expected.
+"""Check that the worker scores correctly on this computer: score a built-in well, and compare with the expected score.
 
-The well is rendered. The expectation stands beside it, one for each pair of packaged weights, made where the weights were packaged by
-``python scripts/dev/make_selfcheck.py``. It goes stale with the weights, and with whatever changes a score.
+The well is rendered. The expected scores, one for each pair of packaged weights, are made by
+``python scripts/dev/make_selfcheck.py``, and must be renewed whenever the weights, or scores in general, change.
 """
 
 from __future__ import annotations
@@ -23,18 +23,19 @@ WELL = Path(__file__).parent / "check" / "well.jpg"
 EXPECTED = Path(__file__).parent / "check" / "expected.json"
 
 PIXEL_SIZE_UM = 2.4
-"""Of the well."""
+"""Pixel size of the well's image."""
 
 TOLERANCE = {"fp32": 1e-3, "int8": 0.05}
-"""How far probabilities may lie from the expected ones.
+"""Maximum difference from the expected probabilities.
 
-Processors sum in different orders, by their vector instructions: in fp32 that makes about 1e-6, and the same as ONNX Runtime's other kernels
-do on one processor. Processors without 8-bit dot products saturate int8 sums, which makes a few hundredths.
+Processors with different vector instructions sum in different orders, as do different kernels of ONNX Runtime; in
+fp32 this makes a difference of about 1e-6. Processors without 8-bit dot products saturate int8 sums, which makes a
+few hundredths.
 """
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True):
-    """What a pair of weights says of the well; probabilities as in `wire.Scored`."""
+    """The score of the well with one pair of weights; for the fields see `wire.Scored`."""
 
     segmenter: str
     classifier: str
@@ -45,52 +46,52 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
     drop_confidence: float
 
     def difference(self, other: Score) -> float:
-        """The largest difference of any two probabilities."""
+        """Return the largest difference between corresponding probabilities."""
         ours, theirs = ((*s.probabilities, s.probability, s.p_crystal, s.drop_confidence) for s in (self, other))
         return max(abs(a - b) for a, b in zip(ours, theirs, strict=True))
 
 
 class Expectation(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``expected.json`` holds; `well` is the SHA-256 of the picture."""
+    """Content of ``expected.json``; `well` is the SHA-256 of the image."""
 
     well: str
     scores: tuple[Score, ...]
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """One pair of weights, checked: what was found, in a line for people, and whether it is right."""
+    """Result of checking one pair of weights, with a line of text for people."""
 
     passed: bool
-    said: str
+    text: str
 
 
 def pairs() -> list[tuple[str, str]]:
-    """SHA-256 of the packaged (segmenter, classifier): the default ones first, then their other variants.
+    """Return the SHA-256 of the packaged (segmenter, classifier): the defaults first, then their other variants.
 
     Raises
     ------
     BrokenModel
-        When the manifest cannot be read.
+        If the manifest cannot be read.
     """
-    found = {weights.default_models(): None}
+    pairs = {weights.default_models(): None}
     variants: tuple[weights.Variant, ...] = ("fp32", "int8")
     for variant in variants:
         try:
-            found[weights.default_models(variant=variant)] = None
+            pairs[weights.default_models(variant=variant)] = None
         except UnknownModel:
             continue
-    return list(found)
+    return list(pairs)
 
 
 def score_well(segmenter: str, classifier: str, threads: int = 1) -> Score:
-    """Score the well as `xtalgrid-worker score` does it.
+    """Score the well as `xtalgrid-worker score` does.
 
     Raises
     ------
     ModelError
-        When the weights cannot be used.
+        If the weights cannot be used.
     ImageError
-        When the well cannot be scored.
+        If the well cannot be scored.
     """
     options = Options(segmenter=segmenter, classifier=classifier)
     data = WELL.read_bytes()
@@ -114,7 +115,7 @@ def score_well(segmenter: str, classifier: str, threads: int = 1) -> Score:
 
 
 def tolerance(*sha256s: str) -> float:
-    """How far these weights' probabilities may lie from the expected ones: as far as the coarsest may."""
+    """Return the tolerance for these weights: the largest of their variants."""
     return max(TOLERANCE[entry.variant] for entry in weights.read_manifest().models if entry.sha256 in sha256s)
 
 
@@ -124,9 +125,9 @@ def check(threads: int = 1) -> Iterator[Check]:
     Raises
     ------
     ModelError
-        When weights cannot be used, or the expectation cannot be read.
+        If weights cannot be used, or the expected scores cannot be read.
     ImageError
-        When the well cannot be scored.
+        If the well cannot be scored.
     """
     try:
         expectation = msgspec.json.decode(EXPECTED.read_bytes(), type=Expectation)
@@ -137,14 +138,14 @@ def check(threads: int = 1) -> Iterator[Check]:
     for pair in pairs():
         name = f"segmenter {pair[0][:12]}, classifier {pair[1][:12]}"
         if pair not in expected or expectation.well != well:
-            yield Check(passed=False, said=f"{name}: nothing is expected of these; run scripts/dev/make_selfcheck.py")
+            yield Check(passed=False, text=f"{name}: no expected score; run scripts/dev/make_selfcheck.py")
             continue
-        yield _compared(name, score_well(*pair, threads=threads), expected[pair], tolerance(*pair))
+        yield _compare(name, score_well(*pair, threads=threads), expected[pair], tolerance(*pair))
 
 
-def _compared(name: str, found: Score, expected: Score, most: float) -> Check:
-    if found.outcome != expected.outcome or len(found.probabilities) != len(expected.probabilities):
-        return Check(passed=False, said=f"{name}: {found.outcome}, expected {expected.outcome}")
-    difference = found.difference(expected)
-    said = f"{name}: {found.outcome}, probabilities within {difference:.1g} of the expected ones, {most:g} is allowed"
-    return Check(passed=difference <= most, said=said)
+def _compare(name: str, score: Score, expected: Score, tolerance: float) -> Check:
+    if score.outcome != expected.outcome or len(score.probabilities) != len(expected.probabilities):
+        return Check(passed=False, text=f"{name}: {score.outcome}, expected {expected.outcome}")
+    difference = score.difference(expected)
+    text = f"{name}: {score.outcome}, probabilities differ by {difference:.1g} (at most {tolerance:g} is allowed)"
+    return Check(passed=difference <= tolerance, text=text)

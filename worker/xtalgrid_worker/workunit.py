@@ -1,6 +1,6 @@
-"""Where a unit's images come from: the zip of a work unit, or files somebody names.
+"""Sources of a unit's images: the zip of a work unit, or image files named by a user.
 
-Either has a manifest and gives the bytes of one image at a time; nothing is unpacked to disk.
+Both have a manifest and return the bytes of one image at a time; nothing is unpacked to disk.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from xtalgrid_scoring.failures import read_file, read_limited
 MAX_MANIFEST_BYTES = 16 * 1024 * 1024
 
 MAX_DIRECTORY_BYTES = 1024 * 1024
-"""The zip's list of names, which is read before anything else: `wire.MAX_IMAGES` names of ours take 280 kB."""
+"""Maximum size of the zip's central directory; with `wire.MAX_IMAGES` names it takes 280 kB."""
 
 
 class Source(Protocol):
@@ -28,10 +28,10 @@ class Source(Protocol):
 
     manifest: wire.Manifest
     digest: str
-    """SHA-256 of the manifest: what a checkpoint belongs to."""
+    """SHA-256 of the manifest, which ties a checkpoint to it."""
 
     def read(self, entry: wire.ImageEntry) -> bytes:
-        """The bytes of one image; `ImageError` when they cannot be had or are not those of the manifest."""
+        """Read one image; raises `ImageError` if it cannot be read or differs from the manifest."""
         ...
 
 
@@ -41,9 +41,9 @@ class WorkUnit:
     Raises
     ------
     ManifestError
-        When the file is no zip, has no usable manifest, or names a file twice.
+        If the file is not a zip, has no valid manifest, or contains two files with the same name.
     OSError
-        When it cannot be opened.
+        If it cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
@@ -51,7 +51,7 @@ class WorkUnit:
             _check_directory(path)
             self._zip = zipfile.ZipFile(path)
         except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-            raise ManifestError(f"{path}: no work unit: {error}; fetch it again") from error
+            raise ManifestError(f"{path}: not a work unit: {error}; fetch it again") from error
         try:
             self._check_names(path)
             data = self._read(wire.MANIFEST_NAME, MAX_MANIFEST_BYTES)
@@ -71,7 +71,7 @@ class WorkUnit:
         self._zip.close()
 
     def read(self, entry: wire.ImageEntry) -> bytes:
-        """The bytes of one image, checked against its SHA-256."""
+        """Read one image and check its SHA-256."""
         return _checked(self._read(entry.file, wire.MAX_IMAGE_BYTES), entry)
 
     def _check_names(self, path: Path) -> None:
@@ -85,7 +85,9 @@ class WorkUnit:
         except KeyError:
             raise ImageError(FailureReason.MISSING_FILE, f"{name} is not in the work unit") from None
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise ImageError(FailureReason.UNREADABLE_FILE, f"{name} is packed by method {info.compress_type}")
+            raise ImageError(
+                FailureReason.UNREADABLE_FILE, f"{name} uses the unsupported compression method {info.compress_type}"
+            )
         try:
             with self._zip.open(info) as stream:
                 return read_limited(stream, name, limit)
@@ -94,7 +96,7 @@ class WorkUnit:
 
 
 class ImageFiles:
-    """Image files somebody names, as a unit of their own; files that cannot be read are entries all the same."""
+    """Image files named by a user, as a unit; files that cannot be read get an entry too."""
 
     def __init__(
         self,
@@ -119,15 +121,15 @@ class ImageFiles:
         self.manifest = wire.Manifest(
             schema=wire.SCHEMA, unit="score", min_worker="0", options=options, images=tuple(entries)
         )
-        named = "\0".join(str(path) for path in self._paths)
-        self.digest = hashlib.sha256(wire.encode(self.manifest) + named.encode(errors="surrogateescape")).hexdigest()
+        names = "\0".join(str(path) for path in self._paths)
+        self.digest = hashlib.sha256(wire.encode(self.manifest) + names.encode(errors="surrogateescape")).hexdigest()
 
     def path(self, entry: wire.ImageEntry) -> Path:
-        """The file of an entry."""
+        """Return the path of an entry's file."""
         return self._paths[entry.number]
 
     def read(self, entry: wire.ImageEntry) -> bytes:
-        """The bytes of one image, the same as when the run began."""
+        """Read one image and check that it hasn't changed since the run began."""
         return _checked(read_file(self.path(entry)), entry)
 
     @staticmethod
@@ -135,53 +137,51 @@ class ImageFiles:
         try:
             return hashlib.sha256(read_file(path)).hexdigest()
         except ImageError:
-            return hashlib.sha256().hexdigest()  # `read` says what is wrong with it
+            return hashlib.sha256().hexdigest()  # `read` will report what is wrong with it
 
 
-def image_files(names: Iterable[Path], suffixes: Sequence[str], drawn: str) -> list[Path]:
-    """The files that are meant: a file is itself, a folder the images in it, without those whose name ends in `drawn`.
+def image_files(paths: Iterable[Path], suffixes: Sequence[str], frame_suffix: str) -> list[Path]:
+    """Return the given files, and the images in the given folders, each file once.
 
-    In the order given, a folder's by name, each once.
+    Files keep the given order; those of a folder are sorted by name, without hidden files and framed images.
     """
-    found: dict[Path, None] = {}
-    for name in names:
-        if name.is_dir():
-            inside = [
-                path
-                for path in sorted(name.iterdir())
-                if path.suffix.lower() in suffixes and not path.name.endswith(drawn) and not path.name.startswith(".")
+    files: dict[Path, None] = {}
+    for path in paths:
+        if path.is_dir():
+            images = [
+                file
+                for file in sorted(path.iterdir())
+                if file.suffix.lower() in suffixes and not file.name.endswith(frame_suffix) and file.name[0] != "."
             ]
-            found.update(dict.fromkeys(inside))
+            files.update(dict.fromkeys(images))
         else:
-            found[name] = None
-    return list(found)
+            files[path] = None
+    return list(files)
 
 
 def _check_directory(path: Path) -> None:
-    """Refuse a zip whose list of names would fill the memory; what is no zip at all is left to `zipfile`.
+    """Reject a zip whose central directory would fill the memory; files that are not zips are left to `zipfile`.
 
     Raises
     ------
     zipfile.BadZipFile
-        When the list is longer than any of ours, or the zip is of the kind for more than 65,535 files (Zip64).
+        If the directory is too large, or the zip uses Zip64, the format for more than 65,535 files.
     """
     with path.open("rb") as stream:
-        stream.seek(max(stream.seek(0, 2) - 65_557, 0))  # the end record of 22 bytes, a comment, and Zip64's locator
+        stream.seek(max(stream.seek(0, 2) - 65_557, 0))  # end record (22 bytes), comment, Zip64 locator
         tail = stream.read()
     at = len(tail) - 22 if tail[-22:-18] == b"PK\5\6" and tail[-2:] == b"\0\0" else tail.rfind(b"PK\5\6")
     if at < 0:
         return
     if tail[max(at - 20, 0) : at].startswith(b"PK\6\7"):
-        raise zipfile.BadZipFile("Zip64 is for more files than a work unit has")
+        raise zipfile.BadZipFile("work units don't use Zip64")
     size = int.from_bytes(tail[at + 12 : at + 16], "little")
     if size > MAX_DIRECTORY_BYTES:
-        raise zipfile.BadZipFile(f"its list of names has {size:,} bytes; at most {MAX_DIRECTORY_BYTES:,} are read")
+        raise zipfile.BadZipFile(f"its directory has {size:,} bytes; at most {MAX_DIRECTORY_BYTES:,} are read")
 
 
 def _checked(data: bytes, entry: wire.ImageEntry) -> bytes:
-    found = hashlib.sha256(data).hexdigest()
-    if found != entry.sha256:
-        raise ImageError(
-            FailureReason.HASH_DIFFERS, f"SHA-256 is {found[:12]}…, the manifest says {entry.sha256[:12]}…"
-        )
+    sha256 = hashlib.sha256(data).hexdigest()
+    if sha256 != entry.sha256:
+        raise ImageError(FailureReason.HASH_DIFFERS, f"SHA-256 is {sha256[:12]}…, in the manifest {entry.sha256[:12]}…")
     return data

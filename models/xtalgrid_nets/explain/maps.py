@@ -16,7 +16,7 @@ from xtalgrid_core.dense import class_map
 from xtalgrid_core.images import network_input
 from xtalgrid_core.options import Options
 from xtalgrid_scoring.classmap import NEAR, group_maps, group_probabilities, square_means
-from xtalgrid_scoring.drop import WellDrop, go_on
+from xtalgrid_scoring.drop import WellDrop, never_stop
 from xtalgrid_scoring.networks import Networks
 from xtalgrid_scoring.score import decision_of
 from xtalgrid_scoring.windows import classify
@@ -78,7 +78,7 @@ def explain(
     height, width = well.view.shape[:2]
     windows = classify(well, options, networks)
     decision = decision_of(windows, options, networks.calibration, networks.pooling)
-    cells = class_map(well.view, networks.class_map, go_on)
+    cells = class_map(well.view, networks.class_map, never_stop)
     edge = NEAR // 2
     whole = network_input(cut(well.view, [Box(0, 0, dense_length(height), dense_length(width))]))
     named = decision  # with a best chop, even where none is to be shown

@@ -29,7 +29,7 @@ def draw_groups(found: Explained, name: str, path: Path) -> Path:
     figure, large, small = _layout(height, width)
     large.imshow(_overlay(found))
     _outline(large, found)
-    for index, (outcome, probability) in zip(found.decision.best, found.decision.said, strict=True):
+    for index, (outcome, probability) in zip(found.decision.best, found.decision.chop_outcomes, strict=True):
         box = found.chops[index]
         for colour, line in (("black", 1.8), (outcome.look.colour, 1.0)):
             large.add_patch(

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from xtalgrid_core.chops import CELLS, STRIDE, Box
-from xtalgrid_core.decision import Decision, chops_needed, chops_seeing, group_evidence
+from xtalgrid_core.decision import Decision, chops_needed, group_evidence, mean_coverage
 from xtalgrid_core.options import Options
 from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, PRIORITY, SCORED_GROUPS, Outcome
 from xtalgrid_core.pooling import LEAST, Pooling, group_sums, ranks
@@ -59,19 +59,19 @@ def answer_of(decision: Decision, windows: Windows, options: Options, pooling: P
     group = decision.outcome.group
     if options.rule == "pooled":
         assert pooling is not None, "it has decided"
-        index, seeing = SCORED_GROUPS.index(group), chops_seeing(windows.chops)
-        return Answer(f'"{group}" in the well', lambda logits: pooled_log_p(pooling, logits, seeing)[index])
+        index, coverage = SCORED_GROUPS.index(group), mean_coverage(windows.chops)
+        return Answer(f'"{group}" in the well', lambda logits: pooled_log_p(pooling, logits, coverage)[index])
     if options.rule == "group":
         return Answer(f'"{group}" in the best chops', _in_chops(GROUP_CLASSES[group], decision.best))
     return Answer(f'"{decision.outcome}" in the best chops', _in_chops((PRIORITY[decision.outcome],), decision.best))
 
 
-def pooled_log_p(pooling: Pooling, logits: Tensor, seeing: float) -> Tensor:
+def pooled_log_p(pooling: Pooling, logits: Tensor, coverage: float) -> Tensor:
     """`Pooling` for gradients: log-probabilities of the four groups in a well, ``(4,)``, from its chops' logits, ``(N, 13)``."""
     probabilities = F.softmax(logits.double(), dim=1)
     sums = torch.stack([probabilities[:, list(GROUP_CLASSES[group])].sum(dim=1) for group in SCORED_GROUPS], dim=1)
     ranked = sums.sort(dim=0, descending=True).values
-    reached = [ranked[rank - 1] for rank in ranks(seeing, len(ranked))]
+    reached = [ranked[rank - 1] for rank in ranks(coverage, len(ranked))]
     features = torch.logit(torch.cat([*reached, probabilities.mean(dim=0)]).clamp(LEAST, 1 - LEAST))
     weights, intercepts = (torch.tensor(v, dtype=torch.float64) for v in (pooling.weights, pooling.intercepts))
     return F.log_softmax(weights @ features + intercepts, dim=0)

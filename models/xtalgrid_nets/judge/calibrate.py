@@ -15,7 +15,7 @@ import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 
 from xtalgrid_core.chops import Box
-from xtalgrid_core.decision import Calibration, chops_needed, chops_seeing, group_evidence, pooled_group
+from xtalgrid_core.decision import Calibration, chops_needed, group_evidence, mean_coverage, pooled_group
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import write_atomically
 from xtalgrid_core.options import DEFAULTS
@@ -182,7 +182,7 @@ def _described(wells: WindowSet, support: float) -> tuple[Array, Array]:
         boxes = [Box(*map(int, corner)) for corner in corners]
         values = probabilities.astype(np.float64)
         evidence.append(group_evidence(group_sums(values), chops_needed(boxes, support))[_CRYSTAL] if boxes else 0.0)
-        drops.append(features(values, chops_seeing(boxes)) if boxes else None)
+        drops.append(features(values, mean_coverage(boxes)) if boxes else None)
     nothing = np.full(next(len(drop) for drop in drops if drop is not None), np.nan)
     return np.array(evidence), np.stack([nothing if drop is None else drop for drop in drops])
 

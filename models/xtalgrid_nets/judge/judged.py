@@ -34,7 +34,7 @@ from .metrics import (
 )
 from .truth import Kind, Truth
 
-Answers = Mapping[Path, wire.Image]
+Answers = Mapping[Path, wire.Answer]
 
 GROUP_CALLS = (*(group.value for group in SCORED_GROUPS), Outcome.UNDECIDED.value, Outcome.FAILED.value)
 CLASS_ROWS = tuple(outcome.value for outcome in CLASSES if outcome is not Outcome.RIM)
@@ -180,7 +180,7 @@ def _outlines(truths: Sequence[Truth], answers: Answers) -> Outlines | None:
     )
 
 
-def _called(image: wire.Image) -> Outcome:
+def _called(image: wire.Answer) -> Outcome:
     return image.outcome if isinstance(image, wire.Scored) else Outcome.FAILED
 
 

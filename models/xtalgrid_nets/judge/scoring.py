@@ -85,7 +85,7 @@ class Settings:
 
 def score(
     paths: Sequence[Path], settings: Settings, keep: Path, jobs: int = 1, show: bool = True
-) -> dict[Path, wire.Image]:
+) -> dict[Path, wire.Answer]:
     """Score images; all of them are answered, scored or failed.
 
     Parameters
@@ -112,7 +112,7 @@ def score(
     if missing:
         raise ConfigError(f"{missing[0]}: not there, nor {len(missing) - 1} others of the wells to judge")
     ask = partial(_answer, settings)
-    answers: dict[Path, wire.Image] = {}
+    answers: dict[Path, wire.Answer] = {}
     with (
         Pool(jobs) as pool,
         ThreadPoolExecutor(jobs) as threads,
@@ -137,7 +137,7 @@ def version() -> str:
     return f"xtalgrid {metadata.version('xtalgrid')}, {RUNTIME}"
 
 
-def _answer(settings: Settings, pool: Pool, number: int, path: Path) -> wire.Image:
+def _answer(settings: Settings, pool: Pool, number: int, path: Path) -> wire.Answer:
     folders = [settings.weights] if settings.weights else []
     return pool.score(path, settings.options, number=number, folders=folders)
 

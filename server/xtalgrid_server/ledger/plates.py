@@ -369,7 +369,7 @@ def drop_image(row: Any, outcome: Outcome | None, failure: tuple[str, str] | Non
 def _drop_image(row: Any, failure: tuple[str, str] | None) -> DropImage:
     outcome = Outcome(row.outcome) if row.outcome else None
     if row.answer:
-        answer = wire.decode_image(row.answer.encode())
+        answer = wire.decode_answer(row.answer.encode())
         failure = (str(answer.reason), answer.detail) if isinstance(answer, wire.Failed) else None
     elif outcome is not None:
         failure = None

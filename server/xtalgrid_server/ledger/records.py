@@ -132,6 +132,6 @@ def scored_image(row: Any) -> ScoredImage:
         outcome=Outcome(columns[t.scores.c.outcome]),
         probability=columns[t.scores.c.probability],
         p_crystal=columns[t.scores.c.p_crystal],
-        answer=wire.decode_image(columns[t.scores.c.answer].encode()),
+        answer=wire.decode_answer(columns[t.scores.c.answer].encode()),
         at=columns[t.scores.c.at],
     )

@@ -71,7 +71,7 @@ def recompute(config: Config, ledger: Ledger, origin: ScoreOrigin, sha256: str) 
     return _compare(now, before, origin.options)
 
 
-def _compare(now: wire.Image, before: wire.Scored, options: wire.Options) -> Recomputed:
+def _compare(now: wire.Answer, before: wire.Scored, options: wire.Options) -> Recomputed:
     if isinstance(now, wire.Failed):
         return Recomputed("differs", f"it was scored then, and now: {now.reason}: {now.detail}")
     if before.groups is None:  # by a worker of before they were told

@@ -56,7 +56,7 @@ def result(asked: wire.Manifest, rng: random.Random) -> wire.Result:
     )
 
 
-def _answer(number: int, options: wire.Options, rng: random.Random) -> wire.Image:
+def _answer(number: int, options: wire.Options, rng: random.Random) -> wire.Answer:
     chance = rng.random()
     if chance < 0.1:
         return wire.Failed(number=number, reason=rng.choice(list(FailureReason)), detail="the file ends too early")
@@ -86,7 +86,7 @@ def _answer(number: int, options: wire.Options, rng: random.Random) -> wire.Imag
         ),
         boxes=tuple(
             wire.BestChop(box=tuple(chops[i].clipped(HEIGHT, WIDTH)), outcome=said, probability=p)
-            for i, (said, p) in zip(decision.best, decision.said, strict=True)
+            for i, (said, p) in zip(decision.best, decision.chop_outcomes, strict=True)
         ),
         seconds=rng.random(),
     )

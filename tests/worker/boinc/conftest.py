@@ -31,7 +31,7 @@ INIT_DATA = """<app_init_data>
 
 
 class ClientSide:
-    """The other side of ``boinc_mmap_file``, by offsets as ``lib/app_ipc.h`` has them."""
+    """The other side of ``boinc_mmap_file``, with the offsets of ``lib/app_ipc.h``."""
 
     CONTROL, HEARTBEAT, STATUS, TRICKLE_DOWN = 0, 4096, 5120, 7168
 
@@ -40,7 +40,7 @@ class ClientSide:
         path.write_bytes(bytes(8192))
 
     def say(self, offset: int, text: str) -> None:
-        """Put a message for the job."""
+        """Write a message for the job."""
         self._write(offset + 1, text.encode() + b"\0")
         self._write(offset, b"\1")
 
@@ -48,7 +48,7 @@ class ClientSide:
         return self._path.read_bytes()[offset] == 0
 
     def status(self) -> str | None:
-        """Take the job's message."""
+        """Read the job's message."""
         data = self._path.read_bytes()[self.STATUS : self.STATUS + 1024]
         if data[0] == 0:
             return None
@@ -78,9 +78,9 @@ def client_side(slot: Path) -> ClientSide:
 
 @pytest.fixture
 def init(slot: Path) -> InitData:
-    found = init_data.read(slot)
-    assert found is not None
-    return found
+    data = init_data.read(slot)
+    assert data is not None
+    return data
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ def test_a_job_is_done(slot, init, job, client_side, crystal, clear):
     assert not (slot / "result.json.checkpoint").exists()
 
 
-def test_told_to_quit_it_goes_on_later(slot, init, job, client_side, crystal, caplog):
+def test_after_quit_it_resumes_later(slot, init, job, client_side, crystal, caplog):
     caplog.set_level("INFO")
     job([crystal] * 3)
     client_side.say(client_side.CONTROL, "<quit/>")
@@ -68,7 +68,7 @@ def test_aborted(slot, init, job, client_side, crystal):
 
 
 @pytest.mark.parametrize("broken", ["unit", "no unit", "weights", "min_worker"])
-def test_what_cannot_be_done_ends_at_once(slot, init, job, crystal, broken, caplog):
+def test_permanent_errors_end_the_job_at_once(slot, init, job, crystal, broken, caplog):
     job([crystal], **({"min_worker": "99.0"} if broken == "min_worker" else {}))
     if broken == "unit":
         (slot.parents[1] / "projects/lab/unit.zip").write_bytes(b"PK no zip")
@@ -78,19 +78,19 @@ def test_what_cannot_be_done_ends_at_once(slot, init, job, crystal, broken, capl
         (slot / "weights.json").unlink()
     assert run(slot, init) == 206
     assert (slot / "boinc_finish_called").read_text() == "206\n"
-    said = caplog.records[-1].getMessage()
+    message = caplog.records[-1].getMessage()
     assert {
         "unit": "fetch it again",
         "no unit": "No such file",
         "weights": "unknown model",
         "min_worker": "update it",
-    }[broken] in said
-    assert "\n" not in said
+    }[broken] in message
+    assert "\n" not in message
 
 
-def test_a_disk_that_cannot_be_written_is_tried_again_later(slot, init, job, link, crystal):
+def test_a_full_disk_is_a_temporary_exit(slot, init, job, link, crystal):
     job([crystal])
-    link("result.json", "unit.zip/unit_1_0_r1_0")  # no folder: nothing can be written there
+    link("result.json", "unit.zip/unit_1_0_r1_0")  # not a folder: nothing can be written there
     assert run(slot, init) == 0
     seconds, reason = (slot / "boinc_temporary_exit").read_text().splitlines()
     assert (seconds, bool(reason)) == ("600", True)
@@ -104,7 +104,7 @@ def test_a_client_of_another_protocol(slot, init, job, crystal, caplog):
     assert "api_version" in caplog.text
 
 
-def test_as_a_program_it_needs_no_words_and_exits_with_boincs_codes(slot, job, crystal):
+def test_the_program_needs_no_arguments_and_exits_with_boincs_codes(slot, job, crystal):
     job([crystal])
     worker = [sys.executable, "-m", "xtalgrid_worker"]
     done = subprocess.run(worker, cwd=slot, capture_output=True, text=True, timeout=60)
@@ -117,7 +117,7 @@ def test_as_a_program_it_needs_no_words_and_exits_with_boincs_codes(slot, job, c
     assert done.returncode == 206, done.stderr
 
 
-def test_without_a_client_it_works_as_a_plain_program(slot, job, crystal):
+def test_without_a_client_it_runs_as_a_plain_program(slot, job, crystal):
     job([crystal])
     for name in ("init_data.xml", "boinc_mmap_file"):
         (slot / name).unlink()

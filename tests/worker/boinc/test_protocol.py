@@ -1,4 +1,4 @@
-"""What passes between the worker and a BOINC client, byte for byte."""
+"""The protocol between worker and BOINC client, byte for byte."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="on Windows the 
 
 
 class Clock:
-    """Time that passes by sleeping alone, and what happens meanwhile: ``clock.at(0.5, action)``."""
+    """A clock that advances only by sleeping, and runs actions on the way: ``clock.at(0.5, action)``."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -70,21 +70,21 @@ def pass_safe_points(client: Client, clock: Clock, seconds: float) -> None:
         clock.sleep(0.02)
 
 
-def test_init_data_is_read_though_it_is_no_xml(init, tmp_path):
+def test_init_data_that_is_not_valid_xml_is_read(init, tmp_path):
     assert (init.client, init.job, init.cpu_time) == ("7.20.5", "unit_1_0", 12.5)
     assert init.client_pid
     assert init_data.read(tmp_path) is None
 
 
-def test_a_client_that_does_not_say_its_process(slot):
+def test_init_data_without_a_process_id(slot):
     (slot / "init_data.xml").write_text("<app_init_data>\n<wu_cpu_time>?</wu_cpu_time>\n</app_init_data>\n")
     assert init_data.read(slot) == InitData(client="..", job="", client_pid=None, cpu_time=0.0, mapping="")
 
 
-def test_links_lead_to_the_projects_folder_and_other_names_to_themselves(slot, link, tmp_path):
+def test_only_soft_links_are_resolved(slot, link, tmp_path):
     target = link("unit.zip", "unit_1.zip")
     assert links.resolve(slot, "unit.zip").resolve() == target
-    assert not target.exists(), "where a result goes, there is nothing yet"
+    assert not target.exists(), "the target of a result doesn't exist yet"
     (slot / "plain").write_bytes(b"PK\3\4 no link\n")
     (slot / "real").symlink_to(tmp_path)
     for name in ("plain", "real", "missing"):
@@ -109,7 +109,7 @@ def test_weights_are_found_through_their_links(slot, link, tiny_weights):
         links.weights_folder(slot)
 
 
-def test_a_message_waits_until_it_is_taken(memory, client_side):
+def test_a_message_waits_until_it_is_read(memory, client_side):
     assert memory.receive(Channel.CONTROL) is None
     client_side.say(client_side.CONTROL, "<suspend/>")
     assert memory.receive(Channel.CONTROL) == "<suspend/>"
@@ -118,65 +118,65 @@ def test_a_message_waits_until_it_is_taken(memory, client_side):
     assert not memory.send(Channel.STATUS, "second")
     assert client_side.status() == "first"
     assert memory.send(Channel.STATUS, "a")
-    assert client_side.status() == "a", "what was longer before must not show"
+    assert client_side.status() == "a", "the rest of a longer message must not show"
     with pytest.raises(ValueError, match="1023"):
         memory.send(Channel.STATUS, "x" * 1023)
 
 
-def test_without_shared_memory_it_says_what_is_missing(slot, init):
+def test_missing_shared_memory_is_an_error_with_a_remedy(slot, init):
     with pytest.raises(ConfigError, match="api_version"):
         SharedMemory.attach(slot, init)
 
 
-def test_the_status_counts_earlier_runs_and_each_checkpoint_rises(client, client_side):
-    found = []
+def test_status_includes_earlier_runs_and_checkpoints_increase(client, client_side):
+    checkpoints = []
     for number in range(1, 4):
         client.progress(number / 4, is_checkpoint=True)
-        client.last_word()
-        said = dict(re.findall(r"<(\w+)>([^<]+)</\1>", client_side.status()))
-        assert float(said["current_cpu_time"]) >= float(said["checkpoint_cpu_time"]) > 12.5
-        assert said["want_network"] == "0"
-        found.append((float(said["checkpoint_cpu_time"]), float(said["fraction_done"])))
-    assert sorted(set(found)) == found
-    assert [fraction for _, fraction in found] == [0.25, 0.5, 0.75]
+        client.send_final_status()
+        status = dict(re.findall(r"<(\w+)>([^<]+)</\1>", client_side.status()))
+        assert float(status["current_cpu_time"]) >= float(status["checkpoint_cpu_time"]) > 12.5
+        assert status["want_network"] == "0"
+        checkpoints.append((float(status["checkpoint_cpu_time"]), float(status["fraction_done"])))
+    assert sorted(set(checkpoints)) == checkpoints
+    assert [fraction for _, fraction in checkpoints] == [0.25, 0.5, 0.75]
 
     client.progress(1.0, is_checkpoint=False)
-    client.last_word()
-    assert f"<checkpoint_cpu_time>{found[-1][0]:.6f}<" in client_side.status()
+    client.send_final_status()
+    assert f"<checkpoint_cpu_time>{checkpoints[-1][0]:.6f}<" in client_side.status()
 
 
-def test_it_tells_once_a_second_and_takes_what_is_said(client, client_side, clock):
-    told = 0
+def test_it_sends_its_status_every_second_and_reads_all_messages(client, client_side, clock):
+    sent = 0
     for _ in range(5):
         for offset in (client_side.HEARTBEAT, client_side.TRICKLE_DOWN, client_side.CONTROL):
             client_side.say(offset, "<reread_app_info/>")
         pass_safe_points(client, clock, 1)
-        told += client_side.status() is not None
+        sent += client_side.status() is not None
         assert client_side.status() is None
         assert all(map(client_side.is_taken, (client_side.HEARTBEAT, client_side.TRICKLE_DOWN, client_side.CONTROL)))
-    assert told == 5
+    assert sent == 5
     pass_safe_points(client, clock, 0.4)
     assert client_side.status() is not None
     pass_safe_points(client, clock, 0.4)
     assert client_side.status() is None
 
 
-def test_suspended_it_waits_for_the_word_to_go_on_and_tells_nothing(client, client_side, clock):
+def test_while_suspended_it_sends_nothing_until_resumed(client, client_side, clock):
     client()
     client_side.status()
     client_side.say(client_side.CONTROL, "<suspend/>")
     clock.at(20.0, lambda: client_side.say(client_side.CONTROL, "<resume/>"))
-    clock.at(19.9, lambda: said.append(client_side.status()))
-    said = []
+    clock.at(19.9, lambda: statuses.append(client_side.status()))
+    statuses = []
     before = clock.now
     pass_safe_points(client, clock, 1)
     assert 20 <= clock.now - before < 21.5
-    assert said == [None]
+    assert statuses == [None]
 
 
 @pytest.mark.parametrize(("word", "code"), [("<quit/>", 0), ("<abort/>", 194)])
 @pytest.mark.parametrize("suspended", [False, True])
-def test_it_stops_when_it_is_told_to(client, client_side, clock, word, code, suspended):
+def test_it_stops_on_quit_and_abort(client, client_side, clock, word, code, suspended):
     if suspended:
         client_side.say(client_side.CONTROL, "<suspend/>")
     clock.at(2, lambda: client_side.say(client_side.CONTROL, word))
@@ -187,7 +187,7 @@ def test_it_stops_when_it_is_told_to(client, client_side, clock, word, code, sus
     assert clock.now - before < 2.5
 
 
-def test_suspended_it_still_stops_when_the_client_is_gone(memory, init, client_side, clock):
+def test_while_suspended_it_stops_if_the_client_exits(memory, init, client_side, clock):
     def gone() -> None:
         if clock.now >= 1005:
             raise Stopped("process 1 is gone", 143)
@@ -198,7 +198,7 @@ def test_suspended_it_still_stops_when_the_client_is_gone(memory, init, client_s
     assert clock.now < 1006
 
 
-def test_without_heartbeats_it_stops_if_nothing_else_tells_that_the_client_is_there(memory, init, client_side, clock):
+def test_without_heartbeats_from_an_unknown_process_it_stops(memory, init, client_side, clock):
     client = Client(memory, InitData(client="6", job="", client_pid=None, cpu_time=0, mapping=""), lambda: None)
     for _ in range(4):
         client_side.say(client_side.HEARTBEAT, "<heartbeat/>")
@@ -209,7 +209,10 @@ def test_without_heartbeats_it_stops_if_nothing_else_tells_that_the_client_is_th
 
 
 def test_one_worker_in_a_slot(slot):
-    program = f"import pathlib, sys, xtalgrid_worker.boinc.slot as s; s.take_lock(pathlib.Path({str(slot)!r}), lambda: None); print(1, flush=True); sys.stdin.read()"
+    program = (
+        "import pathlib, sys, xtalgrid_worker.boinc.slot as s; "
+        f"s.take_lock(pathlib.Path({str(slot)!r}), lambda: None); print(1, flush=True); sys.stdin.read()"
+    )
     with subprocess.Popen(
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
@@ -222,8 +225,8 @@ def test_one_worker_in_a_slot(slot):
         slots.take_lock(slot, lambda: None)
 
 
-def test_what_it_leaves_for_the_client(slot):
-    slots.ask_for_later(slot, 600, "the disk\nis full")
-    slots.say_ended(slot, 206)
+def test_files_for_the_client(slot):
+    slots.write_temporary_exit(slot, 600, "the disk\nis full")
+    slots.write_finish(slot, 206)
     assert (slot / "boinc_temporary_exit").read_text() == "600\nthe disk is full\n"
     assert (slot / "boinc_finish_called").read_text() == "206\n"

@@ -1,4 +1,4 @@
-"""A job from its start to its exit code."""
+"""Run a BOINC job, from its start to its exit code."""
 
 from __future__ import annotations
 
@@ -19,47 +19,51 @@ from . import links
 from .client import Client
 from .init_data import InitData
 from .memory import SharedMemory
-from .slot import ask_for_later, say_ended, take_lock
+from .slot import take_lock, write_finish, write_temporary_exit
 
 EXIT_DONE = 0
 EXIT_UNEXPECTED = 1
 EXIT_OUT_OF_MEMORY = 205
 EXIT_CANNOT = 206
-"""``EXIT_INIT_FAILURE``: a broken work unit, weights that are not here, a client that shares no memory."""
+"""``EXIT_INIT_FAILURE``: a broken work unit, missing weights, or a client without shared memory."""
 
-LATER = 600
-"""Seconds after which to try again where a disk is full, or another worker is in the slot."""
+RETRY_SECONDS = 600
+"""Delay before another try, if a disk is full or another worker is in the slot."""
 
 log = logging.getLogger(__name__)
 
 
 def run(slot: Path, init: InitData, threads: int, time_limit: float) -> int:
-    """Do the job of a slot folder, and leave word of how it ended; the code to exit with, at once.
+    """Run the job in a slot folder, and tell the client how it ended.
 
     Parameters
     ----------
     slot
         The folder.
     init
-        What the client says of the job.
+        The job's parameters from the client.
     threads
         Cores to use.
     time_limit
         CPU seconds for an image.
+
+    Returns
+    -------
+    The exit code. The process must exit at once.
     """
     log.info("%s: xtalgrid-worker %s, BOINC client %s", init.job, version(), init.client)
     try:
         with StopRequest(init.client_pid) as stop:
-            return _converse(slot, Client(SharedMemory.attach(slot, init), init, stop), threads, time_limit)
+            return _run(slot, Client(SharedMemory.attach(slot, init), init, stop), threads, time_limit)
     except (XtalgridError, FileNotFoundError) as error:
         log.error("%s", error)
-        return _ended(slot, EXIT_CANNOT)
+        return _finish(slot, EXIT_CANNOT)
     except MemoryError:
-        log.error("out of memory: a worker takes up to 400 MB")
-        return _ended(slot, EXIT_OUT_OF_MEMORY)
+        log.error("out of memory: a worker needs up to 400 MB")
+        return _finish(slot, EXIT_OUT_OF_MEMORY)
     except Exception:
-        log.exception("unexpected")
-        return _ended(slot, EXIT_UNEXPECTED)
+        log.exception("unexpected error")
+        return _finish(slot, EXIT_UNEXPECTED)
 
 
 def score(
@@ -70,7 +74,7 @@ def score(
     threads: int,
     time_limit: float,
 ) -> None:
-    """Score the unit in a folder, its files being links or themselves; the other parameters, and what is raised, are as of `run_unit`."""
+    """Score the unit in a folder, where files may be BOINC's soft links; for the rest see `run_unit`."""
     weights = links.weights_folder(folder)
     run_unit(
         links.resolve(folder, wire.UNIT_FILE),
@@ -84,8 +88,8 @@ def score(
     )
 
 
-def leave(code: int) -> NoReturn:
-    """End the process without delay: the client takes one that lingers after its last word for hung."""
+def exit_now(code: int) -> NoReturn:
+    """End the process without delay, because the client takes a job that lingers after its last message for hung."""
     logging.shutdown()
     for stream in filter(None, (sys.stdout, sys.stderr)):
         stream.flush()
@@ -93,25 +97,25 @@ def leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _converse(slot: Path, client: Client, threads: int, time_limit: float) -> int:
-    """Score the unit, and say how that ended; what no later try would change is raised."""
+def _run(slot: Path, client: Client, threads: int, time_limit: float) -> int:
+    """Score the unit and return the exit code; raise errors for which there is no point in trying again."""
     try:
         take_lock(slot, client)
         score(slot, client, client.progress, threads=threads, time_limit=time_limit)
-        client.last_word()
-        return _ended(slot, EXIT_DONE)
-    except Stopped as reason:
-        log.info("stopped: %s", reason)
+        client.send_final_status()
+        return _finish(slot, EXIT_DONE)
+    except Stopped as stop:
+        log.info("stopped: %s", stop)
         return client.exit_code
     except FileNotFoundError:
-        raise  # an input file: waiting brings none
+        raise  # an input file, which will not appear later
     except (Busy, OSError) as error:
-        log.warning("%s; trying again in %d s", error, LATER)
-        with contextlib.suppress(OSError):  # where the disk is full for this, too, the client tries again at once
-            ask_for_later(slot, LATER, str(error))
+        log.warning("%s; trying again in %d s", error, RETRY_SECONDS)
+        with contextlib.suppress(OSError):  # if the disk is too full even for this, the client retries at once
+            write_temporary_exit(slot, RETRY_SECONDS, str(error))
         return client.exit_code
 
 
-def _ended(slot: Path, code: int) -> int:
-    say_ended(slot, code)
+def _finish(slot: Path, code: int) -> int:
+    write_finish(slot, code)
     return code

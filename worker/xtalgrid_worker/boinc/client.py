@@ -1,4 +1,4 @@
-"""What client and job say to each other while the job runs (``api/boinc_api.cpp``)."""
+"""Messages between client and job while the job runs (``api/boinc_api.cpp``)."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from ..stopping import Stopped
 from .init_data import InitData
 from .memory import Channel, SharedMemory
 
-POLL = 0.1
-"""Seconds from one look at the channels to the next, at least."""
+POLL_SECONDS = 0.1
+"""Minimum interval between two polls of the channels."""
 
-TELL = 1.0
-"""Seconds from one message to the next: as often as the client looks."""
+STATUS_SECONDS = 1.0
+"""Interval between status messages; the client reads them as often."""
 
-SILENCE = 30.0
-"""Seconds without a heartbeat after which a client that does not name its process is gone."""
+HEARTBEAT_SECONDS = 30.0
+"""Without a heartbeat for so long, a client with an unknown process id has exited."""
 
-LAST_WORD = 2.0
-"""Most seconds to wait, at the end, for the client to take the message before."""
+FINAL_STATUS_SECONDS = 2.0
+"""Maximum wait, at the end of a job, for the client to read the previous status message."""
 
-EXIT_GO_ON_LATER = 0
-"""Without a file that says the job has ended, the client starts it again."""
+EXIT_RESTART_LATER = 0
+"""Without a finish file, the client restarts the job later."""
 
 EXIT_ABORTED = 194
 """``EXIT_ABORTED_BY_CLIENT``."""
@@ -32,17 +32,18 @@ log = logging.getLogger(__name__)
 
 
 class Client:
-    """The BOINC client, as a safe point of the scoring (see `scoring.score_image`).
+    """The BOINC client as a callable for safe points (see `score.score_image`).
 
-    Called, it does what the client asks: it waits while the job is suspended, and raises `Stopped` when the job is to end. No thread is needed for
-    that: the scoring passes safe points many times a second, the client grants a minute to quit, and three to take a message.
+    A call handles the client's requests: it blocks while the job is suspended, and raises `Stopped` when the job must
+    end. This needs no thread, because scoring passes safe points many times a second, while the client allows a
+    minute to quit and three minutes to read a message.
 
     Parameters
     ----------
     memory, init
-        The job's.
+        Of the job.
     stop
-        A safe point that raises `Stopped` when a signal came or the client is gone.
+        Raises `Stopped` after a signal, or if the client has exited.
     """
 
     def __init__(self, memory: SharedMemory, init: InitData, stop: Callable[[], None]) -> None:
@@ -52,65 +53,65 @@ class Client:
         self._checkpoint = init.cpu_time
         self._fraction = 0.0
         self._is_suspended = False
-        self._counts_heartbeats = init.client_pid is None
-        self._heard = time.monotonic()
-        self._look_at = self._tell_at = 0.0
-        self.exit_code = EXIT_GO_ON_LATER
-        """What to leave with once `Stopped` was raised."""
+        self._needs_heartbeats = init.client_pid is None
+        self._last_heartbeat = time.monotonic()
+        self._next_poll = self._next_status = 0.0
+        self.exit_code = EXIT_RESTART_LATER
+        """Exit code to use after `Stopped` was raised."""
 
     def __call__(self) -> None:
-        """Go on, now or later.
+        """Handle the client's requests; block while the job is suspended.
 
         Raises
         ------
         Stopped
-            When the job is to end.
+            If the job must end.
         """
         now = time.monotonic()
-        if now < self._look_at:
+        if now < self._next_poll:
             return
-        self._listen(now)
+        self._receive(now)
         while self._is_suspended:
-            time.sleep(POLL)
-            self._listen(time.monotonic())
-        if now >= self._tell_at and self._tell():
-            self._tell_at = now + TELL
-        self._look_at = time.monotonic() + POLL
+            time.sleep(POLL_SECONDS)
+            self._receive(time.monotonic())
+        if now >= self._next_status and self._send_status():
+            self._next_status = now + STATUS_SECONDS
+        self._next_poll = time.monotonic() + POLL_SECONDS
 
     def progress(self, fraction: float, is_checkpoint: bool) -> None:
-        """Note how much of the job is done, 0..1; the client is told when the next safe point is passed.
+        """Set the finished fraction of the job, 0..1; it is sent to the client at a later safe point.
 
-        A checkpoint is told by its CPU time, so each has more than the one before.
+        The client recognizes a new checkpoint by its CPU time, so each must have more than the previous one.
         """
         self._fraction = fraction
         if is_checkpoint:
             self._checkpoint = max(self._cpu_time(), self._checkpoint + 1e-6)
 
-    def last_word(self) -> None:
-        """Tell the client how the job stands at its end."""
-        end = time.monotonic() + LAST_WORD
-        while not self._tell() and time.monotonic() < end:
-            time.sleep(POLL)
+    def send_final_status(self) -> None:
+        """Send the status at the end of the job."""
+        end = time.monotonic() + FINAL_STATUS_SECONDS
+        while not self._send_status() and time.monotonic() < end:
+            time.sleep(POLL_SECONDS)
 
-    def _listen(self, now: float) -> None:
+    def _receive(self, now: float) -> None:
         self._stop()
         if self._memory.receive(Channel.HEARTBEAT) is not None:
-            self._heard = now
-        elif self._counts_heartbeats and now > self._heard + SILENCE:
-            raise Stopped(f"no heartbeat of the client for {SILENCE:g} s", self.exit_code)
-        self._memory.receive(Channel.NEWS)
-        said = self._memory.receive(Channel.CONTROL) or ""
-        if "<abort/>" in said:
+            self._last_heartbeat = now
+        elif self._needs_heartbeats and now > self._last_heartbeat + HEARTBEAT_SECONDS:
+            raise Stopped(f"no heartbeat from the client for {HEARTBEAT_SECONDS:g} s", self.exit_code)
+        self._memory.receive(Channel.TRICKLE_DOWN)
+        request = self._memory.receive(Channel.CONTROL) or ""
+        if "<abort/>" in request:
             self.exit_code = EXIT_ABORTED
-            raise Stopped("the client aborts the job", self.exit_code)
-        if "<quit/>" in said:
-            raise Stopped("the client asks to quit", self.exit_code)
-        if "<suspend/>" in said:
+            raise Stopped("the client aborted the job", self.exit_code)
+        if "<quit/>" in request:
+            raise Stopped("the client requested to quit", self.exit_code)
+        if "<suspend/>" in request:
             self._is_suspended = True
-        elif "<resume/>" in said:
+        elif "<resume/>" in request:
             self._is_suspended = False
 
-    def _tell(self) -> bool:
+    def _send_status(self) -> bool:
         cpu_time = max(self._cpu_time(), self._checkpoint)
         return self._memory.send(
             Channel.STATUS,

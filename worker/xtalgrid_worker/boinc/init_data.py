@@ -1,4 +1,4 @@
-"""``init_data.xml``: what the client says of the job, written anew whenever it starts one (``lib/app_ipc.cpp``)."""
+"""``init_data.xml``: a job's parameters, written by the client at each start of the job (``lib/app_ipc.cpp``)."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ NAME = "init_data.xml"
 
 @dataclass(frozen=True, slots=True)
 class InitData:
-    """The part of it that the worker goes by."""
+    """The parameters that the worker uses."""
 
     client: str
-    """The client's version, as ``7.20.5``."""
+    """The client's version, such as ``7.20.5``."""
     job: str
-    """Name of the result, which is BOINC's word for one host's try at a work unit."""
+    """Name of the BOINC result: one host's instance of a work unit."""
     client_pid: int | None
-    """None: a client that does not say; then its heartbeats tell that it is there."""
+    """Process id of the client; None if it is an old one, which sends heartbeats instead."""
     cpu_time: float
-    """CPU seconds up to the last checkpoint of earlier runs of this job."""
+    """CPU seconds of earlier runs of this job, up to the last checkpoint."""
     mapping: str
-    """On Windows, what the shared memory's name is made from."""
+    """On Windows, part of the name of the shared memory."""
 
 
 def read(slot: Path) -> InitData | None:
-    """What the slot's file says; None where there is none, which is where there is no BOINC."""
+    """Read the file in a slot; None if it doesn't exist, which means there is no BOINC client."""
     try:
         text = (slot / NAME).read_bytes()
     except FileNotFoundError:
         return None
 
     def value(tag: str) -> str:
-        # No XML parser: the client copies texts of users and hosts into the file as they are, and reads it by its tags itself.
-        found = re.search(rb"<%b>([^<]*)</%b>" % (tag.encode(), tag.encode()), text)
-        return found[1].decode(errors="replace").strip() if found else ""
+        # An XML parser would fail, because the client copies names of users and hosts into the file without escaping.
+        match = re.search(rb"<%b>([^<]*)</%b>" % (tag.encode(), tag.encode()), text)
+        return match[1].decode(errors="replace").strip() if match else ""
 
     return InitData(
         client=".".join(value(tag) for tag in ("major_version", "minor_version", "release")),

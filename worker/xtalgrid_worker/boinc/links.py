@@ -1,7 +1,7 @@
-"""A job's files: in the slot they have their logical names, and are links that BOINC made; they lie in the project's folder.
+"""A job's files: the slot contains BOINC's links under logical names, which lead to files in the project's folder.
 
-Weights that came beside the work unit are a folder of weights whose files are such links: ``weights.json`` is its manifest
-(`xtalgrid_core.weights.WeightsManifest`), and each `file` it names is a logical name.
+Weights sent beside the work unit are also links: ``weights.json`` is their manifest
+(`xtalgrid_core.weights.WeightsManifest`), in which each `file` is a logical name.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _LINE = 512
 
 
 def resolve(slot: Path, name: str) -> Path:
-    """The file that a logical name stands for: where its soft link leads, or else the name itself (``boinc_resolve_filename``).
+    """Resolve a logical name: follow its soft link, if it is one (``boinc_resolve_filename``).
 
-    A soft link is a file with one line, ``<soft_link>PATH</soft_link>``, and leads from the slot.
+    A soft link is a file with one line, ``<soft_link>PATH</soft_link>``, where the path is relative to the slot.
     """
     path = slot / name
     if path.is_symlink():
@@ -34,26 +34,26 @@ def resolve(slot: Path, name: str) -> Path:
             line = stream.readline(_LINE)
     except OSError:
         return path
-    found = re.match(rb"\s*<soft_link>(.+?)</soft_link>", line)
-    return slot / found[1].decode() if found else path
+    match = re.match(rb"\s*<soft_link>(.+?)</soft_link>", line)
+    return slot / match[1].decode() if match else path
 
 
 def weights_folder(slot: Path) -> Path | None:
-    """A folder of the weights that came beside the work unit, made of their links; None if there are none.
+    """Make a folder of the weights sent beside the work unit, with their links resolved; None if there are none.
 
     Raises
     ------
     BrokenModel
-        When ``weights.json`` does not follow the format.
+        If ``weights.json`` does not follow the format.
     OSError
-        When the folder cannot be written.
+        If the folder cannot be written.
     """
-    listed = resolve(slot, wire.WEIGHTS_FILE)
-    if not listed.is_file():
+    source = resolve(slot, wire.WEIGHTS_FILE)
+    if not source.is_file():
         return None
     folder = slot / "weights"
     folder.mkdir(exist_ok=True)
-    write_atomically(folder / MANIFEST, listed.read_bytes())
+    write_atomically(folder / MANIFEST, source.read_bytes())
     try:
         manifest = read_manifest(folder)
     except BrokenModel as error:

@@ -1,7 +1,8 @@
-"""The memory that client and job share: eight channels, each for one message in one direction (``lib/app_ipc.h``, ``lib/shmem.cpp``).
+"""Shared memory of client and job: eight channels of one message each (``lib/app_ipc.h``, ``lib/shmem.cpp``).
 
-A channel has 1,024 bytes. The first is 0 while it is empty and 1 while there is a message that the other side has not taken; the message follows,
-text that a NUL ends. There is no lock: only the sender fills a channel, and only the reader empties it.
+A channel has 1,024 bytes. The first is 0 if the channel is empty, and 1 if it holds a message that has not been read;
+the message follows as NUL-terminated text. There is no lock: only the sender fills a channel, and only the reader
+empties it.
 """
 
 from __future__ import annotations
@@ -21,32 +22,32 @@ _SIZE = 8 * _CHANNEL
 
 
 class Channel(IntEnum):
-    """The channels that the worker uses, by their position."""
+    """The channels used by the worker, by their position."""
 
     CONTROL = 0
     """From the client: suspend, resume, quit, abort."""
     HEARTBEAT = 4
-    """From the client, each second."""
+    """From the client, every second."""
     STATUS = 5
-    """From the job: CPU time, checkpoints, and how much is done."""
-    NEWS = 7
-    """From the client: of files and messages, none of which concerns the worker (``trickle_down``)."""
+    """From the job: CPU time, checkpoint CPU time and finished fraction."""
+    TRICKLE_DOWN = 7
+    """From the client: about files and trickle messages, which the worker ignores."""
 
 
 class SharedMemory:
-    """The channels, open."""
+    """The channels of one job."""
 
     def __init__(self, memory: mmap.mmap) -> None:
         self._memory = memory
 
     @classmethod
     def attach(cls, slot: Path, init: InitData) -> SharedMemory:
-        """The memory the client set up for the job in this slot.
+        """Open the shared memory that the client has created for the job in this slot.
 
         Raises
         ------
         ConfigError
-            When there is none: the client takes the app for one of BOINC 5, which it could neither suspend nor see the progress of.
+            If there is none, because the app version declares an API version below 6.
         """
         try:
             if sys.platform == "win32":
@@ -54,11 +55,11 @@ class SharedMemory:
             return cls(_mapped(slot / FILE))
         except (OSError, ValueError) as error:
             raise ConfigError(
-                f"no memory shared with the BOINC client ({error}); give the app version an <api_version> of 7.5 or more"
+                f"no shared memory from the BOINC client ({error}); set <api_version> of the app version to 7.5 or more"
             ) from error
 
     def receive(self, channel: Channel) -> str | None:
-        """Take the message out of a channel; None if it is empty."""
+        """Read a channel's message and empty the channel; None if it is empty."""
         start = channel * _CHANNEL
         if not self._memory[start]:
             return None
@@ -67,20 +68,20 @@ class SharedMemory:
         return text.decode(errors="replace")
 
     def send(self, channel: Channel, text: str) -> bool:
-        """Put a message into a channel; False, and nothing done, while the last one is still there."""
+        """Write a message to a channel; do nothing and return False if the previous one has not been read."""
         start = channel * _CHANNEL
         if self._memory[start]:
             return False
         message = text.encode() + b"\0"
         if len(message) >= _CHANNEL:
-            raise ValueError(f"a message of {len(message)} bytes; a channel takes {_CHANNEL - 1}")
+            raise ValueError(f"a message of {len(message)} bytes; a channel holds {_CHANNEL - 1}")
         self._memory[start + 1 : start + 1 + len(message)] = message
         self._memory[start] = 1
         return True
 
 
 def _mapped(path: Path) -> mmap.mmap:
-    """Unix: a file in the slot."""
+    """Map the file in the slot (Unix)."""
     with path.open("r+b") as stream:
         return mmap.mmap(stream.fileno(), _SIZE)
 
@@ -88,7 +89,7 @@ def _mapped(path: Path) -> mmap.mmap:
 if sys.platform == "win32":
 
     def _named(name: str) -> mmap.mmap:
-        """Windows: a mapping with a name, which a client that runs as a service makes for all sessions."""
+        """Open the named mapping (Windows); a client that runs as a service creates it for all sessions."""
         import ctypes
 
         kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
@@ -97,7 +98,7 @@ if sys.platform == "win32":
         kernel32.CloseHandle.argtypes = (ctypes.c_void_p,)
         everything = 0xF001F
         for full in (rf"Global\shm_{name}", f"shm_{name}"):
-            # mmap would make a mapping of its own where there is none of this name
+            # check first, because mmap would create a missing mapping
             handle = kernel32.OpenFileMappingW(everything, False, full)
             if handle:
                 try:

@@ -1,4 +1,4 @@
-"""What the job leaves in its slot for the client, and for another worker that might be in it (``api/boinc_api.cpp``)."""
+"""The job's files in its slot: the lock, and messages for the client (``api/boinc_api.cpp``)."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ FINISHED = "boinc_finish_called"
 TEMPORARY_EXIT = "boinc_temporary_exit"
 STDERR = "stderr.txt"
 
-LOCK_WAIT = 35.0
-"""Seconds in which a worker that lost its client has surely noticed and left the slot."""
+LOCK_SECONDS = 35.0
+"""Time in which a worker whose client has exited is sure to notice that and exit, too."""
 
 
-def say_ended(slot: Path, code: int) -> None:
-    """Note that the job has ended, with this exit code, and is not to be started again. The process has to end at once."""
+def write_finish(slot: Path, code: int) -> None:
+    """Tell the client that the job has ended with this exit code, for good. The process must exit at once."""
     (slot / FINISHED).write_text(f"{code}\n")
 
 
-def ask_for_later(slot: Path, seconds: int, reason: str) -> None:
-    """Ask to be started again after some seconds; leave with exit code 0 then. The client gives up after a hundred times."""
+def write_temporary_exit(slot: Path, seconds: int, reason: str) -> None:
+    """Ask the client to restart the job after a delay; the exit code must be 0. The client gives up after 100 times."""
     (slot / TEMPORARY_EXIT).write_text(f"{seconds}\n{' '.join(reason.split())}\n")
 
 
-def take_lock(slot: Path, pause: Callable[[], None], wait: float = LOCK_WAIT) -> None:
-    """Be the only worker in the slot, until the process ends.
+def take_lock(slot: Path, pause: Callable[[], None], wait: float = LOCK_SECONDS) -> None:
+    """Lock the slot against other workers until the process ends.
 
     Parameters
     ----------
     slot
         Its folder.
     pause
-        Called while another worker is waited for; may raise.
+        Called while waiting for another worker to exit; may raise.
     wait
-        Seconds.
+        Maximum wait in seconds.
 
     Raises
     ------
     Busy
-        When the other one does not leave.
+        If the other worker doesn't exit.
     """
     end = time.monotonic() + wait
-    while not _locks(slot / LOCK):
+    while not _lock(slot / LOCK):
         if time.monotonic() > end:
             raise Busy(f"{slot / LOCK}: another worker is in this slot; nothing was done")
         pause()
@@ -56,7 +56,7 @@ def take_lock(slot: Path, pause: Callable[[], None], wait: float = LOCK_WAIT) ->
 
 
 def use_stderr_file(slot: Path) -> None:
-    """Let standard error be the file that the client sends to the server: on Windows, it leaves that to the job."""
+    """On Windows, redirect standard error to the file that is sent to the server; elsewhere the client does it."""
     if sys.platform == "win32":
         stream = (slot / STDERR).open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
         sys.stderr = stream
@@ -65,15 +65,15 @@ def use_stderr_file(slot: Path) -> None:
                 handler.setStream(stream)
 
 
-def _locks(path: Path) -> bool:
-    """Lock the file for as long as this process lives; False if another one has."""
+def _lock(path: Path) -> bool:
+    """Lock the file until this process ends; False if another process has locked it."""
     if sys.platform == "win32":
         import ctypes
 
         kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
         kernel32.CreateFileW.restype = ctypes.c_void_p
-        write, shared_with_nobody, open_always, normal = 0x40000000, 0, 4, 0x80
-        handle = kernel32.CreateFileW(str(path), write, shared_with_nobody, None, open_always, normal, None)
+        write, no_sharing, open_always, normal = 0x40000000, 0, 4, 0x80
+        handle = kernel32.CreateFileW(str(path), write, no_sharing, None, open_always, normal, None)
         return bool(handle != ctypes.c_void_p(-1).value)
     import fcntl
 

@@ -34,7 +34,7 @@ def disagreement(a: wire.Result, b: wire.Result, options: wire.Options) -> str:
     return ""
 
 
-def image_disagreement(a: wire.Image, b: wire.Image, options: wire.Options) -> str:
+def image_disagreement(a: wire.Answer, b: wire.Answer, options: wire.Options) -> str:
     """What two answers for one image differ in, the first thing found; empty when they agree."""
     if isinstance(a, wire.Failed) or isinstance(b, wire.Failed):
         if isinstance(a, wire.Failed) and isinstance(b, wire.Failed) and a.reason == b.reason:
@@ -80,7 +80,7 @@ def _on_the_edge(a: wire.Scored, b: wire.Scored, options: wire.Options) -> bool:
     return all(abs(p[index[0]] - p[index[1]]) <= MARGIN for p in (a.probabilities, b.probabilities))
 
 
-def _said(answer: wire.Image) -> str:
+def _said(answer: wire.Answer) -> str:
     return f"{Outcome.FAILED} ({answer.reason})" if isinstance(answer, wire.Failed) else str(answer.outcome)
 
 

@@ -1,4 +1,4 @@
-"""What the worker does to the computer it is a guest on."""
+"""What the worker does to the computer it runs on."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="lo
 
 @pytest.fixture
 def large() -> bytes:
-    """A picture without a drop's edge, so that all of it is scored: seconds of work."""
+    """An image without the edge of a drop, so that all of it is scored, which takes seconds."""
     noise = np.random.default_rng(1).integers(100, 120, (1500, 2000, 3), np.uint8)
     return encoded(noise, "JPEG", quality=90)
 
@@ -31,7 +31,7 @@ def unit(folder: Path, images: list[bytes], **options: object) -> Path:
     segmenter, classifier = default_models()
     manifest = wire.Manifest(
         schema=1,
-        unit="guest",
+        unit="limits",
         min_worker="0",
         options=wire.Options(segmenter=segmenter, classifier=classifier, **CHOP_BY_CHOP | options),
         images=tuple(entry(number, data) for number, data in enumerate(images)),
@@ -67,7 +67,7 @@ def wait_until_scoring(process: subprocess.Popen, checkpoint: Path) -> None:
     end = time.monotonic() + 60
     while not (checkpoint.exists() and b"begin" in checkpoint.read_bytes()):
         assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < end, "it did not begin"
+        assert time.monotonic() < end, "it did not start"
         time.sleep(0.01)
 
 
@@ -82,7 +82,7 @@ def test_one_thread_no_processes_no_files_the_lowest_priority(tmp_path, start, l
             children = "".join((task / "children").read_text() for task in tasks)
             seen.add((len(tasks), children, os.getpriority(os.PRIO_PROCESS, process.pid)))
         except OSError:
-            break  # it ended while we looked
+            break  # it has just ended
         time.sleep(0.005)
     assert process.wait() == 0, process.stderr.read()
     assert seen == {(1, "", 19)}
@@ -94,12 +94,12 @@ def test_one_thread_no_processes_no_files_the_lowest_priority(tmp_path, start, l
 @pytest.mark.parametrize(
     "options", [{"mode": "dense", "step": 48}, {"mode": "exact", "step": 50}], ids=["dense", "exact"]
 )
-def test_it_stops_within_a_second_of_work(tmp_path, start, large, options):
+def test_it_stops_within_a_second(tmp_path, start, large, options):
     unit(tmp_path / "slot", [large] * 3, **options)
     process = start("--keep-priority")
     checkpoint = tmp_path / "slot" / "result.json.checkpoint"
     wait_until_scoring(process, checkpoint)
-    time.sleep(0.5)  # past decoding, amid the chops
+    time.sleep(0.5)  # after decoding, while it classifies
     before = cpu_seconds(process.pid)
     process.send_signal(signal.SIGTERM)
     _, status, usage = os.wait4(process.pid, 0)
@@ -114,11 +114,11 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def test_an_image_that_takes_too_long_costs_only_itself(tmp_path, start, large):
+def test_an_image_over_the_time_limit_fails_alone(tmp_path, start, large):
     unit(tmp_path / "slot", [large, b"broken", encoded(well(RED, 96, 128))], mode="exact", step=50)
     process = start("--time-limit", "1")
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 0, said
+    _, output = process.communicate(timeout=60)
+    assert process.returncode == 0, output
     slow, broken, quick = wire.decode_result((tmp_path / "slot" / "result.json").read_bytes()).images
     assert (slow.reason, broken.reason) == (FailureReason.TIMED_OUT, FailureReason.NOT_AN_IMAGE)
     assert "more than 1 CPU seconds" in slow.detail
@@ -129,7 +129,7 @@ def test_memory_stays_below_400_mb(tmp_path, start):
     noise = np.random.default_rng(1).integers(100, 120, (2056, 2452, 3), np.uint8)
     unit(tmp_path / "slot", [encoded(noise, "PNG", compress_level=1)], mode="dense", step=48)
     process = start("--keep-priority")
-    peak = 0  # by /proc: what wait4 gives takes in the memory of the parent, which is pytest's
+    peak = 0  # from /proc, because wait4 includes the memory of the parent, pytest
     while process.poll() is None:
         status = Path(f"/proc/{process.pid}/status").read_text()
         if b"xtalgrid_worker" in Path(f"/proc/{process.pid}/cmdline").read_bytes() and "VmHWM" in status:

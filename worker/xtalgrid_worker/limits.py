@@ -1,4 +1,4 @@
-"""How the worker behaves on somebody else's computer: last in the queue, and no image may keep it forever."""
+"""Limits that the worker keeps on other people's computers: the lowest priority, and a time limit for each image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from xtalgrid_core.errors import FailureReason, ImageError
 
 TIME_LIMIT = 600.0
-"""CPU seconds for an image. A usual well takes well below one; the largest that is scored, chop by chop, a few minutes."""
+"""CPU seconds for an image. A usual well takes well below one; the largest in exact mode takes a few minutes."""
 
 _LOWEST_NICE = 19
 _IDLE_PRIORITY_CLASS = 0x40
@@ -20,15 +20,16 @@ log = logging.getLogger(__name__)
 
 
 class TimeLimit:
-    """A safe point (see `scoring.score_image`) that ends an image which takes too long.
+    """A callable for safe points (see `score.score_image`) that stops an image which takes too long.
 
-    The time is the CPU's: a worker that is suspended, or waits for a busy computer, loses none of it. It is looked at when a safe point is
-    passed, so an image may take longer by as much as lies between two of them: decoding, one tile, or one chop.
+    Only CPU time counts, so a worker that is suspended, or waits for a busy computer, loses none. The limit is
+    checked at safe points, so an image may exceed it by the time between two of them: for decoding, one tile, or one
+    chop.
 
     Parameters
     ----------
     pause
-        What a safe point does besides.
+        Called first at each safe point.
     seconds
         CPU seconds from now on.
     """
@@ -39,22 +40,22 @@ class TimeLimit:
         self._end = time.process_time() + seconds
 
     def __call__(self) -> None:
-        """Go on.
+        """Check the limit.
 
         Raises
         ------
         ImageError
-            `TIMED_OUT` when the time is over; and whatever `pause` raises.
+            `TIMED_OUT` if the time is over.
         """
         self._pause()
         if time.process_time() > self._end:
             raise ImageError(
-                FailureReason.TIMED_OUT, f"more than {self._seconds:g} CPU seconds; --time-limit allows an image more"
+                FailureReason.TIMED_OUT, f"more than {self._seconds:g} CPU seconds; raise the limit with --time-limit"
             )
 
 
 def take_lowest_priority() -> None:
-    """Run when nothing else on this computer wants to. What hinders it is no reason not to score."""
+    """Run at the lowest priority; if that fails, log a warning and continue."""
     try:
         if sys.platform == "win32":
             import ctypes
@@ -67,4 +68,4 @@ def take_lowest_priority() -> None:
         else:
             os.setpriority(os.PRIO_PROCESS, 0, _LOWEST_NICE)
     except OSError as error:
-        log.warning("the priority stays as it was: %s", error)
+        log.warning("cannot lower the priority: %s", error)
