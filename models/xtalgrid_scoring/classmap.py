@@ -38,7 +38,7 @@ def group_maps(cells: Float) -> Float:
     """Return how much each point of a drop supports each group.
 
     This is the probability of the `NEAR` × `NEAR` cells around a point, times the largest probability of a chop that
-    contains the point: sharper than the chops' probabilities, and zero where no chop agrees. It is not used for scoring.
+    contains the point: sharper than the chops' probabilities, and zero where no chop agrees. Scoring doesn't use it.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """A second opinion on a well: the published MARCO network.
 
-It sees the central square of the image, not levelled, at 599×599 pixels, as the graph of its makers prepares it. The head
-of `xtalgrid_core.weights` describes its input and output.
+It sees the central square of the image, not levelled, at 599×599 pixels, as the graph of its makers prepares it.
+`xtalgrid_core.weights` describes its input and output.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def network_input(image: Pixels) -> Float:
     """Bring an image, ``(H, W, 3)``, into the network's form, ``(1, 3, SIDE, SIDE)`` float32, 0..255.
 
     The central square is resized as TensorFlow's `ResizeBilinear` did it in 2018: pixel i of the result lies at
-    i · side / `SIDE` and is interpolated between its two neighbours in each direction. An image that is made much smaller
-    is therefore sharper than by `images.resize`.
+    i · side / `SIDE` and is interpolated between its two neighbours in each direction. A much smaller image is therefore
+    sharper than by `images.resize`.
     """
     side = min(image.shape[:2])
     top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
