@@ -7,13 +7,13 @@ from pathlib import Path
 import click
 
 from .adapt.commands import adapt
+from .evaluation_plates_cli import render_test
 from .explain.commands import explain
 from .export_cli import export
 from .fit.commands import fit
 from .judge import commands as judging
 from .mxnet import commands as mxnet
 from .networks.commands import networks
-from .render_test import render_test
 from .sets import commands as sets
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
