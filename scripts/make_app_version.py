@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Lays out the worker as BOINC's app versions: frozen ones for a project, or one that runs from a volunteer's own Python.
+"""Lay out the worker as BOINC's app versions: frozen ones for a project, or one for a volunteer's own Python.
 
     python scripts/freeze.py --unpack-in . --release
     python scripts/make_app_version.py frozen dist/release/xtalgrid-worker-*-linux-x86_64 --apps PROJECT_DIR/apps
     python scripts/make_app_version.py own-python --python /opt/xtalgrid/bin/python --into PROJECT_FOLDER
 
-`frozen` makes apps/xtalgrid/VERSION/PLATFORM/ with the file and its version.xml, for the project's bin/update_versions. `own-python` makes app_info.xml and
-a launcher, for the folder projects/… of a BOINC client; the client reads them when it starts.
+`frozen` makes apps/xtalgrid/VERSION/PLATFORM/ with the file and its version.xml, for the project's bin/update_versions.
+`own-python` makes app_info.xml and a launcher, for the folder projects/… of a BOINC client; the client reads them when
+it starts.
 
 BOINC's versions are numbers: 0.1.0 is 1.0 (100 for short), 1.2.3 is 102.3 (10203).
 """
@@ -25,7 +26,10 @@ from xml.sax.saxutils import escape
 
 APP = "xtalgrid"
 API_VERSION = "7.20.5"
-"""Of BOINC's protocol as the worker speaks it. Without one, clients take the app for one of BOINC 5, and share no memory with it."""
+"""Version of BOINC's protocol that the worker speaks.
+
+Without one, clients take the app for one of BOINC 5, and share no memory with it.
+"""
 
 PLATFORMS = {
     ("linux", "x86_64"): "x86_64-pc-linux-gnu",
@@ -134,7 +138,7 @@ def own_python(python: Path, into: Path) -> list[Path]:
 
 
 def version_of(python: Path) -> str:
-    """The version of xtalgrid that a Python has."""
+    """Return the version of xtalgrid that a Python has."""
     asked = f"from importlib import metadata; print(metadata.version({APP!r}))"
     said = subprocess.run([python, "-I", "-c", asked], capture_output=True, text=True)
     if said.returncode:
@@ -143,7 +147,7 @@ def version_of(python: Path) -> str:
 
 
 def version_number(version: str) -> int:
-    """BOINC's number of a version: 1.2.3 is 10203."""
+    """Return BOINC's number of a version: 1.2.3 is 10203."""
     found = re.match(r"(\d+)\.(\d{1,2})(?:\.(\d{1,2}))?(?!\d)", version)
     if found is None:
         sys.exit(f"version {version!r} has no number for BOINC; versions are MAJOR.MINOR.PATCH, the last two below 100")

@@ -1,4 +1,4 @@
-"""What a drop can hold. `fill_drop` chooses for an outcome among functions that each draw one thing."""
+"""What a drop can hold: a function for each thing, and `fill_drop`, which chooses among them for an outcome."""
 
 from __future__ import annotations
 

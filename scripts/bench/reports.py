@@ -40,6 +40,7 @@ BLOCK = 20_000
 
 
 def main() -> None:
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, help="a new folder for the databases and files")
     parser.add_argument("--scores", type=int, default=1_000_000)

@@ -1,4 +1,4 @@
-"""The plates for evaluating models are frozen, can be rendered in several runs, and share nothing with training sets."""
+"""The plates for evaluating models: frozen, rendered in one run or several, and unlike anything in a training set."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The renderer draws what it drew when its version (`RENDERER`) was chosen.
+"""The renderer's images are those of its version (`RENDERER`).
 
-Evaluation plates are rendered anew wherever they are needed, and figures measured on them are compared. After a change that
-is meant to alter the images, give `RENDERER` a new value and write the expected file with
+Everybody renders the evaluation plates anew, and compares figures measured on them. After a change that is meant to
+alter the images, give `RENDERER` a new value and write the expected file with
 ``python tests/synth/test_same_images.py``.
 """
 
@@ -24,13 +24,13 @@ WELLS = [(outcome, PLATE_TYPES[n % 6], 4_000 + n) for n, outcome in enumerate(CL
 
 def render(number: int) -> RenderedWell:
     outcome, plate, seed = WELLS[number]
-    return render_well(outcome, seed=seed, width=320, height=240, pixel_size_um=9.05, plate_type=plate)
+    return render_well(outcome, seed=seed, width=320, height=240, pixel_size_um=3, plate_type=plate)
 
 
-def summary(well: RenderedWell) -> list[int]:
-    """Return the mean grey values of 8 by 8 parts of the image, each for red, green and blue."""
-    parts = well.image.reshape(8, 30, 8, 40, 3).mean(axis=(1, 3))
-    return [round(float(value)) for value in parts.ravel()]
+def sums(well: RenderedWell) -> list[int]:
+    """Add up all grey values, each with a random sign that is always the same, in four ways."""
+    signs = np.random.default_rng(0).choice([-1, 1], (4, well.image.size))
+    return (signs @ well.image.ravel().astype(np.int64)).tolist()
 
 
 def test_the_expected_file_is_of_this_version() -> None:
@@ -39,11 +39,11 @@ def test_the_expected_file_is_of_this_version() -> None:
 
 @pytest.mark.parametrize("number", range(len(WELLS)))
 def test_images_are_the_same(number: int) -> None:
-    """One grey level of tolerance, since processors differ in the last digit of sines and exponentials."""
+    """Allow a few pixels to differ by one: processors differ in the last digit of sines and exponentials."""
     expected = json.loads(EXPECTED.read_text())["wells"][number]
-    assert np.abs(np.subtract(summary(render(number)), expected)).max() <= 1
+    assert np.abs(np.subtract(sums(render(number)), expected)).max() <= 12
 
 
 if __name__ == "__main__":
-    lines = ",\n".join(json.dumps(summary(render(number))) for number in range(len(WELLS)))
+    lines = ",\n".join(json.dumps(sums(render(number))) for number in range(len(WELLS)))
     EXPECTED.write_text(f'{{"renderer": "{RENDERER}", "wells": [\n{lines}\n]}}\n')
