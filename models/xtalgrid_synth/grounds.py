@@ -103,9 +103,9 @@ def _lamp(rng: np.random.Generator, height: int, width: int) -> tuple[Field, Fie
     light
         ``(H, W)``, about 1 at the brightest point and falling off outwards.
     away
-        Square of the distance from there, in halves of the picture's longer side.
+        ``(H, W)``: square of the distance from there, in halves of the picture's longer side, at most 2.5.
     aside
-        Distance towards the lamp's side, in the same unit.
+        ``(H, W)``: distance from there in one direction, in the same unit.
     """
     rows, cols = grid(height, width)
     half = max(height, width) / 2
@@ -342,7 +342,7 @@ def _micro(rng: np.random.Generator, height: int, width: int, um: float) -> _Wal
     angle = np.arctan2(rows - np.float32(centre[0]), cols - np.float32(centre[1]))
     turn = (np.abs(angle) * np.float32(1023 / np.pi)).astype(np.intp)  # mirrored, so that both ends meet
     ring = np.minimum(rho * 200, 599).astype(np.intp)
-    # The plastic is turned: it has fine scratches that run around the well, in older pictures soft rays too.
+    # The plastic is turned: it has fine scratches that run around the well, and sometimes soft rays.
     brushed = stretch(noise(rng, 600, 48, 1.6, 3), 600, 1024)[ring, turn]
     around = np.float32(rng.uniform(0.2, 0.55)) * (1 + np.float32(rng.uniform(0.03, 0.12)) * brushed)
     if rng.random() < 0.35:

@@ -24,7 +24,7 @@ _STRIP = 64
 """Rows of the picture that are exposed at once."""
 
 _FILLED: dict[PlateType, float] = {"ring": 0.08, "disc": 0.14, "bevel": 0.05}
-"""How often the drop fills the well up to its wall. Clear drops never do: they would look like an empty well."""
+"""How often the drop fills the well up to its wall. Clear drops never do here: they would look like an empty well."""
 
 _WEIGHTS: dict[PlateType, float] = {
     "ring": 0.27,
