@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Freezes the worker with PyInstaller for the system this runs on: one file, and one folder. Needs what `make freeze` sets up.
+"""Freeze the worker with PyInstaller for this system: one file, and one folder. Needs what `make freeze` sets up.
 
     make freeze                              dist/xtalgrid-worker and dist/xtalgrid-worker-dir/
     python scripts/freeze.py --release       also dist/release/: both under their version and platform, and SHA256SUMS

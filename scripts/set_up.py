@@ -5,7 +5,7 @@
     scripts/set_up.py .venv dev               also what tests, linters and documentation need
     scripts/set_up.py .venv train             also the networks' part, with torch
     scripts/set_up.py .venv-freeze freeze     what the frozen worker is made of, and PyInstaller
-    scripts/set_up.py --newest .venv-newest dev    the newest versions that pyproject.toml allows, instead of the locked ones
+    scripts/set_up.py --newest .venv-newest dev    the newest versions that pyproject.toml allows
 
 It is called by the Makefile, with any Python: an old one is told so.
 """
@@ -28,25 +28,29 @@ EXTRAS = {
     "train": "server,oracle,postgres,boinc,dev,train",
     "freeze": "freeze",
 }
-# What pip and venv say, and what to do about it; the first that fits. `{0}` is what the pattern's group found, or the lock's name.
+# What pip and venv print, and what to do about it; the first match counts. `{0}`: the pattern's group, or the lock.
 REMEDIES = [
     (r"No space left on device", "the disk is full: make room where this folder and $TMPDIR are, and run it again"),
     (
         r"DO NOT MATCH THE HASHES.*?\n\s+(\S+?==\S+|\S+) (?:from|\()",
-        "{0} is not the file that scripts/locks/ names, so nothing was installed: `git checkout scripts/locks` if the lock was "
-        "changed; otherwise ask who runs your package index or proxy",
+        "{0} is not the file that scripts/locks/ names, so nothing was installed: `git checkout scripts/locks` if the "
+        "lock was changed; otherwise ask who runs your package index or proxy",
     ),
     (
-        r"Invalid requirement|Invalid[A-Z]\w+:|UndefinedEnvironmentName|Hashes are required|versions pinned|Could not open requirements",
+        r"Invalid requirement|Invalid[A-Z]\w+:|UndefinedEnvironmentName|Hashes are required|versions pinned"
+        r"|Could not open requirements",
         "{0} is broken: `git checkout scripts/locks`, or `scripts/lock.sh` to write it anew",
     ),
     (
-        r"Retrying \(Retry|NewConnectionError|ConnectTimeout|ReadTimeout|ConnectionError|ProxyError|SSLError|name resolution",
-        "no package index can be reached: set up the network or pip's proxy or index (`pip config list`), and run it again",
+        r"Retrying \(Retry|NewConnectionError|ConnectTimeout|ReadTimeout|ConnectionError|ProxyError|SSLError"
+        r"|name resolution",
+        "no package index can be reached: set up the network or pip's proxy or index (`pip config "
+        "list`), and run it again",
     ),
     (
         r"No matching distribution found for (\S+)",
-        "pip finds no {0} for this Python and system: `pip config list` names the index it asks, PYTHON=… takes another Python",
+        "pip finds no {0} for this Python and system: `pip config list` names the index it asks, PYTHON=… takes "
+        "another Python",
     ),
     (
         r"ensurepip is not|No module named '?(?:ensurepip|venv)",
@@ -78,16 +82,19 @@ def main() -> None:
 
 def check_python(project: str) -> None:
     """Refuse a Python that `requires-python` of pyproject.toml excludes."""
-    first, beyond = map(int, re.search(r'requires-python = ">=3\.(\d+),<3\.(\d+)"', project).groups())
+    allowed = re.search(r'requires-python = ">=3\.(\d+),<3\.(\d+)"', project)
+    assert allowed is not None, "pyproject.toml says which Python it needs"
+    first, beyond = map(int, allowed.groups())
     if not (3, first) <= sys.version_info[:2] < (3, beyond):
         here = ".".join(map(str, sys.version_info[:2]))
         stop(
-            f"this is Python {here}, and xtalgrid needs 3.{first} to 3.{beyond - 1}: name one, as in `make demo PYTHON=python3.{first}`"
+            f"this is Python {here}, and xtalgrid needs 3.{first} to 3.{beyond - 1}: name one, as in "
+            f"`make demo PYTHON=python3.{first}`"
         )
 
 
 def environment(folder: Path) -> Path:
-    """The environment's Python; the environment is made anew where it is missing, or its Python or pip does not run."""
+    """Return the environment's Python, after making it anew if it is missing or its Python or pip does not run."""
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if not python.exists() or subprocess.run([python, "-m", "pip", "--version"], capture_output=True).returncode:
         run([sys.executable, "-m", "venv", "--clear", str(folder)], folder)

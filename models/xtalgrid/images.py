@@ -67,7 +67,7 @@ class Source:
         )
 
     def read(self) -> bytes:
-        """The image file's bytes.
+        """Return the image file's bytes.
 
         Raises
         ------

@@ -128,12 +128,12 @@ class Scorer:
         Parameters
         ----------
         image : path, bytes, PIL image or array
-            A JPEG, PNG or TIFF file by its path or its bytes; or pixels, ``(M, N)`` grey or ``(M, N, 3)`` RGB, uint8 or uint16.
-            A file gives the very numbers that a worker gives. Pixels that came from a JPEG may differ from their file in the
-            third decimal, because a file is decoded at a reduced size where that is enough.
+            A JPEG, PNG or TIFF file, by its path or its bytes; or pixels, ``(M, N)`` grey or ``(M, N, 3)`` RGB, uint8 or
+            uint16. A file gives exactly the numbers that a worker gives. Pixels decoded from a JPEG may differ from
+            their file in the third decimal, because a file is decoded at a reduced size where that is enough.
         pixel_size_um : float, optional
-            Micrometres a pixel, 0.05 to 50. Default: that of the known imager with images of this size, else a guess; the score
-            says which (`Score.pixel_size_origin`). A size that is wrong by half makes crystals look like another outcome.
+            Micrometres per pixel, 0.05 to 50. Default: that of the known imager with images of this size, else a guess;
+            `Score.pixel_size_origin` says which. A size that is off by half makes crystals look like another outcome.
 
         Raises
         ------
@@ -171,14 +171,14 @@ class Scorer:
     ) -> Iterator[Score | Failure]:
         """Score many images, each in a process that may fail without harm to the others.
 
-        Every image is answered, in the order given: by a `Score`, or by a `Failure` that says why there is none. An image that
-        crashes its process, or takes too long, is a failure too. Scores come as they are ready, so that you may stop at any time.
+        Every image gets an answer, in the order given: a `Score`, or a `Failure` that says why there is none. An image
+        that crashes its process or takes too long is a failure too. Stop at any time: scores come as they are ready.
 
         Parameters
         ----------
         images : iterable of paths, bytes, PIL images or arrays
-            As of `score`; the images of a folder are ``sorted(Path("plate").glob("*.jpg"))``. Nothing is read ahead but what the
-            workers need.
+            As for `score`; the images of a folder are ``sorted(Path("plate").glob("*.jpg"))``. Only what the workers
+            need is read ahead.
         workers : int, optional
             Processes side by side, each on one core; each takes about 250 MB.
         progress : bool, optional

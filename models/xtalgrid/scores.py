@@ -92,7 +92,7 @@ class Score:
         self._source, self._answer, self._scorer = source, answer, scorer
 
     def __repr__(self) -> str:
-        """The image, its outcome, and how likely there is a crystal."""
+        """Show the image, its outcome, and how probable a crystal is."""
         name = Path(self.image).name
         return f"<Score of {name}: {self.outcome} {self.probability:.2f}, p_crystal {self.p_crystal:.2f}>"
 
@@ -134,7 +134,7 @@ class Score:
 
     @property
     def class_maxima(self) -> dict[str, float]:
-        """The largest probability of each of the 13 outcomes in any part of the drop, 0..1; empty where there is no drop."""
+        """The largest probability of each of the 13 outcomes in any part of the drop, 0..1; empty without a drop."""
         return {str(o): p for o, p in zip(CLASSES, self._answer.probabilities, strict=False)}
 
     @property
@@ -164,7 +164,7 @@ class Score:
         return self._answer.pixel_size_origin
 
     def frame(self) -> Image.Image:
-        """The image with its score drawn in: the coloured ARTscore frame, the drop's outline and the best chops.
+        """Draw the score into the image: the coloured ARTscore frame, the drop's outline and the best chops.
 
         Raises
         ------
@@ -200,7 +200,7 @@ class Score:
         return np.asarray(picture, np.float32)
 
     def to_dict(self) -> dict[str, object]:
-        """The score as a flat dict, one row of a table: ``pandas.DataFrame(score.to_dict() for score in scores)``.
+        """Return the score as a flat dict, one row of a table: ``pandas.DataFrame(s.to_dict() for s in scores)``.
 
         Failures have the same keys, so that a table of many images loses none.
         """
@@ -212,7 +212,7 @@ class Score:
             return overlay_maps(self._source.read(), self._scorer._networks, self._answer.pixel_size_um)
 
     def _repr_png_(self) -> bytes | None:
-        """What a notebook shows: the framed image, small; without its file, the text alone."""
+        """Draw a small framed image for a notebook; None, so that the notebook shows the text, if its file is gone."""
         stream = io.BytesIO()
         try:
             thumbnail(self.frame(), _SHOWN).save(stream, "PNG")
@@ -228,7 +228,7 @@ class Failure:
         self._image, self._answer = image, answer
 
     def __repr__(self) -> str:
-        """The image, and what is wrong with it."""
+        """Show the image and what is wrong with it."""
         return f"<Failure of {Path(self.image).name}: {self.reason}: {self.detail}>"
 
     @property
@@ -252,5 +252,5 @@ class Failure:
         return self._answer.detail
 
     def to_dict(self) -> dict[str, object]:
-        """A row with the same keys as `Score.to_dict`; None where there is no number."""
+        """Return a row with the same keys as `Score.to_dict`, and None for every number."""
         return row(self.image, self._answer)

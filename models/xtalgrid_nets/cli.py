@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from .adapt.commands import adapt
+from .evaluation_plates_cli import render_test
 from .explain.commands import explain
 from .export_cli import export
 from .fit.commands import fit
@@ -14,7 +15,6 @@ from .judge import commands as judging
 from .marco.commands import import_
 from .mxnet import commands as mxnet
 from .networks.commands import networks
-from .render_test import render_test
 from .sets import commands as sets
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)

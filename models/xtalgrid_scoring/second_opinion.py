@@ -29,8 +29,8 @@ def network_input(image: Pixels) -> Float:
     """Bring an image, ``(H, W, 3)``, into the network's form, ``(1, 3, SIDE, SIDE)`` float32, 0..255.
 
     The central square is resized as TensorFlow's `ResizeBilinear` did it in 2018: pixel i of the result lies at
-    i · side / `SIDE` and is interpolated between its two neighbours in each direction. A much smaller image is therefore
-    sharper than by `images.resize`.
+    i · side / `SIDE` and is interpolated between its two neighbours in each direction. This leaves a much smaller image
+    sharper than `images.resize` does.
     """
     side = min(image.shape[:2])
     top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2

@@ -1,4 +1,4 @@
-"""Well images with known outcomes, rendered for the demo, for tests and for training."""
+"""Rendered well images with known outcomes, for the demo, for tests and for training."""
 
 from .plate import render_plate
 from .scene import UNSURE, WellObject

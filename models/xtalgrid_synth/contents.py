@@ -1,4 +1,4 @@
-"""What a drop can hold, one function for each look; `fill_drop` chooses among them for an outcome."""
+"""What a drop can hold: a function for each thing, and `fill_drop`, which chooses among them for an outcome."""
 
 from __future__ import annotations
 
@@ -18,45 +18,20 @@ from .scene import Scene
 
 
 def fill_drop(scene: Scene, outcome: Outcome) -> None:
-    """Put into the drop what makes it this outcome, and now and then what people meet beside it."""
+    """Draw what makes the drop this outcome, and sometimes what often occurs beside it, such as dust."""
     rng = scene.rng
     if rng.random() < 0.35:
         specks(scene, int(rng.integers(1, 14)))
-    match outcome:
-        case Outcome.HARVESTABLE | Outcome.BAD_FORM | Outcome.OVERNUCLEATED:
-            beside = rng.random()
-            if beside < 0.10:
-                precipitate(scene, Outcome.PRECIPITATE)
-            elif beside < 0.18:
-                precipitate(scene, Outcome.PRECIPITATE_GOOD)
-            elif beside < 0.28:
-                skin(scene, None)
-            elif beside < 0.38:
-                crumpled(scene)
+    match outcome.group:
+        case Group.CRYSTAL:
+            _beside_crystals(scene)
             crystals(scene, outcome)
-        case Outcome.PRECIPITATE | Outcome.PRECIPITATE_GOOD | Outcome.PRECIPITATE_BAD:
+        case Group.PRECIPITATE:
             precipitate(scene, outcome)
-        case Outcome.SPHERULITES:
-            spherulites(scene)
-        case Outcome.PHASE_SEPARATION:
-            phase_separation(scene)
-        case Outcome.OTHER:
-            looks: list[Callable[[Scene], None]] = [
-                bubbles,
-                froth,
-                debris,
-                dried,
-                two_liquids,
-                two_liquids,
-                two_liquids,
-                ridges,
-                crumpled,
-            ]
-            looks[int(rng.integers(len(looks)))](scene)
-        case Outcome.CLEAR_WITH_FEATURES:
+        case Group.OTHER:
+            _other(scene, outcome)
+        case _ if outcome is Outcome.CLEAR_WITH_FEATURES:
             features(scene)
-        case _:
-            pass
     crystal = outcome.group is Group.CRYSTAL
     if rng.random() < (0.35 if crystal else 0.6):
         motes(scene, int(rng.choice([1, 1, 2, 3, 4, 6, 9, 14])), noted=not crystal)
@@ -64,11 +39,36 @@ def fill_drop(scene: Scene, outcome: Outcome) -> None:
         fibre(scene, None)
 
 
+def _beside_crystals(scene: Scene) -> None:
+    """Draw precipitate or a skin in four of ten drops that have crystals."""
+    chance = scene.rng.random()
+    if chance < 0.10:
+        precipitate(scene, Outcome.PRECIPITATE)
+    elif chance < 0.18:
+        precipitate(scene, Outcome.PRECIPITATE_GOOD)
+    elif chance < 0.28:
+        skin(scene, None)
+    elif chance < 0.38:
+        crumpled(scene)
+
+
+def _other(scene: Scene, outcome: Outcome) -> None:
+    """Draw what an outcome of the group `other` shows."""
+    if outcome is Outcome.SPHERULITES:
+        spherulites(scene)
+    elif outcome is Outcome.PHASE_SEPARATION:
+        phase_separation(scene)
+    elif outcome is Outcome.OTHER:
+        liquids = [two_liquids, two_liquids, two_liquids]
+        looks: list[Callable[[Scene], None]] = [bubbles, froth, debris, dried, *liquids, ridges, crumpled]
+        looks[int(scene.rng.integers(len(looks)))](scene)
+
+
 # --- crystals -------------------------------------------------------------------------------------------------------
 
 
 def crystals(scene: Scene, outcome: Outcome) -> None:
-    """Well-formed single crystals, badly formed ones, or a shower, as the outcome says."""
+    """Draw single crystals, badly formed ones, or a shower, according to the outcome."""
     rng = scene.rng
     if outcome is Outcome.HARVESTABLE:
         _singles(scene)
@@ -80,9 +80,10 @@ def crystals(scene: Scene, outcome: Outcome) -> None:
 
 
 def _singles(scene: Scene) -> None:
+    """Draw 1 to 30 well-formed crystals of one habit."""
     rng, span = scene.rng, scene.span()
     habit = draw_habit(rng)
-    if rng.random() < 0.12:  # a few small sharp ones in a drop that shows nothing else
+    if rng.random() < 0.12:  # a few small and sharp ones
         sizes = scene.sizes(24, 70, int(rng.choice([1, 1, 2, 3, 5])))
         habit = replace(habit, soft=0.0, edge=min(habit.edge, 0.6), dark=max(habit.dark, 0.2))
     else:
@@ -94,13 +95,14 @@ def _singles(scene: Scene) -> None:
 
 
 def _place(scene: Scene, patch: Patch, outcome: Outcome) -> None:
-    """Put a crystal where all of it lies in the drop; one in six may touch its edge."""
+    """Put a crystal where it lies wholly in the drop; one in six may touch the drop's edge."""
     reach = max(patch.light.shape) / 2
     row, col = scene.spot(0.03, reach * (0.6 if scene.rng.random() < 0.17 else 1.0))
     scene.put(patch, row, col, outcome)
 
 
 def _shower(scene: Scene) -> None:
+    """Draw 40 to 350 small crystals, evenly spread or gathered around one place."""
     rng = scene.rng
     count = int(np.exp(rng.uniform(np.log(40), np.log(350))))
     habit = draw_habit(rng)
@@ -118,6 +120,7 @@ def _shower(scene: Scene) -> None:
 
 
 def _needles(scene: Scene) -> None:
+    """Draw 3 to 90 needles, in all directions or nearly parallel."""
     rng, span = scene.rng, scene.span()
     count = int(np.exp(rng.uniform(np.log(3), np.log(90))))
     thick = scene.px(np.exp(rng.uniform(np.log(4), np.log(40))))
@@ -131,6 +134,7 @@ def _needles(scene: Scene) -> None:
 
 
 def _plates(scene: Scene) -> None:
+    """Draw 2 to 29 thin plates."""
     rng = scene.rng
     dark = rng.uniform(0.25, 0.85)
     for size in scene.sizes(50, max(scene.span() * 0.25, 80), int(rng.integers(2, 30))):
@@ -138,6 +142,7 @@ def _plates(scene: Scene) -> None:
 
 
 def _clusters(scene: Scene) -> None:
+    """Draw 1 to 9 clusters of crystals grown into each other."""
     rng = scene.rng
     habit = draw_habit(rng, longest=5)
     for size in scene.sizes(90, max(scene.span() * 0.35, 110), int(rng.choice([1, 1, 2, 3, 5, 9]))):
@@ -145,12 +150,14 @@ def _clusters(scene: Scene) -> None:
 
 
 def _fans(scene: Scene) -> None:
+    """Draw 1 to 10 stars, sheaves or urchins of needles."""
     rng = scene.rng
     for size in scene.sizes(90, max(scene.span() * 0.45, 120), int(rng.choice([1, 2, 3, 6, 10]))):
         _place(scene, draw_fan(rng, max(size, 16)), Outcome.BAD_FORM)
 
 
 def _turned(rng: np.random.Generator, patch: Patch) -> Patch:
+    """Turn a patch by a multiple of 90° and perhaps mirror it."""
     turns, mirror = int(rng.integers(4)), rng.random() < 0.5
     light, cover = np.rot90(patch.light, turns), np.rot90(patch.cover, turns)
     return Patch(light[::-1], cover[::-1], patch.amber) if mirror else Patch(light, cover, patch.amber)
@@ -160,13 +167,14 @@ def _turned(rng: np.random.Generator, patch: Patch) -> Patch:
 
 
 def spherulites(scene: Scene) -> None:
-    """Round balls with radial texture and a rough, dark outline."""
+    """Draw 1 to 30 spherulites: balls with a radial texture and a rough dark outline."""
     rng = scene.rng
     for size in scene.sizes(50, 240, int(rng.choice([1, 2, 4, 8, 16, 30]))):
         _place(scene, _ball(rng, max(size, 12)), Outcome.SPHERULITES)
 
 
 def _ball(rng: np.random.Generator, size: float) -> Patch:
+    """Draw one spherulite of `size` pixels."""
     side = int(size * 1.2 + 6)
     y, x = (np.mgrid[:side, :side] - (side - 1) / 2).astype(np.float32)
     angle, distance = np.arctan2(y, x), np.sqrt(y * y + x * x) / np.float32(size / 2)
@@ -176,20 +184,15 @@ def _ball(rng: np.random.Generator, size: float) -> Patch:
     rough = distance + np.float32(0.03) * rays
     rough = rough + np.float32(0.012 if even else 0.05) * noise(rng, side, side, max(size / 6, 2), 2)
     cover = step(rough, 1.04, 0.96)
-    body = (
-        np.float32(rng.uniform(0.1, 0.5) if even else rng.uniform(0.35, 0.85))
-        + np.float32(rng.uniform(0.03, 0.14)) * rays
-    )
-    body = (
-        body
-        - np.float32(rng.uniform(0.1, 0.5)) * np.clip(distance, 0, 1) ** 3
-        + np.float32(0.2) * np.exp(-((distance * 4) ** 2))
-    )
+    body = np.float32(rng.uniform(0.1, 0.5) if even else rng.uniform(0.35, 0.85))
+    body = body + np.float32(rng.uniform(0.03, 0.14)) * rays
+    body = body - np.float32(rng.uniform(0.1, 0.5)) * np.clip(distance, 0, 1) ** 3
+    body = body + np.float32(0.2) * np.exp(-((distance * 4) ** 2))
     return Patch((1 + (np.maximum(body, 0.05) - 1) * cover).astype(np.float32), cover, rng.uniform(0.1, 0.6))
 
 
 def satellites(scene: Scene) -> None:
-    """Droplets beside the drop, small domes and rings that belong to nothing."""
+    """Draw up to four droplets beside the drop: small domes and rings that belong to no class."""
     rng = scene.rng
     near = np.argwhere(np.abs(scene.shape.rho[::4, ::4] - 1.12) < 0.12) * 4
     if not len(near):
@@ -201,14 +204,14 @@ def satellites(scene: Scene) -> None:
 
 
 def debris(scene: Scene) -> None:
-    """Dark crumpled threads and flakes that fell in."""
+    """Draw thick dark threads that have fallen in."""
     rng = scene.rng
     for _ in range(int(rng.integers(2, 7))):
         fibre(scene, Outcome.OTHER, thick=(8, 22), dark=(0.05, 0.4))
 
 
 def dried(scene: Scene) -> None:
-    """The drop has drawn back to a dark dome inside a flat crumpled remainder."""
+    """Draw a drop that has shrunk to a dark dome inside a flat crumpled remainder."""
     rng = scene.rng
     height, width = scene.light.shape
     at = rng.uniform(0.45, 0.8)
@@ -224,7 +227,7 @@ def dried(scene: Scene) -> None:
 
 
 def ridges(scene: Scene) -> None:
-    """Smooth thick folds, as of a gel or a skin under tension: broad shades with a few hard creases."""
+    """Draw smooth thick folds with a few sharp creases, as in a gel or a skin under tension."""
     rng = scene.rng
     height, width = scene.light.shape
     surface = noise(rng, height, width, scene.shape.size * rng.uniform(0.25, 0.6), 2, 0.35)
@@ -236,7 +239,7 @@ def ridges(scene: Scene) -> None:
 
 
 def features(scene: Scene) -> None:
-    """A clear drop with something in it that isn't of the protein: a fibre, a scratch, some dust, one small bubble."""
+    """Draw what a clear drop may hold besides protein: one or two fibres, and dust."""
     rng = scene.rng
     for _ in range(int(rng.integers(1, 3))):
         fibre(scene, Outcome.CLEAR_WITH_FEATURES)

@@ -1,4 +1,4 @@
-"""Crystals: convex bodies with facets, needles, plates, fans and showers, drawn as sharp patches that multiply the light."""
+"""Crystals as patches that multiply the light: faceted bodies, needles, plates, fans, clusters."""
 
 from __future__ import annotations
 
@@ -9,20 +9,23 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from .field import Field, blur, noise, stretch
+from .field import Field, blur, noise
 
 _OVER = 3
-"""Patches are drawn this many times larger and reduced, for clean edges."""
+"""Patches are drawn this many times larger and then reduced, for smooth edges."""
 
 _ONE = 120
-"""The gray value that leaves the light as it is, in 8-bit patches."""
+"""The grey value of an 8-bit patch that leaves the light as it is."""
 
 Points = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """What one object does to the light: factors ``(h, w)``, where it is (`cover`, 0..1), and its tint (0 none, 1 amber)."""
+    """What one object does to the light.
+
+    `light` ``(h, w)`` are factors; `cover` ``(h, w)``, 0..1, is where the object lies; `amber` is its tint, 0..1.
+    """
 
     light: Field
     cover: Field
@@ -31,29 +34,37 @@ class Patch:
 
 @dataclass(frozen=True, slots=True)
 class Habit:
-    """What the crystals of one drop have in common: form, proportions, edge darkness, clarity, tint."""
+    """What all crystals of one drop share: their form, and how they look."""
 
     sides: int
+    """Of the cross-section."""
     rings: tuple[tuple[float, float], ...]
+    """(radius, height) of the polygons between which the faces are stretched, from one end to the other."""
     stretch: tuple[float, float, float]
+    """Factors along the three axes."""
     shear: float
     dark: float
+    """How much light steep faces take away, 0..1."""
     edge: float
+    """Brightness of the edges, 1 as the drop."""
     clear: float
+    """Brightness of the whole crystal, 1 as the drop."""
     amber: float
+    """Tint, 0 none, 1 full."""
     soft: float
-    glint: float = 0.07
-    """How unlike in brightness the facets are."""
-    thick: float = 0.02
-    """Width of an edge's line over the crystal's size."""
-    frame: float = 0.0
-    """How dark the crystal's outermost part is, where its faces are steep and send the light away; 0..1."""
-    wide: float = 0.1
-    """Width of that frame over the crystal's size."""
+    """Blur in pixels."""
+    glint: float
+    """How much the facets differ in brightness."""
+    thick: float
+    """Width of an edge's line, as a fraction of the crystal's size."""
+    frame: float
+    """How dark the crystal's margin is, 0..1: faces are steep there and deflect the light."""
+    wide: float
+    """Width of that margin, as a fraction of the crystal's size."""
 
 
 def draw_habit(rng: np.random.Generator, longest: float = 3.0) -> Habit:
-    """Choose a habit; `longest` bounds the length of rods over their width."""
+    """Draw a habit whose rods are at most about `longest` times as long as wide."""
     sides = int(rng.choice([3, 4, 4, 4, 4, 6, 6, 8]))
     kind = rng.choice(["prism", "prism", "bipyramid", "capped", "frustum", "pyramid"])
     top = rng.uniform(0.3, 0.9)
@@ -65,7 +76,7 @@ def draw_habit(rng: np.random.Generator, longest: float = 3.0) -> Habit:
         "pyramid": ((top * 0.6, -1.0), (1.0, 0.0), (top * 0.6, 1.0)),
     }[str(kind)]
     length = float(np.exp(rng.uniform(np.log(0.5), np.log(longest))))
-    glassy = rng.random() < 0.25  # hardly darker than the drop: fine edges, no more
+    glassy = rng.random() < 0.25  # as bright as the drop: only the edges show
     return Habit(
         sides=sides,
         rings=rings,
@@ -84,12 +95,11 @@ def draw_habit(rng: np.random.Generator, longest: float = 3.0) -> Habit:
 
 
 def draw_body(rng: np.random.Generator, size: float, habit: Habit) -> Patch:
-    """A faceted body whose longest side in the picture is `size` pixels."""
+    """Draw a faceted body whose longest side is `size` pixels."""
     rings = [_ring(habit, radius, z) for radius, z in habit.rings]
-    turned = _rotation(rng)
     shear = np.array([[1, 0, habit.shear], [0, 1, 0], [0, 0, 1]])
-    place = turned @ shear
-    solid = [ring @ place.T for ring in rings]
+    placed = _rotation(rng) @ shear
+    solid = [ring @ placed.T for ring in rings]
     points = np.concatenate(solid)
     middle = (points[:, :2].max(axis=0) + points[:, :2].min(axis=0)) / 2
     extent = float(np.ptp(points[:, :2], axis=0).max())
@@ -114,7 +124,7 @@ def draw_body(rng: np.random.Generator, size: float, habit: Habit) -> Patch:
     if size > 24:
         light = light * (1 + np.float32(rng.uniform(0.02, 0.12)) * cover * noise(rng, side, side, max(size / 3, 2), 2))
     light = 1 + (light * np.float32(habit.clear) - 1) * np.clip(blur(cover, 0.6) * 1.2, 0, 1)
-    if rng.random() < 0.5:  # a bright line of refracted light around it
+    if rng.random() < 0.5:  # a bright fringe of refracted light
         ring = np.clip(blur(cover, 1.5 + size * 0.012) - cover, 0, 1)
         light = light + np.float32(rng.uniform(0.1, 0.7)) * ring
     return Patch(blur(light, habit.soft + rng.uniform(0, 0.6)), cover, habit.amber)
@@ -123,7 +133,10 @@ def draw_body(rng: np.random.Generator, size: float, habit: Habit) -> Patch:
 def draw_needle(
     rng: np.random.Generator, length: float, thick: float, angle: float, dark: float, bright: float
 ) -> Patch:
-    """A needle or rod: dark sides, bright core."""
+    """Draw a needle or rod with dark sides and a bright core.
+
+    `length` and `thick` are in pixels, `angle` in radians; `dark` and `bright` are the factors on the light.
+    """
     half = np.array([np.cos(angle), np.sin(angle)]) * length / 2
     across = np.array([-np.sin(angle), np.cos(angle)]) * thick / 2
     pad = thick + 3
@@ -150,7 +163,7 @@ def draw_needle(
 
 
 def draw_plate(rng: np.random.Generator, size: float, dark: float) -> Patch:
-    """A thin plate: a polygon with fine edges and hardly any contrast inside."""
+    """Draw a thin plate of `size` pixels: a polygon with fine edges and hardly any contrast inside."""
     corners = int(rng.choice([3, 4, 4, 5, 6]))
     turn = rng.uniform(0, 6.3)
     angles = turn + (np.arange(corners) + rng.uniform(-0.18, 0.18, corners)) * (2 * np.pi / corners)
@@ -173,8 +186,8 @@ def draw_plate(rng: np.random.Generator, size: float, dark: float) -> Patch:
     return Patch(_reduce(picture, side, side) / _ONE, _reduce(shape, side, side) / 255)
 
 
-def draw_fan(rng: np.random.Generator, size: float, dense: float = 1.0) -> Patch:
-    """Needles from one point: a star, a sheaf or an urchin, `size` pixels across."""
+def draw_fan(rng: np.random.Generator, size: float) -> Patch:
+    """Draw needles that start from one point: a star, a sheaf or an urchin, `size` pixels across."""
     side = int(size + 8)
     over = 2
     picture, shape = (Image.new("L", (side * over, side * over), v) for v in (_ONE, 0))
@@ -183,12 +196,12 @@ def draw_fan(rng: np.random.Generator, size: float, dense: float = 1.0) -> Patch
     main = rng.uniform(0, 6.3)
     dark, bright = rng.uniform(0.15, 0.7), rng.uniform(0.85, 1.5)
     thick = rng.uniform(1.2, 4)
-    for _ in range(int(rng.integers(8, 60) * dense)):
+    for _ in range(int(rng.integers(8, 60))):
         angle = main + rng.uniform(-spread, spread) + (np.pi if rng.random() < 0.5 else 0)
         length = size / 2 * rng.uniform(0.35, 1)
-        way = np.array([np.cos(angle), np.sin(angle)])
-        across = np.array([-way[1], way[0]]) * thick * over / 2
-        start, stop = np.full(2, side * over / 2.0), side * over / 2 + way * length * over
+        along = np.array([np.cos(angle), np.sin(angle)])
+        across = np.array([-along[1], along[0]]) * thick * over / 2
+        start, stop = np.full(2, side * over / 2.0), side * over / 2 + along * length * over
         for offset, value in ((-1, dark), (1, dark), (0, bright)):
             line = [tuple(start + offset * across * 0.5), tuple(stop + offset * across)]
             pen.line(line, fill=int(_ONE * value), width=max(1, round(thick * 0.45 * over)))
@@ -196,14 +209,13 @@ def draw_fan(rng: np.random.Generator, size: float, dense: float = 1.0) -> Patch
     light = _reduce(picture, side, side) / _ONE
     if rng.random() < 0.5:
         y, x = np.mgrid[:side, :side] - side / 2
-        light *= 1 - np.float32(rng.uniform(0.2, 0.8)) * np.exp(-(y * y + x * x) / (2 * (size * 0.1) ** 2)).astype(
-            np.float32
-        )
+        core = np.exp(-(y * y + x * x) / (2 * (size * 0.1) ** 2)).astype(np.float32)
+        light *= 1 - np.float32(rng.uniform(0.2, 0.8)) * core
     return Patch(light, np.minimum(blur(_reduce(shape, side, side) / 255, 2) * 1.5, 1))
 
 
 def draw_cluster(rng: np.random.Generator, size: float, habit: Habit, count: int) -> Patch:
-    """Bodies grown into each other, `size` pixels across together."""
+    """Draw `count` bodies grown into each other, together `size` pixels across."""
     side = int(size * 1.25 + 12)
     light, cover = np.ones((side, side), np.float32), np.zeros((side, side), np.float32)
     for _ in range(count):
@@ -219,6 +231,7 @@ def draw_cluster(rng: np.random.Generator, size: float, habit: Habit, count: int
 
 
 def _ring(habit: Habit, radius: float, z: float) -> Points:
+    """Return the corners of the habit's polygon at height `z`, ``(sides, 3)``."""
     angles = (np.arange(habit.sides) + 0.5) * (2 * np.pi / habit.sides)
     flat = np.column_stack([np.cos(angles), np.sin(angles), np.zeros(habit.sides)]) * radius
     flat[:, 2] = z
@@ -227,6 +240,7 @@ def _ring(habit: Habit, radius: float, z: float) -> Points:
 
 
 def _rotation(rng: np.random.Generator) -> Points:
+    """Draw a rotation ``(3, 3)``, all orientations equally likely."""
     q, r = np.linalg.qr(rng.normal(size=(3, 3)))
     q = q * np.sign(np.diag(r))
     turn: Points = q if np.linalg.det(q) > 0 else -q
@@ -234,7 +248,7 @@ def _rotation(rng: np.random.Generator) -> Points:
 
 
 def _faces(rings: list[Points], sides: int) -> tuple[list[Points], list[Points]]:
-    """Faces towards the eye and away from it, each ``(N, 3)``."""
+    """Return the faces towards the camera and those away from it, each ``(N, 3)``."""
     faces = [rings[0][::-1], rings[-1]]
     for low, high in pairwise(rings):
         for i in range(sides):
@@ -254,6 +268,7 @@ def _faces(rings: list[Points], sides: int) -> tuple[list[Points], list[Points]]
 
 
 def _normal(face: Points) -> Points:
+    """Return a face's unit normal (Newell's method), or zeros if the face has no area."""
     (ax, ay, az), (bx, by, bz) = face.T, face[[*range(1, len(face)), 0]].T
     total = np.array([ay @ bz - az @ by, az @ bx - ax @ bz, ax @ by - ay @ bx])
     length = float(np.linalg.norm(total))
@@ -263,6 +278,7 @@ def _normal(face: Points) -> Points:
 def _layer(
     rng: np.random.Generator, side: int, over: int, faces: list[Points], habit: Habit, size: float, strong: bool
 ) -> Field:
+    """Draw faces and their edges as factors on the light ``(side, side)``; `strong` for the side towards the camera."""
     picture = Image.new("L", (side * over, side * over), _ONE)
     pen = ImageDraw.Draw(picture)
     for face in faces:
@@ -286,14 +302,9 @@ def _layer(
 
 
 def _flatten(face: Points, over: int) -> list[tuple[float, float]]:
+    """Project a face's corners into a picture drawn `over` times larger."""
     return [(float(x) * over, float(y) * over) for x, y in face[:, :2]]
 
 
 def _reduce(picture: Image.Image, width: int, height: int) -> Field:
     return np.asarray(picture.resize((width, height), Image.Resampling.BOX), np.float32)
-
-
-def resized(patch: Patch, factor: float) -> Patch:
-    """The same patch at another size."""
-    height, width = (max(2, round(side * factor)) for side in patch.light.shape)
-    return Patch(stretch(patch.light, height, width), stretch(patch.cover, height, width), patch.amber)

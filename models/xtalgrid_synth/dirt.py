@@ -1,4 +1,4 @@
-"""What has fallen in or lies on the plastic and must not be taken for a crystal: specks, motes, flakes, lint, fibres."""
+"""Dirt in the drop or on the plastic, not to be mistaken for crystals: specks, motes, flakes, lint, fibres."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .scene import Scene
 
 
 def specks(scene: Scene, count: int) -> None:
-    """Dust, anywhere in the rectangle; too small to be anything."""
+    """Draw `count` specks of dust anywhere in the rectangle, 4 to 22 µm."""
     rng = scene.rng
     height, width = scene.light.shape
     for _ in range(count):
@@ -26,9 +26,10 @@ def specks(scene: Scene, count: int) -> None:
 
 
 def motes(scene: Scene, count: int, noted: bool) -> None:
-    """Particles of 5-60 µm in or under the drop, sharp or not: they make it neither a crystal nor less clear.
+    """Draw `count` particles of 6 to 60 µm in or under the drop, sharp or not.
 
-    Each has an irregular outline, as no crystal has. `noted`: list them among the objects as `clear`, so that chops are cut around them.
+    They don't change the outcome: a clear drop with them is clear. Their outline is irregular, unlike a crystal's. If
+    `noted`, they are recorded as objects of the class `clear`, so that training sets have chops of them.
     """
     rng = scene.rng
     kinds = [_grain, _grain, _grain, _flake, _fluff, _lint, _lint, _ring]
@@ -37,7 +38,7 @@ def motes(scene: Scene, count: int, noted: bool) -> None:
     for _ in range(count):
         draw = alike or kinds[int(rng.integers(len(kinds)))]
         patch = draw(rng, max(scene.px(float(np.exp(rng.uniform(np.log(6), np.log(60))))), 2.0))
-        if rng.random() < 0.4:  # in another plane than the lens
+        if rng.random() < 0.4:  # out of focus
             soft = scene.px(rng.uniform(1, 7))
             pad = int(2 * soft) + 1
             light = blur(np.pad(patch.light, pad, constant_values=1), soft)
@@ -51,7 +52,7 @@ def motes(scene: Scene, count: int, noted: bool) -> None:
 
 
 def _grain(rng: np.random.Generator, size: float) -> Patch:
-    """A dark lump, black or brown, now and then with a bright flank."""
+    """Draw a dark lump, black or brown, sometimes with a bright side."""
     lump, y, x = _lump(rng, size, rng.uniform(0.15, 0.4))
     tone = rng.uniform(0.1, 0.75) * (1 + 0.25 * noise(rng, len(lump), len(lump), max(size / 4, 1.6), 2))
     light = 1 + (np.clip(tone, 0.05, 1) - 1) * lump
@@ -62,7 +63,7 @@ def _grain(rng: np.random.Generator, size: float) -> Patch:
 
 
 def _flake(rng: np.random.Generator, size: float) -> Patch:
-    """A thin flake, brown and mottled, with holes and a ragged edge."""
+    """Draw a thin flake, brown and mottled, with holes and a ragged edge."""
     lump, _, _ = _lump(rng, size, rng.uniform(0.35, 0.6))
     mottle = noise(rng, len(lump), len(lump), max(size / 5, 1.6), 3, 0.7)
     dark = lump * np.clip(rng.uniform(0.2, 0.7) + 0.25 * mottle, 0, 0.9)
@@ -70,7 +71,7 @@ def _flake(rng: np.random.Generator, size: float) -> Patch:
 
 
 def _fluff(rng: np.random.Generator, size: float) -> Patch:
-    """A loose clump of tiny specks, hardly darker than the drop."""
+    """Draw a loose clump of tiny specks, hardly darker than the drop."""
     size = max(size, 5)
     lump, _, _ = _lump(rng, size * 1.3, 0.5)
     dots = step(noise(rng, len(lump), len(lump), max(size / 8, 1.3), 2), 0.0, 1.5)
@@ -79,7 +80,7 @@ def _fluff(rng: np.random.Generator, size: float) -> Patch:
 
 
 def _ring(rng: np.random.Generator, size: float) -> Patch:
-    """A round speck out of focus: a dark ring around a light middle, or the other way round."""
+    """Draw a round speck out of focus: a dark ring around a light middle, or the reverse."""
     size = min(size, 24)
     side = int(size * 1.6) + 6
     y, x = (g - (side - 1) / 2 for g in grid(side, side))
@@ -91,22 +92,21 @@ def _ring(rng: np.random.Generator, size: float) -> Patch:
 
 
 def _lint(rng: np.random.Generator, size: float) -> Patch:
-    """A short fibre or a scratch, bent, of even width: never with a crystal's two parallel edges."""
+    """Draw a short bent fibre or scratch of even width, without the two parallel edges of a crystal."""
     long = size * rng.uniform(1, 2.5)
     points = np.array(wander(rng, 0, 0, rng.uniform(0, 6.3), long, rng.choice([0.1, 0.4, 1.0, 2.0])))
     points -= points.min(axis=0) - 4
     width, height = (int(v) + 5 for v in points.max(axis=0))
     picture = Image.new("L", (2 * width, 2 * height), 0)
     thick = max(round(2 * size * rng.uniform(0.04, 0.12)), 2)
-    ImageDraw.Draw(picture).line(
-        [(float(x) * 2, float(y) * 2) for x, y in points], fill=255, width=thick, joint="curve"
-    )
+    line_points = [(float(x) * 2, float(y) * 2) for x, y in points]
+    ImageDraw.Draw(picture).line(line_points, fill=255, width=thick, joint="curve")
     line = np.asarray(picture.resize((width, height), Image.Resampling.BOX), np.float32) / 255
     return Patch(1 - np.float32(rng.uniform(0.25, 0.9)) * line, line)
 
 
 def _lump(rng: np.random.Generator, size: float, ragged: float) -> tuple[Field, Field, Field]:
-    """An irregular blob of about `size` pixels, 0..1, and its coordinates."""
+    """Draw an irregular blob of about `size` pixels, 0..1; return it with its pixels' coordinates, 0 in the middle."""
     side = int(size * 1.7) + 6
     y, x = (g - (side - 1) / 2 for g in grid(side, side))
     u, v = _turn(rng, y, x, rng.uniform(1, 2.2))
@@ -115,6 +115,7 @@ def _lump(rng: np.random.Generator, size: float, ragged: float) -> tuple[Field, 
 
 
 def _turn(rng: np.random.Generator, y: Field, x: Field, oval: float) -> tuple[Field, Field]:
+    """Rotate coordinates by a random angle and stretch one axis by `oval`."""
     spin = rng.uniform(0, 3.2)
     return np.cos(spin) * x + np.sin(spin) * y, (np.cos(spin) * y - np.sin(spin) * x) * oval
 
@@ -122,7 +123,7 @@ def _turn(rng: np.random.Generator, y: Field, x: Field, oval: float) -> tuple[Fi
 def fibre(
     scene: Scene, outcome: Outcome | None, thick: tuple[float, float] = (2, 9), dark: tuple[float, float] = (0.2, 0.75)
 ) -> None:
-    """One curved thread."""
+    """Draw a curved thread, `thick` µm wide; `dark` is the range of its factor on the light."""
     rng = scene.rng
     height, width = scene.light.shape
     row, col = scene.spot()
@@ -141,7 +142,7 @@ def fibre(
 def wander(
     rng: np.random.Generator, row: float, col: float, angle: float, length: float, bend: float
 ) -> list[tuple[float, float]]:
-    """Points (x, y) of a line that starts at (row, col) and bends as it goes."""
+    """Draw the points (x, y) of a line that starts at (row, col) in direction `angle` (radians) and bends."""
     steps = 24
     turns = (
         angle + np.cumsum(rng.normal(0, bend / np.sqrt(steps) * 2, steps)) + np.linspace(0, rng.normal(0, bend), steps)

@@ -1,4 +1,4 @@
-"""The drop: its outline, and how its curved surface darkens and brightens the light (1 = as bright as the floor)."""
+"""The drop: its outline, and how its curved surface changes the light (1: as bright as the floor)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from .field import Field, blur, grid, noise, relief, step, stretch
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """`rho` ``(H, W)``: 0 in the drop's middle, 1 on its outline; `angle` around the middle; `size` mean radius in pixels."""
+    """A drop's outline.
+
+    `rho` ``(H, W)`` is 0 in the drop's middle and 1 on its outline; `angle` ``(H, W)`` is the direction from the
+    middle, in radians; `size` is the mean radius in pixels.
+    """
 
     rho: Field
     angle: Field
@@ -19,7 +23,7 @@ class Shape:
 
     @property
     def cover(self) -> Field:
-        """1 inside, 0 outside, with an edge about a pixel soft."""
+        """1 inside the drop, 0 outside, with an edge about a pixel wide."""
         cover: Field = np.clip((1 - self.rho) * np.float32(self.size) + np.float32(0.5), 0, 1)
         return cover
 
@@ -27,8 +31,11 @@ class Shape:
 def draw_shape(
     rng: np.random.Generator, height: int, width: int, centre: tuple[float, float], size: float, round_off: bool = False
 ) -> Shape:
-    """An outline of mean radius `size` pixels around `centre`: oval, lobed, with tails; `round_off` keeps it near a circle."""
-    k = max(1, round(size / 90))  # coarse first: the outline is smooth
+    """Draw an outline of mean radius `size` pixels around `centre` (row, col): oval or lobed, some with tails.
+
+    `round_off` keeps it close to a circle.
+    """
+    k = max(1, round(size / 90))  # the outline is smooth: compute it on fewer pixels
     rows, cols = grid(-(-height // k), -(-width // k))
     y: Field = rows * k - np.float32(centre[0])
     x: Field = cols * k - np.float32(centre[1])
@@ -45,29 +52,30 @@ def draw_shape(
     around = np.linspace(-np.pi, np.pi, 720, dtype=np.float32)
     reach = np.ones(720)
     for wave in range(2, 9):
-        reach += (
-            (0.012 if round_off else 0.05 * wild)
-            / wave
-            * rng.normal()
-            * np.cos(wave * around + rng.uniform(0, 6.3))
-            * 2
-        )
+        strength = (0.012 if round_off else 0.05 * wild) / wave
+        reach += strength * rng.normal() * np.cos(wave * around + rng.uniform(0, 6.3)) * 2
     if not round_off:
-        for _ in range(int(rng.choice([0, 0, 1, 1, 2, 4]))):  # pendant tails and small teeth
-            wide = rng.uniform(0.03, 0.25)
-            away = np.angle(np.exp(1j * (around - rng.uniform(-np.pi, np.pi))))
-            reach += rng.uniform(-0.5, 1.0) * wide * np.exp(-(np.abs(away / wide) ** rng.uniform(1, 2)))
-        if rng.random() < 0.25:  # one ragged side
-            away = np.angle(np.exp(1j * (around - rng.uniform(-np.pi, np.pi))))
-            teeth = noise(rng, 1, 720, rng.uniform(6, 25), 2)[0]
-            reach += 0.03 * teeth * np.exp(-((away / 0.7) ** 2))
+        _roughen(rng, around, reach)
     edge = reach.astype(np.float32)[((angle + np.pi) * (719 / (2 * np.pi))).astype(np.intp)]
     rho = np.sqrt(u * u + v * v) / (np.float32(size) * np.maximum(edge, 0.3))
     around_middle = np.arctan2(y, x).repeat(k, axis=0).repeat(k, axis=1)[:height, :width]  # not blended across ±π
     return Shape(_grow(rho, k, height, width), around_middle, size)
 
 
+def _roughen(rng: np.random.Generator, around: Field, reach: Field) -> None:
+    """Add tails, small teeth and perhaps a ragged side to `reach`, the outline's radius at the angles `around`."""
+    for _ in range(int(rng.choice([0, 0, 1, 1, 2, 4]))):
+        wide = rng.uniform(0.03, 0.25)
+        away = np.angle(np.exp(1j * (around - rng.uniform(-np.pi, np.pi))))
+        reach += rng.uniform(-0.5, 1.0) * wide * np.exp(-(np.abs(away / wide) ** rng.uniform(1, 2)))
+    if rng.random() < 0.25:
+        away = np.angle(np.exp(1j * (around - rng.uniform(-np.pi, np.pi))))
+        teeth = noise(rng, 1, 720, rng.uniform(6, 25), 2)[0]
+        reach += 0.03 * teeth * np.exp(-((away / 0.7) ** 2))
+
+
 def _grow(field: Field, k: int, height: int, width: int) -> Field:
+    """Enlarge a field `k` times and cut it to ``(height, width)``."""
     if k == 1:
         return field.astype(np.float32)
     big = stretch(field.astype(np.float32), field.shape[0] * k, field.shape[1] * k, smooth=False)
@@ -75,15 +83,17 @@ def _grow(field: Field, k: int, height: int, width: int) -> Field:
 
 
 _STYLES = ["liquid"] * 8 + ["dome"] * 2 + ["lens"] * 3 + ["flat"] * 2 + ["step"] * 2
+"""Kinds of surface, each as often as it is drawn.
+
+`liquid` is the surface that surface tension gives the outline, lit from one side. A `dome` has a dark rim that shades
+smoothly to a bright middle, a `lens` soft light and dark folds, `flat` little more than an outline. `step` has a second
+contour inside the first, as in a drop that has shrunk.
+"""
 
 
-def draw_surface(rng: np.random.Generator, shape: Shape, um: float, style: str | None = None) -> Field:
-    """The drop's effect on the light, ``(H, W)``, 1 outside.
-
-    `liquid`: the surface that surface tension gives the outline, lit from one side. `dome`: dark rim that shades smoothly to a bright middle. `lens`: soft light and dark folds. `flat`: little but an outline.
-    `step`: a second contour inside the first, as of a drop that has shrunk.
-    """
-    style = style or str(rng.choice(_STYLES))
+def draw_surface(rng: np.random.Generator, shape: Shape, um: float) -> Field:
+    """Draw the drop's effect on the light, factors ``(H, W)``, 1 outside the drop."""
+    style = str(rng.choice(_STYLES))
     rho, height, width = shape.rho, *shape.rho.shape
     k = max(1, round(shape.size / 80))
     low = (-(-height // k), -(-width // k))
@@ -101,15 +111,14 @@ def draw_surface(rng: np.random.Generator, shape: Shape, um: float, style: str |
         light -= depth * inside ** np.float32(rng.uniform(1.6, 7))
         light *= 1 + np.float32(rng.uniform(-0.03, 0.12)) * (1 - inside**2)
     elif style == "lens":
-        folds = relief(
-            noise(rng, *low, shape.size / k * rng.uniform(0.6, 1.8), int(rng.integers(1, 3)), 0.25), rng.uniform(0, 6.3)
-        )
+        surface = noise(rng, *low, shape.size / k * rng.uniform(0.6, 1.8), int(rng.integers(1, 3)), 0.25)
+        folds = relief(surface, rng.uniform(0, 6.3))
         light += np.float32(rng.uniform(0.0, 0.09)) * folds * (0.4 + inside)
         light -= np.float32(rng.uniform(0.1, 0.75)) * lit * inside ** np.float32(rng.uniform(3, 10))
         light *= np.float32(rng.uniform(0.85, 1.03))
     elif style == "step":
         at = rng.uniform(0.6, 0.93)
-        deep = rng.uniform(0.05, 0.3)  # a deep one is two liquids (contents.retracted)
+        deep = rng.uniform(0.05, 0.3)  # a deeper step would look like two liquids (liquids.two_liquids)
         warped = small + np.float32(0.05) * noise(rng, *low, shape.size / k / 2, 3)
         core = np.clip(warped / np.float32(at), 0, 1)
         light -= np.float32(deep) * lit * core ** np.float32(rng.uniform(3, 9)) * (warped < at)
@@ -129,10 +138,11 @@ def draw_surface(rng: np.random.Generator, shape: Shape, um: float, style: str |
 
 
 def _cap(rho: Field) -> Field:
-    """Height of a film under surface tension inside an outline, ``(H, W)``, 0 outside and about 1 in the middle.
+    """Return the height of a liquid film inside an outline, ``(H, W)``, 0 outside and about 1 in the middle.
 
-    It solves Poisson's equation (the capillary surface of a shallow drop) from coarse to fine; where the outline is pinned to a tooth
-    the surface bends as it does in a drop, and what lies beyond the picture's edge goes on as at the edge.
+    The capillary surface of a shallow drop solves Poisson's equation, here from coarse to fine. Where the outline is
+    pinned to a tooth, the surface bends as it does in a real drop; beyond the picture the film goes on as at the
+    picture's edge.
     """
     height, width = rho.shape
     sides = [(height, width)]
@@ -152,13 +162,16 @@ def _cap(rho: Field) -> Field:
 
 
 def _lit(rng: np.random.Generator, film: Field) -> Field:
-    """The light that a film sends to the camera: less where its slope bends it out of the lamp's cone, more on the side towards the lamp."""
+    """Return the light that a film sends to the camera, as factors.
+
+    Steep places are darker, since they deflect the light out of the lamp's cone; the side facing the lamp is brighter.
+    """
     around = np.pad(blur(film, 0.8), 1, mode="edge")
     size = np.sqrt(max(float((film > 0).sum()), 1) / np.pi)
     down = (around[2:, 1:-1] - around[:-2, 1:-1]) * np.float32(size / 4)  # 1 at the edge of a round drop
     right = (around[1:-1, 2:] - around[1:-1, :-2]) * np.float32(size / 4)
     steep = np.hypot(down, right)
-    bulge = rng.uniform(0, 0.92)  # a high drop is steep at its edge alone
+    bulge = rng.uniform(0, 0.92)  # a high drop is steep only at its edge
     stretched = 1 / np.sqrt(np.maximum(1 - np.float32(bulge) * np.minimum(steep, 1) ** 2, 0.03))
     down, right = down * stretched, right * stretched
     towards = rng.uniform(0, 2 * np.pi)
@@ -173,16 +186,19 @@ def _lit(rng: np.random.Generator, film: Field) -> Field:
 
 
 def _pinches(rng: np.random.Generator, shape: Shape, um: float) -> Field:
-    """Places along the outline where the surface is pinned and bends the light: small dark and bright flecks side by side."""
+    """Draw, as factors, the places where the outline is pinned and the surface bends the light.
+
+    They show as small dark and bright flecks side by side.
+    """
     light = np.ones_like(shape.rho)
     near = np.argwhere(np.abs(shape.rho[::3, ::3] - np.float32(rng.uniform(0.88, 1.0))) < 0.04) * 3
     if not len(near):
         return light
     height, width = light.shape
-    here = near[int(rng.integers(len(near)))]
+    origin = near[int(rng.integers(len(near)))]
     together = rng.random() < 0.6
     for row, col in near[rng.integers(0, len(near), int(rng.choice([1, 2, 3, 6, 12])))]:
-        if together and np.hypot(row - here[0], col - here[1]) > shape.size * 0.8:
+        if together and np.hypot(row - origin[0], col - origin[1]) > shape.size * 0.8:
             continue
         radius = max(float(np.exp(rng.uniform(np.log(10), np.log(80)))) / um, 1.5)
         reach = int(2.2 * radius) + 1
@@ -191,10 +207,8 @@ def _pinches(rng: np.random.Generator, shape: Shape, um: float) -> Field:
         y, x = grid(*part.shape)
         y, x = (y + top - row) / np.float32(radius), (x + left - col) / np.float32(radius)
         turn = rng.uniform(0, 6.3)
-        u, v = (
-            np.cos(turn) * x + np.sin(turn) * y,
-            (np.cos(turn) * y - np.sin(turn) * x) * np.float32(rng.uniform(0.6, 2)),
-        )
+        u = np.cos(turn) * x + np.sin(turn) * y
+        v = (np.cos(turn) * y - np.sin(turn) * x) * np.float32(rng.uniform(0.6, 2))
         bend = np.cos(
             u * np.float32(rng.uniform(1, 4))
             + v * v * np.float32(rng.uniform(-0.8, 0.8))
@@ -205,17 +219,14 @@ def _pinches(rng: np.random.Generator, shape: Shape, um: float) -> Field:
 
 
 def _outlined(rng: np.random.Generator, shape: Shape, light: Field, um: float, strongest: float) -> Field:
-    """Cut the light to the drop, with a dark contour and a bright one beside it."""
+    """Limit the light to the drop, and add a dark contour (at most `strongest`) and a bright one beside it."""
     away = (shape.rho - 1) * np.float32(shape.size)  # pixels outside the outline
     soft = rng.uniform(0.6, 6) / um
     wide = max(rng.uniform(2, 9) / um, 0.8)
     inside = step(away, soft, -soft)
     light = 1 + (light - 1) * inside
-    light -= (
-        np.float32(rng.uniform(0.06, strongest))
-        * light
-        * np.exp(-(((away + np.float32(wide * 0.5)) / np.float32(wide)) ** 2))
-    )
+    dark = np.float32(rng.uniform(0.06, strongest))
+    light -= dark * light * np.exp(-(((away + np.float32(wide * 0.5)) / np.float32(wide)) ** 2))
     if rng.random() < 0.6:
         light += np.float32(rng.uniform(0.02, 0.22)) * np.exp(-(((away - np.float32(wide)) / np.float32(wide)) ** 2))
     return light

@@ -1,4 +1,4 @@
-"""Bubbles and liquids that don't mix: smooth round bodies with dark rims and bright middles."""
+"""Bubbles and liquids that don't mix: smooth round bodies with a dark rim and a bright middle."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .scene import Scene
 
 
 def phase_separation(scene: Scene) -> None:
-    """Oily droplets: smooth discs with a fine contour, many of them or a few large ones; or two liquids, one within the other."""
+    """Draw oily droplets (smooth discs with a fine contour), many or a few large ones, or one liquid inside another."""
     rng = scene.rng
     if rng.random() < 0.4:
         return two_liquids(scene, Outcome.PHASE_SEPARATION)
@@ -27,33 +27,20 @@ def phase_separation(scene: Scene) -> None:
 
 
 def bubbles(scene: Scene) -> None:
-    """Air bubbles: thick black rings with a bright middle."""
+    """Draw air bubbles: thick black rings with a bright middle."""
     rng = scene.rng
     for size in scene.sizes(25, max(min(260.0, scene.span() * 0.3), 40), int(rng.integers(1, 12))):
         row, col = scene.spot(0.05)
-        scene.put(
-            lens(rng, max(size, 9), rng.uniform(0.03, 0.25), rng.uniform(1.0, 1.3), rng.uniform(0.3, 0.65)),
-            row,
-            col,
-            Outcome.OTHER,
-        )
+        bubble = lens(rng, max(size, 9), rng.uniform(0.03, 0.25), rng.uniform(1.0, 1.3), rng.uniform(0.3, 0.65))
+        scene.put(bubble, row, col, Outcome.OTHER)
 
 
 def froth(scene: Scene) -> None:
-    """A band of vesicles and crumbs along the drop's edge, as of a drop that has dried back."""
+    """Draw a band of vesicles and crumbs along the drop's edge, as in a drop that has partly dried."""
     rng = scene.rng
     at = rng.uniform(0.78, 0.94)
     start, wide = rng.uniform(-np.pi, np.pi), rng.uniform(1.5, 2 * np.pi)
-    kit = [
-        lens(
-            rng,
-            max(scene.px(rng.uniform(10, 45)), 4),
-            rng.uniform(0.2, 0.6),
-            rng.uniform(1, 1.15),
-            rng.uniform(0.2, 0.5),
-        )
-        for _ in range(10)
-    ]
+    kit = [_vesicle(scene) for _ in range(10)]
     near = np.argwhere(np.abs(scene.shape.rho[::4, ::4] - at) < 0.03) * 4
     if not len(near):
         return bubbles(scene)
@@ -65,11 +52,19 @@ def froth(scene: Scene) -> None:
     return None
 
 
+def _vesicle(scene: Scene) -> Patch:
+    rng, size = scene.rng, max(scene.px(scene.rng.uniform(10, 45)), 4)
+    return lens(rng, size, rng.uniform(0.2, 0.6), rng.uniform(1, 1.15), rng.uniform(0.2, 0.5))
+
+
 def two_liquids(scene: Scene, outcome: Outcome = Outcome.OTHER) -> None:
-    """A smooth inner drop, dark or pale, within a flat outer one or beside it, with bright caps where its outline is pinned."""
+    """Draw a smooth inner drop, dark or pale, inside a flat outer one or beside it.
+
+    Where the inner drop's outline is pinned it has bright caps.
+    """
     rng = scene.rng
     height, width = scene.light.shape
-    k = max(1, round(scene.px(4)))  # smooth: drawn coarse
+    k = max(1, round(scene.px(4)))  # it is smooth: compute it on fewer pixels
     low = (-(-height // k), -(-width // k))
     around = stretch(scene.shape.rho, *low, smooth=False)
     beside, dark = rng.random() < 0.25, rng.random() < 0.6
@@ -108,7 +103,7 @@ def two_liquids(scene: Scene, outcome: Outcome = Outcome.OTHER) -> None:
 
 
 def _lobes(rng: np.random.Generator) -> tuple[Field, Field]:
-    """Around an outline, 720 values each: how far it reaches, with lobes and bites, and where bright caps lie (0..1)."""
+    """Draw an outline's radius (mean 1, with lobes and bites) and its bright caps (0..1) at 720 angles each."""
     around = np.linspace(-np.pi, np.pi, 720)
     reach, caps = np.ones(720), np.zeros(720)
     for wave in range(2, 6):
@@ -122,7 +117,10 @@ def _lobes(rng: np.random.Generator) -> tuple[Field, Field]:
 
 
 def _film(scene: Scene, rng: np.random.Generator, low: tuple[int, int], k: int, around: Field) -> Field:
-    """The outer liquid: nearly flat with a second contour inside its edge; now and then lumps with dark hollows and bright caps."""
+    """Draw the outer liquid as factors: nearly flat, with a second contour inside its edge.
+
+    Sometimes it has lumps with dark hollows and bright caps. `around` is the drop's `rho`, reduced `k` times to `low`.
+    """
     size = scene.shape.size / k
     slope = relief(noise(rng, *low, size * rng.uniform(0.15, 0.6), 2, 0.4), rng.uniform(0, 6.3))
     film: Field = 1 + np.float32(rng.uniform(0, 0.05)) * np.clip(slope, -2.5, 2.5)
@@ -138,7 +136,7 @@ def _film(scene: Scene, rng: np.random.Generator, low: tuple[int, int], k: int, 
 
 
 def _beads(scene: Scene, outcome: Outcome) -> None:
-    """One to three small smooth domes that hang on the drop's outline."""
+    """Draw one to three small smooth domes on the drop's outline."""
     rng = scene.rng
     near = np.argwhere((np.abs(scene.shape.rho[::4, ::4] - 1.0) < 0.06) & (scene.inside[::4, ::4] > 0.3)) * 4
     if not len(near):
@@ -150,7 +148,10 @@ def _beads(scene: Scene, outcome: Outcome) -> None:
 
 
 def lens(rng: np.random.Generator, size: float, dark: float, bright: float, thick: float) -> Patch:
-    """A disc with a dark ring of relative thickness `thick` and a bright middle."""
+    """Draw a disc of `size` pixels with a dark ring and a bright middle.
+
+    `dark` and `bright` are factors on the light; `thick` is the ring's thickness as a fraction of the radius.
+    """
     side = int(size + 8)
     y, x = (np.mgrid[:side, :side] - (side - 1) / 2).astype(np.float32)
     y *= np.float32(rng.uniform(0.93, 1.07))

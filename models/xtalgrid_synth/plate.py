@@ -1,4 +1,4 @@
-"""A plate's images in a folder, under the names a Rigaku imager gives them, with the truth beside them."""
+"""A plate's images in a folder, named as a Rigaku imager names them, with their outcomes in a CSV file."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _COLUMNS = 12
 _SUBWELLS = 3
 
 UV_PROFILE = "UV"
-"""The field of a file name that says how the image was lit, for UV mates: a lab's imager has a code of its own."""
+"""Marks UV images in the file name's field for the light. Each lab's imager has its own code there."""
 
-_Line = tuple[str, int, str, str]
+_Line = tuple[str, int, str, str]  # of truth.csv or uv.csv
 
 SCREEN: dict[Outcome, float] = {
     Outcome.HARVESTABLE: 0.05,
@@ -42,12 +42,15 @@ SCREEN: dict[Outcome, float] = {
     Outcome.CLEAR: 0.32,
     Outcome.CLEAR_WITH_FEATURES: 0.04,
 }
-"""How often each outcome turns up on a screening plate: the paper's Table 1 with fewer crystals, since people score drops with
-crystals more often than the others."""
+"""How often each outcome occurs on a screening plate.
+
+These are the shares of the paper's Table 1 with fewer crystals, since people score drops with crystals more often than
+others.
+"""
 
 
 def draw_outcomes(rng: np.random.Generator, count: int, shares: Mapping[Outcome, float]) -> list[Outcome]:
-    """Draw the outcomes of `count` drops; `shares` need not add up to one."""
+    """Draw the outcomes of `count` drops; `shares` need not add up to 1."""
     names = list(shares)
     weights = np.array([shares[name] for name in names])
     return [names[i] for i in rng.choice(len(names), count, p=weights / weights.sum())]
@@ -68,35 +71,43 @@ def render_plate(
     keep: bool = False,
     uv: bool = False,
 ) -> list[Path]:
-    """Render images of one inspection of a plate (96 wells of 3 drops) into ``folder/barcode/inspection/``.
+    """Render one inspection of a plate (96 wells of 3 drops) into ``folder/barcode/inspection/``.
 
     Parameters
     ----------
     folder
-        Where plates lie, one folder for each barcode.
+        Holds a folder for each barcode.
     barcode
         Eight letters and digits, e.g. ``CI022987``.
     seed
-        The same seed gives the same images; drop number `i` is `render_well` of seed ``1000 * seed + i``.
+        The same seed gives the same images: drop number `i` is `render_well` of seed ``1000 * seed + i``.
     wells
-        The outcomes in the order of the drops (row by row, three drops a well), or how many to draw by `SCREEN`.
+        The outcomes in the order of the drops (row by row, three drops a well), or how many drops to draw with
+        `SCREEN`.
     inspection
-        Its number, from 1.
+        Its number, counted from 1.
     date
-        Of the inspection (default 1 January 2024).
+        The inspection's (default: 1 January 2024).
     width, height, pixel_size_um
         See `render_well`.
     plate_type
         One of `grounds.PlateType` (default: ring, disc or bevel, drawn at random).
     keep
-        Leave images that are there already as they are, so that a killed run goes on where it was. No image is ever half written.
+        Don't render images that exist, so that a run that was stopped can go on. Images are never left half written.
     uv
-        Render each drop's UV mate as well (`uv.render_uv`), profile `UV_PROFILE`, beside its image; ``uv.csv`` beside ``truth.csv`` says which
-        belong together and what the crystals are.
+        Render each drop's UV image too (`uv.render_uv`), beside its image. ``uv.csv`` beside ``truth.csv`` says which
+        belong together, and the nature of the crystals.
 
     Returns
     -------
-    The JPEG files (without UV mates), in the order of the drops. ``folder/barcode/truth.csv`` gets a line for each (written anew for inspection 1).
+    list of Path
+        The JPEG files without the UV images, in the order of the drops. ``folder/barcode/truth.csv`` gets a line for
+        each; inspection 1 begins the file anew.
+
+    Raises
+    ------
+    ValueError
+        If there are no drops, or more than the plate has.
     """
     rng = np.random.default_rng(seed)
     outcomes = draw_outcomes(rng, wells, SCREEN) if isinstance(wells, int) else list(wells)
@@ -114,7 +125,7 @@ def render_plate(
         row, column = divmod(well, _COLUMNS)
         place = (barcode, inspection, date or Date(2024, 1, 1), row + 1, column + 1, subwell + 1)
         name, mate = image_name(*place), image_name(*place, profile=UV_PROFILE)
-        drop = seed * 1000 + index  # a drop keeps its look when fewer or more are rendered
+        drop = seed * 1000 + index  # so a drop looks the same however many are rendered
         missing = [file for file in ([name, mate] if uv else [name]) if not (keep and (target / file).is_file())]
         if missing:
             rendered = render_well(
@@ -137,11 +148,11 @@ def render_plate(
 def image_name(
     barcode: str, inspection: int, date: Date, row: int, column: int, subwell: int, profile: str = "HF"
 ) -> str:
-    """A file name of 18 fields, as Rigaku's imagers write them; rows, columns and subwells count from 1."""
+    """Make a file name of 18 fields, as Rigaku's imagers do; rows, columns and subwells count from 1."""
     project = barcode[:2]
     return (
-        f"RMM3_01_222_ROBO_Test1_Clon1_{project}_{barcode:0>12}_{inspection:03d}_{date:%y%m%d}_{column:02d}_{row:02d}_{subwell:02d}"
-        f"_{profile}_99_030_001_RDI.jpg"
+        f"RMM3_01_222_ROBO_Test1_Clon1_{project}_{barcode:0>12}_{inspection:03d}_{date:%y%m%d}"
+        f"_{column:02d}_{row:02d}_{subwell:02d}_{profile}_99_030_001_RDI.jpg"
     )
 
 
@@ -151,6 +162,7 @@ def _save(image: npt.NDArray[np.uint8], path: Path) -> None:
 
 
 def _write_lines(path: Path, header: tuple[str, ...], lines: list[_Line], fresh: bool) -> None:
+    """Append lines to a CSV file, or write it with its header if it is `fresh` or missing."""
     text = io.StringIO(newline="")
     if fresh or not path.exists():
         csv.writer(text).writerow(header)

@@ -1,4 +1,4 @@
-"""Amorphous matter in the drop: grains, clumps, veins, haze, and the skins that fold over it."""
+"""Amorphous matter in the drop: grains, clumps, veins, haze, and the skins that form on it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from .scene import Scene
 
 
 def precipitate(scene: Scene, grade: Outcome) -> None:
-    """Amorphous matter: granules, clumps, veins, folds, haze and skin, mixed; the grades differ in how dark and coarse it is."""
+    """Draw precipitate: one to three textures, mixed.
+
+    `grade` is one of the precipitate outcomes; they differ in strength and in which textures occur.
+    """
     rng = scene.rng
     height, width = scene.light.shape
     amount = {Outcome.PRECIPITATE_BAD: 1.4, Outcome.PRECIPITATE: 1.0}.get(grade, 0.75)
@@ -29,16 +32,16 @@ def precipitate(scene: Scene, grade: Outcome) -> None:
     for look in looks:
         dark += look(scene)
     dark *= where * np.float32(amount * rng.choice([0.6, 0.8, 1.0, 1.15]))
-    if rng.random() < 0.5:  # matter in all planes of a deep drop: most of it isn't sharp
+    if rng.random() < 0.5:  # in a deep drop most of it is out of focus
         dark = blur(dark, scene.px(rng.uniform(1, 5)))
     brown = rng.uniform(0.1, 0.8) if rng.random() < 0.75 else 0.0
-    there = (where > 0.35) & (scene.inside > 0.5)
-    seen = there & _visible(scene, dark, brown)
+    filled = (where > 0.35) & (scene.inside > 0.5)
+    seen = filled & _visible(scene, dark, brown)
     for _ in range(4):
-        if seen.sum() >= 0.3 * there.sum():
+        if seen.sum() >= 0.3 * filled.sum():
             break
-        dark = dark * np.float32(1.6)  # people would have scored it clear
-        seen = there & _visible(scene, dark, brown)
+        dark = dark * np.float32(1.6)  # as faint as this, people would score the drop as clear
+        seen = filled & _visible(scene, dark, brown)
     scene.light *= np.clip(1 - dark * scene.inside, 0.05, 1.6)
     thick = np.clip(1.6 * np.maximum(dark, 0.12 * where), 0, 1)
     scene.amber = np.maximum(scene.amber, thick * np.float32(brown) * scene.inside)
@@ -49,7 +52,7 @@ def precipitate(scene: Scene, grade: Outcome) -> None:
 
 
 def _visible(scene: Scene, dark: Field, brown: float) -> npt.NDArray[np.bool_]:
-    """Where a texture differs enough from place to place, or is brown enough, to be seen."""
+    """Return where a texture has enough contrast, or is brown enough, to be seen: ``(H, W)`` bool."""
     height, width = dark.shape
     low = (max(round(height / scene.px(70)), 2), max(round(width / scene.px(70)), 2))
     mean, square = (stretch(stretch(x, *low, smooth=False), height, width, smooth=False) for x in (dark, dark * dark))
@@ -59,7 +62,10 @@ def _visible(scene: Scene, dark: Field, brown: float) -> npt.NDArray[np.bool_]:
 
 
 def _spread(scene: Scene) -> Field:
-    """Where in the drop the precipitate lies, 0..1: everywhere, in patches, in the middle, to one side, at the edge; often with a clear margin."""
+    """Draw where in the drop the precipitate lies, ``(H, W)``, 0..1.
+
+    It is everywhere, in patches, in the middle, on one side or at the edge, often with a clear margin.
+    """
     rng = scene.rng
     height, width = scene.light.shape
     rho, size = scene.shape.rho, scene.shape.size
@@ -81,17 +87,16 @@ def _spread(scene: Scene) -> Field:
         at = rng.uniform(0.4, 0.8)
         where = step(uneven, at - 0.1, at + 0.1)
     if kind < 0.85 and rng.random() < 0.5:
-        where = where * step(
-            rho + np.float32(0.03) * noise(rng, height, width, size * 0.2, 2), 0.98, rng.uniform(0.75, 0.92)
-        )
+        uneven = rho + np.float32(0.03) * noise(rng, height, width, size * 0.2, 2)
+        where = where * step(uneven, 0.98, rng.uniform(0.75, 0.92))
     if ((where > 0.35) & (scene.inside > 0.5)).sum() < 0.15 * (scene.inside > 0.5).sum():
-        where = np.maximum(where, step(rho, 1.0, 0.6))  # too little to be scored as precipitate
+        where = np.maximum(where, step(rho, 1.0, 0.6))  # otherwise too little to be scored as precipitate
     spread: Field = where.astype(np.float32)
     return spread
 
 
 def _granules(scene: Scene) -> Field:
-    """Soft granules of 5 to 20 µm, closer here and sparser there; some with a lit flank, which looks like facets and is none."""
+    """Draw soft granules of 5 to 20 µm, dense in places; some have a bright side, as facets have."""
     rng = scene.rng
     cell = max(scene.px(float(np.exp(rng.uniform(np.log(5), np.log(20))))), 1.3)
     grain = scene.noise(cell, int(rng.integers(2, 4)))
@@ -108,7 +113,7 @@ def _granules(scene: Scene) -> Field:
 
 
 def _aggregates(scene: Scene) -> Field:
-    """Lumps stuck together in one or a few heaps, blotchy, in a halo of finer matter or of nothing."""
+    """Draw blotchy lumps stuck together in one or a few heaps, some in a halo of finer matter."""
     rng = scene.rng
     height, width = scene.light.shape
     k = max(1, round(scene.px(2.5)))
@@ -136,7 +141,7 @@ def _aggregates(scene: Scene) -> Field:
 
 
 def _folds(scene: Scene) -> Field:
-    """A soft veil that lies in broad smooth folds, with brown matter drawn together in some of them."""
+    """Draw a soft veil in broad smooth folds, some of which hold darker matter."""
     rng = scene.rng
     height, width = scene.light.shape
     k = max(1, round(scene.px(6)))
@@ -153,10 +158,11 @@ def _folds(scene: Scene) -> Field:
 
 
 def _grains(scene: Scene) -> Field:
+    """Draw fine grains of 3 to 14 µm, single or as an even texture."""
     rng = scene.rng
     cell = max(scene.px(np.exp(rng.uniform(np.log(3.5), np.log(14)))), 1.0)
     grain = scene.noise(cell, int(rng.integers(1, 3)))
-    if rng.random() < 0.5:  # single grains apart
+    if rng.random() < 0.5:  # single
         at = rng.uniform(0.9, 1.9)
         return np.float32(rng.uniform(0.15, 0.55)) * step(grain, at, at + rng.uniform(0.6, 1.4))
     base = rng.uniform(0.0, 0.2)
@@ -165,6 +171,7 @@ def _grains(scene: Scene) -> Field:
 
 
 def _clumps(scene: Scene) -> Field:
+    """Draw ragged dark clumps of 40 to 220 µm."""
     rng = scene.rng
     cell = scene.px(np.exp(rng.uniform(np.log(40), np.log(220))))
     lump = scene.noise(cell, 5, rng.uniform(0.5, 0.75))
@@ -173,6 +180,7 @@ def _clumps(scene: Scene) -> Field:
 
 
 def _veins(scene: Scene) -> Field:
+    """Draw thin dark veins in parts of the drop."""
     rng = scene.rng
     fold = np.abs(scene.noise(scene.px(rng.uniform(50, 260)), 4, 0.5))
     thin = rng.uniform(0.05, 0.2)
@@ -181,18 +189,18 @@ def _veins(scene: Scene) -> Field:
 
 
 def _network(scene: Scene) -> Field:
-    """Fine matter drawn together into a mesh around lighter cells of 15 to 60 µm, as in a curdled drop."""
+    """Draw fine matter as a mesh around lighter cells of 25 to 90 µm, as in a curdled drop."""
     rng = scene.rng
     cell = scene.px(float(np.exp(rng.uniform(np.log(25), np.log(90)))))
     mesh = np.abs(scene.noise(cell, 3, 0.5))
     grain = scene.noise(max(scene.px(6), 1.3), 2)
-    dark: Field = (
-        np.float32(rng.uniform(0.12, 0.35)) * step(mesh, rng.uniform(0.35, 0.8), 0) * (1 + np.float32(0.3) * grain)
-    )
+    strength = np.float32(rng.uniform(0.12, 0.35))
+    dark: Field = strength * step(mesh, rng.uniform(0.35, 0.8), 0) * (1 + np.float32(0.3) * grain)
     return dark - np.float32(rng.uniform(0, 0.08)) * step(mesh, 0.5, 1.5)
 
 
 def _haze(scene: Scene) -> Field:
+    """Draw a cloud without any structure of its own."""
     rng = scene.rng
     cloud = scene.noise(scene.shape.size * rng.uniform(0.2, 0.8), 3)
     dark: Field = np.clip(np.float32(rng.uniform(0.08, 0.3)) * (1 + np.float32(0.4) * cloud), 0, 0.7)
@@ -200,13 +208,14 @@ def _haze(scene: Scene) -> Field:
 
 
 def _curds(scene: Scene) -> Field:
+    """Draw curds of 16 to 70 µm, lit from one side."""
     rng = scene.rng
     curd = scene.noise(scene.px(np.exp(rng.uniform(np.log(16), np.log(70)))), 3)
     return np.float32(rng.uniform(0.02, 0.1)) - np.float32(rng.uniform(0.06, 0.18)) * relief(curd, rng.uniform(0, 6.3))
 
 
 def _wisps(scene: Scene) -> Field:
-    """Fine matter drawn out by the flow in the drop: soft, of little contrast."""
+    """Draw fine matter stretched by the flow in the drop: soft, with little contrast."""
     rng = scene.rng
     height, width = scene.light.shape
     fine = noise(rng, height, width, scene.px(np.exp(rng.uniform(np.log(10), np.log(45)))), 3, 0.6)
@@ -221,7 +230,10 @@ def _wisps(scene: Scene) -> Field:
 
 
 def skin(scene: Scene, outcome: Outcome | None) -> None:
-    """A wrinkled skin: folds with light and dark flanks, bright creases, wrinkles that run to the edge."""
+    """Draw a wrinkled skin: folds with a light and a dark side, creases, wrinkles towards the edge.
+
+    With an outcome the folds are marked as filled by it.
+    """
     rng = scene.rng
     height, width = scene.light.shape
     k = max(1, round(scene.px(5)))
@@ -240,12 +252,8 @@ def skin(scene: Scene, outcome: Outcome | None) -> None:
         waves = np.sin(angle * np.float32(rng.integers(15, 70)) + 3 * noise(rng, *low, scene.px(200) / k))
         folds += np.float32(rng.uniform(0.02, 0.1)) * waves * step(rho, 0.5, 0.9)
     where = step(noise(rng, *low, scene.shape.size / k * 0.6), rng.uniform(-1.5, 0.3), rng.uniform(0.4, 1))
-    factor = (
-        1
-        + stretch((folds * where).astype(np.float32), low[0] * k, low[1] * k, smooth=False)[:height, :width]
-        * scene.inside
-    )
-    scene.light *= np.maximum(factor, 0.2)
+    big = stretch((folds * where).astype(np.float32), low[0] * k, low[1] * k, smooth=False)[:height, :width]
+    scene.light *= np.maximum(1 + big * scene.inside, 0.2)
     if rng.random() < 0.6:
         _creases(scene)
     if outcome is not None:
@@ -254,14 +262,17 @@ def skin(scene: Scene, outcome: Outcome | None) -> None:
 
 
 def crumpled(scene: Scene) -> None:
-    """A thick skin crumpled like foil: short folds with a bright and a dark flank, hard as a crystal's edges but never straight for long."""
+    """Draw a thick skin crumpled like foil.
+
+    Its folds have a bright and a dark side, as sharp as a crystal's edges but never straight for long.
+    """
     rng = scene.rng
     height, width = scene.light.shape
     k = max(1, round(scene.px(4)))
     low = (-(-height // k), -(-width // k))
     picture = Image.new("L", (low[1], low[0]), 0)
     pen = ImageDraw.Draw(picture)
-    few = rng.random() < 0.4  # a folded skin: long creases; else foil
+    few = rng.random() < 0.4  # long creases, as in a folded skin
     long = (120.0, 600.0) if few else (40.0, 240.0)
     for _ in range(int(np.exp(rng.uniform(np.log(6), np.log(40)) if few else rng.uniform(np.log(60), np.log(400))))):
         row, col = scene.spot(0.02)
@@ -280,7 +291,7 @@ def crumpled(scene: Scene) -> None:
 
 
 def _creases(scene: Scene) -> None:
-    """Bright or dark lines, nearly straight or bent, single or side by side."""
+    """Draw bright or dark lines, nearly straight or bent, single or side by side."""
     rng = scene.rng
     height, width = scene.light.shape
     picture = Image.new("L", (width, height), 0)

@@ -1,7 +1,8 @@
-"""How large and how many: rendered crystals and drops beside boxes that people drew on real images.
+"""Compare the sizes and numbers of rendered crystals and drops with boxes that people drew on real images.
 
-``python -m xtalgrid_synth.statistics BOXES.csv`` prints both. BOXES.csv has a line for each box: the image, the class, and the box's centre
-and size in fractions of the image's sides (``marco_file_stem, class, x_centre, y_centre, width, height``).
+``python -m xtalgrid_synth.statistics BOXES.csv`` prints a table. BOXES.csv has a line for each box: the image, the
+class, and the box's centre and size as fractions of the image's sides (``marco_file_stem, class, x_centre, y_centre,
+width, height``).
 """
 
 from __future__ import annotations
@@ -25,26 +26,30 @@ from .well import render_well
 _QUANTILES = (5, 25, 50, 75, 95)
 
 REAL_DROPS = ("clear", "precipitate")
-"""Classes of real boxes that hold a whole drop."""
+"""Classes whose boxes hold a whole drop."""
 
 
 @dataclass(slots=True)
 class Boxes:
-    """What was measured of one kind: `sizes` longest sides as fractions of the image's, `counts` boxes an image that has any."""
+    """Measurements of one kind of box.
+
+    `sizes` are the boxes' longer sides as fractions of the image's; `counts` the numbers of boxes in the images that
+    have any.
+    """
 
     kind: str
     sizes: list[float] = field(default_factory=list)
     counts: list[int] = field(default_factory=list)
 
     def add(self, sizes: Iterable[float]) -> None:
-        """Add the boxes of one image."""
-        found = list(sizes)
-        if found:
-            self.sizes += found
-            self.counts.append(len(found))
+        """Add the sizes of one image's boxes."""
+        added = list(sizes)
+        if added:
+            self.sizes += added
+            self.counts.append(len(added))
 
     def row(self) -> tuple[str, ...]:
-        """A row of the table that `table` heads."""
+        """Return this kind's row of `table`."""
         if not self.sizes:
             return self.kind, "0", "0", "", ""
         sizes = " / ".join(f"{100 * q:.1f}" for q in np.percentile(self.sizes, _QUANTILES))
@@ -53,12 +58,12 @@ class Boxes:
 
 
 def real_boxes(path: Path) -> list[Boxes]:
-    """Read boxes that people drew, one `Boxes` for each class and one for whole drops.
+    """Read boxes that people drew: a `Boxes` for each class, and one for whole drops.
 
     Raises
     ------
     ValueError
-        When a column is missing or a size is no number; quotes file and line.
+        If a column is missing or a size is not a number; the message names file and line.
     """
     images: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     with path.open(newline="", encoding="utf-8") as file:
@@ -74,17 +79,18 @@ def real_boxes(path: Path) -> list[Boxes]:
             except (TypeError, ValueError) as error:
                 raise ValueError(f"{path}, line {reader.line_num}: width or height is no number") from error
             images[row["marco_file_stem"]][row["class"]].append(size)
-    kinds = {name: Boxes(f"real: {name}") for name in sorted({name for found in images.values() for name in found})}
+    names = sorted({name for classes in images.values() for name in classes})
+    kinds = {name: Boxes(f"real: {name}") for name in names}
     drops = Boxes(f"real: drop ({' or '.join(REAL_DROPS)})")
-    for found in images.values():
-        for name, sizes in found.items():
+    for classes in images.values():
+        for name, sizes in classes.items():
             kinds[name].add(sizes)
-        drops.add(max(found[name]) for name in REAL_DROPS if name in found)
+        drops.add(max(classes[name]) for name in REAL_DROPS if name in classes)
     return [*kinds.values(), drops]
 
 
 def rendered_boxes(wells: int, seed: int) -> list[Boxes]:
-    """Render `wells` wells of each class that has crystals (640×480 pixels, 2.9 mm wide) and measure crystals and drops."""
+    """Render `wells` wells of each crystal class (640×480 pixels, 2.9 mm wide) and measure their crystals and drops."""
     drops = Boxes("rendered: drop")
     kinds = []
     for outcome in (Outcome.HARVESTABLE, Outcome.BAD_FORM, Outcome.OVERNUCLEATED):
@@ -100,16 +106,21 @@ def rendered_boxes(wells: int, seed: int) -> list[Boxes]:
 
 
 def _around(mask: npt.NDArray[np.bool_]) -> Box:
+    """Return the smallest box that holds all true pixels."""
     rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return Box(int(rows[0]), int(cols[0]), int(rows[-1] - rows[0]) + 1, int(cols[-1] - cols[0]) + 1)
 
 
 def table(measured: Iterable[Boxes]) -> list[str]:
-    """Lines of a Markdown table; sizes in % of the image's side."""
+    """Format a Markdown table, as lines; sizes are in % of the image's side."""
     quantiles = " / ".join(str(q) for q in _QUANTILES)
     head = (
-        "what", "images with it", "boxes", f"longest side, % of the image, quantiles {quantiles} %", "boxes an image, the same quantiles",
-    )  # fmt: skip
+        "what",
+        "images with it",
+        "boxes",
+        f"longest side, % of the image, quantiles {quantiles} %",
+        "boxes an image, the same quantiles",
+    )
     return markdown.table(head, [kind.row() for kind in measured])
 
 

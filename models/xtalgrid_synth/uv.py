@@ -1,8 +1,8 @@
-"""The UV mate of a rendered well: protein glows under ultraviolet light, salt does not.
+"""The UV image of a rendered well, its mate: protein glows under ultraviolet light, salt does not.
 
-Imagers take it to tell protein crystals from salt; the published training set kept a chop of a crystal only where its mate showed one too
-(Thielmann et al. 2023, section 2.2). Tryptophan is what glows: brightest where the protein is densest. A crystal whose chromophore takes
-the light away stays dark although it is protein (section 4).
+Imagers take such images to tell protein crystals from salt. The published training set kept a chop of a crystal only if
+the UV image showed the crystal too (Thielmann et al. 2023, section 2.2). It is tryptophan that glows, most where the
+protein is densest. A protein crystal with a chromophore that absorbs the light stays dark (section 4).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .well import RenderedWell
 
 
 class Nature(StrEnum):
-    """What the crystals of one drop are made of: all of them of the same."""
+    """What the crystals of a drop are made of. All crystals of one drop are of the same nature."""
 
     PROTEIN = "protein"
     SALT = "salt"
@@ -29,6 +29,7 @@ class Nature(StrEnum):
 
 
 _SHARES = {Nature.PROTEIN: 0.7, Nature.SALT: 0.25, Nature.CHROMOPHORE: 0.05}
+"""How often each is drawn."""
 
 _CRYSTAL_MARKS = [1 + rank for rank in GROUP_CLASSES[Group.CRYSTAL]]
 _PRECIPITATE_MARKS = [1 + rank for rank in GROUP_CLASSES[Group.PRECIPITATE]] + [UNSURE]
@@ -36,14 +37,18 @@ _PRECIPITATE_MARKS = [1 + rank for rank in GROUP_CLASSES[Group.PRECIPITATE]] + [
 
 @dataclass(frozen=True, slots=True)
 class UVMate:
-    """`image` ``(H, W)`` uint8 grey, of the same field as its well; `nature` of the crystals, None where there are none."""
+    """A UV image.
+
+    `image` ``(H, W)`` uint8 is grey and shows the same field as its well; `nature` is the crystals', None without
+    crystals.
+    """
 
     image: npt.NDArray[np.uint8]
     nature: Nature | None
 
 
 def draw_nature(outcome: Outcome, seed: int) -> Nature | None:
-    """What the crystals of a well are, without rendering it; None when the outcome is no crystal."""
+    """Draw the nature of a well's crystals without rendering it; None unless the outcome is a crystal class."""
     if outcome.group is not Group.CRYSTAL:
         return None
     names = list(_SHARES)
@@ -51,7 +56,7 @@ def draw_nature(outcome: Outcome, seed: int) -> Nature | None:
 
 
 def render_uv(well: RenderedWell, *, seed: int, nature: Nature | None = None, width: int | None = None) -> UVMate:
-    """Render the UV fluorescence image of a well.
+    """Render a well's UV fluorescence image.
 
     Parameters
     ----------
@@ -60,18 +65,19 @@ def render_uv(well: RenderedWell, *, seed: int, nature: Nature | None = None, wi
     seed
         The same well, seed and arguments give the same bytes.
     nature
-        Of the crystals, where there are any (default: `draw_nature`, by the seed).
+        Of the crystals, if there are any (default: drawn by `draw_nature` from the seed).
     width
-        Of the picture in pixels (default: the well's); the height follows.
+        Of the image in pixels, 64 to the well's (default: the well's); the height follows.
 
     Returns
     -------
-    The mate. It lies on the bright-field picture to within 6 µm, as pictures taken one after the other do.
+    UVMate
+        It is shifted against the well by up to 6 µm, as images taken one after the other are.
 
     Raises
     ------
     ValueError
-        When the width is below 64 pixels or above the well's.
+        If the width is out of range.
     """
     full = well.drop_mask.shape
     width = width or full[1]
@@ -81,7 +87,7 @@ def render_uv(well: RenderedWell, *, seed: int, nature: Nature | None = None, wi
     rng = np.random.default_rng([seed, 2])
     crystalline = well.outcome.group is Group.CRYSTAL
     nature = (nature or draw_nature(well.outcome, seed)) if crystalline else None
-    k = 2 if width > 1600 else 1  # the glow is soft: half the pixels hold it
+    k = 2 if width > 1600 else 1  # the glow is soft: half the resolution will do
     low = (-(-height // k), -(-width // k))
     um = well.pixel_size_um * full[1] / low[1]
     plain = stretch(well.image[:, :, 1].astype(np.float32), *low, smooth=False)
@@ -100,7 +106,7 @@ def render_uv(well: RenderedWell, *, seed: int, nature: Nature | None = None, wi
 
 
 def _plastic(rng: np.random.Generator, plain: Field, drop: Field, um: float) -> Field:
-    """The plate's own light: faint, or (with two-photon excitation) brighter than the drop, which shades it."""
+    """Draw the plate's own glow: faint, or (with two-photon excitation) brighter than the drop, which shades it."""
     level = rng.uniform(5, 16) if rng.random() < 0.75 else rng.uniform(35, 75)
     shade = np.float32(1) - drop * np.float32(rng.uniform(0.7, 0.95) if level > 20 else rng.uniform(0, 0.3))
     walls = np.float32(0.4) * blur(np.abs(plain - blur(plain, 12 / um)), 2) / np.float32(60)
@@ -110,20 +116,21 @@ def _plastic(rng: np.random.Generator, plain: Field, drop: Field, um: float) -> 
 
 
 def _dissolved(rng: np.random.Generator, drop: Field, um: float) -> Field:
-    """Protein in solution: an even glow, less where the drop is thin."""
+    """Draw the glow of dissolved protein: even, weaker where the drop is thin."""
     thick = blur(drop, 60 / um)
     light: Field = np.float32(rng.uniform(2, 14)) * drop * np.maximum(2 * thick - 1, 0)
     return light
 
 
 def _marked(well: RenderedWell, marks: list[int], low: tuple[int, int]) -> Field:
+    """Return how much of each pixel has one of these values in the content map, 0..1, resized to `low`."""
     share = np.zeros(256, np.float32)
     share[marks] = 1
     return stretch(share[well.content], *low, smooth=False)
 
 
 def _precipitate(rng: np.random.Generator, well: RenderedWell, plain: Field, um: float) -> Field:
-    """Protein that came down without order: weak and diffuse, stronger where it is dense (dark in the bright field)."""
+    """Draw the glow of precipitate: weak and diffuse, stronger where it is dense (dark in the bright-field image)."""
     where = _marked(well, _PRECIPITATE_MARKS, plain.shape)
     around = np.maximum(blur(plain, 40 / um), 8)
     dense = np.clip(1 - plain / around, -0.3, 0.6)
@@ -132,7 +139,7 @@ def _precipitate(rng: np.random.Generator, well: RenderedWell, plain: Field, um:
 
 
 def _dense(rng: np.random.Generator, well: RenderedWell, um: float, low: tuple[int, int]) -> Field:
-    """Spherulites and protein-rich droplets glow, bubbles and dirt do not; a fibre may, with its brightener."""
+    """Draw the glow of spherulites, protein-rich droplets, and (from optical brighteners) some fibres."""
     strength = {
         Outcome.SPHERULITES: rng.uniform(40, 130),
         Outcome.PHASE_SEPARATION: rng.uniform(12, 45),
@@ -145,17 +152,17 @@ def _dense(rng: np.random.Generator, well: RenderedWell, um: float, low: tuple[i
 
 
 def _crystals(rng: np.random.Generator, well: RenderedWell, plain: Field, um: float) -> Field:
-    """How the crystals glow if they are protein: facets as in the bright field, brighter edges, each crystal its own strength."""
+    """Draw the crystals as protein: facets as in the bright field, brighter edges, each crystal of its own strength."""
     low = plain.shape
     cover = _marked(well, _CRYSTAL_MARKS, low)
     if not cover.any():
         return cover
     scale = low[1] / well.drop_mask.shape[1]
     each = np.zeros(low, np.float32)
-    for box in well.crystal_boxes:  # what lies deeper or out of focus is dimmer
+    for box in well.crystal_boxes:  # some lie deeper or out of focus, and are dimmer
         part = box.scaled(scale)
-        here = np.s_[part.row : part.row + part.height + 1, part.col : part.col + part.width + 1]
-        np.maximum(each[here], np.float32(rng.uniform(0.45, 1)), out=each[here])
+        view = each[part.row : part.row + part.height + 1, part.col : part.col + part.width + 1]
+        np.maximum(view, np.float32(rng.uniform(0.45, 1)), out=view)
     facets = np.clip(plain / np.maximum(blur(plain, 15 / um), 8), 0.6, 1.5)
     edges = np.clip(cover - blur(cover, 5 / um), 0, 1)
     light: Field = np.float32(rng.uniform(110, 230)) * cover * each * facets * (1 + np.float32(0.8) * edges)
@@ -163,7 +170,7 @@ def _crystals(rng: np.random.Generator, well: RenderedWell, plain: Field, um: fl
 
 
 def _expose(rng: np.random.Generator, glow: Field, height: int, width: int) -> npt.NDArray[np.uint8]:
-    """Few photons: the grain grows with the root of the light."""
+    """Add photon noise, which grows with the root of the light, and convert to grey values."""
     light = stretch(np.maximum(glow, 0), height, width, smooth=False)
     gain = np.float32(rng.uniform(0.3, 1.4))
     tile = rng.standard_normal((256, 256), dtype=np.float32)

@@ -66,15 +66,16 @@ def compare(first: str, second: str, a: Scores, b: Scores) -> list[str]:
     ]
     if outcomes < len(both):
         lines += ["", f"| well | {first} | {second} |", "|---|---|---|"]
-        lines += [f"| {path.name} | {_said(x)} | {_said(y)} |" for path, x, y in both if x.outcome is not y.outcome]
+        lines += [f"| {path.name} | {_cell(x)} | {_cell(y)} |" for path, x, y in both if x.outcome is not y.outcome]
     return lines
 
 
-def _said(answer: wire.Scored) -> str:
+def _cell(answer: wire.Scored) -> str:
     return f"{answer.outcome} {answer.probability:.3f} (crystal {answer.p_crystal:.3f})"
 
 
 def main() -> None:
+    """Score the images in each way, and print the report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("images", type=Path, nargs="+", help="images, or folders of them")
     parser.add_argument("--work", type=Path, required=True, help="folder for the results")

@@ -23,6 +23,7 @@ from PIL import Image
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import CLASSES, Outcome
 from xtalgrid_server.config import Config, from_string
+from xtalgrid_server.domain.images import Moment
 from xtalgrid_server.imager.crystaltrak.tables import CrystalTrak
 from xtalgrid_server.ledger import tables as t
 from xtalgrid_server.ledger.records import options_hash
@@ -36,6 +37,7 @@ NEW, PUBLISHED, UNIT, BLOCK = 500, 5_000, 1_000, 20_000
 
 
 def main() -> None:
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, help="a new folder for databases and files")
     parser.add_argument("--postgresql", metavar="URL", help="a server to create the databases on")
@@ -250,7 +252,7 @@ def _create_work(system: System, images: int, scored: int) -> tuple[float, float
     create._save(
         system.ledger,
         create._key(system.config),
-        create.Progress(create.Moment(START + newest * EVERY, newest), archive=create.Archive(None, 0)),
+        create.Progress(Moment(START + newest * EVERY, newest), archive=create.Archive(None, 0)),
     )
     picture = system.config.home / "well.jpg"
     Image.effect_noise((1280, 960), 20).convert("RGB").save(picture, quality=80)

@@ -37,6 +37,7 @@ def row(name: str, cost: str, chop: str, well: float) -> str:
 
 
 def main() -> None:
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--chops", type=int, default=350, help="chops of a well (default 350)")
     parser.add_argument("--sample", type=int, default=4, help="chops timed of each network (default 4)")

@@ -23,6 +23,7 @@ OUTCOMES = [outcome for outcome in CLASSES if outcome is not Outcome.RIM]
 
 
 def main() -> None:
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--wells", type=int, default=24, help="wells of each size, all classes in turn (default: 24)")
     wells = parser.parse_args().wells

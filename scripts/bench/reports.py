@@ -40,6 +40,7 @@ BLOCK = 20_000
 
 
 def main() -> None:
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, help="a new folder for the databases and files")
     parser.add_argument("--scores", type=int, default=1_000_000)
@@ -88,8 +89,8 @@ def _search(system: System, _out: Path) -> str:
 
 
 def _one_condition(system: System, _out: Path) -> str:
-    found = search(system.ledger, Filter(outcome="crystal", condition="condition 7 of screen"), ("condition",))
-    return f"{len(found)} groups"
+    groups = search(system.ledger, Filter(outcome="crystal", condition="condition 7 of screen"), ("condition",))
+    return f"{len(groups)} groups"
 
 
 def _agreement(system: System, _out: Path) -> str:
@@ -183,7 +184,7 @@ def _rows(plates: int, scores: int) -> Iterator[tuple[dict[str, object], dict[st
 
 
 def _answer(number: int, outcome: Outcome, p_crystal: float) -> str:
-    said = wire.Scored(
+    answer = wire.Scored(
         number=number % 1000, outcome=outcome, score=outcome.look.score, probability=0.9, p_crystal=p_crystal,
         probabilities=tuple(0.9 if other is outcome else 0.0123 for other in CLASSES), height=1920, width=2560,
         pixel_size_um=1.131, pixel_size_origin="known imager", seconds=0.1,
@@ -192,7 +193,7 @@ def _answer(number: int, outcome: Outcome, p_crystal: float) -> str:
             wire.BestChop(box=(300 + 50 * n, 500, 256, 256), outcome=outcome, probability=0.9) for n in range(5)
         ),
     )  # fmt: skip
-    return wire.encode(said).decode()
+    return wire.encode(answer).decode()
 
 
 def _enter(system: System, block: list[tuple[dict[str, object], dict[str, object]]]) -> None:

@@ -24,18 +24,19 @@ ALLOWED = 0.15
 
 
 def main() -> None:
+    """Run both, and print the comparison."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, help="a new folder")
     parser.add_argument("--wells", type=int, default=96)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--unit", type=int, default=12)
     arguments = parser.parse_args()
-    alone, said = grid_seconds(arguments.out / "one", wells=1, workers=1, unit=1)
-    unit_s = alone - sum(said)
-    real, said = grid_seconds(
+    alone, reported = grid_seconds(arguments.out / "one", wells=1, workers=1, unit=1)
+    unit_s = alone - sum(reported)
+    real, reported = grid_seconds(
         arguments.out / "many", wells=arguments.wells, workers=arguments.workers, unit=arguments.unit
     )
-    core_s = sum(said) / len(said)
+    core_s = sum(reported) / len(reported)
     done = simulate(
         Scenario(
             imagers=0,

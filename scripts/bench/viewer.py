@@ -2,9 +2,9 @@
 
     python scripts/bench/viewer.py --home /tmp/bench [--images 1000000] [--chromium]
 
-There are a plate of 288 wells, one of 1,536 wells with 20 inspections, and a ledger of many images, filled with made-up
-scores of rendered pictures (one picture under many names); what a former run left in the home is used again. Page times
-are medians over the answers of a server running on this machine; on a busy one its CPU time says more than the clock.
+It fills a ledger with a plate of 288 wells, one of 1,536 wells with 20 inspections, and more if asked, with made-up
+scores (one rendered picture under many names); what an earlier run left in the home is used again. Times are medians
+over the answers of a server on this machine; on a busy machine its CPU time says more than the clock.
 With --chromium a browser opens the plate of 288 wells with its thumbnails in the cache, and says when the page is
 interactive and when all pictures in the window are drawn.
 --map IMAGE times class maps of a well image.
@@ -43,6 +43,7 @@ MIX = [Outcome.CLEAR] * 10 + [Outcome.PRECIPITATE] * 8 + [Outcome.HARVESTABLE, O
 
 
 def main() -> None:
+    """Fill the ledger, and print how long the pages take."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--home", type=Path, required=True, help="folder for the ledger; about 1 kB an image")
     parser.add_argument("--images", type=int, default=0, help="images of further plates, for the lists")
@@ -108,13 +109,13 @@ def fill(
             for r in range(1, rows + 1)
             for s in range(1, subwells + 1)
         ]
-        unit = connection.execute(t.units.insert().values(
-            name=f"xg_{barcode}", manifest=manifest_of(f"xg_{barcode}"), options_hash="b",
+        unit = insert(
+            connection, t.units, name=f"xg_{barcode}", manifest=manifest_of(f"xg_{barcode}"), options_hash="b",
             state="returned", attempts=0, made_at=START,
-        )).inserted_primary_key[0]  # fmt: skip
-        result = connection.execute(t.results.insert().values(
-            unit_id=unit, sha256="c" * 64, host="bench", accepted=1, reason="", received_at=now()
-        )).inserted_primary_key[0]  # fmt: skip
+        )  # fmt: skip
+        result = insert(
+            connection, t.results, unit_id=unit, sha256="c" * 64, host="bench", accepted=1, reason="", received_at=now()
+        )
         connection.execute(t.images.insert(), [
             {"id": first + n, "source": "crystaltrak", "inspect_id": first + n, "image_name": f"{n:06d}_HF.jpg",
              "barcode": barcode, "inspection": i, "inspected": START + timedelta(days=7 * i, seconds=n % 5000),
@@ -125,18 +126,27 @@ def fill(
             {"image_id": first + n, "sha256": "d" * 64, "segmenter": "a" * 64, "classifier": "b" * 64,
              "options_hash": "b", "result_id": result, "outcome": str(outcome), "probability": 0.9, "p_crystal": p,
              "answer": answer_of(n, outcome, p), "worker": "bench", "at": START}
-            for n in range(len(places)) for outcome, p in [said_of(n)]
+            for n in range(len(places)) for outcome, p in [outcome_of(n)]
         ])  # fmt: skip
     if pictures:
         link_pictures(config, barcode, len(places), len(places) // inspections)
 
 
-def said_of(n: int) -> tuple[Outcome, float]:
+def insert(connection: sa.Connection, table: sa.Table, **values: object) -> int:
+    """Insert a row, and return its id."""
+    key = connection.execute(table.insert().values(**values)).inserted_primary_key
+    assert key is not None
+    return int(key[0])
+
+
+def outcome_of(n: int) -> tuple[Outcome, float]:
+    """Return an image's made-up outcome and `p_crystal`: one in twenty has crystals."""
     outcome = MIX[(n * 7919) % len(MIX)]
     return outcome, (0.5 + n % 50 / 100) if outcome is Outcome.HARVESTABLE else n % 37 / 1000
 
 
 def answer_of(number: int, outcome: Outcome, p_crystal: float) -> str:
+    """Make a worker's answer with five boxes and an outline."""
     boxes = tuple(
         wire.BestChop(box=(600 + 90 * n, 700 + 70 * n, 256, 256), outcome=outcome, probability=0.9) for n in range(5)
     )
@@ -149,6 +159,7 @@ def answer_of(number: int, outcome: Outcome, p_crystal: float) -> str:
 
 
 def manifest_of(name: str) -> bytes:
+    """Make a work unit's manifest."""
     entry = wire.ImageEntry(number=0, file="000.jpg", inspect_id=1, sha256="d" * 64)
     options = wire.Options(segmenter="a" * 64, classifier="b" * 64)
     return wire.encode(wire.Manifest(schema=1, unit=name, min_worker="0.1.0", options=options, images=(entry,)))
@@ -159,19 +170,18 @@ def link_pictures(config: Config, barcode: str, number: int, wells: int) -> None
     from xtalgrid_synth import render_plate
 
     source = config.home / "rendered"
-    found = sorted(source.rglob("*.jpg"))
-    if not found:
+    if not any(source.rglob("*.jpg")):
         render_plate(source, barcode="BENCH001", seed=7, wells=1)
-        found = sorted(source.rglob("*.jpg"))
+    picture = next(source.rglob("*.jpg"))
     folder = config.image_root / barcode / str(number // wells)
     folder.mkdir(parents=True, exist_ok=True)
     for n in range(number - wells, number):
         path = folder / f"{n:06d}_HF.jpg"
         if not path.exists():
             try:
-                path.hardlink_to(found[0])
+                path.hardlink_to(picture)
             except OSError:
-                shutil.copy(found[0], path)
+                shutil.copy(picture, path)
 
 
 class Running:
@@ -208,7 +218,7 @@ def timed(address: str, repeat: int) -> tuple[float, float, int]:
 
 
 def class_maps(image: Path, repeat: int) -> None:
-    """A map by a process of its own, and by one that a pool keeps warm, in turn."""
+    """Time class maps made by a new process and by one that a pool keeps ready, in turn."""
     segmenter, classifier = default_models()
     options = wire.Options(segmenter=segmenter, classifier=classifier, rule="pooled", mode="dense", step=48)
     times: dict[str, list[float]] = {}
@@ -229,6 +239,7 @@ def class_maps(image: Path, repeat: int) -> None:
 
 
 def in_browser(address: str) -> None:
+    """Open a plate in Chromium, and print when it can be used and when it is drawn."""
     from playwright.sync_api import sync_playwright
 
     program = next((p for n in ("chromium", "google-chrome") if (p := shutil.which(n))), None)
@@ -237,10 +248,10 @@ def in_browser(address: str) -> None:
         page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
         for visit in range(4):
             page.goto(f"{address}/plate/WELLS288/5", wait_until="load")
-            found = list(moments(page))
+            interactive, drawn = moments(page)
             print(
                 f"{'in Chromium, ' + ('cold' if not visit else 'warm'):26} "
-                f"interactive {found[0]:.0f} ms, window drawn {found[1]:.0f} ms"
+                f"interactive {interactive:.0f} ms, window drawn {drawn:.0f} ms"
             )
         browser.close()
 

@@ -31,13 +31,14 @@ from PIL import Image
 from published_way import seconds_mxnet, seconds_torch
 from xtalgrid_core import wire
 from xtalgrid_core.chops import CHOP, STEP, Box
+from xtalgrid_core.dense import Float
 from xtalgrid_core.errors import ImageError, UnknownModel
 from xtalgrid_core.images import SUFFIXES, Pixels, WellImage
 from xtalgrid_core.options import DEFAULTS, Options
 from xtalgrid_core.outcomes import CLASSES
 from xtalgrid_core.scale import pixel_size
 from xtalgrid_core.weights import PACKAGED, default_models
-from xtalgrid_scoring.networks import RUNTIME, Float, Networks
+from xtalgrid_scoring.networks import RUNTIME, Networks
 from xtalgrid_scoring.score import score_image
 from xtalgrid_worker.workunit import image_files
 
@@ -56,16 +57,19 @@ class Timed(Networks):
     kept: list[Pixels]
 
     def reset(self) -> None:
+        """Start anew for the next image."""
         self.segment = self.classify = 0.0
         self.runs = 0
         self.kept = []
 
     def mask(self, view: Pixels) -> Float:
+        """Find the drop, and time it."""
         seconds, mask = timed(lambda: super(Timed, self).mask(view))
         self.segment += seconds
         return mask
 
     def class_map(self, images: Pixels) -> Float:
+        """Classify images, and time it; keep the first `keep` chops."""
         seconds, cells = timed(lambda: super(Timed, self).class_map(images))
         self.classify += seconds
         self.runs += len(images)
@@ -75,6 +79,7 @@ class Timed(Networks):
 
 
 def timed(work: Callable[[], T]) -> tuple[float, T]:
+    """Return the CPU seconds of a call, and its result."""
     began = time.process_time()
     done = work()
     return time.process_time() - began, done
@@ -162,6 +167,7 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 
 
 def render(folder: Path, count: int) -> list[Path]:
+    """Render wells of all outcomes in turn into a folder."""
     from xtalgrid_synth import render_well
 
     paths = []
@@ -173,6 +179,7 @@ def render(folder: Path, count: int) -> list[Path]:
 
 
 def main() -> None:
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, nargs="?", help="folder of images; rendered wells without one")
     parser.add_argument("--images", type=int, default=8, help="how many (default 8)")

@@ -38,8 +38,8 @@ def of_tag(tag: str, version: str, changes: str) -> list[str]:
     wrong = [] if tag == f"v{version}" else [f"the tag is {tag}, and pyproject.toml says {version}: tag v{version}"]
     newest = re.search(r"^## (.+)$", changes, re.MULTILINE)
     if newest is None or not re.fullmatch(rf"{re.escape(version)}, \d{{4}}-\d\d-\d\d", newest[1]):
-        said = f"'## {newest[1]}'" if newest else "no heading"
-        wrong.append(f"CHANGELOG.md has {said} on top; write '## {version}, YEAR-MONTH-DAY'")
+        heading = f"'## {newest[1]}'" if newest else "no heading"
+        wrong.append(f"CHANGELOG.md has {heading} on top; write '## {version}, YEAR-MONTH-DAY'")
     return wrong
 
 

@@ -16,6 +16,7 @@ FOLDER = Path(__file__).parents[2] / "server" / "xtalgrid_server" / "ledger" / "
 
 
 def main(message: str) -> None:
+    """Write the next migration's file."""
     settings = alembic.config.Config()
     settings.set_main_option("script_location", str(FOLDER))
     number = len(list((FOLDER / "versions").glob("[0-9]*.py"))) + 1

@@ -46,10 +46,8 @@ def main() -> None:
         score = selfcheck.score_well(*pair)
         is_near = abs(score.p_crystal - DEFAULTS.crystal_from) <= 2 * selfcheck.tolerance(*pair)
         if score.outcome.group is not Group.CRYSTAL or is_near:
-            said = f"{score.outcome} at {score.probability:.3f}"
-            sys.exit(
-                f"classifier {pair[1][:12]}: {said}: this well is unfit for the check; choose another SEED and --render"
-            )
+            answer = f"{score.outcome} at {score.probability:.3f}"
+            sys.exit(f"classifier {pair[1][:12]}: {answer}: this well is unfit; choose another SEED and --render")
         scores.append(score)
         print(f"{score.segmenter[:12]} {score.classifier[:12]}: {score.outcome}, p_crystal {score.p_crystal:.3f}")
     well = hashlib.sha256(selfcheck.WELL.read_bytes()).hexdigest()

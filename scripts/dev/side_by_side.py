@@ -1,4 +1,4 @@
-"""Show real and rendered wells side by side, to see what the renderer doesn't do yet.
+"""Show real and rendered wells side by side, to see what the renderer can't do yet.
 
     python scripts/dev/side_by_side.py REAL OUT.png         real wells (left) and rendered ones (right), by source
                                                             and outcome group
@@ -68,7 +68,7 @@ def grid(rows: list[tuple[str, list[Image.Image]]], columns: int, width: int) ->
 
 def rendered_sheet(width: int, seed: int) -> Image.Image:
     """Draw a row for each outcome and a column for each plate type."""
-    rows = []
+    rows: list[tuple[str, list[Image.Image]]] = []
     for y, outcome in enumerate(RENDERED):
         pictures = []
         for x, plate in enumerate(PLATE_TYPES):
@@ -82,22 +82,20 @@ def rendered_sheet(width: int, seed: int) -> Image.Image:
 
 def compared_sheet(real: Path, width: int, seed: int, each: int) -> Image.Image:
     """Draw, for each source and judgement of labels.csv, `each` real wells and as many rendered ones."""
-    found: dict[tuple[str, str], list[Path]] = defaultdict(list)
+    wells: dict[tuple[str, str], list[Path]] = defaultdict(list)
     with (real / "labels.csv").open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             path = real / row["set"] / row["image"]
             source = row["set"] if row["set"] != "wells" else f"wells/{row['image'][:7]}"
             if row["judgement"] in JUDGEMENTS and path.is_file():
-                found[source, row["judgement"]].append(path)
+                wells[source, row["judgement"]].append(path)
     rng = np.random.default_rng(seed)
-    rows = []
-    for (source, judgement), paths in sorted(found.items()):
+    rows: list[tuple[str, list[Image.Image]]] = []
+    for (source, judgement), paths in sorted(wells.items()):
         chosen = [paths[i] for i in sorted(rng.permutation(len(paths))[:each])]
         pictures = [ImageOps.pad(read(path), (width, width * 3 // 4)) for path in chosen]
         pictures += [Image.new("RGB", (width, width * 3 // 4), "white")] * (each - len(pictures))
-        outcomes = [o for o in RENDERED if judgement in (o.value, o.group.value)]
-        if judgement == Group.OTHER.value:
-            outcomes = [o for o in outcomes if o is not Outcome.NULL_EXPERIMENT]
+        outcomes = outcomes_of(judgement)
         look = next((plate for start, plate in LOOKS.items() if source.startswith(start)), None)
         for i in range(each):
             outcome = outcomes[(len(rows) + i) % len(outcomes)]
@@ -109,12 +107,21 @@ def compared_sheet(real: Path, width: int, seed: int, each: int) -> Image.Image:
     return grid(rows, 2 * each, width)
 
 
+def outcomes_of(judgement: str) -> list[Outcome]:
+    """Return the outcomes to render for a judgement, which names an outcome or a group."""
+    if judgement == Group.OTHER.value:  # an empty well has a judgement of its own
+        return [o for o in RENDERED if o.group is Group.OTHER and o is not Outcome.NULL_EXPERIMENT]
+    return [o for o in RENDERED if judgement in (o.value, o.group.value)]
+
+
 def read(path: Path) -> Image.Image:
+    """Read an image file as RGB."""
     with Image.open(path) as image:
         return image.convert("RGB")
 
 
 def main() -> None:
+    """Make the sheet."""
     parser = argparse.ArgumentParser(description="Make a sheet of real and rendered wells.")
     parser.add_argument("real", type=Path, nargs="?", help="folder of real wells with labels.csv")
     parser.add_argument("out", type=Path, help="the sheet: .png or .jpg")

@@ -139,8 +139,8 @@ class Server:
             command = [sys.executable, "-m", "xtalgrid_server", "boinc", "app-version", "frozen", self.given.worker]
             run(*command, "--apps", self.project.folder / "apps")
         self._share_out()
-        for words in (["xadd"], ["update_versions", "--noconfirm"], ["stop"], ["start"]):
-            self.bin(*words)
+        for arguments in (["xadd"], ["update_versions", "--noconfirm"], ["stop"], ["start"]):
+            self.bin(*arguments)
         self.account = account(self.url)
 
     def _share_out(self) -> None:
@@ -165,13 +165,13 @@ class Server:
         with System(load(self.toml, home)) as system:
             system.import_folder(folder, names="any")
 
-    def bin(self, name: str, *words: str) -> str:
+    def bin(self, name: str, *arguments: str) -> str:
         """Run a program of the project."""
-        return run(self.project.folder / "bin" / name, *words, cwd=self.project.folder)
+        return run(self.project.folder / "bin" / name, *arguments, cwd=self.project.folder)
 
-    def cron(self, *words: str) -> None:
+    def cron(self, *arguments: str) -> None:
         """Do what the project's crontab does every five minutes: restart dead daemons, run due tasks."""
-        self.bin("start", "--cron", *words)
+        self.bin("start", "--cron", *arguments)
 
     def daemons(self) -> dict[str, int]:
         """Return the daemons' process ids by name."""
@@ -264,12 +264,12 @@ class Trial:
             server.cron()
 
     def _states(self) -> dict[str, int]:
-        found = self._server.instances(self._units)
-        units = {i.name: i for i in found}.values()
+        instances = self._server.instances(self._units)
+        units = {i.name: i for i in instances}.values()
         return {
             "assimilated": sum(u.assimilate_state == states.ASSIMILATED for u in units),
             "deleted": sum(u.file_delete_state == DELETED for u in units),
-            "under way": sum(i.server_state != states.ServerState.OVER for i in found),
+            "under way": sum(i.server_state != states.ServerState.OVER for i in instances),
         }
 
     def _is_over(self) -> bool:
@@ -454,10 +454,10 @@ def account(url: str) -> str:
     address = f"{url}create_account.php?{query}"
     with urllib.request.urlopen(address, timeout=60) as page:
         text = page.read().decode(errors="replace")
-    found = re.search(r"<authenticator>(\w+)</authenticator>", text)
-    if found is None:
+    match = re.search(r"<authenticator>(\w+)</authenticator>", text)
+    if match is None:
         sys.exit(f"{url}: no account could be made: {text.strip()[:300]}")
-    return found[1]
+    return match[1]
 
 
 def has_checkpoint(client: BoincClient) -> bool:
@@ -484,20 +484,20 @@ def said_of(instances: list[Any]) -> str:
 
 def gather(images: Path | None, wells: int, to: Path) -> None:
     """Link to images as 000.jpg and so on, and render wells to make up the number."""
-    found = sorted(path for path in images.iterdir() if path.suffix.lower() in SUFFIXES)[:wells] if images else []
-    if len(found) < wells:
-        found += render_plate(to.with_name("rendered"), barcode="RENDERED", seed=2026, wells=wells - len(found))
+    paths = sorted(path for path in images.iterdir() if path.suffix.lower() in SUFFIXES)[:wells] if images else []
+    if len(paths) < wells:
+        paths += render_plate(to.with_name("rendered"), barcode="RENDERED", seed=2026, wells=wells - len(paths))
     to.mkdir()
-    for number, path in enumerate(found):
+    for number, path in enumerate(paths):
         (to / f"{number:03d}{path.suffix.lower()}").symlink_to(path.absolute())
 
 
 def run(*command: object, cwd: Path | None = None) -> str:
     """Run a program; return its output."""
-    words = [str(word) for word in command]
-    done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False)
+    arguments = [str(word) for word in command]
+    done = subprocess.run(arguments, cwd=cwd, capture_output=True, text=True, check=False)
     if done.returncode:
-        sys.exit(f"{shlex.join(words)}: exit code {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+        sys.exit(f"{shlex.join(arguments)}: exit code {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
     return done.stdout
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def run(program: str, *words: str) -> subprocess.CompletedProcess[str]:
+def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a program of the rig as a person does, from the repository's root."""
-    command = [sys.executable, "-m", f"tests.rig.{program}", *words]
+    command = [sys.executable, "-m", f"tests.rig.{program}", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)

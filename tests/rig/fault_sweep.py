@@ -90,12 +90,12 @@ class Sweep:
     def ends_the_same(self, name: str, config: Config, what: str) -> None:
         """Run to the end once more, undisturbed, and compare."""
         code = self.start(config).wait()
-        said = differences(config, self.expected)
+        problems = differences(config, self.expected)
         if code != 0:
-            said.insert(0, f"the last run ended with {code}: {_last(self.root / f'{config.home.parent.name}.log')}")
-        self.wrong += [f"{name}: {line}" for line in said]
-        self.lines.append((name, what, "differs" if said else "the same"))
-        if not said:
+            problems.insert(0, f"the last run ended with {code}: {_last(self.root / f'{config.home.parent.name}.log')}")
+        self.wrong += [f"{name}: {line}" for line in problems]
+        self.lines.append((name, what, "differs" if problems else "the same"))
+        if not problems:
             shutil.rmtree(config.home.parent if config.home.parent.name.startswith("lab") else config.home)
 
     def undisturbed(self) -> None:
@@ -125,9 +125,9 @@ class Sweep:
             plan = sorted(self.rng.sample(PLAN, min(len(PLAN), kills - done)))
             for stage in plan:
                 self._kill_in(config, stage, share=min(1, 3 / plan.count(stage)))
-            here = self.kills.total() - before
-            done += max(here, 1)
-            self.ends_the_same("killed", config, f"{here} times")
+            times = self.kills.total() - before
+            done += max(times, 1)
+            self.ends_the_same("killed", config, f"{times} times")
             print(f"{done} kills, {len(self.wrong)} wrong", flush=True)
 
     def _kill_in(self, config: Config, stage: int, share: float) -> None:

@@ -54,10 +54,10 @@ def main() -> None:
         for start in range(0, arguments.cases, arguments.unit):
             number = min(arguments.unit, arguments.cases - start)
             images = [broken_image(wells, rng) for _ in range(number)]
-            answers, mb, said = score(images, Path(name))
+            answers, mb, problem = score(images, Path(name))
             peak = max(peak, mb)
             if answers is None:
-                wrong.append(f"unit {start // arguments.unit}: {said}")
+                wrong.append(f"unit {start // arguments.unit}: {problem}")
                 continue
             for image, answer in zip(images, answers, strict=True):
                 became = "scored" if isinstance(answer, wire.Scored) else str(answer.reason)
@@ -146,8 +146,8 @@ def print_table(seen: Counter[tuple[str, str]]) -> None:
     print(f"{'kind':<36}{'files':>7}  became")
     for kind in sorted({kind for kind, _ in seen}):
         became = {what: number for (other, what), number in seen.most_common() if other == kind}
-        words = ", ".join(f"{number} {what}" for what, number in became.items())
-        print(f"{kind:<36}{sum(became.values()):>7}  {words}")
+        summary = ", ".join(f"{number} {what}" for what, number in became.items())
+        print(f"{kind:<36}{sum(became.values()):>7}  {summary}")
     scored = sum(number for (_, what), number in seen.items() if what == "scored")
     print(f"{'all':<36}{seen.total():>7}  {scored} scored, {seen.total() - scored} failed")
 

@@ -162,11 +162,11 @@ class Lab:
 
     def _hook(self, case: Case, path: Path) -> bool:
         spool = Spool(self.config)
-        said = io.StringIO()
+        errors = io.StringIO()
         with (
             self.tally.timed(case.kind),
             self._watch.allowing([spool.quarantine, spool.refused]) as outside,
-            contextlib.redirect_stderr(said),
+            contextlib.redirect_stderr(errors),
         ):
             try:
                 code = hooks.check(self.config, [str(path)])
@@ -174,7 +174,7 @@ class Lab:
                 code = -1
                 self.tally.wrong.append(f"{case.kind}: hook: {error!r:.200}")
         self.tally.wrong += [f"{case.kind}: hook: {what}" for what in outside]
-        if code == hooks.BAD and "refused: " not in said.getvalue():
+        if code == hooks.BAD and "refused: " not in errors.getvalue():
             self.tally.wrong.append(f"{case.kind}: hook: no reason said")
         for note in spool.refused.glob("*"):
             if not msgspec.json.decode(note.read_bytes())["reason"]:
@@ -255,10 +255,10 @@ def _read_unit(path: Path) -> bool:
 
 def _emptied(folder: Path) -> list[Path]:
     """Empty a folder, so that thousands of cases don't fill the disk; return what was in it."""
-    found = list(folder.glob("*"))
-    for path in found:
+    files = list(folder.glob("*"))
+    for path in files:
         path.unlink()
-    return found
+    return files
 
 
 if __name__ == "__main__":

@@ -77,8 +77,8 @@ class Soak:
         self.wrong = list[str]()
         self.stop = threading.Event()
 
-    def command(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "xtalgrid_server", "--config", str(self.file), *words]
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "xtalgrid_server", "--config", str(self.file), *arguments]
 
     def image(self) -> None:
         """Act as the imager: write a well's file, then enter its rows."""

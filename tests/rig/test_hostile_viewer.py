@@ -59,8 +59,8 @@ def app(tmp_path):
 def routes(app):
     """Yield (method, path, names of path parameters, names of query parameters) of every route and mount."""
     for path, methods in app.openapi()["paths"].items():
-        for method, said in methods.items():
-            parameters = said.get("parameters", [])
+        for method, operation in methods.items():
+            parameters = operation.get("parameters", [])
             inside = [p["name"] for p in parameters if p["in"] == "path"]
             asked = [p["name"] for p in parameters if p["in"] == "query"]
             yield method.upper(), path, inside, asked

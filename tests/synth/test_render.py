@@ -1,4 +1,4 @@
-"""Rendered wells: the same for the same seed, and as their truth says."""
+"""Rendered wells: the same for the same seed, and as their masks, boxes and content maps say."""
 
 from __future__ import annotations
 
@@ -51,25 +51,22 @@ def test_boxes_lie_in_the_picture_around_what_the_content_map_marks() -> None:
         covered = np.zeros_like(marked)
         for box in well.crystal_boxes:
             assert box == box.clipped(*marked.shape)
-            here = np.s_[box.row : box.row + box.height, box.col : box.col + box.width]
-            covered[here] = True
-            assert marked[here].any()
-            assert well.drop_mask[here].mean() > 0.3  # a crystal may touch the drop's edge, not lie beside it
+            part = np.s_[box.row : box.row + box.height, box.col : box.col + box.width]
+            covered[part] = True
+            assert marked[part].any()
+            assert well.drop_mask[part].mean() > 0.3  # a crystal may touch the drop's edge, not lie beside it
         assert marked.any()
         assert not (marked & ~covered).any()
         assert not (marked & ~well.drop_mask).any()
 
 
-def test_the_drop_is_where_the_mask_says() -> None:
-    """Without its drop a well with the same seed looks the same outside the mask's surroundings, and different inside."""
-    with_drop = render_well(Outcome.PRECIPITATE_BAD, seed=21, plate_type="disc", **SMALL)
-    rows, cols = np.nonzero(with_drop.drop_mask)
-    inside = with_drop.image[rows, cols].mean(axis=1)
-    assert inside.std() > 3  # precipitate has texture
-    assert 0.005 < with_drop.drop_mask.mean() < 0.9
+def test_the_mask_covers_the_drop() -> None:
+    well = render_well(Outcome.PRECIPITATE_BAD, seed=21, plate_type="disc", **SMALL)
+    assert well.image[well.drop_mask].mean(axis=1).std() > 3  # precipitate has texture
+    assert 0.005 < well.drop_mask.mean() < 0.9
 
 
-def test_states_without_a_score_and_tiny_pictures_are_refused() -> None:
+def test_outcomes_without_a_score_and_tiny_images_are_refused() -> None:
     with pytest.raises(ValueError, match="undecided"):
         render_well(Outcome.UNDECIDED, seed=0)
     with pytest.raises(ValueError, match="at least 64"):
@@ -78,7 +75,7 @@ def test_states_without_a_score_and_tiny_pictures_are_refused() -> None:
         render_well(Outcome.CLEAR, seed=0, pixel_size_um=0)
 
 
-def test_a_plate_has_rigaku_names_and_its_truth_beside_it(tmp_path: Path) -> None:
+def test_a_plate_has_rigaku_names_and_a_file_of_outcomes(tmp_path: Path) -> None:
     outcomes = [Outcome.CLEAR, Outcome.HARVESTABLE, Outcome.NULL_EXPERIMENT, Outcome.PRECIPITATE]
     files = render_plate(
         tmp_path,
@@ -108,7 +105,7 @@ def test_a_plate_has_rigaku_names_and_its_truth_beside_it(tmp_path: Path) -> Non
 
 
 def test_crystals_lie_in_the_drop_and_differ_in_size() -> None:
-    """Real ones of one drop range up to tenfold; only a few stick out over the drop's edge."""
+    """Real crystals of one drop differ in size up to tenfold; only a few extend beyond the drop's edge."""
     outside, spread = [], []
     for seed in range(20):
         well = render_well(Outcome.HARVESTABLE, seed=seed, plate_type="disc", width=368, height=276, pixel_size_um=8)
@@ -120,7 +117,7 @@ def test_crystals_lie_in_the_drop_and_differ_in_size() -> None:
     assert max(spread) > 3
 
 
-def test_motes_are_listed_as_what_they_lie_in_and_are_never_crystals() -> None:
+def test_motes_are_objects_of_class_clear_and_never_crystals() -> None:
     wells = [render_well(Outcome.CLEAR, seed=seed, plate_type="disc", **SMALL) for seed in range(8)]
     motes = [(well, item.box) for well in wells for item in well.objects]
     assert motes

@@ -1,4 +1,4 @@
-"""Boxes people drew on real images, beside those of rendered wells."""
+"""Boxes that people drew on real images, compared with those of rendered wells."""
 
 from __future__ import annotations
 

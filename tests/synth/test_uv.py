@@ -1,4 +1,4 @@
-"""UV mates: protein glows, salt does not, and the mate lies on its well."""
+"""UV images of rendered wells: protein glows, salt does not, and the image matches its well."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_quarter_of_the_wells_with_crystals_holds_salt() -> None:
     assert draw_nature(Outcome.CLEAR, 1) is None
 
 
-def test_a_plate_s_mates_lie_beside_its_images(tmp_path: Path) -> None:
+def test_uv_images_lie_beside_their_plate_s_images(tmp_path: Path) -> None:
     outcomes = [Outcome.HARVESTABLE, Outcome.CLEAR]
     size = {"width": 160, "height": 120, "pixel_size_um": 18.0}
     files = render_plate(tmp_path, barcode="CI022987", seed=1, wells=outcomes, uv=True, **size)

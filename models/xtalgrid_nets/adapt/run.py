@@ -16,7 +16,7 @@ from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import write_atomically
 from xtalgrid_core.outcomes import CLASSES, Group, Outcome
 from xtalgrid_core.weights import PACKAGED, Variant, default_models, find_model
-from xtalgrid_synth.test_plates import VALIDATION_PLATES, render_test_plates
+from xtalgrid_synth.evaluation_plates import VALIDATION_PLATES, render_evaluation_plates
 
 from ..data import outcome_of, sample_well
 from ..judge.truth import Truth, rendered_plates
@@ -175,7 +175,7 @@ def _rendered(plan: Plan) -> list[Truth]:
     if plan.rendered is not None:
         return rendered_plates(plan.rendered)
     folder = plan.out / "work" / "rendered"
-    render_test_plates(folder, FROZEN_PLATES, plan.rendered_wells, plan.jobs, VALIDATION_PLATES)
+    render_evaluation_plates(folder, FROZEN_PLATES, plan.rendered_wells, plan.jobs, VALIDATION_PLATES)
     return rendered_plates(folder)
 
 

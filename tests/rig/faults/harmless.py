@@ -41,16 +41,17 @@ ROUNDING = 2e-3
 def objection(data: bytes, asked: wire.Manifest) -> str:
     """Say why an accepted result is not harmless; empty if it is."""
     try:
-        told = json.loads(data, parse_constant=lambda name: math.nan)
+        result = json.loads(data, parse_constant=lambda name: math.nan)
     except ValueError as error:
         return f"no JSON: {error}"
     options = asked.options
-    if (told["unit"], told["segmenter"], told["classifier"]) != (asked.unit, options.segmenter, options.classifier):
+    given = (result["unit"], result["segmenter"], result["classifier"])
+    if given != (asked.unit, options.segmenter, options.classifier):
         return "another unit or other models"
-    if [image["number"] for image in told["images"]] != [entry.number for entry in asked.images]:
+    if [image["number"] for image in result["images"]] != [entry.number for entry in asked.images]:
         return "other images"
-    texts = [told["worker"], *(told["host"].get(name, "") for name in wire.Host.__struct_fields__)]
-    for entry, image in zip(asked.images, told["images"], strict=True):
+    texts = [result["worker"], *(result["host"].get(name, "") for name in wire.Host.__struct_fields__)]
+    for entry, image in zip(asked.images, result["images"], strict=True):
         if image["status"] == "failed":
             if image["reason"] not in list(FailureReason):
                 return f"reason {image['reason']!r}"
@@ -64,12 +65,12 @@ def objection(data: bytes, asked: wire.Manifest) -> str:
 
 
 def _scored(image: dict[str, Any], entry: wire.ImageEntry, options: wire.Options) -> Iterator[str]:
+    """Yield what is wrong with an image's score."""
     outcome = image["outcome"]
     if outcome not in SCORES or image["score"] != SCORES[outcome]:
         yield f"{outcome} with score {image['score']}"
         return
-    maxima = image["probabilities"]
-    chances = [image["probability"], image["p_crystal"], image["drop"]["confidence"], *maxima]
+    chances = [image["probability"], image["p_crystal"], image["drop"]["confidence"], *image["probabilities"]]
     chances += [box["probability"] for box in image["boxes"]]
     if not all(isinstance(p, int | float) and not isinstance(p, bool) and 0 <= p <= 1 for p in chances):
         yield "a probability out of range"
@@ -77,14 +78,24 @@ def _scored(image: dict[str, Any], entry: wire.ImageEntry, options: wire.Options
         yield "another size"
     if entry.pixel_size_um and abs(image["pixel_size_um"] / entry.pixel_size_um - 1) > 0.01:
         yield "another scale"
+    if not 0 <= image["seconds"] < 1e7:
+        yield "seconds"
+    yield from _boxes(image, entry, options)
+    yield from _probabilities(image, options)
+
+
+def _boxes(image: dict[str, Any], entry: wire.ImageEntry, options: wire.Options) -> Iterator[str]:
     boxes = [box["box"] for box in image["boxes"]] + [image["drop"]["box"]] * (image["drop"]["box"] is not None)
     for row, col, height, width in boxes:
         if min(row, col) < 0 or min(height, width) < 1 or row + height > entry.height or col + width > entry.width:
             yield "a box outside the image"
     if len(image["boxes"]) > options.n_boxes or len(image["drop"].get("outline", ())) > 1000:
         yield "too many boxes or points"
-    if not 0 <= image["seconds"] < 1e7:
-        yield "seconds"
+
+
+def _probabilities(image: dict[str, Any], options: wire.Options) -> Iterator[str]:
+    """Yield why the classes' largest probabilities don't allow the outcome."""
+    outcome, maxima = image["outcome"], image["probabilities"]
     if not maxima:
         if outcome != "null experiment" or image["drop"]["box"] is not None:
             yield "no probabilities"

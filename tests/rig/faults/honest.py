@@ -85,8 +85,8 @@ def _answer(number: int, options: wire.Options, rng: random.Random) -> wire.Answ
             confidence=0.97,
         ),
         boxes=tuple(
-            wire.BestChop(box=tuple(chops[i].clipped(HEIGHT, WIDTH)), outcome=said, probability=p)
-            for i, (said, p) in zip(decision.best, decision.chop_outcomes, strict=True)
+            wire.BestChop(box=tuple(chops[i].clipped(HEIGHT, WIDTH)), outcome=outcome, probability=p)
+            for i, (outcome, p) in zip(decision.best, decision.chop_outcomes, strict=True)
         ),
         seconds=rng.random(),
     )

@@ -48,8 +48,8 @@ def _lie(change: Callable[[Json, wire.Manifest, random.Random], Any], must_refus
     """Define a kind that changes the decoded result in place, or returns another."""
 
     def make(kind: str, truth: Json, asked: wire.Manifest, rng: random.Random) -> Case:
-        told = change(truth, asked, rng)
-        data = json.dumps(truth if told is None else told).encode(errors="surrogatepass")
+        changed = change(truth, asked, rng)
+        data = json.dumps(truth if changed is None else changed).encode(errors="surrogatepass")
         return Case(kind, lambda path: _put(path, data), must_refuse)
 
     return make
@@ -81,9 +81,9 @@ def _set(*path: str | int, value: Callable[[random.Random], Any]) -> Any:
 
 def _scored(truth: Json, rng: random.Random) -> Json:
     """Return a scored answer that has chops; make one if there is none."""
-    found = [image for image in truth["images"] if image["status"] == "scored" and image["probabilities"]]
-    if found:
-        return rng.choice(found)
+    scored = [image for image in truth["images"] if image["status"] == "scored" and image["probabilities"]]
+    if scored:
+        return rng.choice(scored)
     while True:
         asked = honest.manifest(truth["unit"], "group", [(0, "c" * 64)])
         image = json.loads(wire.encode(honest.result(asked, rng)))["images"][0]
@@ -205,8 +205,8 @@ def _types(truth: Json, asked: wire.Manifest, rng: random.Random) -> None:
 def _elsewhere(truth: Json, asked: wire.Manifest, rng: random.Random) -> Json:
     """Return an honest result of another unit."""
     other = honest.manifest("xg_other", rng.choice(honest.RULES), [(n, "d" * 64) for n in range(len(asked.images))])
-    told: Json = json.loads(wire.encode(honest.result(other, rng)))
-    return told
+    result: Json = json.loads(wire.encode(honest.result(other, rng)))
+    return result
 
 
 def _unknown(truth: Json, asked: wire.Manifest, rng: random.Random) -> None:

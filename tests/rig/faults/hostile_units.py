@@ -71,9 +71,9 @@ def _put(path: Path, data: bytes) -> None:
 
 def _manifest(change: Callable[[dict, random.Random], object]) -> Callable[[random.Random], Callable[[Path], None]]:
     def with_change(files: _Files, rng: random.Random) -> None:
-        told = json.loads(files[0][1])
-        change(told, rng)
-        files[0] = ("manifest.json", json.dumps(told).encode(errors="surrogatepass"))
+        manifest = json.loads(files[0][1])
+        change(manifest, rng)
+        files[0] = ("manifest.json", json.dumps(manifest).encode(errors="surrogatepass"))
 
     return _of_files(with_change)
 
@@ -83,8 +83,8 @@ def _outside(files: _Files, rng: random.Random) -> None:
     files.insert(rng.randrange(5), (rng.choice((*PATHS[:5], "../" * 20 + "tmp/x", "manifest.json/../x", "a\0b")), b"x"))
 
 
-def _named_outside(told: dict, rng: random.Random) -> None:
-    told["images"][0]["file"] = rng.choice((*PATHS, "manifest.json", "000.jpg\n", "1.jpg", "000.exe.jpg"))
+def _named_outside(manifest: dict, rng: random.Random) -> None:
+    manifest["images"][0]["file"] = rng.choice((*PATHS, "manifest.json", "000.jpg\n", "1.jpg", "000.exe.jpg"))
 
 
 def _twice(files: _Files, rng: random.Random) -> None:
@@ -99,17 +99,19 @@ def _gone(files: _Files, rng: random.Random) -> None:
     files.pop(rng.randrange(len(files)))
 
 
-def _values(told: dict, rng: random.Random) -> None:
-    image, options = told["images"][0], told["options"]
+def _values(manifest: dict, rng: random.Random) -> None:
+    image, options = manifest["images"][0], manifest["options"]
     bad = rng.choice((float("nan"), float("inf"), -1, 10**40, None, "x", [], {}))
-    at, name = rng.choice(((told, "schema"), (told, "unit"), (told, "images"), (image, "number"), (image, "sha256")))
+    at, name = rng.choice(
+        ((manifest, "schema"), (manifest, "unit"), (manifest, "images"), (image, "number"), (image, "sha256"))
+    )
     if rng.random() < 0.5:
         at, name = rng.choice(((image, "pixel_size_um"), (options, "step"), (options, "threshold"), (options, "rule")))
     at[name] = bad
 
 
-def _numbers(told: dict, rng: random.Random) -> None:
-    told["images"] = told["images"] * rng.choice((2, 2000))
+def _numbers(manifest: dict, rng: random.Random) -> None:
+    manifest["images"] = manifest["images"] * rng.choice((2, 2000))
 
 
 def _symlink(rng: random.Random) -> Callable[[Path], None]:

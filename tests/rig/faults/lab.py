@@ -201,17 +201,17 @@ _TABLES = {
 
 def content(config: Config) -> dict[str, list[str]]:
     """Return the sorted rows of score table and ledger without times, ids and CPU seconds; and the spool's units."""
-    found: dict[str, list[str]] = {}
+    state: dict[str, list[str]] = {}
     for url, names in ((config.imager_url, ["i_scores"]), (config.ledger_url, [n for n in _TABLES if n != "i_scores"])):
         engine = sa.create_engine(url)
         with engine.connect() as connection:
             for name in names:
                 rows = connection.exec_driver_sql(_TABLES[name]).all()
-                found[name] = sorted(re.sub(r'"seconds":[^,}]+', "", repr(tuple(row))) for row in rows)
+                state[name] = sorted(re.sub(r'"seconds":[^,}]+', "", repr(tuple(row))) for row in rows)
         engine.dispose()
     units = config.spool / "units"
-    found["spool"] = sorted(path.name for path in units.iterdir()) if units.exists() else []
-    return found
+    state["spool"] = sorted(path.name for path in units.iterdir()) if units.exists() else []
+    return state
 
 
 def differences(config: Config, expected: dict[str, list[str]]) -> list[str]:
@@ -220,12 +220,12 @@ def differences(config: Config, expected: dict[str, list[str]]) -> list[str]:
         got = content(config)
     except sa.exc.SQLAlchemyError as error:
         return [f"cannot be read: {str(error)[:200]}"]
-    said = []
+    lines = []
     for name, rows in expected.items():
         if got[name] != rows:
             lost = [row for row in rows if row not in got[name]]
             more = [row for row in got[name] if row not in rows]
-            said.append(
+            lines.append(
                 f"{name}: {len(got[name])} rows, not {len(rows)}; lost {lost[:1]!s:.200}, too many {more[:1]!s:.200}"
             )
-    return said
+    return lines

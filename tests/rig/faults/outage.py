@@ -156,11 +156,11 @@ def outage(
     relay_cut_for = took + seconds
     ended = _chain(config, len(site.wells), time.monotonic() + relay_cut_for + 600, seen)
     relay.mend()
-    said = differences(config, expected) + ([] if ended else ["it did not finish"])
-    wrong += [f"database gone: {line}" for line in said]
+    lines = differences(config, expected) + ([] if ended else ["it did not finish"])
+    wrong += [f"database gone: {line}" for line in lines]
     wrong += [f"database gone: {line}" for line in seen if "password" in line or "Traceback" in line]
     return (
         "database gone",
         f"for {seconds:g} s or more; {len(seen)} steps reported it",
-        "differs" if said else "the same",
+        "differs" if lines else "the same",
     )

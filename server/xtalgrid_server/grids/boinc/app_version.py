@@ -23,7 +23,10 @@ from xtalgrid_core.errors import ConfigError, XtalgridError
 
 APP = "xtalgrid"
 API_VERSION = "7.20.5"
-"""Of BOINC's protocol as the worker speaks it. Without one, clients take the app for one of BOINC 5, and share no memory with it."""
+"""Version of BOINC's protocol that the worker speaks.
+
+Without one, clients take the app for one of BOINC 5, and share no memory with it.
+"""
 
 PLATFORMS = {
     ("linux", "x86_64"): "x86_64-pc-linux-gnu",
@@ -168,7 +171,7 @@ def own_python(python: Path, into: Path) -> list[Path]:
 
 
 def version_of(python: Path) -> str:
-    """The version of xtalgrid that a Python has."""
+    """Return the version of xtalgrid that a Python has."""
     asked = f"from importlib import metadata; print(metadata.version({APP!r}))"
     done = subprocess.run([python, "-I", "-c", asked], capture_output=True, text=True)
     if done.returncode:
@@ -177,7 +180,7 @@ def version_of(python: Path) -> str:
 
 
 def version_number(version: str) -> int:
-    """BOINC's number of a version: 1.2.3 is 10203."""
+    """Return BOINC's number of a version: 1.2.3 is 10203."""
     found = re.match(r"(\d+)\.(\d{1,2})(?:\.(\d{1,2}))?(?!\d)", version)
     if found is None:
         raise ConfigError(

@@ -1,12 +1,12 @@
-"""The rendered plates that the models are judged on, and those their rules and calibration are chosen on.
+"""The rendered plates for evaluating models: test plates, and validation plates for choosing rules and calibrating.
 
-The settings are frozen: figures of different models can be compared because they are of the same pictures. No training set shares
-a seed with them: training renders wells from seeds below 10⁹, the drops of these plates have seeds from 8·10¹¹.
+Their settings are frozen, so that figures of different models can be compared: they are measured on the same images.
+Training sets share no seed with them: training renders wells with seeds below 10⁹, and the drops' seeds here are above
+8 · 10¹¹.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -25,14 +25,17 @@ from .grounds import PlateType
 from .plate import SCREEN, draw_outcomes, render_plate
 
 SETTINGS = "settings.json"
-"""In each plate's folder: what it was rendered with."""
+"""In each plate's folder: what its images were rendered with."""
+
+RENDERER = "e6c40f93032dc5db"
+"""Version of the renderer; change it whenever the images change (tests/synth/test_same_images.py fails then)."""
 
 WELLS = 150
-"""Drops a test plate, as in the paper: 2,400 on 16 plates (section 3.1)."""
+"""Drops a plate, as in the paper: 2,400 on 16 plates (section 3.1)."""
 
 
 class Camera(NamedTuple):
-    """Size of the picture in pixels, and of a pixel in µm: sizes the worker knows, so that nothing has to be configured."""
+    """Size of the image in pixels, and of a pixel in µm. The worker knows these sizes, so none has to be configured."""
 
     width: int
     height: int
@@ -59,24 +62,24 @@ OPTIMISATION: dict[Outcome, float] = {
     Outcome.CLEAR: 7613,
     Outcome.CLEAR_WITH_FEATURES: 802,
 }
-"""Images of each class in the paper's Table 1: a quarter are crystals, as on a plate that refines a known condition."""
+"""Images of each class in the paper's Table 1: a quarter are crystals, as on plates that optimise a known condition."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlateSettings:
-    """All that a test plate's pictures depend on, beside the renderer itself."""
+    """All that a plate's images depend on, apart from the renderer."""
 
     barcode: str
     seed: int
     plate_type: PlateType
     camera: Camera
     optimisation: bool = False
-    """Many crystals (`OPTIMISATION`), not few (`plate.SCREEN`)."""
+    """Whether outcomes are drawn from `OPTIMISATION`, with many crystals, or from `plate.SCREEN`."""
 
     def outcomes(self, wells: int = WELLS) -> list[Outcome]:
-        """The outcomes of the first `wells` drops (1 to 288)."""
+        """Draw the outcomes of the first `wells` drops (1 to 288)."""
         shares = dict(OPTIMISATION if self.optimisation else SCREEN)
-        if self.plate_type in ("micro", "inside"):  # without a wall or an edge in view nobody tells empty from clear
+        if self.plate_type in ("micro", "inside"):  # here an empty well looks like a clear drop
             shares[Outcome.NULL_EXPERIMENT] = 0
         return draw_outcomes(np.random.default_rng(self.seed), 288, shares)[:wells]
 
@@ -99,7 +102,7 @@ TEST_PLATES: tuple[PlateSettings, ...] = (
     PlateSettings("TE000015", 900_000_015, "micro", MINSTREL_HALF, optimisation=True),
     PlateSettings("TE000016", 900_000_016, "disc", ROCK),
 )
-"""For judging, once a model is made."""
+"""For judging a finished model."""
 
 VALIDATION_PLATES: tuple[PlateSettings, ...] = (
     PlateSettings("VA000001", 800_000_001, "ring", MINSTREL_HALF),
@@ -111,41 +114,42 @@ VALIDATION_PLATES: tuple[PlateSettings, ...] = (
     PlateSettings("VA000007", 800_000_007, "inside", ROCK),
     PlateSettings("VA000008", 800_000_008, "disc", MINSTREL_HALF, optimisation=True),
 )
-"""For choosing rules and thresholds and for calibration: never judged on."""
+"""For choosing rules and thresholds and for calibrating, never for judging."""
 
 
-def render_test_plates(
+def render_evaluation_plates(
     folder: Path,
     plates: Iterable[int] = range(len(TEST_PLATES)),
     wells: int = WELLS,
     jobs: int = 2,
     settings: Sequence[PlateSettings] = TEST_PLATES,
 ) -> list[Path]:
-    """Render test plates into ``folder/BARCODE/1/`` as `render_plate` does, with ``truth.csv`` beside the images.
+    """Render plates as `render_plate` does: images in ``folder/BARCODE/1/``, outcomes in ``folder/BARCODE/truth.csv``.
 
     Parameters
     ----------
     folder
-        Made if missing. What is there already is kept: a killed run goes on where it was.
+        Made if missing. Images in it are kept, so that a run that was stopped can go on.
     plates
         Which of `settings`, counted from 0.
     wells
-        Drops a plate, 1 to 288; fewer are the first of more.
+        Drops a plate, 1 to 288. A smaller number gives the first drops of a larger one.
     jobs
-        Processes side by side.
+        How many processes render at once.
     settings
         `TEST_PLATES` or `VALIDATION_PLATES`.
 
     Returns
     -------
-    The images, plate by plate in the order of the drops.
+    list of Path
+        The images, plate by plate, in the order of the drops.
 
     Raises
     ------
     ConfigError
-        When a plate's folder holds pictures of other settings or of another version of the renderer.
+        If a plate's folder holds images of other settings or of another version of the renderer.
     ValueError
-        When `wells` is no number of drops a plate can have.
+        If a plate can't have as many drops as `wells`.
     """
     if not 1 <= wells <= 288:
         raise ValueError(f"{wells} wells; a plate has 1 to 288 drops")
@@ -155,7 +159,7 @@ def render_test_plates(
     render = partial(_render_one, folder, wells)
     if jobs == 1:
         return [path for plate in chosen for path in render(plate)]
-    with ProcessPoolExecutor(jobs) as pool:  # the large pictures first, so that none is left alone at the end
+    with ProcessPoolExecutor(jobs) as pool:  # the slow, large images first, so that all processes end together
         order = sorted(chosen, key=lambda plate: -plate.camera.width)
         files = dict(zip([plate.barcode for plate in order], pool.map(render, order), strict=True))
     return [path for plate in chosen for path in files[plate.barcode]]
@@ -174,8 +178,8 @@ def _render_one(folder: Path, wells: int, plate: PlateSettings) -> list[Path]:
 
 
 def _claim(folder: Path, plate: PlateSettings) -> None:
-    """Write what the plate is rendered with, or check that it is what is written there."""
-    record = {**asdict(plate), "camera": plate.camera._asdict(), "renderer": renderer()}
+    """Write the plate's settings into its folder, or check that they are the ones written there."""
+    record = {**asdict(plate), "camera": plate.camera._asdict(), "renderer": RENDERER}
     path = folder / SETTINGS
     if path.is_file():
         if path.read_bytes() != _json(record):
@@ -186,7 +190,7 @@ def _claim(folder: Path, plate: PlateSettings) -> None:
         return
     if folder.is_dir() and any(folder.glob("*/*.jpg")):
         raise ConfigError(
-            f"{folder} holds images but no {SETTINGS}, so nobody knows what they are; give another folder"
+            f"{folder} holds images but no {SETTINGS}, so their settings are unknown; give another folder"
         )
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(path, _json(record))
@@ -194,14 +198,3 @@ def _claim(folder: Path, plate: PlateSettings) -> None:
 
 def _json(record: dict[str, object]) -> bytes:
     return json.dumps(record, indent=2).encode() + b"\n"
-
-
-_NOT_DRAWING = ("__init__", "plate", "statistics", "test_plates", "uv")
-
-
-def renderer() -> str:
-    """A fingerprint of the renderer: the first 16 hex digits of the SHA-256 of the modules that draw."""
-    here = Path(__file__).parent
-    drawing = sorted(file for file in here.glob("*.py") if file.stem not in _NOT_DRAWING)
-    content = b"".join(file.read_bytes().replace(b"\r\n", b"\n") for file in drawing)
-    return hashlib.sha256(content).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""The plates models are judged on: frozen, resumable, and apart from everything trained on."""
+"""The plates for evaluating models: frozen, rendered in one run or several, and unlike anything in a training set."""
 
 from __future__ import annotations
 
@@ -10,8 +10,14 @@ import pytest
 
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.outcomes import Group, Outcome
-from xtalgrid_synth import test_plates
-from xtalgrid_synth.test_plates import TEST_PLATES, VALIDATION_PLATES, Camera, PlateSettings, render_test_plates
+from xtalgrid_synth import evaluation_plates
+from xtalgrid_synth.evaluation_plates import (
+    TEST_PLATES,
+    VALIDATION_PLATES,
+    Camera,
+    PlateSettings,
+    render_evaluation_plates,
+)
 
 SMALL = (
     PlateSettings("TS000001", 7, "disc", Camera(96, 80, 30.0)),
@@ -20,12 +26,12 @@ SMALL = (
 
 
 def test_the_settings_are_frozen() -> None:
-    """Figures of different models are compared on these pictures: other settings need other names and all figures anew."""
+    """Figures of different models are compared on these images: after a change all figures must be measured again."""
     held = repr([(plate, [outcome.value for outcome in plate.outcomes()]) for plate in TEST_PLATES + VALIDATION_PLATES])
     assert hashlib.sha256(held.encode()).hexdigest()[:16] == "430380f9c7ef6a9f"
 
 
-def test_the_mix_is_a_lab_s() -> None:
+def test_outcomes_are_as_common_as_in_a_lab() -> None:
     outcomes = [outcome for plate in TEST_PLATES for outcome in plate.outcomes()]
     assert len(outcomes) == 2400
     assert set(outcomes) == set(Outcome) - {Outcome.RIM, Outcome.UNDECIDED, Outcome.FAILED}
@@ -42,10 +48,10 @@ def test_no_drop_is_rendered_twice_or_trained_on() -> None:
     assert len({plate.barcode for plate in plates}) == len(plates)
 
 
-def test_a_killed_run_goes_on_and_renders_nothing_twice(tmp_path: Path) -> None:
-    first = render_test_plates(tmp_path, range(1), wells=2, jobs=1, settings=SMALL)
+def test_a_stopped_run_goes_on_and_renders_nothing_twice(tmp_path: Path) -> None:
+    first = render_evaluation_plates(tmp_path, range(1), wells=2, jobs=1, settings=SMALL)
     before = first[0].stat().st_mtime_ns
-    files = render_test_plates(tmp_path, range(2), wells=4, jobs=2, settings=SMALL)
+    files = render_evaluation_plates(tmp_path, range(2), wells=4, jobs=2, settings=SMALL)
     assert len(files) == 8
     assert files[:2] == first
     assert first[0].stat().st_mtime_ns == before
@@ -56,8 +62,8 @@ def test_a_killed_run_goes_on_and_renders_nothing_twice(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.part"))
 
 
-def test_pictures_of_another_renderer_are_not_mixed_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    render_test_plates(tmp_path, range(1), wells=1, jobs=1, settings=SMALL)
-    monkeypatch.setattr(test_plates, "renderer", lambda: "another")
+def test_images_of_two_versions_of_the_renderer_are_not_mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    render_evaluation_plates(tmp_path, range(1), wells=1, jobs=1, settings=SMALL)
+    monkeypatch.setattr(evaluation_plates, "RENDERER", "another")
     with pytest.raises(ConfigError, match="another version of the renderer; give another folder"):
-        render_test_plates(tmp_path, range(1), wells=2, jobs=1, settings=SMALL)
+        render_evaluation_plates(tmp_path, range(1), wells=2, jobs=1, settings=SMALL)
