@@ -5,7 +5,7 @@ PYTHON ?= python3
 LOCK ?= scripts/locks
 VENV := $(if $(LOCK),.venv,.venv-newest)
 BIN := $(VENV)/bin
-SET_UP := @$(PYTHON) scripts/set_up.py $(if $(LOCK),,--newest)
+SET_UP := @$(PYTHON) scripts/locks/set_up.py $(if $(LOCK),,--newest)
 
 .PHONY: demo test test-fresh test-oracle test-containers lint format docs docs-serve freeze dist clean train-setup
 
@@ -37,7 +37,7 @@ test: $(VENV)/.dev $(VENV)-freeze/.freeze
 
 # A fresh clone of what is committed, on a bare Debian (as root): make test-fresh SUITE=trixie.
 test-fresh:
-	scripts/test_fresh.sh $(or $(SUITE),bookworm)
+	scripts/dev/test_fresh.sh $(or $(SUITE),bookworm)
 
 # On a live Oracle: make test-oracle ORACLE_URL='oracle+oracledb://user:password@host/?service_name=x' (docs/imager-databases.md).
 test-oracle: $(VENV)/.dev

@@ -128,9 +128,9 @@ class Scorer:
         Parameters
         ----------
         image : path, bytes, PIL image or array
-            A JPEG, PNG or TIFF file, by its path or its bytes; or pixels, ``(M, N)`` grey or ``(M, N, 3)`` RGB, uint8 or
-            uint16. A file gives exactly the numbers that a worker gives. Pixels decoded from a JPEG may differ from
-            their file in the third decimal, because a file is decoded at a reduced size where that is enough.
+            A JPEG, PNG or TIFF file, by its path or its bytes; or pixels, ``(M, N)`` grey or ``(M, N, 3)`` RGB, of
+            uint8 or uint16. A file gives the very numbers of a worker. Pixels decoded from a JPEG may differ from their
+            file in the third decimal, because a file is decoded at a reduced size where that is enough.
         pixel_size_um : float, optional
             Micrometres per pixel, 0.05 to 50. Default: that of the known imager with images of this size, else a guess;
             `Score.pixel_size_origin` says which. A size that is off by half makes crystals look like another outcome.

@@ -30,7 +30,7 @@ def environment(tmp_path_factory) -> Path:
 def clone(tmp_path, environment) -> Path:
     """A project that asks for one package, `small` 1.0, and locks it."""
     (tmp_path / "scripts" / "locks").mkdir(parents=True)
-    shutil.copy(ROOT / "scripts" / "set_up.py", tmp_path / "scripts")
+    shutil.copy(ROOT / "scripts" / "locks" / "set_up.py", tmp_path / "scripts" / "locks")
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     (tmp_path / "wheels").mkdir()
     with zipfile.ZipFile(tmp_path / "wheels" / "small-1.0-py3-none-any.whl", "w") as wheel:
@@ -45,7 +45,7 @@ def clone(tmp_path, environment) -> Path:
 
 def set_up(clone: Path, environment: Path, *start: str, **variables: str) -> str:
     """What set-up says in the end; it has failed, with one line."""
-    command = [*(start or [sys.executable]), clone / "scripts" / "set_up.py", environment, "server"]
+    command = [*(start or [sys.executable]), clone / "scripts" / "locks" / "set_up.py", environment, "server"]
     given = {"PATH": os.environ["PATH"], "PIP_CONFIG_FILE": os.devnull, "PIP_NO_CACHE_DIR": "1", "PIP_RETRIES": "1"}
     given |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(clone / "wheels")} | variables
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=given)

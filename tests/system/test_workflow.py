@@ -108,7 +108,7 @@ def test_each_system_freezes_checks_what_it_froze_and_keeps_it(workflows):
         lines = [step["run"].replace("\\", "/").replace(".exe", "") for step in job["steps"] if "run" in step]
         lines = [line.replace(".venv-freeze/Scripts/python", ".venv-freeze/bin/python") for line in lines]
         assert lines == [
-            "python scripts/set_up.py .venv-freeze freeze",
+            "python scripts/locks/set_up.py .venv-freeze freeze",
             ".venv-freeze/bin/python scripts/freeze.py --release",
             "dist/xtalgrid-worker --version",
             "dist/xtalgrid-worker selfcheck",

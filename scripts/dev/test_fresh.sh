@@ -1,13 +1,13 @@
 #!/bin/sh
 # The README on a bare Debian: a fresh clone of what is committed, with git, make and python3-venv, runs its commands by a user without rights.
-#     scripts/test_fresh.sh bookworm                      make demo and make test; as root, with debootstrap
-#     scripts/test_fresh.sh trixie make demo              another command
+#     scripts/dev/test_fresh.sh bookworm                      make demo and make test; as root, with debootstrap
+#     scripts/dev/test_fresh.sh trixie make demo              another command
 # pip's configuration and certificates here are copied in. XTALGRID_FRESH names a folder to keep the Debian in; without it, it goes afterwards.
 set -eu
 suite=${1:?bookworm or trixie}; shift
-test "$(id -u)" = 0 || { echo "test_fresh: debootstrap and chroot need root: sudo scripts/test_fresh.sh $suite" >&2; exit 1; }
+test "$(id -u)" = 0 || { echo "test_fresh: debootstrap and chroot need root: sudo scripts/dev/test_fresh.sh $suite" >&2; exit 1; }
 command -v debootstrap >/dev/null || { echo "test_fresh: debootstrap is missing: apt install debootstrap" >&2; exit 1; }
-here=$(cd "$(dirname "$0")/.." && pwd)
+here=$(cd "$(dirname "$0")/../.." && pwd)
 if [ -n "${XTALGRID_FRESH:-}" ]; then
     root=$XTALGRID_FRESH/$suite
 else

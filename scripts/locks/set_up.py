@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Sets up an environment as scripts/locks/ has it. What goes wrong ends in one line that says what to do.
 
-    scripts/set_up.py .venv server            what `make demo` needs, and xtalgrid itself, editable
-    scripts/set_up.py .venv dev               also what tests, linters and documentation need
-    scripts/set_up.py .venv train             also the networks' part, with torch
-    scripts/set_up.py .venv-freeze freeze     what the frozen worker is made of, and PyInstaller
-    scripts/set_up.py --newest .venv-newest dev    the newest versions that pyproject.toml allows
+    scripts/locks/set_up.py .venv server            what `make demo` needs, and xtalgrid itself, editable
+    scripts/locks/set_up.py .venv dev               also what tests, linters and documentation need
+    scripts/locks/set_up.py .venv train             also the networks' part, with torch
+    scripts/locks/set_up.py .venv-freeze freeze     what the frozen worker is made of, and PyInstaller
+    scripts/locks/set_up.py --newest .venv-newest dev    the newest versions that pyproject.toml allows
 
 It is called by the Makefile, with any Python: an old one is told so.
 """
@@ -20,8 +20,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-LOCKS = ROOT / "scripts" / "locks"
+ROOT = Path(__file__).resolve().parents[2]
+LOCKS = Path(__file__).resolve().parent
 EXTRAS = {
     "server": "server,oracle,postgres,boinc",
     "dev": "server,oracle,postgres,boinc,dev",
