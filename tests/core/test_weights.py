@@ -100,7 +100,7 @@ def test_a_second_opinion_lies_in_a_folder_of_its_own(tmp_path):
     (tmp_path / "f").write_bytes(data)
     assert read_manifest(tmp_path) == manifest
     assert find_model(sha256, "second_opinion", [tmp_path]) == (entry, data)
-    with pytest.raises(UnknownModel, match="no classifier named"):
+    with pytest.raises(UnknownModel, match="unknown model: classifier"):
         find_model(sha256, "classifier", [tmp_path])
     with pytest.raises(UnknownModel, match="no segmenter here"):
         default_models(tmp_path)

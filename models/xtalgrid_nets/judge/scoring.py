@@ -27,7 +27,7 @@ from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import write_atomically
 from xtalgrid_core.options import DEFAULTS, Options, Rule
 from xtalgrid_core.weights import MANIFEST, PACKAGED, Variant, default_options
-from xtalgrid_scoring.networks import RUNTIME
+from xtalgrid_scoring.networks import RUNTIME, Networks
 from xtalgrid_scoring.pool import Pool
 
 CHUNK = 150
@@ -73,6 +73,15 @@ class Settings:
             support=self.support,
             crystal_from=self.crystal_from,
         )
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Folders of weights, before those packaged."""
+        return (self.weights,) if self.weights else ()
+
+    def networks(self) -> Networks:
+        """Load the weights, for use in this process."""
+        return Networks.load(self.options, self.folders)
 
     @property
     def words(self) -> str:
@@ -138,8 +147,7 @@ def version() -> str:
 
 
 def _answer(settings: Settings, pool: Pool, number: int, path: Path) -> wire.Answer:
-    folders = [settings.weights] if settings.weights else []
-    return pool.score(path, settings.options, number=number, folders=folders)
+    return pool.score(path, settings.options, number=number, folders=settings.folders)
 
 
 def _name(paths: Sequence[Path], settings: Settings) -> str:
