@@ -32,6 +32,6 @@ environment=$(env | grep -E '^(PIP_|SSL_CERT|REQUESTS_CA|https?_proxy=|HTTPS?_PR
 # In a mount namespace of its own, so that nothing stays mounted.
 # shellcheck disable=SC2016,SC2086  # the inner shell expands; the environment is words
 unshare --mount --pid --fork sh -c '
-    mount -t proc proc "$0/proc" && mount --bind /dev "$0/dev" && mount -t tmpfs tmpfs "$0/dev/shm" || exit
+    mount -t proc proc "$0/proc" && mount --rbind /dev "$0/dev" && mount -t tmpfs tmpfs "$0/dev/shm" || exit
     cd / && exec chroot --userspec=lab:lab "$@"' "$root" "$root" env -i HOME=/home/lab USER=lab LANG=C.UTF-8 \
     PATH=/usr/local/bin:/usr/bin:/bin $environment sh -c 'cd /home/lab/xtalgrid && exec "$@"' sh "$@"

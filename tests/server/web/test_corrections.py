@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pytest
 
@@ -80,7 +80,9 @@ def test_by_policy_a_score_is_a_row_of_the_score_table_in_the_persons_name(
     client.fill("/corrections", WELL, image=1, score=1, outcome="harvestable")
     jdoe, anna = score_table()
     assert (anna[0], anna[1], anna[3]) == (row.inspect_id, "23", "anna")
-    assert abs((datetime.utcnow() - anna[2]).total_seconds()) < 120  # the imager's zone is UTC here
+    assert (
+        abs((datetime.now(UTC).replace(tzinfo=None) - anna[2]).total_seconds()) < 120
+    )  # the imager's zone is UTC here
     (kept,) = system.ledger.people.corrections([1])[1]
     assert kept.written_id and kept.written_at
     client.fill("/corrections", WELL, image=1, score=1, outcome="precipitate")
