@@ -37,6 +37,7 @@ from xtalgrid_server.reports.explain import explain
 from xtalgrid_server.run import Account, run_folder
 from xtalgrid_server.system import System
 from xtalgrid_server.viewer.app import create_app
+from xtalgrid_synth import render_well
 from xtalgrid_worker.cli import main as worker
 
 PLATE = "PLATE7"
@@ -79,8 +80,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 PACKAGED = "production"
 CASES = (PACKAGED, *OPTIONS)
-JUDGED = tuple(name for name, given in OPTIONS.items() if not {"n_boxes"} & given.keys())
-"""Those that ``evaluate`` has options for."""
+JUDGED = tuple(name for name, given in OPTIONS.items() if "n_boxes" not in given)
+"""Those that ``evaluate`` can be asked for."""
 
 Answer = dict[str, Any]
 Answers = dict[str, Answer]
@@ -119,8 +120,6 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Callable[[bool], Path]:
 
     @cache
     def rendered(is_dyed: bool) -> Path:
-        from xtalgrid_synth import render_well
-
         folder = tmp_path_factory.mktemp("wells") / PLATE
         folder.mkdir()
         for name, (outcome, seed) in WELLS.items():
