@@ -3,7 +3,7 @@
     git worktree add ../before COMMIT
     python scripts/bench/two_checkouts.py ../before . IMAGES…
 
-Both score the same images in turns, as whole programs with one thread: first one checkout, then the other, and the other
+Both score the same images in turns, as whole programs with one thread: one checkout, then the other, and the other
 way round in the next pair. Each pair gives a ratio, second checkout over first, so that whatever else the machine does
 cancels out. The median of the ratios is printed with its 95 % interval by the sign test; below 1 the second checkout is
 better. This needs only Python's own library beside what the checkouts need, and `os.wait4`.
