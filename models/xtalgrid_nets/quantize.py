@@ -118,7 +118,8 @@ def _mean_logits(model: bytes, pictures: npt.NDArray[np.uint8]) -> npt.NDArray[n
     """Mean of each class over all cells of all pictures, ``(13,)``."""
     network = load_network(model, "class_map", "the network to quantise")
     logits = [network(network_input(picture[None])) for picture in pictures]
-    return np.mean([maps.astype(np.float64).mean(axis=(0, 2, 3)) for maps in logits], axis=0)
+    means: npt.NDArray[np.float64] = np.mean([maps.mean(axis=(0, 2, 3), dtype=np.float64) for maps in logits], axis=0)
+    return means
 
 
 def calibration_pictures(data: Path, role: Role, count: int = PICTURES) -> npt.NDArray[np.uint8]:

@@ -74,7 +74,7 @@ def pack(folder: Path, prefix: Path, *, part: Part = "all", quality: int | None 
         for index in tqdm(chosen, desc="recordio pack", mininterval=5):
             stream = io.BytesIO()
             kind = "PNG" if suffix == "png" else "JPEG"
-            Image.fromarray(chops.take([index])[0]).save(stream, kind, **options)  # type: ignore[arg-type]
+            Image.fromarray(chops.take([index])[0]).save(stream, kind, **options)
             labels = chops.labels[index : index + 1].astype(np.float32)
             path = f"{chops.wells[index]:06d}/{index:08d}.{suffix}"
             writer.add(ImageRecord(int(index), labels, stream.getvalue()), path)
