@@ -112,7 +112,7 @@ def decide(
     values = np.clip(values, 0, 1)  # what rounding leaves outside
     if options.rule == "pooled":
         if pooling is None:
-            raise ValueError("the rule pooled needs a pooling; xtalgrid-train calibrate fits one")
+            raise ValueError("the rule pooled needs a pooling; xtalgrid-train judge calibrate fits one")
         verdict = _pooled(values, pooling(values, chops_seeing(boxes)), options.crystal_from)
     else:
         by_group = options.rule == "group"

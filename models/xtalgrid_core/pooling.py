@@ -2,7 +2,7 @@
 
 A chop is judged by itself: a bright edge is some crystal, one granular corner precipitate. What the well is shows in all of them
 together: a crystal's look in one chop means less where every third chop looks a little like crystals. So the chops' probabilities are
-pooled, and a multinomial logistic regression, fitted on rendered wells (``xtalgrid-train calibrate``), says what they mean: the
+pooled, and a multinomial logistic regression, fitted on rendered wells (``xtalgrid-train judge calibrate``), says what they mean: the
 instance-level results of multiple-instance learning, stacked (Wolpert 1992). Its probabilities are calibrated by the same fit.
 """
 

@@ -139,8 +139,8 @@ def default_options(folder: Path = PACKAGED, variant: Variant | None = None, **c
 def no_pooling(entry: ModelEntry) -> str:
     """The error of weights that the rule ``pooled`` is asked of and cannot decide for."""
     return (
-        f"classifier {entry.sha256[:12]}… has no pooling, which the rule `pooled` needs: `xtalgrid-train calibrate` fits it to the folder's "
-        "weights; or take the rule `group`"
+        f"classifier {entry.sha256[:12]}… has no pooling, which the rule `pooled` needs: `xtalgrid-train judge calibrate` "
+        "fits it to the folder's weights; or take the rule `group`"
     )
 
 

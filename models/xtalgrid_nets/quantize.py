@@ -139,7 +139,7 @@ def calibration_pictures(data: Path, role: Role, count: int = PICTURES) -> npt.N
         train, _ = chosen.split(chosen.view_wells)
         if not len(train):
             raise ModelError(
-                f"{data}: has no views to quantise the segmenter on; give a set that xtalgrid-train render made"
+                f"{data}: has no views to quantise the segmenter on; give a set that xtalgrid-train sets render made"
             )
         return chosen.take_views(np.sort(rng.permutation(train)[:count]))[0]
     train, _ = chosen.split(chosen.patch_wells)

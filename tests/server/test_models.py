@@ -314,7 +314,9 @@ def test_models_the_rule_cannot_decide_by_are_said_before_any_work_is_made(tmp_p
     named = f'[work]\nsegmenter = "{segmenter}"\nclassifier = "{classifier}"\n'
     with System(from_string(named, home=home)) as system:
         enter_well(system, tmp_path, 1)
-        with pytest.raises(ConfigError, match="no pooling, which the rule `pooled` needs: `xtalgrid-train calibrate`"):
+        with pytest.raises(
+            ConfigError, match="no pooling, which the rule `pooled` needs: `xtalgrid-train judge calibrate`"
+        ):
             system.create_work()
         assert not system.grid.waiting()
     with System(from_string(named + 'rule = "group"\n', home=home)) as system:

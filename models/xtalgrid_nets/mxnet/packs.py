@@ -202,4 +202,4 @@ def _read_table(path: Path) -> list[WellRow] | None:
                 for number, row in enumerate(csv.DictReader(stream))
             ]
         except (KeyError, UnicodeDecodeError, csv.Error) as error:
-            raise RecordError(f"{path}: not the table of wells that `recordio pack` writes ({error!r})") from error
+            raise RecordError(f"{path}: not the table of wells that `sets recordio pack` writes ({error!r})") from error

@@ -17,7 +17,7 @@ pytest.importorskip("torch", reason="training needs the extra [train]")
 from xtalgrid_core.chops import Box
 from xtalgrid_core.outcomes import CLASSES, PRIORITY, Group, Outcome
 from xtalgrid_core.scale import PixelSize, pixel_size
-from xtalgrid_nets.sets import commands
+from xtalgrid_nets.cli import sets as commands
 from xtalgrid_nets.sets.crops import Crop, crop_to_drop, whole_well
 from xtalgrid_nets.sets.format import ChopSet, SetError
 from xtalgrid_nets.sets.labels import Labels
