@@ -26,7 +26,7 @@ from xtalgrid_nets.cli import main
 from xtalgrid_nets.marco import install
 from xtalgrid_scoring.second_opinion import probabilities
 
-CHECK_WELL = Path(__file__).parents[3] / "server" / "xtalgrid_server" / "models" / "check_well.jpg"
+CHECK_WELL = Path(__file__).parents[3] / "server" / "xtalgrid_server" / "steps" / "check_well.jpg"
 
 
 def run(*arguments: str | Path) -> tuple[int, str]:
