@@ -3,7 +3,7 @@
 The classifier judges each chop by itself: a bright edge may pass for a crystal, a granular corner for precipitate.
 The well shows only in all chops together: one chop that looks like a crystal means less if every third chop does so a
 little. Therefore the chops' probabilities are pooled, and a multinomial logistic regression, fitted to rendered wells
-(``xtalgrid-train calibrate``), turns them into probabilities for the well: stacking (Wolpert 1992) of the
+(``xtalgrid-train judge calibrate``), turns them into probabilities for the well: stacking (Wolpert 1992) of the
 instance-level results of multiple-instance learning. The same fit calibrates these probabilities.
 """
 

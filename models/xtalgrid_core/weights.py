@@ -145,7 +145,7 @@ def no_pooling(entry: ModelEntry) -> str:
     """Return the error message for weights without a pooling under the rule ``pooled``."""
     return (
         f"classifier {entry.sha256[:12]}… has no pooling, which the rule `pooled` needs: "
-        "fit one with `xtalgrid-train calibrate`, or use the rule `group`"
+        "fit one with `xtalgrid-train judge calibrate`, or use the rule `group`"
     )
 
 

@@ -97,14 +97,14 @@ def _shows(item: WellObject, seen: Box, um: float) -> bool:
         min(item.box.col + item.box.width, seen.col + seen.width) - max(item.box.col, seen.col), 0
     )
     large = max(item.box.height, item.box.width) * um >= 11
-    return large and shared >= 0.5 * item.box.height * item.box.width
+    return bool(large and shared >= 0.5 * item.box.height * item.box.width)
 
 
 def sample_well(outcome: Outcome, seed: int, n_chops: int = 8, n_patches: int = 4) -> Sample:
     """Render a well and cut it as the worker would: chops, and patches that show chops with what lies around them."""
     rng = np.random.default_rng([seed, 1])
-    width, height, um, _ = _CAMERAS[int(rng.choice(len(_CAMERAS), p=[camera[3] for camera in _CAMERAS]))]
-    well = render_well(outcome, seed=seed, width=width, height=height, pixel_size_um=um)
+    cols, rows, um, _ = _CAMERAS[int(rng.choice(len(_CAMERAS), p=[camera[3] for camera in _CAMERAS]))]
+    well = render_well(outcome, seed=seed, width=cols, height=rows, pixel_size_um=um)
     levels = Levels.of(well.image)
     factor = to_reference(um)
     crop = _at_least(_crop(rng, well), math.ceil((PATCH + 1) / factor), *well.content.shape)
@@ -116,14 +116,16 @@ def sample_well(outcome: Outcome, seed: int, n_chops: int = 8, n_patches: int = 
         found = chop_label(well, Box(*(round(v / factor) for v in box)).moved(crop.row, crop.col))
         return NO_LABEL if found is None else PRIORITY[found]
 
-    chops, labels = [], []
-    for box in _places(rng, well, crop, *scaled.shape[:2], factor, 4 * n_chops, CHOP):
+    height, width = scaled.shape[:2]
+    chops: list[Pixels] = []
+    labels: list[int] = []
+    for box in _places(rng, well, crop, height, width, factor, 4 * n_chops, CHOP):
         rank = label(box)
         if rank != NO_LABEL and len(chops) < n_chops:
             chops.append(cut(scaled, [box])[0])
             labels.append(rank)
     patches, windows = [], []
-    for box in _places(rng, well, crop, *scaled.shape[:2], factor, n_patches, PATCH):
+    for box in _places(rng, well, crop, height, width, factor, n_patches, PATCH):
         patches.append(cut(scaled, [box])[0])
         windows.append([[label(Box(box.row + i, box.col + j, CHOP, CHOP)) for j in PATCH_STARTS] for i in PATCH_STARTS])
     return Sample(

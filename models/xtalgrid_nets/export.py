@@ -21,7 +21,7 @@ from xtalgrid_core.images import SEGMENTER_SIDE
 from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, Group
 from xtalgrid_core.weights import MANIFEST, ModelEntry, Role, Variant, WeightsManifest, read_manifest
 
-from .networks import NETWORKS
+from .networks import NETWORKS, class_map_of
 from .states import SEGMENTER, load_trained
 
 ROLES: tuple[Role, ...] = ("segmenter", "classifier")
@@ -45,11 +45,12 @@ class AsClassMap(nn.Module):
     def __init__(self, net: nn.Module, dense: bool) -> None:
         super().__init__()
         self.net = net
-        self.dense = dense
+        self._map = class_map_of(net) if dense else None
 
     def forward(self, image: Tensor) -> Tensor:
         """``(N, 3, H, W)`` → ``(N, 13, h, w)``; one cell where the network has no map."""
-        return self.net.class_map(image) if self.dense else self.net(image)[:, :, None, None]  # type: ignore[operator]
+        cells: Tensor = self._map(image) if self._map else self.net(image)[:, :, None, None]
+        return cells
 
 
 def export_segmenter(net: nn.Module, path: Path) -> None:

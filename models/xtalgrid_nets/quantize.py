@@ -118,7 +118,8 @@ def _mean_logits(model: bytes, pictures: npt.NDArray[np.uint8]) -> npt.NDArray[n
     """Mean of each class over all cells of all pictures, ``(13,)``."""
     network = load_network(model, "class_map", "the network to quantise")
     logits = [network(network_input(picture[None])) for picture in pictures]
-    return np.mean([maps.astype(np.float64).mean(axis=(0, 2, 3)) for maps in logits], axis=0)
+    means: npt.NDArray[np.float64] = np.mean([maps.mean(axis=(0, 2, 3), dtype=np.float64) for maps in logits], axis=0)
+    return means
 
 
 def calibration_pictures(data: Path, role: Role, count: int = PICTURES) -> npt.NDArray[np.uint8]:
@@ -138,7 +139,7 @@ def calibration_pictures(data: Path, role: Role, count: int = PICTURES) -> npt.N
         train, _ = chosen.split(chosen.view_wells)
         if not len(train):
             raise ModelError(
-                f"{data}: has no views to quantise the segmenter on; give a set that xtalgrid-train render made"
+                f"{data}: has no views to quantise the segmenter on; give a set that xtalgrid-train sets render made"
             )
         return chosen.take_views(np.sort(rng.permutation(train)[:count]))[0]
     train, _ = chosen.split(chosen.patch_wells)

@@ -20,7 +20,7 @@ from segmentation_models_pytorch.encoders._base import EncoderMixin  # noqa: E40
 NAME = "xtalgrid-squeezenet1_1"
 
 
-class SqueezeEncoder(nn.Module, EncoderMixin):
+class SqueezeEncoder(nn.Module, EncoderMixin):  # type: ignore[misc]  # untyped
     """SqueezeNet 1.1 as an encoder for segmentation_models_pytorch: strides 1, 2, 4, 8, 16.
 
     Padded where SqueezeNet isn't, so that each stage has half the size of the one before; the weights are the same.
@@ -31,7 +31,9 @@ class SqueezeEncoder(nn.Module, EncoderMixin):
     def __init__(self, depth: int = 4, **_: Any) -> None:
         super().__init__()
         self.features = features()
-        self.features[0].padding = (1, 1)
+        first = self.features[0]
+        assert isinstance(first, nn.Conv2d)
+        first.padding = (1, 1)
         for index in (2, 5, 8):
             self.features[index] = nn.MaxPool2d(3, stride=2, padding=1)
         self._out_channels = [3, 64, 128, 256, 512]
@@ -53,7 +55,7 @@ encoders[NAME] = {"encoder": SqueezeEncoder, "pretrained_settings": {}, "params"
 
 def segmenter() -> nn.Module:
     """The U-Net, untrained, logits out."""
-    return smp.Unet(
+    net: nn.Module = smp.Unet(
         NAME,
         encoder_depth=4,
         encoder_weights=None,
@@ -61,3 +63,4 @@ def segmenter() -> nn.Module:
         in_channels=3,
         classes=1,
     )
+    return net

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ from .networks import build
 SEGMENTER = "unet-squeezenet1.1"
 SQUEEZENET = "squeezenet1.1"
 
-_LAYERS = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
+_Layer: TypeAlias = nn.Conv2d | nn.Linear | nn.BatchNorm2d
 _NODES = {"Conv": nn.Conv2d, "Gemm": nn.Linear, "BatchNormalization": nn.BatchNorm2d}
 
 
@@ -144,7 +144,7 @@ def from_onnx(path: Path, name: str) -> nn.Module:
             raise foreign
         arrays = [torch.from_numpy(numpy_helper.to_array(values[key]).copy()) for key in node.input[1:]]
         conv_bias = arrays[1] if isinstance(layer, nn.Conv2d) and len(arrays) > 1 else None
-        own = [layer.weight, layer.bias]
+        own: list[Tensor | None] = [layer.weight, layer.bias]
         if isinstance(layer, nn.BatchNorm2d):
             own += [layer.running_mean, layer.running_var]
         with torch.no_grad():
@@ -160,13 +160,13 @@ def from_onnx(path: Path, name: str) -> nn.Module:
     return net
 
 
-def _in_order(net: nn.Module) -> list[nn.Module]:
+def _in_order(net: nn.Module) -> list[_Layer]:
     """The layers with parameters in the order in which one picture runs through them."""
-    order: list[nn.Module] = []
+    order: list[_Layer] = []
     hooks = [
         layer.register_forward_pre_hook(lambda layer, _: order.append(layer))
         for layer in net.modules()
-        if isinstance(layer, _LAYERS)
+        if isinstance(layer, _Layer)
     ]
     try:
         with torch.inference_mode():

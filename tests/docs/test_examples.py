@@ -59,6 +59,8 @@ def check(words: list[str]) -> None:
             return
         if not rest:
             raise click.UsageError("no command", context)
+        if command.get_command(context, rest[0]) is None:  # also what is taken under its old name only
+            raise click.UsageError(f"no command {rest[0]}", context)
         _, command, rest = command.resolve_command(context, rest)
 
 
@@ -75,7 +77,15 @@ def test_commands_and_options_exist(block, words):
 
 
 @pytest.mark.parametrize(
-    "words", ["xtalgrid graid", "xtalgrid run", "xtalgrid run x --fast", "xtalgrid export pdf x", "xtalgrid"]
+    "words",
+    [
+        "xtalgrid graid",
+        "xtalgrid run",
+        "xtalgrid run x --fast",
+        "xtalgrid export pdf x",
+        "xtalgrid",
+        "xtalgrid-train marco s o",
+    ],
 )
 def test_a_wrong_example_would_be_found(words):
     with pytest.raises(click.UsageError):

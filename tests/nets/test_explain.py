@@ -31,7 +31,7 @@ from xtalgrid_core.scale import PixelSize  # noqa: E402
 from xtalgrid_core.weights import find_model  # noqa: E402
 from xtalgrid_core.wire import Scored  # noqa: E402
 from xtalgrid_nets.explain import words  # noqa: E402
-from xtalgrid_nets.explain.maps import explain  # noqa: E402
+from xtalgrid_nets.explain.maps import _spread, explain  # noqa: E402
 from xtalgrid_nets.explain.saliency import answer_of, pooled_log_p, smooth_grad  # noqa: E402
 from xtalgrid_nets.explain.well import load  # noqa: E402
 from xtalgrid_nets.judge.scoring import Settings  # noqa: E402
@@ -186,6 +186,15 @@ def test_a_group_is_shown_where_it_was_seen() -> None:
     assert found.decision.outcome is Outcome.HARVESTABLE
     best = found.chops[found.decision.best[0]]
     assert best.col <= 64
+
+
+def test_squares_of_the_class_map_lie_around_their_middles() -> None:
+    values = np.arange(6, dtype=np.float32)[None, :, None] + np.zeros((1, 6, 9), np.float32)
+    spread = _spread(values, CELLS, 400, 500)
+    assert (spread.shape, spread.dtype) == ((1, 400, 500), np.float32)
+    assert np.ptp(spread, axis=2).max() < 1e-5
+    # 15 cells of 16 pixels, each seeing half a cell further: the middle of the first square is pixel 128, of the next 144.
+    assert spread[0, [0, 128, 136, 144, 208, 399], 250] == pytest.approx([0, 0, 0.5, 1, 5, 5], abs=1e-5)
 
 
 @pytest.mark.parametrize("seeing", [1.0, 7.3, 40.0])

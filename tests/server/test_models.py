@@ -315,7 +315,8 @@ def test_models_the_rule_cannot_decide_by_are_said_before_any_work_is_made(tmp_p
     with System(from_string(named, home=home)) as system:
         enter_well(system, tmp_path, 1)
         with pytest.raises(
-            ConfigError, match="no pooling, which the rule `pooled` needs: fit one with `xtalgrid-train calibrate`"
+            ConfigError,
+            match="no pooling, which the rule `pooled` needs: fit one with `xtalgrid-train judge calibrate`",
         ):
             system.create_work()
         assert not system.grid.waiting()

@@ -46,6 +46,7 @@ PACKAGES = (
     "server/xtalgrid_server/boinc",
     "models/xtalgrid_synth",
     "models/xtalgrid_nets",
+    "models/xtalgrid_nets/cli",
     "models/xtalgrid_nets/networks",
     "models/xtalgrid_nets/sets",
     "models/xtalgrid_nets/fit",

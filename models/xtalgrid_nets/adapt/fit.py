@@ -159,4 +159,5 @@ def _crystal_shift(
     logits = logits + torch.from_numpy(start.bias)
     shifts = torch.arange(-2, 6.01, 0.25).tolist()
     losses = [float(group_losses(logits + shift * crystals, labels).mean()) for shift in shifts]
-    return crystals * shifts[int(np.argmin(losses))]
+    best: float = shifts[int(np.argmin(losses))]
+    return crystals * best

@@ -234,7 +234,7 @@ def _write(
         f"# Classifier `{sha256[:12]}…`",
         "",
         f"{name}, its last layer adapted to a lab's own wells; started from `{comparison.current[1][:12]}…`, whose card holds for all "
-        "else. The calibration of p_crystal is that one's: fit it anew with `xtalgrid-train calibrate`.",
+        "else. The calibration of p_crystal is that one's: fit it anew with `xtalgrid-train judge calibrate`.",
         "",
         *report[2:],
     ]

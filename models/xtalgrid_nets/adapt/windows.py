@@ -74,14 +74,13 @@ class Eye:
     """
 
     def __init__(self, net: nn.Module, segmenter: Segmenter, looks: int, keep: Path) -> None:
-        head = getattr(net, "head", None)
-        if not isinstance(getattr(net, "features", None), nn.Module) or not isinstance(head, nn.Conv2d):
+        features = getattr(net, "features", None)
+        if not isinstance(features, nn.Module) or not isinstance(getattr(net, "head", None), nn.Conv2d):
             raise ConfigError(
                 "only SqueezeNet's last layer can be adapted; start from a squeezenet1.1 or squeezenet1.0"
             )
         self._segmenter, self._looks, self._keep = segmenter, looks, keep
-        features: nn.Module = net.features.eval()  # type: ignore[assignment]
-        self._features = _exported(features)
+        self._features = _exported(features.eval())
         digest = hashlib.sha256(segmenter.sha256.encode())
         for name, value in features.state_dict().items():
             digest.update(name.encode() + value.numpy().tobytes())

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import torch
+from skimage.transform import AffineTransform, warp
 from torch import nn
 
 from xtalgrid_core.chops import CELLS, STRIDE, Box, cut, dense_length
@@ -102,11 +103,6 @@ def explain(
 
 def _spread(values: Float, cells: int, height: int, width: int) -> Float:
     """What ``(4, r, c)`` squares of so many cells say, on the pixels they lie around, ``(4, height, width)``: in between by interpolation."""
-    for axis, length in ((1, height), (2, width)):
-        middle = STRIDE * (cells + 1) // 2  # of the first square, in pixels
-        at = np.clip((np.arange(length, dtype=np.float32) - middle) / STRIDE, 0, values.shape[axis] - 1)
-        before = at.astype(np.intp)
-        after = np.minimum(before + 1, values.shape[axis] - 1)
-        part = np.float32(at - before).reshape((1, -1, 1) if axis == 1 else (1, 1, -1))
-        values = values.take(before, axis) * (1 - part) + values.take(after, axis) * part
-    return values
+    middle = STRIDE * (cells + 1) // 2  # of the first square, in pixels
+    square_at = AffineTransform(scale=1 / STRIDE, translation=(-middle / STRIDE, -middle / STRIDE))
+    return np.stack([warp(of, square_at, output_shape=(height, width), mode="edge") for of in values])

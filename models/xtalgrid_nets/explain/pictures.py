@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap, Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
+from scipy.ndimage import distance_transform_edt
+from skimage.color import rgb2gray
+from skimage.filters import gaussian
 
 from xtalgrid_core.files import replacing
 from xtalgrid_core.outcomes import SCORED_GROUPS, Group
@@ -17,7 +21,7 @@ from xtalgrid_core.scale import REFERENCE_UM
 from xtalgrid_scoring.classmap import COLOURS
 
 from . import words
-from .maps import Explained
+from .maps import Explained, Float
 
 _STRONGEST = 0.55
 """Opacity where a group is certain: the drop must show through."""
@@ -136,7 +140,7 @@ def _layout(height: int, width: int) -> tuple[Figure, Axes, list[Axes]]:
     return figure, large, small
 
 
-def _overlay(found: Explained) -> np.ndarray:
+def _overlay(found: Explained) -> npt.NDArray[np.floating]:
     """The view with each group's colour laid over it as strongly as the group is probable."""
     shown = found.well.view.astype(np.float32) / 255
     within = _soft(found)
@@ -174,28 +178,23 @@ def _scale_bar(axes: Axes, height: int, width: int) -> None:
     )
 
 
-def _grey(found: Explained) -> np.ndarray:
-    return found.well.view.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+def _grey(found: Explained) -> Float:
+    grey: Float = rgb2gray(found.well.view.astype(np.float32))
+    return grey
 
 
-def _inside(found: Explained) -> np.ndarray:
+def _inside(found: Explained) -> npt.NDArray[np.bool_]:
     return found.drop if found.drop.any() else np.ones(found.drop.shape, bool)
 
 
-def _soft(found: Explained, margin: float = 40.0) -> np.ndarray:
+def _soft(found: Explained, margin: float = 40.0) -> Float:
     """1 in the drop and near it, falling to 0 outside, where nothing was asked."""
-    import cv2
-
-    mask = _inside(found).astype(np.uint8)
-    distance = cv2.distanceTransform(1 - mask, cv2.DIST_L2, 3) if not mask.all() else np.zeros(mask.shape, np.float32)
-    return np.asarray(np.clip(2 - distance / margin, 0, 1), np.float32)
+    return np.asarray(np.clip(2 - distance_transform_edt(~_inside(found)) / margin, 0, 1), np.float32)
 
 
-def _smoothed(saliency: np.ndarray, sigma: float = 4.0) -> np.ndarray:
+def _smoothed(saliency: Float, sigma: float = 4.0) -> Float:
     """Single pixels make no picture: the map at the scale of a few µm, its strongest place at 1."""
-    import cv2
-
-    soft = cv2.GaussianBlur(saliency, (0, 0), sigma)
+    soft = gaussian(saliency, sigma)
     return np.asarray(np.clip(soft / max(float(np.quantile(soft, 0.998)), 1e-9), 0, 1))
 
 

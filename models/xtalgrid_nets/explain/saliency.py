@@ -22,6 +22,8 @@ from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, PRIORITY, SCORED_GROU
 from xtalgrid_core.pooling import LEAST, Pooling, group_sums, ranks
 from xtalgrid_scoring.windows import Windows
 
+from ..networks import class_map_of
+
 Float = npt.NDArray[np.float32]
 
 
@@ -114,9 +116,11 @@ def smooth_grad(
     random = torch.Generator().manual_seed(seed)
     spread = noise * float(image.max() - image.min())
     total = torch.zeros(image.shape[2:])
+    class_map = class_map_of(net)
+    assert class_map is not None
     for _ in range(samples):
         noisy = (image + spread * torch.randn(image.shape, generator=random)).requires_grad_()
-        means = F.avg_pool2d(net.class_map(noisy), CELLS, 1)[0]  # type: ignore[operator]
+        means = F.avg_pool2d(class_map(noisy), CELLS, 1)[0]
         answer(means[:, rows, cols].T).backward()
         assert noisy.grad is not None
         total += noisy.grad[0].abs().amax(dim=0)

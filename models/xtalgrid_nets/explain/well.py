@@ -22,6 +22,7 @@ from xtalgrid_scoring.score import check_size
 
 from ..adapt.run import starting_point
 from ..judge.scoring import Settings
+from ..networks import class_map_of
 from . import words
 from .maps import explain
 from .pictures import draw_groups, draw_saliency
@@ -39,9 +40,9 @@ def load(settings: Settings, state: Path | None = None) -> tuple[Networks, nn.Mo
     ModelError
         When weights or state cannot be used.
     """
-    networks = settings.networks()
+    networks = Networks.load(settings.options, [settings.weights] if settings.weights else [])
     net, name = starting_point(state, settings.weights or PACKAGED)
-    class_map = getattr(net, "class_map", None)
+    class_map = class_map_of(net)
     with torch.inference_mode():
         shape = tuple(class_map(torch.zeros(1, 3, CHOP, CHOP)).shape) if class_map else ()
     if class_map is None or shape != (1, len(CLASSES), CELLS, CELLS):

@@ -42,7 +42,8 @@ def class_shares(counts: npt.NDArray[np.floating], balance: Balance) -> npt.NDAr
         inside = np.bincount(of, weights=roots, minlength=len(SCORED_GROUPS))[of]
         wanted = np.array([GROUP_SHARES[group] for group in SCORED_GROUPS])[of]
         shares = np.divide(wanted * roots, inside, out=np.zeros_like(roots), where=inside > 0)
-    return shares / shares.sum()
+    found: npt.NDArray[np.float64] = shares / shares.sum()
+    return found
 
 
 def draw_weights(labels: npt.NDArray[np.integer], classes: int, balance: Balance) -> npt.NDArray[np.float64]:
@@ -50,7 +51,8 @@ def draw_weights(labels: npt.NDArray[np.integer], classes: int, balance: Balance
     counts = np.bincount(labels, minlength=classes).astype(np.float64)
     shares = class_shares(counts, balance)
     weight = np.divide(shares, counts, out=np.zeros(classes), where=counts > 0)[labels]
-    return weight / weight.sum()
+    found: npt.NDArray[np.float64] = weight / weight.sum()
+    return found
 
 
 def patch_draw(

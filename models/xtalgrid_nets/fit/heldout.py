@@ -1,4 +1,4 @@
-"""How a network does on the held-out plates, in a few seconds, while it trains. Judging proper is `evaluate`."""
+"""How a network does on the held-out plates, in a few seconds, while it trains. Judging proper is `judge evaluate`."""
 
 from __future__ import annotations
 

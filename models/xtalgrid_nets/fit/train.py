@@ -19,7 +19,7 @@ from tqdm import tqdm
 from xtalgrid_core.errors import ConfigError, XtalgridError
 from xtalgrid_core.images import MEAN_RGB
 
-from ..networks import NETWORKS
+from ..networks import NETWORKS, class_map_of
 from ..sets.format import ChopSet
 from ..states import from_onnx, load_trained, network
 from .batches import Batch, ChopBatches, ViewBatches, batches_of, stream
@@ -161,7 +161,9 @@ class _Trainer:
             if not hasattr(net, "features"):
                 raise ConfigError(f"{recipe.network} has no features to freeze: set frozen = 0 in the recipe")
             net.features[: recipe.frozen].requires_grad_(False)  # type: ignore[index]
-        self.net = net.train().to(device=device, memory_format=torch.channels_last)
+        net.train().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its types
+        self.net = net
+        self._class_map = class_map_of(net)
         self.optimiser = _optimiser(recipe, self.net)
         self._weights = torch.ones(recipe.classes, device=device)
         if isinstance(batches, ChopBatches):
@@ -178,7 +180,8 @@ class _Trainer:
         with torch.autocast(
             self.device.type, dtype=torch.bfloat16, enabled=self.precision is torch.bfloat16, cache_enabled=False
         ):
-            return self.net.class_map(x) if kind == "patches" else self.net(x)  # type: ignore[operator, no-any-return]
+            logits: Tensor = self._class_map(x) if kind == "patches" and self._class_map else self.net(x)
+            return logits
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The loss of a batch, and of its parts."""

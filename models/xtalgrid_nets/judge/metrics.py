@@ -11,7 +11,7 @@ from collections.abc import Hashable, Sequence
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import brier_score_loss, roc_curve
+from sklearn.metrics import brier_score_loss, roc_auc_score, roc_curve
 
 from xtalgrid_core.outcomes import CLASSES, PRIORITY, SCORED_GROUPS, Group, Outcome
 from xtalgrid_core.wilson import wilson
@@ -199,10 +199,7 @@ def roc(p: Floats, crystal: Bools) -> Roc | None:
 
 def auc(score: npt.NDArray[np.floating], positive: Bools) -> float:
     """Area under the ROC curve: how often a positive scores above a negative (ties count half); there must be both."""
-    _, place, counts = np.unique(score, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
-    n = int(positive.sum())
-    return float((ranks[positive].sum() - n * (n + 1) / 2) / (n * (len(score) - n)))
+    return float(roc_auc_score(positive, score))
 
 
 def plates(names: Sequence[str], crystal: Bools, called: Sequence[Outcome]) -> list[Plate]:

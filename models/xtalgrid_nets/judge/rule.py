@@ -75,14 +75,14 @@ def sweep(
                 ]
             )
             for threshold in thresholds:
-                yield _trial(wells, starts, "group", _first(evidence, threshold), threshold, support, *shifts)
+                yield _trial(wells, starts, "group", _first(evidence, threshold), threshold, support, shifts)
     certain = np.where(
         wells.probabilities == wells.probabilities.max(axis=1, keepdims=True), wells.probabilities, 0.0
     )  # each window says one class only
     classes = _best(certain.astype(np.float64), starts, wells.ends)
     grouped = np.stack([classes[:, list(GROUP_CLASSES[g])].max(axis=1) for g in SCORED_GROUPS], axis=1)
     for threshold in thresholds:
-        yield _trial(wells, starts, "published", _first(grouped, threshold), threshold, 0.0, 0.0, 0.0, 0.0)
+        yield _trial(wells, starts, "published", _first(grouped, threshold), threshold, 0.0)
 
 
 def best(trials: Sequence[Trial], others_opened: float, undecided: float = 1.0, rows: int = 10) -> list[Trial]:
@@ -157,7 +157,7 @@ def _trial(
     called: npt.NDArray[np.int64],
     threshold: float,
     support: float,
-    *shifts: float,
+    shifts: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> Trial:
     called = np.where(wells.has_drop, called, OTHER)  # without windows: a null experiment
     crystal = wells.groups == CRYSTAL

@@ -123,7 +123,7 @@ def read(folder: Path) -> WindowSet:
     """
     files = sorted(folder.glob("*.npz"))
     if not files:
-        raise ConfigError(f"{folder}: no windows here; xtalgrid-train windows writes them")
+        raise ConfigError(f"{folder}: no windows here; xtalgrid-train judge windows writes them")
     return joined(files)
 
 

@@ -236,7 +236,7 @@ def save_features(path: Path, net: MxnetSqueezeNet) -> None:
         raise ModelError(f"{path}: this network computes with ELU; its features are no start for one with ReLU")
     arrays = {name: value.numpy() for name, value in net.state_dict().items() if name.startswith("features.")}
     with replacing(path) as stream:
-        np.savez(stream, **arrays)  # type: ignore[arg-type]
+        np.savez(stream, **arrays)
 
 
 def _value(

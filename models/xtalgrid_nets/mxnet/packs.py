@@ -74,7 +74,7 @@ def pack(folder: Path, prefix: Path, *, part: Part = "all", quality: int | None 
         for index in tqdm(chosen, desc="recordio pack", mininterval=5):
             stream = io.BytesIO()
             kind = "PNG" if suffix == "png" else "JPEG"
-            Image.fromarray(chops.take([index])[0]).save(stream, kind, **options)  # type: ignore[arg-type]
+            Image.fromarray(chops.take([index])[0]).save(stream, kind, **options)
             labels = chops.labels[index : index + 1].astype(np.float32)
             path = f"{chops.wells[index]:06d}/{index:08d}.{suffix}"
             writer.add(ImageRecord(int(index), labels, stream.getvalue()), path)
@@ -202,4 +202,4 @@ def _read_table(path: Path) -> list[WellRow] | None:
                 for number, row in enumerate(csv.DictReader(stream))
             ]
         except (KeyError, UnicodeDecodeError, csv.Error) as error:
-            raise RecordError(f"{path}: not the table of wells that `recordio pack` writes ({error!r})") from error
+            raise RecordError(f"{path}: not the table of wells that `sets recordio pack` writes ({error!r})") from error

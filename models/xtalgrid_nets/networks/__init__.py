@@ -16,7 +16,7 @@ from xtalgrid_core.errors import ModelError
 from xtalgrid_core.outcomes import CLASSES
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,12 @@ _ALL = (
 )
 
 NETWORKS: dict[str, Network] = {network.name: network for network in _ALL}
+
+
+def class_map_of(net: nn.Module) -> Callable[[Tensor], Tensor] | None:
+    """Give a network's ``class_map`` (see `Network`), or None where it has none."""
+    found: Callable[[Tensor], Tensor] | None = getattr(net, "class_map", None)
+    return found
 
 
 def build(name: str, classes: int = len(CLASSES)) -> nn.Module:

@@ -76,7 +76,8 @@ class SqueezeNet(nn.Module):
 
     def class_map(self, x: Tensor) -> Tensor:
         """``(N, 3, H, W)`` → logits of each cell, ``(N, classes, h, w)``; 15×15 cells for a 256² chop, one more for each 16 pixels."""
-        return self.head(self.dropout(self.features(x)))
+        cells: Tensor = self.head(self.dropout(self.features(x)))
+        return cells
 
     def forward(self, x: Tensor) -> Tensor:
         """``(N, 3, H, W)`` → logits ``(N, classes)``: the mean of the class map."""

@@ -10,9 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 import numpy.typing as npt
+from skimage.color import rgb2gray
+from skimage.filters import difference_of_gaussians
+from skimage.morphology import remove_small_objects
+from skimage.segmentation import find_boundaries
+from skimage.transform import integral_image
 
 from xtalgrid_core.chops import Box
 from xtalgrid_core.images import Pixels
@@ -32,15 +36,13 @@ SHORTEST = 30
 
 def contour_map(image: Pixels) -> Bool:
     """The contours of a levelled image at the reference scale, ``(H, W, 3)``: ``(H, W)``, True on them."""
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    small = cv2.resize(grey, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)  # a wide blur, quicker
-    ground = cv2.resize(cv2.GaussianBlur(small, (0, 0), COARSE / 4), image.shape[1::-1])
-    band = cv2.GaussianBlur(grey, (0, 0), FINE) - ground
-    drawn = np.zeros(grey.shape, np.uint8)
-    for differs in (band > STEP, band < -STEP):
-        found, _ = cv2.findContours(differs.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(drawn, [contour for contour in found if len(contour) >= SHORTEST], -1, 1)
-    return drawn.astype(bool)
+    band = difference_of_gaussians(rgb2gray(image.astype(np.float32)), FINE, COARSE)
+    brighter, darker = (
+        remove_small_objects(find_boundaries(differs, mode="inner"), max_size=SHORTEST - 1, connectivity=2)
+        for differs in (band > STEP, band < -STEP)
+    )
+    contours: Bool = brighter | darker
+    return contours
 
 
 def lengths(contours: Bool, boxes: Sequence[Box]) -> npt.NDArray[np.float64]:
@@ -51,7 +53,7 @@ def lengths(contours: Bool, boxes: Sequence[Box]) -> npt.NDArray[np.float64]:
 
 def counts(mask: Bool, boxes: Sequence[Box]) -> npt.NDArray[np.float64]:
     """How many pixels of a mask, ``(H, W)``, are True in each box inside it: ``(len(boxes),)``."""
-    sums = cv2.integral(mask.astype(np.uint8))
+    sums = np.pad(integral_image(mask), ((1, 0), (1, 0)))
     top, left, height, width = np.array(boxes, np.intp).reshape(-1, 4).T
     bottom, right = top + height, left + width
     found: npt.NDArray[np.float64] = (

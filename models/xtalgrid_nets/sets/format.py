@@ -144,7 +144,8 @@ class ChopSet:
 
     def group_only(self, wells: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
         """Of which of these wells only the group is known, so that their chops' labels are right as groups alone."""
-        return self._group_only[wells]
+        known: npt.NDArray[np.bool_] = self._group_only[wells]
+        return known
 
     def take(self, indices: npt.NDArray[np.integer] | Sequence[int]) -> npt.NDArray[np.uint8]:
         """Chops ``(n, 256, 256, 3)`` at these indices, in this order."""

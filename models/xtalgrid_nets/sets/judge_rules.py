@@ -59,8 +59,9 @@ def judge_rules(
         boxes = smallest_overlap(*crop.view.shape[:2])
         truths = [_truth(well, crop, box) for box in boxes]
         glow = _glow(well, crop, seed + number) if outcome.group is Group.CRYSTAL else None
+        contours = contour_map(crop.view)
         for name, rules in ways(contour).items():
-            labels, _ = label_chops(crop, boxes, outcome, rules, glow, contour_map(crop.view))
+            labels, _ = label_chops(crop, boxes, outcome, rules, glow, contours)
             for rank, truth in zip(labels, truths, strict=True):
                 if truth is not None:
                     _count(tallies[name], outcome, int(rank), truth)

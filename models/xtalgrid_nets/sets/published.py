@@ -11,9 +11,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
-import cv2
 import numpy as np
 import numpy.typing as npt
+from skimage.morphology import isotropic_erosion
 
 from xtalgrid_core.chops import Box, cut, smallest_overlap
 from xtalgrid_core.outcomes import PRIORITY, Group, Outcome
@@ -115,10 +115,9 @@ def label_chops(
 
 
 def _inside(drop: Bool) -> Bool:
-    """The drop without its edge."""
-    framed = cv2.copyMakeBorder(drop.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_REPLICATE)
-    depth = cv2.distanceTransform(framed, cv2.DIST_L2, 3)[1:-1, 1:-1]
-    return depth > EDGE_UM / REFERENCE_UM
+    """Return the drop without its edge; where the drop fills the picture there is none."""
+    inside: Bool = drop if drop.all() else isotropic_erosion(drop, EDGE_UM / REFERENCE_UM)
+    return inside
 
 
 def _coverage(drop: Bool, boxes: list[Box]) -> npt.NDArray[np.float64]:

@@ -5,9 +5,11 @@ Crystals with chromophores, and proteins without tryptophan, stay dark too: the 
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import numpy.typing as npt
+from skimage.filters import gaussian, rank
+from skimage.morphology import isotropic_dilation, opening
+from skimage.transform import resize as stretch
 
 from xtalgrid_core.chops import Box
 from xtalgrid_core.images import Pixels, resize
@@ -46,21 +48,16 @@ def glow_map(uv: Pixels, box: Box, size: tuple[int, int], image_size: tuple[int,
     lamps don't light evenly: neither counts), widened by `REACH`.
     """
     small = resize(uv, round(SEEN_AT * uv.shape[0] / uv.shape[1]), SEEN_AT)
-    grey = cv2.GaussianBlur(small.max(axis=2), (0, 0), 1.0).astype(np.float32)
-    ground = cv2.medianBlur(grey.astype(np.uint8), _odd(SEEN_AT // 8)).astype(np.float32)
-    above = grey - ground
+    grey = gaussian(small.max(axis=2), 1.0, preserve_range=True)
+    side = SEEN_AT // 8
+    above = grey - rank.median(grey.round().astype(np.uint8), np.ones((side, side), bool))
     noise = 1.4826 * float(np.median(np.abs(above - np.median(above))))
-    glowing = (above > max(NOISE * noise, CONTRAST)).astype(np.uint8)
-    glowing = cv2.morphologyEx(glowing, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))  # hot pixels
-    side = 2 * REACH + 1
-    glowing = cv2.dilate(glowing, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
+    glowing = opening(above > max(NOISE * noise, CONTRAST), np.ones((2, 2), bool))  # without hot pixels
+    glowing = isotropic_dilation(glowing, REACH)
     rows, cols = glowing.shape[0] / image_size[0], glowing.shape[1] / image_size[1]
     part = glowing[
         int(box.row * rows) : max(round((box.row + box.height) * rows), int(box.row * rows) + 1),
         int(box.col * cols) : max(round((box.col + box.width) * cols), int(box.col * cols) + 1),
     ]
-    return cv2.resize(part, size[::-1], interpolation=cv2.INTER_NEAREST).astype(bool)
-
-
-def _odd(value: int) -> int:
-    return value | 1
+    glow: Bool = stretch(part, size, order=0)
+    return glow

@@ -274,7 +274,7 @@ def set_autoscore_command(config: Config, files: tuple[Path, ...], undo: str | N
 @click.option("--uv", multiple=True, help="Names of UV images, such as '*_UV_*': a crystal's mate. Repeatable.")
 @with_config
 def export_scored_command(config: Config, out: Path, uv: tuple[str, ...]) -> None:
-    """Write the wells that people scored into a CSV, OUT, from which `xtalgrid-train dataset` makes a training set."""
+    """Write the wells that people scored into a CSV, OUT, from which `xtalgrid-train sets dataset` makes a training set."""
     with System(config) as system:
         done = export_scored(config, system.imager, out, uv)
     click.echo(f"{done.wells} scored wells in {out}, {done.pairs} with a UV image")
@@ -284,7 +284,7 @@ def export_scored_command(config: Config, out: Path, uv: tuple[str, ...]) -> Non
         click.echo(f"left out  {done.missing} images that are not under imager.image_root ({config.image_root})")
     for code, number in (done.codes or {}).items():
         click.echo(
-            f"no outcome for score {code!r} ({number} wells): name it in imager.codes, or xtalgrid-train dataset --map"
+            f"no outcome for score {code!r} ({number} wells): name it in imager.codes, or xtalgrid-train sets dataset --map"
         )
 
 

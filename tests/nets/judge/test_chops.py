@@ -13,7 +13,8 @@ torch = pytest.importorskip("torch", reason="training needs the extra [train]")
 pytest.importorskip("sklearn", reason="judging needs the extra [train]")
 
 from xtalgrid_core.outcomes import CLASSES, PRIORITY, Outcome  # noqa: E402
-from xtalgrid_nets.judge import chops, commands  # noqa: E402
+from xtalgrid_nets.cli import judge as commands  # noqa: E402
+from xtalgrid_nets.judge import chops  # noqa: E402
 from xtalgrid_nets.networks import build  # noqa: E402
 from xtalgrid_nets.sets.format import held_out  # noqa: E402
 from xtalgrid_nets.states import save_trained  # noqa: E402

@@ -14,7 +14,8 @@ pytest.importorskip("matplotlib", reason="judging needs the extra [train]")
 
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Group, Outcome
-from xtalgrid_nets.judge import commands, judged, report, scoring, truth
+from xtalgrid_nets.cli import judge as commands
+from xtalgrid_nets.judge import judged, report, scoring, truth
 from xtalgrid_synth import render_plate
 
 WELLS = (Outcome.HARVESTABLE, Outcome.PRECIPITATE, Outcome.NULL_EXPERIMENT, Outcome.CLEAR)

@@ -21,8 +21,8 @@ torch = pytest.importorskip("torch", reason="training needs the extra [train]")
 from xtalgrid_core.errors import BrokenModel, ModelError  # noqa: E402
 from xtalgrid_core.images import network_input  # noqa: E402
 from xtalgrid_core.outcomes import CLASSES  # noqa: E402
+from xtalgrid_nets.cli.imports import mxnet  # noqa: E402
 from xtalgrid_nets.mxnet.checkpoints import import_checkpoint, read_symbol, save_features  # noqa: E402
-from xtalgrid_nets.mxnet.commands import import_mxnet  # noqa: E402
 from xtalgrid_nets.mxnet.params import read_params  # noqa: E402
 from xtalgrid_nets.networks import NETWORKS as REGISTRY  # noqa: E402
 from xtalgrid_nets.networks import build  # noqa: E402
@@ -154,7 +154,7 @@ def test_a_checkpoint_becomes_a_trained_state_with_its_outputs_in_our_order(tmp_
     out = tmp_path / "imported.pt"
     options = ["--classes", ",".join(there), "--bgr", "--mean", *map(str, TRAINED["mean"])]
     result = CliRunner().invoke(
-        import_mxnet, [str(symbol), str(params), str(out), *options, "--std", *map(str, TRAINED["std"])]
+        mxnet, [str(symbol), str(params), str(out), *options, "--std", *map(str, TRAINED["std"])]
     )
     assert result.exit_code == 0, result.output
     net, record = load_trained(out)
@@ -167,14 +167,14 @@ def test_another_count_of_outputs_comes_too_and_its_features_start_a_training(tm
     symbol, params = checkpoint("gluon1_1", tmp_path, classes=5)
     groups = "crystal,precipitate,other,clear,rim"
     files = [str(symbol), str(params)]
-    result = CliRunner().invoke(import_mxnet, [*files, str(tmp_path / "o.pt"), "--classes", groups])
+    result = CliRunner().invoke(mxnet, [*files, str(tmp_path / "o.pt"), "--classes", groups])
     assert result.exit_code == 0, result.output
     assert "To start a training from this one, write OUT.npz" in result.output
     assert torch.load(tmp_path / "o.pt", weights_only=True)["classes"] == groups.split(",")
     net, _ = load_trained(tmp_path / "o.pt")
     with torch.inference_mode():
         assert net(chops()).shape == (2, 5)
-    assert CliRunner().invoke(import_mxnet, [*files, str(tmp_path / "o.npz")]).exit_code == 0
+    assert CliRunner().invoke(mxnet, [*files, str(tmp_path / "o.npz")]).exit_code == 0
     fresh = build("squeezenet1.1")
     load_imagenet(fresh, tmp_path / "o.npz")
     with torch.inference_mode():
@@ -185,7 +185,7 @@ def test_what_cannot_be_imported_is_said_in_one_line(tmp_path: Path) -> None:
     symbol, params = checkpoint("gluon1_1", tmp_path)
 
     def run(*arguments: object) -> str:
-        result = CliRunner().invoke(import_mxnet, [*map(str, arguments), str(tmp_path / "o.pt")])
+        result = CliRunner().invoke(mxnet, [*map(str, arguments), str(tmp_path / "o.pt")])
         assert result.exit_code == 1
         assert not (tmp_path / "o.pt").exists()
         return result.output.strip()

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xtalgrid_core.outcomes import CLASSES, PRIORITY, Outcome
-from xtalgrid_nets.mxnet.commands import recordio
+from xtalgrid_nets.cli.recordio import recordio
 from xtalgrid_nets.mxnet.recordio import (
     MAGIC,
     ImageRecord,

@@ -15,8 +15,8 @@ from click.testing import CliRunner  # noqa: E402
 
 from xtalgrid_core.errors import ModelError  # noqa: E402
 from xtalgrid_core.images import network_input  # noqa: E402
+from xtalgrid_nets.cli.networks import networks  # noqa: E402
 from xtalgrid_nets.networks import NETWORKS, build  # noqa: E402
-from xtalgrid_nets.networks.commands import networks  # noqa: E402
 from xtalgrid_nets.networks.measure import Size, size_of  # noqa: E402
 
 

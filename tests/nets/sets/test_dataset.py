@@ -16,13 +16,14 @@ pytest.importorskip("torch", reason="training needs the extra [train]")
 
 from xtalgrid_core.chops import Box
 from xtalgrid_core.outcomes import CLASSES, PRIORITY, Group, Outcome
-from xtalgrid_core.scale import PixelSize, pixel_size
-from xtalgrid_nets.sets import commands
+from xtalgrid_core.scale import REFERENCE_UM, PixelSize, pixel_size
+from xtalgrid_nets.cli import sets as commands
+from xtalgrid_nets.sets.contours import contour_map, lengths
 from xtalgrid_nets.sets.crops import Crop, crop_to_drop, whole_well
 from xtalgrid_nets.sets.format import ChopSet, SetError
 from xtalgrid_nets.sets.labels import Labels
-from xtalgrid_nets.sets.published import Rules, chop_well
-from xtalgrid_nets.sets.uv import glow_map
+from xtalgrid_nets.sets.published import EDGE_UM, Rules, _inside, chop_well
+from xtalgrid_nets.sets.uv import REACH, glow_map
 from xtalgrid_synth import Nature, RenderedWell, render_uv, render_well
 
 UM = 3.4
@@ -106,6 +107,33 @@ def test_a_uv_mate_confirms_the_crystal_or_not() -> None:
     assert labels_of(crop, Outcome.PRECIPITATE, Rules(), dark) != []  # the mate is asked about crystals alone
 
 
+def test_contours_surround_what_differs_from_its_surroundings() -> None:
+    shaded = np.tile(140 + 40 * np.sin(np.arange(800) / 250), (800, 1))  # slowly, as by a lens
+    assert not contour_map(in_colour(shaded)).any()
+    assert not contour_map(in_colour(shaded - 30 * disc(2))).any(), "a speck"
+    ring = contour_map(in_colour(shaded + 18 * disc(16)))
+    row, col = np.nonzero(ring)
+    assert np.hypot(row - 400, col - 400) == pytest.approx(np.full(len(row), 15), abs=1)
+    assert len(row) == pytest.approx(4 * np.sqrt(2) * 15, rel=0.05), "a line whose pixels touch at corners, once around"
+    boxes = [Box(0, 0, 800, 800), Box(200, 200, 400, 400), Box(0, 0, 150, 150), Box(-50, 400, 900, 400)]
+    whole, middle, corner, right = lengths(ring, boxes)
+    assert (whole, middle, corner) == (len(row) / 800, len(row) / 400, 0)
+    assert right == (col >= 400).sum() / 900
+
+
+def in_colour(grey: np.ndarray) -> np.ndarray:
+    return np.repeat(grey.round().astype(np.uint8)[:, :, None], 3, axis=2)
+
+
+def test_the_edge_of_a_drop_is_45_um_wide_and_the_picture_s_border_is_none() -> None:
+    left = np.flatnonzero(_inside(disc())[400])
+    assert left[0] == pytest.approx(400 - 340 + EDGE_UM / REFERENCE_UM, abs=1)
+    assert left[-1] == pytest.approx(400 + 340 - EDGE_UM / REFERENCE_UM, abs=1)
+    assert _inside(np.ones((300, 300), bool)).all()
+    cut_off = disc()[:, :400]
+    assert _inside(cut_off)[400, -1]
+
+
 def test_no_more_chops_of_a_well_than_asked_for() -> None:
     assert len(labels_of(drawn(), Outcome.CLEAR, Rules(most=5))) == 5
 
@@ -122,6 +150,15 @@ def test_protein_glows_where_its_crystals_are_and_salt_does_not(seed: int) -> No
         counts[nature] = len(chop_well(crop, well.outcome, Rules(), glow).labels)
     assert counts[Nature.PROTEIN] > 0
     assert counts[Nature.SALT] == 0
+
+
+def test_glow_lies_where_it_was_and_reaches_a_little_further() -> None:
+    mate = np.full((512, 512, 3), 20, np.uint8)
+    mate[200:240, 300:340] = 220
+    mate[100, 100] = 255  # a hot pixel
+    rows, cols = np.nonzero(glow_map(mate, Box(0, 0, 1024, 1024), (512, 512), (1024, 1024)))
+    assert (rows.min() + rows.max(), cols.min() + cols.max()) == (200 + 239, 300 + 339), "its middle is not moved"
+    assert rows.max() - rows.min() + 1 == pytest.approx(40 + 2 * REACH, abs=2)
 
 
 def test_a_real_uv_pair(shared: Path) -> None:

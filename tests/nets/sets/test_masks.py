@@ -11,7 +11,7 @@ from PIL import Image
 
 pytest.importorskip("torch", reason="training needs the extra [train]")
 
-from xtalgrid_nets.sets import commands
+from xtalgrid_nets.cli import sets as commands
 from xtalgrid_nets.sets.format import ChopSet, SetError
 from xtalgrid_nets.sets.masks import read_mask
 

@@ -12,7 +12,7 @@ from xtalgrid_core.images import SEGMENTER_SIDE, Pixels
 from xtalgrid_core.outcomes import PRIORITY, Outcome
 from xtalgrid_synth import render_well
 
-pytest.importorskip("cv2", reason="training sets are made with opencv (extra train)")
+pytest.importorskip("skimage", reason="training sets need the extra [train]")
 
 from xtalgrid_nets.sets.format import NO_LABEL, ChopSet, SetError
 from xtalgrid_nets.sets.uniform import build, read_list, window_label

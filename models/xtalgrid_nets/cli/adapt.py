@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ..options import FILE, FOLDER, Command
+from .options import FILE, FOLDER, Command
 
 
 @click.command("adapt", cls=Command)
@@ -46,9 +46,9 @@ def adapt(wells: Path, out: Path, steps: int, stay: float, **options: Any) -> No
     WELLS is a CSV table (plate, image, and label or outcome) or a folder of sets of wells with one labels.csv. If the candidate is
     better, `xtalgrid model promote OUT` puts it to use. Interrupted, the same command goes on where it was.
     """
-    from .fit import Settings
-    from .run import Plan
-    from .run import adapt as run
+    from ..adapt.fit import Settings
+    from ..adapt.run import Plan
+    from ..adapt.run import adapt as run
 
     given = {key: value for key, value in options.items() if value is not None}
     made = run(Plan(wells=wells, out=out, settings=Settings(steps=steps, stay=stay), **given), _bar)

@@ -10,7 +10,7 @@ import click
 from xtalgrid_core.chops import STEP, STRIDE, dense_step_error
 from xtalgrid_core.options import DEFAULTS
 
-from ..options import FILE, FOLDER, THRESHOLD, Command, finite, scoring_options
+from .options import FILE, FOLDER, THRESHOLD, Command, finite, scoring_options
 
 
 @click.command("explain", cls=Command)
@@ -55,8 +55,8 @@ def explain(
     """
     from xtalgrid_core.errors import ImageError
 
+    from ..explain.well import explain_well, load
     from ..judge.scoring import Settings
-    from .well import explain_well, load
 
     settings = Settings(**scoring)
     if settings.step and not settings.exact and settings.step % STRIDE:

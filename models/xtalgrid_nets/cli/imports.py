@@ -1,105 +1,49 @@
-"""``xtalgrid-train recordio`` and ``xtalgrid-train import-mxnet``."""
+"""``xtalgrid-train import``: published networks taken over."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from xtalgrid_core.errors import XtalgridError
 from xtalgrid_core.images import MEAN_RGB
-from xtalgrid_core.outcomes import CLASSES, PRIORITY, Outcome
+from xtalgrid_core.outcomes import CLASSES, Outcome
 
-if TYPE_CHECKING:
-    from .packs import Packed
-
-_FOLDER = click.Path(path_type=Path, file_okay=False)
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 _OUT = click.Path(path_type=Path, dir_okay=False)
 
 
-@click.group()
-def recordio() -> None:
-    """Chop sets to MXNet's RecordIO packs (im2rec) and back; needs no MXNet."""
+@click.group("import")
+def import_() -> None:
+    """Take published networks over."""
 
 
-@recordio.command("pack")
-@click.argument("folder", metavar="SET", type=_FOLDER)
-@click.argument("prefix", type=_OUT)
+@import_.command()
 @click.option(
-    "--part",
-    type=click.Choice(["all", "training", "held-out"]),
-    default="all",
-    show_default=True,
-    help="Which chops of the set.",
+    "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder of weights of its own."
 )
 @click.option(
-    "--jpeg", type=click.IntRange(1, 100), metavar="QUALITY", help="JPEG, not PNG: smaller, and not the same."
+    "--wheel",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="dls_marco_score_ispyb-1.0.1-py3-none-any.whl, if it is here already; otherwise pip downloads it (43 MB).",
 )
-def pack(folder: Path, prefix: Path, part: str, jpeg: int | None) -> None:
-    """Write the chops of SET as PREFIX.rec, .idx and .lst (labels: 0 is the first of the 13 classes)."""
-    from .packs import pack as write
+def marco(out: Path, wheel: Path | None) -> None:
+    """Make the published MARCO network a second opinion.
 
-    try:
-        packed = write(folder, prefix, part=part, quality=jpeg)  # type: ignore[arg-type]
-    except (XtalgridError, OSError) as error:
-        raise click.ClickException(str(error)) from error
-    click.echo(f"{prefix}.rec: {packed.images:,} chops")
-
-
-@recordio.command("unpack")
-@click.argument("rec", type=_FILE)
-@click.argument("folder", metavar="SET", type=_FOLDER)
-@click.option("--classes", metavar="NAME,NAME,…", help="What the labels 0, 1, … of a pack from elsewhere mean.")
-@click.option(
-    "--wells",
-    metavar="REGEX",
-    help="Whose chop it is, from the paths of the .lst: a regular expression with (?P<plate>…), and (?P<well>…) if it can.",
-)
-def unpack(rec: Path, folder: Path, classes: str | None, wells: str | None) -> None:
-    """Make a training set SET of the pack REC.
-
-    Classes are ours ("crystals harvestable", …, "rim") or, with "crystal" among them, the groups crystal, precipitate, other, clear, and rim.
+    The wheel is checked by its SHA-256 and never installed. The files are the same each time.
     """
-    from .packs import unpack as read
+    from ..marco.install import install
 
     try:
-        pattern = re.compile(wells) if wells else None
-        if pattern and "plate" not in pattern.groupindex:
-            raise click.ClickException("--wells needs a part (?P<plate>…): the split for validation goes by plate")
-        ours = rec.with_name(f"{rec.stem}.wells.csv").is_file()
-        packed = read(rec, folder, classes=_meanings(classes) if classes else None, wells=pattern)
-    except re.error as error:
-        raise click.ClickException(f"--wells {wells}: no regular expression ({error})") from error
+        manifest = install(out, wheel)
     except (XtalgridError, OSError) as error:
         raise click.ClickException(str(error)) from error
-    _report(packed, folder)
-    if not (ours or wells):
-        click.echo(
-            "Each chop counts as a plate of its own: chops of one well may be trained on and held out. Say --wells."
-        )
+    for entry in manifest.models:
+        click.echo(f"{entry.role}  {entry.variant}  {entry.sha256}  {out / entry.file}")
 
 
-def _report(packed: Packed, folder: Path) -> None:
-    click.echo(f"{folder}: {packed.images:,} chops")
-    if packed.failed:
-        for name, reason in list(packed.failed.items())[:10]:
-            click.echo(f"  left out: {name}: {reason}", err=True)
-        click.echo(f"  {len(packed.failed):,} images left out; dataset.json names each and why", err=True)
-
-
-def _meanings(text: str) -> list[tuple[int, str]]:
-    from ..sets.labels import Labels
-
-    names = [name.strip() for name in text.split(",")]
-    labels = Labels(groups="crystal" in (name.lower() for name in names))
-    read = [labels.read(name) for name in names]
-    return [(PRIORITY[label.outcome], str(label)) for label in read if label is not None]
-
-
-@click.command("import-mxnet")
+@import_.command("mxnet")
 @click.argument("symbol", metavar="PREFIX-symbol.json", type=_FILE)
 @click.argument("params", metavar="PREFIX-0000.params", type=_FILE)
 @click.argument("out", metavar="OUT", type=_OUT)
@@ -125,7 +69,7 @@ def _meanings(text: str) -> list[tuple[int, str]]:
     help="Divided by (0..255).",
 )
 @click.option("--bgr", is_flag=True, help="It was trained on blue, green, red.")
-def import_mxnet(
+def mxnet(
     symbol: Path,
     params: Path,
     out: Path,
@@ -139,9 +83,9 @@ def import_mxnet(
 
     OUT.pt is a trained state, for `export` and the worker; OUT.npz has the features alone, for `fit --start`, whatever the outputs were.
     """
+    from ..mxnet.checkpoints import import_checkpoint, read_symbol, save_features
     from ..networks import NETWORKS
     from ..states import save_trained
-    from .checkpoints import import_checkpoint, read_symbol, save_features
 
     features_only = out.suffix == ".npz"
     try:

@@ -60,9 +60,9 @@ def fit(
     """
     from xtalgrid_core.errors import XtalgridError
 
-    from .recipe import read_recipe
-    from .train import fit as train
-    from .train import keep_memory
+    from ..fit.recipe import read_recipe
+    from ..fit.train import fit as train
+    from ..fit.train import keep_memory
 
     keep_memory()
     try:

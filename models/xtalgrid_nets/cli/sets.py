@@ -1,4 +1,4 @@
-"""The commands that make training sets, ``dataset``, ``marco``, ``masks`` and ``uniform``, and ``chop-rules``, which judges their rules."""
+"""``xtalgrid-train sets``: training sets and test plates."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import click
 
 from xtalgrid_core.errors import XtalgridError
 
+from .recordio import recordio
+
 if TYPE_CHECKING:
-    from .build import Summary
+    from ..sets.build import Summary
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _SHOWN = 20
@@ -74,7 +76,54 @@ def _cutting_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@click.command("dataset")
+@click.group()
+def sets() -> None:
+    """Make training sets, and plates to judge networks on."""
+
+
+sets.add_command(recordio)
+
+
+@sets.command()
+@click.argument("folder", type=_FOLDER)
+@click.option("--wells", default=3000, show_default=True, help="Full-size wells: chops and views.")
+@click.option("--views", default=6000, show_default=True, help="Small wells, for the segmenter alone.")
+@click.option("--seed", default=1_000_000, show_default=True, help="The same seed renders the same wells.")
+@click.option("--jobs", default=2, show_default=True, help="Processes.")
+def render(folder: Path, wells: int, views: int, seed: int, jobs: int) -> None:
+    """Render a training set into FOLDER."""
+    from ..data import render_dataset
+
+    render_dataset(folder, wells=wells, views=views, seed=seed, jobs=jobs)
+
+
+@sets.command("render-test")
+@click.argument("folder", type=_FOLDER)
+@click.option(
+    "--validation", is_flag=True, help="The plates for choosing rules and calibration, not those for judging."
+)
+@click.option("--plates", type=click.IntRange(1), help="How many of them, from the first (default: all).")
+@click.option("--wells", type=click.IntRange(1, 288), default=150, show_default=True, help="Drops a plate.")
+@click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Processes side by side.")
+def render_test(folder: Path, validation: bool, plates: int | None, wells: int, jobs: int) -> None:
+    """Render the test plates into FOLDER, one folder for each barcode with its truth.csv.
+
+    Images that are there already are kept, so a run that was killed goes on where it was.
+    """
+    from xtalgrid_core.errors import ConfigError
+    from xtalgrid_synth.evaluation_plates import TEST_PLATES, VALIDATION_PLATES, render_evaluation_plates
+
+    settings = VALIDATION_PLATES if validation else TEST_PLATES
+    if plates is not None and plates > len(settings):
+        raise click.BadParameter(f"there are {len(settings)} plates", param_hint="--plates")
+    try:
+        files = render_evaluation_plates(folder, range(plates or len(settings)), wells, jobs, settings)
+    except (ConfigError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"{len(files)} images of {plates or len(settings)} plates in {folder}")
+
+
+@sets.command()
 @click.argument("source", type=click.Path(path_type=Path, exists=True))
 @click.argument("out", type=_FOLDER)
 @click.option("--images", type=_FOLDER, help="Where a table's relative paths start (default: its folder).")
@@ -105,9 +154,9 @@ def dataset(source: Path, out: Path, jobs: int, **options: Any) -> None:
     SOURCE is a CSV table (as `xtalgrid export-scored` writes, or a lab's own), or a folder whose sub-folders are named as outcomes.
     Interrupted, the same command goes on where it was.
     """
-    from .arrays import sha256_of
-    from .labels import Labels
-    from .sources import Columns, from_class_folders, from_table
+    from ..sets.arrays import sha256_of
+    from ..sets.labels import Labels
+    from ..sets.sources import Columns, from_class_folders, from_table
 
     labels = Labels(options["also"], groups=options["groups"])
     columns = Columns(
@@ -138,7 +187,7 @@ def dataset(source: Path, out: Path, jobs: int, **options: Any) -> None:
     _build(out, "dataset", {"source": source, "source_sha256": digest, **options}, wells, options, jobs)
 
 
-@click.command("marco")
+@sets.command()
 @click.argument("shards", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.argument("out", type=_FOLDER)
 @click.option("--unpack", is_flag=True, help="Write the wells as image files with labels.csv, and cut nothing.")
@@ -151,12 +200,12 @@ def marco(shards: tuple[Path, ...], out: Path, jobs: int, unpack: bool, **option
 
     MARCO names groups, not classes, and no plates: labels are marked as such, and the split is by image.
     """
-    from .labels import Labels
-    from .sources import from_marco
+    from ..sets.labels import Labels
+    from ..sets.sources import from_marco
 
     labels = Labels(options["also"], groups=True)
     if unpack:
-        from .marco import unpack as unpack_shards
+        from ..sets.marco import unpack as unpack_shards
 
         with _bar(None) as advance:
             written, failed = unpack_shards(shards, out, labels, advance)
@@ -174,7 +223,7 @@ def marco(shards: tuple[Path, ...], out: Path, jobs: int, unpack: bool, **option
     )
 
 
-@click.command("masks")
+@sets.command()
 @click.argument("images", type=_FOLDER)
 @click.argument("masks", type=_FOLDER)
 @click.argument("out", type=_FOLDER)
@@ -183,12 +232,12 @@ def marco(shards: tuple[Path, ...], out: Path, jobs: int, unpack: bool, **option
 @_plainly
 def masks(images: Path, masks: Path, out: Path, plate_from: str, inverted: bool) -> None:
     """Make a segmenter set of wells in IMAGES and hand-drawn masks of the same names in MASKS (PNG, as GIMP saves them)."""
-    from .drawn import build_from_masks
+    from ..sets.drawn import build_from_masks
 
     _say(build_from_masks(images, masks, out, plates=plate_from, inverted=inverted))
 
 
-@click.command("uniform")
+@sets.command()
 @click.argument("listing", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.argument("out", type=_FOLDER)
 @click.option("--images", type=_FOLDER, help="Where the list's paths start (default: its folder).")
@@ -203,21 +252,21 @@ def uniform(listing: Path, out: Path, images: Path | None, patches: int, weights
     """
     from xtalgrid_core.weights import PACKAGED
 
-    from .crops import Segmenter
-    from .uniform import build as build_uniform
+    from ..sets.crops import Segmenter
+    from ..sets.uniform import build as build_uniform
 
     segmenter = Segmenter(weights or PACKAGED)
     _end(build_uniform(listing, images or listing.parent, out, segmenter.mask, patches=patches))
 
 
-@click.command("chop-rules")
+@sets.command("chop-rules")
 @click.option("--wells", default=66, show_default=True, help="Wells to render, the outcomes in turn.")
 @click.option("--seed", default=7_000_000, show_default=True, help="The same seed renders the same wells.")
 @click.option("--contour", default=1.0, show_default=True, help="Least contours of a chop, in sides of a chop.")
 @_plainly
 def chop_rules(wells: int, seed: int, contour: float) -> None:
     """Say how right the chops' labels are that `dataset` would give to rendered wells, whose chops are known."""
-    from .judge_rules import judge_rules
+    from ..sets.judge_rules import judge_rules
 
     with _bar(wells) as advance:
         ways = judge_rules(wells, seed, contour, advance)
@@ -240,9 +289,9 @@ def _build(
 
     from xtalgrid_core.weights import default_models
 
-    from .build import Settings, build
-    from .published import Rules
-    from .sources import LabelledWell
+    from ..sets.build import Settings, build
+    from ..sets.published import Rules
+    from ..sets.sources import LabelledWell
 
     rules = Rules(options["contour"], options["rim"], options["uv"], options["edge_counts"], options["most"])
     settings = Settings(

@@ -13,8 +13,8 @@ from xtalgrid_core.outcomes import CLASSES
 )
 def networks(classes: int) -> None:
     """List the networks: size, cost of one 256×256 chop, and where each is described."""
-    from . import NETWORKS
-    from .measure import multiply_adds, size_of
+    from ..networks import NETWORKS
+    from ..networks.measure import multiply_adds, size_of
 
     row = "{:<26}{:>13}{:>8}{:>13}{:>7}{:>7}  {}"
     click.echo(row.format("network", "parameters", "MiB", "mult-adds/M", "input", "dense", "source"))

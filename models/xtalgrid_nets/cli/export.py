@@ -27,7 +27,7 @@ def export(
     from xtalgrid_core.errors import XtalgridError
     from xtalgrid_core.weights import PACKAGED, Role
 
-    from .export import install
+    from ..export import install
 
     given: dict[Role, Path | None] = {"segmenter": segmenter, "classifier": classifier}
     states = {role: path for role, path in given.items() if path}

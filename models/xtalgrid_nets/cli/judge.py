@@ -1,4 +1,4 @@
-"""The commands that judge: ``xtalgrid-train evaluate`` and ``calibrate``."""
+"""``xtalgrid-train judge``: networks judged, and the rule and calibration they decide by chosen."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import click
 
 from xtalgrid_core.options import DEFAULTS
 
-from ..options import FILE, FOLDER, THRESHOLD, Command, finite, scoring_options, weights_options
+from .options import FILE, FOLDER, THRESHOLD, Command, finite, scoring_options, weights_options
 
 if TYPE_CHECKING:
     from xtalgrid_core.weights import Variant
 
-    from .scoring import Settings
+    from ..judge.scoring import Settings
 
 _jobs = click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Images side by side.")
 
 
 def _settings(threshold: float, options: dict[str, Any]) -> Settings:
-    from .scoring import Settings
+    from ..judge.scoring import Settings
 
     return Settings(
         threshold=threshold,
@@ -35,7 +35,12 @@ def _settings(threshold: float, options: dict[str, Any]) -> Settings:
     )
 
 
-@click.command(cls=Command)
+@click.group()
+def judge() -> None:
+    """Judge networks, and choose the rule and the calibration they decide by."""
+
+
+@judge.command(cls=Command)
 @click.argument("out", type=FOLDER)
 @click.option("--real", type=FOLDER, multiple=True, help="Folder of sets of real wells with one labels.csv.")
 @click.option("--wells", type=FILE, multiple=True, help="A lab's own table: CSV with plate, image, label.")
@@ -66,10 +71,10 @@ def evaluate(
     """
     from xtalgrid_core.weights import PACKAGED, default_models, read_manifest
 
-    from . import report
-    from .judged import judge
-    from .scoring import score, version
-    from .truth import by_source, lab_wells, real_wells, rendered_plates
+    from ..judge import report
+    from ..judge.judged import judge as judge_source
+    from ..judge.scoring import score, version
+    from ..judge.truth import by_source, lab_wells, real_wells, rendered_plates
 
     truths = [truth for folder in real for truth in real_wells(folder)]
     truths += [truth for table in wells for truth in lab_wells(table)]
@@ -84,7 +89,7 @@ def evaluate(
         click.echo(f"{source}: {len(here)} wells", err=True)
         paths = [truth.path for truth in here]
         runs = {s.name: score(paths, s, out / "scores", options["jobs"]) for s in settings}
-        judged.append(judge(here, runs))
+        judged.append(judge_source(here, runs))
     folder = options["weights"] or PACKAGED
     used = default_models(folder, options["variant"])
     listed = [model for model in read_manifest(folder).models if model.sha256 in used]
@@ -98,7 +103,7 @@ def evaluate(
     click.echo(str(report.write(made, out, shlex.join(["xtalgrid-train", *sys.argv[1:]]))))
 
 
-@click.command(cls=Command)
+@judge.command(cls=Command)
 @click.argument("plates", type=FOLDER)
 @click.option("--work", type=FOLDER, required=True, help="Scratch folder, kept for the next run.")
 @weights_options
@@ -115,9 +120,9 @@ def calibrate(
     """
     from xtalgrid_core.markdown import table
 
-    from .calibrate import calibrate as fit
-    from .tables import text
-    from .truth import rendered_plates
+    from ..judge.calibrate import calibrate as fit
+    from ..judge.tables import text
+    from ..judge.truth import rendered_plates
 
     found = fit(rendered_plates(plates), work / "windows", weights, variant, support, jobs)
     c = found.calibration
@@ -138,7 +143,7 @@ def calibrate(
         click.echo("\n".join(table(head, rows)))
 
 
-@click.command("evaluate-chops", cls=Command)
+@judge.command("evaluate-chops", cls=Command)
 @click.argument("folder", metavar="SET", type=FOLDER)
 @click.argument("states", nargs=-1, required=True, type=FILE)
 @click.option("--training", default=5000, show_default=True, help="Chops of the training plates to judge on as well.")
@@ -153,7 +158,7 @@ def evaluate_chops(
 
     from xtalgrid_core.files import write_atomically
 
-    from .chops import judge_states, markdown
+    from ..judge.chops import judge_states, markdown
 
     judged = judge_states(folder, states, training=training, most=most, device=device)
     click.echo(markdown(judged), nl=False)
@@ -163,7 +168,7 @@ def evaluate_chops(
         write_atomically(out / "chops.json", msgspec.json.format(msgspec.json.encode(judged), indent=1) + b"\n")
 
 
-@click.command(cls=Command)
+@judge.command(cls=Command)
 @click.argument("out", type=FOLDER)
 @click.option(
     "--plates", type=FOLDER, multiple=True, help="Rendered plates no model is judged on (render-test --validation)."
@@ -180,8 +185,8 @@ def windows(
     jobs: int,
 ) -> None:
     """Write what the classifier says of every window of every drop into OUT: what `rule` chooses by."""
-    from .truth import lab_wells, rendered_plates
-    from .windows import collect
+    from ..judge.truth import lab_wells, rendered_plates
+    from ..judge.windows import collect
 
     truths = [truth for folder in plates for truth in rendered_plates(folder)]
     truths += [truth for table in wells for truth in lab_wells(table)]
@@ -190,7 +195,7 @@ def windows(
     click.echo(f"{len(collect(truths, out, weights, variant, jobs))} plates in {out}")
 
 
-@click.command(cls=Command)
+@judge.command(cls=Command)
 @click.argument("folder", metavar="WINDOWS", type=FOLDER)
 @click.option(
     "--threshold",
@@ -253,8 +258,8 @@ def rule(
 
     Shifts are added to the log-odds of a group's classes.
     """
-    from . import rule as rules
-    from .windows import read
+    from ..judge import rule as rules
+    from ..judge.windows import read
 
     wells = read(folder)
     (now,) = (t for t in rules.sweep(wells, [DEFAULTS.threshold], [DEFAULTS.support]) if t.rule == "group")

@@ -1,0 +1,69 @@
+"""The commands of xtalgrid-train: their groups, and the names they had before."""
+
+import re
+
+import pytest
+
+pytest.importorskip("torch", reason="training needs the extra [train]")
+
+import click
+from click.testing import CliRunner
+
+from xtalgrid_nets.cli import main
+
+OLD = {
+    "calibrate": "judge calibrate",
+    "chop-rules": "sets chop-rules",
+    "dataset": "sets dataset",
+    "evaluate": "judge evaluate",
+    "evaluate-chops": "judge evaluate-chops",
+    "import-mxnet": "import mxnet",
+    "marco": "sets marco",
+    "masks": "sets masks",
+    "recordio": "sets recordio",
+    "render": "sets render",
+    "render-test": "sets render-test",
+    "rule": "judge rule",
+    "uniform": "sets uniform",
+    "windows": "judge windows",
+}
+
+
+@pytest.mark.parametrize(("old", "new"), OLD.items())
+def test_an_old_name_says_the_new_one_and_does_the_same(old: str, new: str) -> None:
+    before, now = (CliRunner().invoke(main, [*name.split(), "--help"]) for name in (old, new))
+    assert before.stderr == f"xtalgrid-train {old} is called xtalgrid-train {new} now\n"
+    assert before.stdout.replace(f" {old} ", f" {new} ", 1) == now.stdout
+    assert (before.exit_code, now.exit_code, now.stderr) == (0, 0, "")
+
+
+def test_an_old_name_fails_and_runs_as_the_new_one(tmp_path) -> None:
+    (tmp_path / "list.csv").write_text("image,outcome\n")
+    for words, code in (
+        (["marco"], 2),
+        (["recordio", "pack", str(tmp_path / "none"), str(tmp_path / "out")], 1),
+        (["uniform", str(tmp_path / "list.csv")], 0),
+    ):
+        outs = ([str(tmp_path / n)] if words[0] == "uniform" else [] for n in ("before", "now"))
+        before, now = (
+            CliRunner().invoke(main, [*g, *words, *out]) for g, out in zip(([], ["sets"]), outs, strict=True)
+        )
+        assert (before.exit_code, before.stdout) == (now.exit_code, now.stdout) == (code, "")
+        said, _, rest = before.stderr.partition("\n")
+        assert said == f"xtalgrid-train {words[0]} is called xtalgrid-train sets {words[0]} now"
+        assert rest == now.stderr.replace("xtalgrid-train sets ", "xtalgrid-train ").replace("main sets ", "main ")
+
+
+def test_help_lists_the_groups_and_no_old_name() -> None:
+    listed = re.findall(r"^  ([\w-]+) ", CliRunner().invoke(main, ["--help"]).stdout.partition("Commands:")[2], re.M)
+    assert listed == ["adapt", "explain", "export", "fit", "import", "judge", "networks", "sets"]
+    assert {name for name in main.commands if isinstance(main.commands[name], click.Group)} == {
+        "import",
+        "judge",
+        "sets",
+    }
+
+
+def test_a_name_that_never_was_is_refused() -> None:
+    done = CliRunner().invoke(main, ["datasets"])
+    assert (done.exit_code, "No such command 'datasets'" in done.stderr) == (2, True)
