@@ -113,7 +113,7 @@ def test_only_what_people_confirmed_and_chops_in_class_folders(exported, plate, 
         assert np.array_equal(np.asarray(chop), expected)
     (system.config.image_root / "CI022987" / "3" / plate[0].image_name).unlink()
     _, said = exported("csv", "--confirmed", "--chops", tmp_path / "chops")
-    assert "left out  the chops of 1 images that cannot be read any more" in said
+    assert "left out  the chops of 1 images that can no longer be read" in said
 
 
 def test_a_box_ends_where_the_image_does():
