@@ -278,11 +278,11 @@ def set_autoscore_command(config: Config, files: tuple[Path, ...], undo: str | N
 @main.command("export-scored")
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
-    "--uv", multiple=True, help="Pattern for UV images, such as '*_UV_*', which mates of crystals match. Repeatable."
+    "--uv", multiple=True, help="Names of UV images, such as '*_UV_*', to export as mates of crystals. Repeatable."
 )
 @with_config
 def export_scored_command(config: Config, out: Path, uv: tuple[str, ...]) -> None:
-    """Write the wells that people scored to a CSV, OUT, from which `xtalgrid-train dataset` makes a training set."""
+    """Write the wells that people scored to a CSV file, OUT, from which `xtalgrid-train dataset` makes a training set."""
     with System(config) as system:
         done = export_scored(config, system.imager, out, uv)
     click.echo(f"{done.wells} scored wells in {out}, {done.pairs} with a UV image")

@@ -130,7 +130,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(xtalgrid, plate, tmp_p
     missing = xtalgrid("export", "csv", tmp_path / "none" / "out.csv")
     assert missing.exit_code == 2
     assert "cannot be written" in missing.output
-    assert "take it with coco" in xtalgrid("export", "csv", tmp_path / "out.csv", "--confirmed").output
+    assert "use it with coco" in xtalgrid("export", "csv", tmp_path / "out.csv", "--confirmed").output
     assert (
         "--from is later"
         in xtalgrid("export", "csv", tmp_path / "o", "--from", "2026-02-01", "--to", "2026-01-01").output
