@@ -191,7 +191,7 @@ def test_the_way_of_an_image_and_the_examples_of_reports_md(lab):
         r"^\| [\w ]+ \| `(xtalgrid \w+)` \|", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE
     )
     assert [stage.split()[1] for stage in stages] == ["create_work", "grid", "assimilate", "finalizer", "set_autoscore"]
-    assert "3 images of 1 plates entered" in say(["xtalgrid", "import-folder", "DEMO000001"])
+    assert "3 images of 1 plates imported" in say(["xtalgrid", "import-folder", "DEMO000001"])
     said = [say(stage.split()) for stage in stages]
     assert "3 images planned in 1 units, 0 failed" in said[0]
     assert "3 insert" in said[-1]

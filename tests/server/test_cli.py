@@ -47,7 +47,7 @@ def test_hold_approve_reject(xtalgrid, score, score_table):
 
 def test_pause_and_resume(xtalgrid, tmp_path):
     draw_well(tmp_path / "new" / rigaku_name(1))
-    assert "1 images of 1 plates entered" in xtalgrid("import-folder", tmp_path / "new").output
+    assert "1 images of 1 plates imported" in xtalgrid("import-folder", tmp_path / "new").output
     xtalgrid("pause")
     assert "paused by" in xtalgrid("status").output
     assert "0 images planned" in xtalgrid("create_work").output
@@ -68,7 +68,7 @@ def test_init_writes_an_example_once(xtalgrid, tmp_path):
     target = tmp_path / "new.toml"
     assert xtalgrid("init", target).exit_code == 0
     target.write_text("# mine")
-    assert "is there already" in xtalgrid("init", target).output
+    assert "exists already" in xtalgrid("init", target).output
     assert target.read_text() == "# mine"
 
 

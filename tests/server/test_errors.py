@@ -46,7 +46,7 @@ def test_a_port_that_is_taken_is_said_before_the_greeting(say):
 
 
 def test_a_plate_and_a_well_that_are_not_there(tmp_path, say):
-    assert "is the barcode right?" in say("explain", "NOPE", "A1")
+    assert "check the barcode" in say("explain", "NOPE", "A1")
     done = CliRunner().invoke(main, ["--home", str(tmp_path), "create_work", "--barcode", "NOPE"])
     assert "plate NOPE: no image of it fits imager.patterns; is the barcode right?" in done.output
 

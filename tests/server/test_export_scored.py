@@ -88,7 +88,7 @@ def test_what_has_no_image_or_no_outcome_is_said(lab, tmp_path):
     result = CliRunner().invoke(main, [str(argument) for argument in arguments])
     assert result.exit_code == 0, result.output
     assert "1 scored wells in" in result.output
-    assert "1 scores of inspections without an image that fits" in result.output
+    assert "1 scores of inspections without an image that matches" in result.output
     assert "1 images that are not under" in result.output
     assert "no outcome for score '15' (1 wells)" in result.output
 

@@ -161,7 +161,7 @@ def test_models_that_are_nowhere_are_listed_and_hinder_no_rollback(
     for words in (("list",), ("rollback",), ("list",)):
         result = CliRunner().invoke(main, ["--config", str(file), "--home", str(config.home), "model", *words])
         assert result.exit_code == 0, result.output
-    assert f"* classifier ----  {'b' * 64}  named by the configuration and not here" in result.output
+    assert f"* classifier ----  {'b' * 64}  named in the configuration but not found" in result.output
     assert "rollback  the package's own" in result.output
 
 

@@ -150,8 +150,8 @@ def test_agreeing_staying_and_taking_back(page, system):
     page.get_by_label("Stay on this drop").check()
     page.keyboard.press("a")
     expect(page.get_by_role("button", name="crystals harvestable")).to_have_attribute("aria-pressed", "true")
-    page.get_by_role("button", name="Take back").click()
-    expect(page.get_by_role("button", name="Take back")).to_have_count(0)
+    page.get_by_role("button", name="Withdraw").click()
+    expect(page.get_by_role("button", name="Withdraw")).to_have_count(0)
     assert said(system, "A2a") == [Outcome.HARVESTABLE, None]
 
 
@@ -162,7 +162,7 @@ def test_keys_that_are_no_score_score_nothing(page, system):
     page.locator("#map-group").press("0")  # in a field keys are the field's
     page.locator("#stage").focus()
     page.keyboard.press("?")
-    expect(page.get_by_role("heading", name="Keys")).to_be_visible()
+    expect(page.get_by_role("heading", name="Keyboard shortcuts")).to_be_visible()
     page.keyboard.type("23")  # the help is open
     page.keyboard.press("Escape")
     assert page.url.endswith("/A1a")

@@ -1,1 +1,1 @@
-"""Commands: options in, text out, no logic of their own."""
+"""The command line: options in, text out, no logic of its own."""

@@ -22,7 +22,7 @@ Load = Callable[[], Config]
 
 @click.group()
 def boinc() -> None:
-    """The BOINC project that work goes to (docs/boinc.md)."""
+    """Manage the BOINC project that distributes the work (docs/boinc.md)."""
 
 
 boinc.add_command(app_version)
@@ -30,19 +30,17 @@ boinc.add_command(app_version)
 
 @boinc.command("install")
 @click.argument("project_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option(
-    "--accounts", type=click.Choice(["open", "closed"]), help="Whether strangers may make themselves an account."
-)
+@click.option("--accounts", type=click.Choice(["open", "closed"]), help="Whether anybody may create an account.")
 @click.pass_obj
 def install_command(load: Load, project_dir: Path, accounts: Accounts | None) -> None:
-    """Put templates, hooks, the application and entries of config.xml into PROJECT_DIR; say what was changed."""
+    """Install templates, hooks, the application and config.xml entries in PROJECT_DIR, and list the changes."""
     config = load()
     project = Project(project_dir)
     changes = 0
     for line in install(config, project, accounts):
         click.echo(line)
         changes += 1
-    click.echo(f"{changes} changes" if changes else "nothing to change")
+    click.echo(f"{changes} changes" if changes else "no changes needed")
     for line in next_steps(config, project):
         click.echo(f"next  {line}")
 
@@ -50,7 +48,7 @@ def install_command(load: Load, project_dir: Path, accounts: Accounts | None) ->
 @boinc.command("status")
 @click.pass_obj
 def status_command(load: Load) -> None:
-    """Say what is unsent, in progress and in error, which hosts err, and how far scores lag behind the imager."""
+    """Show what is unsent, in progress and failed, which hosts fail, and how far scores lag behind the imager."""
     with System(load()) as system:
         for line in boinc_status(system.ledger, system.imager, _boinc_grid(system)):
             click.echo(line)
@@ -60,7 +58,7 @@ def status_command(load: Load) -> None:
 @click.argument("units", nargs=-1)
 @click.pass_obj
 def retry_command(load: Load, units: tuple[str, ...]) -> None:
-    """Have failed and lost units (default: all of them) made again by the next create_work."""
+    """Let the next create_work make failed and lost UNITS again (default: all of them)."""
     with System(load()) as system:
         ledger = system.ledger.work
         stuck = {*ledger.attempts("failed"), *lost_units(system.ledger, _boinc_grid(system))}
@@ -69,16 +67,16 @@ def retry_command(load: Load, units: tuple[str, ...]) -> None:
             raise ConfigError(f"neither failed nor lost: {', '.join(unknown)}; `xtalgrid boinc status` lists what is")
         chosen = [ledger.unit(name) for name in units or sorted(stuck)]
         again = [unit for unit in chosen if unit is not None and ledger.plan_again(unit)]
-    click.echo(f"{len(again)} units are made again by the next `xtalgrid create_work`")
+    click.echo(f"the next `xtalgrid create_work` makes {len(again)} units again")
 
 
 def _boinc_grid(system: System) -> BoincGrid:
-    """The grid, where it is a BOINC project.
+    """Return the grid, which has to be a BOINC project.
 
     Raises
     ------
     ConfigError
-        When it is not.
+        If it is not.
     """
     if not isinstance(system.grid, BoincGrid):
         raise ConfigError('grid.kind is "local"; set kind = "boinc" and boinc.project first')

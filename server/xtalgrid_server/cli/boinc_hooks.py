@@ -1,14 +1,17 @@
-"""What BOINC's ``script_validator`` and ``script_assimilator`` call: ``check``, ``compare`` and ``assimilate``.
+"""The hooks that BOINC's ``script_validator`` and ``script_assimilator`` call: ``check``, ``compare``, ``assimilate``.
 
-They are given no tokens on BOINC's command lines, since servers differ in which they understand, and get the default arguments:
+BOINC's command lines name no tokens, because servers differ in which ones they know, so the hooks get the default
+arguments:
 
-* ``check FILE``: exit 0, a result that may be used; 1, one that may not; 3, ask again later (older servers take it for 1);
-* ``compare FILE_A FILE_B``: exit 0, they agree; 1, they do not;
-* ``assimilate WORKUNIT_ID FILE…``, and for a work unit that BOINC gave up ``assimilate --error MASK NAME WORKUNIT_ID BATCH`` (servers since 1.6)
-  or ``assimilate --error MASK WORKUNIT_ID``. Any exit code but 0 stops BOINC's assimilator, which goes on with the same work unit
-  when it is started again; so bad data are put aside and 0 is returned, and only what may be better later (a full disk) is an error.
+* ``check FILE``: exit code 0 for a valid result, 1 for an invalid one, 3 for "ask again later" (1 to older servers);
+* ``compare FILE_A FILE_B``: exit code 0 if the results agree, 1 if not;
+* ``assimilate WORKUNIT_ID FILE…``, and for a work unit that BOINC gave up on
+  ``assimilate --error MASK NAME WORKUNIT_ID BATCH`` (servers since 1.6) or ``assimilate --error MASK WORKUNIT_ID``.
+  Any exit code but 0 stops BOINC's assimilator, which continues with the same work unit when it is started again. So
+  bad data are set aside and 0 is returned; only a condition that may pass, such as a full disk, is an error.
 
-None opens a database: what they need and what they leave is in `spool`. A hook's last line on stderr goes to the daemon's log.
+The hooks open no database: what they need and what they leave is in the spool. The last line that a hook writes to
+standard error goes to the daemon's log.
 """
 
 from __future__ import annotations
@@ -43,25 +46,23 @@ USAGE = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one hook; returns its exit code."""
+    """Run one hook and return its exit code."""
     name, *rest = list(sys.argv[1:] if arguments is None else arguments) or [""]
     hook = {"check": check, "compare": compare, "assimilate": assimilate}.get(name)
     if hook is None:
-        _say(USAGE)
+        _log(USAGE)
         return STOP
     try:
         return hook(configuration.load(), rest)
     except (OSError, XtalgridError) as error:
-        _say(f"{name}: {error}")
+        _log(f"{name}: {error}")
         return STOP if name == "assimilate" else LATER
 
 
 def check(config: Config, arguments: Sequence[str]) -> int:
-    """Whether a result may be used; one that may not is kept aside, and its reason for the ledger."""
+    """Validate a result. An invalid one is set aside, and the reason is kept for the ledger."""
     if len(arguments) != 1:
-        _say(
-            f"check: one result file expected, and got {len(arguments)} arguments; see docs/boinc.md on script_validator"
-        )
+        _log(f"check: expected one result file, got {len(arguments)} arguments; see docs/boinc.md on script_validator")
         return LATER
     path = Path(arguments[0])
     data = b""
@@ -75,9 +76,9 @@ def check(config: Config, arguments: Sequence[str]) -> int:
 
 
 def compare(config: Config, arguments: Sequence[str]) -> int:
-    """Whether two results of a unit agree."""
+    """Check whether two results of a unit agree."""
     if len(arguments) != 2:
-        _say(f"compare: two result files expected, and got {len(arguments)} arguments; see docs/boinc.md")
+        _log(f"compare: expected two result files, got {len(arguments)} arguments; see docs/boinc.md")
         return LATER
     first, second = (Path(argument) for argument in arguments)
     try:
@@ -86,17 +87,17 @@ def compare(config: Config, arguments: Sequence[str]) -> int:
     except ResultError as error:
         why = str(error)
     if why:
-        _say(f"compare: {result_of_output(first)} and {result_of_output(second)} differ: {why}")
+        _log(f"compare: {result_of_output(first)} and {result_of_output(second)} differ: {why}")
         return BAD
     return OK
 
 
 def assimilate(config: Config, arguments: Sequence[str]) -> int:
-    """Hand a canonical result, or the news that there is none, to `xtalgrid assimilate`. Twice is once."""
+    """Leave a canonical result, or why there is none, for `xtalgrid assimilate`. Repeating this is harmless."""
     spool = Spool(config)
     spool.inbox.mkdir(parents=True, exist_ok=True)
     if not arguments:
-        _say(USAGE)
+        _log(USAGE)
         return STOP
     if arguments[0] == "--error":
         return _give_up(spool, arguments[1:])
@@ -112,20 +113,21 @@ def assimilate(config: Config, arguments: Sequence[str]) -> int:
     return OK
 
 
-def _give_up(spool: Spool, said: Sequence[str]) -> int:
-    """``MASK NAME ID BATCH`` of servers since 1.6, ``MASK ID`` of those before."""
-    if len(said) < 2:
-        _say(USAGE)
+def _give_up(spool: Spool, arguments: Sequence[str]) -> int:
+    """Note a failure from ``MASK NAME ID BATCH`` (servers since 1.6) or ``MASK ID`` (older ones)."""
+    if len(arguments) < 2:
+        _log(USAGE)
         return STOP
-    reason = errors_said(int(said[0])) if said[0].isdigit() else f"error mask {said[0][:20]}"
-    return _note_failure(spool, said[1], reason)
+    mask, name = arguments[:2]
+    reason = errors_said(int(mask)) if mask.isdigit() else f"error mask {mask[:20]}"
+    return _note_failure(spool, name, reason)
 
 
 def _note_failure(spool: Spool, name: str, reason: str) -> int:
-    """Leave word that BOINC has no result of a work unit, which is named, or numbered as older servers do."""
+    """Note that BOINC has no result of a work unit; `name` is its name, or its number from older servers."""
     unit = unit_of_workunit(name)
     if unit is None and not name.isdigit():
-        _say(f"assimilate: {name[:200]!r} is no work unit of xtalgrid; passed over")
+        _log(f"assimilate: {name[:200]!r} is not a work unit of xtalgrid; ignored")
         return OK
     path = spool.failed(unit) if unit else spool.failed_id(name)
     write_atomically(path, f"{name}\n{reason}\n".encode())
@@ -135,31 +137,31 @@ def _note_failure(spool: Spool, name: str, reason: str) -> int:
 def _unit(path: Path) -> str:
     unit = unit_of_output(path)
     if unit is None:
-        raise ResultError(f"is named {path.name[:200]!r}, which no result of ours is")
+        raise ResultError(f"is named {path.name[:200]!r}, which is not the name of a result of ours")
     return unit
 
 
 def _read(path: Path) -> bytes:
     if not path.is_file():
-        raise ResultError("was not uploaded")  # BOINC names files that are not there, too
+        raise ResultError("was not uploaded")  # BOINC also names files that do not exist
     with path.open("rb") as stream:
         return stream.read(wire.MAX_RESULT_BYTES + 1)
 
 
 def _manifest(config: Config, unit: str) -> wire.Manifest:
-    """What the unit asked for: from the spool, or from the ledger when the unit was done with.
+    """Read a unit's manifest: from the spool, or from the ledger if the unit is finished.
 
     Raises
     ------
     ResultError
-        When there is no such unit.
+        If there is no such unit.
     LedgerError
-        When the ledger can't be read.
+        If the ledger cannot be read.
     """
     try:
         return wire.decode_manifest(Spool(config).manifest(unit).read_bytes())
     except (FileNotFoundError, ManifestError):
-        from ..ledger.store import Ledger  # takes a second to import, and is hardly ever needed
+        from ..ledger.store import Ledger  # takes a second to import and is rarely needed
 
         ledger = Ledger(config)
         try:
@@ -167,14 +169,14 @@ def _manifest(config: Config, unit: str) -> wire.Manifest:
         finally:
             ledger.close()
         if known is None:
-            raise ResultError("is of no unit that the ledger knows") from None
+            raise ResultError("belongs to no unit in the ledger") from None
         return wire.decode_manifest(known.manifest)
 
 
 def _refuse(spool: Spool, path: Path, data: bytes, reason: str) -> None:
-    """Keep a refused result and why; the same one is kept once."""
+    """Keep a refused result and the reason; the same result is kept only once."""
     name, digest = result_of_output(path), hashlib.sha256(data).hexdigest()
-    _say(f"result {name[:200]} refused: {reason}")
+    _log(f"result {name[:200]} refused: {reason}")
     unit = unit_of_output(path)
     if unit is None:
         return
@@ -188,7 +190,7 @@ def _refuse(spool: Spool, path: Path, data: bytes, reason: str) -> None:
     write_atomically(kept, data[:KEPT_BYTES])
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     sys.stderr.write(f"xtalgrid {text}\n")
 
 

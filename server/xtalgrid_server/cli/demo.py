@@ -1,4 +1,4 @@
-"""The plate that ``demo`` renders: the only place where the server uses the renderer."""
+"""The plate of ``xtalgrid demo``. Nothing else in the server uses the renderer."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ BARCODE = "DEMO000001"
 def render_demo_plate(config: Config, wells: int) -> tuple[Path, dict[str, str]]:
     """Render a plate of wells with known outcomes under ``home/demo``.
 
-    The same wells every time; what is there already is not rendered again.
+    The wells are the same every time, and are not rendered again if they exist.
 
     Returns
     -------
-    The folder of its images, and what each image was rendered as, by its name.
+    The folder of the images, and the outcome that each image shows, by its name.
     """
     folder = config.home / "demo"
     images = folder / BARCODE / "1"

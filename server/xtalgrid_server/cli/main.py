@@ -1,4 +1,4 @@
-"""The command ``xtalgrid``: the server side's commands, by the published scripts' names where they have one."""
+"""The command ``xtalgrid``. Commands that replace a published script have the script's name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ..ledger.store import PAUSED
 from ..steps.run import Account, run_folder
 from ..steps.step import EXIT_BUSY, set_up_logging, user
 from ..steps.system import System
-from ..storage import weights as shelf
+from ..storage import weights
 from .boinc import boinc
 from .reports import REPORTS
 from .service import service
@@ -36,7 +36,7 @@ EXIT_ERROR = 2
 
 
 class _Commands(click.Group):
-    """Commands whose errors for the user are one message and an exit code, never a traceback."""
+    """Commands whose errors for users are one message and an exit code, never a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -48,19 +48,22 @@ class _Commands(click.Group):
             click.echo(f"xtalgrid: {error}", err=True)
             sys.exit(EXIT_ERROR)
         except BrokenPipeError:
-            raise  # the reader of our output left: click ends quietly
+            raise  # nobody reads our output any more: click ends quietly
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
-            click.echo(f"xtalgrid: {where}{error.strerror or error}; mend this and run it again", err=True)
+            click.echo(f"xtalgrid: {where}{error.strerror or error}; fix this and run it again", err=True)
             sys.exit(EXIT_ERROR)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="xtalgrid")
-@click.option("--config", "file", type=click.Path(path_type=Path), help="Configuration; default: xtalgrid.toml here.")
 @click.option(
-    "--home", type=click.Path(path_type=Path), help="Where data lie; default: as configured, or xtalgrid-data."
+    "--config",
+    "file",
+    type=click.Path(path_type=Path),
+    help="Configuration file; default: xtalgrid.toml in this folder.",
 )
+@click.option("--home", type=click.Path(path_type=Path), help="Data folder; default: as configured, or xtalgrid-data.")
 @click.pass_context
 def main(ctx: click.Context, file: Path | None, home: Path | None) -> None:
     """Score every drop a crystallization imager photographs."""
@@ -77,7 +80,7 @@ for report_command in REPORTS:
 
 
 def with_config(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Hand the configuration to a command, read when the command runs."""
+    """Pass the configuration to a command; it is read when the command runs."""
 
     @wraps(command)
     @click.pass_context
@@ -87,11 +90,11 @@ def with_config(command: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
+dry_run_option = click.option("--dry-run", is_flag=True, help="Show what would be done; write nothing.")
 names_option = click.option(
     "--names", help="rigaku, rockimager, marco, any (each file a well), or a regular expression with named groups."
 )
-recursive_option = click.option("--recursive", is_flag=True, help="Take the folder's subfolders too.")
+recursive_option = click.option("--recursive", is_flag=True, help="Include subfolders.")
 copy_option = click.option("--copy", is_flag=True, help="Copy the images instead of linking them.")
 
 
@@ -105,16 +108,16 @@ copy_option = click.option("--copy", is_flag=True, help="Copy the images instead
 )
 @with_config
 def run(config: Config, folder: Path, recursive: bool, copy: bool, names: str | None, frames: str) -> None:
-    """Take a FOLDER of well images through every stage, and account for each of them."""
+    """Take a FOLDER of well images through every stage, and account for each image."""
     with System(config) as system:
         account = run_with_progress(system, folder, recursive=recursive, copy=copy, names=names, frames=frames)
         if account.total == 0:
-            raise XtalgridError(f"{folder}: no image files here (JPEG, PNG, TIFF); --recursive takes subfolders too")
+            raise XtalgridError(f"{folder}: no image files here (JPEG, PNG, TIFF); --recursive includes subfolders")
         _print_account(config, account)
 
 
 def run_with_progress(system: System, folder: Path, **options: Any) -> Account:
-    """`run_folder` with a progress bar on a terminal."""
+    """Call `run_folder` with a progress bar if this is a terminal."""
     with tqdm(desc="scoring", unit=" wells", disable=None, leave=False) as bar:
 
         def show(done: int) -> None:
@@ -127,7 +130,7 @@ def run_with_progress(system: System, folder: Path, **options: Any) -> Account:
 def _print_account(config: Config, account: Account) -> None:
     if account.imported.fell_back:
         click.echo(
-            f"no name fits the pattern {config.import_.names!r}, so each file is a well of its own (--names any)"
+            f"no file name matches the pattern {config.import_.names!r}, so each file is its own well (--names any)"
         )
     click.echo(f"{account.accounted} of {account.total} images accounted for")
     for outcome, number in account.outcomes.items():
@@ -144,7 +147,7 @@ def _print_account(config: Config, account: Account) -> None:
         others = f" and {len(files) - 1} more" if len(files) > 1 else ""
         click.echo(f"  failed  {files[0]}{others}: {reason}: {detail}")
     for double in account.imported.doubles:
-        click.echo(f"  passed over  {double.name}: another file of the same stem is the image")
+        click.echo(f"  skipped  {double.name}: another file has the same name without its suffix")
     click.echo(f"framed images: {config.frames_dir}")
     if account.finalized.csv:
         click.echo(f"decisions:     {config.outbox / 'done' / account.finalized.csv.name}")
@@ -153,7 +156,7 @@ def _print_account(config: Config, account: Account) -> None:
 
 
 def _program() -> str:
-    """How this program was called, for a command that can be pasted."""
+    """Return how this program was called, for a command that can be pasted."""
     path = Path(sys.argv[0])
     return str(path) if path.name == "xtalgrid" else f"{sys.executable} -m xtalgrid_server"
 
@@ -164,53 +167,55 @@ def _program() -> str:
 @copy_option
 @names_option
 @click.option(
-    "--watch", is_flag=True, help="Go on, with FOLDER (default: imager.folder) and all below it, as a service does."
+    "--watch", is_flag=True, help="Keep watching FOLDER (default: imager.folder) and its subfolders, as a service."
 )
 @with_config
 def import_command(
     config: Config, folder: Path | None, recursive: bool, copy: bool, names: str | None, watch: bool
 ) -> None:
-    """Enter a FOLDER's images into the embedded imager database."""
+    """Import a FOLDER's images into the embedded imager database."""
     with System(config) as system:
         if watch:
             for _ in system.watch_folder(folder, copy=copy, names=names):
                 pass
         if folder is None:
-            raise ConfigError("name the FOLDER that holds the images")
+            raise ConfigError("give the FOLDER that contains the images")
         imported = system.import_folder(folder, recursive=recursive, copy=copy, names=names)
-        click.echo(f"{len(imported.entered)} images of {len(imported.barcodes)} plates entered")
+        click.echo(f"{len(imported.entered)} images of {len(imported.barcodes)} plates imported")
         for path, why in imported.rejected.items():
             click.echo(f"failed  {path}: {why}")
         for path in imported.doubles:
-            click.echo(f"passed over  {path}: another file of the same stem is the image")
+            click.echo(f"skipped  {path}: another file has the same name without its suffix")
 
 
 @main.command("check-imager")
 @with_config
 def check_imager_command(config: Config) -> None:
-    """Say whether the configured tables, columns, sequence and image files of the imager database are there."""
+    """Check that the imager database has the configured tables, columns, sequence and image files."""
     at_once = msgspec.structs.replace(
         config, imager=msgspec.structs.replace(config.imager, retry_s=0.0)
-    )  # somebody waits
+    )  # a person is waiting
     with System(at_once) as system:
         findings = list(check_imager(config, system.imager))
     for finding in findings:
         click.echo(f"{'ok     ' if finding.is_good else 'PROBLEM'}  {finding.text}")
     if not all(finding.is_good for finding in findings):
-        raise ConfigError("the imager database is not as configured; see above, and docs/imager-databases.md")
+        raise ConfigError(
+            "the imager database does not match the configuration; see above and docs/imager-databases.md"
+        )
 
 
 @main.command("create_work")
-@click.option("--limit", type=click.IntRange(min=1), help="Most images to plan; default: work.limit.")
-@click.option("--barcode", "barcodes", multiple=True, help="Only this plate, whatever was read before. Repeatable.")
+@click.option("--limit", type=click.IntRange(min=1), help="Maximum number of images to plan; default: work.limit.")
+@click.option("--barcode", "barcodes", multiple=True, help="Only this plate, even if it was read before. Repeatable.")
 @click.option("--retry", is_flag=True, help="Plan the images of failed units again.")
-@click.option("--backfill", is_flag=True, help="Go on with the archive too, when no fresh image waits.")
+@click.option("--backfill", is_flag=True, help="Continue with the archive if no new images wait.")
 @dry_run_option
 @with_config
 def create_work_command(
     config: Config, limit: int | None, barcodes: tuple[str, ...], retry: bool, backfill: bool, dry_run: bool
 ) -> None:
-    """Find new images in the imager database and pack them into work units, the freshest first."""
+    """Find new images in the imager database and pack them into work units, newest first."""
     with System(config) as system:
         created = system.create_work(limit=limit, barcodes=barcodes, dry_run=dry_run, retry=retry, backfill=backfill)
     would = "would be " if dry_run else ""
@@ -218,10 +223,10 @@ def create_work_command(
 
 
 @main.command()
-@click.option("--watch", is_flag=True, help="Go on waiting for units, as a service does.")
+@click.option("--watch", is_flag=True, help="Keep waiting for units, as a service.")
 @with_config
 def grid(config: Config, watch: bool) -> None:
-    """Run the local grid's workers until no unit waits."""
+    """Run the local grid's workers until no units wait."""
     with System(config) as system:
         system.work(watch=watch)
 
@@ -229,35 +234,37 @@ def grid(config: Config, watch: bool) -> None:
 @main.command("assimilate")
 @with_config
 def assimilate_command(config: Config) -> None:
-    """Validate what came back and write it into the ledger."""
+    """Validate returned results and write them to the ledger."""
     with System(config) as system:
         system.assimilate()
 
 
 @main.command("finalizer")
-@click.option("--shadow", is_flag=True, help="Decide again on what was scored in shadow mode, under the policy of now.")
+@click.option("--shadow", is_flag=True, help="Decide again on scores from shadow mode, under the current policy.")
 @with_config
 def finalizer_command(config: Config, shadow: bool) -> None:
-    """Compare new scores with people's, hold back what is to be seen first, and write a CSV into the outbox."""
+    """Compare new scores with people's, hold those that need approval, and write a CSV to the outbox."""
     with System(config) as system:
         done = system.finalize(shadow=shadow)
-    click.echo(str(done.csv) if done.csv else "nothing was waiting")
+    click.echo(str(done.csv) if done.csv else "no scores were waiting")
 
 
 @main.command("set_autoscore")
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--undo", metavar="RUN", help="Put back what stood there before this run, named as its CSV file, wrote.")
+@click.option(
+    "--undo", metavar="RUN", help="Restore the scores from before this run, which is named like its CSV file."
+)
 @dry_run_option
 @with_config
 def set_autoscore_command(config: Config, files: tuple[Path, ...], undo: str | None, dry_run: bool) -> None:
-    """Write the ARTscores of the finalizer's CSV FILES (default: the outbox) into the score table."""
+    """Write the ARTscores in the finalizer's CSV FILES (default: the outbox) to the score table."""
     if undo is not None:
         if files:
-            raise XtalgridError("--undo takes the name of a run and no files")
+            raise XtalgridError("--undo takes the name of a run, not files")
         with System(config) as system:
             back = system.undo(undo.removesuffix(".csv"), user(), dry_run=dry_run)
         would = "would be " if dry_run else ""
-        click.echo(f"{back.removed} rows {would}removed, {back.restored} {would}restored to what they were")
+        click.echo(f"{back.removed} rows {would}removed, {back.restored} {would}restored")
         for line in back.left:
             click.echo(f"left  {line}")
         return
@@ -271,25 +278,29 @@ def set_autoscore_command(config: Config, files: tuple[Path, ...], undo: str | N
 
 @main.command("export-scored")
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--uv", multiple=True, help="Names of UV images, such as '*_UV_*': a crystal's mate. Repeatable.")
+@click.option(
+    "--uv", multiple=True, help="Names of UV images, such as '*_UV_*', to export as mates of crystals. Repeatable."
+)
 @with_config
 def export_scored_command(config: Config, out: Path, uv: tuple[str, ...]) -> None:
-    """Write the wells that people scored into a CSV, OUT, from which `xtalgrid-train sets dataset` makes a training set."""
+    """Write the wells that people scored to a CSV file, OUT, for `xtalgrid-train sets dataset` to make a training set of."""
     with System(config) as system:
         done = export_scored(config, system.imager, out, uv)
     click.echo(f"{done.wells} scored wells in {out}, {done.pairs} with a UV image")
     if done.without_image:
-        click.echo(f"left out  {done.without_image} scores of inspections without an image that fits imager.patterns")
+        click.echo(
+            f"left out  {done.without_image} scores of inspections without an image that matches imager.patterns"
+        )
     if done.missing:
         click.echo(f"left out  {done.missing} images that are not under imager.image_root ({config.image_root})")
     for code, number in (done.codes or {}).items():
         click.echo(
-            f"no outcome for score {code!r} ({number} wells): name it in imager.codes, or xtalgrid-train sets dataset --map"
+            f"no outcome for score {code!r} ({number} wells): add it to imager.codes or use xtalgrid-train sets dataset --map"
         )
 
 
 def _review(verdict: str, past: str) -> click.Command:
-    @main.command(verdict, help=f"{verdict.capitalize()} held scores, by the score_id of the finalizer's CSV.")
+    @main.command(verdict, help=f"{verdict.capitalize()} held scores, by their score_id in the finalizer's CSV.")
     @click.argument("score_ids", nargs=-1, type=int)
     @click.option("--all", "everything", is_flag=True, help="All held scores.")
     @click.option("--barcode", help="All held scores of this plate.")
@@ -299,22 +310,22 @@ def _review(verdict: str, past: str) -> click.Command:
         with System(config) as system:
             held = {score_id for score_id, action in system.ledger.decisions.actions().items() if action == "hold"}
             held |= system.ledger.decisions.undone_scores()
-            chosen = set(score_ids)
+            selected = set(score_ids)
             if everything or barcode:
-                waiting = (
-                    held - system.ledger.decisions.verdicts(sorted(held)).keys()
-                )  # a verdict is overruled by score_id only
-                found = system.ledger.views.scores_by_id(sorted(waiting))
-                chosen |= {s.score_id for s in found if not barcode or s.image.barcode == barcode}
-            unknown = chosen - held
+                # only an explicit score_id overrules an earlier verdict
+                waiting = held - system.ledger.decisions.verdicts(sorted(held)).keys()
+                scores = system.ledger.views.scores_by_id(sorted(waiting))
+                selected |= {s.score_id for s in scores if not barcode or s.image.barcode == barcode}
+            unknown = selected - held
             if unknown:
                 raise XtalgridError(
-                    f"not held: {', '.join(map(str, sorted(unknown)))}; nothing was {past}. The finalizer's CSV says hold where it holds"
+                    f"not held: {', '.join(map(str, sorted(unknown)))}; nothing was {past}. "
+                    "Held scores have the action hold in the finalizer's CSV"
                 )
-            if not chosen:
-                raise XtalgridError("name scores to review: SCORE_IDS, --barcode or --all")
-            system.ledger.decisions.add_reviews(sorted(chosen), "approve" if verdict == "approve" else "reject", who)
-            click.echo(f"{len(chosen)} scores {past}; the next finalizer and set_autoscore act on it")
+            if not selected:
+                raise XtalgridError("name the scores: SCORE_IDS, --barcode or --all")
+            system.ledger.decisions.add_reviews(sorted(selected), "approve" if verdict == "approve" else "reject", who)
+            click.echo(f"{len(selected)} scores {past}; the next finalizer and set_autoscore act on this")
 
     return command
 
@@ -326,16 +337,16 @@ reject = _review("reject", "rejected")
 @main.command()
 @with_config
 def pause(config: Config) -> None:
-    """Stop making, starting and publishing work; units being worked on are finished."""
+    """Pause planning, starting and publishing work; running units are finished."""
     with System(config) as system:
         system.ledger.set_switch(PAUSED, "yes", user())
-    click.echo("paused; `xtalgrid resume` lets it go on")
+    click.echo("paused; `xtalgrid resume` continues")
 
 
 @main.command()
 @with_config
 def resume(config: Config) -> None:
-    """Go on after a pause."""
+    """Resume work after a pause."""
     with System(config) as system:
         system.ledger.set_switch(PAUSED, "no", user())
     click.echo("running")
@@ -344,7 +355,7 @@ def resume(config: Config) -> None:
 @main.command()
 @with_config
 def status(config: Config) -> None:
-    """Say whether the chain is moving, and what needs a person."""
+    """Show the state of the pipeline and what needs a person."""
     with System(config) as system:
         for line in status_lines(config, system.ledger):
             click.echo(line)
@@ -362,28 +373,28 @@ def serve(config: Config, host: str | None, port: int | None) -> None:
 
     host, port = host or config.viewer.host, port or config.viewer.port
     app = create_app(config)
-    _see_that_free(host, port)
+    _check_port(host, port)
     click.echo(greeting(config, host, port))
     uvicorn.run(
         app,
         host=host,
         port=port,
         log_level="warning",
-        proxy_headers=False,  # who a request is from is the viewer's to decide
+        proxy_headers=False,  # the viewer itself decides who sends a request
         server_header=False,
     )
 
 
-def _see_that_free(host: str, port: int) -> None:
-    """Bind the address for a moment: uvicorn would say only a number."""
+def _check_port(host: str, port: int) -> None:
+    """Check that the address is free by binding it; uvicorn's own message would be an error number."""
     try:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((host, port))
     except OSError as error:
         raise ConfigError(
-            f"viewer.host, viewer.port: cannot listen on {host}:{port} ({error.strerror}); if another viewer runs there, stop it or "
-            "take another --port"
+            f"viewer.host, viewer.port: cannot listen on {host}:{port} ({error.strerror}); "
+            "if another viewer is running there, stop it or use another --port"
         ) from error
 
 
@@ -393,7 +404,7 @@ def _see_that_free(host: str, port: int) -> None:
 @with_config
 @click.pass_context
 def demo(ctx: click.Context, config: Config, wells: int, then_serve: bool) -> None:
-    """Render a plate, score it by every stage, and show what came out."""
+    """Render a plate, score it in every stage, and show the scores."""
     from .demo import render_demo_plate
 
     folder, truth = render_demo_plate(config, wells)
@@ -417,39 +428,39 @@ def _print_scores(account: Account, truth: dict[str, str]) -> None:
 @main.command()
 @click.argument("file", type=click.Path(path_type=Path), default=Path(configuration.FILE_NAME))
 def init(file: Path) -> None:
-    """Write a configuration FILE to start from (default: xtalgrid.toml here)."""
+    """Write a configuration FILE to start from (default: xtalgrid.toml in this folder)."""
     example = (Path(configuration.__file__).parent / "example.toml").read_text(encoding="utf-8")
     try:
         with file.open("x", encoding="utf-8") as stream:
             stream.write(example)
     except FileExistsError as error:
         raise ConfigError(
-            f"{file} is there already and was left as it is; give another FILE, or remove it first"
+            f"{file} exists already and was not changed; give another FILE, or remove it first"
         ) from error
     except OSError as error:
-        raise ConfigError(f"{file}: cannot be written ({error.strerror}); give another place") from error
-    click.echo(f"{file} written; every key in it is explained")
+        raise ConfigError(f"{file}: cannot be written ({error.strerror}); choose another folder") from error
+    click.echo(f"{file} written; it explains every key")
 
 
 @main.group()
 def model() -> None:
-    """The networks' weights."""
+    """Manage the networks' weights."""
 
 
 @model.command("list")
 @with_config
 def model_list(config: Config) -> None:
-    """The weights that are here, those in use marked *, and what was promoted when, by whom and why."""
+    """List the weights, those in use marked *, and what was promoted when, by whom and why."""
     with System(config) as system:
         used, history = system.models_in_use(), system.ledger.models.history()
-    for place, entries in (("package", read_manifest().models), (str(config.weights), shelf.entries(config))):
+    for place, entries in (("package", read_manifest().models), (str(config.weights), weights.entries(config))):
         click.echo(f"{place}:" + ("" if entries else " none"))
         for entry in entries:
             mark = "*" if entry.sha256 in used else " "
             click.echo(f"{mark} {entry.role:10} {entry.variant}  {entry.sha256}  {entry.architecture}  {entry.file}")
-    for role, sha256 in zip(shelf.ROLES, used, strict=True):
-        if shelf.entry(config, sha256, role) is None:
-            click.echo(f"* {role:10} ----  {sha256}  named by the configuration and not here: no work is made")
+    for role, sha256 in zip(weights.ROLES, used, strict=True):
+        if weights.entry(config, sha256, role) is None:
+            click.echo(f"* {role:10} ----  {sha256}  named in the configuration but not found: no work is made")
     for change in history:
         pair = _pair(change.pair) if change.pair else "the package's own"
         click.echo(f"{change.at:%Y-%m-%d %H:%M} UTC  {change.action:8}  {pair}  by {change.who}: {change.why}")
@@ -457,27 +468,29 @@ def model_list(config: Config) -> None:
 
 @model.command("promote")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--force", metavar="REASON", help="Promote what was not shown to be better; the REASON is recorded.")
+@click.option(
+    "--force", metavar="REASON", help="Promote weights that were not shown to be better; the REASON is recorded."
+)
 @click.option("--as", "who", default=user, help="Who decides; default: the user running this.")
 @with_config
 def model_promote(config: Config, folder: Path, force: str | None, who: str) -> None:
-    """Let new work be scored with the weights in FOLDER, which `xtalgrid-train adapt` made and compared.
+    """Score new work with the weights in FOLDER, which `xtalgrid-train adapt` made and compared.
 
-    They are checked, tried on a well by a worker, and kept under home/weights. Work that was sent keeps its models.
+    They are checked, tried by a worker on one well, and copied to home/weights. Work that was sent keeps its models.
     """
     if force is not None and not force.strip():
-        raise XtalgridError("--force needs a REASON; it is recorded")
+        raise XtalgridError("--force needs a REASON, which is recorded")
     with System(config) as system:
         pair = system.promote(folder, force=force, who=who)
-    click.echo(f"in use for new work: {_pair(pair)}; `xtalgrid model rollback` goes back")
+    click.echo(f"in use for new work: {_pair(pair)}; `xtalgrid model rollback` undoes this")
 
 
 @model.command("rollback")
-@click.option("--why", default="", help="Recorded with it.")
+@click.option("--why", default="", help="The reason, which is recorded.")
 @click.option("--as", "who", default=user, help="Who decides; default: the user running this.")
 @with_config
 def model_rollback(config: Config, why: str, who: str) -> None:
-    """Undo the newest promotion: new work is scored with the models before it."""
+    """Undo the newest promotion: new work is scored with the models used before it."""
     with System(config) as system:
         pair = system.rollback(why=why, who=who)
     click.echo(f"in use for new work: {_pair(pair)}")

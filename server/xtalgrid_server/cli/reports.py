@@ -1,4 +1,4 @@
-"""The commands of reports: what people and other programs ask of the ledger (docs/reports.md)."""
+"""The commands that read or export what the ledger knows (docs/reports.md)."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ from ..storage.text import csv_line, table
 
 Load = Callable[[], Config]
 
-json_option = click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
-csv_option = click.option("--csv", "as_csv", is_flag=True, help="As CSV, for spreadsheets.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+csv_option = click.option("--csv", "as_csv", is_flag=True, help="Print CSV, for spreadsheets.")
 
 
 def print_json(value: Any) -> None:
-    """Anything of this package as JSON: dates as ISO 8601, outcomes as their names."""
+    """Print a value as JSON: dates in ISO 8601, outcomes by name."""
     click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
 def print_csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Rows as CSV."""
+    """Print rows as CSV."""
     for row in (header, *rows):
         click.echo(csv_line(row).decode(), nl=False)
 
@@ -53,20 +53,20 @@ def print_csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 def _outcome(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
     known = [*Group, *(outcome for outcome in Outcome if outcome is not Outcome.FAILED)]
     if value and value not in known:
-        raise click.BadParameter(f"{value!r} is neither an outcome nor a group; one of: {', '.join(known)}")
+        raise click.BadParameter(f"{value!r} is neither an outcome nor a group; choose from: {', '.join(known)}")
     return value
 
 
 def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Options that say which drops, given to the command as `chosen`, a `Filter`."""
+    """Add the options that select drops; the command gets them as `chosen`, a `Filter`."""
 
     @click.option("--outcome", default="", callback=_outcome, help="An outcome or a group, such as crystal.")
     @click.option("--sample", default="", help="Part of the sample's name.")
     @click.option("--condition", default="", help="Part of the condition, such as 'PEG 3350'.")
     @click.option("--project", default="", help="Part of the project's name.")
     @click.option("--barcode", default="", help="One plate.")
-    @click.option("--from", "since", type=click.DateTime(["%Y-%m-%d"]), help="Inspected from this day on.")
-    @click.option("--to", "until", type=click.DateTime(["%Y-%m-%d"]), help="Inspected until this day, it included.")
+    @click.option("--from", "since", type=click.DateTime(["%Y-%m-%d"]), help="Inspected on this day or later.")
+    @click.option("--to", "until", type=click.DateTime(["%Y-%m-%d"]), help="Inspected on this day or earlier.")
     @click.option("--scored-by-people", is_flag=True, help="Only inspections that a person scored.")
     @wraps(command)
     def call(*args: Any, since: datetime | None, until: datetime | None, **options: Any) -> Any:
@@ -83,7 +83,7 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.command()
 @click.pass_obj
 def sync(load: Load) -> None:
-    """Record people's scores and the plates' samples, as the imager database has them now."""
+    """Copy people's scores and the plates' samples from the imager database into the ledger."""
     with System(load()) as system:
         done = system.sync()
     click.echo(f"{done.recorded} of {done.rows} score rows new or changed, contents of {done.contents} plates")
@@ -91,17 +91,17 @@ def sync(load: Load) -> None:
 
 @click.command()
 @json_option
-@click.option("--dry-run", is_flag=True, help="Say what would be told; record and send nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be reported; record and send nothing.")
 @click.pass_obj
 def alerts(load: Load, as_json: bool, dry_run: bool) -> None:
-    """Tell of drops that show their first crystal, each once for ever; by mail where [alerts] names a mail server."""
+    """Report drops with their first crystal, each drop only once; by mail if [alerts] names a mail server."""
 
-    def show(found: list[Alert]) -> None:
+    def show(new: list[Alert]) -> None:
         if as_json:
-            print_json([alerts_module.as_row(alert) for alert in found])
-        elif not found:
+            print_json([alerts_module.as_row(alert) for alert in new])
+        elif not new:
             click.echo("no new crystals")
-        for alert in [] if as_json else found:
+        for alert in [] if as_json else new:
             click.echo(f"{alert.crystal.image.barcode}  {alerts_module.describe(alert.crystal)}")
 
     with System(load()) as system:
@@ -110,10 +110,10 @@ def alerts(load: Load, as_json: bool, dry_run: bool) -> None:
             recipes = system.ledger.people.contents(crystal.image.barcode for crystal in crystals)
             show([Alert(0, crystal, recipes(*crystal.drop)) for crystal in crystals])
             return
-        told = system.alerts(show)
-    if told.mails:
-        click.echo(f"{told.mails} mails sent", err=True)
-    alerts_module.check(told)
+        done = system.alerts(show)
+    if done.mails:
+        click.echo(f"{done.mails} mails sent", err=True)
+    alerts_module.check(done)
 
 
 @click.command()
@@ -124,9 +124,9 @@ def alerts(load: Load, as_json: bool, dry_run: bool) -> None:
 @json_option
 @click.pass_obj
 def explain(load: Load, barcode: str, well: str, inspection: int | None, recompute: bool, as_json: bool) -> None:
-    """Say everything that is known of the score of a drop, WELL (A1a) on plate BARCODE.
+    """Show everything that is known about the score of a drop, WELL (A1a) on plate BARCODE.
 
-    With --recompute, exit status 1 when the score cannot be made again as it was.
+    With --recompute, the exit code is 1 if the score cannot be reproduced.
     """
     with System(load()) as system:
         story = find_explanation(
@@ -148,13 +148,13 @@ def explain(load: Load, barcode: str, well: str, inspection: int | None, recompu
 @json_option
 @click.pass_obj
 def history(load: Load, barcode: str, well: str, as_json: bool) -> None:
-    """Tell a drop's story, WELL (A1a) on plate BARCODE: every automatic and every person's score of all its inspections."""
+    """Show every score of a drop, WELL (A1a) on plate BARCODE: automatic and by people, at all inspections."""
     with System(load()) as system:
-        told = find_history(system.config, system.imager, system.ledger, barcode, well)
+        scores = find_history(system.config, system.imager, system.ledger, barcode, well)
     if as_json:
-        print_json(told)
+        print_json(scores)
     else:
-        for line in history_lines(told):
+        for line in history_lines(scores):
             click.echo(line)
 
 
@@ -166,51 +166,51 @@ def history(load: Load, barcode: str, well: str, as_json: bool) -> None:
 def agreement(load: Load, chosen: Filter, as_json: bool, as_csv: bool) -> None:
     """Compare ARTscores with people's scores of the same inspections, by group and by month.
 
-    Run `xtalgrid sync` before, so that people's newest scores are known.
+    Run `xtalgrid sync` first to read people's newest scores.
     """
     with System(load()) as system:
-        found = agreement_with_people(system.config, system.ledger, chosen)
+        result = agreement_with_people(system.config, system.ledger, chosen)
     if as_json:
-        print_json(found)
+        print_json(result)
     elif as_csv:
-        _print_agreement_csv(found)
+        _print_agreement_csv(result)
     else:
-        _print_agreement(found)
+        _print_agreement(result)
 
 
-def _print_agreement_csv(found: AgreementWithPeople) -> None:
-    parts = [("all", "same group", found.agree), ("all", "same outcome", found.same_outcome)]
-    parts += [(f"people say {group}", "ARTscore says so too", value) for group, value in found.by_group.items()]
-    parts += [(f"ARTscore says {group}", "people say so too", value) for group, value in found.named.items()]
-    parts += [(month.month, "same group", month.agree) for month in found.months]
-    parts += [(month.month, "people's crystals found", month.crystals) for month in found.months]
+def _print_agreement_csv(result: AgreementWithPeople) -> None:
+    parts = [("all", "same group", result.agree), ("all", "same outcome", result.same_outcome)]
+    parts += [(f"people say {group}", "ARTscore says so too", value) for group, value in result.by_group.items()]
+    parts += [(f"ARTscore says {group}", "people say so too", value) for group, value in result.named.items()]
+    parts += [(month.month, "same group", month.agree) for month in result.months]
+    parts += [(month.month, "people's crystals found", month.crystals) for month in result.months]
     print_csv(
         ("of", "what", "hits", "number", "low", "high"),
         [(of, what, p.hits, p.number, *(f"{bound:.4f}" for bound in p.interval)) for of, what, p in parts],
     )
 
 
-def _print_agreement(found: AgreementWithPeople) -> None:
-    if not found.agree.number:
-        click.echo("no inspection with an ARTscore was scored by a person; `xtalgrid sync` reads people's scores")
+def _print_agreement(result: AgreementWithPeople) -> None:
+    if not result.agree.number:
+        click.echo("no inspection has both an ARTscore and a person's score; `xtalgrid sync` reads people's scores")
     else:
-        click.echo(f"same group    {found.agree} inspections")
-        click.echo(f"same outcome  {found.same_outcome}")
-        click.echo(f"crystals      {found.missed} missed by xtalgrid, {found.only_ours} seen by xtalgrid only")
+        click.echo(f"same group    {result.agree} inspections")
+        click.echo(f"same outcome  {result.same_outcome}")
+        click.echo(f"crystals      {result.missed} missed by xtalgrid, {result.only_ours} seen by xtalgrid only")
         groups = (*SCORED_GROUPS, Group.UNKNOWN)
         names = ["undecided" if group is Group.UNKNOWN else str(group) for group in groups]
-        click.echo("\npeople's group in rows, the ARTscore's in columns:")
+        click.echo("\npeople's groups in rows, the ARTscore's in columns:")
         rows = [
-            (group, *(found.table[group][ours] for ours in groups), found.by_group[group]) for group in SCORED_GROUPS
+            (group, *(result.table[group][ours] for ours in groups), result.by_group[group]) for group in SCORED_GROUPS
         ]
         _print_table(("", *names, "found"), rows, right=" ".join(names))
-        click.echo("\nof what the ARTscore calls so, people call so too:")
-        _print_table(("", "part"), [(group, found.named[group]) for group in SCORED_GROUPS])
-        click.echo("\nby month of the inspection:")
-        rows = [(month.month, month.agree, month.crystals) for month in found.months]
+        click.echo("\npeople agree with the ARTscore's group:")
+        _print_table(("", "part"), [(group, result.named[group]) for group in SCORED_GROUPS])
+        click.echo("\nby month of inspection:")
+        rows = [(month.month, month.agree, month.crystals) for month in result.months]
         _print_table(("", "same group", "people's crystals found"), rows)
-    for code, number in found.unmapped.items():
-        click.echo(f"not counted   {number} people's scores {code!r}, for which imager.codes has no outcome")
+    for code, number in result.unmapped.items():
+        click.echo(f"not counted   {number} people's scores {code!r}, which imager.codes does not list")
 
 
 @click.command()
@@ -220,10 +220,10 @@ def _print_agreement(found: AgreementWithPeople) -> None:
     type=click.Choice(["newest", "p_crystal"]),
     default="newest",
     show_default=True,
-    help="Newest inspections first, or likeliest crystals.",
+    help="Newest inspections first, or likeliest crystals first.",
 )
 @click.option(
-    "--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True, help="Most inspections shown."
+    "--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True, help="Maximum number of inspections."
 )
 @json_option
 @csv_option
@@ -231,9 +231,9 @@ def _print_agreement(found: AgreementWithPeople) -> None:
 def disagreements(load: Load, chosen: Filter, order: Order, limit: int, as_json: bool, as_csv: bool) -> None:
     """List inspections that a person and xtalgrid put into different groups."""
     with System(load()) as system:
-        found = find_disagreements(system.config, system.ledger, chosen, order, limit)
+        differing = find_disagreements(system.config, system.ledger, chosen, order, limit)
     if as_json:
-        print_json(found)
+        print_json(differing)
         return
     header = ("plate", "well", "inspection", "date", "ARTscore", "p_crystal", "person's score", "by", "on")
     rows = [
@@ -248,7 +248,7 @@ def disagreements(load: Load, chosen: Filter, order: Order, limit: int, as_json:
             one.who,
             f"{one.at:%Y-%m-%d}",
         )
-        for one in found
+        for one in differing
     ]
     if as_csv:
         print_csv(header, rows)
@@ -266,53 +266,55 @@ def disagreements(load: Load, chosen: Filter, order: Order, limit: int, as_json:
     multiple=True,
     default=("condition", "sample"),
     show_default=True,
-    help="What drops of a group have in common. Repeatable.",
+    help="What the drops of a group have in common. Repeatable.",
 )
-@click.option("--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True, help="Most groups shown.")
+@click.option(
+    "--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True, help="Maximum number of groups."
+)
 @json_option
 @csv_option
 @click.pass_obj
 def search(load: Load, chosen: Filter, group_by: tuple[Key, ...], limit: int, as_json: bool, as_csv: bool) -> None:
-    """Screen the whole archive for what gave an outcome: conditions, samples, projects, with counts of drops."""
+    """Search the whole archive for what led to an outcome: conditions, samples, projects, with numbers of drops."""
     with System(load()) as system:
-        found = find_drops(system.ledger, chosen, group_by)
+        groups = find_drops(system.ledger, chosen, group_by)
     if as_json:
-        print_json(found[:limit])
+        print_json(groups[:limit])
         return
     what = chosen.outcome or "scored"
     header = (*group_by, "drops", what, "part", "p_crystal", "best")
     if as_csv:
-        print_csv((*group_by, *CSV_FOUND), [_csv_found(one) for one in found[:limit]])
-    elif found:
-        _print_table(header, [_found(one) for one in found[:limit]], right=f"drops {what} p_crystal")
-        if len(found) > limit:
-            click.echo(f"… and {len(found) - limit} more; --limit shows them")
+        print_csv((*group_by, *_CSV_COLUMNS), [_csv_row(group) for group in groups[:limit]])
+    elif groups:
+        _print_table(header, [_table_row(group) for group in groups[:limit]], right=f"drops {what} p_crystal")
+        if len(groups) > limit:
+            click.echo(f"… and {len(groups) - limit} more; --limit shows them")
     else:
         click.echo("no such drops")
 
 
-CSV_FOUND = ("drops", "matching", "low", "high", "p_crystal", "barcode", "well", "inspection", "inspected")
+_CSV_COLUMNS = ("drops", "matching", "low", "high", "p_crystal", "barcode", "well", "inspection", "inspected")
 
 
-def _csv_found(one: Found) -> tuple[object, ...]:
-    numbers = one.drops, one.matching, *(f"{bound:.4f}" for bound in one.interval), f"{one.p_crystal:.5f}"
-    return (*one.keys, *numbers, one.barcode, one.well, one.inspection, one.inspected.isoformat(sep=" "))
+def _csv_row(group: Found) -> tuple[object, ...]:
+    numbers = group.drops, group.matching, *(f"{bound:.4f}" for bound in group.interval), f"{group.p_crystal:.5f}"
+    return (*group.keys, *numbers, group.barcode, group.well, group.inspection, group.inspected.isoformat(sep=" "))
 
 
-def _found(one: Found) -> tuple[object, ...]:
-    keys = (key or "not known" for key in one.keys)
-    low, high = one.interval
-    share = f"{one.matching / one.drops:.0%} ({low:.0%}–{high:.0%})"
-    best = f"{one.barcode} {one.well} inspection {one.inspection}"
-    return (*keys, one.drops, one.matching, share, f"{one.p_crystal:.3f}", best)
+def _table_row(group: Found) -> tuple[object, ...]:
+    keys = (key or "unknown" for key in group.keys)
+    low, high = group.interval
+    share = f"{group.matching / group.drops:.0%} ({low:.0%}–{high:.0%})"
+    best = f"{group.barcode} {group.well} inspection {group.inspection}"
+    return (*keys, group.drops, group.matching, share, f"{group.p_crystal:.3f}", best)
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--barcode", default="", help="The plate, where the file has no column barcode.")
+@click.option("--barcode", default="", help="The plate, if the file has no column barcode.")
 @click.pass_obj
 def layout(load: Load, file: Path, barcode: str) -> None:
-    """Record what is in the drops of a plate, from a CSV FILE: sample, condition, project by well."""
+    """Record what is in the drops of a plate from a CSV FILE: sample, condition and project by well."""
     with System(load()) as system:
         done = read_layout(system.ledger, file, barcode)
     click.echo(f"{done.rows} wells read, {done.recorded} new or changed")
@@ -324,18 +326,18 @@ def layout(load: Load, file: Path, barcode: str) -> None:
 @click.argument("kind", metavar="csv|jsonl|coco", type=click.Choice(FORMATS))
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
 @filter_options
-@click.option("--confirmed", is_flag=True, help="Only chops whose group is what a person said (coco, --chops).")
+@click.option("--confirmed", is_flag=True, help="Only chops in the group that a person gave (coco, --chops).")
 @click.option(
     "--chops",
     "chops_folder",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Also write the best chops as PNG files into a folder for each of their classes, under this one.",
+    help="Also write the best chops as PNG files into this folder, in a subfolder for each class.",
 )
 @click.pass_obj
 def export(load: Load, kind: Format, out: Path, chosen: Filter, confirmed: bool, chops_folder: Path | None) -> None:
-    """Write scores with conditions, samples and people's scores into OUT."""
+    """Write scores with conditions, samples and people's scores to OUT."""
     if confirmed and kind != "coco" and chops_folder is None:
-        raise XtalgridError("--confirmed is about chops; take it with coco or with --chops")
+        raise XtalgridError("--confirmed selects chops; use it with coco or --chops")
     with System(load()) as system:
         done = write_export(
             system.config, system.ledger, kind, out, chosen, confirmed=confirmed, chops_folder=chops_folder
@@ -345,7 +347,7 @@ def export(load: Load, kind: Format, out: Path, chosen: Filter, confirmed: bool,
     if chops_folder is not None:
         click.echo(f"{done.chops} chops in {chops_folder}")
     if done.missing:
-        click.echo(f"left out  the chops of {done.missing} images that cannot be read any more")
+        click.echo(f"left out  the chops of {done.missing} images that can no longer be read")
 
 
 def _print_table(header: Sequence[str], rows: Sequence[Sequence[object]], right: str = "") -> None:
@@ -354,4 +356,4 @@ def _print_table(header: Sequence[str], rows: Sequence[Sequence[object]], right:
 
 
 REPORTS = [sync, alerts, explain, history, agreement, disagreements, search, layout, export]
-"""What the command line is given."""
+"""The commands of this module."""

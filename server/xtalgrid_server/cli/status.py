@@ -1,4 +1,4 @@
-"""``status``: one screen that tells an operator whether the chain is moving, and what needs a person."""
+"""``xtalgrid status``: one screen with the state of the pipeline and what needs a person."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..steps.step import paused
 
 
 def status_lines(config: Config, ledger: Ledger) -> Iterator[str]:
-    """The lines of the status screen."""
+    """Yield the lines of the status screen."""
     counts = ledger.views.counts()
     reason = paused(ledger)
     yield f"system      {reason or 'running'}"
@@ -25,7 +25,8 @@ def status_lines(config: Config, ledger: Ledger) -> Iterator[str]:
     old = archive(config, ledger)
     if old is not None and old.before is not None:
         done = f"{old.read} of {old.images} images read ({old.read / max(old.images, 1):.1%})"
-        yield f"archive     {done}, back to {old.before.inspected:%Y-%m-%d}; `xtalgrid create_work --backfill` goes on"
+        date = f"{old.before.inspected:%Y-%m-%d}"
+        yield f"archive     {done}, back to {date}; `xtalgrid create_work --backfill` continues"
     for unit in ledger.work.units("failed"):
         yield f"failed unit {unit.name}: {unit.detail}; `xtalgrid create_work --retry` plans its images again"
     failures = ledger.work.failures()
@@ -35,7 +36,10 @@ def status_lines(config: Config, ledger: Ledger) -> Iterator[str]:
         yield f"            … and {len(failures) - 20} more"
     held = counts["actions"].get("hold", 0)
     if held:
-        yield f"to review   {held} held scores: see the newest CSV in the outbox, then `xtalgrid approve` or `xtalgrid reject`"
+        yield (
+            f"to review   {held} held scores: see the newest CSV in the outbox, "
+            "then `xtalgrid approve` or `xtalgrid reject`"
+        )
 
 
 def _pairs(counts: dict[str, int], order: tuple[str, ...] | list[str]) -> str:

@@ -87,7 +87,7 @@ def export(
                         _write_chops(config, inspection, entry, confirmed, chops_folder, done)
     except OSError as error:
         raise ConfigError(
-            f"{error.filename or out}: cannot be written ({error.strerror}); give another place"
+            f"{error.filename or out}: cannot be written ({error.strerror}); choose another folder"
         ) from error
     return done
 

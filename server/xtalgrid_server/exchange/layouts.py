@@ -64,7 +64,7 @@ def read_layout(ledger: Ledger, file: Path, barcode: str = "") -> Layout:
             errors.append(f"  line {number}: {error}")
     if errors:
         more = [f"  … and {len(errors) - _SHOWN} more"] if len(errors) > _SHOWN else []
-        raise ConfigError("\n".join([f"{file}: {len(errors)} lines to mend:", *errors[:_SHOWN], *more]))
+        raise ConfigError("\n".join([f"{file}: {len(errors)} lines need correction:", *errors[:_SHOWN], *more]))
     if not contents:
         raise ConfigError(f"{file}: no line below the header")
     recorded = ledger.people.set_contents(contents.values())
@@ -169,4 +169,4 @@ def unread(layout: Layout) -> Iterator[str]:
     if layout.passed_over:
         yield f"passed over the columns {', '.join(layout.passed_over)}"
     for barcode in layout.unseen:
-        yield f"of plate {barcode} no image was seen yet"
+        yield f"no images of plate {barcode} yet"

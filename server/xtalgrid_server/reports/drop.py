@@ -32,7 +32,7 @@ def images_of(ledger: Ledger, barcode: str, name: str, inspection: int | None = 
     plate = ledger.views.seen(barcode)
     if not plate:
         raise XtalgridError(
-            f"of plate {barcode!r} no image was seen yet; is the barcode right? `xtalgrid create_work` takes in what is new"
+            f"no images of plate {barcode!r} yet; check the barcode, or run `xtalgrid create_work` to read new images"
         )
     found = [
         seen for seen in plate if seen.image.well[:2] == wanted[:2] and wanted.subwell in (0, seen.image.well.subwell)

@@ -1,4 +1,4 @@
-"""The viewer as one application: its routes, its error pages, and what all answers carry."""
+"""The viewer as one application: its routes, its error pages, and the headers of all responses."""
 
 from __future__ import annotations
 
@@ -22,31 +22,30 @@ from ..steps.step import step
 from .auth.authentication import GUEST
 from .headers import HEADERS, WithHeaders
 from .pages import layout
-from .query_parameters import HEAT
 from .rendering import STATIC
 from .routes import api, corrections, downloads, inbox, operations, pictures, plate, plates, signin, well
-from .site import Look, NotSignedIn, Site
+from .site import NotSignedIn, PageRequest, Site
 
 _TITLES = {
     401: "Please sign in",
     403: "Not allowed",
     404: "Not found",
-    405: "Not possible",
+    405: "Not allowed here",
     409: "Too late",
     413: "Too large",
-    415: "Not understood",
-    422: "Not understood",
+    415: "Not accepted",
+    422: "Invalid request",
     503: "Not available",
 }
 
 
 def create_app(config: Config) -> FastAPI:
-    """The viewer of one configuration.
+    """Make the viewer of one configuration.
 
     Raises
     ------
     ConfigError, LedgerError
-        When the ledger cannot be opened.
+        If the ledger cannot be opened.
     """
     with step(config, "open", wait=60) as report:
         ledger, imager = Ledger(config), ImagerDatabase(config)
@@ -62,38 +61,43 @@ def create_app(config: Config) -> FastAPI:
 
     app = FastAPI(title="xtalgrid", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.state.site = site
-    app.add_middleware(WithHeaders, took=site.gauges.took)
+    app.add_middleware(WithHeaders, on_response=site.monitor.count_response)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    _add_looks(app, site)
-    for part in (plates, plate, well, inbox, corrections, downloads, operations, signin, pictures, api):
-        app.include_router(part.router)
+    _add_outcome_styles(app, site)
+    for page in (plates, plate, well, inbox, corrections, downloads, operations, signin, pictures, api):
+        app.include_router(page.router)
     _add_error_pages(app)
     return app
 
 
-def _add_looks(app: FastAPI, site: Site) -> None:
-    styles = site.render("looks.css", outcomes=list(Outcome), ratios=layout.RATIOS, heat=HEAT)
+def _add_outcome_styles(app: FastAPI, site: Site) -> None:
+    styles = site.render("looks.css", outcomes=list(Outcome), ratios=layout.RATIOS)
 
     @app.get("/looks.css")
-    def looks() -> Response:
+    def outcome_styles() -> Response:
         return Response(styles, media_type="text/css", headers={"Cache-Control": "max-age=86400"})
+
+
+def _site(request: Request) -> Site:
+    site: Site = request.app.state.site
+    return site
 
 
 def _add_error_pages(app: FastAPI) -> None:
     def page(request: Request, status: int, text: str) -> Response:
-        look = Look(request.app.state.site, request, GUEST)
+        guest = PageRequest(_site(request), request, GUEST)
         title = _TITLES.get(status, "Something went wrong")
-        answer = HTMLResponse(look.page("error.html", title=title, text=text, back="/").body, status)
-        answer.headers.update(HEADERS)  # also where the middleware is passed by
-        return answer
+        response = HTMLResponse(guest.render("error.html", title=title, text=text, back="/").body, status)
+        response.headers.update(HEADERS)  # the middleware does not see every error
+        return response
 
     @app.exception_handler(NotSignedIn)
     async def not_signed_in(request: Request, _: NotSignedIn) -> Response:
         accepted = request.headers.get("accept", "")
-        if request.method == "GET" and "text/html" in accepted and request.app.state.site.doors.has_form:
-            address = Look(request.app.state.site, request, GUEST).address
+        if request.method == "GET" and "text/html" in accepted and _site(request).authentication.has_sign_in_form:
+            address = PageRequest(_site(request), request, GUEST).address
             return Response(status_code=303, headers={"Location": f"/sign-in?{urlencode({'then': address})}"})
-        return page(request, 401, "This viewer is shown to those who sign in.")
+        return page(request, 401, "Sign in to view these pages.")
 
     @app.exception_handler(AnyHTTPException)
     async def refused(request: Request, error: AnyHTTPException) -> Response:
@@ -102,8 +106,8 @@ def _add_error_pages(app: FastAPI) -> None:
 
     @app.exception_handler(422)
     async def not_understood(request: Request, error: Exception) -> Response:
-        said = error.detail if isinstance(error, AnyHTTPException) else "This address cannot be read."
-        return page(request, 422, str(said))
+        text = error.detail if isinstance(error, AnyHTTPException) else "This address is invalid."
+        return page(request, 422, str(text))
 
     @app.exception_handler(LedgerError)
     async def no_ledger(request: Request, error: LedgerError) -> Response:
@@ -112,4 +116,4 @@ def _add_error_pages(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def broken(request: Request, _: Exception) -> Response:  # the traceback goes to the log, not to the browser
-        return page(request, 500, "The viewer could not show this; its log says why.")
+        return page(request, 500, "The viewer could not show this page; the reason is in its log.")

@@ -1,4 +1,4 @@
-"""Headers on every answer, and how long answers take."""
+"""Headers of every response, and how long responses take."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ HEADERS = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
     "Cache-Control": "no-store",
 }
-"""Nothing from other hosts, in nobody's frame, no type guessed, nothing told to other sites, pages kept by nobody; pictures and
-style sheets name a `Cache-Control` of their own."""
+"""Nothing is loaded from other hosts, shown in other sites' frames, guessed by content type, sent to other sites as
+referrer, or cached. Pictures and style sheets set their own `Cache-Control`."""
 
 
 class WithHeaders:
-    """Adds `HEADERS` to every answer and tells `took` (path, status, seconds) of each."""
+    """Adds `HEADERS` to every response, and calls `on_response` with the path, status and seconds of each."""
 
-    def __init__(self, app: ASGIApp, took: Callable[[str, int, float], None]) -> None:
-        self._app, self._took = app, took
+    def __init__(self, app: ASGIApp, on_response: Callable[[str, int, float], None]) -> None:
+        self._app, self._on_response = app, on_response
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status = time.monotonic(), 500
+        start, status = time.monotonic(), 500
 
         async def with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                there = {name.lower() for name, _ in message["headers"]}
+                present = {name.lower() for name, _ in message["headers"]}
                 added = ((name.lower().encode(), value.encode()) for name, value in HEADERS.items())
-                message["headers"] = [*message["headers"], *(pair for pair in added if pair[0] not in there)]
+                message["headers"] = [*message["headers"], *(pair for pair in added if pair[0] not in present)]
             await send(message)
 
         try:
             await self._app(scope, receive, with_headers)
         finally:
-            self._took(scope["path"], status, time.monotonic() - began)
+            self._on_response(scope["path"], status, time.monotonic() - start)

@@ -1,4 +1,4 @@
-"""Templates to HTML."""
+"""Templates, rendered to HTML."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import jinja2
 
 from xtalgrid_core.frames import percent
 
-from . import query_parameters as words
+from . import query_parameters
 from .pages.pictures import SIDES
 
 _HERE = Path(__file__).parent
@@ -22,10 +22,10 @@ Render = Callable[..., str]
 
 
 def renderer() -> Render:
-    """A function that fills a template with values."""
+    """Make a function that renders a template with values."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE / "templates"),
-        autoescape=True,  # every string of a database is text, never markup
+        autoescape=True,  # a string from a database is always text, never markup
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -34,11 +34,11 @@ def renderer() -> Render:
     environment.globals.update(
         version=metadata.version("xtalgrid"),
         static_version=hashlib.sha256(static + (_HERE / "templates" / "looks.css").read_bytes()).hexdigest()[:10],
-        plate_address=words.plate_address,
-        well_address=words.well_address,
-        kind=words.kind,
-        name_of=words.name_of,
-        letter_of=words.letter_of,
+        plate_address=query_parameters.plate_address,
+        well_address=query_parameters.well_address,
+        kind_of=query_parameters.kind_of,
+        name_of=query_parameters.name_of,
+        letter_of=query_parameters.letter_of,
         percent=percent,
         sides=SIDES,
         moment=moment,
@@ -52,16 +52,16 @@ def renderer() -> Render:
 
 
 def moment(at: datetime | date | None) -> str:
-    """A date and time as people read it."""
+    """Format a date and time for people."""
     if at is None:
         return "–"
     return at.strftime("%Y-%m-%d %H:%M") if isinstance(at, datetime) else at.isoformat()
 
 
 def ago(seconds: float) -> str:
-    """A length of time in its largest unit: ``20 min``, ``3.5 h``, ``2 d``."""
-    for unit, length, most in (("s", 1.0, 90), ("min", 60.0, 90), ("h", 3600.0, 48)):
-        if seconds < most * length:
+    """Format a length of time in one unit: ``20 min``, ``3.5 h``, ``2 d``."""
+    for unit, length, limit in (("s", 1.0, 90), ("min", 60.0, 90), ("h", 3600.0, 48)):
+        if seconds < limit * length:
             number = seconds / length
             return f"{number:.1f} {unit}" if unit == "h" and number < 10 else f"{number:.0f} {unit}"
     return f"{seconds / 86400:.0f} d"

@@ -1,10 +1,10 @@
-"""What all pages share, and the one who looks."""
+"""What all pages share, and the request that a page answers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Depends, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -18,15 +18,15 @@ from ..imager.crystaltrak.database import ImagerDatabase
 from ..ledger.plates import Counts, Inspection
 from ..ledger.store import Ledger
 from ..steps.new_crystals import NewCrystal
-from .auth.authentication import GUEST, Doors, Visitor
-from .auth.cookies import FORMS, new_word
+from .auth.authentication import GUEST, Authentication, Visitor
+from .auth.cookies import FORMS, new_nonce
 from .auth.forms import check_form, read_form
-from .cache.memory import Remembered
+from .cache.memory import MemoryCache
 from .pages.index import PlateIndex
 from .pages.maps import ClassMaps
-from .pages.operations import Gauges
+from .pages.operations import PipelineMonitor
 from .pages.pictures import Thumbnails
-from .pages.scoring import Scoring, keys
+from .pages.scoring import PersonScoring, score_keys
 from .rendering import renderer
 
 _LARGEST_ID = 2**63 - 1
@@ -34,29 +34,29 @@ LARGEST_NUMBER = 2**31 - 1
 
 
 class Site:
-    """Everything that the pages of one configuration are made of."""
+    """Everything that the pages of one configuration need."""
 
     def __init__(self, config: Config, ledger: Ledger, imager: ImagerDatabase) -> None:
         self.config, self.ledger, self.imager = config, ledger, imager
-        self.doors = Doors(config, ledger)
+        self.authentication = Authentication(config, ledger)
         self.index = PlateIndex(ledger.plates)
-        self.counts = Remembered[dict[Inspection, Counts]](ledger.plates)
-        self.crystals = Remembered[list[NewCrystal]](ledger.plates)
-        self.scoring = Scoring(config, ledger, imager)
+        self.counts = MemoryCache[dict[Inspection, Counts]](ledger.plates)
+        self.crystals = MemoryCache[list[NewCrystal]](ledger.plates)
+        self.scoring = PersonScoring(config, ledger, imager)
         self.thumbnails = Thumbnails(config)
         self.maps = ClassMaps(config)
-        self.gauges = Gauges(config, ledger, imager)
-        self.keys = keys(config)
+        self.monitor = PipelineMonitor(config, ledger, imager)
+        self.keys = score_keys(config)
         self.render = renderer()
         self._row = lru_cache(maxsize=20_000)(self._read_row)  # the ledger's image rows never change
 
     def image(self, image_id: int) -> ImageRow:
-        """The image of an id.
+        """Return an image by its id.
 
         Raises
         ------
         HTTPException
-            404 when there is none.
+            404 if there is none.
         """
         return self._row(image_id)
 
@@ -67,7 +67,7 @@ class Site:
         return row
 
     def mates(self, image: ImageRow) -> list[str]:
-        """Names of an image's UV mates, as the imager database has them; none while it does not answer."""
+        """Return the names of an image's UV mates in the imager database; none while the database is down."""
         try:
             return [
                 name for name in self.imager.mates(image.inspect_id, self.config.viewer.uv) if name != image.image_name
@@ -78,50 +78,50 @@ class Site:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """One request: the site, and who looks."""
+class PageRequest:
+    """One request: the site, the HTTP request, and the person who sends it."""
 
     site: Site
-    request: Request
+    http: Request
     visitor: Visitor
 
-    def page(self, template: str, status: int = 200, **values: object) -> HTMLResponse:
-        """A page for this visitor, with the signature that its forms carry."""
-        word = self.request.cookies.get(FORMS, "")
-        is_new = not 20 <= len(word) <= 64
-        word = new_word() if is_new else word
+    def render(self, template: str, status: int = 200, **values: object) -> HTMLResponse:
+        """Render a page for this visitor, with the token that its forms carry."""
+        nonce = self.http.cookies.get(FORMS, "")
+        is_new = not 20 <= len(nonce) <= 64
+        nonce = new_nonce() if is_new else nonce
         text = self.site.render(
             template,
             visitor=self.visitor,
-            form_token=self.site.doors.signer.form(word, self.visitor.name),
-            has_sign_in=self.site.doors.has_form,
-            here=self.address,
+            form_token=self.site.authentication.signer.form_token(nonce, self.visitor.name),
+            has_sign_in_form=self.site.authentication.has_sign_in_form,
+            current_address=self.address,
             keys=self.site.keys,
             **values,
         )
-        answer = HTMLResponse(text, status)
+        response = HTMLResponse(text, status)
         if is_new:
-            answer.set_cookie(FORMS, word, httponly=True, samesite="strict", secure=self.site.config.viewer.https)
-        return answer
+            response.set_cookie(FORMS, nonce, httponly=True, samesite="strict", secure=self.site.config.viewer.https)
+        return response
 
     @property
     def address(self) -> str:
-        """This page's address with its query."""
-        raw = self.request.scope.get("raw_path") or self.request.url.path.encode()
-        query = self.request.url.query
+        """The page's address with its query."""
+        raw = self.http.scope.get("raw_path") or self.http.url.path.encode()
+        query = self.http.url.query
         return raw.decode("ascii", "replace") + (f"?{query}" if query else "")
 
-    def check(self, form: Form, *, review: bool = False) -> None:
-        """See that a form is ours, and that this visitor may change something.
+    def check_form(self, form: Form, *, review: bool = False) -> None:
+        """Check that a form is ours, and that this visitor may change something.
 
         Raises
         ------
         HTTPException
-            403 when one of the two is not so.
+            403 if it is not, or they may not.
         """
-        check_form(self.request, form.text("form_token"), self.visitor, self.site.doors.signer)
+        check_form(self.http, form.text("form_token"), self.visitor, self.site.authentication.signer)
         if not self.visitor.may_score:
-            raise HTTPException(403, "Guests look and change nothing: sign in first.")
+            raise HTTPException(403, "Guests cannot change anything: sign in first.")
         if review and not self.visitor.may_review:
             raise HTTPException(403, f"{self.visitor.name} may not approve or reject scores (viewer.reviewers).")
 
@@ -133,51 +133,47 @@ class Form:
     fields: dict[str, list[str]]
 
     def text(self, name: str) -> str:
-        """A field's first value, empty where there is none."""
+        """Return a field's first value; an empty string if there is none."""
         return self.fields.get(name, [""])[0]
 
     def numbers(self, name: str) -> list[int]:
-        """A field's values that are ids."""
+        """Return those values of a field that are ids."""
         return [int(v) for v in self.fields.get(name, []) if v.isascii() and v.isdigit() and len(v) <= 18]
 
 
 class NotSignedIn(Exception):
-    """Somebody who did not sign in asks for what guests are not shown."""
+    """A guest asks for a page that only people who signed in may view."""
 
 
-def _look(request: Request) -> Look:
+def _open_request(request: Request) -> PageRequest:
     site: Site = request.app.state.site
-    visitor = site.doors.visitor(request)
-    if visitor == GUEST and not site.config.viewer.guests:
+    return PageRequest(site, request, site.authentication.visitor(request))
+
+
+def _allowed_request(request: Request) -> PageRequest:
+    opened = _open_request(request)
+    if opened.visitor == GUEST and not opened.site.config.viewer.guests:
         raise NotSignedIn
-    return Look(site, request, visitor)
-
-
-def _look_at_door(request: Request) -> Look:
-    site: Site = request.app.state.site
-    return Look(site, request, site.doors.visitor(request))
+    return opened
 
 
 async def _form(request: Request) -> Form:
     return Form(dict(await read_form(request)))
 
 
-Looks = Annotated[Look, Depends(_look)]
-"""Whoever may look at pages."""
-AtDoor = Annotated[Look, Depends(_look_at_door)]
-"""Anybody: for the sign-in page."""
-Sent = Annotated[Form, Depends(_form)]
+AllowedRequest = Annotated[PageRequest, Depends(_allowed_request)]
+"""A request by somebody who may view pages."""
+OpenRequest = Annotated[PageRequest, Depends(_open_request)]
+"""A request by anybody: for the sign-in page."""
+PostedForm = Annotated[Form, Depends(_form)]
 
 
-def to(address: str) -> RedirectResponse:
-    """Go on to another page after a form."""
+def redirect(address: str) -> RedirectResponse:
+    """Send the browser to another page after a form."""
     return RedirectResponse(address, 303)
 
 
 def download(data: bytes, kind: str, name: str) -> Response:
-    """A file to keep; `name` may be anything a database holds."""
+    """Send a file for download; `name` may be any text from a database."""
     safe = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in name)[:120]
     return Response(data, media_type=kind, headers={"Content-Disposition": f'attachment; filename="{safe}"'})
-
-
-Values = dict[str, Any]

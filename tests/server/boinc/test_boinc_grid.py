@@ -211,6 +211,6 @@ def test_the_command_line_shows_it(config, system, imaged):
     assert shown.exit_code == 0, shown.output
     assert "lag         newest inspection 2012-11-21 14:00; none is scored yet" in shown.output
     retried = CliRunner().invoke(main, [*arguments, "retry"], catch_exceptions=False)
-    assert "0 units are made again" in retried.output
+    assert "makes 0 units again" in retried.output
     unknown = CliRunner().invoke(main, [*arguments, "retry", "xg_none"])
     assert (unknown.exit_code, "neither failed nor lost: xg_none" in unknown.output) == (2, True)

@@ -146,7 +146,7 @@ def test_another_file_or_none_cannot_be_compared(lab):
 
 def test_what_is_not_there_is_said(lab):
     for words, why in (
-        (("CI9", "A1"), "of plate 'CI9' no image was seen yet"),
+        (("CI9", "A1"), "no images of plate 'CI9' yet"),
         (("CI022987", "B1"), "has no image of B1"),
         (("CI022987", "A1b"), "has no image of A1b"),
         (("CI022987", "well 1"), "is no well"),

@@ -113,7 +113,7 @@ def test_only_what_people_confirmed_and_chops_in_class_folders(exported, plate, 
         assert np.array_equal(np.asarray(chop), expected)
     (system.config.image_root / "CI022987" / "3" / plate[0].image_name).unlink()
     _, said = exported("csv", "--confirmed", "--chops", tmp_path / "chops")
-    assert "left out  the chops of 1 images that cannot be read any more" in said
+    assert "left out  the chops of 1 images that can no longer be read" in said
 
 
 def test_a_box_ends_where_the_image_does():
@@ -130,7 +130,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(xtalgrid, plate, tmp_p
     missing = xtalgrid("export", "csv", tmp_path / "none" / "out.csv")
     assert missing.exit_code == 2
     assert "cannot be written" in missing.output
-    assert "take it with coco" in xtalgrid("export", "csv", tmp_path / "out.csv", "--confirmed").output
+    assert "use it with coco" in xtalgrid("export", "csv", tmp_path / "out.csv", "--confirmed").output
     assert (
         "--from is later"
         in xtalgrid("export", "csv", tmp_path / "o", "--from", "2026-02-01", "--to", "2026-01-01").output

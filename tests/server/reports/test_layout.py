@@ -34,7 +34,7 @@ def test_wells_drops_and_once_more_is_no_harm(system, layout, score, xtalgrid, t
     assert result.output.splitlines()[-3:] == [
         "3 wells read, 3 new or changed",
         "passed over the columns ph",
-        "of plate CI9 no image was seen yet",
+        "no images of plate CI9 yet",
     ]
 
 
@@ -51,7 +51,7 @@ def test_rows_and_columns_several_plates_semicolons_and_a_byte_order_mark(system
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("well,sample\nA1,x\nA0,y\nZZZ9,z\nA1,again\n", "3 lines to mend:\n  line 3: 'A0' is no well.*\n  line 4: 'ZZZ9'.*\n  line 5: P1 A1 stands in line 2"),
+        ("well,sample\nA1,x\nA0,y\nZZZ9,z\nA1,again\n", "3 lines need correction:\n  line 3: 'A0' is no well.*\n  line 4: 'ZZZ9'.*\n  line 5: P1 A1 stands in line 2"),
         ("row,col,sample\nA,1,x\nA,thirteen,y\n", "line 3: col is 'thirteen'; write a number from 1"),
         ("well,subwell,sample\nA1a,2,x\n", "names its drop, and subwell is '2' besides"),
         (f"well,condition\nA1,{'x' * 1001}\n", "line 2: condition has 1001 characters; at most 1000"),

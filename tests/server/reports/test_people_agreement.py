@@ -89,7 +89,7 @@ def test_disagreements_newest_first_or_by_p_crystal(xtalgrid, score, person, sys
 
 def test_nobody_has_scored_anything(xtalgrid, score):
     score({(1, 1): Outcome.CLEAR})
-    assert "no inspection with an ARTscore was scored by a person" in xtalgrid("agreement").output
+    assert "no inspection has both an ARTscore and a person's score" in xtalgrid("agreement").output
     assert "no disagreements" in xtalgrid("disagreements").output
 
 

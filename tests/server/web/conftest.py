@@ -18,7 +18,7 @@ from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.ledger.records import PlannedImage
 from xtalgrid_server.steps.system import System
 from xtalgrid_server.web.app import create_app
-from xtalgrid_server.web.auth.passwords import hashed
+from xtalgrid_server.web.auth.passwords import hash_password
 
 from ..conftest import INSPECTED, result_of
 
@@ -87,7 +87,7 @@ def client(visit: Callable[..., Visit]) -> Visit:
 @pytest.fixture
 def with_user(system: System, configured: Callable[[str], Config]) -> Config:
     """A viewer that people sign in to; ben's password is `PASSWORD`."""
-    system.ledger.visits.set_password("ben", hashed(PASSWORD), "anna")
+    system.ledger.visits.set_password("ben", hash_password(PASSWORD), "anna")
     return configured('sign_in = "users"')
 
 

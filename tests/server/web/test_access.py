@@ -12,7 +12,7 @@ from xtalgrid_server.web.app import create_app
 from xtalgrid_server.web.auth.attempts import Attempts
 from xtalgrid_server.web.auth.cookies import FORMS, SESSION
 from xtalgrid_server.web.auth.forms import local_address
-from xtalgrid_server.web.auth.passwords import hashed, matches
+from xtalgrid_server.web.auth.passwords import hash_password, verify_password
 
 from .conftest import PASSWORD, token_of
 
@@ -20,7 +20,7 @@ WELL = "/well/CI022987/3/A1a"
 
 
 def name_on(page):
-    return "anna" if 'class="name" title="Your scores carry this name">anna<' in page else ""
+    return "anna" if 'class="name" title="Your scores are saved under this name">anna<' in page else ""
 
 
 # ---- local: the account that runs the viewer
@@ -48,7 +48,7 @@ def test_others_are_guests(visit, score, system, config):
 
 def _is_guest(client, headers):
     page = client.get(WELL, headers=headers).text
-    assert name_on(page) == "" and "Guest: reading only" in page
+    assert name_on(page) == "" and "Guest: read-only" in page
     assert 'id="score-form"' not in page
     data = {"form_token": token_of(client.get("/sign-in", headers=headers).text), "image": "1", "outcome": "clear"}
     assert client.post("/corrections", data=data, headers=headers).status_code == 403
@@ -91,12 +91,14 @@ def test_a_wrong_name_or_password_is_told_in_the_same_words(visit, with_user):
     for name, password in (("ben", "wrong"), ("eve", PASSWORD), ("ben", ""), ("ben", "x" * 5000)):
         refused = client.fill("/sign-in", "/sign-in", name=name, password=password)
         assert refused.status_code == 403
-        assert "This name and password do not go together" in refused.text
+        assert "Wrong name or password" in refused.text
         assert SESSION not in client.cookies
 
 
 def test_attempts_are_limited_by_name_wherever_they_come_from(visit, with_user, monkeypatch):
-    monkeypatch.setattr("xtalgrid_server.web.auth.authentication.matches", lambda kept, given: given == PASSWORD)
+    monkeypatch.setattr(
+        "xtalgrid_server.web.auth.authentication.verify_password", lambda kept, given: given == PASSWORD
+    )
     app = create_app(with_user)
     for n in range(10):
         visit(address=f"10.0.0.{n}", app=app).fill("/sign-in", "/sign-in", name="Ben", password=f"guess {n}")
@@ -114,9 +116,9 @@ def test_attempts_are_forgotten_and_bounded():
     assert attempts.wait("a") == 60
     clock[0] = 61
     assert attempts.wait("a") == 0
-    for n in range(attempts.KEYS + 5):
+    for n in range(attempts.MAX_KEYS + 5):
         attempts.failed(str(n))
-    assert len(attempts._failures) == attempts.KEYS
+    assert len(attempts._failures) == attempts.MAX_KEYS
 
 
 def test_forged_stolen_and_old_sessions(visit, with_user, configured, system):
@@ -128,7 +130,7 @@ def test_forged_stolen_and_old_sessions(visit, with_user, configured, system):
     for forged in (session[:-3] + "abc", "ben", "", session.split(".")[0], "a.b.c"):
         assert ">ben<" not in stranger.get("/", headers={"cookie": f"{SESSION}={forged}"}).text
     assert ">ben<" in stranger.get("/", headers={"cookie": f"{SESSION}={session}"}).text
-    system.ledger.visits.set_password("ben", hashed("another one it is"), "anna")
+    system.ledger.visits.set_password("ben", hash_password("another one it is"), "anna")
     fresh = visit(with_user)  # a new password ends the sessions of the one before
     assert ">ben<" not in fresh.get("/", headers={"cookie": f"{SESSION}={session}"}).text
 
@@ -147,10 +149,10 @@ def test_after_signing_in_nobody_is_sent_to_another_site(visit, with_user):
 
 
 def test_passwords_are_hashed_with_argon2id():
-    kept = hashed(PASSWORD)
+    kept = hash_password(PASSWORD)
     assert kept.startswith("$argon2id$") and PASSWORD not in kept
-    assert matches(kept, PASSWORD) and not matches(kept, PASSWORD + " ") and not matches("", "")
-    assert not matches("no hash", PASSWORD)
+    assert verify_password(kept, PASSWORD) and not verify_password(kept, PASSWORD + " ") and not verify_password("", "")
+    assert not verify_password("no hash", PASSWORD)
 
 
 def test_the_command_that_adds_lists_and_removes_users(config, system):
@@ -158,7 +160,7 @@ def test_the_command_that_adds_lists_and_removes_users(config, system):
         return CliRunner().invoke(main, ["--home", str(config.home), "user", *words], input=said)
 
     assert run("add", "ben", said=f"{PASSWORD}\n{PASSWORD}\n").exit_code == 0
-    assert matches(system.ledger.visits.password("ben"), PASSWORD)
+    assert verify_password(system.ledger.visits.password("ben"), PASSWORD)
     piped = run("add", "carla", "--stdin", said=f"{PASSWORD} too\n")
     assert piped.exit_code == 0 and PASSWORD not in piped.output
     assert [line.split()[0] for line in run("list").output.splitlines()] == ["ben", "carla"]
@@ -194,7 +196,7 @@ def test_names_that_nobody_can_have_are_guests(visit, configured):
     client = visit(configured('sign_in = "proxy"\ntrusted_proxies = ["10.0.0.5"]'), address="10.0.0.5")
     for names in (["anna", "eve"], [""], ["a" * 31], ["ARTscore"], ["artSCORE"], ["a\tb"]):
         page = client.get("/", headers=[("X-Remote-User", name) for name in names]).text
-        assert "Guest: reading only" in page, names
+        assert "Guest: read-only" in page, names
 
 
 @pytest.mark.parametrize("keys", ['sign_in = "proxy"', 'sign_in = "proxy"\ntrusted_proxies = ["lab.example"]'])

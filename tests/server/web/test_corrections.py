@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from xtalgrid_core.outcomes import Outcome
-from xtalgrid_server.web.pages.scoring import keys
+from xtalgrid_server.web.pages.scoring import score_keys
 
 from .conftest import PLATE, token_of
 
@@ -100,13 +100,13 @@ def test_a_score_table_that_does_not_answer_costs_no_score(visit, configured, sc
         system.imager.tables.scores.drop(connection)
     answered = client.fill("/corrections", WELL, image=1, outcome="harvestable")
     assert answered.status_code == 503
-    assert "Your score is kept here, but the imager" in answered.text
+    assert "Your score is saved here but could not be written to the imager" in answered.text
     assert [outcome for outcome, *_ in said()] == [Outcome.HARVESTABLE]
 
 
 def test_digits_are_the_labs_codes_where_they_are_two_digits(config, configured):
-    assert {key.digits: key.outcome for key in keys(config)}["23"] is Outcome.HARVESTABLE
-    assert len({key.digits for key in keys(config)}) == 12
+    assert {key.digits: key.outcome for key in score_keys(config)}["23"] is Outcome.HARVESTABLE
+    assert len({key.digits for key in score_keys(config)}) == 12
 
 
 def test_the_form_of_a_reader_is_not_there(visit, score):

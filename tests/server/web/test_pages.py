@@ -46,7 +46,7 @@ def test_no_plates_yet_says_what_to_do(client):
 def test_plates_are_found_by_a_part_of_the_barcode(client, score):
     score({(1, 1): Outcome.CLEAR})
     assert "CI022987" in client.get("/?q=ci02").text
-    assert "No plate here" in client.get("/?q=100%").text  # a percent sign is no wildcard
+    assert "No plates found" in client.get("/?q=100%").text  # a percent sign is no wildcard
     assert client.get("/?page=zzz").status_code == 200
 
 
@@ -134,7 +134,7 @@ def test_an_image_that_waits(client, system):
         wire.Manifest(schema=1, unit="xg_new", min_worker="0.1.0", options=options, images=(entry,)), waiting
     )
     assert "not scored yet" in client.get(PLATE).text
-    assert "no worker has scored it yet" in client.get("/well/CI022987/3/H12a").text
+    assert "No worker has scored this image yet" in client.get("/well/CI022987/3/H12a").text
 
 
 def test_the_well_shows_all_that_is_known(client, score):
@@ -146,7 +146,7 @@ def test_the_well_shows_all_that_is_known(client, score):
     assert '<rect class="line" x="106" y="80" width="107" height="80"/>' in page
     assert "0.012" in page
     assert page.count('<tr class="o-') == 13  # the maximal probability of each class
-    assert "All scores ever" in page and "crystals harvestable" in page
+    assert "Score history" in page and "crystals harvestable" in page
     assert "bbbbbbbbbbbb" in page and "0.1.0 on test" in page and "threshold 0.85" in page  # provenance
     assert "This drop over time" in page and "/well/CI022987/4/A1a" in page
 
@@ -186,8 +186,8 @@ def test_all_scores_ever_of_a_drop(client, score, system, person):
     assert said == [
         "3 ARTscore bbbbbbbb, group 0.8 C clear 95 % 0.500",
         "3 ARTscore bbbbbbbb, group 0.85 P precipitate 95 % 0.500",
-        "3 ben here x crystals bad form",
-        "3 ben taken back –",
+        "3 ben in the viewer x crystals bad form",
+        "3 ben withdrawn –",
         "3 jdoe deleted from the score table –",
         "3 jdoe score 13, in the score table P precipitate",
         "4 ARTscore bbbbbbbb X crystals harvestable 95 % 0.500",

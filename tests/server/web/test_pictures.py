@@ -67,7 +67,7 @@ def test_thumbnails_take_a_bounded_room(config):
     for n, image in enumerate(images):
         draw_well(config.image_root / "CI022987" / "3" / image.image_name, shade=n)
     one = len(Thumbnails(config).get(images[0], 320)[0])
-    bounded = Thumbnails(config, most_bytes=10 * one)
+    bounded = Thumbnails(config, max_bytes=10 * one)
     for image in images:
         bounded.get(image, 320)
     kept = list((config.home / "thumbnails").rglob("*"))

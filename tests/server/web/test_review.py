@@ -15,7 +15,7 @@ from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.ledger.people import Contents
 from xtalgrid_server.ledger.plates import DropImage
-from xtalgrid_server.web.pages.drops import drops_of, stop_of
+from xtalgrid_server.web.pages.drops import drop_cards, find_stop
 
 from ..conftest import INSPECTED, answer, draw_well
 from .conftest import PLATE, row, token_of
@@ -26,7 +26,7 @@ WELL = "/well/CI022987/3/A1a"
 def drop(n, p_crystal):
     outcome = Outcome.CLEAR if p_crystal is not None else None
     image = DropImage(n, n, "P", 1, INSPECTED, Well(1, n, 1), "", n, outcome, 0.9, p_crystal or 0.0, INSPECTED, None)
-    return drops_of([image])[0]
+    return drop_cards([image])[0]
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def drop(n, p_crystal):
     ],
 )
 def test_the_line_stands_where_95_percent_of_the_expected_crystals_are_above(chances, above):
-    stop = stop_of([drop(n, p) for n, p in enumerate(chances, 1)])
+    stop = find_stop([drop(n, p) for n, p in enumerate(chances, 1)])
     assert stop.above == above
     assert stop.expected == pytest.approx(sum(p or 0 for p in chances))
     assert stop.left <= 0.05 * stop.expected + 1e-9
@@ -95,7 +95,7 @@ def test_new_crystals_since_this_person_looked(client, score, system):
     assert "+7 d" in pairs[0]
     assert client.fill("/inbox/seen", "/inbox").status_code == 303
     page = client.get("/inbox").text
-    assert "No new crystal" in page and "Since your last visit" in page
+    assert "No new crystals" in page and "Since your last visit" in page
     score({(3, 1): Outcome.HARVESTABLE}, inspection=4, inspected=datetime(2012, 11, 28), p_crystal=0.9)
     assert "/well/CI022987/4/A3a" in client.get("/inbox").text
 
@@ -104,10 +104,10 @@ def test_scores_newer_than_ones_own(client, score):
     score({(1, 1): Outcome.CLEAR, (2, 1): Outcome.CLEAR}, threshold=0.8)
     client.fill("/corrections", WELL, image=1, score=1, outcome="clear")
     client.fill("/corrections", WELL, image=2, score=2, outcome="clear-with-features")
-    assert 'Scored anew since you did <span class="count">0' in client.get("/inbox").text
+    assert 'Rescored since you scored <span class="count">0' in client.get("/inbox").text
     score({(1, 1): Outcome.PRECIPITATE, (2, 1): Outcome.CLEAR}, threshold=0.85)
     page = client.get("/inbox").text
-    assert 'Scored anew since you did <span class="count">1' in page
+    assert 'Rescored since you scored <span class="count">1' in page
     part = page.partition('id="rescored"')[2].partition('id="undecided"')[0]
     assert "/well/CI022987/3/A1a" in part and "/well/CI022987/3/A2a" not in part
 
@@ -122,7 +122,7 @@ def test_the_undecided_until_somebody_says(client, score):
 def test_guests_see_what_is_new_and_mark_nothing(visit, score, system):
     score({(1, 1): Outcome.HARVESTABLE}, p_crystal=0.9)
     page = visit(address="10.0.0.9").get("/inbox").text
-    assert "/well/CI022987/3/A1a" in page and "I have seen these" not in page and "Scored anew" not in page
+    assert "/well/CI022987/3/A1a" in page and "Mark all as seen" not in page and "Rescored" not in page
 
 
 # ---- operations
@@ -143,7 +143,7 @@ def test_held_scores_are_approved_and_rejected_by_name(held, configured, system)
     assert client.fill("/operations/review", "/operations", verdict="approve", score=1).status_code == 303
     assert client.fill("/operations/review", "/operations", verdict="reject", score=2).status_code == 303
     assert system.ledger.decisions.verdicts([1, 2]) == {1: ("approve", "anna"), 2: ("reject", "anna")}
-    assert "Nothing is held back" in client.get("/operations").text
+    assert "No scores are held" in client.get("/operations").text
     late = {"form_token": token_of(page), "verdict": "approve", "score": 2}
     assert client.post("/operations/review", data=late).status_code == 409
 
@@ -229,7 +229,7 @@ def test_project_sample_and_condition_find_plates(client, score, system):
     for text in ("kinas", "pka 12", "0.2 m SALT", "i0229"):
         page = client.get("/", params={"q": text}).text
         assert "CI022987" in page and "PKA 12 mg/ml" in page, text
-    assert "No plate here" in client.get("/?q=lysozyme").text
+    assert "No plates found" in client.get("/?q=lysozyme").text
     assert "<dd>0.2 M salt</dd>" in client.get(WELL).text
 
 

@@ -1,1 +1,1 @@
-"""Who somebody is and what they may do: sign-in, cookies, forms."""
+"""Authentication: who sends a request and what they may do. Sign-in, cookies, forms."""

@@ -1,4 +1,4 @@
-"""Who a request is from."""
+"""Authentication: which person sends a request."""
 
 from __future__ import annotations
 
@@ -14,104 +14,112 @@ from ...ledger.store import Ledger
 from ...steps.step import user
 from .attempts import Attempts
 from .cookies import SESSION, Signer, secret_key
-from .passwords import matches
+from .passwords import verify_password
 
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
-"""Headers of requests that came through a web server, so not from this machine."""
+"""Headers of requests that came through a web server, and so not from this machine."""
 
-_HERE = ("localhost", "127.0.0.1", "[::1]")
-"""Names by which a browser of this machine calls it. Another name that leads here may be a page's trick (DNS rebinding)."""
+_LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+"""Host names that a browser on this machine uses. Any other name that leads here may be an attack (DNS rebinding)."""
 
 LONGEST_NAME = 30
-"""As the score table's SCOREDBY."""
+"""Characters of a name, as in the score table's SCOREDBY."""
 
-_REMEMBERED_SECONDS = 10.0
+_CACHE_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who looks at a page; a guest has no name. `may_review`: approve and reject held scores."""
+    """A person who views pages; a guest has no name. `may_review`: may approve and reject held scores."""
 
     name: str = ""
     may_review: bool = False
 
     @property
     def may_score(self) -> bool:
-        """Whether they may give scores: everyone with a name."""
+        """Whether this visitor may score drops: everyone with a name may."""
         return bool(self.name)
 
 
 GUEST = Visitor()
 
 
-def why_no_name(config: Config, name: str) -> str:
-    """Why people cannot have this name, which stands in SCOREDBY beside the programs'; empty where they can."""
+def name_problem(config: Config, name: str) -> str:
+    """Say why a person cannot have this name, or return an empty string.
+
+    People's names appear in SCOREDBY next to those of programs.
+    """
     if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
-        return f"a name has 1 to {LONGEST_NAME} characters"
+        return f"a name must have 1 to {LONGEST_NAME} characters"
     if name.lower() in (program.lower() for program in config.imager.programs):
-        return f"{name} is a program's name (imager.scored_by, imager.automatic); take another"
+        return f"{name} is a program's name (imager.scored_by, imager.automatic); choose another"
     return ""
 
 
-class Doors:
-    """Knows who a request is from, by the configured way."""
+class Authentication:
+    """Identifies visitors in the way that `viewer.sign_in` configures."""
 
     def __init__(self, config: Config, ledger: Ledger) -> None:
         self._config = config
         self._settings = config.viewer
         self._ledger = ledger
         self._trusted = networks(config.viewer.trusted_proxies)
-        self._me = user()
-        self._kept: dict[str, tuple[float, str]] = {}
+        self._account = user()
+        self._password_hashes: dict[str, tuple[float, str]] = {}
         self.signer = Signer(secret_key(config.home / "viewer.key"), config.viewer.session_hours * 3600)
         self._by_name = Attempts(10, 900)
         self._by_address = Attempts(20, 900)
 
     @property
-    def has_form(self) -> bool:
-        """Whether people sign in here, by a form."""
+    def has_sign_in_form(self) -> bool:
+        """Whether people sign in with a form of the viewer."""
         return self._settings.sign_in == "users"
 
     def visitor(self, request: Request) -> Visitor:
-        """Who a request is from."""
-        ways = {"local": self._local, "users": self._session, "proxy": self._proxy}
-        name = ways[self._settings.sign_in](request)
-        if why_no_name(self._config, name):
+        """Identify the person who sends a request."""
+        identify = {"local": self._local_name, "users": self._session_name, "proxy": self._proxy_name}
+        name = identify[self._settings.sign_in](request)
+        if name_problem(self._config, name):
             return GUEST
         return Visitor(name, not self._settings.reviewers or name in self._settings.reviewers)
 
     def sign_in(self, name: str, password: str, address: str) -> tuple[str, float]:
-        """(session, 0) for the right password; else ("", seconds to wait before the next attempt)."""
+        """Check a name and password.
+
+        Returns
+        -------
+        The session and 0 if they are right; otherwise an empty string and the seconds to wait before the next attempt.
+        """
         keys = (self._by_name, name.lower()), (self._by_address, address)
         waits = [attempts.wait(key) for attempts, key in keys]
         if any(waits):
             return "", max(waits)
-        kept = self._ledger.visits.password(name)
-        if not matches(kept, password):
+        password_hash = self._ledger.visits.password(name)
+        if not verify_password(password_hash, password):
             for attempts, key in keys:
                 attempts.failed(key)
             return "", 0.0
         self._by_name.succeeded(name.lower())
-        return self.signer.session(name, kept), 0.0
+        return self.signer.session(name, password_hash), 0.0
 
-    def _session(self, request: Request) -> str:
-        name, mark = self.signer.person(request.cookies.get(SESSION, ""))
-        return name if name and self.signer.holds(mark, self._password(name)) else ""
+    def _session_name(self, request: Request) -> str:
+        name, mark = self.signer.read_session(request.cookies.get(SESSION, ""))
+        return name if name and self.signer.is_current(mark, self._password_hash(name)) else ""
 
-    def _password(self, name: str) -> str:
-        """The kept hash, asked of the ledger every ten seconds at most: a plate is 300 requests."""
-        then, kept = self._kept.get(name, (-_REMEMBERED_SECONDS, ""))
-        if time.monotonic() - then >= _REMEMBERED_SECONDS:
-            kept = self._ledger.visits.password(name)
-            self._kept[name] = time.monotonic(), kept
-        return kept
+    def _password_hash(self, name: str) -> str:
+        """Return a user's password hash; read from the ledger every ten seconds at most, as a plate is 300 requests."""
+        read_at, password_hash = self._password_hashes.get(name, (-_CACHE_SECONDS, ""))
+        if time.monotonic() - read_at >= _CACHE_SECONDS:
+            password_hash = self._ledger.visits.password(name)
+            self._password_hashes[name] = time.monotonic(), password_hash
+        return password_hash
 
-    def _local(self, request: Request) -> str:
+    def _local_name(self, request: Request) -> str:
         host = request.headers.get("host", "").rsplit(":", 1)[0] or "localhost"
         forwarded = any(header in request.headers for header in _FORWARDED)
-        return self._me if _is_loopback(request) and host in _HERE and not forwarded else ""
+        return self._account if _is_loopback(request) and host in _LOCAL_HOSTS and not forwarded else ""
 
-    def _proxy(self, request: Request) -> str:
+    def _proxy_name(self, request: Request) -> str:
         names = request.headers.getlist(self._settings.user_header)
         return names[0].strip() if len(names) == 1 and is_from(request, self._trusted) else ""
 
@@ -120,11 +128,11 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def networks(addresses: Iterable[str]) -> list[Network]:
-    """Networks from their names; a single address is one too."""
+    """Parse networks; a single address counts as one."""
     return [ipaddress.ip_network(address, strict=False) for address in addresses]
 
 
-def is_from(request: Request, among: Iterable[Network]) -> bool:
+def is_from(request: Request, allowed: Iterable[Network]) -> bool:
     """Whether the connection itself comes from one of these networks, whatever its headers say."""
     try:
         address = ipaddress.ip_address(request.client.host if request.client else "")
@@ -132,7 +140,7 @@ def is_from(request: Request, among: Iterable[Network]) -> bool:
         return False
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped
-    return any(address in network for network in among)
+    return any(address in network for network in allowed)
 
 
 def _is_loopback(request: Request) -> bool:

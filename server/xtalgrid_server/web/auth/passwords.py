@@ -1,4 +1,4 @@
-"""Passwords: hashed with Argon2id (argon2-cffi's defaults, RFC 9106's second recommendation)."""
+"""Passwords, hashed with Argon2id (argon2-cffi's defaults, RFC 9106's second recommendation)."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ SHORTEST = 10
 LONGEST = 200
 
 _hasher = PasswordHasher()
-_nobodys = _hasher.hash("nobody has this password")
+_dummy_hash = _hasher.hash("nobody has this password")
 
 
-def hashed(password: str) -> str:
-    """The hash that is kept."""
+def hash_password(password: str) -> str:
+    """Hash a password for the ledger."""
     return _hasher.hash(password)
 
 
-def matches(kept: str, password: str) -> bool:
-    """Whether a password is the one behind a hash. An empty hash (no such user) takes as long as any other."""
+def verify_password(password_hash: str, password: str) -> bool:
+    """Whether a password has this hash. An empty hash (no such user) takes as long to check as any other."""
     if len(password) > LONGEST:
         return False
     try:
-        return _hasher.verify(kept or _nobodys, password) and bool(kept)
+        return _hasher.verify(password_hash or _dummy_hash, password) and bool(password_hash)
     except (VerificationError, InvalidHashError):
         return False

@@ -1,1 +1,1 @@
-"""What was made or read once and may be asked for again: on disk, and in memory."""
+"""Caches of what was made or read before: on disk and in memory."""

@@ -1,4 +1,4 @@
-"""What was read from the ledger, for as long as nothing came into it."""
+"""A memory cache of values read from the ledger, valid until the ledger changes."""
 
 from __future__ import annotations
 
@@ -9,31 +9,34 @@ from typing import Generic, TypeVar
 
 from ...ledger.plates import Plates
 
-_LONGEST_SECONDS = 15.0
-"""A transaction that ends late adds rows below the newest one, which the ledger's state does not show."""
+_MAX_SECONDS = 15.0
+"""Maximum age of a value: a late transaction adds rows below the newest one, which the state does not show."""
 
-_MOST = 20
+_MAX_VALUES = 20
 
 T = TypeVar("T")
 
 
-class Remembered(Generic[T]):
-    """Values by key, made once for each state of the ledger. One is made at a time: who asks for the same waits for it."""
+class MemoryCache(Generic[T]):
+    """Values by key, made once for each state of the ledger.
+
+    One value is made at a time: others who ask for the same one wait for it.
+    """
 
     def __init__(self, plates: Plates) -> None:
         self._plates = plates
         self._lock = threading.Lock()
         self._state: tuple[int, ...] = ()
         self._since = 0.0
-        self._kept: dict[Hashable, T] = {}
+        self._values: dict[Hashable, T] = {}
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """The value of a key, from `make` where it is not known, or was made before the ledger's newest rows were there."""
+        """Return the value of a key; call `make` if there is none, or if rows came into the ledger since."""
         with self._lock:
             state, now = self._plates.state(), time.monotonic()
-            if state != self._state or now - self._since > _LONGEST_SECONDS or len(self._kept) >= _MOST:
-                self._kept.clear()
+            if state != self._state or now - self._since > _MAX_SECONDS or len(self._values) >= _MAX_VALUES:
+                self._values.clear()
                 self._state, self._since = state, now
-            if key not in self._kept:
-                self._kept[key] = make()
-            return self._kept[key]
+            if key not in self._values:
+                self._values[key] = make()
+            return self._values[key]

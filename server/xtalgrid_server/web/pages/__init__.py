@@ -1,1 +1,1 @@
-"""What the viewer's pages show, before it becomes HTML."""
+"""The content of the viewer's pages, before it is rendered."""

@@ -1,4 +1,4 @@
-"""The drops of a plate as pages show them: which image stands for a drop, in what order they are reviewed, and when to stop."""
+"""The drops of a plate as pages show them: which image represents a drop, the order of review, and where to stop."""
 
 from __future__ import annotations
 
@@ -12,59 +12,68 @@ from ...domain.wells import Well
 from ...ledger.people import Said
 from ...ledger.plates import DropImage
 from ...steps.score_rules import rank
-from ..query_parameters import UNSAID, Choice, Show, heat, kind, letter_of, name_of
+from ..query_parameters import NO_PERSON, PlateView, Show, heat_kind, kind_of, letter_of, name_of
 
 STOP_AT = 0.95
-"""Part of the expected crystals that the review strip's line promises above it."""
+"""Fraction of the expected crystals that lie above the line of the review strip."""
 
 
 @dataclass(frozen=True, slots=True)
-class Drop:
-    """One drop at one inspection: its images (usually one), the one with the highest-ranking outcome first, and a person's score."""
+class DropCard:
+    """One drop at one inspection, as pages show it.
+
+    Attributes
+    ----------
+    images
+        Its images (usually one), the one with the highest-ranking outcome first.
+    person_score
+        The newest score by a person; None if there is none.
+    """
 
     well: Well
     images: tuple[DropImage, ...]
-    said: Said | None = None
+    person_score: Said | None = None
 
     @property
-    def first(self) -> DropImage:
-        """The image that stands for the drop."""
+    def image(self) -> DropImage:
+        """The image that represents the drop."""
         return self.images[0]
 
     @property
     def kind(self) -> str:
-        """Its ARTscore's word."""
-        return kind(self.first.outcome)
+        """The kind of its ARTscore."""
+        return kind_of(self.image.outcome)
 
     @property
-    def said_kind(self) -> str:
-        """The word of what a person said; `UNSAID` when nobody did, or in a code that the lab's map does not know."""
-        return kind(self.said.outcome) if self.said and self.said.outcome else UNSAID
+    def person_kind(self) -> str:
+        """The kind of the person's score; `NO_PERSON` without one, or if the lab's map does not know its code."""
+        return kind_of(self.person_score.outcome) if self.person_score and self.person_score.outcome else NO_PERSON
 
     @property
-    def compared(self) -> str:
-        """Whether the ARTscore and the person's score are of one group: ``agree``, ``differ``, or ``alone``."""
-        if not (self.first.is_scored and self.first.outcome and self.said and self.said.outcome):
+    def comparison(self) -> str:
+        """Whether the ARTscore and the person's score are in one group: ``agree``, ``differ``, or ``alone``."""
+        person = self.person_score.outcome if self.person_score else None
+        if not (self.image.is_scored and self.image.outcome and person):
             return "alone"
-        return "agree" if self.first.outcome.group is self.said.outcome.group else "differ"
+        return "agree" if self.image.outcome.group is person.group else "differ"
 
-    def word(self, show: Show) -> str:
-        """What its frame says."""
+    def kind_in(self, show: Show) -> str:
+        """Return the kind that its frame shows."""
         if show == "people":
-            return self.said_kind
+            return self.person_kind
         if show == "disagreement":
-            return self.compared
-        return heat(self.p_crystal) if show == "heat" and self.p_crystal is not None else self.kind
+            return self.comparison
+        return heat_kind(self.p_crystal) if show == "heat" and self.p_crystal is not None else self.kind
 
-    def look(self, show: Show) -> str:
-        """The style of its frame: its word, but where scores are compared that of the ARTscore."""
-        return self.kind if show == "disagreement" else self.word(show)
+    def style_in(self, show: Show) -> str:
+        """Return the kind that its frame is styled by: that of the ARTscore if scores are compared."""
+        return self.kind if show == "disagreement" else self.kind_in(show)
 
-    def is_dim(self, choice: Choice) -> bool:
-        """Whether it stands back on the plate: filtered out, or nothing differs where differences are looked for."""
-        if choice.show == "disagreement" and not choice.only:
-            return self.compared != "differ"
-        return not choice.shows(self.word(choice.show))
+    def is_dim(self, view: PlateView) -> bool:
+        """Whether the plate shows it dimmed: it is filtered out, or scores are compared and do not differ."""
+        if view.show == "disagreement" and not view.only:
+            return self.comparison != "differ"
+        return not view.includes(self.kind_in(view.show))
 
     @property
     def letter(self) -> str:
@@ -74,7 +83,7 @@ class Drop:
     @property
     def probability(self) -> str:
         """Probability of the ARTscore; empty without one."""
-        return percent(self.first.probability) if self.first.is_scored else ""
+        return percent(self.image.probability) if self.image.is_scored else ""
 
     @property
     def p_crystal(self) -> float | None:
@@ -83,53 +92,71 @@ class Drop:
 
     @property
     def label(self) -> str:
-        """One line for tooltips and for those who don't see the picture."""
+        """One line for tooltips and for people who cannot see the picture."""
         parts = [str(self.well), f"{name_of(self.kind)} {self.probability}".strip()]
         if self.p_crystal is not None:
             parts.append(f"crystal {percent(self.p_crystal)}")
-        if self.said:
-            parts.append(f"{self.said.who}: {self.said.outcome or self.said.code}")
-        if self.first.failure:
-            parts.append(self.first.failure[0])
+        if self.person_score:
+            parts.append(f"{self.person_score.who}: {self.person_score.outcome or self.person_score.code}")
+        if self.image.failure:
+            parts.append(self.image.failure[0])
         if len(self.images) > 1:
             parts.append(f"{len(self.images)} images")
         return " · ".join(parts)
 
 
-def drops_of(images: Iterable[DropImage], said: Mapping[int, Sequence[Said]] | None = None) -> list[Drop]:
-    """The drops of some images of one inspection, in the order of the images; `said`: people's scores by inspect id, oldest first."""
-    groups: dict[Well, list[DropImage]] = {}
+def drop_cards(
+    images: Iterable[DropImage], person_scores: Mapping[int, Sequence[Said]] | None = None
+) -> list[DropCard]:
+    """Group the images of one inspection by drop, in the order of the images.
+
+    Parameters
+    ----------
+    person_scores
+        People's scores by inspect id, oldest first.
+    """
+    by_well: dict[Well, list[DropImage]] = {}
     for image in images:
-        groups.setdefault(image.well, []).append(image)
-    found = []
-    for well, group in groups.items():
-        newest = [scores[-1] for image in group if (scores := (said or {}).get(image.inspect_id))]
-        found.append(Drop(well, tuple(sorted(group, key=_rank)), max(newest, key=lambda one: one.at, default=None)))
-    return found
+        by_well.setdefault(image.well, []).append(image)
+    cards = []
+    for well, group in by_well.items():
+        newest = [scores[-1] for image in group if (scores := (person_scores or {}).get(image.inspect_id))]
+        cards.append(
+            DropCard(well, tuple(sorted(group, key=_rank)), max(newest, key=lambda score: score.at, default=None))
+        )
+    return cards
 
 
 def by_inspection(images: Iterable[DropImage]) -> dict[int, list[DropImage]]:
-    """Images by the number of their inspection, in the order of the images."""
+    """Group images by the number of their inspection, in the order of the images."""
     groups: dict[int, list[DropImage]] = {}
     for image in images:
         groups.setdefault(image.inspection, []).append(image)
     return groups
 
 
-def in_order(drops: Sequence[Drop], choice: Choice) -> list[Drop]:
-    """The chosen drops in the chosen order: by the plate's rows, or the likeliest crystals first."""
-    shown = [drop for drop in drops if choice.shows(drop.word(choice.show))]
-    if choice.order == "best":
-        return sorted(shown, key=lambda drop: (drop.p_crystal is None, -(drop.p_crystal or 0.0), drop.well))
-    return sorted(shown, key=lambda drop: drop.well)
+def select_drops(drops: Sequence[DropCard], view: PlateView) -> list[DropCard]:
+    """Return the drops that a view includes, in its order: by the plate's rows, or the likeliest crystals first."""
+    included = [drop for drop in drops if view.includes(drop.kind_in(view.show))]
+    if view.order == "best":
+        return sorted(included, key=lambda drop: (drop.p_crystal is None, -(drop.p_crystal or 0.0), drop.well))
+    return sorted(included, key=lambda drop: drop.well)
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
-    """Where a review may end: `above` drops hold `STOP_AT` of the crystals to be expected.
+class ReviewStop:
+    """Where a review may end.
 
-    `expected` is the sum of p_crystal over the plate, and `left` that below the line: calibrated probabilities add up to the
-    number of crystals there are on average.
+    Calibrated probabilities add up to the number of crystals there are on average.
+
+    Attributes
+    ----------
+    above
+        The number of drops from the top that hold `STOP_AT` of the expected crystals.
+    expected
+        The sum of p_crystal over the plate.
+    left
+        The sum of p_crystal below the line.
     """
 
     above: int
@@ -137,17 +164,17 @@ class Stop:
     left: float
 
 
-def stop_of(drops: Iterable[Drop]) -> Stop:
-    """The stop rule for drops reviewed from the highest p_crystal down."""
+def find_stop(drops: Iterable[DropCard]) -> ReviewStop:
+    """Find where a review may end that goes from the highest p_crystal down."""
     chances = sorted((drop.p_crystal for drop in drops if drop.p_crystal is not None), reverse=True)
     expected, total = sum(chances), 0.0
     for above, chance in enumerate(chances, 1):
         total += chance
         if total >= STOP_AT * expected - 1e-9:
-            return Stop(above, expected, max(expected - total, 0.0))
-    return Stop(0, 0.0, 0.0)
+            return ReviewStop(above, expected, max(expected - total, 0.0))
+    return ReviewStop(0, 0.0, 0.0)
 
 
 def _rank(image: DropImage) -> tuple[bool, tuple[int, float, str]]:
-    """As the finalizer's, by which one is published; what waits for its score comes last."""
+    """Rank an image as the finalizer does when it chooses which score to publish; images that wait come last."""
     return image.outcome is None, rank(image.outcome or Outcome.FAILED, image.probability, image.image_name)

@@ -1,6 +1,6 @@
-"""Which plates there are, newest first, without grouping the whole table of images for each request.
+"""The list of plates, newest first, without grouping the whole table of images for each request.
 
-The ledger only grows, so that what was read once stays true: each request reads the images that came since the one before.
+The ledger only grows, so what was read once stays valid: each request reads only the images added since the last one.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from datetime import datetime
 from ...ledger.plates import Inspection, Plates
 
 _SETTLED_SECONDS = 60.0
-"""After so long without a new image no transaction is under way that was begun before the last one."""
+"""So long after the last new image, no transaction that began before it is still open."""
 
-_AGAIN_SECONDS = 5.0
-"""How often the last images are read again meanwhile."""
+_REREAD_SECONDS = 5.0
+"""How often the last images are read again until then."""
 
 _LOOK_BACK = 10_000
-"""Ids read once more: a transaction with lower ids may be committed after one with higher ones. A work unit has at most 5,000."""
+"""Ids read again: a transaction with lower ids may commit after one with higher ids. A work unit has 5,000 at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlateEntry:
-    """A plate: its barcode and its inspections with their moments (imager's local time), the newest first."""
+    """A plate: its barcode and its inspections, newest first, with their dates (the imager's local time)."""
 
     barcode: str
     inspections: tuple[tuple[int, datetime], ...]
@@ -37,47 +37,47 @@ class PlateEntry:
 
     @property
     def date(self) -> datetime:
-        """When it was inspected last."""
+        """The date of its newest inspection."""
         return self.inspections[0][1]
 
 
 class PlateIndex:
-    """The plates of the ledger, kept in memory: some 100 bytes for each inspection."""
+    """The plates of the ledger, kept in memory: about 100 bytes for each inspection."""
 
     def __init__(self, plates: Plates) -> None:
         self._plates = plates
         self._lock = threading.Lock()
         self._highest = -1
-        self._moved = self._read = 0.0
+        self._changed_at = self._read_at = 0.0
         self._dates: dict[str, dict[int, datetime]] = {}
         self._entries: list[PlateEntry] = []
 
     def all(self) -> list[PlateEntry]:
-        """Every plate, the one inspected last first."""
+        """Return every plate, the one inspected last first."""
         with self._lock:
-            self._read_on()
+            self._update()
             return self._entries
 
     def inspections(self, barcode: str) -> list[tuple[int, datetime]]:
-        """(number, moment) of a plate's inspections, oldest first; none where there is no such plate."""
+        """Return (number, date) of a plate's inspections, oldest first; an unknown plate has none."""
         return self.inspections_of([barcode])[barcode]
 
     def inspections_of(self, barcodes: Iterable[str]) -> dict[str, list[tuple[int, datetime]]]:
-        """The same of several plates."""
+        """Return the `inspections` of several plates."""
         with self._lock:
-            self._read_on()
+            self._update()
             return {barcode: sorted(self._dates.get(barcode, {}).items()) for barcode in barcodes}
 
-    def _read_on(self) -> None:
+    def _update(self) -> None:
         highest, now = self._plates.highest_image(), time.monotonic()
         if highest != self._highest:
-            self._moved = now
-        elif now - self._moved > _SETTLED_SECONDS or now - self._read < _AGAIN_SECONDS:
+            self._changed_at = now
+        elif now - self._changed_at > _SETTLED_SECONDS or now - self._read_at < _REREAD_SECONDS:
             return
-        self._read = now
-        found = self._plates.inspections_since(max(self._highest - _LOOK_BACK, 0))
+        self._read_at = now
+        inspections = self._plates.inspections_since(max(self._highest - _LOOK_BACK, 0))
         changed = False
-        for (barcode, number), date in found.items():
+        for (barcode, number), date in inspections.items():
             dates = self._dates.setdefault(barcode, {})
             if number not in dates or dates[number] < date:
                 dates[number] = date

@@ -1,8 +1,9 @@
-"""How a page lays out what it shows: legend, plate grid, bars, scale bar. No database, no files, no HTML."""
+"""The layout of pages: legend, plate grid, bars, scale bar. No database, no files, no HTML."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,107 +12,109 @@ from xtalgrid_core.outcomes import CLASSES
 from xtalgrid_core.wells import row_letters
 
 from ...domain.wells import Well
-from ..query_parameters import Choice, all_words, group_of, kind, letter_of, name_of
-from .drops import Drop
+from ..query_parameters import PlateView, all_kinds, group_of, kind_of, letter_of, name_of
+from .drops import DropCard
 
 _SCREEN = (1360, 720)
-"""Points of a usual window that a plate should fit in."""
+"""Size of a typical window, in points, that a plate should fit in."""
 
 _WIDEST_TILE = 260
 RATIOS = ((4, 3), (6, 5), (1, 1), (3, 2), (16, 9))
-"""Shapes of pictures: the Minstrel's, the Rock Imager's, and others."""
+"""Aspect ratios of pictures: the Minstrel's, the Rock Imager's, and others."""
 
 _SCALE_BARS_UM = (1000, 500, 200, 100, 50, 20)
 
 
 @dataclass(frozen=True, slots=True)
-class OfKind:
-    """What is shown of an outcome, by its kind (see `kind`)."""
+class KindLabel:
+    """The name and letter of a kind."""
 
     kind: str
 
     @property
     def name(self) -> str:
-        """For people."""
+        """The name for people."""
         return name_of(self.kind)
 
     @property
     def letter(self) -> str:
-        """Its letter."""
+        """The letter."""
         return letter_of(self.kind)
 
 
 @dataclass(frozen=True, slots=True)
-class LegendItem(OfKind):
-    """An outcome of the legend, and the choice that a click on it makes."""
+class LegendItem(KindLabel):
+    """One kind in the legend, with its number of drops and the view that a click on it leads to."""
 
     number: int
-    chosen: bool
-    then: Choice
+    selected: bool
+    toggled: PlateView
 
 
 @dataclass(frozen=True, slots=True)
 class LegendGroup:
-    """A group of the legend with the outcomes that the plate has."""
+    """A group in the legend with the kinds that the plate has."""
 
     name: str
     number: int
-    chosen: bool
-    then: Choice
+    selected: bool
+    toggled: PlateView
     items: tuple[LegendItem, ...]
 
 
-def legend(drops: Sequence[Drop], choice: Choice) -> list[LegendGroup]:
-    """The legend of a plate: what its frames say, in order of priority, with how often."""
-    counts: dict[str, int] = {}
-    for drop in drops:
-        word = drop.word(choice.show)
-        counts[word] = counts.get(word, 0) + 1
-    named: dict[str, list[str]] = {}
-    for word in all_words():
-        if word in counts and not word.startswith("heat-"):
-            named.setdefault(group_of(word), []).append(word)
+def legend(drops: Sequence[DropCard], view: PlateView) -> list[LegendGroup]:
+    """Make the legend of a plate: the kinds that its frames show, in order of priority, with the number of drops."""
+    counts = Counter(drop.kind_in(view.show) for drop in drops)
+    by_group: dict[str, list[str]] = {}
+    for kind in all_kinds():
+        if kind in counts and not kind.startswith("heat-"):
+            by_group.setdefault(group_of(kind), []).append(kind)
     groups = []
-    for name, words in named.items():
-        items = tuple(LegendItem(word, counts[word], word in choice.only, choice.toggled([word])) for word in words)
+    for name, kinds in by_group.items():
+        items = tuple(LegendItem(kind, counts[kind], kind in view.only, view.toggled([kind])) for kind in kinds)
         number = sum(item.number for item in items)
-        groups.append(LegendGroup(name, number, set(words) <= choice.only, choice.toggled(words), items))
+        groups.append(LegendGroup(name, number, set(kinds) <= view.only, view.toggled(kinds), items))
     return groups
 
 
 @dataclass(frozen=True, slots=True)
 class PlateGrid:
-    """A plate's geometry: the rows and columns in use, and how the drops of a well stand in its cell.
+    """A plate's geometry: the rows and columns in use, and how the drops of a well are arranged in its cell.
 
-    `cells` are by (row, column), each with a place for every drop that the plate has, None where a drop has no image.
+    Attributes
+    ----------
+    abreast
+        The number of drops side by side in a cell.
+    cells
+        By (row, column): a place for every drop position of the plate, None if that drop has no image.
     """
 
     rows: tuple[int, ...]
     cols: tuple[int, ...]
     abreast: int
-    cells: dict[tuple[int, int], tuple[Drop | None, ...]]
+    cells: dict[tuple[int, int], tuple[DropCard | None, ...]]
 
     @property
     def across(self) -> int:
-        """Tiles side by side."""
+        """The number of tiles side by side."""
         return min(len(self.cols) * self.abreast, 60)
 
     @property
     def down(self) -> int:
-        """Tiles one below the other."""
+        """The number of tiles one below the other."""
         return len(self.rows) * math.ceil(len(next(iter(self.cells.values()), ())) / self.abreast)
 
     @staticmethod
     def row_name(row: int) -> str:
-        """A row's letter."""
+        """Return a row's letter."""
         return row_letters(row)
 
 
-def plate_grid(drops: Sequence[Drop]) -> PlateGrid:
-    """Lay a plate out so that it fills a window: drops of a well side by side or one below the other."""
+def plate_grid(drops: Sequence[DropCard]) -> PlateGrid:
+    """Lay out a plate so that it fills a window, with the drops of a well side by side or one below the other."""
     by_well = {drop.well: drop for drop in drops}
-    rows = _from_to(sorted({well.row for well in by_well}))
-    cols = _from_to(sorted({well.col for well in by_well}))
+    rows = _range_of(sorted({well.row for well in by_well}))
+    cols = _range_of(sorted({well.col for well in by_well}))
     subwells = sorted({well.subwell for well in by_well})
     abreast = max(
         range(1, len(subwells) + 1),
@@ -125,22 +128,22 @@ def plate_grid(drops: Sequence[Drop]) -> PlateGrid:
 
 
 @dataclass(frozen=True, slots=True)
-class Bar(OfKind):
+class Bar(KindLabel):
     """The largest probability of a class over all chops."""
 
     probability: float
 
 
 def bars(answer: wire.Scored) -> list[Bar]:
-    """The 13 maximal probabilities in order of priority; none for a null experiment, which has no chops."""
+    """Return the 13 largest probabilities in order of priority; none for a null experiment, which has no chops."""
     if len(answer.probabilities) != len(CLASSES):
         return []
-    return [Bar(kind(outcome), p) for outcome, p in zip(CLASSES, answer.probabilities, strict=True)]
+    return [Bar(kind_of(outcome), p) for outcome, p in zip(CLASSES, answer.probabilities, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
 class ScaleBar:
-    """A bar of a round length in the picture's corner; all in pixels of the original but `um`."""
+    """A bar of a round length in the picture's corner; all values but `um` are in pixels of the original."""
 
     um: int
     x: float
@@ -151,7 +154,7 @@ class ScaleBar:
 
 
 def scale_bar(answer: wire.Scored) -> ScaleBar | None:
-    """The longest round bar that takes at most a fifth of the picture's width; None where the scale makes no sense."""
+    """Return the longest round bar within a fifth of the picture's width; None if the scale makes no sense."""
     if not 0.01 <= answer.pixel_size_um <= 100 or answer.width < 1 or answer.height < 1:
         return None
     for um in _SCALE_BARS_UM:
@@ -170,14 +173,14 @@ def scale_bar(answer: wire.Scored) -> ScaleBar | None:
 
 
 def ratio(size: tuple[int, int] | None) -> str:
-    """The style for a picture's shape, (height, width), so that tiles of one plate stand in line; None: the usual one."""
+    """Return the CSS class for a picture's (height, width), so that a plate's tiles line up; None: the default."""
     height, width = size if size and min(size) > 0 else RATIOS[0][::-1]
     across, down = min(RATIOS, key=lambda shape: abs(shape[0] / shape[1] - width / height))
     return f"ratio-{across}-{down}"
 
 
-def _from_to(numbers: Sequence[int]) -> tuple[int, ...]:
-    """All numbers from the first to the last; only those there are where the gaps would be most of it (a bad row or column)."""
+def _range_of(numbers: Sequence[int]) -> tuple[int, ...]:
+    """Return all numbers from the first to the last, or only the given ones if most would be gaps (a bad row)."""
     if not numbers:
         return ()
     whole = range(numbers[0], numbers[-1] + 1)

@@ -1,4 +1,4 @@
-"""Class maps: where in a drop the classifier saw what, drawn by a scoring process when somebody asks, and kept."""
+"""Class maps: where in a drop the classifier saw which class. Drawn by a scoring process on request, and cached."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from ...domain.images import ImageRow
 from ...domain.log import log
 from ...ledger.records import ScoreOrigin
 from ...steps.pack import read_original
-from ..cache.disk import Kept
+from ..cache.disk import DiskCache
 
 GROUPS = tuple(str(group) for group in SCORED_GROUPS)
 
 _SECONDS = 120.0
 _PATIENCE = 10.0
 _WAITING = 8
-"""Requests that wait for a process: each holds one of the server's forty threads."""
+"""Requests that may wait for a process: each occupies one of the server's forty threads."""
 
 
 class ClassMaps:
-    """The class maps of one configuration, as PNG files with transparency, kept under ``home/maps``.
+    """The class maps of one configuration: PNG files with transparency, cached under ``home/maps``.
 
-    The server does not run networks: the processes of a pool do, and they end when nobody asks for maps.
+    The server itself runs no networks. The processes of a pool do, and they end when nobody asks for maps.
     """
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._kept = Kept(config.home / "maps", config.viewer.thumbnails_mb * 1024 * 1024, ".png")
+        self._cache = DiskCache(config.home / "maps", config.viewer.thumbnails_mb * 1024 * 1024, ".png")
         self._pool = Pool(
             config.viewer.map_processes,
             seconds=_SECONDS,
@@ -43,41 +43,41 @@ class ClassMaps:
             patience=_PATIENCE,
         )
         self._lock = threading.Lock()
-        self._at_work: WeakValueDictionary[int, threading.Lock] = WeakValueDictionary()
+        self._drawing: WeakValueDictionary[int, threading.Lock] = WeakValueDictionary()
 
     def close(self) -> None:
         """End the processes."""
         self._pool.close()
 
     def get(self, image: ImageRow, origin: ScoreOrigin, group: str) -> bytes:
-        """The map of a group over an image, by the models that scored it.
+        """Return the map of a group over an image, by the models that scored the image.
 
         Raises
         ------
         ImageError
-            When the image cannot be read, or took a process too long or too much memory.
+            If the image cannot be read, or takes a process too long or too much memory.
         Busy
-            When too many others ask for maps.
+            If too many others ask for maps.
         XtalgridError
-            When no maps can be drawn here, or not by these models.
+            If no maps can be drawn here, or not with these models.
         """
         score_id = origin.score.score_id
-        found = self._kept.read(_name(score_id, group))
-        if found is not None:
-            return found
+        cached = self._cache.read(_name(score_id, group))
+        if cached is not None:
+            return cached
         with self._lock:
-            one = self._at_work.setdefault(score_id, threading.Lock())
-        if not one.acquire(timeout=_PATIENCE):
+            drawing = self._drawing.setdefault(score_id, threading.Lock())
+        if not drawing.acquire(timeout=_PATIENCE):
             raise Busy("This map is being drawn; try again in a moment.")
-        try:  # all groups are drawn together, so whoever asks for another one finds it here
-            made = self._kept.read(_name(score_id, group))
-            return made if made is not None else self._make(image, origin)[group]
+        try:  # all groups are drawn together, so another request may have drawn this one
+            cached = self._cache.read(_name(score_id, group))
+            return cached if cached is not None else self._make(image, origin)[group]
         finally:
-            one.release()
+            drawing.release()
 
     def _make(self, image: ImageRow, origin: ScoreOrigin) -> dict[str, bytes]:
         if importlib.util.find_spec("onnxruntime") is None:
-            raise XtalgridError("Class maps need onnxruntime beside the server: pip install onnxruntime")
+            raise XtalgridError("Class maps need onnxruntime on this server: pip install onnxruntime")
         answer, weights = origin.score.answer, self._config.weights
         try:
             maps = self._pool.class_maps(
@@ -89,10 +89,10 @@ class ClassMaps:
         except XtalgridError as error:
             log.error("viewer: no class map of %s: %s", image.image_name, error)
             raise
-        made = {str(group): png for group, png in maps.items()}
-        for group, png in made.items():
-            self._kept.write(_name(origin.score.score_id, group), png)
-        return made
+        drawn = {str(group): png for group, png in maps.items()}
+        for group, png in drawn.items():
+            self._cache.write(_name(origin.score.score_id, group), png)
+        return drawn
 
 
 def _name(score_id: int, group: str) -> str:

@@ -1,4 +1,4 @@
-"""Whether the chain is moving: for the operations page, for the line above the plates, and for Prometheus."""
+"""The state of the pipeline: for the operations page, for the line above the plates, and for Prometheus."""
 
 from __future__ import annotations
 
@@ -22,31 +22,45 @@ from ...ledger.records import now
 from ...ledger.store import Ledger
 from ...steps.step import paused
 
-_REMEMBERED_SECONDS = 15.0
+_CACHE_SECONDS = 15.0
 _SHOWN_FAILURES = 50
 _SHOWN_HELD = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Chain:
-    """How things stand. Times of the imager are its local ones, others UTC.
+class PipelineStatus:
+    """The state of the pipeline at one moment.
 
     Attributes
     ----------
-    behind
-        Seconds between the imager's newest inspection and the newest scored one; None where either is not known.
+    imaged, scored
+        The imager's newest inspection and the newest scored one, in the imager's local time; None if there is none.
     waiting
-        Images in units that did not come back yet; `oldest`: seconds that the first of those units has waited.
+        Images in units that have not been returned yet.
+    oldest_seconds
+        Age of the oldest of those units; None if there is none.
     counts
-        As `ledger.views.Views.counts`.
+        As in `ledger.views.Views.counts`.
+    scores_hour, scores_day
+        Scores that arrived in the last hour and in the last 24 hours.
     hosts
-        The computers that sent results during the last day; `scores_hour` and `scores_day` are how many scores came in.
+        The computers that sent results in the last 24 hours.
+    failed
+        Files without a score, counted by reason.
+    failures
+        The newest of them: when (UTC), step, file, reason, detail.
+    held
+        The ids of the scores that wait for approval.
+    paused
+        Who paused the system and when; None while it runs.
+    read_at
+        When this was read, on the monotonic clock.
     """
 
     imaged: datetime | None
     scored: datetime | None
     waiting: int
-    oldest: float | None
+    oldest_seconds: float | None
     counts: dict[str, dict[str, int]]
     scores_hour: int
     scores_day: int
@@ -56,70 +70,72 @@ class Chain:
     held: list[int]
     paused: str | None
     imager_error: str = ""
-    at: float = field(default_factory=time.monotonic)
+    read_at: float = field(default_factory=time.monotonic)
 
     @property
     def behind(self) -> float | None:
-        """Seconds that the newest scored inspection is behind the imager's newest one."""
+        """Seconds between the newest scored inspection and the imager's newest one; None if either is unknown."""
         if self.imaged is None or self.scored is None:
             return None
         return max((self.imaged - self.scored).total_seconds(), 0.0)
 
 
-class Gauges(Collector):
-    """Reads how the chain stands, at most every fifteen seconds, and counts this viewer's answers."""
+class PipelineMonitor(Collector):
+    """Reads the state of the pipeline, every fifteen seconds at most, and counts this viewer's responses."""
 
     def __init__(self, config: Config, ledger: Ledger, imager: ImagerDatabase) -> None:
         self._config, self._ledger, self._imager = config, ledger, imager
-        self._chain: Chain | None = None
+        self._status: PipelineStatus | None = None
         self._lock = threading.Lock()
         self.registry = CollectorRegistry()
-        self._answers = Counter("xtalgrid_viewer_answers", "Answers of the viewer", ["status"], registry=self.registry)
+        self._responses = Counter(
+            "xtalgrid_viewer_answers", "Responses of the viewer", ["status"], registry=self.registry
+        )
         self._seconds = Histogram(
             "xtalgrid_viewer_seconds",
-            "Seconds until an answer of the viewer was sent",
+            "Seconds until a response of the viewer was sent",
             ["kind"],
             buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10),
             registry=self.registry,
         )
         self.registry.register(self)
 
-    def took(self, path: str, status: int, seconds: float) -> None:
-        """Count an answer."""
+    def count_response(self, path: str, status: int, seconds: float) -> None:
+        """Count a response."""
         known = ("plate", "well", "thumbnail", "image", "map", "static", "inbox", "operations", "corrections")
         kind = path.split("/")[1]
-        self._answers.labels(f"{status // 100}xx").inc()
+        self._responses.labels(f"{status // 100}xx").inc()
         self._seconds.labels(kind if kind in known else "other").observe(seconds)
 
-    def chain(self) -> Chain:
-        """How things stand, or stood fifteen seconds ago."""
+    def status(self) -> PipelineStatus:
+        """Return the state of the pipeline, at most fifteen seconds old."""
         with self._lock:
-            if self._chain is None or time.monotonic() - self._chain.at > _REMEMBERED_SECONDS:
-                self._chain = self._read()
-            return self._chain
+            if self._status is None or time.monotonic() - self._status.read_at > _CACHE_SECONDS:
+                self._status = self._read()
+            return self._status
 
     def forget(self) -> None:
-        """Read anew next time: somebody decided something."""
+        """Read the state again next time, because a person changed it."""
         with self._lock:
-            self._chain = None
+            self._status = None
 
-    def _read(self) -> Chain:
-        imaged, said = None, ""
+    def _read(self) -> PipelineStatus:
+        imaged, imager_error = None, ""
         try:
             imaged = next((group[0].inspected for group in self._imager.newest_first(None, None)), None)
         except ImagerError as error:
             log.warning("viewer: %s", error)
-            said = str(error)
+            imager_error = str(error)
         plates, views = self._ledger.plates, self._ledger.views
         since = views.waiting_since()
         hour, _ = plates.throughput(1)
         day, hosts = plates.throughput(24)
         failed, failures = plates.failures(_SHOWN_FAILURES)
-        return Chain(
+        return PipelineStatus(
             imaged=imaged,
             scored=views.newest_scored(),
             waiting=plates.waiting_images(),
-            oldest=None if since is None else (now() - since).total_seconds(),
+            oldest_seconds=None if since is None else (now() - since).total_seconds(),
             counts=views.counts(),
             scores_hour=hour,
             scores_day=day,
@@ -128,36 +144,36 @@ class Gauges(Collector):
             failures=failures,
             held=plates.held()[:_SHOWN_HELD],
             paused=paused(self._ledger),
-            imager_error=said,
+            imager_error=imager_error,
         )
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing is read when the collector is registered."""
+        """Describe nothing, so that registering the collector reads nothing."""
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        """The chain's figures for Prometheus."""
-        chain = self.chain()
-        for name, what, value in (
-            ("lag_seconds", "Newest scored inspection behind the imager's newest one", chain.behind),
-            ("waiting_images", "Images in units that did not come back yet", chain.waiting),
-            ("oldest_unit_seconds", "Since when the oldest unit that did not come back is on its way", chain.oldest),
-            ("held_scores", "Scores that wait for a person's approval", len(chain.held)),
-            ("scores_last_hour", "Scores that came in during the last hour", chain.scores_hour),
-            ("hosts_last_day", "Kinds of computers that sent results during the last day", len(chain.hosts)),
-            ("paused", "1 while the system is paused", float(chain.paused is not None)),
-            ("imager_up", "1 while the imager database answers", float(not chain.imager_error)),
+        """Yield the pipeline's figures for Prometheus."""
+        status = self.status()
+        for name, text, value in (
+            ("lag_seconds", "How far the newest scored inspection is behind the imager's newest one", status.behind),
+            ("waiting_images", "Images in units that have not been returned yet", status.waiting),
+            ("oldest_unit_seconds", "Age of the oldest unit that has not been returned yet", status.oldest_seconds),
+            ("held_scores", "Scores that wait for a person's approval", len(status.held)),
+            ("scores_last_hour", "Scores that arrived in the last hour", status.scores_hour),
+            ("hosts_last_day", "Kinds of computers that sent results in the last 24 hours", len(status.hosts)),
+            ("paused", "1 while the system is paused", float(status.paused is not None)),
+            ("imager_up", "1 while the imager database responds", float(not status.imager_error)),
         ):
             if value is not None:
-                yield GaugeMetricFamily(f"xtalgrid_{name}", what, value=value)
-        for name, what, label, numbers in (
-            ("units", "Work units by state", "state", chain.counts["units"]),
-            ("scores", "Scores by outcome", "outcome", chain.counts["scores"]),
-            ("results", "Results by verdict", "verdict", chain.counts["results"]),
-            ("decisions", "Newest decisions on scores", "action", chain.counts["actions"]),
-            ("failed_files", "Files without a score by reason", "reason", chain.failed),
+                yield GaugeMetricFamily(f"xtalgrid_{name}", text, value=value)
+        for name, text, label, numbers in (
+            ("units", "Work units by state", "state", status.counts["units"]),
+            ("scores", "Scores by outcome", "outcome", status.counts["scores"]),
+            ("results", "Results by verdict", "verdict", status.counts["results"]),
+            ("decisions", "Newest decisions on scores", "action", status.counts["actions"]),
+            ("failed_files", "Files without a score by reason", "reason", status.failed),
         ):
-            family = GaugeMetricFamily(f"xtalgrid_{name}", what, labels=[label])
+            family = GaugeMetricFamily(f"xtalgrid_{name}", text, labels=[label])
             for key, number in numbers.items():
                 family.add_metric([key], number)
             yield family

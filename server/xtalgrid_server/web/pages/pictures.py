@@ -1,6 +1,6 @@
-"""Pictures for browsers: originals as they can show them, small copies kept on disk, and a stand-in for what is missing.
+"""Pictures for browsers: originals in a format they can show, thumbnails in a disk cache, and placeholders.
 
-Which file is read is decided by a row of the ledger alone; no part of an address ever names a file.
+A row of the ledger alone decides which file is read; no part of an address ever names a file.
 """
 
 from __future__ import annotations
@@ -20,34 +20,34 @@ from xtalgrid_core.images import image_size, read_image
 from ...config import Config
 from ...domain.images import ImageRow
 from ...steps.pack import image_path, read_original
-from ..cache.disk import Kept
+from ..cache.disk import DiskCache
 
 SIDES = (160, 320, 640)
-"""Longer side of the small copies, in pixels: of dense plates, of usual ones, and of screens with two pixels a point."""
+"""Longer side of thumbnails, in pixels: on dense plates, on other plates, and on screens with two pixels a point."""
 
 
 def original_jpeg(config: Config, image: ImageRow) -> bytes:
-    """An image as a JPEG: the file itself where it is one, else its pixels without loss of size.
+    """Return an image as a JPEG: the file itself if it is one, otherwise converted at full size.
 
     Raises
     ------
     ImageError
-        When it cannot be read.
+        If it cannot be read.
     """
     data = read_original(config, image)
-    image_size(data)  # an image, and of a size that can be one
+    image_size(data)  # raises if this is no image, or of an impossible size
     return data if _is_jpeg(data) else _jpeg(Image.fromarray(read_image(data)), quality=92)
 
 
 def small_jpeg(data: bytes, side: int) -> bytes:
-    """A copy of an image whose longer side is at most `side` pixels.
+    """Return a copy of an image whose longer side is at most `side` pixels.
 
-    A JPEG is decoded at the smallest scale (1/2, 1/4, 1/8) that is large enough: ten times as quick as the whole of it.
+    A JPEG is decoded at the smallest scale (1/2, 1/4, 1/8) that is large enough, ten times faster than at full size.
 
     Raises
     ------
     ImageError
-        When it cannot be decoded.
+        If it cannot be decoded.
     """
     height, width = image_size(data)
     if not _is_jpeg(data):
@@ -62,19 +62,19 @@ def small_jpeg(data: bytes, side: int) -> bytes:
 
 
 def stretched_jpeg(data: bytes, side: int) -> bytes:
-    """A small copy of a UV image, which would be nearly black: grey levels stretched, but for the outermost half percent.
+    """Return a small copy of a UV image with its contrast stretched; without that it would be nearly black.
 
     Raises
     ------
     ImageError
-        When it cannot be decoded.
+        If it cannot be decoded.
     """
     grey = thumbnail(Image.fromarray(read_image(data)).convert("L"), side)
     return _jpeg(ImageOps.autocontrast(grey, cutoff=(0.5, 0.05)))
 
 
-def stand_in(text: str) -> bytes:
-    """An SVG that says in words why there is no picture."""
+def placeholder(text: str) -> bytes:
+    """Return an SVG that says why there is no picture."""
     return (
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 320 240" role="img">'
         f"<title>{escape(text)}</title>"
@@ -86,37 +86,37 @@ def stand_in(text: str) -> bytes:
 
 
 class Thumbnails:
-    """Small copies of the originals, made when asked for and kept under ``home/thumbnails`` (`viewer.thumbnails_mb`).
+    """Small copies of the originals, made on request and cached under ``home/thumbnails`` (`viewer.thumbnails_mb`).
 
-    A copy is named by a hash of the original's path, time and size, so that a changed original is copied anew.
+    A thumbnail is named by a hash of the original's path, time and size, so a changed original gets a new one.
     """
 
-    def __init__(self, config: Config, most_bytes: int | None = None) -> None:
+    def __init__(self, config: Config, max_bytes: int | None = None) -> None:
         self._config = config
-        most = config.viewer.thumbnails_mb * 1024 * 1024 if most_bytes is None else most_bytes
-        self._kept = Kept(config.home / "thumbnails", most, ".jpg")
-        self._decoding = threading.Semaphore(max(1, min(os.cpu_count() or 1, 4)))  # a plate asks for 288 at once
+        limit = config.viewer.thumbnails_mb * 1024 * 1024 if max_bytes is None else max_bytes
+        self._cache = DiskCache(config.home / "thumbnails", limit, ".jpg")
+        self._decoding = threading.Semaphore(max(1, min(os.cpu_count() or 1, 4)))  # a plate requests 288 at once
 
     def get(self, image: ImageRow, side: int) -> tuple[bytes, str]:
-        """(JPEG, name of its content) of an image.
+        """Return an image's thumbnail as (JPEG, name of its content).
 
         Raises
         ------
         ImageError
-            When the original cannot be read.
+            If the original cannot be read.
         """
         path = image_path(self._config, image)
         try:
             about = path.stat()
         except (OSError, ValueError) as error:
-            raise ImageError(FailureReason.MISSING_FILE, f"{image.image_name} is not in its folder any more") from error
+            raise ImageError(FailureReason.MISSING_FILE, f"{image.image_name} is no longer in its folder") from error
         name = hashlib.sha256(f"{path}\n{about.st_mtime_ns}\n{about.st_size}\n{side}".encode()).hexdigest()[:40]
-        kept = self._kept.read(name)
-        if kept is not None:
-            return kept, name
+        cached = self._cache.read(name)
+        if cached is not None:
+            return cached, name
         with self._decoding:
             data = small_jpeg(read_original(self._config, image), side)
-        self._kept.write(name, data)
+        self._cache.write(name, data)
         return data, name
 
 

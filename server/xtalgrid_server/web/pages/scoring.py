@@ -1,4 +1,4 @@
-"""A person's score: into the ledger, and where the lab wants it into the imager's score table."""
+"""People's scores: written to the ledger and, if the lab wants it, to the imager's score table."""
 
 from __future__ import annotations
 
@@ -15,90 +15,111 @@ from ...imager.crystaltrak.database import ImagerDatabase
 from ...ledger.people import Correction
 from ...ledger.store import Ledger
 
-GIVEN = tuple(outcome for outcome in CLASSES if outcome is not Outcome.RIM)
-"""What a person can say; `rim` is a class of training pictures alone."""
+PERSON_OUTCOMES = tuple(outcome for outcome in CLASSES if outcome is not Outcome.RIM)
+"""The outcomes that a person can give; `rim` is only a class of training pictures."""
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
-    """An outcome with the two digits that score it."""
+class ScoreKey:
+    """An outcome with the two digits to type for it."""
 
     outcome: Outcome
     digits: str
 
 
-def keys(config: Config) -> list[Key]:
-    """The outcomes in order of priority with their digits: the lab's own codes where all are two digits, else the published ones."""
-    own = [config.score_code(outcome) or "" for outcome in GIVEN]
+def score_keys(config: Config) -> list[ScoreKey]:
+    """Return the outcomes in order of priority with their digits.
+
+    The digits are the lab's own codes if each is two digits, otherwise the published codes.
+    """
+    own = [config.score_code(outcome) or "" for outcome in PERSON_OUTCOMES]
     usable = len(set(own)) == len(own) and all(code.isascii() and code.isdigit() for code in own)
-    codes = own if usable else [outcome.code or "" for outcome in GIVEN]
-    return [Key(outcome, code) for outcome, code in zip(GIVEN, codes, strict=True)]
+    codes = own if usable else [outcome.code or "" for outcome in PERSON_OUTCOMES]
+    return [ScoreKey(outcome, code) for outcome, code in zip(PERSON_OUTCOMES, codes, strict=True)]
 
 
-class Scoring:
-    """Takes people's scores."""
+class PersonScoring:
+    """Records people's scores."""
 
     def __init__(self, config: Config, ledger: Ledger, imager: ImagerDatabase) -> None:
         self._config, self._ledger, self._imager = config, ledger, imager
 
-    def give(self, image: tuple[int, ImageRow], outcome: Outcome | None, who: str, score_id: int | None = None) -> None:
-        """Record what a person says of an image, (id, row); None takes it back.
+    def record(
+        self, image: tuple[int, ImageRow], outcome: Outcome | None, who: str, score_id: int | None = None
+    ) -> None:
+        """Record a person's score.
+
+        Parameters
+        ----------
+        image
+            The image's id and row.
+        outcome
+            None withdraws the person's score.
+        score_id
+            The ARTscore that the person saw.
 
         Raises
         ------
         LedgerError
-            When the ledger cannot take it; nothing was recorded.
+            If it could not be written to the ledger; nothing was recorded.
         ImagerError
-            When the ledger has it and the score table could not take it.
+            If it is in the ledger but could not be written to the score table.
         """
         image_id, row = image
-        before = self._standing(image_id, who)
-        stands = self._ledger.people.correct(image_id, outcome, who, score_id=score_id)
-        if not self._config.viewer.write_scores or stands is None or stands == before:
+        before = self._newest(image_id, who)
+        after = self._ledger.people.correct(image_id, outcome, who, score_id=score_id)
+        if not self._config.viewer.write_scores or after is None or after == before:
             return
         try:
-            self._write(row, before, stands, who)
+            self._write(row, before, after, who)
         except ImagerError as error:
             log.error(
                 "viewer: score of image %d by %s is in the ledger, not in the score table: %s", image_id, who, error
             )
             raise ImagerError(
-                f"Your score is kept here, but the imager's score table did not take it: {error}"
+                f"Your score is saved here but could not be written to the imager's score table: {error}"
             ) from error
 
     def undo(self, who: str) -> Correction | None:
-        """Undo what a person said last: what they had said of that image before holds again. None: they said nothing yet.
+        """Undo a person's last score, so that their score of that image before it is valid again.
+
+        Returns
+        -------
+        The score that was undone; None if the person has not scored anything.
 
         Raises
         ------
         LedgerError, ImagerError
-            As `give`.
+            As in `record`.
         """
         last = self._ledger.people.last_said(who)
         row = self._ledger.views.image(last.image_id) if last else None
         if last is None or row is None:
             return None
-        theirs = [one for one in self._ledger.people.corrections([last.image_id])[last.image_id] if one.who == who]
-        before = theirs[-2] if len(theirs) > 1 else None
+        own = self._by(last.image_id, who)
+        before = own[-2] if len(own) > 1 else None
         outcome = before.outcome if before else None
         if last.outcome is outcome:
             raise LedgerError("There is nothing to undo.")
-        self.give((last.image_id, row), outcome, who, before.score_id if before else last.score_id)
+        self.record((last.image_id, row), outcome, who, before.score_id if before else last.score_id)
         return last
 
-    def _standing(self, image_id: int, who: str) -> Correction | None:
-        theirs = [one for one in self._ledger.people.corrections([image_id])[image_id] if one.who == who]
-        return theirs[-1] if theirs else None
+    def _by(self, image_id: int, who: str) -> list[Correction]:
+        return [score for score in self._ledger.people.corrections([image_id])[image_id] if score.who == who]
 
-    def _write(self, row: ImageRow, before: Correction | None, stands: Correction, who: str) -> None:
-        """One row for each person and image: theirs of before is taken out, never anybody else's."""
+    def _newest(self, image_id: int, who: str) -> Correction | None:
+        own = self._by(image_id, who)
+        return own[-1] if own else None
+
+    def _write(self, row: ImageRow, before: Correction | None, after: Correction, who: str) -> None:
+        """Write one row for each person and image. The person's own earlier row is removed, never anybody else's."""
         written = None
         with self._imager.writing() as writer:
             if before is not None and before.written_id is not None:
                 writer.remove(before.written_id, who)
-            code = self._config.score_code(stands.outcome) if stands.outcome else None
+            code = self._config.score_code(after.outcome) if after.outcome else None
             if code:
                 now = self._config.imager.local(time.time())
                 written = writer.insert(row.inspect_id, code, now, who, row.image_name)
         if written is not None:
-            self._ledger.people.set_written(stands.id, written)
+            self._ledger.people.set_written(after.id, written)

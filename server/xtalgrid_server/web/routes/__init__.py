@@ -1,1 +1,1 @@
-"""The viewer's addresses, a file for each page."""
+"""The viewer's addresses: one file for each page."""

@@ -1,4 +1,4 @@
-"""`/api`: plates and drops as JSON for the lab's own programs, described by `/api/openapi.json`. Reading only."""
+"""`/api`: plates and drops as JSON for the lab's own programs, described by `/api/openapi.json`. Read-only."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from fastapi import APIRouter, Query, Request
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, Field
 
-from ..pages.drops import STOP_AT, in_order, stop_of
-from ..query_parameters import Choice
-from ..site import Looks
+from ..pages.drops import STOP_AT, find_stop, select_drops
+from ..query_parameters import PlateView
+from ..site import AllowedRequest
 from .plate import read_plate
 
 router = APIRouter(prefix="/api")
 
 
 class Inspected(BaseModel):
-    """An inspection of a plate; `at` is local time of the imager, without zone."""
+    """An inspection of a plate; `at` is the imager's local time, without a zone."""
 
     number: int
     at: datetime
 
 
 class PlateListed(BaseModel):
-    """A plate and its inspections, the newest first."""
+    """A plate and its inspections, newest first."""
 
     barcode: str
     inspections: list[Inspected]
@@ -37,7 +37,7 @@ class DropListed(BaseModel):
 
     well: str
     image_id: int
-    outcome: str | None = Field(description="Null while the image waits; `failed` where it could not be scored")
+    outcome: str | None = Field(description="Null while the image waits; `failed` if it could not be scored")
     score: str | None = Field(description="The lab's two-character code")
     probability: float | None
     p_crystal: float | None = Field(description="Calibrated probability of a crystal")
@@ -47,7 +47,7 @@ class DropListed(BaseModel):
 
 
 class PlateScores(BaseModel):
-    """A plate at one inspection, its drops from the likeliest crystal down."""
+    """A plate at one inspection, with its drops from the likeliest crystal down."""
 
     barcode: str
     inspection: int
@@ -59,49 +59,50 @@ class PlateScores(BaseModel):
 
 @router.get("/plates")
 def plates(
-    look: Looks, q: Annotated[str, Query(max_length=60)] = "", limit: Annotated[int, Query(ge=1, le=1000)] = 100
+    request: AllowedRequest,
+    q: Annotated[str, Query(max_length=60)] = "",
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> list[PlateListed]:
-    """The newest plates whose barcode contains a text."""
-    found = (entry for entry in look.site.index.all() if q.lower() in entry.barcode.lower())
+    """List the newest plates whose barcode contains a text."""
+    matching = (entry for entry in request.site.index.all() if q.lower() in entry.barcode.lower())
     return [
         PlateListed(
             barcode=entry.barcode, inspections=[Inspected(number=number, at=at) for number, at in entry.inspections]
         )
-        for entry, _ in zip(found, range(limit), strict=False)
+        for entry, _ in zip(matching, range(limit), strict=False)
     ]
 
 
 @router.get("/plates/{barcode:path}/{inspection:int}")
-def plate(look: Looks, barcode: str, inspection: int) -> PlateScores:
-    """The drops of a plate at one inspection."""
-    read = read_plate(look, barcode, inspection)
-    row = in_order(read.drops, Choice("best"))
-    stop = stop_of(row)
+def plate(request: AllowedRequest, barcode: str, inspection: int) -> PlateScores:
+    """List the drops of a plate at one inspection."""
+    plate = read_plate(request, barcode, inspection)
+    drops = select_drops(plate.drops, PlateView("best"))
+    stop = find_stop(drops)
     return PlateScores(
         barcode=barcode,
         inspection=inspection,
-        inspected=read.inspected,
+        inspected=plate.inspected,
         expected_crystals=stop.expected,
         above_line=stop.above,
         drops=[
             DropListed(
                 well=str(drop.well),
-                image_id=drop.first.image_id,
-                outcome=drop.first.outcome,
-                score=look.site.config.score_code(drop.first.outcome) if drop.first.outcome else None,
-                probability=drop.first.probability if drop.first.is_scored else None,
+                image_id=drop.image.image_id,
+                outcome=drop.image.outcome,
+                score=request.site.config.score_code(drop.image.outcome) if drop.image.outcome else None,
+                probability=drop.image.probability if drop.image.is_scored else None,
                 p_crystal=drop.p_crystal,
-                failure=": ".join(drop.first.failure) if drop.first.failure else None,
-                person=drop.said.who if drop.said else None,
-                person_outcome=drop.said.outcome if drop.said else None,
+                failure=": ".join(drop.image.failure) if drop.image.failure else None,
+                person=drop.person_score.who if drop.person_score else None,
+                person_outcome=drop.person_score.outcome if drop.person_score else None,
             )
-            for drop in row
+            for drop in drops
         ],
     )
 
 
 @router.get("/openapi.json", include_in_schema=False)
-def openapi(request: Request) -> dict[str, Any]:
-    """What the JSON addresses take and give."""
-    routes = router.routes
-    return get_openapi(title="xtalgrid viewer", version=metadata.version("xtalgrid"), routes=routes)
+def openapi(_: Request) -> dict[str, Any]:
+    """Describe the JSON addresses."""
+    return get_openapi(title="xtalgrid viewer", version=metadata.version("xtalgrid"), routes=router.routes)

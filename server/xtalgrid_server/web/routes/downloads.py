@@ -1,4 +1,4 @@
-"""Files to take away: a plate's scores as CSV, and its best wells as one HTML page with the pictures in it."""
+"""Downloads: a plate's scores as CSV, and its best wells as one HTML page with embedded pictures."""
 
 from __future__ import annotations
 
@@ -11,83 +11,83 @@ from fastapi import APIRouter, Response
 from xtalgrid_core.errors import ImageError
 
 from ...steps.pack import read_original
-from ..pages.drops import Drop, in_order, stop_of
-from ..pages.pictures import SIDES, small_jpeg, stand_in
-from ..query_parameters import Choice
-from ..site import Look, Looks, download
+from ..pages.drops import DropCard, find_stop, select_drops
+from ..pages.pictures import SIDES, placeholder, small_jpeg
+from ..query_parameters import PlateView
+from ..site import AllowedRequest, PageRequest, download
 from .plate import read_plate
 
 router = APIRouter()
 
 COLUMNS = (
-    "barcode", "inspection", "date", "well", "artscore", "outcome", "probability", "p_crystal", "person", "person_score",
-    "person_outcome", "sample", "condition", "failure", "image",
+    "barcode", "inspection", "date", "well", "artscore", "outcome", "probability", "p_crystal",
+    "person", "person_score", "person_outcome", "sample", "condition", "failure", "image",
 )  # fmt: skip
 
 _BEST = 48
-"""Wells in the HTML file at most: some 3 MB."""
+"""Wells in the HTML file at most, about 3 MB."""
 
 
 @router.get("/plate/{barcode:path}/{inspection:int}/scores.csv")
-def scores(look: Looks, barcode: str, inspection: int) -> Response:
-    """A line for each drop, the likeliest crystals first."""
-    read = read_plate(look, barcode, inspection)
-    contents = look.site.ledger.people.contents([barcode])
+def scores(request: AllowedRequest, barcode: str, inspection: int) -> Response:
+    """Send the scores as CSV: a line for each drop, the likeliest crystals first."""
+    plate = read_plate(request, barcode, inspection)
+    contents = request.site.ledger.people.contents([barcode])
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(COLUMNS)
-    for drop in in_order(read.drops, Choice("best")):
-        first, inside = drop.first, contents(barcode, drop.well)
+    for drop in select_drops(plate.drops, PlateView("best")):
+        image, person, inside = drop.image, drop.person_score, contents(barcode, drop.well)
         writer.writerow(
             _cell(value)
             for value in (
                 barcode,
                 inspection,
-                first.inspected.isoformat(sep=" "),
+                image.inspected.isoformat(sep=" "),
                 drop.well,
-                (look.site.config.score_code(first.outcome) or "") if first.outcome else "",
-                first.outcome or "",
-                f"{first.probability:.4f}" if first.is_scored else "",
+                (request.site.config.score_code(image.outcome) or "") if image.outcome else "",
+                image.outcome or "",
+                f"{image.probability:.4f}" if image.is_scored else "",
                 "" if drop.p_crystal is None else f"{drop.p_crystal:.4f}",
-                drop.said.who if drop.said else "",
-                drop.said.code if drop.said else "",
-                (drop.said.outcome or "") if drop.said else "",
+                person.who if person else "",
+                person.code if person else "",
+                (person.outcome or "") if person else "",
                 inside.sample,
                 inside.condition,
-                ": ".join(first.failure) if first.failure else "",
-                first.image_name,
+                ": ".join(image.failure) if image.failure else "",
+                image.image_name,
             )
         )
     return download(text.getvalue().encode("utf-8-sig"), "text/csv; charset=utf-8", f"{barcode}_{inspection}.csv")
 
 
 @router.get("/plate/{barcode:path}/{inspection:int}/best.html")
-def best(look: Looks, barcode: str, inspection: int) -> Response:
-    """The wells above the review strip's line, in one file that needs no server."""
-    read = read_plate(look, barcode, inspection)
-    row = in_order(read.drops, Choice("best"))
-    stop = stop_of(row)
-    shown = row[: min(max(stop.above, 1), _BEST)]
-    contents = look.site.ledger.people.contents([barcode])
-    page = look.site.render(
+def best(request: AllowedRequest, barcode: str, inspection: int) -> Response:
+    """Send the wells above the review strip's line in one file that needs no server."""
+    plate = read_plate(request, barcode, inspection)
+    drops = select_drops(plate.drops, PlateView("best"))
+    stop = find_stop(drops)
+    above = drops[: min(max(stop.above, 1), _BEST)]
+    contents = request.site.ledger.people.contents([barcode])
+    page = request.site.render(
         "best.html",
-        plate=read,
+        plate=plate,
         stop=stop,
-        wells=[(drop, contents(barcode, drop.well), _embedded(look, drop)) for drop in shown],
+        wells=[(drop, contents(barcode, drop.well), _embedded(request, drop)) for drop in above],
     )
     return download(page.encode(), "text/html; charset=utf-8", f"{barcode}_{inspection}_best.html")
 
 
-def _embedded(look: Look, drop: Drop) -> str:
-    """A drop's picture as a ``data:`` address."""
+def _embedded(request: PageRequest, drop: DropCard) -> str:
+    """Return a drop's picture as a ``data:`` address."""
     try:
-        data = small_jpeg(read_original(look.site.config, look.site.image(drop.first.image_id)), SIDES[-1])
+        data = small_jpeg(read_original(request.site.config, request.site.image(drop.image.image_id)), SIDES[-1])
     except ImageError as error:
-        return "data:image/svg+xml;base64," + base64.b64encode(stand_in(str(error.reason))).decode()
+        return "data:image/svg+xml;base64," + base64.b64encode(placeholder(str(error.reason))).decode()
     return "data:image/jpeg;base64," + base64.b64encode(data).decode()
 
 
 def _cell(value: object) -> str:
-    """A value as text that no spreadsheet takes for a formula (OWASP, CSV injection)."""
+    """Format a value as text that no spreadsheet takes for a formula (OWASP, CSV injection)."""
     text = str(value)
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

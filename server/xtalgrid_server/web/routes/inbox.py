@@ -1,4 +1,4 @@
-"""`/inbox`: what is new for this person, and what waits for one."""
+"""`/inbox`: what is new for this person, and what needs a decision."""
 
 from __future__ import annotations
 
@@ -11,63 +11,64 @@ from fastapi.responses import HTMLResponse
 from ...ledger.plates import DropImage
 from ...ledger.records import now
 from ...steps.new_crystals import NewCrystal, crystal_from, new_crystals
-from ..pages.drops import Drop, drops_of
-from ..site import Look, Looks, Sent, to
+from ..pages.drops import DropCard, drop_cards
+from ..site import AllowedRequest, PageRequest, PostedForm, redirect
 from .plate import days_between
 
 router = APIRouter()
 
 _FIRST_DAYS = 14
-"""How far back somebody's first look goes."""
+"""How many days back a person's first visit goes."""
 
-_MOST = 60
-"""Drops shown in each part; the newest come first."""
+_LIMIT = 60
+"""Drops shown in each section, newest first."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """A drop with a new crystal: before (None: there was no inspection before) and after."""
+class CrystalPair:
+    """A drop with a new crystal, before and after; `before` and `days` are None at the drop's first inspection."""
 
-    new: NewCrystal
+    crystal: NewCrystal
     before: DropImage | None
-    after: Drop
+    after: DropCard
     days: int | None
 
 
 @router.get("/inbox", response_class=HTMLResponse)
-def inbox(look: Looks) -> HTMLResponse:
-    """New crystals, own scores that the ARTscore now differs from, and the undecided."""
-    plates, name = look.site.ledger.plates, look.visitor.name
-    last = look.site.ledger.visits.last_seen(name) if look.visitor.may_score else None
-    since = last or (now() - timedelta(days=_FIRST_DAYS)).replace(second=0, microsecond=0)
-    threshold = crystal_from(look.site.config)
-    found = look.site.crystals.get(since, lambda: new_crystals(look.site.ledger, threshold, scored_since=since))
-    shown = found[:_MOST]
-    moments = look.site.index.inspections_of({each.image.barcode for each in shown})
-    return look.page(
+def inbox(request: AllowedRequest) -> HTMLResponse:
+    """Show new crystals, one's own scores that the ARTscore now differs from, and undecided drops."""
+    site, name = request.site, request.visitor.name
+    last_visit = site.ledger.visits.last_seen(name) if request.visitor.may_score else None
+    since = last_visit or (now() - timedelta(days=_FIRST_DAYS)).replace(second=0, microsecond=0)
+    threshold = crystal_from(site.config)
+    crystals = site.crystals.get(since, lambda: new_crystals(site.ledger, threshold, scored_since=since))
+    newest = crystals[:_LIMIT]
+    inspections = site.index.inspections_of({crystal.image.barcode for crystal in newest})
+    plates = site.ledger.plates
+    return request.render(
         "inbox.html",
-        last=last,
+        last_visit=last_visit,
         since=since,
         threshold=threshold,
-        number=len(found),
-        pairs=[_pair(look, each, moments[each.image.barcode]) for each in shown],
-        rescored=plates.rescored(name, _MOST) if look.visitor.may_score else [],
-        undecided=[drop for image in plates.undecided(_MOST) for drop in drops_of([image])],
-        most=_MOST,
+        number=len(crystals),
+        pairs=[_pair(request, crystal, inspections[crystal.image.barcode]) for crystal in newest],
+        rescored=plates.rescored(name, _LIMIT) if request.visitor.may_score else [],
+        undecided=[drop for image in plates.undecided(_LIMIT) for drop in drop_cards([image])],
+        limit=_LIMIT,
     )
 
 
 @router.post("/inbox/seen")
-def seen(look: Looks, form: Sent) -> Response:
-    """From now on, new is what comes after now."""
-    look.check(form)
-    look.site.ledger.visits.mark_seen(look.visitor.name)
-    return to("/inbox")
+def mark_seen(request: AllowedRequest, form: PostedForm) -> Response:
+    """Mark everything in the inbox as seen by this person."""
+    request.check_form(form)
+    request.site.ledger.visits.mark_seen(request.visitor.name)
+    return redirect("/inbox")
 
 
-def _pair(look: Look, new: NewCrystal, moments: list[tuple[int, datetime]]) -> Pair:
-    image = new.image
-    earlier = [number for number, at in moments if at < image.inspected and number != image.inspection]
-    before = look.site.ledger.plates.drops(image.barcode, earlier[-1:], image.well) if earlier else []
+def _pair(request: PageRequest, crystal: NewCrystal, inspections: list[tuple[int, datetime]]) -> CrystalPair:
+    image = crystal.image
+    earlier = [number for number, at in inspections if at < image.inspected and number != image.inspection]
+    before = request.site.ledger.plates.drops(image.barcode, earlier[-1:], image.well) if earlier else []
     days = days_between(before[0].inspected, image.inspected) if before else None
-    return Pair(new, before[0] if before else None, drops_of([image])[0], days)
+    return CrystalPair(crystal, before[0] if before else None, drop_cards([image])[0], days)

@@ -1,4 +1,4 @@
-"""`/operations`: is the chain moving, and what needs a person. `/metrics` and `/healthz` for machines."""
+"""`/operations`: the state of the pipeline and the held scores. `/metrics` and `/healthz` for programs."""
 
 from __future__ import annotations
 
@@ -9,47 +9,47 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from xtalgrid_core.errors import LedgerError
 
 from ..auth.authentication import is_from, networks
-from ..site import Looks, Sent, Site, to
+from ..site import AllowedRequest, PostedForm, Site, redirect
 
 router = APIRouter()
 
 
 @router.get("/operations", response_class=HTMLResponse)
-def operations(look: Looks) -> HTMLResponse:
-    """Lag, backlog, throughput, hosts, failures, and the scores that are held back."""
-    chain = look.site.gauges.chain()
-    held = look.site.ledger.plates.images_of_scores(chain.held)
-    return look.page("operations.html", chain=chain, held=held)
+def operations(request: AllowedRequest) -> HTMLResponse:
+    """Show lag, backlog, throughput, hosts, failures, and held scores."""
+    status = request.site.monitor.status()
+    held = request.site.ledger.plates.images_of_scores(status.held)
+    return request.render("operations.html", pipeline=status, held=held)
 
 
 @router.post("/operations/review")
-def review(look: Looks, form: Sent) -> Response:
+def review(request: AllowedRequest, form: PostedForm) -> Response:
     """Approve or reject held scores."""
-    look.check(form, review=True)
+    request.check_form(form, review=True)
     verdict = form.text("verdict")
     if verdict not in ("approve", "reject"):
-        raise HTTPException(422, "Scores are approved or rejected.")
-    held = set(look.site.ledger.plates.held())
-    chosen = sorted(held & set(form.numbers("score")))
-    if not chosen:
-        raise HTTPException(409, "None of these scores is held any more: nothing was done.")
-    look.site.ledger.decisions.add_reviews(chosen, "approve" if verdict == "approve" else "reject", look.visitor.name)
-    look.site.gauges.forget()
-    return to("/operations#held")
+        raise HTTPException(422, "Scores can only be approved or rejected.")
+    ledger = request.site.ledger
+    selected = sorted(set(ledger.plates.held()) & set(form.numbers("score")))
+    if not selected:
+        raise HTTPException(409, "None of these scores is still held: nothing was changed.")
+    ledger.decisions.add_reviews(selected, "approve" if verdict == "approve" else "reject", request.visitor.name)
+    request.site.monitor.forget()
+    return redirect("/operations#held")
 
 
 @router.get("/metrics")
 def metrics(request: Request) -> Response:
-    """Figures for Prometheus, for the addresses that may read them."""
+    """Return the figures for Prometheus, to the addresses that may read them."""
     site: Site = request.app.state.site
     if not is_from(request, networks(site.config.viewer.metrics_from)):
         raise HTTPException(403, "This address may not read the metrics (viewer.metrics_from).")
-    return Response(generate_latest(site.gauges.registry), media_type=CONTENT_TYPE_LATEST)
+    return Response(generate_latest(site.monitor.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/healthz")
 def healthz(request: Request) -> JSONResponse:
-    """Whether the ledger answers."""
+    """Check that the ledger responds."""
     site: Site = request.app.state.site
     try:
         site.ledger.watermark("")

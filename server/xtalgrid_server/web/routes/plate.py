@@ -11,89 +11,101 @@ from fastapi.responses import HTMLResponse
 
 from ...ledger.plates import DropImage
 from ...ledger.records import SeenImage
-from ..pages.drops import Drop, drops_of, in_order, stop_of
+from ..pages.drops import DropCard, drop_cards, find_stop, select_drops
 from ..pages.layout import legend, plate_grid, ratio
 from ..pages.pictures import SIDES
-from ..query_parameters import Choice
-from ..site import LARGEST_NUMBER, Look, Looks
+from ..query_parameters import PlateView
+from ..site import LARGEST_NUMBER, AllowedRequest, PageRequest
 
 router = APIRouter()
 
 Only = Annotated[list[str], Query(default_factory=list, max_length=40)]
 
 _DENSE = 18
-"""Tiles side by side from which the smallest thumbnails do."""
+"""Number of tiles side by side from which the smallest thumbnails are used."""
 
 
 @dataclass(frozen=True, slots=True)
-class PlateRead:
+class PlateInspection:
     """A plate at one inspection: its drops with people's scores, and all its inspections, oldest first."""
 
     barcode: str
     inspection: int
     inspected: datetime
-    drops: list[Drop]
+    drops: list[DropCard]
     inspections: list[tuple[int, datetime]]
 
     @property
     def days(self) -> int:
-        """Days since the first inspection there is."""
+        """Days since the plate's first inspection in the ledger."""
         return days_between(self.inspections[0][1], self.inspected)
 
 
 @router.get("/plate/{barcode:path}/{inspection:int}", response_class=HTMLResponse)
 def plate(
-    look: Looks, barcode: str, inspection: int, only: Only, order: str = "", size: str = "", show: str = ""
+    request: AllowedRequest,
+    barcode: str,
+    inspection: int,
+    only: Only,
+    order: str = "",
+    size: str = "",
+    show: str = "",
 ) -> HTMLResponse:
-    """The plate as a grid, or its drops from the likeliest crystal down."""
-    read = read_plate(look, barcode, inspection)
-    choice = Choice.of(order, only, size, show)
-    grid = plate_grid(read.drops)
-    shown = in_order(read.drops, choice)
-    small = grid.across >= _DENSE and not choice.large and choice.order == "plate"
-    return look.page(
+    """Show the plate as a grid, or its drops from the likeliest crystal down."""
+    plate = read_plate(request, barcode, inspection)
+    view = PlateView.from_query(order, only, size, show)
+    grid = plate_grid(plate.drops)
+    selected = select_drops(plate.drops, view)
+    small = grid.across >= _DENSE and not view.large and view.order == "plate"
+    return request.render(
         "plate.html",
-        plate=read,
-        shown=shown,
-        stop=stop_of(shown),
-        legend=legend(read.drops, choice),
+        plate=plate,
+        selected=selected,
+        stop=find_stop(selected),
+        legend=legend(plate.drops, view),
         grid=grid,
-        failed=[drop for drop in in_order(read.drops, Choice()) if drop.first.failure],
-        ratio=shape(look, read.drops),
+        failed=[drop for drop in select_drops(plate.drops, PlateView()) if drop.image.failure],
+        ratio=picture_ratio(request, plate.drops),
         side=SIDES[0] if small else SIDES[1],
-        choice=choice,
+        view=view,
     )
 
 
-def read_plate(look: Look, barcode: str, inspection: int, people: bool = True) -> PlateRead:
-    """A plate at one inspection; `people`: with people's scores.
+def read_plate(request: PageRequest, barcode: str, inspection: int, people: bool = True) -> PlateInspection:
+    """Read a plate at one inspection.
+
+    Parameters
+    ----------
+    people
+        Read people's scores too.
 
     Raises
     ------
     HTTPException
-        404 when it is not there.
+        404 if there is none.
     """
-    inspections = look.site.index.inspections(barcode)
+    inspections = request.site.index.inspections(barcode)
     images: list[DropImage] = []
     if inspection <= LARGEST_NUMBER and inspection in dict(inspections):
-        images = look.site.ledger.plates.drops(barcode, [inspection])
+        images = request.site.ledger.plates.drops(barcode, [inspection])
     if not images:
-        raise HTTPException(404, f"There is no plate {barcode} with an inspection {inspection} here.")
-    said = look.site.ledger.people.said({image.image_id: image.inspect_id for image in images}) if people else {}
+        raise HTTPException(404, f"There is no plate {barcode} with an inspection {inspection}.")
+    ids = {image.image_id: image.inspect_id for image in images}
+    person_scores = request.site.ledger.people.said(ids) if people else {}
     inspected = max(image.inspected for image in images)
-    return PlateRead(barcode, inspection, inspected, drops_of(images, said), inspections)
+    return PlateInspection(barcode, inspection, inspected, drop_cards(images, person_scores), inspections)
 
 
-def shape(look: Look, drops: list[Drop]) -> str:
-    """The style for the shape of a plate's pictures: that of the first one that was scored."""
-    first = next((drop.first for drop in drops if drop.first.is_scored), None)
-    seen = look.site.ledger.views.seen(first.barcode, first.inspection, first.well) if first else []
-    return ratio(next((size for image in seen if (size := _size(image))), None))
+def picture_ratio(request: PageRequest, drops: list[DropCard]) -> str:
+    """Return the CSS class for the shape of a plate's pictures: that of the first scored one."""
+    first = next((drop.image for drop in drops if drop.image.is_scored), None)
+    images = request.site.ledger.views.seen(first.barcode, first.inspection, first.well) if first else []
+    return ratio(next((size for image in images if (size := _size(image))), None))
 
 
-def days_between(first: datetime, then: datetime) -> int:
-    """Days from one inspection to another, by the calendar."""
-    return (then.date() - first.date()).days
+def days_between(first: datetime, second: datetime) -> int:
+    """Count the calendar days from one inspection to another."""
+    return (second.date() - first.date()).days
 
 
 def _size(image: SeenImage) -> tuple[int, int] | None:

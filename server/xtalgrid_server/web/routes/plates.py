@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
@@ -9,49 +11,50 @@ from xtalgrid_core.outcomes import Group, Outcome
 
 from ...ledger.plates import Counts
 from ..pages.index import PlateEntry
-from ..site import Looks, Values
+from ..site import AllowedRequest
 
 router = APIRouter()
 
-PLATES_A_PAGE = 50
-_SAMPLES = 2
-_LONGEST = 60
+PLATES_PER_PAGE = 50
+_SHOWN_SAMPLES = 2
+_LONGEST_SEARCH = 60
 
 
 @router.get("/", response_class=HTMLResponse)
-def plates(look: Looks, q: str = "", page: str = "1") -> HTMLResponse:
-    """The plates whose barcode, project, sample or condition contains a text."""
-    q = q.strip()[:_LONGEST]
+def plates(request: AllowedRequest, q: str = "", page: str = "1") -> HTMLResponse:
+    """List the plates whose barcode, project, sample or condition contains a text."""
+    site = request.site
+    q = q.strip()[:_LONGEST_SEARCH]
     number = min(max(int(page), 1), 100_000) if page.isascii() and page.isdigit() and len(page) < 9 else 1
-    found = look.site.index.all()
+    entries = site.index.all()
     if q:
-        named = look.site.ledger.plates.with_contents(q)
-        found = [entry for entry in found if q.lower() in entry.barcode.lower() or entry.barcode in named]
-    shown = found[(number - 1) * PLATES_A_PAGE : number * PLATES_A_PAGE]
-    newest = tuple(entry.newest for entry in shown)
-    counts = look.site.counts.get(newest, lambda: look.site.ledger.plates.counts(newest))
-    contents = look.site.ledger.plates.contents([entry.barcode for entry in shown])
-    rows = [_row(entry, counts.get(entry.newest, Counts(0, {})), contents.get(entry.barcode, [])) for entry in shown]
-    return look.page(
+        matching = site.ledger.plates.with_contents(q)
+        entries = [entry for entry in entries if q.lower() in entry.barcode.lower() or entry.barcode in matching]
+    listed = entries[(number - 1) * PLATES_PER_PAGE : number * PLATES_PER_PAGE]
+    newest = tuple(entry.newest for entry in listed)
+    counts = site.counts.get(newest, lambda: site.ledger.plates.counts(newest))
+    contents = site.ledger.plates.contents([entry.barcode for entry in listed])
+    rows = [_row(entry, counts.get(entry.newest, Counts(0, {})), contents.get(entry.barcode, [])) for entry in listed]
+    return request.render(
         "plates.html",
         rows=rows,
         q=q,
         page=number,
-        total=len(found),
-        first=(number - 1) * PLATES_A_PAGE + 1,
-        more=len(found) > number * PLATES_A_PAGE,
-        chain=look.site.gauges.chain(),
+        total=len(entries),
+        first=(number - 1) * PLATES_PER_PAGE + 1,
+        more=len(entries) > number * PLATES_PER_PAGE,
+        pipeline=site.monitor.status(),
     )
 
 
-def _row(entry: PlateEntry, counts: Counts, contents: list[tuple[str, str]]) -> Values:
+def _row(entry: PlateEntry, counts: Counts, contents: list[tuple[str, str]]) -> dict[str, Any]:
     outcomes = counts.outcomes
     samples = sorted({sample for _, sample in contents if sample})
     return {
         "entry": entry,
         "projects": sorted({project for project, _ in contents if project}),
-        "samples": samples[:_SAMPLES],
-        "more_samples": max(len(samples) - _SAMPLES, 0),
+        "samples": samples[:_SHOWN_SAMPLES],
+        "more_samples": max(len(samples) - _SHOWN_SAMPLES, 0),
         "images": counts.images,
         "crystals": sum(number for outcome, number in outcomes.items() if outcome.group is Group.CRYSTAL),
         "undecided": outcomes.get(Outcome.UNDECIDED, 0),

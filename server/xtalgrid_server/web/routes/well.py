@@ -1,4 +1,4 @@
-"""`/well/…`: all that is known of one drop."""
+"""`/well/…`: everything that is known about one drop."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
 
 from ...ledger.records import SeenImage, now
-from ..pages.drops import Drop, by_inspection, drops_of, in_order, stop_of
-from ..pages.history import scores_ever
+from ..pages.drops import DropCard, by_inspection, drop_cards, find_stop, select_drops
+from ..pages.history import score_history
 from ..pages.layout import bars, ratio, scale_bar
 from ..pages.maps import GROUPS
-from ..query_parameters import Choice
-from ..site import Look, Looks
-from .plate import Only, PlateRead, days_between, read_plate
+from ..query_parameters import PlateView
+from ..site import AllowedRequest, PageRequest
+from .plate import Only, PlateInspection, days_between, read_plate
 
 router = APIRouter()
 
-_LAST_FOR = timedelta(hours=12)
-"""How long a page offers to undo a score."""
+_UNDO_OFFERED = timedelta(hours=12)
+"""How long pages offer to undo a score."""
 
 _STRIP = (4, 7)
-"""Drops before and after this one in the strip below the picture."""
+"""Number of drops before and after this one in the strip below the picture."""
 
 
 @dataclass(frozen=True, slots=True)
-class Time:
-    """A drop at one of its inspections; `days` since the first one there is."""
+class DropInspection:
+    """A drop at one of its inspections; `days` since the plate's first inspection in the ledger."""
 
-    drop: Drop
+    drop: DropCard
     number: int
     inspected: datetime
     days: int
@@ -42,7 +42,7 @@ class Time:
 
 @router.get("/well/{barcode:path}/{inspection:int}/{name}", response_class=HTMLResponse)
 def well(
-    look: Looks,
+    request: AllowedRequest,
     barcode: str,
     inspection: int,
     name: str,
@@ -52,29 +52,30 @@ def well(
     show: str = "",
     image: str = "",
 ) -> HTMLResponse:
-    """One drop: its picture with boxes and maps, its scores, and the way to the next one."""
-    choice = Choice.of(order, only, size, show)
-    read = read_plate(look, barcode, inspection, people=choice.show in ("people", "disagreement"))
-    drop = next((each for each in read.drops if str(each.well) == name), None)
+    """Show one drop: its picture with boxes and maps, its scores, and links to the next drops."""
+    view = PlateView.from_query(order, only, size, show)
+    plate = read_plate(request, barcode, inspection, people=view.show in ("people", "disagreement"))
+    drop = next((drop for drop in plate.drops if str(drop.well) == name), None)
     if drop is None:
-        raise HTTPException(404, f"Plate {barcode}, inspection {inspection}, has no image of a well {name}.")
-    row = in_order(read.drops, choice)
-    if drop not in row:  # a person's new score may have taken it out of the chosen ones
-        row = in_order(read.drops, Choice(choice.order))
+        raise HTTPException(404, f"Plate {barcode}, inspection {inspection}, has no image of well {name}.")
+    row = select_drops(plate.drops, view)
+    if drop not in row:  # a person's new score may have filtered it out
+        row = select_drops(plate.drops, PlateView(view.order))
     at = row.index(drop)
-    ledger = look.site.ledger
-    seen = _chosen(ledger.views.seen(barcode, inspection, drop.well), drop, image)
-    origins = ledger.views.origins(seen.image_id)
-    answer = seen.score.answer if seen.score else None
+    ledger = request.site.ledger
+    shown = _shown_image(ledger.views.seen(barcode, inspection, drop.well), drop, image)
+    origins = ledger.views.origins(shown.image_id)
+    answer = shown.score.answer if shown.score else None
     scored = answer if isinstance(answer, wire.Scored) else None
-    times = _times(look, read, drop)
-    drop = next((time.drop for time in times if time.number == inspection), drop)  # with what people said of it
-    mine = [one for one in ledger.people.corrections([seen.image_id])[seen.image_id] if one.who == look.visitor.name]
-    return look.page(
+    timeline = _timeline(request, plate, drop)
+    drop = next((past.drop for past in timeline if past.number == inspection), drop)  # this one has people's scores
+    corrections = ledger.people.corrections([shown.image_id])[shown.image_id]
+    own = [correction for correction in corrections if correction.who == request.visitor.name]
+    return request.render(
         "well.html",
-        plate=read,
+        plate=plate,
         drop=drop,
-        seen=seen,
+        shown=shown,
         scored=scored,
         bars=bars(scored) if scored else [],
         scale=scale_bar(scored) if scored else None,
@@ -84,45 +85,45 @@ def well(
         strip=row[max(at - _STRIP[0], 0) : at + _STRIP[1] + 1],
         place=at + 1,
         places=len(row),
-        stop=stop_of(row) if choice.order == "best" else None,
-        times=times,
+        stop=find_stop(row) if view.order == "best" else None,
+        timeline=timeline,
         contents=ledger.people.contents([barcode])(barcode, drop.well),
-        entries=scores_ever(look.site, [image for time in times for image in time.drop.images], origins),
-        mine=mine[-1].outcome if mine else None,
-        last=_last(look),
-        mates=look.site.mates(seen.image),
+        entries=score_history(request.site, [image for past in timeline for image in past.drop.images], origins),
+        own_outcome=own[-1].outcome if own else None,
+        last_score=_last_score(request),
+        mates=request.site.mates(shown.image),
         groups=GROUPS,
         ratio=ratio((scored.height, scored.width) if scored else None),
-        choice=choice,
+        view=view,
     )
 
 
-def _chosen(images: Sequence[SeenImage], drop: Drop, wanted: str) -> SeenImage:
-    """The image that is asked for by its id, else the one that stands for the drop."""
-    by_id = {str(each.image_id): each for each in images}
-    found = by_id.get(wanted) or by_id.get(str(drop.first.image_id))
-    if found is None:
+def _shown_image(images: Sequence[SeenImage], drop: DropCard, image_id: str) -> SeenImage:
+    """Return the image that the query asks for by its id, otherwise the one that represents the drop."""
+    by_id = {str(image.image_id): image for image in images}
+    shown = by_id.get(image_id) or by_id.get(str(drop.image.image_id))
+    if shown is None:
         raise HTTPException(404, "This image is gone.")
-    return found
+    return shown
 
 
-def _times(look: Look, read: PlateRead, drop: Drop) -> list[Time]:
-    """The drop at all its inspections, oldest first."""
-    numbers = [number for number, _ in read.inspections]
-    images = by_inspection(look.site.ledger.plates.drops(read.barcode, numbers, drop.well))
-    said = look.site.ledger.people.said({i.image_id: i.inspect_id for group in images.values() for i in group})
-    first = read.inspections[0][1]
-    found = []
-    for number, group in sorted(images.items()):
-        inspected = group[0].inspected
-        found.append(Time(drops_of(group, said)[0], number, inspected, days_between(first, inspected)))
-    return found
+def _timeline(request: PageRequest, plate: PlateInspection, drop: DropCard) -> list[DropInspection]:
+    """Read the drop at all its inspections, oldest first."""
+    ledger = request.site.ledger
+    images = ledger.plates.drops(plate.barcode, [number for number, _ in plate.inspections], drop.well)
+    person_scores = ledger.people.said({image.image_id: image.inspect_id for image in images})
+    first = plate.inspections[0][1]
+    timeline = []
+    for number, group in sorted(by_inspection(images).items()):
+        inspected, card = group[0].inspected, drop_cards(group, person_scores)[0]
+        timeline.append(DropInspection(card, number, inspected, days_between(first, inspected)))
+    return timeline
 
 
-def _last(look: Look) -> tuple[str, Outcome | None] | None:
-    """(well, outcome) of what this visitor scored last, for the line that offers to undo it."""
-    last = look.site.ledger.people.last_said(look.visitor.name) if look.visitor.may_score else None
-    if last is None or now() - last.at > _LAST_FOR:
+def _last_score(request: PageRequest) -> tuple[str, Outcome | None] | None:
+    """Return (well, outcome) of this visitor's last score, for the line that offers to undo it."""
+    last = request.site.ledger.people.last_said(request.visitor.name) if request.visitor.may_score else None
+    if last is None or now() - last.at > _UNDO_OFFERED:
         return None
-    row = look.site.image(last.image_id)
+    row = request.site.image(last.image_id)
     return f"{row.barcode} {row.well}", last.outcome

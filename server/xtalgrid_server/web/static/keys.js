@@ -1,4 +1,4 @@
-// Keys of every page: the help dialog and the search field. Without scripts the pages' links and forms do all of it.
+// Keys on every page: the help dialog and the search field. Without scripts, links and forms do the same.
 "use strict";
 
 const help = document.getElementById("help");

@@ -1,61 +1,61 @@
-// The well page: zoom and pan, what lies over the picture, and scoring by keys. Without it the page's forms and links do the rest.
+// The well page: zoom and pan, the overlay, and scoring by keys. Without scripts, the page's forms and links still work.
 "use strict";
 
 const $ = (id) => document.getElementById(id);
 
-function remembered(key) {
+function readSetting(key) {
   try { return localStorage.getItem(key); } catch { return null; }
 }
-function remember(key, value) {
-  try { localStorage.setItem(key, value); } catch { /* private windows keep nothing */ }
+function saveSetting(key, value) {
+  try { localStorage.setItem(key, value); } catch { /* not available in private windows */ }
 }
 
-// ---- what lies over the picture
+// ---- the overlay
 
 for (const part of ["boxes", "outline"]) {
   const box = $(`show-${part}`);
   if (!box) continue;
   const apply = () => $("drop").classList.toggle(`no-${part}`, !box.checked);
-  box.checked = remembered(part) !== "off";
-  box.addEventListener("change", () => { remember(part, box.checked ? "on" : "off"); apply(); });
+  box.checked = readSetting(part) !== "off";
+  box.addEventListener("change", () => { saveSetting(part, box.checked ? "on" : "off"); apply(); });
   apply();
 }
 
 const tools = $("map-tools");
 if (tools) {
-  const box = $("show-map"), group = $("map-group"), map = $("map"), said = $("map-said");
-  let asked = 0;
+  const box = $("show-map"), group = $("map-group"), map = $("map"), status = $("map-status");
+  let requests = 0;
   tools.hidden = false;
-  group.value = remembered("map-group") || group.value;
+  group.value = readSetting("map-group") || group.value;
   if (!group.value) group.selectedIndex = 0;
   const show = async () => {
-    remember("map", box.checked ? "on" : "off");
-    remember("map-group", group.value);
+    saveSetting("map", box.checked ? "on" : "off");
+    saveSetting("map-group", group.value);
     map.hidden = true;
-    said.textContent = "";
+    status.textContent = "";
     if (!box.checked) return;
-    const mine = ++asked;
-    const waiting = setTimeout(() => { said.textContent = "a worker is making it…"; }, 300);
+    const request = ++requests;
+    const waiting = setTimeout(() => { status.textContent = "drawing the map…"; }, 300);
     try {
       const answer = await fetch(`/map/${group.value}/${tools.dataset.score}.png`);
-      if (mine !== asked) return;
-      if (!answer.ok) { said.textContent = answer.headers.get("content-type").startsWith("text/plain") ? await answer.text() : "no map"; return; }
+      if (request !== requests) return;
+      if (!answer.ok) { status.textContent = answer.headers.get("content-type").startsWith("text/plain") ? await answer.text() : "no map"; return; }
       map.src = answer.url;
       map.hidden = false;
-      said.textContent = "";
+      status.textContent = "";
     } catch {
-      said.textContent = "the viewer does not answer";
+      status.textContent = "the viewer does not respond";
     } finally {
       clearTimeout(waiting);
     }
   };
   box.addEventListener("change", show);
   group.addEventListener("change", () => { box.checked = true; show(); });
-  box.checked = remembered("map") === "on";
+  box.checked = readSetting("map") === "on";
   if (box.checked) show();
 }
 
-// A chop of the list and its box in the picture light up together.
+// A chop in the list and its box in the picture are highlighted together.
 for (const item of document.querySelectorAll(".chops [data-box]")) {
   const box = document.querySelector(`.overlay [data-box="${item.dataset.box}"]`);
   if (!box) continue;
@@ -65,10 +65,10 @@ for (const item of document.querySelectorAll(".chops [data-box]")) {
   }
 }
 
-// ---- zoom and pan: the layers are moved and scaled inside the stage
+// ---- zoom and pan: the layers move and scale inside the stage
 
 const stage = $("stage"), layers = $("layers");
-const MOST = 12;
+const MAX_ZOOM = 12;
 const view = { zoom: 1, x: 0, y: 0 };
 const fingers = new Map();
 
@@ -81,7 +81,7 @@ function draw() {
   stage.classList.toggle("zoomed", view.zoom > 1);
 }
 function zoomTo(zoom, at) {
-  zoom = Math.min(Math.max(zoom, 1), MOST);
+  zoom = Math.min(Math.max(zoom, 1), MAX_ZOOM);
   const place = at || { x: stage.clientWidth / 2, y: stage.clientHeight / 2 };
   view.x = place.x - (place.x - view.x) * zoom / view.zoom;
   view.y = place.y - (place.y - view.y) * zoom / view.zoom;
@@ -138,8 +138,8 @@ let first = "", forget = 0;
 
 const stay = $("stay");
 if (stay) {
-  stay.checked = remembered("stay") === "on";
-  stay.addEventListener("change", () => remember("stay", stay.checked ? "on" : "off"));
+  stay.checked = readSetting("stay") === "on";
+  stay.addEventListener("change", () => saveSetting("stay", stay.checked ? "on" : "off"));
 }
 
 function type(digit) {
@@ -170,7 +170,7 @@ document.addEventListener("keydown", (event) => {
   if (event.target.matches("input:not([type=checkbox]), select, textarea")) return;
   const inside = view.zoom > 1 && document.activeElement === stage;
   const step = { ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
-  if (inside && step) {  // the arrows move about in the large picture
+  if (inside && step) {  // the arrow keys pan the enlarged picture
     event.preventDefault();
     view.x += step[0] * 60; view.y += step[1] * 60; draw();
     return;

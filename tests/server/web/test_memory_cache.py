@@ -1,9 +1,9 @@
-"""What the viewer remembers of the ledger is what stands there."""
+"""The memory cache never returns a value that the ledger no longer has."""
 
 import pytest
 
 from xtalgrid_core.outcomes import Outcome
-from xtalgrid_server.web.cache.memory import Remembered
+from xtalgrid_server.web.cache.memory import MemoryCache
 
 
 @pytest.fixture
@@ -13,22 +13,22 @@ def made():
 
 @pytest.fixture
 def get(system, made):
-    remembered = Remembered(system.ledger.plates)
+    cache = MemoryCache(system.ledger.plates)
 
     def get(key="crystals"):
-        return remembered.get(key, lambda: made.append(key) or system.ledger.views.counts()["scores"])
+        return cache.get(key, lambda: made.append(key) or system.ledger.views.counts()["scores"])
 
     return get
 
 
-def test_a_value_is_made_once_while_nothing_comes_in(get, made, score):
+def test_a_value_is_made_once_while_the_ledger_does_not_change(get, made, score):
     score({(1, 1): Outcome.CLEAR})
     assert get() == get() == {"clear": 1}
     assert get("other") == {"clear": 1}
     assert made == ["crystals", "other"]
 
 
-def test_it_is_made_again_when_something_came_in(get, made, score):
+def test_it_is_made_again_after_the_ledger_changed(get, made, score):
     score({(1, 1): Outcome.CLEAR})
     get()
     score({(2, 1): Outcome.CLEAR}, inspection=2)
@@ -37,7 +37,7 @@ def test_it_is_made_again_when_something_came_in(get, made, score):
 
 
 def test_it_is_made_again_after_an_error(system):
-    remembered = Remembered(system.ledger.plates)
+    cache = MemoryCache(system.ledger.plates)
     with pytest.raises(ZeroDivisionError):
-        remembered.get("one", lambda: 1 / 0)
-    assert remembered.get("one", lambda: 2) == 2
+        cache.get("one", lambda: 1 / 0)
+    assert cache.get("one", lambda: 2) == 2
