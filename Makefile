@@ -32,8 +32,10 @@ $(VENV)-freeze/.freeze: pyproject.toml scripts/locks/freeze.lock
 demo: $(VENV)/.server
 	$(BIN)/xtalgrid --home xtalgrid-data/demo demo
 
+# Two processes, a file of tests to each: JOBS=0 for one alone, as for a debugger.
+JOBS ?= 2
 test: $(VENV)/.dev $(VENV)-freeze/.freeze
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 # A fresh clone of what is committed, on a bare Debian (as root): make test-fresh SUITE=trixie.
 test-fresh:
