@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -12,10 +13,12 @@ from xtalgrid_core.chops import CELLS, STRIDE
 from xtalgrid_core.dense import Float, class_map, softmax
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.images import WellImage
+from xtalgrid_core.options import DEFAULTS
 from xtalgrid_core.outcomes import GROUP_CLASSES, SCORED_GROUPS, Group, Outcome
 
 from .drop import NoDrop, WellDrop, cut_out, never_stop
 from .networks import Networks
+from .score import check_size
 
 NEAR = 5
 """Cells along a side that say what is near a point: 80 pixels, 90 µm."""
@@ -97,7 +100,7 @@ def overlay_maps(data: bytes, networks: Networks, pixel_size_um: float | None = 
     """
     if not networks.is_dense:
         raise ConfigError("this classifier scores chops one by one and has no map; a dense one has")
-    well = cut_out(WellImage(data), networks.mask, pixel_size_um)
+    well = cut_out(WellImage(data), networks.mask, pixel_size_um, check=partial(check_size, options=DEFAULTS))
     if isinstance(well, NoDrop):
         return {group: np.zeros(_size(well.height, well.width)[::-1], np.float32) for group in SCORED_GROUPS}
     maps = group_maps(class_map(well.view, networks.class_map, never_stop))

@@ -28,7 +28,7 @@ def test_a_wrong_configuration_stops_everything_with_one_message(xtalgrid, tmp_p
     (tmp_path / "xtalgrid.toml").write_text("[work]\nthreshold = 7\nsteps = 1\n")
     result = xtalgrid("status")
     assert result.exit_code == EXIT_ERROR
-    assert "2 to mend" in result.output
+    assert "2 errors" in result.output
     assert "Traceback" not in result.output
 
 

@@ -71,7 +71,7 @@ def test_all_mistakes_are_named_at_once_each_with_its_key():
         assert f"  {key}: " in message, message
     assert "did you mean patterns?" in message
     assert "did you mean crystals harvestable?" in message
-    assert "8 to mend" in message
+    assert "8 errors" in message
 
 
 def test_a_lab_with_other_codes(tmp_path):

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 from torch import nn
 
-from xtalgrid_core import wire
+from xtalgrid_core import markdown, wire
 from xtalgrid_core.comparison import Comparison, Figures, Source, judge, write_comparison
 from xtalgrid_core.files import write_atomically
 from xtalgrid_core.outcomes import SCORED_GROUPS, Group, Outcome
@@ -131,12 +131,9 @@ def compare(out: Path, current: Path, sources: Sequence[Source]) -> Comparison:
 
 
 def table(sources: Sequence[Source]) -> list[str]:
-    """The comparison in Markdown, before → after."""
+    """Return the comparison as a Markdown table, before → after."""
     groups = [group.value for group in SCORED_GROUPS]
-    lines = [
-        "| source | wells | " + " | ".join(groups) + " | all right | others called crystal | undecided |",
-        "|---" * (len(groups) + 5) + "|",
-    ]
+    rows = []
     for item in sources:
         total = sum(item.wells.values())
         cells = [item.name, str(total)]
@@ -150,8 +147,8 @@ def table(sources: Sequence[Source]) -> list[str]:
         cells.append(f"{before} → {after} ({_percent(before, total)} → {_percent(after, total)})")
         cells.append(f"{item.current.false_crystals} → {item.candidate.false_crystals} of {others}")
         cells.append(f"{item.current.undecided} → {item.candidate.undecided}")
-        lines.append("| " + " | ".join(cells) + " |")
-    return lines
+        rows.append(cells)
+    return markdown.table(("source", "wells", *groups, "all right", "others called crystal", "undecided"), rows)
 
 
 def _percent(part: int, whole: int) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
+from xtalgrid_core import markdown
 from xtalgrid_core.comparison import Comparison
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import write_atomically
@@ -222,9 +223,9 @@ def _write(
         "",
         *candidate.table(comparison.sources),
         "",
-        "| fold | sure wells | right, in use | right, candidate |",
-        "|---|---|---|---|",
-        *(f"| {fold} | {number} | {before} | {after} |" for fold, number, before, after in made.folds),
+        *markdown.table(
+            ("fold", "sure wells", "right, in use", "right, candidate"), [tuple(map(str, row)) for row in made.folds]
+        ),
         "",
         *(f"* not read: {path}: {reason}" for path, reason in made.failed.items()),
     ]

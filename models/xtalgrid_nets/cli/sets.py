@@ -36,7 +36,7 @@ def _plainly(command: Callable[..., Any]) -> Callable[..., Any]:
             ) from error
         except OSError as error:
             raise click.ClickException(
-                f"{error}; mend it and run the same command again: it goes on where it was"
+                f"{error}; fix it and run the same command again: it goes on where it was"
             ) from error
 
     return call

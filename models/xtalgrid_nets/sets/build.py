@@ -100,7 +100,7 @@ def _crop(image: Pixels, well: LabelledWell, settings: Settings) -> Crop | None:
         raise SetError(str(error)) from error
     if max(image.shape[:2]) * scale.to_reference > MAX_SIDE:
         raise SetError(
-            f"{image.shape[1]}×{image.shape[0]} pixels of {scale.um} µm are wider than any well; mend the pixel size"
+            f"{image.shape[1]}×{image.shape[0]} pixels of {scale.um} µm are wider than any well; correct the pixel size"
         )
     if well.label.outcome is Outcome.NULL_EXPERIMENT:
         return whole_well(image, scale)

@@ -63,7 +63,7 @@ def from_string(text: str, *, file: Path | None = None, home: Path | None = None
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{where}: no valid TOML: {error}; mend that line, or the one before it") from error
+        raise ConfigError(f"{where}: no valid TOML: {error}; correct that line, or the one before it") from error
     errors: list[str] = []
     named_home = home or os.environ.get("XTALGRID_HOME") or raw.pop("home", "xtalgrid-data")
     raw.pop("home", None)
@@ -81,7 +81,14 @@ def from_string(text: str, *, file: Path | None = None, home: Path | None = None
     config = Config(home=Path(named_home).expanduser().absolute(), file=file, **sections)
     errors.extend(_cross_checks(config))
     if errors:
-        raise ConfigError("\n".join([f"{where}: {len(errors)} to mend:", *(f"  {error}" for error in errors)]))
+        raise ConfigError(
+            "\n".join(
+                [
+                    f"{where}: {len(errors)} {'error' if len(errors) == 1 else 'errors'}:",
+                    *(f"  {error}" for error in errors),
+                ]
+            )
+        )
     return config
 
 

@@ -27,7 +27,7 @@ _SHOWN = 20
 class Layout:
     """What was read and recorded: `rows` of the file, `recorded` of them new or changed; columns that were `passed_over`.
 
-    `unseen`: plates of which no image was seen yet.
+    `unseen`: plates without any image yet.
     """
 
     rows: int

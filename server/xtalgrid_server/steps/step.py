@@ -70,7 +70,7 @@ def step(config: Config, name: str, wait: float = 0) -> Iterator[Report]:
         yield report
     except OSError as error:
         _log_stop(name, error)
-        raise XtalgridError(f"{name}: {error}; mend this (a full disk?) and run it again: it goes on") from error
+        raise XtalgridError(f"{name}: {error}; fix this (a full disk?) and run it again: it goes on") from error
     except XtalgridError as error:
         _log_stop(name, error)
         raise

@@ -95,7 +95,7 @@ class Connections:
                 yield connection
 
     def transact(self, work: Callable[[sa.Connection], T]) -> T:
-        """The same for a function, which is called again when the database went away before anything was committed.
+        """Call a function with a connection, and again if the database went away before anything was committed.
 
         Raises
         ------

@@ -263,7 +263,7 @@ class ImagerDatabase(Connections):
             yield ScoreWriter(self.tables, connection, self._scores_of_drops)
 
     def write(self, work: Callable[[ScoreWriter], T]) -> T:
-        """The same for a function, which is called again when the database went away before anything was committed.
+        """Call a function with a connection, and again if the database went away before anything was committed.
 
         Raises
         ------

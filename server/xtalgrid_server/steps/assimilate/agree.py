@@ -85,7 +85,7 @@ def _said(answer: wire.Answer) -> str:
 
 
 def _same_place(a: wire.PixelBox | None, b: wire.PixelBox | None) -> bool:
-    """Whether two drops' boxes are one drop's; no box is no box's like."""
+    """Tell whether two boxes show the same drop; a box and none do not, and neither do two that hardly overlap."""
     if a is None or b is None:
         return a is b
     return Box(*a).overlap(Box(*b)) >= OVERLAP
