@@ -1,4 +1,4 @@
-"""The rendered training set: wells become segmenter views with masks, labelled chops, and patches with labelled windows."""
+"""The rendered training set: segmenter views with masks, labelled chops, and patches with labelled windows."""
 
 from __future__ import annotations
 
@@ -64,10 +64,11 @@ class Sample:
 
 
 def chop_label(well: RenderedWell, box: Box) -> Outcome | None:
-    """What is to be seen in a rectangle of a rendered well (image pixels); None when it can't be said cleanly.
+    """Say what is to be seen in a rectangle of a rendered well (image pixels); None when it can't be said cleanly.
 
-    A crystal counts when half of it, or a good part of the chop, is in view; a sliver makes the chop unusable. A texture counts from
-    30 % of the chop. Nothing in it: `clear` inside the drop, `rim` where its edge, the well's wall or the floor beside it is.
+    A crystal counts when half of it, or a good part of the chop, is in view; a sliver makes the chop unusable. A
+    texture counts from 30 % of the chop. Nothing in it: `clear` inside the drop, `rim` where its edge, the well's wall
+    or the floor beside it is.
     """
     seen = box.clipped(*well.content.shape)
     here = np.s_[seen.row : seen.row + seen.height, seen.col : seen.col + seen.width]
@@ -136,14 +137,14 @@ def sample_well(outcome: Outcome, seed: int, n_chops: int = 8, n_patches: int = 
 
 
 def _view(well: RenderedWell) -> tuple[Pixels, Pixels]:
-    """The well as the segmenter sees it, ``(1, 256, 256, 3)``, and its mask, 0..255."""
+    """Show the well as the segmenter sees it, ``(1, 256, 256, 3)``, and its mask, 0..255."""
     view = segmenter_view(well.image, Levels.of(well.image))
     mask = np.repeat(well.drop_mask[:, :, None], 3, 2).astype(np.uint8) * 255
     return view[None], resize(mask, SEGMENTER_SIDE, SEGMENTER_SIDE)[None, :, :, 0]
 
 
 def _at_least(box: Box, side: int, height: int, width: int) -> Box:
-    """The box widened around its middle to `side` pixels, inside the image."""
+    """Widen the box around its middle to `side` pixels, inside the image."""
     rows, cols = min(max(box.height, side), height), min(max(box.width, side), width)
     row = min(max(box.row - (rows - box.height) // 2, 0), height - rows)
     col = min(max(box.col - (cols - box.width) // 2, 0), width - cols)
@@ -151,7 +152,7 @@ def _at_least(box: Box, side: int, height: int, width: int) -> Box:
 
 
 def _crop(rng: np.random.Generator, well: RenderedWell) -> Box:
-    """The drop's rectangle, a little wrong as the segmenter's is; now and then the whole picture."""
+    """Return the drop's rectangle, a little wrong as the segmenter's is; now and then the whole picture."""
     height, width = well.drop_mask.shape
     if not well.drop_mask.any() or rng.random() < 0.12:
         return Box(0, 0, height, width)
@@ -188,7 +189,7 @@ def _places(
 
 
 def _sample_view(outcome: Outcome, seed: int) -> Sample:
-    """A segmenter view and its mask from a small picture: quick, for the segmenter alone."""
+    """Make a segmenter view and its mask from a small picture: quick, for the segmenter alone."""
     rng = np.random.default_rng([seed, 2])
     width, height, um, _ = _CAMERAS[int(rng.choice(len(_CAMERAS), p=[camera[3] for camera in _CAMERAS]))]
     shrink = min(1.0, 448 / width)
@@ -199,7 +200,7 @@ def _sample_view(outcome: Outcome, seed: int) -> Sample:
 
 
 def outcome_of(seed: int) -> Outcome:
-    """The outcome that a seed's well is rendered with."""
+    """Return the outcome that a seed's well is rendered with."""
     p = np.array([_SHARES[outcome] for outcome in RENDERED], float)
     return RENDERED[int(np.random.default_rng([seed, 3]).choice(len(p), p=p / p.sum()))]
 
@@ -215,7 +216,7 @@ def _small(seed: int) -> tuple[int, Outcome, Sample]:
 
 
 def render_dataset(folder: Path, *, wells: int, views: int, seed: int, jobs: int = 2) -> None:
-    """Render a training set (`sets.format`): `wells` full wells (chops, patches, views) and `views` small ones (views only).
+    """Render a training set: `wells` full wells (chops, patches, views) and `views` small ones (views only).
 
     Each well is a plate of its own, so that every tenth is held out. Killed, the same call goes on where it was.
 

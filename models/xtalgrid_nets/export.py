@@ -1,6 +1,7 @@
 """From trained states to what the worker carries: ONNX files and the manifest that names them by hash.
 
-A folder of weights has a segmenter and a classifier in fp32, and for each, where asked for, an int8 variant (`quantize`).
+A folder of weights has a segmenter and a classifier in fp32, and for each, where asked for, an int8 variant
+(`quantize`).
 """
 
 from __future__ import annotations
@@ -87,7 +88,8 @@ def _export(
 ) -> None:
     """With the older exporter: the newer one takes a minute longer for the same network.
 
-    Batch normalisations are kept beside their convolutions, so that training can go on from the file; the runtime folds them.
+    Batch normalisations are kept beside their convolutions, so that training can go on from the file; the runtime folds
+    them.
     """
     with warnings.catch_warnings(), replacing(path) as stream:
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -143,7 +145,8 @@ def install(
     crystal_shift
         See `shift_crystals`.
     int8
-        A chop set, to quantise on both networks; see `quantize`. Without it, int8 variants stay whose fp32 weights do, the others go.
+        A chop set, to quantise on both networks; see `quantize`. Without it, int8 variants stay whose fp32 weights do,
+        the others go.
 
     Raises
     ------
@@ -179,7 +182,7 @@ def install(
 def _fp32(
     role: Role, state: Path | None, folder: Path, before: tuple[ModelEntry, ...], crystal_shift: float
 ) -> ModelEntry:
-    """The entry of a role's fp32 weights: exported from the state, or as they are in the folder."""
+    """Return the entry of a role's fp32 weights: exported from the state, or as they are in the folder."""
     if state is None:
         kept = next((entry for entry in before if entry.role == role and entry.variant == "fp32"), None)
         if kept is None:
@@ -210,7 +213,10 @@ def _entry(
     dense: bool = False,
     origin: str = "",
 ) -> ModelEntry:
-    """The entry of a file in the folder; calibration and pooling are those of the role's weights of this variant before, or else of any."""
+    """Make the entry of a file in the folder.
+
+    Calibration and pooling are those of the role's weights of this variant before, or else of any.
+    """
     older = sorted((old for old in before if old.role == role), key=lambda old: old.variant != variant)
     return ModelEntry(
         sha256=hashlib.sha256((folder / file).read_bytes()).hexdigest(),

@@ -1,13 +1,13 @@
 """Int8 variants of exported networks: static quantisation, calibrated on chops and views of a training set.
 
-Weights become 8-bit integers for each output channel, activations for each tensor, by ONNX Runtime's own tool. Weights use 7 of the
-bits (`reduce_range`): processors without VNNI add two products in 16 bits, which would overflow. The first layer stays in fp32, since what
-it rounds away no later one has (it makes half of the difference from fp32, at a tenth of the work), and so do the last one and what follows
-it, which the decision is made of.
+Weights become 8-bit integers for each output channel, activations for each tensor, by ONNX Runtime's own tool. Weights
+use 7 of the bits (`reduce_range`): processors without VNNI add two products in 16 bits, which would overflow. The first
+layer stays in fp32, since what it rounds away no later one has (it makes half of the difference from fp32, at a tenth
+of the work), and so do the last one and what follows it, which the decision is made of.
 
-A layer's range is a mean over pictures: the largest value of all of them is a rare one, and takes the steps from all others. On windows
-of rendered wells that no calibration saw, the group changes in 0.6 % instead of 2.3 %. Evening out the channels' ranges across layers (the weights
-of the next layer take the factors) made it worse: 5 % and more.
+A layer's range is a mean over pictures: the largest value of all of them is a rare one, and takes the steps from all
+others. On windows of rendered wells that no calibration saw, the group changes in 0.6 % instead of 2.3 %. Evening out
+the channels' ranges across layers (the weights of the next layer take the factors) made it worse: 5 % and more.
 """
 
 from __future__ import annotations
@@ -123,8 +123,9 @@ def _mean_logits(model: bytes, pictures: npt.NDArray[np.uint8]) -> npt.NDArray[n
 
 
 def calibration_pictures(data: Path, role: Role, count: int = PICTURES) -> npt.NDArray[np.uint8]:
-    """Pictures of a set to calibrate on, ``(n, S, S, 3)``: patches, else chops, as many of each class as there are; or views. At most `PATCHES`
-    patches or `count` others.
+    """Pictures of a set to calibrate on, ``(n, S, S, 3)``.
+
+    Patches, else chops, as many of each class as there are; or views. At most `PATCHES` patches or `count` others.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """The segmenter: segmentation_models_pytorch's U-Net on the features of SqueezeNet 1.1.
 
-It takes ``(N, 3, H, W)`` float32 as `xtalgrid_core.images.network_input` makes it, H and W multiples of 16, and gives logits
-``(N, 1, H, W)``.
+It takes ``(N, 3, H, W)`` float32 as `xtalgrid_core.images.network_input` makes it, H and W multiples of 16, and gives
+logits ``(N, 1, H, W)``.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class SqueezeEncoder(nn.Module, EncoderMixin):  # type: ignore[misc]  # untyped
         self._output_stride = 16
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """The input and the feature maps of each stage, largest first."""
+        """Return the input and the feature maps of each stage, largest first."""
         maps = [x]
         for start, stop in self._stages[: self._depth]:
             x = self.features[start:stop](x)
@@ -54,7 +54,7 @@ encoders[NAME] = {"encoder": SqueezeEncoder, "pretrained_settings": {}, "params"
 
 
 def segmenter() -> nn.Module:
-    """The U-Net, untrained, logits out."""
+    """Make the U-Net, untrained, logits out."""
     net: nn.Module = smp.Unet(
         NAME,
         encoder_depth=4,

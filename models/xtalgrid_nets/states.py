@@ -1,7 +1,7 @@
 """Trained states on disk: written with what they are, read back, or taken out of the weights that the worker carries.
 
-A file of ours holds ``{"network", "classes", "state", "record"}``: the network's name, the outcomes its logits stand for, its
-parameters, and how it was trained. A bare ``state_dict`` of SqueezeNet 1.1, as torch saves it, is read too.
+A file of ours holds ``{"network", "classes", "state", "record"}``: the network's name, the outcomes its logits stand
+for, its parameters, and how it was trained. A bare ``state_dict`` of SqueezeNet 1.1, as torch saves it, is read too.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,9 @@ from xtalgrid_core.outcomes import CLASSES
 
 from .networks import build
 
+if TYPE_CHECKING:
+    from onnx import NodeProto, TensorProto
+
 SEGMENTER = "unet-squeezenet1.1"
 SQUEEZENET = "squeezenet1.1"
 
@@ -29,7 +32,7 @@ _NODES = {"Conv": nn.Conv2d, "Gemm": nn.Linear, "BatchNormalization": nn.BatchNo
 
 
 def network(name: str, classes: int = len(CLASSES)) -> nn.Module:
-    """An untrained network by its name: a classifier of the registry, or the segmenter.
+    """Make an untrained network by its name: a classifier of the registry, or the segmenter.
 
     Raises
     ------
@@ -101,11 +104,12 @@ def load_trained(path: Path) -> tuple[nn.Module, dict[str, Any]]:
 
 
 def from_onnx(path: Path, name: str) -> nn.Module:
-    """The network whose parameters an fp32 ONNX file of ours holds, on the CPU and ready to run.
+    """Load the network whose parameters an fp32 ONNX file of ours holds, on the CPU and ready to run.
 
-    The layers with parameters are matched in the order in which they run. Where the file has a batch normalisation folded into the
-    convolution before it, the network's is set to leave the values as they are, but for the bias: it computes the same, but knows no
-    running statistics, so fine-tune it with those frozen or expect the first steps to be rough.
+    The layers with parameters are matched in the order in which they run. Where the file has a batch normalisation
+    folded into the convolution before it, the network's is set to leave the values as they are, but for the bias: it
+    computes the same, but knows no running statistics, so fine-tune it with those frozen or expect the first steps to
+    be rough.
 
     Raises
     ------
@@ -114,20 +118,9 @@ def from_onnx(path: Path, name: str) -> nn.Module:
     OSError
         When it cannot be read.
     """
-    import onnx
-    from google.protobuf.message import DecodeError
     from onnx import numpy_helper
 
-    data = path.read_bytes()
-    try:
-        graph = onnx.load_from_string(data).graph
-    except DecodeError as error:
-        raise BrokenModel(f"{path}: no ONNX file ({error})") from error
-    values = {item.name: item for item in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "Identity" and node.input[0] in values:  # of equal parameters the exporter keeps one
-            values[node.output[0]] = values[node.input[0]]
-    nodes = [node for node in graph.node if node.op_type in _NODES]
+    nodes, values = _with_parameters(path)
     net = network(name).eval()
     foreign = BrokenModel(
         f"{path}: not the fp32 weights of {name}; give the ONNX file and the network it was made from"
@@ -144,24 +137,48 @@ def from_onnx(path: Path, name: str) -> nn.Module:
             raise foreign
         arrays = [torch.from_numpy(numpy_helper.to_array(values[key]).copy()) for key in node.input[1:]]
         conv_bias = arrays[1] if isinstance(layer, nn.Conv2d) and len(arrays) > 1 else None
-        own: list[Tensor | None] = [layer.weight, layer.bias]
-        if isinstance(layer, nn.BatchNorm2d):
-            own += [layer.running_mean, layer.running_var]
-        with torch.no_grad():
-            for mine, theirs in zip(own, arrays, strict=False):
-                if mine is None:
-                    continue  # a bias that came with the folding, and goes to the normalisation
-                if mine.shape != theirs.shape:
-                    raise foreign
-                mine.copy_(theirs)
+        if not _copy(layer, arrays):
+            raise foreign
         position += 1
     if position != len(nodes):
         raise foreign
     return net
 
 
+def _with_parameters(path: Path) -> tuple[list[NodeProto], dict[str, TensorProto]]:
+    """Read the nodes with parameters of an ONNX file, in their order, and all parameters by name."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    data = path.read_bytes()
+    try:
+        graph = onnx.load_from_string(data).graph
+    except DecodeError as error:
+        raise BrokenModel(f"{path}: no ONNX file ({error})") from error
+    values = {item.name: item for item in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Identity" and node.input[0] in values:  # of equal parameters the exporter keeps one
+            values[node.output[0]] = values[node.input[0]]
+    return [node for node in graph.node if node.op_type in _NODES], values
+
+
+def _copy(layer: _Layer, arrays: Sequence[Tensor]) -> bool:
+    """Copy a node's parameters into a layer; False where they have other shapes."""
+    own: list[Tensor | None] = [layer.weight, layer.bias]
+    if isinstance(layer, nn.BatchNorm2d):
+        own += [layer.running_mean, layer.running_var]
+    with torch.no_grad():
+        for mine, theirs in zip(own, arrays, strict=False):
+            if mine is None:
+                continue  # a bias that came with the folding, and goes to the normalisation
+            if mine.shape != theirs.shape:
+                return False
+            mine.copy_(theirs)
+    return True
+
+
 def _in_order(net: nn.Module) -> list[_Layer]:
-    """The layers with parameters in the order in which one picture runs through them."""
+    """List the layers with parameters in the order in which one picture runs through them."""
     order: list[_Layer] = []
     hooks = [
         layer.register_forward_pre_hook(lambda layer, _: order.append(layer))

@@ -1,7 +1,7 @@
-"""Lets torchvision, and `segmentation_models_pytorch` on it, be imported where torch and torchvision come from different builds.
+"""Import torchvision, and `segmentation_models_pytorch` on it, where it and torch come from different builds.
 
-A CPU torch beside a CUDA torchvision has no ``torchvision::nms``; torchvision then fails at import, although nothing here
-uses it. Declaring the missing operators first is enough. Where the builds match, this does nothing.
+A CPU torch beside a CUDA torchvision has no ``torchvision::nms``; torchvision then fails at import, although nothing
+here uses it. Declaring the missing operators first is enough. Where the builds match, this does nothing.
 """
 
 from __future__ import annotations

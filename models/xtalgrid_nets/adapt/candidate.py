@@ -29,7 +29,7 @@ ROLES: tuple[Role, Role] = ("segmenter", "classifier")
 
 
 def figures(truths: Sequence[Truth], called: Sequence[Outcome]) -> Figures:
-    """What was made of wells whose group is known."""
+    """Count how many wells whose group is known were called rightly."""
     right: Counter[Group] = Counter()
     false = undecided = 0
     for truth, outcome in zip(truths, called, strict=True):
@@ -91,13 +91,13 @@ def write_candidate(
 
 
 def pooling_of(weights: Path) -> Pooling | None:
-    """That of a folder's default classifier."""
+    """Return the calibration of a folder's default classifier."""
     entry, _ = find_model(default_models(weights)[1], "classifier", [weights])
     return entry.pooling
 
 
 def outcomes(truths: Sequence[Truth], weights: Path, keep: Path, jobs: int) -> list[Outcome]:
-    """What the real worker makes of wells with a folder's weights."""
+    """Score wells with a folder's weights, as the worker does."""
     settings = Scoring(weights=weights, rule=rule_for(pooling_of(weights)))
     answers = score([truth.path for truth in truths], settings, keep, jobs)
     return [a.outcome if isinstance(a := answers[t.path], wire.Scored) else Outcome.FAILED for t in truths]

@@ -28,7 +28,10 @@ class LabWell:
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """Labelled windows of other wells, so that nothing is forgotten: `features` ``(M, C)``, `labels` ``(M,)`` (rank in `CLASSES`)."""
+    """Labelled windows of other wells, so that nothing is forgotten.
+
+    `features` ``(M, C)``, `labels` ``(M,)``: rank in `CLASSES`.
+    """
 
     features: Half
     labels: npt.NDArray[np.int64]
@@ -47,11 +50,11 @@ class Settings:
     remember
         Weight of the remembered windows' loss; the lab's wells have 1.
     stay
-        Weight of the squared distance from the layer's start (Li, Grandvalet & Davoine 2018, "Explicit inductive bias for
-        transfer learning", L2-SP).
+        Weight of the squared distance from the layer's start (Li, Grandvalet & Davoine 2018, "Explicit inductive bias
+        for transfer learning", L2-SP).
     shown, hardest
-        Parts of a well's windows: how many must show what the well is called, and how many of those that say otherwise the most are
-        corrected.
+        Parts of a well's windows: how many must show what the well is called, and how many of those that say otherwise
+        the most are corrected.
     """
 
     steps: int = 120
@@ -66,12 +69,12 @@ class Settings:
 
 
 def well_loss(log_p: Tensor, group: Group, needed: Sequence[int], settings: Settings) -> Tensor:
-    """The loss of one well by its group alone (multiple-instance: nobody said which window shows it).
+    """Compute the loss of one well by its group alone (multiple-instance: nobody said which window shows it).
 
-    It follows the decision: a well is of the first group in priority that enough windows are sure of. So the windows that show the
-    well's group most must be sure of it (of a clear drop all), and no window may be sure
-    of anything that outranks it; what ranks below may be there too, as clear parts are in a drop with precipitate, or precipitate
-    around a crystal.
+    It follows the decision: a well is of the first group in priority that enough windows are sure of. So the windows
+    that show the well's group most must be sure of it (of a clear drop all), and no window may be sure of anything that
+    outranks it; what ranks below may be there too, as clear parts are in a drop with precipitate, or precipitate around
+    a crystal.
 
     Parameters
     ----------
@@ -93,7 +96,7 @@ def well_loss(log_p: Tensor, group: Group, needed: Sequence[int], settings: Sett
 
 
 def fit(start: Head, wells: Sequence[LabWell], remembered: Remembered, settings: Settings) -> Head:
-    """The last layer, fitted from `start`.
+    """Fit the last layer, from `start` on.
 
     Wells without a drop have nothing to say and are passed over.
     """
@@ -146,8 +149,9 @@ def _crystal_shift(
 ) -> Tensor:
     """``(13,)``: what the crystals' logits lack of what the remembered windows would have them be.
 
-    Crystals are far more frequent among them than on a plate, and an exported classifier says so by a shift (`export.shift_crystals`) that
-    fitting must not undo. Added to the logits where the remembered windows are compared, it stays (logit adjustment, Menon et al. 2021).
+    Crystals are far more frequent among them than on a plate, and an exported classifier says so by a shift
+    (`export.shift_crystals`) that fitting must not undo. Added to the logits where the remembered windows are compared,
+    it stays (logit adjustment, Menon et al. 2021).
     """
     crystals = torch.zeros(len(CLASSES))
     crystals[list(GROUP_CLASSES[Group.CRYSTAL])] = 1

@@ -64,7 +64,10 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Adapted:
-    """What came out. `folds`: (fold, wells, right before, right after) of the sure judgements; `failed`: image → reason."""
+    """What came out. `folds`: (fold, wells, right before, right after) of the sure judgements.
+
+    `failed`: image → reason.
+    """
 
     comparison: Comparison
     folds: list[tuple[str, int, int, int]]
@@ -74,8 +77,8 @@ class Adapted:
 def adapt(plan: Plan, bar: Bar) -> Adapted:
     """Fit, judge fold by fold, export, and compare with what is in use.
 
-    The lab's figures are out-of-fold: each well is judged by a fit that saw no well of its plate (or column). What is exported is
-    fitted on all of them. The frozen sources are scored by the real worker with both sets of weights.
+    The lab's figures are out-of-fold: each well is judged by a fit that saw no well of its plate (or column). What is
+    exported is fitted on all of them. The frozen sources are scored by the real worker with both sets of weights.
 
     Raises
     ------
@@ -116,7 +119,7 @@ def adapt(plan: Plan, bar: Bar) -> Adapted:
 
 
 def starting_point(start: Path | None, current: Path) -> tuple[nn.Module, str]:
-    """The network to start from, and its name: a trained state, an ONNX file, or the classifier of the weights in use."""
+    """Load the network to start from, and its name: a trained state, an ONNX file, or the classifier in use."""
     variant: Variant | None = None if start else "fp32"  # int8 weights are made from those, and have no gradients
     entry, _ = find_model(default_models(current, variant)[1], "classifier", [current])
     if start is None:
@@ -159,7 +162,7 @@ def remember(eye: Eye, plan: Plan, advance: Callable[[], object]) -> Remembered:
 
 
 def _in_use(plan: Plan, truths: Sequence[Truth], wells: Sequence[LabWell], start: Head) -> list[Outcome]:
-    """What the models in use say of the lab's wells: by their last layer, or by the real worker where another state is adapted."""
+    """Ask the models in use about the lab's wells: their last layer, or the worker where another state is adapted."""
     if plan.start is None:
         return [start.outcome(well.windows) for well in wells]
     return candidate.outcomes(truths, plan.current, plan.out / "work" / "scores", plan.jobs)
@@ -172,7 +175,7 @@ def _frozen(plan: Plan, lab: Sequence[Truth]) -> list[Truth]:
 
 
 def _rendered(plan: Plan) -> list[Truth]:
-    """Rendered plates with crystals: those in a folder, or some of the validation plates, rendered now."""
+    """Find rendered plates with crystals: those in a folder, or some of the validation plates, rendered now."""
     if plan.rendered is not None:
         return rendered_plates(plan.rendered)
     folder = plan.out / "work" / "rendered"
@@ -217,8 +220,10 @@ def _write(
         "",
         *(f"* {reason}" for reason in comparison.reasons),
         "",
-        f"Fitted was the last layer, on {len(wells)} scored wells ({counts}) and {len(remembered.labels)} windows to remember "
-        f"({windows or 'none'}). The lab's wells are judged out of fold, by sure judgements alone; frozen sources by the real worker. "
+        f"Fitted was the last layer, on {len(wells)} scored wells ({counts}) and {len(remembered.labels)} windows to "
+        "remember "
+        f"({windows or 'none'}). The lab's wells are judged out of fold, by sure judgements alone; frozen sources by "
+        "the real worker. "
         "Each figure: in use → candidate.",
         "",
         *candidate.table(comparison.sources),
@@ -234,7 +239,8 @@ def _write(
     card = [
         f"# Classifier `{sha256[:12]}…`",
         "",
-        f"{name}, its last layer adapted to a lab's own wells; started from `{comparison.current[1][:12]}…`, whose card holds for all "
+        f"{name}, its last layer adapted to a lab's own wells; started from `{comparison.current[1][:12]}…`, whose "
+        "card holds for all "
         "else. The calibration of p_crystal is that one's: fit it anew with `xtalgrid-train judge calibrate`.",
         "",
         *report[2:],

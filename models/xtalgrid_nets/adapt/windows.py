@@ -42,7 +42,10 @@ Float = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class WindowFeatures:
-    """The windows of one well's drop; `features` ``(V, N, C)``: V looks at the well, N windows, C features; N is 0 where there is no drop."""
+    """The windows of one well's drop.
+
+    `features` ``(V, N, C)``: V looks at the well, N windows, C features; N is 0 where there is no drop.
+    """
 
     features: Half
     boxes: tuple[Box, ...]
@@ -88,7 +91,7 @@ class Eye:
         keep.mkdir(parents=True, exist_ok=True)
 
     def well(self, path: Path, pixel_size_um: float | None = None) -> WindowFeatures:
-        """A well image's windows, those that the worker would score with the same segmenter.
+        """Find a well image's windows, those that the worker would score with the same segmenter.
 
         Raises
         ------
@@ -115,7 +118,7 @@ class Eye:
         return windows
 
     def patches(self, pixels: Pixels, labels: npt.NDArray[np.uint8]) -> tuple[Half, npt.NDArray[np.int64]]:
-        """Features ``(n, C)`` and labels ``(n,)`` of the labelled windows of patches ``(M, 448, 448, 3)`` (`sets.format`)."""
+        """Features ``(n, C)`` and labels ``(n,)`` of the labelled windows of patches ``(M, 448, 448, 3)``."""
         means = (
             F.avg_pool2d(self._run(images_first(pixels)), WINDOW_CELLS, WINDOW_STEP).permute(0, 2, 3, 1).flatten(0, 2)
         )
@@ -139,7 +142,7 @@ class Eye:
 
 
 def _exported(features: nn.Module) -> Network:
-    """The features in ONNX Runtime, which is four times as fast as torch on a processor."""
+    """Run the features in ONNX Runtime, which is four times as fast as torch on a processor."""
     stream = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -157,13 +160,16 @@ def _exported(features: nn.Module) -> Network:
 
 
 def rule_for(pooling: Pooling | None) -> Rule:
-    """What decides wells by a classifier with this pooling, or none."""
+    """Choose the rule by which a classifier with this pooling, or none, decides wells."""
     return "group" if pooling is None else "pooled"
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A last layer: `weight` ``(13, C)`` and `bias` ``(13,)``; and the pooling of what it says, without which the rule ``group`` decides."""
+    """A last layer: `weight` ``(13, C)`` and `bias` ``(13,)``.
+
+    With the pooling of what it says; without one, the rule ``group`` decides.
+    """
 
     weight: Float
     bias: Float
@@ -171,7 +177,7 @@ class Head:
 
     @classmethod
     def of(cls, net: nn.Module, pooling: Pooling | None = None) -> Head:
-        """A network's."""
+        """Take a network's last layer."""
         layer = net.head
         weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()  # type: ignore[union-attr,operator]
         return cls(weight[:, :, 0, 0].copy(), bias.copy(), pooling)
@@ -192,7 +198,7 @@ class Head:
         return decision_of(Windows(windows.boxes, probabilities), options, pooling=self.pooling)
 
     def outcome(self, windows: WindowFeatures) -> Outcome:
-        """The same as an outcome alone."""
+        """Decide as `decision`, and return the outcome alone."""
         found = self.decision(windows)
         return Outcome.NULL_EXPERIMENT if found is None else found.outcome
 

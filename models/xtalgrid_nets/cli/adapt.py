@@ -43,8 +43,9 @@ from .options import FILE, FOLDER, Command
 def adapt(wells: Path, out: Path, steps: int, stay: float, **options: Any) -> None:
     """Fit the classifier to a lab's own scored WELLS; the candidate and its comparison go to OUT.
 
-    WELLS is a CSV table (plate, image, and label or outcome) or a folder of sets of wells with one labels.csv. If the candidate is
-    better, `xtalgrid model promote OUT` puts it to use. Interrupted, the same command goes on where it was.
+    WELLS is a CSV table (plate, image, and label or outcome) or a folder of sets of wells with one labels.csv. If the
+    candidate is better, `xtalgrid model promote OUT` puts it to use. Interrupted, the same command goes on where it
+    was.
     """
     from ..adapt.fit import Settings
     from ..adapt.run import Plan

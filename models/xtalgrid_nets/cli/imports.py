@@ -55,7 +55,8 @@ def marco(out: Path, wheel: Path | None) -> None:
 @click.option(
     "--pool",
     type=click.Choice(["13", "mean"]),
-    help="13: the top-left 13×13 of a chop's 15×15 cells, as MXNet's AvgPool2D(13); mean: all. [default: as in the file]",
+    help="13: the top-left 13×13 of a chop's 15×15 cells, as MXNet's AvgPool2D(13); mean: all. [default: as in the "
+    "file]",
 )
 @click.option(
     "--mean", nargs=3, type=float, default=MEAN_RGB, show_default=True, help="Subtracted in its training (RGB)."
@@ -81,7 +82,8 @@ def mxnet(
 ) -> None:
     """Take a SqueezeNet checkpoint of MXNet over: gluon's 1.0 and 1.1, and the paper's with ELU.
 
-    OUT.pt is a trained state, for `export` and the worker; OUT.npz has the features alone, for `fit --start`, whatever the outputs were.
+    OUT.pt is a trained state, for `export` and the worker; OUT.npz has the features alone, for `fit --start`, whatever
+    the outputs were.
     """
     from ..mxnet.checkpoints import import_checkpoint, read_symbol, save_features
     from ..networks import NETWORKS
@@ -119,7 +121,7 @@ def mxnet(
 
 
 def _outputs(count: int, text: str | None) -> tuple[list[str], list[int] | None]:
-    """The names of the outputs as they are stored, and where each stands in the checkpoint."""
+    """Return the names of the outputs as they are stored, and where each stands in the checkpoint."""
     names = [name.strip() for name in text.split(",")] if text else [str(number) for number in range(count)]
     if len(names) != count or len(set(names)) != count:
         raise click.ClickException(f"the checkpoint has {count} outputs, --classes names {len(set(names))}")

@@ -53,7 +53,8 @@ def judge() -> None:
     default=(DEFAULTS.threshold, 0.8),
     show_default=True,
     callback=finite,
-    help="Probability from which a chop counts, by the other rules than pooled. The first is judged, the others stand in Table 3.",
+    help="Probability from which a chop counts, by the other rules than pooled. The first is judged, the others stand "
+    "in Table 3.",
 )
 @scoring_options
 @_jobs
@@ -114,9 +115,10 @@ def evaluate(
 def calibrate(
     plates: Path, work: Path, weights: Path | None, variant: Variant | None, jobs: int, support: float
 ) -> None:
-    """Fit what chops mean to rendered PLATES that no model is judged on (render-test --validation), and write it to the weights' manifest.
+    """Fit what chops mean to rendered PLATES, and write it to the weights' manifest.
 
-    That is the pooling of the rule pooled, and p_crystal of the other rules.
+    No model may be judged on those plates (sets render-test --validation). What is fitted is the pooling of the rule
+    pooled, and p_crystal of the other rules.
     """
     from xtalgrid_core.markdown import table
 
@@ -127,12 +129,14 @@ def calibrate(
     found = fit(rendered_plates(plates), work / "windows", weights, variant, support, jobs)
     c = found.calibration
     click.echo(
-        f"{variant or 'default'} weights, {found.wells} wells, {found.crystals} crystals; rules group and published: p_crystal with slope "
+        f"{variant or 'default'} weights, {found.wells} wells, {found.crystals} crystals; rules group and published: "
+        "p_crystal with slope "
         f"{c.slope}, intercept {c.intercept}"
     )
     if found.cutoffs and found.calibration_ece is not None and found.pooling_ece is not None:
         click.echo(
-            f"Each plate by a fit to the others: ECE of p_crystal {found.pooling_ece:.3f} (rule pooled), {found.calibration_ece:.3f} "
+            f"Each plate by a fit to the others: ECE of p_crystal {found.pooling_ece:.3f} (rule pooled), "
+            f"{found.calibration_ece:.3f} "
             "(rules group and published)\n"
         )
         head = ("crystal_from", "crystals found", "other wells opened", "weighted mean")
@@ -171,7 +175,10 @@ def evaluate_chops(
 @judge.command(cls=Command)
 @click.argument("out", type=FOLDER)
 @click.option(
-    "--plates", type=FOLDER, multiple=True, help="Rendered plates no model is judged on (render-test --validation)."
+    "--plates",
+    type=FOLDER,
+    multiple=True,
+    help="Rendered plates no model is judged on (sets render-test --validation).",
 )
 @click.option("--wells", type=FILE, multiple=True, help="A lab's own table: CSV with plate, image, label.")
 @weights_options

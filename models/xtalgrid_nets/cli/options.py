@@ -1,4 +1,4 @@
-"""What the commands of ``xtalgrid-train`` share: types and options of the command line, and errors that are one line."""
+"""What the commands of ``xtalgrid-train`` share: types and options, and errors that are one line."""
 
 from __future__ import annotations
 
@@ -54,7 +54,10 @@ def weights_options(command: _Command) -> _Command:
 
 
 def scoring_options(command: _Command) -> _Command:
-    """How wells are scored, as the worker's options: ``--rule``, ``--support``, ``--crystal-from``, ``--exact``; and `weights_options`."""
+    """How wells are scored, as the worker's options, and `weights_options`.
+
+    ``--rule``, ``--support``, ``--crystal-from``, ``--exact``.
+    """
     return _with(
         weights_options(command),
         click.option(
@@ -81,7 +84,7 @@ def scoring_options(command: _Command) -> _Command:
 
 
 def _with(command: _Command, *options: Callable[[_Command], _Command]) -> _Command:
-    """A command with options, which its help lists in this order."""
+    """Give a command options, which its help lists in this order."""
     for option in reversed(options):
         command = option(command)
     return command

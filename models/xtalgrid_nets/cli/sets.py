@@ -151,8 +151,8 @@ def render_test(folder: Path, validation: bool, plates: int | None, wells: int, 
 def dataset(source: Path, out: Path, jobs: int, **options: Any) -> None:
     """Make a chop set of scored wells.
 
-    SOURCE is a CSV table (as `xtalgrid export-scored` writes, or a lab's own), or a folder whose sub-folders are named as outcomes.
-    Interrupted, the same command goes on where it was.
+    SOURCE is a CSV table (as `xtalgrid export-scored` writes, or a lab's own), or a folder whose sub-folders are named
+    as outcomes. Interrupted, the same command goes on where it was.
     """
     from ..sets.arrays import sha256_of
     from ..sets.labels import Labels
@@ -231,7 +231,7 @@ def marco(shards: tuple[Path, ...], out: Path, jobs: int, unpack: bool, **option
 @click.option("--inverted", is_flag=True, help="The drop is the dark part of the masks.")
 @_plainly
 def masks(images: Path, masks: Path, out: Path, plate_from: str, inverted: bool) -> None:
-    """Make a segmenter set of wells in IMAGES and hand-drawn masks of the same names in MASKS (PNG, as GIMP saves them)."""
+    """Make a segmenter set of wells in IMAGES and masks of the same names in MASKS, drawn by hand (PNG of GIMP)."""
     from ..sets.drawn import build_from_masks
 
     _say(build_from_masks(images, masks, out, plates=plate_from, inverted=inverted))
@@ -247,8 +247,8 @@ def masks(images: Path, masks: Path, out: Path, plate_from: str, inverted: bool)
 def uniform(listing: Path, out: Path, images: Path | None, patches: int, weights: Path | None) -> None:
     """Make a set of context patches of wells whose drop shows one thing all over.
 
-    LISTING is a CSV table with the columns image, outcome, pixel_size_um and stretch (how much wider to make the picture, 1 or nothing: as it
-    is). Interrupted, the same command goes on where it was.
+    LISTING is a CSV table with the columns image, outcome, pixel_size_um and stretch (how much wider to make the
+    picture, 1 or nothing: as it is). Interrupted, the same command goes on where it was.
     """
     from xtalgrid_core.weights import PACKAGED
 

@@ -1,4 +1,4 @@
-"""An explanation: the decision that is published, where in the drop each group was seen, and what the answer hangs on."""
+"""An explanation: the published decision, where in the drop each group was seen, and what the answer hangs on."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class Explained:
     decision, chops
         As published, and all chops it was made of; `decision.best` are indices of them.
     groups
-        ``(4, H, W)``: the probability of each of `SCORED_GROUPS` in the chop that lies around a pixel (near the crop's edge: in the
-        nearest chop), by the class map: what is scored, unless `options.mode` is exact.
+        ``(4, H, W)``: the probability of each of `SCORED_GROUPS` in the chop that lies around a pixel (near the crop's
+        edge: in the nearest chop), by the class map: what is scored, unless `options.mode` is exact.
     near
         ``(4, H, W)``: see `xtalgrid_scoring.classmap.group_maps`.
     saliency
@@ -102,7 +102,7 @@ def explain(
 
 
 def _spread(values: Float, cells: int, height: int, width: int) -> Float:
-    """What ``(4, r, c)`` squares of so many cells say, on the pixels they lie around, ``(4, height, width)``: in between by interpolation."""
+    """Lay what ``(4, r, c)`` squares of so many cells say over the pixels they lie around, ``(4, height, width)``."""
     middle = STRIDE * (cells + 1) // 2  # of the first square, in pixels
     square_at = AffineTransform(scale=1 / STRIDE, translation=(-middle / STRIDE, -middle / STRIDE))
     return np.stack([warp(of, square_at, output_shape=(height, width), mode="edge") for of in values])

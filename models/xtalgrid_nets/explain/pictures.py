@@ -79,7 +79,7 @@ def draw_groups(found: Explained, name: str, path: Path) -> Path:
 
 
 def draw_saliency(found: Explained, name: str, path: Path) -> Path:
-    """What the answer hangs on: SmoothGrad over the grey image, beside the image itself (Bruno et al. 2018, Fig. 4)."""
+    """Draw what the answer hangs on: SmoothGrad over the grey image, beside the image (Bruno et al. 2018, Fig. 4)."""
     height, width = found.well.view.shape[:2]
     figure = Figure(figsize=(11, 5.1 * height / width + 1.2), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
@@ -110,7 +110,7 @@ def draw_saliency(found: Explained, name: str, path: Path) -> Path:
 
 
 def _title(figure: Figure, found: Explained, name: str) -> None:
-    """The image's name, what is published of it, and by which rule."""
+    """Write the image's name, what is published of it, and by which rule."""
     short = name if len(name) <= 120 else f"{name[:80]}…{name[-39:]}"
     lines = [short, words.outcome(found.decision), f"{words.groups(found.decision)} ({words.rule(found.options)})"]
     figure.suptitle("\n".join(lines), fontsize=10, parse_math=False)
@@ -141,7 +141,7 @@ def _layout(height: int, width: int) -> tuple[Figure, Axes, list[Axes]]:
 
 
 def _overlay(found: Explained) -> npt.NDArray[np.floating]:
-    """The view with each group's colour laid over it as strongly as the group is probable."""
+    """Lay each group's colour over the view as strongly as the group is probable."""
     shown = found.well.view.astype(np.float32) / 255
     within = _soft(found)
     for group, values in zip(SCORED_GROUPS, found.near, strict=True):
@@ -157,7 +157,7 @@ def _outline(axes: Axes, found: Explained) -> None:
 
 
 def _scale_bar(axes: Axes, height: int, width: int) -> None:
-    """A bar of about a fifth of the width, in round µm."""
+    """Draw a bar of about a fifth of the width, in round µm."""
     most = 0.3 * width * REFERENCE_UM
     length = max((um for um in (50, 100, 200, 500, 1000) if um <= most), default=20)
     pixels = length / REFERENCE_UM
@@ -199,7 +199,7 @@ def _smoothed(saliency: Float, sigma: float = 4.0) -> Float:
 
 
 def _fading(colour: str, through: str | None = None) -> LinearSegmentedColormap:
-    """A colour map from transparent to a colour, so that what lies below shows where there is nothing to say."""
+    """Make a colour map from transparent to a colour, so that what lies below shows where there is nothing to say."""
     first, last = to_rgb(through or colour), to_rgb(colour)
     stops = [(*first, 0.0), (*first, 0.45), (*last, 0.8)]
     return LinearSegmentedColormap.from_list("fading", stops)

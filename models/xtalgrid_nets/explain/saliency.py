@@ -1,7 +1,8 @@
 """SmoothGrad: where in a drop a change would change the probability that the decision rests on.
 
-A chop of the exact grid lies on no whole cells of the class map: it is taken for the nearest one that does, at most 8 pixels away along
-each side, and classified with what lies around it. So for a score made with ``--exact`` the answer differs a little from the published one.
+A chop of the exact grid lies on no whole cells of the class map: it is taken for the nearest one that does, at most 8
+pixels away along each side, and classified with what lies around it. So for a score made with ``--exact`` the answer
+differs a little from the published one.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ class Answer:
     of
         What it is the probability of, for people.
     log_p
-        Its logarithm, as a function of the logits of the decision's chops, ``(N, 13)``; where several chops answer, the sum of theirs.
+        Its logarithm, as a function of the logits of the decision's chops, ``(N, 13)``; where several chops answer, the
+        sum of theirs.
     """
 
     of: str
@@ -44,10 +46,11 @@ class Answer:
 
 
 def answer_of(decision: Decision, windows: Windows, options: Options, pooling: Pooling | None = None) -> Answer:
-    """What a decision rests on, by its rule.
+    """Say what a decision rests on, by its rule.
 
-    ``pooled``: the outcome's group in the well. ``group``: the outcome's group in the best chops. ``published``: the outcome in the best
-    chops. Undecided: the probability that came nearest to the threshold, in the chop that shows it most.
+    ``pooled``: the outcome's group in the well. ``group``: the outcome's group in the best chops. ``published``: the
+    outcome in the best chops. Undecided: the probability that came nearest to the threshold, in the chop that shows it
+    most.
 
     Parameters
     ----------
@@ -69,7 +72,7 @@ def answer_of(decision: Decision, windows: Windows, options: Options, pooling: P
 
 
 def pooled_log_p(pooling: Pooling, logits: Tensor, coverage: float) -> Tensor:
-    """`Pooling` for gradients: log-probabilities of the four groups in a well, ``(4,)``, from its chops' logits, ``(N, 13)``."""
+    """`Pooling` for gradients: a well's log-probabilities, ``(4,)``, from its chops' logits, ``(N, 13)``."""
     probabilities = F.softmax(logits.double(), dim=1)
     sums = torch.stack([probabilities[:, list(GROUP_CLASSES[group])].sum(dim=1) for group in SCORED_GROUPS], dim=1)
     ranked = sums.sort(dim=0, descending=True).values
@@ -88,10 +91,10 @@ def smooth_grad(
     seed: int = 0,
     noise: float = 0.1,
 ) -> Float:
-    """What an answer hangs on: its gradients, averaged over noisy copies of the image.
+    """Find what an answer hangs on: its gradients, averaged over noisy copies of the image.
 
-    Smilkov et al. 2017, "SmoothGrad: removing noise by adding noise" (arXiv 1706.03825), as used by Bruno et al. 2018, Fig. 4. "Saliency
-    methods are imperfect and do not in general weigh faithfully all the evidence" (ibid.).
+    Smilkov et al. 2017, "SmoothGrad: removing noise by adding noise" (arXiv 1706.03825), as used by Bruno et al. 2018,
+    Fig. 4. "Saliency methods are imperfect and do not in general weigh faithfully all the evidence" (ibid.).
 
     Parameters
     ----------

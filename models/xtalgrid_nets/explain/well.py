@@ -29,9 +29,10 @@ from .pictures import draw_groups, draw_saliency
 
 
 def load(settings: Settings, state: Path | None = None) -> tuple[Networks, nn.Module]:
-    """The networks that decide, and the classifier among them for gradients: of the settings' weights, or a trained state in its place.
+    """Load the networks that decide, and the classifier for gradients: the weights' own, or a trained state.
 
-    A state is calibrated and pooled as the weights' own classifier. Int8 weights have no gradients: those they were made from serve.
+    A state is calibrated and pooled as the weights' own classifier. Int8 weights have no gradients: those they were
+    made from serve.
 
     Raises
     ------
@@ -47,7 +48,8 @@ def load(settings: Settings, state: Path | None = None) -> tuple[Networks, nn.Mo
         shape = tuple(class_map(torch.zeros(1, 3, CHOP, CHOP)).shape) if class_map else ()
     if class_map is None or shape != (1, len(CLASSES), CELLS, CELLS):
         raise ConfigError(
-            f"{name}: no class map of the {len(CLASSES)} outcomes, which is what explain shows; give a dense classifier, such as "
+            f"{name}: no class map of the {len(CLASSES)} outcomes, which is what explain shows; give a dense "
+            "classifier, such as "
             "squeezenet1.1"
         )
 
@@ -67,7 +69,7 @@ def explain_well(
     pixel_size_um: float | None = None,
     samples: int = 12,
 ) -> tuple[str, list[Path]]:
-    """Explain one image; gives what is published of it, in words, and the pictures written (none for a null experiment).
+    """Explain one image: what is published of it, in words, and the pictures written (none for a null experiment).
 
     Parameters
     ----------

@@ -1,6 +1,7 @@
 """What may happen to a picture without changing what it shows: turned, mirrored, brighter, blurred, noisier, coarser.
 
-Everything draws from the `random` it is given and from nothing else, so that a batch is the same whoever makes it, and when.
+Everything draws from the `random` it is given and from nothing else, so that a batch is the same whoever makes it, and
+when.
 """
 
 from __future__ import annotations
@@ -40,8 +41,9 @@ def rotated(
 ) -> Tensor:
     """Turn each image of ``(N, C, S, S)`` float by any angle up to `degrees` either way, and mirror half of them.
 
-    `shift` and `zoom` (how far the size may change) are parts of the side. What comes into view is the picture's own reflection.
-    Drops have no upright: MARCO names such rotations beyond the quarter turns (2018, "Data Preprocessing and Augmentation").
+    `shift` and `zoom` (how far the size may change) are parts of the side. What comes into view is the picture's own
+    reflection. Drops have no upright: MARCO names such rotations beyond the quarter turns (2018, "Data Preprocessing
+    and Augmentation").
     """
     n = len(images)
 
@@ -57,10 +59,10 @@ def rotated(
 
 
 def distorted(images: Tensor, random: torch.Generator) -> Tensor:
-    """MARCO's photometric distortions of images ``(N, 3, H, W)``, float 0..255 (2018, "Data Preprocessing and Augmentation").
+    """MARCO's photometric distortions (2018, "Data Preprocessing and Augmentation") of ``(N, 3, H, W)``, 0..255.
 
-    Brightness ±32 of 255, saturation and contrast 50 to 150 %, hue ±0.2 of a turn. Hue and saturation are changed in YIQ, where
-    both are one linear map, instead of HSV.
+    Brightness ±32 of 255, saturation and contrast 50 to 150 %, hue ±0.2 of a turn. Hue and saturation are changed in
+    YIQ, where both are one linear map, instead of HSV.
     """
     n = len(images)
 
@@ -80,7 +82,7 @@ def distorted(images: Tensor, random: torch.Generator) -> Tensor:
 
 
 def exposed(images: Tensor, random: torch.Generator) -> Tensor:
-    """Change brightness, contrast, gamma and colour of each image of ``(N, 3, H, W)`` uint8, by way of tables: quick."""
+    """Change brightness, contrast, gamma and colour of each image, ``(N, 3, H, W)`` uint8, by tables: quick."""
     n = len(images)
 
     def draw(low: float, high: float, channels: int = 1) -> Tensor:
@@ -102,7 +104,7 @@ def exposed(images: Tensor, random: torch.Generator) -> Tensor:
 
 
 def degraded(images: Tensor, random: torch.Generator, strongest: float = 6.0) -> Tensor:
-    """Lose resolution (up to `strongest` times, as a screenshot of a well does), blur, and add noise, to a part of the images."""
+    """Blur a part of the images, add noise, and take resolution away, up to `strongest` times, as screenshots do."""
     kinds = torch.rand(len(images), generator=random)
     images = images.clone()
     side = images.shape[-1]

@@ -1,4 +1,4 @@
-"""How often a training batch shows each class: most chops of most wells show nothing, and the rarest class matters most."""
+"""How often a training batch shows each class: most chops show nothing, and the rarest class matters most."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ WEIGHT_LIMITS = (0.25, 4.0)
 
 
 def class_shares(counts: npt.NDArray[np.floating], balance: Balance) -> npt.NDArray[np.float64]:
-    """The share of a batch each class gets, ``(classes,)``, sum 1; a class without examples gets none.
+    """Return the share of a batch each class gets, ``(classes,)``, sum 1; a class without examples gets none.
 
     ``groups``
-        The groups have fixed shares (`GROUP_SHARES`); inside a group a class counts by the root of its number, so that rarer ones
-        are seen somewhat more often.
+        The groups have fixed shares (`GROUP_SHARES`); inside a group a class counts by the root of its number, so that
+        rarer ones are seen somewhat more often.
     ``merck``
-        Every class as often as any other: Merck's "number of generated images was inversely proportional to the size of the image
-        group so that the resulting dataset was balanced" (section 2.2), where each draw is augmented afresh.
+        Every class as often as any other: Merck's "number of generated images was inversely proportional to the size of
+        the image group so that the resulting dataset was balanced" (section 2.2), where each draw is augmented afresh.
     ``none``
         As they come.
     """
@@ -47,7 +47,10 @@ def class_shares(counts: npt.NDArray[np.floating], balance: Balance) -> npt.NDAr
 
 
 def draw_weights(labels: npt.NDArray[np.integer], classes: int, balance: Balance) -> npt.NDArray[np.float64]:
-    """The probability of each chop, ``(N,)``, sum 1, that gives the classes their shares. `labels`: the network's classes."""
+    """Return the probability of each chop, ``(N,)``, sum 1, that gives the classes their shares.
+
+    `labels`: the network's classes.
+    """
     counts = np.bincount(labels, minlength=classes).astype(np.float64)
     shares = class_shares(counts, balance)
     weight = np.divide(shares, counts, out=np.zeros(classes), where=counts > 0)[labels]
@@ -70,8 +73,8 @@ def patch_draw(
     draw
         ``(M,)``, sum 1: each patch by the class of highest priority in it; 0 where nothing is labelled.
     weights
-        ``(classes,)``: of a window in the loss, mean 1 over the windows of the patches so drawn. What the draw can't balance
-        (a crystal's patch has mostly windows without it) the weights do, within `WEIGHT_LIMITS`.
+        ``(classes,)``: of a window in the loss, mean 1 over the windows of the patches so drawn. What the draw can't
+        balance (a crystal's patch has mostly windows without it) the weights do, within `WEIGHT_LIMITS`.
     """
     flat = labels.reshape(len(labels), -1).astype(np.int64)
     usable = (flat >= 0).any(axis=1)

@@ -1,7 +1,7 @@
 """Batches of a training run: drawn from sets on disk, augmented, as bytes.
 
-Batch number k is a function of the recipe's seed and of k alone, so that it is the same whoever makes it, in whatever order, and a
-resumed run sees what an uninterrupted one would have seen.
+Batch number k is a function of the recipe's seed and of k alone, so that it is the same whoever makes it, in whatever
+order, and a resumed run sees what an uninterrupted one would have seen.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Batch = dict[str, Tensor]
 
 
 def _generators(seed: int, step: int) -> tuple[np.random.Generator, torch.Generator]:
-    """The random numbers of one batch: for drawing, and for augmenting."""
+    """Seed the random numbers of one batch: for drawing, and for augmenting."""
     rng = np.random.default_rng([seed, step])
     return rng, torch.Generator().manual_seed(int(rng.integers(2**62)))
 
@@ -60,9 +60,11 @@ def augmented(
 
 
 class ChopBatches(Dataset[Batch]):
-    """The classifier's batches: item k is ``chops`` ``(n, 3, 256, 256)`` uint8 with ``labels`` ``(n,)``, and where the recipe wants context
-    ``patches`` ``(m, 3, 448, 448)`` with ``windows`` ``(m, 5, 5)``, −1 where a window has no label. Labels of which the class and not the
-    group alone is known are ``exact`` ``(n,)``, and all a patch's ``exact_windows`` ``(m,)``.
+    """The classifier's batches.
+
+    Item k is ``chops`` ``(n, 3, 256, 256)`` uint8 with ``labels`` ``(n,)``, and where the recipe wants context
+    ``patches`` ``(m, 3, 448, 448)`` with ``windows`` ``(m, 5, 5)``, −1 where a window has no label. Labels of which the
+    class and not the group alone is known are ``exact`` ``(n,)``, and all a patch's ``exact_windows`` ``(m,)``.
 
     Attributes
     ----------
@@ -119,7 +121,7 @@ class ChopBatches(Dataset[Batch]):
 
 
 class ViewBatches(Dataset[Batch]):
-    """The segmenter's batches: item k is ``views`` ``(n, 3, 256, 256)`` with ``masks`` ``(n, 1, 256, 256)``, both uint8."""
+    """The segmenter's batches: ``views`` ``(n, 3, 256, 256)`` with ``masks`` ``(n, 1, 256, 256)``, uint8."""
 
     def __init__(self, recipe: Recipe, sets: ChopSet) -> None:
         self._recipe, self._sets = recipe, sets
@@ -148,12 +150,12 @@ def known_windows(labels: npt.NDArray[np.uint8], classes: int) -> npt.NDArray[np
 
 
 def batches_of(recipe: Recipe, sets: ChopSet) -> ChopBatches | ViewBatches:
-    """What this recipe trains on."""
+    """Make what this recipe trains on."""
     return ViewBatches(recipe, sets) if recipe.network == SEGMENTER else ChopBatches(recipe, sets)
 
 
 def stream(batches: ChopBatches | ViewBatches, start: int, stop: int, loaders: int, pinned: bool) -> Iterator[Batch]:
-    """The batches from number `start` on, made by `loaders` processes ahead of time (0: by this one, when asked for)."""
+    """Make the batches from number `start` on, in `loaders` processes ahead of time (0: in this one, when asked)."""
     ahead: dict[str, Any] = {"prefetch_factor": 3, "worker_init_fn": _quiet} if loaders else {}
     # The loader draws a number of its own from the given generator, not from the one that a resumed run restores.
     loader: DataLoader[Batch] = DataLoader(

@@ -26,10 +26,10 @@ PATCHES = 32
 class HeldOut:
     """A fixed sample of the held-out plates, drawn as training draws, never augmented.
 
-    `__call__` gives for a classifier ``loss``, ``accuracy`` (of the classes), ``groups`` (accuracy of the four groups), ``crystals``
-    (crystal chops found) and ``auc`` (area under the ROC of the crystals' probability), and of windows of patches ``window_groups``
-    and ``window_auc``; for the segmenter ``iou`` (mean, of views with a drop) and ``empty`` (part of the views without a drop that
-    stay without). A figure that has no examples is left out.
+    `__call__` gives for a classifier ``loss``, ``accuracy`` (of the classes), ``groups`` (accuracy of the four groups),
+    ``crystals`` (crystal chops found) and ``auc`` (area under the ROC of the crystals' probability), and of windows of
+    patches ``window_groups`` and ``window_auc``; for the segmenter ``iou`` (mean, of views with a drop) and ``empty``
+    (part of the views without a drop that stay without). A figure that has no examples is left out.
     """
 
     def __init__(self, recipe: Recipe, sets: ChopSet) -> None:
@@ -67,7 +67,7 @@ class HeldOut:
 
     @torch.inference_mode()
     def __call__(self, net: nn.Module, forward: Forward) -> Metrics:
-        """The figures of `net`, which is left in training mode if it was."""
+        """Measure `net`, which is left in training mode if it was."""
         was = net.training
         net.eval()
         made: dict[str, list[Tensor]] = {}

@@ -20,7 +20,7 @@ WINDOW_CELLS, WINDOW_STEP = 15, 3
 
 
 def class_names(classes: int) -> tuple[str, ...]:
-    """The names of a network's outputs: the 13 outcomes, or the paper's five."""
+    """Return the names of a network's outputs: the 13 outcomes, or the paper's five."""
     return FIVE if classes == len(FIVE) else tuple(str(outcome) for outcome in CLASSES)
 
 
@@ -41,7 +41,7 @@ def group_of_class(classes: int) -> npt.NDArray[np.int64]:
 
 @cache
 def _members(classes: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The group of each class, and ``(4, classes)`` of 0 where a class belongs to the group and −∞ where not."""
+    """Return the group of each class, and ``(4, classes)`` of 0 where a class belongs to the group and −∞ where not."""
     of = torch.from_numpy(group_of_class(classes)).to(device)
     inside = of[None, :] == torch.arange(len(SCORED_GROUPS), device=device)[:, None]
     return of, torch.zeros(inside.shape, device=device).masked_fill(~inside, -torch.inf)
@@ -54,7 +54,7 @@ def group_log_p(log_p: Tensor) -> Tensor:
 
 
 def group_losses(logits: Tensor, labels: Tensor, exact: Tensor | None = None) -> Tensor:
-    """``(N,)``: cross-entropy of the 4 groups, and with less weight of the classes, whose borders are a matter of taste.
+    """``(N,)``: cross-entropy of the 4 groups, and less of the classes, whose borders are a matter of taste.
 
     Where a label is not `exact`, ``(N,)`` bool, only its group is known, and only that counts.
     """
@@ -79,7 +79,7 @@ CHOP_LOSSES = {"groups": group_losses, "cross-entropy": class_losses}
 
 
 def chop_loss(logits: Tensor, labels: Tensor, kind: str = "groups", exact: Tensor | None = None) -> Tensor:
-    """The mean loss of chops: logits ``(N, classes)``, labels ``(N,)`` int64; `exact` as in `group_losses`."""
+    """Compute the mean loss of chops: logits ``(N, classes)``, labels ``(N,)`` int64; `exact` as in `group_losses`."""
     return CHOP_LOSSES[kind](logits, labels, exact).mean()
 
 
@@ -94,7 +94,7 @@ def window_logits(class_map: Tensor) -> Tensor:
 def window_loss(
     class_map: Tensor, labels: Tensor, weights: Tensor, kind: str = "groups", exact: Tensor | None = None
 ) -> Tensor:
-    """The loss of the labelled windows of patches, weighted by class.
+    """Compute the loss of the labelled windows of patches, weighted by class.
 
     Parameters
     ----------
@@ -103,8 +103,8 @@ def window_loss(
     labels
         ``(M, 5, 5)`` int64; negative where a window has no label.
     weights
-        ``(classes,)``, 1 in the mean over the windows of many patches (`balance.patch_draw`): most windows show nothing, and
-        would drown those that show a crystal.
+        ``(classes,)``, 1 in the mean over the windows of many patches (`balance.patch_draw`): most windows show
+        nothing, and would drown those that show a crystal.
     exact
         ``(M,)`` bool; see `group_losses`.
     """

@@ -41,8 +41,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     batch
         What a step costs, in chops: a 448² patch counts as three.
     context
-        The part of a batch's area that is 448² patches with 5×5 labelled windows, for networks that score densely; the rest is
-        chops with zeros around them, as a network sees them one by one.
+        The part of a batch's area that is 448² patches with 5×5 labelled windows, for networks that score densely; the
+        rest is chops with zeros around them, as a network sees them one by one.
     patch_weight
         How many chops a patch counts for in the loss.
     steps, epochs
@@ -52,8 +52,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     encoder_rate
         The features' rate as a part of `rate`.
     schedule
-        ``cosine``: up over the first `warmup` of the run, then down to zero; ``stairs``: times `stair_factor` at the end of each of
-        `stairs` equal parts of the run (3.5 parts: the last is half as long).
+        ``cosine``: up over the first `warmup` of the run, then down to zero; ``stairs``: times `stair_factor` at the
+        end of each of `stairs` equal parts of the run (3.5 parts: the last is half as long).
     clip
         The gradient's largest norm; 0 for no limit.
     frozen
@@ -63,11 +63,12 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     keep
         ``last``, or the ``best`` on the held-out plates.
     turns
-        ``quarter`` (the eight positions of a square), ``flips`` (four of them), ``any`` (any angle up to `degrees` either way, mirrored
-        half of the time, with `shift` and `zoom` as parts of the side) or ``none``. Patches are never turned by other than
-        quarters: their windows must stay squares.
+        ``quarter`` (the eight positions of a square), ``flips`` (four of them), ``any`` (any angle up to `degrees`
+        either way, mirrored half of the time, with `shift` and `zoom` as parts of the side) or ``none``. Patches are
+        never turned by other than quarters: their windows must stay squares.
     colours
-        ``lab`` (exposure, gamma and casts of different imagers), ``marco`` (brightness, saturation, hue, contrast) or ``none``.
+        ``lab`` (exposure, gamma and casts of different imagers), ``marco`` (brightness, saturation, hue, contrast) or
+        ``none``.
     coarser
         The strongest loss of resolution, as of screenshots: 6 times; 1 for none, blur and noise neither.
     checkpoint_every, validate_every
@@ -118,11 +119,11 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             raise ValueError(f"{SEGMENTER} trains on whole views: context must be 0, and turns can't be any")
 
     def length(self, rows: int) -> int:
-        """The number of steps of the run, for `rows` chops (or views) to train on."""
+        """Count the steps of the run, for `rows` chops (or views) to train on."""
         return self.steps or max(1, ceil(float(self.epochs or 0) * rows / self.batch))
 
     def rate_at(self, progress: float) -> float:
-        """The learning rate's factor at a part, 0..1, of the run."""
+        """Return the learning rate's factor at a part, 0..1, of the run."""
         if self.schedule == "stairs":
             return float(self.stair_factor ** floor(progress * self.stairs + 1e-9))
         if progress < self.warmup:
@@ -148,14 +149,14 @@ def mix(recipe: Recipe) -> Mix:
 
 
 def packaged() -> list[str]:
-    """The names of the recipes that come with the package."""
+    """List the recipes that come with the package."""
     return sorted(
         file.name.removesuffix(".toml") for file in resources.files(__package__).joinpath("recipes").iterdir()
     )
 
 
 def read_recipe(source: str, changes: Sequence[str] = ()) -> Recipe:
-    """A recipe from a file, or from the package by its name.
+    """Read a recipe from a file, or from the package by its name.
 
     Parameters
     ----------
@@ -206,6 +207,6 @@ def write_recipe(recipe: Recipe, path: Path) -> None:
 
 
 def differences(a: Recipe, b: Recipe) -> list[str]:
-    """The settings in which two recipes differ, for a message."""
+    """List the settings in which two recipes differ, for a message."""
     mine, other = msgspec.structs.asdict(a), msgspec.structs.asdict(b)
     return [f"{key}: {other[key]!r}, not {mine[key]!r}" for key in mine if mine[key] != other[key]]

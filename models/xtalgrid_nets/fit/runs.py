@@ -1,13 +1,13 @@
 """The folder of a training run.
 
-===================  ==========================================================================================================
+===================  ==========================================================================================
 ``recipe.toml``      every setting, as the run used them
 ``record.json``      data with hashes, code, versions, device, time an epoch, last figures
-``curves.csv``       step, seconds, rate, mean losses since the row before, figures on the held-out plates where they were taken
+``curves.csv``       step, seconds, rate, mean losses since the row before, figures on held-out plates
 ``curves.png``       the same to look at
 ``checkpoint.pt``    for ``--resume``
 ``state.pt``         the trained network (`states`)
-===================  ==========================================================================================================
+===================  ==========================================================================================
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Run:
         self._write_record()
 
     def resume(self, device: torch.device) -> dict[str, Any]:
-        """The last checkpoint; what the curves have beyond it is taken back."""
+        """Read the last checkpoint; what the curves have beyond it is taken back."""
         path = self.folder / "checkpoint.pt"
         if not path.is_file():
             raise ConfigError(f"{self.folder}: nothing to resume, there is no checkpoint.pt; start without --resume")
@@ -96,7 +96,7 @@ class Run:
     def note(
         self, step: int, seconds: float, rate: float, losses: dict[str, float], held_out: dict[str, float]
     ) -> None:
-        """A row of the curves."""
+        """Add a row to the curves."""
         row: dict[str, Any] = {"step": step, "seconds": f"{seconds:.1f}", "rate": f"{rate:.4g}"}
         row |= {key: f"{value:.5f}" for key, value in losses.items()}
         row |= {f"val_{key}": f"{value:.5f}" for key, value in held_out.items()}
@@ -112,7 +112,7 @@ class Run:
         self._save_state(net, checkpoint["step"])
 
     def close(self, net: nn.Module, *, finished: bool, step: int, seconds: float, batches: Any) -> None:
-        """The record's last figures, and the curves' picture."""
+        """Write the record's last figures, and the curves' picture."""
         epochs = step * self.recipe.batch / batches.rows
         self.record |= {
             "finished": finished,
@@ -145,8 +145,10 @@ class Run:
 
 
 def _code_state() -> dict[str, Any]:
-    """The commit that the code is at, and whether files of ``models/`` differ from it; empty where it is installed and no checkout."""
+    """Find the commit that the code is at, and whether files of ``models/`` differ from it.
 
+    Empty where it is installed and no checkout.
+    """
     models = Path(__file__).parents[2]
 
     def git(*arguments: str) -> str:

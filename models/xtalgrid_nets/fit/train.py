@@ -1,4 +1,7 @@
-"""The training loop: reads top to bottom, no framework. What a run leaves on disk is `runs`, what it trains on `batches`."""
+"""The training loop: reads top to bottom, no framework.
+
+What a run leaves on disk is `runs`, what it trains on `batches`.
+"""
 
 from __future__ import annotations
 
@@ -59,8 +62,8 @@ def fit(
     resume
         Go on with the run that is in `out`, from its last checkpoint.
     minutes
-        The run's longest time, all its parts together. The schedule is a function of the steps or of the time, whichever is
-        further, so that a run that is cut short still ends with its rate where the recipe ends it.
+        The run's longest time, all its parts together. The schedule is a function of the steps or of the time,
+        whichever is further, so that a run that is cut short still ends with its rate where the recipe ends it.
     device, precision
         See `_choose_device` and `_choose_precision`.
     loaders
@@ -184,7 +187,7 @@ class _Trainer:
             return logits
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """The loss of a batch, and of its parts."""
+        """Compute the loss of a batch, and of its parts."""
         there = {key: value.to(self.device, non_blocking=True) for key, value in batch.items()}
         if "views" in there:
             return {"loss": mask_loss(self.forward("views", there["views"]).float(), there["masks"].float() / 255)}
@@ -214,7 +217,7 @@ class _Trainer:
         self.step += 1
 
     def validate(self, held_out: HeldOut) -> Metrics:
-        """The figures of the mean weights on the held-out sample; remembers the best."""
+        """Measure the mean weights on the held-out sample; remember the best."""
         with self.ema.in_place(self.net):
             found = held_out(self.net, self.forward)
             score = found.get("groups", found.get("iou", 0.0))
@@ -223,7 +226,7 @@ class _Trainer:
         return found
 
     def kept(self) -> nn.Module:
-        """A copy of the network with the weights that the run would leave now."""
+        """Copy the network, with the weights that the run would leave now."""
         with self.ema.in_place(self.net):
             net = copy.deepcopy(self.net).cpu().eval()
         if self._best is not None:
@@ -257,7 +260,7 @@ class _Trainer:
 
 
 class Ema:
-    """The running mean of a network's weights (MARCO's "running average of the training model"); other state is the last.
+    """The running mean of a network's weights (MARCO: "running average of the training model"); the rest as it is.
 
     Its decay grows from 0.1 to the given one, so that the first, random weights don't weigh in a short run.
     """
@@ -317,7 +320,7 @@ class Mean:
         self._n += 1
 
     def taken(self, step: int, recipe: Recipe) -> dict[str, float]:
-        """The means, and start again.
+        """Return the means, and start again.
 
         Raises
         ------
@@ -358,7 +361,7 @@ def _optimiser(recipe: Recipe, net: nn.Module) -> torch.optim.Optimizer:
 
 
 def load_start(net: nn.Module, recipe: Recipe, path: Path) -> None:
-    """Bring weights into a fresh network: ImageNet's features (``.npz``), a trained state, or an ONNX file of the worker's.
+    """Bring weights into a fresh network: ImageNet's features (``.npz``), a trained state, or the worker's ONNX.
 
     Raises
     ------
@@ -408,7 +411,7 @@ def _choose_device(name: str) -> torch.device:
 
 
 def _choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """``bfloat16``, ``float32``, or ``auto``: bfloat16 only where the processor computes in it, else it is eight times slower."""
+    """``bfloat16``, ``float32``, or ``auto``: bfloat16 where the processor computes in it, else 8 times slower."""
     if name == "auto":
         quick = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
         return torch.bfloat16 if quick else torch.float32
@@ -416,7 +419,7 @@ def _choose_precision(name: str, device: torch.device) -> torch.dtype:
 
 
 def describe(device: torch.device) -> str:
-    """The device in words, for the record."""
+    """Describe the device in words, for the record."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{torch.get_num_threads()} threads of a processor, {torch.backends.cpu.get_cpu_capability()}"
@@ -438,7 +441,7 @@ def keep_memory() -> None:
 
 @contextmanager
 def _told_to_stop() -> Iterator[threading.Event]:
-    """An event that SIGTERM and Ctrl-C set: the step under way is finished and a checkpoint written."""
+    """Make an event that SIGTERM and Ctrl-C set: the step under way is finished and a checkpoint written."""
     told = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield told

@@ -1,1 +1,4 @@
-"""How good the scores are: the real worker's on wells, and trained states' on chops; with figures, calibration and rules."""
+"""How good the scores are: the real worker's on wells, and trained states' on chops.
+
+With figures, calibration and rules.
+"""

@@ -1,7 +1,7 @@
-"""What a classifier's chops mean for a well: the pooling of their probabilities, and Platt scaling for the rules without one.
+"""What a classifier's chops mean for a well: the pooling of their probabilities, or Platt scaling.
 
-Both are fitted to wells of plates that are neither trained nor judged on. The plates have to have their natural mix of outcomes: what
-p_crystal says is how many such wells are crystals *there*.
+Both are fitted to wells of plates that are neither trained nor judged on. The plates have to have their natural mix of
+outcomes: what p_crystal says is how many such wells are crystals *there*.
 """
 
 from __future__ import annotations
@@ -50,7 +50,10 @@ class Cutoff(msgspec.Struct, frozen=True):
 
 
 class Fitted(msgspec.Struct, frozen=True):
-    """What was fitted, to how many wells, and how it does on each plate by a fit to the others; there has to be more than one for that."""
+    """What was fitted, to how many wells, and how it does on each plate by a fit to the others.
+
+    There has to be more than one for that.
+    """
 
     calibration: Calibration
     pooling: Pooling
@@ -62,7 +65,7 @@ class Fitted(msgspec.Struct, frozen=True):
 
 
 def fit(evidence: Array, crystal: Bools) -> Calibration:
-    """Slope and intercept by maximum likelihood on evidence 0..1, ``(N,)``, towards Platt's targets (1999), a little inside 0 and 1.
+    """Slope and intercept by maximum likelihood on evidence 0..1, ``(N,)``, towards Platt's targets (1999).
 
     Raises
     ------
@@ -88,7 +91,7 @@ def fit(evidence: Array, crystal: Bools) -> Calibration:
 
 
 def fit_pooling(drops: Array, groups: Groups) -> Pooling:
-    """The pooling of drops' `features`, ``(N, FEATURES)``, with the indices of their groups in `SCORED_GROUPS`, ``(N,)``.
+    """Fit the pooling to drops' `features`, ``(N, FEATURES)``, and their groups, ``(N,)``: indices of `SCORED_GROUPS`.
 
     Raises
     ------
@@ -115,7 +118,7 @@ def calibrate(
     support: float = DEFAULTS.support,
     jobs: int = 1,
 ) -> Fitted:
-    """Fit the pooling and the calibration of a folder's classifier (one variant of it), and write them into the manifest.
+    """Fit the pooling and the calibration of a folder's classifier, one variant of it, into the manifest.
 
     Parameters
     ----------
@@ -124,7 +127,8 @@ def calibrate(
     keep
         Folder for the windows, kept from run to run.
     weights
-        The folder, None for the packaged ones; `variant` (fp32, int8) of its default weights, None for the default itself.
+        The folder, None for the packaged ones; `variant` (fp32, int8) of its default weights, None for the default
+        itself.
     support
         Of the rule ``group``, for which the calibration is.
     jobs
@@ -176,7 +180,7 @@ def write(folder: Path, calibration: Calibration, pooling: Pooling, classifier: 
 
 
 def _described(wells: WindowSet, support: float) -> tuple[Array, Array]:
-    """Of each well: the evidence of crystals, ``(W,)``, 0 without a drop, and its features, ``(W, FEATURES)``, NaN without one."""
+    """Each well's evidence of crystals, ``(W,)``, and features, ``(W, FEATURES)``; 0 and NaN without a drop."""
     evidence, drops = [], []
     for probabilities, corners in wells:
         boxes = [Box(*map(int, corner)) for corner in corners]
@@ -188,7 +192,10 @@ def _described(wells: WindowSet, support: float) -> tuple[Array, Array]:
 
 
 def _by_other_plates(evidence: Array, crystal: Bools, plates: Plates) -> Array | None:
-    """Each plate's `p_crystal` by a fit to all the others; None where that can't be (one plate, or all crystals on one)."""
+    """Each plate's `p_crystal` by a fit to all the others.
+
+    None where that can't be (one plate, or all crystals on one).
+    """
     p = np.empty_like(evidence)
     for here in _plates(plates):
         try:
@@ -199,7 +206,10 @@ def _by_other_plates(evidence: Array, crystal: Bools, plates: Plates) -> Array |
 
 
 def _pooled_by_other_plates(drops: Array, wells: WindowSet) -> Array | None:
-    """Each plate's groups' probabilities, ``(W, 4)``, by a fit to all the others; no drop is surely `other`. None where that can't be."""
+    """Each plate's groups' probabilities, ``(W, 4)``, by a fit to all the others; no drop is surely `other`.
+
+    None where that can't be.
+    """
     p = np.tile(np.eye(len(SCORED_GROUPS))[_OTHER], (len(drops), 1))
     for here in _plates(wells.plates):
         try:

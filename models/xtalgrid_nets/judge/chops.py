@@ -1,4 +1,4 @@
-"""Trained states on the chops of a set, as in Table 2 of Thielmann et al. (2023), and missed crystals as Merck counts them.
+"""Trained states on the chops of a set: Table 2 of Thielmann et al. (2023), and crystals missed, as Merck counts.
 
 Chops of one well look alike, so the intervals, which take each for a draw of its own, are narrower than they should be.
 """
@@ -41,8 +41,9 @@ Floats = npt.NDArray[np.float64]
 class Part(msgspec.Struct, frozen=True):
     """Figures on some chops: of one source, and of the training or the held-out plates.
 
-    `loss` is the mean cross-entropy in nats; `missed_crystals` the crystal chops with no crystal class among the 1, 2, 3 most probable
-    (Ghafurian et al. 2018); `crystal_auc` the area under the ROC of the crystal classes' summed probability.
+    `loss` is the mean cross-entropy in nats; `missed_crystals` the crystal chops with no crystal class among the 1, 2,
+    3 most probable (Ghafurian et al. 2018); `crystal_auc` the area under the ROC of the crystal classes' summed
+    probability.
     """
 
     source: str
@@ -105,7 +106,7 @@ def judge_states(
 
 
 def figures(probabilities: Floats, labels: npt.NDArray[np.integer], source: str, part: str, wells: int) -> Part:
-    """The figures of chops.
+    """Compute the figures of chops.
 
     Parameters
     ----------
@@ -226,8 +227,8 @@ def markdown(states: Sequence[State]) -> str:
         lines += ["", f"{source}, {part} plates ({here[0][1].accuracy.of} chops of {here[0][1].wells} wells):", ""]
         lines += table(
             (
-                "network", "accuracy", "top-5", "loss", "group right", "crystals found", "missed with top-2", "missed with top-3",
-                "AUC of crystals",
+                "network", "accuracy", "top-5", "loss", "group right", "crystals found", "missed with top-2",
+                "missed with top-3", "AUC of crystals",
             ),
             [
                 (

@@ -55,7 +55,7 @@ def draw_roc(curve: Roc, title: str, path: Path) -> Path:
 
 
 def draw_opened(curve: Roc, plates: Sequence[Plate], title: str, path: Path) -> Path:
-    """Crystals found against wells opened: going by `p_crystal`, and where the decision stands, altogether and on each plate."""
+    """Crystals found against wells opened: by `p_crystal`, and where the decision stands, in all and on each plate."""
     figure, axes = _axes(title, "wells opened, % of all", "crystals found, %")
     axes.plot([0, 100], [0, 100], "--", color=GREY, label="by chance")
     total = curve.crystals + curve.others
@@ -85,7 +85,10 @@ def draw_opened(curve: Roc, plates: Sequence[Plate], title: str, path: Path) -> 
 
 
 def draw_reliability(found: Reliability, title: str, path: Path) -> Path:
-    """Reliability plot of `p_crystal`: what was said against what was, with Wilson intervals; below, how many wells said so."""
+    """Reliability plot of `p_crystal`: what was said against what was, with Wilson intervals.
+
+    Below, how many wells said so.
+    """
     figure = Figure(figsize=(5.0, 5.4), layout="constrained")
     axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     axes.set(
@@ -111,7 +114,10 @@ def draw_reliability(found: Reliability, title: str, path: Path) -> Path:
 
 
 def draw_coverage(rows: Sequence[Coverage], title: str, path: Path) -> Path:
-    """Accuracy against coverage as the cutoff of the answer's probability rises; undecided wells count as wrong below."""
+    """Accuracy against coverage as the cutoff of the answer's probability rises.
+
+    Undecided wells count as wrong below.
+    """
     figure, axes = _axes(title, "wells answered, %", "wells whose group is right, %")
     some = [row for row in rows if row.answered.hits]
     answered = [100 * (row.answered.rate or 0) for row in some]
@@ -133,7 +139,7 @@ def draw_coverage(rows: Sequence[Coverage], title: str, path: Path) -> Path:
 def draw_confusion(
     counts: Sequence[Sequence[int]], rows: Sequence[str], columns: Sequence[str], title: str, path: Path
 ) -> Path:
-    """A confusion matrix: counts as numbers, shares of the row as shades."""
+    """Draw a confusion matrix: counts as numbers, shares of the row as shades."""
     values = np.array(counts, float)
     shares = values / np.maximum(values.sum(axis=1, keepdims=True), 1)
     size = 0.55 * len(columns) + 2.5

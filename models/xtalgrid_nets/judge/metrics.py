@@ -1,7 +1,7 @@
 """The field's figures of merit, from plain arrays; every proportion with its counts and Wilson's 95 % interval.
 
-Wells are judged, not chops, unless a docstring says otherwise. ``called`` is the published outcome; `Outcome.UNDECIDED` and
-`Outcome.FAILED` are never right.
+Wells are judged, not chops, unless a docstring says otherwise. ``called`` is the published outcome; `Outcome.UNDECIDED`
+and `Outcome.FAILED` are never right.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ class Share(msgspec.Struct, frozen=True):
 
 
 class Success(msgspec.Struct, frozen=True):
-    """One row of the paper's Table 3 (Thielmann et al. 2023): how many wells of each group were called so, and the weighted mean."""
+    """A row of Table 3 (Thielmann et al. 2023): how many wells of each group were called so, and the weighted mean."""
 
     groups: dict[str, Share]
     weighted_mean: Share
 
 
 class TopN(msgspec.Struct, frozen=True):
-    """With n classes a well: crystal wells with no crystal class among them, other wells with one, and wells with the true class."""
+    """With n classes a well: crystal wells without a crystal class, other wells with one, wells with the true class."""
 
     n: int
     missed_crystals: Share
@@ -65,7 +65,7 @@ class Roc(msgspec.Struct, frozen=True):
     cutoffs: list[float]
 
     def found_at(self, others_opened: float) -> Share:
-        """Crystals found when at most this part of the other wells is opened, 0..1 (no interpolation: what a cutoff reaches)."""
+        """Crystals found when at most this part, 0..1, of the other wells is opened: what a cutoff reaches."""
         reached = max(f for o, f in zip(self.others_opened, self.found, strict=True) if o <= others_opened + 1e-12)
         return share(round(reached * self.crystals), self.crystals)
 
@@ -112,23 +112,23 @@ class Coverage(msgspec.Struct, frozen=True):
 
 
 def share(hits: int, of: int) -> Share:
-    """A proportion with Wilson's 95 % interval."""
+    """Return a proportion with Wilson's 95 % interval."""
     if not of:
         return Share(0, 0, None, None, None)
     return Share(int(hits), int(of), hits / of, *wilson(hits, of))
 
 
 def share_of(hits: Sequence[bool] | Bools) -> Share:
-    """The proportion of what is true."""
+    """Return the proportion of what is true."""
     return share(int(np.count_nonzero(hits)), len(hits))
 
 
 def success(truth: Sequence[Group], called: Sequence[Outcome]) -> Success:
     """Success by group, and the weighted mean, as in Table 3.
 
-    There, each class's success rate is averaged over plates weighted by frequency, and so are the classes' (section 3.1): the
-    weighted mean is the part of all wells whose group was called. (With one set of frequencies, 34:47:4:16, it gives all rows of
-    the published table but AlexNet's on MARCO to 0.2 points.)
+    There, each class's success rate is averaged over plates weighted by frequency, and so are the classes' (section
+    3.1): the weighted mean is the part of all wells whose group was called. (With one set of frequencies, 34:47:4:16,
+    it gives all rows of the published table but AlexNet's on MARCO to 0.2 points.)
     """
     right = [outcome.group is group for group, outcome in zip(truth, called, strict=True)]
     groups = {
@@ -141,7 +141,7 @@ def success(truth: Sequence[Group], called: Sequence[Outcome]) -> Success:
 def confusion(
     truth: Sequence[Hashable], called: Sequence[Hashable], rows: Sequence[Hashable], columns: Sequence[Hashable]
 ) -> list[list[int]]:
-    """Counts: a row for each truth, a column for each call."""
+    """Count: a row for each truth, a column for each call."""
     counts = np.zeros((len(rows), len(columns)), int)
     row, column = {name: i for i, name in enumerate(rows)}, {name: i for i, name in enumerate(columns)}
     for true, call in zip(truth, called, strict=True):
@@ -150,9 +150,10 @@ def confusion(
 
 
 def top_classes(called: Outcome, maxima: Sequence[float]) -> list[Outcome]:
-    """A well's classes, the most probable first: the one it was called, then by largest probability over its chops.
+    """Rank a well's classes: the one it was called, then by largest probability over its chops.
 
-    `rim` is left out, being published as clear and seen in every drop; a null experiment has no chops, and no further class.
+    `rim` is left out, being published as clear and seen in every drop; a null experiment has no chops, and no further
+    class.
     """
     order = [CLASSES[i] for i in np.argsort(-np.asarray(maxima), kind="stable")] if len(maxima) else []
     ranked = [outcome for outcome in order if outcome not in (called, Outcome.RIM)]
@@ -162,7 +163,7 @@ def top_classes(called: Outcome, maxima: Sequence[float]) -> list[Outcome]:
 def top_n(
     groups: Sequence[Group], outcomes: Sequence[Outcome | None], ranked: Sequence[Sequence[Outcome]], n: int
 ) -> TopN:
-    """Missed crystals when a well counts as crystal if one of its n most probable classes is one (Ghafurian et al. 2018).
+    """Missed crystals, if one crystal class among its n most probable makes a well one (Ghafurian et al. 2018).
 
     Parameters
     ----------
@@ -221,7 +222,7 @@ def plates(names: Sequence[str], crystal: Bools, called: Sequence[Outcome]) -> l
 
 
 def reliability(p: Floats, crystal: Bools, bins: int = BINS) -> Reliability | None:
-    """Expected calibration error over bins of equal width, weighted by wells (Naeini et al. 2015), and the Brier score."""
+    """Compute the expected calibration error, over bins of equal width (Naeini et al. 2015), and the Brier score."""
     if not len(p):
         return None
     which = np.minimum((p * bins).astype(int), bins - 1)
@@ -235,7 +236,7 @@ def reliability(p: Floats, crystal: Bools, bins: int = BINS) -> Reliability | No
 
 
 def coverage(probability: Floats, right: Bools, answered: Bools, cutoffs: Sequence[float] = CUTOFFS) -> list[Coverage]:
-    """Accuracy against coverage: with a higher cutoff fewer wells are answered, and more of the answers should be right.
+    """Accuracy against coverage: with a higher cutoff fewer wells are answered, and more of them rightly.
 
     Parameters
     ----------

@@ -1,9 +1,10 @@
-"""Choosing the decision rule: what threshold, support and shifts of the groups' log-odds would find, and let users open.
+"""Choosing the decision rule: what thresholds, supports and shifts of log-odds would find, and let users open.
 
-Nothing is scored again: the rules are tried on the windows of validation wells (`windows`), never of those a model is judged on.
+Nothing is scored again: the rules are tried on the windows of validation wells (`windows`), never of those a model is
+judged on.
 
-A shift is added to the log-odds of a group's classes, as to the classifier's last bias; ``xtalgrid-train export --crystal-shift X``
-takes X away from the crystals'.
+A shift is added to the log-odds of a group's classes, as to the classifier's last bias; ``xtalgrid-train export
+--crystal-shift X`` takes X away from the crystals'.
 """
 
 from __future__ import annotations
@@ -36,7 +37,10 @@ Floats = npt.NDArray[np.float64]
 
 
 class Trial(msgspec.Struct, frozen=True):
-    """A rule, and what it does. `opened` are called crystal or undecided; shifts are of crystals, precipitate and other, in nats."""
+    """A rule, and what it does.
+
+    `opened` are called crystal or undecided; shifts are of crystals, precipitate and other, in nats.
+    """
 
     rule: str
     threshold: float
@@ -86,7 +90,10 @@ def sweep(
 
 
 def best(trials: Sequence[Trial], others_opened: float, undecided: float = 1.0, rows: int = 10) -> list[Trial]:
-    """The rules that find most crystals with at most this part of the other wells opened and of all undecided; then by weighted mean."""
+    """Pick the rules that find most crystals with at most this part of the other wells opened and of all undecided.
+
+    Then by weighted mean.
+    """
     fit = [t for t in trials if (t.others_opened.rate or 0) <= others_opened and (t.undecided.rate or 0) <= undecided]
     return sorted(
         fit, key=lambda t: (t.crystals_found.hits, t.weighted_mean.hits, -t.others_opened.hits), reverse=True
@@ -94,10 +101,10 @@ def best(trials: Sequence[Trial], others_opened: float, undecided: float = 1.0, 
 
 
 def lines(trials: Sequence[Trial]) -> list[str]:
-    """A table of rules."""
+    """Write a table of rules."""
     head = (
-        "rule", "threshold", "support", "shift: crystal", "precipitate", "other", "crystals called", "crystals found", "other wells opened",
-        "undecided", "weighted mean",
+        "rule", "threshold", "support", "shift: crystal", "precipitate", "other", "crystals called", "crystals found",
+        "other wells opened", "undecided", "weighted mean",
     )  # fmt: skip
     return table(
         head,
@@ -136,7 +143,7 @@ def _needed(wells: WindowSet, support: float) -> list[tuple[int, ...]]:
 
 
 def _best(values: Floats, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> Floats:
-    """The largest of each column in each well's windows, ``(W, columns)``; 0 where a well has none."""
+    """Find the largest of each column in each well's windows, ``(W, columns)``; 0 where a well has none."""
     found = np.zeros((len(starts), values.shape[1]))
     some = ends > starts
     if some.any():
@@ -145,7 +152,7 @@ def _best(values: Floats, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.in
 
 
 def _first(evidence: Floats, threshold: float) -> npt.NDArray[np.int64]:
-    """The first group in priority whose evidence reaches the threshold, else `UNDECIDED`."""
+    """Find the first group in priority whose evidence reaches the threshold, else `UNDECIDED`."""
     reached = evidence >= threshold
     return np.where(reached.any(axis=1), reached.argmax(axis=1), UNDECIDED)
 

@@ -1,7 +1,7 @@
 """Wells scored as a lab gets them, by the same library as the worker's.
 
-Answers are kept under a name made of everything they depend on (images, options, weights, the library's own files), so that a killed
-evaluation goes on where it was, and a changed library or model is never judged by old answers.
+Answers are kept under a name made of everything they depend on (images, options, weights, the library's own files), so
+that a killed evaluation goes on where it was, and a changed library or model is never judged by old answers.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ _answers = msgspec.json.Decoder(tuple[wire.Scored | wire.Failed, ...])
 class Settings:
     """How wells are scored.
 
-    `step` is None for the mode's default, the paper's where it is `exact`; `weights` is a folder, None for the packaged ones; `variant`
-    (fp32, int8) of its default weights, None for the default itself.
+    `step` is None for the mode's default, the paper's where it is `exact`; `weights` is a folder, None for the packaged
+    ones; `variant` (fp32, int8) of its default weights, None for the default itself.
     """
 
     threshold: float = DEFAULTS.threshold
@@ -142,7 +142,7 @@ def score(
 
 
 def version() -> str:
-    """What the wells are scored with."""
+    """Say what the wells are scored with."""
     return f"xtalgrid {metadata.version('xtalgrid')}, {RUNTIME}"
 
 
@@ -162,7 +162,7 @@ def _name(paths: Sequence[Path], settings: Settings) -> str:
 
 @cache
 def _library() -> str:
-    """A fingerprint of the Python files that scores are made by."""
+    """Take a fingerprint of the Python files that scores are made by."""
     digest = hashlib.sha256()
     for package in (xtalgrid_core, xtalgrid_scoring):
         for path in sorted(Path(package.__path__[0]).glob("*.py")):

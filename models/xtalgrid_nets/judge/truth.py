@@ -62,10 +62,11 @@ class Truth:
 
 
 def real_wells(folder: Path) -> list[Truth]:
-    """The wells of a folder of sets of real images with one ``labels.csv``.
+    """Read the wells of a folder of sets of real images with one ``labels.csv``.
 
-    Its columns: ``set`` (a folder), ``image``, ``judgement`` (a group, or ``null experiment``), ``confidence`` (``high`` or ``low``),
-    ``drop_mask_quality`` (``good`` where ``drop_masks/NAME.png`` in the set's folder may be judged by).
+    Its columns: ``set`` (a folder), ``image``, ``judgement`` (a group, or ``null experiment``), ``confidence``
+    (``high`` or ``low``), ``drop_mask_quality`` (``good`` where ``drop_masks/NAME.png`` in the set's folder may be
+    judged by).
 
     Raises
     ------
@@ -98,11 +99,12 @@ def real_wells(folder: Path) -> list[Truth]:
 
 
 def lab_wells(table: Path) -> list[Truth]:
-    """The wells of a lab's own table: CSV with the columns ``plate``, ``image`` (relative to the table), and ``label`` or ``outcome``.
+    """Read a lab's own table: CSV with ``plate``, ``image`` (relative to the table), and ``label`` or ``outcome``.
 
-    A ``label`` is a group (``crystal``, ``precipitate``, ``other``, ``clear``), one of the other classes' names, or a score's two
-    digits; an ``outcome`` is a class (so that ``precipitate`` means score 13) or two digits. Empty: nothing was said. A column
-    ``source`` keeps sources apart, ``confidence`` says ``low`` where a judgement is not to be counted.
+    A ``label`` is a group (``crystal``, ``precipitate``, ``other``, ``clear``), one of the other classes' names, or a
+    score's two digits; an ``outcome`` is a class (so that ``precipitate`` means score 13) or two digits. Empty: nothing
+    was said. A column ``source`` keeps sources apart, ``confidence`` says ``low`` where a judgement is not to be
+    counted.
 
     Raises
     ------
@@ -139,7 +141,7 @@ def lab_wells(table: Path) -> list[Truth]:
 
 
 def rendered_plates(folder: Path) -> list[Truth]:
-    """The wells of rendered plates, ``folder/BARCODE/INSPECTION/*.jpg`` with ``folder/BARCODE/truth.csv``; a source of its own.
+    """Read rendered plates: ``folder/BARCODE/INSPECTION/*.jpg`` with ``folder/BARCODE/truth.csv``; one source.
 
     Raises
     ------
@@ -159,7 +161,7 @@ def rendered_plates(folder: Path) -> list[Truth]:
 
 
 def by_source(truths: Iterable[Truth]) -> dict[str, list[Truth]]:
-    """The wells of each source, real ones first."""
+    """Return the wells of each source, real ones first."""
     ordered = sorted(truths, key=lambda truth: (truth.kind, truth.source))
     found: dict[str, list[Truth]] = {}
     for truth in ordered:

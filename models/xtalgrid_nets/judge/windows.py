@@ -68,7 +68,7 @@ class WindowSet:
 
 
 def windows_of(data: bytes, options: Options, networks: Networks) -> tuple[Floats, npt.NDArray[np.int32]]:
-    """What the classifier says of an image's windows, ``(N, 13)``, and their boxes, ``(N, 4)``; N is 0 for a null experiment.
+    """Classify an image's windows, ``(N, 13)``; with their boxes, ``(N, 4)``. N is 0 for a null experiment.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def windows_of(data: bytes, options: Options, networks: Networks) -> tuple[Float
 def collect(
     truths: Sequence[Truth], out: Path, weights: Path | None = None, variant: Variant | None = None, jobs: int = 1
 ) -> list[Path]:
-    """Write the windows of wells, a file for each plate: ``out/PLATE.npz``. Those that are there for these networks are kept.
+    """Write the windows of wells, a file for each plate, ``out/PLATE.npz``; those of these networks are kept.
 
     Raises
     ------
@@ -128,7 +128,7 @@ def read(folder: Path) -> WindowSet:
 
 
 def joined(files: Sequence[Path]) -> WindowSet:
-    """The windows of these of `collect`'s files."""
+    """Read the windows of these of `collect`'s files."""
     parts = [np.load(path) for path in files]
     start, ends = 0, []
     for part in parts:

@@ -34,13 +34,17 @@ RANGES = (
     3.99, 2.61, 0.416, 0.267, 2.96,
 )
 # fmt: on
-"""What each ReLU gives at most, in the graph's order: a mean over 135 wells of MARCO's own (`models/legacy-tensorflow` says how it was measured)."""
+"""What each ReLU gives at most, in the graph's order: a mean over 135 wells of MARCO's own.
+
+`models/legacy-tensorflow` says how it was measured.
+"""
 
 
 def read(saved_model: bytes, index: bytes, data: bytes) -> Convolutions:
-    """The network, brought to our form of input and output (see the head of `xtalgrid_core.weights`).
+    """Bring the network to our form of input and output (see the head of `xtalgrid_core.weights`).
 
-    Pixels of 0..255 are scaled by the first convolution, which is not padded; the outputs are put into the order of `SCORED_GROUPS`.
+    Pixels of 0..255 are scaled by the first convolution, which is not padded; the outputs are put into the order of
+    `SCORED_GROUPS`.
     """
     net = Convolutions(read_graph(saved_model), read_bundle(index, data), START)
     net.add(LOGITS)
@@ -55,12 +59,12 @@ def read(saved_model: bytes, index: bytes, data: bytes) -> Convolutions:
 
 
 def fp32(net: Convolutions) -> bytes:
-    """The network as an ONNX file."""
+    """Make the network an ONNX file."""
     return _file(net.nodes, net.constants())
 
 
 def int8(net: Convolutions) -> bytes:
-    """The network as an ONNX file, quantised but for the first convolution, the last pooling and the last layer."""
+    """Make the network an ONNX file, quantised but for the first convolution, the last pooling and the last layer."""
     return _file(*quantised(net, RANGES, {FEATURES, LOGITS}))
 
 

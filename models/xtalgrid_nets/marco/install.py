@@ -48,7 +48,8 @@ def install(folder: Path, wheel: Path | None = None) -> WeightsManifest:
     Raises
     ------
     ModelError
-        When the wheel cannot be had or is another one, the conversion gives other bytes than elsewhere, or the folder has other weights.
+        When the wheel cannot be had or is another one, the conversion gives other bytes than elsewhere, or the folder
+        has other weights.
     OSError
         When a file cannot be read or written. The manifest is written last.
     """
@@ -102,14 +103,15 @@ def download(folder: Path) -> Path:
     if done.returncode or not wheel.is_file():
         said = (done.stderr.strip() or "no wheel came").splitlines()[-1]
         raise ModelError(
-            f"pip could not download {PACKAGE} {VERSION} ({said}); check network, proxy and the space in {folder.parent}, "
+            f"pip could not download {PACKAGE} {VERSION} ({said}); check network, proxy and the space in "
+            f"{folder.parent}, "
             f"or get {WHEEL} from pypi.org elsewhere and give it by --wheel"
         )
     return wheel
 
 
 def _contents(wheel: Path) -> dict[str, bytes]:
-    """The files of the wheel by name, after its hash was checked."""
+    """Read the files of the wheel by name, after its hash was checked."""
     with wheel.open("rb") as stream:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
         if found != WHEEL_SHA256:
@@ -131,7 +133,8 @@ def _convert(parts: Mapping[str, bytes]) -> dict[Variant, bytes]:
         if found != IDS[variant]:
             versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("numpy", "onnx", "protobuf"))
             raise ModelError(
-                f"the {variant} network came out as {found[:12]}…, not as {IDS[variant][:12]}…, by which it is named everywhere; nothing was "
+                f"the {variant} network came out as {found[:12]}…, not as {IDS[variant][:12]}…, by which it is named "
+                "everywhere; nothing was "
                 f"written. {versions} made it: take the versions that xtalgrid was tested with"
             )
     return networks

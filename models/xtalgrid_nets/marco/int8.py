@@ -1,7 +1,8 @@
 """A network's weights and activations in 8 bits, by ranges that are given: the same bytes on every machine.
 
-`xtalgrid_nets.quantize` measures ranges anew each time, and their last digits depend on processor and runtime. As there, weights have a range for
-each output channel and activations for each tensor, and the first and the last layers stay in fp32.
+`xtalgrid_nets.quantize` measures ranges anew each time, and their last digits depend on processor and runtime. As
+there, weights have a range for each output channel and activations for each tensor, and the first and the last layers
+stay in fp32.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ _LARGEST_WEIGHT = 64
 
 
 def quantised(net: Convolutions, ranges: Sequence[float], kept: Collection[str]) -> tuple[list[Any], list[TensorProto]]:
-    """The network in QDQ form: each tensor is quantised where it is made.
+    """Bring the network to QDQ form: each tensor is quantised where it is made.
 
     Parameters
     ----------
     ranges
-        What each ReLU gives at most, in the order of the nodes. A pooling gives no more than it takes, a concatenation no more than the largest.
+        What each ReLU gives at most, in the order of the nodes. A pooling gives no more than it takes, a concatenation
+        no more than the largest.
     kept
         Nodes that are not quantised, beside the first convolution; nor is what they give.
 

@@ -1,8 +1,8 @@
-"""SqueezeNet checkpoints of MXNet into ours: ``PREFIX-symbol.json`` says which network it is, ``PREFIX-0000.params`` holds its weights.
+"""SqueezeNet checkpoints of MXNet: ``PREFIX-symbol.json`` (the network), ``PREFIX-0000.params`` (its weights).
 
-Read are MXNet's own two (gluon's ``squeezenet1_0`` and ``squeezenet1_1``, exported) and the paper's (`networks.squeezenet_mxnet`), written
-by gluon's ``export`` or by ``save_checkpoint`` of a Module. The layers are compared one by one; any other network is refused, with the first
-layer that differs.
+Read are MXNet's own two (gluon's ``squeezenet1_0`` and ``squeezenet1_1``, exported) and the paper's
+(`networks.squeezenet_mxnet`), written by gluon's ``export`` or by ``save_checkpoint`` of a Module. The layers are
+compared one by one; any other network is refused, with the first layer that differs.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Found:
     weights: tuple[tuple[str, str | None], ...]
 
     def name(self, pool: Pool) -> str:
-        """The network's name in the registry."""
+        """Return the network's name in the registry."""
         ending = "-mean" if pool == "mean" else ""
         return f"squeezenet{self.version}{'-elu' if self.elu else ''}-mxnet{ending}"
 
@@ -94,7 +94,10 @@ def read_symbol(path: Path) -> Found:
 
 
 def _layers(nodes: Sequence[Mapping[str, Any]]) -> tuple[list[Layer], list[tuple[str, str | None]]]:
-    """The operations in the order they run, each with the places of its inputs; and the names of the convolutions' weights."""
+    """List the operations in the order they run, each with the places of its inputs.
+
+    And the names of the convolutions' weights.
+    """
     layers: list[Layer] = []
     weights: list[tuple[str, str | None]] = []
     place: dict[int, int] = {}  # node → which layer its output is; -1 for the picture
@@ -142,7 +145,7 @@ def _layer(kind: str, options: Mapping[str, str]) -> Layer:
 
 
 def _expected(version: Version, elu: bool, classes: int) -> list[Layer]:
-    """The layers of a SqueezeNet in MXNet, each with the places of its inputs, as `_layers` gives them."""
+    """List the layers of a SqueezeNet in MXNet, each with the places of its inputs, as `_layers` gives them."""
     activation: Layer = ("activation", "elu", ELU_SLOPE) if elu else ("activation", "relu")
     layers: list[Layer] = []
 
@@ -187,13 +190,13 @@ def import_checkpoint(
     Parameters
     ----------
     pool
-        As in the file if None. "13", as MXNet's own networks have it; "mean" averages all 15×15 cells of a chop (other probabilities, but dense scoring; not for the
-        ELU network).
+        As in the file if None. "13", as MXNet's own networks have it; "mean" averages all 15×15 cells of a chop (other
+        probabilities, but dense scoring; not for the ELU network).
     order
         ``order[i]`` is the checkpoint's output that becomes output i here; all of them, in their order, if None.
     mean, std
-        What the checkpoint was trained with: it saw ``(RGB - mean) / std`` of 0..255. The difference to our own is folded into the first
-        convolution, which isn't padded, so nothing else changes.
+        What the checkpoint was trained with: it saw ``(RGB - mean) / std`` of 0..255. The difference to our own is
+        folded into the first convolution, which isn't padded, so nothing else changes.
     bgr
         It saw blue first, as OpenCV reads pictures.
 
@@ -262,7 +265,7 @@ def _with_our_pixels(
     std: Sequence[float],
     bgr: bool,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """The first convolution for RGB minus our mean: ``(x + ours - mean) / std`` is linear, and so is a convolution."""
+    """Fit the first convolution to RGB minus our mean: ``(x + ours - mean) / std`` is linear, as it is."""
     w = (weight[:, ::-1] if bgr else weight).astype(np.float64) / np.reshape(std, (1, 3, 1, 1))
     shift = np.reshape(np.subtract(MEAN_RGB, mean), (1, 3, 1, 1))
     return w.astype(np.float32), (bias + (w * shift).sum(axis=(1, 2, 3))).astype(np.float32)

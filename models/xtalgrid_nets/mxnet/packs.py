@@ -1,10 +1,12 @@
 """Chop sets (`xtalgrid_nets.sets.format`) to RecordIO packs and back.
 
-A pack of ours is PNG, so that not a bit of a pixel is lost (``im2rec --encoding .png``; MXNet's readers take it as they take JPEG), and has
-the set's ``wells.csv`` beside it as ``PREFIX.wells.csv``: RecordIO itself has no place for whose well a chop is. The label is the rank in
-`xtalgrid_core.outcomes.CLASSES`. Patches and views stay behind: MXNet's classifier had no use for them.
+A pack of ours is PNG, so that not a bit of a pixel is lost (``im2rec --encoding .png``; MXNet's readers take it as they
+take JPEG), and has the set's ``wells.csv`` beside it as ``PREFIX.wells.csv``: RecordIO itself has no place for whose
+well a chop is. The label is the rank in `xtalgrid_core.outcomes.CLASSES`. Patches and views stay behind: MXNet's
+classifier had no use for them.
 
-Other packs come back too: what their numbers mean is said by the caller, and whose well a chop is by a pattern on the ``.lst``'s paths.
+Other packs come back too: what their numbers mean is said by the caller, and whose well a chop is by a pattern on the
+``.lst``'s paths.
 """
 
 from __future__ import annotations
@@ -91,10 +93,11 @@ def unpack(
     rec
         The ``.rec``; its ``.lst`` is read if it is there. The ``.idx`` is not needed.
     classes
-        ``classes[number]`` is (rank in `CLASSES`, the outcome that ``wells.csv`` shows) of a label; needed for packs that aren't ours.
+        ``classes[number]`` is (rank in `CLASSES`, the outcome that ``wells.csv`` shows) of a label; needed for packs
+        that aren't ours.
     wells
-        Finds groups named ``plate`` and, if it has one, ``well`` in the paths of the ``.lst``. Without it each image is a well and a plate
-        of its own (unless the pack is ours).
+        Finds groups named ``plate`` and, if it has one, ``well`` in the paths of the ``.lst``. Without it each image is
+        a well and a plate of its own (unless the pack is ours).
 
     Raises
     ------
@@ -149,7 +152,8 @@ def _well_of(number: int, path: str, table: list[WellRow] | None, wells: re.Patt
         ours = _PATH.fullmatch(path)
         if ours is None or int(ours["well"]) >= len(table):
             raise RecordError(
-                f"record {number}: the .lst's path {path!r} names no well of the .wells.csv; give both files, or --wells"
+                f"record {number}: the .lst's path {path!r} names no well of the .wells.csv; give both files, or "
+                "--wells"
             )
         return table[int(ours["well"])]
     name = path or f"record {number}"

@@ -1,7 +1,8 @@
 """MXNet's ``.params``: named arrays, as ``mx.nd.save`` writes them.
 
-Little endian: u64 0x112, u64 0, u64 count; for each array u32 version, i32 kind of storage, i32 axes, i64 of each axis, i32 device,
-i32 its number, i32 type of number, the values in C order; then u64 count of names, and for each u64 length and UTF-8.
+Little endian: u64 0x112, u64 0, u64 count; for each array u32 version, i32 kind of storage, i32 axes, i64 of each axis,
+i32 device, i32 its number, i32 type of number, the values in C order; then u64 count of names, and for each u64 length
+and UTF-8.
 """
 
 from __future__ import annotations
@@ -39,12 +40,13 @@ class _Bytes:
 
 
 def read_params(path: Path) -> dict[str, npt.NDArray[np.generic]]:
-    """The arrays of a ``.params`` file by name; ``arg:`` and ``aux:`` stay in front of the names where the file has them.
+    """Read a ``.params`` file: array by name, with ``arg:`` or ``aux:`` before it where the file has them.
 
     Raises
     ------
     BrokenModel
-        When the file is damaged, is no ``.params``, or holds arrays of a kind that isn't read (sparse; older than MXNet 0.12).
+        When the file is damaged, is no ``.params``, or holds arrays of a kind that isn't read (sparse; older than MXNet
+        0.12).
     OSError
         When it can't be read.
     """

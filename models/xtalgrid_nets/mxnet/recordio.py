@@ -1,10 +1,11 @@
-"""RecordIO packs as MXNet's ``im2rec`` writes them: ``.rec`` (the records), ``.idx`` (key and place of each) and ``.lst`` (key, labels, path).
+"""RecordIO packs as MXNet's ``im2rec`` writes them: ``.rec`` (records), ``.idx`` (places), ``.lst`` (labels, paths).
 
-A record is, little endian: u32 magic, u32 ``flag << 29 | length``, the payload, zeros up to a multiple of 4. A payload that holds the
-magic itself at a multiple of 4 is cut there, without it, into parts: flag 1 the first, 2 a middle one, 3 the last; 0 is whole.
+A record is, little endian: u32 magic, u32 ``flag << 29 | length``, the payload, zeros up to a multiple of 4. A payload
+that holds the magic itself at a multiple of 4 is cut there, without it, into parts: flag 1 the first, 2 a middle one, 3
+the last; 0 is whole.
 
-An image's payload begins with ``<IfQQ``: count of labels, one label, number, second number. A count above 0 says that so many f32 labels
-follow, and the one label means nothing. Then comes the image file.
+An image's payload begins with ``<IfQQ``: count of labels, one label, number, second number. A count above 0 says that
+so many f32 labels follow, and the one label means nothing. Then comes the image file.
 
 Written packs have MXNet's own bytes, and real ones are read to the last byte: `models/legacy-mxnet`.
 """
@@ -57,7 +58,7 @@ class ImageRecord(NamedTuple):
 
 
 def read_records(path: Path) -> Iterator[bytes]:
-    """The payloads of a ``.rec`` file in its order; parts are put together again.
+    """Read the payloads of a ``.rec`` file in its order; parts are put together again.
 
     Raises
     ------
@@ -69,7 +70,7 @@ def read_records(path: Path) -> Iterator[bytes]:
 
 
 def read_record(path: Path, place: int) -> bytes:
-    """The payload of the record that begins at byte `place`, as the ``.idx`` says it."""
+    """Read the payload of the record that begins at byte `place`, as the ``.idx`` says it."""
     with path.open("rb") as stream:
         stream.seek(place)
         payload = _read_one(stream, path, _size(stream))
@@ -145,14 +146,14 @@ def unpack_image(payload: bytes, where: str = "record") -> ImageRecord:
 
 
 def pack_image(record: ImageRecord) -> bytes:
-    """An image's payload. One label is written into the head, several behind it."""
+    """Make an image's payload."""
     if len(record.labels) == 1:
         return _IMAGE.pack(0, record.labels[0], record.number, 0) + record.image
     return _IMAGE.pack(len(record.labels), 0.0, record.number, 0) + record.labels.astype("<f4").tobytes() + record.image
 
 
 def record_bytes(payload: bytes) -> bytes:
-    """A record as it stands in the file: heads, parts, padding.
+    """Make a record as it stands in the file: heads, parts, padding.
 
     Raises
     ------
@@ -212,7 +213,7 @@ class PackWriter:
 
 
 def read_index(path: Path) -> dict[int, int]:
-    """An ``.idx``: number → byte at which the record begins.
+    """Read an ``.idx``: number → byte at which the record begins.
 
     Raises
     ------
@@ -230,7 +231,7 @@ def read_index(path: Path) -> dict[int, int]:
 
 
 def read_list(path: Path) -> dict[int, str]:
-    """A ``.lst``: number → path of the image.
+    """Read a ``.lst``: number → path of the image.
 
     Raises
     ------

@@ -1,8 +1,8 @@
 """The classifiers' architectures, each in a file one can read in a sitting, and the list of them.
 
-Every network takes ``(N, 3, H, W)`` float32, RGB minus the mean as `xtalgrid_core.images.network_input` makes it, and gives logits
-``(N, classes)``. What a paper does to its pictures before the network (grey, another size) is done inside, so that all of them train on
-the same 256² chops and one worker runs them.
+Every network takes ``(N, 3, H, W)`` float32, RGB minus the mean as `xtalgrid_core.images.network_input` makes it, and
+gives logits ``(N, classes)``. What a paper does to its pictures before the network (grey, another size) is done inside,
+so that all of them train on the same 256² chops and one worker runs them.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class Network:
     source
         The paper, and its section or table.
     dense
-        Whether it has ``class_map(x)`` → ``(N, classes, h, w)``, whose mean is ``forward(x)`` and whose stride is 16 pixels with 15×15
-        cells for a 256² chop, so that a whole drop is scored in one go.
+        Whether it has ``class_map(x)`` → ``(N, classes, h, w)``, whose mean is ``forward(x)`` and whose stride is 16
+        pixels with 15×15 cells for a 256² chop, so that a whole drop is scored in one go.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Network:
 
 
 def _late(module: str, maker: str, **options: Any) -> Callable[[int], nn.Module]:
-    """Calls a maker of this package; imports its module, and torch, only then."""
+    """Return a function that calls a maker of this package, and imports its module, and torch, only then."""
 
     def make(classes: int) -> nn.Module:
         network: nn.Module = getattr(import_module(f".{module}", __name__), maker)(classes, **options)
@@ -93,7 +93,7 @@ def class_map_of(net: nn.Module) -> Callable[[Tensor], Tensor] | None:
 
 
 def build(name: str, classes: int = len(CLASSES)) -> nn.Module:
-    """The network of that name with fresh weights.
+    """Make the network of that name with fresh weights.
 
     Raises
     ------

@@ -1,8 +1,9 @@
-"""The three that *Crystal search* compared SqueezeNet with (Thielmann et al. 2023, section 2.3 and Table 2), from torchvision.
+"""What Thielmann et al. (2023, section 2.3, Table 2) compared SqueezeNet with: three networks of torchvision's.
 
-Table 2's sizes are those of the parameters for 13 classes in MiB, rounded up as ``ls -h`` does: VGG-16 512.4 → 513, ResNet-50
-89.98 → 90, SqueezeNet **1.0** 2.83 → 2.9, and 222.5 → 223 for an AlexNet with the 96-256-384-384-256 filters of 2012 in one column.
-Torchvision's AlexNet is Krizhevsky's of 2014 (arXiv 1404.5997) with 64-192-384-256-256: 217.7 MiB, 2.4 % less than Table 2's.
+Table 2's sizes are those of the parameters for 13 classes in MiB, rounded up as ``ls -h`` does: VGG-16 512.4 → 513,
+ResNet-50 89.98 → 90, SqueezeNet **1.0** 2.83 → 2.9, and 222.5 → 223 for an AlexNet with the 96-256-384-384-256 filters
+of 2012 in one column. Torchvision's AlexNet is Krizhevsky's of 2014 (arXiv 1404.5997) with 64-192-384-256-256: 217.7
+MiB, 2.4 % less than Table 2's.
 
 Kept from torchvision: weights trained on ImageNet fit these modules (`OfTorchvision.net`).
 """
@@ -14,11 +15,11 @@ from torch import Tensor, nn
 from ..torchvision_guard import import_torchvision
 
 _STD = (58.4, 57.1, 57.4)
-"""Standard deviation of ImageNet's red, green and blue: what torchvision's networks expect the pixels to be divided by."""
+"""Standard deviation of ImageNet's red, green and blue, by which torchvision's networks want pixels divided."""
 
 
 class OfTorchvision(nn.Module):
-    """One of torchvision's classifiers, given pixels as ours are: ``(N, 3, H, W)`` RGB minus the mean, H and W at least 63."""
+    """One of torchvision's classifiers on pixels as ours: ``(N, 3, H, W)`` RGB minus the mean, H and W at least 63."""
 
     def __init__(self, name: str, classes: int) -> None:
         super().__init__()
@@ -31,7 +32,7 @@ class OfTorchvision(nn.Module):
 
 
 def alexnet(classes: int) -> nn.Module:
-    """AlexNet: five convolutions, three fully connected layers (Krizhevsky et al. 2012, in its one-column form of 2014)."""
+    """AlexNet: five convolutions, three fully connected layers (Krizhevsky et al. 2012, in one column, 2014)."""
     return OfTorchvision("alexnet", classes)
 
 

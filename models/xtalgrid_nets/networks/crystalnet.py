@@ -1,8 +1,9 @@
-"""CrystalNet (Yann & Tang 2016, AAAI-16) and Lean CrystalNet (Ghafurian et al. 2018): grey pictures of 128×128, of which the middle
-112×112 goes through the network.
+"""CrystalNet (Yann & Tang 2016, AAAI-16) and Lean CrystalNet (Ghafurian et al. 2018).
 
-The papers train with random mirroring, shifts of ±8 pixels, rotations of ±60° and scales of 0.8..1.2 (CrystalNet's layers 2 and 3);
-these are the training's business, not the network's.
+They take grey pictures of 128×128, of which the middle 112×112 goes through the network.
+
+The papers train with random mirroring, shifts of ±8 pixels, rotations of ±60° and scales of 0.8..1.2 (CrystalNet's
+layers 2 and 3); these are the training's business, not the network's.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ SIDE = 128
 _BORDER = 8
 _PATCH = 7
 _FLOOR = 1.0
-"""Smallest deviation to divide by, in grey levels of 255: even ground stays even instead of showing the camera's noise."""
+"""Smallest deviation to divide by, in grey levels of 255: even ground stays even and shows no camera noise."""
 
 
 def contrast_normalised(x: Tensor) -> Tensor:
-    """``(N, 1, H, W)`` minus the mean of each pixel's 7×7 patch, divided by the patch's standard deviation (CrystalNet's layer 1).
+    """``(N, 1, H, W)`` minus the mean of each pixel's 7×7 patch, by its standard deviation (CrystalNet's layer 1).
 
     The paper's words are "divided by its variance"; the deviation is what makes illumination cancel out, and what the
     normalisation of this name divides by elsewhere.
@@ -35,7 +36,8 @@ def contrast_normalised(x: Tensor) -> Tensor:
 class CrystalNet(nn.Module):
     """Four convolutions, three poolings, three fully connected layers (the paper's Table 1, layers 4 to 13).
 
-    Table 1 gives layer 10 as 6×6 after 14×14 with 3×3 filters: a stride of 2 without padding does that. Nothing is said of dropout.
+    Table 1 gives layer 10 as 6×6 after 14×14 with 3×3 filters: a stride of 2 without padding does that. Nothing is said
+    of dropout.
     """
 
     def __init__(self, classes: int = 10) -> None:
@@ -61,10 +63,11 @@ class CrystalNet(nn.Module):
 class LeanCrystalNet(CrystalNet):
     """CrystalNet with a convolution, two poolings and a fully connected layer more, and about half the parameters.
 
-    Described are: five convolutions, a pooling after each by their number, four fully connected layers, the parameters "roughly in
-    half" (Ghafurian et al. 2018, sections 1 and 2.3). **Not described** there (its reference 6 is not at hand): filters, kernels, where the
-    new layers stand, the widths of the fully connected layers. Chosen here: CrystalNet's filters, a fifth convolution like its fourth,
-    padded, and 1536 units a layer, which halves the parameters. Read its results as those of a network of this kind.
+    Described are: five convolutions, a pooling after each by their number, four fully connected layers, the parameters
+    "roughly in half" (Ghafurian et al. 2018, sections 1 and 2.3). **Not described** there (its reference 6 is not at
+    hand): filters, kernels, where the new layers stand, the widths of the fully connected layers. Chosen here:
+    CrystalNet's filters, a fifth convolution like its fourth, padded, and 1536 units a layer, which halves the
+    parameters. Read its results as those of a network of this kind.
     """
 
     def __init__(self, classes: int = 10) -> None:

@@ -1,11 +1,13 @@
 """MARCO's variant of Inception-v3 (Bruno et al. 2018, "Model architecture" and Table III).
 
-Three changes to Inception-v3 (Szegedy et al. 2016), whose layers have the names of the reference implementation, TF-slim's
-``inception_v3.py``: pictures of 599×599, brought to 299×299 by a convolution of 16 filters before everything else; some layers with fewer
-filters (`CAPS`); no dropout. The auxiliary classifier, which only helps training, is left out; the paper doesn't mention it.
+Three changes to Inception-v3 (Szegedy et al. 2016), whose layers have the names of the reference implementation,
+TF-slim's ``inception_v3.py``: pictures of 599×599, brought to 299×299 by a convolution of 16 filters before everything
+else; some layers with fewer filters (`CAPS`); no dropout. The auxiliary classifier, which only helps training, is left
+out; the paper doesn't mention it.
 
-Batch normalisation has a scale here (TF-slim's default has none): 0.1 % more parameters. Not torchvision's class, whose blocks have their
-numbers of filters written in; with ``caps={}`` and without the first convolution this is the same network, and a test holds it to that.
+Batch normalisation has a scale here (TF-slim's default has none): 0.1 % more parameters. Not torchvision's class, whose
+blocks have their numbers of filters written in; with ``caps={}`` and without the first convolution this is the same
+network, and a test holds it to that.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ CAPS: Mapping[str, int] = {
 }
 """Table III: no convolution of a layer has more filters than this."""
 
-# A branch is a chain of convolutions (filters, kernel[, padding]); "avg" and "max" are poolings, a tuple of chains splits the branch.
+# A branch is a chain of convolutions (filters, kernel[, padding]); "avg" and "max" are poolings, a tuple of chains
+# splits the branch.
 # "same" padding unless the kernel is given as "3/2": 3×3 with stride 2, unpadded, which halves the map.
 _B = tuple[Any, ...]
 
@@ -82,7 +85,10 @@ MIXED: tuple[tuple[str, tuple[_B, ...]], ...] = (
 
 
 class Convolved(nn.Sequential):
-    """Convolution without bias, batch normalisation, ReLU. `kernel`: a side, (height, width), or "3/stride" for unpadded 3×3."""
+    """Convolution without bias, batch normalisation, ReLU.
+
+    `kernel`: a side, (height, width), or "3/stride" for unpadded 3×3.
+    """
 
     def __init__(self, inputs: int, filters: int, kernel: int | str | tuple[int, int]) -> None:
         stride, padding = 1, (0, 0)
@@ -118,7 +124,7 @@ class Mixed(nn.Module):
 
 
 def _step(step: Any, inputs: int, cap: int | None) -> tuple[nn.Module, int]:
-    """A branch's step and the channels it gives."""
+    """Make a branch's step, and count the channels it gives."""
     if step == "avg":
         return nn.AvgPool2d(3, stride=1, padding=1), inputs
     if step == "max":

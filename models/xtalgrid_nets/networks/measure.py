@@ -31,7 +31,7 @@ class Size:
 
 
 def size_of(network: Network, classes: int) -> Size:
-    """The size of a network with so many classes."""
+    """Measure the size of a network with so many classes."""
     net = _without_content(network, classes)
     parameters = sum(parameter.numel() for parameter in net.parameters())
     floats = parameters + sum(buffer.numel() for buffer in net.buffers() if buffer.is_floating_point())

@@ -1,9 +1,10 @@
 """ResNet-32 and ResNet-56 on grey pictures of 128×128 (Ghafurian et al. 2018, sections 2.2 and 2.3, "Merck").
 
-The paper names depth, input and tools (TFLearn) but not the filters. A ResNet of 32 or 56 layers is the CIFAR form, 6n + 2 layers with
-16, 32 and 64 filters (He et al. 2015, section 4.2): n = 5 and n = 9, as in TFLearn's own CIFAR example. Its blocks normalise before they
-convolve; the paper cites the article, whose blocks do it after, and so do these. Shortcuts have no parameters: where a map is halved,
-every other cell is taken and the missing channels are zero (the article's option A).
+The paper names depth, input and tools (TFLearn) but not the filters. A ResNet of 32 or 56 layers is the CIFAR form, 6n
++ 2 layers with 16, 32 and 64 filters (He et al. 2015, section 4.2): n = 5 and n = 9, as in TFLearn's own CIFAR example.
+Its blocks normalise before they convolve; the paper cites the article, whose blocks do it after, and so do these.
+Shortcuts have no parameters: where a map is halved, every other cell is taken and the missing channels are zero (the
+article's option A).
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Block(nn.Module):
 
 
 class MerckResNet(nn.Module):
-    """A ResNet of ``6·blocks + 2`` layers: a convolution, three stages of `blocks`, the mean, a fully connected layer."""
+    """A ResNet of ``6·blocks + 2`` layers: a convolution, three stages of `blocks`, mean, fully connected layer."""
 
     def __init__(self, classes: int = 10, blocks: int = 5) -> None:
         super().__init__()

@@ -1,10 +1,11 @@
 """SqueezeNet 1.0 and 1.1: the classifier of chops, and the features that the segmenter is built on (`segmenter.py`).
 
-It takes ``(N, 3, H, W)`` float32 as `xtalgrid_core.images.network_input` makes it, and gives logits ``(N, 13)``. It is our own
-and not torchvision's because dense scoring needs the map of classes before it is averaged: `SqueezeNet.class_map`.
+It takes ``(N, 3, H, W)`` float32 as `xtalgrid_core.images.network_input` makes it, and gives logits ``(N, 13)``. It is
+our own and not torchvision's because dense scoring needs the map of classes before it is averaged:
+`SqueezeNet.class_map`.
 
-Iandola et al. 2017, SqueezeNet: AlexNet-level accuracy with 50x fewer parameters, arXiv 1602.07360 (1.0), and the authors'
-1.1 (the same accuracy at 2.4 times less computing).
+Iandola et al. 2017, SqueezeNet: AlexNet-level accuracy with 50x fewer parameters, arXiv 1602.07360 (1.0), and the
+authors' 1.1 (the same accuracy at 2.4 times less computing).
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ POOLED_BEFORE: dict[Version, tuple[int, ...]] = {"1.0": (0, 3, 7), "1.1": (0, 2,
 
 
 class Fire(nn.Module):
-    """SqueezeNet's block: squeeze to few channels, expand by 1×1 and 3×3 side by side (parameter names as in torchvision)."""
+    """SqueezeNet's block: squeeze to few channels, expand by 1×1 and 3×3 side by side (torchvision's names)."""
 
     def __init__(self, inputs: int, squeeze: int, expand: int, activation: Activation = torch.relu) -> None:
         super().__init__()
@@ -49,7 +50,10 @@ class Fire(nn.Module):
 
 
 def features(version: Version = "1.1") -> nn.Sequential:
-    """SqueezeNet up to its last Fire block: total stride 16, 512 channels; a 256² chop gives 15×15 (a cell more for each 16 pixels)."""
+    """SqueezeNet up to its last Fire block: total stride 16, 512 channels.
+
+    A 256² chop gives 15×15 (a cell more for each 16 pixels).
+    """
     filters, kernel = FIRST[version]
     layers: list[nn.Module] = [nn.Conv2d(3, filters, kernel, stride=2), nn.ReLU()]
     for index, (squeeze, expand) in enumerate(FIRES):
@@ -75,7 +79,10 @@ class SqueezeNet(nn.Module):
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
     def class_map(self, x: Tensor) -> Tensor:
-        """``(N, 3, H, W)`` → logits of each cell, ``(N, classes, h, w)``; 15×15 cells for a 256² chop, one more for each 16 pixels."""
+        """``(N, 3, H, W)`` → logits of each cell, ``(N, classes, h, w)``.
+
+        15×15 cells for a 256² chop, one more for each 16 pixels.
+        """
         cells: Tensor = self.head(self.dropout(self.features(x)))
         return cells
 

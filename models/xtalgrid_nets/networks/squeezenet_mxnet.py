@@ -3,11 +3,12 @@
 Three things differ from `squeezenet.SqueezeNet`; each changes the probabilities, none changes a weight:
 
 * the class map goes through the activation once more before it is averaged, as in the SqueezeNet paper;
-* the average is MXNet's ``AvgPool2D(13)``, made for the 13×13 cells of a 227² chop. A 256² chop has 15×15, and of these only the
-  top-left 13×13 count: the right and lower 32 pixels of a chop hardly do. ``pool="mean"`` averages all cells instead;
-* "elu" is the network of Rosebrock (2017), *Deep Learning for Computer Vision with Python*, ImageNet Bundle, that Thielmann et al. 2023
-  trained (section 2.3): ELU with MXNet's slope of 0.25 in place of ReLU, max pooling that drops an incomplete last window, and 227²
-  chops, here the middle of a 256² one.
+* the average is MXNet's ``AvgPool2D(13)``, made for the 13×13 cells of a 227² chop. A 256² chop has 15×15, and of these
+  only the top-left 13×13 count: the right and lower 32 pixels of a chop hardly do. ``pool="mean"`` averages all cells
+  instead;
+* "elu" is the network of Rosebrock (2017), *Deep Learning for Computer Vision with Python*, ImageNet Bundle, that
+  Thielmann et al. 2023 trained (section 2.3): ELU with MXNet's slope of 0.25 in place of ReLU, max pooling that drops
+  an incomplete last window, and 227² chops, here the middle of a 256² one.
 """
 
 from __future__ import annotations

@@ -16,13 +16,14 @@ Array = npt.NDArray[np.generic]
 class GrowingArray:
     """A ``.npy`` file that rows are appended to: at no time does more than the rows being added lie in memory.
 
-    NumPy pads its header so that the first axis can grow in place; it is rewritten by `flush`, so after a kill the file holds at
-    least the rows of the last flush.
+    NumPy pads its header so that the first axis can grow in place; it is rewritten by `flush`, so after a kill the file
+    holds at least the rows of the last flush.
 
     Parameters
     ----------
     path
-        The file. If it is there, its first `keep` rows are kept and the rest, which a kill may have left half written, is cut off.
+        The file. If it is there, its first `keep` rows are kept and the rest, which a kill may have left half written,
+        is cut off.
     shape
         Of one row.
     """
@@ -78,7 +79,7 @@ class Stacked:
         return int(self._starts[-1])
 
     def take(self, indices: npt.NDArray[np.integer] | Sequence[int]) -> npt.NDArray[np.uint8]:
-        """The rows at these indices, in this order, in memory."""
+        """Read the rows at these indices, in this order, in memory."""
         indices = np.asarray(indices, np.intp)
         which = np.searchsorted(self._starts, indices, side="right") - 1
         return np.stack([self._parts[k][i - self._starts[k]] for k, i in zip(which, indices, strict=True)])

@@ -1,4 +1,4 @@
-"""Labelled wells become a chop set: well by well, in several processes, each failure noted and none of them costing the rest."""
+"""Labelled wells become a chop set: well by well, in several processes; a failure is noted and costs no other."""
 
 from __future__ import annotations
 
@@ -162,7 +162,10 @@ def _new(wells: Iterable[Found], writer: ChopSetWriter, on_well: Callable[[], No
 
 
 def _cut(wells: Iterator[Found], settings: Settings, jobs: int) -> Iterator[tuple[Found, Made]]:
-    """Each entry with what was made of it, in order; at most a few wells a process are under way, so that memory stays small."""
+    """Each entry with what was made of it, in order.
+
+    At most a few wells a process are under way, so that memory stays small.
+    """
     if jobs <= 1:
         _one_thread()
         for found in wells:
@@ -182,7 +185,8 @@ def _cut(wells: Iterator[Found], settings: Settings, jobs: int) -> Iterator[tupl
                 yield _first(waiting)
         except BrokenProcessPool as error:
             raise SetError(
-                "a process was killed, for want of memory perhaps; run the same command with fewer --jobs: it goes on where it was"
+                "a process was killed, for want of memory perhaps; run the same command with fewer --jobs: it goes on "
+                "where it was"
             ) from error
 
 

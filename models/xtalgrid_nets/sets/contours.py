@@ -1,9 +1,9 @@
 """Contours: how much there is to see in a chop (paper, section 2.2).
 
-The paper keeps a chop for a class, or not, by "contours above a threshold" and says no more. Here a contour surrounds what is brighter or
-darker than its surroundings: fine precipitate and faint crystals have few sharp edges, and the lens that a drop is shades even a clear one
-from white to black, but slowly. A chop's figure is the length of the contours in it, in sides of a chop. They are found once over
-the whole drop: a chop's own border neither cuts one nor makes one.
+The paper keeps a chop for a class, or not, by "contours above a threshold" and says no more. Here a contour surrounds
+what is brighter or darker than its surroundings: fine precipitate and faint crystals have few sharp edges, and the lens
+that a drop is shades even a clear one from white to black, but slowly. A chop's figure is the length of the contours in
+it, in sides of a chop. They are found once over the whole drop: a chop's own border neither cuts one nor makes one.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ from xtalgrid_core.images import Pixels
 Bool = npt.NDArray[np.bool_]
 
 FINE, COARSE = 2.0, 12.0
-"""What is larger than noise and JPEG blocks and smaller than a drop's shading: standard deviations of two blurs, in pixels at the
-reference scale, whose difference is looked at."""
+"""Standard deviations, in pixels at the reference scale, of the two blurs whose difference is looked at.
+
+That leaves what is larger than noise and JPEG blocks and smaller than a drop's shading.
+"""
 
 STEP = 4.0
 """Grey levels of 255 by which something must differ from its surroundings."""
@@ -35,7 +37,7 @@ SHORTEST = 30
 
 
 def contour_map(image: Pixels) -> Bool:
-    """The contours of a levelled image at the reference scale, ``(H, W, 3)``: ``(H, W)``, True on them."""
+    """Find the contours of a levelled image at the reference scale, ``(H, W, 3)``: ``(H, W)``, True on them."""
     band = difference_of_gaussians(rgb2gray(image.astype(np.float32)), FINE, COARSE)
     brighter, darker = (
         remove_small_objects(find_boundaries(differs, mode="inner"), max_size=SHORTEST - 1, connectivity=2)
@@ -46,7 +48,10 @@ def contour_map(image: Pixels) -> Bool:
 
 
 def lengths(contours: Bool, boxes: Sequence[Box]) -> npt.NDArray[np.float64]:
-    """Length of the contours in each box, in sides of the box (of its height): ``(len(boxes),)``. Boxes may reach over the edge."""
+    """Length of the contours in each box, in sides of the box (of its height): ``(len(boxes),)``.
+
+    Boxes may reach over the edge.
+    """
     seen = [box.clipped(*contours.shape) for box in boxes]
     return counts(contours, seen) / np.array([box.height for box in boxes], np.float64)
 

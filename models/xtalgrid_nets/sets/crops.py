@@ -25,8 +25,8 @@ Float = npt.NDArray[np.float32]
 class Crop:
     """A drop, ready to be cut.
 
-    `view` ``(H, W, 3)`` is levelled and at the reference scale, `drop` ``(H, W)`` True inside the drop's outline; `box` is where it
-    lies in the original image, in pixels.
+    `view` ``(H, W, 3)`` is levelled and at the reference scale, `drop` ``(H, W)`` True inside the drop's outline; `box`
+    is where it lies in the original image, in pixels.
     """
 
     view: Pixels
@@ -51,7 +51,7 @@ def crop_to_drop(image: Pixels, mask: Float, scale: PixelSize) -> Crop | None:
 
 
 def whole_well(image: Pixels, scale: PixelSize) -> Crop:
-    """The whole image as a crop, with no drop in it: a null experiment."""
+    """Take the whole image as a crop, with no drop in it: a null experiment."""
     whole = Box(0, 0, *image.shape[:2])
     view = WellPixels(image).classifier_view(whole, scale.to_reference)
     return Crop(view, np.zeros(view.shape[:2], bool), whole)
@@ -88,5 +88,5 @@ class Segmenter:
 
 @cache
 def segmenter_of(folder: Path) -> Segmenter:
-    """The folder's segmenter, loaded once in each process."""
+    """Load the folder's segmenter, once in each process."""
     return Segmenter(folder)

@@ -17,7 +17,7 @@ from .masks import read_mask
 from .sources import plate_of, read_file
 
 SHAPE_TOLERANCE = 0.03
-"""How far the ratios of the sides of a mask and its image may differ: masks are drawn on reduced pictures, and rounded."""
+"""How far the ratios of the sides of a mask and its image may differ: masks are drawn on reduced pictures."""
 
 
 def build_from_masks(
@@ -74,7 +74,8 @@ def _add(
     ratio = (image.shape[1] / image.shape[0]) / (drop.shape[1] / drop.shape[0])
     if abs(ratio - 1) > SHAPE_TOLERANCE:
         raise SetError(
-            f"the mask {drawn[0]} is {drop.shape[1]}×{drop.shape[0]}, its image {image.shape[1]}×{image.shape[0]}: another shape, so "
+            f"the mask {drawn[0]} is {drop.shape[1]}×{drop.shape[0]}, its image {image.shape[1]}×{image.shape[0]}: "
+            "another shape, so "
             "it would be stretched; export the mask uncropped"
         )
     view = segmenter_view(image, Levels.of(image))

@@ -5,8 +5,8 @@
 ``labels.npy``      (N,) uint8, rank in `xtalgrid_core.outcomes.CLASSES`
 ``wells.npy``       (N,) int64, row of ``wells.csv``
 ``patches.npy``     (M, 448, 448, 3) uint8, optional: chops with context, for dense training
-``patch_labels.npy`` (M, 5, 5) uint8: labels of the 256×256 windows at rows and columns `PATCH_STARTS`; `NO_LABEL` where it can't
-                    be said cleanly
+``patch_labels.npy`` (M, 5, 5) uint8: labels of the 256×256 windows at rows and columns `PATCH_STARTS`; `NO_LABEL`
+                    where it can't be said cleanly
 ``patch_wells.npy`` (M,) int64
 ``views.npy``       (V, 256, 256, 3) uint8, optional: whole wells as the segmenter sees them
 ``masks.npy``       (V, 256, 256) uint8, 0 outside the drop, 255 inside
@@ -76,17 +76,17 @@ class SetError(XtalgridError):
 
 
 def held_out(plate: str) -> bool:
-    """Whether a plate is for validation only: every tenth, by its name's SHA-256, so that it is the same in every set."""
+    """Whether a plate is for validation only: every tenth, by its name's SHA-256, so the same in every set."""
     return int(hashlib.sha256(plate.encode()).hexdigest(), 16) % 10 == 9
 
 
 def any_of(group: Group) -> str:
-    """What stands in the column ``outcome`` of a well of which only the group is known: ``any crystal``."""
+    """Name what stands in the column ``outcome`` of a well of which only the group is known: ``any crystal``."""
     return f"any {group}"
 
 
 class WellRow(NamedTuple):
-    """A row of ``wells.csv``: `outcome` as scored (a class, `any_of` a group, or empty), `source` where the well is from."""
+    """A row of ``wells.csv``: `outcome` as scored (a class, `any_of` a group, or empty), `source` its origin."""
 
     well: int
     plate: str
@@ -101,7 +101,8 @@ class ChopSet:
     Attributes
     ----------
     table
-        The `WellRow` of every well; `wells`, `patch_wells` and `view_wells` are indices into it, whichever set they are from.
+        The `WellRow` of every well; `wells`, `patch_wells` and `view_wells` are indices into it, whichever set they are
+        from.
     labels, wells
         ``(N,)`` of the chops.
     patch_labels, patch_wells
@@ -138,7 +139,7 @@ class ChopSet:
         self._masks = Stacked(self._files("masks"))
 
     def split(self, wells: npt.NDArray[np.int64] | None = None) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-        """Indices to train on, and indices held out, of the chops (or of `patch_wells`, `view_wells`)."""
+        """Return indices to train on, and indices held out, of the chops (or of `patch_wells`, `view_wells`)."""
         held = self.well_held_out[self.wells if wells is None else wells]
         return np.flatnonzero(~held), np.flatnonzero(held)
 
@@ -216,8 +217,8 @@ class ChopSet:
 class ChopSetWriter:
     """Writes a training set well by well; killed and started again with the same arguments, it goes on where it was.
 
-    Use it as a context manager: the set is finished (`RECORD` and `TABLE` written) when the block ends well, and can be gone on with
-    when it does not.
+    Use it as a context manager: the set is finished (`RECORD` and `TABLE` written) when the block ends well, and can be
+    gone on with when it does not.
 
     Parameters
     ----------
@@ -316,11 +317,11 @@ class ChopSetWriter:
         self.done.add(image)
 
     def twin_of(self, sha256: str) -> WellRow | None:
-        """The well of this set whose image has these bytes, if any."""
+        """Find the well of this set whose image has these bytes, if any."""
         return self._rows[self._hashes[sha256]] if sha256 in self._hashes else None
 
     def counts(self) -> dict[str, Any]:
-        """What is in the set so far, as ``dataset.json`` has it."""
+        """Sum up what is in the set so far, as ``dataset.json`` has it."""
         plates = {row.plate for row in self._rows}
         return {
             "wells": len(self._rows),

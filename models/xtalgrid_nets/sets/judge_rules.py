@@ -24,7 +24,7 @@ JUDGED = tuple(o for o in CLASSES if o not in (Outcome.RIM, Outcome.NULL_EXPERIM
 
 
 class Tally(NamedTuple):
-    """Of the chops that can be told: labelled rightly, labelled wrongly, and left out though they show their well's outcome."""
+    """Of the chops that can be told: labelled rightly, wrongly, and left out though they show their well's outcome."""
 
     right: int
     wrong: int
@@ -32,7 +32,7 @@ class Tally(NamedTuple):
 
 
 def ways(contour: float) -> dict[str, Rules]:
-    """The rules compared."""
+    """Return the rules to compare."""
     return {
         "edges count, as published": Rules(contour=contour, edge_counts=True, uv="ignore"),
         "inside the edge": Rules(contour=contour, uv="ignore"),
@@ -45,8 +45,8 @@ def judge_rules(
 ) -> dict[str, dict[str, Tally]]:
     """Way → group (``rim`` by itself) → tally, of that many rendered wells, the outcomes in turn.
 
-    Crystals are protein, with UV mates. A chop's group is compared, not its class; chops whose content can't be said cleanly don't
-    count.
+    Crystals are protein, with UV mates. A chop's group is compared, not its class; chops whose content can't be said
+    cleanly don't count.
     """
     tallies: dict[str, dict[str, Counter[str]]] = {name: defaultdict(Counter) for name in ways(contour)}
     for number in range(wells):

@@ -76,7 +76,7 @@ class Labels:
             self._also.add(_plain(text))
 
     def read(self, text: str) -> Label | None:
-        """The label; None where the lab wants such wells left out.
+        """Return the label; None where the lab wants such wells left out.
 
         Raises
         ------

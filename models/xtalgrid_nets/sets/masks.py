@@ -14,10 +14,11 @@ Bool = npt.NDArray[np.bool_]
 
 
 def read_mask(path: Path, *, inverted: bool = False) -> Bool:
-    """A mask as drawing programs save it: ``(h, w)``, True in the drop.
+    """Read a mask as drawing programs save it: ``(h, w)``, True in the drop.
 
-    Grey, palette, black-and-white, colour and 16-bit files are read, with 0 and 255 or 0 and 1; what is transparent is outside. A file
-    painted in one colour on a transparent ground is told by its alpha channel. Half tones of a soft brush go to the nearer side.
+    Grey, palette, black-and-white, colour and 16-bit files are read, with 0 and 255 or 0 and 1; what is transparent is
+    outside. A file painted in one colour on a transparent ground is told by its alpha channel. Half tones of a soft
+    brush go to the nearer side.
 
     Parameters
     ----------

@@ -1,8 +1,9 @@
 """Which chops of a scored well show what it was scored for: the rules of the paper, section 2.2.
 
-A well is scored as a whole, its chops are not: most chops of a well with a crystal show none. So a chop takes its well's class only if
-there is something to be seen in it (`contours`); a crystal's chop must glow in the UV mate as well, where there is one; and the edge of a
-clear drop becomes the class `rim`, since edges were taken for crystals before it was there.
+A well is scored as a whole, its chops are not: most chops of a well with a crystal show none. So a chop takes its
+well's class only if there is something to be seen in it (`contours`); a crystal's chop must glow in the UV mate as
+well, where there is one; and the edge of a clear drop becomes the class `rim`, since edges were taken for crystals
+before it was there.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ class Rules:
     rim
         From here a chop at the edge of a clear drop is a `rim`.
     uv
-        ``required``: a crystal's chop needs a mate that glows, as published; ``confirm``: it must glow if there is a mate;
-        ``ignore``.
+        ``required``: a crystal's chop needs a mate that glows, as published; ``confirm``: it must glow if there is a
+        mate; ``ignore``.
     edge_counts
         Contours of the drop's edge count for every class, as published. By default they count for `rim` alone.
     most
@@ -88,7 +89,7 @@ def chop_well(crop: Crop, outcome: Outcome, rules: Rules, glow: Bool | None = No
 def label_chops(
     crop: Crop, boxes: list[Box], outcome: Outcome, rules: Rules, glow: Bool | None, contours: Bool
 ) -> tuple[npt.NDArray[np.int64], Counter[str]]:
-    """A rank for each box of a crop, −1 for one that is left out; and how many were, for what reason.
+    """Return a rank for each box of a crop, −1 for one that is left out; and how many were, for what reason.
 
     `contours` are those of the view (`contour_map`), ``(H, W)``; the others as in `chop_well`.
     """
@@ -121,6 +122,9 @@ def _inside(drop: Bool) -> Bool:
 
 
 def _coverage(drop: Bool, boxes: list[Box]) -> npt.NDArray[np.float64]:
-    """Which part of each chop is drop, 0..1; what a chop reaches over the image's edge is its reflection and does not count."""
+    """Which part of each chop is drop, 0..1.
+
+    What a chop reaches over the image's edge is its reflection and does not count.
+    """
     seen = [box.clipped(*drop.shape) for box in boxes]
     return counts(drop, seen) / np.array([max(box.height * box.width, 1) for box in seen], np.float64)

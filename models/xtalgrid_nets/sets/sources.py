@@ -57,7 +57,7 @@ Found = LabelledWell | PassedOver
 
 
 def read_file(path: Path) -> bytes:
-    """A file's bytes.
+    """Read a file's bytes.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def read_file(path: Path) -> bytes:
 
 
 def plate_of(name: str, pattern: str) -> str:
-    """The plate in a file's name: the first group of a regular expression, or "" without a pattern or a match.
+    """Find the plate in a file's name: the first group of a regular expression, or "" without a pattern or a match.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def from_table(
     plate_from: str = "",
     pixel_size_um: float | None = None,
 ) -> Iterator[Found]:
-    """The wells of a CSV file, such as ``xtalgrid export-scored`` writes, or one of a lab's own.
+    """Read the wells of a CSV file, such as ``xtalgrid export-scored`` writes, or one of a lab's own.
 
     Parameters
     ----------
@@ -179,7 +179,8 @@ def _label_column(table: Path, names: Sequence[str], columns: Columns) -> str:
     ]
     if missing:
         raise SetError(
-            f"{table}: has no column {' and no column '.join(missing)}; it has {', '.join(names) or 'none'}: name yours with "
+            f"{table}: has no column {' and no column '.join(missing)}; it has {', '.join(names) or 'none'}: name "
+            "yours with "
             "--image-column, --label-column"
         )
     assert label is not None
@@ -187,7 +188,7 @@ def _label_column(table: Path, names: Sequence[str], columns: Columns) -> str:
 
 
 def _read_label(labels: Labels, row: Mapping[str, str], column: str) -> Label | None:
-    """A lab's own map of its score codes goes before the outcome that the export made of them."""
+    """Put a lab's own map of its score codes before the outcome that the export made of them."""
     code, text = (row.get("score") or "").strip(), (row[column] or "").strip()
     if column == "outcome" and code and (labels.maps(code) or not text):
         if not labels.maps(code):
@@ -210,7 +211,7 @@ def _pixel_size(text: str, default: float | None) -> float | None:
 def from_class_folders(
     folder: Path, labels: Labels, *, plate_from: str = "", pixel_size_um: float | None = None
 ) -> Iterator[Found]:
-    """The images in sub-folders named as classes, such as ``crystals harvestable/`` or ``13/``; deeper folders belong to them.
+    """Find the images in sub-folders named as classes, ``crystals harvestable/`` or ``13/``, and in those below.
 
     Raises
     ------
@@ -223,7 +224,8 @@ def from_class_folders(
         raise SetError(
             f"{folder}: no sub-folder is named as an outcome, a group or a score code"
             + (
-                f" (there are {', '.join(path.name for path in folders[:8])}); say what they mean with --map NAME=OUTCOME"
+                f" (there are {', '.join(path.name for path in folders[:8])}); say what they mean with --map "
+                "NAME=OUTCOME"
                 if folders
                 else ""
             )
@@ -246,10 +248,11 @@ def from_class_folders(
 
 
 def from_marco(shards: Sequence[Path], labels: Labels, *, plate_from: str = "") -> Iterator[Found]:
-    """The wells of MARCO's shards (TFRecord files of ``tf.train.Example``), in their order.
+    """Read the wells of MARCO's shards (TFRecord files of ``tf.train.Example``), in their order.
 
-    The features read are those the shards were published with: ``image/encoded`` (JPEG), ``image/class/text``, or ``image/class/label``
-    where there is no text, ``image/class/source``, ``image/filename`` and ``image/id``. They name no plate.
+    The features read are those the shards were published with: ``image/encoded`` (JPEG), ``image/class/text``, or
+    ``image/class/label`` where there is no text, ``image/class/source``, ``image/filename`` and ``image/id``. They name
+    no plate.
     """
     for shard in shards:
         for record in read_records(shard):

@@ -1,8 +1,9 @@
 """TensorFlow's record files and examples, read without TensorFlow.
 
-A record file is a row of records: length (uint64, little endian), masked CRC-32C of the length's bytes, the data, masked CRC-32C of
-the data (TensorFlow, ``core/lib/io/record_writer.h``). The data here is a ``tf.train.Example``, a protocol buffer
-(``core/example/example.proto``): a map from a feature's name to a list of bytes, of floats or of integers.
+A record file is a row of records: length (uint64, little endian), masked CRC-32C of the length's bytes, the data,
+masked CRC-32C of the data (TensorFlow, ``core/lib/io/record_writer.h``). The data here is a ``tf.train.Example``, a
+protocol buffer (``core/example/example.proto``): a map from a feature's name to a list of bytes, of floats or of
+integers.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ class Record(NamedTuple):
 
 
 def read_records(path: Path) -> Iterator[Record]:
-    """The records of one shard, in order; damaged ones come with an `error` and no data.
+    """Read the records of one shard, in order; damaged ones come with an `error` and no data.
 
-    Damaged data costs one record. After a damaged length the next record can't be found: the last record then says that the rest of
-    the shard is lost.
+    Damaged data costs one record. After a damaged length the next record can't be found: the last record then says that
+    the rest of the shard is lost.
     """
     try:
         with path.open("rb") as stream:
@@ -68,7 +69,7 @@ def _read(stream: IO[bytes], head: bytes, number: int) -> Record:
 
 
 def parse_example(data: bytes) -> dict[str, Values]:
-    """The features of a serialized ``tf.train.Example``: name → values.
+    """Read the features of a serialized ``tf.train.Example``: name → values.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """Patches of real wells whose drop shows one thing all over: clear, full of precipitate, a skin from edge to edge.
 
-A person's score of such a well is true of every window inside its drop, so real pictures can be trained on without anyone drawing boxes. A
-well with a crystal in one corner does not belong here.
+A person's score of such a well is true of every window inside its drop, so real pictures can be trained on without
+anyone drawing boxes. A well with a crystal in one corner does not belong here.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from .format import NO_LABEL, PATCH, PATCH_STARTS, ChopSetWriter, SetError
 Mask = npt.NDArray[np.float32]
 
 TEXTURE = 1.0
-"""Contours (`contours.lengths`) from which something is to be seen in a window: parts of a drop full of precipitate are smooth."""
+"""Contours (`contours.lengths`) that show something in a window: parts of a drop full of precipitate are smooth."""
 
 COLUMNS = ("image", "outcome", "pixel_size_um", "stretch")
 
 
 class Row(NamedTuple):
-    """A line of the list: file, what all of its drop shows, µm a pixel, and how much wider to make it (1 = as it is)."""
+    """A line of the list: file, what its whole drop shows, µm a pixel, how much wider to make it (1: as it is)."""
 
     image: str
     outcome: Outcome
@@ -102,7 +102,7 @@ def build(
 
 
 def window_label(outcome: Outcome, part: float, contours: float) -> int:
-    """Label of a window of which `part` (0..1) lies in a drop that shows `outcome` all over, with `contours` (`contours.lengths`) in it."""
+    """Label of a window of which `part` (0..1) lies in a drop of one `outcome`, with `contours` in it (`lengths`)."""
     if outcome.group is Group.CLEAR:
         return PRIORITY[outcome if part > 0.985 else Outcome.RIM]
     if part < 0.02:

@@ -26,8 +26,10 @@ CONTRAST = 30.0
 """and at least so many grey levels of 255: dissolved and precipitated protein glows as well, but not as bright."""
 
 REACH = 3
-"""Pixels at `SEEN_AT` (17 µm in a usual field of view) by which glow and crystal may miss each other: the stage and the filters
-move between the two pictures."""
+"""Pixels at `SEEN_AT` (17 µm in a usual field of view) by which glow and crystal may miss each other.
+
+The stage and the filters move between the two pictures.
+"""
 
 
 def glow_map(uv: Pixels, box: Box, size: tuple[int, int], image_size: tuple[int, int]) -> Bool:
@@ -42,10 +44,8 @@ def glow_map(uv: Pixels, box: Box, size: tuple[int, int], image_size: tuple[int,
     size, image_size
         (height, width) of the crop at the reference scale, and of the bright-field image.
 
-    Returns
-    -------
-    Of `size`, True where something glows brighter than its surroundings (a drop of protein solution glows as a whole, and
-    lamps don't light evenly: neither counts), widened by `REACH`.
+    Returns ------- Of `size`, True where something glows brighter than its surroundings (a drop of protein solution
+    glows as a whole, and lamps don't light evenly: neither counts), widened by `REACH`.
     """
     small = resize(uv, round(SEEN_AT * uv.shape[0] / uv.shape[1]), SEEN_AT)
     grey = gaussian(small.max(axis=2), 1.0, preserve_range=True)

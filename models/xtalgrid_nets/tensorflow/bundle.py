@@ -1,8 +1,8 @@
-"""A tensor bundle, in which TensorFlow saves variables: ``variables.index`` says where each array lies in ``variables.data-00000-of-00001``.
+"""TensorFlow's variables: ``variables.index`` says where each array lies in ``variables.data-00000-of-00001``.
 
-The index is a table of LevelDB's (``doc/table_format.md`` there): sorted names, which share beginnings with the name before, in blocks that may be
-compressed by Snappy (``format_description.txt`` there). Its values are messages of ``core/protobuf/tensor_bundle.proto``. Names, blocks and arrays
-have checksums, and all of them are checked.
+The index is a table of LevelDB's (``doc/table_format.md`` there): sorted names, which share beginnings with the name
+before, in blocks that may be compressed by Snappy (``format_description.txt`` there). Its values are messages of
+``core/protobuf/tensor_bundle.proto``. Names, blocks and arrays have checksums, and all of them are checked.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class _Entry:
 
 
 def read_bundle(index: bytes, data: bytes) -> dict[str, npt.NDArray[np.generic]]:
-    """The arrays of a bundle by name.
+    """Read the arrays of a bundle by name.
 
     Parameters
     ----------
@@ -48,7 +48,8 @@ def read_bundle(index: bytes, data: bytes) -> dict[str, npt.NDArray[np.generic]]
     Raises
     ------
     BrokenModel
-        When a byte is damaged, or the bundle has what isn't read: several data files, slices, texts, numbers with the most significant byte first.
+        When a byte is damaged, or the bundle has what isn't read: several data files, slices, texts, numbers with the
+        most significant byte first.
     """
     try:
         pairs = list(_table(index))
@@ -102,7 +103,7 @@ def _table(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _handle(data: bytes, at: int) -> tuple[tuple[int, int], int]:
-    """A block's (offset, size), and the place behind."""
+    """Read a block's (offset, size), and the place behind."""
     offset, at = varint(data, at)
     size, at = varint(data, at)
     return (offset, size), at
@@ -126,7 +127,7 @@ def _block(data: bytes, offset: int, size: int) -> Iterator[tuple[bytes, bytes]]
 
 
 def unsnappy(data: bytes) -> bytes:
-    """What was compressed by Snappy: literals, and copies of what went before.
+    """Decompress what Snappy compressed: literals, and copies of what went before.
 
     Raises
     ------

@@ -1,8 +1,8 @@
 """The graph of a SavedModel, and the convolutional part of one as ONNX.
 
-What is read is what networks of convolutions are made of: `Conv2D`, batch normalisation and ReLU, poolings, concatenations. A batch
-normalisation is folded into its convolution. The same graph gives the same bytes, in the order in which the output needs its nodes and with
-TensorFlow's names.
+What is read is what networks of convolutions are made of: `Conv2D`, batch normalisation and ReLU, poolings,
+concatenations. A batch normalisation is folded into its convolution. The same graph gives the same bytes, in the order
+in which the output needs its nodes and with TensorFlow's names.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Arrays = Mapping[str, npt.NDArray[np.generic]]
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node: what it does, the nodes whose outputs it takes, and its attributes as serialized ``AttrValue`` messages."""
+    """A node: what it does, the nodes whose outputs it takes, its attributes as serialized ``AttrValue`` messages."""
 
     name: str
     op: str
@@ -38,7 +38,7 @@ class Node:
     attributes: Mapping[str, bytes]
 
     def ints(self, name: str) -> list[int]:
-        """An attribute that is a list of integers: ``AttrValue.list.i``."""
+        """Read an attribute that is a list of integers: ``AttrValue.list.i``."""
         found: list[int] = []
         for _, whole in fields(self.attributes[name], {1}):
             for _, value in fields(message(whole), {3}):
@@ -46,16 +46,16 @@ class Node:
         return found
 
     def text(self, name: str) -> str:
-        """An attribute that is a text: ``AttrValue.s``."""
+        """Read an attribute that is a text: ``AttrValue.s``."""
         return message(dict(fields(self.attributes[name], {2}))[2]).decode()
 
     def number(self, name: str) -> float:
-        """An attribute that is a number: ``AttrValue.f``."""
+        """Read an attribute that is a number: ``AttrValue.f``."""
         return float(np.frombuffer(message(dict(fields(self.attributes[name], {4}))[4]), "<f4")[0])
 
 
 def read_graph(saved_model: bytes) -> dict[str, Node]:
-    """The nodes of a ``saved_model.pb`` by name, those of its first graph.
+    """Read the nodes of a ``saved_model.pb`` by name, those of its first graph.
 
     Raises
     ------
@@ -102,8 +102,8 @@ class Convolutions:
     Attributes
     ----------
     nodes
-        ONNX nodes in the order they run. Each is named as its output, which is the name of TensorFlow's node; `Conv` nodes take their weights
-        and bias from `weights`.
+        ONNX nodes in the order they run. Each is named as its output, which is the name of TensorFlow's node; `Conv`
+        nodes take their weights and bias from `weights`.
     weights
         Of each convolution: ``(out, in, height, width)`` float32 and ``(out,)`` float32.
     """
@@ -128,7 +128,7 @@ class Convolutions:
         return self._made[name]
 
     def constants(self) -> list[TensorProto]:
-        """The weights and biases, under the names by which `nodes` take them."""
+        """Return the weights and biases, under the names by which `nodes` take them."""
         named = ((node.input[1:], self.weights[node.name]) for node in self.nodes if node.op_type == "Conv")
         return [tensor(*pair) for names, values in named for pair in zip(names, values, strict=True)]
 
@@ -148,7 +148,7 @@ class Convolutions:
         raise BrokenModel(f"{node.name}: {node.op} is of a kind that isn't read")
 
     def _convolution(self, node: Node, bias: Any, factor: Any = 1.0) -> str:
-        """The convolution before a node, whose outputs are multiplied by a factor and added to."""
+        """Find the convolution before a node, whose outputs are multiplied by a factor and added to."""
         before = self._graph[node.inputs[0]]
         if before.op != "Conv2D":
             raise BrokenModel(f"{node.name}: follows {before.op}, not a convolution")
@@ -165,7 +165,7 @@ class Convolutions:
         return node.name
 
     def _value(self, name: str) -> npt.NDArray[Any]:
-        """A variable's value or a constant's; of a constant with one value all over, that one."""
+        """Return a variable's value or a constant's; of a constant with one value all over, that one."""
         node = self._graph[name]
         if node.op == "Identity":
             return self._value(node.inputs[0])
@@ -178,7 +178,7 @@ class Convolutions:
 
 
 def _window(node: Node, kernel: list[int]) -> dict[str, list[int]]:
-    """The attributes of a convolution's or a pooling's window."""
+    """Read the attributes of a convolution's or a pooling's window."""
     strides = node.ints("strides")[1:3]
     window = {"kernel_shape": kernel, "strides": strides}
     if node.text("padding") == "SAME":
@@ -189,14 +189,14 @@ def _window(node: Node, kernel: list[int]) -> dict[str, list[int]]:
 
 
 def tensor(name: str, values: npt.NDArray[Any]) -> TensorProto:
-    """A constant of an ONNX graph."""
+    """Make a constant of an ONNX graph."""
     return helper.make_tensor(
         name, helper.np_dtype_to_tensor_dtype(values.dtype), values.shape, values.tobytes(), raw=True
     )
 
 
 def model(nodes: list[Any], constants: list[TensorProto], given: Any, made: list[Any]) -> bytes:
-    """An ONNX file: its bytes depend on what is given alone, not on onnx's version."""
+    """Write an ONNX file: its bytes depend on what is given alone, not on onnx's version."""
     graph = helper.make_graph(nodes, "xtalgrid", [given], made, constants)
     whole = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
     whole.producer_name = ""

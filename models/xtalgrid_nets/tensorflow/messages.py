@@ -1,6 +1,7 @@
 """What TensorFlow's files are made of: protocol buffers, and checksums of a kind of its own.
 
-The encoding is described in *Protocol Buffers: Encoding* (protobuf.dev); which number a field has, in TensorFlow's ``.proto`` files.
+The encoding is described in *Protocol Buffers: Encoding* (protobuf.dev); which number a field has, in TensorFlow's
+``.proto`` files.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ def masked_crc(data: bytes) -> int:
 
 
 def fields(data: bytes, wanted: set[int]) -> Iterator[tuple[int, bytes | int]]:
-    """(number, value) of a message's wanted fields: varints as int, everything else as bytes.
+    """Yield (number, value) of a message's wanted fields: varints as int, everything else as bytes.
 
     Raises
     ------
@@ -45,7 +46,7 @@ def fields(data: bytes, wanted: set[int]) -> Iterator[tuple[int, bytes | int]]:
 
 
 def varint(data: bytes, at: int) -> tuple[int, int]:
-    """The number of 7 bits a byte that begins at a place, and the place behind it."""
+    """Read the number of 7 bits a byte that begins at a place, and the place behind it."""
     value = shift = 0
     while at < len(data) and shift < 70:
         byte = data[at]
@@ -58,7 +59,7 @@ def varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def varints(data: bytes) -> list[int]:
-    """The numbers of a packed list."""
+    """Read the numbers of a packed list."""
     found, at = [], 0
     while at < len(data):
         value, at = varint(data, at)
@@ -67,7 +68,7 @@ def varints(data: bytes) -> list[int]:
 
 
 def message(value: bytes | int) -> bytes:
-    """A field's value that must be bytes: a message, a text, a packed list."""
+    """Return a field's value that must be bytes: a message, a text, a packed list."""
     if isinstance(value, int):
         raise ValueError("a number where a message should be")
     return value
