@@ -1,4 +1,4 @@
-"""``xtalgrid-train adapt``: a lab's own scored wells make the classifier better on them, and it forgets nothing.
+"""``xtalgrid-train adapt``: a lab's own scored wells make the classifier better on them, and it keeps the rest.
 
 What is fitted is the last layer, 13 classes on 512 features. A window's logits are a linear function of the mean of the
 features over its cells, so each well is run through the network once, and a fit takes seconds: enough to judge every

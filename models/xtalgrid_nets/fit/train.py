@@ -260,7 +260,7 @@ class _Trainer:
 
 
 class Ema:
-    """The running mean of a network's weights (MARCO: "running average of the training model"); the rest as it is.
+    """The running mean of a network's weights (MARCO: "running average of the training model"); buffers as they are.
 
     Its decay grows from 0.1 to the given one, so that the first, random weights don't weigh in a short run.
     """

@@ -163,7 +163,9 @@ def top_classes(called: Outcome, maxima: Sequence[float]) -> list[Outcome]:
 def top_n(
     groups: Sequence[Group], outcomes: Sequence[Outcome | None], ranked: Sequence[Sequence[Outcome]], n: int
 ) -> TopN:
-    """Missed crystals, if one crystal class among its n most probable makes a well one (Ghafurian et al. 2018).
+    """Count missed crystals, where one crystal class among its n most probable makes a well a crystal.
+
+    As Ghafurian et al. (2018) do.
 
     Parameters
     ----------

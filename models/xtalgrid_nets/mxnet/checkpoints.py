@@ -265,7 +265,7 @@ def _with_our_pixels(
     std: Sequence[float],
     bgr: bool,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Fit the first convolution to RGB minus our mean: ``(x + ours - mean) / std`` is linear, as it is."""
+    """Fit the first convolution to RGB minus our mean: ``(x + ours - mean) / std`` is linear, as a convolution is."""
     w = (weight[:, ::-1] if bgr else weight).astype(np.float64) / np.reshape(std, (1, 3, 1, 1))
     shift = np.reshape(np.subtract(MEAN_RGB, mean), (1, 3, 1, 1))
     return w.astype(np.float32), (bias + (w * shift).sum(axis=(1, 2, 3))).astype(np.float32)

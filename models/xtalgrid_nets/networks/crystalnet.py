@@ -22,7 +22,7 @@ _FLOOR = 1.0
 
 
 def contrast_normalised(x: Tensor) -> Tensor:
-    """``(N, 1, H, W)`` minus the mean of each pixel's 7×7 patch, by its standard deviation (CrystalNet's layer 1).
+    """``(N, 1, H, W)`` minus the mean of each pixel's 7×7 patch, over its standard deviation (CrystalNet's layer 1).
 
     The paper's words are "divided by its variance"; the deviation is what makes illumination cancel out, and what the
     normalisation of this name divides by elsewhere.
