@@ -44,8 +44,10 @@ def glow_map(uv: Pixels, box: Box, size: tuple[int, int], image_size: tuple[int,
     size, image_size
         (height, width) of the crop at the reference scale, and of the bright-field image.
 
-    Returns ------- Of `size`, True where something glows brighter than its surroundings (a drop of protein solution
-    glows as a whole, and lamps don't light evenly: neither counts), widened by `REACH`.
+    Returns
+    -------
+    Of `size`, True where something glows brighter than its surroundings (a drop of protein solution glows as a whole,
+    and lamps don't light evenly: neither counts), widened by `REACH`.
     """
     small = resize(uv, round(SEEN_AT * uv.shape[0] / uv.shape[1]), SEEN_AT)
     grey = gaussian(small.max(axis=2), 1.0, preserve_range=True)
