@@ -1,4 +1,4 @@
-"""The ledger's tables: rows are added and never changed.
+"""The ledger's tables. Rows are added and never changed.
 
 The exceptions are `units.state` and `units.attempts`, the times at which something was done (`publications.done_at`,
 `corrections.written_at`, `alerts.sent_at`), publications that are not done yet, and the watermark.
