@@ -1,4 +1,4 @@
-"""The command ``xtalgrid``, also as ``python -m xtalgrid_server``; says what to install where only the worker is."""
+"""Start ``xtalgrid`` or ``python -m xtalgrid_server``; if only the worker is installed, say what is missing."""
 
 import sys
 

@@ -1,1 +1,1 @@
-"""Where BOINC projects that were set up by xtalgrid 0.1.0 look for the hooks; `xtalgrid_server.cli.boinc_hooks` has them now."""
+"""Hooks where BOINC projects set up by xtalgrid 0.1.0 look for them; now in `xtalgrid_server.cli.boinc_hooks`."""

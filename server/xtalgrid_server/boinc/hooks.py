@@ -1,4 +1,4 @@
-"""The hooks under the name that projects set up by xtalgrid 0.1.0 call; ``xtalgrid boinc install`` writes the new one."""
+"""The BOINC hooks under their 0.1.0 name; ``xtalgrid boinc install`` updates a project to the new one."""
 
 import sys
 

@@ -283,7 +283,7 @@ def set_autoscore_command(config: Config, files: tuple[Path, ...], undo: str | N
 )
 @with_config
 def export_scored_command(config: Config, out: Path, uv: tuple[str, ...]) -> None:
-    """Write the wells that people scored to a CSV file, OUT, for `xtalgrid-train sets dataset` to make a training set of."""
+    """Write the wells that people scored to the CSV file OUT, for a training set by `xtalgrid-train sets dataset`."""
     with System(config) as system:
         done = export_scored(config, system.imager, out, uv)
     click.echo(f"{done.wells} scored wells in {out}, {done.pairs} with a UV image")
@@ -295,7 +295,8 @@ def export_scored_command(config: Config, out: Path, uv: tuple[str, ...]) -> Non
         click.echo(f"left out  {done.missing} images that are not under imager.image_root ({config.image_root})")
     for code, number in (done.codes or {}).items():
         click.echo(
-            f"no outcome for score {code!r} ({number} wells): add it to imager.codes or use xtalgrid-train sets dataset --map"
+            f"no outcome for score {code!r} ({number} wells): add it to imager.codes "
+            "or use xtalgrid-train sets dataset --map"
         )
 
 

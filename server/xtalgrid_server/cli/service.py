@@ -41,7 +41,7 @@ user_level_option = click.option("--user-level", is_flag=True, help="For your ow
 
 @click.group()
 def service() -> None:
-    """The chain and the viewer as services of this machine (docs/service.md)."""
+    """Install, remove and check the chain and the viewer as services of this machine (docs/service.md)."""
 
 
 @service.command()

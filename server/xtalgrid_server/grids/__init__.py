@@ -1,1 +1,1 @@
-"""Where workers run; today on this machine, by a spool folder."""
+"""The grids that run workers: this machine, or the volunteers of a BOINC project."""

@@ -1,4 +1,4 @@
-"""What every grid is to the rest of the server: units go in, results come out, and nothing is lost between."""
+"""The interface of every grid: units go in, results come out, and nothing is lost in between."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from xtalgrid_core import wire
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A unit whose zip lies where `Grid.staged` says.
+    """A unit whose zip file is where `Grid.staged` says.
 
-    `attempt` counts from 1: how often the unit was planned. `fresh`: somebody waits for it; the others are back-fill.
+    `attempt` counts from 1 how often the unit was planned. `fresh` means that people wait for its scores; other units
+    are back-fill.
     """
 
     manifest: wire.Manifest
@@ -29,7 +30,7 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A result that a grid's own check has refused. `token` is what `Grid.forget_refused` takes."""
+    """A result that a grid's own check refused. `token` is the grid's own reference to it."""
 
     unit: str
     sha256: str
@@ -38,46 +39,46 @@ class Refused:
 
 
 class Grid(Protocol):
-    """The spool of one configuration and the engine behind it."""
+    """One configuration's spool, and the engine that works on it."""
 
     batch: int
     """How many units are best submitted at once."""
 
     def staged(self, name: str) -> Path:
-        """Where a unit's zip is built before it is submitted."""
+        """Return where a unit's zip is built before it is submitted."""
 
     def submit(self, submissions: Sequence[Submission]) -> None:
-        """Let workers have staged units, all of them new to this grid (`known`).
+        """Hand staged units to the workers; none of them may be `known` to this grid yet.
 
         Raises
         ------
         GridError
-            When the engine did not take them; some may have gone.
+            If the engine did not take them; it may have taken some.
         """
 
     def known(self, attempts: Mapping[str, int]) -> set[str]:
-        """Which of these units (name → attempt) the grid has, finished or not."""
+        """Return which of these units (name → attempt) the grid has, finished or not."""
 
     def forget_staged(self) -> None:
-        """Remove what killed runs staged and nobody will submit."""
+        """Delete units that killed runs staged but did not submit."""
 
     def results(self) -> Iterator[tuple[str, Path]]:
-        """(unit, result file) of finished units."""
+        """Yield (unit, result file) of finished units."""
 
     def refused(self) -> Iterator[Refused]:
-        """Results that the grid's own check has refused, and not recorded yet."""
+        """Yield results that the grid's own check refused and that are not recorded yet."""
 
     def forget_refused(self, refused: Refused) -> None:
-        """Once it is recorded."""
+        """Delete a refused result after it is recorded."""
 
     def given_up(self) -> Iterator[tuple[str, str]]:
-        """(unit, reason) of units that were given up."""
+        """Yield (unit, reason) of units that were given up."""
 
     def do_again(self, name: str) -> bool:
-        """Have a unit worked on again after its result was refused; False: this grid does so by itself, or not at all."""
+        """Restart a unit after its result was refused; return False if this grid does so by itself, or not at all."""
 
     def discard(self, name: str) -> None:
-        """Forget a unit that the ledger has done with."""
+        """Delete a unit that the ledger is done with."""
 
     def offer_models(self, pair: tuple[str, str]) -> None:
-        """Put a (segmenter, classifier) where workers can get it, before work asks for it."""
+        """Make a (segmenter, classifier) pair available to workers before any unit asks for it."""

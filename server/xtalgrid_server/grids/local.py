@@ -1,8 +1,8 @@
-"""The local grid: workers as processes of this machine, one folder of the spool for each unit.
+"""The local grid: workers are processes on this machine, and each unit has a folder in the spool.
 
-``spool/units/<unit>/`` holds ``unit.zip``, the worker's checkpoint and log, and at last ``result.json`` or ``failed.txt``: the
-folder's content is the unit's state, so that nothing is lost whoever is killed. A unit enters and leaves the spool by one
-rename. The worker holds a lock on its checkpoint, so that a unit is never worked on twice.
+``spool/units/<unit>/`` holds ``unit.zip``, the worker's checkpoint and log, and finally ``result.json`` or
+``failed.txt``. The folder's content is the unit's state, so nothing is lost if a process is killed. A unit enters and
+leaves the spool by a single rename. A worker locks its checkpoint, so two workers never work on the same unit.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from .base import Refused, Submission
 
 STEP = "grid"
 
-_REFUSED = 2  # exit code of a worker that can't do this unit, however often it is tried
-_DISK = 74  # of one that cannot write: a full disk
-_BUSY = 75  # of one that finds another one at its unit
+_REFUSED = 2  # exit code of a worker that cannot do this unit: trying again is no use
+_DISK = 74  # of one that cannot write, usually because the disk is full
+_BUSY = 75  # of one that finds another worker at its unit
 
 
 @dataclass(slots=True)
 class Worked:
-    """What a run of the grid did."""
+    """How many units a run of the grid finished, gave up and retried."""
 
     finished: int = 0
     failed: int = 0
@@ -47,16 +47,16 @@ class _Running:
     name: str
     process: subprocess.Popen[bytes]
     size_at_start: int
-    """Of the checkpoint, in bytes: it grows with each image."""
+    """Size of the checkpoint in bytes; it grows with each image."""
     size: int
     since: float
     """When the checkpoint was first seen at `size`."""
 
 
 class LocalGrid:
-    """The spool of one configuration, and the workers at it: a `Grid`."""
+    """One configuration's spool and its workers: a `Grid`."""
 
-    batch = 1  # a unit is worked on while the next one is packed
+    batch = 1  # so that workers start while the next unit is packed
 
     def __init__(self, config: Config) -> None:
         self._settings = config.grid
@@ -68,26 +68,26 @@ class LocalGrid:
     # ---- the spool ---------------------------------------------------------------------------------------------
 
     def staged(self, name: str) -> Path:
-        """Where a unit's zip is built before it is submitted."""
+        """Return where a unit's zip is built before it is submitted."""
         return self._staged / name / "unit.zip"
 
     def submit(self, submissions: Sequence[Submission]) -> None:
-        """Let workers have staged units; once more is no harm."""
+        """Move staged units into the spool, except those that are already there."""
         self._units.mkdir(parents=True, exist_ok=True)
         for submission in submissions:
             if not (self._units / submission.unit).exists():
                 (self._staged / submission.unit).replace(self._units / submission.unit)
 
     def known(self, attempts: Mapping[str, int]) -> set[str]:
-        """Which of these units are in the spool, finished or not."""
+        """Return which of these units are in the spool, finished or not."""
         return {name for name in attempts if (self._units / name).is_dir()}
 
     def forget_staged(self) -> None:
-        """Remove what killed runs staged and nobody will submit."""
+        """Delete units that killed runs staged but did not submit."""
         shutil.rmtree(self._staged, ignore_errors=True)
 
     def waiting(self) -> list[str]:
-        """Units no worker has finished or given up, oldest first."""
+        """Return the units that no worker has finished or given up, oldest first."""
         return [
             folder.name
             for folder in self._folders()
@@ -95,19 +95,19 @@ class LocalGrid:
         ]
 
     def results(self) -> Iterator[tuple[str, Path]]:
-        """(unit, result file) of finished units."""
+        """Yield (unit, result file) of finished units."""
         for folder in self._folders():
             if (folder / "result.json").is_file():
                 yield folder.name, folder / "result.json"
 
     def given_up(self) -> Iterator[tuple[str, str]]:
-        """(unit, reason) of units that were given up."""
+        """Yield (unit, reason) of units that were given up."""
         for folder in self._folders():
             if (folder / "failed.txt").is_file():
                 yield folder.name, (folder / "failed.txt").read_text(encoding="utf-8", errors="replace")[:500]
 
     def done_images(self) -> int:
-        """How many images of the units in the spool have an answer, by the workers' checkpoints."""
+        """Return how many images in the spool have an answer, from results and checkpoints."""
         done = 0
         for folder in self._folders():
             for name in ("result.json", "result.json.checkpoint"):
@@ -119,28 +119,28 @@ class LocalGrid:
         return done
 
     def discard(self, name: str) -> None:
-        """Take a unit out of the spool."""
+        """Remove a unit from the spool."""
         self._trash.mkdir(parents=True, exist_ok=True)
         if (self._units / name).is_dir():
             (self._units / name).replace(self._trash / f"{name}.{time.time_ns()}")
         shutil.rmtree(self._trash, ignore_errors=True)
 
     def do_again(self, name: str) -> bool:
-        """Have a unit worked on from its start, after its result was refused."""
+        """Restart a unit from its first image, after its result was refused."""
         folder = self._units / name
         for leftover in ("result.json.checkpoint", "failed.txt", "attempts", "result.json"):
             (folder / leftover).unlink(missing_ok=True)
         return True
 
     def refused(self) -> Iterator[Refused]:
-        """None: results are checked when they are assimilated."""
+        """Yield nothing: results are not checked before they are assimilated."""
         return iter(())
 
     def forget_refused(self, refused: Refused) -> None:
-        """Nothing to forget."""
+        """Do nothing: there are no refused results."""
 
     def offer_models(self, pair: tuple[str, str]) -> None:
-        """Nothing to do: workers are told of ``home/weights``."""
+        """Do nothing: workers read ``home/weights`` themselves."""
 
     def _folders(self) -> list[Path]:
         try:
@@ -149,7 +149,7 @@ class LocalGrid:
             return []
         aged = []
         for folder in folders:
-            with suppress(FileNotFoundError):  # `discard` by another step, at this moment
+            with suppress(FileNotFoundError):  # another step just discarded it
                 aged.append((folder.stat().st_ctime_ns, folder.name, folder))
         return [folder for _, _, folder in sorted(aged) if folder.is_dir()]
 
@@ -162,22 +162,22 @@ class LocalGrid:
         on_progress: Callable[[int], None] | None = None,
         is_paused: Callable[[], bool] = lambda: False,
     ) -> Worked:
-        """Run workers until no unit waits, or for ever.
+        """Run workers until no unit waits, or forever.
 
         Parameters
         ----------
         watch
-            Go on waiting for units. SIGTERM and SIGINT stop the workers, which keep their checkpoints; without `watch`
-            they end the program then.
+            Keep waiting for units. SIGTERM and SIGINT stop the workers, which keep their checkpoints; without `watch`,
+            they also end the program.
         on_progress
-            Called again and again with `done_images`.
+            Called repeatedly with `done_images`.
         is_paused
-            While true no worker is started; those at work finish their units.
+            While it returns true, no worker is started; those at work finish their units.
 
         Raises
         ------
         XtalgridError
-            When a worker cannot write its checkpoint or result (not with `watch`: its unit is tried again after a minute).
+            If a worker cannot write its checkpoint or result. With `watch`, its unit is tried again after a minute.
         """
         worked, running, postponed = Worked(), list[_Running](), dict[str, float]()
         with _stop_signals() as stopping:
@@ -192,12 +192,12 @@ class LocalGrid:
                         try:
                             running.append(self._start(name))
                         except FileNotFoundError:
-                            if (self._units / name).exists():  # else it was taken out of the spool just now
+                            if (self._units / name).exists():  # otherwise it was just removed from the spool
                                 raise
                     if on_progress:
                         on_progress(self.done_images())
                     if not running and stopping and not watch:
-                        raise SystemExit(128 + stopping[0])  # what comes after this step must not run
+                        raise SystemExit(128 + stopping[0])  # the steps after this one must not run
                     if not running and (stopping or (not watch and not postponed)):
                         return worked
                     if stopping:
@@ -212,7 +212,7 @@ class LocalGrid:
         folder = self._units / name
         program = [sys.executable, "-m", "xtalgrid_worker.cli"]
         command = [*program, "run", "unit.zip", "result.json", "--parent", str(os.getpid())]
-        if self._weights.is_dir():  # the lab's own; the unit's manifest names those it is to be scored with
+        if self._weights.is_dir():  # the lab's own models; the unit's manifest says which to use
             command += ["--weights", str(self._weights)]
         with (folder / "worker.log").open("ab") as output:
             process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
@@ -220,7 +220,7 @@ class LocalGrid:
         return _Running(name, process, size, size, time.monotonic())
 
     def _ended(self, item: _Running, worked: Worked, postponed: dict[str, float], watch: bool) -> bool:
-        """Whether a worker has ended; if so, what follows from how it did."""
+        """Return whether a worker has ended; if so, act on how it ended."""
         folder = self._units / item.name
         code = item.process.poll()
         if code is None:
@@ -231,7 +231,7 @@ class LocalGrid:
         except FileNotFoundError:
             if folder.exists():
                 raise
-            worked.finished += 1  # its result was assimilated, and the folder taken away, while the worker was ending
+            worked.finished += 1  # assimilated and removed while the worker was ending
         return True
 
     def _follow(
@@ -240,7 +240,7 @@ class LocalGrid:
         if (folder / "result.json").is_file() or not folder.exists():
             worked.finished += 1
         elif code == _BUSY:
-            postponed[item.name] = time.monotonic() + 2  # a worker whose grid was killed ends soon
+            postponed[item.name] = time.monotonic() + 2  # the other worker's grid was killed, so it ends soon
         elif code == _DISK:
             why = _last_line(folder / "worker.log")
             if not watch:
@@ -251,7 +251,7 @@ class LocalGrid:
             worked.failed += 1
             self._give_up(folder, _last_line(folder / "worker.log"))
         elif _size(folder / "result.json.checkpoint") == item.size_at_start:
-            attempts = _size(folder / "attempts") + 1  # the file has a byte for each
+            attempts = _size(folder / "attempts") + 1  # the file has one byte per attempt
             (folder / "attempts").write_bytes(b"." * attempts)
             worked.retried += 1
             if attempts >= self._settings.attempts:
@@ -281,7 +281,7 @@ class LocalGrid:
 
 @contextmanager
 def _stop_signals() -> Iterator[list[int]]:
-    """A list that a SIGTERM or SIGINT fills, so that workers are stopped in order."""
+    """Collect SIGTERM and SIGINT in a list, so that workers can be stopped in order."""
     got: list[int] = []
 
     def note(number: int, _frame: FrameType | None) -> None:
@@ -289,7 +289,7 @@ def _stop_signals() -> Iterator[list[int]]:
 
     try:
         old = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
-    except ValueError:  # not in the main thread: whoever runs us there handles signals
+    except ValueError:  # not in the main thread: the caller handles signals
         yield got
         return
     try:

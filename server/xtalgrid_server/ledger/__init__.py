@@ -1,1 +1,1 @@
-"""Our own database: every image seen, unit made, result received, score given and row published, append-only."""
+"""Our own append-only database: every image seen, unit made, result received, score given and row published."""

@@ -1,4 +1,4 @@
-"""Which drops people were told of, each once for ever."""
+"""Which drops were reported to people, each only once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Alerts:
         self._db = database
 
     def add(self, images: Iterable[DropImage]) -> int:
-        """Record drops that are to be told of, by the image that shows the crystal; those recorded before are left out."""
+        """Record drops to report, by the image that shows the crystal; return how many are new."""
         plates: dict[str, dict[Well, DropImage]] = {}
         for image in images:
             plates.setdefault(image.barcode, {}).setdefault(image.well, image)
@@ -48,7 +48,7 @@ class Alerts:
         return added
 
     def known(self, barcodes: Iterable[str]) -> set[Drop]:
-        """The drops of these plates that were recorded, told of or not."""
+        """Return the recorded drops of these plates, whether reported or not."""
         with self._db.reading() as connection:
             return {drop for part in chunks(sorted(set(barcodes))) for drop in self._known(connection, part)}
 
@@ -59,7 +59,7 @@ class Alerts:
         return {(row.barcode, Well(row.row, row.col, row.subwell)) for row in rows}
 
     def waiting(self) -> dict[Drop, tuple[int, int]]:
-        """Drops that nobody was told of yet: the alert's id, and the score that showed the crystal."""
+        """Return the drops not reported yet, with the alert's id and the score that showed the crystal."""
         alerts = t.alerts.c
         statement = sa.select(t.alerts).where(alerts.source == self._db.source, alerts.sent_at.is_(None))
         with self._db.reading() as connection:
@@ -69,7 +69,7 @@ class Alerts:
             }
 
     def told(self, ids: Sequence[int]) -> None:
-        """Record that people were told of these."""
+        """Record that these alerts were sent."""
         with self._db.writing() as connection:
             for part in chunks(ids):
                 chosen = t.alerts.c.id.in_(part), t.alerts.c.sent_at.is_(None)

@@ -1,6 +1,6 @@
-"""The whole archive, streamed: the newest score of each image, plate by plate, and of each inspection that people scored.
+"""The whole archive as a stream: the newest score of each image, by plate, or of inspections that people scored.
 
-A million scores pass through a few thousand at a time; answers (boxes, outlines) come along only when asked for.
+A million scores are read a few thousand at a time; answers (boxes, outlines) are read only on request.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from .plates import DropImage, drop_image
 from .records import newest_score
 
 BATCH = 5_000
-"""Images read at once; a plate of more is read at once all the same."""
+"""Images read at once; a larger plate is still read in one go."""
 
 
 @dataclass(frozen=True, slots=True)
 class Archived:
-    """An image with its newest score. `answer` is the worker's words, JSON of `wire.Scored`; empty where not asked for."""
+    """An image with its newest score. `answer` is JSON of `wire.Scored`, empty if not requested."""
 
     image: DropImage
     outcome: Outcome
@@ -38,7 +38,10 @@ class Archived:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Which images: of these plates (None: all), inspected from a moment to before another (naive local time)."""
+    """Which images: of these plates (None: all), inspected from `since` until just before `before`.
+
+    Both are naive local times of the imager; None sets no limit.
+    """
 
     barcodes: Collection[str] | None = None
     since: datetime | None = None
@@ -46,13 +49,13 @@ class Range:
 
 
 class Archive:
-    """The part of the ledger that searches, reports and exports are streamed from. Images without a score are left out."""
+    """The part of the ledger that searches, reports and exports read. Images without a score are left out."""
 
     def __init__(self, database: LedgerDatabase) -> None:
         self._db = database
 
     def plates(self, chosen: Range) -> Iterator[list[Archived]]:
-        """The images of whole plates, `BATCH` or so at a time; see `images`."""
+        """Yield the images of whole plates, about `BATCH` at a time; see `images`."""
         for barcodes in self.batches(chosen):
             yield self.images(barcodes, chosen)
 
@@ -63,18 +66,19 @@ class Archive:
         answers: bool = False,
         keep: Callable[[str, Well], bool] | None = None,
     ) -> list[Archived]:
-        """The images of these plates: by barcode, column, row, subwell, date, inspection, name.
+        """Return the images of these plates: by barcode, column, row, subwell, date, inspection, name.
 
         Parameters
         ----------
         answers
-            With `Archived.answer`.
+            Whether to fill in `Archived.answer`.
         keep
-            Whether a drop is wanted.
+            Tells whether a drop is wanted.
         """
         images = t.images.c
         order = (
-            images.barcode, images.col, images.row, images.subwell, images.inspected, images.inspection, images.image_name,
+            images.barcode, images.col, images.row, images.subwell,
+            images.inspected, images.inspection, images.image_name,
         )  # fmt: skip
         here = is_of(self._db.source, images.source), images.barcode.in_(barcodes)
         statement = self._select(answers).where(*here, *_dates(chosen)).order_by(*order)
@@ -86,7 +90,7 @@ class Archive:
             ]
 
     def batches(self, chosen: Range) -> Iterator[list[str]]:
-        """The plates of a range, as many at a time as have `BATCH` images or so."""
+        """Yield the plates of a range, as many at a time as have about `BATCH` images."""
         barcode = t.images.c.barcode
         statement = sa.select(barcode, sa.func.count()).where(t.images.c.source == self._db.source, *_dates(chosen))
         statement = statement.group_by(barcode).order_by(barcode)
@@ -108,12 +112,12 @@ class Archive:
             yield batch
 
     def judged(self, programs: Sequence[str], chosen: Range) -> Iterator[list[Archived]]:
-        """The scored images of inspections that somebody scored, in the imager's score table or in the viewer, by inspect id.
+        """Yield the scored images of inspections that people scored, in XtalTrak or in the viewer, by inspect id.
 
         Parameters
         ----------
         programs
-            SCOREDBY names that are no people's.
+            SCOREDBY names of programs, whose scores are not people's.
         """
         seen, images, made = t.imager_scores.c, t.images.c, t.corrections.c
         after = -1
@@ -149,9 +153,12 @@ class Archive:
     def with_crystals(
         self, p_crystal: float, inspected_since: datetime | None = None, scored_since: datetime | None = None
     ) -> set[str]:
-        """Plates with an image of at least this `p_crystal`, inspected since a moment (local) and scored since another (UTC)."""
+        """Return plates with an image of at least this `p_crystal`.
+
+        `inspected_since` (naive local time) and `scored_since` (UTC) leave out older images and scores.
+        """
         statement = (
-            sa.select(t.images.c.barcode)  # not DISTINCT: for that SQLite would go through the index of plates
+            sa.select(t.images.c.barcode)  # not DISTINCT: SQLite would scan the plate index for it
             .join_from(t.images, t.scores, t.scores.c.image_id == t.images.c.id)
             .where(is_of(self._db.source, t.images.c.source), t.scores.c.p_crystal >= p_crystal)
         )

@@ -1,4 +1,4 @@
-"""The ledger's database: opened, brought to the newest layout, read and written in transactions."""
+"""The ledger's database: open it, migrate it to the newest schema, read and write it in transactions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..storage.engines import open_engine, place, reading, short_reason
 
 
 class LedgerDatabase:
-    """The database of one configuration. Every error of it becomes a `LedgerError`."""
+    """One configuration's database. All its errors become `LedgerError`."""
 
     def __init__(self, config: Config) -> None:
         self.source = config.imager.source
@@ -34,23 +34,23 @@ class LedgerDatabase:
                 alembic.command.upgrade(settings, "head")
             except alembic.util.CommandError as error:
                 raise LedgerError(
-                    f"the ledger ({place(self._engine.url)}) was laid out by a newer xtalgrid than this one ({error}); install that "
-                    "version, or bring back the ledger's backup from before"
+                    f"the ledger ({place(self._engine.url)}) was laid out by a newer xtalgrid than this one ({error}); "
+                    "install that version, or bring back the ledger's backup from before"
                 ) from error
 
     def close(self) -> None:
-        """Give back the connections."""
+        """Close the connections."""
         self._engine.dispose()
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
-        """A transaction that is committed when the block ends, or nothing of it when an error leaves the block."""
+        """Open a transaction that is committed when the block ends, and rolled back if an error leaves the block."""
         with self._errors(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
-        """A transaction that sees one state of the database and waits for no writer."""
+        """Open a transaction that sees one state of the database and waits for no writer."""
         with self._errors(), reading(self._engine) as connection:
             yield connection
 
@@ -64,19 +64,21 @@ class LedgerDatabase:
 
 
 def _advice(reason: str) -> str:
-    if "malformed" in reason or "not a database" in reason:  # SQLite's words for a damaged file
+    if "malformed" in reason or "not a database" in reason:  # SQLite's messages for a damaged file
         return "the file is damaged: bring it back from a backup"
     return "check ledger.url, free disk space and that the database is up, then run the same command again"
 
 
 def is_of(source: str, column: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
-    """Whether a row is of an imager, which nearly all are: no index on it is worth taking."""
+    """Return a condition for the rows of one imager that uses no index, as nearly all rows belong to it."""
     return _Unindexed(column) == source
 
 
 class _Unindexed(FunctionElement[str]):
-    """A column that SQLite takes no index for. Without an ANALYZE it would take one that begins with the imager, and read everything, before
-    one that begins with the plate. PostgreSQL knows better, as long as it is asked for the column itself.
+    """A column that SQLite uses no index for.
+
+    Without ANALYZE, SQLite would prefer an index that begins with the imager, and read everything, to one that begins
+    with the plate. PostgreSQL chooses well, as long as it sees the bare column.
     """
 
     inherit_cache = True

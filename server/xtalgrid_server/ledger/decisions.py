@@ -1,4 +1,4 @@
-"""What becomes of scores: the finalizer's decisions, people's reviews, and what was published."""
+"""What happens to scores: the finalizer's decisions, people's reviews, and what was published."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ class Decisions:
         self._db = database
 
     def add_finalizations(self, run: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Record what a run of the finalizer decided: score_id, inspect_id, action, csv_row for each."""
+        """Record the decisions of a finalizer run: score_id, inspect_id, action and csv_row of each."""
         values = [{"run": run, "at": now(), **row} for row in rows]
         if values:
             with self._db.writing() as connection:
                 connection.execute(t.finalizations.insert(), values)
 
     def finalizations(self, run: str) -> list[Any]:
-        """The rows of one run of the finalizer (score_id, inspect_id, action, csv_row), in their order."""
+        """Return the rows of one finalizer run (score_id, inspect_id, action, csv_row), in their order."""
         with self._db.reading() as connection:
             statement = sa.select(t.finalizations).where(t.finalizations.c.run == run).order_by(t.finalizations.c.id)
             return list(connection.execute(statement))
 
     def newest_run(self) -> str | None:
-        """The newest run of the finalizer."""
+        """Return the newest run of the finalizer, or None."""
         with self._db.reading() as connection:
             return connection.scalar(sa.select(t.finalizations.c.run).order_by(t.finalizations.c.id.desc()).limit(1))
 
     def published_scores(self, inspect_ids: Sequence[int]) -> dict[int, int]:
-        """The newest score of each of these inspections that was written to the score table, by inspect id."""
+        """Return the newest score written to the score table for each of these inspections, by inspect id."""
         found: dict[int, int] = {}
         with self._db.reading() as connection:
             for part in chunks(inspect_ids):
@@ -51,7 +51,7 @@ class Decisions:
         return found
 
     def actions(self) -> dict[int, str]:
-        """The newest decision on each score, by score id."""
+        """Return the newest decision on each score, by score id."""
         statement = sa.select(t.finalizations.c.score_id, t.finalizations.c.action).where(
             t.finalizations.c.id.in_(newest_decisions())
         )
@@ -65,7 +65,7 @@ class Decisions:
             connection.execute(t.reviews.insert(), values)
 
     def verdicts(self, score_ids: Sequence[int]) -> dict[int, tuple[Verdict, str]]:
-        """The newest (verdict, who) on each of these scores that has one."""
+        """Return the newest (verdict, who) on each of these scores that has one."""
         found: dict[int, tuple[Verdict, str]] = {}
         with self._db.reading() as connection:
             for part in chunks(score_ids):
@@ -74,10 +74,10 @@ class Decisions:
         return found
 
     def intend(self, run: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Record what is about to be written to the score table, before it is.
+        """Record what is about to be written to the score table, before it is written.
 
-        A run that was killed intends again: what it finds written already (``same``) keeps the first intention, with the row
-        as it was before; anything else takes the new one.
+        A run that was killed records its intentions again. Rows that it finds already written (``same``) keep their
+        first record, which has the row as it was before; all others get the new one.
         """
         with self._db.writing() as connection:
             there: dict[int, Any] = {}
@@ -95,7 +95,7 @@ class Decisions:
                     connection.execute(t.publications.update().where(*same).values(**row))
 
     def done(self, run: str, score_ids: Sequence[int]) -> None:
-        """Record that these rows of a run stand in the score table."""
+        """Record that these rows of a run are in the score table."""
         with self._db.writing() as connection:
             for part in chunks(score_ids):
                 connection.execute(
@@ -109,13 +109,13 @@ class Decisions:
                 )
 
     def publications(self, run: str) -> dict[int, Any]:
-        """What a run wrote, by score id."""
+        """Return what a run wrote, by score id."""
         with self._db.reading() as connection:
             statement = sa.select(t.publications).where(t.publications.c.run == run)
             return {row.score_id: row for row in connection.execute(statement)}
 
     def later_runs(self, run: str) -> dict[int, str]:
-        """By inspect id, the newest later run that wrote there too and was not undone."""
+        """Return the newest later run that also wrote there and was not undone, by inspect id."""
         mine, later = t.publications.alias("mine"), t.publications
         statement = (
             sa.select(later.c.inspect_id, later.c.run)
@@ -127,7 +127,7 @@ class Decisions:
             return {row.inspect_id: row.run for row in connection.execute(statement)}
 
     def undo(self, publication_ids: Sequence[int], who: str) -> None:
-        """Record that these publications were taken back; once more is no harm."""
+        """Record that these publications were taken back, each only once."""
         with self._db.writing() as connection:
             there: set[int] = set()
             for part in chunks(publication_ids):
@@ -138,7 +138,7 @@ class Decisions:
                 connection.execute(t.undone.insert(), new)
 
     def undone_scores(self, run: str | None = None) -> set[int]:
-        """The scores whose publication, by this run or by any, was taken back."""
+        """Return the scores whose publication, by this run or by any, was taken back."""
         statement = sa.select(t.publications.c.score_id).join(
             t.undone, t.undone.c.publication_id == t.publications.c.id
         )

@@ -1,4 +1,4 @@
-"""Which models were put to use when, by whom and why: never changed, only added to."""
+"""Which models were put into use, when, by whom and why. Rows are only added."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ Action = Literal["promote", "rollback"]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A promotion, or a step back. `pair`: what was in use from then on; None: the package's own."""
+    """A promotion or a rollback. `pair` is in use from then on; None stands for the package's default pair."""
 
     action: Action
     pair: tuple[str, str] | None
     why: str
     comparison: str
-    """JSON of `xtalgrid_core.comparison.Comparison`; empty: none."""
+    """JSON of `xtalgrid_core.comparison.Comparison`, or empty."""
     who: str
     at: datetime
 
 
 def in_use(history: Sequence[Change]) -> list[tuple[str, str]]:
-    """The pairs one could step back through, the one in use last; empty: the package's own are in use.
+    """Return the pairs that rollbacks lead back through, the one in use last; empty if the package's default is in use.
 
-    Each promotion goes on top, each step back takes one off: two steps back are two promotions undone.
+    Each promotion adds a pair, each rollback removes one: two rollbacks undo two promotions.
     """
     stack: list[tuple[str, str]] = []
     for change in history:
@@ -50,7 +50,7 @@ class Models:
         self._db = database
 
     def history(self) -> list[Change]:
-        """All changes, oldest first."""
+        """Return all changes, oldest first."""
         with self._db.reading() as connection:
             rows = connection.execute(sa.select(t.promotions).order_by(t.promotions.c.id)).all()
         return [
@@ -59,7 +59,7 @@ class Models:
         ]
 
     def add(self, action: Action, pair: tuple[str, str] | None, why: str, who: str, comparison: str = "") -> None:
-        """Record a change; from its commit on the pair is in use."""
+        """Record a change; once it is committed, the pair is in use."""
         segmenter, classifier = pair or ("", "")
         with self._db.writing() as connection:
             connection.execute(

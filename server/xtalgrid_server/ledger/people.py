@@ -1,7 +1,7 @@
-"""What people said of drops, and what is in them: the imager's score table as it was seen, the viewer's corrections, contents.
+"""People's scores and drops' contents: the imager's score table as it was seen, the viewer's corrections, and contents.
 
-All of it is append-only. A row of the score table is recorded as it was first seen and again whenever it was found changed or
-gone, whoever wrote it, so that no score is lost that XtalTrak shows no more.
+All of it is append-only. A row of the score table is recorded when first seen, and again whenever it is found changed
+or deleted, no matter who wrote it, so that no score is lost that XtalTrak no longer shows.
 """
 
 from __future__ import annotations
@@ -25,27 +25,28 @@ from .database import LedgerDatabase, insert, is_of
 from .records import now
 
 _GONE = ""
-"""Code of a row that was no longer in the score table."""
+"""Code of a row that was deleted from the score table."""
 
 
 @dataclass(frozen=True, slots=True)
 class SeenScore:
-    """A row of the imager's score table as it was at `seen_at` (UTC); `gone`: it was no longer there."""
+    """A row of the imager's score table as it was at `seen_at` (UTC); `gone` means that it was deleted."""
 
     row: ScoreRow
     seen_at: datetime
 
     @property
     def gone(self) -> bool:
-        """Whether the row had been deleted by then; the other columns say what it was."""
+        """Whether the row had been deleted by then; its other columns are as they were before."""
         return self.row.code == _GONE
 
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """What a person said of an image in the viewer at `at` (UTC); `outcome` None: they take back what they said.
+    """A score that a person gave in the viewer at `at` (UTC); `outcome` None takes their earlier score back.
 
-    `score_id`: the ARTscore they saw. `written_id`: SCOREID of the row written for it into the imager's score table.
+    `score_id` is the ARTscore they saw. `written_id` is the SCOREID of the row written for it into the imager's score
+    table.
     """
 
     id: int
@@ -61,10 +62,10 @@ class Correction:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a person holds a drop to be at an inspection, wherever they said it.
+    """A person's score of a drop at an inspection, given in XtalTrak or in the viewer.
 
-    `outcome` is None for a code of the score table that the lab's map has no outcome for. `at` is UTC. `correction` is the id
-    of what was said in the viewer; None: said in XtalTrak.
+    `outcome` is None for a code of the score table that the lab's map has no outcome for. `at` is UTC. `correction` is
+    the id of a score given in the viewer, None for one given in XtalTrak.
     """
 
     inspect_id: int
@@ -77,7 +78,7 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What was put into a drop. `well`: 0 in row, col or subwell means all of them; empty texts: not known."""
+    """What was put into a drop. In `well`, 0 for row, col or subwell means all of them; empty texts mean unknown."""
 
     barcode: str
     well: Well
@@ -97,15 +98,15 @@ class People:
     # ---- the imager's score table, as it was seen ----------------------------------------------------------------
 
     def record(self, rows: Iterable[ScoreRow], between: tuple[int, int, datetime] | None = None) -> int:
-        """Record rows of the score table that are new or changed since they were recorded; returns how many.
+        """Record rows of the score table that are new or have changed; return how many.
 
         Parameters
         ----------
         between
-            ``(after, upto, at)``: the rows are all there were with after < SCOREID ≤ upto at this moment (UTC), so that those
-            recorded before it that are not among them are gone.
+            ``(after, upto, at)``: `rows` are all rows with after < SCOREID ≤ upto that existed at this time (UTC). Rows
+            recorded before it that are not among them are recorded as deleted.
         """
-        given = {row.score_id: _as_kept(row) for row in rows if row.code}  # without a code nothing was said
+        given = {row.score_id: _as_kept(row) for row in rows if row.code}  # a row without a code is not a score
         added = 0
         with self._db.writing() as connection:
             if between is not None:
@@ -147,7 +148,7 @@ class People:
         return len(values)
 
     def history(self, inspect_ids: Sequence[int]) -> list[SeenScore]:
-        """Everything ever seen of these inspections' rows in the score table, in the order it was seen."""
+        """Return every recorded version of these inspections' rows in the score table, in the order seen."""
         found: list[tuple[int, SeenScore]] = []
         with self._db.reading() as connection:
             for part in chunks(sorted(set(inspect_ids))):
@@ -155,13 +156,13 @@ class People:
         last: dict[int, ScoreRow] = {}
         told = []
         for _, seen in sorted(found, key=lambda pair: pair[0]):
-            if last.get(seen.row.score_id) != seen.row:  # two programs may have recorded the same at once
+            if last.get(seen.row.score_id) != seen.row:  # two programs may have recorded the same version at once
                 told.append(seen)
             last[seen.row.score_id] = seen.row
         return told
 
     def scores(self, inspect_ids: Sequence[int], besides: Sequence[str] = ()) -> dict[int, list[ScoreRow]]:
-        """The rows of each of these inspections as they were seen last, without those that are gone, oldest SCOREDATE first.
+        """Return the rows of each of these inspections as last seen, without deleted ones, oldest SCOREDATE first.
 
         Parameters
         ----------
@@ -182,7 +183,7 @@ class People:
         yield from connection.execute(sa.select(t.imager_scores).where(*chosen).order_by(t.imager_scores.c.id))
 
     def first_dated(self, since: datetime) -> int | None:
-        """The lowest SCOREID recorded with a SCOREDATE from `since` on (naive local time)."""
+        """Return the lowest recorded SCOREID with a SCOREDATE from `since` on (naive local time), or None."""
         chosen = is_of(self._db.source, t.imager_scores.c.source), t.imager_scores.c.date >= since
         with self._db.reading() as connection:
             found: int | None = connection.scalar(sa.select(sa.func.min(t.imager_scores.c.score_id)).where(*chosen))
@@ -193,25 +194,26 @@ class People:
     def correct(
         self, image_id: int, outcome: Outcome | None, who: str, *, score_id: int | None = None, note: str = ""
     ) -> Correction | None:
-        """Record what a person says of an image; None takes back what they said before. Twice is once.
+        """Record a person's score of an image, unless it is the same as before.
 
         Parameters
         ----------
         outcome
-            One of the 13 classes.
+            One of the 13 classes; None takes their earlier score back.
         score_id
             The ARTscore they saw.
 
         Returns
         -------
-        What stands now; None where nothing stood that could be taken back.
+        Correction or None
+            The person's current score; None if there was nothing to take back.
 
         Raises
         ------
         LedgerError
-            When there is no such image, or nobody is named.
+            If there is no such image, or `who` is empty.
         ValueError
-            When the outcome is none that a person can give.
+            If the outcome is not one that a person can give.
         """
         if outcome is not None and outcome not in CLASSES:
             raise ValueError(f"{outcome}: a person's score is one of {', '.join(CLASSES)}")
@@ -234,7 +236,7 @@ class People:
             return _correction(connection.execute(sa.select(t.corrections).where(t.corrections.c.id == added)).one())
 
     def corrections(self, image_ids: Sequence[int]) -> dict[int, list[Correction]]:
-        """Everything people said of these images in the viewer, what was taken back too, oldest first."""
+        """Return all scores that people gave these images in the viewer, even if taken back, oldest first."""
         found: dict[int, list[Correction]] = {image_id: [] for image_id in image_ids}
         with self._db.reading() as connection:
             for part in chunks(sorted(found)):
@@ -244,14 +246,14 @@ class People:
         return found
 
     def last_said(self, who: str) -> Correction | None:
-        """What a person said last in the viewer, or took back."""
+        """Return the last score that a person gave or took back in the viewer, or None."""
         theirs = sa.select(t.corrections).where(t.corrections.c.who == who).order_by(t.corrections.c.id.desc()).limit(1)
         with self._db.reading() as connection:
             row = connection.execute(theirs).first()
         return None if row is None else _correction(row)
 
     def set_written(self, correction: int, score_id: int) -> None:
-        """Record that a correction stands in the imager's score table as the row SCOREID."""
+        """Record that a correction is in the imager's score table, as the row with this SCOREID."""
         with self._db.writing() as connection:
             chosen = t.corrections.update().where(t.corrections.c.id == correction)
             connection.execute(chosen.values(written_id=score_id, written_at=now()))
@@ -259,20 +261,20 @@ class People:
     # ---- both together -------------------------------------------------------------------------------------------
 
     def said(self, images: Mapping[int, int], barcodes: Sequence[str] = ()) -> dict[int, list[Said]]:
-        """What people hold drops to be, oldest first: the last one holds. What they took back or replaced is left out.
+        """Return people's scores of drops, oldest first: the last counts. Those taken back or replaced are left out.
 
         Parameters
         ----------
         images
             Inspect id by image id.
         barcodes
-            Where the images are most of those of whole plates, these plates: then they are asked for by plate, and not image by
-            image.
+            If `images` are most images of whole plates, these plates: they are then queried by plate, not by image.
 
         Returns
         -------
-        For each inspect id the scores people gave in XtalTrak, as they were seen last, and in the viewer. A correction that was
-        written into the score table comes once.
+        dict
+            By inspect id, the scores given in XtalTrak, as last seen, and in the viewer. A correction that was written
+            into the score table appears once.
         """
         settings = self._config.imager
         programs = settings.programs
@@ -303,7 +305,7 @@ class People:
     def _of_plates(
         self, images: Mapping[int, int], inspect_ids: Sequence[int], barcodes: Sequence[str], programs: Sequence[str]
     ) -> tuple[dict[int, list[Correction]], dict[int, list[ScoreRow]]]:
-        """`corrections` of these images, and `scores` of these inspections, which are of these plates."""
+        """Return `corrections` of these images and `scores` of these inspections, all on these plates."""
         seen, made, here = t.imager_scores, t.corrections, t.images.c
         source = is_of(self._db.source, here.source)
         corrections: dict[int, list[Correction]] = {}
@@ -328,9 +330,9 @@ class People:
     # ---- what is in the drops ------------------------------------------------------------------------------------
 
     def set_contents(self, contents: Iterable[Contents]) -> int:
-        """Record what was put into drops, where it is new or differs from what is recorded; returns how many rows that were.
+        """Record contents of drops that are new or have changed; return how many rows were added.
 
-        The newest row of a place (`Contents.well`) holds; to say that a drop's contents are not known, give empty texts.
+        The newest row of a place (`Contents.well`) counts; empty texts record that a drop's contents are unknown.
         """
         plates: dict[str, dict[Well, Contents]] = {}
         for one in contents:
@@ -358,14 +360,14 @@ class People:
         return added
 
     def barcodes(self) -> list[str]:
-        """The plates of which images were seen, in the order of their barcodes."""
+        """Return the plates with images in the ledger, sorted by barcode."""
         images = t.images.c
         statement = sa.select(images.barcode).distinct().where(images.source == self._db.source)
         with self._db.reading() as connection:
             return list(connection.scalars(statement.order_by(images.barcode)))
 
     def plates_with(self, project: str = "", sample: str = "", condition: str = "") -> set[str]:
-        """Plates with a drop whose contents may fit, each a part of the text, whatever its case; empty ones fit all."""
+        """Return plates that may have a drop whose texts contain these parts, ignoring case; an empty part fits all."""
         found: set[str] | None = None
         with self._db.reading() as connection:
             for name, part in (("project", project), ("sample", sample), ("condition", condition)):
@@ -377,7 +379,7 @@ class People:
         return set(self.barcodes()) if found is None else found
 
     def contents(self, barcodes: Iterable[str]) -> Recipes:
-        """What is known of the drops of these plates."""
+        """Return what is known about the drops of these plates."""
         found: dict[str, dict[Well, Contents]] = {}
         with self._db.reading() as connection:
             for part in chunks(sorted(set(barcodes))):
@@ -402,7 +404,7 @@ class Recipes:
         self._found: dict[tuple[str, Well], Contents] = {}
 
     def __call__(self, barcode: str, well: Well) -> Contents:
-        """What is in a drop: each text from the most exact place that has one (drop, then well, column or row, plate)."""
+        """Return a drop's contents: each text from the most specific place that has one (drop, then well … plate)."""
         found = self._found.get((barcode, well))
         if found is None:
             found = self._found[barcode, well] = _inside(barcode, well, self._plates.get(barcode, {}))
@@ -433,7 +435,7 @@ def _inside(barcode: str, well: Well, places: Mapping[Well, Contents]) -> Conten
 
 
 def _standing(rows: Iterable[ScoreRow], inspect_ids: Iterable[int]) -> dict[int, list[ScoreRow]]:
-    """The rows of each inspection that are not gone, oldest first."""
+    """Return the rows of each inspection that are not deleted, oldest first."""
     found: dict[int, list[ScoreRow]] = {inspect_id: [] for inspect_id in inspect_ids}
     for row in sorted(rows, key=lambda row: (row.date, row.score_id)):
         if row.code != _GONE and row.inspect_id in found:
@@ -442,19 +444,19 @@ def _standing(rows: Iterable[ScoreRow], inspect_ids: Iterable[int]) -> dict[int,
 
 
 def _texts(contents: Contents) -> tuple[str, str, str]:
-    """Project, sample and condition as they are kept."""
+    """Return project, sample and condition as they are stored."""
     return contents.project[:200], contents.sample[:200], contents.condition[:1000]
 
 
 def _as_kept(row: ScoreRow) -> ScoreRow:
-    """A row in the ledger's column lengths, without the two ways of saying that there is no image name."""
+    """Return a row in the ledger's column lengths; a missing image name is always None."""
     return ScoreRow(
         row.score_id, row.inspect_id, row.code[:2], row.date, row.by[:30], (row.image_name or "")[:255] or None
     )
 
 
 def _changes(before: ScoreRow | None, row: ScoreRow) -> list[ScoreRow]:
-    """What is to be recorded of a row; where its SCOREID was another inspection's before, that one's is gone."""
+    """Return what to record for a row; if its SCOREID was another inspection's, also that row as deleted."""
     if before == row:
         return []
     moved = before is not None and before.inspect_id != row.inspect_id and before.code != _GONE

@@ -1,6 +1,7 @@
-"""What the viewer's pages list, read with few columns: plates, the drops of a plate, a drop over time, the undecided, the held.
+"""What the viewer's pages list: plates, the drops of a plate, a drop over time, undecided and held images.
 
-Answers (boxes, outlines) stay in the database: a plate of 1,536 wells is read in one statement without them.
+The queries read few columns and leave answers (boxes, outlines) in the database, so that one statement reads a plate of
+1,536 wells.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ from .database import LedgerDatabase
 from .records import newest_score, now
 
 Inspection = tuple[str, int]
-"""(barcode, number)."""
+"""A plate's barcode and the inspection's number."""
 
 
 @dataclass(frozen=True, slots=True)
 class DropImage:
     """An image of a drop with its newest score.
 
-    `outcome` is None while the image waits; `failure` is (reason, detail) of one that could not be scored. `at` is when it
-    was scored, UTC; `inspected` is naive local time of the imager.
+    `outcome` is None while the image waits; `failure` is (reason, detail) of one that could not be scored. `at` is when
+    it was scored (UTC); `inspected` is the imager's naive local time.
     """
 
     image_id: int
@@ -49,7 +50,7 @@ class DropImage:
 
     @property
     def is_scored(self) -> bool:
-        """Whether a worker said something of it."""
+        """Whether the image has a score from a worker."""
         return self.outcome is not None and self.failure is None
 
 
@@ -70,20 +71,20 @@ class ImageScore:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Images of an inspection by newest outcome; `waiting`: those without a score or a failure."""
+    """Images of an inspection by newest outcome; `waiting` counts those with neither a score nor a failure."""
 
     images: int
     outcomes: dict[Outcome, int]
 
     @property
     def waiting(self) -> int:
-        """Images that nobody has scored yet."""
+        """Number of images with neither a score nor a failure."""
         return max(self.images - sum(self.outcomes.values()), 0)
 
 
 @dataclass(frozen=True, slots=True)
 class HostWork:
-    """What a kind of computer did lately; `name` is what the worker said of its computer."""
+    """What computers of one kind did recently; `name` is the worker's description of its computer."""
 
     name: str
     units: int
@@ -91,7 +92,7 @@ class HostWork:
 
 
 class Plates:
-    """The part of the ledger that the viewer's lists are read from."""
+    """The part of the ledger that the viewer's lists read."""
 
     def __init__(self, database: LedgerDatabase) -> None:
         self._db = database
@@ -99,29 +100,29 @@ class Plates:
     # ---- plates ---------------------------------------------------------------------------------------------------
 
     def highest_image(self) -> int:
-        """The highest id of an image; 0: there is none."""
+        """Return the highest image id, or 0 if there are no images."""
         with self._db.reading() as connection:
             return connection.scalar(sa.select(sa.func.max(t.images.c.id))) or 0
 
     def state(self) -> tuple[int, ...]:
-        """The newest ids of what drops are shown by: as long as they are the same, nothing came in."""
+        """Return the newest ids of all tables that drops are shown from: while they are the same, nothing came in."""
         tables = t.images, t.scores, t.failures, t.corrections, t.imager_scores, t.drops
         newest = (sa.select(sa.func.max(table.c.id)).scalar_subquery() for table in tables)
         with self._db.reading() as connection:
             return tuple(number or 0 for number in connection.execute(sa.select(*newest)).one())
 
     def inspections_since(self, image_id: int) -> dict[Inspection, datetime]:
-        """Moments (imager's local time) of the inspections with images of a higher id; 0: of all.
+        """Return the times (imager's local time) of the inspections with images of a higher id; 0: of all.
 
-        An inspection's moment is that of its newest image as the ledger got them.
+        An inspection's time is that of its newest image in the ledger.
         """
         images = t.images.c
         columns = images.source, images.barcode, images.inspection
         with self._db.reading() as connection:
-            if image_id:  # not grouped by the database: SQLite would read all of an index for the order of it
+            if image_id:  # not grouped in SQL: SQLite would read a whole index to get the order
                 later = sa.select(*columns, images.inspected).where(images.id > image_id).order_by(images.inspected)
                 rows = list(connection.execute(later))
-            else:  # from the index of plates, and a row for each inspection: half a second for a million images
+            else:  # one row per inspection from the plate index: half a second for a million images
                 newest = sa.select(sa.func.max(images.id)).group_by(images.barcode, images.inspection)
                 dates = sa.select(*columns, images.inspected)
                 rows = [
@@ -129,11 +130,11 @@ class Plates:
                     for part in chunks(list(connection.scalars(newest)))
                     for row in connection.execute(dates.where(images.id.in_(part)))
                 ]
-        # the source is asked for here: in the statement SQLite would read by its index instead
+        # source is filtered here: in the statement, SQLite would use the index on the source instead
         return {(row.barcode, row.inspection): row.inspected for row in rows if row.source == self._db.source}
 
     def counts(self, inspections: Sequence[Inspection]) -> dict[Inspection, Counts]:
-        """How many images of each outcome these inspections have."""
+        """Count the images of each outcome in these inspections."""
         images = t.images.c
         failed = sa.exists().where(t.failures.c.image_id == images.id)
         is_failed = sa.case((t.scores.c.outcome.is_(None) & failed, 1), else_=0)
@@ -156,7 +157,7 @@ class Plates:
         return found
 
     def contents(self, barcodes: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
-        """The (project, sample) pairs of these plates, as far as they are known."""
+        """Return the (project, sample) pairs of these plates, as far as they are known."""
         found: dict[str, list[tuple[str, str]]] = {}
         drops = t.drops.c
         statement = (
@@ -170,7 +171,7 @@ class Plates:
         return found
 
     def with_contents(self, part: str) -> set[str]:
-        """Barcodes of the plates whose project, sample or condition contains `part`, whatever its case."""
+        """Return the barcodes of plates whose project, sample or condition contains `part`, ignoring case."""
         drops = t.drops.c
         fits = (column.icontains(part, autoescape=True) for column in (drops.project, drops.sample, drops.condition))
         statement = sa.select(drops.barcode).where(drops.source == self._db.source, sa.or_(*fits)).distinct()
@@ -180,7 +181,7 @@ class Plates:
     # ---- drops ----------------------------------------------------------------------------------------------------
 
     def drops(self, barcode: str, inspections: Sequence[int], well: Well | None = None) -> list[DropImage]:
-        """The images of a plate at some of its inspections, or of one drop there, by inspection, column, row and subwell."""
+        """Return the images of a plate, or of one drop, at these inspections: by inspection, column, row, subwell."""
         images = t.images.c
         where = [images.source == self._db.source, images.barcode == barcode, images.inspection.in_(inspections)]
         if well is not None:
@@ -190,7 +191,7 @@ class Plates:
             return self._images(connection, *where, order=order)
 
     def images(self, image_ids: Sequence[int]) -> dict[int, DropImage]:
-        """Images by id."""
+        """Return images by id."""
         with self._db.reading() as connection:
             found = [
                 image
@@ -200,7 +201,7 @@ class Plates:
         return {image.image_id: image for image in found}
 
     def scores_ever(self, image_ids: Sequence[int]) -> list[ImageScore]:
-        """Every ARTscore that these images ever got, oldest first."""
+        """Return every ARTscore that these images ever got, oldest first."""
         scores = t.scores.c
         statement = sa.select(
             scores.id, scores.image_id, scores.at, scores.outcome, scores.probability, scores.p_crystal,
@@ -228,7 +229,7 @@ class Plates:
         ]
 
     def undecided(self, limit: int) -> list[DropImage]:
-        """The newest images whose newest score is undecided and of which no person said anything in the viewer."""
+        """Return the newest images whose newest score is undecided and that nobody has scored in the viewer."""
         said = sa.exists().where(t.corrections.c.image_id == t.images.c.id)
         statement = (
             sa.select(t.scores.c.image_id)
@@ -243,9 +244,9 @@ class Plates:
         return [found[image_id] for image_id in ids if image_id in found]
 
     def rescored(self, who: str, limit: int) -> list[tuple[DropImage, Outcome, datetime]]:
-        """Images that a person scored in the viewer and that have a newer ARTscore of another group: (image, said, when).
+        """Return images that a person scored in the viewer and whose newer ARTscore is of another group, newest first.
 
-        Newest first.
+        Each comes as (image, the person's outcome, when they gave it in UTC).
         """
         newest = sa.select(sa.func.max(t.corrections.c.id)).where(t.corrections.c.who == who)
         theirs = newest.group_by(t.corrections.c.image_id)
@@ -291,7 +292,7 @@ class Plates:
     # ---- what needs a person --------------------------------------------------------------------------------------
 
     def held(self) -> list[int]:
-        """Ids of scores that the finalizer holds back and nobody has reviewed since, newest first."""
+        """Return the ids of scores that the finalizer holds back and nobody has reviewed since, newest first."""
         later, decided = t.finalizations.alias(), t.finalizations
         newer = sa.exists().where(later.c.score_id == decided.c.score_id, later.c.id > decided.c.id)
         reviewed = sa.exists().where(t.reviews.c.score_id == decided.c.score_id, t.reviews.c.at >= decided.c.at)
@@ -300,7 +301,7 @@ class Plates:
             return list(connection.scalars(statement.order_by(decided.c.id.desc())))
 
     def images_of_scores(self, score_ids: Sequence[int]) -> list[DropImage]:
-        """The images whose scores these are, in the order of the scores."""
+        """Return the image of each of these scores, in the same order."""
         pairs: dict[int, int] = {}
         with self._db.reading() as connection:
             for part in chunks(score_ids):
@@ -310,7 +311,10 @@ class Plates:
         return [images[pairs[score_id]] for score_id in score_ids if pairs.get(score_id) in images]
 
     def failures(self, limit: int) -> tuple[dict[str, int], list[tuple[datetime, str, str, str, str]]]:
-        """How many files failed for each reason and have no score, and the newest (at, step, file, reason, detail) of them."""
+        """Return how many files without a score failed for each reason, and the newest of them.
+
+        These come as (at, step, file, reason, detail).
+        """
         scored = sa.exists().where(t.scores.c.image_id == t.failures.c.image_id)
         reasons = sa.select(t.failures.c.reason, sa.func.count(sa.distinct(t.failures.c.file))).where(~scored)
         newest = sa.select(t.failures).where(~scored).order_by(t.failures.c.id.desc()).limit(limit)
@@ -320,7 +324,7 @@ class Plates:
         return counts, rows
 
     def throughput(self, hours: float) -> tuple[int, list[HostWork]]:
-        """How many scores came in during the last hours, and the computers that sent them, the busiest first."""
+        """Return how many scores came in during the last hours, and which computers sent them, busiest first."""
         since = now() - timedelta(hours=hours)
         results = t.results.c
         lately = results.received_at >= since, results.accepted == 1
@@ -337,7 +341,7 @@ class Plates:
             return connection.scalar(number) or 0, found
 
     def waiting_images(self) -> int:
-        """How many images are in units that did not come back yet."""
+        """Count the images in units that have not come back."""
         statement = (
             sa.select(sa.func.count())
             .select_from(t.unit_images.join(t.units, t.units.c.id == t.unit_images.c.unit_id))
@@ -348,7 +352,7 @@ class Plates:
 
 
 def drop_image(row: Any, outcome: Outcome | None, failure: tuple[str, str] | None) -> DropImage:
-    """An image from a row with the columns of `tables.images`, and of its newest score where it has one."""
+    """Make an image from a row with the columns of `tables.images`, and of its newest score if it has one."""
     return DropImage(
         image_id=row.id,
         inspect_id=row.inspect_id,

@@ -1,4 +1,4 @@
-"""What the ledger hands out: images, units and scores as plain data."""
+"""What the ledger returns: images, units and scores as plain data."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ Verdict = Literal["approve", "reject"]
 
 
 def now() -> datetime:
-    """Now in UTC, without zone, as the ledger keeps it."""
+    """Return the current time in UTC, without a time zone, as the ledger stores it."""
     return datetime.now(UTC).replace(tzinfo=None)
 
 
 def options_hash(options: wire.Options) -> str:
-    """Hash of everything that makes a score of the same picture another score.
+    """Hash everything besides the image that a score depends on.
 
-    Options that ask for nothing, such as no second opinion, don't count: scores of before there were any stay the same.
+    Options that are not set, such as no second opinion, don't count: older scores, from before an option existed, keep
+    their hash.
     """
     asked = {name: value for name, value in msgspec.structs.asdict(options).items() if value is not None}
     return hashlib.sha256(msgspec.json.encode(asked)).hexdigest()
@@ -38,7 +39,7 @@ def options_hash(options: wire.Options) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PlannedImage:
-    """An image that goes into a unit, with its content's hash."""
+    """An image that goes into a unit, and the SHA-256 of its file."""
 
     image: ImageRow
     sha256: str
@@ -58,7 +59,7 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class ScoredImage:
-    """A score with the image it belongs to; `answer` is what the worker said."""
+    """A score and the image it belongs to; `answer` is what the worker returned."""
 
     score_id: int
     image_id: int
@@ -72,7 +73,7 @@ class ScoredImage:
 
 @dataclass(frozen=True, slots=True)
 class SeenImage:
-    """An image whatever became of it: its newest score, or (reason, detail) of why it has none; neither while it waits."""
+    """An image with its newest score, or with the (reason, detail) of its failure; with neither while it waits."""
 
     image_id: int
     image: ImageRow
@@ -81,7 +82,7 @@ class SeenImage:
 
     @property
     def outcome(self) -> Outcome | None:
-        """Its outcome; None while it waits."""
+        """The outcome, or None while the image waits."""
         if self.score is not None:
             return self.score.outcome
         return Outcome.FAILED if self.failure else None
@@ -89,7 +90,7 @@ class SeenImage:
 
 @dataclass(frozen=True, slots=True)
 class ScoreOrigin:
-    """A score and where it came from; `host` is what the worker said of its computer."""
+    """A score and where it came from; `host` is the worker's description of its computer."""
 
     score: ScoredImage
     worker: str
@@ -99,19 +100,19 @@ class ScoreOrigin:
 
 
 def newest_score() -> sa.ScalarSelect[Any]:
-    """Id of an image's newest score."""
+    """Select the id of an image's newest score."""
     scores = t.scores.alias()
     newest = sa.select(sa.func.max(scores.c.id)).where(scores.c.image_id == t.images.c.id)
     return newest.correlate(t.images).scalar_subquery()
 
 
 def newest_decisions() -> sa.Select[Any]:
-    """Ids of the finalizer's newest decision on each score."""
+    """Select the ids of the finalizer's newest decision on each score."""
     return sa.select(sa.func.max(t.finalizations.c.id)).group_by(t.finalizations.c.score_id)
 
 
 def image_row(columns: Mapping[Any, Any]) -> ImageRow:
-    """An image from a row with the columns of `tables.images`."""
+    """Make an image from a row with the columns of `tables.images`."""
     return ImageRow(
         inspect_id=columns[t.images.c.inspect_id],
         barcode=columns[t.images.c.barcode],
@@ -123,7 +124,7 @@ def image_row(columns: Mapping[Any, Any]) -> ImageRow:
 
 
 def scored_image(row: Any) -> ScoredImage:
-    """A score from a row with the columns of `tables.scores` and `tables.images`."""
+    """Make a score from a row with the columns of `tables.scores` and `tables.images`."""
     columns = row._mapping
     return ScoredImage(
         score_id=columns[t.scores.c.id],

@@ -1,4 +1,4 @@
-"""The ledger, opened: its parts, the reading progress of create_work, and the switches."""
+"""The open ledger: its parts, how far create_work has read, and the switches."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PAUSED = "paused"
 
 
 class Ledger:
-    """The ledger of one configuration; every method of its parts is one transaction."""
+    """One configuration's ledger; every method of its parts is one transaction."""
 
     def __init__(self, config: Config) -> None:
         self._db = LedgerDatabase(config)
@@ -42,23 +42,23 @@ class Ledger:
         self.visits = Visits(self._db)
 
     def close(self) -> None:
-        """Give back the connections."""
+        """Close the connections."""
         self._db.close()
 
     def watermark(self, key: str) -> str | None:
-        """The saved reading progress of create_work."""
+        """Return how far create_work has read, as saved, or None."""
         with self._db.reading() as connection:
             return connection.scalar(sa.select(t.watermarks.c.state).where(t.watermarks.c.key == key))
 
     def set_watermark(self, key: str, state: str) -> None:
-        """Save the reading progress of create_work."""
+        """Save how far create_work has read."""
         with self._db.writing() as connection:
             changed = connection.execute(t.watermarks.update().where(t.watermarks.c.key == key).values(state=state))
             if not changed.rowcount:
                 connection.execute(t.watermarks.insert().values(key=key, state=state))
 
     def switch(self, name: str) -> tuple[str, str, datetime] | None:
-        """(value, who, when) of a switch's newest setting."""
+        """Return (value, who, when in UTC) of a switch's newest setting, or None."""
         with self._db.reading() as connection:
             statement = sa.select(t.switches).where(t.switches.c.name == name).order_by(t.switches.c.id.desc()).limit(1)
             row = connection.execute(statement).first()

@@ -1,7 +1,9 @@
-"""The ledger's tables. Rows are added and never changed, but for `units.state` and `.attempts`, the moments at which something
-was done (`publications.done_at`, `corrections.written_at`, `alerts.sent_at`) and the watermark.
+"""The ledger's tables. Rows are added and never changed.
 
-Times are UTC unless their column says local. JSON is kept as text: the wire format's own bytes, readable by people.
+The exceptions are `units.state` and `units.attempts`, the times at which something was done (`publications.done_at`,
+`corrections.written_at`, `alerts.sent_at`), publications that are not done yet, and the watermark.
+
+Times are UTC unless their column says local. JSON is stored as text: the bytes of the wire format, readable by people.
 """
 
 from __future__ import annotations
@@ -47,7 +49,7 @@ images = sa.Table(
     sa.Index("ix_images_barcode", "barcode", "inspection", "row", "col", "subwell"),
     sa.Index("ix_images_inspected", "inspected"),
 )
-"""Every image that was planned, or failed before it could be: which image of which drop, as the imager database names it."""
+"""Every image that was planned, or failed before that: which image of which drop, by the imager database's names."""
 
 units = sa.Table(
     "units",
@@ -73,7 +75,7 @@ unit_states = sa.Table(
     sa.Column("detail", sa.String(500), nullable=False, default=""),
     sa.Column("at", sa.DateTime, nullable=False),
 )
-"""Every state a work unit went through."""
+"""Every state that a work unit went through."""
 
 unit_images = sa.Table(
     "unit_images",
@@ -83,7 +85,7 @@ unit_images = sa.Table(
     sa.Column("image_id", _id, sa.ForeignKey("images.id"), nullable=False, index=True),
     sa.Column("sha256", sa.String(64), nullable=False),
 )
-"""Which images a work unit holds, and the bytes they had."""
+"""Which images a work unit contains, and the SHA-256 of their files."""
 
 results = sa.Table(
     "results",
@@ -96,7 +98,7 @@ results = sa.Table(
     sa.Column("reason", sa.String(1000), nullable=False, default=""),
     sa.Column("received_at", sa.DateTime, nullable=False),
 )
-"""Every result that came back, refused ones too."""
+"""Every result that came back, including refused ones."""
 
 scores = sa.Table(
     "scores",
@@ -118,7 +120,7 @@ scores = sa.Table(
     sa.Index("ix_scores_outcome", "outcome", "id"),
     sa.Index("ix_scores_at", "at"),
 )
-"""Automatic scores, with where they come from: one for each image, its bytes and the options (which name the models)."""
+"""Automatic scores and where they come from: one per image, file content and options (which name the models)."""
 
 failures = sa.Table(
     "failures",
@@ -144,7 +146,7 @@ finalizations = sa.Table(
     sa.Column("csv_row", sa.Text, nullable=False),
     sa.Column("at", sa.DateTime, nullable=False),
 )
-"""What the finalizer decided about a score, and the line it wrote into its CSV."""
+"""What the finalizer decided about a score, and the row it wrote into its CSV."""
 
 reviews = sa.Table(
     "reviews",
@@ -155,7 +157,7 @@ reviews = sa.Table(
     sa.Column("who", sa.String(100), nullable=False),
     sa.Column("at", sa.DateTime, nullable=False),
 )
-"""People's verdicts on held scores; the newest of a score holds."""
+"""People's verdicts on held scores; the newest verdict on a score counts."""
 
 publications = sa.Table(
     "publications",
@@ -172,7 +174,7 @@ publications = sa.Table(
     sa.Column("done_at", sa.DateTime),
     sa.UniqueConstraint("run", "score_id"),
 )
-"""What `set_autoscore` wrote into the imager's score table, or left as it was."""
+"""What `set_autoscore` wrote into the imager's score table, or left unchanged."""
 
 undone = sa.Table(
     "undone",
@@ -200,7 +202,7 @@ imager_scores = sa.Table(
     sa.Index("ix_imager_scores_score_id", "source", "score_id"),
     sa.Index("ix_imager_scores_date", "date"),
 )
-"""The imager's score table as it was seen: people's scores, ours and other programs'."""
+"""The imager's score table as it was seen: scores from people, from us and from other programs."""
 
 corrections = sa.Table(
     "corrections",
@@ -215,7 +217,7 @@ corrections = sa.Table(
     sa.Column("written_id", sa.BigInteger, doc="SCOREID of its row in the imager's score table"),
     sa.Column("written_at", sa.DateTime),
 )
-"""People's scores given in the viewer."""
+"""Scores that people gave in the viewer."""
 
 drops = sa.Table(
     "drops",
@@ -232,7 +234,7 @@ drops = sa.Table(
     sa.Column("origin", sa.String(500), nullable=False, doc='"imager database", or the file\'s name'),
     sa.Column("at", sa.DateTime, nullable=False),
 )
-"""What was put into a drop: from the imager database's sample tables or a plate layout; the newest row holds."""
+"""What was put into a drop, from the imager database's sample tables or a plate layout; the newest row counts."""
 
 alerts = sa.Table(
     "alerts",
@@ -259,7 +261,7 @@ users = sa.Table(
     sa.Column("who", sa.String(100), nullable=False, doc="who set it"),
     sa.Column("at", sa.DateTime, nullable=False),
 )
-"""Who may sign in to the viewer; the newest row of a name holds."""
+"""Who may sign in to the viewer; the newest row of a name counts."""
 
 visits = sa.Table(
     "visits",
@@ -268,7 +270,7 @@ visits = sa.Table(
     sa.Column("who", sa.String(100), nullable=False, index=True),
     sa.Column("at", sa.DateTime, nullable=False),
 )
-"""When a person said that they have seen what is new."""
+"""When a person marked everything new as seen."""
 
 watermarks = sa.Table(
     "watermarks",
@@ -287,7 +289,7 @@ switches = sa.Table(
     sa.Column("who", sa.String(100), nullable=False),
     sa.Column("at", sa.DateTime, nullable=False),
 )
-"""What is switched on or off for the whole chain, such as `paused`; the newest row of a name holds."""
+"""Switches for the whole chain, such as `paused`; the newest row of a name counts."""
 
 promotions = sa.Table(
     "promotions",
@@ -301,4 +303,4 @@ promotions = sa.Table(
     sa.Column("who", sa.String(100), nullable=False),
     sa.Column("at", sa.DateTime, nullable=False),
 )
-"""Promotions and rollbacks of models, and what was in use from then on."""
+"""Promotions and rollbacks of models, and the pair in use from then on."""

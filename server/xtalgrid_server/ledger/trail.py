@@ -1,4 +1,4 @@
-"""What became of scores, step by step: the finalizer's decisions, reviews, and rows written to the score table."""
+"""The history of scores: the finalizer's decisions, reviews, and rows written to the score table."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ class Reviewed:
 class Written:
     """A row for the score table: `action` is insert, replace, same or keep.
 
-    `done` None: meant to be written and not known to be. `previous`: our row as it was before, as text. `undone` None: it stands.
+    `done` is None until the row is known to be written. `previous` is our row as it was before, as text. `undone` is
+    None unless the row was taken back.
     """
 
     run: str
@@ -54,7 +55,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Trail:
-    """What became of one score, each list oldest first."""
+    """The history of one score, each part oldest first."""
 
     decided: tuple[Decided, ...] = ()
     reviewed: tuple[Reviewed, ...] = ()
@@ -62,13 +63,13 @@ class Trail:
 
 
 class Trails:
-    """The part of the ledger that says what became of scores."""
+    """The part of the ledger that reads the history of scores."""
 
     def __init__(self, database: LedgerDatabase) -> None:
         self._db = database
 
     def of(self, score_ids: Sequence[int]) -> dict[int, Trail]:
-        """What became of each of these scores."""
+        """Return the history of each of these scores."""
         found: dict[int, tuple[list[Decided], list[Reviewed], list[Written]]] = {
             score_id: ([], [], []) for score_id in score_ids
         }
@@ -88,7 +89,7 @@ class Trails:
         return {score_id: Trail(tuple(d), tuple(r), tuple(w)) for score_id, (d, r, w) in found.items()}
 
     def hashes(self, score_ids: Sequence[int]) -> dict[int, str]:
-        """SHA-256 of the image file that each of these scores is of."""
+        """Return the SHA-256 of the image file of each of these scores."""
         found: dict[int, str] = {}
         with self._db.reading() as connection:
             for part in chunks(score_ids):

@@ -1,4 +1,4 @@
-"""What the ledger knows, for those who only read it."""
+"""What the ledger knows, for code that only reads."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from .records import ScoredImage, ScoreOrigin, SeenImage, image_row, newest_deci
 
 
 class Views:
-    """Everything that only reads: scores for the finalizer, plates and wells for the viewer, counts for `status`."""
+    """The queries that only read: scores for the finalizer, plates and wells for the viewer, counts for `status`."""
 
     def __init__(self, database: LedgerDatabase) -> None:
         self._db = database
 
     def scores(self, *, inspect_ids: Sequence[int] | None = None, failed: bool = False) -> list[ScoredImage]:
-        """The newest score of each image, of all or of these inspections, in plate order.
+        """Return the newest score of each image, of all or of these inspections, in plate order.
 
-        `failed`: with the images a worker could not score.
+        `failed` includes images that a worker could not score.
         """
         statement = (
             sa.select(t.scores, t.images)
@@ -40,8 +40,8 @@ class Views:
         return self._scores(statement, t.images.c.inspect_id, inspect_ids)
 
     def scores_by_id(self, score_ids: Sequence[int]) -> list[ScoredImage]:
-        """These scores, whether newer ones followed or not, in plate order."""
-        # The source is no condition here: SQLite would look through all images of it before it thinks of the ids.
+        """Return these scores, even if there are newer ones, in plate order."""
+        # No condition on the source: SQLite would scan all images of the source instead of looking up the ids.
         statement = sa.select(t.scores, t.images).join_from(t.scores, t.images, t.images.c.id == t.scores.c.image_id)
         return self._scores(statement, t.scores.c.id, score_ids)
 
@@ -56,9 +56,10 @@ class Views:
         return sorted(found, key=_plate_order)
 
     def waiting(self, after: int, shadow: bool = False) -> list[ScoredImage]:
-        """What the finalizer has to decide on: the scores of inspections that have one it has not seen, or a review since it did.
+        """Return the scores that the finalizer has to decide on.
 
-        `after`: it has seen all scores up to this id. `shadow`: those too on which it decided last in shadow mode.
+        These are all scores of an inspection that has one it has not seen, or a review since its last decision. It has
+        seen every score up to the id `after`. `shadow` adds inspections whose last decision was in shadow mode.
         """
         decided = sa.exists().where(t.finalizations.c.score_id == t.scores.c.id)
         last = sa.select(sa.func.max(t.finalizations.c.at)).where(t.finalizations.c.score_id == t.scores.c.id)
@@ -80,12 +81,12 @@ class Views:
         return self.scores(inspect_ids=sorted(inspect_ids))
 
     def newest_score_id(self) -> int:
-        """Id of the newest score; 0: there is none."""
+        """Return the id of the newest score, or 0 if there is none."""
         with self._db.reading() as connection:
             return connection.scalar(sa.select(sa.func.max(t.scores.c.id))) or 0
 
     def newest_scored(self) -> datetime | None:
-        """Date of the newest inspection with a score, in the imager's local time."""
+        """Return the date of the newest inspection with a score (imager's local time), or None."""
         statement = (
             sa.select(sa.func.max(t.images.c.inspected))
             .join(t.scores, t.scores.c.image_id == t.images.c.id)
@@ -96,7 +97,7 @@ class Views:
         return found
 
     def waiting_since(self) -> datetime | None:
-        """When the unit was planned or sent, UTC, that is on its way the longest."""
+        """Return when (UTC) the unit that has been on its way longest was planned or sent, or None."""
         newest = sa.select(sa.func.max(t.unit_states.c.at)).where(t.unit_states.c.unit_id == t.units.c.id)
         under_way = sa.select(newest.scalar_subquery().label("at")).where(t.units.c.state.in_(("planned", "sent")))
         statement = sa.select(sa.func.min(under_way.subquery().c.at))
@@ -105,7 +106,7 @@ class Views:
         return found
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """How many of everything: units by state, scores by outcome, newest decisions by action, results."""
+        """Count units by state, scores by outcome, newest decisions by action, results, and published rows."""
         unit_count = sa.select(t.units.c.state, sa.func.count()).group_by(t.units.c.state)
         score_count = sa.select(t.scores.c.outcome, sa.func.count()).group_by(t.scores.c.outcome)
         action_count = (
@@ -131,14 +132,14 @@ class Views:
             }
 
     def image(self, image_id: int) -> ImageRow | None:
-        """The image of this id."""
+        """Return the image of this id, or None."""
         statement = sa.select(t.images).where(t.images.c.id == image_id, t.images.c.source == self._db.source)
         with self._db.reading() as connection:
             row = connection.execute(statement).first()
         return None if row is None else image_row(row._mapping)
 
     def seen(self, barcode: str, inspection: int | None = None, well: Well | None = None) -> list[SeenImage]:
-        """The images of a plate, of one of its inspections or of one of its drops, in plate order, scored or not."""
+        """Return the images of a plate, or of one inspection or drop of it, in plate order, scored or not."""
         where = [t.images.c.source == self._db.source, t.images.c.barcode == barcode]
         if inspection is not None:
             where.append(t.images.c.inspection == inspection)
@@ -163,7 +164,7 @@ class Views:
         return [SeenImage(row.id, image_row(row._mapping), scores.get(row.id), failures.get(row.id)) for row in images]
 
     def origins(self, image_id: int) -> list[ScoreOrigin]:
-        """All scores of an image and where they came from, newest first."""
+        """Return all scores of an image and where they came from, newest first."""
         statement = (
             sa.select(t.scores, t.images, t.results.c.host, t.units.c.name, t.units.c.manifest)
             .join_from(t.scores, t.images, t.images.c.id == t.scores.c.image_id)

@@ -1,6 +1,6 @@
-"""Who comes to the viewer: local users with their passwords' hashes, what they said last, and what they have seen.
+"""Users of the viewer: their password hashes, and when they last marked everything as seen.
 
-Append-only: a new password is a new row, and the newest row of a name holds.
+Append-only: a new password is a new row, and the newest row of a name counts.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from .records import now
 
 
 class Visits:
-    """The part of the ledger that knows the viewer's users."""
+    """The part of the ledger for the viewer's users."""
 
     def __init__(self, database: LedgerDatabase) -> None:
         self._db = database
 
     def set_password(self, name: str, password: str, who: str) -> None:
-        """Give a user a password; `password` is its hash, and empty to remove the user."""
+        """Set a user's password; `password` is its hash, empty to remove the user."""
         with self._db.writing() as connection:
             insert(connection, t.users, name=name, password=password, who=who, at=now())
 
     def password(self, name: str) -> str:
-        """The hash of a user's password; empty where there is no such user."""
+        """Return the hash of a user's password, empty if there is no such user."""
         statement = sa.select(t.users.c.password).where(t.users.c.name == name).order_by(t.users.c.id.desc()).limit(1)
         with self._db.reading() as connection:
             return connection.scalar(statement) or ""
 
     def users(self) -> list[tuple[str, str, datetime]]:
-        """(name, who set the password, when, UTC) of those who may sign in, by name."""
+        """Return (name, who set the password, when in UTC) of those who may sign in, by name."""
         newest = sa.select(sa.func.max(t.users.c.id)).group_by(t.users.c.name)
         statement = (
             sa.select(t.users).where(t.users.c.id.in_(newest), t.users.c.password != "").order_by(t.users.c.name)
@@ -41,12 +41,12 @@ class Visits:
             return [(row.name, row.who, row.at) for row in connection.execute(statement)]
 
     def mark_seen(self, who: str) -> None:
-        """Record that a person has seen what was new until now."""
+        """Record that a person has seen everything that is new so far."""
         with self._db.writing() as connection:
             insert(connection, t.visits, who=who[:100], at=now())
 
     def last_seen(self, who: str) -> datetime | None:
-        """When a person last said so, UTC."""
+        """Return when (UTC) a person last marked everything as seen, or None."""
         statement = sa.select(sa.func.max(t.visits.c.at)).where(t.visits.c.who == who[:100])
         with self._db.reading() as connection:
             found: datetime | None = connection.scalar(statement)

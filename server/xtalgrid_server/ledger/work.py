@@ -26,9 +26,9 @@ class Work:
         self._db = database
 
     def planned(self, images: Sequence[ImageRow], options: str, retry: bool = False) -> set[tuple[int, str]]:
-        """Which of these images are already in a unit with these options, as (inspect id, image name).
+        """Return which of these images are already in a unit with these options, as (inspect id, image name).
 
-        With `retry` those whose unit failed don't count.
+        With `retry`, images whose unit failed don't count.
         """
         found: set[tuple[int, str]] = set()
         with self._db.reading() as connection:
@@ -49,19 +49,19 @@ class Work:
         return found
 
     def images_under_way(self, since: datetime) -> int:
-        """How many images, inspected since then (imager's local time), are in units that did not come back yet."""
+        """Count the images inspected since then (imager's local time) whose unit has not come back."""
         statement = _in_units().where(t.units.c.state.in_(("planned", "sent")), t.images.c.inspected >= since)
         with self._db.reading() as connection:
             return connection.scalar(statement) or 0
 
     def planned_lately(self, before: datetime) -> int:
-        """How many images, inspected before then (imager's local time), were put into units during the last hour."""
+        """Count the images inspected before then (imager's local time) that went into units in the last hour."""
         statement = _in_units().where(t.units.c.made_at > now() - timedelta(hours=1), t.images.c.inspected < before)
         with self._db.reading() as connection:
             return connection.scalar(statement) or 0
 
     def add_unit(self, manifest: wire.Manifest, images: Sequence[PlannedImage]) -> None:
-        """Record a unit as planned; once more is no harm (a failed one is planned again)."""
+        """Record a unit as planned; a known unit is planned again if it failed, and otherwise stays as it is."""
         with self._db.writing() as connection:
             unit_id = connection.scalar(sa.select(t.units.c.id).where(t.units.c.name == manifest.unit))
             if unit_id is not None:
@@ -90,7 +90,7 @@ class Work:
             _add_state(connection, unit_id, "planned")
 
     def _enter_images(self, connection: sa.Connection, images: Sequence[ImageRow]) -> list[int]:
-        """Ids of the images, entering those that are new."""
+        """Return the ids of the images, after adding those that are new."""
         known = self._image_ids(connection, images)
         new = {(i.inspect_id, i.image_name): i for i in images if (i.inspect_id, i.image_name) not in known}
         if new:
@@ -124,20 +124,20 @@ class Work:
         return known
 
     def units(self, *states: UnitState) -> list[Unit]:
-        """The units whose newest state is one of these, oldest first."""
+        """Return the units whose newest state is one of these, oldest first."""
         with self._db.reading() as connection:
             return [_unit(row) for row in connection.execute(_select_units().where(t.units.c.state.in_(states)))]
 
     def unit(self, name: str) -> Unit | None:
-        """The unit of this name."""
+        """Return the unit of this name, or None."""
         with self._db.reading() as connection:
             row = connection.execute(_select_units().where(t.units.c.name == name)).first()
         return None if row is None else _unit(row)
 
     def attempts(self, *states: UnitState) -> dict[str, tuple[UnitState, int]]:
-        """State and attempt of the units whose newest state is one of these, oldest first, without their manifests.
+        """Return state and attempt of the units whose newest state is one of these, oldest first, without manifests.
 
-        The attempt counts from 1: how often the unit was planned, once and again after each time it failed.
+        The attempt counts from 1 how often the unit was planned: once, and again each time after it failed.
         """
         planned = t.unit_states.alias("planned")
         statement = (
@@ -151,7 +151,7 @@ class Work:
             return {row.name: (row.state, row.number) for row in connection.execute(statement)}
 
     def attempt(self, unit: Unit) -> int:
-        """The attempt of one unit; see `attempts`."""
+        """Return the attempt of one unit; see `attempts`."""
         statement = sa.select(sa.func.count()).where(
             t.unit_states.c.unit_id == unit.id, t.unit_states.c.state == "planned"
         )
@@ -159,7 +159,7 @@ class Work:
             return connection.scalar(statement) or 0
 
     def unit_images(self, unit: Unit) -> list[ImageRow]:
-        """The images of a unit, in the order of their numbers."""
+        """Return the images of a unit, in the order of their numbers."""
         statement = (
             sa.select(t.images)
             .join(t.unit_images, t.unit_images.c.image_id == t.images.c.id)
@@ -170,13 +170,13 @@ class Work:
             return [image_row(row._mapping) for row in connection.execute(statement)]
 
     def set_state(self, unit: Unit, state: UnitState, detail: str = "") -> None:
-        """Record a unit's new state, unless it is in it already."""
+        """Record a unit's new state, unless it is the current one."""
         with self._db.writing() as connection:
             if _state(connection, unit.id) != state:
                 _add_state(connection, unit.id, state, detail)
 
     def plan_again(self, unit: Unit) -> bool:
-        """Have a unit that failed, or that its grid lost, submitted once more; False: it has come back meanwhile."""
+        """Plan a unit again that failed or that its grid lost; return False if it has come back in the meantime."""
         with self._db.writing() as connection:
             if _state(connection, unit.id) not in ("failed", "sent"):
                 return False
@@ -185,7 +185,7 @@ class Work:
             return True
 
     def fail_unit(self, unit: Unit, detail: str) -> None:
-        """Give a unit up: its images are recorded as failed, and planned again only on demand."""
+        """Give up a unit: record its images as failed; they are planned again only on request."""
         with self._db.writing() as connection:
             if _state(connection, unit.id) == "failed":
                 return
@@ -201,13 +201,13 @@ class Work:
     def add_failure(
         self, file: str, step: str, reason: FailureReason, detail: str, image: ImageRow | None = None
     ) -> None:
-        """Record that an image or a file got no score; the same failure of the same file is recorded once."""
+        """Record that an image or file got no score, unless this failure is the last recorded for the file and step."""
         with self._db.writing() as connection:
             image_id = self._enter_images(connection, [image])[0] if image else None
             _add_failure(connection, image_id, file, step, reason, detail)
 
     def failures(self, files: Sequence[str] | None = None) -> list[tuple[str, str, str]]:
-        """(file, reason, detail) of what failed before it was scored and has no score since, newest for each file."""
+        """Return (file, reason, detail) of files that failed before scoring and have no score; the newest for each."""
         scored = sa.exists().where(t.scores.c.image_id == t.failures.c.image_id)
         statement = (
             sa.select(t.failures.c.file, t.failures.c.reason, t.failures.c.detail)
@@ -222,7 +222,7 @@ class Work:
         return list(newest.values())
 
     def accept_result(self, unit: Unit, data_sha256: str, result: wire.Result, options: wire.Options) -> int:
-        """Record a unit's result with a score for each image; returns how many are new. Twice is once."""
+        """Record a unit's result, only once, with a score for each image; return how many scores are new."""
         with self._db.writing() as connection:
             if _state(connection, unit.id) == "returned":
                 return 0
@@ -259,7 +259,7 @@ class Work:
             return len(new)
 
     def refuse_result(self, unit: Unit | None, data_sha256: str, reason: str) -> int:
-        """Record a refused result; returns how many of the unit's results were refused by now."""
+        """Record a refused result; return how many of the unit's results were refused since it was planned."""
         with self._db.writing() as connection:
             insert(
                 connection,

@@ -1,5 +1,5 @@
-"""The chain as services of the operating system, written for this installation: its program, configuration and folders.
+"""Run the chain as services of the operating system, with this installation's program, configuration and folders.
 
-`jobs` says what runs and when; `account` checks who runs it; `systemd` and `cron` write it down as each wants it, put it where it
-belongs, and take it away again; `step` is how cron starts one command.
+`jobs` defines what runs and when; `account` checks the account that runs it; `systemd` and `cron` write, install and
+remove the jobs in their own format; `step` runs one command for cron.
 """

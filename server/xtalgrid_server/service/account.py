@@ -1,4 +1,4 @@
-"""The account that the services run as: its folders, and whether it can do their work."""
+"""The account that the services run as: create its folders, and check that it can do their work."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 
 def prepare(planned: Service) -> Iterator[str]:
-    """Make the folders that are missing, and check that the account can use program, configuration and home.
+    """Create missing folders, and check that the account can use the program, the configuration and the home.
 
-    Yields a line for each folder made.
+    Yields a line for each folder created.
 
     Raises
     ------
     ConfigError
-        When there is no such account, or it cannot.
+        If the account does not exist, or cannot use them.
     """
     if planned.user is None:
         planned.home.mkdir(parents=True, exist_ok=True)
         return
-    import pwd  # not on Windows
+    import pwd  # not available on Windows
 
     try:
         account = pwd.getpwnam(planned.user)
@@ -48,18 +48,18 @@ def prepare(planned: Service) -> Iterator[str]:
     except ConfigError:
         for folder in made:
             with contextlib.suppress(OSError):
-                folder.rmdir()  # or the next try, with another account, finds it closed
+                folder.rmdir()  # another account could not use it at the next try
         raise
     yield from (f"made     {folder}" for folder in made)
 
 
 def _try_as(account: pwd.struct_passwd, planned: Service) -> None:
-    """Run `xtalgrid status` as the services will be run.
+    """Run `xtalgrid status` the way the services will run.
 
     Raises
     ------
     ConfigError
-        When the account cannot use the program, the configuration or the home.
+        If the account cannot use the program, the configuration or the home.
     """
     try:
         tried = subprocess.run(

@@ -1,6 +1,6 @@
-"""The jobs as lines of cron: a file of the machine's cron.d, or a block in a person's own crontab.
+"""Run the jobs with cron: from a file in the machine's cron.d, or a block in a person's own crontab.
 
-cron keeps nothing running: the workers are started every few minutes and stop when no unit waits, and there is no viewer.
+cron keeps nothing running: workers are started every few minutes and stop when no unit waits, and there is no viewer.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ END = "# End of what `xtalgrid service install` wrote."
 
 
 def is_here() -> bool:
-    """Whether there is a cron on this machine."""
+    """Return whether this machine has cron."""
     return FILE.parent.is_dir() and shutil.which("crontab") is not None
 
 
 def lines(service: Service) -> str:
-    """The file, or the block of a person's crontab."""
+    """Return the text of the file in cron.d, or of the block in a person's crontab."""
     head = [
         MARK,
-        "# A run that finds the one before still at work ends at once and says nothing. Logs: log/COMMAND.log in XTALGRID_HOME.",
+        "# A run that finds the one before still at work ends at once and says nothing. "
+        "Logs: log/COMMAND.log in XTALGRID_HOME.",
         *([] if service.user is None else ["SHELL=/bin/sh", "MAILTO=root"]),
         f"XTALGRID_CONFIG={service.config}",
         f"XTALGRID_HOME={service.home}",
@@ -49,26 +50,26 @@ class SystemCron:
     """The file in /etc/cron.d."""
 
     def install(self, service: Service) -> Iterator[str]:
-        """Write the file; yields a line if it changed."""
+        """Write the file; yield a line if it changed."""
         yield from put(FILE, lines(service))
 
     def uninstall(self) -> Iterator[str]:
-        """Remove the file; yields a line if it was there."""
+        """Remove the file; yield a line if it existed."""
         if is_ours(FILE):
             FILE.unlink()
             yield f"removed  {FILE}"
 
     def status(self) -> Iterator[tuple[str, bool]]:
-        """The lines that are installed; that they are there is all that cron tells."""
+        """Yield the installed lines, each with True: cron cannot say whether they work."""
         if is_ours(FILE):
             yield from ((f"{FILE}: {line}", True) for line in jobs_of(FILE.read_text(encoding="utf-8")))
 
 
 class UserCron:
-    """The block in the crontab of the person who runs this."""
+    """The block in the current user's crontab."""
 
     def install(self, service: Service) -> Iterator[str]:
-        """Put the block in the place of the one that is there, or at the end; yields a line if it changed."""
+        """Replace the existing block, or append one; yield a line if the crontab changed."""
         old = self._read()
         new = without_block(old) + lines(service)
         if new != old:
@@ -76,7 +77,7 @@ class UserCron:
             yield "changed  your crontab"
 
     def uninstall(self) -> Iterator[str]:
-        """Take the block out; yields a line if it was there."""
+        """Remove the block; yield a line if it existed."""
         old = self._read()
         new = without_block(old)
         if new != old:
@@ -84,7 +85,7 @@ class UserCron:
             yield "changed  your crontab"
 
     def status(self) -> Iterator[tuple[str, bool]]:
-        """The lines that are installed."""
+        """Yield the installed lines, each with True."""
         _, mark, block = self._read().partition(MARK)
         if mark:
             yield from ((f"your crontab: {line}", True) for line in jobs_of(block.partition(END)[0]))
@@ -104,12 +105,12 @@ class UserCron:
 
 
 def without_block(crontab: str) -> str:
-    """A crontab without our block; what stands around it stays as it is.
+    """Return a crontab without our block; all other lines stay as they are.
 
     Raises
     ------
     ConfigError
-        When nobody can say where the block ends.
+        If the last line of the block is missing, so that its end is unknown.
     """
     before, mark, rest = crontab.partition(MARK)
     if not mark:
@@ -121,5 +122,5 @@ def without_block(crontab: str) -> str:
 
 
 def jobs_of(text: str) -> list[str]:
-    """The lines that start something."""
+    """Return the lines that start a job."""
     return [line for line in text.splitlines() if line[:1].isdigit()]

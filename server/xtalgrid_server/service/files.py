@@ -1,4 +1,4 @@
-"""Files that an installation owns. Each is known by its first line, so that what a person wrote is never taken for ours."""
+"""Files that an installation owns. Their first line marks them, so that no other file is ever taken for ours."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ MARK = "# Written by `xtalgrid service install`; run it again rather than change
 
 
 def put(path: Path, text: str) -> Iterator[str]:
-    """Write a file unless it has that text already; yields a line if it did. What a person wrote there is kept beside it."""
+    """Write a file unless it already has this text; yield a line for each change.
+
+    A file that somebody else wrote there is first copied to ``NAME.before-xtalgrid``.
+    """
     old = path.read_text(encoding="utf-8") if path.is_file() else None
     if old == text:
         return
     if old is not None and not is_ours(path):
-        backup = path.with_name(f"{path.name}.before-xtalgrid")  # of no type that systemd or cron reads
+        backup = path.with_name(f"{path.name}.before-xtalgrid")  # a suffix that systemd and cron ignore
         shutil.copy2(path, backup)
         yield f"kept     {backup}"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -26,5 +29,5 @@ def put(path: Path, text: str) -> Iterator[str]:
 
 
 def is_ours(path: Path) -> bool:
-    """Whether an installation wrote the file."""
+    """Return whether an installation wrote the file."""
     return path.is_file() and path.read_text(encoding="utf-8", errors="replace").startswith(MARK)

@@ -1,4 +1,4 @@
-"""What runs and when, and what it needs of the machine, whoever starts it."""
+"""What runs, when, and what it needs from the machine, whether systemd or cron starts it."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from ..config import Config
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """Commands that run one after the other; the next one only if the one before it went well."""
+    """Commands that run one after the other, each only if the one before it succeeded."""
 
     name: str
     about: str
     commands: tuple[str, ...]
     minute: int = 0
-    """First minute of the hour."""
+    """Minute of the hour of the first run."""
     every: int = 0
-    """Minutes; 0: it runs all the time."""
+    """Minutes between runs; 0: it runs all the time."""
     watches: bool = False
-    """It can also run all the time, with ``--watch``."""
+    """Whether it can also run all the time, with ``--watch``."""
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,28 +34,28 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     config: Path
     home: Path
     user: str | None
-    """The account it runs as; None: that of the person who installs it, who need not be root."""
+    """Account that it runs as; None: the account of whoever installs it, who need not be root."""
     jobs: tuple[Job, ...]
     writes: tuple[Path, ...] = ()
-    """Folders beside `home` that it writes to."""
+    """Folders outside `home` that it writes to."""
     mounts: tuple[Path, ...] = ()
-    """Folders that may be on a network mount, without which nothing should start."""
+    """Folders outside `home` that may be on a network mount; without them nothing should start."""
 
 
 def plan(config: Config, user: str | None, *, backfill: bool = False, publish: bool = True) -> Service:
-    """What to install for a configuration.
+    """Return what to install for a configuration.
 
     Parameters
     ----------
     backfill
-        Whether ``create_work`` goes on with the archive too.
+        Whether ``create_work`` also works through the archive.
     publish
-        Whether ``set_autoscore`` is among the commands; without it a person runs it.
+        Whether the jobs include ``set_autoscore``; if not, a person runs it.
 
     Raises
     ------
     ConfigError
-        When there is no configuration file, no installed program beside this Python, or a path that systemd does not take.
+        If there is no configuration file, no installed program beside this Python, or a path that systemd rejects.
     """
     if config.file is None:
         raise ConfigError(
@@ -82,12 +82,12 @@ def plan(config: Config, user: str | None, *, backfill: bool = False, publish: b
 
 
 def program() -> Path:
-    """The installed command ``xtalgrid`` of this Python.
+    """Return the path of the ``xtalgrid`` command installed with this Python.
 
     Raises
     ------
     ConfigError
-        When there is none.
+        If it is missing.
     """
     path = Path(sys.executable).absolute().with_name("xtalgrid")
     if not path.is_file():
@@ -96,7 +96,7 @@ def program() -> Path:
 
 
 def _outside(home: Path, folders: list[Path]) -> tuple[Path, ...]:
-    """The folders that are not below `home`, each once."""
+    """Return the folders that are not below `home`, without duplicates."""
     absolute = [folder.expanduser().absolute() for folder in folders]
     return tuple(dict.fromkeys(folder for folder in absolute if not folder.is_relative_to(home)))
 

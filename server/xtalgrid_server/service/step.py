@@ -1,4 +1,4 @@
-"""One command of the chain as cron starts it: with a log, an error on standard error too, and no fuss about another run."""
+"""Run one command of the chain for cron: log it, repeat errors on standard error, and ignore a step already running."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ..steps.step import EXIT_BUSY
 from .jobs import program
 
 TAIL = 20
-"""Lines of a failed run that cron mails."""
+"""How many of a failed run's last lines cron mails."""
 
 
 def run_step(words: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Run a command of ``xtalgrid``; its exit code, where another run of the step is at it 0.
+    """Run an ``xtalgrid`` command and return its exit code, or 0 if another run of the step is in progress.
 
-    Without a terminal and outside systemd, which keeps a log itself, what it says is appended to ``log/COMMAND.log`` of
-    ``XTALGRID_HOME``, where that is set.
+    Without a terminal and outside systemd, which keeps its own log, the output is appended to ``log/COMMAND.log`` in
+    ``XTALGRID_HOME``, if that is set.
     """
     command = [str(program()), *words]
     home = environment.get("XTALGRID_HOME")
@@ -30,7 +30,7 @@ def run_step(words: Sequence[str], environment: Mapping[str, str]) -> int:
         code = subprocess.run(command, env=environment).returncode
     if code == EXIT_BUSY:
         return 0
-    return code if code >= 0 else 128 - code  # by a signal, as a shell has it
+    return code if code >= 0 else 128 - code  # killed by a signal: the code a shell would give
 
 
 def _run_with_log(command: Sequence[str], environment: Mapping[str, str], file: Path) -> int:

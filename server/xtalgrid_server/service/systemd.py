@@ -1,7 +1,7 @@
-"""The jobs as units of systemd: a service for each, and a timer for those that do not run all the time.
+"""Run the jobs as systemd units: a service for each, and a timer for those that do not run all the time.
 
-Units of the whole machine run as an account of their own and see the file system read-only but for their folders. Those of a
-person's own account (``systemctl --user``) may do what that person may: most of the sandbox needs root.
+Units of the whole machine run as an account of their own and can write only to their folders. Units of a person's
+account (``systemctl --user``) may do whatever that person may: most of the sandbox needs root.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SuccessExitStatus=75 143""",
 RestartSec=5
 MemoryMax=2G""",
 }
-"""How the jobs that run all the time are started again, and what they leave to others."""
+"""How the jobs that run all the time restart and stop, and what they leave for other programs."""
 
 ONCE = """Type=oneshot
 SuccessExitStatus=75
@@ -67,19 +67,19 @@ LockPersonality=yes"""
 
 
 def is_running() -> bool:
-    """Whether this machine was started by systemd."""
+    """Return whether systemd started this machine."""
     return Path("/run/systemd/system").is_dir()
 
 
 def folder(*, user_level: bool) -> Path:
-    """Where units of the machine, or of the person who runs this, lie."""
+    """Return the folder of the machine's units, or of the current user's."""
     if not user_level:
         return Path("/etc/systemd/system")
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "systemd" / "user"
 
 
 def units(service: Service) -> dict[str, str]:
-    """The units by their file names."""
+    """Return the units' text by file name."""
     made: dict[str, str] = {}
     for job in service.jobs:
         made[f"xtalgrid-{job.name}.service"] = _service_unit(service, job)
@@ -138,34 +138,34 @@ def _escaped(path: Path | str) -> str:
 
 
 def _words(*words: Path | str) -> str:
-    """Words of a list, those with blanks in quotes."""
+    """Join words into a systemd list; those with spaces are quoted."""
     escaped = map(_escaped, words)
     return " ".join(f'"{word}"' if " " in word else word for word in escaped)
 
 
 class Systemd:
-    """Units in a folder, and the systemd that reads them."""
+    """A folder of units, and the systemd that reads it."""
 
     def __init__(self, *, user_level: bool) -> None:
         self.folder = folder(user_level=user_level)
         self._command = ["systemctl", "--user"] if user_level else ["systemctl"]
 
     def install(self, service: Service) -> Iterator[str]:
-        """Write the units, enable and start them; yields a line for each change.
+        """Write, enable and start the units; yield a line for each change.
 
         Raises
         ------
         ConfigError
-            When systemd refuses one.
+            If systemd refuses one.
         """
         wanted = units(service)
         lines = {name: list(put(self.folder / name, text)) for name, text in wanted.items()}
         for found in lines.values():
             yield from found
         yield from self._remove([path for path in self.installed() if path.name not in wanted])
-        self._call("daemon-reload")  # also what an install that was killed had written
+        self._call("daemon-reload")  # even without changes: an earlier install may have been killed before this
         for name in wanted:
-            if f"{name.removesuffix('.service')}.timer" not in wanted:  # a timer starts the others
+            if f"{name.removesuffix('.service')}.timer" not in wanted:  # the other services are started by their timers
                 yield from self._start(name, is_changed=bool(lines[name]))
 
     def _start(self, name: str, *, is_changed: bool) -> Iterator[str]:
@@ -177,17 +177,17 @@ class Systemd:
             yield f"started  {name}"
 
     def uninstall(self) -> Iterator[str]:
-        """Stop the units and remove them; yields a line for each.
+        """Stop and remove the units; yield a line for each.
 
         Raises
         ------
         ConfigError
-            When systemd refuses.
+            If systemd refuses.
         """
         yield from self._remove(self.installed())
 
     def installed(self) -> list[Path]:
-        """The units that an installation wrote."""
+        """Return the unit files that an installation wrote."""
         return [path for path in sorted(self.folder.glob("xtalgrid-*")) if is_ours(path)]
 
     def _remove(self, paths: list[Path]) -> Iterator[str]:
@@ -196,8 +196,8 @@ class Systemd:
             return
         self._call("disable", "--now", *names)
         for name in names:
-            if name.endswith(".timer"):  # of a service this could be its home
-                self._try("clean", "--what=state", name)  # when it ran last
+            if name.endswith(".timer"):  # not for a service: its state could be the home
+                self._try("clean", "--what=state", name)  # the time of its last run
             self._try("reset-failed", name)
         for path in paths:
             path.unlink()
@@ -205,7 +205,7 @@ class Systemd:
         self._call("daemon-reload")
 
     def status(self) -> Iterator[tuple[str, bool]]:
-        """A line for each unit, and whether it is as it should be."""
+        """Yield a line for each unit, and whether its state is as it should be."""
         names = {path.name for path in self.installed()}
         for name in sorted(names):
             asked = "ActiveState,SubState,UnitFileState,Result,NextElapseUSecRealtime"

@@ -1,5 +1,5 @@
-"""The grid `boinc`: work goes to volunteers by a BOINC project's own tools, and comes back through its daemons' hooks.
+"""The grid `boinc`: work goes to volunteers through a BOINC project's tools, and comes back through its daemons' hooks.
 
-`templates` say what a work unit may cost, `grid` submits, `hooks` are what BOINC's validator and assimilator call,
-`install` prepares a project, `status` and `database` read what became of the work.
+`templates` set what a work unit may cost, `grid` submits, `install` prepares a project, and `status` and `database`
+read what became of the work. The hooks that BOINC's validator and assimilator call are in `cli.boinc_hooks`.
 """

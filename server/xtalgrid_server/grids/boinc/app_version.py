@@ -1,8 +1,8 @@
-"""``xtalgrid boinc app-version``: the worker as BOINC's app versions, frozen for a project or from a volunteer's own Python.
+"""``xtalgrid boinc app-version``: package the worker as a BOINC app version, frozen or from a volunteer's own Python.
 
 BOINC's versions are numbers: 0.1.0 is 1.0 (100 for short), 1.2.3 is 102.3 (10203).
 
-A volunteer's computer has the worker's libraries alone, so this module needs none of the server's, and
+A volunteer's computer has only the worker's libraries, so this module needs none of the server's, and
 ``python -m xtalgrid_server.grids.boinc.app_version`` is the same command.
 """
 
@@ -25,7 +25,7 @@ APP = "xtalgrid"
 API_VERSION = "7.20.5"
 """Version of BOINC's protocol that the worker speaks.
 
-Without one, clients take the app for one of BOINC 5, and share no memory with it.
+Without it, clients take the app for one from BOINC 5 and share no memory with it.
 """
 
 PLATFORMS = {
@@ -36,14 +36,14 @@ PLATFORMS = {
     ("macos", "x86_64"): "x86_64-apple-darwin",
     ("macos", "arm64"): "arm64-apple-darwin",
 }
-UNPACKS_IN_SLOT = b"pyi-runtime-tmpdir .\0"  # as PyInstaller keeps it
+UNPACKS_IN_SLOT = b"pyi-runtime-tmpdir .\0"  # as PyInstaller stores the option
 
 _NAME = re.compile(r"xtalgrid-worker-(?P<version>\d[^-]*)-(?P<system>[a-z]+)-(?P<machine>\w+)(\.exe)?")
 
 
 @click.group("app-version")
 def app_version() -> None:
-    """Lay out the worker as BOINC's app versions (docs/boinc.md, App versions from frozen workers)."""
+    """Package the worker as BOINC app versions (docs/boinc.md, App versions from frozen workers)."""
 
 
 @app_version.command("frozen")
@@ -56,7 +56,7 @@ def app_version() -> None:
     help="The project's folder apps; default: ./apps.",
 )
 def frozen_command(workers: tuple[Path, ...], apps: Path) -> None:
-    """For a project: take frozen WORKERS of any platforms, files of scripts/freeze.py --unpack-in . --release."""
+    """Add frozen WORKERS to a project, for any platforms, made by scripts/freeze.py --unpack-in . --release."""
     for worker in workers:
         click.echo(frozen(worker, apps))
 
@@ -76,18 +76,18 @@ def frozen_command(workers: tuple[Path, ...], apps: Path) -> None:
     help="The project's folder in the client's data folder.",
 )
 def own_python_command(python: Path, into: Path) -> None:
-    """For a volunteer: have a BOINC client run the worker of a Python that is here."""
+    """Let a volunteer's BOINC client run the worker from a Python on this machine."""
     for path in own_python(python, into):
         click.echo(path)
 
 
 def frozen(worker: Path, apps: Path) -> Path:
-    """Make one platform's folder, ``apps/xtalgrid/VERSION/PLATFORM``, for the project's bin/update_versions; its path.
+    """Create one platform's folder, ``apps/xtalgrid/VERSION/PLATFORM``, for bin/update_versions, and return its path.
 
     Raises
     ------
     ConfigError
-        When the file is no worker frozen for BOINC, or the version is there with other bytes.
+        If the file is not a worker frozen for BOINC, or the version exists with other bytes.
     """
     found = _NAME.fullmatch(worker.name)
     platform = PLATFORMS.get((found["system"], found["machine"])) if found else None
@@ -124,19 +124,21 @@ def frozen(worker: Path, apps: Path) -> Path:
 
 
 def own_python(python: Path, into: Path) -> list[Path]:
-    """Make app_info.xml and the launcher in the project's folder of a client, which reads them when it starts; their paths.
+    """Write app_info.xml and the launcher into the project's folder of a client, and return their paths.
+
+    The client reads them when it starts.
 
     Raises
     ------
     ConfigError
-        When that Python is not there or has no xtalgrid.
+        If that Python does not exist or has no xtalgrid.
     """
     python = python.absolute()
     if not python.is_file():
         raise ConfigError(f"{python}: no such Python; name the one that has xtalgrid by --python")
     version = version_of(python)
     into.mkdir(parents=True, exist_ok=True)
-    if sys.platform == "win32":  # the program that pip made, which has the path of its Python inside
+    if sys.platform == "win32":  # pip's own launcher, which contains the path of its Python
         launcher = into / "xtalgrid-worker.exe"
         shutil.copyfile(python.with_name(launcher.name), launcher)
     else:
@@ -180,7 +182,7 @@ def version_of(python: Path) -> str:
 
 
 def version_number(version: str) -> int:
-    """Return BOINC's number of a version: 1.2.3 is 10203."""
+    """Return BOINC's number for a version: 1.2.3 is 10203."""
     found = re.match(r"(\d+)\.(\d{1,2})(?:\.(\d{1,2}))?(?!\d)", version)
     if found is None:
         raise ConfigError(
@@ -191,7 +193,7 @@ def version_number(version: str) -> int:
 
 
 def boinc_version(version: str) -> str:
-    """Name of a version's folder: 1.2.3 is 102.3."""
+    """Return the name of a version's folder: 1.2.3 is 102.3."""
     number = version_number(version)
     return f"{number // 100}.{number % 100}"
 

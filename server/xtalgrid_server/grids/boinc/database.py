@@ -1,4 +1,4 @@
-"""Reads the database of the BOINC project: which work units it has, and what became of them."""
+"""Read the BOINC project's database: which work units it has, and what became of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .states import ASSIMILATED, Outcome, ServerState, ValidateState
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Instances and work units by where they are."""
+    """How many instances and work units are where."""
 
     unsent: int
     in_progress: int
@@ -33,7 +33,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class HostAccount:
-    """What one host did, of what BOINC still remembers. `seen`: seconds since 1970."""
+    """What one host did, as far as BOINC still has it. `seen` is in seconds since 1970."""
 
     id: int
     name: str
@@ -46,7 +46,7 @@ class HostAccount:
 
 
 class BoincDatabase:
-    """The project's database, opened for reading; every error of it becomes a `GridError`."""
+    """The project's database, opened for reading; all its errors become `GridError`."""
 
     def __init__(self, config: Config, project: Project) -> None:
         url = config.boinc.database or project.database_url().render_as_string(hide_password=False)
@@ -54,11 +54,11 @@ class BoincDatabase:
         self._app = config.boinc.app
 
     def close(self) -> None:
-        """Give back the connections."""
+        """Close the connections."""
         self._engine.dispose()
 
     def known(self, names: Sequence[str]) -> set[str]:
-        """Which work units of these names there are."""
+        """Return which of these work units exist."""
         found: set[str] = set()
         with self._reading() as connection:
             for part in chunks(names):
@@ -66,12 +66,12 @@ class BoincDatabase:
         return found
 
     def name_of(self, workunit_id: int) -> str | None:
-        """Name of a work unit."""
+        """Return the name of a work unit, or None if it no longer exists."""
         with self._reading() as connection:
             return connection.scalar(sa.select(t.workunits.c.name).where(t.workunits.c.id == workunit_id))
 
     def assimilated(self) -> set[str]:
-        """Names of the work units that BOINC has done with, and has not purged yet."""
+        """Return the names of the work units that BOINC is done with and has not purged yet."""
         statement = sa.select(t.workunits.c.name).where(
             t.workunits.c.appid == self._appid(), t.workunits.c.assimilate_state == ASSIMILATED
         )
@@ -79,7 +79,7 @@ class BoincDatabase:
             return set(connection.scalars(statement))
 
     def counts(self, now: float) -> Counts:
-        """How much is where. `now`: seconds since 1970."""
+        """Count instances and work units by where they are; `now` is in seconds since 1970."""
         units, results, app = t.workunits.c, t.results.c, self._appid()
         with self._reading() as connection:
 
@@ -97,13 +97,13 @@ class BoincDatabase:
             )
 
     def hosts(self) -> list[HostAccount]:
-        """The hosts that were sent work, those with invalid results and errors first."""
+        """Return the hosts that were sent work, those with invalid results and errors first."""
         results, hosts = t.results.c, t.hosts.c
 
         def total(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
             return sa.func.sum(sa.case((condition, 1), else_=0))
 
-        refused = sa.and_(  # BOINC calls those of client errors invalid, too
+        refused = sa.and_(  # BOINC also calls results with client errors invalid
             results.outcome == Outcome.SUCCESS, results.validate_state == ValidateState.INVALID
         )
         bad = total(sa.or_(refused, results.outcome == Outcome.VALIDATE_ERROR)).label("bad")
@@ -128,7 +128,7 @@ class BoincDatabase:
             return [
                 HostAccount(
                     row.id,
-                    wire.short_text(row.domain_name or "?"),  # what a stranger's client says of itself
+                    wire.short_text(row.domain_name or "?"),  # text from a stranger's client
                     wire.short_text(row.os_name or "?"),
                     row.rpc_time,
                     int(row.valid),
@@ -140,7 +140,7 @@ class BoincDatabase:
             ]
 
     def failures_of(self, name: str) -> str:
-        """How the instances of a work unit ended, in a line: ``2 client error (exit 195: …), 1 no reply``."""
+        """Describe in a line how a work unit's instances ended: ``2 client error (exit 195: …), 1 no reply``."""
         statement = (
             sa.select(t.results.c.outcome, t.results.c.exit_status, t.results.c.stderr_out, t.results.c.validate_state)
             .join(t.workunits, t.workunits.c.id == t.results.c.workunitid)
@@ -183,7 +183,7 @@ def _how_it_ended(outcome: int, exit_status: int, stderr: bytes | str | None, va
 
 
 def _last_line(stderr: bytes | str | None) -> str:
-    """The last thing a worker said, of BOINC's ``… <stderr_txt>…</stderr_txt> …``."""
+    """Format the last line of a worker's output, from BOINC's ``… <stderr_txt>…</stderr_txt> …``."""
     text = stderr.decode(errors="replace") if isinstance(stderr, bytes) else stderr or ""
     said = re.search(r"<stderr_txt>(.*)</stderr_txt>", text, re.DOTALL)
     lines = [line.strip() for line in (said[1] if said else "").splitlines() if line.strip()]

@@ -1,7 +1,7 @@
-"""The grid `boinc`: a `Grid` that stages files and creates work units by BOINC's own tools.
+"""The grid `boinc`: a `Grid` that stages files and creates work units with BOINC's own tools.
 
-A unit is in BOINC when its work unit is in BOINC's database, and not before: killed between staging and creating, the next run
-stages and creates again. What the daemons' hooks put into the spool (`spool`) is what comes back.
+A unit is in BOINC only once its work unit is in BOINC's database: if a run is killed between staging and creating, the
+next run stages and creates again. Results come back as files that the daemons' hooks put into the spool (`spool`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ STEP = "boinc"
 
 
 class BoincGrid:
-    """The BOINC project of one configuration. Nothing of it is opened before it is needed."""
+    """One configuration's BOINC project. Its folder and its database are opened when first needed."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -52,32 +52,32 @@ class BoincGrid:
     # ---- to the volunteers -------------------------------------------------------------------------------------
 
     def staged(self, name: str) -> Path:
-        """Where a unit's zip is built before it is submitted."""
+        """Return where a unit's zip is built before it is submitted."""
         return self._spool.staged / name / "unit.zip"
 
     def forget_staged(self) -> None:
-        """Remove what killed runs staged and nobody will submit."""
+        """Delete units that killed runs staged but did not submit."""
         shutil.rmtree(self._spool.staged, ignore_errors=True)
         shutil.rmtree(self._spool.staging, ignore_errors=True)
 
     def known(self, attempts: Mapping[str, int]) -> set[str]:
-        """Which of these units BOINC has, or had: their results wait in the inbox."""
+        """Return which of these units BOINC has, or is done with while their results wait in the inbox."""
         names = {workunit_name(unit, attempt): unit for unit, attempt in attempts.items()}
         found = {names[name] for name in self.database.known(list(names))}
         return found | (attempts.keys() & self.waiting())
 
     def waiting(self) -> set[str]:
-        """Units of which a result, or the news that there is none, waits for `assimilate`."""
+        """Return the units whose result, or notice of failure, waits for `assimilate`."""
         gone = (unit_of_workunit(self._said(path)[0] or "") for path in _files(self._spool.inbox, "*.failed"))
         return {unit for unit, _ in self.results()} | {unit for unit in gone if unit}
 
     def submit(self, submissions: Sequence[Submission]) -> None:
-        """Stage and create the work units of staged units.
+        """Create the work units of staged units.
 
         Raises
         ------
         GridError
-            When BOINC did not take them. What it took is `known`; the rest is submitted by the next run.
+            If BOINC did not take them. Those it took are `known`; the next run submits the rest.
         """
         known = self.known({s.unit: s.attempt for s in submissions})
         new = [s for s in submissions if s.unit not in known]
@@ -96,7 +96,7 @@ class BoincGrid:
         log.info("%s created=%d calls=%d", STEP, len(new), len(calls))
 
     def _stage_units(self, submissions: Sequence[Submission]) -> None:
-        """The zips to BOINC, the manifests to where the hooks look for them."""
+        """Move the zips to BOINC, and write the manifests where the hooks look for them."""
         shutil.rmtree(self._spool.staging, ignore_errors=True)
         self._spool.staging.mkdir(parents=True)
         for submission in submissions:
@@ -111,9 +111,9 @@ class BoincGrid:
     def _kinds(
         self, submissions: Sequence[Submission], weights: Mapping[Pair, Sequence[WeightFile]]
     ) -> dict[tuple[str, int, tuple[str, ...]], list[str]]:
-        """(template, priority, physical names of weights) → names of work units.
+        """Group names of work units by (template, priority, physical names of weights).
 
-        There is a call of `create_work` for each: a template or a priority for each line is what only some servers understand.
+        Each group is one call of `create_work`: only some servers accept a template or a priority on each line.
         """
         kinds: dict[tuple[str, int, tuple[str, ...]], list[str]] = {}
         for submission in submissions:
@@ -123,7 +123,7 @@ class BoincGrid:
         return kinds
 
     def offer_models(self, pair: Pair) -> None:
-        """Stage the weights of a pair, those that are not there yet."""
+        """Stage those weights of a pair that are not staged yet."""
         self._stage_weights(weight_files(self._config, pair))
 
     def _template(self, submission: Submission, files: Sequence[WeightFile]) -> str:
@@ -133,7 +133,7 @@ class BoincGrid:
         return input_template(limit, [file.logical for file in files])
 
     def _weights_of(self, submissions: Sequence[Submission]) -> dict[Pair, tuple[WeightFile, ...]]:
-        """What travels beside the units, by the models they name; staged."""
+        """Stage the weights that the units need, and return them by pair of models."""
         weights = {pair: weight_files(self._config, pair) for pair in {_pair(s) for s in submissions}}
         for files in weights.values():
             self._stage_weights(files)
@@ -153,7 +153,7 @@ class BoincGrid:
         log.info("%s staged weights: %s", STEP, ", ".join(file.physical for file in missing))
 
     def _make_room(self, name: str) -> None:
-        """Take away what a killed run left under this name: no work unit refers to it, and it may be half a file."""
+        """Delete what a killed run left under this name: no work unit refers to it, and it may be incomplete."""
         path = self.project.downloads(name)
         path.unlink(missing_ok=True)
         path.with_name(f"{name}.md5").unlink(missing_ok=True)
@@ -175,22 +175,22 @@ class BoincGrid:
     # ---- and back ----------------------------------------------------------------------------------------------
 
     def results(self) -> Iterator[tuple[str, Path]]:
-        """(unit, result file) of what the assimilator's hook let in."""
+        """Yield (unit, result file) of results that the assimilator's hook accepted."""
         for path in _files(self._spool.inbox, "*.json"):
             yield path.stem, path
 
     def refused(self) -> Iterator[Refused]:
-        """Results that the validator's hook has refused."""
+        """Yield results that the validator's hook refused."""
         for path in _files(self._spool.refused, "*.json"):
             said = json.loads(path.read_bytes())
             yield Refused(said["unit"], said["sha256"], f"{said['result']}: {said['reason']}", path)
 
     def forget_refused(self, refused: Refused) -> None:
-        """Once it is recorded."""
+        """Delete a refused result after it is recorded."""
         refused.token.unlink(missing_ok=True)
 
     def given_up(self) -> Iterator[tuple[str, str]]:
-        """(unit, reason) of what BOINC gave up, with how each instance ended where its database still says so."""
+        """Yield (unit, reason) of units that BOINC gave up; the reason says how each instance ended, if still known."""
         for path in _files(self._spool.inbox, "*.failed"):
             workunit, reason = self._said(path)
             unit = unit_of_workunit(workunit) if workunit else None
@@ -200,19 +200,22 @@ class BoincGrid:
                 continue
             details = self.database.failures_of(workunit)
             yield unit, f"BOINC gave up {workunit}: {reason}" + (f"; {details}" if details else "")
-            path.unlink(missing_ok=True)  # the ledger has it, whatever the file was called
+            path.unlink(missing_ok=True)  # recorded by now; `discard` would not find a file named by id
 
     def _said(self, path: Path) -> tuple[str | None, str]:
-        """Which work unit BOINC gave up by a hook's note, and why; old servers have the hook note its number."""
+        """Read from a hook's note which work unit BOINC gave up, and why.
+
+        On old servers the note has the work unit's id instead of its name.
+        """
         name, _, reason = path.read_text(encoding="utf-8").partition("\n")
         return (self.database.name_of(int(name)) if name.isdigit() else name), reason.strip()
 
     def do_again(self, name: str) -> bool:
-        """False: BOINC has done with the work unit; `xtalgrid boinc retry` makes another one."""
+        """Return False: BOINC is done with the work unit; `xtalgrid boinc retry` makes another one."""
         return False
 
     def discard(self, name: str) -> None:
-        """Forget a unit that the ledger has done with; its work unit is BOINC's to delete."""
+        """Delete the files of a unit that the ledger is done with; BOINC deletes the work unit itself."""
         for path in (self._spool.result(name), self._spool.failed(name), self._spool.manifest(name)):
             path.unlink(missing_ok=True)
 
@@ -229,7 +232,7 @@ def _size(path: Path) -> int:
 
 
 def _files(folder: Path, pattern: str) -> list[Path]:
-    """Files of a folder, oldest first; those being written begin with a dot."""
+    """Return a folder's finished files, oldest first; those being written begin with a dot."""
     try:
         found = [path for path in folder.glob(pattern) if not path.name.startswith(".") and path.is_file()]
     except OSError:

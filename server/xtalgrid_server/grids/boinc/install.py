@@ -1,6 +1,7 @@
-"""``xtalgrid boinc install``: what a BOINC project needs for our work, put where it belongs, as often as one likes.
+"""``xtalgrid boinc install``: set up a BOINC project for our work; it can be run again at any time.
 
-Only what is missing or differs is written, and each change is named. The project's other applications stay as they are.
+Only what is missing or different is written, and each change is reported. The project's other applications stay as they
+are.
 """
 
 from __future__ import annotations
@@ -30,16 +31,16 @@ PLATFORMS = {
     "x86_64-apple-darwin": "Intel 64-bit Mac OS 10.5 or later",
     "arm64-apple-darwin": "Apple Silicon with macOS",
 }
-"""Which workers are frozen for, with BOINC's own words for them."""
+"""Platforms that workers are frozen for, with BOINC's own descriptions."""
 
 OPTIONS = {
-    "one_result_per_host_per_wu": "1",  # or a host would check itself
+    "one_result_per_host_per_wu": "1",  # otherwise a host could confirm its own result
     "resend_lost_results": "1",
     "dont_store_success_stderr": "1",
 }
 
 STEPS = {"xtalgrid_create_work": ("create_work",), "xtalgrid_publish": ("assimilate", "finalizer", "set_autoscore")}
-"""Periodic tasks: the steps of the chain that each runs."""
+"""Periodic tasks, and the steps of the chain that each runs."""
 
 Accounts = Literal["open", "closed"]
 
@@ -47,14 +48,14 @@ HOOKS = ("check", "compare", "assimilate")
 
 
 def install(config: Config, project: Project, accounts: Accounts | None = None) -> Iterator[str]:
-    """Prepare a project; yields a line for each change.
+    """Set up a project; yield a line for each change.
 
-    `accounts`: whether strangers may make themselves one; None leaves that as it is.
+    `accounts` says whether strangers may create an account; None leaves that as it is.
 
     Raises
     ------
     ConfigError
-        When a file cannot be read or written.
+        If a file cannot be read or written.
     """
     folder, app = project.folder, config.boinc.app
     try:
@@ -71,14 +72,17 @@ def install(config: Config, project: Project, accounts: Accounts | None = None) 
 
 
 def next_steps(config: Config, project: Project) -> Iterator[str]:
-    """What a person does after an installation."""
+    """Yield what a person has to do after an installation."""
     if config.grid.kind != "boinc" or Path(config.boinc.project).expanduser().absolute() != project.folder.absolute():
-        yield f'in {config.file or "xtalgrid.toml"}: [grid] kind = "boinc", [boinc] project = "{project.folder.absolute()}"'
+        yield (
+            f'in {config.file or "xtalgrid.toml"}: [grid] kind = "boinc", '
+            f'[boinc] project = "{project.folder.absolute()}"'
+        )
     yield f"in {project.folder}: bin/xadd; bin/update_versions; bin/stop; bin/start"
 
 
 def _scripts(config: Config) -> dict[str, str]:
-    """Shell scripts for the project's bin: BOINC gives its hooks a working folder and an environment of its own."""
+    """Return shell scripts for the project's bin; they set up the environment, since BOINC runs hooks in its own."""
     python = shlex.quote(sys.executable)
     set_up = f"XTALGRID_HOME={shlex.quote(str(config.home))}; export XTALGRID_HOME\n"
     if config.file is not None:
@@ -88,7 +92,7 @@ def _scripts(config: Config) -> dict[str, str]:
         f"xtalgrid_{hook}": f'{head}exec {python} -m xtalgrid_server.cli.boinc_hooks {hook} "$@"\n' for hook in HOOKS
     }
     for name, steps in STEPS.items():
-        # 75: another run of the step is at it. A step that fails stops those after it.
+        # 75: the step is already running. A step that fails stops those after it.
         runs = "".join(f"{python} -m xtalgrid_server {step} || [ $? -eq 75 ] || exit 2\n" for step in steps)
         scripts[name] = head + runs
     return scripts
@@ -135,13 +139,13 @@ def _config_xml(root: ET.Element, app: str, accounts: Accounts | None) -> Iterat
     if not any((e.findtext("cmd") or "").split()[:1] == ["db_purge"] for e in daemons.findall("daemon")):
         yield from _entry(
             daemons, "daemon", "db_purge -d 2 --min_age_days 14 --no_archive", {}
-        )  # or the tables grow for ever
+        )  # otherwise the tables grow forever
     for name in STEPS:
         yield from _entry(tasks, "task", name, {"period": "5 min", "output": f"{name}.out"})
 
 
 def _entry(parent: ET.Element, tag: str, command: str, more: dict[str, str], key: str = "") -> Iterator[str]:
-    """A daemon or a task: added where there is none of this program (and `key`), changed where its command differs."""
+    """Add a daemon or task unless there is one of this program (and `key`); update its command if it differs."""
     program = command.split()[0]
     for element in parent.findall(tag):
         found = (element.findtext("cmd") or "").strip()
@@ -186,7 +190,9 @@ def _edit(path: Path, change: Callable[[ET.Element], Iterator[str]]) -> Iterator
         if not backup.exists():
             shutil.copy2(path, backup)
         mode = path.stat().st_mode & 0o777  # it holds the database's password
-        text = ET.tostring(tree.getroot(), encoding="unicode").replace(" />", "/>")  # BOINC's own reader wants no blank
+        text = ET.tostring(tree.getroot(), encoding="unicode").replace(
+            " />", "/>"
+        )  # BOINC's parser accepts no space here
         write_atomically(path, text.encode() + b"\n")
         path.chmod(mode)
     for line in said:

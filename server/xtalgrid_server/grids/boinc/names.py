@@ -1,7 +1,8 @@
-"""Names of BOINC's work units and files. They go through unquoted shell lines, so they are made of ``[A-Za-z0-9_.-]`` alone.
+"""Names of BOINC's work units and files.
 
-A unit's work unit in BOINC is ``<unit>.<attempt>``, since BOINC takes no name twice. Its input is ``<unit>.<attempt>.zip``, its
-results are ``<unit>.<attempt>_<n>``, and their files ``<unit>.<attempt>_<n>_r<random>_<number>``.
+They go through unquoted shell lines, so only ``[A-Za-z0-9_.-]`` is allowed. A unit's work unit in BOINC is called
+``<unit>.<attempt>``, because BOINC accepts no name twice. Its input is ``<unit>.<attempt>.zip``, its results are
+``<unit>.<attempt>_<n>``, and their files ``<unit>.<attempt>_<n>_r<random>_<number>``.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ _OUTPUT = re.compile(rf"(?P<workunit>{_WORKUNIT.pattern})_[0-9]+_r[0-9]+_[0-9]+"
 
 
 def workunit_name(unit: str, attempt: int) -> str:
-    """Name of the work unit in BOINC.
+    """Return the name of a unit's work unit in BOINC.
 
     Raises
     ------
     ValueError
-        When it would not survive BOINC's shell lines, or says ``nodelete``, which BOINC takes for an order.
+        If it would not survive BOINC's shell lines, or contains ``nodelete``, which BOINC takes as a command.
     """
     name = f"{unit}.{attempt}"
     if not _WORKUNIT.fullmatch(name) or "nodelete" in name:
@@ -29,23 +30,23 @@ def workunit_name(unit: str, attempt: int) -> str:
 
 
 def unit_of_workunit(name: str) -> str | None:
-    """The unit of a work unit in BOINC; None: it is none of ours."""
+    """Return the unit of a work unit in BOINC, or None if it is not ours."""
     match = _WORKUNIT.fullmatch(name)
     return match["unit"] if match else None
 
 
 def unit_of_output(path: Path) -> str | None:
-    """The unit that an uploaded file is a result of; None: it is none of ours."""
+    """Return the unit that an uploaded file is a result of, or None if it is not ours."""
     match = _OUTPUT.fullmatch(path.name)
     return match["unit"] if match else None
 
 
 def result_of_output(path: Path) -> str:
-    """Name of the result, as BOINC's pages show it, that an uploaded file belongs to."""
+    """Return the name, as on BOINC's pages, of the result that an uploaded file belongs to."""
     return path.name.rsplit("_", 2)[0]
 
 
 def download_path(download: Path, fanout: int, name: str) -> Path:
-    """Where BOINC keeps a file that clients download: in one of `fanout` folders, by the MD5 of its name."""
+    """Return where BOINC keeps a file for clients: in one of `fanout` folders, by the MD5 of its name."""
     number = int(hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()[1:8], 16) % fanout
     return download / f"{number:x}" / name

@@ -1,4 +1,4 @@
-"""A BOINC project's folder: its configuration, and its own tools, run in it as they want to be run."""
+"""A BOINC project's folder: its configuration, and its own tools, which must run in it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from .names import download_path
 _PATIENCE_SECONDS = 900
 
 _LONGEST_PATH = 120
-"""The native stage_file keeps a path in 256 bytes, and the name of a file of weights has 69."""
+"""The native stage_file has 256 bytes for a path, and the name of a weights file takes 69."""
 
 _FANOUT = 1024
-"""BOINC's, where config.xml doesn't say."""
+"""BOINC's default, if config.xml sets none."""
 
 
 class Project:
@@ -29,13 +29,13 @@ class Project:
     Raises
     ------
     ConfigError
-        When the folder is none, or its config.xml cannot be read.
+        If the folder is not a BOINC project, or its config.xml cannot be read.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         path = folder / "config.xml"
-        try:  # the project's own file, which only its owner can write
+        try:  # safe to parse: only the project's owner can write it
             root = ET.parse(path).getroot()  # noqa: S314
         except OSError as error:
             raise ConfigError(
@@ -48,12 +48,12 @@ class Project:
         self._config = root if config is None else config
 
     def setting(self, name: str, default: str = "") -> str:
-        """An option of config.xml."""
+        """Return an option of config.xml."""
         text = self._config.findtext(name)
         return default if text is None else text.strip()
 
     def database_url(self) -> sa.URL:
-        """The project's database, as config.xml has it."""
+        """Return the URL of the project's database, from config.xml."""
         host, _, port = self.setting("db_host", "localhost").partition(":")
         return sa.URL.create(
             "mysql+pymysql",
@@ -65,32 +65,32 @@ class Project:
         )
 
     def downloads(self, name: str) -> Path:
-        """Where a staged file lies."""
+        """Return the path of a staged file."""
         folder = self.folder / self.setting("download_dir", "download")
         fanout = self.setting("uldl_dir_fanout")
         return download_path(folder, int(fanout) if fanout.isdigit() else _FANOUT, name)
 
     def stage(self, folder: Path) -> None:
-        """Have BOINC take all files of a folder into its download folder. They are moved; files of one name never change.
+        """Move all files of a folder into BOINC's download folder. The content of a file name must never change.
 
         Raises
         ------
         GridError
-            When it did not.
+            If BOINC did not take them.
         """
         if len(str(folder)) > _LONGEST_PATH:
             raise GridError(f"{folder}: too long a path for BOINC's stage_file; choose a shorter home")
-        native = self.folder / "bin" / "stage_file_native"  # since 1.4; the PHP one is broken in servers of 2026
+        native = self.folder / "bin" / "stage_file_native"  # since 1.4; the PHP tool is broken in servers of 2026
         tool = native if native.is_file() else self.folder / "bin" / "stage_file"
         self._run([str(tool), str(folder)])
 
     def create_work(self, options: Sequence[str], lines: Sequence[str]) -> None:
-        """Create many work units at once, a line for each: options and input files.
+        """Create many work units at once, from a line for each: options and input files.
 
         Raises
         ------
         GridError
-            When BOINC did not take all of them.
+            If BOINC did not take all of them.
         """
         self._run(
             [str(self.folder / "bin" / "create_work"), *options, "--stdin"], "".join(f"{line}\n" for line in lines)
@@ -116,12 +116,12 @@ class Project:
 
 
 def open_project(config: Config) -> Project:
-    """The configured project.
+    """Open the configured project.
 
     Raises
     ------
     ConfigError
-        When none is configured, or it is none.
+        If none is configured, or the folder is not one.
     """
     if not config.boinc.project:
         raise ConfigError("boinc.project: not set; name the folder of the BOINC project")

@@ -1,4 +1,4 @@
-"""What the numbers in BOINC's tables mean. Apart from the tables, so that hooks need not wait for a database's library."""
+"""What the numbers in BOINC's tables mean; apart from the tables, so that hooks start without SQLAlchemy."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Outcome(IntEnum):
 
 
 class ValidateState(IntEnum):
-    """What the validator said of it."""
+    """The validator's verdict on an instance."""
 
     INIT = 0
     VALID = 1
@@ -37,7 +37,7 @@ class ValidateState(IntEnum):
 
 
 ASSIMILATED = 2
-"""Of a work unit's `assimilate_state`."""
+"""A work unit's `assimilate_state` once BOINC is done with it."""
 
 ERRORS = {
     1: "it could not be sent",
@@ -51,5 +51,5 @@ ERRORS = {
 
 
 def errors_said(mask: int) -> str:
-    """An error mask in words."""
+    """Describe an error mask in words."""
     return ", ".join(text for bit, text in ERRORS.items() if mask & bit) or f"error mask {mask}"

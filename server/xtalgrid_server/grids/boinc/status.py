@@ -1,4 +1,4 @@
-"""``xtalgrid boinc status``: is work going out and coming back, who does it, and what needs a person."""
+"""``xtalgrid boinc status``: whether work goes out and comes back, who does it, and what needs a person."""
 
 from __future__ import annotations
 
@@ -16,17 +16,20 @@ _DAY = 86400
 
 
 def lost_units(ledger: Ledger, grid: BoincGrid) -> list[str]:
-    """Units that BOINC has done with and whose result the ledger never got: a spool that was brought back from a backup, say."""
+    """Return units that BOINC is done with but whose result never reached the ledger.
+
+    This happens when a spool is restored from a backup, for example.
+    """
     sent = ledger.work.attempts("sent")
     done = grid.database.assimilated()
     waiting = grid.waiting()
     missing = [u for u, (_, attempt) in sent.items() if workunit_name(u, attempt) in done and u not in waiting]
-    still = ledger.work.attempts("sent") if missing else {}  # without what was assimilated meanwhile
+    still = ledger.work.attempts("sent") if missing else {}  # without those assimilated in the meantime
     return [unit for unit in missing if unit in still]
 
 
 def boinc_status(ledger: Ledger, imager: ImagerDatabase, grid: BoincGrid, now: float | None = None) -> Iterator[str]:
-    """The lines of the status screen. `now`: seconds since 1970."""
+    """Yield the lines of the status screen; `now` is in seconds since 1970."""
     now = time.time() if now is None else now
     counts = grid.database.counts(now)
     yield f"project     {grid.project.folder}"
@@ -57,7 +60,10 @@ def _lag(ledger: Ledger, imager: ImagerDatabase, now: float) -> Iterator[str]:
         yield f"lag         newest inspection {newest:%Y-%m-%d %H:%M}; none is scored yet"
     else:
         hours = max((newest - scored).total_seconds(), 0) / 3600
-        yield f"lag         {hours:.1f} h: newest inspection {newest:%Y-%m-%d %H:%M}, newest scored {scored:%Y-%m-%d %H:%M}"
+        yield (
+            f"lag         {hours:.1f} h: newest inspection {newest:%Y-%m-%d %H:%M}, "
+            f"newest scored {scored:%Y-%m-%d %H:%M}"
+        )
     since = ledger.views.waiting_since()
     if since is not None:
         hours = (datetime.fromtimestamp(now, UTC).replace(tzinfo=None) - since).total_seconds() / 3600

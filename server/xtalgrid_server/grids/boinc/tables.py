@@ -1,4 +1,4 @@
-"""Those columns of BOINC's tables that we read; we write none. Times are seconds since 1970, UTC."""
+"""The columns that we read of BOINC's tables; we write none. Times are seconds since 1970, UTC."""
 
 from __future__ import annotations
 

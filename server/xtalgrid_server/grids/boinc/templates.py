@@ -1,7 +1,7 @@
-"""BOINC's templates of a work unit and of its result, with every limit set on purpose.
+"""BOINC's templates for a work unit and its result, with every limit set explicitly.
 
-What a template says goes before the options of ``create_work``, so all of it stands here. ``<number>`` and ``<file_number>``,
-which newer servers ignore, are for those that need them.
+A template overrides the options of ``create_work``, so all limits are set here. Older servers need ``<number>`` and
+``<file_number>``; newer ones ignore them.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from xtalgrid_core import wire
 from ...config import Boinc, Work
 
 FLOPS_MARGIN = 100
-"""A worker is stopped when it takes so many times its estimate: hosts differ, and their benchmarks lie."""
+"""A worker is stopped after this many times its estimate: hosts differ, and their benchmarks are unreliable."""
 
 EXACT_COST = 10
-"""Chop by chop, a well takes about so many times what it takes densely (docs/decisions/0009-dense-scoring.md)."""
+"""Scoring chop by chop takes about this many times as long as dense scoring (docs/decisions/0009-dense-scoring.md)."""
 
 PRIORITY = {True: 100, False: 0}
-"""Of fresh units and of back-fill."""
+"""Priority of fresh units (True) and of back-fill (False)."""
 
 RESULT_BYTES_PER_WELL = 24 * 1024
-"""An answer takes 3 kB; one with the longest outline and a hundred boxes 21 kB."""
+"""Bytes allowed per answer: most take 3 kB, one with the longest outline and a hundred boxes 21 kB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a work unit may cost. Seconds, bytes, floating point operations."""
+    """What a work unit may cost, in seconds, bytes and floating-point operations."""
 
     fpops_est: float
     fpops_bound: float
@@ -42,7 +42,7 @@ class Limits:
 
 
 def limits(boinc: Boinc, manifest: wire.Manifest, *, fresh: bool, quorum: int) -> Limits:
-    """The limits of a unit, from the number of its images and the configuration."""
+    """Return a unit's limits, from its number of images and the configuration."""
     cost = EXACT_COST if manifest.options.mode == "exact" else 1
     estimate = len(manifest.images) * boinc.gflop_per_well * cost * 1e9
     days = boinc.deadline_days if fresh else boinc.backfill_deadline_days
@@ -59,9 +59,9 @@ def limits(boinc: Boinc, manifest: wire.Manifest, *, fresh: bool, quorum: int) -
 
 
 def input_template(limit: Limits, weights: Sequence[str] = ()) -> str:
-    """The template of a work unit: its zip, and the logical names of weights that travel beside it.
+    """Return the template of a work unit: its zip, and the logical names of the weights sent with it.
 
-    Weights stay on the volunteer's disk (``sticky``) and on the server (``no_delete``): they are the same for many units.
+    Weights stay on the volunteer's disk (``sticky``) and on the server (``no_delete``): many units share them.
     """
     files = "".join(_file_info(number, sticky=number > 0) for number in range(len(weights) + 1))
     refs = "".join(_file_ref(number, name) for number, name in enumerate((wire.UNIT_FILE, *weights)))
@@ -83,7 +83,7 @@ def input_template(limit: Limits, weights: Sequence[str] = ()) -> str:
 
 
 def output_template(work: Work) -> str:
-    """The template of a result: one file, as large as the largest unit's may be.
+    """Return the template of a result: one file, large enough for the largest unit's.
 
     BOINC reads it again for each instance it makes, so it stays in the project.
     """

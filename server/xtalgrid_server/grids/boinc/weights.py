@@ -1,7 +1,7 @@
-"""Weights that travel beside a unit: files named by their content, staged once, kept by server and volunteers.
+"""Weights sent with a unit: files named by their content, staged once, and kept by the server and the volunteers.
 
-The package's own default pair needs no file: every worker carries it. For any other pair there are three: the two networks
-under their SHA-256, and a list of just these two, which has their calibration.
+The package's default pair needs no file: every worker contains it. Any other pair takes three files: the two networks,
+named by their SHA-256, and a list of these two with their calibration.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ...storage.weights import ROLES, Pair
 
 @dataclass(frozen=True, slots=True)
 class WeightFile:
-    """A file that travels: `logical` is its name in the worker's folder, `physical` BOINC's."""
+    """A file to send: `logical` is its name in the worker's folder, `physical` its name in BOINC."""
 
     logical: str
     physical: str
@@ -29,12 +29,12 @@ class WeightFile:
 
 
 def weight_files(config: Config, pair: Pair) -> tuple[WeightFile, ...]:
-    """What must travel for a (segmenter, classifier), the list first; nothing for the package's own.
+    """Return the files to send for a (segmenter, classifier) pair, the list first; none for the package's default pair.
 
     Raises
     ------
     ModelError
-        When this machine does not have them, or their bytes are not those of their name.
+        If this machine does not have the models, or their bytes do not match their SHA-256.
     """
     if pair == default_models():
         return ()

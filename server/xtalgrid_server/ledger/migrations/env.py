@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the migrations on the connection that `Ledger` hands over."""
+"""Alembic's entry point: run the migrations on the connection that `LedgerDatabase` provides."""
 
 from alembic import context
 

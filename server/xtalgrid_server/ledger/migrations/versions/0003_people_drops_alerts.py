@@ -1,4 +1,4 @@
-"""What people scored, what is in the drops, alerts, undone publications; the state of a unit in its row"""
+"""People's scores, drops' contents, alerts, undone publications; the state of a unit in its row"""
 
 import sqlalchemy as sa
 from alembic import op

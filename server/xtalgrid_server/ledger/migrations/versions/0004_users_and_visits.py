@@ -1,4 +1,4 @@
-"""Who signs in to the viewer and what they have seen; indexes for its pages"""
+"""Users of the viewer and what they have seen; indexes for its pages"""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Indexes for what is new: images by inspection, scores by when they came; people's scores by date"""
+"""Indexes for new crystals: images by inspection, scores by arrival, people's scores by date"""
 
 from alembic import op
 
