@@ -1,1 +1,1 @@
-"""What the ledger tells people: new crystals, one score's whole story, agreement with people, searches and exports."""
+"""Reports from the ledger: explanation and history of scores, agreement with people, searches, rows for exports."""

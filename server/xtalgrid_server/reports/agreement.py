@@ -1,6 +1,7 @@
-"""``agreement`` and ``disagreements``: ARTscores beside people's scores of the same inspections: shadow mode's report.
+"""``agreement`` and ``disagreements``: compare ARTscores with people's scores of the same inspections.
 
-Not to be confused with `xtalgrid_server.steps.assimilate.agree`, by which two computers' results of one unit agree.
+This is the report for shadow mode. Agreement between two computers' results of one unit is another matter:
+`xtalgrid_server.steps.assimilate.agree`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ Order = Literal["newest", "p_crystal"]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """`hits` of `number`, with the 95 % interval of the proportion."""
+    """A proportion, `hits` of `number`, with its 95 % confidence interval (Wilson)."""
 
     hits: int
     number: int
@@ -32,11 +33,11 @@ class Part:
 
     @classmethod
     def of(cls, hits: int, number: int) -> Part:
-        """With its interval."""
+        """Compute the interval of a proportion."""
         return cls(hits, number, wilson(hits, number))
 
     def __str__(self) -> str:
-        """``90.0% (79.9%–95.3%), 54 of 60``; of none: a dash."""
+        """Format as ``90.0% (79.9%–95.3%), 54 of 60``, or as a dash if `number` is 0."""
         if not self.number:
             return "–"
         low, high = self.interval
@@ -45,7 +46,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Month:
-    """The inspections of a month, ``2026-11``: how often the groups agree, and how many of people's crystals were found."""
+    """Inspections of one month, such as ``2026-11``: agreement in group, and people's crystals that we found too."""
 
     month: str
     agree: Part
@@ -54,26 +55,26 @@ class Month:
 
 @dataclass(frozen=True, slots=True)
 class AgreementWithPeople:
-    """ARTscores beside people's scores of the same inspections.
+    """Comparison of ARTscores with people's scores of the same inspections.
 
     Attributes
     ----------
     agree, same_outcome
-        Inspections in which both name the same group, or the very same outcome.
+        Inspections in which the person's score and the ARTscore have the same group, and the very same outcome.
     by_group
-        For each group of people's scores, in how many of its inspections the ARTscore has that group too (its recall).
+        Recall of each group: of the inspections that people put into it, those with an ARTscore of that group.
     named
-        The same from the other side: how many of the ARTscores of a group people call so too (its precision).
+        Precision of each group: of the inspections with an ARTscore of that group, those that people put into it.
     table
-        Inspections by people's group, then ours; `Group.UNKNOWN`: undecided.
+        Number of inspections by people's group, then ours; `Group.UNKNOWN` is undecided.
     missed
-        People say crystal, the ARTscore does not.
+        Number of inspections with crystals by the person's score, but not by the ARTscore.
     only_ours
-        The ARTscore says crystal, people do not.
+        Number of inspections with crystals by the ARTscore, but not by the person's score.
     unmapped
-        Codes of people's scores that `imager.codes` has no outcome for, with their numbers; they are not counted elsewhere.
+        Number of people's scores by code, for codes without an outcome in ``imager.codes``; not counted elsewhere.
     classifiers
-        How many of the ARTscores are of which classifier (SHA-256).
+        Number of ARTscores by classifier (SHA-256).
     """
 
     agree: Part
@@ -98,9 +99,10 @@ class _Counts:
 
 
 def agreement_with_people(config: Config, ledger: Ledger, chosen: Filter) -> AgreementWithPeople:
-    """Compare the newest ARTscore of every inspection that a person scored with that person's score.
+    """Compare people's scores with the newest ARTscores of the same inspections.
 
-    Of several people's scores of one inspection the newest counts, of several images the ARTscore of the highest priority.
+    If several people scored an inspection, the newest score counts; if it has several images, the ARTscore with the
+    highest priority.
     """
     counts = _Counts()
     for inspection in judged(config, ledger, chosen):
@@ -153,7 +155,7 @@ def _summary(counts: _Counts) -> AgreementWithPeople:
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
-    """An inspection that a person and xtalgrid put into different groups; `at` is when the person did (UTC)."""
+    """An inspection that a person and xtalgrid put into different groups; `at` is when the person scored it, UTC."""
 
     barcode: str
     well: str
@@ -173,10 +175,10 @@ class Disagreement:
 def disagreements(
     config: Config, ledger: Ledger, chosen: Filter, order: Order = "newest", limit: int = 50
 ) -> list[Disagreement]:
-    """The inspections on which a person and xtalgrid disagree, by group: the newest first, or the largest `p_crystal` first."""
+    """List inspections whose groups by person and by ARTscore differ, newest or largest `p_crystal` first."""
 
     def rank(one: Disagreement) -> tuple[object, ...]:
-        place = one.barcode, one.well, one.inspection  # decides between equals
+        place = one.barcode, one.well, one.inspection  # breaks ties
         return (one.p_crystal, *place) if order == "p_crystal" else (one.inspected, one.p_crystal, *place)
 
     return heapq.nlargest(limit, _disagreements(judged(config, ledger, chosen)), key=rank)

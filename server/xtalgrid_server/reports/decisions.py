@@ -1,4 +1,4 @@
-"""How a score came about, in words: the steps of the decision rule with the numbers that took it."""
+"""Explain a score in words: the steps of the decision rule, with their numbers."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS, Group, Outcome
 
 
 def decision_path(answer: wire.Scored, options: wire.Options) -> Iterator[str]:
-    """The steps from the drop to the outcome, a line each, by the rule of the score's options (`xtalgrid_core.decision.decide`)."""
+    """Describe the steps from drop to outcome, a line each, under the rule of `options`.
+
+    The rules themselves are in `xtalgrid_core.decision.decide`.
+    """
     if answer.drop.box is None:
         where = "the whole well was scored" if answer.probabilities else "so it is a null experiment"
         yield f"no drop was found (confidence {answer.drop.confidence:.3f}): {where}"
     else:
         row, col, height, width = answer.drop.box
         yield (
-            f"a drop was found (confidence {answer.drop.confidence:.3f}): {width}×{height} pixels from column {col}, row {row}"
+            f"a drop was found (confidence {answer.drop.confidence:.3f}): "
+            f"{width}×{height} pixels from column {col}, row {row}"
         )
     if not answer.probabilities:
         return
@@ -44,7 +48,9 @@ def _by_chops(answer: wire.Scored, options: wire.Options) -> Iterator[str]:
     )
     yield f"rule {options.rule}: a chop counts where {counts} is at least {options.threshold:g}"
     if options.rule == "group" and options.support:
-        yield f"crystals and precipitate must show in several chops that see the same point (support {options.support:g})"
+        yield (
+            f"crystals and precipitate must show in several chops that see the same point (support {options.support:g})"
+        )
     if answer.outcome is Outcome.UNDECIDED:
         yield f"no chop counts: the largest is {answer.probability:.3f}, so it is undecided; a person should look"
     else:
@@ -52,11 +58,14 @@ def _by_chops(answer: wire.Scored, options: wire.Options) -> Iterator[str]:
             f"of the outcomes that a counting chop has, {answer.outcome} has the highest priority; its best chop says "
             f"{answer.probability:.3f}"
         )
-    yield f"p_crystal {answer.p_crystal:.3f}, calibrated from the same chops, ranks the well and takes no part in the outcome"
+    yield (
+        f"p_crystal {answer.p_crystal:.3f}, calibrated from the same chops, "
+        "ranks the well and takes no part in the outcome"
+    )
 
 
 def largest(answer: wire.Scored) -> Iterator[tuple[Group, Outcome, float]]:
-    """The largest probability of each class over all chops, by group: (group, class, probability)."""
+    """List the largest probability of each class over all chops, ordered by group: (group, class, probability)."""
     for group in SCORED_GROUPS:
         for outcome, probability in zip(CLASSES, answer.probabilities, strict=False):
             if outcome.group is group:

@@ -1,4 +1,4 @@
-"""A drop as commands name it, and what the ledger and the imager database have of it."""
+"""Look up a drop by the name given to a command: its images in the ledger, its scores in the imager database."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from ..ledger.store import Ledger
 
 
 def images_of(ledger: Ledger, barcode: str, name: str, inspection: int | None = None) -> list[SeenImage]:
-    """The images of a drop, of all its inspections or of one, oldest inspection first.
+    """Return the images of a drop, at all inspections or one, oldest inspection first.
 
     Parameters
     ----------
     name
-        ``A1a``, or ``A1`` where the well has one drop.
+        Such as ``A1a``, or ``A1`` if the well has only one drop.
 
     Raises
     ------
     XtalgridError
-        When there are none, or the name fits several drops; the message names those there are.
+        If there are no images, or the name fits several drops; the message lists what there is.
     """
     try:
         wanted = parse_well(name)
@@ -53,12 +53,12 @@ def images_of(ledger: Ledger, barcode: str, name: str, inspection: int | None = 
 
 
 def record_scores(database: ImagerDatabase, ledger: Ledger, images: Sequence[SeenImage]) -> tuple[list[int], str]:
-    """Take what the imager's score table has of a drop into the ledger.
+    """Record a drop's rows of the imager's score table in the ledger.
 
     Returns
     -------
-    The inspect ids of the drop's inspections that are scored there or were seen; and why the imager database could not be asked,
-    empty when it was.
+    The inspect ids of the drop's inspections that have images or rows, and why the imager database could not be read
+    (an empty string if it was).
     """
     ids = sorted({seen.image.inspect_id for seen in images})
     try:

@@ -1,4 +1,4 @@
-"""What searches, reports and exports go through: each scored image with what is in its drop and what people said of it."""
+"""Scored images with the contents of their drops and people's scores: what searches, reports and exports read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..steps.score_rules import rank
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An image with its newest ARTscore; `said`: what people said of its drop at this inspection, oldest first."""
+    """An image with its newest ARTscore; `said` are people's scores of its drop at this inspection, oldest first."""
 
     archived: Archived
     contents: Contents
@@ -32,23 +32,25 @@ class Entry:
 
     @property
     def person(self) -> Said | None:
-        """The person's score that holds: the newest."""
+        """The newest of people's scores, which is the one that counts."""
         return self.said[-1] if self.said else None
 
 
 class Inspection:
-    """A drop at an inspection: its images, the one whose ARTscore has the highest priority first.
+    """A drop at one inspection.
 
     Attributes
     ----------
+    entries
+        Its images, the one whose ARTscore has the highest priority first.
     best
-        The image whose ARTscore is the inspection's.
+        The first of them, whose ARTscore is the inspection's.
     artscore
-        What xtalgrid says, as it is published.
+        Outcome of the ARTscore, as published.
     p_crystal
-        The largest of its images.
+        The largest of all its images.
     outcome
-        What the drop is held to be: a person's score goes before the ARTscore.
+        Of the person's score, if there is one and its code has an outcome, otherwise of the ARTscore.
     """
 
     __slots__ = ("artscore", "best", "entries", "outcome", "p_crystal")
@@ -64,10 +66,20 @@ class Inspection:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which drops: texts are parts of what is recorded, whatever their case; dates are the imager's naive local time.
+    """Criteria for drops and inspections; the defaults let everything pass.
 
-    `outcome` is the name of an outcome or of a group, of what the drop is held to be; `scored_by_people`: only inspections that a
-    person scored.
+    Attributes
+    ----------
+    outcome
+        Name of an outcome or group, compared with `Inspection.outcome`.
+    sample, condition, project
+        Part of the recorded text; case does not matter.
+    barcode
+        A whole barcode.
+    since, before
+        Dates of inspection from the first up to, but not including, the second, in the imager's naive local time.
+    scored_by_people
+        Only inspections that a person scored.
     """
 
     outcome: str = ""
@@ -81,11 +93,11 @@ class Filter:
 
     @property
     def by_contents(self) -> bool:
-        """Whether it matters what is in a drop."""
+        """Whether the contents of drops are among the criteria."""
         return bool(self.sample or self.condition or self.project)
 
     def has(self, contents: Contents) -> bool:
-        """Whether the contents of a drop fit."""
+        """Tell whether the contents of a drop meet the criteria."""
         return all(
             wanted.casefold() in text.casefold()
             for wanted, text in (
@@ -97,19 +109,19 @@ class Filter:
         )
 
     def fits(self, inspection: Inspection) -> bool:
-        """Whether an inspection is one of those asked for; `has` is to be asked too."""
+        """Tell whether an inspection meets the criteria on outcome and people's scores; contents are for `has`."""
         if self.scored_by_people and inspection.best.person is None:
             return False
         return not self.outcome or self.outcome in (inspection.outcome, inspection.outcome.group)
 
 
 def drops(ledger: Ledger, chosen: Filter, answers: bool = False) -> Iterator[list[Inspection]]:
-    """The drops whose contents, plate and dates fit, each with its inspections in the order of time; plate by plate.
+    """Return the drops whose contents, plate and dates fit, by plate, each with its inspections in order of time.
 
     Parameters
     ----------
     answers
-        With the workers' words (`Archived.answer`).
+        Also read the workers' full answers (`Archived.answer`).
     """
     barcodes: set[str] | None = {chosen.barcode} if chosen.barcode else None
     if chosen.by_contents:
@@ -126,13 +138,13 @@ def drops(ledger: Ledger, chosen: Filter, answers: bool = False) -> Iterator[lis
 
 
 def inspections(ledger: Ledger, chosen: Filter, answers: bool = False) -> Iterator[Inspection]:
-    """The inspections of drops that fit, plate by plate."""
+    """Return the inspections that meet all criteria, by plate."""
     for drop in drops(ledger, chosen, answers):
         yield from filter(chosen.fits, drop)
 
 
 def judged(config: Config, ledger: Ledger, chosen: Filter) -> Iterator[Inspection]:
-    """The inspections that fit and that a person scored, by inspect id, without going through all the others."""
+    """Return the inspections that meet all criteria and that a person scored, by inspect id; read no others."""
     barcodes = {chosen.barcode} if chosen.barcode else None
     for batch in ledger.archive.judged(config.imager.programs, Range(barcodes, chosen.since, chosen.before)):
         recipes = ledger.people.contents({one.image.barcode for one in batch})
@@ -143,13 +155,13 @@ def judged(config: Config, ledger: Ledger, chosen: Filter) -> Iterator[Inspectio
 
 
 def _entries(ledger: Ledger, batch: Sequence[Archived], recipes: Recipes, plates: Sequence[str] = ()) -> list[Entry]:
-    """The images with all that is told of them; `plates`: the batch is of these whole plates."""
+    """Add contents and people's scores to images; `plates`, if given, are the plates that the batch has in full."""
     said = ledger.people.said({one.image.image_id: one.image.inspect_id for one in batch}, plates)
     return [Entry(one, recipes(one.image.barcode, one.image.well), tuple(said[one.image.inspect_id])) for one in batch]
 
 
 def _inspections(entries: Iterable[Entry]) -> Iterator[Inspection]:
-    """Entries of one inspection stand together."""
+    """Group entries by inspection; those of one inspection must be consecutive."""
     for _, group in itertools.groupby(entries, key=lambda entry: entry.image.inspect_id):
         yield Inspection(list(group))
 

@@ -1,4 +1,4 @@
-"""``explain``: everything that is known of a drop's score at an inspection."""
+"""``explain``: everything that is known about a drop's score at an inspection."""
 
 from __future__ import annotations
 
@@ -27,7 +27,17 @@ from .recompute import Recomputed, recompute
 
 @dataclass(frozen=True, slots=True)
 class ScoreStory:
-    """One score: who made it from what, how it came about, and what became of it. `code`: as the score table would have it."""
+    """One score: how it was made, the steps of its decision, and what was done with it since.
+
+    Attributes
+    ----------
+    code
+        The lab's score code, as for the score table; None if the outcome has none.
+    sha256
+        Of the image's file when it was scored.
+    path
+        The steps of the decision, a line each.
+    """
 
     score_id: int
     at: datetime
@@ -47,7 +57,7 @@ class ScoreStory:
 
 @dataclass(frozen=True, slots=True)
 class ImageStory:
-    """An image and its scores, newest first. `file_is`: whether its file is still the one that was scored."""
+    """An image and its scores, newest first; `file_is` says whether its file is still the one that was scored."""
 
     image_id: int
     inspect_id: int
@@ -60,9 +70,16 @@ class ImageStory:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Everything about a drop at an inspection; of people's scores also those of its other inspections.
+    """Everything about a drop at an inspection, with people's scores of its other inspections too.
 
-    `imager_scores`: every row ever seen in the imager's score table; `not_asked`: why it could not be asked now.
+    Attributes
+    ----------
+    imager_scores
+        Every row that was ever seen in the imager's score table.
+    corrections
+        What people scored, or took back, in the viewer.
+    not_asked
+        Why the score table could not be read this time; empty if it was.
     """
 
     barcode: str
@@ -72,7 +89,7 @@ class Explanation:
     contents: Contents
     images: tuple[ImageStory, ...]
     inspections: dict[int, int]
-    """Inspection by inspect id."""
+    """Number of each inspection, by inspect id."""
     imager_scores: tuple[SeenScore, ...]
     corrections: tuple[Correction, ...]
     not_asked: str = field(default="")
@@ -87,21 +104,21 @@ def explain(
     inspection: int | None = None,
     again: bool = False,
 ) -> Explanation:
-    """Gather what is known.
+    """Collect everything that is known about a drop at an inspection.
 
     Parameters
     ----------
     name
         The drop, such as ``A1a``.
     inspection
-        None: the newest one.
+        By default the newest.
     again
-        Make the newest score of each image once more, and compare.
+        Recompute the newest score of each image and compare.
 
     Raises
     ------
     XtalgridError
-        When no such drop was seen.
+        If there are no images of the drop at that inspection.
     """
     drop = images_of(ledger, barcode, name)
     number = drop[-1].image.inspection if inspection is None else inspection
@@ -186,7 +203,7 @@ def _story(config: Config, origin: ScoreOrigin, sha256: str, trail: Trail, recom
 
 
 def explanation_lines(config: Config, story: Explanation) -> Iterator[str]:
-    """The explanation for people."""
+    """Format an explanation as text."""
     yield f"{story.barcode} {story.well}, inspection {story.inspection} of {story.inspected:%Y-%m-%d %H:%M}"
     for name in ("project", "sample", "condition"):
         if text := getattr(story.contents, name):
@@ -219,11 +236,17 @@ def _score_lines(score: ScoreStory) -> Iterator[str]:
         yield f"    model      {model}"
     rule = f"crystal_from {options.crystal_from:g}" if options.rule == "pooled" else f"threshold {options.threshold:g}"
     support = f", support {options.support:g}" if options.rule == "group" else ""
-    yield f"    options    rule {options.rule}, {rule}{support}, mode {options.mode}, step {options.step}, {options.n_boxes} boxes"
+    yield (
+        f"    options    rule {options.rule}, {rule}{support}, "
+        f"mode {options.mode}, step {options.step}, {options.n_boxes} boxes"
+    )
     if isinstance(answer, wire.Failed):
         yield f"    failed     {answer.reason}: {answer.detail}"
     else:
-        yield f"    scale      {answer.pixel_size_um:g} µm a pixel ({answer.pixel_size_origin}), {answer.width}×{answer.height}"
+        yield (
+            f"    scale      {answer.pixel_size_um:g} µm a pixel ({answer.pixel_size_origin}), "
+            f"{answer.width}×{answer.height}"
+        )
         for word, line in zip(["decision", *[""] * len(score.path)], score.path, strict=False):
             yield f"    {word:<10} {line}"
         yield f"    says       probability {answer.probability:.4f}, p_crystal {answer.p_crystal:.4f}"
@@ -233,7 +256,10 @@ def _score_lines(score: ScoreStory) -> Iterator[str]:
                 yield f"      {probability:6.4f}  {outcome} ({group})"
         for number, chop in enumerate(answer.boxes, start=1):
             row, col, height, width = chop.box
-            yield f"    box {number}      {chop.outcome} {chop.probability:.4f} at column {col}, row {row}, {width}×{height}"
+            yield (
+                f"    box {number}      {chop.outcome} {chop.probability:.4f} "
+                f"at column {col}, row {row}, {width}×{height}"
+            )
     yield from _trail_lines(score)
     if score.recomputed is not None:
         yield f"    again      {score.recomputed.verdict.upper()}: {score.recomputed.why}"
@@ -259,7 +285,7 @@ def _trail_lines(score: ScoreStory) -> Iterator[str]:
 
 
 def _people_lines(config: Config, story: Explanation) -> Iterator[str]:
-    """What the score table has, and had, of the drop, and what people said in the viewer."""
+    """List the drop's rows of the score table, past ones included, and people's scores in the viewer."""
     yield (
         "score table, every row that was ever seen of this drop:"
         if story.imager_scores
@@ -271,7 +297,10 @@ def _people_lines(config: Config, story: Explanation) -> Iterator[str]:
         what = "gone" if seen.gone else f"{row.code} {outcome or ''}".rstrip()
         number = story.inspections.get(row.inspect_id)
         where = f"inspection {number}" if number is not None else f"inspect id {row.inspect_id}"
-        yield f"  {row.date:%Y-%m-%d %H:%M}  {where:<13}  {what}, by {row.by or '?'} (SCOREID {row.score_id}, seen {seen.seen_at:%Y-%m-%d %H:%M} UTC)"
+        yield (
+            f"  {row.date:%Y-%m-%d %H:%M}  {where:<13}  {what}, by {row.by or '?'} "
+            f"(SCOREID {row.score_id}, seen {seen.seen_at:%Y-%m-%d %H:%M} UTC)"
+        )
     if story.not_asked:
         yield f"  it could not be asked now: {story.not_asked}"
     for made in story.corrections:

@@ -1,4 +1,4 @@
-"""``history``: a drop over time: at each inspection every automatic and every person's score that was ever seen."""
+"""``history``: a drop over time, with every ARTscore and every person's score of each inspection."""
 
 from __future__ import annotations
 
@@ -17,10 +17,20 @@ from .drop import images_of, record_scores
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One score: what it was, whose, and when.
+    """One score of a drop.
 
-    `at` is UTC for ARTscores and the viewer's, SCOREDATE (the imager's local time) for rows of the score table. `what` is
-    ``ARTscore``, ``score table`` or ``viewer``; `p_crystal` is for ARTscores. `detail`: models, or a note.
+    Attributes
+    ----------
+    what
+        ``ARTscore``, ``score table`` or ``viewer``.
+    who
+        The person, or the worker of an ARTscore.
+    at
+        SCOREDATE (the imager's local time) for the score table, otherwise UTC.
+    p_crystal
+        Only of ARTscores.
+    detail
+        SCOREID, models, or the person's note.
     """
 
     what: str
@@ -34,19 +44,19 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """What was said of a drop at an inspection. `inspected` None: its images were not seen."""
+    """All scores of a drop at an inspection; `inspection` and `inspected` are None if none of its images was seen."""
 
     inspect_id: int
     inspection: int | None
     inspected: datetime | None
     p_crystal: float | None
-    """The largest of its images' newest scores."""
+    """The largest in the newest scores of its images."""
     steps: tuple[Step, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """A drop's chapters, oldest inspection first; `not_asked`: why the imager database could not be asked."""
+    """All scores of a drop, oldest inspection first; `not_asked` says why the imager database could not be read."""
 
     barcode: str
     well: str
@@ -56,12 +66,12 @@ class History:
 
 
 def history(config: Config, database: ImagerDatabase, ledger: Ledger, barcode: str, name: str) -> History:
-    """Everything that was ever said of a drop.
+    """Collect every score of a drop that was ever recorded.
 
     Raises
     ------
     XtalgridError
-        When no such drop was seen.
+        If there are no images of the drop.
     """
     drop = images_of(ledger, barcode, name)
     ids, not_asked = record_scores(database, ledger, drop)
@@ -98,14 +108,15 @@ def history(config: Config, database: ImagerDatabase, ledger: Ledger, barcode: s
         )
         for inspect_id, found in steps.items()
     ]
-    chapters.sort(key=lambda chapter: (chapter.inspected or datetime.min, chapter.inspect_id))  # noqa: DTZ901  local
+    # dates of inspections are naive local time
+    chapters.sort(key=lambda chapter: (chapter.inspected or datetime.min, chapter.inspect_id))  # noqa: DTZ901
     first = drop[0].image
     contents = ledger.people.contents([barcode])(barcode, first.well)
     return History(barcode, str(first.well), contents, tuple(chapters), not_asked)
 
 
 def history_lines(told: History) -> Iterator[str]:
-    """The history for people."""
+    """Format a history as text."""
     yield f"{told.barcode} {told.well}"
     for name in ("project", "sample", "condition"):
         if text := getattr(told.contents, name):

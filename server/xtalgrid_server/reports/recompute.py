@@ -1,4 +1,4 @@
-"""``explain --recompute``: a score made again, by the library that workers score with, and compared with the one in the ledger."""
+"""``explain --recompute``: score an image again, with the workers' own library, and compare with the ledger."""
 
 from __future__ import annotations
 
@@ -25,11 +25,18 @@ Verdict = Literal["same", "agrees", "differs", "impossible"]
 
 @dataclass(frozen=True, slots=True)
 class Recomputed:
-    """What came of it.
+    """Comparison of a recomputed score with the one in the ledger.
 
-    `verdict`: ``same``: every number is the same; ``agrees``: as two computers' results must (`xtalgrid_server.steps.assimilate.agree`);
-    ``differs``: it would not pass as the same result; ``impossible``: the image or the models are gone or others. `why` is for
-    people. `largest_difference` is that of any probability.
+    Attributes
+    ----------
+    verdict
+        ``same``: all numbers are equal. ``agrees``: they are as close as two computers' results must be
+        (`xtalgrid_server.steps.assimilate.agree`). ``differs``: they are not. ``impossible``: there was nothing to
+        compare, for example because the image or the models are missing or have changed.
+    why
+        The reason, for people.
+    largest_difference
+        Of any probability.
     """
 
     verdict: Verdict
@@ -44,7 +51,7 @@ def recompute(config: Config, ledger: Ledger, origin: ScoreOrigin, sha256: str) 
     Parameters
     ----------
     sha256
-        Of the image's file when it was scored.
+        Of the image's file when the score was made.
     """
     before = origin.score.answer
     if isinstance(before, wire.Failed):
@@ -61,7 +68,7 @@ def recompute(config: Config, ledger: Ledger, origin: ScoreOrigin, sha256: str) 
     unit = ledger.work.unit(origin.unit)
     entries = wire.decode_manifest(unit.manifest).images if unit else ()
     asked = next((entry for entry in entries if entry.number == before.number), None)
-    um = config.imager.pixel_size_um if asked is None else asked.pixel_size_um  # of then, whatever is configured now
+    um = config.imager.pixel_size_um if asked is None else asked.pixel_size_um  # as it was then, not as configured now
     folders = [config.weights] if (config.weights / MANIFEST).is_file() else []
     try:
         with Pool(processes=1, seconds=_PATIENCE_SECONDS) as pool:
@@ -74,7 +81,7 @@ def recompute(config: Config, ledger: Ledger, origin: ScoreOrigin, sha256: str) 
 def _compare(now: wire.Answer, before: wire.Scored, options: wire.Options) -> Recomputed:
     if isinstance(now, wire.Failed):
         return Recomputed("differs", f"it was scored then, and now: {now.reason}: {now.detail}")
-    if before.groups is None:  # by a worker of before they were told
+    if before.groups is None:  # from an older worker, which did not send them
         now = msgspec.structs.replace(now, groups=None)
     if msgspec.structs.replace(before, seconds=now.seconds) == now:
         return Recomputed("same", "every number is the same", 0.0, now)

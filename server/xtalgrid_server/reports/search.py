@@ -1,4 +1,4 @@
-"""``search``: the whole archive screened for conditions and samples that gave crystals, or any other outcome."""
+"""``search``: find the conditions and samples, among all scored drops, that gave crystals or any other outcome."""
 
 from __future__ import annotations
 
@@ -18,10 +18,18 @@ KEYS: tuple[Key, ...] = get_args(Key)
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Drops that have something in common: `drops` of them, `matching` of those showed the outcome at some inspection.
+    """A group of drops with the same keys, such as the same condition.
 
-    `interval` is that of the part that did (Wilson, 95 %). `p_crystal` is the largest at any inspection of a matching drop, at
-    `barcode`, `well`, `inspection`.
+    Attributes
+    ----------
+    drops
+        Number of drops.
+    matching
+        Number of drops that showed the outcome at some inspection.
+    interval
+        Of the fraction that did (Wilson, 95 %).
+    p_crystal
+        The largest at an inspection that showed the outcome; which one, `barcode`, `well` and `inspection` say.
     """
 
     keys: tuple[str, ...]
@@ -43,13 +51,14 @@ class _Group:
 
 
 def search(ledger: Ledger, chosen: Filter, group_by: Sequence[Key]) -> list[Found]:
-    """Groups of drops with at least one that showed the outcome.
+    """Group drops by `group_by`, and return the groups in which at least one drop showed the outcome.
 
-    A person's score of an inspection goes before the ARTscore. A drop counts once, however often it was inspected.
+    If a person scored an inspection, that score counts instead of the ARTscore. A drop counts once, however often it
+    was inspected.
 
     Returns
     -------
-    Most matching drops first, of as many the larger part of all, then the larger `p_crystal`.
+    Largest number of matching drops first, then largest fraction of them, then largest `p_crystal`.
     """
     groups: dict[tuple[str, ...], _Group] = {}
     for drop in drops(ledger, chosen):

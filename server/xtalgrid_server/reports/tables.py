@@ -1,4 +1,4 @@
-"""Scores as rows, for CSV, JSON lines and whatever reads them."""
+"""Scores as rows of tables, for CSV and JSON lines."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ COLUMNS = (
     "person_score", "person_outcome", "person_group", "person", "person_at", "person_where",
     "held_to_be",
 )  # fmt: skip
-"""The columns of the CSV: docs/reports.md, Exports."""
+"""Columns of the CSV, which docs/reports.md explains under Exports."""
 
 
 def row(config: Config, inspection: Inspection, entry: Entry) -> dict[str, Any]:
-    """One image as the columns of the CSV; what is not known is None."""
+    """Convert an image to a row of the CSV, by column; unknown values are None."""
     image, person, outcome = entry.image, entry.person, published(entry.archived.outcome)
     by_person = person.outcome if person else None
     return {
@@ -56,7 +56,10 @@ def row(config: Config, inspection: Inspection, entry: Entry) -> dict[str, Any]:
 
 
 def full_row(config: Config, inspection: Inspection, entry: Entry, answer: wire.Scored) -> dict[str, Any]:
-    """The same with what a line of CSV has no place for: all people's scores, probabilities, drop and boxes (row, col, height, width)."""
+    """Convert an image to a line of JSON: the CSV's columns, all people's scores, probabilities, drop and boxes.
+
+    Boxes are (row, col, height, width) in pixels of the image.
+    """
     return {
         **row(config, inspection, entry),
         "people": [

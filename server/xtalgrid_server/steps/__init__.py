@@ -1,1 +1,1 @@
-"""The chain, one module a step: from new images in the imager database to ARTscores in its score table."""
+"""The steps from new images in the imager database to ARTscores in its score table, one module each."""

@@ -1,8 +1,8 @@
-"""``alerts``: tells people of drops that show their first crystal, each drop once for ever.
+"""``alerts``: tell people about drops that show their first crystal, once for each drop.
 
-The drops are recorded first, then told of: printed, or mailed where a mail server is configured, one mail for each plate. What
-could not be mailed is mailed by the next run. A run that was killed between the mail and the ledger mails that plate again,
-under the same Message-ID: a mail twice is better than none.
+The drops are first recorded, then printed, or mailed if a mail server is configured, with one mail per plate. If a mail
+cannot be sent, the next run sends it. A run that is killed after a mail but before recording it sends the mail again,
+with the same Message-ID: two mails are better than none.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _PATIENCE_SECONDS = 30
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """A drop to be told of; `id` is the ledger's."""
+    """A drop with a new crystal to tell people about; `id` is the alert's in the ledger."""
 
     id: int
     crystal: NewCrystal
@@ -43,7 +43,19 @@ class Alert:
 
 @dataclass(slots=True)
 class Told:
-    """What a run did: the drops it told of, how many mails went out, and why some did not; `waiting` drops are left for the next run."""
+    """What a run did.
+
+    Attributes
+    ----------
+    alerts
+        The drops that were due.
+    mails
+        Number of mails sent.
+    waiting
+        Number of drops left for the next run.
+    failure
+        Why some mails were not sent; empty if none failed.
+    """
 
     alerts: list[Alert]
     mails: int = 0
@@ -52,7 +64,7 @@ class Told:
 
 
 def preview(config: Config, ledger: Ledger) -> list[NewCrystal]:
-    """The drops that `tell` would record: first crystals at inspections of the last `alerts.days` that were not recorded yet."""
+    """Return the drops that `tell` would record: new crystals in the last ``alerts.days``, not recorded before."""
     since = now() - timedelta(days=config.alerts.days)
     found = new_crystals(ledger, crystal_from(config), inspected_since=since)
     known = ledger.alerts.known(crystal.image.barcode for crystal in found)
@@ -60,12 +72,12 @@ def preview(config: Config, ledger: Ledger) -> list[NewCrystal]:
 
 
 def tell(config: Config, ledger: Ledger, show: Callable[[list[Alert]], None]) -> Told:
-    """Record the new crystals, and tell of all that nobody was told of yet.
+    """Record the new crystals, and tell people about all that they have not been told of.
 
     Parameters
     ----------
     show
-        Prints; called once, before the drops are recorded as told.
+        Prints the alerts; called once. If there is no mail server, the drops are recorded as told after it returns.
     """
     ledger.alerts.add(crystal.image for crystal in preview(config, ledger))
     alerts = _waiting(ledger)
@@ -79,7 +91,7 @@ def tell(config: Config, ledger: Ledger, show: Callable[[list[Alert]], None]) ->
 
 
 def _waiting(ledger: Ledger) -> list[Alert]:
-    """The drops nobody was told of, plate by plate, the largest `p_crystal` first."""
+    """Return the drops that nobody has been told of, by plate, then largest `p_crystal` first."""
     waiting = ledger.alerts.waiting()
     images = ledger.plates.images_of_scores([score_id for _, score_id in waiting.values()])
     crystals = with_past(ledger, images)
@@ -127,12 +139,12 @@ def _password(settings: AlertsSection) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """One line, whatever the server said."""
+    """Put a mail server's reply on one line."""
     return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def message(config: Config, plate: list[Alert]) -> EmailMessage:
-    """The mail about the new crystals of one plate."""
+    """Compose the mail about the new crystals on one plate."""
     first = plate[0].crystal.image
     number = f"{len(plate)} new crystal{'s' if len(plate) > 1 else ''}"
     mail = EmailMessage()
@@ -162,7 +174,12 @@ def _lines(config: Config, alert: Alert) -> Iterable[str]:
 
 
 def describe(crystal: NewCrystal) -> str:
-    """One line: ``A1a  inspection 3, 2012-11-21: crystals harvestable, p_crystal 0.80, 0.40 before; jdoe said 13 precipitate``."""
+    """Describe a new crystal on one line.
+
+    For example::
+
+        A1a    inspection 3, 2012-11-21: crystals harvestable, p_crystal 0.80, never scored before; jdoe said 13
+    """
     image = crystal.image
     before = "never scored before" if crystal.before is None else f"{crystal.before:.2f} at most before"
     line = (
@@ -176,7 +193,7 @@ def describe(crystal: NewCrystal) -> str:
 
 
 def as_row(alert: Alert) -> dict[str, Any]:
-    """An alert for programs. `people`: what people said of the drop until this inspection, oldest first."""
+    """Convert an alert to a row for programs; `people` are people's scores up to this inspection, oldest first."""
     image, contents = alert.crystal.image, alert.contents
     return {
         "barcode": image.barcode,
@@ -200,12 +217,12 @@ def as_row(alert: Alert) -> dict[str, Any]:
 
 
 def check(told: Told) -> None:
-    """Let a run that could not mail end with an error.
+    """Raise an error if a run could not send its mails.
 
     Raises
     ------
     XtalgridError
-        With the mail server's reason.
+        With the reason.
     """
     if told.failure:
         raise XtalgridError(told.failure)

@@ -1,12 +1,12 @@
-"""``create_work``: finds new images in the imager database and packs them into work units, the freshest first.
+"""``create_work``: find new images in the imager database and pack them into work units, the newest first.
 
-What was read is kept as a watermark and a list of gaps. A run reads everything newer than the watermark, newest first; what
-its limit leaves unread becomes a gap, which later runs fill when nothing fresher waits. Behind the watermark a look-back is
-read again, for rows and files that arrived late. Images already in a unit with the same options are passed over, so that a
-run that was killed is simply run again.
+A watermark and a list of gaps record what has been read. A run reads everything newer than the watermark, newest first.
+What it leaves unread at its limit becomes a gap, which later runs fill when there is nothing newer. Some days before
+the watermark, the look-back, are read again, for rows and files that arrived late. Images already in a unit with the
+same options are skipped, so that a run that was killed can simply be repeated.
 
-What was there long before the first run is the archive: it is left to ``--backfill``, which reads it backwards in time, so
-many images an hour as configured, and only while no fresh image waits.
+The archive is everything older than the look-back at the first run. Only ``--backfill`` reads it, backwards in time, up
+to the configured number of images per hour, and only while no fresh image waits.
 """
 
 from __future__ import annotations
@@ -37,28 +37,28 @@ from .promote import model_entries
 STEP = "create_work"
 
 _ASKED = 250
-"""Inspections that the ledger is asked about at once."""
+"""Number of inspections in one query of the ledger."""
 
 
 class Gap(msgspec.Struct, frozen=True):
-    """Inspections not read yet: after and before these moments, both excluded; None: no bound."""
+    """Inspections not read yet, between two moments, both excluded; None: no bound."""
 
     after: Moment | None
     before: Moment | None
 
 
 class Archive(msgspec.Struct, frozen=True):
-    """The images older than the first run's look-back."""
+    """The images older than the look-back of the first run."""
 
     before: Moment | None
-    """Everything from here on was read; None: all of it was."""
+    """Moment down to which inspections have been read; None: all have been."""
     images: int
-    """How many there were at the first run."""
+    """Number of images in the archive at the first run."""
     read: int = 0
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """How far the imager database was read. `newest`: everything up to it was read, but for the gaps and the archive."""
+    """How far the imager database has been read: up to `newest`, except for the gaps and the archive."""
 
     newest: Moment | None = None
     gaps: tuple[Gap, ...] = ()
@@ -67,7 +67,7 @@ class Progress(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class Created:
-    """What a run did: counts, and each failed image with its reason."""
+    """What a run did: numbers of images found and planned and of units, and the failed images with their reasons."""
 
     found: int = 0
     planned: int = 0
@@ -76,12 +76,12 @@ class Created:
 
 
 def work_options(config: Config, ledger: Ledger) -> Options:
-    """How images are to be scored by this configuration.
+    """Return the options with which new units are scored under this configuration.
 
     Raises
     ------
     ConfigError
-        When the models are not there, or the rule cannot decide by what they say: every unit would fail.
+        If the models are missing, or the classifier lacks what the decision rule needs: every unit would fail.
     """
     segmenter, classifier = model_entries(config, ledger)
     work = config.work
@@ -103,20 +103,21 @@ def create_work(
     retry: bool = False,
     backfill: bool = False,
 ) -> Created:
-    """Plan what is new and hand it to the grid.
+    """Plan new images and submit them to the grid.
 
     Parameters
     ----------
     limit
-        Most images to plan; default ``work.limit``. Images of one inspection stay together, so it may be exceeded by a few.
+        Maximum number of images, by default ``work.limit``. Images of one inspection stay together, so there may be a
+        few more.
     barcodes
-        Only these plates, whatever the watermark says; it stays where it is.
+        Plan only these plates, whatever the watermark; it stays as it is.
     dry_run
-        Say what would be planned; nothing is written.
+        Only report what would be planned.
     retry
-        Plan images of failed units again.
+        Also plan images of failed units again.
     backfill
-        Plan images of the archive too, when nothing fresh waits.
+        Also plan images of the archive, if no fresh ones wait.
     """
     run = _Run(config, ledger, grid, work_options(config, ledger), limit or config.work.limit, dry_run, retry)
     if not dry_run:
@@ -136,12 +137,12 @@ def create_work(
 
 
 def archive(config: Config, ledger: Ledger) -> Archive | None:
-    """How far the back-fill of the archive is; None: there was none, or no run yet."""
+    """Return the progress of the archive's back-fill; None before the first run, or if there is no archive."""
     return _load(ledger, _key(config)).archive
 
 
 def reopen(config: Config, ledger: Ledger, entered: list[ImageRow]) -> None:
-    """Have inspections that were entered with an old date read: they lie behind the watermark."""
+    """Add a gap for images that were just imported with dates before the watermark, so that they are read."""
     key = _key(config)
     progress = _load(ledger, key)
     if not entered or progress.newest is None:
@@ -156,7 +157,7 @@ def reopen(config: Config, ledger: Ledger, entered: list[ImageRow]) -> None:
 
 
 def finish_planned(config: Config, ledger: Ledger, grid: Grid) -> None:
-    """Hand over what a killed run planned and did not send, and what was lost from the grid, built again where needed."""
+    """Submit units that a killed run planned but did not send, and those that the grid lost; rebuild missing zips."""
     newest = _load(ledger, _key(config)).newest
     under_way = ledger.work.attempts("planned", "sent")
     known = grid.known({name: attempt for name, (_, attempt) in under_way.items()})
@@ -176,7 +177,7 @@ def finish_planned(config: Config, ledger: Ledger, grid: Grid) -> None:
 
 
 def is_fresh(config: Config, moment: Moment, newest: Moment | None) -> bool:
-    """Whether somebody waits for the scores of an inspection: it lies within the look-back of the newest one read."""
+    """Tell whether people wait for an inspection's scores: it is within the look-back of the newest one read."""
     return newest is None or moment.inspected >= newest.inspected - timedelta(days=config.work.look_back_days)
 
 
@@ -194,7 +195,7 @@ def _unit(ledger: Ledger, name: str) -> Unit:
 
 @dataclass(frozen=True, slots=True)
 class _Inspection:
-    """One inspection of one drop: how many fitting images it has, and those not planned yet."""
+    """One inspection of one drop: the number of its images, and those of them that are not planned yet."""
 
     moment: Moment
     number: int
@@ -202,7 +203,7 @@ class _Inspection:
 
 
 class _Run:
-    """One run: collects checked images until a unit is full."""
+    """One run: collects checked images and makes a unit whenever there are enough."""
 
     def __init__(
         self,
@@ -228,11 +229,11 @@ class _Run:
         return self.created.planned >= self._limit
 
     def read(self, source: ImageSource, key: str, backfill: bool) -> None:
-        """Read what is fresh, then the gaps, the look-back and the archive; save the progress when all units are made."""
+        """Read what is new, then gaps, look-back and archive; save the progress once all units are submitted."""
         progress = _load(self._ledger, key)
         look_back = timedelta(days=self._config.work.look_back_days)
         start, newest, archive = progress.newest, progress.newest, progress.archive
-        if start is None and self._config.imager.url:  # what is in the embedded database was put there to be scored
+        if start is None and self._config.imager.url:  # all of an embedded database is there to be scored
             archive = _archive(source, look_back)
             start = archive.before if archive else None
         unread: list[Gap] = []
@@ -264,7 +265,7 @@ class _Run:
             _save(self._ledger, key, Progress(newest, tuple(unread), archive))
 
     def _read_archive(self, source: ImageSource, archive: Archive, newest: Moment) -> Archive:
-        """Read on in the archive as far as the hour's rate allows, when nothing fresh waits."""
+        """Continue the archive as far as the hourly rate allows, if no fresh images wait."""
         since = newest.inspected - timedelta(days=self._config.work.look_back_days)
         fresh = self._ledger.work.images_under_way(since)
         if fresh or self.created.planned:
@@ -282,7 +283,7 @@ class _Run:
         return Archive(before, archive.images, read)
 
     def unplanned(self, inspections: Iterable[list[ImageRow]]) -> Iterator[_Inspection]:
-        """These inspections without the images that are in a unit already: the ledger is asked for many at once."""
+        """Remove the images that are already in a unit, with one query of the ledger for many inspections."""
         rest = iter(inspections)
         while batch := list(itertools.islice(rest, _ASKED)):
             there = self._ledger.work.planned([image for group in batch for image in group], self._hash, self._retry)
@@ -291,7 +292,7 @@ class _Run:
                 yield _Inspection(group[0].moment, len(group), new)
 
     def take(self, inspection: _Inspection, fresh: bool = True) -> None:
-        """Check an inspection's images and put them into the unit. Fresh ones and back-fill don't mix."""
+        """Check an inspection's images and add them to the unit; a unit has either fresh images or back-fill."""
         if not inspection.images:
             return
         if fresh != self._fresh:
@@ -321,7 +322,7 @@ class _Run:
                 self.close_unit()
 
     def close_unit(self) -> None:
-        """Make the unit of what was collected: the zip, the ledger, then the hand-over. Each step can be redone."""
+        """Make a unit of the collected images: the zip, then the ledger, then the grid; each can be repeated."""
         images, self._unit, self._bytes = self._unit, [], 0
         if not images:
             return
@@ -337,20 +338,20 @@ class _Run:
             self.hand_over()
 
     def hand_over(self) -> None:
-        """Submit the units that were made."""
+        """Submit the units made so far."""
         made, self._made = self._made, []
         if made:
             _submit(self._ledger, self._grid, made)
 
 
 def _key(config: Config) -> str:
-    """Other patterns find other images, so they are read from the start."""
+    """Return the key of the saved progress; other patterns find other images, so they start anew."""
     patterns = "\n".join((*config.imager.patterns, "", *config.imager.exclude))
     return f"{config.imager.source} {hashlib.sha256(patterns.encode()).hexdigest()[:16]}"
 
 
 def _archive(source: ImageSource, look_back: timedelta) -> Archive | None:
-    """What lies before the look-back from the newest image; None: there are no images at all."""
+    """Return what is older than the look-back from the newest image; None if there are no images at all."""
     newest = next(source.newest_first(None, None), None)
     if newest is None:
         return None

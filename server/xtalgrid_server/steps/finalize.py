@@ -1,6 +1,6 @@
-"""``finalizer``: compares new scores with people's, holds back what the lab wants to see first, and writes a CSV.
+"""``finalizer``: compare new scores with people's, hold back those that the lab reviews first, and write a CSV.
 
-The decisions stand in the ledger before the CSV is written, and the CSV can be written again from them at any time.
+The decisions are in the ledger before the CSV is written, so that it can be written again from them at any time.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ COLUMNS = (
 )
 
 _OVERLAP = 10_000
-"""So many scores before the watermark are looked at again: ids are given in another order than transactions end."""
+"""Number of scores before the watermark to read again: scores are not always committed in the order of their ids."""
 
 
 @dataclass(slots=True)
 class Finalized:
-    """What a run did; `run` and `csv` are empty when nothing was waiting."""
+    """What a run did: its name, its CSV and the number of scores by action; no name or CSV if no score was waiting."""
 
     run: str = ""
     csv: Path | None = None
@@ -59,19 +59,19 @@ class Finalized:
 def finalize(
     config: Config, database: ImagerDatabase, ledger: Ledger, frames: str | None = None, *, shadow: bool = False
 ) -> Finalized:
-    """Decide on every score that waits.
+    """Decide on all scores that are waiting.
 
     Parameters
     ----------
     frames
-        Which framed images are drawn: ``none``, ``crystals``, ``all``; default as configured.
+        Framed images to draw: ``none``, ``crystals`` or ``all``; by default as configured.
     shadow
-        Decide again on what was scored in shadow mode.
+        Also decide again on what was scored in shadow mode.
 
     Raises
     ------
     ConfigError
-        With `shadow`, while the policy is ``shadow`` still.
+        If `shadow` is given while the policy is still ``shadow``.
     """
     if shadow and config.publish.policy == "shadow":
         raise ConfigError('publish.policy is "shadow" still, which publishes nothing; set another one first')
@@ -124,7 +124,7 @@ def finalize(
 
 
 def restore_csv(config: Config, ledger: Ledger) -> None:
-    """Write the newest run's CSV if its finalizer was killed before it did."""
+    """Write the newest run's CSV if the finalizer was killed before doing so."""
     run = ledger.decisions.newest_run()
     if run and not any((folder / f"{run}.csv").exists() for folder in (config.outbox, config.outbox / "done")):
         _write_csv(config, ledger, run)

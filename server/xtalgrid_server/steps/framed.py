@@ -1,4 +1,4 @@
-"""Framed images: drawn here from the original and the boxes, so that no pixel of a stranger's computer is shown."""
+"""Framed images, drawn on the server from the original and the boxes: no pixel comes from a volunteer's computer."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ _DAY = 24 * 3600
 
 
 def wants_frame(outcome: Outcome) -> bool:
-    """Whether a framed image is drawn without being asked for: crystals, and where a person should look."""
+    """Tell whether ``frames = "crystals"`` includes an outcome: crystals, and what a person should look at."""
     return outcome.group is Group.CRYSTAL or outcome is Outcome.UNDECIDED
 
 
 def framed_path(config: Config, score: ScoredImage) -> Path:
-    """Where a score's framed image lies."""
+    """Return the path of a score's framed image, drawn or not."""
     image = score.image
     return config.frames_dir / image.barcode / str(image.inspection) / f"{Path(image.image_name).stem}{SUFFIX}"
 
 
 def framed_jpeg(config: Config, score: ScoredImage) -> bytes:
-    """The framed image.
+    """Draw a score's framed image, as JPEG.
 
     Raises
     ------
     ImageError
-        When the original cannot be read any more.
+        If the original can no longer be read.
     """
     picture = frame(read_image(read_original(config, score.image)), score.answer)
     stream = io.BytesIO()
@@ -46,7 +46,7 @@ def framed_jpeg(config: Config, score: ScoredImage) -> bytes:
 
 
 def forget_old_frames(config: Config) -> int:
-    """Delete framed images that are older than configured, at most once a day; returns how many."""
+    """Delete framed images older than ``publish.frames_days``, at most once a day, and return how many."""
     days, stamp = config.publish.frames_days, config.home / "frames-looked-through"
     if not days or (stamp.exists() and time.time() - stamp.stat().st_mtime < _DAY):
         return 0
@@ -60,7 +60,7 @@ def forget_old_frames(config: Config) -> int:
 
 
 def draw_framed(config: Config, score: ScoredImage) -> Path | None:
-    """Draw a score's framed image into the frames folder; None, with a log line, when the original is gone."""
+    """Draw a score's framed image into the frames folder; log a warning and return None if the original is gone."""
     path = framed_path(config, score)
     try:
         data = framed_jpeg(config, score)

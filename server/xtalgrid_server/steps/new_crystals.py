@@ -1,4 +1,4 @@
-"""Drops over time: where a crystal is new."""
+"""New crystals: drops whose `p_crystal` reached a threshold for the first time."""
 
 from __future__ import annotations
 
@@ -19,9 +19,14 @@ from ..ledger.store import Ledger
 class NewCrystal:
     """A drop at the first inspection at which its `p_crystal` reached the threshold.
 
-    `image` is the image that reached it, of several the one with the largest; `before` the largest `p_crystal` at any earlier
-    inspection, None: there was none with a score. `said` is what people said of the drop at these inspections and at this one,
-    oldest first.
+    Attributes
+    ----------
+    image
+        The image that reached it; the one with the largest `p_crystal`, if several did.
+    before
+        Largest `p_crystal` at any earlier inspection; None: no earlier inspection has a score.
+    said
+        People's scores of the drop at the earlier inspections and at this one, oldest first.
     """
 
     image: DropImage
@@ -35,7 +40,10 @@ class NewCrystal:
 
 
 def crystal_from(config: Config) -> float:
-    """The `p_crystal` from which a drop counts as one with a crystal: ``alerts.crystal_from``, else ``work.crystal_from``."""
+    """Return the `p_crystal` from which on a drop counts as having a crystal.
+
+    It is ``alerts.crystal_from``, or ``work.crystal_from`` if that is not set.
+    """
     return config.alerts.crystal_from or config.work.crystal_from
 
 
@@ -47,25 +55,25 @@ def new_crystals(
     scored_since: datetime | None = None,
     barcodes: Collection[str] | None = None,
 ) -> list[NewCrystal]:
-    """The drops whose `p_crystal` was below the threshold at all earlier inspections and reached it at one since a moment.
+    """Find the drops whose `p_crystal` reached the threshold at an inspection and was below it at all earlier ones.
 
-    A person's score makes no difference: a drop that somebody called precipitate long ago is just the one to be told of. The
-    newest score of an image counts, and inspections without a score don't.
+    People's scores make no difference: a drop that somebody once called precipitate is well worth an alert. Only the
+    newest score of an image counts; inspections without a score are ignored.
 
     Parameters
     ----------
     threshold
         `p_crystal` (0..1]; see `crystal_from`.
     inspected_since
-        Only inspections since then (the imager's naive local time).
+        Only crystals that appeared at an inspection since then (the imager's naive local time).
     scored_since
-        Only images scored since then (UTC): what is new for somebody who looked then.
+        Only images scored since then (UTC): what is new to somebody who last looked then.
     barcodes
         Only these plates.
 
     Returns
     -------
-    Newest inspection first, of one inspection the largest `p_crystal` first.
+    Latest inspection date first; of the same date, the largest `p_crystal` first.
     """
     plates = ledger.archive.with_crystals(threshold, inspected_since, scored_since)
     if barcodes is not None:
@@ -88,7 +96,7 @@ def new_crystals(
 
 
 def with_past(ledger: Ledger, images: Sequence[DropImage]) -> list[NewCrystal]:
-    """Each of these images, of different drops, with what was known of its drop before; by plate."""
+    """Return these images, each of another drop, with the earlier scores of their drops; ordered by plate."""
     chosen = {(image.barcode, image.well): image for image in images}
     found: list[NewCrystal] = []
     for batch in ledger.archive.plates(Range(barcodes={image.barcode for image in images})):
@@ -99,7 +107,7 @@ def with_past(ledger: Ledger, images: Sequence[DropImage]) -> list[NewCrystal]:
 
 
 def _first_crystal(images: Iterable[DropImage], threshold: float) -> DropImage | None:
-    """The image of a drop that reached the threshold first; `images` are one drop's in the order of time."""
+    """Return the first image of a drop to reach the threshold, or None; `images` are in order of time."""
     for _, group in itertools.groupby(images, key=_moment):
         best = max(group, key=lambda image: image.p_crystal)
         if best.p_crystal >= threshold:
@@ -108,7 +116,7 @@ def _first_crystal(images: Iterable[DropImage], threshold: float) -> DropImage |
 
 
 def _told(ledger: Ledger, pasts: Sequence[tuple[DropImage, list[DropImage]]]) -> list[NewCrystal]:
-    """Images with what was known before, from all images of their drops."""
+    """Add the earlier scores to each image, given all images of its drop."""
     said = ledger.people.said({image.image_id: image.inspect_id for _, drop in pasts for image in drop})
     found = []
     for image, drop in pasts:
@@ -125,5 +133,5 @@ def _drop(archived: Archived) -> tuple[str, Well]:
 
 
 def _moment(image: DropImage) -> tuple[datetime, int]:
-    """When an inspection was, among those of its drop."""
+    """Return the sort key of an image's inspection among those of its drop."""
     return image.inspected, image.inspection

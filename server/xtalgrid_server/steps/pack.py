@@ -1,4 +1,4 @@
-"""Builds a work unit: a zip of the manifest and of the images under neutral names, the same bytes whenever it is built."""
+"""Build a work unit: a zip of the manifest and the images under neutral names, the same bytes each time it is built."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from ..domain.images import ImageRow
 from ..imager.source import image_path as image_path
 
 MIN_WORKER = "0.1.0"
-"""The oldest worker that scores as this server expects; docs/releasing.md says when it rises."""
+"""The oldest worker that scores as this server expects; docs/releasing.md says when to raise it."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedImage:
-    """An image file that is there, whole and readable."""
+    """An image file that exists, is readable and complete."""
 
     image: ImageRow
     path: Path
@@ -38,12 +38,12 @@ class CheckedImage:
 
 
 def read_original(config: Config, image: ImageRow) -> bytes:
-    """The bytes of an image's file, whatever it holds.
+    """Read the bytes of an image's file, without looking at them.
 
     Raises
     ------
     ImageError
-        When it is not there, cannot be read, or is larger than any imager's.
+        If it does not exist, cannot be read, or is larger than ``wire.MAX_IMAGE_BYTES``.
     """
     path = image_path(config, image)
     try:
@@ -62,12 +62,12 @@ def read_original(config: Config, image: ImageRow) -> bytes:
 
 
 def check_image(config: Config, image: ImageRow) -> CheckedImage:
-    """Read an image's file once and see that it is there, whole and readable.
+    """Read an image's file once and check that it is readable and complete.
 
     Raises
     ------
     ImageError
-        With what is wrong.
+        If it is not; says what is wrong.
     """
     path, data = image_path(config, image), read_original(config, image)
     height, width = image_size(data)
@@ -77,7 +77,7 @@ def check_image(config: Config, image: ImageRow) -> CheckedImage:
 
 
 def make_manifest(config: Config, options: wire.Options, images: Sequence[CheckedImage]) -> wire.Manifest:
-    """The manifest of a unit. Its name is a hash of what it asks for, so that the same unit is never made twice."""
+    """Make the manifest of a unit, whose name is a hash of what it asks for: the same unit is never made twice."""
     entries = tuple(
         wire.ImageEntry(
             number=number,
@@ -97,20 +97,18 @@ def make_manifest(config: Config, options: wire.Options, images: Sequence[Checke
 
 
 def write_unit(path: Path, manifest: wire.Manifest, files: Sequence[Path]) -> None:
-    """Write the zip, whole or not at all.
+    """Write the zip, completely or not at all.
 
-    An image whose file is gone by now is left out; the worker will say that it is missing.
+    An image whose file has disappeared is left out; the worker reports it as missing.
 
     Raises
     ------
     OSError
-        When the disk is full; no part is left.
+        If the zip cannot be written, such as on a full disk; nothing is left behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        replacing(path) as stream,
-        zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive,
-    ):  # images are compressed
+    # stored, not deflated: images are compressed already
+    with replacing(path) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr(_member(wire.MANIFEST_NAME), wire.encode(manifest))
         for entry, file in zip(manifest.images, files, strict=True):
             if file.is_file():

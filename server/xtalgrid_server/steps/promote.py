@@ -1,7 +1,8 @@
-"""``model promote`` and ``model rollback``: another pair of networks for new work, when it was shown to be better.
+"""``model promote`` and ``model rollback``: use a better pair of networks for new work, and go back to the one before.
 
-One commit in the ledger is the switch. Before it the files are in place and checked; killed anywhere, the old pair or the
-new one is in use, and the same command run again ends the same. Work that was sent keeps the models it names.
+A single commit in the ledger makes the switch, after the files have been checked and copied. If the command is killed,
+either the old pair or the new one is in use, and running it again comes to the same result. Work units that were
+already sent keep the models they name.
 """
 
 from __future__ import annotations
@@ -28,18 +29,18 @@ from ..storage.weights import ROLES, Pair
 STEP = "model"
 
 CHECK_WELL = Path(__file__).parent / "check_well.jpg"
-"""A rendered well with crystals in its drop, for every model to be tried on."""
+"""A rendered well with crystals in its drop, to try every new pair on."""
 
 _PATIENCE_SECONDS = 300
 
 
 def models(config: Config, ledger: Ledger) -> Pair:
-    """SHA-256 of the (segmenter, classifier) that new work asks for: configured, else promoted, else the package's.
+    """Return the SHA-256 of the segmenter and classifier for new work: configured, else promoted, else the package's.
 
     Raises
     ------
     ConfigError
-        When what was promoted is gone from ``home/weights``, or nothing was promoted and the package carries none.
+        If promoted models are missing from ``home/weights``, or none were promoted and the package has none.
     """
     named = (config.work.segmenter, config.work.classifier)
     chosen = named if all(named) else _promoted_or_packaged(ledger)
@@ -53,21 +54,21 @@ def models(config: Config, ledger: Ledger) -> Pair:
 
 
 def model_entries(config: Config, ledger: Ledger) -> tuple[ModelEntry, ModelEntry]:
-    """What is known of `models`, all of which must be here.
+    """Return the manifest entries of the segmenter and classifier for new work.
 
     Raises
     ------
     ConfigError
-        When the configuration names weights that are neither in ``home/weights`` nor in the package: every unit would fail at the
-        workers.
+        If the configuration names weights that are neither in ``home/weights`` nor in the package: every unit would
+        fail at the workers. As `models` otherwise.
     """
     found = []
     for role, sha256 in zip(ROLES, models(config, ledger), strict=True):
         entry = shelf.entry(config, sha256, role)
         if entry is None:
             raise ConfigError(
-                f"{config.file or 'configuration'}: work.{role} names {sha256[:12]}…, and neither {config.weights} nor the package "
-                f"has such a {role}; remove that line, and bring it here with `xtalgrid model promote`"
+                f"{config.file or 'configuration'}: work.{role} names {sha256[:12]}…, and neither {config.weights} "
+                f"nor the package has such a {role}; remove that line, and bring it here with `xtalgrid model promote`"
             )
         found.append(entry)
     return found[0], found[1]
@@ -85,23 +86,23 @@ def _promoted_or_packaged(ledger: Ledger) -> Pair:
 
 
 def promote(config: Config, ledger: Ledger, candidate: Path, *, force: str | None, who: str) -> Pair:
-    """Let new work ask for the default pair of a candidate's folder.
+    """Use the default pair of a candidate's folder for new work.
 
     Parameters
     ----------
     candidate
         Folder of weights, with the comparison that ``xtalgrid-train adapt`` makes.
     force
-        Why a candidate goes into use that was not shown to be better; recorded. None: it must have been.
+        The reason for using a candidate that is not shown to be better, which is recorded. None: it must be shown.
     who
-        Who decides.
+        Name of the person who decides, which is recorded.
 
     Raises
     ------
     ModelError
-        When the weights are not what they are named, or no worker can score with them.
+        If the weights don't match their SHA-256, or a worker cannot score with them.
     ConfigError
-        When the configuration names models itself, or the candidate was not shown to be better than those in use.
+        If the configuration itself names other models, or the candidate is not shown to be better than those in use.
     """
     pair = _default_pair(candidate)
     _check_configuration(config, pair)
@@ -123,12 +124,12 @@ def promote(config: Config, ledger: Ledger, candidate: Path, *, force: str | Non
 
 
 def rollback(config: Config, ledger: Ledger, *, why: str, who: str) -> Pair:
-    """Undo the newest promotion that was not undone yet.
+    """Undo the newest promotion that is still in effect.
 
     Raises
     ------
     ConfigError
-        When the package's own models are in use: there is nothing to go back to.
+        If the package's own models are in use: there is no promotion to undo.
     """
     pairs = promoted(ledger.models.history())
     if not pairs:
@@ -140,13 +141,13 @@ def rollback(config: Config, ledger: Ledger, *, why: str, who: str) -> Pair:
 
 
 def _try_out(candidate: Path, pair: Pair) -> None:
-    """Have a worker, in a process of its own as the grid's are, score a well with a folder's default pair.
+    """Score a well with a folder's default pair, by a worker in its own process, as on the grid.
 
     Raises
     ------
     BrokenModel
-        When it can't: bytes differ from their name, the networks don't load, take or give something else, or find no drop in
-        a well that has one.
+        If it cannot: the files don't match their SHA-256, the networks don't load or have other inputs or outputs, or
+        they find no drop in a well that has one.
     """
     with tempfile.TemporaryDirectory(prefix="xtalgrid-model-") as scratch:
         out = Path(scratch) / "out"
@@ -189,11 +190,12 @@ def _check_configuration(config: Config, pair: Pair) -> None:
 
 
 def _check_comparison(candidate: Path, comparison: Comparison | None, pair: Pair, current: Pair) -> None:
-    """A candidate must have been compared, it itself, with what is in use now, and have been better."""
+    """Check that a candidate was compared with the pair now in use, and is better."""
     force = "or promote it with --force REASON"
     if comparison is None:
         raise ConfigError(
-            f"{candidate}: no {COMPARISON}, so nothing says that it is better; make it with `xtalgrid-train adapt`, {force}"
+            f"{candidate}: no {COMPARISON}, so nothing says that it is better; "
+            f"make it with `xtalgrid-train adapt`, {force}"
         )
     if comparison.candidate != pair:
         raise ConfigError(
@@ -201,8 +203,8 @@ def _check_comparison(candidate: Path, comparison: Comparison | None, pair: Pair
         )
     if comparison.current != current:
         raise ConfigError(
-            f"{candidate / COMPARISON} compares with {_short(comparison.current)}, and {_short(current)} are in use now; "
-            f"compare again, {force}"
+            f"{candidate / COMPARISON} compares with {_short(comparison.current)}, and {_short(current)} "
+            f"are in use now; compare again, {force}"
         )
     if comparison.verdict != "better":
         raise ConfigError(

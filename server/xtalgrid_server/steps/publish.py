@@ -1,7 +1,8 @@
-"""``set_autoscore``: takes the finalizer's CSV files and writes the ARTscores into the imager's score table.
+"""``set_autoscore``: write the ARTscores of the finalizer's CSV files into the imager's score table.
 
-Two databases take part, so each row goes three ways: the ledger records the intention, the score table is written, the ledger
-records that it is done. Killed anywhere, the next run finds either nothing written or our own row, and ends the same.
+No transaction spans both databases, so each row is written in three steps: the ledger records the intention, the score
+table is written, the ledger records that it is done. If a run is killed between them, the next one finds either no row
+or ours, and comes to the same result.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _BATCH = 500
 
 @dataclass(slots=True)
 class Published:
-    """What a run did: rows by action (insert, replace, same, keep), refused CSV lines, files done."""
+    """What a run did: number of rows by action (insert, replace, same, keep), refused CSV lines, number of files."""
 
     actions: dict[str, int] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
@@ -48,22 +49,22 @@ class Published:
 
 
 class Previous(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What stood in the imager database before a publication; kept in the ledger, so that it can be undone."""
+    """What was in the imager database before a publication; kept in the ledger for the undo."""
 
     score_id: int | None = None
-    """SCOREID of our row; None: there was none, and the other three say nothing."""
+    """SCOREID of our row. None: there was none, and `code`, `date` and `image_name` mean nothing."""
     code: str = ""
     date: datetime | None = None
     image_name: str | None = None
     autoscore: Autoscore | None = None
-    """The row in the lab's own table."""
+    """The row in the lab's own table of machine scores; None: there was none."""
     image: str = ""
-    """Name of the framed image that was entered; empty: none was."""
+    """Name of the framed image that the publication added to the image table; empty: none."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What is to be done for one inspection."""
+    """What to do for one inspection."""
 
     score: ScoredImage
     code: str
@@ -78,26 +79,27 @@ class _Plan:
 
     @property
     def writes(self) -> bool:
-        """Whether the score stands in the table afterwards."""
+        """Whether the score is in the table afterwards."""
         return self.action != "keep"
 
 
 def set_autoscore(
     config: Config, database: ImagerDatabase, ledger: Ledger, files: list[Path] | None = None, dry_run: bool = False
 ) -> Published:
-    """Publish the rows of CSV files whose action is ``publish``.
+    """Publish the lines of CSV files whose action is ``publish``.
 
     Parameters
     ----------
     files
-        Default: those in the outbox, oldest first; a file of the outbox that is done is moved to ``outbox/done``.
+        By default those in the outbox, oldest first. Each file of the outbox is moved to ``outbox/done`` when its
+        scores are written.
     dry_run
-        Say what would be written; nothing is.
+        Only report what would be written.
 
     Raises
     ------
     XtalgridError
-        When a file cannot be read or is no CSV of the finalizer; files before it are done.
+        If a file cannot be read or is not a CSV file of the finalizer; the files before it are done.
     """
     published = Published()
     if files is None:
@@ -137,7 +139,7 @@ def _publish(
     dry_run: bool,
     writer: ScoreWriter,
 ) -> list[_Plan]:
-    """Look at the score table as it is now, and write, in one transaction."""
+    """Read the score table as it is now and write the scores, in one transaction of the imager database."""
     inspect_ids = [score.image.inspect_id for score in batch]
     newest = ledger.decisions.published_scores(inspect_ids)
     rows = writer.scores_of_drops(inspect_ids)
@@ -165,13 +167,13 @@ def _publish(
 
 
 def _framed_images(config: Config, plans: Sequence[_Plan]) -> dict[int, str]:
-    """Names of the framed images that were drawn, by inspect id."""
+    """Return the file names of those framed images that were drawn, by inspect id."""
     paths = {plan.inspect_id: framed_path(config, plan.score) for plan in plans}
     return {inspect_id: path.name for inspect_id, path in paths.items() if path.is_file()}
 
 
 def _autoscore(score: ScoredImage) -> Autoscore:
-    """A score as the lab's own table has it."""
+    """Convert a score to a row of the lab's own table."""
     empty = score.outcome is Outcome.NULL_EXPERIMENT
     said = score.answer.probabilities if isinstance(score.answer, wire.Scored) else ()
     clear = dict(zip(CLASSES, said, strict=True)).get(Outcome.CLEAR, 0.0) if said else 0.0
@@ -179,7 +181,7 @@ def _autoscore(score: ScoredImage) -> Autoscore:
 
 
 def _rows_to_publish(config: Config, ledger: Ledger, file: Path, published: Published) -> list[tuple[ScoredImage, str]]:
-    """The scores that the file's ``publish`` lines name, each with its run; lines that don't fit the ledger are refused."""
+    """Return the scores in a file's ``publish`` lines, each with its run; refuse lines that contradict the ledger."""
     lines = [(number, line) for number, line in enumerate(_read_csv(file), start=2) if line["action"] == "publish"]
     ids = [int(line["score_id"]) for _, line in lines if line["score_id"].isdecimal()]
     scores = {score.score_id: score for score in ledger.views.scores_by_id(ids)}
@@ -199,7 +201,10 @@ def _rows_to_publish(config: Config, ledger: Ledger, file: Path, published: Publ
         elif str(score.image.inspect_id) != line["inspect_id"]:
             why = f"score {score.score_id} is of inspection {score.image.inspect_id}"
         elif line["artscore"] != config.score_code(score.outcome):
-            why = f"score {score.score_id} is {config.score_code(score.outcome)}; to give another score, score as a person"
+            why = (
+                f"score {score.score_id} is {config.score_code(score.outcome)}; "
+                "to give another score, score as a person"
+            )
         elif score.score_id in rejected:
             why = "a person rejected it since"
         elif score.score_id in undone[line["run"]]:
@@ -232,7 +237,7 @@ def _read_csv(file: Path) -> list[dict[str, str]]:
 def _plan(
     config: Config, database: ImagerDatabase, rows: list[ScoreRow], score: ScoredImage, newest: dict[int, int]
 ) -> _Plan:
-    """What the rules ask for; `rows`: the scores of the drop."""
+    """Decide by the rules what to write for a score; `rows` are all scores of its drop, oldest first."""
     code = config.score_code(score.outcome)
     assert code is not None  # only publishable outcomes get here
     inspect_id = score.image.inspect_id
@@ -254,7 +259,7 @@ def _plan(
 
 
 def own_row(database: ImagerDatabase, rows: Sequence[ScoreRow], inspect_id: int) -> ScoreRow | None:
-    """The ARTscore of an inspection among the scores of its drop, oldest first."""
+    """Find our row for an inspection among all scores of its drop, which are sorted oldest first."""
     return next((row for row in reversed(rows) if row.inspect_id == inspect_id and database.is_ours(row)), None)
 
 

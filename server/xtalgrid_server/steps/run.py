@@ -1,4 +1,4 @@
-"""``run``: a folder of well images through every stage of production, in order, on this machine."""
+"""``run``: take a folder of well images through all steps, from import to published scores, on this machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .system import System
 
 @dataclass(slots=True)
 class Account:
-    """What became of each image of a folder. `failed`: file name → (reason, detail)."""
+    """The result for each image of a folder; `failed` maps file names to (reason, detail)."""
 
     imported: Imported
     finalized: Finalized
@@ -27,23 +27,23 @@ class Account:
 
     @property
     def total(self) -> int:
-        """Images of the folder, one for each stem."""
+        """Number of images in the folder; files that differ only in their suffix count once."""
         return len(self.imported.entered) + len(self.imported.rejected)
 
     @property
     def accounted(self) -> int:
-        """Images with a score or a recorded failure."""
+        """Number of images with a score or a recorded failure."""
         return len(self.scored) + len(self.failed)
 
     @property
     def outcomes(self) -> dict[Outcome, int]:
-        """Images by outcome, in order of priority, failed ones last."""
+        """Number of images by outcome, in order of priority, failed ones last."""
         counts = collections.Counter(score.outcome for score in self.scored)
         counts[Outcome.FAILED] += len(self.failed)
         return {outcome: counts[outcome] for outcome in Outcome if counts[outcome]}
 
     def failures(self) -> dict[tuple[str, str], list[str]]:
-        """The failed files by (reason, detail): a hundred files of one failed unit are one line."""
+        """Group the failed files by (reason, detail), since all files of a failed unit share them."""
         files: dict[tuple[str, str], list[str]] = {}
         for file, why in self.failed.items():
             files.setdefault(why, []).append(file)
@@ -60,15 +60,20 @@ def run_folder(
     frames: str = "all",
     on_progress: Callable[[int], None] | None = None,
 ) -> Account:
-    """Import a folder, score it, publish it, and account for every image; run again it goes on where it was stopped.
+    """Import a folder, score and publish its images, and account for each; a repeated run resumes where one stopped.
 
-    `frames`: which framed images are drawn, ``none``, ``crystals`` or ``all``. `on_progress` is called with the number of
-    answered images.
+    Parameters
+    ----------
+    frames
+        Framed images to draw: ``none``, ``crystals`` or ``all``.
+    on_progress
+        Called with the number of images answered so far.
     """
     grid = system.local_grid
     imported = system.import_folder(folder, recursive=recursive, copy=copy, names=names, fall_back=names is None)
     number = max(len(imported.entered), 1)
-    share = -(-number // system.config.grid.workers)  # rounded up: no worker waits while another has a long unit
+    # rounded up, so that no small unit is left over for one worker while the others are idle
+    share = -(-number // system.config.grid.workers)
     unit_size = min(share, system.config.work.wells_per_unit)
     system.create_work(
         barcodes=imported.barcodes, limit=max(number, system.config.work.limit), wells_per_unit=unit_size, retry=True
@@ -77,7 +82,7 @@ def run_folder(
         worked = system.work(on_progress=on_progress)
         done = system.assimilate()
         if not (worked.finished or worked.failed or done.refused) or not grid.waiting():
-            break  # refused results are worked out again, as often as configured
+            break  # otherwise run again: units with refused results are repeated, up to grid.attempts
     finalized = system.finalize(frames)
     system.set_autoscore()
     return _account(system, imported, finalized)

@@ -1,7 +1,7 @@
-"""The rules of publication: what is held back, what a person's score forbids, and which date an ARTscore gets.
+"""The rules of publication: which scores are held back, when a person's score stands, and how ARTscores are dated.
 
-A person's score is never changed, deleted or hidden. XtalTrak shows a drop's newest score by SCOREDATE, so an ARTscore is
-dated before every person's score of its drop, whatever the policy.
+A person's score is never changed, deleted or hidden. XtalTrak shows the score with the latest SCOREDATE of a drop, so
+an ARTscore is dated before every person's score of its drop, under any policy.
 """
 
 from __future__ import annotations
@@ -20,19 +20,22 @@ from ..ledger.records import ScoredImage, Verdict
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What becomes of a score: ``publish``, ``hold``, ``keep`` (a person's score stands), ``shadow``, ``reject``, ``none``."""
+    """What is done with a score, and why.
+
+    `name` is ``publish``, ``hold``, ``keep`` (a person's score stands), ``shadow``, ``reject`` or ``none``.
+    """
 
     name: str
     why: str
 
 
 def best_of_inspection(scores: Iterable[ScoredImage]) -> ScoredImage:
-    """Of several images of one inspection of one drop, the one whose outcome has the highest priority."""
+    """Return the score that stands for an inspection of a drop, if it has several images: the first by `rank`."""
     return min(scores, key=lambda score: rank(score.outcome, score.probability, score.image.image_name))
 
 
 def rank(outcome: Outcome, probability: float, image_name: str) -> tuple[int, float, str]:
-    """Of an image among those of its inspection; the lowest stands for the drop. Failed ones come last."""
+    """Return an image's sort key among the images of its inspection: by priority, failed ones last."""
     return priority(outcome) + (outcome is Outcome.FAILED), -probability, image_name
 
 
@@ -44,14 +47,16 @@ def decide_action(
     policy: Policy,
     hold: Iterable[HoldRule],
 ) -> Action:
-    """What becomes of an inspection's best score.
+    """Decide what to do with an inspection's best score.
 
     Parameters
     ----------
     code
-        The lab's score code of the outcome; None when it has none.
+        The lab's score code for the outcome; None if it has none.
     peoples
-        People's scores of the drop, at any of its inspections.
+        People's scores of the drop at all its inspections, oldest first.
+    verdict
+        The newest review of the score and who made it; None if nobody reviewed it.
     """
     if code is None:
         return Action("none", f"{score.outcome}: a person should look")
@@ -75,7 +80,11 @@ def decide_action(
 
 
 def standing_score(inspect_id: int, peoples: list[ScoreRow], policy: Policy) -> ScoreRow | None:
-    """The person's score because of which nothing is written for this inspection, under policies ``drop`` and ``inspection``."""
+    """Return the person's score that keeps an ARTscore from being written for this inspection, or None.
+
+    Under the policy ``drop`` it may be of any inspection of the drop, under ``inspection`` only of this one; under
+    others there is none.
+    """
     if policy == "drop":
         return peoples[-1] if peoples else None
     if policy == "inspection":
@@ -84,10 +93,10 @@ def standing_score(inspect_id: int, peoples: list[ScoreRow], policy: Policy) -> 
 
 
 def score_date(inspected: datetime, peoples: list[ScoreRow]) -> datetime:
-    """The inspection's date, or one second before the earliest person's score of the drop if that is earlier."""
+    """Return the date of an ARTscore: the inspection's, or a second before the earliest person's score of the drop."""
     return min([inspected, *(score.date - timedelta(seconds=1) for score in peoples)])
 
 
 def describe(scores: list[ScoreRow]) -> str:
-    """Existing scores for people: ``23 by jdoe 2012-11-22; 13 by ARTscore 2012-11-21``."""
+    """List existing scores as text: ``23 by jdoe 2012-11-22; 13 by ARTscore 2012-11-21``."""
     return "; ".join(f"{score.code} by {score.by or '?'} {score.date:%Y-%m-%d}" for score in scores)

@@ -1,4 +1,4 @@
-"""What every step of the chain shares: its lock, its one log line, and the switch that pauses all."""
+"""What all steps share: the lock, the one log line, and the switch that pauses the system."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from ..domain.log import log
 from ..ledger.store import PAUSED, Ledger
 
 EXIT_BUSY = 75
-"""Exit code of a command whose step is running already."""
+"""Exit code of a command whose step is already running."""
 
 
 class Report(dict[str, object]):
-    """Figures of a step's run, for its log line: ``planned=144 failed=0``. `quiet`: no line when all went well."""
+    """Figures of a run for its log line: ``planned=144 failed=0``. With `quiet`, a run without errors logs no line."""
 
     quiet = False
 
@@ -31,7 +31,7 @@ class Report(dict[str, object]):
 
 
 def set_up_logging() -> None:
-    """Log lines on stderr: UTC time, step, figures."""
+    """Log to stderr, with the time in UTC."""
     handler = logging.StreamHandler(sys.stderr)
     formatter = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
     formatter.converter = time.gmtime
@@ -43,16 +43,23 @@ def set_up_logging() -> None:
 
 @contextmanager
 def step(config: Config, name: str, wait: float = 0) -> Iterator[Report]:
-    """Run a step alone, and log one line at its end with its figures, or with its error.
+    """Run a step under its lock, and log one line at its end, with its figures or its error.
 
-    Another run of it is waited for `wait` seconds. The lock is the operating system's, so that a killed step leaves none behind.
+    The operating system holds the lock, so that a step that is killed leaves none behind.
+
+    Parameters
+    ----------
+    wait
+        Seconds to wait for another run of the step to end.
 
     Raises
     ------
     Busy
-        When the step is running already; nothing was done.
+        If the step is already running; nothing was done.
     ConfigError
-        When ``home`` cannot be written.
+        If ``home`` is not writable.
+    XtalgridError
+        If a file cannot be read or written.
     """
     folder = config.home / "locks"
     report, start = Report(), time.monotonic()
@@ -64,7 +71,8 @@ def step(config: Config, name: str, wait: float = 0) -> Iterator[Report]:
         raise Busy(f"{name} is running already; this run did nothing") from error
     except OSError as error:
         raise ConfigError(
-            f"home: {config.home} cannot be written ({error.strerror}); run this as the account that owns it, or choose another folder"
+            f"home: {config.home} cannot be written ({error.strerror}); run this as the account that owns it, "
+            "or choose another folder"
         ) from error
     try:
         yield report
@@ -82,13 +90,13 @@ def step(config: Config, name: str, wait: float = 0) -> Iterator[Report]:
 
 
 def _log_stop(name: str, error: Exception) -> None:
-    """A line with its time for a log; at a terminal the command's own message is enough."""
+    """Log the error that stopped a step, except at a terminal, where the command prints it."""
     if not sys.stderr.isatty():
         log.error("%s stopped: %s", name, str(error).replace("\n", " "))
 
 
 def paused(ledger: Ledger) -> str | None:
-    """Who paused the system and when, or None while it runs."""
+    """Say who paused the system and when, or return None if it is not paused."""
     setting = ledger.switch(PAUSED)
     if setting is None or setting[0] != "yes":
         return None
@@ -96,7 +104,7 @@ def paused(ledger: Ledger) -> str | None:
 
 
 def user() -> str:
-    """Name of the person or service that runs this command."""
+    """Return the name of the account that runs this command."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

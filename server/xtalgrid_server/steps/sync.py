@@ -1,7 +1,8 @@
-"""``sync``: keeps what people scored and what is in the drops in the ledger, as the imager database has them now.
+"""``sync``: copy people's scores and the contents of drops from the imager database into the ledger.
 
-The score table is read by SCOREID, in pages, each of them one transaction and one step of the saved progress, so that a sweep
-that was killed goes on where it was. Rows dated within the last days are read again, for those that were changed or deleted.
+The score table is read in pages, by SCOREID. Each page is one transaction, and the progress is saved after it, so that
+a run that was killed resumes where it stopped. Rows dated within the last ``imager.look_back_days`` are read again, to
+notice those that were changed or deleted.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _BARCODES = 10_000
 
 
 class _Progress(msgspec.Struct):
-    """What is saved: the last SCOREID of the sweep, and which sample tables were said to be missing."""
+    """What is saved between runs: the last SCOREID read, and the missing sample tables that were logged."""
 
     last: int = -1
     missing: list[str] = msgspec.field(default_factory=list)
@@ -34,7 +35,17 @@ class _Progress(msgspec.Struct):
 
 @dataclass(slots=True)
 class Synced:
-    """What a run did: `rows` of the score table read, `recorded` of them new or changed, drops or plates whose contents were."""
+    """What a run did.
+
+    Attributes
+    ----------
+    rows
+        Rows of the score table that were read.
+    recorded
+        Those of them that were new or changed.
+    contents
+        Drops or plates whose contents were new or changed.
+    """
 
     rows: int = 0
     recorded: int = 0
@@ -47,7 +58,7 @@ def sync(config: Config, database: ImagerDatabase, ledger: Ledger) -> Synced:
     Raises
     ------
     ImagerError
-        When the imager database cannot be read; what was read is recorded, and the next run goes on from there.
+        If the imager database cannot be read. What was read is recorded, and the next run resumes from there.
     """
     key = f"sync {config.imager.source}"
     saved = ledger.watermark(key)
@@ -83,7 +94,8 @@ def _sync_contents(database: ImagerDatabase, ledger: Ledger, progress: _Progress
     missing = samples.missing_tables(database)
     if missing and missing != progress.missing:
         log.info(
-            "sync: the imager database has no %s as CrystalTrak has it; what is in the drops comes from `xtalgrid layout`",
+            "sync: the imager database has no %s as CrystalTrak has it; "
+            "what is in the drops comes from `xtalgrid layout`",
             ", ".join(missing),
         )
     progress.missing = missing

@@ -1,6 +1,6 @@
-"""The whole system of one configuration, opened: every step of the chain as one method that locks, runs and logs.
+"""The system of one configuration, opened: a method for each step that takes its lock, runs it and logs its figures.
 
-The commands, the services and ``run`` all go through here, so that each step is the same whoever starts it.
+Commands, services and ``run`` all go through it, so that a step does the same whoever starts it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class System:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        with step(config, "open", wait=60) as report:  # two first runs at once must not both lay out the databases
+        with step(config, "open", wait=60) as report:  # two first runs must not both create the tables
             self.ledger = Ledger(config)
             self.imager = ImagerDatabase(config)
             self.source = open_source(config, self.imager, self.ledger.work)
@@ -66,7 +66,7 @@ class System:
         names: str | None = None,
         fall_back: bool = False,
     ) -> Imported:
-        """Enter a folder's images into the embedded imager database."""
+        """Register a folder's images in the embedded imager database."""
         with step(self.config, IMPORT) as report:
             imported = import_folder(
                 self.config,
@@ -85,7 +85,13 @@ class System:
     def watch_folder(
         self, folder: Path | None = None, *, copy: bool = False, names: str | None = None
     ) -> Iterator[Imported]:
-        """Look at a folder (default: ``imager.folder``) again and again, and take in what is new and complete; never ends."""
+        """Register the images that appear in a folder (default: ``imager.folder``) once they are complete; never end.
+
+        Raises
+        ------
+        ConfigError
+            If there is neither a `folder` nor ``imager.folder``.
+        """
         if folder is None and not self.config.imager.folder:
             raise ConfigError("name the FOLDER to watch, or set imager.folder")
         source = FolderSource(self.config, self.imager, self.ledger.work, folder, copy=copy, names=names)
@@ -99,7 +105,7 @@ class System:
             time.sleep(max(self.config.import_.settle_s, 1.0))
 
     def _refresh(self) -> None:
-        """Take in what is new where images come from, unless somebody is at it."""
+        """Register new images at the source, unless an import is already running."""
         try:
             with step(self.config, IMPORT) as report:
                 entered = self.source.refresh()
@@ -118,7 +124,7 @@ class System:
         retry: bool = False,
         backfill: bool = False,
     ) -> Created:
-        """Pack new images into work units; `wells_per_unit` overrides the configured size."""
+        """Pack new images into work units; `wells_per_unit` overrides the configuration."""
         if self._is_paused("create_work"):
             return Created()
         config = self.config
@@ -162,12 +168,12 @@ class System:
 
     @property
     def local_grid(self) -> LocalGrid:
-        """The grid, where it is this machine's.
+        """The grid, if it runs on this machine.
 
         Raises
         ------
         ConfigError
-            When it is not.
+            If it is BOINC.
         """
         if not isinstance(self.grid, LocalGrid):
             raise ConfigError(
@@ -177,7 +183,7 @@ class System:
         return self.grid
 
     def assimilate(self) -> Assimilated:
-        """Validate what came back and write it into the ledger."""
+        """Validate the returned results and write them into the ledger."""
         with step(self.config, "assimilate") as report:
             done = assimilate(self.config, self.ledger, self.grid)
             report.update(
@@ -186,7 +192,7 @@ class System:
         return done
 
     def finalize(self, frames: str | None = None, *, shadow: bool = False) -> Finalized:
-        """Decide what becomes of new scores (`shadow`: and again of those scored in shadow mode), and write the CSV."""
+        """Decide what to do with new scores and write the CSV; with `shadow`, also with those scored in shadow mode."""
         with step(self.config, "finalizer") as report:
             done = finalize(self.config, self.imager, self.ledger, frames, shadow=shadow)
             report.update({"run": done.run or "none", **done.actions})
@@ -203,33 +209,33 @@ class System:
         return done
 
     def sync(self) -> Synced:
-        """Record what people scored and what is in the drops, as the imager database has them."""
+        """Copy people's scores and the contents of drops from the imager database into the ledger."""
         with step(self.config, "sync") as report:
             done = sync(self.config, self.imager, self.ledger)
             report.update(rows=done.rows, recorded=done.recorded, contents=done.contents)
         return done
 
     def undo(self, run: str, who: str, *, dry_run: bool = False) -> Undone:
-        """Put back what stood in the imager database before a run wrote there."""
-        with step(self.config, "set_autoscore") as report:  # never beside the writing of scores
+        """Restore the imager database to what it was before a run wrote to it."""
+        with step(self.config, "set_autoscore") as report:  # the lock of set_autoscore: never while it writes
             done = undo(self.config, self.imager, self.ledger, run, who, dry_run)
             report.update(undone=run, removed=done.removed, restored=done.restored, left=len(done.left))
             report.update(dry_run="yes" if dry_run else "no")
         return done
 
     def alerts(self, show: Callable[[list[Alert]], None]) -> Told:
-        """Tell people of drops that show their first crystal; see `reports.alerts.tell`."""
+        """Tell people about drops with their first crystal; see `steps.alerts.tell`."""
         with step(self.config, "alerts") as report:
             told = tell(self.config, self.ledger, show)
             report.update(drops=len(told.alerts), mails=told.mails, waiting=told.waiting)
         return told
 
     def models_in_use(self) -> Pair:
-        """SHA-256 of the (segmenter, classifier) that new work asks for."""
+        """Return the SHA-256 of the segmenter and classifier that new work units name."""
         return models(self.config, self.ledger)
 
     def promote(self, candidate: Path, *, force: str | None, who: str) -> Pair:
-        """Let new work ask for a candidate's models."""
+        """Use a candidate's models for new work units."""
         with step(self.config, MODEL) as report:
             pair = promote(self.config, self.ledger, candidate, force=force, who=who)
             self.grid.offer_models(pair)

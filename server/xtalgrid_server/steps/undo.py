@@ -1,7 +1,7 @@
-"""``set_autoscore --undo RUN``: puts back exactly what stood in the imager database before a run wrote there.
+"""``set_autoscore --undo RUN``: restore the imager database to exactly what it was before a run wrote to it.
 
-The score table comes first and the ledger second, as in publishing: killed between them, the next undo finds the old state and
-only records it.
+The score table is restored first, then the ledger records it. If an undo is killed in between, the next one finds the
+table restored and only records it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _BATCH = 500
 
 @dataclass(slots=True)
 class Undone:
-    """What an undo did: how many rows were removed, or restored to what they were, and what was left, each with its reason."""
+    """What an undo did: number of rows removed, number of rows restored, and those left alone, each with its reason."""
 
     removed: int = 0
     restored: int = 0
@@ -36,14 +36,14 @@ class Undone:
 
 
 def undo(config: Config, database: ImagerDatabase, ledger: Ledger, run: str, who: str, dry_run: bool = False) -> Undone:
-    """Take back what a run of the finalizer had set_autoscore write.
+    """Take back what set_autoscore wrote for a run of the finalizer.
 
-    A row that a later run replaced, or that somebody changed by hand, is left and named.
+    Rows that a later run replaced, or that somebody changed by hand, are left alone and reported.
 
     Raises
     ------
     XtalgridError
-        When the ledger knows no such run, or it wrote nothing.
+        If the ledger has no such run, or the run wrote nothing.
     """
     wrote = [row for row in ledger.decisions.publications(run).values() if row.action in ("insert", "replace")]
     if not wrote:
@@ -71,7 +71,7 @@ def _undo(
     dry_run: bool,
     writer: ScoreWriter,
 ) -> tuple[Undone, list[int]]:
-    """Undo publications in one transaction, which may be begun again; with the ids of those that are undone."""
+    """Undo publications in one transaction, which may be retried; return what was done, and the ids of those undone."""
     done = Undone()
     by = config.imager.scored_by
     rows = writer.scores_of_drops([row.inspect_id for row in batch])
@@ -107,12 +107,12 @@ def _undo(
 
 
 def _is(own: ScoreRow | None, code: str, image_name: str | None) -> bool:
-    """Whether our row is as the run wrote it."""
+    """Tell whether our row is as the run wrote it."""
     return own is not None and (own.code, own.image_name) == (code, image_name)
 
 
 def _was(own: ScoreRow | None, before: Previous) -> bool:
-    """Whether it is as it was before the run: an undo was killed before it could record this."""
+    """Tell whether our row is as it was before the run: an undo was killed before it could record this."""
     if own is None or before.score_id is None:
         return own is None and before.score_id is None
     return (own.code, own.date, own.image_name) == (before.code, before.date, before.image_name)

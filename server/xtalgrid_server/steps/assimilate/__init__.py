@@ -1,1 +1,1 @@
-"""Results come back: checked against their unit, compared with each other, and taken into the ledger."""
+"""Returned results: checked against their unit, compared with each other, and written into the ledger."""

@@ -1,7 +1,7 @@
-"""When two results of one unit agree: the rule by which volunteers check each other.
+"""When two results of one unit agree: the rule by which volunteers' computers check each other.
 
-Two honest computers do not say the same bytes: processors round differently, and libraries decode JPEG a little differently.
-So outcomes must match, numbers be close, and where a decision stood on the edge either side of it is taken.
+Two honest computers don't return the same bytes, since processors round differently and libraries decode JPEG slightly
+differently. So outcomes must match and numbers be close, and where a decision was close, either outcome is accepted.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from xtalgrid_core.chops import Box
 from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS, Group, Outcome
 
 TOLERANCE = 0.02
-"""How far two probabilities of the same image may lie apart. The arithmetic alone moves them by some 1e-6 (docs/boinc.md, Trust)."""
+"""Maximum difference of two probabilities of one image. Rounding alone causes some 1e-6 (docs/boinc.md, Trust)."""
 
 MARGIN = 0.02
-"""How far from the threshold, or from each other, two decisions may lie that differ."""
+"""Maximum distance from the threshold, or from each other, of probabilities that lead to different outcomes."""
 
 OVERLAP = 0.9
-"""Least intersection over union of the two drops' boxes."""
+"""Minimum intersection over union of the two drops' boxes."""
 
 
 def disagreement(a: wire.Result, b: wire.Result, options: wire.Options) -> str:
-    """What two results of one unit differ in, the first thing found; empty when they agree.
+    """Return the first difference of two results of one unit; an empty string if they agree.
 
-    Both must have passed `validation.validate`, so that they are of the same unit and answer for the same images.
+    Both must have passed `validate.validate`, so that they are of the same unit and have the same images.
     """
     if a.unit != b.unit or len(a.images) != len(b.images):
         return f"results of {a.unit} and {b.unit}"
@@ -35,7 +35,7 @@ def disagreement(a: wire.Result, b: wire.Result, options: wire.Options) -> str:
 
 
 def image_disagreement(a: wire.Answer, b: wire.Answer, options: wire.Options) -> str:
-    """What two answers for one image differ in, the first thing found; empty when they agree."""
+    """Return the first difference of two answers for one image; an empty string if they agree."""
     if isinstance(a, wire.Failed) or isinstance(b, wire.Failed):
         if isinstance(a, wire.Failed) and isinstance(b, wire.Failed) and a.reason == b.reason:
             return ""
@@ -47,9 +47,8 @@ def image_disagreement(a: wire.Answer, b: wire.Answer, options: wire.Options) ->
     pairs = [("drop confidence", a.drop.confidence, b.drop.confidence)]
     if a.groups is not None and b.groups is not None:
         pairs += [(str(group), one, other) for group, one, other in zip(SCORED_GROUPS, a.groups, b.groups, strict=True)]
-    if (
-        None not in (a.groups, b.groups) or a.outcome is not Outcome.NULL_EXPERIMENT
-    ):  # older workers' p_crystal is another
+    # older workers, which send no groups, compute p_crystal of a null experiment differently
+    if None not in (a.groups, b.groups) or a.outcome is not Outcome.NULL_EXPERIMENT:
         pairs.append(("p_crystal", a.p_crystal, b.p_crystal))
     if a.outcome == b.outcome:
         pairs.append(("probability", a.probability, b.probability))
@@ -65,7 +64,7 @@ def image_disagreement(a: wire.Answer, b: wire.Answer, options: wire.Options) ->
 
 
 def _on_the_edge(a: wire.Scored, b: wire.Scored, options: wire.Options) -> bool:
-    """Whether rounding can have led two computers to these outcomes."""
+    """Tell whether rounding can explain that two computers decided on these outcomes."""
     groups = {a.outcome.group, b.outcome.group}
     if options.rule == "pooled" and len(groups) > 1:
         if Group.CRYSTAL in groups:
@@ -76,7 +75,7 @@ def _on_the_edge(a: wire.Scored, b: wire.Scored, options: wire.Options) -> bool:
     classes = {a.outcome, b.outcome}
     if not a.probabilities or not b.probabilities or not classes <= set(CLASSES) or len(groups) > 1:
         return False
-    index = [CLASSES.index(outcome) for outcome in classes]  # two classes of a group, as probable as each other
+    index = [CLASSES.index(outcome) for outcome in classes]  # two classes of a group, almost equally probable
     return all(abs(p[index[0]] - p[index[1]]) <= MARGIN for p in (a.probabilities, b.probabilities))
 
 
@@ -85,7 +84,7 @@ def _said(answer: wire.Answer) -> str:
 
 
 def _same_place(a: wire.PixelBox | None, b: wire.PixelBox | None) -> bool:
-    """Tell whether two boxes show the same drop; a box and none do not, and neither do two that hardly overlap."""
+    """Tell whether two boxes show the same drop: they overlap by `OVERLAP`, or there is none in either result."""
     if a is None or b is None:
         return a is b
     return Box(*a).overlap(Box(*b)) >= OVERLAP

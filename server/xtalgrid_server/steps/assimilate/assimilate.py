@@ -1,4 +1,4 @@
-"""The assimilator: results come back from anybody's computer, and what the validator lets through goes into the ledger."""
+"""The assimilator: write results into the ledger if the validator accepts them, since any computer may send them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STEP = "assimilate"
 
 @dataclass(slots=True)
 class Assimilated:
-    """What a run did."""
+    """What a run did: numbers of results accepted and refused, of units that failed, and of scores stored."""
 
     accepted: int = 0
     refused: int = 0
@@ -31,7 +31,7 @@ class Assimilated:
 
 
 def assimilate(config: Config, ledger: Ledger, grid: Grid) -> Assimilated:
-    """Write what came back into the ledger. A result is taken out of the spool after the ledger has it, never before."""
+    """Write the returned results into the ledger; each is removed from the spool only after that."""
     done = Assimilated()
     for name, path in grid.results():
         unit = ledger.work.unit(name)

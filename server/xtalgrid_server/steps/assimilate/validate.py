@@ -1,4 +1,4 @@
-"""The validator: nothing of a result is used before all of it has been checked against the manifest of its unit."""
+"""The validator: check all of a result against the manifest of its unit before any of it is used."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from xtalgrid_core.errors import ResultError
 from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS, Group, Outcome
 
 KEPT_BYTES = 1024 * 1024
-"""So much of a refused result is kept for people to look at: nobody can fill the disk with them."""
+"""Bytes kept of a refused result, for people to look at; limited, so that nobody can fill the disk."""
 
 MARGIN = 1e-3
-"""Room for rounding in the worker's float32 sums."""
+"""Tolerance for rounding in the worker's float32 sums."""
 
 
 def validate(data: bytes, manifest: wire.Manifest) -> wire.Result:
@@ -19,7 +19,7 @@ def validate(data: bytes, manifest: wire.Manifest) -> wire.Result:
     Raises
     ------
     ResultError
-        With the first thing that is wrong. Nothing of the result may be used then.
+        With the first error found. Nothing of the result may be used then.
     """
     result = wire.decode_result(data)
     options = manifest.options
@@ -69,7 +69,7 @@ def _check_scored(answer: wire.Scored, entry: wire.ImageEntry, options: wire.Opt
 
 
 def _check_groups(answer: wire.Scored) -> None:
-    """Refuse probabilities of the four groups that don't belong together; workers of before there were any say nothing of them."""
+    """Refuse inconsistent probabilities of the four groups; older workers don't send any."""
     if answer.groups is None:
         return
     if abs(sum(answer.groups) - 1) > MARGIN:
@@ -79,13 +79,14 @@ def _check_groups(answer: wire.Scored) -> None:
 
 
 def _check_decision(answer: wire.Scored, options: wire.Options) -> None:
-    """What the decision rule could not have said from these maxima is refused."""
+    """Refuse an outcome that the decision rule cannot have reached from these maxima."""
     if options.rule == "pooled":
         _check_pooled(answer, options.crystal_from)
         return
     maxima = dict(zip(CLASSES, answer.probabilities, strict=True))
     if answer.outcome is Outcome.UNDECIDED:
-        needs_support = options.rule == "group" and options.support > 0  # too few chops are none, however sure they are
+        # too few chops don't count, however sure they are
+        needs_support = options.rule == "group" and options.support > 0
         decisive = [p for o, p in maxima.items() if not needs_support or o.group is Group.CLEAR]
         if max(answer.probability, *decisive) > options.threshold + MARGIN:
             raise ResultError("is undecided, with a probability above the threshold")
@@ -101,12 +102,15 @@ def _check_decision(answer: wire.Scored, options: wire.Options) -> None:
 
 
 def _published_as(outcome: Outcome) -> list[Outcome]:
-    """The classes that are published as this outcome."""
+    """Return the classes that are published as this outcome."""
     return [Outcome.CLEAR, Outcome.RIM] if outcome is Outcome.CLEAR else [outcome]
 
 
 def _check_pooled(answer: wire.Scored, crystal_from: float) -> None:
-    """As `_check_decision`; the four groups' probabilities, of which two are told, sum to 1."""
+    """Refuse an outcome that the rule ``pooled`` cannot have reached.
+
+    The probabilities of the four groups sum to 1; even older workers send two of them, `p_crystal` and the winner's.
+    """
     if answer.outcome is Outcome.UNDECIDED:
         raise ResultError("is undecided, which the rule pooled never is")
     group: Group = answer.outcome.group
@@ -124,7 +128,7 @@ def _check_pooled(answer: wire.Scored, crystal_from: float) -> None:
         winner = answer.groups[SCORED_GROUPS.index(group)]
         if abs(winner - answer.probability) > MARGIN or (not is_crystal and winner < max(answer.groups[1:]) - MARGIN):
             raise ResultError(f"{answer.outcome} with probability {answer.probability:.3f} is not what its groups say")
-    # the class is that of the largest mean over the chops that show the group: it is not small where another is large
+    # the class has the largest mean over the chops that show the group, so its maximum cannot be far below another's
     reached = max(inside[o] for o in _published_as(answer.outcome))
     if reached < max(inside.values()) / (2 * len(inside)) - MARGIN:
         raise ResultError(f"{answer.outcome}, and another class of its group is far more probable")
