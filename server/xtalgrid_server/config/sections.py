@@ -71,7 +71,7 @@ class Imager(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     not_scored: tuple[str, ...] = ("20",)
     """Score codes that mean "not scored"."""
     look_back_days: Annotated[float, Meta(ge=0)] = 14.0
-    """Age, by its date, up to which `sync` notices that a row of the score table was changed or deleted."""
+    """Maximum age of a row of the score table, by its date, for `sync` to notice that it was changed or deleted."""
     tables: dict[str, Name] = field(default_factory=dict)
     """The lab's table names that differ from the vendor's (docs/imager-databases.md)."""
     columns: dict[str, dict[str, Name]] = field(default_factory=dict)
@@ -109,7 +109,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """How images are packed and scored."""
 
     wells_per_unit: Annotated[int, Meta(ge=1, le=5000)] = 100
-    """Wells per unit for inspections within `look_back_days` of the newest; few, because people wait for them."""
+    """Wells per unit for inspections within `look_back_days` of the newest; few, because people wait for the scores."""
     wells_per_backfill_unit: Annotated[int, Meta(ge=1, le=5000)] = 1000
     """Wells per unit for older inspections."""
     max_unit_mb: Positive = 400
@@ -117,7 +117,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     limit: Positive = 10_000
     """Maximum number of images that one run of create_work plans."""
     look_back_days: Annotated[float, Meta(ge=0)] = 3.0
-    """How far behind the newest inspection to look for late rows and files; at the first run, older means archive."""
+    """How far behind the newest inspection to look for late images; at the first run, older images are the archive."""
     backfill_per_hour: Positive = 5000
     """Maximum number of archive images that ``create_work --backfill`` plans per hour."""
     rule: Rule = DEFAULTS.rule
@@ -173,7 +173,7 @@ class Boinc(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     deadline_days: Annotated[float, Meta(gt=0, le=365)] = 1.0
     """Time a host has for a unit of fresh images before the unit is sent to another host."""
     backfill_deadline_days: Annotated[float, Meta(gt=0, le=365)] = 7.0
-    """The same for a unit of archive images."""
+    """Time a host has for a unit of archive images."""
     gflop_per_well: Annotated[float, Meta(gt=0)] = 2.0
     """Estimate: core-seconds per well times a core's speed in BOINC's benchmark, about 4 GFLOPS. BOINC corrects it."""
     memory_mb: Positive = 600
