@@ -148,7 +148,7 @@ _WRITERS = {"csv": _csv, "jsonl": _json_lines, "coco": _coco}
 
 def _answer(entry: Entry) -> wire.Scored:
     answer = wire.decode_answer(entry.archived.answer.encode())
-    assert isinstance(answer, wire.Scored)  # failures are no scores
+    assert isinstance(answer, wire.Scored)  # failures are not exported
     return answer
 
 

@@ -15,7 +15,7 @@ from ..domain.images import ImageRow, Moment
 class ImageSource(Protocol):
     """Inspections of drops and their images: from CrystalTrak (`ImagerDatabase`) or a watched folder (`FolderSource`).
 
-    Only images whose names match the configured patterns are returned and counted.
+    `newest_first`, `of_plate` and `count_images` see only images whose names match the configured patterns.
     """
 
     def refresh(self) -> list[ImageRow]:

@@ -252,7 +252,7 @@ class _Lab:
                     yield self._env.timeout(asleep)
                     continue
             if host.number in unit.tried and len(unit.tried) < s.hosts:
-                self._offer(unit)  # each result of a unit must come from another host
+                self._offer(unit)  # each result of a unit must come from a different host
                 yield self._env.timeout(max(s.poll_s, _PATIENCE))
                 continue
             unit.tried.add(host.number)
