@@ -1,4 +1,4 @@
-"""The configuration of a lab: ``xtalgrid.toml``, its keys (`sections`), and the one reader of it (`reader`)."""
+"""A lab's configuration, ``xtalgrid.toml``: its keys (`sections`) and its only reader (`reader`)."""
 
 from .reader import from_string, load
 from .sections import FILE_NAME, Boinc, Config, HoldRule, Policy, Publish, Work

@@ -1,6 +1,6 @@
-"""The one configuration reader: ``xtalgrid.toml``, checked whole, every mistake named with its key in one error.
+"""Read ``xtalgrid.toml``, check all of it, and report every mistake with its key in a single error.
 
-Each section is a struct with defaults that work on one machine: SQLite, the local grid, images under ``home``.
+Each section is a struct whose defaults work on a single machine: SQLite, the local grid, images under ``home``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from . import vendor
 from .sections import FILE_NAME, SECTIONS, Alerts, Config, Imager, Viewer
 
 _SECRET = ("url", "write_url", "database")
-"""Keys that may hold a password, so that messages never show their values."""
+"""Keys whose values may contain a password and are never shown in messages."""
 
 
 def load(file: Path | None = None, home: Path | None = None) -> Config:
@@ -35,14 +35,16 @@ def load(file: Path | None = None, home: Path | None = None) -> Config:
     Parameters
     ----------
     file
-        Default: the file that ``XTALGRID_CONFIG`` names, else ``xtalgrid.toml`` here, else no file and all defaults.
+        Default: the file named by ``XTALGRID_CONFIG``, else ``xtalgrid.toml`` in the working directory, else no file:
+        all keys have their defaults.
     home
-        Overrides the file's ``home``. Default: ``XTALGRID_HOME``, else the file's, else ``xtalgrid-data`` here.
+        Overrides ``home`` of the file. Default: ``XTALGRID_HOME``, else the file's, else ``xtalgrid-data`` in the
+        working directory.
 
     Raises
     ------
     ConfigError
-        With every mistake, each with the file and the key.
+        If the file cannot be read or has mistakes; lists all of them, each with its key.
     """
     if file is None:
         named = os.environ.get("XTALGRID_CONFIG")
@@ -58,7 +60,7 @@ def load(file: Path | None = None, home: Path | None = None) -> Config:
 
 
 def from_string(text: str, *, file: Path | None = None, home: Path | None = None) -> Config:
-    """The same from a string; see `load`."""
+    """Read the configuration from a string; see `load`."""
     where = str(file) if file else FILE_NAME
     try:
         raw = tomllib.loads(text)
@@ -93,7 +95,7 @@ def from_string(text: str, *, file: Path | None = None, home: Path | None = None
 
 
 def _section(kind: type[msgspec.Struct], name: str, values: dict[str, Any], errors: list[str]) -> msgspec.Struct:
-    """A section with its valid keys; what is wrong with the others is added to `errors`."""
+    """Build a section from its valid keys, and append the mistakes in the others to `errors`."""
     fields = {item.name: item for item in msgspec.structs.fields(kind)}
     good: dict[str, Any] = {}
     for key, value in values.items():
@@ -149,7 +151,7 @@ def _cross_checks(config: Config) -> list[str]:
 
 
 def _imager_checks(imager: Imager) -> list[str]:
-    """Names that are no table or column of the vendor's, two that are one, and keys that need another."""
+    """Find unknown tables and columns, names given twice, and keys that require another key."""
     errors = [
         f"imager.tables: no table {key!r}{_did_you_mean(key, vendor.TABLES)}"
         for key in imager.tables
@@ -180,7 +182,7 @@ def _imager_checks(imager: Imager) -> list[str]:
 
 
 def _twice(key: str, names: dict[str, str]) -> list[str]:
-    """Names that stand for two things."""
+    """Find names used for more than one table or column."""
     count = collections.Counter(name.lower() for name in names.values())
     return [f"{key}: {name.upper()!r} is the name of two of them" for name, number in count.items() if number > 1]
 
@@ -195,7 +197,7 @@ def _publish_checks(config: Config) -> list[str]:
 
 
 def _boinc_checks(config: Config) -> list[str]:
-    """What BOINC's own tools would refuse, or never finish."""
+    """Find settings that BOINC's tools would reject, or with which units would never finish."""
     boinc, errors = config.boinc, []
     if config.grid.kind == "boinc" and not boinc.project:
         errors.append('boinc.project: not set, and grid.kind is "boinc"; name the folder of the BOINC project')
@@ -220,7 +222,7 @@ def _viewer_checks(viewer: Viewer) -> list[str]:
 
 
 def _alerts_checks(alerts: Alerts) -> list[str]:
-    """What no mail could be sent with."""
+    """Find settings with which no mail could be sent."""
     if not alerts.smtp_host:
         return []
     errors = [

@@ -1,6 +1,7 @@
-"""The vendor's names: tables and columns of CrystalTrak as published client programs select and write them.
+"""CrystalTrak's tables and columns, as far as published client programs read and write them.
 
-`xtalgrid_server.config` checks a lab's own names against these, `xtalgrid_server.imager.crystaltrak.tables` makes tables of them.
+The configuration reader checks a lab's own names against them; `xtalgrid_server.imager.crystaltrak.tables` builds
+tables from them.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
     "samples": ("SAMPLES", ("SAMPLE_ID", "SAMPLE_NAME")),
     "projects": ("PROJECTS", ("PROJECT_ID", "NAME")),
 }
-"""What xtalgrid calls a table → the vendor's name of it, and the names of its columns; ours are the same in lower case."""
+"""Our name for each table → the vendor's name and column names. Our column names are the vendor's in lower case."""
 
 
 def columns(table: str) -> tuple[str, ...]:
-    """What xtalgrid calls the columns of a table."""
+    """Return our names for the columns of a table."""
     return tuple(name.lower() for name in TABLES[table][1])

@@ -1,1 +1,1 @@
-"""Plain frozen data and rules that need no database: images, wells, inspections."""
+"""Plain frozen data, and rules that need no database: images, wells, inspections."""

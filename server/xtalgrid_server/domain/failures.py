@@ -1,4 +1,4 @@
-"""Where images that could not be read, packed or scored are recorded."""
+"""Interface for recording images that could not be read, packed or scored."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from xtalgrid_core.errors import FailureReason
 
 
 class FailureLog(Protocol):
-    """A record of failures; the ledger's `work` is one."""
+    """Record of failures; the ledger's `work` implements it."""
 
     def add_failure(self, file: str, step: str, reason: FailureReason, detail: str) -> None:
-        """Record one: the file's name, the step that failed, and why."""
+        """Record a failure: the file's name, the step that failed, and why."""
         ...

@@ -1,4 +1,4 @@
-"""What the imager database holds, as the rest of the server sees it: images of drops at inspections, and their scores."""
+"""Contents of the imager database as the rest of the server sees them: images of drops at inspections, and scores."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .wells import Well
 
 
 class Moment(NamedTuple):
-    """A place in the order that inspections are read in: date (naive local), then id."""
+    """Sort key of inspections: date (naive local time), then id."""
 
     inspected: datetime
     inspect_id: int
@@ -29,13 +29,13 @@ class ImageRow:
 
     @property
     def moment(self) -> Moment:
-        """Its place in reading order."""
+        """Sort key of its inspection."""
         return Moment(self.inspected, self.inspect_id)
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreRow:
-    """One row of the score table, with the inspection it belongs to."""
+    """One row of the score table, with its inspection; `date` is naive local time."""
 
     score_id: int
     inspect_id: int
@@ -49,7 +49,14 @@ class ScoreRow:
 class ScoredDrop:
     """A drop at an inspection, with the newest score a person gave it there.
 
-    `images` are those whose names fit the configured patterns, in the order of their names; `mates` the names of its UV images.
+    Attributes
+    ----------
+    score
+        The score.
+    images
+        Images whose names match the configured patterns, sorted by name.
+    mates
+        Names of its UV images.
     """
 
     score: ScoreRow

@@ -1,4 +1,4 @@
-"""The server's one logger, for whatever layer has something to say."""
+"""The server's one logger, shared by all layers."""
 
 import logging
 

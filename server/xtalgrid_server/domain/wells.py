@@ -1,4 +1,4 @@
-"""Names of wells: column 1-12, row 1-8 and subwell 1-4 as people write them, ``A1a``."""
+"""Well names as people write them: ``A1a`` is row 1, column 1, subwell 1."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from xtalgrid_core.wells import row_number, well_name
 
 
 class Well(NamedTuple):
-    """A drop's place on its plate; all three count from 1."""
+    """Position of a drop on its plate; row, column and subwell count from 1."""
 
     row: int
     col: int
@@ -20,12 +20,12 @@ class Well(NamedTuple):
 
 
 def parse_well(text: str) -> Well:
-    """A name of a well: ``A1a``, ``a01a``, ``A1.30``; without subwell, ``A1``, the subwell is 0.
+    """Parse a well name: ``A1a``, ``a01a`` or ``A1.30``; in ``A1``, without a subwell, the subwell is 0.
 
     Raises
     ------
     ValueError
-        When it is none.
+        If it is not a well name.
     """
     match = re.fullmatch(r"([A-Za-z]{1,2})(\d{1,2})(?:([A-Za-z])|\.(\d{1,2}))?", text.strip())
     if match is None:

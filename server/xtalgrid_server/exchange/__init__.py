@@ -1,1 +1,1 @@
-"""Files of other programs: exports, training data, layouts of plates."""
+"""Files exchanged with other programs: exports, training data, plate layouts."""

@@ -1,4 +1,7 @@
-"""Best chops as ground truth for a detector, in the format of COCO (Lin et al. 2014; https://cocodataset.org/#format-data)."""
+"""Write the best chops as ground truth for a detector, in COCO format.
+
+Lin et al. 2014; https://cocodataset.org/#format-data.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +24,9 @@ CATEGORIES = [
 
 
 def coco_box(chop: wire.BestChop, answer: wire.Scored) -> tuple[int, int, int, int] | None:
-    """A chop as COCO has boxes, ``(x, y, width, height)`` in pixels of the original, inside the image; None: it is outside.
+    """Convert a chop's box from our ``(row, col, height, width)`` to COCO's ``(x, y, width, height)``.
 
-    Ours are ``(row, col, height, width)``.
+    Both are in pixels of the original. The result is clipped to the image; None if nothing remains.
     """
     row, col, height, width = chop.box
     right, bottom = min(col + width, answer.width), min(row + height, answer.height)
@@ -31,7 +34,11 @@ def coco_box(chop: wire.BestChop, answer: wire.Scored) -> tuple[int, int, int, i
 
 
 class CocoWriter:
-    """Writes a data set image by image; annotations wait in a temporary file, since they stand behind all images."""
+    """Writes a data set image by image.
+
+    Annotations are kept in a temporary file until the end, because they come after all images. Use it in a ``with``
+    statement.
+    """
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
@@ -62,7 +69,10 @@ class CocoWriter:
         self._waiting.close()
 
     def add(self, inspection: Inspection, entry: Entry, answer: wire.Scored, chops: list[wire.BestChop]) -> None:
-        """Add an image with some of its chops. `person_outcome` is what a person said of it, beside COCO's own fields."""
+        """Add an image with some of its chops.
+
+        Besides COCO's own fields, it describes the drop; ``person_outcome`` is the outcome a person gave it.
+        """
         image, person = entry.image, entry.person
         self._write(
             self._stream,
@@ -107,5 +117,5 @@ class CocoWriter:
 
 
 def category(outcome: Outcome) -> int:
-    """The id of an outcome's category."""
+    """Return the id of an outcome's category."""
     return PRIORITY[outcome] + 1

@@ -1,6 +1,7 @@
-"""``export``: scores with conditions, samples and people's scores as CSV, JSON lines or COCO; best chops as image files.
+"""``export``: write scores, with samples, conditions and people's scores, as CSV, JSON Lines or COCO.
 
-Everything streams: plates pass through one after another, whatever the size of the archive.
+The best chops can be saved as image files too. Plates are processed one at a time, so memory does not grow with the
+archive.
 """
 
 from __future__ import annotations
@@ -40,7 +41,19 @@ Put = Callable[[Inspection, Entry], None]
 
 @dataclass(slots=True)
 class Exported:
-    """What was written: `images`, `boxes` (COCO) and `chops` as files; `missing`: originals that could not be read for chops."""
+    """Counts of what was written.
+
+    Attributes
+    ----------
+    images
+        Images with a score.
+    boxes
+        Boxes in a COCO file.
+    chops
+        Chops saved as files.
+    missing
+        Originals that could not be read, so that their chops are missing.
+    """
 
     images: int = 0
     boxes: int = 0
@@ -58,19 +71,27 @@ def export(
     confirmed: bool = False,
     chops_folder: Path | None = None,
 ) -> Exported:
-    """Write the newest score of each image that fits; images without a score are left out.
+    """Write the newest score of each image that passes the filter; images without a score are left out.
 
     Parameters
     ----------
+    config, ledger
+        The configuration and its ledger.
+    kind
+        Format of the file.
+    out
+        File to write.
+    chosen
+        Filter for the images.
     confirmed
-        Of COCO and chops: only chops whose group is what a person says of the drop at that inspection.
+        For COCO and chops: whether to write only chops of the group that a person gave the drop at that inspection.
     chops_folder
-        Where the best chops go as PNG files, in a folder for each of their classes.
+        Folder for the best chops as PNG files, with a subfolder for each class; None: they are not saved.
 
     Raises
     ------
     ConfigError
-        When something cannot be written; the file is then as it was before.
+        If something cannot be written; `out` is left as it was.
     """
     done = Exported()
     answers = kind != "csv" or chops_folder is not None
@@ -127,7 +148,7 @@ _WRITERS = {"csv": _csv, "jsonl": _json_lines, "coco": _coco}
 
 def _answer(entry: Entry) -> wire.Scored:
     answer = wire.decode_answer(entry.archived.answer.encode())
-    assert isinstance(answer, wire.Scored)  # failures are no scores
+    assert isinstance(answer, wire.Scored)  # failures are not exported
     return answer
 
 
@@ -138,14 +159,14 @@ def _chops(inspection: Inspection, answer: wire.Scored, confirmed: bool) -> list
 
 
 def _class_folder(outcome: Outcome) -> str:
-    """Name of the folder for an outcome's chops: ``crystals_harvestable``."""
+    """Return the name of the folder for an outcome's chops: ``crystals_harvestable``."""
     return str(outcome).replace(" ", "_")
 
 
 def _write_chops(
     config: Config, inspection: Inspection, entry: Entry, confirmed: bool, folder: Path, done: Exported
 ) -> None:
-    """Cut an image's best chops out of the original. Files of the same chop replace each other."""
+    """Cut an image's best chops out of the original; writing them again replaces the files."""
     answer = _answer(entry)
     wanted = [
         (number, chop, box)

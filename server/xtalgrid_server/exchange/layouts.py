@@ -1,4 +1,4 @@
-"""``layout``: what is in the drops of a plate, from a CSV as people and robots' programs write them."""
+"""``layout``: read the contents of a plate's drops from a CSV file written by people or robots."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..ledger.store import Ledger
 
 PLACES = ("barcode", "well", "row", "col", "subwell")
 TEXTS = {"project": 200, "sample": 200, "condition": 1000}
-"""Columns of contents, and how many characters they hold."""
+"""Columns with the contents of a drop, and their maximum length in characters."""
 
 _ALSO = {"column": "col", "plate": "barcode", "drop": "subwell"}
 _LARGEST = 16 * 1024 * 1024
@@ -25,9 +25,18 @@ _SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What was read and recorded: `rows` of the file, `recorded` of them new or changed; columns that were `passed_over`.
+    """Result of reading a plate layout.
 
-    `unseen`: plates without any image yet.
+    Attributes
+    ----------
+    rows
+        Number of rows in the file.
+    recorded
+        Number of rows that are new or changed.
+    passed_over
+        Columns that were ignored.
+    unseen
+        Plates that have no images yet.
     """
 
     rows: int
@@ -37,16 +46,21 @@ class Layout:
 
 
 def read_layout(ledger: Ledger, file: Path, barcode: str = "") -> Layout:
-    """Record a plate layout; once more is no harm.
+    """Record a plate layout; recording it again changes nothing.
 
-    The file has a header. Columns: ``well`` (A1: all its drops, A1a: one), or ``row`` (a letter or number), ``col`` and, if
-    there are several drops to a well, ``subwell``; ``sample``, ``condition``, ``project``, at least one of them; ``barcode``
-    unless it is given here. Separated by commas, semicolons or tabs; UTF-8. Further columns are passed over.
+    The file is UTF-8 text, separated by commas, semicolons or tabs, with a header. Its columns are
+
+    - ``well`` (A1 for all drops of the well, A1a for one), or ``row`` (a letter or number), ``col`` and, if wells have
+      several drops, ``subwell``;
+    - at least one of ``sample``, ``condition`` and ``project``;
+    - ``barcode``, unless it is given as an argument.
+
+    Other columns are ignored.
 
     Raises
     ------
     ConfigError
-        With every line that cannot be read; nothing was recorded.
+        If columns are missing or lines are invalid; lists the lines. Nothing is recorded.
     """
     names, lines = _read(file)
     _check_columns(file, names, barcode)
@@ -74,7 +88,7 @@ def read_layout(ledger: Ledger, file: Path, barcode: str = "") -> Layout:
 
 
 def _read(file: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """The names of the columns, and the lines that are not empty with their numbers."""
+    """Return the column names, and the number and cells of each line that is not empty."""
     try:
         if file.stat().st_size > _LARGEST:
             raise ConfigError(f"{file}: more than {_LARGEST // 1024**2} MB; a plate layout has a line for each well")
@@ -152,7 +166,7 @@ def _well(line: dict[str, str]) -> Well:
 
 
 def _number(name: str, text: str) -> int:
-    """``3`` → 3; ``C`` or ``c`` → 3, of rows and subwells."""
+    """Parse a number, or a letter unless it is a column: ``3``, ``C`` and ``c`` are 3."""
     if text.isascii() and text.isdigit() and 1 <= int(text) <= 99:
         return int(text)
     if name != "col" and text.isascii() and text.isalpha() and len(text) == 1:
@@ -165,7 +179,7 @@ def _place(well: Well) -> str:
 
 
 def unread(layout: Layout) -> Iterator[str]:
-    """What a person should know besides, a line each."""
+    """Yield warnings about ignored columns and plates without images, one line each."""
     if layout.passed_over:
         yield f"passed over the columns {', '.join(layout.passed_over)}"
     for barcode in layout.unseen:

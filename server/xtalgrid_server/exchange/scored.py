@@ -1,6 +1,6 @@
-"""``export-scored``: people's scores and the images they were given to, as a CSV that networks are trained from.
+"""``export-scored``: write people's scores and the images they belong to as a CSV file for training networks.
 
-The networks' side reads this file, not the imager database (docs/decisions/0007-scored-wells-by-csv.md).
+Training reads this file, not the imager database (docs/decisions/0007-scored-wells-by-csv.md).
 """
 
 from __future__ import annotations
@@ -35,9 +35,20 @@ COLUMNS = (
 
 @dataclass(slots=True)
 class Exported:
-    """What was written: `wells` rows, of them `pairs` with a UV mate; `codes` counts scores that the lab's map has no outcome for.
+    """Counts of what was written and what was left out.
 
-    Not written: `without_image` scores whose inspection has no fitting image, and `missing` files that are not under the image root.
+    Attributes
+    ----------
+    wells
+        Rows written.
+    pairs
+        Rows with a UV image.
+    without_image
+        Scores left out because their inspection has no matching image.
+    missing
+        Scores left out because their image is not under the image root.
+    codes
+        Score code → number of rows, for codes that stand for no outcome.
     """
 
     wells: int = 0
@@ -48,22 +59,26 @@ class Exported:
 
 
 def export_scored(config: Config, database: ImagerDatabase, out: Path, uv: Sequence[str] = ()) -> Exported:
-    """Write one row for each drop at an inspection that a person scored there: the newest score, and the image it belongs to.
+    """Write one row for each drop at each inspection at which a person scored it: the newest score and its image.
 
-    Scores of programs (SCOREDBY as configured) and codes that mean "not scored" are no labels. Of several fitting images the one that
-    the score names is taken, else the first by name.
+    Scores by programs (``imager.scored_by``, ``imager.automatic``) and codes that mean "not scored" are left out. If
+    several images match, the row has the one named in the score, else the first by name.
 
     Parameters
     ----------
+    config, database
+        The configuration and its imager database.
+    out
+        File to write.
     uv
-        Names of UV images, with ``*`` and ``?``; the first of the same inspection is the mate.
+        Names of UV images, with ``*`` and ``?``; a row has the first of its inspection whose file exists.
 
     Raises
     ------
     ConfigError
-        When the file cannot be written.
+        If the file cannot be written.
     ImagerError
-        When the database cannot be read.
+        If the database cannot be read.
     """
     outcomes = {config.score_code(outcome): outcome for outcome in CLASSES if outcome is not Outcome.RIM}
     done, unknown = Exported(), dict[str, int]()
@@ -112,7 +127,7 @@ def _row(
 
 
 def _file(config: Config, image: ImageRow, name: str = "") -> Path | None:
-    """Where an image, or another of the same inspection, lies; None when it is not there."""
+    """Return the path of an image or, by `name`, of another one of its inspection; None if the file does not exist."""
     try:
         path = image_path(config, image).absolute()
     except ImageError:

@@ -1,1 +1,1 @@
-"""The imager database and its image files: the only place that talks SQL to the vendor's tables."""
+"""The imager database and its image files: the only place that runs SQL on the vendor's tables."""

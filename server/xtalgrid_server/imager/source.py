@@ -1,4 +1,4 @@
-"""Where images come from, as ``create_work`` sees it."""
+"""Interface of a source of images, as ``create_work`` uses it."""
 
 from __future__ import annotations
 
@@ -13,37 +13,40 @@ from ..domain.images import ImageRow, Moment
 
 
 class ImageSource(Protocol):
-    """Inspections of drops and their images: `ImagerDatabase` (CrystalTrak), `FolderSource` (a folder that an imager fills)."""
+    """Inspections of drops and their images: from CrystalTrak (`ImagerDatabase`) or a watched folder (`FolderSource`).
+
+    `newest_first`, `of_plate` and `count_images` see only images whose names match the configured patterns.
+    """
 
     def refresh(self) -> list[ImageRow]:
-        """Look for what is new, where that is not the imager's own work, and return it."""
+        """Import new images if the imager does not enter them itself, and return them."""
 
     def newest_first(self, after: Moment | None, before: Moment | None) -> Iterator[list[ImageRow]]:
-        """The fitting images strictly between two moments, inspection by inspection, newest first; None: no bound."""
+        """Yield the images strictly between two moments by inspection, newest first; None for no bound."""
 
     def of_plate(self, barcode: str) -> Iterator[list[ImageRow]]:
-        """The fitting images of one plate, inspection by inspection, newest first."""
+        """Yield the images of one plate by inspection, newest first."""
 
     def count_images(self, before: Moment) -> int:
-        """How many fitting images of earlier inspections there are."""
+        """Count the images of earlier inspections."""
 
     def path(self, image: ImageRow) -> Path:
-        """Where an image's file lies, which may not be there yet.
+        """Return the path of an image's file, which may not exist yet.
 
         Raises
         ------
         ImageError
-            When its barcode or name is no file name.
+            If the barcode or the name is not a valid file name.
         """
 
 
 def image_path(config: Config, image: ImageRow) -> Path:
-    """Where an image of the imager database lies: ``<image root>/<barcode>/<inspection>/<name>``.
+    """Return the path of an image of the imager database: ``<image root>/<barcode>/<inspection>/<name>``.
 
     Raises
     ------
     ImageError
-        When the database's barcode or name would lead out of the image root.
+        If the barcode or the name would lead out of the image root.
     """
     for part in (image.barcode, image.image_name):
         if not part or part in (".", "..") or any(c in part for c in ("/", "\\", "\0")):

@@ -1,1 +1,1 @@
-"""How many computers a lab needs: a discrete-event model of imagers, units and hosts (``xtalgrid simulate``)."""
+"""Discrete-event model of imagers, units and hosts, to find how many computers a lab needs (``xtalgrid simulate``)."""

@@ -1,7 +1,7 @@
-"""The model: imagers photograph wells, create_work packs them into units, hosts that come and go work them off.
+"""Simulate a lab: imagers photograph wells, create_work packs them into units, and hosts that come and go score them.
 
-What it leaves out: the network between server and hosts (`Scenario.unit_s` is all a unit costs beside its wells), and BOINC's
-estimates of how much work a host should hold: a core takes one unit at a time.
+Not simulated: the network between server and hosts (`Scenario.unit_s` is a unit's only overhead), and BOINC's estimates
+of how much work to send to a host: each core takes one unit at a time.
 """
 
 from __future__ import annotations
@@ -21,43 +21,45 @@ DAY = 24 * HOUR
 
 _FRESH, _ARCHIVE = 0, 1
 _PATIENCE = 10.0
-"""Seconds until a host that was offered only what it has scored already looks again."""
+"""Minimum seconds before a host that was offered a unit it has already scored asks again."""
 
 Process = Generator[simpy.Event, Any, None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """A lab. Times are seconds unless the name says otherwise.
+    """A lab to simulate. Times are in seconds unless the name says otherwise.
 
     Parameters
     ----------
     imagers, well_s
-        How many imagers, and the time from well to well of each (16.25, at most 5.19 for six: *Crystal search*, section 2.1).
+        Number of imagers, and time per well of each (16.25, at most 5.19 for six: *Crystal search*, section 2.1).
     archive
-        Wells that wait from the start; fresh ones go before them.
+        Number of wells that wait from the start; fresh ones have priority.
     hosts, cores
-        Computers, and the cores each of them gives.
+        Number of computers, and of cores that each contributes.
     core_s, spread
-        Core-seconds of a well on the median host, and the standard deviation of its logarithm over hosts.
+        Core-seconds per well: median over the hosts, and standard deviation of the natural logarithm.
     unit_s
-        What a unit costs a core beside its wells: start of the program, reading the networks.
+        Overhead of a unit: starting the program and loading the networks.
     on_h, off_h
-        Mean hours a host works and then does not (exponential); `off_h` 0: always on.
+        Mean hours for which a host is on and off, in turn (exponentially distributed); `off_h` 0: always on.
     poll_s
-        A host asks for work again after a time between 0 and this.
+        Maximum time until an idle host asks for work again (uniformly distributed).
     unit, archive_unit
-        Wells in a unit.
+        Wells per unit of fresh images and of the archive.
     create_work_s
-        From run to run of create_work.
+        Interval between runs of create_work.
     quorum, spot_checks
-        Hosts that score each unit, and the part of the units that one more host scores.
+        Number of hosts that score each unit, and fraction of the units that one more host scores.
     errors
-        Part of the results that are lost or refused.
+        Fraction of the results that are lost or rejected.
     deadline_h
-        After so long without an answer a unit is sent to another host.
+        Time without a result after which a unit is sent to another host.
     days, warm_up_days
-        How long is simulated; lags count after the warm-up.
+        Time to simulate, and the time at its start from which no lags are counted.
+    seed
+        Seed of the random numbers.
     """
 
     imagers: int = 1
@@ -85,22 +87,22 @@ class Scenario:
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of it.
+    """Result of a simulation.
 
-    Parameters
+    Attributes
     ----------
     photographed, scored, archive_scored
-        Wells.
+        Number of wells photographed, scored, and scored from the archive.
     lags
-        Seconds from image to score of the fresh wells photographed after the warm-up and scored.
+        Seconds from image to score, ``(N,)``, for the scored wells that were photographed after the warm-up.
     waiting
-        Fresh wells without a score at the end.
+        Number of fresh wells without a score at the end.
     archive_days
-        When the archive was done; None: it was not, or there was none.
+        Days until the archive was done; None if it was not done or there was none.
     busy
-        Part of the cores' time (while on) that was worked.
+        Fraction of the time that cores were on in which they worked, 0..1.
     results
-        Results that came, those too many and in vain among them.
+        Number of results received, including surplus and rejected ones.
     """
 
     photographed: int = 0
@@ -113,7 +115,7 @@ class Outcome:
     results: int = 0
 
     def lag(self, part: float) -> float:
-        """The lag in seconds that this part of the wells does not exceed; NaN without wells."""
+        """Return the quantile `part`, 0..1, of the lags, in seconds; NaN if there are none."""
         return float(np.quantile(self.lags, part)) if len(self.lags) else math.nan
 
 
@@ -130,7 +132,10 @@ class _Unit:
 
 @dataclass(slots=True)
 class _Host:
-    """A host that is on and off by turns, each for an exponential time; it is asked for its state in the order of time."""
+    """Host that is on and off in turn, for exponentially distributed times.
+
+    Call its methods in the order of simulated time: they move its state forward.
+    """
 
     number: int
     core_s: float
@@ -146,12 +151,15 @@ class _Host:
             self.until += self.random.exponential(self.on_s if self.on else self.off_s)
 
     def wakes(self, now: float) -> float:
-        """Seconds until it is on."""
+        """Return the seconds until the host is on."""
         self.roll(now)
         return 0.0 if self.on or not self.off_s else self.until - now
 
     def needs(self, now: float, work: float) -> float:
-        """Seconds from now, when it is on, until so much work is done; what was done before it went off is kept."""
+        """Return the seconds until `work` seconds of work are done, if begun now, with the host on.
+
+        Work done before the host goes off is kept.
+        """
         if not self.off_s:
             return work
         self.roll(now)
@@ -165,7 +173,7 @@ class _Host:
 
 
 def simulate(scenario: Scenario) -> Outcome:
-    """Run a scenario; the same seed gives the same outcome."""
+    """Run a scenario; the same seed gives the same result."""
     return _Lab(scenario).run()
 
 
@@ -207,7 +215,7 @@ class _Lab:
             self._put(_Unit(min(s.archive_unit, s.archive - start), True, 0.0, 0.0, self._needed()))
 
     def _create_work(self) -> Process:
-        """Every so often, what was photographed since is packed; the last unit is as small as it comes."""
+        """Pack the wells photographed since the last run at regular intervals; the last unit may be small."""
         s = self._s
         rate = s.imagers / s.well_s
         while True:
@@ -237,14 +245,14 @@ class _Lab:
             offered = self._env.now
             item = yield self._queue.get()
             unit: _Unit = item.item
-            if self._env.now > offered:  # it waited: it notices at its next question
+            if self._env.now > offered:  # the host had no work: it learns of the unit when it next asks
                 yield self._env.timeout(host.random.uniform(0, s.poll_s))
                 if (asleep := host.wakes(self._env.now)) > 0:
-                    self._offer(unit)  # it is off by now; another takes it
+                    self._offer(unit)  # the host is off by now; another takes the unit
                     yield self._env.timeout(asleep)
                     continue
             if host.number in unit.tried and len(unit.tried) < s.hosts:
-                self._offer(unit)  # a second opinion comes from another host
+                self._offer(unit)  # each result of a unit must come from a different host
                 yield self._env.timeout(max(s.poll_s, _PATIENCE))
                 continue
             unit.tried.add(host.number)
@@ -264,7 +272,7 @@ class _Lab:
     def _answer(self, unit: _Unit, host: _Host) -> None:
         self.outcome.results += 1
         if unit.needed <= 0:
-            return  # it came too late
+            return  # too late: enough other results have come
         if host.random.random() < self._s.errors:
             self._offer(unit)
             return
@@ -282,9 +290,21 @@ class _Lab:
 
 
 def hosts_needed(scenario: Scenario, lag_s: float, most: int = 20_000) -> int | None:
-    """The fewest hosts with which 95 % of the fresh wells, and all work that waits, are scored within `lag_s`; None: not even `most`.
+    """Find the smallest number of hosts that keeps up with the imagers.
 
-    The archive, where there is one, has to be done within the scenario's days.
+    Parameters
+    ----------
+    scenario
+        The lab; its `hosts` is ignored.
+    lag_s
+        Maximum lag of 95 % of the fresh wells, in seconds. At the end, no more wells may wait than are photographed in
+        this time and an interval of create_work. An archive must be done within the scenario's days.
+    most
+        Maximum number of hosts to try.
+
+    Returns
+    -------
+    The number of hosts; None if no number tried is enough.
     """
 
     def enough(hosts: int) -> bool:

@@ -251,18 +251,22 @@ class _Run:
             if before is not None:
                 unread.append(Gap(gap.after, before))
         if progress.newest is not None and not self.full():
-            after = Moment(progress.newest.inspected - look_back, -1)
-            before = Moment(progress.newest.inspected, progress.newest.inspect_id + 1)
-            for group in self.unplanned(source.newest_first(after, before)):
-                self.take(group)
-                if self.full():
-                    break
+            self._read_look_back(source, progress.newest, look_back)
         if backfill and archive is not None and newest is not None:
             archive = self._read_archive(source, archive, newest)
         self.close_unit()
         self.hand_over()
         if not self._dry_run and newest is not None:
             _save(self._ledger, key, Progress(newest, tuple(unread), archive))
+
+    def _read_look_back(self, source: ImageSource, newest: Moment, look_back: timedelta) -> None:
+        """Read again what lies shortly before the newest image of earlier runs: rows and files may arrive late."""
+        after = Moment(newest.inspected - look_back, -1)
+        before = Moment(newest.inspected, newest.inspect_id + 1)
+        for group in self.unplanned(source.newest_first(after, before)):
+            self.take(group)
+            if self.full():
+                break
 
     def _read_archive(self, source: ImageSource, archive: Archive, newest: Moment) -> Archive:
         """Continue the archive as far as the hourly rate allows, if no fresh images wait."""

@@ -1,4 +1,4 @@
-"""Opens databases: one place that knows what SQLite, PostgreSQL and Oracle each need."""
+"""Open databases: the one place that knows what SQLite, PostgreSQL and Oracle each need."""
 
 from __future__ import annotations
 
@@ -26,14 +26,23 @@ log = logging.getLogger("xtalgrid")
 _READS = "xtalgrid_reads"
 
 IN_LIST = 500
-"""Most values in one IN list: Oracle refuses more than 1,000."""
+"""Maximum number of values in one IN list; Oracle accepts at most 1,000."""
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How a database is reached, beyond its URL. Times in seconds; None: as the driver does.
+    """How to connect to a database, besides its URL.
 
-    `password_file` holds the URL's password; `oracle_client` is the folder of Oracle's client libraries.
+    Attributes
+    ----------
+    password_file
+        File that contains the URL's password; empty: none.
+    pool_size
+        Number of connections to keep open; None for SQLAlchemy's default.
+    connect_timeout_s, statement_timeout_s
+        Time limits in seconds; None for the driver's default.
+    oracle_client
+        Folder of Oracle's client libraries; empty: thin mode, which needs none.
     """
 
     password_file: str = ""
@@ -44,19 +53,22 @@ class Access:
 
 
 def open_engine(url: str, key: str, access: Access | None = None) -> sa.Engine:
-    """An engine for a URL; nothing is connected yet, but a SQLite file's folder is made.
+    """Create an engine for a URL. It does not connect yet, but the folder of a SQLite file is created.
 
     Parameters
     ----------
     url
-        SQLAlchemy URL. Where it has no password, the file of `access` or the environment variable `password_variable` may.
+        SQLAlchemy URL. A password missing from it is read from the file given in `access` or else from the environment
+        variable `password_variable`.
     key
-        Name of the configuration key that the URL is from, for messages (which never show the URL: it holds a password).
+        Configuration key of the URL, for messages; they never show the URL itself, because it may contain a password.
+    access
+        Password file, pool and time limits.
 
     Raises
     ------
     ConfigError
-        When the URL or the password's file cannot be read, or the driver is not installed.
+        If the URL is invalid, the password file cannot be read, or the driver is not installed.
     """
     access = access or Access()
     try:
@@ -69,17 +81,18 @@ def open_engine(url: str, key: str, access: Access | None = None) -> sa.Engine:
         ) from error
     except (sa.exc.ArgumentError, ValueError) as error:
         raise ConfigError(
-            f"{key}: no database URL ({type(error).__name__}); write one such as oracle+oracledb://user@host/?service_name=x"
+            f"{key}: no database URL ({type(error).__name__}); "
+            "write one such as oracle+oracledb://user@host/?service_name=x"
         ) from error
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"{key}: the driver {error.name} is not installed; pip install 'xtalgrid[server,X]', where X is oracle, cx-oracle, postgres "
-            "or boinc"
+            f"{key}: the driver {error.name} is not installed; "
+            "pip install 'xtalgrid[server,X]', where X is oracle, cx-oracle, postgres or boinc"
         ) from error
     except Exception as error:
         if not access.oracle_client:
             raise
-        words = str(error).partition(". See")[0]  # of a driver that is known here by its name only
+        words = str(error).partition(". See")[0]  # the driver's own exceptions can't be imported: it is optional
         raise ConfigError(f"{key.partition('.')[0]}.oracle_client: {words}") from error
     if engine.dialect.name == "sqlite":
         if parsed.database and parsed.database != ":memory:":
@@ -93,7 +106,7 @@ def open_engine(url: str, key: str, access: Access | None = None) -> sa.Engine:
 
 
 def password_variable(key: str) -> str:
-    """Environment variable of a URL's password: ``imager.write_url`` → ``XTALGRID_IMAGER_WRITE_PASSWORD``."""
+    """Return the environment variable for a URL's password: ``imager.url`` → ``XTALGRID_IMAGER_PASSWORD``."""
     section, _, name = key.partition(".")
     return f"XTALGRID_{section}_{name.removesuffix('url')}".upper().rstrip("_") + "_PASSWORD"
 
@@ -115,14 +128,14 @@ def _with_password(url: sa.URL, key: str, file: str) -> sa.URL:
 
 
 def _arguments(url: sa.URL, access: Access) -> dict[str, Any]:
-    """Arguments of ``create_engine``; each driver has its own names for the same."""
+    """Build the arguments of ``create_engine``, under each driver's own names."""
     connect: dict[str, Any] = {}
     found: dict[str, Any] = {"connect_args": connect}
     if url.get_backend_name() == "sqlite":
         return found
     if access.pool_size is not None:
         found["pool_size"] = access.pool_size
-        found["pool_recycle"] = 1800  # firewalls forget idle connections
+        found["pool_recycle"] = 1800  # firewalls drop idle connections
     driver = url.get_driver_name()
     if driver in ("psycopg", "psycopg2"):
         if access.connect_timeout_s is not None:
@@ -138,7 +151,7 @@ def _arguments(url: sa.URL, access: Access) -> dict[str, Any]:
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # the driver starts no transactions of its own; _begin does
+    connection.isolation_level = None  # _begin starts the transactions, not the driver
     cursor = connection.cursor()
     for pragma in ("journal_mode=WAL", "busy_timeout=30000", "foreign_keys=ON", "synchronous=FULL"):
         cursor.execute(f"PRAGMA {pragma}")
@@ -146,21 +159,22 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _begin(connection: sa.Connection) -> None:
-    # A transaction that reads and then writes must hold the write lock from its start, or two may both decide to write.
-    # One that only reads must not take it, or the viewer would wait for every writer.
+    # A transaction that reads and then writes must hold the write lock from its start; otherwise two of them could read
+    # the same state and both decide to write. One that only reads must not take it, or the viewer would wait for every
+    # writer.
     reads = connection.get_execution_options().get(_READS)
     connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
 @contextmanager
 def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """A connection for reading only: on SQLite it takes no write lock."""
+    """Open a connection for reading only, which on SQLite takes no write lock."""
     with engine.connect() as connection:
         yield connection.execution_options(**{_READS: True})
 
 
 def place(url: sa.URL) -> str:
-    """Where a database is, without account and password, for messages: ``oracle at db1:1521``, ``sqlite /data/ledger.db``."""
+    """Say where a database is, without account and password: ``oracle at db1:1521``, ``sqlite /data/ledger.db``."""
     kind = url.get_backend_name()
     if kind == "sqlite" or not url.host:
         return f"{kind} {url.database or ''}".strip()
@@ -168,10 +182,10 @@ def place(url: sa.URL) -> str:
 
 
 def short_reason(error: sa.exc.SQLAlchemyError) -> str:
-    """The database's own words, one line, without the statement and the URL."""
+    """Return the database's own message in one line, without the statement and the URL."""
     original = getattr(error, "orig", None)
     text = str(original or "").strip() or error.__class__.__name__
-    lines = 2 if text.startswith("DPY-6005") else 1  # "cannot connect"; the cause stands below
+    lines = 2 if text.startswith("DPY-6005") else 1  # "cannot connect", with the cause on the next line
     return " ".join(line.strip() for line in text.splitlines()[:lines])[:300]
 
 
@@ -181,13 +195,13 @@ _GONE_ORACLE = {
     "DPY": {1001, 4011, 6000, 6001, 6003, 6005},
     "DPI": {1010, 1080},
 }
-"""No connection, none left, or an instance that starts, stops or is not known to its listener yet."""
+"""No connection, none left, or an instance that is starting, stopping or not yet known to its listener."""
 _GONE_POSTGRESQL = ("08", "57P01", "57P02", "57P03", "53300")
-"""Classes of SQLSTATE: connection exceptions, shutdown, crash, start-up, too many connections."""
+"""SQLSTATE prefixes: connection exceptions, shutdown, crash, start-up, too many connections."""
 
 
 def is_gone(error: BaseException) -> bool:
-    """Whether the database went away, or cannot be reached, so that it is worth asking again."""
+    """Return whether the error means that the database is unavailable, so that a retry may help."""
     if not isinstance(error, sa.exc.DBAPIError):
         return False
     if error.connection_invalidated:
@@ -199,13 +213,13 @@ def is_gone(error: BaseException) -> bool:
     state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
     if state:
         return str(state).startswith(_GONE_POSTGRESQL)
-    # libpq gives no SQLSTATE while it connects. FATAL: the server answered and refuses, which is no use to repeat.
+    # libpq gives no SQLSTATE while connecting. FATAL means that the server refused the connection: a retry won't help.
     is_refusal = "FATAL:" in words and not re.search("the database system is|too many|connection slots", words)
     return isinstance(error, sa.exc.OperationalError) and "connection" in words and not is_refusal
 
 
 def patiently(work: Callable[[], T], patience_s: float, what: str) -> T:
-    """Do `work`, and again after growing pauses while the database is away, for at most `patience_s` seconds."""
+    """Call `work`; while the database is unavailable, retry with growing pauses, for at most `patience_s` seconds."""
     pause, end = 0.5, time.monotonic() + patience_s
     while True:
         try:
@@ -214,11 +228,11 @@ def patiently(work: Callable[[], T], patience_s: float, what: str) -> T:
             if not is_gone(error) or time.monotonic() + pause > end:
                 raise
             log.warning("%s is away (%s); asked again in %.1f s", what, short_reason(error), pause)
-        time.sleep(pause * random.uniform(0.7, 1.0))  # or all services would come back at once
+        time.sleep(pause * random.uniform(0.7, 1.0))  # so that the services don't all retry at once
         pause = min(pause * 2, 15.0)
 
 
 def chunks(values: Sequence[T], size: int = IN_LIST) -> Iterator[Sequence[T]]:
-    """Slices of a sequence, each of at most `size` values."""
+    """Split a sequence into slices of at most `size` values."""
     for start in range(0, len(values), size):
         yield values[start : start + size]

@@ -1,4 +1,4 @@
-"""Rows of a table as text: for a terminal, and as CSV."""
+"""Format the rows of a table as text for a terminal or as CSV."""
 
 from __future__ import annotations
 
@@ -8,7 +8,17 @@ from collections.abc import Iterable, Iterator, Sequence
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]], right: str = "") -> Iterator[str]:
-    """Lines of a table whose columns are as wide as they need; those whose header is a word of `right` are aligned right."""
+    """Format a table with columns as wide as needed, line by line.
+
+    Parameters
+    ----------
+    header
+        Headers of the columns.
+    rows
+        Cells, as many in each row as there are headers.
+    right
+        Headers of the columns to align right, separated by spaces.
+    """
     cells = [list(header), *([str(cell) for cell in row] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
     is_right = [name in right.split() for name in header]
@@ -21,7 +31,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]], right: str = 
 
 
 def csv_line(values: Sequence[object]) -> bytes:
-    """A line of CSV in UTF-8; None is empty."""
+    """Format a line of CSV in UTF-8; None becomes an empty field."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(values)
     return text.getvalue().encode()

@@ -1,7 +1,7 @@
-"""``home/weights``: the lab's own weights, each file named by its SHA-256 and never changed, with a manifest that lists them.
+"""``home/weights``: the lab's own weights, in files named by their SHA-256 and never changed, and their manifest.
 
-It is a folder of weights as `xtalgrid_core.weights` describes it, so that workers take it by ``--weights``. Which of them
-new work asks for is not decided here but by the ledger.
+The folder has the layout described in `xtalgrid_core.weights`, so it can be passed to workers with ``--weights``. The
+ledger decides which weights new work uses.
 """
 
 from __future__ import annotations
@@ -18,33 +18,42 @@ from xtalgrid_core.weights import MANIFEST, PACKAGED, ModelEntry, Role, WeightsM
 from ..config import Config
 
 Pair = tuple[str, str]
-"""SHA-256 of a segmenter and a classifier, which are chosen together: the classifier sees what the segmenter cuts out."""
+"""SHA-256 of a segmenter and a classifier, chosen together because the classifier sees the segmenter's crops."""
 
 ROLES: tuple[Role, Role] = ("segmenter", "classifier")
 
 
 def entries(config: Config) -> tuple[ModelEntry, ...]:
-    """The lab's own weights, oldest first."""
+    """Return the lab's own weights, oldest first."""
     return read_manifest(config.weights).models if (config.weights / MANIFEST).is_file() else ()
 
 
 def entry(config: Config, sha256: str, role: Role) -> ModelEntry | None:
-    """The lab's or the package's weights of this name; None when neither has them."""
+    """Return the manifest entry of weights, the lab's or the package's; None if neither has them."""
     known = (*entries(config), *read_manifest(PACKAGED).models)
     return next((e for e in known if e.sha256 == sha256 and e.role == role), None)
 
 
 def add(config: Config, candidate: Path, pair: Pair) -> None:
-    """Take a pair of weights from a candidate's folder; what is here already stays as it is.
+    """Copy a pair of weights from a candidate's folder, except those that the lab already has.
 
-    The files are written before the manifest that lists them, each whole or not at all, so that whenever this is killed the
-    folder is a good one.
+    The files are written before the manifest that lists them, each atomically, so that the folder is valid even if the
+    process is killed.
+
+    Parameters
+    ----------
+    config
+        Says where the lab's weights are.
+    candidate
+        Folder of weights, with a manifest.
+    pair
+        SHA-256 of the segmenter and the classifier.
 
     Raises
     ------
     BrokenModel
-        When bytes differ from their name, or a network known here comes with another calibration or pooling: then the same name would
-        mean other scores.
+        If a file does not match its SHA-256, or if the lab already has a network with another calibration or pooling:
+        the same name would then stand for different scores.
     """
     here = {e.sha256: e for e in entries(config)}
     added = []
@@ -53,8 +62,8 @@ def add(config: Config, candidate: Path, pair: Pair) -> None:
         if sha256 in here:
             if (here[sha256].calibration, here[sha256].pooling) != (found.calibration, found.pooling):
                 raise BrokenModel(
-                    f"{role} {sha256[:12]}… is here already with another calibration or pooling, and work under that name was sent; "
-                    "export it again, so that it gets a name of its own"
+                    f"{role} {sha256[:12]}… is here already with another calibration or pooling, "
+                    "and work under that name was sent; export it again, so that it gets a name of its own"
                 )
             continue
         config.weights.mkdir(parents=True, exist_ok=True)
@@ -67,19 +76,24 @@ def add(config: Config, candidate: Path, pair: Pair) -> None:
 
 
 def mark(config: Config, pair: Pair) -> None:
-    """Let the manifest's default be the pair in use, for people who run ``xtalgrid-worker score --weights`` on the folder."""
+    """Make the pair in use the manifest's default, for ``xtalgrid-worker score --weights`` on the folder.
+
+    If the lab's own weights do not include both, the manifest stays as it is.
+    """
     here = entries(config)
     if {(e.sha256, e.role) for e in here} >= set(zip(pair, ROLES, strict=True)):
         _write_manifest(config, here, pair)
 
 
 def _card(candidate: Path, found: ModelEntry) -> bytes:
-    """The model card, from the candidate's folder or the package's: a model without one is not described, and not refused."""
+    """Return the model card from the candidate's folder or the package, or a minimal one if there is none."""
     for folder in (candidate, PACKAGED):
         path = folder / Path(found.card).name
         if path.is_file():
             return path.read_bytes()
-    return f"# {found.role} `{found.sha256[:12]}…`\n\n{found.architecture}, {found.variant}. It came without a card.\n".encode()
+    return (
+        f"# {found.role} `{found.sha256[:12]}…`\n\n{found.architecture}, {found.variant}. It came without a card.\n"
+    ).encode()
 
 
 def _keep(path: Path, data: bytes) -> None:

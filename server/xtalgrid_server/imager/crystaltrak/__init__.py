@@ -1,1 +1,1 @@
-"""CrystalTrak's database: the only SQL to the vendor's tables."""
+"""CrystalTrak's database, with all SQL on the vendor's tables."""

@@ -1,6 +1,6 @@
-"""``check-imager``: whether the configured tables, columns, sequence and image files are there, each by its name.
+"""``check-imager``: check that the configured tables, columns, sequence and image files exist.
 
-A database says no more than "table or view does not exist"; this says which, and which key names it.
+A database reports only "table or view does not exist"; this names the table or column and its configuration key.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ OPTIONAL = ("plates", "plate_drops", "samples", "projects")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found of one thing; `is_good`: nothing needs to be done."""
+    """Result of one check; `is_good` if there is nothing to do about it."""
 
     is_good: bool
     text: str
 
 
 def check_imager(config: Config, database: ImagerDatabase) -> Iterator[Finding]:
-    """Look at everything that create_work, finalizer and set_autoscore need.
+    """Check everything that create_work, finalizer and set_autoscore need.
 
     Raises
     ------
     ImagerError
-        When the database cannot be reached at all.
+        If the database cannot be reached at all.
     """
     version = database.read(lambda connection: connection.dialect.server_version_info) or ()
     yield Finding(True, f"connected: {database.dialect_name} {'.'.join(map(str, version))} ({database.place})")
@@ -70,7 +70,7 @@ def _can_be_read(database: ImagerDatabase, statement: sa.Select[tuple[object, ..
 
 
 def _sequence(config: Config, database: ImagerDatabase) -> Iterator[Finding]:
-    """The sequence, as the account that writes sees it, where the database has sequences."""
+    """Check the sequence with the account that writes, if the database has sequences."""
     sequence = database.tables.score_ids
     with database.transaction() as connection:
         if not connection.dialect.supports_sequences:

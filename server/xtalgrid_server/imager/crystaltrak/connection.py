@@ -1,4 +1,4 @@
-"""The connections to the imager database: one account that reads, perhaps another that writes, and what happens when it goes away."""
+"""Connections to the imager database, for reading and writing, with retries while it is unavailable."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ _WHAT = "the imager database"
 
 
 class Connections:
-    """The connections of one configuration. Every error of the database becomes an `ImagerError`."""
+    """Connections to the imager database of one configuration; database errors are raised as `ImagerError`.
+
+    Writing may use an account of its own (``imager.write_url``).
+    """
 
     def __init__(self, config: Config) -> None:
         self._settings = settings = config.imager
@@ -38,7 +41,7 @@ class Connections:
             self._writer = open_engine(settings.write_url, "imager.write_url", access)
 
     def close(self) -> None:
-        """Give back the connections."""
+        """Close the connections."""
         self._engine.dispose()
         self._writer.dispose()
 
@@ -49,7 +52,7 @@ class Connections:
 
     @property
     def place(self) -> str:
-        """Where it is, without account and password; see `database.place`."""
+        """Where the database is, without account and password; see `storage.engines.place`."""
         return place(self._engine.url)
 
     @property
@@ -61,23 +64,23 @@ class Connections:
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Makes an `ImagerError` of the database's errors."""
+        """Raise database errors as `ImagerError`."""
         try:
             yield
         except sa.exc.SQLAlchemyError as error:
             original = getattr(error, "orig", None)
-            if isinstance(original, ImagerError):  # of a value that does not fit its column
+            if isinstance(original, ImagerError):  # raised by VendorText or VendorDate
                 raise original from None
             raise ImagerError(f"{_WHAT} ({self.place}): {short_reason(error)}; {self._advice}") from error
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
-        """A connection for reading."""
+        """Open a connection for reading."""
         with self.errors(), reading(self._engine) as connection:
             yield connection
 
     def read(self, work: Callable[[sa.Connection], T]) -> T:
-        """What `work` reads; it is called again when the database went away meanwhile."""
+        """Return the result of `work`, which is called again if the database was unavailable."""
 
         def attempt() -> T:
             with reading(self._engine) as connection:
@@ -88,19 +91,20 @@ class Connections:
 
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
-        """A transaction of the account that writes: all of it, or nothing when an error leaves the block."""
+        """Open a transaction with the account that writes; roll back if an error leaves the block."""
         with self.errors():
             connection = patiently(self._begin, self._settings.retry_s, _WHAT)
             with self._committed(connection):
                 yield connection
 
     def transact(self, work: Callable[[sa.Connection], T]) -> T:
-        """Call a function with a connection, and again if the database went away before anything was committed.
+        """Call `work` in a transaction, and retry if the database becomes unavailable before the commit.
 
         Raises
         ------
         ImagerError
-            Also when it went away while it committed: then nobody knows whether `work` is done, and the next run finds out.
+            On any database error. If the connection is lost during the commit, it is unknown whether the changes were
+            saved; the next run checks.
         """
 
         def attempt() -> T:
@@ -122,7 +126,7 @@ class Connections:
 
     @contextmanager
     def _committed(self, connection: sa.Connection) -> Iterator[None]:
-        """Commits what the block did, or leaves nothing of it; closing a connection rolls back."""
+        """Commit what the block did, or nothing; closing a connection rolls back."""
         with connection:
             yield
             try:

@@ -1,4 +1,4 @@
-"""What xtalgrid asks of the imager database, and the little it writes there."""
+"""Queries of the imager database, and the transactions that write to it."""
 
 from __future__ import annotations
 
@@ -28,21 +28,24 @@ _ESCAPE = "\\"
 
 
 def like_pattern(wildcards: str) -> str:
-    """A name with ``*`` and ``?`` as a LIKE pattern with its own ``_``, ``%`` and backslashes escaped."""
+    """Convert the wildcards ``*`` and ``?`` to those of LIKE, and escape ``_``, ``%`` and backslashes."""
     for special in (_ESCAPE, "%", "_"):
         wildcards = wildcards.replace(special, _ESCAPE + special)
     return wildcards.replace("*", "%").replace("?", "_")
 
 
 class ImagerDatabase(Connections):
-    """The imager database of one configuration, an `ImageSource`. Every error of the database becomes an `ImagerError`."""
+    """Imager database of one configuration, an `ImageSource`; database errors are raised as `ImagerError`.
+
+    An image *matches* if its name matches ``imager.patterns`` and not ``imager.exclude``.
+    """
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         settings = config.imager
         self._config = config
         self.tables = CrystalTrak(settings.owner, settings.sequence, settings.tables, settings.columns)
-        if not settings.url:  # embedded: the tables are ours to make
+        if not settings.url:  # embedded: we create the tables
             own = [self.tables.autoscores] if config.publish.autoscores else []
             with self.errors():
                 self.tables.metadata.create_all(self._engine, [*self.tables.needed, *own])
@@ -50,24 +53,24 @@ class ImagerDatabase(Connections):
     # ---- reading -----------------------------------------------------------------------------------------------
 
     def refresh(self) -> list[ImageRow]:
-        """Nothing: the imager itself enters what is new."""
+        """Return nothing, because the imager itself enters new images."""
         return []
 
     def path(self, image: ImageRow) -> Path:
-        """Where an image's file lies; see `image_path`."""
+        """Return the path of an image's file; see `image_path`."""
         return image_path(self._config, image)
 
     def newest_first(self, after: Moment | None, before: Moment | None) -> Iterator[list[ImageRow]]:
-        """The images whose names fit the configured patterns, inspection by inspection, newest first.
+        """Yield the matching images by inspection, newest first.
 
         Parameters
         ----------
         after, before
-            Only inspections strictly between these moments; None: no bound on that side.
+            Only inspections strictly between these moments; None for no bound on that side.
 
         Yields
         ------
-        All fitting images of one inspection of one drop, at least one.
+        All matching images of one inspection of one drop, at least one.
         """
         while True:
             page = self.read(partial(self._page, self.select_images(after, before).limit(_PAGE)))
@@ -88,7 +91,7 @@ class ImagerDatabase(Connections):
         return [_image_row(row) for row in connection.execute(statement)]
 
     def select_images(self, after: Moment | None, before: Moment | None) -> sa.Select[Any]:
-        """The statement behind `newest_first`."""
+        """Build the statement of `newest_first`."""
         inspections = self.tables.inspections
         statement = self._select_fitting()
         moment = (inspections.c.inspectdate, inspections.c.inspectid)
@@ -99,17 +102,17 @@ class ImagerDatabase(Connections):
         return statement.order_by(*(column.desc() for column in moment), self.tables.images.c.imagename)
 
     def count_images(self, before: Moment) -> int:
-        """How many images of earlier inspections there are whose names fit."""
+        """Count the matching images of earlier inspections."""
         return self.read(lambda connection: connection.scalar(self.select_count(before)) or 0)
 
     def select_count(self, before: Moment) -> sa.Select[Any]:
-        """The statement behind `count_images`."""
+        """Build the statement of `count_images`."""
         inspections = self.tables.inspections.c
         earlier = _earlier((inspections.inspectdate, inspections.inspectid), before)
         return self._select_fitting().with_only_columns(sa.func.count(), maintain_column_froms=True).where(earlier)
 
     def of_plate(self, barcode: str) -> Iterator[list[ImageRow]]:
-        """The fitting images of one plate, inspection by inspection, newest first."""
+        """Yield the matching images of one plate by inspection, newest first."""
         inspections = self.tables.inspections
         statement = (
             self._select_fitting()
@@ -144,7 +147,7 @@ class ImagerDatabase(Connections):
         )
 
     def scores_of_drops(self, inspect_ids: Sequence[int]) -> dict[int, list[ScoreRow]]:
-        """All scores of each inspection's drop, at any of its inspections, oldest first."""
+        """Return all scores of each inspection's drop, from any inspection of the drop, oldest first."""
         return self.read(lambda connection: self._scores_of_drops(connection, inspect_ids))
 
     def _scores_of_drops(self, connection: sa.Connection, inspect_ids: Sequence[int]) -> dict[int, list[ScoreRow]]:
@@ -156,8 +159,8 @@ class ImagerDatabase(Connections):
             drops: dict[tuple[Any, ...], list[int]] = {}
             for inspect_id, *drop in connection.execute(asked):
                 drops.setdefault(tuple(drop), []).append(int(inspect_id))
-            # Drops of a batch share few plates: their scores are read at once and sorted out here, where a join of the table
-            # with itself would go through a plate's inspections again for each drop.
+            # The drops of a batch are on few plates, so their scores are read at once and assigned to drops here;
+            # joining the table with itself would scan a plate's inspections again for each drop.
             barcodes, cols, rows, _ = (
                 (sorted(set(values)) for values in zip(*drops, strict=True)) if drops else [[]] * 4
             )
@@ -183,12 +186,12 @@ class ImagerDatabase(Connections):
         return found
 
     def scored_by_people(self, mates: Sequence[str] = ()) -> Iterator[ScoredDrop]:
-        """Every drop at an inspection that a person scored there, in the order of inspect ids.
+        """Yield every drop at an inspection at which a person scored it, in the order of inspect ids.
 
         Parameters
         ----------
         mates
-            Names of UV images, with ``*`` and ``?``; such an image is nobody's bright-field image, whatever the patterns say.
+            Names of UV images, with ``*`` and ``?``; they are not returned as bright-field images even if they match.
         """
         after = -1
         while True:
@@ -201,19 +204,18 @@ class ImagerDatabase(Connections):
     def _scored_page(
         self, after: int, mates: Sequence[str], connection: sa.Connection
     ) -> tuple[list[ScoredDrop], int | None]:
-        """The scored drops after an inspect id, a page of them, and the id to go on from; None: there are no more."""
+        """Return a page of scored drops after an inspect id, and the id to continue from; None on the last page."""
         page = [score_row(row) for row in connection.execute(self.select_scores(after).limit(_PAGE))]
         whole = _drop_last_scored(page) if len(page) == _PAGE else page
         is_persons = self._settings.is_persons
-        newest = {
-            score.inspect_id: score for score in whole if is_persons(score.by, score.code)
-        }  # the last by date stays
+        # Scores are sorted by date, so the newest one remains.
+        newest = {score.inspect_id: score for score in whole if is_persons(score.by, score.code)}
         images, others = self._images_of(connection, list(newest), mates)
         drops = [ScoredDrop(score, images[inspect_id], others[inspect_id]) for inspect_id, score in newest.items()]
         return drops, whole[-1].inspect_id if len(page) == _PAGE else None
 
     def select_scores(self, after: int) -> sa.Select[Any]:
-        """The statement behind `scored_by_people`: scores but those of programs, from this inspect id on."""
+        """Build the statement of `scored_by_people`: scores after an inspect id, except those of programs."""
         scores = self.tables.scores.c
         programs = self._settings.programs
         return (
@@ -229,7 +231,7 @@ class ImagerDatabase(Connections):
     def _images_of(
         self, connection: sa.Connection, inspect_ids: Sequence[int], mates: Sequence[str]
     ) -> tuple[dict[int, list[ImageRow]], dict[int, list[str]]]:
-        """The fitting images of these inspections, and the names of their UV images."""
+        """Return the matching images of these inspections, and the names of their UV images, by inspect id."""
         images: dict[int, list[ImageRow]] = {inspect_id: [] for inspect_id in inspect_ids}
         others: dict[int, list[str]] = {inspect_id: [] for inspect_id in inspect_ids}
         table = self.tables.images.c
@@ -244,41 +246,38 @@ class ImagerDatabase(Connections):
         return images, others
 
     def mates(self, inspect_id: int, names: Sequence[str]) -> list[str]:
-        """Names of an inspection's images that fit wildcards such as ``*_UV_*``, in their order, whatever the patterns say."""
+        """Return the names of an inspection's images that match wildcards such as ``*_UV_*``, sorted.
+
+        The configured patterns do not apply.
+        """
         table = self.tables.images.c
         fits = sa.or_(sa.false(), *(table.imagename.like(like_pattern(name), escape=_ESCAPE) for name in names))
         statement = sa.select(table.imagename).where(table.inspectid == inspect_id, fits).order_by(table.imagename)
         return self.read(lambda connection: list(connection.scalars(statement)))
 
     def is_ours(self, score: ScoreRow) -> bool:
-        """Whether the row is one we wrote."""
+        """Return whether we wrote the row."""
         return score.by == self._settings.scored_by
 
     # ---- writing scores ----------------------------------------------------------------------------------------
 
     @contextmanager
     def writing(self) -> Iterator[ScoreWriter]:
-        """One transaction on the score table: all of it, or nothing when an error leaves the block."""
+        """Open a transaction on the score table; roll back if an error leaves the block."""
         with self.transaction() as connection:
             yield ScoreWriter(self.tables, connection, self._scores_of_drops)
 
     def write(self, work: Callable[[ScoreWriter], T]) -> T:
-        """Call a function with a connection, and again if the database went away before anything was committed.
-
-        Raises
-        ------
-        ImagerError
-            Also when it went away while it committed: then nobody knows whether `work` is done, and the next run finds out.
-        """
+        """Call `work` in a transaction on the score table, with the retries and errors of `transact`."""
         return self.transact(lambda connection: work(ScoreWriter(self.tables, connection, self._scores_of_drops)))
 
     # ---- the embedded database ---------------------------------------------------------------------------------
 
     def register(self, images: Iterable[ImageRow]) -> list[ImageRow]:
-        """Enter images into the embedded database; those already there are found, not doubled.
+        """Enter images into the embedded database, except those that are already there.
 
-        `inspect_id` of the rows given is ignored; the rows returned have the real one. The date of an inspection that is
-        already there stays as it is.
+        `inspect_id` of the given rows is ignored; the returned rows have the real one. An existing inspection keeps its
+        date.
         """
         inspections, table = self.tables.inspections, self.tables.images
         entered = []
@@ -312,12 +311,12 @@ class ImagerDatabase(Connections):
         return entered
 
     def wells_taken(self, barcode: str) -> dict[str, Well]:
-        """Which image stands for which well on a plate of the embedded database, by image name."""
+        """Return the wells of a plate of the embedded database that have images, by image name."""
         return {row.image_name: row.well for group in self.of_plate(barcode) for row in group}
 
 
 def _later(columns: tuple[Any, Any], moment: Moment) -> sa.ColumnElement[bool]:
-    date, inspect_id = columns  # the first condition follows from the second, but an index can be used for it
+    date, inspect_id = columns  # the first condition is implied by the second, but lets the database use an index
     return sa.and_(
         date >= moment.inspected,
         sa.or_(date > moment.inspected, sa.and_(date == moment.inspected, inspect_id > moment.inspect_id)),
@@ -333,7 +332,7 @@ def _earlier(columns: tuple[Any, Any], moment: Moment) -> sa.ColumnElement[bool]
 
 
 def _drop_last_inspection(page: list[ImageRow]) -> list[ImageRow]:
-    """A full page may end inside an inspection; its last inspection is read again with the next page."""
+    """Drop the last inspection of a full page, which may be incomplete; the next page starts with it."""
     last = page[-1].inspect_id
     whole = [row for row in page if row.inspect_id != last]
     if not whole:
@@ -344,7 +343,7 @@ def _drop_last_inspection(page: list[ImageRow]) -> list[ImageRow]:
 
 
 def _drop_last_scored(page: list[ScoreRow]) -> list[ScoreRow]:
-    """The same for a full page of scores."""
+    """Drop the last inspection of a full page of scores; the next page starts with it."""
     whole = [score for score in page if score.inspect_id != page[-1].inspect_id]
     if not whole:
         raise ImagerError(
@@ -365,7 +364,7 @@ def _image_row(row: Any) -> ImageRow:
 
 
 def score_row(row: Any) -> ScoreRow:
-    """A row of the vendor's score table as the rest of the server sees it."""
+    """Convert a row of the vendor's score table."""
     return ScoreRow(
         score_id=int(row.scoreid),
         inspect_id=int(row.inspectid),

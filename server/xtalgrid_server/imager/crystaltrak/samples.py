@@ -1,7 +1,4 @@
-"""What ``sync`` reads of the imager database: its score table page by page, and what is in the plates.
-
-Every statement is a function that returns it, of the tables of one configuration.
-"""
+"""Read what ``sync`` needs from the imager database: the score table page by page, and the contents of plates."""
 
 from __future__ import annotations
 
@@ -21,11 +18,11 @@ PAGE = 1000
 _NOT_READ = ("setup_date", "plate_name")
 
 EVERYWHERE = Well(0, 0, 0)
-"""A whole plate: the sample tables know no wells."""
+"""Stands for a whole plate, because the sample tables don't say which well has which sample."""
 
 
 def _select_score_page(tables: CrystalTrak, after: int, limit: int) -> sa.Select[Any]:
-    """The rows of the score table that follow a SCOREID, whoever wrote them, a page of them."""
+    """Select a page of the score table after a SCOREID, whoever wrote the rows."""
     scores = tables.scores.c
     return (
         sa.select(
@@ -38,7 +35,7 @@ def _select_score_page(tables: CrystalTrak, after: int, limit: int) -> sa.Select
 
 
 def _select_projects(tables: CrystalTrak, barcodes: Sequence[str]) -> sa.Select[Any]:
-    """(barcode, name of its project) of plates, the plate entered last the last."""
+    """Select (barcode, project name) of plates, the plate entered last at the end."""
     plates, projects = tables.plates.c, tables.projects.c
     return (
         sa.select(*named(plates.barcode, projects.name))
@@ -49,7 +46,7 @@ def _select_projects(tables: CrystalTrak, barcodes: Sequence[str]) -> sa.Select[
 
 
 def _select_samples(tables: CrystalTrak, barcodes: Sequence[str]) -> sa.Select[Any]:
-    """(barcode, name) of the samples that plates' drops were made with, each once."""
+    """Select (barcode, sample name) of the samples in the plates' drops, without duplicates."""
     plates, drops, samples = tables.plates.c, tables.plate_drops.c, tables.samples.c
     return (
         sa.select(*named(plates.barcode, samples.sample_name))
@@ -62,13 +59,13 @@ def _select_samples(tables: CrystalTrak, barcodes: Sequence[str]) -> sa.Select[A
 
 
 def score_page(database: ImagerDatabase, after: int) -> list[ScoreRow]:
-    """The page of the score table that follows a SCOREID; shorter than `PAGE`: the last."""
+    """Return the page of the score table after a SCOREID; the last page has fewer rows than `PAGE`."""
     statement = _select_score_page(database.tables, after, PAGE)
     return [score_row(row) for row in database.read(lambda connection: connection.execute(statement).all())]
 
 
 def missing_tables(database: ImagerDatabase) -> list[str]:
-    """Which of the sample tables this database lacks, or has without a column that is read."""
+    """Return the sample tables that this database lacks, or that lack a column we read."""
     tables = database.tables
 
     def lacks(inspector: sa.Inspector, table: sa.Table) -> bool:
@@ -86,7 +83,10 @@ def missing_tables(database: ImagerDatabase) -> list[str]:
 
 
 def plate_contents(database: ImagerDatabase, barcodes: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """(project, samples) of plates; several samples of a plate are joined by commas, since nothing says which drop has which."""
+    """Return (project, samples) by barcode.
+
+    Several samples of a plate are joined by commas, because the database does not say which drop has which.
+    """
     tables = database.tables
 
     def read(connection: sa.Connection) -> dict[str, tuple[str, str]]:

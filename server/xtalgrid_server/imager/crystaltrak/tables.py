@@ -1,7 +1,7 @@
 """The vendor's tables under a lab's own names; the same on Oracle, PostgreSQL and the embedded SQLite.
 
-A column is known by xtalgrid's name for it (``table.c.scoredby``) whatever the lab calls it. Names in lower case are not quoted by
-SQLAlchemy, so that Oracle finds its upper-case ones.
+Code uses our name for a column (``table.c.scoredby``) whatever the lab calls it. Names are in lower case because
+SQLAlchemy does not quote those, so that they match Oracle's upper-case names.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from ...config.vendor import TABLES
 
 
 class VendorText(sa.types.TypeDecorator[str]):
-    """Text in a VARCHAR2 column of so many bytes.
+    """Text in a VARCHAR2 column of `length` bytes.
 
-    An empty string is written as NULL on every database, as Oracle does by itself; text that does not fit is refused before
-    it is sent (`ImagerError`), where SQLite would take it and Oracle would name no key of the configuration.
+    An empty string is written as NULL on every database, as Oracle does by itself. Text that is too long is rejected
+    with an `ImagerError` before it is sent: SQLite would accept it, and Oracle's message would not show the text.
     """
 
     impl = sa.String
@@ -33,40 +33,41 @@ class VendorText(sa.types.TypeDecorator[str]):
         self.column = column
 
     def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
-        """The value to write."""
+        """Return the value to write."""
         if not value:
             return None
         size = len(value.encode())
         if size > self.length:
             raise ImagerError(
-                f"{self.column} holds {self.length} bytes, and {value[:80]!r} has {size}: nothing was written; shorten it"
+                f"{self.column} holds {self.length} bytes, and {value[:80]!r} has {size}: "
+                "nothing was written; shorten it"
             )
         return value
 
     def coerce_compared_value(self, op: Any, value: Any) -> Any:
-        """What is compared with the column is text of any length, such as a pattern."""
+        """Compare the column with text of any length, such as a pattern."""
         return sa.String()
 
 
 class VendorDate(sa.types.TypeDecorator[datetime]):
-    """A naive date in the imager's zone, of whole seconds as Oracle's DATE holds them."""
+    """Naive date in the imager's time zone, in whole seconds like Oracle's DATE."""
 
     impl = sa.DateTime
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        """The value to write."""
+        """Return the value to write."""
         if value is not None and value.tzinfo is not None:
             raise ImagerError(f"{value} has a time zone; the imager database holds naive dates of imager.time_zone")
         return value and value.replace(microsecond=0)
 
     def coerce_compared_value(self, op: Any, value: Any) -> Any:
-        """Dates are compared as they were read."""
+        """Compare dates unchanged, as they were read."""
         return sa.DateTime()
 
 
 def named(*columns: sa.ColumnElement[Any]) -> list[sa.ColumnElement[Any]]:
-    """Columns to select, such that rows have them under xtalgrid's names where the lab's differ."""
+    """Label columns so that selected rows have them under our names, even where the lab's differ."""
     return [
         column.label(column.key) if isinstance(column, sa.ColumnClause) and column.key != column.name else column
         for column in columns
@@ -81,7 +82,7 @@ class CrystalTrak:
     owner
         Schema owner; empty for none.
     sequence
-        Name of the sequence that new score ids come from, where the database has sequences.
+        Name of the sequence for new score ids, on databases that have sequences.
     tables, columns
         The lab's names where they differ from the vendor's: table → name, table → column → name.
     """
@@ -95,7 +96,7 @@ class CrystalTrak:
     ) -> None:
         self.metadata = sa.MetaData(schema=owner.lower() or None)
         self._tables, self._columns = tables or {}, columns or {}
-        number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite counts up INTEGER keys only
+        number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite generates INTEGER keys only
         self.inspections = self._table(
             "inspections",
             inspectid=(number, sa.Identity(), {"primary_key": True}),
@@ -131,7 +132,7 @@ class CrystalTrak:
             dropviewcount=(sa.Integer(), {"nullable": False, "default": 0}),
         )
         self.needed = (self.inspections, self.images, self.scores, self.plate_inspections)
-        """What every CrystalTrak has; a lab may lack the others."""
+        """Tables of every CrystalTrak; a lab may lack the others."""
         self.autoscores = self._table(
             "autoscores",
             inspectid=(number, {"primary_key": True, "autoincrement": False}),
@@ -164,7 +165,11 @@ class CrystalTrak:
         )
 
     def _table(self, key: str, **columns: tuple[Any, ...]) -> sa.Table:
-        """A table; a column is its type (a number: text of so many bytes), further schema items, and arguments."""
+        """Build a table.
+
+        Each column is a tuple: its type (a number stands for text of that many bytes), further schema items, and a dict
+        of arguments of `sqlalchemy.Column`.
+        """
         vendors_name, vendors_columns = TABLES[key]
         assert tuple(columns) == tuple(name.lower() for name in vendors_columns), key
         name = self._tables.get(key, vendors_name)

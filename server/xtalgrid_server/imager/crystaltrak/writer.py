@@ -1,4 +1,4 @@
-"""What we write into the imager database: the score table and, where a lab has it so, its images and its auto-score table."""
+"""Write to the imager database: to the score table and, if configured, the table of images and the auto-score table."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ...storage.engines import chunks
 from .tables import CrystalTrak, named
 
 Autoscore = tuple[float | None, float | None, int | None]
-"""Probability of a crystal, of a clear drop (0 to 1), and 0 good, 1 empty, 2 faulty."""
+"""Probabilities of a crystal and of a clear drop, 0..1, and the good/bad score: 0 good, 1 empty, 2 faulty."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewScore:
-    """A row for the score table; `date` is naive local time."""
+    """New row for the score table; `date` is naive local time."""
 
     inspect_id: int
     code: str
@@ -28,7 +28,7 @@ class NewScore:
 
 
 class ScoreWriter:
-    """The imager database inside one transaction. `scores_of_drops` reads in it, too."""
+    """Writes to the imager database in one transaction; `scores_of_drops` reads in the same one."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class ScoreWriter:
         self._statements = _Statements(tables)
 
     def scores_of_drops(self, inspect_ids: Sequence[int]) -> dict[int, list[ScoreRow]]:
-        """All scores of each inspection's drop, as they are now."""
+        """Return the current scores of each inspection's drop; see `ImagerDatabase.scores_of_drops`."""
         return self._scores_of_drops(self._connection, inspect_ids)
 
     # ---- scores ------------------------------------------------------------------------------------------------
@@ -58,18 +58,18 @@ class ScoreWriter:
             self._connection.execute(self._statements.insert_score(), [_values(row, by) for row in rows])
 
     def replace(self, score_id: int, by: str, code: str, date: datetime, image_name: str | None) -> None:
-        """Change a row of our own; `by` is checked in the statement, so that a person's row can never be hit."""
+        """Change one of our rows; the statement checks `by`, so that a person's row is never changed."""
         changed = {"score": code, "scoredate": date, "imagename": image_name}
         self._connection.execute(self._statements.update_score(score_id, by).values(**changed))
 
     def remove(self, score_id: int, by: str) -> None:
-        """Delete a row of our own."""
+        """Delete one of our rows; the statement checks `by`, so that a person's row is never deleted."""
         self._connection.execute(self._statements.delete_score(score_id, by))
 
     # ---- framed images -----------------------------------------------------------------------------------------
 
     def add_images(self, names: Mapping[int, str]) -> dict[int, str]:
-        """Enter framed images, by inspect id, and return those that were not there."""
+        """Add framed images, given by inspect id, and return those that are new."""
         there: set[tuple[int, str]] = set()
         for part in chunks(list(names)):
             there.update((int(row.inspectid), row.imagename) for row in self._execute(self._statements.images(part)))
@@ -80,13 +80,13 @@ class ScoreWriter:
         return new
 
     def remove_image(self, inspect_id: int, name: str) -> None:
-        """Take a framed image's row out."""
+        """Delete a framed image's row."""
         self._connection.execute(self._statements.delete_image(inspect_id, name))
 
     # ---- the lab's table of machine scores ---------------------------------------------------------------------
 
     def autoscores(self, inspect_ids: Sequence[int]) -> dict[int, Autoscore]:
-        """What stands there for these inspections."""
+        """Return the rows of these inspections, by inspect id."""
         found: dict[int, Autoscore] = {}
         for part in chunks(inspect_ids):
             for row in self._execute(self._statements.autoscores(part)):
@@ -94,7 +94,7 @@ class ScoreWriter:
         return found
 
     def set_autoscores(self, scores: Mapping[int, Autoscore | None]) -> None:
-        """Write rows by inspect id, in place of those there; None: no row."""
+        """Replace the rows of these inspections, given by inspect id; None deletes the row."""
         for part in chunks(list(scores)):
             self._connection.execute(self._statements.delete_autoscores(part))
         columns = ("xtal_rank_score", "xtal_clear_score", "xtal_good_bad_score")
@@ -111,7 +111,7 @@ class ScoreWriter:
 
 
 class _Statements:
-    """Every statement of a `ScoreWriter`."""
+    """SQL statements of a `ScoreWriter`."""
 
     def __init__(self, tables: CrystalTrak) -> None:
         self._tables = tables

@@ -1,1 +1,1 @@
-"""Folders that an imager fills, and folders of images that somebody has."""
+"""Images from folders: watched ones, which an imager fills, and those imported once."""

@@ -1,4 +1,4 @@
-"""``import-folder``: a folder of well images becomes plates of the embedded imager database."""
+"""``import-folder``: enter a folder of well images into the embedded imager database as plates."""
 
 from __future__ import annotations
 
@@ -21,15 +21,30 @@ from .names import ANY, NamedImage, Names, barcode_of_folder, compile_names
 
 STEP = "import-folder"
 
-_NO_PATTERN = "the name does not fit the convention; set import.names in xtalgrid.toml, or take --names any: each file is a well then"
+_NO_PATTERN = (
+    "the name does not fit the convention; "
+    "set import.names in xtalgrid.toml, or take --names any: each file is a well then"
+)
 
 
 @dataclass(slots=True)
 class Imported:
-    """What came of a folder.
+    """Result of importing a folder.
 
-    `rejected`: file → why it stands for no well; `doubles`: files whose stem was taken; `waiting`: files that are not complete
-    yet, `settling`: those of them that were not there, or not the same, a moment ago; `fell_back`: no name fitted the convention, so that each file was taken for a well.
+    Attributes
+    ----------
+    entered
+        Images entered.
+    rejected
+        File → why it could not be entered.
+    doubles
+        Files with the same stem as one that was entered.
+    waiting
+        Files that are not complete yet.
+    settling
+        Those of `waiting` that are new or changed only a moment ago.
+    fell_back
+        Whether no name matched the convention, so that each file was taken for a well.
     """
 
     entered: list[ImageRow] = field(default_factory=list)
@@ -41,7 +56,7 @@ class Imported:
 
     @property
     def barcodes(self) -> list[str]:
-        """The plates of the images entered."""
+        """Plates of the images entered."""
         return sorted({row.barcode for row in self.entered})
 
 
@@ -56,16 +71,33 @@ def import_folder(
     names: str | None = None,
     fall_back: bool = False,
 ) -> Imported:
-    """Enter a folder's images into the embedded database; doing it again enters only what is new.
+    """Enter a folder's images into the embedded database; a second call enters only new ones.
 
-    Each image is linked into ``image_root/<barcode>/<inspection>/`` (a symbolic link, or a copy where links cannot be made
-    or `copy` is asked for). Of several files of one stem the first by `SUFFIXES` is taken. A file whose name fits no pattern
-    is recorded as failed, and the rest entered. With `fall_back`, a folder in which no name fits is taken as ``any``.
+    Of several files with the same stem, the first by `SUFFIXES` is taken. A file whose name matches no pattern is
+    recorded as failed, and the others are entered.
+
+    Parameters
+    ----------
+    config, database
+        The configuration and its embedded imager database.
+    failures
+        Where files that cannot be entered are recorded.
+    folder
+        Folder of the images.
+    recursive
+        Whether to include subfolders.
+    copy
+        Whether to copy images into ``image_root/<barcode>/<inspection>/``. Otherwise they get a symbolic link there, or
+        a copy if links are not possible.
+    names
+        Naming convention instead of ``import.names``; ``any``: each file is a well.
+    fall_back
+        Whether to use ``any`` if no name in the folder matches the convention.
 
     Raises
     ------
     ConfigError
-        When the imager database is not the embedded one, the folder is not there, or the pattern cannot be used.
+        If the imager database is a vendor's, the folder does not exist, or the pattern is invalid.
     """
     refuse_vendors(config)
     if not folder.is_dir():
@@ -84,24 +116,24 @@ def import_folder(
 
 
 def refuse_vendors(config: Config) -> None:
-    """See that images are entered into our own database only.
+    """Check that images will be entered into the embedded database.
 
     Raises
     ------
     ConfigError
-        When the imager database is a vendor's.
+        If the imager database is a vendor's.
     """
     if config.imager.url:
         raise ConfigError("folders fill the embedded imager database only; imager.url names another: take it out")
 
 
 def convention_of(config: Config, names: str) -> Names | None:
-    """How names are read; None: each file is a well.
+    """Return the naming convention; None if each file is a well.
 
     Raises
     ------
     ConfigError
-        When `names` is a pattern that cannot be used.
+        If `names` is an invalid pattern.
     """
     return None if names == ANY else compile_names(names, config.import_.plate_columns)
 
@@ -115,7 +147,7 @@ def enter(
     copy: bool,
     result: Imported,
 ) -> None:
-    """Enter image files, one for each stem and sorted, and add what came of them to `result`."""
+    """Enter image files, sorted and one per stem, and add them to `result` as entered or rejected."""
     rows = []
 
     def reject(file: Path, reason: FailureReason, why: str) -> None:
@@ -163,7 +195,7 @@ def _one_for_each_stem(files: list[Path], result: Imported) -> list[Path]:
 
 
 def _number_wells(database: ImagerDatabase, files: list[Path]) -> list[tuple[Path, NamedImage]]:
-    """Each file a well of a plate named as its folder, in the order of names; files that came before keep their wells."""
+    """Assign each file to a well of a plate named after its folder, in order; files entered before keep their wells."""
     places: list[tuple[Path, NamedImage]] = []
     for folder, group in itertools.groupby(files, key=lambda path: path.parent):
         barcode = barcode_of_folder(folder.absolute().name)
@@ -178,12 +210,12 @@ def _number_wells(database: ImagerDatabase, files: list[Path]) -> list[tuple[Pat
 
 
 def _link(file: Path, target: Path, copy: bool) -> None:
-    """Make `file` reachable as `target`.
+    """Make `file` available as `target`, by a symbolic link or a copy.
 
     Raises
     ------
     FileExistsError
-        When another file stands there: two files claim to be the same image of the same inspection.
+        If `target` exists with other content: two files claim to be the same image of the same inspection.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists():
@@ -192,7 +224,7 @@ def _link(file: Path, target: Path, copy: bool) -> None:
                 f"{target} is there already with other content: two images of one name for one inspection"
             )
         return
-    target.unlink(missing_ok=True)  # a link whose file was moved away; this one takes its place
+    target.unlink(missing_ok=True)  # a link to a file that was moved; it is replaced
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     temporary.unlink(missing_ok=True)
     try:

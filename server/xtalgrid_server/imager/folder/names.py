@@ -1,4 +1,4 @@
-"""What a file's name and its folders say about its well: the conventions of three imagers, or a pattern of the lab's own."""
+"""Read an image's well from its file name and folders, by the conventions of three imagers or a lab's own pattern."""
 
 from __future__ import annotations
 
@@ -15,21 +15,26 @@ from ...domain.wells import Well
 ANY = "any"
 
 # RMM3_01_222_ROBO_Test1_Clon1_CI_0000CI022987_003_121121_01_01_01_HF_99_030_001_RDI: model, imager, five fields of the
-# site, barcode padded to 12, inspection, date, column, row, subwell, illumination, slice, exposure, frame, device.
+# site, barcode padded to 12 characters, inspection, date, column, row, subwell, illumination, slice, exposure, frame,
+# device.
 RIGAKU = (
     r"(?:[^_]*_){7}0*(?P<barcode>[A-Za-z0-9-]+?)_(?P<inspection>\d{3,})_(?P<date>\d{6})"
     r"_(?P<column>\d{2})_(?P<row>\d{2})_(?P<subwell>\d{2})_[^_]+_[^_]+_[^_]+_[^_]+_[^_]+"
 )
 
-# RockMakerStorage/WellImages/100/plateID_3100/batchID_17409/wellNum_6/profileID_1/d1_r260654_ef.jpg: the plate's number (not its
-# barcode) and that modulo 1000, imaging session, well from left to right and down, capture profile, drop, region, kind of image.
-# As written and read by github.com/roberto-formulatrix/RM_Image_export (ImageExporter.cs), github.com/xchem/formulatrix_pipe
-# (transfer_images.py) and xtalPiMS (ManufacturerVersion.java). Plate folders without the underscore have been seen.
-ROCKIMAGER = r"plateID_?(?P<barcode>\d+)/batchID_(?P<inspection>\d+)/wellNum_(?P<well>\d+)/profileID_\d+/d(?P<subwell>\d+)_r\d+_ef"
-# Beside the extended-focus image _ef lie its slices, thumbnails (_th) and drawings of where the drop is (_dl).
+# RockMakerStorage/WellImages/100/plateID_3100/batchID_17409/wellNum_6/profileID_1/d1_r260654_ef.jpg: the plate's
+# number modulo 1000, the plate's number (not its barcode), imaging session, well (left to right, then down), capture
+# profile, drop, region, kind of image. Written and read like this by github.com/roberto-formulatrix/RM_Image_export
+# (ImageExporter.cs), github.com/xchem/formulatrix_pipe (transfer_images.py) and xtalPiMS (ManufacturerVersion.java).
+# Plate folders without the underscore exist.
+ROCKIMAGER = (
+    r"plateID_?(?P<barcode>\d+)/batchID_(?P<inspection>\d+)/wellNum_(?P<well>\d+)/profileID_\d+"
+    r"/d(?P<subwell>\d+)_r\d+_ef"
+)
+# Next to the extended-focus image (_ef) are its slices, thumbnails (_th) and drawings of the drop's location (_dl).
 ROCKIMAGER_OTHERS = r"d\d+_r\d+_(?!ef$).+"
 
-# MARCO (Bruno et al. 2018, doi 10.1371/journal.pone.0198883) kept each laboratory's names, folders written into the name.
+# MARCO (Bruno et al. 2018, doi 10.1371/journal.pone.0198883) kept each laboratory's names and joined folders to them.
 MARCO = (
     (RIGAKU, None),
     # folderID100_plateID3100_batchID17409_wellNum6_profileID1_d1_r260654_ef: RockImager
@@ -38,8 +43,8 @@ MARCO = (
         r"_d(?P<subwell>\d+)_r\d+_ef",
         None,
     ),
-    # X0000038351439200410071403: the 1536-well plates of the Hauptman-Woodward institute: plate, well, date and time, as
-    # github.com/Hauptman-Woodward/Marco_Polo reads them; that wells count along the 48 columns is taken for granted.
+    # X0000038351439200410071403, 1536-well plates of the Hauptman-Woodward institute: plate, well, date and time, as
+    # read by github.com/Hauptman-Woodward/Marco_Polo. We assume that wells are numbered along the 48 columns.
     (r"(?P<barcode>X\d{9})(?P<well>\d{4})(?P<date>\d{12})", 48),
     # 04g4_D7_ImagerDefaults_3: plate, well, imaging profile, a number of unknown meaning
     (r"(?P<barcode>[0-9a-z]{4})_(?P<row>[A-P])(?P<column>\d{1,2})_[A-Za-z]+_\d+", None),
@@ -51,7 +56,7 @@ GROUPS = ("barcode", "inspection", "row", "column", "well", "subwell", "date")
 
 @dataclass(frozen=True, slots=True)
 class NamedImage:
-    """An image's place; `date` is naive local time, None where the name has none."""
+    """Plate, inspection and well of an image; `date` is naive local time, None if the name has no date."""
 
     barcode: str
     inspection: int
@@ -61,16 +66,22 @@ class NamedImage:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """A convention of names: patterns, each with the columns of the plates whose wells it counts, and files to pass over.
+    """Naming convention.
 
-    A pattern with slashes is one of as many folders and the name, one without is of the name alone; both without its suffix.
+    Attributes
+    ----------
+    patterns
+        Regular expressions, each with the number of columns of a plate, from which a well number gives row and column.
+        A pattern is matched against the file name without its suffix, preceded by as many folders as it has slashes.
+    others
+        Pattern of names, without suffix, of files that are not to be scored; None for no such files.
     """
 
     patterns: tuple[tuple[re.Pattern[str], int], ...]
     others: re.Pattern[str] | None = None
 
     def read(self, path: Path) -> NamedImage | None:
-        """What a path says, or None when it does not fit. A name without barcode takes the folder's name."""
+        """Read a path; None if it matches no pattern. Without a barcode in the name, the folder's name is used."""
         for pattern, columns in self.patterns:
             match = pattern.fullmatch(_text(path, pattern))
             if match is not None:
@@ -78,22 +89,29 @@ class Names:
         return None
 
     def passes_over(self, path: Path) -> bool:
-        """Whether the file belongs to the convention and is no image to score."""
+        """Return whether the convention knows the file as one that is not to be scored."""
         return self.others is not None and self.others.fullmatch(path.stem) is not None
 
     def image_name(self, path: Path) -> str:
-        """The image's name, alone of its kind at its inspection of its plate: with the folders that the convention reads."""
+        """Return a name that is unique within the inspection: the file name with the folders that the pattern reads."""
         depths = {pattern.pattern.count("/") for pattern, _ in self.patterns if pattern.fullmatch(_text(path, pattern))}
         return "_".join(path.parts[-1 - max(depths, default=0) :])
 
 
 def compile_names(names: str, plate_columns: int = 12) -> Names:
-    """The convention ``rigaku``, ``rockimager`` or ``marco``, or that of a regular expression with named groups.
+    """Compile a naming convention.
+
+    Parameters
+    ----------
+    names
+        ``rigaku``, ``rockimager``, ``marco``, or a regular expression with named groups (`GROUPS`).
+    plate_columns
+        Number of columns of the plates, for names that give a well number.
 
     Raises
     ------
     ConfigError
-        For a pattern that is no regular expression, names no well, or has groups of other names.
+        If a regular expression is invalid, does not name the well, or has groups of other names.
     """
     if names == "marco":
         return Names(tuple((re.compile(pattern), columns or plate_columns) for pattern, columns in MARCO))
@@ -109,8 +127,8 @@ def compile_names(names: str, plate_columns: int = 12) -> Names:
     missing = set() if "well" in groups else {"row", "column"} - groups
     if unknown or missing:
         raise ConfigError(
-            f"import.names: {names!r} needs the groups (?P<row>…) and (?P<column>…), or (?P<well>…), and may have barcode, "
-            "inspection, subwell, date"
+            f"import.names: {names!r} needs the groups (?P<row>…) and (?P<column>…), or (?P<well>…), "
+            "and may have barcode, inspection, subwell, date"
             + (f"; it lacks {', '.join(sorted(missing))}" if missing else "")
             + (f"; it has {', '.join(sorted(unknown))}" if unknown else "")
             + f". Or take rockimager, marco, or {ANY!r}: each file is a well, in the order of their names"
@@ -119,12 +137,12 @@ def compile_names(names: str, plate_columns: int = 12) -> Names:
 
 
 def barcode_of_folder(folder: str) -> str:
-    """A folder's name as a barcode: letters, digits and dashes, at most 30."""
+    """Convert a folder's name to a barcode: letters, digits and dashes, at most 30 characters."""
     return re.sub(r"[^A-Za-z0-9-]+", "-", folder).strip("-")[:30] or "plate"
 
 
 def _text(path: Path, pattern: re.Pattern[str]) -> str:
-    """The part of a path that a pattern is of."""
+    """Return the part of a path that a pattern is matched against."""
     folders = pattern.pattern.count("/")
     return "/".join([*path.parts[-1 - folders : -1], path.stem]) if folders else path.stem
 

@@ -1,4 +1,4 @@
-"""What was seen of a watched folder, in a table of the embedded database: a file's state outlives the process that looked."""
+"""State of the files in watched folders, in a table of the embedded database, so that it outlives the process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,23 @@ State = Literal["waiting", "entered", "rejected", "failed", "double"]
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A file as it was last seen: `modified` in nanoseconds, `first` and `since` (when it began to look so) in seconds."""
+    """State of a file when last seen.
+
+    Attributes
+    ----------
+    folder, name
+        Path of the file.
+    size
+        In bytes.
+    modified
+        Modification time, in nanoseconds since 1970.
+    first
+        When it was first seen waiting, in seconds since 1970; reset if it changes after it was done with.
+    since
+        When it was first seen with this size and modification time, in seconds since 1970.
+    state
+        ``waiting`` until it is complete, then what became of it; ``double``: another file has the same stem.
+    """
 
     folder: str
     name: str
@@ -28,7 +44,7 @@ class Seen:
 
 
 class SeenFiles:
-    """The table."""
+    """Table of the files seen."""
 
     def __init__(self, database: ImagerDatabase) -> None:
         self._database = database
@@ -48,7 +64,7 @@ class SeenFiles:
             metadata.create_all(connection)
 
     def of_folders(self, folders: Sequence[str]) -> dict[tuple[str, str], Seen]:
-        """The files seen in folders, by folder and name."""
+        """Return the files seen in these folders, by folder and name."""
         found: dict[tuple[str, str], Seen] = {}
         with self._database.reading() as connection:
             for part in chunks(folders):
@@ -57,7 +73,7 @@ class SeenFiles:
         return found
 
     def keep(self, files: Sequence[Seen]) -> None:
-        """Record files, in place of what was recorded of them."""
+        """Record files, replacing earlier records of them."""
         if not files:
             return
         table, names = self._table, [field.name for field in fields(Seen)]

@@ -1,8 +1,8 @@
-"""A folder that an imager fills: its new images enter the embedded database when their files are complete.
+"""A watched folder, which an imager fills: new images enter the embedded database when their files are complete.
 
-Complete is a file that was the same, in size and time of change, at two looks `import.settle_s` apart, and has its format's end.
-One without an end waits, for `import.give_up_hours` at most; then it is recorded as failed, until it changes. A file that cannot be
-read, named or linked is recorded as failed and stops no other.
+A file is complete if its size and modification time were the same at two scans `import.settle_s` apart and its format's
+end marker is there. A file without an end marker waits for up to `import.give_up_hours`; then it is recorded as failed,
+until it changes. A file that cannot be read, named or linked is recorded as failed and does not affect the others.
 """
 
 from __future__ import annotations
@@ -27,18 +27,41 @@ from .entering import STEP, Imported, convention_of, enter, refuse_vendors
 from .seen import Seen, SeenFiles, State
 
 Listing = tuple[Path, list["os.DirEntry[str]"]]
-"""A folder and its image files."""
+"""Folder and its image files."""
 
 _BATCH = 1000
 
 
 def open_source(config: Config, database: ImagerDatabase, failures: FailureLog) -> ImageSource:
-    """Where the images of a configuration come from."""
+    """Return the source of images that is configured: the watched folder or the imager database."""
     return FolderSource(config, database, failures) if config.imager.folder else database
 
 
 class FolderSource:
-    """The folder ``imager.folder`` and all below it; hidden folders are passed over."""
+    """The folder ``imager.folder`` with its subfolders, except hidden ones.
+
+    Parameters
+    ----------
+    config
+        The configuration.
+    database
+        The embedded imager database.
+    failures
+        Where files that cannot be imported are recorded.
+    folder
+        Folder to watch instead of ``imager.folder``.
+    names
+        Naming convention instead of ``import.names``.
+    copy
+        Whether to copy the images instead of linking to them.
+    clock, pause
+        Replacements for `time.time` and `time.sleep`.
+
+    Raises
+    ------
+    ConfigError
+        If the imager database is a vendor's, or ``names`` is invalid.
+    """
 
     def __init__(
         self,
@@ -64,12 +87,12 @@ class FolderSource:
         self.path = database.path
 
     def refresh(self) -> list[ImageRow]:
-        """Take in what is complete; what is new is looked at twice for that.
+        """Import complete files, scanning the folder twice if there are new ones.
 
         Raises
         ------
         ConfigError
-            When the folder is not there.
+            If the folder does not exist.
         """
         first = self.look()
         if not first.settling:
@@ -78,12 +101,12 @@ class FolderSource:
         return first.entered + self.look().entered
 
     def look(self) -> Imported:
-        """Look once at every folder, and take in what is complete by now.
+        """Scan every folder once, and import the files that are complete.
 
         Raises
         ------
         ConfigError
-            When the folder is not there.
+            If the folder does not exist.
         """
         if not self._folder.is_dir():
             raise ConfigError(f"imager.folder: {self._folder} is not there; is it mounted?")
@@ -132,7 +155,7 @@ class FolderSource:
         self._seen.keep([*changed, *(replace(seen, state=states[path]) for path, seen in ready.items())])
 
     def _seen_now(self, folder: Path, entry: os.DirEntry[str], known: Seen | None) -> Seen | None:
-        """The file as it is; the record of it where that says the same. None: it went away."""
+        """Return the file's state: `known` itself if size and time are unchanged, and None if the file is gone."""
         try:
             status = entry.stat()
         except OSError:
@@ -152,7 +175,10 @@ class FolderSource:
 
 
 def _image_files(folder: Path) -> Iterator[Listing]:
-    """The folders with image files, in order of their names, and the files by stem and kind. What cannot be listed is passed over."""
+    """Yield the folders with image files, sorted by name, and their files, sorted by stem and format.
+
+    Folders that cannot be listed are skipped.
+    """
     try:
         with os.scandir(folder) as listing:
             entries = sorted(listing, key=lambda entry: entry.name)
@@ -164,7 +190,7 @@ def _image_files(folder: Path) -> Iterator[Listing]:
             continue
         if entry.is_dir(follow_symlinks=False):
             folders.append(entry.name)
-        elif os.path.splitext(entry.name)[1].lower() in SUFFIXES and not entry.is_dir():  # noqa: PTH122  of a million names
+        elif os.path.splitext(entry.name)[1].lower() in SUFFIXES and not entry.is_dir():  # noqa: PTH122  faster than Path
             files.append(entry)
     if files:
         yield folder, sorted(files, key=lambda e: (Path(e.name).stem, SUFFIXES.index(Path(e.name).suffix.lower())))
@@ -173,7 +199,7 @@ def _image_files(folder: Path) -> Iterator[Listing]:
 
 
 def _batches(listings: Iterator[Listing]) -> Iterator[list[Listing]]:
-    """Some folders at a time: RockImager's have a file or two each, and each batch is a transaction."""
+    """Group folders into batches, one transaction each, because RockImager's folders have only a file or two."""
     batch: list[Listing] = []
     files = 0
     for listing in listings:

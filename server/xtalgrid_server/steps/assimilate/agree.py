@@ -44,6 +44,16 @@ def image_disagreement(a: wire.Answer, b: wire.Answer, options: wire.Options) ->
         return f"{a.width}×{a.height} and {b.width}×{b.height} pixels"
     if a.outcome != b.outcome and not _on_the_edge(a, b, options):
         return f"{_said(a)} and {_said(b)}"
+    if len(a.probabilities) != len(b.probabilities):
+        return f"{_said(a)} and {_said(b)}"
+    for name, one, other in _pairs(a, b):
+        if abs(one - other) > TOLERANCE:
+            return f"{name} {one:.3f} and {other:.3f}"
+    return "" if _same_place(a.drop.box, b.drop.box) else "the drops lie elsewhere"
+
+
+def _pairs(a: wire.Scored, b: wire.Scored) -> list[tuple[str, float, float]]:
+    """Pair the numbers of two answers that must be close, each pair with its name."""
     pairs = [("drop confidence", a.drop.confidence, b.drop.confidence)]
     if a.groups is not None and b.groups is not None:
         pairs += [(str(group), one, other) for group, one, other in zip(SCORED_GROUPS, a.groups, b.groups, strict=True)]
@@ -52,15 +62,8 @@ def image_disagreement(a: wire.Answer, b: wire.Answer, options: wire.Options) ->
         pairs.append(("p_crystal", a.p_crystal, b.p_crystal))
     if a.outcome == b.outcome:
         pairs.append(("probability", a.probability, b.probability))
-    if len(a.probabilities) != len(b.probabilities):
-        return f"{_said(a)} and {_said(b)}"
     pairs += zip(CLASSES, a.probabilities, b.probabilities, strict=False)
-    for name, one, other in pairs:
-        if abs(one - other) > TOLERANCE:
-            return f"{name} {one:.3f} and {other:.3f}"
-    if not _same_place(a.drop.box, b.drop.box):
-        return "the drops lie elsewhere"
-    return ""
+    return pairs
 
 
 def _on_the_edge(a: wire.Scored, b: wire.Scored, options: wire.Options) -> bool:

@@ -50,14 +50,7 @@ def _check_scored(answer: wire.Scored, entry: wire.ImageEntry, options: wire.Opt
     um = entry.pixel_size_um
     if not (um * 0.999 <= answer.pixel_size_um <= um * 1.001 if um else 0.05 <= answer.pixel_size_um <= 50):
         raise ResultError(f"{answer.pixel_size_um:g} µm a pixel; the unit says {um or 'between 0.05 and 50'}")
-    boxes = [chop.box for chop in answer.boxes] + ([answer.drop.box] if answer.drop.box else [])
-    for row, col, height, width in boxes:
-        if row + height > answer.height or col + width > answer.width or not height or not width:
-            raise ResultError("a box does not lie inside the image")
-    if any(row > answer.height or col > answer.width for row, col in answer.drop.outline):
-        raise ResultError("the drop's outline does not lie inside the image")
-    if len(answer.boxes) > options.n_boxes:
-        raise ResultError(f"{len(answer.boxes)} boxes; the unit asks for at most {options.n_boxes}")
+    _check_places(answer, options.n_boxes)
     _check_groups(answer)
     if not answer.probabilities:
         if answer.outcome is not Outcome.NULL_EXPERIMENT or answer.drop.box is not None:
@@ -66,6 +59,18 @@ def _check_scored(answer: wire.Scored, entry: wire.ImageEntry, options: wire.Opt
     if len(answer.probabilities) != len(CLASSES):
         raise ResultError(f"{len(answer.probabilities)} class probabilities; there are {len(CLASSES)}")
     _check_decision(answer, options)
+
+
+def _check_places(answer: wire.Scored, n_boxes: int) -> None:
+    """Refuse boxes and outlines that do not lie inside the image, and more boxes than the unit asks for."""
+    boxes = [chop.box for chop in answer.boxes] + ([answer.drop.box] if answer.drop.box else [])
+    for row, col, height, width in boxes:
+        if row + height > answer.height or col + width > answer.width or not height or not width:
+            raise ResultError("a box does not lie inside the image")
+    if any(row > answer.height or col > answer.width for row, col in answer.drop.outline):
+        raise ResultError("the drop's outline does not lie inside the image")
+    if len(answer.boxes) > n_boxes:
+        raise ResultError(f"{len(answer.boxes)} boxes; the unit asks for at most {n_boxes}")
 
 
 def _check_groups(answer: wire.Scored) -> None:
