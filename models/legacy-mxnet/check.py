@@ -1,8 +1,9 @@
-"""Compares xtalgrid's readers and writers of MXNet's files with MXNet 1.9.1 itself.
+"""Compare xtalgrid's readers and writers of MXNet's files with MXNet 1.9.1 itself.
 
     .venv/bin/python models/legacy-mxnet/check.py FOLDER [--python python3.11]
 
-FOLDER gets an environment of its own with MXNet (once, 250 MB) and the files that both sides make. Ends with 1 if anything differs.
+FOLDER gets an environment with MXNet (once, 250 MB) and the files of both sides. The exit status is 1 if anything
+differs.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ MOST = 1e-5
 
 
 def environment(folder: Path, python: str) -> Path:
-    """The Python of MXNet's environment, made if it is not there."""
+    """Return the Python of MXNet's environment, which is made if it is missing."""
     made = folder / "env" / "bin" / "python"
     if not made.exists():
         subprocess.run([python, "-m", "venv", str(folder / "env")], check=True)
@@ -55,7 +56,7 @@ def environment(folder: Path, python: str) -> Path:
 
 
 def payloads() -> list[bytes]:
-    """Records of all lengths around the padding, and with the magic at places where it must and must not be cut out."""
+    """Make records of all lengths around the padding, with the magic number where it must and must not be cut out."""
     rng = np.random.default_rng(1)
     magic = MAGIC.to_bytes(4, "little")
     made = [rng.bytes(length) for length in range(10)]
@@ -71,7 +72,7 @@ def chops() -> np.ndarray:
 
 
 def prepare(folder: Path) -> None:
-    """What both sides start from."""
+    """Write what both sides start from."""
     (folder / "settings.json").write_text(json.dumps(SETTINGS))
     np.save(folder / "chops.npy", chops())
     np.savez(folder / "payloads.npz", *[np.frombuffer(payload, np.uint8) for payload in payloads()])
@@ -118,7 +119,7 @@ def compare_records(folder: Path) -> list[tuple[str, bool, str]]:
 
 
 def write_set(folder: Path) -> None:
-    """A training set, packed by us."""
+    """Pack a training set ourselves."""
     if not (folder / "set" / "dataset.json").exists():
         with ChopSetWriter(folder / "set", "check", {}) as writer:
             for number, chop in enumerate(chops()):
@@ -128,7 +129,7 @@ def write_set(folder: Path) -> None:
 
 
 def compare_reading(folder: Path) -> list[tuple[str, bool, str]]:
-    """What MXNet read of ours."""
+    """Compare what MXNet read of ours."""
     read = np.load(folder / "read.npz")
     seen = np.load(folder / "set.npz")
     pixels = seen["chops"].transpose(0, 2, 3, 1).round().astype(np.uint8)

@@ -1,6 +1,6 @@
 """The half of `check.py` that runs inside MXNet's environment: ``with_mxnet.py make|read|fixtures FOLDER``.
 
-It imports nothing of xtalgrid. Files go through FOLDER. "fixtures" makes the small files of real MXNet that tests/nets/mxnet has.
+It imports nothing of xtalgrid and exchanges files through FOLDER. "fixtures" makes the small files of tests/nets/mxnet.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def randomised(values: dict) -> dict:
 
 
 def gluon(version: str, folder: Path, chops: np.ndarray, settings: dict) -> None:
-    """A network of gluon's model zoo, exported."""
+    """Export a network of gluon's model zoo."""
     net = getattr(vision, f"squeezenet{version}")(classes=CLASSES, prefix="net_")
     net.initialize()
     x = preprocessed(chops, settings)
@@ -52,7 +52,7 @@ def gluon(version: str, folder: Path, chops: np.ndarray, settings: dict) -> None
 
 
 def elu(folder: Path, chops: np.ndarray, settings: dict) -> None:
-    """The paper's network as a Module: ELU, 227² chops (here the middle of 256²), save_checkpoint."""
+    """Train the paper's network as a Module: ELU, 227² chops (here the middle of 256²), save_checkpoint."""
 
     def convolved(x: mx.sym.Symbol, filters: int, kernel: int, **options: tuple) -> mx.sym.Symbol:
         x = mx.sym.Convolution(x, num_filter=filters, kernel=(kernel, kernel), **options)
@@ -103,7 +103,7 @@ def make(folder: Path) -> None:
 
 
 def read(folder: Path) -> None:
-    """What MXNet reads in the packs that xtalgrid wrote."""
+    """Print what MXNet reads in the packs that xtalgrid wrote."""
     pack = mx.recordio.MXIndexedRecordIO(str(folder / "ours.idx"), str(folder / "ours.rec"), "r")
     np.savez(folder / "read.npz", *[np.frombuffer(pack.read_idx(number), np.uint8) for number in pack.keys])
     batches = mx.io.ImageRecordIter(path_imgrec=str(folder / "set.rec"), data_shape=(3, 256, 256), batch_size=1)

@@ -313,8 +313,8 @@ def shown(page: str) -> dict[str, object]:
         "outline": outline.group(1).split() if outline else [],
         "figures": re.search(r"(?:probability|best guess) (\S+ %) p crystal (\S+) score", text).groups(),
         "maxima": re.findall(r'<td class="number">(\S+ %)</td></tr>', page.partition('id="maxima"')[2])[: len(CLASSES)],
-        "size": re.search(r"Size (\d+ × \d+), (\S+) µm a pixel \((.+?)\)", text).groups(),
-        "drop": re.search(r"Drop found (yes|no), (\S+ %) sure", text).groups(),
+        "size": re.search(r"Size (\d+ × \d+), (\S+) µm per pixel \((.+?)\)", text).groups(),
+        "drop": re.search(r"Drop found (yes|no), confidence (\S+ %)", text).groups(),
     }
 
 
