@@ -68,12 +68,14 @@ def fold_names(truths: Sequence[Truth], by: str, pattern: str = COLUMN_IN_NAME) 
         lost = [truth.path.name for truth, match in zip(truths, matches, strict=True) if match is None]
         if lost:
             raise ConfigError(
-                f"{lost[0]}: no column in this name by {pattern!r}; say where it stands with --column-from, or use --folds plate"
+                f"{lost[0]}: no column in this name by {pattern!r}; say where it stands with --column-from, "
+                "or use --folds plate"
             )
         names = [f"{truth.plate} column {match[1]}" for truth, match in zip(truths, matches, strict=True) if match]
     if len(set(names)) < 2:
         raise ConfigError(
-            f"all wells are of one fold ({names[0]}), and nothing is left to judge by; use --folds column, or give more plates"
+            f"all wells are of one fold ({names[0]}), and nothing is left to judge by; use --folds column, "
+            "or give more plates"
         )
     return names
 

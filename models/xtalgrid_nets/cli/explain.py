@@ -28,7 +28,8 @@ from .options import FILE, FOLDER, THRESHOLD, Command, finite, scoring_options
 @click.option(
     "--step",
     type=click.IntRange(1, 256),
-    help=f"Pixels from chop to chop: a multiple of {STRIDE} (default {DEFAULTS.step}), with --exact any (default {STEP}).",
+    help=f"Pixels from chop to chop: a multiple of {STRIDE} (default {DEFAULTS.step}), "
+    f"with --exact any (default {STEP}).",
 )
 @click.option(
     "--boxes",

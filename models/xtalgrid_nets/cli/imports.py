@@ -55,7 +55,8 @@ def marco(out: Path, wheel: Path | None) -> None:
 @click.option(
     "--pool",
     type=click.Choice(["13", "mean"]),
-    help="13: the top-left 13×13 of a chop's 15×15 cells, as MXNet's AvgPool2D(13); mean: all. [default: as in the file]",
+    help="13: the top-left 13×13 of a chop's 15×15 cells, as MXNet's AvgPool2D(13); mean: all. "
+    "[default: as in the file]",
 )
 @click.option(
     "--mean", nargs=3, type=float, default=MEAN_RGB, show_default=True, help="Subtracted in its training (RGB)."

@@ -53,7 +53,8 @@ def judge() -> None:
     default=(DEFAULTS.threshold, 0.8),
     show_default=True,
     callback=finite,
-    help="Probability from which a chop counts, by the other rules than pooled. The first is judged, the others stand in Table 3.",
+    help="Probability from which a chop counts, by the other rules than pooled. The first is judged, "
+    "the others stand in Table 3.",
 )
 @scoring_options
 @_jobs
@@ -127,12 +128,13 @@ def calibrate(
     found = fit(rendered_plates(plates), work / "windows", weights, variant, support, jobs)
     c = found.calibration
     click.echo(
-        f"{variant or 'default'} weights, {found.wells} wells, {found.crystals} crystals; rules group and published: p_crystal with slope "
-        f"{c.slope}, intercept {c.intercept}"
+        f"{variant or 'default'} weights, {found.wells} wells, {found.crystals} crystals; rules group and published: "
+        f"p_crystal with slope {c.slope}, intercept {c.intercept}"
     )
     if found.cutoffs and found.calibration_ece is not None and found.pooling_ece is not None:
         click.echo(
-            f"Each plate by a fit to the others: ECE of p_crystal {found.pooling_ece:.3f} (rule pooled), {found.calibration_ece:.3f} "
+            f"Each plate by a fit to the others: ECE of p_crystal {found.pooling_ece:.3f} (rule pooled), "
+            f"{found.calibration_ece:.3f} "
             "(rules group and published)\n"
         )
         head = ("crystal_from", "crystals found", "other wells opened", "weighted mean")

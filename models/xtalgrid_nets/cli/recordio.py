@@ -55,7 +55,8 @@ def pack(folder: Path, prefix: Path, part: str, jpeg: int | None) -> None:
 @click.option(
     "--wells",
     metavar="REGEX",
-    help="Whose chop it is, from the paths of the .lst: a regular expression with (?P<plate>…), and (?P<well>…) if it can.",
+    help="Whose chop it is, from the paths of the .lst: a regular expression with (?P<plate>…), "
+    "and (?P<well>…) if it can.",
 )
 def unpack(rec: Path, folder: Path, classes: str | None, wells: str | None) -> None:
     """Make a training set SET of the pack REC.

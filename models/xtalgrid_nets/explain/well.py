@@ -47,8 +47,8 @@ def load(settings: Settings, state: Path | None = None) -> tuple[Networks, nn.Mo
         shape = tuple(class_map(torch.zeros(1, 3, CHOP, CHOP)).shape) if class_map else ()
     if class_map is None or shape != (1, len(CLASSES), CELLS, CELLS):
         raise ConfigError(
-            f"{name}: no class map of the {len(CLASSES)} outcomes, which is what explain shows; give a dense classifier, such as "
-            "squeezenet1.1"
+            f"{name}: no class map of the {len(CLASSES)} outcomes, which is what explain shows; "
+            "give a dense classifier, such as squeezenet1.1"
         )
 
     def run(images: Float) -> Float:

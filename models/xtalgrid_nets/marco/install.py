@@ -102,7 +102,8 @@ def download(folder: Path) -> Path:
     if done.returncode or not wheel.is_file():
         said = (done.stderr.strip() or "no wheel came").splitlines()[-1]
         raise ModelError(
-            f"pip could not download {PACKAGE} {VERSION} ({said}); check network, proxy and the space in {folder.parent}, "
+            f"pip could not download {PACKAGE} {VERSION} ({said}); "
+            f"check network, proxy and the space in {folder.parent}, "
             f"or get {WHEEL} from pypi.org elsewhere and give it by --wheel"
         )
     return wheel
@@ -131,7 +132,7 @@ def _convert(parts: Mapping[str, bytes]) -> dict[Variant, bytes]:
         if found != IDS[variant]:
             versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("numpy", "onnx", "protobuf"))
             raise ModelError(
-                f"the {variant} network came out as {found[:12]}…, not as {IDS[variant][:12]}…, by which it is named everywhere; nothing was "
-                f"written. {versions} made it: take the versions that xtalgrid was tested with"
+                f"the {variant} network came out as {found[:12]}…, not as {IDS[variant][:12]}…, "
+                f"by which it is named everywhere; nothing was written. {versions} made it: take the versions that xtalgrid was tested with"
             )
     return networks

@@ -149,7 +149,8 @@ def _well_of(number: int, path: str, table: list[WellRow] | None, wells: re.Patt
         ours = _PATH.fullmatch(path)
         if ours is None or int(ours["well"]) >= len(table):
             raise RecordError(
-                f"record {number}: the .lst's path {path!r} names no well of the .wells.csv; give both files, or --wells"
+                f"record {number}: the .lst's path {path!r} names no well of the .wells.csv; "
+                "give both files, or --wells"
             )
         return table[int(ours["well"])]
     name = path or f"record {number}"

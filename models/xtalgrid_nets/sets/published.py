@@ -115,7 +115,7 @@ def label_chops(
 
 
 def _inside(drop: Bool) -> Bool:
-    """Return the drop without its edge; a side on which the drop fills the picture has no edge."""
+    """Return the drop without its edge; a drop that fills the whole picture has no edge."""
     inside: Bool = drop if drop.all() else isotropic_erosion(drop, EDGE_UM / REFERENCE_UM)
     return inside
 
