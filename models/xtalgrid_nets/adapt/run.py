@@ -219,8 +219,7 @@ def _write(
         "",
         f"Fitted was the last layer, on {len(wells)} scored wells ({counts}) and {len(remembered.labels)} windows to "
         f"remember ({windows or 'none'}). The lab's wells are judged out of fold, by sure judgements alone; "
-        "frozen sources by the real worker. "
-        "Each figure: in use → candidate.",
+        "frozen sources by the real worker. Each figure: in use → candidate.",
         "",
         *candidate.table(comparison.sources),
         "",
@@ -236,8 +235,8 @@ def _write(
         f"# Classifier `{sha256[:12]}…`",
         "",
         f"{name}, its last layer adapted to a lab's own wells; started from `{comparison.current[1][:12]}…`, "
-        "whose card holds for all "
-        "else. The calibration of p_crystal is that one's: fit it anew with `xtalgrid-train judge calibrate`.",
+        "whose card holds for all else. The calibration of p_crystal is that one's: fit it anew with "
+        "`xtalgrid-train judge calibrate`.",
         "",
         *report[2:],
     ]

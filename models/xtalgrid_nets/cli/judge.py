@@ -134,8 +134,7 @@ def calibrate(
     if found.cutoffs and found.calibration_ece is not None and found.pooling_ece is not None:
         click.echo(
             f"Each plate by a fit to the others: ECE of p_crystal {found.pooling_ece:.3f} (rule pooled), "
-            f"{found.calibration_ece:.3f} "
-            "(rules group and published)\n"
+            f"{found.calibration_ece:.3f} (rules group and published)\n"
         )
         head = ("crystal_from", "crystals found", "other wells opened", "weighted mean")
         rows = [

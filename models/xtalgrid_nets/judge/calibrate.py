@@ -127,8 +127,7 @@ def calibrate(
         Folder in which the windows are stored for later runs.
     weights
         Folder of weights, None for the packaged ones; `variant` (fp32, int8) selects one of its default weights, None
-        the
-            default itself.
+        the default itself.
     support
         Support of the rule ``group``, which the calibration is for.
     jobs

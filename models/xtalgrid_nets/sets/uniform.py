@@ -28,8 +28,8 @@ from .format import NO_LABEL, PATCH, PATCH_STARTS, ChopSetWriter, SetError
 Mask = npt.NDArray[np.float32]
 
 TEXTURE = 1.0
-"""Contour length (`contours.lengths`) from which a window counts as showing the outcome: parts of a drop full of
-precipitate are smooth."""
+"""Contours (`contours.lengths`) from which a window shows the outcome: parts of a drop full of precipitate are
+smooth."""
 
 COLUMNS = ("image", "outcome", "pixel_size_um", "stretch")
 

@@ -23,8 +23,8 @@ NOISE = 6.0
 """Glow is at least this many standard deviations of the noise above its surroundings."""
 
 CONTRAST = 30.0
-"""Glow is at least this many grey levels of 255 above its surroundings: dissolved and precipitated protein glows too,
-but less brightly."""
+"""Glow is at least this many grey levels of 255 above its surroundings: protein in solution or precipitate is
+dimmer."""
 
 REACH = 3
 """Allowed offset between glow and crystal, in pixels at `SEEN_AT` (17 µm in a usual field of view): the stage and the
