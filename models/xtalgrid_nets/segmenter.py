@@ -1,7 +1,7 @@
 """The segmenter: segmentation_models_pytorch's U-Net on the features of SqueezeNet 1.1.
 
-It takes ``(N, 3, H, W)`` float32 as `xtalgrid_core.images.network_input` makes it, H and W multiples of 16, and gives logits
-``(N, 1, H, W)``.
+It takes ``(N, 3, H, W)`` float32 as `xtalgrid_core.images.network_input` makes it, H and W multiples of 16, and gives
+logits ``(N, 1, H, W)``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ NAME = "xtalgrid-squeezenet1_1"
 class SqueezeEncoder(nn.Module, EncoderMixin):  # type: ignore[misc]  # untyped
     """SqueezeNet 1.1 as an encoder for segmentation_models_pytorch: strides 1, 2, 4, 8, 16.
 
-    Padded where SqueezeNet isn't, so that each stage has half the size of the one before; the weights are the same.
+    It is padded where SqueezeNet isn't, so that each stage is half the size of the previous one; the weights are the
+    same.
     """
 
     _stages = ((0, 2), (2, 5), (5, 8), (8, 13))
@@ -42,7 +43,7 @@ class SqueezeEncoder(nn.Module, EncoderMixin):  # type: ignore[misc]  # untyped
         self._output_stride = 16
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """The input and the feature maps of each stage, largest first."""
+        """Return the input and the feature maps of each stage, largest first."""
         maps = [x]
         for start, stop in self._stages[: self._depth]:
             x = self.features[start:stop](x)
@@ -54,7 +55,7 @@ encoders[NAME] = {"encoder": SqueezeEncoder, "pretrained_settings": {}, "params"
 
 
 def segmenter() -> nn.Module:
-    """The U-Net, untrained, logits out."""
+    """Build the untrained U-Net, with logits as output."""
     net: nn.Module = smp.Unet(
         NAME,
         encoder_depth=4,

@@ -1,4 +1,4 @@
-"""``xtalgrid-train judge``: networks judged, and the rule and calibration they decide by chosen."""
+"""``xtalgrid-train judge``: judge networks, and choose their decision rule and calibration."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _settings(threshold: float, options: dict[str, Any]) -> Settings:
 
 @click.group()
 def judge() -> None:
-    """Judge networks, and choose the rule and the calibration they decide by."""
+    """Judge networks, and choose their decision rule and calibration."""
 
 
 @judge.command(cls=Command)
@@ -66,9 +66,9 @@ def evaluate(
     thresholds: tuple[float, ...],
     **options: Any,
 ) -> None:
-    """Score wells as a worker does, and judge each source by itself: OUT/report.md, report.json and figures.
+    """Score wells as a worker does, and judge each source separately: OUT/report.md, report.json and figures.
 
-    Answers are kept in OUT/scores: stopped or killed, the same command goes on where it was.
+    Answers are stored in OUT/scores, so that the same command continues after an interruption.
     """
     from xtalgrid_core.weights import PACKAGED, default_models, read_manifest
 
@@ -82,7 +82,7 @@ def evaluate(
     truths += [truth for folder in plates for truth in rendered_plates(folder)]
     if not truths:
         raise click.UsageError("nothing to judge: give --real, --wells or --plates")
-    if options["rule"] == "pooled":  # it knows no threshold
+    if options["rule"] == "pooled":  # this rule has no threshold
         thresholds = thresholds[:1]
     settings = [_settings(threshold, options) for threshold in dict.fromkeys(thresholds)]
     judged = []
@@ -115,9 +115,10 @@ def evaluate(
 def calibrate(
     plates: Path, work: Path, weights: Path | None, variant: Variant | None, jobs: int, support: float
 ) -> None:
-    """Fit what chops mean to rendered PLATES that no model is judged on (render-test --validation), and write it to the weights' manifest.
+    """Calibrate on rendered PLATES that no model is judged on, and write the result to the weights' manifest.
 
-    That is the pooling of the rule pooled, and p_crystal of the other rules.
+    Make the plates with render-test --validation. This fits the pooling of the rule pooled, and p_crystal of the
+    other rules.
     """
     from xtalgrid_core.markdown import table
 
@@ -185,7 +186,7 @@ def windows(
     variant: Variant | None,
     jobs: int,
 ) -> None:
-    """Write what the classifier says of every window of every drop into OUT: what `rule` chooses by."""
+    """Write the classifier's output for every window of every drop to OUT, for `rule` to choose by."""
     from ..judge.truth import lab_wells, rendered_plates
     from ..judge.windows import collect
 
@@ -255,7 +256,7 @@ def rule(
     rows: int,
     table: Path | None,
 ) -> None:
-    """Try decision rules on WINDOWS: which find most crystals with so many of the other wells opened.
+    """Try decision rules on WINDOWS, and list those that find the most crystals at each limit of other wells opened.
 
     Shifts are added to the log-odds of a group's classes.
     """

@@ -15,6 +15,5 @@ def grey(x: Tensor) -> Tensor:
 
 
 def to_side(x: Tensor, side: int) -> Tensor:
-    """Resize ``(N, C, H, W)`` to ``(N, C, side, side)``, bilinear; from 256 to 128, each four pixels give their
-    mean."""
+    """Resize ``(N, C, H, W)`` to ``(N, C, side, side)``, bilinear; 256 to 128 averages each four pixels."""
     return F.interpolate(x, size=(side, side), mode="bilinear", align_corners=False)
