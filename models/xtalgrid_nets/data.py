@@ -1,4 +1,4 @@
-"""The rendered training set: segmenter views with masks, labelled chops, and patches with labelled windows."""
+"""Render the training set: segmenter views with masks, labelled chops, and patches with labelled windows."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _SHARES = {
     Outcome.CLEAR_WITH_FEATURES: 2,
 }
 
-# (width, height, µm a pixel, how often): full-size cameras, half-size ones, and screenshots of a whole well.
+# (width, height, µm per pixel, frequency): full-size cameras, half-size ones, and screenshots of a whole well.
 _CAMERAS = (
     (2452, 2056, 1.131, 0.3),
     (2560, 1920, 1.131, 0.2),
@@ -56,7 +56,7 @@ Pixels = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What one rendered well gives, by the names of `sets.format`: pixels and labels (of the view: its mask)."""
+    """What one rendered well gives, under the names of `sets.format`: pixels and labels (for the view: its mask)."""
 
     view: tuple[Pixels, Pixels]
     chops: tuple[Pixels, Pixels] | None = None
@@ -64,11 +64,11 @@ class Sample:
 
 
 def chop_label(well: RenderedWell, box: Box) -> Outcome | None:
-    """Say what is to be seen in a rectangle of a rendered well (image pixels); None when it can't be said cleanly.
+    """Label a rectangle of a rendered well (in image pixels); None if its content is ambiguous.
 
-    A crystal counts when half of it, or a good part of the chop, is in view; a sliver makes the chop unusable. A
-    texture counts from 30 % of the chop. Nothing in it: `clear` inside the drop, `rim` where its edge, the well's wall
-    or the floor beside it is.
+    A crystal counts if half of it is in view or it fills a good part of the chop; a sliver makes the chop unusable. A
+    texture counts from 30 % of the chop on. A chop with neither is `clear` inside the drop, and `rim` if it shows the
+    drop's edge, the well's wall or the floor beside the drop.
     """
     seen = box.clipped(*well.content.shape)
     here = np.s_[seen.row : seen.row + seen.height, seen.col : seen.col + seen.width]
@@ -102,7 +102,7 @@ def _shows(item: WellObject, seen: Box, um: float) -> bool:
 
 
 def sample_well(outcome: Outcome, seed: int, n_chops: int = 8, n_patches: int = 4) -> Sample:
-    """Render a well and cut it as the worker would: chops, and patches that show chops with what lies around them."""
+    """Render a well and cut it as the worker would into chops, and into patches: chops with their surroundings."""
     rng = np.random.default_rng([seed, 1])
     cols, rows, um, _ = _CAMERAS[int(rng.choice(len(_CAMERAS), p=[camera[3] for camera in _CAMERAS]))]
     well = render_well(outcome, seed=seed, width=cols, height=rows, pixel_size_um=um)
@@ -137,14 +137,14 @@ def sample_well(outcome: Outcome, seed: int, n_chops: int = 8, n_patches: int = 
 
 
 def _view(well: RenderedWell) -> tuple[Pixels, Pixels]:
-    """Show the well as the segmenter sees it, ``(1, 256, 256, 3)``, and its mask, 0..255."""
+    """Return the well as the segmenter sees it, ``(1, 256, 256, 3)``, and its mask, 0..255."""
     view = segmenter_view(well.image, Levels.of(well.image))
     mask = np.repeat(well.drop_mask[:, :, None], 3, 2).astype(np.uint8) * 255
     return view[None], resize(mask, SEGMENTER_SIDE, SEGMENTER_SIDE)[None, :, :, 0]
 
 
 def _at_least(box: Box, side: int, height: int, width: int) -> Box:
-    """Widen the box around its middle to `side` pixels, inside the image."""
+    """Widen a box around its centre to `side` pixels, inside the image."""
     rows, cols = min(max(box.height, side), height), min(max(box.width, side), width)
     row = min(max(box.row - (rows - box.height) // 2, 0), height - rows)
     col = min(max(box.col - (cols - box.width) // 2, 0), width - cols)
@@ -152,7 +152,7 @@ def _at_least(box: Box, side: int, height: int, width: int) -> Box:
 
 
 def _crop(rng: np.random.Generator, well: RenderedWell) -> Box:
-    """Return the drop's rectangle, a little wrong as the segmenter's is; now and then the whole picture."""
+    """Return the drop's rectangle, slightly wrong as the segmenter's is; sometimes the whole picture."""
     height, width = well.drop_mask.shape
     if not well.drop_mask.any() or rng.random() < 0.12:
         return Box(0, 0, height, width)
@@ -175,7 +175,7 @@ def _places(
     count: int,
     side: int,
 ) -> list[Box]:
-    """Squares at random places of the scaled crop, half of them around objects where there are any."""
+    """Choose squares at random places of the scaled crop, half of them around objects if there are any."""
     last = (max(height - side, 0), max(width - side, 0))
     boxes = []
     for i in range(count):
@@ -189,7 +189,7 @@ def _places(
 
 
 def _sample_view(outcome: Outcome, seed: int) -> Sample:
-    """Make a segmenter view and its mask from a small picture: quick, for the segmenter alone."""
+    """Render a segmenter view and its mask from a small picture: fast, for the segmenter alone."""
     rng = np.random.default_rng([seed, 2])
     width, height, um, _ = _CAMERAS[int(rng.choice(len(_CAMERAS), p=[camera[3] for camera in _CAMERAS]))]
     shrink = min(1.0, 448 / width)
@@ -210,20 +210,23 @@ def _full(seed: int) -> tuple[int, Outcome, Sample]:
 
 
 def _small(seed: int) -> tuple[int, Outcome, Sample]:
-    empty = np.random.default_rng([seed, 4]).random() < 0.4  # besides those that `outcome_of` gives
+    empty = np.random.default_rng([seed, 4]).random() < 0.4  # in addition to those from `outcome_of`
     outcome = Outcome.NULL_EXPERIMENT if empty else outcome_of(seed)
     return seed, outcome, _sample_view(outcome, seed)
 
 
 def render_dataset(folder: Path, *, wells: int, views: int, seed: int, jobs: int = 2) -> None:
-    """Render a training set: `wells` full wells (chops, patches, views) and `views` small ones (views only).
+    """Render a training set (`sets.format`).
 
-    Each well is a plate of its own, so that every tenth is held out. Killed, the same call goes on where it was.
+    `wells` full wells give chops, patches and views; `views` small ones give views only.
+
+    Each well is a plate of its own, so that every tenth is held out. After an interruption, the same call continues
+    where it stopped.
 
     Raises
     ------
     SetError
-        When the folder holds another set.
+        If the folder holds another set.
     """
     arguments = {"wells": wells, "views": views, "seed": seed}
     with ChopSetWriter(folder, "xtalgrid-train render", arguments) as writer, ProcessPoolExecutor(jobs) as pool:

@@ -1,7 +1,6 @@
-"""From trained states to what the worker carries: ONNX files and the manifest that names them by hash.
+"""Export trained states for the worker: ONNX files, and the manifest that names them by hash.
 
-A folder of weights has a segmenter and a classifier in fp32, and for each, where asked for, an int8 variant
-(`quantize`).
+A folder of weights has a segmenter and a classifier in fp32, and optionally an int8 variant of each (`quantize`).
 """
 
 from __future__ import annotations
@@ -29,19 +28,19 @@ ROLES: tuple[Role, ...] = ("segmenter", "classifier")
 
 
 class WithSigmoid(nn.Module):
-    """The segmenter as the worker runs it: probabilities out."""
+    """The segmenter as the worker runs it, with probabilities as output."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
 
     def forward(self, image: Tensor) -> Tensor:
-        """``(1, 3, S, S)`` → ``(1, 1, S, S)``, 0..1."""
+        """Map ``(1, 3, S, S)`` to ``(1, 1, S, S)``, 0..1."""
         return torch.sigmoid(self.net(image))
 
 
 class AsClassMap(nn.Module):
-    """A classifier as the worker runs it: logits of each cell out, the mean of which are those of the picture."""
+    """A classifier as the worker runs it: the output is a map of logits, whose mean gives those of the picture."""
 
     def __init__(self, net: nn.Module, dense: bool) -> None:
         super().__init__()
@@ -49,24 +48,24 @@ class AsClassMap(nn.Module):
         self._map = class_map_of(net) if dense else None
 
     def forward(self, image: Tensor) -> Tensor:
-        """``(N, 3, H, W)`` → ``(N, 13, h, w)``; one cell where the network has no map."""
+        """Map ``(N, 3, H, W)`` to ``(N, 13, h, w)``; one cell if the network has no map."""
         cells: Tensor = self._map(image) if self._map else self.net(image)[:, :, None, None]
         return cells
 
 
 def export_segmenter(net: nn.Module, path: Path) -> None:
-    """Write the segmenter as ONNX, for one picture of `SEGMENTER_SIDE`."""
+    """Write the segmenter as ONNX, for one picture with sides of `SEGMENTER_SIDE`."""
     example = torch.zeros(1, 3, SEGMENTER_SIDE, SEGMENTER_SIDE)
     _export(WithSigmoid(net), example, path, "image", "mask", {})
 
 
 def export_classifier(net: nn.Module, path: Path, dense: bool = True) -> None:
-    """Write a classifier as ONNX: for any number of chops, and if `dense` for pictures of any size.
+    """Write a classifier as ONNX, for any number of chops, and if `dense` for pictures of any size.
 
     Raises
     ------
     ModelError
-        When a dense one's map has not a cell each 16 pixels and 15 × 15 of them to a chop.
+        If the map of a dense classifier does not have a cell every 16 pixels, 15 × 15 for a chop.
     """
     model = AsClassMap(net, dense).eval()
     if dense:
@@ -86,17 +85,17 @@ def export_classifier(net: nn.Module, path: Path, dense: bool = True) -> None:
 def _export(
     net: nn.Module, example: Tensor, path: Path, given: str, made: str, axes: dict[str, dict[int, str]]
 ) -> None:
-    """With the older exporter: the newer one takes a minute longer for the same network.
+    """Export with the older exporter; the newer one takes a minute longer for the same network.
 
-    Batch normalisations are kept beside their convolutions, so that training can go on from the file; the runtime folds
-    them.
+    Batch normalisations are not folded into their convolutions, so that training can continue from the file; the
+    runtime folds them.
     """
     with warnings.catch_warnings(), replacing(path) as stream:
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(
             net.eval(),
             (example,),
-            stream,  # type: ignore[arg-type]  # the older exporter takes one
+            stream,  # type: ignore[arg-type]  # the older exporter accepts one
             input_names=[given],
             output_names=[made],
             dynamic_axes=axes,
@@ -108,14 +107,14 @@ def _export(
 
 
 def shift_crystals(net: nn.Module, shift: float) -> None:
-    """Take `shift` from the logits of the crystal classes, in the bias of the last layer.
+    """Subtract `shift` from the logits of the crystal classes, in the bias of the last layer.
 
-    Training shows crystals far more often than a plate does; this is the difference of the two log-odds.
+    Crystals are far more frequent in training than on a plate; `shift` is the difference of the two log-odds.
 
     Raises
     ------
     ModelError
-        When the network's last layer has no bias of 13 values.
+        If the network's last layer has no bias of 13 values.
     """
     layers = [layer for layer in net.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
     bias = layers[-1].bias if layers else None
@@ -137,21 +136,21 @@ def install(
     Parameters
     ----------
     states
-        Files of `states.save_trained`. A role without one keeps the ONNX files that are in the folder.
+        Files from `states.save_trained`. A role without one keeps its ONNX files in the folder.
     folder
-        Made if it is not there.
+        Created if missing.
     calibration
-        The classifier's; without one it keeps the one in the folder's manifest (that of its variant, if there is one).
+        Calibration of the classifier; if None, the one in the folder's manifest (that of its variant, if there is one).
     crystal_shift
         See `shift_crystals`.
     int8
-        A chop set, to quantise on both networks; see `quantize`. Without it, int8 variants stay whose fp32 weights do,
-        the others go.
+        A chop set to quantise both networks on; see `quantize`. If None, an int8 variant stays if its fp32 weights
+        do, and is removed otherwise.
 
     Raises
     ------
     ModelError
-        When a state cannot be read, or a role has neither a state nor a file.
+        If a state can't be read, or a role has neither a state nor a file.
     """
     folder.mkdir(parents=True, exist_ok=True)
     before = read_manifest(folder).models if (folder / MANIFEST).is_file() else ()
@@ -182,7 +181,7 @@ def install(
 def _fp32(
     role: Role, state: Path | None, folder: Path, before: tuple[ModelEntry, ...], crystal_shift: float
 ) -> ModelEntry:
-    """Return the entry of a role's fp32 weights: exported from the state, or as they are in the folder."""
+    """Return the entry of a role's fp32 weights: exported from the state, or unchanged in the folder."""
     if state is None:
         kept = next((entry for entry in before if entry.role == role and entry.variant == "fp32"), None)
         if kept is None:
@@ -213,9 +212,9 @@ def _entry(
     dense: bool = False,
     origin: str = "",
 ) -> ModelEntry:
-    """Make the entry of a file in the folder.
+    """Return the manifest's entry of a file in the folder.
 
-    Calibration and pooling are those of the role's weights of this variant before, or else of any.
+    Calibration and pooling are those of the role's previous weights of this variant, or else of any variant.
     """
     older = sorted((old for old in before if old.role == role), key=lambda old: old.variant != variant)
     return ModelEntry(

@@ -1,13 +1,15 @@
-"""Int8 variants of exported networks: static quantisation, calibrated on chops and views of a training set.
+"""Quantise exported networks to int8: static quantisation, calibrated on chops and views of a training set.
 
-Weights become 8-bit integers for each output channel, activations for each tensor, by ONNX Runtime's own tool. Weights
-use 7 of the bits (`reduce_range`): processors without VNNI add two products in 16 bits, which would overflow. The first
-layer stays in fp32, since what it rounds away no later one has (it makes half of the difference from fp32, at a tenth
-of the work), and so do the last one and what follows it, which the decision is made of.
+ONNX Runtime's own tool converts weights to 8-bit integers for each output channel, and activations for each tensor.
+Weights use 7 of the bits (`reduce_range`), because processors without VNNI add two products in 16 bits, which would
+overflow. The first layer stays in fp32, because later layers can't recover what it rounds away (it would cause half
+of the difference from fp32, and has a tenth of the work), and so do the last one and what follows it, on which the
+decision is based.
 
-A layer's range is a mean over pictures: the largest value of all of them is a rare one, and takes the steps from all
-others. On windows of rendered wells that no calibration saw, the group changes in 0.6 % instead of 2.3 %. Evening out
-the channels' ranges across layers (the weights of the next layer take the factors) made it worse: 5 % and more.
+The range of a layer is a mean over pictures: the largest value of all pictures is rare, and would leave coarser steps
+for all the others. On windows of rendered wells not used for calibration, the group then changes in 0.6 % instead of
+2.3 %. Equalising the channels' ranges across layers (with the factors moved to the weights of the next layer) was
+worse: 5 % and more.
 """
 
 from __future__ import annotations
@@ -29,10 +31,10 @@ from xtalgrid_scoring.networks import load_network
 from .sets.format import ChopSet
 
 PICTURES = 156
-"""How many chops or views the ranges of activations are measured on: twelve chops of each class."""
+"""Number of chops or views that the ranges of activations are measured on: twelve chops of each class."""
 
 PATCHES = 60
-"""How many context patches, where a set has them: the classifier sees drops, not chops."""
+"""Number of context patches, if a set has them: in use the classifier sees drops, not chops."""
 
 
 def quantize(fp32: Path, int8: Path, role: Role, data: Path) -> None:
@@ -45,16 +47,16 @@ def quantize(fp32: Path, int8: Path, role: Role, data: Path) -> None:
     int8
         The file to write, whole or not at all.
     role
-        Which decides what it is calibrated on: chops, or views of whole wells.
+        Decides what it is calibrated on: chops, or views of whole wells.
     data
-        A chop set; wells that are held out for validation are not used.
+        A chop set; wells held out for validation are not used.
 
     Raises
     ------
     ModelError
-        When the set has no such pictures, or the network no layer that can be quantised.
+        If the set has no such pictures, or the network has no layer that can be quantised.
     SetError
-        When the set cannot be read.
+        If the set can't be read.
     """
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
@@ -96,7 +98,7 @@ def quantize(fp32: Path, int8: Path, role: Role, data: Path) -> None:
 
 
 def _correct_bias(int8: Any, fp32: Any, pictures: npt.NDArray[np.uint8]) -> None:
-    """Change the last layer's bias so that the mean logits over all pictures are those of the fp32 network.
+    """Change the last layer's bias so that the mean logits over all pictures equal those of the fp32 network.
 
     Parameters
     ----------
@@ -115,7 +117,7 @@ def _correct_bias(int8: Any, fp32: Any, pictures: npt.NDArray[np.uint8]) -> None
 
 
 def _mean_logits(model: bytes, pictures: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-    """Mean of each class over all cells of all pictures, ``(13,)``."""
+    """Return the mean logit of each class over all cells of all pictures, ``(13,)``."""
     network = load_network(model, "class_map", "the network to quantise")
     logits = [network(network_input(picture[None])) for picture in pictures]
     means: npt.NDArray[np.float64] = np.mean([maps.mean(axis=(0, 2, 3), dtype=np.float64) for maps in logits], axis=0)
@@ -123,16 +125,17 @@ def _mean_logits(model: bytes, pictures: npt.NDArray[np.uint8]) -> npt.NDArray[n
 
 
 def calibration_pictures(data: Path, role: Role, count: int = PICTURES) -> npt.NDArray[np.uint8]:
-    """Pictures of a set to calibrate on, ``(n, S, S, 3)``.
+    """Choose pictures of a set to calibrate on, ``(n, S, S, 3)``.
 
-    Patches, else chops, as many of each class as there are; or views. At most `PATCHES` patches or `count` others.
+    For a classifier these are at most `PATCHES` patches, or if there are none `count` chops, equally many of each
+    class if possible; for a segmenter, `count` views.
 
     Raises
     ------
     ModelError
-        When the set has none.
+        If the set has none.
     SetError
-        When it cannot be read.
+        If it can't be read.
     """
     chosen = ChopSet(data)
     rng = np.random.default_rng(0)

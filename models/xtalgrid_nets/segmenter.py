@@ -23,7 +23,8 @@ NAME = "xtalgrid-squeezenet1_1"
 class SqueezeEncoder(nn.Module, EncoderMixin):  # type: ignore[misc]  # untyped
     """SqueezeNet 1.1 as an encoder for segmentation_models_pytorch: strides 1, 2, 4, 8, 16.
 
-    Padded where SqueezeNet isn't, so that each stage has half the size of the one before; the weights are the same.
+    It is padded where SqueezeNet isn't, so that each stage is half the size of the previous one; the weights are the
+    same.
     """
 
     _stages = ((0, 2), (2, 5), (5, 8), (8, 13))
@@ -54,7 +55,7 @@ encoders[NAME] = {"encoder": SqueezeEncoder, "pretrained_settings": {}, "params"
 
 
 def segmenter() -> nn.Module:
-    """Make the U-Net, untrained, logits out."""
+    """Build the untrained U-Net, with logits as output."""
     net: nn.Module = smp.Unet(
         NAME,
         encoder_depth=4,

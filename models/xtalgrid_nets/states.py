@@ -1,7 +1,7 @@
-"""Trained states on disk: written with what they are, read back, or taken out of the weights that the worker carries.
+"""Trained states on disk: write them with their description, and read them or the worker's ONNX weights back.
 
-A file of ours holds ``{"network", "classes", "state", "record"}``: the network's name, the outcomes its logits stand
-for, its parameters, and how it was trained. A bare ``state_dict`` of SqueezeNet 1.1, as torch saves it, is read too.
+A file holds ``{"network", "classes", "state", "record"}``: the network's name, the outcomes its logits stand for, its
+parameters, and how it was trained. A bare ``state_dict`` of SqueezeNet 1.1, as torch saves it, can be read too.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _NODES = {"Conv": nn.Conv2d, "Gemm": nn.Linear, "BatchNormalization": nn.BatchNo
 
 
 def network(name: str, classes: int = len(CLASSES)) -> nn.Module:
-    """Make an untrained network by its name: a classifier of the registry, or the segmenter.
+    """Build an untrained network by name: a classifier of the registry, or the segmenter.
 
     Raises
     ------
     ModelError
-        For a name that is none; lists those there are.
+        If there is no such name; the message lists the names.
     """
     if name == SEGMENTER:
         from .segmenter import segmenter
@@ -58,11 +58,11 @@ def save_trained(
     net
         The network, on any device.
     name
-        What `network` makes it from.
+        Its name for `network`.
     record
-        How it was trained: plain values that JSON could hold.
+        How it was trained, as plain values that JSON can hold.
     classes
-        What its outputs stand for, where that isn't the 13 outcomes.
+        Meaning of its outputs, if not the 13 outcomes.
     """
     state = {key: value.detach().cpu() for key, value in net.state_dict().items()}
     with replacing(path) as stream:
@@ -72,19 +72,19 @@ def save_trained(
 
 
 def load_trained(path: Path) -> tuple[nn.Module, dict[str, Any]]:
-    """Read a trained network, on the CPU and ready to run, and the record of its training (with its ``network`` name).
+    """Read a trained network and the record of its training (with its ``network`` name).
+
+    The network is on the CPU and in evaluation mode.
 
     Raises
     ------
     BrokenModel
-        When the file is none of ours, or its parameters are not those of the network that it names.
+        If the file is not one of ours, or its parameters don't fit the network that it names.
     OSError
-        When it cannot be read.
+        If it can't be read.
     """
     try:
-        found = torch.load(
-            path, map_location="cpu", weights_only=True
-        )  # nothing but tensors and plain values is unpickled
+        found = torch.load(path, map_location="cpu", weights_only=True)  # unpickles only tensors and plain values
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
         raise BrokenModel(f"{path}: no trained state ({str(error).splitlines()[0][:120]}); give a .pt file") from error
     if not isinstance(found, dict):
@@ -104,19 +104,19 @@ def load_trained(path: Path) -> tuple[nn.Module, dict[str, Any]]:
 
 
 def from_onnx(path: Path, name: str) -> nn.Module:
-    """Load the network whose parameters an fp32 ONNX file of ours holds, on the CPU and ready to run.
+    """Rebuild a network from one of our fp32 ONNX files, on the CPU and in evaluation mode.
 
-    The layers with parameters are matched in the order in which they run. Where the file has a batch normalisation
-    folded into the convolution before it, the network's is set to leave the values as they are, but for the bias: it
-    computes the same, but knows no running statistics, so fine-tune it with those frozen or expect the first steps to
-    be rough.
+    The layers with parameters are matched in the order in which they run. If the file has a batch normalisation
+    folded into the convolution before it, the network's own one is set to change nothing but add the bias. The output
+    is the same, but the running statistics are lost, so freeze them in fine-tuning or expect the first steps to be
+    rough.
 
     Raises
     ------
     BrokenModel
-        When the file is no ONNX, is quantised, or holds another network.
+        If the file is not ONNX, is quantised, or holds another network.
     OSError
-        When it cannot be read.
+        If it can't be read.
     """
     from onnx import numpy_helper
 
@@ -157,20 +157,20 @@ def _with_parameters(path: Path) -> tuple[list[NodeProto], dict[str, TensorProto
         raise BrokenModel(f"{path}: no ONNX file ({error})") from error
     values = {item.name: item for item in graph.initializer}
     for node in graph.node:
-        if node.op_type == "Identity" and node.input[0] in values:  # of equal parameters the exporter keeps one
+        if node.op_type == "Identity" and node.input[0] in values:  # the exporter keeps one of several equal parameters
             values[node.output[0]] = values[node.input[0]]
     return [node for node in graph.node if node.op_type in _NODES], values
 
 
 def _copy(layer: _Layer, arrays: Sequence[Tensor]) -> bool:
-    """Copy a node's parameters into a layer; False where they have other shapes."""
+    """Copy a node's parameters into a layer; return False if their shapes differ."""
     own: list[Tensor | None] = [layer.weight, layer.bias]
     if isinstance(layer, nn.BatchNorm2d):
         own += [layer.running_mean, layer.running_var]
     with torch.no_grad():
         for mine, theirs in zip(own, arrays, strict=False):
             if mine is None:
-                continue  # a bias that came with the folding, and goes to the normalisation
+                continue  # a bias that results from folding, and goes to the normalisation
             if mine.shape != theirs.shape:
                 return False
             mine.copy_(theirs)
@@ -178,7 +178,7 @@ def _copy(layer: _Layer, arrays: Sequence[Tensor]) -> bool:
 
 
 def _in_order(net: nn.Module) -> list[_Layer]:
-    """List the layers with parameters in the order in which one picture runs through them."""
+    """List the layers with parameters in the order in which a picture passes through them."""
     order: list[_Layer] = []
     hooks = [
         layer.register_forward_pre_hook(lambda layer, _: order.append(layer))

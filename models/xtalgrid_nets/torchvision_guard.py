@@ -1,7 +1,8 @@
-"""Import torchvision, and `segmentation_models_pytorch` on it, where it and torch come from different builds.
+"""Make torchvision, and `segmentation_models_pytorch` on it, importable if torch and torchvision have different builds.
 
-A CPU torch beside a CUDA torchvision has no ``torchvision::nms``; torchvision then fails at import, although nothing
-here uses it. Declaring the missing operators first is enough. Where the builds match, this does nothing.
+A CPU torch beside a CUDA torchvision lacks ``torchvision::nms``, and torchvision then fails at import although
+nothing here uses that operator. Declaring the missing operators first is enough. If the builds match, this does
+nothing.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ _kept: list[torch.library.Library] = []
 
 
 def import_smp() -> Any:
-    """Import segmentation_models_pytorch, with the operators declared if it can't be imported without."""
+    """Import segmentation_models_pytorch, declaring the operators if the import fails without them."""
     return _imported("segmentation_models_pytorch")
 
 
 def import_torchvision() -> Any:
-    """Import torchvision, with the operators declared if it can't be imported without."""
+    """Import torchvision, declaring the operators if the import fails without them."""
     return _imported("torchvision")
 
 
@@ -37,5 +38,5 @@ def _imported(name: str) -> Any:
         library = torch.library.Library("torchvision", "FRAGMENT")
         for operator in _OPERATORS:
             library.define(operator)
-        _kept.append(library)  # the declarations live as long as the library object
+        _kept.append(library)  # the declarations last as long as the library object
         return importlib.import_module(name)

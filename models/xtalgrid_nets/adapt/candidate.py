@@ -1,4 +1,4 @@
-"""The candidate: its folder of weights, and how it does beside the models in use."""
+"""Write the candidate's folder of weights, and compare the candidate with the models in use."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ROLES: tuple[Role, Role] = ("segmenter", "classifier")
 
 
 def figures(truths: Sequence[Truth], called: Sequence[Outcome]) -> Figures:
-    """Count how many wells whose group is known were called rightly."""
+    """Count the results on wells whose group is known."""
     right: Counter[Group] = Counter()
     false = undecided = 0
     for truth, outcome in zip(truths, called, strict=True):
@@ -43,7 +43,7 @@ def figures(truths: Sequence[Truth], called: Sequence[Outcome]) -> Figures:
 def source(
     name: str, kind: str, truths: Sequence[Truth], current: Sequence[Outcome], candidate: Sequence[Outcome]
 ) -> Source:
-    """One source's figures: of its sure judgements alone."""
+    """Collect one source's figures; only its certain judgements count."""
     sure = [i for i, truth in enumerate(truths) if truth.sure and truth.group in SCORED_GROUPS]
     wells = [truths[i] for i in sure]
     return Source(
@@ -58,14 +58,14 @@ def source(
 def write_candidate(
     out: Path, net: nn.Module, name: str, head: Head, current: Path, record: Mapping[str, object]
 ) -> None:
-    """Export a network with a new last layer into `out`, beside the segmenter in use; calibration is the one in use.
+    """Export a network with a new last layer into `out`, beside the segmenter and with the calibration in use.
 
     Parameters
     ----------
     net
-        The network it was fitted from.
+        The network that the layer was fitted from.
     name
-        Of `networks.NETWORKS`.
+        A name in `networks.NETWORKS`.
     current
         Folder of the weights in use.
     """
@@ -91,20 +91,20 @@ def write_candidate(
 
 
 def pooling_of(weights: Path) -> Pooling | None:
-    """Return the calibration of a folder's default classifier."""
+    """Return the pooling of a folder's default classifier."""
     entry, _ = find_model(default_models(weights)[1], "classifier", [weights])
     return entry.pooling
 
 
 def outcomes(truths: Sequence[Truth], weights: Path, keep: Path, jobs: int) -> list[Outcome]:
-    """Score wells with a folder's weights, as the worker does."""
+    """Score wells with the real worker and a folder's weights."""
     settings = Scoring(weights=weights, rule=rule_for(pooling_of(weights)))
     answers = score([truth.path for truth in truths], settings, keep, jobs)
     return [a.outcome if isinstance(a := answers[t.path], wire.Scored) else Outcome.FAILED for t in truths]
 
 
 def frozen_sources(truths: Sequence[Truth], current: Path, candidate: Path, keep: Path, jobs: int) -> list[Source]:
-    """Wells that are always the same ones, scored by the real worker with both folders of weights."""
+    """Score fixed sets of wells with the real worker and both folders of weights."""
     ordered = [truth for wells in by_source(truths).values() for truth in wells]
     before, after = (outcomes(ordered, weights, keep, jobs) for weights in (current, candidate))
     sources, first = [], 0
@@ -116,7 +116,7 @@ def frozen_sources(truths: Sequence[Truth], current: Path, candidate: Path, keep
 
 
 def compare(out: Path, current: Path, sources: Sequence[Source]) -> Comparison:
-    """Judge the candidate in `out` and put the comparison beside its weights."""
+    """Compare the candidate in `out` with the models in use, and write the comparison beside its weights."""
     verdict, reasons = judge(sources)
     made = Comparison(
         candidate=default_models(out),
@@ -131,7 +131,7 @@ def compare(out: Path, current: Path, sources: Sequence[Source]) -> Comparison:
 
 
 def table(sources: Sequence[Source]) -> list[str]:
-    """Return the comparison as a Markdown table, before → after."""
+    """Format the comparison as a Markdown table, before → after."""
     groups = [group.value for group in SCORED_GROUPS]
     rows = []
     for item in sources:

@@ -1,4 +1,4 @@
-"""Fitting a last layer to wells of which only the group is known, and to windows whose class is."""
+"""Fit a last layer to wells of which only the group is known, and to windows of known class."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .windows import Float, Half, Head, WindowFeatures
 
 @dataclass(frozen=True, slots=True)
 class LabWell:
-    """A scored well: its windows, its group, and how much it counts (a judgement that is unsure: less)."""
+    """A scored well: its windows, its group, and its weight (less for an uncertain judgement)."""
 
     windows: WindowFeatures
     group: Group
@@ -28,9 +28,9 @@ class LabWell:
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """Labelled windows of other wells, so that nothing is forgotten.
+    """Labelled windows of other wells, which keep the layer from forgetting.
 
-    `features` ``(M, C)``, `labels` ``(M,)``: rank in `CLASSES`.
+    `features` is ``(M, C)``, `labels` ``(M,)`` (rank in `CLASSES`).
     """
 
     features: Half
@@ -39,22 +39,22 @@ class Remembered:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How a last layer is fitted.
+    """Parameters of the fit of a last layer.
 
     Parameters
     ----------
     steps, rate
-        Of Adam; the rate falls to zero along a cosine.
+        Adam's; the rate falls to zero along a cosine.
     wells, windows
-        How many of the lab's wells and of the remembered windows are in a step.
+        Number of the lab's wells and of remembered windows in a step.
     remember
-        Weight of the remembered windows' loss; the lab's wells have 1.
+        Weight of the loss on remembered windows; that of the lab's wells is 1.
     stay
-        Weight of the squared distance from the layer's start (Li, Grandvalet & Davoine 2018, "Explicit inductive bias
+        Weight of the squared distance from the initial layer (Li, Grandvalet & Davoine 2018, "Explicit inductive bias
         for transfer learning", L2-SP).
     shown, hardest
-        Parts of a well's windows: how many must show what the well is called, and how many of those that say otherwise
-        the most are corrected.
+        Fractions of a well's windows: those that must show the well's group, and those that are corrected because
+        they contradict it most.
     """
 
     steps: int = 120
@@ -69,24 +69,25 @@ class Settings:
 
 
 def well_loss(log_p: Tensor, group: Group, needed: Sequence[int], settings: Settings) -> Tensor:
-    """Compute the loss of one well by its group alone (multiple-instance: nobody said which window shows it).
+    """Return the loss of one well from its group alone.
 
-    It follows the decision: a well is of the first group in priority that enough windows are sure of. So the windows
-    that show the well's group most must be sure of it (of a clear drop all), and no window may be sure of anything that
-    outranks it; what ranks below may be there too, as clear parts are in a drop with precipitate, or precipitate around
-    a crystal.
+    This is multiple-instance learning: nobody has said which window shows the group. The loss follows the decision,
+    which gives a well the first group in priority that enough windows are sure of. So the windows that show the
+    well's group best must be sure of it (for a clear drop, all windows), and no window may be sure of a group with
+    higher priority. Groups of lower priority may be present too, as clear regions are in a drop with precipitate, or
+    precipitate around a crystal.
 
     Parameters
     ----------
     log_p
         ``(N, 4)``: log-probabilities of `SCORED_GROUPS` in the well's windows.
     needed
-        How many windows must agree on each of the groups (`chops_needed`).
+        Number of windows that must agree on each group (`chops_needed`).
     """
     place = SCORED_GROUPS.index(group)
     n = len(log_p)
     count = n
-    if group is not Group.CLEAR:  # a crystal may be in no more windows than it must, what fills drops is in many
+    if group is not Group.CLEAR:  # a crystal may be in few windows, but what fills a drop is in many
         count = min(n, max(needed[place], 0 if group is Group.CRYSTAL else round(settings.shown * n)))
     loss = -log_p[:, place].topk(count).values.mean()
     if place:
@@ -96,9 +97,9 @@ def well_loss(log_p: Tensor, group: Group, needed: Sequence[int], settings: Sett
 
 
 def fit(start: Head, wells: Sequence[LabWell], remembered: Remembered, settings: Settings) -> Head:
-    """Fit the last layer, from `start` on.
+    """Fit the last layer, starting from `start`.
 
-    Wells without a drop have nothing to say and are passed over.
+    Wells without a drop have no windows and are skipped.
     """
     rng = np.random.default_rng(settings.seed)
     usable = [well for well in wells if well.windows.boxes]
@@ -137,7 +138,7 @@ def fit(start: Head, wells: Sequence[LabWell], remembered: Remembered, settings:
 
 
 def _even(classes: Sequence[int] | npt.NDArray[np.int64]) -> Float:
-    """Chances of being drawn that let rare classes be seen more: each class in proportion to the root of its number."""
+    """Return drawing probabilities that favour rare classes: each class by the square root of its number."""
     counts = np.bincount(np.asarray(classes), minlength=len(CLASSES)).astype(float)
     chance = 1 / np.sqrt(counts[np.asarray(classes)])
     found: Float = chance / chance.sum()
@@ -147,11 +148,11 @@ def _even(classes: Sequence[int] | npt.NDArray[np.int64]) -> Float:
 def _crystal_shift(
     start: Head, remembered: Remembered, chance: Float | None, rng: np.random.Generator, most: int = 4096
 ) -> Tensor:
-    """``(13,)``: what the crystals' logits lack of what the remembered windows would have them be.
+    """Return what to add to the crystals' logits so that they fit the remembered windows, ``(13,)``.
 
-    Crystals are far more frequent among them than on a plate, and an exported classifier says so by a shift
-    (`export.shift_crystals`) that fitting must not undo. Added to the logits where the remembered windows are compared,
-    it stays (logit adjustment, Menon et al. 2021).
+    Crystals are far more frequent among these windows than on a plate, and an exported classifier allows for that by
+    a shift (`export.shift_crystals`), which fitting must not undo. So this offset is added to the logits whenever
+    they are compared with the remembered windows (logit adjustment, Menon et al. 2021).
     """
     crystals = torch.zeros(len(CLASSES))
     crystals[list(GROUP_CLASSES[Group.CRYSTAL])] = 1

@@ -1,4 +1,4 @@
-"""A lab's scored wells: read, seen once, and divided into folds."""
+"""Read a lab's scored wells, run them through the network once, and divide them into folds."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .fit import LabWell, Remembered, Settings, fit
 from .windows import Eye, Head
 
 COLUMN_IN_NAME = r"_(\d{2})_\d{2}_\d{2}_[A-Za-z]"
-"""The plate's column in the name of a Rigaku imager's file, as `_06_04_01_HF`: column 6, row D, subwell 1."""
+"""Pattern of the plate's column in the name of a Rigaku imager's file: `_06_04_01_HF` is column 6, row D, subwell 1."""
 
 UNSURE = 0.5
-"""How much a well counts in fitting whose judgement is marked ``low``; judged is by the sure ones alone."""
+"""Weight in the fit of a well whose judgement is marked ``low``; only certain ones are used for judging."""
 
 
 def read_wells(place: Path, only: Sequence[str] = ()) -> list[Truth]:
@@ -27,12 +27,12 @@ def read_wells(place: Path, only: Sequence[str] = ()) -> list[Truth]:
     Parameters
     ----------
     only
-        Names of sources to take; empty: all.
+        Names of sources to use; empty for all.
 
     Raises
     ------
     ConfigError
-        When there are none, or a source is not there.
+        If there are no wells, or a source is missing.
     """
     found = real_wells(place) if place.is_dir() else lab_wells(place)
     there = sorted({truth.source for truth in found})
@@ -46,19 +46,19 @@ def read_wells(place: Path, only: Sequence[str] = ()) -> list[Truth]:
 
 
 def fold_names(truths: Sequence[Truth], by: str, pattern: str = COLUMN_IN_NAME) -> list[str]:
-    """Name the fold of each well: its plate, or the column of its plate.
+    """Return the fold of each well: its plate, or its column on the plate.
 
     Parameters
     ----------
     by
-        ``plate``, ``column``, or ``auto``: plates where there are at least three of them.
+        ``plate``, ``column``, or ``auto``: plates if there are at least three.
     pattern
         Regular expression whose first group is the column in a file's name.
 
     Raises
     ------
     ConfigError
-        When there are fewer than two folds, or a name has no column.
+        If there are fewer than two folds, or a name has no column.
     """
     plates = {truth.plate for truth in truths}
     if by == "plate" or (by == "auto" and len(plates) >= 3):
@@ -68,14 +68,14 @@ def fold_names(truths: Sequence[Truth], by: str, pattern: str = COLUMN_IN_NAME) 
         lost = [truth.path.name for truth, match in zip(truths, matches, strict=True) if match is None]
         if lost:
             raise ConfigError(
-                f"{lost[0]}: no column in this name by {pattern!r}; say where it stands with --column-from, or use "
-                "--folds plate"
+                f"{lost[0]}: no column in this name by {pattern!r}; say where it stands with --column-from, "
+                "or use --folds plate"
             )
         names = [f"{truth.plate} column {match[1]}" for truth, match in zip(truths, matches, strict=True) if match]
     if len(set(names)) < 2:
         raise ConfigError(
-            f"all wells are of one fold ({names[0]}), and nothing is left to judge by; use --folds column, or give "
-            "more plates"
+            f"all wells are of one fold ({names[0]}), and nothing is left to judge by; use --folds column, "
+            "or give more plates"
         )
     return names
 
@@ -83,7 +83,7 @@ def fold_names(truths: Sequence[Truth], by: str, pattern: str = COLUMN_IN_NAME) 
 def see_wells(
     truths: Sequence[Truth], eye: Eye, advance: Callable[[], object]
 ) -> tuple[list[Truth], list[LabWell], dict[Path, str]]:
-    """Run every well through the features; those that can't be read come back with the reason."""
+    """Run every well through the features; also return the unreadable ones with the reasons."""
     seen: list[Truth] = []
     wells: list[LabWell] = []
     failed: dict[Path, str] = {}
@@ -108,7 +108,7 @@ def out_of_fold(
     settings: Settings,
     advance: Callable[[], object],
 ) -> list[Head]:
-    """For each well the last layer that was fitted without the well's fold."""
+    """Fit for each well the last layer without the wells of its fold."""
     heads = {}
     for name in sorted(Counter(folds)):
         others = [well for well, fold in zip(wells, folds, strict=True) if fold != name]

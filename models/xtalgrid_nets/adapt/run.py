@@ -1,4 +1,4 @@
-"""``xtalgrid-train adapt``, from a lab's scored wells to a candidate that is compared with what is in use."""
+"""Run ``xtalgrid-train adapt``: from a lab's scored wells to a candidate compared with the models in use."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ from .lab import COLUMN_IN_NAME, fold_names, out_of_fold, read_wells, see_wells
 from .windows import Eye, Head
 
 REMEMBER_SEED = 40_000_000
-"""First seed of the wells rendered to be remembered: no test plate's, and no training set's by default."""
+"""First seed of the wells rendered to be remembered; no test plate and no default training set uses it."""
 
 PATCHES_A_WELL = 4
 FROZEN_PLATES = range(4)
-"""Of `VALIDATION_PLATES`: one ring, disc, bevel and 1536-well plate each."""
+"""Indices into `VALIDATION_PLATES`: one plate each with rings, discs, bevels and 1536 wells."""
 
 
 Bar = Callable[[str, int], AbstractContextManager[Callable[[], object]]]
-"""A progress bar: ``bar("wells", 144)`` is a context that gives what to call after each."""
+"""Progress bar: ``bar("wells", 144)`` is a context manager that gives a function to call after each item."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is adapted to what; see the options of ``xtalgrid-train adapt``."""
+    """What to adapt, and to what; see the options of ``xtalgrid-train adapt``."""
 
     wells: Path
     out: Path
@@ -64,9 +64,10 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Adapted:
-    """What came out. `folds`: (fold, wells, right before, right after) of the sure judgements.
+    """The results of an adaptation.
 
-    `failed`: image → reason.
+    `folds` has (fold, wells, right before, right after) for the certain judgements; `failed` maps an image to the
+    reason.
     """
 
     comparison: Comparison
@@ -75,18 +76,19 @@ class Adapted:
 
 
 def adapt(plan: Plan, bar: Bar) -> Adapted:
-    """Fit, judge fold by fold, export, and compare with what is in use.
+    """Fit, judge fold by fold, export, and compare with the models in use.
 
-    The lab's figures are out-of-fold: each well is judged by a fit that saw no well of its plate (or column). What is
-    exported is fitted on all of them. The frozen sources are scored by the real worker with both sets of weights.
+    The lab's figures are out of fold: each well is judged by a fit that saw no well of its plate (or column). The
+    exported layer is fitted to all of them. The frozen sources are scored by the real worker with both sets of
+    weights.
 
     Raises
     ------
     XtalgridError
-        With what to do, when wells, weights or folds do not serve.
+        If wells, weights or folds can't be used; the message says what to do.
     """
     truths = read_wells(plan.wells, plan.only)
-    fold_names(truths, plan.folds, plan.column_from)  # what cannot be divided is said before the work
+    fold_names(truths, plan.folds, plan.column_from)  # reports wells that can't be divided before the work begins
     frozen = _frozen(plan, truths)
     net, name = starting_point(plan.start, plan.current)
     eye = Eye(net, Segmenter(plan.current), plan.looks, plan.out / "work" / "seen")
@@ -119,8 +121,11 @@ def adapt(plan: Plan, bar: Bar) -> Adapted:
 
 
 def starting_point(start: Path | None, current: Path) -> tuple[nn.Module, str]:
-    """Load the network to start from, and its name: a trained state, an ONNX file, or the classifier in use."""
-    variant: Variant | None = None if start else "fp32"  # int8 weights are made from those, and have no gradients
+    """Return the network to start from, and its name.
+
+    It is a trained state, an ONNX file, or the classifier of the weights in use.
+    """
+    variant: Variant | None = None if start else "fp32"  # int8 weights are made from fp32 ones and have no gradients
     entry, _ = find_model(default_models(current, variant)[1], "classifier", [current])
     if start is None:
         folder = current if (current / entry.file).is_file() else PACKAGED
@@ -134,7 +139,7 @@ def starting_point(start: Path | None, current: Path) -> tuple[nn.Module, str]:
 
 
 def remember(eye: Eye, plan: Plan, advance: Callable[[], object]) -> Remembered:
-    """Labelled windows of `plan.remember_wells` wells: of training sets with patches, or else rendered now."""
+    """Collect labelled windows of `plan.remember_wells` wells, from training sets with patches or rendered now."""
     features, labels = [], []
     if plan.remember:
         sets = ChopSet(plan.remember)
@@ -162,20 +167,23 @@ def remember(eye: Eye, plan: Plan, advance: Callable[[], object]) -> Remembered:
 
 
 def _in_use(plan: Plan, truths: Sequence[Truth], wells: Sequence[LabWell], start: Head) -> list[Outcome]:
-    """Ask the models in use about the lab's wells: their last layer, or the worker where another state is adapted."""
+    """Return what the models in use call the lab's wells.
+
+    This takes their last layer, or the real worker if another state is adapted.
+    """
     if plan.start is None:
         return [start.outcome(well.windows) for well in wells]
     return candidate.outcomes(truths, plan.current, plan.out / "work" / "scores", plan.jobs)
 
 
 def _frozen(plan: Plan, lab: Sequence[Truth]) -> list[Truth]:
-    """Real wells that are never fitted to, with none of the lab's own among them."""
+    """Read real wells that are never fitted to, without the lab's own."""
     own = {truth.path.resolve() for truth in lab}
     return [t for place in plan.frozen for t in read_wells(place) if t.path.resolve() not in own]
 
 
 def _rendered(plan: Plan) -> list[Truth]:
-    """Find rendered plates with crystals: those in a folder, or some of the validation plates, rendered now."""
+    """Return rendered plates with crystals: those in a folder, or some of the validation plates, rendered now."""
     if plan.rendered is not None:
         return rendered_plates(plan.rendered)
     folder = plan.out / "work" / "rendered"
@@ -209,7 +217,7 @@ def _write(
     name: str,
     out_of: Sequence[tuple[Truth, Outcome, Outcome]],
 ) -> None:
-    """``report.md``, the model card, and every out-of-fold answer as ``wells.csv``."""
+    """Write ``report.md``, the model card, and every out-of-fold answer as ``wells.csv``."""
     groups = Counter(str(well.group) for well in wells)
     counts = ", ".join(f"{number} {group}" for group, number in groups.most_common())
     kinds = Counter(CLASSES[label].group for label in remembered.labels)
@@ -221,10 +229,8 @@ def _write(
         *(f"* {reason}" for reason in comparison.reasons),
         "",
         f"Fitted was the last layer, on {len(wells)} scored wells ({counts}) and {len(remembered.labels)} windows to "
-        "remember "
-        f"({windows or 'none'}). The lab's wells are judged out of fold, by sure judgements alone; frozen sources by "
-        "the real worker. "
-        "Each figure: in use → candidate.",
+        f"remember ({windows or 'none'}). The lab's wells are judged out of fold, by sure judgements alone; "
+        "frozen sources by the real worker. Each figure: in use → candidate.",
         "",
         *candidate.table(comparison.sources),
         "",
@@ -239,9 +245,9 @@ def _write(
     card = [
         f"# Classifier `{sha256[:12]}…`",
         "",
-        f"{name}, its last layer adapted to a lab's own wells; started from `{comparison.current[1][:12]}…`, whose "
-        "card holds for all "
-        "else. The calibration of p_crystal is that one's: fit it anew with `xtalgrid-train judge calibrate`.",
+        f"{name}, its last layer adapted to a lab's own wells; started from `{comparison.current[1][:12]}…`, "
+        "whose card holds for all else. The calibration of p_crystal is that one's: fit it anew with "
+        "`xtalgrid-train judge calibrate`.",
         "",
         *report[2:],
     ]

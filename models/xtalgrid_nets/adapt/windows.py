@@ -1,4 +1,4 @@
-"""Wells as what the last layer sees of them: the mean features of every window that the worker scores."""
+"""Represent wells as the last layer sees them: the mean features of every window that the worker scores."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ Float = npt.NDArray[np.float32]
 class WindowFeatures:
     """The windows of one well's drop.
 
-    `features` ``(V, N, C)``: V looks at the well, N windows, C features; N is 0 where there is no drop.
+    `features` is ``(V, N, C)``: V versions of the well (see `Eye`), N windows, C features; N is 0 if there is no drop.
     """
 
     features: Half
@@ -52,12 +52,12 @@ class WindowFeatures:
 
     @property
     def needed(self) -> tuple[int, ...]:
-        """How many windows must agree on each of the groups, by the worker's rule."""
+        """Return the number of windows that must agree on each group, by the worker's rule."""
         return chops_needed(self.boxes, DEFAULTS.support)
 
 
 class Eye:
-    """What does not change while a last layer is fitted: the segmenter and the features.
+    """The fixed part of the networks while a last layer is fitted: the segmenter and the features.
 
     Parameters
     ----------
@@ -66,14 +66,14 @@ class Eye:
     segmenter
         Finds the drop.
     looks
-        How often each well is looked at: once as it is, then turned and in other light.
+        Number of versions of each well: the image itself, then copies turned and with other lighting.
     keep
-        Folder for what was seen, so that a killed run goes on and folds cost nothing.
+        Folder in which features are stored, so that a run that was killed continues and folds cost nothing.
 
     Raises
     ------
     ConfigError
-        When the network is no such one.
+        If the network is of another kind.
     """
 
     def __init__(self, net: nn.Module, segmenter: Segmenter, looks: int, keep: Path) -> None:
@@ -91,14 +91,14 @@ class Eye:
         keep.mkdir(parents=True, exist_ok=True)
 
     def well(self, path: Path, pixel_size_um: float | None = None) -> WindowFeatures:
-        """Find a well image's windows, those that the worker would score with the same segmenter.
+        """Compute the features of an image's windows, those that the worker would score with the same segmenter.
 
         Raises
         ------
         ImageError
-            When the file is no usable image.
+            If the file is not a usable image.
         OSError
-            When it cannot be read.
+            If it can't be read.
         """
         data = path.read_bytes()
         key = hashlib.sha256(data + f"{self._name} {pixel_size_um}".encode()).hexdigest()[:32]
@@ -118,7 +118,10 @@ class Eye:
         return windows
 
     def patches(self, pixels: Pixels, labels: npt.NDArray[np.uint8]) -> tuple[Half, npt.NDArray[np.int64]]:
-        """Features ``(n, C)`` and labels ``(n,)`` of the labelled windows of patches ``(M, 448, 448, 3)``."""
+        """Compute features ``(n, C)`` and labels ``(n,)`` of the labelled windows of patches ``(M, 448, 448, 3)``.
+
+        The patches and their labels are those of `sets.format`.
+        """
         means = (
             F.avg_pool2d(self._run(images_first(pixels)), WINDOW_CELLS, WINDOW_STEP).permute(0, 2, 3, 1).flatten(0, 2)
         )
@@ -130,19 +133,19 @@ class Eye:
         image = images_first(cut(view, [whole]))
         if number == 0:
             return chop_means(self._run(image)[0].numpy(), boxes)
-        turns, mirrored = number % 4, bool(number // 4 % 2)  # cells must stay squares: quarter turns
+        turns, mirrored = number % 4, bool(number // 4 % 2)  # quarter turns only, because cells must stay square
         image = torch.rot90(exposed(image.contiguous(), random), turns, (2, 3))
         features = self._run(image.flip(3) if mirrored else image)[0]
         back = features.flip(2) if mirrored else features
         return chop_means(torch.rot90(back, -turns, (1, 2)).numpy(), boxes)
 
     def _run(self, images: Tensor) -> Tensor:
-        """Features ``(N, C, h, w)`` of ``(N, 3, H, W)`` uint8."""
+        """Compute features ``(N, C, h, w)`` from ``(N, 3, H, W)`` uint8."""
         return torch.from_numpy(self._features(network_input(images.permute(0, 2, 3, 1).numpy())))
 
 
 def _exported(features: nn.Module) -> Network:
-    """Run the features in ONNX Runtime, which is four times as fast as torch on a processor."""
+    """Run the features in ONNX Runtime, which on a CPU is four times as fast as torch."""
     stream = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -160,15 +163,15 @@ def _exported(features: nn.Module) -> Network:
 
 
 def rule_for(pooling: Pooling | None) -> Rule:
-    """Choose the rule by which a classifier with this pooling, or none, decides wells."""
+    """Return the rule that decides wells for a classifier with this pooling, or without one."""
     return "group" if pooling is None else "pooled"
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A last layer: `weight` ``(13, C)`` and `bias` ``(13,)``.
+    """A last layer, `weight` ``(13, C)`` and `bias` ``(13,)``, and the pooling of its output.
 
-    With the pooling of what it says; without one, the rule ``group`` decides.
+    Without a pooling the rule ``group`` decides.
     """
 
     weight: Float
@@ -177,19 +180,19 @@ class Head:
 
     @classmethod
     def of(cls, net: nn.Module, pooling: Pooling | None = None) -> Head:
-        """Take a network's last layer."""
+        """Take the last layer of a network."""
         layer = net.head
         weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()  # type: ignore[union-attr,operator]
         return cls(weight[:, :, 0, 0].copy(), bias.copy(), pooling)
 
     def put_into(self, net: nn.Module) -> None:
-        """Make it a network's."""
+        """Set it as the last layer of a network."""
         with torch.no_grad():
             net.head.weight.copy_(torch.from_numpy(self.weight)[:, :, None, None])  # type: ignore[union-attr,operator]
             net.head.bias.copy_(torch.from_numpy(self.bias))  # type: ignore[union-attr,operator]
 
     def decision(self, windows: WindowFeatures) -> Decision | None:
-        """Decide a well with this last layer, as scoring would; None where there is no drop (a null experiment)."""
+        """Decide a well with this last layer, as scoring would; None if there is no drop (a null experiment)."""
         if not windows.boxes:
             return None
         logits = windows.features[0].astype(np.float32) @ self.weight.T + self.bias
@@ -198,7 +201,7 @@ class Head:
         return decision_of(Windows(windows.boxes, probabilities), options, pooling=self.pooling)
 
     def outcome(self, windows: WindowFeatures) -> Outcome:
-        """Decide as `decision`, and return the outcome alone."""
+        """Return only the outcome of `decision`."""
         found = self.decision(windows)
         return Outcome.NULL_EXPERIMENT if found is None else found.outcome
 

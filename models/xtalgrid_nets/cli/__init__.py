@@ -13,22 +13,22 @@ _BEFORE_GROUPS = {
     **dict.fromkeys(("calibrate", "evaluate", "evaluate-chops", "rule", "windows"), judge.judge),
     "import-mxnet": imports.import_,
 }
-"""Commands that were not in groups at first, and the group each is in now."""
+"""Former names of commands, from before there were groups, and the group of each."""
 
 
 class Commands(click.Group):
-    """A group that takes `_BEFORE_GROUPS` too, for one release, and says on standard error what each is called now."""
+    """A group that also takes `_BEFORE_GROUPS`, for one release, and prints the new name on standard error."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find a command by its name or by its name before it was in a group."""
+        """Find a command by its present or its former name."""
         old, *rest = args
         group = _BEFORE_GROUPS.get(old)
         if group is None:
             return super().resolve_command(ctx, args)
         new = old.removeprefix("import-")
-        if not ctx.resilient_parsing:  # a shell that completes
+        if not ctx.resilient_parsing:  # not while the shell completes a command
             click.echo(f"xtalgrid-train {old} is called xtalgrid-train {group.name} {new} now", err=True)
         return old, group.commands[new], rest
 

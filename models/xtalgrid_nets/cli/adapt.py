@@ -41,11 +41,11 @@ from .options import FILE, FOLDER, Command
 @click.option("--stay", default=1e-3, show_default=True, help="How strongly the last layer is held where it was.")
 @click.option("--jobs", default=2, show_default=True, type=click.IntRange(1), help="Workers side by side.")
 def adapt(wells: Path, out: Path, steps: int, stay: float, **options: Any) -> None:
-    """Fit the classifier to a lab's own scored WELLS; the candidate and its comparison go to OUT.
+    """Fit the classifier to a lab's own scored WELLS; write the candidate and its comparison to OUT.
 
     WELLS is a CSV table (plate, image, and label or outcome) or a folder of sets of wells with one labels.csv. If the
-    candidate is better, `xtalgrid model promote OUT` puts it to use. Interrupted, the same command goes on where it
-    was.
+    candidate is better, `xtalgrid model promote OUT` puts it into use. After an interruption, the same command
+    continues where it stopped.
     """
     from ..adapt.fit import Settings
     from ..adapt.run import Plan

@@ -28,8 +28,8 @@ from .options import FILE, FOLDER, THRESHOLD, Command, finite, scoring_options
 @click.option(
     "--step",
     type=click.IntRange(1, 256),
-    help=f"Pixels from chop to chop: a multiple of {STRIDE} (default {DEFAULTS.step}), with --exact any (default "
-    f"{STEP}).",
+    help=f"Pixels from chop to chop: a multiple of {STRIDE} (default {DEFAULTS.step}), "
+    f"with --exact any (default {STEP}).",
 )
 @click.option(
     "--boxes",
@@ -50,9 +50,9 @@ from .options import FILE, FOLDER, THRESHOLD, Command, finite, scoring_options
 def explain(
     images: tuple[Path, ...], out: Path, state: Path | None, pixel_size: float | None, samples: int, **scoring: Any
 ) -> None:
-    """Draw why well IMAGES are called what they are called: NAME-groups.png and NAME-smoothgrad.png.
+    """Draw why well IMAGES are called what they are: NAME-groups.png and NAME-smoothgrad.png.
 
-    Give the options that they are scored with: outcome, probabilities and best chops are then those that are published.
+    Give the options that they are scored with, so that outcome, probabilities and best chops are the published ones.
     """
     from xtalgrid_core.errors import ImageError
 

@@ -22,7 +22,7 @@ def export(
 ) -> None:
     """Write ONNX files and their manifest.
 
-    A network that is not given stays as it is in the folder, and so does the calibration of p_crystal.
+    A network that is not given stays unchanged in the folder, and so does the calibration of p_crystal.
     """
     from xtalgrid_core.errors import XtalgridError
     from xtalgrid_core.weights import PACKAGED, Role

@@ -54,9 +54,9 @@ def fit(
     precision: str,
     loaders: int,
 ) -> None:
-    """Train a network by RECIPE, a TOML file or the name of one that comes with the package.
+    """Train a network by RECIPE, a TOML file or the name of a packaged recipe.
 
-    A run that is stopped (Ctrl-C, SIGTERM) writes a checkpoint first and goes on with --resume.
+    When stopped (Ctrl-C, SIGTERM), a run first writes a checkpoint; --resume continues it.
     """
     from xtalgrid_core.errors import XtalgridError
 

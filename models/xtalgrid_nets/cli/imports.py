@@ -1,4 +1,4 @@
-"""``xtalgrid-train import``: published networks taken over."""
+"""``xtalgrid-train import``: import published networks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _OUT = click.Path(path_type=Path, dir_okay=False)
 
 @click.group("import")
 def import_() -> None:
-    """Take published networks over."""
+    """Import published networks."""
 
 
 @import_.command()
@@ -29,9 +29,9 @@ def import_() -> None:
     help="dls_marco_score_ispyb-1.0.1-py3-none-any.whl, if it is here already; otherwise pip downloads it (43 MB).",
 )
 def marco(out: Path, wheel: Path | None) -> None:
-    """Make the published MARCO network a second opinion.
+    """Import the published MARCO network as a second opinion.
 
-    The wheel is checked by its SHA-256 and never installed. The files are the same each time.
+    The wheel is checked by its SHA-256 and never installed. The resulting files are always the same.
     """
     from ..marco.install import install
 
@@ -55,8 +55,8 @@ def marco(out: Path, wheel: Path | None) -> None:
 @click.option(
     "--pool",
     type=click.Choice(["13", "mean"]),
-    help="13: the top-left 13×13 of a chop's 15×15 cells, as MXNet's AvgPool2D(13); mean: all. [default: as in the "
-    "file]",
+    help="13: the top-left 13×13 of a chop's 15×15 cells, as MXNet's AvgPool2D(13); mean: all. "
+    "[default: as in the file]",
 )
 @click.option(
     "--mean", nargs=3, type=float, default=MEAN_RGB, show_default=True, help="Subtracted in its training (RGB)."
@@ -80,10 +80,10 @@ def mxnet(
     std: tuple[float, float, float],
     bgr: bool,
 ) -> None:
-    """Take a SqueezeNet checkpoint of MXNet over: gluon's 1.0 and 1.1, and the paper's with ELU.
+    """Import a SqueezeNet checkpoint of MXNet: gluon's 1.0 and 1.1, or the paper's with ELU.
 
-    OUT.pt is a trained state, for `export` and the worker; OUT.npz has the features alone, for `fit --start`, whatever
-    the outputs were.
+    OUT.pt is a trained state, for `export` and the worker; OUT.npz has only the features, for `fit --start`, and may
+    come from a checkpoint with any outputs.
     """
     from ..mxnet.checkpoints import import_checkpoint, read_symbol, save_features
     from ..networks import NETWORKS
@@ -121,7 +121,7 @@ def mxnet(
 
 
 def _outputs(count: int, text: str | None) -> tuple[list[str], list[int] | None]:
-    """Return the names of the outputs as they are stored, and where each stands in the checkpoint."""
+    """Return the names of the outputs as stored, and the position of each in the checkpoint."""
     names = [name.strip() for name in text.split(",")] if text else [str(number) for number in range(count)]
     if len(names) != count or len(set(names)) != count:
         raise click.ClickException(f"the checkpoint has {count} outputs, --classes names {len(set(names))}")

@@ -1,4 +1,4 @@
-"""``xtalgrid-train judge``: networks judged, and the rule and calibration they decide by chosen."""
+"""``xtalgrid-train judge``: judge networks, and choose their decision rule and calibration."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _settings(threshold: float, options: dict[str, Any]) -> Settings:
 
 @click.group()
 def judge() -> None:
-    """Judge networks, and choose the rule and the calibration they decide by."""
+    """Judge networks, and choose their decision rule and calibration."""
 
 
 @judge.command(cls=Command)
@@ -53,8 +53,8 @@ def judge() -> None:
     default=(DEFAULTS.threshold, 0.8),
     show_default=True,
     callback=finite,
-    help="Probability from which a chop counts, by the other rules than pooled. The first is judged, the others stand "
-    "in Table 3.",
+    help="Probability from which a chop counts, by the other rules than pooled. The first is judged, "
+    "the others stand in Table 3.",
 )
 @scoring_options
 @_jobs
@@ -66,9 +66,9 @@ def evaluate(
     thresholds: tuple[float, ...],
     **options: Any,
 ) -> None:
-    """Score wells as a worker does, and judge each source by itself: OUT/report.md, report.json and figures.
+    """Score wells as a worker does, and judge each source separately: OUT/report.md, report.json and figures.
 
-    Answers are kept in OUT/scores: stopped or killed, the same command goes on where it was.
+    Answers are stored in OUT/scores, so that the same command continues after an interruption.
     """
     from xtalgrid_core.weights import PACKAGED, default_models, read_manifest
 
@@ -82,7 +82,7 @@ def evaluate(
     truths += [truth for folder in plates for truth in rendered_plates(folder)]
     if not truths:
         raise click.UsageError("nothing to judge: give --real, --wells or --plates")
-    if options["rule"] == "pooled":  # it knows no threshold
+    if options["rule"] == "pooled":  # this rule has no threshold
         thresholds = thresholds[:1]
     settings = [_settings(threshold, options) for threshold in dict.fromkeys(thresholds)]
     judged = []
@@ -115,10 +115,10 @@ def evaluate(
 def calibrate(
     plates: Path, work: Path, weights: Path | None, variant: Variant | None, jobs: int, support: float
 ) -> None:
-    """Fit what chops mean to rendered PLATES, and write it to the weights' manifest.
+    """Calibrate on rendered PLATES that no model is judged on, and write the result to the weights' manifest.
 
-    No model may be judged on those plates (sets render-test --validation). What is fitted is the pooling of the rule
-    pooled, and p_crystal of the other rules.
+    Make the plates with sets render-test --validation. This fits the pooling of the rule pooled, and p_crystal of the
+    other rules.
     """
     from xtalgrid_core.markdown import table
 
@@ -130,14 +130,12 @@ def calibrate(
     c = found.calibration
     click.echo(
         f"{variant or 'default'} weights, {found.wells} wells, {found.crystals} crystals; rules group and published: "
-        "p_crystal with slope "
-        f"{c.slope}, intercept {c.intercept}"
+        f"p_crystal with slope {c.slope}, intercept {c.intercept}"
     )
     if found.cutoffs and found.calibration_ece is not None and found.pooling_ece is not None:
         click.echo(
             f"Each plate by a fit to the others: ECE of p_crystal {found.pooling_ece:.3f} (rule pooled), "
-            f"{found.calibration_ece:.3f} "
-            "(rules group and published)\n"
+            f"{found.calibration_ece:.3f} (rules group and published)\n"
         )
         head = ("crystal_from", "crystals found", "other wells opened", "weighted mean")
         rows = [
@@ -191,7 +189,7 @@ def windows(
     variant: Variant | None,
     jobs: int,
 ) -> None:
-    """Write what the classifier says of every window of every drop into OUT: what `rule` chooses by."""
+    """Write the classifier's output for every window of every drop to OUT, for `rule` to choose by."""
     from ..judge.truth import lab_wells, rendered_plates
     from ..judge.windows import collect
 
@@ -261,7 +259,7 @@ def rule(
     rows: int,
     table: Path | None,
 ) -> None:
-    """Try decision rules on WINDOWS: which find most crystals with so many of the other wells opened.
+    """Try decision rules on WINDOWS, and list those that find the most crystals at each limit of other wells opened.
 
     Shifts are added to the log-odds of a group's classes.
     """

@@ -1,4 +1,4 @@
-"""``xtalgrid-train networks``: the architectures side by side."""
+"""``xtalgrid-train networks``: compare the architectures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from xtalgrid_core.outcomes import CLASSES
     "--classes", default=len(CLASSES), show_default=True, type=click.IntRange(2), help="Outputs to count with."
 )
 def networks(classes: int) -> None:
-    """List the networks: size, cost of one 256×256 chop, and where each is described."""
+    """List the networks: size, cost of one 256×256 chop, and the publication of each."""
     from ..networks import NETWORKS
     from ..networks.measure import multiply_adds, size_of
 

@@ -1,4 +1,4 @@
-"""What the commands of ``xtalgrid-train`` share: types and options, and errors that are one line."""
+"""Shared by the commands of ``xtalgrid-train``: option types, groups of options, and one-line errors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Command(click.Command):
     """A command whose errors are one line, never a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run it."""
+        """Run the command."""
         try:
             return super().invoke(ctx)
         except (XtalgridError, OSError, RuntimeError) as error:
@@ -33,7 +33,7 @@ class Command(click.Command):
 
 
 def finite(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
-    """Refuse what is no finite number, which ranges let through; for a number, several of them, or none."""
+    """Refuse NaN and infinity, which click's ranges let through, in a number, several numbers, or none."""
     for number in value if isinstance(value, tuple) else (value,):
         if number is not None and not math.isfinite(number):
             raise click.BadParameter("not a finite number")
@@ -41,7 +41,7 @@ def finite(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
 
 
 def weights_options(command: _Command) -> _Command:
-    """Which networks: ``--weights``, ``--variant``."""
+    """Add the options that choose networks: ``--weights``, ``--variant``."""
     return _with(
         command,
         click.option("--weights", type=FOLDER, help="Folder of weights (default: the package's own)."),
@@ -54,9 +54,9 @@ def weights_options(command: _Command) -> _Command:
 
 
 def scoring_options(command: _Command) -> _Command:
-    """How wells are scored, as the worker's options, and `weights_options`.
+    """Add the worker's scoring options, and `weights_options`.
 
-    ``--rule``, ``--support``, ``--crystal-from``, ``--exact``.
+    They are ``--rule``, ``--support``, ``--crystal-from`` and ``--exact``.
     """
     return _with(
         weights_options(command),
@@ -84,7 +84,7 @@ def scoring_options(command: _Command) -> _Command:
 
 
 def _with(command: _Command, *options: Callable[[_Command], _Command]) -> _Command:
-    """Give a command options, which its help lists in this order."""
+    """Add options to a command; its help lists them in this order."""
     for option in reversed(options):
         command = option(command)
     return command

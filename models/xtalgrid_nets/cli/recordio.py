@@ -1,4 +1,4 @@
-"""``xtalgrid-train sets recordio``: MXNet's packs."""
+"""``xtalgrid-train sets recordio``: convert MXNet's packs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _OUT = click.Path(path_type=Path, dir_okay=False)
 
 @click.group()
 def recordio() -> None:
-    """Chop sets to MXNet's RecordIO packs (im2rec) and back; needs no MXNet."""
+    """Convert chop sets to MXNet's RecordIO packs (im2rec) and back; needs no MXNet."""
 
 
 @recordio.command("pack")
@@ -55,14 +55,14 @@ def pack(folder: Path, prefix: Path, part: str, jpeg: int | None) -> None:
 @click.option(
     "--wells",
     metavar="REGEX",
-    help="Whose chop it is, from the paths of the .lst: a regular expression with (?P<plate>…), and (?P<well>…) if it "
-    "can.",
+    help="Whose chop it is, from the paths of the .lst: a regular expression with (?P<plate>…), "
+    "and (?P<well>…) if it can.",
 )
 def unpack(rec: Path, folder: Path, classes: str | None, wells: str | None) -> None:
-    """Make a training set SET of the pack REC.
+    """Make a training set SET from the pack REC.
 
-    Classes are ours ("crystals harvestable", …, "rim") or, with "crystal" among them, the groups crystal, precipitate,
-    other, clear, and rim.
+    Classes are ours ("crystals harvestable", …, "rim") or, if "crystal" is among them, the groups crystal,
+    precipitate, other and clear, and rim.
     """
     from ..mxnet.packs import unpack as read
 

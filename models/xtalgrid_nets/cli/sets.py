@@ -1,4 +1,4 @@
-"""``xtalgrid-train sets``: training sets and test plates."""
+"""``xtalgrid-train sets``: make training sets and test plates."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SHOWN = 20
 
 
 def _plainly(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Errors for the user are one line, never a traceback."""
+    """Report a user's errors in one line, never as a traceback."""
 
     @functools.wraps(command)
     def call(*args: Any, **options: Any) -> Any:
@@ -108,7 +108,7 @@ def render(folder: Path, wells: int, views: int, seed: int, jobs: int) -> None:
 def render_test(folder: Path, validation: bool, plates: int | None, wells: int, jobs: int) -> None:
     """Render the test plates into FOLDER, one folder for each barcode with its truth.csv.
 
-    Images that are there already are kept, so a run that was killed goes on where it was.
+    Existing images are kept, so a run that was killed continues where it stopped.
     """
     from xtalgrid_core.errors import ConfigError
     from xtalgrid_synth.evaluation_plates import TEST_PLATES, VALIDATION_PLATES, render_evaluation_plates
@@ -149,10 +149,10 @@ def render_test(folder: Path, validation: bool, plates: int | None, wells: int, 
 @_cutting_options
 @_plainly
 def dataset(source: Path, out: Path, jobs: int, **options: Any) -> None:
-    """Make a chop set of scored wells.
+    """Make a chop set from scored wells.
 
-    SOURCE is a CSV table (as `xtalgrid export-scored` writes, or a lab's own), or a folder whose sub-folders are named
-    as outcomes. Interrupted, the same command goes on where it was.
+    SOURCE is a CSV table (from `xtalgrid export-scored`, or a lab's own), or a folder whose sub-folders are named
+    after outcomes. After an interruption, the same command continues where it stopped.
     """
     from ..sets.arrays import sha256_of
     from ..sets.labels import Labels
@@ -183,7 +183,7 @@ def dataset(source: Path, out: Path, jobs: int, **options: Any) -> None:
 
     digest = (
         sha256_of(source) if source.is_file() else ""
-    )  # an edited table is another one: wells dealt with may be scored anew
+    )  # an edited table counts as another one, because wells already dealt with may have new scores
     _build(out, "dataset", {"source": source, "source_sha256": digest, **options}, wells, options, jobs)
 
 
@@ -196,9 +196,9 @@ def dataset(source: Path, out: Path, jobs: int, **options: Any) -> None:
 @_cutting_options
 @_plainly
 def marco(shards: tuple[Path, ...], out: Path, jobs: int, unpack: bool, **options: Any) -> None:
-    """Make a chop set of MARCO's TFRecord SHARDS, or unpack them. TensorFlow is not needed.
+    """Make a chop set from MARCO's TFRecord SHARDS, or unpack them. TensorFlow is not needed.
 
-    MARCO names groups, not classes, and no plates: labels are marked as such, and the split is by image.
+    MARCO's labels are groups, not classes, and are marked as such. It names no plates, so the split is by image.
     """
     from ..sets.labels import Labels
     from ..sets.sources import from_marco
@@ -231,7 +231,10 @@ def marco(shards: tuple[Path, ...], out: Path, jobs: int, unpack: bool, **option
 @click.option("--inverted", is_flag=True, help="The drop is the dark part of the masks.")
 @_plainly
 def masks(images: Path, masks: Path, out: Path, plate_from: str, inverted: bool) -> None:
-    """Make a segmenter set of wells in IMAGES and masks of the same names in MASKS, drawn by hand (PNG of GIMP)."""
+    """Make a segmenter set from wells in IMAGES and hand-drawn masks (PNG, as GIMP saves them) in MASKS.
+
+    A mask has the same name as its image.
+    """
     from ..sets.drawn import build_from_masks
 
     _say(build_from_masks(images, masks, out, plates=plate_from, inverted=inverted))
@@ -245,10 +248,10 @@ def masks(images: Path, masks: Path, out: Path, plate_from: str, inverted: bool)
 @click.option("--weights", type=_FOLDER, help="Folder of weights whose segmenter is taken (default: the package's).")
 @_plainly
 def uniform(listing: Path, out: Path, images: Path | None, patches: int, weights: Path | None) -> None:
-    """Make a set of context patches of wells whose drop shows one thing all over.
+    """Make a set of context patches of wells whose drop looks the same all over.
 
-    LISTING is a CSV table with the columns image, outcome, pixel_size_um and stretch (how much wider to make the
-    picture, 1 or nothing: as it is). Interrupted, the same command goes on where it was.
+    LISTING is a CSV table with the columns image, outcome, pixel_size_um and stretch (factor to widen the picture by;
+    1 or empty for none). After an interruption, the same command continues where it stopped.
     """
     from xtalgrid_core.weights import PACKAGED
 
@@ -265,7 +268,7 @@ def uniform(listing: Path, out: Path, images: Path | None, patches: int, weights
 @click.option("--contour", default=1.0, show_default=True, help="Least contours of a chop, in sides of a chop.")
 @_plainly
 def chop_rules(wells: int, seed: int, contour: float) -> None:
-    """Say how right the chops' labels are that `dataset` would give to rendered wells, whose chops are known."""
+    """Measure how right the labels of `dataset` are, on rendered wells, whose chops are known."""
     from ..sets.judge_rules import judge_rules
 
     with _bar(wells) as advance:
@@ -306,7 +309,7 @@ def _build(
                 found = dataclasses.replace(found, mask=drawn[Path(found.image).stem])
             yield found
 
-    total = sum(1 for _ in wells()) if builder == "dataset" else None  # shards would be read twice
+    total = sum(1 for _ in wells()) if builder == "dataset" else None  # counting shards would mean reading them twice
     with _bar(total) as advance:
         summary = build(out, builder, arguments, with_masks(), settings, jobs=jobs, on_well=advance)
     _say(summary)
@@ -340,7 +343,7 @@ def _say(summary: Summary) -> None:
 
 
 def _end(failed: Mapping[str, str]) -> None:
-    """List what failed; the exit code says that something did."""
+    """List what failed; the exit code is not 0 if something did."""
     for image, reason in list(failed.items())[:_SHOWN]:
         click.echo(f"failed  {image}: {reason}", err=True)
     if len(failed) > _SHOWN:

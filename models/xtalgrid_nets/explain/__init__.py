@@ -1,1 +1,1 @@
-"""Why a well was called what it was called: where each group was seen, and what the answer hangs on."""
+"""Explain why a well was called what it was: where each group was seen, and what the answer depends on."""

@@ -1,4 +1,4 @@
-"""An explanation: the published decision, where in the drop each group was seen, and what the answer hangs on."""
+"""Explain a published decision: where in the drop each group was seen, and which pixels the answer depends on."""
 
 from __future__ import annotations
 
@@ -30,23 +30,24 @@ Float = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """An explanation of one drop; all pictures lie on its view, ``well.view``, ``(H, W, 3)``.
+    """An explanation of one drop; all maps have the size of its view, ``well.view``, ``(H, W, 3)``.
 
     Attributes
     ----------
     drop
         ``(H, W)``: True inside the drop's outline.
     decision, chops
-        As published, and all chops it was made of; `decision.best` are indices of them.
+        The published decision, and all chops it was made from; `decision.best` indexes them.
     groups
-        ``(4, H, W)``: the probability of each of `SCORED_GROUPS` in the chop that lies around a pixel (near the crop's
-        edge: in the nearest chop), by the class map: what is scored, unless `options.mode` is exact.
+        ``(4, H, W)``: the probability of each of `SCORED_GROUPS` in the chop centred on a pixel (near the crop's
+        edge: in the nearest chop), from the class map. The score is made from the same map, unless `options.mode` is
+        exact.
     near
         ``(4, H, W)``: see `xtalgrid_scoring.classmap.group_maps`.
     saliency
         ``(H, W)``, 0..1: see `saliency.smooth_grad`.
     hangs_on
-        What `saliency` belongs to, for people: see `saliency.Answer`.
+        Description of the probability that `saliency` explains; see `saliency.Answer`.
     """
 
     well: WellDrop
@@ -63,18 +64,18 @@ class Explained:
 def explain(
     well: WellDrop, networks: Networks, net: nn.Module, options: Options, samples: int = 12, seed: int = 0
 ) -> Explained:
-    """Explain what is published of a drop.
+    """Explain the published decision on a drop.
 
     Parameters
     ----------
     networks
-        What decides: dense ones.
+        The networks that decide; they must be dense.
     net
-        The classifier for gradients: with a `class_map`, and ready to run.
+        The classifier for gradients: with a `class_map`, in evaluation mode.
     options
-        By which the drop is scored.
+        The options that the drop is scored with.
     samples
-        Noisy copies that SmoothGrad averages over; without any, `saliency` is 0 everywhere.
+        Number of noisy copies that SmoothGrad averages over; with 0, `saliency` is 0 everywhere.
     """
     height, width = well.view.shape[:2]
     windows = classify(well, options, networks)
@@ -82,7 +83,7 @@ def explain(
     cells = class_map(well.view, networks.class_map, never_stop)
     edge = NEAR // 2
     whole = network_input(cut(well.view, [Box(0, 0, dense_length(height), dense_length(width))]))
-    named = decision  # with a best chop, even where none is to be shown
+    named = decision  # always has a best chop, even if none is shown
     if not decision.best:
         one = msgspec.structs.replace(options, n_boxes=1)
         named = decision_of(windows, one, networks.calibration, networks.pooling)
@@ -102,7 +103,12 @@ def explain(
 
 
 def _spread(values: Float, cells: int, height: int, width: int) -> Float:
-    """Lay what ``(4, r, c)`` squares of so many cells say over the pixels they lie around, ``(4, height, width)``."""
+    """Interpolate the values of overlapping squares, ``(4, r, c)``, to the pixels of the view, ``(4, height, width)``.
+
+    A square is `cells` wide, and its value belongs to its middle.
+
+    A square is `cells` wide, and its value belongs to its middle.
+    """
     middle = STRIDE * (cells + 1) // 2  # of the first square, in pixels
     square_at = AffineTransform(scale=1 / STRIDE, translation=(-middle / STRIDE, -middle / STRIDE))
     return np.stack([warp(of, square_at, output_shape=(height, width), mode="edge") for of in values])

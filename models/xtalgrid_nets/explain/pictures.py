@@ -1,4 +1,4 @@
-"""An explanation drawn for a crystallographer: the drop, in colours that say what was seen where."""
+"""Draw an explanation for a crystallographer: the drop, with colours for what was seen where."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from . import words
 from .maps import Explained, Float
 
 _STRONGEST = 0.55
-"""Opacity where a group is certain: the drop must show through."""
+"""Opacity where a group is certain; the drop must remain visible."""
 
 
 def draw_groups(found: Explained, name: str, path: Path) -> Path:
-    """Where each group was seen: the drop with all groups in the frames' colours, and one map for each group."""
+    """Draw where each group was seen: one picture with all groups in the frames' colours, and one map for each."""
     height, width = found.well.view.shape[:2]
     figure, large, small = _layout(height, width)
     large.imshow(_overlay(found))
@@ -79,7 +79,7 @@ def draw_groups(found: Explained, name: str, path: Path) -> Path:
 
 
 def draw_saliency(found: Explained, name: str, path: Path) -> Path:
-    """Draw what the answer hangs on: SmoothGrad over the grey image, beside the image (Bruno et al. 2018, Fig. 4)."""
+    """Draw what the answer depends on: SmoothGrad over the grey image, beside the image (Bruno et al. 2018, Fig. 4)."""
     height, width = found.well.view.shape[:2]
     figure = Figure(figsize=(11, 5.1 * height / width + 1.2), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
@@ -110,14 +110,14 @@ def draw_saliency(found: Explained, name: str, path: Path) -> Path:
 
 
 def _title(figure: Figure, found: Explained, name: str) -> None:
-    """Write the image's name, what is published of it, and by which rule."""
+    """Write the image's name, the published decision, and its rule."""
     short = name if len(name) <= 120 else f"{name[:80]}…{name[-39:]}"
     lines = [short, words.outcome(found.decision), f"{words.groups(found.decision)} ({words.rule(found.options)})"]
     figure.suptitle("\n".join(lines), fontsize=10, parse_math=False)
 
 
 def _caption(found: Explained) -> str:
-    """How the maps are read, and what they have to do with the score."""
+    """Explain how to read the maps, and how they relate to the score."""
     scored = (
         "The maps are of one class map of the drop; the score was made of chops classified one by one."
         if found.options.mode == "exact"
@@ -141,7 +141,7 @@ def _layout(height: int, width: int) -> tuple[Figure, Axes, list[Axes]]:
 
 
 def _overlay(found: Explained) -> npt.NDArray[np.floating]:
-    """Lay each group's colour over the view as strongly as the group is probable."""
+    """Lay each group's colour over the view, as strongly as the group is probable."""
     shown = found.well.view.astype(np.float32) / 255
     within = _soft(found)
     for group, values in zip(SCORED_GROUPS, found.near, strict=True):
@@ -188,18 +188,18 @@ def _inside(found: Explained) -> npt.NDArray[np.bool_]:
 
 
 def _soft(found: Explained, margin: float = 40.0) -> Float:
-    """1 in the drop and near it, falling to 0 outside, where nothing was asked."""
+    """Return 1 in and near the drop, falling to 0 far outside it, where nothing was scored."""
     return np.asarray(np.clip(2 - distance_transform_edt(~_inside(found)) / margin, 0, 1), np.float32)
 
 
 def _smoothed(saliency: Float, sigma: float = 4.0) -> Float:
-    """Single pixels make no picture: the map at the scale of a few µm, its strongest place at 1."""
+    """Smooth a saliency map to the scale of a few µm, with its maximum at 1; single pixels would not be visible."""
     soft = gaussian(saliency, sigma)
     return np.asarray(np.clip(soft / max(float(np.quantile(soft, 0.998)), 1e-9), 0, 1))
 
 
 def _fading(colour: str, through: str | None = None) -> LinearSegmentedColormap:
-    """Make a colour map from transparent to a colour, so that what lies below shows where there is nothing to say."""
+    """Return a colour map from transparent to a colour, so that the image shows where there is nothing to mark."""
     first, last = to_rgb(through or colour), to_rgb(colour)
     stops = [(*first, 0.0), (*first, 0.45), (*last, 0.8)]
     return LinearSegmentedColormap.from_list("fading", stops)

@@ -1,8 +1,8 @@
-"""SmoothGrad: where in a drop a change would change the probability that the decision rests on.
+"""SmoothGrad: where in a drop a change would change the probability that the decision depends on.
 
-A chop of the exact grid lies on no whole cells of the class map: it is taken for the nearest one that does, at most 8
-pixels away along each side, and classified with what lies around it. So for a score made with ``--exact`` the answer
-differs a little from the published one.
+A chop of the exact grid does not lie on whole cells of the class map. It is replaced by the nearest one that does, at
+most 8 pixels away along each side, and classified in the context of the image. So for a score made with ``--exact``
+the answer differs a little from the published one.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ Float = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A probability that a decision rests on.
+    """A probability that a decision depends on.
 
     Attributes
     ----------
     of
-        What it is the probability of, for people.
+        Description of the probability, for people.
     log_p
-        Its logarithm, as a function of the logits of the decision's chops, ``(N, 13)``; where several chops answer, the
-        sum of theirs.
+        Its logarithm, as a function of the logits of the decision's chops, ``(N, 13)``; if several chops decide, the
+        sum of their logarithms.
     """
 
     of: str
@@ -46,18 +46,18 @@ class Answer:
 
 
 def answer_of(decision: Decision, windows: Windows, options: Options, pooling: Pooling | None = None) -> Answer:
-    """Say what a decision rests on, by its rule.
+    """Return the probability that a decision depends on, by its rule.
 
-    ``pooled``: the outcome's group in the well. ``group``: the outcome's group in the best chops. ``published``: the
-    outcome in the best chops. Undecided: the probability that came nearest to the threshold, in the chop that shows it
-    most.
+    ``pooled``: that of the outcome's group in the well. ``group``: that of the outcome's group in the best chops.
+    ``published``: that of the outcome in the best chops. For an undecided well: the one nearest to the threshold, in
+    the chop where it is largest.
 
     Parameters
     ----------
     decision
-        With at least one best chop.
+        The decision; it must have at least one best chop.
     pooling
-        What the rule ``pooled`` decided by.
+        The pooling that the rule ``pooled`` used.
     """
     if decision.outcome is Outcome.UNDECIDED:
         return _nearest(windows, options)
@@ -72,7 +72,10 @@ def answer_of(decision: Decision, windows: Windows, options: Options, pooling: P
 
 
 def pooled_log_p(pooling: Pooling, logits: Tensor, coverage: float) -> Tensor:
-    """`Pooling` for gradients: a well's log-probabilities, ``(4,)``, from its chops' logits, ``(N, 13)``."""
+    """Compute `Pooling` with gradients, from the logits of a well's chops, ``(N, 13)``.
+
+    Returns the log-probabilities of the four groups in the well, ``(4,)``.
+    """
     probabilities = F.softmax(logits.double(), dim=1)
     sums = torch.stack([probabilities[:, list(GROUP_CLASSES[group])].sum(dim=1) for group in SCORED_GROUPS], dim=1)
     ranked = sums.sort(dim=0, descending=True).values
@@ -91,29 +94,29 @@ def smooth_grad(
     seed: int = 0,
     noise: float = 0.1,
 ) -> Float:
-    """Find what an answer hangs on: its gradients, averaged over noisy copies of the image.
+    """Compute where an answer depends on the image: its gradients, averaged over noisy copies of the image.
 
-    Smilkov et al. 2017, "SmoothGrad: removing noise by adding noise" (arXiv 1706.03825), as used by Bruno et al. 2018,
-    Fig. 4. "Saliency methods are imperfect and do not in general weigh faithfully all the evidence" (ibid.).
+    Smilkov et al. 2017, "SmoothGrad: removing noise by adding noise" (arXiv 1706.03825), as used by Bruno et al.
+    2018, Fig. 4. "Saliency methods are imperfect and do not in general weigh faithfully all the evidence" (ibid.).
 
     Parameters
     ----------
     net
-        A network with `class_map`, ready to run.
+        A network with `class_map`, in evaluation mode.
     image
         ``(1, 3, H, W)``, the network's input.
     chops
         N chops of the image.
     answer
-        A log-probability of the logits of the chops, ``(N, 13)``; see `Answer`.
+        Maps the logits of the chops, ``(N, 13)``, to a log-probability; see `Answer`.
     samples
-        Noisy copies; the map of none is 0 everywhere.
+        Number of noisy copies; with 0, the map is 0 everywhere.
     noise
-        Standard deviation of the noise as a part of the image's range (the paper's 10-20 %).
+        Standard deviation of the noise as a fraction of the image's range (10-20 % in the paper).
 
     Returns
     -------
-    ``(H, W)``, 0..1: the largest gradient of the three channels, its 99.5th percentile at 1.
+    ``(H, W)``, 0..1: the largest gradient of the three channels, scaled so that its 99.5th percentile is 1.
     """
     rows, cols = ([round(chop[i] / STRIDE) for chop in chops] for i in (0, 1))
     random = torch.Generator().manual_seed(seed)
@@ -133,7 +136,7 @@ def smooth_grad(
 
 
 def _in_chops(classes: Sequence[int], chops: Sequence[int]) -> Callable[[Tensor], Tensor]:
-    """How probable these classes are together in each of these chops, as `Answer.log_p`."""
+    """Return `Answer.log_p` for the total probability of some classes in some chops."""
 
     def log_p(logits: Tensor) -> Tensor:
         return F.log_softmax(logits[list(chops)], dim=1)[:, list(classes)].logsumexp(dim=1).sum()

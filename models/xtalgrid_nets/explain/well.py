@@ -1,4 +1,4 @@
-"""From a well image to its explanation's pictures."""
+"""Explain a well image in pictures."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from .pictures import draw_groups, draw_saliency
 
 
 def load(settings: Settings, state: Path | None = None) -> tuple[Networks, nn.Module]:
-    """Load the networks that decide, and the classifier for gradients: the weights' own, or a trained state.
+    """Load the networks that decide, and the classifier among them for gradients.
 
-    A state is calibrated and pooled as the weights' own classifier. Int8 weights have no gradients: those they were
-    made from serve.
+    A trained state replaces the classifier of the settings' weights, and uses its calibration and pooling. Int8
+    weights have no gradients, so the fp32 weights they were made from are used instead.
 
     Raises
     ------
     ConfigError
-        When the classifier has no class map of the 13 outcomes.
+        If the classifier has no class map of the 13 outcomes.
     ModelError
-        When weights or state cannot be used.
+        If weights or state can't be used.
     """
     networks = Networks.load(settings.options, [settings.weights] if settings.weights else [])
     net, name = starting_point(state, settings.weights or PACKAGED)
@@ -48,9 +48,8 @@ def load(settings: Settings, state: Path | None = None) -> tuple[Networks, nn.Mo
         shape = tuple(class_map(torch.zeros(1, 3, CHOP, CHOP)).shape) if class_map else ()
     if class_map is None or shape != (1, len(CLASSES), CELLS, CELLS):
         raise ConfigError(
-            f"{name}: no class map of the {len(CLASSES)} outcomes, which is what explain shows; give a dense "
-            "classifier, such as "
-            "squeezenet1.1"
+            f"{name}: no class map of the {len(CLASSES)} outcomes, which is what explain shows; "
+            "give a dense classifier, such as squeezenet1.1"
         )
 
     def run(images: Float) -> Float:
@@ -69,7 +68,7 @@ def explain_well(
     pixel_size_um: float | None = None,
     samples: int = 12,
 ) -> tuple[str, list[Path]]:
-    """Explain one image: what is published of it, in words, and the pictures written (none for a null experiment).
+    """Explain one image: return the published decision in words, and the pictures (none for a null experiment).
 
     Parameters
     ----------
@@ -79,7 +78,7 @@ def explain_well(
     Raises
     ------
     ImageError
-        When the file is no usable image.
+        If the file is not a usable image.
     """
     image = WellImage(path.read_bytes())
     well = cut_out(image, networks.mask, pixel_size_um, check=lambda crop, scale: check_size(crop, scale, options))

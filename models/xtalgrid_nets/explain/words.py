@@ -1,4 +1,4 @@
-"""What a published decision is called on the terminal and in pictures."""
+"""Word a published decision for the terminal and for pictures."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from xtalgrid_core.outcomes import published
 
 
 def number(probability: float) -> str:
-    """Write a probability with two decimals, rounded down: what is 0.85 has reached 0.85, and 1.00 is certain."""
+    """Format a probability with two decimals, rounded down: 0.85 means at least 0.85, and 1.00 is certain."""
     return f"{math.floor(probability * 100 + 1e-9) / 100:.2f}"
 
 
 def outcome(decision: Decision) -> str:
-    """Write the outcome as it is published, and its probability."""
+    """Return the outcome as published, and its probability."""
     return f"{published(decision.outcome)} {number(decision.probability)}"
 
 
 def groups(decision: Decision) -> str:
-    """Write the four groups' probabilities, of which the first is `p_crystal`."""
+    """List the probabilities of the four groups; the first is `p_crystal`."""
     _, precipitate, other, clear = map(number, decision.groups)
     return f"p_crystal {number(decision.p_crystal)}, precipitate {precipitate}, other {other}, clear {clear}"
 
 
 def rule(options: Options) -> str:
-    """Say what decided, with the number that it decides by."""
+    """Name the rule that decided, with its threshold."""
     if options.rule == "pooled":
         return f"rule pooled: crystals from p_crystal {options.crystal_from:g} on"
     return f"rule {options.rule}: a chop counts from {options.threshold:g} on"

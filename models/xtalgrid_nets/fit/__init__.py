@@ -1,1 +1,1 @@
-"""Training: recipes, batches, the loop, and the folder that a run leaves."""
+"""Training: recipes, batches, the training loop, and the folder that a run leaves."""

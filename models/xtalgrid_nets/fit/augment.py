@@ -1,7 +1,7 @@
-"""What may happen to a picture without changing what it shows: turned, mirrored, brighter, blurred, noisier, coarser.
+"""Change a picture without changing what it shows: turn, mirror, brighten, blur, add noise, lose resolution.
 
-Everything draws from the `random` it is given and from nothing else, so that a batch is the same whoever makes it, and
-when.
+The only source of randomness is the generator `random` passed in, so a batch is the same whichever process makes it,
+and when.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 FLIPS = (0, 2, 4, 6)
-"""Of the eight positions of a square, those that mirroring left to right and upside down gives."""
+"""Those of the eight orientations of a square that mirroring left to right and upside down can give."""
 
 
 def turned(
@@ -22,7 +22,7 @@ def turned(
 ) -> tuple[Tensor, Tensor | None]:
     """Turn each image of ``(N, C, S, S)`` by quarter turns and mirror half of them.
 
-    `masks` ``(N, 1, s, s)``, of any size (a patch's 5×5 labels, say), are turned alike.
+    `masks` ``(N, 1, s, s)``, of any size (the 5×5 labels of a patch, say), are turned in the same way.
     """
     kinds = torch.tensor(positions)[torch.randint(0, len(positions), (len(images),), generator=random)]
     images = images.clone()
@@ -41,9 +41,9 @@ def rotated(
 ) -> Tensor:
     """Turn each image of ``(N, C, S, S)`` float by any angle up to `degrees` either way, and mirror half of them.
 
-    `shift` and `zoom` (how far the size may change) are parts of the side. What comes into view is the picture's own
-    reflection. Drops have no upright: MARCO names such rotations beyond the quarter turns (2018, "Data Preprocessing
-    and Augmentation").
+    `shift` and `zoom` (the largest change of size) are fractions of the side. The area beyond the picture's edge is
+    filled with its reflection. Drops have no natural orientation: MARCO uses such rotations besides quarter turns
+    (2018, "Data Preprocessing and Augmentation").
     """
     n = len(images)
 
@@ -59,10 +59,12 @@ def rotated(
 
 
 def distorted(images: Tensor, random: torch.Generator) -> Tensor:
-    """MARCO's photometric distortions (2018, "Data Preprocessing and Augmentation") of ``(N, 3, H, W)``, 0..255.
+    """Apply MARCO's photometric distortions to images ``(N, 3, H, W)``, float 0..255.
+
+    The source is Bruno et al. 2018, "Data Preprocessing and Augmentation".
 
     Brightness ±32 of 255, saturation and contrast 50 to 150 %, hue ±0.2 of a turn. Hue and saturation are changed in
-    YIQ, where both are one linear map, instead of HSV.
+    YIQ instead of HSV, because there both are one linear map.
     """
     n = len(images)
 
@@ -82,7 +84,7 @@ def distorted(images: Tensor, random: torch.Generator) -> Tensor:
 
 
 def exposed(images: Tensor, random: torch.Generator) -> Tensor:
-    """Change brightness, contrast, gamma and colour of each image, ``(N, 3, H, W)`` uint8, by tables: quick."""
+    """Change brightness, contrast, gamma and colour of each image of ``(N, 3, H, W)`` uint8, fast, by lookup tables."""
     n = len(images)
 
     def draw(low: float, high: float, channels: int = 1) -> Tensor:
@@ -99,12 +101,12 @@ def exposed(images: Tensor, random: torch.Generator) -> Tensor:
         for channel in range(3):
             np.take(table[channel], image[channel], out=out[channel], mode="clip")
     for index in torch.nonzero(torch.rand(n, generator=random) < 0.2).flatten().tolist():
-        changed[index] = changed[index].mean(axis=0, dtype=np.float32).astype(np.uint8)  # without colour
+        changed[index] = changed[index].mean(axis=0, dtype=np.float32).astype(np.uint8)  # to grey
     return torch.from_numpy(changed)
 
 
 def degraded(images: Tensor, random: torch.Generator, strongest: float = 6.0) -> Tensor:
-    """Blur a part of the images, add noise, and take resolution away, up to `strongest` times, as screenshots do."""
+    """Lower the resolution of some images (up to `strongest` times, as in a screenshot), blur them, and add noise."""
     kinds = torch.rand(len(images), generator=random)
     images = images.clone()
     side = images.shape[-1]
@@ -121,6 +123,6 @@ def degraded(images: Tensor, random: torch.Generator, strongest: float = 6.0) ->
         line = (line / line.sum()).repeat(3, 1)
         part = F.conv2d(F.pad(images[chosen], (5, 5, 0, 0), mode="reflect"), line[:, None, None, :], groups=3)
         images[chosen] = F.conv2d(F.pad(part, (0, 0, 5, 5), mode="reflect"), line[:, None, :, None], groups=3)
-    few = torch.randn((4, *images.shape[1:]), generator=random)  # four patterns of noise are enough for a batch
+    few = torch.randn((4, *images.shape[1:]), generator=random)  # four noise patterns are enough for a batch
     strength = torch.rand(len(images), 1, 1, 1, generator=random) ** 3 * 9
     return (images + strength * few[torch.randint(0, 4, (len(images),), generator=random)]).clamp(0, 255)

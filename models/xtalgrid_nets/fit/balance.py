@@ -1,4 +1,4 @@
-"""How often a training batch shows each class: most chops show nothing, and the rarest class matters most."""
+"""Balance the classes in a training batch: most chops of most wells show nothing, and the rarest class matters most."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from .losses import group_of_class
 Balance = Literal["groups", "merck", "none"]
 
 GROUP_SHARES = {Group.CRYSTAL: 0.27, Group.PRECIPITATE: 0.21, Group.OTHER: 0.14, Group.CLEAR: 0.38}
-"""Of ``groups``: clear and rim most, since most chops of most wells are those."""
+"""Shares of the groups with ``groups``: clear (with rim) has the most, since most chops of most wells are clear."""
 
 WEIGHT_LIMITS = (0.25, 4.0)
-"""Of a window's weight: a class seen in one patch must not rule a batch."""
+"""Limits on a window's weight: a class seen in one patch must not dominate a batch."""
 
 
 def class_shares(counts: npt.NDArray[np.floating], balance: Balance) -> npt.NDArray[np.float64]:
-    """Return the share of a batch each class gets, ``(classes,)``, sum 1; a class without examples gets none.
+    """Return the share of each class in a batch, ``(classes,)``, sum 1; a class without examples gets none.
 
     ``groups``
-        The groups have fixed shares (`GROUP_SHARES`); inside a group a class counts by the root of its number, so that
-        rarer ones are seen somewhat more often.
+        The groups have fixed shares (`GROUP_SHARES`); within a group a class counts by the square root of its number,
+        so that rarer ones are seen somewhat more often.
     ``merck``
-        Every class as often as any other: Merck's "number of generated images was inversely proportional to the size of
-        the image group so that the resulting dataset was balanced" (section 2.2), where each draw is augmented afresh.
+        All classes equally often: Merck's "number of generated images was inversely proportional to the size of the
+        image group so that the resulting dataset was balanced" (section 2.2), with each draw augmented anew.
     ``none``
-        As they come.
+        As often as they occur.
     """
     counts = np.asarray(counts, np.float64)
     if balance == "none":
@@ -47,9 +47,9 @@ def class_shares(counts: npt.NDArray[np.floating], balance: Balance) -> npt.NDAr
 
 
 def draw_weights(labels: npt.NDArray[np.integer], classes: int, balance: Balance) -> npt.NDArray[np.float64]:
-    """Return the probability of each chop, ``(N,)``, sum 1, that gives the classes their shares.
+    """Return the probability of drawing each chop, ``(N,)``, sum 1, that gives the classes their shares.
 
-    `labels`: the network's classes.
+    `labels` are the network's classes.
     """
     counts = np.bincount(labels, minlength=classes).astype(np.float64)
     shares = class_shares(counts, balance)
@@ -61,20 +61,21 @@ def draw_weights(labels: npt.NDArray[np.integer], classes: int, balance: Balance
 def patch_draw(
     labels: npt.NDArray[np.integer], classes: int, balance: Balance
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float32]]:
-    """How to draw patches, and how much their windows count.
+    """Compute how often to draw each patch, and how much its windows count.
 
     Parameters
     ----------
     labels
-        ``(M, 5, 5)``: the network's classes, negative where a window has none.
+        ``(M, 5, 5)``: the network's classes, negative if a window has none.
 
     Returns
     -------
     draw
-        ``(M,)``, sum 1: each patch by the class of highest priority in it; 0 where nothing is labelled.
+        ``(M,)``, sum 1: probability of each patch, by the class of highest priority in it; 0 if nothing is labelled.
     weights
-        ``(classes,)``: of a window in the loss, mean 1 over the windows of the patches so drawn. What the draw can't
-        balance (a crystal's patch has mostly windows without it) the weights do, within `WEIGHT_LIMITS`.
+        ``(classes,)``: weight of a window in the loss, with a mean of 1 over the windows of patches drawn in this
+        way. The weights balance, within `WEIGHT_LIMITS`, what drawing can't: most windows of a patch with a crystal
+        don't show it.
     """
     flat = labels.reshape(len(labels), -1).astype(np.int64)
     usable = (flat >= 0).any(axis=1)
@@ -85,7 +86,7 @@ def patch_draw(
     seen = draw @ windows / (draw @ windows.sum(axis=1))
     if balance == "none":
         return draw, np.ones(classes, np.float32)
-    # What the labels themselves would give as shares: `seen` stands for the counts.
+    # Shares as the labels would give them, with `seen` in place of the counts.
     wanted = class_shares(windows[usable].sum(axis=0), balance)
     weights = np.clip(np.divide(wanted, seen, out=np.ones(classes), where=seen > 0), *WEIGHT_LIMITS)
     return draw, (weights / (seen @ weights)).astype(np.float32)

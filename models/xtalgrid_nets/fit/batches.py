@@ -1,7 +1,7 @@
-"""Batches of a training run: drawn from sets on disk, augmented, as bytes.
+"""Make the batches of a training run: drawn from sets on disk, augmented, as bytes.
 
-Batch number k is a function of the recipe's seed and of k alone, so that it is the same whoever makes it, in whatever
-order, and a resumed run sees what an uninterrupted one would have seen.
+Batch number k depends only on the recipe's seed and on k, so it is the same whichever process makes it, in any order,
+and a resumed run sees what an uninterrupted one would have seen.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ Batch = dict[str, Tensor]
 
 
 def _generators(seed: int, step: int) -> tuple[np.random.Generator, torch.Generator]:
-    """Seed the random numbers of one batch: for drawing, and for augmenting."""
+    """Return the random generators of one batch: one for drawing, one for augmenting."""
     rng = np.random.default_rng([seed, step])
     return rng, torch.Generator().manual_seed(int(rng.integers(2**62)))
 
 
 def images_first(pixels: npt.NDArray[np.uint8]) -> Tensor:
-    """``(N, H, W, 3)`` → ``(N, 3, H, W)``, uint8."""
+    """Convert ``(N, H, W, 3)`` to ``(N, 3, H, W)``, uint8."""
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
 
 
 def augmented(
     images: Tensor, grids: Tensor | None, recipe: Recipe, random: torch.Generator, *, any_angle: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """Images ``(N, 3, S, S)`` uint8 as the recipe changes them, uint8; `grids` ``(N, 1, s, s)`` turned alike."""
+    """Augment images ``(N, 3, S, S)`` uint8 by the recipe; `grids` ``(N, 1, s, s)`` are turned in the same way."""
     free = recipe.turns == "any" and any_angle
     if recipe.turns == "flips":
         images, grids = turned(images, grids, random, FLIPS)
@@ -60,23 +60,24 @@ def augmented(
 
 
 class ChopBatches(Dataset[Batch]):
-    """The classifier's batches.
+    """Batches for the classifier.
 
-    Item k is ``chops`` ``(n, 3, 256, 256)`` uint8 with ``labels`` ``(n,)``, and where the recipe wants context
-    ``patches`` ``(m, 3, 448, 448)`` with ``windows`` ``(m, 5, 5)``, −1 where a window has no label. Labels of which the
-    class and not the group alone is known are ``exact`` ``(n,)``, and all a patch's ``exact_windows`` ``(m,)``.
+    Item k has ``chops`` ``(n, 3, 256, 256)`` uint8 with ``labels`` ``(n,)``, and if the recipe wants context
+    ``patches`` ``(m, 3, 448, 448)`` with ``windows`` ``(m, 5, 5)``, −1 if a window has no label. ``exact`` ``(n,)``
+    marks the labels of which the class is known and not only the group, ``exact_windows`` ``(m,)`` the same for all
+    windows of a patch.
 
     Attributes
     ----------
     rows
-        How many chops there are to train on.
+        Number of chops to train on.
     window_weights
         ``(classes,)``; see `balance.patch_draw`.
 
     Raises
     ------
     ConfigError
-        When the sets have nothing to train on.
+        If the sets have nothing to train on.
     """
 
     def __init__(self, recipe: Recipe, sets: ChopSet) -> None:
@@ -121,7 +122,7 @@ class ChopBatches(Dataset[Batch]):
 
 
 class ViewBatches(Dataset[Batch]):
-    """The segmenter's batches: ``views`` ``(n, 3, 256, 256)`` with ``masks`` ``(n, 1, 256, 256)``, uint8."""
+    """Batches for the segmenter: ``views`` ``(n, 3, 256, 256)`` and ``masks`` ``(n, 1, 256, 256)``, both uint8."""
 
     def __init__(self, recipe: Recipe, sets: ChopSet) -> None:
         self._recipe, self._sets = recipe, sets
@@ -142,7 +143,7 @@ class ViewBatches(Dataset[Batch]):
 
 
 def known_windows(labels: npt.NDArray[np.uint8], classes: int) -> npt.NDArray[np.int64]:
-    """``patch_labels`` as the network's classes, −1 where there is none."""
+    """Convert ``patch_labels`` to the network's classes, −1 if a window has none."""
     of = np.full(256, -1, np.int64)
     of[: len(class_of_label(classes))] = class_of_label(classes)
     assert of[NO_LABEL] == -1
@@ -150,14 +151,18 @@ def known_windows(labels: npt.NDArray[np.uint8], classes: int) -> npt.NDArray[np
 
 
 def batches_of(recipe: Recipe, sets: ChopSet) -> ChopBatches | ViewBatches:
-    """Make what this recipe trains on."""
+    """Return the batches that this recipe trains on."""
     return ViewBatches(recipe, sets) if recipe.network == SEGMENTER else ChopBatches(recipe, sets)
 
 
 def stream(batches: ChopBatches | ViewBatches, start: int, stop: int, loaders: int, pinned: bool) -> Iterator[Batch]:
-    """Make the batches from number `start` on, in `loaders` processes ahead of time (0: in this one, when asked)."""
+    """Iterate over the batches from number `start` on, made ahead by `loaders` processes.
+
+    With 0 processes, the caller makes each batch on demand.
+    """
     ahead: dict[str, Any] = {"prefetch_factor": 3, "worker_init_fn": _quiet} if loaders else {}
-    # The loader draws a number of its own from the given generator, not from the one that a resumed run restores.
+    # The loader draws a number for itself: from this generator, and not from the global one, which a resumed run
+    # restores.
     loader: DataLoader[Batch] = DataLoader(
         batches,
         batch_size=None,
@@ -171,7 +176,7 @@ def stream(batches: ChopBatches | ViewBatches, start: int, stop: int, loaders: i
 
 
 def _quiet(_: int) -> None:
-    """In a loader: the trainer decides when to stop, not a Ctrl-C or a signal to the whole group."""
+    """Ignore signals in a loader: the trainer decides when to stop, not a Ctrl-C or a signal to the whole group."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 

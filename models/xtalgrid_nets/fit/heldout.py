@@ -1,4 +1,4 @@
-"""How a network does on the held-out plates, in a few seconds, while it trains. Judging proper is `judge evaluate`."""
+"""Measure a network on the held-out plates in a few seconds while it trains; `judge evaluate` does it thoroughly."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ from .recipe import SEGMENTER, Recipe
 
 Metrics = dict[str, float]
 Forward = Callable[[str, Tensor], Tensor]
-"""Runs the network on a batch's images, uint8; the name says whether class maps are wanted (`patches`)."""
+"""Runs the network on a batch of images, uint8; the name tells whether class maps are wanted (`patches`)."""
 
 PATCHES = 32
 
 
 class HeldOut:
-    """A fixed sample of the held-out plates, drawn as training draws, never augmented.
+    """A fixed sample of the held-out plates, drawn as in training but never augmented.
 
-    `__call__` gives for a classifier ``loss``, ``accuracy`` (of the classes), ``groups`` (accuracy of the four groups),
-    ``crystals`` (crystal chops found) and ``auc`` (area under the ROC of the crystals' probability), and of windows of
-    patches ``window_groups`` and ``window_auc``; for the segmenter ``iou`` (mean, of views with a drop) and ``empty``
-    (part of the views without a drop that stay without). A figure that has no examples is left out.
+    For a classifier, `__call__` returns ``loss``, ``accuracy`` (of the classes), ``groups`` (accuracy of the four
+    groups), ``crystals`` (fraction of crystal chops found) and ``auc`` (area under the ROC of the crystals'
+    probability), and for the windows of patches ``window_groups`` and ``window_auc``. For the segmenter it returns
+    ``iou`` (mean over views with a drop) and ``empty`` (fraction of the views without a drop in which none is found).
+    A figure without examples is left out.
     """
 
     def __init__(self, recipe: Recipe, sets: ChopSet) -> None:
@@ -67,7 +68,7 @@ class HeldOut:
 
     @torch.inference_mode()
     def __call__(self, net: nn.Module, forward: Forward) -> Metrics:
-        """Measure `net`, which is left in training mode if it was."""
+        """Compute the figures of `net`, which keeps its training or evaluation mode."""
         was = net.training
         net.eval()
         made: dict[str, list[Tensor]] = {}
@@ -96,7 +97,7 @@ class HeldOut:
 def _sample(
     rng: np.random.Generator, rows: npt.NDArray[np.intp], draw: npt.NDArray[np.float64], size: int
 ) -> npt.NDArray[np.intp]:
-    """At most `size` rows, each once."""
+    """Draw at most `size` rows, each at most once."""
     chosen = rng.choice(len(rows), min(size, int((draw > 0).sum())), replace=False, p=draw)
     return rows[np.sort(chosen)]
 
@@ -125,6 +126,6 @@ def _drops(logits: Tensor, masks: Tensor) -> Metrics:
     if present.any():
         metrics["iou"] = float((both / either)[present].mean())
     if not present.all():
-        # A hundredth of the image is the smallest drop that counts (xtalgrid_core.drops).
+        # The smallest drop that counts is a hundredth of the image (xtalgrid_core.drops).
         metrics["empty"] = float((found[~present].float().mean(dim=(1, 2)) < 0.01).float().mean())
     return metrics

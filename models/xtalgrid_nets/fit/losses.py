@@ -1,4 +1,4 @@
-"""What training minimises, for 13 classes or for the paper's five."""
+"""The losses that training minimises, for 13 classes or for the paper's five."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from torch.nn import functional as F
 from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS, Outcome
 
 FIVE = (*(str(group) for group in SCORED_GROUPS), str(Outcome.RIM))
-"""The five classes of Thielmann et al. (2023), section 2.1: the four groups, and the rim by itself."""
+"""The five classes of Thielmann et al. (2023), section 2.1: the four groups, and the rim as a class of its own."""
 
 WINDOW_CELLS, WINDOW_STEP = 15, 3
-"""A window of a patch in cells of the class map: 256 px at a stride of 16, every 48 px."""
+"""A window of a patch, in cells of the class map: 256 px at a stride of 16, every 48 px."""
 
 
 def class_names(classes: int) -> tuple[str, ...]:
-    """Return the names of a network's outputs: the 13 outcomes, or the paper's five."""
+    """Return the names of a network's outputs: the 13 outcomes, or the paper's five classes."""
     return FIVE if classes == len(FIVE) else tuple(str(outcome) for outcome in CLASSES)
 
 
 def class_of_label(classes: int) -> npt.NDArray[np.uint8]:
-    """``(13,)``: which of the network's classes a label (rank in `CLASSES`) is."""
+    """Return the network's class for each label (rank in `CLASSES`), ``(13,)``."""
     if classes == len(CLASSES):
         return np.arange(len(CLASSES), dtype=np.uint8)
     return np.array([FIVE.index(str(o if o is Outcome.RIM else o.group)) for o in CLASSES], np.uint8)
 
 
 def group_of_class(classes: int) -> npt.NDArray[np.int64]:
-    """``(classes,)``: the index in `SCORED_GROUPS` of each of the network's classes (the rim is clear)."""
+    """Return the index in `SCORED_GROUPS` of each of the network's classes, ``(classes,)``; the rim is clear."""
     groups = np.zeros(classes, np.int64)
     for outcome, place in zip(CLASSES, class_of_label(classes), strict=True):
         groups[place] = SCORED_GROUPS.index(outcome.group)
@@ -41,22 +41,23 @@ def group_of_class(classes: int) -> npt.NDArray[np.int64]:
 
 @cache
 def _members(classes: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return the group of each class, and ``(4, classes)`` of 0 where a class belongs to the group and −∞ where not."""
+    """Return the group of each class, and ``(4, classes)`` with 0 if a class belongs to the group and −∞ if not."""
     of = torch.from_numpy(group_of_class(classes)).to(device)
     inside = of[None, :] == torch.arange(len(SCORED_GROUPS), device=device)[:, None]
     return of, torch.zeros(inside.shape, device=device).masked_fill(~inside, -torch.inf)
 
 
 def group_log_p(log_p: Tensor) -> Tensor:
-    """Log-probabilities ``(N, classes)`` summed to those of the four groups, ``(N, 4)``."""
+    """Sum log-probabilities ``(N, classes)`` to those of the four groups, ``(N, 4)``."""
     _, mask = _members(log_p.shape[1], log_p.device)
     return torch.logsumexp(log_p[:, None, :] + mask, dim=2)
 
 
 def group_losses(logits: Tensor, labels: Tensor, exact: Tensor | None = None) -> Tensor:
-    """``(N,)``: cross-entropy of the 4 groups, and less of the classes, whose borders are a matter of taste.
+    """Return the cross-entropy of the 4 groups plus, with less weight, that of the classes: ``(N,)``.
 
-    Where a label is not `exact`, ``(N,)`` bool, only its group is known, and only that counts.
+    The classes weigh less because the borders between them are a matter of taste. If a label is not `exact`, ``(N,)``
+    bool, only its group is known, and only that counts.
     """
     log_p = F.log_softmax(logits, dim=1)
     of_classes = 0.4 * F.nll_loss(log_p, labels, reduction="none")
@@ -64,7 +65,7 @@ def group_losses(logits: Tensor, labels: Tensor, exact: Tensor | None = None) ->
 
 
 def class_losses(logits: Tensor, labels: Tensor, exact: Tensor | None = None) -> Tensor:
-    """``(N,)``: plain cross-entropy, of the group where a label is not `exact`."""
+    """Return the plain cross-entropy, ``(N,)``; of the group if a label is not `exact`."""
     log_p = F.log_softmax(logits, dim=1)
     of_classes = F.nll_loss(log_p, labels, reduction="none")
     return of_classes if exact is None else torch.where(exact, of_classes, _of_groups(log_p, labels))
@@ -79,14 +80,14 @@ CHOP_LOSSES = {"groups": group_losses, "cross-entropy": class_losses}
 
 
 def chop_loss(logits: Tensor, labels: Tensor, kind: str = "groups", exact: Tensor | None = None) -> Tensor:
-    """Compute the mean loss of chops: logits ``(N, classes)``, labels ``(N,)`` int64; `exact` as in `group_losses`."""
+    """Return the mean loss of chops: logits ``(N, classes)``, labels ``(N,)`` int64, `exact` as in `group_losses`."""
     return CHOP_LOSSES[kind](logits, labels, exact).mean()
 
 
 def window_logits(class_map: Tensor) -> Tensor:
-    """Class maps ``(M, classes, 27, 27)`` of 448² patches → logits of their windows, ``(M, classes, 5, 5)``.
+    """Convert class maps ``(M, classes, 27, 27)`` of 448² patches to logits of their windows, ``(M, classes, 5, 5)``.
 
-    A window's logits are the mean over its 15×15 cells, as the worker takes them when it scores densely.
+    The logits of a window are the mean over its 15×15 cells, as in the worker's dense scoring.
     """
     return F.avg_pool2d(class_map, WINDOW_CELLS, WINDOW_STEP)
 
@@ -94,17 +95,17 @@ def window_logits(class_map: Tensor) -> Tensor:
 def window_loss(
     class_map: Tensor, labels: Tensor, weights: Tensor, kind: str = "groups", exact: Tensor | None = None
 ) -> Tensor:
-    """Compute the loss of the labelled windows of patches, weighted by class.
+    """Return the loss of the labelled windows of patches, weighted by class.
 
     Parameters
     ----------
     class_map
         ``(M, classes, 27, 27)``.
     labels
-        ``(M, 5, 5)`` int64; negative where a window has no label.
+        ``(M, 5, 5)`` int64; negative if a window has no label.
     weights
-        ``(classes,)``, 1 in the mean over the windows of many patches (`balance.patch_draw`): most windows show
-        nothing, and would drown those that show a crystal.
+        ``(classes,)``, with a mean of 1 over the windows of many patches (`balance.patch_draw`): without them the
+        many windows that show nothing would outweigh those that show a crystal.
     exact
         ``(M,)`` bool; see `group_losses`.
     """
@@ -120,7 +121,7 @@ def window_loss(
 
 
 def mask_loss(logits: Tensor, masks: Tensor) -> Tensor:
-    """Binary cross-entropy and soft Dice of each image (an image without a drop has only the first)."""
+    """Return binary cross-entropy plus soft Dice of each image (only the former for an image without a drop)."""
     bce = F.binary_cross_entropy_with_logits(logits, masks)
     p = torch.sigmoid(logits)
     both, either = (p * masks).sum(dim=(1, 2, 3)), (p + masks).sum(dim=(1, 2, 3))

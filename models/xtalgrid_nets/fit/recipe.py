@@ -1,4 +1,4 @@
-"""A recipe: everything that decides what a training run gives, in one flat TOML file."""
+"""Recipes: everything that determines the result of a training run, in one flat TOML file."""
 
 from __future__ import annotations
 
@@ -26,55 +26,56 @@ Count = Annotated[int, Meta(ge=1)]
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A training run's settings; rates and schedules as the packaged recipes' comments explain.
+    """Settings of a training run; the comments in the packaged recipes explain rates and schedules.
 
     Parameters
     ----------
     network
         A name of `networks.NETWORKS`, or `SEGMENTER`.
     classes
-        13 (Table 1 of the 2023 paper) or 5 (crystal, precipitate, other, clear, rim: its section 2.1).
+        13 (Table 1 of the 2023 paper) or 5 (crystal, precipitate, other, clear, rim; section 2.1).
     loss
-        ``groups``: the four groups first, the classes with less weight; ``cross-entropy``: the classes alone.
+        ``groups``: mainly the four groups, the classes with less weight; ``cross-entropy``: only the classes.
     balance
         See `balance.class_shares`.
     batch
-        What a step costs, in chops: a 448² patch counts as three.
+        Cost of a step, in chops; a 448² patch counts as three.
     context
-        The part of a batch's area that is 448² patches with 5×5 labelled windows, for networks that score densely; the
-        rest is chops with zeros around them, as a network sees them one by one.
+        Fraction of a batch's area that is 448² patches with 5×5 labelled windows, for networks that score densely.
+        The rest is chops padded with zeros, as a network sees them one by one.
     patch_weight
-        How many chops a patch counts for in the loss.
+        Weight of a patch in the loss, in chops.
     steps, epochs
-        The length of the run, one of them; an epoch is as many draws as there are chops (or views) to train on.
+        Length of the run; give one of them. An epoch is as many draws as there are chops (or views) to train on.
     optimiser, rate, momentum, decay, epsilon, weight_decay
-        ``adamw``; ``sgd`` with `momentum`; ``rmsprop`` with `momentum`, `decay` (of its mean square) and `epsilon`.
+        ``adamw``; ``sgd`` with `momentum`; ``rmsprop`` with `momentum`, `decay` (of the mean square) and `epsilon`.
     encoder_rate
-        The features' rate as a part of `rate`.
+        Rate of the features as a fraction of `rate`.
     schedule
-        ``cosine``: up over the first `warmup` of the run, then down to zero; ``stairs``: times `stair_factor` at the
-        end of each of `stairs` equal parts of the run (3.5 parts: the last is half as long).
+        ``cosine``: rises over the first `warmup` of the run, then falls to zero; ``stairs``: multiplied by
+        `stair_factor` at the end of each of `stairs` equal parts of the run (with 3.5 parts, the last is half as
+        long).
     clip
-        The gradient's largest norm; 0 for no limit.
+        Largest norm of the gradient; 0 for no limit.
     frozen
-        How many of the first layers of the features stay as they were.
+        Number of layers, from the first layer of the features, that are not trained.
     ema
-        Decay of the running mean of the weights, which is what is validated and kept; 0 for none.
+        Decay of the running mean of the weights; this mean is validated and saved. 0 for none.
     keep
-        ``last``, or the ``best`` on the held-out plates.
+        Which weights to keep: the ``last``, or the ``best`` on the held-out plates.
     turns
-        ``quarter`` (the eight positions of a square), ``flips`` (four of them), ``any`` (any angle up to `degrees`
-        either way, mirrored half of the time, with `shift` and `zoom` as parts of the side) or ``none``. Patches are
-        never turned by other than quarters: their windows must stay squares.
+        ``quarter`` (the eight orientations of a square), ``flips`` (four of them), ``any`` (any angle up to `degrees`
+        either way, mirrored half of the time, with `shift` and `zoom` as fractions of the side) or ``none``. Patches
+        are only ever turned by quarters, because their windows must stay square.
     colours
-        ``lab`` (exposure, gamma and casts of different imagers), ``marco`` (brightness, saturation, hue, contrast) or
-        ``none``.
+        ``lab`` (exposure, gamma and colour casts of different imagers), ``marco`` (brightness, saturation, hue,
+        contrast) or ``none``.
     coarser
-        The strongest loss of resolution, as of screenshots: 6 times; 1 for none, blur and noise neither.
+        Strongest loss of resolution; 6 times corresponds to screenshots. 1 for none, and no blur or noise either.
     checkpoint_every, validate_every
-        In steps.
+        Intervals, in steps.
     validate_on
-        How many held-out chops (or views).
+        Number of held-out chops (or views).
     """
 
     network: str
@@ -119,11 +120,11 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             raise ValueError(f"{SEGMENTER} trains on whole views: context must be 0, and turns can't be any")
 
     def length(self, rows: int) -> int:
-        """Count the steps of the run, for `rows` chops (or views) to train on."""
+        """Return the number of steps of the run, with `rows` chops (or views) to train on."""
         return self.steps or max(1, ceil(float(self.epochs or 0) * rows / self.batch))
 
     def rate_at(self, progress: float) -> float:
-        """Return the learning rate's factor at a part, 0..1, of the run."""
+        """Return the factor on the learning rate at a fraction, 0..1, of the run."""
         if self.schedule == "stairs":
             return float(self.stair_factor ** floor(progress * self.stairs + 1e-9))
         if progress < self.warmup:
@@ -133,14 +134,14 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """How many chops and patches are in a batch."""
+    """Number of chops and patches in a batch."""
 
     chops: int
     patches: int
 
 
 def mix(recipe: Recipe) -> Mix:
-    """Chops and patches of a batch that together cost what `recipe.batch` chops do."""
+    """Choose the numbers of chops and patches that together cost as much as `recipe.batch` chops."""
     area = (448 / 256) ** 2
     patches = round(recipe.batch * recipe.context / area)
     if recipe.context:
@@ -149,7 +150,7 @@ def mix(recipe: Recipe) -> Mix:
 
 
 def packaged() -> list[str]:
-    """List the recipes that come with the package."""
+    """List the names of the recipes that come with the package."""
     return sorted(
         file.name.removesuffix(".toml") for file in resources.files(__package__).joinpath("recipes").iterdir()
     )
@@ -163,12 +164,12 @@ def read_recipe(source: str, changes: Sequence[str] = ()) -> Recipe:
     source
         Path of a TOML file, or a name of `packaged`.
     changes
-        ``KEY=VALUE`` each, in TOML's spelling (a bare word is text).
+        Items ``KEY=VALUE`` in TOML syntax (a bare word is a string).
 
     Raises
     ------
     ConfigError
-        Naming the file, the key, and what it may be.
+        Names the file, the key, and the values allowed.
     """
     path = Path(source)
     if not path.is_file():
@@ -200,7 +201,7 @@ def _changed(values: dict[str, Any], change: str) -> dict[str, Any]:
 
 
 def write_recipe(recipe: Recipe, path: Path) -> None:
-    """Write every setting, those left at their default too."""
+    """Write all settings, including those at their defaults."""
     values = {key: value for key, value in msgspec.structs.asdict(recipe).items() if value is not None}
     text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
     write_atomically(path, text.encode())

@@ -1,13 +1,13 @@
 """The folder of a training run.
 
-===================  ==========================================================================================
+===================  ==================================================================================================
 ``recipe.toml``      every setting, as the run used them
-``record.json``      data with hashes, code, versions, device, time an epoch, last figures
-``curves.csv``       step, seconds, rate, mean losses since the row before, figures on held-out plates
-``curves.png``       the same to look at
+``record.json``      data with hashes, code, versions, device, time per epoch, last figures
+``curves.csv``       step, seconds, rate, mean losses since the previous row, held-out figures if taken
+``curves.png``       the same as a figure
 ``checkpoint.pt``    for ``--resume``
 ``state.pt``         the trained network (`states`)
-===================  ==========================================================================================
+===================  ==================================================================================================
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ HELD_OUT = ("loss", "accuracy", "groups", "crystals", "auc", "window_groups", "w
 
 
 class Run:
-    """Writes a run's folder.
+    """Write a run's folder.
 
     Raises
     ------
     ConfigError
-        From `begin`, when there is a run already; from `resume`, when there is none or it is another.
+        From `begin` if the folder already holds a run; from `resume` if it holds none, or a different one.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Run:
         }
 
     def begin(self) -> None:
-        """Make the folder."""
+        """Create the folder."""
         if (self.folder / "checkpoint.pt").exists() or (self.folder / "state.pt").exists():
             raise ConfigError(f"{self.folder}: holds a run already; go on with it by --resume, or give another folder")
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -73,7 +73,7 @@ class Run:
         self._write_record()
 
     def resume(self, device: torch.device) -> dict[str, Any]:
-        """Read the last checkpoint; what the curves have beyond it is taken back."""
+        """Return the last checkpoint, and remove the rows of the curves beyond it."""
         path = self.folder / "checkpoint.pt"
         if not path.is_file():
             raise ConfigError(f"{self.folder}: nothing to resume, there is no checkpoint.pt; start without --resume")
@@ -106,13 +106,13 @@ class Run:
             self.record["held_out"] = {"step": step} | {key: round(value, 5) for key, value in held_out.items()}
 
     def save(self, checkpoint: dict[str, Any], net: nn.Module) -> None:
-        """Checkpoint and trained state, each whole or not at all."""
+        """Write the checkpoint and the trained state, each whole or not at all."""
         with replacing(self.folder / "checkpoint.pt") as stream:
             torch.save(checkpoint, stream)
         self._save_state(net, checkpoint["step"])
 
     def close(self, net: nn.Module, *, finished: bool, step: int, seconds: float, batches: Any) -> None:
-        """Write the record's last figures, and the curves' picture."""
+        """Write the last figures to the record, and plot the curves."""
         epochs = step * self.recipe.batch / batches.rows
         self.record |= {
             "finished": finished,
@@ -145,9 +145,9 @@ class Run:
 
 
 def _code_state() -> dict[str, Any]:
-    """Find the commit that the code is at, and whether files of ``models/`` differ from it.
+    """Return the commit of the code, and whether files of ``models/`` differ from it.
 
-    Empty where it is installed and no checkout.
+    Empty if the package is installed and not a checkout.
     """
     models = Path(__file__).parents[2]
 
@@ -157,14 +157,14 @@ def _code_state() -> dict[str, Any]:
         ).stdout.strip()
 
     try:
-        git("ls-files", "--error-unmatch", __file__)  # an environment may lie inside a checkout of something else
+        git("ls-files", "--error-unmatch", __file__)  # the environment may lie inside a checkout of another project
         return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--", "."))}
     except (OSError, subprocess.CalledProcessError):
         return {}
 
 
 def plot(curves: Path, picture: Path) -> None:
-    """Draw `curves`: losses and rate, and the figures on the held-out plates."""
+    """Draw `curves`: losses, rate, and the figures on the held-out plates."""
     from matplotlib.figure import Figure
 
     with curves.open(encoding="utf-8", newline="") as stream:

@@ -1,7 +1,4 @@
-"""The training loop: reads top to bottom, no framework.
-
-What a run leaves on disk is `runs`, what it trains on `batches`.
-"""
+"""The training loop, without a framework; see `runs` for the files of a run, and `batches` for the data."""
 
 from __future__ import annotations
 
@@ -36,7 +33,7 @@ CURVE_EVERY = 50
 
 
 class TrainingDiverged(XtalgridError):
-    """The loss is no number any more."""
+    """The loss is no longer a finite number."""
 
 
 def fit(
@@ -51,33 +48,33 @@ def fit(
     precision: str = "auto",
     loaders: int = 1,
 ) -> bool:
-    """Train a network as a recipe says; the run's folder is `out` (see `runs.Run`).
+    """Train a network by a recipe; `out` is the run's folder (see `runs.Run`).
 
     Parameters
     ----------
     data
-        Folders of training sets, read as one.
+        Folders of training sets, read as one set.
     start
-        ImageNet's weights (``.npz``), a trained state (``.pt``) or the worker's weights (``.onnx``) to start from.
+        Initial weights: ImageNet's (``.npz``), a trained state (``.pt``) or the worker's (``.onnx``).
     resume
-        Go on with the run that is in `out`, from its last checkpoint.
+        Continue the run in `out` from its last checkpoint.
     minutes
-        The run's longest time, all its parts together. The schedule is a function of the steps or of the time,
-        whichever is further, so that a run that is cut short still ends with its rate where the recipe ends it.
+        Longest total time of the run, over all interruptions. The schedule follows the steps or the time, whichever
+        is further on, so a run limited by time still ends with the recipe's final rate.
     device, precision
         See `_choose_device` and `_choose_precision`.
     loaders
-        Processes that make batches ahead; 0 to make them in this one.
+        Number of processes that make batches ahead; 0 to make them in the calling process.
 
     Returns
     -------
     bool
-        Whether the run is finished; False when it was told to stop, and can be resumed.
+        Whether the run is finished; False if it was stopped and can be resumed.
 
     Raises
     ------
     XtalgridError
-        With what to do: data, recipe, start or folder don't fit; or the training diverged.
+        If data, recipe, start or folder don't fit, or training diverged; the message says what to do.
     """
     sets = ChopSet(data)
     batches, held_out = batches_of(recipe, sets), HeldOut(recipe, sets)
@@ -147,7 +144,7 @@ def _train(
 
 
 class _Trainer:
-    """The network, its optimiser, the running mean of its weights: what a step changes and a checkpoint holds."""
+    """The network, its optimiser and the mean of its weights: all that a step changes and a checkpoint holds."""
 
     ema: Ema
 
@@ -177,7 +174,7 @@ class _Trainer:
         self._best: tuple[float, dict[str, Tensor]] | None = None
 
     def forward(self, kind: str, images: Tensor) -> Tensor:
-        """Logits of images ``(N, 3, H, W)`` uint8 of a batch; of patches, class maps."""
+        """Return logits of images ``(N, 3, H, W)`` uint8 of a batch; for patches, class maps."""
         x = images.to(self.device, non_blocking=True).float() - self._mean
         x = x.to(memory_format=torch.channels_last)
         with torch.autocast(
@@ -187,7 +184,7 @@ class _Trainer:
             return logits
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Compute the loss of a batch, and of its parts."""
+        """Return the loss of a batch, and of its parts."""
         there = {key: value.to(self.device, non_blocking=True) for key, value in batch.items()}
         if "views" in there:
             return {"loss": mask_loss(self.forward("views", there["views"]).float(), there["masks"].float() / 255)}
@@ -201,7 +198,7 @@ class _Trainer:
         return {"loss": (ours * chops + theirs * windows) / (ours + theirs), "chops": chops, "windows": windows}
 
     def update(self, batch: Batch, progress: float) -> None:
-        """One step."""
+        """Take one step."""
         factor = self.recipe.rate_at(progress)
         self.rate = self.recipe.rate * factor
         for group in self.optimiser.param_groups:
@@ -217,7 +214,7 @@ class _Trainer:
         self.step += 1
 
     def validate(self, held_out: HeldOut) -> Metrics:
-        """Measure the mean weights on the held-out sample; remember the best."""
+        """Compute the figures of the mean weights on the held-out sample, and keep the weights if they are the best."""
         with self.ema.in_place(self.net):
             found = held_out(self.net, self.forward)
             score = found.get("groups", found.get("iou", 0.0))
@@ -226,7 +223,7 @@ class _Trainer:
         return found
 
     def kept(self) -> nn.Module:
-        """Copy the network, with the weights that the run would leave now."""
+        """Return a copy of the network with the weights that would be saved now."""
         with self.ema.in_place(self.net):
             net = copy.deepcopy(self.net).cpu().eval()
         if self._best is not None:
@@ -234,7 +231,7 @@ class _Trainer:
         return net
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the next step depends on."""
+        """Return everything that the next step depends on."""
         return {
             "net": self.net.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -248,7 +245,7 @@ class _Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state_dict` was taken."""
+        """Restore what `state_dict` returned."""
         self.net.load_state_dict(state["net"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.ema.load_state_dict(state["ema"])
@@ -260,9 +257,11 @@ class _Trainer:
 
 
 class Ema:
-    """The running mean of a network's weights (MARCO: "running average of the training model"); buffers as they are.
+    """The running mean of a network's weights, MARCO's "running average of the training model".
 
-    Its decay grows from 0.1 to the given one, so that the first, random weights don't weigh in a short run.
+    Other state, such as batch statistics, is the latest.
+
+    The decay grows from 0.1 to the given value, so that the initial random weights hardly count in a short run.
     """
 
     def __init__(self, net: nn.Module, decay: float) -> None:
@@ -271,7 +270,7 @@ class Ema:
 
     @torch.no_grad()
     def update(self, net: nn.Module) -> None:
-        """Take in the network's weights after a step."""
+        """Add the network's weights after a step."""
         if not self._mean:
             return
         self._updates += 1
@@ -281,7 +280,7 @@ class Ema:
 
     @contextmanager
     def in_place(self, net: nn.Module) -> Iterator[None]:
-        """Inside, `net` has the mean weights."""
+        """Give `net` the mean weights inside the context."""
         self._swap(net)
         try:
             yield
@@ -297,25 +296,25 @@ class Ema:
             now[name].copy_(kept)
 
     def state_dict(self) -> dict[str, Any]:
-        """For the checkpoint."""
+        """Return the mean for the checkpoint."""
         return {"mean": self._mean, "updates": self._updates}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """From the checkpoint."""
+        """Restore the mean from the checkpoint."""
         for name, value in state["mean"].items():
             self._mean[name].copy_(value)
         self._updates = state["updates"]
 
 
 class Mean:
-    """Mean losses since they were last taken; summed on the device, which a look at each would hold up."""
+    """Mean losses since the last call of `taken`, summed on the device: reading each one would make training wait."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
         self._n = 0
 
     def add(self, losses: dict[str, Tensor]) -> None:
-        """Take in a step's."""
+        """Add the losses of a step."""
         self._sums = {key: self._sums.get(key, 0.0) + value.detach() for key, value in losses.items()}
         self._n += 1
 
@@ -325,7 +324,7 @@ class Mean:
         Raises
         ------
         TrainingDiverged
-            When a loss is no finite number.
+            If a loss is not a finite number.
         """
         means = {key: float(value) / self._n for key, value in self._sums.items()}
         if not all(abs(value) < float("inf") for value in means.values()):
@@ -336,11 +335,11 @@ class Mean:
         return means
 
     def state_dict(self) -> dict[str, Any]:
-        """For the checkpoint."""
+        """Return the sums for the checkpoint."""
         return {"sums": self._sums, "n": self._n}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """From the checkpoint."""
+        """Restore the sums from the checkpoint."""
         self._sums, self._n = state["sums"], state["n"]
 
 
@@ -361,14 +360,14 @@ def _optimiser(recipe: Recipe, net: nn.Module) -> torch.optim.Optimizer:
 
 
 def load_start(net: nn.Module, recipe: Recipe, path: Path) -> None:
-    """Bring weights into a fresh network: ImageNet's features (``.npz``), a trained state, or the worker's ONNX.
+    """Load weights into a new network: ImageNet's features (``.npz``), a trained state, or a worker's ONNX file.
 
     Raises
     ------
     ConfigError
-        When they are another network's, or their classes are others.
+        If they belong to another network, or have other classes.
     XtalgridError
-        When the file can't be read as what its name says.
+        If the file is not of the kind that its name says.
     """
     if not path.is_file():
         raise ConfigError(f"{path}: no such file to start from")
@@ -396,12 +395,12 @@ def load_start(net: nn.Module, recipe: Recipe, path: Path) -> None:
 
 
 def _choose_device(name: str) -> torch.device:
-    """``auto`` (CUDA where there is one), ``cpu`` or ``cuda``.
+    """Choose the device: ``auto`` (CUDA if there is one), ``cpu`` or ``cuda``.
 
     Raises
     ------
     ConfigError
-        When CUDA is asked for and not there.
+        If CUDA is requested but not available.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -411,7 +410,10 @@ def _choose_device(name: str) -> torch.device:
 
 
 def _choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """``bfloat16``, ``float32``, or ``auto``: bfloat16 where the processor computes in it, else 8 times slower."""
+    """Choose ``bfloat16``, ``float32``, or ``auto``.
+
+    ``auto`` takes bfloat16 only if the processor computes in it; otherwise bfloat16 is eight times slower.
+    """
     if name == "auto":
         quick = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
         return torch.bfloat16 if quick else torch.float32
@@ -419,18 +421,19 @@ def _choose_precision(name: str, device: torch.device) -> torch.dtype:
 
 
 def describe(device: torch.device) -> str:
-    """Describe the device in words, for the record."""
+    """Describe the device, for the record."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{torch.get_num_threads()} threads of a processor, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def keep_memory() -> None:
-    """Let this process keep the memory it frees: a step frees and takes back gigabytes, a third of its time on Linux.
+    """Let this process keep the memory it frees.
 
-    For a process that does nothing but train; elsewhere than with glibc nothing happens.
+    A step frees and takes back gigabytes, which costs a third of its time on Linux. For a process that only trains;
+    without glibc nothing happens.
     """
-    trim_threshold, mmap_max = -1, -4  # glibc's malloc.h
+    trim_threshold, mmap_max = -1, -4  # constants of glibc's malloc.h
     try:
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(mmap_max, 0)
@@ -441,7 +444,7 @@ def keep_memory() -> None:
 
 @contextmanager
 def _told_to_stop() -> Iterator[threading.Event]:
-    """Make an event that SIGTERM and Ctrl-C set: the step under way is finished and a checkpoint written."""
+    """Set an event on SIGTERM and Ctrl-C; the loop then finishes the current step and writes a checkpoint."""
     told = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield told

@@ -1,4 +1,1 @@
-"""How good the scores are: the real worker's on wells, and trained states' on chops.
-
-With figures, calibration and rules.
-"""
+"""Judge scores: the worker's on wells, and trained states' on chops; with figures, calibration and decision rules."""

@@ -1,7 +1,7 @@
-"""What a classifier's chops mean for a well: the pooling of their probabilities, or Platt scaling.
+"""Calibrate a classifier for whole wells: pooling of its chops' probabilities, and Platt scaling for the other rules.
 
-Both are fitted to wells of plates that are neither trained nor judged on. The plates have to have their natural mix of
-outcomes: what p_crystal says is how many such wells are crystals *there*.
+Both are fitted to wells of plates that are used neither for training nor for judging. The plates must have their
+natural mix of outcomes, because p_crystal is the fraction of such wells that are crystals in that mix.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ Groups = npt.NDArray[np.int64]
 Plates = npt.NDArray[np.str_]
 
 CUTOFFS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
-"""Of p_crystal, to choose `work.crystal_from` by."""
+"""Values of p_crystal from which `work.crystal_from` can be chosen."""
 
 _CRYSTAL, _OTHER = SCORED_GROUPS.index(Group.CRYSTAL), SCORED_GROUPS.index(Group.OTHER)
-_WEAK = 100.0  # sklearn's C: the slope stays finite where crystals and others are told apart perfectly
-_STRONG = 0.1  # the pooling has 88 numbers, and plates show some hundred wells of a group
+_WEAK = 100.0  # sklearn's C: keeps the slope finite if crystals and others separate perfectly
+_STRONG = 0.1  # the pooling has 88 parameters, and plates have only some hundred wells of a group
 
 
 class Cutoff(msgspec.Struct, frozen=True):
-    """What the rule ``pooled`` does from this p_crystal on, each plate by a fit to the others."""
+    """Result of the rule ``pooled`` at one cutoff of p_crystal; each plate by a fit to the others."""
 
     crystal_from: float
     crystals_found: Share
@@ -50,10 +50,7 @@ class Cutoff(msgspec.Struct, frozen=True):
 
 
 class Fitted(msgspec.Struct, frozen=True):
-    """What was fitted, to how many wells, and how it does on each plate by a fit to the others.
-
-    There has to be more than one for that.
-    """
+    """What was fitted, to how many wells, and its figures by fits that leave out the plate judged (if several)."""
 
     calibration: Calibration
     pooling: Pooling
@@ -65,12 +62,14 @@ class Fitted(msgspec.Struct, frozen=True):
 
 
 def fit(evidence: Array, crystal: Bools) -> Calibration:
-    """Slope and intercept by maximum likelihood on evidence 0..1, ``(N,)``, towards Platt's targets (1999).
+    """Fit slope and intercept by maximum likelihood on evidence 0..1, ``(N,)``.
+
+    The targets are Platt's (1999), a little inside 0 and 1.
 
     Raises
     ------
     ConfigError
-        When there are only crystals or none, or more evidence does not mean more crystals.
+        If all wells are crystals, or none is, or if more evidence does not mean more crystals.
     """
     hits = int(crystal.sum())
     if not 0 < hits < len(crystal):
@@ -79,7 +78,7 @@ def fit(evidence: Array, crystal: Bools) -> Calibration:
     logit = _logit(evidence)[:, None]
     model = LogisticRegression(
         C=_WEAK, max_iter=1000
-    ).fit(  # each well is both: a crystal with its target's weight, and none
+    ).fit(  # each well counts twice: as a crystal with the weight of its target, and as none
         np.vstack([logit, logit]), np.repeat([1, 0], len(crystal)), np.concatenate([target, 1 - target])
     )
     slope, intercept = round(float(model.coef_[0, 0]), 4), round(float(model.intercept_[0]), 4)
@@ -91,12 +90,12 @@ def fit(evidence: Array, crystal: Bools) -> Calibration:
 
 
 def fit_pooling(drops: Array, groups: Groups) -> Pooling:
-    """Fit the pooling to drops' `features`, ``(N, FEATURES)``, and their groups, ``(N,)``: indices of `SCORED_GROUPS`.
+    """Fit the pooling to drops' `features`, ``(N, FEATURES)``, and their groups' indices in `SCORED_GROUPS`, ``(N,)``.
 
     Raises
     ------
     ConfigError
-        When a group has no drop.
+        If a group has no drop.
     """
     missing = [group.value for index, group in enumerate(SCORED_GROUPS) if index not in groups]
     if missing:
@@ -118,21 +117,21 @@ def calibrate(
     support: float = DEFAULTS.support,
     jobs: int = 1,
 ) -> Fitted:
-    """Fit the pooling and the calibration of a folder's classifier, one variant of it, into the manifest.
+    """Fit pooling and calibration of a folder's classifier (one variant of it), and write them to the manifest.
 
     Parameters
     ----------
     truths
-        Wells of plates in their natural mix; those not surely judged are left out.
+        Wells of plates with their natural mix of outcomes; uncertain judgements are left out.
     keep
-        Folder for the windows, kept from run to run.
+        Folder in which the windows are stored for later runs.
     weights
-        The folder, None for the packaged ones; `variant` (fp32, int8) of its default weights, None for the default
-        itself.
+        Folder of weights, None for the packaged ones; `variant` (fp32, int8) selects one of its default weights, None
+        the default itself.
     support
-        Of the rule ``group``, for which the calibration is.
+        Support of the rule ``group``, which the calibration is for.
     jobs
-        Images side by side.
+        Number of images processed in parallel.
     """
     folder = weights or PACKAGED
     wells = joined(collect(truths, keep, weights, variant, jobs))
@@ -154,17 +153,17 @@ def calibrate(
 
 
 def apply(calibration: Calibration, evidence: Array) -> Array:
-    """`p_crystal` of evidence, ``(N,)``."""
+    """Return `p_crystal` for evidence, ``(N,)``."""
     return np.array([calibration(float(value)) for value in evidence])
 
 
 def write(folder: Path, calibration: Calibration, pooling: Pooling, classifier: str) -> None:
-    """Put both into a folder's manifest, for the classifier of this SHA-256 (fp32 and int8 have their own).
+    """Write both into a folder's manifest, for the classifier with this SHA-256 (fp32 and int8 have their own).
 
     Raises
     ------
     ConfigError
-        When the manifest does not list it.
+        If the manifest does not list it.
     """
     manifest = read_manifest(folder)
     if classifier not in {model.sha256 for model in manifest.models}:
@@ -180,7 +179,10 @@ def write(folder: Path, calibration: Calibration, pooling: Pooling, classifier: 
 
 
 def _described(wells: WindowSet, support: float) -> tuple[Array, Array]:
-    """Each well's evidence of crystals, ``(W,)``, and features, ``(W, FEATURES)``; 0 and NaN without a drop."""
+    """Return the evidence for crystals of each well, ``(W,)``, and its features, ``(W, FEATURES)``.
+
+    Without a drop, the evidence is 0 and the features are NaN.
+    """
     evidence, drops = [], []
     for probabilities, corners in wells:
         boxes = [Box(*map(int, corner)) for corner in corners]
@@ -192,9 +194,9 @@ def _described(wells: WindowSet, support: float) -> tuple[Array, Array]:
 
 
 def _by_other_plates(evidence: Array, crystal: Bools, plates: Plates) -> Array | None:
-    """Each plate's `p_crystal` by a fit to all the others.
+    """Return `p_crystal` of each plate by a fit to all the others.
 
-    None where that can't be (one plate, or all crystals on one).
+    None if that is impossible (one plate, or all crystals on one).
     """
     p = np.empty_like(evidence)
     for here in _plates(plates):
@@ -206,9 +208,9 @@ def _by_other_plates(evidence: Array, crystal: Bools, plates: Plates) -> Array |
 
 
 def _pooled_by_other_plates(drops: Array, wells: WindowSet) -> Array | None:
-    """Each plate's groups' probabilities, ``(W, 4)``, by a fit to all the others; no drop is surely `other`.
+    """Return the group probabilities of each plate's wells, ``(W, 4)``, by a fit to all the others.
 
-    None where that can't be.
+    A well without a drop is `other` with certainty. None if such fits are impossible.
     """
     p = np.tile(np.eye(len(SCORED_GROUPS))[_OTHER], (len(drops), 1))
     for here in _plates(wells.plates):

@@ -1,6 +1,6 @@
-"""Trained states on the chops of a set: Table 2 of Thielmann et al. (2023), and crystals missed, as Merck counts.
+"""Judge trained states on the chops of a set: Table 2 of Thielmann et al. (2023), and Merck's missed crystals.
 
-Chops of one well look alike, so the intervals, which take each for a draw of its own, are narrower than they should be.
+Chops of one well look alike, so the intervals, which assume independent chops, are narrower than they should be.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .tables import text
 
 BATCH = 64
 MB = 2**20
-"""What the paper's Table 2 calls MB: its sizes are those of the parameters as float32 in units of 2²⁰ bytes."""
+"""The unit called MB in the paper's Table 2: its sizes are those of float32 parameters in units of 2²⁰ bytes."""
 
 _CRYSTAL = SCORED_GROUPS.index(Group.CRYSTAL)
 
@@ -39,11 +39,11 @@ Floats = npt.NDArray[np.float64]
 
 
 class Part(msgspec.Struct, frozen=True):
-    """Figures on some chops: of one source, and of the training or the held-out plates.
+    """Figures on some chops: those of one source, from the training or the held-out plates.
 
-    `loss` is the mean cross-entropy in nats; `missed_crystals` the crystal chops with no crystal class among the 1, 2,
-    3 most probable (Ghafurian et al. 2018); `crystal_auc` the area under the ROC of the crystal classes' summed
-    probability.
+    `loss` is the mean cross-entropy in nats; `missed_crystals` counts the crystal chops with no crystal class among
+    the 1, 2, 3 most probable (Ghafurian et al. 2018); `crystal_auc` the area under the ROC of the crystal classes'
+    summed probability.
     """
 
     source: str
@@ -59,7 +59,7 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True):
-    """A row of Table 2: the network, and what is known of its training."""
+    """A row of Table 2: the network, and its training as far as recorded."""
 
     file: str
     network: str
@@ -85,19 +85,19 @@ def judge_states(
     states
         ``.pt`` files of classifiers.
     training
-        How many chops of the training plates to judge on as well, drawn at random; 0 for none.
+        Number of chops of the training plates to judge on as well, drawn at random; 0 for none.
     most
-        At most so many held-out chops, drawn at random; None for all.
+        Largest number of held-out chops, drawn at random; None for all.
     device
         Where torch runs.
 
     Raises
     ------
     XtalgridError
-        When the set or a state cannot be read, or the set holds no plate out.
+        If the set or a state can't be read, or the set has no held-out plate.
     """
     chops = ChopSet(folder)
-    train, held = (rows[~chops.group_only(chops.wells[rows])] for rows in chops.split())  # a group alone says no class
+    train, held = (rows[~chops.group_only(chops.wells[rows])] for rows in chops.split())  # a group is no class
     if not len(held):
         raise ConfigError(f"{folder}: no chops of held-out plates whose class is known; nothing to judge on")
     rng = np.random.default_rng(0)
@@ -111,11 +111,11 @@ def figures(probabilities: Floats, labels: npt.NDArray[np.integer], source: str,
     Parameters
     ----------
     probabilities
-        ``(N, classes)``, rows sum to 1: of the 13 outcomes, or of the paper's five classes.
+        ``(N, classes)``, rows sum to 1: for the 13 outcomes, or the paper's five classes.
     labels
-        ``(N,)``: the classes' indices.
+        ``(N,)``: indices of the classes.
     source, part, wells
-        What they are of.
+        Origin of the chops, copied into the result.
     """
     classes = probabilities.shape[1]
     group = group_of_class(classes)
@@ -190,7 +190,7 @@ def _some(rows: npt.NDArray[np.intp], most: int | None, rng: np.random.Generator
 
 
 def markdown(states: Sequence[State]) -> str:
-    """Table 2, and what crystallographers ask first, source by source."""
+    """Format Table 2, and the figures that crystallographers ask for first, by source."""
     lines = [
         "Networks as in Table 2 of Thielmann et al. 2023 (MB: 2²⁰ bytes of float32 parameters):",
         "",

@@ -1,6 +1,6 @@
-"""The report's figures: one source a figure, colours that colour-blind people tell apart (Okabe & Ito), labelled axes.
+"""Draw the report's figures: one source per figure, colour-blind-safe colours (Okabe & Ito), labelled axes.
 
-A figure that can't be made of a source's wells (no crystals, say) is left out.
+A figure that a source's wells don't allow (because there are no crystals, say) is left out.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _save(figure: Figure, path: Path) -> Path:
 
 
 def draw_roc(curve: Roc, title: str, path: Path) -> Path:
-    """Crystals found against other wells opened, by rank of `p_crystal`."""
+    """Draw crystals found against other wells opened, by rank of `p_crystal`."""
     figure, axes = _axes(
         f"{title}\n{curve.crystals} crystal wells, {curve.others} others", "other wells opened, %", "crystals found, %"
     )
@@ -55,7 +55,10 @@ def draw_roc(curve: Roc, title: str, path: Path) -> Path:
 
 
 def draw_opened(curve: Roc, plates: Sequence[Plate], title: str, path: Path) -> Path:
-    """Crystals found against wells opened: by `p_crystal`, and where the decision stands, in all and on each plate."""
+    """Draw crystals found against wells opened in order of `p_crystal`.
+
+    The point of the decision is marked, for all plates together and for each.
+    """
     figure, axes = _axes(title, "wells opened, % of all", "crystals found, %")
     axes.plot([0, 100], [0, 100], "--", color=GREY, label="by chance")
     total = curve.crystals + curve.others
@@ -85,10 +88,7 @@ def draw_opened(curve: Roc, plates: Sequence[Plate], title: str, path: Path) -> 
 
 
 def draw_reliability(found: Reliability, title: str, path: Path) -> Path:
-    """Reliability plot of `p_crystal`: what was said against what was, with Wilson intervals.
-
-    Below, how many wells said so.
-    """
+    """Draw predicted against observed frequency of crystals, with Wilson intervals, and the wells in each bin."""
     figure = Figure(figsize=(5.0, 5.4), layout="constrained")
     axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     axes.set(
@@ -100,7 +100,7 @@ def draw_reliability(found: Reliability, title: str, path: Path) -> Path:
     rate = np.array([100 * (b.crystals.rate or 0) for b in found.bins])
     low = rate - [100 * (b.crystals.low or 0) for b in found.bins]
     high = [100 * (b.crystals.high or 0) for b in found.bins] - rate
-    error = np.clip([low, high], 0, None)  # rounding leaves a hair below 0
+    error = np.clip([low, high], 0, None)  # rounding can give values just below 0
     axes.errorbar(mean, rate, yerr=error, fmt="o", color=BLUE, capsize=3, label="wells, 95 % interval")
     axes.legend(loc="upper left")
     counts.bar([(b.low + b.high) / 2 for b in found.bins], [b.crystals.of for b in found.bins], 0.09, color=BLUE)
@@ -114,9 +114,9 @@ def draw_reliability(found: Reliability, title: str, path: Path) -> Path:
 
 
 def draw_coverage(rows: Sequence[Coverage], title: str, path: Path) -> Path:
-    """Accuracy against coverage as the cutoff of the answer's probability rises.
+    """Draw accuracy against coverage as the cutoff on the answer's probability rises.
 
-    Undecided wells count as wrong below.
+    In the lower curve undecided wells count as wrong.
     """
     figure, axes = _axes(title, "wells answered, %", "wells whose group is right, %")
     some = [row for row in rows if row.answered.hits]
@@ -139,7 +139,7 @@ def draw_coverage(rows: Sequence[Coverage], title: str, path: Path) -> Path:
 def draw_confusion(
     counts: Sequence[Sequence[int]], rows: Sequence[str], columns: Sequence[str], title: str, path: Path
 ) -> Path:
-    """Draw a confusion matrix: counts as numbers, shares of the row as shades."""
+    """Draw a confusion matrix: counts as numbers, fractions of the row as shades."""
     values = np.array(counts, float)
     shares = values / np.maximum(values.sum(axis=1, keepdims=True), 1)
     size = 0.55 * len(columns) + 2.5

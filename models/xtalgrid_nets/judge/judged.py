@@ -1,4 +1,4 @@
-"""All figures of one source's wells, as numbers."""
+"""Compute all figures of one source's wells, as numbers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ CLASS_CALLS = (*CLASS_ROWS, Outcome.UNDECIDED.value, Outcome.FAILED.value)
 
 
 class Confusion(msgspec.Struct, frozen=True):
-    """Counts of judged (rows) against called (columns)."""
+    """Counts of wells, by judgement (rows) and call (columns)."""
 
     rows: Sequence[str]
     columns: Sequence[str]
@@ -50,7 +50,7 @@ class Confusion(msgspec.Struct, frozen=True):
 
 
 class Outlines(msgspec.Struct, frozen=True):
-    """Intersection over union of drop outlines with masks graded good."""
+    """Intersection over union of drop outlines with the masks graded good."""
 
     masks: int
     mean: float
@@ -60,7 +60,7 @@ class Outlines(msgspec.Struct, frozen=True):
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
-    """All figures of one source. What is right or wrong is counted on the wells whose judgement is sure (`sure`)."""
+    """All figures of one source. Right and wrong are counted only on wells with a certain judgement (`sure`)."""
 
     source: str
     kind: Kind
@@ -94,9 +94,9 @@ def judge(truths: Sequence[Truth], runs: Mapping[str, Answers]) -> Judged:
     Parameters
     ----------
     truths
-        Its wells.
+        The source's wells.
     runs
-        Answers by threshold; the first is the one judged, the others stand in Table 3 only.
+        Answers by threshold; the first run is judged, the others appear in Table 3 only.
     """
     answers = next(iter(runs.values()))
     images = [answers[truth.path] for truth in truths]
@@ -151,7 +151,7 @@ def judge(truths: Sequence[Truth], runs: Mapping[str, Answers]) -> Judged:
 
 
 def outline_iou(scored: wire.Scored, mask: Path) -> float:
-    """Intersection over union, 0..1, of the drop's outline with a mask picture (white, one region, on black)."""
+    """Compute intersection over union, 0..1, of a drop's outline and a mask picture (one white region on black)."""
     with Image.open(mask) as picture:
         truth = np.asarray(picture.convert("L")) > 0
     height, width = truth.shape
@@ -189,7 +189,7 @@ def _call_group(outcome: Outcome) -> str:
 
 
 def _class_confusion(known: Sequence[tuple[Outcome, Outcome]]) -> Confusion | None:
-    """Only where classes are what was judged, not groups and `null experiment`."""
+    """Compute the confusion of classes; None if groups and `null experiment` were judged instead."""
     if not any(true is not Outcome.NULL_EXPERIMENT for true, _ in known):
         return None
     truth = [Outcome.CLEAR.value if true is Outcome.RIM else true.value for true, _ in known]

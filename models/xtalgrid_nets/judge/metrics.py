@@ -1,7 +1,7 @@
-"""The field's figures of merit, from plain arrays; every proportion with its counts and Wilson's 95 % interval.
+"""The field's figures of merit, from plain arrays; every proportion has its counts and Wilson's 95 % interval.
 
-Wells are judged, not chops, unless a docstring says otherwise. ``called`` is the published outcome; `Outcome.UNDECIDED`
-and `Outcome.FAILED` are never right.
+The unit is the well, not the chop, unless a docstring says otherwise. ``called`` is the published outcome;
+`Outcome.UNDECIDED` and `Outcome.FAILED` are never right.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 BINS = 10
-"""Of equal width, 0..1, in reliability plots and for the expected calibration error."""
+"""Number of bins of equal width, 0..1, in reliability plots and in the expected calibration error."""
 
 CUTOFFS = (0.0, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 0.995)
-"""Of an answer's probability, for accuracy against coverage; 0 is what the program does."""
+"""Cutoffs on an answer's probability, for accuracy against coverage; 0 accepts every answer, as the program does."""
 
 _CRYSTALS = frozenset(outcome for outcome in CLASSES if outcome.group is Group.CRYSTAL)
 
 
 class Share(msgspec.Struct, frozen=True):
-    """A proportion: counts, the rate 0..1, and Wilson's 95 % interval; rate and interval are None for none of none."""
+    """A proportion: counts, rate 0..1, and Wilson's 95 % interval; rate and interval are None for 0 of 0."""
 
     hits: int
     of: int
@@ -39,14 +39,18 @@ class Share(msgspec.Struct, frozen=True):
 
 
 class Success(msgspec.Struct, frozen=True):
-    """A row of Table 3 (Thielmann et al. 2023): how many wells of each group were called so, and the weighted mean."""
+    """A row of the paper's Table 3 (Thielmann et al. 2023): wells of each group called so, and the weighted mean."""
 
     groups: dict[str, Share]
     weighted_mean: Share
 
 
 class TopN(msgspec.Struct, frozen=True):
-    """With n classes a well: crystal wells without a crystal class, other wells with one, wells with the true class."""
+    """Missed crystals, false crystals and correct wells if the n most probable classes of a well count.
+
+    These are the crystal wells with no crystal class among the n, the other wells with one, and the wells with their
+    true class.
+    """
 
     n: int
     missed_crystals: Share
@@ -55,7 +59,7 @@ class TopN(msgspec.Struct, frozen=True):
 
 
 class Roc(msgspec.Struct, frozen=True):
-    """Crystals found against other wells opened, going through wells ranked by `p_crystal`; the area under it."""
+    """Crystals found against other wells opened, in order of `p_crystal`, and the area under the curve."""
 
     crystals: int
     others: int
@@ -65,18 +69,21 @@ class Roc(msgspec.Struct, frozen=True):
     cutoffs: list[float]
 
     def found_at(self, others_opened: float) -> Share:
-        """Crystals found when at most this part, 0..1, of the other wells is opened: what a cutoff reaches."""
+        """Return the crystals found with at most this fraction of the other wells opened, 0..1.
+
+        There is no interpolation: the result is what a cutoff reaches.
+        """
         reached = max(f for o, f in zip(self.others_opened, self.found, strict=True) if o <= others_opened + 1e-12)
         return share(round(reached * self.crystals), self.crystals)
 
     def opened_for(self, found: float) -> int:
-        """How many wells have to be opened until this part of the crystals, 0..1, is found."""
+        """Return the number of wells to open until this fraction of the crystals, 0..1, is found."""
         pairs = zip(self.others_opened, self.found, strict=True)
         return next(round(o * self.others + f * self.crystals) for o, f in pairs if f >= found - 1e-12)
 
 
 class Plate(msgspec.Struct, frozen=True):
-    """A plate as its user meets it; opened is what is called crystal, undecided or failed."""
+    """A plate as its user sees it; a well is opened if it is called crystal, undecided or failed."""
 
     name: str
     wells: int
@@ -86,7 +93,7 @@ class Plate(msgspec.Struct, frozen=True):
 
 
 class Bin(msgspec.Struct, frozen=True):
-    """One bar of a reliability plot: wells with `p_crystal` in low..high, their mean, and how many were crystals."""
+    """One bar of a reliability plot: wells with `p_crystal` in low..high, their mean, and the number of crystals."""
 
     low: float
     high: float
@@ -95,7 +102,7 @@ class Bin(msgspec.Struct, frozen=True):
 
 
 class Reliability(msgspec.Struct, frozen=True):
-    """How far `p_crystal` can be taken at its word."""
+    """How reliable `p_crystal` is as a probability."""
 
     ece: float
     brier: float
@@ -103,7 +110,7 @@ class Reliability(msgspec.Struct, frozen=True):
 
 
 class Coverage(msgspec.Struct, frozen=True):
-    """If only answers of at least this probability counted: wells answered, of these right, and right of all wells."""
+    """Wells answered with at least this probability, those of them that are right, and right as a fraction of all."""
 
     cutoff: float
     answered: Share
@@ -119,16 +126,17 @@ def share(hits: int, of: int) -> Share:
 
 
 def share_of(hits: Sequence[bool] | Bools) -> Share:
-    """Return the proportion of what is true."""
+    """Return the proportion of True values."""
     return share(int(np.count_nonzero(hits)), len(hits))
 
 
 def success(truth: Sequence[Group], called: Sequence[Outcome]) -> Success:
-    """Success by group, and the weighted mean, as in Table 3.
+    """Compute the success by group, and the weighted mean, as in Table 3.
 
-    There, each class's success rate is averaged over plates weighted by frequency, and so are the classes' (section
-    3.1): the weighted mean is the part of all wells whose group was called. (With one set of frequencies, 34:47:4:16,
-    it gives all rows of the published table but AlexNet's on MARCO to 0.2 points.)
+    In the paper, each class's success rate is averaged over plates weighted by frequency, and the classes are
+    averaged in the same way (section 3.1), so the weighted mean is the fraction of all wells whose group was called.
+    (With one set of frequencies, 34:47:4:16, this reproduces all rows of the published table to 0.2 points, except
+    AlexNet's on MARCO.)
     """
     right = [outcome.group is group for group, outcome in zip(truth, called, strict=True)]
     groups = {
@@ -141,7 +149,7 @@ def success(truth: Sequence[Group], called: Sequence[Outcome]) -> Success:
 def confusion(
     truth: Sequence[Hashable], called: Sequence[Hashable], rows: Sequence[Hashable], columns: Sequence[Hashable]
 ) -> list[list[int]]:
-    """Count: a row for each truth, a column for each call."""
+    """Count calls by truth: one row for each truth, one column for each call."""
     counts = np.zeros((len(rows), len(columns)), int)
     row, column = {name: i for i, name in enumerate(rows)}, {name: i for i, name in enumerate(columns)}
     for true, call in zip(truth, called, strict=True):
@@ -150,10 +158,10 @@ def confusion(
 
 
 def top_classes(called: Outcome, maxima: Sequence[float]) -> list[Outcome]:
-    """Rank a well's classes: the one it was called, then by largest probability over its chops.
+    """Rank a well's classes: the one it was called first, then by largest probability over its chops.
 
-    `rim` is left out, being published as clear and seen in every drop; a null experiment has no chops, and no further
-    class.
+    `rim` is left out because it is published as clear and occurs in every drop. A null experiment has no chops, and
+    so no further class.
     """
     order = [CLASSES[i] for i in np.argsort(-np.asarray(maxima), kind="stable")] if len(maxima) else []
     ranked = [outcome for outcome in order if outcome not in (called, Outcome.RIM)]
@@ -163,16 +171,14 @@ def top_classes(called: Outcome, maxima: Sequence[float]) -> list[Outcome]:
 def top_n(
     groups: Sequence[Group], outcomes: Sequence[Outcome | None], ranked: Sequence[Sequence[Outcome]], n: int
 ) -> TopN:
-    """Count missed crystals, where one crystal class among its n most probable makes a well a crystal.
-
-    As Ghafurian et al. (2018) do.
+    """Count missed crystals if one crystal class among a well's n most probable is enough (Ghafurian et al. 2018).
 
     Parameters
     ----------
     groups, outcomes
-        What is in the wells; classes where known.
+        Truth for each well; the class is None if only the group is known.
     ranked
-        Each well's classes, the most probable first.
+        Classes of each well, the most probable first.
     """
     first = [set(classes[:n]) for classes in ranked]
     shows = [bool(classes & _CRYSTALS) for classes in first]
@@ -186,7 +192,7 @@ def top_n(
 
 
 def roc(p: Floats, crystal: Bools) -> Roc | None:
-    """Receiver operating characteristic of `p_crystal`; None unless there are crystals and others."""
+    """Compute the receiver operating characteristic of `p_crystal`; None unless there are crystals and others."""
     if not crystal.any() or crystal.all():
         return None
     others_opened, found, cutoffs = roc_curve(crystal, p)
@@ -201,12 +207,15 @@ def roc(p: Floats, crystal: Bools) -> Roc | None:
 
 
 def auc(score: npt.NDArray[np.floating], positive: Bools) -> float:
-    """Area under the ROC curve: how often a positive scores above a negative (ties count half); there must be both."""
+    """Compute the area under the ROC curve; there must be positives and negatives.
+
+    It is the probability that a positive scores above a negative (ties count half).
+    """
     return float(roc_auc_score(positive, score))
 
 
 def plates(names: Sequence[str], crystal: Bools, called: Sequence[Outcome]) -> list[Plate]:
-    """Crystals found against wells opened, plate by plate."""
+    """Count crystals found and wells opened, plate by plate."""
     is_called = np.array([outcome.group is Group.CRYSTAL for outcome in called], bool)
     opened = is_called | np.array([outcome.group is Group.UNKNOWN for outcome in called], bool)
     name = np.array(names)
@@ -224,7 +233,10 @@ def plates(names: Sequence[str], crystal: Bools, called: Sequence[Outcome]) -> l
 
 
 def reliability(p: Floats, crystal: Bools, bins: int = BINS) -> Reliability | None:
-    """Compute the expected calibration error, over bins of equal width (Naeini et al. 2015), and the Brier score."""
+    """Compute the Brier score and the expected calibration error of bins of equal width (Naeini et al. 2015).
+
+    The error is weighted by the wells in each bin.
+    """
     if not len(p):
         return None
     which = np.minimum((p * bins).astype(int), bins - 1)
@@ -238,16 +250,18 @@ def reliability(p: Floats, crystal: Bools, bins: int = BINS) -> Reliability | No
 
 
 def coverage(probability: Floats, right: Bools, answered: Bools, cutoffs: Sequence[float] = CUTOFFS) -> list[Coverage]:
-    """Accuracy against coverage: with a higher cutoff fewer wells are answered, and more of them rightly.
+    """Compute accuracy against coverage.
+
+    With a higher cutoff fewer wells are answered, and more of the answers should be right.
 
     Parameters
     ----------
     probability
-        ``(N,)``: of each well's answer.
+        ``(N,)``: probability of each well's answer.
     right, answered
-        ``(N,)``: whether the group was right; whether there was an answer (not undecided, not failed).
+        ``(N,)``: whether the group is right; whether there is an answer (neither undecided nor failed).
     cutoffs
-        Of the probability; 0 for what the program does.
+        Cutoffs on the probability; 0 accepts every answer, as the program does.
     """
     rows = []
     for cutoff in cutoffs:

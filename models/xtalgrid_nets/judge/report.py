@@ -1,4 +1,4 @@
-"""The report: ``report.json`` for programs, ``report.md`` and figures for people."""
+"""Write the report: ``report.json`` for programs, ``report.md`` and figures for people."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CRYSTALS_FOUND = (0.90, 0.95, 0.99)
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``report.json`` holds."""
+    """Content of ``report.json``."""
 
     schema: int
     worker: str
@@ -30,7 +30,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def draw(judged: Judged, folder: Path) -> dict[str, Path]:
-    """Draw what can be drawn of a source; the figures' files by what they show."""
+    """Draw all figures that a source allows; return their files by name."""
     from . import figures
 
     def path(what: str) -> Path:
@@ -64,7 +64,7 @@ def draw(judged: Judged, folder: Path) -> dict[str, Path]:
 
 
 def write(report: Report, folder: Path, command: str) -> Path:
-    """Write ``report.json``, ``report.md`` and the figures; the Markdown file."""
+    """Write ``report.json``, ``report.md`` and the figures; return the Markdown file."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn = {judged.source: draw(judged, folder / "figures") for judged in report.sources}
     write_atomically(folder / "report.json", msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
@@ -77,7 +77,7 @@ def write(report: Report, folder: Path, command: str) -> Path:
 
 
 def markdown(report: Report, figures: Mapping[str, Mapping[str, str]], command: str) -> str:
-    """Write the report for people: a table of all sources, then each by itself."""
+    """Format the report for people: a table of all sources, then one section for each."""
     lines = [
         "# How good the scores are",
         "",
@@ -87,8 +87,8 @@ def markdown(report: Report, figures: Mapping[str, Mapping[str, str]], command: 
         + ", ".join(f"{role} `{sha256[:12]}`" for role, sha256 in report.weights.items())
         + ".",
         "",
-        "Each source by itself, never two in one figure. Right and wrong are counted on wells whose judgement is "
-        "sure. `undecided` and "
+        "Each source by itself, never two in one figure. "
+        "Right and wrong are counted on wells whose judgement is sure. `undecided` and "
         "failed wells are never right. *Opened* is what a user has to look at: called crystal, undecided, failed. "
         "In parentheses: counts, and Wilson's 95 % interval.",
         "",
@@ -137,9 +137,8 @@ def _section(judged: Judged, figures: Mapping[str, str]) -> list[str]:
     if judged.outlines:
         o = judged.outlines
         lines.append(
-            f"* Drop outline against {o.masks} masks graded good: IoU mean {o.mean:.3f}, median {o.median:.3f}, least "
-            f"{o.least:.3f}; "
-            f"below 0.5: {o.below_half}."
+            f"* Drop outline against {o.masks} masks graded good: IoU mean {o.mean:.3f}, median {o.median:.3f}, "
+            f"least {o.least:.3f}; below 0.5: {o.below_half}."
         )
     if judged.seconds_median is not None:
         lines.append(f"* CPU seconds a well: median {judged.seconds_median:.2f}, most {judged.seconds_most:.2f}.")
@@ -171,8 +170,8 @@ def _crystals(judged: Judged) -> list[str]:
         f"Crystal wells called crystal: {text(called)}; missed: {text(missed)}; opened, undecided ones with them: "
         f"{text(judged.crystals_found)}, with {text(judged.others_opened)} of the other wells.",
         "",
-        "With the n most probable classes (the one called, then by largest probability over the chops, rim left out), "
-        "as Ghafurian et al. (2018) count:",
+        "With the n most probable classes (the one called, then by largest probability over the chops, "
+        "rim left out), as Ghafurian et al. (2018) count:",
         "",
         *table(
             ("n", "crystal wells missed", "other wells called crystal", "class right"),

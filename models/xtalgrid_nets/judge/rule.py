@@ -1,10 +1,10 @@
-"""Choosing the decision rule: what thresholds, supports and shifts of log-odds would find, and let users open.
+"""Choose the decision rule: what thresholds, supports and log-odds shifts would find, and let users open.
 
-Nothing is scored again: the rules are tried on the windows of validation wells (`windows`), never of those a model is
-judged on.
+Nothing is scored again: the rules are tried on stored windows of validation wells (`windows`), never on wells that a
+model is judged on.
 
-A shift is added to the log-odds of a group's classes, as to the classifier's last bias; ``xtalgrid-train export
---crystal-shift X`` takes X away from the crystals'.
+A shift is added to the log-odds of a group's classes, as if to the bias of the classifier's last layer;
+``xtalgrid-train export --crystal-shift X`` subtracts X from those of the crystals.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ Floats = npt.NDArray[np.float64]
 
 
 class Trial(msgspec.Struct, frozen=True):
-    """A rule, and what it does.
+    """A rule and its results. `opened` wells are called crystal or undecided.
 
-    `opened` are called crystal or undecided; shifts are of crystals, precipitate and other, in nats.
+    Shifts are those of crystals, precipitate and other, in nats.
     """
 
     rule: str
@@ -63,7 +63,7 @@ def sweep(
     precipitate_shifts: Sequence[float] = (0.0,),
     other_shifts: Sequence[float] = (0.0,),
 ) -> Iterator[Trial]:
-    """Try every combination by the rule ``group``, and the thresholds by the rule ``published`` as it stands."""
+    """Try every combination with the rule ``group``, and each threshold with the rule ``published`` unchanged."""
     starts = wells.starts
     sums = group_sums(wells.probabilities.astype(np.float64))
     needed = {support: _needed(wells, support) for support in supports}
@@ -82,7 +82,7 @@ def sweep(
                 yield _trial(wells, starts, "group", _first(evidence, threshold), threshold, support, shifts)
     certain = np.where(
         wells.probabilities == wells.probabilities.max(axis=1, keepdims=True), wells.probabilities, 0.0
-    )  # each window says one class only
+    )  # each window votes for one class only
     classes = _best(certain.astype(np.float64), starts, wells.ends)
     grouped = np.stack([classes[:, list(GROUP_CLASSES[g])].max(axis=1) for g in SCORED_GROUPS], axis=1)
     for threshold in thresholds:
@@ -90,9 +90,16 @@ def sweep(
 
 
 def best(trials: Sequence[Trial], others_opened: float, undecided: float = 1.0, rows: int = 10) -> list[Trial]:
-    """Pick the rules that find most crystals with at most this part of the other wells opened and of all undecided.
+    """Return the rules that find the most crystals within both limits; ties go to the higher weighted mean.
 
-    Then by weighted mean.
+    Parameters
+    ----------
+    others_opened
+        Largest fraction of the other wells opened, 0..1.
+    undecided
+        Largest fraction of all wells undecided, 0..1.
+    rows
+        Number of rules to return.
     """
     fit = [t for t in trials if (t.others_opened.rate or 0) <= others_opened and (t.undecided.rate or 0) <= undecided]
     return sorted(
@@ -101,7 +108,7 @@ def best(trials: Sequence[Trial], others_opened: float, undecided: float = 1.0, 
 
 
 def lines(trials: Sequence[Trial]) -> list[str]:
-    """Write a table of rules."""
+    """Format a table of rules."""
     head = (
         "rule", "threshold", "support", "shift: crystal", "precipitate", "other", "crystals called", "crystals found",
         "other wells opened", "undecided", "weighted mean",
@@ -125,7 +132,7 @@ def lines(trials: Sequence[Trial]) -> list[str]:
 
 
 def write(trials: Sequence[Trial], path: Path) -> None:
-    """All rules as CSV; proportions as rates."""
+    """Write all rules as CSV; proportions as rates."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(Trial.__struct_fields__)
@@ -143,7 +150,7 @@ def _needed(wells: WindowSet, support: float) -> list[tuple[int, ...]]:
 
 
 def _best(values: Floats, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> Floats:
-    """Find the largest of each column in each well's windows, ``(W, columns)``; 0 where a well has none."""
+    """Return the largest value of each column over each well's windows, ``(W, columns)``; 0 if a well has none."""
     found = np.zeros((len(starts), values.shape[1]))
     some = ends > starts
     if some.any():
@@ -152,7 +159,7 @@ def _best(values: Floats, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.in
 
 
 def _first(evidence: Floats, threshold: float) -> npt.NDArray[np.int64]:
-    """Find the first group in priority whose evidence reaches the threshold, else `UNDECIDED`."""
+    """Return the first group in priority whose evidence reaches the threshold, else `UNDECIDED`."""
     reached = evidence >= threshold
     return np.where(reached.any(axis=1), reached.argmax(axis=1), UNDECIDED)
 
@@ -166,7 +173,7 @@ def _trial(
     support: float,
     shifts: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> Trial:
-    called = np.where(wells.has_drop, called, OTHER)  # without windows: a null experiment
+    called = np.where(wells.has_drop, called, OTHER)  # a well without windows is a null experiment
     crystal = wells.groups == CRYSTAL
     opened = (called == CRYSTAL) | (called == UNDECIDED)
     return Trial(

@@ -1,7 +1,7 @@
-"""Wells scored as a lab gets them, by the same library as the worker's.
+"""Score wells as a lab would get them, with the library that the worker uses.
 
-Answers are kept under a name made of everything they depend on (images, options, weights, the library's own files), so
-that a killed evaluation goes on where it was, and a changed library or model is never judged by old answers.
+Answers are stored under a name derived from everything they depend on (images, options, weights, the library's own
+files). So an evaluation that was killed continues, and a changed library or model is never judged by old answers.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from xtalgrid_scoring.networks import RUNTIME, Networks
 from xtalgrid_scoring.pool import Pool
 
 CHUNK = 150
-"""Wells whose answers are kept in one file: a plate."""
+"""Number of wells whose answers share a file: about a plate."""
 
 _answers = msgspec.json.Decoder(tuple[wire.Scored | wire.Failed, ...])
 
@@ -40,8 +40,8 @@ _answers = msgspec.json.Decoder(tuple[wire.Scored | wire.Failed, ...])
 class Settings:
     """How wells are scored.
 
-    `step` is None for the mode's default, the paper's where it is `exact`; `weights` is a folder, None for the packaged
-    ones; `variant` (fp32, int8) of its default weights, None for the default itself.
+    `step` is None for the mode's default (the paper's step if `exact`); `weights` is a folder, None for the packaged
+    ones; `variant` (fp32, int8) selects one of its default weights, None the default itself.
     """
 
     threshold: float = DEFAULTS.threshold
@@ -56,12 +56,12 @@ class Settings:
 
     @property
     def name(self) -> str:
-        """What tells runs of one rule apart: the threshold, or the p_crystal from which wells are crystals."""
+        """Name that distinguishes runs of one rule: the threshold, or the p_crystal from which wells are crystals."""
         return f"p_crystal {self.crystal_from:g}" if self.rule == "pooled" else f"{self.threshold:g}"
 
     @property
     def options(self) -> Options:
-        """The same as options, with the weights' names."""
+        """Return the settings as scoring options, with the names of the weights."""
         return default_options(
             self.weights or PACKAGED,
             self.variant,
@@ -76,7 +76,7 @@ class Settings:
 
     @property
     def folders(self) -> tuple[Path, ...]:
-        """Folders of weights, before those packaged."""
+        """Folders of weights, searched before the packaged ones."""
         return (self.weights,) if self.weights else ()
 
     def networks(self) -> Networks:
@@ -85,7 +85,7 @@ class Settings:
 
     @property
     def words(self) -> str:
-        """The options that count by the rule, for people."""
+        """Describe the options that matter for the rule, for people."""
         by_chops = f"--threshold {self.threshold} --support {self.support}"
         by = f"--crystal-from {self.crystal_from}" if self.rule == "pooled" else by_chops
         variant = f" --variant {self.variant}" if self.variant else ""
@@ -95,27 +95,27 @@ class Settings:
 def score(
     paths: Sequence[Path], settings: Settings, keep: Path, jobs: int = 1, show: bool = True
 ) -> dict[Path, wire.Answer]:
-    """Score images; all of them are answered, scored or failed.
+    """Score images; every image gets an answer, scored or failed.
 
     Parameters
     ----------
     paths
         Image files.
     settings
-        How.
+        How to score.
     keep
-        Folder where answers are kept from run to run, `CHUNK` images to a file.
+        Folder in which answers are stored for later runs, `CHUNK` images per file.
     jobs
-        Images side by side, each in a process of its own, on one core.
+        Number of images scored in parallel, each in a process of its own on one core.
     show
-        Whether a progress bar goes to standard error, where that is a terminal.
+        Whether to show a progress bar on standard error, if that is a terminal.
 
     Raises
     ------
     ConfigError
-        When an image's file is missing.
+        If an image's file is missing.
     ModelError
-        When the weights cannot be used.
+        If the weights can't be used.
     """
     missing = [path for path in paths if not path.is_file()]
     if missing:
@@ -142,7 +142,7 @@ def score(
 
 
 def version() -> str:
-    """Say what the wells are scored with."""
+    """Return the version of the software that scores the wells."""
     return f"xtalgrid {metadata.version('xtalgrid')}, {RUNTIME}"
 
 
@@ -162,7 +162,7 @@ def _name(paths: Sequence[Path], settings: Settings) -> str:
 
 @cache
 def _library() -> str:
-    """Take a fingerprint of the Python files that scores are made by."""
+    """Return a fingerprint of the Python files that scores depend on."""
     digest = hashlib.sha256()
     for package in (xtalgrid_core, xtalgrid_scoring):
         for path in sorted(Path(package.__path__[0]).glob("*.py")):

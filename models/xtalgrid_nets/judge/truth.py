@@ -1,4 +1,4 @@
-"""What a person, or the renderer, says of each well: the truths that scores are judged by."""
+"""Read the truth about each well, from a person or the renderer, that scores are judged against."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS, Group, Outcome
 
 Kind = Literal["real", "rendered"]
 
-# Sources of single wells by the start of the file name: a figure never mixes two of them.
+# Sources of single wells, by the start of the file name; no figure mixes two of them.
 _WELL_SOURCES = (
     ("marco_gsk_", "wells: MARCO/GSK"),
     ("J000597_", "wells: Diamond, clear drops"),
@@ -24,31 +24,33 @@ _WELL_SOURCES = (
     ("well_1464_uvtpef", "wells: one UV image"),
     ("well_1464_", "wells: 1536-well plate, full size"),
 )
-_NO_WELLS = "marco_tiles"  # cut out of mosaics, labels read by a program: for training, not for judging
+_NO_WELLS = "marco_tiles"  # cut from mosaics, labels read by a program: for training, not for judging
 
 _GROUPS = {group.value: group for group in SCORED_GROUPS} | {"crystals": Group.CRYSTAL}
 _NAMES = {outcome.value: outcome for outcome in CLASSES}
-_CODES = {outcome.code: outcome for outcome in reversed(CLASSES)}  # rim has clear's: the first of a code counts
+_CODES = {
+    outcome.code: outcome for outcome in reversed(CLASSES)
+}  # rim shares clear's code; the first class with a code counts
 
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """One well image and what is in it.
+    """One well image and its content.
 
     Attributes
     ----------
     path
         The image file.
     source, kind
-        Where it is from, and whether that is a camera or the renderer; figures are made for each source by itself.
+        Origin of the image, and whether that is a camera or the renderer; figures never mix sources.
     plate
-        What its wells are looked through together as.
+        The wells that a person looks through together.
     group, outcome
-        The group of the judgement, and the class where that was said too; None where nothing was said.
+        Group of the judgement, and the class if that was given too; None if not given.
     sure
-        Whether the judgement is to be trusted; only then it is counted as right or wrong.
+        Whether the judgement is certain; only then does it count as right or wrong.
     mask
-        A picture of the drop (white on black) to judge the outline by.
+        Picture of the drop (white on black) to judge the outline against, or None.
     """
 
     path: Path
@@ -65,13 +67,13 @@ def real_wells(folder: Path) -> list[Truth]:
     """Read the wells of a folder of sets of real images with one ``labels.csv``.
 
     Its columns: ``set`` (a folder), ``image``, ``judgement`` (a group, or ``null experiment``), ``confidence``
-    (``high`` or ``low``), ``drop_mask_quality`` (``good`` where ``drop_masks/NAME.png`` in the set's folder may be
-    judged by).
+    (``high`` or ``low``), ``drop_mask_quality`` (``good`` if outlines may be judged by ``drop_masks/NAME.png`` in the
+    set's folder).
 
     Raises
     ------
     ConfigError
-        When it has no such table.
+        If there is no such table.
     """
     truths = []
     for row in _table(folder / "labels.csv", ("set", "image", "judgement", "confidence", "drop_mask_quality")):
@@ -99,17 +101,19 @@ def real_wells(folder: Path) -> list[Truth]:
 
 
 def lab_wells(table: Path) -> list[Truth]:
-    """Read a lab's own table: CSV with ``plate``, ``image`` (relative to the table), and ``label`` or ``outcome``.
+    """Read the wells of a lab's own table, a CSV file.
+
+    Its columns are ``plate``, ``image`` (relative to the table), and ``label`` or ``outcome``.
 
     A ``label`` is a group (``crystal``, ``precipitate``, ``other``, ``clear``), one of the other classes' names, or a
-    score's two digits; an ``outcome`` is a class (so that ``precipitate`` means score 13) or two digits. Empty: nothing
-    was said. A column ``source`` keeps sources apart, ``confidence`` says ``low`` where a judgement is not to be
-    counted.
+    score's two digits; an ``outcome`` is a class (so that ``precipitate`` means score 13) or two digits. An empty
+    cell means no judgement. A column ``source`` keeps sources apart; ``low`` in a column ``confidence`` marks a
+    judgement that does not count.
 
     Raises
     ------
     ConfigError
-        When columns are missing, or a label is none of these; says in which line.
+        If columns are missing, or a label is none of these; the message names the line.
     """
     truths = []
     for number, row in enumerate(_table(table, ("plate", "image")), start=2):
@@ -141,12 +145,14 @@ def lab_wells(table: Path) -> list[Truth]:
 
 
 def rendered_plates(folder: Path) -> list[Truth]:
-    """Read rendered plates: ``folder/BARCODE/INSPECTION/*.jpg`` with ``folder/BARCODE/truth.csv``; one source.
+    """Read the wells of rendered plates, which are a source of their own.
+
+    The files are ``folder/BARCODE/INSPECTION/*.jpg`` and ``folder/BARCODE/truth.csv``.
 
     Raises
     ------
     ConfigError
-        When there are none.
+        If there are none.
     """
     names = sorted(path.parent.name for path in folder.glob("*/truth.csv"))
     if not names:
@@ -161,7 +167,7 @@ def rendered_plates(folder: Path) -> list[Truth]:
 
 
 def by_source(truths: Iterable[Truth]) -> dict[str, list[Truth]]:
-    """Return the wells of each source, real ones first."""
+    """Group wells by source, real ones first."""
     ordered = sorted(truths, key=lambda truth: (truth.kind, truth.source))
     found: dict[str, list[Truth]] = {}
     for truth in ordered:
@@ -170,7 +176,7 @@ def by_source(truths: Iterable[Truth]) -> dict[str, list[Truth]]:
 
 
 def _meaning(label: str) -> tuple[Group | None, Outcome | None]:
-    """Group and, where the word says it, class; a word for both is taken for the group."""
+    """Return the group and, if the label names one, the class; a word for both means the group."""
     word = label.strip().lower()
     if word in _GROUPS:
         return _GROUPS[word], None

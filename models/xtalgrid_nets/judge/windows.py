@@ -1,4 +1,4 @@
-"""What the classifier says of every window of a drop, which scores leave out: to choose a decision rule by."""
+"""Collect the classifier's output for every window of a drop, which scores don't include, to choose a decision rule."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class WindowSet:
     Attributes
     ----------
     names, plates
-        ``(W,)``: the wells' images and plates.
+        ``(W,)``: image and plate of each well.
     groups
         ``(W,)``: index of the truth in `SCORED_GROUPS`.
     ends
-        ``(W,)``: where each well's windows end; they begin where those of the well before end.
+        ``(W,)``: end of each well's windows; they begin where those of the previous well end.
     probabilities, boxes
-        Of all windows, ``(N, 13)`` and ``(N, 4)``.
+        ``(N, 13)`` and ``(N, 4)``, for all windows.
     """
 
     names: npt.NDArray[np.str_]
@@ -53,7 +53,7 @@ class WindowSet:
 
     @property
     def starts(self) -> npt.NDArray[np.int64]:
-        """``(W,)``: where each well's windows begin."""
+        """``(W,)``: start of each well's windows."""
         return np.concatenate([np.zeros(1, np.int64), self.ends[:-1]])
 
     @property
@@ -62,18 +62,18 @@ class WindowSet:
         return self.ends > self.starts
 
     def __iter__(self) -> Iterator[tuple[Floats, npt.NDArray[np.int32]]]:
-        """Each well's probabilities and boxes."""
+        """Yield each well's probabilities and boxes."""
         for start, end in zip(self.starts, self.ends, strict=True):
             yield self.probabilities[start:end], self.boxes[start:end]
 
 
 def windows_of(data: bytes, options: Options, networks: Networks) -> tuple[Floats, npt.NDArray[np.int32]]:
-    """Classify an image's windows, ``(N, 13)``; with their boxes, ``(N, 4)``. N is 0 for a null experiment.
+    """Classify an image's windows: probabilities ``(N, 13)`` and boxes ``(N, 4)``; N is 0 for a null experiment.
 
     Raises
     ------
     ImageError
-        When it cannot be decoded.
+        If it can't be decoded.
     """
     well = cut_out(WellImage(data), networks.mask)
     if isinstance(well, NoDrop):
@@ -85,14 +85,16 @@ def windows_of(data: bytes, options: Options, networks: Networks) -> tuple[Float
 def collect(
     truths: Sequence[Truth], out: Path, weights: Path | None = None, variant: Variant | None = None, jobs: int = 1
 ) -> list[Path]:
-    """Write the windows of wells, a file for each plate, ``out/PLATE.npz``; those of these networks are kept.
+    """Write the windows of wells, one file for each plate: ``out/PLATE.npz``. Files made with these networks are kept.
 
     Raises
     ------
     XtalgridError
-        When the weights cannot be used, or an image cannot be read.
+        If the weights can't be used, or an image can't be read.
     """
-    options = default_options(weights or PACKAGED, variant, rule="group")  # nothing is decided: it may lack a pooling
+    options = default_options(
+        weights or PACKAGED, variant, rule="group"
+    )  # nothing is decided here, so the weights may lack a pooling
     networks = Networks.load(options, [weights] if weights else [])
     out.mkdir(parents=True, exist_ok=True)
     known = [truth for truth in truths if truth.sure and truth.group is not None]
@@ -114,12 +116,12 @@ def collect(
 
 
 def read(folder: Path) -> WindowSet:
-    """All windows that `collect` wrote into a folder.
+    """Read all windows that `collect` wrote into a folder.
 
     Raises
     ------
     ConfigError
-        When there are none.
+        If there are none.
     """
     files = sorted(folder.glob("*.npz"))
     if not files:
@@ -128,7 +130,7 @@ def read(folder: Path) -> WindowSet:
 
 
 def joined(files: Sequence[Path]) -> WindowSet:
-    """Read the windows of these of `collect`'s files."""
+    """Join the windows in these of `collect`'s files."""
     parts = [np.load(path) for path in files]
     start, ends = 0, []
     for part in parts:

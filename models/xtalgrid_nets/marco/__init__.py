@@ -1,1 +1,1 @@
-"""The published MARCO network among ours: from the wheel it was published in, the same bytes each time."""
+"""The published MARCO network: extracted from its wheel, and converted to the same bytes each time."""

@@ -1,4 +1,4 @@
-"""From MARCO's SavedModel to ONNX: fp32, and int8 by ranges that were measured once."""
+"""Convert MARCO's SavedModel to ONNX: fp32, and int8 with ranges measured once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..tensorflow.graph import Convolutions, model, read_graph
 from .int8 import quantised
 
 START = "map/TensorArrayStack/TensorArrayGatherV3"
-"""Gives the pictures, resized and scaled to -1..1."""
+"""The node with the pictures, resized and scaled to -1..1."""
 
 FEATURES = "Inception/Logits/AvgPool_1a_8x8/AvgPool"
 LOGITS = "Inception/Logits/Conv2d_1c_1x1/BiasAdd"
@@ -34,23 +34,21 @@ RANGES = (
     3.99, 2.61, 0.416, 0.267, 2.96,
 )
 # fmt: on
-"""What each ReLU gives at most, in the graph's order: a mean over 135 wells of MARCO's own.
-
-`models/legacy-tensorflow` says how it was measured.
-"""
+"""Largest output of each ReLU, in the graph's order: a mean over 135 of MARCO's own wells. `models/legacy-tensorflow`
+describes the measurement."""
 
 
 def read(saved_model: bytes, index: bytes, data: bytes) -> Convolutions:
-    """Bring the network to our form of input and output (see the head of `xtalgrid_core.weights`).
+    """Read the network, with input and output changed to our form (see the module `xtalgrid_core.weights`).
 
-    Pixels of 0..255 are scaled by the first convolution, which is not padded; the outputs are put into the order of
+    The first convolution, which is not padded, scales the pixels of 0..255; the outputs are put in the order of
     `SCORED_GROUPS`.
     """
     net = Convolutions(read_graph(saved_model), read_bundle(index, data), START)
     net.add(LOGITS)
     first = net.nodes[0].name
     weight, bias = net.weights[first]
-    sums = np.array([math.fsum(one.ravel()) for one in weight])  # exact: the same on every machine
+    sums = np.array([math.fsum(one.ravel()) for one in weight])  # exact, and so the same on every machine
     net.weights[first] = (weight.astype(np.float64) * (2 / 255)).astype(np.float32), (bias - sums).astype(np.float32)
     order = [OUTPUTS.index(group) for group in SCORED_GROUPS]
     weight, bias = net.weights[LOGITS]
@@ -59,12 +57,15 @@ def read(saved_model: bytes, index: bytes, data: bytes) -> Convolutions:
 
 
 def fp32(net: Convolutions) -> bytes:
-    """Make the network an ONNX file."""
+    """Write the network as an ONNX file."""
     return _file(net.nodes, net.constants())
 
 
 def int8(net: Convolutions) -> bytes:
-    """Make the network an ONNX file, quantised but for the first convolution, the last pooling and the last layer."""
+    """Write the network as an ONNX file in int8.
+
+    The first convolution, the last pooling and the last layer stay in fp32.
+    """
     return _file(*quantised(net, RANGES, {FEATURES, LOGITS}))
 
 

@@ -1,4 +1,4 @@
-"""Getting the wheel, checking it, and writing a folder of weights from it."""
+"""Get the wheel, check it, and write a folder of weights from it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ IDS: Mapping[Variant, str] = {
     "fp32": "e6412941630cb989c53830a9ec81478e4e8956bd60c6c6ac856af7e8de8430ca",
     "int8": "176e405a6954829b03474411a3b674dff64a3aa787df71249970f4bb006a1506",
 }
-"""SHA-256 of the files that are made, by which scores name the network."""
+"""SHA-256 of the files made, by which scores name the network."""
 
 ROLE: Role = "second_opinion"
 _MODEL = "dls_marco_score_ispyb/savedmodel"
@@ -41,17 +41,17 @@ def install(folder: Path, wheel: Path | None = None) -> WeightsManifest:
     Parameters
     ----------
     folder
-        Made if it is not there.
+        Created if missing.
     wheel
-        The file `WHEEL`; without one it is downloaded by pip.
+        The file `WHEEL`; if None, pip downloads it.
 
     Raises
     ------
     ModelError
-        When the wheel cannot be had or is another one, the conversion gives other bytes than elsewhere, or the folder
-        has other weights.
+        If the wheel can't be had or is a different one, the conversion gives unexpected bytes, or the folder has
+        other weights.
     OSError
-        When a file cannot be read or written. The manifest is written last.
+        If a file can't be read or written. The manifest is written last.
     """
     if (folder / MANIFEST).is_file() and any(entry.role != ROLE for entry in read_manifest(folder).models):
         raise ModelError(f"{folder}: has other weights; give a folder of its own")
@@ -82,12 +82,12 @@ def _entry(variant: Variant) -> ModelEntry:
 
 
 def download(folder: Path) -> Path:
-    """Have pip download the wheel into a folder; returns its path.
+    """Download the wheel into a folder with pip; return its path.
 
     Raises
     ------
     ModelError
-        When pip cannot, with what it said last.
+        If pip fails; the message quotes its last line.
     """
     options = [
         "--no-deps",
@@ -103,15 +103,15 @@ def download(folder: Path) -> Path:
     if done.returncode or not wheel.is_file():
         said = (done.stderr.strip() or "no wheel came").splitlines()[-1]
         raise ModelError(
-            f"pip could not download {PACKAGE} {VERSION} ({said}); check network, proxy and the space in "
-            f"{folder.parent}, "
+            f"pip could not download {PACKAGE} {VERSION} ({said}); "
+            f"check network, proxy and the space in {folder.parent}, "
             f"or get {WHEEL} from pypi.org elsewhere and give it by --wheel"
         )
     return wheel
 
 
 def _contents(wheel: Path) -> dict[str, bytes]:
-    """Read the files of the wheel by name, after its hash was checked."""
+    """Check the wheel's hash, and return its files by name."""
     with wheel.open("rb") as stream:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
         if found != WHEEL_SHA256:
@@ -133,8 +133,8 @@ def _convert(parts: Mapping[str, bytes]) -> dict[Variant, bytes]:
         if found != IDS[variant]:
             versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("numpy", "onnx", "protobuf"))
             raise ModelError(
-                f"the {variant} network came out as {found[:12]}…, not as {IDS[variant][:12]}…, by which it is named "
-                "everywhere; nothing was "
-                f"written. {versions} made it: take the versions that xtalgrid was tested with"
+                f"the {variant} network came out as {found[:12]}…, not as {IDS[variant][:12]}…, "
+                f"by which it is named everywhere; nothing was written. "
+                f"{versions} made it: take the versions that xtalgrid was tested with"
             )
     return networks

@@ -1,7 +1,7 @@
-"""A network's weights and activations in 8 bits, by ranges that are given: the same bytes on every machine.
+"""Quantise a network's weights and activations to 8 bits with given ranges: the same bytes on every machine.
 
-`xtalgrid_nets.quantize` measures ranges anew each time, and their last digits depend on processor and runtime. As
-there, weights have a range for each output channel and activations for each tensor, and the first and the last layers
+`xtalgrid_nets.quantize` measures the ranges each time, and their last digits depend on processor and runtime. As
+there, weights have a range for each output channel and activations one for each tensor, and the first and last layers
 stay in fp32.
 """
 
@@ -16,23 +16,23 @@ from onnx import TensorProto, helper
 from ..tensorflow.graph import Convolutions, tensor
 
 _LARGEST_WEIGHT = 64
-"""7 of the 8 bits: processors without VNNI add two products in 16 bits."""
+"""Weights use 7 of the 8 bits: processors without VNNI add two products in 16 bits."""
 
 
 def quantised(net: Convolutions, ranges: Sequence[float], kept: Collection[str]) -> tuple[list[Any], list[TensorProto]]:
-    """Bring the network to QDQ form: each tensor is quantised where it is made.
+    """Convert the network to QDQ form: each tensor is quantised at the node that makes it.
 
     Parameters
     ----------
     ranges
-        What each ReLU gives at most, in the order of the nodes. A pooling gives no more than it takes, a concatenation
-        no more than the largest.
+        Largest output of each ReLU, in the order of the nodes. A pooling keeps the range of its input, a
+        concatenation the largest of its inputs' ranges.
     kept
-        Nodes that are not quantised, beside the first convolution; nor is what they give.
+        Nodes that are not quantised, besides the first convolution; nor are their outputs.
 
     Returns
     -------
-    ONNX nodes and the constants they take.
+    The ONNX nodes, and the constants they use.
     """
     nodes: list[Any] = []
     constants = [tensor("zero", np.zeros((), np.uint8))]

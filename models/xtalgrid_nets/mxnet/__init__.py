@@ -1,5 +1,5 @@
-"""What MXNet left behind, read and written without it: RecordIO packs of images and SqueezeNet checkpoints.
+"""Read and write MXNet's files without MXNet: RecordIO packs of images, and SqueezeNet checkpoints.
 
-MXNet was retired in 2023, and its last release needs a NumPy that nothing else here can live with.
+MXNet was retired in 2023, and its last release needs a NumPy that is too old for everything else here.
 `models/legacy-mxnet` compares these readers with the real MXNet, in an environment of its own.
 """

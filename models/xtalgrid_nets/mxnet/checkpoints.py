@@ -1,8 +1,10 @@
-"""SqueezeNet checkpoints of MXNet: ``PREFIX-symbol.json`` (the network), ``PREFIX-0000.params`` (its weights).
+"""Import SqueezeNet checkpoints from MXNet.
 
-Read are MXNet's own two (gluon's ``squeezenet1_0`` and ``squeezenet1_1``, exported) and the paper's
+``PREFIX-symbol.json`` tells which network it is, ``PREFIX-0000.params`` holds its weights.
+
+Supported are MXNet's own two (gluon's ``squeezenet1_0`` and ``squeezenet1_1``, exported) and the paper's
 (`networks.squeezenet_mxnet`), written by gluon's ``export`` or by ``save_checkpoint`` of a Module. The layers are
-compared one by one; any other network is refused, with the first layer that differs.
+compared one by one; any other network is refused, and the message names the first layer that differs.
 """
 
 from __future__ import annotations
@@ -27,23 +29,23 @@ from ..networks.squeezenet_mxnet import ELU_SLOPE, WINDOW, MxnetSqueezeNet, Pool
 from .params import read_params
 
 _IGNORED = {"Dropout", "Flatten", "SoftmaxOutput", "softmax", "SoftmaxActivation", "_copy", "identity"}
-"""They change no probability when a network is run, or are ours to do."""
+"""Operations that don't change the class probabilities at inference, or that our own code does."""
 
 Layer = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a symbol file describes.
+    """Content of a symbol file.
 
     Attributes
     ----------
     version, elu, classes
-        Which SqueezeNet it is.
+        The kind of SqueezeNet, and its number of classes.
     pool
-        How it averages its last map.
+        How the last map is averaged.
     weights
-        Names of weight and bias (None: it has none) of each convolution, in the order they run.
+        Names of the weight and the bias (None if there is none) of each convolution, in the order they run.
     """
 
     version: Version
@@ -64,9 +66,9 @@ def read_symbol(path: Path) -> Found:
     Raises
     ------
     BrokenModel
-        When the file is no symbol file, or describes another network.
+        If the file is not a symbol file, or describes another network.
     OSError
-        When it can't be read.
+        If it can't be read.
     """
     try:
         nodes = json.loads(path.read_text(encoding="utf-8"))["nodes"]
@@ -94,13 +96,13 @@ def read_symbol(path: Path) -> Found:
 
 
 def _layers(nodes: Sequence[Mapping[str, Any]]) -> tuple[list[Layer], list[tuple[str, str | None]]]:
-    """List the operations in the order they run, each with the places of its inputs.
+    """List the operations in the order they run, each with the indices of its inputs; and the convolutions' weights.
 
-    And the names of the convolutions' weights.
+    The weights are given by name.
     """
     layers: list[Layer] = []
     weights: list[tuple[str, str | None]] = []
-    place: dict[int, int] = {}  # node → which layer its output is; -1 for the picture
+    place: dict[int, int] = {}  # node → index of the layer with its output; -1 for the picture
     for number, node in enumerate(nodes):
         kind, inputs = node["op"], [entry[0] for entry in node["inputs"]]
         options = node.get("attrs") or node.get("attr") or node.get("param") or {}
@@ -136,7 +138,7 @@ def _layer(kind: str, options: Mapping[str, str]) -> Layer:
         if value("global_pool", False):
             return ("pooling", pool, "all")
         stride = value("stride", (1, 1)) or (1, 1)
-        # at the end there is one window as a rule, and its stride means nothing
+        # the last pooling usually has a single window, so its stride has no effect
         steps = (stride, options.get("pooling_convention", "valid")) if pool == "max" else ()
         return ("pooling", pool, value("kernel", ()), padded, *steps)
     if kind == "Concat":
@@ -145,7 +147,7 @@ def _layer(kind: str, options: Mapping[str, str]) -> Layer:
 
 
 def _expected(version: Version, elu: bool, classes: int) -> list[Layer]:
-    """List the layers of a SqueezeNet in MXNet, each with the places of its inputs, as `_layers` gives them."""
+    """List the layers of a SqueezeNet in MXNet, each with the indices of its inputs, as `_layers` does."""
     activation: Layer = ("activation", "elu", ELU_SLOPE) if elu else ("activation", "relu")
     layers: list[Layer] = []
 
@@ -185,27 +187,27 @@ def import_checkpoint(
     std: Sequence[float] = (1.0, 1.0, 1.0),
     bgr: bool = False,
 ) -> tuple[MxnetSqueezeNet, str]:
-    """Our network with a checkpoint's weights, and its name in the registry.
+    """Build our network with a checkpoint's weights; return it with its name in the registry.
 
     Parameters
     ----------
     pool
-        As in the file if None. "13", as MXNet's own networks have it; "mean" averages all 15×15 cells of a chop (other
-        probabilities, but dense scoring; not for the ELU network).
+        As in the file if None. "13" is that of MXNet's own networks; "mean" averages all 15×15 cells of a chop, which
+        changes the probabilities but allows dense scoring (not for the ELU network).
     order
-        ``order[i]`` is the checkpoint's output that becomes output i here; all of them, in their order, if None.
+        ``order[i]`` is the checkpoint's output that becomes output i here; if None, all outputs keep their order.
     mean, std
-        What the checkpoint was trained with: it saw ``(RGB - mean) / std`` of 0..255. The difference to our own is
-        folded into the first convolution, which isn't padded, so nothing else changes.
+        Normalisation in training, ``(RGB - mean) / std`` of 0..255. The difference from ours is folded into the first
+        convolution; because that isn't padded, nothing else changes.
     bgr
-        It saw blue first, as OpenCV reads pictures.
+        Whether blue came first in training, as OpenCV reads pictures.
 
     Raises
     ------
     BrokenModel
-        When the files are damaged, don't belong together, or hold another network.
+        If the files are damaged, don't belong together, or hold another network.
     ModelError
-        When `pool` doesn't fit the network.
+        If `pool` doesn't fit the network.
     """
     found = read_symbol(symbol)
     pool = pool or found.pool
@@ -233,7 +235,7 @@ def save_features(path: Path, net: MxnetSqueezeNet) -> None:
     Raises
     ------
     ModelError
-        For the ELU network: its features mean nothing under ReLU.
+        For the ELU network, whose features are useless with ReLU.
     """
     if net.elu:
         raise ModelError(f"{path}: this network computes with ELU; its features are no start for one with ReLU")
@@ -265,7 +267,10 @@ def _with_our_pixels(
     std: Sequence[float],
     bgr: bool,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Fit the first convolution to RGB minus our mean: ``(x + ours - mean) / std`` is linear, as a convolution is."""
+    """Adapt the first convolution to RGB minus our mean.
+
+    This is exact because ``(x + ours - mean) / std`` is linear, and so is a convolution.
+    """
     w = (weight[:, ::-1] if bgr else weight).astype(np.float64) / np.reshape(std, (1, 3, 1, 1))
     shift = np.reshape(np.subtract(MEAN_RGB, mean), (1, 3, 1, 1))
     return w.astype(np.float32), (bias + (w * shift).sum(axis=(1, 2, 3))).astype(np.float32)

@@ -1,12 +1,12 @@
-"""Chop sets (`xtalgrid_nets.sets.format`) to RecordIO packs and back.
+"""Convert chop sets (`xtalgrid_nets.sets.format`) to RecordIO packs and back.
 
-A pack of ours is PNG, so that not a bit of a pixel is lost (``im2rec --encoding .png``; MXNet's readers take it as they
-take JPEG), and has the set's ``wells.csv`` beside it as ``PREFIX.wells.csv``: RecordIO itself has no place for whose
-well a chop is. The label is the rank in `xtalgrid_core.outcomes.CLASSES`. Patches and views stay behind: MXNet's
-classifier had no use for them.
+Our packs contain PNG images, which keep every pixel exactly (``im2rec --encoding .png``; MXNet's readers accept PNG
+as well as JPEG). The set's ``wells.csv`` lies beside the pack as ``PREFIX.wells.csv``, because RecordIO has no field
+for the well of a chop. The label is the rank in `xtalgrid_core.outcomes.CLASSES`. Patches and views are not packed:
+MXNet's classifier had no use for them.
 
-Other packs come back too: what their numbers mean is said by the caller, and whose well a chop is by a pattern on the
-``.lst``'s paths.
+Other packs can be converted back too: the caller gives the meaning of their numbers, and a pattern that finds a
+chop's well in the paths of the ``.lst``.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _PATH = re.compile(r"(?P<well>\d{6,})/\d+\.(png|jpg)")
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """How many images came over, and which didn't and why."""
+    """Number of images converted, and the reason for each that wasn't."""
 
     images: int
     failed: dict[str, str]
@@ -51,16 +51,16 @@ def pack(folder: Path, prefix: Path, *, part: Part = "all", quality: int | None 
     Parameters
     ----------
     part
-        Which of them: MXNet takes training and validation from two packs.
+        Which chops to write: MXNet takes training and validation from two packs.
     quality
-        JPEG of this quality, 1..100 (im2rec's own default is 95 of JPEG); PNG if None.
+        JPEG quality, 1..100 (im2rec's default is 95); None for PNG.
 
     Raises
     ------
     SetError
-        When the folder is no finished set.
+        If the folder is not a finished set.
     XtalgridError
-        When there are no such chops.
+        If there are no such chops.
     """
     chops = ChopSet(folder)
     training, held = chops.split()
@@ -86,27 +86,27 @@ def pack(folder: Path, prefix: Path, *, part: Part = "all", quality: int | None 
 def unpack(
     rec: Path, folder: Path, *, classes: Sequence[tuple[int, str]] | None = None, wells: re.Pattern[str] | None = None
 ) -> Packed:
-    """Make a set of a pack's images, well by well; an image that can't be used is noted, and the rest goes on.
+    """Make a set from a pack's images, well by well; an unusable image is noted, and the rest go on.
 
     Parameters
     ----------
     rec
-        The ``.rec``; its ``.lst`` is read if it is there. The ``.idx`` is not needed.
+        The ``.rec``; its ``.lst`` is read if it exists. The ``.idx`` is not needed.
     classes
-        ``classes[number]`` is (rank in `CLASSES`, the outcome that ``wells.csv`` shows) of a label; needed for packs
-        that aren't ours.
+        ``classes[number]`` is (rank in `CLASSES`, outcome in ``wells.csv``) for a label; required for packs that
+        aren't ours.
     wells
-        Finds groups named ``plate`` and, if it has one, ``well`` in the paths of the ``.lst``. Without it each image is
-        a well and a plate of its own (unless the pack is ours).
+        Pattern with a group ``plate``, and optionally ``well``, for the paths of the ``.lst``. Without it each image
+        is a well and a plate of its own (unless the pack is ours).
 
     Raises
     ------
     RecordError
-        When the pack is damaged: nothing after the damage can be found.
+        If the pack is damaged: nothing after the damage can be found.
     SetError
-        When `folder` holds a set.
+        If `folder` holds a set.
     XtalgridError
-        When `classes` is needed and missing.
+        If `classes` is required and missing.
     """
     prefix = rec.with_suffix("")
     table = _read_table(_table_of(prefix)) if wells is None else None
@@ -152,8 +152,8 @@ def _well_of(number: int, path: str, table: list[WellRow] | None, wells: re.Patt
         ours = _PATH.fullmatch(path)
         if ours is None or int(ours["well"]) >= len(table):
             raise RecordError(
-                f"record {number}: the .lst's path {path!r} names no well of the .wells.csv; give both files, or "
-                "--wells"
+                f"record {number}: the .lst's path {path!r} names no well of the .wells.csv; "
+                "give both files, or --wells"
             )
         return table[int(ours["well"])]
     name = path or f"record {number}"

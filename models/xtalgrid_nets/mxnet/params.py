@@ -1,8 +1,8 @@
-"""MXNet's ``.params``: named arrays, as ``mx.nd.save`` writes them.
+"""Read MXNet's ``.params``: named arrays, as ``mx.nd.save`` writes them.
 
-Little endian: u64 0x112, u64 0, u64 count; for each array u32 version, i32 kind of storage, i32 axes, i64 of each axis,
-i32 device, i32 its number, i32 type of number, the values in C order; then u64 count of names, and for each u64 length
-and UTF-8.
+The format is little endian: u64 0x112, u64 0, u64 number of arrays; for each array u32 version, i32 storage type, i32
+number of axes, i64 length of each axis, i32 device type, i32 device number, i32 number type, and the values in C
+order; then u64 number of names, and for each u64 length and UTF-8.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MOST_AXES = 32
 
 
 class _Bytes:
-    """Reads values off a buffer; says where it ends too soon."""
+    """Read values from a buffer; report where it ends too soon."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.data, self.place = path, path.read_bytes(), 0
@@ -40,15 +40,15 @@ class _Bytes:
 
 
 def read_params(path: Path) -> dict[str, npt.NDArray[np.generic]]:
-    """Read a ``.params`` file: array by name, with ``arg:`` or ``aux:`` before it where the file has them.
+    """Read the arrays of a ``.params`` file by name; prefixes ``arg:`` and ``aux:`` are kept.
 
     Raises
     ------
     BrokenModel
-        When the file is damaged, is no ``.params``, or holds arrays of a kind that isn't read (sparse; older than MXNet
+        If the file is damaged, is not a ``.params`` file, or holds unsupported arrays (sparse, or older than MXNet
         0.12).
     OSError
-        When it can't be read.
+        If it can't be read.
     """
     stream = _Bytes(path)
     if len(stream.data) < 24 or stream.values("QQ") != (_LIST_MAGIC, 0):
@@ -87,7 +87,7 @@ def _array(stream: _Bytes) -> npt.NDArray[np.generic]:
         raise BrokenModel(f"{stream.path}: an array of {axes} axes at byte {begin}; it is damaged: copy it again")
     shape = stream.values(f"{axes}q")
     if axes == 0 and version != _V3:
-        return np.empty(0, np.float32)  # an array that was never given a shape ends here
+        return np.empty(0, np.float32)  # an array without a shape has no further fields
     _, _, kind = stream.values("iii")
     if kind not in _TYPES or any(side < 0 for side in shape):
         raise BrokenModel(f"{stream.path}: an array of shape {shape} and type {kind} at byte {begin}; it is damaged")

@@ -1,13 +1,16 @@
-"""RecordIO packs as MXNet's ``im2rec`` writes them: ``.rec`` (records), ``.idx`` (places), ``.lst`` (labels, paths).
+"""RecordIO packs as written by MXNet's ``im2rec``.
 
-A record is, little endian: u32 magic, u32 ``flag << 29 | length``, the payload, zeros up to a multiple of 4. A payload
-that holds the magic itself at a multiple of 4 is cut there, without it, into parts: flag 1 the first, 2 a middle one, 3
-the last; 0 is whole.
+A pack is three files: ``.rec`` (the records), ``.idx`` (key and position of each) and ``.lst`` (key, labels, path).
 
-An image's payload begins with ``<IfQQ``: count of labels, one label, number, second number. A count above 0 says that
-so many f32 labels follow, and the one label means nothing. Then comes the image file.
+A record is, little endian: u32 magic, u32 ``flag << 29 | length``, the payload, zeros up to a multiple of 4. A
+payload that contains the magic number at a multiple of 4 is split there into parts, without the number: flag 1 marks
+the first part, 2 a middle one, 3 the last; 0 is a whole record.
 
-Written packs have MXNet's own bytes, and real ones are read to the last byte: `models/legacy-mxnet`.
+An image's payload begins with ``<IfQQ``: number of labels, one label, number, second number. If the number of labels
+is above 0, that many f32 labels follow and the one label means nothing. Then comes the image file.
+
+Packs written here are identical to MXNet's, byte for byte, and MXNet's are read completely; `models/legacy-mxnet`
+checks both.
 """
 
 from __future__ import annotations
@@ -30,13 +33,13 @@ _MAGIC = struct.pack("<I", MAGIC)
 _HEAD = struct.Struct("<II")
 _IMAGE = struct.Struct("<IfQQ")
 _LONGEST = (1 << 29) - 1
-"""Bytes of a part: what the length's 29 bits can say."""
+"""Largest size of a part in bytes: what the 29 bits of the length can hold."""
 
 _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
 
 
 class RecordError(XtalgridError):
-    """A RecordIO pack is damaged or is none; the message names file and byte."""
+    """A RecordIO pack is damaged, or the file is not one; the message names the file and the byte."""
 
 
 class ImageRecord(NamedTuple):
@@ -47,7 +50,7 @@ class ImageRecord(NamedTuple):
     number
         The first column of the ``.lst``.
     labels
-        ``(n,)`` float32: one class number as a rule, or a vector.
+        ``(n,)`` float32: usually one class number, or else a vector.
     image
         The image file's bytes.
     """
@@ -58,19 +61,19 @@ class ImageRecord(NamedTuple):
 
 
 def read_records(path: Path) -> Iterator[bytes]:
-    """Read the payloads of a ``.rec`` file in its order; parts are put together again.
+    """Read the payloads of a ``.rec`` file in order; the parts of a payload are joined.
 
     Raises
     ------
     RecordError
-        Where the file is damaged or ends inside a record; those before have been given.
+        At the point where the file is damaged or ends inside a record; earlier records have been yielded.
     """
     for _, payload in places(path):
         yield payload
 
 
 def read_record(path: Path, place: int) -> bytes:
-    """Read the payload of the record that begins at byte `place`, as the ``.idx`` says it."""
+    """Read the payload of the record that begins at byte `place`, as given by the ``.idx``."""
     with path.open("rb") as stream:
         stream.seek(place)
         payload = _read_one(stream, path, _size(stream))
@@ -80,7 +83,7 @@ def read_record(path: Path, place: int) -> bytes:
 
 
 def places(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Byte at which each record of a ``.rec`` begins, and its payload; see `read_records`."""
+    """Yield the byte at which each record of a ``.rec`` begins, and its payload; see `read_records`."""
     with path.open("rb") as stream:
         end = _size(stream)
         while True:
@@ -124,12 +127,12 @@ def _read_one(stream: IO[bytes], path: Path, end: int) -> bytes | None:
 
 
 def unpack_image(payload: bytes, where: str = "record") -> ImageRecord:
-    """Take an image's payload apart.
+    """Parse an image's payload.
 
     Raises
     ------
     RecordError
-        When it is shorter than it says.
+        If it is shorter than it says.
     """
     if len(payload) < _IMAGE.size:
         raise RecordError(f"{where}: {len(payload)} bytes are no image of im2rec")
@@ -146,19 +149,19 @@ def unpack_image(payload: bytes, where: str = "record") -> ImageRecord:
 
 
 def pack_image(record: ImageRecord) -> bytes:
-    """Make an image's payload."""
+    """Return an image's payload. A single label is written into the header, several follow it."""
     if len(record.labels) == 1:
         return _IMAGE.pack(0, record.labels[0], record.number, 0) + record.image
     return _IMAGE.pack(len(record.labels), 0.0, record.number, 0) + record.labels.astype("<f4").tobytes() + record.image
 
 
 def record_bytes(payload: bytes) -> bytes:
-    """Make a record as it stands in the file: heads, parts, padding.
+    """Return a record as it is stored in the file: headers, parts, padding.
 
     Raises
     ------
     RecordError
-        When a part is longer than 512 MB.
+        If a part is longer than 512 MB.
     """
     parts: list[bytes] = []
     begin, found = 0, payload.find(_MAGIC)
@@ -180,7 +183,7 @@ def record_bytes(payload: bytes) -> bytes:
 
 
 class PackWriter:
-    """Writes ``PREFIX.rec``, ``.idx`` and ``.lst`` together, whole or not at all; a context manager.
+    """Write ``PREFIX.rec``, ``.idx`` and ``.lst`` together, whole or not at all; a context manager.
 
     Parameters
     ----------
@@ -218,7 +221,7 @@ def read_index(path: Path) -> dict[int, int]:
     Raises
     ------
     RecordError
-        For a line that is not two numbers.
+        If a line is not two numbers.
     """
     index: dict[int, int] = {}
     for row, fields in _lines(path):
@@ -236,7 +239,7 @@ def read_list(path: Path) -> dict[int, str]:
     Raises
     ------
     RecordError
-        For a line that is not a number, labels and a path.
+        If a line is not a number, labels and a path.
     """
     paths: dict[int, str] = {}
     for row, fields in _lines(path):

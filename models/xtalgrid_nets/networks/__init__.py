@@ -1,8 +1,8 @@
-"""The classifiers' architectures, each in a file one can read in a sitting, and the list of them.
+"""The classifiers' architectures, each in a short file, and the registry of them.
 
 Every network takes ``(N, 3, H, W)`` float32, RGB minus the mean as `xtalgrid_core.images.network_input` makes it, and
-gives logits ``(N, classes)``. What a paper does to its pictures before the network (grey, another size) is done inside,
-so that all of them train on the same 256² chops and one worker runs them.
+gives logits ``(N, classes)``. What a paper does to its pictures before the network (grey, another size) is part of
+the network here, so that all of them train on the same 256² chops and one worker can run them.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ class Network:
     Parameters
     ----------
     name
-        As commands and trained states call it.
+        Name in commands and trained states.
     build
-        Makes it for a number of classes, with fresh weights.
+        Builds the network for a number of classes, with new weights.
     input_side
-        Pixels along a side of what the network itself sees; it takes 256² chops and brings them there.
+        Side in pixels of the picture inside the network; 256² chops are resized or cropped to it.
     source
-        The paper, and its section or table.
+        Paper, with section or table.
     dense
-        Whether it has ``class_map(x)`` → ``(N, classes, h, w)``, whose mean is ``forward(x)`` and whose stride is 16
-        pixels with 15×15 cells for a 256² chop, so that a whole drop is scored in one go.
+        Whether it has ``class_map(x)`` → ``(N, classes, h, w)``, whose mean is ``forward(x)``. Its stride is 16
+        pixels, with 15×15 cells for a 256² chop, so a whole drop can be scored in one pass.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Network:
 
 
 def _late(module: str, maker: str, **options: Any) -> Callable[[int], nn.Module]:
-    """Return a function that calls a maker of this package, and imports its module, and torch, only then."""
+    """Call a function of this package, importing its module, and torch, only then."""
 
     def make(classes: int) -> nn.Module:
         network: nn.Module = getattr(import_module(f".{module}", __name__), maker)(classes, **options)
@@ -75,7 +75,7 @@ _ALL = (
     Network("lean-crystalnet", _late("crystalnet", "LeanCrystalNet"), 128, f"{_MERCK}; widths chosen here"),
     Network("resnet32-merck", _late("resnet_merck", "MerckResNet", blocks=5), 128, _MERCK),
     Network("resnet56-merck", _late("resnet_merck", "MerckResNet", blocks=9), 128, _MERCK),
-    # What checkpoints of MXNet are imported as (`squeezenet_mxnet.py`); "-mean" averages all cells instead of 13×13.
+    # For checkpoints imported from MXNet (`squeezenet_mxnet.py`); "-mean" averages all cells instead of 13×13.
     Network("squeezenet1.0-mxnet", _mxnet(version="1.0"), 256, _GLUON),
     Network("squeezenet1.1-mxnet", _mxnet(version="1.1"), 256, _GLUON),
     Network("squeezenet1.0-elu-mxnet", _mxnet(version="1.0", elu=True), 227, f"Rosebrock 2017; {_COMPARED}"),
@@ -87,18 +87,18 @@ NETWORKS: dict[str, Network] = {network.name: network for network in _ALL}
 
 
 def class_map_of(net: nn.Module) -> Callable[[Tensor], Tensor] | None:
-    """Give a network's ``class_map`` (see `Network`), or None where it has none."""
+    """Return a network's ``class_map`` (see `Network`), or None if it has none."""
     found: Callable[[Tensor], Tensor] | None = getattr(net, "class_map", None)
     return found
 
 
 def build(name: str, classes: int = len(CLASSES)) -> nn.Module:
-    """Make the network of that name with fresh weights.
+    """Build the network of that name, with new weights.
 
     Raises
     ------
     ModelError
-        When there is no network of that name.
+        If there is no network of that name.
     """
     if name not in NETWORKS:
         raise ModelError(f"there is no network {name!r}; there are: {', '.join(NETWORKS)}")

@@ -1,9 +1,9 @@
 """CrystalNet (Yann & Tang 2016, AAAI-16) and Lean CrystalNet (Ghafurian et al. 2018).
 
-They take grey pictures of 128×128, of which the middle 112×112 goes through the network.
+Both take the middle 112×112 pixels of grey pictures of 128×128.
 
 The papers train with random mirroring, shifts of ±8 pixels, rotations of ±60° and scales of 0.8..1.2 (CrystalNet's
-layers 2 and 3); these are the training's business, not the network's.
+layers 2 and 3); that is left to training and is not part of the network.
 """
 
 from __future__ import annotations
@@ -18,14 +18,17 @@ SIDE = 128
 _BORDER = 8
 _PATCH = 7
 _FLOOR = 1.0
-"""Smallest deviation to divide by, in grey levels of 255: even ground stays even and shows no camera noise."""
+"""Smallest deviation to divide by, in grey levels of 255; without it, even areas would show the camera's noise."""
 
 
 def contrast_normalised(x: Tensor) -> Tensor:
-    """``(N, 1, H, W)`` minus the mean of each pixel's 7×7 patch, over its standard deviation (CrystalNet's layer 1).
+    """Normalise the local contrast of ``(N, 1, H, W)``: CrystalNet's layer 1.
 
-    The paper's words are "divided by its variance"; the deviation is what makes illumination cancel out, and what the
-    normalisation of this name divides by elsewhere.
+    From each pixel the mean of its 7×7 patch is subtracted, and the result is divided by the patch's standard
+    deviation.
+
+    The paper says "divided by its variance", but only the standard deviation makes illumination cancel out, and local
+    contrast normalisation uses it elsewhere.
     """
     mean, squares = (
         F.avg_pool2d(values, _PATCH, stride=1, padding=_PATCH // 2, count_include_pad=False) for values in (x, x * x)
@@ -36,8 +39,8 @@ def contrast_normalised(x: Tensor) -> Tensor:
 class CrystalNet(nn.Module):
     """Four convolutions, three poolings, three fully connected layers (the paper's Table 1, layers 4 to 13).
 
-    Table 1 gives layer 10 as 6×6 after 14×14 with 3×3 filters: a stride of 2 without padding does that. Nothing is said
-    of dropout.
+    Table 1 gives layer 10 as 6×6 after 14×14 with 3×3 filters, which means a stride of 2 without padding. The paper
+    does not mention dropout.
     """
 
     def __init__(self, classes: int = 10) -> None:
@@ -54,7 +57,7 @@ class CrystalNet(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(N, 3, H, W)`` RGB minus the mean → logits ``(N, classes)``."""
+        """Map ``(N, 3, H, W)`` RGB minus the mean to logits ``(N, classes)``."""
         x = contrast_normalised(to_side(grey(x), SIDE))[:, :, _BORDER:-_BORDER, _BORDER:-_BORDER]
         logits: Tensor = self.classifier(self.features(x))
         return logits
@@ -63,11 +66,12 @@ class CrystalNet(nn.Module):
 class LeanCrystalNet(CrystalNet):
     """CrystalNet with a convolution, two poolings and a fully connected layer more, and about half the parameters.
 
-    Described are: five convolutions, a pooling after each by their number, four fully connected layers, the parameters
-    "roughly in half" (Ghafurian et al. 2018, sections 1 and 2.3). **Not described** there (its reference 6 is not at
-    hand): filters, kernels, where the new layers stand, the widths of the fully connected layers. Chosen here:
-    CrystalNet's filters, a fifth convolution like its fourth, padded, and 1536 units a layer, which halves the
-    parameters. Read its results as those of a network of this kind.
+    The paper describes five convolutions, a pooling after each (according to their number), four fully connected
+    layers, and the parameters "roughly in half" (Ghafurian et al. 2018, sections 1 and 2.3). It does **not** describe
+    filters, kernels, the place of the new layers, or the widths of the fully connected layers (its reference 6 is not
+    available to us). Chosen here: CrystalNet's filters, a fifth convolution like its fourth, padded, and 1536 units
+    in each layer, which halves the parameters. Its results are those of a network of this kind, not of the published
+    one.
     """
 
     def __init__(self, classes: int = 10) -> None:

@@ -1,13 +1,13 @@
 """MARCO's variant of Inception-v3 (Bruno et al. 2018, "Model architecture" and Table III).
 
-Three changes to Inception-v3 (Szegedy et al. 2016), whose layers have the names of the reference implementation,
-TF-slim's ``inception_v3.py``: pictures of 599×599, brought to 299×299 by a convolution of 16 filters before everything
-else; some layers with fewer filters (`CAPS`); no dropout. The auxiliary classifier, which only helps training, is left
-out; the paper doesn't mention it.
+It makes three changes to Inception-v3 (Szegedy et al. 2016): pictures of 599×599, reduced to 299×299 by a first
+convolution of 16 filters; some layers with fewer filters (`CAPS`); no dropout. The auxiliary classifier, which only
+helps training, is left out; the paper doesn't mention it. Layers are named as in the reference implementation,
+TF-slim's ``inception_v3.py``.
 
-Batch normalisation has a scale here (TF-slim's default has none): 0.1 % more parameters. Not torchvision's class, whose
-blocks have their numbers of filters written in; with ``caps={}`` and without the first convolution this is the same
-network, and a test holds it to that.
+Batch normalisation has a scale here (TF-slim's default has none): 0.1 % more parameters. Torchvision's class is not
+used because the numbers of filters in its blocks are fixed; with ``caps={}`` and without the first convolution this
+is the same network, as a test checks.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ CAPS: Mapping[str, int] = {
     "Mixed_7b": 192,
     "Mixed_7c": 192,
 }
-"""Table III: no convolution of a layer has more filters than this."""
+"""Table III: the largest number of filters of any convolution in a layer."""
 
-# A branch is a chain of convolutions (filters, kernel[, padding]); "avg" and "max" are poolings, a tuple of chains
-# splits the branch.
-# "same" padding unless the kernel is given as "3/2": 3×3 with stride 2, unpadded, which halves the map.
+# A branch is a chain of convolutions (filters, kernel[, padding]); "avg" and "max" are poolings, and a tuple of
+# chains splits the branch. Padding is "same" unless the kernel is "3/2", that is 3×3 with stride 2, unpadded, which
+# halves the map.
 _B = tuple[Any, ...]
 
 
@@ -87,7 +87,7 @@ MIXED: tuple[tuple[str, tuple[_B, ...]], ...] = (
 class Convolved(nn.Sequential):
     """Convolution without bias, batch normalisation, ReLU.
 
-    `kernel`: a side, (height, width), or "3/stride" for unpadded 3×3.
+    `kernel` is a side, (height, width), or "3/stride" for unpadded 3×3.
     """
 
     def __init__(self, inputs: int, filters: int, kernel: int | str | tuple[int, int]) -> None:
@@ -103,7 +103,7 @@ class Convolved(nn.Sequential):
 
 
 class Mixed(nn.Module):
-    """Branches over the same map, their outputs side by side as channels; `filters` counts these."""
+    """Parallel branches on the same map, with their outputs concatenated as channels; `filters` is the total."""
 
     def __init__(self, inputs: int, branches: tuple[_B, ...], cap: int | None) -> None:
         super().__init__()
@@ -119,12 +119,12 @@ class Mixed(nn.Module):
             self.filters += channels
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(N, inputs, H, W)`` → ``(N, filters, H', W')``."""
+        """Map ``(N, inputs, H, W)`` to ``(N, filters, H', W')``."""
         return torch.cat([branch(x) for branch in self.branches], dim=1)
 
 
 def _step(step: Any, inputs: int, cap: int | None) -> tuple[nn.Module, int]:
-    """Make a branch's step, and count the channels it gives."""
+    """Build a step of a branch; return it with its number of output channels."""
     if step == "avg":
         return nn.AvgPool2d(3, stride=1, padding=1), inputs
     if step == "max":
@@ -137,12 +137,12 @@ def _step(step: Any, inputs: int, cap: int | None) -> tuple[nn.Module, int]:
 
 
 class InceptionMarco(nn.Module):
-    """MARCO's Inception-v3: ``(N, 3, H, W)``, brought to 599×599, to four classes in the paper.
+    """MARCO's Inception-v3: takes ``(N, 3, H, W)``, resized to 599×599; the paper's has four classes.
 
     Parameters
     ----------
     caps
-        Most filters of each layer; none for the standard network.
+        Largest number of filters in each layer; empty for the standard network.
     first
         Filters of the convolution from 599 to 299 pixels; 0 for the standard network, which then takes 299×299.
     """
@@ -166,7 +166,7 @@ class InceptionMarco(nn.Module):
         self.head = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(N, 3, H, W)`` RGB minus the mean → logits ``(N, classes)``."""
+        """Map ``(N, 3, H, W)`` RGB minus the mean to logits ``(N, classes)``."""
         x = self.features(to_side(x, self.side) / 127.5)  # TF-slim's range is -1..1
         logits: Tensor = self.head(F.adaptive_avg_pool2d(x, 1).flatten(1))
         return logits

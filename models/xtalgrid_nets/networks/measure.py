@@ -1,4 +1,4 @@
-"""How large a network is, and how much computing a chop costs, without any of its weights in memory."""
+"""Measure the size of a network and the cost of computing a chop, without its weights in memory."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Size:
     Attributes
     ----------
     parameters
-        Numbers that training changes.
+        Number of trained parameters.
     mebibytes
-        Of the weights file: parameters and the statistics of batch normalisation, 4 bytes each, in MiB.
+        Size of the weights file in MiB: parameters and the statistics of batch normalisation, 4 bytes each.
     """
 
     parameters: int
@@ -31,7 +31,7 @@ class Size:
 
 
 def size_of(network: Network, classes: int) -> Size:
-    """Measure the size of a network with so many classes."""
+    """Return the size of a network with this number of classes."""
     net = _without_content(network, classes)
     parameters = sum(parameter.numel() for parameter in net.parameters())
     floats = parameters + sum(buffer.numel() for buffer in net.buffers() if buffer.is_floating_point())
@@ -39,7 +39,7 @@ def size_of(network: Network, classes: int) -> Size:
 
 
 def multiply_adds(network: Network, classes: int) -> int:
-    """Multiplications (each with its addition) of the convolutions and fully connected layers for one 256² chop."""
+    """Count the multiply-adds of the convolutions and fully connected layers for one 256² chop."""
     from torch.utils.flop_counter import FlopCounterMode  # takes seconds to import
 
     with torch.device("meta"):
@@ -50,5 +50,5 @@ def multiply_adds(network: Network, classes: int) -> int:
 
 
 def _without_content(network: Network, classes: int) -> nn.Module:
-    with torch.device("meta"):  # tensors with a shape and no content
+    with torch.device("meta"):  # tensors with a shape but no content
         return network.build(classes).eval()

@@ -1,10 +1,10 @@
 """ResNet-32 and ResNet-56 on grey pictures of 128×128 (Ghafurian et al. 2018, sections 2.2 and 2.3, "Merck").
 
-The paper names depth, input and tools (TFLearn) but not the filters. A ResNet of 32 or 56 layers is the CIFAR form, 6n
-+ 2 layers with 16, 32 and 64 filters (He et al. 2015, section 4.2): n = 5 and n = 9, as in TFLearn's own CIFAR example.
-Its blocks normalise before they convolve; the paper cites the article, whose blocks do it after, and so do these.
-Shortcuts have no parameters: where a map is halved, every other cell is taken and the missing channels are zero (the
-article's option A).
+The paper gives depth, input and tools (TFLearn) but not the filters. A ResNet of 32 or 56 layers is the CIFAR form,
+6n + 2 layers with 16, 32 and 64 filters (He et al. 2015, section 4.2): n = 5 and n = 9, as in TFLearn's own CIFAR
+example. TFLearn's blocks normalise before they convolve; those of He et al., whom the paper cites, normalise after,
+and so do these. Shortcuts have no parameters: where a map is halved, every other cell is taken and the missing
+channels are zero (option A of He et al.).
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from .pictures import grey, to_side
 SIDE = 128
 _FILTERS = (16, 32, 64)
 _GREY_STD = 57.0
-"""ImageNet's, so that the first layer starts from values near 1."""
+"""Standard deviation of ImageNet's grey pictures; dividing by it gives the first layer values near 1."""
 
 
 class Block(nn.Module):
-    """Two 3×3 convolutions with batch normalisation, and the shortcut around them."""
+    """Two 3×3 convolutions with batch normalisation, and a shortcut around them."""
 
     def __init__(self, inputs: int, filters: int) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Block(nn.Module):
         self.norm2 = nn.BatchNorm2d(filters)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(N, inputs, H, W)`` → ``(N, filters, H/stride, W/stride)``."""
+        """Map ``(N, inputs, H, W)`` to ``(N, filters, H/stride, W/stride)``."""
         shortcut = x
         if self.stride == 2:
             shortcut = x[:, :, ::2, ::2]
@@ -42,7 +42,7 @@ class Block(nn.Module):
 
 
 class MerckResNet(nn.Module):
-    """A ResNet of ``6·blocks + 2`` layers: a convolution, three stages of `blocks`, mean, fully connected layer."""
+    """A ResNet of ``6·blocks + 2`` layers: a convolution, three stages of `blocks`, the mean, a linear layer."""
 
     def __init__(self, classes: int = 10, blocks: int = 5) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class MerckResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(N, 3, H, W)`` RGB minus the mean → logits ``(N, classes)``."""
+        """Map ``(N, 3, H, W)`` RGB minus the mean to logits ``(N, classes)``."""
         x = self.features(to_side(grey(x), SIDE) / _GREY_STD)
         logits: Tensor = self.head(x.mean(dim=(2, 3)))
         return logits

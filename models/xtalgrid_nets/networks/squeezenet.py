@@ -1,7 +1,7 @@
 """SqueezeNet 1.0 and 1.1: the classifier of chops, and the features that the segmenter is built on (`segmenter.py`).
 
-It takes ``(N, 3, H, W)`` float32 as `xtalgrid_core.images.network_input` makes it, and gives logits ``(N, 13)``. It is
-our own and not torchvision's because dense scoring needs the map of classes before it is averaged:
+It takes ``(N, 3, H, W)`` float32 as `xtalgrid_core.images.network_input` makes it, and gives logits ``(N, 13)``.
+Torchvision's class is not used because dense scoring needs the class map before it is averaged:
 `SqueezeNet.class_map`.
 
 Iandola et al. 2017, SqueezeNet: AlexNet-level accuracy with 50x fewer parameters, arXiv 1602.07360 (1.0), and the
@@ -24,17 +24,20 @@ Version = Literal["1.0", "1.1"]
 Activation = Callable[[Tensor], Tensor]
 
 FIRST: dict[Version, tuple[int, int]] = {"1.0": (96, 7), "1.1": (64, 3)}
-"""The first convolution: filters and kernel. Not padded."""
+"""Filters and kernel of the first convolution, which is not padded."""
 
 FIRES = ((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256))
 """Squeeze and expand filters of the eight Fire blocks."""
 
 POOLED_BEFORE: dict[Version, tuple[int, ...]] = {"1.0": (0, 3, 7), "1.1": (0, 2, 4)}
-"""Before which Fire blocks the map is halved: 1.1 does it earlier, hence its speed."""
+"""The Fire blocks before which the map is halved: 1.1 does it earlier and is faster for it."""
 
 
 class Fire(nn.Module):
-    """SqueezeNet's block: squeeze to few channels, expand by 1×1 and 3×3 side by side (torchvision's names)."""
+    """SqueezeNet's block: squeeze to few channels, then expand by 1×1 and 3×3 in parallel.
+
+    Parameters are named as in torchvision.
+    """
 
     def __init__(self, inputs: int, squeeze: int, expand: int, activation: Activation = torch.relu) -> None:
         super().__init__()
@@ -44,15 +47,15 @@ class Fire(nn.Module):
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(N, inputs, H, W)`` → ``(N, 2·expand, H, W)``."""
+        """Map ``(N, inputs, H, W)`` to ``(N, 2·expand, H, W)``."""
         x = self.activation(self.squeeze(x))
         return self.activation(torch.cat([self.expand1x1(x), self.expand3x3(x)], 1))
 
 
 def features(version: Version = "1.1") -> nn.Sequential:
-    """SqueezeNet up to its last Fire block: total stride 16, 512 channels.
+    """Build SqueezeNet up to its last Fire block: total stride 16, 512 channels.
 
-    A 256² chop gives 15×15 (a cell more for each 16 pixels).
+    A 256² chop gives 15×15 cells, and every 16 further pixels one cell more.
     """
     filters, kernel = FIRST[version]
     layers: list[nn.Module] = [nn.Conv2d(3, filters, kernel, stride=2), nn.ReLU()]
@@ -67,7 +70,8 @@ def features(version: Version = "1.1") -> nn.Sequential:
 class SqueezeNet(nn.Module):
     """SqueezeNet with 13 classes: a class map, averaged over the whole chop.
 
-    The published network has a ReLU between the class map and its mean; here a cell may also speak against a class.
+    The published network has a ReLU between the class map and its mean; without it, a cell can also count against a
+    class.
     """
 
     def __init__(self, classes: int = len(CLASSES), dropout: float = 0.3, version: Version = "1.1") -> None:
@@ -79,25 +83,25 @@ class SqueezeNet(nn.Module):
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
     def class_map(self, x: Tensor) -> Tensor:
-        """``(N, 3, H, W)`` → logits of each cell, ``(N, classes, h, w)``.
+        """Map ``(N, 3, H, W)`` to logits of each cell, ``(N, classes, h, w)``.
 
-        15×15 cells for a 256² chop, one more for each 16 pixels.
+        A 256² chop gives 15×15 cells, and every 16 further pixels one cell more.
         """
         cells: Tensor = self.head(self.dropout(self.features(x)))
         return cells
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(N, 3, H, W)`` → logits ``(N, classes)``: the mean of the class map."""
+        """Map ``(N, 3, H, W)`` to logits ``(N, classes)``, the mean of the class map."""
         return self.class_map(x).mean(dim=(2, 3))
 
 
 def load_imagenet(target: nn.Module, path: Path) -> None:
-    """Start `target.features` from an ``.npz`` of SqueezeNet 1.1's ImageNet weights under torchvision's names.
+    """Load SqueezeNet 1.1's ImageNet weights, an ``.npz`` with torchvision's names, into `target.features`.
 
     Raises
     ------
     ValueError
-        When an array is missing or has another shape.
+        If an array is missing or has another shape.
     """
     with np.load(path) as arrays:
         values = {

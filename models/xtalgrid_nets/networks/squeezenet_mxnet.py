@@ -1,11 +1,11 @@
 """SqueezeNet as MXNet runs it, for checkpoints imported from there (`xtalgrid_nets.mxnet.checkpoints`).
 
-Three things differ from `squeezenet.SqueezeNet`; each changes the probabilities, none changes a weight:
+It differs from `squeezenet.SqueezeNet` in three ways, which change the probabilities but not the weights:
 
 * the class map goes through the activation once more before it is averaged, as in the SqueezeNet paper;
-* the average is MXNet's ``AvgPool2D(13)``, made for the 13×13 cells of a 227² chop. A 256² chop has 15×15, and of these
-  only the top-left 13×13 count: the right and lower 32 pixels of a chop hardly do. ``pool="mean"`` averages all cells
-  instead;
+* the average is MXNet's ``AvgPool2D(13)``, made for the 13×13 cells of a 227² chop. A 256² chop has 15×15, of which
+  only the top-left 13×13 count, so the right and lower 32 pixels of a chop hardly do. ``pool="mean"`` averages all
+  cells instead;
 * "elu" is the network of Rosebrock (2017), *Deep Learning for Computer Vision with Python*, ImageNet Bundle, that
   Thielmann et al. 2023 trained (section 2.3): ELU with MXNet's slope of 0.25 in place of ReLU, max pooling that drops
   an incomplete last window, and 227² chops, here the middle of a 256² one.
@@ -31,19 +31,20 @@ ELU_SLOPE = 0.25
 """MXNet's default for ``LeakyReLU(act_type="elu")``; torch's is 1."""
 
 WINDOW = 13
-"""Cells that are averaged along each side."""
+"""Number of cells averaged along each side."""
 
 _CELLS = 15
-"""Cells of a 256² chop with ReLU's pooling; a 227² chop has `WINDOW` with ELU's."""
+"""Cells along a side of a 256² chop with the pooling of the ReLU networks; for ELU, a 227² chop has `WINDOW`."""
 
 _MIDDLE = (CHOP - 227) // 2, CHOP - 227 - (CHOP - 227) // 2
 """Pixels cut off above and left, and below and right, for the network that takes 227²."""
 
 
 class MxnetSqueezeNet(SqueezeNet):
-    """SqueezeNet with MXNet's ending, and if `elu` is given, with the activation and pooling of the paper's network.
+    """SqueezeNet with MXNet's last layers, and with `elu` the activation and pooling of the paper's network.
 
-    With ``pool="13"``, `class_map` has one cell for each 256² chop, 16 pixels apart, not 15×15 for the first chop.
+    With ``pool="13"``, `class_map` has one cell for each 256² chop, at steps of 16 pixels, instead of 15×15 for the
+    first.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class MxnetSqueezeNet(SqueezeNet):
                     layer.activation = self.activation  # type: ignore[assignment]  # a Fire block
 
     def class_map(self, x: Tensor) -> Tensor:
-        """``(N, 3, H, W)`` → logits ``(N, classes, h, w)``: for a 256² chop 1×1, or with ``pool="mean"`` all cells."""
+        """Map ``(N, 3, H, W)`` to logits ``(N, classes, h, w)``: 1×1 for a 256² chop; with ``pool="mean"`` 15×15."""
         if self.elu:
             before, after = _MIDDLE
             x = x[:, :, before : x.shape[2] - after, before : x.shape[3] - after]
@@ -75,7 +76,7 @@ class MxnetSqueezeNet(SqueezeNet):
 
 
 def convolutions(net: SqueezeNet) -> list[nn.Conv2d]:
-    """All convolutions in the order they run: the first, squeeze, 1×1 and 3×3 of each Fire block, the head."""
+    """List all convolutions in the order they run: the first; squeeze, 1×1 and 3×3 of each block; the head."""
     found = [module for module in net.modules() if isinstance(module, nn.Conv2d)]
     assert len(found) == 2 + 3 * len(FIRES)
     return found

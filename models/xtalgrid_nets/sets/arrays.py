@@ -1,4 +1,4 @@
-"""Arrays larger than memory: ``.npy`` files that grow, and several of them read as one."""
+"""Arrays larger than memory: ``.npy`` files that grow, and several such files read as one array."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ Array = npt.NDArray[np.generic]
 
 
 class GrowingArray:
-    """A ``.npy`` file that rows are appended to: at no time does more than the rows being added lie in memory.
+    """Append rows to a ``.npy`` file, with no more in memory than the rows being added.
 
-    NumPy pads its header so that the first axis can grow in place; it is rewritten by `flush`, so after a kill the file
-    holds at least the rows of the last flush.
+    NumPy pads its header so that the first axis can grow in place. `flush` rewrites the header, so a killed process
+    leaves at least the rows of the last flush.
 
     Parameters
     ----------
     path
-        The file. If it is there, its first `keep` rows are kept and the rest, which a kill may have left half written,
-        is cut off.
+        The file. If it exists, its first `keep` rows are kept; the rest, which a kill may have left half written, is
+        cut off.
     shape
-        Of one row.
+        Shape of one row.
     """
 
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: npt.DTypeLike, keep: int = 0) -> None:
@@ -51,13 +51,13 @@ class GrowingArray:
         self.rows += len(rows)
 
     def flush(self) -> None:
-        """Bring what was appended to the operating system, header included."""
+        """Hand everything appended so far to the operating system, header included."""
         self._write_header()
         self._stream.seek(0, 2)
         self._stream.flush()
 
     def close(self) -> None:
-        """Flush and close; closing twice is fine."""
+        """Flush and close; closing twice does no harm."""
         if not self._stream.closed:
             self.flush()
             self._stream.close()
@@ -69,7 +69,7 @@ class GrowingArray:
 
 
 class Stacked:
-    """Several arrays on disk as one along the first axis, memory-mapped."""
+    """Several arrays on disk, memory-mapped and joined along the first axis."""
 
     def __init__(self, files: Sequence[Path]) -> None:
         self._parts = [np.load(file, mmap_mode="r") for file in files]
@@ -79,13 +79,13 @@ class Stacked:
         return int(self._starts[-1])
 
     def take(self, indices: npt.NDArray[np.integer] | Sequence[int]) -> npt.NDArray[np.uint8]:
-        """Read the rows at these indices, in this order, in memory."""
+        """Read the rows at these indices, in this order, into memory."""
         indices = np.asarray(indices, np.intp)
         which = np.searchsorted(self._starts, indices, side="right") - 1
         return np.stack([self._parts[k][i - self._starts[k]] for k, i in zip(which, indices, strict=True)])
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

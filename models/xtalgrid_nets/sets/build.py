@@ -1,4 +1,4 @@
-"""Labelled wells become a chop set: well by well, in several processes; a failure is noted and costs no other."""
+"""Build a chop set from labelled wells in several processes; a well that fails is noted, and the rest go on."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ from .sources import Found, LabelledWell, PassedOver, read_file
 from .uv import glow_map
 
 MAX_SIDE = 8_000
-"""Most pixels a side of a crop at the reference scale (9 mm): more is a wrong pixel size."""
+"""Largest side of a crop in pixels at the reference scale (9 mm); anything larger means a wrong pixel size."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How wells are cut: by which `rules`, with whose segmenter (a folder of `weights`), or not at all (`whole`)."""
+    """How wells are cut: the `rules`, the folder of `weights` with the segmenter, or the `whole` well uncut."""
 
     rules: Rules = field(default_factory=Rules)
     weights: Path = PACKAGED
     whole: bool = False
-    """One picture of the whole well, squeezed to 256×256, instead of chops: for networks that judge wells."""
+    """One picture of the whole well, squeezed to 256×256, instead of chops: for networks that classify wells."""
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What became of one well: arrays, or the reason of a failure."""
+    """What one well gave: arrays, or the reason why it failed."""
 
     sha256: str = ""
     chops: npt.NDArray[np.uint8] | None = None
@@ -57,7 +57,7 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a build says at its end."""
+    """Result of a build: the folder, the failures, and the counts."""
 
     folder: Path
     failed: Mapping[str, str]
@@ -66,12 +66,12 @@ class Summary:
 
     @classmethod
     def of(cls, writer: ChopSetWriter) -> Summary:
-        """Of a finished set."""
+        """Summarise a finished set."""
         return cls(writer.folder, writer.failed, writer.left_out, writer.counts())
 
 
 def make_well(well: LabelledWell, settings: Settings) -> Made:
-    """Read one well and cut it; what is wrong with it comes back as `Made.failed`."""
+    """Read one well and cut it; an error comes back as `Made.failed`."""
     try:
         data = read_file(well.data) if isinstance(well.data, Path) else well.data
         sha256 = hashlib.sha256(data).hexdigest()
@@ -121,21 +121,21 @@ def build(
     jobs: int = 1,
     on_well: Callable[[], None] = lambda: None,
 ) -> Summary:
-    """Cut wells into a chop set; interrupted and started again with the same arguments, it goes on where it was.
+    """Cut wells into a chop set; after an interruption the same arguments continue it.
 
     Parameters
     ----------
     arguments
-        For the record, and to tell whether a build may go on.
+        Kept in the record; a build can only be continued with the same ones.
     jobs
-        Processes. With one, everything happens in this one.
+        Number of processes; with 1, everything runs in the calling process.
     on_well
         Called after each entry, for a progress bar.
 
     Raises
     ------
     SetError
-        When the folder holds another set.
+        If the folder holds another set.
     """
     with ChopSetWriter(out, builder, arguments) as writer:
         for found, made in _cut(_new(wells, writer, on_well), settings, jobs):
@@ -148,7 +148,7 @@ def build(
 
 
 def _new(wells: Iterable[Found], writer: ChopSetWriter, on_well: Callable[[], None]) -> Iterator[Found]:
-    """Those that an earlier run did not deal with; an image that is named twice counts once."""
+    """Yield the wells that no earlier run has dealt with; an image named twice counts once."""
     before, seen = frozenset(writer.done), set()
     for found in wells:
         if found.image in seen:
@@ -162,16 +162,16 @@ def _new(wells: Iterable[Found], writer: ChopSetWriter, on_well: Callable[[], No
 
 
 def _cut(wells: Iterator[Found], settings: Settings, jobs: int) -> Iterator[tuple[Found, Made]]:
-    """Each entry with what was made of it, in order.
+    """Yield each entry with what it gave, in order.
 
-    At most a few wells a process are under way, so that memory stays small.
+    At most a few wells for each process are in flight, which bounds the memory used.
     """
     if jobs <= 1:
         _one_thread()
         for found in wells:
             yield found, make_well(found, settings) if isinstance(found, LabelledWell) else Made()
         return
-    context = multiprocessing.get_context("spawn")  # a forked copy of a process with threads may hang
+    context = multiprocessing.get_context("spawn")  # forking a process that has threads may deadlock
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=_one_thread) as pool:
         waiting: deque[tuple[Found, Future[Made] | None]] = deque()
         try:
@@ -185,8 +185,8 @@ def _cut(wells: Iterator[Found], settings: Settings, jobs: int) -> Iterator[tupl
                 yield _first(waiting)
         except BrokenProcessPool as error:
             raise SetError(
-                "a process was killed, for want of memory perhaps; run the same command with fewer --jobs: it goes on "
-                "where it was"
+                "a process was killed, for want of memory perhaps; "
+                "run the same command with fewer --jobs: it goes on where it was"
             ) from error
 
 

@@ -1,4 +1,4 @@
-"""From a well to what is cut into chops: the drop, at the reference scale, and which part of it is drop."""
+"""Crop a well to its drop: the part that is cut into chops, at the reference scale, and the drop's outline in it."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ Float = npt.NDArray[np.float32]
 class Crop:
     """A drop, ready to be cut.
 
-    `view` ``(H, W, 3)`` is levelled and at the reference scale, `drop` ``(H, W)`` True inside the drop's outline; `box`
-    is where it lies in the original image, in pixels.
+    `view` ``(H, W, 3)`` is levelled and at the reference scale; `drop` ``(H, W)`` is True inside the drop's outline;
+    `box` is the position of the crop in the original image, in pixels.
     """
 
     view: Pixels
@@ -42,7 +42,7 @@ def crop_to_drop(image: Pixels, mask: Float, scale: PixelSize) -> Crop | None:
     image
         ``(H, W, 3)``, the whole well.
     mask
-        Probability of each pixel to lie in the drop, 0..1, of any size: it is stretched over the image.
+        Probability that each pixel lies in the drop, 0..1, of any size; it is stretched to the image.
     """
     well = cut_out(WellPixels(image), lambda view: mask, scale.um)
     if isinstance(well, NoDrop) or well.drop.region is None:
@@ -51,14 +51,14 @@ def crop_to_drop(image: Pixels, mask: Float, scale: PixelSize) -> Crop | None:
 
 
 def whole_well(image: Pixels, scale: PixelSize) -> Crop:
-    """Take the whole image as a crop, with no drop in it: a null experiment."""
+    """Return the whole image as a crop without a drop, for a null experiment."""
     whole = Box(0, 0, *image.shape[:2])
     view = WellPixels(image).classifier_view(whole, scale.to_reference)
     return Crop(view, np.zeros(view.shape[:2], bool), whole)
 
 
 def drop_in_view(well: WellDrop) -> Bool:
-    """Which pixels of a drop's view lie inside its outline, ``(H, W)``; none where no drop was made out."""
+    """Return which pixels of a drop's view lie inside its outline, ``(H, W)``; none if no drop was found."""
     height, width = well.view.shape[:2]
     if well.drop.region is None:
         return np.zeros((height, width), bool)
@@ -70,7 +70,7 @@ def drop_in_view(well: WellDrop) -> Bool:
 
 
 class Segmenter:
-    """The default segmenter of a folder of weights, on one core: sets are built by one process a core."""
+    """The default segmenter of a folder of weights, on one core: sets are built with one process per core."""
 
     def __init__(self, folder: Path = PACKAGED) -> None:
         self.sha256 = default_models(folder)[0]
@@ -78,11 +78,11 @@ class Segmenter:
         self._network = load_network(weights, "mask", f"segmenter {self.sha256[:12]}…")
 
     def mask(self, image: Pixels) -> Float:
-        """Probability of each pixel of the well, squeezed to 256×256, to lie in the drop: ``(256, 256)``, 0..1."""
+        """Return the probability that each pixel lies in the drop: ``(256, 256)``, 0..1, of the squeezed well."""
         return self.mask_of_view(WellPixels(image).segmenter_view())
 
     def mask_of_view(self, view: Pixels) -> Float:
-        """As `mask`, of what `xtalgrid_scoring.drop.cut_out` asks about."""
+        """Do as `mask` does, for a view prepared by `xtalgrid_scoring.drop.cut_out`."""
         return find_mask(self._network, view)
 
 

@@ -1,4 +1,4 @@
-"""Hand-drawn drop masks become a training set for the segmenter (paper, section 2.2: 214 masks drawn with GIMP)."""
+"""Build a training set for the segmenter from hand-drawn masks (paper, section 2.2: 214 masks drawn with GIMP)."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ from .masks import read_mask
 from .sources import plate_of, read_file
 
 SHAPE_TOLERANCE = 0.03
-"""How far the ratios of the sides of a mask and its image may differ: masks are drawn on reduced pictures."""
+"""Largest difference between the aspect ratios of a mask and its image: masks are drawn on scaled-down, rounded
+copies."""
 
 
 def build_from_masks(
     images: Path, masks: Path, out: Path, *, plates: str = "", inverted: bool = False, source: str = ""
 ) -> Summary:
-    """Write the segmenter set of a folder of wells and a folder of masks of the same stems.
+    """Write the segmenter set of a folder of wells and a folder of masks with the same stems.
 
     Parameters
     ----------
     plates
-        A regular expression on an image's name whose first group is its plate; empty: each image by itself.
+        Regular expression whose first group is the plate in an image's name; if empty, each image is its own plate.
 
     Raises
     ------
     SetError
-        When a folder is not there, or no mask has an image.
+        If a folder is missing, or no mask has an image.
     """
     wells, drawn = _by_stem(images, SUFFIXES), _by_stem(masks, (*SUFFIXES, ".bmp", ".gif"))
     if not set(wells) & set(drawn):
@@ -75,8 +76,7 @@ def _add(
     if abs(ratio - 1) > SHAPE_TOLERANCE:
         raise SetError(
             f"the mask {drawn[0]} is {drop.shape[1]}×{drop.shape[0]}, its image {image.shape[1]}×{image.shape[0]}: "
-            "another shape, so "
-            "it would be stretched; export the mask uncropped"
+            "another shape, so it would be stretched; export the mask uncropped"
         )
     view = segmenter_view(image, Levels.of(image))
     grey = np.repeat(drop[:, :, None].astype(np.uint8) * 255, 3, axis=2)

@@ -1,4 +1,4 @@
-"""A training set on disk: a folder of arrays that are larger than memory, and who stands behind each row.
+"""A training set on disk: a folder of arrays, which may be larger than memory, and the well behind each row.
 
 ==================  ===================================================================================================
 ``chops.npy``       (N, 256, 256, 3) uint8 RGB, levelled, at the reference scale: what the classifier sees
@@ -6,7 +6,7 @@
 ``wells.npy``       (N,) int64, row of ``wells.csv``
 ``patches.npy``     (M, 448, 448, 3) uint8, optional: chops with context, for dense training
 ``patch_labels.npy`` (M, 5, 5) uint8: labels of the 256×256 windows at rows and columns `PATCH_STARTS`; `NO_LABEL`
-                    where it can't be said cleanly
+                    where the content is ambiguous
 ``patch_wells.npy`` (M,) int64
 ``views.npy``       (V, 256, 256, 3) uint8, optional: whole wells as the segmenter sees them
 ``masks.npy``       (V, 256, 256) uint8, 0 outside the drop, 255 inside
@@ -15,7 +15,7 @@
 ``dataset.json``    how the set was made: builder, arguments, counts, what failed and why, SHA-256 of each array
 ==================  ===================================================================================================
 
-Chops of one plate look alike, so what is held out is held out by plate (`held_out`), never by chop or by well.
+Chops of one plate look alike, so validation holds out whole plates (`held_out`), never single chops or wells.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ PATCH_STARTS = (0, 48, 96, 144, 192)
 """First rows and columns of a patch's labelled windows."""
 
 NO_LABEL = 255
-"""In ``patch_labels.npy``: what is in this window can't be said cleanly."""
+"""In ``patch_labels.npy``: the content of this window is ambiguous."""
 
 RECORD = "dataset.json"
 TABLE = "wells.csv"
 JOURNAL = "building.jsonl"
 
-# name → (shape of a row, type); the three kinds of rows are each there whole or not at all.
+# Name → (shape of a row, type). Of each of the three kinds of rows, either all arrays exist or none.
 _KINDS: dict[str, dict[str, tuple[tuple[int, ...], type]]] = {
     "chops": {"chops": ((CHOP, CHOP, 3), np.uint8), "labels": ((), np.uint8), "wells": ((), np.int64)},
     "patches": {
@@ -76,17 +76,20 @@ class SetError(XtalgridError):
 
 
 def held_out(plate: str) -> bool:
-    """Whether a plate is for validation only: every tenth, by its name's SHA-256, so the same in every set."""
+    """Tell whether a plate is for validation only.
+
+    Every tenth plate is, by the SHA-256 of its name, so that the choice is the same in every set.
+    """
     return int(hashlib.sha256(plate.encode()).hexdigest(), 16) % 10 == 9
 
 
 def any_of(group: Group) -> str:
-    """Name what stands in the column ``outcome`` of a well of which only the group is known: ``any crystal``."""
+    """Return the ``outcome`` in ``wells.csv`` of a well of which only the group is known: ``any crystal``."""
     return f"any {group}"
 
 
 class WellRow(NamedTuple):
-    """A row of ``wells.csv``: `outcome` as scored (a class, `any_of` a group, or empty), `source` its origin."""
+    """A row of ``wells.csv``: `outcome` as scored (a class, `any_of` a group, or empty), `source` the well's origin."""
 
     well: int
     plate: str
@@ -96,24 +99,23 @@ class WellRow(NamedTuple):
 
 
 class ChopSet:
-    """One or several training sets as one: small arrays in memory, pixels on disk until taken.
+    """One or more training sets read as one: small arrays in memory, pixels on disk until taken.
 
     Attributes
     ----------
     table
-        The `WellRow` of every well; `wells`, `patch_wells` and `view_wells` are indices into it, whichever set they are
-        from.
+        The `WellRow` of every well of all sets; `wells`, `patch_wells` and `view_wells` are indices into it.
     labels, wells
-        ``(N,)`` of the chops.
+        ``(N,)``, one for each chop.
     patch_labels, patch_wells
-        ``(M, 5, 5)`` and ``(M,)``; M is 0 where no set has patches. `view_wells` ``(V,)`` likewise.
+        ``(M, 5, 5)`` and ``(M,)``; M is 0 if no set has patches. `view_wells`, ``(V,)``, likewise.
     well_held_out
         ``(len(table),)`` bool: the well's plate is for validation only.
 
     Raises
     ------
     SetError
-        When a folder holds no finished set, or its arrays do not fit each other.
+        If a folder holds no finished set, or its arrays don't fit together.
     """
 
     labels: npt.NDArray[np.uint8]
@@ -139,31 +141,31 @@ class ChopSet:
         self._masks = Stacked(self._files("masks"))
 
     def split(self, wells: npt.NDArray[np.int64] | None = None) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-        """Return indices to train on, and indices held out, of the chops (or of `patch_wells`, `view_wells`)."""
+        """Return the indices to train on and those held out, of the chops (or of `patch_wells`, `view_wells`)."""
         held = self.well_held_out[self.wells if wells is None else wells]
         return np.flatnonzero(~held), np.flatnonzero(held)
 
     def group_only(self, wells: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
-        """Of which of these wells only the group is known, so that their chops' labels are right as groups alone."""
+        """Tell for which of these wells only the group is known; their chops' labels are right as groups only."""
         known: npt.NDArray[np.bool_] = self._group_only[wells]
         return known
 
     def take(self, indices: npt.NDArray[np.integer] | Sequence[int]) -> npt.NDArray[np.uint8]:
-        """Chops ``(n, 256, 256, 3)`` at these indices, in this order."""
+        """Read the chops at these indices, in this order: ``(n, 256, 256, 3)``."""
         return self._chops.take(indices)
 
     def take_patches(self, indices: npt.NDArray[np.integer] | Sequence[int]) -> npt.NDArray[np.uint8]:
-        """Patches ``(n, 448, 448, 3)``."""
+        """Read patches: ``(n, 448, 448, 3)``."""
         return self._patches.take(indices)
 
     def take_views(
         self, indices: npt.NDArray[np.integer] | Sequence[int]
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-        """Segmenter views ``(n, 256, 256, 3)`` and their masks ``(n, 256, 256)``, 0..255."""
+        """Read segmenter views, ``(n, 256, 256, 3)``, and their masks, ``(n, 256, 256)``, 0..255."""
         return self._views.take(indices), self._masks.take(indices)
 
     def hashes(self) -> dict[str, dict[str, str]]:
-        """SHA-256 of each array of each folder, as recorded: for the record of a training run."""
+        """Return the recorded SHA-256 of each array of each folder, for the record of a training run."""
         return {
             str(folder): {name: entry["sha256"] for name, entry in record["arrays"].items()}
             for folder, record in zip(self.folders, self.records, strict=True)
@@ -175,7 +177,7 @@ class ChopSet:
         Raises
         ------
         SetError
-            Naming the first file that differs.
+            Names the first file that differs.
         """
         for folder, arrays in self.hashes().items():
             for name, expected in arrays.items():
@@ -215,22 +217,22 @@ class ChopSet:
 
 
 class ChopSetWriter:
-    """Writes a training set well by well; killed and started again with the same arguments, it goes on where it was.
+    """Write a training set well by well; a build that was killed continues with the same arguments.
 
-    Use it as a context manager: the set is finished (`RECORD` and `TABLE` written) when the block ends well, and can be
-    gone on with when it does not.
+    Use it as a context manager: if the block ends without an error, the set is finished (`RECORD` and `TABLE` are
+    written); otherwise it can be continued.
 
     Parameters
     ----------
     folder
-        Made if it is not there.
+        Created if missing.
     builder, arguments
-        What makes the set, and with what; both go into the record and must be the same when a build goes on.
+        The program that makes the set, and its arguments; both are recorded and must be the same to continue a build.
 
     Raises
     ------
     SetError
-        When the folder holds a finished set, or one begun with other arguments.
+        If the folder holds a finished set, or one begun with other arguments.
     """
 
     def __init__(self, folder: Path, builder: str, arguments: Mapping[str, Any]) -> None:
@@ -243,11 +245,11 @@ class ChopSetWriter:
         self._classes: Counter[str] = Counter()
         self._counts: Counter[str] = Counter()
         self.done: set[str] = set()
-        """Images dealt with, by an earlier, interrupted run too."""
+        """Images already dealt with, including those of an earlier, interrupted run."""
         self.failed: dict[str, str] = {}
         """Image → why it is not in the set."""
         self.left_out: Counter[str] = Counter()
-        """Why, and how often, something that is not broken was left out."""
+        """Reason → how many sound items were left out for it."""
         if (folder / RECORD).exists():
             raise SetError(f"{folder}: holds a finished training set; give another folder, or remove this one")
         folder.mkdir(parents=True, exist_ok=True)
@@ -270,22 +272,22 @@ class ChopSetWriter:
         patches: tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]] | None = None,
         views: tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]] | None = None,
     ) -> int:
-        """Add a well and what was made of it; the number it got.
+        """Add a well and its pixels; return the number given to it.
 
         Parameters
         ----------
         plate
-            What the split goes by.
+            The unit of the split into training and validation.
         image
             Path or name, unique in the set.
         sha256
-            Of the image's bytes, to tell a second copy (`twin_of`).
+            Hash of the image's bytes, to recognise a second copy (`twin_of`).
         left_out
-            What was left out of this well and how often, for the record.
+            Reason → number of items left out of this well, for the record.
         counts
-            What else is to be counted, for the record.
+            Anything else to count, for the record.
         chops, patches, views
-            Pixels and labels (views: masks), ``(n, …)`` each; see the module.
+            Pixels and labels (for views: masks), ``(n, …)`` each; see the module's docstring.
         """
         given = {"chops": chops, "patches": patches, "views": views}
         pairs = {kind: pair for kind, pair in given.items() if pair is not None}
@@ -305,23 +307,26 @@ class ChopSetWriter:
         return number
 
     def fail(self, image: str, reason: str) -> None:
-        """Note that an image could not be used, and why; the rest goes on."""
+        """Record that an image could not be used, and why."""
         self._note({"failed": image, "reason": reason})
         self.failed[image] = reason
         self.done.add(image)
 
     def leave_out(self, image: str, reason: str) -> None:
-        """Note that an image is sound but does not belong in the set (a second copy, no score): counted, not failed."""
+        """Record that a sound image does not belong in the set (a second copy, no score).
+
+        It counts as left out, not as failed.
+        """
         self._note({"left_out_image": image, "reason": reason})
         self.left_out[reason] += 1
         self.done.add(image)
 
     def twin_of(self, sha256: str) -> WellRow | None:
-        """Find the well of this set whose image has these bytes, if any."""
+        """Return the well of this set whose image has these bytes, or None."""
         return self._rows[self._hashes[sha256]] if sha256 in self._hashes else None
 
     def counts(self) -> dict[str, Any]:
-        """Sum up what is in the set so far, as ``dataset.json`` has it."""
+        """Count what is in the set so far, in the form of ``dataset.json``."""
         plates = {row.plate for row in self._rows}
         return {
             "wells": len(self._rows),
@@ -386,7 +391,7 @@ class ChopSetWriter:
             self._open(kind, 0)
         for name, values in zip(_KINDS[kind], columns, strict=True):
             self._arrays[name].append(values)
-            self._arrays[name].flush()  # before the journal says so
+            self._arrays[name].flush()  # before the journal mentions them
 
     def _remember(self, entry: Mapping[str, Any]) -> None:
         row = WellRow(len(self._rows), *entry["well"])
@@ -429,7 +434,7 @@ def _write_table(path: Path, rows: Sequence[WellRow]) -> None:
 
 
 class _Lines:
-    """What `csv` writes text to, over a binary stream."""
+    """A text file for `csv`, on top of a binary stream."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
@@ -440,7 +445,7 @@ class _Lines:
 
 
 def text_lines(stream: IO[bytes]) -> _Lines:
-    """Where `csv.writer` can write to, over a stream of bytes."""
+    """Wrap a stream of bytes so that `csv.writer` can write to it."""
     return _Lines(stream)
 
 

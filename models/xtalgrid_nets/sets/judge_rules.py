@@ -1,4 +1,4 @@
-"""How right the rules of section 2.2 are: on rendered wells it is known what each chop shows."""
+"""Measure the labelling rules of section 2.2 on rendered wells, where the content of each chop is known."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ JUDGED = tuple(o for o in CLASSES if o not in (Outcome.RIM, Outcome.NULL_EXPERIM
 
 
 class Tally(NamedTuple):
-    """Of the chops that can be told: labelled rightly, wrongly, and left out though they show their well's outcome."""
+    """Counts of unambiguous chops: right, wrong, and left out although they show the well's outcome."""
 
     right: int
     wrong: int
@@ -32,7 +32,7 @@ class Tally(NamedTuple):
 
 
 def ways(contour: float) -> dict[str, Rules]:
-    """Return the rules to compare."""
+    """Return the rules to compare, by name."""
     return {
         "edges count, as published": Rules(contour=contour, edge_counts=True, uv="ignore"),
         "inside the edge": Rules(contour=contour, uv="ignore"),
@@ -43,10 +43,9 @@ def ways(contour: float) -> dict[str, Rules]:
 def judge_rules(
     wells: int, seed: int, contour: float, on_well: Callable[[], None] = lambda: None
 ) -> dict[str, dict[str, Tally]]:
-    """Way → group (``rim`` by itself) → tally, of that many rendered wells, the outcomes in turn.
+    """Tally the rules on rendered wells of all outcomes in turn: rules → group (``rim`` by itself) → tally.
 
-    Crystals are protein, with UV mates. A chop's group is compared, not its class; chops whose content can't be said
-    cleanly don't count.
+    Crystals are protein and have UV mates. The group of a chop is compared, not its class; ambiguous chops don't count.
     """
     tallies: dict[str, dict[str, Counter[str]]] = {name: defaultdict(Counter) for name in ways(contour)}
     for number in range(wells):

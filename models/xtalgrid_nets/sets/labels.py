@@ -1,4 +1,4 @@
-"""What people write for an outcome: our names, a group's name, MARCO's words, or a score code."""
+"""Read the labels people write for an outcome: our names, a group's name, MARCO's terms, or a score code."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ STANDS_FOR: dict[Group, Outcome] = {
     Group.OTHER: Outcome.OTHER,
     Group.CLEAR: Outcome.CLEAR,
 }
-"""The class that a chop is given where only its group is known (``ChopSet.group_only``)."""
+"""The class given to a chop of which only the group is known (``ChopSet.group_only``)."""
 
 
 class Label(NamedTuple):
-    """A well's outcome; `exact` is False where only its group is known, as of MARCO's images."""
+    """A well's outcome; `exact` is False if only its group is known, as for MARCO's images."""
 
     outcome: Outcome
     exact: bool = True
@@ -47,19 +47,19 @@ _GROUP_NAMES = {
 
 
 class Labels:
-    """Reads labels, and what a lab writes besides our names.
+    """Read labels, both our own names and a lab's own terms.
 
     Parameters
     ----------
     also
-        ``TEXT=OUTCOME`` each, as on the command line: ``45=crystals harvestable``; ``16=`` leaves such wells out.
+        Items ``TEXT=OUTCOME``, as on the command line: ``45=crystals harvestable``; ``16=`` leaves such wells out.
     groups
-        ``precipitate``, ``other`` and ``clear``, which name classes and groups of ours, are meant as groups.
+        Take ``precipitate``, ``other`` and ``clear``, which name both a class and a group of ours, as groups.
 
     Raises
     ------
     SetError
-        When what is right of the equals sign is no outcome.
+        If the text to the right of an equals sign is not an outcome.
     """
 
     def __init__(self, also: Iterable[str] = (), *, groups: bool = False) -> None:
@@ -76,12 +76,12 @@ class Labels:
             self._also.add(_plain(text))
 
     def read(self, text: str) -> Label | None:
-        """Return the label; None where the lab wants such wells left out.
+        """Return the label of a text; None if the lab leaves such wells out.
 
         Raises
         ------
         SetError
-            When the text says nothing known.
+            If the text is not a known label.
         """
         try:
             return self._names[_plain(text)]
@@ -89,9 +89,9 @@ class Labels:
             raise SetError(f"no outcome {text!r} known; say what it means with --map '{text}=OUTCOME'") from error
 
     def knows(self, text: str) -> bool:
-        """Whether `read` takes it."""
+        """Tell whether `read` accepts this text."""
         return _plain(text) in self._names
 
     def maps(self, text: str) -> bool:
-        """Whether the lab's own map says what it means."""
+        """Tell whether the lab's own map has an entry for this text."""
         return _plain(text) in self._also

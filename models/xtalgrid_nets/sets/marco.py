@@ -1,4 +1,4 @@
-"""MARCO's shards unpacked: the images as files, with a table of their labels (Bruno et al. 2018)."""
+"""Unpack MARCO's shards into image files with a table of their labels (Bruno et al. 2018)."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ TABLE = "labels.csv"
 def unpack(
     shards: Sequence[Path], out: Path, labels: Labels, on_well: Callable[[], None] = lambda: None
 ) -> tuple[int, dict[str, str]]:
-    """Write each whole well of the shards as the file it is, and ``labels.csv`` (image, label, source) beside them.
+    """Write each whole well of the shards to a file, with ``labels.csv`` (image, label, source) beside them.
 
     Returns
     -------
-    How many wells were written, and what could not be, with the reason.
+    The number of wells written, and the reason for each that could not be.
 
     Raises
     ------
     SetError
-        When `out` holds a table already.
+        If `out` already holds a table.
     """
     if (out / TABLE).exists():
         raise SetError(f"{out / TABLE} is there already; give another folder")

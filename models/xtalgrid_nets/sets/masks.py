@@ -14,21 +14,21 @@ Bool = npt.NDArray[np.bool_]
 
 
 def read_mask(path: Path, *, inverted: bool = False) -> Bool:
-    """Read a mask as drawing programs save it: ``(h, w)``, True in the drop.
+    """Read a mask saved by a drawing program: ``(h, w)``, True in the drop.
 
-    Grey, palette, black-and-white, colour and 16-bit files are read, with 0 and 255 or 0 and 1; what is transparent is
-    outside. A file painted in one colour on a transparent ground is told by its alpha channel. Half tones of a soft
-    brush go to the nearer side.
+    The file may be grey, palette, black-and-white, colour or 16-bit, with values 0 and 255 or 0 and 1; transparent
+    pixels are outside the drop. In a picture of one colour on a transparent background, the alpha channel is the
+    mask. The half-tones of a soft brush are rounded to the nearer side.
 
     Parameters
     ----------
     inverted
-        The drop is the dark, or transparent, part.
+        Whether the drop is the dark, or transparent, part.
 
     Raises
     ------
     SetError
-        When it is no image, or one from which the drop can't be told.
+        If the file is not an image, or no drop can be recognised in it.
     """
     try:
         with Image.open(path) as image:
@@ -38,7 +38,7 @@ def read_mask(path: Path, *, inverted: bool = False) -> Bool:
     except (OSError, SyntaxError, ValueError) as error:
         raise SetError(f"the mask {path} cannot be read ({error}); export it again as PNG") from error
     seen = values * alpha
-    if np.ptp(seen) == 0 and np.ptp(alpha) > 0:  # one colour on a transparent ground, black perhaps
+    if np.ptp(seen) == 0 and np.ptp(alpha) > 0:  # one colour, perhaps black, on a transparent background
         seen = alpha
     low, high = float(seen.min()), float(seen.max())
     if low == high and low > 0:
@@ -54,7 +54,7 @@ def read_mask(path: Path, *, inverted: bool = False) -> Bool:
 
 
 def _light(image: Image.Image) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Brightness and opacity of each pixel, opacity 0..1."""
+    """Return the brightness and the opacity (0..1) of each pixel."""
     if image.mode.startswith(("I", "F")):
         grey = np.asarray(image, np.float32)
         return grey, np.ones_like(grey)

@@ -1,9 +1,8 @@
-"""Which chops of a scored well show what it was scored for: the rules of the paper, section 2.2.
+"""Select the chops of a scored well that show the scored outcome: the rules of the paper, section 2.2.
 
-A well is scored as a whole, its chops are not: most chops of a well with a crystal show none. So a chop takes its
-well's class only if there is something to be seen in it (`contours`); a crystal's chop must glow in the UV mate as
-well, where there is one; and the edge of a clear drop becomes the class `rim`, since edges were taken for crystals
-before it was there.
+A well is scored as a whole, but most chops of a well with a crystal show none. So a chop takes its well's class only
+if enough contours are visible in it (`contours`); a chop of a crystal must also glow in the UV mate, if there is one.
+The edge of a clear drop gets the class `rim`, because networks trained without that class took edges for crystals.
 """
 
 from __future__ import annotations
@@ -26,29 +25,29 @@ from .crops import Bool, Crop
 Uv = Literal["required", "confirm", "ignore"]
 
 EDGE_UM = 45.0
-"""How far inside the drop's outline its dark edge reaches: contours there tell nothing of what is in the drop."""
+"""Width of the dark edge inside a drop's outline; contours there say nothing about the content of the drop."""
 
 WHOLLY_INSIDE = 0.985
-"""A chop with less drop than this shows the drop's edge; as for rendered chops."""
+"""A chop with a smaller fraction of drop shows the drop's edge; the same value as for rendered chops."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The thresholds, in sides of a chop of contour length, and what is made of UV mates.
+    """Thresholds on contour length, in units of a chop's side, and the use of UV mates.
 
     Attributes
     ----------
     contour
-        From here a chop of a crystal, precipitate or other well, or of a clear one with features, shows it.
+        From this length on, a chop of a crystal, precipitate or other well, or of a clear one with features, shows it.
     rim
-        From here a chop at the edge of a clear drop is a `rim`.
+        From this length on, a chop at the edge of a clear drop is a `rim`.
     uv
-        ``required``: a crystal's chop needs a mate that glows, as published; ``confirm``: it must glow if there is a
-        mate; ``ignore``.
+        ``required``: the chop of a crystal needs a mate that glows, as published; ``confirm``: it must glow if there
+        is a mate; ``ignore``: the mate is not used.
     edge_counts
-        Contours of the drop's edge count for every class, as published. By default they count for `rim` alone.
+        Whether contours of the drop's edge count for every class, as published. By default they count for `rim` only.
     most
-        At most so many chops of one well, evenly chosen; 0: all.
+        Largest number of chops from one well, evenly chosen; 0 for all.
     """
 
     contour: float = 1.0
@@ -60,7 +59,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Chopped:
-    """Chops ``(n, 256, 256, 3)``, their labels ``(n,)``, and how many were left out for what reason."""
+    """Chops ``(n, 256, 256, 3)``, their labels ``(n,)``, and the number left out for each reason."""
 
     chops: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.uint8]
@@ -68,14 +67,14 @@ class Chopped:
 
 
 def chop_well(crop: Crop, outcome: Outcome, rules: Rules, glow: Bool | None = None) -> Chopped:
-    """Cut a crop by the smallest overlap and keep the chops that show its outcome.
+    """Cut a crop with the smallest overlap and keep the chops that show its outcome.
 
     Parameters
     ----------
     outcome
-        The well's, as scored.
+        The well's outcome, as scored.
     glow
-        Where the UV mate glows, ``(H, W)`` of the crop's view; None without a mate.
+        Where the UV mate glows, ``(H, W)`` like the crop's view; None without a mate.
     """
     boxes = smallest_overlap(*crop.view.shape[:2])
     labels, left_out = label_chops(crop, boxes, outcome, rules, glow, contour_map(crop.view))
@@ -89,9 +88,9 @@ def chop_well(crop: Crop, outcome: Outcome, rules: Rules, glow: Bool | None = No
 def label_chops(
     crop: Crop, boxes: list[Box], outcome: Outcome, rules: Rules, glow: Bool | None, contours: Bool
 ) -> tuple[npt.NDArray[np.int64], Counter[str]]:
-    """Return a rank for each box of a crop, −1 for one that is left out; and how many were, for what reason.
+    """Return a rank for each box of a crop, −1 if it is left out, and the number left out for each reason.
 
-    `contours` are those of the view (`contour_map`), ``(H, W)``; the others as in `chop_well`.
+    `contours`, ``(H, W)``, are those of the view (`contour_map`); the other parameters are those of `chop_well`.
     """
     inside = _inside(crop.drop)
     everything = lengths(contours, boxes)
@@ -116,15 +115,15 @@ def label_chops(
 
 
 def _inside(drop: Bool) -> Bool:
-    """Return the drop without its edge; where the drop fills the picture there is none."""
+    """Return the drop without its edge; a drop that fills the whole picture has no edge."""
     inside: Bool = drop if drop.all() else isotropic_erosion(drop, EDGE_UM / REFERENCE_UM)
     return inside
 
 
 def _coverage(drop: Bool, boxes: list[Box]) -> npt.NDArray[np.float64]:
-    """Which part of each chop is drop, 0..1.
+    """Return the fraction of each chop that is drop, 0..1.
 
-    What a chop reaches over the image's edge is its reflection and does not count.
+    The part of a chop beyond the image's edge is a reflection of the image and does not count.
     """
     seen = [box.clipped(*drop.shape) for box in boxes]
     return counts(drop, seen) / np.array([max(box.height * box.width, 1) for box in seen], np.float64)

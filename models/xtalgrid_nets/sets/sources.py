@@ -1,4 +1,4 @@
-"""Where labelled wells come from: tables, folders named as classes, and MARCO's shards."""
+"""Read labelled wells from tables, folders named after classes, and MARCO's shards."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from .tfrecord import parse_example, read_records
 
 @dataclass(frozen=True, slots=True)
 class LabelledWell:
-    """An image of a well, and what a person called it.
+    """An image of a well, and the label a person gave it.
 
     Attributes
     ----------
     image
-        Its name in the set, unique.
+        Unique name in the set.
     data
-        Its file, or its bytes.
+        The file, or its bytes.
     plate
-        What the split goes by; empty when not known, so that the image stands by itself.
+        Unit of the split into training and validation; if empty (unknown), the image is its own plate.
     pixel_size_um
-        Micrometres a pixel; None: guessed from the size.
+        Micrometres per pixel; None to guess it from the image's size.
     uv, mask
-        Files of the UV mate and of a hand-drawn mask, if any.
+        Files of the UV mate and of a hand-drawn mask, or None.
     """
 
     image: str
@@ -46,7 +46,7 @@ class LabelledWell:
 
 @dataclass(frozen=True, slots=True)
 class PassedOver:
-    """An entry that gives no well: `broken` is a fault to be mended, otherwise it only doesn't belong in the set."""
+    """An entry without a well: a fault to fix if `broken`, otherwise an image that doesn't belong in the set."""
 
     image: str
     reason: str
@@ -62,7 +62,7 @@ def read_file(path: Path) -> bytes:
     Raises
     ------
     ImageError
-        When it is not there or cannot be read.
+        If the file is missing or can't be read.
     """
     try:
         return path.read_bytes()
@@ -73,12 +73,12 @@ def read_file(path: Path) -> bytes:
 
 
 def plate_of(name: str, pattern: str) -> str:
-    """Find the plate in a file's name: the first group of a regular expression, or "" without a pattern or a match.
+    """Return the plate in a file's name: the first group of a pattern, or "" without a pattern or a match.
 
     Raises
     ------
     SetError
-        When the pattern is no regular expression with a group.
+        If the pattern is not a regular expression with a group.
     """
     if not pattern:
         return ""
@@ -94,7 +94,7 @@ def plate_of(name: str, pattern: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Names of a table's columns; `label` empty: ``outcome``, else ``label``, else ``score``."""
+    """Names of a table's columns; an empty `label` means ``outcome``, else ``label``, else ``score``."""
 
     image: str = "image"
     label: str = ""
@@ -113,19 +113,19 @@ def from_table(
     plate_from: str = "",
     pixel_size_um: float | None = None,
 ) -> Iterator[Found]:
-    """Read the wells of a CSV file, such as ``xtalgrid export-scored`` writes, or one of a lab's own.
+    """Read the wells of a CSV file: one from ``xtalgrid export-scored``, or a lab's own.
 
     Parameters
     ----------
     images
-        Where relative paths start; default: the table's folder.
+        Base of relative paths; by default the table's folder.
     plate_from
-        For tables without a column of plates, see `plate_of`.
+        Pattern for tables without a column of plates; see `plate_of`.
 
     Raises
     ------
     SetError
-        When the table cannot be read or lacks a column.
+        If the table can't be read or lacks a column.
     """
     columns = columns or Columns()
     root = images or table.parent
@@ -165,7 +165,7 @@ def from_table(
 
 
 def _dialect(sample: str) -> type[csv.Dialect]:
-    """Commas, or the semicolons and tabs that spreadsheets put in their place."""
+    """Recognise commas, or the semicolons and tabs that spreadsheets use instead."""
     head = sample.splitlines()[0] if sample else ""
     kind = max((",", ";", "\t"), key=head.count)
     return type("_Found", (csv.excel,), {"delimiter": kind})
@@ -179,16 +179,15 @@ def _label_column(table: Path, names: Sequence[str], columns: Columns) -> str:
     ]
     if missing:
         raise SetError(
-            f"{table}: has no column {' and no column '.join(missing)}; it has {', '.join(names) or 'none'}: name "
-            "yours with "
-            "--image-column, --label-column"
+            f"{table}: has no column {' and no column '.join(missing)}; it has {', '.join(names) or 'none'}: "
+            "name yours with --image-column, --label-column"
         )
     assert label is not None
     return label
 
 
 def _read_label(labels: Labels, row: Mapping[str, str], column: str) -> Label | None:
-    """Put a lab's own map of its score codes before the outcome that the export made of them."""
+    """Read a row's label; a lab's own map of score codes overrides the outcome written by the export."""
     code, text = (row.get("score") or "").strip(), (row[column] or "").strip()
     if column == "outcome" and code and (labels.maps(code) or not text):
         if not labels.maps(code):
@@ -211,12 +210,14 @@ def _pixel_size(text: str, default: float | None) -> float | None:
 def from_class_folders(
     folder: Path, labels: Labels, *, plate_from: str = "", pixel_size_um: float | None = None
 ) -> Iterator[Found]:
-    """Find the images in sub-folders named as classes, ``crystals harvestable/`` or ``13/``, and in those below.
+    """Read the images in sub-folders named after classes, such as ``crystals harvestable/`` or ``13/``.
+
+    Folders below them belong to the same class.
 
     Raises
     ------
     SetError
-        When no sub-folder is named as a class.
+        If no sub-folder is named after a class.
     """
     folders = sorted(path for path in folder.iterdir() if path.is_dir())
     known = [path for path in folders if labels.knows(path.name)]
@@ -224,8 +225,8 @@ def from_class_folders(
         raise SetError(
             f"{folder}: no sub-folder is named as an outcome, a group or a score code"
             + (
-                f" (there are {', '.join(path.name for path in folders[:8])}); say what they mean with --map "
-                "NAME=OUTCOME"
+                f" (there are {', '.join(path.name for path in folders[:8])}); "
+                "say what they mean with --map NAME=OUTCOME"
                 if folders
                 else ""
             )
@@ -248,11 +249,11 @@ def from_class_folders(
 
 
 def from_marco(shards: Sequence[Path], labels: Labels, *, plate_from: str = "") -> Iterator[Found]:
-    """Read the wells of MARCO's shards (TFRecord files of ``tf.train.Example``), in their order.
+    """Read the wells of MARCO's shards (TFRecord files of ``tf.train.Example``), in order.
 
-    The features read are those the shards were published with: ``image/encoded`` (JPEG), ``image/class/text``, or
-    ``image/class/label`` where there is no text, ``image/class/source``, ``image/filename`` and ``image/id``. They name
-    no plate.
+    The features read are those of the published shards: ``image/encoded`` (JPEG), ``image/class/text``, or
+    ``image/class/label`` if there is no text, ``image/class/source``, ``image/filename`` and ``image/id``. They don't
+    name the plate.
     """
     for shard in shards:
         for record in read_records(shard):

@@ -1,9 +1,9 @@
-"""TensorFlow's record files and examples, read without TensorFlow.
+"""Read TensorFlow's record files and examples without TensorFlow.
 
-A record file is a row of records: length (uint64, little endian), masked CRC-32C of the length's bytes, the data,
-masked CRC-32C of the data (TensorFlow, ``core/lib/io/record_writer.h``). The data here is a ``tf.train.Example``, a
-protocol buffer (``core/example/example.proto``): a map from a feature's name to a list of bytes, of floats or of
-integers.
+A record file is a sequence of records: length (uint64, little endian), masked CRC-32C of the length's bytes, the
+data, masked CRC-32C of the data (TensorFlow, ``core/lib/io/record_writer.h``). The data here is a
+``tf.train.Example``, a protocol buffer (``core/example/example.proto``) that maps the name of a feature to a list of
+bytes, floats or integers.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from .format import SetError
 Values = list[bytes] | list[float] | list[int]
 
 MAX_RECORD = 1 << 30
-"""Bytes; a length beyond this is damage that its checksum missed, or another kind of file."""
+"""In bytes; a greater length is damage that the checksum missed, or another kind of file."""
 
 
 class Record(NamedTuple):
-    """One record of a shard: its place, and its data, or what is wrong with it."""
+    """One record of a shard: its number, and its data or an error."""
 
     number: int
     data: bytes
@@ -31,10 +31,10 @@ class Record(NamedTuple):
 
 
 def read_records(path: Path) -> Iterator[Record]:
-    """Read the records of one shard, in order; damaged ones come with an `error` and no data.
+    """Read the records of one shard, in order; damaged ones have an `error` and no data.
 
-    Damaged data costs one record. After a damaged length the next record can't be found: the last record then says that
-    the rest of the shard is lost.
+    Damaged data costs one record. After a damaged length the next record can't be found; the last record then reports
+    that the rest of the shard is lost.
     """
     try:
         with path.open("rb") as stream:
@@ -69,16 +69,16 @@ def _read(stream: IO[bytes], head: bytes, number: int) -> Record:
 
 
 def parse_example(data: bytes) -> dict[str, Values]:
-    """Read the features of a serialized ``tf.train.Example``: name → values.
+    """Return the features of a serialized ``tf.train.Example``: name → values.
 
     Raises
     ------
     ValueError
-        When it is none.
+        If the data is not an example.
     """
     features: dict[str, Values] = {}
     for _, whole in fields(data, {1}):  # Example.features
-        for _, entry in fields(message(whole), {1}):  # Features.feature: a map, that is, repeated entries
+        for _, entry in fields(message(whole), {1}):  # Features.feature: a map, encoded as repeated entries
             name, values = "", []  # type: str, Values
             for field, value in fields(message(entry), {1, 2}):
                 if field == 1:
@@ -96,7 +96,7 @@ def _feature(data: bytes) -> Values:
         found = [value for _, value in fields(message(inner), {1})]
         if kind == 1:
             return [message(value) for value in found]
-        if kind == 2:  # packed, or one by one, four bytes each
+        if kind == 2:  # packed, or one by one, of four bytes each
             return [number for value in found for number in _floats(message(value))]
         numbers = [n for value in found for n in ([value] if isinstance(value, int) else varints(value))]
         return [n - (1 << 64) if n >> 63 else n for n in numbers]

@@ -1,7 +1,7 @@
-"""Patches of real wells whose drop shows one thing all over: clear, full of precipitate, a skin from edge to edge.
+"""Make patches of real wells whose drop looks the same all over: clear, full of precipitate, or covered by a skin.
 
-A person's score of such a well is true of every window inside its drop, so real pictures can be trained on without
-anyone drawing boxes. A well with a crystal in one corner does not belong here.
+The score of such a well holds for every window inside its drop, so real pictures can be used for training although
+nobody has drawn boxes. A well with a crystal in one corner does not belong here.
 """
 
 from __future__ import annotations
@@ -28,13 +28,14 @@ from .format import NO_LABEL, PATCH, PATCH_STARTS, ChopSetWriter, SetError
 Mask = npt.NDArray[np.float32]
 
 TEXTURE = 1.0
-"""Contours (`contours.lengths`) that show something in a window: parts of a drop full of precipitate are smooth."""
+"""Contours (`contours.lengths`) from which a window shows the outcome: parts of a drop full of precipitate are
+smooth."""
 
 COLUMNS = ("image", "outcome", "pixel_size_um", "stretch")
 
 
 class Row(NamedTuple):
-    """A line of the list: file, what its whole drop shows, µm a pixel, how much wider to make it (1: as it is)."""
+    """A line of the list: file, outcome of the whole drop, µm per pixel, and factor to widen the picture by."""
 
     image: str
     outcome: Outcome
@@ -43,12 +44,12 @@ class Row(NamedTuple):
 
 
 def read_list(path: Path) -> list[Row]:
-    """Read a CSV with the columns `COLUMNS` (``stretch`` may be left out).
+    """Read a CSV file with the columns `COLUMNS` (``stretch`` may be missing).
 
     Raises
     ------
     SetError
-        Naming the first line that can't be used.
+        Names the first line that can't be used.
     """
     rows = []
     with path.open(newline="", encoding="utf-8") as stream:
@@ -71,16 +72,17 @@ def read_list(path: Path) -> list[Row]:
 def build(
     listing: Path, images: Path, out: Path, segment: Callable[[Pixels], Mask], *, patches: int = 6, seed: int = 0
 ) -> dict[str, str]:
-    """Write the patches of a list's wells as a training set; the images that couldn't be used, and why.
+    """Write the patches of a list's wells as a training set; return the unusable images with the reasons.
 
     Parameters
     ----------
     listing
-        See `read_list`; `images` is the folder its names are relative to.
+        See `read_list`; its file names are relative to the folder `images`.
     segment
-        Well image ``(H, W, 3)`` → probability of lying in the drop ``(256, 256)``, as `crops.Segmenter.mask`.
+        Maps a well image ``(H, W, 3)`` to the probability of lying in the drop ``(256, 256)``, as
+        `crops.Segmenter.mask`.
     patches
-        Of each image, at random places around its drop.
+        Number of patches per image, at random places around its drop.
     """
     arguments = {"listing": listing.name, "patches": patches, "seed": seed}
     with ChopSetWriter(out, "xtalgrid-train uniform", arguments) as writer:
@@ -96,13 +98,21 @@ def build(
             if made is None:
                 writer.leave_out(name, "no drop found")
                 continue
-            # The scales of one picture are one plate: what is held out is held out at all of them.
+            # All scales of one picture count as one plate, so that they are held out together.
             writer.add(plate=row.image, source=listing.stem, image=name, outcome=row.outcome.value, patches=made)
     return writer.failed
 
 
 def window_label(outcome: Outcome, part: float, contours: float) -> int:
-    """Label of a window of which `part` (0..1) lies in a drop of one `outcome`, with `contours` in it (`lengths`)."""
+    """Label a window of a drop that shows `outcome` all over.
+
+    Parameters
+    ----------
+    part
+        Fraction of the window that lies in the drop, 0..1.
+    contours
+        Length of the contours in it (`contours.lengths`).
+    """
     if outcome.group is Group.CLEAR:
         return PRIORITY[outcome if part > 0.985 else Outcome.RIM]
     if part < 0.02:
@@ -147,7 +157,7 @@ def _patches(
 
 
 def _start(rng: np.random.Generator, start: int, length: int, whole: int) -> int:
-    """Where a patch begins along one side: somewhere over the drop, and inside the picture."""
+    """Choose the start of a patch along one side: somewhere over the drop, inside the picture."""
     low, high = start - PATCH // 4, start + length - math.ceil(PATCH * 0.75)
     return int(np.clip(rng.integers(min(low, high), max(low, high) + 1), 0, max(whole - PATCH, 0)))
 

@@ -1,4 +1,4 @@
-"""What TensorFlow left behind, read without it: the variables and the graph of a SavedModel.
+"""Read the variables and the graph of a SavedModel without TensorFlow.
 
-TensorFlow is 1.6 GB. `models/legacy-tensorflow` compares these readers with it, in an environment of its own.
+TensorFlow takes 1.6 GB. `models/legacy-tensorflow` compares these readers with it, in an environment of its own.
 """

@@ -1,8 +1,10 @@
-"""TensorFlow's variables: ``variables.index`` says where each array lies in ``variables.data-00000-of-00001``.
+"""Read a tensor bundle, the format in which TensorFlow saves variables.
 
-The index is a table of LevelDB's (``doc/table_format.md`` there): sorted names, which share beginnings with the name
-before, in blocks that may be compressed by Snappy (``format_description.txt`` there). Its values are messages of
-``core/protobuf/tensor_bundle.proto``. Names, blocks and arrays have checksums, and all of them are checked.
+``variables.index`` gives the position of each array in ``variables.data-00000-of-00001``.
+
+The index is a LevelDB table (``doc/table_format.md`` there): sorted names, each of which can share its beginning with
+the previous one, in blocks that may be compressed with Snappy (``format_description.txt`` there). Its values are
+messages of ``core/protobuf/tensor_bundle.proto``. Names, blocks and arrays have checksums, and all are checked.
 """
 
 from __future__ import annotations
@@ -21,12 +23,12 @@ from .messages import fields, masked_crc, message, varint
 _MAGIC = struct.pack("<Q", 0xDB4775248B80FB57)
 _FOOTER = 48
 _TYPES = {1: "<f4", 2: "<f8", 3: "<i4", 4: "u1", 6: "i1", 9: "<i8", 10: "?"}
-"""``core/framework/types.proto``, as far as networks have them."""
+"""Those of ``core/framework/types.proto`` that networks use."""
 
 
 @dataclass(slots=True)
 class _Entry:
-    """``BundleEntryProto``: where an array lies."""
+    """``BundleEntryProto``: the position of an array."""
 
     dtype: int = 0
     shape: list[int] = field(default_factory=list)
@@ -38,18 +40,18 @@ class _Entry:
 
 
 def read_bundle(index: bytes, data: bytes) -> dict[str, npt.NDArray[np.generic]]:
-    """Read the arrays of a bundle by name.
+    """Return the arrays of a bundle by name.
 
     Parameters
     ----------
     index, data
-        The contents of its two files.
+        Contents of its two files.
 
     Raises
     ------
     BrokenModel
-        When a byte is damaged, or the bundle has what isn't read: several data files, slices, texts, numbers with the
-        most significant byte first.
+        If a byte is damaged, or the bundle has unsupported content: several data files, slices, strings, big-endian
+        numbers.
     """
     try:
         pairs = list(_table(index))
@@ -78,7 +80,7 @@ def read_bundle(index: bytes, data: bytes) -> dict[str, npt.NDArray[np.generic]]
 def _entry(value: bytes) -> _Entry:
     entry = _Entry()
     for number, found in fields(value, {1, 2, 3, 4, 5, 6, 7}):
-        if number == 2:  # TensorShapeProto: a message for each axis, empty where its length is 0
+        if number == 2:  # TensorShapeProto: a message for each axis, empty if its length is 0
             axes = [dict(fields(message(axis), {1})) for _, axis in fields(message(found), {2})]
             entry.shape = [int(axis.get(1, 0)) for axis in axes]
         elif number == 6:
@@ -89,7 +91,7 @@ def _entry(value: bytes) -> _Entry:
 
 
 def _table(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Key and value of each entry of a table, in order."""
+    """Yield key and value of each entry of a table, in order."""
     if len(data) < _FOOTER or not data.endswith(_MAGIC):
         raise ValueError("it is no table of LevelDB's, or cut off")
     footer = data[-_FOOTER:]
@@ -103,7 +105,7 @@ def _table(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _handle(data: bytes, at: int) -> tuple[tuple[int, int], int]:
-    """Read a block's (offset, size), and the place behind."""
+    """Return a block's (offset, size), and the position after the handle."""
     offset, at = varint(data, at)
     size, at = varint(data, at)
     return (offset, size), at
@@ -127,19 +129,19 @@ def _block(data: bytes, offset: int, size: int) -> Iterator[tuple[bytes, bytes]]
 
 
 def unsnappy(data: bytes) -> bytes:
-    """Decompress what Snappy compressed: literals, and copies of what went before.
+    """Decompress Snappy: literals, and copies of earlier output.
 
     Raises
     ------
     ValueError
-        When a copy begins before the beginning, or the length differs from that which is said.
+        If a copy starts before the beginning of the output, or the length differs from the one given.
     """
     length, at = varint(data, 0)
     made = bytearray()
     while at < len(data):
         tag, kind = data[at] >> 2, data[at] & 3
         at += 1
-        if kind == 0:  # a literal; its length less one is in the tag, or in the 1 to 4 bytes behind
+        if kind == 0:  # a literal; its length minus one is in the tag, or in the 1 to 4 bytes after it
             extra = max(tag - 59, 0)
             count = (int.from_bytes(data[at : at + extra], "little") if extra else tag) + 1
             at += extra
@@ -151,7 +153,7 @@ def unsnappy(data: bytes) -> bytes:
         at += extra
         if not 0 < back <= len(made):
             raise ValueError("a copy reaches before the block's beginning")
-        for _ in range(count):  # byte by byte: a copy may overlap what it makes
+        for _ in range(count):  # byte by byte, because a copy may overlap its own output
             made.append(made[-back])
     if len(made) != length:
         raise ValueError(f"a block has {len(made)} bytes instead of {length}")

@@ -1,8 +1,8 @@
-"""The graph of a SavedModel, and the convolutional part of one as ONNX.
+"""Read the graph of a SavedModel, and convert the convolutional part of one to ONNX.
 
-What is read is what networks of convolutions are made of: `Conv2D`, batch normalisation and ReLU, poolings,
-concatenations. A batch normalisation is folded into its convolution. The same graph gives the same bytes, in the order
-in which the output needs its nodes and with TensorFlow's names.
+Supported are the operations of convolutional networks: `Conv2D`, batch normalisation, ReLU, poolings and
+concatenations. A batch normalisation is folded into its convolution. The same graph always gives the same bytes: the
+nodes are in the order in which the output needs them and keep TensorFlow's names.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ OPSET = 17
 IR_VERSION = 8
 
 _POOLINGS = {"MaxPool": "MaxPool", "AvgPool": "AveragePool"}
-"""In both a mean leaves out what lies beyond the picture's edge."""
+"""In both formats, a mean leaves out what lies beyond the picture's edge."""
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node: what it does, the nodes whose outputs it takes, its attributes as serialized ``AttrValue`` messages."""
+    """A node: its operation, its input nodes, and its attributes as serialized ``AttrValue`` messages."""
 
     name: str
     op: str
@@ -38,7 +38,7 @@ class Node:
     attributes: Mapping[str, bytes]
 
     def ints(self, name: str) -> list[int]:
-        """Read an attribute that is a list of integers: ``AttrValue.list.i``."""
+        """Return an attribute that is a list of integers: ``AttrValue.list.i``."""
         found: list[int] = []
         for _, whole in fields(self.attributes[name], {1}):
             for _, value in fields(message(whole), {3}):
@@ -46,21 +46,21 @@ class Node:
         return found
 
     def text(self, name: str) -> str:
-        """Read an attribute that is a text: ``AttrValue.s``."""
+        """Return an attribute that is a string: ``AttrValue.s``."""
         return message(dict(fields(self.attributes[name], {2}))[2]).decode()
 
     def number(self, name: str) -> float:
-        """Read an attribute that is a number: ``AttrValue.f``."""
+        """Return an attribute that is a number: ``AttrValue.f``."""
         return float(np.frombuffer(message(dict(fields(self.attributes[name], {4}))[4]), "<f4")[0])
 
 
 def read_graph(saved_model: bytes) -> dict[str, Node]:
-    """Read the nodes of a ``saved_model.pb`` by name, those of its first graph.
+    """Return the nodes of the first graph of a ``saved_model.pb``, by name.
 
     Raises
     ------
     BrokenModel
-        When it is none.
+        If the data is not a SavedModel.
     """
     try:
         graph = next(_inner(next(_inner(saved_model, 2)), 2))  # SavedModel.meta_graphs, MetaGraphDef.graph_def
@@ -102,10 +102,10 @@ class Convolutions:
     Attributes
     ----------
     nodes
-        ONNX nodes in the order they run. Each is named as its output, which is the name of TensorFlow's node; `Conv`
-        nodes take their weights and bias from `weights`.
+        ONNX nodes in the order they run. A node has the name of its output, which is that of TensorFlow's node;
+        `Conv` nodes take weights and bias from `weights`.
     weights
-        Of each convolution: ``(out, in, height, width)`` float32 and ``(out,)`` float32.
+        For each convolution: weights ``(out, in, height, width)`` float32 and bias ``(out,)`` float32.
     """
 
     def __init__(self, graph: Mapping[str, Node], variables: Arrays, start: str) -> None:
@@ -116,26 +116,26 @@ class Convolutions:
         self._made = {start: "image"}
 
     def add(self, name: str) -> str:
-        """Convert a node and all that it needs; returns the name of its output.
+        """Convert a node and all that it needs; return the name of its output.
 
         Raises
         ------
         BrokenModel
-            When a node is of a kind that isn't read.
+            If a node is of an unsupported kind.
         """
         if name not in self._made:
             self._made[name] = self._convert(self._graph[name])
         return self._made[name]
 
     def constants(self) -> list[TensorProto]:
-        """Return the weights and biases, under the names by which `nodes` take them."""
+        """Return the weights and biases, under the names that `nodes` use."""
         named = ((node.input[1:], self.weights[node.name]) for node in self.nodes if node.op_type == "Conv")
         return [tensor(*pair) for names, values in named for pair in zip(names, values, strict=True)]
 
     def _convert(self, node: Node) -> str:
         if node.op == "Relu":
             return self._append("Relu", node, node.inputs[:1])
-        if node.op == "ConcatV2":  # its axis is the last: channels
+        if node.op == "ConcatV2":  # its axis is the last one, the channels
             return self._append("Concat", node, node.inputs[:-1], axis=1)
         if node.op in _POOLINGS:
             return self._append(_POOLINGS[node.op], node, node.inputs, **_window(node, node.ints("ksize")[1:3]))
@@ -148,7 +148,7 @@ class Convolutions:
         raise BrokenModel(f"{node.name}: {node.op} is of a kind that isn't read")
 
     def _convolution(self, node: Node, bias: Any, factor: Any = 1.0) -> str:
-        """Find the convolution before a node, whose outputs are multiplied by a factor and added to."""
+        """Convert the convolution before a node, with its outputs multiplied by a factor and a bias added."""
         before = self._graph[node.inputs[0]]
         if before.op != "Conv2D":
             raise BrokenModel(f"{node.name}: follows {before.op}, not a convolution")
@@ -165,7 +165,7 @@ class Convolutions:
         return node.name
 
     def _value(self, name: str) -> npt.NDArray[Any]:
-        """Return a variable's value or a constant's; of a constant with one value all over, that one."""
+        """Return the value of a variable or a constant."""
         node = self._graph[name]
         if node.op == "Identity":
             return self._value(node.inputs[0])
@@ -178,7 +178,7 @@ class Convolutions:
 
 
 def _window(node: Node, kernel: list[int]) -> dict[str, list[int]]:
-    """Read the attributes of a convolution's or a pooling's window."""
+    """Return the attributes of the window of a convolution or a pooling."""
     strides = node.ints("strides")[1:3]
     window = {"kernel_shape": kernel, "strides": strides}
     if node.text("padding") == "SAME":
@@ -189,14 +189,14 @@ def _window(node: Node, kernel: list[int]) -> dict[str, list[int]]:
 
 
 def tensor(name: str, values: npt.NDArray[Any]) -> TensorProto:
-    """Make a constant of an ONNX graph."""
+    """Return a constant of an ONNX graph."""
     return helper.make_tensor(
         name, helper.np_dtype_to_tensor_dtype(values.dtype), values.shape, values.tobytes(), raw=True
     )
 
 
 def model(nodes: list[Any], constants: list[TensorProto], given: Any, made: list[Any]) -> bytes:
-    """Write an ONNX file: its bytes depend on what is given alone, not on onnx's version."""
+    """Return an ONNX file; its bytes depend only on the arguments, not on onnx's version."""
     graph = helper.make_graph(nodes, "xtalgrid", [given], made, constants)
     whole = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
     whole.producer_name = ""

@@ -1,7 +1,7 @@
-"""What TensorFlow's files are made of: protocol buffers, and checksums of a kind of its own.
+"""Decode TensorFlow's files: protocol buffers, and its own variant of checksums.
 
-The encoding is described in *Protocol Buffers: Encoding* (protobuf.dev); which number a field has, in TensorFlow's
-``.proto`` files.
+The encoding is described in *Protocol Buffers: Encoding* (protobuf.dev); the numbers of the fields are in
+TensorFlow's ``.proto`` files.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import google_crc32c
 
 
 def masked_crc(data: bytes) -> int:
-    """CRC-32C, rotated right by 15 bits plus a constant: a CRC of data that holds CRCs would be weak."""
+    """Return the CRC-32C, rotated right by 15 bits plus a constant: a plain CRC of data with CRCs in it is weak."""
     crc: int = google_crc32c.value(data)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
@@ -23,7 +23,7 @@ def fields(data: bytes, wanted: set[int]) -> Iterator[tuple[int, bytes | int]]:
     Raises
     ------
     ValueError
-        When it is no message; by the functions below too.
+        If the data is not a message; the functions below raise it too.
     """
     at = 0
     while at < len(data):
@@ -46,7 +46,7 @@ def fields(data: bytes, wanted: set[int]) -> Iterator[tuple[int, bytes | int]]:
 
 
 def varint(data: bytes, at: int) -> tuple[int, int]:
-    """Read the number of 7 bits a byte that begins at a place, and the place behind it."""
+    """Return the varint (7 bits per byte) at a position, and the position after it."""
     value = shift = 0
     while at < len(data) and shift < 70:
         byte = data[at]
@@ -59,7 +59,7 @@ def varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def varints(data: bytes) -> list[int]:
-    """Read the numbers of a packed list."""
+    """Return the numbers of a packed list."""
     found, at = [], 0
     while at < len(data):
         value, at = varint(data, at)
@@ -68,7 +68,7 @@ def varints(data: bytes) -> list[int]:
 
 
 def message(value: bytes | int) -> bytes:
-    """Return a field's value that must be bytes: a message, a text, a packed list."""
+    """Return the value of a field that must be bytes: a message, a string, a packed list."""
     if isinstance(value, int):
         raise ValueError("a number where a message should be")
     return value
