@@ -80,8 +80,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 PACKAGED = "production"
 CASES = (PACKAGED, *OPTIONS)
-JUDGED = tuple(name for name, given in OPTIONS.items() if "n_boxes" not in given)
-"""Those that ``evaluate`` can be asked for."""
 
 Answer = dict[str, Any]
 Answers = dict[str, Answer]
@@ -276,10 +274,9 @@ def test_by_explain_recompute(lab: Lab, share: Callable[[str], None]) -> None:
     assert told | {BROKEN: {"failed": "truncated image"}} == lab.case.expected
 
 
-@pytest.mark.parametrize("case", [PACKAGED, *JUDGED], indirect=True)
 def test_by_evaluate(case: Case, share: Callable[[str], None], tmp_path: Path) -> None:
     share("xtalgrid_nets.judge.scoring")
-    given = {name: value for name, value in case.given.items() if name not in ("mode", "step")}
+    given = {name: value for name, value in case.given.items() if name != "mode"}
     settings = judge.Settings(weights=case.weights, exact=case.options.mode == "exact", **given)
     assert settings.options == case.options
     told = judge.score([case.folder / name for name in case.expected], settings, tmp_path, show=False)
