@@ -28,7 +28,7 @@ from xtalgrid_core.weights import read_manifest
 from xtalgrid_server.cli.main import main
 from xtalgrid_server.ledger.records import options_hash
 
-from .conftest import RECORDED
+from .conftest import RECORDED, unpack
 
 PASSWORD = "drops and salts"
 RED, GREEN, BLUE, NONE = "crystals harvestable", "precipitate", "clear", "null experiment"
@@ -56,7 +56,7 @@ class Lab:
 
     def __init__(self, place: Path) -> None:
         with tarfile.open(RECORDED / "home.tar.xz") as archive:
-            archive.extractall(place, filter="data")
+            unpack(archive, place)
         self.place = place / "lab"
         self.home = self.place / "home"
         self.config = self.place / "xtalgrid.toml"
