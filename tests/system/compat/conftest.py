@@ -44,7 +44,8 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = subprocess.run(archive, capture_output=True, timeout=60)
     if done.returncode:
         why = done.stderr.decode(errors="replace").strip()
-        missing(f"commit {RELEASE[:7]} is not in this clone's history, `git fetch --unshallow` brings it: {why}")
+        # Not a missing program: a shallow clone is a choice, and the recorded files are tested all the same.
+        pytest.skip(f"commit {RELEASE[:7]} is not in this clone's history, `git fetch --unshallow` brings it: {why}")
     folder = tmp_path_factory.mktemp("release")
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as files:
         unpack(files, folder)
