@@ -14,7 +14,7 @@ import msgspec
 
 from .chops import STEP
 from .errors import FailureReason, ManifestError, ResultError
-from .options import Mode, Probability, Rule, Sha256, Step
+from .options import Boxes, Cutoff, Mode, Probability, Rule, Sha256, Step
 from .options import Options as Options
 from .outcomes import Outcome
 
@@ -66,8 +66,12 @@ class _WrittenOptions(Options, frozen=True, kw_only=True):
     """Options as read from a manifest: defaults for missing fields are those from before the fields existed."""
 
     rule: Rule = "group"
+    threshold: Cutoff = 0.85
     mode: Mode = "exact"
     step: Step = STEP
+    n_boxes: Boxes = 5
+    support: Probability = 0.3
+    crystal_from: Cutoff = 0.2
 
 
 class Companion(msgspec.Struct, frozen=True, kw_only=True):
