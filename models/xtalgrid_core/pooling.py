@@ -9,6 +9,8 @@ instance-level results of multiple-instance learning. The same fit calibrates th
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import msgspec
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +18,7 @@ import numpy.typing as npt
 from .outcomes import CLASSES, GROUP_CLASSES, SCORED_GROUPS
 
 Floats = npt.NDArray[np.float64]
+Real = TypeVar("Real", bound=np.floating)
 
 FEATURES = 2 * len(SCORED_GROUPS) + len(CLASSES)
 """Number of features that describe a drop; see `features`."""
@@ -75,6 +78,6 @@ def ranks(coverage: float, chops: int) -> tuple[int, int]:
     return few, many
 
 
-def group_sums(probabilities: Floats) -> Floats:
+def group_sums(probabilities: npt.NDArray[Real]) -> npt.NDArray[Real]:
     """Sum the classes' probabilities, ``(N, 13)``, over each of `SCORED_GROUPS`, ``(N, 4)``."""
     return np.stack([probabilities[:, list(GROUP_CLASSES[group])].sum(axis=1) for group in SCORED_GROUPS], axis=1)

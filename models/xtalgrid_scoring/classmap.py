@@ -14,7 +14,8 @@ from xtalgrid_core.dense import Float, class_map, softmax
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.images import WellImage
 from xtalgrid_core.options import DEFAULTS
-from xtalgrid_core.outcomes import GROUP_CLASSES, SCORED_GROUPS, Group, Outcome
+from xtalgrid_core.outcomes import SCORED_GROUPS, Group, Outcome
+from xtalgrid_core.pooling import group_sums
 
 from .drop import NoDrop, WellDrop, cut_out, never_stop
 from .networks import Networks
@@ -74,9 +75,8 @@ def square_means(cells: Float, side: int) -> Float:
 
 def group_probabilities(logits: Float) -> Float:
     """Return the probabilities of the four groups, ``(4, r, c)``, from logits ``(13, r, c)``."""
-    probabilities = softmax(logits.reshape(len(logits), -1).T).T.reshape(logits.shape)
-    found: Float = np.stack([probabilities[list(GROUP_CLASSES[group])].sum(axis=0) for group in SCORED_GROUPS])
-    return found
+    groups: Float = group_sums(softmax(logits.reshape(len(logits), -1).T)).T.reshape(-1, *logits.shape[1:])
+    return groups
 
 
 def draw_maps(data: bytes, networks: Networks, pixel_size_um: float | None = None) -> dict[Group, bytes]:

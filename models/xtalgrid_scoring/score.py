@@ -61,11 +61,13 @@ def score_image(
         image, networks.mask, entry.pixel_size_um, pause, lambda crop, scale: check_size(crop, scale, options)
     )
     del image
-    windows = classify(well, options, networks, pause) if isinstance(well, WellDrop) else None
-    if windows is None:
-        decision = without_drop(well.drop.confidence, options, networks.calibration)
-    else:
+    boxes: tuple[wire.BestChop, ...] = ()
+    if isinstance(well, WellDrop):
+        windows = classify(well, options, networks, pause)
         decision = decision_of(windows, options, networks.calibration, networks.pooling)
+        boxes = _best_chops(decision, windows, well)
+    else:
+        decision = without_drop(well.drop.confidence, options, networks.calibration)
     outcome = published(decision.outcome)
     return wire.Scored(
         number=entry.number,
@@ -80,7 +82,7 @@ def score_image(
         pixel_size_um=well.scale.um,
         pixel_size_origin=well.scale.origin,
         drop=_drop(well.drop),
-        boxes=_best_chops(decision, windows, well) if windows and isinstance(well, WellDrop) else (),
+        boxes=boxes,
         seconds=time.process_time() - began,
     )
 

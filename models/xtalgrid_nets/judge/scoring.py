@@ -120,20 +120,21 @@ def score(
     missing = [path for path in paths if not path.is_file()]
     if missing:
         raise ConfigError(f"{missing[0]}: not there, nor {len(missing) - 1} others of the wells to judge")
-    ask = partial(_answer, settings)
+    options = settings.options  # made of the weights' manifest: read once, not for each image
     answers: dict[Path, wire.Answer] = {}
     with (
         Pool(jobs) as pool,
         ThreadPoolExecutor(jobs) as threads,
         tqdm(total=len(paths), unit="well", disable=not (show and sys.stderr.isatty())) as bar,
     ):
+        ask = partial(_answer, pool, options, settings.folders)
         for start in range(0, len(paths), CHUNK):
             chunk = paths[start : start + CHUNK]
-            kept = keep / f"{_name(chunk, settings)}.json"
+            kept = keep / f"{_name(chunk, options, settings.weights or PACKAGED)}.json"
             if kept.is_file():
                 found = _answers.decode(kept.read_bytes())
             else:
-                found = tuple(threads.map(ask, [pool] * len(chunk), range(len(chunk)), chunk))
+                found = tuple(threads.map(ask, range(len(chunk)), chunk))
                 keep.mkdir(parents=True, exist_ok=True)
                 write_atomically(kept, msgspec.json.encode(found))
             answers.update(zip(chunk, found, strict=True))
@@ -146,15 +147,15 @@ def version() -> str:
     return f"xtalgrid {metadata.version('xtalgrid')}, {RUNTIME}"
 
 
-def _answer(settings: Settings, pool: Pool, number: int, path: Path) -> wire.Answer:
-    return pool.score(path, settings.options, number=number, folders=settings.folders)
+def _answer(pool: Pool, options: Options, folders: Sequence[Path], number: int, path: Path) -> wire.Answer:
+    return pool.score(path, options, number=number, folders=folders)
 
 
-def _name(paths: Sequence[Path], settings: Settings) -> str:
+def _name(paths: Sequence[Path], options: Options, weights: Path) -> str:
     made_of = {
         "images": [_sha256(path.read_bytes()) for path in paths],
-        "options": msgspec.to_builtins(settings.options),
-        "weights": _sha256(((settings.weights or PACKAGED) / MANIFEST).read_bytes()),
+        "options": msgspec.to_builtins(options),
+        "weights": _sha256((weights / MANIFEST).read_bytes()),
         "library": _library(),
     }
     return _sha256(json.dumps(made_of).encode())[:16]

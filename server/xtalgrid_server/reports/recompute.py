@@ -9,7 +9,6 @@ import msgspec
 
 from xtalgrid_core import wire
 from xtalgrid_core.errors import ImageError, XtalgridError
-from xtalgrid_core.weights import MANIFEST
 from xtalgrid_scoring.pool import Pool
 
 from ..config import Config
@@ -69,10 +68,11 @@ def recompute(config: Config, ledger: Ledger, origin: ScoreOrigin, sha256: str) 
     entries = wire.decode_manifest(unit.manifest).images if unit else ()
     asked = next((entry for entry in entries if entry.number == before.number), None)
     um = config.imager.pixel_size_um if asked is None else asked.pixel_size_um  # as it was then, not as configured now
-    folders = [config.weights] if (config.weights / MANIFEST).is_file() else []
     try:
         with Pool(processes=1, seconds=_PATIENCE_SECONDS) as pool:
-            now = pool.score(checked.path, origin.options, pixel_size_um=um, number=before.number, folders=folders)
+            now = pool.score(
+                checked.path, origin.options, pixel_size_um=um, number=before.number, folders=[config.weights]
+            )
     except XtalgridError as error:
         return Recomputed("impossible", str(error))
     return _compare(now, before, origin.options)
