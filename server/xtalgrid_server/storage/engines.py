@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import event
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_before_delay, wait_exponential
 
 from xtalgrid_core.errors import ConfigError
 
@@ -220,16 +221,22 @@ def is_gone(error: BaseException) -> bool:
 
 def patiently(work: Callable[[], T], patience_s: float, what: str) -> T:
     """Call `work`; while the database is unavailable, retry with growing pauses, for at most `patience_s` seconds."""
-    pause, end = 0.5, time.monotonic() + patience_s
-    while True:
-        try:
-            return work()
-        except sa.exc.SQLAlchemyError as error:
-            if not is_gone(error) or time.monotonic() + pause > end:
-                raise
-            log.warning("%s is away (%s); asked again in %.1f s", what, short_reason(error), pause)
-        time.sleep(pause * random.uniform(0.7, 1.0))  # so that the services don't all retry at once
-        pause = min(pause * 2, 15.0)
+
+    def log_error(state: RetryCallState) -> None:
+        error = state.outcome and state.outcome.exception()
+        assert isinstance(error, sa.exc.DBAPIError)  # `is_gone` accepts no other
+        log.warning("%s is away (%s); asked again in %.1f s", what, short_reason(error), state.upcoming_sleep)
+
+    retrying = Retrying(
+        retry=retry_if_exception(is_gone),
+        wait=wait_exponential(multiplier=0.5, max=15.0),
+        stop=stop_before_delay(patience_s),
+        before_sleep=log_error,
+        # Random, so that the services don't all retry at once.
+        sleep=lambda pause: time.sleep(pause * random.uniform(0.7, 1.0)),
+        reraise=True,
+    )
+    return retrying(work)
 
 
 def chunks(values: Sequence[T], size: int = IN_LIST) -> Iterator[Sequence[T]]:

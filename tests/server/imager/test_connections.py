@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 from datetime import UTC, datetime
 
@@ -12,7 +13,7 @@ from xtalgrid_core.errors import ConfigError, ImagerError
 from xtalgrid_server.config import from_string
 from xtalgrid_server.domain.images import Moment
 from xtalgrid_server.imager.crystaltrak.database import ImagerDatabase
-from xtalgrid_server.storage.engines import Access, is_gone, open_engine, password_variable
+from xtalgrid_server.storage.engines import Access, is_gone, open_engine, password_variable, patiently
 
 SECRET = "tiger-7Q"
 
@@ -77,6 +78,56 @@ def test_which_errors_are_worth_asking_again():
         ("no such table: i_images", False),
     ):
         assert is_gone(sa.exc.OperationalError("SELECT 1", {}, Exception(words))) is gone, words
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that only waiting moves, as a list of the waits."""
+    waits = []
+    monkeypatch.setattr("time.sleep", waits.append)
+    monkeypatch.setattr("time.monotonic", lambda: 1000.0 + sum(waits))
+    return waits
+
+
+def _database(answers):
+    """A database that gives these answers, one each time it is asked; errors are raised."""
+
+    def work():
+        answer = next(answers)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    return work
+
+
+AWAY = sa.exc.OperationalError("SELECT 1", {}, Exception("ORA-12541: TNS:no listener"))
+WRONG = sa.exc.OperationalError("SELECT 1", {}, Exception("ORA-00942: table or view does not exist"))
+
+
+def test_pauses_double_up_to_15_seconds_and_end_before_the_patience_does(clock, caplog):
+    with pytest.raises(sa.exc.OperationalError, match="ORA-12541") as caught:
+        patiently(_database(itertools.repeat(AWAY)), 60.0, "the imager database")
+    assert caught.value is AWAY
+    told = [0.5, 1.0, 2.0, 4.0, 8.0, *[15.0] * (len(clock) - 5)]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"the imager database is away (ORA-12541: TNS:no listener); asked again in {pause} s" for pause in told
+    ]
+    assert all(0.7 * pause <= wait <= pause for pause, wait in zip(told, clock, strict=True))
+    assert 45 < sum(clock) < 60
+
+
+def test_only_a_database_that_is_away_is_asked_again(clock, caplog):
+    assert patiently(_database(iter([AWAY, "a row"])), 60.0, "the imager database") == "a row"
+    assert len(clock) == len(caplog.records) == 1
+    for error in (WRONG, ImagerError("refused"), KeyboardInterrupt()):
+        with pytest.raises(type(error)) as caught:
+            patiently(_database(iter([AWAY, error])), 60.0, "the imager database")
+        assert caught.value is error
+    assert len(clock) == 4
+    with pytest.raises(sa.exc.OperationalError):
+        patiently(_database(iter([AWAY])), 0.0, "the imager database")
+    assert len(clock) == 4
 
 
 def test_client_libraries_that_are_not_there(tmp_path):
