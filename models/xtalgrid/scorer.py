@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import deque
 from collections.abc import Iterable, Iterator, Sized
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -24,9 +22,6 @@ from xtalgrid_scoring.score import score_image
 
 from .images import ONE_IMAGE, ImageLike, Source, naming
 from .scores import Failure, Score
-
-_AHEAD = 2
-"""Images given to each worker before the caller has taken the first of them, so that none waits for the caller."""
 
 
 class Scorer:
@@ -223,25 +218,12 @@ class Scorer:
     ) -> Iterator[Score | Failure]:
         total = len(images) if isinstance(images, Sized) else None
         with (
-            Pool(workers, seconds=time_limit, waiting=workers * _AHEAD) as pool,
-            ThreadPoolExecutor(workers) as threads,
+            Pool(workers, seconds=time_limit) as pool,
             tqdm(total=total, unit="image", disable=not progress, file=sys.stderr) as bar,
         ):
-            ask = partial(self._ask, pool, pixel_size_um)
-            given: deque[Future[Score | Failure]] = deque()
-            try:
-                for image in images:
-                    given.append(threads.submit(ask, image))
-                    if len(given) == workers * _AHEAD:
-                        yield given.popleft().result()
-                        bar.update()
-                while given:
-                    yield given.popleft().result()
-                    bar.update()
-            finally:
-                for waiting in given:
-                    waiting.cancel()
-                pool.close()  # what is under way has nobody to wait for it
+            for answer in pool.map(partial(self._ask, pool, pixel_size_um), images):
+                yield answer
+                bar.update()
 
     def _ask(self, pool: Pool, pixel_size_um: float | None, image: ImageLike) -> Score | Failure:
         name = str(image) if isinstance(image, str | os.PathLike) else type(image).__name__

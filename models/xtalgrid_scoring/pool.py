@@ -10,10 +10,11 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import Literal, TypeVar
 
 from xtalgrid_core import wire
 from xtalgrid_core.errors import BrokenModel, Busy, ConfigError, FailureReason, ImageError, UnknownModel, XtalgridError
@@ -23,7 +24,13 @@ from .failures import failed
 from .messages import Job, Maps, Refused, Reply
 from .process import Ended, Process
 
+T = TypeVar("T")
+R = TypeVar("R")
+
 _WATCH_SECONDS = 0.05
+
+_AHEAD = 2
+"""Items that `Pool.map` takes per process before the caller takes a result, so that no process waits for the caller."""
 
 _ERRORS = {kind.__name__: kind for kind in (ConfigError, UnknownModel, BrokenModel)}
 
@@ -161,6 +168,27 @@ class Pool:
             raise ImageError(reply.reason, reply.detail)
         assert isinstance(reply, Maps)
         return {Group(name): picture for name, picture in reply.pictures.items()}
+
+    def map(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        """Call `work`, which scores with this pool, for each item, in as many threads as there are processes.
+
+        Results are yielded in the order of the items, which are taken a few at a time. If the caller stops early, or
+        `work` or `items` raises an error, the pool is closed, since nobody waits for the other results.
+        """
+        threads = ThreadPoolExecutor(self._processes)
+        pending: deque[Future[R]] = deque()
+        try:
+            for item in items:
+                pending.append(threads.submit(work, item))
+                if len(pending) == self._processes * _AHEAD:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            threads.shutdown(cancel_futures=True)
 
     def _reply(
         self,

@@ -6,6 +6,7 @@ import re
 import click
 import msgspec
 import pytest
+from click.testing import CliRunner
 
 from tests.server.conftest import answer, result_of
 from xtalgrid_core import wire
@@ -32,6 +33,26 @@ def test_every_command_and_every_option_explains_itself():
         if isinstance(option, click.Option) and not option.help
     ]
     assert not silent
+
+
+def test_every_command_is_found_by_both_spellings_and_has_one_name():
+    from reference.commands import PROGRAMS, commands
+
+    mixed = 0
+    for name, expected in commands():
+        program, *words = name.split()
+        for spelling in ("_", "-"):
+            group, typed = PROGRAMS[program], [re.sub("[_-]", spelling, word) for word in words]
+            for word, other in zip(words, typed, strict=True):
+                found, group, _ = group.resolve_command(click.Context(group), [other])
+                assert found == word
+                mixed += word != other
+            assert group is expected
+    assert mixed > 10
+    shown = CliRunner().invoke(PROGRAMS["xtalgrid"], ["create-work", "--help"], prog_name="xtalgrid").stdout
+    assert shown.startswith("Usage: xtalgrid create_work [OPTIONS]")
+    unknown = CliRunner().invoke(PROGRAMS["xtalgrid"], ["create-wrok"])
+    assert (unknown.exit_code, "No such command 'create-wrok'" in unknown.stderr) == (2, True)
 
 
 def test_every_configuration_key_is_explained_and_stands_in_a_page_that_says_what_it_is_for():

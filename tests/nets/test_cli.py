@@ -54,6 +54,13 @@ def test_an_old_name_fails_and_runs_as_the_new_one(tmp_path) -> None:
         assert rest == now.stderr.replace("xtalgrid-train sets ", "xtalgrid-train ").replace("main sets ", "main ")
 
 
+@pytest.mark.parametrize(("old", "new"), [("chop_rules", "sets chop-rules"), ("import_mxnet", "import mxnet")])
+def test_an_old_name_can_be_spelled_either_way(old, new) -> None:
+    done = CliRunner().invoke(main, [old, "--help"])
+    assert done.exit_code == 0
+    assert done.stderr == f"xtalgrid-train {old.replace('_', '-')} is called xtalgrid-train {new} now\n"
+
+
 def test_help_lists_the_groups_and_no_old_name() -> None:
     listed = re.findall(r"^  ([\w-]+) ", CliRunner().invoke(main, ["--help"]).stdout.partition("Commands:")[2], re.M)
     assert listed == ["adapt", "explain", "export", "fit", "import", "judge", "networks", "sets"]

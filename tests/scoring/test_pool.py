@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -264,6 +265,37 @@ def test_closing_the_pool_ends_all_requests_and_processes(score, stopped, clear)
         score(pool, clear)
     pool.close()
     assert scoring_processes() == set()
+
+
+def test_a_map_keeps_the_order_and_reads_a_few_items_ahead(pool, score, clear, crystal):
+    taken = []
+    images = (taken.append(n) or image for n, image in enumerate([clear, crystal, b"no image"] * 4))
+    answers = pool.map(partial(score, pool), images)
+    assert taken == []
+    first = next(answers)
+    assert len(taken) == 4  # two per process
+    groups = [a.outcome.group if isinstance(a, wire.Scored) else a.reason for a in [first, *answers]]
+    assert groups == ["clear", "crystal", FailureReason.NOT_AN_IMAGE] * 4
+    assert score(pool, clear) == first, "a map that was read to its end leaves the pool open"
+
+
+@linux
+def test_a_map_that_ends_early_waits_for_no_process(score, stopped, clear):
+    def fails():
+        raise ValueError("of the work")
+
+    with Pool(1) as pool:
+        stopped(pool)
+        answers = pool.map(lambda work: work(), [lambda: "first", lambda: score(pool, clear)])
+        assert next(answers) == "first"
+        wait_until(lambda: pool._busy)
+        answers.close()
+        with pytest.raises(XtalgridError, match="closed"):
+            score(pool, clear)
+    with Pool(1) as pool:
+        stopped(pool)
+        with pytest.raises(ValueError, match="of the work"):
+            list(pool.map(lambda work: work(), [fails, lambda: score(pool, clear)]))
 
 
 def test_printed_text_does_not_disturb_the_messages(score, clear, tmp_path, monkeypatch):

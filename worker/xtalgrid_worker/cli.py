@@ -21,6 +21,7 @@ import PIL
 
 from xtalgrid_core import weights, wire
 from xtalgrid_core.chops import STEP, STRIDE, dense_step_error
+from xtalgrid_core.command_group import CommandGroup
 from xtalgrid_core.errors import Busy, ConfigError, ImageError, XtalgridError
 from xtalgrid_core.files import write_atomically
 from xtalgrid_core.frames import SUFFIX as FRAME_SUFFIX
@@ -52,7 +53,7 @@ EXIT_DISK = 74
 EXIT_BUSY = 75
 
 
-class _Commands(click.Group):
+class _Commands(CommandGroup):
     """A group of commands whose errors are one line on standard error and an exit code, never a traceback."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from xtalgrid_core.command_group import CommandGroup, own_name
+
 from . import adapt, explain, export, fit, imports, judge, networks, sets
 
 _BEFORE_GROUPS = {
@@ -16,14 +18,14 @@ _BEFORE_GROUPS = {
 """Former names of commands, from before there were groups, and the group of each."""
 
 
-class Commands(click.Group):
+class Commands(CommandGroup):
     """A group that also takes `_BEFORE_GROUPS`, for one release, and prints the new name on standard error."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find a command by its present or its former name."""
-        old, *rest = args
+        old, *rest = own_name(args[0], _BEFORE_GROUPS), *args[1:]
         group = _BEFORE_GROUPS.get(old)
         if group is None:
             return super().resolve_command(ctx, args)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from xtalgrid_core.command_group import CommandGroup
 from xtalgrid_core.errors import XtalgridError
 from xtalgrid_core.images import MEAN_RGB
 from xtalgrid_core.outcomes import CLASSES, Outcome
@@ -14,7 +15,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 _OUT = click.Path(path_type=Path, dir_okay=False)
 
 
-@click.group("import")
+@click.group("import", cls=CommandGroup)
 def import_() -> None:
     """Import published networks."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from xtalgrid_core.command_group import CommandGroup
 from xtalgrid_core.options import DEFAULTS
 
 from .options import FILE, FOLDER, THRESHOLD, Command, finite, scoring_options, weights_options
@@ -35,7 +36,7 @@ def _settings(threshold: float, options: dict[str, Any]) -> Settings:
     )
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def judge() -> None:
     """Judge networks, and choose their decision rule and calibration."""
 

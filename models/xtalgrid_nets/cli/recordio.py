@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from xtalgrid_core.command_group import CommandGroup
 from xtalgrid_core.errors import XtalgridError
 from xtalgrid_core.outcomes import PRIORITY
 
@@ -19,7 +20,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 _OUT = click.Path(path_type=Path, dir_okay=False)
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def recordio() -> None:
     """Convert chop sets to MXNet's RecordIO packs (im2rec) and back; needs no MXNet."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from xtalgrid_core.command_group import CommandGroup
 from xtalgrid_core.errors import XtalgridError
 
 from .recordio import recordio
@@ -76,7 +77,7 @@ def _cutting_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def sets() -> None:
     """Make training sets, and plates to judge networks on."""
 

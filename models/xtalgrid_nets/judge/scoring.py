@@ -10,7 +10,6 @@ import hashlib
 import json
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib import metadata
@@ -124,17 +123,16 @@ def score(
     answers: dict[Path, wire.Answer] = {}
     with (
         Pool(jobs) as pool,
-        ThreadPoolExecutor(jobs) as threads,
         tqdm(total=len(paths), unit="well", disable=not (show and sys.stderr.isatty())) as bar,
     ):
-        ask = partial(_answer, pool, options, settings.folders)
+        answer = partial(_answer, pool, options, settings.folders)
         for start in range(0, len(paths), CHUNK):
             chunk = paths[start : start + CHUNK]
             kept = keep / f"{_name(chunk, options, settings.weights or PACKAGED)}.json"
             if kept.is_file():
                 found = _answers.decode(kept.read_bytes())
             else:
-                found = tuple(threads.map(ask, range(len(chunk)), chunk))
+                found = tuple(pool.map(answer, enumerate(chunk)))
                 keep.mkdir(parents=True, exist_ok=True)
                 write_atomically(kept, msgspec.json.encode(found))
             answers.update(zip(chunk, found, strict=True))
@@ -147,7 +145,8 @@ def version() -> str:
     return f"xtalgrid {metadata.version('xtalgrid')}, {RUNTIME}"
 
 
-def _answer(pool: Pool, options: Options, folders: Sequence[Path], number: int, path: Path) -> wire.Answer:
+def _answer(pool: Pool, options: Options, folders: Sequence[Path], image: tuple[int, Path]) -> wire.Answer:
+    number, path = image
     return pool.score(path, options, number=number, folders=folders)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from xtalgrid_core.command_group import CommandGroup
 from xtalgrid_core.errors import ConfigError
 
 from ..config import Config
@@ -20,7 +21,7 @@ from ..steps.system import System
 Load = Callable[[], Config]
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def boinc() -> None:
     """Manage the BOINC project that distributes the work (docs/boinc.md)."""
 

@@ -13,6 +13,7 @@ import click
 import msgspec
 from tqdm import tqdm
 
+from xtalgrid_core.command_group import CommandGroup
 from xtalgrid_core.errors import Busy, ConfigError, XtalgridError
 from xtalgrid_core.weights import read_manifest
 
@@ -35,7 +36,7 @@ from .users import greeting, users
 EXIT_ERROR = 2
 
 
-class _Commands(click.Group):
+class _Commands(CommandGroup):
     """Commands whose errors for users are one message and an exit code, never a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -443,7 +444,7 @@ def init(file: Path) -> None:
     click.echo(f"{file} written; it explains every key")
 
 
-@main.group()
+@main.group(cls=CommandGroup)
 def model() -> None:
     """Manage the networks' weights."""
 

@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 
 import click
 
+from xtalgrid_core.command_group import CommandGroup
 from xtalgrid_core.errors import ConfigError
 
 from ..config import Config
@@ -39,7 +40,7 @@ class Host(Protocol):
 user_level_option = click.option("--user-level", is_flag=True, help="For your own account, without root.")
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def service() -> None:
     """Install, remove and check the chain and the viewer as services of this machine (docs/service.md)."""
 

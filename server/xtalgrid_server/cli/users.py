@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from xtalgrid_core.command_group import CommandGroup
 from xtalgrid_core.errors import XtalgridError
 
 from ..config import Config
@@ -25,7 +26,7 @@ def greeting(config: Config, host: str, port: int) -> str:
     return f"http://{host}:{port}/  {identified[config.viewer.sign_in]}"
 
 
-@click.group("user")
+@click.group("user", cls=CommandGroup)
 def users() -> None:
     """Manage the people who sign in to the viewer with a password (viewer.sign_in = "users")."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,7 +16,7 @@ from ..config import Config
 from ..ledger.records import ScoreOrigin
 from ..ledger.store import Ledger
 from ..steps.assimilate.agree import TOLERANCE, image_disagreement
-from ..steps.pack import check_image
+from ..steps.pack import read_original
 
 _PATIENCE_SECONDS = 600
 
@@ -56,13 +57,14 @@ def recompute(config: Config, ledger: Ledger, origin: ScoreOrigin, sha256: str) 
     if isinstance(before, wire.Failed):
         return Recomputed("impossible", f"this score is a failure ({before.reason}); there are no numbers to compare")
     try:
-        checked = check_image(config, origin.score.image)
+        data = read_original(config, origin.score.image)
     except ImageError as error:
         return Recomputed("impossible", str(error))
-    if checked.sha256 != sha256:
+    sha256_now = hashlib.sha256(data).hexdigest()
+    if sha256_now != sha256:
         return Recomputed(
             "impossible",
-            f"the file is another than the one that was scored: SHA-256 {checked.sha256[:12]}…, then {sha256[:12]}…",
+            f"the file is another than the one that was scored: SHA-256 {sha256_now[:12]}…, then {sha256[:12]}…",
         )
     unit = ledger.work.unit(origin.unit)
     entries = wire.decode_manifest(unit.manifest).images if unit else ()
@@ -70,9 +72,7 @@ def recompute(config: Config, ledger: Ledger, origin: ScoreOrigin, sha256: str) 
     um = config.imager.pixel_size_um if asked is None else asked.pixel_size_um  # as it was then, not as configured now
     try:
         with Pool(processes=1, seconds=_PATIENCE_SECONDS) as pool:
-            now = pool.score(
-                checked.path, origin.options, pixel_size_um=um, number=before.number, folders=[config.weights]
-            )
+            now = pool.score(data, origin.options, pixel_size_um=um, number=before.number, folders=[config.weights])
     except XtalgridError as error:
         return Recomputed("impossible", str(error))
     return _compare(now, before, origin.options)

@@ -19,6 +19,7 @@ from xml.sax.saxutils import escape
 
 import click
 
+from xtalgrid_core.command_group import CommandGroup
 from xtalgrid_core.errors import ConfigError, XtalgridError
 
 APP = "xtalgrid"
@@ -41,7 +42,7 @@ UNPACKS_IN_SLOT = b"pyi-runtime-tmpdir .\0"  # as PyInstaller stores the option
 _NAME = re.compile(r"xtalgrid-worker-(?P<version>\d[^-]*)-(?P<system>[a-z]+)-(?P<machine>\w+)(\.exe)?")
 
 
-@click.group("app-version")
+@click.group("app-version", cls=CommandGroup)
 def app_version() -> None:
     """Package the worker as BOINC app versions (docs/boinc.md, App versions from frozen workers)."""
 

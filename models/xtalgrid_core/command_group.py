@@ -1,0 +1,33 @@
+"""Groups of commands whose names can be typed with ``_`` or ``-``: ``create-work`` is ``create_work``.
+
+Only the programs' command lines import this module, so that the library needs no click.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import click
+
+
+class CommandGroup(click.Group):
+    """A group that finds commands by both spellings; help and messages show each command's own name."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command by either spelling of its name."""
+        return super().resolve_command(ctx, [own_name(args[0], self.commands), *args[1:]])
+
+
+def own_name(typed: str, names: Iterable[str]) -> str:
+    """Return the name that was typed with ``_`` or ``-``, or what was typed if there is none.
+
+    Examples
+    --------
+    >>> own_name("create-work", ["create_work", "import-folder"])
+    'create_work'
+    >>> own_name("status", ["create_work", "import-folder"])
+    'status'
+    """
+    return next((name for name in names if name.replace("_", "-") == typed.replace("_", "-")), typed)
