@@ -33,21 +33,32 @@ def unpack(archive: tarfile.TarFile, folder: Path) -> None:
     archive.extractall(folder)
 
 
-@pytest.fixture(scope="session")
-def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The release's packages, as one folder for PYTHONPATH."""
+def _git(*words: str) -> bytes:
+    """What git says of the repository's history."""
     git = shutil.which("git")
     if git is None:
         missing("no git on this machine")
-    packages = ("models/xtalgrid_core", "worker/xtalgrid_worker", "server/xtalgrid_server")
-    archive = [git, "-C", str(REPOSITORY), "archive", RELEASE, *packages]
-    done = subprocess.run(archive, capture_output=True, timeout=60)
+    done = subprocess.run([git, "-C", str(REPOSITORY), *words], capture_output=True, timeout=60)
     if done.returncode:
         why = done.stderr.decode(errors="replace").strip()
         # Not a missing program: a shallow clone is a choice, and the recorded files are tested all the same.
         pytest.skip(f"commit {RELEASE[:7]} is not in this clone's history, `git fetch --unshallow` brings it: {why}")
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def released() -> Callable[[str, str], str]:
+    """``released(folder, name)``: a text file of the release."""
+    return lambda folder, name: _git("show", f"{RELEASE}:{folder}/{name}").decode()
+
+
+@pytest.fixture(scope="session")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The release's packages, as one folder for PYTHONPATH."""
+    packages = ("models/xtalgrid_core", "worker/xtalgrid_worker", "server/xtalgrid_server")
+    archive = _git("archive", RELEASE, *packages)
     folder = tmp_path_factory.mktemp("release")
-    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as files:
+    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
         unpack(files, folder)
     for package in packages:
         (folder / package).replace(folder / Path(package).name)
