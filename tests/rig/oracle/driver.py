@@ -112,7 +112,9 @@ class Cursor:
             statement = java.prepareStatement(text, columns) if columns else java.prepareStatement(text)
             for number, values in enumerate(parameters):
                 for position, name in enumerate(names, 1):
-                    value = values.get(name, values.get(f'"{name}"')) if isinstance(values, dict) else values[position - 1]
+                    value = (
+                        values.get(name, values.get(f'"{name}"')) if isinstance(values, dict) else values[position - 1]
+                    )
                     self._bind(statement, position, name, value)
                 if statement.execute():
                     self._fetch(statement.getResultSet())
@@ -222,9 +224,9 @@ def _column(name: str, kind: str, precision: int, scale: int) -> tuple[Any, ...]
             precision, scale = 126, -127
         return name, oracledb.DB_TYPE_NUMBER, None, None, precision, scale, True
     if kind.startswith(("DATE", "TIMESTAMP")):
-        return name, oracledb.DB_TYPE_DATE, None, None, precision, scale, True
+        return name, oracledb.DB_TYPE_TIMESTAMP if scale else oracledb.DB_TYPE_DATE, None, None, precision, scale, True
     text = oracledb.DB_TYPE_CHAR if kind in ("CHAR", "CHARACTER") else oracledb.DB_TYPE_VARCHAR
-    return name, text, None, None, precision, scale, True
+    return name, text, precision, precision, None, None, True
 
 
 def _converter(kind: Any, variable: Variable | None) -> Callable[[Any], Any]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 import sqlalchemy as sa
@@ -13,6 +14,7 @@ from xtalgrid_core.errors import ImagerError
 
 from ...config import Config
 from ...storage.engines import Access, is_gone, open_engine, patiently, place, reading, short_reason
+from .column_types import ColumnTypes, read_column_types
 
 T = TypeVar("T")
 
@@ -88,6 +90,12 @@ class Connections:
 
         with self.errors():
             return patiently(attempt, self._settings.retry_s, _WHAT)
+
+    def read_types(self, tables: Sequence[tuple[str, sa.Table]], time_zone: str) -> ColumnTypes:
+        """Return the types of these tables' columns; see `read_column_types`."""
+        with self.errors():
+            read = partial(read_column_types, self._engine, tables, time_zone)
+            return patiently(read, self._settings.retry_s, _WHAT)
 
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
