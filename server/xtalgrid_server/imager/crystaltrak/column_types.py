@@ -71,7 +71,7 @@ def read_column_types(engine: sa.Engine, tables: Iterable[tuple[str, sa.Table]],
     with engine.connect() as connection:
         for key, table in tables:
             try:
-                with connection.execute(sa.select(*table.c).where(sa.literal(0) == 1)) as result:
+                with connection.execute(sa.select(*table.c).where(sa.false())) as result:
                     description = list(result.cursor.description)
             except sa.exc.DBAPIError as error:
                 if error.connection_invalidated:

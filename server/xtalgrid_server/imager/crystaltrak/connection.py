@@ -19,6 +19,16 @@ from .column_types import ColumnTypes, read_column_types
 T = TypeVar("T")
 
 _WHAT = "the imager database"
+_REMEDIES = {
+    "DPY-3010": "Oracle before 12.1 needs thick mode: install Oracle Instant Client and set imager.oracle_client",
+    "DPY-4027": "imager.url names an alias: set TNS_ADMIN to the folder of tnsnames.ora, or write user@host:port/?service_name=x",
+    "DPY-4000": "imager.url names an alias that tnsnames.ora in TNS_ADMIN lacks; correct it, or write user@host:port/?service_name=x",
+    "DPY-6001": "the listener does not know this service: correct service_name in imager.url (`lsnrctl services` on the server lists them)",
+    "ORA-01017": "correct user and password; in imager.url, write / @ : # ? of a password as %2F %40 %3A %23 %3F, or use imager.password_file",
+    "ORA-01045": "ask the administrator: GRANT CREATE SESSION TO this account",
+    "not known": "correct the host in imager.url, or have it entered in DNS",
+}
+"""Sign in a database's message → what to do."""
 
 
 class Connections:
@@ -57,8 +67,10 @@ class Connections:
         """Where the database is, without account and password; see `storage.engines.place`."""
         return place(self._engine.url)
 
-    @property
-    def _advice(self) -> str:
+    def _advice(self, reason: str) -> str:
+        for sign, remedy in _REMEDIES.items():
+            if sign in reason:
+                return remedy
         what = (
             "free disk space" if self.dialect_name == "sqlite" else "account and password, and that the database is up"
         )
@@ -73,7 +85,8 @@ class Connections:
             original = getattr(error, "orig", None)
             if isinstance(original, ImagerError):  # raised by VendorText or VendorDate
                 raise original from None
-            raise ImagerError(f"{_WHAT} ({self.place}): {short_reason(error)}; {self._advice}") from error
+            reason = short_reason(error)
+            raise ImagerError(f"{_WHAT} ({self.place}): {reason}; {self._advice(reason)}") from error
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
