@@ -37,9 +37,7 @@ def a_lab(engine: sa.Engine, home: Path, **types: str) -> Iterator[ImagerDatabas
         connection.exec_driver_sql("create sequence seq_jtng_score_id")
         for name, columns in tables.items():
             words = [column.split() for column in columns.split(", ")]
-            made = ", ".join(
-                f"{column} {types.get(column, ' '.join(rest))}" for column, *rest in words
-            )
+            made = ", ".join(f"{column} {types.get(column, ' '.join(rest))}" for column, *rest in words)
             connection.exec_driver_sql(f"create table {name} ({made})")
     url = engine.url.render_as_string(hide_password=False)
     database = ImagerDatabase(from_string(f"[imager]\nurl = '{url}'\ntime_zone = 'Europe/Berlin'", home=home))

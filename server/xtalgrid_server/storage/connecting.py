@@ -1,4 +1,4 @@
-"""Limit how long connecting to a database may take, whatever keeps it: DNS, TCP, a listener or a login without an answer.
+"""Limit how long connecting to a database may take, whether DNS, TCP, listener or login is slow.
 
 Drivers limit parts of it: python-oracledb's limit ends with the TCP connection, libpq's begins after DNS.
 """

@@ -6,7 +6,7 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 _ACCEPT, _REFUSE = 2, 4
 _VERSION_11G = 313
@@ -41,7 +41,7 @@ def _serve(server: socket.socket, behaviour: str, closed: threading.Event) -> No
 
 
 def _answer(client: socket.socket, behaviour: str, closed: threading.Event) -> None:
-    with client:
+    with client, suppress(ConnectionError):
         client.recv(8192)
         if behaviour == "silent":
             closed.wait()

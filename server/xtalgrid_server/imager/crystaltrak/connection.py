@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -21,12 +21,12 @@ T = TypeVar("T")
 _WHAT = "the imager database"
 _REMEDIES = {
     "DPY-3010": "Oracle before 12.1 needs thick mode: install Oracle Instant Client and set imager.oracle_client",
-    "DPY-4027": "imager.url names an alias: set TNS_ADMIN to the folder of tnsnames.ora, or write user@host:port/?service_name=x",
-    "DPY-4000": "imager.url names an alias that tnsnames.ora in TNS_ADMIN lacks; correct it, or write user@host:port/?service_name=x",
-    "DPY-6001": "the listener does not know this service: correct service_name in imager.url (`lsnrctl services` on the server lists them)",
-    "ORA-01017": "correct user and password; in imager.url, write / @ : # ? of a password as %2F %40 %3A %23 %3F, or use imager.password_file",
-    "ORA-01045": "ask the administrator: GRANT CREATE SESSION TO this account",
-    "not known": "correct the host in imager.url, or have it entered in DNS",
+    "DPY-4027": "set TNS_ADMIN to the folder of tnsnames.ora, or write user@host:port/?service_name=x in imager.url",
+    "DPY-4000": "correct the alias in imager.url (TNS_ADMIN names the folder of tnsnames.ora)",
+    "DPY-6001": "correct service_name in imager.url; `lsnrctl services` on the database server lists them",
+    "ORA-01017": "correct user and password; imager.password_file takes a password with / @ : # ? as it is",
+    "ORA-01045": "ask the database's administrator for GRANT CREATE SESSION TO this account",
+    "Name or service not known": "correct the host in imager.url, or have it entered in DNS",
 }
 """Sign in a database's message → what to do."""
 
@@ -103,6 +103,10 @@ class Connections:
 
         with self.errors():
             return patiently(attempt, self._settings.retry_s, _WHAT)
+
+    def read_all(self, statement: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+        """Return all rows of a statement, with the retries of `read`."""
+        return self.read(lambda connection: connection.execute(statement).all())
 
     def read_types(self, tables: Sequence[tuple[str, sa.Table]], time_zone: str) -> ColumnTypes:
         """Return the types of these tables' columns; see `read_column_types`."""

@@ -96,10 +96,6 @@ class ImagerDatabase(Connections):
                 return
             before = Moment(whole[-1].inspectdate, int(whole[-1].inspectid))
 
-    def read_all(self, statement: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
-        """Return all rows of a statement, with the retries of `read`."""
-        return self.read(lambda connection: connection.execute(statement).all())
-
     def select_images(self, after: Moment | None, before: Moment | None) -> sa.Select[Any]:
         """Build the statement of `newest_first`."""
         inspections = self.tables.inspections
