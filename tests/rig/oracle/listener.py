@@ -43,17 +43,16 @@ def _serve(server: socket.socket, behaviour: str, closed: threading.Event) -> No
 def _answer(client: socket.socket, behaviour: str, closed: threading.Event) -> None:
     with client, suppress(ConnectionError):
         client.recv(8192)
-        if behaviour == "silent":
-            closed.wait()
-        elif behaviour == "old":
+        if behaviour == "old":
             body = struct.pack(">HHHHHHHBB", _VERSION_11G, 0, 8192, 32767, 256, 0, 32, 0, 0) + bytes(8)
             client.sendall(_packet(_ACCEPT, body))
-            closed.wait(1)
         else:
-            stack = f"(ERROR_STACK=(ERROR=(CODE={behaviour})(EMFI=4)))"
-            text = f"(DESCRIPTION=(TMP=)(VSNNUM=318767104)(ERR={behaviour}){stack})".encode()
-            client.sendall(_packet(_REFUSE, struct.pack(">BBH", 34, 0, len(text)) + text))
-            closed.wait(1)
+            if behaviour == "silent":
+                closed.wait()  # then refuse, so that the driver closes its end
+            code = behaviour if behaviour.isdecimal() else "12537"
+            text = f"(DESCRIPTION=(TMP=)(VSNNUM=318767104)(ERR={code})(ERROR_STACK=(ERROR=(CODE={code})(EMFI=4))))"
+            client.sendall(_packet(_REFUSE, struct.pack(">BBH", 34, 0, len(text)) + text.encode()))
+        client.recv(1)  # until the driver has read it
 
 
 def _packet(kind: int, body: bytes) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from functools import cached_property, partial
 from operator import attrgetter
 from pathlib import Path
@@ -28,6 +29,9 @@ from .writer import ScoreWriter
 T = TypeVar("T")
 
 _PAGE = 1000
+_WINDOW = timedelta(days=7)
+_BELOW_ALL = -2
+"""Below all ids of inspections."""
 _ESCAPE = "\\"
 
 
@@ -87,6 +91,27 @@ class ImagerDatabase(Connections):
         ------
         All matching images of one inspection of one drop, at least one.
         """
+        if after is not None:
+            yield from self._between(after, before)
+            return
+        first, last = self.read_all(self.select_dates())[0]
+        if not isinstance(first, datetime) or not isinstance(last, datetime):  # no inspections, or texts on SQLite
+            yield from self._between(None, before)
+            return
+        end = min(last, before.inspected) if before is not None else last
+        width = _WINDOW
+        # Without a lower bound, some databases sort the whole table for each page.
+        while end >= first:
+            end -= width
+            count = 0
+            for images in self._between(Moment(end, _BELOW_ALL), before):
+                count += len(images)
+                yield images
+            before = Moment(end, _BELOW_ALL + 1)
+            width *= 2 if count < _PAGE else 1
+
+    def _between(self, after: Moment | None, before: Moment | None) -> Iterator[list[ImageRow]]:
+        """Yield as `newest_first` does, page by page."""
         while True:
             page = self.read_all(self.select_images(after, before).limit(_PAGE))
             whole = _drop_last_inspection(page) if len(page) == _PAGE else page
@@ -95,6 +120,12 @@ class ImagerDatabase(Connections):
             if len(page) < _PAGE:
                 return
             before = Moment(whole[-1].inspectdate, int(whole[-1].inspectid))
+
+    def select_dates(self) -> sa.Select[Any]:
+        """Select the dates of the first and the last inspection, each by the index."""
+        dates = self.tables.inspections.c.inspectdate
+        ends = (sa.select(end(dates, type_=dates.type)).scalar_subquery() for end in (sa.func.min, sa.func.max))
+        return sa.select(*(end.label(name) for name, end in zip(("first", "last"), ends, strict=True)))
 
     def select_images(self, after: Moment | None, before: Moment | None) -> sa.Select[Any]:
         """Build the statement of `newest_first`."""
