@@ -44,13 +44,16 @@ def test_lines_that_do_not_fit_the_ledger_are_refused_and_the_rest_written(syste
     path = system.finalize(frames="none").csv
     lines = path.read_text().splitlines()
     lines[1] = lines[1].replace(",23,crystals harvestable", ",13,crystals harvestable")  # somebody's own opinion
-    lines.append(lines[2].replace(",2,2,", ",999,2,"))  # a score that never was
+    head, cells = lines[0].split(","), lines[2].split(",")
+    cells[head.index("score_id")] = "999"  # a score that never was
+    lines += [lines[2], ",".join(cells)]
     path.write_text("\n".join(lines) + "\n")
     published = system.set_autoscore()
     assert published.actions == {"insert": 1}
-    assert len(published.refused) == 2
-    assert "line 2" in published.refused[0]
+    assert [why.split(":")[0].split()[-1] for why in published.refused] == ["2", "5", "6"]
+    assert "line 3 publishes this inspection already" in published.refused[1]
     assert [row[1] for row in score_table()] == ["13"]
+    assert system.set_autoscore().files == 0  # nothing is left that would be refused each time
 
 
 def test_a_line_taken_out_is_not_published(system, score, score_table):

@@ -62,3 +62,25 @@ class ScoredDrop:
     score: ScoreRow
     images: list[ImageRow]
     mates: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class UnusableRow:
+    """A row of the imager database that cannot be used, by the vendor's names for table and column.
+
+    Attributes
+    ----------
+    key
+        Column and value of the row's key, such as ``INSPECTID 4``.
+    value, expected
+        What the column holds, and what it should hold.
+    """
+
+    table: str
+    key: str
+    column: str
+    value: str
+    expected: str
+
+    def __str__(self) -> str:
+        return f"{self.table}, {self.key}: {self.column} is {self.value}, not {self.expected}"

@@ -194,6 +194,7 @@ def _rows_to_publish(config: Config, ledger: Ledger, file: Path, published: Publ
         score_id for score_id, (verdict, _) in ledger.decisions.verdicts(list(scores)).items() if verdict == "reject"
     }
     found = []
+    taken: dict[tuple[str, int], int] = {}
     for number, line in lines:
         score = scores.get(int(line["score_id"])) if line["score_id"].isdecimal() else None
         if score is None or decided[line["run"]].get(score.score_id) is None:
@@ -211,7 +212,11 @@ def _rows_to_publish(config: Config, ledger: Ledger, file: Path, published: Publ
             why = (
                 f"run {line['run']} was undone; `xtalgrid approve {score.score_id}` lets the next finalizer publish it"
             )
+        elif (line["run"], score.image.inspect_id) in taken:
+            before = taken[line["run"], score.image.inspect_id]
+            why = f"line {before} publishes this inspection already, and an inspection has one score"
         else:
+            taken[line["run"], score.image.inspect_id] = number
             found.append((score, line["run"]))
             continue
         published.refused.append(f"{file.name} line {number}: {why}")

@@ -78,15 +78,14 @@ def _sync_scores(
     while True:
         at = now()
         page = samples.score_page(database, after)
-        if page:
-            last = page[-1].score_id
-            done.rows += len(page)
-            done.recorded += ledger.people.record(page, between=(after, last, at))
-            after = last
-            if last > progress.last:
-                progress.last = last
+        if page.last is not None:
+            done.rows += len(page.scores)
+            done.recorded += ledger.people.record(page.scores, between=(after, page.last, at))
+            after = page.last
+            if page.last > progress.last:
+                progress.last = page.last
                 ledger.set_watermark(key, msgspec.json.encode(progress).decode())
-        if len(page) < samples.PAGE:
+        if not page.has_next:
             return
 
 

@@ -84,26 +84,32 @@ def _undo(
             why = f"run {later[row.inspect_id]} wrote there since: undo that first"
         elif not (_is(own, row.code, names.get(row.score_id)) or _was(own, before)):
             why = "its row was changed or taken out by somebody else"
+        elif not dry_run and not _restore(writer, own, before, by):
+            why = "the imager database did not change its row; does another program write there?"
         else:
             taken.append(row.id)
             if before.score_id is None:
                 done.removed += 1
             else:
                 done.restored += 1
-            if dry_run:
-                continue
-            if own is not None and before.score_id is None:
-                writer.remove(own.score_id, by)
-            elif own is not None and before.date is not None:
-                writer.replace(own.score_id, by, before.code, before.date, before.image_name)
-            if before.image:
-                writer.remove_image(row.inspect_id, before.image)
-            autoscores[row.inspect_id] = before.autoscore
+            if not dry_run:
+                if before.image:
+                    writer.remove_image(row.inspect_id, before.image)
+                autoscores[row.inspect_id] = before.autoscore
             continue
         done.left.append(f"inspection {row.inspect_id}: {why}")
     if config.publish.autoscores and autoscores:
         writer.set_autoscores(autoscores)
     return done, taken
+
+
+def _restore(writer: ScoreWriter, own: ScoreRow | None, before: Previous, by: str) -> bool:
+    """Bring our row back to what it was; tell whether the database did so. There is nothing to do without a row."""
+    if own is None:
+        return True
+    if before.score_id is None:
+        return writer.remove(own.score_id, by)
+    return before.date is None or writer.replace(own.score_id, by, before.code, before.date, before.image_name)
 
 
 def _is(own: ScoreRow | None, code: str, image_name: str | None) -> bool:

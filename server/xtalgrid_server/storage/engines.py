@@ -20,6 +20,8 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_before_d
 
 from xtalgrid_core.errors import ConfigError
 
+from .connecting import limit_connecting
+
 T = TypeVar("T")
 
 log = logging.getLogger("xtalgrid")
@@ -100,6 +102,8 @@ def open_engine(url: str, key: str, access: Access | None = None) -> sa.Engine:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin)
+    elif access.connect_timeout_s is not None:
+        limit_connecting(engine, access.connect_timeout_s)
     if engine.dialect.name == "oracle" and access.statement_timeout_s is not None:
         milliseconds = math.ceil(access.statement_timeout_s * 1000)
         event.listen(engine, "connect", lambda connection, _: setattr(connection, "call_timeout", milliseconds))
@@ -191,12 +195,14 @@ def short_reason(error: sa.exc.SQLAlchemyError) -> str:
 
 
 _GONE_ORACLE = {
-    "ORA": {28, 1012, 1033, 1034, 1089, 1090, 1092, 2396, 3113, 3114, 3135, 12153, 12170}
-    | {12514, 12528, 12537, 12541, 12543, 12547, 12571, 25408},
+    "ORA": {18, 20, 28, 1012, 1033, 1034, 1089, 1090, 1092, 2396, 3113, 3114, 3135, 12153, 12170}
+    | {12514, 12516, 12518, 12519, 12520, 12528, 12537, 12541, 12543, 12547, 12571, 25408},
     "DPY": {1001, 4011, 6000, 6001, 6003, 6005},
     "DPI": {1010, 1080},
 }
 """No connection, none left, or an instance that is starting, stopping or not yet known to its listener."""
+_TOO_OLD = "DPY-3010"
+"""In thin mode, of an Oracle before 12.1."""
 _GONE_POSTGRESQL = ("08", "57P01", "57P02", "57P03", "53300")
 """SQLSTATE prefixes: connection exceptions, shutdown, crash, start-up, too many connections."""
 
@@ -205,12 +211,12 @@ def is_gone(error: BaseException) -> bool:
     """Return whether the error means that the database is unavailable, so that a retry may help."""
     if not isinstance(error, sa.exc.DBAPIError):
         return False
-    if error.connection_invalidated:
+    if error.connection_invalidated or getattr(error.orig, "is_unavailable", False):
         return True
     words = str(error.orig)
     code = re.match(r"\s*(ORA|DPY|DPI)-(\d+)", words)
     if code:
-        return int(code[2]) in _GONE_ORACLE[code[1]]
+        return int(code[2]) in _GONE_ORACLE[code[1]] and _TOO_OLD not in words
     state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
     if state:
         return str(state).startswith(_GONE_POSTGRESQL)

@@ -63,10 +63,10 @@ TALK: dict[str, Callable[[ImagerDatabase], object]] = {
 }
 """A call of each method and function that talks to the imager database."""
 
-TALKERS = {f"crystaltrak.{name}" for name in ("connection", "database", "samples", "tables", "writer", "check")} | {
-    "folder.seen"
-}
-"""Modules of the imager package that know SQLAlchemy; `folder.seen` is for the embedded database alone, `check` reads no rows."""
+TALKERS = {
+    f"crystaltrak.{name}" for name in ("connection", "database", "samples", "tables", "writer", "check", "column_types")
+} | {"folder.seen"}
+"""Modules of the imager package that know SQLAlchemy; `folder.seen` is for the embedded database alone, `check` and `column_types` read no rows."""
 
 _SILENT = {"is_ours", "writing", "write", "refresh", "path"}
 

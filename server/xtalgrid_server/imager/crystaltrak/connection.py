@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -13,10 +14,21 @@ from xtalgrid_core.errors import ImagerError
 
 from ...config import Config
 from ...storage.engines import Access, is_gone, open_engine, patiently, place, reading, short_reason
+from .column_types import ColumnTypes, read_column_types
 
 T = TypeVar("T")
 
 _WHAT = "the imager database"
+_REMEDIES = {
+    "DPY-3010": "Oracle before 12.1 needs thick mode: install Oracle Instant Client and set imager.oracle_client",
+    "DPY-4027": "set TNS_ADMIN to the folder of tnsnames.ora, or write user@host:port/?service_name=x in imager.url",
+    "DPY-4000": "correct the alias in imager.url (TNS_ADMIN names the folder of tnsnames.ora)",
+    "DPY-6001": "correct service_name in imager.url; `lsnrctl services` on the database server lists them",
+    "ORA-01017": "correct user and password; imager.password_file takes a password with / @ : # ? as it is",
+    "ORA-01045": "ask the database's administrator for GRANT CREATE SESSION TO this account",
+    "Name or service not known": "correct the host in imager.url, or have it entered in DNS",
+}
+"""Sign in a database's message → what to do."""
 
 
 class Connections:
@@ -55,8 +67,10 @@ class Connections:
         """Where the database is, without account and password; see `storage.engines.place`."""
         return place(self._engine.url)
 
-    @property
-    def _advice(self) -> str:
+    def _advice(self, reason: str) -> str:
+        for sign, remedy in _REMEDIES.items():
+            if sign in reason:
+                return remedy
         what = (
             "free disk space" if self.dialect_name == "sqlite" else "account and password, and that the database is up"
         )
@@ -71,7 +85,8 @@ class Connections:
             original = getattr(error, "orig", None)
             if isinstance(original, ImagerError):  # raised by VendorText or VendorDate
                 raise original from None
-            raise ImagerError(f"{_WHAT} ({self.place}): {short_reason(error)}; {self._advice}") from error
+            reason = short_reason(error)
+            raise ImagerError(f"{_WHAT} ({self.place}): {reason}; {self._advice(reason)}") from error
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -88,6 +103,16 @@ class Connections:
 
         with self.errors():
             return patiently(attempt, self._settings.retry_s, _WHAT)
+
+    def read_all(self, statement: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+        """Return all rows of a statement, with the retries of `read`."""
+        return self.read(lambda connection: connection.execute(statement).all())
+
+    def read_types(self, tables: Sequence[tuple[str, sa.Table]], time_zone: str) -> ColumnTypes:
+        """Return the types of these tables' columns; see `read_column_types`."""
+        with self.errors():
+            read = partial(read_column_types, self._engine, tables, time_zone)
+            return patiently(read, self._settings.retry_s, _WHAT)
 
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from datetime import datetime, timedelta
+from functools import cached_property, partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,17 +16,22 @@ import sqlalchemy as sa
 from xtalgrid_core.errors import ImagerError
 
 from ...config import Config
+from ...config.vendor import TABLES
 from ...domain.images import ImageRow, Moment, ScoredDrop, ScoreRow
 from ...domain.wells import Well
 from ...storage.engines import chunks
 from ..source import image_path
 from .connection import Connections
-from .tables import CrystalTrak, named
+from .rows import RowReader
+from .tables import CrystalTrak, named, trimmed
 from .writer import ScoreWriter
 
 T = TypeVar("T")
 
 _PAGE = 1000
+_WINDOW = timedelta(days=7)
+_BELOW_ALL = -2
+"""Below all ids of inspections."""
 _ESCAPE = "\\"
 
 
@@ -44,11 +52,22 @@ class ImagerDatabase(Connections):
         super().__init__(config)
         settings = config.imager
         self._config = config
-        self.tables = CrystalTrak(settings.owner, settings.sequence, settings.tables, settings.columns)
+        self.rows = RowReader()
         if not settings.url:  # embedded: we create the tables
             own = [self.tables.autoscores] if config.publish.autoscores else []
             with self.errors():
                 self.tables.metadata.create_all(self._engine, [*self.tables.needed, *own])
+
+    @cached_property
+    def tables(self) -> CrystalTrak:
+        """The vendor's tables, with the types that a lab's columns really have."""
+        settings = self._settings
+        names = (settings.owner, settings.sequence, settings.tables, settings.columns)
+        expected = CrystalTrak(*names)
+        if self.dialect_name == "sqlite":  # its columns hold any type
+            return expected
+        every = [(key, getattr(expected, key)) for key in TABLES]
+        return CrystalTrak(*names, self.read_types(every, settings.time_zone))
 
     # ---- reading -----------------------------------------------------------------------------------------------
 
@@ -72,23 +91,41 @@ class ImagerDatabase(Connections):
         ------
         All matching images of one inspection of one drop, at least one.
         """
+        if after is not None:
+            yield from self._between(after, before)
+            return
+        first, last = self.read_all(self.select_dates())[0]
+        if not isinstance(first, datetime) or not isinstance(last, datetime):  # no inspections, or texts on SQLite
+            yield from self._between(None, before)
+            return
+        end = min(last, before.inspected) if before is not None else last
+        width = _WINDOW
+        # Without a lower bound, some databases sort the whole table for each page.
+        while end >= first:
+            end -= width
+            count = 0
+            for images in self._between(Moment(end, _BELOW_ALL), before):
+                count += len(images)
+                yield images
+            before = Moment(end, _BELOW_ALL + 1)
+            width *= 2 if count < _PAGE else 1
+
+    def _between(self, after: Moment | None, before: Moment | None) -> Iterator[list[ImageRow]]:
+        """Yield as `newest_first` does, page by page."""
         while True:
-            page = self.read(partial(self._page, self.select_images(after, before).limit(_PAGE)))
+            page = self.read_all(self.select_images(after, before).limit(_PAGE))
             whole = _drop_last_inspection(page) if len(page) == _PAGE else page
-            group: list[ImageRow] = []
-            for row in whole:
-                if group and group[0].inspect_id != row.inspect_id:
-                    yield group
-                    group = []
-                group.append(row)
-            if group:
-                yield group
+            for _, images in itertools.groupby(self.rows.images(whole), key=attrgetter("inspect_id")):
+                yield list(images)
             if len(page) < _PAGE:
                 return
-            before = whole[-1].moment
+            before = Moment(whole[-1].inspectdate, int(whole[-1].inspectid))
 
-    def _page(self, statement: sa.Select[Any], connection: sa.Connection) -> list[ImageRow]:
-        return [_image_row(row) for row in connection.execute(statement)]
+    def select_dates(self) -> sa.Select[Any]:
+        """Select the dates of the first and the last inspection, each by the index."""
+        dates = self.tables.inspections.c.inspectdate
+        ends = (sa.select(end(dates, type_=dates.type)).scalar_subquery() for end in (sa.func.min, sa.func.max))
+        return sa.select(*(end.label(name) for name, end in zip(("first", "last"), ends, strict=True)))
 
     def select_images(self, after: Moment | None, before: Moment | None) -> sa.Select[Any]:
         """Build the statement of `newest_first`."""
@@ -120,15 +157,16 @@ class ImagerDatabase(Connections):
             .order_by(inspections.c.inspectdate.desc(), inspections.c.inspectid.desc(), self.tables.images.c.imagename)
         )
         groups: dict[int, list[ImageRow]] = {}
-        for row in self.read(partial(self._page, statement)):
+        for row in self.rows.images(self.read_all(statement)):
             groups.setdefault(row.inspect_id, []).append(row)
         yield from groups.values()
 
     def _select_fitting(self) -> sa.Select[Any]:
         inspections, images = self.tables.inspections, self.tables.images
         name = images.c.imagename
-        fits = sa.or_(*(name.like(like_pattern(p), escape=_ESCAPE) for p in self._settings.patterns))
-        ours = [name.not_like(like_pattern(p), escape=_ESCAPE) for p in self._settings.exclude]
+        text = trimmed(name)
+        fits = sa.or_(*(text.like(like_pattern(p), escape=_ESCAPE) for p in self._settings.patterns))
+        ours = [text.not_like(like_pattern(p), escape=_ESCAPE) for p in self._settings.exclude]
         return (
             sa.select(
                 *named(
@@ -162,7 +200,9 @@ class ImagerDatabase(Connections):
             # The drops of a batch are on few plates, so their scores are read at once and assigned to drops here;
             # joining the table with itself would scan a plate's inspections again for each drop.
             barcodes, cols, rows, _ = (
-                (sorted(set(values)) for values in zip(*drops, strict=True)) if drops else [[]] * 4
+                (sorted({value for value in values if value is not None}) for values in zip(*drops, strict=True))
+                if drops
+                else [[]] * 4
             )
             statement = (
                 sa.select(
@@ -181,8 +221,9 @@ class ImagerDatabase(Connections):
                 .order_by(scores.scoredate, scores.scoreid)
             )
             for row in connection.execute(statement) if drops else []:
-                for inspect_id in drops.get(tuple(row[:4]), ()):
-                    found[inspect_id].append(score_row(row))
+                for score in self.rows.scores([row]):
+                    for inspect_id in drops.get(tuple(row[:4]), ()):
+                        found[inspect_id].append(score)
         return found
 
     def scored_by_people(self, mates: Sequence[str] = ()) -> Iterator[ScoredDrop]:
@@ -205,14 +246,15 @@ class ImagerDatabase(Connections):
         self, after: int, mates: Sequence[str], connection: sa.Connection
     ) -> tuple[list[ScoredDrop], int | None]:
         """Return a page of scored drops after an inspect id, and the id to continue from; None on the last page."""
-        page = [score_row(row) for row in connection.execute(self.select_scores(after).limit(_PAGE))]
+        page = connection.execute(self.select_scores(after).limit(_PAGE)).all()
         whole = _drop_last_scored(page) if len(page) == _PAGE else page
         is_persons = self._settings.is_persons
         # Scores are sorted by date, so the newest one remains.
-        newest = {score.inspect_id: score for score in whole if is_persons(score.by, score.code)}
+        scores = self.rows.scores(whole)
+        newest = {score.inspect_id: score for score in scores if is_persons(score.by, score.code)}
         images, others = self._images_of(connection, list(newest), mates)
         drops = [ScoredDrop(score, images[inspect_id], others[inspect_id]) for inspect_id, score in newest.items()]
-        return drops, whole[-1].inspect_id if len(page) == _PAGE else None
+        return drops, int(whole[-1].inspectid) if len(page) == _PAGE else None
 
     def select_scores(self, after: int) -> sa.Select[Any]:
         """Build the statement of `scored_by_people`: scores after an inspect id, except those of programs."""
@@ -235,11 +277,11 @@ class ImagerDatabase(Connections):
         images: dict[int, list[ImageRow]] = {inspect_id: [] for inspect_id in inspect_ids}
         others: dict[int, list[str]] = {inspect_id: [] for inspect_id in inspect_ids}
         table = self.tables.images.c
-        is_mate = sa.or_(sa.false(), *(table.imagename.like(like_pattern(p), escape=_ESCAPE) for p in mates))
+        is_mate = sa.or_(sa.false(), *(trimmed(table.imagename).like(like_pattern(p), escape=_ESCAPE) for p in mates))
         for part in chunks(inspect_ids):
             fitting = self._select_fitting().where(table.inspectid.in_(part), sa.not_(is_mate))
-            for row in connection.execute(fitting.order_by(table.inspectid, table.imagename)):
-                images[int(row.inspectid)].append(_image_row(row))
+            for image in self.rows.images(connection.execute(fitting.order_by(table.inspectid, table.imagename))):
+                images[image.inspect_id].append(image)
             mates_of = sa.select(*named(table.inspectid, table.imagename)).where(table.inspectid.in_(part), is_mate)
             for row in connection.execute(mates_of.order_by(table.inspectid, table.imagename)):
                 others[int(row.inspectid)].append(row.imagename)
@@ -251,7 +293,9 @@ class ImagerDatabase(Connections):
         The configured patterns do not apply.
         """
         table = self.tables.images.c
-        fits = sa.or_(sa.false(), *(table.imagename.like(like_pattern(name), escape=_ESCAPE) for name in names))
+        fits = sa.or_(
+            sa.false(), *(trimmed(table.imagename).like(like_pattern(name), escape=_ESCAPE) for name in names)
+        )
         statement = sa.select(table.imagename).where(table.inspectid == inspect_id, fits).order_by(table.imagename)
         return self.read(lambda connection: list(connection.scalars(statement)))
 
@@ -331,10 +375,10 @@ def _earlier(columns: tuple[Any, Any], moment: Moment) -> sa.ColumnElement[bool]
     )
 
 
-def _drop_last_inspection(page: list[ImageRow]) -> list[ImageRow]:
+def _drop_last_inspection(page: Sequence[sa.Row[Any]]) -> Sequence[sa.Row[Any]]:
     """Drop the last inspection of a full page, which may be incomplete; the next page starts with it."""
-    last = page[-1].inspect_id
-    whole = [row for row in page if row.inspect_id != last]
+    last = page[-1].inspectid
+    whole = [row for row in page if row.inspectid != last]
     if not whole:
         raise ImagerError(
             f"inspection {last} has {_PAGE} or more images that fit imager.patterns; make the patterns narrower"
@@ -342,34 +386,11 @@ def _drop_last_inspection(page: list[ImageRow]) -> list[ImageRow]:
     return whole
 
 
-def _drop_last_scored(page: list[ScoreRow]) -> list[ScoreRow]:
+def _drop_last_scored(page: Sequence[sa.Row[Any]]) -> Sequence[sa.Row[Any]]:
     """Drop the last inspection of a full page of scores; the next page starts with it."""
-    whole = [score for score in page if score.inspect_id != page[-1].inspect_id]
+    whole = [row for row in page if row.inspectid != page[-1].inspectid]
     if not whole:
         raise ImagerError(
-            f"inspection {page[-1].inspect_id} has {_PAGE} or more scores; something writes there in a loop"
+            f"inspection {page[-1].inspectid} has {_PAGE} or more scores; something writes there in a loop"
         )
     return whole
-
-
-def _image_row(row: Any) -> ImageRow:
-    return ImageRow(
-        inspect_id=int(row.inspectid),
-        barcode=row.barcodeid,
-        inspection=int(row.inspectnumber),
-        inspected=row.inspectdate,
-        well=Well(int(row.i_row), int(row.col), int(row.subwell)),
-        image_name=row.imagename,
-    )
-
-
-def score_row(row: Any) -> ScoreRow:
-    """Convert a row of the vendor's score table."""
-    return ScoreRow(
-        score_id=int(row.scoreid),
-        inspect_id=int(row.inspectid),
-        code=str(row.score).strip(),
-        date=row.scoredate,
-        by=row.scoredby or "",
-        image_name=row.imagename,
-    )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from ...domain.images import ScoreRow
 from ...domain.wells import Well
 from ...storage.engines import chunks
-from .database import ImagerDatabase, score_row
+from .database import ImagerDatabase
 from .tables import CrystalTrak, named
 
 PAGE = 1000
@@ -58,10 +58,19 @@ def _select_samples(tables: CrystalTrak, barcodes: Sequence[str]) -> sa.Select[A
     )
 
 
-def score_page(database: ImagerDatabase, after: int) -> list[ScoreRow]:
-    """Return the page of the score table after a SCOREID; the last page has fewer rows than `PAGE`."""
-    statement = _select_score_page(database.tables, after, PAGE)
-    return [score_row(row) for row in database.read(lambda connection: connection.execute(statement).all())]
+class ScorePage(NamedTuple):
+    """A page of the score table: the rows that can be used, the last row's SCOREID (None: no rows), if more follow."""
+
+    scores: list[ScoreRow]
+    last: int | None
+    has_next: bool
+
+
+def score_page(database: ImagerDatabase, after: int) -> ScorePage:
+    """Return the page of the score table after a SCOREID."""
+    rows = database.read_all(_select_score_page(database.tables, after, PAGE))
+    last = int(rows[-1].scoreid) if rows else None
+    return ScorePage(list(database.rows.scores(rows)), last, len(rows) == PAGE)
 
 
 def missing_tables(database: ImagerDatabase) -> list[str]:

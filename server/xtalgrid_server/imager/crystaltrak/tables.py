@@ -7,63 +7,185 @@ SQLAlchemy does not quote those, so that they match Oracle's upper-case names.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
 
 from xtalgrid_core.errors import ImagerError
 
 from ...config.vendor import TABLES
+from .column_types import EXPECTED, ColumnType, ColumnTypes
+
+_CODE_LENGTH = 2
 
 
 class VendorText(sa.types.TypeDecorator[str]):
-    """Text in a VARCHAR2 column of `length` bytes.
+    """Text in a VARCHAR2 column of `length` bytes (0: any); `found` says how the lab's column differs.
 
     An empty string is written as NULL on every database, as Oracle does by itself. Text that is too long is rejected
     with an `ImagerError` before it is sent: SQLite would accept it, and Oracle's message would not show the text.
+    The blanks that fill a CHAR column are no part of the text, and a number is read as text.
     """
 
     impl = sa.String
     cache_ok = True
 
-    def __init__(self, length: int, column: str) -> None:
+    def __init__(self, length: int, column: str, found: ColumnType = EXPECTED) -> None:
         super().__init__(length)
         self.length = length
         self.column = column
+        self.found = found
 
-    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
-        """Return the value to write."""
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
+        """Return the type that the driver sees."""
+        return dialect.type_descriptor(sa.Integer() if self.found.number else sa.String(self.length or None))
+
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> Any:
+        """Return the value to write or to compare with."""
         if not value:
             return None
+        if self.found.number:
+            if not value.isdecimal():
+                raise ImagerError(f"{self.column} holds numbers, and {value[:80]!r} is none; nothing was written")
+            return int(value)
         size = len(value.encode())
-        if size > self.length:
+        if self.length and size > self.length:
             raise ImagerError(
                 f"{self.column} holds {self.length} bytes, and {value[:80]!r} has {size}: "
                 "nothing was written; shorten it"
             )
+        return value.ljust(self.found.padded)
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:
+        """Return the text without padding, and a number in digits: at least two where it is a code."""
+        if isinstance(value, str):
+            return value.rstrip(" ")
+        if isinstance(value, int | float | Decimal) and value == int(value):
+            return str(int(value)).zfill(_CODE_LENGTH if self.length == _CODE_LENGTH else 1)
         return value
 
     def coerce_compared_value(self, op: Any, value: Any) -> Any:
         """Compare the column with text of any length, such as a pattern."""
-        return sa.String()
+        return sa.String() if self.found == EXPECTED else VendorText(0, self.column, self.found)
 
 
 class VendorDate(sa.types.TypeDecorator[datetime]):
-    """Naive date in the imager's time zone, in whole seconds like Oracle's DATE."""
+    """Naive date in the imager's time zone, in whole seconds like Oracle's DATE; `found` says how the column differs.
+
+    A text that is no date, as SQLite can hold, is returned as it is.
+    """
 
     impl = sa.DateTime
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+    def __init__(self, found: ColumnType = EXPECTED) -> None:
+        super().__init__()
+        self.found = found
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
+        """Return the type that the driver sees; SQLite's would end a query at the first text that is no date."""
+        return dialect.type_descriptor(sa.String() if dialect.name == "sqlite" else sa.DateTime())
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> Any:
         """Return the value to write."""
         if value is not None and value.tzinfo is not None:
             raise ImagerError(f"{value} has a time zone; the imager database holds naive dates of imager.time_zone")
-        return value and value.replace(microsecond=0)
+        return _bound(value and value.replace(microsecond=0), dialect)
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:
+        """Return the date."""
+        if dialect.name == "sqlite" and isinstance(value, str):
+            with suppress(ValueError):
+                return datetime.fromisoformat(value)
+        return value
 
     def coerce_compared_value(self, op: Any, value: Any) -> Any:
         """Compare dates unchanged, as they were read."""
-        return sa.DateTime()
+        return _Compared(self.found)
+
+
+class _Compared(VendorDate):
+    """A date to compare a column with. Oracle drops its fraction of a second unless it is sent as TIMESTAMP."""
+
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
+        """Return the type that the driver sees."""
+        return dialect.type_descriptor(sa.TIMESTAMP()) if self.found.timestamp else super().load_dialect_impl(dialect)
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> Any:
+        """Return the value to send."""
+        return _bound(value, dialect)
+
+
+class ZonedDate(VendorDate):
+    """Naive date in the imager's time zone, in a column whose dates have a zone.
+
+    The database converts them, because Oracle's driver returns them without their zone.
+    """
+
+    cache_ok = True
+
+    def column_expression(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """Select a date as local time."""
+        return _Local(column, self.found.zone)
+
+    def bind_expression(self, bindvalue: sa.BindParameter[Any]) -> sa.ColumnElement[Any]:
+        """Write or compare local time as a date with the zone."""
+        return _Zoned(bindvalue, self.found.zone)
+
+    def coerce_compared_value(self, op: Any, value: Any) -> Any:
+        """Compare local time."""
+        return self
+
+
+def _bound(value: datetime | None, dialect: sa.Dialect) -> Any:
+    """Return a date as the driver takes it: SQLite's in the form in which SQLAlchemy stores dates there."""
+    return f"{value:%Y-%m-%d %H:%M:%S.%f}" if value is not None and dialect.name == "sqlite" else value
+
+
+class _Local(sa.sql.functions.GenericFunction[datetime]):
+    """A date with a zone as local time in another zone."""
+
+    inherit_cache = True
+    type = sa.DateTime()
+
+    def __init__(self, date: sa.ColumnElement[Any], zone: str) -> None:
+        super().__init__(date, sa.literal_column(f"'{zone}'"))
+
+
+class _Zoned(_Local):
+    """Local time in a zone as a date with that zone."""
+
+    inherit_cache = True
+
+
+@compiles(_Local)
+def _compile_local(element: _Local, compiler: Any, **arguments: Any) -> str:
+    date, zone = (compiler.process(clause, **arguments) for clause in element.clauses)
+    return f"CAST({date} AT TIME ZONE {zone} AS TIMESTAMP)"
+
+
+@compiles(_Zoned)
+def _compile_zoned(element: _Zoned, compiler: Any, **arguments: Any) -> str:
+    date, zone = (compiler.process(clause, **arguments) for clause in element.clauses)
+    return f"CAST({date} AS TIMESTAMP) AT TIME ZONE {zone}"
+
+
+@compiles(_Zoned, "oracle")
+def _compile_zoned_on_oracle(element: _Zoned, compiler: Any, **arguments: Any) -> str:
+    date, zone = (compiler.process(clause, **arguments) for clause in element.clauses)
+    return f"FROM_TZ(CAST({date} AS TIMESTAMP), {zone})"
+
+
+def trimmed(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """Return a column of texts for comparison with a pattern, without the blanks that fill a CHAR column."""
+    found = getattr(column.type, "found", EXPECTED)
+    return sa.func.rtrim(column, type_=sa.String()) if found.padded else column
 
 
 def named(*columns: sa.ColumnElement[Any]) -> list[sa.ColumnElement[Any]]:
@@ -85,6 +207,8 @@ class CrystalTrak:
         Name of the sequence for new score ids, on databases that have sequences.
     tables, columns
         The lab's names where they differ from the vendor's: table → name, table → column → name.
+    types
+        Types of the lab's columns where they differ.
     """
 
     def __init__(
@@ -93,16 +217,17 @@ class CrystalTrak:
         sequence: str = "SEQ_JTNG_SCORE_ID",
         tables: Mapping[str, str] | None = None,
         columns: Mapping[str, Mapping[str, str]] | None = None,
+        types: ColumnTypes | None = None,
     ) -> None:
         self.metadata = sa.MetaData(schema=owner.lower() or None)
-        self._tables, self._columns = tables or {}, columns or {}
+        self._tables, self._columns, self._types = tables or {}, columns or {}, types or {}
         number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite generates INTEGER keys only
         self.inspections = self._table(
             "inspections",
             inspectid=(number, sa.Identity(), {"primary_key": True}),
             barcodeid=(30, {"nullable": False, "index": True}),
             inspectnumber=(sa.Integer(), {"nullable": False}),
-            inspectdate=(VendorDate(), {"nullable": False, "index": True}),
+            inspectdate=(VendorDate, {"nullable": False, "index": True}),
             col=(sa.Integer(), {"nullable": False}),
             i_row=(sa.Integer(), {"nullable": False}),
             subwell=(sa.Integer(), {"nullable": False}),
@@ -119,7 +244,7 @@ class CrystalTrak:
             scoreid=(number, self.score_ids, {"primary_key": True}),
             inspectid=(number, {"nullable": False, "index": True}),
             score=(2, {"nullable": False}),
-            scoredate=(VendorDate(), {"nullable": False}),
+            scoredate=(VendorDate, {"nullable": False}),
             imagename=(255, {}),
             scoredby=(30, {}),
         )
@@ -127,7 +252,7 @@ class CrystalTrak:
             "plate_inspections",
             barcodeid=(30, {"primary_key": True}),
             inspectnumber=(sa.Integer(), {"primary_key": True, "autoincrement": False}),
-            inspectdate=(VendorDate(), {"nullable": False}),
+            inspectdate=(VendorDate, {"nullable": False}),
             dropscorecount=(sa.Integer(), {"nullable": False, "default": 0}),
             dropviewcount=(sa.Integer(), {"nullable": False, "default": 0}),
         )
@@ -145,7 +270,7 @@ class CrystalTrak:
             plate_id=(number, {"primary_key": True, "autoincrement": False}),
             barcode=(30, {"index": True}),
             project_id=(number, {}),
-            setup_date=(VendorDate(), {}),
+            setup_date=(VendorDate, {}),
             plate_name=(255, {}),
         )
         self.plate_drops = self._table(
@@ -176,7 +301,10 @@ class CrystalTrak:
         made = []
         for column, (kind, *items, arguments) in columns.items():
             own = self._columns.get(key, {}).get(column, column)
+            found = self._types.get(key, {}).get(column, EXPECTED)
             if isinstance(kind, int):
-                kind = VendorText(kind, f"{name}.{own.upper()}")
+                kind = VendorText(kind, f"{name}.{own.upper()}", found)
+            elif kind is VendorDate:
+                kind = ZonedDate(found) if found.zone else VendorDate(found)
             made.append(sa.Column(own.lower(), kind, *items, key=column, **arguments))
         return sa.Table(name.lower(), self.metadata, *made)

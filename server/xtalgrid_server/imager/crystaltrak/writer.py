@@ -57,14 +57,17 @@ class ScoreWriter:
         if rows:
             self._connection.execute(self._statements.insert_score(), [_values(row, by) for row in rows])
 
-    def replace(self, score_id: int, by: str, code: str, date: datetime, image_name: str | None) -> None:
-        """Change one of our rows; the statement checks `by`, so that a person's row is never changed."""
-        changed = {"score": code, "scoredate": date, "imagename": image_name}
-        self._connection.execute(self._statements.update_score(score_id, by).values(**changed))
+    def replace(self, score_id: int, by: str, code: str, date: datetime, image_name: str | None) -> bool:
+        """Change one of our rows, and tell whether it was there.
 
-    def remove(self, score_id: int, by: str) -> None:
-        """Delete one of our rows; the statement checks `by`, so that a person's row is never deleted."""
-        self._connection.execute(self._statements.delete_score(score_id, by))
+        The statement checks `by`, so that a person's row is never changed.
+        """
+        changed = {"score": code, "scoredate": date, "imagename": image_name}
+        return self._connection.execute(self._statements.update_score(score_id, by).values(**changed)).rowcount == 1
+
+    def remove(self, score_id: int, by: str) -> bool:
+        """Delete one of our rows, and tell whether it was there; see `replace`."""
+        return self._connection.execute(self._statements.delete_score(score_id, by)).rowcount == 1
 
     # ---- framed images -----------------------------------------------------------------------------------------
 
