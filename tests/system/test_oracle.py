@@ -1,6 +1,6 @@
 """The tests of the imager database, the score table rules, publishing, undoing and create_work once more, on a live Oracle: `make test-oracle`.
 
-``ORACLE_URL`` names an account of Oracle 12.1 or later that may create tables and sequences. Its own tables have names that begin with
+``ORACLE_URL`` names an account of Oracle 12.1 or later that may create tables and sequences; `test_oracle_stand_in` names H2. Its own tables have names that begin with
 ``XG_TEST_``, which no vendor's have; they are made, and dropped at the end. The ledger is SQLite.
 """
 
@@ -30,6 +30,10 @@ if not URL:
 
 NAMES = {table: f"XG_TEST_{table.upper()}" for table in vendor.TABLES}
 SEQUENCE = "XG_TEST_SCORE_ID"
+_IDS_ON_H2 = (
+    "CREATE SEQUENCE IF NOT EXISTS XG_TEST_INSPECTID",
+    "ALTER TABLE XG_TEST_INSPECTIONS ALTER COLUMN INSPECTID SET DEFAULT NEXT VALUE FOR XG_TEST_INSPECTID",
+)
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +42,10 @@ def vendors() -> Iterator[tuple[sa.Engine, CrystalTrak]]:
     engine, tables = sa.create_engine(URL), CrystalTrak("", SEQUENCE, NAMES)
     tables.metadata.drop_all(engine)  # of a run that was killed
     tables.metadata.create_all(engine)
+    if engine.dialect.server_version_info < (12,):  # no identity columns; a vendor has a trigger there
+        with engine.begin() as connection:
+            for words in _IDS_ON_H2:
+                connection.exec_driver_sql(words)
     yield engine, tables
     tables.metadata.drop_all(engine)
     engine.dispose()
