@@ -1,4 +1,7 @@
-"""Whether an image file is complete: by the end of its format, or more surely, by its decoded image."""
+"""Whether an image file is complete: its end is there, nothing inside is replaced by zeros, and it decodes.
+
+A share or an imager's program may give a file its full length first and fill it later: zeros stand in place of data.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,21 @@ import io
 import itertools
 import re
 import warnings
+import zlib
 from collections.abc import Iterator
 from typing import IO
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 _TAIL = 4096
+_ZEROS = bytes(256)
+"""Zeros in a row that compressed data never hold: see `_zeros_in_jpeg` for the exception."""
 
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
-_PNG_END = b"IEND\xaeB`\x82"
+_HUFFMAN_TABLES, _START_OF_SCAN, _END_OF_IMAGE = 0xC4, 0xDA, 0xD9
+_COMPRESSION = 259
 _TIFF_PARTS = ((273, 279), (324, 325))
 """Tags of the offsets and the byte counts of strips, and of tiles."""
 
@@ -24,8 +31,9 @@ _TIFF_PARTS = ((273, 279), (324, 325))
 def missing_end(stream: IO[bytes]) -> str | None:
     """Return why an image file is incomplete, or None if it is complete.
 
-    A JPEG must have its end marker and a PNG its end chunk, whatever follows them. The parts of a TIFF's first page
-    must lie within the file. Files of other formats are taken for complete.
+    A JPEG must have its end marker and a PNG its end chunk, whatever follows them; the parts of a TIFF's first page
+    must lie within the file. None of them may hold zeros in place of data, and a PNG's checksums must be right. Files
+    of other formats are taken for complete, unless they begin with zeros.
 
     Parameters
     ----------
@@ -45,13 +53,15 @@ def missing_end(stream: IO[bytes]) -> str | None:
     stream.seek(0)
     if size == 0:
         return "the file is empty"
+    if not any(head):
+        return "the file begins with zeros"
     if head.startswith(b"\xff\xd8"):
-        is_complete = tail.endswith(b"\xff\xd9") or any(kind == _END_OF_IMAGE for kind, _ in _markers(stream.read()))
-        return None if is_complete else "the JPEG's end marker is missing"
+        data = stream.read()
+        is_complete = tail.endswith(b"\xff\xd9") or any(kind == _END_OF_IMAGE for kind, _ in _markers(data))
+        return _zeros_in_jpeg(data) if is_complete else "the JPEG's end marker is missing"
     if head.startswith(b"\x89PNG"):
-        is_complete = tail.endswith(_PNG_END) or _has_end_chunk(stream.read())
-        return None if is_complete else "the PNG's end chunk is missing"
-    if head.startswith((b"II*\0", b"MM\0*")):
+        return _missing_in_png(stream.read())
+    if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
         return _missing_in_tiff(stream, size)
     return None
 
@@ -101,14 +111,46 @@ def _eighth(data: bytes) -> bytes:
             return b""
 
 
-def _has_end_chunk(data: bytes) -> bool:
+def _zeros_in_jpeg(data: bytes) -> str | None:
+    """Return that zeros replace a part of a JPEG, or None.
+
+    In a scan, zeros are the most frequent symbol of a table over and over. Where that symbol ends a block, they may
+    stand for a surface of one colour.
+    """
+    markers = list(_markers(data))
+    begin = next((position for kind, position in markers if kind == _START_OF_SCAN), len(data))
+    end = next((position for kind, position in markers if kind == _END_OF_IMAGE), len(data))
+    if data.find(_ZEROS, begin, end) < 0:
+        return None
+    tables = [data[position:begin] for kind, position in markers if kind == _HUFFMAN_TABLES and position < begin]
+    is_flat_possible = any(_first_ac_symbol(table) == 0 for table in tables)
+    is_flat = is_flat_possible and data.find(bytes(_TAIL), begin, end) < 0
+    return None if is_flat else "zeros replace a part of the JPEG"
+
+
+def _first_ac_symbol(segment: bytes) -> int | None:
+    """Return the symbol that zeros stand for in the first AC table of a segment of Huffman tables; 0 ends a block."""
+    at, end = 4, 2 + int.from_bytes(segment[2:4], "big")
+    while at + 17 < min(end, len(segment)):
+        if segment[at] >> 4 == 1:
+            return segment[at + 17]
+        at += 17 + sum(segment[at + 1 : at + 17])
+    return None
+
+
+def _missing_in_png(data: bytes) -> str | None:
+    """Walk a PNG's chunks to its end chunk, and compare their checksums."""
     at = 8
     while at + 12 <= len(data):
         length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        end = at + 8 + length
+        checksum = data[end : end + 4]
+        if len(checksum) == 4 and zlib.crc32(memoryview(data)[at + 4 : end]) != int.from_bytes(checksum, "big"):
+            return "a part of the PNG has another checksum"
         if kind == b"IEND":
-            return True
-        at += 12 + length
-    return False
+            return None
+        at = end + 4
+    return "the PNG's end chunk is missing"
 
 
 def _missing_in_tiff(stream: IO[bytes], size: int) -> str | None:
@@ -117,13 +159,57 @@ def _missing_in_tiff(stream: IO[bytes], size: int) -> str | None:
             warnings.filterwarnings("ignore", "Metadata Warning")  # harmless: a tag with too many values
             image = Image.open(stream, formats=("TIFF",))
             tags = getattr(image, "tag_v2", {})
-            ends = [
-                offset + count
+            parts = [
+                (int(offset), int(count))
                 for offsets, counts in _TIFF_PARTS
                 for offset, count in zip(tags.get(offsets, ()), tags.get(counts, ()), strict=False)
             ]
+            is_compressed, rows_of_strips = tags.get(_COMPRESSION, 1) != 1, _TIFF_PARTS[0][0] in tags
     except Image.DecompressionBombError:
         return None  # too large, but complete as far as we know
     except (OSError, ValueError, TypeError, KeyError, SyntaxError, Warning) as error:
         return f"the TIFF's directory cannot be read ({error})"
-    return None if ends and max(ends) <= size else "parts of the TIFF are missing"
+    if not parts or max(offset + count for offset, count in parts) > size:
+        return "parts of the TIFF are missing"
+    data = b"".join(_read(stream, offset, count) for offset, count in parts)
+    if is_compressed:
+        return "zeros replace a part of the TIFF" if _ZEROS in data else None
+    if not rows_of_strips or len(data) % image.height:
+        return None if any(data) else "the TIFF holds nothing but zeros"
+    return _zeros_in_rows(np.frombuffer(data, np.uint8).reshape(image.height, -1))
+
+
+def _read(stream: IO[bytes], offset: int, count: int) -> bytes:
+    stream.seek(offset)
+    return stream.read(count)
+
+
+def _zeros_in_rows(rows: npt.NDArray[np.uint8]) -> str | None:
+    """Return that zeros replace a part of uncompressed rows, ``(rows, bytes)``, or None.
+
+    Black surfaces are zeros too, so a run of zeros must end in a row in a way that no picture does: on one side only,
+    beside bright pixels; or take a tenth of the rows at once, with no such border on the other side of the picture.
+    """
+    is_zero = ~rows.any(axis=1)
+    if is_zero.all():
+        return "the TIFF holds nothing but zeros"
+    edges = np.flatnonzero(np.diff(np.r_[False, is_zero, False].astype(np.int8)))
+    opposite = int(np.argmin(is_zero)), int(np.argmin(is_zero[::-1]))
+    for first, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+        if end - first < 2 or (end - first) * rows.shape[1] < _TAIL:
+            continue
+        above, below = rows[first - 1] if first else None, rows[end] if end < len(rows) else None
+        is_cut = (above is not None and _is_cut(above)) or (below is not None and _is_cut(below[::-1]))
+        is_bottom, is_top = end == len(rows), first == 0
+        is_border = (is_bottom and opposite[0] * 2 >= end - first) or (is_top and opposite[1] * 2 >= end)
+        is_abrupt = all(row is None or (row > 8).mean() > 0.9 for row in (above, below))
+        if is_cut or ((end - first) * 10 >= len(rows) and is_abrupt and not is_border):
+            return "zeros replace a part of the TIFF"
+    return None
+
+
+def _is_cut(row: npt.NDArray[np.uint8]) -> bool:
+    """Tell whether a row ends in zeros while the rest of it has hardly any."""
+    zeros = int(np.argmax(row[::-1] != 0))
+    rest = row[: len(row) - zeros]
+    return zeros >= 8 and bool((rest > 8).mean() > 0.5 and (rest > 0).mean() > 0.95)

@@ -7,25 +7,27 @@ import struct
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from xtalgrid_core.whole import missing_end
 
 NOISE = Image.effect_noise((96, 64), 80).convert("RGB")
+LARGE = Image.effect_noise((640, 480), 30).convert("RGB")
 KINDS = {
     "jpeg": ("JPEG", {}),
     "progressive jpeg": ("JPEG", {"progressive": True}),
     "png": ("PNG", {}),
     "tiff": ("TIFF", {}),
+    "bigtiff": ("TIFF", {"big_tiff": True}),
     "tiff lzw": ("TIFF", {"compression": "tiff_lzw"}),
     "tiff jpeg": ("TIFF", {"compression": "jpeg"}),
 }
 
 
-def saved(kind: str) -> bytes:
+def saved(kind: str, image: Image.Image = NOISE) -> bytes:
     name, options = KINDS[kind]
     stream = io.BytesIO()
-    NOISE.save(stream, name, **options)
+    image.save(stream, name, **options)
     return stream.getvalue()
 
 
@@ -48,10 +50,30 @@ def test_data_after_the_end_are_allowed(kind: str, after: bytes) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_network_copy_padded_with_zeros_is_incomplete(kind: str) -> None:
-    data = saved(kind)
-    if not kind.startswith("tiff"):  # where it cannot be detected
-        assert not is_whole(data[: len(data) // 2].ljust(len(data), b"\0"))
+@pytest.mark.parametrize(("first", "last"), [(0.0, 1.0), (0.25, 1.0), (0.5, 1.0), (0.3, 0.7), (0.4, 0.5)])
+def test_zeros_in_place_of_data(kind: str, first: float, last: float) -> None:
+    data = saved(kind, LARGE)
+    begin, end = (int(len(data) * part) for part in (first, last))
+    assert is_whole(data)
+    assert not is_whole(data[:begin] + bytes(end - begin) + data[end:])
+
+
+@pytest.mark.parametrize("options", [{}, {"optimize": True}, {"progressive": True}])
+def test_black_in_a_picture_is_no_damage(options: dict[str, bool]) -> None:
+    """A round mask, black bars, and a banner with text, in each format."""
+    for box in ((0, 0, 640, 60), (0, 420, 640, 480)):
+        picture = LARGE.copy()
+        picture.paste((0, 0, 0), box)
+        if box[1] == 0:
+            picture.paste((0, 0, 0), (0, 430, 640, 480))
+        mask = Image.new("L", picture.size)
+        ImageDraw.Draw(mask).ellipse((60, 20, 580, 470), fill=255)
+        masked = Image.composite(LARGE, Image.new("RGB", picture.size), mask)
+        for image in (picture if box[1] == 0 else masked, masked.convert("L")):
+            for name in ("TIFF", "PNG", "JPEG"):
+                stream = io.BytesIO()
+                image.save(stream, name, **(options if name == "JPEG" else {}))
+                assert is_whole(stream.getvalue()), (box, name)
 
 
 def test_the_end_marker_of_a_thumbnail_does_not_count() -> None:
