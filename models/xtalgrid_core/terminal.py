@@ -8,6 +8,7 @@ only there; the worker must not import this module.
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -75,12 +76,14 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[object]], right: 
     is_right = [name in right.split() for name in header]
     columns = [[name, *(row[number].plain for row in cells)] for number, name in enumerate(header)]
     least = [_least(column, to_the_right) for column, to_the_right in zip(columns, is_right, strict=True)]
-    if sum(least) + _GAP * (len(least) - 1) <= terminal.width:
-        terminal.print(_table(header, cells, is_right, least))
+    spare = terminal.width - sum(least) - _GAP * (len(least) - 1)
+    if spare >= 0:
+        terminal.print(_table(header, cells, is_right, _widths(columns, least, spare)))
     else:
         for row in cells:
             for name, cell in zip(header, row, strict=True):
-                print_labelled(terminal, f"{name:<{max(map(len, header))}}" + " " * _GAP, cell)
+                label = f"{name:<{max(map(len, header))}}" + " " * _GAP
+                print_labelled(terminal, label, cell.plain, text_style=str(cell.style))
             terminal.print()
 
 
@@ -98,6 +101,17 @@ def _least(column: Sequence[str], is_number: bool) -> int:
     return min(max((len(word) for text in column for word in text.split()), default=1), _LONGEST_WORD)
 
 
+def _widths(columns: Sequence[Sequence[str]], least: Sequence[int], spare: int) -> list[int]:
+    """Give the characters to spare, one by one, to the column that lacks most.
+
+    rich would choose widths too, but it exceeds the terminal's if columns have a minimum, and then cuts the last ones.
+    """
+    lacks = [max(map(len, column)) - width for column, width in zip(columns, least, strict=True)]
+    for _ in range(min(spare, sum(lacks))):
+        lacks[lacks.index(max(lacks))] -= 1
+    return [max(map(len, column)) - lack for column, lack in zip(columns, lacks, strict=True)]
+
+
 def _cell(value: object) -> Text:
     from rich.text import Text
 
@@ -106,29 +120,26 @@ def _cell(value: object) -> Text:
 
 
 def _table(
-    header: Sequence[str], rows: Iterable[Sequence[Text]], is_right: Sequence[bool], least: Sequence[int]
+    header: Sequence[str], rows: Iterable[Sequence[Text]], is_right: Sequence[bool], widths: Sequence[int]
 ) -> Table:
     from rich.table import Table
     from rich.text import Text
 
     made = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False)
-    for name, to_the_right, width in zip(header, is_right, least, strict=True):
-        made.add_column(Text(name), justify="right" if to_the_right else "left", min_width=width, overflow="fold")
+    for name, to_the_right, width in zip(header, is_right, widths, strict=True):
+        made.add_column(Text(name), justify="right" if to_the_right else "left", width=width, overflow="fold")
     for row in rows:
         made.add_row(*row)
     return made
 
 
-def print_labelled(terminal: Console, label: str, text: str | Text, style: str = "bold") -> None:
-    """Print text beside its label, or without a second column if the terminal is too narrow for one."""
-    from rich.table import Table
+def print_labelled(terminal: Console, label: str, text: str, style: str = "bold", text_style: str = "") -> None:
+    """Print text beside its label. Words are never broken, so that paths and checksums can be copied."""
     from rich.text import Text
 
-    if len(label) + _NARROWEST > terminal.width:
-        terminal.print(Text(label, style=style).append(text), overflow="fold")
-        return
-    grid = Table.grid()
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
-    grid.add_row(Text(label, style=style), Text().append(text))
-    terminal.print(grid)
+    width = max(terminal.width - len(label), _NARROWEST)
+    lines = textwrap.wrap(
+        text, width, break_long_words=False, break_on_hyphens=False, expand_tabs=False, replace_whitespace=False
+    )
+    indented = ("\n" + " " * len(label)).join(lines)
+    terminal.print(Text(label, style=style).append(indented, text_style), soft_wrap=True)

@@ -1,5 +1,6 @@
 """create_work with BOINC, through the played tools of conftest."""
 
+import json
 import random
 import shutil
 import zipfile
@@ -153,6 +154,11 @@ def test_a_unit_that_boinc_gave_up_is_listed_with_its_reasons_and_retried_on_dem
     assert "too many hosts failed; 2 client error (exit 195: Error: disk full ·x·)" in lines
     assert "host 7      ·b·pc7·/b· (Linux): 0 invalid, 2 errors, 0 valid; seen 1.0 h ago" in lines
     assert "1 in error" in lines
+    words = ["--config", str(config.file), "--home", str(config.home), "boinc", "status", "--json"]
+    document = json.loads(CliRunner().invoke(main, words).stdout)
+    assert (document["work"]["in_error"], document["failing_hosts"][0]["errors"]) == (1, 2)
+    assert document["failing_hosts"][0]["seen"] == "1970-01-01T00:16:40Z"
+    assert "too many hosts failed" in document["failed_units"][name.removesuffix(".1")]
     retry_command.callback.__wrapped__(lambda: config, ())
     system.create_work()
     assert set(workunits(boinc_db)) == {name, name.replace(".1", ".2")}
