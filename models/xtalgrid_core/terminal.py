@@ -142,4 +142,4 @@ def print_labelled(terminal: Console, label: str, text: str, style: str = "bold"
         text, width, break_long_words=False, break_on_hyphens=False, expand_tabs=False, replace_whitespace=False
     )
     indented = ("\n" + " " * len(label)).join(lines)
-    terminal.print(Text(label, style=style).append(indented, text_style), soft_wrap=True)
+    terminal.print(Text().append(label, style).append(indented, text_style), soft_wrap=True)

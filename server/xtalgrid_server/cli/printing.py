@@ -21,7 +21,7 @@ csv_option = click.option("--csv", "as_csv", is_flag=True, help="Print CSV, for 
 IMAGER_TIMES = frozenset({"date", "inspected", "newest_inspected", "newest_scored"})
 """Fields with the imager's naive local time. Other naive times are the ledger's, in UTC."""
 
-_LABEL = re.compile(r"\s*(?:(?:\S+ )?\S+ {2,}|(?:failed|lost) unit |score table )")
+_LABEL = re.compile(r"\s*(?:(?:\S+ )?\S+(?: UTC)? {2,}|(?:failed|lost) unit |score table )")
 """Start of a line, such as ``units       2 sent``, by which further lines of its text are indented."""
 _ALARM = re.compile(r"\s*(?:PROBLEM|failed|lost|no score|again +(?:DIFFERS|IMPOSSIBLE))")
 
