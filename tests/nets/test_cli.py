@@ -1,5 +1,6 @@
 """The commands of xtalgrid-train: their groups, and the names they had before."""
 
+import json
 import re
 
 import pytest
@@ -74,3 +75,9 @@ def test_help_lists_the_groups_and_no_old_name() -> None:
 def test_a_name_that_never_was_is_refused() -> None:
     done = CliRunner().invoke(main, ["datasets"])
     assert (done.exit_code, "No such command 'datasets'" in done.stderr) == (2, True)
+
+
+def test_networks_as_json() -> None:
+    listed = json.loads(CliRunner().invoke(main, ["networks", "--json"]).stdout)
+    lines = CliRunner().invoke(main, ["networks"]).stdout.splitlines()[1:]
+    assert [line.split()[:2] for line in lines] == [[one["name"], f"{one['parameters']:,}"] for one in listed]

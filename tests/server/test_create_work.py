@@ -10,10 +10,10 @@ from PIL import Image
 
 from xtalgrid_core import wire
 from xtalgrid_core.errors import Busy
-from xtalgrid_server.cli.status import status_lines
 from xtalgrid_server.domain.images import ImageRow
 from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.imager.crystaltrak.tables import CrystalTrak
+from xtalgrid_server.reports.status import status, status_lines
 from xtalgrid_server.steps.step import step
 from xtalgrid_server.steps.system import System
 
@@ -109,11 +109,11 @@ def test_the_archive_waits_for_back_fill_which_waits_for_what_is_fresh(labs):
     assert labs.create_work(backfill=True).planned == 1, "a fresh image came"
     for unit in labs.ledger.work.units("sent"):
         labs.ledger.work.set_state(unit, "returned")
-    assert "0 of 6 images read" in "\n".join(status_lines(labs.config, labs.ledger))
+    assert "0 of 6 images read" in "\n".join(status_lines(status(labs.config, labs.ledger)))
     assert labs.create_work(backfill=True).planned == 4, "an hour's rate"
     assert planned(labs) == [6, 5, 4, 3]
     assert labs.create_work(backfill=True).planned == 0
-    archive = "\n".join(status_lines(labs.config, labs.ledger))
+    archive = "\n".join(status_lines(status(labs.config, labs.ledger)))
     assert "4 of 6 images read (66.7%), back to 2012-01-26" in archive
 
 
@@ -129,7 +129,7 @@ def test_back_fill_goes_on_where_it_was_killed_and_comes_to_an_end(labs, monkeyp
             labs.create_work(backfill=True)
     assert labs.create_work(backfill=True).planned == 0, "they were planned before it was killed"
     assert sorted(planned(labs)) == [1, 2, 3]
-    assert "archive" not in "\n".join(status_lines(labs.config, labs.ledger))
+    assert "archive" not in "\n".join(status_lines(status(labs.config, labs.ledger)))
 
 
 def test_rows_and_files_that_arrive_late_are_found_within_the_look_back(system, imaged):

@@ -12,6 +12,8 @@ def test_the_packaged_weights_score_the_well_as_expected():
     """Fails if the expected scores are out of date: run python scripts/dev/make_selfcheck.py."""
     done = CliRunner().invoke(main, ["selfcheck"])
     assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "selfcheck passed"), done.output
+    listed = msgspec.json.decode(CliRunner().invoke(main, ["selfcheck", "--json"]).stdout)
+    assert [f"ok      {check['text']}" for check in listed if check["passed"]] == done.stdout.splitlines()[:-1]
     expected = msgspec.json.decode(selfcheck.EXPECTED.read_bytes(), type=selfcheck.Expectation)
     assert [(score.segmenter, score.classifier) for score in expected.scores] == selfcheck.pairs()
 

@@ -228,6 +228,8 @@ def test_models_are_listed(xtalgrid_worker, tiny_weights):
     for sha256 in (*default_models(tiny_weights), *default_models()):
         assert f"{sha256[:12]}" in run.stdout
     assert run.stdout.count("*") == 4
+    listed = json.loads(xtalgrid_worker("models", "--json").stdout)
+    assert [one["sha256"] for one in listed if one["is_default"]] == [*default_models(tiny_weights), *default_models()]
 
 
 def test_version_names_the_weights_too():

@@ -113,6 +113,7 @@ _weights = click.option(
     type=_folder,
     help="Folder with manifest.json and ONNX weights, searched before the packaged ones.",
 )
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 _threads = click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True, help="Cores to use.")
 _time_limit = click.option(
     "--time-limit",
@@ -327,16 +328,50 @@ def boinc(threads: int, time_limit: float) -> None:
 
 @main.command()
 @_weights
-def models(weights_folder: Path | None) -> None:
+@_json
+def models(weights_folder: Path | None, as_json: bool) -> None:
     """List the available weights; * marks the defaults."""
-    for folder in filter(None, (weights_folder, weights.PACKAGED)):
-        manifest = weights.read_manifest(folder)
+    folders = [folder for folder in (weights_folder, weights.PACKAGED) if folder]
+    listed = [entry for folder in folders for entry in _entries(folder)]
+    if as_json:
+        _print_json(listed)
+        return
+    for folder in folders:
         click.echo(f"{folder}:")
-        for entry in manifest.models:
-            mark = "*" if entry.sha256 == manifest.default.get(entry.role) else " "
-            click.echo(
-                f"{mark} {entry.role:<10} {entry.sha256[:12]}  {entry.variant}  {entry.architecture}  {entry.file}"
-            )
+        for one in listed:
+            if one.folder == str(folder):
+                mark = "*" if one.is_default else " "
+                click.echo(f"{mark} {one.role:<10} {one.sha256[:12]}  {one.variant}  {one.architecture}  {one.file}")
+
+
+class Listed(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of weights as `models` lists it."""
+
+    folder: str
+    role: weights.Role
+    sha256: str
+    variant: weights.Variant
+    architecture: str
+    file: str
+    is_default: bool
+
+
+def _entries(folder: Path) -> Iterator[Listed]:
+    manifest = weights.read_manifest(folder)
+    for entry in manifest.models:
+        yield Listed(
+            folder=str(folder),
+            role=entry.role,
+            sha256=entry.sha256,
+            variant=entry.variant,
+            architecture=entry.architecture,
+            file=entry.file,
+            is_default=entry.sha256 == manifest.default.get(entry.role),
+        )
+
+
+def _print_json(value: Any) -> None:
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
 @main.command()
@@ -376,19 +411,23 @@ def classmap(
 
 @main.command()
 @_threads
-def selfcheck(threads: int) -> None:
+@_json
+def selfcheck(threads: int, as_json: bool) -> None:
     """Score a built-in well with the packaged weights, and compare with the expected score.
 
     Exit status: 0 if this worker scores correctly, 1 if it does not, 2 if it cannot score at all.
     """
     checks = []
     for check in selfchecks.check(threads):
-        click.echo(f"{'ok    ' if check.passed else 'FAILED'}  {check.text}")
-        checks.append(check.passed)
-    if not all(checks):
-        click.echo("selfcheck failed: this worker must not be used on this computer")
+        if not as_json:
+            click.echo(f"{'ok    ' if check.passed else 'FAILED'}  {check.text}")
+        checks.append(check)
+    if as_json:
+        _print_json(checks)
+    if not all(check.passed for check in checks):
+        click.echo("selfcheck failed: this worker must not be used on this computer", err=as_json)
         click.get_current_context().exit(EXIT_CHECK_FAILED)
-    click.echo("selfcheck passed")
+    click.echo("selfcheck passed", err=as_json)
 
 
 def outcome(answer: wire.Answer) -> Outcome:

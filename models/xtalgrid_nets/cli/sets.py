@@ -12,6 +12,7 @@ import click
 
 from xtalgrid_core.command_group import CommandGroup
 from xtalgrid_core.errors import XtalgridError
+from xtalgrid_core.terminal import print_table
 
 from .recordio import recordio
 
@@ -334,10 +335,10 @@ def _say(summary: Summary) -> None:
         click.echo("no plate is held out: one in ten is, by its name; train with a further set that has some")
     wells = tables["wells_by_outcome"]
     if any(wells):
-        click.echo(f"{'outcome':28}{'wells':>8}{'chops':>9}")
-        for name in dict.fromkeys([*tables["chops_by_class"], *wells]):
-            if wells.get(name) or tables["chops_by_class"].get(name):
-                click.echo(f"{name or '–':28}{wells.get(name, 0):>8}{tables['chops_by_class'].get(name, 0):>9}")
+        chops = tables["chops_by_class"]
+        numbers = ((name, wells.get(name, 0), chops.get(name, 0)) for name in dict.fromkeys([*chops, *wells]))
+        rows = [(name or "–", *counted) for name, *counted in numbers if any(counted)]
+        print_table(("outcome", "wells", "chops"), rows, right="wells chops")
     for reason, number in summary.left_out.items():
         click.echo(f"left out  {number:>7}  {reason}")
     _end(summary.failed)

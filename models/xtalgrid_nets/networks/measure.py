@@ -9,7 +9,7 @@ from torch import nn
 
 from xtalgrid_core.chops import CHOP
 
-from . import Network
+from . import NETWORKS, Network
 
 _MIB = 2**20
 
@@ -28,6 +28,35 @@ class Size:
 
     parameters: int
     mebibytes: float
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A network, its size as in `Size`, and its cost as by `multiply_adds`."""
+
+    name: str
+    parameters: int
+    mebibytes: float
+    multiply_adds: int
+    input_side: int
+    dense: bool
+    source: str
+
+
+def measured(classes: int) -> list[Measured]:
+    """Measure every network with this number of classes."""
+    return [
+        Measured(
+            name=network.name,
+            parameters=(size := size_of(network, classes)).parameters,
+            mebibytes=size.mebibytes,
+            multiply_adds=multiply_adds(network, classes),
+            input_side=network.input_side,
+            dense=network.dense,
+            source=network.source,
+        )
+        for network in NETWORKS.values()
+    ]
 
 
 def size_of(network: Network, classes: int) -> Size:

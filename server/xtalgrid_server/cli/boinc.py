@@ -15,8 +15,9 @@ from ..grids.boinc.app_version import app_version
 from ..grids.boinc.grid import BoincGrid
 from ..grids.boinc.install import Accounts, install, next_steps
 from ..grids.boinc.project import Project
-from ..grids.boinc.status import boinc_status, lost_units
+from ..grids.boinc.status import boinc_status, boinc_status_lines, lost_units
 from ..steps.system import System
+from .printing import json_option, print_json, print_lines
 
 Load = Callable[[], Config]
 
@@ -47,12 +48,16 @@ def install_command(load: Load, project_dir: Path, accounts: Accounts | None) ->
 
 
 @boinc.command("status")
+@json_option
 @click.pass_obj
-def status_command(load: Load) -> None:
+def status_command(load: Load, as_json: bool) -> None:
     """Show what is unsent, in progress and failed, which hosts fail, and how far scores lag behind the imager."""
     with System(load()) as system:
-        for line in boinc_status(system.ledger, system.imager, _boinc_grid(system)):
-            click.echo(line)
+        status = boinc_status(system.ledger, system.imager, _boinc_grid(system))
+    if as_json:
+        print_json(status)
+    else:
+        print_lines(boinc_status_lines(status))
 
 
 @boinc.command("retry")

@@ -15,22 +15,24 @@ from tqdm import tqdm
 
 from xtalgrid_core.command_group import CommandGroup
 from xtalgrid_core.errors import Busy, ConfigError, XtalgridError
-from xtalgrid_core.weights import read_manifest
+from xtalgrid_core.terminal import print_table
 
 from .. import config as configuration
 from ..config import Config
 from ..exchange.scored import export_scored
 from ..imager.crystaltrak.check import check_imager
 from ..ledger.store import PAUSED
+from ..reports.models import list_models, model_lines, pair_text
+from ..reports.status import status as pipeline_status
+from ..reports.status import status_lines
 from ..steps.run import Account, run_folder
 from ..steps.step import EXIT_BUSY, set_up_logging, user
 from ..steps.system import System
-from ..storage import weights
 from .boinc import boinc
+from .printing import json_option, print_json, print_lines
 from .reports import REPORTS
 from .service import service
 from .simulation import simulate_command
-from .status import status_lines
 from .users import greeting, users
 
 EXIT_ERROR = 2
@@ -190,16 +192,19 @@ def import_command(
 
 
 @main.command("check-imager")
+@json_option
 @with_config
-def check_imager_command(config: Config) -> None:
+def check_imager_command(config: Config, as_json: bool) -> None:
     """Check that the imager database has the configured tables, columns, sequence and image files."""
     at_once = msgspec.structs.replace(
         config, imager=msgspec.structs.replace(config.imager, retry_s=0.0)
     )  # a person is waiting
     with System(at_once) as system:
         findings = list(check_imager(config, system.imager))
-    for finding in findings:
-        click.echo(f"{'ok     ' if finding.is_good else 'PROBLEM'}  {finding.text}")
+    if as_json:
+        print_json(findings)
+    else:
+        print_lines(f"{'ok     ' if finding.is_good else 'PROBLEM'}  {finding.text}" for finding in findings)
     if not all(finding.is_good for finding in findings):
         raise ConfigError(
             "the imager database does not match the configuration; see above and docs/imager-databases.md"
@@ -355,12 +360,16 @@ def resume(config: Config) -> None:
 
 
 @main.command()
+@json_option
 @with_config
-def status(config: Config) -> None:
+def status(config: Config, as_json: bool) -> None:
     """Show the state of the pipeline and what needs a person."""
     with System(config) as system:
-        for line in status_lines(config, system.ledger):
-            click.echo(line)
+        state = pipeline_status(config, system.ledger)
+    if as_json:
+        print_json(state)
+    else:
+        print_lines(status_lines(state))
 
 
 @main.command()
@@ -419,12 +428,19 @@ def demo(ctx: click.Context, config: Config, wells: int, then_serve: bool) -> No
 
 
 def _print_scores(account: Account, truth: dict[str, str]) -> None:
-    row = "{:>6}  {:8}  {:26} {:>11}  {:>9}  {}"
-    click.echo(row.format("well", "ARTscore", "outcome", "probability", "p_crystal", "rendered as"))
-    for score in account.scored:
-        code, known = score.outcome.code or "–", truth.get(score.image.image_name, "")
-        numbers = f"{score.probability:.3f}", f"{score.p_crystal:.3f}"
-        click.echo(row.format(str(score.image.well), code, score.outcome, *numbers, known))
+    rows = [
+        (
+            score.image.well,
+            score.outcome.code or "–",
+            score.outcome,
+            f"{score.probability:.3f}",
+            f"{score.p_crystal:.3f}",
+            truth.get(score.image.image_name, ""),
+        )
+        for score in account.scored
+    ]
+    header = ("well", "ARTscore", "outcome", "probability", "p_crystal", "rendered as")
+    print_table(header, rows, right="well probability p_crystal")
 
 
 @main.command()
@@ -450,22 +466,16 @@ def model() -> None:
 
 
 @model.command("list")
+@json_option
 @with_config
-def model_list(config: Config) -> None:
+def model_list(config: Config, as_json: bool) -> None:
     """List the weights, those in use marked *, and what was promoted when, by whom and why."""
     with System(config) as system:
-        used, history = system.models_in_use(), system.ledger.models.history()
-    for place, entries in (("package", read_manifest().models), (str(config.weights), weights.entries(config))):
-        click.echo(f"{place}:" + ("" if entries else " none"))
-        for entry in entries:
-            mark = "*" if entry.sha256 in used else " "
-            click.echo(f"{mark} {entry.role:10} {entry.variant}  {entry.sha256}  {entry.architecture}  {entry.file}")
-    for role, sha256 in zip(weights.ROLES, used, strict=True):
-        if weights.entry(config, sha256, role) is None:
-            click.echo(f"* {role:10} ----  {sha256}  named in the configuration but not found: no work is made")
-    for change in history:
-        pair = _pair(change.pair) if change.pair else "the package's own"
-        click.echo(f"{change.at:%Y-%m-%d %H:%M} UTC  {change.action:8}  {pair}  by {change.who}: {change.why}")
+        listed = list_models(config, system.ledger)
+    if as_json:
+        print_json(listed)
+    else:
+        print_lines(model_lines(listed))
 
 
 @model.command("promote")
@@ -484,7 +494,7 @@ def model_promote(config: Config, folder: Path, force: str | None, who: str) -> 
         raise XtalgridError("--force needs a REASON, which is recorded")
     with System(config) as system:
         pair = system.promote(folder, force=force, who=who)
-    click.echo(f"in use for new work: {_pair(pair)}; `xtalgrid model rollback` undoes this")
+    click.echo(f"in use for new work: {pair_text(*pair)}; `xtalgrid model rollback` undoes this")
 
 
 @model.command("rollback")
@@ -495,8 +505,4 @@ def model_rollback(config: Config, why: str, who: str) -> None:
     """Undo the newest promotion: new work is scored with the models used before it."""
     with System(config) as system:
         pair = system.rollback(why=why, who=who)
-    click.echo(f"in use for new work: {_pair(pair)}")
-
-
-def _pair(pair: tuple[str, str]) -> str:
-    return f"segmenter {pair[0][:12]}, classifier {pair[1][:12]}"
+    click.echo(f"in use for new work: {pair_text(*pair)}")

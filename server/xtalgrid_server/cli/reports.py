@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 
 from xtalgrid_core.errors import XtalgridError
 from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS, Group, Outcome
+from xtalgrid_core.terminal import print_table
 
 from ..config import Config
 from ..exchange.export import FORMATS, Format
@@ -31,23 +31,9 @@ from ..reports.search import search as find_drops
 from ..steps import alerts as alerts_module
 from ..steps.alerts import Alert
 from ..steps.system import System
-from ..storage.text import csv_line, table
+from .printing import IMAGER_TIMES, csv_option, json_option, print_csv, print_json, print_lines
 
 Load = Callable[[], Config]
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-csv_option = click.option("--csv", "as_csv", is_flag=True, help="Print CSV, for spreadsheets.")
-
-
-def print_json(value: Any) -> None:
-    """Print a value as JSON: dates in ISO 8601, outcomes by name."""
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
-
-
-def print_csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print rows as CSV."""
-    for row in (header, *rows):
-        click.echo(csv_line(row).decode(), nl=False)
 
 
 def _outcome(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
@@ -99,10 +85,9 @@ def alerts(load: Load, as_json: bool, dry_run: bool) -> None:
     def show(new: list[Alert]) -> None:
         if as_json:
             print_json([alerts_module.as_row(alert) for alert in new])
-        elif not new:
-            click.echo("no new crystals")
-        for alert in [] if as_json else new:
-            click.echo(f"{alert.crystal.image.barcode}  {alerts_module.describe(alert.crystal)}")
+        else:
+            lines = [f"{alert.crystal.image.barcode}  {alerts_module.describe(alert.crystal)}" for alert in new]
+            print_lines(lines or ["no new crystals"])
 
     with System(load()) as system:
         if dry_run:
@@ -135,8 +120,7 @@ def explain(load: Load, barcode: str, well: str, inspection: int | None, recompu
         if as_json:
             print_json(story)
         else:
-            for line in explanation_lines(system.config, story):
-                click.echo(line)
+            print_lines(explanation_lines(system.config, story))
     verdicts = [score.recomputed.verdict for image in story.images for score in image.scores if score.recomputed]
     if recompute and (not verdicts or not set(verdicts) <= {"same", "agrees"}):
         sys.exit(1)
@@ -152,10 +136,9 @@ def history(load: Load, barcode: str, well: str, as_json: bool) -> None:
     with System(load()) as system:
         scores = find_history(system.config, system.imager, system.ledger, barcode, well)
     if as_json:
-        print_json(scores)
+        print_json(scores, IMAGER_TIMES | {"at"})
     else:
-        for line in history_lines(scores):
-            click.echo(line)
+        print_lines(history_lines(scores))
 
 
 @click.command()
@@ -203,12 +186,12 @@ def _print_agreement(result: AgreementWithPeople) -> None:
         rows = [
             (group, *(result.table[group][ours] for ours in groups), result.by_group[group]) for group in SCORED_GROUPS
         ]
-        _print_table(("", *names, "found"), rows, right=" ".join(names))
+        print_table(("", *names, "found"), rows, right=" ".join(names))
         click.echo("\npeople agree with the ARTscore's group:")
-        _print_table(("", "part"), [(group, result.named[group]) for group in SCORED_GROUPS])
+        print_table(("", "part"), [(group, result.named[group]) for group in SCORED_GROUPS])
         click.echo("\nby month of inspection:")
         rows = [(month.month, month.agree, month.crystals) for month in result.months]
-        _print_table(("", "same group", "people's crystals found"), rows)
+        print_table(("", "same group", "people's crystals found"), rows)
     for code, number in result.unmapped.items():
         click.echo(f"not counted   {number} people's scores {code!r}, which imager.codes does not list")
 
@@ -253,7 +236,7 @@ def disagreements(load: Load, chosen: Filter, order: Order, limit: int, as_json:
     if as_csv:
         print_csv(header, rows)
     elif rows:
-        _print_table(header, rows, right="inspection p_crystal")
+        print_table(header, rows, right="inspection p_crystal")
     else:
         click.echo("no disagreements")
 
@@ -286,7 +269,7 @@ def search(load: Load, chosen: Filter, group_by: tuple[Key, ...], limit: int, as
     if as_csv:
         print_csv((*group_by, *_CSV_COLUMNS), [_csv_row(group) for group in groups[:limit]])
     elif groups:
-        _print_table(header, [_table_row(group) for group in groups[:limit]], right=f"drops {what} p_crystal")
+        print_table(header, [_table_row(group) for group in groups[:limit]], right=f"drops {what} p_crystal")
         if len(groups) > limit:
             click.echo(f"… and {len(groups) - limit} more; --limit shows them")
     else:
@@ -348,11 +331,6 @@ def export(load: Load, kind: Format, out: Path, chosen: Filter, confirmed: bool,
         click.echo(f"{done.chops} chops in {chops_folder}")
     if done.missing:
         click.echo(f"left out  the chops of {done.missing} images that can no longer be read")
-
-
-def _print_table(header: Sequence[str], rows: Sequence[Sequence[object]], right: str = "") -> None:
-    for line in table(header, rows, right):
-        click.echo(line)
 
 
 REPORTS = [sync, alerts, explain, history, agreement, disagreements, search, layout, export]

@@ -16,8 +16,9 @@ from xtalgrid_core.errors import ConfigError
 from ..config import Config
 from ..service import cron, systemd
 from ..service.account import prepare
-from ..service.jobs import Service, plan
+from ..service.jobs import JobState, Service, plan
 from ..service.step import run_step
+from .printing import json_option, print_json, print_lines
 
 Way = Literal["systemd", "cron"]
 
@@ -33,8 +34,8 @@ class Host(Protocol):
     def uninstall(self) -> Iterator[str]:
         """Stop the jobs and remove them; yields a line for each."""
 
-    def status(self) -> Iterator[tuple[str, bool]]:
-        """Lines on what is installed, and whether each is as it should be."""
+    def status(self) -> Iterator[JobState]:
+        """Yield what is known of each installed job."""
 
 
 user_level_option = click.option("--user-level", is_flag=True, help="For your own account, without root.")
@@ -100,14 +101,17 @@ def uninstall(user_level: bool) -> None:
 
 @service.command()
 @user_level_option
-def status(user_level: bool) -> None:
+@json_option
+def status(user_level: bool, as_json: bool) -> None:
     """Say what is installed and whether it runs; `xtalgrid status` says whether the chain moves."""
-    found = [line for host in _hosts(user_level) for line in host.status()]
-    for line, _ in found:
-        click.echo(line)
-    if not found:
+    states = [state for host in _hosts(user_level) for state in host.status()]
+    if as_json:
+        print_json(states)
+    else:
+        print_lines(map(str, states))
+    if not states:
         raise ConfigError(f"no service is installed; xtalgrid --config FILE service install{_level(user_level)}")
-    bad = [line.split()[0] for line, is_good in found if not is_good]
+    bad = [state.job for state in states if not state.is_good]
     if bad:
         scope = " --user" if user_level else ""
         raise ConfigError(f"{', '.join(bad)}: not running as it should; journalctl{scope} -n 20 -u {bad[0]} says why")

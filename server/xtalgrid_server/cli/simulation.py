@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 
-from ..simulation.model import DAY, HOUR, Outcome, Scenario, hosts_needed, simulate
+from ..simulation.model import HOUR, Scenario, hosts_needed, simulate
+from ..simulation.summary import lines, summary
+from .printing import json_option, print_json, print_lines
 
 _DEFAULT = Scenario()
 
@@ -49,31 +51,19 @@ _COUNT = click.IntRange(min=1)
     type=_POSITIVE,
     help="Find the number of computers that score 95 % of the wells within this many hours.",
 )
-def simulate_command(within_h: float | None, **options: Any) -> None:
+@json_option
+def simulate_command(within_h: float | None, as_json: bool, **options: Any) -> None:
     """Simulate whether computers keep up with imagers and an archive, or find how many are needed."""
     scenario = Scenario(**options)
     if within_h is not None:
         hosts = hosts_needed(scenario, within_h * HOUR)
         if hosts is None:
             raise click.ClickException("even 20,000 computers are too few; try a shorter --create-work-s or --unit")
-        click.echo(f"{hosts} computers are needed")
+        if not as_json:
+            click.echo(f"{hosts} computers are needed")
         scenario = dataclasses.replace(scenario, hosts=hosts)
-    for line in lines(scenario, simulate(scenario)):
-        click.echo(line)
-
-
-def lines(scenario: Scenario, done: Outcome) -> list[str]:
-    """Format an outcome for people."""
-    text = [f"{scenario.hosts} computers, {scenario.days:g} days: cores busy {done.busy:.0%} of the time they are on"]
-    if scenario.imagers:
-        rate = scenario.imagers * DAY / scenario.well_s
-        text.append(
-            f"fresh      {done.photographed} wells ({rate:.0f} a day), {done.waiting} without a score at the end"
-        )
-    if len(done.lags):
-        lag = ", ".join(f"{name} {done.lag(part) / 60:.1f}" for name, part in (("median", 0.5), ("95 %", 0.95)))
-        text.append(f"lag        {lag}, longest {done.lag(1) / 60:.1f} minutes from image to score")
-    if scenario.archive:
-        when = "not finished" if done.archive_days is None else f"finished after {done.archive_days:.1f} days"
-        text.append(f"archive    {done.archive_scored} of {scenario.archive} wells scored, {when}")
-    return text
+    figures = summary(scenario, simulate(scenario))
+    if as_json:
+        print_json(figures)
+    else:
+        print_lines(lines(figures))

@@ -14,6 +14,7 @@ from ..steps.step import user as account
 from ..steps.system import System
 from ..web.auth.authentication import LONGEST_NAME, name_problem
 from ..web.auth.passwords import LONGEST, SHORTEST, hash_password
+from .printing import json_option, print_json, print_lines
 
 
 def greeting(config: Config, host: str, port: int) -> str:
@@ -66,9 +67,13 @@ def remove(ctx: click.Context, name: str) -> None:
 
 
 @users.command("list")
+@json_option
 @click.pass_context
-def list_users(ctx: click.Context) -> None:
+def list_users(ctx: click.Context, as_json: bool) -> None:
     """List the users, with who set their password and when (UTC)."""
     with System(ctx.obj()) as system:
-        for name, who, at in system.ledger.visits.users():
-            click.echo(f"{name:{LONGEST_NAME}}  password set by {who}, {at:%Y-%m-%d %H:%M}")
+        listed = system.ledger.visits.users()
+    if as_json:
+        print_json([{"name": name, "password_set_by": who, "at": at} for name, who, at in listed])
+    else:
+        print_lines(f"{name:{LONGEST_NAME}}  password set by {who}, {at:%Y-%m-%d %H:%M}" for name, who, at in listed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from xtalgrid_core.outcomes import Outcome, published
 
@@ -26,7 +26,7 @@ class Step:
     who
         The person, or the worker of an ARTscore.
     at
-        SCOREDATE (the imager's local time) for the score table, otherwise UTC.
+        SCOREDATE (the imager's naive local time) for the score table, otherwise in UTC, with that zone.
     p_crystal
         Only of ARTscores.
     detail
@@ -93,10 +93,12 @@ def history(config: Config, database: ImagerDatabase, ledger: Ledger, barcode: s
             outcome = published(score.outcome)
             models = f"score {score.score_id}, classifier {origin.options.classifier[:12]}, rule {origin.options.rule}"
             code = config.score_code(outcome) or ""
-            here.append(Step("ARTscore", origin.worker, score.at, code, outcome, score.p_crystal, models))
+            at = score.at.replace(tzinfo=UTC)
+            here.append(Step("ARTscore", origin.worker, at, code, outcome, score.p_crystal, models))
         for made in corrections[seen_image.image_id]:
             code = (config.score_code(made.outcome) or "") if made.outcome else ""
-            here.append(Step("viewer", made.who, made.at, code, made.outcome, detail=made.note))
+            at = made.at.replace(tzinfo=UTC)
+            here.append(Step("viewer", made.who, at, code, made.outcome, detail=made.note))
     places = {seen.image.inspect_id: seen.image for seen in drop}
     chapters = [
         Chapter(

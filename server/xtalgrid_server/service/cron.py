@@ -15,7 +15,7 @@ from pathlib import Path
 from xtalgrid_core.errors import ConfigError
 
 from .files import MARK, is_ours, put
-from .jobs import Job, Service
+from .jobs import Job, JobState, Service
 
 FILE = Path("/etc/cron.d/xtalgrid")
 END = "# End of what `xtalgrid service install` wrote."
@@ -59,10 +59,10 @@ class SystemCron:
             FILE.unlink()
             yield f"removed  {FILE}"
 
-    def status(self) -> Iterator[tuple[str, bool]]:
-        """Yield the installed lines, each with True: cron cannot say whether they work."""
+    def status(self) -> Iterator[JobState]:
+        """Yield the installed lines; cron cannot say whether they work."""
         if is_ours(FILE):
-            yield from ((f"{FILE}: {line}", True) for line in jobs_of(FILE.read_text(encoding="utf-8")))
+            yield from (JobState(job=line, where=str(FILE)) for line in jobs_of(FILE.read_text(encoding="utf-8")))
 
 
 class UserCron:
@@ -84,11 +84,11 @@ class UserCron:
             self._write(new)
             yield "changed  your crontab"
 
-    def status(self) -> Iterator[tuple[str, bool]]:
-        """Yield the installed lines, each with True."""
+    def status(self) -> Iterator[JobState]:
+        """Yield the installed lines."""
         _, mark, block = self._read().partition(MARK)
         if mark:
-            yield from ((f"your crontab: {line}", True) for line in jobs_of(block.partition(END)[0]))
+            yield from (JobState(job=line, where="your crontab") for line in jobs_of(block.partition(END)[0]))
 
     def _read(self) -> str:
         if shutil.which("crontab") is None:

@@ -27,6 +27,22 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it can also run all the time, with ``--watch``."""
 
 
+class JobState(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of an installed job."""
+
+    job: str
+    """The systemd unit, or the line of the crontab."""
+    where: str
+    """``systemd`` or the crontab."""
+    state: str | None = None
+    """None for cron, which does not know."""
+    is_good: bool = True
+    """Whether the state is as it should be."""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.job}" if self.state is None else f"{self.job:<30} {self.state}"
+
+
 class Service(msgspec.Struct, frozen=True, kw_only=True):
     """An installation and its jobs. All paths are absolute."""
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from xtalgrid_core.errors import ConfigError
 
 from .files import MARK, is_ours, put
-from .jobs import Job, Service
+from .jobs import Job, JobState, Service
 
 ALWAYS = {
     "grid": """Nice=10
@@ -204,8 +204,8 @@ class Systemd:
             yield f"removed  {path}"
         self._call("daemon-reload")
 
-    def status(self) -> Iterator[tuple[str, bool]]:
-        """Yield a line for each unit, and whether its state is as it should be."""
+    def status(self) -> Iterator[JobState]:
+        """Yield the state of each unit."""
         names = {path.name for path in self.installed()}
         for name in sorted(names):
             asked = "ActiveState,SubState,UnitFileState,Result,NextElapseUSecRealtime"
@@ -218,7 +218,7 @@ class Systemd:
                 enabled, following = properties["UnitFileState"], properties.get("NextElapseUSecRealtime")
                 text = f"{state} ({properties['SubState']}), {enabled}" + (f", next {following}" if following else "")
                 is_good = (state, enabled) == ("active", "enabled")
-            yield f"{name:<30} {text}", is_good
+            yield JobState(job=name, where="systemd", state=text, is_good=is_good)
 
     def _is(self, state: str, name: str) -> bool:
         return self._try(f"is-{state}", "--quiet", name).returncode == 0

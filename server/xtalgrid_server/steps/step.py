@@ -8,6 +8,8 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 
 import filelock
 
@@ -95,12 +97,23 @@ def _log_stop(name: str, error: Exception) -> None:
         log.error("%s stopped: %s", name, str(error).replace("\n", " "))
 
 
-def paused(ledger: Ledger) -> str | None:
-    """Say who paused the system and when, or return None if it is not paused."""
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Who paused the system, and when in UTC."""
+
+    by: str
+    since: datetime
+
+    def __str__(self) -> str:
+        return f"paused by {self.by} since {self.since:%Y-%m-%d %H:%M} UTC; `xtalgrid resume` lets it go on"
+
+
+def paused(ledger: Ledger) -> Pause | None:
+    """Return who paused the system and when, or None if it is not paused."""
     setting = ledger.switch(PAUSED)
     if setting is None or setting[0] != "yes":
         return None
-    return f"paused by {setting[1]} since {setting[2]:%Y-%m-%d %H:%M} UTC; `xtalgrid resume` lets it go on"
+    return Pause(by=setting[1], since=setting[2])
 
 
 def user() -> str:

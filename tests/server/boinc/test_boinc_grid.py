@@ -1,5 +1,6 @@
 """create_work with BOINC, through the played tools of conftest."""
 
+import json
 import random
 import shutil
 import zipfile
@@ -20,7 +21,7 @@ from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.grids.boinc import tables as t
 from xtalgrid_server.grids.boinc.grid import BoincGrid
 from xtalgrid_server.grids.boinc.spool import Spool
-from xtalgrid_server.grids.boinc.status import boinc_status
+from xtalgrid_server.grids.boinc.status import boinc_status, boinc_status_lines
 from xtalgrid_server.steps.system import System
 
 from ..conftest import INSPECTED, draw_well
@@ -146,13 +147,18 @@ def test_a_unit_that_boinc_gave_up_is_listed_with_its_reasons_and_retried_on_dem
     Spool(config).inbox.mkdir(parents=True)
     (Spool(config).inbox / "workunit-1.failed").write_text(said.format(name=name, id=row.id))
     boinc_db.execute(t.workunits.update().values(assimilate_state=2))
-    assert "lost unit" not in "\n".join(boinc_status(system.ledger, system.imager, system.grid))
+    assert "lost unit" not in "\n".join(boinc_status_lines(boinc_status(system.ledger, system.imager, system.grid)))
     assert system.assimilate().failed_units == 1
     assert not any(Spool(config).inbox.iterdir())
-    lines = "\n".join(boinc_status(system.ledger, system.imager, system.grid, now=4600))
+    lines = "\n".join(boinc_status_lines(boinc_status(system.ledger, system.imager, system.grid, now=4600)))
     assert "too many hosts failed; 2 client error (exit 195: Error: disk full ·x·)" in lines
     assert "host 7      ·b·pc7·/b· (Linux): 0 invalid, 2 errors, 0 valid; seen 1.0 h ago" in lines
     assert "1 in error" in lines
+    words = ["--config", str(config.file), "--home", str(config.home), "boinc", "status", "--json"]
+    document = json.loads(CliRunner().invoke(main, words).stdout)
+    assert (document["work"]["in_error"], document["failing_hosts"][0]["errors"]) == (1, 2)
+    assert document["failing_hosts"][0]["seen"] == "1970-01-01T00:16:40Z"
+    assert "too many hosts failed" in document["failed_units"][name.removesuffix(".1")]
     retry_command.callback.__wrapped__(lambda: config, ())
     system.create_work()
     assert set(workunits(boinc_db)) == {name, name.replace(".1", ".2")}
@@ -162,9 +168,9 @@ def test_a_unit_that_boinc_gave_up_is_listed_with_its_reasons_and_retried_on_dem
 def test_a_result_that_got_lost_is_listed_and_retried(system, config, imaged, boinc_db):
     imaged(2)
     system.create_work()
-    assert "lost unit" not in "\n".join(boinc_status(system.ledger, system.imager, system.grid))
+    assert "lost unit" not in "\n".join(boinc_status_lines(boinc_status(system.ledger, system.imager, system.grid)))
     boinc_db.execute(t.workunits.update().values(assimilate_state=2))
-    assert "lost unit" in "\n".join(boinc_status(system.ledger, system.imager, system.grid))
+    assert "lost unit" in "\n".join(boinc_status_lines(boinc_status(system.ledger, system.imager, system.grid)))
     retry_command.callback.__wrapped__(lambda: config, ())
     system.create_work()
     assert len(workunits(boinc_db)) == 2

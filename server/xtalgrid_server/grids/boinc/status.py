@@ -4,15 +4,64 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from ...imager.crystaltrak.database import ImagerDatabase
 from ...ledger.store import Ledger
-from .database import HostAccount
+from .database import Counts, HostAccount
 from .grid import BoincGrid
 from .names import workunit_name
 
 _DAY = 86400
+
+
+@dataclass(frozen=True, slots=True)
+class FailingHost:
+    """A host with invalid results or errors; `seen` is in UTC."""
+
+    id: int
+    name: str
+    system: str
+    valid: int
+    invalid: int
+    errors: int
+    seen: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class BoincStatus:
+    """The state of the project and what needs a person.
+
+    Attributes
+    ----------
+    at, waiting_since
+        Now, and since when the oldest unit is on its way, in UTC.
+    results_waiting, refusals_waiting
+        Numbers of results and refusals that the next `xtalgrid assimilate` reads.
+    newest_inspected, newest_scored
+        The newest inspection, and the newest with a score, in the imager's naive local time.
+    hosts, hosts_within_a_day
+        Numbers of hosts that have had work, and of those that were seen within a day.
+    failed_units
+        Reasons by name.
+    lost_units
+        Names; see `lost_units`.
+    """
+
+    at: datetime
+    project: str
+    work: Counts
+    results_waiting: int
+    refusals_waiting: int
+    newest_inspected: datetime | None
+    newest_scored: datetime | None
+    waiting_since: datetime | None
+    hosts: int
+    hosts_within_a_day: int
+    failing_hosts: tuple[FailingHost, ...]
+    failed_units: dict[str, str]
+    lost_units: tuple[str, ...]
 
 
 def lost_units(ledger: Ledger, grid: BoincGrid) -> list[str]:
@@ -28,55 +77,79 @@ def lost_units(ledger: Ledger, grid: BoincGrid) -> list[str]:
     return [unit for unit in missing if unit in still]
 
 
-def boinc_status(ledger: Ledger, imager: ImagerDatabase, grid: BoincGrid, now: float | None = None) -> Iterator[str]:
-    """Yield the lines of the status screen; `now` is in seconds since 1970."""
+def boinc_status(ledger: Ledger, imager: ImagerDatabase, grid: BoincGrid, now: float | None = None) -> BoincStatus:
+    """Read the state of the project; `now` is in seconds since 1970."""
     now = time.time() if now is None else now
-    counts = grid.database.counts(now)
-    yield f"project     {grid.project.folder}"
-    yield (
-        f"BOINC       {counts.unsent} unsent, {counts.in_progress} in progress ({counts.overdue} overdue), "
-        f"{counts.to_validate} to validate, {counts.to_assimilate} to assimilate, {counts.in_error} in error"
+    at, since = datetime.fromtimestamp(now, UTC), ledger.views.waiting_since()
+    hosts = grid.database.hosts()
+    return BoincStatus(
+        at=at,
+        project=str(grid.project.folder),
+        work=grid.database.counts(now),
+        results_waiting=sum(1 for _ in grid.results()),
+        refusals_waiting=sum(1 for _ in grid.refused()),
+        newest_inspected=next((group[0].inspected for group in imager.newest_first(None, None)), None),
+        newest_scored=ledger.views.newest_scored(),
+        waiting_since=since and since.replace(tzinfo=UTC),
+        hosts=len(hosts),
+        hosts_within_a_day=sum(now - host.seen < _DAY for host in hosts),
+        failing_hosts=tuple(_failing(host) for host in hosts if host.invalid or host.errors),
+        failed_units={unit.name: unit.detail for unit in ledger.work.units("failed")},
+        lost_units=tuple(lost_units(ledger, grid)),
     )
-    waiting = sum(1 for _ in grid.results()), sum(1 for _ in grid.refused())
-    yield f"inbox       {waiting[0]} results and {waiting[1]} refusals wait for `xtalgrid assimilate`"
-    yield from _lag(ledger, imager, now)
-    yield from _hosts(grid.database.hosts(), now)
-    failed = ledger.work.units("failed")
-    for unit in failed:
-        yield f"failed unit {unit.name}: {unit.detail}"
-    lost = lost_units(ledger, grid)
-    for name in lost:
+
+
+def _failing(host: HostAccount) -> FailingHost:
+    return FailingHost(
+        id=host.id,
+        name=host.name,
+        system=host.system,
+        valid=host.valid,
+        invalid=host.invalid,
+        errors=host.errors,
+        seen=datetime.fromtimestamp(host.seen, UTC),
+    )
+
+
+def boinc_status_lines(status: BoincStatus) -> Iterator[str]:
+    """Format the state of the project as text."""
+    work = status.work
+    yield f"project     {status.project}"
+    yield (
+        f"BOINC       {work.unsent} unsent, {work.in_progress} in progress ({work.overdue} overdue), "
+        f"{work.to_validate} to validate, {work.to_assimilate} to assimilate, {work.in_error} in error"
+    )
+    yield (
+        f"inbox       {status.results_waiting} results and {status.refusals_waiting} refusals "
+        "wait for `xtalgrid assimilate`"
+    )
+    yield _lag(status.newest_inspected, status.newest_scored)
+    if status.waiting_since is not None:
+        yield f"oldest      unit on its way for {_hours(status.at - status.waiting_since)}"
+    yield f"hosts       {status.hosts} have had work, {status.hosts_within_a_day} of them seen within a day"
+    for host in status.failing_hosts:
+        yield (
+            f"host {host.id:<6} {host.name} ({host.system}): {host.invalid} invalid, {host.errors} errors, "
+            f"{host.valid} valid; seen {_hours(status.at - host.seen)} ago"
+        )
+    for name, reason in status.failed_units.items():
+        yield f"failed unit {name}: {reason}"
+    for name in status.lost_units:
         yield f"lost unit   {name}: BOINC has done with it, and no result is here"
-    if lost or failed:
+    if status.lost_units or status.failed_units:
         yield "to do       `xtalgrid boinc retry` sends failed and lost units out again"
 
 
-def _lag(ledger: Ledger, imager: ImagerDatabase, now: float) -> Iterator[str]:
-    newest = next((group[0].inspected for group in imager.newest_first(None, None)), None)
-    scored = ledger.views.newest_scored()
+def _lag(newest: datetime | None, scored: datetime | None) -> str:
     if newest is None:
-        yield "lag         the imager database has no image that fits imager.patterns"
-    elif scored is None:
-        yield f"lag         newest inspection {newest:%Y-%m-%d %H:%M}; none is scored yet"
-    else:
-        hours = max((newest - scored).total_seconds(), 0) / 3600
-        yield (
-            f"lag         {hours:.1f} h: newest inspection {newest:%Y-%m-%d %H:%M}, "
-            f"newest scored {scored:%Y-%m-%d %H:%M}"
-        )
-    since = ledger.views.waiting_since()
-    if since is not None:
-        hours = (datetime.fromtimestamp(now, UTC).replace(tzinfo=None) - since).total_seconds() / 3600
-        yield f"oldest      unit on its way for {hours:.1f} h"
+        return "lag         the imager database has no image that fits imager.patterns"
+    if scored is None:
+        return f"lag         newest inspection {newest:%Y-%m-%d %H:%M}; none is scored yet"
+    return (
+        f"lag         {_hours(max(newest - scored, timedelta()))}: newest inspection {newest:%Y-%m-%d %H:%M}, "
+        f"newest scored {scored:%Y-%m-%d %H:%M}"
+    )
 
 
-def _hosts(hosts: list[HostAccount], now: float) -> Iterator[str]:
-    seen = sum(now - host.seen < _DAY for host in hosts)
-    yield f"hosts       {len(hosts)} have had work, {seen} of them seen within a day"
-    for host in hosts:
-        if host.invalid or host.errors:
-            hours = (now - host.seen) / 3600
-            yield (
-                f"host {host.id:<6} {host.name} ({host.system}): {host.invalid} invalid, {host.errors} errors, "
-                f"{host.valid} valid; seen {hours:.1f} h ago"
-            )
+def _hours(time: timedelta) -> str:
+    return f"{time / timedelta(hours=1):.1f} h"

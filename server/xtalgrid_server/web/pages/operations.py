@@ -20,7 +20,7 @@ from ...imager.crystaltrak.database import ImagerDatabase
 from ...ledger.plates import HostWork
 from ...ledger.records import now
 from ...ledger.store import Ledger
-from ...steps.step import paused
+from ...steps.step import Pause, paused
 
 _CACHE_SECONDS = 15.0
 _SHOWN_FAILURES = 50
@@ -68,7 +68,7 @@ class PipelineStatus:
     failed: dict[str, int]
     failures: list[tuple[datetime, str, str, str, str]]
     held: list[int]
-    paused: str | None
+    paused: Pause | None
     imager_error: str = ""
     read_at: float = field(default_factory=time.monotonic)
 

@@ -1,0 +1,111 @@
+"""``status``: the state of the pipeline and what needs a person, on one screen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+
+from xtalgrid_core.outcomes import Outcome
+
+from ..config import Config
+from ..ledger.store import Ledger
+from ..steps.create_work import archive
+from ..steps.step import Pause, paused
+
+_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Backfill:
+    """How much of the archive was read; its inspections of `back_to` and later were."""
+
+    images: int
+    read: int
+    back_to: date
+
+
+@dataclass(frozen=True, slots=True)
+class Unscored:
+    """A file that could not be scored, and why."""
+
+    file: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The state of the pipeline.
+
+    Attributes
+    ----------
+    paused
+        Who paused it and when; None if it runs.
+    units, results, scores, decisions
+        Numbers of work units by state, of results by verdict, of scores by outcome, and of newest decisions by action.
+    rows_written
+        Rows in the score table that are ours.
+    archive
+        None unless a part of the archive is unread.
+    failed_units
+        Reasons by name.
+    """
+
+    paused: Pause | None
+    units: dict[str, int]
+    results: dict[str, int]
+    scores: dict[str, int]
+    decisions: dict[str, int]
+    rows_written: int
+    archive: Backfill | None
+    failed_units: dict[str, str]
+    no_score: tuple[Unscored, ...]
+
+
+def status(config: Config, ledger: Ledger) -> Status:
+    """Read the state of the pipeline from the ledger."""
+    counts, old = ledger.views.counts(), archive(config, ledger)
+    return Status(
+        paused=paused(ledger),
+        units=_all(counts["units"], ("planned", "sent", "returned", "failed")),
+        results=_all(counts["results"], ("accepted", "refused")),
+        scores=_all(counts["scores"], tuple(Outcome)),
+        decisions=_all(counts["actions"], ("publish", "hold", "keep", "shadow", "reject", "none")),
+        rows_written=counts["published"]["rows"],
+        archive=Backfill(old.images, old.read, old.before.inspected.date()) if old and old.before else None,
+        failed_units={unit.name: unit.detail for unit in ledger.work.units("failed")},
+        no_score=tuple(Unscored(*failure) for failure in ledger.work.failures()),
+    )
+
+
+def _all(counts: dict[str, int], names: tuple[str, ...]) -> dict[str, int]:
+    return {str(name): counts.get(name, 0) for name in names}
+
+
+def status_lines(status: Status) -> Iterator[str]:
+    """Format the state of the pipeline as text."""
+    yield f"system      {status.paused or 'running'}"
+    yield f"units       {_pairs(status.units)}"
+    yield f"results     {_pairs(status.results)}"
+    yield f"scores      {_pairs(status.scores)}"
+    yield f"decisions   {_pairs(status.decisions)}"
+    yield f"score table {status.rows_written} rows written"
+    if (old := status.archive) is not None:
+        done = f"{old.read} of {old.images} images read ({old.read / max(old.images, 1):.1%})"
+        yield f"archive     {done}, back to {old.back_to}; `xtalgrid create_work --backfill` continues"
+    for name, reason in status.failed_units.items():
+        yield f"failed unit {name}: {reason}; `xtalgrid create_work --retry` plans its images again"
+    for one in status.no_score[:_SHOWN]:
+        yield f"no score    {one.file}: {one.reason} ({one.detail})"
+    if len(status.no_score) > _SHOWN:
+        yield f"            … and {len(status.no_score) - _SHOWN} more"
+    if held := status.decisions["hold"]:
+        yield (
+            f"to review   {held} held scores: see the newest CSV in the outbox, "
+            "then `xtalgrid approve` or `xtalgrid reject`"
+        )
+
+
+def _pairs(counts: dict[str, int]) -> str:
+    return ", ".join(f"{number} {name}" for name, number in counts.items() if number) or "none yet"
