@@ -39,6 +39,9 @@ MAX_PIXELS = 24_000_000
 With this size a worker needs 400 MB. It is checked before decoding, because a malicious file may claim any size.
 """
 
+_MIN_CONTRAST = 4
+"""Difference of the darkest and the brightest pixels, of 255, up to which an image shows nothing. 759 real ones: 39 and more."""
+
 SEGMENTER_SIDE = 256
 """Side of the square that a whole image is resized to for the segmenter."""
 
@@ -102,6 +105,7 @@ class WellPixels:
 
     def __init__(self, pixels: Pixels) -> None:
         self.height, self.width = pixels.shape[:2]
+        check_contrast(resize(pixels, SEGMENTER_SIDE, SEGMENTER_SIDE))
         self._pixels = pixels
         self._levels = Levels.of(pixels)
 
@@ -152,7 +156,9 @@ class WellImage:
     @cached_property
     def _small(self) -> Pixels:
         source = _Source(self._data, (_REDUCED, _REDUCED)) if self._is_jpeg else self._decoded()
-        return source.resized(source.whole, SEGMENTER_SIDE, SEGMENTER_SIDE)
+        small = source.resized(source.whole, SEGMENTER_SIDE, SEGMENTER_SIDE)
+        check_contrast(small)
+        return small
 
     @cached_property
     def _levels(self) -> Levels:
@@ -163,6 +169,20 @@ class WellImage:
             self._source = _Source(self._data)
             self._data = self._data if self._is_jpeg else b""  # an uncompressed TIFF is as large as its pixels
         return self._source
+
+
+def check_contrast(image: Pixels) -> None:
+    """Check that an image, ``(H, W, 3)``, shows anything at all.
+
+    Raises
+    ------
+    ImageError
+        `NOT_AN_IMAGE` if nearly all pixels have one colour, as without a lamp: it must not be scored as a clear drop.
+    """
+    low, high = np.percentile(image.reshape(-1, 3), (1, 99), axis=0)
+    if (high - low).max() <= _MIN_CONTRAST:
+        colour = ", ".join(f"{value:.0f}" for value in (low + high) / 2)
+        raise ImageError(FailureReason.NOT_AN_IMAGE, f"it shows nothing: all of it is RGB {colour}; check the lamp")
 
 
 def image_size(data: bytes) -> tuple[int, int]:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from xtalgrid_core.errors import ImageError
-from xtalgrid_core.images import read_image
+from xtalgrid_core.images import WellImage, read_image
 
 tifffile = pytest.importorskip("tifffile")
 
@@ -92,3 +92,12 @@ def test_8_bits_are_as_pillow_decodes_them():
     stream = io.BytesIO()
     Image.fromarray(COLOUR.astype(np.uint8)).save(stream, "PNG")
     assert differs(stream.getvalue(), COLOUR) == 0
+
+
+@pytest.mark.parametrize("level", [0, 3, 128, 255])
+def test_an_image_that_shows_nothing_is_not_scored(level):
+    noise = np.random.default_rng(2).integers(0, 2, (300, 400, 3), np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(np.clip(noise.astype(int) + level, 0, 255).astype(np.uint8)).save(stream, "PNG")
+    with pytest.raises(ImageError, match="it shows nothing"):
+        WellImage(stream.getvalue()).segmenter_view()
