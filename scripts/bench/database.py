@@ -26,7 +26,7 @@ from xtalgrid_server.config import Config, from_string
 from xtalgrid_server.domain.images import Moment
 from xtalgrid_server.imager.crystaltrak.tables import CrystalTrak
 from xtalgrid_server.ledger import tables as t
-from xtalgrid_server.ledger.records import options_hash
+from xtalgrid_server.ledger.units import options_hash
 from xtalgrid_server.steps.create_work import work_options
 from xtalgrid_server.steps.system import System
 

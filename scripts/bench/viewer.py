@@ -34,7 +34,7 @@ from xtalgrid_core.weights import default_models
 from xtalgrid_scoring.pool import Pool
 from xtalgrid_server.config import Config, from_string
 from xtalgrid_server.ledger import tables as t
-from xtalgrid_server.ledger.records import now
+from xtalgrid_server.ledger.database import now
 from xtalgrid_server.steps.system import System
 from xtalgrid_server.web.app import create_app
 

@@ -4,7 +4,7 @@ import pytest
 
 from xtalgrid_core.errors import XtalgridError
 from xtalgrid_core.outcomes import Outcome
-from xtalgrid_server.ledger.decisions import Decisions
+from xtalgrid_server.ledger.publications import Publications
 
 from .conftest import INSPECTED
 
@@ -97,13 +97,13 @@ def test_killed_between_the_score_table_and_the_ledger(system, score, score_tabl
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(Decisions, "done", die)
+        patch.setattr(Publications, "set_done", die)
         with pytest.raises(Killed):
             system.set_autoscore()
     written = score_table()
     assert len(written) == 2
     assert system.set_autoscore().actions == {"same": 2}
     assert score_table() == written
-    publications = system.ledger.decisions.publications(run).values()
+    publications = system.ledger.publications.of_run(run).values()
     assert {row.action for row in publications} == {"insert"}  # the first intention stands
     assert all(row.done_at for row in publications)

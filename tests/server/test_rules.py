@@ -83,7 +83,7 @@ def test_policy_shadow_publishes_nothing(system, score, score_table):
     score(WELL)
     assert finish(system) == {}
     assert score_table() == []
-    assert system.ledger.views.counts()["actions"] == {"shadow": 1}
+    assert system.ledger.counts()["actions"] == {"shadow": 1}
 
 
 def test_what_was_scored_in_shadow_mode_is_published_when_asked_for(system, score, score_table):

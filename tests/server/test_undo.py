@@ -97,13 +97,13 @@ def test_killed_before_the_ledger_knew_an_undo_ends_the_same(system, score, tabl
     score({(1, 1): Outcome.PRECIPITATE}, threshold=0.8)
     new = published(system)
     with monkeypatch.context() as patch:
-        patch.setattr(system.ledger.decisions, "undo", lambda *_: 1 / 0)
+        patch.setattr(system.ledger.publications, "undo", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             system.undo(new, "ann")
     assert tables() == before
     system.undo(new, "ann")
     assert tables() == before
-    assert system.ledger.decisions.undone_scores(new)
+    assert system.ledger.publications.undone_scores(new)
 
 
 def test_a_transaction_that_is_begun_again_is_counted_once(system, score, monkeypatch):

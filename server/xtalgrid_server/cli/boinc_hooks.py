@@ -165,7 +165,7 @@ def _manifest(config: Config, unit: str) -> wire.Manifest:
 
         ledger = Ledger(config)
         try:
-            known = ledger.work.unit(unit)
+            known = ledger.units.named(unit)
         finally:
             ledger.close()
         if known is None:

@@ -140,8 +140,8 @@ def _print_account(config: Config, account: Account) -> None:
         click.echo("look at these first:")
     for score in crystals:
         click.echo(
-            f"  {score.image.barcode} {score.image.well!s:>5}  {score.outcome!s:<27} {score.probability:6.1%}"
-            f"  p_crystal {score.p_crystal:.3f}  {score.image.image_name}"
+            f"  {score.barcode} {score.well!s:>5}  {score.outcome!s:<27} {score.probability:6.1%}"
+            f"  p_crystal {score.p_crystal:.3f}  {score.image_name}"
         )
     for (reason, detail), files in account.failures().items():
         others = f" and {len(files) - 1} more" if len(files) > 1 else ""
@@ -310,13 +310,13 @@ def _review(verdict: str, past: str) -> click.Command:
     def command(config: Config, score_ids: tuple[int, ...], everything: bool, barcode: str | None, who: str) -> None:
         with System(config) as system:
             held = {score_id for score_id, action in system.ledger.decisions.actions().items() if action == "hold"}
-            held |= system.ledger.decisions.undone_scores()
+            held |= system.ledger.publications.undone_scores()
             selected = set(score_ids)
             if everything or barcode:
-                # only an explicit score_id overrules an earlier verdict
-                waiting = held - system.ledger.decisions.verdicts(sorted(held)).keys()
-                scores = system.ledger.views.scores_by_id(sorted(waiting))
-                selected |= {s.score_id for s in scores if not barcode or s.image.barcode == barcode}
+                # only an explicit score_id overrules an earlier review
+                waiting = held - system.ledger.decisions.reviews(sorted(held)).keys()
+                scores = system.ledger.scores.by_id(sorted(waiting))
+                selected |= {score.score_id for score in scores if not barcode or score.barcode == barcode}
             unknown = selected - held
             if unknown:
                 raise XtalgridError(
@@ -421,9 +421,9 @@ def _print_scores(account: Account, truth: dict[str, str]) -> None:
     row = "{:>6}  {:8}  {:26} {:>11}  {:>9}  {}"
     click.echo(row.format("well", "ARTscore", "outcome", "probability", "p_crystal", "rendered as"))
     for score in account.scored:
-        code, known = score.outcome.code or "–", truth.get(score.image.image_name, "")
+        code, known = (score.outcome and score.outcome.code) or "–", truth.get(score.image_name, "")
         numbers = f"{score.probability:.3f}", f"{score.p_crystal:.3f}"
-        click.echo(row.format(str(score.image.well), code, score.outcome, *numbers, known))
+        click.echo(row.format(str(score.well), code, score.outcome, *numbers, known))
 
 
 @main.command()
@@ -453,7 +453,7 @@ def model() -> None:
 def model_list(config: Config) -> None:
     """List the weights, those in use marked *, and what was promoted when, by whom and why."""
     with System(config) as system:
-        used, history = system.models_in_use(), system.ledger.models.history()
+        used, history = system.models_in_use(), system.ledger.promotions.history()
     for place, entries in (("package", read_manifest().models), (str(config.weights), weights.entries(config))):
         click.echo(f"{place}:" + ("" if entries else " none"))
         for entry in entries:

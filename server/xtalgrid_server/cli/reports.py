@@ -107,8 +107,8 @@ def alerts(load: Load, as_json: bool, dry_run: bool) -> None:
     with System(load()) as system:
         if dry_run:
             crystals = alerts_module.preview(system.config, system.ledger)
-            recipes = system.ledger.people.contents(crystal.image.barcode for crystal in crystals)
-            show([Alert(0, crystal, recipes(*crystal.drop)) for crystal in crystals])
+            contents = system.ledger.contents.of_plates(crystal.image.barcode for crystal in crystals)
+            show([Alert(0, crystal, contents(*crystal.image.drop)) for crystal in crystals])
             return
         done = system.alerts(show)
     if done.mails:

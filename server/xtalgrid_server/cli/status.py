@@ -14,7 +14,7 @@ from ..steps.step import paused
 
 def status_lines(config: Config, ledger: Ledger) -> Iterator[str]:
     """Yield the lines of the status screen."""
-    counts = ledger.views.counts()
+    counts = ledger.counts()
     reason = paused(ledger)
     yield f"system      {reason or 'running'}"
     yield f"units       {_pairs(counts['units'], ('planned', 'sent', 'returned', 'failed'))}"
@@ -27,9 +27,9 @@ def status_lines(config: Config, ledger: Ledger) -> Iterator[str]:
         done = f"{old.read} of {old.images} images read ({old.read / max(old.images, 1):.1%})"
         date = f"{old.before.inspected:%Y-%m-%d}"
         yield f"archive     {done}, back to {date}; `xtalgrid create_work --backfill` continues"
-    for unit in ledger.work.units("failed"):
+    for unit in ledger.units.in_states("failed"):
         yield f"failed unit {unit.name}: {unit.detail}; `xtalgrid create_work --retry` plans its images again"
-    failures = ledger.work.failures()
+    failures = ledger.failures.of_files()
     for file, why, detail in failures[:20]:
         yield f"no score    {file}: {why} ({detail})"
     if len(failures) > 20:

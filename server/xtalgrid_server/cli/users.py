@@ -48,7 +48,7 @@ def add(ctx: click.Context, name: str, piped: bool) -> None:
     if not SHORTEST <= len(password) <= LONGEST:
         raise XtalgridError(f"the password has {len(password)} characters; use at least {SHORTEST}, at most {LONGEST}")
     with System(config) as system:
-        system.ledger.visits.set_password(name, hash_password(password), account())
+        system.ledger.users.set_password(name, hash_password(password), account())
     click.echo(f"{name} can sign in" + ("" if config.viewer.sign_in == "users" else '; set viewer.sign_in = "users"'))
 
 
@@ -58,9 +58,9 @@ def add(ctx: click.Context, name: str, piped: bool) -> None:
 def remove(ctx: click.Context, name: str) -> None:
     """Remove NAME's access. Their scores are kept."""
     with System(ctx.obj()) as system:
-        if not system.ledger.visits.password(name):
+        if not system.ledger.users.password(name):
             raise XtalgridError(f"there is no user {name}; see `xtalgrid user list`")
-        system.ledger.visits.set_password(name, "", account())
+        system.ledger.users.set_password(name, "", account())
     click.echo(f"{name} can no longer sign in")
 
 
@@ -69,5 +69,5 @@ def remove(ctx: click.Context, name: str) -> None:
 def list_users(ctx: click.Context) -> None:
     """List the users, with who set their password and when (UTC)."""
     with System(ctx.obj()) as system:
-        for name, who, at in system.ledger.visits.users():
+        for name, who, at in system.ledger.users.all():
             click.echo(f"{name:{LONGEST_NAME}}  password set by {who}, {at:%Y-%m-%d %H:%M}")

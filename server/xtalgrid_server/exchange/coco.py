@@ -14,7 +14,7 @@ import msgspec
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import CLASSES, PRIORITY, Outcome
 
-from ..ledger.records import now
+from ..ledger.database import now
 from ..reports.entries import Entry, Inspection
 
 CATEGORIES = [

@@ -23,9 +23,8 @@ from xtalgrid_core.images import read_image
 from xtalgrid_core.outcomes import CLASSES, Outcome
 
 from ..config import Config
-from ..domain.images import ImageRow
 from ..domain.log import log
-from ..ledger.plates import DropImage
+from ..ledger.shapes import ScoredImage
 from ..ledger.store import Ledger
 from ..reports.entries import Entry, Filter, Inspection, inspections
 from ..reports.tables import COLUMNS, full_row, row
@@ -147,15 +146,15 @@ _WRITERS = {"csv": _csv, "jsonl": _json_lines, "coco": _coco}
 
 
 def _answer(entry: Entry) -> wire.Scored:
-    answer = wire.decode_answer(entry.archived.answer.encode())
-    assert isinstance(answer, wire.Scored)  # failures are not exported
-    return answer
+    assert isinstance(entry.image, ScoredImage)
+    assert isinstance(entry.image.answer, wire.Scored)  # failures are not exported
+    return entry.image.answer
 
 
 def _chops(inspection: Inspection, answer: wire.Scored, confirmed: bool) -> list[wire.BestChop]:
     person = inspection.best.person
-    said = person.outcome.group if person is not None and person.outcome is not None else None
-    return [chop for chop in answer.boxes if not confirmed or chop.outcome.group is said]
+    group = person.outcome.group if person is not None and person.outcome is not None else None
+    return [chop for chop in answer.boxes if not confirmed or chop.outcome.group is group]
 
 
 def _class_folder(outcome: Outcome) -> str:
@@ -176,7 +175,7 @@ def _write_chops(
     if not wanted:
         return
     try:
-        pixels = read_image(read_original(config, _image_row(entry.image)))
+        pixels = read_image(read_original(config, entry.image))
     except ImageError as error:
         log.warning("chops of %s: %s", entry.image.image_name, error)
         done.missing += 1
@@ -188,7 +187,3 @@ def _write_chops(
         with replacing(folder / _class_folder(chop.outcome) / name) as stream:
             Image.fromarray(pixels[y : y + height, x : x + width]).save(stream, "PNG")
         done.chops += 1
-
-
-def _image_row(image: DropImage) -> ImageRow:
-    return ImageRow(image.inspect_id, image.barcode, image.inspection, image.inspected, image.well, image.image_name)

@@ -9,9 +9,8 @@ import sqlalchemy as sa
 from ..domain.wells import Well
 from ..storage.engines import chunks
 from . import tables as t
-from .database import LedgerDatabase
-from .plates import DropImage
-from .records import now
+from .database import LedgerDatabase, now
+from .shapes import DropImage
 
 Drop = tuple[str, Well]
 
@@ -68,7 +67,7 @@ class Alerts:
                 for row in connection.execute(statement.order_by(alerts.id))
             }
 
-    def told(self, ids: Sequence[int]) -> None:
+    def set_sent(self, ids: Sequence[int]) -> None:
         """Record that these alerts were sent."""
         with self._db.writing() as connection:
             for part in chunks(ids):

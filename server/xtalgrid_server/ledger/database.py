@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,11 @@ from xtalgrid_core.errors import LedgerError
 
 from ..config import Config
 from ..storage.engines import open_engine, place, reading, short_reason
+
+
+def now() -> datetime:
+    """Return the current time in UTC, without a time zone, as the ledger stores it."""
+    return datetime.now(UTC).replace(tzinfo=None)
 
 
 class LedgerDatabase:

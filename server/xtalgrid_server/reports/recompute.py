@@ -12,7 +12,8 @@ from xtalgrid_core.errors import ImageError, XtalgridError
 from xtalgrid_scoring.pool import Pool
 
 from ..config import Config
-from ..ledger.records import ScoreOrigin
+from ..ledger.scores import Origin
+from ..ledger.shapes import ScoredImage
 from ..ledger.store import Ledger
 from ..steps.assimilate.agree import TOLERANCE, image_disagreement
 from ..steps.pack import check_image
@@ -44,27 +45,22 @@ class Recomputed:
     answer: wire.Scored | None = None
 
 
-def recompute(config: Config, ledger: Ledger, origin: ScoreOrigin, sha256: str) -> Recomputed:
-    """Score an image again with the models and options of a score.
-
-    Parameters
-    ----------
-    sha256
-        Of the image's file when the score was made.
-    """
-    before = origin.score.answer
+def recompute(config: Config, ledger: Ledger, score: ScoredImage, origin: Origin) -> Recomputed:
+    """Score an image again with the models and options of a score."""
+    before = score.answer
     if isinstance(before, wire.Failed):
         return Recomputed("impossible", f"this score is a failure ({before.reason}); there are no numbers to compare")
     try:
-        checked = check_image(config, origin.score.image)
+        checked = check_image(config, score)
     except ImageError as error:
         return Recomputed("impossible", str(error))
-    if checked.sha256 != sha256:
+    if checked.sha256 != score.sha256:
         return Recomputed(
             "impossible",
-            f"the file is another than the one that was scored: SHA-256 {checked.sha256[:12]}…, then {sha256[:12]}…",
+            f"the file is another than the one that was scored: "
+            f"SHA-256 {checked.sha256[:12]}…, then {score.sha256[:12]}…",
         )
-    unit = ledger.work.unit(origin.unit)
+    unit = ledger.units.named(origin.unit)
     entries = wire.decode_manifest(unit.manifest).images if unit else ()
     asked = next((entry for entry in entries if entry.number == before.number), None)
     um = config.imager.pixel_size_um if asked is None else asked.pixel_size_um  # as it was then, not as configured now

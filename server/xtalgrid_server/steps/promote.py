@@ -21,7 +21,7 @@ from xtalgrid_core.outcomes import CLASSES
 from xtalgrid_core.weights import MANIFEST, ModelEntry, default_models, read_manifest
 
 from ..config import Config
-from ..ledger.models import in_use as promoted
+from ..ledger.promotions import in_use as promoted
 from ..ledger.store import Ledger
 from ..storage import weights as shelf
 from ..storage.weights import ROLES, Pair
@@ -75,7 +75,7 @@ def model_entries(config: Config, ledger: Ledger) -> tuple[ModelEntry, ModelEntr
 
 
 def _promoted_or_packaged(ledger: Ledger) -> Pair:
-    if pairs := promoted(ledger.models.history()):
+    if pairs := promoted(ledger.promotions.history()):
         return pairs[-1]
     try:
         return default_models()
@@ -118,7 +118,7 @@ def promote(config: Config, ledger: Ledger, candidate: Path, *, force: str | Non
     shelf.add(config, candidate, pair)
     why = force or "; ".join(comparison.reasons if comparison else ())
     said = msgspec.json.encode(comparison).decode() if comparison else ""
-    ledger.models.add("promote", pair, f"forced: {why}" if force else why, who, said)
+    ledger.promotions.add("promote", pair, f"forced: {why}" if force else why, who, said)
     shelf.mark(config, pair)
     return pair
 
@@ -131,10 +131,10 @@ def rollback(config: Config, ledger: Ledger, *, why: str, who: str) -> Pair:
     ConfigError
         If the package's own models are in use: there is no promotion to undo.
     """
-    pairs = promoted(ledger.models.history())
+    pairs = promoted(ledger.promotions.history())
     if not pairs:
         raise ConfigError("the package's own models are in use; there is no promotion to undo")
-    ledger.models.add("rollback", pairs[-2] if len(pairs) > 1 else None, why, who)
+    ledger.promotions.add("rollback", pairs[-2] if len(pairs) > 1 else None, why, who)
     pair = models(config, ledger)
     shelf.mark(config, pair)
     return pair

@@ -7,11 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
 
 from ..imager.folder.entering import Imported
-from ..ledger.records import ScoredImage
+from ..ledger.shapes import DropImage
 from .finalize import Finalized
 from .system import System
 
@@ -22,7 +21,7 @@ class Account:
 
     imported: Imported
     finalized: Finalized
-    scored: list[ScoredImage]
+    scored: list[DropImage]
     failed: dict[str, tuple[str, str]]
 
     @property
@@ -38,7 +37,7 @@ class Account:
     @property
     def outcomes(self) -> dict[Outcome, int]:
         """Number of images by outcome, in order of priority, failed ones last."""
-        counts = collections.Counter(score.outcome for score in self.scored)
+        counts = collections.Counter(image.outcome for image in self.scored)
         counts[Outcome.FAILED] += len(self.failed)
         return {outcome: counts[outcome] for outcome in Outcome if counts[outcome]}
 
@@ -90,19 +89,9 @@ def run_folder(
 
 def _account(system: System, imported: Imported, finalized: Finalized) -> Account:
     wanted = {(row.inspect_id, row.image_name) for row in imported.entered}
-    scores = system.ledger.views.scores(inspect_ids=sorted({row.inspect_id for row in imported.entered}), failed=True)
-    scored, failed = [], {}
-    for score in scores:
-        if (score.image.inspect_id, score.image.image_name) not in wanted:
-            continue
-        if isinstance(score.answer, wire.Failed):
-            failed[score.image.image_name] = (str(score.answer.reason), score.answer.detail)
-        else:
-            scored.append(score)
-    has_answer = {score.image.image_name for score in scores}
-    names = [row.image_name for row in imported.entered if row.image_name not in has_answer]
-    for file, reason, detail in system.ledger.work.failures(names):
-        failed[file] = (reason, detail)
+    images = system.ledger.images.of_inspections(sorted({row.inspect_id for row in imported.entered}))
+    images = [image for image in images if (image.inspect_id, image.image_name) in wanted]
+    failed = {image.image_name: image.failure for image in images if image.failure is not None}
     for path, why in imported.rejected.items():
         failed[path.name] = ("name fits no pattern", why)
-    return Account(imported, finalized, scored, failed)
+    return Account(imported, finalized, [image for image in images if image.is_scored], failed)

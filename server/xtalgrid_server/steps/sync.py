@@ -16,8 +16,8 @@ from ..config import Config
 from ..domain.log import log
 from ..imager.crystaltrak import samples
 from ..imager.crystaltrak.database import ImagerDatabase
-from ..ledger.people import Contents
-from ..ledger.records import now
+from ..ledger.contents import Contents
+from ..ledger.database import now
 from ..ledger.store import Ledger
 from ..storage.engines import chunks
 
@@ -73,7 +73,7 @@ def sync(config: Config, database: ImagerDatabase, ledger: Ledger) -> Synced:
 def _sync_scores(
     config: Config, database: ImagerDatabase, ledger: Ledger, key: str, progress: _Progress, done: Synced
 ) -> None:
-    recent = ledger.people.first_dated(now() - timedelta(days=config.imager.look_back_days))
+    recent = ledger.imager_scores.first_dated(now() - timedelta(days=config.imager.look_back_days))
     after = progress.last if recent is None else min(progress.last, recent - 1)
     while True:
         at = now()
@@ -81,7 +81,7 @@ def _sync_scores(
         if page:
             last = page[-1].score_id
             done.rows += len(page)
-            done.recorded += ledger.people.record(page, between=(after, last, at))
+            done.recorded += ledger.imager_scores.record(page, between=(after, last, at))
             after = last
             if last > progress.last:
                 progress.last = last
@@ -101,9 +101,9 @@ def _sync_contents(database: ImagerDatabase, ledger: Ledger, progress: _Progress
     progress.missing = missing
     if missing:
         return
-    for barcodes in chunks(ledger.people.barcodes(), _BARCODES):
+    for barcodes in chunks(ledger.plates.barcodes(), _BARCODES):
         found = samples.plate_contents(database, barcodes)
-        done.contents += ledger.people.set_contents(
+        done.contents += ledger.contents.record(
             Contents(barcode, samples.EVERYWHERE, project=project, sample=sample, origin=ORIGIN)
             for barcode, (project, sample) in found.items()
         )

@@ -44,7 +44,7 @@ class System:
         with step(config, "open", wait=60) as report:  # two first runs must not both create the tables
             self.ledger = Ledger(config)
             self.imager = ImagerDatabase(config)
-            self.source = open_source(config, self.imager, self.ledger.work)
+            self.source = open_source(config, self.imager, self.ledger.failures)
             report.quiet = True
         self.grid = LocalGrid(config) if config.grid.kind == "local" else BoincGrid(config)
 
@@ -71,7 +71,7 @@ class System:
             imported = import_folder(
                 self.config,
                 self.imager,
-                self.ledger.work,
+                self.ledger.failures,
                 folder,
                 recursive=recursive,
                 copy=copy,
@@ -94,7 +94,7 @@ class System:
         """
         if folder is None and not self.config.imager.folder:
             raise ConfigError("name the FOLDER to watch, or set imager.folder")
-        source = FolderSource(self.config, self.imager, self.ledger.work, folder, copy=copy, names=names)
+        source = FolderSource(self.config, self.imager, self.ledger.failures, folder, copy=copy, names=names)
         while True:
             with step(self.config, IMPORT, wait=600) as report:
                 found = source.look()

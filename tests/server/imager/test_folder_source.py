@@ -50,7 +50,7 @@ def clock():
 
 @pytest.fixture
 def source(system, clock):
-    return FolderSource(system.config, system.imager, system.ledger.work, clock=clock, pause=clock.wait)
+    return FolderSource(system.config, system.imager, system.ledger.failures, clock=clock, pause=clock.wait)
 
 
 def names(rows):
@@ -93,7 +93,7 @@ def test_a_file_that_grows_waits_and_never_stops_the_others(source, watched, clo
     assert (found.entered, found.settling, again.waiting, again.settling) == ([], [growing], [growing], [])
     growing.write_bytes(whole)
     assert names(source.refresh()) == [rigaku_name(2)]
-    assert system.ledger.work.failures() == []
+    assert system.ledger.failures.of_files() == []
 
 
 def test_a_file_that_stays_incomplete_is_recorded_once_and_taken_in_if_it_is_mended(source, watched, clock, system):
@@ -106,7 +106,7 @@ def test_a_file_that_stays_incomplete_is_recorded_once_and_taken_in_if_it_is_men
     found = source.look()
     assert list(found.rejected) == [broken]
     assert source.look().rejected == {}
-    ((file, reason, detail),) = system.ledger.work.failures()
+    ((file, reason, detail),) = system.ledger.failures.of_files()
     assert (file, reason) == (str(broken), "truncated image")
     assert "end marker is missing" in detail
     broken.write_bytes(whole)
@@ -129,7 +129,7 @@ def test_what_was_seen_outlives_the_process(source, watched, clock, config):
     assert len(source.look().waiting) == 1
     clock.wait(5)
     with System(config) as other:
-        again = FolderSource(config, other.imager, other.ledger.work, clock=clock, pause=clock.wait)
+        again = FolderSource(config, other.imager, other.ledger.failures, clock=clock, pause=clock.wait)
         assert names(again.look().entered) == [rigaku_name(1)]
     assert source.refresh() == []
 
@@ -139,7 +139,7 @@ def test_a_name_that_fits_not_and_a_file_of_the_same_stem(source, watched, syste
     draw_well(watched / "holiday.jpg")
     draw_well(watched / ".hidden.jpg")
     assert len(source.refresh()) == 1
-    ((file, reason, _),) = system.ledger.work.failures()
+    ((file, reason, _),) = system.ledger.failures.of_files()
     assert (file, reason) == (str(watched / "holiday.jpg"), "name fits no pattern")
     png = draw_well(watched / rigaku_name(1).replace(".jpg", ".png"))
     assert source.look().doubles == [png]
@@ -167,7 +167,7 @@ def test_rockimagers_tree(system, watched, clock):
         for kind in ("ef", "th", "dl"):
             draw_well(watched / ROCKIMAGER.format(well, kind))
     source = FolderSource(
-        system.config, system.imager, system.ledger.work, names="rockimager", clock=clock, pause=clock.wait
+        system.config, system.imager, system.ledger.failures, names="rockimager", clock=clock, pause=clock.wait
     )
     rows = source.refresh()
     assert [(row.barcode, row.inspection, str(row.well)) for row in rows] == [
@@ -175,7 +175,7 @@ def test_rockimagers_tree(system, watched, clock):
         ("3100", 17409, "B1a"),
     ]
     assert rows[0].image_name == "plateID_3100_batchID_17409_wellNum_1_profileID_1_d1_r26_ef.jpg"
-    assert system.ledger.work.failures() == []
+    assert system.ledger.failures.of_files() == []
     assert system.create_work().planned == 2
 
 

@@ -20,11 +20,11 @@ def lost_units(ledger: Ledger, grid: BoincGrid) -> list[str]:
 
     This happens when a spool is restored from a backup, for example.
     """
-    sent = ledger.work.attempts("sent")
+    sent = ledger.units.attempts("sent")
     done = grid.database.assimilated()
     waiting = grid.waiting()
     missing = [u for u, (_, attempt) in sent.items() if workunit_name(u, attempt) in done and u not in waiting]
-    still = ledger.work.attempts("sent") if missing else {}  # without those assimilated in the meantime
+    still = ledger.units.attempts("sent") if missing else {}  # without those assimilated in the meantime
     return [unit for unit in missing if unit in still]
 
 
@@ -41,7 +41,7 @@ def boinc_status(ledger: Ledger, imager: ImagerDatabase, grid: BoincGrid, now: f
     yield f"inbox       {waiting[0]} results and {waiting[1]} refusals wait for `xtalgrid assimilate`"
     yield from _lag(ledger, imager, now)
     yield from _hosts(grid.database.hosts(), now)
-    failed = ledger.work.units("failed")
+    failed = ledger.units.in_states("failed")
     for unit in failed:
         yield f"failed unit {unit.name}: {unit.detail}"
     lost = lost_units(ledger, grid)
@@ -53,7 +53,7 @@ def boinc_status(ledger: Ledger, imager: ImagerDatabase, grid: BoincGrid, now: f
 
 def _lag(ledger: Ledger, imager: ImagerDatabase, now: float) -> Iterator[str]:
     newest = next((group[0].inspected for group in imager.newest_first(None, None)), None)
-    scored = ledger.views.newest_scored()
+    scored = ledger.scores.newest_inspection()
     if newest is None:
         yield "lag         the imager database has no image that fits imager.patterns"
     elif scored is None:
@@ -64,7 +64,7 @@ def _lag(ledger: Ledger, imager: ImagerDatabase, now: float) -> Iterator[str]:
             f"lag         {hours:.1f} h: newest inspection {newest:%Y-%m-%d %H:%M}, "
             f"newest scored {scored:%Y-%m-%d %H:%M}"
         )
-    since = ledger.views.waiting_since()
+    since = ledger.units.under_way_since()
     if since is not None:
         hours = (datetime.fromtimestamp(now, UTC).replace(tzinfo=None) - since).total_seconds() / 3600
         yield f"oldest      unit on its way for {hours:.1f} h"

@@ -146,7 +146,7 @@ class FolderSource:
                 elif self._clock() - seen.first < self._config.import_.give_up_hours * 3600:
                     found.waiting.append(path)
                 else:
-                    self._failures.add_failure(str(path), STEP, FailureReason.TRUNCATED, f"{path}: {why}")
+                    self._failures.add(str(path), STEP, FailureReason.TRUNCATED, f"{path}: {why}")
                     found.rejected[path] = why
                     changed.append(replace(seen, state="failed"))
         if ready:

@@ -10,11 +10,10 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from . import tables as t
-from .database import LedgerDatabase, insert
-from .records import now
+from .database import LedgerDatabase, insert, now
 
 
-class Visits:
+class Users:
     """The part of the ledger for the viewer's users."""
 
     def __init__(self, database: LedgerDatabase) -> None:
@@ -31,7 +30,7 @@ class Visits:
         with self._db.reading() as connection:
             return connection.scalar(statement) or ""
 
-    def users(self) -> list[tuple[str, str, datetime]]:
+    def all(self) -> list[tuple[str, str, datetime]]:
         """Return (name, who set the password, when in UTC) of those who may sign in, by name."""
         newest = sa.select(sa.func.max(t.users.c.id)).group_by(t.users.c.name)
         statement = (
@@ -49,5 +48,5 @@ class Visits:
         """Return when (UTC) a person last marked everything as seen, or None."""
         statement = sa.select(sa.func.max(t.visits.c.at)).where(t.visits.c.who == who[:100])
         with self._db.reading() as connection:
-            found: datetime | None = connection.scalar(statement)
-        return found
+            last: datetime | None = connection.scalar(statement)
+        return last
