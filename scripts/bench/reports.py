@@ -185,7 +185,7 @@ def _rows(plates: int, scores: int) -> Iterator[tuple[dict[str, object], dict[st
 
 def _answer(number: int, outcome: Outcome, p_crystal: float) -> str:
     answer = wire.Scored(
-        number=number % 1000, outcome=outcome, score=outcome.look.score, probability=0.9, p_crystal=p_crystal,
+        number=number % 1000, outcome=outcome, score=outcome.style.score, probability=0.9, p_crystal=p_crystal,
         probabilities=tuple(0.9 if other is outcome else 0.0123 for other in CLASSES), height=1920, width=2560,
         pixel_size_um=1.131, pixel_size_origin="known imager", seconds=0.1,
         drop=wire.Drop(box=(300, 500, 900, 1100), confidence=0.98),

@@ -58,7 +58,7 @@ def answer(number: int, outcome: Outcome, probability: float = 0.95, p_crystal: 
     return wire.Scored(
         number=number,
         outcome=outcome,
-        score=outcome.look.score,
+        score=outcome.style.score,
         probability=0.5 if outcome is Outcome.UNDECIDED else probability,
         p_crystal=p_crystal,
         probabilities=() if null else maxima,

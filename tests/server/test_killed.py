@@ -58,7 +58,7 @@ STEPS: dict[str, Callable[[System], Any]] = {
     "workers": answer_units,
     "assimilate": lambda system: system.assimilate(),
     "finalizer": lambda system: system.finalize(frames="none"),
-    "set_autoscore": lambda system: system.set_autoscore(),
+    "set_autoscore": lambda system: system.publish(),
 }
 
 

@@ -22,7 +22,7 @@ from xtalgrid_core.outcomes import Group
 from xtalgrid_core.weights import MANIFEST, PACKAGED, default_models, find_model, read_manifest
 from xtalgrid_server.config import Config, from_string
 from xtalgrid_server.ledger.store import Ledger
-from xtalgrid_server.steps.promote import models, promote
+from xtalgrid_server.steps.promote import models_in_use, promote
 from xtalgrid_server.steps.system import System
 
 from .conftest import rigaku_name
@@ -247,11 +247,11 @@ def test_killed_anywhere_the_old_or_the_new_models_are_in_use(
         if not killed_before_effect(number, lambda here=here: promoted(here)):
             break
         ledger = Ledger(here)
-        pair = models(here, ledger)
+        pair = models_in_use(here, ledger)
         seen.add(pair)
         for sha256, role in zip(pair, ("segmenter", "classifier"), strict=True):
             assert find_model(sha256, role, [here.weights] if here.weights.exists() else [])
-        assert promote(here, ledger, candidate, force="x", who="jdoe") == models(here, ledger) == new
+        assert promote(here, ledger, candidate, force="x", who="jdoe") == models_in_use(here, ledger) == new
         assert len(ledger.promotions.history()) == 1
         assert default_models(here.weights) == new
         ledger.close()

@@ -34,7 +34,7 @@ from xtalgrid_nets.judge import scoring as judge
 from xtalgrid_scoring.pool import Pool
 from xtalgrid_server.config import Config, from_string
 from xtalgrid_server.reports.explain import explain
-from xtalgrid_server.steps.run import Account, run_folder
+from xtalgrid_server.steps.run import FolderRun, run_folder
 from xtalgrid_server.steps.system import System
 from xtalgrid_server.web.app import create_app
 from xtalgrid_synth import render_well
@@ -109,7 +109,7 @@ class Lab:
     case: Case
     config: Config
     system: System
-    account: Account
+    account: FolderRun
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ from .. import config as configuration
 from ..config import Config
 from ..grids.boinc.names import result_of_output, unit_of_output, unit_of_workunit
 from ..grids.boinc.spool import Spool
-from ..grids.boinc.states import errors_said
+from ..grids.boinc.states import describe_errors
 from ..steps.assimilate.agree import disagreement
 from ..steps.assimilate.validate import KEPT_BYTES, validate
 
@@ -119,7 +119,7 @@ def _give_up(spool: Spool, arguments: Sequence[str]) -> int:
         _log(USAGE)
         return STOP
     mask, name = arguments[:2]
-    reason = errors_said(int(mask)) if mask.isdigit() else f"error mask {mask[:20]}"
+    reason = describe_errors(int(mask)) if mask.isdigit() else f"error mask {mask[:20]}"
     return _note_failure(spool, name, reason)
 
 

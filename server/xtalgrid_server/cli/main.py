@@ -21,7 +21,7 @@ from ..config import Config
 from ..exchange.scored import export_scored
 from ..imager.crystaltrak.check import check_imager
 from ..ledger.store import PAUSED
-from ..steps.run import Account, run_folder
+from ..steps.run import FolderRun, run_folder
 from ..steps.step import EXIT_BUSY, set_up_logging, user
 from ..steps.system import System
 from ..storage import weights
@@ -116,7 +116,7 @@ def run(config: Config, folder: Path, recursive: bool, copy: bool, names: str | 
         _print_account(config, account)
 
 
-def run_with_progress(system: System, folder: Path, **options: Any) -> Account:
+def run_with_progress(system: System, folder: Path, **options: Any) -> FolderRun:
     """Call `run_folder` with a progress bar if this is a terminal."""
     with tqdm(desc="scoring", unit=" wells", disable=None, leave=False) as bar:
 
@@ -127,14 +127,14 @@ def run_with_progress(system: System, folder: Path, **options: Any) -> Account:
         return run_folder(system, folder, on_progress=None if bar.disable else show, **options)
 
 
-def _print_account(config: Config, account: Account) -> None:
+def _print_account(config: Config, account: FolderRun) -> None:
     if account.imported.fell_back:
         click.echo(
             f"no file name matches the pattern {config.import_.names!r}, so each file is its own well (--names any)"
         )
     click.echo(f"{account.accounted} of {account.total} images accounted for")
     for outcome, number in account.outcomes.items():
-        click.echo(f"  {number:5d}  {outcome.look.letter}  {outcome} ({outcome.group})")
+        click.echo(f"  {number:5d}  {outcome.style.letter}  {outcome} ({outcome.group})")
     crystals = sorted(account.scored, key=lambda score: -score.p_crystal)[:10]
     if crystals:
         click.echo("look at these first:")
@@ -269,7 +269,7 @@ def set_autoscore_command(config: Config, files: tuple[Path, ...], undo: str | N
             click.echo(f"left  {line}")
         return
     with System(config) as system:
-        done = system.set_autoscore(list(files) or None, dry_run=dry_run)
+        done = system.publish(list(files) or None, dry_run=dry_run)
     would = "would be written" if dry_run else "done"
     click.echo(f"{done.files} files {would}: " + (", ".join(f"{n} {a}" for a, n in done.actions.items()) or "no rows"))
     for line in done.refused:
@@ -417,7 +417,7 @@ def demo(ctx: click.Context, config: Config, wells: int, then_serve: bool) -> No
         ctx.invoke(serve)
 
 
-def _print_scores(account: Account, truth: dict[str, str]) -> None:
+def _print_scores(account: FolderRun, truth: dict[str, str]) -> None:
     row = "{:>6}  {:8}  {:26} {:>11}  {:>9}  {}"
     click.echo(row.format("well", "ARTscore", "outcome", "probability", "p_crystal", "rendered as"))
     for score in account.scored:

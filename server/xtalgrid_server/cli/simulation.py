@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ..simulation.model import DAY, HOUR, Outcome, Scenario, hosts_needed, simulate
+from ..simulation.model import DAY, HOUR, Scenario, Simulated, hosts_needed, simulate
 
 _DEFAULT = Scenario()
 
@@ -62,7 +62,7 @@ def simulate_command(within_h: float | None, **options: Any) -> None:
         click.echo(line)
 
 
-def lines(scenario: Scenario, done: Outcome) -> list[str]:
+def lines(scenario: Scenario, done: Simulated) -> list[str]:
     """Format an outcome for people."""
     text = [f"{scenario.hosts} computers, {scenario.days:g} days: cores busy {done.busy:.0%} of the time they are on"]
     if scenario.imagers:

@@ -23,7 +23,7 @@ from ..ledger.scores import Origin
 from ..ledger.shapes import DropImage, ScoredImage
 from ..ledger.store import Ledger
 from ..steps.pack import image_path, read_original
-from ..storage import weights as shelf
+from ..storage import weights
 from .decisions import decision_path, largest
 from .drop import images_of, record_scores
 from .recompute import Recomputed, recompute
@@ -39,7 +39,7 @@ class Trail:
 
 
 @dataclass(frozen=True, slots=True)
-class ScoreStory:
+class ExplainedScore:
     """One score: how it was made, the steps of its decision, and what was done with it since.
 
     Attributes
@@ -69,7 +69,7 @@ class ScoreStory:
 
 
 @dataclass(frozen=True, slots=True)
-class ImageStory:
+class ExplainedImage:
     """An image and its scores, newest first; `file_is` says whether its file is still the one that was scored."""
 
     image_id: int
@@ -78,7 +78,7 @@ class ImageStory:
     file: str
     file_is: str
     failure: tuple[str, str] | None
-    scores: tuple[ScoreStory, ...]
+    scores: tuple[ExplainedScore, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class Explanation:
     inspection: int
     inspected: datetime
     contents: Contents
-    images: tuple[ImageStory, ...]
+    images: tuple[ExplainedImage, ...]
     inspections: dict[int, int]
     """Number of each inspection, by inspect id."""
     imager_scores: tuple[SeenScore, ...]
@@ -145,7 +145,7 @@ def explain(
         inspection=number,
         inspected=first.inspected,
         contents=ledger.contents.of_plates([barcode])(barcode, first.well),
-        images=tuple(_image(config, ledger, image, again) for image in images),
+        images=tuple(_explained_image(config, ledger, image, again) for image in images),
         inspections={image.inspect_id: image.inspection for image in drop},
         imager_scores=tuple(ledger.imager_scores.history(ids)),
         corrections=tuple(sorted((one for made in corrections.values() for one in made), key=lambda one: one.id)),
@@ -153,27 +153,27 @@ def explain(
     )
 
 
-def _image(config: Config, ledger: Ledger, image: DropImage, again: bool) -> ImageStory:
+def _explained_image(config: Config, ledger: Ledger, image: DropImage, again: bool) -> ExplainedImage:
     origins = ledger.scores.origins(image.image_id)
     scores = list(reversed(ledger.scores.of_images([image.image_id])))
     ids = list(origins)
     decisions, reviews = ledger.decisions.of_scores(ids), ledger.decisions.reviews(ids)
     publications = ledger.publications.of_scores(ids)
     file, file_is = _file(config, image)
-    stories = []
+    explained = []
     for score in scores:
         score_id, origin = score.score_id, origins[score.score_id]
         trail = Trail(decisions[score_id], reviews.get(score_id, ()), publications[score_id])
         recomputed = recompute(config, ledger, score, origin) if again and score is scores[0] else None
-        stories.append(_story(config, score, origin, trail, recomputed))
-    return ImageStory(
+        explained.append(_explained_score(config, score, origin, trail, recomputed))
+    return ExplainedImage(
         image_id=image.image_id,
         inspect_id=image.inspect_id,
         image_name=image.image_name,
         file=file,
         file_is=file_is,
         failure=image.failure,
-        scores=tuple(stories),
+        scores=tuple(explained),
     )
 
 
@@ -190,16 +190,16 @@ def _file(config: Config, image: DropImage) -> tuple[str, str]:
     return str(path), "the one that was scored"
 
 
-def _story(
+def _explained_score(
     config: Config, score: ScoredImage, origin: Origin, trail: Trail, recomputed: Recomputed | None
-) -> ScoreStory:
+) -> ExplainedScore:
     options = origin.options
     models = []
-    for role, model in zip(shelf.ROLES, (options.segmenter, options.classifier), strict=True):
-        entry = shelf.entry(config, model, role)
+    for role, model in zip(weights.ROLES, (options.segmenter, options.classifier), strict=True):
+        entry = weights.entry(config, model, role)
         known = f"{entry.architecture} {entry.variant}" if entry else "not among the weights that are here"
         models.append(f"{role} {model[:12]}… ({known})")
-    return ScoreStory(
+    return ExplainedScore(
         score_id=score.score_id,
         at=score.at,
         outcome=score.outcome,
@@ -243,7 +243,7 @@ def explanation_lines(config: Config, story: Explanation) -> Iterator[str]:
     yield from _people_lines(config, story)
 
 
-def _score_lines(score: ScoreStory) -> Iterator[str]:
+def _score_lines(score: ExplainedScore) -> Iterator[str]:
     options, answer = score.options, score.answer
     code = f" ({score.code})" if score.code else ""
     yield f"  score {score.score_id}: {score.outcome}{code}, made {score.at:%Y-%m-%d %H:%M} UTC"
@@ -283,7 +283,7 @@ def _score_lines(score: ScoreStory) -> Iterator[str]:
         yield f"    again      {score.recomputed.verdict.upper()}: {score.recomputed.why}"
 
 
-def _trail_lines(score: ScoreStory) -> Iterator[str]:
+def _trail_lines(score: ExplainedScore) -> Iterator[str]:
     trail = score.trail
     for decided in trail.decided:
         why = f": {decided.why}" if decided.why else ""

@@ -16,7 +16,7 @@ from .drop import images_of, record_scores
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ScoreEntry:
     """One score of a drop.
 
     Attributes
@@ -51,7 +51,7 @@ class Chapter:
     inspected: datetime | None
     p_crystal: float | None
     """The largest in the newest scores of its images."""
-    steps: tuple[Step, ...]
+    steps: tuple[ScoreEntry, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +75,12 @@ def history(config: Config, database: ImagerDatabase, ledger: Ledger, barcode: s
     """
     drop = images_of(ledger, barcode, name)
     ids, not_asked = record_scores(database, ledger, drop)
-    steps: dict[int, list[Step]] = {inspect_id: [] for inspect_id in ids}
+    steps: dict[int, list[ScoreEntry]] = {inspect_id: [] for inspect_id in ids}
     for seen in ledger.imager_scores.history(ids):
         row = seen.row
         detail = f"SCOREID {row.score_id}" + (", later gone from the score table" if seen.gone else "")
         steps[row.inspect_id].append(
-            Step("score table", row.by, row.date, row.code, config.outcome(row.code), detail=detail)
+            ScoreEntry("score table", row.by, row.date, row.code, config.outcome(row.code), detail=detail)
         )
     newest: dict[int, list[float]] = {}
     corrections = ledger.corrections.of_images([image.image_id for image in drop])
@@ -93,11 +93,13 @@ def history(config: Config, database: ImagerDatabase, ledger: Ledger, barcode: s
             models = f"score {score.score_id}, classifier {score.classifier[:12]}, rule {rule}"
             code = config.score_code(outcome) or ""
             steps[image.inspect_id].append(
-                Step("ARTscore", score.worker, score.at, code, outcome, score.p_crystal, models)
+                ScoreEntry("ARTscore", score.worker, score.at, code, outcome, score.p_crystal, models)
             )
         for made in corrections[image.image_id]:
             code = (config.score_code(made.outcome) or "") if made.outcome else ""
-            steps[image.inspect_id].append(Step("viewer", made.who, made.at, code, made.outcome, detail=made.note))
+            steps[image.inspect_id].append(
+                ScoreEntry("viewer", made.who, made.at, code, made.outcome, detail=made.note)
+            )
     images = {image.inspect_id: image for image in drop}
     chapters = [
         Chapter(
@@ -139,7 +141,7 @@ def history_lines(drop: History) -> Iterator[str]:
         yield f"the score table could not be asked now: {drop.not_asked}"
 
 
-def _step(step: Step) -> str:
+def _step(step: ScoreEntry) -> str:
     zone = "" if step.what == "score table" else " UTC"
     score = f"{step.code} {step.outcome or ''}".strip() or ("took that back" if step.what == "viewer" else "gone")
     p_crystal = f", p_crystal {step.p_crystal:.3f}" if step.p_crystal is not None else ""

@@ -20,8 +20,6 @@ from ..steps.pack import check_image
 
 _PATIENCE_SECONDS = 600
 
-Verdict = Literal["same", "agrees", "differs", "impossible"]
-
 
 @dataclass(frozen=True, slots=True)
 class Recomputed:
@@ -39,7 +37,7 @@ class Recomputed:
         Of any probability.
     """
 
-    verdict: Verdict
+    verdict: Literal["same", "agrees", "differs", "impossible"]
     why: str
     largest_difference: float | None = None
     answer: wire.Scored | None = None

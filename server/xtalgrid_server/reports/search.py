@@ -17,7 +17,7 @@ KEYS: tuple[Key, ...] = get_args(Key)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class DropGroup:
     """A group of drops with the same keys, such as the same condition.
 
     Attributes
@@ -50,7 +50,7 @@ class _Group:
     best: Inspection | None = None
 
 
-def search(ledger: Ledger, chosen: Filter, group_by: Sequence[Key]) -> list[Found]:
+def search(ledger: Ledger, chosen: Filter, group_by: Sequence[Key]) -> list[DropGroup]:
     """Group drops by `group_by`, and return the groups in which at least one drop showed the outcome.
 
     If a person scored an inspection, that score counts instead of the ARTscore. A drop counts once, however often it
@@ -74,9 +74,9 @@ def search(ledger: Ledger, chosen: Filter, group_by: Sequence[Key]) -> list[Foun
     return sorted(found, key=lambda one: (-one.matching, -one.matching / one.drops, -one.p_crystal, one.keys))
 
 
-def _found(keys: tuple[str, ...], group: _Group, best: Inspection) -> Found:
+def _found(keys: tuple[str, ...], group: _Group, best: Inspection) -> DropGroup:
     image = max(best.entries, key=lambda entry: entry.image.p_crystal).image
-    return Found(
+    return DropGroup(
         keys=keys,
         drops=group.drops,
         matching=group.matching,

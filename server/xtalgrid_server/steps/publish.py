@@ -83,7 +83,7 @@ class _Plan:
         return self.action != "keep"
 
 
-def set_autoscore(
+def publish(
     config: Config, database: ImagerDatabase, ledger: Ledger, files: list[Path] | None = None, dry_run: bool = False
 ) -> Published:
     """Publish the lines of CSV files whose action is ``publish``.

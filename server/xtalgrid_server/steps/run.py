@@ -16,7 +16,7 @@ from .system import System
 
 
 @dataclass(slots=True)
-class Account:
+class FolderRun:
     """The result for each image of a folder; `failed` maps file names to (reason, detail)."""
 
     imported: Imported
@@ -58,7 +58,7 @@ def run_folder(
     names: str | None = None,
     frames: str = "all",
     on_progress: Callable[[int], None] | None = None,
-) -> Account:
+) -> FolderRun:
     """Import a folder, score and publish its images, and account for each; a repeated run resumes where one stopped.
 
     Parameters
@@ -83,15 +83,15 @@ def run_folder(
         if not (worked.finished or worked.failed or done.refused) or not grid.waiting():
             break  # otherwise run again: units with refused results are repeated, up to grid.attempts
     finalized = system.finalize(frames)
-    system.set_autoscore()
+    system.publish()
     return _account(system, imported, finalized)
 
 
-def _account(system: System, imported: Imported, finalized: Finalized) -> Account:
+def _account(system: System, imported: Imported, finalized: Finalized) -> FolderRun:
     wanted = {(row.inspect_id, row.image_name) for row in imported.entered}
     images = system.ledger.images.of_inspections(sorted({row.inspect_id for row in imported.entered}))
     images = [image for image in images if (image.inspect_id, image.image_name) in wanted]
     failed = {image.image_name: image.failure for image in images if image.failure is not None}
     for path, why in imported.rejected.items():
         failed[path.name] = ("name fits no pattern", why)
-    return Account(imported, finalized, [image for image in images if image.is_scored], failed)
+    return FolderRun(imported, finalized, [image for image in images if image.is_scored], failed)

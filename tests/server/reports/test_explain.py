@@ -61,7 +61,7 @@ def lab(tiny_weights, tmp_path_factory):
     Image.fromarray(well()).save(folder / "new" / NAME)
     with System(load(folder / "xtalgrid.toml")) as system:
         run_folder(system, folder / "new", frames="none")
-        system.set_autoscore()
+        system.publish()
         contents = Contents("CI022987", Well(1, 1, 0), "kinases", "ABL1", "20 % PEG 3350", "screen.csv")
         system.ledger.contents.record([contents])
         (image,) = system.ledger.images.of_plate("CI022987")

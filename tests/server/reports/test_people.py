@@ -52,7 +52,7 @@ def test_the_finalizer_records_every_row_it_sees(system, score, person):
     first, *_ = score({(1, 1): Outcome.CLEAR})
     person(first.inspect_id, "13", INSPECTED)
     system.finalize(frames="none")
-    system.set_autoscore()
+    system.publish()
     later, *_ = score({(1, 1): Outcome.CLEAR}, inspection=4)
     system.finalize(frames="none")
     rows = system.ledger.imager_scores.of_inspections([first.inspect_id, later.inspect_id])

@@ -94,13 +94,13 @@ class FolderSource:
         ConfigError
             If the folder does not exist.
         """
-        first = self.look()
+        first = self.scan()
         if not first.settling:
             return first.entered
         self._pause(self._config.import_.settle_s)
-        return first.entered + self.look().entered
+        return first.entered + self.scan().entered
 
-    def look(self) -> Imported:
+    def scan(self) -> Imported:
         """Scan every folder once, and import the files that are complete.
 
         Raises
@@ -112,10 +112,10 @@ class FolderSource:
             raise ConfigError(f"imager.folder: {self._folder} is not there; is it mounted?")
         found = Imported()
         for folders in _batches(_image_files(self._folder)):
-            self._look_into(folders, found)
+            self._scan_folders(folders, found)
         return found
 
-    def _look_into(self, folders: list[Listing], found: Imported) -> None:
+    def _scan_folders(self, folders: list[Listing], found: Imported) -> None:
         known = self._seen.of_folders([str(folder) for folder, _ in folders])
         changed: list[Seen] = []
         ready: dict[Path, Seen] = {}
