@@ -182,12 +182,12 @@ def _refuse(spool: Spool, path: Path, data: bytes, reason: str) -> None:
         return
     for folder in (spool.quarantine, spool.refused):
         folder.mkdir(parents=True, exist_ok=True)
-    kept = spool.quarantine / f"{name}.{digest[:12]}.json"
-    if kept.exists():
+    copy = spool.quarantine / f"{name}.{digest[:12]}.json"
+    if copy.exists():
         return
     note = {"unit": unit, "result": name, "sha256": digest, "reason": wire.short_text(reason)}
     write_atomically(spool.refused / f"{name}.json", msgspec.json.encode(note))
-    write_atomically(kept, data[:KEPT_BYTES])
+    write_atomically(copy, data[:KEPT_BYTES])
 
 
 def _log(text: str) -> None:

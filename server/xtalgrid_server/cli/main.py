@@ -300,8 +300,8 @@ def export_scored_command(config: Config, out: Path, uv: tuple[str, ...]) -> Non
         )
 
 
-def _review(verdict: str, past: str) -> click.Command:
-    @main.command(verdict, help=f"{verdict.capitalize()} held scores, by their score_id in the finalizer's CSV.")
+def _review(action: str, past: str) -> click.Command:
+    @main.command(action, help=f"{action.capitalize()} held scores, by their score_id in the finalizer's CSV.")
     @click.argument("score_ids", nargs=-1, type=int)
     @click.option("--all", "everything", is_flag=True, help="All held scores.")
     @click.option("--barcode", help="All held scores of this plate.")
@@ -325,7 +325,7 @@ def _review(verdict: str, past: str) -> click.Command:
                 )
             if not selected:
                 raise XtalgridError("name the scores: SCORE_IDS, --barcode or --all")
-            system.ledger.decisions.add_reviews(sorted(selected), "approve" if verdict == "approve" else "reject", who)
+            system.ledger.decisions.add_reviews(sorted(selected), "approve" if action == "approve" else "reject", who)
             click.echo(f"{len(selected)} scores {past}; the next finalizer and set_autoscore act on this")
 
     return command

@@ -101,12 +101,12 @@ def uninstall(user_level: bool) -> None:
 @user_level_option
 def status(user_level: bool) -> None:
     """Say what is installed and whether it runs; `xtalgrid status` says whether the chain moves."""
-    found = [line for host in _hosts(user_level) for line in host.status()]
-    for line, _ in found:
+    states = [line for host in _hosts(user_level) for line in host.status()]
+    for line, _ in states:
         click.echo(line)
-    if not found:
+    if not states:
         raise ConfigError(f"no service is installed; xtalgrid --config FILE service install{_level(user_level)}")
-    bad = [line.split()[0] for line, is_good in found if not is_good]
+    bad = [line.split()[0] for line, is_good in states if not is_good]
     if bad:
         scope = " --user" if user_level else ""
         raise ConfigError(f"{', '.join(bad)}: not running as it should; journalctl{scope} -n 20 -u {bad[0]} says why")

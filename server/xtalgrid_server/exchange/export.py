@@ -26,7 +26,7 @@ from ..config import Config
 from ..domain.log import log
 from ..ledger.shapes import ScoredImage
 from ..ledger.store import Ledger
-from ..reports.entries import Entry, Filter, Inspection, inspections
+from ..reports.entries import DropInspection, Entry, Filter, inspections
 from ..reports.tables import COLUMNS, full_row, row
 from ..steps.pack import read_original
 from ..storage.text import csv_line
@@ -35,7 +35,7 @@ from .coco import CocoWriter, coco_box
 Format = Literal["csv", "jsonl", "coco"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
-Put = Callable[[Inspection, Entry], None]
+Put = Callable[[DropInspection, Entry], None]
 
 
 @dataclass(slots=True)
@@ -116,7 +116,7 @@ def export(
 def _csv(config: Config, stream: IO[bytes], _confirmed: bool, _done: Exported) -> Iterator[Put]:
     stream.write(csv_line(COLUMNS))
 
-    def put(inspection: Inspection, entry: Entry) -> None:
+    def put(inspection: DropInspection, entry: Entry) -> None:
         stream.write(csv_line(list(row(config, inspection, entry).values())))
 
     yield put
@@ -124,7 +124,7 @@ def _csv(config: Config, stream: IO[bytes], _confirmed: bool, _done: Exported) -
 
 @contextmanager
 def _json_lines(config: Config, stream: IO[bytes], _confirmed: bool, _done: Exported) -> Iterator[Put]:
-    def put(inspection: Inspection, entry: Entry) -> None:
+    def put(inspection: DropInspection, entry: Entry) -> None:
         stream.write(msgspec.json.encode(full_row(config, inspection, entry, _answer(entry))) + b"\n")
 
     yield put
@@ -134,7 +134,7 @@ def _json_lines(config: Config, stream: IO[bytes], _confirmed: bool, _done: Expo
 def _coco(_config: Config, stream: IO[bytes], confirmed: bool, done: Exported) -> Iterator[Put]:
     with CocoWriter(stream) as writer:
 
-        def put(inspection: Inspection, entry: Entry) -> None:
+        def put(inspection: DropInspection, entry: Entry) -> None:
             answer = _answer(entry)
             writer.add(inspection, entry, answer, _chops(inspection, answer, confirmed))
 
@@ -151,7 +151,7 @@ def _answer(entry: Entry) -> wire.Scored:
     return entry.image.answer
 
 
-def _chops(inspection: Inspection, answer: wire.Scored, confirmed: bool) -> list[wire.BestChop]:
+def _chops(inspection: DropInspection, answer: wire.Scored, confirmed: bool) -> list[wire.BestChop]:
     person = inspection.best.person
     group = person.outcome.group if person is not None and person.outcome is not None else None
     return [chop for chop in answer.boxes if not confirmed or chop.outcome.group is group]
@@ -163,7 +163,7 @@ def _class_folder(outcome: Outcome) -> str:
 
 
 def _write_chops(
-    config: Config, inspection: Inspection, entry: Entry, confirmed: bool, folder: Path, done: Exported
+    config: Config, inspection: DropInspection, entry: Entry, confirmed: bool, folder: Path, done: Exported
 ) -> None:
     """Cut an image's best chops out of the original; writing them again replaces the files."""
     answer = _answer(entry)

@@ -109,7 +109,7 @@ def _row(
         done.missing += 1
         return None
     mates = (_file(config, image, name) for name in drop.mates)
-    mate = next((found for found in mates if found is not None), None)
+    mate = next((path for path in mates if path is not None), None)
     done.wells += 1
     done.pairs += mate is not None
     return (

@@ -18,7 +18,7 @@ from xtalgrid_core.wilson import wilson
 
 from ..config import Config
 from ..ledger.store import Ledger
-from .entries import Filter, Inspection, scored_by_people
+from .entries import DropInspection, Filter, scored_by_people
 
 Order = Literal["newest", "p_crystal"]
 
@@ -184,7 +184,7 @@ def disagreements(
     return heapq.nlargest(limit, _disagreements(scored_by_people(config, ledger, chosen)), key=rank)
 
 
-def _disagreements(inspections: Iterable[Inspection]) -> Iterator[Disagreement]:
+def _disagreements(inspections: Iterable[DropInspection]) -> Iterator[Disagreement]:
     for inspection in inspections:
         person, best = inspection.best.person, inspection.best
         if person is None or person.outcome is None or person.outcome.group is inspection.artscore.group:

@@ -38,7 +38,7 @@ class Entry:
         return self.person_scores[-1] if self.person_scores else None
 
 
-class Inspection:
+class DropInspection:
     """A drop at one inspection.
 
     Attributes
@@ -75,7 +75,7 @@ class Filter:
     Attributes
     ----------
     outcome
-        Name of an outcome or group, compared with `Inspection.outcome`.
+        Name of an outcome or group, compared with `DropInspection.outcome`.
     sample, condition, project
         Part of the recorded text; case does not matter.
     barcode
@@ -112,14 +112,14 @@ class Filter:
             if wanted
         )
 
-    def fits(self, inspection: Inspection) -> bool:
+    def fits(self, inspection: DropInspection) -> bool:
         """Tell whether an inspection meets the criteria on outcome and people's scores; contents are for `has`."""
         if self.scored_by_people and inspection.best.person is None:
             return False
         return not self.outcome or self.outcome in (inspection.outcome, inspection.outcome.group)
 
 
-def drops(ledger: Ledger, chosen: Filter, answers: bool = False) -> Iterator[list[Inspection]]:
+def drops(ledger: Ledger, chosen: Filter, answers: bool = False) -> Iterator[list[DropInspection]]:
     """Return the drops whose contents, plate and dates fit, by plate, each with its inspections in order of time.
 
     Parameters
@@ -142,13 +142,13 @@ def drops(ledger: Ledger, chosen: Filter, answers: bool = False) -> Iterator[lis
             yield list(_inspections(drop))
 
 
-def inspections(ledger: Ledger, chosen: Filter, answers: bool = False) -> Iterator[Inspection]:
+def inspections(ledger: Ledger, chosen: Filter, answers: bool = False) -> Iterator[DropInspection]:
     """Return the inspections that meet all criteria, by plate."""
     for drop in drops(ledger, chosen, answers):
         yield from filter(chosen.fits, drop)
 
 
-def scored_by_people(config: Config, ledger: Ledger, chosen: Filter) -> Iterator[Inspection]:
+def scored_by_people(config: Config, ledger: Ledger, chosen: Filter) -> Iterator[DropInspection]:
     """Return the inspections that meet all criteria and that a person scored, by inspect id; read no others."""
     barcodes = {chosen.barcode} if chosen.barcode else None
     chosen_range = Range(barcodes, chosen.since, chosen.before)
@@ -168,7 +168,7 @@ def _entries(
     return [Entry(image, contents(*image.drop), tuple(person_scores[image.inspect_id])) for image in images]
 
 
-def _inspections(entries: Iterable[Entry]) -> Iterator[Inspection]:
+def _inspections(entries: Iterable[Entry]) -> Iterator[DropInspection]:
     """Group entries by inspection; those of one inspection must be consecutive."""
     for _, group in itertools.groupby(entries, key=lambda entry: entry.image.inspect_id):
-        yield Inspection(list(group))
+        yield DropInspection(list(group))

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from xtalgrid_core.wilson import wilson
 
 from ..ledger.store import Ledger
-from .entries import Filter, Inspection, drops
+from .entries import DropInspection, Filter, drops
 
 Key = Literal["condition", "sample", "project", "plate", "drop"]
 KEYS: tuple[Key, ...] = get_args(Key)
@@ -47,7 +47,7 @@ class DropGroup:
 class _Group:
     drops: int = 0
     matching: int = 0
-    best: Inspection | None = None
+    best: DropInspection | None = None
 
 
 def search(ledger: Ledger, chosen: Filter, group_by: Sequence[Key]) -> list[DropGroup]:
@@ -70,11 +70,11 @@ def search(ledger: Ledger, chosen: Filter, group_by: Sequence[Key]) -> list[Drop
             best = max(matching, key=lambda inspection: inspection.p_crystal)
             if group.best is None or best.p_crystal > group.best.p_crystal:
                 group.best = best
-    found = [_found(keys, group, group.best) for keys, group in groups.items() if group.best is not None]
-    return sorted(found, key=lambda one: (-one.matching, -one.matching / one.drops, -one.p_crystal, one.keys))
+    matching_groups = [_drop_group(keys, group, group.best) for keys, group in groups.items() if group.best is not None]
+    return sorted(matching_groups, key=lambda one: (-one.matching, -one.matching / one.drops, -one.p_crystal, one.keys))
 
 
-def _found(keys: tuple[str, ...], group: _Group, best: Inspection) -> DropGroup:
+def _drop_group(keys: tuple[str, ...], group: _Group, best: DropInspection) -> DropGroup:
     image = max(best.entries, key=lambda entry: entry.image.p_crystal).image
     return DropGroup(
         keys=keys,
@@ -89,7 +89,7 @@ def _found(keys: tuple[str, ...], group: _Group, best: Inspection) -> DropGroup:
     )
 
 
-def _keys(inspection: Inspection, group_by: Sequence[Key]) -> tuple[str, ...]:
+def _keys(inspection: DropInspection, group_by: Sequence[Key]) -> tuple[str, ...]:
     image, contents = inspection.best.image, inspection.best.contents
     values = {
         "condition": contents.condition,

@@ -8,7 +8,7 @@ from xtalgrid_core import wire
 from xtalgrid_core.outcomes import CLASSES
 
 from ..config import Config
-from .entries import Entry, Inspection
+from .entries import DropInspection, Entry
 
 COLUMNS = (
     "barcode", "well", "row", "col", "subwell", "inspection", "inspected", "inspect_id", "image", "sha256",
@@ -20,7 +20,7 @@ COLUMNS = (
 """Columns of the CSV, which docs/reports.md explains under Exports."""
 
 
-def row(config: Config, inspection: Inspection, entry: Entry) -> dict[str, Any]:
+def row(config: Config, inspection: DropInspection, entry: Entry) -> dict[str, Any]:
     """Convert an image to a row of the CSV, by column; unknown values are None."""
     image, person, outcome = entry.image, entry.person, entry.artscore
     by_person = person.outcome if person else None
@@ -55,7 +55,7 @@ def row(config: Config, inspection: Inspection, entry: Entry) -> dict[str, Any]:
     }
 
 
-def full_row(config: Config, inspection: Inspection, entry: Entry, answer: wire.Scored) -> dict[str, Any]:
+def full_row(config: Config, inspection: DropInspection, entry: Entry, answer: wire.Scored) -> dict[str, Any]:
     """Convert an image to a line of JSON: the CSV's columns, all people's scores, probabilities, drop and boxes.
 
     Boxes are (row, col, height, width) in pixels of the image.

@@ -62,7 +62,7 @@ def model_entries(config: Config, ledger: Ledger) -> tuple[ModelEntry, ModelEntr
         If the configuration names weights that are neither in ``home/weights`` nor in the package: every unit would
         fail at the workers. As `models_in_use` otherwise.
     """
-    found = []
+    chosen = []
     for role, sha256 in zip(ROLES, models_in_use(config, ledger), strict=True):
         entry = weights.entry(config, sha256, role)
         if entry is None:
@@ -70,8 +70,8 @@ def model_entries(config: Config, ledger: Ledger) -> tuple[ModelEntry, ModelEntr
                 f"{config.file or 'configuration'}: work.{role} names {sha256[:12]}…, and neither {config.weights} "
                 f"nor the package has such a {role}; remove that line, and bring it here with `xtalgrid model promote`"
             )
-        found.append(entry)
-    return found[0], found[1]
+        chosen.append(entry)
+    return chosen[0], chosen[1]
 
 
 def _promoted_or_packaged(ledger: Ledger) -> Pair:
@@ -117,8 +117,8 @@ def promote(config: Config, ledger: Ledger, candidate: Path, *, force: str | Non
     _try_out(candidate, pair)
     weights.add(config, candidate, pair)
     why = force or "; ".join(comparison.reasons if comparison else ())
-    said = msgspec.json.encode(comparison).decode() if comparison else ""
-    ledger.promotions.add("promote", pair, f"forced: {why}" if force else why, who, said)
+    as_json = msgspec.json.encode(comparison).decode() if comparison else ""
+    ledger.promotions.add("promote", pair, f"forced: {why}" if force else why, who, as_json)
     weights.mark(config, pair)
     return pair
 

@@ -102,8 +102,8 @@ def _sync_contents(database: ImagerDatabase, ledger: Ledger, progress: _Progress
     if missing:
         return
     for barcodes in chunks(ledger.plates.barcodes(), _BARCODES):
-        found = samples.plate_contents(database, barcodes)
+        contents = samples.plate_contents(database, barcodes)
         done.contents += ledger.contents.record(
             Contents(barcode, samples.EVERYWHERE, project=project, sample=sample, origin=ORIGIN)
-            for barcode, (project, sample) in found.items()
+            for barcode, (project, sample) in contents.items()
         )

@@ -97,11 +97,12 @@ class System:
         source = FolderSource(self.config, self.imager, self.ledger.failures, folder, copy=copy, names=names)
         while True:
             with step(self.config, IMPORT, wait=600) as report:
-                found = source.scan()
-                reopen(self.config, self.ledger, found.entered)
-                report.update(images=len(found.entered), rejected=len(found.rejected), waiting=len(found.waiting))
-                report.quiet = not (found.entered or found.rejected)
-            yield found
+                imported = source.scan()
+                reopen(self.config, self.ledger, imported.entered)
+                entered, rejected = len(imported.entered), len(imported.rejected)
+                report.update(images=entered, rejected=rejected, waiting=len(imported.waiting))
+                report.quiet = not (entered or rejected)
+            yield imported
             time.sleep(max(self.config.import_.settle_s, 1.0))
 
     def _refresh(self) -> None:

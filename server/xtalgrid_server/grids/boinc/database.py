@@ -59,11 +59,11 @@ class BoincDatabase:
 
     def known(self, names: Sequence[str]) -> set[str]:
         """Return which of these work units exist."""
-        found: set[str] = set()
+        known: set[str] = set()
         with self._reading() as connection:
             for part in chunks(names):
-                found.update(connection.scalars(sa.select(t.workunits.c.name).where(t.workunits.c.name.in_(part))))
-        return found
+                known.update(connection.scalars(sa.select(t.workunits.c.name).where(t.workunits.c.name.in_(part))))
+        return known
 
     def name_of(self, workunit_id: int) -> str | None:
         """Return the name of a work unit, or None if it no longer exists."""
@@ -156,10 +156,10 @@ class BoincDatabase:
 
     def _appid(self) -> int:
         with self._reading() as connection:
-            found = connection.scalar(sa.select(t.apps.c.id).where(t.apps.c.name == self._app))
-        if found is None:
+            app_id = connection.scalar(sa.select(t.apps.c.id).where(t.apps.c.name == self._app))
+        if app_id is None:
             raise GridError(f"the BOINC project has no application {self._app!r}; run its bin/xadd (docs/boinc.md)")
-        return int(found)
+        return int(app_id)
 
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:

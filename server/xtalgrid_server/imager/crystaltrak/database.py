@@ -151,7 +151,7 @@ class ImagerDatabase(Connections):
         return self.read(lambda connection: self._scores_of_drops(connection, inspect_ids))
 
     def _scores_of_drops(self, connection: sa.Connection, inspect_ids: Sequence[int]) -> dict[int, list[ScoreRow]]:
-        found: dict[int, list[ScoreRow]] = {inspect_id: [] for inspect_id in inspect_ids}
+        rows_by_id: dict[int, list[ScoreRow]] = {inspect_id: [] for inspect_id in inspect_ids}
         inspections, scores = self.tables.inspections, self.tables.scores.c
         place = (inspections.c.barcodeid, inspections.c.col, inspections.c.i_row, inspections.c.subwell)
         for part in chunks(inspect_ids):
@@ -182,8 +182,8 @@ class ImagerDatabase(Connections):
             )
             for row in connection.execute(statement) if drops else []:
                 for inspect_id in drops.get(tuple(row[:4]), ()):
-                    found[inspect_id].append(score_row(row))
-        return found
+                    rows_by_id[inspect_id].append(score_row(row))
+        return rows_by_id
 
     def scored_by_people(self, mates: Sequence[str] = ()) -> Iterator[ScoredDrop]:
         """Yield every drop at an inspection at which a person scored it, in the order of inspect ids.
@@ -291,15 +291,15 @@ class ImagerDatabase(Connections):
                     "subwell": image.well.subwell,
                 }
                 same = [inspections.c[name] == value for name, value in place.items()]
-                found = connection.execute(
+                newest = connection.execute(
                     sa.select(*named(inspections.c.inspectid, inspections.c.inspectdate)).where(*same)
                 ).first()
-                if found is None:
+                if newest is None:
                     inserted = connection.execute(inspections.insert().values(inspectdate=image.inspected, **place))
                     key = inserted.inserted_primary_key
                     inspect_id, inspected = int(key[0]) if key else 0, image.inspected
                 else:
-                    inspect_id, inspected = int(found.inspectid), found.inspectdate
+                    inspect_id, inspected = int(newest.inspectid), newest.inspectdate
                 known = sa.select(table.c.inspectid).where(
                     table.c.inspectid == inspect_id, table.c.imagename == image.image_name
                 )
