@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from xtalgrid_core.errors import LedgerError
 
 from ..config import Config
-from ..storage.engines import open_engine, place, reading, short_reason
+from ..storage.engines import chunks, open_engine, place, reading, short_reason
 
 
 def now() -> datetime:
@@ -59,6 +59,15 @@ class LedgerDatabase:
         """Open a transaction that sees one state of the database and waits for no writer."""
         with self._errors(), reading(self._engine) as connection:
             yield connection
+
+    def rows_of_scores(
+        self, table: sa.Table, score_ids: Sequence[int], statement: sa.Select[Any] | None = None
+    ) -> list[Any]:
+        """Return the rows of a table about these scores, oldest first for each; `statement` may join more columns."""
+        chosen = (sa.select(table) if statement is None else statement).order_by(table.c.id)
+        with self.reading() as connection:
+            parts = [connection.execute(chosen.where(table.c.score_id.in_(part))).all() for part in chunks(score_ids)]
+        return [row for rows in parts for row in rows]
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

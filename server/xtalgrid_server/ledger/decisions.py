@@ -12,7 +12,6 @@ import sqlalchemy as sa
 
 from xtalgrid_core.outcomes import Outcome
 
-from ..storage.engines import chunks
 from . import tables as t
 from .database import LedgerDatabase, now
 
@@ -63,7 +62,7 @@ class Decisions:
     def of_scores(self, score_ids: Sequence[int]) -> dict[int, list[Decision]]:
         """Return all decisions on each of these scores, oldest first."""
         decisions: dict[int, list[Decision]] = {score_id: [] for score_id in score_ids}
-        for row in rows_of_scores(self._db, sa.select(t.finalizations), t.finalizations, score_ids):
+        for row in self._db.rows_of_scores(t.finalizations, score_ids):
             why = msgspec.json.decode(row.csv_row).get("why", "")
             decisions[row.score_id].append(Decision(row.run, row.at, row.action, why))
         return decisions
@@ -117,7 +116,7 @@ class Decisions:
     def reviews(self, score_ids: Sequence[int]) -> dict[int, list[Review]]:
         """Return all reviews of those of these scores that have one, oldest first: the newest counts."""
         reviews: dict[int, list[Review]] = {}
-        for row in rows_of_scores(self._db, sa.select(t.reviews), t.reviews, score_ids):
+        for row in self._db.rows_of_scores(t.reviews, score_ids):
             reviews.setdefault(row.score_id, []).append(Review(row.at, row.who, row.verdict))
         return reviews
 
@@ -125,15 +124,3 @@ class Decisions:
 def newest_decisions() -> sa.Select[Any]:
     """Select the ids of the finalizer's newest decision on each score."""
     return sa.select(sa.func.max(t.finalizations.c.id)).group_by(t.finalizations.c.score_id)
-
-
-def rows_of_scores(
-    database: LedgerDatabase, statement: sa.Select[Any], table: sa.Table, score_ids: Sequence[int]
-) -> list[Any]:
-    """Return the rows of a table about these scores, oldest first for each score."""
-    with database.reading() as connection:
-        return [
-            row
-            for part in chunks(score_ids)
-            for row in connection.execute(statement.where(table.c.score_id.in_(part)).order_by(table.c.id))
-        ]

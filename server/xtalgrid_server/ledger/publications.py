@@ -12,7 +12,6 @@ import sqlalchemy as sa
 from ..storage.engines import chunks
 from . import tables as t
 from .database import LedgerDatabase, now
-from .decisions import rows_of_scores
 
 _IS_UNDONE = sa.exists().where(t.undone.c.publication_id == t.publications.c.id)
 
@@ -83,7 +82,7 @@ class Publications:
             t.publications, t.undone.c.at.label("undone"), t.undone.c.who.label("undone_by")
         ).select_from(t.publications.outerjoin(t.undone, t.undone.c.publication_id == t.publications.c.id))
         publications: dict[int, list[Publication]] = {score_id: [] for score_id in score_ids}
-        for row in rows_of_scores(self._db, statement, t.publications, score_ids):
+        for row in self._db.rows_of_scores(t.publications, score_ids, statement):
             publications[row.score_id].append(
                 Publication(
                     row.run,

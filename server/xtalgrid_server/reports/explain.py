@@ -24,7 +24,7 @@ from ..ledger.shapes import DropImage, ScoredImage
 from ..ledger.store import Ledger
 from ..steps.pack import image_path, read_original
 from ..storage import weights
-from .decisions import decision_path, largest
+from .decision_path import decision_path, largest
 from .drop import images_of, record_scores
 from .recompute import Recomputed, recompute
 

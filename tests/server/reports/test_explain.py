@@ -23,7 +23,7 @@ from xtalgrid_server.config import load
 from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.ledger import tables as t
 from xtalgrid_server.ledger.contents import Contents
-from xtalgrid_server.reports.decisions import decision_path
+from xtalgrid_server.reports.decision_path import decision_path
 from xtalgrid_server.steps.run import run_folder
 from xtalgrid_server.steps.system import System
 

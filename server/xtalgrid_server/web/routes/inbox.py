@@ -11,7 +11,6 @@ from fastapi.responses import HTMLResponse
 from ...ledger.database import now
 from ...ledger.shapes import DropImage
 from ...steps.new_crystals import NewCrystal, crystal_from, new_crystals
-from ..pages.drops import DropCard, drop_cards
 from ..site import AllowedRequest, PageRequest, PostedForm, redirect
 from .plate import days_between
 
@@ -26,11 +25,10 @@ _LIMIT = 60
 
 @dataclass(frozen=True, slots=True)
 class CrystalPair:
-    """A drop with a new crystal, before and after; `before` and `days` are None at the drop's first inspection."""
+    """A drop with a new crystal, and the days since the image before; both are None at the drop's first inspection."""
 
     crystal: NewCrystal
     before: DropImage | None
-    after: DropCard
     days: int | None
 
 
@@ -53,7 +51,7 @@ def inbox(request: AllowedRequest) -> HTMLResponse:
         number=len(crystals),
         pairs=[_pair(request, crystal, inspections[crystal.image.barcode]) for crystal in newest],
         rescored=images.rescored(name, _LIMIT) if request.visitor.may_score else [],
-        undecided=[drop for image in images.undecided(_LIMIT) for drop in drop_cards([image])],
+        undecided=images.undecided(_LIMIT),
         limit=_LIMIT,
     )
 
@@ -71,4 +69,4 @@ def _pair(request: PageRequest, crystal: NewCrystal, inspections: list[tuple[int
     earlier = [number for number, at in inspections if at < image.inspected and number != image.inspection]
     before = request.site.ledger.images.of_plate(image.barcode, earlier[-1:], image.well) if earlier else []
     days = days_between(before[0].inspected, image.inspected) if before else None
-    return CrystalPair(crystal, before[0] if before else None, drop_cards([image])[0], days)
+    return CrystalPair(crystal, before[0] if before else None, days)
