@@ -61,11 +61,10 @@ class Alerts:
         """Return the drops not reported yet, with the alert's id and the score that showed the crystal."""
         alerts = t.alerts.c
         statement = sa.select(t.alerts).where(alerts.source == self._db.source, alerts.sent_at.is_(None))
-        with self._db.reading() as connection:
-            return {
-                (row.barcode, Well(row.row, row.col, row.subwell)): (row.id, row.score_id)
-                for row in connection.execute(statement.order_by(alerts.id))
-            }
+        return {
+            (row.barcode, Well(row.row, row.col, row.subwell)): (row.id, row.score_id)
+            for row in self._db.rows(statement.order_by(alerts.id))
+        }
 
     def set_sent(self, ids: Sequence[int]) -> None:
         """Record that these alerts were sent."""

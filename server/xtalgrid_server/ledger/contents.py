@@ -85,11 +85,9 @@ class ContentsRecords:
             sa.select(drops.barcode, drops.project, drops.sample).where(drops.source == self._db.source).distinct()
         )
         pairs: dict[str, list[tuple[str, str]]] = {}
-        with self._db.reading() as connection:
-            for part in chunks(barcodes):
-                for row in connection.execute(statement.where(drops.barcode.in_(part)).order_by(drops.sample)):
-                    if row.project or row.sample:
-                        pairs.setdefault(row.barcode, []).append((row.project, row.sample))
+        for row in self._db.rows_in(statement.order_by(drops.sample), drops.barcode, barcodes):
+            if row.project or row.sample:
+                pairs.setdefault(row.barcode, []).append((row.project, row.sample))
         return pairs
 
     def plates_with(self, part: str, *names: str) -> set[str]:
@@ -100,8 +98,7 @@ class ContentsRecords:
         drops = t.drops.c
         fits = (drops[name].icontains(part, autoescape=True) for name in names or ("project", "sample", "condition"))
         statement = sa.select(drops.barcode).where(drops.source == self._db.source, sa.or_(*fits)).distinct()
-        with self._db.reading() as connection:
-            return set(connection.scalars(statement))
+        return {row.barcode for row in self._db.rows(statement)}
 
 
 class PlateContents:

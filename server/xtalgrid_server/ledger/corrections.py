@@ -12,7 +12,6 @@ import sqlalchemy as sa
 from xtalgrid_core.errors import LedgerError
 from xtalgrid_core.outcomes import CLASSES, Outcome
 
-from ..storage.engines import chunks
 from . import tables as t
 from .database import LedgerDatabase, insert, is_of, now
 
@@ -90,10 +89,8 @@ class Corrections:
         """Return all scores that people gave these images in the viewer, even if taken back, oldest first."""
         corrections: dict[int, list[Correction]] = {image_id: [] for image_id in image_ids}
         statement = sa.select(t.corrections).order_by(t.corrections.c.id)
-        with self._db.reading() as connection:
-            for part in chunks(sorted(corrections)):
-                for row in connection.execute(statement.where(t.corrections.c.image_id.in_(part))):
-                    corrections[row.image_id].append(_correction(row))
+        for row in self._db.rows_in(statement, t.corrections.c.image_id, corrections):
+            corrections[row.image_id].append(_correction(row))
         return corrections
 
     def of_plates(self, barcodes: Sequence[str]) -> dict[int, list[Correction]]:
@@ -106,17 +103,13 @@ class Corrections:
             .order_by(t.corrections.c.id)
         )
         corrections: dict[int, list[Correction]] = {}
-        with self._db.reading() as connection:
-            for part in chunks(barcodes):
-                for row in connection.execute(statement.where(images.barcode.in_(part))):
-                    corrections.setdefault(row.image_id, []).append(_correction(row))
+        for row in self._db.rows_in(statement, images.barcode, barcodes):
+            corrections.setdefault(row.image_id, []).append(_correction(row))
         return corrections
 
     def last_by(self, who: str) -> Correction | None:
         """Return the last score that a person gave or took back in the viewer, or None."""
-        with self._db.reading() as connection:
-            row = connection.execute(_newest_by(who)).first()
-        return None if row is None else _correction(row)
+        return next(map(_correction, self._db.rows(_newest_by(who))), None)
 
     def set_written(self, correction: int, score_id: int) -> None:
         """Record that a correction is in the imager's score table, as the row with this SCOREID."""

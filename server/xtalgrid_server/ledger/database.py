@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,14 +60,21 @@ class LedgerDatabase:
         with self._errors(), reading(self._engine) as connection:
             yield connection
 
-    def rows_of_scores(
-        self, table: sa.Table, score_ids: Sequence[int], statement: sa.Select[Any] | None = None
-    ) -> list[Any]:
-        """Return the rows of a table about these scores, oldest first for each; `statement` may join more columns."""
-        chosen = (sa.select(table) if statement is None else statement).order_by(table.c.id)
+    def rows(self, statement: sa.Select[Any]) -> list[Any]:
+        """Return a statement's rows, in a transaction of its own."""
         with self.reading() as connection:
-            parts = [connection.execute(chosen.where(table.c.score_id.in_(part))).all() for part in chunks(score_ids)]
-        return [row for rows in parts for row in rows]
+            return list(connection.execute(statement))
+
+    def rows_in(self, statement: sa.Select[Any], column: sa.ColumnElement[Any], values: Collection[Any]) -> list[Any]:
+        """Return a statement's rows whose column has one of these values; the order holds within parts of them."""
+        with self.reading() as connection:
+            parts = chunks(list(values))
+            return [row for part in parts for row in connection.execute(statement.where(column.in_(part)))]
+
+    def scalar(self, statement: sa.Select[Any]) -> Any:
+        """Return the first value of a statement's first row, or None."""
+        with self.reading() as connection:
+            return connection.scalar(statement)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

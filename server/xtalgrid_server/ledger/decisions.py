@@ -51,18 +51,20 @@ class Decisions:
     def of_run(self, run: str) -> list[Any]:
         """Return the rows of one finalizer run (score_id, inspect_id, action, csv_row), in their order."""
         statement = sa.select(t.finalizations).where(t.finalizations.c.run == run).order_by(t.finalizations.c.id)
-        with self._db.reading() as connection:
-            return list(connection.execute(statement))
+        return self._db.rows(statement)
 
     def newest_run(self) -> str | None:
         """Return the newest run of the finalizer, or None."""
-        with self._db.reading() as connection:
-            return connection.scalar(sa.select(t.finalizations.c.run).order_by(t.finalizations.c.id.desc()).limit(1))
+        run: str | None = self._db.scalar(
+            sa.select(t.finalizations.c.run).order_by(t.finalizations.c.id.desc()).limit(1)
+        )
+        return run
 
     def of_scores(self, score_ids: Sequence[int]) -> dict[int, list[Decision]]:
         """Return all decisions on each of these scores, oldest first."""
         decisions: dict[int, list[Decision]] = {score_id: [] for score_id in score_ids}
-        for row in self._db.rows_of_scores(t.finalizations, score_ids):
+        decided = t.finalizations.c
+        for row in self._db.rows_in(sa.select(t.finalizations).order_by(decided.id), decided.score_id, score_ids):
             why = msgspec.json.decode(row.csv_row).get("why", "")
             decisions[row.score_id].append(Decision(row.run, row.at, row.action, why))
         return decisions
@@ -71,8 +73,7 @@ class Decisions:
         """Return the newest decision on each score, by score id."""
         decided = t.finalizations.c
         statement = sa.select(decided.score_id, decided.action).where(decided.id.in_(newest_decisions()))
-        with self._db.reading() as connection:
-            return {row.score_id: row.action for row in connection.execute(statement)}
+        return {row.score_id: row.action for row in self._db.rows(statement)}
 
     def held(self) -> list[int]:
         """Return the ids of scores that the finalizer holds back and nobody has reviewed since, newest first."""
@@ -80,8 +81,7 @@ class Decisions:
         newer = sa.exists().where(later.c.score_id == decided.c.score_id, later.c.id > decided.c.id)
         reviewed = sa.exists().where(t.reviews.c.score_id == decided.c.score_id, t.reviews.c.at >= decided.c.at)
         statement = sa.select(decided.c.score_id).where(decided.c.action == "hold", ~newer, ~reviewed)
-        with self._db.reading() as connection:
-            return list(connection.scalars(statement.order_by(decided.c.id.desc())))
+        return [row.score_id for row in self._db.rows(statement.order_by(decided.c.id.desc()))]
 
     def inspections_due(self, after: int, shadow: bool = False) -> list[int]:
         """Return the inspect ids that the finalizer has to decide on.
@@ -116,7 +116,8 @@ class Decisions:
     def reviews(self, score_ids: Sequence[int]) -> dict[int, list[Review]]:
         """Return all reviews of those of these scores that have one, oldest first: the newest counts."""
         reviews: dict[int, list[Review]] = {}
-        for row in self._db.rows_of_scores(t.reviews, score_ids):
+        statement = sa.select(t.reviews).order_by(t.reviews.c.id)
+        for row in self._db.rows_in(statement, t.reviews.c.score_id, score_ids):
             reviews.setdefault(row.score_id, []).append(Review(row.at, row.who, row.verdict))
         return reviews
 

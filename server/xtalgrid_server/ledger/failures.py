@@ -11,7 +11,6 @@ import sqlalchemy as sa
 from xtalgrid_core.errors import FailureReason
 
 from ..domain.images import ImageRow
-from ..storage.engines import chunks
 from . import tables as t
 from .database import LedgerDatabase, now
 from .entering import enter_images
@@ -35,12 +34,8 @@ class Failures:
         """Return (file, reason, detail) of all files or these that have no score; the newest failure of each."""
         failures = t.failures.c
         statement = sa.select(failures.file, failures.reason, failures.detail).where(~_IS_SCORED).order_by(failures.id)
-        newest: dict[str, tuple[str, str, str]] = {}
-        with self._db.reading() as connection:
-            for part in chunks(files) if files is not None else [None]:
-                chosen = statement if part is None else statement.where(failures.file.in_(part))
-                newest.update({row.file: (row.file, row.reason, row.detail) for row in connection.execute(chosen)})
-        return list(newest.values())
+        rows = self._db.rows(statement) if files is None else self._db.rows_in(statement, failures.file, files)
+        return list({row.file: (row.file, row.reason, row.detail) for row in rows}.values())
 
     def newest(self, limit: int) -> tuple[dict[str, int], list[tuple[datetime, str, str, str, str]]]:
         """Return how many files without a score failed for each reason, and the newest of them.

@@ -6,7 +6,7 @@ score is lost that XtalTrak no longer shows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -93,10 +93,7 @@ class ImagerScores:
 
     def history(self, inspect_ids: Sequence[int]) -> list[SeenScore]:
         """Return every recorded version of these inspections' rows in the score table, in the order seen."""
-        recorded: list[Any] = []
-        with self._db.reading() as connection:
-            for part in chunks(sorted(set(inspect_ids))):
-                recorded += self._of(connection, part)
+        recorded = self._of(inspect_ids)
         last: dict[int, ScoreRow] = {}
         versions = []
         for each in sorted(recorded, key=lambda each: each.id):
@@ -114,11 +111,8 @@ class ImagerScores:
         besides
             SCOREDBY names whose rows are left out.
         """
-        newest: dict[int, ScoreRow] = {}
-        with self._db.reading() as connection:
-            for part in chunks(sorted(set(inspect_ids))):
-                rows = self._of(connection, part, t.imager_scores.c.by.not_in(besides))
-                newest.update({row.score_id: _score_row(row) for row in rows})
+        rows = self._of(inspect_ids, t.imager_scores.c.by.not_in(besides))
+        newest = {row.score_id: _score_row(row) for row in rows}
         return {inspect_id: [] for inspect_id in inspect_ids} | _current(newest.values())
 
     def of_plates(self, barcodes: Sequence[str], besides: Sequence[str] = ()) -> dict[int, list[ScoreRow]]:
@@ -130,24 +124,18 @@ class ImagerScores:
             .where(is_of(self._db.source, images.source), seen.by.not_in(besides))
             .order_by(seen.id)
         )
-        newest: dict[int, ScoreRow] = {}
-        with self._db.reading() as connection:
-            for part in chunks(barcodes):
-                rows = connection.execute(statement.where(images.barcode.in_(part)))
-                newest.update({row.score_id: _score_row(row) for row in rows})
+        newest = {row.score_id: _score_row(row) for row in self._db.rows_in(statement, images.barcode, barcodes)}
         return _current(newest.values())
 
-    def _of(
-        self, connection: sa.Connection, inspect_ids: Sequence[int], *where: sa.ColumnElement[bool]
-    ) -> Iterator[Any]:
-        chosen = t.imager_scores.c.source == self._db.source, t.imager_scores.c.inspect_id.in_(inspect_ids), *where
-        yield from connection.execute(sa.select(t.imager_scores).where(*chosen).order_by(t.imager_scores.c.id))
+    def _of(self, inspect_ids: Sequence[int], *where: sa.ColumnElement[bool]) -> list[Any]:
+        seen = t.imager_scores.c
+        statement = sa.select(t.imager_scores).where(seen.source == self._db.source, *where).order_by(seen.id)
+        return self._db.rows_in(statement, seen.inspect_id, sorted(set(inspect_ids)))
 
     def first_dated(self, since: datetime) -> int | None:
         """Return the lowest recorded SCOREID with a SCOREDATE from `since` on (naive local time), or None."""
         chosen = is_of(self._db.source, t.imager_scores.c.source), t.imager_scores.c.date >= since
-        with self._db.reading() as connection:
-            first: int | None = connection.scalar(sa.select(sa.func.min(t.imager_scores.c.score_id)).where(*chosen))
+        first: int | None = self._db.scalar(sa.select(sa.func.min(t.imager_scores.c.score_id)).where(*chosen))
         return first
 
 

@@ -59,9 +59,7 @@ class Images:
     def row(self, image_id: int) -> ImageRow | None:
         """Return the image of this id without its score, which never changes, or None."""
         statement = sa.select(t.images).where(t.images.c.id == image_id, t.images.c.source == self._db.source)
-        with self._db.reading() as connection:
-            row = connection.execute(statement).first()
-        return None if row is None else image_row(row)
+        return next(map(image_row, self._db.rows(statement)), None)
 
     def by_id(self, image_ids: Sequence[int]) -> dict[int, DropImage]:
         """Return images by id."""
@@ -69,11 +67,9 @@ class Images:
 
     def of_scores(self, score_ids: Sequence[int]) -> list[DropImage]:
         """Return the image of each of these scores, with its newest score, in the same order."""
-        pairs: dict[int, int] = {}
-        with self._db.reading() as connection:
-            for part in chunks(score_ids):
-                rows = connection.execute(sa.select(t.scores.c.id, t.scores.c.image_id).where(t.scores.c.id.in_(part)))
-                pairs.update({row.id: row.image_id for row in rows})
+        scores = t.scores.c
+        rows = self._db.rows_in(sa.select(scores.id, scores.image_id), scores.id, score_ids)
+        pairs = {row.id: row.image_id for row in rows}
         images = self.by_id(list(set(pairs.values())))
         return [images[pairs[score_id]] for score_id in score_ids if pairs.get(score_id) in images]
 
@@ -185,9 +181,7 @@ class Images:
             .order_by(t.scores.c.id.desc())
             .limit(limit)
         )
-        with self._db.reading() as connection:
-            ids = list(connection.scalars(statement))
-        return self.of_scores(ids)
+        return self.of_scores([row.id for row in self._db.rows(statement)])
 
     def rescored(self, who: str, limit: int) -> list[tuple[DropImage, Outcome, datetime]]:
         """Return images that a person scored in the viewer and whose newer ARTscore is of another group, newest first.
@@ -203,8 +197,7 @@ class Images:
             .order_by(made.id.desc())
             .limit(10 * limit)
         )
-        with self._db.reading() as connection:
-            rows = connection.execute(statement).all()
+        rows = self._db.rows(statement)
         images = self.by_id([row.image_id for row in rows])
         pairs = ((images[row.image_id], Outcome(row.outcome), row.at) for row in rows if row.image_id in images)
         differing = [

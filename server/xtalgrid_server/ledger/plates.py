@@ -41,22 +41,19 @@ class Plates:
 
     def highest_image(self) -> int:
         """Return the highest image id, or 0 if there are no images."""
-        with self._db.reading() as connection:
-            return connection.scalar(sa.select(sa.func.max(t.images.c.id))) or 0
+        return int(self._db.scalar(sa.select(sa.func.max(t.images.c.id))) or 0)
 
     def state(self) -> tuple[int, ...]:
         """Return the newest ids of all tables that drops are shown from: while they are the same, nothing came in."""
         tables = t.images, t.scores, t.failures, t.corrections, t.imager_scores, t.drops
         newest = (sa.select(sa.func.max(table.c.id)).scalar_subquery() for table in tables)
-        with self._db.reading() as connection:
-            return tuple(number or 0 for number in connection.execute(sa.select(*newest)).one())
+        return tuple(number or 0 for number in self._db.rows(sa.select(*newest))[0])
 
     def barcodes(self) -> list[str]:
         """Return the plates with images, sorted by barcode."""
         images = t.images.c
         statement = sa.select(images.barcode).distinct().where(images.source == self._db.source)
-        with self._db.reading() as connection:
-            return list(connection.scalars(statement.order_by(images.barcode)))
+        return [row.barcode for row in self._db.rows(statement.order_by(images.barcode))]
 
     def inspections_since(self, image_id: int) -> dict[Inspection, datetime]:
         """Return the times (imager's local time) of the inspections with images of a higher id; 0: of all.
@@ -108,13 +105,10 @@ class Plates:
         barcode = t.images.c.barcode
         statement = sa.select(barcode, sa.func.count()).where(t.images.c.source == self._db.source, *chosen.dates)
         statement = statement.group_by(barcode).order_by(barcode)
-        sizes: list[tuple[str, int]] = []
-        with self._db.reading() as connection:
-            if chosen.barcodes is None:
-                sizes = [(row[0], row[1]) for row in connection.execute(statement)]
-            else:
-                for part in chunks(sorted(chosen.barcodes)):
-                    sizes += [(row[0], row[1]) for row in connection.execute(statement.where(barcode.in_(part)))]
+        if chosen.barcodes is None:
+            sizes = self._db.rows(statement)
+        else:
+            sizes = self._db.rows_in(statement, barcode, sorted(chosen.barcodes))
         batch, size = list[str](), 0
         for name, number in sizes:
             if batch and (size + number > BATCH or len(batch) == 500):
@@ -141,5 +135,4 @@ class Plates:
             statement = statement.where(t.images.c.inspected >= inspected_since)
         if scored_since is not None:
             statement = statement.where(t.scores.c.at >= scored_since)
-        with self._db.reading() as connection:
-            return set(connection.scalars(statement))
+        return {row.barcode for row in self._db.rows(statement)}

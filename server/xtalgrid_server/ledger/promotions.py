@@ -48,8 +48,7 @@ class Promotions:
 
     def history(self) -> list[Promotion]:
         """Return all promotions and rollbacks, oldest first."""
-        with self._db.reading() as connection:
-            rows = connection.execute(sa.select(t.promotions).order_by(t.promotions.c.id)).all()
+        rows = self._db.rows(sa.select(t.promotions).order_by(t.promotions.c.id))
         return [
             Promotion(r.action, (r.segmenter, r.classifier) if r.segmenter else None, r.why, r.comparison, r.who, r.at)
             for r in rows

@@ -72,9 +72,8 @@ class Publications:
 
     def of_run(self, run: str) -> dict[int, Any]:
         """Return what a run wrote, by score id."""
-        with self._db.reading() as connection:
-            statement = sa.select(t.publications).where(t.publications.c.run == run)
-            return {row.score_id: row for row in connection.execute(statement)}
+        statement = sa.select(t.publications).where(t.publications.c.run == run)
+        return {row.score_id: row for row in self._db.rows(statement)}
 
     def of_scores(self, score_ids: Sequence[int]) -> dict[int, list[Publication]]:
         """Return all publications of each of these scores, oldest first."""
@@ -82,7 +81,7 @@ class Publications:
             t.publications, t.undone.c.at.label("undone"), t.undone.c.who.label("undone_by")
         ).select_from(t.publications.outerjoin(t.undone, t.undone.c.publication_id == t.publications.c.id))
         publications: dict[int, list[Publication]] = {score_id: [] for score_id in score_ids}
-        for row in self._db.rows_of_scores(t.publications, score_ids, statement):
+        for row in self._db.rows_in(statement.order_by(t.publications.c.id), t.publications.c.score_id, score_ids):
             publications[row.score_id].append(
                 Publication(
                     row.run,
@@ -106,12 +105,7 @@ class Publications:
             .where(written.done_at.is_not(None), ~_IS_UNDONE)
             .group_by(written.inspect_id)
         )
-        newest: dict[int, int] = {}
-        with self._db.reading() as connection:
-            for part in chunks(inspect_ids):
-                rows = connection.execute(statement.where(written.inspect_id.in_(part)))
-                newest.update({row.inspect_id: row.score_id for row in rows})
-        return newest
+        return {row.inspect_id: row.score_id for row in self._db.rows_in(statement, written.inspect_id, inspect_ids)}
 
     def later_runs(self, run: str) -> dict[int, str]:
         """Return the newest later run that also wrote there and was not undone, by inspect id."""
@@ -122,8 +116,7 @@ class Publications:
             .where(mine.c.run == run, later.c.run != run, later.c.action.in_(("insert", "replace")), ~_IS_UNDONE)
             .order_by(later.c.id)
         )
-        with self._db.reading() as connection:
-            return {row.inspect_id: row.run for row in connection.execute(statement)}
+        return {row.inspect_id: row.run for row in self._db.rows(statement)}
 
     def undo(self, publication_ids: Sequence[int], who: str) -> None:
         """Record that these publications were taken back, each only once."""
@@ -141,5 +134,6 @@ class Publications:
         statement = sa.select(t.publications.c.score_id).join(
             t.undone, t.undone.c.publication_id == t.publications.c.id
         )
-        with self._db.reading() as connection:
-            return set(connection.scalars(statement if run is None else statement.where(t.publications.c.run == run)))
+        if run is not None:
+            statement = statement.where(t.publications.c.run == run)
+        return {row.score_id for row in self._db.rows(statement)}

@@ -96,9 +96,9 @@ class Scores:
         return sorted(scores, key=lambda score: score.score_id)
 
     def _read(self, statement: sa.Select[Any], column: sa.Column[Any], ids: Sequence[int] | None) -> list[ScoredImage]:
-        statements = [statement] if ids is None else [statement.where(column.in_(part)) for part in chunks(ids)]
-        with self._db.reading() as connection:
-            return [scored_image(row) for each in statements for row in connection.execute(each)]
+        return list(
+            map(scored_image, self._db.rows(statement) if ids is None else self._db.rows_in(statement, column, ids))
+        )
 
     def origins(self, image_id: int) -> dict[int, Origin]:
         """Return where all scores of an image came from, by score id, newest first."""
@@ -110,16 +110,14 @@ class Scores:
             .where(t.scores.c.image_id == image_id, t.images.c.source == self._db.source)
             .order_by(t.scores.c.id.desc())
         )
-        with self._db.reading() as connection:
-            return {
-                row.id: Origin(row.host, row.name, wire.decode_manifest(row.manifest).options)
-                for row in connection.execute(statement)
-            }
+        return {
+            row.id: Origin(row.host, row.name, wire.decode_manifest(row.manifest).options)
+            for row in self._db.rows(statement)
+        }
 
     def newest_id(self) -> int:
         """Return the id of the newest score, or 0 if there is none."""
-        with self._db.reading() as connection:
-            return connection.scalar(sa.select(sa.func.max(t.scores.c.id))) or 0
+        return int(self._db.scalar(sa.select(sa.func.max(t.scores.c.id))) or 0)
 
     def newest_inspection(self) -> datetime | None:
         """Return the date of the newest inspection with a score (imager's local time), or None."""
@@ -128,8 +126,7 @@ class Scores:
             .join(t.scores, t.scores.c.image_id == t.images.c.id)
             .where(t.images.c.source == self._db.source)
         )
-        with self._db.reading() as connection:
-            newest: datetime | None = connection.scalar(statement)
+        newest: datetime | None = self._db.scalar(statement)
         return newest
 
     def throughput(self, hours: float) -> tuple[int, list[HostWork]]:

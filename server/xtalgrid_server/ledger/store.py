@@ -55,8 +55,8 @@ class Ledger:
 
     def watermark(self, key: str) -> str | None:
         """Return how far create_work has read, as saved, or None."""
-        with self._db.reading() as connection:
-            return connection.scalar(sa.select(t.watermarks.c.state).where(t.watermarks.c.key == key))
+        state: str | None = self._db.scalar(sa.select(t.watermarks.c.state).where(t.watermarks.c.key == key))
+        return state
 
     def set_watermark(self, key: str, state: str) -> None:
         """Save how far create_work has read."""
@@ -67,10 +67,8 @@ class Ledger:
 
     def switch(self, name: str) -> tuple[str, str, datetime] | None:
         """Return (value, who, when in UTC) of a switch's newest setting, or None."""
-        with self._db.reading() as connection:
-            statement = sa.select(t.switches).where(t.switches.c.name == name).order_by(t.switches.c.id.desc()).limit(1)
-            row = connection.execute(statement).first()
-        return None if row is None else (row.value, row.who, row.at)
+        statement = sa.select(t.switches).where(t.switches.c.name == name).order_by(t.switches.c.id.desc()).limit(1)
+        return next(((row.value, row.who, row.at) for row in self._db.rows(statement)), None)
 
     def set_switch(self, name: str, value: str, who: str) -> None:
         """Set a switch."""

@@ -15,7 +15,6 @@ from xtalgrid_core import wire
 from xtalgrid_core.errors import FailureReason
 
 from ..domain.images import ImageRow
-from ..storage.engines import chunks
 from . import tables as t
 from .database import LedgerDatabase, insert, now
 from .entering import enter_images
@@ -78,12 +77,9 @@ class Units:
         )
         if retry:
             statement = statement.where(t.units.c.state != "failed")
-        planned: set[tuple[int, str]] = set()
-        with self._db.reading() as connection:
-            for part in chunks(sorted({image.inspect_id for image in images})):
-                rows = connection.execute(statement.where(columns.inspect_id.in_(part)))
-                planned.update((row.inspect_id, row.image_name) for row in rows)
-        return planned
+        inspect_ids = sorted({image.inspect_id for image in images})
+        rows = self._db.rows_in(statement, columns.inspect_id, inspect_ids)
+        return {(row.inspect_id, row.image_name) for row in rows}
 
     def images_under_way(self, since: datetime | None = None) -> int:
         """Count the images whose unit has not come back; only those inspected since then (imager's local time)."""
@@ -103,8 +99,7 @@ class Units:
             .where(t.unit_images.c.unit_id == unit.id)
             .order_by(t.unit_images.c.number)
         )
-        with self._db.reading() as connection:
-            return [image_row(row) for row in connection.execute(statement)]
+        return [image_row(row) for row in self._db.rows(statement)]
 
     # ---- units ---------------------------------------------------------------------------------------------------
 
@@ -138,14 +133,11 @@ class Units:
 
     def in_states(self, *states: UnitState) -> list[Unit]:
         """Return the units whose newest state is one of these, oldest first."""
-        with self._db.reading() as connection:
-            return [_unit(row) for row in connection.execute(_select_units().where(t.units.c.state.in_(states)))]
+        return [_unit(row) for row in self._db.rows(_select_units().where(t.units.c.state.in_(states)))]
 
     def named(self, name: str) -> Unit | None:
         """Return the unit of this name, or None."""
-        with self._db.reading() as connection:
-            row = connection.execute(_select_units().where(t.units.c.name == name)).first()
-        return None if row is None else _unit(row)
+        return next(map(_unit, self._db.rows(_select_units().where(t.units.c.name == name))), None)
 
     def attempts(self, *states: UnitState) -> dict[str, tuple[UnitState, int]]:
         """Return state and attempt of the units whose newest state is one of these, oldest first, without manifests.
@@ -160,8 +152,7 @@ class Units:
             .group_by(t.units.c.id, t.units.c.name, t.units.c.state)
             .order_by(t.units.c.id)
         )
-        with self._db.reading() as connection:
-            return {row.name: (row.state, row.number) for row in connection.execute(statement)}
+        return {row.name: (row.state, row.number) for row in self._db.rows(statement)}
 
     def attempt(self, unit: Unit) -> int:
         """Return the attempt of one unit; see `attempts`."""
@@ -172,8 +163,7 @@ class Units:
         """Return when (UTC) the unit that has been on its way longest was planned or sent, or None."""
         newest = sa.select(sa.func.max(t.unit_states.c.at)).where(t.unit_states.c.unit_id == t.units.c.id)
         times = sa.select(newest.scalar_subquery().label("at")).where(_UNDER_WAY).subquery()
-        with self._db.reading() as connection:
-            since: datetime | None = connection.scalar(sa.select(sa.func.min(times.c.at)))
+        since: datetime | None = self._db.scalar(sa.select(sa.func.min(times.c.at)))
         return since
 
     def set_state(self, unit: Unit, state: UnitState, detail: str = "") -> None:
@@ -205,8 +195,7 @@ class Units:
                 add_failure(connection, row.id, row.image_name, "grid", FailureReason.UNIT_FAILED, detail)
 
     def _number(self, statement: sa.Select[Any]) -> int:
-        with self._db.reading() as connection:
-            return int(connection.scalar(statement) or 0)
+        return int(self._db.scalar(statement) or 0)
 
 
 def unit_state(connection: sa.Connection, unit_id: int) -> str | None:

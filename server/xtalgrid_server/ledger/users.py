@@ -27,8 +27,7 @@ class Users:
     def password(self, name: str) -> str:
         """Return the hash of a user's password, empty if there is no such user."""
         statement = sa.select(t.users.c.password).where(t.users.c.name == name).order_by(t.users.c.id.desc()).limit(1)
-        with self._db.reading() as connection:
-            return connection.scalar(statement) or ""
+        return self._db.scalar(statement) or ""
 
     def all(self) -> list[tuple[str, str, datetime]]:
         """Return (name, who set the password, when in UTC) of those who may sign in, by name."""
@@ -36,8 +35,7 @@ class Users:
         statement = (
             sa.select(t.users).where(t.users.c.id.in_(newest), t.users.c.password != "").order_by(t.users.c.name)
         )
-        with self._db.reading() as connection:
-            return [(row.name, row.who, row.at) for row in connection.execute(statement)]
+        return [(row.name, row.who, row.at) for row in self._db.rows(statement)]
 
     def mark_seen(self, who: str) -> None:
         """Record that a person has seen everything that is new so far."""
@@ -47,6 +45,5 @@ class Users:
     def last_seen(self, who: str) -> datetime | None:
         """Return when (UTC) a person last marked everything as seen, or None."""
         statement = sa.select(sa.func.max(t.visits.c.at)).where(t.visits.c.who == who[:100])
-        with self._db.reading() as connection:
-            last: datetime | None = connection.scalar(statement)
+        last: datetime | None = self._db.scalar(statement)
         return last
