@@ -94,10 +94,8 @@ def test_new_work_is_scored_with_the_promoted_models_and_old_work_with_its_own(c
         assert system.models_in_use() == OWN
         system.work()
         assert system.assimilate().failed_units == 0
-        scores = system.ledger.scores
-        asked = [
-            (score.well.col, o.options) for score in scores.newest() for o in scores.origins(score.image_id).values()
-        ]
+        images, scores = system.ledger.images.by_id([1, 2]).values(), system.ledger.scores
+        asked = [(image.well.col, o.options) for image in images for o in scores.origins(image.image_id).values()]
         used = [(col, (options.segmenter, options.classifier)) for col, options in asked]
         assert sorted(used) == sorted([(1, OWN), (1, new), (2, new)])
         promoted, back = system.ledger.promotions.history()

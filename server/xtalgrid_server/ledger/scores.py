@@ -80,8 +80,8 @@ class Scores:
 
     # ---- scores --------------------------------------------------------------------------------------------------
 
-    def newest(self, inspect_ids: Sequence[int] | None = None) -> list[ScoredImage]:
-        """Return the newest score of each image, of all or of these inspections, in plate order, without failures."""
+    def newest(self, inspect_ids: Sequence[int]) -> list[ScoredImage]:
+        """Return the newest score of each image of these inspections, in plate order, without failures."""
         statement = select_scored(answers=True).where(t.images.c.source == self._db.source)
         return sorted(self._read(statement, t.images.c.inspect_id, inspect_ids), key=plate_order)
 
@@ -95,10 +95,8 @@ class Scores:
         scores = self._read(select_scores(), t.scores.c.image_id, image_ids)
         return sorted(scores, key=lambda score: score.score_id)
 
-    def _read(self, statement: sa.Select[Any], column: sa.Column[Any], ids: Sequence[int] | None) -> list[ScoredImage]:
-        return list(
-            map(scored_image, self._db.rows(statement) if ids is None else self._db.rows_in(statement, column, ids))
-        )
+    def _read(self, statement: sa.Select[Any], column: sa.Column[Any], ids: Sequence[int]) -> list[ScoredImage]:
+        return [scored_image(row) for row in self._db.rows_in(statement, column, ids)]
 
     def origins(self, image_id: int) -> dict[int, Origin]:
         """Return where all scores of an image came from, by score id, newest first."""
