@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from xtalgrid_core.outcomes import Outcome
 
 from ..config import Config
+from ..domain.images import ScoreRow
 from .corrections import Correction, Corrections
 from .imager_scores import ImagerScores
 from .shapes import DropImage
@@ -52,37 +53,36 @@ class PersonScores:
             By inspect id, the scores given in XtalTrak, as last seen, and in the viewer. A correction that was written
             into the score table appears once.
         """
-        settings = self._config.imager
+        programs = self._config.imager.programs
         inspect_ids = {image.image_id: image.inspect_id for image in images}
         scores: dict[int, list[PersonScore]] = {inspect_id: [] for inspect_id in inspect_ids.values()}
         if barcodes:
             corrections = self._corrections.of_plates(barcodes)
-            rows = self._imager_scores.of_plates(barcodes, besides=settings.programs)
+            rows = self._imager_scores.of_plates(barcodes, besides=programs)
         else:
             corrections = self._corrections.of_images(list(inspect_ids))
-            rows = self._imager_scores.of_inspections(list(scores), besides=settings.programs)
+            rows = self._imager_scores.of_inspections(list(scores), besides=programs)
         written: set[int] = set()
-        for image_id in inspect_ids.keys() & corrections.keys():
-            made = corrections[image_id]
-            newest = {correction.who: correction for correction in made}
-            scores[inspect_ids[image_id]] += filter(
-                None, (self._given(inspect_ids[image_id], c) for c in newest.values())
-            )
-            written.update(correction.written_id for correction in made if correction.written_id is not None)
-        for inspect_id in scores.keys() & rows.keys():
-            scores[inspect_id] += (
-                PersonScore(inspect_id, self._config.outcome(row.code), row.code, row.by, settings.utc(row.date))
-                for row in rows[inspect_id]
-                if settings.is_persons(row.by, row.code) and row.score_id not in written
-            )
-        for each in scores.values():
-            if len(each) > 1:
-                each.sort(key=lambda score: score.at)
+        for image_id, made in corrections.items():
+            if image_id in inspect_ids:  # the plates may have other images
+                scores[inspect_ids[image_id]] += self._given_in_viewer(inspect_ids[image_id], made)
+                written.update(correction.written_id for correction in made if correction.written_id is not None)
+        for inspect_id, given in scores.items():
+            given += self._given_in_imager(row for row in rows.get(inspect_id, ()) if row.score_id not in written)
+            if len(given) > 1:
+                given.sort(key=lambda score: score.at)
         return scores
 
-    def _given(self, inspect_id: int, correction: Correction) -> PersonScore | None:
-        outcome = correction.outcome
-        if outcome is None:
-            return None
-        code = self._config.score_code(outcome) or ""
-        return PersonScore(inspect_id, outcome, code, correction.who, correction.at, correction.id)
+    def _given_in_viewer(self, inspect_id: int, corrections: Sequence[Correction]) -> Iterator[PersonScore]:
+        newest = {correction.who: correction for correction in corrections}
+        for made in newest.values():
+            if made.outcome is not None:
+                code = self._config.score_code(made.outcome) or ""
+                yield PersonScore(inspect_id, made.outcome, code, made.who, made.at, made.id)
+
+    def _given_in_imager(self, rows: Iterable[ScoreRow]) -> Iterator[PersonScore]:
+        settings = self._config.imager
+        for row in rows:
+            if settings.is_persons(row.by, row.code):
+                outcome = self._config.outcome(row.code)
+                yield PersonScore(row.inspect_id, outcome, row.code, row.by, settings.utc(row.date))
