@@ -147,8 +147,9 @@ _WRITERS = {"csv": _csv, "jsonl": _json_lines, "coco": _coco}
 
 def _answer(entry: Entry) -> wire.Scored:
     assert isinstance(entry.image, ScoredImage)
-    assert isinstance(entry.image.answer, wire.Scored)  # failures are not exported
-    return entry.image.answer
+    answer = entry.image.answer
+    assert isinstance(answer, wire.Scored)  # failures are not exported
+    return answer
 
 
 def _chops(inspection: DropInspection, answer: wire.Scored, confirmed: bool) -> list[wire.BestChop]:

@@ -173,7 +173,8 @@ def _framed_images(config: Config, plans: Sequence[_Plan]) -> dict[int, str]:
 def _autoscore(score: ScoredImage) -> Autoscore:
     """Convert a score to a row of the lab's own table."""
     empty = score.outcome is Outcome.NULL_EXPERIMENT
-    maxima = score.answer.probabilities if isinstance(score.answer, wire.Scored) else ()
+    answer = score.answer
+    maxima = answer.probabilities if isinstance(answer, wire.Scored) else ()
     clear = dict(zip(CLASSES, maxima, strict=True)).get(Outcome.CLEAR, 0.0) if maxima else 0.0
     return score.p_crystal, clear, 1 if empty else 0
 
