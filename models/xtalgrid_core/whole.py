@@ -190,7 +190,7 @@ def _zeros_in_rows(rows: npt.NDArray[np.uint8]) -> str | None:
     Black surfaces are zeros too, so a run of zeros must end in a row in a way that no picture does: on one side only,
     beside bright pixels; or take a tenth of the rows at once, with no such border on the other side of the picture.
     """
-    is_zero = ~rows.any(axis=1)
+    is_zero: npt.NDArray[np.bool_] = np.logical_not(rows.any(axis=1))
     if is_zero.all():
         return "the TIFF holds nothing but zeros"
     edges = np.flatnonzero(np.diff(np.r_[False, is_zero, False].astype(np.int8)))

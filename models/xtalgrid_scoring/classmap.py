@@ -31,9 +31,9 @@ _STRONGEST = 0.45
 """Opacity where a group is certain: the drop must show through."""
 
 COLOURS: Mapping[Group, str] = {
-    Group.CRYSTAL: Outcome.HARVESTABLE.look.colour,
-    Group.PRECIPITATE: Outcome.PRECIPITATE.look.colour,
-    Group.OTHER: Outcome.OTHER.look.colour,
+    Group.CRYSTAL: Outcome.HARVESTABLE.style.colour,
+    Group.PRECIPITATE: Outcome.PRECIPITATE.style.colour,
+    Group.OTHER: Outcome.OTHER.style.colour,
     Group.CLEAR: "#2ca25f",
 }
 

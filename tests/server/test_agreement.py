@@ -84,7 +84,7 @@ def test_two_classes_of_one_group_as_probable_as_each_other_are_one_decision():
     numbers = [0.0] * 13
     numbers[0], numbers[1] = 0.48, 0.475
     a = said(crystals[0], probability=0.95, probabilities=tuple(numbers))
-    b = said(crystals[1], probability=0.95, score=crystals[1].look.score, probabilities=(0.475, 0.48, *numbers[2:]))
+    b = said(crystals[1], probability=0.95, score=crystals[1].style.score, probabilities=(0.475, 0.48, *numbers[2:]))
     assert not differ(a, b)
     numbers[0] = 0.9
     assert differ(msgspec.structs.replace(a, probabilities=tuple(numbers)), b)
@@ -95,7 +95,7 @@ def test_where_two_groups_of_a_pooled_drop_are_as_probable_either_is_taken():
     numbers = (0.6, *[0.2] * 12)
 
     def pooled_says(outcome, probability, p_crystal):
-        return said(outcome, probability, score=outcome.look.score, p_crystal=p_crystal, probabilities=numbers)
+        return said(outcome, probability, score=outcome.style.score, p_crystal=p_crystal, probabilities=numbers)
 
     crystal, clear = pooled_says(Outcome.HARVESTABLE, 0.255, 0.255), pooled_says(Outcome.CLEAR, 0.6, 0.245)
     assert not differ(crystal, clear, pooled)

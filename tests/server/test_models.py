@@ -22,7 +22,7 @@ from xtalgrid_core.outcomes import Group
 from xtalgrid_core.weights import MANIFEST, PACKAGED, default_models, find_model, read_manifest
 from xtalgrid_server.config import Config, from_string
 from xtalgrid_server.ledger.store import Ledger
-from xtalgrid_server.steps.promote import models, promote
+from xtalgrid_server.steps.promote import models_in_use, promote
 from xtalgrid_server.steps.system import System
 
 from .conftest import rigaku_name
@@ -94,11 +94,11 @@ def test_new_work_is_scored_with_the_promoted_models_and_old_work_with_its_own(c
         assert system.models_in_use() == OWN
         system.work()
         assert system.assimilate().failed_units == 0
-        views = system.ledger.views
-        origins = [o for score in views.scores() for o in views.origins(score.image_id)]
-        used = [(o.score.image.well.col, (o.options.segmenter, o.options.classifier)) for o in origins]
+        images, scores = system.ledger.images.by_id([1, 2]).values(), system.ledger.scores
+        asked = [(image.well.col, o.options) for image in images for o in scores.origins(image.image_id).values()]
+        used = [(col, (options.segmenter, options.classifier)) for col, options in asked]
         assert sorted(used) == sorted([(1, OWN), (1, new), (2, new)])
-        promoted, back = system.ledger.models.history()
+        promoted, back = system.ledger.promotions.history()
     assert (promoted.who, promoted.why) == ("jdoe", "the lab's held-out wells: 54 of 60 right, 45 before")
     assert msgspec.json.decode(promoted.comparison, type=Comparison).candidate == new
     assert (back.action, back.who, back.why) == ("rollback", "asmith", "too many false crystals")
@@ -118,10 +118,10 @@ def test_what_was_not_shown_to_be_better_is_refused_unless_forced(config, tmp_pa
         with pytest.raises(ConfigError, match=message):
             system.promote(candidate, force=None, who="jdoe")
         assert system.models_in_use() == OWN
-        assert system.ledger.models.history() == []
+        assert system.ledger.promotions.history() == []
         system.promote(candidate, force="a trial on one plate", who="jdoe")
         assert system.models_in_use() == default_models(candidate)
-        assert system.ledger.models.history()[0].why == "forced: a trial on one plate"
+        assert system.ledger.promotions.history()[0].why == "forced: a trial on one plate"
 
 
 def test_a_comparison_of_other_weights_is_refused(config: Config, tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_what_no_worker_can_score_with_changes_nothing(config: Config, tmp_path:
             with pytest.raises(BrokenModel, match=message):
                 system.promote(candidate, force="x", who="jdoe")
             assert system.models_in_use() == OWN
-            assert system.ledger.models.history() == []
+            assert system.ledger.promotions.history() == []
 
 
 def test_steps_back_undo_one_promotion_each(config: Config, tiny_weights: Path, tmp_path: Path) -> None:
@@ -245,12 +245,12 @@ def test_killed_anywhere_the_old_or_the_new_models_are_in_use(
         if not killed_before_effect(number, lambda here=here: promoted(here)):
             break
         ledger = Ledger(here)
-        pair = models(here, ledger)
+        pair = models_in_use(here, ledger)
         seen.add(pair)
         for sha256, role in zip(pair, ("segmenter", "classifier"), strict=True):
             assert find_model(sha256, role, [here.weights] if here.weights.exists() else [])
-        assert promote(here, ledger, candidate, force="x", who="jdoe") == models(here, ledger) == new
-        assert len(ledger.models.history()) == 1
+        assert promote(here, ledger, candidate, force="x", who="jdoe") == models_in_use(here, ledger) == new
+        assert len(ledger.promotions.history()) == 1
         assert default_models(here.weights) == new
         ledger.close()
     assert seen == {OWN, new}, "killed before the switch and after it"

@@ -144,8 +144,8 @@ def test_a_refused_result_is_quarantined_and_the_unit_done_again_until_given_up(
         (spool / "units" / name / "result.json").write_bytes(b'{"lie": %d}' % attempt)
         assert system.assimilate().refused == 1
         assert len(list((spool / "quarantine").iterdir())) == attempt
-    unit = system.ledger.work.unit(name)
+    unit = system.ledger.units.named(name)
     assert unit.state == "failed"
     assert "3 results refused" in unit.detail
-    assert system.ledger.work.failures()[0][1] == "work unit failed"
-    assert system.ledger.views.counts()["results"] == {"refused": 3}
+    assert system.ledger.failures.of_files()[0][1] == "work unit failed"
+    assert system.ledger.counts()["results"] == {"refused": 3}

@@ -71,7 +71,7 @@ def config(databases: dict[str, sa.Engine], tmp_path: Path) -> Config:
 def test_the_vendors_sequence_gives_the_score_ids(system, score, score_table):
     score({(1, 1): Outcome.CLEAR, (2, 1): Outcome.HARVESTABLE})  # noqa: F405
     system.finalize(frames="none")
-    system.set_autoscore()
+    system.publish()
     with system.imager.reading() as connection:
         assert connection.exec_driver_sql("SELECT last_value FROM crystal.seq_jtng_score_id").scalar() == 2
     assert [row[0] for row in score_table()] == [1, 2]

@@ -35,14 +35,14 @@ def draw_groups(found: Explained, name: str, path: Path) -> Path:
     _outline(large, found)
     for index, (outcome, probability) in zip(found.decision.best, found.decision.chop_outcomes, strict=True):
         box = found.chops[index]
-        for colour, line in (("black", 1.8), (outcome.look.colour, 1.0)):
+        for colour, line in (("black", 1.8), (outcome.style.colour, 1.0)):
             large.add_patch(
                 Rectangle((box.col, box.row), box.width, box.height, fill=False, edgecolor=colour, linewidth=line)
             )
         large.text(
             box.col + 6,
             box.row + 8,
-            f"{outcome.look.letter} {words.number(probability)}",
+            f"{outcome.style.letter} {words.number(probability)}",
             color="white",
             fontsize=7,
             va="top",

@@ -11,7 +11,7 @@ from pathlib import Path
 from xtalgrid_core.errors import ConfigError
 
 from ..domain.wells import Well, parse_well
-from ..ledger.people import Contents
+from ..ledger.contents import Contents
 from ..ledger.store import Ledger
 
 PLACES = ("barcode", "well", "row", "col", "subwell")
@@ -81,8 +81,8 @@ def read_layout(ledger: Ledger, file: Path, barcode: str = "") -> Layout:
         raise ConfigError("\n".join([f"{file}: {len(errors)} lines need correction:", *errors[:_SHOWN], *more]))
     if not contents:
         raise ConfigError(f"{file}: no line below the header")
-    recorded = ledger.people.set_contents(contents.values())
-    unseen = {one.barcode for one in contents.values()} - set(ledger.people.barcodes())
+    recorded = ledger.contents.record(contents.values())
+    unseen = {one.barcode for one in contents.values()} - set(ledger.plates.barcodes())
     passed_over = tuple(name for name in names if name and name not in PLACES and name not in TEXTS)
     return Layout(len(contents), recorded, passed_over, tuple(sorted(unseen)))
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,12 @@ from sqlalchemy.sql.functions import FunctionElement
 from xtalgrid_core.errors import LedgerError
 
 from ..config import Config
-from ..storage.engines import open_engine, place, reading, short_reason
+from ..storage.engines import chunks, open_engine, place, reading, short_reason
+
+
+def now() -> datetime:
+    """Return the current time in UTC, without a time zone, as the ledger stores it."""
+    return datetime.now(UTC).replace(tzinfo=None)
 
 
 class LedgerDatabase:
@@ -53,6 +59,22 @@ class LedgerDatabase:
         """Open a transaction that sees one state of the database and waits for no writer."""
         with self._errors(), reading(self._engine) as connection:
             yield connection
+
+    def rows(self, statement: sa.Select[Any]) -> list[Any]:
+        """Return a statement's rows, in a transaction of its own."""
+        with self.reading() as connection:
+            return list(connection.execute(statement))
+
+    def rows_in(self, statement: sa.Select[Any], column: sa.ColumnElement[Any], values: Collection[Any]) -> list[Any]:
+        """Return a statement's rows whose column has one of these values; the order holds within parts of them."""
+        with self.reading() as connection:
+            parts = chunks(list(values))
+            return [row for part in parts for row in connection.execute(statement.where(column.in_(part)))]
+
+    def scalar(self, statement: sa.Select[Any]) -> Any:
+        """Return the first value of a statement's first row, or None."""
+        with self.reading() as connection:
+            return connection.scalar(statement)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -21,9 +21,9 @@ from xtalgrid_core.outcomes import CLASSES
 from xtalgrid_core.weights import MANIFEST, ModelEntry, default_models, read_manifest
 
 from ..config import Config
-from ..ledger.models import in_use as promoted
+from ..ledger.promotions import in_use as promoted
 from ..ledger.store import Ledger
-from ..storage import weights as shelf
+from ..storage import weights
 from ..storage.weights import ROLES, Pair
 
 STEP = "model"
@@ -34,7 +34,7 @@ CHECK_WELL = Path(__file__).parent / "check_well.jpg"
 _PATIENCE_SECONDS = 300
 
 
-def models(config: Config, ledger: Ledger) -> Pair:
+def models_in_use(config: Config, ledger: Ledger) -> Pair:
     """Return the SHA-256 of the segmenter and classifier for new work: configured, else promoted, else the package's.
 
     Raises
@@ -45,7 +45,7 @@ def models(config: Config, ledger: Ledger) -> Pair:
     named = (config.work.segmenter, config.work.classifier)
     chosen = named if all(named) else _promoted_or_packaged(ledger)
     for role, name, sha256 in zip(ROLES, named, chosen, strict=True):
-        if not name and shelf.entry(config, sha256, role) is None:
+        if not name and weights.entry(config, sha256, role) is None:
             raise ConfigError(
                 f"{config.weights}: the {role} in use, {sha256[:12]}…, is gone; bring the folder back from a backup, "
                 "or go back to the models before: `xtalgrid model rollback`"
@@ -60,22 +60,22 @@ def model_entries(config: Config, ledger: Ledger) -> tuple[ModelEntry, ModelEntr
     ------
     ConfigError
         If the configuration names weights that are neither in ``home/weights`` nor in the package: every unit would
-        fail at the workers. As `models` otherwise.
+        fail at the workers. As `models_in_use` otherwise.
     """
-    found = []
-    for role, sha256 in zip(ROLES, models(config, ledger), strict=True):
-        entry = shelf.entry(config, sha256, role)
+    chosen = []
+    for role, sha256 in zip(ROLES, models_in_use(config, ledger), strict=True):
+        entry = weights.entry(config, sha256, role)
         if entry is None:
             raise ConfigError(
                 f"{config.file or 'configuration'}: work.{role} names {sha256[:12]}…, and neither {config.weights} "
                 f"nor the package has such a {role}; remove that line, and bring it here with `xtalgrid model promote`"
             )
-        found.append(entry)
-    return found[0], found[1]
+        chosen.append(entry)
+    return chosen[0], chosen[1]
 
 
 def _promoted_or_packaged(ledger: Ledger) -> Pair:
-    if pairs := promoted(ledger.models.history()):
+    if pairs := promoted(ledger.promotions.history()):
         return pairs[-1]
     try:
         return default_models()
@@ -109,17 +109,17 @@ def promote(config: Config, ledger: Ledger, candidate: Path, *, force: str | Non
     segmenter, classifier = model_entries(config, ledger)
     current = segmenter.sha256, classifier.sha256
     if pair == current:
-        shelf.mark(config, pair)  # a promotion that was killed at its end
+        weights.mark(config, pair)  # a promotion that was killed at its end
         return pair
     comparison = read_comparison(candidate)
     if force is None:
         _check_comparison(candidate, comparison, pair, current)
     _try_out(candidate, pair)
-    shelf.add(config, candidate, pair)
+    weights.add(config, candidate, pair)
     why = force or "; ".join(comparison.reasons if comparison else ())
-    said = msgspec.json.encode(comparison).decode() if comparison else ""
-    ledger.models.add("promote", pair, f"forced: {why}" if force else why, who, said)
-    shelf.mark(config, pair)
+    as_json = msgspec.json.encode(comparison).decode() if comparison else ""
+    ledger.promotions.add("promote", pair, f"forced: {why}" if force else why, who, as_json)
+    weights.mark(config, pair)
     return pair
 
 
@@ -131,12 +131,12 @@ def rollback(config: Config, ledger: Ledger, *, why: str, who: str) -> Pair:
     ConfigError
         If the package's own models are in use: there is no promotion to undo.
     """
-    pairs = promoted(ledger.models.history())
+    pairs = promoted(ledger.promotions.history())
     if not pairs:
         raise ConfigError("the package's own models are in use; there is no promotion to undo")
-    ledger.models.add("rollback", pairs[-2] if len(pairs) > 1 else None, why, who)
-    pair = models(config, ledger)
-    shelf.mark(config, pair)
+    ledger.promotions.add("rollback", pairs[-2] if len(pairs) > 1 else None, why, who)
+    pair = models_in_use(config, ledger)
+    weights.mark(config, pair)
     return pair
 
 

@@ -19,7 +19,7 @@ from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.config import from_string
 from xtalgrid_server.domain.wells import Well
-from xtalgrid_server.ledger.people import Contents
+from xtalgrid_server.ledger.contents import Contents
 
 LATELY = datetime.now().replace(microsecond=0) - timedelta(days=5)
 MAIL = """
@@ -91,7 +91,7 @@ def test_one_mail_for_each_plate(xtalgrid, inspect, system, mail_server):
     toml = MAIL.format(port=mail_server(inbox), starttls="false")
     inspect(1, {1: 0.9, 2: 0.7, 3: 0.1}, first=LATELY)
     contents = Contents("CI022987", Well(1, 1, 1), sample="ABL1", condition="20 % PEG 3350, 0.1 M Bis-Tris pH 6.5")
-    system.ledger.people.set_contents([contents])
+    system.ledger.contents.record([contents])
     result = xtalgrid("alerts", toml=toml)
     assert result.exit_code == 0, result.output
     ((recipients, mail),) = inbox.mails

@@ -22,8 +22,8 @@ from xtalgrid_server.cli.main import main
 from xtalgrid_server.config import load
 from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.ledger import tables as t
-from xtalgrid_server.ledger.people import Contents
-from xtalgrid_server.reports.decisions import decision_path
+from xtalgrid_server.ledger.contents import Contents
+from xtalgrid_server.reports.decision_path import decision_path
 from xtalgrid_server.steps.run import run_folder
 from xtalgrid_server.steps.system import System
 
@@ -61,13 +61,13 @@ def lab(tiny_weights, tmp_path_factory):
     Image.fromarray(well()).save(folder / "new" / NAME)
     with System(load(folder / "xtalgrid.toml")) as system:
         run_folder(system, folder / "new", frames="none")
-        system.set_autoscore()
+        system.publish()
         contents = Contents("CI022987", Well(1, 1, 0), "kinases", "ABL1", "20 % PEG 3350", "screen.csv")
-        system.ledger.people.set_contents([contents])
-        (seen,) = system.ledger.views.seen("CI022987")
+        system.ledger.contents.record([contents])
+        (image,) = system.ledger.images.of_plate("CI022987")
         with system.imager.writing() as writer:
-            writer.insert(seen.image.inspect_id, "13", INSPECTED + timedelta(days=1), "jdoe", "")
-        system.ledger.people.correct(seen.image_id, Outcome.BAD_FORM, "ann", note="looks like salt")
+            writer.insert(image.inspect_id, "13", INSPECTED + timedelta(days=1), "jdoe", "")
+        system.ledger.corrections.add(image.image_id, Outcome.BAD_FORM, "ann", note="looks like salt")
     return Lab(folder / "xtalgrid.toml", folder / "home" / "images" / "CI022987" / "3" / NAME)
 
 
@@ -162,8 +162,8 @@ def test_an_image_that_waits_or_failed_says_why_it_has_no_score(system, xtalgrid
     system.import_folder(tmp_path / "new")
     system.create_work()
     assert "no score   it waits, or its work unit is on its way" in xtalgrid("explain", "CI022987", "A1a").output
-    (unit,) = system.ledger.work.units("sent")
-    system.ledger.work.fail_unit(unit, "three workers ended without an answer")
+    (unit,) = system.ledger.units.in_states("sent")
+    system.ledger.units.fail(unit, "three workers ended without an answer")
     for words in (("explain",), ("explain", "--recompute")):
         result = xtalgrid(words[0], "CI022987", "A1a", *words[1:])
         assert "no score   work unit failed: three workers ended" in result.output

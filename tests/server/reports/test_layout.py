@@ -25,7 +25,7 @@ def test_wells_drops_and_once_more_is_no_harm(system, layout, score, xtalgrid, t
     done = layout(text, "CI022987")
     assert (done.rows, done.recorded, done.passed_over, done.unseen) == (3, 3, ("ph",), ())
     assert layout(text, "CI022987").recorded == 0
-    inside = system.ledger.people.contents(["CI022987"])
+    inside = system.ledger.contents.of_plates(["CI022987"])
     assert inside("CI022987", Well(1, 1, 3)).sample == "ABL1 + ligand"
     assert inside("CI022987", Well(1, 1, 3)).condition == "20 % PEG 3350, 0.1 M Tris"
     assert inside("CI022987", Well(2, 12, 4)).sample == "SRC"
@@ -42,7 +42,7 @@ def test_rows_and_columns_several_plates_semicolons_and_a_byte_order_mark(system
     text = "Barcode;Row;Column;Subwell;Project\r\nCI1;A;1;;x\r\nCI1;8;12;c;y\r\nCI2;h;3;2;z\r\n;;;;\r\n"
     done = layout(text, encoding="utf-8-sig")
     assert (done.recorded, done.unseen) == (3, ("CI1", "CI2"))
-    inside = system.ledger.people.contents(["CI1", "CI2"])
+    inside = system.ledger.contents.of_plates(["CI1", "CI2"])
     assert inside("CI1", Well(1, 1, 2)).project == "x"
     assert (inside("CI1", Well(8, 12, 3)).project, inside("CI1", Well(8, 12, 2)).project) == ("y", "")
     assert inside("CI2", Well(8, 3, 2)).project == "z"
@@ -68,7 +68,7 @@ def test_rows_and_columns_several_plates_semicolons_and_a_byte_order_mark(system
 def test_what_is_wrong_is_said_with_its_line_and_nothing_is_recorded(system, layout, text, why):
     with pytest.raises(ConfigError, match=f"(?s){why}"):
         layout(text, "P1")
-    assert system.ledger.people.contents(["P1"])("P1", Well(1, 1, 1)).sample == ""
+    assert system.ledger.contents.of_plates(["P1"])("P1", Well(1, 1, 1)).sample == ""
 
 
 def test_files_that_are_no_layouts(system, layout, tmp_path):

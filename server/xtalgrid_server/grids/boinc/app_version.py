@@ -90,9 +90,9 @@ def frozen(worker: Path, apps: Path) -> Path:
     ConfigError
         If the file is not a worker frozen for BOINC, or the version exists with other bytes.
     """
-    found = _NAME.fullmatch(worker.name)
-    platform = PLATFORMS.get((found["system"], found["machine"])) if found else None
-    if found is None or platform is None:
+    match = _NAME.fullmatch(worker.name)
+    platform = PLATFORMS.get((match["system"], match["machine"])) if match else None
+    if match is None or platform is None:
         raise ConfigError(f"{worker}: no name that says version and platform, as scripts/freeze.py --release gives")
     if not worker.is_file():
         raise ConfigError(f"{worker}: no such file; make it by scripts/freeze.py --unpack-in . --release")
@@ -101,9 +101,9 @@ def frozen(worker: Path, apps: Path) -> Path:
             f"{worker} unpacks itself among the system's temporary files, where nobody clears up after a killed job; "
             "freeze it by scripts/freeze.py --unpack-in . --release"
         )
-    folder = apps / APP / boinc_version(found["version"]) / platform
+    folder = apps / APP / boinc_version(match["version"]) / platform
     suffix = worker.suffix if worker.suffix == ".exe" else ""
-    physical = folder / f"xtalgrid-worker_{found['version']}_{platform}{suffix}"
+    physical = folder / f"xtalgrid-worker_{match['version']}_{platform}{suffix}"
     if physical.exists() and not filecmp.cmp(worker, physical, shallow=False):
         raise ConfigError(
             f"{physical} is there with other bytes, and BOINC never changes a file; give the worker a new version"
@@ -184,12 +184,12 @@ def version_of(python: Path) -> str:
 
 def version_number(version: str) -> int:
     """Return BOINC's number for a version: 1.2.3 is 10203."""
-    found = re.match(r"(\d+)\.(\d{1,2})(?:\.(\d{1,2}))?(?!\d)", version)
-    if found is None:
+    match = re.match(r"(\d+)\.(\d{1,2})(?:\.(\d{1,2}))?(?!\d)", version)
+    if match is None:
         raise ConfigError(
             f"version {version!r} has no number for BOINC; versions are MAJOR.MINOR.PATCH, the last two below 100"
         )
-    major, minor, patch = (int(part or 0) for part in found.groups())
+    major, minor, patch = (int(part or 0) for part in match.groups())
     return major * 10_000 + minor * 100 + patch
 
 

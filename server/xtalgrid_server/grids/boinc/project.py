@@ -111,8 +111,8 @@ class Project:
         except (OSError, subprocess.TimeoutExpired) as error:
             raise GridError(f"{command[0]} cannot be run ({error}); is {self.folder} a whole BOINC project?") from error
         if done.returncode:
-            said = " ".join(f"{done.stderr} {done.stdout}".split())[-600:]
-            raise GridError(f"BOINC's {name} ended with exit code {done.returncode}: {said or 'it said nothing'}")
+            output = " ".join(f"{done.stderr} {done.stdout}".split())[-600:]
+            raise GridError(f"BOINC's {name} ended with exit code {done.returncode}: {output or 'it said nothing'}")
 
 
 def open_project(config: Config) -> Project:

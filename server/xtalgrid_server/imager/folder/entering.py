@@ -152,7 +152,7 @@ def enter(
 
     def reject(file: Path, reason: FailureReason, why: str) -> None:
         result.rejected[file] = why
-        failures.add_failure(str(file.absolute()), STEP, reason, why)
+        failures.add(str(file.absolute()), STEP, reason, why)
 
     if convention is None:
         places = _number_wells(database, files)

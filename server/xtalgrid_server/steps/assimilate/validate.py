@@ -43,7 +43,7 @@ def validate(data: bytes, manifest: wire.Manifest) -> wire.Result:
 def _check_scored(answer: wire.Scored, entry: wire.ImageEntry, options: wire.Options) -> None:
     if answer.outcome in (Outcome.FAILED, Outcome.RIM):
         raise ResultError(f"{answer.outcome} is no outcome of a well")
-    if answer.score != answer.outcome.look.score:
+    if answer.score != answer.outcome.style.score:
         raise ResultError(f"score {answer.score} does not belong to {answer.outcome}")
     if (entry.height, entry.width) != (None, None) and (entry.height, entry.width) != (answer.height, answer.width):
         raise ResultError(f"is said to be {answer.width}×{answer.height} pixels, and is {entry.width}×{entry.height}")
