@@ -131,9 +131,9 @@ def _check(outcome: Outcome, width: int, height: int, um: float) -> None:
     if outcome not in CLASSES:
         raise ValueError(f"a well cannot be rendered as {outcome.value!r}; choose one of the 13 classes")
     if min(width, height) < 64:
-        raise ValueError(f"{width}×{height} pixels; a well image has at least 64 a side")
+        raise ValueError(f"{width}×{height} pixels; a well image has at least 64 on each side")
     if not 0.05 <= um <= 50:
-        raise ValueError(f"pixel_size_um is {um}; a well image has between 0.05 and 50 µm a pixel")
+        raise ValueError(f"pixel_size_um is {um}; a well image has between 0.05 and 50 µm per pixel")
 
 
 def _choose_plate(rng: np.random.Generator, outcome: Outcome) -> PlateType:
