@@ -152,7 +152,7 @@ def render_evaluation_plates(
         If a plate can't have as many drops as `wells`.
     """
     if not 1 <= wells <= 288:
-        raise ValueError(f"{wells} wells; a plate has 1 to 288 drops")
+        raise ValueError(f"wells is {wells}; a plate has 1 to 288 drops")
     chosen = [settings[i] for i in plates]
     for plate in chosen:
         _claim(folder / plate.barcode, plate)
@@ -184,13 +184,13 @@ def _claim(folder: Path, plate: PlateSettings) -> None:
     if path.is_file():
         if path.read_bytes() != _json(record):
             raise ConfigError(
-                f"{folder} holds a plate of other settings or of another version of the renderer;"
+                f"{folder} contains a plate with other settings or from another version of the renderer;"
                 " give another folder, or remove this one"
             )
         return
     if folder.is_dir() and any(folder.glob("*/*.jpg")):
         raise ConfigError(
-            f"{folder} holds images but no {SETTINGS}, so their settings are unknown; give another folder"
+            f"{folder} contains images but no {SETTINGS}, so their settings are unknown; give another folder"
         )
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(path, _json(record))

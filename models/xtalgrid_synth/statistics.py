@@ -77,7 +77,7 @@ def real_boxes(path: Path) -> list[Boxes]:
             try:
                 size = max(float(row["width"]), float(row["height"]))
             except (TypeError, ValueError) as error:
-                raise ValueError(f"{path}, line {reader.line_num}: width or height is no number") from error
+                raise ValueError(f"{path}, line {reader.line_num}: width or height is not a number") from error
             images[row["marco_file_stem"]][row["class"]].append(size)
     names = sorted({name for classes in images.values() for name in classes})
     kinds = {name: Boxes(f"real: {name}") for name in names}

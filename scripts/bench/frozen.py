@@ -37,7 +37,7 @@ def cost(command: list[str], silent: int) -> Cost:
     pid = os.posix_spawn(command[0], command, {}, file_actions=[(os.POSIX_SPAWN_DUP2, silent, fd) for fd in (1, 2)])
     _, status, usage = os.wait4(pid, 0)
     if status:
-        sys.exit(f"{' '.join(command)}: ended with {os.waitstatus_to_exitcode(status)}")
+        sys.exit(f"{' '.join(command)} exited with code {os.waitstatus_to_exitcode(status)}")
     in_mb = 1e6 if sys.platform == "darwin" else 1e3
     return Cost(time.perf_counter() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / in_mb)
 

@@ -39,8 +39,8 @@ def row(name: str, cost: str, chop: str, well: float) -> str:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--chops", type=int, default=350, help="chops of a well (default 350)")
-    parser.add_argument("--sample", type=int, default=4, help="chops timed of each network (default 4)")
+    parser.add_argument("--chops", type=int, default=350, help="number of chops in a well (default 350)")
+    parser.add_argument("--sample", type=int, default=4, help="number of chops to time with each network (default 4)")
     parser.add_argument("--worker", nargs=2, metavar=("NAME", "SECONDS"), action="append", default=[])
     parser.add_argument("--networks", nargs="+", default=[n for n in NETWORKS if "mxnet" not in n], choices=NETWORKS)
     arguments = parser.parse_args()

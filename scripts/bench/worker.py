@@ -1,11 +1,11 @@
-"""Measure how long the worker takes for a well, by stage, and how much memory.
+"""Measure how much time the worker takes for a well, by stage, and how much memory.
 
     python scripts/bench/worker.py [FOLDER]
 
-Without a folder it renders wells of the published system's size. Every image is scored in each way, one after the
-other, so that the ratios hold whatever else the machine does: dense; exact (chop by chop); dense with the int8 weights,
-if there are any; and the published way, chop by chop in torch (``--torch``) and in MXNet (``--mxnet PYTHON``), for
-which some chops of each well are timed and the total is computed. Stages are timed in CPU seconds. One and two
+Without a folder it renders wells of the published system's size. Every image is scored in all ways in turn, so that the
+ratios hold whatever else the machine does: dense; exact (chop by chop); dense with the int8 weights, if there are any;
+and the published way, chop by chop in torch (``--torch``) and in MXNet (``--mxnet PYTHON``), for which some chops of
+each well are timed and the total is extrapolated. Stages are timed in CPU seconds. One and two
 ``xtalgrid-worker`` processes at once show start-up, wall time and memory.
 """
 
@@ -57,7 +57,7 @@ class Timed(Networks):
     kept: list[Pixels]
 
     def reset(self) -> None:
-        """Start anew for the next image."""
+        """Reset the counters for the next image."""
         self.segment = self.classify = 0.0
         self.runs = 0
         self.kept = []
@@ -113,7 +113,7 @@ def score_here(
                 print(f"{path.name}: {error}")
                 break
             if answer.drop.box is None:
-                print(f"{path.name}: no drop found; left out")
+                print(f"{path.name}: left out, no drop was found")
                 break
             scale = pixel_size(answer.width, answer.height, answer.pixel_size_um)
             decode, _ = timed(partial(decode_parts, data, Box(*answer.drop.box), scale.to_reference))
@@ -143,7 +143,7 @@ def ways_of(weights: Path, step: int, exact_step: int) -> dict[str, wire.Options
     try:
         segmenter, classifier = default_models(weights, "int8")
     except UnknownModel as error:
-        print(f"without int8: {error}")
+        print(f"int8 left out: {error}")
     else:
         ways["int8"] = Options(segmenter=segmenter, classifier=classifier, step=step)
     return ways
@@ -181,14 +181,14 @@ def render(folder: Path, count: int) -> list[Path]:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, nargs="?", help="folder of images; rendered wells without one")
-    parser.add_argument("--images", type=int, default=8, help="how many (default 8)")
-    parser.add_argument("--step", type=int, default=DEFAULTS.step, help=f"of the dense ways (default {DEFAULTS.step})")
-    parser.add_argument("--exact-step", type=int, default=STEP, help=f"of the exact way (default {STEP})")
+    parser.add_argument("folder", type=Path, nargs="?", help="folder of images (default: rendered wells)")
+    parser.add_argument("--images", type=int, default=8, help="number of images (default 8)")
+    parser.add_argument("--step", type=int, default=DEFAULTS.step, help=f"step of dense scoring (default {DEFAULTS.step})")
+    parser.add_argument("--exact-step", type=int, default=STEP, help=f"step of exact scoring (default {STEP})")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--weights", type=Path, default=PACKAGED, help="folder of weights (default: the package's own)")
     parser.add_argument("--torch", action="store_true", help="time the published way in torch too")
-    parser.add_argument("--mxnet", type=Path, help="and in MXNet: the Python of its environment (models/legacy-mxnet)")
+    parser.add_argument("--mxnet", type=Path, help="time it in MXNet too: the Python of its environment (models/legacy-mxnet)")
     arguments = parser.parse_args()
     published: dict[str, Callable[[Pixels], float]] = {}
     if arguments.torch:

@@ -4,8 +4,8 @@
                                                             and outcome group
     python scripts/dev/side_by_side.py --rendered OUT.jpg   rendered wells alone: the 12 outcomes by the plate types
 
-REAL is a folder of real wells with a labels.csv (set, image, judgement, confidence). Such pictures belong to others:
-keep the sheet to yourself.
+REAL is a folder of real wells with a labels.csv (set, image, judgement, confidence). Such pictures belong to others, so
+don't publish the sheet.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def compared_sheet(real: Path, width: int, seed: int, each: int) -> Image.Image:
             pictures.append(picture(outcome, seed + 100 * len(rows) + i, plate, width))
         rows.append((f"{source}: {judgement}, {len(paths)} real wells; left real, right rendered", pictures))
     if not rows:
-        raise ValueError(f"{real / 'labels.csv'} names no well that exists and has a judgement")
+        raise ValueError(f"{real / 'labels.csv'} lists no existing well with a judgement")
     return grid(rows, 2 * each, width)
 
 
@@ -126,8 +126,8 @@ def main() -> None:
     parser.add_argument("real", type=Path, nargs="?", help="folder of real wells with labels.csv")
     parser.add_argument("out", type=Path, help="the sheet: .png or .jpg")
     parser.add_argument("--rendered", action="store_true", help="rendered wells alone")
-    parser.add_argument("--width", type=int, default=240, help="of a picture on the sheet, pixels (default: 240)")
-    parser.add_argument("--each", type=int, default=4, help="wells of each kind on a side (default: 4)")
+    parser.add_argument("--width", type=int, default=240, help="width of a picture on the sheet, in pixels (default: 240)")
+    parser.add_argument("--each", type=int, default=4, help="number of real wells of each kind, and of rendered ones (default: 4)")
     parser.add_argument("--seed", type=int, default=600_000_000)
     arguments = parser.parse_args()
     if not arguments.rendered and arguments.real is None:
