@@ -37,17 +37,17 @@ from xtalgrid_nets.sets.format import ChopSetWriter
 
 HERE = Path(__file__).parent
 SETTINGS = {
-    "mean": [123.675, 116.28, 103.53],  # gluon's, and another than xtalgrid's
+    "mean": [123.675, 116.28, 103.53],  # gluon's, which is not xtalgrid's
     "std": [58.393, 57.12, 57.375],
     "bgr": False,
     "labels": [[7.0], [3.5], [1.0, 2.0, 3.0], [0.25, -4.0]],
 }
 MOST = 1e-5
-"""How far a probability may be from MXNet's."""
+"""Maximum difference from MXNet's probabilities."""
 
 
 def environment(folder: Path, python: str) -> Path:
-    """Return the Python of MXNet's environment, which is made if it is missing."""
+    """Return the Python of MXNet's environment; create it if it is missing."""
     made = folder / "env" / "bin" / "python"
     if not made.exists():
         subprocess.run([python, "-m", "venv", str(folder / "env")], check=True)
@@ -56,7 +56,7 @@ def environment(folder: Path, python: str) -> Path:
 
 
 def payloads() -> list[bytes]:
-    """Make records of all lengths around the padding, with the magic number where it must and must not be cut out."""
+    """Make records of all lengths around the padding, with the magic number where it must be cut out and where not."""
     rng = np.random.default_rng(1)
     magic = MAGIC.to_bytes(4, "little")
     made = [rng.bytes(length) for length in range(10)]
@@ -65,14 +65,14 @@ def payloads() -> list[bytes]:
 
 
 def chops() -> np.ndarray:
-    """Eight chops with something in them."""
+    """Make eight chops with some content."""
     rng = np.random.default_rng(2)
     small = rng.integers(0, 256, (8, 12, 12, 3), dtype=np.uint8)
     return np.stack([np.asarray(Image.fromarray(each).resize((256, 256), Image.Resampling.BICUBIC)) for each in small])
 
 
 def prepare(folder: Path) -> None:
-    """Write what both sides start from."""
+    """Write the input files of both sides."""
     (folder / "settings.json").write_text(json.dumps(SETTINGS))
     np.save(folder / "chops.npy", chops())
     np.savez(folder / "payloads.npz", *[np.frombuffer(payload, np.uint8) for payload in payloads()])
@@ -83,7 +83,7 @@ def prepare(folder: Path) -> None:
 
 
 def compare_records(folder: Path) -> list[tuple[str, bool, str]]:
-    """RecordIO, both ways."""
+    """Compare RecordIO packs that were written and read by both sides."""
     given = payloads()
     places, made = [], b""
     for payload in given:
@@ -119,7 +119,7 @@ def compare_records(folder: Path) -> list[tuple[str, bool, str]]:
 
 
 def write_set(folder: Path) -> None:
-    """Pack a training set ourselves."""
+    """Make a training set and pack it."""
     if not (folder / "set" / "dataset.json").exists():
         with ChopSetWriter(folder / "set", "check", {}) as writer:
             for number, chop in enumerate(chops()):
@@ -129,7 +129,7 @@ def write_set(folder: Path) -> None:
 
 
 def compare_reading(folder: Path) -> list[tuple[str, bool, str]]:
-    """Compare what MXNet read of ours."""
+    """Compare what MXNet has read from our packs."""
     read = np.load(folder / "read.npz")
     seen = np.load(folder / "set.npz")
     pixels = seen["chops"].transpose(0, 2, 3, 1).round().astype(np.uint8)
@@ -141,7 +141,7 @@ def compare_reading(folder: Path) -> list[tuple[str, bool, str]]:
 
 
 def compare_networks(folder: Path) -> list[tuple[str, bool, str]]:
-    """Probabilities of imported checkpoints."""
+    """Compare the probabilities of imported checkpoints."""
     rows = []
     x = torch.from_numpy(network_input(chops()))
     for name in ("gluon1_0", "gluon1_1", "elu"):
@@ -158,15 +158,15 @@ def compare_networks(folder: Path) -> list[tuple[str, bool, str]]:
             net, ours = import_checkpoint(*files, mean=SETTINGS["mean"], std=SETTINGS["std"], pool="mean")
             with torch.inference_mode():
                 difference = np.abs(torch.softmax(net(x), 1).numpy() - expected).max()
-            rows.append((f"{ours}: other, as it must", difference > MOST, f"largest difference {difference:.1e}"))
+            rows.append((f"{ours}: different, as expected", difference > MOST, f"largest difference {difference:.1e}"))
     return rows
 
 
 def main() -> int:
-    """Run both sides, print a table."""
+    """Run both sides, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--python", default="python3.11", help="a Python 3.11 to make the environment with")
+    parser.add_argument("--python", default="python3.11", help="Python 3.11 for the environment")
     options = parser.parse_args()
     folder = options.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
 """The side that runs in TensorFlow (see README.md beside this file).
 
-with_tensorflow.py fixtures FILE.npz                  the tests' small SavedModel, and what it gives
-with_tensorflow.py answers SAVEDMODEL IMAGE…          what MARCO's network says, as JSON lines
-with_tensorflow.py ranges SAVEDMODEL IMAGE…           the largest value of each ReLU, a mean over the images
+with_tensorflow.py fixtures FILE.npz                  make the small SavedModel of the tests, with its outputs
+with_tensorflow.py answers SAVEDMODEL IMAGE…          print the outputs of MARCO's network as JSON lines
+with_tensorflow.py ranges SAVEDMODEL IMAGE…           print the largest value of each ReLU, averaged over the images
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import tensorflow as tf
 v1 = tf.compat.v1
 CLASSES = ("Crystals", "Precipitate", "Other", "Clear")
 FILES = "ParseExample/ParseExample:0"
-"""Image files, on their way into the network."""
+"""Tensor that the image files are fed into."""
 
 
 def fixtures(file: Path) -> None:

@@ -125,5 +125,5 @@ def _missing_in_tiff(stream: IO[bytes], size: int) -> str | None:
     except Image.DecompressionBombError:
         return None  # too large, but complete as far as we know
     except (OSError, ValueError, TypeError, KeyError, SyntaxError, Warning) as error:
-        return f"the TIFF's directory cannot be read ({error})"
+        return f"cannot read the TIFF's directory: {error}"
     return None if ends and max(ends) <= size else "parts of the TIFF are missing"

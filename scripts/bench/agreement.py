@@ -41,7 +41,9 @@ def score(way: str, paths: list[Path], work: Path, more: list[str]) -> Scores:
         command = [sys.executable, "-m", "xtalgrid_worker.cli", "score", *map(str, paths), "--out", str(out)]
         done = subprocess.run([*command, *WAYS[way], *more], stdout=subprocess.DEVNULL, check=False)
         if done.returncode:
-            raise ChildProcessError(f"{way}: xtalgrid-worker exited with code {done.returncode}; run the same command again to resume")
+            raise ChildProcessError(
+                f"{way}: xtalgrid-worker exited with {done.returncode}; run the same command again to resume"
+            )
     images = wire.decode_result((out / "result.json").read_bytes()).images
     return {path: image for path, image in zip(paths, images, strict=True) if isinstance(image, wire.Scored)}
 

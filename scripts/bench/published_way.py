@@ -1,8 +1,8 @@
 """The published way to classify chops, as a reference for timing: one by one, in the frameworks that a lab would use.
 
 ``seconds_torch`` and ``seconds_mxnet`` give CPU seconds per chop on one thread. Weights are random, which does not
-change the time. Called as a program by MXNet's own Python (`models/legacy-mxnet` makes that environment), this file is the
-MXNet side, and imports nothing of xtalgrid: ``FOLDER/env/bin/python scripts/bench/published_way.py chops.npy``.
+change the time. Called as a program by MXNet's own Python (`models/legacy-mxnet` makes that environment), this file is
+the MXNet side, and imports nothing of xtalgrid: ``FOLDER/env/bin/python scripts/bench/published_way.py chops.npy``.
 """
 
 from __future__ import annotations

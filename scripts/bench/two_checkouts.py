@@ -54,7 +54,7 @@ def run(checkout: Path, *words: object) -> tuple[float, float, float]:
     _, status, used = os.wait4(process.pid, 0)  # its peak starts at this program's, which is small
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        sys.exit(f"{checkout}: the worker exited with code {process.returncode}: {errors.decode(errors='replace')[-500:]}")
+        sys.exit(f"{checkout}: the worker exited with {process.returncode}: {errors.decode(errors='replace')[-500:]}")
     peak = used.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e6 / 1024)
     return time.monotonic() - began, used.ru_utime + used.ru_stime, peak
 

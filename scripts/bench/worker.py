@@ -183,12 +183,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, nargs="?", help="folder of images (default: rendered wells)")
     parser.add_argument("--images", type=int, default=8, help="number of images (default 8)")
-    parser.add_argument("--step", type=int, default=DEFAULTS.step, help=f"step of dense scoring (default {DEFAULTS.step})")
-    parser.add_argument("--exact-step", type=int, default=STEP, help=f"step of exact scoring (default {STEP})")
+    parser.add_argument("--step", type=int, default=DEFAULTS.step, help=f"of dense scoring (default {DEFAULTS.step})")
+    parser.add_argument("--exact-step", type=int, default=STEP, help=f"of exact scoring (default {STEP})")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--weights", type=Path, default=PACKAGED, help="folder of weights (default: the package's own)")
     parser.add_argument("--torch", action="store_true", help="time the published way in torch too")
-    parser.add_argument("--mxnet", type=Path, help="time it in MXNet too: the Python of its environment (models/legacy-mxnet)")
+    parser.add_argument("--mxnet", type=Path, help="and in MXNet: Python of its environment (models/legacy-mxnet)")
     arguments = parser.parse_args()
     published: dict[str, Callable[[Pixels], float]] = {}
     if arguments.torch:

@@ -35,7 +35,11 @@ def main() -> None:
 
 def of_tag(tag: str, version: str, changes: str) -> list[str]:
     """List the errors of a tag, given the version and the changelog's text."""
-    wrong = [] if tag == f"v{version}" else [f"the tag is {tag}, but the version in pyproject.toml is {version}: tag v{version}"]
+    wrong = (
+        []
+        if tag == f"v{version}"
+        else [f"the tag is {tag}, but the version in pyproject.toml is {version}: tag v{version}"]
+    )
     newest = re.search(r"^## (.+)$", changes, re.MULTILINE)
     if newest is None or not re.fullmatch(rf"{re.escape(version)}, \d{{4}}-\d\d-\d\d", newest[1]):
         heading = f"'## {newest[1]}'" if newest else "no heading"

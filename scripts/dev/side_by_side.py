@@ -126,8 +126,8 @@ def main() -> None:
     parser.add_argument("real", type=Path, nargs="?", help="folder of real wells with labels.csv")
     parser.add_argument("out", type=Path, help="the sheet: .png or .jpg")
     parser.add_argument("--rendered", action="store_true", help="rendered wells alone")
-    parser.add_argument("--width", type=int, default=240, help="width of a picture on the sheet, in pixels (default: 240)")
-    parser.add_argument("--each", type=int, default=4, help="number of real wells of each kind, and of rendered ones (default: 4)")
+    parser.add_argument("--width", type=int, default=240, help="width of a picture in pixels (default: 240)")
+    parser.add_argument("--each", type=int, default=4, help="wells of each kind on each side (default: 4)")
     parser.add_argument("--seed", type=int, default=600_000_000)
     arguments = parser.parse_args()
     if not arguments.rendered and arguments.real is None:

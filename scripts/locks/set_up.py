@@ -68,7 +68,7 @@ def main() -> None:
     arguments = parser.parse_args()
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     check_python(project)
-    print(f"setting up {arguments.environment} ({arguments.part}), which takes a minute or two the first time", flush=True)
+    print(f"setting up {arguments.environment} ({arguments.part}); this can take a minute or two", flush=True)
     python = environment(arguments.environment)
     lock = LOCKS / ("all.lock" if arguments.part == "train" else f"{arguments.part}.lock")
     if arguments.newest:

@@ -88,7 +88,7 @@ def test_folds_are_plates_or_columns() -> None:
     assert fold_names([truth("a", "P1"), truth("b", "P2"), truth("c", "P3")], "auto") == ["P1", "P2", "P3"]
     with pytest.raises(ConfigError, match="--column-from"):
         fold_names([truth("a", "P1")], "column")
-    with pytest.raises(ConfigError, match="nothing is left to judge by"):
+    with pytest.raises(ConfigError, match="none are left for judging"):
         fold_names(wells[1:], "column")
 
 
@@ -159,9 +159,9 @@ def test_from_scored_wells_to_a_candidate_that_can_be_promoted(plate: Path, tmp_
 
 
 def test_bad_input_is_one_line(plate: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="there are: "):
+    with pytest.raises(ConfigError, match="choose from: "):
         read_wells(plate, ["elsewhere"])
-    with pytest.raises(ConfigError, match="no such file to start from"):
+    with pytest.raises(ConfigError, match="no such file; give --start"):
         starting_point(tmp_path / "none.pt", PACKAGED)
     with pytest.raises(ConfigError, match="only SqueezeNet"):
         FeatureExtractor(torch.nn.Linear(3, 3), Segmenter(), 1, tmp_path)

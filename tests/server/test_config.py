@@ -117,7 +117,7 @@ def test_names_of_the_vendors_tables_are_checked():
         )
     message = str(caught.value)
     assert "imager.owner: " in message
-    assert "imager.tables: no table 'score'; did you mean scores?" in message
+    assert "imager.tables: unknown table 'score'; did you mean scores?" in message
     assert "imager.tables: 'I_INSPECTIONS' is the name of two of them" in message
     assert "imager.write_url: imager.url is not set" in message
     assert "imager.columns" in message
@@ -133,7 +133,7 @@ def test_names_of_the_vendors_tables_are_checked():
     message = str(caught.value)
     assert "imager.columns.scores: no column 'scored_by'; did you mean scoredby?" in message
     assert "imager.columns.scores: 'SCOREDATE' is the name of two of them" in message
-    assert "imager.columns: no table 'wells'" in message
+    assert "imager.columns: unknown table 'wells'" in message
 
 
 @pytest.mark.parametrize(

@@ -237,7 +237,7 @@ def test_two_runs_never_overlap(system, config):
         thread = threading.Thread(target=other)
         thread.start()
         thread.join()
-    assert "running already" in str(caught[0])
+    assert "already running" in str(caught[0])
 
 
 def test_a_new_threshold_is_new_work(system, imaged):

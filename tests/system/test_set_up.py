@@ -62,12 +62,16 @@ def lock(clone: Path) -> Path:
 @pytest.mark.parametrize("text", ["small==1.0 --hash\n", "<<<<<<< HEAD\n", "small>=1.0\n", "small==1.0 ; python_ful\n"])
 def test_a_broken_lock(clone, environment, text):
     lock(clone).write_text(text)
-    assert "scripts/locks/server.lock is broken: restore it with `git checkout scripts/locks`" in set_up(clone, environment)
+    assert "scripts/locks/server.lock is broken: restore it with `git checkout scripts/locks`" in set_up(
+        clone, environment
+    )
 
 
 def test_a_lock_that_is_not_there(clone, environment):
     lock(clone).unlink()
-    assert "scripts/locks/server.lock is broken: restore it with `git checkout scripts/locks`" in set_up(clone, environment)
+    assert "scripts/locks/server.lock is broken: restore it with `git checkout scripts/locks`" in set_up(
+        clone, environment
+    )
 
 
 def test_a_file_that_is_not_the_one_of_the_lock(clone, environment):
@@ -94,7 +98,7 @@ def test_a_full_disk(clone, environment, tmp_path):
         pytest.skip("mounting a small disk is root's")
     try:
         (tmp_path / "disk" / "fill").write_bytes(bytes(40 << 10))
-        assert "the disk is full: make room" in set_up(clone, tmp_path / "disk" / "venv")
+        assert "the disk is full: free some space" in set_up(clone, tmp_path / "disk" / "venv")
     finally:
         subprocess.run(["umount", tmp_path / "disk"], check=True)
 

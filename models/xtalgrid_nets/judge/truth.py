@@ -198,7 +198,7 @@ def _table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
             rows = list(reader)
             missing = [column for column in columns if column not in (reader.fieldnames or ())]
     except OSError as error:
-        raise ConfigError(f"cannot read {path} ({error.strerror}), which says what is in each well") from error
+        raise ConfigError(f"cannot read {path}: {error.strerror}; it says what is in each well") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"{path}: not CSV in UTF-8 ({error}); save it as CSV UTF-8") from error
     if missing:

@@ -36,7 +36,7 @@ def read_mask(path: Path, *, inverted: bool = False) -> Bool:
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise SetError(f"the mask {path} is not an image ({error}); export it as PNG") from error
     except (OSError, SyntaxError, ValueError) as error:
-        raise SetError(f"cannot read the mask {path} ({error}); export it again as PNG") from error
+        raise SetError(f"cannot read the mask {path}: {error}; export it again as PNG") from error
     seen = values * alpha
     if np.ptp(seen) == 0 and np.ptp(alpha) > 0:  # one colour, perhaps black, on a transparent background
         seen = alpha

@@ -69,7 +69,7 @@ def read_file(path: Path) -> bytes:
     except FileNotFoundError as error:
         raise ImageError(FailureReason.MISSING_FILE, f"{path}: no such file") from error
     except (OSError, ValueError) as error:
-        raise ImageError(FailureReason.UNREADABLE_FILE, f"cannot read {path} ({error})") from error
+        raise ImageError(FailureReason.UNREADABLE_FILE, f"cannot read {path}: {error}") from error
 
 
 def plate_of(name: str, pattern: str) -> str:
@@ -161,7 +161,7 @@ def from_table(
     except UnicodeDecodeError as error:
         raise SetError(f"{table}: not UTF-8 ({error.reason}); save it as CSV UTF-8") from error
     except (OSError, csv.Error) as error:
-        raise SetError(f"cannot read {table} ({error})") from error
+        raise SetError(f"cannot read {table}: {error}") from error
 
 
 def _dialect(sample: str) -> type[csv.Dialect]:

@@ -46,7 +46,7 @@ def read_records(path: Path) -> Iterator[Record]:
                     return
                 number += 1
     except OSError as error:
-        raise SetError(f"cannot read {path} ({error.strerror}); check the path and its permissions") from error
+        raise SetError(f"cannot read {path}: {error.strerror}; check the path and its permissions") from error
 
 
 def _read(stream: IO[bytes], head: bytes, number: int) -> Record:

@@ -49,7 +49,7 @@ def service() -> None:
 @click.option("--cron", "way", flag_value="cron", help="Use cron, which starts no viewer.")
 @click.option("--user", "account", help=f"Account that it runs as; default: {USER}.")
 @user_level_option
-@click.option("--backfill", is_flag=True, help="Go on with the archive too: create_work --backfill.")
+@click.option("--backfill", is_flag=True, help="Also work through the archive: create_work --backfill.")
 @click.option("--no-publish", is_flag=True, help="Leave set_autoscore to a person, who looks at each CSV first.")
 @click.option("--dry-run", is_flag=True, help="Print the files; write nothing.")
 @click.pass_context
@@ -62,9 +62,9 @@ def install(
     no_publish: bool,
     dry_run: bool,
 ) -> None:
-    """Run the chain and the viewer from now on, under systemd or cron; say what was written. Twice is once."""
+    """Install and start the chain and the viewer under systemd or cron, and list the changes. It can be repeated."""
     if account and user_level:
-        raise ConfigError("--user-level runs as you; leave --user out")
+        raise ConfigError("--user-level runs as your own account; leave out --user")
     config: Config = ctx.obj()
     user = None if user_level else account or USER
     planned = plan(config, user, backfill=backfill, publish=not no_publish)
@@ -76,7 +76,9 @@ def install(
     _see_that_allowed(user_level)
     _see_that_there(way)
     if any(_host(_other(way), user_level).status()):
-        raise ConfigError(f"{_other(way)} runs the chain already; xtalgrid service uninstall{_level(user_level)} first")
+        raise ConfigError(
+            f"{_other(way)} already runs the chain; first run xtalgrid service uninstall{_level(user_level)}"
+        )
     is_changed = False
     for line in chain(prepare(planned), _host(way, user_level).install(planned)):
         click.echo(line)
@@ -90,7 +92,7 @@ def install(
 @service.command()
 @user_level_option
 def uninstall(user_level: bool) -> None:
-    """Stop the services and remove what `install` wrote. Home, configuration and program stay."""
+    """Stop the services and remove the files that `install` wrote. Home, configuration and program are kept."""
     _see_that_allowed(user_level)
     removed = [line for host in _hosts(user_level) for line in host.uninstall()]
     for line in removed or ["nothing is installed"]:
@@ -100,12 +102,14 @@ def uninstall(user_level: bool) -> None:
 @service.command()
 @user_level_option
 def status(user_level: bool) -> None:
-    """Say what is installed and whether it runs; `xtalgrid status` says whether the chain moves."""
+    """Show which services are installed and running; `xtalgrid status` shows the progress of the chain."""
     found = [line for host in _hosts(user_level) for line in host.status()]
     for line, _ in found:
         click.echo(line)
     if not found:
-        raise ConfigError(f"no service is installed; xtalgrid --config FILE service install{_level(user_level)}")
+        raise ConfigError(
+            f"no service is installed; install it with: xtalgrid --config FILE service install{_level(user_level)}"
+        )
     bad = [line.split()[0] for line, is_good in found if not is_good]
     if bad:
         scope = " --user" if user_level else ""
@@ -116,7 +120,7 @@ def status(user_level: bool) -> None:
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_context
 def step(ctx: click.Context, command: tuple[str, ...]) -> None:
-    """Run a COMMAND of xtalgrid as cron does: keep a log, and take "another run is at it" for success."""
+    """Run a COMMAND of xtalgrid as cron does: keep a log, and treat a step that is already running as a success."""
     given = ctx.find_root().params
     named = {"XTALGRID_CONFIG": given.get("file"), "XTALGRID_HOME": given.get("home")}
     sys.exit(run_step(command, os.environ | {name: str(path) for name, path in named.items() if path}))
@@ -157,9 +161,9 @@ def _see_that_allowed(user_level: bool) -> None:
 
 def _see_that_there(way: Way) -> None:
     if way == "systemd" and not systemd.is_running():
-        raise ConfigError("systemd does not run this machine; use --cron")
+        raise ConfigError("this machine does not run systemd; use --cron")
     if way == "cron" and not cron.is_here():
-        raise ConfigError("this machine has neither systemd nor cron; install cron (Debian's package cron)")
+        raise ConfigError("this machine has neither systemd nor cron; install cron (on Debian: apt install cron)")
 
 
 def _next_steps(config: Config, planned: Service, way: Way) -> Iterator[str]:

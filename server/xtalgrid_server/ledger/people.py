@@ -216,10 +216,10 @@ class People:
             If the outcome is not one that a person can give.
         """
         if outcome is not None and outcome not in CLASSES:
-            raise ValueError(f"{outcome}: a person's score is one of {', '.join(CLASSES)}")
+            raise ValueError(f"{outcome}: a person's score must be one of {', '.join(CLASSES)}")
         who, note = who.strip()[:100], note.strip()[:500]
         if not who:
-            raise LedgerError("a correction needs the name of who made it; give one")
+            raise LedgerError("a correction needs the name of the person who made it")
         with self._db.writing() as connection:
             theirs = sa.select(t.corrections).where(t.corrections.c.image_id == image_id, t.corrections.c.who == who)
             row = connection.execute(theirs.order_by(t.corrections.c.id.desc()).limit(1)).first()

@@ -115,7 +115,7 @@ def _mail(config: Config, ledger: Ledger, alerts: list[Alert], told: Told) -> No
                 told.waiting -= len(plate)
     except (OSError, smtplib.SMTPException) as error:
         host = f"{config.alerts.smtp_host}:{config.alerts.port}"
-        told.failure = f"mail by {host}: {_reason(error)}; the next run sends what is waiting"
+        told.failure = f"cannot send mail via {host}: {_reason(error)}; the next run tries again"
 
 
 @contextmanager
@@ -132,9 +132,9 @@ def _password(settings: AlertsSection) -> str:
     try:
         lines = Path(settings.password_file).expanduser().read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"alerts.password_file: {settings.password_file} cannot be read ({error})") from error
+        raise ConfigError(f"alerts.password_file: cannot read {settings.password_file}: {error}") from error
     if not lines or not lines[0].strip():
-        raise ConfigError(f"alerts.password_file: {settings.password_file} has no first line")
+        raise ConfigError(f"alerts.password_file: {settings.password_file} is empty")
     return lines[0].strip()
 
 

@@ -126,7 +126,7 @@ def create_work(
         for barcode in barcodes:
             groups = list(run.unplanned(source.of_plate(barcode)))
             if not groups:
-                log.warning("%s plate %s: no image of it fits imager.patterns; is the barcode right?", STEP, barcode)
+                log.warning("%s plate %s: no image matches imager.patterns; is the barcode right?", STEP, barcode)
             for group in groups:
                 run.take(group)
     else:
@@ -273,7 +273,9 @@ class _Run:
         since = newest.inspected - timedelta(days=self._config.work.look_back_days)
         fresh = self._ledger.work.images_under_way(since)
         if fresh or self.created.planned:
-            log.info("%s: the archive waits: %d fresh images are under way", STEP, fresh or self.created.planned)
+            log.info(
+                "%s: the archive has to wait: %d fresh images are in progress", STEP, fresh or self.created.planned
+            )
             return archive
         self._limit = min(self._limit, self._config.work.backfill_per_hour - self._ledger.work.planned_lately(since))
         before, read = archive.before, archive.read

@@ -62,8 +62,8 @@ def add(config: Config, candidate: Path, pair: Pair) -> None:
         if sha256 in here:
             if (here[sha256].calibration, here[sha256].pooling) != (found.calibration, found.pooling):
                 raise BrokenModel(
-                    f"{role} {sha256[:12]}… is here already with another calibration or pooling, "
-                    "and work under that name was sent; export it again, so that it gets a name of its own"
+                    f"{role} {sha256[:12]}… already exists here with another calibration or pooling, "
+                    "and work units that name it were sent; export it again, so that it gets a new name"
                 )
             continue
         config.weights.mkdir(parents=True, exist_ok=True)
@@ -92,7 +92,7 @@ def _card(candidate: Path, found: ModelEntry) -> bytes:
         if path.is_file():
             return path.read_bytes()
     return (
-        f"# {found.role} `{found.sha256[:12]}…`\n\n{found.architecture}, {found.variant}. It came without a card.\n"
+        f"# {found.role} `{found.sha256[:12]}…`\n\n{found.architecture}, {found.variant}. It has no model card.\n"
     ).encode()
 
 

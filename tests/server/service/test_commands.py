@@ -47,7 +47,7 @@ def test_a_dry_run_shows_the_files_with_this_installations_paths(service, tmp_pa
         (("uninstall",), False, "needs root"),
         (("install", "--systemd"), True, "systemd does not run this machine; use --cron"),
         (("install", "--user-level", "--systemd"), False, "systemd does not run this machine; use --cron"),
-        (("install", "--user-level", "--user", "jdoe"), False, "leave --user out"),
+        (("install", "--user-level", "--user", "jdoe"), False, "leave out --user"),
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(service, monkeypatch, words, root, said):

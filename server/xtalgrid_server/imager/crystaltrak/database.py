@@ -337,7 +337,7 @@ def _drop_last_inspection(page: list[ImageRow]) -> list[ImageRow]:
     whole = [row for row in page if row.inspect_id != last]
     if not whole:
         raise ImagerError(
-            f"inspection {last} has {_PAGE} or more images that fit imager.patterns; make the patterns narrower"
+            f"inspection {last} has {_PAGE} or more images that match imager.patterns; make the patterns narrower"
         )
     return whole
 
@@ -347,7 +347,7 @@ def _drop_last_scored(page: list[ScoreRow]) -> list[ScoreRow]:
     whole = [score for score in page if score.inspect_id != page[-1].inspect_id]
     if not whole:
         raise ImagerError(
-            f"inspection {page[-1].inspect_id} has {_PAGE} or more scores; something writes there in a loop"
+            f"inspection {page[-1].inspect_id} has {_PAGE} or more scores; some program seems to write there in a loop"
         )
     return whole
 

@@ -103,7 +103,7 @@ def _shown_image(images: Sequence[SeenImage], drop: DropCard, image_id: str) -> 
     by_id = {str(image.image_id): image for image in images}
     shown = by_id.get(image_id) or by_id.get(str(drop.image.image_id))
     if shown is None:
-        raise HTTPException(404, "This image is gone.")
+        raise HTTPException(404, "This image no longer exists.")
     return shown
 
 
