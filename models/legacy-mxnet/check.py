@@ -48,20 +48,29 @@ MOST = 1e-5
 
 def environment(folder: Path, python: str) -> Path:
     """Return the Python of MXNet's environment; create it if it is missing."""
-    made = folder / "env" / "bin" / "python"
-    if not made.exists():
+    interpreter = folder / "env" / "bin" / "python"
+    if not interpreter.exists():
         subprocess.run([python, "-m", "venv", str(folder / "env")], check=True)
-        subprocess.run([made, "-m", "pip", "install", "--quiet", "-r", str(HERE / "requirements.txt")], check=True)
-    return made
+        subprocess.run(
+            [interpreter, "-m", "pip", "install", "--quiet", "-r", str(HERE / "requirements.txt")], check=True
+        )
+    return interpreter
 
 
 def payloads() -> list[bytes]:
     """Make records of all lengths around the padding, with the magic number where it must be cut out and where not."""
     rng = np.random.default_rng(1)
     magic = MAGIC.to_bytes(4, "little")
-    made = [rng.bytes(length) for length in range(10)]
-    made += [magic, magic * 2, b"abcd" + magic, magic + b"abcd", b"ab" + magic + b"cd", b"abcd" + magic + b"e" + magic]
-    return [*made, magic * 3 + b"xyz", rng.bytes(70_001)]
+    records = [rng.bytes(length) for length in range(10)]
+    records += [
+        magic,
+        magic * 2,
+        b"abcd" + magic,
+        magic + b"abcd",
+        b"ab" + magic + b"cd",
+        b"abcd" + magic + b"e" + magic,
+    ]
+    return [*records, magic * 3 + b"xyz", rng.bytes(70_001)]
 
 
 def chops() -> np.ndarray:
@@ -84,12 +93,12 @@ def prepare(folder: Path) -> None:
 
 def compare_records(folder: Path) -> list[tuple[str, bool, str]]:
     """Compare RecordIO packs that were written and read by both sides."""
-    given = payloads()
-    places, made = [], b""
-    for payload in given:
-        places.append(len(made))
-        made += record_bytes(payload)
-    (folder / "ours.rec").write_bytes(made)
+    expected = payloads()
+    places, stored = [], b""
+    for payload in expected:
+        places.append(len(stored))
+        stored += record_bytes(payload)
+    (folder / "ours.rec").write_bytes(stored)
     (folder / "ours.idx").write_text("".join(f"{number}\t{place}\n" for number, place in enumerate(places)))
     theirs = folder / "theirs.rec"
     index = read_index(folder / "theirs.idx")
@@ -99,14 +108,14 @@ def compare_records(folder: Path) -> list[tuple[str, bool, str]]:
     files = read_list(folder / "im2rec.lst")
     packed = {image.number: image.image for image in map(unpack_image, read_records(folder / "im2rec.rec"))}
     return [
-        (".rec written here is MXNet's", theirs.read_bytes() == made, f"{len(made):,} bytes"),
+        (".rec written here is MXNet's", theirs.read_bytes() == stored, f"{len(stored):,} bytes"),
         (
             ".idx written here is MXNet's",
             (folder / "theirs.idx").read_bytes() == (folder / "ours.idx").read_bytes(),
             "",
         ),
-        ("MXNet's records read here", list(read_records(theirs)) == given, f"{len(given)} records"),
-        ("MXNet's records by .idx", [read_record(theirs, index[i]) for i in range(len(given))] == given, ""),
+        ("MXNet's records read here", list(read_records(theirs)) == expected, f"{len(expected)} records"),
+        ("MXNet's records by .idx", [read_record(theirs, index[i]) for i in range(len(expected))] == expected, ""),
         ("labels, one and several", all(np.array_equal(a.labels, b) for a, b in zip(images, labels, strict=True)), ""),
         ("image heads written here", again == list(read_records(folder / "images.rec")), ""),
         (

@@ -30,12 +30,12 @@ def preprocessed(chops: np.ndarray, settings: dict) -> mx.nd.NDArray:
 
 def randomised(values: dict) -> dict:
     """Draw weights that keep activations in range, and biases large enough to matter; the same for each name."""
-    made = {}
+    drawn = {}
     for name, value in values.items():
         deviation = 0.1 if name.endswith("bias") else (2 / np.prod(value.shape[1:])) ** 0.5
         random = np.random.RandomState(zlib.crc32(name.encode()))
-        made[name] = mx.nd.array(random.normal(0, deviation, value.shape))
-    return made
+        drawn[name] = mx.nd.array(random.normal(0, deviation, value.shape))
+    return drawn
 
 
 def gluon(version: str, folder: Path, chops: np.ndarray, settings: dict) -> None:
@@ -107,8 +107,8 @@ def read(folder: Path) -> None:
     pack = mx.recordio.MXIndexedRecordIO(str(folder / "ours.idx"), str(folder / "ours.rec"), "r")
     np.savez(folder / "read.npz", *[np.frombuffer(pack.read_idx(number), np.uint8) for number in pack.keys])
     batches = mx.io.ImageRecordIter(path_imgrec=str(folder / "set.rec"), data_shape=(3, 256, 256), batch_size=1)
-    found = [(batch.data[0].asnumpy()[0], batch.label[0].asnumpy()[0]) for batch in batches]
-    np.savez(folder / "set.npz", chops=np.stack([f[0] for f in found]), labels=np.stack([f[1] for f in found]))
+    items = [(batch.data[0].asnumpy()[0], batch.label[0].asnumpy()[0]) for batch in batches]
+    np.savez(folder / "set.npz", chops=np.stack([f[0] for f in items]), labels=np.stack([f[1] for f in items]))
 
 
 def fixtures(folder: Path) -> None:

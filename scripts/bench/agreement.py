@@ -24,7 +24,7 @@ from xtalgrid_core import wire
 from xtalgrid_core.images import SUFFIXES
 from xtalgrid_worker.workunit import image_files
 
-WAYS = {"exact": ["--exact"], "dense": [], "int8": ["--variant", "int8"]}
+MODES = {"exact": ["--exact"], "dense": [], "int8": ["--variant", "int8"]}
 PAIRS = (("exact", "dense"), ("dense", "int8"))
 
 PART = 50
@@ -33,16 +33,16 @@ PART = 50
 Scores = dict[Path, wire.Scored]
 
 
-def score(way: str, paths: list[Path], work: Path, more: list[str]) -> Scores:
+def score(mode: str, paths: list[Path], work: Path, more: list[str]) -> Scores:
     """Score some of the images in one mode; leave out those that can't be scored."""
     names = "\n".join([*map(str, paths), *more])
-    out = work / f"{way}-{hashlib.sha256(names.encode()).hexdigest()[:12]}"
+    out = work / f"{mode}-{hashlib.sha256(names.encode()).hexdigest()[:12]}"
     if not (out / "scores.csv").exists():  # written last
         command = [sys.executable, "-m", "xtalgrid_worker.cli", "score", *map(str, paths), "--out", str(out)]
-        done = subprocess.run([*command, *WAYS[way], *more], stdout=subprocess.DEVNULL, check=False)
+        done = subprocess.run([*command, *MODES[mode], *more], stdout=subprocess.DEVNULL, check=False)
         if done.returncode:
             raise ChildProcessError(
-                f"{way}: xtalgrid-worker exited with {done.returncode}; run the same command again to resume"
+                f"{mode}: xtalgrid-worker exited with {done.returncode}; run the same command again to resume"
             )
     images = wire.decode_result((out / "result.json").read_bytes()).images
     return {path: image for path, image in zip(paths, images, strict=True) if isinstance(image, wire.Scored)}
@@ -57,7 +57,7 @@ def compare(first: str, second: str, a: Scores, b: Scores) -> list[str]:
     groups = sum(x.outcome.group is y.outcome.group for _, x, y in both)
     chopped = [(x, y) for _, x, y in both if x.probabilities and y.probabilities]
     differences = [np.abs(np.subtract(x.probabilities, y.probabilities)).mean() for x, y in chopped]
-    seconds = [np.median([way[path].seconds for path, _, _ in both]) for way in (a, b)]
+    seconds = [np.median([mode[path].seconds for path, _, _ in both]) for mode in (a, b)]
     lines = [
         f"## {second} against {first}",
         "",
@@ -83,7 +83,9 @@ def main() -> None:
     parser.add_argument("images", type=Path, nargs="+", help="images, or folders of them")
     parser.add_argument("--work", type=Path, required=True, help="folder for the results")
     parser.add_argument("--weights", type=Path, help="folder of weights (default: the package's own)")
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=["exact", "dense"], help="default: exact dense")
+    parser.add_argument(
+        "--modes", "--ways", nargs="+", choices=MODES, default=["exact", "dense"], help="default: exact dense"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="number of worker processes (default 1)")
     arguments = parser.parse_args()
     paths = image_files(arguments.images, SUFFIXES, "_ART.jpg")
@@ -92,14 +94,14 @@ def main() -> None:
     more = ["--weights", str(arguments.weights)] if arguments.weights else []
     arguments.work.mkdir(parents=True, exist_ok=True)
     parts = [paths[start : start + PART] for start in range(0, len(paths), PART)]
-    scored: dict[str, Scores] = {way: {} for way in arguments.ways}
+    scored: dict[str, Scores] = {mode: {} for mode in arguments.modes}
     with ThreadPoolExecutor(arguments.jobs) as pool:
         started = [
-            (way, pool.submit(score, way, part, arguments.work, more)) for way in arguments.ways for part in parts
+            (mode, pool.submit(score, mode, part, arguments.work, more)) for mode in arguments.modes for part in parts
         ]
         try:
-            for way, future in started:
-                scored[way].update(future.result())
+            for mode, future in started:
+                scored[mode].update(future.result())
         except ChildProcessError as error:
             pool.shutdown(cancel_futures=True)
             sys.exit(str(error))

@@ -85,7 +85,7 @@ def timed(work: Callable[[], T]) -> tuple[float, T]:
     return time.process_time() - began, done
 
 
-def score_here(
+def score_in_process(
     paths: list[Path],
     ways: dict[str, wire.Options],
     threads: int,
@@ -183,12 +183,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, nargs="?", help="folder of images (default: rendered wells)")
     parser.add_argument("--images", type=int, default=8, help="number of images (default 8)")
-    parser.add_argument("--step", type=int, default=DEFAULTS.step, help=f"of dense scoring (default {DEFAULTS.step})")
-    parser.add_argument("--exact-step", type=int, default=STEP, help=f"of exact scoring (default {STEP})")
+    parser.add_argument(
+        "--step", type=int, default=DEFAULTS.step, help=f"step of dense scoring (default {DEFAULTS.step})"
+    )
+    parser.add_argument("--exact-step", type=int, default=STEP, help=f"step of exact scoring (default {STEP})")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--weights", type=Path, default=PACKAGED, help="folder of weights (default: the package's own)")
     parser.add_argument("--torch", action="store_true", help="time the published way in torch too")
-    parser.add_argument("--mxnet", type=Path, help="and in MXNet: Python of its environment (models/legacy-mxnet)")
+    parser.add_argument(
+        "--mxnet", type=Path, help="time it in MXNet too: the Python of its environment (models/legacy-mxnet)"
+    )
     arguments = parser.parse_args()
     published: dict[str, Callable[[Pixels], float]] = {}
     if arguments.torch:
@@ -196,7 +200,7 @@ def main() -> None:
     if arguments.mxnet:
         published["MXNet, chops"] = lambda chops: seconds_mxnet(chops, arguments.mxnet)
     ways = ways_of(arguments.weights, arguments.step, arguments.exact_step)
-    given = {
+    options = {
         "dense": ["--step", arguments.step],
         "exact": ["--exact", "--step", arguments.exact_step],
         "int8": ["--step", arguments.step, "--variant", "int8"],
@@ -208,10 +212,10 @@ def main() -> None:
         blank = Path(scratch) / "blank.png"
         Image.fromarray(np.full((64, 64, 3), 220, np.uint8)).save(blank)
         start_up = min(worker_process([blank], "--pixel-size", "1.13")[0] for _ in range(3))
-        rows = score_here(paths, ways, arguments.threads, [arguments.weights], published)
-        peaks = {way: worker_process(paths, *map(str, [*given[way], *common])) for way in ways if way != "exact"}
+        rows = score_in_process(paths, ways, arguments.threads, [arguments.weights], published)
+        peaks = {way: worker_process(paths, *map(str, [*options[way], *common])) for way in ways if way != "exact"}
         with ThreadPoolExecutor(2) as pool:
-            both = [pool.submit(worker_process, paths, *map(str, [*given["dense"], *common])) for _ in range(2)]
+            both = [pool.submit(worker_process, paths, *map(str, [*options["dense"], *common])) for _ in range(2)]
             two = max(future.result()[0] for future in both)
     if not rows["dense"]:
         sys.exit("no image could be scored")

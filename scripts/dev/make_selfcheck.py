@@ -47,7 +47,9 @@ def main() -> None:
         is_near = abs(score.p_crystal - DEFAULTS.crystal_from) <= 2 * selfcheck.tolerance(*pair)
         if score.outcome.group is not Group.CRYSTAL or is_near:
             answer = f"{score.outcome} at {score.probability:.3f}"
-            sys.exit(f"classifier {pair[1][:12]}: {answer}: this well won't do; choose another SEED and use --render")
+            sys.exit(
+                f"classifier {pair[1][:12]}: {answer}: this well is not suitable; choose another SEED, with --render"
+            )
         scores.append(score)
         print(f"{score.segmenter[:12]} {score.classifier[:12]}: {score.outcome}, p_crystal {score.p_crystal:.3f}")
     well = hashlib.sha256(selfcheck.WELL.read_bytes()).hexdigest()
