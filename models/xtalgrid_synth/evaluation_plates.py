@@ -31,7 +31,7 @@ RENDERER = "e6c40f93032dc5db"
 """Version of the renderer; change it whenever the images change (tests/synth/test_same_images.py fails then)."""
 
 WELLS = 150
-"""Drops a plate, as in the paper: 2,400 on 16 plates (section 3.1)."""
+"""Drops per plate, as in the paper: 2,400 on 16 plates (section 3.1)."""
 
 
 class Camera(NamedTuple):
@@ -133,7 +133,7 @@ def render_evaluation_plates(
     plates
         Which of `settings`, counted from 0.
     wells
-        Drops a plate, 1 to 288. A smaller number gives the first drops of a larger one.
+        Drops per plate, 1 to 288. A smaller number gives the first drops of a larger one.
     jobs
         How many processes render at once.
     settings

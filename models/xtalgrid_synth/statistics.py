@@ -119,7 +119,7 @@ def table(measured: Iterable[Boxes]) -> list[str]:
         "images with it",
         "boxes",
         f"longest side, % of the image, quantiles {quantiles} %",
-        "boxes an image, the same quantiles",
+        "boxes per image, the same quantiles",
     )
     return markdown.table(head, [kind.row() for kind in measured])
 

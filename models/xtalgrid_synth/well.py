@@ -55,7 +55,7 @@ class RenderedWell:
     objects
         Crystals, droplets, fibres and the like, with boxes in image pixels.
     pixel_size_um
-        Micrometres a pixel.
+        Micrometres per pixel.
     plate_type
         The type that was given or drawn.
     """
@@ -94,7 +94,7 @@ def render_well(
     width, height
         Size of the picture in pixels, at least 64.
     pixel_size_um
-        Micrometres a pixel, 0.05 to 50. It sets the field of view.
+        Micrometres per pixel, 0.05 to 50. It sets the field of view.
     plate_type
         See `grounds.PlateType` (default: drawn at random).
 

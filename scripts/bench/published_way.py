@@ -18,7 +18,7 @@ import numpy as np
 
 
 def seconds_torch(chops: np.ndarray, network: str = "squeezenet1.1") -> float:
-    """Return CPU seconds a chop in eager torch, for chops ``(N, 256, 256, 3)`` uint8, after one uncounted run."""
+    """Return CPU seconds per chop in eager torch, for chops ``(N, 256, 256, 3)`` uint8, after one uncounted run."""
     import torch
 
     from xtalgrid_core.images import network_input

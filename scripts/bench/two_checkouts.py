@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 FIGURES = {
-    "scoring, CPU s a well": "the answers' own `seconds`",
+    "scoring, CPU s per well": "the answers' own `seconds`",
     "whole run, CPU s": "start-up, reading and writing too",
     "peak memory, MB": "of the whole run",
     "first answer, CPU s": "a run with one image",

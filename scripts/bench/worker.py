@@ -95,7 +95,7 @@ def score_in_process(
     """Return, for each way and image, the runs of the classifier and the CPU seconds of each stage.
 
     Images that can't be scored are left out. `published`: other ways to classify, each a function from chops
-    ``(N, 256, 256, 3)`` to CPU seconds a chop; all else is as in the exact way.
+    ``(N, 256, 256, 3)`` to CPU seconds per chop; all else is as in the exact way.
     """
     networks = {way: Timed.load(options, weights, threads) for way, options in ways.items()}
     rows: dict[str, list[tuple[int, dict[str, float]]]] = {way: [] for way in (*ways, *published)}
@@ -120,8 +120,8 @@ def score_in_process(
             rest = answer.seconds - decode - timed_networks.segment - timed_networks.classify
             seconds = (decode, timed_networks.segment, timed_networks.classify, max(rest, 0.0))
             rows[way].append((timed_networks.runs, dict(zip(STAGES, seconds, strict=True))))
-            for name, seconds_a_chop in published.items() if way == "exact" else ():
-                classify = timed_networks.runs * seconds_a_chop(np.stack(timed_networks.kept))
+            for name, seconds_per_chop in published.items() if way == "exact" else ():
+                classify = timed_networks.runs * seconds_per_chop(np.stack(timed_networks.kept))
                 rows[name].append((timed_networks.runs, {**rows[way][-1][1], "classify": classify}))
     return rows
 
@@ -236,9 +236,9 @@ def main() -> None:
             + f"{statistics.median(runs for runs, _ in rows[way]):7.0f}{ratio:8.2f}"
         )
     for way, (wall, peak) in peaks.items():
-        print(f"worker process, {way}: {wall / len(paths):.2f} s a well, peak {peak:.0f} MB")
+        print(f"worker process, {way}: {wall / len(paths):.2f} s per well, peak {peak:.0f} MB")
     print(
-        f"two at once, dense: {two / len(paths) / 2:.2f} s a well, "
+        f"two at once, dense: {two / len(paths) / 2:.2f} s per well, "
         f"{2 * peaks['dense'][0] / two:.2f} times the work of one"
     )
     print(f"start-up {start_up:.2f} s")

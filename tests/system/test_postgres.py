@@ -91,8 +91,8 @@ def test_check_imager_names_the_sequence_and_what_may_not_be_read(config, databa
     system.imager.register(rows(1))  # noqa: F405
     texts = [finding.text for finding in check_imager(config, system.imager)]
     assert texts[0].startswith("connected: postgresql 1")
-    assert "CRYSTAL.I_SCORES: is there" in texts
-    assert "sequence CRYSTAL.SEQ_JTNG_SCORE_ID: is there" in texts
+    assert "CRYSTAL.I_SCORES: found" in texts
+    assert "sequence CRYSTAL.SEQ_JTNG_SCORE_ID: found" in texts
     other = msgspec.structs.replace(config, imager=msgspec.structs.replace(config.imager, sequence="SEQ_OTHER"))
     database = ImagerDatabase(other)  # noqa: F405
     bad = [finding.text for finding in check_imager(other, database) if not finding.is_good]

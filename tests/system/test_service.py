@@ -163,7 +163,7 @@ def test_a_service_that_fails_is_named(by_systemd, xtalgrid):
     finally:
         config.write_text(TOML)
     assert done.returncode == 2
-    assert re.search(r"xtalgrid-tell\.service.*: not running as it should; journalctl -n 20 -u xtalgrid-", done.stderr)
+    assert re.search(r"xtalgrid-tell\.service.*: not running properly; see journalctl -n 20 -u xtalgrid-", done.stderr)
 
 
 def test_old_units_copied_by_hand_are_kept_beside_and_replaced(machine, xtalgrid):

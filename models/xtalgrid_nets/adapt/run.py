@@ -32,7 +32,7 @@ from .windows import FeatureExtractor, Head
 REMEMBER_SEED = 40_000_000
 """First seed of the wells rendered to be remembered; no test plate and no default training set uses it."""
 
-PATCHES_A_WELL = 4
+PATCHES_PER_WELL = 4
 FROZEN_PLATES = range(4)
 """Indices into `VALIDATION_PLATES`: one plate each with rings, discs, bevels and 1536 wells."""
 
@@ -157,14 +157,14 @@ def remember(extractor: FeatureExtractor, plan: Plan, advance: Callable[[], obje
             )
         rng = np.random.default_rng(plan.settings.seed)
         for _ in range(plan.remember_wells):
-            chosen = np.sort(rng.choice(train, min(PATCHES_A_WELL, len(train)), replace=False))
+            chosen = np.sort(rng.choice(train, min(PATCHES_PER_WELL, len(train)), replace=False))
             seen, known = extractor.patches(sets.take_patches(chosen), sets.patch_labels[chosen])
             features.append(seen)
             labels.append(known)
             advance()
     else:
         for seed in range(REMEMBER_SEED, REMEMBER_SEED + plan.remember_wells):
-            patches = sample_well(outcome_of(seed), seed, n_chops=0, n_patches=PATCHES_A_WELL).patches
+            patches = sample_well(outcome_of(seed), seed, n_chops=0, n_patches=PATCHES_PER_WELL).patches
             assert patches is not None
             seen, known = extractor.patches(*patches)
             features.append(seen)

@@ -127,7 +127,7 @@ def lab_wells(table: Path) -> list[Truth]:
                 group, outcome = _meaning(row["label"])
         except KeyError as error:
             raise ConfigError(
-                f"{table}, line {number}: {error.args[0]!r} is no group, class or score; known: "
+                f"{table}, line {number}: {error.args[0]!r} is not a group, class or score; choose from: "
                 f"{', '.join((*_GROUPS, *(name for name in _NAMES if name not in _GROUPS)))}, or a score such as 23"
             ) from None
         truths.append(

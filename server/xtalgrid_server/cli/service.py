@@ -113,7 +113,7 @@ def status(user_level: bool) -> None:
     bad = [line.split()[0] for line, is_good in found if not is_good]
     if bad:
         scope = " --user" if user_level else ""
-        raise ConfigError(f"{', '.join(bad)}: not running as it should; journalctl{scope} -n 20 -u {bad[0]} says why")
+        raise ConfigError(f"{', '.join(bad)}: not running properly; see journalctl{scope} -n 20 -u {bad[0]}")
 
 
 @service.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})

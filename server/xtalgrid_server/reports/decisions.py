@@ -46,7 +46,7 @@ def _by_chops(answer: wire.Scored, options: wire.Options) -> Iterator[str]:
     counts = (
         "the probability of its best class" if options.rule == "published" else "the sum of a group's probabilities"
     )
-    yield f"rule {options.rule}: a chop counts where {counts} is at least {options.threshold:g}"
+    yield f"rule {options.rule}: a chop counts if {counts} is at least {options.threshold:g}"
     if options.rule == "group" and options.support:
         yield (
             f"crystals and precipitate must show in several chops covering the same point (support {options.support:g})"
@@ -55,7 +55,7 @@ def _by_chops(answer: wire.Scored, options: wire.Options) -> Iterator[str]:
         yield f"no chop counts: the largest is {answer.probability:.3f}, so it is undecided; a person should look"
     else:
         yield (
-            f"of the outcomes that a counting chop has, {answer.outcome} has the highest priority; its best chop says "
+            f"of the outcomes of the chops that count, {answer.outcome} has the highest priority; its best chop says "
             f"{answer.probability:.3f}"
         )
     yield (

@@ -178,7 +178,7 @@ def describe(crystal: NewCrystal) -> str:
 
     For example::
 
-        A1a    inspection 3, 2012-11-21: crystals harvestable, p_crystal 0.80, never scored before; jdoe said 13
+        A1a    inspection 3, 2012-11-21: crystals harvestable, p_crystal 0.80, never scored before; jdoe scored it 13
     """
     image = crystal.image
     before = "never scored before" if crystal.before is None else f"{crystal.before:.2f} at most before"
@@ -188,7 +188,7 @@ def describe(crystal: NewCrystal) -> str:
     )
     if crystal.said:
         last = crystal.said[-1]
-        line += f"; {last.who} said {last.code} {last.outcome or ''}".rstrip()
+        line += f"; {last.who} scored it {last.code} {last.outcome or ''}".rstrip()
     return line
 
 

@@ -233,7 +233,7 @@ class _Run:
         progress = _load(self._ledger, key)
         look_back = timedelta(days=self._config.work.look_back_days)
         start, newest, archive = progress.newest, progress.newest, progress.archive
-        if start is None and self._config.imager.url:  # all of an embedded database is there to be scored
+        if start is None and self._config.imager.url:  # everything in an embedded database is to be scored
             archive = _archive(source, look_back)
             start = archive.before if archive else None
         unread: list[Gap] = []

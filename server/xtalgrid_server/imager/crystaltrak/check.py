@@ -77,7 +77,7 @@ def _sequence(config: Config, database: ImagerDatabase) -> Iterator[Finding]:
             return
         is_there = sa.inspect(connection).has_sequence(sequence.name, schema=sequence.schema)
     name = f"{sequence.schema}.{sequence.name}".upper() if sequence.schema else sequence.name.upper()
-    known = "is there" if is_there else "is not there, or the account of write_url may not use it; see imager.sequence"
+    known = "found" if is_there else "not found, or not usable by the account of write_url; see imager.sequence"
     yield Finding(is_there, f"sequence {name}: {known}")
 
 
