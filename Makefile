@@ -1,4 +1,4 @@
-# `make demo` and `make test` first install the packages they need into .venv, with the versions locked in scripts/locks/.
+# `make demo` and `make test` first install their packages into .venv, in the versions locked in scripts/locks/.
 # With LOCK= (make test LOCK=) they install the newest versions that pyproject.toml allows, into .venv-newest.
 
 PYTHON ?= python3
@@ -41,7 +41,8 @@ test: $(VENV)/.dev $(VENV)-freeze/.freeze
 test-fresh:
 	scripts/dev/test_fresh.sh $(or $(SUITE),bookworm)
 
-# Tests with a live Oracle database: make test-oracle ORACLE_URL='oracle+oracledb://user:password@host/?service_name=x' (docs/imager-databases.md).
+# Tests with a live Oracle database: make test-oracle ORACLE_URL='oracle+oracledb://user:password@host/?service_name=x'
+# (docs/imager-databases.md).
 test-oracle: $(VENV)/.dev
 	@if [ -n "$$ORACLE_URL" ]; then $(BIN)/python -m pytest tests/system/test_oracle.py $(ARGS); else echo "skipped: ORACLE_URL is not set"; fi
 
@@ -57,7 +58,8 @@ faults: $(VENV)/.dev
 soak: $(VENV)/.dev
 	$(BIN)/python -m tests.rig.soak $(ARGS)
 
-# Tests services under systemd and cron in a Debian container, as root (docs/service.md). Takes minutes; needs systemd-container and debootstrap.
+# Tests services under systemd and cron in a Debian container, as root (docs/service.md). Takes minutes; needs
+# systemd-container and debootstrap.
 test-containers: $(VENV)/.dev
 	$(BIN)/python -m pytest -m containers $(ARGS)
 
@@ -71,7 +73,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Generates the reference (docs/reference/) from the code, then the site in site/: open site/index.html, or publish the folder.
+# Generates docs/reference/ from the code, then the site in site/: open site/index.html, or publish the folder.
 docs: $(VENV)/.dev
 	$(BIN)/python docs/tools/make_reference.py
 	$(BIN)/mkdocs build --strict

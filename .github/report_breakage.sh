@@ -1,5 +1,6 @@
 #!/bin/sh
-# Opens an issue, or comments on the open one, if the newest libraries break xtalgrid: .github/report_breakage.sh URL-OF-THE-RUN. Needs gh; called by newest.yml.
+# Opens an issue, or comments on the open one, if the newest libraries break xtalgrid: .github/report_breakage.sh
+# URL-OF-THE-RUN. Needs gh; called by newest.yml.
 set -eu
 title="The newest libraries break the tests"
 text="$1 failed with the newest versions that pyproject.toml allows. Main is not affected, because it uses scripts/locks/.

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Starts the project's daemons and its crontab after makeproject has copied the project into the volume, and again after each
-# new copy. It replaces the published image's script, which needs the host's docker socket.
+# Starts the project's daemons and its crontab after makeproject has copied the project into the volume, and again after
+# each new copy. It replaces the published image's script, which needs the host's docker socket.
 set -u
 cd "$PROJECT_ROOT" || exit 1
 

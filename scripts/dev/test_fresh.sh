@@ -1,8 +1,10 @@
 #!/bin/sh
-# Tests the README on a bare Debian: an unprivileged user runs its commands in a fresh clone of the last commit, with git, make and python3-venv.
+# Tests the README on a bare Debian: an unprivileged user runs its commands in a fresh clone of the last commit, with
+# git, make and python3-venv.
 #     scripts/dev/test_fresh.sh bookworm                      make demo and make test; as root, with debootstrap
 #     scripts/dev/test_fresh.sh trixie make demo              another command
-# This machine's pip configuration and certificates are copied in. The Debian is deleted afterwards, unless XTALGRID_FRESH names a folder for it.
+# This machine's pip configuration and certificates are copied in. The Debian is deleted afterwards, unless
+# XTALGRID_FRESH names a folder for it.
 set -eu
 suite=${1:?bookworm or trixie}; shift
 test "$(id -u)" = 0 || { echo "test_fresh: debootstrap and chroot need root; run: sudo scripts/dev/test_fresh.sh $suite" >&2; exit 1; }

@@ -249,7 +249,7 @@ def _score_lines(score: ScoreStory) -> Iterator[str]:
         )
         for word, line in zip(["decision", *[""] * len(score.path)], score.path, strict=False):
             yield f"    {word:<10} {line}"
-        yield f"    says       probability {answer.probability:.4f}, p_crystal {answer.p_crystal:.4f}"
+        yield f"    result     probability {answer.probability:.4f}, p_crystal {answer.p_crystal:.4f}"
         if answer.probabilities:
             yield "    largest probability of each class over all chops:"
             for group, outcome, probability in largest(answer):
