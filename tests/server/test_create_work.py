@@ -207,7 +207,7 @@ def _png_header(width, height):
 def test_a_name_that_leads_out_of_the_image_root_is_refused(system, imaged, name):
     imaged(0, 1, file=False, name=name)
     ((_, error),) = system.create_work().failed
-    assert "no file name" in error.detail
+    assert "not a file name" in error.detail
 
 
 def test_dry_run_writes_nothing(system, imaged):

@@ -52,11 +52,13 @@ def test_a_plate_and_a_well_that_are_not_there(tmp_path, say):
 
 
 def test_a_file_that_cannot_be_written_is_named_without_its_temporary_name(tmp_path, say):
-    assert f"{tmp_path}/nowhere/out.json: cannot be written" in say("export", "coco", tmp_path / "nowhere" / "out.json")
+    assert f"cannot write {tmp_path}/nowhere/out.json: No such file" in say(
+        "export", "coco", tmp_path / "nowhere" / "out.json"
+    )
 
 
 def test_a_database_is_named_without_its_account_and_password():
-    with pytest.raises(ConfigError, match=r"imager.url: no database is reached by mysql\+none://"):
+    with pytest.raises(ConfigError, match=r"imager.url: mysql\+none:// is not supported"):
         open_engine("mysql+none://reader:secret@host/x", "imager.url")
     engine = open_engine("postgresql+psycopg://reader:secret@host:5433/x", "imager.url")
     assert place(engine.url) == "postgresql at host:5433"

@@ -134,7 +134,7 @@ def test_a_comparison_of_other_weights_is_refused(config: Config, tmp_path: Path
 def test_models_that_the_configuration_names_go_before_a_promotion(config: Config, tmp_path: Path) -> None:
     config = from_string(f'[work]\nclassifier = "{"b" * 64}"\n', home=config.home)
     candidate = changed(PACKAGED, tmp_path / "candidate", verdict="better")
-    with System(config) as system, pytest.raises(ConfigError, match=r"work\.classifier names bbbbbbbbbbbb…"):
+    with System(config) as system, pytest.raises(ConfigError, match=r"work\.classifier is bbbbbbbbbbbb…"):
         system.promote(candidate, force=None, who="jdoe")
 
 

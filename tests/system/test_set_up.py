@@ -107,7 +107,7 @@ def test_a_full_disk(clone, environment, tmp_path):
 def test_a_python_too_old_or_too_new(clone, environment, version):
     start = f"import runpy, sys; del sys.argv[0]; sys.version_info = {(*version, 0)}; runpy.run_path(sys.argv[0], None, '__main__')"
     said = set_up(clone, environment, sys.executable, "-c", start)
-    assert f"this is Python 3.{version[1]}, and xtalgrid needs 3.11 to 3.13: name one" in said
+    assert f"this is Python 3.{version[1]}, but xtalgrid needs 3.11 to 3.13: choose one" in said
 
 
 def test_debian_without_python3_venv(clone, tmp_path):

@@ -122,11 +122,11 @@ def _check_columns(file: Path, names: Sequence[str], barcode: str) -> None:
     doubles = sorted({name for name in names if name in known and names.count(name) > 1})
     mistakes = [f"the column {name} appears twice" for name in doubles]
     if "well" not in names and not {"row", "col"} <= set(names):
-        mistakes.append("it lacks the column well, or row and col")
+        mistakes.append("it needs the column well, or row and col")
     if "well" in names and {"row", "col"} & set(names):
         mistakes.append("it has the column well as well as row or col; keep one of them")
     if not set(TEXTS) & set(names):
-        mistakes.append(f"it lacks a column; give one of {', '.join(TEXTS)}")
+        mistakes.append(f"it needs one of the columns {', '.join(TEXTS)}")
     if "barcode" not in names and not barcode:
         mistakes.append("it has no column barcode; give the barcode with --barcode")
     if mistakes:

@@ -132,7 +132,8 @@ def _password(settings: AlertsSection) -> str:
     try:
         lines = Path(settings.password_file).expanduser().read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"alerts.password_file: cannot read {settings.password_file}: {error}") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"alerts.password_file: cannot read {settings.password_file}: {why}") from error
     if not lines or not lines[0].strip():
         raise ConfigError(f"alerts.password_file: {settings.password_file} is empty")
     return lines[0].strip()

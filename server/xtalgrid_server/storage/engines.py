@@ -121,7 +121,8 @@ def _with_password(url: sa.URL, key: str, file: str) -> sa.URL:
     try:
         password = Path(file).expanduser().read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{key}: cannot read {file}: {error}; let this account read it") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"{key}: cannot read {file}: {why}; let this account read it") from error
     if not password or "\n" in password:
         raise ConfigError(f"{key}: {file} must contain the password, on one line")
     return url.set(password=password)

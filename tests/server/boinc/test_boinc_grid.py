@@ -199,7 +199,7 @@ def test_the_commands_of_the_local_grid_say_where_to_go(system):
 
 def test_a_folder_that_is_no_project_is_named(config):
     config = msgspec.structs.replace(config, boinc=msgspec.structs.replace(config.boinc, project="/nowhere"))
-    with System(config) as system, pytest.raises(ConfigError, match="/nowhere is no BOINC project"):
+    with System(config) as system, pytest.raises(ConfigError, match="/nowhere is not a BOINC project"):
         system.create_work()
 
 

@@ -79,7 +79,7 @@ def test_everything_about_a_score(lab):
         "CI022987 A1a, inspection 3",
         "condition  20 % PEG 3350",
         f"image {NAME}",
-        "the one that was scored",
+        "the file that was scored",
         "crystals harvestable (23), made",
         "model      segmenter",
         "(tiny fp32)",
@@ -149,7 +149,7 @@ def test_what_is_not_there_is_said(lab):
         (("CI9", "A1"), "no images of plate 'CI9' yet"),
         (("CI022987", "B1"), "has no image of B1"),
         (("CI022987", "A1b"), "has no image of A1b"),
-        (("CI022987", "well 1"), "is no well"),
+        (("CI022987", "well 1"), "is not a well"),
         (("CI022987", "A1", "--inspection", 7), "has no inspection 7; it has 3"),
     ):
         result = lab("explain", *words)
@@ -161,7 +161,7 @@ def test_an_image_that_waits_or_failed_says_why_it_has_no_score(system, xtalgrid
     draw_well(tmp_path / "new" / NAME)
     system.import_folder(tmp_path / "new")
     system.create_work()
-    assert "no score   it waits, or its work unit is on its way" in xtalgrid("explain", "CI022987", "A1a").output
+    assert "no score   it is waiting, or its work unit is in progress" in xtalgrid("explain", "CI022987", "A1a").output
     (unit,) = system.ledger.work.units("sent")
     system.ledger.work.fail_unit(unit, "three workers ended without an answer")
     for words in (("explain",), ("explain", "--recompute")):

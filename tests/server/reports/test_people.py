@@ -78,7 +78,7 @@ def test_corrections_of_several_people_and_one_taken_back(system, score):
     ]
     with pytest.raises(LedgerError, match="no image 999"):
         people.correct(999, Outcome.CLEAR, "ann")
-    with pytest.raises(LedgerError, match="name of who"):
+    with pytest.raises(LedgerError, match="name of the person"):
         people.correct(seen.image_id, Outcome.CLEAR, "  ")
     with pytest.raises(ValueError, match="undecided"):
         people.correct(seen.image_id, Outcome.UNDECIDED, "ann")

@@ -53,7 +53,7 @@ WantedBy=timers.target
 
 CRONTAB = """\
 # Written by `xtalgrid service install`; run it again rather than change this.
-# A run that finds the one before still at work ends at once and says nothing. Logs: log/COMMAND.log in XTALGRID_HOME.
+# A run exits at once if the previous one is still in progress. Logs: log/COMMAND.log in XTALGRID_HOME.
 SHELL=/bin/sh
 MAILTO=root
 XTALGRID_CONFIG=/etc/xtalgrid/xtalgrid.toml
@@ -110,7 +110,7 @@ def test_choices_are_in_both():
 
 
 def test_a_path_that_systemd_does_not_take_is_named():
-    with pytest.raises(ConfigError, match="/data/it's: systemd rejects paths with quotes"):
+    with pytest.raises(ConfigError, match="/data/it's: systemd does not accept paths with quotes"):
         service('[publish]\nframes_dir = "/data/it\'s"\n')
 
 
