@@ -125,7 +125,7 @@ def _config_xml(root: ET.Element, app: str, accounts: Accounts | None) -> Iterat
             _add(options, name, value)
             yield f"option   {name} {value}"
         elif (found.text or "1").strip() != value:
-            yield f"ATTENTION option {name} is {found.text}, and should be {value}: see docs/boinc.md"
+            yield f"ATTENTION option {name} is {found.text}, but should be {value}; see docs/boinc.md"
     daemons, tasks = _child(root, "daemons"), _child(root, "tasks")
     for command in (
         f"script_validator -d 2 --app {app} --init_script xtalgrid_check --compare_script xtalgrid_compare",
