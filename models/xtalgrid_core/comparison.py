@@ -110,7 +110,7 @@ def judge(sources: Sequence[Source], margin: float = MARGIN) -> tuple[Literal["b
     total = sum(sum(source.wells.values()) for source in lab)
     before, after = (sum(sum(getattr(s, pair).right.values()) for s in lab) for pair in ("current", "candidate"))
     if not total:
-        reasons_against.append("there are no held-out wells of the lab")
+        reasons_against.append("the lab has no held-out wells")
     else:
         (reasons_for if after > before else reasons_against).append(
             f"the lab's held-out wells: {after} of {total} right, {before} before"

@@ -209,7 +209,7 @@ def _open(data: bytes) -> Image.Image:
         raise ImageError(FailureReason.TOO_LARGE, f"{width}×{height} pixels; at most {MAX_PIXELS:,} are read")
     if min(width, height) < MIN_SIDE:
         raise ImageError(
-            FailureReason.TOO_SMALL, f"{width}×{height} pixels; a well image has at least {MIN_SIDE} a side"
+            FailureReason.TOO_SMALL, f"{width}×{height} pixels; a well image has at least {MIN_SIDE} on each side"
         )
     return image
 

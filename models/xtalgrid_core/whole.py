@@ -168,7 +168,7 @@ def _missing_in_tiff(stream: IO[bytes], size: int) -> str | None:
     except Image.DecompressionBombError:
         return None  # too large, but complete as far as we know
     except (OSError, ValueError, TypeError, KeyError, SyntaxError, Warning) as error:
-        return f"the TIFF's directory cannot be read ({error})"
+        return f"cannot read the TIFF's directory: {error}"
     if not parts or max(offset + count for offset, count in parts) > size:
         return "parts of the TIFF are missing"
     data = b"".join(_read(stream, offset, count) for offset, count in parts)

@@ -46,7 +46,7 @@ def main() -> None:
     arguments = parser.parse_args()
     print(
         "| database | images | scored | create_work finds 500 | … and plans them | nothing new "
-        "| set_autoscore, scores a second |"
+        "| set_autoscore, scores per second |"
     )
     print("|---|---|---|---|---|---|---|")
     for scored in arguments.scored:

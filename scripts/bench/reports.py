@@ -59,7 +59,7 @@ def _measured(name: str, task: Callable[[System, Path], object], config: Config,
     process.start()
     process.join()
     if process.exitcode:
-        sys.exit(f"{name} failed")
+        sys.exit(f"{name} failed; see the error above")
 
 
 def _run(name: str, config: Config, out: Path) -> None:

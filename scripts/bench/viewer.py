@@ -3,9 +3,9 @@
     python scripts/bench/viewer.py --home /tmp/bench [--images 1000000] [--chromium]
 
 It fills a ledger with a plate of 288 wells, one of 1,536 wells with 20 inspections, and more if asked, with made-up
-scores (one rendered picture under many names); what an earlier run left in the home is used again. Times are medians
-over the answers of a server on this machine; on a busy machine its CPU time says more than the clock.
-With --chromium a browser opens the plate of 288 wells with its thumbnails in the cache, and says when the page is
+scores (one rendered picture under many names); the home of an earlier run is used again. Times are medians over the
+responses of a server on this machine; on a busy machine the CPU time is more reliable than the clock.
+With --chromium a browser opens the plate of 288 wells with its thumbnails in the cache, and reports when the page is
 interactive and when all pictures in the window are drawn.
 --map IMAGE times class maps of a well image.
 """

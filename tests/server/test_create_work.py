@@ -207,7 +207,7 @@ def _png_header(width, height):
 def test_a_name_that_leads_out_of_the_image_root_is_refused(system, imaged, name):
     imaged(0, 1, file=False, name=name)
     ((_, error),) = system.create_work().failed
-    assert "no file name" in error.detail
+    assert "not a file name" in error.detail
 
 
 def test_dry_run_writes_nothing(system, imaged):
@@ -237,7 +237,7 @@ def test_two_runs_never_overlap(system, config):
         thread = threading.Thread(target=other)
         thread.start()
         thread.join()
-    assert "running already" in str(caught[0])
+    assert "already running" in str(caught[0])
 
 
 def test_a_new_threshold_is_new_work(system, imaged):

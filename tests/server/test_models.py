@@ -107,9 +107,9 @@ def test_new_work_is_scored_with_the_promoted_models_and_old_work_with_its_own(c
 @pytest.mark.parametrize(
     ("comparison", "message"),
     [
-        ({}, r"no comparison\.json, so nothing says that it is better"),
-        ({"verdict": "not better"}, "is not better than what is in use:\n  the lab's held-out wells"),
-        ({"current": ("c" * 64, OWN[1])}, "compares with segmenter cccccccccccc…"),
+        ({}, r"no comparison\.json, so nothing shows that it is better"),
+        ({"verdict": "not better"}, "is not better than the models in use:\n  the lab's held-out wells"),
+        ({"current": ("c" * 64, OWN[1])}, "is a comparison with segmenter cccccccccccc…"),
     ],
 )
 def test_what_was_not_shown_to_be_better_is_refused_unless_forced(config, tmp_path, comparison, message) -> None:
@@ -134,7 +134,7 @@ def test_a_comparison_of_other_weights_is_refused(config: Config, tmp_path: Path
 def test_models_that_the_configuration_names_go_before_a_promotion(config: Config, tmp_path: Path) -> None:
     config = from_string(f'[work]\nclassifier = "{"b" * 64}"\n', home=config.home)
     candidate = changed(PACKAGED, tmp_path / "candidate", verdict="better")
-    with System(config) as system, pytest.raises(ConfigError, match=r"work\.classifier names bbbbbbbbbbbb…"):
+    with System(config) as system, pytest.raises(ConfigError, match=r"work\.classifier is bbbbbbbbbbbb…"):
         system.promote(candidate, force=None, who="jdoe")
 
 
@@ -142,7 +142,7 @@ def test_models_that_are_nowhere_are_said_before_any_work_is_made(config: Config
     for col, (role, sha256) in enumerate((("segmenter", "a" * 64), ("classifier", "b" * 64), ("classifier", OWN[0]))):
         with System(from_string(f'[work]\n{role} = "{sha256}"\n', home=config.home)) as system:
             enter_well(system, tmp_path, col + 1)
-            with pytest.raises(ConfigError, match=rf"work\.{role} names {sha256[:12]}…, and neither .* has such"):
+            with pytest.raises(ConfigError, match=rf"work\.{role} is {sha256[:12]}…, but neither .* has this"):
                 system.create_work()
             assert not system.grid.waiting()
 
@@ -202,7 +202,7 @@ def test_steps_back_undo_one_promotion_each(config: Config, tiny_weights: Path, 
             system.rollback(why="", who="jdoe")
         system.promote(second, force="again", who="jdoe")
         shutil.rmtree(config.weights)
-        with pytest.raises(ConfigError, match="is gone; bring the folder back"):
+        with pytest.raises(ConfigError, match="is missing; restore the folder"):
             system.create_work()
         assert system.rollback(why="", who="jdoe") == OWN
 
@@ -301,7 +301,7 @@ def test_the_commands_say_what_is_in_use(config: Config, tmp_path: Path) -> None
     assert f"  classifier fp32  {OWN[1]}" in listed
     assert "by jdoe: the lab's held-out wells" in listed
     assert OWN[1][:12] in xtalgrid("rollback")
-    assert "no folder of weights" in xtalgrid("promote", str(tmp_path))
+    assert "not a folder of weights" in xtalgrid("promote", str(tmp_path))
 
 
 def test_models_the_rule_cannot_decide_by_are_said_before_any_work_is_made(tmp_path: Path, tiny_weights: Path) -> None:

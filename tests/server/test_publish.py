@@ -66,7 +66,7 @@ def test_a_line_taken_out_is_not_published(system, score, score_table):
 
 def test_what_is_no_csv_of_ours(system, tmp_path):
     (tmp_path / "a.csv").write_text("well,score\nA1,23\n")
-    with pytest.raises(XtalgridError, match="no CSV of the finalizer; it lacks the columns"):
+    with pytest.raises(XtalgridError, match="not a CSV file of the finalizer; it lacks the columns"):
         system.publish([tmp_path / "a.csv"])
 
 

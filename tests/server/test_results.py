@@ -78,7 +78,7 @@ def change(result, path, value):
         (["images", 0, "probability"], 0.2, "below the threshold"),
         (["images", 2, "probabilities"], [0.0] * 12 + [0.99], "above the threshold"),
         (["images", 2, "probability"], 0.99, "above the threshold"),
-        (["images", 1, "probabilities"], [], "no null experiment"),
+        (["images", 1, "probabilities"], [], "not a null experiment"),
         (["images", 0, "drop", "box"], [0, 0, 241, 10], "inside the image"),
         (["images", 0, "boxes", 0, "box"], [-1, 0, 10, 10], "box"),
         (["images", 0, "boxes", 0, "box"], [0, 0, 10, 1e9], "box"),

@@ -70,8 +70,8 @@ def test_a_row_that_a_later_run_or_a_person_changed_is_left(system, score, table
     before = tables()
     left = system.undo(old, "ann").left
     assert tables() == before
-    assert "wrote there since: undo that first" in left[0]
-    assert "changed or taken out by somebody else" in left[1]
+    assert "has written there since; undo it first" in left[0]
+    assert "changed or deleted by somebody else" in left[1]
 
 
 def test_what_was_undone_is_published_again_only_when_approved(system, score, tables):
@@ -159,7 +159,7 @@ def test_framed_images_are_kept_as_long_as_configured(system, score):
     ("toml", "says"),
     [
         ("[imager]\nexclude = []\n[publish]\nimage_rows = true", "framed images would be scored again"),
-        ("[publish]\nimage_rows = true\nframes_days = 30", "images that are gone"),
+        ("[publish]\nimage_rows = true\nframes_days = 30", "deleted framed images"),
     ],
 )
 def test_settings_that_would_harm_the_imager_database(toml, says):

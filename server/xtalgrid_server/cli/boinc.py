@@ -70,7 +70,7 @@ def retry_command(load: Load, units: tuple[str, ...]) -> None:
         stuck = {*ledger.attempts("failed"), *lost_units(system.ledger, _boinc_grid(system))}
         unknown = [name for name in units if name not in stuck]
         if unknown:
-            raise ConfigError(f"neither failed nor lost: {', '.join(unknown)}; `xtalgrid boinc status` lists what is")
+            raise ConfigError(f"not failed or lost: {', '.join(unknown)}; see `xtalgrid boinc status`")
         chosen = [ledger.named(name) for name in units or sorted(stuck)]
         again = [unit for unit in chosen if unit is not None and ledger.plan_again(unit)]
     click.echo(f"the next `xtalgrid create_work` makes {len(again)} units again")

@@ -51,10 +51,10 @@ class _Commands(CommandGroup):
             click.echo(f"xtalgrid: {error}", err=True)
             sys.exit(EXIT_ERROR)
         except BrokenPipeError:
-            raise  # nobody reads our output any more: click ends quietly
+            raise  # the reader of our output has closed the pipe: click exits quietly
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
-            click.echo(f"xtalgrid: {where}{error.strerror or error}; fix this and run it again", err=True)
+            click.echo(f"xtalgrid: {where}{error.strerror or error}; fix this, then run the command again", err=True)
             sys.exit(EXIT_ERROR)
 
 
@@ -330,7 +330,7 @@ def _review(action: str, past: str) -> click.Command:
                     "Held scores have the action hold in the finalizer's CSV"
                 )
             if not selected:
-                raise XtalgridError("name the scores: SCORE_IDS, --barcode or --all")
+                raise XtalgridError("give SCORE_IDS, --barcode or --all")
             system.ledger.decisions.add_reviews(sorted(selected), "approve" if action == "approve" else "reject", who)
             click.echo(f"{len(selected)} scores {past}; the next finalizer and set_autoscore act on this")
 
@@ -453,10 +453,10 @@ def init(file: Path) -> None:
             stream.write(example)
     except FileExistsError as error:
         raise ConfigError(
-            f"{file} exists already and was not changed; give another FILE, or remove it first"
+            f"{file} already exists and was not changed; give another FILE, or remove it first"
         ) from error
     except OSError as error:
-        raise ConfigError(f"{file}: cannot be written ({error.strerror}); choose another folder") from error
+        raise ConfigError(f"cannot write {file}: {error.strerror}; give another folder") from error
     click.echo(f"{file} written; it explains every key")
 
 

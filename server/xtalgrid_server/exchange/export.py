@@ -106,9 +106,7 @@ def export(
                     if chops_folder is not None:
                         _write_chops(config, inspection, entry, confirmed, chops_folder, done)
     except OSError as error:
-        raise ConfigError(
-            f"{error.filename or out}: cannot be written ({error.strerror}); choose another folder"
-        ) from error
+        raise ConfigError(f"cannot write {error.filename or out}: {error.strerror}; give another folder") from error
     return done
 
 

@@ -92,7 +92,7 @@ def export_scored(config: Config, database: ImagerDatabase, out: Path, uv: Seque
                     if not row[COLUMNS.index("outcome")]:
                         unknown[drop.score.code] = unknown.get(drop.score.code, 0) + 1
     except OSError as error:
-        raise ConfigError(f"{out}: cannot be written ({error.strerror}); give another file") from error
+        raise ConfigError(f"cannot write {out}: {error.strerror}; give another file") from error
     done.codes = dict(sorted(unknown.items()))
     return done
 

@@ -66,10 +66,10 @@ class Corrections:
             If the outcome is not one that a person can give.
         """
         if outcome is not None and outcome not in CLASSES:
-            raise ValueError(f"{outcome}: a person's score is one of {', '.join(CLASSES)}")
+            raise ValueError(f"{outcome}: a person's score must be one of {', '.join(CLASSES)}")
         who, note = who.strip()[:100], note.strip()[:500]
         if not who:
-            raise LedgerError("a correction needs the name of who made it; give one")
+            raise LedgerError("a correction needs the name of the person who made it")
         with self._db.writing() as connection:
             earlier = _newest_by(who).where(t.corrections.c.image_id == image_id)
             row = connection.execute(earlier).first()

@@ -40,8 +40,8 @@ class LedgerDatabase:
                 alembic.command.upgrade(settings, "head")
             except alembic.util.CommandError as error:
                 raise LedgerError(
-                    f"the ledger ({place(self._engine.url)}) was laid out by a newer xtalgrid than this one ({error}); "
-                    "install that version, or bring back the ledger's backup from before"
+                    f"the ledger ({place(self._engine.url)}) was written by a newer version of xtalgrid ({error}); "
+                    "install that version, or restore an older backup of the ledger"
                 ) from error
 
     def close(self) -> None:
@@ -87,8 +87,8 @@ class LedgerDatabase:
 
 def _advice(reason: str) -> str:
     if "malformed" in reason or "not a database" in reason:  # SQLite's messages for a damaged file
-        return "the file is damaged: bring it back from a backup"
-    return "check ledger.url, free disk space and that the database is up, then run the same command again"
+        return "the file is damaged; restore it from a backup"
+    return "check ledger.url, the free disk space, and that the database is up, then run the same command again"
 
 
 def is_of(source: str, column: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:

@@ -184,10 +184,10 @@ def _file(config: Config, image: DropImage) -> tuple[str, str]:
     except ImageError as error:
         return image.image_name, error.detail
     if not image.sha256:
-        return str(path), "there"
+        return str(path), "exists"
     if hashlib.sha256(data).hexdigest() != image.sha256:
-        return str(path), "another file than the one that was scored last"
-    return str(path), "the one that was scored"
+        return str(path), "the file has changed since it was last scored"
+    return str(path), "the file that was scored"
 
 
 def _explained_score(
@@ -197,7 +197,7 @@ def _explained_score(
     models = []
     for role, model in zip(weights.ROLES, (options.segmenter, options.classifier), strict=True):
         entry = weights.entry(config, model, role)
-        known = f"{entry.architecture} {entry.variant}" if entry else "not among the weights that are here"
+        known = f"{entry.architecture} {entry.variant}" if entry else "not available here"
         models.append(f"{role} {model[:12]}… ({known})")
     return ExplainedScore(
         score_id=score.score_id,
@@ -234,7 +234,7 @@ def explanation_lines(config: Config, story: Explanation) -> Iterator[str]:
             why = (
                 f"{image.failure[0]}: {image.failure[1]}"
                 if image.failure
-                else "it waits, or its work unit is on its way"
+                else "it is waiting, or its work unit is in progress"
             )
             yield f"  no score   {why}"
         for score in image.scores:
@@ -248,7 +248,7 @@ def _score_lines(score: ExplainedScore) -> Iterator[str]:
     code = f" ({score.code})" if score.code else ""
     yield f"  score {score.score_id}: {score.outcome}{code}, made {score.at:%Y-%m-%d %H:%M} UTC"
     yield f"    image      SHA-256 {score.sha256}"
-    yield f"    by         worker {score.worker} on {score.host or 'a computer that did not say what it is'}"
+    yield f"    by         worker {score.worker} on {score.host or 'an unknown computer'}"
     yield f"    unit       {score.unit}, image {answer.number}"
     for model in score.models:
         yield f"    model      {model}"
@@ -262,12 +262,12 @@ def _score_lines(score: ExplainedScore) -> Iterator[str]:
         yield f"    failed     {answer.reason}: {answer.detail}"
     else:
         yield (
-            f"    scale      {answer.pixel_size_um:g} µm a pixel ({answer.pixel_size_origin}), "
+            f"    scale      {answer.pixel_size_um:g} µm per pixel ({answer.pixel_size_origin}), "
             f"{answer.width}×{answer.height}"
         )
         for word, line in zip(["decision", *[""] * len(score.path)], score.path, strict=False):
             yield f"    {word:<10} {line}"
-        yield f"    says       probability {answer.probability:.4f}, p_crystal {answer.p_crystal:.4f}"
+        yield f"    result     probability {answer.probability:.4f}, p_crystal {answer.p_crystal:.4f}"
         if answer.probabilities:
             yield "    largest probability of each class over all chops:"
             for group, outcome, probability in largest(answer):
@@ -289,11 +289,11 @@ def _trail_lines(score: ExplainedScore) -> Iterator[str]:
         why = f": {decided.why}" if decided.why else ""
         yield f"    finalizer  {decided.at:%Y-%m-%d %H:%M} UTC, run {decided.run}: {decided.action}{why}"
     if not trail.decided:
-        yield "    finalizer  has not seen it yet"
+        yield "    finalizer  has not decided yet"
     for review in trail.reviewed:
         yield f"    review     {review.at:%Y-%m-%d %H:%M} UTC: {review.verdict} by {review.who}"
     for row in trail.written:
-        state = "done" if row.done else "not known to be done"
+        state = "done" if row.done else "not confirmed"
         why = f": {row.why}" if row.why else ""
         yield f"    published  {row.at:%Y-%m-%d %H:%M} UTC, run {row.run}: {row.action} {row.code}{why}; {state}"
         if row.previous:
@@ -305,14 +305,14 @@ def _trail_lines(score: ExplainedScore) -> Iterator[str]:
 def _people_lines(config: Config, story: Explanation) -> Iterator[str]:
     """List the drop's rows of the score table, past ones included, and people's scores in the viewer."""
     yield (
-        "score table, every row that was ever seen of this drop:"
+        "score table, all rows ever recorded for this drop:"
         if story.imager_scores
-        else "score table: no row was seen of this drop"
+        else "score table: no rows recorded for this drop"
     )
     for seen in _in_order(story.imager_scores):
         row = seen.row
         outcome = config.outcome(row.code)
-        what = "gone" if seen.gone else f"{row.code} {outcome or ''}".rstrip()
+        what = "deleted" if seen.gone else f"{row.code} {outcome or ''}".rstrip()
         number = story.inspections.get(row.inspect_id)
         where = f"inspection {number}" if number is not None else f"inspect id {row.inspect_id}"
         yield (
@@ -320,10 +320,10 @@ def _people_lines(config: Config, story: Explanation) -> Iterator[str]:
             f"(SCOREID {row.score_id}, seen {seen.seen_at:%Y-%m-%d %H:%M} UTC)"
         )
     if story.not_asked:
-        yield f"  it could not be asked now: {story.not_asked}"
+        yield f"  cannot be read now: {story.not_asked}"
     for made in story.corrections:
         note = f": {made.note}" if made.note else ""
-        yield f"  {made.at:%Y-%m-%d %H:%M} UTC  in the viewer, {made.who}: {made.outcome or 'took that back'}{note}"
+        yield f"  {made.at:%Y-%m-%d %H:%M} UTC  in the viewer, {made.who}: {made.outcome or 'withdrew the score'}{note}"
 
 
 def _in_order(seen: Sequence[SeenScore]) -> list[SeenScore]:

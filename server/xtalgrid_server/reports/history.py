@@ -78,7 +78,7 @@ def history(config: Config, database: ImagerDatabase, ledger: Ledger, barcode: s
     steps: dict[int, list[ScoreEntry]] = {inspect_id: [] for inspect_id in ids}
     for seen in ledger.imager_scores.history(ids):
         row = seen.row
-        detail = f"SCOREID {row.score_id}" + (", later gone from the score table" if seen.gone else "")
+        detail = f"SCOREID {row.score_id}" + (", later deleted from the score table" if seen.gone else "")
         steps[row.inspect_id].append(
             ScoreEntry("score table", row.by, row.date, row.code, config.outcome(row.code), detail=detail)
         )
@@ -132,20 +132,22 @@ def history_lines(drop: History) -> Iterator[str]:
     for chapter in drop.chapters:
         yield ""
         if chapter.inspected is None:
-            yield f"an inspection whose images were not seen (inspect id {chapter.inspect_id})"
+            yield f"an inspection without recorded images (inspect id {chapter.inspect_id})"
         else:
             yield f"inspection {chapter.inspection}, {chapter.inspected:%Y-%m-%d %H:%M}"
         for step in chapter.steps:
             yield f"  {_step(step)}"
         if not chapter.steps:
-            yield "  nothing was said of it"
+            yield "  no scores"
     if drop.not_asked:
-        yield f"the score table could not be asked now: {drop.not_asked}"
+        yield f"the score table cannot be read now: {drop.not_asked}"
 
 
 def _step(step: ScoreEntry) -> str:
     zone = "" if step.what == "score table" else " UTC"
-    score = f"{step.code} {step.outcome or ''}".strip() or ("took that back" if step.what == "viewer" else "gone")
+    score = f"{step.code} {step.outcome or ''}".strip() or (
+        "withdrew the score" if step.what == "viewer" else "deleted"
+    )
     p_crystal = f", p_crystal {step.p_crystal:.3f}" if step.p_crystal is not None else ""
     who = "" if step.what == "ARTscore" else f" {step.who or '?'}:"
     detail = f"  ({step.detail})" if step.detail else ""

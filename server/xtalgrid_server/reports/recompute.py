@@ -73,7 +73,7 @@ def recompute(config: Config, ledger: Ledger, score: ScoredImage, origin: Origin
 
 def _compare(now: wire.Answer, before: wire.Scored, options: wire.Options) -> Recomputed:
     if isinstance(now, wire.Failed):
-        return Recomputed("differs", f"it was scored then, and now: {now.reason}: {now.detail}")
+        return Recomputed("differs", f"it could be scored then, but not now: {now.reason}: {now.detail}")
     if before.groups is None:  # from an older worker, which did not send them
         now = msgspec.structs.replace(now, groups=None)
     if msgspec.structs.replace(before, seconds=now.seconds) == now:
@@ -85,7 +85,7 @@ def _compare(now: wire.Answer, before: wire.Scored, options: wire.Options) -> Re
     if why := image_disagreement(before, now, options):
         return Recomputed("differs", f"{why} (then and now)", largest, now)
     outcome = (
-        "the outcome is the same" if before.outcome is now.outcome else f"{now.outcome} now, on the edge of the rule"
+        "the outcome is the same" if before.outcome is now.outcome else f"{now.outcome} now, near the limit of the rule"
     )
     why = f"{outcome}; no probability differs by more than {largest:.1g} ({TOLERANCE:g} is allowed)"
     return Recomputed("agrees", why, largest, now)

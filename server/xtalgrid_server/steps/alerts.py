@@ -115,7 +115,7 @@ def _mail(config: Config, ledger: Ledger, alerts: list[Alert], sent: SentAlerts)
                 sent.waiting -= len(plate)
     except (OSError, smtplib.SMTPException) as error:
         host = f"{config.alerts.smtp_host}:{config.alerts.port}"
-        sent.failure = f"mail by {host}: {_reason(error)}; the next run sends what is waiting"
+        sent.failure = f"cannot send mail via {host}: {_reason(error)}; the next run tries again"
 
 
 @contextmanager
@@ -132,9 +132,10 @@ def _password(settings: AlertsSection) -> str:
     try:
         lines = Path(settings.password_file).expanduser().read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"alerts.password_file: {settings.password_file} cannot be read ({error})") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"alerts.password_file: cannot read {settings.password_file}: {why}") from error
     if not lines or not lines[0].strip():
-        raise ConfigError(f"alerts.password_file: {settings.password_file} has no first line")
+        raise ConfigError(f"alerts.password_file: {settings.password_file} is empty")
     return lines[0].strip()
 
 
@@ -178,7 +179,7 @@ def describe(crystal: NewCrystal) -> str:
 
     For example::
 
-        A1a    inspection 3, 2012-11-21: crystals harvestable, p_crystal 0.80, never scored before; jdoe said 13
+        A1a    inspection 3, 2012-11-21: crystals harvestable, p_crystal 0.80, never scored before; jdoe scored it 13
     """
     image = crystal.image
     before = "never scored before" if crystal.before is None else f"{crystal.before:.2f} at most before"
@@ -188,7 +189,7 @@ def describe(crystal: NewCrystal) -> str:
     )
     if crystal.person_scores:
         last = crystal.person_scores[-1]
-        line += f"; {last.who} said {last.code} {last.outcome or ''}".rstrip()
+        line += f"; {last.who} scored it {last.code} {last.outcome or ''}".rstrip()
     return line
 
 

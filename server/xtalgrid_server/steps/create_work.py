@@ -126,7 +126,7 @@ def create_work(
         for barcode in barcodes:
             groups = list(run.unplanned(source.of_plate(barcode)))
             if not groups:
-                log.warning("%s plate %s: no image of it fits imager.patterns; is the barcode right?", STEP, barcode)
+                log.warning("%s plate %s: no image matches imager.patterns; is the barcode right?", STEP, barcode)
             for group in groups:
                 run.take(group)
     else:
@@ -233,7 +233,7 @@ class _Run:
         progress = _load(self._ledger, key)
         look_back = timedelta(days=self._config.work.look_back_days)
         start, newest, archive = progress.newest, progress.newest, progress.archive
-        if start is None and self._config.imager.url:  # all of an embedded database is there to be scored
+        if start is None and self._config.imager.url:  # everything in an embedded database is to be scored
             archive = _archive(source, look_back)
             start = archive.before if archive else None
         unread: list[Gap] = []
@@ -273,7 +273,9 @@ class _Run:
         since = newest.inspected - timedelta(days=self._config.work.look_back_days)
         fresh = self._ledger.units.images_under_way(since)
         if fresh or self.created.planned:
-            log.info("%s: the archive waits: %d fresh images are under way", STEP, fresh or self.created.planned)
+            log.info(
+                "%s: the archive has to wait: %d fresh images are in progress", STEP, fresh or self.created.planned
+            )
             return archive
         self._limit = min(self._limit, self._config.work.backfill_per_hour - self._ledger.units.planned_lately(since))
         before, read = archive.before, archive.read

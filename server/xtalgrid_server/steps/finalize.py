@@ -75,7 +75,7 @@ def finalize(
         If `shadow` is given while the policy is still ``shadow``.
     """
     if shadow and config.publish.policy == "shadow":
-        raise ConfigError('publish.policy is "shadow" still, which publishes nothing; set another one first')
+        raise ConfigError('publish.policy is still "shadow", which publishes nothing; set another one first')
     restore_csv(config, ledger)
     forget_old_frames(config)
     key, newest = f"finalizer {config.imager.source}", ledger.scores.newest_id()

@@ -196,16 +196,16 @@ def _rows_to_publish(config: Config, ledger: Ledger, file: Path, published: Publ
     for number, line in lines:
         score = scores.get(int(line["score_id"])) if line["score_id"].isdecimal() else None
         if score is None or decided[line["run"]].get(score.score_id) is None:
-            why = "this ledger knows no such score and run; is the file of another lab, or of another home?"
+            why = "this ledger has no such score and run; is the file from another lab, or another home?"
         elif str(score.inspect_id) != line["inspect_id"]:
-            why = f"score {score.score_id} is of inspection {score.inspect_id}"
+            why = f"score {score.score_id} belongs to inspection {score.inspect_id}"
         elif line["artscore"] != config.score_code(score.outcome):
             why = (
                 f"score {score.score_id} is {config.score_code(score.outcome)}; "
                 "to give another score, score as a person"
             )
         elif score.score_id in rejected:
-            why = "a person rejected it since"
+            why = "a person has rejected it since"
         elif score.score_id in undone[line["run"]]:
             why = (
                 f"run {line['run']} was undone; `xtalgrid approve {score.score_id}` lets the next finalizer publish it"
@@ -227,13 +227,15 @@ def _read_csv(file: Path) -> list[dict[str, str]]:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else error
-        raise XtalgridError(f"{file}: cannot be read ({why}); give CSV files of the finalizer") from error
+        raise XtalgridError(f"cannot read {file}: {why}; give CSV files of the finalizer") from error
     reader = csv.DictReader(io.StringIO(text))
     missing = set(COLUMNS) - set(reader.fieldnames or ())
     if missing:
         lacking = [name for name in COLUMNS if name in missing]
         more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
-        raise XtalgridError(f"{file}: no CSV of the finalizer; it lacks the columns {', '.join(lacking[:3])}{more}")
+        raise XtalgridError(
+            f"{file}: not a CSV file of the finalizer; it lacks the columns {', '.join(lacking[:3])}{more}"
+        )
     return [{key: value or "" for key, value in line.items() if key} for line in reader]
 
 

@@ -93,8 +93,8 @@ def _sync_contents(database: ImagerDatabase, ledger: Ledger, progress: _Progress
     missing = samples.missing_tables(database)
     if missing and missing != progress.missing:
         log.info(
-            "sync: the imager database has no %s as CrystalTrak has it; "
-            "what is in the drops comes from `xtalgrid layout`",
+            "sync: the imager database has no %s with CrystalTrak's columns; "
+            "record the contents of drops with `xtalgrid layout`",
             ", ".join(missing),
         )
     progress.missing = missing

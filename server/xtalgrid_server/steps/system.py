@@ -93,7 +93,7 @@ class System:
             If there is neither a `folder` nor ``imager.folder``.
         """
         if folder is None and not self.config.imager.folder:
-            raise ConfigError("name the FOLDER to watch, or set imager.folder")
+            raise ConfigError("give the FOLDER to watch, or set imager.folder")
         source = FolderSource(self.config, self.imager, self.ledger.failures, folder, copy=copy, names=names)
         while True:
             with step(self.config, IMPORT, wait=600) as report:
@@ -113,7 +113,7 @@ class System:
                 reopen(self.config, self.ledger, entered)
                 report["images"], report.quiet = len(entered), not entered
         except Busy:
-            log.info("%s is running; what it takes in is found by the next create_work", IMPORT)
+            log.info("%s is running; the next create_work finds the images that it imports", IMPORT)
 
     def create_work(
         self,

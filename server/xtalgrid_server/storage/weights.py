@@ -62,8 +62,8 @@ def add(config: Config, candidate: Path, pair: Pair) -> None:
         if sha256 in known:
             if (known[sha256].calibration, known[sha256].pooling) != (model.calibration, model.pooling):
                 raise BrokenModel(
-                    f"{role} {sha256[:12]}… is here already with another calibration or pooling, "
-                    "and work under that name was sent; export it again, so that it gets a name of its own"
+                    f"{role} {sha256[:12]}… already exists here with another calibration or pooling, "
+                    "and work units that name it were sent; export it again, so that it gets a new name"
                 )
             continue
         config.weights.mkdir(parents=True, exist_ok=True)
@@ -92,7 +92,7 @@ def _card(candidate: Path, model: ModelEntry) -> bytes:
         if path.is_file():
             return path.read_bytes()
     return (
-        f"# {model.role} `{model.sha256[:12]}…`\n\n{model.architecture}, {model.variant}. It came without a card.\n"
+        f"# {model.role} `{model.sha256[:12]}…`\n\n{model.architecture}, {model.variant}. It has no model card.\n"
     ).encode()
 
 

@@ -205,7 +205,7 @@ def test_the_commands_of_the_local_grid_say_where_to_go(system):
 
 def test_a_folder_that_is_no_project_is_named(config):
     config = msgspec.structs.replace(config, boinc=msgspec.structs.replace(config.boinc, project="/nowhere"))
-    with System(config) as system, pytest.raises(ConfigError, match="/nowhere is no BOINC project"):
+    with System(config) as system, pytest.raises(ConfigError, match="/nowhere is not a BOINC project"):
         system.create_work()
 
 
@@ -219,4 +219,4 @@ def test_the_command_line_shows_it(config, system, imaged):
     retried = CliRunner().invoke(main, [*arguments, "retry"], catch_exceptions=False)
     assert "makes 0 units again" in retried.output
     unknown = CliRunner().invoke(main, [*arguments, "retry", "xg_none"])
-    assert (unknown.exit_code, "neither failed nor lost: xg_none" in unknown.output) == (2, True)
+    assert (unknown.exit_code, "not failed or lost: xg_none" in unknown.output) == (2, True)

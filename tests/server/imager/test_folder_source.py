@@ -183,5 +183,5 @@ def test_a_folder_that_is_not_there_or_in_the_wrong_place(system, source, watche
     watched.rmdir()
     with pytest.raises(ConfigError, match="is it mounted"):
         source.refresh()
-    with pytest.raises(ConfigError, match=r"imager\.folder: .* must not lie in each other"):
+    with pytest.raises(ConfigError, match=r"imager\.folder: .* must not contain each other"):
         from_string(f'[imager]\nfolder = "{tmp_path}"\n', home=tmp_path / "home")

@@ -79,7 +79,7 @@ def test_everything_about_a_score(lab):
         "CI022987 A1a, inspection 3",
         "condition  20 % PEG 3350",
         f"image {NAME}",
-        "the one that was scored",
+        "the file that was scored",
         "crystals harvestable (23), made",
         "model      segmenter",
         "(tiny fp32)",
@@ -140,8 +140,8 @@ def test_another_file_or_none_cannot_be_compared(lab):
         lab.image.write_bytes(data)
     assert gone.exit_code == other.exit_code == 1
     assert "IMPOSSIBLE: missing file" in gone.output
-    assert "IMPOSSIBLE: the file is another than the one that was scored" in other.output
-    assert "another file than the one that was scored last" in other.output
+    assert "IMPOSSIBLE: the file has changed since it was scored" in other.output
+    assert "the file has changed since it was last scored" in other.output
 
 
 def test_what_is_not_there_is_said(lab):
@@ -149,7 +149,7 @@ def test_what_is_not_there_is_said(lab):
         (("CI9", "A1"), "no images of plate 'CI9' yet"),
         (("CI022987", "B1"), "has no image of B1"),
         (("CI022987", "A1b"), "has no image of A1b"),
-        (("CI022987", "well 1"), "is no well"),
+        (("CI022987", "well 1"), "is not a well"),
         (("CI022987", "A1", "--inspection", 7), "has no inspection 7; it has 3"),
     ):
         result = lab("explain", *words)
@@ -161,14 +161,14 @@ def test_an_image_that_waits_or_failed_says_why_it_has_no_score(system, xtalgrid
     draw_well(tmp_path / "new" / NAME)
     system.import_folder(tmp_path / "new")
     system.create_work()
-    assert "no score   it waits, or its work unit is on its way" in xtalgrid("explain", "CI022987", "A1a").output
+    assert "no score   it is waiting, or its work unit is in progress" in xtalgrid("explain", "CI022987", "A1a").output
     (unit,) = system.ledger.units.in_states("sent")
     system.ledger.units.fail(unit, "three workers ended without an answer")
     for words in (("explain",), ("explain", "--recompute")):
         result = xtalgrid(words[0], "CI022987", "A1a", *words[1:])
         assert "no score   work unit failed: three workers ended" in result.output
     assert result.exit_code == 1
-    assert "nothing was said of it" in xtalgrid("history", "CI022987", "A1a").output
+    assert "no scores" in xtalgrid("history", "CI022987", "A1a").output
 
 
 def test_a_drop_s_history(lab):

@@ -129,7 +129,7 @@ def test_a_box_ends_where_the_image_does():
 def test_a_file_that_cannot_be_written_leaves_the_old_one(xtalgrid, plate, tmp_path, system):
     missing = xtalgrid("export", "csv", tmp_path / "none" / "out.csv")
     assert missing.exit_code == 2
-    assert "cannot be written" in missing.output
+    assert "cannot write" in missing.output
     assert "use it with coco" in xtalgrid("export", "csv", tmp_path / "out.csv", "--confirmed").output
     assert (
         "--from is later"

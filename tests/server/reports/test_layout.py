@@ -33,7 +33,7 @@ def test_wells_drops_and_once_more_is_no_harm(system, layout, score, xtalgrid, t
     result = xtalgrid("layout", tmp_path / "screen.csv", "--barcode", "CI9")
     assert result.output.splitlines()[-3:] == [
         "3 wells read, 3 new or changed",
-        "passed over the columns ph",
+        "ignored the columns ph",
         "no images of plate CI9 yet",
     ]
 
@@ -51,17 +51,17 @@ def test_rows_and_columns_several_plates_semicolons_and_a_byte_order_mark(system
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("well,sample\nA1,x\nA0,y\nZZZ9,z\nA1,again\n", "3 lines need correction:\n  line 3: 'A0' is no well.*\n  line 4: 'ZZZ9'.*\n  line 5: P1 A1 stands in line 2"),
-        ("row,col,sample\nA,1,x\nA,thirteen,y\n", "line 3: col is 'thirteen'; write a number from 1"),
-        ("well,subwell,sample\nA1a,2,x\n", "names its drop, and subwell is '2' besides"),
+        ("well,sample\nA1,x\nA0,y\nZZZ9,z\nA1,again\n", "3 lines need correction:\n  line 3: 'A0' is not a well.*\n  line 4: 'ZZZ9'.*\n  line 5: P1 A1 is already in line 2"),
+        ("row,col,sample\nA,1,x\nA,thirteen,y\n", "line 3: col is 'thirteen'; give a number from 1"),
+        ("well,subwell,sample\nA1a,2,x\n", "has a subwell, but the column subwell has '2'"),
         (f"well,condition\nA1,{'x' * 1001}\n", "line 2: condition has 1001 characters; at most 1000"),
-        ("well,barcode,sample\nA1,P2,x\n", "line 2: plate P2, and --barcode says P1"),
+        ("well,barcode,sample\nA1,P2,x\n", "line 2: plate P2, but --barcode is P1"),
         ("well,smaple\nA1,x\n", "needs one of the columns project, sample, condition; is 'smaple' meant to be 'sample'"),
         ("sample\nx\n", "needs the column well, or row and col"),
         ("well,row,sample\nA1,A,x\n", "keep one of them"),
-        ("well,sample,sample\nA1,x,y\n", "the column sample stands there twice"),
-        ("well,sample\n", "no line below the header"),
-        ('well,sample\nA1,"x\n', "line 2: no CSV"),
+        ("well,sample,sample\nA1,x,y\n", "the column sample appears twice"),
+        ("well,sample\n", "no lines below the header"),
+        ('well,sample\nA1,"x\n', "line 2: not CSV"),
         ("", "needs the column well"),
     ],
 )  # fmt: skip
@@ -72,11 +72,11 @@ def test_what_is_wrong_is_said_with_its_line_and_nothing_is_recorded(system, lay
 
 
 def test_files_that_are_no_layouts(system, layout, tmp_path):
-    with pytest.raises(ConfigError, match="it has no column barcode; give the plate's with --barcode"):
+    with pytest.raises(ConfigError, match="it has no column barcode; give the barcode with --barcode"):
         layout("well,sample\nA1,x\n")
     with pytest.raises(ConfigError, match="save it as CSV in UTF-8"):
         layout("well,sample\nA1,Bäcker\n", "P1", encoding="utf-16")
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="cannot read"):
         read_layout(system.ledger, tmp_path / "none.csv")
 
 
@@ -86,5 +86,5 @@ def test_names_of_wells():
     assert parse_well(" h02D ") == Well(8, 2, 4)
     assert parse_well("A1") == Well(1, 1, 0)
     for text in ("", "A", "1", "A1ab", "A-1", "A100", "A00"):
-        with pytest.raises(ValueError, match="is no well"):
+        with pytest.raises(ValueError, match="is not a well"):
             parse_well(text)

@@ -84,7 +84,7 @@ def test_corrections_of_several_people_and_one_taken_back(system, score):
     ]
     with pytest.raises(LedgerError, match="no image 999"):
         ledger.corrections.add(999, Outcome.CLEAR, "ann")
-    with pytest.raises(LedgerError, match="name of who"):
+    with pytest.raises(LedgerError, match="name of the person"):
         ledger.corrections.add(image.image_id, Outcome.CLEAR, "  ")
     with pytest.raises(ValueError, match="undecided"):
         ledger.corrections.add(image.image_id, Outcome.UNDECIDED, "ann")

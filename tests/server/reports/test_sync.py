@@ -76,7 +76,7 @@ def test_projects_and_samples_of_the_plates_that_were_seen(system, score, statem
     sample_tables = [tables.plates, tables.plate_drops, tables.samples, tables.projects]
     for table in sample_tables:
         table.drop(system.imager._engine, checkfirst=True)
-    missing = f"has no {', '.join(table.fullname.upper() for table in sample_tables)} as CrystalTrak has"
+    missing = f"has no {', '.join(table.fullname.upper() for table in sample_tables)} with CrystalTrak's columns"
     assert [missing in xtalgrid("sync").output for _ in range(2)] == [True, False]
 
     for table in sample_tables:

@@ -169,7 +169,7 @@ class BoincGrid:
                 path.parent.mkdir(exist_ok=True)
                 write_atomically(path, text.encode())
         except OSError as error:
-            raise GridError(f"{path} cannot be written ({error.strerror}); run this as the project's owner") from error
+            raise GridError(f"cannot write {path}: {error.strerror}; run this as the project's owner") from error
         return name
 
     # ---- and back ----------------------------------------------------------------------------------------------
@@ -195,7 +195,7 @@ class BoincGrid:
             workunit, reason = self._said(path)
             unit = unit_of_workunit(workunit) if workunit else None
             if workunit is None or unit is None:
-                log.error("%s gave up a work unit that is not known here (%s): %s", STEP, path.name, reason)
+                log.error("%s gave up an unknown work unit (%s): %s", STEP, path.name, reason)
                 path.unlink(missing_ok=True)
                 continue
             details = self.database.failures_of(workunit)

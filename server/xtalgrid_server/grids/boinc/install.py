@@ -182,7 +182,7 @@ def _edit(path: Path, change: Callable[[ET.Element], Iterator[str]]) -> Iterator
     try:
         tree = ET.parse(path, parser)  # noqa: S314
     except ET.ParseError as error:
-        raise ConfigError(f"{path} is no XML ({error}); nothing of it was changed") from error
+        raise ConfigError(f"{path} is not XML ({error}); it was not changed") from error
     lines = list(change(tree.getroot()))
     changes = [line for line in lines if not line.startswith("ATTENTION")]
     if changes:

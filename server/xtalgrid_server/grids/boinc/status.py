@@ -125,7 +125,7 @@ def boinc_status_lines(status: BoincStatus) -> Iterator[str]:
     )
     yield _lag(status.newest_inspected, status.newest_scored)
     if status.waiting_since is not None:
-        yield f"oldest      unit on its way for {_hours(status.at - status.waiting_since)}"
+        yield f"oldest      unit in progress for {_hours(status.at - status.waiting_since)}"
     yield f"hosts       {status.hosts} have had work, {status.hosts_within_a_day} of them seen within a day"
     for host in status.failing_hosts:
         yield (
@@ -135,14 +135,14 @@ def boinc_status_lines(status: BoincStatus) -> Iterator[str]:
     for name, reason in status.failed_units.items():
         yield f"failed unit {name}: {reason}"
     for name in status.lost_units:
-        yield f"lost unit   {name}: BOINC has done with it, and no result is here"
+        yield f"lost unit   {name}: BOINC has finished it, but no result arrived"
     if status.lost_units or status.failed_units:
         yield "to do       `xtalgrid boinc retry` sends failed and lost units out again"
 
 
 def _lag(newest: datetime | None, scored: datetime | None) -> str:
     if newest is None:
-        return "lag         the imager database has no image that fits imager.patterns"
+        return "lag         the imager database has no image that matches imager.patterns"
     if scored is None:
         return f"lag         newest inspection {newest:%Y-%m-%d %H:%M}; none is scored yet"
     return (

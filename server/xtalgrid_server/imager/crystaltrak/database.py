@@ -382,7 +382,7 @@ def _drop_last_inspection(page: Sequence[sa.Row[Any]]) -> Sequence[sa.Row[Any]]:
     whole = [row for row in page if row.inspectid != last]
     if not whole:
         raise ImagerError(
-            f"inspection {last} has {_PAGE} or more images that fit imager.patterns; make the patterns narrower"
+            f"inspection {last} has {_PAGE} or more images that match imager.patterns; make the patterns narrower"
         )
     return whole
 
@@ -392,6 +392,6 @@ def _drop_last_scored(page: Sequence[sa.Row[Any]]) -> Sequence[sa.Row[Any]]:
     whole = [row for row in page if row.inspectid != page[-1].inspectid]
     if not whole:
         raise ImagerError(
-            f"inspection {page[-1].inspectid} has {_PAGE} or more scores; something writes there in a loop"
+            f"inspection {page[-1].inspectid} has {_PAGE} or more scores; some program seems to write there in a loop"
         )
     return whole

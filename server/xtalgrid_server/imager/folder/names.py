@@ -121,7 +121,7 @@ def compile_names(names: str, plate_columns: int = 12) -> Names:
     try:
         pattern = re.compile(RIGAKU if names == "rigaku" else names)
     except re.error as error:
-        raise ConfigError(f"import.names: no regular expression ({error}): {names!r}") from error
+        raise ConfigError(f"import.names: not a regular expression ({error}): {names!r}") from error
     groups = set(pattern.groupindex)
     unknown = groups - set(GROUPS)
     missing = set() if "well" in groups else {"row", "column"} - groups
@@ -131,7 +131,7 @@ def compile_names(names: str, plate_columns: int = 12) -> Names:
             "and may have barcode, inspection, subwell, date"
             + (f"; it lacks {', '.join(sorted(missing))}" if missing else "")
             + (f"; it has {', '.join(sorted(unknown))}" if unknown else "")
-            + f". Or take rockimager, marco, or {ANY!r}: each file is a well, in the order of their names"
+            + f". Or use rockimager, marco, or {ANY!r}, which makes each file a well, in the order of names"
         )
     return Names(((pattern, plate_columns),))
 

@@ -109,7 +109,7 @@ class FolderSource:
             If the folder does not exist.
         """
         if not self._folder.is_dir():
-            raise ConfigError(f"imager.folder: {self._folder} is not there; is it mounted?")
+            raise ConfigError(f"imager.folder: no such folder {self._folder}; is it mounted?")
         imported = Imported()
         for folders in _batches(_image_files(self._folder)):
             self._scan_folders(folders, imported)
@@ -171,7 +171,7 @@ class FolderSource:
             with path.open("rb") as stream:
                 return missing_end(stream)
         except OSError as error:
-            return f"it cannot be read ({error.strerror})"
+            return f"cannot read it: {error.strerror}"
 
 
 def _image_files(folder: Path) -> Iterator[Listing]:

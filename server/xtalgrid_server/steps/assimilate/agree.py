@@ -49,7 +49,7 @@ def image_disagreement(a: wire.Answer, b: wire.Answer, options: wire.Options) ->
     for name, one, other in _pairs(a, b):
         if abs(one - other) > TOLERANCE:
             return f"{name} {one:.3f} and {other:.3f}"
-    return "" if _same_place(a.drop.box, b.drop.box) else "the drops lie elsewhere"
+    return "" if _same_place(a.drop.box, b.drop.box) else "the drops are in different places"
 
 
 def _pairs(a: wire.Scored, b: wire.Scored) -> list[tuple[str, float, float]]:

@@ -40,7 +40,7 @@ def assimilate(config: Config, ledger: Ledger, grid: Grid) -> Assimilated:
                 data = stream.read(wire.MAX_RESULT_BYTES + 1)
             _take(config, ledger, grid, unit, name, data, done)
         except OSError as error:
-            log.warning("%s %s: the result cannot be read (%s); it is tried again", STEP, name, error)
+            log.warning("%s %s: cannot read the result: %s; the next run tries again", STEP, name, error)
     for refused in grid.refused():
         ledger.scores.refuse_result(ledger.units.named(refused.unit), refused.sha256, refused.reason)
         log.warning("%s result of %s refused: %s", STEP, refused.unit, refused.reason)
@@ -61,7 +61,7 @@ def _take(
     digest = hashlib.sha256(data).hexdigest()
     try:
         if unit is None:
-            raise ResultError("is of no unit that the ledger knows")
+            raise ResultError("belongs to no unit in the ledger")
         if unit.state != "returned":
             manifest = wire.decode_manifest(unit.manifest)
             result = validate(data, manifest)

@@ -76,7 +76,7 @@ class ClassMaps:
 
     def _make(self, score: ScoredImage, options: wire.Options) -> dict[str, bytes]:
         if importlib.util.find_spec("onnxruntime") is None:
-            raise XtalgridError("Class maps need onnxruntime on this server: pip install onnxruntime")
+            raise XtalgridError("Class maps need onnxruntime on this server; install it with: pip install onnxruntime")
         answer, weights = score.answer, self._config.weights
         try:
             maps = self._pool.class_maps(
