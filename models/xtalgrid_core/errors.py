@@ -37,6 +37,7 @@ class FailureReason(StrEnum):
 
     MISSING_FILE = "missing file"
     UNREADABLE_FILE = "unreadable file"
+    UNUSABLE_ROW = "unusable row"
     NAME_FITS_NO_PATTERN = "name fits no pattern"
     NOT_AN_IMAGE = "not an image"
     TRUNCATED = "truncated image"

@@ -127,4 +127,4 @@ def test_a_problem_is_in_the_document_and_in_the_exit_code(xtalgrid, config):
     (config.home / "imager.db").unlink()
     done = xtalgrid("check-imager", "--json")
     assert done.exit_code == 2
-    assert "no image fits" in next(check["text"] for check in json.loads(done.stdout) if not check["is_good"])
+    assert "no image matches" in next(check["text"] for check in json.loads(done.stdout) if not check["is_good"])

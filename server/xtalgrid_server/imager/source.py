@@ -9,7 +9,7 @@ from typing import Protocol
 from xtalgrid_core.errors import FailureReason, ImageError
 
 from ..config import Config
-from ..domain.images import ImageRow, Moment
+from ..domain.images import ImageRow, Moment, UnusableRow
 
 
 class ImageSource(Protocol):
@@ -23,6 +23,16 @@ class ImageSource(Protocol):
 
     def newest_first(self, after: Moment | None, before: Moment | None) -> Iterator[list[ImageRow]]:
         """Yield the images strictly between two moments by inspection, newest first; None for no bound."""
+
+    def entered_after(self, inspect_id: int) -> Iterator[list[ImageRow]]:
+        """Yield the images of inspections with higher ids, in the order of ids, whatever their dates."""
+
+    def last_id(self) -> int | None:
+        """Return the highest id of an inspection, or None without any."""
+
+    @property
+    def unusable(self) -> list[UnusableRow]:
+        """The rows that could not be used so far, each once."""
 
     def of_plate(self, barcode: str) -> Iterator[list[ImageRow]]:
         """Yield the images of one plate by inspection, newest first."""

@@ -56,6 +56,17 @@ class Images:
     def __init__(self, database: LedgerDatabase) -> None:
         self._db = database
 
+    def inspected_after(self, moment: datetime) -> list[tuple[str, int, datetime, int]]:
+        """Return (barcode, inspection, first date, number of images) of plates' inspections after a local time."""
+        images = t.images.c
+        columns = images.barcode, images.inspection, sa.func.min(images.inspected), sa.func.count()
+        chosen = is_of(self._db.source, images.source), images.inspected > moment
+        groups = images.barcode, images.inspection
+        return [
+            (row[0], row[1], row[2], row[3])
+            for row in self._db.rows(sa.select(*columns).where(*chosen).group_by(*groups).order_by(*groups))
+        ]
+
     def row(self, image_id: int) -> ImageRow | None:
         """Return the image of this id without its score, which never changes, or None."""
         statement = sa.select(t.images).where(t.images.c.id == image_id, t.images.c.source == self._db.source)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
 from xtalgrid_core.outcomes import Outcome
 
 from ..config import Config
 from ..ledger.store import Ledger
-from ..steps.create_work import archive
+from ..steps.create_work import archive, horizon
 from ..steps.step import Pause, paused
 
 _SHOWN = 20
@@ -35,6 +35,16 @@ class Unscored:
 
 
 @dataclass(frozen=True, slots=True)
+class DatedAhead:
+    """An inspection of a plate, its date (naive local time of the imager), and the number of its images."""
+
+    barcode: str
+    inspection: int
+    inspected: datetime
+    images: int
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """The state of the pipeline.
 
@@ -50,6 +60,8 @@ class Status:
         None unless a part of the archive is unread.
     failed_units
         Reasons by name.
+    dated_ahead
+        Inspections of plates dated ahead of now, which an imager's clock or ``imager.time_zone`` explains.
     """
 
     paused: Pause | None
@@ -61,6 +73,7 @@ class Status:
     archive: Backfill | None
     failed_units: dict[str, str]
     no_score: tuple[Unscored, ...]
+    dated_ahead: tuple[DatedAhead, ...]
 
 
 def status(config: Config, ledger: Ledger) -> Status:
@@ -76,6 +89,7 @@ def status(config: Config, ledger: Ledger) -> Status:
         archive=Backfill(old.images, old.read, old.before.inspected.date()) if old and old.before else None,
         failed_units={unit.name: unit.detail for unit in ledger.units.in_states("failed")},
         no_score=tuple(Unscored(*failure) for failure in ledger.failures.of_files()),
+        dated_ahead=tuple(DatedAhead(*plate) for plate in ledger.images.inspected_after(horizon(config))),
     )
 
 
@@ -100,6 +114,11 @@ def status_lines(status: Status) -> Iterator[str]:
         yield f"no score    {one.file}: {one.reason} ({one.detail})"
     if len(status.no_score) > _SHOWN:
         yield f"            … and {len(status.no_score) - _SHOWN} more"
+    for plate in status.dated_ahead:
+        yield (
+            f"ahead       plate {plate.barcode} inspection {plate.inspection} ({plate.images} images) is dated "
+            f"{plate.inspected:%Y-%m-%d %H:%M}; check the imager's clock and imager.time_zone"
+        )
     if held := status.decisions["hold"]:
         yield (
             f"to review   {held} held scores: see the newest CSV in the outbox, "

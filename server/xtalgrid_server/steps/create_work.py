@@ -5,6 +5,9 @@ What it leaves unread at its limit becomes a gap, which later runs fill when the
 the watermark, the look-back, are read again, for rows and files that arrived late. Images already in a unit with the
 same options are skipped, so that a run that was killed can simply be repeated.
 
+An imager's clock may be wrong. The watermark never passes now, so an inspection dated ahead hides no other; and
+inspections are also read in the order of their ids, so that one dated long ago is not missed.
+
 The archive is everything older than the look-back at the first run. Only ``--backfill`` reads it, backwards in time, up
 to the configured number of images per hour, and only while no fresh image waits.
 """
@@ -13,19 +16,20 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 
 from xtalgrid_core import wire
-from xtalgrid_core.errors import ConfigError, ImageError
+from xtalgrid_core.errors import ConfigError, FailureReason, ImageError
 from xtalgrid_core.options import Options
 from xtalgrid_core.weights import no_pooling
 
 from ..config import Config
-from ..domain.images import ImageRow, Moment
+from ..domain.images import ImageRow, Moment, UnusableRow
 from ..domain.log import log
 from ..grids.base import Grid, Submission
 from ..imager.source import ImageSource
@@ -35,6 +39,12 @@ from .pack import CheckedImage, check_image, image_path, make_manifest, write_un
 from .promote import model_entries
 
 STEP = "create_work"
+
+_AHEAD = timedelta(minutes=10)
+"""How far the imager's clock may be ahead of ours."""
+
+_IDS_AGAIN = 2000
+"""Inspections read again by id, because their images may be entered later than themselves."""
 
 _ASKED = 250
 """Number of inspections in one query of the ledger."""
@@ -63,6 +73,10 @@ class Progress(msgspec.Struct, frozen=True):
     newest: Moment | None = None
     gaps: tuple[Gap, ...] = ()
     archive: Archive | None = None
+    first_id: int | None = None
+    """Highest id of an inspection at the first run; those after it are read by id too. None: not known yet."""
+    last_id: int = 0
+    """Highest id of an inspection that was read by id."""
 
 
 @dataclass(slots=True)
@@ -73,6 +87,10 @@ class Created:
     planned: int = 0
     units: int = 0
     failed: list[tuple[ImageRow, ImageError]] = field(default_factory=list)
+    ahead: list[ImageRow] = field(default_factory=list)
+    """Those of the found images that are dated ahead of now."""
+    unusable: list[UnusableRow] = field(default_factory=list)
+    """Rows of the imager database that could not be used."""
 
 
 def work_options(config: Config, ledger: Ledger) -> Options:
@@ -133,6 +151,7 @@ def create_work(
         run.read(source, _key(config), backfill)
     run.close_unit()
     run.hand_over()
+    run.record_unusable(source.unusable)
     return run.created
 
 
@@ -153,7 +172,7 @@ def reopen(config: Config, ledger: Ledger, entered: list[ImageRow]) -> None:
         Moment(last.inspected, last.inspect_id + 1), Moment(progress.newest.inspected, progress.newest.inspect_id + 1)
     )
     if after < before and Gap(after, before) not in progress.gaps:
-        _save(ledger, key, Progress(progress.newest, (*progress.gaps, Gap(after, before))))
+        _save(ledger, key, msgspec.structs.replace(progress, gaps=(*progress.gaps, Gap(after, before))))
 
 
 def finish_planned(config: Config, ledger: Ledger, grid: Grid) -> None:
@@ -218,6 +237,7 @@ class _Run:
         self._config, self._ledger, self._grid, self._options = config, ledger, grid, options
         self._limit, self._dry_run, self._retry = limit, dry_run, retry
         self._hash = options_hash(options)
+        self._horizon = horizon(config)
         self._unit: list[CheckedImage] = []
         self._bytes = 0
         self._fresh = True
@@ -230,34 +250,40 @@ class _Run:
 
     def read(self, source: ImageSource, key: str, backfill: bool) -> None:
         """Read what is new, then gaps, look-back and archive; save the progress once all units are submitted."""
-        progress = _load(self._ledger, key)
+        entered = source.last_id() or 0
+        progress = _not_beyond(self._horizon, _load(self._ledger, key))
         look_back = timedelta(days=self._config.work.look_back_days)
         start, newest, archive = progress.newest, progress.newest, progress.archive
         if start is None and self._config.imager.url:  # everything in an embedded database is to be scored
-            archive = _archive(source, look_back)
+            archive = _archive(source, self._horizon, look_back)
             start = archive.before if archive else None
         unread: list[Gap] = []
         for gap in (Gap(start, None), *progress.gaps):
-            before = gap.before
-            for group in [] if self.full() else self.unplanned(source.newest_first(gap.after, gap.before)):
-                newest = max(newest, group.moment) if newest else group.moment
-                self.take(group, is_fresh(self._config, group.moment, newest))
-                before = group.moment
-                if self.full():
-                    break
-            else:
-                if not self.full():
-                    continue  # read to its end
-            if before is not None:
-                unread.append(Gap(gap.after, before))
+            newest, rest = self._read_gap(source, gap, newest)
+            unread.extend(rest)
         if progress.newest is not None and not self.full():
             self._read_look_back(source, progress.newest, look_back)
+        first_id, last_id = (entered, entered) if progress.first_id is None else (progress.first_id, progress.last_id)
+        last_id = self._read_by_id(source, max(last_id - _IDS_AGAIN, first_id), last_id)
         if backfill and archive is not None and newest is not None:
             archive = self._read_archive(source, archive, newest)
         self.close_unit()
         self.hand_over()
         if not self._dry_run and newest is not None:
-            _save(self._ledger, key, Progress(newest, tuple(unread), archive))
+            _save(self._ledger, key, Progress(newest, tuple(unread), archive, first_id, last_id))
+
+    def _read_gap(self, source: ImageSource, gap: Gap, newest: Moment | None) -> tuple[Moment | None, list[Gap]]:
+        """Read a gap as far as the limit allows; return the newest moment up to now, and what is left of the gap."""
+        before = gap.before
+        for group in [] if self.full() else self.unplanned(source.newest_first(gap.after, gap.before)):
+            if group.moment.inspected <= self._horizon:
+                newest = max(newest, group.moment) if newest else group.moment
+            self.take(group, is_fresh(self._config, group.moment, newest))
+            before = group.moment
+            if self.full():
+                break
+        is_read = not self.full() or before is None
+        return newest, [] if is_read else [Gap(gap.after, before)]
 
     def _read_look_back(self, source: ImageSource, newest: Moment, look_back: timedelta) -> None:
         """Read again what lies shortly before the newest image of earlier runs: rows and files may arrive late."""
@@ -267,6 +293,15 @@ class _Run:
             self.take(group)
             if self.full():
                 break
+
+    def _read_by_id(self, source: ImageSource, after: int, last_id: int) -> int:
+        """Read what was entered after an id, whatever its dates, up to the limit; return the highest id read."""
+        for group in self.unplanned(source.entered_after(after)):
+            if self.full():
+                break
+            self.take(group)
+            last_id = max(last_id, group.moment.inspect_id)
+        return last_id
 
     def _read_archive(self, source: ImageSource, archive: Archive, newest: Moment) -> Archive:
         """Continue the archive as far as the hourly rate allows, if no fresh images wait."""
@@ -311,6 +346,8 @@ class _Run:
                 continue
             self._taken.add((image.inspect_id, image.image_name))
             self.created.found += 1
+            if image.inspected > self._horizon:
+                self._note_ahead(image)
             try:
                 checked = check_image(self._config, image)
             except ImageError as error:
@@ -326,6 +363,23 @@ class _Run:
             self.created.planned += 1
             if len(self._unit) == size:
                 self.close_unit()
+
+    def _note_ahead(self, image: ImageRow) -> None:
+        self.created.ahead.append(image)
+        log.warning(
+            "%s plate %s inspection %d is dated %s, ahead of now; check the imager's clock and imager.time_zone",
+            STEP,
+            image.barcode,
+            image.inspection,
+            image.inspected,
+        )
+
+    def record_unusable(self, rows: list[UnusableRow]) -> None:
+        """Record the rows that could not be used, each once, whichever runs meet them."""
+        self.created.unusable = rows
+        for row in [] if self._dry_run else rows:
+            detail = f"{row.column} is {row.value}, not {row.expected}; correct the row"
+            self._ledger.failures.add(f"{row.table}, {row.key}", STEP, FailureReason.UNUSABLE_ROW, detail)
 
     def close_unit(self) -> None:
         """Make a unit of the collected images: the zip, then the ledger, then the grid; each can be repeated."""
@@ -356,9 +410,26 @@ def _key(config: Config) -> str:
     return f"{config.imager.source} {hashlib.sha256(patterns.encode()).hexdigest()[:16]}"
 
 
-def _archive(source: ImageSource, look_back: timedelta) -> Archive | None:
+def horizon(config: Config) -> datetime:
+    """Return the latest date that an inspection can have, as naive local time of the imager."""
+    return config.imager.local(time.time()) + _AHEAD
+
+
+def _not_beyond(latest: datetime, progress: Progress) -> Progress:
+    """Return progress that an inspection dated ahead did not lead astray.
+
+    Earlier versions let it: they then passed over everything dated before, which this has read again, once.
+    """
+    if progress.newest is None or progress.first_id is not None:
+        return progress
+    newest = min(progress.newest, Moment(latest, 0))
+    passed_over = Gap(progress.archive.before if progress.archive else None, newest)
+    return msgspec.structs.replace(progress, newest=newest, gaps=(*progress.gaps, passed_over))
+
+
+def _archive(source: ImageSource, latest: datetime, look_back: timedelta) -> Archive | None:
     """Return what is older than the look-back from the newest image; None if there are no images at all."""
-    newest = next(source.newest_first(None, None), None)
+    newest = next(source.newest_first(None, Moment(latest, 0)), None)
     if newest is None:
         return None
     before = Moment(newest[0].inspected - look_back, -1)

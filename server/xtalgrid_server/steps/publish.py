@@ -11,7 +11,7 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -248,7 +248,7 @@ def _plan(
     inspect_id = score.inspect_id
     peoples = [row for row in rows if config.imager.is_persons(row.by, row.code)]
     own = own_row(database, rows, inspect_id)
-    date = score_date(score.inspected, peoples)
+    date = score_date(score.inspected, config.imager.local(score.at.replace(tzinfo=UTC).timestamp()), peoples)
     standing = standing_score(inspect_id, peoples, config.publish.policy)
     if config.publish.policy == "shadow":
         return _Plan(score, code, "keep", date, "policy shadow: nothing is published")

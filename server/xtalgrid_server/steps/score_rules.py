@@ -95,9 +95,13 @@ def standing_score(inspect_id: int, peoples: list[ScoreRow], policy: Policy) -> 
     return None
 
 
-def score_date(inspected: datetime, peoples: list[ScoreRow]) -> datetime:
-    """Return the date of an ARTscore: the inspection's, or a second before the earliest person's score of the drop."""
-    return min([inspected, *(score.date - timedelta(seconds=1) for score in peoples)])
+def score_date(inspected: datetime, scored: datetime, peoples: list[ScoreRow]) -> datetime:
+    """Return the date of an ARTscore: the inspection's, or a second before the earliest person's score of the drop.
+
+    It is never later than when the image was scored, so that an inspection dated ahead does not hide people's scores.
+    All dates are naive local times of the imager.
+    """
+    return min([inspected, scored, *(score.date - timedelta(seconds=1) for score in peoples)])
 
 
 def describe(scores: list[ScoreRow]) -> str:

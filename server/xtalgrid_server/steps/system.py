@@ -155,6 +155,8 @@ class System:
                 planned=created.planned,
                 failed=len(created.failed),
                 units=created.units,
+                **{"dated_ahead": len(created.ahead)} if created.ahead else {},
+                **{"unusable_rows": len(created.unusable)} if created.unusable else {},
                 dry_run="yes" if dry_run else "no",
             )
         return created

@@ -122,7 +122,7 @@ def _chain(config: Config, wells: int, until: float, seen: list[str]) -> bool:
     while time.monotonic() < until:
         try:
             with System(config) as system:
-                for step in (system.create_work, system.work, system.assimilate, system.finalize, system.set_autoscore):
+                for step in (system.create_work, system.work, system.assimilate, system.finalize, system.publish):
                     try:
                         step()
                     except XtalgridError as error:

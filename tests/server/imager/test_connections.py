@@ -63,7 +63,7 @@ def test_a_server_that_is_not_there_is_asked_again_and_no_secret_is_told(driver,
     with pytest.raises(ImagerError), database.writing():
         pass
     database.close()
-    assert caplog.text.count("asked again in 0.5 s") == 2
+    assert caplog.text.count("retrying in 0.5 s") == 2
     assert SECRET not in caplog.text + str(caught.value)
 
 
@@ -111,7 +111,7 @@ def test_pauses_double_up_to_15_seconds_and_end_before_the_patience_does(clock, 
     assert caught.value is AWAY
     told = [0.5, 1.0, 2.0, 4.0, 8.0, *[15.0] * (len(clock) - 5)]
     assert [record.getMessage() for record in caplog.records] == [
-        f"the imager database is away (ORA-12541: TNS:no listener); asked again in {pause} s" for pause in told
+        f"the imager database is unavailable (ORA-12541: TNS:no listener); retrying in {pause} s" for pause in told
     ]
     assert all(0.7 * pause <= wait <= pause for pause, wait in zip(told, clock, strict=True))
     assert 45 < sum(clock) < 60

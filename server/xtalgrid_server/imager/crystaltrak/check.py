@@ -5,8 +5,10 @@ A database reports only "table or view does not exist"; this names the table or 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
@@ -43,6 +45,7 @@ def check_imager(config: Config, database: ImagerDatabase) -> Iterator[Finding]:
         yield _table(database, "autoscores", True)
     yield from _sequence(config, database)
     if tables["inspections"].is_good and tables["images"].is_good:
+        yield from _dates(config, database)
         yield _newest_image(config, database)
 
 
@@ -79,6 +82,14 @@ def _sequence(config: Config, database: ImagerDatabase) -> Iterator[Finding]:
     name = f"{sequence.schema}.{sequence.name}".upper() if sequence.schema else sequence.name.upper()
     known = "found" if is_there else "not found, or not usable by the account of write_url; see imager.sequence"
     yield Finding(is_there, f"sequence {name}: {known}")
+
+
+def _dates(config: Config, database: ImagerDatabase) -> Iterator[Finding]:
+    """Compare the newest inspection's date with now."""
+    newest, now = database.read_all(database.select_dates())[0].last, config.imager.local(time.time())
+    if isinstance(newest, datetime) and newest > now + timedelta(minutes=10):
+        text = f"an inspection is dated {newest:%Y-%m-%d %H:%M}, and now is {now:%Y-%m-%d %H:%M} in imager.time_zone"
+        yield Finding(False, f"{text} ({config.imager.time_zone}); check that key and the imager's clock")
 
 
 def _newest_image(config: Config, database: ImagerDatabase) -> Finding:

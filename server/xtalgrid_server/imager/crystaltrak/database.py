@@ -17,7 +17,7 @@ from xtalgrid_core.errors import ImagerError
 
 from ...config import Config
 from ...config.vendor import TABLES
-from ...domain.images import ImageRow, Moment, ScoredDrop, ScoreRow
+from ...domain.images import ImageRow, Moment, ScoredDrop, ScoreRow, UnusableRow
 from ...domain.wells import Well
 from ...storage.engines import chunks
 from ..source import image_path
@@ -127,6 +127,37 @@ class ImagerDatabase(Connections):
         dates = self.tables.inspections.c.inspectdate
         ends = (sa.select(end(dates, type_=dates.type)).scalar_subquery() for end in (sa.func.min, sa.func.max))
         return sa.select(*(end.label(name) for name, end in zip(("first", "last"), ends, strict=True)))
+
+    def entered_after(self, inspect_id: int) -> Iterator[list[ImageRow]]:
+        """Yield the matching images of inspections with higher ids by inspection, in the order of ids.
+
+        Ids rise as rows are entered, whatever dates the rows have.
+        """
+        while True:
+            page = self.read_all(self.select_entered(inspect_id).limit(_PAGE))
+            whole = _drop_last_inspection(page) if len(page) == _PAGE else page
+            for _, images in itertools.groupby(self.rows.images(whole), key=attrgetter("inspect_id")):
+                yield list(images)
+            if len(page) < _PAGE:
+                return
+            inspect_id = int(whole[-1].inspectid)
+
+    def select_entered(self, inspect_id: int) -> sa.Select[Any]:
+        """Build the statement of `entered_after`."""
+        inspections = self.tables.inspections.c
+        later = self._select_fitting().where(inspections.inspectid > inspect_id)
+        return later.order_by(inspections.inspectid, self.tables.images.c.imagename)
+
+    def last_id(self) -> int | None:
+        """Return the highest id of an inspection, or None without any."""
+        highest = sa.select(sa.func.max(self.tables.inspections.c.inspectid))
+        highest_id: int | None = self.read(lambda connection: connection.scalar(highest))
+        return highest_id
+
+    @property
+    def unusable(self) -> list[UnusableRow]:
+        """The rows that could not be used so far, each once."""
+        return list(self.rows.unusable)
 
     def select_images(self, after: Moment | None, before: Moment | None) -> sa.Select[Any]:
         """Build the statement of `newest_first`."""

@@ -19,7 +19,7 @@ from xtalgrid_core.whole import missing_end
 
 from ...config import Config
 from ...domain.failures import FailureLog
-from ...domain.images import ImageRow
+from ...domain.images import ImageRow, UnusableRow
 from ...storage.engines import IN_LIST
 from ..crystaltrak.database import ImagerDatabase
 from ..source import ImageSource
@@ -82,9 +82,15 @@ class FolderSource:
         self._copy, self._clock, self._pause = copy, clock, pause
         self._seen = SeenFiles(database)
         self.newest_first = database.newest_first
+        self.entered_after, self.last_id = database.entered_after, database.last_id
         self.of_plate = database.of_plate
         self.count_images = database.count_images
         self.path = database.path
+
+    @property
+    def unusable(self) -> list[UnusableRow]:
+        """The rows that could not be used so far; see `ImageSource`."""
+        return self._database.unusable
 
     def refresh(self) -> list[ImageRow]:
         """Import complete files, scanning the folder twice if there are new ones.
