@@ -88,6 +88,10 @@ class Picture(Protocol):
     height: int
     width: int
 
+    def rows(self, top: int, bottom: int) -> Pixels:
+        """Return rows of the image as decoded, ``(bottom − top, width, 3)``."""
+        ...
+
     def segmenter_view(self) -> Pixels:
         """Return the segmenter's view of the whole image; see `segmenter_view`."""
         ...
@@ -104,6 +108,10 @@ class WellPixels:
         self.height, self.width = pixels.shape[:2]
         self._pixels = pixels
         self._levels = Levels.of(pixels)
+
+    def rows(self, top: int, bottom: int) -> Pixels:
+        """Return rows of the image."""
+        return self._pixels[top:bottom]
 
     def segmenter_view(self) -> Pixels:
         """Return the segmenter's view of the whole image."""
@@ -139,6 +147,10 @@ class WellImage:
             self._is_jpeg = image.format == "JPEG"
         self._data = data
         self._source: _Source | None = None
+
+    def rows(self, top: int, bottom: int) -> Pixels:
+        """Return rows of the image as decoded, ``(bottom − top, width, 3)``."""
+        return self._decoded().rgb(Box(top, 0, bottom - top, self.width))
 
     def segmenter_view(self) -> Pixels:
         """Return the segmenter's view of the whole image; see `segmenter_view`."""

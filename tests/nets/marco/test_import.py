@@ -20,11 +20,11 @@ import onnxruntime as ort
 from tests.conftest import missing
 
 from xtalgrid_core.errors import UnknownModel
-from xtalgrid_core.images import read_image
+from xtalgrid_core.images import WellImage
 from xtalgrid_core.weights import default_models, find_model, read_manifest
 from xtalgrid_nets.cli import main
 from xtalgrid_nets.marco import install
-from xtalgrid_scoring.second_opinion import probabilities
+from xtalgrid_scoring.second_opinion import network_input, probabilities
 
 CHECK_WELL = Path(__file__).parents[3] / "server" / "xtalgrid_server" / "steps" / "check_well.jpg"
 
@@ -74,10 +74,10 @@ def test_the_files_have_the_names_that_are_known(folder: Path) -> None:
 def test_it_says_of_a_well_what_tensorflow_says(folder: Path) -> None:
     """TensorFlow 2.21 with the SavedModel, of the picture as libjpeg's accurate method decodes it (models/legacy-tensorflow, `answers`)."""
     expected = [0.902712, 0.046037, 0.027441, 0.023810]
-    image = read_image(CHECK_WELL.read_bytes())
+    picture = network_input(WellImage(CHECK_WELL.read_bytes()))
     for entry, most in zip(read_manifest(folder).models, (1e-5, 0.02), strict=True):
         session = ort.InferenceSession(folder / entry.file, providers=["CPUExecutionProvider"])
-        found = probabilities(lambda picture: session.run(["logits"], {"image": picture})[0], image)  # noqa: B023
+        found = probabilities(lambda given: session.run(["logits"], {"image": given})[0], picture)  # noqa: B023
         assert found == pytest.approx(expected, abs=most)
     assert session.run(["features"], {"image": np.zeros((2, 3, 599, 599), np.float32)})[0].shape == (2, 1056)
 
@@ -157,8 +157,8 @@ def test_tensorflow_says_the_same_of_a_hundred_wells(folder: Path, wheel: Path, 
     session = ort.InferenceSession(folder / "marco.onnx", providers=["CPUExecutionProvider"])
     answers = {"accurate": [], "served": [], "ours": []}
     for line in map(json.loads, said):
-        image = read_image(Path(line["image"]).read_bytes())
-        line["ours"] = probabilities(lambda picture: session.run(["logits"], {"image": picture})[0], image)
+        picture = network_input(WellImage(Path(line["image"]).read_bytes()))
+        line["ours"] = probabilities(lambda given: session.run(["logits"], {"image": given})[0], picture)
         for which, found in answers.items():
             found.append(line[which])
     ours = np.array(answers["ours"])

@@ -83,7 +83,7 @@ def score_history(site: Site, images: Sequence[DropImage], origins: Sequence[Sco
 def _rule(options: wire.Options | None) -> str:
     if options is None:
         return ""
-    return f", {options.rule}" if options.rule == "pooled" else f", {options.rule} {options.threshold:g}"
+    return f", {options.rule}" if options.is_pooled else f", {options.rule} {options.threshold:g}"
 
 
 def _from_score_table(config: Config, seen: SeenScore, inspection: int) -> HistoryEntry:
