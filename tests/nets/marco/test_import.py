@@ -121,6 +121,24 @@ def test_without_a_network_it_says_what_to_do(tmp_path: Path, monkeypatch: pytes
     assert output.count("\n") == 1
 
 
+def test_it_needs_no_torch(wheel: Path, tmp_path: Path) -> None:
+    """A server imports it with the extra [marco] alone."""
+    absent = ("cv2", "matplotlib", "onnxscript", "scipy", "segmentation_models_pytorch", "skimage", "sklearn", "torch")
+    program = f"import sys; sys.modules.update(dict.fromkeys({absent})); from xtalgrid_nets.cli import main; main()"
+    command = [sys.executable, "-c", program, "import", "marco", "--out", tmp_path, "--wheel", wheel]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert [entry.sha256 for entry in read_manifest(tmp_path).models] == list(install.IDS.values())
+
+
+def test_without_onnx_it_says_what_to_install(tmp_path: Path) -> None:
+    program = "import sys; sys.modules.update(onnx=None); from xtalgrid_nets.cli import main; main()"
+    command = [sys.executable, "-c", program, "import", "marco", "--out", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "Error: onnx is not installed; this import needs: pip install 'xtalgrid[marco]'\n"
+
+
 def test_a_full_disk_leaves_no_manifest(wheel: Path, tmp_path: Path) -> None:
     """The limit of a file's size stands for a disk that has no room for the larger network."""
     program = "from xtalgrid_nets.cli import main; main()"
