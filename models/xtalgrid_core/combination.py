@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 
 
 class Combination(msgspec.Struct, frozen=True):
-    """A fitted combination: the powers of our and of the second probabilities, and a shift for each group's log-odds.
+    """A fitted combination of two opinions on a well.
 
     Raises
     ------
@@ -30,8 +30,11 @@ class Combination(msgspec.Struct, frozen=True):
     """
 
     ours: float
+    """Power of our probabilities."""
     second: float
+    """Power of the second opinion's."""
     shifts: tuple[float, ...]
+    """Logarithm of the factor for each of `outcomes.SCORED_GROUPS`."""
 
     def __post_init__(self) -> None:
         is_finite = all(map(math.isfinite, (self.ours, self.second, *self.shifts)))

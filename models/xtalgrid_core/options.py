@@ -18,7 +18,7 @@ Rule = Literal["published", "group", "pooled"]
 
 DEFAULT_RULE: Rule = "pooled"
 
-RuleInUse = Rule | Literal["combined"]
+RuleInUse = Literal["published", "group", "pooled", "combined"]
 """Decision rule of a score. ``combined`` is ``pooled`` with a second opinion: workers that don't know it refuse it."""
 
 Mode = Literal["dense", "exact"]

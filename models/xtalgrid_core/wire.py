@@ -13,6 +13,7 @@ from typing import Annotated
 import msgspec
 
 from .chops import STEP
+from .combination import Combination as Combination
 from .errors import FailureReason, ManifestError, ResultError
 from .options import Boxes, Cutoff, Mode, Probability, RuleInUse, Sha256, Step
 from .options import Options as Options

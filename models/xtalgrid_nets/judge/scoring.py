@@ -23,6 +23,7 @@ import xtalgrid_core
 import xtalgrid_scoring
 from xtalgrid_core import wire
 from xtalgrid_core.chops import STEP
+from xtalgrid_core.combination import Combination
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import write_atomically
 from xtalgrid_core.options import DEFAULT_RULE, DEFAULTS, Options, Rule
@@ -49,7 +50,7 @@ class Settings:
 
     `step` is None for the mode's default (the paper's step if `exact`); `weights` is a folder, None for the packaged
     ones; `variant` (fp32, int8) selects one of its default weights, None the default itself. `second_opinion` is a
-    folder with one, or an ONNX file in it.
+    folder with one, or an ONNX file in it; `combination` takes the place of the one that it comes with.
     """
 
     threshold: float = DEFAULTS.threshold
@@ -62,6 +63,7 @@ class Settings:
     variant: Variant | None = None
     weights: Path | None = None
     second_opinion: Path | None = None
+    combination: Combination | None = None
 
     @property
     def name(self) -> str:
@@ -84,7 +86,10 @@ class Settings:
         )
         if self.second_opinion is None:
             return alone
-        return with_second_opinion(alone, second_opinion_at(self.second_opinion)[0])
+        entry, _ = second_opinion_at(self.second_opinion)
+        return with_second_opinion(
+            alone, msgspec.structs.replace(entry, combination=self.combination or entry.combination)
+        )
 
     @property
     def folders(self) -> tuple[Path, ...]:
