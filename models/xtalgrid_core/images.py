@@ -88,8 +88,8 @@ class Picture(Protocol):
     height: int
     width: int
 
-    def rows(self, top: int, bottom: int) -> Pixels:
-        """Return rows of the image as decoded, ``(bottom − top, width, 3)``."""
+    def part(self, box: Box) -> Pixels:
+        """Return a part of the image as decoded at full scale, ``(height, width, 3)``."""
         ...
 
     def segmenter_view(self) -> Pixels:
@@ -109,9 +109,9 @@ class WellPixels:
         self._pixels = pixels
         self._levels = Levels.of(pixels)
 
-    def rows(self, top: int, bottom: int) -> Pixels:
-        """Return rows of the image."""
-        return self._pixels[top:bottom]
+    def part(self, box: Box) -> Pixels:
+        """Return a part of the image."""
+        return self._pixels[box.row : box.row + box.height, box.col : box.col + box.width]
 
     def segmenter_view(self) -> Pixels:
         """Return the segmenter's view of the whole image."""
@@ -119,8 +119,7 @@ class WellPixels:
 
     def classifier_view(self, part: Box, to_reference: float) -> Pixels:
         """Return the classifier's view of a part of the image."""
-        pixels = self._pixels[part.row : part.row + part.height, part.col : part.col + part.width]
-        return classifier_view(pixels, self._levels, to_reference)
+        return classifier_view(self.part(part), self._levels, to_reference)
 
 
 class WellImage:
@@ -148,9 +147,9 @@ class WellImage:
         self._data = data
         self._source: _Source | None = None
 
-    def rows(self, top: int, bottom: int) -> Pixels:
-        """Return rows of the image as decoded, ``(bottom − top, width, 3)``."""
-        return self._decoded().rgb(Box(top, 0, bottom - top, self.width))
+    def part(self, box: Box) -> Pixels:
+        """Return a part of the image as decoded at full scale, ``(height, width, 3)``."""
+        return self._decoded().rgb(box)
 
     def segmenter_view(self) -> Pixels:
         """Return the segmenter's view of the whole image; see `segmenter_view`."""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from xtalgrid_core.chops import Box
 from xtalgrid_core.decision import Groups
 from xtalgrid_core.dense import Float, softmax
 from xtalgrid_core.images import Picture
@@ -43,9 +44,9 @@ def network_input(image: Picture) -> Float:
     for start in range(0, SIDE, _ROWS):
         rows = slice(start, start + _ROWS)
         first = int(low[rows][0])
-        strip = image.rows(top + first, top + int(high[rows][-1]) + 1)
+        strip = image.part(Box(top + first, left, int(high[rows][-1]) + 1 - first, side))
         above, below = (
-            _between(np.take(lines, left + low, axis=1), np.take(lines, left + high, axis=1), part[:, 0])
+            _between(np.take(lines, low, axis=1), np.take(lines, high, axis=1), part[:, 0])
             for lines in (strip[low[rows] - first], strip[high[rows] - first])
         )
         picture[0, :, rows] = _between(above, below, part[rows]).transpose(2, 0, 1)

@@ -2,7 +2,8 @@
 
 Rendered wells alone can't say how far MARCO's network can be trusted, because it saw only real ones; and there are few
 real wells that may train. So the fit starts from a prior, the logarithmic opinion pool with equal weights, and each
-source counts as at most `MOST` wells, however many it has.
+source counts as at most `MOST` wells, however many it has. Real wells that someone picked say nothing of how frequent
+crystals are, so they have shifts of their own, which are dropped.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ MOST = 20
 TRAINED = 0.5
 """A well counts as this many if it trained one of the networks, which then is surer of it than of others."""
 
-_POWERS, _SHIFTS = 0.25, 0.5
-"""Standard deviations of the prior."""
+_POWERS, _SHIFTS, _PICKED = 0.25, 0.5, 3.0
+"""Standard deviations of the prior: of the powers, of the shifts, and of the shifts that only picked wells have."""
 
 _COLUMNS = ("image", "source", "label", "confidence", "trained", "split")
 
@@ -123,27 +124,43 @@ def weights_of(wells: Sequence[Well]) -> Array:
     return np.array([part * (TRAINED if well.trained else 1) for part, well in zip(each, wells, strict=True)])
 
 
-def fit(both: Opinions, groups: npt.NDArray[np.int64], weight: Array) -> Combination:
-    """Fit a combination by maximum a posteriori to N wells: their groups' indices in `SCORED_GROUPS`, and weights."""
+def fit(
+    both: Opinions, groups: npt.NDArray[np.int64], weight: Array, picked: npt.NDArray[np.bool_] | None = None
+) -> Combination:
+    """Fit a combination to N wells by maximum a posteriori.
+
+    Parameters
+    ----------
+    both
+        What both networks say.
+    groups
+        Indices of the wells' groups in `SCORED_GROUPS`.
+    weight
+        How much each well counts.
+    picked
+        Which wells were picked, so that their groups are not as frequent as on plates (default: none).
+    """
+    chosen = np.zeros(len(groups), np.bool_) if picked is None else picked
+    count = len(SCORED_GROUPS)
     ours, second = logs(both.own), logs(both.second)
     truth = np.eye(len(SCORED_GROUPS))[groups]
-    mean = np.array([PRIOR.ours, PRIOR.second, *PRIOR.shifts])
-    precision = np.array([_POWERS**-2] * 2 + [_SHIFTS**-2] * len(SCORED_GROUPS))
+    mean = np.array([PRIOR.ours, PRIOR.second, *PRIOR.shifts, *PRIOR.shifts])
+    precision = np.array([_POWERS**-2] * 2 + [_SHIFTS**-2] * count + [_PICKED**-2] * count)
 
     def loss(x: Array) -> tuple[float, Array]:
-        logits = x[0] * ours + x[1] * second + x[2:]
+        logits = x[0] * ours + x[1] * second + x[2 : 2 + count] + chosen[:, None] * x[2 + count :]
         top = logits.max(axis=1, keepdims=True)
         log_p = logits - top - np.log(np.exp(logits - top).sum(axis=1, keepdims=True))
         error = (np.exp(log_p) - truth) * weight[:, None]
-        slope = np.array([(error * ours).sum(), (error * second).sum(), *error.sum(axis=0)])
+        slope = np.array([(error * ours).sum(), (error * second).sum(), *error.sum(axis=0), *error[chosen].sum(axis=0)])
         away = x - mean
         return float(
             -(weight[:, None] * truth * log_p).sum() + (precision * away**2).sum() / 2
         ), slope + precision * away
 
-    bounds = [(0, None)] * 2 + [(None, None)] * len(SCORED_GROUPS)
+    bounds = [(0, None)] * 2 + [(None, None)] * 2 * count
     found = [round(float(value), 3) for value in minimize(loss, mean, jac=True, method="L-BFGS-B", bounds=bounds).x]
-    return Combination(found[0], found[1], tuple(found[2:]))
+    return Combination(found[0], found[1], tuple(found[2 : 2 + count]))
 
 
 def fit_folder(folder: Path, wells: Sequence[Well], weights: Path | None, keep: Path, jobs: int) -> list[ModelEntry]:
@@ -158,7 +175,8 @@ def fit_folder(folder: Path, wells: Sequence[Well], weights: Path | None, keep: 
         settings = Settings(weights=weights, second_opinion=folder / entry.file, combination=PRIOR)
         both, has_drop = opinions([well.truth for well in training], settings, keep, jobs)
         seen = [well for well, has in zip(training, has_drop, strict=True) if has]
-        combination = fit(both, _groups(seen), weights_of(seen))
+        picked = np.array([well.truth.kind == "real" for well in seen], np.bool_)
+        combination = fit(both, _groups(seen), weights_of(seen), picked)
         entries.append(msgspec.structs.replace(entry, combination=combination))
     changed: WeightsManifest = msgspec.structs.replace(manifest, models=tuple(entries))
     write_atomically(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(changed), indent=2) + b"\n")

@@ -49,6 +49,19 @@ def test_whoever_is_right_more_often_is_trusted_more() -> None:
     )  # calibrated in the large
 
 
+def test_how_frequent_groups_are_among_picked_wells_changes_nothing() -> None:
+    """A hundred picked crystals, which both recognize, beside wells of all groups."""
+    groups = RNG.integers(0, 4, 200)
+    own, second = says(groups, 0.8), says(groups, 0.8)
+    crystals = says(np.zeros(100, np.int64), 1.0)
+    more = Opinions(np.concatenate([own, crystals]), np.concatenate([second, crystals]))
+    of_all = np.concatenate([groups, np.zeros(100, np.int64)])
+    alone = fit(Opinions(own, second), groups, np.ones(200))
+    natural, picked = (fit(more, of_all, np.ones(300), np.arange(300) >= start) for start in (300, 200))
+    assert natural.shifts[0] > alone.shifts[0] + 0.15
+    assert picked.shifts == pytest.approx(alone.shifts, abs=0.05)
+
+
 def test_a_large_source_counts_as_few_wells_and_trained_ones_as_half() -> None:
     def wells(source: str, count: int, trained: str = "") -> list[Well]:
         return [Well(Truth(Path(), source, "real", "", Group.CLEAR), True, trained)] * count

@@ -19,6 +19,7 @@ pytest.importorskip("torch", reason="training needs the extra [train]")
 import onnxruntime as ort
 from tests.conftest import missing
 
+import xtalgrid
 from xtalgrid_core.errors import UnknownModel
 from xtalgrid_core.images import WellImage
 from xtalgrid_core.weights import default_models, find_model, read_manifest
@@ -69,6 +70,19 @@ def test_the_files_have_the_names_that_are_known(folder: Path) -> None:
     assert "Apache License" in (folder / "LICENSE").read_text()
     with pytest.raises(UnknownModel, match="no segmenter here"):
         default_models(folder)
+
+
+def test_a_score_has_both_opinions(folder: Path) -> None:
+    """A rendered well with crystals, of which MARCO's network is surer than ours are of the well's group."""
+    alone = xtalgrid.Scorer().score(CHECK_WELL)
+    for name, most in (("marco.onnx", 1e-5), ("marco-int8.onnx", 0.02)):
+        score = xtalgrid.Scorer(second_opinion=folder / name).score(CHECK_WELL)
+        assert score.second_opinion is not None
+        assert list(score.second_opinion.values()) == pytest.approx([0.902712, 0.046037, 0.027441, 0.023810], abs=most)
+        assert score.own_probabilities == alone.probabilities
+        assert score.probabilities != alone.probabilities
+        assert sum(score.probabilities.values()) == pytest.approx(1)
+        assert score.group == "crystal"
 
 
 def test_it_says_of_a_well_what_tensorflow_says(folder: Path) -> None:
