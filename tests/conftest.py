@@ -18,7 +18,7 @@ from xtalgrid_core.weights import default_models
 from xtalgrid_scoring.networks import Networks
 
 from .tiny_networks import FEW_CHOPS as FEW_CHOPS
-from .tiny_networks import write_tiny_weights
+from .tiny_networks import write_tiny_second_opinion, write_tiny_weights
 
 CHOP_BY_CHOP: dict[str, Any] = {"rule": "group", "mode": "exact", "step": 50}
 """Options with which the small networks' answers are easy to predict; also the defaults of old manifests."""
@@ -50,6 +50,15 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of small networks that `write_tiny_weights` describes."""
     pytest.importorskip("onnx", reason="the small test networks are made with onnx (extra dev)")
     return write_tiny_weights(tmp_path_factory.mktemp("weights"))
+
+
+@pytest.fixture(scope="session")
+def tiny_second_opinion(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the small second opinion that `write_tiny_second_opinion` describes."""
+    pytest.importorskip("onnx", reason="the small test networks are made with onnx (extra dev)")
+    folder = tmp_path_factory.mktemp("second-opinion")
+    write_tiny_second_opinion(folder)
+    return folder
 
 
 def encoded(image: np.ndarray, kind: str = "PNG", **options: object) -> bytes:

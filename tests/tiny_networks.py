@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from xtalgrid_core.combination import Combination
 from xtalgrid_core.outcomes import CLASSES
 from xtalgrid_core.pooling import FEATURES, Pooling
 from xtalgrid_core.weights import MANIFEST, ModelEntry, WeightsManifest
@@ -15,29 +16,20 @@ from xtalgrid_core.weights import MANIFEST, ModelEntry, WeightsManifest
 FEW_CHOPS = Pooling(tuple(tuple(row) for row in np.eye(4, FEATURES).tolist()), (0.0,) * 4)
 """A pooling that takes a group's probability from the 0.3·n best chops, with n chops over an average point."""
 
+TOGETHER = Combination(0.6, 0.8, (0.1, -0.2, 0.0, 0.1))
+"""How the tiny second opinion is combined with the tiny classifier: every number counts."""
+
 
 def write_tiny_weights(folder: Path) -> Path:
     """Fill a folder with weights: a segmenter that takes dark pixels for the drop, and a classifier by mean colour.
 
     Red chops are harvestable crystals, green ones precipitate, blue ones clear.
     """
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import helper
 
     def save(name: str, nodes: list, inputs: dict, outputs: dict, constants: dict) -> ModelEntry:
-        graph = helper.make_graph(
-            nodes,
-            name,
-            [helper.make_tensor_value_info(key, TensorProto.FLOAT, shape) for key, shape in inputs.items()],
-            [helper.make_tensor_value_info(key, TensorProto.FLOAT, shape) for key, shape in outputs.items()],
-            [numpy_helper.from_array(np.asarray(value, np.float32), key) for key, value in constants.items()],
-        )
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-        onnx.checker.check_model(model)
-        data = model.SerializeToString()
-        (folder / f"{name}.onnx").write_bytes(data)
         return ModelEntry(
-            sha256=hashlib.sha256(data).hexdigest(),
+            sha256=_save(folder / f"{name}.onnx", nodes, inputs, outputs, constants),
             role=name,
             file=f"{name}.onnx",
             architecture="tiny",
@@ -77,3 +69,56 @@ def write_tiny_weights(folder: Path) -> Path:
     )
     (folder / MANIFEST).write_bytes(msgspec.json.encode(manifest))
     return folder
+
+
+def write_tiny_second_opinion(folder: Path) -> str:
+    """Make a folder of weights with a second opinion that goes by the mean colour of the central square.
+
+    It has the inputs and outputs of MARCO's network. The redder, the more crystal; green is precipitate, blue clear.
+    Returns its SHA-256.
+    """
+    from onnx import helper
+
+    folder.mkdir(parents=True, exist_ok=True)
+    colours = np.array([[1, -1, 0], [-1, 1, 0], [0, 0, 0], [0, -1, 1]]) / 20
+    sha256 = _save(
+        folder / "second.onnx",
+        [
+            helper.make_node("ReduceMean", ["image"], ["features"], axes=[2, 3], keepdims=0),
+            helper.make_node("MatMul", ["features", "colours"], ["logits"]),
+        ],
+        {"image": ["n", 3, 599, 599]},
+        {"logits": ["n", 4], "features": ["n", 3]},
+        {"colours": colours.T},
+    )
+    entry = ModelEntry(
+        sha256=sha256,
+        role="second_opinion",
+        file="second.onnx",
+        architecture="tiny",
+        variant="fp32",
+        card="second.md",
+        combination=TOGETHER,
+    )
+    manifest = WeightsManifest(schema=1, default={"second_opinion": sha256}, models=(entry,))
+    (folder / MANIFEST).write_bytes(msgspec.json.encode(manifest))
+    return sha256
+
+
+def _save(path: Path, nodes: list, inputs: dict, outputs: dict, constants: dict) -> str:
+    """Write an ONNX file; return its SHA-256."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    graph = helper.make_graph(
+        nodes,
+        path.stem,
+        [helper.make_tensor_value_info(key, TensorProto.FLOAT, shape) for key, shape in inputs.items()],
+        [helper.make_tensor_value_info(key, TensorProto.FLOAT, shape) for key, shape in outputs.items()],
+        [numpy_helper.from_array(np.asarray(value, np.float32), key) for key, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.checker.check_model(model)
+    data = model.SerializeToString()
+    path.write_bytes(data)
+    return hashlib.sha256(data).hexdigest()

@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from xtalgrid_core import wire
 from xtalgrid_core.errors import ConfigError, FailureReason, ImageError
-from xtalgrid_core.options import DEFAULTS, Mode, Options, Rule
-from xtalgrid_core.weights import PACKAGED, Variant, default_options
+from xtalgrid_core.options import DEFAULT_RULE, DEFAULTS, Mode, Options, Rule
+from xtalgrid_core.weights import PACKAGED, Variant, default_options, second_opinion_at, with_second_opinion
 from xtalgrid_scoring.failures import failed
 from xtalgrid_scoring.networks import Networks
 from xtalgrid_scoring.pool import Pool
@@ -33,6 +33,10 @@ class Scorer:
         A folder of weights, such as one that ``xtalgrid-train adapt`` made. Default: those that come with xtalgrid.
     variant : {"fp32", "int8"}, optional
         Variant of the weights. Default: the folder's default.
+    second_opinion : path, optional
+        The folder that ``xtalgrid-train import marco`` made, or an ONNX file in it. Its network judges each image too,
+        and a score's probabilities come from both. Only with the rule pooled, which is then called combined. Default:
+        none.
     threads : int, optional
         Cores to use for one image.
     rule : {"pooled", "group", "published"}, optional
@@ -75,8 +79,9 @@ class Scorer:
         weights: str | os.PathLike[str] | None = None,
         *,
         variant: Variant | None = None,
+        second_opinion: str | os.PathLike[str] | None = None,
         threads: int = 1,
-        rule: Rule = DEFAULTS.rule,
+        rule: Rule = DEFAULT_RULE,
         threshold: float = DEFAULTS.threshold,
         mode: Mode = DEFAULTS.mode,
         step: int = DEFAULTS.step,
@@ -86,7 +91,7 @@ class Scorer:
     ) -> None:
         if threads < 1:
             raise ConfigError(f"threads is {threads}; give at least 1")
-        self._folders = () if weights is None else (Path(weights).expanduser().absolute(),)
+        self._folders: tuple[Path, ...] = () if weights is None else (Path(weights).expanduser().absolute(),)
         self._threads = threads
         changes = {
             "rule": rule,
@@ -102,6 +107,10 @@ class Scorer:
             self.options = msgspec.convert(msgspec.structs.asdict(defaults) | changes, Options)
         except msgspec.ValidationError as error:
             raise ConfigError(str(error)) from None
+        if second_opinion is not None:
+            entry, folder = second_opinion_at(Path(second_opinion).expanduser().absolute())
+            self.options = with_second_opinion(self.options, entry)
+            self._folders += (folder,)
         self._networks = Networks.load(self.options, self._folders, threads)
 
     def __getstate__(self) -> dict[str, object]:
@@ -232,13 +241,16 @@ class Scorer:
             name = source.name
             data = source.read()
         except ConfigError as error:
-            return Failure(name, failed(0, ImageError(FailureReason.NOT_AN_IMAGE, str(error))))
+            return self._failure(name, failed(0, ImageError(FailureReason.NOT_AN_IMAGE, str(error))))
         except ImageError as error:
-            return Failure(name, failed(0, error))
+            return self._failure(name, failed(0, error))
         answer = pool.score(data, self.options, pixel_size_um=pixel_size_um, folders=self._folders)
         if isinstance(answer, wire.Failed):
-            return Failure(name, answer)
+            return self._failure(name, answer)
         return Score(source, answer, self)
+
+    def _failure(self, name: str, answer: wire.Failed) -> Failure:
+        return Failure(name, answer, self.options.second_opinion is not None)
 
 
 def _check_pixel_size(pixel_size_um: float | None) -> None:

@@ -130,7 +130,19 @@ class Score:
     def probabilities(self) -> dict[str, float]:
         """Probabilities of the four groups, by name; they sum to 1, and that of ``"crystal"`` is `p_crystal`."""
         assert self._answer.groups is not None  # missing only from answers of old workers
-        return {str(group): p for group, p in zip(SCORED_GROUPS, self._answer.groups, strict=True)}
+        return _by_group(self._answer.groups)
+
+    @property
+    def own_probabilities(self) -> dict[str, float]:
+        """Probabilities of the four groups by our networks alone: `probabilities`, if there is no second opinion."""
+        groups = self._answer.own_groups
+        return self.probabilities if groups is None else _by_group(groups)
+
+    @property
+    def second_opinion(self) -> dict[str, float] | None:
+        """Probabilities of the four groups by the second opinion alone, as it gives them; None if there is none."""
+        second = self._answer.second_opinion
+        return None if second is None else _by_group(second.groups)
 
     @property
     def class_maxima(self) -> dict[str, float]:
@@ -205,7 +217,7 @@ class Score:
 
         Failures have the same keys, so that one table can hold all images.
         """
-        return row(self.image, self._answer)
+        return row(self.image, self._answer, self._answer.second_opinion is not None)
 
     @cached_property
     def _maps(self) -> Mapping[Group, npt.NDArray[np.float32]]:
@@ -225,8 +237,8 @@ class Score:
 class Failure:
     """An image that could not be scored, and the reason. `Scorer.score_many` yields it in place of a score."""
 
-    def __init__(self, image: str, answer: wire.Failed) -> None:
-        self._image, self._answer = image, answer
+    def __init__(self, image: str, answer: wire.Failed, has_second_opinion: bool = False) -> None:
+        self._image, self._answer, self._has_second_opinion = image, answer, has_second_opinion
 
     def __repr__(self) -> str:
         """Show the image and what is wrong with it."""
@@ -254,4 +266,8 @@ class Failure:
 
     def to_dict(self) -> dict[str, object]:
         """Return a row with the same keys as `Score.to_dict`, and None for every number."""
-        return row(self.image, self._answer)
+        return row(self.image, self._answer, self._has_second_opinion)
+
+
+def _by_group(groups: wire.GroupProbabilities) -> dict[str, float]:
+    return {str(group): p for group, p in zip(SCORED_GROUPS, groups, strict=True)}

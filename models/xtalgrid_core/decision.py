@@ -2,7 +2,8 @@
 
 ``published`` is the rule of section 3.1 of the paper. ``group`` first sums the probabilities within each group, so
 that a chop that surely shows some kind of crystal counts even if no single crystal class reaches the threshold.
-``pooled``, the default, combines all chops by logistic regression (`pooling`).
+``pooled``, the default, combines all chops by logistic regression (`pooling`). ``combined`` combines the result of that
+with a second opinion (`combination`).
 """
 
 from __future__ import annotations
@@ -66,6 +67,8 @@ class Decision:
     groups
         Probabilities of the four groups; the first is `p_crystal`. Under the rules ``published`` and ``group`` the
         other three share the rest in proportion to their evidence.
+    own_groups
+        Under the rule ``combined`` those from the chops alone, under all others the same as `groups`.
     maxima
         Largest probability of each of the 13 classes over all chops.
     best
@@ -77,6 +80,7 @@ class Decision:
     outcome: Outcome
     probability: float
     groups: Groups
+    own_groups: Groups
     maxima: tuple[float, ...]
     best: tuple[int, ...]
     chop_outcomes: tuple[tuple[Outcome, float], ...]
@@ -93,8 +97,9 @@ def decide(
     options: Options,
     calibration: Calibration | None = None,
     pooling: Pooling | None = None,
+    second: Groups | None = None,
 ) -> Decision:
-    """Decide a well from its chops.
+    """Decide a well from its chops, and under the rule ``combined`` from a second opinion too.
 
     Parameters
     ----------
@@ -108,7 +113,8 @@ def decide(
             highest-priority outcome among the chops that count. ``group``: a chop counts for a group whose summed
             probability is ≥ `threshold`; its outcome is the best class within that group. ``pooled``: crystals if
             `pooling` gives them at least `crystal_from`, else the most probable of the other groups; the outcome is the
-            class with the highest mean in the chops that show the group. Never undecided.
+            class with the highest mean in the chops that show the group. Never undecided. ``combined``: the same, with
+            the groups' probabilities combined with those of a second opinion by `combination`.
         `n_boxes`
             Maximum number of best chops; they lie apart from each other.
         `support`
@@ -118,34 +124,39 @@ def decide(
     calibration
         Turns evidence into `p_crystal` under the rules ``published`` and ``group``; the identity by default.
     pooling
-        Required by the rule ``pooled``.
+        Required by the rules ``pooled`` and ``combined``.
+    second
+        Required by the rule ``combined``: the second opinion's probabilities of the four groups.
 
     Raises
     ------
     ValueError
-        If the shapes don't match, there are no chops, values are not probabilities, or a required pooling is missing.
+        If the shapes don't match, there are no chops, values are not probabilities, or something required is missing.
     """
     values = np.asarray(probabilities, dtype=np.float64)
     _check(values, boxes)
     values = np.clip(values, 0, 1)  # rounding may leave some slightly outside
-    if options.rule == "pooled":
+    if options.is_pooled:
         if pooling is None:
             raise ValueError("the rule `pooled` needs a pooling; fit one with `xtalgrid-train judge calibrate`")
-        ruling = _pooled(values, pooling(values, mean_coverage(boxes)), options.crystal_from)
+        pooled = pooling(values, mean_coverage(boxes))
+        own = _four(pooled)
+        ruling = _pooled(values, _combined(pooled, options, second), options.crystal_from)
     else:
         by_group = options.rule == "group"
         needed = chops_needed(boxes, options.support) if by_group else (1,) * len(SCORED_GROUPS)
         sums = group_sums(values)
         evidence = group_evidence(sums, needed)
         chops = _chops_by_group(values, sums, options.threshold, evidence) if by_group else _chops_by_class(values)
-        groups = _share_rest((calibration or Calibration())(evidence[0]), evidence[1:])
-        ruling = _highest_priority(chops, sums, options.threshold, groups)
+        own = _share_rest((calibration or Calibration())(evidence[0]), evidence[1:])
+        ruling = _highest_priority(chops, sums, options.threshold, own)
     best = _best_apart(ruling.ranking, boxes, options.n_boxes)
     chops = ruling.chops
     return Decision(
         outcome=ruling.outcome,
         probability=min(ruling.probability, 1.0),
         groups=ruling.groups,
+        own_groups=own,
         maxima=tuple(float(p) for p in values.max(axis=0)),
         best=best,
         chop_outcomes=tuple((CLASSES[chops.classes[i]], min(float(chops.probabilities[i]), 1.0)) for i in best),
@@ -156,16 +167,16 @@ def without_drop(confidence: float, options: Options, calibration: Calibration |
     """Decide a well without a drop: a null experiment, with no chops and no evidence for crystals.
 
     `confidence`, 0..1, is the segmenter's that there is no drop; the rest is the probability of a missed drop. The rule
-    ``pooled`` divides it equally among the four groups; under the other rules `p_crystal` is the calibration of no
-    evidence, and the other groups share the rest.
+    ``pooled`` divides it equally among the four groups, also if there is a second opinion, which knows no empty wells;
+    under the other rules `p_crystal` is the calibration of no evidence, and the other groups share the rest.
     """
     missed = 1 - confidence
-    if options.rule == "pooled":
+    if options.is_pooled:
         groups = (missed / 4, missed / 4, confidence + missed / 4, missed / 4)
     else:
         p_crystal = (calibration or Calibration())(0.0)
         groups = _share_rest(p_crystal, (missed / 3, confidence + missed / 3, missed / 3))
-    return Decision(Outcome.NULL_EXPERIMENT, confidence, groups, (), (), ())
+    return Decision(Outcome.NULL_EXPERIMENT, confidence, groups, groups, (), (), ())
 
 
 def _share_rest(p_crystal: float, evidence: Sequence[float]) -> Groups:
@@ -198,6 +209,20 @@ def pooled_group(groups: Floats, crystal_from: float) -> npt.NDArray[np.intp]:
     return np.where(groups[..., 0] >= crystal_from, 0, 1 + groups[..., 1:].argmax(axis=-1))
 
 
+def _combined(pooled: Floats, options: Options, second: Groups | None) -> Floats:
+    """Combine the pooled probabilities of the groups, ``(4,)``, with a second opinion, if the options ask for it."""
+    if options.combination is None:
+        return pooled
+    if second is None:
+        raise ValueError("the rule combined needs a second opinion")
+    return options.combination(pooled, second)
+
+
+def _four(groups: Floats) -> Groups:
+    crystal, precipitate, other, clear = (float(p) for p in groups)
+    return crystal, precipitate, other, clear
+
+
 def _pooled(values: Floats, groups: Floats, crystal_from: float) -> _Ruling:
     """Apply the rule ``pooled``; `groups` are the probabilities of `SCORED_GROUPS`, ``(4,)``."""
     winner = int(pooled_group(groups, crystal_from))
@@ -207,8 +232,7 @@ def _pooled(values: Floats, groups: Floats, crystal_from: float) -> _Ruling:
     shows_group = chops.probabilities >= chops.probabilities.max() / 2
     outcome = CLASSES[members[inside[shows_group].mean(axis=0).argmax()]]
     ranking = np.where(shows_group, chops.probabilities, -1.0)
-    crystal, precipitate, other, clear = (float(p) for p in groups)
-    return _Ruling(outcome, float(groups[winner]), (crystal, precipitate, other, clear), chops, ranking)
+    return _Ruling(outcome, float(groups[winner]), _four(groups), chops, ranking)
 
 
 def _highest_priority(chops: _ChopOutcomes, sums: Floats, threshold: float, groups: Groups) -> _Ruling:

@@ -91,6 +91,10 @@ class Picture(Protocol):
     height: int
     width: int
 
+    def part(self, box: Box) -> Pixels:
+        """Return a part of the image as decoded at full scale, ``(height, width, 3)``."""
+        ...
+
     def segmenter_view(self) -> Pixels:
         """Return the segmenter's view of the whole image; see `segmenter_view`."""
         ...
@@ -109,14 +113,17 @@ class WellPixels:
         self._pixels = pixels
         self._levels = Levels.of(pixels)
 
+    def part(self, box: Box) -> Pixels:
+        """Return a part of the image."""
+        return self._pixels[box.row : box.row + box.height, box.col : box.col + box.width]
+
     def segmenter_view(self) -> Pixels:
         """Return the segmenter's view of the whole image."""
         return segmenter_view(self._pixels, self._levels)
 
     def classifier_view(self, part: Box, to_reference: float) -> Pixels:
         """Return the classifier's view of a part of the image."""
-        pixels = self._pixels[part.row : part.row + part.height, part.col : part.col + part.width]
-        return classifier_view(pixels, self._levels, to_reference)
+        return classifier_view(self.part(part), self._levels, to_reference)
 
 
 class WellImage:
@@ -143,6 +150,10 @@ class WellImage:
             self._is_jpeg = image.format == "JPEG"
         self._data = data
         self._source: _Source | None = None
+
+    def part(self, box: Box) -> Pixels:
+        """Return a part of the image as decoded at full scale, ``(height, width, 3)``."""
+        return self._decoded().rgb(box)
 
     def segmenter_view(self) -> Pixels:
         """Return the segmenter's view of the whole image; see `segmenter_view`."""

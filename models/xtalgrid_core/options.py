@@ -11,9 +11,15 @@ from typing import Annotated, Literal
 import msgspec
 
 from .chops import STRIDE, dense_step_error
+from .combination import Combination
 
 Rule = Literal["published", "group", "pooled"]
-"""Decision rule; see `decision.decide`."""
+"""Decision rule that a lab can choose; see `decision.decide`."""
+
+DEFAULT_RULE: Rule = "pooled"
+
+RuleInUse = Literal["published", "group", "pooled", "combined"]
+"""Decision rule of a score. ``combined`` is ``pooled`` with a second opinion: workers that don't know it refuse it."""
 
 Mode = Literal["dense", "exact"]
 """Classify all chops from one class map of the drop, or one by one as published."""
@@ -31,12 +37,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     Raises
     ------
     ValueError
-        If the mode cannot use the step.
+        If the mode cannot use the step, or if the rule is ``combined`` and something to combine is missing, or it is
+        another rule and something is there to combine.
     """
 
     segmenter: Sha256
     classifier: Sha256
-    rule: Rule = "pooled"
+    rule: RuleInUse = DEFAULT_RULE
     """Decision rule (`decision.decide`): docs/decisions/0012-what-all-chops-mean-together.md."""
     threshold: Cutoff = 0.85
     """Rules published and group: minimum probability for a chop to count; the paper's c (0.80 in its second run)."""
@@ -51,11 +58,27 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     crystal_from: Cutoff = 0.2
     """Rule pooled: minimum `p_crystal` to call crystals; below 0.5, as missing a crystal costs more than a look."""
     second_opinion: Sha256 | None = None
-    """A network of another kind for a second opinion. Reserved: no current worker has one."""
+    """Rule combined: a network of another kind that judges the whole picture (`weights`)."""
+    combination: Combination | None = None
+    """Rule combined: how its probabilities and ours are combined."""
 
     def __post_init__(self) -> None:
         if self.mode == "dense" and self.step % STRIDE:
             raise ValueError(dense_step_error(self.step))
+        if {self.second_opinion is None, self.combination is None} != {self.rule != "combined"}:
+            raise ValueError("the rule combined, and no other, needs a second opinion and its combination")
+
+    @property
+    def is_pooled(self) -> bool:
+        """Whether all chops decide together (rules ``pooled`` and ``combined``)."""
+        return self.rule in ("pooled", "combined")
+
+
+def first_opinion(options: Options) -> Options:
+    """Return the options without their second opinion, if they have one."""
+    if options.second_opinion is None:
+        return options
+    return msgspec.structs.replace(options, rule="pooled", second_opinion=None, combination=None)
 
 
 DEFAULTS = Options(segmenter="0" * 64, classifier="0" * 64)

@@ -14,25 +14,30 @@ per chop. Other classifiers take only chops, ``(N, 3, CHOP, CHOP)``, and return 
 A second opinion is the published MARCO network. It maps ``image``, ``(N, 3, 599, 599)`` float32, 0..255, which
 `xtalgrid_scoring.second_opinion.network_input` makes of a whole picture, to ``logits``, ``(N, 4)``, in the order of
 `outcomes.SCORED_GROUPS`, whose softmax are the groups' probabilities, and ``features``, ``(N, 1056)``, the input of the
-last layer. It lies in a folder of its own, because readers that do not know this role refuse a manifest that has it.
+last layer. It lies in a folder of its own, which may be `SECOND_OPINION` inside a folder of weights, because readers
+that do not know this role refuse a manifest that has it.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
+from .combination import Combination
 from .decision import Calibration
-from .errors import BrokenModel, UnknownModel
+from .errors import BrokenModel, ConfigError, UnknownModel
 from .options import Options
 from .pooling import Pooling
 
 PACKAGED = Path(__file__).parent / "weights"
 MANIFEST = "manifest.json"
+
+SECOND_OPINION = "second-opinion"
+"""Name of a folder of weights inside another that is found with it."""
 
 Role = Literal["segmenter", "classifier", "second_opinion"]
 Variant = Literal["fp32", "int8"]
@@ -51,7 +56,9 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     calibration: Calibration = msgspec.field(default_factory=Calibration)
     """Used by the rules ``published`` and ``group``."""
     pooling: Pooling | None = None
-    """Of a classifier; required by the rule ``pooled``."""
+    """Of a classifier; required by the rules ``pooled`` and ``combined``."""
+    combination: Combination | None = None
+    """Of a second opinion; required to score with it. Options carry a copy, and only that is used."""
     dense: bool = False
     """Whether all chops of a drop can be classified from one class map of it."""
     origin: str = ""
@@ -141,8 +148,54 @@ def default_options(folder: Path = PACKAGED, variant: Variant | None = None, **c
     return Options(segmenter=segmenter, classifier=classifier, **changes)
 
 
+def with_second_opinion(options: Options, entry: ModelEntry) -> Options:
+    """Return the options with a second opinion beside the rule ``pooled``.
+
+    They carry how it is combined, so that everyone who scores with them combines it alike.
+
+    Raises
+    ------
+    ConfigError
+        If the rule is another one.
+    BrokenModel
+        If the entry has no combination.
+    """
+    if options.rule != "pooled":
+        raise ConfigError(f"a second opinion is combined with the rule pooled, not with {options.rule}; use that rule")
+    if entry.combination is None:
+        raise BrokenModel(
+            f"second opinion {entry.sha256[:12]}… has no combination; "
+            "fit one with `xtalgrid-train judge second-opinion`, or import it again"
+        )
+    return msgspec.structs.replace(options, rule="combined", second_opinion=entry.sha256, combination=entry.combination)
+
+
+def second_opinion_at(path: Path) -> tuple[ModelEntry, Path]:
+    """Return the entry of a second opinion, and its folder.
+
+    Parameters
+    ----------
+    path
+        The folder, for its default network, or one of its ONNX files.
+
+    Raises
+    ------
+    ModelError
+        If there is none.
+    """
+    folder = path if path.is_dir() else path.parent
+    manifest = read_manifest(folder)
+    default = manifest.default.get("second_opinion")
+    for entry in manifest.models:
+        if entry.role == "second_opinion" and (entry.sha256 == default if path.is_dir() else entry.file == path.name):
+            return entry, folder
+    raise UnknownModel(
+        f"unknown model: no second opinion at {path}; `xtalgrid-train import marco` makes a folder with one"
+    )
+
+
 def no_pooling(entry: ModelEntry) -> str:
-    """Return the error message for weights without a pooling under the rule ``pooled``."""
+    """Return the error message for weights without a pooling under a rule that needs it."""
     return (
         f"classifier {entry.sha256[:12]}… has no pooling, which the rule `pooled` needs: "
         "fit one with `xtalgrid-train judge calibrate`, or use the rule `group`"
@@ -152,6 +205,8 @@ def no_pooling(entry: ModelEntry) -> str:
 def find_model(sha256: str, role: Role, folders: Iterable[Path] = ()) -> tuple[ModelEntry, bytes]:
     """Return the entry and the bytes of the weights with this hash, from `folders` or else the package.
 
+    Each folder is searched with the folder `SECOND_OPINION` in it.
+
     Raises
     ------
     UnknownModel
@@ -159,7 +214,7 @@ def find_model(sha256: str, role: Role, folders: Iterable[Path] = ()) -> tuple[M
     BrokenModel
         If a manifest is invalid, or the file is missing or has another hash.
     """
-    for folder in (*folders, PACKAGED):
+    for folder in _with_second_opinions((*folders, PACKAGED)):
         for entry in read_manifest(folder).models if (folder / MANIFEST).is_file() else ():
             if entry.sha256 == sha256 and entry.role == role:
                 path = folder / entry.file
@@ -170,6 +225,12 @@ def find_model(sha256: str, role: Role, folders: Iterable[Path] = ()) -> tuple[M
                     )
                 return entry, data
     raise UnknownModel(
-        f"unknown model: {role} {sha256[:12]}… is not available here; update this worker, "
+        f"unknown model: {role.replace('_', ' ')} {sha256[:12]}… is not available here; update this worker, "
         "or have the weights sent with the work unit"
     )
+
+
+def _with_second_opinions(folders: Iterable[Path]) -> Iterator[Path]:
+    for folder in folders:
+        yield folder
+        yield folder / SECOND_OPINION

@@ -13,8 +13,9 @@ from typing import Annotated
 import msgspec
 
 from .chops import STEP
+from .combination import Combination as Combination
 from .errors import FailureReason, ManifestError, ResultError
-from .options import Boxes, Cutoff, Mode, Probability, Rule, Sha256, Step
+from .options import Boxes, Cutoff, Mode, Probability, RuleInUse, Sha256, Step
 from .options import Options as Options
 from .outcomes import Outcome
 
@@ -65,7 +66,7 @@ GroupProbabilities = tuple[Probability, Probability, Probability, Probability]
 class _WrittenOptions(Options, frozen=True, kw_only=True):
     """Options as read from a manifest: defaults for missing fields are those from before the fields existed."""
 
-    rule: Rule = "group"
+    rule: RuleInUse = "group"
     threshold: Cutoff = 0.85
     mode: Mode = "exact"
     step: Step = STEP
@@ -130,7 +131,7 @@ class BestChop(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SecondOpinion(msgspec.Struct, frozen=True, kw_only=True):
-    """Groups' probabilities from a network of another kind. Reserved: no current worker has one."""
+    """Groups' probabilities from a network of another kind, as it gives them."""
 
     model: Sha256
     groups: GroupProbabilities
@@ -160,9 +161,11 @@ class Scored(msgspec.Struct, frozen=True, kw_only=True, tag_field="status", tag=
     groups: GroupProbabilities | None = None
     """Probabilities of crystal, precipitate, other and clear; they sum to 1. None: from an old worker."""
     second_opinion: SecondOpinion | None = None
-    """Reserved, like the two below; None if not requested."""
+    """Of the network that the options name; None if they name none."""
+    own_groups: GroupProbabilities | None = None
+    """The first opinion: `groups` as they were before they were combined with the second; None if there is none."""
     fluoresces: bool | None = None
-    """Whether the crystals fluoresce in the UV image."""
+    """Whether the crystals fluoresce in the UV image. Reserved, like the one below; None if not requested."""
     p_new: Probability | None = None
     """Probability that a crystal is new since the earlier inspection."""
 

@@ -12,14 +12,16 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from xtalgrid_core.decision import Calibration
+from xtalgrid_core.decision import Calibration, Groups
 from xtalgrid_core.dense import Float, softmax
-from xtalgrid_core.errors import BrokenModel, UnknownModel
+from xtalgrid_core.errors import BrokenModel
 from xtalgrid_core.images import SEGMENTER_SIDE, Pixels, network_input
 from xtalgrid_core.options import Options
 from xtalgrid_core.outcomes import CLASSES
 from xtalgrid_core.pooling import Pooling
 from xtalgrid_core.weights import find_model, no_pooling
+
+from . import second_opinion
 
 RUNTIME = f"onnxruntime {ort.__version__}"
 
@@ -41,7 +43,7 @@ Network = Callable[[Float], Float]
 
 
 class Networks:
-    """A segmenter and a classifier, ready to run.
+    """A segmenter and a classifier, and perhaps a second opinion, ready to run.
 
     Parameters
     ----------
@@ -51,6 +53,8 @@ class Networks:
         For the decision on a well; see `xtalgrid_core.decision`.
     is_dense
         Whether all chops of a drop can be classified from one class map of it.
+    second
+        The network of a second opinion, if there is one.
     """
 
     def __init__(
@@ -60,12 +64,14 @@ class Networks:
         calibration: Calibration,
         pooling: Pooling | None,
         is_dense: bool,
+        second: Network | None = None,
     ) -> None:
         self._segmenter = segmenter
         self._classifier = classifier
         self.calibration = calibration
         self.pooling = pooling
         self.is_dense = is_dense
+        self._second = second
 
     @classmethod
     def load(cls, options: Options, folders: Iterable[Path] = (), threads: int = 1) -> Networks:
@@ -77,28 +83,29 @@ class Networks:
             If no manifest lists them.
         BrokenModel
             If a file doesn't match its hash or is not such a network, or if the classifier has no pooling and the
-            rule is ``pooled``.
+            rule needs one.
         """
-        if options.second_opinion is not None:
-            raise UnknownModel(
-                f"unknown model: second opinion {options.second_opinion[:12]}… is not supported; update this worker"
-            )
         folders = tuple(folders)
         _, segmenter = find_model(options.segmenter, "segmenter", folders)
         entry, classifier = find_model(options.classifier, "classifier", folders)
-        if options.rule == "pooled" and entry.pooling is None:
+        if options.is_pooled and entry.pooling is None:
             raise BrokenModel(no_pooling(entry))
+        second = None
+        if options.second_opinion is not None:
+            _, data = find_model(options.second_opinion, "second_opinion", folders)
+            second = load_network(data, "logits", f"second opinion {options.second_opinion[:12]}…", threads)
         return cls(
             load_network(segmenter, "mask", f"segmenter {options.segmenter[:12]}…", threads),
             load_network(classifier, "class_map", f"classifier {options.classifier[:12]}…", threads),
             entry.calibration,
             entry.pooling,
             entry.dense,
+            second,
         )
 
     def with_classifier(self, classifier: Network) -> Networks:
         """Return the same networks with another, dense classifier, such as one in training."""
-        return Networks(self._segmenter, classifier, self.calibration, self.pooling, is_dense=True)
+        return Networks(self._segmenter, classifier, self.calibration, self.pooling, True, self._second)
 
     def mask(self, view: Pixels) -> Float:
         """Return the probability, ``(256, 256)``, that each pixel of a segmenter view lies in the drop."""
@@ -112,6 +119,11 @@ class Networks:
                 f"the classifier returned {logits.shape} values, some perhaps not finite; expected 13 finite maps"
             )
         return logits
+
+    def second_opinion(self, picture: Float) -> Groups:
+        """Return the second opinion on a picture; see `second_opinion.probabilities`. There must be one."""
+        assert self._second is not None
+        return second_opinion.probabilities(self._second, picture)
 
     def probabilities(self, chops: Pixels) -> Float:
         """Return the probabilities of the 13 classes, ``(N, 13)``, in N chops, ``(N, 256, 256, 3)``."""
@@ -136,7 +148,7 @@ def find_mask(segmenter: Network, view: Pixels) -> Float:
 
 
 def load_network(weights: bytes, output: str, name: str, threads: int = 1) -> Network:
-    """Load an ONNX network that maps ``image`` to `output`, to run on `threads` cores.
+    """Load an ONNX network that maps ``image`` to `output`, and perhaps to more, to run on `threads` cores.
 
     Memory is kept from run to run, and shared with the other networks of the process.
 
@@ -160,7 +172,7 @@ def load_network(weights: bytes, output: str, name: str, threads: int = 1) -> Ne
     except Exception as error:  # the runtime's exceptions have no other common base
         raise BrokenModel(f"{name} cannot be loaded: {str(error)[:200]}; reinstall xtalgrid") from error
     inputs, outputs = [i.name for i in session.get_inputs()], [o.name for o in session.get_outputs()]
-    if (inputs, outputs) != (["image"], [output]):
+    if inputs != ["image"] or output not in outputs:
         raise BrokenModel(f"{name} maps {inputs} to {outputs}; expected ['image'] to ['{output}']")
 
     def run(images: Float) -> Float:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from xtalgrid_core import wire
 from xtalgrid_core.chops import Box, dense_starts, sliding_starts
-from xtalgrid_core.decision import Calibration, Decision, decide, without_drop
+from xtalgrid_core.decision import Calibration, Decision, Groups, decide, without_drop
 from xtalgrid_core.drops import DropDetection
 from xtalgrid_core.errors import FailureReason, ImageError
 from xtalgrid_core.images import WellImage
@@ -18,6 +18,7 @@ from xtalgrid_core.scale import PixelSize
 
 from .drop import WellDrop, cut_out, never_stop
 from .networks import Networks
+from .second_opinion import network_input
 from .windows import Windows, classify
 
 MAX_SIDE = 6_000
@@ -60,11 +61,16 @@ def score_image(
     well = cut_out(
         image, networks.mask, entry.pixel_size_um, pause, lambda crop, scale: check_size(crop, scale, options)
     )
+    picture = network_input(image) if options.second_opinion else None
     del image
+    second = None
+    if picture is not None:
+        pause()
+        second = networks.second_opinion(picture)
     boxes: tuple[wire.BestChop, ...] = ()
     if isinstance(well, WellDrop):
         windows = classify(well, options, networks, pause)
-        decision = decision_of(windows, options, networks.calibration, networks.pooling)
+        decision = decision_of(windows, options, networks.calibration, networks.pooling, second)
         boxes = _best_chops(decision, windows, well)
     else:
         decision = without_drop(well.drop.confidence, options, networks.calibration)
@@ -76,6 +82,8 @@ def score_image(
         probability=decision.probability,
         p_crystal=decision.p_crystal,
         groups=decision.groups,
+        second_opinion=_second_opinion(options, second),
+        own_groups=decision.own_groups if second else None,
         probabilities=decision.maxima,
         height=well.height,
         width=well.width,
@@ -88,10 +96,14 @@ def score_image(
 
 
 def decision_of(
-    windows: Windows, options: Options, calibration: Calibration | None = None, pooling: Pooling | None = None
+    windows: Windows,
+    options: Options,
+    calibration: Calibration | None = None,
+    pooling: Pooling | None = None,
+    second: Groups | None = None,
 ) -> Decision:
     """Decide a well from its classified chops; see `decide`. All decisions from networks are made here."""
-    return decide(windows.probabilities, windows.chops, options, calibration, pooling)
+    return decide(windows.probabilities, windows.chops, options, calibration, pooling, second)
 
 
 def check_size(crop: Box, scale: PixelSize, options: Options) -> None:
@@ -115,6 +127,12 @@ def check_size(crop: Box, scale: PixelSize, options: Options) -> None:
         raise ImageError(
             FailureReason.TOO_LARGE, f"{chops} chops; the maximum is {MAX_CHOPS}: use a step above {options.step}"
         )
+
+
+def _second_opinion(options: Options, groups: Groups | None) -> wire.SecondOpinion | None:
+    if options.second_opinion is None or groups is None:
+        return None
+    return wire.SecondOpinion(model=options.second_opinion, groups=groups)
 
 
 def _best_chops(decision: Decision, windows: Windows, well: WellDrop) -> tuple[wire.BestChop, ...]:

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from xtalgrid_core.chops import Box
+from xtalgrid_core.decision import Groups
 from xtalgrid_core.dense import Float, softmax
-from xtalgrid_core.images import Pixels
+from xtalgrid_core.images import Picture
 
 SIDE = 599
 """Pixels of a side of the picture that the network sees."""
@@ -25,15 +27,15 @@ Network = Callable[[Float], Float]
 """Maps N pictures made by `network_input` to their logits, ``(N, 4)``."""
 
 
-def network_input(image: Pixels) -> Float:
-    """Bring an image, ``(H, W, 3)``, into the network's form, ``(1, 3, SIDE, SIDE)`` float32, 0..255.
+def network_input(image: Picture) -> Float:
+    """Bring an image into the network's form, ``(1, 3, SIDE, SIDE)`` float32, 0..255.
 
     The central square is resized as TensorFlow's `ResizeBilinear` did it in 2018: pixel i of the result lies at
     i · side / `SIDE` and is interpolated between its two neighbours in each direction. This leaves a much smaller image
     sharper than `images.resize` does.
     """
-    side = min(image.shape[:2])
-    top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
+    side = min(image.height, image.width)
+    top, left = (image.height - side) // 2, (image.width - side) // 2
     at = np.arange(SIDE, dtype=np.float32) * np.float32(side / SIDE)
     low = at.astype(np.intp)
     high = np.minimum(low + 1, side - 1)
@@ -41,9 +43,11 @@ def network_input(image: Pixels) -> Float:
     picture = np.empty((1, 3, SIDE, SIDE), np.float32)
     for start in range(0, SIDE, _ROWS):
         rows = slice(start, start + _ROWS)
+        first = int(low[rows][0])
+        strip = image.part(Box(top + first, left, int(high[rows][-1]) + 1 - first, side))
         above, below = (
-            _between(np.take(lines, left + low, axis=1), np.take(lines, left + high, axis=1), part[:, 0])
-            for lines in (image[top + low[rows]], image[top + high[rows]])
+            _between(np.take(lines, low, axis=1), np.take(lines, high, axis=1), part[:, 0])
+            for lines in (strip[low[rows] - first], strip[high[rows] - first])
         )
         picture[0, :, rows] = _between(above, below, part[rows]).transpose(2, 0, 1)
     return picture
@@ -58,18 +62,18 @@ def _between(first: npt.NDArray[Any], second: npt.NDArray[Any], part: Float) -> 
     return result
 
 
-def probabilities(network: Network, image: Pixels) -> Float:
-    """Return the probabilities of the four groups, ``(4,)``, of an image, ``(H, W, 3)``; see `outcomes.SCORED_GROUPS`.
+def probabilities(network: Network, picture: Float) -> Groups:
+    """Return the probabilities of `outcomes.SCORED_GROUPS` for a picture made by `network_input`.
 
     Raises
     ------
     ArithmeticError
         If the network returns another shape, or values that are not finite.
     """
-    logits = network(network_input(image))
+    logits = network(picture)
     if logits.shape != (1, 4) or not np.isfinite(logits).all():
         raise ArithmeticError(
             f"the second opinion returned {logits.shape} values, some perhaps not finite; expected 4 finite ones"
         )
-    groups: Float = softmax(logits)[0]
-    return groups
+    crystal, precipitate, other, clear = (float(p) for p in softmax(logits.astype(np.float64))[0])
+    return crystal, precipitate, other, clear

@@ -17,9 +17,13 @@ and the image's size are in pixels. `seconds` is CPU time.
 """
 
 
-def row(image: str, answer: wire.Answer) -> dict[str, object]:
-    """Return one row with all `COLUMNS` in order; None for missing values."""
-    blank: dict[str, object] = dict.fromkeys(COLUMNS)
+SECOND_OPINION_COLUMNS = tuple(f"{whose}_{group}" for whose in ("own", "second") for group in SCORED_GROUPS)
+"""Further columns where there is a second opinion: what our networks say alone, and what the second opinion says."""
+
+
+def row(image: str, answer: wire.Answer, has_second_opinion: bool = False) -> dict[str, object]:
+    """Return one row with all `COLUMNS` in order, and if there is one those of the second opinion; None if missing."""
+    blank: dict[str, object] = dict.fromkeys((*COLUMNS, *(SECOND_OPINION_COLUMNS if has_second_opinion else ())))
     if isinstance(answer, wire.Failed):
         failure = f"{answer.reason}: {answer.detail}"
         return blank | {"image": image, "outcome": "failed", "group": str(Outcome.FAILED.group), "failure": failure}
@@ -41,4 +45,6 @@ def row(image: str, answer: wire.Answer) -> dict[str, object]:
         values |= zip(map(str, SCORED_GROUPS), answer.groups, strict=True)
     if answer.drop.box is not None:
         values |= zip(("drop_row", "drop_col", "drop_height", "drop_width"), answer.drop.box, strict=True)
+    if has_second_opinion and answer.own_groups is not None and answer.second_opinion is not None:
+        values |= zip(SECOND_OPINION_COLUMNS, (*answer.own_groups, *answer.second_opinion.groups), strict=True)
     return blank | values

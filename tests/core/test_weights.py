@@ -4,7 +4,9 @@ import shutil
 import msgspec
 import pytest
 
-from xtalgrid_core.errors import BrokenModel, UnknownModel
+from xtalgrid_core.combination import Combination
+from xtalgrid_core.errors import BrokenModel, ConfigError, UnknownModel
+from xtalgrid_core.options import DEFAULTS, first_opinion
 from xtalgrid_core.weights import (
     MANIFEST,
     PACKAGED,
@@ -13,6 +15,8 @@ from xtalgrid_core.weights import (
     default_models,
     find_model,
     read_manifest,
+    second_opinion_at,
+    with_second_opinion,
 )
 
 
@@ -102,5 +106,24 @@ def test_a_second_opinion_lies_in_a_folder_of_its_own(tmp_path):
     assert find_model(sha256, "second_opinion", [tmp_path]) == (entry, data)
     with pytest.raises(UnknownModel, match="unknown model: classifier"):
         find_model(sha256, "classifier", [tmp_path])
+    inside = tmp_path / "outer"
+    shutil.copytree(tmp_path, inside / "second-opinion")
+    assert find_model(sha256, "second_opinion", [inside]) == (entry, data)  # with the folder that it lies in
+    assert [second_opinion_at(path) for path in (tmp_path, tmp_path / "f")] == [(entry, tmp_path)] * 2
+    with pytest.raises(UnknownModel, match="no second opinion at"):
+        second_opinion_at(tmp_path / "g")
     with pytest.raises(UnknownModel, match="no segmenter here"):
         default_models(tmp_path)
+
+
+def test_a_second_opinion_is_asked_for_with_its_combination():
+    fields = {"sha256": "e" * 64, "role": "second_opinion", "architecture": "x", "variant": "int8"}
+    combined = Combination(0.5, 0.9, (0.0, 0.1, 0.2, -0.3))
+    entry = ModelEntry(file="f", card="c", combination=combined, **fields)
+    options = with_second_opinion(DEFAULTS, entry)
+    assert (options.rule, options.second_opinion, options.combination) == ("combined", "e" * 64, combined)
+    assert first_opinion(options) == first_opinion(DEFAULTS) == DEFAULTS
+    with pytest.raises(ConfigError, match="rule pooled, not with group"):
+        with_second_opinion(msgspec.structs.replace(DEFAULTS, rule="group"), entry)
+    with pytest.raises(BrokenModel, match="has no combination"):
+        with_second_opinion(DEFAULTS, msgspec.structs.replace(entry, combination=None))

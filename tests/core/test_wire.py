@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from xtalgrid_core import wire
+from xtalgrid_core.combination import Combination
 from xtalgrid_core.errors import FailureReason, ManifestError, ResultError
 from xtalgrid_core.outcomes import Outcome
 
@@ -74,6 +75,36 @@ def test_new_options_are_those_of_production_and_all_are_written():
     written = json.loads(wire.encode(msgspec.structs.replace(MANIFEST, options=options)))["options"]
     assert (written["rule"], written["mode"], written["step"], written["crystal_from"]) == ("pooled", "dense", 48, 0.2)
     assert set(written) == set(wire.Options.__struct_fields__)
+
+
+def test_a_unit_with_a_second_opinion_says_how_it_is_combined():
+    combination = Combination(0.7, 0.4, (0.1, 0.2, 0.3, -0.6))
+    options = wire.Options(
+        segmenter="a" * 64, classifier="b" * 64, rule="combined", second_opinion="e" * 64, combination=combination
+    )
+    manifest = msgspec.structs.replace(MANIFEST, options=options)
+    written = wire.encode(manifest)
+    assert wire.decode_manifest(written) == manifest
+    assert json.loads(written)["options"]["combination"] == {
+        "ours": 0.7,
+        "second": 0.4,
+        "shifts": [0.1, 0.2, 0.3, -0.6],
+    }
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"rule": "combined"},
+        {"rule": "combined", "second_opinion": "e" * 64},
+        {"rule": "pooled", "second_opinion": "e" * 64},
+        {"second_opinion": "e" * 64, "combination": {"ours": 1.0, "second": 1.0, "shifts": [0.0] * 4}},
+    ],
+)
+def test_a_second_opinion_without_its_rule_or_its_combination_is_refused(fields):
+    """The rule's name is what older workers refuse: they ignore fields that they do not know."""
+    with pytest.raises(ManifestError, match="combined"):
+        wire.decode_manifest(changed(MANIFEST, **{f"options__{name}": value for name, value in fields.items()}))
 
 
 def test_dense_scoring_needs_steps_of_whole_cells():

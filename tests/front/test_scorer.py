@@ -223,7 +223,7 @@ def test_options_and_weights_are_those_asked_for(tiny_weights):
 def test_help_names_every_option_and_its_default():
     explained = inspect.signature(xtalgrid.Scorer).parameters
     production = xtalgrid.Scorer().options
-    by_weights = {"segmenter", "classifier", "second_opinion"}
+    by_weights = {"segmenter", "classifier", "second_opinion", "combination"}
     options = [name for name in xtalgrid.Options.__struct_fields__ if name not in by_weights]
     assert {name: explained[name].default for name in options} == {name: getattr(production, name) for name in options}
     assert all(f"\n{name} : " in inspect.getdoc(xtalgrid.Scorer) for name in explained)
@@ -323,3 +323,25 @@ def test_the_examples_in_the_docstrings_run(name):
     failures, _ = doctest.testmod(module)
     assert failures == 0
     assert module.__doc__
+
+
+def test_a_second_opinion_stands_beside_ours(tiny_weights, tiny_second_opinion, folder):
+    scorer = xtalgrid.Scorer(tiny_weights, second_opinion=tiny_second_opinion)
+    assert scorer.options.rule == "combined"
+    score = scorer.score(folder / "a.png")
+    assert score.own_probabilities == xtalgrid.Scorer(tiny_weights).score(folder / "a.png").probabilities
+    assert list(score.second_opinion) == ["crystal", "precipitate", "other", "clear"]
+    assert sum(score.second_opinion.values()) == pytest.approx(1)
+    assert score.probabilities != score.own_probabilities
+    answers = list(pickle.loads(pickle.dumps(scorer)).score_many(sorted(folder.iterdir()), workers=1, progress=False))
+    further = [f"{whose}_{group}" for whose in ("own", "second") for group in score.second_opinion]
+    assert all(list(answer.to_dict()) == [*COLUMNS, *further] for answer in answers)
+    row = answers[0].to_dict()
+    assert [row[name] for name in further[4:]] == list(score.second_opinion.values())
+
+
+def test_a_second_opinion_is_there_and_goes_with_the_rule_pooled(tiny_weights, tiny_second_opinion):
+    with pytest.raises(xtalgrid.ConfigError, match="rule pooled, not with group"):
+        xtalgrid.Scorer(tiny_weights, second_opinion=tiny_second_opinion, rule="group")
+    with pytest.raises(xtalgrid.ModelError, match="no second opinion at"):
+        xtalgrid.Scorer(second_opinion=tiny_weights)

@@ -16,12 +16,15 @@ from PIL import Image
 from sqlalchemy import event
 
 from tests.conftest import well
+from tests.tiny_networks import TOGETHER
+from xtalgrid_core import wire
 from xtalgrid_core.comparison import Comparison, Figures, Source, write_comparison
 from xtalgrid_core.errors import BrokenModel, ConfigError
 from xtalgrid_core.outcomes import Group
 from xtalgrid_core.weights import MANIFEST, PACKAGED, default_models, find_model, read_manifest
 from xtalgrid_server.config import Config, from_string
 from xtalgrid_server.ledger.store import Ledger
+from xtalgrid_server.steps.create_work import work_options
 from xtalgrid_server.steps.promote import models_in_use, promote
 from xtalgrid_server.steps.system import System
 
@@ -322,3 +325,55 @@ def test_models_the_rule_cannot_decide_by_are_said_before_any_work_is_made(tmp_p
         assert not system.grid.waiting()
     with System(from_string(named + 'rule = "group"\n', home=home)) as system:
         assert system.create_work().units == 1
+
+
+# ---- a second opinion ------------------------------------------------------------------------------------------------
+
+
+def with_second(tmp_path: Path, sha256: str, more: str = "") -> Config:
+    text = f'[grid]\nworkers = 1\n[imager]\npixel_size_um = 1.13\n[work]\nsecond_opinion = "{sha256}"\n{more}'
+    return from_string(text, home=tmp_path / "home")
+
+
+def test_scores_come_from_both_where_the_configuration_names_a_second_opinion(
+    tmp_path: Path, tiny_second_opinion: Path
+) -> None:
+    sha256 = read_manifest(tiny_second_opinion).default["second_opinion"]
+    config = with_second(tmp_path, sha256)
+    shutil.copytree(tiny_second_opinion, config.weights / "second-opinion")
+    with System(config) as system:
+        enter_well(system, tmp_path, 1)
+        system.create_work()
+        assert system.models_in_use() == OWN
+        system.work()
+        system.assimilate()
+        (score,) = system.ledger.scores.by_id([1])
+        (origin,) = system.ledger.scores.origins(score.image_id).values()
+    assert (origin.options.rule, origin.options.second_opinion) == ("combined", sha256)
+    assert origin.options.combination == TOGETHER
+    assert isinstance(score.answer, wire.Scored) and score.answer.second_opinion is not None
+    assert score.answer.second_opinion.model == sha256
+
+
+def test_what_is_installed_but_not_configured_is_not_used(
+    config: Config, tmp_path: Path, tiny_second_opinion: Path
+) -> None:
+    shutil.copytree(tiny_second_opinion, config.weights / "second-opinion")
+    with System(config) as system:
+        assert work_options(config, system.ledger).second_opinion is None
+
+
+def test_a_second_opinion_that_is_not_installed_is_said_with_the_command_that_installs_it(tmp_path: Path) -> None:
+    config = with_second(tmp_path, "e" * 64)
+    folder = config.weights / "second-opinion"
+    with System(config) as system:
+        enter_well(system, tmp_path, 1)
+        command = f"`xtalgrid-train import marco --out {folder}`"
+        with pytest.raises(ConfigError, match=f"work.second_opinion names eeeeeeeeeeee….*{command}"):
+            system.create_work()
+        assert system.ledger.work.attempts("planned", "sent") == {}
+
+
+def test_a_second_opinion_goes_with_the_rule_pooled_alone(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r'work\.second_opinion: .* work\.rule is "group"'):
+        with_second(tmp_path, "e" * 64, 'rule = "group"')

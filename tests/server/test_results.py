@@ -8,8 +8,10 @@ import pytest
 
 from tests.conftest import CHOP_BY_CHOP
 from xtalgrid_core import wire
+from xtalgrid_core.combination import Combination
 from xtalgrid_core.errors import FailureReason, ResultError
 from xtalgrid_core.outcomes import Outcome
+from xtalgrid_server.steps.assimilate.agree import image_disagreement
 from xtalgrid_server.steps.assimilate.assimilate import validate
 
 from .conftest import answer, draw_well, result_of, rigaku_name
@@ -115,6 +117,54 @@ def test_what_the_pooled_rule_could_not_have_said_is_refused(manifest, honest, n
         assert reason in refuse(one, result)
     else:
         validate(json.dumps(result).encode(), one)
+
+
+SECOND = "e" * 64
+PAIRS = {"groups": [0.9, 0.05, 0.02, 0.03], "own_groups": [0.9, 0.05, 0.02, 0.03]}
+UNSURE = {"model": SECOND, "groups": [0.25] * 4}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({**PAIRS, "second_opinion": UNSURE}, ""),
+        (PAIRS, "does not have the second opinion"),
+        ({}, "does not have the second opinion"),  # of a worker that does not know second opinions
+        ({**PAIRS, "second_opinion": {**UNSURE, "model": "f" * 64}}, "does not have the second opinion"),
+        ({"second_opinion": UNSURE}, "before and after it"),
+        ({**PAIRS, "second_opinion": {**UNSURE, "groups": [0.5] * 4}}, "the second opinion's probabilities sum to 2"),
+        ({**PAIRS, "own_groups": [0.5] * 4, "second_opinion": UNSURE}, "the first opinion's probabilities sum to 2"),
+        ({**PAIRS, "second_opinion": {**UNSURE, "groups": [0.1, 0.3, 0.3, 0.3]}}, "not combined as the unit says"),
+    ],
+)
+def test_both_opinions_must_be_there_and_combined_as_the_unit_says(manifest, honest, changes, reason):
+    together = Combination(1.0, 1.0, (0.0,) * 4)  # so one that is unsure changes nothing
+    options = msgspec.structs.replace(
+        manifest.options, rule="combined", crystal_from=0.25, second_opinion=SECOND, combination=together
+    )
+    one = msgspec.structs.replace(manifest, options=options, images=manifest.images[:1])
+    result = {**honest, "images": [{**honest["images"][0], **changes}]}
+    if reason:
+        assert reason in refuse(one, result)
+    else:
+        validate(json.dumps(result).encode(), one)
+
+
+def test_a_second_opinion_that_was_not_asked_for_is_refused(manifest, honest):
+    honest["images"][0]["second_opinion"] = UNSURE
+    assert "one that it does not name" in refuse(manifest, honest)
+
+
+def test_two_hosts_must_have_the_same_second_opinion(manifest, honest):
+    first = wire.decode_result(json.dumps(honest).encode()).images[0]
+
+    def says(crystal: float) -> wire.Scored:
+        rest = (1 - crystal) / 3
+        second = wire.SecondOpinion(model=SECOND, groups=(crystal, rest, rest, rest))
+        return msgspec.structs.replace(first, second_opinion=second)
+
+    assert image_disagreement(says(0.5), says(0.505), manifest.options) == ""
+    assert image_disagreement(says(0.5), says(0.6), manifest.options) == "second opinion's crystal 0.500 and 0.600"
 
 
 def test_images_left_out_doubled_or_invented_are_refused(manifest, honest):

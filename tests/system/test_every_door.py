@@ -79,7 +79,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
 """All options, each but once off its default at least."""
 
 PACKAGED = "production"
-CASES = (PACKAGED, *OPTIONS)
+COMBINED = "combined with a second opinion"
+CASES = (PACKAGED, *OPTIONS, COMBINED)
 
 Answer = dict[str, Any]
 Answers = dict[str, Answer]
@@ -96,6 +97,7 @@ class Case:
     folder: Path
     scores: dict[str, xtalgrid.Score]
     expected: Answers
+    second_opinion: Path | None = None
 
     @property
     def weights_words(self) -> list[str]:
@@ -136,12 +138,23 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Callable[[bool], Path]:
     return rendered
 
 
+@pytest.fixture(scope="module")
+def weights_and_second_opinion(
+    tiny_weights: Path, tiny_second_opinion: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The small networks with the small second opinion, which takes part only where the options name it."""
+    folder = shutil.copytree(tiny_weights, tmp_path_factory.mktemp("both") / "weights")
+    shutil.copytree(tiny_second_opinion, folder / "second-opinion")
+    return folder
+
+
 @pytest.fixture(scope="module", params=CASES)
 def case(request: pytest.FixtureRequest, images: Callable[[bool], Path]) -> Case:
-    weights = None if request.param == PACKAGED else request.getfixturevalue("tiny_weights")
+    weights = None if request.param == PACKAGED else request.getfixturevalue("weights_and_second_opinion")
     folder = images(weights is not None)
     given = OPTIONS.get(request.param, {})
-    scorer = xtalgrid.Scorer(weights, **given)
+    second = weights / "second-opinion" if weights and request.param == COMBINED else None
+    scorer = xtalgrid.Scorer(weights, second_opinion=second, **given)
     scores, expected = {}, {}
     for path in sorted(folder.iterdir()):
         try:
@@ -150,7 +163,7 @@ def case(request: pytest.FixtureRequest, images: Callable[[bool], Path]) -> Case
             expected[path.name] = {"failed": error.reason}
         else:
             expected[path.name] = of_front_door(score)
-    return Case(given, weights, scorer.options, folder, scores, expected)
+    return Case(given, weights, scorer.options, folder, scores, expected, second)
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +172,8 @@ def lab(case: Case, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     if case.weights:
         shutil.copytree(case.weights, home / "weights")
     work = {"segmenter": case.options.segmenter, "classifier": case.options.classifier, **case.given}
+    if case.options.second_opinion:
+        work["second_opinion"] = case.options.second_opinion
     lines = [f'{key} = "{value}"' if isinstance(value, str) else f"{key} = {value}" for key, value in work.items()]
     config = from_string("\n".join(["[grid]", "workers = 1", "[work]", *lines]), home=home)
     with System(config) as system:
@@ -179,6 +194,7 @@ def share(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
 def of_front_door(score: xtalgrid.Score) -> Answer:
     """A score as the front door shows it, in the wire format's words."""
+    second, model = score.second_opinion, score._scorer.options.second_opinion or ""
     return answer_of(
         wire.Scored(
             number=0,
@@ -187,6 +203,8 @@ def of_front_door(score: xtalgrid.Score) -> Answer:
             probability=score.probability,
             p_crystal=score.p_crystal,
             groups=tuple(score.probabilities.values()),
+            own_groups=tuple(score.own_probabilities.values()) if second else None,
+            second_opinion=wire.SecondOpinion(model=model, groups=tuple(second.values())) if second else None,
             probabilities=tuple(score.class_maxima.values()),
             height=score.shape[0],
             width=score.shape[1],
@@ -224,6 +242,15 @@ def test_the_images_are_of_all_kinds(case: Case) -> None:
     assert len(set(told)) >= (8 if case.weights is None else 4), told
 
 
+def test_the_second_opinion_counts(case: Case) -> None:
+    for name, score in case.scores.items():
+        alone = xtalgrid.Scorer(case.weights, **case.given).score(case.folder / name)
+        assert (score.second_opinion is None) == (case.second_opinion is None)
+        assert score.own_probabilities == alone.probabilities
+        is_empty = score.outcome == "null experiment"
+        assert (score.probabilities == alone.probabilities) == (case.second_opinion is None or is_empty)
+
+
 def test_every_option_of_a_case_counts(case: Case) -> None:
     for name in case.given:
         rest = {
@@ -237,7 +264,8 @@ def test_by_the_workers_score(case: Case, tmp_path: Path) -> None:
     words = {"n_boxes": "boxes", "crystal_from": "crystal-from"}
     given = [f"--{words.get(key, key)}={value}" for key, value in case.given.items() if key != "mode"]
     exact = ["--exact"] if case.options.mode == "exact" else []
-    run("score", case.folder, "--out", tmp_path, *given, *exact, *case.weights_words)
+    second = ["--second-opinion", case.second_opinion] if case.second_opinion else []
+    run("score", case.folder, "--out", tmp_path, *given, *exact, *second, *case.weights_words)
     assert answers_of(case, tmp_path / "result.json") == case.expected
 
 
@@ -277,7 +305,9 @@ def test_by_explain_recompute(lab: Lab, share: Callable[[str], None]) -> None:
 def test_by_evaluate(case: Case, share: Callable[[str], None], tmp_path: Path) -> None:
     share("xtalgrid_nets.judge.scoring")
     given = {name: value for name, value in case.given.items() if name != "mode"}
-    settings = judge.Settings(weights=case.weights, exact=case.options.mode == "exact", **given)
+    settings = judge.Settings(
+        weights=case.weights, exact=case.options.mode == "exact", second_opinion=case.second_opinion, **given
+    )
     assert settings.options == case.options
     told = judge.score([case.folder / name for name in case.expected], settings, tmp_path, show=False)
     assert {path.name: answer_of(answer) for path, answer in told.items()} == case.expected
@@ -337,7 +367,7 @@ def seen(answer: Answer) -> dict[str, object]:
     }
 
 
-@pytest.mark.parametrize("case", [PACKAGED, "pooled"], indirect=True)
+@pytest.mark.parametrize("case", [PACKAGED, "pooled", COMBINED], indirect=True)
 def test_class_maps_of_front_door_worker_and_viewer(case: Case, lab: Lab, tmp_path: Path) -> None:
     name = "01.jpg"
     run("classmap", case.folder / name, "--out", tmp_path, *case.weights_words)

@@ -16,7 +16,7 @@ from PIL import Image
 import xtalgrid
 from tests.conftest import BLUE, RED, encoded, well
 from xtalgrid_core import wire
-from xtalgrid_core.outcomes import Outcome
+from xtalgrid_core.outcomes import SCORED_GROUPS, Outcome
 from xtalgrid_core.weights import default_models
 from xtalgrid_worker.cli import main
 from xtalgrid_worker.run import version
@@ -238,6 +238,21 @@ def test_version_names_the_weights_too():
     assert lines[0] == f"xtalgrid-worker {version()} (segmenter {segmenter[:12]}, classifier {classifier[:12]})"
     assert lines[1].startswith(f"python {platform.python_version()}, onnxruntime ")
     assert {line.split()[-1] for line in lines[2:]} >= {segmenter, classifier}
+
+
+def test_a_second_opinion_adds_columns_at_the_end(xtalgrid_worker, wells, tmp_path, tiny_second_opinion):
+    words = ["score", wells, "--out", tmp_path / "out", "--pixel-size", 1.13, "--json"]
+    alone = xtalgrid_worker(*words).stdout.splitlines()
+    header = (tmp_path / "out" / "scores.csv").read_text().splitlines()[0]
+    both = xtalgrid_worker(*words, "--second-opinion", tiny_second_opinion).stdout.splitlines()
+    further = [f"{whose}_{group}" for whose in ("own", "second") for group in SCORED_GROUPS]
+    for one, other in zip(map(json.loads, alone), map(json.loads, both), strict=True):
+        assert list(other) == [*one, *further]
+        assert [other[name] for name in further[:4]] == [one[group] for group in SCORED_GROUPS]
+    assert (tmp_path / "out" / "scores.csv").read_text().splitlines()[0] == ",".join([header, *further])
+    refused = xtalgrid_worker(*words, "--second-opinion", tiny_second_opinion, "--rule", "group")
+    assert refused.exit_code == 2
+    assert "rule pooled, not with group" in refused.stderr
 
 
 def test_the_readme_names_every_command_and_option():

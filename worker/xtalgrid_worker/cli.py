@@ -30,7 +30,7 @@ from xtalgrid_core.images import SUFFIXES, read_image
 from xtalgrid_core.options import DEFAULTS, Rule
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_scoring.networks import RUNTIME, Networks
-from xtalgrid_scoring.table import row
+from xtalgrid_scoring.table import SECOND_OPINION_COLUMNS, row
 
 from . import selfcheck as selfchecks
 from .boinc import app as boinc_app
@@ -194,6 +194,11 @@ def main() -> None:
     type=click.Choice(["fp32", "int8"]),
     help="Variant of the default weights (default: the default weights themselves).",
 )
+@click.option(
+    "--second-opinion",
+    type=click.Path(exists=True, path_type=Path),
+    help="Folder that `xtalgrid-train import marco` made, or an ONNX file in it, for a second opinion.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print each image's score as a line of JSON, and nothing else.")
 @_weights
 @_threads
@@ -211,6 +216,7 @@ def score(
     crystal_from: float,
     pixel_size: float | None,
     variant: weights.Variant | None,
+    second_opinion: Path | None,
     as_json: bool,
     weights_folder: Path | None,
     threads: int,
@@ -241,8 +247,13 @@ def score(
         support=support,
         crystal_from=crystal_from,
     )
+    folders = [weights_folder] if weights_folder else []
+    has_second = second_opinion is not None
+    if second_opinion:
+        entry, folder = weights.second_opinion_at(second_opinion)
+        options, folders = weights.with_second_opinion(options, entry), [*folders, folder]
     with StopRequest() as pause:
-        networks = Networks.load(options, [weights_folder] if weights_folder else [], threads)
+        networks = Networks.load(options, folders, threads)
         out.mkdir(parents=True, exist_ok=True)
         source = ImageFiles(paths, options, pixel_size, pause)
         frame_files = frame_names(paths, out)
@@ -257,11 +268,11 @@ def score(
                     _draw_frame(source.read(entry), answer, frame_file)
                 with _progress_hidden():
                     path = source.path(entry)
-                    click.echo(json_line(path, answer) if as_json else line(path, answer, width))
+                    click.echo(json_line(path, answer, has_second) if as_json else line(path, answer, width))
                 bar.update(1)
 
             result = score_unit(source, out / RESULT, out / f"{RESULT}.checkpoint", networks, pause, report, time_limit)
-    write_atomically(out / SCORES, table(paths, result))
+    write_atomically(out / SCORES, table(paths, result, has_second))
     counts = Counter(outcome(answer) for answer in result.images)
     summary = ", ".join(f"{counts[name]} {name}" for name in Outcome if counts[name])
     click.echo(f"{len(paths)} images: {summary}", err=as_json)
@@ -443,18 +454,19 @@ def line(path: Path, answer: wire.Answer, width: int) -> str:
     return f"{name}  {answer.outcome:<24}  {percent(answer.probability):>5}   crystal {percent(answer.p_crystal):>5}"
 
 
-def json_line(path: Path, answer: wire.Answer) -> bytes:
+def json_line(path: Path, answer: wire.Answer, has_second_opinion: bool = False) -> bytes:
     """Format the answer for one image as JSON, with the keys of `xtalgrid_scoring.table`."""
-    return msgspec.json.encode(row(click.format_filename(path), answer))
+    return msgspec.json.encode(row(click.format_filename(path), answer, has_second_opinion))
 
 
-def table(paths: list[Path], result: wire.Result) -> bytes:
+def table(paths: list[Path], result: wire.Result, has_second_opinion: bool = False) -> bytes:
     """Format the scores as CSV, one row for each image."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, _CSV_COLUMNS, extrasaction="ignore", lineterminator="\n")
+    columns = (*_CSV_COLUMNS, *(SECOND_OPINION_COLUMNS if has_second_opinion else ()))
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for path, answer in zip(paths, result.images, strict=True):
-        values = row(click.format_filename(path), answer)
+        values = row(click.format_filename(path), answer, has_second_opinion)
         writer.writerow({name: f"{v:.4f}" if isinstance(v, float) else v for name, v in values.items()})
     return text.getvalue().encode()
 

@@ -38,8 +38,11 @@ class Commands(CommandGroup):
 @click.group(cls=Commands)
 @click.version_option(package_name="xtalgrid")
 @click.option("--threads", default=2, show_default=True, help="Processor cores to use.")
-def main(threads: int) -> None:
+@click.pass_context
+def main(ctx: click.Context, threads: int) -> None:
     """Train xtalgrid's networks on rendered wells, and judge them on real ones."""
+    if ctx.invoked_subcommand == imports.import_.name:
+        return  # a server that has no torch can import MARCO's network
     try:
         import torch
     except ModuleNotFoundError as error:

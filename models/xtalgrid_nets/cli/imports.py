@@ -11,6 +11,8 @@ from xtalgrid_core.errors import XtalgridError
 from xtalgrid_core.images import MEAN_RGB
 from xtalgrid_core.outcomes import CLASSES, Outcome
 
+from .options import Command
+
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 _OUT = click.Path(path_type=Path, dir_okay=False)
 
@@ -32,10 +34,15 @@ def import_() -> None:
 def marco(out: Path, wheel: Path | None) -> None:
     """Import the published MARCO network as a second opinion.
 
-    The wheel is checked by its SHA-256 and never installed. The resulting files are always the same.
+    The wheel is checked by its SHA-256 and never installed. The resulting files are always the same. This needs no
+    torch, only what `pip install 'xtalgrid[marco]'` brings.
     """
-    from ..marco.install import install
-
+    try:
+        from ..marco.install import install
+    except ModuleNotFoundError as error:
+        raise click.ClickException(
+            f"{error.name} is not installed; this import needs: pip install 'xtalgrid[marco]'"
+        ) from error
     try:
         manifest = install(out, wheel)
     except (XtalgridError, OSError) as error:
@@ -44,7 +51,7 @@ def marco(out: Path, wheel: Path | None) -> None:
         click.echo(f"{entry.role}  {entry.variant}  {entry.sha256}  {out / entry.file}")
 
 
-@import_.command("mxnet")
+@import_.command("mxnet", cls=Command)
 @click.argument("symbol", metavar="PREFIX-symbol.json", type=_FILE)
 @click.argument("params", metavar="PREFIX-0000.params", type=_FILE)
 @click.argument("out", metavar="OUT", type=_OUT)

@@ -154,6 +154,45 @@ def calibrate(
         click.echo("\n".join(table(head, rows)))
 
 
+@judge.command("second-opinion", cls=Command)
+@click.argument("folder", metavar="MARCO", type=FOLDER)
+@click.option("--plates", type=FOLDER, multiple=True, help="Rendered plates no model is judged on, to fit to.")
+@click.option("--wells", type=FILE, multiple=True, help="Table of real wells, as docs/records/real_wells.csv.")
+@click.option("--images", type=FOLDER, default=".", show_default=True, help="Where the tables' relative paths start.")
+@click.option("--work", type=FOLDER, required=True, help="Scratch folder, kept for the next run.")
+@click.option("--weights", type=FOLDER, help="Folder of our weights (default: the package's own).")
+@click.option("--no-fit", is_flag=True, help="Only judge.")
+@_jobs
+def second_opinion(
+    folder: Path,
+    plates: tuple[Path, ...],
+    wells: tuple[Path, ...],
+    images: Path,
+    work: Path,
+    weights: Path | None,
+    no_fit: bool,
+    jobs: int,
+) -> None:
+    """Fit how the second opinions in the folder MARCO are combined with ours, and judge both.
+
+    The fit is to all rendered wells, and to the real ones whose `split` is train; it is written to the folder's
+    manifest. The other real wells judge.
+    """
+    from xtalgrid_core.weights import read_manifest
+
+    from ..judge import second_opinion as second
+    from ..judge.truth import rendered_plates
+
+    listed = [second.Well(truth, True) for place in plates for truth in rendered_plates(place)]
+    listed += [well for table in wells for well in second.listed_wells(table, images)]
+    if not no_fit:
+        second.fit_folder(folder, listed, weights, work, jobs)
+    for entry in read_manifest(folder).models:
+        click.echo(f"{entry.variant} {entry.sha256[:12]}…: {entry.combination}\n")
+        if wells:
+            click.echo(f"{second.judge(entry, folder, listed, weights, work, jobs)}\n")
+
+
 @judge.command("evaluate-chops", cls=Command)
 @click.argument("folder", metavar="SET", type=FOLDER)
 @click.argument("states", nargs=-1, required=True, type=FILE)

@@ -22,10 +22,18 @@ import xtalgrid_core
 import xtalgrid_scoring
 from xtalgrid_core import wire
 from xtalgrid_core.chops import STEP
+from xtalgrid_core.combination import Combination
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import write_atomically
-from xtalgrid_core.options import DEFAULTS, Options, Rule
-from xtalgrid_core.weights import MANIFEST, PACKAGED, Variant, default_options
+from xtalgrid_core.options import DEFAULT_RULE, DEFAULTS, Options, Rule
+from xtalgrid_core.weights import (
+    MANIFEST,
+    PACKAGED,
+    Variant,
+    default_options,
+    second_opinion_at,
+    with_second_opinion,
+)
 from xtalgrid_scoring.networks import RUNTIME, Networks
 from xtalgrid_scoring.pool import Pool
 
@@ -40,11 +48,12 @@ class Settings:
     """How wells are scored.
 
     `step` is None for the mode's default (the paper's step if `exact`); `weights` is a folder, None for the packaged
-    ones; `variant` (fp32, int8) selects one of its default weights, None the default itself.
+    ones; `variant` (fp32, int8) selects one of its default weights, None the default itself. `second_opinion` is a
+    folder with one, or an ONNX file in it; `combination` takes the place of the one that it comes with.
     """
 
     threshold: float = DEFAULTS.threshold
-    rule: Rule = DEFAULTS.rule
+    rule: Rule = DEFAULT_RULE
     support: float = DEFAULTS.support
     crystal_from: float = DEFAULTS.crystal_from
     exact: bool = False
@@ -52,6 +61,8 @@ class Settings:
     n_boxes: int = DEFAULTS.n_boxes
     variant: Variant | None = None
     weights: Path | None = None
+    second_opinion: Path | None = None
+    combination: Combination | None = None
 
     @property
     def name(self) -> str:
@@ -61,7 +72,7 @@ class Settings:
     @property
     def options(self) -> Options:
         """Return the settings as scoring options, with the names of the weights."""
-        return default_options(
+        alone = default_options(
             self.weights or PACKAGED,
             self.variant,
             rule=self.rule,
@@ -72,11 +83,18 @@ class Settings:
             support=self.support,
             crystal_from=self.crystal_from,
         )
+        if self.second_opinion is None:
+            return alone
+        entry, _ = second_opinion_at(self.second_opinion)
+        return with_second_opinion(
+            alone, msgspec.structs.replace(entry, combination=self.combination or entry.combination)
+        )
 
     @property
     def folders(self) -> tuple[Path, ...]:
         """Folders of weights, searched before the packaged ones."""
-        return (self.weights,) if self.weights else ()
+        second = second_opinion_at(self.second_opinion)[1] if self.second_opinion else None
+        return tuple(folder for folder in (self.weights, second) if folder)
 
     def networks(self) -> Networks:
         """Load the weights, for use in this process."""
@@ -88,7 +106,8 @@ class Settings:
         by_chops = f"--threshold {self.threshold} --support {self.support}"
         by = f"--crystal-from {self.crystal_from}" if self.rule == "pooled" else by_chops
         variant = f" --variant {self.variant}" if self.variant else ""
-        return f"--rule {self.rule} {by}{' --exact' if self.exact else ''}{variant}"
+        second = f" --second-opinion {self.second_opinion}" if self.second_opinion else ""
+        return f"--rule {self.rule} {by}{' --exact' if self.exact else ''}{variant}{second}"
 
 
 def score(

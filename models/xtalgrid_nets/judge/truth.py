@@ -84,7 +84,7 @@ def real_wells(folder: Path) -> list[Truth]:
         path = folder / source / name
         if source == "wells":
             source = next((label for start, label in _WELL_SOURCES if name.startswith(start)), "wells: single ones")
-        group, outcome = _meaning(row["judgement"])
+        group, outcome = meaning(row["judgement"])
         truths.append(
             Truth(
                 path=path,
@@ -124,7 +124,7 @@ def lab_wells(table: Path) -> list[Truth]:
                 outcome = _class(row["outcome"])
                 group = outcome.group if outcome else None
             else:
-                group, outcome = _meaning(row["label"])
+                group, outcome = meaning(row["label"])
         except KeyError as error:
             raise ConfigError(
                 f"{table}, line {number}: {error.args[0]!r} is not a group, class or score; choose from: "
@@ -175,8 +175,14 @@ def by_source(truths: Iterable[Truth]) -> dict[str, list[Truth]]:
     return grouped
 
 
-def _meaning(label: str) -> tuple[Group | None, Outcome | None]:
-    """Return the group and, if the label names one, the class; a word for both means the group."""
+def meaning(label: str) -> tuple[Group | None, Outcome | None]:
+    """Return the group and, if the label names one, the class; a word for both means the group.
+
+    Raises
+    ------
+    KeyError
+        If the label is neither, nor empty.
+    """
     word = label.strip().lower()
     if word in _GROUPS:
         return _GROUPS[word], None

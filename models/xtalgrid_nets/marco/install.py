@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from xtalgrid_core.combination import Combination
 from xtalgrid_core.errors import ModelError
 from xtalgrid_core.files import write_atomically
 from xtalgrid_core.weights import MANIFEST, ModelEntry, Role, Variant, WeightsManifest, read_manifest
@@ -27,6 +28,12 @@ IDS: Mapping[Variant, str] = {
     "int8": "176e405a6954829b03474411a3b674dff64a3aa787df71249970f4bb006a1506",
 }
 """SHA-256 of the files made, by which scores name the network."""
+
+COMBINATIONS: Mapping[Variant, Combination] = {
+    "fp32": Combination(0.741, 0.456, (0.032, -0.007, -0.006, -0.019)),
+    "int8": Combination(0.748, 0.455, (0.021, 0.004, -0.011, -0.014)),
+}
+"""How they are combined with the packaged classifier, by ``xtalgrid-train judge second-opinion`` (docs/models.md)."""
 
 ROLE: Role = "second_opinion"
 _MODEL = "dls_marco_score_ispyb/savedmodel"
@@ -77,6 +84,7 @@ def _entry(variant: Variant) -> ModelEntry:
         architecture="inception-marco",
         variant=variant,
         card=_CARD,
+        combination=COMBINATIONS[variant],
         origin="" if variant == "fp32" else IDS["fp32"],
     )
 

@@ -139,6 +139,11 @@ def _cross_checks(config: Config) -> list[str]:
             errors.append(f"imager.folder: {folder} and imager.image_root ({root}) must not contain each other")
     if config.work.mode == "dense" and config.work.step % STRIDE:
         errors.append(f'work.step: {dense_step_error(config.work.step)} (mode = "exact")')
+    if config.work.second_opinion and config.work.rule != "pooled":
+        errors.append(
+            f'work.second_opinion: it is combined with the rule "pooled", and work.rule is "{config.work.rule}"; '
+            "remove one of the two"
+        )
     urls = (
         ("imager.url", config.imager_url),
         ("imager.write_url", config.imager.write_url),

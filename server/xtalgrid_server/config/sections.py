@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, field
 
-from xtalgrid_core.options import DEFAULTS, Boxes, Cutoff, Mode, Probability, Rule, Step
+from xtalgrid_core.options import DEFAULT_RULE, DEFAULTS, Boxes, Cutoff, Mode, Probability, Rule, Step
 from xtalgrid_core.outcomes import CLASSES, Outcome
 
 FILE_NAME = "xtalgrid.toml"
@@ -120,7 +120,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """How far behind the newest inspection to look for late images; at the first run, older images are the archive."""
     backfill_per_hour: Positive = 5000
     """Maximum number of archive images that ``create_work --backfill`` plans per hour."""
-    rule: Rule = DEFAULTS.rule
+    rule: Rule = DEFAULT_RULE
     """Which chops decide the outcome: all together (pooled), or the best (group; published, as in the paper)."""
     threshold: Cutoff = DEFAULTS.threshold
     """Rules published and group: minimum probability for a chop to count."""
@@ -138,6 +138,8 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """SHA-256 of the segmenter's weights; empty: those promoted last, else the package's default."""
     classifier: str = ""
     """SHA-256 of the classifier's weights; empty: as for the segmenter."""
+    second_opinion: Annotated[str, Meta(pattern="^([0-9a-f]{64})?$")] = ""
+    """SHA-256 of a network for a second opinion, such as MARCO's (docs/models.md); empty: none."""
 
 
 class Grid(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -24,7 +24,7 @@ def decision_path(answer: wire.Scored, options: wire.Options) -> Iterator[str]:
         )
     if not answer.probabilities:
         return
-    if options.rule == "pooled":
+    if options.is_pooled:
         yield from _pooled(answer, options)
     else:
         yield from _by_chops(answer, options)

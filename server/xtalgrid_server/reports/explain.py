@@ -252,7 +252,7 @@ def _score_lines(score: ExplainedScore) -> Iterator[str]:
     yield f"    unit       {score.unit}, image {answer.number}"
     for model in score.models:
         yield f"    model      {model}"
-    rule = f"crystal_from {options.crystal_from:g}" if options.rule == "pooled" else f"threshold {options.threshold:g}"
+    rule = f"crystal_from {options.crystal_from:g}" if options.is_pooled else f"threshold {options.threshold:g}"
     support = f", support {options.support:g}" if options.rule == "group" else ""
     yield (
         f"    options    rule {options.rule}, {rule}{support}, "

@@ -26,7 +26,7 @@ import msgspec
 from xtalgrid_core import wire
 from xtalgrid_core.errors import ConfigError, FailureReason, ImageError
 from xtalgrid_core.options import Options
-from xtalgrid_core.weights import no_pooling
+from xtalgrid_core.weights import no_pooling, with_second_opinion
 
 from ..config import Config
 from ..domain.images import ImageRow, Moment, UnusableRow
@@ -36,7 +36,7 @@ from ..imager.source import ImageSource
 from ..ledger.store import Ledger
 from ..ledger.units import PlannedImage, Unit, options_hash
 from .pack import CheckedImage, check_image, image_path, make_manifest, write_unit
-from .promote import model_entries
+from .promote import model_entries, second_opinion_entry
 
 STEP = "create_work"
 
@@ -100,13 +100,17 @@ def work_options(config: Config, ledger: Ledger) -> Options:
     ------
     ConfigError
         If the models are missing, or the classifier lacks what the decision rule needs: every unit would fail.
+    BrokenModel
+        If the second opinion lacks what it is combined by.
     """
     segmenter, classifier = model_entries(config, ledger)
     work = config.work
     if work.rule == "pooled" and classifier.pooling is None:
         raise ConfigError(no_pooling(classifier))
     how = {name: getattr(work, name) for name in Options.__struct_fields__ if hasattr(work, name)}
-    return Options(**how | {"segmenter": segmenter.sha256, "classifier": classifier.sha256})
+    models = {"segmenter": segmenter.sha256, "classifier": classifier.sha256, "second_opinion": None}
+    options = Options(**how | models)
+    return with_second_opinion(options, second_opinion_entry(config)) if work.second_opinion else options
 
 
 def create_work(

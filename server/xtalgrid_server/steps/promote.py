@@ -18,7 +18,7 @@ from xtalgrid_core import wire
 from xtalgrid_core.comparison import COMPARISON, Comparison, read_comparison
 from xtalgrid_core.errors import BrokenModel, ConfigError
 from xtalgrid_core.outcomes import CLASSES
-from xtalgrid_core.weights import MANIFEST, ModelEntry, default_models, read_manifest
+from xtalgrid_core.weights import MANIFEST, SECOND_OPINION, ModelEntry, default_models, read_manifest
 
 from ..config import Config
 from ..ledger.promotions import in_use as promoted
@@ -72,6 +72,25 @@ def model_entries(config: Config, ledger: Ledger) -> tuple[ModelEntry, ModelEntr
             )
         chosen.append(entry)
     return chosen[0], chosen[1]
+
+
+def second_opinion_entry(config: Config) -> ModelEntry:
+    """Return the manifest entry of the second opinion that the configuration names.
+
+    Raises
+    ------
+    ConfigError
+        If it is not installed.
+    """
+    sha256 = config.work.second_opinion
+    entry = weights.entry(config, sha256, "second_opinion")
+    if entry is None:
+        folder = config.weights / SECOND_OPINION
+        raise ConfigError(
+            f"{config.file or 'configuration'}: work.second_opinion names {sha256[:12]}…, which is not in {folder}; "
+            f"install MARCO's network with `xtalgrid-train import marco --out {folder}`, or remove that line"
+        )
+    return entry
 
 
 def _promoted_or_packaged(ledger: Ledger) -> Pair:

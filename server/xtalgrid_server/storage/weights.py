@@ -1,7 +1,8 @@
 """``home/weights``: the lab's own weights, in files named by their SHA-256 and never changed, and their manifest.
 
 The folder has the layout described in `xtalgrid_core.weights`, so it can be passed to workers with ``--weights``. The
-ledger decides which weights new work uses.
+ledger decides which weights new work uses. A second opinion lies in the folder ``second-opinion`` inside, as
+``xtalgrid-train import marco`` wrote it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,16 @@ import msgspec
 
 from xtalgrid_core.errors import BrokenModel
 from xtalgrid_core.files import write_atomically
-from xtalgrid_core.weights import MANIFEST, PACKAGED, ModelEntry, Role, WeightsManifest, find_model, read_manifest
+from xtalgrid_core.weights import (
+    MANIFEST,
+    PACKAGED,
+    SECOND_OPINION,
+    ModelEntry,
+    Role,
+    WeightsManifest,
+    find_model,
+    read_manifest,
+)
 
 from ..config import Config
 
@@ -24,13 +34,19 @@ ROLES: tuple[Role, Role] = ("segmenter", "classifier")
 
 
 def entries(config: Config) -> tuple[ModelEntry, ...]:
-    """Return the lab's own weights, oldest first."""
+    """Return the lab's own segmenters and classifiers, oldest first."""
     return read_manifest(config.weights).models if (config.weights / MANIFEST).is_file() else ()
+
+
+def second_opinions(config: Config) -> tuple[ModelEntry, ...]:
+    """Return the second opinions that are installed."""
+    folder = config.weights / SECOND_OPINION
+    return read_manifest(folder).models if (folder / MANIFEST).is_file() else ()
 
 
 def entry(config: Config, sha256: str, role: Role) -> ModelEntry | None:
     """Return the manifest entry of weights, the lab's or the package's; None if neither has them."""
-    known = (*entries(config), *read_manifest(PACKAGED).models)
+    known = (*entries(config), *second_opinions(config), *read_manifest(PACKAGED).models)
     return next((e for e in known if e.sha256 == sha256 and e.role == role), None)
 
 

@@ -19,12 +19,13 @@ pytest.importorskip("torch", reason="training needs the extra [train]")
 import onnxruntime as ort
 from tests.conftest import missing
 
+import xtalgrid
 from xtalgrid_core.errors import UnknownModel
-from xtalgrid_core.images import read_image
+from xtalgrid_core.images import WellImage
 from xtalgrid_core.weights import default_models, find_model, read_manifest
 from xtalgrid_nets.cli import main
 from xtalgrid_nets.marco import install
-from xtalgrid_scoring.second_opinion import probabilities
+from xtalgrid_scoring.second_opinion import network_input, probabilities
 
 CHECK_WELL = Path(__file__).parents[3] / "server" / "xtalgrid_server" / "steps" / "check_well.jpg"
 
@@ -71,13 +72,26 @@ def test_the_files_have_the_names_that_are_known(folder: Path) -> None:
         default_models(folder)
 
 
+def test_a_score_has_both_opinions(folder: Path) -> None:
+    """A rendered well with crystals, of which MARCO's network is surer than ours are of the well's group."""
+    alone = xtalgrid.Scorer().score(CHECK_WELL)
+    for name, most in (("marco.onnx", 1e-5), ("marco-int8.onnx", 0.02)):
+        score = xtalgrid.Scorer(second_opinion=folder / name).score(CHECK_WELL)
+        assert score.second_opinion is not None
+        assert list(score.second_opinion.values()) == pytest.approx([0.902712, 0.046037, 0.027441, 0.023810], abs=most)
+        assert score.own_probabilities == alone.probabilities
+        assert score.probabilities != alone.probabilities
+        assert sum(score.probabilities.values()) == pytest.approx(1)
+        assert score.group == "crystal"
+
+
 def test_it_says_of_a_well_what_tensorflow_says(folder: Path) -> None:
     """TensorFlow 2.21 with the SavedModel, of the picture as libjpeg's accurate method decodes it (models/legacy-tensorflow, `answers`)."""
     expected = [0.902712, 0.046037, 0.027441, 0.023810]
-    image = read_image(CHECK_WELL.read_bytes())
+    picture = network_input(WellImage(CHECK_WELL.read_bytes()))
     for entry, most in zip(read_manifest(folder).models, (1e-5, 0.02), strict=True):
         session = ort.InferenceSession(folder / entry.file, providers=["CPUExecutionProvider"])
-        found = probabilities(lambda picture: session.run(["logits"], {"image": picture})[0], image)  # noqa: B023
+        found = probabilities(lambda given: session.run(["logits"], {"image": given})[0], picture)  # noqa: B023
         assert found == pytest.approx(expected, abs=most)
     assert session.run(["features"], {"image": np.zeros((2, 3, 599, 599), np.float32)})[0].shape == (2, 1056)
 
@@ -121,6 +135,24 @@ def test_without_a_network_it_says_what_to_do(tmp_path: Path, monkeypatch: pytes
     assert output.count("\n") == 1
 
 
+def test_it_needs_no_torch(wheel: Path, tmp_path: Path) -> None:
+    """A server imports it with the extra [marco] alone."""
+    absent = ("cv2", "matplotlib", "onnxscript", "scipy", "segmentation_models_pytorch", "skimage", "sklearn", "torch")
+    program = f"import sys; sys.modules.update(dict.fromkeys({absent})); from xtalgrid_nets.cli import main; main()"
+    command = [sys.executable, "-c", program, "import", "marco", "--out", tmp_path, "--wheel", wheel]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert [entry.sha256 for entry in read_manifest(tmp_path).models] == list(install.IDS.values())
+
+
+def test_without_onnx_it_says_what_to_install(tmp_path: Path) -> None:
+    program = "import sys; sys.modules.update(onnx=None); from xtalgrid_nets.cli import main; main()"
+    command = [sys.executable, "-c", program, "import", "marco", "--out", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "Error: onnx is not installed; this import needs: pip install 'xtalgrid[marco]'\n"
+
+
 def test_a_full_disk_leaves_no_manifest(wheel: Path, tmp_path: Path) -> None:
     """The limit of a file's size stands for a disk that has no room for the larger network."""
     program = "from xtalgrid_nets.cli import main; main()"
@@ -157,8 +189,8 @@ def test_tensorflow_says_the_same_of_a_hundred_wells(folder: Path, wheel: Path, 
     session = ort.InferenceSession(folder / "marco.onnx", providers=["CPUExecutionProvider"])
     answers = {"accurate": [], "served": [], "ours": []}
     for line in map(json.loads, said):
-        image = read_image(Path(line["image"]).read_bytes())
-        line["ours"] = probabilities(lambda picture: session.run(["logits"], {"image": picture})[0], image)
+        picture = network_input(WellImage(Path(line["image"]).read_bytes()))
+        line["ours"] = probabilities(lambda given: session.run(["logits"], {"image": given})[0], picture)
         for which, found in answers.items():
             found.append(line[which])
     ours = np.array(answers["ours"])

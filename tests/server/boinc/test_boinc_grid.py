@@ -198,6 +198,23 @@ def test_other_models_travel_as_sticky_files_named_by_their_content(
     assert len(calls()[1]["jobs"][0][1]) == 1  # every worker carries the package's own
 
 
+def test_a_second_opinion_travels_as_a_sticky_file(config, project, tiny_second_opinion, imaged, calls):
+    sha256 = read_manifest(tiny_second_opinion).default["second_opinion"]
+    shutil.copytree(tiny_second_opinion, config.weights / "second-opinion")
+    config = msgspec.structs.replace(config, work=msgspec.structs.replace(config.work, second_opinion=sha256))
+    imaged(2)
+    with System(config) as system:
+        system.create_work()
+    ((_, files),) = calls()[0]["jobs"]
+    assert files[2:] == [f"{sha256}.onnx"]  # every worker carries the package's own
+    listed = msgspec.json.decode(project.downloads(files[1]).read_bytes())
+    assert [(model["role"], model["sha256"]) for model in listed["models"]] == [("second_opinion", sha256)]
+    assert project.downloads(files[2]).read_bytes() == (tiny_second_opinion / "second.onnx").read_bytes()
+    template = (project.folder / "templates" / f"{config.boinc.app}_in").read_text()
+    assert template.count("<sticky/>") == template.count("<no_delete/>") == 2
+    assert f"<open_name>{sha256}.onnx</open_name>" in template
+
+
 def test_the_commands_of_the_local_grid_say_where_to_go(system):
     with pytest.raises(ConfigError, match="boinc status"):
         system.work()

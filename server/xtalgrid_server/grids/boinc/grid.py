@@ -30,6 +30,9 @@ from .weights import WeightFile, weight_files
 
 STEP = "boinc"
 
+Models = tuple[Pair, str | None]
+"""The models that a unit names: segmenter and classifier, and its second opinion."""
+
 
 class BoincGrid:
     """One configuration's BOINC project. Its folder and its database are opened when first needed."""
@@ -109,7 +112,7 @@ class BoincGrid:
         self.project.stage(self._spool.staging)
 
     def _kinds(
-        self, submissions: Sequence[Submission], weights: Mapping[Pair, Sequence[WeightFile]]
+        self, submissions: Sequence[Submission], weights: Mapping[Models, Sequence[WeightFile]]
     ) -> dict[tuple[str, int, tuple[str, ...]], list[str]]:
         """Group names of work units by (template, priority, physical names of weights).
 
@@ -117,7 +120,7 @@ class BoincGrid:
         """
         kinds: dict[tuple[str, int, tuple[str, ...]], list[str]] = {}
         for submission in submissions:
-            files = weights[_pair(submission)]
+            files = weights[_models(submission)]
             kind = self._template(submission, files), PRIORITY[submission.fresh], tuple(f.physical for f in files)
             kinds.setdefault(kind, []).append(workunit_name(submission.unit, submission.attempt))
         return kinds
@@ -132,9 +135,9 @@ class BoincGrid:
         limit = limits(boinc, submission.manifest, fresh=submission.fresh, quorum=2 if is_checked else boinc.quorum)
         return input_template(limit, [file.logical for file in files])
 
-    def _weights_of(self, submissions: Sequence[Submission]) -> dict[Pair, tuple[WeightFile, ...]]:
-        """Stage the weights that the units need, and return them by pair of models."""
-        weights = {pair: weight_files(self._config, pair) for pair in {_pair(s) for s in submissions}}
+    def _weights_of(self, submissions: Sequence[Submission]) -> dict[Models, tuple[WeightFile, ...]]:
+        """Stage the weights that the units need, and return them by models."""
+        weights = {models: weight_files(self._config, *models) for models in {_models(s) for s in submissions}}
         for files in weights.values():
             self._stage_weights(files)
         return weights
@@ -220,8 +223,9 @@ class BoincGrid:
             path.unlink(missing_ok=True)
 
 
-def _pair(submission: Submission) -> Pair:
-    return submission.manifest.options.segmenter, submission.manifest.options.classifier
+def _models(submission: Submission) -> Models:
+    options = submission.manifest.options
+    return (options.segmenter, options.classifier), options.second_opinion
 
 
 def _size(path: Path) -> int:

@@ -20,6 +20,9 @@ FLOPS_MARGIN = 100
 EXACT_COST = 10
 """Scoring chop by chop takes about this many times as long as dense scoring (docs/decisions/0009-dense-scoring.md)."""
 
+SECOND_OPINION_COST = 1.4
+"""With a second opinion, scoring takes about this many times as long (docs/performance.md)."""
+
 PRIORITY = {True: 100, False: 0}
 """Priority of fresh units (True) and of back-fill (False)."""
 
@@ -43,7 +46,8 @@ class Limits:
 
 def limits(boinc: Boinc, manifest: wire.Manifest, *, fresh: bool, quorum: int) -> Limits:
     """Return a unit's limits, from its number of images and the configuration."""
-    cost = EXACT_COST if manifest.options.mode == "exact" else 1
+    cost = float(EXACT_COST if manifest.options.mode == "exact" else 1)
+    cost *= SECOND_OPINION_COST if manifest.options.second_opinion else 1
     estimate = len(manifest.images) * boinc.gflop_per_well * cost * 1e9
     days = boinc.deadline_days if fresh else boinc.backfill_deadline_days
     return Limits(

@@ -1,7 +1,7 @@
 """Weights sent with a unit: files named by their content, staged once, and kept by the server and the volunteers.
 
-The package's default pair needs no file: every worker contains it. Any other pair takes three files: the two networks,
-named by their SHA-256, and a list of these two with their calibration.
+The package's default pair needs no file: every worker contains it. Any other pair takes a file for each network, named
+by its SHA-256, and so does a second opinion, which no worker contains. A list of what is sent goes with them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 
 from xtalgrid_core import wire
 from xtalgrid_core.errors import UnknownModel
-from xtalgrid_core.weights import ModelEntry, WeightsManifest, default_models, find_model
+from xtalgrid_core.weights import SECOND_OPINION, ModelEntry, Role, WeightsManifest, default_models, find_model
 
 from ...config import Config
 from ...storage.weights import ROLES, Pair
@@ -28,29 +28,43 @@ class WeightFile:
     data: bytes
 
 
-def weight_files(config: Config, pair: Pair) -> tuple[WeightFile, ...]:
-    """Return the files to send for a (segmenter, classifier) pair, the list first; none for the package's default pair.
+def weight_files(config: Config, pair: Pair, second_opinion: str | None = None) -> tuple[WeightFile, ...]:
+    """Return the files to send for a (segmenter, classifier) pair and a second opinion, the list first.
+
+    There are none for the package's default pair alone.
 
     Raises
     ------
     ModelError
         If this machine does not have the models, or their bytes do not match their SHA-256.
     """
-    if pair == default_models():
+    named: dict[Role, str] = {} if pair == default_models() else dict(zip(ROLES, pair, strict=True))
+    if second_opinion is not None:
+        named["second_opinion"] = second_opinion
+    if not named:
         return ()
     files, entries = [], list[ModelEntry]()
-    for sha256, role in zip(pair, ROLES, strict=True):
+    for role, sha256 in named.items():
         try:
             entry, data = find_model(sha256, role, [config.weights])
         except UnknownModel as error:
-            raise UnknownModel(
-                f"{role} {sha256[:12]}… is neither in the package nor in {config.weights}, so it cannot be sent to "
-                "volunteers; add it with `xtalgrid model promote`"
-            ) from error
+            raise UnknownModel(_not_here(config, role, sha256)) from error
         name = f"{sha256}.onnx"
         entries.append(msgspec.structs.replace(entry, file=name, card=""))
         files.append(WeightFile(name, name, data))
-    named = dict(zip(ROLES, pair, strict=True))
     listed = msgspec.json.encode(WeightsManifest(schema=1, default=named, models=tuple(entries)))
     digest = hashlib.sha256(listed).hexdigest()
     return (WeightFile(wire.WEIGHTS_FILE, f"xtalgrid_weights_{digest[:32]}.json", listed), *files)
+
+
+def _not_here(config: Config, role: Role, sha256: str) -> str:
+    if role == "second_opinion":
+        folder = config.weights / SECOND_OPINION
+        return (
+            f"second opinion {sha256[:12]}… is not in {folder}, so it cannot be sent to volunteers; "
+            f"install it with `xtalgrid-train import marco --out {folder}`"
+        )
+    return (
+        f"{role} {sha256[:12]}… is neither in the package nor in {config.weights}, so it cannot be sent to "
+        "volunteers; add it with `xtalgrid model promote`"
+    )

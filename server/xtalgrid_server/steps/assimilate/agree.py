@@ -57,6 +57,9 @@ def _pairs(a: wire.Scored, b: wire.Scored) -> list[tuple[str, float, float]]:
     pairs = [("drop confidence", a.drop.confidence, b.drop.confidence)]
     if a.groups is not None and b.groups is not None:
         pairs += [(str(group), one, other) for group, one, other in zip(SCORED_GROUPS, a.groups, b.groups, strict=True)]
+    if a.second_opinion is not None and b.second_opinion is not None:
+        both = zip(SCORED_GROUPS, a.second_opinion.groups, b.second_opinion.groups, strict=True)
+        pairs += [(f"second opinion's {group}", one, other) for group, one, other in both]
     # older workers, which send no groups, compute p_crystal of a null experiment differently
     if None not in (a.groups, b.groups) or a.outcome is not Outcome.NULL_EXPERIMENT:
         pairs.append(("p_crystal", a.p_crystal, b.p_crystal))
@@ -69,11 +72,11 @@ def _pairs(a: wire.Scored, b: wire.Scored) -> list[tuple[str, float, float]]:
 def _on_the_edge(a: wire.Scored, b: wire.Scored, options: wire.Options) -> bool:
     """Tell whether rounding can explain that two computers decided on these outcomes."""
     groups = {a.outcome.group, b.outcome.group}
-    if options.rule == "pooled" and len(groups) > 1:
+    if options.is_pooled and len(groups) > 1:
         if Group.CRYSTAL in groups:
             return all(abs(answer.p_crystal - options.crystal_from) <= MARGIN for answer in (a, b))
         return abs(a.probability - b.probability) <= MARGIN and a.probability + b.probability <= 1 + MARGIN
-    if options.rule != "pooled" and all(abs(answer.probability - options.threshold) <= MARGIN for answer in (a, b)):
+    if not options.is_pooled and all(abs(answer.probability - options.threshold) <= MARGIN for answer in (a, b)):
         return True
     classes = {a.outcome, b.outcome}
     if not a.probabilities or not b.probabilities or not classes <= set(CLASSES) or len(groups) > 1:

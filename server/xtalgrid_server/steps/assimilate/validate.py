@@ -52,6 +52,7 @@ def _check_scored(answer: wire.Scored, entry: wire.ImageEntry, options: wire.Opt
         raise ResultError(f"{answer.pixel_size_um:g} µm per pixel; the unit says {um or 'between 0.05 and 50'}")
     _check_places(answer, options.n_boxes)
     _check_groups(answer)
+    _check_second_opinion(answer, options)
     if not answer.probabilities:
         if answer.outcome is not Outcome.NULL_EXPERIMENT or answer.drop.box is not None:
             raise ResultError("has no probabilities, but is not a null experiment without a drop")
@@ -83,9 +84,30 @@ def _check_groups(answer: wire.Scored) -> None:
         raise ResultError(f"crystals have probability {answer.groups[0]:.3f}, and p_crystal is {answer.p_crystal:.3f}")
 
 
+def _check_second_opinion(answer: wire.Scored, options: wire.Options) -> None:
+    """Refuse an answer without the second opinion that the unit names, with another, or with both combined otherwise.
+
+    This also refuses workers that do not know second opinions.
+    """
+    second = answer.second_opinion
+    if (second.model if second else None) != options.second_opinion:
+        raise ResultError("does not have the second opinion that the unit names, or has one that it does not name")
+    if second is None or options.combination is None:
+        return
+    if answer.groups is None or answer.own_groups is None:
+        raise ResultError("a second opinion, without the groups' probabilities before and after it")
+    for whose, groups in (("the second opinion's", second.groups), ("the first opinion's", answer.own_groups)):
+        if abs(sum(groups) - 1) > MARGIN:
+            raise ResultError(f"{whose} probabilities sum to {sum(groups):.4f}, not to 1")
+    has_chops = bool(answer.probabilities)
+    expected = options.combination(answer.own_groups, second.groups).tolist() if has_chops else answer.own_groups
+    if max(abs(one - other) for one, other in zip(answer.groups, expected, strict=True)) > MARGIN:
+        raise ResultError("the two opinions are not combined as the unit says")
+
+
 def _check_decision(answer: wire.Scored, options: wire.Options) -> None:
     """Refuse an outcome that the decision rule cannot have reached from these maxima."""
-    if options.rule == "pooled":
+    if options.is_pooled:
         _check_pooled(answer, options.crystal_from)
         return
     maxima = dict(zip(CLASSES, answer.probabilities, strict=True))

@@ -82,7 +82,7 @@ def _rule(origin: Origin | None) -> str:
     if origin is None:
         return ""
     options = origin.options
-    return f", {options.rule}" if options.rule == "pooled" else f", {options.rule} {options.threshold:g}"
+    return f", {options.rule}" if options.is_pooled else f", {options.rule} {options.threshold:g}"
 
 
 def _from_score_table(config: Config, seen: SeenScore, inspection: int) -> HistoryEntry:
