@@ -21,7 +21,9 @@ def section(page: str, title: str) -> str:
 
 
 def test_every_reason_stands_in_the_facility_managers_guide_and_no_other():
-    said = re.findall(r"^\| `([^`]+)`", section("docs/guides/facility-manager.md", "Images without a score"), re.MULTILINE)
+    said = re.findall(
+        r"^\| `([^`]+)`", section("docs/guides/facility-manager.md", "Images without a score"), re.MULTILINE
+    )
     assert said == list(FailureReason)
 
 

@@ -16,16 +16,15 @@ from typing import Any
 from .text import ROOT, table
 
 FOLDER = ROOT / "docs" / "evaluation"
-SOURCES = {"plate_CI022987": "plate", "plate_empty": "empty", "rendered: test": "test"}
-"""Short names of sources in `report.json`; the ones that begin with `wells` come together, as `wells`."""
-
-TITLES = {
-    "plate_CI022987": "plate CI022987 (Minstrel, real, no crystals)",
-    "plate_empty": "empty plate (Rock Imager, real)",
-    "rendered: test": "rendered, 16 test plates of 150",
+SOURCES = {
+    "plate_ci022987": ("plate", "plate CI022987 (Minstrel, real, no crystals)"),
+    "plate_empty": ("empty", "empty plate (Rock Imager, real)"),
+    "rendered: test": ("test", "rendered, 16 test plates of 150"),
 }
+"""Short names and titles of sources in `report.json`, in lower case; those of single wells come together, as `wells`."""
+
 GROUPS = ("crystal", "precipitate", "other", "clear")
-_FIGURE = re.compile(r"(?P<head><!--=(?P<name>[^>]+)-->)(?P<text>.*?)(?P<tail><!--/-->)", re.DOTALL)
+FIGURE = re.compile(r"(?P<head><!--=(?P<name>[^>]+)-->)(?P<text>.*?)(?P<tail><!--/-->)", re.DOTALL)
 _AT_LINE_START = re.compile(r"^[ >]*(?:[*-] |\d+\. )?<!--=(?!.*-->$)", re.MULTILINE)
 
 
@@ -52,7 +51,7 @@ def renewed(text: str, known: dict[str, str]) -> str:
             raise ValueError(f"no figure is named {figure['name']}")
         return f"{figure['head']}{known[figure['name']]}{figure['tail']}"
 
-    return _FIGURE.sub(put, text)
+    return FIGURE.sub(put, text)
 
 
 def figures() -> dict[str, str]:
@@ -65,8 +64,8 @@ def figures() -> dict[str, str]:
 def _of_report(sources: list[dict[str, Any]]) -> dict[str, str]:
     found: dict[str, str] = {}
     for source in sources:
-        if name := SOURCES.get(source["source"]):
-            found |= _of_source(name, source)
+        if named := SOURCES.get(source["source"].lower()):
+            found |= _of_source(named[0], source)
     single = [source for source in sources if source["source"].startswith("wells")]
     found |= {f"wells.{key}": _total(single, key) for key in ("crystals_called", "others_opened", "drops_called_empty")}
     crystals = [source for source in single if source["crystals_called"]["of"]]
@@ -76,7 +75,7 @@ def _of_report(sources: list[dict[str, Any]]) -> dict[str, str]:
             ("source", "sure judgements", "right", "called crystal, of all"),
             [
                 (
-                    TITLES.get(source["source"], source["source"]),
+                    SOURCES.get(source["source"].lower(), ("", source["source"]))[1],
                     _listed(source, lambda share, group: f"{group} {share['of']}"),
                     _listed(source, lambda share, _: str(share["hits"])),
                     _count(source["called_crystal"]),
