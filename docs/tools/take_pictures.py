@@ -41,10 +41,13 @@ sign_in = "users"
 uv = ["*_UV_*"]
 """
 
-LAYOUT = """well,sample,condition,project
-A1,CDK9 kinase domain,"0.1 M imidazole pH 8.0, 10 % PEG 8000",Kinases
-A2,CDK9 kinase domain,"0.1 M HEPES pH 7.5, 20 % PEG 3350",Kinases
-"""
+LAYOUT = "well,sample,condition,project\n" + "".join(
+    f'{row}{column},CDK9 kinase domain,"0.1 M {buffer}, {5 + 5 * column} % PEG 3350",Kinases\n'
+    for row, buffer in zip(
+        "ABCD", ("imidazole pH 8.0", "HEPES pH 7.5", "Bis-Tris pH 6.5", "acetate pH 4.6"), strict=True
+    )
+    for column in range(1, 5)
+)
 
 COUNTS = {
     Outcome.HARVESTABLE: 5,
@@ -111,14 +114,16 @@ def photograph(page: Page) -> None:
     page.get_by_role("button", name="Sign in").click()
     plate = f"/plate/{PLATE}/2"
     page.goto(plate)
-    page.get_by_role("link", name="Review").click()
+    with page.expect_navigation():
+        page.get_by_role("link", name="Review").click()
     _save(page, "viewer_review")
-    page.locator("a[href*='/well/']").nth(1).click()
-    page.wait_for_load_state("networkidle")
+    with page.expect_navigation():
+        page.locator(".review a[href*='/well/']").nth(1).click()
     page.keyboard.press("h")
-    page.wait_for_timeout(8000)  # the first class map starts a process
+    page.locator("#map").wait_for(state="visible", timeout=60_000)  # the first class map starts a process
     _save(page, "viewer_well")
-    for drop in ("A1a", "A2b", "A4b", "B1a", "B3a"):
+    page.keyboard.press("h")
+    for drop in ("A1a", "A2c", "A4b", "B1a", "B1b", "B3c", "B4b"):
         page.goto(f"/well/{PLATE}/2/{drop}")
         with page.expect_navigation():
             page.keyboard.press("a")
