@@ -240,13 +240,9 @@ def test_version_names_the_weights_too():
     assert {line.split()[-1] for line in lines[2:]} >= {segmenter, classifier}
 
 
-def test_the_readme_names_every_command_and_option():
-    readme = (Path(__file__).parents[2] / "worker/README.md").read_text()
-    for name, command in main.commands.items():
-        assert f"xtalgrid-worker {name}" in readme
-        for option in command.params:
-            if option.param_type_name == "option":
-                assert f"`{option.opts[0]}" in readme or f" {option.opts[0]} " in readme, option.opts[0]
+def test_the_readme_names_every_command():
+    readme = (Path(__file__).parents[2] / "worker/README.md").read_text(encoding="utf-8")
+    assert not [name for name in main.commands if f"xtalgrid-worker {name}" not in readme]
 
 
 @pytest.mark.parametrize("command", [[], ["score"], ["run"], ["models"], ["selfcheck"]])
