@@ -60,8 +60,9 @@ def encoded(image: np.ndarray, kind: str = "PNG", **options: object) -> bytes:
 
 
 def well(colour: tuple[int, int, int] | None = (150, 40, 40), height: int = 480, width: int = 640) -> np.ndarray:
-    """A white well with a round drop of one colour in the middle; None for no drop."""
+    """A white well, a little darker to the left, with a round drop of one colour in the middle; None for no drop."""
     image = np.full((height, width, 3), 220, np.uint8)
+    image[:, : width // 20] = 210
     if colour is not None:
         row, col = np.ogrid[:height, :width]
         image[(row - height / 2) ** 2 + (col - width / 2) ** 2 < (height / 3) ** 2] = colour

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from .chops import Box
+from .depth import Scale, deep_colour, eight_bits, is_deep_gray
 from .errors import FailureReason, ImageError
 from .whole import ends_early
 
@@ -37,6 +38,9 @@ MAX_PIXELS = 24_000_000
 
 With this size a worker needs 400 MB. It is checked before decoding, because a malicious file may claim any size.
 """
+
+_MIN_CONTRAST = 4
+"""Difference of the darkest and the brightest pixels, of 255, up to which an image shows nothing. 759 real ones: 39 and more."""
 
 SEGMENTER_SIDE = 256
 """Side of the square that a whole image is resized to for the segmenter."""
@@ -64,10 +68,9 @@ ImageFile.LOAD_TRUNCATED_IMAGES = False  # a half-written file must fail, not sc
 def read_image(data: bytes) -> Pixels:
     """Decode a JPEG, PNG or TIFF image into 8-bit RGB.
 
-    Handles 8- and 16-bit gray, palette, RGB, RGBA and CMYK. Alpha is dropped, since it means nothing in imagers'
-    files. 16-bit pixels are scaled from the smallest camera depth (8, 10, 12, 14, 16 bits) that holds the largest of
-    them. Only the first of several pages or frames is read. EXIF orientation is ignored: boxes are in pixels of the
-    file as stored.
+    Handles 8- and 16-bit gray and colour, palette, CMYK and floating point. Alpha is dropped, since it means nothing
+    in imagers' files. Pixels of more than 8 bits are scaled from the depth of the camera; see `depth`. Only the first
+    of several pages or frames is read. EXIF orientation is ignored: boxes are in pixels of the file as stored.
 
     Returns
     -------
@@ -102,6 +105,7 @@ class WellPixels:
 
     def __init__(self, pixels: Pixels) -> None:
         self.height, self.width = pixels.shape[:2]
+        check_contrast(resize(pixels, SEGMENTER_SIDE, SEGMENTER_SIDE))
         self._pixels = pixels
         self._levels = Levels.of(pixels)
 
@@ -152,7 +156,9 @@ class WellImage:
     @cached_property
     def _small(self) -> Pixels:
         source = _Source(self._data, (_REDUCED, _REDUCED)) if self._is_jpeg else self._decoded()
-        return source.resized(source.whole, SEGMENTER_SIDE, SEGMENTER_SIDE)
+        small = source.resized(source.whole, SEGMENTER_SIDE, SEGMENTER_SIDE)
+        check_contrast(small)
+        return small
 
     @cached_property
     def _levels(self) -> Levels:
@@ -163,6 +169,20 @@ class WellImage:
             self._source = _Source(self._data)
             self._data = self._data if self._is_jpeg else b""  # an uncompressed TIFF is as large as its pixels
         return self._source
+
+
+def check_contrast(image: Pixels) -> None:
+    """Check that an image, ``(H, W, 3)``, shows anything at all.
+
+    Raises
+    ------
+    ImageError
+        `NOT_AN_IMAGE` if nearly all pixels have one colour, as without a lamp: it must not be scored as a clear drop.
+    """
+    low, high = np.percentile(image.reshape(-1, 3), (1, 99), axis=0)
+    if (high - low).max() <= _MIN_CONTRAST:
+        colour = ", ".join(f"{value:.0f}" for value in (low + high) / 2)
+        raise ImageError(FailureReason.NOT_AN_IMAGE, f"it shows nothing: all of it is RGB {colour}; check the lamp")
 
 
 def image_size(data: bytes) -> tuple[int, int]:
@@ -203,6 +223,10 @@ class _Source:
     def __init__(self, data: bytes, draft: tuple[int, int] | None = None) -> None:
         with _open(data) as image:
             try:
+                raw = deep_colour(image)
+            except ValueError as error:
+                raise ImageError(FailureReason.NOT_AN_IMAGE, str(error)) from error
+            try:
                 if draft is not None:
                     image.draft(None, draft)
                 image.load()
@@ -212,9 +236,8 @@ class _Source:
                 ) from error
         if image.format == "JPEG" and ends_early(data, image):
             raise ImageError(FailureReason.TRUNCATED, "the file ends before the image is complete")
-        self._image = image
-        self._is_deep = image.mode.startswith(("I", "F"))  # 16- or 32-bit gray
-        self._white = _white(image) if self._is_deep else 255.0
+        self._image = image if raw is None else eight_bits(data, image, raw)
+        self._scale = Scale(image) if is_deep_gray(image) else None
         self.whole = Box(0, 0, image.height, image.width)
 
     def rgb(self, box: Box) -> Pixels:
@@ -223,8 +246,8 @@ class _Source:
         for top in range(0, box.height, _STRIP):
             rows = pixels[top : top + _STRIP]
             strip = self._image.crop((box.col, box.row + top, box.col + box.width, box.row + top + len(rows)))
-            if self._is_deep:
-                rows[:] = np.clip(_finite(strip) * (255.0 / self._white), 0, 255).astype(np.uint8)[:, :, None]
+            if self._scale is not None:
+                rows[:] = self._scale.apply(strip)[:, :, None]
             else:
                 strip = strip.convert("RGBA") if strip.mode == "P" else strip
                 rows[:] = np.asarray(strip if strip.mode == "RGB" else strip.convert("RGB"))
@@ -243,19 +266,6 @@ class _Source:
             (box.height, box.width),
             (height, width),
         )
-
-
-def _white(image: Image.Image) -> float:
-    """Return the white level of a deep gray image: of a camera of 8 to 16 bits, or else its largest value."""
-    strips = (
-        image.crop((0, top, image.width, min(top + _STRIP, image.height))) for top in range(0, image.height, _STRIP)
-    )
-    top = max(float(_finite(strip).max()) for strip in strips)
-    return next((2.0**bits - 1 for bits in (8, 10, 12, 14, 16) if top < 2**bits), max(top, 1.0))
-
-
-def _finite(image: Image.Image) -> npt.NDArray[np.float64]:
-    return np.nan_to_num(np.asarray(image, dtype=np.float64), nan=0.0, posinf=0.0, neginf=0.0)
 
 
 @dataclass(frozen=True, slots=True)

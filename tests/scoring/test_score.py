@@ -160,7 +160,7 @@ def test_n_boxes_limits_the_boxes(score):
 
 
 def test_every_decision_is_within_the_wire_formats_ranges(score):
-    images = (well(RED), well(None), well(GREEN, 64, 2000), np.zeros((100, 100, 3), np.uint8))
+    images = (well(RED), well(None), well(GREEN, 64, 2000), well((0, 0, 0), 100, 100))
     for image, (mode, um) in itertools.product(images, (("dense", None), ("exact", 1.13))):
         answer = score(image, um, mode=mode, step=48)
         for chop in answer.boxes:

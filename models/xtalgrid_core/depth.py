@@ -1,0 +1,123 @@
+"""Bring images of more than 8 bits a channel to 8: gray and colour, whatever part of the range the camera uses.
+
+A camera of 10, 12 or 14 bits writes files of 16, in which its pictures would be dark. Its depth is judged by nearly the
+brightest pixel: a scale bar burnt in at the file's white must not count.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+_CAMERAS = (8, 10, 12, 14, 16)
+"""Bits of cameras."""
+
+_BRIGHTEST = 99.0
+"""Percentile by which the depth is judged."""
+
+_SAMPLE = 4
+"""Every so many pixels in each direction are looked at."""
+
+_STRIP = 256
+_BITS, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
+
+
+def is_deep_gray(image: Image.Image) -> bool:
+    """Tell whether an image is gray with 16 or 32 bits, or with floating-point numbers."""
+    return image.mode.startswith(("I", "F"))
+
+
+def deep_colour(image: Image.Image) -> str | None:
+    """Return Pillow's raw mode of an image of 16 bits a channel that is not loaded yet; None for any other image.
+
+    Of such an image, Pillow keeps each channel's high byte only.
+
+    Raises
+    ------
+    ValueError
+        If the channels lie in separate planes, which Pillow reads wrongly.
+    """
+    modes = [arguments if isinstance(arguments, str) else (arguments or [""])[0] for *_, arguments in image.tile]
+    if modes and all(re.fullmatch(r"(RGB|RGBA|RGBX|RGBa);16[BLN]", mode) for mode in modes):
+        return modes[0]
+    if len(image.getbands()) >= 3 and 16 in getattr(image, "tag_v2", {}).get(_BITS, ()):
+        raise ValueError("16 bits a channel in separate planes; save it with interleaved channels, or with 8 bits")
+    return None
+
+
+class Scale:
+    """How an image's values become 0..255: by the camera's white, from the other end where white is zero."""
+
+    def __init__(self, image: Image.Image) -> None:
+        sample = np.concatenate(
+            [_values(image, top)[::_SAMPLE, ::_SAMPLE].ravel() for top in range(0, image.height, _STRIP)]
+        )
+        tags = getattr(image, "tag_v2", {})
+        self._is_inverted = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
+        # The darkest pixel of an inverted image has the largest value, and hardly any camera sees no dark pixel.
+        top = float(sample.max() if self._is_inverted else np.percentile(sample, _BRIGHTEST))
+        if image.mode == "F" and top <= 1:
+            self._white = 1.0
+        else:
+            self._white = next((2.0**bits - 1 for bits in _CAMERAS if top < 2**bits), max(top, 1.0))
+
+    def apply(self, strip: Image.Image) -> npt.NDArray[np.uint8]:
+        """Return a part of the image as ``(height, width)`` uint8."""
+        values = _finite(strip)
+        if self._is_inverted:
+            values = self._white - values
+        scaled: npt.NDArray[np.uint8] = np.clip(values * (255.0 / self._white), 0, 255).astype(np.uint8)
+        return scaled
+
+
+def eight_bits(data: bytes, high: Image.Image, raw: str) -> Image.Image:
+    """Return an image of 16 bits a channel as 8-bit RGB.
+
+    Parameters
+    ----------
+    data
+        The file.
+    high
+        The decoded image: each channel's high byte.
+    raw
+        Its raw mode; see `deep_colour`.
+    """
+    sample = np.asarray(high.convert("RGB"))[::_SAMPLE, ::_SAMPLE].max(axis=2)
+    brightest = np.percentile(sample, _BRIGHTEST)
+    bits = next(bits for bits in _CAMERAS if brightest < 2 ** max(bits - 8, 0))
+    if bits == 16:
+        return high.convert("RGB")
+    low = _low_bytes(data, raw)
+    white = 2.0**bits - 1
+    scaled = Image.new("RGB", high.size)
+    for top in range(0, high.height, _STRIP):
+        box = (0, top, high.width, min(top + _STRIP, high.height))
+        values = np.asarray(high.crop(box).convert("RGB"), np.float32) * 256
+        values += np.asarray(low.crop(box).convert("RGB"))
+        scaled.paste(Image.fromarray(np.clip(values * (255.0 / white), 0, 255).astype(np.uint8)), (0, top))
+    return scaled
+
+
+def _low_bytes(data: bytes, raw: str) -> Image.Image:
+    """Decode the other byte of each channel: Pillow takes the high one by the order that the raw mode names."""
+    swapped = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}[raw[-1]]
+    image = Image.open(io.BytesIO(data))
+    image.tile = [
+        tile._replace(args=raw[:-1] + swapped if isinstance(tile.args, str) else (raw[:-1] + swapped, *tile.args[1:]))
+        for tile in image.tile
+    ]
+    image.load()
+    return image
+
+
+def _values(image: Image.Image, top: int) -> npt.NDArray[np.float64]:
+    return _finite(image.crop((0, top, image.width, min(top + _STRIP, image.height))))
+
+
+def _finite(image: Image.Image) -> npt.NDArray[np.float64]:
+    return np.nan_to_num(np.asarray(image, dtype=np.float64), nan=0.0, posinf=0.0, neginf=0.0)
