@@ -1,6 +1,6 @@
 #!/bin/bash
-# Starts the project's daemons and its crontab once makeproject has put the project into the volume, and again whenever it has
-# done so anew. Takes the place of the published image's script, which wants the host's docker socket first.
+# Starts the project's daemons and its crontab after makeproject has copied the project into the volume, and again after
+# each new copy. It replaces the published image's script, which needs the host's docker socket.
 set -u
 cd "$PROJECT_ROOT" || exit 1
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Freeze the worker with PyInstaller for this system: one file, and one folder. Needs what `make freeze` sets up.
+"""Freeze the worker with PyInstaller for this system, as one file and one folder. Needs the setup of `make freeze`.
 
     make freeze                              dist/xtalgrid-worker and dist/xtalgrid-worker-dir/
-    python scripts/freeze.py --release       also dist/release/: both under their version and platform, and SHA256SUMS
+    python scripts/freeze.py --release       also dist/release/: both named by version and platform, and SHA256SUMS
 
-What is left out, and why, stands in worker/xtalgrid-worker.spec; what to expect of the outcome, in worker/README.md.
+worker/xtalgrid-worker.spec says what is left out and why; worker/README.md describes the result.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ SYSTEMS = {"Linux": "linux", "Windows": "windows", "Darwin": "macos"}
 
 
 def main() -> None:
-    """Freeze, say what came out, and refuse a file that is too large."""
+    """Freeze, print the sizes, and refuse a file that is too large."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=ROOT / "dist", help="folder for what is made (default: dist)")
+    parser.add_argument("--out", type=Path, default=ROOT / "dist", help="output folder (default: dist)")
     parser.add_argument(
         "--unpack-in",
         metavar="FOLDER",
-        help="folder on the volunteer's computer where the one file unpacks itself; '.' is the one it is started in "
-        "(default: the system's folder of temporary files)",
+        help="folder on the volunteer's computer in which the one file unpacks itself; '.' is its working directory "
+        "(default: the system's folder for temporary files)",
     )
-    parser.add_argument("--release", action="store_true", help="also make what is given away, and checksums")
+    parser.add_argument("--release", action="store_true", help="also make the files for a release, with checksums")
     arguments = parser.parse_args()
     if importlib.util.find_spec("PyInstaller") is None:
-        sys.exit("PyInstaller is not installed here: make freeze sets up what is needed")
+        sys.exit("PyInstaller is not installed; run `make freeze`, which installs it")
     freeze(arguments.out, arguments.unpack_in)
     suffix = ".exe" if sys.platform == "win32" else ""
     file, folder = arguments.out / f"{NAME}{suffix}", arguments.out / f"{NAME}-dir"
@@ -49,7 +49,7 @@ def main() -> None:
     if arguments.release:
         release(file, folder, arguments.out / "release")
     if size > MAX_MB:
-        sys.exit(f"{file} is larger than {MAX_MB:g} MB; see what grew: find {folder} -type f -size +1M -ls")
+        sys.exit(f"{file} is larger than {MAX_MB:g} MB; find out what grew: find {folder} -type f -size +1M -ls")
 
 
 def freeze(out: Path, unpack_in: str | None) -> None:

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Renews scripts/locks/: what is installed, by version and hash, on Python 3.11 to 3.13. From PyPI, by uv in an environment of its own.
-#     scripts/lock.sh                          what pyproject.toml asks for now; all else stays
-#     scripts/lock.sh --upgrade                the newest of everything
-#     scripts/lock.sh --upgrade-package NAME   the newest of one
-# all.lock is the lock; the others are parts of it. Two things are not in it: torch with torchvision, of which every platform has builds
-# of its own (pyproject.toml has their versions), and cx_Oracle, which cannot be built everywhere.
+# Renews scripts/locks/: the version and hash of every package, for Python 3.11 to 3.13, from PyPI, with uv.
+#     scripts/lock.sh                          adds what pyproject.toml now needs; keeps all other versions
+#     scripts/lock.sh --upgrade                the newest version of everything
+#     scripts/lock.sh --upgrade-package NAME   the newest version of one package
+# all.lock is the lock; the others are subsets of it. Not locked are torch and torchvision, which have separate builds
+# for each platform (pyproject.toml pins their versions), and cx_Oracle, which can't be built everywhere.
 set -eu
 cd "$(dirname "$0")/.."
 uv=.venv-lock/bin/uv

@@ -37,42 +37,51 @@ from xtalgrid_nets.sets.format import ChopSetWriter
 
 HERE = Path(__file__).parent
 SETTINGS = {
-    "mean": [123.675, 116.28, 103.53],  # gluon's, and another than xtalgrid's
+    "mean": [123.675, 116.28, 103.53],  # gluon's, which is not xtalgrid's
     "std": [58.393, 57.12, 57.375],
     "bgr": False,
     "labels": [[7.0], [3.5], [1.0, 2.0, 3.0], [0.25, -4.0]],
 }
 MOST = 1e-5
-"""How far a probability may be from MXNet's."""
+"""Maximum difference from MXNet's probabilities."""
 
 
 def environment(folder: Path, python: str) -> Path:
-    """Return the Python of MXNet's environment, which is made if it is missing."""
-    made = folder / "env" / "bin" / "python"
-    if not made.exists():
+    """Return the Python of MXNet's environment; create it if it is missing."""
+    interpreter = folder / "env" / "bin" / "python"
+    if not interpreter.exists():
         subprocess.run([python, "-m", "venv", str(folder / "env")], check=True)
-        subprocess.run([made, "-m", "pip", "install", "--quiet", "-r", str(HERE / "requirements.txt")], check=True)
-    return made
+        subprocess.run(
+            [interpreter, "-m", "pip", "install", "--quiet", "-r", str(HERE / "requirements.txt")], check=True
+        )
+    return interpreter
 
 
 def payloads() -> list[bytes]:
-    """Make records of all lengths around the padding, with the magic number where it must and must not be cut out."""
+    """Make records of all lengths around the padding, with the magic number where it must be cut out and where not."""
     rng = np.random.default_rng(1)
     magic = MAGIC.to_bytes(4, "little")
-    made = [rng.bytes(length) for length in range(10)]
-    made += [magic, magic * 2, b"abcd" + magic, magic + b"abcd", b"ab" + magic + b"cd", b"abcd" + magic + b"e" + magic]
-    return [*made, magic * 3 + b"xyz", rng.bytes(70_001)]
+    records = [rng.bytes(length) for length in range(10)]
+    records += [
+        magic,
+        magic * 2,
+        b"abcd" + magic,
+        magic + b"abcd",
+        b"ab" + magic + b"cd",
+        b"abcd" + magic + b"e" + magic,
+    ]
+    return [*records, magic * 3 + b"xyz", rng.bytes(70_001)]
 
 
 def chops() -> np.ndarray:
-    """Eight chops with something in them."""
+    """Make eight chops with some content."""
     rng = np.random.default_rng(2)
     small = rng.integers(0, 256, (8, 12, 12, 3), dtype=np.uint8)
     return np.stack([np.asarray(Image.fromarray(each).resize((256, 256), Image.Resampling.BICUBIC)) for each in small])
 
 
 def prepare(folder: Path) -> None:
-    """Write what both sides start from."""
+    """Write the input files of both sides."""
     (folder / "settings.json").write_text(json.dumps(SETTINGS))
     np.save(folder / "chops.npy", chops())
     np.savez(folder / "payloads.npz", *[np.frombuffer(payload, np.uint8) for payload in payloads()])
@@ -83,13 +92,13 @@ def prepare(folder: Path) -> None:
 
 
 def compare_records(folder: Path) -> list[tuple[str, bool, str]]:
-    """RecordIO, both ways."""
-    given = payloads()
-    places, made = [], b""
-    for payload in given:
-        places.append(len(made))
-        made += record_bytes(payload)
-    (folder / "ours.rec").write_bytes(made)
+    """Compare RecordIO packs that were written and read by both sides."""
+    expected = payloads()
+    places, stored = [], b""
+    for payload in expected:
+        places.append(len(stored))
+        stored += record_bytes(payload)
+    (folder / "ours.rec").write_bytes(stored)
     (folder / "ours.idx").write_text("".join(f"{number}\t{place}\n" for number, place in enumerate(places)))
     theirs = folder / "theirs.rec"
     index = read_index(folder / "theirs.idx")
@@ -99,14 +108,14 @@ def compare_records(folder: Path) -> list[tuple[str, bool, str]]:
     files = read_list(folder / "im2rec.lst")
     packed = {image.number: image.image for image in map(unpack_image, read_records(folder / "im2rec.rec"))}
     return [
-        (".rec written here is MXNet's", theirs.read_bytes() == made, f"{len(made):,} bytes"),
+        (".rec written here is MXNet's", theirs.read_bytes() == stored, f"{len(stored):,} bytes"),
         (
             ".idx written here is MXNet's",
             (folder / "theirs.idx").read_bytes() == (folder / "ours.idx").read_bytes(),
             "",
         ),
-        ("MXNet's records read here", list(read_records(theirs)) == given, f"{len(given)} records"),
-        ("MXNet's records by .idx", [read_record(theirs, index[i]) for i in range(len(given))] == given, ""),
+        ("MXNet's records read here", list(read_records(theirs)) == expected, f"{len(expected)} records"),
+        ("MXNet's records by .idx", [read_record(theirs, index[i]) for i in range(len(expected))] == expected, ""),
         ("labels, one and several", all(np.array_equal(a.labels, b) for a, b in zip(images, labels, strict=True)), ""),
         ("image heads written here", again == list(read_records(folder / "images.rec")), ""),
         (
@@ -119,7 +128,7 @@ def compare_records(folder: Path) -> list[tuple[str, bool, str]]:
 
 
 def write_set(folder: Path) -> None:
-    """Pack a training set ourselves."""
+    """Make a training set and pack it."""
     if not (folder / "set" / "dataset.json").exists():
         with ChopSetWriter(folder / "set", "check", {}) as writer:
             for number, chop in enumerate(chops()):
@@ -129,7 +138,7 @@ def write_set(folder: Path) -> None:
 
 
 def compare_reading(folder: Path) -> list[tuple[str, bool, str]]:
-    """Compare what MXNet read of ours."""
+    """Compare what MXNet has read from our packs."""
     read = np.load(folder / "read.npz")
     seen = np.load(folder / "set.npz")
     pixels = seen["chops"].transpose(0, 2, 3, 1).round().astype(np.uint8)
@@ -141,7 +150,7 @@ def compare_reading(folder: Path) -> list[tuple[str, bool, str]]:
 
 
 def compare_networks(folder: Path) -> list[tuple[str, bool, str]]:
-    """Probabilities of imported checkpoints."""
+    """Compare the probabilities of imported checkpoints."""
     rows = []
     x = torch.from_numpy(network_input(chops()))
     for name in ("gluon1_0", "gluon1_1", "elu"):
@@ -158,15 +167,15 @@ def compare_networks(folder: Path) -> list[tuple[str, bool, str]]:
             net, ours = import_checkpoint(*files, mean=SETTINGS["mean"], std=SETTINGS["std"], pool="mean")
             with torch.inference_mode():
                 difference = np.abs(torch.softmax(net(x), 1).numpy() - expected).max()
-            rows.append((f"{ours}: other, as it must", difference > MOST, f"largest difference {difference:.1e}"))
+            rows.append((f"{ours}: different, as expected", difference > MOST, f"largest difference {difference:.1e}"))
     return rows
 
 
 def main() -> int:
-    """Run both sides, print a table."""
+    """Run both sides, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--python", default="python3.11", help="a Python 3.11 to make the environment with")
+    parser.add_argument("--python", default="python3.11", help="Python 3.11 for the environment")
     options = parser.parse_args()
     folder = options.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ CLASSES = 13
 
 
 def preprocessed(chops: np.ndarray, settings: dict) -> mx.nd.NDArray:
-    """(N, H, W, 3) uint8 RGB as the checkpoints were made for it."""
+    """Preprocess (N, H, W, 3) uint8 RGB as the checkpoints expect it."""
     x = (chops.astype(np.float32) - settings["mean"]) / settings["std"]
     if settings["bgr"]:
         x = x[..., ::-1]
@@ -29,13 +29,13 @@ def preprocessed(chops: np.ndarray, settings: dict) -> mx.nd.NDArray:
 
 
 def randomised(values: dict) -> dict:
-    """Weights that neither vanish nor explode on the way, and biases that matter; the same for a name each time."""
-    made = {}
+    """Draw weights that keep activations in range, and biases large enough to matter; the same for each name."""
+    drawn = {}
     for name, value in values.items():
         deviation = 0.1 if name.endswith("bias") else (2 / np.prod(value.shape[1:])) ** 0.5
         random = np.random.RandomState(zlib.crc32(name.encode()))
-        made[name] = mx.nd.array(random.normal(0, deviation, value.shape))
-    return made
+        drawn[name] = mx.nd.array(random.normal(0, deviation, value.shape))
+    return drawn
 
 
 def gluon(version: str, folder: Path, chops: np.ndarray, settings: dict) -> None:
@@ -52,7 +52,7 @@ def gluon(version: str, folder: Path, chops: np.ndarray, settings: dict) -> None
 
 
 def elu(folder: Path, chops: np.ndarray, settings: dict) -> None:
-    """Train the paper's network as a Module: ELU, 227² chops (here the middle of 256²), save_checkpoint."""
+    """Save the paper's network from a Module: ELU, 227² chops (here the middle of 256²)."""
 
     def convolved(x: mx.sym.Symbol, filters: int, kernel: int, **options: tuple) -> mx.sym.Symbol:
         x = mx.sym.Convolution(x, num_filter=filters, kernel=(kernel, kernel), **options)
@@ -81,7 +81,7 @@ def elu(folder: Path, chops: np.ndarray, settings: dict) -> None:
 
 
 def make(folder: Path) -> None:
-    """Checkpoints with their probabilities, and packs, by MXNet."""
+    """Make checkpoints with their probabilities, and packs, with MXNet."""
     settings = json.loads((folder / "settings.json").read_text())
     chops = np.load(folder / "chops.npy")
     for version in ("1_0", "1_1"):
@@ -103,16 +103,16 @@ def make(folder: Path) -> None:
 
 
 def read(folder: Path) -> None:
-    """Print what MXNet reads in the packs that xtalgrid wrote."""
+    """Read the packs that xtalgrid wrote, and save what MXNet finds in them."""
     pack = mx.recordio.MXIndexedRecordIO(str(folder / "ours.idx"), str(folder / "ours.rec"), "r")
     np.savez(folder / "read.npz", *[np.frombuffer(pack.read_idx(number), np.uint8) for number in pack.keys])
     batches = mx.io.ImageRecordIter(path_imgrec=str(folder / "set.rec"), data_shape=(3, 256, 256), batch_size=1)
-    found = [(batch.data[0].asnumpy()[0], batch.label[0].asnumpy()[0]) for batch in batches]
-    np.savez(folder / "set.npz", chops=np.stack([f[0] for f in found]), labels=np.stack([f[1] for f in found]))
+    items = [(batch.data[0].asnumpy()[0], batch.label[0].asnumpy()[0]) for batch in batches]
+    np.savez(folder / "set.npz", chops=np.stack([f[0] for f in items]), labels=np.stack([f[1] for f in items]))
 
 
 def fixtures(folder: Path) -> None:
-    """Symbol files, probabilities, arrays and records of real MXNet, small enough to be kept with the tests."""
+    """Make symbol files, probabilities, arrays and records with MXNet, small enough to keep with the tests."""
     settings = {"mean": [123.675, 116.28, 103.53], "std": [58.393, 57.12, 57.375], "bgr": True}
     chops = np.random.RandomState(0).randint(0, 256, (2, 4, 4, 3)).astype(np.uint8).repeat(64, 1).repeat(64, 2)
     gluon("1_0", folder, chops, settings)

@@ -1,8 +1,8 @@
 """The side that runs in TensorFlow (see README.md beside this file).
 
-with_tensorflow.py fixtures FILE.npz                  the tests' small SavedModel, and what it gives
-with_tensorflow.py answers SAVEDMODEL IMAGE…          what MARCO's network says, as JSON lines
-with_tensorflow.py ranges SAVEDMODEL IMAGE…           the largest value of each ReLU, a mean over the images
+with_tensorflow.py fixtures FILE.npz                  make the small SavedModel of the tests, with its outputs
+with_tensorflow.py answers SAVEDMODEL IMAGE…          print the outputs of MARCO's network as JSON lines
+with_tensorflow.py ranges SAVEDMODEL IMAGE…           print the largest value of each ReLU, averaged over the images
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import tensorflow as tf
 v1 = tf.compat.v1
 CLASSES = ("Crystals", "Precipitate", "Other", "Clear")
 FILES = "ParseExample/ParseExample:0"
-"""Image files, on their way into the network."""
+"""Tensor that the image files are fed into."""
 
 
 def fixtures(file: Path) -> None:
@@ -45,25 +45,25 @@ def fixtures(file: Path) -> None:
                 return tf.nn.relu(x)
 
         same = {"strides": 1, "padding": "SAME"}
-        given = v1.placeholder(tf.float32, (None, 13, 13, 3), name="given")
-        x = convolution(given, "first", 4, (3, 3), strides=2, padding="VALID")
+        placeholder = v1.placeholder(tf.float32, (None, 13, 13, 3), name="given")
+        x = convolution(placeholder, "first", 4, (3, 3), strides=2, padding="VALID")
         wide = convolution(convolution(x, "wide", 3, (1, 3), **same), "tall", 3, (5, 1), **same)
         mean = convolution(v1.nn.avg_pool(x, 3, **same), "pooled", 2, (1, 1), **same)
         x = v1.nn.max_pool(tf.concat([wide, mean], 3), 3, 1, "VALID")
         x = v1.nn.avg_pool(x, 4, 2, "VALID", name="features")
-        made = tf.nn.bias_add(
+        logits = tf.nn.bias_add(
             v1.nn.conv2d(x, variable("last", 1, 1, 5, 4), **same), variable("biases", 4), name="logits"
         )
         v1.get_variable("global_step", initializer=np.int64(1 << 40), use_resource=False)
         session.run(v1.global_variables_initializer())
         saved = Path(scratch) / "saved"
-        v1.saved_model.simple_save(session, str(saved), {"given": given}, {"logits": made})
+        v1.saved_model.simple_save(session, str(saved), {"given": placeholder}, {"logits": logits})
         paths = (saved / "saved_model.pb", *sorted((saved / "variables").iterdir()))
         pictures = rng.uniform(0, 1, (2, 13, 13, 3)).astype(np.float32)
         np.savez_compressed(
             file,
             given=pictures,
-            logits=session.run(made, {given: pictures}),
+            logits=session.run(logits, {placeholder: pictures}),
             **{path.name: np.frombuffer(path.read_bytes(), np.uint8) for path in paths},
             **{f"variable {one.op.name}": session.run(one) for one in v1.global_variables()},
         )
@@ -74,15 +74,15 @@ def answers(model: Path, images: list[Path]) -> None:
     serve = tf.saved_model.load(str(model)).signatures["serving_default"]
 
     def ask(data: bytes | tf.Tensor) -> list[float]:
-        given = serve(image_bytes=tf.constant([data]) if isinstance(data, bytes) else data[None])
-        found = dict(zip(given["classes"].numpy()[0].tolist(), given["scores"].numpy()[0].tolist(), strict=True))
-        return [found[name.encode()] for name in CLASSES]
+        outputs = serve(image_bytes=tf.constant([data]) if isinstance(data, bytes) else data[None])
+        scores = dict(zip(outputs["classes"].numpy()[0].tolist(), outputs["scores"].numpy()[0].tolist(), strict=True))
+        return [scores[name.encode()] for name in CLASSES]
 
     for path in images:
         data = path.read_bytes()
         pixels = tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")  # PNG files too
-        found = {"image": str(path), "served": ask(data), "accurate": ask(tf.io.encode_png(pixels, compression=0))}
-        print(json.dumps(found), flush=True)  # noqa: T201
+        answer = {"image": str(path), "served": ask(data), "accurate": ask(tf.io.encode_png(pixels, compression=0))}
+        print(json.dumps(answer), flush=True)  # noqa: T201
 
 
 def ranges(model: Path, images: list[Path]) -> None:
@@ -94,8 +94,8 @@ def ranges(model: Path, images: list[Path]) -> None:
             for op in graph.get_operations()
             if op.type == "Relu" and "AuxLogits" not in op.name
         }
-        found = [session.run(list(largest.values()), {FILES: [path.read_bytes()]}) for path in images]
-    for name, value in zip(largest, np.mean(found, axis=0), strict=True):
+        values = [session.run(list(largest.values()), {FILES: [path.read_bytes()]}) for path in images]
+    for name, value in zip(largest, np.mean(values, axis=0), strict=True):
         print(f"{value:#.3g}", name)  # noqa: T201
 
 

@@ -6,7 +6,7 @@
 >>> score.outcome, score.p_crystal  # doctest: +SKIP
 (<Outcome.HARVESTABLE: 'crystals harvestable'>, 0.97)
 
-What is not named here is not meant to be called, and may change with any release.
+Only the names below are public; anything else may change with any release.
 """
 
 from importlib import metadata

@@ -1,4 +1,4 @@
-"""What may be scored: files, bytes, PIL images and arrays, all brought to an image file."""
+"""Images that can be scored: files, bytes, PIL images and arrays, all converted to an image file."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ from xtalgrid_scoring.failures import read_file
 ImageLike = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[Any]
 
 ONE_IMAGE = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image, np.ndarray)
-"""What is meant as one image, though most of it can be iterated over."""
+"""Types of a single image, although most of them are iterable."""
 
 
 @dataclass(slots=True)
 class Source:
-    """Where an image comes from, to be read again for its frame and its class maps.
+    """The source of an image, which is read again for its frame and its class maps.
 
     Attributes
     ----------
     name
-        For people: a path, or what kind of thing it was.
-    given
+        For messages: the path, or a description of the object.
+    content
         A file, or its bytes.
     sha256
-        Of what was read first; a file that is another one later is refused.
+        Hash of the bytes at the first read; if the file has changed since, it is refused.
     """
 
     name: str
-    given: Path | bytes
+    content: Path | bytes
     sha256: str = field(default="")
 
     @classmethod
     def of(cls, image: ImageLike) -> Source:
-        """Take what was given to be scored.
+        """Make a source from the user's object.
 
         Raises
         ------
         ConfigError
-            When it is no image.
+            If it is not an image.
         """
         if isinstance(image, bytes | bytearray | memoryview):
             return cls(f"{len(image):,} bytes", bytes(image))
@@ -63,7 +63,7 @@ class Source:
             path = Path(image).expanduser()
             return cls(os.fspath(path), path)
         raise ConfigError(
-            f"{type(image).__name__} is no image; give a path, a file's bytes, a PIL image, or an array (M, N[, 3])"
+            f"{type(image).__name__} is not an image; give a path, a file's bytes, a PIL image, or an array (M, N[, 3])"
         )
 
     def read(self) -> bytes:
@@ -72,19 +72,19 @@ class Source:
         Raises
         ------
         ImageError
-            When it cannot be read, or is not the one that was read before.
+            If the file cannot be read, or has changed since it was first read.
         """
-        data = self.given if isinstance(self.given, bytes) else read_file(self.given)
-        found = hashlib.sha256(data).hexdigest()
-        if self.sha256 and found != self.sha256:
-            raise ImageError(FailureReason.HASH_DIFFERS, "it changed since it was scored; score it again")
-        self.sha256 = found
+        data = self.content if isinstance(self.content, bytes) else read_file(self.content)
+        sha256 = hashlib.sha256(data).hexdigest()
+        if self.sha256 and sha256 != self.sha256:
+            raise ImageError(FailureReason.HASH_DIFFERS, "the file has changed since it was scored; score it again")
+        self.sha256 = sha256
         return data
 
 
 @contextmanager
 def naming(source: Source) -> Iterator[None]:
-    """Have an `ImageError` say which image it is about."""
+    """Add the image's name to an `ImageError`."""
     try:
         yield
     except ImageError as error:
@@ -100,17 +100,17 @@ def _from_array(pixels: npt.NDArray[Any]) -> Image.Image:
         or not (pixels.dtype == np.uint8 or (pixels.dtype == np.uint16 and is_grey))
     ):
         raise ConfigError(
-            f"an array {pixels.shape} of {pixels.dtype}; expected (M, N) or (M, N, 3) of uint8, or (M, N) of uint16"
-            + "; from 0..1: (pixels * 255).astype('uint8')" * (pixels.dtype.kind == "f")
+            f"cannot score an array {pixels.shape} of {pixels.dtype}; give (M, N) or (M, N, 3) of uint8, "
+            "or (M, N) of uint16" + "; to convert 0..1: (pixels * 255).astype('uint8')" * (pixels.dtype.kind == "f")
         )
     return Image.fromarray(np.ascontiguousarray(pixels))
 
 
 def _tiff(image: Image.Image) -> bytes:
-    """All modes of Pillow, without loss."""
+    """Encode an image as TIFF, which holds nearly all of Pillow's modes without loss."""
     stream = io.BytesIO()
     try:
         image.save(stream, "TIFF")
     except (OSError, ValueError) as error:
-        raise ConfigError(f"a PIL image of mode {image.mode} that cannot be read: {error}; give RGB or L") from error
+        raise ConfigError(f"cannot read a PIL image of mode {image.mode}: {error}; convert it to RGB or L") from error
     return stream.getvalue()

@@ -1,4 +1,4 @@
-"""`Scorer`: the networks, ready to score images one by one or many at once."""
+"""`Scorer`: the networks, loaded and ready to score one image or many."""
 
 from __future__ import annotations
 
@@ -25,42 +25,42 @@ from .scores import Failure, Score
 
 
 class Scorer:
-    """Scores well images as a xtalgrid worker does: the same networks, the same options, the same numbers.
+    """Scores well images as an xtalgrid worker does: with the same networks and options, and the same numbers.
 
     Parameters
     ----------
     weights : path, optional
         A folder of weights, such as one that ``xtalgrid-train adapt`` made. Default: those that come with xtalgrid.
     variant : {"fp32", "int8"}, optional
-        Of these weights. Default: the folder's own choice.
+        Variant of the weights. Default: the folder's default.
     threads : int, optional
-        Cores for one image.
+        Cores to use for one image.
     rule : {"pooled", "group", "published"}, optional
-        What decides a well: all parts of the drop together, the best parts, or the best parts as in the paper.
+        What decides the outcome: all chops of the drop together, the best chops, or the best chops as in the paper.
     threshold : float, optional
-        Rules group and published: probability from which a part counts.
+        Rules group and published: minimum probability for a chop to count.
     mode : {"dense", "exact"}, optional
-        Whether the parts are classified all at once, or one by one as in the paper, which takes eleven times as long.
+        Whether all chops are classified at once, or one by one as in the paper, which takes eleven times as long.
     step : int, optional
-        From part to part in pixels of 1.13 µm, 1 to 256. Dense: a multiple of 16. The paper's is 50.
+        Distance between chops in pixels of 1.13 µm, 1 to 256. Dense: a multiple of 16. The paper's is 50.
     n_boxes : int, optional
-        How many of the best parts a score names, 0 to 100.
+        Maximum number of best chops in a score, 0 to 100.
     support : float, optional
-        Rule group: share of the parts around a point that must agree, 0..1.
+        Rule group: fraction of the chops covering a point that must agree, 0..1.
     crystal_from : float, optional
-        Rule pooled: `Score.p_crystal` from which a well is called a crystal.
+        Rule pooled: minimum `Score.p_crystal` to call a well a crystal.
 
     Attributes
     ----------
     options : Options
-        How images are scored, all of it.
+        All options that images are scored with.
 
     Raises
     ------
     ConfigError
-        When a value is not allowed.
+        If a value is not allowed.
     ModelError
-        When the weights are not there or cannot be used.
+        If the weights are missing or cannot be used.
 
     Examples
     --------
@@ -85,7 +85,7 @@ class Scorer:
         crystal_from: float = DEFAULTS.crystal_from,
     ) -> None:
         if threads < 1:
-            raise ConfigError(f"{threads} threads; at least one has to score")
+            raise ConfigError(f"threads is {threads}; give at least 1")
         self._folders = () if weights is None else (Path(weights).expanduser().absolute(),)
         self._threads = threads
         changes = {
@@ -105,7 +105,7 @@ class Scorer:
         self._networks = Networks.load(self.options, self._folders, threads)
 
     def __getstate__(self) -> dict[str, object]:
-        """Everything but the networks, which cannot be pickled and are loaded anew."""
+        """Return the state without the networks, which cannot be pickled and are loaded again."""
         return {name: value for name, value in vars(self).items() if name != "_networks"}
 
     def __setstate__(self, state: dict[str, object]) -> None:
@@ -123,19 +123,19 @@ class Scorer:
         Parameters
         ----------
         image : path, bytes, PIL image or array
-            A JPEG, PNG or TIFF file, by its path or its bytes; or pixels, ``(M, N)`` grey or ``(M, N, 3)`` RGB, of
-            uint8 or uint16. A file gives the very numbers of a worker. Pixels decoded from a JPEG may differ from their
-            file in the third decimal, because a file is decoded at a reduced size where that is enough.
+            A JPEG, PNG or TIFF file, given by its path or its bytes; or pixels of uint8 or uint16, ``(M, N)`` grey or
+            ``(M, N, 3)`` RGB. A file gets exactly the numbers that a worker gives it. Pixels that were decoded from a
+            JPEG may differ in the third decimal, because a file is decoded at a reduced size if that is enough.
         pixel_size_um : float, optional
-            Micrometres per pixel, 0.05 to 50. Default: that of the known imager with images of this size, else a guess;
-            `Score.pixel_size_origin` says which. A size that is off by half makes crystals look like another outcome.
+            Micrometres per pixel, 0.05 to 50. Default: that of a known imager with images of this size, else a guess;
+            `Score.pixel_size_origin` says which. If it is wrong by half, crystals are mistaken for other outcomes.
 
         Raises
         ------
         ImageError
-            When the image cannot be read, or is too small or too large; names it and says why.
+            If the image cannot be read, or is too small or too large; the message names it and says why.
         ConfigError
-            For what is no image at all, or a pixel size out of range.
+            If the object is not an image, or the pixel size is out of range.
 
         Examples
         --------
@@ -164,29 +164,29 @@ class Scorer:
         pixel_size_um: float | None = None,
         time_limit: float = 600.0,
     ) -> Iterator[Score | Failure]:
-        """Score many images, each in a process that may fail without harm to the others.
+        """Score many images in separate processes, so that an image that crashes its process affects no other.
 
-        Every image gets an answer, in the order given: a `Score`, or a `Failure` that says why there is none. An image
-        that crashes its process or takes too long is a failure too. Stop at any time: scores come as they are ready.
+        Every image gets an answer, in the given order: a `Score`, or a `Failure` with the reason. An image that crashes
+        its process or takes too long is a failure too. Answers are yielded as they are ready; you can stop at any time.
 
         Parameters
         ----------
         images : iterable of paths, bytes, PIL images or arrays
-            As for `score`; the images of a folder are ``sorted(Path("plate").glob("*.jpg"))``. Only what the workers
-            need is read ahead.
+            As for `score`; for a folder, ``sorted(Path("plate").glob("*.jpg"))``. Only a few images per worker are
+            read ahead.
         workers : int, optional
-            Processes side by side, each on one core; each takes about 250 MB.
+            Number of processes, one core each; each takes about 250 MB.
         progress : bool, optional
-            Show a progress bar on standard error.
+            Whether to show a progress bar on standard error.
         pixel_size_um : float, optional
-            Of all the images.
+            Micrometres per pixel of all the images.
         time_limit : float, optional
-            Seconds after which an image is a failure.
+            Seconds after which an image is given up as a failure.
 
         Raises
         ------
         ConfigError
-            For one image instead of several, no workers, or a pixel size or time limit out of range.
+            If `images` is a single image, or a number is out of range.
 
         Examples
         --------
@@ -199,13 +199,13 @@ class Scorer:
         _check_pixel_size(pixel_size_um)
         if isinstance(images, ONE_IMAGE) or not isinstance(images, Iterable):
             raise ConfigError(
-                f"{type(images).__name__} is not several images; give a list of images, "
-                'or of a folder: sorted(Path("plate").glob("*.jpg"))'
+                f"images is a {type(images).__name__}, not a list of images; "
+                'for a folder, give sorted(Path("plate").glob("*.jpg"))'
             )
         if workers < 1:
-            raise ConfigError(f"{workers} workers; at least one has to score")
+            raise ConfigError(f"workers is {workers}; give at least 1")
         if not time_limit > 0:
-            raise ConfigError(f"a time limit of {time_limit} s; expected more than 0")
+            raise ConfigError(f"time_limit is {time_limit} s; give more than 0")
         return self._many(images, workers, progress, pixel_size_um, time_limit)
 
     def _many(
@@ -243,4 +243,4 @@ class Scorer:
 
 def _check_pixel_size(pixel_size_um: float | None) -> None:
     if pixel_size_um is not None and not 0.05 <= pixel_size_um <= 50:
-        raise ConfigError(f"a pixel of {pixel_size_um} µm; expected 0.05 to 50")
+        raise ConfigError(f"pixel_size_um is {pixel_size_um}; give 0.05 to 50")

@@ -1,4 +1,4 @@
-"""`Score` and `Failure`: what came of an image."""
+"""`Score` and `Failure`: the result for an image."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .scorer import Scorer
 
 _SHOWN = 480
-"""Longer side of the picture that a notebook shows of a score, in pixels."""
+"""Longer side, in pixels, of the picture that a notebook shows for a score."""
 
 BoxInImage = tuple[int, int, int, int]
 """``(row, col, height, width)`` in pixels of the original image."""
@@ -35,16 +35,16 @@ BoxInImage = tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Where the drop is.
+    """The drop that was found in an image.
 
     Attributes
     ----------
     box : tuple of int, or None
-        ``(row, col, height, width)`` in pixels of the original image; None where no drop was made out.
+        ``(row, col, height, width)`` in pixels of the original image; None if no drop was found.
     outline : tuple of (row, col)
-        Points along its edge, clockwise; empty where no drop was made out.
+        Points along its edge, clockwise; empty if no drop was found.
     confidence : float
-        Of this answer, be it a drop or none; 0..1.
+        Confidence in this result, drop or no drop; 0..1.
     """
 
     box: BoxInImage | None
@@ -54,16 +54,16 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class Chop:
-    """A part of the drop that shows why the well is called what it is called.
+    """A chop, a square part of the drop, that explains the well's outcome.
 
     Attributes
     ----------
     box : tuple of int
         ``(row, col, height, width)`` in pixels of the original image.
     outcome : Outcome
-        What this part shows.
+        Outcome of this chop.
     probability : float
-        Of it, 0..1.
+        Probability of that outcome, 0..1.
     """
 
     box: BoxInImage
@@ -92,18 +92,18 @@ class Score:
         self._source, self._answer, self._scorer = source, answer, scorer
 
     def __repr__(self) -> str:
-        """Show the image, its outcome, and how probable a crystal is."""
+        """Show the image, its outcome, and the probability of a crystal."""
         name = Path(self.image).name
         return f"<Score of {name}: {self.outcome} {self.probability:.2f}, p_crystal {self.p_crystal:.2f}>"
 
     @property
     def image(self) -> str:
-        """The image's path, or in words what was given."""
+        """The image's path, or a description of the object."""
         return self._source.name
 
     @property
     def outcome(self) -> Outcome:
-        """What the well is called: one of the 13 outcomes of Thielmann et al. (2023), Table 1, or undecided."""
+        """The well's outcome: one of the 13 in Table 1 of Thielmann et al. (2023), or undecided."""
         return self._answer.outcome
 
     @property
@@ -118,35 +118,35 @@ class Score:
 
     @property
     def probability(self) -> float:
-        """Of the outcome, 0..1."""
+        """Probability of the outcome, 0..1."""
         return self._answer.probability
 
     @property
     def p_crystal(self) -> float:
-        """Calibrated probability that the well holds a crystal, 0..1: what to rank wells by."""
+        """Calibrated probability of a crystal in the well, 0..1; rank wells by it."""
         return self._answer.p_crystal
 
     @property
     def probabilities(self) -> dict[str, float]:
-        """Of the four groups, by name; they sum to 1, and that of ``"crystal"`` is `p_crystal`."""
-        assert self._answer.groups is not None  # this very library made the answer
+        """Probabilities of the four groups, by name; they sum to 1, and that of ``"crystal"`` is `p_crystal`."""
+        assert self._answer.groups is not None  # missing only from answers of old workers
         return {str(group): p for group, p in zip(SCORED_GROUPS, self._answer.groups, strict=True)}
 
     @property
     def class_maxima(self) -> dict[str, float]:
-        """The largest probability of each of the 13 outcomes in any part of the drop, 0..1; empty without a drop."""
+        """The largest probability of each of the 13 outcomes in any chop, 0..1; empty if there is no drop."""
         return {str(o): p for o, p in zip(CLASSES, self._answer.probabilities, strict=False)}
 
     @property
     def boxes(self) -> tuple[Chop, ...]:
-        """The parts of the drop that say most, best first; empty where there is no drop."""
+        """The best chops, best first; empty if there is no drop."""
         return tuple(Chop(chop.box, chop.outcome, chop.probability) for chop in self._answer.boxes)
 
     @property
     def drop(self) -> Drop:
-        """Where the drop is."""
-        found = self._answer.drop
-        return Drop(found.box, found.outline, found.confidence)
+        """The drop that was found in the image."""
+        drop = self._answer.drop
+        return Drop(drop.box, drop.outline, drop.confidence)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -155,12 +155,12 @@ class Score:
 
     @property
     def pixel_size_um(self) -> float:
-        """Micrometres a pixel that the image was scored at."""
+        """Micrometres per pixel that the image was scored with."""
         return self._answer.pixel_size_um
 
     @property
     def pixel_size_origin(self) -> str:
-        """Where `pixel_size_um` comes from: ``"configured"`` (you gave it), an imager's name, or ``"guessed"``."""
+        """Origin of `pixel_size_um`: ``"configured"`` (by you), an imager's name, or ``"guessed"``."""
         return self._answer.pixel_size_origin
 
     def frame(self) -> Image.Image:
@@ -169,40 +169,41 @@ class Score:
         Raises
         ------
         ImageError
-            When the image's file is gone, or is another one by now.
+            If the image's file is missing or has changed.
         """
         with naming(self._source):
             return frame(read_image(self._source.read()), self._answer)
 
     def class_map(self, group: Group | str = Group.CRYSTAL) -> npt.NDArray[np.float32]:
-        """Where in the drop a group was seen, ``(M, N)`` of the image's size, 0..1; 0 outside the drop.
+        """Return a map of where a group was seen, ``(M, N)`` like the image, 0..1; 0 outside the drop.
 
-        It is sharper than the chops that are scored, and silent where no chop agrees. It is not what is scored.
+        The map is sharper than the chops, and zero where no chop agrees. It shows where to look, but the score is made
+        from the chops.
 
         Parameters
         ----------
         group : {"crystal", "precipitate", "other", "clear"}, optional
+            The group.
 
         Raises
         ------
         ConfigError
-            For another group, or where the classifier has no class map.
+            If there is no such group, or the classifier has no class map.
         ImageError
-            When the image's file is gone, or is another one by now.
+            If the image's file is missing or has changed.
         """
         try:
-            wanted = Group(group)
-            values = self._maps[wanted]
+            values = self._maps[Group(group)]
         except (ValueError, KeyError):
             names = ", ".join(map(str, SCORED_GROUPS))
-            raise ConfigError(f"{group!r} has no class map; the groups are {names}") from None
+            raise ConfigError(f"no class map of {group!r}; choose from: {names}") from None
         picture = Image.fromarray(values).resize((self._answer.width, self._answer.height), Image.Resampling.BILINEAR)
         return np.asarray(picture, np.float32)
 
     def to_dict(self) -> dict[str, object]:
         """Return the score as a flat dict, one row of a table: ``pandas.DataFrame(s.to_dict() for s in scores)``.
 
-        Failures have the same keys, so that a table of many images loses none.
+        Failures have the same keys, so that one table can hold all images.
         """
         return row(self.image, self._answer)
 
@@ -212,7 +213,7 @@ class Score:
             return overlay_maps(self._source.read(), self._scorer._networks, self._answer.pixel_size_um)
 
     def _repr_png_(self) -> bytes | None:
-        """Draw a small framed image for a notebook; None, so that the notebook shows the text, if its file is gone."""
+        """Draw a small framed image for a notebook; None if its file is missing (the notebook then shows the text)."""
         stream = io.BytesIO()
         try:
             thumbnail(self.frame(), _SHOWN).save(stream, "PNG")
@@ -222,7 +223,7 @@ class Score:
 
 
 class Failure:
-    """An image that could not be scored, and why. `Scorer.score_many` gives it in place of a score."""
+    """An image that could not be scored, and the reason. `Scorer.score_many` yields it in place of a score."""
 
     def __init__(self, image: str, answer: wire.Failed) -> None:
         self._image, self._answer = image, answer
@@ -233,7 +234,7 @@ class Failure:
 
     @property
     def image(self) -> str:
-        """The image's path, or in words what was given."""
+        """The image's path, or a description of the object."""
         return self._image
 
     @property
@@ -243,12 +244,12 @@ class Failure:
 
     @property
     def reason(self) -> FailureReason:
-        """What kind of thing is wrong."""
+        """The reason, from a fixed list."""
         return self._answer.reason
 
     @property
     def detail(self) -> str:
-        """The same in words."""
+        """The details, for people."""
         return self._answer.detail
 
     def to_dict(self) -> dict[str, object]:

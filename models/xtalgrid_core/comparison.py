@@ -22,8 +22,6 @@ COMPARISON = "comparison.json"
 MARGIN = 0.02
 """Fraction of a source's wells that may change between the models by chance; always at least one well."""
 
-Verdict = Literal["better", "not better"]
-
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """Results of one pair of models on the wells of one source; a well is right if its group is."""
@@ -54,14 +52,14 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     candidate: tuple[str, str]
     current: tuple[str, str]
     sources: tuple[Source, ...]
-    verdict: Verdict
+    verdict: Literal["better", "not better"]
     reasons: tuple[str, ...]
     """The reasons for the verdict, for people."""
     made_at: str
     """UTC, ISO 8601."""
 
 
-def judge(sources: Sequence[Source], margin: float = MARGIN) -> tuple[Verdict, tuple[str, ...]]:
+def judge(sources: Sequence[Source], margin: float = MARGIN) -> tuple[Literal["better", "not better"], tuple[str, ...]]:
     """Decide whether a candidate is better than the current pair of models, and why.
 
     It is better if it is right about more of the lab's held-out wells, and within `margin` finds as many crystals (on
@@ -112,7 +110,7 @@ def judge(sources: Sequence[Source], margin: float = MARGIN) -> tuple[Verdict, t
     total = sum(sum(source.wells.values()) for source in lab)
     before, after = (sum(sum(getattr(s, pair).right.values()) for s in lab) for pair in ("current", "candidate"))
     if not total:
-        reasons_against.append("there are no held-out wells of the lab")
+        reasons_against.append("the lab has no held-out wells")
     else:
         (reasons_for if after > before else reasons_against).append(
             f"the lab's held-out wells: {after} of {total} right, {before} before"

@@ -130,7 +130,7 @@ def decide(
     values = np.clip(values, 0, 1)  # rounding may leave some slightly outside
     if options.rule == "pooled":
         if pooling is None:
-            raise ValueError("the rule pooled needs a pooling; xtalgrid-train judge calibrate fits one")
+            raise ValueError("the rule `pooled` needs a pooling; fit one with `xtalgrid-train judge calibrate`")
         ruling = _pooled(values, pooling(values, mean_coverage(boxes)), options.crystal_from)
     else:
         by_group = options.rule == "group"

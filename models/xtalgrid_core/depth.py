@@ -42,7 +42,10 @@ def deep_colour(image: Image.Image) -> str | None:
     ValueError
         If the channels lie in separate planes, which Pillow reads wrongly.
     """
-    modes = [arguments if isinstance(arguments, str) else (arguments or [""])[0] for *_, arguments in image.tile]
+    modes = [
+        arguments if isinstance(arguments, str) else (arguments or [""])[0]
+        for *_, arguments in getattr(image, "tile", ())
+    ]
     if modes and all(re.fullmatch(r"(RGB|RGBA|RGBX|RGBa);16[BLN]", mode) for mode in modes):
         return modes[0]
     if len(image.getbands()) >= 3 and 16 in getattr(image, "tag_v2", {}).get(_BITS, ()):
@@ -110,6 +113,7 @@ def _low_bytes(data: bytes, raw: str) -> Image.Image:
     image.tile = [
         tile._replace(args=raw[:-1] + swapped if isinstance(tile.args, str) else (raw[:-1] + swapped, *tile.args[1:]))
         for tile in image.tile
+        if tile.args is not None
     ]
     image.load()
     return image

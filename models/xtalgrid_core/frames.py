@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from PIL import Image, ImageDraw, ImageFont
 
 from .images import Pixels
-from .outcomes import Look, Outcome, ink
+from .outcomes import Outcome, OutcomeStyle, ink
 from .wire import Answer, Drop, Failed
 
 _FRAME_WIDTH = 1 / 60
@@ -38,21 +38,21 @@ def frame(image: Pixels, answer: Answer) -> Image.Image:
     draw = ImageDraw.Draw(picture)
     unit = max(2, round(min(picture.size) * _FRAME_WIDTH))
     if isinstance(answer, Failed):
-        _outer_frame(draw, picture.size, Outcome.FAILED.look, unit)
-        _label(draw, (unit * 1.5, unit * 1.5), f"! failed: {answer.reason}", Outcome.FAILED.look.colour, unit * 2)
+        _outer_frame(draw, picture.size, Outcome.FAILED.style, unit)
+        _label(draw, (unit * 1.5, unit * 1.5), f"! failed: {answer.reason}", Outcome.FAILED.style.colour, unit * 2)
         return picture
     _outline(draw, answer.drop, max(1, unit // 6))
     for chop in reversed(answer.boxes):  # the best one is drawn last, on top
         row, col, height, width = chop.box
         corners = [(col, row), (col + width, row), (col + width, row + height), (col, row + height)]
-        _line(draw, [*corners, corners[0]], chop.outcome.look, max(2, unit // 5))
+        _line(draw, [*corners, corners[0]], chop.outcome.style, max(2, unit // 5))
     for chop in reversed(answer.boxes):
         row, col, _, _ = chop.box
-        text = f"{chop.outcome.look.letter} {percent(chop.probability)}"
-        _label(draw, (max(col, unit), max(row, unit)), text, chop.outcome.look.colour, max(10, round(unit * 1.2)))
-    _outer_frame(draw, picture.size, answer.outcome.look, unit)
-    title = f"{answer.outcome.look.letter}  {answer.outcome} {percent(answer.probability)}"
-    _label(draw, (unit * 1.5, unit * 1.5), title, answer.outcome.look.colour, unit * 2)
+        text = f"{chop.outcome.style.letter} {percent(chop.probability)}"
+        _label(draw, (max(col, unit), max(row, unit)), text, chop.outcome.style.colour, max(10, round(unit * 1.2)))
+    _outer_frame(draw, picture.size, answer.outcome.style, unit)
+    title = f"{answer.outcome.style.letter}  {answer.outcome} {percent(answer.probability)}"
+    _label(draw, (unit * 1.5, unit * 1.5), title, answer.outcome.style.colour, unit * 2)
     return picture
 
 
@@ -70,13 +70,13 @@ def thumbnail(image: Image.Image, side: int) -> Image.Image:
     return copy
 
 
-def _outer_frame(draw: ImageDraw.ImageDraw, size: tuple[int, int], look: Look, unit: int) -> None:
+def _outer_frame(draw: ImageDraw.ImageDraw, size: tuple[int, int], style: OutcomeStyle, unit: int) -> None:
     width, height = size
     half = unit / 2
     corners = [(half, half), (width - half, half), (width - half, height - half), (half, height - half)]
-    ground = look.ink if look.dash else look.colour
+    ground = style.ink if style.dash else style.colour
     draw.line([*corners, corners[0], corners[1]], fill=ground, width=unit, joint="curve")
-    _strokes(draw, [*corners, corners[0]], look.colour, unit, look.dash)
+    _strokes(draw, [*corners, corners[0]], style.colour, unit, style.dash)
 
 
 def _outline(draw: ImageDraw.ImageDraw, drop: Drop, width: int) -> None:
@@ -86,9 +86,9 @@ def _outline(draw: ImageDraw.ImageDraw, drop: Drop, width: int) -> None:
         _strokes(draw, [*points[1:], points[0], points[1]], "#202020", width, (2, 6))
 
 
-def _line(draw: ImageDraw.ImageDraw, points: Sequence[Point], look: Look, width: int) -> None:
-    draw.line(points, fill=look.ink, width=width + 2 * max(1, width // 4))
-    _strokes(draw, points, look.colour, width, look.dash)
+def _line(draw: ImageDraw.ImageDraw, points: Sequence[Point], style: OutcomeStyle, width: int) -> None:
+    draw.line(points, fill=style.ink, width=width + 2 * max(1, width // 4))
+    _strokes(draw, points, style.colour, width, style.dash)
 
 
 def _strokes(draw: ImageDraw.ImageDraw, points: Sequence[Point], colour: str, width: int, dash: Iterable[int]) -> None:

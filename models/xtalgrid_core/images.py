@@ -40,7 +40,7 @@ With this size a worker needs 400 MB. It is checked before decoding, because a m
 """
 
 _MIN_CONTRAST = 4
-"""Difference of the darkest and the brightest pixels, of 255, up to which an image shows nothing. 759 real ones: 39 and more."""
+"""Difference of dark and bright, of 255, up to which an image shows nothing; 759 real ones have 39 and more."""
 
 SEGMENTER_SIDE = 256
 """Side of the square that a whole image is resized to for the segmenter."""
@@ -209,7 +209,7 @@ def _open(data: bytes) -> Image.Image:
         raise ImageError(FailureReason.TOO_LARGE, f"{width}×{height} pixels; at most {MAX_PIXELS:,} are read")
     if min(width, height) < MIN_SIDE:
         raise ImageError(
-            FailureReason.TOO_SMALL, f"{width}×{height} pixels; a well image has at least {MIN_SIDE} a side"
+            FailureReason.TOO_SMALL, f"{width}×{height} pixels; a well image has at least {MIN_SIDE} on each side"
         )
     return image
 

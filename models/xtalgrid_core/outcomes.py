@@ -41,24 +41,24 @@ class Outcome(StrEnum):
     FAILED = "failed"
 
     @property
-    def look(self) -> Look:
+    def style(self) -> OutcomeStyle:
         """How the outcome is drawn and published."""
-        return LOOKS[self]
+        return STYLES[self]
 
     @property
     def group(self) -> Group:
         """The outcome's group."""
-        return LOOKS[self].group
+        return STYLES[self].group
 
     @property
     def code(self) -> str | None:
         """The two-character score of the imager's score table; None for undecided and failed."""
-        number = LOOKS[self].score
+        number = STYLES[self].score
         return None if number is None else f"{number:02d}"
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class OutcomeStyle:
     """How an outcome is drawn and published.
 
     `colour` is ``#rrggbb``. `dash` gives the lengths of strokes and gaps of the frame's line, in line widths (empty:
@@ -87,25 +87,25 @@ def ink(colour: str) -> str:
 _RED, _BLUE, _AMBER, _GREY, _MAGENTA, _TEAL = "#e0201b", "#2462e0", "#e09b00", "#8c8c8c", "#d02bc9", "#00897b"
 
 # Colours are those of the paper (section 3.1, Fig. 1), which has none for `other` and the outcomes without a score.
-LOOKS: dict[Outcome, Look] = {
-    Outcome.HARVESTABLE: Look(Group.CRYSTAL, 23, "X", _RED),
-    Outcome.BAD_FORM: Look(Group.CRYSTAL, 22, "x", _RED),
-    Outcome.OVERNUCLEATED: Look(Group.CRYSTAL, 21, "m", _RED),
-    Outcome.PRECIPITATE: Look(Group.PRECIPITATE, 13, "P", _BLUE, (6, 2)),
-    Outcome.PRECIPITATE_BAD: Look(Group.PRECIPITATE, 12, "p", _BLUE, (6, 2)),
-    Outcome.PRECIPITATE_GOOD: Look(Group.PRECIPITATE, 11, "g", _BLUE, (6, 2)),
-    Outcome.NULL_EXPERIMENT: Look(Group.OTHER, 34, "N", _MAGENTA, (1, 3)),
-    Outcome.OTHER: Look(Group.OTHER, 33, "O", _AMBER, (3, 2)),
-    Outcome.SPHERULITES: Look(Group.OTHER, 32, "S", _AMBER, (3, 2)),
-    Outcome.PHASE_SEPARATION: Look(Group.OTHER, 31, "H", _AMBER, (3, 2)),
-    Outcome.CLEAR: Look(Group.CLEAR, 1, "C", _GREY, (1, 1)),
-    Outcome.CLEAR_WITH_FEATURES: Look(Group.CLEAR, 2, "F", _GREY, (1, 1)),
-    Outcome.RIM: Look(Group.CLEAR, 1, "R", "#ffffff", (1, 1)),
-    Outcome.UNDECIDED: Look(Group.UNKNOWN, None, "?", _TEAL, (6, 2, 1, 2)),
-    Outcome.FAILED: Look(Group.UNKNOWN, None, "!", "#202020", (1, 4)),
+STYLES: dict[Outcome, OutcomeStyle] = {
+    Outcome.HARVESTABLE: OutcomeStyle(Group.CRYSTAL, 23, "X", _RED),
+    Outcome.BAD_FORM: OutcomeStyle(Group.CRYSTAL, 22, "x", _RED),
+    Outcome.OVERNUCLEATED: OutcomeStyle(Group.CRYSTAL, 21, "m", _RED),
+    Outcome.PRECIPITATE: OutcomeStyle(Group.PRECIPITATE, 13, "P", _BLUE, (6, 2)),
+    Outcome.PRECIPITATE_BAD: OutcomeStyle(Group.PRECIPITATE, 12, "p", _BLUE, (6, 2)),
+    Outcome.PRECIPITATE_GOOD: OutcomeStyle(Group.PRECIPITATE, 11, "g", _BLUE, (6, 2)),
+    Outcome.NULL_EXPERIMENT: OutcomeStyle(Group.OTHER, 34, "N", _MAGENTA, (1, 3)),
+    Outcome.OTHER: OutcomeStyle(Group.OTHER, 33, "O", _AMBER, (3, 2)),
+    Outcome.SPHERULITES: OutcomeStyle(Group.OTHER, 32, "S", _AMBER, (3, 2)),
+    Outcome.PHASE_SEPARATION: OutcomeStyle(Group.OTHER, 31, "H", _AMBER, (3, 2)),
+    Outcome.CLEAR: OutcomeStyle(Group.CLEAR, 1, "C", _GREY, (1, 1)),
+    Outcome.CLEAR_WITH_FEATURES: OutcomeStyle(Group.CLEAR, 2, "F", _GREY, (1, 1)),
+    Outcome.RIM: OutcomeStyle(Group.CLEAR, 1, "R", "#ffffff", (1, 1)),
+    Outcome.UNDECIDED: OutcomeStyle(Group.UNKNOWN, None, "?", _TEAL, (6, 2, 1, 2)),
+    Outcome.FAILED: OutcomeStyle(Group.UNKNOWN, None, "!", "#202020", (1, 4)),
 }
 
-CLASSES: tuple[Outcome, ...] = tuple(outcome for outcome in Outcome if LOOKS[outcome].score is not None)
+CLASSES: tuple[Outcome, ...] = tuple(outcome for outcome in Outcome if STYLES[outcome].score is not None)
 """The classifier's 13 classes in order of priority, highest first; also the order of its outputs."""
 
 PRIORITY: dict[Outcome, int] = {outcome: rank for rank, outcome in enumerate(CLASSES)}

@@ -39,7 +39,7 @@ class Pooling(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         groups = len(SCORED_GROUPS)
         if len(self.intercepts) != groups or [len(row) for row in self.weights] != [FEATURES] * groups:
-            raise ValueError(f"a pooling has {groups} rows of {FEATURES} weights and {groups} intercepts")
+            raise ValueError(f"a pooling must have {groups} rows of {FEATURES} weights, and {groups} intercepts")
 
     def __call__(self, probabilities: npt.NDArray[np.floating], coverage: float) -> Floats:
         """Return the probabilities of `SCORED_GROUPS`, ``(4,)``, which sum to 1; for the parameters see `features`."""

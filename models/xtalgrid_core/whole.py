@@ -168,7 +168,7 @@ def _missing_in_tiff(stream: IO[bytes], size: int) -> str | None:
     except Image.DecompressionBombError:
         return None  # too large, but complete as far as we know
     except (OSError, ValueError, TypeError, KeyError, SyntaxError, Warning) as error:
-        return f"the TIFF's directory cannot be read ({error})"
+        return f"cannot read the TIFF's directory: {error}"
     if not parts or max(offset + count for offset, count in parts) > size:
         return "parts of the TIFF are missing"
     data = b"".join(_read(stream, offset, count) for offset, count in parts)
@@ -190,7 +190,7 @@ def _zeros_in_rows(rows: npt.NDArray[np.uint8]) -> str | None:
     Black surfaces are zeros too, so a run of zeros must end in a row in a way that no picture does: on one side only,
     beside bright pixels; or take a tenth of the rows at once, with no such border on the other side of the picture.
     """
-    is_zero = ~rows.any(axis=1)
+    is_zero: npt.NDArray[np.bool_] = np.logical_not(rows.any(axis=1))
     if is_zero.all():
         return "the TIFF holds nothing but zeros"
     edges = np.flatnonzero(np.diff(np.r_[False, is_zero, False].astype(np.int8)))

@@ -1,1 +1,1 @@
-"""The networks, and how they are trained, exported, calibrated and judged."""
+"""The networks: training, export, calibration and evaluation."""

@@ -71,8 +71,8 @@ def chop_label(well: RenderedWell, box: Box) -> Outcome | None:
     drop's edge, the well's wall or the floor beside the drop.
     """
     seen = box.clipped(*well.content.shape)
-    here = np.s_[seen.row : seen.row + seen.height, seen.col : seen.col + seen.width]
-    content, drop = well.content[here], well.drop_mask[here]
+    view = np.s_[seen.row : seen.row + seen.height, seen.col : seen.col + seen.width]
+    content, drop = well.content[view], well.drop_mask[view]
     if not content.size:
         return None
     part = np.bincount(content.ravel(), minlength=UNSURE + 1)[1:] / content.size
@@ -114,8 +114,8 @@ def sample_well(outcome: Outcome, seed: int, n_chops: int = 8, n_patches: int = 
     )
 
     def label(box: Box) -> int:
-        found = chop_label(well, Box(*(round(v / factor) for v in box)).moved(crop.row, crop.col))
-        return NO_LABEL if found is None else PRIORITY[found]
+        outcome = chop_label(well, Box(*(round(v / factor) for v in box)).moved(crop.row, crop.col))
+        return NO_LABEL if outcome is None else PRIORITY[outcome]
 
     height, width = scaled.shape[:2]
     chops: list[Pixels] = []
@@ -232,7 +232,7 @@ def render_dataset(folder: Path, *, wells: int, views: int, seed: int, jobs: int
     with ChopSetWriter(folder, "xtalgrid-train render", arguments) as writer, ProcessPoolExecutor(jobs) as pool:
         for what, sample, first, count in (("wells", _full, seed, wells), ("views", _small, seed + 10_000_000, views)):
             left = [s for s in range(first, first + count) if f"{what} {s}" not in writer.done]
-            for number, outcome, made in tqdm(
+            for number, outcome, sample_of_well in tqdm(
                 pool.map(sample, left, chunksize=4), total=len(left), desc=what, mininterval=10, disable=not left
             ):
                 writer.add(
@@ -240,7 +240,7 @@ def render_dataset(folder: Path, *, wells: int, views: int, seed: int, jobs: int
                     source="rendered",
                     image=f"{what} {number}",
                     outcome=outcome.value,
-                    chops=made.chops,
-                    patches=made.patches,
-                    views=made.view,
+                    chops=sample_of_well.chops,
+                    patches=sample_of_well.patches,
+                    views=sample_of_well.view,
                 )

@@ -71,10 +71,10 @@ def export_classifier(net: nn.Module, path: Path, dense: bool = True) -> None:
     if dense:
         with torch.inference_mode():
             for more in (0, 1, 2):
-                found = model(torch.zeros(1, 3, CHOP, CHOP + more * STRIDE)).shape
-                if tuple(found) != (1, len(CLASSES), CELLS, CELLS + more):
+                shape = model(torch.zeros(1, 3, CHOP, CHOP + more * STRIDE)).shape
+                if tuple(shape) != (1, len(CLASSES), CELLS, CELLS + more):
                     raise ModelError(
-                        f"a class map of {tuple(found)}; dense scoring needs {CELLS} × {CELLS + more} cells"
+                        f"the class map is {tuple(shape)}; dense scoring needs {CELLS} × {CELLS + more} cells"
                     )
     axes = {"image": {0: "n"}, "class_map": {0: "n"}}
     if dense:
@@ -83,7 +83,7 @@ def export_classifier(net: nn.Module, path: Path, dense: bool = True) -> None:
 
 
 def _export(
-    net: nn.Module, example: Tensor, path: Path, given: str, made: str, axes: dict[str, dict[int, str]]
+    net: nn.Module, example: Tensor, path: Path, input_name: str, output_name: str, axes: dict[str, dict[int, str]]
 ) -> None:
     """Export with the older exporter; the newer one takes a minute longer for the same network.
 
@@ -96,8 +96,8 @@ def _export(
             net.eval(),
             (example,),
             stream,  # type: ignore[arg-type]  # the older exporter accepts one
-            input_names=[given],
-            output_names=[made],
+            input_names=[input_name],
+            output_names=[output_name],
             dynamic_axes=axes,
             opset_version=17,
             training=torch.onnx.TrainingMode.PRESERVE,
@@ -156,14 +156,14 @@ def install(
     before = read_manifest(folder).models if (folder / MANIFEST).is_file() else ()
     entries = [_fp32(role, states.get(role), folder, before, crystal_shift) for role in ROLES]
     for role, entry in zip(ROLES, tuple(entries), strict=True):
-        kept = [old for old in before if old.variant == "int8" and old.role == role and old.origin == entry.sha256]
+        int8_entries = [e for e in before if e.variant == "int8" and e.role == role and e.origin == entry.sha256]
         if int8 is not None:
             from .quantize import quantize
 
             name = f"{role}-int8.onnx"
             quantize(folder / entry.file, folder / name, role, int8)
-            kept = [_entry(folder, role, name, "int8", entry.architecture, before, entry.dense, entry.sha256)]
-        entries += kept
+            int8_entries = [_entry(folder, role, name, "int8", entry.architecture, before, entry.dense, entry.sha256)]
+        entries += int8_entries
     if calibration is not None:
         entries = [
             msgspec.structs.replace(entry, calibration=calibration) if entry.role == "classifier" else entry
@@ -183,14 +183,14 @@ def _fp32(
 ) -> ModelEntry:
     """Return the entry of a role's fp32 weights: exported from the state, or unchanged in the folder."""
     if state is None:
-        kept = next((entry for entry in before if entry.role == role and entry.variant == "fp32"), None)
-        if kept is None:
-            raise ModelError(f"{folder}: no {role} here to keep; give its trained state (--{role})")
-        return kept
+        current = next((entry for entry in before if entry.role == role and entry.variant == "fp32"), None)
+        if current is None:
+            raise ModelError(f"{folder}: there is no {role} here yet; give its trained state with --{role}")
+        return current
     net, record = load_trained(state)
     name = record["network"]
     if (name == SEGMENTER) != (role == "segmenter"):
-        raise ModelError(f"{state}: holds {name}, which is no {role}")
+        raise ModelError(f"{state}: {name} is not a {role}; give another trained state")
     file = f"{role}.onnx"
     if role == "segmenter":
         export_segmenter(net, folder / file)

@@ -71,15 +71,15 @@ def quantize(fp32: Path, int8: Path, role: Role, data: Path) -> None:
             return None if picture is None else {"image": network_input(picture[None])}
 
     with tempfile.TemporaryDirectory() as scratch:
-        folded, made = Path(scratch) / "folded.onnx", Path(scratch) / "int8.onnx"
+        folded, quantised_file = Path(scratch) / "folded.onnx", Path(scratch) / "int8.onnx"
         quant_pre_process(str(fp32), str(folded), skip_symbolic_shape=True)
         nodes = onnx.load(folded).graph.node
         layers = [index for index, node in enumerate(nodes) if node.op_type in ("Conv", "Gemm", "MatMul")]
         if len(layers) < 2:
-            raise ModelError(f"{fp32}: no layers to quantise")
+            raise ModelError(f"{fp32}: this network has no layers to quantise")
         quantize_static(
             folded,
-            made,
+            quantised_file,
             Reader(),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
@@ -91,7 +91,7 @@ def quantize(fp32: Path, int8: Path, role: Role, data: Path) -> None:
             if role == "classifier"
             else {},
         )
-        quantised = onnx.load(made)
+        quantised = onnx.load(quantised_file)
         if role == "classifier":
             _correct_bias(quantised, onnx.load(folded), chosen)
         write_atomically(int8, quantised.SerializeToString())
@@ -143,7 +143,7 @@ def calibration_pictures(data: Path, role: Role, count: int = PICTURES) -> npt.N
         train, _ = chosen.split(chosen.view_wells)
         if not len(train):
             raise ModelError(
-                f"{data}: has no views to quantise the segmenter on; give a set that xtalgrid-train sets render made"
+                f"{data}: no views to quantise the segmenter on; give a set made by `xtalgrid-train sets render`"
             )
         return chosen.take_views(np.sort(rng.permutation(train)[:count]))[0]
     train, _ = chosen.split(chosen.patch_wells)
@@ -151,7 +151,7 @@ def calibration_pictures(data: Path, role: Role, count: int = PICTURES) -> npt.N
         return chosen.take_patches(np.sort(rng.permutation(train)[:PATCHES]))
     train, _ = chosen.split()
     if not len(train):
-        raise ModelError(f"{data}: has no chops to quantise the classifier on; give a set with chops of several plates")
+        raise ModelError(f"{data}: no chops to quantise the classifier on; give a set with chops of several plates")
     labels = chosen.labels[train]
     each = count // len(CLASSES)
     indices = [rng.permutation(train[labels == rank])[:each] for rank in range(len(CLASSES))]

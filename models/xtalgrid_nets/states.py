@@ -84,23 +84,27 @@ def load_trained(path: Path) -> tuple[nn.Module, dict[str, Any]]:
         If it can't be read.
     """
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)  # unpickles only tensors and plain values
+        content = torch.load(path, map_location="cpu", weights_only=True)  # unpickles only tensors and plain values
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
-        raise BrokenModel(f"{path}: no trained state ({str(error).splitlines()[0][:120]}); give a .pt file") from error
-    if not isinstance(found, dict):
-        raise BrokenModel(f"{path}: no trained state, but a {type(found).__name__}; give a .pt file of xtalgrid-train")
-    if found and all(isinstance(value, Tensor) for value in found.values()):
-        name = SEGMENTER if any(key.startswith("decoder.") for key in found) else SQUEEZENET
-        found = {"network": name, "state": found, "record": {}}
-    if not {"network", "state", "record"} <= set(found):
-        raise BrokenModel(f"{path}: no trained state: it has no network's name; give a .pt file of xtalgrid-train")
-    net = network(found["network"], len(found.get("classes", CLASSES)))
+        raise BrokenModel(
+            f"{path}: not a trained state ({str(error).splitlines()[0][:120]}); give a .pt file"
+        ) from error
+    if not isinstance(content, dict):
+        raise BrokenModel(
+            f"{path}: not a trained state but a {type(content).__name__}; give a .pt file of xtalgrid-train"
+        )
+    if content and all(isinstance(value, Tensor) for value in content.values()):
+        name = SEGMENTER if any(key.startswith("decoder.") for key in content) else SQUEEZENET
+        content = {"network": name, "state": content, "record": {}}
+    if not {"network", "state", "record"} <= set(content):
+        raise BrokenModel(f"{path}: not a trained state, as no network is named; give a .pt file of xtalgrid-train")
+    net = network(content["network"], len(content.get("classes", CLASSES)))
     try:
-        net.load_state_dict(found["state"])
+        net.load_state_dict(content["state"])
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
-        raise BrokenModel(f"{path}: these parameters are not {found['network']}'s: {reason}") from error
-    return net.eval(), {**found["record"], "network": found["network"]}
+        raise BrokenModel(f"{path}: the parameters don't fit {content['network']}: {reason}") from error
+    return net.eval(), {**content["record"], "network": content["network"]}
 
 
 def from_onnx(path: Path, name: str) -> nn.Module:
@@ -154,7 +158,7 @@ def _with_parameters(path: Path) -> tuple[list[NodeProto], dict[str, TensorProto
     try:
         graph = onnx.load_from_string(data).graph
     except DecodeError as error:
-        raise BrokenModel(f"{path}: no ONNX file ({error})") from error
+        raise BrokenModel(f"{path}: not an ONNX file ({error})") from error
     values = {item.name: item for item in graph.initializer}
     for node in graph.node:
         if node.op_type == "Identity" and node.input[0] in values:  # the exporter keeps one of several equal parameters
@@ -168,12 +172,12 @@ def _copy(layer: _Layer, arrays: Sequence[Tensor]) -> bool:
     if isinstance(layer, nn.BatchNorm2d):
         own += [layer.running_mean, layer.running_var]
     with torch.no_grad():
-        for mine, theirs in zip(own, arrays, strict=False):
-            if mine is None:
+        for target, source in zip(own, arrays, strict=False):
+            if target is None:
                 continue  # a bias that results from folding, and goes to the normalisation
-            if mine.shape != theirs.shape:
+            if target.shape != source.shape:
                 return False
-            mine.copy_(theirs)
+            target.copy_(source)
     return True
 
 

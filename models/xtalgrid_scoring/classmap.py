@@ -1,4 +1,4 @@
-"""Where in a drop the classifier saw what: a picture for each group, to lay over the well."""
+"""Class maps: where in a drop the classifier saw each group, as pictures to lay over the well."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _STRONGEST = 0.45
 """Opacity where a group is certain: the drop must show through."""
 
 COLOURS: Mapping[Group, str] = {
-    Group.CRYSTAL: Outcome.HARVESTABLE.look.colour,
-    Group.PRECIPITATE: Outcome.PRECIPITATE.look.colour,
-    Group.OTHER: Outcome.OTHER.look.colour,
+    Group.CRYSTAL: Outcome.HARVESTABLE.style.colour,
+    Group.PRECIPITATE: Outcome.PRECIPITATE.style.colour,
+    Group.OTHER: Outcome.OTHER.style.colour,
     Group.CLEAR: "#2ca25f",
 }
 
@@ -85,9 +85,9 @@ def draw_maps(data: bytes, networks: Networks, pixel_size_um: float | None = Non
     Raises
     ------
     ImageError
-        When the image cannot be decoded.
+        If the image cannot be decoded.
     ConfigError
-        When the classifier has no class map.
+        If the classifier has no class map.
     """
     maps = overlay_maps(data, networks, pixel_size_um)
     return {group: _png(values, group) for group, values in maps.items()}
@@ -99,7 +99,7 @@ def overlay_maps(data: bytes, networks: Networks, pixel_size_um: float | None = 
     Each group's map, ``(H, W)``, has the shape of the well image, with at most `SIDE` pixels along the longer side.
     """
     if not networks.is_dense:
-        raise ConfigError("this classifier scores chops one by one and has no map; a dense one has")
+        raise ConfigError("this classifier scores chops one by one and has no class map; use a dense classifier")
     well = cut_out(WellImage(data), networks.mask, pixel_size_um, check=partial(check_size, options=DEFAULTS))
     if isinstance(well, NoDrop):
         return {group: np.zeros(_size(well.height, well.width)[::-1], np.float32) for group in SCORED_GROUPS}
@@ -111,7 +111,7 @@ def overlay_maps(data: bytes, networks: Networks, pixel_size_um: float | None = 
 def _placed(values: Float, well: WellDrop) -> Float:
     """Place a group's map in the shape of the picture.
 
-    The centres of the cells are `STRIDE` pixels apart, and so far from the edge of the crop.
+    The centres of the cells are `STRIDE` pixels apart, and the outermost are as far from the edge of the crop.
     """
     canvas = Image.new("F", _size(well.height, well.width))
     shrunk = canvas.width / well.width
@@ -121,8 +121,8 @@ def _placed(values: Float, well: WellDrop) -> Float:
         (max(round(cols * cell), 1), max(round(rows * cell), 1)), Image.Resampling.BILINEAR
     )
     canvas.paste(piece, (round(well.crop.col * shrunk + cell / 2), round(well.crop.row * shrunk + cell / 2)))
-    found: Float = np.asarray(canvas, np.float32)
-    return found
+    placed: Float = np.asarray(canvas, np.float32)
+    return placed
 
 
 def _inside(well: WellDrop) -> Float:
@@ -132,8 +132,8 @@ def _inside(well: WellDrop) -> Float:
     if outline:
         shrunk = canvas.width / well.width
         ImageDraw.Draw(canvas).polygon([(col * shrunk, row * shrunk) for row, col in outline], fill=1)
-    found: Float = np.asarray(canvas, np.float32)
-    return found
+    values: Float = np.asarray(canvas, np.float32)
+    return values
 
 
 def _png(values: np.ndarray, group: Group) -> bytes:

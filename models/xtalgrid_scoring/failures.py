@@ -43,7 +43,7 @@ def read_file(path: Path) -> bytes:
     except FileNotFoundError:
         raise ImageError(FailureReason.MISSING_FILE, "there is no such file") from None
     except (OSError, ValueError) as error:
-        raise ImageError(FailureReason.UNREADABLE_FILE, f"the file cannot be read ({error})") from error
+        raise ImageError(FailureReason.UNREADABLE_FILE, f"cannot read the file: {error}") from error
 
 
 def read_limited(stream: IO[bytes], name: str, limit: int) -> bytes:

@@ -41,7 +41,7 @@ class Process:
                 _COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=_standard_error(), **_OWN_GROUP
             )
         except OSError as error:
-            raise XtalgridError(f"no scoring process can be started: {error}") from error
+            raise XtalgridError(f"cannot start a scoring process: {error}") from error
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._jobs, self._replies = self._process.stdin, self._process.stdout
@@ -85,7 +85,7 @@ class Process:
             detail = f"the process that worked on it ended ({self._exit()})"
             ended = self._ended or Ended(FailureReason.CRASHED_WORKER, detail)
             if not self._is_ready:
-                raise XtalgridError(f"no scoring process can be started: {ended}; see standard error") from None
+                raise XtalgridError(f"cannot start a scoring process: {ended}; see standard error") from None
             raise ended from error
         self._deadline = None
         self._is_idle = True

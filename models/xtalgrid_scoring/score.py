@@ -72,7 +72,7 @@ def score_image(
     return wire.Scored(
         number=entry.number,
         outcome=outcome,
-        score=outcome.look.score,
+        score=outcome.style.score,
         probability=decision.probability,
         p_crystal=decision.p_crystal,
         groups=decision.groups,

@@ -52,10 +52,10 @@ def network_input(image: Pixels) -> Float:
 def _between(first: npt.NDArray[Any], second: npt.NDArray[Any], part: Float) -> Float:
     """Interpolate linearly between two arrays, `part` of the way from the first to the second."""
     start = first.astype(np.float32)
-    way: Float = second - start
-    way *= part
-    way += start
-    return way
+    result: Float = second - start
+    result *= part
+    result += start
+    return result
 
 
 def probabilities(network: Network, image: Pixels) -> Float:
@@ -68,6 +68,8 @@ def probabilities(network: Network, image: Pixels) -> Float:
     """
     logits = network(network_input(image))
     if logits.shape != (1, 4) or not np.isfinite(logits).all():
-        raise ArithmeticError(f"the second opinion gave {logits.shape} values, finite or not; expected 4 finite ones")
+        raise ArithmeticError(
+            f"the second opinion returned {logits.shape} values, some perhaps not finite; expected 4 finite ones"
+        )
     groups: Float = softmax(logits)[0]
     return groups

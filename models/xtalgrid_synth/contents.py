@@ -60,8 +60,8 @@ def _other(scene: Scene, outcome: Outcome) -> None:
         phase_separation(scene)
     elif outcome is Outcome.OTHER:
         liquids = [two_liquids, two_liquids, two_liquids]
-        looks: list[Callable[[Scene], None]] = [bubbles, froth, debris, dried, *liquids, ridges, crumpled]
-        looks[int(scene.rng.integers(len(looks)))](scene)
+        kinds: list[Callable[[Scene], None]] = [bubbles, froth, debris, dried, *liquids, ridges, crumpled]
+        kinds[int(scene.rng.integers(len(kinds)))](scene)
 
 
 # --- crystals -------------------------------------------------------------------------------------------------------
@@ -75,8 +75,8 @@ def crystals(scene: Scene, outcome: Outcome) -> None:
     elif outcome is Outcome.OVERNUCLEATED:
         _shower(scene)
     else:
-        looks: list[Callable[[Scene], None]] = [_needles, _needles, _plates, _clusters, _clusters, _fans]
-        looks[int(rng.integers(len(looks)))](scene)
+        habits: list[Callable[[Scene], None]] = [_needles, _needles, _plates, _clusters, _clusters, _fans]
+        habits[int(rng.integers(len(habits)))](scene)
 
 
 def _singles(scene: Scene) -> None:

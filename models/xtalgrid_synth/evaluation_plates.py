@@ -31,7 +31,7 @@ RENDERER = "e6c40f93032dc5db"
 """Version of the renderer; change it whenever the images change (tests/synth/test_same_images.py fails then)."""
 
 WELLS = 150
-"""Drops a plate, as in the paper: 2,400 on 16 plates (section 3.1)."""
+"""Drops per plate, as in the paper: 2,400 on 16 plates (section 3.1)."""
 
 
 class Camera(NamedTuple):
@@ -133,7 +133,7 @@ def render_evaluation_plates(
     plates
         Which of `settings`, counted from 0.
     wells
-        Drops a plate, 1 to 288. A smaller number gives the first drops of a larger one.
+        Drops per plate, 1 to 288. A smaller number gives the first drops of a larger one.
     jobs
         How many processes render at once.
     settings
@@ -152,7 +152,7 @@ def render_evaluation_plates(
         If a plate can't have as many drops as `wells`.
     """
     if not 1 <= wells <= 288:
-        raise ValueError(f"{wells} wells; a plate has 1 to 288 drops")
+        raise ValueError(f"wells is {wells}; a plate has 1 to 288 drops")
     chosen = [settings[i] for i in plates]
     for plate in chosen:
         _claim(folder / plate.barcode, plate)
@@ -184,13 +184,13 @@ def _claim(folder: Path, plate: PlateSettings) -> None:
     if path.is_file():
         if path.read_bytes() != _json(record):
             raise ConfigError(
-                f"{folder} holds a plate of other settings or of another version of the renderer;"
+                f"{folder} contains a plate with other settings or from another version of the renderer;"
                 " give another folder, or remove this one"
             )
         return
     if folder.is_dir() and any(folder.glob("*/*.jpg")):
         raise ConfigError(
-            f"{folder} holds images but no {SETTINGS}, so their settings are unknown; give another folder"
+            f"{folder} contains images but no {SETTINGS}, so their settings are unknown; give another folder"
         )
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(path, _json(record))

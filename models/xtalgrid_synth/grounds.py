@@ -64,7 +64,7 @@ _CLOUDED = {"ring": 0.15, "disc": 0.5, "bevel": 0.1, "micro": 0.15, "inside": 0.
 
 
 def draw_ground(rng: np.random.Generator, plate: PlateType, height: int, width: int, um: float) -> Ground:
-    """Draw an empty well of this plate type, `um` micrometres a pixel."""
+    """Draw an empty well of this plate type, `um` micrometres per pixel."""
     low, high, red, blue = _LAMPS[str(rng.choice(_LAMPS_OF[plate]))]
     spread = 0.0 if red == blue == 0 else 0.02  # a monochrome camera has no colour cast
     cast = (1 + red + spread * rng.normal(), 1.0, 1 + blue + 1.5 * spread * rng.normal())

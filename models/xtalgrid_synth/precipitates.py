@@ -23,14 +23,14 @@ def precipitate(scene: Scene, grade: Outcome) -> None:
     amount = {Outcome.PRECIPITATE_BAD: 1.4, Outcome.PRECIPITATE: 1.0}.get(grade, 0.75)
     where = _spread(scene)
     if grade is Outcome.PRECIPITATE_GOOD:
-        looks = [_granules if rng.random() < 0.6 else _grains]
+        textures = [_granules if rng.random() < 0.6 else _grains]
     else:
         common = [_granules, _granules, _granules, _aggregates, _folds, _wisps, _wisps]
         pool = [*common, _network, _network, _aggregates, _folds, _grains, _clumps, _veins, _haze, _curds]
-        looks = [pool[i] for i in rng.choice(len(pool), int(rng.integers(1, 4)), replace=False)]
+        textures = [pool[i] for i in rng.choice(len(pool), int(rng.integers(1, 4)), replace=False)]
     dark = np.zeros((height, width), np.float32)
-    for look in looks:
-        dark += look(scene)
+    for texture in textures:
+        dark += texture(scene)
     dark *= where * np.float32(amount * rng.choice([0.6, 0.8, 1.0, 1.15]))
     if rng.random() < 0.5:  # in a deep drop most of it is out of focus
         dark = blur(dark, scene.px(rng.uniform(1, 5)))

@@ -36,7 +36,7 @@ class Scene:
     rng
         All random choices are drawn from it.
     um
-        Micrometres a pixel.
+        Micrometres per pixel.
     shape
         The drop's outline.
     inside

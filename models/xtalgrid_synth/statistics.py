@@ -77,7 +77,7 @@ def real_boxes(path: Path) -> list[Boxes]:
             try:
                 size = max(float(row["width"]), float(row["height"]))
             except (TypeError, ValueError) as error:
-                raise ValueError(f"{path}, line {reader.line_num}: width or height is no number") from error
+                raise ValueError(f"{path}, line {reader.line_num}: width or height is not a number") from error
             images[row["marco_file_stem"]][row["class"]].append(size)
     names = sorted({name for classes in images.values() for name in classes})
     kinds = {name: Boxes(f"real: {name}") for name in names}
@@ -119,7 +119,7 @@ def table(measured: Iterable[Boxes]) -> list[str]:
         "images with it",
         "boxes",
         f"longest side, % of the image, quantiles {quantiles} %",
-        "boxes an image, the same quantiles",
+        "boxes per image, the same quantiles",
     )
     return markdown.table(head, [kind.row() for kind in measured])
 

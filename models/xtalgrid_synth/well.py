@@ -55,7 +55,7 @@ class RenderedWell:
     objects
         Crystals, droplets, fibres and the like, with boxes in image pixels.
     pixel_size_um
-        Micrometres a pixel.
+        Micrometres per pixel.
     plate_type
         The type that was given or drawn.
     """
@@ -94,7 +94,7 @@ def render_well(
     width, height
         Size of the picture in pixels, at least 64.
     pixel_size_um
-        Micrometres a pixel, 0.05 to 50. It sets the field of view.
+        Micrometres per pixel, 0.05 to 50. It sets the field of view.
     plate_type
         See `grounds.PlateType` (default: drawn at random).
 
@@ -131,9 +131,9 @@ def _check(outcome: Outcome, width: int, height: int, um: float) -> None:
     if outcome not in CLASSES:
         raise ValueError(f"a well cannot be rendered as {outcome.value!r}; choose one of the 13 classes")
     if min(width, height) < 64:
-        raise ValueError(f"{width}×{height} pixels; a well image has at least 64 a side")
+        raise ValueError(f"{width}×{height} pixels; a well image has at least 64 on each side")
     if not 0.05 <= um <= 50:
-        raise ValueError(f"pixel_size_um is {um}; a well image has between 0.05 and 50 µm a pixel")
+        raise ValueError(f"pixel_size_um is {um}; a well image has between 0.05 and 50 µm per pixel")
 
 
 def _choose_plate(rng: np.random.Generator, outcome: Outcome) -> PlateType:

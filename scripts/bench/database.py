@@ -26,7 +26,7 @@ from xtalgrid_server.config import Config, from_string
 from xtalgrid_server.domain.images import Moment
 from xtalgrid_server.imager.crystaltrak.tables import CrystalTrak
 from xtalgrid_server.ledger import tables as t
-from xtalgrid_server.ledger.records import options_hash
+from xtalgrid_server.ledger.units import options_hash
 from xtalgrid_server.steps.create_work import work_options
 from xtalgrid_server.steps.system import System
 
@@ -46,7 +46,7 @@ def main() -> None:
     arguments = parser.parse_args()
     print(
         "| database | images | scored | create_work finds 500 | … and plans them | nothing new "
-        "| set_autoscore, scores a second |"
+        "| set_autoscore, scores per second |"
     )
     print("|---|---|---|---|---|---|---|")
     for scored in arguments.scored:
@@ -230,7 +230,7 @@ def _score_row(
     number: int, outcome: Outcome, options: wire.Options, key: str, unit: int, when: datetime
 ) -> dict[str, object]:
     answer = wire.Scored(
-        number=number % UNIT, outcome=outcome, score=outcome.look.score, probability=0.9, p_crystal=0.5,
+        number=number % UNIT, outcome=outcome, score=outcome.style.score, probability=0.9, p_crystal=0.5,
         probabilities=(0.05,) * len(CLASSES), height=1920, width=2560,
         pixel_size_um=1.131, pixel_size_origin="configured",
         drop=wire.Drop(box=(100, 100, 900, 900), confidence=0.99),
@@ -279,7 +279,7 @@ def _seconds(run: Callable[[], object], planned: int) -> float:
 def _set_autoscore(system: System) -> float:
     system.finalize(frames="none")
     start = time.perf_counter()
-    done = system.set_autoscore()
+    done = system.publish()
     seconds = time.perf_counter() - start
     assert done.actions == {"insert": PUBLISHED}, done
     return PUBLISHED / seconds

@@ -37,7 +37,7 @@ def cost(command: list[str], silent: int) -> Cost:
     pid = os.posix_spawn(command[0], command, {}, file_actions=[(os.POSIX_SPAWN_DUP2, silent, fd) for fd in (1, 2)])
     _, status, usage = os.wait4(pid, 0)
     if status:
-        sys.exit(f"{' '.join(command)}: ended with {os.waitstatus_to_exitcode(status)}")
+        sys.exit(f"{' '.join(command)} exited with code {os.waitstatus_to_exitcode(status)}")
     in_mb = 1e6 if sys.platform == "darwin" else 1e3
     return Cost(time.perf_counter() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / in_mb)
 
@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     arguments = parser.parse_args()
     file, folder = arguments.frozen / NAME, arguments.frozen / f"{Path(NAME).stem}-dir"
-    ways = {
+    programs = {
         "one file": ([str(file)], size(file)),
         "folder": ([str(folder / NAME)], size(folder)),
         "unfrozen": ([sys.executable, "-m", "xtalgrid_worker"], 0.0),
@@ -65,12 +65,12 @@ def main() -> None:
         f"{'':10} {'MB':>7}   {'start s':>8} {'CPU s':>7}   {len(images)} images: {'s':>6} {'CPU s':>7} {'peak MB':>8}"
     )
     with tempfile.TemporaryDirectory() as scratch, Path(os.devnull).open("w") as silent:
-        for way, (program, mb) in ways.items():
+        for name, (program, mb) in programs.items():
             starts = [cost([*program, "--version"], silent.fileno()) for _ in range(arguments.runs)]
             start = [statistics.median(each) for each in zip(*starts, strict=True)]
-            scored = cost([*program, "score", *images, "--out", str(Path(scratch) / way)], silent.fileno())
+            scored = cost([*program, "score", *images, "--out", str(Path(scratch) / name)], silent.fileno())
             print(
-                f"{way:10} {mb:7.1f}   {start[0]:8.2f} {start[1]:7.2f}   "
+                f"{name:10} {mb:7.1f}   {start[0]:8.2f} {start[1]:7.2f}   "
                 f"{'':9} {scored.elapsed:6.2f} {scored.cpu:7.2f} {scored.memory:8.0f}"
             )
 

@@ -1,4 +1,4 @@
-"""The most memory that a benchmark's process ever had."""
+"""Peak memory of a benchmark's process."""
 
 from __future__ import annotations
 

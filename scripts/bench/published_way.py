@@ -1,8 +1,8 @@
-"""The published way to classify a chop, to be timed against: one by one, in the frameworks a lab would have taken.
+"""The published way to classify chops, as a reference for timing: one by one, in the frameworks that a lab would use.
 
-``seconds_torch`` and ``seconds_mxnet`` give CPU seconds a chop on one thread. Weights are random, which does not change
-the time. Called as a program by MXNet's own Python (`models/legacy-mxnet` makes that environment), this file is the
-MXNet side, and imports nothing of xtalgrid: ``FOLDER/env/bin/python scripts/bench/published_way.py chops.npy``.
+``seconds_torch`` and ``seconds_mxnet`` give CPU seconds per chop on one thread. Weights are random, which does not
+change the time. Called as a program by MXNet's own Python (`models/legacy-mxnet` makes that environment), this file is
+the MXNet side, and imports nothing of xtalgrid: ``FOLDER/env/bin/python scripts/bench/published_way.py chops.npy``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 
 
 def seconds_torch(chops: np.ndarray, network: str = "squeezenet1.1") -> float:
-    """Return CPU seconds a chop in eager torch, for chops ``(N, 256, 256, 3)`` uint8, after one uncounted run."""
+    """Return CPU seconds per chop in eager torch, for chops ``(N, 256, 256, 3)`` uint8, after one uncounted run."""
     import torch
 
     from xtalgrid_core.images import network_input

@@ -2,10 +2,10 @@
 
     python scripts/bench/rate.py
 
-*Crystal search* (Thielmann et al. 2023, section 3.2 and Table S1): with t seconds a well, t/16.25 workstations keep up
-with the usual imaging rate and t/5.19 with the highest. Here t is that of the published way (the chops of a well one by
-one, torch, one thread), so that the architectures can be compared; the worker's own, given with ``--worker``, follows
-below. The report is a Markdown table.
+*Crystal search* (Thielmann et al. 2023, section 3.2 and Table S1): with t seconds per well, t/16.25 workstations keep
+up with the usual imaging rate and t/5.19 with the highest. Here t is that of the published way (the chops of a well one
+by one, torch, one thread), so that the architectures can be compared; the worker's own, given with ``--worker``,
+follows below. The report is a Markdown table.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ def row(name: str, cost: str, chop: str, well: float) -> str:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--chops", type=int, default=350, help="chops of a well (default 350)")
-    parser.add_argument("--sample", type=int, default=4, help="chops timed of each network (default 4)")
+    parser.add_argument("--chops", type=int, default=350, help="number of chops in a well (default 350)")
+    parser.add_argument("--sample", type=int, default=4, help="number of chops to time with each network (default 4)")
     parser.add_argument("--worker", nargs=2, metavar=("NAME", "SECONDS"), action="append", default=[])
     parser.add_argument("--networks", nargs="+", default=[n for n in NETWORKS if "mxnet" not in n], choices=NETWORKS)
     arguments = parser.parse_args()
     chops = np.random.default_rng(0).integers(0, 256, (arguments.sample, CHOP, CHOP, 3), np.uint8)
     print(
-        "| network | 10⁶ multiply-adds a chop | ms a chop | core-s a well "
+        "| network | 10⁶ multiply-adds per chop | ms per chop | core-s per well "
         "| cores, t/16.25 | t/5.19 | archive, core-days |"
     )
     print("|---|---|---|---|---|---|---|")

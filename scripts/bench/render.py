@@ -1,4 +1,4 @@
-"""Measure how many wells a second one core renders, by camera.
+"""Measure how many wells per second one core renders, by camera.
 
     python scripts/bench/render.py [--wells N]
 
@@ -30,7 +30,7 @@ def main() -> None:
     if wells < 1:
         parser.error("--wells must be at least 1")
     print(f"{wells} wells of each size, one core, Python {platform.python_version()}, {platform.machine()}\n")
-    print("| pixels | picture, s | pictures a second | UV mate, s | as JPEG, s |")
+    print("| pixels | picture, s | pictures per second | UV mate, s | as JPEG, s |")
     print("|---|---|---|---|---|")
     for width, height, um in SIZES:
         began = time.process_time()

@@ -26,8 +26,8 @@ from xtalgrid_server.config import Config, from_string
 from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.exchange.export import export
 from xtalgrid_server.ledger import tables as t
-from xtalgrid_server.ledger.people import Contents
-from xtalgrid_server.ledger.records import now
+from xtalgrid_server.ledger.contents import Contents
+from xtalgrid_server.ledger.database import now
 from xtalgrid_server.reports.agreement import agreement_with_people, disagreements
 from xtalgrid_server.reports.entries import Filter
 from xtalgrid_server.reports.search import search
@@ -59,7 +59,7 @@ def _measured(name: str, task: Callable[[System, Path], object], config: Config,
     process.start()
     process.join()
     if process.exitcode:
-        sys.exit(f"{name} failed")
+        sys.exit(f"{name} failed; see the error above")
 
 
 def _run(name: str, config: Config, out: Path) -> None:
@@ -132,7 +132,7 @@ def _fill(system: System, scores: int) -> None:
         result = {"id": 1, "unit_id": 1, "sha256": "0" * 64, "host": "bench", "accepted": 1, "reason": ""}
         connection.execute(t.results.insert().values(received_at=now(), **result))
     plates = -(-scores // (DROPS * INSPECTIONS))
-    system.ledger.people.set_contents(
+    system.ledger.contents.record(
         Contents(
             f"CI{plate:06d}",
             Well(1 + drop // 36, 1 + drop // 3 % 12, 0),
@@ -185,7 +185,7 @@ def _rows(plates: int, scores: int) -> Iterator[tuple[dict[str, object], dict[st
 
 def _answer(number: int, outcome: Outcome, p_crystal: float) -> str:
     answer = wire.Scored(
-        number=number % 1000, outcome=outcome, score=outcome.look.score, probability=0.9, p_crystal=p_crystal,
+        number=number % 1000, outcome=outcome, score=outcome.style.score, probability=0.9, p_crystal=p_crystal,
         probabilities=tuple(0.9 if other is outcome else 0.0123 for other in CLASSES), height=1920, width=2560,
         pixel_size_um=1.131, pixel_size_origin="known imager", seconds=0.1,
         drop=wire.Drop(box=(300, 500, 900, 1100), confidence=0.98),

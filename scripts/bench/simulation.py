@@ -1,4 +1,4 @@
-"""Compare the model of ``xtalgrid simulate`` with the real local grid; end with 1 if they differ by more than 15 %.
+"""Compare the model of ``xtalgrid simulate`` with the real local grid; exit with 1 if they differ by more than 15 %.
 
     python scripts/bench/simulation.py OUT
 
@@ -52,7 +52,7 @@ def main() -> None:
     assert done.archive_days is not None
     model = done.archive_days * DAY
     print(f"{arguments.wells} wells, {arguments.workers} workers, units of {arguments.unit}")
-    print(f"a well {core_s:.3f} s, a unit {unit_s:.2f} s beside its wells")
+    print(f"{core_s:.3f} s per well, {unit_s:.2f} s per unit in addition")
     print(f"real {real:.1f} s, model {model:.1f} s: {model / real - 1:+.1%}")
     sys.exit(abs(model / real - 1) > ALLOWED)
 

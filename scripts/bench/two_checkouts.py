@@ -1,12 +1,12 @@
-"""Measure whether the worker of one checkout is slower, larger or later than that of another.
+"""Measure whether the worker of one checkout is slower, larger or slower to start than that of another.
 
     git worktree add ../before COMMIT
     python scripts/bench/two_checkouts.py ../before . IMAGES…
 
-Both score the same images in turns, as whole programs with one thread: one checkout, then the other, and the other
-way round in the next pair. Each pair gives a ratio, second checkout over first, so that whatever else the machine does
-cancels out. The median of the ratios is printed with its 95 % interval by the sign test; below 1 the second checkout is
-better. This needs only Python's own library beside what the checkouts need, and `os.wait4`.
+Both score the same images in turn, as whole programs with one thread, in alternating order. Each pair gives a ratio,
+second checkout over first, so that other load on the machine cancels out. The median of the ratios is printed with its
+95 % interval by the sign test; below 1 the second checkout is better. This script needs only the standard library, and
+`os.wait4`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 FIGURES = {
-    "scoring, CPU s a well": "the answers' own `seconds`",
+    "scoring, CPU s per well": "the answers' own `seconds`",
     "whole run, CPU s": "start-up, reading and writing too",
     "peak memory, MB": "of the whole run",
     "first answer, CPU s": "a run with one image",
@@ -54,7 +54,7 @@ def run(checkout: Path, *words: object) -> tuple[float, float, float]:
     _, status, used = os.wait4(process.pid, 0)  # its peak starts at this program's, which is small
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        sys.exit(f"{checkout}: the worker ended with {process.returncode}: {errors.decode(errors='replace')[-500:]}")
+        sys.exit(f"{checkout}: the worker exited with {process.returncode}: {errors.decode(errors='replace')[-500:]}")
     peak = used.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e6 / 1024)
     return time.monotonic() - began, used.ru_utime + used.ru_stime, peak
 
@@ -90,7 +90,7 @@ def main() -> None:
     checkouts = (arguments.first.resolve(), arguments.second.resolve())
     images = [path.resolve() for path in arguments.images]
     for checkout in checkouts:
-        run(checkout, "--version")  # compiled and read from the disk once, whoever comes first
+        run(checkout, "--version")  # warm up: compile the modules, and read the files from disk
     pairs = []
     for number in range(arguments.pairs):
         turns = checkouts if number % 2 == 0 else checkouts[::-1]

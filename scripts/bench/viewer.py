@@ -3,9 +3,9 @@
     python scripts/bench/viewer.py --home /tmp/bench [--images 1000000] [--chromium]
 
 It fills a ledger with a plate of 288 wells, one of 1,536 wells with 20 inspections, and more if asked, with made-up
-scores (one rendered picture under many names); what an earlier run left in the home is used again. Times are medians
-over the answers of a server on this machine; on a busy machine its CPU time says more than the clock.
-With --chromium a browser opens the plate of 288 wells with its thumbnails in the cache, and says when the page is
+scores (one rendered picture under many names); the home of an earlier run is used again. Times are medians over the
+responses of a server on this machine; on a busy machine the CPU time is more reliable than the clock.
+With --chromium a browser opens the plate of 288 wells with its thumbnails in the cache, and reports when the page is
 interactive and when all pictures in the window are drawn.
 --map IMAGE times class maps of a well image.
 """
@@ -34,7 +34,7 @@ from xtalgrid_core.weights import default_models
 from xtalgrid_scoring.pool import Pool
 from xtalgrid_server.config import Config, from_string
 from xtalgrid_server.ledger import tables as t
-from xtalgrid_server.ledger.records import now
+from xtalgrid_server.ledger.database import now
 from xtalgrid_server.steps.system import System
 from xtalgrid_server.web.app import create_app
 
@@ -152,7 +152,7 @@ def answer_of(number: int, outcome: Outcome, p_crystal: float) -> str:
     )
     outline = tuple((1000 + (n * 13) % 300, 900 + (n * 17) % 400) for n in range(60))
     return wire.encode(wire.Scored(
-        number=number, outcome=outcome, score=outcome.look.score, probability=0.9, p_crystal=p_crystal,
+        number=number, outcome=outcome, score=outcome.style.score, probability=0.9, p_crystal=p_crystal,
         probabilities=(0.1,) * len(CLASSES), height=2056, width=2452, pixel_size_um=1.131, pixel_size_origin="known",
         drop=wire.Drop(box=(500, 500, 900, 900), outline=outline, confidence=0.99), boxes=boxes, seconds=0.3,
     )).decode()  # fmt: skip

@@ -1,11 +1,11 @@
-"""Measure how long the worker takes for a well, by stage, and how much memory.
+"""Measure how much time the worker takes for a well, by stage, and how much memory.
 
     python scripts/bench/worker.py [FOLDER]
 
-Without a folder it renders wells of the published system's size. Every image is scored in each way, one after the
-other, so that the ratios hold whatever else the machine does: dense; exact (chop by chop); dense with the int8 weights,
-if there are any; and the published way, chop by chop in torch (``--torch``) and in MXNet (``--mxnet PYTHON``), for
-which some chops of each well are timed and the total is computed. Stages are timed in CPU seconds. One and two
+Without a folder it renders wells of the published system's size. Every image is scored in all ways in turn, so that the
+ratios hold whatever else the machine does: dense; exact (chop by chop); dense with the int8 weights, if there are any;
+and the published way, chop by chop in torch (``--torch``) and in MXNet (``--mxnet PYTHON``), for which some chops of
+each well are timed and the total is extrapolated. Stages are timed in CPU seconds. One and two
 ``xtalgrid-worker`` processes at once show start-up, wall time and memory.
 """
 
@@ -57,7 +57,7 @@ class Timed(Networks):
     kept: list[Pixels]
 
     def reset(self) -> None:
-        """Start anew for the next image."""
+        """Reset the counters for the next image."""
         self.segment = self.classify = 0.0
         self.runs = 0
         self.kept = []
@@ -85,7 +85,7 @@ def timed(work: Callable[[], T]) -> tuple[float, T]:
     return time.process_time() - began, done
 
 
-def score_here(
+def score_in_process(
     paths: list[Path],
     ways: dict[str, wire.Options],
     threads: int,
@@ -95,7 +95,7 @@ def score_here(
     """Return, for each way and image, the runs of the classifier and the CPU seconds of each stage.
 
     Images that can't be scored are left out. `published`: other ways to classify, each a function from chops
-    ``(N, 256, 256, 3)`` to CPU seconds a chop; all else is as in the exact way.
+    ``(N, 256, 256, 3)`` to CPU seconds per chop; all else is as in the exact way.
     """
     networks = {way: Timed.load(options, weights, threads) for way, options in ways.items()}
     rows: dict[str, list[tuple[int, dict[str, float]]]] = {way: [] for way in (*ways, *published)}
@@ -113,15 +113,15 @@ def score_here(
                 print(f"{path.name}: {error}")
                 break
             if answer.drop.box is None:
-                print(f"{path.name}: no drop found; left out")
+                print(f"{path.name}: left out, no drop was found")
                 break
             scale = pixel_size(answer.width, answer.height, answer.pixel_size_um)
             decode, _ = timed(partial(decode_parts, data, Box(*answer.drop.box), scale.to_reference))
             rest = answer.seconds - decode - timed_networks.segment - timed_networks.classify
             seconds = (decode, timed_networks.segment, timed_networks.classify, max(rest, 0.0))
             rows[way].append((timed_networks.runs, dict(zip(STAGES, seconds, strict=True))))
-            for name, seconds_a_chop in published.items() if way == "exact" else ():
-                classify = timed_networks.runs * seconds_a_chop(np.stack(timed_networks.kept))
+            for name, seconds_per_chop in published.items() if way == "exact" else ():
+                classify = timed_networks.runs * seconds_per_chop(np.stack(timed_networks.kept))
                 rows[name].append((timed_networks.runs, {**rows[way][-1][1], "classify": classify}))
     return rows
 
@@ -143,7 +143,7 @@ def ways_of(weights: Path, step: int, exact_step: int) -> dict[str, wire.Options
     try:
         segmenter, classifier = default_models(weights, "int8")
     except UnknownModel as error:
-        print(f"without int8: {error}")
+        print(f"int8 left out: {error}")
     else:
         ways["int8"] = Options(segmenter=segmenter, classifier=classifier, step=step)
     return ways
@@ -181,14 +181,18 @@ def render(folder: Path, count: int) -> list[Path]:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, nargs="?", help="folder of images; rendered wells without one")
-    parser.add_argument("--images", type=int, default=8, help="how many (default 8)")
-    parser.add_argument("--step", type=int, default=DEFAULTS.step, help=f"of the dense ways (default {DEFAULTS.step})")
-    parser.add_argument("--exact-step", type=int, default=STEP, help=f"of the exact way (default {STEP})")
+    parser.add_argument("folder", type=Path, nargs="?", help="folder of images (default: rendered wells)")
+    parser.add_argument("--images", type=int, default=8, help="number of images (default 8)")
+    parser.add_argument(
+        "--step", type=int, default=DEFAULTS.step, help=f"step of dense scoring (default {DEFAULTS.step})"
+    )
+    parser.add_argument("--exact-step", type=int, default=STEP, help=f"step of exact scoring (default {STEP})")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--weights", type=Path, default=PACKAGED, help="folder of weights (default: the package's own)")
     parser.add_argument("--torch", action="store_true", help="time the published way in torch too")
-    parser.add_argument("--mxnet", type=Path, help="and in MXNet: the Python of its environment (models/legacy-mxnet)")
+    parser.add_argument(
+        "--mxnet", type=Path, help="time it in MXNet too: the Python of its environment (models/legacy-mxnet)"
+    )
     arguments = parser.parse_args()
     published: dict[str, Callable[[Pixels], float]] = {}
     if arguments.torch:
@@ -196,7 +200,7 @@ def main() -> None:
     if arguments.mxnet:
         published["MXNet, chops"] = lambda chops: seconds_mxnet(chops, arguments.mxnet)
     ways = ways_of(arguments.weights, arguments.step, arguments.exact_step)
-    given = {
+    options = {
         "dense": ["--step", arguments.step],
         "exact": ["--exact", "--step", arguments.exact_step],
         "int8": ["--step", arguments.step, "--variant", "int8"],
@@ -208,10 +212,10 @@ def main() -> None:
         blank = Path(scratch) / "blank.png"
         Image.fromarray(np.full((64, 64, 3), 220, np.uint8)).save(blank)
         start_up = min(worker_process([blank], "--pixel-size", "1.13")[0] for _ in range(3))
-        rows = score_here(paths, ways, arguments.threads, [arguments.weights], published)
-        peaks = {way: worker_process(paths, *map(str, [*given[way], *common])) for way in ways if way != "exact"}
+        rows = score_in_process(paths, ways, arguments.threads, [arguments.weights], published)
+        peaks = {way: worker_process(paths, *map(str, [*options[way], *common])) for way in ways if way != "exact"}
         with ThreadPoolExecutor(2) as pool:
-            both = [pool.submit(worker_process, paths, *map(str, [*given["dense"], *common])) for _ in range(2)]
+            both = [pool.submit(worker_process, paths, *map(str, [*options["dense"], *common])) for _ in range(2)]
             two = max(future.result()[0] for future in both)
     if not rows["dense"]:
         sys.exit("no image could be scored")
@@ -232,9 +236,9 @@ def main() -> None:
             + f"{statistics.median(runs for runs, _ in rows[way]):7.0f}{ratio:8.2f}"
         )
     for way, (wall, peak) in peaks.items():
-        print(f"worker process, {way}: {wall / len(paths):.2f} s a well, peak {peak:.0f} MB")
+        print(f"worker process, {way}: {wall / len(paths):.2f} s per well, peak {peak:.0f} MB")
     print(
-        f"two at once, dense: {two / len(paths) / 2:.2f} s a well, "
+        f"two at once, dense: {two / len(paths) / 2:.2f} s per well, "
         f"{2 * peaks['dense'][0] / two:.2f} times the work of one"
     )
     print(f"start-up {start_up:.2f} s")

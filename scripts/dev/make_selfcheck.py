@@ -1,10 +1,10 @@
-"""Renew what `xtalgrid-worker selfcheck` expects: after new weights, and after any change that changes scores.
+"""Renew the scores that `xtalgrid-worker selfcheck` expects, after new weights or any change that affects scores.
 
-    python scripts/dev/make_selfcheck.py             score the same well anew, into xtalgrid_worker/check/expected.json
-    python scripts/dev/make_selfcheck.py --render    draw the well anew too, if the renderer now draws it differently
+    python scripts/dev/make_selfcheck.py             score the same well again, into xtalgrid_worker/check/expected.json
+    python scripts/dev/make_selfcheck.py --render    render the well again too, if the renderer has changed
 
 It refuses a well in which the weights find no crystals, or whose score is so close to a threshold that another
-processor may decide differently.
+processor might decide differently.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def render() -> None:
 def main() -> None:
     """Score the well with every pair of packaged weights, and write down their answers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--render", action="store_true", help="draw the well anew")
+    parser.add_argument("--render", action="store_true", help="render the well again")
     if parser.parse_args().render:
         render()
     scores = []
@@ -47,7 +47,9 @@ def main() -> None:
         is_near = abs(score.p_crystal - DEFAULTS.crystal_from) <= 2 * selfcheck.tolerance(*pair)
         if score.outcome.group is not Group.CRYSTAL or is_near:
             answer = f"{score.outcome} at {score.probability:.3f}"
-            sys.exit(f"classifier {pair[1][:12]}: {answer}: this well is unfit; choose another SEED and --render")
+            sys.exit(
+                f"classifier {pair[1][:12]}: {answer}: this well is not suitable; choose another SEED, with --render"
+            )
         scores.append(score)
         print(f"{score.segmenter[:12]} {score.classifier[:12]}: {score.outcome}, p_crystal {score.p_crystal:.3f}")
     well = hashlib.sha256(selfcheck.WELL.read_bytes()).hexdigest()

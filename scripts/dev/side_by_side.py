@@ -4,8 +4,8 @@
                                                             and outcome group
     python scripts/dev/side_by_side.py --rendered OUT.jpg   rendered wells alone: the 12 outcomes by the plate types
 
-REAL is a folder of real wells with a labels.csv (set, image, judgement, confidence). Such pictures belong to others:
-keep the sheet to yourself.
+REAL is a folder of real wells with a labels.csv (set, image, judgement, confidence). Such pictures belong to others, so
+don't publish the sheet.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LABEL = 16
 FONT = ImageFont.load_default(11)
 
 # The plate that a source's wells look like, by the start of "set/image"; other sources get all plate types in turn.
-LOOKS: dict[str, PlateType] = {
+PLATE_OF_SOURCE: dict[str, PlateType] = {
     "plate_CI": "ring",
     "plate_empty": "disc",
     "wells/J0": "disc",
@@ -96,14 +96,14 @@ def compared_sheet(real: Path, width: int, seed: int, each: int) -> Image.Image:
         pictures = [ImageOps.pad(read(path), (width, width * 3 // 4)) for path in chosen]
         pictures += [Image.new("RGB", (width, width * 3 // 4), "white")] * (each - len(pictures))
         outcomes = outcomes_of(judgement)
-        look = next((plate for start, plate in LOOKS.items() if source.startswith(start)), None)
+        plate_type = next((plate for start, plate in PLATE_OF_SOURCE.items() if source.startswith(start)), None)
         for i in range(each):
             outcome = outcomes[(len(rows) + i) % len(outcomes)]
-            plate = look or PLATE_TYPES[(len(rows) * each + i) % len(PLATE_TYPES)]
+            plate = plate_type or PLATE_TYPES[(len(rows) * each + i) % len(PLATE_TYPES)]
             pictures.append(picture(outcome, seed + 100 * len(rows) + i, plate, width))
         rows.append((f"{source}: {judgement}, {len(paths)} real wells; left real, right rendered", pictures))
     if not rows:
-        raise ValueError(f"{real / 'labels.csv'} names no well that exists and has a judgement")
+        raise ValueError(f"{real / 'labels.csv'} lists no existing well with a judgement")
     return grid(rows, 2 * each, width)
 
 
@@ -126,8 +126,10 @@ def main() -> None:
     parser.add_argument("real", type=Path, nargs="?", help="folder of real wells with labels.csv")
     parser.add_argument("out", type=Path, help="the sheet: .png or .jpg")
     parser.add_argument("--rendered", action="store_true", help="rendered wells alone")
-    parser.add_argument("--width", type=int, default=240, help="of a picture on the sheet, pixels (default: 240)")
-    parser.add_argument("--each", type=int, default=4, help="wells of each kind on a side (default: 4)")
+    parser.add_argument("--width", type=int, default=240, help="width of a picture in pixels (default: 240)")
+    parser.add_argument(
+        "--each", type=int, default=4, help="number of real wells of each kind, and of rendered ones (default: 4)"
+    )
     parser.add_argument("--seed", type=int, default=600_000_000)
     arguments = parser.parse_args()
     if not arguments.rendered and arguments.real is None:

@@ -1,12 +1,14 @@
 #!/bin/sh
-# The README on a bare Debian: a fresh clone of what is committed, with git, make and python3-venv, runs its commands by a user without rights.
+# Tests the README on a bare Debian: an unprivileged user runs its commands in a fresh clone of the last commit, with
+# git, make and python3-venv.
 #     scripts/dev/test_fresh.sh bookworm                      make demo and make test; as root, with debootstrap
 #     scripts/dev/test_fresh.sh trixie make demo              another command
-# pip's configuration and certificates here are copied in. XTALGRID_FRESH names a folder to keep the Debian in; without it, it goes afterwards.
+# This machine's pip configuration and certificates are copied in. The Debian is deleted afterwards, unless
+# XTALGRID_FRESH names a folder for it.
 set -eu
 suite=${1:?bookworm or trixie}; shift
-test "$(id -u)" = 0 || { echo "test_fresh: debootstrap and chroot need root: sudo scripts/dev/test_fresh.sh $suite" >&2; exit 1; }
-command -v debootstrap >/dev/null || { echo "test_fresh: debootstrap is missing: apt install debootstrap" >&2; exit 1; }
+test "$(id -u)" = 0 || { echo "test_fresh: debootstrap and chroot need root; run: sudo scripts/dev/test_fresh.sh $suite" >&2; exit 1; }
+command -v debootstrap >/dev/null || { echo "test_fresh: debootstrap is not installed; run: apt install debootstrap" >&2; exit 1; }
 here=$(cd "$(dirname "$0")/../.." && pwd)
 if [ -n "${XTALGRID_FRESH:-}" ]; then
     root=$XTALGRID_FRESH/$suite
@@ -29,7 +31,7 @@ chroot "$root" chown -R lab:lab /home/lab
 
 [ $# -gt 0 ] || set -- sh -c 'make demo && make test'
 environment=$(env | grep -E '^(PIP_|SSL_CERT|REQUESTS_CA|https?_proxy=|HTTPS?_PROXY=)' || true)
-# In a mount namespace of its own, so that nothing stays mounted.
+# A separate mount namespace, so that nothing stays mounted.
 # shellcheck disable=SC2016,SC2086  # the inner shell expands; the environment is words
 unshare --mount --pid --fork sh -c '
     mount -t proc proc "$0/proc" && mount --rbind /dev "$0/dev" && mount -t tmpfs tmpfs "$0/dev/shm" || exit

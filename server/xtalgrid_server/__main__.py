@@ -10,7 +10,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name and error.name.startswith("xtalgrid"):
             raise
-        sys.exit(f"xtalgrid: {error.name} is not installed; the server side needs: pip install 'xtalgrid[server]'")
+        sys.exit(f"xtalgrid: {error.name} is not installed; install it with: pip install 'xtalgrid[server]'")
     run()
 
 

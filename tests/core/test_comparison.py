@@ -43,7 +43,7 @@ def test_better_is_more_of_the_lab_right_and_no_crystal_lost() -> None:
         ([source("lab", (9, 9, 5), (60, 45, 60)), FROZEN], "lab: 5 of 9 crystals found, 9 before"),
         ([LAB, *[source("frozen", (9, 9, 8), (9, 9, 9))] * 2], "all sources: 16 of 18 crystals found, 18 before"),
         ([LAB], "no frozen source has crystal wells"),
-        ([FROZEN], "no held-out wells of the lab"),
+        ([FROZEN], "the lab has no held-out wells"),
     ],
 )
 def test_a_worse_candidate_comes_with_reasons(sources: list[Source], why: str) -> None:

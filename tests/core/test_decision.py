@@ -246,7 +246,7 @@ def test_the_pooled_rule_leaves_out_chops_that_hardly_show_the_group():
 
 
 def test_without_a_pooling_the_pooled_rule_says_how_to_get_one():
-    with pytest.raises(ValueError, match="xtalgrid-train judge calibrate fits one"):
+    with pytest.raises(ValueError, match="fit one with `xtalgrid-train judge calibrate`"):
         decided(chop(CLEAR=1.0), rule="pooled")
 
 

@@ -26,11 +26,11 @@ def test_the_border_has_the_outcomes_colour(outcome):
     picture = drawn(outcome)
     assert picture.shape == GREY.shape
     for edge in (picture[-5, 20:-20], picture[20:-20, -5], picture[20:-20, 5]):
-        assert outcome.look.colour in colours(edge)
+        assert outcome.style.colour in colours(edge)
 
 
 def test_a_crystals_border_is_solid_and_a_precipitates_dashed():
-    assert colours(drawn(Outcome.HARVESTABLE)[-5]) == {Outcome.HARVESTABLE.look.colour}
+    assert colours(drawn(Outcome.HARVESTABLE)[-5]) == {Outcome.HARVESTABLE.style.colour}
     bottom = drawn(Outcome.PRECIPITATE)[-5]
     changes = (bottom[1:] != bottom[:-1]).any(axis=1).sum()
     assert len(colours(bottom)) == 2
@@ -48,7 +48,7 @@ def test_a_box_is_drawn_where_its_chop_is():
     chop = wire.BestChop(box=(200, 300, 256, 256), outcome=Outcome.HARVESTABLE, probability=0.91)
     picture = drawn(Outcome.HARVESTABLE, boxes=(chop,))
     for edge in (picture[456, 320:540], picture[230:440, 300], picture[230:440, 556]):
-        assert colours(edge) == {Outcome.HARVESTABLE.look.colour}
+        assert colours(edge) == {Outcome.HARVESTABLE.style.colour}
     assert colours(picture[260:440, 320:540]) == {"#7f7f7f"}
 
 
@@ -86,7 +86,7 @@ def test_dashes_end_despite_rounding(corner):
 def test_a_failed_image_says_so():
     failed = wire.Failed(number=0, reason=FailureReason.TRUNCATED, detail="…")
     picture = np.asarray(frame(GREY, failed))
-    assert Outcome.FAILED.look.colour in colours(picture[-5])
+    assert Outcome.FAILED.style.colour in colours(picture[-5])
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, LOOKS, PRIORITY, SCORED_GROUPS, Group, Outcome, published
+from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, PRIORITY, SCORED_GROUPS, STYLES, Group, Outcome, published
 
 TABLE_1 = [  # Thielmann et al. (2023), Table 1, ranked from high to low in priority
     ("Crystals harvestable", 23),
@@ -22,7 +22,7 @@ TABLE_1 = [  # Thielmann et al. (2023), Table 1, ranked from high to low in prio
 
 
 def test_the_classes_are_those_of_table_1_in_its_order():
-    assert [(outcome.value, outcome.look.score) for outcome in CLASSES] == [(n.lower(), s) for n, s in TABLE_1]
+    assert [(outcome.value, outcome.style.score) for outcome in CLASSES] == [(n.lower(), s) for n, s in TABLE_1]
 
 
 def test_table_1_as_printed_in_the_paper(shared):
@@ -64,10 +64,10 @@ def test_rim_is_published_as_clear_and_nothing_else_changes():
 
 
 def test_frames_of_two_groups_differ_in_colour_and_in_line_style():
-    crystal, precipitate, other, clear = (LOOKS[CLASSES[GROUP_CLASSES[group][0]]] for group in SCORED_GROUPS)
+    crystal, precipitate, other, clear = (STYLES[CLASSES[GROUP_CLASSES[group][0]]] for group in SCORED_GROUPS)
     assert len({look.colour for look in (crystal, precipitate, other, clear)}) == 4
     assert len({look.dash for look in (crystal, precipitate, other, clear)}) == 4
 
 
 def test_each_outcome_has_its_own_letter():
-    assert len({outcome.look.letter for outcome in Outcome}) == len(Outcome)
+    assert len({outcome.style.letter for outcome in Outcome}) == len(Outcome)

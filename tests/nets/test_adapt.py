@@ -21,7 +21,7 @@ from xtalgrid_core.weights import PACKAGED, default_models  # noqa: E402
 from xtalgrid_nets.adapt.fit import LabWell, Remembered, Settings, fit, well_loss  # noqa: E402
 from xtalgrid_nets.adapt.lab import fold_names, read_wells  # noqa: E402
 from xtalgrid_nets.adapt.run import Plan, adapt, starting_point  # noqa: E402
-from xtalgrid_nets.adapt.windows import Eye, Head, WindowFeatures  # noqa: E402
+from xtalgrid_nets.adapt.windows import FeatureExtractor, Head, WindowFeatures  # noqa: E402
 from xtalgrid_nets.fit.losses import group_log_p  # noqa: E402
 from xtalgrid_nets.judge.scoring import Settings as Scoring  # noqa: E402
 from xtalgrid_nets.judge.scoring import score  # noqa: E402
@@ -88,7 +88,7 @@ def test_folds_are_plates_or_columns() -> None:
     assert fold_names([truth("a", "P1"), truth("b", "P2"), truth("c", "P3")], "auto") == ["P1", "P2", "P3"]
     with pytest.raises(ConfigError, match="--column-from"):
         fold_names([truth("a", "P1")], "column")
-    with pytest.raises(ConfigError, match="nothing is left to judge by"):
+    with pytest.raises(ConfigError, match="none are left for judging"):
         fold_names(wells[1:], "column")
 
 
@@ -111,18 +111,18 @@ def plate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_what_is_judged_in_the_folds_is_what_the_worker_says(plate: Path, tmp_path: Path) -> None:
     net, _ = starting_point(None, PACKAGED)
-    eye, head = Eye(net, Segmenter(), 2, tmp_path / "seen"), Head.of(net)
+    extractor, head = FeatureExtractor(net, Segmenter(), 2, tmp_path / "seen"), Head.of(net)
     paths = [truth.path for truth in read_wells(plate)][:3]
     answers = score(paths, Scoring(), tmp_path / "scores", show=False)
     for path in paths:
-        windows = eye.well(path)
+        windows = extractor.well(path)
         found = head.decision(windows)
         assert found is not None
         assert np.abs(np.array(found.maxima) - answers[path].probabilities).max() < 0.03
         turned = WindowFeatures(windows.features[1:], windows.boxes)
         same = np.corrcoef(windows.features[0].ravel(), turned.features[0].ravel())[0, 1]
         assert same > 0.8, "a look at the turned well, turned back, sees the same places"
-        kept = eye.well(path)  # from disk
+        kept = extractor.well(path)  # from disk
         assert (kept.features == windows.features).all()
         assert kept.boxes == windows.boxes
 
@@ -133,7 +133,12 @@ def test_from_scored_wells_to_a_candidate_that_can_be_promoted(plate: Path, tmp_
     from xtalgrid_server.steps.system import System
 
     plan = Plan(
-        wells=plate, out=tmp_path / "candidate", rendered_wells=1, remember_wells=1, looks=1, settings=Settings(steps=5)
+        wells=plate,
+        out=tmp_path / "candidate",
+        rendered_wells=1,
+        remember_wells=1,
+        versions=1,
+        settings=Settings(steps=5),
     )
     made = adapt(plan, lambda what, total: nullcontext(lambda: None))
     assert [fold for fold, *_ in made.folds] == ["P1 column 01", "P1 column 02"]
@@ -154,9 +159,9 @@ def test_from_scored_wells_to_a_candidate_that_can_be_promoted(plate: Path, tmp_
 
 
 def test_bad_input_is_one_line(plate: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="there are: "):
+    with pytest.raises(ConfigError, match="choose from: "):
         read_wells(plate, ["elsewhere"])
-    with pytest.raises(ConfigError, match="no such file to start from"):
+    with pytest.raises(ConfigError, match="no such file; give --start"):
         starting_point(tmp_path / "none.pt", PACKAGED)
     with pytest.raises(ConfigError, match="only SqueezeNet"):
-        Eye(torch.nn.Linear(3, 3), Segmenter(), 1, tmp_path)
+        FeatureExtractor(torch.nn.Linear(3, 3), Segmenter(), 1, tmp_path)

@@ -33,7 +33,7 @@ OLD = {
 @pytest.mark.parametrize(("old", "new"), OLD.items())
 def test_an_old_name_says_the_new_one_and_does_the_same(old: str, new: str) -> None:
     before, now = (CliRunner().invoke(main, [*name.split(), "--help"]) for name in (old, new))
-    assert before.stderr == f"xtalgrid-train {old} is called xtalgrid-train {new} now\n"
+    assert before.stderr == f"`xtalgrid-train {old}` is now called `xtalgrid-train {new}`\n"
     assert before.stdout.replace(f" {old} ", f" {new} ", 1) == now.stdout
     assert (before.exit_code, now.exit_code, now.stderr) == (0, 0, "")
 
@@ -51,7 +51,7 @@ def test_an_old_name_fails_and_runs_as_the_new_one(tmp_path) -> None:
         )
         assert (before.exit_code, before.stdout) == (now.exit_code, now.stdout) == (code, "")
         said, _, rest = before.stderr.partition("\n")
-        assert said == f"xtalgrid-train {words[0]} is called xtalgrid-train sets {words[0]} now"
+        assert said == f"`xtalgrid-train {words[0]}` is now called `xtalgrid-train sets {words[0]}`"
         assert rest == now.stderr.replace("xtalgrid-train sets ", "xtalgrid-train ").replace("main sets ", "main ")
 
 

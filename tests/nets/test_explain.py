@@ -264,8 +264,8 @@ def test_words_say_what_is_published_and_by_which_number() -> None:
     decision = Decision(Outcome.RIM, 0.99999, (0.1999, 0.05, 0.0001, 0.75), (), (), ())
     assert words.outcome(decision) == "clear 0.99"
     assert words.groups(decision) == "p_crystal 0.19, precipitate 0.05, other 0.00, clear 0.75"
-    assert words.rule(OPTIONS) == "rule pooled: crystals from p_crystal 0.2 on"
-    assert words.rule(GROUP) == "rule group: a chop counts from 0.85 on"
+    assert words.rule(OPTIONS) == "rule pooled: crystals if p_crystal is at least 0.2"
+    assert words.rule(GROUP) == "rule group: a chop counts if its probability is at least 0.85"
     assert [words.number(p) for p in (0.29, 0.57, 1.0, 1 - 1e-7)] == ["0.29", "0.57", "1.00", "0.99"]
 
 
@@ -285,7 +285,7 @@ def test_a_trained_state_is_pooled_as_the_weights_own_classifier(
 @pytest.mark.parametrize(("name", "classes"), [("resnet32-merck", 13), ("squeezenet1.1", 5)])
 def test_a_network_without_a_map_of_the_outcomes_is_refused(name: str, classes: int, tmp_path: Path) -> None:
     save_trained(tmp_path / "state.pt", build(name, classes), name, {}, [str(n) for n in range(classes)])
-    with pytest.raises(ConfigError, match=f"{name}: .* give a dense classifier"):
+    with pytest.raises(ConfigError, match=f"{name} has no class map .* give a dense classifier"):
         load(Settings(), tmp_path / "state.pt")
 
 
@@ -305,7 +305,7 @@ def test_the_command_draws_two_pictures_of_a_well(
     done = command(*images, "--out", tmp_path / "out", "--pixel-size", 2.6, "--rule", "group", "--threshold", 0.7)
     assert done.exit_code == 1
     assert "text.png: not an image" in done.output
-    assert "rule group: a chop counts from 0.7 on" in done.output
+    assert "rule group: a chop counts if its probability is at least 0.7" in done.output
     empty = score_image(rendered["empty"], entry(0, rendered["empty"], 2.6), GROUP, loaded[0])
     said = f"null experiment {words.number(empty.probability)}; p_crystal {words.number(empty.p_crystal)}"
     assert f"empty.png: {said}" in done.output
@@ -324,7 +324,7 @@ def test_the_command_draws_two_pictures_of_a_well(
         (["--pixel-size", 900], "'--pixel-size': 900.0 is not in the range"),
         (["--variant", "int8"], "has no int8 variant here"),
         (["--weights", "nowhere"], "nowhere/manifest.json: cannot read the list of weights"),
-        (["--start", "nothing.pt"], "nothing.pt: no such file to start from"),
+        (["--start", "nothing.pt"], "nothing.pt: no such file; give --start"),
         (["--pixel-size", 40], "failed  {image}: image too large"),
     ],
     ids=str,

@@ -303,12 +303,12 @@ def refused(tmp_path: Path, data: Path, *arguments: str) -> str:
 
 def test_what_does_not_fit_is_refused_in_one_line(bright_crystals: Path, tmp_path: Path) -> None:
     assert "unknown field `rat`" in refused(tmp_path, bright_crystals, "classifier", "--set", "rat=1")
-    assert "there are: classifier" in refused(tmp_path, bright_crystals, "clasifier")
+    assert "choose from: classifier" in refused(tmp_path, bright_crystals, "clasifier")
     assert "set context = 0" in refused(
         tmp_path, bright_crystals, "published", "--set", "network=alexnet", "--set", "context=0.5"
     )
     assert "no views to train on" in refused(tmp_path, bright_crystals, "segmenter")
-    assert "nothing to resume" in refused(tmp_path, bright_crystals, "classifier", "--resume")
+    assert "there is no checkpoint.pt to resume from" in refused(tmp_path, bright_crystals, "classifier", "--resume")
     assert "no training set here" in refused(tmp_path, tmp_path, "classifier")
     save_trained(tmp_path / "other.pt", SqueezeNet(version="1.0"), "squeezenet1.0", {})
     assert "a trained squeezenet1.0" in refused(
@@ -320,7 +320,7 @@ def test_what_does_not_fit_is_refused_in_one_line(bright_crystals: Path, tmp_pat
 def test_a_run_goes_on_only_as_it_was_begun(bright_crystals: Path, tmp_path: Path) -> None:
     recipe = msgspec.structs.replace(SMALL, steps=1, context=0.0, batch=1)
     train.fit(recipe, [bright_crystals], tmp_path / "run", loaders=0)
-    with pytest.raises(ConfigError, match="holds a run already"):
+    with pytest.raises(ConfigError, match="already holds a run"):
         train.fit(recipe, [bright_crystals], tmp_path / "run", loaders=0)
     with pytest.raises(ConfigError, match=r"another recipe \(rate: 0\.002, not 0\.5\)"):
         train.fit(

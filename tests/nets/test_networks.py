@@ -118,9 +118,9 @@ def test_a_role_without_a_state_is_kept_with_its_calibration(tmp_path: Path) -> 
     assert again.default["segmenter"] == first.default["segmenter"]
     assert again.default["classifier"] != first.default["classifier"]
     assert again.models[1].calibration == Calibration(slope=0.5, intercept=-1.0)
-    with pytest.raises(ModelError, match="no segmenter here to keep"):
+    with pytest.raises(ModelError, match="there is no segmenter here yet"):
         install({"classifier": states["classifier"]}, tmp_path / "empty")
-    with pytest.raises(ModelError, match="which is no segmenter"):
+    with pytest.raises(ModelError, match="is not a segmenter"):
         install({"segmenter": states["classifier"]}, tmp_path / "weights")
 
 

@@ -94,5 +94,5 @@ def test_a_set_without_views_cannot_quantise_the_segmenter(chop_set: Path, tmp_p
     for path in chop_set.iterdir():
         if path.stem not in ("views", "masks", "view_wells"):
             (tmp_path / path.name).write_bytes(path.read_bytes())
-    with pytest.raises(ModelError, match="has no views"):
+    with pytest.raises(ModelError, match="no views to quantise"):
         calibration_pictures(tmp_path, "segmenter")

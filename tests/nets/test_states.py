@@ -97,5 +97,5 @@ def test_another_networks_onnx_is_refused(tmp_path: Path) -> None:
     for path, name in ((PACKAGED / "segmenter.onnx", SQUEEZENET), (PACKAGED / "classifier.onnx", "squeezenet1.0")):
         with pytest.raises(BrokenModel, match="not the fp32 weights of squeezenet"):
             from_onnx(path, name)
-    with pytest.raises(BrokenModel, match="no ONNX file"):
+    with pytest.raises(BrokenModel, match="not an ONNX file"):
         from_onnx(tmp_path / "text.onnx", SQUEEZENET)

@@ -33,7 +33,7 @@ from xtalgrid_server.domain.images import ImageRow
 from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.grids.boinc.spool import Spool
 from xtalgrid_server.ledger import tables
-from xtalgrid_server.ledger.records import PlannedImage
+from xtalgrid_server.ledger.units import PlannedImage
 from xtalgrid_server.steps.assimilate.validate import validate
 from xtalgrid_server.steps.system import System
 from xtalgrid_worker.workunit import WorkUnit
@@ -109,7 +109,7 @@ class Lab:
         pairs = [(row.inspect_id, digest) for row, digest in zip(self._rows, hashes, strict=True)]
         asked = honest.manifest(f"xg_{self._number}", rule, pairs)
         planned = [PlannedImage(row, digest) for row, digest in zip(self._rows, hashes, strict=True)]
-        self._system.ledger.work.add_unit(asked, planned)
+        self._system.ledger.units.add(asked, planned)
         (self.config.spool / "units" / asked.unit).mkdir(parents=True)
         manifest = Spool(self.config).manifest(asked.unit)
         manifest.parent.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,7 @@ def main() -> None:
         answer = honest(*arguments)
         claimed = Outcome.CLEAR if answer.outcome.group is Group.CRYSTAL else Outcome.HARVESTABLE
         maxima = tuple(0.97 if outcome is claimed else 0.005 for outcome in CLASSES)
-        lied = {"outcome": claimed, "score": claimed.look.score, "probability": 0.97, "probabilities": maxima}
+        lied = {"outcome": claimed, "score": claimed.style.score, "probability": 0.97, "probabilities": maxima}
         return msgspec.structs.replace(answer, **lied, p_crystal=0.97 * (claimed is Outcome.HARVESTABLE), boxes=())
 
     worker.score_image = dishonest

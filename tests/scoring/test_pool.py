@@ -328,7 +328,7 @@ def test_a_process_that_cannot_start_raises_an_error(score, clear, tmp_path, mon
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH")))))
     with Pool(1) as pool:
         for _ in range(2):
-            with pytest.raises(XtalgridError, match=r"no scoring process can be started: .*\(exit code 1\)"):
+            with pytest.raises(XtalgridError, match=r"cannot start a scoring process: .*\(exit code 1\)"):
                 score(pool, clear)
 
 

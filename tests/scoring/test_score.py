@@ -50,7 +50,7 @@ class FixedNetworks(Networks):
 )
 def test_a_drop_is_found_and_scored(score, colour, outcome, mode, step):
     answer = score(well(colour), mode=mode, step=step)
-    assert (answer.number, answer.outcome, answer.score) == (7, outcome, outcome.look.score)
+    assert (answer.number, answer.outcome, answer.score) == (7, outcome, outcome.style.score)
     assert answer.probability > 0.99
     assert answer.drop.box == pytest.approx((80, 160, 320, 320), abs=4)
     assert answer.probabilities[CLASSES.index(outcome)] == pytest.approx(answer.probability)

@@ -16,7 +16,7 @@ from xtalgrid_core.outcomes import CLASSES, Group, Outcome
 from xtalgrid_server.config import Config, from_string
 from xtalgrid_server.domain.images import ImageRow
 from xtalgrid_server.domain.wells import Well
-from xtalgrid_server.ledger.records import PlannedImage
+from xtalgrid_server.ledger.units import PlannedImage
 from xtalgrid_server.steps.system import System
 
 INSPECTED = datetime(2012, 11, 21, 14, 0)
@@ -58,7 +58,7 @@ def answer(number: int, outcome: Outcome, probability: float = 0.95, p_crystal: 
     return wire.Scored(
         number=number,
         outcome=outcome,
-        score=outcome.look.score,
+        score=outcome.style.score,
         probability=0.5 if outcome is Outcome.UNDECIDED else probability,
         p_crystal=p_crystal,
         probabilities=() if null else maxima,
@@ -119,11 +119,11 @@ def score(system: System) -> Scorer:
         )
         name = hashlib.sha256(repr((rows, threshold, image)).encode()).hexdigest()[:20]
         manifest = wire.Manifest(schema=1, unit=f"xg_{name}", min_worker="0.1.0", options=options, images=entries)
-        system.ledger.work.add_unit(manifest, [PlannedImage(row, _sha(row)) for row in rows])
-        unit = system.ledger.work.unit(manifest.unit)
+        system.ledger.units.add(manifest, [PlannedImage(row, _sha(row)) for row in rows])
+        unit = system.ledger.units.named(manifest.unit)
         assert unit is not None
         answers = [answer(n, outcome, probability, p_crystal) for n, outcome in enumerate(outcomes.values())]
-        system.ledger.work.accept_result(unit, "f" * 64, result_of(manifest, answers), options)
+        system.ledger.scores.accept_result(unit, "f" * 64, result_of(manifest, answers), options)
         return rows
 
     return enter

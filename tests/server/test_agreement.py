@@ -48,8 +48,8 @@ def test_rounding_is_no_disagreement(by):
         (said(Outcome.CLEAR), "clear"),
         (said(probability=0.90), "0.9"),
         (said(p_crystal=0.9), "p_crystal"),
-        (said(drop=wire.Drop(box=(0, 0, 80, 107), confidence=0.97)), "elsewhere"),
-        (said(drop=wire.Drop(box=None, confidence=0.97)), "elsewhere"),
+        (said(drop=wire.Drop(box=(0, 0, 80, 107), confidence=0.97)), "different places"),
+        (said(drop=wire.Drop(box=None, confidence=0.97)), "different places"),
         (said(height=480), "pixels"),
         (said(probabilities=(0.95, *[0.2] * 12)), "0.2"),
         (said(Outcome.NULL_EXPERIMENT), "null experiment"),
@@ -84,7 +84,7 @@ def test_two_classes_of_one_group_as_probable_as_each_other_are_one_decision():
     numbers = [0.0] * 13
     numbers[0], numbers[1] = 0.48, 0.475
     a = said(crystals[0], probability=0.95, probabilities=tuple(numbers))
-    b = said(crystals[1], probability=0.95, score=crystals[1].look.score, probabilities=(0.475, 0.48, *numbers[2:]))
+    b = said(crystals[1], probability=0.95, score=crystals[1].style.score, probabilities=(0.475, 0.48, *numbers[2:]))
     assert not differ(a, b)
     numbers[0] = 0.9
     assert differ(msgspec.structs.replace(a, probabilities=tuple(numbers)), b)
@@ -95,7 +95,7 @@ def test_where_two_groups_of_a_pooled_drop_are_as_probable_either_is_taken():
     numbers = (0.6, *[0.2] * 12)
 
     def pooled_says(outcome, probability, p_crystal):
-        return said(outcome, probability, score=outcome.look.score, p_crystal=p_crystal, probabilities=numbers)
+        return said(outcome, probability, score=outcome.style.score, p_crystal=p_crystal, probabilities=numbers)
 
     crystal, clear = pooled_says(Outcome.HARVESTABLE, 0.255, 0.255), pooled_says(Outcome.CLEAR, 0.6, 0.245)
     assert not differ(crystal, clear, pooled)

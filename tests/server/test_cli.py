@@ -61,14 +61,14 @@ def test_another_run_of_the_step_is_exit_code_75(xtalgrid, config):
     with step(config, "finalizer"):
         result = xtalgrid("finalizer")
     assert result.exit_code == EXIT_BUSY
-    assert "running already" in result.output
+    assert "already running" in result.output
 
 
 def test_init_writes_an_example_once(xtalgrid, tmp_path):
     target = tmp_path / "new.toml"
     assert xtalgrid("init", target).exit_code == 0
     target.write_text("# mine")
-    assert "exists already" in xtalgrid("init", target).output
+    assert "already exists" in xtalgrid("init", target).output
     assert target.read_text() == "# mine"
 
 

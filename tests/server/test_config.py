@@ -82,7 +82,7 @@ def test_a_lab_with_other_codes(tmp_path):
 
 
 def test_a_named_file_must_be_there(tmp_path):
-    with pytest.raises(ConfigError, match=r"nowhere\.toml: cannot be read.*xtalgrid init"):
+    with pytest.raises(ConfigError, match=r"cannot read .*nowhere\.toml: .*xtalgrid init"):
         load(tmp_path / "nowhere.toml")
 
 
@@ -117,9 +117,9 @@ def test_names_of_the_vendors_tables_are_checked():
         )
     message = str(caught.value)
     assert "imager.owner: " in message
-    assert "imager.tables: no table 'score'; did you mean scores?" in message
-    assert "imager.tables: 'I_INSPECTIONS' is the name of two of them" in message
-    assert "imager.write_url: imager.url is not set" in message
+    assert "imager.tables: unknown table 'score'; did you mean scores?" in message
+    assert "imager.tables: 'I_INSPECTIONS' is used twice" in message
+    assert "imager.write_url: needs imager.url, which is not set" in message
     assert "imager.columns" in message
     with pytest.raises(ConfigError) as caught:
         from_string(
@@ -131,9 +131,9 @@ def test_names_of_the_vendors_tables_are_checked():
             """
         )
     message = str(caught.value)
-    assert "imager.columns.scores: no column 'scored_by'; did you mean scoredby?" in message
-    assert "imager.columns.scores: 'SCOREDATE' is the name of two of them" in message
-    assert "imager.columns: no table 'wells'" in message
+    assert "imager.columns.scores: unknown column 'scored_by'; did you mean scoredby?" in message
+    assert "imager.columns.scores: 'SCOREDATE' is used twice" in message
+    assert "imager.columns: unknown table 'wells'" in message
 
 
 @pytest.mark.parametrize(

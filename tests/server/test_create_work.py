@@ -47,8 +47,8 @@ def planned(system):
     """Image numbers in the order in which they were planned."""
     return [
         row.inspection
-        for unit in system.ledger.work.units("sent", "planned")
-        for row in system.ledger.work.unit_images(unit)
+        for unit in system.ledger.units.in_states("sent", "planned")
+        for row in system.ledger.units.images(unit)
     ]
 
 
@@ -103,12 +103,12 @@ def test_the_archive_waits_for_back_fill_which_waits_for_what_is_fresh(labs):
     assert labs.create_work().planned == 2
     assert planned(labs) == [8, 7]
     assert labs.create_work(backfill=True).planned == 0, "fresh images are under way"
-    for unit in labs.ledger.work.units("sent"):
-        labs.ledger.work.set_state(unit, "returned")
+    for unit in labs.ledger.units.in_states("sent"):
+        labs.ledger.units.set_state(unit, "returned")
     image(1, 1)
     assert labs.create_work(backfill=True).planned == 1, "a fresh image came"
-    for unit in labs.ledger.work.units("sent"):
-        labs.ledger.work.set_state(unit, "returned")
+    for unit in labs.ledger.units.in_states("sent"):
+        labs.ledger.units.set_state(unit, "returned")
     assert "0 of 6 images read" in "\n".join(status_lines(status(labs.config, labs.ledger)))
     assert labs.create_work(backfill=True).planned == 4, "an hour's rate"
     assert planned(labs) == [6, 5, 4, 3]
@@ -121,8 +121,8 @@ def test_back_fill_goes_on_where_it_was_killed_and_comes_to_an_end(labs, monkeyp
     image = imager_of(labs)
     image(-300, 3), image(0, 1)
     labs.create_work()
-    for unit in labs.ledger.work.units("sent"):
-        labs.ledger.work.set_state(unit, "returned")
+    for unit in labs.ledger.units.in_states("sent"):
+        labs.ledger.units.set_state(unit, "returned")
     with monkeypatch.context() as patch:
         patch.setattr(labs.ledger, "set_watermark", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
@@ -137,7 +137,7 @@ def test_rows_and_files_that_arrive_late_are_found_within_the_look_back(system, 
     (missing,) = imaged(10, 1, file=False)
     first = system.create_work()
     assert (first.planned, len(first.failed)) == (1, 1)
-    assert system.ledger.work.failures()[0][1] == "missing file"
+    assert system.ledger.failures.of_files()[0][1] == "missing file"
     imaged(8.5, 1)  # a row that was committed late
     imaged(1, 1)  # too old for the look-back of 3 days
     draw_well(system.config.image_root / "P1" / str(missing.inspection) / missing.image_name)
@@ -207,7 +207,7 @@ def _png_header(width, height):
 def test_a_name_that_leads_out_of_the_image_root_is_refused(system, imaged, name):
     imaged(0, 1, file=False, name=name)
     ((_, error),) = system.create_work().failed
-    assert "no file name" in error.detail
+    assert "not a file name" in error.detail
 
 
 def test_dry_run_writes_nothing(system, imaged):
@@ -237,7 +237,7 @@ def test_two_runs_never_overlap(system, config):
         thread = threading.Thread(target=other)
         thread.start()
         thread.join()
-    assert "running already" in str(caught[0])
+    assert "already running" in str(caught[0])
 
 
 def test_a_new_threshold_is_new_work(system, imaged):

@@ -29,12 +29,12 @@ def test_a_ledger_of_a_newer_xtalgrid_is_left_alone(tmp_path, say):
     with sqlite3.connect(tmp_path / "ledger.db") as ledger:
         ledger.execute("update alembic_version set version_num = '9999'")
     ledger.close()
-    assert f"{tmp_path}/ledger.db) was laid out by a newer xtalgrid" in say("status")
+    assert f"{tmp_path}/ledger.db) was written by a newer version of xtalgrid" in say("status")
 
 
 def test_a_damaged_ledger_is_named(tmp_path, say):
     (tmp_path / "ledger.db").write_bytes(b"no database at all")
-    assert f"{tmp_path}/ledger.db): file is not a database; the file is damaged: bring it back" in say("status")
+    assert f"{tmp_path}/ledger.db): file is not a database; the file is damaged; restore it" in say("status")
 
 
 def test_a_port_that_is_taken_is_said_before_the_greeting(say):
@@ -48,15 +48,17 @@ def test_a_port_that_is_taken_is_said_before_the_greeting(say):
 def test_a_plate_and_a_well_that_are_not_there(tmp_path, say):
     assert "check the barcode" in say("explain", "NOPE", "A1")
     done = CliRunner().invoke(main, ["--home", str(tmp_path), "create_work", "--barcode", "NOPE"])
-    assert "plate NOPE: no image of it fits imager.patterns; is the barcode right?" in done.output
+    assert "plate NOPE: no image matches imager.patterns; is the barcode right?" in done.output
 
 
 def test_a_file_that_cannot_be_written_is_named_without_its_temporary_name(tmp_path, say):
-    assert f"{tmp_path}/nowhere/out.json: cannot be written" in say("export", "coco", tmp_path / "nowhere" / "out.json")
+    assert f"cannot write {tmp_path}/nowhere/out.json: No such file" in say(
+        "export", "coco", tmp_path / "nowhere" / "out.json"
+    )
 
 
 def test_a_database_is_named_without_its_account_and_password():
-    with pytest.raises(ConfigError, match=r"imager.url: no database is reached by mysql\+none://"):
+    with pytest.raises(ConfigError, match=r"imager.url: mysql\+none:// is not supported"):
         open_engine("mysql+none://reader:secret@host/x", "imager.url")
     engine = open_engine("postgresql+psycopg://reader:secret@host:5433/x", "imager.url")
     assert place(engine.url) == "postgresql at host:5433"

@@ -114,5 +114,5 @@ def test_many_scores_come_page_by_page_and_none_is_lost(lab, tmp_path, monkeypat
 def test_a_file_that_cannot_be_written_is_one_message(lab, tmp_path):
     from xtalgrid_core.errors import ConfigError
 
-    with pytest.raises(ConfigError, match="cannot be written"):
+    with pytest.raises(ConfigError, match="cannot write"):
         export(lab, tmp_path / "no such folder")

@@ -35,7 +35,7 @@ def test_a_name_that_fits_no_pattern_is_recorded_and_the_rest_entered(system, tm
     imported = system.import_folder(tmp_path / "new")
     assert len(imported.entered) == 1
     assert "--names any" in imported.rejected[odd]
-    ((file, reason, _),) = system.ledger.work.failures()
+    ((file, reason, _),) = system.ledger.failures.of_files()
     assert (file, reason) == (str(odd), "name fits no pattern")
 
 

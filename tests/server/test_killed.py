@@ -40,7 +40,7 @@ def import_folder(system: System) -> None:
 def answer_units(system: System) -> None:
     """What the workers do, without networks."""
     for name in system.grid.waiting():
-        unit = system.ledger.work.unit(name)
+        unit = system.ledger.units.named(name)
         assert unit is not None
         manifest = wire.decode_manifest(unit.manifest)
         said = [answer(entry.number, OUTCOMES[entry.inspect_id - 1]) for entry in manifest.images]
@@ -58,7 +58,7 @@ STEPS: dict[str, Callable[[System], Any]] = {
     "workers": answer_units,
     "assimilate": lambda system: system.assimilate(),
     "finalizer": lambda system: system.finalize(frames="none"),
-    "set_autoscore": lambda system: system.set_autoscore(),
+    "set_autoscore": lambda system: system.publish(),
 }
 
 

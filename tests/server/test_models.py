@@ -22,7 +22,7 @@ from xtalgrid_core.outcomes import Group
 from xtalgrid_core.weights import MANIFEST, PACKAGED, default_models, find_model, read_manifest
 from xtalgrid_server.config import Config, from_string
 from xtalgrid_server.ledger.store import Ledger
-from xtalgrid_server.steps.promote import models, promote
+from xtalgrid_server.steps.promote import models_in_use, promote
 from xtalgrid_server.steps.system import System
 
 from .conftest import rigaku_name
@@ -94,11 +94,11 @@ def test_new_work_is_scored_with_the_promoted_models_and_old_work_with_its_own(c
         assert system.models_in_use() == OWN
         system.work()
         assert system.assimilate().failed_units == 0
-        views = system.ledger.views
-        origins = [o for score in views.scores() for o in views.origins(score.image_id)]
-        used = [(o.score.image.well.col, (o.options.segmenter, o.options.classifier)) for o in origins]
+        images, scores = system.ledger.images.by_id([1, 2]).values(), system.ledger.scores
+        asked = [(image.well.col, o.options) for image in images for o in scores.origins(image.image_id).values()]
+        used = [(col, (options.segmenter, options.classifier)) for col, options in asked]
         assert sorted(used) == sorted([(1, OWN), (1, new), (2, new)])
-        promoted, back = system.ledger.models.history()
+        promoted, back = system.ledger.promotions.history()
     assert (promoted.who, promoted.why) == ("jdoe", "the lab's held-out wells: 54 of 60 right, 45 before")
     assert msgspec.json.decode(promoted.comparison, type=Comparison).candidate == new
     assert (back.action, back.who, back.why) == ("rollback", "asmith", "too many false crystals")
@@ -107,9 +107,9 @@ def test_new_work_is_scored_with_the_promoted_models_and_old_work_with_its_own(c
 @pytest.mark.parametrize(
     ("comparison", "message"),
     [
-        ({}, r"no comparison\.json, so nothing says that it is better"),
-        ({"verdict": "not better"}, "is not better than what is in use:\n  the lab's held-out wells"),
-        ({"current": ("c" * 64, OWN[1])}, "compares with segmenter cccccccccccc…"),
+        ({}, r"no comparison\.json, so nothing shows that it is better"),
+        ({"verdict": "not better"}, "is not better than the models in use:\n  the lab's held-out wells"),
+        ({"current": ("c" * 64, OWN[1])}, "is a comparison with segmenter cccccccccccc…"),
     ],
 )
 def test_what_was_not_shown_to_be_better_is_refused_unless_forced(config, tmp_path, comparison, message) -> None:
@@ -118,10 +118,10 @@ def test_what_was_not_shown_to_be_better_is_refused_unless_forced(config, tmp_pa
         with pytest.raises(ConfigError, match=message):
             system.promote(candidate, force=None, who="jdoe")
         assert system.models_in_use() == OWN
-        assert system.ledger.models.history() == []
+        assert system.ledger.promotions.history() == []
         system.promote(candidate, force="a trial on one plate", who="jdoe")
         assert system.models_in_use() == default_models(candidate)
-        assert system.ledger.models.history()[0].why == "forced: a trial on one plate"
+        assert system.ledger.promotions.history()[0].why == "forced: a trial on one plate"
 
 
 def test_a_comparison_of_other_weights_is_refused(config: Config, tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_a_comparison_of_other_weights_is_refused(config: Config, tmp_path: Path
 def test_models_that_the_configuration_names_go_before_a_promotion(config: Config, tmp_path: Path) -> None:
     config = from_string(f'[work]\nclassifier = "{"b" * 64}"\n', home=config.home)
     candidate = changed(PACKAGED, tmp_path / "candidate", verdict="better")
-    with System(config) as system, pytest.raises(ConfigError, match=r"work\.classifier names bbbbbbbbbbbb…"):
+    with System(config) as system, pytest.raises(ConfigError, match=r"work\.classifier is bbbbbbbbbbbb…"):
         system.promote(candidate, force=None, who="jdoe")
 
 
@@ -142,7 +142,7 @@ def test_models_that_are_nowhere_are_said_before_any_work_is_made(config: Config
     for col, (role, sha256) in enumerate((("segmenter", "a" * 64), ("classifier", "b" * 64), ("classifier", OWN[0]))):
         with System(from_string(f'[work]\n{role} = "{sha256}"\n', home=config.home)) as system:
             enter_well(system, tmp_path, col + 1)
-            with pytest.raises(ConfigError, match=rf"work\.{role} names {sha256[:12]}…, and neither .* has such"):
+            with pytest.raises(ConfigError, match=rf"work\.{role} is {sha256[:12]}…, but neither .* has this"):
                 system.create_work()
             assert not system.grid.waiting()
 
@@ -185,7 +185,7 @@ def test_what_no_worker_can_score_with_changes_nothing(config: Config, tmp_path:
             with pytest.raises(BrokenModel, match=message):
                 system.promote(candidate, force="x", who="jdoe")
             assert system.models_in_use() == OWN
-            assert system.ledger.models.history() == []
+            assert system.ledger.promotions.history() == []
 
 
 def test_steps_back_undo_one_promotion_each(config: Config, tiny_weights: Path, tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_steps_back_undo_one_promotion_each(config: Config, tiny_weights: Path, 
             system.rollback(why="", who="jdoe")
         system.promote(second, force="again", who="jdoe")
         shutil.rmtree(config.weights)
-        with pytest.raises(ConfigError, match="is gone; bring the folder back"):
+        with pytest.raises(ConfigError, match="is missing; restore the folder"):
             system.create_work()
         assert system.rollback(why="", who="jdoe") == OWN
 
@@ -245,12 +245,12 @@ def test_killed_anywhere_the_old_or_the_new_models_are_in_use(
         if not killed_before_effect(number, lambda here=here: promoted(here)):
             break
         ledger = Ledger(here)
-        pair = models(here, ledger)
+        pair = models_in_use(here, ledger)
         seen.add(pair)
         for sha256, role in zip(pair, ("segmenter", "classifier"), strict=True):
             assert find_model(sha256, role, [here.weights] if here.weights.exists() else [])
-        assert promote(here, ledger, candidate, force="x", who="jdoe") == models(here, ledger) == new
-        assert len(ledger.models.history()) == 1
+        assert promote(here, ledger, candidate, force="x", who="jdoe") == models_in_use(here, ledger) == new
+        assert len(ledger.promotions.history()) == 1
         assert default_models(here.weights) == new
         ledger.close()
     assert seen == {OWN, new}, "killed before the switch and after it"
@@ -301,7 +301,7 @@ def test_the_commands_say_what_is_in_use(config: Config, tmp_path: Path) -> None
     assert f"  classifier fp32  {OWN[1]}" in listed
     assert "by jdoe: the lab's held-out wells" in listed
     assert OWN[1][:12] in xtalgrid("rollback")
-    assert "no folder of weights" in xtalgrid("promote", str(tmp_path))
+    assert "not a folder of weights" in xtalgrid("promote", str(tmp_path))
 
 
 def test_models_the_rule_cannot_decide_by_are_said_before_any_work_is_made(tmp_path: Path, tiny_weights: Path) -> None:

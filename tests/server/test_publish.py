@@ -4,7 +4,7 @@ import pytest
 
 from xtalgrid_core.errors import XtalgridError
 from xtalgrid_core.outcomes import Outcome
-from xtalgrid_server.ledger.decisions import Decisions
+from xtalgrid_server.ledger.publications import Publications
 
 from .conftest import INSPECTED
 
@@ -34,7 +34,7 @@ def test_the_csv_says_what_a_person_needs_to_judge(system, score, person):
 def test_dry_run_writes_nothing(system, score, score_table):
     score(WELLS)
     done = system.finalize(frames="none")
-    assert system.set_autoscore(dry_run=True).actions == {"insert": 2}
+    assert system.publish(dry_run=True).actions == {"insert": 2}
     assert score_table() == []
     assert done.csv.exists()
 
@@ -48,7 +48,7 @@ def test_lines_that_do_not_fit_the_ledger_are_refused_and_the_rest_written(syste
     cells[head.index("score_id")] = "999"  # a score that never was
     lines += [lines[2], ",".join(cells)]
     path.write_text("\n".join(lines) + "\n")
-    published = system.set_autoscore()
+    published = system.publish()
     assert published.actions == {"insert": 1}
     assert [why.split(":")[0].split()[-1] for why in published.refused] == ["2", "5", "6"]
     assert "line 3 publishes this inspection already" in published.refused[1]
@@ -60,31 +60,31 @@ def test_a_line_taken_out_is_not_published(system, score, score_table):
     score(WELLS)
     path = system.finalize(frames="none").csv
     path.write_text("\n".join(line for line in path.read_text().splitlines() if ",A1a," not in line) + "\n")
-    system.set_autoscore()
+    system.publish()
     assert [row[1] for row in score_table()] == ["13"]
 
 
 def test_what_is_no_csv_of_ours(system, tmp_path):
     (tmp_path / "a.csv").write_text("well,score\nA1,23\n")
-    with pytest.raises(XtalgridError, match="no CSV of the finalizer; it lacks the columns"):
-        system.set_autoscore([tmp_path / "a.csv"])
+    with pytest.raises(XtalgridError, match="not a CSV file of the finalizer; it lacks the columns"):
+        system.publish([tmp_path / "a.csv"])
 
 
 def test_killed_before_the_csv_was_written(system, score, score_table):
     score(WELLS)
     system.finalize(frames="none").csv.unlink()
-    system.set_autoscore()
+    system.publish()
     assert [row[1] for row in score_table()] == ["23", "13"]
 
 
 def test_an_old_csv_does_not_undo_a_newer_model(system, score, score_table):
     score({(1, 1): Outcome.CLEAR})
     old = system.finalize(frames="none").csv
-    system.set_autoscore()
+    system.publish()
     score({(1, 1): Outcome.HARVESTABLE}, threshold=0.8)
     system.finalize(frames="none")
-    system.set_autoscore()
-    assert system.set_autoscore([old.parent / "done" / old.name]).actions == {"keep": 1}
+    system.publish()
+    assert system.publish([old.parent / "done" / old.name]).actions == {"keep": 1}
     assert [row[1] for row in score_table()] == ["23"]
 
 
@@ -100,13 +100,13 @@ def test_killed_between_the_score_table_and_the_ledger(system, score, score_tabl
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(Decisions, "done", die)
+        patch.setattr(Publications, "set_done", die)
         with pytest.raises(Killed):
-            system.set_autoscore()
+            system.publish()
     written = score_table()
     assert len(written) == 2
-    assert system.set_autoscore().actions == {"same": 2}
+    assert system.publish().actions == {"same": 2}
     assert score_table() == written
-    publications = system.ledger.decisions.publications(run).values()
+    publications = system.ledger.publications.of_run(run).values()
     assert {row.action for row in publications} == {"insert"}  # the first intention stands
     assert all(row.done_at for row in publications)

@@ -78,7 +78,7 @@ def change(result, path, value):
         (["images", 0, "probability"], 0.2, "below the threshold"),
         (["images", 2, "probabilities"], [0.0] * 12 + [0.99], "above the threshold"),
         (["images", 2, "probability"], 0.99, "above the threshold"),
-        (["images", 1, "probabilities"], [], "no null experiment"),
+        (["images", 1, "probabilities"], [], "not a null experiment"),
         (["images", 0, "drop", "box"], [0, 0, 241, 10], "inside the image"),
         (["images", 0, "boxes", 0, "box"], [-1, 0, 10, 10], "box"),
         (["images", 0, "boxes", 0, "box"], [0, 0, 10, 1e9], "box"),
@@ -144,8 +144,8 @@ def test_a_refused_result_is_quarantined_and_the_unit_done_again_until_given_up(
         (spool / "units" / name / "result.json").write_bytes(b'{"lie": %d}' % attempt)
         assert system.assimilate().refused == 1
         assert len(list((spool / "quarantine").iterdir())) == attempt
-    unit = system.ledger.work.unit(name)
+    unit = system.ledger.units.named(name)
     assert unit.state == "failed"
     assert "3 results refused" in unit.detail
-    assert system.ledger.work.failures()[0][1] == "work unit failed"
-    assert system.ledger.views.counts()["results"] == {"refused": 3}
+    assert system.ledger.failures.of_files()[0][1] == "work unit failed"
+    assert system.ledger.counts()["results"] == {"refused": 3}

@@ -16,7 +16,7 @@ WELL = {(1, 1): Outcome.HARVESTABLE}
 
 def finish(system):
     system.finalize(frames="none")
-    return system.set_autoscore().actions
+    return system.publish().actions
 
 
 def with_policy(system, **changes):
@@ -83,7 +83,7 @@ def test_policy_shadow_publishes_nothing(system, score, score_table):
     score(WELL)
     assert finish(system) == {}
     assert score_table() == []
-    assert system.ledger.views.counts()["actions"] == {"shadow": 1}
+    assert system.ledger.counts()["actions"] == {"shadow": 1}
 
 
 def test_what_was_scored_in_shadow_mode_is_published_when_asked_for(system, score, score_table):
@@ -95,7 +95,7 @@ def test_what_was_scored_in_shadow_mode_is_published_when_asked_for(system, scor
     with_policy(system, policy="behind")
     assert finish(system) == {}  # nobody asked
     system.finalize(frames="none", shadow=True)
-    assert system.set_autoscore().actions == {"insert": 1}
+    assert system.publish().actions == {"insert": 1}
     assert score_table() == [(row.inspect_id, "23", INSPECTED, "ARTscore")]
     assert system.finalize(frames="none", shadow=True).actions == {}
 
@@ -113,7 +113,7 @@ def test_a_person_who_scores_between_finalizer_and_publication_is_seen(system, s
     (row,) = score(WELL)
     system.finalize(frames="none")
     person(row.inspect_id, "13", datetime(2012, 12, 1))
-    assert system.set_autoscore().actions == {"keep": 1}
+    assert system.publish().actions == {"keep": 1}
     assert [by for *_, by in score_table()] == ["jdoe"]
 
 

@@ -14,7 +14,7 @@ WELLS = {(1, 1): Outcome.HARVESTABLE, (2, 1): Outcome.CLEAR}
 
 def published(system):
     run = system.finalize(frames="all").run
-    system.set_autoscore()
+    system.publish()
     return run
 
 
@@ -70,8 +70,8 @@ def test_a_row_that_a_later_run_or_a_person_changed_is_left(system, score, table
     before = tables()
     left = system.undo(old, "ann").left
     assert tables() == before
-    assert "wrote there since: undo that first" in left[0]
-    assert "changed or taken out by somebody else" in left[1]
+    assert "has written there since; undo it first" in left[0]
+    assert "changed or deleted by somebody else" in left[1]
 
 
 def test_what_was_undone_is_published_again_only_when_approved(system, score, tables):
@@ -80,14 +80,14 @@ def test_what_was_undone_is_published_again_only_when_approved(system, score, ta
     run = published(system)
     system.undo(run, "ann")
     csv = system.config.outbox / "done" / f"{run}.csv"
-    again = system.set_autoscore([csv])
+    again = system.publish([csv])
     assert tables() == before
     assert len(again.refused) == 2
     assert f"run {run} was undone" in again.refused[0]
     assert system.finalize(frames="none").run == "", "nothing waits by itself"
     system.ledger.decisions.add_reviews([1], "approve", "ann")
     system.finalize(frames="none")
-    assert system.set_autoscore().actions == {"insert": 1}
+    assert system.publish().actions == {"insert": 1}
 
 
 def test_killed_before_the_ledger_knew_an_undo_ends_the_same(system, score, tables, monkeypatch, everything):
@@ -97,13 +97,13 @@ def test_killed_before_the_ledger_knew_an_undo_ends_the_same(system, score, tabl
     score({(1, 1): Outcome.PRECIPITATE}, threshold=0.8)
     new = published(system)
     with monkeypatch.context() as patch:
-        patch.setattr(system.ledger.decisions, "undo", lambda *_: 1 / 0)
+        patch.setattr(system.ledger.publications, "undo", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             system.undo(new, "ann")
     assert tables() == before
     system.undo(new, "ann")
     assert tables() == before
-    assert system.ledger.decisions.undone_scores(new)
+    assert system.ledger.publications.undone_scores(new)
 
 
 def test_a_transaction_that_is_begun_again_is_counted_once(system, score, monkeypatch):
@@ -159,7 +159,7 @@ def test_framed_images_are_kept_as_long_as_configured(system, score):
     ("toml", "says"),
     [
         ("[imager]\nexclude = []\n[publish]\nimage_rows = true", "framed images would be scored again"),
-        ("[publish]\nimage_rows = true\nframes_days = 30", "images that are gone"),
+        ("[publish]\nimage_rows = true\nframes_days = 30", "deleted framed images"),
     ],
 )
 def test_settings_that_would_harm_the_imager_database(toml, says):

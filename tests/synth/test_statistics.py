@@ -34,7 +34,7 @@ def test_a_bad_file_is_named_with_its_line(tmp_path: Path) -> None:
     path.write_text(HEAD + "a,train,clear,0.5,0.5,wide,0.5\n", encoding="utf-8")
     done = CliRunner().invoke(main, [str(path)])
     assert done.exit_code == 1
-    assert done.output == f"Error: {path}, line 2: width or height is no number\n"
+    assert done.output == f"Error: {path}, line 2: width or height is not a number\n"
     path.write_text("image,class\n", encoding="utf-8")
     with pytest.raises(ValueError, match="has no column height, marco_file_stem, width"):
         real_boxes(path)

@@ -34,7 +34,7 @@ from xtalgrid_nets.judge import scoring as judge
 from xtalgrid_scoring.pool import Pool
 from xtalgrid_server.config import Config, from_string
 from xtalgrid_server.reports.explain import explain
-from xtalgrid_server.steps.run import Account, run_folder
+from xtalgrid_server.steps.run import FolderRun, run_folder
 from xtalgrid_server.steps.system import System
 from xtalgrid_server.web.app import create_app
 from xtalgrid_synth import render_well
@@ -109,7 +109,7 @@ class Lab:
     case: Case
     config: Config
     system: System
-    account: Account
+    account: FolderRun
 
 
 @pytest.fixture(scope="module")
@@ -257,7 +257,8 @@ def test_by_the_workers_run(case: Case, tmp_path: Path) -> None:
 
 
 def test_by_the_local_grid(lab: Lab) -> None:
-    told = {score.image.image_name: answer_of(score.answer) for score in lab.account.scored}
+    scores = lab.system.ledger.scores.by_id([image.score_id for image in lab.account.scored])
+    told = {score.image_name: answer_of(score.answer) for score in scores}
     told |= {name: {"failed": reason} for name, (reason, _) in lab.account.failed.items()}
     assert told == lab.case.expected
 
@@ -266,11 +267,10 @@ def test_by_explain_recompute(lab: Lab, share: Callable[[str], None]) -> None:
     share("xtalgrid_server.reports.recompute")
     told = {}
     for score in lab.account.scored:
-        well = str(score.image.well)
-        story = explain(lab.config, lab.system.imager, lab.system.ledger, score.image.barcode, well, again=True)
+        story = explain(lab.config, lab.system.imager, lab.system.ledger, score.barcode, str(score.well), again=True)
         made_again = story.images[0].scores[0].recomputed
         assert made_again is not None and made_again.answer is not None and made_again.verdict == "same"
-        told[score.image.image_name] = answer_of(made_again.answer)
+        told[score.image_name] = answer_of(made_again.answer)
     assert told | {BROKEN: {"failed": "truncated image"}} == lab.case.expected
 
 
@@ -341,7 +341,7 @@ def seen(answer: Answer) -> dict[str, object]:
 def test_class_maps_of_front_door_worker_and_viewer(case: Case, lab: Lab, tmp_path: Path) -> None:
     name = "01.jpg"
     run("classmap", case.folder / name, "--out", tmp_path, *case.weights_words)
-    number = next(score.score_id for score in lab.account.scored if score.image.image_name == name)
+    number = next(score.score_id for score in lab.account.scored if score.image_name == name)
     with TestClient(create_app(lab.config), client=("127.0.0.1", 50000), base_url="http://localhost") as client:
         for group in ("crystal", "precipitate", "other", "clear"):
             served = client.get(f"/map/{group}/{number}.png").content

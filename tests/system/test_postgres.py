@@ -71,7 +71,7 @@ def config(databases: dict[str, sa.Engine], tmp_path: Path) -> Config:
 def test_the_vendors_sequence_gives_the_score_ids(system, score, score_table):
     score({(1, 1): Outcome.CLEAR, (2, 1): Outcome.HARVESTABLE})  # noqa: F405
     system.finalize(frames="none")
-    system.set_autoscore()
+    system.publish()
     with system.imager.reading() as connection:
         assert connection.exec_driver_sql("SELECT last_value FROM crystal.seq_jtng_score_id").scalar() == 2
     assert [row[0] for row in score_table()] == [1, 2]
@@ -91,13 +91,13 @@ def test_check_imager_names_the_sequence_and_what_may_not_be_read(config, databa
     system.imager.register(rows(1))  # noqa: F405
     texts = [finding.text for finding in check_imager(config, system.imager)]
     assert texts[0].startswith("connected: postgresql 1")
-    assert "CRYSTAL.I_SCORES: is there" in texts
-    assert "sequence CRYSTAL.SEQ_JTNG_SCORE_ID: is there" in texts
+    assert "CRYSTAL.I_SCORES: found" in texts
+    assert "sequence CRYSTAL.SEQ_JTNG_SCORE_ID: found" in texts
     other = msgspec.structs.replace(config, imager=msgspec.structs.replace(config.imager, sequence="SEQ_OTHER"))
     database = ImagerDatabase(other)  # noqa: F405
     bad = [finding.text for finding in check_imager(other, database) if not finding.is_good]
     database.close()
-    assert any("CRYSTAL.SEQ_OTHER: is not there" in text and "see imager.sequence" in text for text in bad)
+    assert any("CRYSTAL.SEQ_OTHER: not found" in text and "see imager.sequence" in text for text in bad)
 
 
 class Enemy:
@@ -163,9 +163,7 @@ def test_nobody_knows_what_became_of_a_commit_that_was_not_answered(system, scor
         calls.append(1)
         writer.insert(row.inspect_id, "13", INSPECTED, "jdoe", "")  # noqa: F405
 
-    unknown = pytest.raises(
-        ImagerError, match="not known whether the last scores are in it; run the same command again"
-    )
+    unknown = pytest.raises(ImagerError, match="the last scores may or may not be saved; run the same command again")
     with Enemy(system.imager._engine, "COMMIT") as enemy, unknown:
         system.imager.write(write)
     assert (enemy.struck, len(calls), score_table()) == (1, 1, [])

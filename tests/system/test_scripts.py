@@ -85,7 +85,7 @@ def test_another_run_at_work_is_no_error(tmp_path):
     with filelock.FileLock(tmp_path / "locks" / "finalizer.lock"):
         called = launch("finalizer", home=tmp_path)
     assert (called.returncode, called.stderr) == (0, "")
-    assert "finalizer is running already" in (tmp_path / "log" / "finalizer.log").read_text()
+    assert "finalizer is already running" in (tmp_path / "log" / "finalizer.log").read_text()
 
 
 def test_an_error_is_logged_and_said_so_that_cron_mails_it(tmp_path):

@@ -163,7 +163,7 @@ def test_a_service_that_fails_is_named(by_systemd, xtalgrid):
     finally:
         config.write_text(TOML)
     assert done.returncode == 2
-    assert re.search(r"xtalgrid-tell\.service.*: not running as it should; journalctl -n 20 -u xtalgrid-", done.stderr)
+    assert re.search(r"xtalgrid-tell\.service.*: not running properly; see journalctl -n 20 -u xtalgrid-", done.stderr)
 
 
 def test_old_units_copied_by_hand_are_kept_beside_and_replaced(machine, xtalgrid):
@@ -184,7 +184,7 @@ def test_by_cron(machine, xtalgrid):
     before = published(machine)
     said = xtalgrid("service", "install", "--cron").stdout
     assert "wrote    /etc/cron.d/xtalgrid" in said and f"{PROGRAM} --config {CONFIG} serve" in said
-    assert "cron runs the chain already" in xtalgrid("service", "install", check=False).stderr
+    assert "cron already runs the chain" in xtalgrid("service", "install", check=False).stderr
     file = machine.root / "etc/cron.d/xtalgrid"
     written = file.read_text()
     file.write_text(re.sub(r"^\d-59/\d+ ", "* ", written, flags=re.MULTILINE))  # each minute, so as not to wait

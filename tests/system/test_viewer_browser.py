@@ -24,7 +24,7 @@ from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.config import from_string
 from xtalgrid_server.domain.images import ImageRow
 from xtalgrid_server.domain.wells import Well
-from xtalgrid_server.ledger.records import PlannedImage
+from xtalgrid_server.ledger.units import PlannedImage
 from xtalgrid_server.steps.step import user
 from xtalgrid_server.steps.system import System
 from xtalgrid_server.web.app import create_app
@@ -105,8 +105,8 @@ def page(browser, address):
 
 def said(system: System, well: str) -> list[Outcome | None]:
     """What the viewer's user said of a drop at the second inspection, in order."""
-    images = {str(image.well): image.image_id for image in system.ledger.plates.drops("BROWSER1", [2])}
-    made = system.ledger.people.corrections([images[well]])[images[well]]
+    images = {str(image.well): image.image_id for image in system.ledger.images.of_plate("BROWSER1", [2])}
+    made = system.ledger.corrections.of_images([images[well]])[images[well]]
     assert all(one.who == user() and one.score_id is not None for one in made)
     return [one.outcome for one in made]
 
@@ -290,11 +290,11 @@ def _fill(system: System, inspection: int, at: datetime, outcomes: list[Outcome]
     options = wire.Options(segmenter="a" * 64, classifier="b" * 64, **CHOP_BY_CHOP)
     name = f"xg_browser_{inspection}"
     manifest = wire.Manifest(schema=1, unit=name, min_worker="0.1.0", options=options, images=entries)
-    system.ledger.work.add_unit(manifest, [PlannedImage(row, "d" * 64) for row in rows])
-    unit = system.ledger.work.unit(name)
+    system.ledger.units.add(manifest, [PlannedImage(row, "d" * 64) for row in rows])
+    unit = system.ledger.units.named(name)
     assert unit is not None
     answers = [answer(n, outcome, p_crystal=chances[n]) for n, outcome in enumerate(outcomes)]
-    system.ledger.work.accept_result(unit, "f" * 64, result_of(manifest, answers), options)
+    system.ledger.scores.accept_result(unit, "f" * 64, result_of(manifest, answers), options)
 
 
 def _path(system: System, row: ImageRow) -> Path:

@@ -32,18 +32,16 @@ def config(server: sa.URL, tmp_path: Path) -> Iterator[Config]:
 def test_every_page_and_form(client, score, system):  # noqa: F811
     score({(1, 1): Outcome.CLEAR, (2, 1): Outcome.UNDECIDED}, p_crystal=0.05)
     score({(1, 1): Outcome.HARVESTABLE}, inspection=4, inspected=datetime(2012, 11, 28), p_crystal=0.9)
-    (image,) = (one.image_id for one in system.ledger.plates.drops("CI022987", [4]))
+    (image,) = (one.image_id for one in system.ledger.images.of_plate("CI022987", [4]))
     done = client.fill("/corrections", WELL, image=image, score=3, outcome="bad-form", stay=1, here=WELL)
     assert done.headers["location"] == WELL
     assert "crystals bad form</strong> by anna" in client.get(WELL).text
     assert client.fill("/corrections/undo", WELL, then=WELL).status_code == 303
-    assert [one.outcome for one in system.ledger.people.corrections([image])[image]] == [Outcome.BAD_FORM, None]
+    assert [one.outcome for one in system.ledger.corrections.of_images([image])[image]] == [Outcome.BAD_FORM, None]
     inbox = client.get("/inbox").text
     assert WELL in inbox and "/well/CI022987/3/A2a" in inbox  # a new crystal, an undecided
     assert client.fill("/inbox/seen", "/inbox").status_code == 303
-    system.ledger.decisions.add_finalizations(
-        "r1", [{"score_id": 3, "inspect_id": 3, "action": "hold", "csv_row": "{}"}]
-    )
+    system.ledger.decisions.add("r1", [{"score_id": 3, "inspect_id": 3, "action": "hold", "csv_row": "{}"}])
     assert client.fill("/operations/review", "/operations", verdict="approve", score=3).status_code == 303
     for address in ("/", "/?q=ci02", "/plate/CI022987/4?order=best&show=people", "/plate/CI022987/3?show=disagreement"):
         assert "CI022987" in client.get(address).text

@@ -48,7 +48,7 @@ def test_they_may_read_the_repository_and_no_more_but_one_writes_issues_and_they
     assert workflow["permissions"] == {"contents": "read"}
     for job in workflow["jobs"].values():
         runs = [step["run"].split()[0] for step in job.get("steps", []) if "run" in step]
-        may = {"contents": "read", "issues": "write"} if runs == [".github/tell_breakage.sh"] else None
+        may = {"contents": "read", "issues": "write"} if runs == [".github/report_breakage.sh"] else None
         assert job.get("permissions") == may
         assert "uses" in job or job["timeout-minutes"] <= 120
 
@@ -144,7 +144,7 @@ def test_breakage_by_the_newest_libraries_is_told_once(tmp_path):
     gh.chmod(0o755)
     for issue in ("", "17\n"):
         (tmp_path / "open").write_text(issue)
-        words = [ROOT / ".github" / "tell_breakage.sh", "https://example.org/runs/1"]
+        words = [ROOT / ".github" / "report_breakage.sh", "https://example.org/runs/1"]
         subprocess.run(words, env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}, check=True)
     assert (tmp_path / "done").read_text() == "issue create --title\nissue comment 17\n"
 

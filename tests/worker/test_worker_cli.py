@@ -80,7 +80,7 @@ def test_every_image_of_a_folder_is_accounted_for(xtalgrid_worker, wells, tmp_pa
         "scores.csv",
     ]
     border = np.asarray(Image.open(out / "crystal_ART.jpg"))[-4, 320]
-    red = [int(Outcome.HARVESTABLE.look.colour[i : i + 2], 16) for i in (1, 3, 5)]
+    red = [int(Outcome.HARVESTABLE.style.colour[i : i + 2], 16) for i in (1, 3, 5)]
     assert np.abs(border.astype(int) - red).max() < 25
 
 

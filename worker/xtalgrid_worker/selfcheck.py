@@ -47,8 +47,8 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
 
     def difference(self, other: Score) -> float:
         """Return the largest difference between corresponding probabilities."""
-        ours, theirs = ((*s.probabilities, s.probability, s.p_crystal, s.drop_confidence) for s in (self, other))
-        return max(abs(a - b) for a, b in zip(ours, theirs, strict=True))
+        first, second = ((*s.probabilities, s.probability, s.p_crystal, s.drop_confidence) for s in (self, other))
+        return max(abs(a - b) for a, b in zip(first, second, strict=True))
 
 
 class Expectation(msgspec.Struct, frozen=True, kw_only=True):

@@ -92,7 +92,7 @@ class WorkUnit:
             with self._zip.open(info) as stream:
                 return read_limited(stream, name, limit)
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
-            raise ImageError(FailureReason.UNREADABLE_FILE, f"{name} cannot be unpacked ({error})") from error
+            raise ImageError(FailureReason.UNREADABLE_FILE, f"cannot unpack {name}: {error}") from error
 
 
 class ImageFiles:

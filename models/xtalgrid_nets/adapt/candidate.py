@@ -118,7 +118,7 @@ def frozen_sources(truths: Sequence[Truth], current: Path, candidate: Path, keep
 def compare(out: Path, current: Path, sources: Sequence[Source]) -> Comparison:
     """Compare the candidate in `out` with the models in use, and write the comparison beside its weights."""
     verdict, reasons = judge(sources)
-    made = Comparison(
+    comparison = Comparison(
         candidate=default_models(out),
         current=default_models(current),
         sources=tuple(sources),
@@ -126,8 +126,8 @@ def compare(out: Path, current: Path, sources: Sequence[Source]) -> Comparison:
         reasons=reasons,
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    write_comparison(out, made)
-    return made
+    write_comparison(out, comparison)
+    return comparison
 
 
 def table(sources: Sequence[Source]) -> list[str]:

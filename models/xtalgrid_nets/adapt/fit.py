@@ -109,7 +109,7 @@ def fit(start: Head, wells: Sequence[LabWell], remembered: Remembered, settings:
     first = weight.detach().clone(), bias.detach().clone()
     draw = _even([SCORED_GROUPS.index(well.group) for well in usable])
     recall = _even(remembered.labels) if len(remembered.labels) else None
-    looks_of = [torch.from_numpy(well.windows.features) for well in usable]
+    versions_of = [torch.from_numpy(well.windows.features) for well in usable]
     needed = [well.windows.needed for well in usable]
     known, labels = torch.from_numpy(remembered.features), torch.from_numpy(remembered.labels)
     shift = _crystal_shift(start, remembered, recall, rng)
@@ -118,11 +118,11 @@ def fit(start: Head, wells: Sequence[LabWell], remembered: Remembered, settings:
     for _ in range(settings.steps):
         chosen = rng.choice(len(usable), min(settings.wells, len(usable)), p=draw, replace=False)
         picked = [usable[index] for index in chosen]
-        looks = [looks_of[index][rng.integers(len(looks_of[index]))] for index in chosen]
-        log_p = group_log_p(F.log_softmax(torch.cat(looks).float() @ weight.T + bias, dim=1))
+        drawn = [versions_of[index][rng.integers(len(versions_of[index]))] for index in chosen]
+        log_p = group_log_p(F.log_softmax(torch.cat(drawn).float() @ weight.T + bias, dim=1))
         losses = [
             well.weight * well_loss(part, well.group, needed[index], settings)
-            for index, well, part in zip(chosen, picked, log_p.split([len(look) for look in looks]), strict=True)
+            for index, well, part in zip(chosen, picked, log_p.split([len(version) for version in drawn]), strict=True)
         ]
         loss = torch.stack(losses).mean()
         if recall is not None:
@@ -141,8 +141,8 @@ def _even(classes: Sequence[int] | npt.NDArray[np.int64]) -> Float:
     """Return drawing probabilities that favour rare classes: each class by the square root of its number."""
     counts = np.bincount(np.asarray(classes), minlength=len(CLASSES)).astype(float)
     chance = 1 / np.sqrt(counts[np.asarray(classes)])
-    found: Float = chance / chance.sum()
-    return found
+    normalised: Float = chance / chance.sum()
+    return normalised
 
 
 def _crystal_shift(

@@ -12,7 +12,7 @@ from xtalgrid_core.outcomes import SCORED_GROUPS
 
 from ..judge.truth import Truth, lab_wells, real_wells
 from .fit import LabWell, Remembered, Settings, fit
-from .windows import Eye, Head
+from .windows import FeatureExtractor, Head
 
 COLUMN_IN_NAME = r"_(\d{2})_\d{2}_\d{2}_[A-Za-z]"
 """Pattern of the plate's column in the name of a Rigaku imager's file: `_06_04_01_HF` is column 6, row D, subwell 1."""
@@ -34,15 +34,15 @@ def read_wells(place: Path, only: Sequence[str] = ()) -> list[Truth]:
     ConfigError
         If there are no wells, or a source is missing.
     """
-    found = real_wells(place) if place.is_dir() else lab_wells(place)
-    there = sorted({truth.source for truth in found})
-    strangers = [name for name in only if name not in there]
-    if strangers:
-        raise ConfigError(f"{place}: no source {strangers[0]!r}; there are: {', '.join(there)}")
-    found = [truth for truth in found if truth.group in SCORED_GROUPS and (not only or truth.source in only)]
-    if not found:
-        raise ConfigError(f"{place}: no well with a score that says its group")
-    return found
+    truths = real_wells(place) if place.is_dir() else lab_wells(place)
+    sources = sorted({truth.source for truth in truths})
+    unknown = [name for name in only if name not in sources]
+    if unknown:
+        raise ConfigError(f"{place}: no source {unknown[0]!r}; choose from: {', '.join(sources)}")
+    truths = [truth for truth in truths if truth.group in SCORED_GROUPS and (not only or truth.source in only)]
+    if not truths:
+        raise ConfigError(f"{place}: no well has a score that gives its group")
+    return truths
 
 
 def fold_names(truths: Sequence[Truth], by: str, pattern: str = COLUMN_IN_NAME) -> list[str]:
@@ -65,39 +65,39 @@ def fold_names(truths: Sequence[Truth], by: str, pattern: str = COLUMN_IN_NAME) 
         names = [truth.plate for truth in truths]
     else:
         matches = [re.search(pattern, truth.path.name) for truth in truths]
-        lost = [truth.path.name for truth, match in zip(truths, matches, strict=True) if match is None]
-        if lost:
+        unmatched = [truth.path.name for truth, match in zip(truths, matches, strict=True) if match is None]
+        if unmatched:
             raise ConfigError(
-                f"{lost[0]}: no column in this name by {pattern!r}; say where it stands with --column-from, "
-                "or use --folds plate"
+                f"{unmatched[0]}: no plate column in this name ({pattern!r} does not match); "
+                "give a pattern with --column-from, or use --folds plate"
             )
         names = [f"{truth.plate} column {match[1]}" for truth, match in zip(truths, matches, strict=True) if match]
     if len(set(names)) < 2:
         raise ConfigError(
-            f"all wells are of one fold ({names[0]}), and nothing is left to judge by; use --folds column, "
+            f"all wells are in one fold ({names[0]}), so none are left for judging; use --folds column, "
             "or give more plates"
         )
     return names
 
 
-def see_wells(
-    truths: Sequence[Truth], eye: Eye, advance: Callable[[], object]
+def extract_wells(
+    truths: Sequence[Truth], extractor: FeatureExtractor, advance: Callable[[], object]
 ) -> tuple[list[Truth], list[LabWell], dict[Path, str]]:
     """Run every well through the features; also return the unreadable ones with the reasons."""
-    seen: list[Truth] = []
+    read: list[Truth] = []
     wells: list[LabWell] = []
     failed: dict[Path, str] = {}
     for truth in truths:
         try:
-            windows = eye.well(truth.path)
+            windows = extractor.well(truth.path)
         except (ImageError, OSError) as error:
             failed[truth.path] = str(error)
         else:
             assert truth.group is not None
-            seen.append(truth)
+            read.append(truth)
             wells.append(LabWell(windows, truth.group, 1.0 if truth.sure else UNSURE))
         advance()
-    return seen, wells, failed
+    return read, wells, failed
 
 
 def out_of_fold(

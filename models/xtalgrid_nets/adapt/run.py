@@ -26,13 +26,13 @@ from ..sets.format import ChopSet
 from ..states import from_onnx, load_trained
 from . import candidate
 from .fit import LabWell, Remembered, Settings, fit
-from .lab import COLUMN_IN_NAME, fold_names, out_of_fold, read_wells, see_wells
-from .windows import Eye, Head
+from .lab import COLUMN_IN_NAME, extract_wells, fold_names, out_of_fold, read_wells
+from .windows import FeatureExtractor, Head
 
 REMEMBER_SEED = 40_000_000
 """First seed of the wells rendered to be remembered; no test plate and no default training set uses it."""
 
-PATCHES_A_WELL = 4
+PATCHES_PER_WELL = 4
 FROZEN_PLATES = range(4)
 """Indices into `VALIDATION_PLATES`: one plate each with rings, discs, bevels and 1536 wells."""
 
@@ -43,7 +43,7 @@ Bar = Callable[[str, int], AbstractContextManager[Callable[[], object]]]
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What to adapt, and to what; see the options of ``xtalgrid-train adapt``."""
+    """What to adapt, and what to adapt it to; see the options of ``xtalgrid-train adapt``."""
 
     wells: Path
     out: Path
@@ -57,7 +57,7 @@ class Plan:
     remember_wells: int = 60
     folds: str = "auto"
     column_from: str = COLUMN_IN_NAME
-    looks: int = 1
+    versions: int = 1
     jobs: int = 1
     settings: Settings = field(default_factory=Settings)
 
@@ -91,14 +91,14 @@ def adapt(plan: Plan, bar: Bar) -> Adapted:
     fold_names(truths, plan.folds, plan.column_from)  # reports wells that can't be divided before the work begins
     frozen = _frozen(plan, truths)
     net, name = starting_point(plan.start, plan.current)
-    eye = Eye(net, Segmenter(plan.current), plan.looks, plan.out / "work" / "seen")
-    with bar("looking at wells", len(truths)) as advance:
-        truths, wells, failed = see_wells(truths, eye, advance)
+    extractor = FeatureExtractor(net, Segmenter(plan.current), plan.versions, plan.out / "work" / "seen")
+    with bar("reading wells", len(truths)) as advance:
+        truths, wells, failed = extract_wells(truths, extractor, advance)
     if not wells:
-        raise ConfigError(f"{plan.wells}: none of the images can be read; the first: {next(iter(failed.values()))}")
+        raise ConfigError(f"{plan.wells}: no image can be read; the first error: {next(iter(failed.values()))}")
     folds = fold_names(truths, plan.folds, plan.column_from)
     with bar("wells to remember", plan.remember_wells) as advance:
-        remembered = remember(eye, plan, advance)
+        remembered = remember(extractor, plan, advance)
     start = Head.of(net, candidate.pooling_of(plan.current))
     with bar("folds", len(set(folds))) as advance:
         heads = out_of_fold(start, wells, folds, remembered, plan.settings, advance)
@@ -113,11 +113,18 @@ def adapt(plan: Plan, bar: Bar) -> Adapted:
     candidate.write_candidate(plan.out, net, name, head, plan.current, {**record, **asdict(plan.settings)})
     frozen += _rendered(plan)
     sources += candidate.frozen_sources(frozen, plan.current, plan.out, plan.out / "work" / "scores", plan.jobs)
-    made = Adapted(candidate.compare(plan.out, plan.current, sources), _by_fold(truths, folds, before, after), failed)
-    _write(
-        plan, made, wells, remembered, name, out_of=[(t, b, a) for t, b, a in zip(truths, before, after, strict=True)]
+    adapted = Adapted(
+        candidate.compare(plan.out, plan.current, sources), _by_fold(truths, folds, before, after), failed
     )
-    return made
+    _write(
+        plan,
+        adapted,
+        wells,
+        remembered,
+        name,
+        out_of=[(t, b, a) for t, b, a in zip(truths, before, after, strict=True)],
+    )
+    return adapted
 
 
 def starting_point(start: Path | None, current: Path) -> tuple[nn.Module, str]:
@@ -131,33 +138,35 @@ def starting_point(start: Path | None, current: Path) -> tuple[nn.Module, str]:
         folder = current if (current / entry.file).is_file() else PACKAGED
         return from_onnx(folder / entry.file, entry.architecture), entry.architecture
     if not start.is_file():
-        raise ConfigError(f"{start}: no such file to start from; give a .pt state or a classifier's .onnx")
+        raise ConfigError(f"{start}: no such file; give --start a trained state (.pt) or a classifier (.onnx)")
     if start.suffix == ".onnx":
         return from_onnx(start, entry.architecture), entry.architecture
     net, record = load_trained(start)
     return net, str(record["network"])
 
 
-def remember(eye: Eye, plan: Plan, advance: Callable[[], object]) -> Remembered:
+def remember(extractor: FeatureExtractor, plan: Plan, advance: Callable[[], object]) -> Remembered:
     """Collect labelled windows of `plan.remember_wells` wells, from training sets with patches or rendered now."""
     features, labels = [], []
     if plan.remember:
         sets = ChopSet(plan.remember)
         train, _ = sets.split(sets.patch_wells)
         if not len(train):
-            raise ConfigError(f"{plan.remember[0]}: has no patches to remember; give a set that has, or none")
+            raise ConfigError(
+                f"{plan.remember[0]}: this set has no patches; give --remember one that has, or leave it out"
+            )
         rng = np.random.default_rng(plan.settings.seed)
         for _ in range(plan.remember_wells):
-            chosen = np.sort(rng.choice(train, min(PATCHES_A_WELL, len(train)), replace=False))
-            seen, known = eye.patches(sets.take_patches(chosen), sets.patch_labels[chosen])
+            chosen = np.sort(rng.choice(train, min(PATCHES_PER_WELL, len(train)), replace=False))
+            seen, known = extractor.patches(sets.take_patches(chosen), sets.patch_labels[chosen])
             features.append(seen)
             labels.append(known)
             advance()
     else:
         for seed in range(REMEMBER_SEED, REMEMBER_SEED + plan.remember_wells):
-            patches = sample_well(outcome_of(seed), seed, n_chops=0, n_patches=PATCHES_A_WELL).patches
+            patches = sample_well(outcome_of(seed), seed, n_chops=0, n_patches=PATCHES_PER_WELL).patches
             assert patches is not None
-            seen, known = eye.patches(*patches)
+            seen, known = extractor.patches(*patches)
             features.append(seen)
             labels.append(known)
             advance()
@@ -167,9 +176,9 @@ def remember(eye: Eye, plan: Plan, advance: Callable[[], object]) -> Remembered:
 
 
 def _in_use(plan: Plan, truths: Sequence[Truth], wells: Sequence[LabWell], start: Head) -> list[Outcome]:
-    """Return what the models in use call the lab's wells.
+    """Return the outcomes that the models in use give the lab's wells.
 
-    This takes their last layer, or the real worker if another state is adapted.
+    They are computed with their last layer, or by the real worker if another state is adapted.
     """
     if plan.start is None:
         return [start.outcome(well.windows) for well in wells]
@@ -203,15 +212,15 @@ def _by_fold(
 ) -> list[tuple[str, int, int, int]]:
     rows = []
     for name in sorted(set(folds)):
-        here = [i for i, fold in enumerate(folds) if fold == name and truths[i].sure]
-        right = [sum(called[i].group is truths[i].group for i in here) for called in (before, after)]
-        rows.append((name, len(here), right[0], right[1]))
+        members = [i for i, fold in enumerate(folds) if fold == name and truths[i].sure]
+        right = [sum(called[i].group is truths[i].group for i in members) for called in (before, after)]
+        rows.append((name, len(members), right[0], right[1]))
     return rows
 
 
 def _write(
     plan: Plan,
-    made: Adapted,
+    adapted: Adapted,
     wells: Sequence[LabWell],
     remembered: Remembered,
     name: str,
@@ -222,32 +231,33 @@ def _write(
     counts = ", ".join(f"{number} {group}" for group, number in groups.most_common())
     kinds = Counter(CLASSES[label].group for label in remembered.labels)
     windows = ", ".join(f"{kinds[group]} {group}" for group in Group if kinds[group])
-    comparison = made.comparison
+    comparison = adapted.comparison
     report = [
         f"# {name}, adapted: {comparison.verdict}",
         "",
         *(f"* {reason}" for reason in comparison.reasons),
         "",
-        f"Fitted was the last layer, on {len(wells)} scored wells ({counts}) and {len(remembered.labels)} windows to "
-        f"remember ({windows or 'none'}). The lab's wells are judged out of fold, by sure judgements alone; "
-        "frozen sources by the real worker. Each figure: in use → candidate.",
+        f"The last layer was fitted to {len(wells)} scored wells ({counts}) and {len(remembered.labels)} remembered "
+        f"windows ({windows or 'none'}). The lab's wells are scored out of fold, and only those with a certain "
+        "judgement count; frozen sources are scored by the real worker. Each cell: in use → candidate.",
         "",
         *candidate.table(comparison.sources),
         "",
         *markdown.table(
-            ("fold", "sure wells", "right, in use", "right, candidate"), [tuple(map(str, row)) for row in made.folds]
+            ("fold", "certain wells", "right, in use", "right, candidate"),
+            [tuple(map(str, row)) for row in adapted.folds],
         ),
         "",
-        *(f"* not read: {path}: {reason}" for path, reason in made.failed.items()),
+        *(f"* not read: {path}: {reason}" for path, reason in adapted.failed.items()),
     ]
     write_atomically(plan.out / "report.md", ("\n".join(report).rstrip() + "\n").encode())
     sha256 = comparison.candidate[1]
     card = [
         f"# Classifier `{sha256[:12]}…`",
         "",
-        f"{name}, its last layer adapted to a lab's own wells; started from `{comparison.current[1][:12]}…`, "
-        "whose card holds for all else. The calibration of p_crystal is that one's: fit it anew with "
-        "`xtalgrid-train judge calibrate`.",
+        f"{name}, with its last layer adapted to a lab's own wells, starting from `{comparison.current[1][:12]}…`; "
+        "everything else is described in the card of that classifier. The calibration of p_crystal was taken from it "
+        "too; to renew it, run `xtalgrid-train judge calibrate`.",
         "",
         *report[2:],
     ]

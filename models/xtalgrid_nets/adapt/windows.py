@@ -44,7 +44,8 @@ Float = npt.NDArray[np.float32]
 class WindowFeatures:
     """The windows of one well's drop.
 
-    `features` is ``(V, N, C)``: V versions of the well (see `Eye`), N windows, C features; N is 0 if there is no drop.
+    `features` is ``(V, N, C)``: V versions of the well (see `FeatureExtractor`), N windows, C features. N is 0 if there
+    is no drop.
     """
 
     features: Half
@@ -56,7 +57,7 @@ class WindowFeatures:
         return chops_needed(self.boxes, DEFAULTS.support)
 
 
-class Eye:
+class FeatureExtractor:
     """The fixed part of the networks while a last layer is fitted: the segmenter and the features.
 
     Parameters
@@ -65,8 +66,8 @@ class Eye:
         A network with `features` at a stride of 16 and a 1×1 convolution `head` (SqueezeNet 1.0 or 1.1).
     segmenter
         Finds the drop.
-    looks
-        Number of versions of each well: the image itself, then copies turned and with other lighting.
+    versions
+        Number of versions of each well: the image itself, then rotated copies with different lighting.
     keep
         Folder in which features are stored, so that a run that was killed continues and folds cost nothing.
 
@@ -76,13 +77,13 @@ class Eye:
         If the network is of another kind.
     """
 
-    def __init__(self, net: nn.Module, segmenter: Segmenter, looks: int, keep: Path) -> None:
+    def __init__(self, net: nn.Module, segmenter: Segmenter, versions: int, keep: Path) -> None:
         features = getattr(net, "features", None)
         if not isinstance(features, nn.Module) or not isinstance(getattr(net, "head", None), nn.Conv2d):
             raise ConfigError(
                 "only SqueezeNet's last layer can be adapted; start from a squeezenet1.1 or squeezenet1.0"
             )
-        self._segmenter, self._looks, self._keep = segmenter, looks, keep
+        self._segmenter, self._versions, self._keep = segmenter, versions, keep
         self._features = _exported(features.eval())
         digest = hashlib.sha256(segmenter.sha256.encode())
         for name, value in features.state_dict().items():
@@ -102,17 +103,17 @@ class Eye:
         """
         data = path.read_bytes()
         key = hashlib.sha256(data + f"{self._name} {pixel_size_um}".encode()).hexdigest()[:32]
-        kept = self._keep / f"{key}-{self._looks}.npz"
+        kept = self._keep / f"{key}-{self._versions}.npz"
         if kept.is_file():
             with np.load(kept) as arrays:
                 return WindowFeatures(arrays["features"], tuple(Box(*map(int, box)) for box in arrays["boxes"]))
         drop = cut_out(WellImage(data), self._segmenter.mask_of_view, pixel_size_um)
-        windows = WindowFeatures(np.zeros((self._looks, 0, 0), np.float16), ())
+        windows = WindowFeatures(np.zeros((self._versions, 0, 0), np.float16), ())
         if isinstance(drop, WellDrop):
             boxes = drop.chops("dense", DEFAULTS.step)
             random = torch.Generator().manual_seed(int(key[:8], 16))
-            looks = [self._look(drop.view, boxes, number, random) for number in range(self._looks)]
-            windows = WindowFeatures(np.stack(looks).astype(np.float16), tuple(boxes))
+            versions = [self._version(drop.view, boxes, number, random) for number in range(self._versions)]
+            windows = WindowFeatures(np.stack(versions).astype(np.float16), tuple(boxes))
         with replacing(kept) as stream:
             np.savez(stream, features=windows.features, boxes=np.array(windows.boxes, np.int64).reshape(-1, 4))
         return windows
@@ -128,7 +129,7 @@ class Eye:
         known = labels.ravel() != NO_LABEL
         return means.numpy().astype(np.float16)[known], labels.ravel()[known].astype(np.int64)
 
-    def _look(self, view: Pixels, boxes: Sequence[Box], number: int, random: torch.Generator) -> Float:
+    def _version(self, view: Pixels, boxes: Sequence[Box], number: int, random: torch.Generator) -> Float:
         whole = Box(0, 0, dense_length(view.shape[0]), dense_length(view.shape[1]))
         image = images_first(cut(view, [whole]))
         if number == 0:
@@ -202,8 +203,8 @@ class Head:
 
     def outcome(self, windows: WindowFeatures) -> Outcome:
         """Return only the outcome of `decision`."""
-        found = self.decision(windows)
-        return Outcome.NULL_EXPERIMENT if found is None else found.outcome
+        decision = self.decision(windows)
+        return Outcome.NULL_EXPERIMENT if decision is None else decision.outcome
 
 
 Progress = Callable[[], object]

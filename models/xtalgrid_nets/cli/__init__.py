@@ -31,7 +31,7 @@ class Commands(CommandGroup):
             return super().resolve_command(ctx, args)
         new = old.removeprefix("import-")
         if not ctx.resilient_parsing:  # not while the shell completes a command
-            click.echo(f"xtalgrid-train {old} is called xtalgrid-train {group.name} {new} now", err=True)
+            click.echo(f"`xtalgrid-train {old}` is now called `xtalgrid-train {group.name} {new}`", err=True)
         return old, group.commands[new], rest
 
 
@@ -44,7 +44,7 @@ def main(threads: int) -> None:
         import torch
     except ModuleNotFoundError as error:
         raise click.ClickException(
-            f"{error.name} is not installed; training needs: pip install 'xtalgrid[train]'"
+            f"{error.name} is not installed; install it with: pip install 'xtalgrid[train]'"
         ) from error
 
     torch.set_num_threads(threads)

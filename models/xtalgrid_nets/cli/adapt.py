@@ -15,31 +15,42 @@ from .options import FILE, FOLDER, Command
 @click.command("adapt", cls=Command)
 @click.argument("wells", type=click.Path(exists=True, path_type=Path))
 @click.argument("out", type=FOLDER)
-@click.option("--source", "only", multiple=True, help="Adapt to these sources of WELLS only (default: all of them).")
+@click.option("--source", "only", multiple=True, help="Adapt only to this source of WELLS (default: all). Repeatable.")
 @click.option(
     "--frozen",
     multiple=True,
     type=click.Path(exists=True, path_type=Path),
-    help="Real wells that no model is fitted to, crystals among them: table or folder, as WELLS. Repeatable.",
+    help="Real wells, including crystals, that no model is fitted to: a table or folder, like WELLS. Repeatable.",
 )
-@click.option("--rendered", type=FOLDER, help="Rendered plates for the comparison (default: some are rendered).")
-@click.option("--rendered-wells", default=16, show_default=True, help="Of each of the 4 plates that are rendered.")
+@click.option("--rendered", type=FOLDER, help="Rendered plates for the comparison (default: render some).")
+@click.option("--rendered-wells", default=16, show_default=True, help="Wells to render on each of 4 plates.")
 @click.option("--weights", "current", type=FOLDER, help="Folder of the weights in use (default: the package's own).")
 @click.option("--start", type=FILE, help="State (.pt) or classifier (.onnx) to adapt (default: the one in use).")
-@click.option("--remember", multiple=True, type=FOLDER, help="Training set with patches (default: wells are rendered).")
-@click.option("--remember-wells", default=60, show_default=True, help="How many wells' windows are remembered.")
+@click.option(
+    "--remember", multiple=True, type=FOLDER, help="Training set with patches to remember (default: render wells)."
+)
+@click.option("--remember-wells", default=60, show_default=True, help="Number of wells whose windows are remembered.")
 @click.option(
     "--folds",
     type=click.Choice(["auto", "plate", "column"]),
     default="auto",
     show_default=True,
-    help="What is left out in turn to judge the adaptation; auto: plates if there are three, else columns.",
+    help="What to leave out in turn for judging the adaptation; auto: plates if there are at least 3, else columns.",
 )
-@click.option("--column-from", metavar="REGEX", help="The column in a file's name: first group of this expression.")
-@click.option("--looks", default=1, show_default=True, type=click.IntRange(1, 8), help="Looks at each well to fit on.")
-@click.option("--steps", default=120, show_default=True, type=click.IntRange(1), help="Steps of each fit.")
-@click.option("--stay", default=1e-3, show_default=True, help="How strongly the last layer is held where it was.")
-@click.option("--jobs", default=2, show_default=True, type=click.IntRange(1), help="Workers side by side.")
+@click.option(
+    "--column-from", metavar="REGEX", help="Regular expression whose first group is the column in a file name."
+)
+@click.option(
+    "--looks",
+    "versions",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 8),
+    help="Versions of each well to fit to: the image, then rotated copies with different lighting.",
+)
+@click.option("--steps", default=120, show_default=True, type=click.IntRange(1), help="Number of steps of each fit.")
+@click.option("--stay", default=1e-3, show_default=True, help="How strongly the last layer is kept near its start.")
+@click.option("--jobs", default=2, show_default=True, type=click.IntRange(1), help="Number of workers.")
 def adapt(wells: Path, out: Path, steps: int, stay: float, **options: Any) -> None:
     """Fit the classifier to a lab's own scored WELLS; write the candidate and its comparison to OUT.
 
@@ -51,18 +62,18 @@ def adapt(wells: Path, out: Path, steps: int, stay: float, **options: Any) -> No
     from ..adapt.run import Plan
     from ..adapt.run import adapt as run
 
-    given = {key: value for key, value in options.items() if value is not None}
-    made = run(Plan(wells=wells, out=out, settings=Settings(steps=steps, stay=stay), **given), _bar)
-    for path, reason in made.failed.items():
+    chosen = {key: value for key, value in options.items() if value is not None}
+    result = run(Plan(wells=wells, out=out, settings=Settings(steps=steps, stay=stay), **chosen), _bar)
+    for path, reason in result.failed.items():
         click.echo(f"failed  {path}: {reason}", err=True)
-    for fold, number, before, after in made.folds:
+    for fold, number, before, after in result.folds:
         click.echo(f"{fold}: {after} of {number} right, {before} before")
-    click.echo(f"{made.comparison.verdict}:")
-    for reason in made.comparison.reasons:
+    click.echo(f"{result.comparison.verdict}:")
+    for reason in result.comparison.reasons:
         click.echo(f"  {reason}")
     click.echo(f"report: {out / 'report.md'}")
-    if made.comparison.verdict == "better":
-        click.echo(f"to use: xtalgrid model promote {out}")
+    if result.comparison.verdict == "better":
+        click.echo(f"to use it: xtalgrid model promote {out}")
 
 
 @contextmanager

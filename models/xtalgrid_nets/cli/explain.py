@@ -23,13 +23,13 @@ from .options import FILE, FOLDER, THRESHOLD, Command, finite, scoring_options
     default=DEFAULTS.threshold,
     show_default=True,
     callback=finite,
-    help="Rules published and group: probability from which a chop counts.",
+    help="Rules published and group: minimum probability for a chop to count.",
 )
 @click.option(
     "--step",
     type=click.IntRange(1, 256),
-    help=f"Pixels from chop to chop: a multiple of {STRIDE} (default {DEFAULTS.step}), "
-    f"with --exact any (default {STEP}).",
+    help=f"Pixels from chop to chop: a multiple of {STRIDE} (default {DEFAULTS.step}); "
+    f"any with --exact (default {STEP}).",
 )
 @click.option(
     "--boxes",
@@ -37,22 +37,24 @@ from .options import FILE, FOLDER, THRESHOLD, Command, finite, scoring_options
     type=click.IntRange(0, 100),
     default=DEFAULTS.n_boxes,
     show_default=True,
-    help="Best chops to show.",
+    help="Maximum number of best chops to show.",
 )
-@click.option("--start", "state", type=FILE, help="A trained state (.pt) in place of the weights' classifier.")
+@click.option("--start", "state", type=FILE, help="Trained state (.pt) to use in place of the classifier.")
 @click.option(
     "--pixel-size",
     type=click.FloatRange(0.05, 50),
     callback=finite,
-    help="µm a pixel (default: known imagers by image size, else a guess).",
+    help="Micrometres per pixel (default: that of known imagers, by image size, else a guess).",
 )
-@click.option("--samples", default=12, show_default=True, type=click.IntRange(1), help="Noisy copies for SmoothGrad.")
+@click.option(
+    "--samples", default=12, show_default=True, type=click.IntRange(1), help="Number of noisy copies for SmoothGrad."
+)
 def explain(
     images: tuple[Path, ...], out: Path, state: Path | None, pixel_size: float | None, samples: int, **scoring: Any
 ) -> None:
-    """Draw why well IMAGES are called what they are: NAME-groups.png and NAME-smoothgrad.png.
+    """Explain the outcomes of well IMAGES in pictures: NAME-groups.png and NAME-smoothgrad.png.
 
-    Give the options that they are scored with, so that outcome, probabilities and best chops are the published ones.
+    Give the options that the images were scored with, to get the published outcome, probabilities and best chops.
     """
     from xtalgrid_core.errors import ImageError
 
@@ -68,11 +70,11 @@ def explain(
     failed = 0
     for path in images:
         try:
-            said, pictures = explain_well(path, networks, net, options, out, pixel_size, samples)
+            description, pictures = explain_well(path, networks, net, options, out, pixel_size, samples)
         except (ImageError, ArithmeticError) as error:
             failed += 1
             click.echo(f"failed  {path}: {error}", err=True)
         else:
-            click.echo(f"{path.name}: {said}" + "".join(f"\n  {picture}" for picture in pictures))
+            click.echo(f"{path.name}: {description}" + "".join(f"\n  {picture}" for picture in pictures))
     if failed:
         raise SystemExit(1)

@@ -14,7 +14,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--segmenter", type=_FILE, help="Trained state of a segmenter (.pt).")
 @click.option("--classifier", type=_FILE, help="Trained state of a classifier (.pt).")
 @click.option("--out", type=_FOLDER, help="Folder of weights (default: the package's own).")
-@click.option("--crystal-shift", default=0.0, show_default=True, help="Taken from the crystal classes' log-odds.")
+@click.option("--crystal-shift", default=0.0, show_default=True, help="Subtracted from the crystal classes' log-odds.")
 @click.option("--int8", "int8", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="SET",
               help="Also write int8 variants, quantised on this chop set.")  # fmt: skip
 def export(
@@ -22,15 +22,15 @@ def export(
 ) -> None:
     """Write ONNX files and their manifest.
 
-    A network that is not given stays unchanged in the folder, and so does the calibration of p_crystal.
+    If a network is not given, the one in the folder is kept. The calibration of p_crystal is kept too.
     """
     from xtalgrid_core.errors import XtalgridError
     from xtalgrid_core.weights import PACKAGED, Role
 
     from ..export import install
 
-    given: dict[Role, Path | None] = {"segmenter": segmenter, "classifier": classifier}
-    states = {role: path for role, path in given.items() if path}
+    paths: dict[Role, Path | None] = {"segmenter": segmenter, "classifier": classifier}
+    states = {role: path for role, path in paths.items() if path}
     try:
         manifest = install(states, out or PACKAGED, crystal_shift=crystal_shift, int8=int8)
     except (XtalgridError, OSError) as error:

@@ -13,34 +13,38 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 @click.command()
 @click.argument("recipe")
-@click.option("--data", type=_SET, multiple=True, required=True, help="A training set; again for more, read as one.")
+@click.option(
+    "--data", type=_SET, multiple=True, required=True, help="A training set. Repeatable; several sets are read as one."
+)
 @click.option("--out", type=_FOLDER, required=True, help="The run's folder.")
-@click.option("--start", type=_FILE, help="ImageNet's weights (.npz), a trained state (.pt) or the worker's (.onnx).")
-@click.option("--resume", is_flag=True, help="Go on with the run in --out from its last checkpoint.")
+@click.option(
+    "--start", type=_FILE, help="Initial weights: ImageNet's (.npz), a trained state (.pt) or a worker's (.onnx)."
+)
+@click.option("--resume", is_flag=True, help="Continue the run in --out from its last checkpoint.")
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0, min_open=True),
-    help="The longest time, all parts of a resumed run together; the schedule is fitted to it.",
+    help="Maximum time, including the earlier parts of a resumed run; the schedule is adjusted to it.",
 )
 @click.option(
-    "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a setting of the recipe; again for more."
+    "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a setting of the recipe. Repeatable."
 )
 @click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where torch runs."
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Device for torch."
 )
 @click.option(
     "--precision",
     type=click.Choice(["auto", "float32", "bfloat16"]),
     default="auto",
     show_default=True,
-    help="auto: bfloat16 where the processor computes in it.",
+    help="auto: bfloat16 if the processor supports it.",
 )
 @click.option(
     "--loaders",
     type=click.IntRange(0, 16),
     default=1,
     show_default=True,
-    help="Processes that make batches ahead.",
+    help="Number of processes that prepare batches.",
 )
 def fit(
     recipe: str,
@@ -54,9 +58,9 @@ def fit(
     precision: str,
     loaders: int,
 ) -> None:
-    """Train a network by RECIPE, a TOML file or the name of a packaged recipe.
+    """Train a network with RECIPE, a TOML file or the name of a packaged recipe.
 
-    When stopped (Ctrl-C, SIGTERM), a run first writes a checkpoint; --resume continues it.
+    If the run is stopped (Ctrl-C, SIGTERM), it first writes a checkpoint; --resume continues it.
     """
     from xtalgrid_core.errors import XtalgridError
 
@@ -80,8 +84,10 @@ def fit(
     except XtalgridError as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
-        raise click.ClickException(f"{error}; with --resume the run goes on from its last checkpoint") from error
+        raise click.ClickException(
+            f"{error}; fix this, then continue from the last checkpoint with --resume"
+        ) from error
     if not finished:
-        click.echo(f"stopped; {out / 'checkpoint.pt'} is written: the same command with --resume goes on", err=True)
+        click.echo(f"stopped; run the same command with --resume to continue from {out / 'checkpoint.pt'}", err=True)
         raise SystemExit(130)
     click.echo(f"trained: {out / 'state.pt'}")

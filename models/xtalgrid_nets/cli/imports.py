@@ -22,12 +22,12 @@ def import_() -> None:
 
 @import_.command()
 @click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder of weights of its own."
+    "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for these weights alone."
 )
 @click.option(
     "--wheel",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="dls_marco_score_ispyb-1.0.1-py3-none-any.whl, if it is here already; otherwise pip downloads it (43 MB).",
+    help="Path of dls_marco_score_ispyb-1.0.1-py3-none-any.whl (default: pip downloads it, 43 MB).",
 )
 def marco(out: Path, wheel: Path | None) -> None:
     """Import the published MARCO network as a second opinion.
@@ -51,16 +51,21 @@ def marco(out: Path, wheel: Path | None) -> None:
 @click.option(
     "--classes",
     metavar="NAME,NAME,…",
-    help="What the outputs mean, in their order: the 13 outcomes, or any names of yours for another count.",
+    help="Meaning of the outputs, in their order: the 13 outcomes, or any names if there are not 13.",
 )
 @click.option(
     "--pool",
     type=click.Choice(["13", "mean"]),
-    help="13: the top-left 13×13 of a chop's 15×15 cells, as MXNet's AvgPool2D(13); mean: all. "
+    help="Cells of a chop to average: 13: the top-left 13×13 of 15×15, like MXNet's AvgPool2D(13); mean: all. "
     "[default: as in the file]",
 )
 @click.option(
-    "--mean", nargs=3, type=float, default=MEAN_RGB, show_default=True, help="Subtracted in its training (RGB)."
+    "--mean",
+    nargs=3,
+    type=float,
+    default=MEAN_RGB,
+    show_default=True,
+    help="Values (RGB) that its training subtracted from the pixels.",
 )
 @click.option(
     "--std",
@@ -68,9 +73,9 @@ def marco(out: Path, wheel: Path | None) -> None:
     type=click.FloatRange(0, min_open=True),
     default=(1.0, 1.0, 1.0),
     show_default=True,
-    help="Divided by (0..255).",
+    help="Values (RGB, 0..255) that its training divided the pixels by.",
 )
-@click.option("--bgr", is_flag=True, help="It was trained on blue, green, red.")
+@click.option("--bgr", is_flag=True, help="It was trained on pixels in the order blue, green, red.")
 def mxnet(
     symbol: Path,
     params: Path,
@@ -92,8 +97,8 @@ def mxnet(
 
     features_only = out.suffix == ".npz"
     try:
-        found = read_symbol(symbol)
-        names, order = ([], None) if features_only else _outputs(found.classes, classes)
+        checkpoint = read_symbol(symbol)
+        names, order = ([], None) if features_only else _outputs(checkpoint.classes, classes)
         net, name = import_checkpoint(
             symbol,
             params,
@@ -105,35 +110,37 @@ def mxnet(
         )
         if features_only:
             save_features(out, net)
-            click.echo(f"{out}: features of SqueezeNet {found.version}")
+            click.echo(f"{out}: features of SqueezeNet {checkpoint.version}")
             return
         files = [symbol.name, params.name]
         record = {"imported": files, "outputs": classes, "mean": list(mean), "std": list(std), "bgr": bgr}
         save_trained(out, net, name, record, classes=names)
     except (XtalgridError, OSError) as error:
         raise click.ClickException(str(error)) from error
-    click.echo(f"{out}: {name}, {found.classes} outputs")
-    if found.classes != len(CLASSES):
-        click.echo(f"The worker needs {len(CLASSES)} outputs. To start a training from this one, write OUT.npz.")
+    click.echo(f"{out}: {name}, {checkpoint.classes} outputs")
+    if checkpoint.classes != len(CLASSES):
+        click.echo(f"The worker needs {len(CLASSES)} outputs. To start training from this one, write to OUT.npz.")
     elif not NETWORKS[name].dense:
-        click.echo("It is scored chop by chop, which takes longer than dense scoring.")
-        if not found.elu:
-            click.echo("With --pool mean it is scored densely, at somewhat other probabilities.")
+        click.echo("This network classifies chops one by one, which takes longer than dense scoring.")
+        if not checkpoint.elu:
+            click.echo("With --pool mean it can score densely, with slightly different probabilities.")
 
 
 def _outputs(count: int, text: str | None) -> tuple[list[str], list[int] | None]:
     """Return the names of the outputs as stored, and the position of each in the checkpoint."""
     names = [name.strip() for name in text.split(",")] if text else [str(number) for number in range(count)]
     if len(names) != count or len(set(names)) != count:
-        raise click.ClickException(f"the checkpoint has {count} outputs, --classes names {len(set(names))}")
+        raise click.ClickException(f"the checkpoint has {count} outputs, but --classes names {len(set(names))}")
     if count != len(CLASSES):
         return names, None
     if text is None:
-        raise click.ClickException("what do the 13 outputs mean? Say it with --classes NAME,NAME,… in their order")
-    strangers = sorted({name.lower() for name in names} ^ {str(outcome) for outcome in CLASSES})
-    if strangers:
         raise click.ClickException(
-            f"--classes must name the 13 outcomes ({', '.join(CLASSES)}); look at: {', '.join(strangers)}"
+            "the meaning of the 13 outputs is unknown; name them in order with --classes NAME,NAME,…"
+        )
+    mismatched = sorted({name.lower() for name in names} ^ {str(outcome) for outcome in CLASSES})
+    if mismatched:
+        raise click.ClickException(
+            f"--classes must name the 13 outcomes ({', '.join(CLASSES)}); wrong or missing: {', '.join(mismatched)}"
         )
     place = {Outcome(name.lower()): number for number, name in enumerate(names)}
     return [str(outcome) for outcome in CLASSES], [place[outcome] for outcome in CLASSES]

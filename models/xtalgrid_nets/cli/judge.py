@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from ..judge.scoring import Settings
 
-_jobs = click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Images side by side.")
+_jobs = click.option(
+    "--jobs", type=click.IntRange(1), default=2, show_default=True, help="Number of images scored in parallel."
+)
 
 
 def _settings(threshold: float, options: dict[str, Any]) -> Settings:
@@ -43,9 +45,11 @@ def judge() -> None:
 
 @judge.command(cls=Command)
 @click.argument("out", type=FOLDER)
-@click.option("--real", type=FOLDER, multiple=True, help="Folder of sets of real wells with one labels.csv.")
-@click.option("--wells", type=FILE, multiple=True, help="A lab's own table: CSV with plate, image, label.")
-@click.option("--plates", type=FOLDER, multiple=True, help="Rendered plates, as render-test makes them.")
+@click.option(
+    "--real", type=FOLDER, multiple=True, help="Folder of sets of real wells with one labels.csv. Repeatable."
+)
+@click.option("--wells", type=FILE, multiple=True, help="A lab's own CSV table: plate, image, label. Repeatable.")
+@click.option("--plates", type=FOLDER, multiple=True, help="Folder made by `sets render-test`. Repeatable.")
 @click.option(
     "--threshold",
     "thresholds",
@@ -54,8 +58,8 @@ def judge() -> None:
     default=(DEFAULTS.threshold, 0.8),
     show_default=True,
     callback=finite,
-    help="Probability from which a chop counts, by the other rules than pooled. The first is judged, "
-    "the others stand in Table 3.",
+    help="Minimum probability for a chop to count, for the rules group and published. The first is judged, "
+    "the others appear in Table 3. Repeatable.",
 )
 @scoring_options
 @_jobs
@@ -82,43 +86,47 @@ def evaluate(
     truths += [truth for table in wells for truth in lab_wells(table)]
     truths += [truth for folder in plates for truth in rendered_plates(folder)]
     if not truths:
-        raise click.UsageError("nothing to judge: give --real, --wells or --plates")
+        raise click.UsageError("there are no wells to judge; give --real, --wells or --plates")
     if options["rule"] == "pooled":  # this rule has no threshold
         thresholds = thresholds[:1]
     settings = [_settings(threshold, options) for threshold in dict.fromkeys(thresholds)]
     judged = []
-    for source, here in by_source(truths).items():
-        click.echo(f"{source}: {len(here)} wells", err=True)
-        paths = [truth.path for truth in here]
+    for source, wells_of_source in by_source(truths).items():
+        click.echo(f"{source}: {len(wells_of_source)} wells", err=True)
+        paths = [truth.path for truth in wells_of_source]
         runs = {s.name: score(paths, s, out / "scores", options["jobs"]) for s in settings}
-        judged.append(judge_source(here, runs))
+        judged.append(judge_source(wells_of_source, runs))
     folder = options["weights"] or PACKAGED
     used = default_models(folder, options["variant"])
     listed = [model for model in read_manifest(folder).models if model.sha256 in used]
-    made = report.Report(
+    result = report.Report(
         schema=1,
         worker=version(),
         options=settings[0].words,
         weights={f"{m.role} {m.architecture} {m.variant}": m.sha256 for m in listed},
         sources=judged,
     )
-    click.echo(str(report.write(made, out, shlex.join(["xtalgrid-train", *sys.argv[1:]]))))
+    click.echo(str(report.write(result, out, shlex.join(["xtalgrid-train", *sys.argv[1:]]))))
 
 
 @judge.command(cls=Command)
 @click.argument("plates", type=FOLDER)
-@click.option("--work", type=FOLDER, required=True, help="Scratch folder, kept for the next run.")
+@click.option("--work", type=FOLDER, required=True, help="Folder for intermediate results, which later runs use again.")
 @weights_options
 @_jobs
 @click.option(
-    "--support", type=click.FloatRange(0, 1), default=DEFAULTS.support, show_default=True, help="Of the rule group."
+    "--support",
+    type=click.FloatRange(0, 1),
+    default=DEFAULTS.support,
+    show_default=True,
+    help="Support of the rule group.",
 )
 def calibrate(
     plates: Path, work: Path, weights: Path | None, variant: Variant | None, jobs: int, support: float
 ) -> None:
     """Calibrate on rendered PLATES that no model is judged on, and write the result to the weights' manifest.
 
-    Make the plates with sets render-test --validation. This fits the pooling of the rule pooled, and p_crystal of the
+    Make the plates with `sets render-test --validation`. This fits the pooling of the rule pooled, and p_crystal of the
     other rules.
     """
     from xtalgrid_core.markdown import table
@@ -127,21 +135,21 @@ def calibrate(
     from ..judge.tables import text
     from ..judge.truth import rendered_plates
 
-    found = fit(rendered_plates(plates), work / "windows", weights, variant, support, jobs)
-    c = found.calibration
+    fitted = fit(rendered_plates(plates), work / "windows", weights, variant, support, jobs)
+    c = fitted.calibration
     click.echo(
-        f"{variant or 'default'} weights, {found.wells} wells, {found.crystals} crystals; rules group and published: "
+        f"{variant or 'default'} weights, {fitted.wells} wells, {fitted.crystals} crystals; rules group and published: "
         f"p_crystal with slope {c.slope}, intercept {c.intercept}"
     )
-    if found.cutoffs and found.calibration_ece is not None and found.pooling_ece is not None:
+    if fitted.cutoffs and fitted.calibration_ece is not None and fitted.pooling_ece is not None:
         click.echo(
-            f"Each plate by a fit to the others: ECE of p_crystal {found.pooling_ece:.3f} (rule pooled), "
-            f"{found.calibration_ece:.3f} (rules group and published)\n"
+            f"ECE of p_crystal, each plate by a fit to the others: {fitted.pooling_ece:.3f} (rule pooled), "
+            f"{fitted.calibration_ece:.3f} (rules group and published)\n"
         )
         head = ("crystal_from", "crystals found", "other wells opened", "weighted mean")
         rows = [
             (f"{t.crystal_from:g}", text(t.crystals_found), text(t.others_opened), text(t.weighted_mean))
-            for t in found.cutoffs
+            for t in fitted.cutoffs
         ]
         click.echo("\n".join(table(head, rows)))
 
@@ -149,10 +157,10 @@ def calibrate(
 @judge.command("evaluate-chops", cls=Command)
 @click.argument("folder", metavar="SET", type=FOLDER)
 @click.argument("states", nargs=-1, required=True, type=FILE)
-@click.option("--training", default=5000, show_default=True, help="Chops of the training plates to judge on as well.")
-@click.option("--most", type=click.IntRange(1), help="At most so many held-out chops (default: all).")
-@click.option("--device", default="cpu", show_default=True, help="Where torch runs: cpu, cuda.")
-@click.option("--out", type=FOLDER, help="Also write chops.md and chops.json here.")
+@click.option("--training", default=5000, show_default=True, help="Number of training chops to judge on too.")
+@click.option("--most", type=click.IntRange(1), help="Maximum number of held-out chops (default: all).")
+@click.option("--device", default="cpu", show_default=True, help="Device for torch: cpu, cuda.")
+@click.option("--out", type=FOLDER, help="Folder for chops.md and chops.json.")
 def evaluate_chops(
     folder: Path, states: tuple[Path, ...], training: int, most: int | None, device: str, out: Path | None
 ) -> None:
@@ -177,9 +185,9 @@ def evaluate_chops(
     "--plates",
     type=FOLDER,
     multiple=True,
-    help="Rendered plates no model is judged on (sets render-test --validation).",
+    help="Folder made by `sets render-test --validation`. Repeatable.",
 )
-@click.option("--wells", type=FILE, multiple=True, help="A lab's own table: CSV with plate, image, label.")
+@click.option("--wells", type=FILE, multiple=True, help="A lab's own CSV table: plate, image, label. Repeatable.")
 @weights_options
 @_jobs
 def windows(
@@ -190,14 +198,14 @@ def windows(
     variant: Variant | None,
     jobs: int,
 ) -> None:
-    """Write the classifier's output for every window of every drop to OUT, for `rule` to choose by."""
+    """Write the classifier's output for every window of every drop to OUT, as input for `judge rule`."""
     from ..judge.truth import lab_wells, rendered_plates
     from ..judge.windows import collect
 
     truths = [truth for folder in plates for truth in rendered_plates(folder)]
     truths += [truth for table in wells for truth in lab_wells(table)]
     if not truths:
-        raise click.UsageError("no wells: give --plates or --wells")
+        raise click.UsageError("there are no wells; give --plates or --wells")
     click.echo(f"{len(collect(truths, out, weights, variant, jobs))} plates in {out}")
 
 
@@ -210,7 +218,7 @@ def windows(
     multiple=True,
     default=[n / 20 for n in range(10, 20)],
     show_default=True,
-    help="Thresholds to try. Repeatable, as those below.",
+    help="Threshold to try. Repeatable, like the supports and shifts below.",
 )
 @click.option(
     "--support",
@@ -219,7 +227,7 @@ def windows(
     multiple=True,
     default=[0, 0.1, 0.2, 0.3, 0.4, 0.6],
     show_default=True,
-    help="Supports to try.",
+    help="Support to try.",
 )
 @click.option(
     "--crystal-shift",
@@ -228,7 +236,7 @@ def windows(
     multiple=True,
     default=[-2, -1, -0.5, 0, 0.5, 1, 2],
     show_default=True,
-    help="Shifts of the crystals to try.",
+    help="Shift of the crystals to try.",
 )
 @click.option(
     "--precipitate-shift",
@@ -237,17 +245,31 @@ def windows(
     multiple=True,
     default=[-1, 0, 1],
     show_default=True,
-    help="Of precipitate.",
+    help="Shift of the precipitates to try.",
 )
 @click.option(
-    "--other-shift", "other", type=float, multiple=True, default=[-1, 0, 1], show_default=True, help="Of what is other."
+    "--other-shift",
+    "other",
+    type=float,
+    multiple=True,
+    default=[-1, 0, 1],
+    show_default=True,
+    help="Shift of the group other to try.",
 )
 @click.option(
-    "--others-opened", "limits", type=float, multiple=True, default=[0.05, 0.1], show_default=True, help="At most."
+    "--others-opened",
+    "limits",
+    type=float,
+    multiple=True,
+    default=[0.05, 0.1],
+    show_default=True,
+    help="Maximum fraction of the other wells opened. Repeatable.",
 )
-@click.option("--undecided", type=float, default=0.15, show_default=True, help="At most, of all wells.")
-@click.option("--rows", default=10, show_default=True, help="Rules to show for each limit.")
-@click.option("--csv", "table", type=FILE, help="Write all rules here.")
+@click.option(
+    "--undecided", type=float, default=0.15, show_default=True, help="Maximum fraction of all wells undecided."
+)
+@click.option("--rows", default=10, show_default=True, help="Number of rules to list for each limit.")
+@click.option("--csv", "table", type=FILE, help="File for all rules tried.")
 def rule(
     folder: Path,
     thresholds: tuple[float, ...],
@@ -268,12 +290,14 @@ def rule(
     from ..judge.windows import read
 
     wells = read(folder)
-    (now,) = (t for t in rules.sweep(wells, [DEFAULTS.threshold], [DEFAULTS.support]) if t.rule == "group")
+    (current,) = (t for t in rules.sweep(wells, [DEFAULTS.threshold], [DEFAULTS.support]) if t.rule == "group")
     trials = list(rules.sweep(wells, thresholds, supports, crystal, precipitate, other))
-    click.echo("\n".join([f"{len(wells.ends)} wells, {len(trials)} rules. As it is:", "", *rules.lines([now])]))
+    click.echo(
+        "\n".join([f"{len(wells.ends)} wells, {len(trials)} rules. The current rule:", "", *rules.lines([current])])
+    )
     for limit in limits:
-        found = rules.best(trials, limit, undecided, rows)
+        best = rules.best(trials, limit, undecided, rows)
         head = f"Most crystals found with at most {limit:.0%} of the other wells opened and {undecided:.0%} undecided:"
-        click.echo("\n".join(["", head, "", *rules.lines(found)]))
+        click.echo("\n".join(["", head, "", *rules.lines(best)]))
     if table:
         rules.write(trials, table)

@@ -29,7 +29,9 @@ class Command(click.Command):
         except (XtalgridError, OSError, RuntimeError) as error:
             raise click.ClickException(str(error)) from error
         except ModuleNotFoundError as error:
-            raise click.ClickException(f"{error.name} is not installed; pip install 'xtalgrid[train]'") from error
+            raise click.ClickException(
+                f"{error.name} is not installed; install it with: pip install 'xtalgrid[train]'"
+            ) from error
 
 
 def finite(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
@@ -48,7 +50,7 @@ def weights_options(command: _Command) -> _Command:
         click.option(
             "--variant",
             type=click.Choice(["fp32", "int8"]),
-            help="Of the default weights (default: the default itself).",
+            help="Variant of the default weights (default: the default weights themselves).",
         ),
     )
 
@@ -69,7 +71,7 @@ def scoring_options(command: _Command) -> _Command:
             default=DEFAULTS.support,
             show_default=True,
             callback=finite,
-            help="Rule group: part of the chops that see a point which must agree on a crystal.",
+            help="Rule group: fraction of the chops covering a point that must agree on a crystal.",
         ),
         click.option(
             "--crystal-from",
@@ -77,9 +79,9 @@ def scoring_options(command: _Command) -> _Command:
             default=DEFAULTS.crystal_from,
             show_default=True,
             callback=finite,
-            help="Rule pooled: p_crystal from which a well is called a crystal.",
+            help="Rule pooled: minimum p_crystal to call a well a crystal.",
         ),
-        click.option("--exact", is_flag=True, help="Score chop by chop, as published; many times slower."),
+        click.option("--exact", is_flag=True, help="Classify chops one by one, as published; many times slower."),
     )
 
 

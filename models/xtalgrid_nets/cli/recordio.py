@@ -33,10 +33,13 @@ def recordio() -> None:
     type=click.Choice(["all", "training", "held-out"]),
     default="all",
     show_default=True,
-    help="Which chops of the set.",
+    help="Which chops of the set to convert.",
 )
 @click.option(
-    "--jpeg", type=click.IntRange(1, 100), metavar="QUALITY", help="JPEG, not PNG: smaller, and not the same."
+    "--jpeg",
+    type=click.IntRange(1, 100),
+    metavar="QUALITY",
+    help="Write JPEG instead of PNG: smaller, but not lossless.",
 )
 def pack(folder: Path, prefix: Path, part: str, jpeg: int | None) -> None:
     """Write the chops of SET as PREFIX.rec, .idx and .lst (labels: 0 is the first of the 13 classes)."""
@@ -52,17 +55,17 @@ def pack(folder: Path, prefix: Path, part: str, jpeg: int | None) -> None:
 @recordio.command("unpack")
 @click.argument("rec", type=_FILE)
 @click.argument("folder", metavar="SET", type=_FOLDER)
-@click.option("--classes", metavar="NAME,NAME,…", help="What the labels 0, 1, … of a pack from elsewhere mean.")
+@click.option("--classes", metavar="NAME,NAME,…", help="Meaning of the labels 0, 1, … of a pack that is not ours.")
 @click.option(
     "--wells",
     metavar="REGEX",
-    help="Whose chop it is, from the paths of the .lst: a regular expression with (?P<plate>…), "
-    "and (?P<well>…) if it can.",
+    help="Regular expression that finds a chop's plate, (?P<plate>…), and optionally its well, (?P<well>…), "
+    "in the paths of the .lst.",
 )
 def unpack(rec: Path, folder: Path, classes: str | None, wells: str | None) -> None:
     """Make a training set SET from the pack REC.
 
-    Classes are ours ("crystals harvestable", …, "rim") or, if "crystal" is among them, the groups crystal,
+    --classes takes our classes ("crystals harvestable", …, "rim") or, if "crystal" is among them, the groups crystal,
     precipitate, other and clear, and rim.
     """
     from ..mxnet.packs import unpack as read
@@ -70,17 +73,18 @@ def unpack(rec: Path, folder: Path, classes: str | None, wells: str | None) -> N
     try:
         pattern = re.compile(wells) if wells else None
         if pattern and "plate" not in pattern.groupindex:
-            raise click.ClickException("--wells needs a part (?P<plate>…): the split for validation goes by plate")
-        ours = rec.with_name(f"{rec.stem}.wells.csv").is_file()
+            raise click.ClickException("--wells needs a group (?P<plate>…), because validation holds out whole plates")
+        has_table = rec.with_name(f"{rec.stem}.wells.csv").is_file()
         packed = read(rec, folder, classes=_meanings(classes) if classes else None, wells=pattern)
     except re.error as error:
-        raise click.ClickException(f"--wells {wells}: no regular expression ({error})") from error
+        raise click.ClickException(f"--wells {wells}: not a regular expression ({error})") from error
     except (XtalgridError, OSError) as error:
         raise click.ClickException(str(error)) from error
     _report(packed, folder)
-    if not (ours or wells):
+    if not (has_table or wells):
         click.echo(
-            "Each chop counts as a plate of its own: chops of one well may be trained on and held out. Say --wells."
+            "Each chop counts as its own plate, so chops of one well may be used both for training and for validation; "
+            "to avoid this, give --wells."
         )
 
 
@@ -89,7 +93,7 @@ def _report(packed: Packed, folder: Path) -> None:
     if packed.failed:
         for name, reason in list(packed.failed.items())[:10]:
             click.echo(f"  left out: {name}: {reason}", err=True)
-        click.echo(f"  {len(packed.failed):,} images left out; dataset.json names each and why", err=True)
+        click.echo(f"  {len(packed.failed):,} images left out; dataset.json lists them with the reasons", err=True)
 
 
 def _meanings(text: str) -> list[tuple[int, str]]:

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from ..sets.build import Summary
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
-_SHOWN = 20
+_LISTED = 20
 
 
-def _plainly(command: Callable[..., Any]) -> Callable[..., Any]:
+def _one_line_errors(command: Callable[..., Any]) -> Callable[..., Any]:
     """Report a user's errors in one line, never as a traceback."""
 
     @functools.wraps(command)
@@ -34,12 +34,10 @@ def _plainly(command: Callable[..., Any]) -> Callable[..., Any]:
             raise click.ClickException(str(error)) from error
         except ModuleNotFoundError as error:
             raise click.ClickException(
-                f"{error.name} is not installed; training sets need: pip install 'xtalgrid[train]'"
+                f"{error.name} is not installed; install it with: pip install 'xtalgrid[train]'"
             ) from error
         except OSError as error:
-            raise click.ClickException(
-                f"{error}; fix it and run the same command again: it goes on where it was"
-            ) from error
+            raise click.ClickException(f"{error}; fix this, then run the same command again to resume") from error
 
     return call
 
@@ -49,10 +47,13 @@ _map_option = click.option(
     "also",
     multiple=True,
     metavar="TEXT=OUTCOME",
-    help="What a label or score code means; TEXT= leaves such wells out.",
+    help="Meaning of a label or score code; TEXT= leaves such wells out. Repeatable.",
 )
 _plate_option = click.option(
-    "--plate-from", default="", metavar="REGEX", help="The plate, from a file's name: first group of this expression."
+    "--plate-from",
+    default="",
+    metavar="REGEX",
+    help="Regular expression whose first group is the plate in a file name.",
 )
 
 
@@ -60,18 +61,28 @@ def _cutting_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(
         (
             click.option(
-                "--contour", default=1.0, show_default=True, help="Least contours of a chop, in sides of a chop."
+                "--contour",
+                default=1.0,
+                show_default=True,
+                help="Minimum length of contours in a chop, in units of a chop's side.",
             ),
-            click.option("--rim", default=0.5, show_default=True, help="The same, for edges of clear drops to be rim."),
+            click.option(
+                "--rim",
+                default=0.5,
+                show_default=True,
+                help="The same for a chop at the edge of a clear drop to be rim.",
+            ),
             click.option(
                 "--edge-counts", is_flag=True, help="Contours of the drop's edge count for every class, as published."
             ),
-            click.option("--most", default=0, show_default=True, help="Most chops of one well; 0: all."),
-            click.option("--whole", is_flag=True, help="One picture of each whole well instead of chops."),
+            click.option("--most", default=0, show_default=True, help="Maximum number of chops per well; 0: all."),
+            click.option("--whole", is_flag=True, help="Make one picture of each whole well instead of chops."),
             click.option(
-                "--weights", type=_FOLDER, help="Folder of weights whose segmenter is taken (default: the package's)."
+                "--weights", type=_FOLDER, help="Folder of weights with the segmenter (default: the package's)."
             ),
-            click.option("--jobs", default=1, show_default=True, type=click.IntRange(1, 512), help="Processes."),
+            click.option(
+                "--jobs", default=1, show_default=True, type=click.IntRange(1, 512), help="Number of processes."
+            ),
         )
     ):
         command = option(command)
@@ -88,10 +99,10 @@ sets.add_command(recordio)
 
 @sets.command()
 @click.argument("folder", type=_FOLDER)
-@click.option("--wells", default=3000, show_default=True, help="Full-size wells: chops and views.")
-@click.option("--views", default=6000, show_default=True, help="Small wells, for the segmenter alone.")
+@click.option("--wells", default=3000, show_default=True, help="Number of full-size wells, for chops and views.")
+@click.option("--views", default=6000, show_default=True, help="Number of small wells, for views only.")
 @click.option("--seed", default=1_000_000, show_default=True, help="The same seed renders the same wells.")
-@click.option("--jobs", default=2, show_default=True, help="Processes.")
+@click.option("--jobs", default=2, show_default=True, help="Number of processes.")
 def render(folder: Path, wells: int, views: int, seed: int, jobs: int) -> None:
     """Render a training set into FOLDER."""
     from ..data import render_dataset
@@ -102,22 +113,24 @@ def render(folder: Path, wells: int, views: int, seed: int, jobs: int) -> None:
 @sets.command("render-test")
 @click.argument("folder", type=_FOLDER)
 @click.option(
-    "--validation", is_flag=True, help="The plates for choosing rules and calibration, not those for judging."
+    "--validation",
+    is_flag=True,
+    help="Render the plates for choosing rules and calibrating instead of those for judging.",
 )
-@click.option("--plates", type=click.IntRange(1), help="How many of them, from the first (default: all).")
-@click.option("--wells", type=click.IntRange(1, 288), default=150, show_default=True, help="Drops a plate.")
-@click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Processes side by side.")
+@click.option("--plates", type=click.IntRange(1), help="Number of plates, from the first (default: all).")
+@click.option("--wells", type=click.IntRange(1, 288), default=150, show_default=True, help="Drops per plate.")
+@click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Number of processes.")
 def render_test(folder: Path, validation: bool, plates: int | None, wells: int, jobs: int) -> None:
-    """Render the test plates into FOLDER, one folder for each barcode with its truth.csv.
+    """Render the test plates into FOLDER: for each barcode a folder with its truth.csv.
 
-    Existing images are kept, so a run that was killed continues where it stopped.
+    Existing images are kept, so a run that was killed can be repeated to continue.
     """
     from xtalgrid_core.errors import ConfigError
     from xtalgrid_synth.evaluation_plates import TEST_PLATES, VALIDATION_PLATES, render_evaluation_plates
 
     settings = VALIDATION_PLATES if validation else TEST_PLATES
     if plates is not None and plates > len(settings):
-        raise click.BadParameter(f"there are {len(settings)} plates", param_hint="--plates")
+        raise click.BadParameter(f"there are only {len(settings)} plates", param_hint="--plates")
     try:
         files = render_evaluation_plates(folder, range(plates or len(settings)), wells, jobs, settings)
     except (ConfigError, OSError) as error:
@@ -128,33 +141,42 @@ def render_test(folder: Path, validation: bool, plates: int | None, wells: int, 
 @sets.command()
 @click.argument("source", type=click.Path(path_type=Path, exists=True))
 @click.argument("out", type=_FOLDER)
-@click.option("--images", type=_FOLDER, help="Where a table's relative paths start (default: its folder).")
-@click.option("--image-column", default="image", show_default=True, help="The table's column of image files.")
-@click.option("--label-column", default="", help="Default: outcome, else label, else score.")
+@click.option("--images", type=_FOLDER, help="Base folder of a table's relative paths (default: the table's folder).")
+@click.option("--image-column", default="image", show_default=True, help="Column with the image files.")
+@click.option("--label-column", default="", help="Column with the labels (default: outcome, else label, else score).")
 @click.option(
-    "--plate-column", default="plate", show_default=True, help="Of plates; no plate is split between training and test."
+    "--plate-column",
+    default="plate",
+    show_default=True,
+    help="Column with the plates, which are never split between training and validation.",
 )
-@click.option("--uv-column", default="uv_image", show_default=True, help="Of UV images.")
-@click.option("--source-column", default="source", show_default=True, help="Of where an image comes from.")
+@click.option("--uv-column", default="uv_image", show_default=True, help="Column with the UV images.")
+@click.option("--source-column", default="source", show_default=True, help="Column with the origin of the images.")
 @_plate_option
 @_map_option
-@click.option("--groups", is_flag=True, help="precipitate, other and clear name groups, not classes.")
-@click.option("--pixel-size", type=float, help="µm a pixel (default: known imagers by image size, else a guess).")
-@click.option("--masks", type=_FOLDER, help="Hand-drawn masks, named as the images: taken before the segmenter's.")
+@click.option("--groups", is_flag=True, help="Take precipitate, other and clear as groups, not classes.")
+@click.option(
+    "--pixel-size",
+    type=float,
+    help="Micrometres per pixel (default: that of known imagers, by image size, else a guess).",
+)
+@click.option(
+    "--masks", type=_FOLDER, help="Folder of hand-drawn masks, named like the images, used instead of the segmenter's."
+)
 @click.option(
     "--uv",
     type=click.Choice(["required", "confirm", "ignore"]),
     default="confirm",
     show_default=True,
-    help="Crystals without a UV mate: left out as published, taken, or never compared.",
+    help="required: leave out crystals without a UV mate, as published; confirm: keep them; ignore: use no mates.",
 )
 @_cutting_options
-@_plainly
+@_one_line_errors
 def dataset(source: Path, out: Path, jobs: int, **options: Any) -> None:
     """Make a chop set from scored wells.
 
     SOURCE is a CSV table (from `xtalgrid export-scored`, or a lab's own), or a folder whose sub-folders are named
-    after outcomes. After an interruption, the same command continues where it stopped.
+    after outcomes. After an interruption, run the same command again to continue.
     """
     from ..sets.arrays import sha256_of
     from ..sets.labels import Labels
@@ -183,24 +205,24 @@ def dataset(source: Path, out: Path, jobs: int, **options: Any) -> None:
             pixel_size_um=options["pixel_size"],
         )
 
-    digest = (
-        sha256_of(source) if source.is_file() else ""
-    )  # an edited table counts as another one, because wells already dealt with may have new scores
+    # An edited table counts as another one, because wells that were already processed may have new scores.
+    digest = sha256_of(source) if source.is_file() else ""
     _build(out, "dataset", {"source": source, "source_sha256": digest, **options}, wells, options, jobs)
 
 
 @sets.command()
 @click.argument("shards", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.argument("out", type=_FOLDER)
-@click.option("--unpack", is_flag=True, help="Write the wells as image files with labels.csv, and cut nothing.")
+@click.option("--unpack", is_flag=True, help="Only write the wells as image files, with a labels.csv.")
 @_plate_option
 @_map_option
 @_cutting_options
-@_plainly
+@_one_line_errors
 def marco(shards: tuple[Path, ...], out: Path, jobs: int, unpack: bool, **options: Any) -> None:
     """Make a chop set from MARCO's TFRecord SHARDS, or unpack them. TensorFlow is not needed.
 
-    MARCO's labels are groups, not classes, and are marked as such. It names no plates, so the split is by image.
+    MARCO's labels are groups, not classes, and are marked as such. The shards don't name plates, so images are split
+    singly.
     """
     from ..sets.labels import Labels
     from ..sets.sources import from_marco
@@ -212,7 +234,7 @@ def marco(shards: tuple[Path, ...], out: Path, jobs: int, unpack: bool, **option
         with _bar(None) as advance:
             written, failed = unpack_shards(shards, out, labels, advance)
         click.echo(f"{written} wells in {out}")
-        _end(failed)
+        _report_failures(failed)
         return
     options |= {"uv": "ignore", "masks": None}
     _build(
@@ -231,7 +253,7 @@ def marco(shards: tuple[Path, ...], out: Path, jobs: int, unpack: bool, **option
 @click.argument("out", type=_FOLDER)
 @_plate_option
 @click.option("--inverted", is_flag=True, help="The drop is the dark part of the masks.")
-@_plainly
+@_one_line_errors
 def masks(images: Path, masks: Path, out: Path, plate_from: str, inverted: bool) -> None:
     """Make a segmenter set from wells in IMAGES and hand-drawn masks (PNG, as GIMP saves them) in MASKS.
 
@@ -239,21 +261,21 @@ def masks(images: Path, masks: Path, out: Path, plate_from: str, inverted: bool)
     """
     from ..sets.drawn import build_from_masks
 
-    _say(build_from_masks(images, masks, out, plates=plate_from, inverted=inverted))
+    _report(build_from_masks(images, masks, out, plates=plate_from, inverted=inverted))
 
 
 @sets.command()
 @click.argument("listing", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.argument("out", type=_FOLDER)
-@click.option("--images", type=_FOLDER, help="Where the list's paths start (default: its folder).")
-@click.option("--patches", default=6, show_default=True, help="Of each line of the list.")
-@click.option("--weights", type=_FOLDER, help="Folder of weights whose segmenter is taken (default: the package's).")
-@_plainly
+@click.option("--images", type=_FOLDER, help="Base folder of the list's paths (default: the list's folder).")
+@click.option("--patches", default=6, show_default=True, help="Number of patches for each line of the list.")
+@click.option("--weights", type=_FOLDER, help="Folder of weights with the segmenter (default: the package's).")
+@_one_line_errors
 def uniform(listing: Path, out: Path, images: Path | None, patches: int, weights: Path | None) -> None:
-    """Make a set of context patches of wells whose drop looks the same all over.
+    """Make a set of context patches of wells whose drop looks the same everywhere.
 
     LISTING is a CSV table with the columns image, outcome, pixel_size_um and stretch (factor to widen the picture by;
-    1 or empty for none). After an interruption, the same command continues where it stopped.
+    1 or empty for none). After an interruption, run the same command again to continue.
     """
     from xtalgrid_core.weights import PACKAGED
 
@@ -261,25 +283,30 @@ def uniform(listing: Path, out: Path, images: Path | None, patches: int, weights
     from ..sets.uniform import build as build_uniform
 
     segmenter = Segmenter(weights or PACKAGED)
-    _end(build_uniform(listing, images or listing.parent, out, segmenter.mask, patches=patches))
+    _report_failures(build_uniform(listing, images or listing.parent, out, segmenter.mask, patches=patches))
 
 
 @sets.command("chop-rules")
-@click.option("--wells", default=66, show_default=True, help="Wells to render, the outcomes in turn.")
+@click.option("--wells", default=66, show_default=True, help="Number of wells to render, with all outcomes in turn.")
 @click.option("--seed", default=7_000_000, show_default=True, help="The same seed renders the same wells.")
-@click.option("--contour", default=1.0, show_default=True, help="Least contours of a chop, in sides of a chop.")
-@_plainly
+@click.option(
+    "--contour",
+    default=1.0,
+    show_default=True,
+    help="Minimum length of contours in a chop, in units of a chop's side.",
+)
+@_one_line_errors
 def chop_rules(wells: int, seed: int, contour: float) -> None:
-    """Measure how right the labels of `dataset` are, on rendered wells, whose chops are known."""
+    """Measure how often `sets dataset` labels chops correctly, on rendered wells with known content."""
     from ..sets.judge_rules import judge_rules
 
     with _bar(wells) as advance:
-        ways = judge_rules(wells, seed, contour, advance)
+        tallies = judge_rules(wells, seed, contour, advance)
     click.echo("| rule | group | right | wrong | missed | right, % |\n|---|---|---|---|---|---|")
-    for way, groups in ways.items():
+    for rule, groups in tallies.items():
         for group, tally in sorted(groups.items()):
             share = 100 * tally.right / max(tally.right + tally.wrong, 1)
-            click.echo(f"| {way} | {group} | {tally.right} | {tally.wrong} | {tally.missed} | {share:.0f} |")
+            click.echo(f"| {rule} | {group} | {tally.right} | {tally.wrong} | {tally.missed} | {share:.0f} |")
 
 
 def _build(
@@ -306,15 +333,15 @@ def _build(
     drawn = {path.stem: path for path in sorted(options["masks"].iterdir())} if options["masks"] else {}
 
     def with_masks() -> Any:
-        for found in wells():
-            if isinstance(found, LabelledWell) and Path(found.image).stem in drawn:
-                found = dataclasses.replace(found, mask=drawn[Path(found.image).stem])
-            yield found
+        for entry in wells():
+            if isinstance(entry, LabelledWell) and Path(entry.image).stem in drawn:
+                entry = dataclasses.replace(entry, mask=drawn[Path(entry.image).stem])
+            yield entry
 
     total = sum(1 for _ in wells()) if builder == "dataset" else None  # counting shards would mean reading them twice
     with _bar(total) as advance:
         summary = build(out, builder, arguments, with_masks(), settings, jobs=jobs, on_well=advance)
-    _say(summary)
+    _report(summary)
 
 
 @contextmanager
@@ -325,14 +352,16 @@ def _bar(total: int | None) -> Any:
         yield bar.update
 
 
-def _say(summary: Summary) -> None:
+def _report(summary: Summary) -> None:
     counts = dict(summary.counts)
     tables = {name: counts.pop(name) for name in ("chops_by_class", "wells_by_outcome", "wells_by_source")}
     click.echo(
         f"{summary.folder}: " + ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in counts.items())
     )
     if counts["wells"] and not counts["plates_held_out"]:
-        click.echo("no plate is held out: one in ten is, by its name; train with a further set that has some")
+        click.echo(
+            "no plate is held out for validation (one in ten is, by its name); train with another set that has some"
+        )
     wells = tables["wells_by_outcome"]
     if any(wells):
         chops = tables["chops_by_class"]
@@ -341,14 +370,14 @@ def _say(summary: Summary) -> None:
         print_table(("outcome", "wells", "chops"), rows, right="wells chops")
     for reason, number in summary.left_out.items():
         click.echo(f"left out  {number:>7}  {reason}")
-    _end(summary.failed)
+    _report_failures(summary.failed)
 
 
-def _end(failed: Mapping[str, str]) -> None:
-    """List what failed; the exit code is not 0 if something did."""
-    for image, reason in list(failed.items())[:_SHOWN]:
+def _report_failures(failed: Mapping[str, str]) -> None:
+    """List what failed; exit with code 1 if anything did."""
+    for image, reason in list(failed.items())[:_LISTED]:
         click.echo(f"failed  {image}: {reason}", err=True)
-    if len(failed) > _SHOWN:
-        click.echo(f"failed  and {len(failed) - _SHOWN} more: all are in dataset.json", err=True)
+    if len(failed) > _LISTED:
+        click.echo(f"failed  and {len(failed) - _LISTED} more, listed in dataset.json", err=True)
     if failed:
         raise SystemExit(1)

@@ -46,8 +46,8 @@ class Explained:
         ``(4, H, W)``: see `xtalgrid_scoring.classmap.group_maps`.
     saliency
         ``(H, W)``, 0..1: see `saliency.smooth_grad`.
-    hangs_on
-        Description of the probability that `saliency` explains; see `saliency.Answer`.
+    depends_on
+        The probability that `saliency` explains, in words; see `saliency.Answer`.
     """
 
     well: WellDrop
@@ -58,7 +58,7 @@ class Explained:
     groups: Float
     near: Float
     saliency: Float
-    hangs_on: str
+    depends_on: str
 
 
 def explain(
@@ -98,7 +98,7 @@ def explain(
         groups=_spread(group_probabilities(square_means(cells, CELLS)), CELLS, height, width),
         near=_spread(group_maps(cells)[:, edge:-edge, edge:-edge], NEAR, height, width),
         saliency=saliency[:height, :width],
-        hangs_on=answer.of,
+        depends_on=answer.of,
     )
 
 

@@ -27,22 +27,22 @@ _STRONGEST = 0.55
 """Opacity where a group is certain; the drop must remain visible."""
 
 
-def draw_groups(found: Explained, name: str, path: Path) -> Path:
+def draw_groups(explained: Explained, name: str, path: Path) -> Path:
     """Draw where each group was seen: one picture with all groups in the frames' colours, and one map for each."""
-    height, width = found.well.view.shape[:2]
+    height, width = explained.well.view.shape[:2]
     figure, large, small = _layout(height, width)
-    large.imshow(_overlay(found))
-    _outline(large, found)
-    for index, (outcome, probability) in zip(found.decision.best, found.decision.chop_outcomes, strict=True):
-        box = found.chops[index]
-        for colour, line in (("black", 1.8), (outcome.look.colour, 1.0)):
+    large.imshow(_overlay(explained))
+    _outline(large, explained)
+    for index, (outcome, probability) in zip(explained.decision.best, explained.decision.chop_outcomes, strict=True):
+        box = explained.chops[index]
+        for colour, line in (("black", 1.8), (outcome.style.colour, 1.0)):
             large.add_patch(
                 Rectangle((box.col, box.row), box.width, box.height, fill=False, edgecolor=colour, linewidth=line)
             )
         large.text(
             box.col + 6,
             box.row + 8,
-            f"{outcome.look.letter} {words.number(probability)}",
+            f"{outcome.style.letter} {words.number(probability)}",
             color="white",
             fontsize=7,
             va="top",
@@ -63,69 +63,70 @@ def draw_groups(found: Explained, name: str, path: Path) -> Path:
         borderaxespad=0,
     )
     _scale_bar(large, height, width)
-    grey = _grey(found)
-    threshold = [] if found.options.rule == "pooled" else [found.options.threshold]
-    for axes, group, values in zip(small, SCORED_GROUPS, found.groups, strict=True):
+    grey = _grey(explained)
+    threshold = [] if explained.options.rule == "pooled" else [explained.options.threshold]
+    for axes, group, values in zip(small, SCORED_GROUPS, explained.groups, strict=True):
         axes.imshow(grey, cmap="gray", vmin=0, vmax=255)
         shown = axes.imshow(
-            np.ma.masked_where(_soft(found) < 0.5, values), cmap=_fading(COLOURS[group]), norm=Normalize(0, 1)
+            np.ma.masked_where(_soft(explained) < 0.5, values), cmap=_fading(COLOURS[group]), norm=Normalize(0, 1)
         )
-        axes.set_title(f"{group.value}: up to {words.number(float(values[_inside(found)].max()))}", fontsize=8)
+        axes.set_title(f"{group.value}: up to {words.number(float(values[_inside(explained)].max()))}", fontsize=8)
         bar = figure.colorbar(shown, ax=axes, fraction=0.046, pad=0.02, ticks=sorted({0, 0.5, 1, *threshold}))
         bar.ax.tick_params(labelsize=6)
-    _title(figure, found, name)
-    figure.supxlabel(_caption(found), fontsize=7)
+    _title(figure, explained, name)
+    figure.supxlabel(_caption(explained), fontsize=7)
     return _save(figure, path)
 
 
-def draw_saliency(found: Explained, name: str, path: Path) -> Path:
+def draw_saliency(explained: Explained, name: str, path: Path) -> Path:
     """Draw what the answer depends on: SmoothGrad over the grey image, beside the image (Bruno et al. 2018, Fig. 4)."""
-    height, width = found.well.view.shape[:2]
+    height, width = explained.well.view.shape[:2]
     figure = Figure(figsize=(11, 5.1 * height / width + 1.2), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
     plain, heat = figure.subplots(1, 2)
-    plain.imshow(found.well.view)
+    plain.imshow(explained.well.view)
     plain.set_title("the drop, levelled", fontsize=8)
-    for index in found.decision.best:
-        box = found.chops[index]
+    for index in explained.decision.best:
+        box = explained.chops[index]
         for axes in (plain, heat):
             axes.add_patch(
                 Rectangle((box.col, box.row), box.width, box.height, fill=False, edgecolor="white", linewidth=0.8)
             )
-    heat.imshow(_grey(found), cmap="gray", vmin=0, vmax=330)
-    shown = heat.imshow(_smoothed(found.saliency), cmap=_fading("#ff3b00", through="#ffd500"), norm=Normalize(0, 1))
-    heat.set_title(f"what the probability of {found.hangs_on} hangs on (SmoothGrad)", fontsize=8)
+    heat.imshow(_grey(explained), cmap="gray", vmin=0, vmax=330)
+    shown = heat.imshow(_smoothed(explained.saliency), cmap=_fading("#ff3b00", through="#ffd500"), norm=Normalize(0, 1))
+    heat.set_title(f"what the probability of {explained.depends_on} depends on (SmoothGrad)", fontsize=8)
     bar = figure.colorbar(shown, ax=heat, fraction=0.046, pad=0.02, ticks=[0, 0.5, 1])
     bar.ax.set_yticklabels(["none", "half", "most"], fontsize=7)
     for axes in (plain, heat):
         axes.set_axis_off()
         _scale_bar(axes, height, width)
-    _title(figure, found, name)
+    _title(figure, explained, name)
     figure.supxlabel(
         "Coloured where a small change of the picture would change this probability most, up or down."
-        + (" The chops are the nearest ones on the class map." if found.options.mode == "exact" else ""),
+        + (" The chops are the nearest on the class map." if explained.options.mode == "exact" else ""),
         fontsize=7,
     )
     return _save(figure, path)
 
 
-def _title(figure: Figure, found: Explained, name: str) -> None:
+def _title(figure: Figure, explained: Explained, name: str) -> None:
     """Write the image's name, the published decision, and its rule."""
     short = name if len(name) <= 120 else f"{name[:80]}…{name[-39:]}"
-    lines = [short, words.outcome(found.decision), f"{words.groups(found.decision)} ({words.rule(found.options)})"]
+    decision = explained.decision
+    lines = [short, words.outcome(decision), f"{words.groups(decision)} ({words.rule(explained.options)})"]
     figure.suptitle("\n".join(lines), fontsize=10, parse_math=False)
 
 
-def _caption(found: Explained) -> str:
+def _caption(explained: Explained) -> str:
     """Explain how to read the maps, and how they relate to the score."""
     scored = (
-        "The maps are of one class map of the drop; the score was made of chops classified one by one."
-        if found.options.mode == "exact"
-        else "The score is made of such chops."
+        "The maps are from one class map of the drop; the score is from chops classified one by one."
+        if explained.options.mode == "exact"
+        else "The score is made from such chops."
     )
     return (
-        "Left: what speaks for each group near a point (90 µm), where a chop agrees. Squares: the best chops.\n"
-        f"Right: the probability of each group in the chop around a point. {scored}"
+        "Left: evidence for each group within 90 µm of a point, where a chop agrees. Squares: the best chops.\n"
+        f"Right: probability of each group in the chop around a point. {scored}"
     )
 
 
@@ -140,20 +141,20 @@ def _layout(height: int, width: int) -> tuple[Figure, Axes, list[Axes]]:
     return figure, large, small
 
 
-def _overlay(found: Explained) -> npt.NDArray[np.floating]:
+def _overlay(explained: Explained) -> npt.NDArray[np.floating]:
     """Lay each group's colour over the view, as strongly as the group is probable."""
-    shown = found.well.view.astype(np.float32) / 255
-    within = _soft(found)
-    for group, values in zip(SCORED_GROUPS, found.near, strict=True):
+    shown = explained.well.view.astype(np.float32) / 255
+    within = _soft(explained)
+    for group, values in zip(SCORED_GROUPS, explained.near, strict=True):
         if group is not Group.CLEAR:
             alpha = _STRONGEST * (np.clip((values - 0.3) / 0.7, 0, 1) * within)[:, :, None]
             shown = shown * (1 - alpha) + np.array(to_rgb(COLOURS[group]), np.float32) * alpha
     return shown
 
 
-def _outline(axes: Axes, found: Explained) -> None:
-    if found.drop.any() and not found.drop.all():
-        axes.contour(found.drop.astype(float), levels=[0.5], colors="white", linewidths=1.0, linestyles="dashed")
+def _outline(axes: Axes, explained: Explained) -> None:
+    if explained.drop.any() and not explained.drop.all():
+        axes.contour(explained.drop.astype(float), levels=[0.5], colors="white", linewidths=1.0, linestyles="dashed")
 
 
 def _scale_bar(axes: Axes, height: int, width: int) -> None:
@@ -178,18 +179,18 @@ def _scale_bar(axes: Axes, height: int, width: int) -> None:
     )
 
 
-def _grey(found: Explained) -> Float:
-    grey: Float = rgb2gray(found.well.view.astype(np.float32))
+def _grey(explained: Explained) -> Float:
+    grey: Float = rgb2gray(explained.well.view.astype(np.float32))
     return grey
 
 
-def _inside(found: Explained) -> npt.NDArray[np.bool_]:
-    return found.drop if found.drop.any() else np.ones(found.drop.shape, bool)
+def _inside(explained: Explained) -> npt.NDArray[np.bool_]:
+    return explained.drop if explained.drop.any() else np.ones(explained.drop.shape, bool)
 
 
-def _soft(found: Explained, margin: float = 40.0) -> Float:
+def _soft(explained: Explained, margin: float = 40.0) -> Float:
     """Return 1 in and near the drop, falling to 0 far outside it, where nothing was scored."""
-    return np.asarray(np.clip(2 - distance_transform_edt(~_inside(found)) / margin, 0, 1), np.float32)
+    return np.asarray(np.clip(2 - distance_transform_edt(~_inside(explained)) / margin, 0, 1), np.float32)
 
 
 def _smoothed(saliency: Float, sigma: float = 4.0) -> Float:

@@ -131,8 +131,8 @@ def smooth_grad(
         assert noisy.grad is not None
         total += noisy.grad[0].abs().amax(dim=0)
     top = torch.quantile(total.flatten()[:: max(1, total.numel() // 1_000_000)], 0.995).clamp(min=1e-12)
-    found: Float = (total / top).clamp(0, 1).numpy()
-    return found
+    scaled: Float = (total / top).clamp(0, 1).numpy()
+    return scaled
 
 
 def _in_chops(classes: Sequence[int], chops: Sequence[int]) -> Callable[[Tensor], Tensor]:

@@ -48,7 +48,7 @@ def load(settings: Settings, state: Path | None = None) -> tuple[Networks, nn.Mo
         shape = tuple(class_map(torch.zeros(1, 3, CHOP, CHOP)).shape) if class_map else ()
     if class_map is None or shape != (1, len(CLASSES), CELLS, CELLS):
         raise ConfigError(
-            f"{name}: no class map of the {len(CLASSES)} outcomes, which is what explain shows; "
+            f"{name} has no class map of the {len(CLASSES)} outcomes, which explain needs; "
             "give a dense classifier, such as squeezenet1.1"
         )
 
@@ -85,9 +85,9 @@ def explain_well(
     if isinstance(well, NoDrop):
         decision = without_drop(well.drop.confidence, options, networks.calibration)
         return f"{words.outcome(decision)}; {words.groups(decision)}; there is no drop to draw", []
-    found = explain(well, networks, net, options, samples)
-    said = [words.outcome(found.decision), words.groups(found.decision), words.rule(options)]
-    return "; ".join(said), [
-        draw_groups(found, path.name, out / f"{path.stem}-groups.png"),
-        draw_saliency(found, path.name, out / f"{path.stem}-smoothgrad.png"),
+    explained = explain(well, networks, net, options, samples)
+    description = [words.outcome(explained.decision), words.groups(explained.decision), words.rule(options)]
+    return "; ".join(description), [
+        draw_groups(explained, path.name, out / f"{path.stem}-groups.png"),
+        draw_saliency(explained, path.name, out / f"{path.stem}-smoothgrad.png"),
     ]

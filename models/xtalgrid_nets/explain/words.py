@@ -1,4 +1,4 @@
-"""Word a published decision for the terminal and for pictures."""
+"""Describe a published decision in words, for the terminal and for pictures."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ def groups(decision: Decision) -> str:
 def rule(options: Options) -> str:
     """Name the rule that decided, with its threshold."""
     if options.rule == "pooled":
-        return f"rule pooled: crystals from p_crystal {options.crystal_from:g} on"
-    return f"rule {options.rule}: a chop counts from {options.threshold:g} on"
+        return f"rule pooled: crystals if p_crystal is at least {options.crystal_from:g}"
+    return f"rule {options.rule}: a chop counts if its probability is at least {options.threshold:g}"

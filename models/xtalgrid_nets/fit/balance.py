@@ -42,8 +42,8 @@ def class_shares(counts: npt.NDArray[np.floating], balance: Balance) -> npt.NDAr
         inside = np.bincount(of, weights=roots, minlength=len(SCORED_GROUPS))[of]
         wanted = np.array([GROUP_SHARES[group] for group in SCORED_GROUPS])[of]
         shares = np.divide(wanted * roots, inside, out=np.zeros_like(roots), where=inside > 0)
-    found: npt.NDArray[np.float64] = shares / shares.sum()
-    return found
+    normalised: npt.NDArray[np.float64] = shares / shares.sum()
+    return normalised
 
 
 def draw_weights(labels: npt.NDArray[np.integer], classes: int, balance: Balance) -> npt.NDArray[np.float64]:
@@ -54,8 +54,8 @@ def draw_weights(labels: npt.NDArray[np.integer], classes: int, balance: Balance
     counts = np.bincount(labels, minlength=classes).astype(np.float64)
     shares = class_shares(counts, balance)
     weight = np.divide(shares, counts, out=np.zeros(classes), where=counts > 0)[labels]
-    found: npt.NDArray[np.float64] = weight / weight.sum()
-    return found
+    normalised: npt.NDArray[np.float64] = weight / weight.sum()
+    return normalised
 
 
 def patch_draw(

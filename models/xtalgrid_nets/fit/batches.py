@@ -86,7 +86,7 @@ class ChopBatches(Dataset[Batch]):
         self._train, _ = sets.split()
         self.rows = len(self._train)
         if not self.rows:
-            raise ConfigError(f"{_named(sets)}: no chops to train on; every plate is held out, or there are none")
+            raise ConfigError(f"{_named(sets)}: no chops to train on, or all are of held-out plates; give a larger set")
         self._labels = of[sets.labels].astype(np.int64)
         self._draw = draw_weights(self._labels[self._train], recipe.classes, recipe.balance)
         self.window_weights = np.ones(recipe.classes, np.float32)
@@ -96,7 +96,7 @@ class ChopBatches(Dataset[Batch]):
             self._patches = patches[(self._windows[patches] >= 0).any(axis=(1, 2))]
             if not len(self._patches):
                 raise ConfigError(
-                    f"{_named(sets)}: no patches to train on; render a set that has them, or set context = 0"
+                    f"{_named(sets)}: no patches to train on; give a set with some, or set context = 0 in the recipe"
                 )
             self._patch_draw, self.window_weights = patch_draw(
                 self._windows[self._patches], recipe.classes, recipe.balance
@@ -129,7 +129,7 @@ class ViewBatches(Dataset[Batch]):
         self._train, _ = sets.split(sets.view_wells)
         self.rows = len(self._train)
         if not self.rows:
-            raise ConfigError(f"{_named(sets)}: no views to train on; build a set with views and masks")
+            raise ConfigError(f"{_named(sets)}: no views to train on; give a set with views and masks")
 
     def __getitem__(self, step: int) -> Batch:
         rng, random = _generators(self._recipe.seed, step)

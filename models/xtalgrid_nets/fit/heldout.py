@@ -71,7 +71,7 @@ class HeldOut:
         """Compute the figures of `net`, which keeps its training or evaluation mode."""
         was = net.training
         net.eval()
-        made: dict[str, list[Tensor]] = {}
+        collected: dict[str, list[Tensor]] = {}
         for part in self._parts:
             kind, truth = next(iter(part)), list(part.values())[1]
             logits = forward(kind, part[kind]).float().cpu()
@@ -79,17 +79,17 @@ class HeldOut:
                 logits = window_logits(logits).permute(0, 2, 3, 1).flatten(0, 2)
                 truth = truth.flatten()
                 logits, truth = logits[truth >= 0], truth[truth >= 0]
-            made.setdefault(kind, []).append(logits)
-            made.setdefault(f"{kind} truth", []).append(truth)
+            collected.setdefault(kind, []).append(logits)
+            collected.setdefault(f"{kind} truth", []).append(truth)
         net.train(was)
-        found = {key: torch.cat(values) for key, values in made.items()}
+        joined = {key: torch.cat(values) for key, values in collected.items()}
         metrics: Metrics = {}
-        if "views" in found:
-            metrics |= _drops(found["views"], found["views truth"])
-        if "chops" in found:
-            metrics |= _classes(found["chops"], found["chops truth"])
-        if "patches" in found:
-            windows = _classes(found["patches"], found["patches truth"])
+        if "views" in joined:
+            metrics |= _drops(joined["views"], joined["views truth"])
+        if "chops" in joined:
+            metrics |= _classes(joined["chops"], joined["chops truth"])
+        if "patches" in joined:
+            windows = _classes(joined["patches"], joined["patches truth"])
             metrics |= {f"window_{key}": windows[key] for key in ("groups", "auc") if key in windows}
         return metrics
 
@@ -119,13 +119,13 @@ def _classes(logits: Tensor, truth: Tensor) -> Metrics:
 
 
 def _drops(logits: Tensor, masks: Tensor) -> Metrics:
-    found, truth = logits[:, 0] > 0, masks[:, 0] > 127
-    both, either = (found & truth).sum(dim=(1, 2)).float(), (found | truth).sum(dim=(1, 2)).float()
+    predicted, truth = logits[:, 0] > 0, masks[:, 0] > 127
+    both, either = (predicted & truth).sum(dim=(1, 2)).float(), (predicted | truth).sum(dim=(1, 2)).float()
     present = truth.any(dim=2).any(dim=1)
     metrics: Metrics = {}
     if present.any():
         metrics["iou"] = float((both / either)[present].mean())
     if not present.all():
         # The smallest drop that counts is a hundredth of the image (xtalgrid_core.drops).
-        metrics["empty"] = float((found[~present].float().mean(dim=(1, 2)) < 0.01).float().mean())
+        metrics["empty"] = float((predicted[~present].float().mean(dim=(1, 2)) < 0.01).float().mean())
     return metrics

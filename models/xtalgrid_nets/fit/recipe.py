@@ -115,9 +115,9 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.epochs is None):
-            raise ValueError("give one of steps and epochs")
+            raise ValueError("give either steps or epochs")
         if self.network == SEGMENTER and (self.context or self.turns == "any"):
-            raise ValueError(f"{SEGMENTER} trains on whole views: context must be 0, and turns can't be any")
+            raise ValueError(f"{SEGMENTER} trains on whole views: set context = 0 and a value other than any for turns")
 
     def length(self, rows: int) -> int:
         """Return the number of steps of the run, with `rows` chops (or views) to train on."""
@@ -175,7 +175,7 @@ def read_recipe(source: str, changes: Sequence[str] = ()) -> Recipe:
     if not path.is_file():
         name = source.removesuffix(".toml")
         if name not in packaged():
-            raise ConfigError(f"{source}: no such file, and no packaged recipe; there are: {', '.join(packaged())}")
+            raise ConfigError(f"{source}: neither a file nor a packaged recipe; choose from: {', '.join(packaged())}")
         path = Path(str(resources.files(__package__).joinpath("recipes", f"{name}.toml")))
     try:
         values: dict[str, Any] = msgspec.toml.decode(path.read_bytes())
@@ -191,7 +191,7 @@ def _changed(values: dict[str, Any], change: str) -> dict[str, Any]:
     key, equals, value = change.partition("=")
     key, value = key.strip(), value.strip()
     if not equals:
-        raise ConfigError(f"--set {change}: write KEY=VALUE")
+        raise ConfigError(f"--set {change}: give KEY=VALUE")
     try:
         values = values | msgspec.toml.decode(f"{key} = {value}", type=dict)
     except msgspec.DecodeError:
@@ -209,5 +209,5 @@ def write_recipe(recipe: Recipe, path: Path) -> None:
 
 def differences(a: Recipe, b: Recipe) -> list[str]:
     """List the settings in which two recipes differ, for a message."""
-    mine, other = msgspec.structs.asdict(a), msgspec.structs.asdict(b)
-    return [f"{key}: {other[key]!r}, not {mine[key]!r}" for key in mine if mine[key] != other[key]]
+    first, second = msgspec.structs.asdict(a), msgspec.structs.asdict(b)
+    return [f"{key}: {second[key]!r}, not {first[key]!r}" for key in first if first[key] != second[key]]

@@ -66,7 +66,7 @@ class Run:
     def begin(self) -> None:
         """Create the folder."""
         if (self.folder / "checkpoint.pt").exists() or (self.folder / "state.pt").exists():
-            raise ConfigError(f"{self.folder}: holds a run already; go on with it by --resume, or give another folder")
+            raise ConfigError(f"{self.folder}: already holds a run; continue it with --resume, or give another folder")
         self.folder.mkdir(parents=True, exist_ok=True)
         write_recipe(self.recipe, self.folder / "recipe.toml")
         self._rows([])
@@ -76,11 +76,11 @@ class Run:
         """Return the last checkpoint, and remove the rows of the curves beyond it."""
         path = self.folder / "checkpoint.pt"
         if not path.is_file():
-            raise ConfigError(f"{self.folder}: nothing to resume, there is no checkpoint.pt; start without --resume")
+            raise ConfigError(f"{self.folder}: there is no checkpoint.pt to resume from; start without --resume")
         differ = differences(self.recipe, read_recipe(str(self.folder / "recipe.toml")))
         if differ:
             raise ConfigError(
-                f"{self.folder}: was begun with another recipe ({'; '.join(differ)}); resume with its recipe.toml"
+                f"{self.folder}: was begun with another recipe ({'; '.join(differ)}); to resume, give its recipe.toml"
             )
         before = json.loads((self.folder / "record.json").read_text(encoding="utf-8"))
         if sorted(map(str, before["data"].values())) != sorted(map(str, self.record["data"].values())):

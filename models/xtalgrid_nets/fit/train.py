@@ -89,7 +89,7 @@ def fit(
         trainer.load_state_dict(run.resume(where))
     else:
         run.begin()
-    with _told_to_stop() as stopped:
+    with _stop_on_signal() as stopped:
         finished = _train(trainer, batches, held_out, run, minutes, loaders, stopped)
     run.close(trainer.kept(), finished=finished, step=trainer.step, seconds=trainer.seconds, batches=batches)
     return finished
@@ -108,7 +108,9 @@ def _train(
     steps = recipe.length(batches.rows)
     limit = (minutes or float("inf")) * 60
     epochs = steps * recipe.batch / batches.rows
-    tqdm.write(f"{batches.rows:,} to train on, {steps:,} steps ({epochs:.1f} epochs) on {describe(trainer.device)}")
+    tqdm.write(
+        f"{batches.rows:,} items to train on, {steps:,} steps ({epochs:.1f} epochs) on {describe(trainer.device)}"
+    )
     source = stream(batches, trainer.step, steps, loaders, pinned=trainer.device.type == "cuda")
     began = time.monotonic() - trainer.seconds
     with tqdm(
@@ -122,22 +124,22 @@ def _train(
             trainer.update(batch, progress)
             bar.update()
             trainer.seconds = time.monotonic() - began
-            due = trainer.step % recipe.validate_every == 0 and len(held_out) > 0
-            if due or trainer.step % CURVE_EVERY == 0:
+            is_due = trainer.step % recipe.validate_every == 0 and len(held_out) > 0
+            if is_due or trainer.step % CURVE_EVERY == 0:
                 losses = trainer.mean.taken(trainer.step, recipe)
-                found = trainer.validate(held_out) if due else {}
-                run.note(trainer.step, trainer.seconds, trainer.rate, losses, found)
+                metrics = trainer.validate(held_out) if is_due else {}
+                run.note(trainer.step, trainer.seconds, trainer.rate, losses, metrics)
                 bar.set_postfix_str(f"{100 * progress:.0f} % of the run, loss {losses['loss']:.3f}", refresh=False)
-                if due:
+                if is_due:
                     bar.write(
-                        f"step {trainer.step}: " + ", ".join(f"{key} {value:.3f}" for key, value in found.items())
+                        f"step {trainer.step}: " + ", ".join(f"{key} {value:.3f}" for key, value in metrics.items())
                     )
             if trainer.step % recipe.checkpoint_every == 0:
                 run.save(trainer.state_dict(), trainer.kept())
     finished = not stopped.is_set()
     if finished and trainer.step % recipe.validate_every and len(held_out):
-        found = trainer.validate(held_out)
-        run.note(trainer.step, trainer.seconds, trainer.rate, trainer.mean.taken(trainer.step, recipe), found)
+        metrics = trainer.validate(held_out)
+        run.note(trainer.step, trainer.seconds, trainer.rate, trainer.mean.taken(trainer.step, recipe), metrics)
     trainer.seconds = time.monotonic() - began
     run.save(trainer.state_dict(), trainer.kept())
     return finished
@@ -154,12 +156,12 @@ class _Trainer:
         self.recipe, self.device, self.precision = recipe, device, precision
         if recipe.context and not (recipe.network in NETWORKS and NETWORKS[recipe.network].dense):
             raise ConfigError(
-                f"{recipe.network} takes chops of one size only and can't use context: set context = 0 in the recipe"
+                f"{recipe.network} takes chops of one size only and can't use context; set context = 0 in the recipe"
             )
         net = network(recipe.network, recipe.classes)
         if recipe.frozen:
             if not hasattr(net, "features"):
-                raise ConfigError(f"{recipe.network} has no features to freeze: set frozen = 0 in the recipe")
+                raise ConfigError(f"{recipe.network} has no features to freeze; set frozen = 0 in the recipe")
             net.features[: recipe.frozen].requires_grad_(False)  # type: ignore[index]
         net.train().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its types
         self.net = net
@@ -185,17 +187,18 @@ class _Trainer:
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Return the loss of a batch, and of its parts."""
-        there = {key: value.to(self.device, non_blocking=True) for key, value in batch.items()}
-        if "views" in there:
-            return {"loss": mask_loss(self.forward("views", there["views"]).float(), there["masks"].float() / 255)}
+        tensors = {key: value.to(self.device, non_blocking=True) for key, value in batch.items()}
+        if "views" in tensors:
+            return {"loss": mask_loss(self.forward("views", tensors["views"]).float(), tensors["masks"].float() / 255)}
         kind = self.recipe.loss
-        chops = chop_loss(self.forward("chops", there["chops"]).float(), there["labels"], kind, there["exact"])
-        if "patches" not in there:
+        chops = chop_loss(self.forward("chops", tensors["chops"]).float(), tensors["labels"], kind, tensors["exact"])
+        if "patches" not in tensors:
             return {"loss": chops}
-        maps = self.forward("patches", there["patches"]).float()
-        windows = window_loss(maps, there["windows"], self._weights, kind, there["exact_windows"])
-        ours, theirs = len(there["chops"]), len(there["patches"]) * self.recipe.patch_weight
-        return {"loss": (ours * chops + theirs * windows) / (ours + theirs), "chops": chops, "windows": windows}
+        maps = self.forward("patches", tensors["patches"]).float()
+        windows = window_loss(maps, tensors["windows"], self._weights, kind, tensors["exact_windows"])
+        chop_weight, patch_weight = len(tensors["chops"]), len(tensors["patches"]) * self.recipe.patch_weight
+        loss = (chop_weight * chops + patch_weight * windows) / (chop_weight + patch_weight)
+        return {"loss": loss, "chops": chops, "windows": windows}
 
     def update(self, batch: Batch, progress: float) -> None:
         """Take one step."""
@@ -216,11 +219,11 @@ class _Trainer:
     def validate(self, held_out: HeldOut) -> Metrics:
         """Compute the figures of the mean weights on the held-out sample, and keep the weights if they are the best."""
         with self.ema.in_place(self.net):
-            found = held_out(self.net, self.forward)
-            score = found.get("groups", found.get("iou", 0.0))
+            metrics = held_out(self.net, self.forward)
+            score = metrics.get("groups", metrics.get("iou", 0.0))
             if self.recipe.keep == "best" and (self._best is None or score > self._best[0]):
                 self._best = score, {k: v.detach().cpu().clone() for k, v in self.net.state_dict().items()}
-        return found
+        return metrics
 
     def kept(self) -> nn.Module:
         """Return a copy of the network with the weights that would be saved now."""
@@ -289,11 +292,11 @@ class Ema:
 
     @torch.no_grad()
     def _swap(self, net: nn.Module) -> None:
-        now = dict(net.named_parameters())
+        current = dict(net.named_parameters())
         for name, mean in self._mean.items():
-            kept = mean.clone()
-            mean.copy_(now[name])
-            now[name].copy_(kept)
+            mean_copy = mean.clone()
+            mean.copy_(current[name])
+            current[name].copy_(mean_copy)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the mean for the checkpoint."""
@@ -329,7 +332,7 @@ class Mean:
         means = {key: float(value) / self._n for key, value in self._sums.items()}
         if not all(abs(value) < float("inf") for value in means.values()):
             raise TrainingDiverged(
-                f"the loss is no number any more at step {step}: start again with a rate below {recipe.rate:g}, or clip"
+                f"the loss is not finite at step {step}; start again with a rate below {recipe.rate:g}, or set clip"
             )
         self._sums, self._n = {}, 0
         return means
@@ -370,7 +373,7 @@ def load_start(net: nn.Module, recipe: Recipe, path: Path) -> None:
         If the file is not of the kind that its name says.
     """
     if not path.is_file():
-        raise ConfigError(f"{path}: no such file to start from")
+        raise ConfigError(f"{path}: no such file; give --start an existing one")
     if path.suffix == ".npz":
         from ..networks.squeezenet import load_imagenet
 
@@ -380,17 +383,17 @@ def load_start(net: nn.Module, recipe: Recipe, path: Path) -> None:
             raise ConfigError(str(error)) from error
         return
     if path.suffix == ".onnx":
-        found, name = from_onnx(path, recipe.network), recipe.network
+        trained, name = from_onnx(path, recipe.network), recipe.network
     else:
-        found, record = load_trained(path)
+        trained, record = load_trained(path)
         name = record.get("network", recipe.network)
     if name != recipe.network:
-        raise ConfigError(f"{path}: a trained {name}; the recipe's network is {recipe.network}")
+        raise ConfigError(f"{path}: this is a trained {name}, but the recipe's network is {recipe.network}")
     try:
-        net.load_state_dict(found.state_dict())
+        net.load_state_dict(trained.state_dict())
     except RuntimeError as error:
         raise ConfigError(
-            f"{path}: does not fit {recipe.network} with {recipe.classes} classes; start from a state with as many"
+            f"{path}: does not fit {recipe.network} with {recipe.classes} classes; give a state with as many classes"
         ) from error
 
 
@@ -405,7 +408,9 @@ def _choose_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("--device cuda: torch finds no CUDA device here; use --device cpu, or a CUDA build of torch")
+        raise ConfigError(
+            "--device cuda: torch finds no CUDA device; use --device cpu, or install a CUDA build of torch"
+        )
     return torch.device(name)
 
 
@@ -424,7 +429,7 @@ def describe(device: torch.device) -> str:
     """Describe the device, for the record."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{torch.get_num_threads()} threads of a processor, {torch.backends.cpu.get_cpu_capability()}"
+    return f"{torch.get_num_threads()} CPU threads, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def keep_memory() -> None:
@@ -443,15 +448,15 @@ def keep_memory() -> None:
 
 
 @contextmanager
-def _told_to_stop() -> Iterator[threading.Event]:
+def _stop_on_signal() -> Iterator[threading.Event]:
     """Set an event on SIGTERM and Ctrl-C; the loop then finishes the current step and writes a checkpoint."""
-    told = threading.Event()
+    stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield told
+        yield stop
         return
-    before = {which: signal.signal(which, lambda *_: told.set()) for which in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield told
+        yield stop
     finally:
-        for which, handler in before.items():
-            signal.signal(which, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)

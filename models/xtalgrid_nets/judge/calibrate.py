@@ -73,7 +73,9 @@ def fit(evidence: Array, crystal: Bools) -> Calibration:
     """
     hits = int(crystal.sum())
     if not 0 < hits < len(crystal):
-        raise ConfigError(f"{hits} of {len(crystal)} wells are crystals; a calibration needs crystals and others")
+        raise ConfigError(
+            f"{hits} of {len(crystal)} wells are crystals; a calibration needs both crystals and other wells"
+        )
     target = np.where(crystal, (hits + 1) / (hits + 2), 1 / (len(crystal) - hits + 2))
     logit = _logit(evidence)[:, None]
     model = LogisticRegression(
@@ -84,7 +86,7 @@ def fit(evidence: Array, crystal: Bools) -> Calibration:
     slope, intercept = round(float(model.coef_[0, 0]), 4), round(float(model.intercept_[0]), 4)
     if slope <= 0:
         raise ConfigError(
-            f"the slope is {slope}: more evidence does not mean more crystals here; nothing was calibrated"
+            f"the slope is {slope}: more evidence does not mean more crystals in these wells; nothing was calibrated"
         )
     return Calibration(slope=slope, intercept=intercept)
 
@@ -99,7 +101,7 @@ def fit_pooling(drops: Array, groups: Groups) -> Pooling:
     """
     missing = [group.value for index, group in enumerate(SCORED_GROUPS) if index not in groups]
     if missing:
-        raise ConfigError(f"no drop of {len(drops)} is {' or '.join(missing)}; a pooling needs drops of each group")
+        raise ConfigError(f"none of {len(drops)} drops is {' or '.join(missing)}; a pooling needs drops of every group")
     mean, deviation = drops.mean(axis=0), drops.std(axis=0) + 1e-6
     model = LogisticRegression(C=_STRONG, max_iter=5000).fit((drops - mean) / deviation, groups)
     weights = model.coef_ / deviation
@@ -137,12 +139,12 @@ def calibrate(
     wells = joined(collect(truths, keep, weights, variant, jobs))
     evidence, drops = _described(wells, support)
     crystal = wells.groups == _CRYSTAL
-    found, pooling = fit(evidence, crystal), fit_pooling(drops[wells.has_drop], wells.groups[wells.has_drop])
-    write(folder, found, pooling, default_models(folder, variant)[1])
+    calibration, pooling = fit(evidence, crystal), fit_pooling(drops[wells.has_drop], wells.groups[wells.has_drop])
+    write(folder, calibration, pooling, default_models(folder, variant)[1])
     platt = _by_other_plates(evidence, crystal, wells.plates)
     pooled = _pooled_by_other_plates(drops, wells)
     return Fitted(
-        found,
+        calibration,
         pooling,
         len(crystal),
         int(crystal.sum()),
@@ -167,7 +169,9 @@ def write(folder: Path, calibration: Calibration, pooling: Pooling, classifier: 
     """
     manifest = read_manifest(folder)
     if classifier not in {model.sha256 for model in manifest.models}:
-        raise ConfigError(f"{folder / MANIFEST}: no classifier {classifier[:12]}… here to be calibrated")
+        raise ConfigError(
+            f"{folder / MANIFEST}: does not list classifier {classifier[:12]}…, which was to be calibrated"
+        )
     models = tuple(
         msgspec.structs.replace(model, calibration=calibration, pooling=pooling)
         if model.sha256 == classifier
@@ -199,9 +203,9 @@ def _by_other_plates(evidence: Array, crystal: Bools, plates: Plates) -> Array |
     None if that is impossible (one plate, or all crystals on one).
     """
     p = np.empty_like(evidence)
-    for here in _plates(plates):
+    for plate in _plates(plates):
         try:
-            p[here] = apply(fit(evidence[~here], crystal[~here]), evidence[here])
+            p[plate] = apply(fit(evidence[~plate], crystal[~plate]), evidence[plate])
         except ConfigError:
             return None
     return p
@@ -213,12 +217,12 @@ def _pooled_by_other_plates(drops: Array, wells: WindowSet) -> Array | None:
     A well without a drop is `other` with certainty. None if such fits are impossible.
     """
     p = np.tile(np.eye(len(SCORED_GROUPS))[_OTHER], (len(drops), 1))
-    for here in _plates(wells.plates):
+    for plate in _plates(wells.plates):
         try:
-            pooling = fit_pooling(drops[~here & wells.has_drop], wells.groups[~here & wells.has_drop])
+            pooling = fit_pooling(drops[~plate & wells.has_drop], wells.groups[~plate & wells.has_drop])
         except ConfigError:
             return None
-        for index in np.flatnonzero(here & wells.has_drop):
+        for index in np.flatnonzero(plate & wells.has_drop):
             p[index] = pooling.of(drops[index])
     return p
 
@@ -239,8 +243,8 @@ def _plates(plates: Plates) -> list[Bools]:
 
 
 def _error(p: Array | None, crystal: Bools) -> float | None:
-    found = reliability(p, crystal) if p is not None else None
-    return found.ece if found else None
+    result = reliability(p, crystal) if p is not None else None
+    return result.ece if result else None
 
 
 def _logit(evidence: Array) -> Array:

@@ -97,9 +97,9 @@ def judge_states(
         If the set or a state can't be read, or the set has no held-out plate.
     """
     chops = ChopSet(folder)
-    train, held = (rows[~chops.group_only(chops.wells[rows])] for rows in chops.split())  # a group is no class
+    train, held = (rows[~chops.group_only(chops.wells[rows])] for rows in chops.split())  # a group is not a class
     if not len(held):
-        raise ConfigError(f"{folder}: no chops of held-out plates whose class is known; nothing to judge on")
+        raise ConfigError(f"{folder}: no chops of held-out plates with a known class to judge on; give another set")
     rng = np.random.default_rng(0)
     parts = {"held out": _some(held, most, rng), "training": _some(train, training, rng)}
     return [_judge(path, chops, {name: rows for name, rows in parts.items() if len(rows)}, device) for path in states]
@@ -140,22 +140,22 @@ def figures(probabilities: Floats, labels: npt.NDArray[np.integer], source: str,
 def _judge(path: Path, chops: ChopSet, parts: dict[str, npt.NDArray[np.intp]], device: str) -> State:
     net, record = load_trained(path)
     if record["network"] == SEGMENTER:
-        raise ConfigError(f"{path}: a segmenter; chops are classified by classifiers")
+        raise ConfigError(f"{path}: this is a segmenter; give a classifier")
     beside = path.with_name("record.json")
     if "seconds_an_epoch" not in record and beside.is_file():
         record = {**json.loads(beside.read_text(encoding="utf-8")), **record}
     classes = len(_probabilities(net, chops.take(parts["held out"][:1]), "cpu")[0])
     net.to(device)
     source_of = np.array([row.source for row in chops.table])
-    found = []
+    figures_of_parts = []
     for name, rows in parts.items():
         probabilities = _all(net, chops, rows, device, f"{path.name}, {name}")
         labels = class_of_label(classes)[chops.labels[rows]]
         sources = source_of[chops.wells[rows]]
         for source in sorted(set(sources.tolist())):
-            here = sources == source
-            wells = len(set(chops.wells[rows[here]].tolist()))
-            found.append(figures(probabilities[here], labels[here], source, name, wells))
+            of_source = sources == source
+            wells = len(set(chops.wells[rows[of_source]].tolist()))
+            figures_of_parts.append(figures(probabilities[of_source], labels[of_source], source, name, wells))
     parameters = sum(value.numel() for value in net.parameters())
     return State(
         file=str(path),
@@ -167,7 +167,7 @@ def _judge(path: Path, chops: ChopSet, parts: dict[str, npt.NDArray[np.intp]], d
         seconds=record.get("seconds"),
         seconds_an_epoch=record.get("seconds_an_epoch"),
         device=record.get("device"),
-        parts=found,
+        parts=figures_of_parts,
     )
 
 
@@ -179,8 +179,8 @@ def _all(net: nn.Module, chops: ChopSet, rows: npt.NDArray[np.intp], device: str
 @torch.inference_mode()
 def _probabilities(net: nn.Module, pixels: npt.NDArray[np.uint8], device: str) -> Floats:
     logits = net(torch.from_numpy(network_input(pixels)).to(device)).double()
-    found: Floats = torch.softmax(logits, dim=1).cpu().numpy()
-    return found
+    probabilities: Floats = torch.softmax(logits, dim=1).cpu().numpy()
+    return probabilities
 
 
 def _some(rows: npt.NDArray[np.intp], most: int | None, rng: np.random.Generator) -> npt.NDArray[np.intp]:
@@ -202,7 +202,7 @@ def markdown(states: Sequence[State]) -> str:
                 "MB",
                 "epochs",
                 "total time, h",
-                "time an epoch, min",
+                "time per epoch, min",
                 "trained on",
                 "file",
             ),
@@ -223,8 +223,8 @@ def markdown(states: Sequence[State]) -> str:
         ),
     ]
     for source, part in dict.fromkeys((p.source, p.part) for s in states for p in s.parts):
-        here = [(s, p) for s in states for p in s.parts if (p.source, p.part) == (source, part)]
-        lines += ["", f"{source}, {part} plates ({here[0][1].accuracy.of} chops of {here[0][1].wells} wells):", ""]
+        judged = [(s, p) for s in states for p in s.parts if (p.source, p.part) == (source, part)]
+        lines += ["", f"{source}, {part} plates ({judged[0][1].accuracy.of} chops of {judged[0][1].wells} wells):", ""]
         lines += table(
             (
                 "network", "accuracy", "top-5", "loss", "group right", "crystals found", "missed with top-2",
@@ -242,7 +242,7 @@ def markdown(states: Sequence[State]) -> str:
                     text(p.missed_crystals[2]),
                     "–" if p.crystal_auc is None else f"{p.crystal_auc:.4f}",
                 )
-                for s, p in here
+                for s, p in judged
             ],
         )  # fmt: skip
     return "\n".join(lines) + "\n"

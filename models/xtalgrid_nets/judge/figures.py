@@ -72,11 +72,11 @@ def draw_opened(curve: Roc, plates: Sequence[Plate], title: str, path: Path) -> 
     )
     opened = [(p.crystals_found.hits + p.others_opened.hits, p.wells, p.crystals_found) for p in plates]
     if len(plates) > 1:
-        some = [(100 * o / wells, 100 * (found.rate or 0)) for o, wells, found in opened if found.of]
-        axes.plot(*zip(*some, strict=True), "o", color=GREEN, alpha=0.6, markersize=4, label="each plate, as called")
+        points = [(100 * o / wells, 100 * (share.rate or 0)) for o, wells, share in opened if share.of]
+        axes.plot(*zip(*points, strict=True), "o", color=GREEN, alpha=0.6, markersize=4, label="each plate, as called")
     axes.plot(
         100 * sum(o for o, _, _ in opened) / sum(wells for _, wells, _ in opened),
-        100 * sum(found.hits for *_, found in opened) / max(sum(found.of for *_, found in opened), 1),
+        100 * sum(share.hits for *_, share in opened) / max(sum(share.of for *_, share in opened), 1),
         "D",
         color=ORANGE,
         markersize=8,
@@ -87,23 +87,25 @@ def draw_opened(curve: Roc, plates: Sequence[Plate], title: str, path: Path) -> 
     return _save(figure, path)
 
 
-def draw_reliability(found: Reliability, title: str, path: Path) -> Path:
+def draw_reliability(reliability: Reliability, title: str, path: Path) -> Path:
     """Draw predicted against observed frequency of crystals, with Wilson intervals, and the wells in each bin."""
     figure = Figure(figsize=(5.0, 5.4), layout="constrained")
     axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     axes.set(
-        title=f"{title}\nECE {found.ece:.3f}, {len(found.bins)} of {BINS} equal bins hold wells",
+        title=f"{title}\nECE {reliability.ece:.3f}, {len(reliability.bins)} of {BINS} equal bins hold wells",
         ylabel="wells that are crystals, %",
     )
     axes.plot([0, 1], [0, 100], "--", color=GREY, label="perfect")
-    mean = [b.mean for b in found.bins]
-    rate = np.array([100 * (b.crystals.rate or 0) for b in found.bins])
-    low = rate - [100 * (b.crystals.low or 0) for b in found.bins]
-    high = [100 * (b.crystals.high or 0) for b in found.bins] - rate
+    mean = [b.mean for b in reliability.bins]
+    rate = np.array([100 * (b.crystals.rate or 0) for b in reliability.bins])
+    low = rate - [100 * (b.crystals.low or 0) for b in reliability.bins]
+    high = [100 * (b.crystals.high or 0) for b in reliability.bins] - rate
     error = np.clip([low, high], 0, None)  # rounding can give values just below 0
     axes.errorbar(mean, rate, yerr=error, fmt="o", color=BLUE, capsize=3, label="wells, 95 % interval")
     axes.legend(loc="upper left")
-    counts.bar([(b.low + b.high) / 2 for b in found.bins], [b.crystals.of for b in found.bins], 0.09, color=BLUE)
+    counts.bar(
+        [(b.low + b.high) / 2 for b in reliability.bins], [b.crystals.of for b in reliability.bins], 0.09, color=BLUE
+    )
     counts.set(yscale="log", xlabel="p_crystal", ylabel="wells", xlim=(-0.02, 1.02))
     counts.set_ylim(bottom=0.7)
     counts.yaxis.set_major_formatter(ScalarFormatter())
@@ -119,14 +121,18 @@ def draw_coverage(rows: Sequence[Coverage], title: str, path: Path) -> Path:
     In the lower curve undecided wells count as wrong.
     """
     figure, axes = _axes(title, "wells answered, %", "wells whose group is right, %")
-    some = [row for row in rows if row.answered.hits]
-    answered = [100 * (row.answered.rate or 0) for row in some]
+    answering = [row for row in rows if row.answered.hits]
+    answered = [100 * (row.answered.rate or 0) for row in answering]
     axes.plot(
-        answered, [100 * (row.right_of_answered.rate or 0) for row in some], "o-", color=BLUE, label="of the answered"
+        answered,
+        [100 * (row.right_of_answered.rate or 0) for row in answering],
+        "o-",
+        color=BLUE,
+        label="of the answered",
     )
     axes.plot(
         answered,
-        [100 * (row.right_of_all.rate or 0) for row in some],
+        [100 * (row.right_of_all.rate or 0) for row in answering],
         "s--",
         color=ORANGE,
         label="of all, undecided are wrong",

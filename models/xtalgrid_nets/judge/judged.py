@@ -159,8 +159,8 @@ def outline_iou(scored: wire.Scored, mask: Path) -> float:
     points = [(col * width / scored.width, row * height / scored.height) for row, col in scored.drop.outline]
     if len(points) > 2:
         ImageDraw.Draw(drawn).polygon(points, fill=1)
-    found: npt.NDArray[np.bool_] = np.asarray(drawn) > 0
-    return float((truth & found).sum() / max((truth | found).sum(), 1))
+    inside: npt.NDArray[np.bool_] = np.asarray(drawn) > 0
+    return float((truth & inside).sum() / max((truth | inside).sum(), 1))
 
 
 def _outlines(truths: Sequence[Truth], answers: Answers) -> Outlines | None:

@@ -222,13 +222,13 @@ def plates(names: Sequence[str], crystal: Bools, called: Sequence[Outcome]) -> l
     return [
         Plate(
             plate,
-            int(here.sum()),
-            share_of(is_called[here & crystal]),
-            share_of(opened[here & crystal]),
-            share_of(opened[here & ~crystal]),
+            int(members.sum()),
+            share_of(is_called[members & crystal]),
+            share_of(opened[members & crystal]),
+            share_of(opened[members & ~crystal]),
         )
         for plate in sorted(set(names))
-        for here in [name == plate]
+        for members in [name == plate]
     ]
 
 
@@ -240,13 +240,13 @@ def reliability(p: Floats, crystal: Bools, bins: int = BINS) -> Reliability | No
     if not len(p):
         return None
     which = np.minimum((p * bins).astype(int), bins - 1)
-    found = [
+    filled = [
         Bin(b / bins, (b + 1) / bins, float(p[which == b].mean()), share_of(crystal[which == b]))
         for b in range(bins)
         if (which == b).any()
     ]
-    error = sum(abs(b.mean - (b.crystals.rate or 0.0)) * b.crystals.of for b in found) / len(p)
-    return Reliability(float(error), float(brier_score_loss(crystal, p, pos_label=True)), found)
+    error = sum(abs(b.mean - (b.crystals.rate or 0.0)) * b.crystals.of for b in filled) / len(p)
+    return Reliability(float(error), float(brier_score_loss(crystal, p, pos_label=True)), filled)
 
 
 def coverage(probability: Floats, right: Bools, answered: Bools, cutoffs: Sequence[float] = CUTOFFS) -> list[Coverage]:
@@ -265,6 +265,6 @@ def coverage(probability: Floats, right: Bools, answered: Bools, cutoffs: Sequen
     """
     rows = []
     for cutoff in cutoffs:
-        kept = answered & (probability >= cutoff)
-        rows.append(Coverage(float(cutoff), share_of(kept), share_of(right[kept]), share_of(right & kept)))
+        counted = answered & (probability >= cutoff)
+        rows.append(Coverage(float(cutoff), share_of(counted), share_of(right[counted]), share_of(right & counted)))
     return rows

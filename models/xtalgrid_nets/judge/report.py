@@ -36,15 +36,15 @@ def draw(judged: Judged, folder: Path) -> dict[str, Path]:
     def path(what: str) -> Path:
         return folder / f"{slug(judged.source)}-{what}.png"
 
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     groups = judged.groups
     if judged.sure:
-        found["Confusion, groups"] = figures.draw_confusion(
+        files["Confusion, groups"] = figures.draw_confusion(
             groups.counts, groups.rows, groups.columns, f"{judged.source}: wells", path("confusion")
         )
-        found["Accuracy against coverage"] = figures.draw_coverage(judged.coverage, judged.source, path("coverage"))
+        files["Accuracy against coverage"] = figures.draw_coverage(judged.coverage, judged.source, path("coverage"))
     if judged.classes:
-        found["Confusion, classes"] = figures.draw_confusion(
+        files["Confusion, classes"] = figures.draw_confusion(
             judged.classes.counts,
             judged.classes.rows,
             judged.classes.columns,
@@ -52,15 +52,15 @@ def draw(judged: Judged, folder: Path) -> dict[str, Path]:
             path("classes"),
         )
     if judged.roc:
-        found["ROC of p_crystal"] = figures.draw_roc(judged.roc, judged.source, path("roc"))
-        found["Crystals found against wells opened"] = figures.draw_opened(
+        files["ROC of p_crystal"] = figures.draw_roc(judged.roc, judged.source, path("roc"))
+        files["Crystals found against wells opened"] = figures.draw_opened(
             judged.roc, judged.plates, judged.source, path("opened")
         )
     if judged.reliability:
-        found["Reliability of p_crystal"] = figures.draw_reliability(
+        files["Reliability of p_crystal"] = figures.draw_reliability(
             judged.reliability, judged.source, path("reliability")
         )
-    return found
+    return files
 
 
 def write(report: Report, folder: Path, command: str) -> Path:
@@ -87,10 +87,9 @@ def markdown(report: Report, figures: Mapping[str, Mapping[str, str]], command: 
         + ", ".join(f"{role} `{sha256[:12]}`" for role, sha256 in report.weights.items())
         + ".",
         "",
-        "Each source by itself, never two in one figure. "
-        "Right and wrong are counted on wells whose judgement is sure. `undecided` and "
-        "failed wells are never right. *Opened* is what a user has to look at: called crystal, undecided, failed. "
-        "In parentheses: counts, and Wilson's 95 % interval.",
+        "No figure mixes sources. Right and wrong are counted only on wells with a certain judgement. Undecided and "
+        "failed wells are never right. A well is *opened* if its user has to look at it: it is called crystal, "
+        "undecided or failed. Parentheses contain the counts and Wilson's 95 % interval.",
         "",
         *table(
             (
@@ -125,39 +124,39 @@ def markdown(report: Report, figures: Mapping[str, Mapping[str, str]], command: 
 
 def _section(judged: Judged, figures: Mapping[str, str]) -> list[str]:
     lines = [f"## {judged.source} ({judged.kind}, {judged.images} wells)", ""]
-    lines.append(f"* Judged surely: {judged.sure} of {judged.images}.")
+    lines.append(f"* With a certain judgement: {judged.sure} of {judged.images}.")
     if judged.failed:
         lines.append("* Failed: " + ", ".join(f"{count} × {reason}" for reason, count in judged.failed.items()) + ".")
     lines += [
         f"* Called crystal: {text(judged.called_crystal)}; undecided: {text(judged.undecided)}; "
         f"null experiment: {text(judged.null_experiments)}.",
-        f"* Empty wells called null experiment: {text(judged.empty_found)}; wells with a drop called so: "
+        f"* Empty wells called null experiment: {text(judged.empty_found)}; wells with a drop called null experiment: "
         f"{text(judged.drops_called_empty)}.",
     ]
     if judged.outlines:
         o = judged.outlines
         lines.append(
             f"* Drop outline against {o.masks} masks graded good: IoU mean {o.mean:.3f}, median {o.median:.3f}, "
-            f"least {o.least:.3f}; below 0.5: {o.below_half}."
+            f"minimum {o.least:.3f}; below 0.5: {o.below_half}."
         )
     if judged.seconds_median is not None:
-        lines.append(f"* CPU seconds a well: median {judged.seconds_median:.2f}, most {judged.seconds_most:.2f}.")
+        lines.append(f"* CPU seconds per well: median {judged.seconds_median:.2f}, maximum {judged.seconds_most:.2f}.")
     if not judged.sure:
         return lines
-    lines += ["", "Success by group (Table 3 of Thielmann et al. 2023), from each threshold:", ""]
+    lines += ["", "Success by group (Table 3 of Thielmann et al. 2023), by threshold:", ""]
     lines += table(
-        ("from", *(group.value for group in SCORED_GROUPS), "weighted mean"),
+        ("threshold", *(group.value for group in SCORED_GROUPS), "weighted mean"),
         [
             (name, *(text(row.groups[group.value]) for group in SCORED_GROUPS), text(row.weighted_mean))
             for name, row in judged.table3.items()
         ],
     )
-    lines += ["", "Judged (rows) against called:", "", *_confusion_table(judged.groups)]
+    lines += ["", "Judgements (rows) against calls (columns):", "", *_confusion_table(judged.groups)]
     if judged.classes:
         lines += ["", *_confusion_table(judged.classes)]
     if judged.crystals_called.of:
         lines += ["", *_crystals(judged)]
-    lines += ["", *_doubt(judged)]
+    lines += ["", *_confidence(judged)]
     for what, path in figures.items():
         lines += ["", f"![{judged.source}: {what}]({path})"]
     return lines
@@ -167,11 +166,11 @@ def _crystals(judged: Judged) -> list[str]:
     called = judged.crystals_called
     missed = share(called.of - called.hits, called.of)
     lines = [
-        f"Crystal wells called crystal: {text(called)}; missed: {text(missed)}; opened, undecided ones with them: "
-        f"{text(judged.crystals_found)}, with {text(judged.others_opened)} of the other wells.",
+        f"Crystal wells called crystal: {text(called)}; missed: {text(missed)}; opened, including undecided ones: "
+        f"{text(judged.crystals_found)}, along with {text(judged.others_opened)} of the other wells.",
         "",
-        "With the n most probable classes (the one called, then by largest probability over the chops, "
-        "rim left out), as Ghafurian et al. (2018) count:",
+        "Counting the n most probable classes, as Ghafurian et al. (2018) do (the class called first, then by largest "
+        "probability over the chops, without rim):",
         "",
         *table(
             ("n", "crystal wells missed", "other wells called crystal", "class right"),
@@ -211,17 +210,17 @@ def _crystals(judged: Judged) -> list[str]:
     return lines
 
 
-def _doubt(judged: Judged) -> list[str]:
-    lines = ["If only answers of at least this probability counted:", ""]
-    told = [row for i, row in enumerate(judged.coverage) if not i or row.answered != judged.coverage[i - 1].answered]
+def _confidence(judged: Judged) -> list[str]:
+    lines = ["If only answers with at least this probability counted:", ""]
+    rows = [row for i, row in enumerate(judged.coverage) if not i or row.answered != judged.coverage[i - 1].answered]
     lines += table(
         ("probability", "answered", "right of these", "right of all"),
         [
             (
-                "as it is" if c.cutoff == 0 else f"{c.cutoff:g}",
+                "any" if c.cutoff == 0 else f"{c.cutoff:g}",
                 *map(text, (c.answered, c.right_of_answered, c.right_of_all)),
             )
-            for c in told
+            for c in rows
         ],
     )
     if judged.reliability:
@@ -235,8 +234,8 @@ def _doubt(judged: Judged) -> list[str]:
 
 
 def _confusion_table(counts: Confusion) -> list[str]:
-    kept = [i for i, line in enumerate(counts.counts) if sum(line)]
+    used = [i for i, line in enumerate(counts.counts) if sum(line)]
     return table(
         ("judged", *counts.columns),
-        [(counts.rows[i], *(str(count) if count else "·" for count in counts.counts[i])) for i in kept],
+        [(counts.rows[i], *(str(count) if count else "·" for count in counts.counts[i])) for i in used],
     )

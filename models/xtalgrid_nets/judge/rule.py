@@ -151,11 +151,11 @@ def _needed(wells: WindowSet, support: float) -> list[tuple[int, ...]]:
 
 def _best(values: Floats, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> Floats:
     """Return the largest value of each column over each well's windows, ``(W, columns)``; 0 if a well has none."""
-    found = np.zeros((len(starts), values.shape[1]))
-    some = ends > starts
-    if some.any():
-        found[some] = np.maximum.reduceat(values, starts[some], axis=0)
-    return found
+    largest = np.zeros((len(starts), values.shape[1]))
+    has_windows = ends > starts
+    if has_windows.any():
+        largest[has_windows] = np.maximum.reduceat(values, starts[has_windows], axis=0)
+    return largest
 
 
 def _first(evidence: Floats, threshold: float) -> npt.NDArray[np.int64]:

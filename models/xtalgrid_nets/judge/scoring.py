@@ -118,7 +118,7 @@ def score(
     """
     missing = [path for path in paths if not path.is_file()]
     if missing:
-        raise ConfigError(f"{missing[0]}: not there, nor {len(missing) - 1} others of the wells to judge")
+        raise ConfigError(f"{missing[0]}: no such file; {len(missing)} of {len(paths)} images to judge are missing")
     options = settings.options  # made of the weights' manifest: read once, not for each image
     answers: dict[Path, wire.Answer] = {}
     with (
@@ -128,14 +128,14 @@ def score(
         answer = partial(_answer, pool, options, settings.folders)
         for start in range(0, len(paths), CHUNK):
             chunk = paths[start : start + CHUNK]
-            kept = keep / f"{_name(chunk, options, settings.weights or PACKAGED)}.json"
-            if kept.is_file():
-                found = _answers.decode(kept.read_bytes())
+            file = keep / f"{_name(chunk, options, settings.weights or PACKAGED)}.json"
+            if file.is_file():
+                scored = _answers.decode(file.read_bytes())
             else:
-                found = tuple(pool.map(answer, enumerate(chunk)))
+                scored = tuple(pool.map(answer, enumerate(chunk)))
                 keep.mkdir(parents=True, exist_ok=True)
-                write_atomically(kept, msgspec.json.encode(found))
-            answers.update(zip(chunk, found, strict=True))
+                write_atomically(file, msgspec.json.encode(scored))
+            answers.update(zip(chunk, scored, strict=True))
             bar.update(len(chunk))
     return answers
 

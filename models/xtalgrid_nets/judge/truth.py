@@ -118,7 +118,7 @@ def lab_wells(table: Path) -> list[Truth]:
     truths = []
     for number, row in enumerate(_table(table, ("plate", "image")), start=2):
         if "outcome" not in row and "label" not in row:
-            raise ConfigError(f"{table}: no column label (or outcome); it says what is in each well")
+            raise ConfigError(f"{table}: no column label or outcome, which says what is in each well")
         try:
             if "outcome" in row:
                 outcome = _class(row["outcome"])
@@ -127,7 +127,7 @@ def lab_wells(table: Path) -> list[Truth]:
                 group, outcome = _meaning(row["label"])
         except KeyError as error:
             raise ConfigError(
-                f"{table}, line {number}: {error.args[0]!r} is no group, class or score; known: "
+                f"{table}, line {number}: {error.args[0]!r} is not a group, class or score; choose from: "
                 f"{', '.join((*_GROUPS, *(name for name in _NAMES if name not in _GROUPS)))}, or a score such as 23"
             ) from None
         truths.append(
@@ -156,7 +156,7 @@ def rendered_plates(folder: Path) -> list[Truth]:
     """
     names = sorted(path.parent.name for path in folder.glob("*/truth.csv"))
     if not names:
-        raise ConfigError(f"{folder}: no rendered plates (BARCODE/truth.csv) here")
+        raise ConfigError(f"{folder}: no rendered plates (BARCODE/truth.csv) in this folder")
     truths = []
     for name in names:
         for row in _table(folder / name / "truth.csv", ("image", "inspection", "outcome")):
@@ -169,10 +169,10 @@ def rendered_plates(folder: Path) -> list[Truth]:
 def by_source(truths: Iterable[Truth]) -> dict[str, list[Truth]]:
     """Group wells by source, real ones first."""
     ordered = sorted(truths, key=lambda truth: (truth.kind, truth.source))
-    found: dict[str, list[Truth]] = {}
+    grouped: dict[str, list[Truth]] = {}
     for truth in ordered:
-        found.setdefault(truth.source, []).append(truth)
-    return found
+        grouped.setdefault(truth.source, []).append(truth)
+    return grouped
 
 
 def _meaning(label: str) -> tuple[Group | None, Outcome | None]:
@@ -198,9 +198,9 @@ def _table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
             rows = list(reader)
             missing = [column for column in columns if column not in (reader.fieldnames or ())]
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}; it says what is in each well") from error
+        raise ConfigError(f"cannot read {path}: {error.strerror}; it says what is in each well") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"{path}: no CSV in UTF-8 ({error})") from error
+        raise ConfigError(f"{path}: not CSV in UTF-8 ({error}); save it as CSV UTF-8") from error
     if missing:
         raise ConfigError(f"{path}: no column {', '.join(missing)}")
     return [{key: value or "" for key, value in row.items() if key} for row in rows]

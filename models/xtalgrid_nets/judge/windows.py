@@ -92,26 +92,25 @@ def collect(
     XtalgridError
         If the weights can't be used, or an image can't be read.
     """
-    options = default_options(
-        weights or PACKAGED, variant, rule="group"
-    )  # nothing is decided here, so the weights may lack a pooling
+    # Nothing is decided here, so the weights may lack a pooling.
+    options = default_options(weights or PACKAGED, variant, rule="group")
     networks = Networks.load(options, [weights] if weights else [])
     out.mkdir(parents=True, exist_ok=True)
     known = [truth for truth in truths if truth.sure and truth.group is not None]
     plates: dict[tuple[str, str], list[Truth]] = {}
-    for source, here in by_source(known).items():
-        for truth in here:
+    for source, wells in by_source(known).items():
+        for truth in wells:
             plates.setdefault((source, truth.plate), []).append(truth)
     files = []
     with ThreadPoolExecutor(jobs) as pool, tqdm(total=len(known), unit="well", disable=None) as bar:
-        for (source, plate), here in plates.items():
+        for (source, plate), wells in plates.items():
             path = out / f"{slug(source)}-{slug(plate)}.npz"
             files.append(path)
-            told = _told(here, options)
-            if not path.is_file() or str(np.load(path)["made_of"]) != told:
-                found = list(pool.map(lambda truth: windows_of(truth.path.read_bytes(), options, networks), here))
-                _write(path, here, found, told)
-            bar.update(len(here))
+            made_of = _made_of(wells, options)
+            if not path.is_file() or str(np.load(path)["made_of"]) != made_of:
+                windows = list(pool.map(lambda truth: windows_of(truth.path.read_bytes(), options, networks), wells))
+                _write(path, wells, windows, made_of)
+            bar.update(len(wells))
     return files
 
 
@@ -125,7 +124,7 @@ def read(folder: Path) -> WindowSet:
     """
     files = sorted(folder.glob("*.npz"))
     if not files:
-        raise ConfigError(f"{folder}: no windows here; xtalgrid-train judge windows writes them")
+        raise ConfigError(f"{folder}: no windows in this folder; write them with `xtalgrid-train judge windows`")
     return joined(files)
 
 
@@ -146,23 +145,23 @@ def joined(files: Sequence[Path]) -> WindowSet:
 
 
 def _write(
-    path: Path, truths: Sequence[Truth], found: Sequence[tuple[Floats, npt.NDArray[np.int32]]], told: str
+    path: Path, truths: Sequence[Truth], windows: Sequence[tuple[Floats, npt.NDArray[np.int32]]], made_of: str
 ) -> None:
     groups = [SCORED_GROUPS.index(truth.group or Group.CLEAR) for truth in truths]
     with replacing(path) as stream:
         np.savez(
             stream,
-            made_of=np.array(told),
+            made_of=np.array(made_of),
             names=np.array([truth.path.name for truth in truths]),
             plates=np.array([truth.plate for truth in truths]),
             groups=np.array(groups, np.int64),
-            ends=np.cumsum([len(boxes) for _, boxes in found]),
-            probabilities=np.concatenate([probabilities for probabilities, _ in found]),
-            boxes=np.concatenate([boxes for _, boxes in found]),
+            ends=np.cumsum([len(boxes) for _, boxes in windows]),
+            probabilities=np.concatenate([probabilities for probabilities, _ in windows]),
+            boxes=np.concatenate([boxes for _, boxes in windows]),
         )
 
 
-def _told(truths: Sequence[Truth], options: Options) -> str:
+def _made_of(truths: Sequence[Truth], options: Options) -> str:
     digest = hashlib.sha256((options.segmenter + options.classifier).encode())
     for truth in truths:
         digest.update(hashlib.sha256(truth.path.read_bytes()).digest() + str(truth.group).encode())

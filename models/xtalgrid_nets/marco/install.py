@@ -48,13 +48,13 @@ def install(folder: Path, wheel: Path | None = None) -> WeightsManifest:
     Raises
     ------
     ModelError
-        If the wheel can't be had or is a different one, the conversion gives unexpected bytes, or the folder has
-        other weights.
+        If the wheel can't be downloaded or is a different one, the conversion gives unexpected bytes, or the folder
+        has other weights.
     OSError
         If a file can't be read or written. The manifest is written last.
     """
     if (folder / MANIFEST).is_file() and any(entry.role != ROLE for entry in read_manifest(folder).models):
-        raise ModelError(f"{folder}: has other weights; give a folder of its own")
+        raise ModelError(f"{folder}: contains other weights; give a separate folder")
     with tempfile.TemporaryDirectory() as scratch:
         parts = _contents(wheel or download(Path(scratch)))
     networks = _convert(parts)
@@ -101,11 +101,11 @@ def download(folder: Path) -> Path:
     done = subprocess.run(command, capture_output=True, text=True)
     wheel = folder / WHEEL
     if done.returncode or not wheel.is_file():
-        said = (done.stderr.strip() or "no wheel came").splitlines()[-1]
+        reason = (done.stderr.strip() or "no wheel was downloaded").splitlines()[-1]
         raise ModelError(
-            f"pip could not download {PACKAGE} {VERSION} ({said}); "
-            f"check network, proxy and the space in {folder.parent}, "
-            f"or get {WHEEL} from pypi.org elsewhere and give it by --wheel"
+            f"pip could not download {PACKAGE} {VERSION} ({reason}); "
+            f"check the network, the proxy and the free space in {folder.parent}, "
+            f"or download {WHEEL} from pypi.org on another machine and give it with --wheel"
         )
     return wheel
 
@@ -113,10 +113,10 @@ def download(folder: Path) -> Path:
 def _contents(wheel: Path) -> dict[str, bytes]:
     """Check the wheel's hash, and return its files by name."""
     with wheel.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-        if found != WHEEL_SHA256:
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+        if sha256 != WHEEL_SHA256:
             raise ModelError(
-                f"{wheel}: has SHA-256 {found[:12]}…, not {WHEEL_SHA256[:12]}…; give {WHEEL} as pypi.org has it"
+                f"{wheel}: SHA-256 is {sha256[:12]}…, not {WHEEL_SHA256[:12]}…; give {WHEEL} from pypi.org"
             )
         with zipfile.ZipFile(stream) as archive:
             return {name: archive.read(name) for name in archive.namelist()}
@@ -129,12 +129,11 @@ def _convert(parts: Mapping[str, bytes]) -> dict[Variant, bytes]:
     )
     networks: dict[Variant, bytes] = {"fp32": convert.fp32(net), "int8": convert.int8(net)}
     for variant, data in networks.items():
-        found = hashlib.sha256(data).hexdigest()
-        if found != IDS[variant]:
+        sha256 = hashlib.sha256(data).hexdigest()
+        if sha256 != IDS[variant]:
             versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("numpy", "onnx", "protobuf"))
             raise ModelError(
-                f"the {variant} network came out as {found[:12]}…, not as {IDS[variant][:12]}…, "
-                f"by which it is named everywhere; nothing was written. "
-                f"{versions} made it: take the versions that xtalgrid was tested with"
+                f"the {variant} network has SHA-256 {sha256[:12]}…, not {IDS[variant][:12]}…; nothing was written. "
+                f"It was made with {versions}; install the versions that xtalgrid was tested with"
             )
     return networks

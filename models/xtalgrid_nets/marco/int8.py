@@ -40,31 +40,33 @@ def quantised(net: Convolutions, ranges: Sequence[float], kept: Collection[str])
     scales: dict[str, np.float32] = {}
     kept = {net.nodes[0].name, *kept}
     for node in net.nodes:
-        name, given = node.name, list(node.input)
+        name, inputs = node.name, list(node.input)
         if node.op_type == "Conv" and name in kept:
-            constants += [tensor(*pair) for pair in zip(given[1:], net.weights[name], strict=True)]
+            constants += [tensor(*pair) for pair in zip(inputs[1:], net.weights[name], strict=True)]
         elif node.op_type == "Conv":
             weight, bias = net.weights[name]
             scale = np.abs(weight).max(axis=(1, 2, 3)) / np.float32(_LARGEST_WEIGHT)
             per_output = scale[:, None, None, None]
             for constant, integers, unit in (
-                (given[1], np.rint(weight / per_output).astype(np.int8), scale),
-                (given[2], np.rint(bias / (scale * scales[given[0]])).astype(np.int32), scale * scales[given[0]]),
+                (inputs[1], np.rint(weight / per_output).astype(np.int8), scale),
+                (inputs[2], np.rint(bias / (scale * scales[inputs[0]])).astype(np.int32), scale * scales[inputs[0]]),
             ):
                 parts = {"integers": integers, "scale": unit, "zero": np.zeros(len(unit), integers.dtype)}
                 constants += [tensor(f"{constant}/{part}", values) for part, values in parts.items()]
                 nodes.append(_node("DequantizeLinear", [f"{constant}/{part}" for part in parts], constant, axis=0))
-        nodes.append(_node(node.op_type, [f"{one}/8" if one in scales else one for one in given], name))
+        nodes.append(_node(node.op_type, [f"{source}/8" if source in scales else source for source in inputs], name))
         nodes[-1].attribute.extend(node.attribute)
         if node.op_type == "Conv" or name in kept:
             continue
         is_relu = node.op_type == "Relu"
-        scales[name] = np.float32(next(largest)) / np.float32(255) if is_relu else max(scales[one] for one in given)
+        scales[name] = (
+            np.float32(next(largest)) / np.float32(255) if is_relu else max(scales[source] for source in inputs)
+        )
         constants.append(tensor(f"{name}/scale", np.asarray(scales[name])))
         nodes.append(_node("QuantizeLinear", [name, f"{name}/scale", "zero"], f"{name}/integers"))
         nodes.append(_node("DequantizeLinear", [f"{name}/integers", f"{name}/scale", "zero"], f"{name}/8"))
     return nodes, constants
 
 
-def _node(kind: str, given: list[str], made: str, **attributes: Any) -> Any:
-    return helper.make_node(kind, given, [made], name=made, **attributes)
+def _node(kind: str, inputs: list[str], output: str, **attributes: Any) -> Any:
+    return helper.make_node(kind, inputs, [output], name=output, **attributes)

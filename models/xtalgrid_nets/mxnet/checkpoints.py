@@ -35,7 +35,7 @@ Layer = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Checkpoint:
     """Content of a symbol file.
 
     Attributes
@@ -60,7 +60,7 @@ class Found:
         return f"squeezenet{self.version}{'-elu' if self.elu else ''}-mxnet{ending}"
 
 
-def read_symbol(path: Path) -> Found:
+def read_symbol(path: Path) -> Checkpoint:
     """Recognise the SqueezeNet that a symbol file describes.
 
     Raises
@@ -74,7 +74,7 @@ def read_symbol(path: Path) -> Found:
         nodes = json.loads(path.read_text(encoding="utf-8"))["nodes"]
         layers, weights = _layers(nodes)
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, SyntaxError) as error:
-        raise BrokenModel(f"{path}: no symbol file of MXNet ({error!r:.80}); give PREFIX-symbol.json") from error
+        raise BrokenModel(f"{path}: not a symbol file of MXNet ({error!r:.80}); give PREFIX-symbol.json") from error
     heads = [layer[1] for layer in layers if layer[0] == "convolution"]
     classes = int(heads[-1]) if heads else 0
     pool: Pool = "13"
@@ -86,13 +86,13 @@ def read_symbol(path: Path) -> Found:
             expected = _expected(version, elu, classes)
             if layers == expected:
                 # the ELU network has exactly 13×13 cells
-                return Found(version, elu, classes, "13" if elu else pool, tuple(weights))
+                return Checkpoint(version, elu, classes, "13" if elu else pool, tuple(weights))
             alike = [has == wants for has, wants in zip(layers, expected, strict=False)]
             if sum(alike) > most:
                 most, first = sum(alike), (*alike, False).index(False)
-                has, wants = (_words(found[first]) if first < len(found) else "the end" for found in (layers, expected))
+                has, wants = (_words(side[first]) if first < len(side) else "the end" for side in (layers, expected))
                 nearest = f"layer {first + 1} is {has}, where SqueezeNet {version} has {wants}"
-    raise BrokenModel(f"{path}: not a SqueezeNet that can be imported: {nearest}")
+    raise BrokenModel(f"{path}: not a SqueezeNet that can be imported; {nearest}")
 
 
 def _layers(nodes: Sequence[Mapping[str, Any]]) -> tuple[list[Layer], list[tuple[str, str | None]]]:
@@ -209,13 +209,15 @@ def import_checkpoint(
     ModelError
         If `pool` doesn't fit the network.
     """
-    found = read_symbol(symbol)
-    pool = pool or found.pool
-    if found.elu and pool == "mean":
-        raise ModelError(f"{symbol}: this network has one cell for a chop, nothing to average; leave --pool at 13")
+    checkpoint = read_symbol(symbol)
+    pool = pool or checkpoint.pool
+    if checkpoint.elu and pool == "mean":
+        raise ModelError(
+            f"{symbol}: this network has one cell per chop, so there is nothing to average; leave --pool at 13"
+        )
     values = {name.removeprefix("arg:").removeprefix("aux:"): array for name, array in read_params(params).items()}
-    net = MxnetSqueezeNet(found.classes, version=found.version, elu=found.elu, pool=pool).eval()
-    for layer, (weight, bias) in zip(convolutions(net), found.weights, strict=True):
+    net = MxnetSqueezeNet(checkpoint.classes, version=checkpoint.version, elu=checkpoint.elu, pool=pool).eval()
+    for layer, (weight, bias) in zip(convolutions(net), checkpoint.weights, strict=True):
         shape = tuple(layer.weight.shape)
         w = _value(values, weight, shape, params)
         b = np.zeros(shape[:1], np.float32) if bias is None else _value(values, bias, shape[:1], params)
@@ -226,7 +228,7 @@ def import_checkpoint(
         with torch.no_grad():
             layer.weight.copy_(torch.from_numpy(w.copy()))
             layer.bias.copy_(torch.from_numpy(b.copy()))  # type: ignore[union-attr]
-    return net, found.name(pool)
+    return net, checkpoint.name(pool)
 
 
 def save_features(path: Path, net: MxnetSqueezeNet) -> None:
@@ -238,7 +240,7 @@ def save_features(path: Path, net: MxnetSqueezeNet) -> None:
         For the ELU network, whose features are useless with ReLU.
     """
     if net.elu:
-        raise ModelError(f"{path}: this network computes with ELU; its features are no start for one with ReLU")
+        raise ModelError(f"{path}: this network uses ELU, so its features can't start one with ReLU; write OUT.pt")
     arrays = {name: value.numpy() for name, value in net.state_dict().items() if name.startswith("features.")}
     with replacing(path) as stream:
         np.savez(stream, **arrays)
@@ -249,11 +251,11 @@ def _value(
 ) -> npt.NDArray[np.float32]:
     if name not in values:
         hint = (
-            "gluon's save_parameters wrote it: use export instead"
+            "it was written by gluon's save_parameters; use export instead"
             if any(n[:8] == "features" for n in values)
             else ("it belongs to another symbol file")
         )
-        raise BrokenModel(f"{path}: has no {name}; {hint}")
+        raise BrokenModel(f"{path}: {name} is missing; {hint}")
     value = values[name]
     if value.shape != shape:
         raise BrokenModel(f"{path}: {name} is {value.shape}, not {shape}; it belongs to another symbol file")

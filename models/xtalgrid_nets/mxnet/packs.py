@@ -86,7 +86,7 @@ def pack(folder: Path, prefix: Path, *, part: Part = "all", quality: int | None 
 def unpack(
     rec: Path, folder: Path, *, classes: Sequence[tuple[int, str]] | None = None, wells: re.Pattern[str] | None = None
 ) -> Packed:
-    """Make a set from a pack's images, well by well; an unusable image is noted, and the rest go on.
+    """Make a set from a pack's images, well by well; unusable images are recorded and skipped.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def unpack(
     table = _read_table(_table_of(prefix)) if wells is None else None
     if table is None and classes is None:
         raise XtalgridError(
-            f"{rec}: what do its labels mean? Say it with --classes NAME,NAME,… in the order of its numbers"
+            f"{rec}: the meaning of its labels is unknown; name them in order with --classes NAME,NAME,…"
         )
     paths = read_list(prefix.with_suffix(".lst")) if prefix.with_suffix(".lst").is_file() else {}
     groups: dict[WellRow, list[int]] = {}
@@ -121,11 +121,11 @@ def unpack(
     arguments = {"pack": rec.name, "classes": classes, "wells": wells.pattern if wells else None}
     images = 0
     with ChopSetWriter(folder, "recordio unpack", arguments) as writer:
-        for well, found in tqdm(groups.items(), desc="recordio unpack", mininterval=5):
+        for well, positions in tqdm(groups.items(), desc="recordio unpack", mininterval=5):
             if well.image in writer.done:
                 continue
             pixels, labels, outcome = [], [], well.outcome
-            for place in found:
+            for place in positions:
                 record = unpack_image(read_record(rec, place), f"{rec}, byte {place}")
                 try:
                     rank, name = _class_of(record, classes)
@@ -149,38 +149,38 @@ def _numbers(rec: Path) -> Iterator[tuple[int, int]]:
 
 def _well_of(number: int, path: str, table: list[WellRow] | None, wells: re.Pattern[str] | None) -> WellRow:
     if table is not None:
-        ours = _PATH.fullmatch(path)
-        if ours is None or int(ours["well"]) >= len(table):
+        match = _PATH.fullmatch(path)
+        if match is None or int(match["well"]) >= len(table):
             raise RecordError(
-                f"record {number}: the .lst's path {path!r} names no well of the .wells.csv; "
-                "give both files, or --wells"
+                f"record {number}: the .lst's path {path!r} refers to no well of the .wells.csv; "
+                "give both files, or use --wells"
             )
-        return table[int(ours["well"])]
+        return table[int(match["well"])]
     name = path or f"record {number}"
     if wells is None:
         return WellRow(0, name, "recordio", name, "")
-    found = wells.search(path)
-    if found is None:
-        raise RecordError(f"record {number}: --wells finds nothing in the path {path!r} of the .lst")
-    parts = found.groupdict()
+    match = wells.search(path)
+    if match is None:
+        raise RecordError(f"record {number}: --wells does not match the path {path!r} of the .lst")
+    parts = match.groupdict()
     plate = parts.get("plate") or name
     return WellRow(0, plate, "recordio", f"{plate} {parts['well']}" if parts.get("well") else name, "")
 
 
 def _class_of(record: ImageRecord, classes: Sequence[tuple[int, str]] | None) -> tuple[int, str]:
     if len(record.labels) != 1:
-        raise RecordError(f"has {len(record.labels)} labels; a chop has one")
+        raise RecordError(f"{len(record.labels)} labels; a chop has one")
     number = float(record.labels[0])
     known = len(classes) if classes is not None else None
     if number != int(number) or not 0 <= number < (known if known is not None else 13):
-        raise RecordError(f"has label {number:g}, which is none of the classes")
+        raise RecordError(f"label {number:g} is not one of the classes")
     return (int(number), "") if classes is None else classes[int(number)]
 
 
 def _chop(data: bytes) -> npt.NDArray[np.uint8]:
     image = read_image(data)
     if image.shape != (CHOP, CHOP, 3):
-        raise RecordError(f"is {image.shape[1]}×{image.shape[0]} pixels; a chop has {CHOP}×{CHOP}")
+        raise RecordError(f"{image.shape[1]}×{image.shape[0]} pixels; a chop has {CHOP}×{CHOP}")
     return image
 
 

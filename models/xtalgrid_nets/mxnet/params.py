@@ -34,7 +34,7 @@ class _Bytes:
 
     def take(self, length: int) -> bytes:
         if length < 0 or self.place + length > len(self.data):
-            raise BrokenModel(f"{self.path}: ends too soon, at byte {self.place}; copy it again")
+            raise BrokenModel(f"{self.path}: ends too early, at byte {self.place}; copy it again")
         self.place += length
         return self.data[self.place - length : self.place]
 
@@ -53,23 +53,25 @@ def read_params(path: Path) -> dict[str, npt.NDArray[np.generic]]:
     stream = _Bytes(path)
     if len(stream.data) < 24 or stream.values("QQ") != (_LIST_MAGIC, 0):
         raise BrokenModel(
-            f"{path}: no .params file of MXNet; give PREFIX-0000.params as export or save_checkpoint wrote it"
+            f"{path}: not a .params file of MXNet; give a PREFIX-0000.params written by export or save_checkpoint"
         )
     (count,) = stream.values("Q")
     if count > len(stream.data):
-        raise BrokenModel(f"{path}: names {count:,} arrays, more than it has bytes; it is damaged: copy it again")
+        raise BrokenModel(f"{path}: claims {count:,} arrays, more than it has bytes; it is damaged: copy it again")
     arrays = [_array(stream) for _ in range(count)]
     (names,) = stream.values("Q")
     if names != count:
         raise BrokenModel(f"{path}: {count} arrays but {names} names; it is damaged, or was saved without names")
-    found: dict[str, npt.NDArray[np.generic]] = {}
+    by_name: dict[str, npt.NDArray[np.generic]] = {}
     for array in arrays:
         (length,) = stream.values("Q")
         try:
-            found[stream.take(length).decode()] = array
+            by_name[stream.take(length).decode()] = array
         except UnicodeDecodeError as error:
-            raise BrokenModel(f"{path}: a name is no text, before byte {stream.place}; it is damaged") from error
-    return found
+            raise BrokenModel(
+                f"{path}: a name before byte {stream.place} is not text; the file is damaged: copy it again"
+            ) from error
+    return by_name
 
 
 def _array(stream: _Bytes) -> npt.NDArray[np.generic]:

@@ -78,7 +78,9 @@ def read_record(path: Path, place: int) -> bytes:
         stream.seek(place)
         payload = _read_one(stream, path, _size(stream))
     if payload is None:
-        raise RecordError(f"{path}: no record at byte {place}; the .idx is another pack's: remove it, it is not needed")
+        raise RecordError(
+            f"{path}: no record at byte {place}; the .idx belongs to another pack and is not needed: remove it"
+        )
     return payload
 
 
@@ -95,9 +97,9 @@ def places(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def _size(stream: IO[bytes]) -> int:
-    here = stream.tell()
+    position = stream.tell()
     end = stream.seek(0, 2)
-    stream.seek(here)
+    stream.seek(position)
     return end
 
 
@@ -113,12 +115,12 @@ def _read_one(stream: IO[bytes], path: Path, end: int) -> bytes | None:
         magic, word = _HEAD.unpack(head)
         flag, length = word >> 29, word & _LONGEST
         if magic != MAGIC:
-            raise RecordError(f"{path}: no record at byte {place}: damaged, or no RecordIO file; copy it again")
+            raise RecordError(f"{path}: no record at byte {place}; the file is damaged or not RecordIO: copy it again")
         if flag > _LAST or (flag in (_MIDDLE, _LAST)) != bool(parts):
             raise RecordError(f"{path}: the parts of the record at byte {place} are out of order; copy it again")
         if stream.tell() + length > end:
             raise RecordError(
-                f"{path}: the record at byte {place} has {length:,} bytes, the file ends sooner; copy it again"
+                f"{path}: the record at byte {place} has {length:,} bytes, but the file ends earlier; copy it again"
             )
         parts.append(stream.read(length))
         stream.seek(-length % 4, 1)
@@ -135,14 +137,14 @@ def unpack_image(payload: bytes, where: str = "record") -> ImageRecord:
         If it is shorter than it says.
     """
     if len(payload) < _IMAGE.size:
-        raise RecordError(f"{where}: {len(payload)} bytes are no image of im2rec")
+        raise RecordError(f"{where}: {len(payload)} bytes are not an image of im2rec")
     count, label, number, _ = _IMAGE.unpack_from(payload)
     if count == 0:
         return ImageRecord(number, np.array([label], np.float32), payload[_IMAGE.size :])
     begin = _IMAGE.size + 4 * count
     if begin > len(payload):
         raise RecordError(
-            f"{where}: names {count:,} labels, more than it has bytes for; it is damaged, or not from im2rec"
+            f"{where}: claims {count:,} labels, more than it has bytes for; it is damaged, or not from im2rec"
         )
     labels = np.frombuffer(payload, "<f4", count, _IMAGE.size).astype(np.float32)
     return ImageRecord(number, labels, payload[begin:])
@@ -164,22 +166,22 @@ def record_bytes(payload: bytes) -> bytes:
         If a part is longer than 512 MB.
     """
     parts: list[bytes] = []
-    begin, found = 0, payload.find(_MAGIC)
-    while found >= 0:
-        if found % 4 == 0 and found + 4 <= len(payload) // 4 * 4:
-            parts.append(payload[begin:found])
-            begin = found + 4
-            found = payload.find(_MAGIC, begin)
+    begin, position = 0, payload.find(_MAGIC)
+    while position >= 0:
+        if position % 4 == 0 and position + 4 <= len(payload) // 4 * 4:
+            parts.append(payload[begin:position])
+            begin = position + 4
+            position = payload.find(_MAGIC, begin)
         else:
-            found = payload.find(_MAGIC, found + 1)
+            position = payload.find(_MAGIC, position + 1)
     parts.append(payload[begin:])
-    made = []
+    stored = []
     for index, part in enumerate(parts):
         if len(part) > _LONGEST:
-            raise RecordError(f"{len(part):,} bytes are too long for a record (at most {_LONGEST:,})")
+            raise RecordError(f"a record has {len(part):,} bytes; the maximum is {_LONGEST:,}")
         flag = _WHOLE if len(parts) == 1 else _FIRST if index == 0 else _LAST if index == len(parts) - 1 else _MIDDLE
-        made.append(_HEAD.pack(MAGIC, flag << 29 | len(part)) + part + bytes(-len(part) % 4))
-    return b"".join(made)
+        stored.append(_HEAD.pack(MAGIC, flag << 29 | len(part)) + part + bytes(-len(part) % 4))
+    return b"".join(stored)
 
 
 class PackWriter:
@@ -207,12 +209,12 @@ class PackWriter:
 
     def add(self, record: ImageRecord, path: str) -> None:
         """Add an image; `path` is the ``.lst``'s last column."""
-        made = record_bytes(pack_image(record))
-        self._streams[".rec"].write(made)
+        data = record_bytes(pack_image(record))
+        self._streams[".rec"].write(data)
         self._streams[".idx"].write(f"{record.number}\t{self._place}\n".encode())
         labels = "".join(f"{label:f}\t" for label in record.labels)
         self._streams[".lst"].write(f"{record.number}\t{labels}{path}\n".encode())
-        self._place += len(made)
+        self._place += len(data)
 
 
 def read_index(path: Path) -> dict[int, int]:
@@ -256,5 +258,5 @@ def _lines(path: Path) -> Iterable[tuple[int, list[str]]]:
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise RecordError(f"{path}: no text ({error})") from error
+        raise RecordError(f"{path}: not text ({error})") from error
     return ((row, line.split("\t")) for row, line in enumerate(text.splitlines(), 1) if line.strip())

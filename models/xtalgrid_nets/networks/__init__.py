@@ -88,8 +88,8 @@ NETWORKS: dict[str, Network] = {network.name: network for network in _ALL}
 
 def class_map_of(net: nn.Module) -> Callable[[Tensor], Tensor] | None:
     """Return a network's ``class_map`` (see `Network`), or None if it has none."""
-    found: Callable[[Tensor], Tensor] | None = getattr(net, "class_map", None)
-    return found
+    class_map: Callable[[Tensor], Tensor] | None = getattr(net, "class_map", None)
+    return class_map
 
 
 def build(name: str, classes: int = len(CLASSES)) -> nn.Module:
@@ -101,5 +101,5 @@ def build(name: str, classes: int = len(CLASSES)) -> nn.Module:
         If there is no network of that name.
     """
     if name not in NETWORKS:
-        raise ModelError(f"there is no network {name!r}; there are: {', '.join(NETWORKS)}")
+        raise ModelError(f"there is no network {name!r}; choose from: {', '.join(NETWORKS)}")
     return NETWORKS[name].build(classes)

@@ -113,8 +113,8 @@ class Mixed(nn.Module):
             steps: list[nn.Module] = []
             channels = inputs
             for step in branch:
-                made, channels = _step(step, channels, cap)
-                steps.append(made)
+                layer, channels = _step(step, channels, cap)
+                steps.append(layer)
             self.branches.append(nn.Sequential(*steps))
             self.filters += channels
 

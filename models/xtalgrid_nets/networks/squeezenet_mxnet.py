@@ -77,6 +77,6 @@ class MxnetSqueezeNet(SqueezeNet):
 
 def convolutions(net: SqueezeNet) -> list[nn.Conv2d]:
     """List all convolutions in the order they run: the first; squeeze, 1×1 and 3×3 of each block; the head."""
-    found = [module for module in net.modules() if isinstance(module, nn.Conv2d)]
-    assert len(found) == 2 + 3 * len(FIRES)
-    return found
+    layers = [module for module in net.modules() if isinstance(module, nn.Conv2d)]
+    assert len(layers) == 2 + 3 * len(FIRES)
+    return layers

@@ -1,4 +1,4 @@
-"""Build a chop set from labelled wells in several processes; a well that fails is noted, and the rest go on."""
+"""Build a chop set from labelled wells in several processes; wells that fail are recorded and skipped."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .crops import Crop, crop_to_drop, segmenter_of, whole_well
 from .format import ChopSetWriter, SetError
 from .masks import read_mask
 from .published import Rules, chop_well
-from .sources import Found, LabelledWell, PassedOver, read_file
+from .sources import Entry, LabelledWell, PassedOver, read_file
 from .uv import glow_map
 
 MAX_SIDE = 8_000
@@ -44,8 +44,8 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """What one well gave: arrays, or the reason why it failed."""
+class WellResult:
+    """The result for one well: arrays, or the reason why it failed."""
 
     sha256: str = ""
     chops: npt.NDArray[np.uint8] | None = None
@@ -70,7 +70,7 @@ class Summary:
         return cls(writer.folder, writer.failed, writer.left_out, writer.counts())
 
 
-def make_well(well: LabelledWell, settings: Settings) -> Made:
+def make_well(well: LabelledWell, settings: Settings) -> WellResult:
     """Read one well and cut it; an error comes back as `Made.failed`."""
     try:
         data = read_file(well.data) if isinstance(well.data, Path) else well.data
@@ -78,19 +78,19 @@ def make_well(well: LabelledWell, settings: Settings) -> Made:
         image = read_image(data)
         if settings.whole:
             view = segmenter_view(image, Levels.of(image))
-            return Made(sha256, view[None], np.array([PRIORITY[well.label.outcome]], np.uint8))
+            return WellResult(sha256, view[None], np.array([PRIORITY[well.label.outcome]], np.uint8))
         crop = _crop(image, well, settings)
         if crop is None:
-            return Made(sha256, left_out={"wells in which no drop was found": 1})
+            return WellResult(sha256, left_out={"wells in which no drop was found": 1})
         glow, counts = None, {}
         if well.uv is not None and well.label.outcome.group is Group.CRYSTAL and settings.rules.uv != "ignore":
             mate = read_image(read_file(well.uv))
             glow = glow_map(mate, crop.box, crop.drop.shape, image.shape[:2])
             counts = {"uv pairs": 1}
     except (ImageError, SetError) as error:
-        return Made(failed=str(error))
-    made = chop_well(crop, well.label.outcome, settings.rules, glow)
-    return Made(sha256, made.chops, made.labels, +made.left_out, counts)
+        return WellResult(failed=str(error))
+    chopped = chop_well(crop, well.label.outcome, settings.rules, glow)
+    return WellResult(sha256, chopped.chops, chopped.labels, +chopped.left_out, counts)
 
 
 def _crop(image: Pixels, well: LabelledWell, settings: Settings) -> Crop | None:
@@ -100,7 +100,7 @@ def _crop(image: Pixels, well: LabelledWell, settings: Settings) -> Crop | None:
         raise SetError(str(error)) from error
     if max(image.shape[:2]) * scale.to_reference > MAX_SIDE:
         raise SetError(
-            f"{image.shape[1]}×{image.shape[0]} pixels of {scale.um} µm are wider than any well; correct the pixel size"
+            f"{image.shape[1]}×{image.shape[0]} pixels of {scale.um} µm is larger than any well; correct the pixel size"
         )
     if well.label.outcome is Outcome.NULL_EXPERIMENT:
         return whole_well(image, scale)
@@ -115,7 +115,7 @@ def build(
     out: Path,
     builder: str,
     arguments: Mapping[str, Any],
-    wells: Iterable[Found],
+    wells: Iterable[Entry],
     settings: Settings,
     *,
     jobs: int = 1,
@@ -138,46 +138,46 @@ def build(
         If the folder holds another set.
     """
     with ChopSetWriter(out, builder, arguments) as writer:
-        for found, made in _cut(_new(wells, writer, on_well), settings, jobs):
-            if isinstance(found, PassedOver):
-                (writer.fail if found.broken else writer.leave_out)(found.image, found.reason)
+        for entry, result in _cut(_new(wells, writer, on_well), settings, jobs):
+            if isinstance(entry, PassedOver):
+                (writer.fail if entry.broken else writer.leave_out)(entry.image, entry.reason)
             else:
-                _enter(writer, found, made)
+                _enter(writer, entry, result)
             on_well()
     return Summary.of(writer)
 
 
-def _new(wells: Iterable[Found], writer: ChopSetWriter, on_well: Callable[[], None]) -> Iterator[Found]:
-    """Yield the wells that no earlier run has dealt with; an image named twice counts once."""
+def _new(wells: Iterable[Entry], writer: ChopSetWriter, on_well: Callable[[], None]) -> Iterator[Entry]:
+    """Yield the wells that no earlier run has processed; an image named twice counts once."""
     before, seen = frozenset(writer.done), set()
-    for found in wells:
-        if found.image in seen:
+    for entry in wells:
+        if entry.image in seen:
             why = "images named more than once: the first counts"
-            found = PassedOver(f"{found.image} (named again)", why, broken=False)
-        seen.add(found.image)
-        if found.image in before:
+            entry = PassedOver(f"{entry.image} (named again)", why, broken=False)
+        seen.add(entry.image)
+        if entry.image in before:
             on_well()
         else:
-            yield found
+            yield entry
 
 
-def _cut(wells: Iterator[Found], settings: Settings, jobs: int) -> Iterator[tuple[Found, Made]]:
-    """Yield each entry with what it gave, in order.
+def _cut(wells: Iterator[Entry], settings: Settings, jobs: int) -> Iterator[tuple[Entry, WellResult]]:
+    """Yield each entry with its result, in order.
 
     At most a few wells for each process are in flight, which bounds the memory used.
     """
     if jobs <= 1:
         _one_thread()
-        for found in wells:
-            yield found, make_well(found, settings) if isinstance(found, LabelledWell) else Made()
+        for entry in wells:
+            yield entry, make_well(entry, settings) if isinstance(entry, LabelledWell) else WellResult()
         return
     context = multiprocessing.get_context("spawn")  # forking a process that has threads may deadlock
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=_one_thread) as pool:
-        waiting: deque[tuple[Found, Future[Made] | None]] = deque()
+        waiting: deque[tuple[Entry, Future[WellResult] | None]] = deque()
         try:
-            for found in wells:
+            for entry in wells:
                 waiting.append(
-                    (found, pool.submit(make_well, found, settings) if isinstance(found, LabelledWell) else None)
+                    (entry, pool.submit(make_well, entry, settings) if isinstance(entry, LabelledWell) else None)
                 )
                 if len(waiting) >= 4 * jobs:
                     yield _first(waiting)
@@ -185,37 +185,37 @@ def _cut(wells: Iterator[Found], settings: Settings, jobs: int) -> Iterator[tupl
                 yield _first(waiting)
         except BrokenProcessPool as error:
             raise SetError(
-                "a process was killed, for want of memory perhaps; "
-                "run the same command with fewer --jobs: it goes on where it was"
+                "a process was killed, perhaps because memory ran out; "
+                "run the same command again with fewer --jobs to resume"
             ) from error
 
 
-def _first(waiting: deque[tuple[Found, Future[Made] | None]]) -> tuple[Found, Made]:
-    found, job = waiting.popleft()
-    return found, job.result() if job else Made()
+def _first(waiting: deque[tuple[Entry, Future[WellResult] | None]]) -> tuple[Entry, WellResult]:
+    entry, job = waiting.popleft()
+    return entry, job.result() if job else WellResult()
 
 
 def _one_thread() -> None:
     cv2.setNumThreads(1)
 
 
-def _enter(writer: ChopSetWriter, well: LabelledWell, made: Made) -> None:
-    if made.failed:
-        writer.fail(well.image, made.failed)
+def _enter(writer: ChopSetWriter, well: LabelledWell, result: WellResult) -> None:
+    if result.failed:
+        writer.fail(well.image, result.failed)
         return
-    twin = writer.twin_of(made.sha256)
+    twin = writer.twin_of(result.sha256)
     if twin is not None:
         differs = twin.outcome != str(well.label)
         writer.leave_out(well.image, "second copies of an image" + (", scored differently" if differs else ""))
         return
-    counts = Counter(made.counts) + Counter({"wells without a plate, split by image": int(not well.plate)})
+    counts = Counter(result.counts) + Counter({"wells without a plate, split by image": int(not well.plate)})
     writer.add(
         plate=well.plate or well.image,
         source=well.source,
         image=well.image,
         outcome=str(well.label),
-        sha256=made.sha256,
-        left_out=made.left_out,
+        sha256=result.sha256,
+        left_out=result.left_out,
         counts=counts,
-        chops=None if made.chops is None or made.labels is None else (made.chops, made.labels),
+        chops=None if result.chops is None or result.labels is None else (result.chops, result.labels),
     )

@@ -65,7 +65,7 @@ def counts(mask: Bool, boxes: Sequence[Box]) -> npt.NDArray[np.float64]:
     sums = np.pad(integral_image(mask), ((1, 0), (1, 0)))
     top, left, height, width = np.array(boxes, np.intp).reshape(-1, 4).T
     bottom, right = top + height, left + width
-    found: npt.NDArray[np.float64] = (
+    result: npt.NDArray[np.float64] = (
         sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
     ).astype(np.float64)
-    return found
+    return result

@@ -39,7 +39,7 @@ def build_from_masks(
     wells, drawn = _by_stem(images, SUFFIXES), _by_stem(masks, (*SUFFIXES, ".bmp", ".gif"))
     if not set(wells) & set(drawn):
         raise SetError(
-            f"{masks}: no mask has the name of an image in {images}; a mask is named as its image, with .png"
+            f"{masks}: no mask has the name of an image in {images}; name each mask like its image, with .png"
         )
     arguments = {"images": str(images), "masks": str(masks), "plates": plates, "inverted": inverted}
     with ChopSetWriter(out, "masks", arguments) as writer:
@@ -62,9 +62,11 @@ def _add(
     writer: ChopSetWriter, stem: str, wells: list[Path], drawn: list[Path], plates: str, inverted: bool, source: str
 ) -> None:
     if not wells:
-        raise SetError(f"no image is named {stem} (.jpg, .png, .tif)")
+        raise SetError(f"there is no image {stem} (.jpg, .png, .tif)")
     if len(wells) > 1 or len(drawn) > 1:
-        raise SetError(f"{stem}: several files of this name ({', '.join(str(p) for p in (*wells, *drawn))}); keep one")
+        raise SetError(
+            f"{stem}: several files have this name ({', '.join(str(p) for p in (*wells, *drawn))}); keep one"
+        )
     data = read_file(wells[0])
     digest = hashlib.sha256(data).hexdigest()
     twin = writer.twin_of(digest)
@@ -76,7 +78,7 @@ def _add(
     if abs(ratio - 1) > SHAPE_TOLERANCE:
         raise SetError(
             f"the mask {drawn[0]} is {drop.shape[1]}×{drop.shape[0]}, its image {image.shape[1]}×{image.shape[0]}: "
-            "another shape, so it would be stretched; export the mask uncropped"
+            "the shapes differ; export the mask uncropped"
         )
     view = segmenter_view(image, Levels.of(image))
     grey = np.repeat(drop[:, :, None].astype(np.uint8) * 255, 3, axis=2)
@@ -95,8 +97,8 @@ def _add(
 def _by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, list[Path]]:
     if not folder.is_dir():
         raise SetError(f"{folder}: no such folder")
-    found: dict[str, list[Path]] = defaultdict(list)
+    files: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in suffixes and path.is_file():
-            found[path.stem].append(path)
-    return found
+            files[path.stem].append(path)
+    return files

@@ -183,7 +183,7 @@ class ChopSet:
             for name, expected in arrays.items():
                 if sha256_of(Path(folder) / name) != expected:
                     raise SetError(
-                        f"{Path(folder) / name}: its bytes are not those {RECORD} names; build the set again"
+                        f"{Path(folder) / name}: does not match its SHA-256 in {RECORD}; build the set again"
                     )
 
     def _files(self, name: str) -> list[Path]:
@@ -195,23 +195,23 @@ class ChopSet:
         shape = _KINDS[pixels][labels][0]
         first, last = [np.empty((0, *shape), np.uint8)], [np.empty(0, np.int64)]
         for folder, start in zip(self.folders, self._starts, strict=True):
-            found = [name for name in (pixels, labels, wells) if (folder / f"{name}.npy").is_file()]
-            if not found:
+            files = [name for name in (pixels, labels, wells) if (folder / f"{name}.npy").is_file()]
+            if not files:
                 continue
-            if len(found) < 3:
+            if len(files) < 3:
                 raise SetError(
-                    f"{folder}: has {found[0]}.npy but not all of {pixels}, {labels}, {wells}; build it again"
+                    f"{folder}: has {files[0]}.npy but not all of {pixels}, {labels}, {wells}; build the set again"
                 )
-            arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in found]
+            arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in files]
             if len({len(array) for array in arrays}) > 1:
-                raise SetError(f"{folder}: {', '.join(found)} differ in length; build the set again")
+                raise SetError(f"{folder}: {', '.join(files)} differ in length; build the set again")
             if in_memory:
                 first.append(np.array(arrays[1]))
             last.append(np.array(arrays[2]) + start)
         of_wells = np.concatenate(last)
         if len(of_wells) and not 0 <= of_wells.min() <= of_wells.max() < len(self.table):
             raise SetError(
-                f"{', '.join(map(str, self.folders))}: {wells}.npy names rows that {TABLE} lacks; build it again"
+                f"{', '.join(map(str, self.folders))}: {wells}.npy refers to rows that {TABLE} lacks; build it again"
             )
         return Stacked(self._files(pixels)), np.concatenate(first), of_wells
 
@@ -245,15 +245,15 @@ class ChopSetWriter:
         self._classes: Counter[str] = Counter()
         self._counts: Counter[str] = Counter()
         self.done: set[str] = set()
-        """Images already dealt with, including those of an earlier, interrupted run."""
+        """Images already processed, including those of an earlier, interrupted run."""
         self.failed: dict[str, str] = {}
-        """Image → why it is not in the set."""
+        """Image → the reason why it is not in the set."""
         self.left_out: Counter[str] = Counter()
-        """Reason → how many sound items were left out for it."""
+        """Reason → number of usable items that were left out for it."""
         if (folder / RECORD).exists():
-            raise SetError(f"{folder}: holds a finished training set; give another folder, or remove this one")
+            raise SetError(f"{folder}: already holds a finished training set; give another folder, or remove this one")
         folder.mkdir(parents=True, exist_ok=True)
-        self._go_on()
+        self._resume()
         self._journal = (folder / JOURNAL).open("a", encoding="utf-8")
         if not self._journal.tell():
             self._note(self._made_by)
@@ -289,8 +289,8 @@ class ChopSetWriter:
         chops, patches, views
             Pixels and labels (for views: masks), ``(n, …)`` each; see the module's docstring.
         """
-        given = {"chops": chops, "patches": patches, "views": views}
-        pairs = {kind: pair for kind, pair in given.items() if pair is not None}
+        kinds = {"chops": chops, "patches": patches, "views": views}
+        pairs = {kind: pair for kind, pair in kinds.items() if pair is not None}
         number = len(self._rows)
         for kind, (pixels, labels) in pairs.items():
             self._append(kind, pixels, labels, np.full(len(labels), number, np.int64))
@@ -351,15 +351,15 @@ class ChopSetWriter:
         if kind is None:
             self._finish()
 
-    def _go_on(self) -> None:
+    def _resume(self) -> None:
         """Read the journal of an interrupted build; its last line may be half written."""
         path = self.folder / JOURNAL
         if not path.exists():
-            strangers = [
+            leftovers = [
                 f"{name}.npy" for kind in _KINDS.values() for name in kind if (self.folder / f"{name}.npy").exists()
             ]
-            if strangers:
-                raise SetError(f"{self.folder}: holds {strangers[0]} of another set; give another folder")
+            if leftovers:
+                raise SetError(f"{self.folder}: contains {leftovers[0]} of another set; give another folder")
             return
         whole = path.read_bytes()
         whole = whole[: whole.rfind(b"\n") + 1]
@@ -368,7 +368,7 @@ class ChopSetWriter:
         if lines and lines[0] != self._made_by:
             raise SetError(
                 f"{self.folder}: was begun by {lines[0]['builder']} with other arguments ({lines[0]['arguments']}); "
-                "give the same, or another folder"
+                "give the same arguments, or another folder"
             )
         for line in lines[1:]:
             if "failed" in line:
@@ -458,7 +458,7 @@ def _read_table(folder: Path) -> list[WellRow]:
                 for row in csv.DictReader(stream)
             ]
     except FileNotFoundError as error:
-        raise SetError(f"{path}: missing; the set was not finished: build it again") from error
+        raise SetError(f"{path}: missing; the set is not finished; build it again") from error
     except (KeyError, TypeError, ValueError) as error:
         raise SetError(f"{path}: needs the columns {', '.join(WellRow._fields)} ({error!r}); build it again") from error
     if [row.well for row in rows] != list(range(len(rows))):
@@ -472,10 +472,12 @@ def _read_record(folder: Path) -> dict[str, Any]:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         record["arrays"].items()
     except FileNotFoundError as error:
-        went = (
-            "the set's build was interrupted: start it again" if (folder / JOURNAL).exists() else "no training set here"
+        reason = (
+            "the build was interrupted; run it again to finish"
+            if (folder / JOURNAL).exists()
+            else "no training set here"
         )
-        raise SetError(f"{path}: missing; {went}") from error
+        raise SetError(f"{path}: missing; {reason}") from error
     except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise SetError(f"{path}: no record of a training set ({error!r}); build the set again") from error
+        raise SetError(f"{path}: not the record of a training set ({error!r}); build the set again") from error
     return record

@@ -1,4 +1,4 @@
-"""Measure the labelling rules of section 2.2 on rendered wells, where the content of each chop is known."""
+"""Test the labelling rules of the paper's section 2.2 on rendered wells, where the content of each chop is known."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class Labels:
             text, equals, outcome = item.rpartition("=")
             if not equals or _plain(outcome) not in {"", *names}:
                 raise SetError(
-                    f"{item!r}: write TEXT=OUTCOME; outcomes are {', '.join(map(str, CLASSES))} and the groups"
+                    f"--map {item!r}: give TEXT=OUTCOME; outcomes are {', '.join(map(str, CLASSES))} and the groups"
                 )
             self._names[_plain(text)] = names.get(_plain(outcome))
             self._also.add(_plain(text))
@@ -86,7 +86,7 @@ class Labels:
         try:
             return self._names[_plain(text)]
         except KeyError as error:
-            raise SetError(f"no outcome {text!r} known; say what it means with --map '{text}=OUTCOME'") from error
+            raise SetError(f"unknown outcome {text!r}; give its meaning with --map '{text}=OUTCOME'") from error
 
     def knows(self, text: str) -> bool:
         """Tell whether `read` accepts this text."""

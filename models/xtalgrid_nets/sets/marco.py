@@ -30,21 +30,21 @@ def unpack(
         If `out` already holds a table.
     """
     if (out / TABLE).exists():
-        raise SetError(f"{out / TABLE} is there already; give another folder")
+        raise SetError(f"{out / TABLE} already exists; give another folder")
     (out / "images").mkdir(parents=True, exist_ok=True)
     failed: dict[str, str] = {}
     written = 0
     with replacing(out / TABLE) as stream:
         table = csv.writer(text_lines(stream), lineterminator="\n")
         table.writerow(("image", "label", "source"))
-        for found in from_marco(shards, labels):
-            if isinstance(found, LabelledWell) and isinstance(found.data, bytes):
-                name = f"images/{found.image.replace('#', '-')}{_suffix(found.data)}"
-                write_atomically(out / name, found.data)
-                table.writerow((name, str(found.label), found.source))
+        for entry in from_marco(shards, labels):
+            if isinstance(entry, LabelledWell) and isinstance(entry.data, bytes):
+                name = f"images/{entry.image.replace('#', '-')}{_suffix(entry.data)}"
+                write_atomically(out / name, entry.data)
+                table.writerow((name, str(entry.label), entry.source))
                 written += 1
-            elif not isinstance(found, LabelledWell):
-                failed[found.image] = found.reason
+            elif not isinstance(entry, LabelledWell):
+                failed[entry.image] = entry.reason
             on_well()
     return written, failed
 

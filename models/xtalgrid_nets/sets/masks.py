@@ -34,21 +34,23 @@ def read_mask(path: Path, *, inverted: bool = False) -> Bool:
         with Image.open(path) as image:
             values, alpha = _light(image)
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise SetError(f"the mask {path} is no image ({error}); export it as PNG") from error
+        raise SetError(f"the mask {path} is not an image ({error}); export it as PNG") from error
     except (OSError, SyntaxError, ValueError) as error:
-        raise SetError(f"the mask {path} cannot be read ({error}); export it again as PNG") from error
+        raise SetError(f"cannot read the mask {path}: {error}; export it again as PNG") from error
     seen = values * alpha
     if np.ptp(seen) == 0 and np.ptp(alpha) > 0:  # one colour, perhaps black, on a transparent background
         seen = alpha
     low, high = float(seen.min()), float(seen.max())
     if low == high and low > 0:
-        raise SetError(f"the mask {path} is of one colour; paint the drop white, the rest black (all black: no drop)")
+        raise SetError(
+            f"the mask {path} has only one colour; paint the drop white and the rest black (all black: no drop)"
+        )
     drop = seen > (low + high) / 2
     if inverted:
         drop = ~drop
     if drop[0].all() and drop[-1].all() and drop[:, 0].all() and drop[:, -1].all():
         raise SetError(
-            f"the mask {path} shows a drop all along the picture's border; if it is dark on white, say --inverted"
+            f"the mask {path} shows a drop along the whole border; if the drop is dark on white, use --inverted"
         )
     return drop
 

@@ -78,11 +78,11 @@ def chop_well(crop: Crop, outcome: Outcome, rules: Rules, glow: Bool | None = No
     """
     boxes = smallest_overlap(*crop.view.shape[:2])
     labels, left_out = label_chops(crop, boxes, outcome, rules, glow, contour_map(crop.view))
-    kept = np.flatnonzero(labels >= 0)
-    if rules.most and len(kept) > rules.most:
-        left_out["more chops of one well than asked for"] += len(kept) - rules.most
-        kept = kept[np.linspace(0, len(kept) - 1, rules.most).round().astype(int)]
-    return Chopped(cut(crop.view, [boxes[i] for i in kept]), labels[kept].astype(np.uint8), left_out)
+    chosen = np.flatnonzero(labels >= 0)
+    if rules.most and len(chosen) > rules.most:
+        left_out["more chops of one well than asked for"] += len(chosen) - rules.most
+        chosen = chosen[np.linspace(0, len(chosen) - 1, rules.most).round().astype(int)]
+    return Chopped(cut(crop.view, [boxes[i] for i in chosen]), labels[chosen].astype(np.uint8), left_out)
 
 
 def label_chops(

@@ -46,14 +46,14 @@ class LabelledWell:
 
 @dataclass(frozen=True, slots=True)
 class PassedOver:
-    """An entry without a well: a fault to fix if `broken`, otherwise an image that doesn't belong in the set."""
+    """An entry without a well: an error to fix if `broken`, otherwise an image that doesn't belong in the set."""
 
     image: str
     reason: str
     broken: bool
 
 
-Found = LabelledWell | PassedOver
+Entry = LabelledWell | PassedOver
 
 
 def read_file(path: Path) -> bytes:
@@ -67,9 +67,9 @@ def read_file(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError as error:
-        raise ImageError(FailureReason.MISSING_FILE, f"{path} is not there") from error
+        raise ImageError(FailureReason.MISSING_FILE, f"{path}: no such file") from error
     except (OSError, ValueError) as error:
-        raise ImageError(FailureReason.UNREADABLE_FILE, f"{path} cannot be read ({error})") from error
+        raise ImageError(FailureReason.UNREADABLE_FILE, f"cannot read {path}: {error}") from error
 
 
 def plate_of(name: str, pattern: str) -> str:
@@ -85,7 +85,7 @@ def plate_of(name: str, pattern: str) -> str:
     try:
         compiled = re.compile(pattern)
     except re.error as error:
-        raise SetError(f"--plate-from {pattern!r}: no regular expression ({error})") from error
+        raise SetError(f"--plate-from {pattern!r}: not a regular expression ({error})") from error
     if not compiled.groups:
         raise SetError(f"--plate-from {pattern!r}: put the plate's name in parentheses, such as '^(\\w+?)_'")
     match = compiled.search(name)
@@ -112,7 +112,7 @@ def from_table(
     images: Path | None = None,
     plate_from: str = "",
     pixel_size_um: float | None = None,
-) -> Iterator[Found]:
+) -> Iterator[Entry]:
     """Read the wells of a CSV file: one from ``xtalgrid export-scored``, or a lab's own.
 
     Parameters
@@ -137,22 +137,22 @@ def from_table(
             for row in reader:
                 name = (row[columns.image] or "").strip()
                 if not name:
-                    yield PassedOver(f"row {reader.line_num}", f"{table}: no image named in this row", broken=True)
+                    yield PassedOver(f"row {reader.line_num}", f"{table}: no image in this row", broken=True)
                     continue
                 try:
-                    found = _read_label(labels, row, label)
+                    read = _read_label(labels, row, label)
                     size = _pixel_size(row.get(columns.pixel_size) or "", pixel_size_um)
                 except SetError as error:
                     yield PassedOver(name, str(error), broken=False)
                     continue
-                if found is None:
+                if read is None:
                     yield PassedOver(name, "left out by --map", broken=False)
                     continue
                 mate = (row.get(columns.uv) or "").strip()
                 yield LabelledWell(
                     image=name,
                     data=root / name,
-                    label=found,
+                    label=read,
                     plate=(row.get(columns.plate) or "").strip() or plate_of(Path(name).name, plate_from),
                     source=(row.get(columns.source) or "").strip() or table.stem,
                     pixel_size_um=size,
@@ -161,26 +161,26 @@ def from_table(
     except UnicodeDecodeError as error:
         raise SetError(f"{table}: not UTF-8 ({error.reason}); save it as CSV UTF-8") from error
     except (OSError, csv.Error) as error:
-        raise SetError(f"{table}: cannot be read ({error})") from error
+        raise SetError(f"cannot read {table}: {error}") from error
 
 
 def _dialect(sample: str) -> type[csv.Dialect]:
     """Recognise commas, or the semicolons and tabs that spreadsheets use instead."""
     head = sample.splitlines()[0] if sample else ""
     kind = max((",", ";", "\t"), key=head.count)
-    return type("_Found", (csv.excel,), {"delimiter": kind})
+    return type("_Dialect", (csv.excel,), {"delimiter": kind})
 
 
 def _label_column(table: Path, names: Sequence[str], columns: Columns) -> str:
     wanted = (columns.label,) if columns.label else ("outcome", "label", "score")
     label = next((name for name in wanted if name in names), None)
     missing = [
-        name for name, there in ((columns.image, columns.image in names), (" or ".join(wanted), label)) if not there
+        name for name, found in ((columns.image, columns.image in names), (" or ".join(wanted), label)) if not found
     ]
     if missing:
         raise SetError(
-            f"{table}: has no column {' and no column '.join(missing)}; it has {', '.join(names) or 'none'}: "
-            "name yours with --image-column, --label-column"
+            f"{table}: no column {' and no column '.join(missing)}; name the columns with --image-column and "
+            f"--label-column (the table has {', '.join(names) or 'none'})"
         )
     assert label is not None
     return label
@@ -191,7 +191,7 @@ def _read_label(labels: Labels, row: Mapping[str, str], column: str) -> Label | 
     code, text = (row.get("score") or "").strip(), (row[column] or "").strip()
     if column == "outcome" and code and (labels.maps(code) or not text):
         if not labels.maps(code):
-            raise SetError(f"no outcome known for score {code!r}; say what it means with --map '{code}=OUTCOME'")
+            raise SetError(f"unknown score {code!r}; give its meaning with --map '{code}=OUTCOME'")
         return labels.read(code)
     if not text:
         raise SetError("no label")
@@ -204,12 +204,12 @@ def _pixel_size(text: str, default: float | None) -> float | None:
     try:
         return float(text)
     except ValueError as error:
-        raise SetError(f"pixel size {text!r} is no number of micrometres") from error
+        raise SetError(f"pixel size {text!r} is not a number of micrometres") from error
 
 
 def from_class_folders(
     folder: Path, labels: Labels, *, plate_from: str = "", pixel_size_um: float | None = None
-) -> Iterator[Found]:
+) -> Iterator[Entry]:
     """Read the images in sub-folders named after classes, such as ``crystals harvestable/`` or ``13/``.
 
     Folders below them belong to the same class.
@@ -223,10 +223,9 @@ def from_class_folders(
     known = [path for path in folders if labels.knows(path.name)]
     if not known:
         raise SetError(
-            f"{folder}: no sub-folder is named as an outcome, a group or a score code"
+            f"{folder}: no subfolder is named after an outcome, a group or a score code"
             + (
-                f" (there are {', '.join(path.name for path in folders[:8])}); "
-                "say what they mean with --map NAME=OUTCOME"
+                f"; give the meaning of {', '.join(path.name for path in folders[:8])} with --map NAME=OUTCOME"
                 if folders
                 else ""
             )
@@ -234,7 +233,9 @@ def from_class_folders(
     for path in folders:
         if path not in known:
             yield PassedOver(
-                path.name + "/", f"the folder's name is no outcome; --map '{path.name}=OUTCOME'", broken=False
+                path.name + "/",
+                f"the folder's name is not an outcome; give its meaning with --map '{path.name}=OUTCOME'",
+                broken=False,
             )
             continue
         label = labels.read(path.name)
@@ -248,7 +249,7 @@ def from_class_folders(
                 yield LabelledWell(name, file, label, plate_of(file.name, plate_from), folder.name, pixel_size_um)
 
 
-def from_marco(shards: Sequence[Path], labels: Labels, *, plate_from: str = "") -> Iterator[Found]:
+def from_marco(shards: Sequence[Path], labels: Labels, *, plate_from: str = "") -> Iterator[Entry]:
     """Read the wells of MARCO's shards (TFRecord files of ``tf.train.Example``), in order.
 
     The features read are those of the published shards: ``image/encoded`` (JPEG), ``image/class/text``, or
@@ -264,12 +265,12 @@ def from_marco(shards: Sequence[Path], labels: Labels, *, plate_from: str = "") 
             try:
                 features = parse_example(record.data)
             except ValueError as error:
-                yield PassedOver(place, f"no tf.train.Example: {error}", broken=True)
+                yield PassedOver(place, f"not a tf.train.Example: {error}", broken=True)
                 continue
             yield _marco_well(features, place, labels, plate_from)
 
 
-def _marco_well(features: Mapping[str, Sequence[object]], place: str, labels: Labels, plate_from: str) -> Found:
+def _marco_well(features: Mapping[str, Sequence[object]], place: str, labels: Labels, plate_from: str) -> Entry:
     def text(name: str) -> str:
         value = next(iter(features.get(name, ())), b"")
         return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

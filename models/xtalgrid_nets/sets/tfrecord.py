@@ -46,23 +46,23 @@ def read_records(path: Path) -> Iterator[Record]:
                     return
                 number += 1
     except OSError as error:
-        raise SetError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
+        raise SetError(f"cannot read {path}: {error.strerror}; check the path and its permissions") from error
 
 
 def _read(stream: IO[bytes], head: bytes, number: int) -> Record:
     if len(head) < 12:
-        return Record(number, b"", "the shard ends inside a record; load it down again")
+        return Record(number, b"", "the shard ends inside a record; download it again")
     (length,), (crc,) = struct.unpack("<Q", head[:8]), struct.unpack("<I", head[8:])
     if masked_crc(head[:8]) != crc or length > MAX_RECORD:
-        lost = "the rest of the shard is lost; load it down again"
+        lost = "the rest of the shard is lost; download it again"
         return Record(
             number,
             b"",
-            f"a record's length differs from its checksum: {lost}" if number else "this is no TFRecord file",
+            f"a record's length differs from its checksum: {lost}" if number else "this is not a TFRecord file",
         )
     data, tail = stream.read(length), stream.read(4)
     if len(data) < length or len(tail) < 4:
-        return Record(number, b"", "the shard ends inside a record; load it down again")
+        return Record(number, b"", "the shard ends inside a record; download it again")
     if masked_crc(data) != struct.unpack("<I", tail)[0]:
         return Record(number, b"", "the data differs from its checksum")
     return Record(number, data)
@@ -90,15 +90,14 @@ def parse_example(data: bytes) -> dict[str, Values]:
 
 
 def _feature(data: bytes) -> Values:
-    for kind, inner in fields(
-        data, {1, 2, 3}
-    ):  # Feature: bytes_list, float_list or int64_list, each with values in field 1
-        found = [value for _, value in fields(message(inner), {1})]
+    # Feature: bytes_list, float_list or int64_list, each with values in field 1
+    for kind, inner in fields(data, {1, 2, 3}):
+        values = [value for _, value in fields(message(inner), {1})]
         if kind == 1:
-            return [message(value) for value in found]
+            return [message(value) for value in values]
         if kind == 2:  # packed, or one by one, of four bytes each
-            return [number for value in found for number in _floats(message(value))]
-        numbers = [n for value in found for n in ([value] if isinstance(value, int) else varints(value))]
+            return [number for value in values for number in _floats(message(value))]
+        numbers = [n for value in values for n in ([value] if isinstance(value, int) else varints(value))]
         return [n - (1 << 64) if n >> 63 else n for n in numbers]
     return []
 

@@ -1,4 +1,4 @@
-"""Make patches of real wells whose drop looks the same all over: clear, full of precipitate, or covered by a skin.
+"""Make patches of real wells whose drop looks the same everywhere: clear, full of precipitate, or covered by a skin.
 
 The score of such a well holds for every window inside its drop, so real pictures can be used for training although
 nobody has drawn boxes. A well with a crystal in one corner does not belong here.
@@ -64,7 +64,9 @@ def read_list(path: Path) -> list[Row]:
             except (KeyError, TypeError, ValueError) as error:
                 raise SetError(f"{path}, line {number}: needs {', '.join(COLUMNS)} ({error!r})") from error
             if row.outcome not in CLASSES or row.outcome.group is Group.CRYSTAL:
-                raise SetError(f"{path}, line {number}: {row.outcome.value!r} can't be true of a whole drop")
+                raise SetError(
+                    f"{path}, line {number}: {row.outcome.value!r} can't fill a whole drop; leave this line out"
+                )
             rows.append(row)
     return rows
 
@@ -91,15 +93,15 @@ def build(
             if name in writer.done:
                 continue
             try:
-                made = _patches(row, images / row.image, segment, patches, np.random.default_rng([seed, number]))
+                cut_patches = _patches(row, images / row.image, segment, patches, np.random.default_rng([seed, number]))
             except (ImageError, OSError) as error:
                 writer.fail(name, str(error))
                 continue
-            if made is None:
+            if cut_patches is None:
                 writer.leave_out(name, "no drop found")
                 continue
             # All scales of one picture count as one plate, so that they are held out together.
-            writer.add(plate=row.image, source=listing.stem, image=name, outcome=row.outcome.value, patches=made)
+            writer.add(plate=row.image, source=listing.stem, image=name, outcome=row.outcome.value, patches=cut_patches)
     return writer.failed
 
 

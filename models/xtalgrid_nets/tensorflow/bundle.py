@@ -60,15 +60,13 @@ def read_bundle(index: bytes, data: bytes) -> dict[str, npt.NDArray[np.generic]]
     arrays: dict[str, npt.NDArray[np.generic]] = {}
     for key, value in pairs:
         if not key:  # BundleHeaderProto
-            header = {number: found for number, found in fields(value, {1, 2}) if found}
+            header = {number: setting for number, setting in fields(value, {1, 2}) if setting}
             if header != {1: 1}:
-                raise BrokenModel(
-                    "the variables lie in several files, or have the most significant byte first; neither is read"
-                )
+                raise BrokenModel("the variables are in several files, or are big-endian; neither is supported")
             continue
         name, entry = key.decode(), _entry(value)
         if entry.dtype not in _TYPES or entry.is_sliced or entry.shard:
-            raise BrokenModel(f"variable {name}: of a kind that isn't read (type {entry.dtype}, or saved in slices)")
+            raise BrokenModel(f"variable {name}: this kind is not supported (type {entry.dtype}, or saved in slices)")
         stored = data[entry.offset : entry.offset + entry.size]
         dtype = np.dtype(_TYPES[entry.dtype])
         if len(stored) != np.prod(entry.shape, dtype=int) * dtype.itemsize or masked_crc(stored) != entry.crc:
@@ -79,21 +77,21 @@ def read_bundle(index: bytes, data: bytes) -> dict[str, npt.NDArray[np.generic]]
 
 def _entry(value: bytes) -> _Entry:
     entry = _Entry()
-    for number, found in fields(value, {1, 2, 3, 4, 5, 6, 7}):
+    for number, content in fields(value, {1, 2, 3, 4, 5, 6, 7}):
         if number == 2:  # TensorShapeProto: a message for each axis, empty if its length is 0
-            axes = [dict(fields(message(axis), {1})) for _, axis in fields(message(found), {2})]
+            axes = [dict(fields(message(axis), {1})) for _, axis in fields(message(content), {2})]
             entry.shape = [int(axis.get(1, 0)) for axis in axes]
         elif number == 6:
-            (entry.crc,) = struct.unpack("<I", message(found))
+            (entry.crc,) = struct.unpack("<I", message(content))
         else:
-            setattr(entry, {1: "dtype", 3: "shard", 4: "offset", 5: "size", 7: "is_sliced"}[number], found)
+            setattr(entry, {1: "dtype", 3: "shard", 4: "offset", 5: "size", 7: "is_sliced"}[number], content)
     return entry
 
 
 def _table(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Yield key and value of each entry of a table, in order."""
     if len(data) < _FOOTER or not data.endswith(_MAGIC):
-        raise ValueError("it is no table of LevelDB's, or cut off")
+        raise ValueError("it is not a LevelDB table, or is cut off")
     footer = data[-_FOOTER:]
     filters, at = _handle(footer, 0)
     blocks, _ = _handle(footer, at)
@@ -137,7 +135,7 @@ def unsnappy(data: bytes) -> bytes:
         If a copy starts before the beginning of the output, or the length differs from the one given.
     """
     length, at = varint(data, 0)
-    made = bytearray()
+    output = bytearray()
     while at < len(data):
         tag, kind = data[at] >> 2, data[at] & 3
         at += 1
@@ -145,16 +143,16 @@ def unsnappy(data: bytes) -> bytes:
             extra = max(tag - 59, 0)
             count = (int.from_bytes(data[at : at + extra], "little") if extra else tag) + 1
             at += extra
-            made += data[at : at + count]
+            output += data[at : at + count]
             at += count
             continue
         count, extra = ((tag & 7) + 4, 1) if kind == 1 else (tag + 1, 2 * kind - 2)
         back = int.from_bytes(data[at : at + extra], "little") + ((tag >> 3) << 8 if kind == 1 else 0)
         at += extra
-        if not 0 < back <= len(made):
+        if not 0 < back <= len(output):
             raise ValueError("a copy reaches before the block's beginning")
         for _ in range(count):  # byte by byte, because a copy may overlap its own output
-            made.append(made[-back])
-    if len(made) != length:
-        raise ValueError(f"a block has {len(made)} bytes instead of {length}")
-    return bytes(made)
+            output.append(output[-back])
+    if len(output) != length:
+        raise ValueError(f"a block has {len(output)} bytes instead of {length}")
+    return bytes(output)

@@ -39,11 +39,11 @@ class Node:
 
     def ints(self, name: str) -> list[int]:
         """Return an attribute that is a list of integers: ``AttrValue.list.i``."""
-        found: list[int] = []
+        values: list[int] = []
         for _, whole in fields(self.attributes[name], {1}):
             for _, value in fields(message(whole), {3}):
-                found += [value] if isinstance(value, int) else varints(value)
-        return found
+                values += [value] if isinstance(value, int) else varints(value)
+        return values
 
     def text(self, name: str) -> str:
         """Return an attribute that is a string: ``AttrValue.s``."""
@@ -66,7 +66,7 @@ def read_graph(saved_model: bytes) -> dict[str, Node]:
         graph = next(_inner(next(_inner(saved_model, 2)), 2))  # SavedModel.meta_graphs, MetaGraphDef.graph_def
         nodes = [_node(data) for data in _inner(graph, 1)]
     except (ValueError, StopIteration) as error:
-        raise BrokenModel(f"this is no saved_model.pb of TensorFlow's ({error or 'it has no graph'})") from error
+        raise BrokenModel(f"this is not a saved_model.pb of TensorFlow ({error or 'it has no graph'})") from error
     return {node.name: node for node in nodes}
 
 
@@ -145,7 +145,7 @@ class Convolutions:
             scale, beta, mean, variance = (self._value(name).astype(np.float64) for name in node.inputs[1:])
             factor = scale / np.sqrt(variance + node.number("epsilon"))
             return self._convolution(node, beta - mean * factor, factor)
-        raise BrokenModel(f"{node.name}: {node.op} is of a kind that isn't read")
+        raise BrokenModel(f"{node.name}: the operation {node.op} is not supported")
 
     def _convolution(self, node: Node, bias: Any, factor: Any = 1.0) -> str:
         """Convert the convolution before a node, with its outputs multiplied by a factor and a bias added."""
@@ -153,15 +153,15 @@ class Convolutions:
         if before.op != "Conv2D":
             raise BrokenModel(f"{node.name}: follows {before.op}, not a convolution")
         weight = (self._value(before.inputs[1]).astype(np.float64) * factor).transpose(3, 2, 0, 1)
-        made = self._append("Conv", node, before.inputs[:1], **_window(before, list(weight.shape[2:])))
-        self.weights[made] = np.ascontiguousarray(weight, "<f4"), np.asarray(bias, "<f4")
-        return made
+        output = self._append("Conv", node, before.inputs[:1], **_window(before, list(weight.shape[2:])))
+        self.weights[output] = np.ascontiguousarray(weight, "<f4"), np.asarray(bias, "<f4")
+        return output
 
     def _append(self, kind: str, node: Node, inputs: tuple[str, ...], **attributes: Any) -> str:
-        given = [self.add(name) for name in inputs]
+        names = [self.add(name) for name in inputs]
         if kind == "Conv":
-            given += [f"{node.name}/weight", f"{node.name}/bias"]
-        self.nodes.append(helper.make_node(kind, given, [node.name], name=node.name, **attributes))
+            names += [f"{node.name}/weight", f"{node.name}/bias"]
+        self.nodes.append(helper.make_node(kind, names, [node.name], name=node.name, **attributes))
         return node.name
 
     def _value(self, name: str) -> npt.NDArray[Any]:
@@ -174,7 +174,7 @@ class Convolutions:
         if node.op == "Const":  # TensorProto.tensor_content or float_val
             whole = message(dict(fields(node.attributes["value"], {8}))[8])
             return np.frombuffer(b"".join(message(value) for _, value in fields(whole, {4, 5})), "<f4")
-        raise BrokenModel(f"{name}: {node.op} is no variable")
+        raise BrokenModel(f"{name}: {node.op} is not a variable")
 
 
 def _window(node: Node, kernel: list[int]) -> dict[str, list[int]]:
@@ -183,7 +183,7 @@ def _window(node: Node, kernel: list[int]) -> dict[str, list[int]]:
     window = {"kernel_shape": kernel, "strides": strides}
     if node.text("padding") == "SAME":
         if strides != [1, 1] or not all(side % 2 for side in kernel):
-            raise BrokenModel(f"{node.name}: SAME padding with a stride or an even window isn't read")
+            raise BrokenModel(f"{node.name}: SAME padding with a stride or an even window is not supported")
         window["pads"] = [side // 2 for side in kernel] * 2
     return window
 
@@ -195,9 +195,9 @@ def tensor(name: str, values: npt.NDArray[Any]) -> TensorProto:
     )
 
 
-def model(nodes: list[Any], constants: list[TensorProto], given: Any, made: list[Any]) -> bytes:
+def model(nodes: list[Any], constants: list[TensorProto], input_info: Any, outputs: list[Any]) -> bytes:
     """Return an ONNX file; its bytes depend only on the arguments, not on onnx's version."""
-    graph = helper.make_graph(nodes, "xtalgrid", [given], made, constants)
+    graph = helper.make_graph(nodes, "xtalgrid", [input_info], outputs, constants)
     whole = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
     whole.producer_name = ""
     data: bytes = whole.SerializeToString(deterministic=True)

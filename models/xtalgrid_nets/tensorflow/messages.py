@@ -40,7 +40,7 @@ def fields(data: bytes, wanted: set[int]) -> Iterator[tuple[int, bytes | int]]:
             if at > len(data):
                 raise ValueError("a field reaches over the end of its message")
         else:
-            raise ValueError(f"wire type {wire} is none")
+            raise ValueError(f"there is no wire type {wire}")
         if number in wanted:
             yield number, value
 
@@ -60,11 +60,11 @@ def varint(data: bytes, at: int) -> tuple[int, int]:
 
 def varints(data: bytes) -> list[int]:
     """Return the numbers of a packed list."""
-    found, at = [], 0
+    values, at = [], 0
     while at < len(data):
         value, at = varint(data, at)
-        found.append(value)
-    return found
+        values.append(value)
+    return values
 
 
 def message(value: bytes | int) -> bytes:

@@ -66,12 +66,12 @@ def status_command(load: Load, as_json: bool) -> None:
 def retry_command(load: Load, units: tuple[str, ...]) -> None:
     """Let the next create_work make failed and lost UNITS again (default: all of them)."""
     with System(load()) as system:
-        ledger = system.ledger.work
+        ledger = system.ledger.units
         stuck = {*ledger.attempts("failed"), *lost_units(system.ledger, _boinc_grid(system))}
         unknown = [name for name in units if name not in stuck]
         if unknown:
-            raise ConfigError(f"neither failed nor lost: {', '.join(unknown)}; `xtalgrid boinc status` lists what is")
-        chosen = [ledger.unit(name) for name in units or sorted(stuck)]
+            raise ConfigError(f"not failed or lost: {', '.join(unknown)}; see `xtalgrid boinc status`")
+        chosen = [ledger.named(name) for name in units or sorted(stuck)]
         again = [unit for unit in chosen if unit is not None and ledger.plan_again(unit)]
     click.echo(f"the next `xtalgrid create_work` makes {len(again)} units again")
 

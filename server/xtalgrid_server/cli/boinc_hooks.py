@@ -31,7 +31,7 @@ from .. import config as configuration
 from ..config import Config
 from ..grids.boinc.names import result_of_output, unit_of_output, unit_of_workunit
 from ..grids.boinc.spool import Spool
-from ..grids.boinc.states import errors_said
+from ..grids.boinc.states import describe_errors
 from ..steps.assimilate.agree import disagreement
 from ..steps.assimilate.validate import KEPT_BYTES, validate
 
@@ -119,7 +119,7 @@ def _give_up(spool: Spool, arguments: Sequence[str]) -> int:
         _log(USAGE)
         return STOP
     mask, name = arguments[:2]
-    reason = errors_said(int(mask)) if mask.isdigit() else f"error mask {mask[:20]}"
+    reason = describe_errors(int(mask)) if mask.isdigit() else f"error mask {mask[:20]}"
     return _note_failure(spool, name, reason)
 
 
@@ -165,7 +165,7 @@ def _manifest(config: Config, unit: str) -> wire.Manifest:
 
         ledger = Ledger(config)
         try:
-            known = ledger.work.unit(unit)
+            known = ledger.units.named(unit)
         finally:
             ledger.close()
         if known is None:
@@ -182,12 +182,12 @@ def _refuse(spool: Spool, path: Path, data: bytes, reason: str) -> None:
         return
     for folder in (spool.quarantine, spool.refused):
         folder.mkdir(parents=True, exist_ok=True)
-    kept = spool.quarantine / f"{name}.{digest[:12]}.json"
-    if kept.exists():
+    copy = spool.quarantine / f"{name}.{digest[:12]}.json"
+    if copy.exists():
         return
     note = {"unit": unit, "result": name, "sha256": digest, "reason": wire.short_text(reason)}
     write_atomically(spool.refused / f"{name}.json", msgspec.json.encode(note))
-    write_atomically(kept, data[:KEPT_BYTES])
+    write_atomically(copy, data[:KEPT_BYTES])
 
 
 def _log(text: str) -> None:

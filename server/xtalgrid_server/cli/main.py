@@ -25,7 +25,7 @@ from ..ledger.store import PAUSED
 from ..reports.models import list_models, model_lines, pair_text
 from ..reports.status import status as pipeline_status
 from ..reports.status import status_lines
-from ..steps.run import Account, run_folder
+from ..steps.run import FolderRun, run_folder
 from ..steps.step import EXIT_BUSY, set_up_logging, user
 from ..steps.system import System
 from .boinc import boinc
@@ -51,10 +51,10 @@ class _Commands(CommandGroup):
             click.echo(f"xtalgrid: {error}", err=True)
             sys.exit(EXIT_ERROR)
         except BrokenPipeError:
-            raise  # nobody reads our output any more: click ends quietly
+            raise  # the reader of our output has closed the pipe: click exits quietly
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
-            click.echo(f"xtalgrid: {where}{error.strerror or error}; fix this and run it again", err=True)
+            click.echo(f"xtalgrid: {where}{error.strerror or error}; fix this, then run the command again", err=True)
             sys.exit(EXIT_ERROR)
 
 
@@ -119,7 +119,7 @@ def run(config: Config, folder: Path, recursive: bool, copy: bool, names: str | 
         _print_account(config, account)
 
 
-def run_with_progress(system: System, folder: Path, **options: Any) -> Account:
+def run_with_progress(system: System, folder: Path, **options: Any) -> FolderRun:
     """Call `run_folder` with a progress bar if this is a terminal."""
     with tqdm(desc="scoring", unit=" wells", disable=None, leave=False) as bar:
 
@@ -130,21 +130,21 @@ def run_with_progress(system: System, folder: Path, **options: Any) -> Account:
         return run_folder(system, folder, on_progress=None if bar.disable else show, **options)
 
 
-def _print_account(config: Config, account: Account) -> None:
+def _print_account(config: Config, account: FolderRun) -> None:
     if account.imported.fell_back:
         click.echo(
             f"no file name matches the pattern {config.import_.names!r}, so each file is its own well (--names any)"
         )
     click.echo(f"{account.accounted} of {account.total} images accounted for")
     for outcome, number in account.outcomes.items():
-        click.echo(f"  {number:5d}  {outcome.look.letter}  {outcome} ({outcome.group})")
+        click.echo(f"  {number:5d}  {outcome.style.letter}  {outcome} ({outcome.group})")
     crystals = sorted(account.scored, key=lambda score: -score.p_crystal)[:10]
     if crystals:
         click.echo("look at these first:")
     for score in crystals:
         click.echo(
-            f"  {score.image.barcode} {score.image.well!s:>5}  {score.outcome!s:<27} {score.probability:6.1%}"
-            f"  p_crystal {score.p_crystal:.3f}  {score.image.image_name}"
+            f"  {score.barcode} {score.well!s:>5}  {score.outcome!s:<27} {score.probability:6.1%}"
+            f"  p_crystal {score.p_crystal:.3f}  {score.image_name}"
         )
     for (reason, detail), files in account.failures().items():
         others = f" and {len(files) - 1} more" if len(files) > 1 else ""
@@ -275,7 +275,7 @@ def set_autoscore_command(config: Config, files: tuple[Path, ...], undo: str | N
             click.echo(f"left  {line}")
         return
     with System(config) as system:
-        done = system.set_autoscore(list(files) or None, dry_run=dry_run)
+        done = system.publish(list(files) or None, dry_run=dry_run)
     would = "would be written" if dry_run else "done"
     click.echo(f"{done.files} files {would}: " + (", ".join(f"{n} {a}" for a, n in done.actions.items()) or "no rows"))
     for line in done.refused:
@@ -306,8 +306,8 @@ def export_scored_command(config: Config, out: Path, uv: tuple[str, ...]) -> Non
         )
 
 
-def _review(verdict: str, past: str) -> click.Command:
-    @main.command(verdict, help=f"{verdict.capitalize()} held scores, by their score_id in the finalizer's CSV.")
+def _review(action: str, past: str) -> click.Command:
+    @main.command(action, help=f"{action.capitalize()} held scores, by their score_id in the finalizer's CSV.")
     @click.argument("score_ids", nargs=-1, type=int)
     @click.option("--all", "everything", is_flag=True, help="All held scores.")
     @click.option("--barcode", help="All held scores of this plate.")
@@ -316,13 +316,13 @@ def _review(verdict: str, past: str) -> click.Command:
     def command(config: Config, score_ids: tuple[int, ...], everything: bool, barcode: str | None, who: str) -> None:
         with System(config) as system:
             held = {score_id for score_id, action in system.ledger.decisions.actions().items() if action == "hold"}
-            held |= system.ledger.decisions.undone_scores()
+            held |= system.ledger.publications.undone_scores()
             selected = set(score_ids)
             if everything or barcode:
-                # only an explicit score_id overrules an earlier verdict
-                waiting = held - system.ledger.decisions.verdicts(sorted(held)).keys()
-                scores = system.ledger.views.scores_by_id(sorted(waiting))
-                selected |= {s.score_id for s in scores if not barcode or s.image.barcode == barcode}
+                # only an explicit score_id overrules an earlier review
+                waiting = held - system.ledger.decisions.reviews(sorted(held)).keys()
+                scores = system.ledger.scores.by_id(sorted(waiting))
+                selected |= {score.score_id for score in scores if not barcode or score.barcode == barcode}
             unknown = selected - held
             if unknown:
                 raise XtalgridError(
@@ -330,8 +330,8 @@ def _review(verdict: str, past: str) -> click.Command:
                     "Held scores have the action hold in the finalizer's CSV"
                 )
             if not selected:
-                raise XtalgridError("name the scores: SCORE_IDS, --barcode or --all")
-            system.ledger.decisions.add_reviews(sorted(selected), "approve" if verdict == "approve" else "reject", who)
+                raise XtalgridError("give SCORE_IDS, --barcode or --all")
+            system.ledger.decisions.add_reviews(sorted(selected), "approve" if action == "approve" else "reject", who)
             click.echo(f"{len(selected)} scores {past}; the next finalizer and set_autoscore act on this")
 
     return command
@@ -427,17 +427,17 @@ def demo(ctx: click.Context, config: Config, wells: int, then_serve: bool) -> No
         ctx.invoke(serve)
 
 
-def _print_scores(account: Account, truth: dict[str, str]) -> None:
+def _print_scores(folder_run: FolderRun, truth: dict[str, str]) -> None:
     rows = [
         (
-            score.image.well,
-            score.outcome.code or "–",
+            score.well,
+            (score.outcome and score.outcome.code) or "–",
             score.outcome,
             f"{score.probability:.3f}",
             f"{score.p_crystal:.3f}",
-            truth.get(score.image.image_name, ""),
+            truth.get(score.image_name, ""),
         )
-        for score in account.scored
+        for score in folder_run.scored
     ]
     header = ("well", "ARTscore", "outcome", "probability", "p_crystal", "rendered as")
     print_table(header, rows, right="well probability p_crystal")
@@ -453,10 +453,10 @@ def init(file: Path) -> None:
             stream.write(example)
     except FileExistsError as error:
         raise ConfigError(
-            f"{file} exists already and was not changed; give another FILE, or remove it first"
+            f"{file} already exists and was not changed; give another FILE, or remove it first"
         ) from error
     except OSError as error:
-        raise ConfigError(f"{file}: cannot be written ({error.strerror}); choose another folder") from error
+        raise ConfigError(f"cannot write {file}: {error.strerror}; give another folder") from error
     click.echo(f"{file} written; it explains every key")
 
 

@@ -26,7 +26,7 @@ from ..reports.explain import explain as find_explanation
 from ..reports.explain import explanation_lines
 from ..reports.history import history as find_history
 from ..reports.history import history_lines
-from ..reports.search import KEYS, Found, Key
+from ..reports.search import KEYS, DropGroup, Key
 from ..reports.search import search as find_drops
 from ..steps import alerts as alerts_module
 from ..steps.alerts import Alert
@@ -92,13 +92,13 @@ def alerts(load: Load, as_json: bool, dry_run: bool) -> None:
     with System(load()) as system:
         if dry_run:
             crystals = alerts_module.preview(system.config, system.ledger)
-            recipes = system.ledger.people.contents(crystal.image.barcode for crystal in crystals)
-            show([Alert(0, crystal, recipes(*crystal.drop)) for crystal in crystals])
+            contents = system.ledger.contents.of_plates(crystal.image.barcode for crystal in crystals)
+            show([Alert(0, crystal, contents(*crystal.image.drop)) for crystal in crystals])
             return
-        done = system.alerts(show)
+        done = system.send_alerts(show)
     if done.mails:
         click.echo(f"{done.mails} mails sent", err=True)
-    alerts_module.check(done)
+    alerts_module.check_sent(done)
 
 
 @click.command()
@@ -279,12 +279,12 @@ def search(load: Load, chosen: Filter, group_by: tuple[Key, ...], limit: int, as
 _CSV_COLUMNS = ("drops", "matching", "low", "high", "p_crystal", "barcode", "well", "inspection", "inspected")
 
 
-def _csv_row(group: Found) -> tuple[object, ...]:
+def _csv_row(group: DropGroup) -> tuple[object, ...]:
     numbers = group.drops, group.matching, *(f"{bound:.4f}" for bound in group.interval), f"{group.p_crystal:.5f}"
     return (*group.keys, *numbers, group.barcode, group.well, group.inspection, group.inspected.isoformat(sep=" "))
 
 
-def _table_row(group: Found) -> tuple[object, ...]:
+def _table_row(group: DropGroup) -> tuple[object, ...]:
     keys = (key or "unknown" for key in group.keys)
     low, high = group.interval
     share = f"{group.matching / group.drops:.0%} ({low:.0%}–{high:.0%})"

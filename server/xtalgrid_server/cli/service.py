@@ -51,7 +51,7 @@ def service() -> None:
 @click.option("--cron", "way", flag_value="cron", help="Use cron, which starts no viewer.")
 @click.option("--user", "account", help=f"Account that it runs as; default: {USER}.")
 @user_level_option
-@click.option("--backfill", is_flag=True, help="Go on with the archive too: create_work --backfill.")
+@click.option("--backfill", is_flag=True, help="Also work through the archive: create_work --backfill.")
 @click.option("--no-publish", is_flag=True, help="Leave set_autoscore to a person, who looks at each CSV first.")
 @click.option("--dry-run", is_flag=True, help="Print the files; write nothing.")
 @click.pass_context
@@ -64,9 +64,9 @@ def install(
     no_publish: bool,
     dry_run: bool,
 ) -> None:
-    """Run the chain and the viewer from now on, under systemd or cron; say what was written. Twice is once."""
+    """Install and start the chain and the viewer under systemd or cron, and list the changes. It can be repeated."""
     if account and user_level:
-        raise ConfigError("--user-level runs as you; leave --user out")
+        raise ConfigError("--user-level runs as your own account; leave out --user")
     config: Config = ctx.obj()
     user = None if user_level else account or USER
     planned = plan(config, user, backfill=backfill, publish=not no_publish)
@@ -78,7 +78,9 @@ def install(
     _see_that_allowed(user_level)
     _see_that_there(way)
     if any(_host(_other(way), user_level).status()):
-        raise ConfigError(f"{_other(way)} runs the chain already; xtalgrid service uninstall{_level(user_level)} first")
+        raise ConfigError(
+            f"{_other(way)} already runs the chain; first run xtalgrid service uninstall{_level(user_level)}"
+        )
     is_changed = False
     for line in chain(prepare(planned), _host(way, user_level).install(planned)):
         click.echo(line)
@@ -92,7 +94,7 @@ def install(
 @service.command()
 @user_level_option
 def uninstall(user_level: bool) -> None:
-    """Stop the services and remove what `install` wrote. Home, configuration and program stay."""
+    """Stop the services and remove the files that `install` wrote. Home, configuration and program are kept."""
     _see_that_allowed(user_level)
     removed = [line for host in _hosts(user_level) for line in host.uninstall()]
     for line in removed or ["nothing is installed"]:
@@ -103,25 +105,25 @@ def uninstall(user_level: bool) -> None:
 @user_level_option
 @json_option
 def status(user_level: bool, as_json: bool) -> None:
-    """Say what is installed and whether it runs; `xtalgrid status` says whether the chain moves."""
+    """Show which services are installed and running; `xtalgrid status` shows the progress of the chain."""
     states = [state for host in _hosts(user_level) for state in host.status()]
     if as_json:
         print_json(states)
     else:
         print_lines(map(str, states))
     if not states:
-        raise ConfigError(f"no service is installed; xtalgrid --config FILE service install{_level(user_level)}")
+        raise ConfigError(f"no service is installed; run xtalgrid --config FILE service install{_level(user_level)}")
     bad = [state.job for state in states if not state.is_good]
     if bad:
         scope = " --user" if user_level else ""
-        raise ConfigError(f"{', '.join(bad)}: not running as it should; journalctl{scope} -n 20 -u {bad[0]} says why")
+        raise ConfigError(f"{', '.join(bad)}: not running properly; see journalctl{scope} -n 20 -u {bad[0]}")
 
 
 @service.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_context
 def step(ctx: click.Context, command: tuple[str, ...]) -> None:
-    """Run a COMMAND of xtalgrid as cron does: keep a log, and take "another run is at it" for success."""
+    """Run a COMMAND of xtalgrid as cron does: keep a log, and treat a step that is already running as a success."""
     given = ctx.find_root().params
     named = {"XTALGRID_CONFIG": given.get("file"), "XTALGRID_HOME": given.get("home")}
     sys.exit(run_step(command, os.environ | {name: str(path) for name, path in named.items() if path}))
@@ -162,9 +164,9 @@ def _see_that_allowed(user_level: bool) -> None:
 
 def _see_that_there(way: Way) -> None:
     if way == "systemd" and not systemd.is_running():
-        raise ConfigError("systemd does not run this machine; use --cron")
+        raise ConfigError("this machine does not run systemd; use --cron")
     if way == "cron" and not cron.is_here():
-        raise ConfigError("this machine has neither systemd nor cron; install cron (Debian's package cron)")
+        raise ConfigError("this machine has neither systemd nor cron; install cron (on Debian: apt install cron)")
 
 
 def _next_steps(config: Config, planned: Service, way: Way) -> Iterator[str]:

@@ -50,7 +50,7 @@ def add(ctx: click.Context, name: str, piped: bool) -> None:
     if not SHORTEST <= len(password) <= LONGEST:
         raise XtalgridError(f"the password has {len(password)} characters; use at least {SHORTEST}, at most {LONGEST}")
     with System(config) as system:
-        system.ledger.visits.set_password(name, hash_password(password), account())
+        system.ledger.users.set_password(name, hash_password(password), account())
     click.echo(f"{name} can sign in" + ("" if config.viewer.sign_in == "users" else '; set viewer.sign_in = "users"'))
 
 
@@ -60,9 +60,9 @@ def add(ctx: click.Context, name: str, piped: bool) -> None:
 def remove(ctx: click.Context, name: str) -> None:
     """Remove NAME's access. Their scores are kept."""
     with System(ctx.obj()) as system:
-        if not system.ledger.visits.password(name):
+        if not system.ledger.users.password(name):
             raise XtalgridError(f"there is no user {name}; see `xtalgrid user list`")
-        system.ledger.visits.set_password(name, "", account())
+        system.ledger.users.set_password(name, "", account())
     click.echo(f"{name} can no longer sign in")
 
 
@@ -72,7 +72,7 @@ def remove(ctx: click.Context, name: str) -> None:
 def list_users(ctx: click.Context, as_json: bool) -> None:
     """List the users, with who set their password and when (UTC)."""
     with System(ctx.obj()) as system:
-        listed = system.ledger.visits.users()
+        listed = system.ledger.users.all()
     if as_json:
         print_json([{"name": name, "password_set_by": who, "at": at} for name, who, at in listed])
     else:

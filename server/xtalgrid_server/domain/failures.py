@@ -8,8 +8,8 @@ from xtalgrid_core.errors import FailureReason
 
 
 class FailureLog(Protocol):
-    """Record of failures; the ledger's `work` implements it."""
+    """Record of failures; the ledger's `failures` implements it."""
 
-    def add_failure(self, file: str, step: str, reason: FailureReason, detail: str) -> None:
+    def add(self, file: str, step: str, reason: FailureReason, detail: str) -> None:
         """Record a failure: the file's name, the step that failed, and why."""
         ...

@@ -29,10 +29,10 @@ def parse_well(text: str) -> Well:
     """
     match = re.fullmatch(r"([A-Za-z]{1,2})(\d{1,2})(?:([A-Za-z])|\.(\d{1,2}))?", text.strip())
     if match is None:
-        raise ValueError(f"{text!r} is no well; write one such as A1 or A1a")
+        raise ValueError(f"{text!r} is not a well; give one such as A1 or A1a")
     letters, col, letter, number = match.groups()
     row = row_number(letters)
     subwell = row_number(letter) if letter else int(number or 0)
     if not int(col) or row > 99:
-        raise ValueError(f"{text!r} is no well; rows go from A, columns from 1")
+        raise ValueError(f"{text!r} is not a well; rows start at A, columns at 1")
     return Well(row, int(col), subwell)

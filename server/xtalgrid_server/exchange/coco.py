@@ -14,8 +14,8 @@ import msgspec
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import CLASSES, PRIORITY, Outcome
 
-from ..ledger.records import now
-from ..reports.entries import Entry, Inspection
+from ..ledger.database import now
+from ..reports.entries import DropInspection, Entry
 
 CATEGORIES = [
     {"id": number, "name": str(outcome), "supercategory": str(outcome.group)}
@@ -68,7 +68,7 @@ class CocoWriter:
             self._stream.write(b"]}\n")
         self._waiting.close()
 
-    def add(self, inspection: Inspection, entry: Entry, answer: wire.Scored, chops: list[wire.BestChop]) -> None:
+    def add(self, inspection: DropInspection, entry: Entry, answer: wire.Scored, chops: list[wire.BestChop]) -> None:
         """Add an image with some of its chops.
 
         Besides COCO's own fields, it describes the drop; ``person_outcome`` is the outcome a person gave it.

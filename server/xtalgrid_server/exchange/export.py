@@ -23,11 +23,10 @@ from xtalgrid_core.images import read_image
 from xtalgrid_core.outcomes import CLASSES, Outcome
 
 from ..config import Config
-from ..domain.images import ImageRow
 from ..domain.log import log
-from ..ledger.plates import DropImage
+from ..ledger.shapes import ScoredImage
 from ..ledger.store import Ledger
-from ..reports.entries import Entry, Filter, Inspection, inspections
+from ..reports.entries import DropInspection, Entry, Filter, inspections
 from ..reports.tables import COLUMNS, full_row, row
 from ..steps.pack import read_original
 from ..storage.text import csv_line
@@ -36,7 +35,7 @@ from .coco import CocoWriter, coco_box
 Format = Literal["csv", "jsonl", "coco"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
-Put = Callable[[Inspection, Entry], None]
+Put = Callable[[DropInspection, Entry], None]
 
 
 @dataclass(slots=True)
@@ -107,9 +106,7 @@ def export(
                     if chops_folder is not None:
                         _write_chops(config, inspection, entry, confirmed, chops_folder, done)
     except OSError as error:
-        raise ConfigError(
-            f"{error.filename or out}: cannot be written ({error.strerror}); choose another folder"
-        ) from error
+        raise ConfigError(f"cannot write {error.filename or out}: {error.strerror}; give another folder") from error
     return done
 
 
@@ -117,7 +114,7 @@ def export(
 def _csv(config: Config, stream: IO[bytes], _confirmed: bool, _done: Exported) -> Iterator[Put]:
     stream.write(csv_line(COLUMNS))
 
-    def put(inspection: Inspection, entry: Entry) -> None:
+    def put(inspection: DropInspection, entry: Entry) -> None:
         stream.write(csv_line(list(row(config, inspection, entry).values())))
 
     yield put
@@ -125,7 +122,7 @@ def _csv(config: Config, stream: IO[bytes], _confirmed: bool, _done: Exported) -
 
 @contextmanager
 def _json_lines(config: Config, stream: IO[bytes], _confirmed: bool, _done: Exported) -> Iterator[Put]:
-    def put(inspection: Inspection, entry: Entry) -> None:
+    def put(inspection: DropInspection, entry: Entry) -> None:
         stream.write(msgspec.json.encode(full_row(config, inspection, entry, _answer(entry))) + b"\n")
 
     yield put
@@ -135,7 +132,7 @@ def _json_lines(config: Config, stream: IO[bytes], _confirmed: bool, _done: Expo
 def _coco(_config: Config, stream: IO[bytes], confirmed: bool, done: Exported) -> Iterator[Put]:
     with CocoWriter(stream) as writer:
 
-        def put(inspection: Inspection, entry: Entry) -> None:
+        def put(inspection: DropInspection, entry: Entry) -> None:
             answer = _answer(entry)
             writer.add(inspection, entry, answer, _chops(inspection, answer, confirmed))
 
@@ -147,15 +144,16 @@ _WRITERS = {"csv": _csv, "jsonl": _json_lines, "coco": _coco}
 
 
 def _answer(entry: Entry) -> wire.Scored:
-    answer = wire.decode_answer(entry.archived.answer.encode())
+    assert isinstance(entry.image, ScoredImage)
+    answer = entry.image.answer
     assert isinstance(answer, wire.Scored)  # failures are not exported
     return answer
 
 
-def _chops(inspection: Inspection, answer: wire.Scored, confirmed: bool) -> list[wire.BestChop]:
+def _chops(inspection: DropInspection, answer: wire.Scored, confirmed: bool) -> list[wire.BestChop]:
     person = inspection.best.person
-    said = person.outcome.group if person is not None and person.outcome is not None else None
-    return [chop for chop in answer.boxes if not confirmed or chop.outcome.group is said]
+    group = person.outcome.group if person is not None and person.outcome is not None else None
+    return [chop for chop in answer.boxes if not confirmed or chop.outcome.group is group]
 
 
 def _class_folder(outcome: Outcome) -> str:
@@ -164,7 +162,7 @@ def _class_folder(outcome: Outcome) -> str:
 
 
 def _write_chops(
-    config: Config, inspection: Inspection, entry: Entry, confirmed: bool, folder: Path, done: Exported
+    config: Config, inspection: DropInspection, entry: Entry, confirmed: bool, folder: Path, done: Exported
 ) -> None:
     """Cut an image's best chops out of the original; writing them again replaces the files."""
     answer = _answer(entry)
@@ -176,7 +174,7 @@ def _write_chops(
     if not wanted:
         return
     try:
-        pixels = read_image(read_original(config, _image_row(entry.image)))
+        pixels = read_image(read_original(config, entry.image))
     except ImageError as error:
         log.warning("chops of %s: %s", entry.image.image_name, error)
         done.missing += 1
@@ -188,7 +186,3 @@ def _write_chops(
         with replacing(folder / _class_folder(chop.outcome) / name) as stream:
             Image.fromarray(pixels[y : y + height, x : x + width]).save(stream, "PNG")
         done.chops += 1
-
-
-def _image_row(image: DropImage) -> ImageRow:
-    return ImageRow(image.inspect_id, image.barcode, image.inspection, image.inspected, image.well, image.image_name)

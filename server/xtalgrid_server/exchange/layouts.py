@@ -11,7 +11,7 @@ from pathlib import Path
 from xtalgrid_core.errors import ConfigError
 
 from ..domain.wells import Well, parse_well
-from ..ledger.people import Contents
+from ..ledger.contents import Contents
 from ..ledger.store import Ledger
 
 PLACES = ("barcode", "well", "row", "col", "subwell")
@@ -72,7 +72,7 @@ def read_layout(ledger: Ledger, file: Path, barcode: str = "") -> Layout:
             one = _contents(file, line, barcode)
             key = one.barcode, one.well
             if key in seen:
-                raise ValueError(f"{one.barcode} {_place(one.well)} stands in line {seen[key]} already")
+                raise ValueError(f"{one.barcode} {_place(one.well)} is already in line {seen[key]}")
             seen[key], contents[key] = number, one
         except ValueError as error:
             errors.append(f"  line {number}: {error}")
@@ -80,9 +80,9 @@ def read_layout(ledger: Ledger, file: Path, barcode: str = "") -> Layout:
         more = [f"  … and {len(errors) - _SHOWN} more"] if len(errors) > _SHOWN else []
         raise ConfigError("\n".join([f"{file}: {len(errors)} lines need correction:", *errors[:_SHOWN], *more]))
     if not contents:
-        raise ConfigError(f"{file}: no line below the header")
-    recorded = ledger.people.set_contents(contents.values())
-    unseen = {one.barcode for one in contents.values()} - set(ledger.people.barcodes())
+        raise ConfigError(f"{file}: no lines below the header")
+    recorded = ledger.contents.record(contents.values())
+    unseen = {one.barcode for one in contents.values()} - set(ledger.plates.barcodes())
     passed_over = tuple(name for name in names if name and name not in PLACES and name not in TEXTS)
     return Layout(len(contents), recorded, passed_over, tuple(sorted(unseen)))
 
@@ -94,9 +94,9 @@ def _read(file: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
             raise ConfigError(f"{file}: more than {_LARGEST // 1024**2} MB; a plate layout has a line for each well")
         text = file.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise ConfigError(f"{file}: cannot be read ({error.strerror})") from error
+        raise ConfigError(f"cannot read {file}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{file}: cannot be read ({error}); save it as CSV in UTF-8") from error
+        raise ConfigError(f"cannot read {file}: {error}; save it as CSV in UTF-8") from error
     head = text.partition("\n")[0]
     separator = max(",;\t", key=head.count)
     reader = csv.reader(text.splitlines(keepends=True), delimiter=separator, strict=True)
@@ -108,7 +108,7 @@ def _read(file: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
             if any(cell.strip() for cell in cells)
         ]
     except csv.Error as error:
-        raise ConfigError(f"{file}: line {reader.line_num}: no CSV ({error})") from error
+        raise ConfigError(f"{file}: line {reader.line_num}: not CSV ({error})") from error
     return names, lines
 
 
@@ -120,15 +120,15 @@ def _name(word: str) -> str:
 def _check_columns(file: Path, names: Sequence[str], barcode: str) -> None:
     known = (*PLACES, *TEXTS)
     doubles = sorted({name for name in names if name in known and names.count(name) > 1})
-    mistakes = [f"the column {name} stands there twice" for name in doubles]
+    mistakes = [f"the column {name} appears twice" for name in doubles]
     if "well" not in names and not {"row", "col"} <= set(names):
         mistakes.append("it needs the column well, or row and col")
     if "well" in names and {"row", "col"} & set(names):
-        mistakes.append("it has the column well and row or col besides; keep one of them")
+        mistakes.append("it has the column well as well as row or col; keep one of them")
     if not set(TEXTS) & set(names):
         mistakes.append(f"it needs one of the columns {', '.join(TEXTS)}")
     if "barcode" not in names and not barcode:
-        mistakes.append("it has no column barcode; give the plate's with --barcode")
+        mistakes.append("it has no column barcode; give the barcode with --barcode")
     if mistakes:
         near = [
             f"is {name!r} meant to be {close[0]!r}?"
@@ -145,11 +145,11 @@ def _contents(file: Path, line: dict[str, str], barcode: str) -> Contents:
     if len(plate) > 30:
         raise ValueError(f"barcode {plate!r} has more than 30 characters")
     if barcode and plate != barcode:
-        raise ValueError(f"plate {plate}, and --barcode says {barcode}")
+        raise ValueError(f"plate {plate}, but --barcode is {barcode}")
     texts = {name: line.get(name, "") for name in TEXTS}
     for name, most in TEXTS.items():
         if len(texts[name]) > most:
-            raise ValueError(f"{name} has {len(texts[name])} characters; at most {most} are kept")
+            raise ValueError(f"{name} has {len(texts[name])} characters; at most {most} are allowed")
     return Contents(plate, _well(line), origin=file.name, **texts)
 
 
@@ -159,7 +159,7 @@ def _well(line: dict[str, str]) -> Well:
         if not line.get("subwell"):
             return well
         if well.subwell:
-            raise ValueError(f"well {line['well']!r} names its drop, and subwell is {line['subwell']!r} besides")
+            raise ValueError(f"well {line['well']!r} has a subwell, but the column subwell has {line['subwell']!r}")
         return well._replace(subwell=_number("subwell", line["subwell"]))
     row, col = (_number(name, line.get(name, "")) for name in ("row", "col"))
     return Well(row, col, _number("subwell", line["subwell"]) if line.get("subwell") else 0)
@@ -171,7 +171,7 @@ def _number(name: str, text: str) -> int:
         return int(text)
     if name != "col" and text.isascii() and text.isalpha() and len(text) == 1:
         return ord(text.upper()) - ord("A") + 1
-    raise ValueError(f"{name} is {text!r}; write a number from 1{'' if name == 'col' else ' or a letter'}")
+    raise ValueError(f"{name} is {text!r}; give a number from 1{'' if name == 'col' else ' or a letter'}")
 
 
 def _place(well: Well) -> str:
@@ -181,6 +181,6 @@ def _place(well: Well) -> str:
 def unread(layout: Layout) -> Iterator[str]:
     """Yield warnings about ignored columns and plates without images, one line each."""
     if layout.passed_over:
-        yield f"passed over the columns {', '.join(layout.passed_over)}"
+        yield f"ignored the columns {', '.join(layout.passed_over)}"
     for barcode in layout.unseen:
         yield f"no images of plate {barcode} yet"

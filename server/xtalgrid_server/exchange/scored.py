@@ -34,7 +34,7 @@ COLUMNS = (
 
 
 @dataclass(slots=True)
-class Exported:
+class ExportedScores:
     """Counts of what was written and what was left out.
 
     Attributes
@@ -58,7 +58,7 @@ class Exported:
     codes: dict[str, int] | None = None
 
 
-def export_scored(config: Config, database: ImagerDatabase, out: Path, uv: Sequence[str] = ()) -> Exported:
+def export_scored(config: Config, database: ImagerDatabase, out: Path, uv: Sequence[str] = ()) -> ExportedScores:
     """Write one row for each drop at each inspection at which a person scored it: the newest score and its image.
 
     Scores by programs (``imager.scored_by``, ``imager.automatic``) and codes that mean "not scored" are left out. If
@@ -81,7 +81,7 @@ def export_scored(config: Config, database: ImagerDatabase, out: Path, uv: Seque
         If the database cannot be read.
     """
     outcomes = {config.score_code(outcome): outcome for outcome in CLASSES if outcome is not Outcome.RIM}
-    done, unknown = Exported(), dict[str, int]()
+    done, unknown = ExportedScores(), dict[str, int]()
     try:
         with replacing(out) as stream:
             stream.write(csv_line(COLUMNS))
@@ -92,13 +92,13 @@ def export_scored(config: Config, database: ImagerDatabase, out: Path, uv: Seque
                     if not row[COLUMNS.index("outcome")]:
                         unknown[drop.score.code] = unknown.get(drop.score.code, 0) + 1
     except OSError as error:
-        raise ConfigError(f"{out}: cannot be written ({error.strerror}); give another file") from error
+        raise ConfigError(f"cannot write {out}: {error.strerror}; give another file") from error
     done.codes = dict(sorted(unknown.items()))
     return done
 
 
 def _row(
-    config: Config, drop: ScoredDrop, outcomes: Mapping[str | None, Outcome], done: Exported
+    config: Config, drop: ScoredDrop, outcomes: Mapping[str | None, Outcome], done: ExportedScores
 ) -> tuple[object, ...] | None:
     if not drop.images:
         done.without_image += 1
@@ -109,7 +109,7 @@ def _row(
         done.missing += 1
         return None
     mates = (_file(config, image, name) for name in drop.mates)
-    mate = next((found for found in mates if found is not None), None)
+    mate = next((path for path in mates if path is not None), None)
     done.wells += 1
     done.pairs += mate is not None
     return (

@@ -28,7 +28,7 @@ from .base import Refused, Submission
 
 STEP = "grid"
 
-_REFUSED = 2  # exit code of a worker that cannot do this unit: trying again is no use
+_REFUSED = 2  # exit code of a worker that cannot do this unit: trying again would not help
 _DISK = 74  # of one that cannot write, usually because the disk is full
 _BUSY = 75  # of one that finds another worker at its unit
 

@@ -50,5 +50,5 @@ def image_path(config: Config, image: ImageRow) -> Path:
     """
     for part in (image.barcode, image.image_name):
         if not part or part in (".", "..") or any(c in part for c in ("/", "\\", "\0")):
-            raise ImageError(FailureReason.UNREADABLE_FILE, f"{part!r} is no file name; correct the imager database")
+            raise ImageError(FailureReason.UNREADABLE_FILE, f"{part!r} is not a file name; correct the imager database")
     return config.image_root / image.barcode / str(image.inspection) / image.image_name

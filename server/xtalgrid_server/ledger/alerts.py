@@ -9,9 +9,8 @@ import sqlalchemy as sa
 from ..domain.wells import Well
 from ..storage.engines import chunks
 from . import tables as t
-from .database import LedgerDatabase
-from .plates import DropImage
-from .records import now
+from .database import LedgerDatabase, now
+from .shapes import DropImage
 
 Drop = tuple[str, Well]
 
@@ -62,13 +61,12 @@ class Alerts:
         """Return the drops not reported yet, with the alert's id and the score that showed the crystal."""
         alerts = t.alerts.c
         statement = sa.select(t.alerts).where(alerts.source == self._db.source, alerts.sent_at.is_(None))
-        with self._db.reading() as connection:
-            return {
-                (row.barcode, Well(row.row, row.col, row.subwell)): (row.id, row.score_id)
-                for row in connection.execute(statement.order_by(alerts.id))
-            }
+        return {
+            (row.barcode, Well(row.row, row.col, row.subwell)): (row.id, row.score_id)
+            for row in self._db.rows(statement.order_by(alerts.id))
+        }
 
-    def told(self, ids: Sequence[int]) -> None:
+    def set_sent(self, ids: Sequence[int]) -> None:
         """Record that these alerts were sent."""
         with self._db.writing() as connection:
             for part in chunks(ids):

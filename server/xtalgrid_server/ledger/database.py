@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,12 @@ from sqlalchemy.sql.functions import FunctionElement
 from xtalgrid_core.errors import LedgerError
 
 from ..config import Config
-from ..storage.engines import open_engine, place, reading, short_reason
+from ..storage.engines import chunks, open_engine, place, reading, short_reason
+
+
+def now() -> datetime:
+    """Return the current time in UTC, without a time zone, as the ledger stores it."""
+    return datetime.now(UTC).replace(tzinfo=None)
 
 
 class LedgerDatabase:
@@ -34,8 +40,8 @@ class LedgerDatabase:
                 alembic.command.upgrade(settings, "head")
             except alembic.util.CommandError as error:
                 raise LedgerError(
-                    f"the ledger ({place(self._engine.url)}) was laid out by a newer xtalgrid than this one ({error}); "
-                    "install that version, or bring back the ledger's backup from before"
+                    f"the ledger ({place(self._engine.url)}) was written by a newer version of xtalgrid ({error}); "
+                    "install that version, or restore an older backup of the ledger"
                 ) from error
 
     def close(self) -> None:
@@ -54,6 +60,22 @@ class LedgerDatabase:
         with self._errors(), reading(self._engine) as connection:
             yield connection
 
+    def rows(self, statement: sa.Select[Any]) -> list[Any]:
+        """Return a statement's rows, in a transaction of its own."""
+        with self.reading() as connection:
+            return list(connection.execute(statement))
+
+    def rows_in(self, statement: sa.Select[Any], column: sa.ColumnElement[Any], values: Collection[Any]) -> list[Any]:
+        """Return a statement's rows whose column has one of these values; the order holds within parts of them."""
+        with self.reading() as connection:
+            parts = chunks(list(values))
+            return [row for part in parts for row in connection.execute(statement.where(column.in_(part)))]
+
+    def scalar(self, statement: sa.Select[Any]) -> Any:
+        """Return the first value of a statement's first row, or None."""
+        with self.reading() as connection:
+            return connection.scalar(statement)
+
     @contextmanager
     def _errors(self) -> Iterator[None]:
         try:
@@ -65,8 +87,8 @@ class LedgerDatabase:
 
 def _advice(reason: str) -> str:
     if "malformed" in reason or "not a database" in reason:  # SQLite's messages for a damaged file
-        return "the file is damaged: bring it back from a backup"
-    return "check ledger.url, free disk space and that the database is up, then run the same command again"
+        return "the file is damaged; restore it from a backup"
+    return "check ledger.url, the free disk space, and that the database is up, then run the same command again"
 
 
 def is_of(source: str, column: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:

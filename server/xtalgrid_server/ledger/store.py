@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
 from ..config import Config
 from . import tables as t
 from .alerts import Alerts
-from .archive import Archive
-from .database import LedgerDatabase
-from .decisions import Decisions
-from .models import Models
-from .people import People
+from .contents import ContentsRecords
+from .corrections import Corrections
+from .database import LedgerDatabase, now
+from .decisions import Decisions, newest_decisions
+from .failures import Failures
+from .imager_scores import ImagerScores
+from .images import Images
+from .person_scores import PersonScores
 from .plates import Plates
-from .records import now
-from .trail import Trails
-from .views import Views
-from .visits import Visits
-from .work import Work
+from .promotions import Promotions
+from .publications import Publications
+from .scores import Scores
+from .units import Units
+from .users import Users
 
 PAUSED = "paused"
 """The switch that pauses the system."""
@@ -30,16 +34,20 @@ class Ledger:
 
     def __init__(self, config: Config) -> None:
         self._db = LedgerDatabase(config)
-        self.work = Work(self._db)
-        self.decisions = Decisions(self._db)
-        self.views = Views(self._db)
-        self.models = Models(self._db)
-        self.people = People(self._db, config)
+        self.images = Images(self._db)
         self.plates = Plates(self._db)
-        self.archive = Archive(self._db)
+        self.units = Units(self._db)
+        self.failures = Failures(self._db)
+        self.scores = Scores(self._db)
+        self.corrections = Corrections(self._db)
+        self.imager_scores = ImagerScores(self._db)
+        self.person_scores = PersonScores(config, self.corrections, self.imager_scores)
+        self.contents = ContentsRecords(self._db)
+        self.decisions = Decisions(self._db)
+        self.publications = Publications(self._db)
+        self.promotions = Promotions(self._db)
         self.alerts = Alerts(self._db)
-        self.trails = Trails(self._db)
-        self.visits = Visits(self._db)
+        self.users = Users(self._db)
 
     def close(self) -> None:
         """Close the connections."""
@@ -47,8 +55,8 @@ class Ledger:
 
     def watermark(self, key: str) -> str | None:
         """Return how far create_work has read, as saved, or None."""
-        with self._db.reading() as connection:
-            return connection.scalar(sa.select(t.watermarks.c.state).where(t.watermarks.c.key == key))
+        state: str | None = self._db.scalar(sa.select(t.watermarks.c.state).where(t.watermarks.c.key == key))
+        return state
 
     def set_watermark(self, key: str, state: str) -> None:
         """Save how far create_work has read."""
@@ -59,12 +67,36 @@ class Ledger:
 
     def switch(self, name: str) -> tuple[str, str, datetime] | None:
         """Return (value, who, when in UTC) of a switch's newest setting, or None."""
-        with self._db.reading() as connection:
-            statement = sa.select(t.switches).where(t.switches.c.name == name).order_by(t.switches.c.id.desc()).limit(1)
-            row = connection.execute(statement).first()
-        return None if row is None else (row.value, row.who, row.at)
+        statement = sa.select(t.switches).where(t.switches.c.name == name).order_by(t.switches.c.id.desc()).limit(1)
+        return next(((row.value, row.who, row.at) for row in self._db.rows(statement)), None)
 
     def set_switch(self, name: str, value: str, who: str) -> None:
         """Set a switch."""
         with self._db.writing() as connection:
             connection.execute(t.switches.insert().values(name=name, value=value, who=who, at=now()))
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Count units by state, scores by outcome, newest decisions by action, results, and published rows."""
+        unit_count = sa.select(t.units.c.state, sa.func.count()).group_by(t.units.c.state)
+        score_count = sa.select(t.scores.c.outcome, sa.func.count()).group_by(t.scores.c.outcome)
+        action_count = (
+            sa.select(t.finalizations.c.action, sa.func.count())
+            .where(t.finalizations.c.id.in_(newest_decisions()))
+            .group_by(t.finalizations.c.action)
+        )
+        result_count = sa.select(t.results.c.accepted, sa.func.count()).group_by(t.results.c.accepted)
+        published = sa.select(sa.func.count()).where(
+            t.publications.c.done_at.is_not(None), t.publications.c.action.in_(("insert", "replace", "same"))
+        )
+        with self._db.reading() as connection:
+
+            def pairs(statement: Any) -> dict[str, int]:
+                return {str(key): int(number) for key, number in connection.execute(statement)}
+
+            return {
+                "units": pairs(unit_count),
+                "scores": pairs(score_count),
+                "actions": pairs(action_count),
+                "results": {("accepted" if k == "1" else "refused"): n for k, n in pairs(result_count).items()},
+                "published": {"rows": int(connection.scalar(published) or 0)},
+            }

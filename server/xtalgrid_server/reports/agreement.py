@@ -18,7 +18,7 @@ from xtalgrid_core.wilson import wilson
 
 from ..config import Config
 from ..ledger.store import Ledger
-from .entries import Filter, Inspection, judged
+from .entries import DropInspection, Filter, scored_by_people
 
 Order = Literal["newest", "p_crystal"]
 
@@ -105,7 +105,7 @@ def agreement_with_people(config: Config, ledger: Ledger, chosen: Filter) -> Agr
     highest priority.
     """
     counts = _Counts()
-    for inspection in judged(config, ledger, chosen):
+    for inspection in scored_by_people(config, ledger, chosen):
         person = inspection.best.person
         if person is None or person.outcome is None:
             counts.unmapped[person.code if person else ""] += 1
@@ -114,7 +114,7 @@ def agreement_with_people(config: Config, ledger: Ledger, chosen: Filter) -> Agr
         month = f"{inspection.best.image.inspected:%Y-%m}"
         counts.table[theirs, ours] += 1
         counts.same_outcome += published(person.outcome) is inspection.artscore
-        counts.classifiers[inspection.best.archived.classifier] += 1
+        counts.classifiers[inspection.best.image.classifier] += 1
         counts.months[month, "all"] += 1
         counts.months[month, "agree"] += theirs is ours
         if theirs is Group.CRYSTAL:
@@ -181,10 +181,10 @@ def disagreements(
         place = one.barcode, one.well, one.inspection  # breaks ties
         return (one.p_crystal, *place) if order == "p_crystal" else (one.inspected, one.p_crystal, *place)
 
-    return heapq.nlargest(limit, _disagreements(judged(config, ledger, chosen)), key=rank)
+    return heapq.nlargest(limit, _disagreements(scored_by_people(config, ledger, chosen)), key=rank)
 
 
-def _disagreements(inspections: Iterable[Inspection]) -> Iterator[Disagreement]:
+def _disagreements(inspections: Iterable[DropInspection]) -> Iterator[Disagreement]:
     for inspection in inspections:
         person, best = inspection.best.person, inspection.best
         if person is None or person.outcome is None or person.outcome.group is inspection.artscore.group:

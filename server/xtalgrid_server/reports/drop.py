@@ -8,11 +8,11 @@ from xtalgrid_core.errors import ImagerError, XtalgridError
 
 from ..domain.wells import parse_well
 from ..imager.crystaltrak.database import ImagerDatabase
-from ..ledger.records import SeenImage
+from ..ledger.shapes import DropImage
 from ..ledger.store import Ledger
 
 
-def images_of(ledger: Ledger, barcode: str, name: str, inspection: int | None = None) -> list[SeenImage]:
+def images_of(ledger: Ledger, barcode: str, name: str, inspection: int | None = None) -> list[DropImage]:
     """Return the images of a drop, at all inspections or one, oldest inspection first.
 
     Parameters
@@ -29,30 +29,28 @@ def images_of(ledger: Ledger, barcode: str, name: str, inspection: int | None = 
         wanted = parse_well(name)
     except ValueError as error:
         raise XtalgridError(str(error)) from error
-    plate = ledger.views.seen(barcode)
+    plate = ledger.images.of_plate(barcode)
     if not plate:
         raise XtalgridError(
             f"no images of plate {barcode!r} yet; check the barcode, or run `xtalgrid create_work` to read new images"
         )
-    found = [
-        seen for seen in plate if seen.image.well[:2] == wanted[:2] and wanted.subwell in (0, seen.image.well.subwell)
-    ]
-    wells = sorted({seen.image.well for seen in found})
+    images = [image for image in plate if image.well[:2] == wanted[:2] and wanted.subwell in (0, image.well.subwell)]
+    wells = sorted({image.well for image in images})
     if not wells:
-        there = sorted({seen.image.well for seen in plate})
-        raise XtalgridError(f"plate {barcode} has no image of {name}; its wells go from {there[0]} to {there[-1]}")
+        known = sorted({image.well for image in plate})
+        raise XtalgridError(f"plate {barcode} has no image of {name}; its wells go from {known[0]} to {known[-1]}")
     if len(wells) > 1:
         raise XtalgridError(f"{name} has several drops; name one of {', '.join(map(str, wells))}")
-    here = [seen for seen in found if inspection in (None, seen.image.inspection)]
-    if not here:
-        numbers = sorted({seen.image.inspection for seen in found})
+    numbers = sorted({image.inspection for image in images})
+    if inspection is not None and inspection not in numbers:
         raise XtalgridError(
             f"{barcode} {wells[0]} has no inspection {inspection}; it has {', '.join(map(str, numbers))}"
         )
-    return sorted(here, key=lambda seen: (seen.image.inspected, seen.image.inspection, seen.image_id))
+    images = [image for image in images if inspection in (None, image.inspection)]
+    return sorted(images, key=lambda image: (image.inspected, image.inspection, image.image_id))
 
 
-def record_scores(database: ImagerDatabase, ledger: Ledger, images: Sequence[SeenImage]) -> tuple[list[int], str]:
+def record_scores(database: ImagerDatabase, ledger: Ledger, images: Sequence[DropImage]) -> tuple[list[int], str]:
     """Record a drop's rows of the imager's score table in the ledger.
 
     Returns
@@ -60,10 +58,10 @@ def record_scores(database: ImagerDatabase, ledger: Ledger, images: Sequence[See
     The inspect ids of the drop's inspections that have images or rows, and why the imager database could not be read
     (an empty string if it was).
     """
-    ids = sorted({seen.image.inspect_id for seen in images})
+    ids = sorted({image.inspect_id for image in images})
     try:
-        rows = [row for found in database.scores_of_drops(ids[-1:]).values() for row in found]
+        rows = [row for scores in database.scores_of_drops(ids[-1:]).values() for row in scores]
     except ImagerError as error:
         return ids, str(error)
-    ledger.people.record(rows)
+    ledger.imager_scores.record(rows)
     return sorted({*ids, *(row.inspect_id for row in rows)}), ""

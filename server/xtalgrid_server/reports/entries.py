@@ -7,36 +7,38 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from xtalgrid_core.outcomes import published
+from xtalgrid_core.outcomes import Outcome, published
 
 from ..config import Config
-from ..ledger.archive import Archived, Range
-from ..ledger.people import Contents, Recipes, Said
-from ..ledger.plates import DropImage
+from ..ledger.contents import Contents, PlateContents
+from ..ledger.images import Range
+from ..ledger.person_scores import PersonScore
+from ..ledger.shapes import DropImage
 from ..ledger.store import Ledger
 from ..steps.score_rules import rank
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An image with its newest ARTscore; `said` are people's scores of its drop at this inspection, oldest first."""
+    """A scored image, what is in its drop, and people's scores of it at this inspection, oldest first."""
 
-    archived: Archived
+    image: DropImage
     contents: Contents
-    said: tuple[Said, ...]
+    person_scores: tuple[PersonScore, ...]
 
     @property
-    def image(self) -> DropImage:
-        """The image."""
-        return self.archived.image
+    def artscore(self) -> Outcome:
+        """Outcome of the image's ARTscore, as published."""
+        assert self.image.outcome is not None  # images without a score are no entries
+        return published(self.image.outcome)
 
     @property
-    def person(self) -> Said | None:
+    def person(self) -> PersonScore | None:
         """The newest of people's scores, which is the one that counts."""
-        return self.said[-1] if self.said else None
+        return self.person_scores[-1] if self.person_scores else None
 
 
-class Inspection:
+class DropInspection:
     """A drop at one inspection.
 
     Attributes
@@ -56,10 +58,12 @@ class Inspection:
     __slots__ = ("artscore", "best", "entries", "outcome", "p_crystal")
 
     def __init__(self, entries: Sequence[Entry]) -> None:
-        self.entries = tuple(entries) if len(entries) == 1 else tuple(sorted(entries, key=_rank))
+        self.entries = (
+            tuple(entries) if len(entries) == 1 else tuple(sorted(entries, key=lambda entry: rank(entry.image)))
+        )
         self.best = self.entries[0]
-        self.artscore = published(self.best.archived.outcome)
-        self.p_crystal = max(entry.archived.image.p_crystal for entry in self.entries)
+        self.artscore = self.best.artscore
+        self.p_crystal = max(entry.image.p_crystal for entry in self.entries)
         person = self.best.person
         self.outcome = person.outcome if person is not None and person.outcome is not None else self.artscore
 
@@ -71,7 +75,7 @@ class Filter:
     Attributes
     ----------
     outcome
-        Name of an outcome or group, compared with `Inspection.outcome`.
+        Name of an outcome or group, compared with `DropInspection.outcome`.
     sample, condition, project
         Part of the recorded text; case does not matter.
     barcode
@@ -108,63 +112,63 @@ class Filter:
             if wanted
         )
 
-    def fits(self, inspection: Inspection) -> bool:
+    def fits(self, inspection: DropInspection) -> bool:
         """Tell whether an inspection meets the criteria on outcome and people's scores; contents are for `has`."""
         if self.scored_by_people and inspection.best.person is None:
             return False
         return not self.outcome or self.outcome in (inspection.outcome, inspection.outcome.group)
 
 
-def drops(ledger: Ledger, chosen: Filter, answers: bool = False) -> Iterator[list[Inspection]]:
+def drops(ledger: Ledger, chosen: Filter, answers: bool = False) -> Iterator[list[DropInspection]]:
     """Return the drops whose contents, plate and dates fit, by plate, each with its inspections in order of time.
 
     Parameters
     ----------
     answers
-        Also read the workers' full answers (`Archived.answer`).
+        Read the images as `ScoredImage`, with the workers' answers.
     """
     barcodes: set[str] | None = {chosen.barcode} if chosen.barcode else None
-    if chosen.by_contents:
-        with_contents = ledger.people.plates_with(chosen.project, chosen.sample, chosen.condition)
-        barcodes = with_contents if barcodes is None else barcodes & with_contents
+    for name in ("project", "sample", "condition"):
+        if part := getattr(chosen, name):
+            matching = ledger.contents.plates_with(part, name)
+            barcodes = matching if barcodes is None else barcodes & matching
     chosen_range = Range(barcodes, chosen.since, chosen.before)
-    for plates in ledger.archive.batches(chosen_range):
-        recipes = ledger.people.contents(plates)
-        keep = (lambda barcode, well, inside=recipes: chosen.has(inside(barcode, well))) if chosen.by_contents else None
-        batch = ledger.archive.images(plates, chosen_range, answers, keep)
-        entries = _entries(ledger, batch, recipes, plates)
-        for _, drop in itertools.groupby(entries, key=lambda entry: (entry.image.barcode, entry.image.well)):
+    for plates in ledger.plates.batches(chosen_range):
+        contents = ledger.contents.of_plates(plates)
+        keep = (lambda *drop, contents=contents: chosen.has(contents(*drop))) if chosen.by_contents else None
+        batch = ledger.images.of_plates(plates, chosen_range, keep, answers=answers)
+        entries = _entries(ledger, batch, contents, plates)
+        for _, drop in itertools.groupby(entries, key=lambda entry: entry.image.drop):
             yield list(_inspections(drop))
 
 
-def inspections(ledger: Ledger, chosen: Filter, answers: bool = False) -> Iterator[Inspection]:
+def inspections(ledger: Ledger, chosen: Filter, answers: bool = False) -> Iterator[DropInspection]:
     """Return the inspections that meet all criteria, by plate."""
     for drop in drops(ledger, chosen, answers):
         yield from filter(chosen.fits, drop)
 
 
-def judged(config: Config, ledger: Ledger, chosen: Filter) -> Iterator[Inspection]:
+def scored_by_people(config: Config, ledger: Ledger, chosen: Filter) -> Iterator[DropInspection]:
     """Return the inspections that meet all criteria and that a person scored, by inspect id; read no others."""
     barcodes = {chosen.barcode} if chosen.barcode else None
-    for batch in ledger.archive.judged(config.imager.programs, Range(barcodes, chosen.since, chosen.before)):
-        recipes = ledger.people.contents({one.image.barcode for one in batch})
-        fitting = [one for one in batch if chosen.has(recipes(one.image.barcode, one.image.well))]
-        for inspection in _inspections(_entries(ledger, fitting, recipes)):
+    chosen_range = Range(barcodes, chosen.since, chosen.before)
+    for batch in ledger.images.scored_by_people(config.imager.programs, chosen_range):
+        contents = ledger.contents.of_plates({image.barcode for image in batch})
+        fitting = [image for image in batch if chosen.has(contents(*image.drop))]
+        for inspection in _inspections(_entries(ledger, fitting, contents)):
             if inspection.best.person is not None and chosen.fits(inspection):
                 yield inspection
 
 
-def _entries(ledger: Ledger, batch: Sequence[Archived], recipes: Recipes, plates: Sequence[str] = ()) -> list[Entry]:
-    """Add contents and people's scores to images; `plates`, if given, are the plates that the batch has in full."""
-    said = ledger.people.said({one.image.image_id: one.image.inspect_id for one in batch}, plates)
-    return [Entry(one, recipes(one.image.barcode, one.image.well), tuple(said[one.image.inspect_id])) for one in batch]
+def _entries(
+    ledger: Ledger, images: Sequence[DropImage], contents: PlateContents, plates: Sequence[str] = ()
+) -> list[Entry]:
+    """Add contents and people's scores to images; `plates`, if given, are the plates whose images these are."""
+    person_scores = ledger.person_scores.of(images, plates)
+    return [Entry(image, contents(*image.drop), tuple(person_scores[image.inspect_id])) for image in images]
 
 
-def _inspections(entries: Iterable[Entry]) -> Iterator[Inspection]:
+def _inspections(entries: Iterable[Entry]) -> Iterator[DropInspection]:
     """Group entries by inspection; those of one inspection must be consecutive."""
     for _, group in itertools.groupby(entries, key=lambda entry: entry.image.inspect_id):
-        yield Inspection(list(group))
-
-
-def _rank(entry: Entry) -> tuple[int, float, str]:
-    return rank(entry.archived.outcome, entry.image.probability, entry.image.image_name)
+        yield DropInspection(list(group))

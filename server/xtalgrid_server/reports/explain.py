@@ -14,19 +14,32 @@ from xtalgrid_core.outcomes import Outcome, published
 
 from ..config import Config
 from ..imager.crystaltrak.database import ImagerDatabase
-from ..ledger.people import Contents, Correction, SeenScore
-from ..ledger.records import ScoreOrigin, SeenImage
+from ..ledger.contents import Contents
+from ..ledger.corrections import Correction
+from ..ledger.decisions import Decision, Review
+from ..ledger.imager_scores import SeenScore
+from ..ledger.publications import Publication
+from ..ledger.scores import Origin
+from ..ledger.shapes import DropImage, ScoredImage
 from ..ledger.store import Ledger
-from ..ledger.trail import Trail
 from ..steps.pack import image_path, read_original
-from ..storage import weights as shelf
-from .decisions import decision_path, largest
+from ..storage import weights
+from .decision_path import decision_path, largest
 from .drop import images_of, record_scores
 from .recompute import Recomputed, recompute
 
 
 @dataclass(frozen=True, slots=True)
-class ScoreStory:
+class Trail:
+    """What happened to a score, each part oldest first."""
+
+    decided: Sequence[Decision]
+    reviewed: Sequence[Review]
+    written: Sequence[Publication]
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedScore:
     """One score: how it was made, the steps of its decision, and what was done with it since.
 
     Attributes
@@ -56,7 +69,7 @@ class ScoreStory:
 
 
 @dataclass(frozen=True, slots=True)
-class ImageStory:
+class ExplainedImage:
     """An image and its scores, newest first; `file_is` says whether its file is still the one that was scored."""
 
     image_id: int
@@ -65,7 +78,7 @@ class ImageStory:
     file: str
     file_is: str
     failure: tuple[str, str] | None
-    scores: tuple[ScoreStory, ...]
+    scores: tuple[ExplainedScore, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +100,7 @@ class Explanation:
     inspection: int
     inspected: datetime
     contents: Contents
-    images: tuple[ImageStory, ...]
+    images: tuple[ExplainedImage, ...]
     inspections: dict[int, int]
     """Number of each inspection, by inspect id."""
     imager_scores: tuple[SeenScore, ...]
@@ -121,74 +134,79 @@ def explain(
         If there are no images of the drop at that inspection.
     """
     drop = images_of(ledger, barcode, name)
-    number = drop[-1].image.inspection if inspection is None else inspection
-    here = images_of(ledger, barcode, name, number)
+    number = drop[-1].inspection if inspection is None else inspection
+    images = images_of(ledger, barcode, name, number)
     ids, not_asked = record_scores(database, ledger, drop)
-    first = here[0].image
-    said = ledger.people.corrections([seen.image_id for seen in drop])
+    first = images[0]
+    corrections = ledger.corrections.of_images([image.image_id for image in drop])
     return Explanation(
         barcode=barcode,
         well=str(first.well),
         inspection=number,
         inspected=first.inspected,
-        contents=ledger.people.contents([barcode])(barcode, first.well),
-        images=tuple(_image(config, ledger, seen, again) for seen in here),
-        inspections={seen.image.inspect_id: seen.image.inspection for seen in drop},
-        imager_scores=tuple(ledger.people.history(ids)),
-        corrections=tuple(sorted((one for made in said.values() for one in made), key=lambda one: one.id)),
+        contents=ledger.contents.of_plates([barcode])(barcode, first.well),
+        images=tuple(_explained_image(config, ledger, image, again) for image in images),
+        inspections={image.inspect_id: image.inspection for image in drop},
+        imager_scores=tuple(ledger.imager_scores.history(ids)),
+        corrections=tuple(sorted((one for made in corrections.values() for one in made), key=lambda one: one.id)),
         not_asked=not_asked,
     )
 
 
-def _image(config: Config, ledger: Ledger, seen: SeenImage, again: bool) -> ImageStory:
-    origins = ledger.views.origins(seen.image_id)
-    hashes = ledger.trails.hashes([origin.score.score_id for origin in origins])
-    trails = ledger.trails.of([origin.score.score_id for origin in origins])
-    file, file_is = _file(config, seen, hashes[origins[0].score.score_id] if origins else "")
-    stories = []
-    for newest, origin in zip([True, *[False] * len(origins)], origins, strict=False):
-        sha256 = hashes[origin.score.score_id]
-        recomputed = recompute(config, ledger, origin, sha256) if again and newest else None
-        stories.append(_story(config, origin, sha256, trails[origin.score.score_id], recomputed))
-    return ImageStory(
-        image_id=seen.image_id,
-        inspect_id=seen.image.inspect_id,
-        image_name=seen.image.image_name,
+def _explained_image(config: Config, ledger: Ledger, image: DropImage, again: bool) -> ExplainedImage:
+    origins = ledger.scores.origins(image.image_id)
+    scores = list(reversed(ledger.scores.of_images([image.image_id])))
+    ids = list(origins)
+    decisions, reviews = ledger.decisions.of_scores(ids), ledger.decisions.reviews(ids)
+    publications = ledger.publications.of_scores(ids)
+    file, file_is = _file(config, image)
+    explained = []
+    for score in scores:
+        score_id, origin = score.score_id, origins[score.score_id]
+        trail = Trail(decisions[score_id], reviews.get(score_id, ()), publications[score_id])
+        recomputed = recompute(config, ledger, score, origin) if again and score is scores[0] else None
+        explained.append(_explained_score(config, score, origin, trail, recomputed))
+    return ExplainedImage(
+        image_id=image.image_id,
+        inspect_id=image.inspect_id,
+        image_name=image.image_name,
         file=file,
         file_is=file_is,
-        failure=seen.failure,
-        scores=tuple(stories),
+        failure=image.failure,
+        scores=tuple(explained),
     )
 
 
-def _file(config: Config, seen: SeenImage, sha256: str) -> tuple[str, str]:
+def _file(config: Config, image: DropImage) -> tuple[str, str]:
     try:
-        path: Path = image_path(config, seen.image)
-        data = read_original(config, seen.image)
+        path: Path = image_path(config, image)
+        data = read_original(config, image)
     except ImageError as error:
-        return seen.image.image_name, error.detail
-    if not sha256:
-        return str(path), "there"
-    if hashlib.sha256(data).hexdigest() != sha256:
-        return str(path), "another file than the one that was scored last"
-    return str(path), "the one that was scored"
+        return image.image_name, error.detail
+    if not image.sha256:
+        return str(path), "exists"
+    if hashlib.sha256(data).hexdigest() != image.sha256:
+        return str(path), "the file has changed since it was last scored"
+    return str(path), "the file that was scored"
 
 
-def _story(config: Config, origin: ScoreOrigin, sha256: str, trail: Trail, recomputed: Recomputed | None) -> ScoreStory:
-    score, options = origin.score, origin.options
+def _explained_score(
+    config: Config, score: ScoredImage, origin: Origin, trail: Trail, recomputed: Recomputed | None
+) -> ExplainedScore:
+    options = origin.options
     models = []
-    for role, model in zip(shelf.ROLES, (options.segmenter, options.classifier), strict=True):
-        entry = shelf.entry(config, model, role)
-        known = f"{entry.architecture} {entry.variant}" if entry else "not among the weights that are here"
+    for role, model in zip(weights.ROLES, (options.segmenter, options.classifier), strict=True):
+        entry = weights.entry(config, model, role)
+        known = f"{entry.architecture} {entry.variant}" if entry else "not available here"
         models.append(f"{role} {model[:12]}… ({known})")
-    return ScoreStory(
+    return ExplainedScore(
         score_id=score.score_id,
         at=score.at,
         outcome=score.outcome,
         code=config.score_code(published(score.outcome)),
-        sha256=sha256,
+        sha256=score.sha256,
         unit=origin.unit,
-        worker=origin.worker,
+        worker=score.worker,
         host=origin.host,
         models=tuple(models),
         options=options,
@@ -216,7 +234,7 @@ def explanation_lines(config: Config, story: Explanation) -> Iterator[str]:
             why = (
                 f"{image.failure[0]}: {image.failure[1]}"
                 if image.failure
-                else "it waits, or its work unit is on its way"
+                else "it is waiting, or its work unit is in progress"
             )
             yield f"  no score   {why}"
         for score in image.scores:
@@ -225,12 +243,12 @@ def explanation_lines(config: Config, story: Explanation) -> Iterator[str]:
     yield from _people_lines(config, story)
 
 
-def _score_lines(score: ScoreStory) -> Iterator[str]:
+def _score_lines(score: ExplainedScore) -> Iterator[str]:
     options, answer = score.options, score.answer
     code = f" ({score.code})" if score.code else ""
     yield f"  score {score.score_id}: {score.outcome}{code}, made {score.at:%Y-%m-%d %H:%M} UTC"
     yield f"    image      SHA-256 {score.sha256}"
-    yield f"    by         worker {score.worker} on {score.host or 'a computer that did not say what it is'}"
+    yield f"    by         worker {score.worker} on {score.host or 'an unknown computer'}"
     yield f"    unit       {score.unit}, image {answer.number}"
     for model in score.models:
         yield f"    model      {model}"
@@ -244,12 +262,12 @@ def _score_lines(score: ScoreStory) -> Iterator[str]:
         yield f"    failed     {answer.reason}: {answer.detail}"
     else:
         yield (
-            f"    scale      {answer.pixel_size_um:g} µm a pixel ({answer.pixel_size_origin}), "
+            f"    scale      {answer.pixel_size_um:g} µm per pixel ({answer.pixel_size_origin}), "
             f"{answer.width}×{answer.height}"
         )
         for word, line in zip(["decision", *[""] * len(score.path)], score.path, strict=False):
             yield f"    {word:<10} {line}"
-        yield f"    says       probability {answer.probability:.4f}, p_crystal {answer.p_crystal:.4f}"
+        yield f"    result     probability {answer.probability:.4f}, p_crystal {answer.p_crystal:.4f}"
         if answer.probabilities:
             yield "    largest probability of each class over all chops:"
             for group, outcome, probability in largest(answer):
@@ -265,17 +283,17 @@ def _score_lines(score: ScoreStory) -> Iterator[str]:
         yield f"    again      {score.recomputed.verdict.upper()}: {score.recomputed.why}"
 
 
-def _trail_lines(score: ScoreStory) -> Iterator[str]:
+def _trail_lines(score: ExplainedScore) -> Iterator[str]:
     trail = score.trail
     for decided in trail.decided:
         why = f": {decided.why}" if decided.why else ""
         yield f"    finalizer  {decided.at:%Y-%m-%d %H:%M} UTC, run {decided.run}: {decided.action}{why}"
     if not trail.decided:
-        yield "    finalizer  has not seen it yet"
+        yield "    finalizer  has not decided yet"
     for review in trail.reviewed:
         yield f"    review     {review.at:%Y-%m-%d %H:%M} UTC: {review.verdict} by {review.who}"
     for row in trail.written:
-        state = "done" if row.done else "not known to be done"
+        state = "done" if row.done else "not confirmed"
         why = f": {row.why}" if row.why else ""
         yield f"    published  {row.at:%Y-%m-%d %H:%M} UTC, run {row.run}: {row.action} {row.code}{why}; {state}"
         if row.previous:
@@ -287,14 +305,14 @@ def _trail_lines(score: ScoreStory) -> Iterator[str]:
 def _people_lines(config: Config, story: Explanation) -> Iterator[str]:
     """List the drop's rows of the score table, past ones included, and people's scores in the viewer."""
     yield (
-        "score table, every row that was ever seen of this drop:"
+        "score table, all rows ever recorded for this drop:"
         if story.imager_scores
-        else "score table: no row was seen of this drop"
+        else "score table: no rows recorded for this drop"
     )
     for seen in _in_order(story.imager_scores):
         row = seen.row
         outcome = config.outcome(row.code)
-        what = "gone" if seen.gone else f"{row.code} {outcome or ''}".rstrip()
+        what = "deleted" if seen.gone else f"{row.code} {outcome or ''}".rstrip()
         number = story.inspections.get(row.inspect_id)
         where = f"inspection {number}" if number is not None else f"inspect id {row.inspect_id}"
         yield (
@@ -302,10 +320,10 @@ def _people_lines(config: Config, story: Explanation) -> Iterator[str]:
             f"(SCOREID {row.score_id}, seen {seen.seen_at:%Y-%m-%d %H:%M} UTC)"
         )
     if story.not_asked:
-        yield f"  it could not be asked now: {story.not_asked}"
+        yield f"  cannot be read now: {story.not_asked}"
     for made in story.corrections:
         note = f": {made.note}" if made.note else ""
-        yield f"  {made.at:%Y-%m-%d %H:%M} UTC  in the viewer, {made.who}: {made.outcome or 'took that back'}{note}"
+        yield f"  {made.at:%Y-%m-%d %H:%M} UTC  in the viewer, {made.who}: {made.outcome or 'withdrew the score'}{note}"
 
 
 def _in_order(seen: Sequence[SeenScore]) -> list[SeenScore]:

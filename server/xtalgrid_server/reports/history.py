@@ -10,13 +10,13 @@ from xtalgrid_core.outcomes import Outcome, published
 
 from ..config import Config
 from ..imager.crystaltrak.database import ImagerDatabase
-from ..ledger.people import Contents
+from ..ledger.contents import Contents
 from ..ledger.store import Ledger
 from .drop import images_of, record_scores
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ScoreEntry:
     """One score of a drop.
 
     Attributes
@@ -51,7 +51,7 @@ class Chapter:
     inspected: datetime | None
     p_crystal: float | None
     """The largest in the newest scores of its images."""
-    steps: tuple[Step, ...]
+    steps: tuple[ScoreEntry, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,75 +75,80 @@ def history(config: Config, database: ImagerDatabase, ledger: Ledger, barcode: s
     """
     drop = images_of(ledger, barcode, name)
     ids, not_asked = record_scores(database, ledger, drop)
-    steps: dict[int, list[Step]] = {inspect_id: [] for inspect_id in ids}
-    for seen in ledger.people.history(ids):
+    steps: dict[int, list[ScoreEntry]] = {inspect_id: [] for inspect_id in ids}
+    for seen in ledger.imager_scores.history(ids):
         row = seen.row
-        detail = f"SCOREID {row.score_id}" + (", later gone from the score table" if seen.gone else "")
+        detail = f"SCOREID {row.score_id}" + (", later deleted from the score table" if seen.gone else "")
         steps[row.inspect_id].append(
-            Step("score table", row.by, row.date, row.code, config.outcome(row.code), detail=detail)
+            ScoreEntry("score table", row.by, row.date, row.code, config.outcome(row.code), detail=detail)
         )
     newest: dict[int, list[float]] = {}
-    corrections = ledger.people.corrections([seen.image_id for seen in drop])
-    for seen_image in drop:
-        here = steps[seen_image.image.inspect_id]
-        if seen_image.score is not None:
-            newest.setdefault(seen_image.image.inspect_id, []).append(seen_image.score.p_crystal)
-        for origin in reversed(ledger.views.origins(seen_image.image_id)):
-            score = origin.score
-            outcome = published(score.outcome)
-            models = f"score {score.score_id}, classifier {origin.options.classifier[:12]}, rule {origin.options.rule}"
+    corrections = ledger.corrections.of_images([image.image_id for image in drop])
+    for image in drop:
+        if image.score_id is not None:
+            newest.setdefault(image.inspect_id, []).append(image.p_crystal)
+        origins = ledger.scores.origins(image.image_id)
+        for score in ledger.scores.of_images([image.image_id]):
+            outcome, rule = published(score.outcome), origins[score.score_id].options.rule
+            models = f"score {score.score_id}, classifier {score.classifier[:12]}, rule {rule}"
             code = config.score_code(outcome) or ""
-            at = score.at.replace(tzinfo=UTC)
-            here.append(Step("ARTscore", origin.worker, at, code, outcome, score.p_crystal, models))
-        for made in corrections[seen_image.image_id]:
+            steps[image.inspect_id].append(
+                ScoreEntry(
+                    "ARTscore", score.worker, score.at.replace(tzinfo=UTC), code, outcome, score.p_crystal, models
+                )
+            )
+        for made in corrections[image.image_id]:
             code = (config.score_code(made.outcome) or "") if made.outcome else ""
-            at = made.at.replace(tzinfo=UTC)
-            here.append(Step("viewer", made.who, at, code, made.outcome, detail=made.note))
-    places = {seen.image.inspect_id: seen.image for seen in drop}
+            steps[image.inspect_id].append(
+                ScoreEntry("viewer", made.who, made.at.replace(tzinfo=UTC), code, made.outcome, detail=made.note)
+            )
+    images = {image.inspect_id: image for image in drop}
     chapters = [
         Chapter(
             inspect_id=inspect_id,
-            inspection=places[inspect_id].inspection if inspect_id in places else None,
-            inspected=places[inspect_id].inspected if inspect_id in places else None,
+            inspection=images[inspect_id].inspection if inspect_id in images else None,
+            inspected=images[inspect_id].inspected if inspect_id in images else None,
             p_crystal=max(newest.get(inspect_id, []), default=None),
-            steps=tuple(found),
+            steps=tuple(scores),
         )
-        for inspect_id, found in steps.items()
+        for inspect_id, scores in steps.items()
     ]
     # dates of inspections are naive local time
     chapters.sort(key=lambda chapter: (chapter.inspected or datetime.min, chapter.inspect_id))  # noqa: DTZ901
-    first = drop[0].image
-    contents = ledger.people.contents([barcode])(barcode, first.well)
-    return History(barcode, str(first.well), contents, tuple(chapters), not_asked)
+    well = drop[0].well
+    contents = ledger.contents.of_plates([barcode])(barcode, well)
+    return History(barcode, str(well), contents, tuple(chapters), not_asked)
 
 
-def history_lines(told: History) -> Iterator[str]:
+def history_lines(drop: History) -> Iterator[str]:
     """Format a history as text."""
-    yield f"{told.barcode} {told.well}"
+    yield f"{drop.barcode} {drop.well}"
     for name in ("project", "sample", "condition"):
-        if text := getattr(told.contents, name):
+        if text := getattr(drop.contents, name):
             yield f"  {name:<10} {text}"
-    course = [f"{chapter.p_crystal:.2f}" for chapter in told.chapters if chapter.p_crystal is not None]
+    course = [f"{chapter.p_crystal:.2f}" for chapter in drop.chapters if chapter.p_crystal is not None]
     if course:
         yield f"  p_crystal  {' → '.join(course)}"
-    for chapter in told.chapters:
+    for chapter in drop.chapters:
         yield ""
         if chapter.inspected is None:
-            yield f"an inspection whose images were not seen (inspect id {chapter.inspect_id})"
+            yield f"an inspection without recorded images (inspect id {chapter.inspect_id})"
         else:
             yield f"inspection {chapter.inspection}, {chapter.inspected:%Y-%m-%d %H:%M}"
         for step in chapter.steps:
             yield f"  {_step(step)}"
         if not chapter.steps:
-            yield "  nothing was said of it"
-    if told.not_asked:
-        yield f"the score table could not be asked now: {told.not_asked}"
+            yield "  no scores"
+    if drop.not_asked:
+        yield f"the score table cannot be read now: {drop.not_asked}"
 
 
-def _step(step: Step) -> str:
+def _step(step: ScoreEntry) -> str:
     zone = "" if step.what == "score table" else " UTC"
-    said = f"{step.code} {step.outcome or ''}".strip() or ("took that back" if step.what == "viewer" else "gone")
+    score = f"{step.code} {step.outcome or ''}".strip() or (
+        "withdrew the score" if step.what == "viewer" else "deleted"
+    )
     p_crystal = f", p_crystal {step.p_crystal:.3f}" if step.p_crystal is not None else ""
     who = "" if step.what == "ARTscore" else f" {step.who or '?'}:"
     detail = f"  ({step.detail})" if step.detail else ""
-    return f"{step.at:%Y-%m-%d %H:%M}{zone:<4}  {step.what}{who} {said}{p_crystal}{detail}"
+    return f"{step.at:%Y-%m-%d %H:%M}{zone:<4}  {step.what}{who} {score}{p_crystal}{detail}"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from xtalgrid_core.weights import ModelEntry, read_manifest
 
 from ..config import Config
-from ..ledger.models import Action
 from ..ledger.store import Ledger
-from ..steps.promote import models
+from ..steps.promote import models_in_use
 from ..storage import weights
 from ..storage.weights import Pair
 
@@ -35,7 +35,7 @@ class Change:
     """A promotion or a rollback, and the weights in use from then on; None: the package's own."""
 
     at: datetime
-    action: Action
+    action: Literal["promote", "rollback"]
     segmenter: str | None
     classifier: str | None
     who: str
@@ -57,9 +57,9 @@ def list_models(config: Config, ledger: Ledger) -> Models:
     Raises
     ------
     ConfigError
-        As `xtalgrid_server.steps.promote.models`.
+        As `xtalgrid_server.steps.promote.models_in_use`.
     """
-    used = models(config, ledger)
+    used = models_in_use(config, ledger)
     places = {"package": read_manifest().models, str(config.weights): weights.entries(config)}
     missing = [
         Weights(role, sha256, in_use=True)
@@ -78,7 +78,7 @@ def list_models(config: Config, ledger: Ledger) -> Models:
                 who=one.who,
                 why=one.why,
             )
-            for one in ledger.models.history()
+            for one in ledger.promotions.history()
         ),
     )
 

@@ -13,14 +13,13 @@ from xtalgrid_core.errors import ImageError, XtalgridError
 from xtalgrid_scoring.pool import Pool
 
 from ..config import Config
-from ..ledger.records import ScoreOrigin
+from ..ledger.scores import Origin
+from ..ledger.shapes import ScoredImage
 from ..ledger.store import Ledger
 from ..steps.assimilate.agree import TOLERANCE, image_disagreement
 from ..steps.pack import read_original
 
 _PATIENCE_SECONDS = 600
-
-Verdict = Literal["same", "agrees", "differs", "impossible"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,34 +38,28 @@ class Recomputed:
         Of any probability.
     """
 
-    verdict: Verdict
+    verdict: Literal["same", "agrees", "differs", "impossible"]
     why: str
     largest_difference: float | None = None
     answer: wire.Scored | None = None
 
 
-def recompute(config: Config, ledger: Ledger, origin: ScoreOrigin, sha256: str) -> Recomputed:
-    """Score an image again with the models and options of a score.
-
-    Parameters
-    ----------
-    sha256
-        Of the image's file when the score was made.
-    """
-    before = origin.score.answer
+def recompute(config: Config, ledger: Ledger, score: ScoredImage, origin: Origin) -> Recomputed:
+    """Score an image again with the models and options of a score."""
+    before = score.answer
     if isinstance(before, wire.Failed):
         return Recomputed("impossible", f"this score is a failure ({before.reason}); there are no numbers to compare")
     try:
-        data = read_original(config, origin.score.image)
+        data = read_original(config, score)
     except ImageError as error:
         return Recomputed("impossible", str(error))
     sha256_now = hashlib.sha256(data).hexdigest()
-    if sha256_now != sha256:
+    if sha256_now != score.sha256:
         return Recomputed(
             "impossible",
-            f"the file is another than the one that was scored: SHA-256 {sha256_now[:12]}…, then {sha256[:12]}…",
+            f"the file is another than the one that was scored: SHA-256 {sha256_now[:12]}…, then {score.sha256[:12]}…",
         )
-    unit = ledger.work.unit(origin.unit)
+    unit = ledger.units.named(origin.unit)
     entries = wire.decode_manifest(unit.manifest).images if unit else ()
     asked = next((entry for entry in entries if entry.number == before.number), None)
     um = config.imager.pixel_size_um if asked is None else asked.pixel_size_um  # as it was then, not as configured now
@@ -80,7 +73,7 @@ def recompute(config: Config, ledger: Ledger, origin: ScoreOrigin, sha256: str) 
 
 def _compare(now: wire.Answer, before: wire.Scored, options: wire.Options) -> Recomputed:
     if isinstance(now, wire.Failed):
-        return Recomputed("differs", f"it was scored then, and now: {now.reason}: {now.detail}")
+        return Recomputed("differs", f"it could be scored then, but not now: {now.reason}: {now.detail}")
     if before.groups is None:  # from an older worker, which did not send them
         now = msgspec.structs.replace(now, groups=None)
     if msgspec.structs.replace(before, seconds=now.seconds) == now:
@@ -92,7 +85,7 @@ def _compare(now: wire.Answer, before: wire.Scored, options: wire.Options) -> Re
     if why := image_disagreement(before, now, options):
         return Recomputed("differs", f"{why} (then and now)", largest, now)
     outcome = (
-        "the outcome is the same" if before.outcome is now.outcome else f"{now.outcome} now, on the edge of the rule"
+        "the outcome is the same" if before.outcome is now.outcome else f"{now.outcome} now, near the limit of the rule"
     )
     why = f"{outcome}; no probability differs by more than {largest:.1g} ({TOLERANCE:g} is allowed)"
     return Recomputed("agrees", why, largest, now)

@@ -10,14 +10,14 @@ from typing import Literal, get_args
 from xtalgrid_core.wilson import wilson
 
 from ..ledger.store import Ledger
-from .entries import Filter, Inspection, drops
+from .entries import DropInspection, Filter, drops
 
 Key = Literal["condition", "sample", "project", "plate", "drop"]
 KEYS: tuple[Key, ...] = get_args(Key)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class DropGroup:
     """A group of drops with the same keys, such as the same condition.
 
     Attributes
@@ -47,10 +47,10 @@ class Found:
 class _Group:
     drops: int = 0
     matching: int = 0
-    best: Inspection | None = None
+    best: DropInspection | None = None
 
 
-def search(ledger: Ledger, chosen: Filter, group_by: Sequence[Key]) -> list[Found]:
+def search(ledger: Ledger, chosen: Filter, group_by: Sequence[Key]) -> list[DropGroup]:
     """Group drops by `group_by`, and return the groups in which at least one drop showed the outcome.
 
     If a person scored an inspection, that score counts instead of the ARTscore. A drop counts once, however often it
@@ -70,13 +70,13 @@ def search(ledger: Ledger, chosen: Filter, group_by: Sequence[Key]) -> list[Foun
             best = max(matching, key=lambda inspection: inspection.p_crystal)
             if group.best is None or best.p_crystal > group.best.p_crystal:
                 group.best = best
-    found = [_found(keys, group, group.best) for keys, group in groups.items() if group.best is not None]
-    return sorted(found, key=lambda one: (-one.matching, -one.matching / one.drops, -one.p_crystal, one.keys))
+    matching_groups = [_drop_group(keys, group, group.best) for keys, group in groups.items() if group.best is not None]
+    return sorted(matching_groups, key=lambda one: (-one.matching, -one.matching / one.drops, -one.p_crystal, one.keys))
 
 
-def _found(keys: tuple[str, ...], group: _Group, best: Inspection) -> Found:
+def _drop_group(keys: tuple[str, ...], group: _Group, best: DropInspection) -> DropGroup:
     image = max(best.entries, key=lambda entry: entry.image.p_crystal).image
-    return Found(
+    return DropGroup(
         keys=keys,
         drops=group.drops,
         matching=group.matching,
@@ -89,7 +89,7 @@ def _found(keys: tuple[str, ...], group: _Group, best: Inspection) -> Found:
     )
 
 
-def _keys(inspection: Inspection, group_by: Sequence[Key]) -> tuple[str, ...]:
+def _keys(inspection: DropInspection, group_by: Sequence[Key]) -> tuple[str, ...]:
     image, contents = inspection.best.image, inspection.best.contents
     values = {
         "condition": contents.condition,

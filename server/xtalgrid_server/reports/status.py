@@ -65,7 +65,7 @@ class Status:
 
 def status(config: Config, ledger: Ledger) -> Status:
     """Read the state of the pipeline from the ledger."""
-    counts, old = ledger.views.counts(), archive(config, ledger)
+    counts, old = ledger.counts(), archive(config, ledger)
     return Status(
         paused=paused(ledger),
         units=_all(counts["units"], ("planned", "sent", "returned", "failed")),
@@ -74,8 +74,8 @@ def status(config: Config, ledger: Ledger) -> Status:
         decisions=_all(counts["actions"], ("publish", "hold", "keep", "shadow", "reject", "none")),
         rows_written=counts["published"]["rows"],
         archive=Backfill(old.images, old.read, old.before.inspected.date()) if old and old.before else None,
-        failed_units={unit.name: unit.detail for unit in ledger.work.units("failed")},
-        no_score=tuple(Unscored(*failure) for failure in ledger.work.failures()),
+        failed_units={unit.name: unit.detail for unit in ledger.units.in_states("failed")},
+        no_score=tuple(Unscored(*failure) for failure in ledger.failures.of_files()),
     )
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from xtalgrid_core import wire
-from xtalgrid_core.outcomes import CLASSES, published
+from xtalgrid_core.outcomes import CLASSES
 
 from ..config import Config
-from .entries import Entry, Inspection
+from .entries import DropInspection, Entry
 
 COLUMNS = (
     "barcode", "well", "row", "col", "subwell", "inspection", "inspected", "inspect_id", "image", "sha256",
@@ -20,9 +20,9 @@ COLUMNS = (
 """Columns of the CSV, which docs/reports.md explains under Exports."""
 
 
-def row(config: Config, inspection: Inspection, entry: Entry) -> dict[str, Any]:
+def row(config: Config, inspection: DropInspection, entry: Entry) -> dict[str, Any]:
     """Convert an image to a row of the CSV, by column; unknown values are None."""
-    image, person, outcome = entry.image, entry.person, published(entry.archived.outcome)
+    image, person, outcome = entry.image, entry.person, entry.artscore
     by_person = person.outcome if person else None
     return {
         "barcode": image.barcode,
@@ -34,7 +34,7 @@ def row(config: Config, inspection: Inspection, entry: Entry) -> dict[str, Any]:
         "inspected": image.inspected.isoformat(sep=" "),
         "inspect_id": image.inspect_id,
         "image": image.image_name,
-        "sha256": entry.archived.sha256,
+        "sha256": image.sha256,
         "project": entry.contents.project or None,
         "sample": entry.contents.sample or None,
         "condition": entry.contents.condition or None,
@@ -43,7 +43,7 @@ def row(config: Config, inspection: Inspection, entry: Entry) -> dict[str, Any]:
         "group": str(outcome.group),
         "probability": round(image.probability, 5),
         "p_crystal": round(image.p_crystal, 5),
-        "classifier": entry.archived.classifier,
+        "classifier": image.classifier,
         "scored_at": f"{image.at:%Y-%m-%dT%H:%M:%SZ}" if image.at else None,
         "person_score": person.code if person else None,
         "person_outcome": str(by_person) if by_person else None,
@@ -55,7 +55,7 @@ def row(config: Config, inspection: Inspection, entry: Entry) -> dict[str, Any]:
     }
 
 
-def full_row(config: Config, inspection: Inspection, entry: Entry, answer: wire.Scored) -> dict[str, Any]:
+def full_row(config: Config, inspection: DropInspection, entry: Entry, answer: wire.Scored) -> dict[str, Any]:
     """Convert an image to a line of JSON: the CSV's columns, all people's scores, probabilities, drop and boxes.
 
     Boxes are (row, col, height, width) in pixels of the image.
@@ -64,12 +64,12 @@ def full_row(config: Config, inspection: Inspection, entry: Entry, answer: wire.
         **row(config, inspection, entry),
         "people": [
             {
-                "score": said.code,
-                "outcome": said.outcome and str(said.outcome),
-                "person": said.who,
-                "at": f"{said.at:%Y-%m-%dT%H:%M:%SZ}",
+                "score": score.code,
+                "outcome": score.outcome and str(score.outcome),
+                "person": score.who,
+                "at": f"{score.at:%Y-%m-%dT%H:%M:%SZ}",
             }
-            for said in entry.said
+            for score in entry.person_scores
         ],
         "width": answer.width,
         "height": answer.height,

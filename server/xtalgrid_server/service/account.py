@@ -35,8 +35,8 @@ def prepare(planned: Service) -> Iterator[str]:
         account = pwd.getpwnam(planned.user)
     except KeyError:
         raise ConfigError(
-            f"there is no account {planned.user}; useradd --system --home-dir {planned.home} --shell /usr/sbin/nologin "
-            f"{planned.user} makes it, --user names another"
+            f"there is no account {planned.user}; create it with useradd --system --home-dir {planned.home} "
+            f"--shell /usr/sbin/nologin {planned.user}, or give another with --user"
         ) from None
     made = [folder for folder in (planned.home, *planned.writes) if not folder.exists()]
     for folder in made:
@@ -75,7 +75,7 @@ def _try_as(account: pwd.struct_passwd, planned: Service) -> None:
         )
     except PermissionError as error:
         raise ConfigError(
-            f"{planned.program}: {account.pw_name} may not run it; install xtalgrid in /opt, say"
+            f"{planned.program}: {account.pw_name} cannot run it; install xtalgrid in a folder such as /opt"
         ) from error
     if tried.returncode:
         lines = tried.stderr.strip() or f"exit code {tried.returncode}"

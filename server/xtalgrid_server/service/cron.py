@@ -30,8 +30,7 @@ def lines(service: Service) -> str:
     """Return the text of the file in cron.d, or of the block in a person's crontab."""
     head = [
         MARK,
-        "# A run that finds the one before still at work ends at once and says nothing. "
-        "Logs: log/COMMAND.log in XTALGRID_HOME.",
+        "# A run exits at once if the previous one is still in progress. Logs: log/COMMAND.log in XTALGRID_HOME.",
         *([] if service.user is None else ["SHELL=/bin/sh", "MAILTO=root"]),
         f"XTALGRID_CONFIG={service.config}",
         f"XTALGRID_HOME={service.home}",
@@ -117,7 +116,7 @@ def without_block(crontab: str) -> str:
         return crontab if crontab.endswith("\n") or not crontab else f"{crontab}\n"
     _, end, after = rest.partition(f"{END}\n")
     if not end:
-        raise ConfigError(f"your crontab has lost the line {END!r}; put it back below our lines (crontab -e)")
+        raise ConfigError(f"your crontab lacks the line {END!r}; add it below our lines with crontab -e")
     return before + after
 
 

@@ -93,7 +93,9 @@ def plan(config: Config, user: str | None, *, backfill: bool = False, publish: b
     )
     for path in (planned.program, planned.config, planned.home, *planned.writes, *planned.mounts):
         if any(character in str(path) for character in "\"'\\\n"):
-            raise ConfigError(f"{path}: systemd takes no path with quotes, backslashes or line breaks; choose another")
+            raise ConfigError(
+                f"{path}: systemd does not accept paths with quotes, backslashes or line breaks; choose another"
+            )
     return planned
 
 
@@ -107,7 +109,7 @@ def program() -> Path:
     """
     path = Path(sys.executable).absolute().with_name("xtalgrid")
     if not path.is_file():
-        raise ConfigError(f"{path} is missing; install the wheel (docs/installing.md) and run the xtalgrid it brings")
+        raise ConfigError(f"{path} is missing; install the wheel (docs/installing.md) and run its xtalgrid")
     return path
 
 
@@ -128,9 +130,9 @@ def _jobs(config: Config, backfill: bool, publish: bool) -> tuple[Job, ...]:
         Job(name="grid", about="this machine's workers", commands=("grid",), every=5, watches=True),
         Job(
             name="publish",
-            about="take in results, decide on them, write the score table"
+            about="assimilate results, decide, and write the score table"
             if publish
-            else "take in results, decide on them",
+            else "assimilate results and decide",
             commands=("assimilate", "finalizer", *(["set_autoscore"] if publish else [])),
             minute=2,
             every=5,
@@ -139,7 +141,7 @@ def _jobs(config: Config, backfill: bool, publish: bool) -> tuple[Job, ...]:
     others = (
         Job(
             name="tell",
-            about="take in people's scores, tell of new crystals",
+            about="read people's scores, and report new crystals",
             commands=("sync", "alerts"),
             minute=4,
             every=30,

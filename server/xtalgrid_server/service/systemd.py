@@ -160,8 +160,8 @@ class Systemd:
         """
         wanted = units(service)
         lines = {name: list(put(self.folder / name, text)) for name, text in wanted.items()}
-        for found in lines.values():
-            yield from found
+        for group in lines.values():
+            yield from group
         yield from self._remove([path for path in self.installed() if path.name not in wanted])
         self._call("daemon-reload")  # even without changes: an earlier install may have been killed before this
         for name in wanted:

@@ -86,7 +86,7 @@ class Scenario:
 
 
 @dataclass(slots=True)
-class Outcome:
+class Simulated:
     """Result of a simulation.
 
     Attributes
@@ -172,7 +172,7 @@ class _Host:
         return at + work - now
 
 
-def simulate(scenario: Scenario) -> Outcome:
+def simulate(scenario: Scenario) -> Simulated:
     """Run a scenario; the same seed gives the same result."""
     return _Lab(scenario).run()
 
@@ -187,9 +187,9 @@ class _Lab:
         self._photographed_until = 0
         self._lags: list[npt.NDArray[np.float64]] = []
         self._worked = 0.0
-        self.outcome = Outcome()
+        self.outcome = Simulated()
 
-    def run(self) -> Outcome:
+    def run(self) -> Simulated:
         s, end = self._s, self._s.days * DAY
         self._env.process(self._create_work())
         self._plan_archive()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .model import DAY, Outcome, Scenario
+from .model import DAY, Scenario, Simulated
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Summary:
     archive: Archive | None
 
 
-def summary(scenario: Scenario, done: Outcome) -> Summary:
+def summary(scenario: Scenario, done: Simulated) -> Summary:
     """Sum up a simulation; `fresh` is None without imagers, `archive` without an archive."""
     lag = Lag(*(done.lag(part) / 60 for part in (0.5, 0.95, 1))) if len(done.lags) else None
     rate = scenario.imagers * DAY / scenario.well_s

@@ -24,8 +24,8 @@ from xtalgrid_core.errors import ConfigError, XtalgridError
 
 from ..config import Config
 from ..config.sections import Alerts as AlertsSection
-from ..ledger.people import Contents
-from ..ledger.records import now
+from ..ledger.contents import Contents
+from ..ledger.database import now
 from ..ledger.store import Ledger
 from .new_crystals import NewCrystal, crystal_from, new_crystals, with_past
 
@@ -42,7 +42,7 @@ class Alert:
 
 
 @dataclass(slots=True)
-class Told:
+class SentAlerts:
     """What a run did.
 
     Attributes
@@ -64,58 +64,58 @@ class Told:
 
 
 def preview(config: Config, ledger: Ledger) -> list[NewCrystal]:
-    """Return the drops that `tell` would record: new crystals in the last ``alerts.days``, not recorded before."""
+    """Return the drops that `send_alerts` would record: new crystals of the last ``alerts.days``, not recorded yet."""
     since = now() - timedelta(days=config.alerts.days)
-    found = new_crystals(ledger, crystal_from(config), inspected_since=since)
-    known = ledger.alerts.known(crystal.image.barcode for crystal in found)
-    return [crystal for crystal in found if crystal.drop not in known]
+    crystals = new_crystals(ledger, crystal_from(config), inspected_since=since)
+    known = ledger.alerts.known(crystal.image.barcode for crystal in crystals)
+    return [crystal for crystal in crystals if crystal.image.drop not in known]
 
 
-def tell(config: Config, ledger: Ledger, show: Callable[[list[Alert]], None]) -> Told:
-    """Record the new crystals, and tell people about all that they have not been told of.
+def send_alerts(config: Config, ledger: Ledger, show: Callable[[list[Alert]], None]) -> SentAlerts:
+    """Record the new crystals, and send alerts for all drops that have not had one.
 
     Parameters
     ----------
     show
-        Prints the alerts; called once. If there is no mail server, the drops are recorded as told after it returns.
+        Prints the alerts; called once. If there is no mail server, the alerts are recorded as sent after it returns.
     """
     ledger.alerts.add(crystal.image for crystal in preview(config, ledger))
     alerts = _waiting(ledger)
-    told = Told(alerts)
+    sent = SentAlerts(alerts)
     if config.alerts.smtp_host and alerts:
-        _mail(config, ledger, alerts, told)
+        _mail(config, ledger, alerts, sent)
     show(alerts)
     if not config.alerts.smtp_host:
-        ledger.alerts.told([alert.id for alert in alerts])
-    return told
+        ledger.alerts.set_sent([alert.id for alert in alerts])
+    return sent
 
 
 def _waiting(ledger: Ledger) -> list[Alert]:
-    """Return the drops that nobody has been told of, by plate, then largest `p_crystal` first."""
+    """Return the drops whose alert was not sent, by plate, then largest `p_crystal` first."""
     waiting = ledger.alerts.waiting()
-    images = ledger.plates.images_of_scores([score_id for _, score_id in waiting.values()])
+    images = ledger.images.of_scores([score_id for _, score_id in waiting.values()])
     crystals = with_past(ledger, images)
-    recipes = ledger.people.contents(crystal.image.barcode for crystal in crystals)
-    alerts = [Alert(waiting[crystal.drop][0], crystal, recipes(*crystal.drop)) for crystal in crystals]
+    contents = ledger.contents.of_plates(crystal.image.barcode for crystal in crystals)
+    alerts = [Alert(waiting[crystal.image.drop][0], crystal, contents(*crystal.image.drop)) for crystal in crystals]
     return sorted(alerts, key=lambda a: (a.crystal.image.barcode, -a.crystal.image.p_crystal, a.crystal.image.well))
 
 
 # ---- mail ----------------------------------------------------------------------------------------------------------
 
 
-def _mail(config: Config, ledger: Ledger, alerts: list[Alert], told: Told) -> None:
-    told.waiting = len(alerts)
+def _mail(config: Config, ledger: Ledger, alerts: list[Alert], sent: SentAlerts) -> None:
+    sent.waiting = len(alerts)
     try:
         with _connection(config.alerts) as server:
             for _, group in itertools.groupby(alerts, key=lambda alert: alert.crystal.image.barcode):
                 plate = list(group)
                 server.send_message(message(config, plate))
-                ledger.alerts.told([alert.id for alert in plate])
-                told.mails += 1
-                told.waiting -= len(plate)
+                ledger.alerts.set_sent([alert.id for alert in plate])
+                sent.mails += 1
+                sent.waiting -= len(plate)
     except (OSError, smtplib.SMTPException) as error:
         host = f"{config.alerts.smtp_host}:{config.alerts.port}"
-        told.failure = f"mail by {host}: {_reason(error)}; the next run sends what is waiting"
+        sent.failure = f"cannot send mail via {host}: {_reason(error)}; the next run tries again"
 
 
 @contextmanager
@@ -132,9 +132,10 @@ def _password(settings: AlertsSection) -> str:
     try:
         lines = Path(settings.password_file).expanduser().read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"alerts.password_file: {settings.password_file} cannot be read ({error})") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"alerts.password_file: cannot read {settings.password_file}: {why}") from error
     if not lines or not lines[0].strip():
-        raise ConfigError(f"alerts.password_file: {settings.password_file} has no first line")
+        raise ConfigError(f"alerts.password_file: {settings.password_file} is empty")
     return lines[0].strip()
 
 
@@ -178,7 +179,7 @@ def describe(crystal: NewCrystal) -> str:
 
     For example::
 
-        A1a    inspection 3, 2012-11-21: crystals harvestable, p_crystal 0.80, never scored before; jdoe said 13
+        A1a    inspection 3, 2012-11-21: crystals harvestable, p_crystal 0.80, never scored before; jdoe scored it 13
     """
     image = crystal.image
     before = "never scored before" if crystal.before is None else f"{crystal.before:.2f} at most before"
@@ -186,9 +187,9 @@ def describe(crystal: NewCrystal) -> str:
         f"{image.well!s:<5}  inspection {image.inspection}, {image.inspected:%Y-%m-%d}: {image.outcome}, "
         f"p_crystal {image.p_crystal:.2f}, {before}"
     )
-    if crystal.said:
-        last = crystal.said[-1]
-        line += f"; {last.who} said {last.code} {last.outcome or ''}".rstrip()
+    if crystal.person_scores:
+        last = crystal.person_scores[-1]
+        line += f"; {last.who} scored it {last.code} {last.outcome or ''}".rstrip()
     return line
 
 
@@ -207,8 +208,8 @@ def as_row(alert: Alert) -> dict[str, Any]:
         "p_crystal": image.p_crystal,
         "before": alert.crystal.before,
         "people": [
-            {"score": said.code, "outcome": said.outcome, "person": said.who, "at": said.at}
-            for said in alert.crystal.said
+            {"score": score.code, "outcome": score.outcome, "person": score.who, "at": score.at}
+            for score in alert.crystal.person_scores
         ],
         "project": contents.project,
         "sample": contents.sample,
@@ -216,7 +217,7 @@ def as_row(alert: Alert) -> dict[str, Any]:
     }
 
 
-def check(told: Told) -> None:
+def check_sent(sent: SentAlerts) -> None:
     """Raise an error if a run could not send its mails.
 
     Raises
@@ -224,5 +225,5 @@ def check(told: Told) -> None:
     XtalgridError
         With the reason.
     """
-    if told.failure:
-        raise XtalgridError(told.failure)
+    if sent.failure:
+        raise XtalgridError(sent.failure)

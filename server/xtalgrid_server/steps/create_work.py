@@ -29,8 +29,8 @@ from ..domain.images import ImageRow, Moment
 from ..domain.log import log
 from ..grids.base import Grid, Submission
 from ..imager.source import ImageSource
-from ..ledger.records import PlannedImage, Unit, options_hash
 from ..ledger.store import Ledger
+from ..ledger.units import PlannedImage, Unit, options_hash
 from .pack import CheckedImage, check_image, image_path, make_manifest, write_unit
 from .promote import model_entries
 
@@ -126,7 +126,7 @@ def create_work(
         for barcode in barcodes:
             groups = list(run.unplanned(source.of_plate(barcode)))
             if not groups:
-                log.warning("%s plate %s: no image of it fits imager.patterns; is the barcode right?", STEP, barcode)
+                log.warning("%s plate %s: no image matches imager.patterns; is the barcode right?", STEP, barcode)
             for group in groups:
                 run.take(group)
     else:
@@ -159,15 +159,15 @@ def reopen(config: Config, ledger: Ledger, entered: list[ImageRow]) -> None:
 def finish_planned(config: Config, ledger: Ledger, grid: Grid) -> None:
     """Submit units that a killed run planned but did not send, and those that the grid lost; rebuild missing zips."""
     newest = _load(ledger, _key(config)).newest
-    under_way = ledger.work.attempts("planned", "sent")
+    under_way = ledger.units.attempts("planned", "sent")
     known = grid.known({name: attempt for name, (_, attempt) in under_way.items()})
     for name in (name for name, (state, _) in under_way.items() if name in known and state == "planned"):
-        ledger.work.set_state(_unit(ledger, name), "sent")
+        ledger.units.set_state(_unit(ledger, name), "sent")
     lost = [name for name in under_way if name not in known]
     for part in (lost[start : start + grid.batch] for start in range(0, len(lost), grid.batch)):
         submissions = []
         for unit in (_unit(ledger, name) for name in part):
-            manifest, images = wire.decode_manifest(unit.manifest), ledger.work.unit_images(unit)
+            manifest, images = wire.decode_manifest(unit.manifest), ledger.units.images(unit)
             if not grid.staged(unit.name).exists():
                 write_unit(grid.staged(unit.name), manifest, [image_path(config, image) for image in images])
             fresh = all(is_fresh(config, image.moment, newest) for image in images)
@@ -184,11 +184,11 @@ def is_fresh(config: Config, moment: Moment, newest: Moment | None) -> bool:
 def _submit(ledger: Ledger, grid: Grid, submissions: list[Submission]) -> None:
     grid.submit(submissions)
     for submission in submissions:
-        ledger.work.set_state(_unit(ledger, submission.unit), "sent")
+        ledger.units.set_state(_unit(ledger, submission.unit), "sent")
 
 
 def _unit(ledger: Ledger, name: str) -> Unit:
-    unit = ledger.work.unit(name)
+    unit = ledger.units.named(name)
     assert unit is not None, name
     return unit
 
@@ -233,7 +233,7 @@ class _Run:
         progress = _load(self._ledger, key)
         look_back = timedelta(days=self._config.work.look_back_days)
         start, newest, archive = progress.newest, progress.newest, progress.archive
-        if start is None and self._config.imager.url:  # all of an embedded database is there to be scored
+        if start is None and self._config.imager.url:  # everything in an embedded database is to be scored
             archive = _archive(source, look_back)
             start = archive.before if archive else None
         unread: list[Gap] = []
@@ -271,11 +271,13 @@ class _Run:
     def _read_archive(self, source: ImageSource, archive: Archive, newest: Moment) -> Archive:
         """Continue the archive as far as the hourly rate allows, if no fresh images wait."""
         since = newest.inspected - timedelta(days=self._config.work.look_back_days)
-        fresh = self._ledger.work.images_under_way(since)
+        fresh = self._ledger.units.images_under_way(since)
         if fresh or self.created.planned:
-            log.info("%s: the archive waits: %d fresh images are under way", STEP, fresh or self.created.planned)
+            log.info(
+                "%s: the archive has to wait: %d fresh images are in progress", STEP, fresh or self.created.planned
+            )
             return archive
-        self._limit = min(self._limit, self._config.work.backfill_per_hour - self._ledger.work.planned_lately(since))
+        self._limit = min(self._limit, self._config.work.backfill_per_hour - self._ledger.units.planned_lately(since))
         before, read = archive.before, archive.read
         for group in self.unplanned(source.newest_first(None, before)) if before is not None else []:
             if self.full():
@@ -290,7 +292,7 @@ class _Run:
         """Remove the images that are already in a unit, with one query of the ledger for many inspections."""
         rest = iter(inspections)
         while batch := list(itertools.islice(rest, _ASKED)):
-            there = self._ledger.work.planned([image for group in batch for image in group], self._hash, self._retry)
+            there = self._ledger.units.planned([image for group in batch for image in group], self._hash, self._retry)
             for group in batch:
                 new = [image for image in group if (image.inspect_id, image.image_name) not in there]
                 yield _Inspection(group[0].moment, len(group), new)
@@ -315,7 +317,7 @@ class _Run:
                 self.created.failed.append((image, error))
                 log.warning("%s %s: %s", STEP, image.image_name, error)
                 if not self._dry_run:
-                    self._ledger.work.add_failure(image.image_name, STEP, error.reason, error.detail, image)
+                    self._ledger.failures.add(image.image_name, STEP, error.reason, error.detail, image)
                 continue
             if self._bytes + checked.size > work.max_unit_mb * 2**20:
                 self.close_unit()
@@ -335,8 +337,8 @@ class _Run:
             return
         manifest = make_manifest(self._config, self._options, images)
         write_unit(self._grid.staged(manifest.unit), manifest, [checked.path for checked in images])
-        self._ledger.work.add_unit(manifest, [PlannedImage(checked.image, checked.sha256) for checked in images])
-        attempt = self._ledger.work.attempt(_unit(self._ledger, manifest.unit))
+        self._ledger.units.add(manifest, [PlannedImage(checked.image, checked.sha256) for checked in images])
+        attempt = self._ledger.units.attempt(_unit(self._ledger, manifest.unit))
         self._made.append(Submission(manifest, attempt, self._fresh))
         if len(self._made) >= self._grid.batch:
             self.hand_over()

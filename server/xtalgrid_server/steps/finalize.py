@@ -19,7 +19,8 @@ from xtalgrid_core.files import write_atomically
 from ..config import Config
 from ..domain.images import ScoreRow
 from ..imager.crystaltrak.database import ImagerDatabase
-from ..ledger.records import ScoredImage, now
+from ..ledger.database import now
+from ..ledger.shapes import ScoredImage
 from ..ledger.store import Ledger
 from .framed import draw_framed, forget_old_frames, wants_frame
 from .score_rules import Action, best_of_inspection, decide_action, describe
@@ -74,21 +75,21 @@ def finalize(
         If `shadow` is given while the policy is still ``shadow``.
     """
     if shadow and config.publish.policy == "shadow":
-        raise ConfigError('publish.policy is "shadow" still, which publishes nothing; set another one first')
+        raise ConfigError('publish.policy is still "shadow", which publishes nothing; set another one first')
     restore_csv(config, ledger)
     forget_old_frames(config)
-    key, newest = f"finalizer {config.imager.source}", ledger.views.newest_score_id()
-    waiting = ledger.views.waiting(max(int(ledger.watermark(key) or 0) - _OVERLAP, 0), shadow)
-    if not waiting:
+    key, newest = f"finalizer {config.imager.source}", ledger.scores.newest_id()
+    due = ledger.decisions.inspections_due(max(int(ledger.watermark(key) or 0) - _OVERLAP, 0), shadow)
+    if not due:
         ledger.set_watermark(key, str(newest))
         return Finalized()
     run = _new_run(ledger)
     groups: dict[int, list[ScoredImage]] = {}
-    for score in waiting:
-        groups.setdefault(score.image.inspect_id, []).append(score)
+    for score in ledger.scores.newest(due):
+        groups.setdefault(score.inspect_id, []).append(score)
     existing = database.scores_of_drops(list(groups))
-    ledger.people.record(row for rows in existing.values() for row in rows)
-    verdicts = ledger.decisions.verdicts([score.score_id for score in waiting])
+    ledger.imager_scores.record(row for rows in existing.values() for row in rows)
+    reviews = ledger.decisions.reviews([score.score_id for scores in groups.values() for score in scores])
     done = Finalized(run=run)
     rows = []
     for inspect_id, scores in groups.items():
@@ -99,12 +100,12 @@ def finalize(
                     score,
                     config.score_code(score.outcome),
                     [row for row in existing[inspect_id] if config.imager.is_persons(row.by, row.code)],
-                    verdicts.get(score.score_id),
+                    reviews.get(score.score_id, [None])[-1],
                     config.publish.policy,
                     config.publish.hold,
                 )
                 if score is best
-                else Action("none", f"{best.image.image_name} of the same inspection has priority")
+                else Action("none", f"{best.image_name} of the same inspection has priority")
             )
             framed = _framed(config, score, frames or config.publish.frames)
             row = _csv_row(config, run, score, existing[inspect_id], action, framed)
@@ -117,7 +118,7 @@ def finalize(
                     "csv_row": msgspec.json.encode(row).decode(),
                 }
             )
-    ledger.decisions.add_finalizations(run, rows)
+    ledger.decisions.add(run, rows)
     ledger.set_watermark(key, str(newest))
     done.csv = _write_csv(config, ledger, run)
     return done
@@ -135,7 +136,7 @@ def _write_csv(config: Config, ledger: Ledger, run: str) -> Path:
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    for row in ledger.decisions.finalizations(run):
+    for row in ledger.decisions.of_run(run):
         writer.writerow(msgspec.json.decode(row.csv_row))
     config.outbox.mkdir(parents=True, exist_ok=True)
     path = config.outbox / f"{run}.csv"
@@ -146,7 +147,7 @@ def _write_csv(config: Config, ledger: Ledger, run: str) -> Path:
 def _new_run(ledger: Ledger) -> str:
     stamp = f"{now():%Y%m%dT%H%M%SZ}"
     names = (stamp if n == 0 else f"{stamp}-{n}" for n in itertools.count())
-    return next(name for name in names if not ledger.decisions.finalizations(name))
+    return next(name for name in names if not ledger.decisions.of_run(name))
 
 
 def _framed(config: Config, score: ScoredImage, which: str) -> str:
@@ -159,16 +160,15 @@ def _framed(config: Config, score: ScoredImage, which: str) -> str:
 def _csv_row(
     config: Config, run: str, score: ScoredImage, existing: list[ScoreRow], action: Action, framed: str
 ) -> dict[str, str]:
-    image = score.image
     return {
         "run": run,
         "score_id": str(score.score_id),
-        "inspect_id": str(image.inspect_id),
-        "barcode": image.barcode,
-        "inspection": str(image.inspection),
-        "inspection_date": image.inspected.isoformat(sep=" "),
-        "well": str(image.well),
-        "image": image.image_name,
+        "inspect_id": str(score.inspect_id),
+        "barcode": score.barcode,
+        "inspection": str(score.inspection),
+        "inspection_date": score.inspected.isoformat(sep=" "),
+        "well": str(score.well),
+        "image": score.image_name,
         "artscore": config.score_code(score.outcome) or "",
         "outcome": str(score.outcome),
         "probability": f"{score.probability:.4f}",

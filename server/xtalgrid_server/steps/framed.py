@@ -14,7 +14,7 @@ from xtalgrid_core.outcomes import Group, Outcome
 
 from ..config import Config
 from ..domain.log import log
-from ..ledger.records import ScoredImage
+from ..ledger.shapes import ScoredImage
 from .pack import read_original
 
 _DAY = 24 * 3600
@@ -27,8 +27,7 @@ def wants_frame(outcome: Outcome) -> bool:
 
 def framed_path(config: Config, score: ScoredImage) -> Path:
     """Return the path of a score's framed image, drawn or not."""
-    image = score.image
-    return config.frames_dir / image.barcode / str(image.inspection) / f"{Path(image.image_name).stem}{SUFFIX}"
+    return config.frames_dir / score.barcode / str(score.inspection) / f"{Path(score.image_name).stem}{SUFFIX}"
 
 
 def framed_jpeg(config: Config, score: ScoredImage) -> bytes:
@@ -39,7 +38,7 @@ def framed_jpeg(config: Config, score: ScoredImage) -> bytes:
     ImageError
         If the original can no longer be read.
     """
-    picture = frame(read_image(read_original(config, score.image)), score.answer)
+    picture = frame(read_image(read_original(config, score)), score.answer)
     stream = io.BytesIO()
     picture.save(stream, "JPEG", quality=88)
     return stream.getvalue()
@@ -65,7 +64,7 @@ def draw_framed(config: Config, score: ScoredImage) -> Path | None:
     try:
         data = framed_jpeg(config, score)
     except ImageError as error:
-        log.warning("framed image of %s: %s", score.image.image_name, error)
+        log.warning("framed image of %s: %s", score.image_name, error)
         return None
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, data)

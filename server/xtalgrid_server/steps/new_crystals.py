@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from ..config import Config
-from ..domain.wells import Well
-from ..ledger.archive import Archived, Range
-from ..ledger.people import Said
-from ..ledger.plates import DropImage
+from ..ledger.images import Range
+from ..ledger.person_scores import PersonScore
+from ..ledger.shapes import DropImage
 from ..ledger.store import Ledger
 
 
@@ -25,18 +24,13 @@ class NewCrystal:
         The image that reached it; the one with the largest `p_crystal`, if several did.
     before
         Largest `p_crystal` at any earlier inspection; None: no earlier inspection has a score.
-    said
+    person_scores
         People's scores of the drop at the earlier inspections and at this one, oldest first.
     """
 
     image: DropImage
     before: float | None
-    said: tuple[Said, ...] = ()
-
-    @property
-    def drop(self) -> tuple[str, Well]:
-        """(barcode, well)."""
-        return self.image.barcode, self.image.well
+    person_scores: tuple[PersonScore, ...] = ()
 
 
 def crystal_from(config: Config) -> float:
@@ -75,14 +69,13 @@ def new_crystals(
     -------
     Latest inspection date first; of the same date, the largest `p_crystal` first.
     """
-    plates = ledger.archive.with_crystals(threshold, inspected_since, scored_since)
+    plates = ledger.plates.with_crystals(threshold, inspected_since, scored_since)
     if barcodes is not None:
         plates &= set(barcodes)
-    found: list[NewCrystal] = []
-    for batch in ledger.archive.plates(Range(barcodes=plates)):
+    crystals: list[NewCrystal] = []
+    for drops in _drops(ledger, plates):
         pasts = []
-        for _, group in itertools.groupby(batch, key=_drop):
-            drop = [archived.image for archived in group]
+        for drop in drops:
             image = _first_crystal(drop, threshold)
             if (
                 image is not None
@@ -90,20 +83,26 @@ def new_crystals(
                 and (scored_since is None or (image.at is not None and image.at >= scored_since))
             ):
                 pasts.append((image, drop))
-        found += _told(ledger, pasts)
-    found.sort(key=lambda one: (-one.image.p_crystal, one.drop))
-    return sorted(found, key=lambda one: one.image.inspected, reverse=True)
+        crystals += _with_past(ledger, pasts)
+    crystals.sort(key=lambda crystal: (-crystal.image.p_crystal, crystal.image.drop))
+    return sorted(crystals, key=lambda crystal: crystal.image.inspected, reverse=True)
 
 
 def with_past(ledger: Ledger, images: Sequence[DropImage]) -> list[NewCrystal]:
     """Return these images, each of another drop, with the earlier scores of their drops; ordered by plate."""
-    chosen = {(image.barcode, image.well): image for image in images}
-    found: list[NewCrystal] = []
-    for batch in ledger.archive.plates(Range(barcodes={image.barcode for image in images})):
-        drops = itertools.groupby(batch, key=_drop)
-        pasts = [(chosen[drop], [one.image for one in group]) for drop, group in drops if drop in chosen]
-        found += _told(ledger, pasts)
-    return found
+    chosen = {image.drop: image for image in images}
+    crystals: list[NewCrystal] = []
+    for drops in _drops(ledger, {image.barcode for image in images}):
+        crystals += _with_past(ledger, [(chosen[drop[0].drop], drop) for drop in drops if drop[0].drop in chosen])
+    return crystals
+
+
+def _drops(ledger: Ledger, plates: Collection[str]) -> Iterator[list[list[DropImage]]]:
+    """Yield the drops of these plates, some plates at a time, each as its scored images in order of time."""
+    chosen = Range(barcodes=plates)
+    for batch in ledger.plates.batches(chosen):
+        images = ledger.images.of_plates(batch, chosen)
+        yield [list(drop) for _, drop in itertools.groupby(images, key=lambda image: image.drop)]
 
 
 def _first_crystal(images: Iterable[DropImage], threshold: float) -> DropImage | None:
@@ -115,21 +114,17 @@ def _first_crystal(images: Iterable[DropImage], threshold: float) -> DropImage |
     return None
 
 
-def _told(ledger: Ledger, pasts: Sequence[tuple[DropImage, list[DropImage]]]) -> list[NewCrystal]:
+def _with_past(ledger: Ledger, pasts: Sequence[tuple[DropImage, list[DropImage]]]) -> list[NewCrystal]:
     """Add the earlier scores to each image, given all images of its drop."""
-    said = ledger.people.said({image.image_id: image.inspect_id for _, drop in pasts for image in drop})
-    found = []
+    person_scores = ledger.person_scores.of(image for _, drop in pasts for image in drop)
+    crystals = []
     for image, drop in pasts:
         earlier = [other for other in drop if _moment(other) < _moment(image)]
         before = max((other.p_crystal for other in earlier), default=None)
         ids = {other.inspect_id for other in (*earlier, image)}
-        told = sorted((one for inspect_id in ids for one in said[inspect_id]), key=lambda one: one.at)
-        found.append(NewCrystal(image, before, tuple(told)))
-    return found
-
-
-def _drop(archived: Archived) -> tuple[str, Well]:
-    return archived.image.barcode, archived.image.well
+        by_people = sorted((score for inspect_id in ids for score in person_scores[inspect_id]), key=lambda s: s.at)
+        crystals.append(NewCrystal(image, before, tuple(by_people)))
+    return crystals
 
 
 def _moment(image: DropImage) -> tuple[datetime, int]:

@@ -53,11 +53,11 @@ def read_original(config: Config, image: ImageRow) -> bytes:
         return path.read_bytes()
     except FileNotFoundError as error:
         raise ImageError(
-            FailureReason.MISSING_FILE, f"{path} is not there; the imager may still be writing it, or it was moved away"
+            FailureReason.MISSING_FILE, f"no such file {path}; the imager may still be writing it, or it was moved"
         ) from error
     except (OSError, ValueError) as error:
         raise ImageError(
-            FailureReason.UNREADABLE_FILE, f"{path} cannot be read ({error}); check its permissions"
+            FailureReason.UNREADABLE_FILE, f"cannot read {path}: {error}; check its permissions"
         ) from error
 
 

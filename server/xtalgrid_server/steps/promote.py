@@ -21,9 +21,9 @@ from xtalgrid_core.outcomes import CLASSES
 from xtalgrid_core.weights import MANIFEST, ModelEntry, default_models, read_manifest
 
 from ..config import Config
-from ..ledger.models import in_use as promoted
+from ..ledger.promotions import in_use as promoted
 from ..ledger.store import Ledger
-from ..storage import weights as shelf
+from ..storage import weights
 from ..storage.weights import ROLES, Pair
 
 STEP = "model"
@@ -34,7 +34,7 @@ CHECK_WELL = Path(__file__).parent / "check_well.jpg"
 _PATIENCE_SECONDS = 300
 
 
-def models(config: Config, ledger: Ledger) -> Pair:
+def models_in_use(config: Config, ledger: Ledger) -> Pair:
     """Return the SHA-256 of the segmenter and classifier for new work: configured, else promoted, else the package's.
 
     Raises
@@ -45,10 +45,10 @@ def models(config: Config, ledger: Ledger) -> Pair:
     named = (config.work.segmenter, config.work.classifier)
     chosen = named if all(named) else _promoted_or_packaged(ledger)
     for role, name, sha256 in zip(ROLES, named, chosen, strict=True):
-        if not name and shelf.entry(config, sha256, role) is None:
+        if not name and weights.entry(config, sha256, role) is None:
             raise ConfigError(
-                f"{config.weights}: the {role} in use, {sha256[:12]}…, is gone; bring the folder back from a backup, "
-                "or go back to the models before: `xtalgrid model rollback`"
+                f"{config.weights}: the {role} in use, {sha256[:12]}…, is missing; restore the folder from a backup, "
+                "or return to the previous models with `xtalgrid model rollback`"
             )
     return named[0] or chosen[0], named[1] or chosen[1]
 
@@ -60,28 +60,28 @@ def model_entries(config: Config, ledger: Ledger) -> tuple[ModelEntry, ModelEntr
     ------
     ConfigError
         If the configuration names weights that are neither in ``home/weights`` nor in the package: every unit would
-        fail at the workers. As `models` otherwise.
+        fail at the workers. As `models_in_use` otherwise.
     """
-    found = []
-    for role, sha256 in zip(ROLES, models(config, ledger), strict=True):
-        entry = shelf.entry(config, sha256, role)
+    chosen = []
+    for role, sha256 in zip(ROLES, models_in_use(config, ledger), strict=True):
+        entry = weights.entry(config, sha256, role)
         if entry is None:
             raise ConfigError(
-                f"{config.file or 'configuration'}: work.{role} names {sha256[:12]}…, and neither {config.weights} "
-                f"nor the package has such a {role}; remove that line, and bring it here with `xtalgrid model promote`"
+                f"{config.file or 'configuration'}: work.{role} is {sha256[:12]}…, but neither {config.weights} "
+                f"nor the package has this {role}; remove that line, and add the weights with `xtalgrid model promote`"
             )
-        found.append(entry)
-    return found[0], found[1]
+        chosen.append(entry)
+    return chosen[0], chosen[1]
 
 
 def _promoted_or_packaged(ledger: Ledger) -> Pair:
-    if pairs := promoted(ledger.models.history()):
+    if pairs := promoted(ledger.promotions.history()):
         return pairs[-1]
     try:
         return default_models()
     except BrokenModel as error:
         raise ConfigError(
-            f"work.segmenter, work.classifier: not set, and the package's own are missing: {error}"
+            f"work.segmenter, work.classifier: not set, but the package's own are missing: {error}"
         ) from error
 
 
@@ -109,17 +109,17 @@ def promote(config: Config, ledger: Ledger, candidate: Path, *, force: str | Non
     segmenter, classifier = model_entries(config, ledger)
     current = segmenter.sha256, classifier.sha256
     if pair == current:
-        shelf.mark(config, pair)  # a promotion that was killed at its end
+        weights.mark(config, pair)  # a promotion that was killed at its end
         return pair
     comparison = read_comparison(candidate)
     if force is None:
         _check_comparison(candidate, comparison, pair, current)
     _try_out(candidate, pair)
-    shelf.add(config, candidate, pair)
+    weights.add(config, candidate, pair)
     why = force or "; ".join(comparison.reasons if comparison else ())
-    said = msgspec.json.encode(comparison).decode() if comparison else ""
-    ledger.models.add("promote", pair, f"forced: {why}" if force else why, who, said)
-    shelf.mark(config, pair)
+    as_json = msgspec.json.encode(comparison).decode() if comparison else ""
+    ledger.promotions.add("promote", pair, f"forced: {why}" if force else why, who, as_json)
+    weights.mark(config, pair)
     return pair
 
 
@@ -131,12 +131,12 @@ def rollback(config: Config, ledger: Ledger, *, why: str, who: str) -> Pair:
     ConfigError
         If the package's own models are in use: there is no promotion to undo.
     """
-    pairs = promoted(ledger.models.history())
+    pairs = promoted(ledger.promotions.history())
     if not pairs:
         raise ConfigError("the package's own models are in use; there is no promotion to undo")
-    ledger.models.add("rollback", pairs[-2] if len(pairs) > 1 else None, why, who)
-    pair = models(config, ledger)
-    shelf.mark(config, pair)
+    ledger.promotions.add("rollback", pairs[-2] if len(pairs) > 1 else None, why, who)
+    pair = models_in_use(config, ledger)
+    weights.mark(config, pair)
     return pair
 
 
@@ -156,7 +156,9 @@ def _try_out(candidate: Path, pair: Pair) -> None:
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE_SECONDS, check=False)
         except subprocess.TimeoutExpired as error:
-            raise BrokenModel(f"a worker did not score one well with these weights in {_PATIENCE_SECONDS} s") from error
+            raise BrokenModel(
+                f"a worker did not score a well with these weights within {_PATIENCE_SECONDS} s"
+            ) from error
         if not (out / "result.json").is_file():
             last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
             raise BrokenModel(f"a worker cannot score with these weights: {last.removeprefix('Error: ')}")
@@ -171,12 +173,14 @@ def _try_out(candidate: Path, pair: Pair) -> None:
 def _default_pair(candidate: Path) -> Pair:
     if not (candidate / MANIFEST).is_file():
         raise ConfigError(
-            f"{candidate}: no {MANIFEST} here, so it is no folder of weights; `xtalgrid-train adapt` makes one"
+            f"{candidate}: no {MANIFEST}, so this is not a folder of weights; make one with `xtalgrid-train adapt`"
         )
     named = read_manifest(candidate).default
     missing = [role for role in ROLES if role not in named]
     if missing:
-        raise BrokenModel(f"{candidate / MANIFEST}: default names no {' and no '.join(missing)}; export both together")
+        raise BrokenModel(
+            f"{candidate / MANIFEST}: there is no default {' and no default '.join(missing)}; export both together"
+        )
     return named["segmenter"], named["classifier"]
 
 
@@ -184,7 +188,7 @@ def _check_configuration(config: Config, pair: Pair) -> None:
     for key, named, sha256 in zip(ROLES, (config.work.segmenter, config.work.classifier), pair, strict=True):
         if named and named != sha256:
             raise ConfigError(
-                f"{config.file or 'configuration'}: work.{key} names {named[:12]}…, which goes before every promotion; "
+                f"{config.file or 'configuration'}: work.{key} is {named[:12]}…, which overrides every promotion; "
                 "remove that line, then promote"
             )
 
@@ -194,22 +198,22 @@ def _check_comparison(candidate: Path, comparison: Comparison | None, pair: Pair
     force = "or promote it with --force REASON"
     if comparison is None:
         raise ConfigError(
-            f"{candidate}: no {COMPARISON}, so nothing says that it is better; "
+            f"{candidate}: no {COMPARISON}, so nothing shows that it is better; "
             f"make it with `xtalgrid-train adapt`, {force}"
         )
     if comparison.candidate != pair:
         raise ConfigError(
-            f"{candidate / COMPARISON} is about other weights than those beside it; compare again, {force}"
+            f"{candidate / COMPARISON} is about other weights than those in this folder; compare again, {force}"
         )
     if comparison.current != current:
         raise ConfigError(
-            f"{candidate / COMPARISON} compares with {_short(comparison.current)}, and {_short(current)} "
+            f"{candidate / COMPARISON} is a comparison with {_short(comparison.current)}, but {_short(current)} "
             f"are in use now; compare again, {force}"
         )
     if comparison.verdict != "better":
         raise ConfigError(
             "\n  ".join(
-                [f"{candidate} is not better than what is in use:", *comparison.reasons, f"improve it, {force}"]
+                [f"{candidate} is not better than the models in use:", *comparison.reasons, f"improve it, {force}"]
             )
         )
 

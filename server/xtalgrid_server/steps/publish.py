@@ -27,7 +27,7 @@ from ..domain.images import ScoreRow
 from ..domain.log import log
 from ..imager.crystaltrak.database import ImagerDatabase
 from ..imager.crystaltrak.writer import Autoscore, NewScore, ScoreWriter
-from ..ledger.records import ScoredImage
+from ..ledger.shapes import ScoredImage
 from ..ledger.store import Ledger
 from ..storage.engines import chunks
 from .finalize import COLUMNS, restore_csv
@@ -75,7 +75,7 @@ class _Plan:
 
     @property
     def inspect_id(self) -> int:
-        return self.score.image.inspect_id
+        return self.score.inspect_id
 
     @property
     def writes(self) -> bool:
@@ -83,7 +83,7 @@ class _Plan:
         return self.action != "keep"
 
 
-def set_autoscore(
+def publish(
     config: Config, database: ImagerDatabase, ledger: Ledger, files: list[Path] | None = None, dry_run: bool = False
 ) -> Published:
     """Publish the lines of CSV files whose action is ``publish``.
@@ -125,7 +125,7 @@ def _publish_file(
         for batch in chunks(scores, _BATCH):
             plans = database.write(partial(_publish, config, database, ledger, run, batch, dry_run))
             if not dry_run:
-                ledger.decisions.done(run, [plan.score.score_id for plan in plans])
+                ledger.publications.set_done(run, [plan.score.score_id for plan in plans])
             for plan in plans:
                 published.actions[plan.action] = published.actions.get(plan.action, 0) + 1
 
@@ -140,27 +140,25 @@ def _publish(
     writer: ScoreWriter,
 ) -> list[_Plan]:
     """Read the score table as it is now and write the scores, in one transaction of the imager database."""
-    inspect_ids = [score.image.inspect_id for score in batch]
-    newest = ledger.decisions.published_scores(inspect_ids)
+    inspect_ids = [score.inspect_id for score in batch]
+    newest = ledger.publications.newest_scores(inspect_ids)
     rows = writer.scores_of_drops(inspect_ids)
-    plans = [_plan(config, database, rows[score.image.inspect_id], score, newest) for score in batch]
+    plans = [_plan(config, database, rows[score.inspect_id], score, newest) for score in batch]
     if dry_run:
         return plans
     writing = [plan for plan in plans if plan.writes]
     framed = _framed_images(config, writing) if config.publish.image_rows else {}
     autoscores = writer.autoscores([plan.inspect_id for plan in writing]) if config.publish.autoscores else {}
     entered = writer.add_images(framed)
-    ledger.decisions.intend(
+    ledger.publications.intend(
         run, [_intention(plan, autoscores.get(plan.inspect_id), entered.get(plan.inspect_id, "")) for plan in plans]
     )
     by = config.imager.scored_by
     new = [plan for plan in plans if plan.action == "insert"]
-    writer.insert_many(
-        [NewScore(plan.inspect_id, plan.code, plan.date, plan.score.image.image_name) for plan in new], by
-    )
+    writer.insert_many([NewScore(plan.inspect_id, plan.code, plan.date, plan.score.image_name) for plan in new], by)
     for plan in plans:
         if plan.action == "replace" and plan.own is not None:
-            writer.replace(plan.own.score_id, by, plan.code, plan.date, plan.score.image.image_name)
+            writer.replace(plan.own.score_id, by, plan.code, plan.date, plan.score.image_name)
     if config.publish.autoscores:
         writer.set_autoscores({plan.inspect_id: _autoscore(plan.score) for plan in writing})
     return plans
@@ -175,8 +173,9 @@ def _framed_images(config: Config, plans: Sequence[_Plan]) -> dict[int, str]:
 def _autoscore(score: ScoredImage) -> Autoscore:
     """Convert a score to a row of the lab's own table."""
     empty = score.outcome is Outcome.NULL_EXPERIMENT
-    said = score.answer.probabilities if isinstance(score.answer, wire.Scored) else ()
-    clear = dict(zip(CLASSES, said, strict=True)).get(Outcome.CLEAR, 0.0) if said else 0.0
+    answer = score.answer
+    maxima = answer.probabilities if isinstance(answer, wire.Scored) else ()
+    clear = dict(zip(CLASSES, maxima, strict=True)).get(Outcome.CLEAR, 0.0) if maxima else 0.0
     return score.p_crystal, clear, 1 if empty else 0
 
 
@@ -184,44 +183,43 @@ def _rows_to_publish(config: Config, ledger: Ledger, file: Path, published: Publ
     """Return the scores in a file's ``publish`` lines, each with its run; refuse lines that contradict the ledger."""
     lines = [(number, line) for number, line in enumerate(_read_csv(file), start=2) if line["action"] == "publish"]
     ids = [int(line["score_id"]) for _, line in lines if line["score_id"].isdecimal()]
-    scores = {score.score_id: score for score in ledger.views.scores_by_id(ids)}
+    scores = {score.score_id: score for score in ledger.scores.by_id(ids)}
     decided = {
-        run: {row.score_id: row.action for row in ledger.decisions.finalizations(run)}
+        run: {row.score_id: row.action for row in ledger.decisions.of_run(run)}
         for run in {ln["run"] for _, ln in lines}
     }
-    undone = {run: ledger.decisions.undone_scores(run) for run in decided}
-    rejected = {
-        score_id for score_id, (verdict, _) in ledger.decisions.verdicts(list(scores)).items() if verdict == "reject"
-    }
-    found = []
+    undone = {run: ledger.publications.undone_scores(run) for run in decided}
+    reviews = ledger.decisions.reviews(list(scores))
+    rejected = {score_id for score_id, made in reviews.items() if made[-1].verdict == "reject"}
+    accepted = []
     taken: dict[tuple[str, int], int] = {}
     for number, line in lines:
         score = scores.get(int(line["score_id"])) if line["score_id"].isdecimal() else None
         if score is None or decided[line["run"]].get(score.score_id) is None:
-            why = "this ledger knows no such score and run; is the file of another lab, or of another home?"
-        elif str(score.image.inspect_id) != line["inspect_id"]:
-            why = f"score {score.score_id} is of inspection {score.image.inspect_id}"
+            why = "this ledger has no such score and run; is the file from another lab, or another home?"
+        elif str(score.inspect_id) != line["inspect_id"]:
+            why = f"score {score.score_id} belongs to inspection {score.inspect_id}"
         elif line["artscore"] != config.score_code(score.outcome):
             why = (
                 f"score {score.score_id} is {config.score_code(score.outcome)}; "
                 "to give another score, score as a person"
             )
         elif score.score_id in rejected:
-            why = "a person rejected it since"
+            why = "a person has rejected it since"
         elif score.score_id in undone[line["run"]]:
             why = (
                 f"run {line['run']} was undone; `xtalgrid approve {score.score_id}` lets the next finalizer publish it"
             )
-        elif (line["run"], score.image.inspect_id) in taken:
-            before = taken[line["run"], score.image.inspect_id]
+        elif (line["run"], score.inspect_id) in taken:
+            before = taken[line["run"], score.inspect_id]
             why = f"line {before} publishes this inspection already, and an inspection has one score"
         else:
-            taken[line["run"], score.image.inspect_id] = number
-            found.append((score, line["run"]))
+            taken[line["run"], score.inspect_id] = number
+            accepted.append((score, line["run"]))
             continue
         published.refused.append(f"{file.name} line {number}: {why}")
         log.warning("%s %s line %d refused: %s", STEP, file.name, number, why)
-    return found
+    return accepted
 
 
 def _read_csv(file: Path) -> list[dict[str, str]]:
@@ -229,13 +227,15 @@ def _read_csv(file: Path) -> list[dict[str, str]]:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else error
-        raise XtalgridError(f"{file}: cannot be read ({why}); give CSV files of the finalizer") from error
+        raise XtalgridError(f"cannot read {file}: {why}; give CSV files of the finalizer") from error
     reader = csv.DictReader(io.StringIO(text))
     missing = set(COLUMNS) - set(reader.fieldnames or ())
     if missing:
         lacking = [name for name in COLUMNS if name in missing]
         more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
-        raise XtalgridError(f"{file}: no CSV of the finalizer; it lacks the columns {', '.join(lacking[:3])}{more}")
+        raise XtalgridError(
+            f"{file}: not a CSV file of the finalizer; it lacks the columns {', '.join(lacking[:3])}{more}"
+        )
     return [{key: value or "" for key, value in line.items() if key} for line in reader]
 
 
@@ -245,10 +245,10 @@ def _plan(
     """Decide by the rules what to write for a score; `rows` are all scores of its drop, oldest first."""
     code = config.score_code(score.outcome)
     assert code is not None  # only publishable outcomes get here
-    inspect_id = score.image.inspect_id
+    inspect_id = score.inspect_id
     peoples = [row for row in rows if config.imager.is_persons(row.by, row.code)]
     own = own_row(database, rows, inspect_id)
-    date = score_date(score.image.inspected, peoples)
+    date = score_date(score.inspected, peoples)
     standing = standing_score(inspect_id, peoples, config.publish.policy)
     if config.publish.policy == "shadow":
         return _Plan(score, code, "keep", date, "policy shadow: nothing is published")
@@ -258,7 +258,7 @@ def _plan(
         return _Plan(score, code, "keep", date, f"scored {standing.code} by {standing.by} in the meantime")
     if own is None:
         return _Plan(score, code, "insert", date)
-    if (own.code, own.date, own.image_name) == (code, date, score.image.image_name):
+    if (own.code, own.date, own.image_name) == (code, date, score.image_name):
         return _Plan(score, code, "same", date, own=own)
     return _Plan(score, code, "replace", date, own=own)
 

@@ -7,22 +7,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
 
 from ..imager.folder.entering import Imported
-from ..ledger.records import ScoredImage
+from ..ledger.shapes import DropImage
 from .finalize import Finalized
 from .system import System
 
 
 @dataclass(slots=True)
-class Account:
+class FolderRun:
     """The result for each image of a folder; `failed` maps file names to (reason, detail)."""
 
     imported: Imported
     finalized: Finalized
-    scored: list[ScoredImage]
+    scored: list[DropImage]
     failed: dict[str, tuple[str, str]]
 
     @property
@@ -38,7 +37,7 @@ class Account:
     @property
     def outcomes(self) -> dict[Outcome, int]:
         """Number of images by outcome, in order of priority, failed ones last."""
-        counts = collections.Counter(score.outcome for score in self.scored)
+        counts = collections.Counter(image.outcome for image in self.scored)
         counts[Outcome.FAILED] += len(self.failed)
         return {outcome: counts[outcome] for outcome in Outcome if counts[outcome]}
 
@@ -59,7 +58,7 @@ def run_folder(
     names: str | None = None,
     frames: str = "all",
     on_progress: Callable[[int], None] | None = None,
-) -> Account:
+) -> FolderRun:
     """Import a folder, score and publish its images, and account for each; a repeated run resumes where one stopped.
 
     Parameters
@@ -84,25 +83,15 @@ def run_folder(
         if not (worked.finished or worked.failed or done.refused) or not grid.waiting():
             break  # otherwise run again: units with refused results are repeated, up to grid.attempts
     finalized = system.finalize(frames)
-    system.set_autoscore()
+    system.publish()
     return _account(system, imported, finalized)
 
 
-def _account(system: System, imported: Imported, finalized: Finalized) -> Account:
+def _account(system: System, imported: Imported, finalized: Finalized) -> FolderRun:
     wanted = {(row.inspect_id, row.image_name) for row in imported.entered}
-    scores = system.ledger.views.scores(inspect_ids=sorted({row.inspect_id for row in imported.entered}), failed=True)
-    scored, failed = [], {}
-    for score in scores:
-        if (score.image.inspect_id, score.image.image_name) not in wanted:
-            continue
-        if isinstance(score.answer, wire.Failed):
-            failed[score.image.image_name] = (str(score.answer.reason), score.answer.detail)
-        else:
-            scored.append(score)
-    has_answer = {score.image.image_name for score in scores}
-    names = [row.image_name for row in imported.entered if row.image_name not in has_answer]
-    for file, reason, detail in system.ledger.work.failures(names):
-        failed[file] = (reason, detail)
+    images = system.ledger.images.of_inspections(sorted({row.inspect_id for row in imported.entered}))
+    images = [image for image in images if (image.inspect_id, image.image_name) in wanted]
+    failed = {image.image_name: image.failure for image in images if image.failure is not None}
     for path, why in imported.rejected.items():
         failed[path.name] = ("name fits no pattern", why)
-    return Account(imported, finalized, scored, failed)
+    return FolderRun(imported, finalized, [image for image in images if image.is_scored], failed)

@@ -15,7 +15,8 @@ from xtalgrid_core.outcomes import Outcome
 
 from ..config import HoldRule, Policy
 from ..domain.images import ScoreRow
-from ..ledger.records import ScoredImage, Verdict
+from ..ledger.decisions import Review
+from ..ledger.shapes import DropImage, ScoredImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +32,21 @@ class Action:
 
 def best_of_inspection(scores: Iterable[ScoredImage]) -> ScoredImage:
     """Return the score that stands for an inspection of a drop, if it has several images: the first by `rank`."""
-    return min(scores, key=lambda score: rank(score.outcome, score.probability, score.image.image_name))
+    return min(scores, key=rank)
 
 
-def rank(outcome: Outcome, probability: float, image_name: str) -> tuple[int, float, str]:
-    """Return an image's sort key among the images of its inspection: by priority, failed ones last."""
-    return priority(outcome) + (outcome is Outcome.FAILED), -probability, image_name
+def rank(image: DropImage) -> tuple[bool, int, float, str]:
+    """Return an image's sort key among the images of its inspection: by priority, then failed ones, then waiting."""
+    outcome = image.outcome or Outcome.FAILED
+    order = priority(outcome) + (outcome is Outcome.FAILED)
+    return image.outcome is None, order, -image.probability, image.image_name
 
 
 def decide_action(
     score: ScoredImage,
     code: str | None,
     peoples: list[ScoreRow],
-    verdict: tuple[Verdict, str] | None,
+    review: Review | None,
     policy: Policy,
     hold: Iterable[HoldRule],
 ) -> Action:
@@ -55,20 +58,20 @@ def decide_action(
         The lab's score code for the outcome; None if it has none.
     peoples
         People's scores of the drop at all its inspections, oldest first.
-    verdict
-        The newest review of the score and who made it; None if nobody reviewed it.
+    review
+        The newest review of the score; None if nobody reviewed it.
     """
     if code is None:
         return Action("none", f"{score.outcome}: a person should look")
     if policy == "shadow":
         return Action("shadow", "policy shadow: nothing is published")
-    if verdict is not None and verdict[0] == "reject":
-        return Action("reject", f"rejected by {verdict[1]}")
-    standing = standing_score(score.image.inspect_id, peoples, policy)
+    if review is not None and review.verdict == "reject":
+        return Action("reject", f"rejected by {review.who}")
+    standing = standing_score(score.inspect_id, peoples, policy)
     if standing is not None:
         return Action("keep", f"policy {policy}: scored {standing.code} by {standing.by}")
-    if verdict is not None:
-        return Action("publish", f"approved by {verdict[1]}")
+    if review is not None:
+        return Action("publish", f"approved by {review.who}")
     for rule in hold:
         if rule.outcome in (str(score.outcome), str(score.outcome.group)):
             value = score.p_crystal if rule.on == "p_crystal" else score.probability

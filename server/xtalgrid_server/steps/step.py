@@ -70,17 +70,17 @@ def step(config: Config, name: str, wait: float = 0) -> Iterator[Report]:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except filelock.Timeout as error:
-        raise Busy(f"{name} is running already; this run did nothing") from error
+        raise Busy(f"{name} is already running; this run did nothing") from error
     except OSError as error:
         raise ConfigError(
-            f"home: {config.home} cannot be written ({error.strerror}); run this as the account that owns it, "
+            f"home: cannot write {config.home}: {error.strerror}; run this as the account that owns it, "
             "or choose another folder"
         ) from error
     try:
         yield report
     except OSError as error:
         _log_stop(name, error)
-        raise XtalgridError(f"{name}: {error}; fix this (a full disk?) and run it again: it goes on") from error
+        raise XtalgridError(f"{name}: {error}; fix this (is the disk full?), then run it again to resume") from error
     except XtalgridError as error:
         _log_stop(name, error)
         raise
@@ -105,7 +105,7 @@ class Pause:
     since: datetime
 
     def __str__(self) -> str:
-        return f"paused by {self.by} since {self.since:%Y-%m-%d %H:%M} UTC; `xtalgrid resume` lets it go on"
+        return f"paused by {self.by} since {self.since:%Y-%m-%d %H:%M} UTC; `xtalgrid resume` continues"
 
 
 def paused(ledger: Ledger) -> Pause | None:

@@ -16,8 +16,8 @@ from ..config import Config
 from ..domain.log import log
 from ..imager.crystaltrak import samples
 from ..imager.crystaltrak.database import ImagerDatabase
-from ..ledger.people import Contents
-from ..ledger.records import now
+from ..ledger.contents import Contents
+from ..ledger.database import now
 from ..ledger.store import Ledger
 from ..storage.engines import chunks
 
@@ -73,14 +73,14 @@ def sync(config: Config, database: ImagerDatabase, ledger: Ledger) -> Synced:
 def _sync_scores(
     config: Config, database: ImagerDatabase, ledger: Ledger, key: str, progress: _Progress, done: Synced
 ) -> None:
-    recent = ledger.people.first_dated(now() - timedelta(days=config.imager.look_back_days))
+    recent = ledger.imager_scores.first_dated(now() - timedelta(days=config.imager.look_back_days))
     after = progress.last if recent is None else min(progress.last, recent - 1)
     while True:
         at = now()
         page = samples.score_page(database, after)
         if page.last is not None:
             done.rows += len(page.scores)
-            done.recorded += ledger.people.record(page.scores, between=(after, page.last, at))
+            done.recorded += ledger.imager_scores.record(page.scores, between=(after, page.last, at))
             after = page.last
             if page.last > progress.last:
                 progress.last = page.last
@@ -93,16 +93,16 @@ def _sync_contents(database: ImagerDatabase, ledger: Ledger, progress: _Progress
     missing = samples.missing_tables(database)
     if missing and missing != progress.missing:
         log.info(
-            "sync: the imager database has no %s as CrystalTrak has it; "
-            "what is in the drops comes from `xtalgrid layout`",
+            "sync: the imager database has no %s with CrystalTrak's columns; "
+            "record the contents of drops with `xtalgrid layout`",
             ", ".join(missing),
         )
     progress.missing = missing
     if missing:
         return
-    for barcodes in chunks(ledger.people.barcodes(), _BARCODES):
-        found = samples.plate_contents(database, barcodes)
-        done.contents += ledger.people.set_contents(
+    for barcodes in chunks(ledger.plates.barcodes(), _BARCODES):
+        contents = samples.plate_contents(database, barcodes)
+        done.contents += ledger.contents.record(
             Contents(barcode, samples.EVERYWHERE, project=project, sample=sample, origin=ORIGIN)
-            for barcode, (project, sample) in found.items()
+            for barcode, (project, sample) in contents.items()
         )

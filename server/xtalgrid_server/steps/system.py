@@ -24,13 +24,13 @@ from ..imager.folder.entering import Imported, import_folder
 from ..imager.folder.source import FolderSource, open_source
 from ..ledger.store import Ledger
 from ..storage.weights import Pair
-from .alerts import Alert, Told, tell
+from .alerts import Alert, SentAlerts, send_alerts
 from .assimilate.assimilate import Assimilated, assimilate
 from .create_work import Created, create_work, reopen
 from .finalize import Finalized, finalize
 from .promote import STEP as MODEL
-from .promote import models, promote, rollback
-from .publish import Published, set_autoscore
+from .promote import models_in_use, promote, rollback
+from .publish import Published, publish
 from .step import paused, step
 from .sync import Synced, sync
 from .undo import Undone, undo
@@ -44,7 +44,7 @@ class System:
         with step(config, "open", wait=60) as report:  # two first runs must not both create the tables
             self.ledger = Ledger(config)
             self.imager = ImagerDatabase(config)
-            self.source = open_source(config, self.imager, self.ledger.work)
+            self.source = open_source(config, self.imager, self.ledger.failures)
             report.quiet = True
         self.grid = LocalGrid(config) if config.grid.kind == "local" else BoincGrid(config)
 
@@ -71,7 +71,7 @@ class System:
             imported = import_folder(
                 self.config,
                 self.imager,
-                self.ledger.work,
+                self.ledger.failures,
                 folder,
                 recursive=recursive,
                 copy=copy,
@@ -93,15 +93,16 @@ class System:
             If there is neither a `folder` nor ``imager.folder``.
         """
         if folder is None and not self.config.imager.folder:
-            raise ConfigError("name the FOLDER to watch, or set imager.folder")
-        source = FolderSource(self.config, self.imager, self.ledger.work, folder, copy=copy, names=names)
+            raise ConfigError("give the FOLDER to watch, or set imager.folder")
+        source = FolderSource(self.config, self.imager, self.ledger.failures, folder, copy=copy, names=names)
         while True:
             with step(self.config, IMPORT, wait=600) as report:
-                found = source.look()
-                reopen(self.config, self.ledger, found.entered)
-                report.update(images=len(found.entered), rejected=len(found.rejected), waiting=len(found.waiting))
-                report.quiet = not (found.entered or found.rejected)
-            yield found
+                imported = source.scan()
+                reopen(self.config, self.ledger, imported.entered)
+                entered, rejected = len(imported.entered), len(imported.rejected)
+                report.update(images=entered, rejected=rejected, waiting=len(imported.waiting))
+                report.quiet = not (entered or rejected)
+            yield imported
             time.sleep(max(self.config.import_.settle_s, 1.0))
 
     def _refresh(self) -> None:
@@ -112,7 +113,7 @@ class System:
                 reopen(self.config, self.ledger, entered)
                 report["images"], report.quiet = len(entered), not entered
         except Busy:
-            log.info("%s is running; what it takes in is found by the next create_work", IMPORT)
+            log.info("%s is running; the next create_work finds the images that it imports", IMPORT)
 
     def create_work(
         self,
@@ -198,12 +199,12 @@ class System:
             report.update({"run": done.run or "none", **done.actions})
         return done
 
-    def set_autoscore(self, files: list[Path] | None = None, *, dry_run: bool = False) -> Published:
+    def publish(self, files: list[Path] | None = None, *, dry_run: bool = False) -> Published:
         """Write ARTscores into the score table."""
         if self._is_paused("set_autoscore"):
             return Published()
         with step(self.config, "set_autoscore") as report:
-            done = set_autoscore(self.config, self.imager, self.ledger, files, dry_run)
+            done = publish(self.config, self.imager, self.ledger, files, dry_run)
             report.update({"files": done.files, **done.actions, "refused": len(done.refused)})
             report.update(dry_run="yes" if dry_run else "no")
         return done
@@ -223,16 +224,16 @@ class System:
             report.update(dry_run="yes" if dry_run else "no")
         return done
 
-    def alerts(self, show: Callable[[list[Alert]], None]) -> Told:
-        """Tell people about drops with their first crystal; see `steps.alerts.tell`."""
+    def send_alerts(self, show: Callable[[list[Alert]], None]) -> SentAlerts:
+        """Tell people about drops with their first crystal; see `steps.alerts.send_alerts`."""
         with step(self.config, "alerts") as report:
-            told = tell(self.config, self.ledger, show)
-            report.update(drops=len(told.alerts), mails=told.mails, waiting=told.waiting)
-        return told
+            sent = send_alerts(self.config, self.ledger, show)
+            report.update(drops=len(sent.alerts), mails=sent.mails, waiting=sent.waiting)
+        return sent
 
     def models_in_use(self) -> Pair:
         """Return the SHA-256 of the segmenter and classifier that new work units name."""
-        return models(self.config, self.ledger)
+        return models_in_use(self.config, self.ledger)
 
     def promote(self, candidate: Path, *, force: str | None, who: str) -> Pair:
         """Use a candidate's models for new work units."""

@@ -45,17 +45,17 @@ def undo(config: Config, database: ImagerDatabase, ledger: Ledger, run: str, who
     XtalgridError
         If the ledger has no such run, or the run wrote nothing.
     """
-    wrote = [row for row in ledger.decisions.publications(run).values() if row.action in ("insert", "replace")]
+    wrote = [row for row in ledger.publications.of_run(run).values() if row.action in ("insert", "replace")]
     if not wrote:
         raise XtalgridError(
-            f"{run}: no run of this name wrote scores; runs are named as their CSV files in {config.outbox}"
+            f"{run}: no run of this name wrote scores; runs are named like their CSV files in {config.outbox}"
         )
-    done, already, later = Undone(), ledger.decisions.undone_scores(run), ledger.decisions.later_runs(run)
-    names = {s.score_id: s.image.image_name for s in ledger.views.scores_by_id([row.score_id for row in wrote])}
+    done, already, later = Undone(), ledger.publications.undone_scores(run), ledger.publications.later_runs(run)
+    names = {s.score_id: s.image_name for s in ledger.scores.by_id([row.score_id for row in wrote])}
     for batch in chunks([row for row in wrote if row.score_id not in already], _BATCH):
         part, taken = database.write(partial(_undo, config, database, batch, names, later, dry_run))
         if not dry_run:
-            ledger.decisions.undo(taken, who)
+            ledger.publications.undo(taken, who)
         done.removed += part.removed
         done.restored += part.restored
         done.left += part.left
@@ -81,9 +81,9 @@ def _undo(
         own = own_row(database, rows[row.inspect_id], row.inspect_id)
         before = msgspec.json.decode(row.previous, type=Previous) if row.previous else Previous()
         if row.inspect_id in later:
-            why = f"run {later[row.inspect_id]} wrote there since: undo that first"
+            why = f"run {later[row.inspect_id]} has written there since; undo it first"
         elif not (_is(own, row.code, names.get(row.score_id)) or _was(own, before)):
-            why = "its row was changed or taken out by somebody else"
+            why = "its row was changed or deleted by somebody else"
         elif not dry_run and not _restore(writer, own, before, by):
             why = "the imager database did not change its row; does another program write there?"
         else:

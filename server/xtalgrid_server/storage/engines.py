@@ -80,17 +80,17 @@ def open_engine(url: str, key: str, access: Access | None = None) -> sa.Engine:
     except sa.exc.NoSuchModuleError as error:
         name = url.partition("://")[0]
         raise ConfigError(
-            f"{key}: no database is reached by {name}://; write oracle+oracledb://, postgresql+psycopg:// or sqlite://"
+            f"{key}: {name}:// is not supported; use oracle+oracledb://, postgresql+psycopg:// or sqlite://"
         ) from error
     except (sa.exc.ArgumentError, ValueError) as error:
         raise ConfigError(
-            f"{key}: no database URL ({type(error).__name__}); "
-            "write one such as oracle+oracledb://user@host/?service_name=x"
+            f"{key}: not a database URL ({type(error).__name__}); "
+            "give one such as oracle+oracledb://user@host/?service_name=x"
         ) from error
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"{key}: the driver {error.name} is not installed; "
-            "pip install 'xtalgrid[server,X]', where X is oracle, cx-oracle, postgres or boinc"
+            "install it with: pip install 'xtalgrid[server,X]', where X is oracle, cx-oracle, postgres or boinc"
         ) from error
     except Exception as error:
         if not access.oracle_client:
@@ -122,13 +122,14 @@ def _with_password(url: sa.URL, key: str, file: str) -> sa.URL:
         return url.set(password=password) if password and url.username and url.password is None else url
     key = key.replace("url", "password_file")
     if url.password is not None:
-        raise ConfigError(f"{key}: the URL has a password too; take it out of the URL")
+        raise ConfigError(f"{key}: the URL has a password too; remove it from the URL")
     try:
         password = Path(file).expanduser().read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{key}: {file} cannot be read ({error}); this account must be able to") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"{key}: cannot read {file}: {why}; let this account read it") from error
     if not password or "\n" in password:
-        raise ConfigError(f"{key}: {file} must hold the password, on one line")
+        raise ConfigError(f"{key}: {file} must contain the password, on one line")
     return url.set(password=password)
 
 
@@ -231,7 +232,7 @@ def patiently(work: Callable[[], T], patience_s: float, what: str) -> T:
     def log_error(state: RetryCallState) -> None:
         error = state.outcome and state.outcome.exception()
         assert isinstance(error, sa.exc.DBAPIError)  # `is_gone` accepts no other
-        log.warning("%s is away (%s); asked again in %.1f s", what, short_reason(error), state.upcoming_sleep)
+        log.warning("%s is unavailable (%s); retrying in %.1f s", what, short_reason(error), state.upcoming_sleep)
 
     retrying = Retrying(
         retry=retry_if_exception(is_gone),

@@ -55,24 +55,24 @@ def add(config: Config, candidate: Path, pair: Pair) -> None:
         If a file does not match its SHA-256, or if the lab already has a network with another calibration or pooling:
         the same name would then stand for different scores.
     """
-    here = {e.sha256: e for e in entries(config)}
+    known = {e.sha256: e for e in entries(config)}
     added = []
     for sha256, role in zip(pair, ROLES, strict=True):
-        found, data = find_model(sha256, role, [candidate])
-        if sha256 in here:
-            if (here[sha256].calibration, here[sha256].pooling) != (found.calibration, found.pooling):
+        model, data = find_model(sha256, role, [candidate])
+        if sha256 in known:
+            if (known[sha256].calibration, known[sha256].pooling) != (model.calibration, model.pooling):
                 raise BrokenModel(
-                    f"{role} {sha256[:12]}… is here already with another calibration or pooling, "
-                    "and work under that name was sent; export it again, so that it gets a name of its own"
+                    f"{role} {sha256[:12]}… already exists here with another calibration or pooling, "
+                    "and work units that name it were sent; export it again, so that it gets a new name"
                 )
             continue
         config.weights.mkdir(parents=True, exist_ok=True)
-        card = _card(candidate, found)
+        card = _card(candidate, model)
         _keep(config.weights / f"{sha256}.onnx", data)
         _keep(config.weights / f"{sha256}.md", card)
-        added.append(msgspec.structs.replace(found, file=f"{sha256}.onnx", card=f"{sha256}.md"))
+        added.append(msgspec.structs.replace(model, file=f"{sha256}.onnx", card=f"{sha256}.md"))
     if added:
-        _write_manifest(config, (*here.values(), *added), pair)
+        _write_manifest(config, (*known.values(), *added), pair)
 
 
 def mark(config: Config, pair: Pair) -> None:
@@ -80,19 +80,19 @@ def mark(config: Config, pair: Pair) -> None:
 
     If the lab's own weights do not include both, the manifest stays as it is.
     """
-    here = entries(config)
-    if {(e.sha256, e.role) for e in here} >= set(zip(pair, ROLES, strict=True)):
-        _write_manifest(config, here, pair)
+    known = entries(config)
+    if {(e.sha256, e.role) for e in known} >= set(zip(pair, ROLES, strict=True)):
+        _write_manifest(config, known, pair)
 
 
-def _card(candidate: Path, found: ModelEntry) -> bytes:
+def _card(candidate: Path, model: ModelEntry) -> bytes:
     """Return the model card from the candidate's folder or the package, or a minimal one if there is none."""
     for folder in (candidate, PACKAGED):
-        path = folder / Path(found.card).name
+        path = folder / Path(model.card).name
         if path.is_file():
             return path.read_bytes()
     return (
-        f"# {found.role} `{found.sha256[:12]}…`\n\n{found.architecture}, {found.variant}. It came without a card.\n"
+        f"# {model.role} `{model.sha256[:12]}…`\n\n{model.architecture}, {model.variant}. It has no model card.\n"
     ).encode()
 
 

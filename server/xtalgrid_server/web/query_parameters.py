@@ -65,7 +65,7 @@ def name_of(kind: str) -> str:
 def letter_of(kind: str) -> str:
     """Return a kind's letter."""
     if kind in KINDS:
-        return KINDS[kind].look.letter
+        return KINDS[kind].style.letter
     return _OTHERS[kind][1] if kind in _OTHERS else {"differ": "≠", "agree": "=", "alone": "·"}.get(kind, "")
 
 

@@ -61,7 +61,7 @@ class Site:
         return self._row(image_id)
 
     def _read_row(self, image_id: int) -> ImageRow:
-        row = self.ledger.views.image(image_id) if 0 < image_id <= _LARGEST_ID else None
+        row = self.ledger.images.row(image_id) if 0 < image_id <= _LARGEST_ID else None
         if row is None:
             raise HTTPException(404, "There is no such image.")
         return row

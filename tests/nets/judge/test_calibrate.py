@@ -67,7 +67,7 @@ def test_a_calibration_is_written_for_one_classifier_alone(tiny_weights: Path, t
     assert (segmenter.calibration, classifier.calibration) == (Calibration(), Calibration())
     assert (quantized.calibration, quantized.pooling) == (Calibration(0.5, -1), POOLING)
     assert classifier.pooling != POOLING
-    with pytest.raises(ConfigError, match="no classifier 111111111111… here"):
+    with pytest.raises(ConfigError, match="does not list classifier 111111111111…"):
         calibrate.write(folder, Calibration(), POOLING, "1" * 64)
 
 
@@ -79,7 +79,7 @@ def test_a_pooling_finds_the_groups_it_was_drawn_from() -> None:
     pooling = calibrate.fit_pooling(drops, groups)
     right = [pooling.of(drop).argmax() == group for drop, group in zip(drops, groups, strict=True)]
     assert np.mean(right) > 0.95
-    with pytest.raises(ConfigError, match="no drop of 600 is clear"):
+    with pytest.raises(ConfigError, match="none of 600 drops is clear"):
         calibrate.fit_pooling(drops[:600], groups[:600])
 
 

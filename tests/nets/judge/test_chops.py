@@ -98,7 +98,7 @@ def test_what_cannot_be_judged_is_said_in_a_line(small_set: Path, tmp_path: Path
     (tmp_path / "bad.pt").write_bytes(b"nonsense")
     done = CliRunner().invoke(commands.evaluate_chops, [str(small_set), str(tmp_path / "bad.pt")])
     assert done.exit_code == 1
-    assert "no trained state" in done.output
+    assert "not a trained state" in done.output
     done = CliRunner().invoke(commands.evaluate_chops, [str(tmp_path / "none"), str(tmp_path / "bad.pt")])
     assert done.exit_code == 1
     assert "Traceback" not in done.output

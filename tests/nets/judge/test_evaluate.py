@@ -117,7 +117,7 @@ def test_an_outline_is_compared_with_its_mask(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "nothing to judge"),
+        ([], "there are no wells to judge"),
         (["--plates", "nowhere"], "no rendered plates"),
         (["--real", "nowhere"], "labels.csv: No such file"),
     ],

@@ -41,8 +41,8 @@ def test_an_outcome_is_a_class(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("plate,image,label\nA,a.jpg,clear\nA,b.jpg,xtal\n", "line 3: 'xtal' is no group"),
-        ("plate,image,label\nA,a.jpg,99\n", "line 2: '99' is no group"),
+        ("plate,image,label\nA,a.jpg,clear\nA,b.jpg,xtal\n", "line 3: 'xtal' is not a group"),
+        ("plate,image,label\nA,a.jpg,99\n", "line 2: '99' is not a group"),
         ("plate,image,outcome\nA,a.jpg,crystal\n", "line 2: 'crystal' is no"),
         ("image,label\na.jpg,clear\n", "no column plate"),
         ("plate,image\nA,a.jpg\n", "no column label"),

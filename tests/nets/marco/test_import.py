@@ -86,7 +86,7 @@ def test_again_over_the_old_ones_but_not_over_others(folder: Path, wheel: Path, 
     assert run("--out", folder, "--wheel", wheel)[0] == 0
     code, output = run("--out", tiny_weights, "--wheel", wheel)
     assert code == 1
-    assert output == f"Error: {tiny_weights}: has other weights; give a folder of its own\n"
+    assert output == f"Error: {tiny_weights}: contains other weights; give a separate folder\n"
 
 
 def test_another_wheel_is_refused(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_another_wheel_is_refused(tmp_path: Path) -> None:
         archive.writestr("dls_marco_score_ispyb/savedmodel/saved_model.pb", b"")
     code, output = run("--out", tmp_path / "out", "--wheel", wheel)
     assert code == 1
-    assert output.startswith(f"Error: {wheel}: has SHA-256 ")
+    assert output.startswith(f"Error: {wheel}: SHA-256 is ")
     assert output.count("\n") == 1
     assert not list((tmp_path / "out").glob("*"))
 
@@ -105,7 +105,7 @@ def test_another_result_is_refused(wheel: Path, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(install.convert, "RANGES", (1.0, *install.convert.RANGES[1:]))
     code, output = run("--out", tmp_path / "out", "--wheel", wheel)
     assert code == 1
-    assert output.startswith("Error: the int8 network came out as ")
+    assert output.startswith("Error: the int8 network has SHA-256 ")
     assert f"numpy {np.__version__}" in output
     assert output.count("\n") == 1
     assert not list((tmp_path / "out").glob("*"))

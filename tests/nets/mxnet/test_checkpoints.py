@@ -169,7 +169,7 @@ def test_another_count_of_outputs_comes_too_and_its_features_start_a_training(tm
     files = [str(symbol), str(params)]
     result = CliRunner().invoke(mxnet, [*files, str(tmp_path / "o.pt"), "--classes", groups])
     assert result.exit_code == 0, result.output
-    assert "To start a training from this one, write OUT.npz" in result.output
+    assert "To start training from this one, write to OUT.npz" in result.output
     assert torch.load(tmp_path / "o.pt", weights_only=True)["classes"] == groups.split(",")
     net, _ = load_trained(tmp_path / "o.pt")
     with torch.inference_mode():
@@ -190,19 +190,19 @@ def test_what_cannot_be_imported_is_said_in_one_line(tmp_path: Path) -> None:
         assert not (tmp_path / "o.pt").exists()
         return result.output.strip()
 
-    assert "what do the 13 outputs mean? Say it with --classes" in run(symbol, params)
-    assert "has 13 outputs, --classes names 2" in run("--classes", "clear,rim", symbol, params)
+    assert "the meaning of the 13 outputs is unknown; name them in order with --classes" in run(symbol, params)
+    assert "has 13 outputs, but --classes names 2" in run("--classes", "clear,rim", symbol, params)
     twisted = ",".join([*CLASSES[:-1], "edge"])
-    assert "look at: edge, rim" in run("--classes", twisted, symbol, params)
+    assert "wrong or missing: edge, rim" in run("--classes", twisted, symbol, params)
     names = ("--classes", ",".join(CLASSES))
     other = checkpoint("gluon1_0", tmp_path)[1]
     assert "net_conv0_weight is (96, 3, 7, 7), not (64, 3, 3, 3); it belongs to another symbol file" in run(
         *names, symbol, other
     )
-    assert "no .params file of MXNet" in run(*names, symbol, symbol)
-    assert "no symbol file of MXNet" in run(*names, params, params)
+    assert "not a .params file of MXNet" in run(*names, symbol, symbol)
+    assert "not a symbol file of MXNet" in run(*names, params, params)
     twins = checkpoint("elu", tmp_path)
-    with pytest.raises(ModelError, match="computes with ELU"):
+    with pytest.raises(ModelError, match="uses ELU"):
         save_features(tmp_path / "o.npz", import_checkpoint(*twins)[0])
     nodes = json.loads(symbol.read_text())
     first = next(node for node in nodes["nodes"] if node["op"] == "Convolution")

@@ -58,13 +58,13 @@ def test_any_payload_comes_back(tmp_path_factory: pytest.TempPathFactory, payloa
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda b: b[:-3], "ends sooner"),
+        (lambda b: b[:-3], "ends earlier"),
         (lambda b: b[:60], "ends"),
         (lambda b: b[:13], "ends inside a record, at byte 8"),
-        (lambda b: b"JFIF" + b[4:], "no record at byte 0: damaged, or no RecordIO file"),
+        (lambda b: b"JFIF" + b[4:], "no record at byte 0; the file is damaged or not RecordIO"),
         (lambda b: b[:4] + struct.pack("<I", 2 << 29) + b[8:], "out of order"),
         (lambda b: b[:4] + struct.pack("<I", 7 << 29) + b[8:], "out of order"),
-        (lambda b: b[:12] + struct.pack("<I", (1 << 29) - 1) + b[16:], "536,870,911 bytes, the file ends sooner"),
+        (lambda b: b[:12] + struct.pack("<I", (1 << 29) - 1) + b[16:], "536,870,911 bytes, but the file ends earlier"),
     ],
 )
 def test_damage_is_named_with_its_place(tmp_path: Path, damage, message: str) -> None:
@@ -75,9 +75,9 @@ def test_damage_is_named_with_its_place(tmp_path: Path, damage, message: str) ->
 
 
 def test_an_images_head_that_promises_too_much_is_refused() -> None:
-    with pytest.raises(RecordError, match="names 1,000,000 labels, more than it has bytes for"):
+    with pytest.raises(RecordError, match="claims 1,000,000 labels, more than it has bytes for"):
         unpack_image(struct.pack("<IfQQ", 1_000_000, 0, 0, 0))
-    with pytest.raises(RecordError, match="3 bytes are no image of im2rec"):
+    with pytest.raises(RecordError, match="3 bytes are not an image of im2rec"):
         unpack_image(b"abc")
 
 
@@ -165,7 +165,7 @@ def test_a_labs_own_pack_becomes_a_set_split_by_plate(chops: Path, tmp_path: Pat
 
 def test_groups_are_taken_as_groups(chops: Path, tmp_path: Path) -> None:
     output = run("unpack", foreign(tmp_path, chops), tmp_path / "lab", "--classes", "crystal,precipitate,clear")
-    assert "Each chop counts as a plate of its own" in output
+    assert "Each chop counts as its own plate" in output
     assert [row.outcome for row in ChopSet(tmp_path / "lab").table][:3] == [
         "any crystal",
         "any precipitate",
@@ -175,11 +175,13 @@ def test_groups_are_taken_as_groups(chops: Path, tmp_path: Path) -> None:
 
 def test_questions_that_only_the_user_can_answer_are_asked(chops: Path, tmp_path: Path) -> None:
     pack = foreign(tmp_path, chops)
-    assert "what do its labels mean? Say it with --classes" in run("unpack", pack, tmp_path / "lab")
+    assert "the meaning of its labels is unknown; name them in order with --classes" in run(
+        "unpack", pack, tmp_path / "lab"
+    )
     names = ",".join(CLASSES)
-    assert "finds nothing in the path" in run(
+    assert "does not match the path" in run(
         "unpack", pack, tmp_path / "lab", "--classes", names, "--wells", "(?P<plate>Q)"
     )
-    assert "needs a part (?P<plate>" in run("unpack", pack, tmp_path / "lab", "--classes", names, "--wells", "A")
-    assert "no regular expression" in run("unpack", pack, tmp_path / "lab", "--wells", "(")
-    assert "no outcome 'cristal' known" in run("unpack", pack, tmp_path / "lab", "--classes", "cristal")
+    assert "needs a group (?P<plate>" in run("unpack", pack, tmp_path / "lab", "--classes", names, "--wells", "A")
+    assert "not a regular expression" in run("unpack", pack, tmp_path / "lab", "--wells", "(")
+    assert "unknown outcome 'cristal'" in run("unpack", pack, tmp_path / "lab", "--classes", "cristal")

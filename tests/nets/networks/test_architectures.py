@@ -229,5 +229,5 @@ def test_the_table_names_every_network() -> None:
 
 
 def test_an_unknown_network_is_refused_with_the_list_of_those_there_are() -> None:
-    with pytest.raises(ModelError, match=r"no network 'squeezenet'; there are: squeezenet1\.0, "):
+    with pytest.raises(ModelError, match=r"no network 'squeezenet'; choose from: squeezenet1\.0, "):
         build("squeezenet")

@@ -292,7 +292,7 @@ def test_folders_named_as_classes(plate: Path, tmp_path: Path) -> None:
         (tmp_path / "sorted" / folder / f"{name}.jpg").write_bytes((plate / f"{name}.jpg").read_bytes())
     code, said = run(tmp_path / "sorted", tmp_path / "set", "--whole")
     assert code == 0, said
-    assert "the folder's name is no outcome; --map 'to do=OUTCOME'" in said
+    assert "the folder's name is not an outcome; give its meaning with --map 'to do=OUTCOME'" in said
     made = ChopSet(tmp_path / "set")
     assert [CLASSES[rank] for rank in made.labels] == [Outcome.CLEAR, Outcome.HARVESTABLE]
     assert "2 wells without a plate, split by image" in said

@@ -107,7 +107,7 @@ def test_damaged_data_costs_one_record_and_a_damaged_length_the_rest(tmp_path: P
     shard.write_bytes(one + two[:-6])
     assert "ends inside a record" in list(read_records(shard))[-1].error
     shard.write_bytes(jpeg(50))
-    assert "no TFRecord file" in next(read_records(shard)).error
+    assert "not a TFRecord file" in next(read_records(shard)).error
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_whole_wells_of_shards(shards: list[Path], tmp_path: Path) -> None:
     assert "train-00001#0: the data differs" in result.output
     assert "train-00001#1: not an image" in result.output
     assert "1  second copies of an image" in result.output
-    assert "1  no outcome 'Unlabelled' known" in result.output
+    assert "1  unknown outcome 'Unlabelled'" in result.output
     made = ChopSet(tmp_path / "set")
     assert [row.outcome for row in made.table] == ["any crystal", "any clear", "any precipitate"]
     assert [row.source for row in made.table] == ["marco 1", "marco 2", "marco 3"]
@@ -144,4 +144,4 @@ def test_unpacked_wells_are_the_files_themselves_with_a_table(shards: list[Path]
     assert [row["label"] for row in rows] == ["any crystal", "any crystal", "any clear"]
     assert (tmp_path / "wells" / rows[2]["image"]).read_bytes() == jpeg(60)
     again = CliRunner().invoke(commands.marco, [str(shards[0]), str(tmp_path / "wells"), "--unpack"])
-    assert "is there already" in again.output
+    assert "already exists" in again.output

@@ -69,10 +69,10 @@ def test_no_drop_and_inverted_and_what_cannot_be_told(tmp_path: Path) -> None:
     with pytest.raises(SetError, match="--inverted"):
         read_mask(path)
     Image.new("L", (80, 60), 255).save(path)
-    with pytest.raises(SetError, match="of one colour"):
+    with pytest.raises(SetError, match="has only one colour"):
         read_mask(path)
     path.write_bytes(path.read_bytes()[:40])
-    with pytest.raises(SetError, match=r"cannot be read|is no image"):
+    with pytest.raises(SetError, match=r"cannot read|is not an image"):
         read_mask(path)
 
 
@@ -91,9 +91,9 @@ def test_a_folder_of_wells_and_a_folder_of_masks(tmp_path: Path) -> None:
     arguments = [str(images), str(masks), str(tmp_path / "set"), "--plate-from", r"^(\w+?)_"]
     result = CliRunner().invoke(commands.masks, arguments)
     assert result.exit_code == 1
-    assert "no_image.png: no image is named no_image" in result.output
+    assert "no_image.png: there is no image no_image" in result.output
     assert "PL01_A3.png: the mask" in result.output
-    assert "another shape" in result.output
+    assert "the shapes differ" in result.output
     assert "1  images without a mask" in result.output
     assert "1  second copies" in result.output
     made = ChopSet(tmp_path / "set")

@@ -67,7 +67,7 @@ def test_a_killed_build_goes_on_where_it_was(tmp_path: Path, damage: bytes) -> N
         stream.write(b"half a chop")
     with (folder / JOURNAL).open("ab") as stream:
         stream.write(damage)
-    with pytest.raises(SetError, match="interrupted: start it again"):
+    with pytest.raises(SetError, match="interrupted; run it again"):
         ChopSet(folder)
     with pytest.raises(SetError, match="other arguments"), ChopSetWriter(folder, "test", {"n": 2}):
         pass
@@ -93,7 +93,7 @@ def test_a_changed_byte_is_noticed(tmp_path: Path) -> None:
     with (tmp_path / "set" / "chops.npy").open("r+b") as stream:
         stream.seek(5000)
         stream.write(b"\x0b")
-    with pytest.raises(SetError, match=r"chops\.npy: its bytes"):
+    with pytest.raises(SetError, match=r"chops\.npy: does not match its SHA-256"):
         ChopSet(tmp_path / "set").verify()
 
 

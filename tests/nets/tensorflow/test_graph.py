@@ -76,5 +76,5 @@ def test_another_file_is_refused(damage: bytes) -> None:
 
 def test_a_layer_of_another_kind_is_refused() -> None:
     net = Convolutions(read_graph(GRAPH.replace(b"MaxPool", b"MinPool")), VARIABLES, "given")
-    with pytest.raises(BrokenModel, match="MinPool is of a kind that isn't read"):
+    with pytest.raises(BrokenModel, match="the operation MinPool is not supported"):
         net.add("logits")

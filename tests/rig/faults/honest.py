@@ -70,7 +70,7 @@ def _answer(number: int, options: wire.Options, rng: random.Random) -> wire.Answ
     return wire.Scored(
         number=number,
         outcome=outcome,
-        score=outcome.look.score,
+        score=outcome.style.score,
         probability=decision.probability,
         p_crystal=decision.p_crystal,
         groups=decision.groups,

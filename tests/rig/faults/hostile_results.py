@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from xtalgrid_core import wire
-from xtalgrid_core.outcomes import LOOKS, Outcome
+from xtalgrid_core.outcomes import STYLES, Outcome
 
 from . import honest
 
@@ -137,7 +137,7 @@ def _outcomes(image: Json, rng: random.Random) -> None:
         case 2:
             image["probabilities"] = rng.choice(([], image["probabilities"][:-1], [0.5] * 14, [0.5] * 900))
         case _:
-            image["outcome"], image["score"] = "crystals harvestable", LOOKS[Outcome.HARVESTABLE].score
+            image["outcome"], image["score"] = "crystals harvestable", STYLES[Outcome.HARVESTABLE].score
             image["p_crystal"], image["probability"] = 0.01, 0.99
             image["probabilities"] = [0.01] * 13
 

@@ -178,7 +178,7 @@ def other_services(config: Config, wells: Path) -> Callable[[], None]:
                 system.create_work(barcodes=imported.barcodes, wells_per_unit=min(share, UNIT), retry=True)
                 system.assimilate()
                 system.finalize("none")
-                system.set_autoscore()
+                system.publish()
 
     return chain
 

@@ -58,8 +58,8 @@ def test_a_platform_of_a_version(tmp_path, name, path):
 @pytest.mark.parametrize(
     ("name", "data", "said"),
     [
-        ("xtalgrid-worker", FROZEN, "no name that says version and platform"),
-        ("xtalgrid-worker-0.1.0-plan9-x86_64", FROZEN, "no name that says version and platform"),
+        ("xtalgrid-worker", FROZEN, "no version and platform in the name"),
+        ("xtalgrid-worker-0.1.0-plan9-x86_64", FROZEN, "no version and platform in the name"),
         ("xtalgrid-worker-0.1.0-linux-x86_64", b"pyi-runtime-tmpdir", "--unpack-in ."),
         ("xtalgrid-worker-0.100.0-linux-x86_64", FROZEN, "below 100"),
     ],
@@ -93,7 +93,7 @@ def test_the_own_python_way(tmp_path):
     said = subprocess.run([launcher, "--version"], cwd=tmp_path, capture_output=True, text=True, env=dict(os.environ))
     assert said.stdout.startswith(f"xtalgrid-worker {version()} "), said.stderr
     done = make_by_itself("own-python", "--python", tmp_path / "none", "--into", project)
-    assert (done.returncode, "no such Python" in done.stderr) == (2, True)
+    assert (done.returncode, "give the Python that has xtalgrid" in done.stderr) == (2, True)
     venv.create(tmp_path / "bare")
     done = make_by_itself("own-python", "--python", tmp_path / "bare/bin/python", "--into", tmp_path / "other")
     assert (done.returncode, "has no xtalgrid" in done.stderr, (tmp_path / "other").exists()) == (2, True, False)

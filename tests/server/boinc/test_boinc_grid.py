@@ -50,7 +50,7 @@ def workunits(connection):
 
 
 def states(system):
-    return sorted(unit.state for unit in system.ledger.work.units("planned", "sent", "returned", "failed"))
+    return sorted(unit.state for unit in system.ledger.units.in_states("planned", "sent", "returned", "failed"))
 
 
 def test_units_are_staged_and_created_fresh_ones_before_back_fill(system, project, imaged, calls, boinc_db):
@@ -107,7 +107,7 @@ def test_what_a_killed_run_staged_does_not_stand_in_the_way(system, project, ima
     (project.folder / "fail").touch()
     with pytest.raises(GridError):
         system.create_work()
-    (unit,) = system.ledger.work.units("planned")
+    (unit,) = system.ledger.units.in_states("planned")
     half = project.downloads(f"{unit.name}.1.zip")
     half.write_bytes(half.read_bytes()[:100])
     (project.folder / "fail").unlink()
@@ -117,7 +117,7 @@ def test_what_a_killed_run_staged_does_not_stand_in_the_way(system, project, ima
 
 def test_killed_after_boinc_took_them_units_are_not_created_again(system, imaged, calls, monkeypatch):
     imaged(2)
-    monkeypatch.setattr(system.ledger.work, "set_state", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(system.ledger.units, "set_state", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         system.create_work()
     monkeypatch.undo()
@@ -182,7 +182,7 @@ def test_other_models_travel_as_sticky_files_named_by_their_content(
     shutil.copytree(tiny_weights, config.weights)
     pair = tuple(read_manifest(tiny_weights).default.values())
     assert pair != default_models()
-    system.ledger.models.add("promote", pair, "", "test")
+    system.ledger.promotions.add("promote", pair, "", "test")
     system.grid.offer_models(pair)
     staged = {path.name for path in (project.folder / "download").rglob("*.onnx")}
     assert staged == {f"{sha256}.onnx" for sha256 in pair}
@@ -205,7 +205,7 @@ def test_the_commands_of_the_local_grid_say_where_to_go(system):
 
 def test_a_folder_that_is_no_project_is_named(config):
     config = msgspec.structs.replace(config, boinc=msgspec.structs.replace(config.boinc, project="/nowhere"))
-    with System(config) as system, pytest.raises(ConfigError, match="/nowhere is no BOINC project"):
+    with System(config) as system, pytest.raises(ConfigError, match="/nowhere is not a BOINC project"):
         system.create_work()
 
 
@@ -219,4 +219,4 @@ def test_the_command_line_shows_it(config, system, imaged):
     retried = CliRunner().invoke(main, [*arguments, "retry"], catch_exceptions=False)
     assert "makes 0 units again" in retried.output
     unknown = CliRunner().invoke(main, [*arguments, "retry", "xg_none"])
-    assert (unknown.exit_code, "neither failed nor lost: xg_none" in unknown.output) == (2, True)
+    assert (unknown.exit_code, "not failed or lost: xg_none" in unknown.output) == (2, True)

@@ -58,7 +58,7 @@ def unit(system, project, config):
         rows.append(ImageRow(0, "P1", n, INSPECTED, Well(1, n, 1), f"{n}.png"))
     system.imager.register(rows)
     system.create_work()
-    (sent,) = system.ledger.work.units("sent")
+    (sent,) = system.ledger.units.in_states("sent")
     return sent, project.downloads(f"{sent.name}.1.zip")
 
 
@@ -102,7 +102,7 @@ def test_the_way_of_a_result_through_validator_and_assimilator_into_the_ledger(s
         assert hook("assimilate", 17, first) == (0, "")
     done = system.assimilate()
     assert (done.accepted, done.refused, done.scores) == (1, 1, 2)
-    assert system.ledger.work.unit(sent.name).state == "returned"
+    assert system.ledger.units.named(sent.name).state == "returned"
     assert not any(spool.inbox.iterdir())
     assert not any(spool.refused.iterdir())
     assert system.assimilate().accepted == 0

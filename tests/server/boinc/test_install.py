@@ -79,7 +79,7 @@ def test_the_scripts_run_as_the_daemons_run_them(config, project, tmp_path):
 def test_a_broken_config_xml_is_left_alone(config, project):
     path = project.folder / "config.xml"
     path.write_text("<boinc><config>")
-    with pytest.raises(ConfigError, match="is no XML"):
+    with pytest.raises(ConfigError, match="is not XML"):
         list(install(config, project))
     assert path.read_text() == "<boinc><config>"
 

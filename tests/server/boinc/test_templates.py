@@ -83,7 +83,7 @@ def test_names_survive_the_shell_and_come_back_from_an_uploaded_file():
     for wrong in ("xg_1.2", "other_1_r5_0", "xg_1.2_1_r5_0.gz", "xg 1.2_1_r5_0", "../xg_1.2_1_r5_0/.."):
         assert unit_of_output(Path(wrong)) is None
     for wrong in ("a b", "a;b", "", "x" * 101, "../a", "nodelete_1"):
-        with pytest.raises(ValueError, match="no name"):
+        with pytest.raises(ValueError, match="is not a valid name"):
             workunit_name(wrong, 1)
 
 

@@ -54,5 +54,5 @@ def test_a_unit_goes_out_by_boinc_and_its_scores_come_back(system, project, unit
     assert hook("check", uploaded) == (0, "")
     assert hook("assimilate", 1, uploaded) == (0, "")
     assert system.assimilate().scores == 2
-    outcomes = {score.image.image_name: str(score.outcome) for score in system.ledger.views.scores()}
+    outcomes = {image.image_name: str(image.outcome) for image in system.ledger.images.by_id([1, 2]).values()}
     assert outcomes == {"1.png": "crystals harvestable", "2.png": "clear"}

@@ -51,5 +51,5 @@ def test_what_is_named_otherwise_is_named_with_its_key(tmp_path):
 def test_the_command_ends_with_an_error_where_something_is_missing(tmp_path):
     done = CliRunner().invoke(main, ["--home", str(tmp_path), "check-imager"])
     assert done.exit_code == 2
-    assert "PROBLEM  no image fits imager.patterns ['*']" in done.output
-    assert "ok       I_SCORES: is there" in done.output
+    assert "PROBLEM  no image matches imager.patterns ['*']" in done.output
+    assert "ok       I_SCORES: found" in done.output

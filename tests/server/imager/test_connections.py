@@ -41,10 +41,10 @@ def test_a_password_from_a_file_or_the_environment(tmp_path, monkeypatch):
 
 def test_a_passwords_file_that_cannot_be_used(tmp_path):
     url = "oracle+oracledb://reader@127.0.0.1:1521/?service_name=xtal"
-    with pytest.raises(ConfigError, match=r"imager\.password_file: .*nowhere cannot be read"):
+    with pytest.raises(ConfigError, match=r"imager\.password_file: cannot read .*nowhere"):
         open_engine(url, "imager.url", Access(password_file=str(tmp_path / "nowhere")))
     (tmp_path / "empty").write_text("\n")
-    with pytest.raises(ConfigError, match=r"imager\.password_file: .* must hold the password"):
+    with pytest.raises(ConfigError, match=r"imager\.password_file: .* must contain the password"):
         open_engine(url, "imager.url", Access(password_file=str(tmp_path / "empty")))
     with pytest.raises(ConfigError, match=r"imager\.password_file: the URL has a password too") as caught:
         open_engine(url.replace("@", f":{SECRET}@"), "imager.url", Access(password_file=str(tmp_path / "empty")))
@@ -154,7 +154,7 @@ def test_reading_and_writing_are_two_accounts(tmp_path):
 
 
 def test_what_does_not_fit_its_column_is_refused_before_it_is_sent(system):
-    too_long = pytest.raises(ImagerError, match=r"I_SCORES\.SCOREDBY holds 30 bytes, and 'é+' has 32")
+    too_long = pytest.raises(ImagerError, match=r"I_SCORES\.SCOREDBY holds 30 bytes, but 'é+' has 32")
     with too_long, system.imager.writing() as writer:
         writer.insert(1, "13", datetime(2012, 11, 21), "jdoe", "")
         writer.insert(1, "13", datetime(2012, 11, 21), "é" * 16, "")

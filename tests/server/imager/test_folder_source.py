@@ -50,7 +50,7 @@ def clock():
 
 @pytest.fixture
 def source(system, clock):
-    return FolderSource(system.config, system.imager, system.ledger.work, clock=clock, pause=clock.wait)
+    return FolderSource(system.config, system.imager, system.ledger.failures, clock=clock, pause=clock.wait)
 
 
 def names(rows):
@@ -59,10 +59,10 @@ def names(rows):
 
 def test_a_new_file_is_taken_in_when_it_stayed_the_same(source, watched, clock, system):
     draw_well(watched / "CI022987" / rigaku_name(1))
-    assert source.look().entered == []
-    assert source.look().entered == []  # no time has passed
+    assert source.scan().entered == []
+    assert source.scan().entered == []  # no time has passed
     clock.wait(5)
-    (row,) = source.look().entered
+    (row,) = source.scan().entered
     assert (row.barcode, row.inspection, row.well) == ("CI022987", 3, Well(1, 1, 1))
     assert source.path(row).samefile(watched / "CI022987" / rigaku_name(1))
     clock.wait(5)
@@ -87,13 +87,13 @@ def test_a_file_that_grows_waits_and_never_stops_the_others(source, watched, clo
     assert names(source.refresh()) == [rigaku_name(1)]
     clock.wait(3600)
     growing.write_bytes(whole[:800])
-    found = source.look()
+    found = source.scan()
     clock.wait(3600)
-    again = source.look()
+    again = source.scan()
     assert (found.entered, found.settling, again.waiting, again.settling) == ([], [growing], [growing], [])
     growing.write_bytes(whole)
     assert names(source.refresh()) == [rigaku_name(2)]
-    assert system.ledger.work.failures() == []
+    assert system.ledger.failures.of_files() == []
 
 
 def test_a_file_that_stays_incomplete_is_recorded_once_and_taken_in_if_it_is_mended(source, watched, clock, system):
@@ -103,10 +103,10 @@ def test_a_file_that_stays_incomplete_is_recorded_once_and_taken_in_if_it_is_men
     broken.write_bytes(whole[:-40] + bytes(40))  # as long as it should be: copies over a network look so
     assert source.refresh() == []
     clock.wait(25 * 3600)
-    found = source.look()
+    found = source.scan()
     assert list(found.rejected) == [broken]
-    assert source.look().rejected == {}
-    ((file, reason, detail),) = system.ledger.work.failures()
+    assert source.scan().rejected == {}
+    ((file, reason, detail),) = system.ledger.failures.of_files()
     assert (file, reason) == (str(broken), "truncated image")
     assert "end marker is missing" in detail
     broken.write_bytes(whole)
@@ -115,22 +115,22 @@ def test_a_file_that_stays_incomplete_is_recorded_once_and_taken_in_if_it_is_men
 
 def test_killed_before_it_was_noted_that_a_file_was_entered(source, watched, clock, monkeypatch):
     draw_well(watched / rigaku_name(1))
-    source.look()
+    source.scan()
     clock.wait(5)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(source._seen, "keep", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
-        source.look()
-    assert names(source.look().entered) == [rigaku_name(1)]
+        source.scan()
+    assert names(source.scan().entered) == [rigaku_name(1)]
     assert len(list(source.of_plate("CI022987"))) == 1
 
 
 def test_what_was_seen_outlives_the_process(source, watched, clock, config):
     draw_well(watched / rigaku_name(1))
-    assert len(source.look().waiting) == 1
+    assert len(source.scan().waiting) == 1
     clock.wait(5)
     with System(config) as other:
-        again = FolderSource(config, other.imager, other.ledger.work, clock=clock, pause=clock.wait)
-        assert names(again.look().entered) == [rigaku_name(1)]
+        again = FolderSource(config, other.imager, other.ledger.failures, clock=clock, pause=clock.wait)
+        assert names(again.scan().entered) == [rigaku_name(1)]
     assert source.refresh() == []
 
 
@@ -139,11 +139,11 @@ def test_a_name_that_fits_not_and_a_file_of_the_same_stem(source, watched, syste
     draw_well(watched / "holiday.jpg")
     draw_well(watched / ".hidden.jpg")
     assert len(source.refresh()) == 1
-    ((file, reason, _),) = system.ledger.work.failures()
+    ((file, reason, _),) = system.ledger.failures.of_files()
     assert (file, reason) == (str(watched / "holiday.jpg"), "name fits no pattern")
     png = draw_well(watched / rigaku_name(1).replace(".jpg", ".png"))
-    assert source.look().doubles == [png]
-    assert source.look().doubles == []
+    assert source.scan().doubles == [png]
+    assert source.scan().doubles == []
     os.utime(watched / rigaku_name(1), (5, 5))
     assert names(source.refresh()) == [rigaku_name(1)]  # touched, and not a double of itself
 
@@ -167,7 +167,7 @@ def test_rockimagers_tree(system, watched, clock):
         for kind in ("ef", "th", "dl"):
             draw_well(watched / ROCKIMAGER.format(well, kind))
     source = FolderSource(
-        system.config, system.imager, system.ledger.work, names="rockimager", clock=clock, pause=clock.wait
+        system.config, system.imager, system.ledger.failures, names="rockimager", clock=clock, pause=clock.wait
     )
     rows = source.refresh()
     assert [(row.barcode, row.inspection, str(row.well)) for row in rows] == [
@@ -175,7 +175,7 @@ def test_rockimagers_tree(system, watched, clock):
         ("3100", 17409, "B1a"),
     ]
     assert rows[0].image_name == "plateID_3100_batchID_17409_wellNum_1_profileID_1_d1_r26_ef.jpg"
-    assert system.ledger.work.failures() == []
+    assert system.ledger.failures.of_files() == []
     assert system.create_work().planned == 2
 
 
@@ -183,5 +183,5 @@ def test_a_folder_that_is_not_there_or_in_the_wrong_place(system, source, watche
     watched.rmdir()
     with pytest.raises(ConfigError, match="is it mounted"):
         source.refresh()
-    with pytest.raises(ConfigError, match=r"imager\.folder: .* must not lie in each other"):
+    with pytest.raises(ConfigError, match=r"imager\.folder: .* must not contain each other"):
         from_string(f'[imager]\nfolder = "{tmp_path}"\n', home=tmp_path / "home")

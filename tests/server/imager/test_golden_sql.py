@@ -82,7 +82,7 @@ def test_the_chain_sends_nothing_else(system, score, person):
         system.create_work()
         system.sync()
         system.finalize(frames="none")
-        system.set_autoscore()
+        system.publish()
         system.imager.register([ImageRow(0, "P1", 1, DAY, Well(1, 1, 1), "late.jpg")])
     assert len(statements) > 5
     assert {_shape(statement) for statement in statements} <= known

@@ -19,7 +19,7 @@ from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.config import from_string
 from xtalgrid_server.domain.wells import Well
-from xtalgrid_server.ledger.people import Contents
+from xtalgrid_server.ledger.contents import Contents
 
 LATELY = datetime.now().replace(microsecond=0) - timedelta(days=5)
 MAIL = """
@@ -91,7 +91,7 @@ def test_one_mail_for_each_plate(xtalgrid, inspect, system, mail_server):
     toml = MAIL.format(port=mail_server(inbox), starttls="false")
     inspect(1, {1: 0.9, 2: 0.7, 3: 0.1}, first=LATELY)
     contents = Contents("CI022987", Well(1, 1, 1), sample="ABL1", condition="20 % PEG 3350, 0.1 M Bis-Tris pH 6.5")
-    system.ledger.people.set_contents([contents])
+    system.ledger.contents.record([contents])
     result = xtalgrid("alerts", toml=toml)
     assert result.exit_code == 0, result.output
     ((recipients, mail),) = inbox.mails
@@ -114,7 +114,7 @@ def test_what_the_mail_server_refuses_goes_out_with_the_next_run(xtalgrid, inspe
     refused = xtalgrid("alerts", toml=toml)
     assert refused.exit_code == 2
     assert "451" in refused.output
-    assert "the next run sends what is waiting" in refused.output
+    assert "the next run tries again" in refused.output
     again = {"inspection": 1, "inspected": LATELY + timedelta(days=1), "threshold": 0.8, "p_crystal": 0.6}
     score({(1, 1): Outcome.HARVESTABLE}, **again)  # a newer model says so too, meanwhile
     inbox.is_open = True
@@ -151,5 +151,10 @@ def test_the_password_goes_by_tls_to_a_server_with_a_certificate(xtalgrid, inspe
 def test_half_a_mail_configuration_is_refused(tmp_path):
     with pytest.raises(ConfigError) as caught:
         from_string('[alerts]\nsmtp_host = "mail"\nuser = "x"\nstarttls = false\nrecipients = ["ann"]\n', home=tmp_path)
-    for mistake in ("alerts.sender: not set", "set both or neither", "not sent in the clear", "no mail address 'ann'"):
+    for mistake in (
+        "alerts.sender: not set",
+        "set both or neither",
+        "not sent in the clear",
+        "'ann' is not a mail address",
+    ):
         assert mistake in str(caught.value)

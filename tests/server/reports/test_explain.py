@@ -22,8 +22,8 @@ from xtalgrid_server.cli.main import main
 from xtalgrid_server.config import load
 from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.ledger import tables as t
-from xtalgrid_server.ledger.people import Contents
-from xtalgrid_server.reports.decisions import decision_path
+from xtalgrid_server.ledger.contents import Contents
+from xtalgrid_server.reports.decision_path import decision_path
 from xtalgrid_server.steps.run import run_folder
 from xtalgrid_server.steps.system import System
 
@@ -61,13 +61,13 @@ def lab(tiny_weights, tmp_path_factory):
     Image.fromarray(well()).save(folder / "new" / NAME)
     with System(load(folder / "xtalgrid.toml")) as system:
         run_folder(system, folder / "new", frames="none")
-        system.set_autoscore()
+        system.publish()
         contents = Contents("CI022987", Well(1, 1, 0), "kinases", "ABL1", "20 % PEG 3350", "screen.csv")
-        system.ledger.people.set_contents([contents])
-        (seen,) = system.ledger.views.seen("CI022987")
+        system.ledger.contents.record([contents])
+        (image,) = system.ledger.images.of_plate("CI022987")
         with system.imager.writing() as writer:
-            writer.insert(seen.image.inspect_id, "13", INSPECTED + timedelta(days=1), "jdoe", "")
-        system.ledger.people.correct(seen.image_id, Outcome.BAD_FORM, "ann", note="looks like salt")
+            writer.insert(image.inspect_id, "13", INSPECTED + timedelta(days=1), "jdoe", "")
+        system.ledger.corrections.add(image.image_id, Outcome.BAD_FORM, "ann", note="looks like salt")
     return Lab(folder / "xtalgrid.toml", folder / "home" / "images" / "CI022987" / "3" / NAME)
 
 
@@ -79,7 +79,7 @@ def test_everything_about_a_score(lab):
         "CI022987 A1a, inspection 3",
         "condition  20 % PEG 3350",
         f"image {NAME}",
-        "the one that was scored",
+        "the file that was scored",
         "crystals harvestable (23), made",
         "model      segmenter",
         "(tiny fp32)",
@@ -140,8 +140,8 @@ def test_another_file_or_none_cannot_be_compared(lab):
         lab.image.write_bytes(data)
     assert gone.exit_code == other.exit_code == 1
     assert "IMPOSSIBLE: missing file" in gone.output
-    assert "IMPOSSIBLE: the file is another than the one that was scored" in other.output
-    assert "another file than the one that was scored last" in other.output
+    assert "IMPOSSIBLE: the file has changed since it was scored" in other.output
+    assert "the file has changed since it was last scored" in other.output
 
 
 def test_what_is_not_there_is_said(lab):
@@ -149,7 +149,7 @@ def test_what_is_not_there_is_said(lab):
         (("CI9", "A1"), "no images of plate 'CI9' yet"),
         (("CI022987", "B1"), "has no image of B1"),
         (("CI022987", "A1b"), "has no image of A1b"),
-        (("CI022987", "well 1"), "is no well"),
+        (("CI022987", "well 1"), "is not a well"),
         (("CI022987", "A1", "--inspection", 7), "has no inspection 7; it has 3"),
     ):
         result = lab("explain", *words)
@@ -161,14 +161,14 @@ def test_an_image_that_waits_or_failed_says_why_it_has_no_score(system, xtalgrid
     draw_well(tmp_path / "new" / NAME)
     system.import_folder(tmp_path / "new")
     system.create_work()
-    assert "no score   it waits, or its work unit is on its way" in xtalgrid("explain", "CI022987", "A1a").output
-    (unit,) = system.ledger.work.units("sent")
-    system.ledger.work.fail_unit(unit, "three workers ended without an answer")
+    assert "no score   it is waiting, or its work unit is in progress" in xtalgrid("explain", "CI022987", "A1a").output
+    (unit,) = system.ledger.units.in_states("sent")
+    system.ledger.units.fail(unit, "three workers ended without an answer")
     for words in (("explain",), ("explain", "--recompute")):
         result = xtalgrid(words[0], "CI022987", "A1a", *words[1:])
         assert "no score   work unit failed: three workers ended" in result.output
     assert result.exit_code == 1
-    assert "nothing was said of it" in xtalgrid("history", "CI022987", "A1a").output
+    assert "no scores" in xtalgrid("history", "CI022987", "A1a").output
 
 
 def test_a_drop_s_history(lab):

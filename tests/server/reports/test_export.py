@@ -18,7 +18,7 @@ from xtalgrid_core.outcomes import CLASSES, Outcome
 from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.exchange.coco import coco_box
 from xtalgrid_server.ledger import tables as t
-from xtalgrid_server.ledger.people import Contents
+from xtalgrid_server.ledger.contents import Contents
 
 WELLS = {
     (1, 1): Outcome.HARVESTABLE,
@@ -36,7 +36,7 @@ def plate(system, score, person):
     person(rows[1].inspect_id, "01", INSPECTED)
     system.sync()
     contents = Contents("CI022987", Well(1, 1, 0), "kinases", 'ABL1 "long"', "20 % PEG 3350,\n0.1 M Tris", "a.csv")
-    system.ledger.people.set_contents([contents])
+    system.ledger.contents.record([contents])
     return rows
 
 
@@ -129,7 +129,7 @@ def test_a_box_ends_where_the_image_does():
 def test_a_file_that_cannot_be_written_leaves_the_old_one(xtalgrid, plate, tmp_path, system):
     missing = xtalgrid("export", "csv", tmp_path / "none" / "out.csv")
     assert missing.exit_code == 2
-    assert "cannot be written" in missing.output
+    assert "cannot write" in missing.output
     assert "use it with coco" in xtalgrid("export", "csv", tmp_path / "out.csv", "--confirmed").output
     assert (
         "--from is later"
@@ -138,7 +138,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(xtalgrid, plate, tmp_p
 
 
 def test_memory_does_not_grow_with_the_archive(system, score, exported, monkeypatch):
-    monkeypatch.setattr("xtalgrid_server.ledger.archive.BATCH", 100)
+    monkeypatch.setattr("xtalgrid_server.ledger.plates.BATCH", 100)
     score(WELLS)
     copy_plates(system, 1000)
     tracemalloc.start()

@@ -25,7 +25,7 @@ def test_wells_drops_and_once_more_is_no_harm(system, layout, score, xtalgrid, t
     done = layout(text, "CI022987")
     assert (done.rows, done.recorded, done.passed_over, done.unseen) == (3, 3, ("ph",), ())
     assert layout(text, "CI022987").recorded == 0
-    inside = system.ledger.people.contents(["CI022987"])
+    inside = system.ledger.contents.of_plates(["CI022987"])
     assert inside("CI022987", Well(1, 1, 3)).sample == "ABL1 + ligand"
     assert inside("CI022987", Well(1, 1, 3)).condition == "20 % PEG 3350, 0.1 M Tris"
     assert inside("CI022987", Well(2, 12, 4)).sample == "SRC"
@@ -33,7 +33,7 @@ def test_wells_drops_and_once_more_is_no_harm(system, layout, score, xtalgrid, t
     result = xtalgrid("layout", tmp_path / "screen.csv", "--barcode", "CI9")
     assert result.output.splitlines()[-3:] == [
         "3 wells read, 3 new or changed",
-        "passed over the columns ph",
+        "ignored the columns ph",
         "no images of plate CI9 yet",
     ]
 
@@ -42,7 +42,7 @@ def test_rows_and_columns_several_plates_semicolons_and_a_byte_order_mark(system
     text = "Barcode;Row;Column;Subwell;Project\r\nCI1;A;1;;x\r\nCI1;8;12;c;y\r\nCI2;h;3;2;z\r\n;;;;\r\n"
     done = layout(text, encoding="utf-8-sig")
     assert (done.recorded, done.unseen) == (3, ("CI1", "CI2"))
-    inside = system.ledger.people.contents(["CI1", "CI2"])
+    inside = system.ledger.contents.of_plates(["CI1", "CI2"])
     assert inside("CI1", Well(1, 1, 2)).project == "x"
     assert (inside("CI1", Well(8, 12, 3)).project, inside("CI1", Well(8, 12, 2)).project) == ("y", "")
     assert inside("CI2", Well(8, 3, 2)).project == "z"
@@ -51,32 +51,32 @@ def test_rows_and_columns_several_plates_semicolons_and_a_byte_order_mark(system
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("well,sample\nA1,x\nA0,y\nZZZ9,z\nA1,again\n", "3 lines need correction:\n  line 3: 'A0' is no well.*\n  line 4: 'ZZZ9'.*\n  line 5: P1 A1 stands in line 2"),
-        ("row,col,sample\nA,1,x\nA,thirteen,y\n", "line 3: col is 'thirteen'; write a number from 1"),
-        ("well,subwell,sample\nA1a,2,x\n", "names its drop, and subwell is '2' besides"),
+        ("well,sample\nA1,x\nA0,y\nZZZ9,z\nA1,again\n", "3 lines need correction:\n  line 3: 'A0' is not a well.*\n  line 4: 'ZZZ9'.*\n  line 5: P1 A1 is already in line 2"),
+        ("row,col,sample\nA,1,x\nA,thirteen,y\n", "line 3: col is 'thirteen'; give a number from 1"),
+        ("well,subwell,sample\nA1a,2,x\n", "has a subwell, but the column subwell has '2'"),
         (f"well,condition\nA1,{'x' * 1001}\n", "line 2: condition has 1001 characters; at most 1000"),
-        ("well,barcode,sample\nA1,P2,x\n", "line 2: plate P2, and --barcode says P1"),
+        ("well,barcode,sample\nA1,P2,x\n", "line 2: plate P2, but --barcode is P1"),
         ("well,smaple\nA1,x\n", "needs one of the columns project, sample, condition; is 'smaple' meant to be 'sample'"),
         ("sample\nx\n", "needs the column well, or row and col"),
         ("well,row,sample\nA1,A,x\n", "keep one of them"),
-        ("well,sample,sample\nA1,x,y\n", "the column sample stands there twice"),
-        ("well,sample\n", "no line below the header"),
-        ('well,sample\nA1,"x\n', "line 2: no CSV"),
+        ("well,sample,sample\nA1,x,y\n", "the column sample appears twice"),
+        ("well,sample\n", "no lines below the header"),
+        ('well,sample\nA1,"x\n', "line 2: not CSV"),
         ("", "needs the column well"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_with_its_line_and_nothing_is_recorded(system, layout, text, why):
     with pytest.raises(ConfigError, match=f"(?s){why}"):
         layout(text, "P1")
-    assert system.ledger.people.contents(["P1"])("P1", Well(1, 1, 1)).sample == ""
+    assert system.ledger.contents.of_plates(["P1"])("P1", Well(1, 1, 1)).sample == ""
 
 
 def test_files_that_are_no_layouts(system, layout, tmp_path):
-    with pytest.raises(ConfigError, match="it has no column barcode; give the plate's with --barcode"):
+    with pytest.raises(ConfigError, match="it has no column barcode; give the barcode with --barcode"):
         layout("well,sample\nA1,x\n")
     with pytest.raises(ConfigError, match="save it as CSV in UTF-8"):
         layout("well,sample\nA1,Bäcker\n", "P1", encoding="utf-16")
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="cannot read"):
         read_layout(system.ledger, tmp_path / "none.csv")
 
 
@@ -86,5 +86,5 @@ def test_names_of_wells():
     assert parse_well(" h02D ") == Well(8, 2, 4)
     assert parse_well("A1") == Well(1, 1, 0)
     for text in ("", "A", "1", "A1ab", "A-1", "A100", "A00"):
-        with pytest.raises(ValueError, match="is no well"):
+        with pytest.raises(ValueError, match="is not a well"):
             parse_well(text)

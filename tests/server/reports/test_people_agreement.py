@@ -98,7 +98,7 @@ def test_pages_of_judged_inspections_are_all_of_them(system, score, person, xtal
     for row in rows[::2]:
         person(row.inspect_id, "01", INSPECTED)
     system.sync()
-    for seen in system.ledger.views.seen("CI022987")[1::2]:
-        system.ledger.people.correct(seen.image_id, Outcome.CLEAR, "ann")
-    monkeypatch.setattr("xtalgrid_server.ledger.archive.BATCH", 5)
+    for image in system.ledger.images.of_plate("CI022987")[1::2]:
+        system.ledger.corrections.add(image.image_id, Outcome.CLEAR, "ann")
+    monkeypatch.setattr("xtalgrid_server.ledger.images.BATCH", 5)
     assert json.loads(xtalgrid("agreement", "--json").stdout)["agree"]["hits"] == 12

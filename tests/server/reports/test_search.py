@@ -11,7 +11,7 @@ import pytest
 from tests.server.conftest import INSPECTED
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.domain.wells import Well
-from xtalgrid_server.ledger.people import Contents
+from xtalgrid_server.ledger.contents import Contents
 
 PEG, SALT = "20 % PEG 3350, 0.1 M Bis-Tris pH 6.5", "2.0 M ammonium sulfate"
 
@@ -27,7 +27,7 @@ def archive(system, inspect, person):
         Contents("CI022987", Well(1, col, 0), "kinases", "ABL1" if col < 3 else "SRC", PEG if col < 5 else SALT)
         for col in range(1, 7)
     ]
-    system.ledger.people.set_contents(contents)
+    system.ledger.contents.record(contents)
     system.sync()
 
 

@@ -11,7 +11,7 @@ from tests.server.conftest import INSPECTED
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.imager.crystaltrak import samples
-from xtalgrid_server.ledger.people import Said
+from xtalgrid_server.ledger.person_scores import PersonScore
 
 TODAY = datetime.now().replace(microsecond=0)
 
@@ -39,7 +39,7 @@ def test_new_rows_come_page_by_page_and_changed_and_deleted_recent_ones_again(sy
     person(105, "01", TODAY)  # SQLite gives it the SCOREID of the deleted row
     done = system.sync()
     assert (done.rows, done.recorded) == (3, 3)
-    rows = system.ledger.people.scores(range(100, 106))
+    rows = system.ledger.imager_scores.of_inspections(range(100, 106))
     assert {inspect_id: [row.code for row in found] for inspect_id, found in rows.items()} == {
         100: ["13"],
         101: ["13"],
@@ -48,7 +48,7 @@ def test_new_rows_come_page_by_page_and_changed_and_deleted_recent_ones_again(sy
         104: [],
         105: ["01"],
     }
-    assert [seen.row.code for seen in system.ledger.people.history([103])] == ["13", "23"]
+    assert [seen.row.code for seen in system.ledger.imager_scores.history([103])] == ["13", "23"]
 
 
 def test_killed_in_the_middle_it_goes_on_from_the_last_page(system, person, monkeypatch):
@@ -76,7 +76,7 @@ def test_projects_and_samples_of_the_plates_that_were_seen(system, score, statem
     sample_tables = [tables.plates, tables.plate_drops, tables.samples, tables.projects]
     for table in sample_tables:
         table.drop(system.imager._engine, checkfirst=True)
-    missing = f"has no {', '.join(table.fullname.upper() for table in sample_tables)} as CrystalTrak has"
+    missing = f"has no {', '.join(table.fullname.upper() for table in sample_tables)} with CrystalTrak's columns"
     assert [missing in xtalgrid("sync").output for _ in range(2)] == [True, False]
 
     for table in sample_tables:
@@ -91,7 +91,7 @@ def test_projects_and_samples_of_the_plates_that_were_seen(system, score, statem
         statement(tables.plates.insert().values(plate_id=number, barcode=barcode, project_id=1))
         statement(sa.insert(tables.plate_drops).values([{"fk_plate_id": number, "fk_sample_id": n} for n in (1, 1, 2)]))
     assert (system.sync().contents, system.sync().contents) == (1, 0)
-    inside = system.ledger.people.contents(["CI022987", "CI999999"])
+    inside = system.ledger.contents.of_plates(["CI022987", "CI999999"])
     assert (inside("CI022987", Well(1, 1, 1)).project, inside("CI022987", Well(1, 1, 1)).sample) == (
         "kinases",
         "ABL1, SRC",
@@ -103,6 +103,5 @@ def test_what_was_synced_is_what_people_said(system, score, person):
     row, *_ = score({(1, 1): Outcome.CLEAR})
     person(row.inspect_id, "23", INSPECTED)
     system.sync()
-    (seen,) = system.ledger.views.seen("CI022987")
-    said = system.ledger.people.said({seen.image_id: row.inspect_id})
-    assert said == {row.inspect_id: [Said(row.inspect_id, Outcome.HARVESTABLE, "23", "jdoe", INSPECTED)]}
+    scores = system.ledger.person_scores.of(system.ledger.images.of_plate("CI022987"))
+    assert scores == {row.inspect_id: [PersonScore(row.inspect_id, Outcome.HARVESTABLE, "23", "jdoe", INSPECTED)]}

@@ -7,7 +7,7 @@ from datetime import timedelta
 from tests.server.conftest import INSPECTED
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.domain.wells import Well
-from xtalgrid_server.ledger.records import now
+from xtalgrid_server.ledger.database import now
 from xtalgrid_server.steps.new_crystals import crystal_from, new_crystals
 
 DAY = timedelta(days=1)
@@ -23,7 +23,7 @@ def test_a_drop_is_told_of_at_the_first_inspection_that_reaches_the_threshold(sy
     inspect(3, {1: 0.8, 2: 0.9, 3: 0.3, 4: 0.5})
     found = new_crystals(system.ledger, 0.5)
     assert told(found) == [(1, 3, 0.8, 0.4), (4, 3, 0.5, None), (2, 1, 0.5, None)]
-    assert found[0].drop == ("CI022987", Well(1, 1, 1))
+    assert found[0].image.drop == ("CI022987", Well(1, 1, 1))
     assert told(new_crystals(system.ledger, 0.5, inspected_since=INSPECTED + 2 * DAY)) == [
         (1, 3, 0.8, 0.4),
         (4, 3, 0.5, None),
@@ -39,13 +39,13 @@ def test_a_drop_is_told_of_at_the_first_inspection_that_reaches_the_threshold(sy
 
 def test_also_where_a_person_scored_the_drop_before(system, inspect, person):
     inspect(1, {1: 0.1})
-    (seen,) = system.ledger.views.seen("CI022987")
-    person(seen.image.inspect_id, "13", INSPECTED)
+    (image,) = system.ledger.images.of_plate("CI022987")
+    person(image.inspect_id, "13", INSPECTED)
     inspect(2, {1: 0.9})
     system.finalize(frames="none")
     (found,) = new_crystals(system.ledger, crystal_from(system.config))
     assert found.before == 0.1
-    assert [(said.code, said.who) for said in found.said] == [("13", "jdoe")]
+    assert [(score.code, score.who) for score in found.person_scores] == [("13", "jdoe")]
 
 
 def test_of_several_images_of_an_inspection_the_most_crystalline_counts_and_a_newer_score_replaces_the_older(
@@ -61,7 +61,7 @@ def test_of_several_images_of_an_inspection_the_most_crystalline_counts_and_a_ne
 
 
 def test_plates_come_whole_whatever_the_size_of_a_batch(system, inspect, monkeypatch):
-    monkeypatch.setattr("xtalgrid_server.ledger.archive.BATCH", 1)
+    monkeypatch.setattr("xtalgrid_server.ledger.plates.BATCH", 1)
     inspect(1, {1: 0.1, 2: 0.1})
     inspect(2, {1: 0.9, 2: 0.1})
     assert told(new_crystals(system.ledger, 0.5)) == [(1, 2, 0.9, 0.1)]

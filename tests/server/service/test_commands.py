@@ -45,9 +45,9 @@ def test_a_dry_run_shows_the_files_with_this_installations_paths(service, tmp_pa
     [
         (("install",), False, "needs root (sudo); --user-level is for your own account"),
         (("uninstall",), False, "needs root"),
-        (("install", "--systemd"), True, "systemd does not run this machine; use --cron"),
-        (("install", "--user-level", "--systemd"), False, "systemd does not run this machine; use --cron"),
-        (("install", "--user-level", "--user", "jdoe"), False, "leave --user out"),
+        (("install", "--systemd"), True, "this machine does not run systemd; use --cron"),
+        (("install", "--user-level", "--systemd"), False, "this machine does not run systemd; use --cron"),
+        (("install", "--user-level", "--user", "jdoe"), False, "leave out --user"),
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(service, monkeypatch, words, root, said):

@@ -53,7 +53,7 @@ WantedBy=timers.target
 
 CRONTAB = """\
 # Written by `xtalgrid service install`; run it again rather than change this.
-# A run that finds the one before still at work ends at once and says nothing. Logs: log/COMMAND.log in XTALGRID_HOME.
+# A run exits at once if the previous one is still in progress. Logs: log/COMMAND.log in XTALGRID_HOME.
 SHELL=/bin/sh
 MAILTO=root
 XTALGRID_CONFIG=/etc/xtalgrid/xtalgrid.toml
@@ -110,7 +110,7 @@ def test_choices_are_in_both():
 
 
 def test_a_path_that_systemd_does_not_take_is_named():
-    with pytest.raises(ConfigError, match="/data/it's: systemd takes no path with quotes"):
+    with pytest.raises(ConfigError, match="/data/it's: systemd does not accept paths with quotes"):
         service('[publish]\nframes_dir = "/data/it\'s"\n')
 
 
@@ -173,7 +173,7 @@ def test_a_persons_crontab_keeps_its_own_lines():
     assert first == f"{own}\n{block}"
     assert cron.without_block(first + "8 3 * * * /bin/false\n") + block == f"{own}\n8 3 * * * /bin/false\n{block}"
     assert cron.without_block(first) == f"{own}\n"
-    with pytest.raises(ConfigError, match="has lost the line"):
+    with pytest.raises(ConfigError, match="lacks the line"):
         cron.without_block(first.replace(cron.END, ""))
 
 

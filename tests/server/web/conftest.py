@@ -15,7 +15,7 @@ from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.config import Config, from_string
 from xtalgrid_server.domain.images import ImageRow
 from xtalgrid_server.domain.wells import Well
-from xtalgrid_server.ledger.records import PlannedImage
+from xtalgrid_server.ledger.units import PlannedImage
 from xtalgrid_server.steps.system import System
 from xtalgrid_server.web.app import create_app
 from xtalgrid_server.web.auth.passwords import hash_password
@@ -87,7 +87,7 @@ def client(visit: Callable[..., Visit]) -> Visit:
 @pytest.fixture
 def with_user(system: System, configured: Callable[[str], Config]) -> Config:
     """A viewer that people sign in to; ben's password is `PASSWORD`."""
-    system.ledger.visits.set_password("ben", hash_password(PASSWORD), "anna")
+    system.ledger.users.set_password("ben", hash_password(PASSWORD), "anna")
     return configured('sign_in = "users"')
 
 
@@ -106,8 +106,10 @@ def enter(system: System) -> Enter:
         )
         name = f"xg_{rows[0].inspect_id}_{len(rows)}_{round(threshold * 100)}"
         manifest = wire.Manifest(schema=1, unit=name, min_worker="0.1.0", options=options, images=entries)
-        system.ledger.work.add_unit(manifest, [PlannedImage(row, "d" * 64) for row in rows])
-        system.ledger.work.accept_result(system.ledger.work.unit(name), "f" * 64, result_of(manifest, answers), options)
+        system.ledger.units.add(manifest, [PlannedImage(row, "d" * 64) for row in rows])
+        system.ledger.scores.accept_result(
+            system.ledger.units.named(name), "f" * 64, result_of(manifest, answers), options
+        )
 
     return put
 

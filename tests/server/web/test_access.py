@@ -43,7 +43,7 @@ def test_others_are_guests(visit, score, system, config):
         ("not an address", {}),
     ):
         _is_guest(visit(address=address, app=app), headers)
-        assert system.ledger.people.corrections([1])[1] == []
+        assert system.ledger.corrections.of_images([1])[1] == []
 
 
 def _is_guest(client, headers):
@@ -130,13 +130,13 @@ def test_forged_stolen_and_old_sessions(visit, with_user, configured, system):
     for forged in (session[:-3] + "abc", "ben", "", session.split(".")[0], "a.b.c"):
         assert ">ben<" not in stranger.get("/", headers={"cookie": f"{SESSION}={forged}"}).text
     assert ">ben<" in stranger.get("/", headers={"cookie": f"{SESSION}={session}"}).text
-    system.ledger.visits.set_password("ben", hash_password("another one it is"), "anna")
+    system.ledger.users.set_password("ben", hash_password("another one it is"), "anna")
     fresh = visit(with_user)  # a new password ends the sessions of the one before
     assert ">ben<" not in fresh.get("/", headers={"cookie": f"{SESSION}={session}"}).text
 
 
 def test_removed_users_cannot_sign_in(visit, with_user, system):
-    system.ledger.visits.set_password("ben", "", "anna")
+    system.ledger.users.set_password("ben", "", "anna")
     assert visit(with_user).fill("/sign-in", "/sign-in", name="ben", password=PASSWORD).status_code == 403
 
 
@@ -160,12 +160,12 @@ def test_the_command_that_adds_lists_and_removes_users(config, system):
         return CliRunner().invoke(main, ["--home", str(config.home), "user", *words], input=said)
 
     assert run("add", "ben", said=f"{PASSWORD}\n{PASSWORD}\n").exit_code == 0
-    assert verify_password(system.ledger.visits.password("ben"), PASSWORD)
+    assert verify_password(system.ledger.users.password("ben"), PASSWORD)
     piped = run("add", "carla", "--stdin", said=f"{PASSWORD} too\n")
     assert piped.exit_code == 0 and PASSWORD not in piped.output
     assert [line.split()[0] for line in run("list").output.splitlines()] == ["ben", "carla"]
     assert run("remove", "ben").exit_code == 0
-    assert system.ledger.visits.password("ben") == ""
+    assert system.ledger.users.password("ben") == ""
     for words, said, why in (
         (("add", "dora", "--stdin"), "short\n", "at least 10"),
         (("add", "ARTscore", "--stdin"), f"{PASSWORD}\n", "a program's"),
@@ -217,7 +217,7 @@ def form(client, score):
 def test_a_form_of_this_page_is_taken(client, form, system):
     done = client.post("/corrections", data=form, headers={"sec-fetch-site": "same-origin"}, follow_redirects=False)
     assert done.status_code == 303
-    assert [one.outcome for one in system.ledger.people.corrections([1])[1]] == [Outcome.HARVESTABLE]
+    assert [one.outcome for one in system.ledger.corrections.of_images([1])[1]] == [Outcome.HARVESTABLE]
 
 
 def test_forms_from_other_sites_change_nothing(client, form, system):
@@ -228,7 +228,7 @@ def test_forms_from_other_sites_change_nothing(client, form, system):
         {"origin": "null"},
     ):
         assert client.post("/corrections", data=form, headers=headers).status_code == 403, headers
-    assert system.ledger.people.corrections([1])[1] == []
+    assert system.ledger.corrections.of_images([1])[1] == []
 
 
 def test_no_form_works_without_its_signature(client, form):

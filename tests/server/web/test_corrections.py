@@ -17,7 +17,9 @@ WELL = "/well/CI022987/3/A1a"
 @pytest.fixture
 def said(system):
     def read(image_id=1):
-        return [(one.outcome, one.who, one.score_id) for one in system.ledger.people.corrections([image_id])[image_id]]
+        return [
+            (one.outcome, one.who, one.score_id) for one in system.ledger.corrections.of_images([image_id])[image_id]
+        ]
 
     return read
 
@@ -83,7 +85,7 @@ def test_by_policy_a_score_is_a_row_of_the_score_table_in_the_persons_name(
     assert (
         abs((datetime.now(UTC).replace(tzinfo=None) - anna[2]).total_seconds()) < 120
     )  # the imager's zone is UTC here
-    (kept,) = system.ledger.people.corrections([1])[1]
+    (kept,) = system.ledger.corrections.of_images([1])[1]
     assert kept.written_id and kept.written_at
     client.fill("/corrections", WELL, image=1, score=1, outcome="precipitate")
     assert [(code, by) for _, code, _, by in score_table()] == [("13", "jdoe"), ("13", "anna")]  # theirs is replaced

@@ -14,7 +14,7 @@ from tests.conftest import encoded, scoring_processes, well
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_core.weights import default_models
-from xtalgrid_server.ledger.records import PlannedImage
+from xtalgrid_server.ledger.units import PlannedImage
 from xtalgrid_server.web.app import create_app
 from xtalgrid_server.web.pages.maps import GROUPS, ClassMaps
 
@@ -34,10 +34,10 @@ def scored(config, system):
         options = wire.Options(segmenter=segmenter, classifier=classifier)
         entry = wire.ImageEntry(number=0, file="000.png", inspect_id=900, sha256="d" * 64)
         manifest = wire.Manifest(schema=1, unit="xg_map", min_worker="0.1.0", options=options, images=(entry,))
-        system.ledger.work.add_unit(manifest, [PlannedImage(image, "d" * 64)])
-        unit = system.ledger.work.unit("xg_map")
+        system.ledger.units.add(manifest, [PlannedImage(image, "d" * 64)])
+        unit = system.ledger.units.named("xg_map")
         result = result_of(manifest, [answer(0, Outcome.CLEAR)])
-        system.ledger.work.accept_result(unit, "f" * 64, result, options)
+        system.ledger.scores.accept_result(unit, "f" * 64, result, options)
 
     return enter
 

@@ -16,7 +16,7 @@ def get(system, made):
     cache = MemoryCache(system.ledger.plates)
 
     def get(key="crystals"):
-        return cache.get(key, lambda: made.append(key) or system.ledger.views.counts()["scores"])
+        return cache.get(key, lambda: made.append(key) or system.ledger.counts()["scores"])
 
     return get
 

@@ -12,7 +12,8 @@ from xtalgrid_core import wire
 from xtalgrid_core.errors import FailureReason
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.domain.wells import Well
-from xtalgrid_server.ledger.records import PlannedImage, now
+from xtalgrid_server.ledger.database import now
+from xtalgrid_server.ledger.units import PlannedImage
 from xtalgrid_server.steps.score_rules import best_of_inspection
 
 from ..conftest import answer
@@ -34,7 +35,7 @@ def test_plates_with_what_needs_eyes(client, score, system):
 
 def test_a_plates_row_counts_what_needs_eyes(client, score, system):
     score(OUTCOMES)
-    system.ledger.work.add_failure("x.jpg", "create_work", FailureReason.MISSING_FILE, "not there", row("x.jpg"))
+    system.ledger.failures.add("x.jpg", "create_work", FailureReason.MISSING_FILE, "not there", row("x.jpg"))
     figures = re.findall(r'class="number">(?:<[^>]+>)?(\d+)', client.get("/").text)
     assert figures == ["6", "1", "1", "1", "0"]
 
@@ -90,8 +91,8 @@ def test_of_a_drops_images_that_one_is_shown_whose_score_is_published(client, en
     rows = [row("a.jpg"), row("b.jpg")]
     said = [answer(0, Outcome.PRECIPITATE, 0.7, p_crystal=0.3), answer(1, Outcome.PRECIPITATE, 0.9, p_crystal=0.1)]
     enter(rows, said)
-    published = best_of_inspection(system.ledger.views.waiting(0, False))
-    assert (published.image.image_name, published.probability) == ("b.jpg", 0.9)
+    published = best_of_inspection(system.ledger.scores.newest(system.ledger.decisions.inspections_due(0)))
+    assert (published.image_name, published.probability) == ("b.jpg", 0.9)
     assert 'alt="H12a · precipitate 90 % · crystal 30 % · 2 images"' in client.get(PLATE).text
 
 
@@ -112,7 +113,7 @@ def test_failed_images_are_shown_with_their_reason(client, score, enter, system)
     score(OUTCOMES)
     enter([row("broken.jpg")], [wire.Failed(number=0, reason=FailureReason.TRUNCATED, detail="ends & breaks")])
     missing = row("missing.jpg", inspect_id=901, well=Well(7, 12, 1))
-    system.ledger.work.add_failure("missing.jpg", "create_work", FailureReason.MISSING_FILE, "it is not there", missing)
+    system.ledger.failures.add("missing.jpg", "create_work", FailureReason.MISSING_FILE, "it is not there", missing)
     page = client.get(PLATE).text
     assert "truncated image" in page and "ends &amp; breaks" in page
     assert "missing file" in page and "it is not there" in page
@@ -130,7 +131,7 @@ def test_an_image_that_waits(client, system):
     waiting = [PlannedImage(row("new.jpg"), "d" * 64)]
     entry = wire.ImageEntry(number=0, file="000.jpg", inspect_id=900, sha256="d" * 64)
     options = wire.Options(segmenter="a" * 64, classifier="b" * 64, **CHOP_BY_CHOP)
-    system.ledger.work.add_unit(
+    system.ledger.units.add(
         wire.Manifest(schema=1, unit="xg_new", min_worker="0.1.0", options=options, images=(entry,)), waiting
     )
     assert "not scored yet" in client.get(PLATE).text
@@ -176,10 +177,10 @@ def test_all_scores_ever_of_a_drop(client, score, system, person):
     score({(1, 1): Outcome.HARVESTABLE}, inspection=4, inspected=datetime(2012, 11, 28))
     person(image.inspect_id, "13", datetime(2012, 11, 22))
     rows = system.imager.scores_of_drops([image.inspect_id])[image.inspect_id]
-    system.ledger.people.record(rows)
-    system.ledger.people.record([], between=(0, rows[-1].score_id, now()))  # deleted since
-    system.ledger.people.correct(1, Outcome.BAD_FORM, "ben", score_id=2)
-    system.ledger.people.correct(1, None, "ben")
+    system.ledger.imager_scores.record(rows)
+    system.ledger.imager_scores.record([], between=(0, rows[-1].score_id, now()))  # deleted since
+    system.ledger.corrections.add(1, Outcome.BAD_FORM, "ben", score_id=2)
+    system.ledger.corrections.add(1, None, "ben")
     table = client.get("/well/CI022987/3/A1a").text.partition('id="ever"')[2].partition("</table>")[0]
     lines = [re.sub(r"<[^>]+>|\s+", " ", line).split() for line in re.findall(r"<tr.*?</tr>", table, re.S)[1:]]
     said = sorted(" ".join(line[2:]) for line in lines)

@@ -13,8 +13,8 @@ import pytest
 from xtalgrid_core.errors import FailureReason
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.domain.wells import Well
-from xtalgrid_server.ledger.people import Contents
-from xtalgrid_server.ledger.plates import DropImage
+from xtalgrid_server.ledger.contents import Contents
+from xtalgrid_server.ledger.shapes import DropImage
 from xtalgrid_server.web.pages.drops import drop_cards, find_stop
 
 from ..conftest import INSPECTED, answer, draw_well
@@ -25,7 +25,9 @@ WELL = "/well/CI022987/3/A1a"
 
 def drop(n, p_crystal):
     outcome = Outcome.CLEAR if p_crystal is not None else None
-    image = DropImage(n, n, "P", 1, INSPECTED, Well(1, n, 1), "", n, outcome, 0.9, p_crystal or 0.0, INSPECTED, None)
+    image = DropImage(
+        n, "P", 1, INSPECTED, Well(1, n, 1), "", n, n, outcome, 0.9, p_crystal or 0.0, INSPECTED, "", "", None
+    )
     return drop_cards([image])[0]
 
 
@@ -132,7 +134,7 @@ def test_guests_see_what_is_new_and_mark_nothing(visit, score, system):
 def held(visit, configured, score, system):
     score({(1, 1): Outcome.HARVESTABLE, (2, 1): Outcome.HARVESTABLE})
     rows = [{"score_id": n, "inspect_id": n, "action": "hold", "csv_row": "{}"} for n in (1, 2)]
-    system.ledger.decisions.add_finalizations("r1", rows)
+    system.ledger.decisions.add("r1", rows)
     return visit
 
 
@@ -142,7 +144,8 @@ def test_held_scores_are_approved_and_rejected_by_name(held, configured, system)
     assert page.count('name="score"') == 2
     assert client.fill("/operations/review", "/operations", verdict="approve", score=1).status_code == 303
     assert client.fill("/operations/review", "/operations", verdict="reject", score=2).status_code == 303
-    assert system.ledger.decisions.verdicts([1, 2]) == {1: ("approve", "anna"), 2: ("reject", "anna")}
+    reviews = system.ledger.decisions.reviews([1, 2])
+    assert [(one.verdict, one.who) for one in (*reviews[1], *reviews[2])] == [("approve", "anna"), ("reject", "anna")]
     assert "No scores are held" in client.get("/operations").text
     late = {"form_token": token_of(page), "verdict": "approve", "score": 2}
     assert client.post("/operations/review", data=late).status_code == 409
@@ -153,12 +156,12 @@ def test_only_reviewers_review(held, configured, system):
     page = client.get("/operations").text
     assert "A1a" in page and 'name="verdict"' not in page
     assert client.fill("/operations/review", "/operations", verdict="approve", score=1).status_code == 403
-    assert system.ledger.decisions.verdicts([1]) == {}
+    assert system.ledger.decisions.reviews([1]) == {}
 
 
 def test_operations_say_what_moves_and_what_failed(client, score, system):
     score({(1, 1): Outcome.CLEAR})
-    system.ledger.work.add_failure("x.jpg", "create_work", FailureReason.MISSING_FILE, "<b>gone</b>", row("x.jpg"))
+    system.ledger.failures.add("x.jpg", "create_work", FailureReason.MISSING_FILE, "<b>gone</b>", row("x.jpg"))
     system.ledger.set_switch("paused", "yes", "carla")
     page = client.get("/operations").text
     assert "paused by carla" in page
@@ -186,10 +189,8 @@ def test_a_plate_as_csv(client, enter, system):
     chances = {"A1a": 0.1, "A2a": 0.9}
     rows = [row(f"{name}.jpg", "=cmd|' /C calc'!A1", n, Well(1, n, 1)) for n, name in enumerate(chances, 1)]
     enter(rows, [answer(n, Outcome.PRECIPITATE, p_crystal=p) for n, p in enumerate(chances.values())])
-    system.ledger.people.correct(2, Outcome.HARVESTABLE, "anna", score_id=2)
-    system.ledger.people.set_contents(
-        [Contents(rows[0].barcode, Well(0, 0, 0), sample="kinase", condition="+2 M salt")]
-    )
+    system.ledger.corrections.add(2, Outcome.HARVESTABLE, "anna", score_id=2)
+    system.ledger.contents.record([Contents(rows[0].barcode, Well(0, 0, 0), sample="kinase", condition="+2 M salt")])
     answered = client.get(f"/plate/{'%3Dcmd%7C%27%20%2FC%20calc%27%21A1'}/3/scores.csv")
     assert answered.status_code == 200
     assert answered.headers["content-disposition"] == 'attachment; filename="_cmd____C_calc__A1_3.csv"'
@@ -225,7 +226,7 @@ def test_json_for_the_labs_programs(client, score):
 def test_project_sample_and_condition_find_plates(client, score, system):
     score({(1, 1): Outcome.CLEAR})
     contents = Contents("CI022987", Well(0, 0, 0), "Kinases", "PKA 12 mg/ml", "0.2 M salt")
-    system.ledger.people.set_contents([contents])
+    system.ledger.contents.record([contents])
     for text in ("kinas", "pka 12", "0.2 m SALT", "i0229"):
         page = client.get("/", params={"q": text}).text
         assert "CI022987" in page and "PKA 12 mg/ml" in page, text

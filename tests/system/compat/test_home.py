@@ -26,7 +26,7 @@ from click.testing import CliRunner
 from xtalgrid_core import wire
 from xtalgrid_core.weights import read_manifest
 from xtalgrid_server.cli.main import main
-from xtalgrid_server.ledger.records import options_hash
+from xtalgrid_server.ledger.units import options_hash
 
 from .conftest import RECORDED, unpack
 

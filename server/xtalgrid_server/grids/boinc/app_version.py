@@ -54,7 +54,7 @@ def app_version() -> None:
     type=click.Path(path_type=Path),
     default=Path("apps"),
     show_default=False,
-    help="The project's folder apps; default: ./apps.",
+    help="Folder apps of the project; default: ./apps.",
 )
 def frozen_command(workers: tuple[Path, ...], apps: Path) -> None:
     """Add frozen WORKERS to a project, for any platforms, made by scripts/freeze.py --unpack-in . --release."""
@@ -68,7 +68,7 @@ def frozen_command(workers: tuple[Path, ...], apps: Path) -> None:
     type=click.Path(path_type=Path),
     default=Path(sys.executable),
     show_default=False,
-    help="That has xtalgrid; default: this one.",
+    help="Python that has xtalgrid; default: this one.",
 )
 @click.option(
     "--into",
@@ -90,23 +90,23 @@ def frozen(worker: Path, apps: Path) -> Path:
     ConfigError
         If the file is not a worker frozen for BOINC, or the version exists with other bytes.
     """
-    found = _NAME.fullmatch(worker.name)
-    platform = PLATFORMS.get((found["system"], found["machine"])) if found else None
-    if found is None or platform is None:
-        raise ConfigError(f"{worker}: no name that says version and platform, as scripts/freeze.py --release gives")
+    match = _NAME.fullmatch(worker.name)
+    platform = PLATFORMS.get((match["system"], match["machine"])) if match else None
+    if match is None or platform is None:
+        raise ConfigError(f"{worker}: no version and platform in the name; use a file of scripts/freeze.py --release")
     if not worker.is_file():
-        raise ConfigError(f"{worker}: no such file; make it by scripts/freeze.py --unpack-in . --release")
+        raise ConfigError(f"{worker}: no such file; make it with scripts/freeze.py --unpack-in . --release")
     if UNPACKS_IN_SLOT not in worker.read_bytes():
         raise ConfigError(
-            f"{worker} unpacks itself among the system's temporary files, where nobody clears up after a killed job; "
-            "freeze it by scripts/freeze.py --unpack-in . --release"
+            f"{worker} unpacks itself in the system's temporary folder, where a killed job leaves its files behind; "
+            "freeze it with scripts/freeze.py --unpack-in . --release"
         )
-    folder = apps / APP / boinc_version(found["version"]) / platform
+    folder = apps / APP / boinc_version(match["version"]) / platform
     suffix = worker.suffix if worker.suffix == ".exe" else ""
-    physical = folder / f"xtalgrid-worker_{found['version']}_{platform}{suffix}"
+    physical = folder / f"xtalgrid-worker_{match['version']}_{platform}{suffix}"
     if physical.exists() and not filecmp.cmp(worker, physical, shallow=False):
         raise ConfigError(
-            f"{physical} is there with other bytes, and BOINC never changes a file; give the worker a new version"
+            f"{physical} already exists with other content, which BOINC never replaces; give the worker a new version"
         )
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(worker, physical)
@@ -136,7 +136,7 @@ def own_python(python: Path, into: Path) -> list[Path]:
     """
     python = python.absolute()
     if not python.is_file():
-        raise ConfigError(f"{python}: no such Python; name the one that has xtalgrid by --python")
+        raise ConfigError(f"{python}: no such file; give the Python that has xtalgrid with --python")
     version = version_of(python)
     into.mkdir(parents=True, exist_ok=True)
     if sys.platform == "win32":  # pip's own launcher, which contains the path of its Python
@@ -178,18 +178,16 @@ def version_of(python: Path) -> str:
     asked = f"from importlib import metadata; print(metadata.version({APP!r}))"
     done = subprocess.run([python, "-I", "-c", asked], capture_output=True, text=True)
     if done.returncode:
-        raise ConfigError(f"{python} has no {APP}; install it there, or name another by --python")
+        raise ConfigError(f"{python} has no {APP}; install it there, or give another Python with --python")
     return done.stdout.strip()
 
 
 def version_number(version: str) -> int:
     """Return BOINC's number for a version: 1.2.3 is 10203."""
-    found = re.match(r"(\d+)\.(\d{1,2})(?:\.(\d{1,2}))?(?!\d)", version)
-    if found is None:
-        raise ConfigError(
-            f"version {version!r} has no number for BOINC; versions are MAJOR.MINOR.PATCH, the last two below 100"
-        )
-    major, minor, patch = (int(part or 0) for part in found.groups())
+    match = re.match(r"(\d+)\.(\d{1,2})(?:\.(\d{1,2}))?(?!\d)", version)
+    if match is None:
+        raise ConfigError(f"version {version!r} has no BOINC number; give MAJOR.MINOR.PATCH, the last two below 100")
+    major, minor, patch = (int(part or 0) for part in match.groups())
     return major * 10_000 + minor * 100 + patch
 
 

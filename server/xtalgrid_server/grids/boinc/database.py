@@ -16,7 +16,7 @@ from ...config import Config
 from ...storage.engines import chunks, open_engine, reading, short_reason
 from . import tables as t
 from .project import Project
-from .states import ASSIMILATED, Outcome, ServerState, ValidateState
+from .states import ASSIMILATED, ResultOutcome, ServerState, ValidateState
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +59,11 @@ class BoincDatabase:
 
     def known(self, names: Sequence[str]) -> set[str]:
         """Return which of these work units exist."""
-        found: set[str] = set()
+        known: set[str] = set()
         with self._reading() as connection:
             for part in chunks(names):
-                found.update(connection.scalars(sa.select(t.workunits.c.name).where(t.workunits.c.name.in_(part))))
-        return found
+                known.update(connection.scalars(sa.select(t.workunits.c.name).where(t.workunits.c.name.in_(part))))
+        return known
 
     def name_of(self, workunit_id: int) -> str | None:
         """Return the name of a work unit, or None if it no longer exists."""
@@ -104,10 +104,10 @@ class BoincDatabase:
             return sa.func.sum(sa.case((condition, 1), else_=0))
 
         refused = sa.and_(  # BOINC also calls results with client errors invalid
-            results.outcome == Outcome.SUCCESS, results.validate_state == ValidateState.INVALID
+            results.outcome == ResultOutcome.SUCCESS, results.validate_state == ValidateState.INVALID
         )
-        bad = total(sa.or_(refused, results.outcome == Outcome.VALIDATE_ERROR)).label("bad")
-        errors = total(results.outcome.in_([Outcome.CLIENT_ERROR, Outcome.NO_REPLY])).label("errors")
+        bad = total(sa.or_(refused, results.outcome == ResultOutcome.VALIDATE_ERROR)).label("bad")
+        errors = total(results.outcome.in_([ResultOutcome.CLIENT_ERROR, ResultOutcome.NO_REPLY])).label("errors")
         statement = (
             sa.select(
                 hosts.id,
@@ -156,10 +156,10 @@ class BoincDatabase:
 
     def _appid(self) -> int:
         with self._reading() as connection:
-            found = connection.scalar(sa.select(t.apps.c.id).where(t.apps.c.name == self._app))
-        if found is None:
+            app_id = connection.scalar(sa.select(t.apps.c.id).where(t.apps.c.name == self._app))
+        if app_id is None:
             raise GridError(f"the BOINC project has no application {self._app!r}; run its bin/xadd (docs/boinc.md)")
-        return int(found)
+        return int(app_id)
 
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
@@ -174,17 +174,18 @@ class BoincDatabase:
 
 
 def _how_it_ended(outcome: int, exit_status: int, stderr: bytes | str | None, validity: int) -> str:
-    if outcome == Outcome.SUCCESS:
+    if outcome == ResultOutcome.SUCCESS:
         return ValidateState(validity).name.lower().replace("_", " ") if validity in list(ValidateState) else "success"
-    said = Outcome(outcome).name.lower().replace("_", " ") if outcome in list(Outcome) else f"outcome {outcome}"
-    if outcome == Outcome.CLIENT_ERROR:
-        said += f" (exit {exit_status}{_last_line(stderr)})"
-    return said
+    is_known = outcome in list(ResultOutcome)
+    name = ResultOutcome(outcome).name.lower().replace("_", " ") if is_known else f"outcome {outcome}"
+    if outcome == ResultOutcome.CLIENT_ERROR:
+        name += f" (exit {exit_status}{_last_line(stderr)})"
+    return name
 
 
 def _last_line(stderr: bytes | str | None) -> str:
     """Format the last line of a worker's output, from BOINC's ``… <stderr_txt>…</stderr_txt> …``."""
     text = stderr.decode(errors="replace") if isinstance(stderr, bytes) else stderr or ""
-    said = re.search(r"<stderr_txt>(.*)</stderr_txt>", text, re.DOTALL)
-    lines = [line.strip() for line in (said[1] if said else "").splitlines() if line.strip()]
+    match = re.search(r"<stderr_txt>(.*)</stderr_txt>", text, re.DOTALL)
+    lines = [line.strip() for line in (match[1] if match else "").splitlines() if line.strip()]
     return f": {wire.short_text(lines[-1])[:120]}" if lines else ""

@@ -63,8 +63,8 @@ class BoincGrid:
     def known(self, attempts: Mapping[str, int]) -> set[str]:
         """Return which of these units BOINC has, or is done with while their results wait in the inbox."""
         names = {workunit_name(unit, attempt): unit for unit, attempt in attempts.items()}
-        found = {names[name] for name in self.database.known(list(names))}
-        return found | (attempts.keys() & self.waiting())
+        known = {names[name] for name in self.database.known(list(names))}
+        return known | (attempts.keys() & self.waiting())
 
     def waiting(self) -> set[str]:
         """Return the units whose result, or notice of failure, waits for `assimilate`."""
@@ -169,7 +169,7 @@ class BoincGrid:
                 path.parent.mkdir(exist_ok=True)
                 write_atomically(path, text.encode())
         except OSError as error:
-            raise GridError(f"{path} cannot be written ({error.strerror}); run this as the project's owner") from error
+            raise GridError(f"cannot write {path}: {error.strerror}; run this as the project's owner") from error
         return name
 
     # ---- and back ----------------------------------------------------------------------------------------------
@@ -182,8 +182,8 @@ class BoincGrid:
     def refused(self) -> Iterator[Refused]:
         """Yield results that the validator's hook refused."""
         for path in _files(self._spool.refused, "*.json"):
-            said = json.loads(path.read_bytes())
-            yield Refused(said["unit"], said["sha256"], f"{said['result']}: {said['reason']}", path)
+            note = json.loads(path.read_bytes())
+            yield Refused(note["unit"], note["sha256"], f"{note['result']}: {note['reason']}", path)
 
     def forget_refused(self, refused: Refused) -> None:
         """Delete a refused result after it is recorded."""
@@ -195,7 +195,7 @@ class BoincGrid:
             workunit, reason = self._said(path)
             unit = unit_of_workunit(workunit) if workunit else None
             if workunit is None or unit is None:
-                log.error("%s gave up a work unit that is not known here (%s): %s", STEP, path.name, reason)
+                log.error("%s gave up an unknown work unit (%s): %s", STEP, path.name, reason)
                 path.unlink(missing_ok=True)
                 continue
             details = self.database.failures_of(workunit)
@@ -234,7 +234,7 @@ def _size(path: Path) -> int:
 def _files(folder: Path, pattern: str) -> list[Path]:
     """Return a folder's finished files, oldest first; those being written begin with a dot."""
     try:
-        found = [path for path in folder.glob(pattern) if not path.name.startswith(".") and path.is_file()]
+        paths = [path for path in folder.glob(pattern) if not path.name.startswith(".") and path.is_file()]
     except OSError:
         return []
-    return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
+    return sorted(paths, key=lambda path: (path.stat().st_mtime_ns, path.name))

@@ -120,12 +120,12 @@ def _config_xml(root: ET.Element, app: str, accounts: Accounts | None) -> Iterat
             switch.text = value
             yield f"option   disable_account_creation {value}"
     for name, value in OPTIONS.items():
-        found = options.find(name)
-        if found is None:
+        option = options.find(name)
+        if option is None:
             _add(options, name, value)
             yield f"option   {name} {value}"
-        elif (found.text or "1").strip() != value:
-            yield f"ATTENTION option {name} is {found.text}, and should be {value}: see docs/boinc.md"
+        elif (option.text or "1").strip() != value:
+            yield f"ATTENTION option {name} is {option.text}, and should be {value}: see docs/boinc.md"
     daemons, tasks = _child(root, "daemons"), _child(root, "tasks")
     for command in (
         f"script_validator -d 2 --app {app} --init_script xtalgrid_check --compare_script xtalgrid_compare",
@@ -148,21 +148,21 @@ def _entry(parent: ET.Element, tag: str, command: str, more: dict[str, str], key
     """Add a daemon or task unless there is one of this program (and `key`); update its command if it differs."""
     program = command.split()[0]
     for element in parent.findall(tag):
-        found = (element.findtext("cmd") or "").strip()
-        if found.split()[:1] == [program] and key in f"{found} ":
-            if found != command:
+        present = (element.findtext("cmd") or "").strip()
+        if present.split()[:1] == [program] and key in f"{present} ":
+            if present != command:
                 cmd = element.find("cmd")
                 assert cmd is not None
                 cmd.text = command
-                yield f"changed  {tag} {command} (it was: {found})"
+                yield f"changed  {tag} {command} (it was: {present})"
             return
     _add(parent, tag, {"cmd": command, **more})
     yield f"{tag:<8} {command}"
 
 
 def _child(root: ET.Element, tag: str) -> ET.Element:
-    found = root.find(tag)
-    return _add(root, tag, "") if found is None else found
+    child = root.find(tag)
+    return _add(root, tag, "") if child is None else child
 
 
 def _add(parent: ET.Element, tag: str, content: str | dict[str, str]) -> ET.Element:
@@ -182,9 +182,9 @@ def _edit(path: Path, change: Callable[[ET.Element], Iterator[str]]) -> Iterator
     try:
         tree = ET.parse(path, parser)  # noqa: S314
     except ET.ParseError as error:
-        raise ConfigError(f"{path} is no XML ({error}); nothing of it was changed") from error
-    said = list(change(tree.getroot()))
-    changes = [line for line in said if not line.startswith("ATTENTION")]
+        raise ConfigError(f"{path} is not XML ({error}); it was not changed") from error
+    lines = list(change(tree.getroot()))
+    changes = [line for line in lines if not line.startswith("ATTENTION")]
     if changes:
         backup = path.with_name(f"{path.name}.before-xtalgrid")
         if not backup.exists():
@@ -195,7 +195,7 @@ def _edit(path: Path, change: Callable[[ET.Element], Iterator[str]]) -> Iterator
         )  # BOINC's parser accepts no space here
         write_atomically(path, text.encode() + b"\n")
         path.chmod(mode)
-    for line in said:
+    for line in lines:
         yield f"{path.name}: {line}"
 
 

@@ -25,7 +25,7 @@ def workunit_name(unit: str, attempt: int) -> str:
     """
     name = f"{unit}.{attempt}"
     if not _WORKUNIT.fullmatch(name) or "nodelete" in name:
-        raise ValueError(f"{name!r} is no name of a work unit")
+        raise ValueError(f"{name!r} is not a valid name of a work unit")
     return name
 
 

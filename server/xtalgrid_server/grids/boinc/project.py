@@ -39,11 +39,11 @@ class Project:
             root = ET.parse(path).getroot()  # noqa: S314
         except OSError as error:
             raise ConfigError(
-                f"boinc.project: {folder} is no BOINC project ({path.name}: {error.strerror}); name the folder that "
-                "make_project made"
+                f"boinc.project: {folder} is not a BOINC project ({path.name}: {error.strerror}); give the folder that "
+                "make_project created"
             ) from error
         except ET.ParseError as error:
-            raise ConfigError(f"boinc.project: {path} is no XML ({error})") from error
+            raise ConfigError(f"boinc.project: {path} is not XML ({error})") from error
         config = root.find("config")
         self._config = root if config is None else config
 
@@ -79,7 +79,7 @@ class Project:
             If BOINC did not take them.
         """
         if len(str(folder)) > _LONGEST_PATH:
-            raise GridError(f"{folder}: too long a path for BOINC's stage_file; choose a shorter home")
+            raise GridError(f"{folder}: the path is too long for BOINC's stage_file; choose a shorter home")
         native = self.folder / "bin" / "stage_file_native"  # since 1.4; the PHP tool is broken in servers of 2026
         tool = native if native.is_file() else self.folder / "bin" / "stage_file"
         self._run([str(tool), str(folder)])
@@ -109,10 +109,10 @@ class Project:
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise GridError(f"{command[0]} cannot be run ({error}); is {self.folder} a whole BOINC project?") from error
+            raise GridError(f"cannot run {command[0]}: {error}; is {self.folder} a complete BOINC project?") from error
         if done.returncode:
-            said = " ".join(f"{done.stderr} {done.stdout}".split())[-600:]
-            raise GridError(f"BOINC's {name} ended with exit code {done.returncode}: {said or 'it said nothing'}")
+            output = " ".join(f"{done.stderr} {done.stdout}".split())[-600:]
+            raise GridError(f"BOINC's {name} failed with exit code {done.returncode}: {output or 'no output'}")
 
 
 def open_project(config: Config) -> Project:
@@ -124,5 +124,5 @@ def open_project(config: Config) -> Project:
         If none is configured, or the folder is not one.
     """
     if not config.boinc.project:
-        raise ConfigError("boinc.project: not set; name the folder of the BOINC project")
+        raise ConfigError("boinc.project: not set; give the folder of the BOINC project")
     return Project(Path(config.boinc.project).expanduser())

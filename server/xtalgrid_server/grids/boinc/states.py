@@ -13,7 +13,7 @@ class ServerState(IntEnum):
     OVER = 5
 
 
-class Outcome(IntEnum):
+class ResultOutcome(IntEnum):
     """How an instance ended."""
 
     SUCCESS = 1
@@ -50,6 +50,6 @@ ERRORS = {
 """Bits of a work unit's `error_mask`."""
 
 
-def errors_said(mask: int) -> str:
+def describe_errors(mask: int) -> str:
     """Describe an error mask in words."""
     return ", ".join(text for bit, text in ERRORS.items() if mask & bit) or f"error mask {mask}"

@@ -69,18 +69,18 @@ def lost_units(ledger: Ledger, grid: BoincGrid) -> list[str]:
 
     This happens when a spool is restored from a backup, for example.
     """
-    sent = ledger.work.attempts("sent")
+    sent = ledger.units.attempts("sent")
     done = grid.database.assimilated()
     waiting = grid.waiting()
     missing = [u for u, (_, attempt) in sent.items() if workunit_name(u, attempt) in done and u not in waiting]
-    still = ledger.work.attempts("sent") if missing else {}  # without those assimilated in the meantime
+    still = ledger.units.attempts("sent") if missing else {}  # without those assimilated in the meantime
     return [unit for unit in missing if unit in still]
 
 
 def boinc_status(ledger: Ledger, imager: ImagerDatabase, grid: BoincGrid, now: float | None = None) -> BoincStatus:
     """Read the state of the project; `now` is in seconds since 1970."""
     now = time.time() if now is None else now
-    at, since = datetime.fromtimestamp(now, UTC), ledger.views.waiting_since()
+    at, since = datetime.fromtimestamp(now, UTC), ledger.units.under_way_since()
     hosts = grid.database.hosts()
     return BoincStatus(
         at=at,
@@ -89,12 +89,12 @@ def boinc_status(ledger: Ledger, imager: ImagerDatabase, grid: BoincGrid, now: f
         results_waiting=sum(1 for _ in grid.results()),
         refusals_waiting=sum(1 for _ in grid.refused()),
         newest_inspected=next((group[0].inspected for group in imager.newest_first(None, None)), None),
-        newest_scored=ledger.views.newest_scored(),
+        newest_scored=ledger.scores.newest_inspection(),
         waiting_since=since and since.replace(tzinfo=UTC),
         hosts=len(hosts),
         hosts_within_a_day=sum(now - host.seen < _DAY for host in hosts),
         failing_hosts=tuple(_failing(host) for host in hosts if host.invalid or host.errors),
-        failed_units={unit.name: unit.detail for unit in ledger.work.units("failed")},
+        failed_units={unit.name: unit.detail for unit in ledger.units.in_states("failed")},
         lost_units=tuple(lost_units(ledger, grid)),
     )
 
@@ -125,7 +125,7 @@ def boinc_status_lines(status: BoincStatus) -> Iterator[str]:
     )
     yield _lag(status.newest_inspected, status.newest_scored)
     if status.waiting_since is not None:
-        yield f"oldest      unit on its way for {_hours(status.at - status.waiting_since)}"
+        yield f"oldest      unit in progress for {_hours(status.at - status.waiting_since)}"
     yield f"hosts       {status.hosts} have had work, {status.hosts_within_a_day} of them seen within a day"
     for host in status.failing_hosts:
         yield (
@@ -135,14 +135,14 @@ def boinc_status_lines(status: BoincStatus) -> Iterator[str]:
     for name, reason in status.failed_units.items():
         yield f"failed unit {name}: {reason}"
     for name in status.lost_units:
-        yield f"lost unit   {name}: BOINC has done with it, and no result is here"
+        yield f"lost unit   {name}: BOINC has finished it, but no result arrived"
     if status.lost_units or status.failed_units:
         yield "to do       `xtalgrid boinc retry` sends failed and lost units out again"
 
 
 def _lag(newest: datetime | None, scored: datetime | None) -> str:
     if newest is None:
-        return "lag         the imager database has no image that fits imager.patterns"
+        return "lag         the imager database has no image that matches imager.patterns"
     if scored is None:
         return f"lag         newest inspection {newest:%Y-%m-%d %H:%M}; none is scored yet"
     return (

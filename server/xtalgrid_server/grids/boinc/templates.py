@@ -108,8 +108,8 @@ def output_template(work: Work) -> str:
 
 
 def _file_info(number: int, *, sticky: bool) -> str:
-    kept = "    <sticky/>\n    <no_delete/>\n" if sticky else ""
-    return f"<file_info>\n    <number>{number}</number>\n{kept}</file_info>\n"
+    retention = "    <sticky/>\n    <no_delete/>\n" if sticky else ""
+    return f"<file_info>\n    <number>{number}</number>\n{retention}</file_info>\n"
 
 
 def _file_ref(number: int, name: str) -> str:

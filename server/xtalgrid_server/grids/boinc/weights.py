@@ -44,8 +44,8 @@ def weight_files(config: Config, pair: Pair) -> tuple[WeightFile, ...]:
             entry, data = find_model(sha256, role, [config.weights])
         except UnknownModel as error:
             raise UnknownModel(
-                f"{role} {sha256[:12]}… is neither in the package nor in {config.weights}, so it cannot travel to "
-                "volunteers; bring it there with `xtalgrid model promote`"
+                f"{role} {sha256[:12]}… is neither in the package nor in {config.weights}, so it cannot be sent to "
+                "volunteers; add it with `xtalgrid model promote`"
             ) from error
         name = f"{sha256}.onnx"
         entries.append(msgspec.structs.replace(entry, file=name, card=""))

@@ -50,13 +50,13 @@ def _table(database: ImagerDatabase, key: str, is_needed: bool) -> Finding:
     table: sa.Table = getattr(database.tables, key)
     name = table.fullname.upper()
     if _can_be_read(database, sa.select(*table.c)):
-        return Finding(True, f"{name}: is there")
+        return Finding(True, f"{name}: found")
     missing = [column.name.upper() for column in table.c if not _can_be_read(database, sa.select(column))]
     if len(missing) == len(table.c):
         if not is_needed:
-            return Finding(True, f"{name}: is not there; samples and projects come from `xtalgrid layout`")
+            return Finding(True, f"{name}: not found; samples and projects come from `xtalgrid layout`")
         return Finding(
-            False, f"{name}: is not there, or this account may not read it; see imager.owner and imager.tables.{key}"
+            False, f"{name}: not found, or not readable by this account; see imager.owner and imager.tables.{key}"
         )
     return Finding(not is_needed, f"{name}: has no {', '.join(missing)}; see imager.columns.{key}")
 
@@ -77,7 +77,7 @@ def _sequence(config: Config, database: ImagerDatabase) -> Iterator[Finding]:
             return
         is_there = sa.inspect(connection).has_sequence(sequence.name, schema=sequence.schema)
     name = f"{sequence.schema}.{sequence.name}".upper() if sequence.schema else sequence.name.upper()
-    known = "is there" if is_there else "is not there, or the account of write_url may not use it; see imager.sequence"
+    known = "found" if is_there else "not found, or not usable by the account of write_url; see imager.sequence"
     yield Finding(is_there, f"sequence {name}: {known}")
 
 
@@ -85,9 +85,9 @@ def _newest_image(config: Config, database: ImagerDatabase) -> Finding:
     try:
         newest = next(database.newest_first(None, None), None)
         if newest is None:
-            return Finding(False, f"no image fits imager.patterns {list(config.imager.patterns)}")
+            return Finding(False, f"no image matches imager.patterns {list(config.imager.patterns)}")
         file = database.path(newest[0])
     except (ImagerError, ImageError) as error:
         return Finding(False, f"newest image: {error}")
     text = f"newest image: of {newest[0].inspected:%Y-%m-%d %H:%M} ({config.imager.time_zone}), {file}"
-    return Finding(file.is_file(), text if file.is_file() else f"{text}: is not there; see imager.image_root")
+    return Finding(file.is_file(), text if file.is_file() else f"{text}: not found; see imager.image_root")

@@ -74,7 +74,7 @@ class Connections:
         what = (
             "free disk space" if self.dialect_name == "sqlite" else "account and password, and that the database is up"
         )
-        return f"check imager.url, {what} (`xtalgrid check-imager` says what is there), then run the same command again"
+        return f"check imager.url, {what} (test with `xtalgrid check-imager`), then run the same command again"
 
     @contextmanager
     def errors(self) -> Iterator[None]:
@@ -160,6 +160,6 @@ class Connections:
                 if not is_gone(error):
                     raise
                 raise ImagerError(
-                    f"{_WHAT} ({self.place}) went away while it committed ({short_reason(error)}), so it is "
-                    "not known whether the last scores are in it; run the same command again: it looks before it writes"
+                    f"{_WHAT} ({self.place}) was lost during a commit ({short_reason(error)}), so the last scores may "
+                    "or may not be saved; run the same command again, which checks before it writes"
                 ) from error

@@ -94,7 +94,8 @@ class ImagerDatabase(Connections):
         if after is not None:
             yield from self._between(after, before)
             return
-        first, last = self.read_all(self.select_dates())[0]
+        dates = self.read_all(self.select_dates())[0]
+        first, last = dates.first, dates.last
         if not isinstance(first, datetime) or not isinstance(last, datetime):  # no inspections, or texts on SQLite
             yield from self._between(None, before)
             return
@@ -189,7 +190,7 @@ class ImagerDatabase(Connections):
         return self.read(lambda connection: self._scores_of_drops(connection, inspect_ids))
 
     def _scores_of_drops(self, connection: sa.Connection, inspect_ids: Sequence[int]) -> dict[int, list[ScoreRow]]:
-        found: dict[int, list[ScoreRow]] = {inspect_id: [] for inspect_id in inspect_ids}
+        rows_by_id: dict[int, list[ScoreRow]] = {inspect_id: [] for inspect_id in inspect_ids}
         inspections, scores = self.tables.inspections, self.tables.scores.c
         place = (inspections.c.barcodeid, inspections.c.col, inspections.c.i_row, inspections.c.subwell)
         for part in chunks(inspect_ids):
@@ -223,8 +224,8 @@ class ImagerDatabase(Connections):
             for row in connection.execute(statement) if drops else []:
                 for score in self.rows.scores([row]):
                     for inspect_id in drops.get(tuple(row[:4]), ()):
-                        found[inspect_id].append(score)
-        return found
+                        rows_by_id[inspect_id].append(score)
+        return rows_by_id
 
     def scored_by_people(self, mates: Sequence[str] = ()) -> Iterator[ScoredDrop]:
         """Yield every drop at an inspection at which a person scored it, in the order of inspect ids.
@@ -335,15 +336,15 @@ class ImagerDatabase(Connections):
                     "subwell": image.well.subwell,
                 }
                 same = [inspections.c[name] == value for name, value in place.items()]
-                found = connection.execute(
+                newest = connection.execute(
                     sa.select(*named(inspections.c.inspectid, inspections.c.inspectdate)).where(*same)
                 ).first()
-                if found is None:
+                if newest is None:
                     inserted = connection.execute(inspections.insert().values(inspectdate=image.inspected, **place))
                     key = inserted.inserted_primary_key
                     inspect_id, inspected = int(key[0]) if key else 0, image.inspected
                 else:
-                    inspect_id, inspected = int(found.inspectid), found.inspectdate
+                    inspect_id, inspected = int(newest.inspectid), newest.inspectdate
                 known = sa.select(table.c.inspectid).where(
                     table.c.inspectid == inspect_id, table.c.imagename == image.image_name
                 )
@@ -381,7 +382,7 @@ def _drop_last_inspection(page: Sequence[sa.Row[Any]]) -> Sequence[sa.Row[Any]]:
     whole = [row for row in page if row.inspectid != last]
     if not whole:
         raise ImagerError(
-            f"inspection {last} has {_PAGE} or more images that fit imager.patterns; make the patterns narrower"
+            f"inspection {last} has {_PAGE} or more images that match imager.patterns; make the patterns narrower"
         )
     return whole
 
@@ -391,6 +392,6 @@ def _drop_last_scored(page: Sequence[sa.Row[Any]]) -> Sequence[sa.Row[Any]]:
     whole = [row for row in page if row.inspectid != page[-1].inspectid]
     if not whole:
         raise ImagerError(
-            f"inspection {page[-1].inspectid} has {_PAGE} or more scores; something writes there in a loop"
+            f"inspection {page[-1].inspectid} has {_PAGE} or more scores; some program seems to write there in a loop"
         )
     return whole

@@ -55,7 +55,7 @@ class VendorText(sa.types.TypeDecorator[str]):
         size = len(value.encode())
         if self.length and size > self.length:
             raise ImagerError(
-                f"{self.column} holds {self.length} bytes, and {value[:80]!r} has {size}: "
+                f"{self.column} holds {self.length} bytes, but {value[:80]!r} has {size}: "
                 "nothing was written; shorten it"
             )
         return value.ljust(self.found.padded)

@@ -90,11 +90,11 @@ class ScoreWriter:
 
     def autoscores(self, inspect_ids: Sequence[int]) -> dict[int, Autoscore]:
         """Return the rows of these inspections, by inspect id."""
-        found: dict[int, Autoscore] = {}
+        autoscores: dict[int, Autoscore] = {}
         for part in chunks(inspect_ids):
             for row in self._execute(self._statements.autoscores(part)):
-                found[int(row.inspectid)] = (row.xtal_rank_score, row.xtal_clear_score, row.xtal_good_bad_score)
-        return found
+                autoscores[int(row.inspectid)] = (row.xtal_rank_score, row.xtal_clear_score, row.xtal_good_bad_score)
+        return autoscores
 
     def set_autoscores(self, scores: Mapping[int, Autoscore | None]) -> None:
         """Replace the rows of these inspections, given by inspect id; None deletes the row."""

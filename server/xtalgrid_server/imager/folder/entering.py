@@ -22,8 +22,8 @@ from .names import ANY, NamedImage, Names, barcode_of_folder, compile_names
 STEP = "import-folder"
 
 _NO_PATTERN = (
-    "the name does not fit the convention; "
-    "set import.names in xtalgrid.toml, or take --names any: each file is a well then"
+    "the name does not match the convention; "
+    "set import.names in xtalgrid.toml, or use --names any, which makes each file a well"
 )
 
 
@@ -101,8 +101,8 @@ def import_folder(
     """
     refuse_vendors(config)
     if not folder.is_dir():
-        what = "is no folder" if folder.exists() else "no such folder"
-        raise ConfigError(f"{folder}: {what}; give the folder that holds the well images")
+        what = "not a folder" if folder.exists() else "no such folder"
+        raise ConfigError(f"{folder}: {what}; give the folder with the well images")
     names = names or config.import_.names
     convention = convention_of(config, names)
     result = Imported()
@@ -124,7 +124,7 @@ def refuse_vendors(config: Config) -> None:
         If the imager database is a vendor's.
     """
     if config.imager.url:
-        raise ConfigError("folders fill the embedded imager database only; imager.url names another: take it out")
+        raise ConfigError("folders can only be imported into the embedded imager database; remove imager.url")
 
 
 def convention_of(config: Config, names: str) -> Names | None:
@@ -152,7 +152,7 @@ def enter(
 
     def reject(file: Path, reason: FailureReason, why: str) -> None:
         result.rejected[file] = why
-        failures.add_failure(str(file.absolute()), STEP, reason, why)
+        failures.add(str(file.absolute()), STEP, reason, why)
 
     if convention is None:
         places = _number_wells(database, files)
@@ -167,7 +167,7 @@ def enter(
     for file, named in places:
         name = convention.image_name(file.absolute()) if convention else file.name
         if len(name.encode()) > 255 or len(named.barcode) > 30:
-            reject(file, FailureReason.NAME_FITS_NO_PATTERN, "names of images have 255 bytes at most, barcodes 30")
+            reject(file, FailureReason.NAME_FITS_NO_PATTERN, "an image name has at most 255 bytes, a barcode 30")
             continue
         try:
             when = named.date or config.imager.local(file.lstat().st_mtime)
@@ -175,7 +175,7 @@ def enter(
         except FileExistsError as error:
             reject(file, FailureReason.NAME_FITS_NO_PATTERN, str(error))
         except FileNotFoundError:
-            reject(file, FailureReason.MISSING_FILE, "it was there and is gone")
+            reject(file, FailureReason.MISSING_FILE, "the file has disappeared")
         else:
             rows.append(ImageRow(0, named.barcode, named.inspection, when, named.well, name))
     result.entered += database.register(rows)
@@ -221,7 +221,7 @@ def _link(file: Path, target: Path, copy: bool) -> None:
     if target.exists():
         if not (file.exists() and target.samefile(file)) and not _same_content(file, target):
             raise FileExistsError(
-                f"{target} is there already with other content: two images of one name for one inspection"
+                f"{target} already exists with other content; two images of one inspection have the same name"
             )
         return
     target.unlink(missing_ok=True)  # a link to a file that was moved; it is replaced

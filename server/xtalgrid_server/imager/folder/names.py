@@ -121,7 +121,7 @@ def compile_names(names: str, plate_columns: int = 12) -> Names:
     try:
         pattern = re.compile(RIGAKU if names == "rigaku" else names)
     except re.error as error:
-        raise ConfigError(f"import.names: no regular expression ({error}): {names!r}") from error
+        raise ConfigError(f"import.names: not a regular expression ({error}): {names!r}") from error
     groups = set(pattern.groupindex)
     unknown = groups - set(GROUPS)
     missing = set() if "well" in groups else {"row", "column"} - groups
@@ -131,7 +131,7 @@ def compile_names(names: str, plate_columns: int = 12) -> Names:
             "and may have barcode, inspection, subwell, date"
             + (f"; it lacks {', '.join(sorted(missing))}" if missing else "")
             + (f"; it has {', '.join(sorted(unknown))}" if unknown else "")
-            + f". Or take rockimager, marco, or {ANY!r}: each file is a well, in the order of their names"
+            + f". Or use rockimager, marco, or {ANY!r}, which makes each file a well, in the order of names"
         )
     return Names(((pattern, plate_columns),))
 
@@ -148,18 +148,18 @@ def _text(path: Path, pattern: re.Pattern[str]) -> str:
 
 
 def _place(match: re.Match[str], columns: int, folder: str) -> NamedImage | None:
-    found = {name: value for name, value in match.groupdict().items() if value}
+    groups = {name: value for name, value in match.groupdict().items() if value}
     try:
-        if "well" in found:
-            row, column = divmod(int(found["well"]) - 1, columns)
+        if "well" in groups:
+            row, column = divmod(int(groups["well"]) - 1, columns)
             row, column = _index(str(row + 1)), column + 1
         else:
-            row, column = _index(found["row"]), _index(found["column"])
+            row, column = _index(groups["row"]), _index(groups["column"])
         return NamedImage(
-            barcode=found.get("barcode", barcode_of_folder(folder)),
-            inspection=int(found.get("inspection", "1")),
-            well=Well(row, column, _index(found.get("subwell", "1"))),
-            date=_date(found.get("date")),
+            barcode=groups.get("barcode", barcode_of_folder(folder)),
+            inspection=int(groups.get("inspection", "1")),
+            well=Well(row, column, _index(groups.get("subwell", "1"))),
+            date=_date(groups.get("date")),
         )
     except (ValueError, KeyError):
         return None

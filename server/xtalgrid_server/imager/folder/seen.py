@@ -65,12 +65,12 @@ class SeenFiles:
 
     def of_folders(self, folders: Sequence[str]) -> dict[tuple[str, str], Seen]:
         """Return the files seen in these folders, by folder and name."""
-        found: dict[tuple[str, str], Seen] = {}
+        files: dict[tuple[str, str], Seen] = {}
         with self._database.reading() as connection:
             for part in chunks(folders):
                 for row in connection.execute(self._table.select().where(self._table.c.folder.in_(part))):
-                    found[row[0], row[1]] = Seen(*row)
-        return found
+                    files[row[0], row[1]] = Seen(*row)
+        return files
 
     def keep(self, files: Sequence[Seen]) -> None:
         """Record files, replacing earlier records of them."""

@@ -94,13 +94,13 @@ class FolderSource:
         ConfigError
             If the folder does not exist.
         """
-        first = self.look()
+        first = self.scan()
         if not first.settling:
             return first.entered
         self._pause(self._config.import_.settle_s)
-        return first.entered + self.look().entered
+        return first.entered + self.scan().entered
 
-    def look(self) -> Imported:
+    def scan(self) -> Imported:
         """Scan every folder once, and import the files that are complete.
 
         Raises
@@ -109,13 +109,13 @@ class FolderSource:
             If the folder does not exist.
         """
         if not self._folder.is_dir():
-            raise ConfigError(f"imager.folder: {self._folder} is not there; is it mounted?")
-        found = Imported()
+            raise ConfigError(f"imager.folder: no such folder {self._folder}; is it mounted?")
+        imported = Imported()
         for folders in _batches(_image_files(self._folder)):
-            self._look_into(folders, found)
-        return found
+            self._scan_folders(folders, imported)
+        return imported
 
-    def _look_into(self, folders: list[Listing], found: Imported) -> None:
+    def _scan_folders(self, folders: list[Listing], imported: Imported) -> None:
         known = self._seen.of_folders([str(folder) for folder, _ in folders])
         changed: list[Seen] = []
         ready: dict[Path, Seen] = {}
@@ -135,23 +135,23 @@ class FolderSource:
                     continue
                 if stems.get(path.stem, path.name) != path.name:
                     changed.append(replace(seen, state="double"))
-                    found.doubles.append(path)
+                    imported.doubles.append(path)
                 elif seen is not before or self._clock() - seen.since < self._config.import_.settle_s:
                     changed.append(seen)
-                    found.waiting.append(path)
-                    found.settling.append(path)
+                    imported.waiting.append(path)
+                    imported.settling.append(path)
                 elif (why := self._missing_end(path)) is None:
                     stems[path.stem] = path.name
                     ready[path] = seen
                 elif self._clock() - seen.first < self._config.import_.give_up_hours * 3600:
-                    found.waiting.append(path)
+                    imported.waiting.append(path)
                 else:
-                    self._failures.add_failure(str(path), STEP, FailureReason.TRUNCATED, f"{path}: {why}")
-                    found.rejected[path] = why
+                    self._failures.add(str(path), STEP, FailureReason.TRUNCATED, f"{path}: {why}")
+                    imported.rejected[path] = why
                     changed.append(replace(seen, state="failed"))
         if ready:
-            enter(self._config, self._database, self._failures, list(ready), self._convention, self._copy, found)
-        states: dict[Path, State] = {path: "rejected" if path in found.rejected else "entered" for path in ready}
+            enter(self._config, self._database, self._failures, list(ready), self._convention, self._copy, imported)
+        states: dict[Path, State] = {path: "rejected" if path in imported.rejected else "entered" for path in ready}
         self._seen.keep([*changed, *(replace(seen, state=states[path]) for path, seen in ready.items())])
 
     def _seen_now(self, folder: Path, entry: os.DirEntry[str], known: Seen | None) -> Seen | None:
@@ -171,7 +171,7 @@ class FolderSource:
             with path.open("rb") as stream:
                 return missing_end(stream)
         except OSError as error:
-            return f"it cannot be read ({error.strerror})"
+            return f"cannot read it: {error.strerror}"
 
 
 def _image_files(folder: Path) -> Iterator[Listing]:

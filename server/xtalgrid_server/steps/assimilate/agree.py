@@ -39,17 +39,17 @@ def image_disagreement(a: wire.Answer, b: wire.Answer, options: wire.Options) ->
     if isinstance(a, wire.Failed) or isinstance(b, wire.Failed):
         if isinstance(a, wire.Failed) and isinstance(b, wire.Failed) and a.reason == b.reason:
             return ""
-        return f"{_said(a)} and {_said(b)}"
+        return f"{_described(a)} and {_described(b)}"
     if (a.height, a.width) != (b.height, b.width):
         return f"{a.width}×{a.height} and {b.width}×{b.height} pixels"
     if a.outcome != b.outcome and not _on_the_edge(a, b, options):
-        return f"{_said(a)} and {_said(b)}"
+        return f"{_described(a)} and {_described(b)}"
     if len(a.probabilities) != len(b.probabilities):
-        return f"{_said(a)} and {_said(b)}"
+        return f"{_described(a)} and {_described(b)}"
     for name, one, other in _pairs(a, b):
         if abs(one - other) > TOLERANCE:
             return f"{name} {one:.3f} and {other:.3f}"
-    return "" if _same_place(a.drop.box, b.drop.box) else "the drops lie elsewhere"
+    return "" if _same_place(a.drop.box, b.drop.box) else "the drops are in different places"
 
 
 def _pairs(a: wire.Scored, b: wire.Scored) -> list[tuple[str, float, float]]:
@@ -82,7 +82,7 @@ def _on_the_edge(a: wire.Scored, b: wire.Scored, options: wire.Options) -> bool:
     return all(abs(p[index[0]] - p[index[1]]) <= MARGIN for p in (a.probabilities, b.probabilities))
 
 
-def _said(answer: wire.Answer) -> str:
+def _described(answer: wire.Answer) -> str:
     return f"{Outcome.FAILED} ({answer.reason})" if isinstance(answer, wire.Failed) else str(answer.outcome)
 
 

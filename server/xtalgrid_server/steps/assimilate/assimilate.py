@@ -13,8 +13,8 @@ from xtalgrid_core.files import write_atomically
 from ...config import Config
 from ...domain.log import log
 from ...grids.base import Grid
-from ...ledger.records import Unit
 from ...ledger.store import Ledger
+from ...ledger.units import Unit
 from .validate import KEPT_BYTES, validate
 
 STEP = "assimilate"
@@ -34,22 +34,22 @@ def assimilate(config: Config, ledger: Ledger, grid: Grid) -> Assimilated:
     """Write the returned results into the ledger; each is removed from the spool only after that."""
     done = Assimilated()
     for name, path in grid.results():
-        unit = ledger.work.unit(name)
+        unit = ledger.units.named(name)
         try:
             with path.open("rb") as stream:
                 data = stream.read(wire.MAX_RESULT_BYTES + 1)
             _take(config, ledger, grid, unit, name, data, done)
         except OSError as error:
-            log.warning("%s %s: the result cannot be read (%s); it is tried again", STEP, name, error)
+            log.warning("%s %s: cannot read the result: %s; the next run tries again", STEP, name, error)
     for refused in grid.refused():
-        ledger.work.refuse_result(ledger.work.unit(refused.unit), refused.sha256, refused.reason)
+        ledger.scores.refuse_result(ledger.units.named(refused.unit), refused.sha256, refused.reason)
         log.warning("%s result of %s refused: %s", STEP, refused.unit, refused.reason)
         done.refused += 1
         grid.forget_refused(refused)
     for name, reason in grid.given_up():
-        unit = ledger.work.unit(name)
+        unit = ledger.units.named(name)
         if unit is not None and unit.state not in ("returned", "failed"):
-            ledger.work.fail_unit(unit, reason)
+            ledger.units.fail(unit, reason)
             done.failed_units += 1
         grid.discard(name)
     return done
@@ -61,21 +61,21 @@ def _take(
     digest = hashlib.sha256(data).hexdigest()
     try:
         if unit is None:
-            raise ResultError("is of no unit that the ledger knows")
+            raise ResultError("belongs to no unit in the ledger")
         if unit.state != "returned":
             manifest = wire.decode_manifest(unit.manifest)
             result = validate(data, manifest)
-            done.scores += ledger.work.accept_result(unit, digest, result, manifest.options)
+            done.scores += ledger.scores.accept_result(unit, digest, result, manifest.options)
             done.accepted += 1
     except ResultError as error:
         done.refused += 1
         _quarantine(config, name, digest, data)
-        refused = ledger.work.refuse_result(unit, digest, str(error))
+        refused = ledger.scores.refuse_result(unit, digest, str(error))
         log.warning("%s result of %s refused: %s", STEP, name, error)
         if unit is not None and refused < config.grid.attempts and grid.do_again(name):
             return
         if unit is not None:
-            ledger.work.fail_unit(unit, f"{refused} results refused; the last one: {error}")
+            ledger.units.fail(unit, f"{refused} results refused; the last one: {error}")
             done.failed_units += 1
     grid.discard(name)
 

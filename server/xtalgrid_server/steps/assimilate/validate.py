@@ -24,13 +24,13 @@ def validate(data: bytes, manifest: wire.Manifest) -> wire.Result:
     result = wire.decode_result(data)
     options = manifest.options
     if result.unit != manifest.unit:
-        raise ResultError(f"is of unit {result.unit!r}, not {manifest.unit!r}")
+        raise ResultError(f"belongs to unit {result.unit!r}, not {manifest.unit!r}")
     if (result.segmenter, result.classifier) != (options.segmenter, options.classifier):
         raise ResultError("was made with other models than the manifest names")
     if wire.release(result.worker) < wire.release(manifest.min_worker):
-        raise ResultError(f"is by worker {result.worker[:20]!r}; the unit takes {manifest.min_worker} or newer")
+        raise ResultError(f"is from worker {result.worker[:20]!r}; the unit needs {manifest.min_worker} or newer")
     if [answer.number for answer in result.images] != [entry.number for entry in manifest.images]:
-        raise ResultError("does not answer for exactly the images of the manifest, in their order")
+        raise ResultError("does not have exactly the images of the manifest, in their order")
     for entry, answer in zip(manifest.images, result.images, strict=True):
         if isinstance(answer, wire.Scored):
             try:
@@ -42,19 +42,19 @@ def validate(data: bytes, manifest: wire.Manifest) -> wire.Result:
 
 def _check_scored(answer: wire.Scored, entry: wire.ImageEntry, options: wire.Options) -> None:
     if answer.outcome in (Outcome.FAILED, Outcome.RIM):
-        raise ResultError(f"{answer.outcome} is no outcome of a well")
-    if answer.score != answer.outcome.look.score:
+        raise ResultError(f"{answer.outcome} is not an outcome of a well")
+    if answer.score != answer.outcome.style.score:
         raise ResultError(f"score {answer.score} does not belong to {answer.outcome}")
     if (entry.height, entry.width) != (None, None) and (entry.height, entry.width) != (answer.height, answer.width):
-        raise ResultError(f"is said to be {answer.width}×{answer.height} pixels, and is {entry.width}×{entry.height}")
+        raise ResultError(f"claims {answer.width}×{answer.height} pixels instead of {entry.width}×{entry.height}")
     um = entry.pixel_size_um
     if not (um * 0.999 <= answer.pixel_size_um <= um * 1.001 if um else 0.05 <= answer.pixel_size_um <= 50):
-        raise ResultError(f"{answer.pixel_size_um:g} µm a pixel; the unit says {um or 'between 0.05 and 50'}")
+        raise ResultError(f"{answer.pixel_size_um:g} µm per pixel; the unit says {um or 'between 0.05 and 50'}")
     _check_places(answer, options.n_boxes)
     _check_groups(answer)
     if not answer.probabilities:
         if answer.outcome is not Outcome.NULL_EXPERIMENT or answer.drop.box is not None:
-            raise ResultError("has no probabilities, and is no null experiment without a drop")
+            raise ResultError("has no probabilities, but is not a null experiment without a drop")
         return
     if len(answer.probabilities) != len(CLASSES):
         raise ResultError(f"{len(answer.probabilities)} class probabilities; there are {len(CLASSES)}")

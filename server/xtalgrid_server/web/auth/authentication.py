@@ -94,7 +94,7 @@ class Authentication:
         waits = [attempts.wait(key) for attempts, key in keys]
         if any(waits):
             return "", max(waits)
-        password_hash = self._ledger.visits.password(name)
+        password_hash = self._ledger.users.password(name)
         if not verify_password(password_hash, password):
             for attempts, key in keys:
                 attempts.failed(key)
@@ -110,7 +110,7 @@ class Authentication:
         """Return a user's password hash; read from the ledger every ten seconds at most, as a plate is 300 requests."""
         read_at, password_hash = self._password_hashes.get(name, (-_CACHE_SECONDS, ""))
         if time.monotonic() - read_at >= _CACHE_SECONDS:
-            password_hash = self._ledger.visits.password(name)
+            password_hash = self._ledger.users.password(name)
             self._password_hashes[name] = time.monotonic(), password_hash
         return password_hash
 

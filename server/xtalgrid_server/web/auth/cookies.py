@@ -43,7 +43,7 @@ def secret_key(path: Path) -> bytes:
                 stream.write(secrets.token_bytes(_BYTES))
         key = path.read_bytes()
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read or written ({error.strerror}); check home's permissions") from error
+        raise ConfigError(f"cannot read or write {path}: {error.strerror}; check the permissions of home") from error
     if len(key) < _BYTES:
         raise ConfigError(f"{path}: has {len(key)} bytes instead of {_BYTES}; remove it and start again")
     return key

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from xtalgrid_core.frames import percent
-from xtalgrid_core.outcomes import Outcome
 
 from ...domain.wells import Well
-from ...ledger.people import Said
-from ...ledger.plates import DropImage
+from ...ledger.person_scores import PersonScore
+from ...ledger.shapes import DropImage
 from ...steps.score_rules import rank
 from ..query_parameters import NO_PERSON, PlateView, Show, heat_kind, kind_of, letter_of, name_of
 
@@ -32,7 +31,7 @@ class DropCard:
 
     well: Well
     images: tuple[DropImage, ...]
-    person_score: Said | None = None
+    person_score: PersonScore | None = None
 
     @property
     def image(self) -> DropImage:
@@ -106,7 +105,7 @@ class DropCard:
 
 
 def drop_cards(
-    images: Iterable[DropImage], person_scores: Mapping[int, Sequence[Said]] | None = None
+    images: Iterable[DropImage], person_scores: Mapping[int, Sequence[PersonScore]] | None = None
 ) -> list[DropCard]:
     """Group the images of one inspection by drop, in the order of the images.
 
@@ -122,7 +121,7 @@ def drop_cards(
     for well, group in by_well.items():
         newest = [scores[-1] for image in group if (scores := (person_scores or {}).get(image.inspect_id))]
         cards.append(
-            DropCard(well, tuple(sorted(group, key=_rank)), max(newest, key=lambda score: score.at, default=None))
+            DropCard(well, tuple(sorted(group, key=rank)), max(newest, key=lambda score: score.at, default=None))
         )
     return cards
 
@@ -173,8 +172,3 @@ def find_stop(drops: Iterable[DropCard]) -> ReviewStop:
         if total >= STOP_AT * expected - 1e-9:
             return ReviewStop(above, expected, max(expected - total, 0.0))
     return ReviewStop(0, 0.0, 0.0)
-
-
-def _rank(image: DropImage) -> tuple[bool, tuple[int, float, str]]:
-    """Rank an image as the finalizer does when it chooses which score to publish; images that wait come last."""
-    return image.outcome is None, rank(image.outcome or Outcome.FAILED, image.probability, image.image_name)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
 
 from ...config import Config
-from ...ledger.people import SeenScore
-from ...ledger.plates import DropImage
-from ...ledger.records import ScoreOrigin
+from ...ledger.imager_scores import SeenScore
+from ...ledger.scores import Origin
+from ...ledger.shapes import DropImage
 from ..site import Site
 
 
@@ -34,31 +33,30 @@ class HistoryEntry:
     title: str = ""
 
 
-def score_history(site: Site, images: Sequence[DropImage], origins: Sequence[ScoreOrigin]) -> list[HistoryEntry]:
+def score_history(site: Site, images: Sequence[DropImage], origins: Mapping[int, Origin]) -> list[HistoryEntry]:
     """List the scores of a drop's images at all its inspections, newest first.
 
     Parameters
     ----------
     origins
-        How one of the images was scored.
+        Where the scores of one of the images came from, by score id.
     """
     by_id = {image.image_id: image for image in images}
-    options = {origin.score.score_id: origin.options for origin in origins}
     entries = [
         HistoryEntry(
             at=score.at,
-            inspection=by_id[score.image_id].inspection,
+            inspection=score.inspection,
             outcome=score.outcome,
             by="ARTscore",
-            detail=f"{score.classifier[:8]}{_rule(options.get(score.score_id))}",
+            detail=f"{score.classifier[:8]}{_rule(origins.get(score.score_id))}",
             probability=score.probability,
             p_crystal=score.p_crystal,
             title=f"classifier {score.classifier}, segmenter {score.segmenter}, worker {score.worker}",
         )
-        for score in site.ledger.plates.scores_ever(list(by_id))
+        for score in site.ledger.scores.of_images(list(by_id))
     ]
     written = set()  # rows of the score table that the viewer wrote: they are corrections already
-    for image_id, corrections in site.ledger.people.corrections(list(by_id)).items():
+    for image_id, corrections in site.ledger.corrections.of_images(list(by_id)).items():
         for correction in corrections:
             written.add(correction.written_id)
             entries.append(
@@ -74,15 +72,16 @@ def score_history(site: Site, images: Sequence[DropImage], origins: Sequence[Sco
     numbers = {image.inspect_id: image.inspection for image in images}
     entries += [
         _from_score_table(site.config, seen, numbers[seen.row.inspect_id])
-        for seen in site.ledger.people.history(list(numbers))
+        for seen in site.ledger.imager_scores.history(list(numbers))
         if seen.row.score_id not in written and site.config.imager.is_persons(seen.row.by, seen.row.code)
     ]
     return sorted(entries, key=lambda entry: entry.at, reverse=True)
 
 
-def _rule(options: wire.Options | None) -> str:
-    if options is None:
+def _rule(origin: Origin | None) -> str:
+    if origin is None:
         return ""
+    options = origin.options
     return f", {options.rule}" if options.rule == "pooled" else f", {options.rule} {options.threshold:g}"
 
 

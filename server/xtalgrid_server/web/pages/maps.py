@@ -12,9 +12,8 @@ from xtalgrid_core.outcomes import SCORED_GROUPS
 from xtalgrid_scoring.pool import Pool
 
 from ...config import Config
-from ...domain.images import ImageRow
 from ...domain.log import log
-from ...ledger.records import ScoreOrigin
+from ...ledger.shapes import ScoredImage
 from ...steps.pack import read_original
 from ..cache.disk import DiskCache
 
@@ -49,8 +48,8 @@ class ClassMaps:
         """End the processes."""
         self._pool.close()
 
-    def get(self, image: ImageRow, origin: ScoreOrigin, group: str) -> bytes:
-        """Return the map of a group over an image, by the models that scored the image.
+    def get(self, score: ScoredImage, options: wire.Options, group: str) -> bytes:
+        """Return the map of a group over an image, by the models and options of one of its scores.
 
         Raises
         ------
@@ -61,7 +60,7 @@ class ClassMaps:
         XtalgridError
             If no maps can be drawn here, or not with these models.
         """
-        score_id = origin.score.score_id
+        score_id = score.score_id
         cached = self._cache.read(_name(score_id, group))
         if cached is not None:
             return cached
@@ -71,27 +70,27 @@ class ClassMaps:
             raise Busy("This map is being drawn; try again in a moment.")
         try:  # all groups are drawn together, so another request may have drawn this one
             cached = self._cache.read(_name(score_id, group))
-            return cached if cached is not None else self._make(image, origin)[group]
+            return cached if cached is not None else self._make(score, options)[group]
         finally:
             drawing.release()
 
-    def _make(self, image: ImageRow, origin: ScoreOrigin) -> dict[str, bytes]:
+    def _make(self, score: ScoredImage, options: wire.Options) -> dict[str, bytes]:
         if importlib.util.find_spec("onnxruntime") is None:
-            raise XtalgridError("Class maps need onnxruntime on this server: pip install onnxruntime")
-        answer, weights = origin.score.answer, self._config.weights
+            raise XtalgridError("Class maps need onnxruntime on this server; install it with: pip install onnxruntime")
+        answer, weights = score.answer, self._config.weights
         try:
             maps = self._pool.class_maps(
-                read_original(self._config, image),
-                origin.options,
+                read_original(self._config, score),
+                options,
                 pixel_size_um=answer.pixel_size_um if isinstance(answer, wire.Scored) else None,
                 folders=[weights] if weights.is_dir() else [],
             )
         except XtalgridError as error:
-            log.error("viewer: no class map of %s: %s", image.image_name, error)
+            log.error("viewer: no class map of %s: %s", score.image_name, error)
             raise
         drawn = {str(group): png for group, png in maps.items()}
         for group, png in drawn.items():
-            self._cache.write(_name(origin.score.score_id, group), png)
+            self._cache.write(_name(score.score_id, group), png)
         return drawn
 
 

@@ -17,8 +17,8 @@ from xtalgrid_core.errors import ImagerError
 from ...config import Config
 from ...domain.log import log
 from ...imager.crystaltrak.database import ImagerDatabase
-from ...ledger.plates import HostWork
-from ...ledger.records import now
+from ...ledger.database import now
+from ...ledger.scores import HostWork
 from ...ledger.store import Ledger
 from ...steps.step import Pause, paused
 
@@ -40,7 +40,7 @@ class PipelineStatus:
     oldest_seconds
         Age of the oldest of those units; None if there is none.
     counts
-        As in `ledger.views.Views.counts`.
+        As in `Ledger.counts`.
     scores_hour, scores_day
         Scores that arrived in the last hour and in the last 24 hours.
     hosts
@@ -126,23 +126,23 @@ class PipelineMonitor(Collector):
         except ImagerError as error:
             log.warning("viewer: %s", error)
             imager_error = str(error)
-        plates, views = self._ledger.plates, self._ledger.views
-        since = views.waiting_since()
-        hour, _ = plates.throughput(1)
-        day, hosts = plates.throughput(24)
-        failed, failures = plates.failures(_SHOWN_FAILURES)
+        ledger = self._ledger
+        since = ledger.units.under_way_since()
+        hour, _ = ledger.scores.throughput(1)
+        day, hosts = ledger.scores.throughput(24)
+        failed, failures = ledger.failures.newest(_SHOWN_FAILURES)
         return PipelineStatus(
             imaged=imaged,
-            scored=views.newest_scored(),
-            waiting=plates.waiting_images(),
+            scored=ledger.scores.newest_inspection(),
+            waiting=ledger.units.images_under_way(),
             oldest_seconds=None if since is None else (now() - since).total_seconds(),
-            counts=views.counts(),
+            counts=ledger.counts(),
             scores_hour=hour,
             scores_day=day,
             hosts=hosts,
             failed=failed,
             failures=failures,
-            held=plates.held()[:_SHOWN_HELD],
+            held=ledger.decisions.held()[:_SHOWN_HELD],
             paused=paused(self._ledger),
             imager_error=imager_error,
         )

@@ -12,7 +12,7 @@ from ...config import Config
 from ...domain.images import ImageRow
 from ...domain.log import log
 from ...imager.crystaltrak.database import ImagerDatabase
-from ...ledger.people import Correction
+from ...ledger.corrections import Correction
 from ...ledger.store import Ledger
 
 PERSON_OUTCOMES = tuple(outcome for outcome in CLASSES if outcome is not Outcome.RIM)
@@ -67,7 +67,7 @@ class PersonScoring:
         """
         image_id, row = image
         before = self._newest(image_id, who)
-        after = self._ledger.people.correct(image_id, outcome, who, score_id=score_id)
+        after = self._ledger.corrections.add(image_id, outcome, who, score_id=score_id)
         if not self._config.viewer.write_scores or after is None or after == before:
             return
         try:
@@ -92,8 +92,8 @@ class PersonScoring:
         LedgerError, ImagerError
             As in `record`.
         """
-        last = self._ledger.people.last_said(who)
-        row = self._ledger.views.image(last.image_id) if last else None
+        last = self._ledger.corrections.last_by(who)
+        row = self._ledger.images.row(last.image_id) if last else None
         if last is None or row is None:
             return None
         own = self._by(last.image_id, who)
@@ -105,7 +105,7 @@ class PersonScoring:
         return last
 
     def _by(self, image_id: int, who: str) -> list[Correction]:
-        return [score for score in self._ledger.people.corrections([image_id])[image_id] if score.who == who]
+        return [score for score in self._ledger.corrections.of_images([image_id])[image_id] if score.who == who]
 
     def _newest(self, image_id: int, who: str) -> Correction | None:
         own = self._by(image_id, who)
@@ -122,4 +122,4 @@ class PersonScoring:
                 now = self._config.imager.local(time.time())
                 written = writer.insert(row.inspect_id, code, now, who, row.image_name)
         if written is not None:
-            self._ledger.people.set_written(after.id, written)
+            self._ledger.corrections.set_written(after.id, written)

@@ -32,7 +32,7 @@ _BEST = 48
 def scores(request: AllowedRequest, barcode: str, inspection: int) -> Response:
     """Send the scores as CSV: a line for each drop, the likeliest crystals first."""
     plate = read_plate(request, barcode, inspection)
-    contents = request.site.ledger.people.contents([barcode])
+    contents = request.site.ledger.contents.of_plates([barcode])
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(COLUMNS)
@@ -68,7 +68,7 @@ def best(request: AllowedRequest, barcode: str, inspection: int) -> Response:
     drops = select_drops(plate.drops, PlateView("best"))
     stop = find_stop(drops)
     above = drops[: min(max(stop.above, 1), _BEST)]
-    contents = request.site.ledger.people.contents([barcode])
+    contents = request.site.ledger.contents.of_plates([barcode])
     page = request.site.render(
         "best.html",
         plate=plate,

@@ -18,7 +18,7 @@ router = APIRouter()
 def operations(request: AllowedRequest) -> HTMLResponse:
     """Show lag, backlog, throughput, hosts, failures, and held scores."""
     status = request.site.monitor.status()
-    held = request.site.ledger.plates.images_of_scores(status.held)
+    held = request.site.ledger.images.of_scores(status.held)
     return request.render("operations.html", pipeline=status, held=held)
 
 
@@ -30,7 +30,7 @@ def review(request: AllowedRequest, form: PostedForm) -> Response:
     if verdict not in ("approve", "reject"):
         raise HTTPException(422, "Scores can only be approved or rejected.")
     ledger = request.site.ledger
-    selected = sorted(set(ledger.plates.held()) & set(form.numbers("score")))
+    selected = sorted(set(ledger.decisions.held()) & set(form.numbers("score")))
     if not selected:
         raise HTTPException(409, "None of these scores is still held: nothing was changed.")
     ledger.decisions.add_reviews(selected, "approve" if verdict == "approve" else "reject", request.visitor.name)

@@ -57,7 +57,7 @@ def mate(request: AllowedRequest, image_id: int, number: int) -> Response:
 @router.get("/framed/{score_id:int}.jpg")
 def framed(request: AllowedRequest, score_id: int) -> Response:
     """Send the image with its frame and boxes drawn in."""
-    scores = request.site.ledger.views.scores_by_id([score_id]) if score_id < 2**63 else []
+    scores = request.site.ledger.scores.by_id([score_id]) if score_id < 2**63 else []
     if not scores:
         raise HTTPException(404, "There is no such score.")
     return _jpeg(lambda: framed_jpeg(request.site.config, scores[0]))
@@ -66,16 +66,13 @@ def framed(request: AllowedRequest, score_id: int) -> Response:
 @router.get("/map/{group}/{score_id:int}.png")
 def class_map(request: AllowedRequest, group: str, score_id: int) -> Response:
     """Send the map of where the classifier saw a group; it is drawn at the first request."""
-    views = request.site.ledger.views
-    scores = views.scores_by_id([score_id]) if score_id < 2**63 and group in GROUPS else []
-    if not scores:
-        raise HTTPException(404, "There is no such map.")
-    origins = views.origins(scores[0].image_id)
-    origin = next((origin for origin in origins if origin.score.score_id == score_id), None)
+    ledger = request.site.ledger
+    scores = ledger.scores.by_id([score_id]) if score_id < 2**63 and group in GROUPS else []
+    origin = ledger.scores.origins(scores[0].image_id).get(score_id) if scores else None
     if origin is None:
         raise HTTPException(404, "There is no such map.")
     try:
-        data = request.site.maps.get(scores[0].image, origin, group)
+        data = request.site.maps.get(scores[0], origin.options, group)
     except XtalgridError as error:
         return Response(str(error), 503, media_type="text/plain; charset=utf-8")
     return Response(data, media_type="image/png", headers={"Cache-Control": _CACHE_CONTROL})

@@ -9,8 +9,9 @@ from typing import Annotated
 from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import HTMLResponse
 
-from ...ledger.plates import DropImage
-from ...ledger.records import SeenImage
+from xtalgrid_core import wire
+
+from ...ledger.shapes import DropImage
 from ..pages.drops import DropCard, drop_cards, find_stop, select_drops
 from ..pages.layout import legend, plate_grid, ratio
 from ..pages.pictures import SIDES
@@ -87,28 +88,22 @@ def read_plate(request: PageRequest, barcode: str, inspection: int, people: bool
     inspections = request.site.index.inspections(barcode)
     images: list[DropImage] = []
     if inspection <= LARGEST_NUMBER and inspection in dict(inspections):
-        images = request.site.ledger.plates.drops(barcode, [inspection])
+        images = request.site.ledger.images.of_plate(barcode, [inspection])
     if not images:
         raise HTTPException(404, f"There is no plate {barcode} with an inspection {inspection}.")
-    ids = {image.image_id: image.inspect_id for image in images}
-    person_scores = request.site.ledger.people.said(ids) if people else {}
+    person_scores = request.site.ledger.person_scores.of(images) if people else {}
     inspected = max(image.inspected for image in images)
     return PlateInspection(barcode, inspection, inspected, drop_cards(images, person_scores), inspections)
 
 
 def picture_ratio(request: PageRequest, drops: list[DropCard]) -> str:
     """Return the CSS class for the shape of a plate's pictures: that of the first scored one."""
-    first = next((drop.image for drop in drops if drop.image.is_scored), None)
-    images = request.site.ledger.views.seen(first.barcode, first.inspection, first.well) if first else []
-    return ratio(next((size for image in images if (size := _size(image))), None))
+    score_id = next((drop.image.score_id for drop in drops if drop.image.is_scored), None)
+    scores = request.site.ledger.scores.by_id([score_id]) if score_id is not None else []
+    answer = scores[0].answer if scores else None
+    return ratio((answer.height, answer.width) if isinstance(answer, wire.Scored) and answer.height else None)
 
 
 def days_between(first: datetime, second: datetime) -> int:
     """Count the calendar days from one inspection to another."""
     return (second.date() - first.date()).days
-
-
-def _size(image: SeenImage) -> tuple[int, int] | None:
-    answer = image.score.answer if image.score else None
-    height, width = getattr(answer, "height", 0), getattr(answer, "width", 0)
-    return (height, width) if height and width else None

@@ -28,12 +28,12 @@ def plates(request: AllowedRequest, q: str = "", page: str = "1") -> HTMLRespons
     number = min(max(int(page), 1), 100_000) if page.isascii() and page.isdigit() and len(page) < 9 else 1
     entries = site.index.all()
     if q:
-        matching = site.ledger.plates.with_contents(q)
+        matching = site.ledger.contents.plates_with(q)
         entries = [entry for entry in entries if q.lower() in entry.barcode.lower() or entry.barcode in matching]
     listed = entries[(number - 1) * PLATES_PER_PAGE : number * PLATES_PER_PAGE]
     newest = tuple(entry.newest for entry in listed)
     counts = site.counts.get(newest, lambda: site.ledger.plates.counts(newest))
-    contents = site.ledger.plates.contents([entry.barcode for entry in listed])
+    contents = site.ledger.contents.samples([entry.barcode for entry in listed])
     rows = [_row(entry, counts.get(entry.newest, Counts(0, {})), contents.get(entry.barcode, [])) for entry in listed]
     return request.render(
         "plates.html",

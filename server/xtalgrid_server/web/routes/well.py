@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -12,7 +11,7 @@ from fastapi.responses import HTMLResponse
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
 
-from ...ledger.records import SeenImage, now
+from ...ledger.database import now
 from ..pages.drops import DropCard, by_inspection, drop_cards, find_stop, select_drops
 from ..pages.history import score_history
 from ..pages.layout import bars, ratio, scale_bar
@@ -63,13 +62,14 @@ def well(
         row = select_drops(plate.drops, PlateView(view.order))
     at = row.index(drop)
     ledger = request.site.ledger
-    shown = _shown_image(ledger.views.seen(barcode, inspection, drop.well), drop, image)
-    origins = ledger.views.origins(shown.image_id)
-    answer = shown.score.answer if shown.score else None
+    shown = next((each for each in drop.images if str(each.image_id) == image), drop.image)
+    origins = ledger.scores.origins(shown.image_id)
+    scores = ledger.scores.by_id([shown.score_id]) if shown.score_id is not None else []
+    answer = scores[0].answer if scores else None
     scored = answer if isinstance(answer, wire.Scored) else None
     timeline = _timeline(request, plate, drop)
     drop = next((past.drop for past in timeline if past.number == inspection), drop)  # this one has people's scores
-    corrections = ledger.people.corrections([shown.image_id])[shown.image_id]
+    corrections = ledger.corrections.of_images([shown.image_id])[shown.image_id]
     own = [correction for correction in corrections if correction.who == request.visitor.name]
     return request.render(
         "well.html",
@@ -79,7 +79,8 @@ def well(
         scored=scored,
         bars=bars(scored) if scored else [],
         scale=scale_bar(scored) if scored else None,
-        origin=origins[0] if origins else None,
+        score=scores[0] if scores else None,
+        origin=next(iter(origins.values()), None),
         previous=row[at - 1] if at else None,
         next=row[at + 1] if at + 1 < len(row) else None,
         strip=row[max(at - _STRIP[0], 0) : at + _STRIP[1] + 1],
@@ -87,31 +88,22 @@ def well(
         places=len(row),
         stop=find_stop(row) if view.order == "best" else None,
         timeline=timeline,
-        contents=ledger.people.contents([barcode])(barcode, drop.well),
+        contents=ledger.contents.of_plates([barcode])(barcode, drop.well),
         entries=score_history(request.site, [image for past in timeline for image in past.drop.images], origins),
         own_outcome=own[-1].outcome if own else None,
         last_score=_last_score(request),
-        mates=request.site.mates(shown.image),
+        mates=request.site.mates(shown),
         groups=GROUPS,
         ratio=ratio((scored.height, scored.width) if scored else None),
         view=view,
     )
 
 
-def _shown_image(images: Sequence[SeenImage], drop: DropCard, image_id: str) -> SeenImage:
-    """Return the image that the query asks for by its id, otherwise the one that represents the drop."""
-    by_id = {str(image.image_id): image for image in images}
-    shown = by_id.get(image_id) or by_id.get(str(drop.image.image_id))
-    if shown is None:
-        raise HTTPException(404, "This image is gone.")
-    return shown
-
-
 def _timeline(request: PageRequest, plate: PlateInspection, drop: DropCard) -> list[DropInspection]:
     """Read the drop at all its inspections, oldest first."""
     ledger = request.site.ledger
-    images = ledger.plates.drops(plate.barcode, [number for number, _ in plate.inspections], drop.well)
-    person_scores = ledger.people.said({image.image_id: image.inspect_id for image in images})
+    images = ledger.images.of_plate(plate.barcode, [number for number, _ in plate.inspections], drop.well)
+    person_scores = ledger.person_scores.of(images)
     first = plate.inspections[0][1]
     timeline = []
     for number, group in sorted(by_inspection(images).items()):
@@ -122,7 +114,7 @@ def _timeline(request: PageRequest, plate: PlateInspection, drop: DropCard) -> l
 
 def _last_score(request: PageRequest) -> tuple[str, Outcome | None] | None:
     """Return (well, outcome) of this visitor's last score, for the line that offers to undo it."""
-    last = request.site.ledger.people.last_said(request.visitor.name) if request.visitor.may_score else None
+    last = request.site.ledger.corrections.last_by(request.visitor.name) if request.visitor.may_score else None
     if last is None or now() - last.at > _UNDO_OFFERED:
         return None
     row = request.site.image(last.image_id)

@@ -10,11 +10,10 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from . import tables as t
-from .database import LedgerDatabase, insert
-from .records import now
+from .database import LedgerDatabase, insert, now
 
 
-class Visits:
+class Users:
     """The part of the ledger for the viewer's users."""
 
     def __init__(self, database: LedgerDatabase) -> None:
@@ -28,17 +27,15 @@ class Visits:
     def password(self, name: str) -> str:
         """Return the hash of a user's password, empty if there is no such user."""
         statement = sa.select(t.users.c.password).where(t.users.c.name == name).order_by(t.users.c.id.desc()).limit(1)
-        with self._db.reading() as connection:
-            return connection.scalar(statement) or ""
+        return self._db.scalar(statement) or ""
 
-    def users(self) -> list[tuple[str, str, datetime]]:
+    def all(self) -> list[tuple[str, str, datetime]]:
         """Return (name, who set the password, when in UTC) of those who may sign in, by name."""
         newest = sa.select(sa.func.max(t.users.c.id)).group_by(t.users.c.name)
         statement = (
             sa.select(t.users).where(t.users.c.id.in_(newest), t.users.c.password != "").order_by(t.users.c.name)
         )
-        with self._db.reading() as connection:
-            return [(row.name, row.who, row.at) for row in connection.execute(statement)]
+        return [(row.name, row.who, row.at) for row in self._db.rows(statement)]
 
     def mark_seen(self, who: str) -> None:
         """Record that a person has seen everything that is new so far."""
@@ -48,6 +45,5 @@ class Visits:
     def last_seen(self, who: str) -> datetime | None:
         """Return when (UTC) a person last marked everything as seen, or None."""
         statement = sa.select(sa.func.max(t.visits.c.at)).where(t.visits.c.who == who[:100])
-        with self._db.reading() as connection:
-            found: datetime | None = connection.scalar(statement)
-        return found
+        last: datetime | None = self._db.scalar(statement)
+        return last

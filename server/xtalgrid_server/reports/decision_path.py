@@ -46,21 +46,21 @@ def _by_chops(answer: wire.Scored, options: wire.Options) -> Iterator[str]:
     counts = (
         "the probability of its best class" if options.rule == "published" else "the sum of a group's probabilities"
     )
-    yield f"rule {options.rule}: a chop counts where {counts} is at least {options.threshold:g}"
+    yield f"rule {options.rule}: a chop counts if {counts} is at least {options.threshold:g}"
     if options.rule == "group" and options.support:
         yield (
-            f"crystals and precipitate must show in several chops that see the same point (support {options.support:g})"
+            f"crystals and precipitate must show in several chops covering the same point (support {options.support:g})"
         )
     if answer.outcome is Outcome.UNDECIDED:
         yield f"no chop counts: the largest is {answer.probability:.3f}, so it is undecided; a person should look"
     else:
         yield (
-            f"of the outcomes that a counting chop has, {answer.outcome} has the highest priority; its best chop says "
+            f"of the outcomes of the chops that count, {answer.outcome} has the highest priority; its best chop says "
             f"{answer.probability:.3f}"
         )
     yield (
         f"p_crystal {answer.p_crystal:.3f}, calibrated from the same chops, "
-        "ranks the well and takes no part in the outcome"
+        "ranks the well but does not affect the outcome"
     )
 
 

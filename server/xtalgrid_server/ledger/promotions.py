@@ -1,4 +1,4 @@
-"""Which models were put into use, when, by whom and why. Rows are only added."""
+"""Promotions: which models were put into use, when, by whom and why."""
 
 from __future__ import annotations
 
@@ -10,17 +10,14 @@ from typing import Literal
 import sqlalchemy as sa
 
 from . import tables as t
-from .database import LedgerDatabase
-from .records import now
-
-Action = Literal["promote", "rollback"]
+from .database import LedgerDatabase, now
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class Promotion:
     """A promotion or a rollback. `pair` is in use from then on; None stands for the package's default pair."""
 
-    action: Action
+    action: Literal["promote", "rollback"]
     pair: tuple[str, str] | None
     why: str
     comparison: str
@@ -29,7 +26,7 @@ class Change:
     at: datetime
 
 
-def in_use(history: Sequence[Change]) -> list[tuple[str, str]]:
+def in_use(history: Sequence[Promotion]) -> list[tuple[str, str]]:
     """Return the pairs that rollbacks lead back through, the one in use last; empty if the package's default is in use.
 
     Each promotion adds a pair, each rollback removes one: two rollbacks undo two promotions.
@@ -43,23 +40,29 @@ def in_use(history: Sequence[Change]) -> list[tuple[str, str]]:
     return stack
 
 
-class Models:
+class Promotions:
     """The part of the ledger that `xtalgrid model` writes and `create_work` reads."""
 
     def __init__(self, database: LedgerDatabase) -> None:
         self._db = database
 
-    def history(self) -> list[Change]:
-        """Return all changes, oldest first."""
-        with self._db.reading() as connection:
-            rows = connection.execute(sa.select(t.promotions).order_by(t.promotions.c.id)).all()
+    def history(self) -> list[Promotion]:
+        """Return all promotions and rollbacks, oldest first."""
+        rows = self._db.rows(sa.select(t.promotions).order_by(t.promotions.c.id))
         return [
-            Change(r.action, (r.segmenter, r.classifier) if r.segmenter else None, r.why, r.comparison, r.who, r.at)
+            Promotion(r.action, (r.segmenter, r.classifier) if r.segmenter else None, r.why, r.comparison, r.who, r.at)
             for r in rows
         ]
 
-    def add(self, action: Action, pair: tuple[str, str] | None, why: str, who: str, comparison: str = "") -> None:
-        """Record a change; once it is committed, the pair is in use."""
+    def add(
+        self,
+        action: Literal["promote", "rollback"],
+        pair: tuple[str, str] | None,
+        why: str,
+        who: str,
+        comparison: str = "",
+    ) -> None:
+        """Record a promotion or a rollback; once it is committed, the pair is in use."""
         segmenter, classifier = pair or ("", "")
         with self._db.writing() as connection:
             connection.execute(

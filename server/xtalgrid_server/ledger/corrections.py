@@ -1,0 +1,129 @@
+"""Corrections: the scores that people give in the viewer. A score taken back is a new row, not a deleted one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from xtalgrid_core.errors import LedgerError
+from xtalgrid_core.outcomes import CLASSES, Outcome
+
+from . import tables as t
+from .database import LedgerDatabase, insert, is_of, now
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """A score that a person gave in the viewer at `at` (UTC); `outcome` None takes their earlier score back.
+
+    `score_id` is the ARTscore they saw. `written_id` is the SCOREID of the row written for it into the imager's score
+    table.
+    """
+
+    id: int
+    image_id: int
+    score_id: int | None
+    outcome: Outcome | None
+    note: str
+    who: str
+    at: datetime
+    written_id: int | None
+    written_at: datetime | None
+
+
+class Corrections:
+    """The part of the ledger that the viewer's score buttons write."""
+
+    def __init__(self, database: LedgerDatabase) -> None:
+        self._db = database
+
+    def add(
+        self, image_id: int, outcome: Outcome | None, who: str, *, score_id: int | None = None, note: str = ""
+    ) -> Correction | None:
+        """Record a person's score of an image, unless it is the same as before.
+
+        Parameters
+        ----------
+        outcome
+            One of the 13 classes; None takes their earlier score back.
+        score_id
+            The ARTscore they saw.
+
+        Returns
+        -------
+        Correction or None
+            The person's current score; None if there was nothing to take back.
+
+        Raises
+        ------
+        LedgerError
+            If there is no such image, or `who` is empty.
+        ValueError
+            If the outcome is not one that a person can give.
+        """
+        if outcome is not None and outcome not in CLASSES:
+            raise ValueError(f"{outcome}: a person's score must be one of {', '.join(CLASSES)}")
+        who, note = who.strip()[:100], note.strip()[:500]
+        if not who:
+            raise LedgerError("a correction needs the name of the person who made it")
+        with self._db.writing() as connection:
+            earlier = _newest_by(who).where(t.corrections.c.image_id == image_id)
+            row = connection.execute(earlier).first()
+            before = None if row is None else _correction(row)
+            if before is None and outcome is None:
+                return None
+            if before is not None and before.outcome is outcome and (before.note == note or outcome is None):
+                return before
+            image = sa.select(t.images.c.id).where(t.images.c.id == image_id, t.images.c.source == self._db.source)
+            if connection.scalar(image) is None:
+                raise LedgerError(f"there is no image {image_id} in the ledger; nothing was recorded")
+            values = {"image_id": image_id, "score_id": score_id, "note": note, "who": who, "at": now()}
+            added = insert(connection, t.corrections, outcome=str(outcome or ""), **values)
+            return _correction(connection.execute(sa.select(t.corrections).where(t.corrections.c.id == added)).one())
+
+    def of_images(self, image_ids: Sequence[int]) -> dict[int, list[Correction]]:
+        """Return all scores that people gave these images in the viewer, even if taken back, oldest first."""
+        corrections: dict[int, list[Correction]] = {image_id: [] for image_id in image_ids}
+        statement = sa.select(t.corrections).order_by(t.corrections.c.id)
+        for row in self._db.rows_in(statement, t.corrections.c.image_id, corrections):
+            corrections[row.image_id].append(_correction(row))
+        return corrections
+
+    def of_plates(self, barcodes: Sequence[str]) -> dict[int, list[Correction]]:
+        """Return the same for the images of these plates, without images that have no corrections."""
+        images = t.images.c
+        statement = (
+            sa.select(t.corrections)
+            .join(t.images, images.id == t.corrections.c.image_id)
+            .where(is_of(self._db.source, images.source))
+            .order_by(t.corrections.c.id)
+        )
+        corrections: dict[int, list[Correction]] = {}
+        for row in self._db.rows_in(statement, images.barcode, barcodes):
+            corrections.setdefault(row.image_id, []).append(_correction(row))
+        return corrections
+
+    def last_by(self, who: str) -> Correction | None:
+        """Return the last score that a person gave or took back in the viewer, or None."""
+        return next(map(_correction, self._db.rows(_newest_by(who))), None)
+
+    def set_written(self, correction: int, score_id: int) -> None:
+        """Record that a correction is in the imager's score table, as the row with this SCOREID."""
+        with self._db.writing() as connection:
+            chosen = t.corrections.update().where(t.corrections.c.id == correction)
+            connection.execute(chosen.values(written_id=score_id, written_at=now()))
+
+
+def _newest_by(who: str) -> sa.Select[Any]:
+    return sa.select(t.corrections).where(t.corrections.c.who == who).order_by(t.corrections.c.id.desc()).limit(1)
+
+
+def _correction(row: Any) -> Correction:
+    outcome = Outcome(row.outcome) if row.outcome else None
+    return Correction(
+        row.id, row.image_id, row.score_id, outcome, row.note, row.who, row.at, row.written_id, row.written_at
+    )

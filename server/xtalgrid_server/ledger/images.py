@@ -1,0 +1,208 @@
+"""Images with their newest scores: by id, plate, drop or inspection, of the whole archive, and for a person to see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from xtalgrid_core.outcomes import Outcome
+
+from ..domain.images import ImageRow
+from ..domain.wells import Well
+from ..storage.engines import chunks
+from . import tables as t
+from .database import LedgerDatabase, is_of
+from .shapes import (
+    DropImage,
+    drop_image,
+    drop_images,
+    image_row,
+    newest_score,
+    plate_order,
+    scored_image,
+    select_images,
+    select_scored,
+)
+
+BATCH = 5_000
+"""Images read at once from the whole archive; a larger plate is still read in one go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Which images: of these plates (None: all), inspected from `since` until just before `before`.
+
+    Both are naive local times of the imager; None sets no limit.
+    """
+
+    barcodes: Collection[str] | None = None
+    since: datetime | None = None
+    before: datetime | None = None
+
+    @property
+    def dates(self) -> list[sa.ColumnElement[bool]]:
+        """Conditions for the dates."""
+        since = [] if self.since is None else [t.images.c.inspected >= self.since]
+        return since if self.before is None else [*since, t.images.c.inspected < self.before]
+
+
+class Images:
+    """The part of the ledger that lists images."""
+
+    def __init__(self, database: LedgerDatabase) -> None:
+        self._db = database
+
+    def row(self, image_id: int) -> ImageRow | None:
+        """Return the image of this id without its score, which never changes, or None."""
+        statement = sa.select(t.images).where(t.images.c.id == image_id, t.images.c.source == self._db.source)
+        return next(map(image_row, self._db.rows(statement)), None)
+
+    def by_id(self, image_ids: Sequence[int]) -> dict[int, DropImage]:
+        """Return images by id."""
+        return {image.image_id: image for image in self._in(t.images.c.id, image_ids)}
+
+    def of_scores(self, score_ids: Sequence[int]) -> list[DropImage]:
+        """Return the image of each of these scores, with its newest score, in the same order."""
+        scores = t.scores.c
+        rows = self._db.rows_in(sa.select(scores.id, scores.image_id), scores.id, score_ids)
+        pairs = {row.id: row.image_id for row in rows}
+        images = self.by_id(list(set(pairs.values())))
+        return [images[pairs[score_id]] for score_id in score_ids if pairs.get(score_id) in images]
+
+    def of_inspections(self, inspect_ids: Sequence[int]) -> list[DropImage]:
+        """Return the images of these inspections, in plate order."""
+        return sorted(
+            self._in(t.images.c.inspect_id, inspect_ids, t.images.c.source == self._db.source), key=plate_order
+        )
+
+    def of_plate(
+        self, barcode: str, inspections: Sequence[int] | None = None, well: Well | None = None
+    ) -> list[DropImage]:
+        """Return the images of a plate or of one drop, at all inspections or at these, in plate order."""
+        images = t.images.c
+        where = [images.source == self._db.source, images.barcode == barcode]
+        if inspections is not None:
+            where.append(images.inspection.in_(inspections))
+        if well is not None:
+            where += [images.row == well.row, images.col == well.col, images.subwell == well.subwell]
+        order = images.inspection, images.col, images.row, images.subwell, images.id
+        with self._db.reading() as connection:
+            return drop_images(connection, select_images().where(*where).order_by(*order))
+
+    def _in(self, column: sa.Column[int], ids: Sequence[int], *where: sa.ColumnElement[bool]) -> list[DropImage]:
+        with self._db.reading() as connection:
+            return [
+                image
+                for part in chunks(ids)
+                for image in drop_images(connection, select_images().where(column.in_(part), *where))
+            ]
+
+    # ---- scored images of the whole archive, a few thousand at a time --------------------------------------------
+
+    def of_plates(
+        self,
+        barcodes: Sequence[str],
+        chosen: Range,
+        keep: Callable[[str, Well], bool] | None = None,
+        *,
+        answers: bool = False,
+    ) -> list[DropImage]:
+        """Return the scored images of plates: by barcode, column, row, subwell, date, inspection, name.
+
+        Parameters
+        ----------
+        keep
+            Tells whether a drop is wanted.
+        answers
+            Whether to return them as `ScoredImage`.
+        """
+        images = t.images.c
+        where = is_of(self._db.source, images.source), images.barcode.in_(barcodes), *chosen.dates
+        make: Callable[[Any], DropImage] = scored_image if answers else drop_image
+        statement = select_scored(answers).where(*where).order_by(
+            images.barcode, images.col, images.row, images.subwell,
+            images.inspected, images.inspection, images.image_name,
+        )  # fmt: skip
+        with self._db.reading() as connection:
+            rows = connection.execute(statement)
+            return [make(row) for row in rows if keep is None or keep(row.barcode, Well(row.row, row.col, row.subwell))]
+
+    def scored_by_people(self, programs: Sequence[str], chosen: Range) -> Iterator[list[DropImage]]:
+        """Yield the scored images of inspections that people scored, in XtalTrak or in the viewer, by inspect id.
+
+        Parameters
+        ----------
+        programs
+            SCOREDBY names of programs, whose scores are not people's.
+        """
+        imager, images, made = t.imager_scores.c, t.images.c, t.corrections.c
+        after = -1
+        while True:
+            in_imager = sa.select(imager.inspect_id).where(
+                imager.source == self._db.source, imager.inspect_id > after, imager.by.not_in(programs)
+            )
+            in_viewer = (
+                sa.select(images.inspect_id)
+                .join_from(t.images, t.corrections, images.id == made.image_id)
+                .where(images.source == self._db.source, images.inspect_id > after)
+            )
+            page = sa.union(
+                in_imager.distinct().order_by(imager.inspect_id).limit(BATCH).subquery().select(),
+                in_viewer.distinct().order_by(images.inspect_id).limit(BATCH).subquery().select(),
+            ).subquery()
+            where = [images.source == self._db.source, *chosen.dates]
+            if chosen.barcodes is not None:
+                where.append(images.barcode.in_(chosen.barcodes))
+            statement = select_scored().where(*where).order_by(images.inspect_id, images.image_name)
+            batch: list[DropImage] = []
+            with self._db.reading() as connection:
+                ids = list(connection.scalars(sa.select(page.c.inspect_id).order_by(page.c.inspect_id).limit(BATCH)))
+                for part in chunks(ids):
+                    batch += map(drop_image, connection.execute(statement.where(images.inspect_id.in_(part))))
+            if batch:
+                yield batch
+            if len(ids) < BATCH:
+                return
+            after = ids[-1]
+
+    # ---- what needs a person -------------------------------------------------------------------------------------
+
+    def undecided(self, limit: int) -> list[DropImage]:
+        """Return the newest images whose newest score is undecided and that nobody has scored in the viewer."""
+        corrected = sa.exists().where(t.corrections.c.image_id == t.images.c.id)
+        statement = (
+            sa.select(t.scores.c.id)
+            .join(t.images, t.images.c.id == t.scores.c.image_id)
+            .where(t.scores.c.outcome == str(Outcome.UNDECIDED), t.scores.c.id == newest_score(), ~corrected)
+            .order_by(t.scores.c.id.desc())
+            .limit(limit)
+        )
+        return self.of_scores([row.id for row in self._db.rows(statement)])
+
+    def rescored(self, who: str, limit: int) -> list[tuple[DropImage, Outcome, datetime]]:
+        """Return images that a person scored in the viewer and whose newer ARTscore is of another group, newest first.
+
+        Each comes as (image, the person's outcome, when they gave it in UTC).
+        """
+        made = t.corrections.c
+        newest = sa.select(sa.func.max(made.id)).where(made.who == who).group_by(made.image_id)
+        statement = (
+            sa.select(made.image_id, made.outcome, made.at)
+            .join(t.images, t.images.c.id == made.image_id)
+            .where(made.id.in_(newest), made.outcome != "", newest_score() > sa.func.coalesce(made.score_id, 0))
+            .order_by(made.id.desc())
+            .limit(10 * limit)
+        )
+        rows = self._db.rows(statement)
+        images = self.by_id([row.image_id for row in rows])
+        pairs = ((images[row.image_id], Outcome(row.outcome), row.at) for row in rows if row.image_id in images)
+        differing = [
+            (image, outcome, at)
+            for image, outcome, at in pairs
+            if image.is_scored and image.outcome and image.outcome.group is not outcome.group
+        ]
+        return differing[:limit]

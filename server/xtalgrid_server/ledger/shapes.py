@@ -1,0 +1,159 @@
+"""An image with a score has two shapes, `DropImage` without the worker's answer and `ScoredImage` with it.
+
+Queries for the light shape leave the answers (boxes, outlines) in the database, so that one statement reads a plate of
+1,536 wells.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from xtalgrid_core import wire
+from xtalgrid_core.outcomes import Outcome
+
+from ..domain.images import ImageRow
+from ..domain.wells import Well
+from ..storage.engines import chunks
+from . import tables as t
+
+_OUTCOMES = {str(outcome): outcome for outcome in Outcome}
+
+
+@dataclass(frozen=True, slots=True)
+class DropImage(ImageRow):
+    """An image of a drop with its newest score.
+
+    `outcome` is None while the image waits; `failure` is (reason, detail) of one that could not be scored. `at` is when
+    it was scored (UTC). `sha256` is of the file that was scored, and of the `classifier`; both are empty without a
+    score.
+    """
+
+    image_id: int
+    score_id: int | None
+    outcome: Outcome | None
+    probability: float
+    p_crystal: float
+    at: datetime | None
+    sha256: str
+    classifier: str
+    failure: tuple[str, str] | None
+
+    @property
+    def drop(self) -> tuple[str, Well]:
+        """The drop that it shows: (barcode, well)."""
+        return self.barcode, self.well
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether the image has a score from a worker."""
+        return self.outcome is not None and self.failure is None
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredImage(DropImage):
+    """An image with one of its scores, the newest or an older one, and the worker's whole answer."""
+
+    score_id: int
+    outcome: Outcome
+    at: datetime
+    segmenter: str
+    worker: str
+    answer_json: str
+
+    @property
+    def answer(self) -> wire.Answer:
+        """The answer, decoded each time: thousands of decoded answers take a quarter longer to export."""
+        return wire.decode_answer(self.answer_json.encode())
+
+
+def image_row(row: Any) -> ImageRow:
+    """Make an image from a row with the columns of `tables.images`."""
+    well = Well(row.row, row.col, row.subwell)
+    return ImageRow(row.inspect_id, row.barcode, row.inspection, row.inspected, well, row.image_name)
+
+
+def plate_order(image: DropImage) -> tuple[Any, ...]:
+    """Return an image's sort key: by plate, inspection, column, row, subwell."""
+    return image.barcode, image.inspection, image.well.col, image.well.row, image.well.subwell, image.image_id
+
+
+# ---- queries -------------------------------------------------------------------------------------------------------
+
+_IMAGE = (
+    t.images.c.inspect_id, t.images.c.barcode, t.images.c.inspection, t.images.c.inspected,
+    t.images.c.row, t.images.c.col, t.images.c.subwell, t.images.c.image_name, t.images.c.id,
+)  # fmt: skip
+_SCORE = (
+    t.scores.c.id.label("score_id"), t.scores.c.outcome, t.scores.c.probability, t.scores.c.p_crystal, t.scores.c.at,
+    t.scores.c.sha256, t.scores.c.classifier,
+)  # fmt: skip
+_FAILED = t.scores.c.outcome == str(Outcome.FAILED)
+_LIGHT = (*_IMAGE, *_SCORE, sa.case((_FAILED, t.scores.c.answer), else_=None).label("answer"))
+_FULL = (*_IMAGE, *_SCORE, t.scores.c.answer, t.scores.c.segmenter, t.scores.c.worker)
+
+
+def newest_score() -> sa.ScalarSelect[Any]:
+    """Select the id of an image's newest score."""
+    scores = t.scores.alias()
+    newest = sa.select(sa.func.max(scores.c.id)).where(scores.c.image_id == t.images.c.id)
+    return newest.correlate(t.images).scalar_subquery()
+
+
+def select_images() -> sa.Select[Any]:
+    """Select images for `drop_images`, also those that wait or failed."""
+    return sa.select(*_LIGHT).select_from(t.images.outerjoin(t.scores, t.scores.c.id == newest_score()))
+
+
+def select_scored(answers: bool = False) -> sa.Select[Any]:
+    """Select images whose newest score is no failure, for `drop_image` or, with answers, for `scored_image`."""
+    columns = _FULL if answers else _LIGHT
+    return sa.select(*columns).join_from(t.images, t.scores, t.scores.c.id == newest_score()).where(~_FAILED)
+
+
+def select_scores() -> sa.Select[Any]:
+    """Select scores, older ones and failures too, for `scored_image`."""
+    return sa.select(*_FULL).join_from(t.scores, t.images, t.images.c.id == t.scores.c.image_id)
+
+
+def drop_images(connection: sa.Connection, statement: sa.Select[Any]) -> list[DropImage]:
+    """Read images; look up why those without a score failed."""
+    rows = connection.execute(statement).all()
+    waiting = [row.id for row in rows if row.score_id is None]
+    failures: dict[int, tuple[str, str]] = {}
+    for part in chunks(waiting):
+        chosen = sa.select(t.failures).where(t.failures.c.image_id.in_(part)).order_by(t.failures.c.id)
+        failures.update({row.image_id: (row.reason, row.detail) for row in connection.execute(chosen)})
+    return [drop_image(row, failures.get(row.id)) for row in rows]
+
+
+def drop_image(row: Any, failure: tuple[str, str] | None = None) -> DropImage:
+    """Make an image from a row; `failure` is that of an image without a score."""
+    return DropImage(*_values(row, _failure(row.answer) if row.answer else failure))
+
+
+def scored_image(row: Any) -> ScoredImage:
+    """Make an image with its answer from a row."""
+    failure = _failure(row.answer) if row.outcome == Outcome.FAILED else None
+    return ScoredImage(*_values(row, failure, row.segmenter, row.worker, row.answer))
+
+
+def _values(row: Any, failure: tuple[str, str] | None, *more: Any) -> tuple[Any, ...]:
+    """Return the values of `DropImage`, and more, from a row; unpacked, since reading it by name takes longer."""
+    (
+        inspect_id, barcode, inspection, inspected, well_row, col, subwell, image_name, image_id,
+        score_id, outcome, probability, p_crystal, at, sha256, classifier, *_,
+    ) = row  # fmt: skip
+    return (
+        inspect_id, barcode, inspection, inspected, Well(well_row, col, subwell), image_name, image_id, score_id,
+        _OUTCOMES[outcome] if outcome else Outcome.FAILED if failure else None,
+        probability or 0.0, p_crystal or 0.0, at, sha256 or "", classifier or "", failure, *more,
+    )  # fmt: skip
+
+
+def _failure(answer_json: str) -> tuple[str, str] | None:
+    answer = wire.decode_answer(answer_json.encode())
+    return (str(answer.reason), answer.detail) if isinstance(answer, wire.Failed) else None
