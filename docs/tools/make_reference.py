@@ -1,16 +1,17 @@
-"""Write the reference, docs/reference/, from the code.
+"""Write what the documentation does not keep by hand: the reference, and the figures in pages.
 
     python docs/tools/make_reference.py [--check]
 
-It describes commands, configuration keys, wire format, ledger tables and modules, and needs no torch. With ``--check``
-nothing is written, and the exit code is 1 if a file differs from what the code says.
+docs/reference/ comes from the code: commands, configuration keys, wire format, ledger tables and modules. Figures in
+pages come from docs/evaluation/. No torch is needed. With ``--check`` nothing is written, and the exit code is 1 if
+anything is out of date.
 """
 
 from __future__ import annotations
 
 import sys
 
-from reference import commands, configuration, ledger, modules, wire_format
+from reference import commands, configuration, figures, ledger, modules, wire_format
 from reference.text import ROOT
 
 FOLDER = ROOT / "docs" / "reference"
@@ -43,7 +44,14 @@ def main(check: bool) -> int:
         else:
             (FOLDER / name).unlink()
             print(f"docs/reference/{name} removed")
-    return 1 if check and differing else 0
+    stale = list(figures.stale())
+    for path, text in stale:
+        if check:
+            print(f"{path.relative_to(ROOT)}: figures differ from docs/evaluation; run docs/tools/make_reference.py")
+        else:
+            path.write_text(text, encoding="utf-8")
+            print(f"{path.relative_to(ROOT)} renewed")
+    return 1 if check and (differing or stale) else 0
 
 
 if __name__ == "__main__":

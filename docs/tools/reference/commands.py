@@ -19,12 +19,17 @@ HEAD = """# Commands
 
 Three programs: [`xtalgrid`](#xtalgrid) is the server side, [`xtalgrid-worker`](#xtalgrid-worker) scores images, and
 [`xtalgrid-train`](#xtalgrid-train) makes and judges networks (all but its help needs the extra `train`). Each explains
-itself with `--help`. Their error messages and exit codes: [errors.md](../errors.md). `_` and `-` in a command's name are
-the same: `create-work` is `create_work`.
+itself with `--help`. [Exit codes](../configuration.md#exit-codes); error messages say what to do. `_` and `-` in a command's
+name are the same: `create-work` is `create_work`.
 
-**Completion.** bash, zsh and fish complete commands and options: `eval "$(_XTALGRID_COMPLETE=bash_source xtalgrid)"` in
-`~/.bashrc`, with `_XTALGRID_WORKER_COMPLETE` and `_XTALGRID_TRAIN_COMPLETE` for the other two; in `~/.zshrc` say `zsh_source`.
-For fish: `_XTALGRID_COMPLETE=fish_source xtalgrid > ~/.config/fish/completions/xtalgrid.fish`.
+## Shell completion
+
+bash, zsh and fish complete commands and options. Put this into `~/.bashrc`; for `~/.zshrc` write `zsh_source`:
+
+    eval "$(_XTALGRID_COMPLETE=bash_source xtalgrid)"
+
+The other two programs have `_XTALGRID_WORKER_COMPLETE` and `_XTALGRID_TRAIN_COMPLETE`. For fish:
+`_XTALGRID_COMPLETE=fish_source xtalgrid > ~/.config/fish/completions/xtalgrid.fish`.
 """
 
 

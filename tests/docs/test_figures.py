@@ -1,0 +1,48 @@
+"""Figures in pages: renewed from the evaluation, and a stale or unknown one is found."""
+
+import pytest
+
+from reference import figures
+
+KNOWN = {"test.found": "315 of 341", "table.small": "\n\n| a |\n| --- |\n| 1 |\n\n"}
+
+
+def test_figures_are_put_between_their_comments():
+    text = "It finds <!--=test.found-->3 of 4<!--/--> crystals.\n\n<!--=table.small-->\n<!--/-->\n"
+    made = figures.renewed(text, KNOWN)
+    assert made == (
+        "It finds <!--=test.found-->315 of 341<!--/--> crystals.\n\n"
+        "<!--=table.small-->\n\n| a |\n| --- |\n| 1 |\n\n<!--/-->\n"
+    )
+    assert figures.renewed(made, KNOWN) == made
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("It finds <!--=test.lost-->3<!--/-->.", "no figure is named test.lost"),
+        ("<!--=test.found-->3<!--/--> crystals are found.", "must not begin a line"),
+        ("* <!--=test.found-->3<!--/--> crystals are found.", "must not begin a line"),
+    ],
+)
+def test_a_figure_that_cannot_be_renewed_is_refused(text, problem):
+    with pytest.raises(ValueError, match=problem):
+        figures.renewed(text, KNOWN)
+
+
+def test_counts_are_those_of_the_report():
+    """The shares add up as the confusion matrix of the same report does."""
+    made = figures.figures()
+    right = sum(int(made[f"test.{group}_called_{group}"]) for group in figures.GROUPS)
+    assert made["test.right"] == f"{right:,} of 2,400"
+    assert made["test.right.percent"] == f"{right / 24:.1f} %"
+    assert made["test.crystals_called"].startswith(made["test.crystal_called_crystal"])
+
+
+def test_no_page_keeps_a_figure_of_the_evaluation_by_hand():
+    """The counts that are in several pages stand between comments everywhere."""
+    made = figures.figures()
+    counts = [made[name] for name in ("test.crystals_found", "plate.right", "wells.crystals_called")]
+    for page in figures.pages():
+        without = figures.FIGURE.sub("", page.read_text(encoding="utf-8"))
+        assert not [count for count in counts if count in without], page
