@@ -8,6 +8,7 @@ import click
 
 _SET = click.Path(path_type=Path, file_okay=False, exists=True)
 _FOLDER = click.Path(path_type=Path, file_okay=False)
+_RUN = click.Path(path_type=Path, file_okay=False, exists=True)
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 
@@ -20,8 +21,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0, min_open=True),
-    help="The longest time, all parts of a resumed run together; the schedule is fitted to it.",
+    help="The longest time, all parts of a resumed run together; the schedule is fitted to it, but for a steady one.",
 )
+@click.option("--after", type=_RUN, help="The run of which this is the next leg: go on from its last step.")
 @click.option(
     "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a setting of the recipe; again for more."
 )
@@ -49,6 +51,7 @@ def fit(
     start: Path | None,
     resume: bool,
     minutes: float | None,
+    after: Path | None,
     changes: tuple[str, ...],
     device: str,
     precision: str,
@@ -72,6 +75,7 @@ def fit(
             out,
             start=start,
             resume=resume,
+            after=after,
             minutes=minutes,
             device=device,
             precision=precision,

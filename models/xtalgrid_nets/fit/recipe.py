@@ -40,6 +40,15 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         See `balance.class_shares`.
     batch
         Cost of a step, in chops; a 448² patch counts as three.
+    real
+        Share of the chops and of the patches that is drawn from real wells alone, those whose source is not
+        ``rendered``.
+    hard
+        Share of the patches that is drawn from those without a crystal, each the more often the further the weights
+        given to `sets teach` are wrong about it.
+    hint
+        Weight of the teacher's features (`sets teach`), which a linear layer on the mean of a patch's features
+        learns to give; 0 for none.
     context
         Fraction of a batch's area that is 448² patches with 5×5 labelled windows, for networks that score densely.
         The rest is chops padded with zeros, as a network sees them one by one.
@@ -54,7 +63,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     schedule
         ``cosine``: rises over the first `warmup` of the run, then falls to zero; ``stairs``: multiplied by
         `stair_factor` at the end of each of `stairs` equal parts of the run (with 3.5 parts, the last is half as
-        long).
+        long); ``steady``: rises over the first `warmup` of the steps, stays, and falls to zero over the last
+        `cooldown` of them, whatever the time, for a run in legs.
     clip
         Largest norm of the gradient; 0 for no limit.
     frozen
@@ -83,6 +93,9 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     loss: Literal["groups", "cross-entropy"] = "groups"
     balance: Balance = "groups"
     batch: Count = 24
+    real: Share = 0.0
+    hard: Share = 0.0
+    hint: Annotated[float, Meta(ge=0)] = 0.0
     context: Share = 0.0
     patch_weight: Positive = 3.0
     steps: Count | None = None
@@ -94,8 +107,9 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     epsilon: Positive = 1e-8
     weight_decay: Annotated[float, Meta(ge=0)] = 0.0
     encoder_rate: Positive = 1.0
-    schedule: Literal["cosine", "stairs"] = "cosine"
+    schedule: Literal["cosine", "stairs", "steady"] = "cosine"
     warmup: Share = 0.1
+    cooldown: Share = 0.0
     stairs: Positive = 1.0
     stair_factor: Positive = 0.1
     clip: Annotated[float, Meta(ge=0)] = 0.0
@@ -118,6 +132,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             raise ValueError("give one of steps and epochs")
         if self.network == SEGMENTER and (self.context or self.turns == "any"):
             raise ValueError(f"{SEGMENTER} trains on whole views: context must be 0, and turns can't be any")
+        if (self.hard or self.hint) and not self.context:
+            raise ValueError("hard and hint are about patches: context must be above 0")
 
     def length(self, rows: int) -> int:
         """Return the number of steps of the run, with `rows` chops (or views) to train on."""
@@ -129,6 +145,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             return float(self.stair_factor ** floor(progress * self.stairs + 1e-9))
         if progress < self.warmup:
             return 0.04 + 0.96 * (1 - cos(pi * progress / self.warmup)) / 2
+        if self.schedule == "steady":
+            return min(1.0, (1 - progress) / self.cooldown) if self.cooldown else 1.0
         return (1 + cos(pi * (progress - self.warmup) / (1 - self.warmup))) / 2
 
 

@@ -20,11 +20,12 @@ from xtalgrid_core.errors import ConfigError, XtalgridError
 from xtalgrid_core.images import MEAN_RGB
 
 from ..networks import NETWORKS, class_map_of
+from ..networks.squeezenet import FEATURES, SqueezeNet
 from ..sets.format import ChopSet
 from ..states import from_onnx, load_trained, network
 from .batches import Batch, ChopBatches, ViewBatches, batches_of, stream
 from .heldout import HeldOut, Metrics
-from .losses import chop_loss, mask_loss, window_loss
+from .losses import chop_loss, hint_loss, mask_loss, window_loss
 from .recipe import SEGMENTER, Recipe
 from .runs import Run
 
@@ -43,6 +44,7 @@ def fit(
     *,
     start: Path | None = None,
     resume: bool = False,
+    after: Path | None = None,
     minutes: float | None = None,
     device: str = "auto",
     precision: str = "auto",
@@ -58,9 +60,13 @@ def fit(
         Initial weights: ImageNet's (``.npz``), a trained state (``.pt``) or the worker's (``.onnx``).
     resume
         Continue the run in `out` from its last checkpoint.
+    after
+        Folder of a run that this one follows as its next leg: it takes over the checkpoint and goes on counting the
+        steps, perhaps on other sets. Legs on the same sets end as one run would.
     minutes
         Longest total time of the run, over all interruptions. The schedule follows the steps or the time, whichever
-        is further on, so a run limited by time still ends with the recipe's final rate.
+        is further on, so a run limited by time still ends with the recipe's final rate; a ``steady`` one follows the
+        steps alone.
     device, precision
         See `_choose_device` and `_choose_precision`.
     loaders
@@ -76,6 +82,8 @@ def fit(
     XtalgridError
         If data, recipe, start or folder don't fit, or training diverged; the message says what to do.
     """
+    if start is not None and after is not None:
+        raise ConfigError("--start and --after: a run goes on from one of them alone")
     sets = ChopSet(data)
     batches, held_out = batches_of(recipe, sets), HeldOut(recipe, sets)
     where = _choose_device(device)
@@ -87,6 +95,10 @@ def fit(
     run = Run(out, recipe, sets, start=start, device=describe(where), precision=str(trainer.precision).split(".")[-1])
     if resume:
         trainer.load_state_dict(run.resume(where))
+    elif after is not None:
+        trainer.load_state_dict(run.follow(after, where))
+        trainer.seconds = 0.0
+        run.begin()
     else:
         run.begin()
     with _told_to_stop() as stopped:
@@ -119,7 +131,7 @@ def _train(
             progress = max(trainer.step / steps, trainer.seconds / limit)
             if progress >= 1 or stopped.is_set():
                 break
-            trainer.update(batch, progress)
+            trainer.update(batch, trainer.step / steps if recipe.schedule == "steady" else progress)
             bar.update()
             trainer.seconds = time.monotonic() - began
             due = trainer.step % recipe.validate_every == 0 and len(held_out) > 0
@@ -164,7 +176,11 @@ class _Trainer:
         net.train().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its types
         self.net = net
         self._class_map = class_map_of(net)
-        self.optimiser = _optimiser(recipe, self.net)
+        hints = batches.hints if isinstance(batches, ChopBatches) else 0
+        if hints and not isinstance(net, SqueezeNet):
+            raise ConfigError(f"{recipe.network} can't learn from hints: set hint = 0 in the recipe")
+        self._guess = nn.Linear(FEATURES, hints, device=device) if hints else None
+        self.optimiser = _optimiser(recipe, self.net, self._guess)
         self._weights = torch.ones(recipe.classes, device=device)
         if isinstance(batches, ChopBatches):
             self._weights = torch.from_numpy(batches.window_weights).to(device)
@@ -175,13 +191,18 @@ class _Trainer:
 
     def forward(self, kind: str, images: Tensor) -> Tensor:
         """Return logits of images ``(N, 3, H, W)`` uint8 of a batch; for patches, class maps."""
-        x = images.to(self.device, non_blocking=True).float() - self._mean
-        x = x.to(memory_format=torch.channels_last)
-        with torch.autocast(
-            self.device.type, dtype=torch.bfloat16, enabled=self.precision is torch.bfloat16, cache_enabled=False
-        ):
+        x = self._input(images)
+        with self._autocast():
             logits: Tensor = self._class_map(x) if kind == "patches" and self._class_map else self.net(x)
             return logits
+
+    def _input(self, images: Tensor) -> Tensor:
+        x = images.to(self.device, non_blocking=True).float() - self._mean
+        return x.to(memory_format=torch.channels_last)
+
+    def _autocast(self) -> torch.autocast:
+        reduced = self.precision is torch.bfloat16
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=reduced, cache_enabled=False)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Return the loss of a batch, and of its parts."""
@@ -192,10 +213,19 @@ class _Trainer:
         chops = chop_loss(self.forward("chops", there["chops"]).float(), there["labels"], kind, there["exact"])
         if "patches" not in there:
             return {"loss": chops}
-        maps = self.forward("patches", there["patches"]).float()
-        windows = window_loss(maps, there["windows"], self._weights, kind, there["exact_windows"])
+        found: dict[str, Tensor] = {}
+        if self._guess is None:
+            maps = self.forward("patches", there["patches"])
+        else:
+            with self._autocast():
+                features, maps = self.net.features_and_map(self._input(there["patches"]))  # type: ignore[operator]
+            found["hints"] = hint_loss(features.float(), self._guess, there["hints"])
+        windows = window_loss(maps.float(), there["windows"], self._weights, kind, there["exact_windows"])
         ours, theirs = len(there["chops"]), len(there["patches"]) * self.recipe.patch_weight
-        return {"loss": (ours * chops + theirs * windows) / (ours + theirs), "chops": chops, "windows": windows}
+        loss = (ours * chops + theirs * windows) / (ours + theirs)
+        if "hints" in found:
+            loss = loss + self.recipe.hint * found["hints"]
+        return {"loss": loss, "chops": chops, "windows": windows, **found}
 
     def update(self, batch: Batch, progress: float) -> None:
         """Take one step."""
@@ -234,6 +264,7 @@ class _Trainer:
         """Return everything that the next step depends on."""
         return {
             "net": self.net.state_dict(),
+            "guess": self._guess and self._guess.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "ema": self.ema.state_dict(),
             "mean": self.mean.state_dict(),
@@ -247,6 +278,8 @@ class _Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         self.net.load_state_dict(state["net"])
+        if self._guess is not None:
+            self._guess.load_state_dict(state["guess"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.ema.load_state_dict(state["ema"])
         self.mean.load_state_dict(state["mean"])
@@ -343,13 +376,15 @@ class Mean:
         self._sums, self._n = state["sums"], state["n"]
 
 
-def _optimiser(recipe: Recipe, net: nn.Module) -> torch.optim.Optimizer:
+def _optimiser(recipe: Recipe, net: nn.Module, guess: nn.Module | None) -> torch.optim.Optimizer:
     learning = [(name, p) for name, p in net.named_parameters() if p.requires_grad]
     groups: list[dict[str, Any]] = []
     for inside, full in ((True, recipe.rate * recipe.encoder_rate), (False, recipe.rate)):
         members = [p for name, p in learning if ("features" in name) is inside]
         if members:
             groups.append({"params": members, "lr": full, "full_rate": full})
+    if guess is not None:
+        groups.append({"params": list(guess.parameters()), "lr": recipe.rate, "full_rate": recipe.rate})
     if recipe.optimiser == "adamw":
         return torch.optim.AdamW(groups, weight_decay=recipe.weight_decay, eps=recipe.epsilon)
     if recipe.optimiser == "sgd":
