@@ -20,6 +20,9 @@ from xtalgrid_core.weights import MANIFEST, ModelEntry, WeightsManifest  # noqa:
 from xtalgrid_nets.fit import train  # noqa: E402
 from xtalgrid_nets.fit.balance import emphasised  # noqa: E402
 from xtalgrid_nets.fit.batches import ChopBatches  # noqa: E402
+from xtalgrid_nets.fit.int8 import as_int8  # noqa: E402
+from xtalgrid_nets.fit.recipe import read_recipe  # noqa: E402
+from xtalgrid_nets.networks.squeezenet import SqueezeNet  # noqa: E402
 from xtalgrid_nets.sets.arrays import sha256_of  # noqa: E402
 from xtalgrid_nets.sets.format import ChopSet  # noqa: E402
 from xtalgrid_nets.sets.teach import mirrored, teach  # noqa: E402
@@ -158,3 +161,38 @@ def test_hard_patches_without_a_crystal_are_drawn_more(taught: Path) -> None:
     crystals = (sets.patch_labels[rows] == X).any(axis=(1, 2))
     assert draw[crystals] == pytest.approx(0.1 * usual[crystals])
     assert draw[~crystals].sum() == pytest.approx(0.9 + 0.1 * usual[~crystals].sum())
+
+
+def test_training_in_int8_rounds_as_the_quantised_network_does() -> None:
+    torch.manual_seed(0)
+    net, plain = SqueezeNet().eval(), SqueezeNet().eval()
+    plain.load_state_dict(net.state_dict())
+    layers = as_int8(net)
+    assert net.state_dict().keys() == plain.state_dict().keys()
+    x = torch.randint(0, 256, (2, 3, 256, 256)).float() - 117
+    net.train()(x)  # the first batch gives the ranges
+    net.eval()
+    assert len(layers) == 24
+    squeeze = layers[0]
+    given = torch.linspace(0, float(squeeze.largest), 300).expand(1, 64, 1, 300)
+    steps = given / squeeze.largest * 255
+    unit = squeeze.weight.detach().abs().amax(dim=(1, 2, 3), keepdim=True) / 64
+    expected = torch.nn.functional.conv2d(
+        steps.round() * squeeze.largest / 255, (squeeze.weight / unit).round() * unit, squeeze.bias
+    )
+    assert torch.allclose(squeeze(given), expected, rtol=1e-3, atol=1e-3 * float(expected.detach().abs().max()))
+    loss = net(x).square().sum()
+    loss.backward()
+    assert squeeze.weight.grad is not None
+    assert squeeze.weight.grad.abs().sum() > 0
+
+
+def test_a_leg_in_int8_follows_one_that_was_not(taught: Path, tmp_path: Path) -> None:
+    stop_at_step(1, LEGS, taught, tmp_path / "one")
+    recipe = msgspec.structs.replace(LEGS, steps=2, int8=True)
+    assert train.fit(recipe, [taught], tmp_path / "two", after=tmp_path / "one", loaders=0)
+    ranges = torch.load(tmp_path / "two" / "checkpoint.pt", weights_only=True)["ranges"]
+    assert len(ranges) == 24
+    assert min(map(float, ranges)) > 0
+    with pytest.raises(ConfigError, match="int8 needs"):
+        read_recipe("crystalnet", ["int8=true"])

@@ -19,10 +19,11 @@ from torch.utils.data import DataLoader, Dataset
 from xtalgrid_core.errors import ConfigError
 
 from ..sets.format import NO_LABEL, RENDERED, ChopSet
+from ..states import SEGMENTERS
 from .augment import FLIPS, degraded, distorted, exposed, rotated, turned
 from .balance import draw_weights, emphasised, patch_draw
 from .losses import class_of_label, group_of_class
-from .recipe import SEGMENTER, Recipe, mix
+from .recipe import Recipe, mix
 
 Batch = dict[str, Tensor]
 
@@ -177,7 +178,7 @@ def known_windows(labels: npt.NDArray[np.uint8], classes: int) -> npt.NDArray[np
 
 def batches_of(recipe: Recipe, sets: ChopSet) -> ChopBatches | ViewBatches:
     """Return the batches that this recipe trains on."""
-    return ViewBatches(recipe, sets) if recipe.network == SEGMENTER else ChopBatches(recipe, sets)
+    return ViewBatches(recipe, sets) if recipe.network in SEGMENTERS else ChopBatches(recipe, sets)
 
 
 def stream(batches: ChopBatches | ViewBatches, start: int, stop: int, loaders: int, pinned: bool) -> Iterator[Batch]:

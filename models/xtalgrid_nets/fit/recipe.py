@@ -16,9 +16,8 @@ from msgspec import Meta
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import write_atomically
 
+from ..states import SEGMENTERS
 from .balance import Balance
-
-SEGMENTER = "unet-squeezenet1.1"
 
 Positive = Annotated[float, Meta(gt=0)]
 Share = Annotated[float, Meta(ge=0, lt=1)]
@@ -31,7 +30,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     Parameters
     ----------
     network
-        A name of `networks.NETWORKS`, or `SEGMENTER`.
+        A name of `networks.NETWORKS` or of `SEGMENTERS`.
     classes
         13 (Table 1 of the 2023 paper) or 5 (crystal, precipitate, other, clear, rim; section 2.1).
     loss
@@ -73,6 +72,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         Decay of the running mean of the weights; this mean is validated and saved. 0 for none.
     keep
         Which weights to keep: the ``last``, or the ``best`` on the held-out plates.
+    int8
+        Whether weights and activations are rounded as in int8 (`int8`), so that quantised weights lose less.
     turns
         ``quarter`` (the eight orientations of a square), ``flips`` (four of them), ``any`` (any angle up to `degrees`
         either way, mirrored half of the time, with `shift` and `zoom` as fractions of the side) or ``none``. Patches
@@ -116,6 +117,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     frozen: Annotated[int, Meta(ge=0)] = 0
     ema: Share = 0.0
     keep: Literal["last", "best"] = "last"
+    int8: bool = False
     turns: Literal["quarter", "flips", "any", "none"] = "quarter"
     degrees: Annotated[float, Meta(gt=0, le=180)] = 180.0
     shift: Share = 0.0
@@ -130,8 +132,10 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("give one of steps and epochs")
-        if self.network == SEGMENTER and (self.context or self.turns == "any"):
-            raise ValueError(f"{SEGMENTER} trains on whole views: context must be 0, and turns can't be any")
+        if self.network in SEGMENTERS and (self.context or self.turns == "any"):
+            raise ValueError(f"{self.network} trains on whole views: context must be 0, and turns can't be any")
+        if self.int8 and not self.network.startswith("squeezenet"):
+            raise ValueError("int8 needs a network without batch normalisation: squeezenet")
         if (self.hard or self.hint) and not self.context:
             raise ValueError("hard and hint are about patches: context must be above 0")
 

@@ -30,9 +30,9 @@ from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import replacing, write_atomically
 
 from ..sets.format import ChopSet
-from ..states import save_trained
+from ..states import SEGMENTERS, save_trained
 from .losses import class_names
-from .recipe import SEGMENTER, Recipe, differences, read_recipe, write_recipe
+from .recipe import Recipe, differences, read_recipe, write_recipe
 
 COLUMNS = ("step", "seconds", "rate", "loss", "chops", "windows", "hints")
 HELD_OUT = ("loss", "accuracy", "groups", "crystals", "auc", "window_groups", "window_auc", "iou", "empty")
@@ -55,7 +55,7 @@ class Run:
         self._cpu_before = 0
         self.record: dict[str, Any] = {
             "network": recipe.network,
-            "classes": list(class_names(recipe.classes)) if recipe.network != SEGMENTER else [],
+            "classes": list(class_names(recipe.classes)) if recipe.network not in SEGMENTERS else [],
             "data": sets.hashes(),
             "made_by": {
                 str(folder): {key: record[key] for key in ("builder", "arguments", "taught_by") if key in record}

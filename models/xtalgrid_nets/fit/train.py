@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,18 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from xtalgrid_core.errors import ConfigError, XtalgridError
+from xtalgrid_core.errors import BrokenModel, ConfigError, XtalgridError
 from xtalgrid_core.images import MEAN_RGB
 
 from ..networks import NETWORKS, class_map_of
 from ..networks.squeezenet import FEATURES, SqueezeNet
 from ..sets.format import ChopSet
-from ..states import from_onnx, load_trained, network
+from ..states import SEGMENTERS, from_onnx, load_trained, network
 from .batches import Batch, ChopBatches, ViewBatches, batches_of, stream
 from .heldout import HeldOut, Metrics
+from .int8 import as_int8
 from .losses import chop_loss, hint_loss, mask_loss, window_loss
-from .recipe import SEGMENTER, Recipe
+from .recipe import Recipe
 from .runs import Run
 
 CURVE_EVERY = 50
@@ -175,6 +176,7 @@ class _Trainer:
             net.features[: recipe.frozen].requires_grad_(False)  # type: ignore[index]
         net.train().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its types
         self.net = net
+        self._rounding = as_int8(net) if recipe.int8 else []
         self._class_map = class_map_of(net)
         hints = batches.hints if isinstance(batches, ChopBatches) else 0
         if hints and not isinstance(net, SqueezeNet):
@@ -265,6 +267,7 @@ class _Trainer:
         return {
             "net": self.net.state_dict(),
             "guess": self._guess and self._guess.state_dict(),
+            "ranges": [layer.largest for layer in self._rounding],
             "optimiser": self.optimiser.state_dict(),
             "ema": self.ema.state_dict(),
             "mean": self.mean.state_dict(),
@@ -278,6 +281,8 @@ class _Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         self.net.load_state_dict(state["net"])
+        for layer, largest in zip(self._rounding, state.get("ranges", ()), strict=False):  # none before: begin anew
+            layer.largest.copy_(largest)
         if self._guess is not None:
             self._guess.load_state_dict(state["guess"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -397,6 +402,8 @@ def _optimiser(recipe: Recipe, net: nn.Module, guess: nn.Module | None) -> torch
 def load_start(net: nn.Module, recipe: Recipe, path: Path) -> None:
     """Load weights into a new network: ImageNet's features (``.npz``), a trained state, or a worker's ONNX file.
 
+    A segmenter takes only the encoder of another one.
+
     Raises
     ------
     ConfigError
@@ -410,15 +417,18 @@ def load_start(net: nn.Module, recipe: Recipe, path: Path) -> None:
         from ..networks.squeezenet import load_imagenet
 
         try:
-            load_imagenet(net.encoder if recipe.network == SEGMENTER else net, path)  # type: ignore[arg-type]
+            load_imagenet(net.encoder if recipe.network in SEGMENTERS else net, path)  # type: ignore[arg-type]
         except ValueError as error:
             raise ConfigError(str(error)) from error
         return
     if path.suffix == ".onnx":
-        found, name = from_onnx(path, recipe.network), recipe.network
+        found, name = _from_onnx(path, recipe.network)
     else:
         found, record = load_trained(path)
         name = record.get("network", recipe.network)
+    if name != recipe.network and {name, recipe.network} <= set(SEGMENTERS):
+        net.encoder.load_state_dict(found.encoder.state_dict())  # type: ignore[union-attr]
+        return
     if name != recipe.network:
         raise ConfigError(f"{path}: a trained {name}; the recipe's network is {recipe.network}")
     try:
@@ -427,6 +437,15 @@ def load_start(net: nn.Module, recipe: Recipe, path: Path) -> None:
         raise ConfigError(
             f"{path}: does not fit {recipe.network} with {recipe.classes} classes; start from a state with as many"
         ) from error
+
+
+def _from_onnx(path: Path, name: str) -> tuple[nn.Module, str]:
+    """Read a network of this name; for a segmenter, also another one, whose name is returned."""
+    names = [name, *(other for other in SEGMENTERS if other != name)] if name in SEGMENTERS else [name]
+    for one in names[:-1]:
+        with suppress(BrokenModel):
+            return from_onnx(path, one), one
+    return from_onnx(path, names[-1]), names[-1]
 
 
 def _choose_device(name: str) -> torch.device:

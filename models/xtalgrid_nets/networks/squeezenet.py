@@ -52,7 +52,7 @@ class Fire(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(N, inputs, H, W)`` to ``(N, 2·expand, H, W)``."""
         x = self.activation(self.squeeze(x))
-        return self.activation(torch.cat([self.expand1x1(x), self.expand3x3(x)], 1))
+        return torch.cat([self.activation(self.expand1x1(x)), self.activation(self.expand3x3(x))], 1)
 
 
 def features(version: Version = "1.1") -> nn.Sequential:
