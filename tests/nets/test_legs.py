@@ -16,7 +16,8 @@ from tests.nets.test_fit import SMALL, X, bright_crystals, curves, stop_at_step 
 from tests.tiny_networks import write_tiny_weights  # noqa: E402
 
 from xtalgrid_core.errors import ConfigError  # noqa: E402
-from xtalgrid_core.weights import MANIFEST, ModelEntry, WeightsManifest  # noqa: E402
+from xtalgrid_core.weights import MANIFEST, PACKAGED, ModelEntry, WeightsManifest  # noqa: E402
+from xtalgrid_nets.export import export_segmenter  # noqa: E402
 from xtalgrid_nets.fit import train  # noqa: E402
 from xtalgrid_nets.fit.balance import emphasised  # noqa: E402
 from xtalgrid_nets.fit.batches import ChopBatches  # noqa: E402
@@ -26,7 +27,7 @@ from xtalgrid_nets.networks.squeezenet import SqueezeNet  # noqa: E402
 from xtalgrid_nets.sets.arrays import sha256_of  # noqa: E402
 from xtalgrid_nets.sets.format import ChopSet  # noqa: E402
 from xtalgrid_nets.sets.teach import mirrored, teach  # noqa: E402
-from xtalgrid_nets.states import load_trained  # noqa: E402
+from xtalgrid_nets.states import SEGMENTER, SLIM_SEGMENTER, from_onnx, load_trained, network  # noqa: E402
 
 LEGS = msgspec.structs.replace(
     SMALL, steps=6, schedule="steady", warmup=0.3, cooldown=0.4, hint=0.5, hard=0.5, real=0.3, validate_every=100
@@ -161,6 +162,20 @@ def test_hard_patches_without_a_crystal_are_drawn_more(taught: Path) -> None:
     crystals = (sets.patch_labels[rows] == X).any(axis=(1, 2))
     assert draw[crystals] == pytest.approx(0.1 * usual[crystals])
     assert draw[~crystals].sum() == pytest.approx(0.9 + 0.1 * usual[~crystals].sum())
+
+
+def test_a_slim_segmenter_starts_from_the_encoder_of_the_shipped_one(tmp_path: Path) -> None:
+    net = network(SLIM_SEGMENTER)
+    train.load_start(net, read_recipe("slim-segmenter"), PACKAGED / "segmenter.onnx")
+    whole = from_onnx(PACKAGED / "segmenter.onnx", SEGMENTER)
+    for mine, theirs in zip(net.encoder.parameters(), whole.encoder.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+    x = torch.randn(1, 3, 256, 256) * 50
+    net(x)  # batch normalisation takes statistics
+    export_segmenter(net.eval(), tmp_path / "slim.onnx")
+    again = from_onnx(tmp_path / "slim.onnx", SLIM_SEGMENTER)
+    assert net(x).shape == (1, 1, 256, 256)
+    assert torch.equal(again(x), net(x))
 
 
 def test_training_in_int8_rounds_as_the_quantised_network_does() -> None:
