@@ -7,7 +7,7 @@ VENV := $(if $(LOCK),.venv,.venv-newest)
 BIN := $(VENV)/bin
 SET_UP := @$(PYTHON) scripts/locks/set_up.py $(if $(LOCK),,--newest)
 
-.PHONY: demo test test-fresh test-oracle test-containers lint format docs docs-serve freeze dist clean train-setup
+.PHONY: demo test test-fresh test-oracle test-containers lint format docs docs-serve freeze dist clean train-setup train-leg
 
 # Worker and server, as a lab installs them, without torch.
 $(VENV)/.server: pyproject.toml scripts/locks/server.lock
@@ -92,6 +92,11 @@ dist: $(VENV)/.dev
 	cp scripts/locks/server.lock dist/
 
 train-setup: $(VENV)/.train
+
+# One more leg of the classifier's long training, in the background if you like: make train-leg MINUTES=100 REAL=folder (docs/models.md).
+MINUTES ?= 90
+train-leg: $(VENV)/.train
+	$(BIN)/python scripts/dev/train_leg.py --minutes $(MINUTES) $(if $(REAL),--real $(REAL)) $(ARGS)
 
 clean:
 	rm -rf .venv .venv-* build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis xtalgrid-data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -11,15 +12,16 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+import xtalgrid_synth
 from xtalgrid_core.chops import CHOP, Box, cut
 from xtalgrid_core.images import SEGMENTER_SIDE, Levels, classifier_view, resize, segmenter_view
 from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, PRIORITY, Group, Outcome
 from xtalgrid_core.scale import to_reference
 from xtalgrid_synth import UNSURE, RenderedWell, WellObject, render_well
 
-from .sets.format import NO_LABEL, PATCH, PATCH_STARTS, ChopSetWriter
+from .sets.format import NO_LABEL, PATCH, PATCH_STARTS, RENDERED, ChopSetWriter
 
-RENDERED: tuple[Outcome, ...] = tuple(outcome for outcome in CLASSES if outcome is not Outcome.RIM)
+OUTCOMES: tuple[Outcome, ...] = tuple(outcome for outcome in CLASSES if outcome is not Outcome.RIM)
 
 _SHARES = {
     Outcome.HARVESTABLE: 4,
@@ -36,16 +38,23 @@ _SHARES = {
     Outcome.CLEAR_WITH_FEATURES: 2,
 }
 
-# (width, height, µm per pixel, frequency): full-size cameras, half-size ones, and screenshots of a whole well.
+# (width, height, µm per pixel, frequency): full-size cameras, half-size ones, and screenshots of a whole well, down
+# to thumbnails.
 _CAMERAS = (
-    (2452, 2056, 1.131, 0.3),
+    (2452, 2056, 1.131, 0.26),
     (2560, 1920, 1.131, 0.2),
     (2448, 2048, 1.419, 0.05),
     (1280, 960, 2.262, 0.15),
     (1224, 1024, 2.838, 0.1),
     (1266, 1266, 2.285, 0.08),
-    (444, 370, 6.515, 0.12),
+    (444, 370, 6.515, 0.06),
+    (300, 300, 9.643, 0.05),
+    (200, 167, 14.465, 0.03),
+    (150, 150, 19.287, 0.02),
 )
+
+_GUESSED = 0.25
+"""How often the scale is not known but guessed, off by a factor of e to the power of ±0.25 (its standard deviation)."""
 
 _CRYSTAL = GROUP_CLASSES[Group.CRYSTAL]
 _PRECIPITATE = GROUP_CLASSES[Group.PRECIPITATE]
@@ -97,7 +106,7 @@ def _shows(item: WellObject, seen: Box, um: float) -> bool:
     shared = (min(item.box.row + item.box.height, seen.row + seen.height) - max(item.box.row, seen.row)) * max(
         min(item.box.col + item.box.width, seen.col + seen.width) - max(item.box.col, seen.col), 0
     )
-    large = max(item.box.height, item.box.width) * um >= 11
+    large = max(item.box.height, item.box.width) >= max(11 / um, 3)
     return bool(large and shared >= 0.5 * item.box.height * item.box.width)
 
 
@@ -107,7 +116,7 @@ def sample_well(outcome: Outcome, seed: int, n_chops: int = 8, n_patches: int = 
     cols, rows, um, _ = _CAMERAS[int(rng.choice(len(_CAMERAS), p=[camera[3] for camera in _CAMERAS]))]
     well = render_well(outcome, seed=seed, width=cols, height=rows, pixel_size_um=um)
     levels = Levels.of(well.image)
-    factor = to_reference(um)
+    factor = to_reference(um * (np.exp(rng.normal(0, 0.25)) if rng.random() < _GUESSED else 1.0))
     crop = _at_least(_crop(rng, well), math.ceil((PATCH + 1) / factor), *well.content.shape)
     scaled = classifier_view(
         well.image[crop.row : crop.row + crop.height, crop.col : crop.col + crop.width], levels, factor
@@ -201,8 +210,8 @@ def _sample_view(outcome: Outcome, seed: int) -> Sample:
 
 def outcome_of(seed: int) -> Outcome:
     """Return the outcome that a seed's well is rendered with."""
-    p = np.array([_SHARES[outcome] for outcome in RENDERED], float)
-    return RENDERED[int(np.random.default_rng([seed, 3]).choice(len(p), p=p / p.sum()))]
+    p = np.array([_SHARES[outcome] for outcome in OUTCOMES], float)
+    return OUTCOMES[int(np.random.default_rng([seed, 3]).choice(len(p), p=p / p.sum()))]
 
 
 def _full(seed: int) -> tuple[int, Outcome, Sample]:
@@ -213,6 +222,14 @@ def _small(seed: int) -> tuple[int, Outcome, Sample]:
     empty = np.random.default_rng([seed, 4]).random() < 0.4  # in addition to those from `outcome_of`
     outcome = Outcome.NULL_EXPERIMENT if empty else outcome_of(seed)
     return seed, outcome, _sample_view(outcome, seed)
+
+
+def renderer_version() -> str:
+    """Return the SHA-256 of the sources that decide what a seed's well looks like and how it is cut."""
+    digest = hashlib.sha256()
+    for path in [*sorted(Path(xtalgrid_synth.__file__).parent.glob("*.py")), Path(__file__)]:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def render_dataset(folder: Path, *, wells: int, views: int, seed: int, jobs: int = 2) -> None:
@@ -228,7 +245,7 @@ def render_dataset(folder: Path, *, wells: int, views: int, seed: int, jobs: int
     SetError
         If the folder holds another set.
     """
-    arguments = {"wells": wells, "views": views, "seed": seed}
+    arguments = {"wells": wells, "views": views, "seed": seed, "renderer": renderer_version()}
     with ChopSetWriter(folder, "xtalgrid-train render", arguments) as writer, ProcessPoolExecutor(jobs) as pool:
         for what, sample, first, count in (("wells", _full, seed, wells), ("views", _small, seed + 10_000_000, views)):
             left = [s for s in range(first, first + count) if f"{what} {s}" not in writer.done]
@@ -237,7 +254,7 @@ def render_dataset(folder: Path, *, wells: int, views: int, seed: int, jobs: int
             ):
                 writer.add(
                     plate=f"rendered {number}",
-                    source="rendered",
+                    source=RENDERED,
                     image=f"{what} {number}",
                     outcome=outcome.value,
                     chops=sample_of_well.chops,

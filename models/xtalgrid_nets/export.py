@@ -22,7 +22,7 @@ from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, Group
 from xtalgrid_core.weights import MANIFEST, ModelEntry, Role, Variant, WeightsManifest, read_manifest
 
 from .networks import NETWORKS, class_map_of
-from .states import SEGMENTER, load_trained
+from .states import SEGMENTERS, load_trained
 
 ROLES: tuple[Role, ...] = ("segmenter", "classifier")
 
@@ -189,7 +189,7 @@ def _fp32(
         return current
     net, record = load_trained(state)
     name = record["network"]
-    if (name == SEGMENTER) != (role == "segmenter"):
+    if (name in SEGMENTERS) != (role == "segmenter"):
         raise ModelError(f"{state}: {name} is not a {role}; give another trained state")
     file = f"{role}.onnx"
     if role == "segmenter":

@@ -24,7 +24,8 @@ from .networks import build
 if TYPE_CHECKING:
     from onnx import NodeProto, TensorProto
 
-SEGMENTER = "unet-squeezenet1.1"
+SEGMENTER, SLIM_SEGMENTER = "unet-squeezenet1.1", "fpn-squeezenet1.1"
+SEGMENTERS = (SEGMENTER, SLIM_SEGMENTER)
 SQUEEZENET = "squeezenet1.1"
 
 _Layer: TypeAlias = nn.Conv2d | nn.Linear | nn.BatchNorm2d
@@ -32,17 +33,17 @@ _NODES = {"Conv": nn.Conv2d, "Gemm": nn.Linear, "BatchNormalization": nn.BatchNo
 
 
 def network(name: str, classes: int = len(CLASSES)) -> nn.Module:
-    """Build an untrained network by name: a classifier of the registry, or the segmenter.
+    """Build an untrained network by name: a classifier of the registry, or a segmenter.
 
     Raises
     ------
     ModelError
         If there is no such name; the message lists the names.
     """
-    if name == SEGMENTER:
-        from .segmenter import segmenter
+    if name in SEGMENTERS:
+        from .segmenter import SlimSegmenter, segmenter
 
-        return segmenter()
+        return SlimSegmenter() if name == SLIM_SEGMENTER else segmenter()
     return build(name, classes)
 
 

@@ -22,11 +22,11 @@ from xtalgrid_nets.cli import main  # noqa: E402
 from xtalgrid_nets.fit import losses, train  # noqa: E402
 from xtalgrid_nets.fit.balance import GROUP_SHARES, class_shares, draw_weights, patch_draw  # noqa: E402
 from xtalgrid_nets.fit.batches import ChopBatches, stream  # noqa: E402
-from xtalgrid_nets.fit.recipe import SEGMENTER, Recipe, mix, packaged, read_recipe  # noqa: E402
+from xtalgrid_nets.fit.recipe import Recipe, mix, packaged, read_recipe  # noqa: E402
 from xtalgrid_nets.networks import NETWORKS  # noqa: E402
 from xtalgrid_nets.networks.squeezenet import SqueezeNet  # noqa: E402
 from xtalgrid_nets.sets.format import ChopSet, ChopSetWriter, held_out  # noqa: E402
-from xtalgrid_nets.states import load_trained, save_trained  # noqa: E402
+from xtalgrid_nets.states import SEGMENTERS, load_trained, save_trained  # noqa: E402
 
 X, CLEAR = PRIORITY[Outcome.HARVESTABLE], PRIORITY[Outcome.CLEAR]
 
@@ -269,7 +269,7 @@ def test_mean_weights_lag_behind_and_come_in_and_out() -> None:
 @pytest.mark.parametrize("name", packaged())
 def test_packaged_recipes_are_sound_and_say_where_they_are_from(name: str) -> None:
     recipe = read_recipe(name)
-    assert recipe.network in (*NETWORKS, SEGMENTER)
+    assert recipe.network in {*NETWORKS, *SEGMENTERS}
     rates = [recipe.rate * recipe.rate_at(p) for p in np.linspace(0, 0.9999, 200)]
     assert min(rates) > 0
     assert rates[-1] == min(rates)

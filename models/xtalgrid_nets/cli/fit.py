@@ -8,6 +8,7 @@ import click
 
 _SET = click.Path(path_type=Path, file_okay=False, exists=True)
 _FOLDER = click.Path(path_type=Path, file_okay=False)
+_RUN = click.Path(path_type=Path, file_okay=False, exists=True)
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 
@@ -24,8 +25,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0, min_open=True),
-    help="Maximum time, including the earlier parts of a resumed run; the schedule is adjusted to it.",
+    help="Maximum time, including earlier parts of a resumed run; the schedule is adjusted to it unless it is steady.",
 )
+@click.option("--after", type=_RUN, help="The run of which this is the next leg: go on from its last step.")
 @click.option(
     "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a setting of the recipe. Repeatable."
 )
@@ -53,6 +55,7 @@ def fit(
     start: Path | None,
     resume: bool,
     minutes: float | None,
+    after: Path | None,
     changes: tuple[str, ...],
     device: str,
     precision: str,
@@ -76,6 +79,7 @@ def fit(
             out,
             start=start,
             resume=resume,
+            after=after,
             minutes=minutes,
             device=device,
             precision=precision,

@@ -286,6 +286,23 @@ def uniform(listing: Path, out: Path, images: Path | None, patches: int, weights
     _report_failures(build_uniform(listing, images or listing.parent, out, segmenter.mask, patches=patches))
 
 
+@sets.command()
+@click.argument("folder", type=_FOLDER)
+@click.option("--marco", type=_FOLDER, required=True, help="Folder that `xtalgrid-train import marco` made.")
+@click.option("--weights", type=_FOLDER, help="Weights whose mistakes count (default: the package's own).")
+@_one_line_errors
+def teach(folder: Path, marco: Path, weights: Path | None) -> None:
+    """Write beside the patches of the set in FOLDER what a recipe's hint and hard need.
+
+    That is what MARCO's network sees in each, and how far the weights are wrong about it.
+    """
+    from xtalgrid_core.weights import PACKAGED
+
+    from ..sets.teach import teach as write
+
+    write(folder, marco, weights or PACKAGED)
+
+
 @sets.command("chop-rules")
 @click.option("--wells", default=66, show_default=True, help="Number of wells to render, with all outcomes in turn.")
 @click.option("--seed", default=7_000_000, show_default=True, help="The same seed renders the same wells.")

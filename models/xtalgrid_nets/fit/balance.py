@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -58,8 +59,22 @@ def draw_weights(labels: npt.NDArray[np.integer], classes: int, balance: Balance
     return normalised
 
 
+def emphasised(
+    draw: npt.NDArray[np.float64], weight: npt.NDArray[np.floating | np.bool_], share: float
+) -> npt.NDArray[np.float64]:
+    """Draw a `share` of the rows by `draw` times `weight`, the rest by `draw`; all ``(N,)``, `draw` of sum 1."""
+    chosen = draw * weight
+    if not share or not chosen.any():
+        return draw
+    found: npt.NDArray[np.float64] = (1 - share) * draw + share * chosen / chosen.sum()
+    return found
+
+
 def patch_draw(
-    labels: npt.NDArray[np.integer], classes: int, balance: Balance
+    labels: npt.NDArray[np.integer],
+    classes: int,
+    balance: Balance,
+    emphasis: Sequence[tuple[npt.NDArray[np.floating | np.bool_], float]] = (),
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float32]]:
     """Compute how often to draw each patch, and how much its windows count.
 
@@ -67,6 +82,8 @@ def patch_draw(
     ----------
     labels
         ``(M, 5, 5)``: the network's classes, negative if a window has none.
+    emphasis
+        Weights ``(M,)`` and shares for `emphasised`, applied one after the other.
 
     Returns
     -------
@@ -82,6 +99,8 @@ def patch_draw(
     leading = np.where(flat >= 0, flat, classes).min(axis=1)
     draw = np.zeros(len(labels))
     draw[usable] = draw_weights(leading[usable], classes, balance)
+    for weight, share in emphasis:
+        draw = emphasised(draw, weight, share)
     windows = np.stack([(flat == c).sum(axis=1) for c in range(classes)], axis=1)
     seen = draw @ windows / (draw @ windows.sum(axis=1))
     if balance == "none":

@@ -18,11 +18,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from xtalgrid_core.errors import ConfigError
 
-from ..sets.format import NO_LABEL, ChopSet
+from ..sets.format import NO_LABEL, RENDERED, ChopSet
+from ..states import SEGMENTERS
 from .augment import FLIPS, degraded, distorted, exposed, rotated, turned
-from .balance import draw_weights, patch_draw
-from .losses import class_of_label
-from .recipe import SEGMENTER, Recipe, mix
+from .balance import draw_weights, emphasised, patch_draw
+from .losses import class_of_label, group_of_class
+from .recipe import Recipe, mix
 
 Batch = dict[str, Tensor]
 
@@ -65,7 +66,8 @@ class ChopBatches(Dataset[Batch]):
     Item k has ``chops`` ``(n, 3, 256, 256)`` uint8 with ``labels`` ``(n,)``, and if the recipe wants context
     ``patches`` ``(m, 3, 448, 448)`` with ``windows`` ``(m, 5, 5)``, −1 if a window has no label. ``exact`` ``(n,)``
     marks the labels of which the class is known and not only the group, ``exact_windows`` ``(m,)`` the same for all
-    windows of a patch.
+    windows of a patch. If the recipe wants hints, ``hints`` ``(m, features)`` are the teacher's features of the
+    patches, with mean 0 and variance 1 over the sets.
 
     Attributes
     ----------
@@ -73,6 +75,8 @@ class ChopBatches(Dataset[Batch]):
         Number of chops to train on.
     window_weights
         ``(classes,)``; see `balance.patch_draw`.
+    hints
+        Number of the teacher's features; 0 if the recipe wants none.
 
     Raises
     ------
@@ -84,11 +88,13 @@ class ChopBatches(Dataset[Batch]):
         self._recipe, self._sets, self._mix = recipe, sets, mix(recipe)
         of = class_of_label(recipe.classes)
         self._train, _ = sets.split()
-        self.rows = len(self._train)
+        self.rows, self.hints = len(self._train), 0
         if not self.rows:
             raise ConfigError(f"{_named(sets)}: no chops to train on, or all are of held-out plates; give a larger set")
         self._labels = of[sets.labels].astype(np.int64)
+        real = np.array([row.source != RENDERED for row in sets.table], bool)
         self._draw = draw_weights(self._labels[self._train], recipe.classes, recipe.balance)
+        self._draw = emphasised(self._draw, real[sets.wells[self._train]], recipe.real)
         self.window_weights = np.ones(recipe.classes, np.float32)
         if self._mix.patches:
             patches, _ = sets.split(sets.patch_wells)
@@ -98,9 +104,27 @@ class ChopBatches(Dataset[Batch]):
                 raise ConfigError(
                     f"{_named(sets)}: no patches to train on; give a set with some, or set context = 0 in the recipe"
                 )
+            if (recipe.hint or recipe.hard) and not sets.is_taught:
+                raise ConfigError(f"{_named(sets)}: hint and hard need xtalgrid-train sets teach on each set first")
+            if recipe.hint:
+                hints = sets.take_hints(self._patches)
+                self._usual, self._spread = hints.mean(axis=0), hints.std(axis=0) + 1e-3
+                self.hints = hints.shape[1]
+            emphasis = [(real[sets.patch_wells[self._patches]], recipe.real)]
+            if recipe.hard:
+                emphasis.insert(0, (self._difficulty(), recipe.hard))
             self._patch_draw, self.window_weights = patch_draw(
-                self._windows[self._patches], recipe.classes, recipe.balance
+                self._windows[self._patches], recipe.classes, recipe.balance, emphasis
             )
+
+    def _difficulty(self) -> npt.NDArray[np.float32]:
+        """Return how far the given weights are wrong about each patch, ``(M,)``; 0 if it shows a crystal.
+
+        A crystal that they don't see may be one that nobody could see.
+        """
+        windows = self._windows[self._patches]
+        crystals = ((windows >= 0) & (group_of_class(self._recipe.classes)[windows] == 0)).any(axis=(1, 2))
+        return np.where(crystals, 0, self._sets.patch_losses[self._patches])
 
     def __getitem__(self, step: int) -> Batch:
         rng, random = _generators(self._recipe.seed, step)
@@ -118,6 +142,8 @@ class ChopBatches(Dataset[Batch]):
             assert grids is not None
             exact = ~self._sets.group_only(self._sets.patch_wells[picked])
             batch |= {"patches": patches, "windows": grids[:, 0].long(), "exact_windows": torch.from_numpy(exact)}
+            if self._recipe.hint:
+                batch["hints"] = torch.from_numpy((self._sets.take_hints(picked) - self._usual) / self._spread)
         return batch
 
 
@@ -152,7 +178,7 @@ def known_windows(labels: npt.NDArray[np.uint8], classes: int) -> npt.NDArray[np
 
 def batches_of(recipe: Recipe, sets: ChopSet) -> ChopBatches | ViewBatches:
     """Return the batches that this recipe trains on."""
-    return ViewBatches(recipe, sets) if recipe.network == SEGMENTER else ChopBatches(recipe, sets)
+    return ViewBatches(recipe, sets) if recipe.network in SEGMENTERS else ChopBatches(recipe, sets)
 
 
 def stream(batches: ChopBatches | ViewBatches, start: int, stop: int, loaders: int, pinned: bool) -> Iterator[Batch]:

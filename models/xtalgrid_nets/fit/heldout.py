@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from ..judge.metrics import auc
 from ..sets.format import ChopSet
+from ..states import SEGMENTERS
 from .balance import draw_weights, patch_draw
 from .batches import Batch, images_first, known_windows
 from .losses import class_of_label, group_log_p, group_losses, group_of_class, window_logits
-from .recipe import SEGMENTER, Recipe
+from .recipe import Recipe
 
 Metrics = dict[str, float]
 Forward = Callable[[str, Tensor], Tensor]
@@ -37,7 +38,7 @@ class HeldOut:
         self._recipe = recipe
         rng = np.random.default_rng(20230301)
         self._parts: list[Batch] = []
-        if recipe.network == SEGMENTER:
+        if recipe.network in SEGMENTERS:
             _, held = sets.split(sets.view_wells)
             if len(held):
                 chosen = np.sort(rng.choice(held, min(recipe.validate_on, len(held)), replace=False))

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS, Outcome
@@ -118,6 +118,19 @@ def window_loss(
     if exact is not None:
         exact = exact.repeat_interleave(len(known) // len(exact))[known]
     return (CHOP_LOSSES[kind](logits[known], of, exact) * weights[of]).mean()
+
+
+def hint_loss(features: Tensor, guess: nn.Linear, hints: Tensor) -> Tensor:
+    """Return how far the teacher's features are from what a linear layer makes of ours: 1 if it knows nothing.
+
+    Parameters
+    ----------
+    features
+        ``(M, channels, h, w)`` of patches; their mean is used.
+    hints
+        ``(M, teacher's features)``, of mean 0 and variance 1 over the set.
+    """
+    return F.mse_loss(guess(features.mean(dim=(2, 3))), hints)
 
 
 def mask_loss(logits: Tensor, masks: Tensor) -> Tensor:

@@ -16,9 +16,8 @@ from msgspec import Meta
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import write_atomically
 
+from ..states import SEGMENTERS
 from .balance import Balance
-
-SEGMENTER = "unet-squeezenet1.1"
 
 Positive = Annotated[float, Meta(gt=0)]
 Share = Annotated[float, Meta(ge=0, lt=1)]
@@ -31,7 +30,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     Parameters
     ----------
     network
-        A name of `networks.NETWORKS`, or `SEGMENTER`.
+        A name of `networks.NETWORKS` or of `SEGMENTERS`.
     classes
         13 (Table 1 of the 2023 paper) or 5 (crystal, precipitate, other, clear, rim; section 2.1).
     loss
@@ -40,6 +39,15 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         See `balance.class_shares`.
     batch
         Cost of a step, in chops; a 448² patch counts as three.
+    real
+        Share of the chops and of the patches that is drawn from real wells alone, those whose source is not
+        ``rendered``.
+    hard
+        Share of the patches that is drawn from those without a crystal, each the more often the further the weights
+        given to `sets teach` are wrong about it.
+    hint
+        Weight of the teacher's features (`sets teach`), which a linear layer on the mean of a patch's features
+        learns to give; 0 for none.
     context
         Fraction of a batch's area that is 448² patches with 5×5 labelled windows, for networks that score densely.
         The rest is chops padded with zeros, as a network sees them one by one.
@@ -54,7 +62,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     schedule
         ``cosine``: rises over the first `warmup` of the run, then falls to zero; ``stairs``: multiplied by
         `stair_factor` at the end of each of `stairs` equal parts of the run (with 3.5 parts, the last is half as
-        long).
+        long); ``steady``: rises over the first `warmup` of the steps, stays, and falls to zero over the last
+        `cooldown` of them, whatever the time, for a run in legs.
     clip
         Largest norm of the gradient; 0 for no limit.
     frozen
@@ -63,6 +72,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         Decay of the running mean of the weights; this mean is validated and saved. 0 for none.
     keep
         Which weights to keep: the ``last``, or the ``best`` on the held-out plates.
+    int8
+        Whether weights and activations are rounded as in int8 (`int8`), so that quantised weights lose less.
     turns
         ``quarter`` (the eight orientations of a square), ``flips`` (four of them), ``any`` (any angle up to `degrees`
         either way, mirrored half of the time, with `shift` and `zoom` as fractions of the side) or ``none``. Patches
@@ -83,6 +94,9 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     loss: Literal["groups", "cross-entropy"] = "groups"
     balance: Balance = "groups"
     batch: Count = 24
+    real: Share = 0.0
+    hard: Share = 0.0
+    hint: Annotated[float, Meta(ge=0)] = 0.0
     context: Share = 0.0
     patch_weight: Positive = 3.0
     steps: Count | None = None
@@ -94,14 +108,16 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     epsilon: Positive = 1e-8
     weight_decay: Annotated[float, Meta(ge=0)] = 0.0
     encoder_rate: Positive = 1.0
-    schedule: Literal["cosine", "stairs"] = "cosine"
+    schedule: Literal["cosine", "stairs", "steady"] = "cosine"
     warmup: Share = 0.1
+    cooldown: Share = 0.0
     stairs: Positive = 1.0
     stair_factor: Positive = 0.1
     clip: Annotated[float, Meta(ge=0)] = 0.0
     frozen: Annotated[int, Meta(ge=0)] = 0
     ema: Share = 0.0
     keep: Literal["last", "best"] = "last"
+    int8: bool = False
     turns: Literal["quarter", "flips", "any", "none"] = "quarter"
     degrees: Annotated[float, Meta(gt=0, le=180)] = 180.0
     shift: Share = 0.0
@@ -116,8 +132,14 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("give either steps or epochs")
-        if self.network == SEGMENTER and (self.context or self.turns == "any"):
-            raise ValueError(f"{SEGMENTER} trains on whole views: set context = 0 and a value other than any for turns")
+        if self.network in SEGMENTERS and (self.context or self.turns == "any"):
+            raise ValueError(
+                f"{self.network} trains on whole views: set context = 0 and a value other than any for turns"
+            )
+        if self.int8 and not self.network.startswith("squeezenet"):
+            raise ValueError("int8 needs a network without batch normalisation, such as squeezenet1.1")
+        if (self.hard or self.hint) and not self.context:
+            raise ValueError("hard and hint apply to patches; set context above 0")
 
     def length(self, rows: int) -> int:
         """Return the number of steps of the run, with `rows` chops (or views) to train on."""
@@ -129,6 +151,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             return float(self.stair_factor ** floor(progress * self.stairs + 1e-9))
         if progress < self.warmup:
             return 0.04 + 0.96 * (1 - cos(pi * progress / self.warmup)) / 2
+        if self.schedule == "steady":
+            return min(1.0, (1 - progress) / self.cooldown) if self.cooldown else 1.0
         return (1 + cos(pi * (progress - self.warmup) / (1 - self.warmup))) / 2
 
 

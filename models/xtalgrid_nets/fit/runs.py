@@ -17,6 +17,7 @@ import io
 import json
 import platform
 import subprocess
+import time
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -29,11 +30,11 @@ from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import replacing, write_atomically
 
 from ..sets.format import ChopSet
-from ..states import save_trained
+from ..states import SEGMENTERS, save_trained
 from .losses import class_names
-from .recipe import SEGMENTER, Recipe, differences, read_recipe, write_recipe
+from .recipe import Recipe, differences, read_recipe, write_recipe
 
-COLUMNS = ("step", "seconds", "rate", "loss", "chops", "windows")
+COLUMNS = ("step", "seconds", "rate", "loss", "chops", "windows", "hints")
 HELD_OUT = ("loss", "accuracy", "groups", "crystals", "auc", "window_groups", "window_auc", "iou", "empty")
 
 
@@ -43,17 +44,23 @@ class Run:
     Raises
     ------
     ConfigError
-        From `begin` if the folder already holds a run; from `resume` if it holds none, or a different one.
+        From `begin` if the folder already holds a run; from `resume` if it holds none, or a different one; from
+        `follow` if there is no such run, or its checkpoint can't serve this one.
     """
 
     def __init__(
         self, folder: Path, recipe: Recipe, sets: ChopSet, *, start: Path | None, device: str, precision: str
     ) -> None:
         self.folder, self.recipe = folder, recipe
+        self._cpu_before = 0
         self.record: dict[str, Any] = {
             "network": recipe.network,
-            "classes": list(class_names(recipe.classes)) if recipe.network != SEGMENTER else [],
+            "classes": list(class_names(recipe.classes)) if recipe.network not in SEGMENTERS else [],
             "data": sets.hashes(),
+            "made_by": {
+                str(folder): {key: record[key] for key in ("builder", "arguments", "taught_by") if key in record}
+                for folder, record in zip(sets.folders, sets.records, strict=True)
+            },
             "start": None if start is None else str(start),
             "code": _code_state(),
             "versions": {name: metadata.version(name) for name in ("xtalgrid", "torch", "numpy")}
@@ -86,11 +93,28 @@ class Run:
         if sorted(map(str, before["data"].values())) != sorted(map(str, self.record["data"].values())):
             raise ConfigError(f"{self.folder}: was begun with other data ({', '.join(before['data'])})")
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-        self.record |= {key: before[key] for key in ("start", "began")}
+        self.record |= {key: before[key] for key in ("start", "began", "after", "first_step") if key in before}
+        self._cpu_before = before.get("cpu_seconds", 0)
         self.record["resumed"] = [*before.get("resumed", []), {"at": _now(), "step": state["step"]}]
         with (self.folder / "curves.csv").open(encoding="utf-8", newline="") as stream:
             self._rows([row for row in csv.DictReader(stream) if int(row["step"]) <= state["step"]])
         self._write_record()
+        return state
+
+    def follow(self, before: Path, device: torch.device) -> dict[str, Any]:
+        """Return the checkpoint of the run of which this one is the next leg, and record which that is."""
+        path = before / "checkpoint.pt"
+        if not path.is_file():
+            raise ConfigError(f"{before}: no run to follow, there is no checkpoint.pt; give its weights by --start")
+        earlier = read_recipe(str(before / "recipe.toml"))
+        shapes = ("network", "classes", "optimiser", "frozen")
+        if any(getattr(earlier, key) != getattr(self.recipe, key) for key in shapes) or (
+            bool(earlier.hint) != bool(self.recipe.hint)
+        ):
+            differ = "; ".join(differences(self.recipe, earlier))
+            raise ConfigError(f"{before}: this recipe can't go on from it ({differ}); give its state.pt by --start")
+        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        self.record |= {"after": str(before), "first_step": state["step"]}
         return state
 
     def note(
@@ -113,11 +137,12 @@ class Run:
 
     def close(self, net: nn.Module, *, finished: bool, step: int, seconds: float, batches: Any) -> None:
         """Write the last figures to the record, and plot the curves."""
-        epochs = step * self.recipe.batch / batches.rows
+        epochs = (step - self.record.get("first_step", 0)) * self.recipe.batch / batches.rows
         self.record |= {
             "finished": finished,
             "step": step,
             "seconds": round(seconds, 1),
+            "cpu_seconds": round(self._cpu_before + time.process_time()),
             "epochs": round(epochs, 3),
             "seconds_an_epoch": round(seconds / epochs, 1) if epochs else None,
         }

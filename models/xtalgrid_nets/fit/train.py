@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,18 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from xtalgrid_core.errors import ConfigError, XtalgridError
+from xtalgrid_core.errors import BrokenModel, ConfigError, XtalgridError
 from xtalgrid_core.images import MEAN_RGB
 
 from ..networks import NETWORKS, class_map_of
+from ..networks.squeezenet import FEATURES, SqueezeNet
 from ..sets.format import ChopSet
-from ..states import from_onnx, load_trained, network
+from ..states import SEGMENTERS, from_onnx, load_trained, network
 from .batches import Batch, ChopBatches, ViewBatches, batches_of, stream
 from .heldout import HeldOut, Metrics
-from .losses import chop_loss, mask_loss, window_loss
-from .recipe import SEGMENTER, Recipe
+from .int8 import as_int8
+from .losses import chop_loss, hint_loss, mask_loss, window_loss
+from .recipe import Recipe
 from .runs import Run
 
 CURVE_EVERY = 50
@@ -43,6 +45,7 @@ def fit(
     *,
     start: Path | None = None,
     resume: bool = False,
+    after: Path | None = None,
     minutes: float | None = None,
     device: str = "auto",
     precision: str = "auto",
@@ -58,9 +61,13 @@ def fit(
         Initial weights: ImageNet's (``.npz``), a trained state (``.pt``) or the worker's (``.onnx``).
     resume
         Continue the run in `out` from its last checkpoint.
+    after
+        Folder of a run that this one follows as its next leg: it takes over the checkpoint and goes on counting the
+        steps, perhaps on other sets. Legs on the same sets end as one run would.
     minutes
         Longest total time of the run, over all interruptions. The schedule follows the steps or the time, whichever
-        is further on, so a run limited by time still ends with the recipe's final rate.
+        is further on, so a run limited by time still ends with the recipe's final rate; a ``steady`` one follows the
+        steps alone.
     device, precision
         See `_choose_device` and `_choose_precision`.
     loaders
@@ -76,6 +83,8 @@ def fit(
     XtalgridError
         If data, recipe, start or folder don't fit, or training diverged; the message says what to do.
     """
+    if start is not None and after is not None:
+        raise ConfigError("--start and --after: a run goes on from one of them alone")
     sets = ChopSet(data)
     batches, held_out = batches_of(recipe, sets), HeldOut(recipe, sets)
     where = _choose_device(device)
@@ -87,6 +96,10 @@ def fit(
     run = Run(out, recipe, sets, start=start, device=describe(where), precision=str(trainer.precision).split(".")[-1])
     if resume:
         trainer.load_state_dict(run.resume(where))
+    elif after is not None:
+        trainer.load_state_dict(run.follow(after, where))
+        trainer.seconds = 0.0
+        run.begin()
     else:
         run.begin()
     with _stop_on_signal() as stopped:
@@ -121,7 +134,7 @@ def _train(
             progress = max(trainer.step / steps, trainer.seconds / limit)
             if progress >= 1 or stopped.is_set():
                 break
-            trainer.update(batch, progress)
+            trainer.update(batch, trainer.step / steps if recipe.schedule == "steady" else progress)
             bar.update()
             trainer.seconds = time.monotonic() - began
             is_due = trainer.step % recipe.validate_every == 0 and len(held_out) > 0
@@ -165,8 +178,13 @@ class _Trainer:
             net.features[: recipe.frozen].requires_grad_(False)  # type: ignore[index]
         net.train().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its types
         self.net = net
+        self._rounding = as_int8(net) if recipe.int8 else []
         self._class_map = class_map_of(net)
-        self.optimiser = _optimiser(recipe, self.net)
+        hints = batches.hints if isinstance(batches, ChopBatches) else 0
+        if hints and not isinstance(net, SqueezeNet):
+            raise ConfigError(f"{recipe.network} can't learn from hints: set hint = 0 in the recipe")
+        self._guess = nn.Linear(FEATURES, hints, device=device) if hints else None
+        self.optimiser = _optimiser(recipe, self.net, self._guess)
         self._weights = torch.ones(recipe.classes, device=device)
         if isinstance(batches, ChopBatches):
             self._weights = torch.from_numpy(batches.window_weights).to(device)
@@ -177,13 +195,18 @@ class _Trainer:
 
     def forward(self, kind: str, images: Tensor) -> Tensor:
         """Return logits of images ``(N, 3, H, W)`` uint8 of a batch; for patches, class maps."""
-        x = images.to(self.device, non_blocking=True).float() - self._mean
-        x = x.to(memory_format=torch.channels_last)
-        with torch.autocast(
-            self.device.type, dtype=torch.bfloat16, enabled=self.precision is torch.bfloat16, cache_enabled=False
-        ):
+        x = self._input(images)
+        with self._autocast():
             logits: Tensor = self._class_map(x) if kind == "patches" and self._class_map else self.net(x)
             return logits
+
+    def _input(self, images: Tensor) -> Tensor:
+        x = images.to(self.device, non_blocking=True).float() - self._mean
+        return x.to(memory_format=torch.channels_last)
+
+    def _autocast(self) -> torch.autocast:
+        reduced = self.precision is torch.bfloat16
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=reduced, cache_enabled=False)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Return the loss of a batch, and of its parts."""
@@ -194,11 +217,19 @@ class _Trainer:
         chops = chop_loss(self.forward("chops", tensors["chops"]).float(), tensors["labels"], kind, tensors["exact"])
         if "patches" not in tensors:
             return {"loss": chops}
-        maps = self.forward("patches", tensors["patches"]).float()
-        windows = window_loss(maps, tensors["windows"], self._weights, kind, tensors["exact_windows"])
+        hints: dict[str, Tensor] = {}
+        if self._guess is None:
+            maps = self.forward("patches", tensors["patches"])
+        else:
+            with self._autocast():
+                features, maps = self.net.features_and_map(self._input(tensors["patches"]))  # type: ignore[operator]
+            hints["hints"] = hint_loss(features.float(), self._guess, tensors["hints"])
+        windows = window_loss(maps.float(), tensors["windows"], self._weights, kind, tensors["exact_windows"])
         chop_weight, patch_weight = len(tensors["chops"]), len(tensors["patches"]) * self.recipe.patch_weight
         loss = (chop_weight * chops + patch_weight * windows) / (chop_weight + patch_weight)
-        return {"loss": loss, "chops": chops, "windows": windows}
+        if "hints" in hints:
+            loss = loss + self.recipe.hint * hints["hints"]
+        return {"loss": loss, "chops": chops, "windows": windows, **hints}
 
     def update(self, batch: Batch, progress: float) -> None:
         """Take one step."""
@@ -237,6 +268,8 @@ class _Trainer:
         """Return everything that the next step depends on."""
         return {
             "net": self.net.state_dict(),
+            "guess": self._guess and self._guess.state_dict(),
+            "ranges": [layer.largest for layer in self._rounding],
             "optimiser": self.optimiser.state_dict(),
             "ema": self.ema.state_dict(),
             "mean": self.mean.state_dict(),
@@ -250,6 +283,10 @@ class _Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         self.net.load_state_dict(state["net"])
+        for layer, largest in zip(self._rounding, state.get("ranges", ()), strict=False):  # none before: begin anew
+            layer.largest.copy_(largest)
+        if self._guess is not None:
+            self._guess.load_state_dict(state["guess"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.ema.load_state_dict(state["ema"])
         self.mean.load_state_dict(state["mean"])
@@ -346,13 +383,15 @@ class Mean:
         self._sums, self._n = state["sums"], state["n"]
 
 
-def _optimiser(recipe: Recipe, net: nn.Module) -> torch.optim.Optimizer:
+def _optimiser(recipe: Recipe, net: nn.Module, guess: nn.Module | None) -> torch.optim.Optimizer:
     learning = [(name, p) for name, p in net.named_parameters() if p.requires_grad]
     groups: list[dict[str, Any]] = []
     for inside, full in ((True, recipe.rate * recipe.encoder_rate), (False, recipe.rate)):
         members = [p for name, p in learning if ("features" in name) is inside]
         if members:
             groups.append({"params": members, "lr": full, "full_rate": full})
+    if guess is not None:
+        groups.append({"params": list(guess.parameters()), "lr": recipe.rate, "full_rate": recipe.rate})
     if recipe.optimiser == "adamw":
         return torch.optim.AdamW(groups, weight_decay=recipe.weight_decay, eps=recipe.epsilon)
     if recipe.optimiser == "sgd":
@@ -364,6 +403,8 @@ def _optimiser(recipe: Recipe, net: nn.Module) -> torch.optim.Optimizer:
 
 def load_start(net: nn.Module, recipe: Recipe, path: Path) -> None:
     """Load weights into a new network: ImageNet's features (``.npz``), a trained state, or a worker's ONNX file.
+
+    A segmenter takes only the encoder of another one.
 
     Raises
     ------
@@ -378,15 +419,18 @@ def load_start(net: nn.Module, recipe: Recipe, path: Path) -> None:
         from ..networks.squeezenet import load_imagenet
 
         try:
-            load_imagenet(net.encoder if recipe.network == SEGMENTER else net, path)  # type: ignore[arg-type]
+            load_imagenet(net.encoder if recipe.network in SEGMENTERS else net, path)  # type: ignore[arg-type]
         except ValueError as error:
             raise ConfigError(str(error)) from error
         return
     if path.suffix == ".onnx":
-        trained, name = from_onnx(path, recipe.network), recipe.network
+        trained, name = _from_onnx(path, recipe.network)
     else:
         trained, record = load_trained(path)
         name = record.get("network", recipe.network)
+    if name != recipe.network and {name, recipe.network} <= set(SEGMENTERS):
+        net.encoder.load_state_dict(trained.encoder.state_dict())  # type: ignore[union-attr]
+        return
     if name != recipe.network:
         raise ConfigError(f"{path}: this is a trained {name}, but the recipe's network is {recipe.network}")
     try:
@@ -395,6 +439,15 @@ def load_start(net: nn.Module, recipe: Recipe, path: Path) -> None:
         raise ConfigError(
             f"{path}: does not fit {recipe.network} with {recipe.classes} classes; give a state with as many classes"
         ) from error
+
+
+def _from_onnx(path: Path, name: str) -> tuple[nn.Module, str]:
+    """Read a network of this name; for a segmenter, also another one, whose name is returned."""
+    names = [name, *(other for other in SEGMENTERS if other != name)] if name in SEGMENTERS else [name]
+    for one in names[:-1]:
+        with suppress(BrokenModel):
+            return from_onnx(path, one), one
+    return from_onnx(path, names[-1]), names[-1]
 
 
 def _choose_device(name: str) -> torch.device:

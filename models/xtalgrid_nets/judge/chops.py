@@ -25,7 +25,7 @@ from xtalgrid_core.outcomes import SCORED_GROUPS, Group
 
 from ..fit.losses import class_of_label, group_of_class
 from ..sets.format import ChopSet
-from ..states import SEGMENTER, load_trained
+from ..states import SEGMENTERS, load_trained
 from .metrics import Share, auc, share_of
 from .tables import text
 
@@ -139,7 +139,7 @@ def figures(probabilities: Floats, labels: npt.NDArray[np.integer], source: str,
 
 def _judge(path: Path, chops: ChopSet, parts: dict[str, npt.NDArray[np.intp]], device: str) -> State:
     net, record = load_trained(path)
-    if record["network"] == SEGMENTER:
+    if record["network"] in SEGMENTERS:
         raise ConfigError(f"{path}: this is a segmenter; give a classifier")
     beside = path.with_name("record.json")
     if "seconds_an_epoch" not in record and beside.is_file():

@@ -29,6 +29,9 @@ FIRST: dict[Version, tuple[int, int]] = {"1.0": (96, 7), "1.1": (64, 3)}
 FIRES = ((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256))
 """Squeeze and expand filters of the eight Fire blocks."""
 
+FEATURES = 2 * FIRES[-1][1]
+"""Channels of the last block."""
+
 POOLED_BEFORE: dict[Version, tuple[int, ...]] = {"1.0": (0, 3, 7), "1.1": (0, 2, 4)}
 """The Fire blocks before which the map is halved: 1.1 does it earlier and is faster for it."""
 
@@ -49,7 +52,7 @@ class Fire(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(N, inputs, H, W)`` to ``(N, 2·expand, H, W)``."""
         x = self.activation(self.squeeze(x))
-        return self.activation(torch.cat([self.expand1x1(x), self.expand3x3(x)], 1))
+        return torch.cat([self.activation(self.expand1x1(x)), self.activation(self.expand3x3(x))], 1)
 
 
 def features(version: Version = "1.1") -> nn.Sequential:
@@ -78,7 +81,7 @@ class SqueezeNet(nn.Module):
         super().__init__()
         self.features = features(version)
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Conv2d(512, classes, 1)
+        self.head = nn.Conv2d(FEATURES, classes, 1)
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
@@ -87,8 +90,12 @@ class SqueezeNet(nn.Module):
 
         A 256² chop gives 15×15 cells, and every 16 further pixels one cell more.
         """
-        cells: Tensor = self.head(self.dropout(self.features(x)))
-        return cells
+        return self.features_and_map(x)[1]
+
+    def features_and_map(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the features, ``(N, 512, h, w)``, too, for a loss on them."""
+        features = self.features(x)
+        return features, self.head(self.dropout(features))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(N, 3, H, W)`` to logits ``(N, classes)``, the mean of the class map."""

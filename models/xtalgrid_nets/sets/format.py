@@ -8,6 +8,8 @@
 ``patch_labels.npy`` (M, 5, 5) uint8: labels of the 256×256 windows at rows and columns `PATCH_STARTS`; `NO_LABEL`
                     where the content is ambiguous
 ``patch_wells.npy`` (M,) int64
+``patch_hints.npy`` (M, 1056) float16, optional: what MARCO's network sees in each patch (`teach`)
+``patch_losses.npy`` (M,) float32, with them: how far given weights are wrong about it
 ``views.npy``       (V, 256, 256, 3) uint8, optional: whole wells as the segmenter sees them
 ``masks.npy``       (V, 256, 256) uint8, 0 outside the drop, 255 inside
 ``view_wells.npy``  (V,) int64
@@ -50,6 +52,9 @@ PATCH_STARTS = (0, 48, 96, 144, 192)
 
 NO_LABEL = 255
 """In ``patch_labels.npy``: the content of this window is ambiguous."""
+
+RENDERED = "rendered"
+"""The ``source`` of a rendered well."""
 
 RECORD = "dataset.json"
 TABLE = "wells.csv"
@@ -109,6 +114,8 @@ class ChopSet:
         ``(N,)``, one for each chop.
     patch_labels, patch_wells
         ``(M, 5, 5)`` and ``(M,)``; M is 0 if no set has patches. `view_wells`, ``(V,)``, likewise.
+    is_taught
+        Whether all patches have hints (`take_hints`) and `patch_losses`, ``(M,)``.
     well_held_out
         ``(len(table),)`` bool: the well's plate is for validation only.
 
@@ -123,6 +130,7 @@ class ChopSet:
     patch_labels: npt.NDArray[np.uint8]
     patch_wells: npt.NDArray[np.int64]
     view_wells: npt.NDArray[np.int64]
+    patch_losses: npt.NDArray[np.float32]
 
     def __init__(self, folders: Sequence[Path] | Path) -> None:
         self.folders = [folders] if isinstance(folders, Path) else list(folders)
@@ -139,6 +147,10 @@ class ChopSet:
         self._patches, self.patch_labels, self.patch_wells = self._kind("patches", "patch_labels", "patch_wells")
         self._views, _, self.view_wells = self._kind("views", "masks", "view_wells", in_memory=False)
         self._masks = Stacked(self._files("masks"))
+        self._hints = Stacked(self._files("patch_hints"))
+        losses = [np.load(path) for path in self._files("patch_losses")]
+        self.patch_losses = np.concatenate([np.empty(0, np.float32), *losses])
+        self.is_taught = len(self._hints) == len(self.patch_losses) == len(self.patch_wells)
 
     def split(self, wells: npt.NDArray[np.int64] | None = None) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
         """Return the indices to train on and those held out, of the chops (or of `patch_wells`, `view_wells`)."""
@@ -157,6 +169,10 @@ class ChopSet:
     def take_patches(self, indices: npt.NDArray[np.integer] | Sequence[int]) -> npt.NDArray[np.uint8]:
         """Read patches: ``(n, 448, 448, 3)``."""
         return self._patches.take(indices)
+
+    def take_hints(self, indices: npt.NDArray[np.integer] | Sequence[int]) -> npt.NDArray[np.float32]:
+        """Read the teacher's features of patches: ``(n, 1056)``."""
+        return self._hints.take(indices).astype(np.float32)
 
     def take_views(
         self, indices: npt.NDArray[np.integer] | Sequence[int]
