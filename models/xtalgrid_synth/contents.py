@@ -105,10 +105,11 @@ def _shower(scene: Scene) -> None:
     """Draw 40 to 350 small crystals, evenly spread or gathered around one place."""
     rng = scene.rng
     count = int(np.exp(rng.uniform(np.log(40), np.log(350))))
-    habit = draw_habit(rng)
-    sizes = scene.sizes(14, 42, 14)
+    habit = replace(draw_habit(rng, longest=5), soft=0.0)
+    sizes = scene.sizes(14, 42 if count > 150 else 90, 14)
     if rng.random() < 0.25:
-        kit = [draw_needle(rng, s * 2, max(s * 0.2, 1.5), rng.uniform(0, 3.2), 0.4, 1.1) for s in sizes]
+        dark, bright = rng.uniform(0.2, 0.6), rng.uniform(0.95, 1.5)
+        kit = [draw_needle(rng, s * 2, max(s * 0.2, 1.5), rng.uniform(0, 3.2), dark, bright) for s in sizes]
     else:
         kit = [draw_body(rng, max(s, 5), habit) for s in sizes]
     focus = scene.spot(0.2) if rng.random() < 0.4 else None

@@ -221,12 +221,12 @@ def _pinches(rng: np.random.Generator, shape: Shape, um: float) -> Field:
 def _outlined(rng: np.random.Generator, shape: Shape, light: Field, um: float, strongest: float) -> Field:
     """Limit the light to the drop, and add a dark contour (at most `strongest`) and a bright one beside it."""
     away = (shape.rho - 1) * np.float32(shape.size)  # pixels outside the outline
-    soft = rng.uniform(0.6, 6) / um
+    soft = np.exp(rng.uniform(np.log(0.8), np.log(14))) / um
     wide = max(rng.uniform(2, 9) / um, 0.8)
     inside = step(away, soft, -soft)
     light = 1 + (light - 1) * inside
-    dark = np.float32(rng.uniform(0.06, strongest))
+    dark = np.float32(0.02 + strongest * rng.random() ** 2)
     light -= dark * light * np.exp(-(((away + np.float32(wide * 0.5)) / np.float32(wide)) ** 2))
-    if rng.random() < 0.6:
-        light += np.float32(rng.uniform(0.02, 0.22)) * np.exp(-(((away - np.float32(wide)) / np.float32(wide)) ** 2))
+    if rng.random() < 0.4:
+        light += np.float32(0.02 + 0.2 * rng.random() ** 2) * np.exp(-(((away - np.float32(wide)) / np.float32(wide)) ** 2))
     return light

@@ -85,7 +85,8 @@ def _spread(scene: Scene) -> Field:
     else:
         uneven = rho + np.float32(0.12) * noise(rng, height, width, size * 0.4, 2)
         at = rng.uniform(0.4, 0.8)
-        where = step(uneven, at - 0.1, at + 0.1)
+        soft = rng.uniform(0.1, 0.4)
+        where = np.maximum(step(uneven, at - soft, at + soft), np.float32(rng.choice([0.0, 0.3, 0.5])))
     if kind < 0.85 and rng.random() < 0.5:
         uneven = rho + np.float32(0.03) * noise(rng, height, width, size * 0.2, 2)
         where = where * step(uneven, 0.98, rng.uniform(0.75, 0.92))
@@ -133,10 +134,10 @@ def _aggregates(scene: Scene) -> Field:
     lumps = np.asarray(picture, np.float32) / 255
     lumps = np.clip(blur(lumps, max(scene.px(rng.uniform(1.5, 4)) / k, 0.5)), 0, 1)
     rough = noise(rng, *low, max(scene.px(8) / k, 1.3), 3, 0.7)
-    dark = np.float32(rng.uniform(0.15, 0.5)) * lumps * (1 + np.float32(0.4) * rough)
-    dark -= np.float32(rng.uniform(0, 0.12)) * np.tanh(relief(lumps, rng.uniform(0, 6.3)) / 2)
-    halo = blur(lumps, scene.px(rng.uniform(20, 60)) / k)
-    dark += np.float32(rng.uniform(0, 0.3)) * halo * (1 + np.float32(0.3) * rough)
+    dark = np.float32(rng.uniform(0.08, 0.4)) * lumps * (1 + np.float32(0.4) * rough)
+    halo = blur(lumps, scene.px(rng.uniform(30, 120)) / k)
+    dark += np.float32(rng.uniform(0.3, 1.0)) * np.minimum(halo, 0.4) * (1 + np.float32(0.5) * rough)
+    dark += np.float32(rng.uniform(0.02, 0.1)) * (1 + rough)  # finer matter all around
     return stretch(dark.astype(np.float32), low[0] * k, low[1] * k, smooth=False)[:height, :width]
 
 
@@ -180,23 +181,22 @@ def _clumps(scene: Scene) -> Field:
 
 
 def _veins(scene: Scene) -> Field:
-    """Draw thin dark veins in parts of the drop."""
+    """Draw broad soft strands of grains in parts of the drop."""
     rng = scene.rng
-    fold = np.abs(scene.noise(scene.px(rng.uniform(50, 260)), 4, 0.5))
-    thin = rng.uniform(0.05, 0.2)
-    patch = step(scene.noise(scene.shape.size * 0.6), -0.2, 0.8)
-    return np.float32(rng.uniform(0.1, 0.4)) * step(fold, thin, 0) * patch
+    fold = np.abs(scene.noise(scene.px(rng.uniform(200, 600)), 1))
+    strand = step(fold, rng.uniform(0.25, 0.6), 0)
+    patch = step(scene.noise(scene.shape.size * 0.6), -0.6, 0.8)
+    return np.float32(rng.uniform(0.1, 0.3)) * (strand * patch + np.float32(0.4)) * _speckle(scene)
 
 
 def _network(scene: Scene) -> Field:
-    """Draw fine matter as a mesh around lighter cells of 25 to 90 µm, as in a curdled drop."""
+    """Draw grains around lighter cells of 25 to 90 µm, as in a curdled drop, thick in places."""
     rng = scene.rng
     cell = scene.px(float(np.exp(rng.uniform(np.log(25), np.log(90)))))
-    mesh = np.abs(scene.noise(cell, 3, 0.5))
-    grain = scene.noise(max(scene.px(6), 1.3), 2)
-    strength = np.float32(rng.uniform(0.12, 0.35))
-    dark: Field = strength * step(mesh, rng.uniform(0.35, 0.8), 0) * (1 + np.float32(0.3) * grain)
-    return dark - np.float32(rng.uniform(0, 0.08)) * step(mesh, 0.5, 1.5)
+    mesh = step(np.abs(scene.noise(cell, 1)), rng.uniform(0.7, 1.3), 0)
+    density = step(scene.noise(scene.shape.size * rng.uniform(0.15, 0.5), 3), -1.5, 1.2)
+    strength = np.float32(rng.uniform(0.08, 0.25))
+    return strength * (np.float32(0.4) + np.float32(0.6) * mesh) * density * _speckle(scene)
 
 
 def _haze(scene: Scene) -> Field:
@@ -208,25 +208,37 @@ def _haze(scene: Scene) -> Field:
 
 
 def _curds(scene: Scene) -> Field:
-    """Draw curds of 16 to 70 µm, lit from one side."""
+    """Draw soft curds of 16 to 70 µm, hardly lit from one side, with grains between them."""
     rng = scene.rng
-    curd = scene.noise(scene.px(np.exp(rng.uniform(np.log(16), np.log(70)))), 3)
-    return np.float32(rng.uniform(0.02, 0.1)) - np.float32(rng.uniform(0.06, 0.18)) * relief(curd, rng.uniform(0, 6.3))
+    curd = scene.noise(scene.px(np.exp(rng.uniform(np.log(16), np.log(70)))), 2, 0.4)
+    slope = np.tanh(relief(curd, rng.uniform(0, 6.3)))
+    lump = np.float32(rng.uniform(0.05, 0.15)) * step(curd, -0.8, 1.5) * _speckle(scene)
+    return np.float32(rng.uniform(0.03, 0.12)) + lump - np.float32(rng.uniform(0.01, 0.06)) * slope
 
 
 def _wisps(scene: Scene) -> Field:
-    """Draw fine matter stretched by the flow in the drop: soft, with little contrast."""
+    """Draw fine matter drawn out by the flow in the drop: broad soft bands of grains, with little contrast."""
     rng = scene.rng
     height, width = scene.light.shape
-    fine = noise(rng, height, width, scene.px(np.exp(rng.uniform(np.log(10), np.log(45)))), 3, 0.6)
-    pull = scene.px(rng.uniform(20, 120))
-    cell = scene.px(rng.uniform(60, 250))
-    rows = np.arange(height)[:, None] + (pull * noise(rng, height, width, cell)).astype(np.intp)
-    cols = np.arange(width)[None, :] + (pull * noise(rng, height, width, cell)).astype(np.intp)
-    drawn = fine[np.clip(rows, 0, height - 1), np.clip(cols, 0, width - 1)]
-    base = rng.uniform(0.02, 0.15)
-    dark: Field = np.maximum(np.float32(base) + np.float32(rng.uniform(0.04, 0.15)) * drawn, -0.15)
-    return dark
+    k = max(1, round(scene.px(6)))
+    low = (-(-height // k), -(-width // k))
+    fine = noise(rng, *low, scene.px(np.exp(rng.uniform(np.log(60), np.log(200)))) / k, 2, 0.4)
+    pull = scene.px(rng.uniform(20, 120)) / k
+    cell = scene.px(rng.uniform(120, 400)) / k
+    rows = np.arange(low[0])[:, None] + (pull * noise(rng, *low, cell)).astype(np.intp)
+    cols = np.arange(low[1])[None, :] + (pull * noise(rng, *low, cell)).astype(np.intp)
+    drawn = blur(fine[np.clip(rows, 0, low[0] - 1), np.clip(cols, 0, low[1] - 1)], scene.px(10) / k)
+    band = np.float32(rng.uniform(0.05, 0.2)) * (1 + np.float32(rng.uniform(0.3, 0.8)) * drawn)
+    big = stretch(band.astype(np.float32), low[0] * k, low[1] * k, smooth=False)[:height, :width]
+    return np.maximum(big, -0.05) * _speckle(scene)
+
+
+def _speckle(scene: Scene) -> Field:
+    """Draw grains of 5 to 16 µm as factors around 1, which turn a smooth field into matter."""
+    rng = scene.rng
+    cell = max(scene.px(float(np.exp(rng.uniform(np.log(5), np.log(16))))), 1.3)
+    grain: Field = np.maximum(1 + np.float32(rng.uniform(0.3, 0.9)) * scene.noise(cell, 2), 0)
+    return grain
 
 
 def skin(scene: Scene, outcome: Outcome | None) -> None:
