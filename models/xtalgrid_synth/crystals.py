@@ -91,15 +91,15 @@ def draw_habit(rng: np.random.Generator, longest: float = 3.0) -> Habit:
         dark=rng.uniform(0.02, 0.2) if glassy else rng.uniform(0.15, 0.85),
         edge=rng.uniform(0.55, 0.9) if glassy else rng.uniform(0.1, 0.9),
         clear=rng.uniform(0.95, 1.06) if glassy else rng.uniform(0.8, 1.1),
-        amber=rng.uniform(0.05, 0.6) if rng.random() < 0.3 else 0.0,
+        amber=0.05 + 0.55 * rng.random() ** 2 if rng.random() < 0.3 else 0.0,
         soft=rng.choice([0.0, 0.0, 0.0, 0.7, 1.5]),
         glint=rng.choice([0.05, 0.1, 0.25, 0.45]),
         thick=rng.choice([0.012, 0.02, 0.035, 0.065]),
         frame=0.0 if glassy else rng.choice([0.0, 0.0, 0.4, 0.7, 0.9]),
         wide=rng.uniform(0.03, 0.16),
         lamp=rng.uniform(0, 6.3),
-        gleam=rng.choice([0.0, 0.15, 0.3, 0.5, 0.8]),
-        outline=rng.uniform(0.2, 0.6) if glassy else rng.uniform(0.4, 0.95),
+        gleam=rng.choice([0.0, 0.15, 0.3, 0.45, 0.6]),
+        outline=rng.uniform(0.3, 0.9) if glassy else rng.uniform(0.5, 1.2),
     )
 
 
@@ -130,7 +130,7 @@ def draw_body(rng: np.random.Generator, size: float, habit: Habit) -> Patch:
         core = np.clip(2 * blur(cover, max(size * habit.wide, 0.8)) - 1, 0, 1) ** np.float32(0.7)
         lit = 1 + 0.5 * np.cos(rng.uniform(0, 6.3) + np.linspace(0, rng.choice([0.0, 2.0]), side, dtype=np.float32))
         light = light * (1 - np.float32(habit.frame) * np.minimum(lit, 1.05) * (1 - core) * cover)
-    rim = cover * (1 - np.clip(2 * blur(cover, max(size * habit.thick, 0.9)) - 1, 0, 1))
+    rim = cover * (1 - np.clip(2 * blur(cover, max(size * habit.thick, 1.3)) - 1, 0, 1))
     y, x = np.mgrid[:side, :side] / np.float32(side / 2) - 1
     turned = np.clip((np.cos(habit.lamp) * x + np.sin(habit.lamp) * y).astype(np.float32), -1, 1)
     light = light * (1 - np.float32(habit.outline) * rim * (np.float32(0.7) - np.float32(0.4) * turned))
@@ -231,10 +231,10 @@ def draw_cluster(rng: np.random.Generator, size: float, habit: Habit, count: int
     """Draw `count` bodies grown into each other, together `size` pixels across."""
     side = int(size * 1.25 + 12)
     light, cover = np.ones((side, side), np.float32), np.zeros((side, side), np.float32)
-    for _ in range(count):
+    for turn in rng.uniform(0, 6.3) + np.arange(count) * (2 * np.pi / count):
         part = draw_body(rng, size * rng.uniform(0.3, 0.75), habit)
         h, w = part.light.shape
-        away, angle = abs(rng.normal(0, size * 0.2)), rng.uniform(0, 6.3)
+        away, angle = size * rng.uniform(0.05, 0.32), turn + rng.normal(0, 0.4)
         row = int(np.clip(side / 2 + away * np.sin(angle) - h / 2, 0, max(side - h, 0)))
         col = int(np.clip(side / 2 + away * np.cos(angle) - w / 2, 0, max(side - w, 0)))
         h, w = min(h, side - row), min(w, side - col)
@@ -315,7 +315,7 @@ def _layer(
         for face in faces:
             bright = [(x + float(shift[0]), y + float(shift[1])) for x, y in _flatten(face, over)]
             tone = 1 + habit.gleam * rng.uniform(0.5, 1.2)
-            pen.line([*bright, bright[0]], fill=int(min(tone, 2.0) * _ONE), width=max(1, round(line * over)))
+            pen.line([*bright, bright[0]], fill=int(min(tone, 1.6) * _ONE), width=max(1, round(line * over)))
     for face in faces:
         flat = _flatten(face, over)
         tone = 1 - (1 - habit.edge) * (0.6 if strong else 0.2)

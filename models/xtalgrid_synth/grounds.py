@@ -86,7 +86,7 @@ def draw_ground(rng: np.random.Generator, plate: PlateType, height: int, width: 
         lean = rng.uniform(-0.3, 0.8)
         cloud = strength * noise(rng, height, width, width / rng.uniform(1.2, 2.8))
         rgb *= 1 + cloud[:, :, None] * np.array([1, lean, -1], np.float32)
-    if rng.random() < (0.25 if plate == "disc" else 0.1):
+    if rng.random() < (0.12 if plate == "disc" else 0.05):
         rgb *= _fold(rng, height, width)[:, :, None]
     if spread and rng.random() < {"disc": 0.2, "inside": 0.1}.get(plate, 0):
         rgb *= _polarised(rng, height, width)

@@ -37,10 +37,11 @@ def precipitate(scene: Scene, grade: Outcome) -> None:
     brown = rng.uniform(0.1, 0.8) if rng.random() < 0.75 else 0.0
     filled = (where > 0.35) & (scene.inside > 0.5)
     seen = filled & _visible(scene, dark, brown)
+    matter = where * _speckle(scene)
     for _ in range(4):
-        if seen.sum() >= 0.3 * filled.sum():
+        if seen.sum() >= 0.4 * filled.sum():
             break
-        dark = dark * np.float32(1.6)  # as faint as this, people would score the drop as clear
+        dark = dark + np.float32(0.06) * matter  # as faint as this, people would score the drop as clear
         seen = filled & _visible(scene, dark, brown)
     scene.light *= np.clip(1 - dark * scene.inside, 0.05, 1.6)
     thick = np.clip(1.6 * np.maximum(dark, 0.12 * where), 0, 1)
@@ -108,9 +109,9 @@ def _granules(scene: Scene) -> Field:
         if rng.random() < 0.4:
             grain = -np.abs(grain)
         slope = np.tanh(relief(grain, rng.uniform(0, 6.3)))
-        dark = dark * np.float32(0.5) - np.float32(rng.uniform(0.04, 0.16)) * slope * (np.float32(0.3) + density)
-    flat: Field = dark + np.float32(rng.uniform(0, 0.15)) * density
-    return flat
+        dark = dark * np.float32(0.7) - np.float32(rng.uniform(0.02, 0.08)) * slope * (np.float32(0.3) + density)
+    flat: Field = dark + np.float32(rng.uniform(0.02, 0.15)) * density
+    return np.maximum(flat, -0.04)
 
 
 def _aggregates(scene: Scene) -> Field:
@@ -250,13 +251,13 @@ def skin(scene: Scene, outcome: Outcome | None) -> None:
     height, width = scene.light.shape
     k = max(1, round(scene.px(5)))
     low = (-(-height // k), -(-width // k))
-    surface = noise(rng, *low, scene.px(rng.uniform(60, 300)) / k, 3, 0.45)
+    surface = noise(rng, *low, scene.px(rng.uniform(80, 400)) / k, 2, 0.4)
     if rng.random() < 0.5:
         surface = -(np.abs(surface) ** np.float32(0.7))
     strength = rng.uniform(0.03, 0.16)
     if rng.random() < 0.3:  # crumpled like foil
-        surface = -np.abs(noise(rng, *low, scene.px(rng.uniform(40, 140)) / k, 4, 0.6))
-        strength = rng.uniform(0.1, 0.3)
+        surface = -np.abs(noise(rng, *low, scene.px(rng.uniform(60, 200)) / k, 3, 0.5))
+        strength = rng.uniform(0.06, 0.2)
     folds = np.float32(strength) * np.clip(relief(surface, rng.uniform(0, 6.3)), -3, 3)
     if rng.random() < 0.4:
         angle = stretch(scene.shape.angle, *low, smooth=False)

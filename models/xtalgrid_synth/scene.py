@@ -84,7 +84,7 @@ class Scene:
         """
         rng = self.rng
         typical = np.exp(rng.uniform(np.log(low), np.log(high)))
-        spread = rng.choice([0.15, 0.35, 0.55, 0.75])
+        spread = rng.choice([0.15, 0.35, 0.55, 0.75, 0.95])
         drawn = typical * np.exp(rng.normal(0, spread, count))
         return [self.px(float(size)) for size in np.clip(drawn, low * 0.6, high * 1.2)]
 

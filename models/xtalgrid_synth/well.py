@@ -115,7 +115,7 @@ def render_well(
     plate = plate_type or _choose_plate(rng, outcome)
     well = _render(rng, outcome, height, width, pixel_size_um, plate)
     for again in range(1, _ATTEMPTS):
-        if outcome.group is not Group.CRYSTAL or shows(well.objects, outcome):
+        if outcome.group is not Group.CRYSTAL or shows(well.objects, outcome, max(height, width)):
             break
         well = _render(np.random.default_rng([seed, again]), outcome, height, width, pixel_size_um, plate)
         well = replace(well, redrawn=again)
@@ -258,7 +258,7 @@ def _draw_drop(
     scene.light = 1 + (blur(bare * scene.crystals, soft) - 1) * weight
     if outcome.group is Group.CRYSTAL:
         grey = _enlarged(ground.rgb.mean(axis=2), box, k)
-        forget_unseen(scene, grey, 1 + (blur(bare, soft) - 1) * weight)
+        forget_unseen(scene, grey, 1 + (blur(bare, soft) - 1) * weight, max(ground.floor.shape) * k)
     return scene
 
 

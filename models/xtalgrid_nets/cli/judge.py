@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from ..judge.scoring import Settings
 
+_marco = click.option("--marco", type=FOLDER, help="MARCO's network, as `import marco` wrote it: judge it as well.")
 _jobs = click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Images side by side.")
 
 
@@ -56,6 +57,7 @@ def judge() -> None:
     help="Probability from which a chop counts, by the other rules than pooled. The first is judged, "
     "the others stand in Table 3.",
 )
+@_marco
 @scoring_options
 @_jobs
 def evaluate(
@@ -64,6 +66,7 @@ def evaluate(
     wells: tuple[Path, ...],
     plates: tuple[Path, ...],
     thresholds: tuple[float, ...],
+    marco: Path | None,
     **options: Any,
 ) -> None:
     """Score wells as a worker does, and judge each source separately: OUT/report.md, report.json and figures.
@@ -73,7 +76,9 @@ def evaluate(
     from xtalgrid_core.weights import PACKAGED, default_models, read_manifest
 
     from ..judge import report
+    from ..judge.judged import called_outcome
     from ..judge.judged import judge as judge_source
+    from ..judge.marco import Marco, compare
     from ..judge.scoring import score, version
     from ..judge.truth import by_source, lab_wells, real_wells, rendered_plates
 
@@ -85,12 +90,18 @@ def evaluate(
     if options["rule"] == "pooled":  # this rule has no threshold
         thresholds = thresholds[:1]
     settings = [_settings(threshold, options) for threshold in dict.fromkeys(thresholds)]
+    network = Marco(marco) if marco else None
     judged = []
+    compared = []
     for source, here in by_source(truths).items():
         click.echo(f"{source}: {len(here)} wells", err=True)
         paths = [truth.path for truth in here]
         runs = {s.name: score(paths, s, out / "scores", options["jobs"]) for s in settings}
-        judged.append(judge_source(here, runs))
+        opinions = {path: network.read(path).group for path in paths} if network else None
+        judged.append(judge_source(here, runs, opinions))
+        if opinions is not None:
+            ours = next(iter(runs.values()))
+            compared += [(truth, called_outcome(ours[truth.path]), opinions[truth.path]) for truth in here]
     folder = options["weights"] or PACKAGED
     used = default_models(folder, options["variant"])
     listed = [model for model in read_manifest(folder).models if model.sha256 in used]
@@ -100,8 +111,37 @@ def evaluate(
         options=settings[0].words,
         weights={f"{m.role} {m.architecture} {m.variant}": m.sha256 for m in listed},
         sources=judged,
+        marco=compare(compared) if network else None,
     )
     click.echo(str(report.write(made, out, shlex.join(["xtalgrid-train", *sys.argv[1:]]))))
+
+
+@judge.command(cls=Command)
+@click.option("--marco", type=FOLDER, required=True, help="MARCO's network, as `import marco` wrote it.")
+@click.option("--real", type=FOLDER, multiple=True, help="Folder of sets of real wells with one labels.csv.")
+@click.option("--wells", type=click.IntRange(2), default=40, show_default=True, help="Rendered wells of each class.")
+@click.option("--seed", default=990_000_000, show_default=True, help="Of the first well.")
+@click.option("--json", "record", type=FILE, help="Also write the figures here.")
+def critic(
+    marco: Path, real: tuple[Path, ...], wells: int, seed: int, record: Path | None
+) -> None:
+    """Judge the renderer: what MARCO's network calls rendered wells, and how near they come to real ones.
+
+    No network may be trained on these figures, nor on these wells.
+    """
+    import msgspec
+
+    from xtalgrid_core.files import write_atomically
+
+    from ..judge.critic import criticise, markdown
+    from ..judge.marco import Marco
+    from ..judge.truth import by_source, real_wells
+
+    sources = by_source(truth for folder in real for truth in real_wells(folder))
+    found = criticise(Marco(marco), sources, wells, seed)
+    click.echo(markdown(found), nl=False)
+    if record:
+        write_atomically(record, msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
 
 
 @judge.command(cls=Command)
