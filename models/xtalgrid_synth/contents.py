@@ -35,21 +35,21 @@ def fill_drop(scene: Scene, outcome: Outcome) -> None:
             features(scene)
     crystal = outcome.group is Group.CRYSTAL
     if rng.random() < (0.35 if crystal else 0.6):
-        motes(scene, int(rng.choice([1, 1, 2, 3, 4, 6, 9, 14])), noted=not crystal)
+        motes(scene, int(rng.choice([1, 1, 1, 2, 2, 3, 4, 6, 9, 14])), noted=not crystal)
     if outcome is not Outcome.CLEAR and rng.random() < 0.08:
         fibre(scene, None)
 
 
 def _beside_crystals(scene: Scene) -> None:
-    """Draw precipitate or a skin in three of ten drops that have crystals."""
+    """Draw precipitate or a skin in a fifth of the drops that have crystals."""
     chance = scene.rng.random()
-    if chance < 0.08:
+    if chance < 0.05:
         precipitate(scene, Outcome.PRECIPITATE)
-    elif chance < 0.18:
+    elif chance < 0.15:
         precipitate(scene, Outcome.PRECIPITATE_GOOD)
-    elif chance < 0.25:
+    elif chance < 0.19:
         skin(scene, None)
-    elif chance < 0.3:
+    elif chance < 0.22:
         crumpled(scene)
 
 
@@ -107,7 +107,7 @@ def _shower(scene: Scene) -> None:
     rng = scene.rng
     count = int(np.exp(rng.uniform(np.log(40), np.log(350))))
     habit = draw_habit(rng)
-    if rng.random() < 0.5:  # rods
+    if rng.random() < 0.7:  # rods
         habit = replace(habit, stretch=(*habit.stretch[:2], rng.uniform(2.5, 6)))
     habit = replace(habit, soft=0.0, outline=max(habit.outline, 0.5), thick=max(habit.thick, 0.035))
     sizes = scene.sizes(14, 60 if count > 150 else 120, 14)

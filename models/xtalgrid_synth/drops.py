@@ -82,7 +82,7 @@ def _grow(field: Field, k: int, height: int, width: int) -> Field:
     return big[:height, :width]
 
 
-_STYLES = ["liquid"] * 12 + ["dome"] * 3 + ["lens"] * 3 + ["flat", "step"]
+_STYLES = ["liquid"] * 12 + ["dome"] * 4 + ["lens"] * 3 + ["flat"] * 2 + ["step"]
 """Kinds of surface, each as often as it is drawn.
 
 `liquid` is the surface that surface tension gives the outline, lit from one side. A `dome` has a dark rim that shades
@@ -132,7 +132,7 @@ def draw_surface(rng: np.random.Generator, shape: Shape, um: float) -> Field:
     lean = rng.uniform(0, 0.1)
     light *= 1 + np.float32(lean) * small * np.cos(angle - np.float32(rng.uniform(0, 6.3)))
     full = _grow(light.astype(np.float32), k, height, width)
-    if rng.random() < 0.4:
+    if rng.random() < 0.3:
         full = full * _pinches(rng, shape, um)
     return _outlined(rng, shape, np.maximum(full, 0.03), um, 0.25 if style == "flat" else 0.6)
 
@@ -228,5 +228,6 @@ def _outlined(rng: np.random.Generator, shape: Shape, light: Field, um: float, s
     dark = np.float32(0.02 + strongest * rng.random() ** 2)
     light -= dark * light * np.exp(-(((away + np.float32(wide * 0.5)) / np.float32(wide)) ** 2))
     if rng.random() < 0.4:
-        light += np.float32(0.02 + 0.2 * rng.random() ** 2) * np.exp(-(((away - np.float32(wide)) / np.float32(wide)) ** 2))
+        bright = np.float32(0.02 + 0.2 * rng.random() ** 2)
+        light += bright * np.exp(-(((away - np.float32(wide)) / np.float32(wide)) ** 2))
     return light

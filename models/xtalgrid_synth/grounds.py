@@ -182,7 +182,7 @@ def _fold(rng: np.random.Generator, height: int, width: int) -> Field:
     away = away + np.float32(rng.uniform(0, 4)) * noise(rng, height, width, width / 8)
     side = np.float32(rng.uniform(-0.14, 0.14)) * (away > 0)
     side = side * np.exp(-np.abs(away) / np.float32(height * rng.uniform(0.1, 1)))
-    line = np.float32(rng.uniform(-0.4, 0.1)) * np.exp(-((away / np.float32(rng.uniform(0.7, 2.0))) ** 2))
+    line = np.float32(0.08 - 0.48 * rng.random() ** 2) * np.exp(-((away / np.float32(rng.uniform(0.7, 2.0))) ** 2))
     light: Field = (1 + side + line).astype(np.float32)
     return light
 

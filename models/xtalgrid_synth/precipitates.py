@@ -32,6 +32,7 @@ def precipitate(scene: Scene, grade: Outcome) -> None:
     for look in looks:
         dark += look(scene)
     dark *= where * np.float32(amount * rng.choice([0.6, 0.8, 1.0, 1.15]))
+    dark = np.float32(0.6) * np.tanh(dark / np.float32(0.6))  # single grains are never black
     if rng.random() < 0.5:  # in a deep drop most of it is out of focus
         dark = blur(dark, scene.px(rng.uniform(1, 5)))
     brown = rng.uniform(0.1, 0.8) if rng.random() < 0.75 else 0.0
@@ -48,7 +49,7 @@ def precipitate(scene: Scene, grade: Outcome) -> None:
     scene.amber = np.maximum(scene.amber, thick * np.float32(brown) * scene.inside)
     scene.fill(seen, grade)
     scene.doubt((where > 0.05) & ~seen)
-    if grade is not Outcome.PRECIPITATE_GOOD and rng.random() < 0.3:
+    if grade is not Outcome.PRECIPITATE_GOOD and rng.random() < 0.2:
         skin(scene, grade if rng.random() < 0.5 else None)
 
 
@@ -75,7 +76,7 @@ def _spread(scene: Scene) -> Field:
         where = np.clip(0.8 + 0.3 * noise(rng, height, width, size), 0, 1)
     elif kind < 0.55:
         at = rng.uniform(-0.3, 0.6)
-        where = step(noise(rng, height, width, size * rng.uniform(0.3, 0.9), 2), at, at + rng.uniform(0.4, 1.2))
+        where = step(noise(rng, height, width, size * rng.uniform(0.3, 0.9), 2), at, at + rng.uniform(0.8, 2.0))
     elif kind < 0.85:  # sunk to the middle, or to one side where the drop is deep
         rows, cols = grid(height, width)
         row, col = scene.spot(0.8 if kind < 0.7 else 0.3)
@@ -228,7 +229,8 @@ def _wisps(scene: Scene) -> Field:
     cell = scene.px(rng.uniform(120, 400)) / k
     rows = np.arange(low[0])[:, None] + (pull * noise(rng, *low, cell)).astype(np.intp)
     cols = np.arange(low[1])[None, :] + (pull * noise(rng, *low, cell)).astype(np.intp)
-    drawn = blur(fine[np.clip(rows, 0, low[0] - 1), np.clip(cols, 0, low[1] - 1)], scene.px(10) / k)
+    rows, cols = (side - 1 - np.abs(side - 1 - np.abs(at)) for side, at in zip(low, (rows, cols), strict=True))
+    drawn = blur(fine[rows, cols], scene.px(10) / k)
     band = np.float32(rng.uniform(0.05, 0.2)) * (1 + np.float32(rng.uniform(0.3, 0.8)) * drawn)
     big = stretch(band.astype(np.float32), low[0] * k, low[1] * k, smooth=False)[:height, :width]
     return np.maximum(big, -0.05) * _speckle(scene)
@@ -258,8 +260,8 @@ def skin(scene: Scene, outcome: Outcome | None) -> None:
     if rng.random() < 0.3:  # crumpled like foil
         surface = -np.abs(noise(rng, *low, scene.px(rng.uniform(60, 200)) / k, 3, 0.5))
         strength = rng.uniform(0.06, 0.2)
-    folds = np.float32(strength) * np.clip(relief(surface, rng.uniform(0, 6.3)), -3, 3)
-    if rng.random() < 0.4:
+    folds = np.float32(strength) * np.clip(relief(surface, rng.uniform(0, 6.3)), -2, 2)
+    if rng.random() < 0.2:
         angle = stretch(scene.shape.angle, *low, smooth=False)
         rho = stretch(scene.shape.rho, *low, smooth=False)
         waves = np.sin(angle * np.float32(rng.integers(15, 70)) + 3 * noise(rng, *low, scene.px(200) / k))

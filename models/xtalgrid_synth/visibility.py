@@ -22,7 +22,7 @@ TEXTURE = 2.0
 """The same as a multiple of the standard deviation of the texture around the crystal."""
 
 SHORTEST = 0.008
-"""Longer side of a crystal's box, as a share of the picture's; anything smaller is a speck to whoever sees the whole."""
+"""Longer side of a crystal's box, as a share of the picture's; a smaller one is a speck."""
 
 RECOGNISED = 0.028
 """The same of the largest crystal of a well, unless it is a shower: in one of twenty of MARCO's images on which people

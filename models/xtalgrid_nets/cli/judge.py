@@ -122,9 +122,7 @@ def evaluate(
 @click.option("--wells", type=click.IntRange(2), default=40, show_default=True, help="Rendered wells of each class.")
 @click.option("--seed", default=990_000_000, show_default=True, help="Of the first well.")
 @click.option("--json", "record", type=FILE, help="Also write the figures here.")
-def critic(
-    marco: Path, real: tuple[Path, ...], wells: int, seed: int, record: Path | None
-) -> None:
+def critic(marco: Path, real: tuple[Path, ...], wells: int, seed: int, record: Path | None) -> None:
     """Judge the renderer: what MARCO's network calls rendered wells, and how near they come to real ones.
 
     No network may be trained on these figures, nor on these wells.

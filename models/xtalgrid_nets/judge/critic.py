@@ -153,11 +153,9 @@ def frechet(a: Float, b: Float, weights: Float) -> float:
 def markdown(found: Critique) -> str:
     """Format the tables for people."""
     groups = [group.value for group in SCORED_GROUPS]
-    rows = [
-        (c.outcome, *(f"{n}" for n in c.calls), f"{c.left_out}", f"{c.redrawn}")
-        for c in found.calls
-    ]
-    rows += [(f"**{name}**", *(f"{100 * share:.1f} %" for share in shares), "", "") for name, shares in found.groups.items()]
+    rows = [(c.outcome, *(f"{n}" for n in c.calls), f"{c.left_out}", f"{c.redrawn}") for c in found.calls]
+    rows += [(f"**{name}**", *(f"{100 * x:.1f} %" for x in shares), "", "") for name, shares in found.groups.items()]
+    distances = [(each.source, str(each.wells), f"{each.distance:.1f}") for each in found.distances]
     quantiles = " / ".join(map(str, _QUANTILES))
     return "\n".join(
         [
@@ -170,10 +168,11 @@ def markdown(found: Critique) -> str:
             "",
             "Fréchet distance of its features, rendered wells weighted by the groups of the source:",
             "",
-            *table(("source", "wells", "distance"), [(d.source, str(d.wells), f"{d.distance:.1f}") for d in found.distances]),
+            *table(("source", "wells", "distance"), distances),
             "",
-            f"What was drawn, quantiles {quantiles} %. Size: longer side of a crystal's box, % of the picture's. Contrast: "
-            "grey values between the box's 5th and 95th percentile; without boxes the texture's standard deviation.",
+            f"What was drawn, quantiles {quantiles} %. Size: longer side of a crystal's box, % of the picture's. "
+            "Contrast: grey values between the box's 5th and 95th percentile; without boxes the texture's standard "
+            "deviation.",
             "",
             *table(
                 ("rendered", "objects", "size", "contrast"),

@@ -125,7 +125,9 @@ def judge(truths: Sequence[Truth], runs: Mapping[str, Answers], opinions: Mappin
     is_null = np.array([outcome is Outcome.NULL_EXPERIMENT for outcome in called], bool)
     p = np.array([image.p_crystal if isinstance(image, wire.Scored) else np.nan for _, image in sure])
     has_p = np.isfinite(p)
-    table3 = {name: success(groups, [called_outcome(run[truth.path]) for truth, _ in sure]) for name, run in runs.items()}
+    table3 = {
+        name: success(groups, [called_outcome(run[truth.path]) for truth, _ in sure]) for name, run in runs.items()
+    }
     if opinions is not None:
         table3["MARCO"] = success(groups, [_SHOWS[opinions[truth.path]] for truth, _ in sure])
     return Judged(

@@ -10,12 +10,12 @@ import msgspec
 import numpy as np
 import onnxruntime as ort
 
-from xtalgrid_core.dense import Float
+from xtalgrid_core.dense import Float, softmax
 from xtalgrid_core.errors import UnknownModel
 from xtalgrid_core.images import Pixels, read_image
 from xtalgrid_core.outcomes import SCORED_GROUPS, Group, Outcome
 from xtalgrid_core.weights import MANIFEST, find_model
-from xtalgrid_scoring.second_opinion import probabilities
+from xtalgrid_scoring.second_opinion import network_input
 
 from ..marco.install import IDS, ROLE
 from .metrics import Share, share_of
@@ -57,14 +57,8 @@ class Marco:
 
     def see(self, image: Pixels) -> Opinion:
         """Return its opinion of an image, ``(H, W, 3)``."""
-        features: list[Float] = []
-
-        def run(picture: Float) -> Float:
-            logits, seen = self._session.run(["logits", "features"], {"image": picture})
-            features.append(np.asarray(seen[0]))
-            return np.asarray(logits)
-
-        return Opinion(probabilities(run, image), *features)
+        logits, features = self._session.run(["logits", "features"], {"image": network_input(image)})
+        return Opinion(softmax(np.asarray(logits))[0], np.asarray(features)[0])
 
     def read(self, path: Path) -> Opinion:
         """Return its opinion of an image file."""
