@@ -49,7 +49,9 @@ class Marco:
             If it isn't there, or its file is damaged.
         """
         if not (folder / MANIFEST).is_file():
-            raise UnknownModel(f"{folder}: no MARCO network here; import it with `xtalgrid-train import marco`")
+            raise UnknownModel(
+                f"{folder}: no MARCO network here; import it with `xtalgrid-train import marco --out {folder}`"
+            )
         _, data = find_model(IDS["fp32"], ROLE, [folder])
         settings = ort.SessionOptions()
         settings.intra_op_num_threads = 1
