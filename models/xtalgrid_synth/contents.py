@@ -89,16 +89,29 @@ def _singles(scene: Scene) -> None:
         habit = replace(habit, soft=0.0, edge=min(habit.edge, 0.6), dark=max(habit.dark, 0.2))
     else:
         count = int(rng.choice([1, 1, 1, 2, 2, 3, 4, 6, 8, 12, 20, 30]))
-        high = min(750.0, span * (0.55 if count < 4 else 0.35))
-        sizes = scene.sizes(65, max(high, 110), count)
+        high = min(900.0, span * (0.6 if count < 4 else 0.4))
+        sizes = scene.sizes(85, max(high, 150), count)
+    room = 0.6 * float((scene.inside > 0.5).sum())
     for size in sorted(sizes):
-        _place(scene, draw_body(rng, max(size, 9), habit), Outcome.HARVESTABLE)
+        room -= size * size
+        if room > 0 or size == min(sizes):
+            _place(scene, draw_body(rng, max(size, 9), habit), Outcome.HARVESTABLE)
 
 
 def _place(scene: Scene, patch: Patch, outcome: Outcome) -> None:
-    """Put a crystal where it lies wholly in the drop; one in six may touch the drop's edge."""
+    """Put a crystal where it lies wholly in the drop; one in six may touch the drop's edge.
+
+    Of four places it gets the one where the fewest other crystals lie.
+    """
     reach = max(patch.light.shape) / 2
-    row, col = scene.spot(0.03, reach * (0.6 if scene.rng.random() < 0.17 else 1.0))
+    margin = reach * (0.6 if scene.rng.random() < 0.17 else 1.0)
+    half = int(reach * 0.7)
+
+    def taken(spot: tuple[int, int]) -> float:
+        row, col = spot
+        return float((scene.crystals[max(row - half, 0) : row + half, max(col - half, 0) : col + half] != 1).sum())
+
+    row, col = min((scene.spot(0.03, margin) for _ in range(4)), key=taken)
     scene.put(patch, row, col, outcome)
 
 

@@ -118,7 +118,10 @@ class Scene:
         target = np.s_[box.row : box.row + box.height, box.col : box.col + box.width]
         visible = np.s_[box.row - top : box.row - top + box.height, box.col - left : box.col - left + box.width]
         light, cover = patch.light[visible], patch.cover[visible]
-        on = self.crystals if outcome is not None and outcome.group is Group.CRYSTAL else self.light
+        on = self.light
+        if outcome is not None and outcome.group is Group.CRYSTAL:
+            on = self.crystals
+            on[target] += np.float32(0.7) * cover * (1 - on[target])  # a crystal behind hardly shows
         on[target] *= light if strength == 1 else 1 + (light - 1) * np.float32(strength)
         if patch.amber:
             np.maximum(self.amber[target], cover * np.float32(patch.amber), out=self.amber[target])
