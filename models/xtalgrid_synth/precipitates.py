@@ -1,4 +1,4 @@
-"""Amorphous matter in the drop: grains, clumps, veins, haze, and the skins that form on it."""
+"""Amorphous matter in the drop: grains, clumps, strands, haze, and the skins that form on it."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def precipitate(scene: Scene, grade: Outcome) -> None:
         looks = [_granules if rng.random() < 0.6 else _grains]
     else:
         common = [_granules, _granules, _granules, _aggregates, _folds, _wisps, _wisps]
-        pool = [*common, _network, _network, _aggregates, _folds, _grains, _clumps, _veins, _haze, _curds]
+        pool = [*common, _network, _network, _aggregates, _folds, _grains, _clumps, _strands, _haze, _curds]
         looks = [pool[i] for i in rng.choice(len(pool), int(rng.integers(1, 4)), replace=False)]
-    dark = np.zeros((height, width), np.float32)
+    dark: Field = np.zeros((height, width), np.float32)
     for look in looks:
         dark += look(scene)
     dark *= where * np.float32(amount * rng.choice([0.6, 0.8, 1.0, 1.15]))
@@ -182,7 +182,7 @@ def _clumps(scene: Scene) -> Field:
     return np.float32(rng.uniform(0.1, 0.4)) * step(lump, at, at + rng.uniform(0.5, 1.6))
 
 
-def _veins(scene: Scene) -> Field:
+def _strands(scene: Scene) -> Field:
     """Draw broad soft strands of grains in parts of the drop."""
     rng = scene.rng
     fold = np.abs(scene.noise(scene.px(rng.uniform(200, 600)), 1))

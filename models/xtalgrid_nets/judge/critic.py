@@ -16,7 +16,6 @@ import numpy as np
 from scipy.ndimage import uniform_filter
 from tqdm import tqdm
 
-from xtalgrid_core.chops import Box
 from xtalgrid_core.dense import Float
 from xtalgrid_core.markdown import table
 from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS, Group, Outcome
@@ -39,10 +38,8 @@ class Calls(msgspec.Struct, frozen=True):
 
     outcome: str
     calls: list[int]
-    left_out: int
-    """Wells whose drop lies mostly, or whose crystals lie all, outside the square that the network sees."""
     redrawn: int
-    """Wells that were drawn anew because nothing in them could be seen as this class."""
+    """Wells that were drawn anew because no crystals could be seen."""
 
 
 class Distance(msgspec.Struct, frozen=True):
@@ -86,7 +83,6 @@ class _Class:
     outcome: Outcome
     calls: list[Group]
     features: list[Float]
-    left_out: int = 0
     redrawn: int = 0
 
 
@@ -111,17 +107,12 @@ def criticise(network: Marco, real: Mapping[str, Sequence[Truth]], wells: int, s
                 bar.update()
                 kind.redrawn += bool(well.redrawn)
                 _measure(well, sizes, contrasts)
-                if not _in_view(well):
-                    kind.left_out += 1
-                    continue
                 opinion = network.see(well.image)
                 kind.calls.append(opinion.group)
                 kind.features.append(opinion.features)
             found.append(kind)
             looks.append(Looks(outcome.value, len(contrasts), _quantiles(sizes), _quantiles(contrasts)))
-    calls = [
-        Calls(k.outcome.value, [k.calls.count(group) for group in SCORED_GROUPS], k.left_out, k.redrawn) for k in found
-    ]
+    calls = [Calls(k.outcome.value, [k.calls.count(group) for group in SCORED_GROUPS], k.redrawn) for k in found]
     distances = [
         Distance(source, len(judged), _distance(network, judged, found))
         for source, truths in real.items()
@@ -153,18 +144,17 @@ def frechet(a: Float, b: Float, weights: Float) -> float:
 def markdown(found: Critique) -> str:
     """Format the tables for people."""
     groups = [group.value for group in SCORED_GROUPS]
-    rows = [(c.outcome, *(f"{n}" for n in c.calls), f"{c.left_out}", f"{c.redrawn}") for c in found.calls]
-    rows += [(f"**{name}**", *(f"{100 * x:.1f} %" for x in shares), "", "") for name, shares in found.groups.items()]
-    distances = [(each.source, str(each.wells), f"{each.distance:.1f}") for each in found.distances]
+    rows = [(c.outcome, *(f"{n}" for n in c.calls), f"{c.redrawn}") for c in found.calls]
+    rows += [(f"**{name}**", *(f"{100 * x:.1f} %" for x in shares), "") for name, shares in found.groups.items()]
+    distances = [(each.source, str(each.wells), f"{each.distance:.2f}") for each in found.distances]
     quantiles = " / ".join(map(str, _QUANTILES))
     return "\n".join(
         [
             f"Renderer {found.renderer}, seed {found.seed}.",
             "",
-            "What MARCO's network calls rendered wells. Groups: classes weighted as on a screening plate. Left out: "
-            "the network sees the picture's central square, and the drop or the crystals lie outside.",
+            "What MARCO's network calls rendered wells. Groups: classes weighted as on a screening plate.",
             "",
-            *table(("rendered", *groups, "left out", "drawn anew"), rows),
+            *table(("rendered", *groups, "drawn anew"), rows),
             "",
             "Fréchet distance of its features, rendered wells weighted by the groups of the source:",
             "",
@@ -191,22 +181,6 @@ def _render(outcome: Outcome, wells: int, seed: int) -> Iterator[RenderedWell]:
     for number in range(wells):
         camera = (MINSTREL_HALF, ROCK)[number % 2]
         yield render_well(outcome, seed=seed + number, **camera._asdict())
-
-
-def _in_view(well: RenderedWell) -> bool:
-    """Return whether half of the drop, and a crystal if there are any, lie in the square that the network sees."""
-    height, width = well.drop_mask.shape
-    side = min(height, width)
-    square = Box((height - side) // 2, (width - side) // 2, side, side)
-    inside = well.drop_mask[square.row : square.row + side, square.col : square.col + side]
-    crystals = well.crystal_boxes
-    return 2 * inside.sum() >= well.drop_mask.sum() and (not crystals or any(_holds(square, box) for box in crystals))
-
-
-def _holds(square: Box, box: Box) -> bool:
-    """Return whether the middle of a box lies in the square."""
-    row, col = box.row + box.height / 2, box.col + box.width / 2
-    return square.row <= row < square.row + square.height and square.col <= col < square.col + square.width
 
 
 def _measure(well: RenderedWell, sizes: list[float], contrasts: list[float]) -> None:
