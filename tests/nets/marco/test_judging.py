@@ -63,7 +63,7 @@ def test_the_critic_says_what_it_sees(folder: Path, tmp_path: Path) -> None:  # 
     (real / "lab").mkdir(parents=True)
     lines = ["set,image,judgement,confidence,drop_mask_quality"]
     for number in range(8):
-        Image.new("RGB", (80, 60), (0, 20 * number, 0)).save(real / "lab" / f"{number}.png")
+        Image.new("RGB", (80, 64), (0, 20 * number, 0)).save(real / "lab" / f"{number}.png")
         lines.append(f"lab,{number}.png,clear,high,")
     (real / "labels.csv").write_text("\n".join(lines), encoding="utf-8")
     record = tmp_path / "critic.json"
