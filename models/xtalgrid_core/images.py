@@ -109,7 +109,6 @@ class WellPixels:
 
     def __init__(self, pixels: Pixels) -> None:
         self.height, self.width = pixels.shape[:2]
-        check_contrast(resize(pixels, SEGMENTER_SIDE, SEGMENTER_SIDE))
         self._pixels = pixels
         self._levels = Levels.of(pixels)
 
@@ -119,6 +118,7 @@ class WellPixels:
 
     def segmenter_view(self) -> Pixels:
         """Return the segmenter's view of the whole image."""
+        check_contrast(resize(self._pixels, SEGMENTER_SIDE, SEGMENTER_SIDE))
         return segmenter_view(self._pixels, self._levels)
 
     def classifier_view(self, part: Box, to_reference: float) -> Pixels:

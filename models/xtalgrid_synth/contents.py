@@ -24,7 +24,8 @@ def fill_drop(scene: Scene, outcome: Outcome) -> None:
         specks(scene, int(rng.integers(1, 14)))
     match outcome.group:
         case Group.CRYSTAL:
-            _beside_crystals(scene)
+            if outcome is not Outcome.OVERNUCLEATED or rng.random() < 0.4:  # many crystals leave little else behind
+                _beside_crystals(scene)
             crystals(scene, outcome)
         case Group.PRECIPITATE:
             precipitate(scene, outcome)
@@ -34,21 +35,21 @@ def fill_drop(scene: Scene, outcome: Outcome) -> None:
             features(scene)
     crystal = outcome.group is Group.CRYSTAL
     if rng.random() < (0.35 if crystal else 0.6):
-        motes(scene, int(rng.choice([1, 1, 2, 3, 4, 6, 9, 14])), noted=not crystal)
+        motes(scene, int(rng.choice([1, 1, 1, 2, 2, 3, 4, 6, 9, 14])), noted=not crystal)
     if outcome is not Outcome.CLEAR and rng.random() < 0.08:
         fibre(scene, None)
 
 
 def _beside_crystals(scene: Scene) -> None:
-    """Draw precipitate or a skin in four of ten drops that have crystals."""
+    """Draw precipitate or a skin in a fifth of the drops that have crystals."""
     chance = scene.rng.random()
-    if chance < 0.10:
+    if chance < 0.05:
         precipitate(scene, Outcome.PRECIPITATE)
-    elif chance < 0.18:
+    elif chance < 0.15:
         precipitate(scene, Outcome.PRECIPITATE_GOOD)
-    elif chance < 0.28:
+    elif chance < 0.19:
         skin(scene, None)
-    elif chance < 0.38:
+    elif chance < 0.22:
         crumpled(scene)
 
 
@@ -83,21 +84,34 @@ def _singles(scene: Scene) -> None:
     """Draw 1 to 30 well-formed crystals of one habit."""
     rng, span = scene.rng, scene.span()
     habit = draw_habit(rng)
-    if rng.random() < 0.12:  # a few small and sharp ones
-        sizes = scene.sizes(24, 70, int(rng.choice([1, 1, 2, 3, 5])))
+    if rng.random() < 0.1:  # a few small and sharp ones
+        sizes = scene.sizes(24, 130, int(rng.choice([1, 1, 2, 3, 5])))
         habit = replace(habit, soft=0.0, edge=min(habit.edge, 0.6), dark=max(habit.dark, 0.2))
     else:
         count = int(rng.choice([1, 1, 1, 2, 2, 3, 4, 6, 8, 12, 20, 30]))
-        high = min(620.0, span * (0.5 if count < 4 else 0.3))
-        sizes = scene.sizes(50, max(high, 65), count)
+        high = min(900.0, span * (0.6 if count < 4 else 0.4))
+        sizes = scene.sizes(85, max(high, 150), count)
+    room = 0.6 * float((scene.inside > 0.5).sum())
     for size in sorted(sizes):
-        _place(scene, draw_body(rng, max(size, 9), habit), Outcome.HARVESTABLE)
+        room -= size * size
+        if room > 0 or size == min(sizes):
+            _place(scene, draw_body(rng, max(size, 9), habit), Outcome.HARVESTABLE)
 
 
 def _place(scene: Scene, patch: Patch, outcome: Outcome) -> None:
-    """Put a crystal where it lies wholly in the drop; one in six may touch the drop's edge."""
+    """Put a crystal where it lies wholly in the drop; one in six may touch the drop's edge.
+
+    Of four places it gets the one where the fewest other crystals lie.
+    """
     reach = max(patch.light.shape) / 2
-    row, col = scene.spot(0.03, reach * (0.6 if scene.rng.random() < 0.17 else 1.0))
+    margin = reach * (0.6 if scene.rng.random() < 0.17 else 1.0)
+    half = int(reach * 0.7)
+
+    def taken(spot: tuple[int, int]) -> float:
+        row, col = spot
+        return float((scene.crystals[max(row - half, 0) : row + half, max(col - half, 0) : col + half] != 1).sum())
+
+    row, col = min((scene.spot(0.03, margin) for _ in range(4)), key=taken)
     scene.put(patch, row, col, outcome)
 
 
@@ -106,9 +120,13 @@ def _shower(scene: Scene) -> None:
     rng = scene.rng
     count = int(np.exp(rng.uniform(np.log(40), np.log(350))))
     habit = draw_habit(rng)
-    sizes = scene.sizes(14, 42, 14)
-    if rng.random() < 0.25:
-        kit = [draw_needle(rng, s * 2, max(s * 0.2, 1.5), rng.uniform(0, 3.2), 0.4, 1.1) for s in sizes]
+    if rng.random() < 0.7:  # rods
+        habit = replace(habit, stretch=(*habit.stretch[:2], rng.uniform(2.5, 6)))
+    habit = replace(habit, soft=0.0, outline=max(habit.outline, 0.5), thick=max(habit.thick, 0.035))
+    sizes = scene.sizes(14, 60 if count > 150 else 120, 14)
+    if rng.random() < 0.4:
+        dark, bright = rng.uniform(0.2, 0.6), rng.uniform(0.95, 1.5)
+        kit = [draw_needle(rng, s * 2, max(s * 0.2, 1.5), rng.uniform(0, 3.2), dark, bright) for s in sizes]
     else:
         kit = [draw_body(rng, max(s, 5), habit) for s in sizes]
     focus = scene.spot(0.2) if rng.random() < 0.4 else None
@@ -127,7 +145,7 @@ def _needles(scene: Scene) -> None:
     dark, bright = rng.uniform(0.15, 0.7), rng.uniform(0.85, 1.45)
     ordered = rng.random() < 0.3
     main = rng.uniform(0, 3.2)
-    for size in scene.sizes(60, max(span * 0.4, 90), count):
+    for size in scene.sizes(80, max(span * 0.5, 160), count):
         angle = main + rng.normal(0, 0.2) if ordered else rng.uniform(0, 3.2)
         wide = min(max(thick * rng.uniform(0.6, 1.4), 1.6), size / 2.5)
         _place(scene, draw_needle(rng, size, wide, angle, dark, bright), Outcome.BAD_FORM)
@@ -137,7 +155,7 @@ def _plates(scene: Scene) -> None:
     """Draw 2 to 29 thin plates."""
     rng = scene.rng
     dark = rng.uniform(0.25, 0.85)
-    for size in scene.sizes(50, max(scene.span() * 0.25, 80), int(rng.integers(2, 30))):
+    for size in scene.sizes(60, max(scene.span() * 0.35, 130), int(rng.integers(2, 30))):
         _place(scene, draw_plate(rng, max(size, 9), dark), Outcome.BAD_FORM)
 
 
@@ -145,14 +163,14 @@ def _clusters(scene: Scene) -> None:
     """Draw 1 to 9 clusters of crystals grown into each other."""
     rng = scene.rng
     habit = draw_habit(rng, longest=5)
-    for size in scene.sizes(90, max(scene.span() * 0.35, 110), int(rng.choice([1, 1, 2, 3, 5, 9]))):
-        _place(scene, draw_cluster(rng, max(size, 16), habit, int(rng.integers(3, 11))), Outcome.BAD_FORM)
+    for size in scene.sizes(110, max(scene.span() * 0.5, 200), int(rng.choice([1, 1, 2, 3, 5, 9]))):
+        _place(scene, draw_cluster(rng, max(size, 16), habit, int(rng.integers(2, 9))), Outcome.BAD_FORM)
 
 
 def _fans(scene: Scene) -> None:
     """Draw 1 to 10 stars, sheaves or urchins of needles."""
     rng = scene.rng
-    for size in scene.sizes(90, max(scene.span() * 0.45, 120), int(rng.choice([1, 2, 3, 6, 10]))):
+    for size in scene.sizes(110, max(scene.span() * 0.5, 200), int(rng.choice([1, 2, 3, 6, 10]))):
         _place(scene, draw_fan(rng, max(size, 16)), Outcome.BAD_FORM)
 
 

@@ -61,6 +61,12 @@ class Habit:
     """How dark the crystal's margin is, 0..1: faces are steep there and deflect the light."""
     wide: float
     """Width of that margin, as a fraction of the crystal's size."""
+    lamp: float
+    """Direction of the light, radians: faces turned to it are brighter, and so is one side of each edge."""
+    gleam: float
+    """How much brighter, 0 not at all."""
+    outline: float
+    """How dark the crystal's outline is, 0..1, on the side away from the light."""
 
 
 def draw_habit(rng: np.random.Generator, longest: float = 3.0) -> Habit:
@@ -85,12 +91,15 @@ def draw_habit(rng: np.random.Generator, longest: float = 3.0) -> Habit:
         dark=rng.uniform(0.02, 0.2) if glassy else rng.uniform(0.15, 0.85),
         edge=rng.uniform(0.55, 0.9) if glassy else rng.uniform(0.1, 0.9),
         clear=rng.uniform(0.95, 1.06) if glassy else rng.uniform(0.8, 1.1),
-        amber=rng.uniform(0.05, 0.6) if rng.random() < 0.3 else 0.0,
-        soft=rng.choice([0.0, 0.0, 0.7, 1.5]),
+        amber=0.05 + 0.55 * rng.random() ** 2 if rng.random() < 0.3 else 0.0,
+        soft=rng.choice([0.0, 0.0, 0.0, 0.7, 1.5]),
         glint=rng.choice([0.05, 0.1, 0.25, 0.45]),
         thick=rng.choice([0.012, 0.02, 0.035, 0.065]),
         frame=0.0 if glassy else rng.choice([0.0, 0.0, 0.4, 0.7, 0.9]),
         wide=rng.uniform(0.03, 0.16),
+        lamp=rng.uniform(0, 6.3),
+        gleam=rng.choice([0.0, 0.15, 0.3, 0.45, 0.6]),
+        outline=rng.uniform(0.3, 0.9) if glassy else rng.uniform(0.5, 1.2),
     )
 
 
@@ -121,6 +130,10 @@ def draw_body(rng: np.random.Generator, size: float, habit: Habit) -> Patch:
         core = np.clip(2 * blur(cover, max(size * habit.wide, 0.8)) - 1, 0, 1) ** np.float32(0.7)
         lit = 1 + 0.5 * np.cos(rng.uniform(0, 6.3) + np.linspace(0, rng.choice([0.0, 2.0]), side, dtype=np.float32))
         light = light * (1 - np.float32(habit.frame) * np.minimum(lit, 1.05) * (1 - core) * cover)
+    rim = cover * (1 - np.clip(2 * blur(cover, max(size * habit.thick, 1.3)) - 1, 0, 1))
+    y, x = np.mgrid[:side, :side] / np.float32(side / 2) - 1
+    turned = np.clip((np.cos(habit.lamp) * x + np.sin(habit.lamp) * y).astype(np.float32), -1, 1)
+    light = light * (1 - np.float32(habit.outline) * rim * (np.float32(0.7) - np.float32(0.4) * turned))
     if size > 24:
         light = light * (1 + np.float32(rng.uniform(0.02, 0.12)) * cover * noise(rng, side, side, max(size / 3, 2), 2))
     light = 1 + (light * np.float32(habit.clear) - 1) * np.clip(blur(cover, 0.6) * 1.2, 0, 1)
@@ -218,15 +231,18 @@ def draw_cluster(rng: np.random.Generator, size: float, habit: Habit, count: int
     """Draw `count` bodies grown into each other, together `size` pixels across."""
     side = int(size * 1.25 + 12)
     light, cover = np.ones((side, side), np.float32), np.zeros((side, side), np.float32)
-    for _ in range(count):
+    for turn in rng.uniform(0, 6.3) + np.arange(count) * (2 * np.pi / count):
         part = draw_body(rng, size * rng.uniform(0.3, 0.75), habit)
         h, w = part.light.shape
-        away, angle = abs(rng.normal(0, size * 0.2)), rng.uniform(0, 6.3)
+        away, angle = size * rng.uniform(0.05, 0.32), turn + rng.normal(0, 0.4)
         row = int(np.clip(side / 2 + away * np.sin(angle) - h / 2, 0, max(side - h, 0)))
         col = int(np.clip(side / 2 + away * np.cos(angle) - w / 2, 0, max(side - w, 0)))
         h, w = min(h, side - row), min(w, side - col)
-        light[row : row + h, col : col + w] *= part.light[:h, :w]
-        np.maximum(cover[row : row + h, col : col + w], part.cover[:h, :w], out=cover[row : row + h, col : col + w])
+        under, covered = light[row : row + h, col : col + w], part.cover[:h, :w]
+        under *= 1 - np.float32(0.7) * covered  # what lies behind hardly shows
+        under += np.float32(0.7) * covered
+        under *= part.light[:h, :w]
+        np.maximum(cover[row : row + h, col : col + w], covered, out=cover[row : row + h, col : col + w])
     return Patch(np.maximum(light, 0.06), cover, habit.amber)
 
 
@@ -281,18 +297,28 @@ def _layer(
     """Draw faces and their edges as factors on the light ``(side, side)``; `strong` for the side towards the camera."""
     picture = Image.new("L", (side * over, side * over), _ONE)
     pen = ImageDraw.Draw(picture)
+    lit = np.array([np.cos(habit.lamp), np.sin(habit.lamp)])
     for face in faces:
-        steep = 1 - abs(float(_normal(face)[2]))
+        normal = _normal(face)
+        normal = normal if normal[2] > 0 else -normal
+        steep = 1 - float(normal[2])
         value = (
             1
-            - habit.dark * steep ** rng.uniform(0.8, 2.5) * (1.0 if strong else 0.4)
-            + rng.normal(0, habit.glint * (1.0 if strong else 0.4))
+            + habit.gleam * float(normal[:2] @ lit) * (1.0 if strong else 0.3)
+            - habit.dark * steep ** rng.uniform(0.8, 2.5) * (1.0 if strong else 0.3)
+            + rng.normal(0, habit.glint * (1.0 if strong else 0.3))
         )
         pen.polygon(_flatten(face, over), fill=int(np.clip(value, 0.08, 1.6) * _ONE))
     line = np.clip(size * habit.thick * rng.uniform(0.7, 1.3), 0.7, 16) * (1 if strong else 0.5)
+    if habit.gleam and strong:  # the bright sides first, so that no dark side is hidden
+        shift = np.tile(lit * line * 0.8 * over, 1)
+        for face in faces:
+            bright = [(x + float(shift[0]), y + float(shift[1])) for x, y in _flatten(face, over)]
+            tone = 1 + habit.gleam * rng.uniform(0.5, 1.2)
+            pen.line([*bright, bright[0]], fill=int(min(tone, 1.6) * _ONE), width=max(1, round(line * over)))
     for face in faces:
         flat = _flatten(face, over)
-        tone = habit.edge if strong else 0.5 + habit.edge / 2
+        tone = 1 - (1 - habit.edge) * (0.6 if strong else 0.2)
         pen.line(
             [*flat, flat[0]],
             fill=int(np.clip(tone * rng.uniform(0.7, 1.5), 0.06, 1.7) * _ONE),

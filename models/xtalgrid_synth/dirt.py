@@ -21,7 +21,7 @@ def specks(scene: Scene, count: int) -> None:
         y, x = np.mgrid[: int(size * 3) + 3, : int(size * 3) + 3] - (int(size * 3) + 2) / 2
         u, v = _turn(rng, y, x, rng.uniform(1, 3))
         dot = np.exp(-(((u * u + v * v) / (size / 2) ** 2) ** rng.uniform(1, 3))).astype(np.float32)
-        light = 1 - np.float32(rng.uniform(0.15, 0.85)) * dot
+        light = 1 - np.float32(0.08 + 0.77 * rng.random() ** 2) * dot
         scene.put(Patch(light, dot), int(rng.integers(height)), int(rng.integers(width)), None)
 
 
@@ -46,7 +46,7 @@ def motes(scene: Scene, count: int, noted: bool) -> None:
         row, col = scene.spot(0.08)
         if origin is not None and rng.random() < 0.7:
             row, col = ((4 * a + b) // 5 for a, b in zip(origin, (row, col), strict=True))
-        scene.put(patch, row, col, None, rng.uniform(0.35, 1.0))
+        scene.put(patch, row, col, None, 0.15 + 0.85 * rng.random() ** 2)
         if noted:
             scene.note(patch, row, col, Outcome.CLEAR)
 

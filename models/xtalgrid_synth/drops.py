@@ -82,7 +82,7 @@ def _grow(field: Field, k: int, height: int, width: int) -> Field:
     return big[:height, :width]
 
 
-_STYLES = ["liquid"] * 8 + ["dome"] * 2 + ["lens"] * 3 + ["flat"] * 2 + ["step"] * 2
+_STYLES = ["liquid"] * 12 + ["dome"] * 4 + ["lens"] * 3 + ["flat"] * 2 + ["step"]
 """Kinds of surface, each as often as it is drawn.
 
 `liquid` is the surface that surface tension gives the outline, lit from one side. A `dome` has a dark rim that shades
@@ -119,11 +119,11 @@ def draw_surface(rng: np.random.Generator, shape: Shape, um: float) -> Field:
     elif style == "step":
         at = rng.uniform(0.6, 0.93)
         deep = rng.uniform(0.05, 0.3)  # a deeper step would look like two liquids (liquids.two_liquids)
-        warped = small + np.float32(0.05) * noise(rng, *low, shape.size / k / 2, 3)
+        warped = small + np.float32(0.02) * noise(rng, *low, shape.size / k / 2, 2)
         core = np.clip(warped / np.float32(at), 0, 1)
         light -= np.float32(deep) * lit * core ** np.float32(rng.uniform(3, 9)) * (warped < at)
-        light -= np.float32(rng.uniform(0.1, 0.6)) * step(np.abs(warped - at), 0.02, 0)
-        light += np.float32(rng.uniform(0, 0.05)) * relief(
+        light -= np.float32(rng.uniform(0.05, 0.4)) * step(np.abs(warped - at), 0.02, 0)
+        light += np.float32(rng.uniform(0, 0.02)) * relief(
             noise(rng, *low, shape.size / k * 0.3, 2), rng.uniform(0, 6.3)
         )
     else:
@@ -132,7 +132,7 @@ def draw_surface(rng: np.random.Generator, shape: Shape, um: float) -> Field:
     lean = rng.uniform(0, 0.1)
     light *= 1 + np.float32(lean) * small * np.cos(angle - np.float32(rng.uniform(0, 6.3)))
     full = _grow(light.astype(np.float32), k, height, width)
-    if rng.random() < 0.6:
+    if rng.random() < 0.3:
         full = full * _pinches(rng, shape, um)
     return _outlined(rng, shape, np.maximum(full, 0.03), um, 0.25 if style == "flat" else 0.6)
 
@@ -214,19 +214,20 @@ def _pinches(rng: np.random.Generator, shape: Shape, um: float) -> Field:
             + v * v * np.float32(rng.uniform(-0.8, 0.8))
             + np.float32(rng.uniform(0, 6.3))
         )
-        part *= 1 + np.float32(rng.uniform(0.1, 0.65)) * bend * np.exp(-(u * u + v * v))
+        part *= 1 + np.float32(0.05 + 0.6 * rng.random() ** 2) * bend * np.exp(-(u * u + v * v))
     return np.maximum(light, 0.05)
 
 
 def _outlined(rng: np.random.Generator, shape: Shape, light: Field, um: float, strongest: float) -> Field:
     """Limit the light to the drop, and add a dark contour (at most `strongest`) and a bright one beside it."""
     away = (shape.rho - 1) * np.float32(shape.size)  # pixels outside the outline
-    soft = rng.uniform(0.6, 6) / um
+    soft = np.exp(rng.uniform(np.log(0.8), np.log(14))) / um
     wide = max(rng.uniform(2, 9) / um, 0.8)
     inside = step(away, soft, -soft)
     light = 1 + (light - 1) * inside
-    dark = np.float32(rng.uniform(0.06, strongest))
+    dark = np.float32(0.02 + strongest * rng.random() ** 2)
     light -= dark * light * np.exp(-(((away + np.float32(wide * 0.5)) / np.float32(wide)) ** 2))
-    if rng.random() < 0.6:
-        light += np.float32(rng.uniform(0.02, 0.22)) * np.exp(-(((away - np.float32(wide)) / np.float32(wide)) ** 2))
+    if rng.random() < 0.4:
+        bright = np.float32(0.02 + 0.2 * rng.random() ** 2)
+        light += bright * np.exp(-(((away - np.float32(wide)) / np.float32(wide)) ** 2))
     return light

@@ -86,7 +86,7 @@ def draw_ground(rng: np.random.Generator, plate: PlateType, height: int, width: 
         lean = rng.uniform(-0.3, 0.8)
         cloud = strength * noise(rng, height, width, width / rng.uniform(1.2, 2.8))
         rgb *= 1 + cloud[:, :, None] * np.array([1, lean, -1], np.float32)
-    if rng.random() < (0.25 if plate == "disc" else 0.1):
+    if rng.random() < (0.12 if plate == "disc" else 0.05):
         rgb *= _fold(rng, height, width)[:, :, None]
     if spread and rng.random() < {"disc": 0.2, "inside": 0.1}.get(plate, 0):
         rgb *= _polarised(rng, height, width)
@@ -182,7 +182,7 @@ def _fold(rng: np.random.Generator, height: int, width: int) -> Field:
     away = away + np.float32(rng.uniform(0, 4)) * noise(rng, height, width, width / 8)
     side = np.float32(rng.uniform(-0.14, 0.14)) * (away > 0)
     side = side * np.exp(-np.abs(away) / np.float32(height * rng.uniform(0.1, 1)))
-    line = np.float32(rng.uniform(-0.4, 0.1)) * np.exp(-((away / np.float32(rng.uniform(0.7, 2.0))) ** 2))
+    line = np.float32(0.08 - 0.48 * rng.random() ** 2) * np.exp(-((away / np.float32(rng.uniform(0.7, 2.0))) ** 2))
     light: Field = (1 + side + line).astype(np.float32)
     return light
 

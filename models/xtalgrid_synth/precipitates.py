@@ -1,4 +1,4 @@
-"""Amorphous matter in the drop: grains, clumps, veins, haze, and the skins that form on it."""
+"""Amorphous matter in the drop: grains, clumps, strands, haze, and the skins that form on it."""
 
 from __future__ import annotations
 
@@ -26,28 +26,30 @@ def precipitate(scene: Scene, grade: Outcome) -> None:
         textures = [_granules if rng.random() < 0.6 else _grains]
     else:
         common = [_granules, _granules, _granules, _aggregates, _folds, _wisps, _wisps]
-        pool = [*common, _network, _network, _aggregates, _folds, _grains, _clumps, _veins, _haze, _curds]
+        pool = [*common, _network, _network, _aggregates, _folds, _grains, _clumps, _strands, _haze, _curds]
         textures = [pool[i] for i in rng.choice(len(pool), int(rng.integers(1, 4)), replace=False)]
-    dark = np.zeros((height, width), np.float32)
+    dark: Field = np.zeros((height, width), np.float32)
     for texture in textures:
         dark += texture(scene)
     dark *= where * np.float32(amount * rng.choice([0.6, 0.8, 1.0, 1.15]))
+    dark = np.float32(0.6) * np.tanh(dark / np.float32(0.6))  # single grains are never black
     if rng.random() < 0.5:  # in a deep drop most of it is out of focus
         dark = blur(dark, scene.px(rng.uniform(1, 5)))
     brown = rng.uniform(0.1, 0.8) if rng.random() < 0.75 else 0.0
     filled = (where > 0.35) & (scene.inside > 0.5)
     seen = filled & _visible(scene, dark, brown)
+    matter = where * _speckle(scene)
     for _ in range(4):
-        if seen.sum() >= 0.3 * filled.sum():
+        if seen.sum() >= 0.4 * filled.sum():
             break
-        dark = dark * np.float32(1.6)  # as faint as this, people would score the drop as clear
+        dark = dark + np.float32(0.06) * matter  # as faint as this, people would score the drop as clear
         seen = filled & _visible(scene, dark, brown)
     scene.light *= np.clip(1 - dark * scene.inside, 0.05, 1.6)
     thick = np.clip(1.6 * np.maximum(dark, 0.12 * where), 0, 1)
     scene.amber = np.maximum(scene.amber, thick * np.float32(brown) * scene.inside)
     scene.fill(seen, grade)
     scene.doubt((where > 0.05) & ~seen)
-    if grade is not Outcome.PRECIPITATE_GOOD and rng.random() < 0.3:
+    if grade is not Outcome.PRECIPITATE_GOOD and rng.random() < 0.2:
         skin(scene, grade if rng.random() < 0.5 else None)
 
 
@@ -74,7 +76,7 @@ def _spread(scene: Scene) -> Field:
         where = np.clip(0.8 + 0.3 * noise(rng, height, width, size), 0, 1)
     elif kind < 0.55:
         at = rng.uniform(-0.3, 0.6)
-        where = step(noise(rng, height, width, size * rng.uniform(0.3, 0.9), 2), at, at + rng.uniform(0.4, 1.2))
+        where = step(noise(rng, height, width, size * rng.uniform(0.3, 0.9), 2), at, at + rng.uniform(0.8, 2.0))
     elif kind < 0.85:  # sunk to the middle, or to one side where the drop is deep
         rows, cols = grid(height, width)
         row, col = scene.spot(0.8 if kind < 0.7 else 0.3)
@@ -85,7 +87,8 @@ def _spread(scene: Scene) -> Field:
     else:
         uneven = rho + np.float32(0.12) * noise(rng, height, width, size * 0.4, 2)
         at = rng.uniform(0.4, 0.8)
-        where = step(uneven, at - 0.1, at + 0.1)
+        soft = rng.uniform(0.1, 0.4)
+        where = np.maximum(step(uneven, at - soft, at + soft), np.float32(rng.choice([0.0, 0.3, 0.5])))
     if kind < 0.85 and rng.random() < 0.5:
         uneven = rho + np.float32(0.03) * noise(rng, height, width, size * 0.2, 2)
         where = where * step(uneven, 0.98, rng.uniform(0.75, 0.92))
@@ -107,9 +110,9 @@ def _granules(scene: Scene) -> Field:
         if rng.random() < 0.4:
             grain = -np.abs(grain)
         slope = np.tanh(relief(grain, rng.uniform(0, 6.3)))
-        dark = dark * np.float32(0.5) - np.float32(rng.uniform(0.04, 0.16)) * slope * (np.float32(0.3) + density)
-    flat: Field = dark + np.float32(rng.uniform(0, 0.15)) * density
-    return flat
+        dark = dark * np.float32(0.7) - np.float32(rng.uniform(0.02, 0.08)) * slope * (np.float32(0.3) + density)
+    flat: Field = dark + np.float32(rng.uniform(0.02, 0.15)) * density
+    return np.maximum(flat, -0.04)
 
 
 def _aggregates(scene: Scene) -> Field:
@@ -133,10 +136,10 @@ def _aggregates(scene: Scene) -> Field:
     lumps = np.asarray(picture, np.float32) / 255
     lumps = np.clip(blur(lumps, max(scene.px(rng.uniform(1.5, 4)) / k, 0.5)), 0, 1)
     rough = noise(rng, *low, max(scene.px(8) / k, 1.3), 3, 0.7)
-    dark = np.float32(rng.uniform(0.15, 0.5)) * lumps * (1 + np.float32(0.4) * rough)
-    dark -= np.float32(rng.uniform(0, 0.12)) * np.tanh(relief(lumps, rng.uniform(0, 6.3)) / 2)
-    halo = blur(lumps, scene.px(rng.uniform(20, 60)) / k)
-    dark += np.float32(rng.uniform(0, 0.3)) * halo * (1 + np.float32(0.3) * rough)
+    dark = np.float32(rng.uniform(0.08, 0.4)) * lumps * (1 + np.float32(0.4) * rough)
+    halo = blur(lumps, scene.px(rng.uniform(30, 120)) / k)
+    dark += np.float32(rng.uniform(0.3, 1.0)) * np.minimum(halo, 0.4) * (1 + np.float32(0.5) * rough)
+    dark += np.float32(rng.uniform(0.02, 0.1)) * (1 + rough)  # finer matter all around
     return stretch(dark.astype(np.float32), low[0] * k, low[1] * k, smooth=False)[:height, :width]
 
 
@@ -179,24 +182,23 @@ def _clumps(scene: Scene) -> Field:
     return np.float32(rng.uniform(0.1, 0.4)) * step(lump, at, at + rng.uniform(0.5, 1.6))
 
 
-def _veins(scene: Scene) -> Field:
-    """Draw thin dark veins in parts of the drop."""
+def _strands(scene: Scene) -> Field:
+    """Draw broad soft strands of grains in parts of the drop."""
     rng = scene.rng
-    fold = np.abs(scene.noise(scene.px(rng.uniform(50, 260)), 4, 0.5))
-    thin = rng.uniform(0.05, 0.2)
-    patch = step(scene.noise(scene.shape.size * 0.6), -0.2, 0.8)
-    return np.float32(rng.uniform(0.1, 0.4)) * step(fold, thin, 0) * patch
+    fold = np.abs(scene.noise(scene.px(rng.uniform(200, 600)), 1))
+    strand = step(fold, rng.uniform(0.25, 0.6), 0)
+    patch = step(scene.noise(scene.shape.size * 0.6), -0.6, 0.8)
+    return np.float32(rng.uniform(0.1, 0.3)) * (strand * patch + np.float32(0.4)) * _speckle(scene)
 
 
 def _network(scene: Scene) -> Field:
-    """Draw fine matter as a mesh around lighter cells of 25 to 90 µm, as in a curdled drop."""
+    """Draw grains around lighter cells of 25 to 90 µm, as in a curdled drop, thick in places."""
     rng = scene.rng
     cell = scene.px(float(np.exp(rng.uniform(np.log(25), np.log(90)))))
-    mesh = np.abs(scene.noise(cell, 3, 0.5))
-    grain = scene.noise(max(scene.px(6), 1.3), 2)
-    strength = np.float32(rng.uniform(0.12, 0.35))
-    dark: Field = strength * step(mesh, rng.uniform(0.35, 0.8), 0) * (1 + np.float32(0.3) * grain)
-    return dark - np.float32(rng.uniform(0, 0.08)) * step(mesh, 0.5, 1.5)
+    mesh = step(np.abs(scene.noise(cell, 1)), rng.uniform(0.7, 1.3), 0)
+    density = step(scene.noise(scene.shape.size * rng.uniform(0.15, 0.5), 3), -1.5, 1.2)
+    strength = np.float32(rng.uniform(0.08, 0.25))
+    return strength * (np.float32(0.4) + np.float32(0.6) * mesh) * density * _speckle(scene)
 
 
 def _haze(scene: Scene) -> Field:
@@ -208,25 +210,38 @@ def _haze(scene: Scene) -> Field:
 
 
 def _curds(scene: Scene) -> Field:
-    """Draw curds of 16 to 70 µm, lit from one side."""
+    """Draw soft curds of 16 to 70 µm, hardly lit from one side, with grains between them."""
     rng = scene.rng
-    curd = scene.noise(scene.px(np.exp(rng.uniform(np.log(16), np.log(70)))), 3)
-    return np.float32(rng.uniform(0.02, 0.1)) - np.float32(rng.uniform(0.06, 0.18)) * relief(curd, rng.uniform(0, 6.3))
+    curd = scene.noise(scene.px(np.exp(rng.uniform(np.log(16), np.log(70)))), 2, 0.4)
+    slope = np.tanh(relief(curd, rng.uniform(0, 6.3)))
+    lump = np.float32(rng.uniform(0.05, 0.15)) * step(curd, -0.8, 1.5) * _speckle(scene)
+    return np.float32(rng.uniform(0.03, 0.12)) + lump - np.float32(rng.uniform(0.01, 0.06)) * slope
 
 
 def _wisps(scene: Scene) -> Field:
-    """Draw fine matter stretched by the flow in the drop: soft, with little contrast."""
+    """Draw fine matter drawn out by the flow in the drop: broad soft bands of grains, with little contrast."""
     rng = scene.rng
     height, width = scene.light.shape
-    fine = noise(rng, height, width, scene.px(np.exp(rng.uniform(np.log(10), np.log(45)))), 3, 0.6)
-    pull = scene.px(rng.uniform(20, 120))
-    cell = scene.px(rng.uniform(60, 250))
-    rows = np.arange(height)[:, None] + (pull * noise(rng, height, width, cell)).astype(np.intp)
-    cols = np.arange(width)[None, :] + (pull * noise(rng, height, width, cell)).astype(np.intp)
-    drawn = fine[np.clip(rows, 0, height - 1), np.clip(cols, 0, width - 1)]
-    base = rng.uniform(0.02, 0.15)
-    dark: Field = np.maximum(np.float32(base) + np.float32(rng.uniform(0.04, 0.15)) * drawn, -0.15)
-    return dark
+    k = max(1, round(scene.px(6)))
+    low = (-(-height // k), -(-width // k))
+    fine = noise(rng, *low, scene.px(np.exp(rng.uniform(np.log(60), np.log(200)))) / k, 2, 0.4)
+    pull = scene.px(rng.uniform(20, 120)) / k
+    cell = scene.px(rng.uniform(120, 400)) / k
+    rows = np.arange(low[0])[:, None] + (pull * noise(rng, *low, cell)).astype(np.intp)
+    cols = np.arange(low[1])[None, :] + (pull * noise(rng, *low, cell)).astype(np.intp)
+    rows, cols = (side - 1 - np.abs(side - 1 - np.abs(at)) for side, at in zip(low, (rows, cols), strict=True))
+    drawn = blur(fine[rows, cols], scene.px(10) / k)
+    band = np.float32(rng.uniform(0.05, 0.2)) * (1 + np.float32(rng.uniform(0.3, 0.8)) * drawn)
+    big = stretch(band.astype(np.float32), low[0] * k, low[1] * k, smooth=False)[:height, :width]
+    return np.maximum(big, -0.05) * _speckle(scene)
+
+
+def _speckle(scene: Scene) -> Field:
+    """Draw grains of 5 to 16 µm as factors around 1, which turn a smooth field into matter."""
+    rng = scene.rng
+    cell = max(scene.px(float(np.exp(rng.uniform(np.log(5), np.log(16))))), 1.3)
+    grain: Field = np.maximum(1 + np.float32(rng.uniform(0.3, 0.9)) * scene.noise(cell, 2), 0)
+    return grain
 
 
 def skin(scene: Scene, outcome: Outcome | None) -> None:
@@ -238,15 +253,15 @@ def skin(scene: Scene, outcome: Outcome | None) -> None:
     height, width = scene.light.shape
     k = max(1, round(scene.px(5)))
     low = (-(-height // k), -(-width // k))
-    surface = noise(rng, *low, scene.px(rng.uniform(60, 300)) / k, 3, 0.45)
+    surface = noise(rng, *low, scene.px(rng.uniform(80, 400)) / k, 2, 0.4)
     if rng.random() < 0.5:
         surface = -(np.abs(surface) ** np.float32(0.7))
     strength = rng.uniform(0.03, 0.16)
     if rng.random() < 0.3:  # crumpled like foil
-        surface = -np.abs(noise(rng, *low, scene.px(rng.uniform(40, 140)) / k, 4, 0.6))
-        strength = rng.uniform(0.1, 0.3)
-    folds = np.float32(strength) * np.clip(relief(surface, rng.uniform(0, 6.3)), -3, 3)
-    if rng.random() < 0.4:
+        surface = -np.abs(noise(rng, *low, scene.px(rng.uniform(60, 200)) / k, 3, 0.5))
+        strength = rng.uniform(0.06, 0.2)
+    folds = np.float32(strength) * np.clip(relief(surface, rng.uniform(0, 6.3)), -2, 2)
+    if rng.random() < 0.2:
         angle = stretch(scene.shape.angle, *low, smooth=False)
         rho = stretch(scene.shape.rho, *low, smooth=False)
         waves = np.sin(angle * np.float32(rng.integers(15, 70)) + 3 * noise(rng, *low, scene.px(200) / k))

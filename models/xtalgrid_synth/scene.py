@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xtalgrid_core.chops import Box
-from xtalgrid_core.outcomes import PRIORITY, Outcome
+from xtalgrid_core.outcomes import PRIORITY, Group, Outcome
 
 from .crystals import Patch
 from .drops import Shape
@@ -43,6 +43,8 @@ class Scene:
         ``(H, W)``, 0..1: where the drop is visible.
     light
         ``(H, W)``: a factor on the light of the empty well.
+    crystals
+        ``(H, W)``: the crystals' factor on that light, apart from the rest until the drop is finished.
     amber
         ``(H, W)``, 0..1: how strongly a pixel is tinted brown.
     content
@@ -56,6 +58,7 @@ class Scene:
     shape: Shape
     inside: Field
     light: Field
+    crystals: Field
     amber: Field
     content: npt.NDArray[np.uint8]
     objects: list[WellObject] = dataclasses.field(default_factory=list)
@@ -81,7 +84,7 @@ class Scene:
         """
         rng = self.rng
         typical = np.exp(rng.uniform(np.log(low), np.log(high)))
-        spread = rng.choice([0.15, 0.35, 0.55, 0.75])
+        spread = rng.choice([0.15, 0.35, 0.55, 0.75, 0.95])
         drawn = typical * np.exp(rng.normal(0, spread, count))
         return [self.px(float(size)) for size in np.clip(drawn, low * 0.6, high * 1.2)]
 
@@ -115,7 +118,11 @@ class Scene:
         target = np.s_[box.row : box.row + box.height, box.col : box.col + box.width]
         visible = np.s_[box.row - top : box.row - top + box.height, box.col - left : box.col - left + box.width]
         light, cover = patch.light[visible], patch.cover[visible]
-        self.light[target] *= light if strength == 1 else 1 + (light - 1) * np.float32(strength)
+        on = self.light
+        if outcome is not None and outcome.group is Group.CRYSTAL:
+            on = self.crystals
+            on[target] += np.float32(0.7) * cover * (1 - on[target])  # a crystal behind hardly shows
+        on[target] *= light if strength == 1 else 1 + (light - 1) * np.float32(strength)
         if patch.amber:
             np.maximum(self.amber[target], cover * np.float32(patch.amber), out=self.amber[target])
         if outcome is None:

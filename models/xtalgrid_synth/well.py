@@ -16,9 +16,13 @@ from .drops import Shape, draw_shape, draw_surface
 from .field import Field, blur, step, stretch
 from .grounds import PLATE_TYPES, Ground, PlateType, draw_ground
 from .scene import Scene, WellObject
+from .visibility import forget_unseen, shows
 
 _AMBER = (0.06, 0.22, 0.5)
 """How much of red, green and blue a full tint absorbs."""
+
+_ATTEMPTS = 12
+"""How often a well is drawn at most until its crystals can be seen."""
 
 _STRIP = 64
 """Rows of the picture that are exposed at once."""
@@ -58,6 +62,8 @@ class RenderedWell:
         Micrometres per pixel.
     plate_type
         The type that was given or drawn.
+    redrawn
+        How often the well was drawn anew because no crystal of it could be seen (`visibility`).
     """
 
     image: npt.NDArray[np.uint8]
@@ -67,6 +73,7 @@ class RenderedWell:
     objects: tuple[WellObject, ...]
     pixel_size_um: float
     plate_type: PlateType
+    redrawn: int = 0
 
     @property
     def crystal_boxes(self) -> tuple[Box, ...]:
@@ -106,9 +113,21 @@ def render_well(
     _check(outcome, width, height, pixel_size_um)
     rng = np.random.default_rng(seed)
     plate = plate_type or _choose_plate(rng, outcome)
+    well = _render(rng, outcome, height, width, pixel_size_um, plate)
+    for again in range(1, _ATTEMPTS):
+        if outcome.group is not Group.CRYSTAL or shows(well.objects, outcome, max(height, width)):
+            break
+        well = _render(np.random.default_rng([seed, again]), outcome, height, width, pixel_size_um, plate)
+        well = replace(well, redrawn=again)
+    return well
+
+
+def _render(
+    rng: np.random.Generator, outcome: Outcome, height: int, width: int, pixel_size_um: float, plate: PlateType
+) -> RenderedWell:
     k = 4 if width > 1600 else 2 if width > 700 else 1  # the ground is smooth: 1 / k of the resolution will do
     ground = draw_ground(rng, plate, -(-height // k), -(-width // k), pixel_size_um * k)
-    light = _marks(rng, height, width, pixel_size_um, busy=rng.random() < 0.5)
+    light = _marks(rng, height, width, pixel_size_um, busy=rng.random() < 0.25)
     amber: Field | None = None
     mask, content = np.zeros((height, width), np.bool_), np.zeros((height, width), np.uint8)
     objects: tuple[WellObject, ...] = ()
@@ -216,9 +235,7 @@ def _draw_drop(
     fills_well: bool,
 ) -> Scene:
     """Draw the drop and its contents; `k` is how many image pixels a pixel of `ground` covers."""
-    small = ground.floor[box.row // k : -(-(box.row + box.height) // k), box.col // k : -(-(box.col + box.width) // k)]
-    floor = stretch(small, small.shape[0] * k, small.shape[1] * k, smooth=False)
-    floor = floor[box.row % k :, box.col % k :][: box.height, : box.width]
+    floor = _enlarged(ground.floor, box, k)
     surface = _surface_to_wall(rng, shape) if fills_well else draw_surface(rng, shape, um)
     scene = Scene(
         rng=rng,
@@ -226,6 +243,7 @@ def _draw_drop(
         shape=shape,
         inside=shape.cover * floor,
         light=np.ones_like(surface),
+        crystals=np.ones_like(surface),
         amber=np.zeros_like(surface),
         content=np.zeros(surface.shape, np.uint8),
     )
@@ -233,11 +251,22 @@ def _draw_drop(
     scene.light *= surface
     if rng.random() < 0.15:
         satellites(scene)
-    if rng.random() < 0.75:  # most pictures are a little out of focus
-        scene.light = np.float32(1) * blur(scene.light, float(rng.choice([0.8, 1.4, 2.0, 2.6, 3.5, 5.0])) / um)
+    # Most pictures are a little out of focus.
+    soft = float(rng.choice([0.8, 1.4, 2.0, 2.6, 3.5, 5.0])) / um if rng.random() < 0.75 else 0.0
     weight = np.clip(floor * 1.5, 0, 1)
-    scene.light = 1 + (scene.light - 1) * weight
+    bare = scene.light
+    scene.light = 1 + (blur(bare * scene.crystals, soft) - 1) * weight
+    if outcome.group is Group.CRYSTAL:
+        grey = _enlarged(ground.rgb.mean(axis=2), box, k)
+        forget_unseen(scene, grey, 1 + (blur(bare, soft) - 1) * weight, max(ground.floor.shape) * k)
     return scene
+
+
+def _enlarged(field: Field, box: Box, k: int) -> Field:
+    """Return the part of the ground's field, a `k`-th of the picture's size, that lies under a box of the picture."""
+    small = field[box.row // k : -(-(box.row + box.height) // k), box.col // k : -(-(box.col + box.width) // k)]
+    big = stretch(small, small.shape[0] * k, small.shape[1] * k, smooth=False)
+    return big[box.row % k :, box.col % k :][: box.height, : box.width]
 
 
 def _surface_to_wall(rng: np.random.Generator, shape: Shape) -> Field:
@@ -265,21 +294,24 @@ def _marks(rng: np.random.Generator, height: int, width: int, um: float, busy: b
     for _ in range(int(rng.integers(0, 8))):  # spots out of focus
         x, y, r = rng.uniform(0, w), rng.uniform(0, h), rng.uniform(20, 70) / um
         pen.ellipse([x - r, y - r, x + r, y + r], outline=int(rng.integers(118, 136)), fill=int(rng.integers(122, 130)))
-    small = blur(np.asarray(picture, np.float32) / np.float32(128), rng.uniform(0.3, 1.2))
+    soft = rng.uniform(0.3, 1.2) if rng.random() < 0.4 else rng.uniform(2, 8) / um  # most plastic is out of focus
+    small = blur(np.asarray(picture, np.float32) / np.float32(128), soft)
     return np.array(stretch(small, h * k, w * k, smooth=False)[:height, :width])
 
 
 def _draw_dust(rng: np.random.Generator, pen: ImageDraw.ImageDraw, height: int, width: int, um: float) -> None:
     """Draw a round speck or an angular crumb, at most 72 µm across."""
     x, y = rng.uniform(0, width), rng.uniform(0, height)
-    a, b = (max(rng.choice([6, 14, 30]) * rng.uniform(0.15, 1) / um, 0.8) * rng.uniform(0.5, 1.2) for _ in range(2))
-    if rng.random() < 0.5:
-        pen.ellipse([x - a, y - b, x + a, y + b], fill=int(rng.integers(20, 115)))
+    reach = rng.choice([6, 6, 6, 14, 14, 30])
+    a, b = (max(reach * rng.uniform(0.15, 1) / um, 0.8) * rng.uniform(0.5, 1.2) for _ in range(2))
+    tone = int(124 - 104 * rng.random() ** 2)  # most is faint
+    if rng.random() < 0.7:
+        pen.ellipse([x - a, y - b, x + a, y + b], fill=tone)
         return
     turns = np.sort(rng.uniform(0, 6.3, 7))
-    reach = rng.uniform(0.3, 1.4, 7)
-    xs, ys = x + a * reach * np.cos(turns), y + b * reach * np.sin(turns)
-    pen.polygon(list(zip(xs.tolist(), ys.tolist(), strict=True)), fill=int(rng.integers(20, 115)))
+    corners = rng.uniform(0.3, 1.4, 7)
+    xs, ys = x + a * corners * np.cos(turns), y + b * corners * np.sin(turns)
+    pen.polygon(list(zip(xs.tolist(), ys.tolist(), strict=True)), fill=tone)
 
 
 def _draw_scratch(rng: np.random.Generator, pen: ImageDraw.ImageDraw, height: int, width: int, um: float) -> None:
@@ -290,7 +322,7 @@ def _draw_scratch(rng: np.random.Generator, pen: ImageDraw.ImageDraw, height: in
     bend = np.cumsum(rng.normal(0, 1, 40)) * rng.uniform(0, 3) + rng.uniform(-0.1, 0.1) * t * t / long
     xs = x + np.cos(angle) * t - np.sin(angle) * bend
     ys = y + np.sin(angle) * t + np.cos(angle) * bend
-    tone = int(rng.choice([rng.integers(60, 115), rng.integers(140, 170)]))
+    tone = int(rng.choice([rng.integers(80, 122), rng.integers(132, 160)]))
     pen.line(list(zip(xs.tolist(), ys.tolist(), strict=True)), fill=tone, width=max(1, round(rng.uniform(2, 6) / um)))
 
 

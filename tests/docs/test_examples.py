@@ -141,7 +141,7 @@ def test_python_runs(page, tiny_weights, tmp_path):
         pytest.importorskip("pandas")
     (tmp_path / "plate").mkdir()
     for name, outcome in {"A01": Outcome.HARVESTABLE, "A02": Outcome.CLEAR, "A03": Outcome.CLEAR}.items():
-        rendered = render_well(outcome, seed=4, width=1226, height=1028, pixel_size_um=1.13)
+        rendered = render_well(outcome, seed=5, width=1226, height=1028, pixel_size_um=1.13)
         Image.fromarray(rendered.image).save(tmp_path / "plate" / f"{name}.jpg")
     (tmp_path / "plate" / "A03.jpg").write_bytes((tmp_path / "plate" / "A03.jpg").read_bytes()[:3000])
     shutil.copytree(tiny_weights, tmp_path / "weights" / "lab")

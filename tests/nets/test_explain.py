@@ -89,7 +89,7 @@ def rendered() -> dict[str, bytes]:
         "empty": Outcome.NULL_EXPERIMENT,
     }
     return {
-        name: encoded(render_well(outcome, seed=3, width=420, height=350, pixel_size_um=2.6).image)
+        name: encoded(render_well(outcome, seed=5, width=420, height=350, pixel_size_um=2.6).image)
         for name, outcome in kinds.items()
     }
 

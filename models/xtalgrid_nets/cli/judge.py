@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from ..judge.scoring import Settings
 
+_marco = click.option(
+    "--marco", type=FOLDER, help="Folder that `xtalgrid-train import marco` made: judge MARCO's network as well."
+)
 _jobs = click.option(
     "--jobs", type=click.IntRange(1), default=2, show_default=True, help="Number of images scored in parallel."
 )
@@ -61,6 +64,7 @@ def judge() -> None:
     help="Minimum probability for a chop to count, for the rules group and published. The first is judged, "
     "the others appear in Table 3. Repeatable.",
 )
+@_marco
 @scoring_options
 @_jobs
 def evaluate(
@@ -69,6 +73,7 @@ def evaluate(
     wells: tuple[Path, ...],
     plates: tuple[Path, ...],
     thresholds: tuple[float, ...],
+    marco: Path | None,
     **options: Any,
 ) -> None:
     """Score wells as a worker does, and judge each source separately: OUT/report.md, report.json and figures.
@@ -78,7 +83,9 @@ def evaluate(
     from xtalgrid_core.weights import PACKAGED, default_models, read_manifest
 
     from ..judge import report
+    from ..judge.judged import called_outcome
     from ..judge.judged import judge as judge_source
+    from ..judge.marco import Marco, compare
     from ..judge.scoring import score, version
     from ..judge.truth import by_source, lab_wells, real_wells, rendered_plates
 
@@ -90,12 +97,18 @@ def evaluate(
     if options["rule"] == "pooled":  # this rule has no threshold
         thresholds = thresholds[:1]
     settings = [_settings(threshold, options) for threshold in dict.fromkeys(thresholds)]
+    network = Marco(marco) if marco else None
     judged = []
+    compared = []
     for source, wells_of_source in by_source(truths).items():
         click.echo(f"{source}: {len(wells_of_source)} wells", err=True)
         paths = [truth.path for truth in wells_of_source]
         runs = {s.name: score(paths, s, out / "scores", options["jobs"]) for s in settings}
-        judged.append(judge_source(wells_of_source, runs))
+        opinions = {path: network.read(path).group for path in paths} if network else None
+        judged.append(judge_source(wells_of_source, runs, opinions))
+        if opinions is not None:
+            ours = next(iter(runs.values()))
+            compared += [(truth, called_outcome(ours[truth.path]), opinions[truth.path]) for truth in wells_of_source]
     folder = options["weights"] or PACKAGED
     used = default_models(folder, options["variant"])
     listed = [model for model in read_manifest(folder).models if model.sha256 in used]
@@ -105,8 +118,37 @@ def evaluate(
         options=settings[0].words,
         weights={f"{m.role} {m.architecture} {m.variant}": m.sha256 for m in listed},
         sources=judged,
+        marco=compare(compared) if network else None,
     )
     click.echo(str(report.write(result, out, shlex.join(["xtalgrid-train", *sys.argv[1:]]))))
+
+
+@judge.command(cls=Command)
+@click.option("--marco", type=FOLDER, required=True, help="Folder that `xtalgrid-train import marco` made.")
+@click.option(
+    "--real", type=FOLDER, multiple=True, help="Folder of sets of real wells with one labels.csv. Repeatable."
+)
+@click.option("--wells", type=click.IntRange(2), default=40, show_default=True, help="Rendered wells of each class.")
+@click.option("--seed", default=990_000_000, show_default=True, help="Seed of the first well.")
+@click.option("--json", "record", type=FILE, help="Also write the figures here.")
+def critic(marco: Path, real: tuple[Path, ...], wells: int, seed: int, record: Path | None) -> None:
+    """Judge the renderer: what MARCO's network calls rendered wells, and how near they come to real ones.
+
+    No network may be trained on these figures, nor on these wells.
+    """
+    import msgspec
+
+    from xtalgrid_core.files import write_atomically
+
+    from ..judge.critic import criticise, markdown
+    from ..judge.marco import Marco
+    from ..judge.truth import by_source, real_wells
+
+    sources = by_source(truth for folder in real for truth in real_wells(folder))
+    criticism = criticise(Marco(marco), sources, wells, seed)
+    click.echo(markdown(criticism), nl=False)
+    if record:
+        write_atomically(record, msgspec.json.format(msgspec.json.encode(criticism), indent=1) + b"\n")
 
 
 @judge.command(cls=Command)

@@ -88,7 +88,16 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     seconds_most: float | None
 
 
-def judge(truths: Sequence[Truth], runs: Mapping[str, Answers]) -> Judged:
+_SHOWS = {
+    Group.CRYSTAL: Outcome.HARVESTABLE,
+    Group.PRECIPITATE: Outcome.PRECIPITATE,
+    Group.OTHER: Outcome.OTHER,
+    Group.CLEAR: Outcome.CLEAR,
+}
+"""Stands for a group where an outcome is asked for."""
+
+
+def judge(truths: Sequence[Truth], runs: Mapping[str, Answers], opinions: Mapping[Path, Group] | None = None) -> Judged:
     """Judge the wells of one source.
 
     Parameters
@@ -97,23 +106,30 @@ def judge(truths: Sequence[Truth], runs: Mapping[str, Answers]) -> Judged:
         The source's wells.
     runs
         Answers by threshold; the first run is judged, the others appear in Table 3 only.
+    opinions
+        What MARCO's network calls each well; it then has a row in Table 3, too.
     """
     answers = next(iter(runs.values()))
     images = [answers[truth.path] for truth in truths]
     scored = [image for image in images if isinstance(image, wire.Scored)]
     sure = [(truth, answers[truth.path]) for truth in truths if truth.sure and truth.group is not None]
     groups = [truth.group for truth, _ in sure if truth.group is not None]
-    called = [_called(image) for _, image in sure]
+    called = [called_outcome(image) for _, image in sure]
     crystal = np.array([group is Group.CRYSTAL for group in groups], bool)
     is_called = np.array([outcome.group is Group.CRYSTAL for outcome in called], bool)
     opened = is_called | np.array([outcome.group is Group.UNKNOWN for outcome in called], bool)
     right = np.array([outcome.group is group for outcome, group in zip(called, groups, strict=True)], bool)
-    ranked = [top_classes(_called(i), i.probabilities if isinstance(i, wire.Scored) else ()) for _, i in sure]
+    ranked = [top_classes(called_outcome(i), i.probabilities if isinstance(i, wire.Scored) else ()) for _, i in sure]
     known = [(t.outcome, c) for (t, _), c in zip(sure, called, strict=True) if t.outcome is not None]
     empty = np.array([truth.outcome is Outcome.NULL_EXPERIMENT for truth, _ in sure], bool)
     is_null = np.array([outcome is Outcome.NULL_EXPERIMENT for outcome in called], bool)
     p = np.array([image.p_crystal if isinstance(image, wire.Scored) else np.nan for _, image in sure])
     has_p = np.isfinite(p)
+    table3 = {
+        name: success(groups, [called_outcome(run[truth.path]) for truth, _ in sure]) for name, run in runs.items()
+    }
+    if opinions is not None:
+        table3["MARCO"] = success(groups, [_SHOWS[opinions[truth.path]] for truth, _ in sure])
     return Judged(
         source=truths[0].source,
         kind=truths[0].kind,
@@ -125,7 +141,7 @@ def judge(truths: Sequence[Truth], runs: Mapping[str, Answers]) -> Judged:
         null_experiments=share_of([image.outcome is Outcome.NULL_EXPERIMENT for image in scored]),
         empty_found=share_of(is_null[empty]),
         drops_called_empty=share_of(is_null[~empty]),
-        table3={name: success(groups, [_called(run[truth.path]) for truth, _ in sure]) for name, run in runs.items()},
+        table3=table3,
         groups=Confusion(
             [group.value for group in SCORED_GROUPS],
             GROUP_CALLS,
@@ -180,7 +196,8 @@ def _outlines(truths: Sequence[Truth], answers: Answers) -> Outlines | None:
     )
 
 
-def _called(image: wire.Answer) -> Outcome:
+def called_outcome(image: wire.Answer) -> Outcome:
+    """Return the outcome that an image was called."""
     return image.outcome if isinstance(image, wire.Scored) else Outcome.FAILED
 
 

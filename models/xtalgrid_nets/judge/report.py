@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -12,6 +12,7 @@ from xtalgrid_core.markdown import table
 from xtalgrid_core.outcomes import SCORED_GROUPS
 
 from .judged import Confusion, Judged
+from .marco import HOW_TO_GET, Beside
 from .metrics import BINS, share
 from .tables import slug, text
 
@@ -27,6 +28,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     options: str
     weights: dict[str, str]
     sources: list[Judged]
+    marco: list[Beside] | None = None
+    """Ours beside MARCO's network, source by source and in total; None if that network isn't imported."""
 
 
 def draw(judged: Judged, folder: Path) -> dict[str, Path]:
@@ -117,9 +120,26 @@ def markdown(report: Report, figures: Mapping[str, Mapping[str, str]], command: 
             ],
         ),
     ]
+    lines += ["", "## Beside MARCO's network", "", *_beside(report.marco)]
     for judged in report.sources:
         lines += ["", *_section(judged, figures.get(judged.source, {}))]
     return "\n".join(lines) + "\n"
+
+
+def _beside(rows: Sequence[Beside] | None) -> list[str]:
+    if rows is None:
+        return [f"MARCO: {HOW_TO_GET}."]
+    head = ("source", "group right", "MARCO's", "crystals called", "MARCO's", "others called crystal", "MARCO's")
+    shares = [
+        (row.right, row.marco_right, row.crystals, row.marco_crystals, row.false, row.marco_false) for row in rows
+    ]
+    names = [f"{row.source} ({row.apart})" if row.apart else row.source for row in rows]
+    return [
+        "MARCO has no class for an empty well, so empty wells are left out of *group right*. "
+        "Sources with a remark in parentheses are out of the total.",
+        "",
+        *table(head, [(name, *map(text, each)) for name, each in zip(names, shares, strict=True)]),
+    ]
 
 
 def _section(judged: Judged, figures: Mapping[str, str]) -> list[str]:

@@ -24,6 +24,22 @@ _WELL_SOURCES = (
     ("well_1464_uvtpef", "wells: one UV image"),
     ("well_1464_", "wells: 1536-well plate, full size"),
 )
+_MORE = "more"  # a set of many sources, each named by the start of the file name, as in SOURCE__name.jpg
+
+_MARCO = "MARCO's own images"
+_MARCO_PERHAPS = "of an institution that gave images to MARCO"
+_APART = {
+    "wells: MARCO/GSK": _MARCO,
+    "more: Mse544-CustomVision": _MARCO,
+    "more: computer_vision_GS": _MARCO,
+    "wells: screenshots of 1536-well plates": _MARCO_PERHAPS,
+    "wells: one UV image": _MARCO_PERHAPS,
+    "wells: 1536-well plate, full size": _MARCO_PERHAPS,
+    "more: Marco_Polo": _MARCO_PERHAPS,
+    "more: harrier": _MARCO_PERHAPS,
+}
+"""Sources that trained MARCO's network, or may have."""
+
 _NO_WELLS = "marco_tiles"  # cut from mosaics, labels read by a program: for training, not for judging
 
 _GROUPS = {group.value: group for group in SCORED_GROUPS} | {"crystals": Group.CRYSTAL}
@@ -70,20 +86,28 @@ def real_wells(folder: Path) -> list[Truth]:
     (``high`` or ``low``), ``drop_mask_quality`` (``good`` if outlines may be judged by ``drop_masks/NAME.png`` in the
     set's folder).
 
+    Tables ``SET/labels_*.csv`` are read too, if there are any; they have no drop masks, and a column ``kind``, by which
+    UV images are left out.
+
     Raises
     ------
     ConfigError
         If there is no such table.
     """
+    columns = ("set", "image", "judgement", "confidence")
+    rows = _table(folder / "labels.csv", (*columns, "drop_mask_quality"))
+    rows += [row for table in sorted(folder.glob("*/labels_*.csv")) for row in _table(table, columns)]
     truths = []
-    for row in _table(folder / "labels.csv", ("set", "image", "judgement", "confidence", "drop_mask_quality")):
+    for row in rows:
         name, source = row["image"], row["set"]
-        if source == _NO_WELLS or Path(name).suffix.lower() not in SUFFIXES:
+        if source == _NO_WELLS or Path(name).suffix.lower() not in SUFFIXES or row.get("kind", "").startswith("UV"):
             continue
         mask = folder / source / "drop_masks" / f"{Path(name).stem}.png"
         path = folder / source / name
         if source == "wells":
             source = next((label for start, label in _WELL_SOURCES if name.startswith(start)), "wells: single ones")
+        if source == _MORE:
+            source = f"more: {name.partition('__')[0]}"
         group, outcome = meaning(row["judgement"])
         truths.append(
             Truth(
@@ -94,7 +118,7 @@ def real_wells(folder: Path) -> list[Truth]:
                 group=group,
                 outcome=outcome,
                 sure=row["confidence"] == "high",
-                mask=mask if row["drop_mask_quality"] == "good" and mask.is_file() else None,
+                mask=mask if row.get("drop_mask_quality") == "good" and mask.is_file() else None,
             )
         )
     return truths
@@ -164,6 +188,11 @@ def rendered_plates(folder: Path) -> list[Truth]:
             path = folder / name / row["inspection"] / row["image"]
             truths.append(Truth(path, f"rendered: {folder.resolve().name}", "rendered", name, outcome.group, outcome))
     return truths
+
+
+def apart(truth: Truth) -> str:
+    """Say why a well's source stays out of totals that compare our networks with MARCO's; empty if it doesn't."""
+    return "rendered, as the wells that trained ours" if truth.kind == "rendered" else _APART.get(truth.source, "")
 
 
 def by_source(truths: Iterable[Truth]) -> dict[str, list[Truth]]:

@@ -14,7 +14,7 @@ import torch
 from tqdm import tqdm
 
 from xtalgrid_core.files import replacing, write_atomically
-from xtalgrid_core.images import Pixels, network_input
+from xtalgrid_core.images import Pixels, WellPixels, network_input
 from xtalgrid_core.outcomes import CLASSES
 from xtalgrid_core.weights import default_models, find_model, read_manifest
 from xtalgrid_scoring import second_opinion
@@ -55,7 +55,7 @@ def teach(folder: Path, marco: Path, weights: Path) -> None:
     hints, losses = [], []
     for index in tqdm(range(len(chosen.patch_wells)), desc="teach", mininterval=10):
         (patch,) = chosen.take_patches([index])
-        hints.append(sees(second_opinion.network_input(mirrored(patch)))[0].astype(np.float16))
+        hints.append(sees(second_opinion.network_input(WellPixels(mirrored(patch))))[0].astype(np.float16))
         losses.append(patch_loss(maps(network_input(patch[None])), chosen.patch_labels[index]))
     record = chosen.records[0]
     for name, array in (("patch_hints.npy", np.array(hints)), ("patch_losses.npy", np.array(losses, np.float32))):
