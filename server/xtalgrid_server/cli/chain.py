@@ -1,0 +1,153 @@
+"""One command a step of the chain, and those that pause it or review its scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from xtalgrid_core.errors import XtalgridError
+
+from ..config import Config
+from ..ledger.store import PAUSED
+from ..steps.step import user
+from ..steps.system import System
+from .options import dry_run_option, with_config
+
+
+@click.command("create_work")
+@click.option("--limit", type=click.IntRange(min=1), help="Maximum number of images to plan; default: work.limit.")
+@click.option("--barcode", "barcodes", multiple=True, help="Only this plate, even if it was read before. Repeatable.")
+@click.option("--retry", is_flag=True, help="Plan the images of failed units again.")
+@click.option("--backfill", is_flag=True, help="Continue with the archive if no new images wait.")
+@dry_run_option
+@with_config
+def create_work_command(
+    config: Config, limit: int | None, barcodes: tuple[str, ...], retry: bool, backfill: bool, dry_run: bool
+) -> None:
+    """Find new images in the imager database and pack them into work units, newest first."""
+    with System(config) as system:
+        created = system.create_work(limit=limit, barcodes=barcodes, dry_run=dry_run, retry=retry, backfill=backfill)
+    would = "would be " if dry_run else ""
+    click.echo(f"{created.planned} images {would}planned in {created.units} units, {len(created.failed)} failed")
+
+
+@click.command()
+@click.option("--watch", is_flag=True, help="Keep waiting for units, as a service.")
+@with_config
+def grid(config: Config, watch: bool) -> None:
+    """Run the local grid's workers until no units wait."""
+    with System(config) as system:
+        system.work(watch=watch)
+
+
+@click.command("assimilate")
+@with_config
+def assimilate_command(config: Config) -> None:
+    """Validate returned results and write them to the ledger."""
+    with System(config) as system:
+        system.assimilate()
+
+
+@click.command("finalizer")
+@click.option("--shadow", is_flag=True, help="Decide again on scores from shadow mode, under the current policy.")
+@with_config
+def finalizer_command(config: Config, shadow: bool) -> None:
+    """Compare new scores with people's, hold those that need approval, and write a CSV to the outbox."""
+    with System(config) as system:
+        done = system.finalize(shadow=shadow)
+    click.echo(str(done.csv) if done.csv else "no scores were waiting")
+
+
+@click.command("set_autoscore")
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--undo", metavar="RUN", help="Restore the scores from before this run, which is named like its CSV file."
+)
+@dry_run_option
+@with_config
+def set_autoscore_command(config: Config, files: tuple[Path, ...], undo: str | None, dry_run: bool) -> None:
+    """Write the ARTscores in the finalizer's CSV FILES (default: the outbox) to the score table."""
+    if undo is not None:
+        if files:
+            raise XtalgridError("--undo takes the name of a run, not files")
+        with System(config) as system:
+            back = system.undo(undo.removesuffix(".csv"), user(), dry_run=dry_run)
+        would = "would be " if dry_run else ""
+        click.echo(f"{back.removed} rows {would}removed, {back.restored} {would}restored")
+        for line in back.left:
+            click.echo(f"left  {line}")
+        return
+    with System(config) as system:
+        done = system.publish(list(files) or None, dry_run=dry_run)
+    would = "would be written" if dry_run else "done"
+    click.echo(f"{done.files} files {would}: " + (", ".join(f"{n} {a}" for a, n in done.actions.items()) or "no rows"))
+    for line in done.refused:
+        click.echo(f"refused  {line}")
+
+
+def _review(action: str, past: str) -> click.Command:
+    @click.command(action, help=f"{action.capitalize()} held scores, by their score_id in the finalizer's CSV.")
+    @click.argument("score_ids", nargs=-1, type=int)
+    @click.option("--all", "everything", is_flag=True, help="All held scores.")
+    @click.option("--barcode", help="All held scores of this plate.")
+    @click.option("--as", "who", default=user, help="Who decides; default: the user running this.")
+    @with_config
+    def command(config: Config, score_ids: tuple[int, ...], everything: bool, barcode: str | None, who: str) -> None:
+        with System(config) as system:
+            held = {score_id for score_id, action in system.ledger.decisions.actions().items() if action == "hold"}
+            held |= system.ledger.publications.undone_scores()
+            selected = set(score_ids)
+            if everything or barcode:
+                # only an explicit score_id overrules an earlier review
+                waiting = held - system.ledger.decisions.reviews(sorted(held)).keys()
+                scores = system.ledger.scores.by_id(sorted(waiting))
+                selected |= {score.score_id for score in scores if not barcode or score.barcode == barcode}
+            unknown = selected - held
+            if unknown:
+                raise XtalgridError(
+                    f"not held: {', '.join(map(str, sorted(unknown)))}; nothing was {past}. "
+                    "Held scores have the action hold in the finalizer's CSV"
+                )
+            if not selected:
+                raise XtalgridError("give SCORE_IDS, --barcode or --all")
+            system.ledger.decisions.add_reviews(sorted(selected), "approve" if action == "approve" else "reject", who)
+            click.echo(f"{len(selected)} scores {past}; the next finalizer and set_autoscore act on this")
+
+    return command
+
+
+approve = _review("approve", "approved")
+reject = _review("reject", "rejected")
+
+
+@click.command()
+@with_config
+def pause(config: Config) -> None:
+    """Pause planning, starting and publishing work; running units are finished."""
+    with System(config) as system:
+        system.ledger.set_switch(PAUSED, "yes", user())
+    click.echo("paused; `xtalgrid resume` continues")
+
+
+@click.command()
+@with_config
+def resume(config: Config) -> None:
+    """Resume work after a pause."""
+    with System(config) as system:
+        system.ledger.set_switch(PAUSED, "no", user())
+    click.echo("running")
+
+
+CHAIN = (
+    create_work_command,
+    grid,
+    assimilate_command,
+    finalizer_command,
+    set_autoscore_command,
+    approve,
+    reject,
+    pause,
+    resume,
+)
+"""The commands of this module."""

@@ -1,0 +1,172 @@
+"""Commands for folders of images: `run`, `import-folder`, `export-scored`, `demo`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from xtalgrid_core.errors import ConfigError, XtalgridError
+from xtalgrid_core.terminal import print_table
+
+from ..config import Config
+from ..exchange.scored import export_scored
+from ..steps.run import FolderRun, run_folder
+from ..steps.system import System
+from .operations import serve
+from .options import copy_option, names_option, recursive_option, with_config
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@recursive_option
+@copy_option
+@names_option
+@click.option(
+    "--frames", type=click.Choice(["none", "crystals", "all"]), default="all", help="Which framed images to draw."
+)
+@with_config
+def run(config: Config, folder: Path, recursive: bool, copy: bool, names: str | None, frames: str) -> None:
+    """Take a FOLDER of well images through every stage, and account for each image."""
+    with System(config) as system:
+        account = run_with_progress(system, folder, recursive=recursive, copy=copy, names=names, frames=frames)
+        if account.total == 0:
+            raise XtalgridError(f"{folder}: no image files here (JPEG, PNG, TIFF); --recursive includes subfolders")
+        _print_account(config, account)
+
+
+def run_with_progress(system: System, folder: Path, **options: Any) -> FolderRun:
+    """Call `run_folder` with a progress bar if this is a terminal."""
+    with tqdm(desc="scoring", unit=" wells", disable=None, leave=False) as bar:
+
+        def show(done: int) -> None:
+            bar.n = done
+            bar.refresh()
+
+        return run_folder(system, folder, on_progress=None if bar.disable else show, **options)
+
+
+def _print_account(config: Config, account: FolderRun) -> None:
+    if account.imported.fell_back:
+        click.echo(
+            f"no file name matches the pattern {config.import_.names!r}, so each file is its own well (--names any)"
+        )
+    click.echo(f"{account.accounted} of {account.total} images accounted for")
+    for outcome, number in account.outcomes.items():
+        click.echo(f"  {number:5d}  {outcome.style.letter}  {outcome} ({outcome.group})")
+    crystals = sorted(account.scored, key=lambda score: -score.p_crystal)[:10]
+    if crystals:
+        click.echo("look at these first:")
+    for score in crystals:
+        click.echo(
+            f"  {score.barcode} {score.well!s:>5}  {score.outcome!s:<27} {score.probability:6.1%}"
+            f"  p_crystal {score.p_crystal:.3f}  {score.image_name}"
+        )
+    for (reason, detail), files in account.failures().items():
+        others = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        click.echo(f"  failed  {files[0]}{others}: {reason}: {detail}")
+    for double in account.imported.doubles:
+        click.echo(f"  skipped  {double.name}: another file has the same name without its suffix")
+    click.echo(f"framed images: {config.frames_dir}")
+    if account.finalized.csv:
+        click.echo(f"decisions:     {config.outbox / 'done' / account.finalized.csv.name}")
+    click.echo(f"to browse:     {_program()} --home {config.home} serve")
+    click.echo(f"               and open http://{config.viewer.host}:{config.viewer.port}/")
+
+
+def _program() -> str:
+    """Return how this program was called, for a command that can be pasted."""
+    path = Path(sys.argv[0])
+    return str(path) if path.name == "xtalgrid" else f"{sys.executable} -m xtalgrid_server"
+
+
+@click.command("import-folder")
+@click.argument("folder", type=click.Path(path_type=Path), required=False)
+@recursive_option
+@copy_option
+@names_option
+@click.option(
+    "--watch", is_flag=True, help="Keep watching FOLDER (default: imager.folder) and its subfolders, as a service."
+)
+@with_config
+def import_command(
+    config: Config, folder: Path | None, recursive: bool, copy: bool, names: str | None, watch: bool
+) -> None:
+    """Import a FOLDER's images into the embedded imager database."""
+    with System(config) as system:
+        if watch:
+            for _ in system.watch_folder(folder, copy=copy, names=names):
+                pass
+        if folder is None:
+            raise ConfigError("give the FOLDER that contains the images")
+        imported = system.import_folder(folder, recursive=recursive, copy=copy, names=names)
+        click.echo(f"{len(imported.entered)} images of {len(imported.barcodes)} plates imported")
+        for path, why in imported.rejected.items():
+            click.echo(f"failed  {path}: {why}")
+        for path in imported.doubles:
+            click.echo(f"skipped  {path}: another file has the same name without its suffix")
+
+
+@click.command("export-scored")
+@click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--uv", multiple=True, help="Names of UV images, such as '*_UV_*', to export as mates of crystals. Repeatable."
+)
+@with_config
+def export_scored_command(config: Config, out: Path, uv: tuple[str, ...]) -> None:
+    """Write the wells that people scored to the CSV file OUT, for a training set by `xtalgrid-train sets dataset`."""
+    with System(config) as system:
+        done = export_scored(config, system.imager, out, uv)
+    click.echo(f"{done.wells} scored wells in {out}, {done.pairs} with a UV image")
+    if done.without_image:
+        click.echo(
+            f"left out  {done.without_image} scores of inspections without an image that matches imager.patterns"
+        )
+    if done.missing:
+        click.echo(f"left out  {done.missing} images that are not under imager.image_root ({config.image_root})")
+    for code, number in (done.codes or {}).items():
+        click.echo(
+            f"no outcome for score {code!r} ({number} wells): add it to imager.codes "
+            "or use xtalgrid-train sets dataset --map"
+        )
+
+
+@click.command()
+@click.option("--wells", type=click.IntRange(1, 96), default=24, show_default=True, help="Wells to render.")
+@click.option("--serve", "then_serve", is_flag=True, help="Start the viewer at the end.")
+@with_config
+@click.pass_context
+def demo(ctx: click.Context, config: Config, wells: int, then_serve: bool) -> None:
+    """Render a plate, score it in every stage, and show the scores."""
+    from .demo import render_demo_plate
+
+    folder, truth = render_demo_plate(config, wells)
+    with System(config) as system:
+        account = run_with_progress(system, folder)
+        _print_scores(account, truth)
+        _print_account(config, account)
+    if then_serve:
+        ctx.invoke(serve)
+
+
+def _print_scores(folder_run: FolderRun, truth: dict[str, str]) -> None:
+    rows = [
+        (
+            score.well,
+            (score.outcome and score.outcome.code) or "–",
+            score.outcome,
+            f"{score.probability:.3f}",
+            f"{score.p_crystal:.3f}",
+            truth.get(score.image_name, ""),
+        )
+        for score in folder_run.scored
+    ]
+    header = ("well", "ARTscore", "outcome", "probability", "p_crystal", "rendered as")
+    print_table(header, rows, right="well probability p_crystal")
+
+
+FOLDERS = (run, import_command, export_scored_command, demo)
+"""The commands of this module."""

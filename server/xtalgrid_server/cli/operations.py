@@ -1,0 +1,112 @@
+"""Commands for whoever runs the server: `init`, `check-imager`, `status`, `serve`."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import click
+import msgspec
+
+from xtalgrid_core.errors import ConfigError
+
+from .. import config as configuration
+from ..config import Config
+from ..imager.crystaltrak.check import check_imager
+from ..reports.status import status as pipeline_status
+from ..reports.status import status_lines
+from ..steps.system import System
+from .options import with_config
+from .printing import json_option, print_json, print_lines
+from .users import greeting
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path), default=Path(configuration.FILE_NAME))
+def init(file: Path) -> None:
+    """Write a configuration FILE to start from (default: xtalgrid.toml in this folder)."""
+    example = (Path(configuration.__file__).parent / "example.toml").read_text(encoding="utf-8")
+    try:
+        with file.open("x", encoding="utf-8") as stream:
+            stream.write(example)
+    except FileExistsError as error:
+        raise ConfigError(
+            f"{file} already exists and was not changed; give another FILE, or remove it first"
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"cannot write {file}: {error.strerror}; give another folder") from error
+    click.echo(f"{file} written; it explains every key")
+
+
+@click.command("check-imager")
+@json_option
+@with_config
+def check_imager_command(config: Config, as_json: bool) -> None:
+    """Check that the imager database has the configured tables, columns, sequence and image files."""
+    at_once = msgspec.structs.replace(
+        config, imager=msgspec.structs.replace(config.imager, retry_s=0.0)
+    )  # a person is waiting
+    with System(at_once) as system:
+        findings = list(check_imager(config, system.imager))
+    if as_json:
+        print_json(findings)
+    else:
+        print_lines(f"{'ok     ' if finding.is_good else 'PROBLEM'}  {finding.text}" for finding in findings)
+    if not all(finding.is_good for finding in findings):
+        raise ConfigError(
+            "the imager database does not match the configuration; see above and docs/imager-databases.md"
+        )
+
+
+@click.command()
+@json_option
+@with_config
+def status(config: Config, as_json: bool) -> None:
+    """Show the state of the pipeline and what needs a person."""
+    with System(config) as system:
+        state = pipeline_status(config, system.ledger)
+    if as_json:
+        print_json(state)
+    else:
+        print_lines(status_lines(state))
+
+
+@click.command()
+@click.option("--host", help="Address to listen on; default: viewer.host.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port; default: viewer.port.")
+@with_config
+def serve(config: Config, host: str | None, port: int | None) -> None:
+    """Show plates and wells in a browser."""
+    import uvicorn
+
+    from ..web.app import create_app
+
+    host, port = host or config.viewer.host, port or config.viewer.port
+    app = create_app(config)
+    _check_port(host, port)
+    click.echo(greeting(config, host, port))
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        log_level="warning",
+        proxy_headers=False,  # the viewer itself decides who sends a request
+        server_header=False,
+    )
+
+
+def _check_port(host: str, port: int) -> None:
+    """Check that the address is free by binding it; uvicorn's own message would be an error number."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, port))
+    except OSError as error:
+        raise ConfigError(
+            f"viewer.host, viewer.port: cannot listen on {host}:{port} ({error.strerror}); "
+            "if another viewer is running there, stop it or use another --port"
+        ) from error
+
+
+OPERATIONS = (init, check_imager_command, status, serve)
+"""The commands of this module."""

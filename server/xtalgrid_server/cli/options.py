@@ -1,0 +1,28 @@
+"""Options and the configuration that several commands take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import click
+
+
+def with_config(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Pass the configuration to a command; it is read when the command runs."""
+
+    @wraps(command)
+    @click.pass_context
+    def call(ctx: click.Context, /, *args: Any, **options: Any) -> Any:
+        return command(ctx.obj(), *args, **options)
+
+    return call
+
+
+dry_run_option = click.option("--dry-run", is_flag=True, help="Show what would be done; write nothing.")
+names_option = click.option(
+    "--names", help="rigaku, rockimager, marco, any (each file a well), or a regular expression with named groups."
+)
+recursive_option = click.option("--recursive", is_flag=True, help="Include subfolders.")
+copy_option = click.option("--copy", is_flag=True, help="Copy the images instead of linking them.")
