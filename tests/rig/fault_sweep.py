@@ -37,7 +37,7 @@ import sqlalchemy as sa
 from tests.tiny_networks import write_tiny_weights
 from xtalgrid_core.weights import read_manifest
 from xtalgrid_server.config import Config
-from xtalgrid_server.ledger import records
+from xtalgrid_server.ledger import database as ledger_database
 
 from .faults.lab import (
     STAGES,
@@ -376,7 +376,7 @@ def _without_roots_rights() -> None:
 
 def _shift(seconds: float) -> None:
     """Move this process's clock: the ledger's one clock, wherever it was imported, and `time.time`."""
-    real_now, real_time, real_ns = records.now, time.time, time.time_ns
+    real_now, real_time, real_ns = ledger_database.now, time.time, time.time_ns
     shifted = lambda: real_now() + timedelta(seconds=seconds)  # noqa: E731
     for module in list(sys.modules.values()):
         if getattr(module, "now", None) is real_now:

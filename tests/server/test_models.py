@@ -371,7 +371,7 @@ def test_a_second_opinion_that_is_not_installed_is_said_with_the_command_that_in
         command = f"`xtalgrid-train import marco --out {folder}`"
         with pytest.raises(ConfigError, match=f"work.second_opinion names eeeeeeeeeeee….*{command}"):
             system.create_work()
-        assert system.ledger.work.attempts("planned", "sent") == {}
+        assert system.ledger.units.attempts("planned", "sent") == {}
 
 
 def test_a_second_opinion_goes_with_the_rule_pooled_alone(tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def test_a_page_is_read_again_when_the_database_went_away(system, caplog):
     with Enemy(system.imager._engine, "SELECT crystal.i_inspections") as enemy:
         found = [group[0].inspection for group in system.imager.newest_first(None, None)]
     assert (found, enemy.struck) == ([2, 1, 0], 1)
-    assert "the imager database is away" in caplog.text
+    assert "the imager database is unavailable" in caplog.text
 
 
 def test_a_transaction_is_begun_again_when_nothing_was_committed(system, score_table):

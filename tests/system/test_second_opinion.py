@@ -73,8 +73,8 @@ def slot_of(unit: Path, config: Config, slot: Path) -> Path:
 
 def config_options(config: Config) -> wire.Options:
     with System(config) as system:
-        (name,) = system.ledger.work.attempts("planned", "sent")
-        unit = system.ledger.work.unit(name)
+        (name,) = system.ledger.units.attempts("planned", "sent")
+        unit = system.ledger.units.named(name)
     assert unit is not None
     return wire.decode_manifest(unit.manifest).options
 

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="lo
 def large() -> bytes:
     """An image without the edge of a drop, so that all of it is scored, which takes seconds."""
     noise = np.random.default_rng(1).integers(100, 120, (1500, 2000, 3), np.uint8)
+    noise += np.linspace(0, 20, 2000, dtype=np.uint8)[:, None]  # one side is brighter
     return encoded(noise, "JPEG", quality=90)
 
 

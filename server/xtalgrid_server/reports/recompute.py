@@ -57,7 +57,7 @@ def recompute(config: Config, ledger: Ledger, score: ScoredImage, origin: Origin
     if sha256_now != score.sha256:
         return Recomputed(
             "impossible",
-            f"the file is another than the one that was scored: SHA-256 {sha256_now[:12]}…, then {score.sha256[:12]}…",
+            f"the file has changed since it was scored: SHA-256 {sha256_now[:12]}…, then {score.sha256[:12]}…",
         )
     unit = ledger.units.named(origin.unit)
     entries = wire.decode_manifest(unit.manifest).images if unit else ()

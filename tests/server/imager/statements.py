@@ -37,6 +37,8 @@ TALK: dict[str, Callable[[ImagerDatabase], object]] = {
     "ImagerDatabase.newest_first": lambda d: [
         list(d.newest_first(*bounds)) for bounds in ((EARLIER, LATER), (EARLIER, None), (None, LATER), (None, None))
     ],
+    "ImagerDatabase.entered_after": lambda d: list(d.entered_after(0)),
+    "ImagerDatabase.last_id": lambda d: d.last_id(),
     "ImagerDatabase.count_images": lambda d: d.count_images(LATER),
     "ImagerDatabase.of_plate": lambda d: list(d.of_plate("CI022987")),
     "ImagerDatabase.scores_of_drops": lambda d: d.scores_of_drops([1, 2]),
