@@ -39,6 +39,7 @@ def draw_wells(folder: Path, number: int) -> None:
     folder.mkdir(parents=True)
     for n in range(number):
         picture = Image.new("RGB", (160, 120), (220, 220, 220 - n % 7))
+        picture.paste((205, 205, 205), (0, 0, 8, 120))  # the wall: a picture that shows nothing is not scored
         colour = COLOURS[n % 4]
         if colour is not None:
             picture.paste(tuple(channel + n % 11 for channel in colour), (40, 30, 120, 90))
