@@ -7,10 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import get_args
 
 from xtalgrid_core import wire
 from xtalgrid_core.errors import ImageError
 from xtalgrid_core.outcomes import Outcome, published
+from xtalgrid_core.weights import Role
 
 from ..config import Config
 from ..imager.crystaltrak.database import ImagerDatabase
@@ -195,7 +197,11 @@ def _explained_score(
 ) -> ExplainedScore:
     options = origin.options
     models = []
-    for role, model in zip(weights.ROLES, (options.segmenter, options.classifier), strict=True):
+    for role, model in zip(
+        get_args(Role), (options.segmenter, options.classifier, options.second_opinion), strict=True
+    ):
+        if model is None:
+            continue
         entry = weights.entry(config, model, role)
         known = f"{entry.architecture} {entry.variant}" if entry else "not available here"
         models.append(f"{role} {model[:12]}… ({known})")
