@@ -128,7 +128,9 @@ def score(system: System) -> Scorer:
             place = ImageRow(0, "CI022987", inspection, inspected, Well(row, col, 1), name)
             draw_well(system.config.image_root / "CI022987" / str(inspection) / name, shade=col * 10 + row)
             rows += system.imager.register([place])
-        options = wire.Options(segmenter="a" * 64, classifier="b" * 64, threshold=threshold, **(COMBINED if combined else CHOP_BY_CHOP))
+        options = wire.Options(
+            segmenter="a" * 64, classifier="b" * 64, threshold=threshold, **(COMBINED if combined else CHOP_BY_CHOP)
+        )
         entries = tuple(
             wire.ImageEntry(
                 number=n, file=f"{n:03d}.jpg", inspect_id=r.inspect_id, sha256=_sha(r), height=240, width=320

@@ -239,7 +239,9 @@ def test_both_opinions_of_a_drop(client, score):
     assert both["groups"] == {"crystal": 0.83, "precipitate": 0.11, "other": 0.05, "clear": 0.01}
     header, first, second = client.get(f"{PLATE}/scores.csv").text.splitlines()
     header_alone, only = table.text.splitlines()
-    columns = "own_crystal,own_precipitate,own_other,own_clear,second_crystal,second_precipitate,second_other,second_clear"
+    columns = (
+        "own_crystal,own_precipitate,own_other,own_clear,second_crystal,second_precipitate,second_other,second_clear"
+    )
     assert header == f"{header_alone},{columns}"
     assert first.endswith(",0.4100,0.3200,0.1900,0.0800,0.9300,0.0400,0.0200,0.0100")
     assert second == only + "," * 8
