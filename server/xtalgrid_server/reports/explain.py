@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import get_args
 
 from xtalgrid_core import wire
 from xtalgrid_core.errors import ImageError
@@ -196,12 +195,11 @@ def _explained_score(
     config: Config, score: ScoredImage, origin: Origin, trail: Trail, recomputed: Recomputed | None
 ) -> ExplainedScore:
     options = origin.options
+    used: dict[Role, str] = {"segmenter": options.segmenter, "classifier": options.classifier}
+    if options.second_opinion is not None:
+        used["second_opinion"] = options.second_opinion
     models = []
-    for role, model in zip(
-        get_args(Role), (options.segmenter, options.classifier, options.second_opinion), strict=True
-    ):
-        if model is None:
-            continue
+    for role, model in used.items():
         entry = weights.entry(config, model, role)
         known = f"{entry.architecture} {entry.variant}" if entry else "not available here"
         models.append(f"{role} {model[:12]}… ({known})")

@@ -37,7 +37,8 @@ class ScoreEntry:
     detail
         SCOREID, models, or the person's note.
     own_groups, second_opinion
-        What our networks say alone, and the second opinion; only of ARTscores that have one.
+        What our networks say alone, and the second opinion; only of ARTscores that have one, and left out of the
+        JSON of others.
     """
 
     what: str
@@ -124,8 +125,7 @@ def history(config: Config, database: ImagerDatabase, ledger: Ledger, barcode: s
 
 def _artscore(config: Config, score: ScoredImage, origin: Origin) -> ScoreEntry:
     outcome, answer = published(score.outcome), score.answer
-    own = answer.own_groups if isinstance(answer, wire.Scored) else None
-    second = answer.second_opinion if isinstance(answer, wire.Scored) else None
+    own, second = (answer.own_groups, answer.second_opinion) if isinstance(answer, wire.Scored) else (None, None)
     return ScoreEntry(
         "ARTscore",
         score.worker,

@@ -113,16 +113,14 @@ def plate(request: AllowedRequest, barcode: str, inspection: int) -> PlateScores
 
 
 def _second_opinion(answer: wire.Scored | None) -> dict[str, dict[str, float]]:
-    each = opinions(answer) if answer else []
-    return (
-        {
-            "groups": {one.group: one.together for one in each},
-            "own_groups": {one.group: one.own for one in each},
-            "second_opinion": {one.group: one.second for one in each},
-        }
-        if each
-        else {}
-    )
+    if answer is None:
+        return {}
+    each = opinions(answer)
+    return {
+        "groups": {one.group: one.together for one in each},
+        "own_groups": {one.group: one.own for one in each},
+        "second_opinion": {one.group: one.second for one in each},
+    }
 
 
 @router.get("/openapi.json", include_in_schema=False)
