@@ -6,11 +6,14 @@ import hashlib
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from PIL import Image
 
 from tests.conftest import CHOP_BY_CHOP
+from tests.tiny_networks import TOGETHER
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import CLASSES, Group, Outcome
 from xtalgrid_server.config import Config, from_string
@@ -72,6 +75,19 @@ def answer(number: int, outcome: Outcome, probability: float = 0.95, p_crystal: 
     )
 
 
+SECOND = "e" * 64
+COMBINED: dict[str, Any] = {"rule": "combined", "second_opinion": SECOND, "combination": TOGETHER}
+"""Options with a second opinion."""
+
+OWN, MARCO, BOTH = (0.41, 0.32, 0.19, 0.08), (0.93, 0.04, 0.02, 0.01), (0.83, 0.11, 0.05, 0.01)
+
+
+def with_second_opinion(said: wire.Scored) -> wire.Scored:
+    """The answer with `OWN` as our opinion, `MARCO` as the second one, and `BOTH` together."""
+    second = wire.SecondOpinion(model=SECOND, groups=MARCO)
+    return msgspec.structs.replace(said, p_crystal=BOTH[0], groups=BOTH, own_groups=OWN, second_opinion=second)
+
+
 def result_of(manifest: wire.Manifest, answers: list[wire.Scored | wire.Failed]) -> wire.Result:
     return wire.Result(
         schema=wire.SCHEMA,
@@ -91,7 +107,8 @@ Scorer = Callable[..., list[ImageRow]]
 def score(system: System) -> Scorer:
     """Enter drops of plate CI022987 into the imager database, and their scores into the ledger.
 
-    ``score({(1, 1): Outcome.CLEAR}, inspection=3, threshold=0.85)``: keys are (column, row).
+    ``score({(1, 1): Outcome.CLEAR}, inspection=3, threshold=0.85)``: keys are (column, row). With `combined`, each has
+    a second opinion.
     """
 
     def enter(
@@ -103,6 +120,7 @@ def score(system: System) -> Scorer:
         probability: float = 0.95,
         p_crystal: float = 0.5,
         image: str = "HF",
+        combined: bool = False,
     ) -> list[ImageRow]:
         rows = []
         for col, row in outcomes:
@@ -110,7 +128,9 @@ def score(system: System) -> Scorer:
             place = ImageRow(0, "CI022987", inspection, inspected, Well(row, col, 1), name)
             draw_well(system.config.image_root / "CI022987" / str(inspection) / name, shade=col * 10 + row)
             rows += system.imager.register([place])
-        options = wire.Options(segmenter="a" * 64, classifier="b" * 64, threshold=threshold, **CHOP_BY_CHOP)
+        options = wire.Options(
+            segmenter="a" * 64, classifier="b" * 64, threshold=threshold, **(COMBINED if combined else CHOP_BY_CHOP)
+        )
         entries = tuple(
             wire.ImageEntry(
                 number=n, file=f"{n:03d}.jpg", inspect_id=r.inspect_id, sha256=_sha(r), height=240, width=320
@@ -123,6 +143,8 @@ def score(system: System) -> Scorer:
         unit = system.ledger.units.named(manifest.unit)
         assert unit is not None
         answers = [answer(n, outcome, probability, p_crystal) for n, outcome in enumerate(outcomes.values())]
+        if combined:
+            answers = [with_second_opinion(said) for said in answers]
         system.ledger.scores.accept_result(unit, "f" * 64, result_of(manifest, answers), options)
         return rows
 

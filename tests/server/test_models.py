@@ -24,6 +24,7 @@ from xtalgrid_core.outcomes import Group
 from xtalgrid_core.weights import MANIFEST, PACKAGED, default_models, find_model, read_manifest
 from xtalgrid_server.config import Config, from_string
 from xtalgrid_server.ledger.store import Ledger
+from xtalgrid_server.reports.models import list_models, model_lines
 from xtalgrid_server.steps.create_work import work_options
 from xtalgrid_server.steps.promote import models_in_use, promote
 from xtalgrid_server.steps.system import System
@@ -377,3 +378,20 @@ def test_a_second_opinion_that_is_not_installed_is_said_with_the_command_that_in
 def test_a_second_opinion_goes_with_the_rule_pooled_alone(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r'work\.second_opinion: .* work\.rule is "group"'):
         with_second(tmp_path, "e" * 64, 'rule = "group"')
+
+
+def test_the_list_has_second_opinions_and_marks_the_one_in_use(
+    config: Config, system: System, tiny_second_opinion: Path
+) -> None:
+    folder = config.weights / "second-opinion"
+    assert list_models(config, system.ledger).folders == ("package", str(config.weights))
+    shutil.copytree(tiny_second_opinion, folder)
+    sha256 = hashlib.sha256((folder / "second.onnx").read_bytes()).hexdigest()
+    listed = f"second_opinion fp32  {sha256}  tiny  second.onnx"
+    assert [*model_lines(list_models(config, system.ledger))][-2:] == [f"{folder}:", f"  {listed}"]
+    named = from_string(f'[work]\nsecond_opinion = "{sha256}"\n', home=config.home)
+    assert [*model_lines(list_models(named, system.ledger))][-1] == f"* {listed}"
+    shutil.rmtree(folder)
+    assert [*model_lines(list_models(named, system.ledger))][-1] == (
+        f"* second_opinion ----  {sha256}  named in the configuration but not found: no work is made"
+    )

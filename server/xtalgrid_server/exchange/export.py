@@ -7,7 +7,7 @@ archive.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +21,14 @@ from xtalgrid_core.errors import ConfigError, ImageError
 from xtalgrid_core.files import replacing
 from xtalgrid_core.images import read_image
 from xtalgrid_core.outcomes import CLASSES, Outcome
+from xtalgrid_scoring.table import SECOND_OPINION_COLUMNS
 
 from ..config import Config
 from ..domain.log import log
 from ..ledger.shapes import ScoredImage
 from ..ledger.store import Ledger
-from ..reports.entries import DropInspection, Entry, Filter, inspections
-from ..reports.tables import COLUMNS, full_row, row
+from ..reports.entries import DropInspection, Entry, Filter, have_second_opinion, inspections
+from ..reports.tables import COLUMNS, full_row, row, second_opinion
 from ..steps.pack import read_original
 from ..storage.text import csv_line
 from .coco import CocoWriter, coco_box
@@ -93,12 +94,13 @@ def export(
         If something cannot be written; `out` is left as it was.
     """
     done = Exported()
-    answers = kind != "csv" or chops_folder is not None
+    further = SECOND_OPINION_COLUMNS if kind != "coco" and have_second_opinion(ledger, chosen) else ()
+    answers = kind != "csv" or chops_folder is not None or bool(further)
     try:
         if chops_folder is not None:
             for outcome in CLASSES:
                 (chops_folder / _class_folder(outcome)).mkdir(parents=True, exist_ok=True)
-        with replacing(out) as stream, _WRITERS[kind](config, stream, confirmed, done) as put:
+        with replacing(out) as stream, _WRITERS[kind](config, stream, further, confirmed, done) as put:
             for inspection in inspections(ledger, chosen, answers):
                 for entry in inspection.entries:
                     put(inspection, entry)
@@ -111,25 +113,36 @@ def export(
 
 
 @contextmanager
-def _csv(config: Config, stream: IO[bytes], _confirmed: bool, _done: Exported) -> Iterator[Put]:
-    stream.write(csv_line(COLUMNS))
+def _csv(config: Config, stream: IO[bytes], further: Sequence[str], _confirmed: bool, _done: Exported) -> Iterator[Put]:
+    stream.write(csv_line((*COLUMNS, *further)))
 
     def put(inspection: DropInspection, entry: Entry) -> None:
-        stream.write(csv_line(list(row(config, inspection, entry).values())))
+        values = row(config, inspection, entry)
+        if further:
+            values |= second_opinion(_answer(entry))
+        stream.write(csv_line(list(values.values())))
 
     yield put
 
 
 @contextmanager
-def _json_lines(config: Config, stream: IO[bytes], _confirmed: bool, _done: Exported) -> Iterator[Put]:
+def _json_lines(
+    config: Config, stream: IO[bytes], further: Sequence[str], _confirmed: bool, _done: Exported
+) -> Iterator[Put]:
     def put(inspection: DropInspection, entry: Entry) -> None:
-        stream.write(msgspec.json.encode(full_row(config, inspection, entry, _answer(entry))) + b"\n")
+        answer = _answer(entry)
+        values = full_row(config, inspection, entry, answer)
+        if further:
+            values |= second_opinion(answer)
+        stream.write(msgspec.json.encode(values) + b"\n")
 
     yield put
 
 
 @contextmanager
-def _coco(_config: Config, stream: IO[bytes], confirmed: bool, done: Exported) -> Iterator[Put]:
+def _coco(
+    _config: Config, stream: IO[bytes], _further: Sequence[str], confirmed: bool, done: Exported
+) -> Iterator[Put]:
     with CocoWriter(stream) as writer:
 
         def put(inspection: DropInspection, entry: Entry) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
 
 from ..domain.images import ImageRow
@@ -103,6 +104,28 @@ class Images:
         order = images.inspection, images.col, images.row, images.subwell, images.id
         with self._db.reading() as connection:
             return drop_images(connection, select_images().where(*where).order_by(*order))
+
+    def have_second_opinion(self, chosen: Range) -> bool:
+        """Tell whether the newest score of an image of a range has a second opinion.
+
+        The options of one work unit of each kind say so; no answers are read.
+        """
+        scores = t.scores.c
+        kinds = (
+            select_scored()
+            .with_only_columns(scores.options_hash, sa.func.min(scores.result_id).label("result_id"))
+            .where(is_of(self._db.source, t.images.c.source), *chosen.dates)
+            .group_by(scores.options_hash)
+        )
+        rows = (
+            self._db.rows(kinds)
+            if chosen.barcodes is None
+            else self._db.rows_in(kinds, t.images.c.barcode, sorted(chosen.barcodes))
+        )
+        results = {row.options_hash: row.result_id for row in rows}
+        units = sa.select(t.units.c.manifest).join(t.results, t.results.c.unit_id == t.units.c.id)
+        found = self._db.rows_in(units, t.results.c.id, list(results.values()))
+        return any(wire.decode_manifest(row.manifest).options.second_opinion is not None for row in found)
 
     def _in(self, column: sa.Column[int], ids: Sequence[int], *where: sa.ColumnElement[bool]) -> list[DropImage]:
         with self._db.reading() as connection:

@@ -23,6 +23,8 @@ def decision_path(answer: wire.Scored, options: wire.Options) -> Iterator[str]:
             f"{width}×{height} pixels from column {col}, row {row}"
         )
     if not answer.probabilities:
+        if answer.second_opinion is not None:
+            yield f"MARCO's network says crystal {answer.second_opinion.groups[0]:.3f}, which counts only with a drop"
         return
     if options.is_pooled:
         yield from _pooled(answer, options)
@@ -32,6 +34,12 @@ def decision_path(answer: wire.Scored, options: wire.Options) -> Iterator[str]:
 
 def _pooled(answer: wire.Scored, options: wire.Options) -> Iterator[str]:
     named = f"p_crystal {answer.p_crystal:.3f} of all chops together"
+    if answer.own_groups is not None and answer.second_opinion is not None:
+        yield (
+            f"our chops say crystal {answer.own_groups[0]:.3f}, MARCO's network says "
+            f"{answer.second_opinion.groups[0]:.3f}, together {answer.p_crystal:.3f}"
+        )
+        named = f"p_crystal {answer.p_crystal:.3f} of both together"
     if answer.outcome.group is Group.CRYSTAL:
         yield f"{named} is at least work.crystal_from {options.crystal_from:g}: crystals"
     else:

@@ -127,12 +127,7 @@ def drops(ledger: Ledger, chosen: Filter, answers: bool = False) -> Iterator[lis
     answers
         Read the images as `ScoredImage`, with the workers' answers.
     """
-    barcodes: set[str] | None = {chosen.barcode} if chosen.barcode else None
-    for name in ("project", "sample", "condition"):
-        if part := getattr(chosen, name):
-            matching = ledger.contents.plates_with(part, name)
-            barcodes = matching if barcodes is None else barcodes & matching
-    chosen_range = Range(barcodes, chosen.since, chosen.before)
+    chosen_range = _range(ledger, chosen)
     for plates in ledger.plates.batches(chosen_range):
         contents = ledger.contents.of_plates(plates)
         keep = (lambda *drop, contents=contents: chosen.has(contents(*drop))) if chosen.by_contents else None
@@ -140,6 +135,21 @@ def drops(ledger: Ledger, chosen: Filter, answers: bool = False) -> Iterator[lis
         entries = _entries(ledger, batch, contents, plates)
         for _, drop in itertools.groupby(entries, key=lambda entry: entry.image.drop):
             yield list(_inspections(drop))
+
+
+def have_second_opinion(ledger: Ledger, chosen: Filter) -> bool:
+    """Tell whether scores of the plates and dates that fit have a second opinion, without reading the scores."""
+    return ledger.images.have_second_opinion(_range(ledger, chosen))
+
+
+def _range(ledger: Ledger, chosen: Filter) -> Range:
+    """Return the plates that may have drops that fit, and the dates."""
+    barcodes: set[str] | None = {chosen.barcode} if chosen.barcode else None
+    for name in ("project", "sample", "condition"):
+        if part := getattr(chosen, name):
+            matching = ledger.contents.plates_with(part, name)
+            barcodes = matching if barcodes is None else barcodes & matching
+    return Range(barcodes, chosen.since, chosen.before)
 
 
 def inspections(ledger: Ledger, chosen: Filter, answers: bool = False) -> Iterator[DropInspection]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from xtalgrid_core import wire
 from xtalgrid_core.errors import ImageError
 from xtalgrid_core.outcomes import Outcome, published
+from xtalgrid_core.weights import Role
 
 from ..config import Config
 from ..imager.crystaltrak.database import ImagerDatabase
@@ -194,8 +195,11 @@ def _explained_score(
     config: Config, score: ScoredImage, origin: Origin, trail: Trail, recomputed: Recomputed | None
 ) -> ExplainedScore:
     options = origin.options
+    used: dict[Role, str] = {"segmenter": options.segmenter, "classifier": options.classifier}
+    if options.second_opinion is not None:
+        used["second_opinion"] = options.second_opinion
     models = []
-    for role, model in zip(weights.ROLES, (options.segmenter, options.classifier), strict=True):
+    for role, model in used.items():
         entry = weights.entry(config, model, role)
         known = f"{entry.architecture} {entry.variant}" if entry else "not available here"
         models.append(f"{role} {model[:12]}… ({known})")

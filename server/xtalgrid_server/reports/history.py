@@ -6,11 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import msgspec
+
+from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome, published
 
 from ..config import Config
 from ..imager.crystaltrak.database import ImagerDatabase
 from ..ledger.contents import Contents
+from ..ledger.scores import Origin
+from ..ledger.shapes import ScoredImage
 from ..ledger.store import Ledger
 from .drop import images_of, record_scores
 
@@ -31,6 +36,9 @@ class ScoreEntry:
         Only of ARTscores.
     detail
         SCOREID, models, or the person's note.
+    own_groups, second_opinion
+        What our networks say alone, and the second opinion; only of ARTscores that have one, and left out of the
+        JSON of others.
     """
 
     what: str
@@ -40,6 +48,8 @@ class ScoreEntry:
     outcome: Outcome | None
     p_crystal: float | None = None
     detail: str = ""
+    own_groups: tuple[float, ...] | msgspec.UnsetType = msgspec.UNSET
+    second_opinion: wire.SecondOpinion | msgspec.UnsetType = msgspec.UNSET
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +99,7 @@ def history(config: Config, database: ImagerDatabase, ledger: Ledger, barcode: s
             newest.setdefault(image.inspect_id, []).append(image.p_crystal)
         origins = ledger.scores.origins(image.image_id)
         for score in ledger.scores.of_images([image.image_id]):
-            outcome, rule = published(score.outcome), origins[score.score_id].options.rule
-            models = f"score {score.score_id}, classifier {score.classifier[:12]}, rule {rule}"
-            code = config.score_code(outcome) or ""
-            steps[image.inspect_id].append(
-                ScoreEntry(
-                    "ARTscore", score.worker, score.at.replace(tzinfo=UTC), code, outcome, score.p_crystal, models
-                )
-            )
+            steps[image.inspect_id].append(_artscore(config, score, origins[score.score_id]))
         for made in corrections[image.image_id]:
             code = (config.score_code(made.outcome) or "") if made.outcome else ""
             steps[image.inspect_id].append(
@@ -118,6 +121,22 @@ def history(config: Config, database: ImagerDatabase, ledger: Ledger, barcode: s
     well = drop[0].well
     contents = ledger.contents.of_plates([barcode])(barcode, well)
     return History(barcode, str(well), contents, tuple(chapters), not_asked)
+
+
+def _artscore(config: Config, score: ScoredImage, origin: Origin) -> ScoreEntry:
+    outcome, answer = published(score.outcome), score.answer
+    own, second = (answer.own_groups, answer.second_opinion) if isinstance(answer, wire.Scored) else (None, None)
+    return ScoreEntry(
+        "ARTscore",
+        score.worker,
+        score.at.replace(tzinfo=UTC),
+        config.score_code(outcome) or "",
+        outcome,
+        score.p_crystal,
+        f"score {score.score_id}, classifier {score.classifier[:12]}, rule {origin.options.rule}",
+        msgspec.UNSET if own is None else own,
+        msgspec.UNSET if second is None else second,
+    )
 
 
 def history_lines(drop: History) -> Iterator[str]:
@@ -149,6 +168,8 @@ def _step(step: ScoreEntry) -> str:
         "withdrew the score" if step.what == "viewer" else "deleted"
     )
     p_crystal = f", p_crystal {step.p_crystal:.3f}" if step.p_crystal is not None else ""
+    if step.own_groups is not msgspec.UNSET and step.second_opinion is not msgspec.UNSET:
+        p_crystal += f" (ours {step.own_groups[0]:.3f}, MARCO's {step.second_opinion.groups[0]:.3f})"
     who = "" if step.what == "ARTscore" else f" {step.who or '?'}:"
     detail = f"  ({step.detail})" if step.detail else ""
     return f"{step.at:%Y-%m-%d %H:%M}{zone:<4}  {step.what}{who} {score}{p_crystal}{detail}"

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from xtalgrid_core.weights import ModelEntry, read_manifest
+from xtalgrid_core.weights import SECOND_OPINION, ModelEntry, Role, read_manifest
 
 from ..config import Config
 from ..ledger.store import Ledger
 from ..steps.promote import models_in_use
 from ..storage import weights
-from ..storage.weights import Pair
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +26,7 @@ class Weights:
     architecture: str | None = None
     file: str | None = None
     folder: str | None = None
-    """``package``, or the folder of the lab's own weights."""
+    """``package``, or the folder of the lab's own weights or of its second opinions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,23 +51,27 @@ class Models:
 
 
 def list_models(config: Config, ledger: Ledger) -> Models:
-    """List the weights of the package and of the lab.
+    """List the weights of the package and of the lab, and the second opinions if there are any.
 
     Raises
     ------
     ConfigError
         As `xtalgrid_server.steps.promote.models_in_use`.
     """
-    used = models_in_use(config, ledger)
+    used: dict[Role, str] = dict(zip(weights.ROLES, models_in_use(config, ledger), strict=True))
+    if config.work.second_opinion:
+        used["second_opinion"] = config.work.second_opinion
     places = {"package": read_manifest().models, str(config.weights): weights.entries(config)}
+    if installed := weights.second_opinions(config):
+        places[str(config.weights / SECOND_OPINION)] = installed
     missing = [
         Weights(role, sha256, in_use=True)
-        for role, sha256 in zip(weights.ROLES, used, strict=True)
+        for role, sha256 in used.items()
         if weights.entry(config, sha256, role) is None
     ]
     return Models(
         folders=tuple(places),
-        weights=(*(_weights(entry, used, place) for place in places for entry in places[place]), *missing),
+        weights=(*(_weights(entry, used.values(), place) for place in places for entry in places[place]), *missing),
         history=tuple(
             Change(
                 at=one.at,
@@ -83,7 +86,7 @@ def list_models(config: Config, ledger: Ledger) -> Models:
     )
 
 
-def _weights(entry: ModelEntry, used: Pair, folder: str) -> Weights:
+def _weights(entry: ModelEntry, used: Collection[str], folder: str) -> Weights:
     return Weights(
         role=entry.role,
         sha256=entry.sha256,

@@ -6,6 +6,7 @@ from typing import Any
 
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import CLASSES
+from xtalgrid_scoring.table import SECOND_OPINION_COLUMNS
 
 from ..config import Config
 from .entries import DropInspection, Entry
@@ -17,7 +18,7 @@ COLUMNS = (
     "person_score", "person_outcome", "person_group", "person", "person_at", "person_where",
     "held_to_be",
 )  # fmt: skip
-"""Columns of the CSV, which docs/reports.md explains under Exports."""
+"""Columns of the CSV, which docs/reports.md explains under Exports; `second_opinion` makes those that may follow."""
 
 
 def row(config: Config, inspection: DropInspection, entry: Entry) -> dict[str, Any]:
@@ -53,6 +54,14 @@ def row(config: Config, inspection: DropInspection, entry: Entry) -> dict[str, A
         "person_where": ("imager" if person.correction is None else "viewer") if person else None,
         "held_to_be": str(inspection.outcome),
     }
+
+
+def second_opinion(answer: wire.Scored) -> dict[str, float | None]:
+    """Return what our networks say alone and what the second opinion says, by column; None if it was not asked."""
+    if answer.own_groups is None or answer.second_opinion is None:
+        return dict.fromkeys(SECOND_OPINION_COLUMNS)
+    values = (round(p, 5) for p in (*answer.own_groups, *answer.second_opinion.groups))
+    return dict(zip(SECOND_OPINION_COLUMNS, values, strict=True))
 
 
 def full_row(config: Config, inspection: DropInspection, entry: Entry, answer: wire.Scored) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from tests.conftest import well
-from tests.server.conftest import INSPECTED, answer, draw_well, rigaku_name
+from tests.server.conftest import COMBINED, INSPECTED, SECOND, answer, draw_well, rigaku_name, with_second_opinion
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_core.weights import default_models
@@ -206,3 +206,37 @@ def test_a_drop_s_history(lab):
 def test_the_steps_of_each_rule_in_words(rule, outcome, says):
     options = wire.Options(segmenter="a" * 64, classifier="b" * 64, rule=rule)
     assert says in "\n".join(decision_path(answer(0, outcome), options))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "says"),
+    [
+        (
+            Outcome.HARVESTABLE,
+            "our chops say crystal 0.410, MARCO's network says 0.930, together 0.830\n"
+            "p_crystal 0.830 of both together is at least work.crystal_from 0.2: crystals",
+        ),
+        (Outcome.NULL_EXPERIMENT, "null experiment\nMARCO's network says crystal 0.930, which counts only with a drop"),
+    ],
+)
+def test_both_opinions_in_words(outcome, says):
+    options = wire.Options(segmenter="a" * 64, classifier="b" * 64, **COMBINED)
+    path = "\n".join(decision_path(with_second_opinion(answer(0, outcome)), options))
+    assert says in path
+    assert "all chops together" not in path
+
+
+def test_explain_and_history_show_both_opinions_where_there_is_a_second(score, xtalgrid):
+    score({(1, 1): Outcome.HARVESTABLE}, inspection=3)
+    alone = json.loads(xtalgrid("history", "CI022987", "A1a", "--json").stdout)["chapters"][0]["steps"][0]
+    assert "own_groups" not in alone and "second_opinion" not in alone
+    score({(1, 1): Outcome.HARVESTABLE}, inspection=4, inspected=INSPECTED + timedelta(days=7), combined=True)
+    told = xtalgrid("history", "CI022987", "A1a").output
+    assert "p_crystal 0.500  (score 1," in told
+    assert "p_crystal 0.830 (ours 0.410, MARCO's 0.930)  (score 2," in told
+    step = json.loads(xtalgrid("history", "CI022987", "A1a", "--json").stdout)["chapters"][1]["steps"][0]
+    assert step["own_groups"] == [0.41, 0.32, 0.19, 0.08]
+    assert step["second_opinion"] == {"model": SECOND, "groups": [0.93, 0.04, 0.02, 0.01]}
+    models = [line for line in xtalgrid("explain", "CI022987", "A1a").output.splitlines() if " model " in line]
+    assert models[2] == "    model      second_opinion eeeeeeeeeeee… (not available here)"
+    assert "second_opinion" not in xtalgrid("explain", "CI022987", "A1a", "--inspection", 3).output

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import tracemalloc
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.exchange.coco import coco_box
 from xtalgrid_server.ledger import tables as t
 from xtalgrid_server.ledger.contents import Contents
+from xtalgrid_server.reports.tables import COLUMNS
 
 WELLS = {
     (1, 1): Outcome.HARVESTABLE,
@@ -74,6 +76,40 @@ def test_json_lines_have_boxes_and_probabilities_too(exported, plate):
     assert row["boxes"] == [{"box": [80, 106, 80, 107], "outcome": "crystals harvestable", "probability": 0.95}]
     assert row["probabilities"]["crystals harvestable"] == 0.95
     assert (row["width"], row["height"], row["drop"]) == (320, 240, [80, 106, 80, 107])
+
+
+def test_a_second_opinion_adds_columns_at_the_end(exported, score):
+    def read(*words):
+        with exported("csv", *words)[0].open(newline="", encoding="utf-8") as stream:
+            table = list(csv.DictReader(stream))
+        return table, [json.loads(line) for line in exported("jsonl", *words)[0].read_text().splitlines()]
+
+    score({(1, 1): Outcome.HARVESTABLE, (2, 1): Outcome.CLEAR}, inspection=1)
+    alone, alone_json = read()
+    assert list(alone[0]) == list(COLUMNS)
+    assert list(alone_json[0])[-1] == "boxes"
+    later = INSPECTED + timedelta(days=7)
+    score({(1, 1): Outcome.HARVESTABLE}, inspection=2, inspected=later, combined=True)
+    names = [
+        f"{whose}_{group}" for whose in ("own", "second") for group in ("crystal", "precipitate", "other", "clear")
+    ]
+    rows, json_rows = read()
+    assert list(rows[0]) == [*COLUMNS, *names]
+    assert list(json_rows[0]) == [*alone_json[0], *names]
+    by_place = {(row["well"], row["inspection"]): [row[name] for name in names] for row in rows}
+    expected = [0.41, 0.32, 0.19, 0.08, 0.93, 0.04, 0.02, 0.01]
+    assert by_place == {
+        ("A1a", "1"): [""] * 8, ("A1a", "2"): [str(p) for p in expected], ("A2a", "1"): [""] * 8,
+    }  # fmt: skip
+    assert [[row[name] for name in names] for row in json_rows] == [[None] * 8, expected, [None] * 8]
+    assert read("--to", f"{INSPECTED:%Y-%m-%d}") == (alone, alone_json)
+
+
+def test_only_newest_scores_count_for_a_second_opinion(exported, score):
+    score({(1, 1): Outcome.HARVESTABLE}, combined=True)
+    score({(1, 1): Outcome.HARVESTABLE}, threshold=0.8)
+    (row,) = [json.loads(line) for line in exported("jsonl")[0].read_text().splitlines()]
+    assert "own_crystal" not in row
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools' own

@@ -223,6 +223,30 @@ def test_json_for_the_labs_programs(client, score):
     assert set(described["paths"]) == {"/api/plates", "/api/plates/{barcode}/{inspection}"}
 
 
+def test_both_opinions_of_a_drop(client, score):
+    score({(1, 1): Outcome.CLEAR})
+    assert "opinion" not in client.get(WELL).text
+    listed, table = client.get("/api/plates/CI022987/3"), client.get(f"{PLATE}/scores.csv")
+    score({(2, 1): Outcome.HARVESTABLE}, combined=True)
+    page = client.get("/well/CI022987/3/A2a").text
+    cells = re.findall(r'class="number">(?:<strong>)?([^<]+)', page.split('id="opinions"')[1].split("</table>")[0])
+    assert cells[:3] == ["ours", "MARCO", "together"]
+    assert cells[3:] == ["41 %", "93 %", "83 %", "32 %", "4 %", "11 %", "19 %", "2 %", "5 %", "8 %", "1 %", "1 %"]
+    both, alone = client.get("/api/plates/CI022987/3").json()["drops"]
+    assert [alone] == listed.json()["drops"]
+    assert both["own_groups"] == {"crystal": 0.41, "precipitate": 0.32, "other": 0.19, "clear": 0.08}
+    assert both["second_opinion"] == {"crystal": 0.93, "precipitate": 0.04, "other": 0.02, "clear": 0.01}
+    assert both["groups"] == {"crystal": 0.83, "precipitate": 0.11, "other": 0.05, "clear": 0.01}
+    header, first, second = client.get(f"{PLATE}/scores.csv").text.splitlines()
+    header_alone, only = table.text.splitlines()
+    columns = (
+        "own_crystal,own_precipitate,own_other,own_clear,second_crystal,second_precipitate,second_other,second_clear"
+    )
+    assert header == f"{header_alone},{columns}"
+    assert first.endswith(",0.4100,0.3200,0.1900,0.0800,0.9300,0.0400,0.0200,0.0100")
+    assert second == only + "," * 8
+
+
 def test_project_sample_and_condition_find_plates(client, score, system):
     score({(1, 1): Outcome.CLEAR})
     contents = Contents("CI022987", Well(0, 0, 0), "Kinases", "PKA 12 mg/ml", "0.2 M salt")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xtalgrid_core import wire
-from xtalgrid_core.outcomes import CLASSES
+from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS
 from xtalgrid_core.wells import row_letters
 
 from ...domain.wells import Well
@@ -139,6 +139,24 @@ def bars(answer: wire.Scored) -> list[Bar]:
     if len(answer.probabilities) != len(CLASSES):
         return []
     return [Bar(kind_of(outcome), p) for outcome, p in zip(CLASSES, answer.probabilities, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """The probability of a group by our networks, by the second opinion, and by both."""
+
+    group: str
+    own: float
+    second: float
+    together: float
+
+
+def opinions(answer: wire.Scored) -> list[Opinion]:
+    """Return both opinions on each group and the two together; none if there is no second opinion."""
+    if answer.groups is None or answer.own_groups is None or answer.second_opinion is None:
+        return []
+    columns = SCORED_GROUPS, answer.own_groups, answer.second_opinion.groups, answer.groups
+    return [Opinion(str(group), *values) for group, *values in zip(*columns, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,13 @@ from fastapi import APIRouter, Query, Request
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, Field
 
+from xtalgrid_core import wire
+
 from ..pages.drops import STOP_AT, find_stop, select_drops
+from ..pages.layout import opinions
 from ..query_parameters import PlateView
 from ..site import AllowedRequest
-from .plate import read_plate
+from .plate import read_plate, second_opinions
 
 router = APIRouter(prefix="/api")
 
@@ -44,6 +47,11 @@ class DropListed(BaseModel):
     failure: str | None
     person: str | None
     person_outcome: str | None
+    groups: dict[str, float] | None = Field(
+        None, description="Probabilities of crystal, precipitate, other and clear. Only with a second opinion, as below"
+    )
+    own_groups: dict[str, float] | None = Field(None, description="The same by our networks alone")
+    second_opinion: dict[str, float] | None = Field(None, description="The same by MARCO's network alone")
 
 
 class PlateScores(BaseModel):
@@ -73,12 +81,13 @@ def plates(
     ]
 
 
-@router.get("/plates/{barcode:path}/{inspection:int}")
+@router.get("/plates/{barcode:path}/{inspection:int}", response_model_exclude_unset=True)
 def plate(request: AllowedRequest, barcode: str, inspection: int) -> PlateScores:
     """List the drops of a plate at one inspection."""
     plate = read_plate(request, barcode, inspection)
     drops = select_drops(plate.drops, PlateView("best"))
     stop = find_stop(drops)
+    answers = second_opinions(request, plate)
     return PlateScores(
         barcode=barcode,
         inspection=inspection,
@@ -96,10 +105,22 @@ def plate(request: AllowedRequest, barcode: str, inspection: int) -> PlateScores
                 failure=": ".join(drop.image.failure) if drop.image.failure else None,
                 person=drop.person_score.who if drop.person_score else None,
                 person_outcome=drop.person_score.outcome if drop.person_score else None,
+                **_second_opinion(answers.get(drop.image.image_id)),
             )
             for drop in drops
         ],
     )
+
+
+def _second_opinion(answer: wire.Scored | None) -> dict[str, dict[str, float]]:
+    if answer is None:
+        return {}
+    each = opinions(answer)
+    return {
+        "groups": {one.group: one.together for one in each},
+        "own_groups": {one.group: one.own for one in each},
+        "second_opinion": {one.group: one.second for one in each},
+    }
 
 
 @router.get("/openapi.json", include_in_schema=False)

@@ -8,14 +8,17 @@ import io
 
 from fastapi import APIRouter, Response
 
+from xtalgrid_core import wire
 from xtalgrid_core.errors import ImageError
+from xtalgrid_scoring.table import SECOND_OPINION_COLUMNS
 
+from ...reports.tables import second_opinion
 from ...steps.pack import read_original
 from ..pages.drops import DropCard, find_stop, select_drops
 from ..pages.pictures import SIDES, placeholder, small_jpeg
 from ..query_parameters import PlateView
 from ..site import AllowedRequest, PageRequest, download
-from .plate import read_plate
+from .plate import read_plate, second_opinions
 
 router = APIRouter()
 
@@ -33,9 +36,10 @@ def scores(request: AllowedRequest, barcode: str, inspection: int) -> Response:
     """Send the scores as CSV: a line for each drop, the likeliest crystals first."""
     plate = read_plate(request, barcode, inspection)
     contents = request.site.ledger.contents.of_plates([barcode])
+    answers = second_opinions(request, plate)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow(COLUMNS)
+    writer.writerow((*COLUMNS, *(SECOND_OPINION_COLUMNS if answers else ())))
     for drop in select_drops(plate.drops, PlateView("best")):
         image, person, inside = drop.image, drop.person_score, contents(barcode, drop.well)
         writer.writerow(
@@ -56,6 +60,7 @@ def scores(request: AllowedRequest, barcode: str, inspection: int) -> Response:
                 inside.condition,
                 ": ".join(image.failure) if image.failure else "",
                 image.image_name,
+                *(_second_opinion(answers.get(image.image_id)) if answers else ()),
             )
         )
     return download(text.getvalue().encode("utf-8-sig"), "text/csv; charset=utf-8", f"{barcode}_{inspection}.csv")
@@ -85,6 +90,11 @@ def _embedded(request: PageRequest, drop: DropCard) -> str:
     except ImageError as error:
         return "data:image/svg+xml;base64," + base64.b64encode(placeholder(str(error.reason))).decode()
     return "data:image/jpeg;base64," + base64.b64encode(data).decode()
+
+
+def _second_opinion(answer: wire.Scored | None) -> list[str]:
+    values = second_opinion(answer).values() if answer else [None] * len(SECOND_OPINION_COLUMNS)
+    return ["" if value is None else f"{value:.4f}" for value in values]
 
 
 def _cell(value: object) -> str:

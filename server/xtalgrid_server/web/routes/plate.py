@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse
 
 from xtalgrid_core import wire
 
+from ...ledger.images import Range
 from ...ledger.shapes import DropImage
 from ..pages.drops import DropCard, drop_cards, find_stop, select_drops
 from ..pages.layout import legend, plate_grid, ratio
@@ -94,6 +95,20 @@ def read_plate(request: PageRequest, barcode: str, inspection: int, people: bool
     person_scores = request.site.ledger.person_scores.of(images) if people else {}
     inspected = max(image.inspected for image in images)
     return PlateInspection(barcode, inspection, inspected, drop_cards(images, person_scores), inspections)
+
+
+def second_opinions(request: PageRequest, plate: PlateInspection) -> dict[int, wire.Scored]:
+    """Return the answers that have a second opinion, by image id; nothing is read if the plate has none."""
+    ledger = request.site.ledger
+    if not ledger.images.have_second_opinion(Range({plate.barcode})):
+        return {}
+    score_ids = [drop.image.score_id for drop in plate.drops if drop.image.score_id is not None]
+    answers = {score.image_id: score.answer for score in ledger.scores.by_id(score_ids)}
+    return {
+        image_id: answer
+        for image_id, answer in answers.items()
+        if isinstance(answer, wire.Scored) and answer.second_opinion is not None
+    }
 
 
 def picture_ratio(request: PageRequest, drops: list[DropCard]) -> str:

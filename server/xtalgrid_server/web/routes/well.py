@@ -14,7 +14,7 @@ from xtalgrid_core.outcomes import Outcome
 from ...ledger.database import now
 from ..pages.drops import DropCard, by_inspection, drop_cards, find_stop, select_drops
 from ..pages.history import score_history
-from ..pages.layout import bars, ratio, scale_bar
+from ..pages.layout import bars, opinions, ratio, scale_bar
 from ..pages.maps import GROUPS
 from ..query_parameters import PlateView
 from ..site import AllowedRequest, PageRequest
@@ -78,6 +78,7 @@ def well(
         shown=shown,
         scored=scored,
         bars=bars(scored) if scored else [],
+        opinions=opinions(scored) if scored else [],
         scale=scale_bar(scored) if scored else None,
         score=scores[0] if scores else None,
         origin=next(iter(origins.values()), None),
