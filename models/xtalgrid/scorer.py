@@ -150,7 +150,7 @@ class Scorer:
         --------
         >>> import xtalgrid
         >>> from xtalgrid_synth import render_well
-        >>> well = render_well(xtalgrid.Outcome.HARVESTABLE, seed=2, width=640, height=480, pixel_size_um=4.5)
+        >>> well = render_well(xtalgrid.Outcome.HARVESTABLE, seed=1, width=640, height=480, pixel_size_um=4.5)
         >>> score = xtalgrid.Scorer().score(well.image, pixel_size_um=4.5)
         >>> str(score.outcome), score.p_crystal > 0.9
         ('crystals harvestable', True)

@@ -59,7 +59,7 @@ def test_an_old_name_fails_and_runs_as_the_new_one(tmp_path) -> None:
 def test_an_old_name_can_be_spelled_either_way(old, new) -> None:
     done = CliRunner().invoke(main, [old, "--help"])
     assert done.exit_code == 0
-    assert done.stderr == f"xtalgrid-train {old.replace('_', '-')} is called xtalgrid-train {new} now\n"
+    assert done.stderr == f"`xtalgrid-train {old.replace('_', '-')}` is now called `xtalgrid-train {new}`\n"
 
 
 def test_help_lists_the_groups_and_no_old_name() -> None:

@@ -261,7 +261,8 @@ def test_by_the_rule_pooled_the_answer_hangs_on_the_whole_well() -> None:
 
 
 def test_words_say_what_is_published_and_by_which_number() -> None:
-    decision = Decision(Outcome.RIM, 0.99999, (0.1999, 0.05, 0.0001, 0.75), (), (), ())
+    groups = (0.1999, 0.05, 0.0001, 0.75)
+    decision = Decision(Outcome.RIM, 0.99999, groups, groups, (), (), ())
     assert words.outcome(decision) == "clear 0.99"
     assert words.groups(decision) == "p_crystal 0.19, precipitate 0.05, other 0.00, clear 0.75"
     assert words.rule(OPTIONS) == "rule pooled: crystals if p_crystal is at least 0.2"
