@@ -33,7 +33,7 @@ from xtalgrid_nets.mxnet.recordio import (
     record_bytes,
     unpack_image,
 )
-from xtalgrid_nets.sets.format import ChopSetWriter
+from xtalgrid_nets.sets.writing import ChopSetWriter
 
 HERE = Path(__file__).parent
 SETTINGS = {

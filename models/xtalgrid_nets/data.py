@@ -19,7 +19,8 @@ from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, PRIORITY, Group, Outc
 from xtalgrid_core.scale import to_reference
 from xtalgrid_synth import UNSURE, RenderedWell, WellObject, render_well
 
-from .sets.format import NO_LABEL, PATCH, PATCH_STARTS, RENDERED, ChopSetWriter
+from .sets.format import NO_LABEL, PATCH, PATCH_STARTS, RENDERED
+from .sets.writing import ChopSetWriter
 
 OUTCOMES: tuple[Outcome, ...] = tuple(outcome for outcome in CLASSES if outcome is not Outcome.RIM)
 

@@ -30,7 +30,7 @@ from xtalgrid_core.images import MEAN_RGB, network_input
 from xtalgrid_core.outcomes import CLASSES
 from xtalgrid_core.weights import Role
 
-from .sets.format import ChopSet
+from .sets.reading import ChopSet
 
 PICTURES = 156
 """Number of chops or views that the ranges of activations are measured on: twelve chops of each class."""

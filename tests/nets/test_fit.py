@@ -25,7 +25,9 @@ from xtalgrid_nets.fit.batches import ChopBatches, stream  # noqa: E402
 from xtalgrid_nets.fit.recipe import Recipe, mix, packaged, read_recipe  # noqa: E402
 from xtalgrid_nets.networks import NETWORKS  # noqa: E402
 from xtalgrid_nets.networks.squeezenet import SqueezeNet  # noqa: E402
-from xtalgrid_nets.sets.format import ChopSet, ChopSetWriter, held_out  # noqa: E402
+from xtalgrid_nets.sets.format import held_out  # noqa: E402
+from xtalgrid_nets.sets.reading import ChopSet  # noqa: E402
+from xtalgrid_nets.sets.writing import ChopSetWriter  # noqa: E402
 from xtalgrid_nets.states import SEGMENTERS, load_trained, save_trained  # noqa: E402
 
 X, CLEAR = PRIORITY[Outcome.HARVESTABLE], PRIORITY[Outcome.CLEAR]

@@ -25,7 +25,7 @@ from xtalgrid_nets.fit.int8 import as_int8  # noqa: E402
 from xtalgrid_nets.fit.recipe import read_recipe  # noqa: E402
 from xtalgrid_nets.networks.squeezenet import SqueezeNet  # noqa: E402
 from xtalgrid_nets.sets.arrays import sha256_of  # noqa: E402
-from xtalgrid_nets.sets.format import ChopSet  # noqa: E402
+from xtalgrid_nets.sets.reading import ChopSet  # noqa: E402
 from xtalgrid_nets.sets.teach import mirrored, teach  # noqa: E402
 from xtalgrid_nets.states import SEGMENTER, SLIM_SEGMENTER, from_onnx, load_trained, network  # noqa: E402
 

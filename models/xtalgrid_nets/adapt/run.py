@@ -22,7 +22,7 @@ from xtalgrid_synth.evaluation_plates import VALIDATION_PLATES, render_evaluatio
 from ..data import outcome_of, sample_well
 from ..judge.truth import Truth, rendered_plates
 from ..sets.crops import Segmenter
-from ..sets.format import ChopSet
+from ..sets.reading import ChopSet
 from ..states import from_onnx, load_trained
 from . import candidate
 from .fit import LabWell, Remembered, Settings, fit

@@ -18,7 +18,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from xtalgrid_core.errors import ConfigError
 
-from ..sets.format import NO_LABEL, RENDERED, ChopSet
+from ..sets.format import NO_LABEL, RENDERED
+from ..sets.reading import ChopSet
 from ..states import SEGMENTERS
 from .augment import FLIPS, degraded, distorted, exposed, rotated, turned
 from .balance import draw_weights, emphasised, patch_draw

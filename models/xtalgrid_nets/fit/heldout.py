@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..judge.metrics import auc
-from ..sets.format import ChopSet
+from ..sets.reading import ChopSet
 from ..states import SEGMENTERS
 from .balance import draw_weights, patch_draw
 from .batches import Batch, images_first, known_windows

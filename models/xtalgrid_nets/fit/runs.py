@@ -29,7 +29,7 @@ from torch import nn
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import replacing, write_atomically
 
-from ..sets.format import ChopSet
+from ..sets.reading import ChopSet
 from ..states import SEGMENTERS, save_trained
 from .losses import class_names
 from .recipe import Recipe, differences, read_recipe, write_recipe

@@ -21,7 +21,7 @@ from xtalgrid_core.images import MEAN_RGB
 
 from ..networks import NETWORKS, class_map_of
 from ..networks.squeezenet import FEATURES, SqueezeNet
-from ..sets.format import ChopSet
+from ..sets.reading import ChopSet
 from ..states import SEGMENTERS, from_onnx, load_trained, network
 from .batches import Batch, ChopBatches, ViewBatches, batches_of, stream
 from .heldout import HeldOut, Metrics

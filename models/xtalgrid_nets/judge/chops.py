@@ -24,7 +24,7 @@ from xtalgrid_core.markdown import table
 from xtalgrid_core.outcomes import SCORED_GROUPS, Group
 
 from ..fit.losses import class_of_label, group_of_class
-from ..sets.format import ChopSet
+from ..sets.reading import ChopSet
 from ..states import SEGMENTERS, load_trained
 from .metrics import Share, auc, share_of
 from .tables import text

@@ -29,7 +29,9 @@ from xtalgrid_core.errors import ImageError, XtalgridError
 from xtalgrid_core.files import replacing
 from xtalgrid_core.images import read_image
 
-from ..sets.format import ChopSet, ChopSetWriter, WellRow
+from ..sets.format import WellRow
+from ..sets.reading import ChopSet
+from ..sets.writing import ChopSetWriter
 from .recordio import ImageRecord, PackWriter, RecordError, places, read_list, read_record, unpack_image
 
 Part = Literal["all", "training", "held-out"]

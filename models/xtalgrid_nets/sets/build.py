@@ -23,11 +23,12 @@ from xtalgrid_core.scale import pixel_size
 from xtalgrid_core.weights import PACKAGED
 
 from .crops import Crop, crop_to_drop, segmenter_of, whole_well
-from .format import ChopSetWriter, SetError
+from .format import SetError
 from .masks import read_mask
 from .published import Rules, chop_well
 from .sources import Entry, LabelledWell, PassedOver, read_file
 from .uv import glow_map
+from .writing import ChopSetWriter
 
 MAX_SIDE = 8_000
 """Largest side of a crop in pixels at the reference scale (9 mm); anything larger means a wrong pixel size."""

@@ -12,9 +12,10 @@ from xtalgrid_core.errors import ImageError
 from xtalgrid_core.images import SEGMENTER_SIDE, SUFFIXES, Levels, read_image, resize, segmenter_view
 
 from .build import Summary
-from .format import ChopSetWriter, SetError
+from .format import SetError
 from .masks import read_mask
 from .sources import plate_of, read_file
+from .writing import ChopSetWriter
 
 SHAPE_TOLERANCE = 0.03
 """Largest difference between the aspect ratios of a mask and its image: masks are drawn on scaled-down, rounded

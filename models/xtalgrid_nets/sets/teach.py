@@ -22,7 +22,8 @@ from xtalgrid_scoring.networks import load_network
 
 from ..fit.losses import group_losses, window_logits
 from .arrays import sha256_of
-from .format import NO_LABEL, RECORD, ChopSet
+from .format import NO_LABEL, RECORD
+from .reading import ChopSet
 
 
 def teach(folder: Path, marco: Path, weights: Path) -> None:

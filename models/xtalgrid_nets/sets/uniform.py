@@ -23,7 +23,8 @@ from xtalgrid_core.outcomes import CLASSES, PRIORITY, Group, Outcome
 from xtalgrid_core.scale import to_reference
 
 from .contours import Bool, contour_map, lengths
-from .format import NO_LABEL, PATCH, PATCH_STARTS, ChopSetWriter, SetError
+from .format import NO_LABEL, PATCH, PATCH_STARTS, SetError
+from .writing import ChopSetWriter
 
 Mask = npt.NDArray[np.float32]
 

@@ -26,7 +26,8 @@ from xtalgrid_nets.mxnet.recordio import (
     record_bytes,
     unpack_image,
 )
-from xtalgrid_nets.sets.format import ChopSet, ChopSetWriter
+from xtalgrid_nets.sets.reading import ChopSet
+from xtalgrid_nets.sets.writing import ChopSetWriter
 
 DATA = Path(__file__).parent / "data"
 MARK = struct.pack("<I", MAGIC)

@@ -20,9 +20,10 @@ from xtalgrid_core.scale import REFERENCE_UM, PixelSize, pixel_size
 from xtalgrid_nets.cli import sets as commands
 from xtalgrid_nets.sets.contours import contour_map, lengths
 from xtalgrid_nets.sets.crops import Crop, crop_to_drop, whole_well
-from xtalgrid_nets.sets.format import ChopSet, SetError
+from xtalgrid_nets.sets.format import SetError
 from xtalgrid_nets.sets.labels import Labels
 from xtalgrid_nets.sets.published import EDGE_UM, Rules, _inside, chop_well
+from xtalgrid_nets.sets.reading import ChopSet
 from xtalgrid_nets.sets.uv import REACH, glow_map
 from xtalgrid_synth import Nature, RenderedWell, render_uv, render_well
 

@@ -15,7 +15,7 @@ from PIL import Image
 pytest.importorskip("torch", reason="training needs the extra [train]")
 
 from xtalgrid_nets.cli import sets as commands
-from xtalgrid_nets.sets.format import ChopSet
+from xtalgrid_nets.sets.reading import ChopSet
 from xtalgrid_nets.sets.tfrecord import masked_crc, parse_example, read_records
 
 

@@ -12,8 +12,9 @@ from PIL import Image
 pytest.importorskip("torch", reason="training needs the extra [train]")
 
 from xtalgrid_nets.cli import sets as commands
-from xtalgrid_nets.sets.format import ChopSet, SetError
+from xtalgrid_nets.sets.format import SetError
 from xtalgrid_nets.sets.masks import read_mask
+from xtalgrid_nets.sets.reading import ChopSet
 
 DROP = np.zeros((60, 80), bool)
 DROP[20:50, 30:70] = True

@@ -10,7 +10,9 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs the extra [train]")
 
-from xtalgrid_nets.sets.format import JOURNAL, ChopSet, ChopSetWriter, SetError, held_out
+from xtalgrid_nets.sets.format import JOURNAL, SetError, held_out
+from xtalgrid_nets.sets.reading import ChopSet
+from xtalgrid_nets.sets.writing import ChopSetWriter
 
 HELD, SEEN = "P5", "P1"
 

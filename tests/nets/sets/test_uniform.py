@@ -14,7 +14,8 @@ from xtalgrid_synth import render_well
 
 pytest.importorskip("skimage", reason="training sets need the extra [train]")
 
-from xtalgrid_nets.sets.format import NO_LABEL, ChopSet, SetError
+from xtalgrid_nets.sets.format import NO_LABEL, SetError
+from xtalgrid_nets.sets.reading import ChopSet
 from xtalgrid_nets.sets.uniform import build, read_list, window_label
 
 CLEAR, RIM, PRECIPITATE = PRIORITY[Outcome.CLEAR], PRIORITY[Outcome.RIM], PRIORITY[Outcome.PRECIPITATE]
