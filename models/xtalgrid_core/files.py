@@ -40,6 +40,27 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
+def readable(name: str) -> str:
+    """Return a file name as text that a database and a terminal take.
+
+    Bytes that are not UTF-8, as in names from old Windows shares, are read as Windows-1252, or else as Latin-1. Python
+    shows such bytes as lone surrogates, which cannot be encoded.
+    """
+    if not any("\udc80" <= character <= "\udcff" for character in name):
+        return name
+    text = ""
+    for character in name:
+        byte = ord(character) - 0xDC00
+        if not 0x80 <= byte <= 0xFF:
+            text += character
+            continue
+        try:
+            text += bytes([byte]).decode("cp1252")
+        except UnicodeDecodeError:
+            text += chr(byte)
+    return text
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file completely or not at all; see `replacing`."""
     with replacing(path) as stream:

@@ -1,10 +1,14 @@
 """Start ``xtalgrid`` or ``python -m xtalgrid_server``; if only the worker is installed, say what is missing."""
 
+import io
 import sys
 
 
 def main() -> None:
     """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files may have what a terminal's encoding lacks
+            stream.reconfigure(errors="backslashreplace")
     try:
         from .cli.main import main as run
     except ModuleNotFoundError as error:

@@ -1,3 +1,4 @@
+import os
 from datetime import datetime
 
 import pytest
@@ -84,3 +85,24 @@ def test_an_old_plate_imported_later_is_read_all_the_same(system, tmp_path):
     (row,) = system.import_folder(tmp_path / "old").entered
     assert row.inspected == datetime(2009, 1, 1)
     assert system.create_work().planned == 1
+
+
+def test_a_name_that_is_not_utf_8_is_taken(system, tmp_path):
+    good = draw_well(tmp_path / "in" / "good.jpg")
+    other = tmp_path / "in" / os.fsdecode(b"tropfen_\xfc3.jpg")  # as an old Windows share has it
+    other.write_bytes(draw_well(tmp_path / "other.jpg", shade=40).read_bytes())
+    imported = system.import_folder(tmp_path / "in", names="any")
+    assert [row.image_name for row in imported.entered] == ["good.jpg", "tropfen_ü3.jpg"]
+    assert system.create_work().planned == 2
+    draw_well(tmp_path / "in" / "third.jpg", shade=70)
+    assert len(system.import_folder(tmp_path / "in", names="any").entered) == 3
+    assert system.create_work().planned == 1
+    assert good.is_file()
+
+
+def test_a_name_that_is_not_utf_8_and_fits_no_pattern_is_recorded(system, tmp_path):
+    draw_well(tmp_path / "in" / rigaku_name())
+    (tmp_path / "in" / os.fsdecode(b"tropfen_\xfc3.jpg")).write_bytes(b"x")
+    imported = system.import_folder(tmp_path / "in")
+    assert (len(imported.entered), len(imported.rejected)) == (1, 1)
+    assert system.ledger.failures.of_files()[0][0].endswith("tropfen_ü3.jpg")

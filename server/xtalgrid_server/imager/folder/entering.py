@@ -6,10 +6,11 @@ import itertools
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from xtalgrid_core.errors import ConfigError, FailureReason
+from xtalgrid_core.files import readable
 from xtalgrid_core.images import SUFFIXES
 
 from ...config import Config
@@ -152,7 +153,7 @@ def enter(
 
     def reject(file: Path, reason: FailureReason, why: str) -> None:
         result.rejected[file] = why
-        failures.add(str(file.absolute()), STEP, reason, why)
+        failures.add(readable(str(file.absolute())), STEP, reason, readable(why))
 
     if convention is None:
         places = _number_wells(database, files)
@@ -165,7 +166,8 @@ def enter(
                 continue
             reject(file, FailureReason.NAME_FITS_NO_PATTERN, _NO_PATTERN)
     for file, named in places:
-        name = convention.image_name(file.absolute()) if convention else file.name
+        name = readable(convention.image_name(file.absolute()) if convention else file.name)
+        named = replace(named, barcode=readable(named.barcode))
         if len(name.encode()) > 255 or len(named.barcode) > 30:
             reject(file, FailureReason.NAME_FITS_NO_PATTERN, "an image name has at most 255 bytes, a barcode 30")
             continue
@@ -198,14 +200,15 @@ def _number_wells(database: ImagerDatabase, files: list[Path]) -> list[tuple[Pat
     """Assign each file to a well of a plate named after its folder, in order; files entered before keep their wells."""
     places: list[tuple[Path, NamedImage]] = []
     for folder, group in itertools.groupby(files, key=lambda path: path.parent):
-        barcode = barcode_of_folder(folder.absolute().name)
+        barcode = barcode_of_folder(readable(folder.absolute().name))
         taken = database.wells_taken(barcode)
         free = (
             well
             for well in (Well(row, col, 1) for row in itertools.count(1) for col in range(1, 13))
             if well not in set(taken.values())
         )
-        places.extend((file, NamedImage(barcode, 1, taken.get(file.name) or next(free), None)) for file in group)
+        wells = ((file, taken.get(readable(file.name)) or next(free)) for file in group)
+        places.extend((file, NamedImage(barcode, 1, well, None)) for file, well in wells)
     return places
 
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from xtalgrid_core.errors import ConfigError, FailureReason
+from xtalgrid_core.files import readable
 from xtalgrid_core.images import SUFFIXES
 from xtalgrid_core.whole import missing_end
 
@@ -122,17 +123,17 @@ class FolderSource:
         return imported
 
     def _scan_folders(self, folders: list[Listing], imported: Imported) -> None:
-        known = self._seen.of_folders([str(folder) for folder, _ in folders])
+        known = self._seen.of_folders([readable(str(folder)) for folder, _ in folders])
         changed: list[Seen] = []
         ready: dict[Path, Seen] = {}
         for folder, files in folders:
             stems = {
                 Path(entry.name).stem: entry.name
                 for entry in files
-                if (seen := known.get((str(folder), entry.name))) is not None and seen.state == "entered"
+                if (seen := known.get(_key(folder, entry))) is not None and seen.state == "entered"
             }
             for entry in files:
-                before = known.get((str(folder), entry.name))
+                before = known.get(_key(folder, entry))
                 seen = self._seen_now(folder, entry, before)
                 if seen is None or seen.state != "waiting":
                     continue
@@ -152,7 +153,7 @@ class FolderSource:
                 elif self._clock() - seen.first < self._config.import_.give_up_hours * 3600:
                     imported.waiting.append(path)
                 else:
-                    self._failures.add(str(path), STEP, FailureReason.TRUNCATED, f"{path}: {why}")
+                    self._failures.add(readable(str(path)), STEP, FailureReason.TRUNCATED, readable(f"{path}: {why}"))
                     imported.rejected[path] = why
                     changed.append(replace(seen, state="failed"))
         if ready:
@@ -170,7 +171,7 @@ class FolderSource:
             return known
         now = self._clock()
         first = known.first if known is not None and known.state == "waiting" else now
-        return Seen(str(folder), entry.name, status.st_size, status.st_mtime_ns, first, now)
+        return Seen(*_key(folder, entry), status.st_size, status.st_mtime_ns, first, now)
 
     def _missing_end(self, path: Path) -> str | None:
         try:
@@ -178,6 +179,11 @@ class FolderSource:
                 return missing_end(stream)
         except OSError as error:
             return f"cannot read it: {error.strerror}"
+
+
+def _key(folder: Path, entry: os.DirEntry[str]) -> tuple[str, str]:
+    """Return the folder and name under which a file is recorded."""
+    return readable(str(folder)), readable(entry.name)
 
 
 def _image_files(folder: Path) -> Iterator[Listing]:
