@@ -106,3 +106,32 @@ def test_a_name_that_is_not_utf_8_and_fits_no_pattern_is_recorded(system, tmp_pa
     imported = system.import_folder(tmp_path / "in")
     assert (len(imported.entered), len(imported.rejected)) == (1, 1)
     assert system.ledger.failures.of_files()[0][0].endswith("tropfen_ü3.jpg")
+
+
+def test_two_folders_are_two_plates_whatever_their_names(system, tmp_path):
+    long = "a-very-long-name-of-a-plate-of-the-lab"
+    folders = (
+        "Пластина А",
+        "结晶-01",
+        "蛋白-01",
+        "A/day01",
+        "B/day01",
+        f"{long}-1",
+        f"{long}-2",
+        "///".strip("/") or "_",
+    )
+    for number, folder in enumerate(folders):
+        draw_well(tmp_path / "in" / folder / "1.jpg", shade=20 * number)
+    imported = system.import_folder(tmp_path / "in", recursive=True, names="any")
+    assert len({row.barcode for row in imported.entered}) == len(folders)
+    assert {"Пластина-А", "结晶-01", "蛋白-01", "day01", "B-day01"} <= {row.barcode for row in imported.entered}
+    again = system.import_folder(tmp_path / "in", recursive=True, names="any")
+    assert [row.barcode for row in again.entered] == [row.barcode for row in imported.entered]
+
+
+def test_a_folder_imported_by_an_earlier_version_keeps_its_plate(system, tmp_path):
+    draw_well(tmp_path / "plate" / "1.jpg")
+    first = system.import_folder(tmp_path / "plate", names="any")
+    with system.imager.transaction() as connection:
+        connection.exec_driver_sql("DELETE FROM xtalgrid_plates")
+    assert system.import_folder(tmp_path / "plate", names="any").barcodes == first.barcodes == ["plate"]

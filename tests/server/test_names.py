@@ -6,7 +6,7 @@ import pytest
 
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_server.domain.wells import Well
-from xtalgrid_server.imager.folder.names import NamedImage, barcode_of_folder, compile_names
+from xtalgrid_server.imager.folder.names import NamedImage, compile_names
 
 RIGAKU = "RMM3_01_222_ROBO_Test1_Clon1_CI_0000CI022987_003_121121_04_02_03_HF_99_030_001_RDI"
 ROCKIMAGER = "RockMakerStorage/WellImages/100/plateID_3100/batchID_17409/wellNum_{}/profileID_1/d2_r260654_{}.jpg"
@@ -54,7 +54,7 @@ def test_of_rockimagers_files_the_extended_focus_images_are_scored():
         ("folderID101_plateID2101_batchID9083_wellNum84_profileID1_d1_r140381_ef", "2101", "G12a"),
         ("X0000038351439200410071403", "X000003835", "AD47a"),
         ("05r0_L16_ImagerDefaults_1", "05r0", "L16a"),
-        ("C10_HighResolution_Crystal_1", "train", "C10a"),
+        ("C10_HighResolution_Crystal_1", "", "C10a"),
         ("RI01_03_000_0212_Proj1_Clon1_MC_0000MC011145_014_161007_10_04_02_00_99_002_001_RAI", "MC011145", "D10b"),
     ],
 )
@@ -75,9 +75,7 @@ def test_marcos_names_are_read_as_they_really_are(shared):
 
 def test_a_labs_own_pattern_takes_letters_defaults_and_folders():
     names = compile_names(r"(?P<date>\d{8})-(?P<row>[A-H])(?P<column>\d+)")
-    assert names.read(Path("my plate 7/20240229-C11.png")) == NamedImage(
-        "my-plate-7", 1, Well(3, 11, 1), datetime(2024, 2, 29)
-    )
+    assert names.read(Path("my plate 7/20240229-C11.png")) == NamedImage("", 1, Well(3, 11, 1), datetime(2024, 2, 29))
     names = compile_names(r"(?P<barcode>\w+)/day(?P<inspection>\d+)/(?P<well>\d+)")
     path = Path("x/P7/day3/14.tif")
     assert names.read(path) == NamedImage("P7", 3, Well(2, 2, 1), None)
@@ -94,4 +92,3 @@ def test_a_pattern_that_cannot_work_is_refused(names):
 def test_well_names():
     assert str(Well(1, 1, 1)) == "A1a"
     assert str(Well(8, 12, 4)) == "H12d"
-    assert barcode_of_folder("///") == "plate"

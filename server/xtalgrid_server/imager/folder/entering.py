@@ -18,7 +18,8 @@ from ...domain.failures import FailureLog
 from ...domain.images import ImageRow
 from ...domain.wells import Well
 from ..crystaltrak.database import ImagerDatabase
-from .names import ANY, NamedImage, Names, barcode_of_folder, compile_names
+from .names import ANY, NamedImage, Names, compile_names
+from .plates import PlateFolders
 
 STEP = "import-folder"
 
@@ -150,13 +151,14 @@ def enter(
 ) -> None:
     """Enter image files, sorted and one per stem, and add them to `result` as entered or rejected."""
     rows = []
+    plates = PlateFolders(config, database)
 
     def reject(file: Path, reason: FailureReason, why: str) -> None:
         result.rejected[file] = why
         failures.add(readable(str(file.absolute())), STEP, reason, readable(why))
 
     if convention is None:
-        places = _number_wells(database, files)
+        places = _number_wells(database, plates, files)
     else:
         places = []
         for file in files:
@@ -167,9 +169,9 @@ def enter(
             reject(file, FailureReason.NAME_FITS_NO_PATTERN, _NO_PATTERN)
     for file, named in places:
         name = readable(convention.image_name(file.absolute()) if convention else file.name)
-        named = replace(named, barcode=readable(named.barcode))
-        if len(name.encode()) > 255 or len(named.barcode) > 30:
-            reject(file, FailureReason.NAME_FITS_NO_PATTERN, "an image name has at most 255 bytes, a barcode 30")
+        named = replace(named, barcode=readable(named.barcode) or plates.barcode(file.parent))
+        if len(name.encode()) > 255 or len(named.barcode.encode()) > 30:
+            reject(file, FailureReason.NAME_FITS_NO_PATTERN, "an image name has at most 255 bytes, a barcode 30 bytes")
             continue
         try:
             when = named.date or config.imager.local(file.lstat().st_mtime)
@@ -196,11 +198,11 @@ def _one_for_each_stem(files: list[Path], result: Imported) -> list[Path]:
     return list(chosen.values())
 
 
-def _number_wells(database: ImagerDatabase, files: list[Path]) -> list[tuple[Path, NamedImage]]:
+def _number_wells(database: ImagerDatabase, plates: PlateFolders, files: list[Path]) -> list[tuple[Path, NamedImage]]:
     """Assign each file to a well of a plate named after its folder, in order; files entered before keep their wells."""
     places: list[tuple[Path, NamedImage]] = []
     for folder, group in itertools.groupby(files, key=lambda path: path.parent):
-        barcode = barcode_of_folder(readable(folder.absolute().name))
+        barcode = plates.barcode(folder)
         taken = database.wells_taken(barcode)
         free = (
             well

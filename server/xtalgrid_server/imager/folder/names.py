@@ -56,7 +56,10 @@ GROUPS = ("barcode", "inspection", "row", "column", "well", "subwell", "date")
 
 @dataclass(frozen=True, slots=True)
 class NamedImage:
-    """Plate, inspection and well of an image; `date` is naive local time, None if the name has no date."""
+    """Plate, inspection and well of an image; `date` is naive local time, None if the name has no date.
+
+    An empty `barcode` stands for that of the file's folder; see `plates`.
+    """
 
     barcode: str
     inspection: int
@@ -81,11 +84,11 @@ class Names:
     others: re.Pattern[str] | None = None
 
     def read(self, path: Path) -> NamedImage | None:
-        """Read a path; None if it matches no pattern. Without a barcode in the name, the folder's name is used."""
+        """Read a path; None if it matches no pattern."""
         for pattern, columns in self.patterns:
             match = pattern.fullmatch(_text(path, pattern))
             if match is not None:
-                return _place(match, columns, path.parent.name)
+                return _place(match, columns)
         return None
 
     def passes_over(self, path: Path) -> bool:
@@ -136,18 +139,13 @@ def compile_names(names: str, plate_columns: int = 12) -> Names:
     return Names(((pattern, plate_columns),))
 
 
-def barcode_of_folder(folder: str) -> str:
-    """Convert a folder's name to a barcode: letters, digits and dashes, at most 30 characters."""
-    return re.sub(r"[^A-Za-z0-9-]+", "-", folder).strip("-")[:30] or "plate"
-
-
 def _text(path: Path, pattern: re.Pattern[str]) -> str:
     """Return the part of a path that a pattern is matched against."""
     folders = pattern.pattern.count("/")
     return "/".join([*path.parts[-1 - folders : -1], path.stem]) if folders else path.stem
 
 
-def _place(match: re.Match[str], columns: int, folder: str) -> NamedImage | None:
+def _place(match: re.Match[str], columns: int) -> NamedImage | None:
     groups = {name: value for name, value in match.groupdict().items() if value}
     try:
         if "well" in groups:
@@ -156,7 +154,7 @@ def _place(match: re.Match[str], columns: int, folder: str) -> NamedImage | None
         else:
             row, column = _index(groups["row"]), _index(groups["column"])
         return NamedImage(
-            barcode=groups.get("barcode", barcode_of_folder(folder)),
+            barcode=groups.get("barcode", ""),
             inspection=int(groups.get("inspection", "1")),
             well=Well(row, column, _index(groups.get("subwell", "1"))),
             date=_date(groups.get("date")),

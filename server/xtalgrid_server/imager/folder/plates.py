@@ -1,0 +1,85 @@
+"""Barcodes of plates that have none in their file names: the folder's name, and never one for two folders."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from xtalgrid_core.files import readable
+
+from ...config import Config
+from ...domain.log import log
+from ..crystaltrak.database import ImagerDatabase
+
+_LONGEST = 30
+"""Bytes of a barcode."""
+
+_HASH = 8
+
+
+class PlateFolders:
+    """Table of the folders that are plates, so that each keeps its barcode."""
+
+    def __init__(self, config: Config, database: ImagerDatabase) -> None:
+        self._config, self._database = config, database
+        metadata = sa.MetaData()
+        self._table = sa.Table(
+            "xtalgrid_plates",
+            metadata,
+            sa.Column("folder", sa.String(4096), primary_key=True),
+            sa.Column("barcode", sa.String(_LONGEST), nullable=False, unique=True),
+        )
+        with database.transaction() as connection:
+            metadata.create_all(connection)
+        with database.reading() as connection:
+            self._barcodes: dict[str, str] = {
+                row.folder: row.barcode for row in connection.execute(self._table.select())
+            }
+
+    def barcode(self, folder: Path) -> str:
+        """Return the barcode of a folder: its name, with its parent's or a hash where another plate has that one."""
+        folder = folder.absolute()
+        path = readable(str(folder))
+        if path not in self._barcodes:
+            names = [barcode_of(path.split("/")[-1]), barcode_of("-".join(path.split("/")[-2:]))]
+            fitting = [name for name in names if name and len(name.encode()) <= _LONGEST]
+            barcode = next((name for name in fitting if self._is_free(name, folder)), None) or _hashed(names[0], path)
+            if barcode != names[0]:
+                log.info("folder %s is plate %s", path, barcode)
+            with self._database.transaction() as connection:
+                connection.execute(self._table.insert().values(folder=path, barcode=barcode))
+            self._barcodes[path] = barcode
+        return self._barcodes[path]
+
+    def _is_free(self, barcode: str, folder: Path) -> bool:
+        """Tell whether no other folder is this plate; one imported before this table existed keeps its barcode."""
+        if barcode in self._barcodes.values():
+            return False
+        images = self._database.wells_taken(barcode)
+        stored = self._config.image_root / barcode
+        pairs = ((folder / name, file) for name in images for file in stored.glob(f"*/{_literal(name)}"))
+        return not images or any(_same(own, file) for own, file in pairs)
+
+
+def barcode_of(name: str) -> str:
+    """Convert a folder's name to a barcode: letters and digits of any alphabet, and dashes."""
+    return re.sub(r"(?:[^\w-]|_)+", "-", name).strip("-")
+
+
+def _hashed(barcode: str, path: str) -> str:
+    start = barcode.encode()[: _LONGEST - _HASH - 1].decode(errors="ignore") or "plate"
+    return f"{start.rstrip('-')}-{hashlib.sha256(path.encode()).hexdigest()[:_HASH]}"
+
+
+def _literal(name: str) -> str:
+    return re.sub(r"([*?[])", r"[\1]", name)
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other) or one.read_bytes() == other.read_bytes()
+    except OSError:
+        return False
