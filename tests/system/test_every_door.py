@@ -43,19 +43,23 @@ from xtalgrid_worker.cli import main as worker
 PLATE = "PLATE7"
 
 WELLS = {
-    "01.jpg": (Outcome.HARVESTABLE, 3),
-    "02.png": (Outcome.BAD_FORM, 3),
-    "03.tif": (Outcome.OVERNUCLEATED, 16),
-    "04.jpg": (Outcome.PRECIPITATE, 3),
-    "05.png": (Outcome.PRECIPITATE_GOOD, 16),
+    "01.jpg": (Outcome.HARVESTABLE, 52),
+    "02.png": (Outcome.BAD_FORM, 52),
+    "03.tif": (Outcome.OVERNUCLEATED, 20),
+    "04.jpg": (Outcome.PRECIPITATE, 20),
+    "05.png": (Outcome.PRECIPITATE_GOOD, 20),
     "06.jpg": (Outcome.NULL_EXPERIMENT, 1),
-    "07.tif": (Outcome.OTHER, 3),
-    "08.png": (Outcome.SPHERULITES, 16),
-    "09.jpg": (Outcome.PHASE_SEPARATION, 3),
-    "10.png": (Outcome.CLEAR, 15),
-    "11.jpg": (Outcome.CLEAR_WITH_FEATURES, 16),
+    "07.tif": (Outcome.OTHER, 20),
+    "08.png": (Outcome.SPHERULITES, 20),
+    "09.jpg": (Outcome.PHASE_SEPARATION, 20),
+    "10.png": (Outcome.CLEAR, 20),
+    "11.jpg": (Outcome.CLEAR_WITH_FEATURES, 20),
 }
-"""Files of the wells, with seeds that make small drops, which are scored sooner. TIFF files are grey of 16 bits."""
+"""Files of the wells. TIFF files are grey of 16 bits.
+
+The seeds make small drops, which are scored sooner. Dyed, 01.jpg and 09.jpg lie between thresholds of `OPTIONS`
+and the defaults.
+"""
 
 BROKEN = "12.png"
 

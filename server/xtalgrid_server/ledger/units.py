@@ -63,18 +63,20 @@ class Units:
 
     # ---- images in units -----------------------------------------------------------------------------------------
 
-    def planned(self, images: Sequence[ImageRow], options: str, retry: bool = False) -> set[tuple[int, str]]:
-        """Return which of these images are already in a unit with these options, as (inspect id, image name).
+    def planned(self, images: Sequence[ImageRow], options: str | None, retry: bool = False) -> set[tuple[int, str]]:
+        """Return which of these images are already in a unit, as (inspect id, image name).
 
-        With `retry`, images whose unit failed don't count.
+        Only units with the options of this hash count; None: all. With `retry`, units that failed don't.
         """
         columns = t.images.c
         statement = (
             sa.select(columns.inspect_id, columns.image_name)
             .join(t.unit_images, t.unit_images.c.image_id == columns.id)
             .join(t.units, t.units.c.id == t.unit_images.c.unit_id)
-            .where(columns.source == self._db.source, t.units.c.options_hash == options)
+            .where(columns.source == self._db.source)
         )
+        if options is not None:
+            statement = statement.where(t.units.c.options_hash == options)
         if retry:
             statement = statement.where(t.units.c.state != "failed")
         inspect_ids = sorted({image.inspect_id for image in images})

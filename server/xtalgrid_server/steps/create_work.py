@@ -55,6 +55,8 @@ class Gap(msgspec.Struct, frozen=True):
 
     after: Moment | None
     before: Moment | None
+    is_read_again: bool = False
+    """Whether it may have been read before. Then images planned with whatever options are not planned again."""
 
 
 class Archive(msgspec.Struct, frozen=True):
@@ -279,7 +281,8 @@ class _Run:
     def _read_gap(self, source: ImageSource, gap: Gap, newest: Moment | None) -> tuple[Moment | None, list[Gap]]:
         """Read a gap as far as the limit allows; return the newest moment up to now, and what is left of the gap."""
         before = gap.before
-        for group in [] if self.full() else self.unplanned(source.newest_first(gap.after, gap.before)):
+        inspections = source.newest_first(gap.after, gap.before)
+        for group in [] if self.full() else self.unplanned(inspections, gap.is_read_again):
             if group.moment.inspected <= self._horizon:
                 newest = max(newest, group.moment) if newest else group.moment
             self.take(group, is_fresh(self._config, group.moment, newest))
@@ -287,7 +290,7 @@ class _Run:
             if self.full():
                 break
         is_read = not self.full() or before is None
-        return newest, [] if is_read else [Gap(gap.after, before)]
+        return newest, [] if is_read else [msgspec.structs.replace(gap, before=before)]
 
     def _read_look_back(self, source: ImageSource, newest: Moment, look_back: timedelta) -> None:
         """Read again what lies shortly before the newest image of earlier runs: rows and files may arrive late."""
@@ -327,11 +330,15 @@ class _Run:
             before = None
         return Archive(before, archive.images, read)
 
-    def unplanned(self, inspections: Iterable[list[ImageRow]]) -> Iterator[_Inspection]:
-        """Remove the images that are already in a unit, with one query of the ledger for many inspections."""
+    def unplanned(self, inspections: Iterable[list[ImageRow]], any_options: bool = False) -> Iterator[_Inspection]:
+        """Remove the images already in a unit, with one query of the ledger for many inspections.
+
+        Only units with the same options count, or those with any.
+        """
+        options = None if any_options else self._hash
         rest = iter(inspections)
         while batch := list(itertools.islice(rest, _ASKED)):
-            there = self._ledger.units.planned([image for group in batch for image in group], self._hash, self._retry)
+            there = self._ledger.units.planned([image for group in batch for image in group], options, self._retry)
             for group in batch:
                 new = [image for image in group if (image.inspect_id, image.image_name) not in there]
                 yield _Inspection(group[0].moment, len(group), new)
@@ -427,7 +434,7 @@ def _not_beyond(latest: datetime, progress: Progress) -> Progress:
     if progress.newest is None or progress.first_id is not None:
         return progress
     newest = min(progress.newest, Moment(latest, 0))
-    passed_over = Gap(progress.archive.before if progress.archive else None, newest)
+    passed_over = Gap(progress.archive.before if progress.archive else None, newest, is_read_again=True)
     return msgspec.structs.replace(progress, newest=newest, gaps=(*progress.gaps, passed_over))
 
 

@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import zlib
 from contextlib import closing, suppress
 from itertools import product
 from pathlib import Path
@@ -49,7 +50,7 @@ NAME = "RMM3_01_222_ROBO_Test1_Clon1_CI_0000{}_001_{}_{:02d}_01_01_HF_99_030_001
 PASSWORD = "drops and salts"
 RED, GREEN, BLUE = (150, 40, 40), (40, 120, 40), (40, 40, 140)
 FAINT = (42, 42, 42)
-"""A whole image of this is no drop, and the small segmenter is not sure of it."""
+"""An image of this, but for its left edge, is no drop, and the small segmenter is not sure of it."""
 
 CONFIGURATION = """\
 [imager]
@@ -267,7 +268,10 @@ def render(folder: Path, barcode: str, date: str, kinds: list[Outcome]) -> Path:
 
 
 def draw(folder: Path, barcode: str, date: str, colours: list[tuple[int, int, int] | None]) -> Path:
-    """Wells for the small networks: red ones are crystals, green ones precipitate, blue ones clear; None: no drop."""
+    """Wells for the small networks: red ones are crystals, green ones precipitate, blue ones clear; None: no drop.
+
+    The left edge is a little brighter, because an image of one colour is none.
+    """
     folder.mkdir()
     for col, colour in enumerate(colours, 1):
         pixels = np.full((480, 640, 3), 220 + col, np.uint8)  # no two files have the same bytes
@@ -276,6 +280,7 @@ def draw(folder: Path, barcode: str, date: str, colours: list[tuple[int, int, in
         elif colour is not None:
             row, column = np.ogrid[:480, :640]
             pixels[(row - 240) ** 2 + (column - 320) ** 2 < 160**2] = colour
+        pixels[:, :32] += 10
         Image.fromarray(pixels).save(folder / NAME.format(barcode, date, col, "png"), optimize=True)
     return folder
 
@@ -285,8 +290,10 @@ def broken(folder: Path, barcode: str, date: str, col: int) -> None:
     path = folder / NAME.format(barcode, date, col, "png")
     Image.fromarray(np.full((480, 640, 3), 99, np.uint8)).save(path)
     data = bytearray(path.read_bytes())
-    start = data.index(b"IDAT") + 8
-    data[start : start + 200] = b"\xff" * 200
+    kind = data.index(b"IDAT")
+    end = kind + 4 + int.from_bytes(data[kind - 4 : kind], "big")
+    data[kind + 8 : kind + 208] = b"\xff" * 200
+    data[end : end + 4] = zlib.crc32(data[kind:end]).to_bytes(4, "big")  # or today's server would find out
     path.write_bytes(data)
 
 
