@@ -303,7 +303,7 @@ class _Run:
 
     def _read_by_id(self, source: ImageSource, after: int, last_id: int) -> int:
         """Read what was entered after an id, whatever its dates, up to the limit; return the highest id read."""
-        for group in self.unplanned(source.entered_after(after)):
+        for group in self.unplanned(source.entered_after(after), any_options=True):
             if self.full():
                 break
             self.take(group)
