@@ -5,7 +5,7 @@ The inputs and outputs of the networks are described in `xtalgrid_core.weights`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -148,7 +148,13 @@ def find_mask(segmenter: Network, view: Pixels) -> Float:
 
 
 def load_network(weights: bytes, output: str, name: str, threads: int = 1) -> Network:
-    """Load an ONNX network that maps ``image`` to `output`, and perhaps to more, to run on `threads` cores.
+    """Load an ONNX network that maps ``image`` to `output`, and perhaps to more; see `load_outputs`."""
+    run = load_outputs(weights, [output], name, threads)
+    return lambda images: run(images)[0]
+
+
+def load_outputs(weights: bytes, wanted: Sequence[str], name: str, threads: int = 1) -> Callable[[Float], list[Float]]:
+    """Load an ONNX network that maps ``image`` to the wanted outputs, and perhaps to more, to run on `threads` cores.
 
     Memory is kept from run to run, and shared with the other networks of the process.
 
@@ -172,14 +178,10 @@ def load_network(weights: bytes, output: str, name: str, threads: int = 1) -> Ne
     except Exception as error:  # the runtime's exceptions have no other common base
         raise BrokenModel(f"{name} cannot be loaded: {str(error)[:200]}; reinstall xtalgrid") from error
     inputs, outputs = [i.name for i in session.get_inputs()], [o.name for o in session.get_outputs()]
-    if inputs != ["image"] or output not in outputs:
-        raise BrokenModel(f"{name} maps {inputs} to {outputs}; expected ['image'] to ['{output}']")
+    if inputs != ["image"] or not set(wanted) <= set(outputs):
+        raise BrokenModel(f"{name} maps {inputs} to {outputs}; expected ['image'] to {list(wanted)}")
 
-    def run(images: Float) -> Float:
-        (values,) = session.run([output], {"image": images})
-        return np.asarray(values)
-
-    return run
+    return lambda images: [np.asarray(values) for values in session.run(wanted, {"image": images})]
 
 
 @cache

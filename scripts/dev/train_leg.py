@@ -100,7 +100,6 @@ def marco(work: Path) -> str:
 
 def start(work: Path) -> str:
     """Make a trained state of the shipped classifier, without the shift of its export."""
-    sys.path.insert(0, str(ROOT / "models"))
     from xtalgrid_core.weights import PACKAGED, default_models, find_model
     from xtalgrid_nets.export import shift_crystals
     from xtalgrid_nets.states import SQUEEZENET, from_onnx, save_trained

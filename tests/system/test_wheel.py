@@ -134,7 +134,7 @@ def wells(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three small rendered wells."""
     folder = tmp_path_factory.mktemp("wells")
     for name, outcome in {"A1": Outcome.HARVESTABLE, "A2": Outcome.CLEAR, "A3": Outcome.NULL_EXPERIMENT}.items():
-        Image.fromarray(render_well(outcome, seed=1, width=900, height=700).image).save(folder / f"{name}.jpg")
+        Image.fromarray(render_well(outcome, seed=2, width=900, height=700).image).save(folder / f"{name}.jpg")
     return folder
 
 

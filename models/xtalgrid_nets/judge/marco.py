@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
-import numpy as np
-import onnxruntime as ort
 
 from xtalgrid_core.dense import Float, softmax
 from xtalgrid_core.errors import UnknownModel
 from xtalgrid_core.images import Pixels, WellPixels, read_image
 from xtalgrid_core.outcomes import SCORED_GROUPS, Group, Outcome
 from xtalgrid_core.weights import MANIFEST, find_model
+from xtalgrid_scoring.networks import load_outputs
 from xtalgrid_scoring.second_opinion import network_input
 
 from ..marco.install import IDS, ROLE
@@ -53,14 +52,12 @@ class Marco:
                 f"{folder}: no MARCO network here; import it with `xtalgrid-train import marco --out {folder}`"
             )
         _, data = find_model(IDS["fp32"], ROLE, [folder])
-        settings = ort.SessionOptions()
-        settings.intra_op_num_threads = 1
-        self._session = ort.InferenceSession(data, settings, providers=["CPUExecutionProvider"])
+        self._run = load_outputs(data, ("logits", "features"), "MARCO's network")
 
     def see(self, image: Pixels) -> Opinion:
         """Return its opinion of an image, ``(H, W, 3)``."""
-        logits, features = self._session.run(["logits", "features"], {"image": network_input(WellPixels(image))})
-        return Opinion(softmax(np.asarray(logits))[0], np.asarray(features)[0])
+        logits, features = self._run(network_input(WellPixels(image)))
+        return Opinion(softmax(logits)[0], features[0])
 
     def read(self, path: Path) -> Opinion:
         """Return its opinion of an image file."""

@@ -67,8 +67,8 @@ TALK: dict[str, Callable[[ImagerDatabase], object]] = {
 
 TALKERS = {
     f"crystaltrak.{name}" for name in ("connection", "database", "samples", "tables", "writer", "check", "column_types")
-} | {"folder.seen"}
-"""Modules of the imager package that know SQLAlchemy; `folder.seen` is for the embedded database alone, `check` and `column_types` read no rows."""
+} | {"folder.seen", "folder.plates"}
+"""Modules of the imager package that know SQLAlchemy; those of `folder` are for the embedded database alone, `check` and `column_types` read no rows."""
 
 _SILENT = {"is_ours", "writing", "write", "refresh", "path"}
 
