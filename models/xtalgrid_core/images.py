@@ -110,7 +110,6 @@ class WellPixels:
     def __init__(self, pixels: Pixels) -> None:
         self.height, self.width = pixels.shape[:2]
         self._pixels = pixels
-        self._levels = Levels.of(pixels)
 
     def part(self, box: Box) -> Pixels:
         """Return a part of the image."""
@@ -118,12 +117,20 @@ class WellPixels:
 
     def segmenter_view(self) -> Pixels:
         """Return the segmenter's view of the whole image."""
-        check_contrast(resize(self._pixels, SEGMENTER_SIDE, SEGMENTER_SIDE))
-        return segmenter_view(self._pixels, self._levels)
+        check_contrast(self._small)
+        return self._levels.apply(self._small)
 
     def classifier_view(self, part: Box, to_reference: float) -> Pixels:
         """Return the classifier's view of a part of the image."""
         return classifier_view(self.part(part), self._levels, to_reference)
+
+    @cached_property
+    def _small(self) -> Pixels:
+        return resize(self._pixels, SEGMENTER_SIDE, SEGMENTER_SIDE)
+
+    @cached_property
+    def _levels(self) -> Levels:
+        return Levels.of(self._small)
 
 
 class WellImage:

@@ -117,6 +117,8 @@ def _zeros_in_jpeg(data: bytes) -> str | None:
     In a scan, zeros are the most frequent symbol of a table over and over. Where that symbol ends a block, they may
     stand for a surface of one colour.
     """
+    if _ZEROS not in data:
+        return None
     markers = list(_markers(data))
     begin = next((position for kind, position in markers if kind == _START_OF_SCAN), len(data))
     end = next((position for kind, position in markers if kind == _END_OF_IMAGE), len(data))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 import zoneinfo
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,6 +14,9 @@ from msgspec import Meta, field
 
 from xtalgrid_core.options import DEFAULT_RULE, DEFAULTS, Boxes, Cutoff, Mode, Probability, Rule, Step
 from xtalgrid_core.outcomes import CLASSES, Outcome
+
+_CLOCKS_DIFFER = timedelta(minutes=10)
+"""How far the imager's clock may be ahead of ours."""
 
 FILE_NAME = "xtalgrid.toml"
 
@@ -91,6 +95,10 @@ class Imager(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def utc(self, local: datetime) -> datetime:
         """Convert a naive local date of the imager database to naive UTC."""
         return local.replace(tzinfo=zoneinfo.ZoneInfo(self.time_zone)).astimezone(UTC).replace(tzinfo=None)
+
+    def latest_date(self) -> datetime:
+        """Return the latest date that an inspection can have: now, in naive local time, with room for its clock."""
+        return self.local(time.time()) + _CLOCKS_DIFFER
 
     def local(self, seconds: float) -> datetime:
         """Convert seconds since 1970 to a date as in the imager database: naive local time, whole seconds."""

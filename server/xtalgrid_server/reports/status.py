@@ -10,7 +10,7 @@ from xtalgrid_core.outcomes import Outcome
 
 from ..config import Config
 from ..ledger.store import Ledger
-from ..steps.create_work import archive, horizon
+from ..steps.create_work import archive
 from ..steps.step import Pause, paused
 
 _SHOWN = 20
@@ -89,7 +89,7 @@ def status(config: Config, ledger: Ledger) -> Status:
         archive=Backfill(old.images, old.read, old.before.inspected.date()) if old and old.before else None,
         failed_units={unit.name: unit.detail for unit in ledger.units.in_states("failed")},
         no_score=tuple(Unscored(*failure) for failure in ledger.failures.of_files()),
-        dated_ahead=tuple(DatedAhead(*plate) for plate in ledger.images.inspected_after(horizon(config))),
+        dated_ahead=tuple(DatedAhead(*plate) for plate in ledger.images.inspected_after(config.imager.latest_date())),
     )
 
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -39,9 +38,6 @@ from .pack import CheckedImage, check_image, image_path, make_manifest, write_un
 from .promote import model_entries, second_opinion_entry
 
 STEP = "create_work"
-
-_AHEAD = timedelta(minutes=10)
-"""How far the imager's clock may be ahead of ours."""
 
 _IDS_AGAIN = 2000
 """Inspections read again by id, because their images may be entered later than themselves."""
@@ -243,7 +239,7 @@ class _Run:
         self._config, self._ledger, self._grid, self._options = config, ledger, grid, options
         self._limit, self._dry_run, self._retry = limit, dry_run, retry
         self._hash = options_hash(options)
-        self._horizon = horizon(config)
+        self._horizon = config.imager.latest_date()
         self._unit: list[CheckedImage] = []
         self._bytes = 0
         self._fresh = True
@@ -419,11 +415,6 @@ def _key(config: Config) -> str:
     """Return the key of the saved progress; other patterns find other images, so they start anew."""
     patterns = "\n".join((*config.imager.patterns, "", *config.imager.exclude))
     return f"{config.imager.source} {hashlib.sha256(patterns.encode()).hexdigest()[:16]}"
-
-
-def horizon(config: Config) -> datetime:
-    """Return the latest date that an inspection can have, as naive local time of the imager."""
-    return config.imager.local(time.time()) + _AHEAD
 
 
 def _not_beyond(latest: datetime, progress: Progress) -> Progress:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -87,7 +87,7 @@ def _sequence(config: Config, database: ImagerDatabase) -> Iterator[Finding]:
 def _dates(config: Config, database: ImagerDatabase) -> Iterator[Finding]:
     """Compare the newest inspection's date with now."""
     newest, now = database.read_all(database.select_dates())[0].last, config.imager.local(time.time())
-    if isinstance(newest, datetime) and newest > now + timedelta(minutes=10):
+    if isinstance(newest, datetime) and newest > config.imager.latest_date():
         text = f"an inspection is dated {newest:%Y-%m-%d %H:%M}, and now is {now:%Y-%m-%d %H:%M} in imager.time_zone"
         yield Finding(False, f"{text} ({config.imager.time_zone}); check that key and the imager's clock")
 

@@ -19,7 +19,7 @@ from ...domain.images import ImageRow
 from ...domain.wells import Well
 from ..crystaltrak.database import ImagerDatabase
 from .names import ANY, NamedImage, Names, compile_names
-from .plates import PlateFolders
+from .plates import PlateFolders, is_same_image
 
 STEP = "import-folder"
 
@@ -224,7 +224,7 @@ def _link(file: Path, target: Path, copy: bool) -> None:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists():
-        if not (file.exists() and target.samefile(file)) and not _same_content(file, target):
+        if not is_same_image(file, target):
             raise FileExistsError(
                 f"{target} already exists with other content; two images of one inspection have the same name"
             )
@@ -239,10 +239,3 @@ def _link(file: Path, target: Path, copy: bool) -> None:
     except OSError:
         shutil.copyfile(file, temporary)
     temporary.replace(target)
-
-
-def _same_content(one: Path, other: Path) -> bool:
-    try:
-        return one.read_bytes() == other.read_bytes()
-    except OSError:
-        return False

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import re
+from functools import cached_property
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -25,19 +27,19 @@ class PlateFolders:
 
     def __init__(self, config: Config, database: ImagerDatabase) -> None:
         self._config, self._database = config, database
-        metadata = sa.MetaData()
         self._table = sa.Table(
             "xtalgrid_plates",
-            metadata,
+            sa.MetaData(),
             sa.Column("folder", sa.String(4096), primary_key=True),
             sa.Column("barcode", sa.String(_LONGEST), nullable=False, unique=True),
         )
-        with database.transaction() as connection:
-            metadata.create_all(connection)
-        with database.reading() as connection:
-            self._barcodes: dict[str, str] = {
-                row.folder: row.barcode for row in connection.execute(self._table.select())
-            }
+
+    @cached_property
+    def _barcodes(self) -> dict[str, str]:
+        """Barcodes by folder, read when the first is asked for: most conventions have barcodes in their names."""
+        with self._database.transaction() as connection:
+            self._table.create(connection, checkfirst=True)
+            return {row.folder: row.barcode for row in connection.execute(self._table.select())}
 
     def barcode(self, folder: Path) -> str:
         """Return the barcode of a folder: its name, with its parent's or a hash where another plate has that one."""
@@ -60,8 +62,8 @@ class PlateFolders:
             return False
         images = self._database.wells_taken(barcode)
         stored = self._config.image_root / barcode
-        pairs = ((folder / name, file) for name in images for file in stored.glob(f"*/{_literal(name)}"))
-        return not images or any(_same(own, file) for own, file in pairs)
+        pairs = ((folder / name, file) for name in images for file in stored.glob(f"*/{glob.escape(name)}"))
+        return not images or any(is_same_image(own, file) for own, file in pairs)
 
 
 def barcode_of(name: str) -> str:
@@ -74,11 +76,8 @@ def _hashed(barcode: str, path: str) -> str:
     return f"{start.rstrip('-')}-{hashlib.sha256(path.encode()).hexdigest()[:_HASH]}"
 
 
-def _literal(name: str) -> str:
-    return re.sub(r"([*?[])", r"[\1]", name)
-
-
-def _same(one: Path, other: Path) -> bool:
+def is_same_image(one: Path, other: Path) -> bool:
+    """Tell whether two paths lead to one file, or to files with the same content."""
     try:
         return one.samefile(other) or one.read_bytes() == other.read_bytes()
     except OSError:
