@@ -4,10 +4,29 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
+
+T = TypeVar("T")
+
+Wait = Callable[[OSError], None]
+"""What to do if a file cannot be written: return to try again, or raise the error."""
+
+
+def give_up(error: OSError) -> None:
+    """Raise the error."""
+    raise error
+
+
+def keep_trying(write: Callable[[], T], wait: Wait) -> T:
+    """Call `write` until it succeeds or `wait`, which is called with its error, raises."""
+    while True:
+        try:
+            return write()
+        except OSError as error:
+            wait(error)
 
 
 @contextmanager

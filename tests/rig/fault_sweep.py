@@ -21,19 +21,19 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
 import sqlalchemy as sa
 
+from tests.small_disk import small_disk
 from tests.tiny_networks import write_tiny_weights
 from xtalgrid_core.weights import read_manifest
 from xtalgrid_server.config import Config
@@ -238,14 +238,14 @@ class Sweep:
             kilobytes = round(self.kilobytes * part * self.rng.uniform(0.9, 1))
             code = 0
             while code == 0:  # there was enough room: try a smaller disk
-                with _small_disk(self.root / f"disk{kilobytes}", kilobytes) as disk:
+                with small_disk(self.root / f"disk{kilobytes}", kilobytes) as disk:
                     if disk is None:
                         self.lines.append(("full disk", "mounting a small disk needs root", "not run"))
                         return
-                    config = self.lab(home=disk / "home")
+                    config = self.lab(home=disk.folder / "home")
                     code = self.start(config).wait()
                     if code != 0:
-                        subprocess.run(["mount", "-o", "remount,size=500m", str(disk)], check=True)
+                        disk.grow("500m")
                         self.wrong += [f"full disk: the run ended with {code}"] * (code != 2)
                         self.ends_the_same(
                             "full disk", config, f"{kilobytes} kB of {self.kilobytes}: it ended with {code}"
@@ -328,20 +328,6 @@ def report(sweep: Sweep) -> None:
     for line in sweep.wrong[:40]:
         print(f"WRONG  {line}")
     print(f"{len(sweep.wrong)} wrong")
-
-
-@contextmanager
-def _small_disk(folder: Path, kilobytes: int) -> Iterator[Path | None]:
-    """Mount a small file system in memory; None where that is not allowed."""
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
-        yield None
-        return
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def _is_all_published(config: Config, number: int) -> bool:

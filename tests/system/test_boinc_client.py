@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
+import random
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import msgspec
 import pytest
 
 from tests.conftest import CHOP_BY_CHOP, encoded, entry, missing, well
+from tests.small_disk import small_disk
 from tests.system.boinc_client import BoincClient, wait_until
 from tests.system.boinc_project import Project
 from xtalgrid_core import wire
@@ -186,6 +188,38 @@ def test_it_goes_on_where_it_was_after_quitting_and_after_its_client_was_killed(
     assert report.stderr.index("the client requested to quit") < report.stderr.index("has exited")
     weights = [name for name in project.downloads if name.endswith(".onnx")]
     assert [project.downloads[name] for name in weights] == [1, 1], "the same files for each job"
+
+
+@pytest.mark.parametrize("longest", [float(os.environ.get("XTALGRID_FULL_DISK_SECONDS", "3"))])
+@pytest.mark.timeout(3600)
+def test_a_full_disk_costs_no_well(project, wells, tmp_path, longest):
+    """All that the worker writes is on a disk that is full for 0.1 s to `longest` seconds, again and again.
+
+    The client's own files are elsewhere: it exits when it can't write them.
+    """
+    rng, held, images = random.Random(5), 0, wells.images_for(8)
+    client = BoincClient(tmp_path / "client", project.url)
+    own_python(Path(sys.executable), client.project_folder)
+    with small_disk(tmp_path / "disk", 24_000) as disk:
+        if disk is None:
+            pytest.skip("mounting a small disk needs root")
+        with disk.holding(client.folder / "slots"), disk.holding(client.folder / "projects"):
+            send(project, "full", images, wells)
+            with client:
+                client.update(lambda: not project.waiting)
+                wait_until(lambda: client.checkpoint("full") > 0)
+                while client.workers():
+                    disk.fill()
+                    time.sleep(rng.choice((0.1, 1, longest)))
+                    disk.make_room()
+                    held += 1
+                    time.sleep(rng.uniform(0.1, 1))
+                client.update(lambda: "full" in project.reports)
+    report = project.reports["full"]
+    assert report.exit_status == 0, report.stderr
+    assert held >= 4
+    assert "space on the disk" in report.stderr
+    assert answers(project.uploads["full"]) == wells.answers(images)
 
 
 def test_a_broken_work_unit_is_an_error_at_once(project, client):

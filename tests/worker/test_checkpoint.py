@@ -1,7 +1,9 @@
+import errno
 import logging
 
 import pytest
 
+from tests.small_disk import small_disk
 from xtalgrid_core import wire
 from xtalgrid_core.errors import Busy, FailureReason
 from xtalgrid_worker.checkpoint import MAX_BEGINS, Checkpoint, Header
@@ -97,9 +99,46 @@ def test_a_regular_stop_does_not_count_as_a_crash(tmp_path):
     for _ in range(MAX_BEGINS + 1):
         with Checkpoint(tmp_path / "c", HEADER) as checkpoint:
             checkpoint.begin(5)
-            checkpoint.stopped(5)
+            checkpoint.end(5)
     with Checkpoint(tmp_path / "c", HEADER) as checkpoint:
         assert not checkpoint.has_crashed(5)
+
+
+@pytest.mark.parametrize("shift", range(0, 400, 23))
+def test_a_full_disk_leaves_whole_lines_and_counts_no_crash(tmp_path, shift):
+    """Full when an image was scored; a line has space for `shift` more or fewer bytes each time."""
+    waits = []
+    with small_disk(tmp_path / "disk", 64) as disk:
+        if disk is None:
+            pytest.skip("mounting a small disk needs root")
+        path = disk.folder / "c"
+
+        def wait(error: OSError) -> None:
+            waits.append(error.errno)
+            assert path.read_bytes().endswith(b"\nended 5\n"), "a part of a line is left"
+            with pytest.raises(OSError, match="No space"):
+                (disk.folder / "other").write_bytes(b"1")
+            disk.make_room()
+
+        with Checkpoint(path, HEADER, wait) as checkpoint:
+            checkpoint.record(wire.Failed(number=1, reason=FailureReason.TRUNCATED, detail="x" * (shift + 1)))
+            while not waits:
+                checkpoint.begin(5)
+                disk.fill()
+                checkpoint.end(5)
+                checkpoint.record(wire.Failed(number=5, reason=FailureReason.TRUNCATED, detail="x" * 390))
+                disk.make_room()
+        assert waits == [errno.ENOSPC]
+        for _ in range(MAX_BEGINS):
+            with Checkpoint(path, HEADER) as checkpoint:
+                assert list(checkpoint.answers) == [1, 5]
+                assert not checkpoint.has_crashed(5)
+                checkpoint.begin(6)
+                disk.fill()
+                checkpoint.end(6)
+                disk.make_room()
+        with Checkpoint(path, HEADER) as checkpoint:
+            assert not checkpoint.has_crashed(6)
 
 
 def test_a_second_worker_is_locked_out(path):

@@ -106,7 +106,7 @@ def test_it_stops_within_a_second(tmp_path, start, large, options):
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 143
-    assert checkpoint.read_bytes().rstrip().endswith(b"stopped 0")
+    assert checkpoint.read_bytes().rstrip().endswith(b"ended 0")
     assert usage.ru_utime + usage.ru_stime - before < 1
 
 

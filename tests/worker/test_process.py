@@ -102,7 +102,7 @@ def test_a_signal_stops_it_within_an_image_and_keeps_finished_ones(
     assert process.returncode == code
     assert "Traceback" not in output
     assert "run the same command again" in output
-    assert checkpoint.read_bytes().endswith(b"stopped 0\n")
+    assert checkpoint.read_bytes().endswith(b"ended 0\n")
     assert not (tmp_path / "result.json").exists()
 
 

@@ -3,16 +3,18 @@
 Lines are appended to the file, and each is flushed to disk before work continues::
 
     {"checkpoint":1,"unit":…,"manifest":…,"worker":…,"models":[…]}    the unit and worker it belongs to
-    begin 17                                                          image 17 is being scored
+    ended 17                                                          image 17 was scored
     {"status":"scored","number":17,…}                                 its answer (`wire.Answer`)
-    begin 18
-    stopped 18                                                        the worker was stopped; not the fault of image 18
+    begin 18                                                          image 18 is being scored
 
-An image that was begun `MAX_BEGINS` times without an answer or a stop crashed the worker every time.
+When the scoring of an image ends, with an answer or because the worker is stopped, its line changes from ``begin`` to
+``ended``. This takes no space on the disk, so that a full disk is never taken for a crash. An image that was begun
+`MAX_BEGINS` times, and whose scoring never ended, crashed the worker every time.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -24,10 +26,14 @@ import msgspec
 
 from xtalgrid_core import wire
 from xtalgrid_core.errors import Busy, ResultError
+from xtalgrid_core.files import Wait, give_up, keep_trying
 
 from .workunit import Source
 
 MAX_BEGINS = 5
+
+BEGIN, ENDED = b"begin", b"ended"
+"""Of one length, so that one can overwrite the other."""
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +62,13 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
 class Checkpoint:
     """The open checkpoint file of a unit, locked against other workers. Use it in a ``with`` statement.
 
+    Parameters
+    ----------
+    path, header
+        The file, and what it belongs to.
+    wait
+        Called with the error if the file cannot be written; returns to try again, or raises.
+
     Attributes
     ----------
     answers
@@ -69,18 +82,19 @@ class Checkpoint:
         If it cannot be written.
     """
 
-    def __init__(self, path: Path, header: Header) -> None:
+    def __init__(self, path: Path, header: Header, wait: Wait = give_up) -> None:
         self._path = path
+        self._wait = wait
         self._fd = _open_locked(path)
         self.answers: dict[int, wire.Answer] = {}
         self._begins: Counter[int] = Counter()
         first = msgspec.json.encode(header) + b"\n"
         with open(self._fd, "rb", closefd=False) as stream:
             data = stream.read()
-        valid_bytes = self._load(data, first)
-        os.ftruncate(self._fd, valid_bytes)
-        os.lseek(self._fd, 0, os.SEEK_END)
-        if not valid_bytes:
+        self._size = self._load(data, first)
+        self._begun_at = self._size
+        os.ftruncate(self._fd, self._size)
+        if not self._size:
             self._append(first)
 
     def __enter__(self) -> Checkpoint:
@@ -97,13 +111,18 @@ class Checkpoint:
 
     def begin(self, number: int) -> None:
         """Record that an image is being scored."""
+        begun_at = self._size
+        self._append(b"%s %d\n" % (BEGIN, number))
+        self._begun_at = begun_at
         self._begins[number] += 1
-        self._append(b"begin %d\n" % number)
 
-    def stopped(self, number: int) -> None:
-        """Record that the worker was stopped during an image."""
+    def end(self, number: int) -> None:
+        """Record that the scoring of the image that was begun last has ended."""
         self._begins[number] -= 1
-        self._append(b"stopped %d\n" % number)
+        os.lseek(self._fd, self._begun_at, os.SEEK_SET)
+        # Only a file system that never overwrites has no space for this. It then counts as one begin.
+        with contextlib.suppress(OSError):
+            os.write(self._fd, ENDED)
 
     def record(self, answer: wire.Answer) -> None:
         """Record the answer for an image."""
@@ -118,13 +137,20 @@ class Checkpoint:
         self._path.unlink(missing_ok=True)
 
     def _append(self, line: bytes) -> None:
+        keep_trying(lambda: self._write(line), self._wait)
+
+    def _write(self, line: bytes) -> None:
         try:
-            while line:
-                line = line[os.write(self._fd, line) :]
+            os.lseek(self._fd, self._size, os.SEEK_SET)
+            rest = line
+            while rest:
+                rest = rest[os.write(self._fd, rest) :]
             os.fsync(self._fd)
         except OSError as error:
+            os.ftruncate(self._fd, self._size)
             error.filename = str(self._path)  # so that the message names the disk that is full
             raise
+        self._size += len(line)
 
     def _load(self, data: bytes, first: bytes) -> int:
         """Load the file's content, and return how many of its bytes are valid."""
@@ -154,10 +180,9 @@ class Checkpoint:
     def _load_line(self, line: bytes) -> None:
         if not line.endswith(b"\n"):
             raise ValueError("missing end of line")
-        if line.startswith(b"begin "):
-            self._begins[int(line[6:])] += 1
-        elif line.startswith(b"stopped "):
-            self._begins[int(line[8:])] -= 1
+        if line.startswith((BEGIN, ENDED)):
+            word, _, number = line.partition(b" ")
+            self._begins[int(number)] += word == BEGIN
         else:
             answer = wire.decode_answer(line)
             self.answers[answer.number] = answer

@@ -271,7 +271,9 @@ def score(
                     click.echo(json_line(path, answer, has_second) if as_json else line(path, answer, width))
                 bar.update(1)
 
-            result = score_unit(source, out / RESULT, out / f"{RESULT}.checkpoint", networks, pause, report, time_limit)
+            result = score_unit(
+                source, out / RESULT, out / f"{RESULT}.checkpoint", networks, pause, report, time_limit=time_limit
+            )
     write_atomically(out / SCORES, table(paths, result, has_second))
     counts = Counter(outcome(answer) for answer in result.images)
     summary = ", ".join(f"{counts[name]} {name}" for name in Outcome if counts[name])

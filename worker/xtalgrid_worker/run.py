@@ -11,7 +11,7 @@ from pathlib import Path
 
 from xtalgrid_core import wire
 from xtalgrid_core.errors import FailureReason, ImageError, ManifestError, ResultError
-from xtalgrid_core.files import write_atomically
+from xtalgrid_core.files import Wait, give_up, keep_trying, write_atomically
 from xtalgrid_scoring.failures import failed
 from xtalgrid_scoring.networks import RUNTIME, Networks
 from xtalgrid_scoring.score import score_image
@@ -41,6 +41,7 @@ def run_unit(
     checkpoint: Path,
     pause: Callable[[], None],
     progress: Progress = lambda fraction, is_new: None,
+    wait: Wait = give_up,
     *,
     folders: Iterable[Path] = (),
     threads: int = 1,
@@ -52,7 +53,7 @@ def run_unit(
     ----------
     unit
         The zip.
-    result, checkpoint, pause, time_limit
+    result, checkpoint, pause, wait, time_limit
         See `score_unit`.
     progress
         Called for each image before its answer is recorded.
@@ -84,7 +85,7 @@ def run_unit(
                 log.warning("%s: %s: %s: %s", manifest.unit, entry.file, answer.reason, answer.detail)
             progress(done / len(manifest.images), is_new)
 
-        answers = score_unit(source, result, checkpoint, networks, pause, report, time_limit).images
+        answers = score_unit(source, result, checkpoint, networks, pause, report, wait, time_limit).images
         failed = sum(isinstance(answer, wire.Failed) for answer in answers)
         log.info("%s: %d images scored, %d failed", manifest.unit, len(answers) - failed, failed)
 
@@ -96,6 +97,7 @@ def score_unit(
     networks: Networks,
     pause: Callable[[], None],
     report: Report = lambda entry, answer, is_new: None,
+    wait: Wait = give_up,
     time_limit: float = TIME_LIMIT,
 ) -> wire.Result:
     """Score all images of a unit, write the result, and delete the checkpoint.
@@ -112,6 +114,8 @@ def score_unit(
         Called at safe points; may block, and may raise `Stopped`.
     report
         Called for each image before its answer is recorded, also for images that were scored by an earlier run.
+    wait
+        Called with the error if a file cannot be written; returns to try again, or raises.
     time_limit
         CPU seconds after which an image fails as `TIMED_OUT`.
 
@@ -122,9 +126,9 @@ def score_unit(
     Stopped
         If raised by `pause`; the checkpoint is kept.
     OSError
-        If a file cannot be written; the checkpoint is kept.
+        If raised by `wait`; the checkpoint is kept.
     """
-    with Checkpoint(checkpoint, Header.of(source, version())) as done:
+    with Checkpoint(checkpoint, Header.of(source, version()), wait) as done:
         if done.answers:
             log.info(
                 "%s: %d of %d images already done", source.manifest.unit, len(done.answers), len(source.manifest.images)
@@ -146,7 +150,7 @@ def score_unit(
             host=host(),
             images=tuple(answers),
         )
-        write_atomically(result, wire.encode(message))
+        keep_trying(lambda: write_atomically(result, wire.encode(message)), wait)
         done.remove()
     return message
 
@@ -210,8 +214,9 @@ def _answers(
         try:
             answer = _answer(source, entry, networks, TimeLimit(pause, time_limit))
         except Stopped:
-            done.stopped(entry.number)
+            done.end(entry.number)
             raise
+        done.end(entry.number)
         yield entry, answer
 
 

@@ -88,7 +88,7 @@ def test_permanent_errors_end_the_job_at_once(slot, init, job, crystal, broken, 
     assert "\n" not in message
 
 
-def test_a_full_disk_is_a_temporary_exit(slot, init, job, link, crystal):
+def test_a_file_that_cannot_be_written_is_a_temporary_exit(slot, init, job, link, crystal):
     job([crystal])
     link("result.json", "unit.zip/unit_1_0_r1_0")  # not a folder: nothing can be written there
     assert run(slot, init) == 0

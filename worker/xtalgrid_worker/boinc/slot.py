@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from xtalgrid_core.errors import Busy
+from xtalgrid_core.files import write_atomically
 
 LOCK = "boinc_lockfile"
 FINISHED = "boinc_finish_called"
@@ -22,12 +23,12 @@ LOCK_SECONDS = 35.0
 
 def write_finish(slot: Path, code: int) -> None:
     """Tell the client that the job has ended with this exit code, for good. The process must exit at once."""
-    (slot / FINISHED).write_text(f"{code}\n")
+    write_atomically(slot / FINISHED, f"{code}\n".encode())  # an empty one would mean success
 
 
 def write_temporary_exit(slot: Path, seconds: int, reason: str) -> None:
     """Ask the client to restart the job after a delay; the exit code must be 0. The client gives up after 100 times."""
-    (slot / TEMPORARY_EXIT).write_text(f"{seconds}\n{' '.join(reason.split())}\n")
+    write_atomically(slot / TEMPORARY_EXIT, f"{seconds}\n{' '.join(reason.split())}\n".encode())
 
 
 def take_lock(slot: Path, pause: Callable[[], None], wait: float = LOCK_SECONDS) -> None:
