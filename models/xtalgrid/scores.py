@@ -117,6 +117,11 @@ class Score:
         return self._answer.score
 
     @property
+    def looks_like_uv(self) -> bool:
+        """Whether the image is dark, as in UV light. Don't trust its score then."""
+        return self._answer.looks_like_uv
+
+    @property
     def probability(self) -> float:
         """Probability of the outcome, 0..1."""
         return self._answer.probability

@@ -68,6 +68,8 @@ def _print_account(config: Config, account: FolderRun) -> None:
     for (reason, detail), files in account.failures().items():
         others = f" and {len(files) - 1} more" if len(files) > 1 else ""
         click.echo(f"  failed  {files[0]}{others}: {reason}: {detail}")
+    for line in account.imported.lights.lines():
+        click.echo(f"  {line}")
     for double in account.imported.doubles:
         click.echo(f"  skipped  {double.name}: another file has the same name without its suffix")
     click.echo(f"framed images: {config.frames_dir}")
@@ -104,6 +106,8 @@ def import_command(
             raise ConfigError("give the FOLDER that contains the images")
         imported = system.import_folder(folder, recursive=recursive, copy=copy, names=names)
         click.echo(f"{len(imported.entered)} images of {len(imported.barcodes)} plates imported")
+        for line in imported.lights.lines():
+            click.echo(line)
         for path, why in imported.rejected.items():
             click.echo(f"failed  {path}: {why}")
         for path in imported.doubles:

@@ -15,7 +15,7 @@ from xtalgrid_core.outcomes import Outcome
 from ..storage.engines import chunks
 from . import tables as t
 from .database import LedgerDatabase, insert, now
-from .shapes import ScoredImage, plate_order, scored_image, select_scored, select_scores
+from .shapes import ScoredImage, newest_score, plate_order, scored_image, select_scored, select_scores
 from .units import Unit, add_unit_state, options_hash, unit_state
 
 
@@ -112,6 +112,13 @@ class Scores:
             row.id: Origin(row.host, row.name, wire.decode_manifest(row.manifest).options)
             for row in self._db.rows(statement)
         }
+
+    def looking_like_uv(self) -> int:
+        """Count the images whose newest score is undecided because they are dark, as in UV light."""
+        scores = t.scores.c
+        doubted = scores.outcome == str(Outcome.UNDECIDED), scores.answer.contains('"looks_like_uv":true')
+        statement = sa.select(sa.func.count()).join_from(t.scores, t.images, t.images.c.id == scores.image_id)
+        return int(self._db.scalar(statement.where(*doubted, scores.id == newest_score())) or 0)
 
     def newest_id(self) -> int:
         """Return the id of the newest score, or 0 if there is none."""
