@@ -160,14 +160,17 @@ class LightsSeen:
     def lines(self) -> list[str]:
         """Return sentences about what was passed over and what nothing told, with what to do; none without either."""
         lines = [passed_over_line(reason, number) for reason, number in sorted(self.passed_over.items())]
-        if self.untold:
-            drops = "1 drop has" if self.untold == 1 else f"{self.untold} drops have"
-            lines.append(
-                f"{drops} several images of one inspection, such as {' and '.join(self.example)}, and nothing tells "
-                "their light; all are scored, and the outcome of highest priority counts: "
-                "name those in UV and other light in imager.light, or the images to score in imager.patterns"
-            )
-        return lines
+        return [*lines, self.untold_line] if self.untold else lines
+
+    @property
+    def untold_line(self) -> str:
+        """A sentence about drops whose images' light nothing tells."""
+        drops = "1 drop has" if self.untold == 1 else f"{self.untold} drops have"
+        return (
+            f"{drops} several images of one inspection, such as {' and '.join(self.example)}, and nothing tells their "
+            "light; all are scored, and the outcome of highest priority counts: "
+            "name those in UV and other light in imager.light, or the images to score in imager.patterns"
+        )
 
 
 def passed_over_line(reason: str, number: int) -> str:

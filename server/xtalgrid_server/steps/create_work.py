@@ -157,8 +157,8 @@ def create_work(
     run.close_unit()
     run.hand_over()
     run.record_unusable(source.unusable)
-    for line in run.created.lights.lines():
-        log.warning("%s: %s", STEP, line)
+    if run.created.lights.untold:
+        log.warning("%s: %s", STEP, run.created.lights.untold_line)
     return run.created
 
 
