@@ -18,7 +18,7 @@ from ..ledger.scores import Origin
 from ..ledger.shapes import ScoredImage
 from ..ledger.store import Ledger
 from ..steps.assimilate.agree import TOLERANCE, image_disagreement
-from ..steps.assimilate.assimilate import doubted
+from ..steps.assimilate.doubt import doubted
 from ..steps.pack import read_original
 
 _PATIENCE_SECONDS = 600

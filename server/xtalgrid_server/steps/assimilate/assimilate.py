@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,14 +11,13 @@ import msgspec
 from xtalgrid_core import wire
 from xtalgrid_core.errors import ResultError
 from xtalgrid_core.files import write_atomically
-from xtalgrid_core.outcomes import Outcome
 
 from ...config import Config
-from ...domain.light import Light, LightRules
 from ...domain.log import log
 from ...grids.base import Grid
 from ...ledger.store import Ledger
 from ...ledger.units import Unit
+from .doubt import judged
 from .validate import KEPT_BYTES, validate
 
 STEP = "assimilate"
@@ -71,7 +69,7 @@ def _take(
             manifest = wire.decode_manifest(unit.manifest)
             result = validate(data, manifest)
             names = [image.image_name for image in ledger.units.images(unit)]
-            result = msgspec.structs.replace(result, images=_doubted(result.images, names, config.light))
+            result = msgspec.structs.replace(result, images=judged(result.images, names, config.light))
             done.scores += ledger.scores.accept_result(unit, digest, result, manifest.options)
             done.accepted += 1
     except ResultError as error:
@@ -85,23 +83,6 @@ def _take(
             ledger.units.fail(unit, f"{refused} results refused; the last one: {error}")
             done.failed_units += 1
     grid.discard(name)
-
-
-def doubted(answer: wire.Answer) -> wire.Answer:
-    """Return the answer for an image that looks like UV light as undecided, without what the networks say of it.
-
-    They learned bright field, and would call crystals or clear with confidence. A person should look.
-    """
-    if isinstance(answer, wire.Failed) or not answer.looks_like_uv:
-        return answer
-    nothing = {"score": None, "probability": 0.0, "p_crystal": 0.0, "groups": None, "own_groups": None, "boxes": ()}
-    return msgspec.structs.replace(answer, outcome=Outcome.UNDECIDED, second_opinion=None, **nothing)
-
-
-def _doubted(answers: Sequence[wire.Answer], names: Sequence[str], light: LightRules) -> tuple[wire.Answer, ...]:
-    """Doubt the answers for images that look like UV light, unless the configuration says that they are visible."""
-    pairs = zip(answers, names, strict=True)
-    return tuple(answer if light.is_named(name, Light.VISIBLE) else doubted(answer) for answer, name in pairs)
 
 
 def _quarantine(config: Config, name: str, digest: str, data: bytes) -> None:
