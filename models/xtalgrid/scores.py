@@ -93,8 +93,8 @@ class Score:
 
     def __repr__(self) -> str:
         """Show the image, its outcome, and the probability of a crystal."""
-        name = Path(self.image).name
-        return f"<Score of {name}: {self.outcome} {self.probability:.2f}, p_crystal {self.p_crystal:.2f}>"
+        name, doubt = Path(self.image).name, ", looks like UV" if self.looks_like_uv else ""
+        return f"<Score of {name}: {self.outcome} {self.probability:.2f}, p_crystal {self.p_crystal:.2f}{doubt}>"
 
     @property
     def image(self) -> str:

@@ -162,7 +162,7 @@ def test_a_uv_image_whose_name_says_nothing_is_undecided_and_does_not_outvote(tm
     assert [scores[place].outcome for place in (("A1a", False), ("A2a", False))] == [Outcome.UNDECIDED] * 2
     assert [scores[place].p_crystal for place in (("A1a", False), ("A2a", False))] == [0, 0]
     assert dict(written) == {"publish": 1, "none": 2}
-    assert state.looking_like_uv == 2
+    assert state.looking_like_uv == account.looking_like_uv == 2
     assert any("imager.light.uv" in line and "2 images" in line for line in status_lines(state))
     assert account.imported.lights.untold == 1  # A1a: HF and X1
 

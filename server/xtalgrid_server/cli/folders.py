@@ -13,6 +13,7 @@ from xtalgrid_core.errors import ConfigError, XtalgridError
 from xtalgrid_core.terminal import print_table
 
 from ..config import Config
+from ..domain.light import dark_line
 from ..exchange.scored import export_scored
 from ..steps.run import FolderRun, run_folder
 from ..steps.system import System
@@ -68,7 +69,8 @@ def _print_account(config: Config, account: FolderRun) -> None:
     for (reason, detail), files in account.failures().items():
         others = f" and {len(files) - 1} more" if len(files) > 1 else ""
         click.echo(f"  failed  {files[0]}{others}: {reason}: {detail}")
-    for line in account.imported.lights.lines():
+    lines = [dark_line(account.looking_like_uv)] if account.looking_like_uv else []
+    for line in lines + account.imported.lights.lines():
         click.echo(f"  {line}")
     for double in account.imported.doubles:
         click.echo(f"  skipped  {double.name}: another file has the same name without its suffix")

@@ -173,6 +173,15 @@ class LightsSeen:
         )
 
 
+def dark_line(number: int) -> str:
+    """Return a sentence about images that have no outcome because they look like UV light."""
+    images = "1 image is" if number == 1 else f"{number} images are"
+    return (
+        f"{images} dark, as in UV light, and so undecided: name their kind in imager.light.uv or, if it is visible, "
+        "in imager.light.visible; score these in the viewer"
+    )
+
+
 def passed_over_line(reason: str, number: int) -> str:
     """Return a sentence about images that are not scored for their light."""
     images = "1 image" if number == 1 else f"{number} images"

@@ -9,7 +9,7 @@ from datetime import date, datetime
 from xtalgrid_core.outcomes import Outcome
 
 from ..config import Config
-from ..domain.light import passed_over_line
+from ..domain.light import dark_line, passed_over_line
 from ..ledger.store import Ledger
 from ..steps.create_work import archive
 from ..steps.step import Pause, paused
@@ -130,10 +130,7 @@ def status_lines(status: Status) -> Iterator[str]:
     for reason, number in status.passed_over.items():
         yield passed_over_line(reason, number)
     if number := status.looking_like_uv:
-        yield (
-            f"like UV     {number} images are dark, with bright spots at most, and so undecided: name their kind in "
-            "imager.light.uv or, if it is visible, imager.light.visible; score these in the viewer"
-        )
+        yield f"like UV     {dark_line(number)}"
     if held := status.decisions["hold"]:
         yield (
             f"to review   {held} held scores: see the newest CSV in the outbox, "

@@ -23,6 +23,8 @@ class FolderRun:
     finalized: Finalized
     scored: list[DropImage]
     failed: dict[str, tuple[str, str]]
+    looking_like_uv: int
+    """Images without an outcome because they are dark, as in UV light."""
 
     @property
     def total(self) -> int:
@@ -95,4 +97,6 @@ def _account(system: System, imported: Imported, finalized: Finalized) -> Folder
     failed = {image.image_name: image.failure for image in images if image.failure is not None}
     for path, why in imported.rejected.items():
         failed[path.name] = ("name fits no pattern", why)
-    return FolderRun(imported, finalized, [image for image in images if image.is_scored], failed)
+    scored = [image for image in images if image.is_scored]
+    dark = system.ledger.scores.looking_like_uv([image.image_id for image in scored])
+    return FolderRun(imported, finalized, scored, failed, dark)
