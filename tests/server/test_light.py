@@ -6,6 +6,7 @@ import io
 import re
 import tempfile
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -19,7 +20,9 @@ from xtalgrid_core.images import WellImage
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.cli.main import main
 from xtalgrid_server.config import Config, from_string
+from xtalgrid_server.domain.images import ImageRow
 from xtalgrid_server.domain.light import Light, LightRules
+from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.imager.crystaltrak.check import check_imager
 from xtalgrid_server.reports.status import status, status_lines
 from xtalgrid_server.steps.assimilate.doubt import judged
@@ -114,6 +117,21 @@ def test_no_image_in_other_light_is_scored_and_every_visible_one_is(convention, 
     visible = {file for file, is_visible in files.items() if is_visible}
     assert found == visible
     assert counted == len(files) - len(visible)
+
+
+@settings(max_examples=4, deadline=None)
+@given(images=st.lists(st.one_of(rigaku(), exported()), min_size=4, max_size=40))
+def test_of_the_imager_s_rows_every_visible_image_is_taken_and_no_other(images):
+    """There are no files, so each image that is taken is recorded as missing."""
+    files = {Path(file).name: is_visible for file, is_visible in images}
+    with tempfile.TemporaryDirectory() as folder, opened(Path(folder)) as system:
+        rows = [ImageRow(0, "CI000003", 1, datetime(2024, 3, 5), Well(1, 1, 1), name) for name in files]
+        system.imager.register(rows)
+        for _ in range(2):
+            created = system.create_work()
+        assert {file for file, _, _ in system.ledger.failures.of_files()} == {n for n in files if files[n]}
+        assert sum(system.ledger.passed_over.counts().values()) == sum(not visible for visible in files.values())
+        assert created.planned == 0
 
 
 # ---- the way of a plate imaged in both ---------------------------------------------------------------------------

@@ -24,12 +24,13 @@ class PassedOver:
         ids = sorted({image.inspect_id for image in images})
         known = {(row.inspect_id, row.image_name) for row in self._db.rows_in(known_rows, table.inspect_id, ids)}
         seen = {"source": self._db.source, "seen_at": now()}
-        rows = [
-            {"inspect_id": image.inspect_id, "image_name": image.image_name, "reason": reason, **seen}
+        new = {  # once each, even if the imager database lists an image twice
+            (image.inspect_id, image.image_name): reason
             for image, reason in zip(images, reasons, strict=True)
             if (image.inspect_id, image.image_name) not in known
-        ]
-        if rows:
+        }
+        if new:
+            rows = [{"inspect_id": key[0], "image_name": key[1], "reason": new[key], **seen} for key in new]
             with self._db.writing() as connection:
                 connection.execute(t.passed_over.insert(), rows)
 

@@ -90,10 +90,10 @@ def finalize(
     existing = database.scores_of_drops(list(groups))
     ledger.imager_scores.record(row for rows in existing.values() for row in rows)
     reviews = ledger.decisions.reviews([score.score_id for scores in groups.values() for score in scores])
-    done = Finalized(run=run)
+    done, light = Finalized(run=run), config.light
     rows = []
     for inspect_id, scores in groups.items():
-        visible = [score for score in scores if config.light.is_scored(score.image_name)]
+        visible = [score for score in scores if light.is_scored(score.image_name)]
         best = best_of_inspection(visible) if visible else None
         for score in scores:
             action = (

@@ -325,8 +325,8 @@ class ImagerDatabase(Connections):
         """Return an inspection's images in UV and other light, whatever the configured patterns, by name."""
         table = self.tables.images.c
         statement = sa.select(table.imagename).where(table.inspectid == inspect_id).order_by(table.imagename)
-        names = (str(name).rstrip() for name in self.read(lambda connection: list(connection.scalars(statement))))
-        lights = ((name, self._light.of(name)) for name in names)
+        names = self.read(lambda connection: connection.scalars(statement).all())
+        lights = ((name.rstrip(), self._light.of(name.rstrip())) for name in names if name)
         return [Mate(name, light) for name, light in lights if light not in (None, Light.VISIBLE)]
 
     def is_ours(self, score: ScoreRow) -> bool:
