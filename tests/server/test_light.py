@@ -251,6 +251,11 @@ def test_lights_are_read_from_the_configuration():
         ("A1-uv_tpef.png", Light.UV),
         ("A1_dark field.png", Light.OTHER),
         ("UvrD_A1.jpg", None),
+        ("C10_DefaultUV_Crystal_1.jpg", Light.UV),  # Rock Maker's profiles "Default UV", "UV Imaging", "SHG Imaging"
+        ("C10_UVImaging_Crystal_1.jpg", Light.UV),
+        ("C10_SHGImaging_Crystal_1.jpg", Light.OTHER),
+        ("A1_5xPOL_1.jpg", Light.OTHER),
+        ("Pol_beta_A1.jpg", None),
         ("98HE_01A_1.png", None),  # VMXi
         ("90j8_01A_2.jpg", None),  # XChem
     ],

@@ -23,18 +23,20 @@ class Light(StrEnum):
     OTHER = "other"
 
 
-# Words of a name or a folder, not parts of words: "UV" in A1_UV.jpg, 5xUV, -uvt, but not in UvrD. Polo's folders end in
-# -jpg, -uvt, -shg; exports of RockMaker and of other imagers carry the name of the capture profile or of the light.
+# Words of a name or a folder, not parts of words: "UV" in A1_UV.jpg, 5xUV, DefaultUV, -uvt, but not in UvrD. Polo's
+# folders end in -jpg, -uvt, -shg; Rock Maker's exports carry the name of the capture profile without its blanks.
 _WORDS = {
-    Light.UV: r"uv(?:[0-9]|2[5-9][0-9]|3[0-9]{2}|t|[-_ ]?(?:imag|fluor?|light|exc)[a-z]*)?|(?:uv)?tpef|ultraviolet",
-    Light.OTHER: r"shg|sonicc|mfi|fluor(?:escen(?:t|ce))?|dark[-_ ]?field|(?<=[0-9]x)pol"
+    Light.UV: r"uv(?:[0-9]{1,2}|2[5-9][0-9]|3[0-9]{2}|[tf]|fluor?[a-z]*)?|(?:sonicc)?(?:uv)?tpef?|ultraviolet",
+    Light.OTHER: r"shg|sonicc(?:shg)?|mfi|fluor(?:escen(?:t|ce))?|dark[-_ ]?field|[0-9]+x ?pol"
     r"|(?:cross(?:ed)?|x|c)[-_ ]?pol[a-z]*|polari[sz](?:ed|er|ers|ation|ing)[0-9]*",
-    Light.VISIBLE: r"bf|bright[-_ ]?field|vis|visible|white[-_ ]?light|imagerdefaults?",
+    Light.VISIBLE: r"bf|bright[-_ ]?field|vis|visible|white[-_ ]?light|imager[-_ ]?defaults?",
 }
 _SEEN = {
     light: re.compile(rf"(?<![^\W_])(?:[0-9]+x)?(?:{words})(?![^\W_])", re.IGNORECASE)
     for light, words in _WORDS.items()
 }
+_INSIDE_WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+"""Where a word begins without a separator: Default|UV, UV|Imaging."""
 
 _RIGAKU = re.compile(r"_\d{6}_\d\d_\d\d_\d\d_(?P<code>[^_]+)_")
 """The code of the light in Rigaku's names, after date, column, row and subwell; see `imager.folder.names`."""
@@ -108,6 +110,7 @@ class Mate:
 
 def light_in(words: str) -> Light | None:
     """Return the light that a name's words tell; None without such a word."""
+    words = _INSIDE_WORDS.sub(" ", words)
     return next((light for light, pattern in _SEEN.items() if pattern.search(words)), None)
 
 
