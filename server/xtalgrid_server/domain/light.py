@@ -189,9 +189,9 @@ def passed_over_line(reason: str, number: int) -> str:
     """Return a sentence about images that are not scored for their light."""
     images = "1 image" if number == 1 else f"{number} images"
     if reason == Light.UV:
-        return f"passed over: {images} in UV light"
+        return f"passed over: {images} in UV light by name or folder (imager.light)"
     if reason == Light.OTHER:
-        return f"passed over: {images} in other light, such as between crossed polarisers"
+        return f"passed over: {images} in other light by name or folder, such as SHG (imager.light)"
     return (
         f"passed over: {images} of RockImager's capture {reason}, which may be UV; if it is visible, add "
         f'"*profileID_{reason.split()[1]}_*" to imager.light.visible'
