@@ -93,8 +93,8 @@ class Score:
 
     def __repr__(self) -> str:
         """Show the image, its outcome, and the probability of a crystal."""
-        name = Path(self.image).name
-        return f"<Score of {name}: {self.outcome} {self.probability:.2f}, p_crystal {self.p_crystal:.2f}>"
+        name, doubt = Path(self.image).name, ", looks like UV" if self.looks_like_uv else ""
+        return f"<Score of {name}: {self.outcome} {self.probability:.2f}, p_crystal {self.p_crystal:.2f}{doubt}>"
 
     @property
     def image(self) -> str:
@@ -115,6 +115,11 @@ class Score:
     def number(self) -> int | None:
         """The outcome's score in the imager's score table (Table 1); None for undecided."""
         return self._answer.score
+
+    @property
+    def looks_like_uv(self) -> bool:
+        """Whether the image is dark, as in UV light. Don't trust its score then."""
+        return self._answer.looks_like_uv
 
     @property
     def probability(self) -> float:

@@ -42,6 +42,9 @@ With this size a worker needs 400 MB. It is checked before decoding, because a m
 _MIN_CONTRAST = 4
 """Difference of dark and bright, of 255, up to which an image shows nothing; 759 real ones have 39 and more."""
 
+_BLACK, _LIT = 32, 140
+"""Brightness, of 255, up to which a quarter and nine tenths of a UV picture's pixels are."""
+
 SEGMENTER_SIDE = 256
 """Side of the square that a whole image is resized to for the segmenter."""
 
@@ -162,6 +165,11 @@ class WellImage:
         """Return a part of the image as decoded at full scale, ``(height, width, 3)``."""
         return self._decoded().rgb(box)
 
+    @property
+    def looks_like_uv(self) -> bool:
+        """Whether the image is dark, as in UV light; see `looks_like_uv`."""
+        return looks_like_uv(self._small)
+
     def segmenter_view(self) -> Pixels:
         """Return the segmenter's view of the whole image; see `segmenter_view`."""
         return self._levels.apply(self._small)
@@ -201,6 +209,17 @@ def check_contrast(image: Pixels) -> None:
     if (high - low).max() <= _MIN_CONTRAST:
         colour = ", ".join(f"{value:.0f}" for value in (low + high) / 2)
         raise ImageError(FailureReason.NOT_AN_IMAGE, f"it shows nothing: all of it is RGB {colour}; check the lamp")
+
+
+def looks_like_uv(image: Pixels) -> bool:
+    """Tell whether an image, ``(H, W, 3)``, is dark, as in UV light: much of it is black, and no lamp lights the rest.
+
+    So are pictures by SHG, in dark field and between crossed polarisers. docs/decisions/0022-light.md says how often
+    the rule is right on real images.
+    """
+    brightness = np.maximum(np.maximum(image[..., 0], image[..., 1]), image[..., 2])
+    black, unlit = (np.count_nonzero(brightness <= level) for level in (_BLACK, _LIT))
+    return bool(black >= 0.25 * brightness.size and unlit >= 0.9 * brightness.size)
 
 
 def image_size(data: bytes) -> tuple[int, int]:

@@ -164,6 +164,9 @@ class Scored(msgspec.Struct, frozen=True, kw_only=True, tag_field="status", tag=
     """Of the network that the options name; None if they name none."""
     own_groups: GroupProbabilities | None = None
     """The first opinion: `groups` as they were before they were combined with the second; None if there is none."""
+    looks_like_uv: bool = False
+    """Whether the image is dark, as in UV light; then the networks, which learned bright field, may
+    be wrong in all they say of it. False from an old worker, which did not look."""
     fluoresces: bool | None = None
     """Whether the crystals fluoresce in the UV image. Reserved, like the one below; None if not requested."""
     p_new: Probability | None = None

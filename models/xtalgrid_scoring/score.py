@@ -62,6 +62,7 @@ def score_image(
         image, networks.mask, entry.pixel_size_um, pause, lambda crop, scale: check_size(crop, scale, options)
     )
     picture = network_input(image) if options.second_opinion else None
+    looks_like_uv = image.looks_like_uv
     del image
     second = None
     if picture is not None:
@@ -91,6 +92,7 @@ def score_image(
         pixel_size_origin=well.scale.origin,
         drop=_drop(well.drop),
         boxes=boxes,
+        looks_like_uv=looks_like_uv,
         seconds=time.process_time() - began,
     )
 

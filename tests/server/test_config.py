@@ -27,13 +27,19 @@ def test_the_example_names_every_key_with_its_default(tmp_path):
         name, _, body = section.partition("]")
         shown = dict(re.findall(r"^# (\w+) = (.*?)(?:  +#.*)?$", body, re.MULTILINE))
         fields = {field.name: field for field in msgspec.structs.fields(sections.SECTIONS[name])}
-        assert set(shown) | {"codes", "tables", "columns"} == set(fields) | {"codes", "tables", "columns"}, name
+        assert set(shown) | {"codes", "light", "tables", "columns"} == set(fields) | {
+            "codes",
+            "light",
+            "tables",
+            "columns",
+        }, name
         values = tomllib.loads("\n".join(f"{key} = {value}" for key, value in shown.items()))
         for key in set(fields) - {
             "pixel_size_um",
             "hold",
             "workers",
             "codes",
+            "light",
             "tables",
             "columns",
         }:  # no default that could be shown

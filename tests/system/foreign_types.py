@@ -78,7 +78,9 @@ def test_blank_padded_texts_are_found_compared_and_taken_back(engine, lab):
     inspect(engine, 1, date(DAY))
     assert images(database) == [(1, "CI000001", NAME.format(1))]
     assert [group[0].inspect_id for group in database.of_plate("CI000001")] == [1]
-    assert database.mates(1, ["*_HF_*.jpg"]) == [NAME.format(1)]
+    uv = NAME.format(1).replace("_HF_", "_UV_")
+    run(engine, f"insert into i_images values (1, '{uv}')")
+    assert [mate.name for mate in database.mates(1)] == [uv]
     with database.writing() as writer:
         score_id = writer.insert(1, "23", DAY, "ARTscore", NAME.format(1))
     ((score,),) = database.scores_of_drops([1]).values()

@@ -30,6 +30,8 @@ def create_work_command(
         created = system.create_work(limit=limit, barcodes=barcodes, dry_run=dry_run, retry=retry, backfill=backfill)
     would = "would be " if dry_run else ""
     click.echo(f"{created.planned} images {would}planned in {created.units} units, {len(created.failed)} failed")
+    for line in created.lights.lines():
+        click.echo(line)
 
 
 @click.command()

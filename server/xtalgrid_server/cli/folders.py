@@ -13,6 +13,7 @@ from xtalgrid_core.errors import ConfigError, XtalgridError
 from xtalgrid_core.terminal import print_table
 
 from ..config import Config
+from ..domain.light import dark_line
 from ..exchange.scored import export_scored
 from ..steps.run import FolderRun, run_folder
 from ..steps.system import System
@@ -68,6 +69,9 @@ def _print_account(config: Config, account: FolderRun) -> None:
     for (reason, detail), files in account.failures().items():
         others = f" and {len(files) - 1} more" if len(files) > 1 else ""
         click.echo(f"  failed  {files[0]}{others}: {reason}: {detail}")
+    lines = [dark_line(account.looking_like_uv)] if account.looking_like_uv else []
+    for line in lines + account.imported.lights.lines():
+        click.echo(f"  {line}")
     for double in account.imported.doubles:
         click.echo(f"  skipped  {double.name}: another file has the same name without its suffix")
     click.echo(f"framed images: {config.frames_dir}")
@@ -104,6 +108,8 @@ def import_command(
             raise ConfigError("give the FOLDER that contains the images")
         imported = system.import_folder(folder, recursive=recursive, copy=copy, names=names)
         click.echo(f"{len(imported.entered)} images of {len(imported.barcodes)} plates imported")
+        for line in imported.lights.lines():
+            click.echo(line)
         for path, why in imported.rejected.items():
             click.echo(f"failed  {path}: {why}")
         for path in imported.doubles:

@@ -15,6 +15,8 @@ from msgspec import Meta, field
 from xtalgrid_core.options import DEFAULT_RULE, DEFAULTS, Boxes, Cutoff, Mode, Probability, Rule, Step
 from xtalgrid_core.outcomes import CLASSES, Outcome
 
+from ..domain.light import Light, LightRules
+
 _CLOCKS_DIFFER = timedelta(minutes=10)
 """How far the imager's clock may be ahead of ours."""
 
@@ -66,6 +68,9 @@ class Imager(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Names of the images to score, with the wildcards * and ?, such as ``*_HF_99_*``."""
     exclude: tuple[str, ...] = ("*_ART.*",)
     """Names of images that are never scored; our own framed images would otherwise match the patterns."""
+    light: dict[Light, tuple[str, ...]] = field(default_factory=dict)
+    """Names by light, ``visible``, ``uv`` or ``other``, where names don't tell it by themselves; only visible images
+    are scored."""
     pixel_size_um: Annotated[float, Meta(ge=0.05, le=50)] | None = None
     """Micrometres per pixel; if not set: that of known imagers, recognized by image size, else a guess."""
     scored_by: Annotated[str, Meta(min_length=1, max_length=30)] = "ARTscore"
@@ -260,8 +265,8 @@ class Viewer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """People who may approve and reject held scores; empty: everyone who is signed in."""
     write_scores: bool = False
     """Whether to write people's scores to the imager's score table too, in their names."""
-    uv: tuple[str, ...] = ("*_UV_*",)
-    """Names of UV images, which are shown beside the other images of their inspection."""
+    uv: tuple[str, ...] = ()
+    """Deprecated: more names for ``imager.light.uv``."""
     thumbnails_mb: Positive = 512
     """Maximum disk space for thumbnails, and as much again for class maps."""
     map_processes: Annotated[int, Meta(ge=1, le=64)] = 2
@@ -346,6 +351,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def outbox(self) -> Path:
         """Folder of the finalizer's CSV files."""
         return self.home / "outbox"
+
+    @property
+    def light(self) -> LightRules:
+        """Tells the light of images by their names."""
+        named = self.imager.light
+        uv = (*named.get(Light.UV, ()), *self.viewer.uv)
+        return LightRules({**named, Light.UV: uv}, self.imager.patterns)
 
     def score_code(self, outcome: Outcome) -> str | None:
         """Return the lab's score code for an outcome; None for outcomes that are never written."""

@@ -14,8 +14,8 @@ from xtalgrid_core.outcomes import Outcome
 
 from ..storage.engines import chunks
 from . import tables as t
-from .database import LedgerDatabase, insert, now
-from .shapes import ScoredImage, plate_order, scored_image, select_scored, select_scores
+from .database import LedgerDatabase, insert, is_of, now
+from .shapes import ScoredImage, newest_score, plate_order, scored_image, select_scored, select_scores
 from .units import Unit, add_unit_state, options_hash, unit_state
 
 
@@ -112,6 +112,15 @@ class Scores:
             row.id: Origin(row.host, row.name, wire.decode_manifest(row.manifest).options)
             for row in self._db.rows(statement)
         }
+
+    def looking_like_uv(self, image_ids: Sequence[int] | None = None) -> int:
+        """Count the images, all or these, whose newest score is undecided because they are dark, as in UV light."""
+        scores = t.scores.c
+        doubted = scores.outcome == str(Outcome.UNDECIDED), scores.answer.contains('"looks_like_uv":true')
+        statement = sa.select(scores.image_id).join_from(t.scores, t.images, t.images.c.id == scores.image_id)
+        statement = statement.where(*doubted, scores.id == newest_score(), is_of(self._db.source, t.images.c.source))
+        rows = self._db.rows(statement) if image_ids is None else self._db.rows_in(statement, t.images.c.id, image_ids)
+        return len(list(rows))
 
     def newest_id(self) -> int:
         """Return the id of the newest score, or 0 if there is none."""

@@ -17,6 +17,7 @@ from .decisions import Decisions, newest_decisions
 from .failures import Failures
 from .imager_scores import ImagerScores
 from .images import Images
+from .passed_over import PassedOver
 from .person_scores import PersonScores
 from .plates import Plates
 from .promotions import Promotions
@@ -38,6 +39,7 @@ class Ledger:
         self.plates = Plates(self._db)
         self.units = Units(self._db)
         self.failures = Failures(self._db)
+        self.passed_over = PassedOver(self._db)
         self.scores = Scores(self._db)
         self.corrections = Corrections(self._db)
         self.imager_scores = ImagerScores(self._db)

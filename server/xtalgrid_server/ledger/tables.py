@@ -135,6 +135,19 @@ failures = sa.Table(
 )
 """Images that could not be read, packed or scored, and why."""
 
+passed_over = sa.Table(
+    "passed_over",
+    metadata,
+    _key(),
+    sa.Column("source", sa.String(40), nullable=False),
+    sa.Column("inspect_id", sa.BigInteger, nullable=False, doc="INSPECTID in the imager database"),
+    sa.Column("image_name", sa.String(255), nullable=False),
+    sa.Column("reason", sa.String(60), nullable=False, doc="uv, other, profile N: its light"),
+    sa.Column("seen_at", sa.DateTime, nullable=False),
+    sa.UniqueConstraint("source", "inspect_id", "image_name"),
+)
+"""Images that are not to be scored, such as those in UV light, and why."""
+
 finalizations = sa.Table(
     "finalizations",
     metadata,

@@ -22,6 +22,9 @@ def decision_path(answer: wire.Scored, options: wire.Options) -> Iterator[str]:
             f"a drop was found (confidence {answer.drop.confidence:.3f}): "
             f"{width}×{height} pixels from column {col}, row {row}"
         )
+    if answer.looks_like_uv and answer.outcome is Outcome.UNDECIDED:
+        yield "the image is dark, as in UV light, so it is undecided; a person should look"
+        return
     if not answer.probabilities:
         if answer.second_opinion is not None:
             yield f"MARCO's network says crystal {answer.second_opinion.groups[0]:.3f}, which counts only with a drop"

@@ -9,6 +9,7 @@ from datetime import date, datetime
 from xtalgrid_core.outcomes import Outcome
 
 from ..config import Config
+from ..domain.light import dark_line, passed_over_line
 from ..ledger.store import Ledger
 from ..steps.create_work import archive
 from ..steps.step import Pause, paused
@@ -60,6 +61,8 @@ class Status:
         None unless a part of the archive is unread.
     failed_units
         Reasons by name.
+    passed_over
+        Numbers of images that are not scored for their light, by reason (`domain.light`).
     dated_ahead
         Inspections of plates dated ahead of now, which an imager's clock or ``imager.time_zone`` explains.
     """
@@ -74,6 +77,9 @@ class Status:
     failed_units: dict[str, str]
     no_score: tuple[Unscored, ...]
     dated_ahead: tuple[DatedAhead, ...]
+    passed_over: dict[str, int]
+    looking_like_uv: int
+    """Images with an undecided score because they are dark, as in UV light."""
 
 
 def status(config: Config, ledger: Ledger) -> Status:
@@ -90,6 +96,8 @@ def status(config: Config, ledger: Ledger) -> Status:
         failed_units={unit.name: unit.detail for unit in ledger.units.in_states("failed")},
         no_score=tuple(Unscored(*failure) for failure in ledger.failures.of_files()),
         dated_ahead=tuple(DatedAhead(*plate) for plate in ledger.images.inspected_after(config.imager.latest_date())),
+        passed_over=ledger.passed_over.counts(),
+        looking_like_uv=ledger.scores.looking_like_uv(),
     )
 
 
@@ -119,6 +127,10 @@ def status_lines(status: Status) -> Iterator[str]:
             f"ahead       plate {plate.barcode} inspection {plate.inspection} ({plate.images} images) is dated "
             f"{plate.inspected:%Y-%m-%d %H:%M}; check the imager's clock and imager.time_zone"
         )
+    for reason, number in status.passed_over.items():
+        yield passed_over_line(reason, number)
+    if number := status.looking_like_uv:
+        yield f"like UV     {dark_line(number)}"
     if held := status.decisions["hold"]:
         yield (
             f"to review   {held} held scores: see the newest CSV in the outbox, "

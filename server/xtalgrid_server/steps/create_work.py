@@ -29,6 +29,7 @@ from xtalgrid_core.weights import no_pooling, with_second_opinion
 
 from ..config import Config
 from ..domain.images import ImageRow, Moment, UnusableRow
+from ..domain.light import LightsSeen
 from ..domain.log import log
 from ..grids.base import Grid, Submission
 from ..imager.source import ImageSource
@@ -89,6 +90,8 @@ class Created:
     """Those of the found images that are dated ahead of now."""
     unusable: list[UnusableRow] = field(default_factory=list)
     """Rows of the imager database that could not be used."""
+    lights: LightsSeen = field(default_factory=LightsSeen)
+    """Images passed over for their light, and drops whose images' light nothing tells."""
 
 
 def work_options(config: Config, ledger: Ledger) -> Options:
@@ -154,6 +157,8 @@ def create_work(
     run.close_unit()
     run.hand_over()
     run.record_unusable(source.unusable)
+    if run.created.lights.untold:
+        log.warning("%s: %s", STEP, run.created.lights.untold_line)
     return run.created
 
 
@@ -245,6 +250,8 @@ class _Run:
         self._fresh = True
         self._made: list[Submission] = []
         self._taken: set[tuple[int, str]] = set()
+        self._light = config.light
+        self._looked_at: set[int] = set()
         self.created = Created()
 
     def full(self) -> bool:
@@ -327,17 +334,32 @@ class _Run:
         return Archive(before, archive.images, read)
 
     def unplanned(self, inspections: Iterable[list[ImageRow]], any_options: bool = False) -> Iterator[_Inspection]:
-        """Remove the images already in a unit, with one query of the ledger for many inspections.
+        """Remove images in UV or other light and those already in a unit, with one query for many inspections.
 
         Only units with the same options count, or those with any.
         """
         options = None if any_options else self._hash
         rest = iter(inspections)
         while batch := list(itertools.islice(rest, _ASKED)):
-            there = self._ledger.units.planned([image for group in batch for image in group], options, self._retry)
-            for group in batch:
-                new = [image for image in group if (image.inspect_id, image.image_name) not in there]
+            visible = self._visible(batch)
+            there = self._ledger.units.planned([image for group in visible for image in group], options, self._retry)
+            for group, scored in zip(batch, visible, strict=True):
+                new = [image for image in scored if (image.inspect_id, image.image_name) not in there]
                 yield _Inspection(group[0].moment, len(group), new)
+
+    def _visible(self, inspections: list[list[ImageRow]]) -> list[list[ImageRow]]:
+        """Return the images that may be scored; record the others, and count each inspection once."""
+        visible, passed_over = [], []
+        for group in inspections:
+            is_new = group[0].inspect_id not in self._looked_at  # a gap and the look-back may overlap
+            self._looked_at.add(group[0].inspect_id)
+            visible.append((self.created.lights if is_new else LightsSeen()).add(self._light, group))
+            if is_new and len(visible[-1]) < len(group):
+                passed_over += [image for image in group if image not in visible[-1]]
+        if passed_over and not self._dry_run:
+            reasons = [self._light.passed_over(image.image_name) or "" for image in passed_over]
+            self._ledger.passed_over.add(passed_over, reasons)
+        return visible
 
     def take(self, inspection: _Inspection, fresh: bool = True) -> None:
         """Check an inspection's images and add them to the unit; a unit has either fresh images or back-fill."""
@@ -412,8 +434,9 @@ class _Run:
 
 
 def _key(config: Config) -> str:
-    """Return the key of the saved progress; other patterns find other images, so they start anew."""
-    patterns = "\n".join((*config.imager.patterns, "", *config.imager.exclude))
+    """Return the key of the saved progress; other patterns or lights find other images, so they start anew."""
+    lights = [f"{light} {name}" for light, names in config.imager.light.items() for name in names]
+    patterns = "\n".join((*config.imager.patterns, "", *config.imager.exclude, *lights))
     return f"{config.imager.source} {hashlib.sha256(patterns.encode()).hexdigest()[:16]}"
 
 

@@ -90,10 +90,11 @@ def finalize(
     existing = database.scores_of_drops(list(groups))
     ledger.imager_scores.record(row for rows in existing.values() for row in rows)
     reviews = ledger.decisions.reviews([score.score_id for scores in groups.values() for score in scores])
-    done = Finalized(run=run)
+    done, light = Finalized(run=run), config.light
     rows = []
     for inspect_id, scores in groups.items():
-        best = best_of_inspection(scores)
+        visible = [score for score in scores if light.is_scored(score.image_name)]
+        best = best_of_inspection(visible) if visible else None
         for score in scores:
             action = (
                 decide_action(
@@ -105,7 +106,7 @@ def finalize(
                     config.publish.hold,
                 )
                 if score is best
-                else Action("none", f"{best.image_name} of the same inspection has priority")
+                else Action("none", _why_not(best))
             )
             framed = _framed(config, score, frames or config.publish.frames)
             row = _csv_row(config, run, score, existing[inspect_id], action, framed)
@@ -122,6 +123,10 @@ def finalize(
     ledger.set_watermark(key, str(newest))
     done.csv = _write_csv(config, ledger, run)
     return done
+
+
+def _why_not(best: ScoredImage | None) -> str:
+    return f"{best.image_name} of the same inspection has priority" if best else "not in visible light (imager.light)"
 
 
 def restore_csv(config: Config, ledger: Ledger) -> None:

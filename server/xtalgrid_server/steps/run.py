@@ -23,6 +23,8 @@ class FolderRun:
     finalized: Finalized
     scored: list[DropImage]
     failed: dict[str, tuple[str, str]]
+    looking_like_uv: int
+    """Images without an outcome because they are dark, as in UV light."""
 
     @property
     def total(self) -> int:
@@ -31,8 +33,8 @@ class FolderRun:
 
     @property
     def accounted(self) -> int:
-        """Number of images with a score or a recorded failure."""
-        return len(self.scored) + len(self.failed)
+        """Number of images with a score, with a recorded failure, or passed over for their light."""
+        return len(self.scored) + len(self.failed) + self.imported.lights.passed_over.total()
 
     @property
     def outcomes(self) -> dict[Outcome, int]:
@@ -88,10 +90,13 @@ def run_folder(
 
 
 def _account(system: System, imported: Imported, finalized: Finalized) -> FolderRun:
-    wanted = {(row.inspect_id, row.image_name) for row in imported.entered}
+    is_scored = system.config.light.is_scored
+    wanted = {(row.inspect_id, row.image_name) for row in imported.entered if is_scored(row.image_name)}
     images = system.ledger.images.of_inspections(sorted({row.inspect_id for row in imported.entered}))
     images = [image for image in images if (image.inspect_id, image.image_name) in wanted]
     failed = {image.image_name: image.failure for image in images if image.failure is not None}
     for path, why in imported.rejected.items():
         failed[path.name] = ("name fits no pattern", why)
-    return FolderRun(imported, finalized, [image for image in images if image.is_scored], failed)
+    scored = [image for image in images if image.is_scored]
+    dark = system.ledger.scores.looking_like_uv([image.image_id for image in scored])
+    return FolderRun(imported, finalized, scored, failed, dark)

@@ -156,6 +156,7 @@ class System:
                 failed=len(created.failed),
                 units=created.units,
                 **{"dated_ahead": len(created.ahead)} if created.ahead else {},
+                **{"passed_over": created.lights.passed_over.total()} if created.lights.passed_over else {},
                 **{"unusable_rows": len(created.unusable)} if created.unusable else {},
                 dry_run="yes" if dry_run else "no",
             )

@@ -13,6 +13,7 @@ from xtalgrid_core.errors import ImagerError
 
 from ..config import Config
 from ..domain.images import ImageRow
+from ..domain.light import Mate
 from ..domain.log import log
 from ..imager.crystaltrak.database import ImagerDatabase
 from ..ledger.plates import Counts, Inspection
@@ -66,12 +67,10 @@ class Site:
             raise HTTPException(404, "There is no such image.")
         return row
 
-    def mates(self, image: ImageRow) -> list[str]:
-        """Return the names of an image's UV mates in the imager database; none while the database is down."""
+    def mates(self, image: ImageRow) -> list[Mate]:
+        """Return an image's mates in UV and other light; none while the imager database is down."""
         try:
-            return [
-                name for name in self.imager.mates(image.inspect_id, self.config.viewer.uv) if name != image.image_name
-            ]
+            return [mate for mate in self.imager.mates(image.inspect_id) if mate.name != image.image_name]
         except ImagerError as error:
             log.warning("viewer: no UV images: %s", error)
             return []

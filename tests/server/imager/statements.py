@@ -44,7 +44,7 @@ TALK: dict[str, Callable[[ImagerDatabase], object]] = {
     "ImagerDatabase.scores_of_drops": lambda d: d.scores_of_drops([1, 2]),
     "ImagerDatabase.scored_by_people": lambda d: list(d.scored_by_people(["*_UV_*"])),
     "ImagerDatabase.register": lambda d: d.register([*ROWS, ImageRow(0, "P1", 1, DAY, Well(1, 1, 1), "x_HF_99_n.jpg")]),
-    "ImagerDatabase.mates": lambda d: d.mates(1, ["*_UV_*"]),
+    "ImagerDatabase.mates": lambda d: d.mates(1),
     "ImagerDatabase.wells_taken": lambda d: d.wells_taken("CI022987"),
     "ScoreWriter.scores_of_drops": _writes(lambda w: w.scores_of_drops([1, 2])),
     "ScoreWriter.insert": _writes(lambda w: w.insert(1, "23", DAY, "ARTscore", "x_HF_99_1.jpg")),

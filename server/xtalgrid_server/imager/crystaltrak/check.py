@@ -5,6 +5,7 @@ A database reports only "table or view does not exist"; this names the table or 
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +16,11 @@ import sqlalchemy as sa
 from xtalgrid_core.errors import ImageError, ImagerError
 
 from ...config import Config
+from ...domain.light import LightsSeen
 from .database import ImagerDatabase
+
+_NEWEST = 200
+"""Number of inspections of drops whose images' light is looked at."""
 
 NEEDED = ("inspections", "images", "scores")
 OPTIONAL = ("plates", "plate_drops", "samples", "projects")
@@ -47,6 +52,7 @@ def check_imager(config: Config, database: ImagerDatabase) -> Iterator[Finding]:
     if tables["inspections"].is_good and tables["images"].is_good:
         yield from _dates(config, database)
         yield _newest_image(config, database)
+        yield from _lights(config, database)
 
 
 def _table(database: ImagerDatabase, key: str, is_needed: bool) -> Finding:
@@ -102,3 +108,16 @@ def _newest_image(config: Config, database: ImagerDatabase) -> Finding:
         return Finding(False, f"newest image: {error}")
     text = f"newest image: of {newest[0].inspected:%Y-%m-%d %H:%M} ({config.imager.time_zone}), {file}"
     return Finding(file.is_file(), text if file.is_file() else f"{text}: not found; see imager.image_root")
+
+
+def _lights(config: Config, database: ImagerDatabase) -> Iterator[Finding]:
+    """Tell what the names of the newest images say of their light, and whether any is scored."""
+    seen, scored, number = LightsSeen(), 0, 0
+    try:
+        for inspection in itertools.islice(database.newest_first(None, None), _NEWEST):
+            scored += len(seen.add(config.light, inspection))
+            number += len(inspection)
+    except ImagerError:  # `_newest_image` tells
+        return
+    for line in seen.lines():
+        yield Finding(seen.untold == 0 and scored > 0, f"of the newest {number} images: {line}")

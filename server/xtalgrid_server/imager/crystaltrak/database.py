@@ -18,6 +18,7 @@ from xtalgrid_core.errors import ImagerError
 from ...config import Config
 from ...config.vendor import TABLES
 from ...domain.images import ImageRow, Moment, ScoredDrop, ScoreRow, UnusableRow
+from ...domain.light import Light, Mate
 from ...domain.wells import Well
 from ...storage.engines import chunks
 from ..source import image_path
@@ -51,7 +52,7 @@ class ImagerDatabase(Connections):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         settings = config.imager
-        self._config = config
+        self._config, self._light = config, config.light
         self.rows = RowReader()
         if not settings.url:  # embedded: we create the tables
             own = [self.tables.autoscores] if config.publish.autoscores else []
@@ -313,23 +314,20 @@ class ImagerDatabase(Connections):
         for part in chunks(inspect_ids):
             fitting = self._select_fitting().where(table.inspectid.in_(part), sa.not_(is_mate))
             for image in self.rows.images(connection.execute(fitting.order_by(table.inspectid, table.imagename))):
-                images[image.inspect_id].append(image)
+                if self._light.is_scored(image.image_name):
+                    images[image.inspect_id].append(image)
             mates_of = sa.select(*named(table.inspectid, table.imagename)).where(table.inspectid.in_(part), is_mate)
             for row in connection.execute(mates_of.order_by(table.inspectid, table.imagename)):
                 others[int(row.inspectid)].append(row.imagename)
         return images, others
 
-    def mates(self, inspect_id: int, names: Sequence[str]) -> list[str]:
-        """Return the names of an inspection's images that match wildcards such as ``*_UV_*``, sorted.
-
-        The configured patterns do not apply.
-        """
+    def mates(self, inspect_id: int) -> list[Mate]:
+        """Return an inspection's images in UV and other light, whatever the configured patterns, by name."""
         table = self.tables.images.c
-        fits = sa.or_(
-            sa.false(), *(trimmed(table.imagename).like(like_pattern(name), escape=_ESCAPE) for name in names)
-        )
-        statement = sa.select(table.imagename).where(table.inspectid == inspect_id, fits).order_by(table.imagename)
-        return self.read(lambda connection: list(connection.scalars(statement)))
+        statement = sa.select(table.imagename).where(table.inspectid == inspect_id).order_by(table.imagename)
+        names = self.read(lambda connection: connection.scalars(statement).all())
+        lights = ((name.rstrip(), self._light.of(name.rstrip())) for name in names if name)
+        return [Mate(name, light) for name, light in lights if light not in (None, Light.VISIBLE)]
 
     def is_ours(self, score: ScoreRow) -> bool:
         """Return whether we wrote the row."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from xtalgrid_core.images import SUFFIXES
 from ...config import Config
 from ...domain.failures import FailureLog
 from ...domain.images import ImageRow
+from ...domain.light import Light, LightRules, LightsSeen, light_in
 from ...domain.wells import Well
 from ..crystaltrak.database import ImagerDatabase
 from .names import ANY, NamedImage, Names, compile_names
@@ -45,6 +46,8 @@ class Imported:
         Files that are not complete yet.
     settling
         Those of `waiting` that are new or changed only a moment ago.
+    lights
+        What was passed over for its light, and drops whose images' light nothing tells.
     fell_back
         Whether no name matched the convention, so that each file was taken for a well.
     """
@@ -54,6 +57,7 @@ class Imported:
     doubles: list[Path] = field(default_factory=list)
     waiting: list[Path] = field(default_factory=list)
     settling: list[Path] = field(default_factory=list)
+    lights: LightsSeen = field(default_factory=LightsSeen)
     fell_back: bool = False
 
     @property
@@ -157,8 +161,9 @@ def enter(
         result.rejected[file] = why
         failures.add(readable(str(file.absolute())), STEP, reason, readable(why))
 
+    names = {file: _stored_name(config.light, convention, file) for file in files}
     if convention is None:
-        places = _number_wells(database, plates, files)
+        places = _number_wells(database, plates, names)
     else:
         places = []
         for file in files:
@@ -168,7 +173,7 @@ def enter(
                 continue
             reject(file, FailureReason.NAME_FITS_NO_PATTERN, _NO_PATTERN)
     for file, named in places:
-        name = readable(convention.image_name(file.absolute()) if convention else file.name)
+        name = names[file]
         named = replace(named, barcode=readable(named.barcode) or plates.barcode(file.parent))
         if len(name.encode()) > 255 or len(named.barcode.encode()) > 30:
             reject(file, FailureReason.NAME_FITS_NO_PATTERN, "an image name has at most 255 bytes, a barcode 30 bytes")
@@ -182,7 +187,9 @@ def enter(
             reject(file, FailureReason.MISSING_FILE, "the file has disappeared")
         else:
             rows.append(ImageRow(0, named.barcode, named.inspection, when, named.well, name))
-    result.entered += database.register(rows)
+    entered = database.register(rows)
+    result.entered += entered
+    result.lights.add_all(config.light, entered)
 
 
 def _image_files(folder: Path, recursive: bool) -> Iterator[Path]:
@@ -198,10 +205,27 @@ def _one_for_each_stem(files: list[Path], result: Imported) -> list[Path]:
     return list(chosen.values())
 
 
-def _number_wells(database: ImagerDatabase, plates: PlateFolders, files: list[Path]) -> list[tuple[Path, NamedImage]]:
+def _stored_name(light: LightRules, convention: Names | None, file: Path) -> str:
+    """Return the name of an image in the database; if only a folder tells that it is not visible, with that folder's.
+
+    Polo's folders end in -uvt and -shg; others are just named UV, themselves or the folder above the plate's.
+    """
+    file = file.absolute()
+    name = readable(convention.image_name(file) if convention else file.name)
+    if light.of(name) is None:
+        parent, above = file.parent.name, file.parent.parent.name
+        for folder in (parent, above) if above.isalnum() else (parent,):
+            if light_in(folder) not in (None, Light.VISIBLE):
+                return f"{readable(folder)}_{name}"
+    return name
+
+
+def _number_wells(
+    database: ImagerDatabase, plates: PlateFolders, names: Mapping[Path, str]
+) -> list[tuple[Path, NamedImage]]:
     """Assign each file to a well of a plate named after its folder, in order; files entered before keep their wells."""
     places: list[tuple[Path, NamedImage]] = []
-    for folder, group in itertools.groupby(files, key=lambda path: path.parent):
+    for folder, group in itertools.groupby(names, key=lambda path: path.parent):
         barcode = plates.barcode(folder)
         taken = database.wells_taken(barcode)
         free = (
@@ -209,7 +233,7 @@ def _number_wells(database: ImagerDatabase, plates: PlateFolders, files: list[Pa
             for well in (Well(row, col, 1) for row in itertools.count(1) for col in range(1, 13))
             if well not in set(taken.values())
         )
-        wells = ((file, taken.get(readable(file.name)) or next(free)) for file in group)
+        wells = ((file, taken.get(names[file]) or next(free)) for file in group)
         places.extend((file, NamedImage(barcode, 1, well, None)) for file, well in wells)
     return places
 

@@ -42,6 +42,8 @@ def image_disagreement(a: wire.Answer, b: wire.Answer, options: wire.Options) ->
         return f"{_described(a)} and {_described(b)}"
     if (a.height, a.width) != (b.height, b.width):
         return f"{a.width}×{a.height} and {b.width}×{b.height} pixels"
+    if a.looks_like_uv != b.looks_like_uv:
+        return "only one says that it is dark, as in UV light"
     if a.outcome != b.outcome and not _on_the_edge(a, b, options):
         return f"{_described(a)} and {_described(b)}"
     if len(a.probabilities) != len(b.probabilities):

@@ -6,6 +6,8 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from xtalgrid_core import wire
 from xtalgrid_core.errors import ResultError
 from xtalgrid_core.files import write_atomically
@@ -15,6 +17,7 @@ from ...domain.log import log
 from ...grids.base import Grid
 from ...ledger.store import Ledger
 from ...ledger.units import Unit
+from .doubt import judged
 from .validate import KEPT_BYTES, validate
 
 STEP = "assimilate"
@@ -65,6 +68,8 @@ def _take(
         if unit.state != "returned":
             manifest = wire.decode_manifest(unit.manifest)
             result = validate(data, manifest)
+            names = [image.image_name for image in ledger.units.images(unit)]
+            result = msgspec.structs.replace(result, images=judged(result.images, names, config.light))
             done.scores += ledger.scores.accept_result(unit, digest, result, manifest.options)
             done.accepted += 1
     except ResultError as error:

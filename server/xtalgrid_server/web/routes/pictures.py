@@ -45,12 +45,12 @@ def original(request: AllowedRequest, image_id: int) -> Response:
 
 @router.get("/mate/{image_id:int}/{number:int}.jpg")
 def mate(request: AllowedRequest, image_id: int, number: int) -> Response:
-    """Send a UV mate of an image, by its position, scaled to a screen and with its contrast stretched."""
+    """Send a mate of an image in UV or other light, by its position, small and with its contrast stretched."""
     row = request.site.image(image_id)
-    names = request.site.mates(row)
-    if number >= len(names):
+    mates = request.site.mates(row)
+    if number >= len(mates):
         raise HTTPException(404, "There is no such image.")
-    other = dataclasses.replace(row, image_name=names[number])
+    other = dataclasses.replace(row, image_name=mates[number].name)
     return _jpeg(lambda: stretched_jpeg(read_original(request.site.config, other), 1280))
 
 

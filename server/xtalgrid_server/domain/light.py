@@ -1,0 +1,198 @@
+"""The light that an image was taken in, as its name tells. Only visible images are scored, and only they vote.
+
+The networks learned bright-field images. In ultraviolet light crystals glow on black, and between crossed polarisers
+too; there a network for visible light is sure of what it has never seen.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from .images import ImageRow
+
+
+class Light(StrEnum):
+    """What an image was taken in; other: crossed polarisers, dark field, SHG, fluorescence of dyes."""
+
+    VISIBLE = "visible"
+    UV = "uv"
+    OTHER = "other"
+
+
+# Words of a name or a folder, not parts of words: "UV" in A1_UV.jpg, 5xUV, DefaultUV, -uvt, but not in UvrD. Polo's
+# folders end in -jpg, -uvt, -shg; Rock Maker's exports carry the name of the capture profile without its blanks.
+_WORDS = {
+    Light.UV: r"uv(?:[0-9]{1,2}|2[5-9][0-9]|3[0-9]{2}|[tf]|fluor?[a-z]*)?|(?:sonicc)?(?:uv)?tpef?|ultraviolet",
+    Light.OTHER: r"shg|sonicc(?:shg)?|mfi|fluor(?:escen(?:t|ce))?|dark[-_ ]?field|[0-9]+x ?pol"
+    r"|(?:cross(?:ed)?|x|c)[-_ ]?pol[a-z]*|polari[sz](?:ed|er|ers|ation|ing)[0-9]*",
+    Light.VISIBLE: r"bf|bright[-_ ]?field|vis|visible|white[-_ ]?light|imager[-_ ]?defaults?",
+}
+_SEEN = {
+    light: re.compile(rf"(?<![^\W_])(?:[0-9]+x)?(?:{words})(?![^\W_])", re.IGNORECASE)
+    for light, words in _WORDS.items()
+}
+_INSIDE_WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+"""Where a word begins without a separator: Default|UV, UV|Imaging."""
+
+_RIGAKU = re.compile(r"_\d{6}_\d\d_\d\d_\d\d_(?P<code>[^_]+)_")
+"""The code of the light in Rigaku's names, after date, column, row and subwell; see `imager.folder.names`."""
+
+_RIGAKU_CODES = {"HF": Light.VISIBLE, "E0": Light.VISIBLE, "00": Light.VISIBLE, "UV": Light.UV}
+
+_PROFILE = re.compile(r"profileID_?(?P<code>\d+)(?!\d)", re.IGNORECASE)
+"""RockImager's capture profile. Numbers are a lab's own, except that the first is the imager's default, visible."""
+
+
+@dataclass(frozen=True, slots=True)
+class LightRules:
+    """Tells the light by an image's name.
+
+    Attributes
+    ----------
+    named
+        Names with ``*`` and ``?`` by light, from the configuration; they come first, visible ones before others.
+    patterns
+        Names of the images to score (``imager.patterns``): a capture profile named there is visible.
+    """
+
+    named: Mapping[Light, tuple[str, ...]] = field(default_factory=dict)
+    patterns: tuple[str, ...] = ()
+
+    def of(self, name: str) -> Light | None:
+        """Return an image's light; None if nothing tells it. Case does not matter."""
+        for light in Light:
+            if self.is_named(name, light):
+                return light
+        if (match := _PROFILE.search(name)) is not None:
+            chosen = any(_PROFILE.search(pattern) and fits(name, pattern) for pattern in self.patterns)
+            return Light.VISIBLE if chosen or int(match["code"]) == 1 else Light.OTHER
+        if (match := _RIGAKU.search(name)) is not None:
+            return _RIGAKU_CODES.get(match["code"].upper()) or light_in(match["code"])
+        return light_in(name)
+
+    def is_named(self, name: str, light: Light) -> bool:
+        """Return whether the configuration names an image as of this light."""
+        return any(fits(name, pattern) for pattern in self.named.get(light, ()))
+
+    def is_scored(self, name: str) -> bool:
+        """Return whether the visible networks may score an image: it is visible, or nothing tells otherwise."""
+        return self.of(name) in (None, Light.VISIBLE)
+
+    def passed_over(self, name: str) -> str | None:
+        """Return why an image is not scored, ``uv``, ``other`` or ``profile N``; None if it is."""
+        light = self.of(name)
+        if light is None or light is Light.VISIBLE:
+            return None
+        profile = None if self.is_named(name, Light.UV) or self.is_named(name, Light.OTHER) else _PROFILE.search(name)
+        return f"profile {int(profile['code'])}" if profile else str(light)
+
+    def is_untold(self, images: Iterable[ImageRow]) -> bool:
+        """Return whether the images of one inspection that are scored may differ in light, and nothing tells.
+
+        Focus slices have one light, if a Rigaku name gives it a code.
+        """
+        lights = {image.image_name: self.of(image.image_name) for image in images}
+        kinds = {light or _code(name) for name, light in lights.items() if light in (None, Light.VISIBLE)}
+        return len(kinds) > 1 and None in lights.values()
+
+
+@dataclass(frozen=True, slots=True)
+class Mate:
+    """An image of an inspection that is not scored for its light, to be shown beside the one that is."""
+
+    name: str
+    light: Light
+
+
+def light_in(words: str) -> Light | None:
+    """Return the light that a name's words tell; None without such a word."""
+    words = _INSIDE_WORDS.sub(" ", words)
+    return next((light for light, pattern in _SEEN.items() if pattern.search(words)), None)
+
+
+def fits(name: str, wildcards: str) -> bool:
+    """Return whether a name fits a pattern with the wildcards ``*`` and ``?``, whatever its case."""
+    pattern = re.escape(wildcards).replace(r"\*", ".*").replace(r"\?", ".")
+    return re.fullmatch(pattern, name, re.IGNORECASE | re.DOTALL) is not None
+
+
+def _code(name: str) -> str:
+    match = _RIGAKU.search(name)
+    return match["code"] if match else name
+
+
+@dataclass(slots=True)
+class LightsSeen:
+    """What the names of images told of their light, for a person to read.
+
+    Attributes
+    ----------
+    passed_over
+        Numbers of images that are not scored, by `LightRules.passed_over`.
+    untold
+        Drops at inspections with several images whose light nothing tells: names of two of them, by number of drops.
+    """
+
+    passed_over: Counter[str] = field(default_factory=Counter)
+    untold: int = 0
+    example: tuple[str, ...] = ()
+
+    def add(self, rules: LightRules, inspection: Iterable[ImageRow]) -> list[ImageRow]:
+        """Take note of one inspection of one drop; return its images that are scored."""
+        images = list(inspection)
+        reasons = [rules.passed_over(image.image_name) for image in images]
+        self.passed_over.update(reason for reason in reasons if reason is not None)
+        scored = [image for image, reason in zip(images, reasons, strict=True) if reason is None]
+        if rules.is_untold(scored):
+            self.untold += 1
+            self.example = self.example or tuple(image.image_name for image in scored[:2])
+        return scored
+
+    def add_all(self, rules: LightRules, images: Iterable[ImageRow]) -> None:
+        """Take note of images, all of their inspections."""
+        inspections: dict[int, list[ImageRow]] = {}
+        for image in images:
+            inspections.setdefault(image.inspect_id, []).append(image)
+        for inspection in inspections.values():
+            self.add(rules, inspection)
+
+    def lines(self) -> list[str]:
+        """Return sentences about what was passed over and what nothing told, with what to do; none without either."""
+        lines = [passed_over_line(reason, number) for reason, number in sorted(self.passed_over.items())]
+        return [*lines, self.untold_line] if self.untold else lines
+
+    @property
+    def untold_line(self) -> str:
+        """A sentence about drops whose images' light nothing tells."""
+        drops = "1 drop has" if self.untold == 1 else f"{self.untold} drops have"
+        return (
+            f"{drops} several images of one inspection, such as {' and '.join(self.example)}, and nothing tells their "
+            "light; all are scored, and the outcome of highest priority counts: "
+            "name those in UV and other light in imager.light, or the images to score in imager.patterns"
+        )
+
+
+def dark_line(number: int) -> str:
+    """Return a sentence about images that have no outcome because they look like UV light."""
+    images = "1 image is" if number == 1 else f"{number} images are"
+    return (
+        f"{images} dark, as in UV light, and so undecided: name their kind in imager.light.uv or, if it is visible, "
+        "in imager.light.visible; score these in the viewer"
+    )
+
+
+def passed_over_line(reason: str, number: int) -> str:
+    """Return a sentence about images that are not scored for their light."""
+    images = "1 image" if number == 1 else f"{number} images"
+    if reason == Light.UV:
+        return f"passed over: {images} in UV light by name or folder (imager.light)"
+    if reason == Light.OTHER:
+        return f"passed over: {images} in other light by name or folder, such as SHG (imager.light)"
+    return (
+        f"passed over: {images} of RockImager's capture {reason}, which may be UV; if it is visible, add "
+        f'"*profileID_{reason.split()[1]}_*" to imager.light.visible'
+    )
