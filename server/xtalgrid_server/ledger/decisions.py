@@ -86,8 +86,9 @@ class Decisions:
     def inspections_due(self, after: int, shadow: bool = False) -> list[int]:
         """Return the inspect ids that the finalizer has to decide on.
 
-        These are all inspections that have a score it has not seen, or a review since its last decision. It has seen
-        every score up to the id `after`. `shadow` adds inspections whose last decision was in shadow mode.
+        These are all inspections that have a score it has not seen, a review since its last decision, or an image whose
+        file was found since then with a content that was scored before. It has seen every score up to the id `after`.
+        `shadow` adds inspections whose last decision was in shadow mode.
         """
         decided = sa.exists().where(t.finalizations.c.score_id == t.scores.c.id)
         last = sa.select(sa.func.max(t.finalizations.c.at)).where(t.finalizations.c.score_id == t.scores.c.id)
@@ -100,10 +101,15 @@ class Decisions:
         reviewed = scored.join(t.reviews, t.reviews.c.score_id == t.scores.c.id).where(
             t.reviews.c.at > last.scalar_subquery()
         )
+        put_back = scored.where(
+            t.images.c.changed_at.is_not(None),
+            t.scores.c.sha256 == t.images.c.sha256,
+            t.images.c.changed_at > last.scalar_subquery(),
+        )
         in_shadow = scored.join(t.finalizations, t.finalizations.c.score_id == t.scores.c.id).where(
             t.finalizations.c.action == "shadow", t.finalizations.c.id.in_(newest_decisions())
         )
-        statements = (new, reviewed, in_shadow) if shadow else (new, reviewed)
+        statements = (new, reviewed, put_back, *([in_shadow] if shadow else []))
         with self._db.reading() as connection:
             return sorted({inspect_id for statement in statements for inspect_id in connection.scalars(statement)})
 

@@ -142,6 +142,15 @@ class ImagerDatabase(Connections):
                 return
             inspect_id = int(whole[-1].inspectid)
 
+    def of_inspections(self, inspect_ids: Sequence[int]) -> Iterator[list[ImageRow]]:
+        """Yield the matching images of these inspections by inspection."""
+        inspect_id = self.tables.inspections.c.inspectid
+        for part in chunks(inspect_ids):
+            chosen = self._select_fitting().where(inspect_id.in_(part))
+            rows = self.read_all(chosen.order_by(inspect_id, self.tables.images.c.imagename))
+            for _, images in itertools.groupby(self.rows.images(rows), key=attrgetter("inspect_id")):
+                yield list(images)
+
     def select_entered(self, inspect_id: int) -> sa.Select[Any]:
         """Build the statement of `entered_after`."""
         inspections = self.tables.inspections.c
