@@ -64,14 +64,11 @@ class Failures:
         rows = self._db.rows(chosen.order_by(t.images.c.id.desc()).limit(limit))
         return [(image_row(row), row.size, row.modified) for row in rows]
 
-    def open_rows(self, step: str, limit: int) -> list[str]:
-        """Return the files of a step's open failures of unusable rows, oldest first."""
+    def open_files(self, step: str) -> list[str]:
+        """Return the files, or rows, that are no images and have open failures at a step, oldest first."""
         failures = t.failures.c
-        chosen = failures.step == step, failures.reason == str(FailureReason.UNUSABLE_ROW), failures.closed_at.is_(None)
-        return [
-            row.file
-            for row in self._db.rows(sa.select(failures.file).where(*chosen).order_by(failures.id).limit(limit))
-        ]
+        chosen = failures.step == step, failures.image_id.is_(None), failures.closed_at.is_(None)
+        return [row.file for row in self._db.rows(sa.select(failures.file).where(*chosen).order_by(failures.id))]
 
     def of_files(self, files: Sequence[str] | None = None) -> list[tuple[str, str, str]]:
         """Return (file, reason, detail) of all files or these that have no score; the newest failure of each."""

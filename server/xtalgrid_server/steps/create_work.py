@@ -375,7 +375,7 @@ class _Run:
         """Take the images of rows that could not be used and were corrected, and close the failures of these rows."""
         if self._dry_run:
             return
-        recorded = self._ledger.failures.open_rows(STEP, _ASKED)
+        recorded = self._ledger.failures.open_files(STEP)[:_ASKED]
         ids = {name: int(match[1]) for name in recorded if (match := _UNUSABLE_IMAGE.fullmatch(name))}
         for group in self.unplanned(source.of_inspections(sorted(set(ids.values()))), any_options=True):
             self.take(group)
