@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,8 +15,6 @@ from . import tables as t
 from .database import LedgerDatabase, now
 from .entering import enter_images, record_file
 from .shapes import image_row
-
-_IS_SCORED = sa.exists().where(t.scores.c.image_id == t.failures.c.image_id)
 
 
 class Failures:
@@ -70,25 +67,12 @@ class Failures:
         chosen = failures.step == step, failures.image_id.is_(None), failures.closed_at.is_(None)
         return [row.file for row in self._db.rows(sa.select(failures.file).where(*chosen).order_by(failures.id))]
 
-    def of_files(self, files: Sequence[str] | None = None) -> list[tuple[str, str, str]]:
-        """Return (file, reason, detail) of all files or these that have no score; the newest failure of each."""
+    def of_files(self) -> list[tuple[str, str, str]]:
+        """Return (file, reason, detail) of all that is open; the newest failure of each file or row."""
         failures = t.failures.c
-        statement = sa.select(failures.file, failures.reason, failures.detail).where(~_IS_SCORED).order_by(failures.id)
-        rows = self._db.rows(statement) if files is None else self._db.rows_in(statement, failures.file, files)
+        statement = sa.select(failures.file, failures.reason, failures.detail).where(failures.closed_at.is_(None))
+        rows = self._db.rows(statement.order_by(failures.id))
         return list({row.file: (row.file, row.reason, row.detail) for row in rows}.values())
-
-    def newest(self, limit: int) -> tuple[dict[str, int], list[tuple[datetime, str, str, str, str]]]:
-        """Return how many files without a score failed for each reason, and the newest of them.
-
-        These come as (at, step, file, reason, detail).
-        """
-        failures = t.failures.c
-        reasons = sa.select(failures.reason, sa.func.count(sa.distinct(failures.file))).where(~_IS_SCORED)
-        newest = sa.select(t.failures).where(~_IS_SCORED).order_by(failures.id.desc()).limit(limit)
-        with self._db.reading() as connection:
-            counts = {row[0]: int(row[1]) for row in connection.execute(reasons.group_by(failures.reason))}
-            rows = [(r.at, r.step, r.file, r.reason, r.detail) for r in connection.execute(newest)]
-        return counts, rows
 
 
 def add_failure(

@@ -9,7 +9,9 @@ from datetime import date, datetime
 from xtalgrid_core.outcomes import Outcome
 
 from ..config import Config
+from ..imager.crystaltrak.database import ImagerDatabase
 from ..ledger.store import Ledger
+from ..steps.account import Account, account, account_lines
 from ..steps.create_work import archive
 from ..steps.step import Pause, paused
 
@@ -23,15 +25,6 @@ class Backfill:
     images: int
     read: int
     back_to: date
-
-
-@dataclass(frozen=True, slots=True)
-class Unscored:
-    """A file that could not be scored, and why."""
-
-    file: str
-    reason: str
-    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +53,8 @@ class Status:
         None unless a part of the archive is unread.
     failed_units
         Reasons by name.
+    account
+        Where every image and file stands.
     dated_ahead
         Inspections of plates dated ahead of now, which an imager's clock or ``imager.time_zone`` explains.
     """
@@ -72,12 +67,12 @@ class Status:
     rows_written: int
     archive: Backfill | None
     failed_units: dict[str, str]
-    no_score: tuple[Unscored, ...]
+    account: Account
     dated_ahead: tuple[DatedAhead, ...]
 
 
-def status(config: Config, ledger: Ledger) -> Status:
-    """Read the state of the pipeline from the ledger."""
+def status(config: Config, ledger: Ledger, imager: ImagerDatabase) -> Status:
+    """Read the state of the pipeline from the ledger, and the account of an embedded imager database."""
     counts, old = ledger.counts(), archive(config, ledger)
     return Status(
         paused=paused(ledger),
@@ -88,7 +83,7 @@ def status(config: Config, ledger: Ledger) -> Status:
         rows_written=counts["published"]["rows"],
         archive=Backfill(old.images, old.read, old.before.inspected.date()) if old and old.before else None,
         failed_units={unit.name: unit.detail for unit in ledger.units.in_states("failed")},
-        no_score=tuple(Unscored(*failure) for failure in ledger.failures.of_files()),
+        account=account(config, ledger, imager),
         dated_ahead=tuple(DatedAhead(*plate) for plate in ledger.images.inspected_after(config.imager.latest_date())),
     )
 
@@ -100,6 +95,9 @@ def _all(counts: dict[str, int], names: tuple[str, ...]) -> dict[str, int]:
 def status_lines(status: Status) -> Iterator[str]:
     """Format the state of the pipeline as text."""
     yield f"system      {status.paused or 'running'}"
+    first, *others = account_lines(status.account)
+    yield f"account     {first}"
+    yield from others
     yield f"units       {_pairs(status.units)}"
     yield f"results     {_pairs(status.results)}"
     yield f"scores      {_pairs(status.scores)}"
@@ -110,10 +108,11 @@ def status_lines(status: Status) -> Iterator[str]:
         yield f"archive     {done}, back to {old.back_to}; `xtalgrid create_work --backfill` continues"
     for name, reason in status.failed_units.items():
         yield f"failed unit {name}: {reason}; `xtalgrid create_work --retry` plans its images again"
-    for one in status.no_score[:_SHOWN]:
+    failures = status.account.failures
+    for one in failures[:_SHOWN]:
         yield f"no score    {one.file}: {one.reason} ({one.detail})"
-    if len(status.no_score) > _SHOWN:
-        yield f"            … and {len(status.no_score) - _SHOWN} more"
+    if len(failures) > _SHOWN:
+        yield f"            … and {len(failures) - _SHOWN} more"
     for plate in status.dated_ahead:
         yield (
             f"ahead       plate {plate.barcode} inspection {plate.inspection} ({plate.images} images) is dated "

@@ -235,17 +235,19 @@ def _link(file: Path, target: Path, copy: bool, copies: Copies) -> None:
         If `target` exists with other content: two files claim to be the same image of the same inspection.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
+    is_stale = False
     if target.exists():
         if is_same_image(file, target):
             return
-        if target.is_symlink() or not copies.is_of(target, file):
+        is_stale = not target.is_symlink() and copies.is_of(target, file)
+        if not is_stale:
             raise FileExistsError(
                 f"{target} already exists with other content; two images of one inspection have the same name"
             )
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     temporary.unlink(missing_ok=True)
     try:
-        if copy or copies.is_of(target, file):
+        if copy or is_stale:
             raise OSError("a copy is wanted")
         temporary.symlink_to(file.absolute())
     except OSError:

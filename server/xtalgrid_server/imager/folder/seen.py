@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import sqlalchemy as sa
@@ -56,10 +56,9 @@ class SeenFiles:
 
     def __init__(self, database: ImagerDatabase) -> None:
         self._database = database
-        metadata = sa.MetaData()
         self._table = sa.Table(
             "xtalgrid_folder",
-            metadata,
+            sa.MetaData(),
             sa.Column("folder", sa.String(4096), primary_key=True),
             sa.Column("name", sa.String(255), primary_key=True),
             sa.Column("size", sa.Integer, nullable=False),
@@ -68,31 +67,27 @@ class SeenFiles:
             sa.Column("since", sa.Float, nullable=False),
             sa.Column("state", sa.String(10), nullable=False),
         )
-        with database.transaction() as connection:
-            metadata.create_all(connection)
 
     def of_folders(self, folders: Sequence[str]) -> dict[tuple[str, str], Seen]:
         """Return the files seen in these folders, by folder and name."""
         files: dict[tuple[str, str], Seen] = {}
-        with self._database.reading() as connection:
-            for part in chunks(folders):
-                for row in connection.execute(self._table.select().where(self._table.c.folder.in_(part))):
-                    files[row[0], row[1]] = Seen(*row)
+        for part in chunks(folders):
+            for row in _read(self._database, self._table.select().where(self._table.c.folder.in_(part))):
+                files[row[0], row[1]] = Seen(*row)
         return files
 
     def waiting(self) -> list[Seen]:
         """Return the files that wait for their rest, in the order in which they were seen."""
         table = self._table
-        with self._database.reading() as connection:
-            rows = connection.execute(table.select().where(table.c.state == "waiting").order_by(table.c.first))
-            return [Seen(*row) for row in rows]
+        waiting = table.select().where(table.c.state == "waiting").order_by(table.c.first)
+        return [Seen(*row) for row in _read(self._database, waiting)]
 
     def undone_below(self, folder: str) -> list[Seen]:
         """Return the files in a folder and its subfolders that were not entered, or changed since."""
         table = self._table
         below = sa.or_(table.c.folder == folder, table.c.folder.startswith(f"{folder}{os.sep}", autoescape=True))
-        with self._database.reading() as connection:
-            return [Seen(*row) for row in connection.execute(table.select().where(table.c.state.in_(_UNDONE), below))]
+        undone = table.select().where(table.c.state.in_(_UNDONE), below)
+        return [Seen(*row) for row in _read(self._database, undone)]
 
     def forget(self, files: Sequence[Seen]) -> None:
         """Remove the records of files that are gone."""
@@ -110,6 +105,7 @@ class SeenFiles:
         table, names = self._table, [field.name for field in fields(Seen)]
         same = sa.and_(table.c.folder == sa.bindparam("of_folder"), table.c.name == sa.bindparam("of_name"))
         with self._database.transaction() as connection:
+            table.create(connection, checkfirst=True)
             connection.execute(
                 table.delete().where(same), [{"of_folder": file.folder, "of_name": file.name} for file in files]
             )
@@ -127,26 +123,23 @@ class PassedOver:
             sa.Column("folder", sa.String(4096), primary_key=True),
             sa.Column("kinds", sa.Text, nullable=False),
         )
-        with database.transaction() as connection:
-            self._table.create(connection, checkfirst=True)
 
     def keep(self, folder: str, kinds: Mapping[str, int], recursive: bool) -> None:
         """Record a folder's numbers, in place of its own before and, if they include them, of its subfolders'."""
         text, column = msgspec.json.encode(dict(kinds)).decode(), self._table.c.folder
-        with self._database.reading() as connection:
-            if connection.scalar(sa.select(self._table.c.kinds).where(column == folder)) == text:
-                return
+        if [row.kinds for row in _read(self._database, self._table.select().where(column == folder))] == [text]:
+            return
         below = [column.startswith(f"{folder}{os.sep}", autoescape=True)] if recursive else []
         with self._database.transaction() as connection:
+            self._table.create(connection, checkfirst=True)
             connection.execute(self._table.delete().where(sa.or_(column == folder, *below)))
             connection.execute(self._table.insert().values(folder=folder, kinds=text))
 
     def total(self) -> collections.Counter[str]:
         """Return the numbers of all folders."""
         total = collections.Counter[str]()
-        with self._database.reading() as connection:
-            for kinds in connection.scalars(sa.select(self._table.c.kinds)):
-                total.update(msgspec.json.decode(kinds, type=dict[str, int]))
+        for row in _read(self._database, self._table.select()):
+            total.update(msgspec.json.decode(row.kinds, type=dict[str, int]))
         return total
 
 
@@ -161,18 +154,23 @@ class Copies:
             sa.Column("target", sa.String(4096), primary_key=True),
             sa.Column("file", sa.String(4096), nullable=False),
         )
-        with database.transaction() as connection:
-            self._table.create(connection, checkfirst=True)
 
     def is_of(self, target: Path, file: Path) -> bool:
         """Tell whether `target` was copied from `file`."""
-        origin = sa.select(self._table.c.file).where(self._table.c.target == readable(str(target)))
-        with self._database.reading() as connection:
-            return connection.scalar(origin) == readable(str(file.absolute()))
+        origin = self._table.select().where(self._table.c.target == readable(str(target)))
+        return [row.file for row in _read(self._database, origin)] == [readable(str(file.absolute()))]
 
     def add(self, target: Path, file: Path) -> None:
         """Record that `target` was copied from `file`."""
         values = {"target": readable(str(target)), "file": readable(str(file.absolute()))}
         with self._database.transaction() as connection:
+            self._table.create(connection, checkfirst=True)
             connection.execute(self._table.delete().where(self._table.c.target == values["target"]))
             connection.execute(self._table.insert().values(**values))
+
+
+def _read(database: ImagerDatabase, statement: sa.Select[Any]) -> Sequence[Any]:
+    """Return a statement's rows; none if its table was never written."""
+    with database.reading() as connection:
+        is_there = all(sa.inspect(connection).has_table(str(table)) for table in statement.get_final_froms())
+        return connection.execute(statement).all() if is_there else []
