@@ -117,7 +117,7 @@ def account_lines(account: Account, files: int = 20) -> Iterator[str]:
     if others:
         yield f"passed over {', '.join(f'{number} {kind}' for kind, number in account.passed_over.items())}"
     if account.differing:
-        yield f"changed     {account.differing} files are not the ones that were scored, and wait for a new score or failed"
+        yield f"changed     {account.differing} files are not the ones that were scored"
     for one in account.waiting_files[:files]:
         yield f"waiting     {one.file}, since {one.since:%Y-%m-%d %H:%M} UTC: {one.why}"
     if len(account.waiting_files) > files:
