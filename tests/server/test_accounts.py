@@ -12,7 +12,6 @@ import time
 import zipfile
 from pathlib import Path
 
-import msgspec
 import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, example, given, settings
@@ -95,9 +94,7 @@ class Lab:
                 contents = [hashlib.sha256(archive.read(entry.file)).hexdigest() for entry in manifest.images]
             unit = self.system.ledger.units.named(name)
             images = self.system.ledger.units.images(unit)
-            self.scored.update(
-                (image.image_name, content) for image, content in zip(images, contents, strict=True)
-            )
+            self.scored.update((image.image_name, content) for image, content in zip(images, contents, strict=True))
             answers = [answer(number, Outcome.CLEAR) for number in range(len(images))]
             self.system.ledger.scores.accept_result(unit, "f" * 64, result_of(manifest, answers), manifest.options)
             self.system.grid.discard(name)
@@ -120,7 +117,6 @@ class Lab:
                 assert image.sha256 == hashlib.sha256(self.path(image.image_name).read_bytes()).hexdigest()
 
 
-
 WELLS = st.sampled_from([(1, "png"), (2, "bmp"), (3, "jpg")])
 AGES = st.sampled_from([None, 10.0, 500.0, 3600.0])
 DEEDS = st.one_of(
@@ -128,7 +124,9 @@ DEEDS = st.one_of(
     st.tuples(st.just("growing"), WELLS, st.integers(0, 2), AGES),
     st.tuples(st.just("broken"), WELLS, st.integers(0, 2), AGES),
     st.tuples(st.just("touch"), WELLS, st.just(0), AGES),
-    st.tuples(st.just("foreign"), st.tuples(st.integers(1, 3), st.sampled_from(["txt", "czi", "db"])), st.just(0), AGES),
+    st.tuples(
+        st.just("foreign"), st.tuples(st.integers(1, 3), st.sampled_from(["txt", "czi", "db"])), st.just(0), AGES
+    ),
 )
 
 
@@ -166,3 +164,144 @@ def test_over_several_rounds_the_account_adds_up_and_each_content_is_scored_once
     finally:
         lab.system.__exit__(None, None, None)
         shutil.rmtree(place)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with the wells P_A1.png, P_A2.png …, as `put` writes them."""
+    place = tmp_path / "in"
+    place.mkdir()
+    return place
+
+
+@pytest.fixture
+def config(tmp_path):
+    return from_string(TOML.format(folder=""), home=tmp_path / "home")
+
+
+def put(folder, column, number, seconds=500.0):
+    path = folder / f"P_A{column}.png"
+    path.write_bytes(PICTURES[number, "png"])
+    os.utime(path, (time.time() - seconds,) * 2)
+    return path
+
+
+def through(system, outcome):
+    """Plan, and score all that waits as `outcome`, then decide and publish."""
+    system.create_work()
+    for name in system.grid.waiting():
+        unit = system.ledger.units.named(name)
+        manifest = wire.decode_manifest(unit.manifest)
+        said = result_of(manifest, [answer(entry.number, outcome) for entry in manifest.images])
+        system.ledger.scores.accept_result(unit, "f" * 64, said, manifest.options)
+        system.grid.discard(name)
+    system.finalize(frames="none")
+    system.publish()
+
+
+def test_a_file_that_is_put_back_has_its_score_again_also_in_the_score_table(system, folder, score_table):
+    published = []
+    for number, outcome in ((0, Outcome.CLEAR), (1, Outcome.PRECIPITATE_BAD), (0, Outcome.CRYSTALS_HARVESTABLE)):
+        put(folder, 1, number, 500.0 - number)
+        system.import_folder(folder)
+        through(system, outcome)
+        published.append([row[1] for row in score_table()])
+    clear, precipitate = (system.config.score_code(one) for one in (Outcome.CLEAR, Outcome.PRECIPITATE_BAD))
+    assert published == [[clear], [precipitate], [clear]]
+    assert len(system.ledger.scores.of_images([1])) == 2, "both stay in the history"
+
+
+def test_a_copy_follows_its_file_and_no_other(system, folder, tmp_path):
+    path = put(folder, 1, 0)
+    system.import_folder(folder, copy=True)
+    put(folder, 1, 1)
+    (row,) = system.import_folder(folder, copy=True).entered
+    assert system.source.path(row).read_bytes() == path.read_bytes()
+    moved = tmp_path / "moved"
+    shutil.copytree(folder, moved / "in")
+    put(moved / "in", 1, 2)
+    (stored,) = (system.config.image_root / row.barcode).rglob("*.png")
+    assert stored.read_bytes() == PICTURES[1, "png"]
+
+
+def test_an_archive_that_was_copied_or_moved_plans_nothing(system, folder, tmp_path):
+    for column in (1, 2, 3):
+        put(folder, column, column - 1)
+    system.import_folder(folder)
+    through(system, Outcome.CLEAR)
+    moved = folder.rename(tmp_path / "moved") / "in"
+    moved.mkdir()
+    for path in moved.parent.glob("*.png"):
+        shutil.copy(path, moved / path.name)  # with new times
+    (tmp_path / "in").symlink_to(moved)
+    assert system.create_work().planned == 0
+    assert account(system.config, system.ledger, system.imager).scored == 3
+
+
+def test_what_an_earlier_version_planned_is_looked_at_and_not_read(system, folder, monkeypatch):
+    """Its ledger has neither size nor time; a file older than its planning is taken as it is, a younger one is read."""
+    put(folder, 1, 0), put(folder, 2, 1)
+    system.import_folder(folder)
+    through(system, Outcome.CLEAR)
+    with system.ledger._db.writing() as connection:
+        connection.execute(sa.text("UPDATE images SET size = NULL, modified = NULL"))
+    put(folder, 2, 2, seconds=-60.0)
+    assert system.create_work().planned == 1
+    assert system.create_work().planned == 0
+
+
+def test_failures_that_were_mended_are_closed(system, folder):
+    path = put(folder, 1, 0)
+    odd = folder / "holiday.png"
+    path.rename(odd)
+    assert list(system.import_folder(folder).rejected) == [odd]
+    assert account(system.config, system.ledger, system.imager).failed == 1
+    odd.rename(path)
+    system.import_folder(folder)
+    through(system, Outcome.CLEAR)
+    mended = account(system.config, system.ledger, system.imager)
+    assert (mended.there, mended.scored, mended.failed) == (1, 1, 0)
+    path.write_text("no image")
+    through(system, Outcome.CLEAR)
+    broken = account(system.config, system.ledger, system.imager)
+    assert (broken.failed, broken.differing) == (1, 1)
+    assert "changed     1 files are not" in "\n".join(status_lines(status(system.config, system.ledger, system.imager)))
+    put(folder, 1, 0, seconds=400.0)
+    through(system, Outcome.CLEAR)
+    assert account(system.config, system.ledger, system.imager).scored == 1
+
+
+def test_a_row_that_was_corrected_is_planned_and_its_failure_closed(system):
+    columns = system.imager.tables.inspections.c
+    rows = [ImageRow(0, "P", number, INSPECTED, Well(1, number, 1), f"{number}.png") for number in (1, 2)]
+    for row in system.imager.register(rows):
+        path = system.source.path(row)
+        path.parent.mkdir(parents=True)
+        path.write_bytes(PICTURES[row.inspection, "png"])
+    change = columns.inspectid.table.update().where(columns.inspectid == 1)
+    with system.imager.transaction() as connection:
+        connection.execute(sa.text("UPDATE i_inspections SET barcodeid = '' WHERE inspectid = 1"))
+    created = system.create_work()
+    assert (created.planned, len(created.unusable)) == (1, 1)
+    assert account(system.config, system.ledger, system.imager).failed == 1
+    with system.imager.transaction() as connection:
+        connection.execute(change.values(barcodeid="P"))
+    assert system.create_work().planned == 1
+    assert account(system.config, system.ledger, system.imager).failed == 0
+
+
+def test_other_kinds_of_files_are_named_by_suffix_and_number(system, folder):
+    put(folder, 1, 0)
+    for name in ("a.czi", "b.CZI", "Thumbs.db", "README", ".hidden", "P_A1.tif"):
+        (folder / name).write_bytes(b"x")
+    (folder / "deeper").mkdir()
+    counted = account(system.config, system.ledger, system.imager, system.import_folder(folder))
+    assert counted.passed_over == {
+        ".czi": 2,
+        ".db": 1,
+        "file without suffix": 1,
+        "another format of an image": 1,
+        "subfolder (--recursive includes it)": 1,
+    }
+    assert (counted.there, counted.waiting) == (7, 1)
+    assert account(system.config, system.ledger, system.imager) == counted

@@ -143,7 +143,8 @@ class ImagerDatabase(Connections):
             inspect_id = int(whole[-1].inspectid)
 
     def of_inspections(self, inspect_ids: Sequence[int]) -> Iterator[list[ImageRow]]:
-        """Yield the matching images of these inspections by inspection."""
+        """Yield the matching images of these inspections by inspection; rows that were unusable may be corrected."""
+        self.rows.forget(inspect_ids)
         inspect_id = self.tables.inspections.c.inspectid
         for part in chunks(inspect_ids):
             chosen = self._select_fitting().where(inspect_id.in_(part))
