@@ -201,7 +201,7 @@ def through(system, outcome):
 
 def test_a_file_that_is_put_back_has_its_score_again_also_in_the_score_table(system, folder, score_table):
     published = []
-    for number, outcome in ((0, Outcome.CLEAR), (1, Outcome.PRECIPITATE_BAD), (0, Outcome.CRYSTALS_HARVESTABLE)):
+    for number, outcome in ((0, Outcome.CLEAR), (1, Outcome.PRECIPITATE_BAD), (0, Outcome.NULL_EXPERIMENT)):
         put(folder, 1, number, 500.0 - number)
         system.import_folder(folder)
         through(system, outcome)

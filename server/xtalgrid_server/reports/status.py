@@ -11,7 +11,7 @@ from xtalgrid_core.outcomes import Outcome
 from ..config import Config
 from ..imager.crystaltrak.database import ImagerDatabase
 from ..ledger.store import Ledger
-from ..steps.account import Account, account, account_lines
+from ..steps.account import Account, Unscored, account, account_lines
 from ..steps.create_work import archive
 from ..steps.step import Pause, paused
 
@@ -53,6 +53,8 @@ class Status:
         None unless a part of the archive is unread.
     failed_units
         Reasons by name.
+    no_score
+        What failed, as in `account`.
     account
         Where every image and file stands.
     dated_ahead
@@ -67,6 +69,7 @@ class Status:
     rows_written: int
     archive: Backfill | None
     failed_units: dict[str, str]
+    no_score: tuple[Unscored, ...]
     account: Account
     dated_ahead: tuple[DatedAhead, ...]
 
@@ -74,6 +77,7 @@ class Status:
 def status(config: Config, ledger: Ledger, imager: ImagerDatabase) -> Status:
     """Read the state of the pipeline from the ledger, and the account of an embedded imager database."""
     counts, old = ledger.counts(), archive(config, ledger)
+    counted = account(config, ledger, imager)
     return Status(
         paused=paused(ledger),
         units=_all(counts["units"], ("planned", "sent", "returned", "failed")),
@@ -83,7 +87,8 @@ def status(config: Config, ledger: Ledger, imager: ImagerDatabase) -> Status:
         rows_written=counts["published"]["rows"],
         archive=Backfill(old.images, old.read, old.before.inspected.date()) if old and old.before else None,
         failed_units={unit.name: unit.detail for unit in ledger.units.in_states("failed")},
-        account=account(config, ledger, imager),
+        no_score=counted.failures,
+        account=counted,
         dated_ahead=tuple(DatedAhead(*plate) for plate in ledger.images.inspected_after(config.imager.latest_date())),
     )
 
@@ -108,11 +113,10 @@ def status_lines(status: Status) -> Iterator[str]:
         yield f"archive     {done}, back to {old.back_to}; `xtalgrid create_work --backfill` continues"
     for name, reason in status.failed_units.items():
         yield f"failed unit {name}: {reason}; `xtalgrid create_work --retry` plans its images again"
-    failures = status.account.failures
-    for one in failures[:_SHOWN]:
+    for one in status.no_score[:_SHOWN]:
         yield f"no score    {one.file}: {one.reason} ({one.detail})"
-    if len(failures) > _SHOWN:
-        yield f"            … and {len(failures) - _SHOWN} more"
+    if len(status.no_score) > _SHOWN:
+        yield f"            … and {len(status.no_score) - _SHOWN} more"
     for plate in status.dated_ahead:
         yield (
             f"ahead       plate {plate.barcode} inspection {plate.inspection} ({plate.images} images) is dated "
