@@ -27,6 +27,8 @@ _STANDING = sa.case(
     (t.scores.c.outcome == str(Outcome.FAILED), "failed"),
     else_="scored",
 ).label("standing")
+_FAILED_BY_WORKERS = t.scores.join(t.images, t.images.c.id == t.scores.c.image_id)
+_IS_FAILED = t.scores.c.outcome == str(Outcome.FAILED), t.scores.c.id == newest_score(), _HAS_SCORE_OF_FILE
 _WITH_SCORES = t.images.outerjoin(t.scores, t.scores.c.id == newest_score())
 
 
@@ -55,10 +57,22 @@ class Accounts:
         self._db = database
 
     def counts(self) -> collections.Counter[str]:
-        """Count all images by standing."""
-        statement = sa.select(_STANDING, sa.func.count()).select_from(_WITH_SCORES).group_by(_STANDING)
-        rows = self._db.rows(statement.where(t.images.c.source == self._db.source))
-        return collections.Counter({row[0]: int(row[1]) for row in rows})
+        """Count all images by standing; of those that are scored, only an index is read."""
+        images, scores = t.images.c, t.scores.alias()
+        of_image = scores.c.image_id == images.id
+        has_score = sa.exists().where(of_image, scores.c.sha256 == images.sha256) | sa.and_(
+            images.sha256 == "", sa.exists().where(of_image)
+        )
+        others = sa.select(_STANDING, sa.func.count()).select_from(_WITH_SCORES).group_by(_STANDING)
+        of_source = images.source == self._db.source
+        with self._db.reading() as connection:
+            total = connection.scalar(sa.select(sa.func.count()).select_from(t.images).where(of_source)) or 0
+            rows = connection.execute(others.where(of_source, ~has_score))
+            counts = collections.Counter({row[0]: int(row[1]) for row in rows})
+            failed = sa.select(sa.func.count()).select_from(_FAILED_BY_WORKERS).where(of_source, *_IS_FAILED)
+            counts["failed"] = connection.scalar(failed) or 0
+        counts["scored"] = total - counts.total()
+        return counts
 
     def of(self, images: Sequence[ImageRow]) -> dict[tuple[int, str], Standing]:
         """Return where these images stand, by (inspect id, image name); those the ledger doesn't know are missing."""
@@ -82,8 +96,8 @@ class Accounts:
         )
         by_workers = (
             sa.select(*images, t.scores.c.answer, t.scores.c.at)
-            .select_from(_WITH_SCORES)
-            .where(t.images.c.source == self._db.source, t.scores.c.outcome == str(Outcome.FAILED), _HAS_SCORE_OF_FILE)
+            .select_from(_FAILED_BY_WORKERS)
+            .where(t.images.c.source == self._db.source, *_IS_FAILED)
         )
         newest: dict[tuple[int, str] | str, OpenFailure] = {}
         for row in self._db.rows(recorded):

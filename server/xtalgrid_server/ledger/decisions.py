@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from xtalgrid_core.outcomes import Outcome
 
 from . import tables as t
-from .database import LedgerDatabase, now
+from .database import LedgerDatabase, is_of, now
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +95,18 @@ class Decisions:
         scored = (
             sa.select(t.images.c.inspect_id)
             .join_from(t.scores, t.images, t.images.c.id == t.scores.c.image_id)
-            .where(t.images.c.source == self._db.source, t.scores.c.outcome != str(Outcome.FAILED))
+            .where(is_of(self._db.source, t.images.c.source), t.scores.c.outcome != str(Outcome.FAILED))
         )
         new = scored.where(t.scores.c.id > after, ~decided)
         reviewed = scored.join(t.reviews, t.reviews.c.score_id == t.scores.c.id).where(
             t.reviews.c.at > last.scalar_subquery()
         )
-        put_back = scored.where(
-            t.images.c.changed_at.is_not(None),
-            t.scores.c.sha256 == t.images.c.sha256,
-            t.images.c.changed_at > last.scalar_subquery(),
+        images, scores = t.images.c, t.scores.c
+        decided_before = sa.exists().where(
+            scores.image_id == images.id, scores.sha256 == images.sha256, images.changed_at > last.scalar_subquery()
+        )
+        put_back = sa.select(images.inspect_id).where(
+            is_of(self._db.source, images.source), images.changed_at.is_not(None), decided_before
         )
         in_shadow = scored.join(t.finalizations, t.finalizations.c.score_id == t.scores.c.id).where(
             t.finalizations.c.action == "shadow", t.finalizations.c.id.in_(newest_decisions())
