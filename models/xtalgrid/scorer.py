@@ -132,9 +132,10 @@ class Scorer:
         Parameters
         ----------
         image : path, bytes, PIL image or array
-            A JPEG, PNG or TIFF file, given by its path or its bytes; or pixels of uint8 or uint16, ``(M, N)`` grey or
-            ``(M, N, 3)`` RGB. A file gets exactly the numbers that a worker gives it. Pixels that were decoded from a
-            JPEG may differ in the third decimal, because a file is decoded at a reduced size if that is enough.
+            A JPEG, PNG, TIFF, BMP or GIF file, given by its path or its bytes; or pixels of uint8 or uint16,
+            ``(M, N)`` grey or ``(M, N, 3)`` RGB. A file gets exactly the numbers that a worker gives it. Pixels that
+            were decoded from a JPEG may differ in the third decimal, because a file is decoded at a reduced size if
+            that is enough.
         pixel_size_um : float, optional
             Micrometres per pixel, 0.05 to 50. Default: that of a known imager with images of this size, else a guess;
             `Score.pixel_size_origin` says which. If it is wrong by half, crystals are mistaken for other outcomes.

@@ -43,7 +43,7 @@ def deep_colour(image: Image.Image) -> str | None:
         If the channels lie in separate planes, which Pillow reads wrongly.
     """
     modes = [
-        arguments if isinstance(arguments, str) else (arguments or [""])[0]
+        arguments if isinstance(arguments, str) else str((arguments or [""])[0])  # a GIF's first is a number
         for *_, arguments in getattr(image, "tile", ())
     ]
     if modes and all(re.fullmatch(r"(RGB|RGBA|RGBX|RGBa);16[BLN]", mode) for mode in modes):

@@ -27,8 +27,16 @@ from .whole import ends_early
 Pixels = npt.NDArray[np.uint8]
 """An RGB image, ``(H, W, 3)``."""
 
-FORMATS = ("JPEG", "PNG", "TIFF")
-SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
+FORMATS = {
+    "JPEG": (".jpg", ".jpeg"),
+    "PNG": (".png",),
+    "TIFF": (".tif", ".tiff"),
+    "BMP": (".bmp",),
+    "GIF": (".gif",),
+}
+"""The formats that are read, by Pillow's names, with their suffixes; of files with the same stem, the first is read."""
+
+SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 
 MIN_SIDE = 64
 """Minimum pixels along each side of a well image."""
@@ -69,7 +77,7 @@ ImageFile.LOAD_TRUNCATED_IMAGES = False  # a half-written file must fail, not sc
 
 
 def read_image(data: bytes) -> Pixels:
-    """Decode a JPEG, PNG or TIFF image into 8-bit RGB.
+    """Decode an image of any of the `FORMATS` into 8-bit RGB.
 
     Handles 8- and 16-bit gray and colour, palette, CMYK and floating point. Alpha is dropped, since it means nothing
     in imagers' files. Pixels of more than 8 bits are scaled from the depth of the camera; see `depth`. Only the first
@@ -140,7 +148,7 @@ class WellImage:
     """A well image in a file, decoded only as far as the networks need; see `Picture`.
 
     For the segmenter, libjpeg decodes a JPEG directly at a quarter of the scale or so; at full scale only the drop is
-    converted to an array. PNG and TIFF files are decoded once. A large image is never converted as a whole, so that
+    converted to an array. Files of other formats are decoded once. A large image is never converted as a whole, so that
     there is no second copy beside Pillow's own.
 
     Parameters
@@ -234,7 +242,7 @@ def _open(data: bytes) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's own size warnings; the limit below is ours
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            image = Image.open(io.BytesIO(data), formats=tuple(FORMATS))
     except UnidentifiedImageError as error:
         raise ImageError(FailureReason.NOT_AN_IMAGE, f"not a {', '.join(FORMATS)} file, whatever its name") from error
     except Image.DecompressionBombError as error:

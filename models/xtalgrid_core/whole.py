@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import itertools
 import re
+import struct
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -26,14 +27,19 @@ _HUFFMAN_TABLES, _START_OF_SCAN, _END_OF_IMAGE = 0xC4, 0xDA, 0xD9
 _COMPRESSION = 259
 _TIFF_PARTS = ((273, 279), (324, 325))
 """Tags of the offsets and the byte counts of strips, and of tiles."""
+_GIF_EXTENSION, _GIF_IMAGE, _GIF_TRAILER = 0x21, 0x2C, 0x3B
+_BMP_FIRST_HEADER = struct.Struct("<4xHHHH")
+_BMP_HEADER = struct.Struct("<4xiiHHII")
+"""Width, height, planes, bits per pixel; then compression, and length of packed data."""
+_BMP_PACKED = (1, 2)
 
 
 def missing_end(stream: IO[bytes]) -> str | None:
     """Return why an image file is incomplete, or None if it is complete.
 
-    A JPEG must have its end marker and a PNG its end chunk, whatever follows them; the parts of a TIFF's first page
-    must lie within the file. None of them may hold zeros in place of data, and a PNG's checksums must be right. Files
-    of other formats are taken for complete, unless they begin with zeros.
+    A JPEG must have its end marker, a PNG its end chunk and a GIF its trailer, whatever follows them; the parts of a
+    TIFF's first page and the rows of a BMP must lie within the file. None of them may hold zeros in place of data, and
+    a PNG's checksums must be right. Files of other formats are taken for complete, unless they begin with zeros.
 
     Parameters
     ----------
@@ -63,6 +69,10 @@ def missing_end(stream: IO[bytes]) -> str | None:
         return _missing_in_png(stream.read())
     if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
         return _missing_in_tiff(stream, size)
+    if head.startswith(b"GIF8"):
+        return _missing_in_gif(stream.read())
+    if head.startswith(b"BM"):
+        return _missing_in_bmp(stream.read())
     return None
 
 
@@ -155,6 +165,51 @@ def _missing_in_png(data: bytes) -> str | None:
     return "the PNG's end chunk is missing"
 
 
+def _missing_in_gif(data: bytes) -> str | None:
+    """Walk a GIF's blocks to its trailer; the length of each part of a block is in the byte before it."""
+    at = _after_colours(data, 10, 13)
+    while at < len(data):
+        kind = data[at]
+        if kind == _GIF_TRAILER:
+            return None
+        if kind == _GIF_EXTENSION:
+            at += 2
+        elif kind == _GIF_IMAGE:
+            at = _after_colours(data, at + 9, at + 10) + 1
+        else:
+            return "zeros replace a part of the GIF" if kind == 0 else "a part of the GIF is broken"
+        while at < len(data) and data[at]:
+            at += 1 + data[at]
+        at += 1
+    return "the GIF's trailer is missing"
+
+
+def _after_colours(data: bytes, flags: int, at: int) -> int:
+    """Return where a table of colours ends that begins at `at`, if the byte at `flags` says that there is one."""
+    has_colours = flags < len(data) and data[flags] & 0x80
+    return at + 3 * 2 ** ((data[flags] & 7) + 1) if has_colours else at
+
+
+def _missing_in_bmp(data: bytes) -> str | None:
+    header = _BMP_HEADER if int.from_bytes(data[14:18], "little") > 12 else _BMP_FIRST_HEADER
+    if len(data) < 14 + header.size:
+        return "the BMP's header is missing"
+    width, height, _, bits, *rest = header.unpack_from(data, 14)
+    compression, length = rest[:2] if rest else (0, 0)
+    begin, height = int.from_bytes(data[10:14], "little"), abs(height)
+    is_packed = compression in _BMP_PACKED
+    stride = (width * bits + 31) // 32 * 4
+    end = begin + (length if is_packed else stride * height)
+    if not begin or width <= 0 or not height or end > len(data):
+        return "parts of the BMP are missing"
+    if is_packed:
+        return "zeros replace a part of the BMP" if data.find(_ZEROS, begin, end) >= 0 else None
+    rows = np.frombuffer(data, np.uint8, stride * height, begin).reshape(height, stride)[:, : (width * bits + 7) // 8]
+    if bits == 32:  # the fourth byte means nothing
+        rows = rows.reshape(height, width, 4)[:, :, :3].reshape(height, -1)
+    return _zeros_in_rows(rows, "BMP")
+
+
 def _missing_in_tiff(stream: IO[bytes], size: int) -> str | None:
     try:
         with warnings.catch_warnings(action="error"):  # Pillow warns if a tag's data lie beyond the end
@@ -178,7 +233,7 @@ def _missing_in_tiff(stream: IO[bytes], size: int) -> str | None:
         return "zeros replace a part of the TIFF" if _ZEROS in data else None
     if not rows_of_strips or len(data) % image.height:
         return None if any(data) else "the TIFF holds nothing but zeros"
-    return _zeros_in_rows(np.frombuffer(data, np.uint8).reshape(image.height, -1))
+    return _zeros_in_rows(np.frombuffer(data, np.uint8).reshape(image.height, -1), "TIFF")
 
 
 def _read(stream: IO[bytes], offset: int, count: int) -> bytes:
@@ -186,7 +241,7 @@ def _read(stream: IO[bytes], offset: int, count: int) -> bytes:
     return stream.read(count)
 
 
-def _zeros_in_rows(rows: npt.NDArray[np.uint8]) -> str | None:
+def _zeros_in_rows(rows: npt.NDArray[np.uint8], kind: str) -> str | None:
     """Return that zeros replace a part of uncompressed rows, ``(rows, bytes)``, or None.
 
     Black surfaces are zeros too, so a run of zeros must end in a row in a way that no picture does: on one side only,
@@ -194,7 +249,7 @@ def _zeros_in_rows(rows: npt.NDArray[np.uint8]) -> str | None:
     """
     is_zero: npt.NDArray[np.bool_] = np.logical_not(rows.any(axis=1))
     if is_zero.all():
-        return "the TIFF holds nothing but zeros"
+        return f"the {kind} holds nothing but zeros"
     edges = np.flatnonzero(np.diff(np.r_[False, is_zero, False].astype(np.int8)))
     opposite = int(np.argmin(is_zero)), int(np.argmin(is_zero[::-1]))
     for first, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
@@ -206,7 +261,7 @@ def _zeros_in_rows(rows: npt.NDArray[np.uint8]) -> str | None:
         is_border = (is_bottom and opposite[0] * 2 >= end - first) or (is_top and opposite[1] * 2 >= end)
         is_abrupt = all(row is None or (row > 8).mean() > 0.9 for row in (above, below))
         if is_cut or ((end - first) * 10 >= len(rows) and is_abrupt and not is_border):
-            return "zeros replace a part of the TIFF"
+            return f"zeros replace a part of the {kind}"
     return None
 
 

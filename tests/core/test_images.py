@@ -41,7 +41,7 @@ def png_claiming(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
-@pytest.mark.parametrize(("kind", "error"), [("PNG", 0), ("TIFF", 0), ("JPEG", 30)])
+@pytest.mark.parametrize(("kind", "error"), [("PNG", 0), ("TIFF", 0), ("BMP", 0), ("GIF", 40), ("JPEG", 30)])
 def test_colour_images_of_all_formats(kind, error):
     image = read_image(saved(Image.fromarray(COLOUR), kind))
     assert image.dtype == np.uint8
@@ -56,6 +56,16 @@ def test_all_kinds_of_pixels_become_rgb(mode):
     image = read_image(saved(black_and_white.convert(mode), kind))
     assert image.shape == (80, 100, 3)
     assert np.abs(image.astype(int) - np.asarray(black_and_white)).max() <= 3
+
+
+@pytest.mark.parametrize("kind", ["BMP", "GIF"])
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB"])
+def test_the_depths_of_other_formats_become_the_same_rgb(mode, kind):
+    image = Image.fromarray(np.where(GREY > 127, 255, 0).astype(np.uint8)).convert("RGB").convert(mode)
+    if mode == "P":
+        image = image.quantize(2)
+    expected = np.where(GREY > 127, 255, 0)
+    assert np.abs(read_image(saved(image, kind))[:, :, 1].astype(int) - expected).max() <= 3
 
 
 def test_alpha_is_ignored():
@@ -95,7 +105,9 @@ def test_orientation_is_that_of_the_file():
         (b"", FailureReason.NOT_AN_IMAGE),
         (b"well A01: no image taken\n", FailureReason.NOT_AN_IMAGE),
         (b"\xff\xd8\xff\xe0" + b"\0" * 10, FailureReason.NOT_AN_IMAGE),
-        (saved(Image.new("RGB", (100, 100)), "GIF"), FailureReason.NOT_AN_IMAGE),
+        (saved(Image.new("RGB", (100, 100)), "WEBP"), FailureReason.NOT_AN_IMAGE),
+        (encoded(COLOUR, "BMP")[:9000], FailureReason.TRUNCATED),
+        (encoded(COLOUR, "GIF")[:3000], FailureReason.TRUNCATED),
         (encoded(COLOUR)[:60], FailureReason.TRUNCATED),
         (encoded(COLOUR, "JPEG")[:-400], FailureReason.TRUNCATED),
         (encoded(COLOUR, "TIFF")[:9000], FailureReason.TRUNCATED),
@@ -112,7 +124,7 @@ def test_other_files_fail_with_a_reason(data, reason):
     assert caught.value.reason is reason
 
 
-@pytest.mark.parametrize(("kind", "error"), [("PNG", 0), ("TIFF", 0), ("JPEG", 8)])
+@pytest.mark.parametrize(("kind", "error"), [("PNG", 0), ("TIFF", 0), ("BMP", 0), ("GIF", 0), ("JPEG", 8)])
 def test_views_of_a_file_agree_with_those_of_its_pixels(kind, error):
     data = saved(Image.fromarray(well(height=1000, width=1300)), kind)
     whole, file, box = read_image(data), WellImage(data), Box(300, 17, 501, 900)

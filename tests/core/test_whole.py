@@ -21,6 +21,8 @@ KINDS = {
     "bigtiff": ("TIFF", {"big_tiff": True}),
     "tiff lzw": ("TIFF", {"compression": "tiff_lzw"}),
     "tiff jpeg": ("TIFF", {"compression": "jpeg"}),
+    "bmp": ("BMP", {}),
+    "gif": ("GIF", {}),
 }
 
 
@@ -70,7 +72,7 @@ def test_black_in_a_picture_is_no_damage(options: dict[str, bool]) -> None:
         ImageDraw.Draw(mask).ellipse((60, 20, 580, 470), fill=255)
         masked = Image.composite(LARGE, Image.new("RGB", picture.size), mask)
         for image in (picture if box[1] == 0 else masked, masked.convert("L")):
-            for name in ("TIFF", "PNG", "JPEG"):
+            for name in ("TIFF", "PNG", "JPEG", "BMP", "GIF"):
                 stream = io.BytesIO()
                 image.save(stream, name, **(options if name == "JPEG" else {}))
                 assert is_whole(stream.getvalue()), (box, name)
@@ -87,4 +89,43 @@ def test_the_end_marker_of_a_thumbnail_does_not_count() -> None:
 
 
 def test_other_formats_are_taken_for_complete() -> None:
-    assert is_whole(b"GIF89a and so on")
+    assert is_whole(b"RIFF....WEBP and so on")
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA"])
+def test_bmp_files_of_any_depth_and_odd_width(mode: str) -> None:
+    """Rows are padded to four bytes; 32 bits a pixel have a fourth byte that means nothing."""
+    picture = LARGE.crop((0, 0, 637, 480))
+    image = picture.quantize(200) if mode == "P" else picture.convert(mode)
+    if mode == "RGBA":
+        image.putalpha(0)
+    stream = io.BytesIO()
+    image.save(stream, "BMP")
+    data = stream.getvalue()
+    half = len(data) // 2
+    assert is_whole(data)
+    assert not is_whole(data[:-1])
+    assert not is_whole(data[:half] + bytes(len(data) - half))
+
+
+def test_a_packed_bmp_is_complete_with_its_last_byte() -> None:
+    """Windows' run-length encoding: 64 rows of 96 pixels, each as one run, and its end."""
+    rows = b"".join(bytes((96, 40 + row % 50, 0, 0)) for row in range(64)) + b"\0\1"
+    colours = bytes(value for level in range(256) for value in (level, level, level, 0))
+    size = 54 + len(colours) + len(rows)
+    header = b"BM" + struct.pack("<IHHI", size, 0, 0, 54 + len(colours))
+    header += struct.pack("<IiiHHIIiiII", 40, 96, 64, 1, 8, 1, len(rows), 0, 0, 0, 0)
+    data = header + colours + rows
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.convert("L").getpixel((5, 63)) == 40
+    assert is_whole(data)
+    assert not is_whole(data[:-1])
+
+
+def test_a_gif_ends_with_the_trailer_of_its_last_frame() -> None:
+    stream = io.BytesIO()
+    frames = [LARGE.crop((0, 0, 96, 64)).rotate(90 * n) for n in range(3)]
+    frames[0].save(stream, "GIF", save_all=True, append_images=frames[1:], comment=b"a comment", duration=40)
+    data = stream.getvalue()
+    assert is_whole(data)
+    assert [n for n in range(8, len(data)) if is_whole(data[:n])] == []

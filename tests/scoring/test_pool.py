@@ -129,7 +129,7 @@ def test_a_broken_image_gets_a_reason_and_the_process_continues(pool, score, cle
         (tmp_path, FailureReason.UNREADABLE_FILE),
     ):
         assert score(pool, image).reason is reason
-    with pytest.raises(ImageError, match="not a JPEG, PNG, TIFF file"):
+    with pytest.raises(ImageError, match="not a JPEG, PNG, TIFF, BMP, GIF file"):
         pool.class_maps(b"broken", options, folders=[tiny_weights])
     with pytest.raises(UnknownModel, match="unknown model: segmenter"):
         pool.score(clear, options)  # without their folder

@@ -110,11 +110,11 @@ def test_the_archive_waits_for_back_fill_which_waits_for_what_is_fresh(labs):
     assert labs.create_work(backfill=True).planned == 1, "a fresh image came"
     for unit in labs.ledger.units.in_states("sent"):
         labs.ledger.units.set_state(unit, "returned")
-    assert "0 of 6 images read" in "\n".join(status_lines(status(labs.config, labs.ledger)))
+    assert "0 of 6 images read" in "\n".join(status_lines(status(labs.config, labs.ledger, labs.imager)))
     assert labs.create_work(backfill=True).planned == 4, "an hour's rate"
     assert planned(labs) == [6, 5, 4, 3]
     assert labs.create_work(backfill=True).planned == 0
-    archive = "\n".join(status_lines(status(labs.config, labs.ledger)))
+    archive = "\n".join(status_lines(status(labs.config, labs.ledger, labs.imager)))
     assert "4 of 6 images read (66.7%), back to 2012-01-26" in archive
 
 
@@ -130,7 +130,7 @@ def test_back_fill_goes_on_where_it_was_killed_and_comes_to_an_end(labs, monkeyp
             labs.create_work(backfill=True)
     assert labs.create_work(backfill=True).planned == 0, "they were planned before it was killed"
     assert sorted(planned(labs)) == [1, 2, 3]
-    assert "archive" not in "\n".join(status_lines(status(labs.config, labs.ledger)))
+    assert "archive" not in "\n".join(status_lines(status(labs.config, labs.ledger, labs.imager)))
 
 
 def test_rows_and_files_that_arrive_late_are_found(system, imaged):
@@ -282,7 +282,9 @@ def test_an_inspection_dated_ahead_hides_no_other(system, imaged):
         imaged(day, 1)
         system.create_work()
     assert sorted(planned(system)) == [1, 2, 3, 4]
-    (line,) = (line for line in status_lines(status(system.config, system.ledger)) if line.startswith("ahead"))
+    (line,) = (
+        line for line in status_lines(status(system.config, system.ledger, system.imager)) if line.startswith("ahead")
+    )
     assert "plate P1 inspection 2 (1 images)" in line
 
 

@@ -154,19 +154,28 @@ def test_broken_files_are_failed_with_a_reason_and_the_rest_scored(wells, tmp_pa
     (folder / NAME.format(7, "jpg")).symlink_to(folder / "moved away.jpg")
     shutil.copy(good, folder / "holiday.jpg")
     home = tmp_path / "home"
+    (folder / "notes.txt").write_text("plate 7")
     done = run(home, "run", folder)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr
     assert "7 of 7 images accounted for" in done.stdout
+    counted = "8 there = 1 scored + 1 waiting + 5 failed + 1 passed over"
+    assert counted in done.stdout
+    assert "passed over 1 .txt" in done.stdout
+    assert re.search(r"waiting     \S+_03_\S+, since 20\d\d-.* UTC: .*end marker is missing", done.stdout)
     reasons = dict(re.findall(r"failed  (\S+): ([a-z ]+):", done.stdout))
     assert {name.split("_")[10] if name.count("_") > 10 else name: reason for name, reason in reasons.items()} == {
         "02": "not an image",
-        "03": "truncated image",
         "05": "image too small",
         "06": "image too large",
         "07": "missing file",
         "holiday.jpg": "name fits no pattern",
     }
-    assert "no score" in run(home, "status").stdout
+    status = run(home, "status").stdout
+    assert counted in status
+    assert status.count("no score") == 5
+    old = time.time() - 25 * 3600
+    os.utime(folder / NAME.format(3, "jpg"), (old, old))
+    assert "1 scored + 0 waiting + 6 failed" in run(home, "run", folder).stdout
 
 
 def test_an_empty_folder_says_so(tmp_path):

@@ -37,7 +37,7 @@ def build_from_masks(
     SetError
         If a folder is missing, or no mask has an image.
     """
-    wells, drawn = _by_stem(images, SUFFIXES), _by_stem(masks, (*SUFFIXES, ".bmp", ".gif"))
+    wells, drawn = _by_stem(images, SUFFIXES), _by_stem(masks, SUFFIXES)
     if not set(wells) & set(drawn):
         raise SetError(
             f"{masks}: no mask has the name of an image in {images}; name each mask like its image, with .png"

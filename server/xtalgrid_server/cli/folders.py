@@ -10,15 +10,21 @@ import click
 from tqdm import tqdm
 
 from xtalgrid_core.errors import ConfigError, XtalgridError
+from xtalgrid_core.images import FORMATS
 from xtalgrid_core.terminal import print_table
 
 from ..config import Config
 from ..domain.light import dark_line
 from ..exchange.scored import export_scored
+from ..steps.account import Account, account, account_lines
 from ..steps.run import FolderRun, run_folder
 from ..steps.system import System
 from .operations import serve
 from .options import copy_option, names_option, recursive_option, with_config
+from .printing import json_option, print_json
+
+EXIT_FAILED = 1
+"""Images failed, or none could be imported."""
 
 
 @click.command()
@@ -29,14 +35,31 @@ from .options import copy_option, names_option, recursive_option, with_config
 @click.option(
     "--frames", type=click.Choice(["none", "crystals", "all"]), default="all", help="Which framed images to draw."
 )
+@json_option
 @with_config
-def run(config: Config, folder: Path, recursive: bool, copy: bool, names: str | None, frames: str) -> None:
-    """Take a FOLDER of well images through every stage, and account for each image."""
+def run(
+    config: Config, folder: Path, recursive: bool, copy: bool, names: str | None, frames: str, as_json: bool
+) -> None:
+    """Take a FOLDER of well images through every stage, and account for each image.
+
+    The exit code is 1 if any of them failed.
+    """
     with System(config) as system:
-        account = run_with_progress(system, folder, recursive=recursive, copy=copy, names=names, frames=frames)
-        if account.total == 0:
-            raise XtalgridError(f"{folder}: no image files here (JPEG, PNG, TIFF); --recursive includes subfolders")
-        _print_account(config, account)
+        done = run_with_progress(system, folder, recursive=recursive, copy=copy, names=names, frames=frames)
+    if as_json:
+        print_json(done.account)
+    elif done.total == 0:
+        raise XtalgridError(_no_images(folder, done.account))
+    else:
+        _print_account(config, done)
+    if done.account.failed:
+        sys.exit(EXIT_FAILED)
+
+
+def _no_images(folder: Path, account: Account) -> str:
+    others = ", ".join(f"{number} {kind}" for kind, number in account.passed_over.items())
+    passed_over = f"; passed over {others}" if others else ""
+    return f"{folder}: no image files here ({', '.join(FORMATS)}){passed_over}; --recursive includes subfolders"
 
 
 def run_with_progress(system: System, folder: Path, **options: Any) -> FolderRun:
@@ -50,15 +73,19 @@ def run_with_progress(system: System, folder: Path, **options: Any) -> FolderRun
         return run_folder(system, folder, on_progress=None if bar.disable else show, **options)
 
 
-def _print_account(config: Config, account: FolderRun) -> None:
-    if account.imported.fell_back:
+def _print_account(config: Config, done: FolderRun) -> None:
+    if done.imported.fell_back:
         click.echo(
             f"no file name matches the pattern {config.import_.names!r}, so each file is its own well (--names any)"
         )
-    click.echo(f"{account.accounted} of {account.total} images accounted for")
-    for outcome, number in account.outcomes.items():
+    account = done.account
+    accounted = account.there - done.imported.passed_over.total()
+    click.echo(f"{accounted} of {done.total} images accounted for")
+    for line in account_lines(account):
+        click.echo(line)
+    for outcome, number in done.outcomes.items():
         click.echo(f"  {number:5d}  {outcome.style.letter}  {outcome} ({outcome.group})")
-    crystals = sorted(account.scored, key=lambda score: -score.p_crystal)[:10]
+    crystals = sorted(done.scored, key=lambda score: -score.p_crystal)[:10]
     if crystals:
         click.echo("look at these first:")
     for score in crystals:
@@ -66,17 +93,17 @@ def _print_account(config: Config, account: FolderRun) -> None:
             f"  {score.barcode} {score.well!s:>5}  {score.outcome!s:<27} {score.probability:6.1%}"
             f"  p_crystal {score.p_crystal:.3f}  {score.image_name}"
         )
-    for (reason, detail), files in account.failures().items():
+    for (reason, detail), files in done.failures().items():
         others = f" and {len(files) - 1} more" if len(files) > 1 else ""
         click.echo(f"  failed  {files[0]}{others}: {reason}: {detail}")
-    lines = [dark_line(account.looking_like_uv)] if account.looking_like_uv else []
-    for line in lines + account.imported.lights.lines():
+    lines = [dark_line(done.looking_like_uv)] if done.looking_like_uv else []
+    for line in lines + done.imported.lights.lines():
         click.echo(f"  {line}")
-    for double in account.imported.doubles:
+    for double in done.imported.doubles:
         click.echo(f"  skipped  {double.name}: another file has the same name without its suffix")
     click.echo(f"framed images: {config.frames_dir}")
-    if account.finalized.csv:
-        click.echo(f"decisions:     {config.outbox / 'done' / account.finalized.csv.name}")
+    if done.finalized.csv:
+        click.echo(f"decisions:     {config.outbox / 'done' / done.finalized.csv.name}")
     click.echo(f"to browse:     {_program()} --home {config.home} serve")
     click.echo(f"               and open http://{config.viewer.host}:{config.viewer.port}/")
 
@@ -95,11 +122,15 @@ def _program() -> str:
 @click.option(
     "--watch", is_flag=True, help="Keep watching FOLDER (default: imager.folder) and its subfolders, as a service."
 )
+@json_option
 @with_config
 def import_command(
-    config: Config, folder: Path | None, recursive: bool, copy: bool, names: str | None, watch: bool
+    config: Config, folder: Path | None, recursive: bool, copy: bool, names: str | None, watch: bool, as_json: bool
 ) -> None:
-    """Import a FOLDER's images into the embedded imager database."""
+    """Import a FOLDER's images into the embedded imager database.
+
+    The exit code is 1 if none of the files could be imported.
+    """
     with System(config) as system:
         if watch:
             for _ in system.watch_folder(folder, copy=copy, names=names):
@@ -107,6 +138,10 @@ def import_command(
         if folder is None:
             raise ConfigError("give the FOLDER that contains the images")
         imported = system.import_folder(folder, recursive=recursive, copy=copy, names=names)
+        counted = account(config, system.ledger, system.imager, imported)
+    if as_json:
+        print_json(counted)
+    else:
         click.echo(f"{len(imported.entered)} images of {len(imported.barcodes)} plates imported")
         for line in imported.lights.lines():
             click.echo(line)
@@ -114,6 +149,10 @@ def import_command(
             click.echo(f"failed  {path}: {why}")
         for path in imported.doubles:
             click.echo(f"skipped  {path}: another file has the same name without its suffix")
+        for line in account_lines(counted):
+            click.echo(line)
+    if counted.there and not imported.entered:
+        sys.exit(EXIT_FAILED)
 
 
 @click.command("export-scored")
@@ -151,9 +190,9 @@ def demo(ctx: click.Context, config: Config, wells: int, then_serve: bool) -> No
 
     folder, truth = render_demo_plate(config, wells)
     with System(config) as system:
-        account = run_with_progress(system, folder)
-        _print_scores(account, truth)
-        _print_account(config, account)
+        done = run_with_progress(system, folder)
+        _print_scores(done, truth)
+        _print_account(config, done)
     if then_serve:
         ctx.invoke(serve)
 

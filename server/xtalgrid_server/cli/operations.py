@@ -64,7 +64,7 @@ def check_imager_command(config: Config, as_json: bool) -> None:
 def status(config: Config, as_json: bool) -> None:
     """Show the state of the pipeline and what needs a person."""
     with System(config) as system:
-        state = pipeline_status(config, system.ledger)
+        state = pipeline_status(config, system.ledger, system.imager)
     if as_json:
         print_json(state)
     else:

@@ -34,6 +34,19 @@ class ImageRow:
 
 
 @dataclass(frozen=True, slots=True)
+class FileState:
+    """An image's file as it was read: SHA-256, size in bytes, and time in nanoseconds since 1970.
+
+    The time is 0 if the file was so young that it may have changed since without a new one. Size and time are None if
+    they are not known.
+    """
+
+    sha256: str
+    size: int | None
+    modified: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class ScoreRow:
     """One row of the score table, with its inspection; `date` is naive local time."""
 

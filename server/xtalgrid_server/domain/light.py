@@ -185,6 +185,13 @@ def dark_line(number: int) -> str:
     )
 
 
+def kind_of(reason: str) -> str:
+    """Return what images are that are not scored for their light, for after their number: 3 in UV light."""
+    if reason.startswith("profile"):
+        return f"of RockImager's {reason}"
+    return "in UV light" if reason == Light.UV else "in other light"
+
+
 def passed_over_line(reason: str, number: int) -> str:
     """Return a sentence about images that are not scored for their light."""
     images = "1 image" if number == 1 else f"{number} images"

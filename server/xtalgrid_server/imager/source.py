@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -26,6 +26,9 @@ class ImageSource(Protocol):
 
     def entered_after(self, inspect_id: int) -> Iterator[list[ImageRow]]:
         """Yield the images of inspections with higher ids, in the order of ids, whatever their dates."""
+
+    def of_inspections(self, inspect_ids: Sequence[int]) -> Iterator[list[ImageRow]]:
+        """Yield the images of these inspections by inspection."""
 
     def last_id(self) -> int | None:
         """Return the highest id of an inspection, or None without any."""

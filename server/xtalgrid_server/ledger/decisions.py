@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from xtalgrid_core.outcomes import Outcome
 
 from . import tables as t
-from .database import LedgerDatabase, now
+from .database import LedgerDatabase, is_of, now
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,24 +86,32 @@ class Decisions:
     def inspections_due(self, after: int, shadow: bool = False) -> list[int]:
         """Return the inspect ids that the finalizer has to decide on.
 
-        These are all inspections that have a score it has not seen, or a review since its last decision. It has seen
-        every score up to the id `after`. `shadow` adds inspections whose last decision was in shadow mode.
+        These are all inspections that have a score it has not seen, a review since its last decision, or an image whose
+        file was found since then with a content that was scored before. It has seen every score up to the id `after`.
+        `shadow` adds inspections whose last decision was in shadow mode.
         """
         decided = sa.exists().where(t.finalizations.c.score_id == t.scores.c.id)
         last = sa.select(sa.func.max(t.finalizations.c.at)).where(t.finalizations.c.score_id == t.scores.c.id)
         scored = (
             sa.select(t.images.c.inspect_id)
             .join_from(t.scores, t.images, t.images.c.id == t.scores.c.image_id)
-            .where(t.images.c.source == self._db.source, t.scores.c.outcome != str(Outcome.FAILED))
+            .where(is_of(self._db.source, t.images.c.source), t.scores.c.outcome != str(Outcome.FAILED))
         )
         new = scored.where(t.scores.c.id > after, ~decided)
         reviewed = scored.join(t.reviews, t.reviews.c.score_id == t.scores.c.id).where(
             t.reviews.c.at > last.scalar_subquery()
         )
+        images, scores = t.images.c, t.scores.c
+        decided_before = sa.exists().where(
+            scores.image_id == images.id, scores.sha256 == images.sha256, images.changed_at > last.scalar_subquery()
+        )
+        put_back = sa.select(images.inspect_id).where(
+            is_of(self._db.source, images.source), images.changed_at.is_not(None), decided_before
+        )
         in_shadow = scored.join(t.finalizations, t.finalizations.c.score_id == t.scores.c.id).where(
             t.finalizations.c.action == "shadow", t.finalizations.c.id.in_(newest_decisions())
         )
-        statements = (new, reviewed, in_shadow) if shadow else (new, reviewed)
+        statements = (new, reviewed, put_back, *([in_shadow] if shadow else []))
         with self._db.reading() as connection:
             return sorted({inspect_id for statement in statements for inspect_id in connection.scalars(statement)})
 

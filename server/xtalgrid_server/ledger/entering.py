@@ -1,4 +1,4 @@
-"""Enter images into the ledger, once each."""
+"""Enter images into the ledger, once each, and record their files as they were read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from ..domain.images import ImageRow
+from ..domain.images import FileState, ImageRow
 from ..storage.engines import chunks
 from . import tables as t
 from .database import now
@@ -33,6 +33,16 @@ def enter_images(connection: sa.Connection, source: str, images: Sequence[ImageR
         connection.execute(t.images.insert(), rows)
         known |= _ids(connection, source, list(new.values()))
     return [known[image.inspect_id, image.image_name] for image in images]
+
+
+def record_file(connection: sa.Connection, image_id: int, file: FileState) -> None:
+    """Record the state in which an image's file was read."""
+    images = t.images.c
+    changed = sa.case(
+        (sa.or_(images.sha256 == "", images.sha256 == file.sha256), images.changed_at), else_=sa.literal(now())
+    )
+    values = {"sha256": file.sha256, "size": file.size, "modified": file.modified, "changed_at": changed}
+    connection.execute(t.images.update().where(images.id == image_id).values(**values))
 
 
 def _ids(connection: sa.Connection, source: str, images: Sequence[ImageRow]) -> dict[tuple[int, str], int]:

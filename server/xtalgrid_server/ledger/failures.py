@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from xtalgrid_core.errors import FailureReason
 
-from ..domain.images import ImageRow
+from ..domain.images import FileState, ImageRow
+from ..storage.engines import chunks
 from . import tables as t
 from .database import LedgerDatabase, now
-from .entering import enter_images
-
-_IS_SCORED = sa.exists().where(t.scores.c.image_id == t.failures.c.image_id)
+from .entering import enter_images, record_file
+from .shapes import image_row
 
 
 class Failures:
@@ -24,44 +23,78 @@ class Failures:
     def __init__(self, database: LedgerDatabase) -> None:
         self._db = database
 
-    def add(self, file: str, step: str, reason: FailureReason, detail: str, image: ImageRow | None = None) -> None:
-        """Record that an image or file got no score, unless this failure is the last recorded for the file and step."""
+    def add(
+        self,
+        file: str,
+        step: str,
+        reason: FailureReason,
+        detail: str,
+        image: ImageRow | None = None,
+        state: FileState | None = None,
+    ) -> None:
+        """Record that an image or file got no score, and the state of an image's file, if it could be read.
+
+        A failure that is open and the last recorded for the file and step is not recorded again.
+        """
         with self._db.writing() as connection:
             image_id = enter_images(connection, self._db.source, [image])[0] if image else None
             add_failure(connection, image_id, file, step, reason, detail)
+            if image_id is not None and state is not None:
+                record_file(connection, image_id, state)
 
-    def of_files(self, files: Sequence[str] | None = None) -> list[tuple[str, str, str]]:
-        """Return (file, reason, detail) of all files or these that have no score; the newest failure of each."""
+    def close(self, files: Sequence[str], step: str) -> None:
+        """Record that the failures of these files at a step, and not of images, were mended."""
         failures = t.failures.c
-        statement = sa.select(failures.file, failures.reason, failures.detail).where(~_IS_SCORED).order_by(failures.id)
-        rows = self._db.rows(statement) if files is None else self._db.rows_in(statement, failures.file, files)
+        of_files = failures.step == step, failures.image_id.is_(None), failures.closed_at.is_(None)
+        with self._db.writing() as connection:
+            for part in chunks(files):
+                mended = t.failures.update().where(*of_files, failures.file.in_(part))
+                connection.execute(mended.values(closed_at=now()))
+
+    def images(self, step: str, limit: int) -> list[tuple[ImageRow, int | None, int | None]]:
+        """Return the images with an open failure at a step, the newest first, with size and time of their files."""
+        failures = t.failures.c
+        is_open = sa.exists().where(
+            failures.image_id == t.images.c.id, failures.step == step, failures.closed_at.is_(None)
+        )
+        chosen = sa.select(t.images).where(t.images.c.source == self._db.source, is_open)
+        rows = self._db.rows(chosen.order_by(t.images.c.id.desc()).limit(limit))
+        return [(image_row(row), row.size, row.modified) for row in rows]
+
+    def open_files(self, step: str) -> list[str]:
+        """Return the files, or rows, that are no images and have open failures at a step, oldest first."""
+        failures = t.failures.c
+        chosen = failures.step == step, failures.image_id.is_(None), failures.closed_at.is_(None)
+        return [row.file for row in self._db.rows(sa.select(failures.file).where(*chosen).order_by(failures.id))]
+
+    def of_files(self) -> list[tuple[str, str, str]]:
+        """Return (file, reason, detail) of all that is open; the newest failure of each file or row."""
+        failures = t.failures.c
+        statement = sa.select(failures.file, failures.reason, failures.detail).where(failures.closed_at.is_(None))
+        rows = self._db.rows(statement.order_by(failures.id))
         return list({row.file: (row.file, row.reason, row.detail) for row in rows}.values())
-
-    def newest(self, limit: int) -> tuple[dict[str, int], list[tuple[datetime, str, str, str, str]]]:
-        """Return how many files without a score failed for each reason, and the newest of them.
-
-        These come as (at, step, file, reason, detail).
-        """
-        failures = t.failures.c
-        reasons = sa.select(failures.reason, sa.func.count(sa.distinct(failures.file))).where(~_IS_SCORED)
-        newest = sa.select(t.failures).where(~_IS_SCORED).order_by(failures.id.desc()).limit(limit)
-        with self._db.reading() as connection:
-            counts = {row[0]: int(row[1]) for row in connection.execute(reasons.group_by(failures.reason))}
-            rows = [(r.at, r.step, r.file, r.reason, r.detail) for r in connection.execute(newest)]
-        return counts, rows
 
 
 def add_failure(
     connection: sa.Connection, image_id: int | None, file: str, step: str, reason: FailureReason, detail: str
 ) -> None:
-    """Add a failure, unless it is the last recorded for the file and step."""
+    """Add a failure, unless it is open and the last recorded for the file and step."""
     values: dict[str, Any] = {"file": file[:1000], "step": step, "reason": str(reason), "detail": detail[:1000]}
     failures = t.failures.c
     last = connection.execute(
-        sa.select(failures.reason, failures.detail)
+        sa.select(failures.reason, failures.detail, failures.closed_at)
         .where(failures.file == values["file"], failures.step == step)
         .order_by(failures.id.desc())
         .limit(1)
     ).first()
-    if last is None or (last.reason, last.detail) != (values["reason"], values["detail"]):
+    if last is None or (last.reason, last.detail, last.closed_at) != (values["reason"], values["detail"], None):
         connection.execute(t.failures.insert().values(image_id=image_id, at=now(), **values))
+
+
+def close_failures(connection: sa.Connection, image_ids: Sequence[int], step: str | None = None) -> None:
+    """Record that the failures of images were mended, at one step or at all."""
+    failures = t.failures.c
+    at_step = [] if step is None else [failures.step == step]
+    for part in chunks(image_ids):
+        mended = t.failures.update().where(failures.image_id.in_(part), failures.closed_at.is_(None), *at_step)
+        connection.execute(mended.values(closed_at=now()))

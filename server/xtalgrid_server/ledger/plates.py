@@ -80,7 +80,7 @@ class Plates:
     def counts(self, inspections: Sequence[Inspection]) -> dict[Inspection, Counts]:
         """Count the images of each outcome in these inspections."""
         images = t.images.c
-        failed = sa.exists().where(t.failures.c.image_id == images.id)
+        failed = sa.exists().where(t.failures.c.image_id == images.id, t.failures.c.closed_at.is_(None))
         is_failed = sa.case((t.scores.c.outcome.is_(None) & failed, 1), else_=0)
         statement = (
             sa.select(t.scores.c.outcome, is_failed.label("failed"), sa.func.count().label("number"))

@@ -97,15 +97,20 @@ class Publications:
             )
         return publications
 
-    def newest_scores(self, inspect_ids: Sequence[int]) -> dict[int, int]:
-        """Return the newest score written to the score table for each of these inspections, by inspect id."""
-        written = t.publications.c
+    def newest_decisions(self, inspect_ids: Sequence[int]) -> dict[int, int]:
+        """Return the newest decision that was written to the score table for each inspection, by inspect id.
+
+        Scores don't tell what is newer: a file that is put back has the score of its content again.
+        """
+        written, decided = t.publications.c, t.finalizations.c
+        same = sa.and_(decided.run == written.run, decided.score_id == written.score_id)
         statement = (
-            sa.select(written.inspect_id, sa.func.max(written.score_id).label("score_id"))
+            sa.select(written.inspect_id, sa.func.max(decided.id).label("decision"))
+            .join_from(t.publications, t.finalizations, same)
             .where(written.done_at.is_not(None), ~_IS_UNDONE)
             .group_by(written.inspect_id)
         )
-        return {row.inspect_id: row.score_id for row in self._db.rows_in(statement, written.inspect_id, inspect_ids)}
+        return {row.inspect_id: row.decision for row in self._db.rows_in(statement, written.inspect_id, inspect_ids)}
 
     def later_runs(self, run: str) -> dict[int, str]:
         """Return the newest later run that also wrote there and was not undone, by inspect id."""

@@ -96,11 +96,12 @@ _LIGHT = (*_IMAGE, *_SCORE, sa.case((_FAILED, t.scores.c.answer), else_=None).la
 _FULL = (*_IMAGE, *_SCORE, t.scores.c.answer, t.scores.c.segmenter, t.scores.c.worker)
 
 
-def newest_score() -> sa.ScalarSelect[Any]:
-    """Select the id of an image's newest score."""
+def newest_score() -> sa.ColumnElement[Any]:
+    """Select the id of an image's newest score: of its file as it is now, or of an earlier one until that is scored."""
     scores = t.scores.alias()
     newest = sa.select(sa.func.max(scores.c.id)).where(scores.c.image_id == t.images.c.id)
-    return newest.correlate(t.images).scalar_subquery()
+    of_file = newest.where(scores.c.sha256 == t.images.c.sha256)
+    return sa.func.coalesce(*(one.correlate(t.images).scalar_subquery() for one in (of_file, newest)))
 
 
 def select_images() -> sa.Select[Any]:
@@ -125,7 +126,8 @@ def drop_images(connection: sa.Connection, statement: sa.Select[Any]) -> list[Dr
     waiting = [row.id for row in rows if row.score_id is None]
     failures: dict[int, tuple[str, str]] = {}
     for part in chunks(waiting):
-        chosen = sa.select(t.failures).where(t.failures.c.image_id.in_(part)).order_by(t.failures.c.id)
+        of_images = t.failures.c.image_id.in_(part), t.failures.c.closed_at.is_(None)
+        chosen = sa.select(t.failures).where(*of_images).order_by(t.failures.c.id)
         failures.update({row.image_id: (row.reason, row.detail) for row in connection.execute(chosen)})
     return [drop_image(row, failures.get(row.id)) for row in rows]
 

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from ..config import Config
 from . import tables as t
+from .accounts import Accounts
 from .alerts import Alerts
 from .contents import ContentsRecords
 from .corrections import Corrections
@@ -40,6 +41,7 @@ class Ledger:
         self.units = Units(self._db)
         self.failures = Failures(self._db)
         self.passed_over = PassedOver(self._db)
+        self.accounts = Accounts(self._db)
         self.scores = Scores(self._db)
         self.corrections = Corrections(self._db)
         self.imager_scores = ImagerScores(self._db)

@@ -1,7 +1,8 @@
 """The ledger's tables. Rows are added and never changed.
 
-The exceptions are `units.state` and `units.attempts`, the times at which something was done (`publications.done_at`,
-`corrections.written_at`, `alerts.sent_at`), publications that are not done yet, and the watermark.
+The exceptions are `units.state` and `units.attempts`, the state of an image's file, the times at which something was
+done (`publications.done_at`, `corrections.written_at`, `alerts.sent_at`, `failures.closed_at`), publications that are
+not done yet, and the watermark.
 
 Times are UTC unless their column says local. JSON is stored as text: the bytes of the wire format, readable by people.
 """
@@ -45,9 +46,18 @@ images = sa.Table(
     sa.Column("col", sa.Integer, nullable=False),
     sa.Column("subwell", sa.Integer, nullable=False),
     sa.Column("seen_at", sa.DateTime, nullable=False),
+    sa.Column(
+        "sha256", sa.String(64), nullable=False, server_default="", doc="of its file when last read; empty: never"
+    ),
+    sa.Column("size", sa.BigInteger, doc="of its file when last read, in bytes; none: not known"),
+    sa.Column(
+        "modified", sa.BigInteger, doc="time of its file when last read, in ns since 1970; 0: too young to trust"
+    ),
+    sa.Column("changed_at", sa.DateTime, doc="when its file was last found with another content than before"),
     sa.UniqueConstraint("source", "inspect_id", "image_name"),
     sa.Index("ix_images_barcode", "barcode", "inspection", "row", "col", "subwell"),
     sa.Index("ix_images_inspected", "inspected"),
+    sa.Index("ix_images_changed_at", "changed_at"),
 )
 """Every image that was planned, or failed before that: which image of which drop, by the imager database's names."""
 
@@ -132,6 +142,7 @@ failures = sa.Table(
     sa.Column("reason", sa.String(60), nullable=False),
     sa.Column("detail", sa.String(1000), nullable=False),
     sa.Column("at", sa.DateTime, nullable=False),
+    sa.Column("closed_at", sa.DateTime, doc="when it was mended; none: it is open"),
 )
 """Images that could not be read, packed or scored, and why."""
 

@@ -14,11 +14,11 @@ import sqlalchemy as sa
 from xtalgrid_core import wire
 from xtalgrid_core.errors import FailureReason
 
-from ..domain.images import ImageRow
+from ..domain.images import FileState, ImageRow
 from . import tables as t
 from .database import LedgerDatabase, insert, now
-from .entering import enter_images
-from .failures import add_failure
+from .entering import enter_images, record_file
+from .failures import add_failure, close_failures
 from .shapes import image_row
 
 UnitState = Literal["planned", "sent", "returned", "failed"]
@@ -27,10 +27,27 @@ _UNDER_WAY = t.units.c.state.in_(("planned", "sent"))
 
 @dataclass(frozen=True, slots=True)
 class PlannedImage:
-    """An image that goes into a unit, and the SHA-256 of its file."""
+    """An image that goes into a unit, and the SHA-256, size and time of its file; see `FileState`."""
 
     image: ImageRow
     sha256: str
+    size: int | None = None
+    modified: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedFile:
+    """What was planned of an image: each content's SHA-256, when the last one was (UTC), and the file as last read.
+
+    See `FileState`; size and time are None if an earlier version planned it.
+    """
+
+    image_id: int
+    sha256: str
+    contents: frozenset[str]
+    at: datetime
+    size: int | None
+    modified: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +80,16 @@ class Units:
 
     # ---- images in units -----------------------------------------------------------------------------------------
 
-    def planned(self, images: Sequence[ImageRow], options: str | None, retry: bool = False) -> set[tuple[int, str]]:
-        """Return which of these images are already in a unit, as (inspect id, image name).
+    def planned(
+        self, images: Sequence[ImageRow], options: str | None, retry: bool = False
+    ) -> dict[tuple[int, str], PlannedFile]:
+        """Return which of these images are already in a unit, by (inspect id, image name).
 
         Only units with the options of this hash count; None: all. With `retry`, units that failed don't.
         """
         columns = t.images.c
         statement = (
-            sa.select(columns.inspect_id, columns.image_name)
+            sa.select(t.images, t.unit_images.c.sha256.label("content"), t.units.c.made_at)
             .join(t.unit_images, t.unit_images.c.image_id == columns.id)
             .join(t.units, t.units.c.id == t.unit_images.c.unit_id)
             .where(columns.source == self._db.source)
@@ -79,9 +98,27 @@ class Units:
             statement = statement.where(t.units.c.options_hash == options)
         if retry:
             statement = statement.where(t.units.c.state != "failed")
-        inspect_ids = sorted({image.inspect_id for image in images})
-        rows = self._db.rows_in(statement, columns.inspect_id, inspect_ids)
-        return {(row.inspect_id, row.image_name) for row in rows}
+        found: dict[tuple[int, str], list[Any]] = {}
+        for row in self._db.rows_in(statement, columns.inspect_id, sorted({image.inspect_id for image in images})):
+            found.setdefault((row.inspect_id, row.image_name), []).append(row)
+        return {
+            key: PlannedFile(
+                image_id=rows[0].id,
+                sha256=rows[0].sha256,
+                contents=frozenset(row.content for row in rows),
+                at=max(row.made_at for row in rows),
+                size=rows[0].size,
+                modified=rows[0].modified,
+            )
+            for key, rows in found.items()
+        }
+
+    def record_files(self, files: Sequence[tuple[int, FileState]], step: str) -> None:
+        """Record files, by image id, with contents that were planned before; close their failures at a step."""
+        with self._db.writing() as connection:
+            for image_id, file in files:
+                record_file(connection, image_id, file)
+            close_failures(connection, [image_id for image_id, _ in files], step)
 
     def images_under_way(self, since: datetime | None = None) -> int:
         """Count the images whose unit has not come back; only those inspected since then (imager's local time)."""
@@ -108,6 +145,10 @@ class Units:
     def add(self, manifest: wire.Manifest, images: Sequence[PlannedImage]) -> None:
         """Record a unit as planned; a known unit is planned again if it failed, and otherwise stays as it is."""
         with self._db.writing() as connection:
+            image_ids = enter_images(connection, self._db.source, [planned.image for planned in images])
+            for image_id, planned in zip(image_ids, images, strict=True):
+                record_file(connection, image_id, FileState(planned.sha256, planned.size, planned.modified))
+            close_failures(connection, image_ids)
             unit_id = connection.scalar(sa.select(t.units.c.id).where(t.units.c.name == manifest.unit))
             if unit_id is not None:
                 if unit_state(connection, unit_id) == "failed":
@@ -123,7 +164,6 @@ class Units:
                 attempts=0,
                 made_at=now(),
             )
-            image_ids = enter_images(connection, self._db.source, [planned.image for planned in images])
             connection.execute(
                 t.unit_images.insert(),
                 [

@@ -10,7 +10,9 @@ from xtalgrid_core.outcomes import Outcome
 
 from ..config import Config
 from ..domain.light import dark_line, passed_over_line
+from ..imager.crystaltrak.database import ImagerDatabase
 from ..ledger.store import Ledger
+from ..steps.account import Account, Unscored, account, account_lines
 from ..steps.create_work import archive
 from ..steps.step import Pause, paused
 
@@ -24,15 +26,6 @@ class Backfill:
     images: int
     read: int
     back_to: date
-
-
-@dataclass(frozen=True, slots=True)
-class Unscored:
-    """A file that could not be scored, and why."""
-
-    file: str
-    reason: str
-    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +54,14 @@ class Status:
         None unless a part of the archive is unread.
     failed_units
         Reasons by name.
-    passed_over
+    no_score
+        What failed, as in `account`.
+    account
+        Where every image and file stands.
+    lights
         Numbers of images that are not scored for their light, by reason (`domain.light`).
+    looking_like_uv
+        Number of images with an undecided score because they are dark, as in UV light.
     dated_ahead
         Inspections of plates dated ahead of now, which an imager's clock or ``imager.time_zone`` explains.
     """
@@ -76,15 +75,16 @@ class Status:
     archive: Backfill | None
     failed_units: dict[str, str]
     no_score: tuple[Unscored, ...]
+    account: Account
     dated_ahead: tuple[DatedAhead, ...]
-    passed_over: dict[str, int]
+    lights: dict[str, int]
     looking_like_uv: int
-    """Images with an undecided score because they are dark, as in UV light."""
 
 
-def status(config: Config, ledger: Ledger) -> Status:
-    """Read the state of the pipeline from the ledger."""
+def status(config: Config, ledger: Ledger, imager: ImagerDatabase) -> Status:
+    """Read the state of the pipeline from the ledger, and the account of an embedded imager database."""
     counts, old = ledger.counts(), archive(config, ledger)
+    counted = account(config, ledger, imager)
     return Status(
         paused=paused(ledger),
         units=_all(counts["units"], ("planned", "sent", "returned", "failed")),
@@ -94,9 +94,10 @@ def status(config: Config, ledger: Ledger) -> Status:
         rows_written=counts["published"]["rows"],
         archive=Backfill(old.images, old.read, old.before.inspected.date()) if old and old.before else None,
         failed_units={unit.name: unit.detail for unit in ledger.units.in_states("failed")},
-        no_score=tuple(Unscored(*failure) for failure in ledger.failures.of_files()),
+        no_score=counted.failures,
+        account=counted,
         dated_ahead=tuple(DatedAhead(*plate) for plate in ledger.images.inspected_after(config.imager.latest_date())),
-        passed_over=ledger.passed_over.counts(),
+        lights=ledger.passed_over.counts(),
         looking_like_uv=ledger.scores.looking_like_uv(),
     )
 
@@ -108,6 +109,9 @@ def _all(counts: dict[str, int], names: tuple[str, ...]) -> dict[str, int]:
 def status_lines(status: Status) -> Iterator[str]:
     """Format the state of the pipeline as text."""
     yield f"system      {status.paused or 'running'}"
+    first, *others = account_lines(status.account)
+    yield f"account     {first}"
+    yield from others
     yield f"units       {_pairs(status.units)}"
     yield f"results     {_pairs(status.results)}"
     yield f"scores      {_pairs(status.scores)}"
@@ -127,7 +131,7 @@ def status_lines(status: Status) -> Iterator[str]:
             f"ahead       plate {plate.barcode} inspection {plate.inspection} ({plate.images} images) is dated "
             f"{plate.inspected:%Y-%m-%d %H:%M}; check the imager's clock and imager.time_zone"
         )
-    for reason, number in status.passed_over.items():
+    for reason, number in status.lights.items():
         yield passed_over_line(reason, number)
     if number := status.looking_like_uv:
         yield f"like UV     {dark_line(number)}"

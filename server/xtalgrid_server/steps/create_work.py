@@ -10,15 +10,22 @@ inspections are also read in the order of their ids, so that one dated long ago 
 
 The archive is everything older than the look-back at the first run. Only ``--backfill`` reads it, backwards in time, up
 to the configured number of images per hour, and only while no fresh image waits.
+
+A file may be replaced after it was planned. Whatever a run reads again, it compares with the ledger by size and time,
+the newest first and `_LOOKS` files at most; so it does with `_OLDER` files of older inspections, a part of them in each
+run, until all were looked at. A file that differs is read, `_READS` of them at most. If its content was planned before,
+as after a copy, a move or a touch, that is noted; otherwise the image is planned again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import itertools
+import math
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
@@ -28,14 +35,14 @@ from xtalgrid_core.options import Options
 from xtalgrid_core.weights import no_pooling, with_second_opinion
 
 from ..config import Config
-from ..domain.images import ImageRow, Moment, UnusableRow
+from ..domain.images import FileState, ImageRow, Moment, UnusableRow
 from ..domain.light import LightsSeen
 from ..domain.log import log
 from ..grids.base import Grid, Submission
 from ..imager.source import ImageSource
 from ..ledger.store import Ledger
-from ..ledger.units import PlannedImage, Unit, options_hash
-from .pack import CheckedImage, check_image, image_path, make_manifest, write_unit
+from ..ledger.units import PlannedFile, PlannedImage, Unit, options_hash
+from .pack import CheckedImage, check_image, image_path, make_manifest, read_file, write_unit
 from .promote import model_entries, second_opinion_entry
 
 STEP = "create_work"
@@ -45,6 +52,12 @@ _IDS_AGAIN = 2000
 
 _ASKED = 250
 """Number of inspections in one query of the ledger."""
+
+_LOOKS, _OLDER, _READS = 20_000, 5_000, 1_000
+"""Files that a run compares by size and time, among them of older inspections, and those that it reads because they
+differ. With a run each five minutes, each of a million files is looked at once a day."""
+
+_UNUSABLE_IMAGE = re.compile(r".+, INSPECTID (\d+)")
 
 
 class Gap(msgspec.Struct, frozen=True):
@@ -76,6 +89,8 @@ class Progress(msgspec.Struct, frozen=True):
     """Highest id of an inspection at the first run; those after it are read by id too. None: not known yet."""
     last_id: int = 0
     """Highest id of an inspection that was read by id."""
+    looked_at: Moment | None = None
+    """Moment down to which files of older inspections were looked at; None: the next run begins with the newest."""
 
 
 @dataclass(slots=True)
@@ -145,7 +160,9 @@ def create_work(
     run = _Run(config, ledger, grid, work_options(config, ledger), limit or config.work.limit, dry_run, retry)
     if not dry_run:
         finish_planned(config, ledger, grid)
+    run.take_mended_rows(source)
     if barcodes:
+        run.look_at_all()
         for barcode in barcodes:
             groups = list(run.unplanned(source.of_plate(barcode)))
             if not groups:
@@ -251,7 +268,12 @@ class _Run:
         self._made: list[Submission] = []
         self._taken: set[tuple[int, str]] = set()
         self._light = config.light
+        self._inspections: set[int] = set()
+        self._looks: float = _LOOKS
+        self._reads: float = _READS
         self._looked_at: set[int] = set()
+        self._differing: dict[tuple[int, str], PlannedFile] = {}
+        self._noted: list[tuple[int, FileState]] = []
         self.created = Created()
 
     def full(self) -> bool:
@@ -276,10 +298,12 @@ class _Run:
         last_id = self._read_by_id(source, max(last_id - _IDS_AGAIN, first_id), last_id)
         if backfill and archive is not None and newest is not None:
             archive = self._read_archive(source, archive, newest)
+        looked_at = self._look_at_older(source, progress.looked_at, newest)
+        self._take_mended_files()
         self.close_unit()
         self.hand_over()
         if not self._dry_run and newest is not None:
-            _save(self._ledger, key, Progress(newest, tuple(unread), archive, first_id, last_id))
+            _save(self._ledger, key, Progress(newest, tuple(unread), archive, first_id, last_id, looked_at))
 
     def _read_gap(self, source: ImageSource, gap: Gap, newest: Moment | None) -> tuple[Moment | None, list[Gap]]:
         """Read a gap as far as the limit allows; return the newest moment up to now, and what is left of the gap."""
@@ -333,10 +357,49 @@ class _Run:
             before = None
         return Archive(before, archive.images, read)
 
-    def unplanned(self, inspections: Iterable[list[ImageRow]], any_options: bool = False) -> Iterator[_Inspection]:
+    def _look_at_older(self, source: ImageSource, before: Moment | None, newest: Moment | None) -> Moment | None:
+        """Look at some more files of images planned at any time; return where the next run goes on."""
+        if before is None and newest is not None:
+            before = Moment(newest.inspected, newest.inspect_id + 1)
+        if before is None or self.full():
+            return before
+        self._looks, number = _OLDER, 0
+        for group in self.unplanned(source.newest_first(None, before), any_options=True, planned_only=True):
+            self.take(group, fresh=False)
+            before, number = group.moment, number + group.number
+            if number >= _OLDER or self.full():
+                return before
+        return None
+
+    def _take_mended_files(self) -> None:
+        """Take the images whose file could not be used, and has changed since, however old they are."""
+        for image, size, modified in self._ledger.failures.images(STEP, _OLDER):
+            about = self._stat(image)
+            if about is not None and about != (size, modified) and not self.full():
+                self.take(_Inspection(image.moment, 1, [image]))
+
+    def take_mended_rows(self, source: ImageSource) -> None:
+        """Take the images of rows that could not be used and were corrected, and close the failures of these rows."""
+        if self._dry_run:
+            return
+        recorded = self._ledger.failures.open_files(STEP)[:_ASKED]
+        ids = {name: int(match[1]) for name in recorded if (match := _UNUSABLE_IMAGE.fullmatch(name))}
+        for group in self.unplanned(source.of_inspections(sorted(set(ids.values()))), any_options=True):
+            self.take(group)
+        unusable = {f"{row.table}, {row.key}" for row in source.unusable}
+        self._ledger.failures.close([name for name in ids if name not in unusable], STEP)
+
+    def look_at_all(self) -> None:
+        """Look at all files of what is read, however many."""
+        self._looks = self._reads = math.inf
+
+    def unplanned(
+        self, inspections: Iterable[list[ImageRow]], any_options: bool = False, planned_only: bool = False
+    ) -> Iterator[_Inspection]:
         """Remove images in UV or other light and those already in a unit, with one query for many inspections.
 
-        Only units with the same options count, or those with any.
+        Only units with the same options count, or those with any. Images stay whose file differs from the one that was
+        planned; with `planned_only`, no others.
         """
         options = None if any_options else self._hash
         rest = iter(inspections)
@@ -344,15 +407,19 @@ class _Run:
             visible = self._visible(batch)
             there = self._ledger.units.planned([image for group in visible for image in group], options, self._retry)
             for group, scored in zip(batch, visible, strict=True):
-                new = [image for image in scored if (image.inspect_id, image.image_name) not in there]
+                new = []
+                for image in scored:
+                    planned = there.get((image.inspect_id, image.image_name))
+                    if not planned_only if planned is None else self._differs(image, planned):
+                        new.append(image)
                 yield _Inspection(group[0].moment, len(group), new)
 
     def _visible(self, inspections: list[list[ImageRow]]) -> list[list[ImageRow]]:
         """Return the images that may be scored; record the others, and count each inspection once."""
         visible, passed_over = [], []
         for group in inspections:
-            is_new = group[0].inspect_id not in self._looked_at  # a gap and the look-back may overlap
-            self._looked_at.add(group[0].inspect_id)
+            is_new = group[0].inspect_id not in self._inspections  # a gap and the look-back may overlap
+            self._inspections.add(group[0].inspect_id)
             visible.append((self.created.lights if is_new else LightsSeen()).add(self._light, group))
             if is_new and len(visible[-1]) < len(group):
                 passed_over += [image for image in group if image not in visible[-1]]
@@ -361,37 +428,74 @@ class _Run:
             self._ledger.passed_over.add(passed_over, reasons)
         return visible
 
+    def _differs(self, image: ImageRow, planned: PlannedFile) -> bool:
+        """Tell whether a planned image's file has another size or time than when it was last read."""
+        if self._looks <= 0 or self._reads <= 0 or planned.image_id in self._looked_at:
+            return False
+        self._looked_at.add(planned.image_id)
+        self._looks -= 1
+        about = self._stat(image)
+        if about is None or about == (planned.size, planned.modified):
+            return False
+        if planned.size is None and about[1] < planned.at.replace(tzinfo=UTC).timestamp() * 1e9:
+            # an earlier version planned it, and noted neither size nor time
+            self._note(planned, FileState(planned.sha256, *about))
+            return False
+        self._reads -= 1
+        self._differing[image.inspect_id, image.image_name] = planned
+        return True
+
+    def _stat(self, image: ImageRow) -> tuple[int, int] | None:
+        try:
+            about = image_path(self._config, image).stat()
+        except (OSError, ValueError, ImageError):
+            return None
+        return about.st_size, about.st_mtime_ns
+
+    def _note(self, planned: PlannedFile, file: FileState) -> None:
+        self._noted.append((planned.image_id, file))
+        if len(self._noted) >= _ASKED:
+            self._write_notes()
+
+    def _write_notes(self) -> None:
+        noted, self._noted = self._noted, []
+        if noted and not self._dry_run:
+            self._ledger.units.record_files(noted, STEP)
+
     def take(self, inspection: _Inspection, fresh: bool = True) -> None:
         """Check an inspection's images and add them to the unit; a unit has either fresh images or back-fill."""
-        if not inspection.images:
-            return
-        if fresh != self._fresh:
-            self.close_unit()
-            self._fresh = fresh
-        work = self._config.work
-        size = work.wells_per_unit if fresh else work.wells_per_backfill_unit
         for image in inspection.images:
-            if (image.inspect_id, image.image_name) in self._taken:  # a gap and the look-back may overlap
+            key = image.inspect_id, image.image_name
+            if key in self._taken:  # a gap and the look-back may overlap
                 continue
-            self._taken.add((image.inspect_id, image.image_name))
-            self.created.found += 1
-            if image.inspected > self._horizon:
-                self._note_ahead(image)
+            self._taken.add(key)
+            planned = self._differing.get(key)
+            file = None
             try:
-                checked = check_image(self._config, image)
+                data, file = read_file(self._config, image)
+                if planned is not None and file.sha256 in planned.contents:
+                    self._note(planned, file)
+                    continue
+                self.created.found += 1
+                if image.inspected > self._horizon:
+                    self._note_ahead(image)
+                self._add(check_image(self._config, image, data, file), fresh)
             except ImageError as error:
                 self.created.failed.append((image, error))
                 log.warning("%s %s: %s", STEP, image.image_name, error)
                 if not self._dry_run:
-                    self._ledger.failures.add(image.image_name, STEP, error.reason, error.detail, image)
-                continue
-            if self._bytes + checked.size > work.max_unit_mb * 2**20:
-                self.close_unit()
-            self._unit.append(checked)
-            self._bytes += checked.size
-            self.created.planned += 1
-            if len(self._unit) == size:
-                self.close_unit()
+                    self._ledger.failures.add(image.image_name, STEP, error.reason, error.detail, image, file)
+
+    def _add(self, checked: CheckedImage, fresh: bool) -> None:
+        work = self._config.work
+        if fresh != self._fresh or self._bytes + checked.size > work.max_unit_mb * 2**20:
+            self.close_unit()
+            self._fresh = fresh
+        self._unit.append(checked)
+        self._bytes += checked.size
+        self.created.planned += 1
+        if len(self._unit) == (work.wells_per_unit if fresh else work.wells_per_backfill_unit):
+            self.close_unit()
 
     def _note_ahead(self, image: ImageRow) -> None:
         self.created.ahead.append(image)
@@ -420,7 +524,7 @@ class _Run:
             return
         manifest = make_manifest(self._config, self._options, images)
         write_unit(self._grid.staged(manifest.unit), manifest, [checked.path for checked in images])
-        self._ledger.units.add(manifest, [PlannedImage(checked.image, checked.sha256) for checked in images])
+        self._ledger.units.add(manifest, [_planned(checked) for checked in images])
         attempt = self._ledger.units.attempt(_unit(self._ledger, manifest.unit))
         self._made.append(Submission(manifest, attempt, self._fresh))
         if len(self._made) >= self._grid.batch:
@@ -428,9 +532,14 @@ class _Run:
 
     def hand_over(self) -> None:
         """Submit the units made so far."""
+        self._write_notes()
         made, self._made = self._made, []
         if made:
             _submit(self._ledger, self._grid, made)
+
+
+def _planned(checked: CheckedImage) -> PlannedImage:
+    return PlannedImage(checked.image, checked.file.sha256, checked.file.size, checked.file.modified)
 
 
 def _key(config: Config) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import time
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,11 +19,14 @@ from xtalgrid_core.images import image_size
 from xtalgrid_core.whole import missing_end
 
 from ..config import Config
-from ..domain.images import ImageRow
+from ..domain.images import FileState, ImageRow
 from ..imager.source import image_path as image_path
 
 MIN_WORKER = "0.1.0"
 """The oldest worker that scores as this server expects; docs/releasing.md says when to raise it."""
+
+_YOUNG_NS = 3_000_000_000
+"""A file this young may change again without a new time: some file systems count in steps of two seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,7 @@ class CheckedImage:
 
     image: ImageRow
     path: Path
-    sha256: str
+    file: FileState
     size: int
     height: int
     width: int
@@ -61,19 +65,30 @@ def read_original(config: Config, image: ImageRow) -> bytes:
         ) from error
 
 
-def check_image(config: Config, image: ImageRow) -> CheckedImage:
-    """Read an image's file once and check that it is readable and complete.
+def read_file(config: Config, image: ImageRow) -> tuple[bytes, FileState]:
+    """Read an image's file once, without looking at it; for errors see `read_original`."""
+    try:
+        modified = image_path(config, image).stat().st_mtime_ns
+    except (OSError, ValueError):
+        modified = 0  # read_original says what is wrong
+    data = read_original(config, image)
+    is_young = abs(time.time_ns() - modified) < _YOUNG_NS
+    return data, FileState(hashlib.sha256(data).hexdigest(), len(data), 0 if is_young else modified)
+
+
+def check_image(config: Config, image: ImageRow, data: bytes, file: FileState) -> CheckedImage:
+    """Check that an image's file is an image, and complete.
 
     Raises
     ------
     ImageError
         If it is not; says what is wrong.
     """
-    path, data = image_path(config, image), read_original(config, image)
+    path = image_path(config, image)
     height, width = image_size(data)
     if (why := missing_end(io.BytesIO(data))) is not None:
         raise ImageError(FailureReason.TRUNCATED, f"{path}: {why}; still being written?")
-    return CheckedImage(image, path, hashlib.sha256(data).hexdigest(), len(data), height, width)
+    return CheckedImage(image, path, file, len(data), height, width)
 
 
 def make_manifest(config: Config, options: wire.Options, images: Sequence[CheckedImage]) -> wire.Manifest:
@@ -83,7 +98,7 @@ def make_manifest(config: Config, options: wire.Options, images: Sequence[Checke
             number=number,
             file=f"{number:03d}{_neutral_suffix(checked.path)}",
             inspect_id=checked.image.inspect_id,
-            sha256=checked.sha256,
+            sha256=checked.file.sha256,
             height=checked.height,
             width=checked.width,
             pixel_size_um=config.imager.pixel_size_um,

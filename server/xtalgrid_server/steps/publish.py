@@ -122,8 +122,9 @@ def _publish_file(
     for score, run in _rows_to_publish(config, ledger, file, published):
         runs.setdefault(run, []).append(score)
     for run, scores in runs.items():
+        decided = {row.score_id: row.id for row in ledger.decisions.of_run(run)}
         for batch in chunks(scores, _BATCH):
-            plans = database.write(partial(_publish, config, database, ledger, run, batch, dry_run))
+            plans = database.write(partial(_publish, config, database, ledger, run, batch, decided, dry_run))
             if not dry_run:
                 ledger.publications.set_done(run, [plan.score.score_id for plan in plans])
             for plan in plans:
@@ -136,14 +137,18 @@ def _publish(
     ledger: Ledger,
     run: str,
     batch: Sequence[ScoredImage],
+    decided: dict[int, int],
     dry_run: bool,
     writer: ScoreWriter,
 ) -> list[_Plan]:
     """Read the score table as it is now and write the scores, in one transaction of the imager database."""
     inspect_ids = [score.inspect_id for score in batch]
-    newest = ledger.publications.newest_scores(inspect_ids)
+    newest = ledger.publications.newest_decisions(inspect_ids)
     rows = writer.scores_of_drops(inspect_ids)
-    plans = [_plan(config, database, rows[score.inspect_id], score, newest) for score in batch]
+    plans = [
+        _plan(config, database, rows[one.inspect_id], one, newest.get(one.inspect_id, 0) > decided[one.score_id])
+        for one in batch
+    ]
     if dry_run:
         return plans
     writing = [plan for plan in plans if plan.writes]
@@ -240,9 +245,12 @@ def _read_csv(file: Path) -> list[dict[str, str]]:
 
 
 def _plan(
-    config: Config, database: ImagerDatabase, rows: list[ScoreRow], score: ScoredImage, newest: dict[int, int]
+    config: Config, database: ImagerDatabase, rows: list[ScoreRow], score: ScoredImage, is_superseded: bool
 ) -> _Plan:
-    """Decide by the rules what to write for a score; `rows` are all scores of its drop, oldest first."""
+    """Decide by the rules what to write for a score; `rows` are all scores of its drop, oldest first.
+
+    `is_superseded` tells whether a later decision about the inspection is published.
+    """
     code = config.score_code(score.outcome)
     assert code is not None  # only publishable outcomes get here
     inspect_id = score.inspect_id
@@ -252,7 +260,7 @@ def _plan(
     standing = standing_score(inspect_id, peoples, config.publish.policy)
     if config.publish.policy == "shadow":
         return _Plan(score, code, "keep", date, "policy shadow: nothing is published")
-    if newest.get(inspect_id, 0) > score.score_id:
+    if is_superseded:
         return _Plan(score, code, "keep", date, "a newer score of this inspection is published")
     if standing is not None:
         return _Plan(score, code, "keep", date, f"scored {standing.code} by {standing.by} in the meantime")

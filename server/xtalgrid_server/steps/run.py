@@ -11,18 +11,19 @@ from xtalgrid_core.outcomes import Outcome
 
 from ..imager.folder.entering import Imported
 from ..ledger.shapes import DropImage
+from .account import Account, account
 from .finalize import Finalized
 from .system import System
 
 
 @dataclass(slots=True)
 class FolderRun:
-    """The result for each image of a folder; `failed` maps file names to (reason, detail)."""
+    """What became of a folder: the account of its files, and the images with a score."""
 
     imported: Imported
     finalized: Finalized
+    account: Account
     scored: list[DropImage]
-    failed: dict[str, tuple[str, str]]
     looking_like_uv: int
     """Images without an outcome because they are dark, as in UV light."""
 
@@ -32,22 +33,17 @@ class FolderRun:
         return len(self.imported.entered) + len(self.imported.rejected)
 
     @property
-    def accounted(self) -> int:
-        """Number of images with a score, with a recorded failure, or passed over for their light."""
-        return len(self.scored) + len(self.failed) + self.imported.lights.passed_over.total()
-
-    @property
     def outcomes(self) -> dict[Outcome, int]:
         """Number of images by outcome, in order of priority, failed ones last."""
         counts = collections.Counter(image.outcome for image in self.scored)
-        counts[Outcome.FAILED] += len(self.failed)
+        counts[Outcome.FAILED] += self.account.failed
         return {outcome: counts[outcome] for outcome in Outcome if counts[outcome]}
 
     def failures(self) -> dict[tuple[str, str], list[str]]:
         """Group the failed files by (reason, detail), since all files of a failed unit share them."""
         files: dict[tuple[str, str], list[str]] = {}
-        for file, why in self.failed.items():
-            files.setdefault(why, []).append(file)
+        for one in self.account.failures:
+            files.setdefault((one.reason, one.detail), []).append(Path(one.file).name)
         return files
 
 
@@ -90,13 +86,9 @@ def run_folder(
 
 
 def _account(system: System, imported: Imported, finalized: Finalized) -> FolderRun:
-    is_scored = system.config.light.is_scored
-    wanted = {(row.inspect_id, row.image_name) for row in imported.entered if is_scored(row.image_name)}
+    standings = system.ledger.accounts.of(imported.entered)
     images = system.ledger.images.of_inspections(sorted({row.inspect_id for row in imported.entered}))
-    images = [image for image in images if (image.inspect_id, image.image_name) in wanted]
-    failed = {image.image_name: image.failure for image in images if image.failure is not None}
-    for path, why in imported.rejected.items():
-        failed[path.name] = ("name fits no pattern", why)
-    scored = [image for image in images if image.is_scored]
+    scored = [image for image in images if standings.get((image.inspect_id, image.image_name)) == "scored"]
+    counted = account(system.config, system.ledger, system.imager, imported)
     dark = system.ledger.scores.looking_like_uv([image.image_id for image in scored])
-    return FolderRun(imported, finalized, scored, failed, dark)
+    return FolderRun(imported, finalized, counted, scored, dark)

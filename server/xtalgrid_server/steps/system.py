@@ -87,6 +87,9 @@ class System:
     ) -> Iterator[Imported]:
         """Register the images that appear in a folder (default: ``imager.folder``) once they are complete; never end.
 
+        A scan looks at each file once. Scans take a fifth of the time at most, so that a large archive is not asked
+        about all its files without a pause.
+
         Raises
         ------
         ConfigError
@@ -97,13 +100,15 @@ class System:
         source = FolderSource(self.config, self.imager, self.ledger.failures, folder, copy=copy, names=names)
         while True:
             with step(self.config, IMPORT, wait=600) as report:
+                began = time.monotonic()
                 imported = source.scan()
+                took = time.monotonic() - began
                 reopen(self.config, self.ledger, imported.entered)
                 entered, rejected = len(imported.entered), len(imported.rejected)
                 report.update(images=entered, rejected=rejected, waiting=len(imported.waiting))
                 report.quiet = not (entered or rejected)
             yield imported
-            time.sleep(max(self.config.import_.settle_s, 1.0))
+            time.sleep(max(self.config.import_.settle_s, 1.0, 4 * took))
 
     def _refresh(self) -> None:
         """Register new images at the source, unless an import is already running."""

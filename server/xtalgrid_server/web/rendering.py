@@ -12,6 +12,7 @@ import jinja2
 
 from xtalgrid_core.frames import percent
 
+from ..steps.account import account_lines
 from . import query_parameters
 from .pages.pictures import SIDES
 
@@ -43,6 +44,7 @@ def renderer() -> Render:
         sides=SIDES,
         moment=moment,
         ago=ago,
+        account_lines=account_lines,
     )
 
     def render(template: str, **values: object) -> str:

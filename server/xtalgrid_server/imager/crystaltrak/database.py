@@ -143,6 +143,16 @@ class ImagerDatabase(Connections):
                 return
             inspect_id = int(whole[-1].inspectid)
 
+    def of_inspections(self, inspect_ids: Sequence[int]) -> Iterator[list[ImageRow]]:
+        """Yield the matching images of these inspections by inspection; rows that were unusable may be corrected."""
+        self.rows.forget(inspect_ids)
+        inspect_id = self.tables.inspections.c.inspectid
+        for part in chunks(inspect_ids):
+            chosen = self._select_fitting().where(inspect_id.in_(part))
+            rows = self.read_all(chosen.order_by(inspect_id, self.tables.images.c.imagename))
+            for _, images in itertools.groupby(self.rows.images(rows), key=attrgetter("inspect_id")):
+                yield list(images)
+
     def select_entered(self, inspect_id: int) -> sa.Select[Any]:
         """Build the statement of `entered_after`."""
         inspections = self.tables.inspections.c
@@ -171,15 +181,15 @@ class ImagerDatabase(Connections):
             statement = statement.where(_earlier(moment, before))
         return statement.order_by(*(column.desc() for column in moment), self.tables.images.c.imagename)
 
-    def count_images(self, before: Moment) -> int:
-        """Count the matching images of earlier inspections."""
+    def count_images(self, before: Moment | None = None) -> int:
+        """Count the matching images of earlier inspections; None: of all."""
         return self.read(lambda connection: connection.scalar(self.select_count(before)) or 0)
 
-    def select_count(self, before: Moment) -> sa.Select[Any]:
+    def select_count(self, before: Moment | None) -> sa.Select[Any]:
         """Build the statement of `count_images`."""
         inspections = self.tables.inspections.c
-        earlier = _earlier((inspections.inspectdate, inspections.inspectid), before)
-        return self._select_fitting().with_only_columns(sa.func.count(), maintain_column_froms=True).where(earlier)
+        earlier = [] if before is None else [_earlier((inspections.inspectdate, inspections.inspectid), before)]
+        return self._select_fitting().with_only_columns(sa.func.count(), maintain_column_froms=True).where(*earlier)
 
     def of_plate(self, barcode: str) -> Iterator[list[ImageRow]]:
         """Yield the matching images of one plate by inspection, newest first."""

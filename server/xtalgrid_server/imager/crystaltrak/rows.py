@@ -36,6 +36,11 @@ class RowReader:
     def __init__(self) -> None:
         self.unusable: dict[UnusableRow, None] = {}
 
+    def forget(self, inspect_ids: Iterable[int]) -> None:
+        """Forget the unusable rows of these inspections, which are read again."""
+        keys = {f"INSPECTID {inspect_id}" for inspect_id in inspect_ids}
+        self.unusable = {row: None for row in self.unusable if row.key not in keys}
+
     def images(self, rows: Iterable[Any]) -> Iterator[ImageRow]:
         """Convert rows of inspections joined with images."""
         return self._each(rows, image_row, "inspections", "inspectid")

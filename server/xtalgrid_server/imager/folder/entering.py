@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import collections
 import itertools
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from xtalgrid_core.errors import ConfigError, FailureReason
 from xtalgrid_core.files import readable
-from xtalgrid_core.images import SUFFIXES
 
 from ...config import Config
 from ...domain.failures import FailureLog
@@ -19,8 +19,10 @@ from ...domain.images import ImageRow
 from ...domain.light import Light, LightRules, LightsSeen, light_in
 from ...domain.wells import Well
 from ..crystaltrak.database import ImagerDatabase
+from .listing import NOT_SCORED, SECOND_FORMAT, Listing, walk
 from .names import ANY, NamedImage, Names, compile_names
 from .plates import PlateFolders, is_same_image
+from .seen import Copies, PassedOver
 
 STEP = "import-folder"
 
@@ -42,6 +44,8 @@ class Imported:
         File → why it could not be entered.
     doubles
         Files with the same stem as one that was entered.
+    passed_over
+        Number of other files by kind, those of `doubles` included.
     waiting
         Files that are not complete yet.
     settling
@@ -55,6 +59,7 @@ class Imported:
     entered: list[ImageRow] = field(default_factory=list)
     rejected: dict[Path, str] = field(default_factory=dict)
     doubles: list[Path] = field(default_factory=list)
+    passed_over: collections.Counter[str] = field(default_factory=collections.Counter)
     waiting: list[Path] = field(default_factory=list)
     settling: list[Path] = field(default_factory=list)
     lights: LightsSeen = field(default_factory=LightsSeen)
@@ -112,12 +117,18 @@ def import_folder(
     names = names or config.import_.names
     convention = convention_of(config, names)
     result = Imported()
-    files = [file for file in _image_files(folder, recursive) if convention is None or not convention.passes_over(file)]
-    files = _one_for_each_stem(files, result)
+    files: list[Path] = []
+    there: dict[str, set[str]] = {}
+    for listing in walk(folder, recursive):
+        files += _one_for_each_stem(listing, convention, result)
+        there[readable(str(listing.folder.absolute()))] = {readable(entry.name) for entry in listing.files}
     if fall_back and convention is not None and not any(convention.read(file.absolute()) for file in files):
         result.fell_back = bool(files)
         convention = None
     enter(config, database, failures, files, convention, copy, result)
+    PassedOver(database).keep(readable(str(folder.absolute())), result.passed_over, recursive)
+    recorded = [(file, *os.path.split(file)) for file in failures.open_files(STEP)]
+    failures.close([file for file, place, name in recorded if place in there and name not in there[place]], STEP)
     return result
 
 
@@ -154,8 +165,8 @@ def enter(
     result: Imported,
 ) -> None:
     """Enter image files, sorted and one per stem, and add them to `result` as entered or rejected."""
-    rows = []
-    plates = PlateFolders(config, database)
+    rows, mended = [], []
+    plates, copies = PlateFolders(config, database), Copies(database)
 
     def reject(file: Path, reason: FailureReason, why: str) -> None:
         result.rejected[file] = why
@@ -180,27 +191,29 @@ def enter(
             continue
         try:
             when = named.date or config.imager.local(file.lstat().st_mtime)
-            _link(file, config.image_root / named.barcode / str(named.inspection) / name, copy)
+            _link(file, config.image_root / named.barcode / str(named.inspection) / name, copy, copies)
         except FileExistsError as error:
             reject(file, FailureReason.NAME_FITS_NO_PATTERN, str(error))
         except FileNotFoundError:
             reject(file, FailureReason.MISSING_FILE, "the file has disappeared")
         else:
+            mended.append(readable(str(file.absolute())))
             rows.append(ImageRow(0, named.barcode, named.inspection, when, named.well, name))
     entered = database.register(rows)
     result.entered += entered
     result.lights.add_all(config.light, entered)
+    failures.close(mended, STEP)
 
 
-def _image_files(folder: Path, recursive: bool) -> Iterator[Path]:
-    entries = sorted(folder.rglob("*") if recursive else folder.iterdir())
-    yield from (path for path in entries if path.suffix.lower() in SUFFIXES and (path.is_file() or path.is_symlink()))
-
-
-def _one_for_each_stem(files: list[Path], result: Imported) -> list[Path]:
-    chosen: dict[tuple[Path, str], Path] = {}
-    for file in sorted(files, key=lambda path: (path.parent, path.stem, SUFFIXES.index(path.suffix.lower()))):
-        if chosen.setdefault((file.parent, file.stem), file) is not file:
+def _one_for_each_stem(listing: Listing, convention: Names | None, result: Imported) -> list[Path]:
+    """Return a folder's files to be entered, and count the others."""
+    result.passed_over += listing.others
+    chosen: dict[str, Path] = {}
+    for file in (listing.folder / entry.name for entry in listing.files):
+        if convention is not None and convention.passes_over(file):
+            result.passed_over[NOT_SCORED.format(file.suffix.lower())] += 1
+        elif chosen.setdefault(file.stem, file) is not file:
+            result.passed_over[SECOND_FORMAT] += 1
             result.doubles.append(file)
     return list(chosen.values())
 
@@ -238,8 +251,8 @@ def _number_wells(
     return places
 
 
-def _link(file: Path, target: Path, copy: bool) -> None:
-    """Make `file` available as `target`, by a symbolic link or a copy.
+def _link(file: Path, target: Path, copy: bool, copies: Copies) -> None:
+    """Make `file` available as `target`, by a symbolic link or a copy; a copy follows the file that it was made from.
 
     Raises
     ------
@@ -247,19 +260,22 @@ def _link(file: Path, target: Path, copy: bool) -> None:
         If `target` exists with other content: two files claim to be the same image of the same inspection.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
+    is_stale = False
     if target.exists():
-        if not is_same_image(file, target):
+        if is_same_image(file, target):
+            return
+        is_stale = not target.is_symlink() and copies.is_of(target, file)
+        if not is_stale:
             raise FileExistsError(
                 f"{target} already exists with other content; two images of one inspection have the same name"
             )
-        return
-    target.unlink(missing_ok=True)  # a link to a file that was moved; it is replaced
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     temporary.unlink(missing_ok=True)
     try:
-        if copy:
+        if copy or is_stale:
             raise OSError("a copy is wanted")
         temporary.symlink_to(file.absolute())
     except OSError:
         shutil.copyfile(file, temporary)
-    temporary.replace(target)
+        copies.add(target, file)
+    temporary.replace(target)  # and a link to a file that was moved

@@ -1,17 +1,24 @@
-"""State of the files in watched folders, in a table of the embedded database, so that it outlives the process."""
+"""State of the files in imported and watched folders, in tables of the embedded database."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import collections
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
+import msgspec
 import sqlalchemy as sa
+
+from xtalgrid_core.files import readable
 
 from ...storage.engines import chunks
 from ..crystaltrak.database import ImagerDatabase
 
-State = Literal["waiting", "entered", "rejected", "failed", "double"]
+State = Literal["waiting", "entered", "changing", "rejected", "failed", "double"]
+_UNDONE = ("waiting", "changing", "rejected", "failed", "double")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +38,8 @@ class Seen:
     since
         When it was first seen with this size and modification time, in seconds since 1970.
     state
-        ``waiting`` until it is complete, then what became of it; ``double``: another file has the same stem.
+        ``waiting`` until it is complete, then what became of it; ``double``: another file has the same stem;
+        ``changing``: it was entered, has changed since, and is not complete.
     """
 
     folder: str
@@ -48,10 +56,9 @@ class SeenFiles:
 
     def __init__(self, database: ImagerDatabase) -> None:
         self._database = database
-        metadata = sa.MetaData()
         self._table = sa.Table(
             "xtalgrid_folder",
-            metadata,
+            sa.MetaData(),
             sa.Column("folder", sa.String(4096), primary_key=True),
             sa.Column("name", sa.String(255), primary_key=True),
             sa.Column("size", sa.Integer, nullable=False),
@@ -60,17 +67,36 @@ class SeenFiles:
             sa.Column("since", sa.Float, nullable=False),
             sa.Column("state", sa.String(10), nullable=False),
         )
-        with database.transaction() as connection:
-            metadata.create_all(connection)
 
     def of_folders(self, folders: Sequence[str]) -> dict[tuple[str, str], Seen]:
         """Return the files seen in these folders, by folder and name."""
         files: dict[tuple[str, str], Seen] = {}
-        with self._database.reading() as connection:
-            for part in chunks(folders):
-                for row in connection.execute(self._table.select().where(self._table.c.folder.in_(part))):
-                    files[row[0], row[1]] = Seen(*row)
+        for part in chunks(folders):
+            for row in _read(self._database, self._table.select().where(self._table.c.folder.in_(part))):
+                files[row[0], row[1]] = Seen(*row)
         return files
+
+    def waiting(self) -> list[Seen]:
+        """Return the files that wait for their rest, in the order in which they were seen."""
+        table = self._table
+        waiting = table.select().where(table.c.state == "waiting").order_by(table.c.first)
+        return [Seen(*row) for row in _read(self._database, waiting)]
+
+    def undone_below(self, folder: str) -> list[Seen]:
+        """Return the files in a folder and its subfolders that were not entered, or changed since."""
+        table = self._table
+        below = sa.or_(table.c.folder == folder, table.c.folder.startswith(f"{folder}{os.sep}", autoescape=True))
+        undone = table.select().where(table.c.state.in_(_UNDONE), below)
+        return [Seen(*row) for row in _read(self._database, undone)]
+
+    def forget(self, files: Sequence[Seen]) -> None:
+        """Remove the records of files that are gone."""
+        table = self._table
+        same = table.c.folder == sa.bindparam("of_folder"), table.c.name == sa.bindparam("of_name")
+        if files:
+            with self._database.transaction() as connection:
+                values = [{"of_folder": file.folder, "of_name": file.name} for file in files]
+                connection.execute(table.delete().where(*same), values)
 
     def keep(self, files: Sequence[Seen]) -> None:
         """Record files, replacing earlier records of them."""
@@ -79,7 +105,72 @@ class SeenFiles:
         table, names = self._table, [field.name for field in fields(Seen)]
         same = sa.and_(table.c.folder == sa.bindparam("of_folder"), table.c.name == sa.bindparam("of_name"))
         with self._database.transaction() as connection:
+            table.create(connection, checkfirst=True)
             connection.execute(
                 table.delete().where(same), [{"of_folder": file.folder, "of_name": file.name} for file in files]
             )
             connection.execute(table.insert(), [{name: getattr(file, name) for name in names} for file in files])
+
+
+class PassedOver:
+    """Table of what was passed over in each imported or watched folder: numbers of files by kind."""
+
+    def __init__(self, database: ImagerDatabase) -> None:
+        self._database = database
+        self._table = sa.Table(
+            "xtalgrid_passed_over",
+            sa.MetaData(),
+            sa.Column("folder", sa.String(4096), primary_key=True),
+            sa.Column("kinds", sa.Text, nullable=False),
+        )
+
+    def keep(self, folder: str, kinds: Mapping[str, int], recursive: bool) -> None:
+        """Record a folder's numbers, in place of its own before and, if they include them, of its subfolders'."""
+        text, column = msgspec.json.encode(dict(kinds)).decode(), self._table.c.folder
+        if [row.kinds for row in _read(self._database, self._table.select().where(column == folder))] == [text]:
+            return
+        below = [column.startswith(f"{folder}{os.sep}", autoescape=True)] if recursive else []
+        with self._database.transaction() as connection:
+            self._table.create(connection, checkfirst=True)
+            connection.execute(self._table.delete().where(sa.or_(column == folder, *below)))
+            connection.execute(self._table.insert().values(folder=folder, kinds=text))
+
+    def total(self) -> collections.Counter[str]:
+        """Return the numbers of all folders."""
+        total = collections.Counter[str]()
+        for row in _read(self._database, self._table.select()):
+            total.update(msgspec.json.decode(row.kinds, type=dict[str, int]))
+        return total
+
+
+class Copies:
+    """Table of the files that images were copied from, so that a copy follows its file and no other."""
+
+    def __init__(self, database: ImagerDatabase) -> None:
+        self._database = database
+        self._table = sa.Table(
+            "xtalgrid_copies",
+            sa.MetaData(),
+            sa.Column("target", sa.String(4096), primary_key=True),
+            sa.Column("file", sa.String(4096), nullable=False),
+        )
+
+    def is_of(self, target: Path, file: Path) -> bool:
+        """Tell whether `target` was copied from `file`."""
+        origin = self._table.select().where(self._table.c.target == readable(str(target)))
+        return [row.file for row in _read(self._database, origin)] == [readable(str(file.absolute()))]
+
+    def add(self, target: Path, file: Path) -> None:
+        """Record that `target` was copied from `file`."""
+        values = {"target": readable(str(target)), "file": readable(str(file.absolute()))}
+        with self._database.transaction() as connection:
+            self._table.create(connection, checkfirst=True)
+            connection.execute(self._table.delete().where(self._table.c.target == values["target"]))
+            connection.execute(self._table.insert().values(**values))
+
+
+def _read(database: ImagerDatabase, statement: sa.Select[Any]) -> Sequence[Any]:
+    """Return a statement's rows; none if its table was never written."""
+    with database.reading() as connection:
+        is_there = all(sa.inspect(connection).has_table(str(table)) for table in statement.get_final_froms())
+        return connection.execute(statement).all() if is_there else []

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from xtalgrid_core.errors import ConfigError, FailureReason
 from xtalgrid_core.files import readable
-from xtalgrid_core.images import SUFFIXES
 from xtalgrid_core.whole import missing_end
 
 from ...config import Config
@@ -25,10 +24,8 @@ from ...storage.engines import IN_LIST
 from ..crystaltrak.database import ImagerDatabase
 from ..source import ImageSource
 from .entering import STEP, Imported, convention_of, enter, refuse_vendors
-from .seen import Seen, SeenFiles, State
-
-Listing = tuple[Path, list["os.DirEntry[str]"]]
-"""Folder and its image files."""
+from .listing import NOT_SCORED, SECOND_FORMAT, UNREADABLE, Listing, walk
+from .seen import PassedOver, Seen, SeenFiles, State
 
 _BATCH = 1000
 
@@ -84,6 +81,7 @@ class FolderSource:
         self._seen = SeenFiles(database)
         self.newest_first = database.newest_first
         self.entered_after, self.last_id = database.entered_after, database.last_id
+        self.of_inspections = database.of_inspections
         self.of_plate = database.of_plate
         self.count_images = database.count_images
         self.path = database.path
@@ -117,32 +115,50 @@ class FolderSource:
         """
         if not self._folder.is_dir():
             raise ConfigError(f"imager.folder: no such folder {self._folder}; is it mounted?")
-        imported = Imported()
-        for folders in _batches(_image_files(self._folder)):
-            self._scan_folders(folders, imported)
+        imported, visited = Imported(), set[str]()
+        for folders in _batches(walk(self._folder)):
+            self._scan_folders(folders, imported, visited)
+        root = readable(str(self._folder))
+        if UNREADABLE not in imported.passed_over:
+            self._forget([seen for seen in self._seen.undone_below(root) if seen.folder not in visited])
+        PassedOver(self._database).keep(root, imported.passed_over, recursive=True)
         return imported
 
-    def _scan_folders(self, folders: list[Listing], imported: Imported) -> None:
-        known = self._seen.of_folders([readable(str(folder)) for folder, _ in folders])
+    def _forget(self, gone: list[Seen]) -> None:
+        """Forget files that were deleted, moved or renamed, and close their failures."""
+        self._seen.forget(gone)
+        self._failures.close([f"{seen.folder}{os.sep}{seen.name}" for seen in gone], STEP)
+
+    def _scan_folders(self, folders: list[Listing], imported: Imported, visited: set[str]) -> None:
+        known = self._seen.of_folders([readable(str(listing.folder)) for listing in folders])
+        visited.update(seen.folder for seen in known.values() if seen.state != "entered")
+        there = {_key(listing.folder, entry) for listing in folders for entry in listing.files}
+        unknown = {readable(str(listing.folder)) for listing in folders if UNREADABLE in listing.others}
+        gone = [seen for key, seen in known.items() if key not in there and key[0] not in unknown]
+        self._forget([seen for seen in gone if seen.state != "entered"])
         changed: list[Seen] = []
         ready: dict[Path, Seen] = {}
-        for folder, files in folders:
+        for listing in folders:
+            imported.passed_over += listing.others
             stems = {
                 Path(entry.name).stem: entry.name
-                for entry in files
-                if (seen := known.get(_key(folder, entry))) is not None and seen.state == "entered"
+                for entry in listing.files
+                if (seen := known.get(_key(listing.folder, entry))) is not None
+                and seen.state in ("entered", "changing")
             }
-            for entry in files:
-                before = known.get(_key(folder, entry))
-                seen = self._seen_now(folder, entry, before)
-                if seen is None or seen.state != "waiting":
+            for entry in listing.files:
+                before = known.get(_key(listing.folder, entry))
+                seen, path = self._seen_now(listing.folder, entry, before), listing.folder / entry.name
+                if seen is None:
                     continue
-                path = folder / entry.name
                 if self._convention is not None and self._convention.passes_over(path):
-                    continue
-                if stems.get(path.stem, path.name) != path.name:
+                    imported.passed_over[NOT_SCORED.format(path.suffix.lower())] += 1
+                elif seen.state not in ("waiting", "changing"):
+                    imported.passed_over[SECOND_FORMAT] += seen.state == "double"
+                elif stems.get(path.stem, path.name) != path.name:
                     changed.append(replace(seen, state="double"))
                     imported.doubles.append(path)
+                    imported.passed_over[SECOND_FORMAT] += 1
                 elif seen is not before or self._clock() - seen.since < self._config.import_.settle_s:
                     changed.append(seen)
                     imported.waiting.append(path)
@@ -150,16 +166,25 @@ class FolderSource:
                 elif (why := self._missing_end(path)) is None:
                     stems[path.stem] = path.name
                     ready[path] = seen
-                elif self._clock() - seen.first < self._config.import_.give_up_hours * 3600:
-                    imported.waiting.append(path)
                 else:
-                    self._failures.add(readable(str(path)), STEP, FailureReason.TRUNCATED, readable(f"{path}: {why}"))
-                    imported.rejected[path] = why
-                    changed.append(replace(seen, state="failed"))
+                    changed += self._wait_or_give_up(path, seen, why, imported)
         if ready:
             enter(self._config, self._database, self._failures, list(ready), self._convention, self._copy, imported)
         states: dict[Path, State] = {path: "rejected" if path in imported.rejected else "entered" for path in ready}
-        self._seen.keep([*changed, *(replace(seen, state=states[path]) for path, seen in ready.items())])
+        changed += [replace(seen, state=states[path]) for path, seen in ready.items()]
+        visited.update(seen.folder for seen in changed)
+        self._seen.keep(changed)
+
+    def _wait_or_give_up(self, path: Path, seen: Seen, why: str, imported: Imported) -> list[Seen]:
+        """Note an incomplete file as waiting, or after `import.give_up_hours` as failed; return what changed."""
+        if self._clock() - seen.first < self._config.import_.give_up_hours * 3600:
+            imported.waiting.append(path)
+            return []
+        imported.rejected[path] = why
+        if seen.state == "changing":  # create_work records that its image fails
+            return [replace(seen, state="entered")]
+        self._failures.add(readable(str(path)), STEP, FailureReason.TRUNCATED, readable(f"{path}: {why}"))
+        return [replace(seen, state="failed")]
 
     def _seen_now(self, folder: Path, entry: os.DirEntry[str], known: Seen | None) -> Seen | None:
         """Return the file's state: `known` itself if size and time are unchanged, and None if the file is gone."""
@@ -170,8 +195,9 @@ class FolderSource:
         if known is not None and (known.size, known.modified) == (status.st_size, status.st_mtime_ns):
             return known
         now = self._clock()
-        first = known.first if known is not None and known.state == "waiting" else now
-        return Seen(*_key(folder, entry), status.st_size, status.st_mtime_ns, first, now)
+        state: State = "changing" if known is not None and known.state in ("entered", "changing") else "waiting"
+        first = known.first if known is not None and known.state == state else now
+        return Seen(*_key(folder, entry), status.st_size, status.st_mtime_ns, first, now, state)
 
     def _missing_end(self, path: Path) -> str | None:
         try:
@@ -186,37 +212,13 @@ def _key(folder: Path, entry: os.DirEntry[str]) -> tuple[str, str]:
     return readable(str(folder)), readable(entry.name)
 
 
-def _image_files(folder: Path) -> Iterator[Listing]:
-    """Yield the folders with image files, sorted by name, and their files, sorted by stem and format.
-
-    Folders that cannot be listed are skipped.
-    """
-    try:
-        with os.scandir(folder) as listing:
-            entries = sorted(listing, key=lambda entry: entry.name)
-    except OSError:
-        return
-    files, folders = [], []
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            folders.append(entry.name)
-        elif os.path.splitext(entry.name)[1].lower() in SUFFIXES and not entry.is_dir():  # noqa: PTH122  faster than Path
-            files.append(entry)
-    if files:
-        yield folder, sorted(files, key=lambda e: (Path(e.name).stem, SUFFIXES.index(Path(e.name).suffix.lower())))
-    for name in folders:
-        yield from _image_files(folder / name)
-
-
 def _batches(listings: Iterator[Listing]) -> Iterator[list[Listing]]:
     """Group folders into batches, one transaction each, because RockImager's folders have only a file or two."""
     batch: list[Listing] = []
     files = 0
     for listing in listings:
         batch.append(listing)
-        files += len(listing[1])
+        files += len(listing.files)
         if len(batch) >= IN_LIST or files >= _BATCH:
             yield batch
             batch, files = [], 0

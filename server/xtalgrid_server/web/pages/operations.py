@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -20,6 +21,7 @@ from ...imager.crystaltrak.database import ImagerDatabase
 from ...ledger.database import now
 from ...ledger.scores import HostWork
 from ...ledger.store import Ledger
+from ...steps.account import Account, Unscored, account
 from ...steps.step import Pause, paused
 
 _CACHE_SECONDS = 15.0
@@ -45,10 +47,8 @@ class PipelineStatus:
         Scores that arrived in the last hour and in the last 24 hours.
     hosts
         The computers that sent results in the last 24 hours.
-    failed
-        Files without a score, counted by reason.
-    failures
-        The newest of them: when (UTC), step, file, reason, detail.
+    account
+        Where every image and file stands; the same as in ``xtalgrid status``.
     held
         The ids of the scores that wait for approval.
     paused
@@ -65,12 +65,21 @@ class PipelineStatus:
     scores_hour: int
     scores_day: int
     hosts: list[HostWork]
-    failed: dict[str, int]
-    failures: list[tuple[datetime, str, str, str, str]]
+    account: Account
     held: list[int]
     paused: Pause | None
     imager_error: str = ""
     read_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def failed(self) -> dict[str, int]:
+        """What failed, counted by reason."""
+        return dict(collections.Counter(one.reason for one in self.account.failures))
+
+    @property
+    def newest_failures(self) -> list[Unscored]:
+        """The newest of what failed."""
+        return list(reversed(self.account.failures[-_SHOWN_FAILURES:]))
 
     @property
     def behind(self) -> float | None:
@@ -130,7 +139,6 @@ class PipelineMonitor(Collector):
         since = ledger.units.under_way_since()
         hour, _ = ledger.scores.throughput(1)
         day, hosts = ledger.scores.throughput(24)
-        failed, failures = ledger.failures.newest(_SHOWN_FAILURES)
         return PipelineStatus(
             imaged=imaged,
             scored=ledger.scores.newest_inspection(),
@@ -140,8 +148,7 @@ class PipelineMonitor(Collector):
             scores_hour=hour,
             scores_day=day,
             hosts=hosts,
-            failed=failed,
-            failures=failures,
+            account=account(self._config, ledger, self._imager),
             held=ledger.decisions.held()[:_SHOWN_HELD],
             paused=paused(self._ledger),
             imager_error=imager_error,
@@ -172,8 +179,14 @@ class PipelineMonitor(Collector):
             ("results", "Results by verdict", "verdict", status.counts["results"]),
             ("decisions", "Newest decisions on scores", "action", status.counts["actions"]),
             ("failed_files", "Files without a score by reason", "reason", status.failed),
+            ("images", "All images and other files by where they stand", "state", _standings(status.account)),
         ):
             family = GaugeMetricFamily(f"xtalgrid_{name}", text, labels=[label])
             for key, number in numbers.items():
                 family.add_metric([key], number)
             yield family
+
+
+def _standings(counted: Account) -> dict[str, int]:
+    numbers = {"scored": counted.scored, "waiting": counted.waiting, "failed": counted.failed}
+    return numbers | {"passed over": sum(counted.passed_over.values())}

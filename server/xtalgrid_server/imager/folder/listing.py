@@ -1,0 +1,55 @@
+"""What is in a folder: its image files, and how many files of which other kinds."""
+
+from __future__ import annotations
+
+import collections
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from xtalgrid_core.images import SUFFIXES
+
+NOT_SCORED = "{}, which this naming convention does not score"
+SECOND_FORMAT = "another format of an image"
+UNREADABLE = "folder that cannot be read"
+SUBFOLDER = "subfolder (--recursive includes it)"
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A folder's image files, sorted by stem and format, and the number of its other files by kind.
+
+    A kind is a suffix in small letters, or a description.
+    """
+
+    folder: Path
+    files: list[os.DirEntry[str]] = field(default_factory=list)
+    others: collections.Counter[str] = field(default_factory=collections.Counter)
+
+
+def walk(folder: Path, recursive: bool = True) -> Iterator[Listing]:
+    """Yield a folder and its subfolders, sorted by name; hidden files and folders don't count."""
+    listing, folders = Listing(folder), list[str]()
+    try:
+        with os.scandir(folder) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+    except OSError:
+        listing.others[UNREADABLE] += 1
+        entries = []
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122  faster than Path
+        if entry.is_dir(follow_symlinks=False):
+            folders.append(entry.name)
+        elif suffix in SUFFIXES and not entry.is_dir():
+            listing.files.append(entry)
+        else:
+            listing.others[suffix or "file without suffix"] += 1
+    listing.files.sort(key=lambda e: (Path(e.name).stem, SUFFIXES.index(Path(e.name).suffix.lower())))
+    if folders and not recursive:
+        listing.others[SUBFOLDER] += len(folders)
+    yield listing
+    for name in folders if recursive else ():
+        yield from walk(folder / name)

@@ -1,0 +1,142 @@
+"""The account of all that is there, scored, waiting, failed or passed over, for `run`, `status` and Operations."""
+
+from __future__ import annotations
+
+import collections
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from xtalgrid_core.errors import FailureReason
+from xtalgrid_core.files import readable
+
+from ..config import Config
+from ..domain.light import kind_of
+from ..imager.crystaltrak.database import ImagerDatabase
+from ..imager.folder.entering import STEP as IMPORT
+from ..imager.folder.entering import Imported
+from ..imager.folder.seen import PassedOver, SeenFiles
+from ..ledger.accounts import OpenFailure
+from ..ledger.database import now
+from ..ledger.store import Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingFile:
+    """A file that waits for its rest, since when (UTC), and what is missing."""
+
+    file: str
+    since: datetime
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unscored:
+    """A file, or a row of the imager database, that could not be used or scored, and why; `at` is UTC."""
+
+    file: str
+    reason: str
+    detail: str
+    step: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Where everything stands that is there; each image, other file and unusable row counts once.
+
+    Attributes
+    ----------
+    there
+        Number of all that is there: scored + waiting + failed + passed over.
+    scored, waiting, failed
+        Numbers of images by the file that they have now.
+    passed_over
+        Numbers of files of other kinds, and of images in other light, by what they are.
+    differing
+        Those of the images whose file is not the one that was scored; they wait for a new score, or failed.
+    waiting_files
+        Those of the waiting that are not complete yet.
+    failures
+        The failed, the oldest first.
+    """
+
+    there: int
+    scored: int
+    waiting: int
+    failed: int
+    passed_over: dict[str, int]
+    differing: int
+    waiting_files: tuple[WaitingFile, ...]
+    failures: tuple[Unscored, ...]
+
+
+def account(config: Config, ledger: Ledger, imager: ImagerDatabase, imported: Imported | None = None) -> Account:
+    """Account for everything that the ledger and the imported folders know, or for what one import found."""
+    if imported is None:
+        standings = ledger.accounts.counts()
+        entered = 0 if config.imager.url else imager.count_images()
+        lights = ledger.passed_over.counts()
+        standings["none"] += max(entered - sum(standings.values()) - sum(lights.values()), 0)
+        failures = ledger.accounts.failures()
+        growing = [
+            WaitingFile(f"{seen.folder}{os.sep}{seen.name}", _utc(seen.first), "not complete yet")
+            for seen in (SeenFiles(imager).waiting() if not config.imager.url else ())
+        ]
+        passed_over = PassedOver(imager).total() if not config.imager.url else collections.Counter[str]()
+    else:
+        of_images = ledger.accounts.of(imported.entered)
+        standings = collections.Counter[str](of_images.values())
+        others = [image for image in imported.entered if (image.inspect_id, image.image_name) not in of_images]
+        reasons = [config.light.passed_over(image.image_name) for image in others]
+        lights = collections.Counter(reason for reason in reasons if reason is not None)
+        standings["none"] += reasons.count(None)
+        files = {readable(str(path.absolute())) for path in imported.rejected}
+        failures = [one for one in ledger.accounts.failures() if (one.image or one.file) in of_images.keys() | files]
+        growing = [WaitingFile(str(path), now(), "not complete yet") for path in imported.waiting]
+        passed_over = imported.passed_over
+    passed_over = passed_over + collections.Counter({kind_of(reason): number for reason, number in lights.items()})
+    held = timedelta(hours=config.import_.give_up_hours)
+    waiting = [one for one in failures if _is_waiting(one, held)]
+    failed = [one for one in failures if not _is_waiting(one, held)]
+    without = sum(one.image is not None and one.step != "worker" for one in failed)
+    number_waiting = standings["none"] + standings["changed"] - without + len(growing)
+    growing += [WaitingFile(one.file, one.since, one.detail) for one in waiting]
+    return Account(
+        there=standings["scored"] + number_waiting + len(failed) + sum(passed_over.values()),
+        scored=standings["scored"],
+        waiting=number_waiting,
+        failed=len(failed),
+        passed_over=dict(sorted(passed_over.items())),
+        differing=standings["changed"],
+        waiting_files=tuple(growing),
+        failures=tuple(Unscored(one.file, one.reason, one.detail, one.step, one.at) for one in failed),
+    )
+
+
+def account_lines(account: Account, files: int = 20) -> Iterator[str]:
+    """Format an account as text: the sum, what was passed over, and the waiting files."""
+    others = sum(account.passed_over.values())
+    numbers = f"{account.scored} scored + {account.waiting} waiting + {account.failed} failed + {others} passed over"
+    yield f"{account.there} there = {numbers}"
+    if others:
+        yield f"passed over {', '.join(f'{number} {kind}' for kind, number in account.passed_over.items())}"
+    if account.differing:
+        yield f"changed     {account.differing} files are not the ones that were scored"
+    for one in account.waiting_files[:files]:
+        yield f"waiting     {one.file}, since {one.since:%Y-%m-%d %H:%M} UTC: {one.why}"
+    if len(account.waiting_files) > files:
+        yield f"            … and {len(account.waiting_files) - files} more"
+
+
+def _is_waiting(failure: OpenFailure, held: timedelta) -> bool:
+    """Tell whether an image's file may still be completed: it changed, and was first found incomplete, lately."""
+    if failure.image is None or failure.step == IMPORT or failure.reason != str(FailureReason.TRUNCATED):
+        return False
+    changed = now() if not failure.modified else _utc(failure.modified / 1e9)
+    return failure.step != "worker" and now() - min(failure.since, changed) < held
+
+
+def _utc(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
