@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from xtalgrid_core import wire
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.images import WellImage
 from xtalgrid_core.outcomes import Outcome
@@ -25,6 +26,7 @@ from xtalgrid_server.domain.light import Light, LightRules
 from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.imager.crystaltrak.check import check_imager
 from xtalgrid_server.reports.status import status, status_lines
+from xtalgrid_server.steps.assimilate.agree import image_disagreement
 from xtalgrid_server.steps.assimilate.doubt import judged
 from xtalgrid_server.steps.run import FolderRun, run_folder
 from xtalgrid_server.steps.system import System
@@ -210,6 +212,13 @@ def test_real_images(shared):
         *sorted((shared / "real" / "plate_CI022987").glob("*.jpg"))[:20],
     ]
     assert not any(WellImage(file.read_bytes()).looks_like_uv for file in files)
+
+
+def test_two_computers_must_see_the_same():
+    bright, dark = answer(0, Outcome.CLEAR), msgspec.structs.replace(answer(0, Outcome.CLEAR), looks_like_uv=True)
+    options = wire.Options(segmenter="a" * 64, classifier="b" * 64)
+    assert image_disagreement(dark, dark, options) == ""
+    assert "dark" in image_disagreement(dark, bright, options)
 
 
 # ---- what a lab configures ---------------------------------------------------------------------------------------

@@ -149,7 +149,8 @@ class LightsSeen:
         scored = [image for image, reason in zip(images, reasons, strict=True) if reason is None]
         if rules.is_untold(scored):
             self.untold += 1
-            self.example = self.example or tuple(image.image_name for image in scored[:2])
+            names = sorted((image.image_name for image in scored), key=lambda name: rules.of(name) is not None)
+            self.example = self.example or tuple(names[:2])
         return scored
 
     def add_all(self, rules: LightRules, images: Iterable[ImageRow]) -> None:

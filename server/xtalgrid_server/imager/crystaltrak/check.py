@@ -120,4 +120,5 @@ def _lights(config: Config, database: ImagerDatabase) -> Iterator[Finding]:
     except ImagerError:  # `_newest_image` tells
         return
     for line in seen.lines():
-        yield Finding(seen.untold == 0 and scored > 0, f"of the newest {number} images: {line}")
+        is_good = scored > 0 and not (seen.untold and line == seen.untold_line)
+        yield Finding(is_good, f"of the newest {number} images: {line}")
