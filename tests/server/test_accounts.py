@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import hashlib
 import io
+import json
 import os
 import shutil
 import tempfile
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from click.testing import CliRunner
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -22,6 +24,7 @@ from starlette.testclient import TestClient
 
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
+from xtalgrid_server.cli.main import main
 from xtalgrid_server.config import from_string
 from xtalgrid_server.domain.images import ImageRow
 from xtalgrid_server.domain.wells import Well
@@ -30,7 +33,7 @@ from xtalgrid_server.steps.account import account
 from xtalgrid_server.steps.system import System
 from xtalgrid_server.web.app import create_app
 
-from .conftest import INSPECTED, answer, result_of
+from .conftest import INSPECTED, answer, result_of, rigaku_name
 
 SUFFIXES = ("png", "bmp", "jpg")
 TOML = """
@@ -344,3 +347,16 @@ def test_operations_and_status_say_the_same(system, folder):
         assert line in page
         assert "P_A2.png, since 20" in page
         assert 'xtalgrid_images{state="passed over"} 1.0' in client.get("/metrics").text
+
+
+def test_import_folder_fails_where_nothing_fits_and_prints_its_account_for_programs(folder, tmp_path):
+    def call():
+        done = CliRunner().invoke(main, ["--home", str(tmp_path / "home"), "import-folder", str(folder), "--json"])
+        document = json.loads(done.stdout)
+        return done.exit_code, document["there"], document["waiting"], document["failed"], document["passed_over"]
+
+    assert call() == (0, 0, 0, 0, {})
+    put(folder, 1, 0), (folder / "a.czi").write_bytes(b"x")
+    assert call() == (1, 2, 0, 1, {".czi": 1})
+    (folder / "P_A1.png").rename(folder / rigaku_name().replace(".jpg", ".png"))
+    assert call() == (0, 2, 1, 0, {".czi": 1})
