@@ -333,6 +333,17 @@ def test_a_file_that_could_not_be_used_is_looked_at_however_old_its_inspection_i
     assert account(system.config, system.ledger, system.imager).scored == 2
 
 
+def test_a_copy_in_a_subfolder_is_the_same_image(system, folder):
+    (folder / "plate" / "copy" / "plate").mkdir(parents=True)
+    names = r"(?P<barcode>P)_(?P<row>A)(?P<column>\d)"
+    for place in ("plate", "plate/copy"):
+        put(folder / place, 1, 0)
+    imported = system.import_folder(folder, recursive=True, names=names)
+    through(system, Outcome.CLEAR)
+    counted = account(system.config, system.ledger, system.imager, imported)
+    assert (counted.there, counted.scored, counted.passed_over) == (2, 1, {"copy of another file": 1})
+
+
 def test_operations_and_status_say_the_same(system, folder):
     put(folder, 1, 0), (folder / "notes.txt").write_text("x")
     put(folder, 2, 1).write_bytes(PICTURES[1, "png"][:500])

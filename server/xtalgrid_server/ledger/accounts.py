@@ -36,8 +36,8 @@ _WITH_SCORES = t.images.outerjoin(t.scores, t.scores.c.id == newest_score())
 class OpenFailure:
     """Why an image, a file or a row of the imager database has no score of what it is now.
 
-    `at` (UTC) is when this was found, `since` when the first of its open failures was. `modified` is the time of the
-    image's file, as in `FileState`. `image` is (inspect id, image name), None for a file that is no image.
+    `at` (UTC) is when this was found, `since` when this reason was. `modified` is the time of the image's file, as in
+    `FileState`. `image` is (inspect id, image name), None for a file that is no image.
     """
 
     file: str
@@ -104,7 +104,8 @@ class Accounts:
             image = None if row.image_id is None else (row.inspect_id, row.image_name)
             if image is None or row.standing in ("none", "changed"):
                 key = image or row.file
-                since = newest[key].since if key in newest else row.at
+                before = newest.get(key)
+                since = before.since if before is not None and before.reason == row.reason else row.at
                 newest[key] = OpenFailure(
                     row.file, row.step, row.reason, row.detail, row.at, since, row.modified, image
                 )

@@ -20,6 +20,8 @@ from ..ledger.accounts import OpenFailure
 from ..ledger.database import now
 from ..ledger.store import Ledger
 
+SAME_IMAGE = "copy of another file"
+
 
 @dataclass(frozen=True, slots=True)
 class WaitingFile:
@@ -84,13 +86,14 @@ def account(config: Config, ledger: Ledger, imager: ImagerDatabase, imported: Im
         ]
         passed_over = PassedOver(imager).total() if not config.imager.url else collections.Counter[str]()
     else:
+        images = {(row.inspect_id, row.image_name) for row in imported.entered}
         of_images = ledger.accounts.of(imported.entered)
-        standings = collections.Counter[str](of_images.values())
-        standings["none"] += len(imported.entered) - len(of_images)
+        standings = collections.Counter[str](of_images.get(image, "none") for image in images)
         files = {readable(str(path.absolute())) for path in imported.rejected}
         failures = [one for one in ledger.accounts.failures() if (one.image or one.file) in of_images.keys() | files]
         growing = [WaitingFile(str(path), now(), "not complete yet") for path in imported.waiting]
-        passed_over = imported.passed_over
+        copies = len(imported.entered) - len(images)
+        passed_over = imported.passed_over + collections.Counter({SAME_IMAGE: copies})
     held = timedelta(hours=config.import_.give_up_hours)
     waiting = [one for one in failures if _is_waiting(one, held)]
     failed = [one for one in failures if not _is_waiting(one, held)]
