@@ -63,11 +63,11 @@ class Accounts:
         has_score = sa.exists().where(of_image, scores.c.sha256 == images.sha256) | sa.and_(
             images.sha256 == "", sa.exists().where(of_image)
         )
-        others = sa.select(_STANDING, sa.func.count()).select_from(_WITH_SCORES).group_by(_STANDING)
         of_source = images.source == self._db.source
+        others = sa.select(_STANDING).select_from(_WITH_SCORES).where(of_source, ~has_score).subquery()
         with self._db.reading() as connection:
             total = connection.scalar(sa.select(sa.func.count()).select_from(t.images).where(of_source)) or 0
-            rows = connection.execute(others.where(of_source, ~has_score))
+            rows = connection.execute(sa.select(others.c.standing, sa.func.count()).group_by(others.c.standing))
             counts = collections.Counter({row[0]: int(row[1]) for row in rows})
             failed = sa.select(sa.func.count()).select_from(_FAILED_BY_WORKERS).where(of_source, *_IS_FAILED)
             counts["failed"] = connection.scalar(failed) or 0
