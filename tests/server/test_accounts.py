@@ -5,29 +5,35 @@ from __future__ import annotations
 import collections
 import hashlib
 import io
+import json
 import os
 import shutil
 import tempfile
 import time
 import zipfile
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from click.testing import CliRunner
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from starlette.testclient import TestClient
 
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
+from xtalgrid_server.cli.main import main
 from xtalgrid_server.config import from_string
 from xtalgrid_server.domain.images import ImageRow
 from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.reports.status import status, status_lines
 from xtalgrid_server.steps.account import account
 from xtalgrid_server.steps.system import System
+from xtalgrid_server.web.app import create_app
 
-from .conftest import INSPECTED, answer, result_of
+from .conftest import INSPECTED, answer, result_of, rigaku_name
 
 SUFFIXES = ("png", "bmp", "jpg")
 TOML = """
@@ -305,3 +311,63 @@ def test_other_kinds_of_files_are_named_by_suffix_and_number(system, folder):
     }
     assert (counted.there, counted.waiting) == (7, 1)
     assert account(system.config, system.ledger, system.imager) == counted
+
+
+def test_a_file_that_could_not_be_used_is_looked_at_however_old_its_inspection_is(system, folder, monkeypatch):
+    """Half of a new picture, then the earlier one again; another inspection is a month newer meanwhile."""
+    path = put(folder, 1, 0)
+    system.import_folder(folder)
+    through(system, Outcome.CLEAR)
+    path.write_bytes(PICTURES[1, "png"][:300])
+    assert len(system.create_work().failed) == 1
+    for row in system.imager.register(
+        [ImageRow(0, "Q", 1, INSPECTED + timedelta(days=9000), Well(1, 1, 1), "new.png")]
+    ):
+        target = system.source.path(row)
+        target.parent.mkdir(parents=True)
+        target.write_bytes(PICTURES[2, "png"])
+    through(system, Outcome.CLEAR)
+    monkeypatch.setattr("xtalgrid_server.steps.create_work._Run._look_at_older", lambda *_: None)
+    put(folder, 1, 0, seconds=300.0)
+    assert system.create_work().planned == 0
+    assert account(system.config, system.ledger, system.imager).scored == 2
+
+
+def test_a_copy_in_a_subfolder_is_the_same_image(system, folder):
+    (folder / "plate" / "copy" / "plate").mkdir(parents=True)
+    names = r"(?P<barcode>P)_(?P<row>A)(?P<column>\d)"
+    for place in ("plate", "plate/copy"):
+        put(folder / place, 1, 0)
+    imported = system.import_folder(folder, recursive=True, names=names)
+    through(system, Outcome.CLEAR)
+    counted = account(system.config, system.ledger, system.imager, imported)
+    assert (counted.there, counted.scored, counted.passed_over) == (2, 1, {"copy of another file": 1})
+
+
+def test_operations_and_status_say_the_same(system, folder):
+    put(folder, 1, 0), (folder / "notes.txt").write_text("x")
+    put(folder, 2, 1).write_bytes(PICTURES[1, "png"][:500])
+    (folder / "P_A3.png").write_text("no image")
+    system.import_folder(folder)
+    through(system, Outcome.CLEAR)
+    line = "4 there = 1 scored + 1 waiting + 1 failed + 1 passed over"
+    lines = list(status_lines(status(system.config, system.ledger, system.imager)))
+    assert lines[1] == f"account     {line}"
+    with TestClient(create_app(system.config), client=("127.0.0.1", 50000), base_url="http://127.0.0.1:8765") as client:
+        page = client.get("/operations").text
+        assert line in page
+        assert "P_A2.png, since 20" in page
+        assert 'xtalgrid_images{state="passed over"} 1.0' in client.get("/metrics").text
+
+
+def test_import_folder_fails_where_nothing_fits_and_prints_its_account_for_programs(folder, tmp_path):
+    def call():
+        done = CliRunner().invoke(main, ["--home", str(tmp_path / "home"), "import-folder", str(folder), "--json"])
+        document = json.loads(done.stdout)
+        return done.exit_code, document["there"], document["waiting"], document["failed"], document["passed_over"]
+
+    assert call() == (0, 0, 0, 0, {})
+    put(folder, 1, 0), (folder / "a.czi").write_bytes(b"x")
+    assert call() == (1, 2, 0, 1, {".czi": 1})
+    (folder / "P_A1.png").rename(folder / rigaku_name().replace(".jpg", ".png"))
+    assert call() == (0, 2, 1, 0, {".czi": 1})

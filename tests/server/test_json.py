@@ -32,11 +32,14 @@ COMMANDS = {
     "status": (),
     "user list": (),
 }
-"""The commands with ``--json``, with arguments; `boinc status` is tried in boinc/test_boinc_grid.py."""
+"""The commands with ``--json``, with arguments."""
+
+ELSEWHERE = {"boinc status", "import-folder", "run"}
+"""Those tried in boinc/test_boinc_grid.py, test_accounts.py and system/test_run.py."""
 
 PERSON_AT = INSPECTED + timedelta(days=1)
 
-KEYED_BY_DATA = {"classifiers", "failed_units", "inspections", "probabilities", "scores", "unmapped"}
+KEYED_BY_DATA = {"classifiers", "failed_units", "inspections", "passed_over", "probabilities", "scores", "unmapped"}
 
 
 @pytest.fixture
@@ -70,7 +73,7 @@ def with_json(name: str, command: click.Command) -> Iterator[str]:
 
 
 def test_no_command_with_json_is_left_out():
-    assert {*COMMANDS, "boinc status"} == set(with_json("", main))
+    assert {*COMMANDS, *ELSEWHERE} == set(with_json("", main))
 
 
 def parts(name: str, value: Any) -> Iterator[tuple[str, Any]]:

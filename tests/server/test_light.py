@@ -156,7 +156,7 @@ def test_a_drop_in_both_lights_gets_one_score_from_the_visible_image(both):
     assert account.imported.lights.passed_over == {"uv": 2}
     assert account.accounted == account.total == 4
     with System(config) as system:
-        assert status(config, system.ledger).passed_over == {"uv": 2}
+        assert status(config, system.ledger, system.imager).lights == {"uv": 2}
         assert "passed over: 2 images in UV light" in "\n".join(status_lines(status(config, system.ledger)))
         assert [[mate.light for mate in system.imager.mates(score.inspect_id)] for score in account.scored] == [
             ["uv"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -173,6 +174,8 @@ def test_broken_files_are_failed_with_a_reason_and_the_rest_scored(wells, tmp_pa
     status = run(home, "status").stdout
     assert counted in status
     assert status.count("no score") == 5
+    again = run(home, "run", folder, "--json")
+    assert (again.returncode, json.loads(again.stdout)["there"]) == (1, 8)
     old = time.time() - 25 * 3600
     os.utime(folder / NAME.format(3, "jpg"), (old, old))
     assert "1 scored + 0 waiting + 6 failed" in run(home, "run", folder).stdout

@@ -46,10 +46,10 @@ def run(
     """
     with System(config) as system:
         done = run_with_progress(system, folder, recursive=recursive, copy=copy, names=names, frames=frames)
+    if done.total == 0:
+        raise XtalgridError(_no_images(folder, done.account))
     if as_json:
         print_json(done.account)
-    elif done.total == 0:
-        raise XtalgridError(_no_images(folder, done.account))
     else:
         _print_account(config, done)
     if done.account.failed:

@@ -36,8 +36,8 @@ _WITH_SCORES = t.images.outerjoin(t.scores, t.scores.c.id == newest_score())
 class OpenFailure:
     """Why an image, a file or a row of the imager database has no score of what it is now.
 
-    `at` (UTC) is when this was found, `since` when the first of its open failures was. `modified` is the time of the
-    image's file, as in `FileState`. `image` is (inspect id, image name), None for a file that is no image.
+    `at` (UTC) is when this was found, `since` when this reason was. `modified` is the time of the image's file, as in
+    `FileState`. `image` is (inspect id, image name), None for a file that is no image.
     """
 
     file: str
@@ -63,11 +63,11 @@ class Accounts:
         has_score = sa.exists().where(of_image, scores.c.sha256 == images.sha256) | sa.and_(
             images.sha256 == "", sa.exists().where(of_image)
         )
-        others = sa.select(_STANDING, sa.func.count()).select_from(_WITH_SCORES).group_by(_STANDING)
         of_source = images.source == self._db.source
+        others = sa.select(_STANDING).select_from(_WITH_SCORES).where(of_source, ~has_score).subquery()
         with self._db.reading() as connection:
             total = connection.scalar(sa.select(sa.func.count()).select_from(t.images).where(of_source)) or 0
-            rows = connection.execute(others.where(of_source, ~has_score))
+            rows = connection.execute(sa.select(others.c.standing, sa.func.count()).group_by(others.c.standing))
             counts = collections.Counter({row[0]: int(row[1]) for row in rows})
             failed = sa.select(sa.func.count()).select_from(_FAILED_BY_WORKERS).where(of_source, *_IS_FAILED)
             counts["failed"] = connection.scalar(failed) or 0
@@ -104,7 +104,8 @@ class Accounts:
             image = None if row.image_id is None else (row.inspect_id, row.image_name)
             if image is None or row.standing in ("none", "changed"):
                 key = image or row.file
-                since = newest[key].since if key in newest else row.at
+                before = newest.get(key)
+                since = before.since if before is not None and before.reason == row.reason else row.at
                 newest[key] = OpenFailure(
                     row.file, row.step, row.reason, row.detail, row.at, since, row.modified, image
                 )

@@ -52,10 +52,16 @@ class Failures:
                 connection.execute(mended.values(closed_at=now()))
 
     def images(self, step: str, limit: int) -> list[tuple[ImageRow, int | None, int | None]]:
-        """Return the images with an open failure at a step, the newest first, with size and time of their files."""
+        """Return the images that failed at a step and whose file was read or missing, the newest first.
+
+        Each comes with size and time of its file; None: it was missing.
+        """
         failures = t.failures.c
         is_open = sa.exists().where(
-            failures.image_id == t.images.c.id, failures.step == step, failures.closed_at.is_(None)
+            failures.image_id == t.images.c.id,
+            failures.step == step,
+            failures.closed_at.is_(None),
+            t.images.c.size.is_not(None) | (failures.reason == str(FailureReason.MISSING_FILE)),
         )
         chosen = sa.select(t.images).where(t.images.c.source == self._db.source, is_open)
         rows = self._db.rows(chosen.order_by(t.images.c.id.desc()).limit(limit))

@@ -21,6 +21,8 @@ from ..ledger.accounts import OpenFailure
 from ..ledger.database import now
 from ..ledger.store import Ledger
 
+SAME_IMAGE = "copy of another file"
+
 
 @dataclass(frozen=True, slots=True)
 class WaitingFile:
@@ -86,16 +88,20 @@ def account(config: Config, ledger: Ledger, imager: ImagerDatabase, imported: Im
         ]
         passed_over = PassedOver(imager).total() if not config.imager.url else collections.Counter[str]()
     else:
+        images = {(row.inspect_id, row.image_name) for row in imported.entered}
         of_images = ledger.accounts.of(imported.entered)
-        standings = collections.Counter[str](of_images.values())
-        others = [image for image in imported.entered if (image.inspect_id, image.image_name) not in of_images]
-        reasons = [config.light.passed_over(image.image_name) for image in others]
-        lights = collections.Counter(reason for reason in reasons if reason is not None)
-        standings["none"] += reasons.count(None)
+        lights = collections.Counter(
+            reason
+            for image in images - of_images.keys()
+            if (reason := config.light.passed_over(image[1])) is not None
+        )
+        standings = collections.Counter[str](of_images.get(image, "none") for image in images)
+        standings["none"] -= lights.total()
         files = {readable(str(path.absolute())) for path in imported.rejected}
         failures = [one for one in ledger.accounts.failures() if (one.image or one.file) in of_images.keys() | files]
         growing = [WaitingFile(str(path), now(), "not complete yet") for path in imported.waiting]
-        passed_over = imported.passed_over
+        copies = len(imported.entered) - len(images)
+        passed_over = imported.passed_over + collections.Counter({SAME_IMAGE: copies})
     passed_over = passed_over + collections.Counter({kind_of(reason): number for reason, number in lights.items()})
     held = timedelta(hours=config.import_.give_up_hours)
     waiting = [one for one in failures if _is_waiting(one, held)]

@@ -373,10 +373,13 @@ class _Run:
 
     def _take_mended_files(self) -> None:
         """Take the images whose file could not be used, and has changed since, however old they are."""
-        for image, size, modified in self._ledger.failures.images(STEP, _OLDER):
-            about = self._stat(image)
-            if about is not None and about != (size, modified) and not self.full():
-                self.take(_Inspection(image.moment, 1, [image]))
+        self._looks = _OLDER
+        failed = self._ledger.failures.images(STEP, _OLDER)
+        changed = [image for image, *known in failed if (about := self._stat(image)) and list(about) != known]
+        for group in self.unplanned(([image] for image in changed), any_options=True):
+            if self.full():
+                break
+            self.take(group)
 
     def take_mended_rows(self, source: ImageSource) -> None:
         """Take the images of rows that could not be used and were corrected, and close the failures of these rows."""

@@ -38,6 +38,7 @@ TALK: dict[str, Callable[[ImagerDatabase], object]] = {
         list(d.newest_first(*bounds)) for bounds in ((EARLIER, LATER), (EARLIER, None), (None, LATER), (None, None))
     ],
     "ImagerDatabase.entered_after": lambda d: list(d.entered_after(0)),
+    "ImagerDatabase.of_inspections": lambda d: list(d.of_inspections([1, 2])),
     "ImagerDatabase.last_id": lambda d: d.last_id(),
     "ImagerDatabase.count_images": lambda d: d.count_images(LATER),
     "ImagerDatabase.of_plate": lambda d: list(d.of_plate("CI022987")),

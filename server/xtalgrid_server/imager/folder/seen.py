@@ -126,7 +126,8 @@ class PassedOver:
 
     def keep(self, folder: str, kinds: Mapping[str, int], recursive: bool) -> None:
         """Record a folder's numbers, in place of its own before and, if they include them, of its subfolders'."""
-        text, column = msgspec.json.encode(dict(kinds)).decode(), self._table.c.folder
+        text = msgspec.json.encode({kind: number for kind, number in kinds.items() if number}).decode()
+        column = self._table.c.folder
         if [row.kinds for row in _read(self._database, self._table.select().where(column == folder))] == [text]:
             return
         below = [column.startswith(f"{folder}{os.sep}", autoescape=True)] if recursive else []
