@@ -60,6 +60,7 @@ def config(databases: dict[str, sa.Engine], tmp_path: Path) -> Config:
         [imager]
         url = "{urls["imager"]}"
         owner = "CRYSTAL"
+        pool_size = 1
         retry_s = 20
         statement_timeout_s = 2
         [ledger]
@@ -92,12 +93,13 @@ def test_check_imager_names_the_sequence_and_what_may_not_be_read(config, databa
     texts = [finding.text for finding in check_imager(config, system.imager)]
     assert texts[0].startswith("connected: postgresql 1")
     assert "CRYSTAL.I_SCORES: found" in texts
-    assert "sequence CRYSTAL.SEQ_JTNG_SCORE_ID: found" in texts
+    assert "sequence CRYSTAL.SEQ_JTNG_SCORE_ID: gives 1, and the highest SCOREID is 0" in texts
     other = msgspec.structs.replace(config, imager=msgspec.structs.replace(config.imager, sequence="SEQ_OTHER"))
     database = ImagerDatabase(other)  # noqa: F405
     bad = [finding.text for finding in check_imager(other, database) if not finding.is_good]
     database.close()
     assert any("CRYSTAL.SEQ_OTHER: not found" in text and "see imager.sequence" in text for text in bad)
+    assert any("INSERT failed" in text for text in bad)
 
 
 class Enemy:

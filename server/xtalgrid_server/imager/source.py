@@ -27,6 +27,9 @@ class ImageSource(Protocol):
     def entered_after(self, inspect_id: int) -> Iterator[list[ImageRow]]:
         """Yield the images of inspections with higher ids, in the order of ids, whatever their dates."""
 
+    def find_undated(self) -> None:
+        """Add the inspections without a date to `unusable`, which may read all inspections."""
+
     def last_id(self) -> int | None:
         """Return the highest id of an inspection, or None without any."""
 

@@ -84,6 +84,7 @@ class FolderSource:
         self._seen = SeenFiles(database)
         self.newest_first = database.newest_first
         self.entered_after, self.last_id = database.entered_after, database.last_id
+        self.find_undated = database.find_undated
         self.of_plate = database.of_plate
         self.count_images = database.count_images
         self.path = database.path

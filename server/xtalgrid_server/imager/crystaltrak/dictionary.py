@@ -1,0 +1,90 @@
+"""What the database's dictionary says about names and accounts, and which grant is missing where it refuses."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from ...storage.engines import is_gone
+
+_ACCOUNT = {"oracle": "SELECT USER FROM DUAL", "postgresql": "SELECT current_user"}
+
+_NAMES = {
+    "oracle": """
+        SELECT 'table', owner, table_name, NULL, NULL FROM all_tables WHERE table_name = :name
+        UNION ALL SELECT 'view', owner, view_name, NULL, NULL FROM all_views WHERE view_name = :name
+        UNION ALL SELECT 'synonym', owner, synonym_name, table_owner, table_name FROM all_synonyms
+            WHERE synonym_name = :name""",
+    "postgresql": """
+        SELECT CASE WHEN table_type = 'VIEW' THEN 'view' ELSE 'table' END, upper(table_schema), upper(table_name),
+            NULL, NULL FROM information_schema.tables WHERE upper(table_name) = :name""",
+}
+"""Database → SELECT of kind, owner and name of what an account sees under a name, and of what a synonym stands for."""
+
+_REFUSALS = re.compile("ORA-(00942|01031|41900|02289)|permission denied")
+"""Oracle says "does not exist" also of what an account may not see."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A table, view or synonym that an account sees; `words` say what it is if it is no table."""
+
+    owner: str
+    name: str
+    words: str
+
+
+def account(connection: sa.Connection) -> str:
+    """Return the account's name in the database, or an empty text if it has no accounts."""
+    statement = _ACCOUNT.get(connection.dialect.name)
+    return str(connection.exec_driver_sql(statement).scalar()) if statement else ""
+
+
+def find(connection: sa.Connection, table: sa.Table) -> list[Known]:
+    """Return everything under a table's name that this account sees, in whatever schema; nothing if it cannot tell."""
+    statement = _NAMES.get(connection.dialect.name)
+    if statement is None:
+        return []
+    try:
+        rows = connection.execute(sa.text(statement), {"name": table.name.upper()}).all()
+    except sa.exc.DBAPIError as error:
+        if is_gone(error):
+            raise
+        connection.rollback()
+        return []
+    return [_known(*row) for row in rows]
+
+
+def _known(kind: str, owner: str, name: str, other_owner: str | None, other_name: str | None) -> Known:
+    words = {"view": ", a view", "synonym": f", a synonym for {other_owner}.{other_name}"}.get(kind.strip(), "")
+    return Known(owner, name, words)
+
+
+def is_refusal(reason: str) -> bool:
+    """Return whether a message means that a grant may be missing."""
+    return _REFUSALS.search(reason) is not None
+
+
+def grant(reason: str, privilege: str, item: sa.Table | sa.Sequence, who: str, connection: sa.Connection) -> list[str]:
+    """Return the statements that let an account do what was refused with this message; none if no grant would help."""
+    if not is_refusal(reason):
+        return []
+    name = f"{_owner(connection, item)}{item.name}"
+    if connection.dialect.name == "oracle":
+        return [f"GRANT {privilege} ON {name.upper()} TO {who};"]
+    usage = [f"GRANT USAGE ON SCHEMA {item.schema} TO {who};"] if "permission denied for schema" in reason else []
+    if isinstance(item, sa.Sequence):
+        return [*usage, f"GRANT USAGE ON SEQUENCE {name} TO {who};"]
+    return [*usage, f"GRANT {privilege} ON {name} TO {who};"]
+
+
+def _owner(connection: sa.Connection, item: sa.Table | sa.Sequence) -> str:
+    """Return the schema with a dot, from the dictionary if none is configured; empty if it is unknown."""
+    if item.schema:
+        return f"{item.schema}."
+    owners = (
+        {one.owner for one in find(connection, item) if one.owner != "PUBLIC"} if isinstance(item, sa.Table) else ()
+    )
+    return f"{next(iter(owners))}." if len(owners) == 1 else ""
