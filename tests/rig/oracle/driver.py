@@ -149,9 +149,9 @@ class Cursor:
         """Fill PLAN_TABLE as Oracle does, as far as H2 tells how it reads tables."""
         self._run(f"EXPLAIN {sql}", [{}])
         ((plan,),) = self.fetchall()
-        for table in re.findall(r"/\* PUBLIC\.(\w+)\.tableScan \*/", plan):
+        for table in re.findall(r"/\* \w+\.(\w+)\.tableScan \*/", plan):
             self._run(f"INSERT INTO PLAN_TABLE VALUES ('{name}', 'TABLE ACCESS', 'FULL', '{table}')", [{}])
-        for index in re.findall(r"/\* PUBLIC\.(\w+): ", plan):
+        for index in re.findall(r"/\* \w+\.(\w+): ", plan):
             self._run(f"INSERT INTO PLAN_TABLE VALUES ('{name}', 'INDEX', 'RANGE SCAN', '{index}')", [{}])
         self.description = None
         return self
@@ -306,6 +306,8 @@ def _error(error: Any, text: str) -> Exception:
     if state == "90096":  # Oracle says so where another right is there
         code = "ORA-00942" if text.lstrip().upper().startswith("SELECT") else "ORA-01031"
         return oracledb.DatabaseError(f"{code}: {message}")
+    if state == "90154":
+        return oracledb.DatabaseError(f"ORA-32795: {message}")
     if "not found" in message:
         code = "ORA-00904" if message.startswith("Column") else "ORA-02289" if "Sequence" in message else "ORA-00942"
         return oracledb.DatabaseError(f"{code}: {message}")

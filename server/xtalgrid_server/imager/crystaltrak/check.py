@@ -93,15 +93,15 @@ def _table(database: ImagerDatabase, key: str) -> tuple[Finding, bool]:
     columns = read_columns(table)
     if (reason := _refusal(database, columns)) is None:
         known = database.read(lambda connection: find(connection, table))
-        kinds = {one.owner: one.words for one in known}
-        kind = kinds.get((table.schema or "").upper()) or next(iter(kinds.values()), "")
+        owner = (table.schema or "").upper()
+        kind = next((one.words for one in known if one.words and owner in ("", one.owner)), "")
         return Finding(True, name, f"found{kind}"), True
     missing = [column.name.upper() for column in columns if _refusal(database, [column]) is not None]
     if len(missing) < len(columns):
         return Finding(not is_needed, name, f"has no {', '.join(missing)}", f"see imager.columns.{key}"), False
     if not is_needed:
         return Finding(True, name, "not found; samples and projects come from `xtalgrid layout`"), False
-    others = sorted({f"{one.owner}.{one.name}" for one in database.read(lambda connection: find(connection, table))})
+    others = sorted({one.target for one in database.read(lambda connection: find(connection, table))})
     seen = f" (this account sees {', '.join(others)})" if others else ""
     who = database.read(account) or "the account of imager.url"
     return Finding(
@@ -249,10 +249,8 @@ def _plan(config: Config, database: ImagerDatabase) -> Iterator[Finding]:
             yield Finding(True, tried, f"reads all of {names}, which is quick while it is small")
             return
         columns = [(tables.inspections, "inspectdate"), (tables.images, "inspectid")]
-        wanted = [
-            f"{table.c[column].name.upper()} of {table.fullname.upper()}" for table, column in columns if table in whole
-        ]
-        todo = f"ask for an index on {' and '.join(wanted)}, or for fresh statistics if it is there"
+        wanted = [f"{table.c[column].name.upper()} of {table.fullname.upper()}" for table, column in columns]
+        todo = f"ask for indexes on {' and '.join(wanted)}, with fresh statistics"
         yield Finding(True, tried, f"reads all of {names}", todo)
 
 

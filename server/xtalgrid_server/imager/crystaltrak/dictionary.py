@@ -29,10 +29,20 @@ _REFUSALS = re.compile("ORA-(00942|01031|41900|02289)|permission denied")
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A table, view or synonym that an account sees; `words` say what it is if it is no table."""
+    """A table, view or synonym that an account sees.
+
+    Attributes
+    ----------
+    owner
+        Schema it is in; PUBLIC for a synonym of all accounts.
+    target
+        Schema and name of what it stands for, which is itself unless it is a synonym.
+    words
+        What it is, if it is no table.
+    """
 
     owner: str
-    name: str
+    target: str
     words: str
 
 
@@ -58,8 +68,8 @@ def find(connection: sa.Connection, table: sa.Table) -> list[Known]:
 
 
 def _known(kind: str, owner: str, name: str, other_owner: str | None, other_name: str | None) -> Known:
-    words = {"view": ", a view", "synonym": f", a synonym for {other_owner}.{other_name}"}.get(kind.strip(), "")
-    return Known(owner, name, words)
+    target = f"{other_owner}.{other_name}" if other_name else f"{owner}.{name}"
+    return Known(owner, target, {"view": ", a view", "synonym": f", a synonym for {target}"}.get(kind.strip(), ""))
 
 
 def is_refusal(reason: str) -> bool:
@@ -71,7 +81,7 @@ def grant(reason: str, privilege: str, item: sa.Table | sa.Sequence, who: str, c
     """Return the statements that let an account do what was refused with this message; none if no grant would help."""
     if not is_refusal(reason):
         return []
-    name = f"{_owner(connection, item)}{item.name}"
+    name = _full_name(connection, item)
     if connection.dialect.name == "oracle":
         return [f"GRANT {privilege} ON {name.upper()} TO {who};"]
     usage = [f"GRANT USAGE ON SCHEMA {item.schema} TO {who};"] if "permission denied for schema" in reason else []
@@ -80,11 +90,9 @@ def grant(reason: str, privilege: str, item: sa.Table | sa.Sequence, who: str, c
     return [*usage, f"GRANT {privilege} ON {name} TO {who};"]
 
 
-def _owner(connection: sa.Connection, item: sa.Table | sa.Sequence) -> str:
-    """Return the schema with a dot, from the dictionary if none is configured; empty if it is unknown."""
+def _full_name(connection: sa.Connection, item: sa.Table | sa.Sequence) -> str:
+    """Return the name with its schema, which the dictionary may know if none is configured."""
     if item.schema:
-        return f"{item.schema}."
-    owners = (
-        {one.owner for one in find(connection, item) if one.owner != "PUBLIC"} if isinstance(item, sa.Table) else ()
-    )
-    return f"{next(iter(owners))}." if len(owners) == 1 else ""
+        return f"{item.schema}.{item.name}"
+    targets = {one.target for one in find(connection, item)} if isinstance(item, sa.Table) else set()
+    return targets.pop() if len(targets) == 1 else item.name
