@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -175,6 +176,23 @@ def test_a_statement_that_takes_too_long_is_given_up(system):
     slow = pytest.raises(ImagerError, match="statement timeout")
     with slow:
         system.imager.read(lambda connection: connection.exec_driver_sql("SELECT pg_sleep(30)"))
+
+
+def test_no_more_sessions_than_the_pool_has(config, databases, system):
+    other = msgspec.structs.replace(config, imager=msgspec.structs.replace(config.imager, pool_size=3))
+    database = ImagerDatabase(other)  # noqa: F405
+    sessions = sa.text("SELECT count(*) FROM pg_stat_activity WHERE datname = 'imager'")
+    with databases["imager"].connect() as connection:
+        before = connection.scalar(sessions)
+        connection.rollback()  # a transaction goes on seeing the same sessions
+
+        def wait(_: int) -> int:
+            return database.read(lambda own: own.scalar(sa.text("SELECT 1 FROM pg_sleep(0.2)")))
+
+        with ThreadPoolExecutor(12) as pool:
+            list(pool.map(wait, range(12)))
+        assert connection.scalar(sessions) - before == 3
+    database.close()
 
 
 def test_an_account_that_only_reads_publishes_by_another_one(config, databases, tmp_path):

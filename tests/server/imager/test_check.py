@@ -1,10 +1,15 @@
 """``check-imager``, on a vendor's database and on one with other names."""
 
+import re
+
+import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from xtalgrid_server.cli.main import main
-from xtalgrid_server.config import from_string
+from xtalgrid_server.config import from_string, vendor
 from xtalgrid_server.imager.crystaltrak.check import check_imager
 from xtalgrid_server.imager.crystaltrak.database import ImagerDatabase
 
@@ -58,3 +63,57 @@ def test_the_command_ends_with_an_error_where_something_is_missing(tmp_path):
     assert done.exit_code == 2
     assert "PROBLEM  newest image: no image matches imager.patterns ['*']" in done.output
     assert "ok       I_SCORES: found" in done.output
+
+
+NUMBERS = st.sampled_from([1, 2, "3", None, "x", 2.5])
+ROW = st.tuples(
+    st.sampled_from(["P1", "", None]),
+    NUMBERS,
+    st.sampled_from(["2026-11-27 10:00:00.000000", None, "yesterday"]),
+    NUMBERS,
+    NUMBERS,
+    NUMBERS,
+    st.sampled_from(["a.jpg", None, ""]),
+)
+
+
+def can_be_used(row):
+    barcode, inspection, date, col, line, subwell, name = row
+    numbers = all(number in (1, 2, "3") for number in (inspection, col, line, subwell))
+    return bool(barcode and numbers and date and date.startswith("2026") and name)
+
+
+@pytest.fixture(scope="module")
+def loose(tmp_path_factory):
+    """CrystalTrak's tables in columns of any type."""
+    folder = tmp_path_factory.mktemp("loose")
+    engine = sa.create_engine(f"sqlite:///{folder}/lab.db")
+    with engine.begin() as connection:
+        for key in ("inspections", "images", "scores"):
+            name, columns = vendor.TABLES[key]
+            connection.exec_driver_sql(f"CREATE TABLE {name} ({', '.join(columns)})")
+    config = from_string(f"[imager]\nurl = 'sqlite:///{folder}/lab.db'\n[publish]\npolicy = 'shadow'", home=folder)
+    database = ImagerDatabase(config)
+    yield engine, database
+    database.close()
+    engine.dispose()
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(ROW, max_size=12))
+def test_every_row_is_counted_as_usable_or_named(loose, rows):
+    engine, database = loose
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM i_inspections")
+        connection.exec_driver_sql("DELETE FROM i_images")
+        for number, (*inspection, name) in enumerate(rows, 1):
+            connection.exec_driver_sql("INSERT INTO i_inspections VALUES (?, ?, ?, ?, ?, ?, ?)", (number, *inspection))
+            connection.exec_driver_sql("INSERT INTO i_images VALUES (?, ?)", (number, name))
+    finding = findings(database, database._config)["newest rows of I_INSPECTIONS"]
+    usable = [number for number, row in enumerate(rows, 1) if can_be_used(row)]
+    expected = (
+        f"{len(usable)} of {len(rows)} can be used" if len(usable) < len(rows) else f"all {len(rows)} can be used"
+    )
+    assert finding.found.startswith(expected)
+    assert finding.is_good == (len(usable) > 0 or not rows)
+    assert sum(int(words) for words in re.findall(r" in (\d+) \(INSPECTID", finding.found)) == len(rows) - len(usable)
