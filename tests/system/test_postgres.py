@@ -92,7 +92,7 @@ def test_an_index_on_the_date_bounds_what_a_page_reads(system):
 def test_check_imager_names_the_sequence_and_what_may_not_be_read(config, databases, system):
     system.imager.register(rows(1))  # noqa: F405
     texts = [finding.text for finding in check_imager(config, system.imager)]
-    assert texts[0].startswith("connected: postgresql 1")
+    assert texts[0].startswith("connection: postgresql 1")
     assert "CRYSTAL.I_SCORES: found" in texts
     assert "sequence CRYSTAL.SEQ_JTNG_SCORE_ID: gives 1, and the highest SCOREID is 0" in texts
     other = msgspec.structs.replace(config, imager=msgspec.structs.replace(config.imager, sequence="SEQ_OTHER"))

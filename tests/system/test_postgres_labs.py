@@ -98,7 +98,7 @@ def test_another_schema_and_some_grants_of_it(run, check):
 
 def test_tables_whose_owner_is_not_configured_are_named(check):
     found = check(owner="")
-    assert "this account sees CRYSTAL.I_SCORES" in found["I_SCORES"].found
+    assert "this account sees crystal.i_scores" in found["I_SCORES"].found
 
 
 def test_a_sequence_behind_the_highest_id_and_how_it_is_mended(run, check):

@@ -21,7 +21,7 @@ from ...domain.images import Moment
 from .check_writing import check_writing
 from .column_types import NEVER, ColumnType, read_columns
 from .database import ImagerDatabase
-from .dictionary import account, find, grant
+from .dictionary import account, admission, find, grant
 from .finding import Finding
 from .plans import read_whole
 from .rows import RowReader
@@ -40,15 +40,13 @@ _LARGE = 20_000
 
 
 def check_imager(config: Config, database: ImagerDatabase) -> Iterator[Finding]:
-    """Try everything that create_work, sync, finalizer and set_autoscore need.
-
-    Raises
-    ------
-    ImagerError
-        If the database cannot be reached at all.
-    """
+    """Try everything that create_work, sync, finalizer and set_autoscore need."""
     database.rows = RowReader(is_quiet=True)  # it says itself which rows cannot be used
-    yield from _connection(database)
+    try:
+        yield from _connection(database)
+    except ImagerError as error:
+        yield Finding(False, "connection", str(error), statements=tuple(admission(str(error), database.accounts[0])))
+        return
     readable = set()
     for key in (*NEEDED, *OPTIONAL):
         finding, is_readable = _table(database, key)
@@ -77,7 +75,7 @@ def _connection(database: ImagerDatabase) -> Iterator[Finding]:
 
     version, name, warning, mode = database.read(ask)
     who = f" as {name}" if name else ""
-    yield Finding(True, "connected", f"{database.dialect_name} {version} ({database.place}){who}{mode}")
+    yield Finding(True, "connection", f"{database.dialect_name} {version} ({database.place}){who}{mode}")
     if warning:  # of Oracle, such as ORA-28002: the password will expire within 7 days
         yield Finding(True, "password", str(warning).splitlines()[0], "have it set again before then")
 
@@ -94,7 +92,7 @@ def _table(database: ImagerDatabase, key: str) -> tuple[Finding, bool]:
     if (reason := _refusal(database, columns)) is None:
         known = database.read(lambda connection: find(connection, table))
         owner = (table.schema or "").upper()
-        kind = next((one.words for one in known if one.words and owner in ("", one.owner)), "")
+        kind = next((one.words for one in known if one.words and owner in ("", one.owner.upper())), "")
         return Finding(True, name, f"found{kind}"), True
     missing = [column.name.upper() for column in columns if _refusal(database, [column]) is not None]
     if len(missing) < len(columns):

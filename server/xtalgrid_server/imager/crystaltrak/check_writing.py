@@ -16,7 +16,7 @@ from xtalgrid_core.frames import SUFFIX
 from ...config import Config
 from ...storage.engines import short_reason
 from .database import ImagerDatabase
-from .dictionary import account, grant, is_refusal
+from .dictionary import account, admission, grant, is_refusal
 from .finding import Finding
 from .remedies import remedy
 from .writer import NewScore, ScoreWriter
@@ -48,7 +48,8 @@ def check_writing(config: Config, database: ImagerDatabase, inspect_id: int | No
         with database.trying() as connection:
             who = account(connection) or "this account"
     except ImagerError as error:
-        yield Finding(False, "connection for writing", str(error))
+        statements = tuple(admission(str(error), database.accounts[1]))
+        yield Finding(False, "connection for writing", str(error), statements=statements)
         return
     if config.imager.write_url:
         yield Finding(True, "connection for writing", f"as {who}")

@@ -53,6 +53,11 @@ class Connections:
         return self._engine.dialect.name
 
     @property
+    def accounts(self) -> tuple[str, str]:
+        """The names in the URLs of the accounts that read and write; empty where there are none."""
+        return self._engine.url.username or "", self._writer.url.username or ""
+
+    @property
     def place(self) -> str:
         """Where the database is, without account and password; see `storage.engines.place`."""
         return place(self._engine.url)

@@ -18,7 +18,7 @@ _NAMES = {
         UNION ALL SELECT 'synonym', owner, synonym_name, table_owner, table_name FROM all_synonyms
             WHERE synonym_name = :name""",
     "postgresql": """
-        SELECT CASE WHEN table_type = 'VIEW' THEN 'view' ELSE 'table' END, upper(table_schema), upper(table_name),
+        SELECT CASE WHEN table_type = 'VIEW' THEN 'view' ELSE 'table' END, table_schema, table_name,
             NULL, NULL FROM information_schema.tables WHERE upper(table_name) = :name""",
 }
 """Database → SELECT of kind, owner and name of what an account sees under a name, and of what a synonym stands for."""
@@ -88,6 +88,16 @@ def grant(reason: str, privilege: str, item: sa.Table | sa.Sequence, who: str, c
     if isinstance(item, sa.Sequence):
         return [*usage, f"GRANT USAGE ON SEQUENCE {name} TO {who};"]
     return [*usage, f"GRANT {privilege} ON {name} TO {who};"]
+
+
+def admission(reason: str, who: str) -> list[str]:
+    """Return the statements that let an account connect, if the database refused it with this message."""
+    statements = {
+        "ORA-01045": f"GRANT CREATE SESSION TO {who};",
+        "ORA-28000": f"ALTER USER {who} ACCOUNT UNLOCK;",
+        "ORA-28001": f"ALTER USER {who} IDENTIFIED BY new_password;",
+    }
+    return [statement for sign, statement in statements.items() if sign in reason]
 
 
 def _full_name(connection: sa.Connection, item: sa.Table | sa.Sequence) -> str:

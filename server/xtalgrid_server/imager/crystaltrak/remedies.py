@@ -8,6 +8,9 @@ _PASSWORD = "correct user and password; imager.password_file takes a password wi
 _UNLOCK = "ask the database's administrator for"
 _GRANT = "`xtalgrid check-imager` lists the missing grants"
 
+_TOO_LONG = "this column is shorter than CrystalTrak's: have it widened, or shorten imager.scored_by"
+_ANOTHER_COLUMN = "the table has a column that xtalgrid does not fill: have a default set for it"
+
 REMEDIES = {
     "DPY-3010": f"Oracle before 12.1 cannot be reached in thin mode: {_THICK}",
     "DPY-3001": f"the server requires native encryption: {_THICK}",
@@ -61,6 +64,10 @@ REMEDIES = {
     "ORA-32795": 'the database fills SCOREID itself: write sequence = "" in [imager]',
     "ORA-22816": "the score table is a view with a trigger: write the table's name in imager.tables.scores",
     "ORA-00001": "the sequence may be behind existing ids; `xtalgrid check-imager` compares them",
+    "ORA-12899": _TOO_LONG,
+    "value too long": _TOO_LONG,
+    "ORA-01400": _ANOTHER_COLUMN,
+    "violates not-null constraint": _ANOTHER_COLUMN,
     "ORA-01950": f"{_UNLOCK} a quota on the tablespace of the score table",
     "ORA-01536": f"{_UNLOCK} more quota on the tablespace of the score table",
     "ORA-01653": f"{_UNLOCK} more space for the score table",
