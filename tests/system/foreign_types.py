@@ -94,6 +94,33 @@ def test_blank_padded_texts_are_found_compared_and_taken_back(engine, lab):
     assert run(engine, "select count(*) from i_scores") == [(0,)]
 
 
+def test_types_are_read_with_one_statement(engine, lab):
+    database = lab(score="numeric(2)", scoredby="char(30)")
+    sent = []
+    sa.event.listen(database._engine, "before_cursor_execute", lambda *arguments: sent.append(arguments[2]))
+    tables = database.tables
+    assert (len(sent), tables.scores.c.score.type.found.number, tables.scores.c.scoredby.type.found.padded) == (
+        1,
+        True,
+        30,
+    )
+    assert database.sample_tables()[1] == ["PLATES", "PLATE_DROPS", "SAMPLES", "PROJECTS"]
+    for name in (
+        "plates (plate_id, barcode, project_id",
+        "plate_drops (fk_plate_id, fk_sample_id",
+        "samples (sample_id, sample_name",
+        "projects (project_id, name",
+    ):
+        run(engine, f"create table {name.replace(',', ' integer,')} char(5))")
+    try:
+        sent.clear()
+        tables, missing = database.sample_tables()
+        assert (len(sent), missing, tables.samples.c.sample_name.type.found.padded) == (1, [], 5)
+    finally:
+        for name in ("plates", "plate_drops", "samples", "projects"):
+            run(engine, f"drop table {name}")
+
+
 def test_codes_in_a_column_of_numbers_keep_their_zero(engine, lab):
     database = lab(score="numeric(2)")
     inspect(engine, 1, date(DAY))

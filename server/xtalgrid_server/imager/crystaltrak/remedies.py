@@ -33,6 +33,7 @@ REMEDIES = {
     "DPY-6002": "the server's certificate has another name: add &ssl_server_cert_dn=… to imager.url",
     "DPY-6006": "the server's certificate has another name: write the host as the certificate does",
     "WRONG_VERSION_NUMBER": "this port does not speak TLS: write tcp, or the port of tcps (often 2484)",
+    "DPY-4011": f"if this comes at each connection, the server may require native encryption: {_THICK}",
     "DPI-1047": "install Oracle's client libraries and enter their folder in ldconfig (docs/imager-databases.md)",
     "DPI-1072": "install newer client libraries of Oracle, 11.2 or later",
     "ORA-01017": _PASSWORD,
