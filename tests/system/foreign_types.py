@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from xtalgrid_server.config import from_string
 from xtalgrid_server.imager.crystaltrak import database as module
 from xtalgrid_server.imager.crystaltrak.database import ImagerDatabase
+from xtalgrid_server.steps.system import System
 
 DAY = datetime(2026, 11, 27, 10, 0)
 NAME = "CI000001_{}_HF_99_0.jpg"
@@ -95,6 +96,33 @@ def test_blank_padded_texts_are_found_compared_and_taken_back(engine, lab):
     assert run(engine, "select count(*) from i_scores") == [(0,)]
 
 
+def test_types_are_read_with_one_statement(engine, lab):
+    database = lab(score="numeric(2)", scoredby="char(30)")
+    sent = []
+    sa.event.listen(database._engine, "before_cursor_execute", lambda *arguments: sent.append(arguments[2]))
+    tables = database.tables
+    assert (len(sent), tables.scores.c.score.type.found.number, tables.scores.c.scoredby.type.found.padded) == (
+        1,
+        True,
+        30,
+    )
+    assert database.sample_tables()[1] == ["PLATES", "PLATE_DROPS", "SAMPLES", "PROJECTS"]
+    for name in (
+        "plates (plate_id, barcode, project_id",
+        "plate_drops (fk_plate_id, fk_sample_id",
+        "samples (sample_id, sample_name",
+        "projects (project_id, name",
+    ):
+        run(engine, f"create table {name.replace(',', ' integer,')} char(5))")
+    try:
+        sent.clear()
+        tables, missing = database.sample_tables()
+        assert (len(sent), missing, tables.samples.c.sample_name.type.found.padded) == (1, [], 5)
+    finally:
+        for name in ("plates", "plate_drops", "samples", "projects"):
+            run(engine, f"drop table {name}")
+
+
 def test_codes_in_a_column_of_numbers_keep_their_zero(engine, lab):
     database = lab(score="numeric(2)")
     inspect(engine, 1, date(DAY))
@@ -129,6 +157,25 @@ def test_a_row_that_cannot_be_used_costs_only_itself(engine, lab, monkeypatch):
     run(engine, f"insert into i_scores values (1, 1, null, {date(DAY)}, null, 'jdoe')")
     run(engine, f"insert into i_scores values (2, 1, '23', {date(DAY)}, null, 'jdoe')")
     assert [score.score_id for score in database.scores_of_drops([1])[1]] == [2]
+
+
+def test_inspections_without_a_date_are_recorded_once(engine, lab):
+    database = lab()
+    for number in (1, 2, 3):
+        inspect(engine, number, date(DAY))
+    run(engine, "update i_inspections set inspectdate = null where inspectid = 2")
+    recorded = []
+    with System(database._config) as system:
+        for number in (4, 5):
+            system.create_work()
+            recorded.append([row for row in system.ledger.failures.newest(9)[1] if row[3] == "unusable row"])
+            inspect(engine, number, "null")
+        system.create_work()
+        recorded.append([row for row in system.ledger.failures.newest(9)[1] if row[3] == "unusable row"])
+    assert [[row[2] for row in rows] for rows in recorded] == [
+        [f"I_INSPECTIONS, INSPECTID {number}" for number in numbers] for numbers in ([2], [4, 2], [5, 4, 2])
+    ]
+    assert {row[4] for row in recorded[-1]} == {"INSPECTDATE is None, not a date; correct the row"}
 
 
 @pytest.fixture

@@ -50,5 +50,10 @@ def test_the_imager_database_on_oracle_as_h2_speaks_it(version):
     assert run("tests/system/test_oracle.py", "h2", version) >= 60
 
 
+@pytest.mark.parametrize("version", ["11.2.0.4.0", "23.4.0.0.0"])
+def test_check_imager_at_odd_labs_as_h2_speaks_oracle(version):
+    assert run("tests/rig/oracle/labs.py", "h2", version) >= 7
+
+
 def test_columns_of_other_types_on_oracle_as_hsqldb_speaks_it():
     assert run("tests/rig/oracle/types.py", "hsqldb") >= 4

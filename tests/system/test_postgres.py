@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -60,6 +61,7 @@ def config(databases: dict[str, sa.Engine], tmp_path: Path) -> Config:
         [imager]
         url = "{urls["imager"]}"
         owner = "CRYSTAL"
+        pool_size = 1
         retry_s = 20
         statement_timeout_s = 2
         [ledger]
@@ -90,14 +92,15 @@ def test_an_index_on_the_date_bounds_what_a_page_reads(system):
 def test_check_imager_names_the_sequence_and_what_may_not_be_read(config, databases, system):
     system.imager.register(rows(1))  # noqa: F405
     texts = [finding.text for finding in check_imager(config, system.imager)]
-    assert texts[0].startswith("connected: postgresql 1")
+    assert texts[0].startswith("connection: postgresql 1")
     assert "CRYSTAL.I_SCORES: found" in texts
-    assert "sequence CRYSTAL.SEQ_JTNG_SCORE_ID: found" in texts
+    assert "sequence CRYSTAL.SEQ_JTNG_SCORE_ID: gives 1, and the highest SCOREID is 0" in texts
     other = msgspec.structs.replace(config, imager=msgspec.structs.replace(config.imager, sequence="SEQ_OTHER"))
     database = ImagerDatabase(other)  # noqa: F405
     bad = [finding.text for finding in check_imager(other, database) if not finding.is_good]
     database.close()
     assert any("CRYSTAL.SEQ_OTHER: not found" in text and "see imager.sequence" in text for text in bad)
+    assert any("INSERT failed" in text for text in bad)
 
 
 class Enemy:
@@ -173,6 +176,23 @@ def test_a_statement_that_takes_too_long_is_given_up(system):
     slow = pytest.raises(ImagerError, match="statement timeout")
     with slow:
         system.imager.read(lambda connection: connection.exec_driver_sql("SELECT pg_sleep(30)"))
+
+
+def test_no_more_sessions_than_the_pool_has(config, databases, system):
+    other = msgspec.structs.replace(config, imager=msgspec.structs.replace(config.imager, pool_size=3))
+    database = ImagerDatabase(other)  # noqa: F405
+    sessions = sa.text("SELECT count(*) FROM pg_stat_activity WHERE datname = 'imager'")
+    with databases["imager"].connect() as connection:
+        before = connection.scalar(sessions)
+        connection.rollback()  # a transaction goes on seeing the same sessions
+
+        def wait(_: int) -> int:
+            return database.read(lambda own: own.scalar(sa.text("SELECT 1 FROM pg_sleep(0.2)")))
+
+        with ThreadPoolExecutor(12) as pool:
+            list(pool.map(wait, range(12)))
+        assert connection.scalar(sessions) - before == 3
+    database.close()
 
 
 def test_an_account_that_only_reads_publishes_by_another_one(config, databases, tmp_path):

@@ -13,6 +13,7 @@ from xtalgrid_core.errors import ConfigError
 from .. import config as configuration
 from ..config import Config
 from ..imager.crystaltrak.check import check_imager
+from ..imager.crystaltrak.finding import statements
 from ..reports.status import status as pipeline_status
 from ..reports.status import status_lines
 from ..steps.system import System
@@ -42,7 +43,10 @@ def init(file: Path) -> None:
 @json_option
 @with_config
 def check_imager_command(config: Config, as_json: bool) -> None:
-    """Check that the imager database has the configured tables, columns, sequence and image files."""
+    """Try what production does with the imager database, and undo it: read, write, and what is in the way.
+
+    Exits with 2 if there is a PROBLEM.
+    """
     at_once = msgspec.structs.replace(
         config, imager=msgspec.structs.replace(config.imager, retry_s=0.0)
     )  # a person is waiting
@@ -51,7 +55,9 @@ def check_imager_command(config: Config, as_json: bool) -> None:
     if as_json:
         print_json(findings)
     else:
-        print_lines(f"{'ok     ' if finding.is_good else 'PROBLEM'}  {finding.text}" for finding in findings)
+        print_lines(f"{finding.label:<7}  {finding.text}" for finding in findings)
+        if for_dba := statements(findings):
+            print_lines(["", "For the database's administrator:", *(f"    {statement}" for statement in for_dba)])
     if not all(finding.is_good for finding in findings):
         raise ConfigError(
             "the imager database does not match the configuration; see above and docs/imager-databases.md"

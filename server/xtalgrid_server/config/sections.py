@@ -45,9 +45,9 @@ class Imager(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     oracle_client: str = ""
     """Folder of Oracle's client libraries, for oracle+oracledb in thick mode; empty: thin mode, which needs none."""
     pool_size: Annotated[int, Meta(ge=1, le=50)] = 2
-    """Number of connections that each process keeps open per account."""
+    """Maximum number of connections of each process per account; they are kept open."""
     connect_timeout_s: Annotated[float, Meta(gt=0, le=600)] = 10.0
-    """Time limit for opening a connection."""
+    """Time limit for opening a connection, or waiting for one of the pool."""
     statement_timeout_s: Annotated[float, Meta(gt=0, le=86400)] = 300.0
     """Time limit for a statement (Oracle, PostgreSQL)."""
     retry_s: Annotated[float, Meta(ge=0, le=3600)] = 60.0
@@ -60,8 +60,8 @@ class Imager(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Name of this imager in the ledger."""
     owner: NameOrNone = ""
     """Schema that owns the vendor's tables, CRYSTAL at many labs; empty: none."""
-    sequence: Name = "SEQ_JTNG_SCORE_ID"
-    """Sequence for new score ids, on databases that have sequences."""
+    sequence: NameOrNone = "SEQ_JTNG_SCORE_ID"
+    """Sequence for new score ids, on databases that have sequences; empty: the database fills SCOREID itself."""
     time_zone: str = "UTC"
     """Time zone of the imager database's naive local dates."""
     patterns: Annotated[tuple[str, ...], Meta(min_length=1)] = ("*",)

@@ -55,6 +55,18 @@ class Plates:
         statement = sa.select(images.barcode).distinct().where(images.source == self._db.source)
         return [row.barcode for row in self._db.rows(statement.order_by(images.barcode))]
 
+    def changed_since(self, image_id: int, date: datetime) -> set[str]:
+        """Return the plates with an image of a higher id, or inspected or scored since a date (imager's local time)."""
+        images, seen = t.images.c, t.imager_scores.c
+        recent = sa.select(images.barcode).where(sa.or_(images.id > image_id, images.inspected >= date))
+        scored = (
+            sa.select(images.barcode)
+            .join(t.imager_scores, sa.and_(seen.source == images.source, seen.inspect_id == images.inspect_id))
+            .where(seen.date >= date)
+        )
+        statements = (chosen.where(images.source == self._db.source).distinct() for chosen in (recent, scored))
+        return {row.barcode for statement in statements for row in self._db.rows(statement)}
+
     def inspections_since(self, image_id: int) -> dict[Inspection, datetime]:
         """Return the times (imager's local time) of the inspections with images of a higher id; 0: of all.
 

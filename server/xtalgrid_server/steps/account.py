@@ -91,9 +91,7 @@ def account(config: Config, ledger: Ledger, imager: ImagerDatabase, imported: Im
         images = {(row.inspect_id, row.image_name) for row in imported.entered}
         of_images = ledger.accounts.of(imported.entered)
         lights = collections.Counter(
-            reason
-            for image in images - of_images.keys()
-            if (reason := config.light.passed_over(image[1])) is not None
+            reason for image in images - of_images.keys() if (reason := config.light.passed_over(image[1])) is not None
         )
         standings = collections.Counter[str](of_images.get(image, "none") for image in images)
         standings["none"] -= lights.total()

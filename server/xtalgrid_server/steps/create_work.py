@@ -91,6 +91,8 @@ class Progress(msgspec.Struct, frozen=True):
     """Highest id of an inspection that was read by id."""
     looked_at: Moment | None = None
     """Moment down to which files of older inspections were looked at; None: the next run begins with the newest."""
+    is_searched: bool = False
+    """Whether inspections without a date were looked for, once; those entered later are found by id."""
 
 
 @dataclass(slots=True)
@@ -283,6 +285,8 @@ class _Run:
         """Read what is new, then gaps, look-back and archive; save the progress once all units are submitted."""
         entered = source.last_id() or 0
         progress = _not_beyond(self._horizon, _load(self._ledger, key))
+        if not progress.is_searched:
+            source.find_undated()
         look_back = timedelta(days=self._config.work.look_back_days)
         start, newest, archive = progress.newest, progress.newest, progress.archive
         if start is None and self._config.imager.url:  # everything in an embedded database is to be scored
@@ -303,7 +307,7 @@ class _Run:
         self.close_unit()
         self.hand_over()
         if not self._dry_run and newest is not None:
-            _save(self._ledger, key, Progress(newest, tuple(unread), archive, first_id, last_id, looked_at))
+            _save(self._ledger, key, Progress(newest, tuple(unread), archive, first_id, last_id, looked_at, True))
 
     def _read_gap(self, source: ImageSource, gap: Gap, newest: Moment | None) -> tuple[Moment | None, list[Gap]]:
         """Read a gap as far as the limit allows; return the newest moment up to now, and what is left of the gap."""

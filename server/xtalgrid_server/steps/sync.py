@@ -3,10 +3,14 @@
 The score table is read in pages, by SCOREID. Each page is one transaction, and the progress is saved after it, so that
 a run that was killed resumes where it stopped. Rows dated within the last ``imager.look_back_days`` are read again, to
 notice those that were changed or deleted.
+
+The sample tables have no dates of changes. So the contents are read of plates that are new in the ledger, that were
+inspected or scored within those days, and in turn of `OLD_PLATES` others, so that no change is missed for long.
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -19,18 +23,32 @@ from ..imager.crystaltrak.database import ImagerDatabase
 from ..ledger.contents import Contents
 from ..ledger.database import now
 from ..ledger.store import Ledger
-from ..storage.engines import chunks
 
 ORIGIN = "imager database"
 
-_BARCODES = 10_000
+OLD_PLATES = 250
+"""How many plates without recent inspections and scores a run reads the contents of."""
 
 
 class _Progress(msgspec.Struct):
-    """What is saved between runs: the last SCOREID read, and the missing sample tables that were logged."""
+    """What is saved between runs.
+
+    Attributes
+    ----------
+    last
+        Last SCOREID read.
+    missing
+        Missing sample tables that were logged.
+    image
+        Highest id of the ledger's images at the last run that read contents.
+    old
+        Plate up to which those without recent inspections and scores were read in turn.
+    """
 
     last: int = -1
     missing: list[str] = msgspec.field(default_factory=list)
+    image: int = 0
+    old: str = ""
 
 
 @dataclass(slots=True)
@@ -65,7 +83,7 @@ def sync(config: Config, database: ImagerDatabase, ledger: Ledger) -> Synced:
     progress = msgspec.json.decode(saved, type=_Progress) if saved else _Progress()
     done = Synced()
     _sync_scores(config, database, ledger, key, progress, done)
-    _sync_contents(database, ledger, progress, done)
+    _sync_contents(config, database, ledger, progress, done)
     ledger.set_watermark(key, msgspec.json.encode(progress).decode())
     return done
 
@@ -89,8 +107,8 @@ def _sync_scores(
             return
 
 
-def _sync_contents(database: ImagerDatabase, ledger: Ledger, progress: _Progress, done: Synced) -> None:
-    missing = samples.missing_tables(database)
+def _sync_contents(config: Config, database: ImagerDatabase, ledger: Ledger, progress: _Progress, done: Synced) -> None:
+    tables, missing = database.sample_tables()
     if missing and missing != progress.missing:
         log.info(
             "sync: the imager database has no %s with CrystalTrak's columns; "
@@ -100,9 +118,14 @@ def _sync_contents(database: ImagerDatabase, ledger: Ledger, progress: _Progress
     progress.missing = missing
     if missing:
         return
-    for barcodes in chunks(ledger.plates.barcodes(), _BARCODES):
-        contents = samples.plate_contents(database, barcodes)
-        done.contents += ledger.contents.record(
-            Contents(barcode, samples.EVERYWHERE, project=project, sample=sample, origin=ORIGIN)
-            for barcode, (project, sample) in contents.items()
-        )
+    highest = ledger.plates.highest_image()
+    since = config.imager.local(time.time()) - timedelta(days=config.imager.look_back_days)
+    changed = ledger.plates.changed_since(progress.image, since)
+    others = [barcode for barcode in ledger.plates.barcodes() if barcode not in changed]
+    turn = [barcode for barcode in others if barcode > progress.old][:OLD_PLATES]
+    contents = samples.plate_contents(database, tables, [*sorted(changed), *turn])
+    done.contents = ledger.contents.record(
+        Contents(barcode, samples.EVERYWHERE, project=project, sample=sample, origin=ORIGIN)
+        for barcode, (project, sample) in contents.items()
+    )
+    progress.image, progress.old = highest, turn[-1] if len(turn) == OLD_PLATES else ""

@@ -41,9 +41,10 @@ class Access:
     password_file
         File that contains the URL's password; empty: none.
     pool_size
-        Number of connections to keep open; None for SQLAlchemy's default.
+        Maximum number of connections, which are kept open; None for SQLAlchemy's default.
     connect_timeout_s, statement_timeout_s
-        Time limits in seconds; None for the driver's default.
+        Time limits in seconds; None for the driver's default. The first also limits the wait for a connection of the
+        pool.
     oracle_client
         Folder of Oracle's client libraries; empty: thin mode, which needs none.
     """
@@ -84,8 +85,8 @@ def open_engine(url: str, key: str, access: Access | None = None) -> sa.Engine:
         ) from error
     except (sa.exc.ArgumentError, ValueError) as error:
         raise ConfigError(
-            f"{key}: not a database URL ({type(error).__name__}); "
-            "give one such as oracle+oracledb://user@host/?service_name=x"
+            f"{key}: not a database URL ({type(error).__name__}); give one such as "
+            f"oracle+oracledb://user@host/?service_name=x, and the password in {_password_file(key)}"
         ) from error
     except ModuleNotFoundError as error:
         raise ConfigError(
@@ -96,7 +97,10 @@ def open_engine(url: str, key: str, access: Access | None = None) -> sa.Engine:
         if not access.oracle_client:
             raise
         words = str(error).partition(". See")[0]  # the driver's own exceptions can't be imported: it is optional
-        raise ConfigError(f"{key.partition('.')[0]}.oracle_client: {words}") from error
+        raise ConfigError(
+            f"{key.partition('.')[0]}.oracle_client: {words}; on Linux the folder must also be in ldconfig's path "
+            "(docs/imager-databases.md#oracles-client-libraries)"
+        ) from error
     if engine.dialect.name == "sqlite":
         if parsed.database and parsed.database != ":memory:":
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
@@ -106,8 +110,18 @@ def open_engine(url: str, key: str, access: Access | None = None) -> sa.Engine:
         limit_connecting(engine, access.connect_timeout_s)
     if engine.dialect.name == "oracle" and access.statement_timeout_s is not None:
         milliseconds = math.ceil(access.statement_timeout_s * 1000)
-        event.listen(engine, "connect", lambda connection, _: setattr(connection, "call_timeout", milliseconds))
+        event.listen(engine, "connect", lambda connection, _: _limit_calls(connection, milliseconds))
     return engine
+
+
+def _limit_calls(connection: Any, milliseconds: int) -> None:
+    """Limit an Oracle connection's statements; client libraries before 18 cannot."""
+    try:
+        connection.call_timeout = milliseconds
+    except Exception as error:
+        if "DPI-1050" not in str(error):
+            raise
+        log.warning("Oracle's client libraries are older than 18, so imager.statement_timeout_s has no effect")
 
 
 def password_variable(key: str) -> str:
@@ -116,11 +130,31 @@ def password_variable(key: str) -> str:
     return f"XTALGRID_{section}_{name.removesuffix('url')}".upper().rstrip("_") + "_PASSWORD"
 
 
+def _password_file(key: str) -> str:
+    """Return the configuration key for a URL's password file: ``imager.url`` → ``imager.password_file``."""
+    return key.replace("url", "password_file")
+
+
+def _check_address(url: sa.URL, key: str) -> None:
+    """Refuse URLs that mean something else than what they seem to say."""
+    if "@" in (url.host or ""):
+        raise ConfigError(
+            f"{key}: the password contains @; write %40 instead, or put the password as it is into "
+            f"{_password_file(key)}"
+        )
+    if url.get_backend_name() == "oracle" and "protocol" in url.query:
+        raise ConfigError(
+            f"{key}: protocol is not used with host and service_name; "
+            "write oracle+oracledb://user@/?dsn=tcps://host:2484/service"
+        )
+
+
 def _with_password(url: sa.URL, key: str, file: str) -> sa.URL:
+    _check_address(url, key)
     if not file:
         password = os.environ.get(password_variable(key))
         return url.set(password=password) if password and url.username and url.password is None else url
-    key = key.replace("url", "password_file")
+    key = _password_file(key)
     if url.password is not None:
         raise ConfigError(f"{key}: the URL has a password too; remove it from the URL")
     try:
@@ -140,7 +174,9 @@ def _arguments(url: sa.URL, access: Access) -> dict[str, Any]:
     if url.get_backend_name() == "sqlite":
         return found
     if access.pool_size is not None:
-        found["pool_size"] = access.pool_size
+        found |= {"pool_size": access.pool_size, "max_overflow": 0}
+        if access.connect_timeout_s is not None:
+            found["pool_timeout"] = access.connect_timeout_s
         found["pool_recycle"] = 1800  # firewalls drop idle connections
     driver = url.get_driver_name()
     if driver in ("psycopg", "psycopg2"):
@@ -182,6 +218,9 @@ def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
 def place(url: sa.URL) -> str:
     """Say where a database is, without account and password: ``oracle at db1:1521``, ``sqlite /data/ledger.db``."""
     kind = url.get_backend_name()
+    named = re.search(r"(?:HOST=|^tcps?://|^)([\w.-]+)", str(url.query.get("dsn") or url.host or ""), re.IGNORECASE)
+    if kind == "oracle" and named:
+        return f"{kind} at {named[1]}" + (f":{url.port}" if url.port else "")
     if kind == "sqlite" or not url.host:
         return f"{kind} {url.database or ''}".strip()
     return f"{kind} at {url.host}" + (f":{url.port}" if url.port else "")
@@ -190,20 +229,34 @@ def place(url: sa.URL) -> str:
 def short_reason(error: sa.exc.SQLAlchemyError) -> str:
     """Return the database's own message in one line, without the statement and the URL."""
     original = getattr(error, "orig", None)
-    text = str(original or "").strip() or error.__class__.__name__
+    shown = error if isinstance(error, sa.exc.TimeoutError) else original or ""  # the pool's names no statement
+    text = str(shown).strip() or error.__class__.__name__
     lines = 2 if text.startswith("DPY-6005") else 1  # "cannot connect", with the cause on the next line
     return " ".join(line.strip() for line in text.splitlines()[:lines])[:300]
 
 
 _GONE_ORACLE = {
-    "ORA": {18, 20, 28, 1012, 1033, 1034, 1089, 1090, 1092, 2396, 3113, 3114, 3135, 12153, 12170}
-    | {12514, 12516, 12518, 12519, 12520, 12528, 12537, 12541, 12543, 12547, 12571, 25408},
-    "DPY": {1001, 4011, 6000, 6001, 6003, 6005},
+    # Sessions: none left, killed, idle for too long, not logged on, the server process ended.
+    "ORA": {18, 20, 22, 28, 31, 45, 600, 602, 603, 609, 1012, 1041, 2391, 2396, 3113, 3114, 3122, 3135, 28511}
+    # The instance: starting, stopping, a file away.
+    | {376, 1033, 1034, 1089, 1090, 1092, 1115, 27101, 27146, 56600}
+    # Network and listener.
+    | {12150, 12153, 12157, 12161, 12170, 12203, 12224, 12500, 12505, 12514, 12516, 12518, 12519, 12520}
+    | {12521, 12525, 12526, 12527, 12528, 12537, 12541, 12543, 12545, 12547, 12560, 12564, 12570, 12571, 12583}
+    | {12606, 12608, 12609, 12637, 12757}
+    # Failover to another node of a cluster.
+    | {25401, 25402, 25403, 25405, 25408, 25409},
+    "DPY": {1001, 4011, 4033, 6000, 6001, 6003, 6005},
     "DPI": {1010, 1080},
 }
-"""No connection, none left, or an instance that is starting, stopping or not yet known to its listener."""
-_TOO_OLD = "DPY-3010"
-"""In thin mode, of an Oracle before 12.1."""
+"""Errors after which a retry may help.
+
+Sources: python-oracledb's errors.py (recoverable errors, and those that close a connection); SQLAlchemy's
+is_disconnect; Oracle Database Error Messages, on sessions (18, 20, 2391), listeners that block or have no handler
+(12516-12528) and failover (25401-25409).
+"""
+_MISFITS = ("DPY-3001", "DPY-3010", "ORA-12660", "CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER")
+"""Causes of "cannot connect" that stay: encryption or an old server, which need thick mode, and TLS that fails."""
 _GONE_POSTGRESQL = ("08", "57P01", "57P02", "57P03", "53300")
 """SQLSTATE prefixes: connection exceptions, shutdown, crash, start-up, too many connections."""
 
@@ -217,7 +270,7 @@ def is_gone(error: BaseException) -> bool:
     words = str(error.orig)
     code = re.match(r"\s*(ORA|DPY|DPI)-(\d+)", words)
     if code:
-        return int(code[2]) in _GONE_ORACLE[code[1]] and _TOO_OLD not in words
+        return int(code[2]) in _GONE_ORACLE[code[1]] and not any(sign in words for sign in _MISFITS)
     state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
     if state:
         return str(state).startswith(_GONE_POSTGRESQL)

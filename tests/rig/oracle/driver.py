@@ -2,7 +2,8 @@
 
 SQLAlchemy's real Oracle dialect writes the statements. As on Oracle: ``''`` is NULL, sequences, ROWNUM, FETCH FIRST,
 RETURNING INTO, NULL sorts highest, dates bound without a type lose their fractions, the version is what the test says.
-HSQLDB also pads CHAR columns with blanks and compares them so. Not as on Oracle: plans, locking, the network.
+HSQLDB also pads CHAR columns with blanks and compares them so. On H2, accounts have the grants they are given, and
+EXPLAIN PLAN says which tables are read whole. Not as on Oracle: what an optimizer chooses, locking, the network.
 
 Run pytest with ``-p no:faulthandler``: the Java machine uses the signals that faulthandler reports as crashes.
 """
@@ -22,6 +23,9 @@ import jpype
 import oracledb
 from sqlalchemy.dialects.oracle.oracledb import OracleDialect_oracledb
 
+ADMINISTRATOR, EXPIRED = "xg", "expired"
+"""Account that may do everything, and one whose password has expired. H2 and HSQLDB know the others."""
+
 JARS = {"h2": Path("/usr/share/java/h2.jar"), "hsqldb": Path("/usr/share/java/hsqldb.jar")}
 """Debian's libh2-java and libhsqldb-java."""
 
@@ -29,9 +33,12 @@ _OPTIONS = {
     "h2": "jdbc:h2:mem:{};MODE=Oracle;DATABASE_TO_UPPER=TRUE;DB_CLOSE_DELAY=-1;DEFAULT_NULL_ORDERING=HIGH",
     "hsqldb": "jdbc:hsqldb:mem:{};sql.syntax_ora=true;hsqldb.tx=mvcc;sql.pad_space=false",
 }
+_EXPLAIN = re.compile(r"EXPLAIN PLAN SET STATEMENT_ID = '(\w+)' FOR (.*)", re.DOTALL)
 _BIND = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"|:\"?(\w+)\"?")
 _RETURNING = re.compile(r"\s+RETURNING\s+(.*?)\s+INTO\s+(.*)$", re.IGNORECASE | re.DOTALL)
 _DEFINES = re.compile(r"\s*(CREATE|DROP|ALTER|GRANT|TRUNCATE)\b", re.IGNORECASE)
+_NO_CONDITION = re.compile(r"\b(WHERE|ON|AND|OR|NOT) [01]\b(?! *[=<>])", re.IGNORECASE)
+"""A number as a condition, which H2 and HSQLDB take and Oracle before 23 refuses."""
 _NUMBERS = ("NUM", "DEC", "BIGINT", "INT", "SMALLINT", "TINYINT", "DOUBLE", "FLOAT", "REAL")
 
 
@@ -104,6 +111,10 @@ class Cursor:
             columns = [name.split(".")[-1].strip(' "').upper() for name in returning[1].split(",")]
             places = [name.strip(" :") for name in returning[2].split(",")]
             text = sql[: returning.start()]
+        if explained := _EXPLAIN.match(sql):
+            return self._explain(*explained.groups())
+        if _NO_CONDITION.search(sql):
+            raise oracledb.DatabaseError(f"ORA-00920: invalid relational operator in: {sql}")
         names = [found[1] for found in _BIND.finditer(text) if found[1]]
         text = _BIND.sub(lambda found: "?" if found[1] else found[0], text)
         self.description, self.rowcount = None, 0
@@ -132,6 +143,17 @@ class Cursor:
             raise _error(error, text) from None
         finally:
             self._sizes = {}
+        return self
+
+    def _explain(self, name: str, sql: str) -> Cursor:
+        """Fill PLAN_TABLE as Oracle does, as far as H2 tells how it reads tables."""
+        self._run(f"EXPLAIN {sql}", [{}])
+        ((plan,),) = self.fetchall()
+        for table in re.findall(r"/\* \w+\.(\w+)\.tableScan \*/", plan):
+            self._run(f"INSERT INTO PLAN_TABLE VALUES ('{name}', 'TABLE ACCESS', 'FULL', '{table}')", [{}])
+        for index in re.findall(r"/\* \w+\.(\w+): ", plan):
+            self._run(f"INSERT INTO PLAN_TABLE VALUES ('{name}', 'INDEX', 'RANGE SCAN', '{index}')", [{}])
+        self.description = None
         return self
 
     def _bind(self, statement: Any, position: int, name: str, value: Any) -> None:
@@ -184,8 +206,17 @@ class Connection:
             jpype.startJVM("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", classpath=jars)
         service = re.search(r"SERVICE_NAME=(\w+)", dsn, re.IGNORECASE)
         url = _OPTIONS[engine].format(service[1] if service else "xe")
+        if user == EXPIRED:
+            raise oracledb.DatabaseError("ORA-28001: the account has expired")
         self.username = user
-        self.java = jpype.JClass("java.sql.DriverManager").getConnection(url, "SA", "")
+        if user in ("", ADMINISTRATOR):
+            account = "SA", ""
+        else:
+            account, url = (user.upper(), password), url.partition(";")[0]  # the first connection has set the options
+        try:
+            self.java = jpype.JClass("java.sql.DriverManager").getConnection(url, *account)
+        except jpype.JException as error:
+            raise oracledb.DatabaseError(f"ORA-01017: invalid credential or not authorized; {error}") from None
         self.java.setAutoCommit(False)
 
     def cursor(self, scrollable: bool = False) -> Cursor:
@@ -211,7 +242,12 @@ def install() -> None:
     vars(module).update({name: value for name, value in vars(oracledb).items() if not name.startswith("__")})
     vars(module).update(__version__=oracledb.__version__, Connection=Connection, Cursor=Cursor, connect=Connection)
     OracleDialect_oracledb.import_dbapi = classmethod(lambda _: module)
-    connection = Connection("SERVICE_NAME=xg")
+    describe("xg")
+
+
+def describe(service: str) -> None:
+    """Make Oracle's data dictionary in a database."""
+    connection = Connection(f"SERVICE_NAME={service}")
     for statement in _DICTIONARY:
         connection.cursor().execute(statement)
     connection.close()
@@ -267,8 +303,14 @@ def _error(error: Any, text: str) -> Exception:
     state, message = str(error.getSQLState()), str(error.getMessage()).partition("\n")[0]
     if state.startswith("23"):
         return oracledb.IntegrityError(f"ORA-00001: {message}")
+    if state == "90096":  # Oracle says so where another right is there
+        code = "ORA-00942" if text.lstrip().upper().startswith("SELECT") else "ORA-01031"
+        return oracledb.DatabaseError(f"{code}: {message}")
+    if state == "90154":
+        return oracledb.DatabaseError(f"ORA-32795: {message}")
     if "not found" in message:
-        return oracledb.DatabaseError(f"ORA-00942: {message}")
+        code = "ORA-00904" if message.startswith("Column") else "ORA-02289" if "Sequence" in message else "ORA-00942"
+        return oracledb.DatabaseError(f"{code}: {message}")
     if state.startswith("22"):
         return oracledb.DatabaseError(f"ORA-12899: {message}")
     return oracledb.DatabaseError(f"ORA-00900: {message} [{state}] in: {text}")
@@ -292,6 +334,10 @@ _DICTIONARY = (
     CASE WHEN IS_NULLABLE = 'YES' THEN CAST('Y' AS VARCHAR(1)) ELSE CAST('N' AS VARCHAR(1)) END NULLABLE,
     CAST(NULL AS VARCHAR(10)) DATA_DEFAULT, CAST('NO' AS VARCHAR(3)) VIRTUAL_COLUMN,
     CAST('NO' AS VARCHAR(3)) HIDDEN_COLUMN, 'NO' DEFAULT_ON_NULL FROM INFORMATION_SCHEMA.COLUMNS""",
+    "CREATE TABLE ALL_SYNONYMS (OWNER VARCHAR2(30), SYNONYM_NAME VARCHAR2(30), TABLE_OWNER VARCHAR2(30), "
+    "TABLE_NAME VARCHAR2(30))",
+    "CREATE GLOBAL TEMPORARY TABLE PLAN_TABLE (STATEMENT_ID VARCHAR2(30), OPERATION VARCHAR2(30), "
+    "OPTIONS VARCHAR2(30), OBJECT_NAME VARCHAR2(30))",
     "CREATE TABLE ALL_COL_COMMENTS (OWNER VARCHAR2(30), TABLE_NAME VARCHAR2(30), COLUMN_NAME VARCHAR2(30), "
     "COMMENTS VARCHAR2(30))",
     "CREATE TABLE ALL_TAB_IDENTITY_COLS (OWNER VARCHAR2(30), TABLE_NAME VARCHAR2(30), COLUMN_NAME VARCHAR2(30), "

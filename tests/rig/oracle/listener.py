@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -14,29 +15,33 @@ _VERSION_11G = 313
 
 
 @contextmanager
-def listening(behaviour: str) -> Iterator[int]:
+def listening(behaviour: str, accepted: list[float] | None = None) -> Iterator[int]:
     """Listen on a port of this computer, which is returned.
 
     Parameters
     ----------
     behaviour
         ``silent``, ``old``, or the ORA code of a refusal, such as ``12514``.
+    accepted
+        Takes the time of each connection.
     """
     with socket.create_server(("127.0.0.1", 0)) as server:
         closed = threading.Event()
-        threading.Thread(target=_serve, args=(server, behaviour, closed), daemon=True).start()
+        threading.Thread(target=_serve, args=(server, behaviour, closed, accepted), daemon=True).start()
         try:
             yield server.getsockname()[1]
         finally:
             closed.set()
 
 
-def _serve(server: socket.socket, behaviour: str, closed: threading.Event) -> None:
+def _serve(server: socket.socket, behaviour: str, closed: threading.Event, accepted: list[float] | None) -> None:
     while not closed.is_set():
         try:
             client, _ = server.accept()
         except OSError:  # closed
             return
+        if accepted is not None:
+            accepted.append(time.time())
         threading.Thread(target=_answer, args=(client, behaviour, closed), daemon=True).start()
 
 

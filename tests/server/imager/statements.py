@@ -39,7 +39,9 @@ TALK: dict[str, Callable[[ImagerDatabase], object]] = {
     ],
     "ImagerDatabase.entered_after": lambda d: list(d.entered_after(0)),
     "ImagerDatabase.of_inspections": lambda d: list(d.of_inspections([1, 2])),
+    "ImagerDatabase.find_undated": lambda d: d.find_undated(),
     "ImagerDatabase.last_id": lambda d: d.last_id(),
+    "ImagerDatabase.sample_tables": lambda d: d.sample_tables(),
     "ImagerDatabase.count_images": lambda d: d.count_images(LATER),
     "ImagerDatabase.of_plate": lambda d: list(d.of_plate("CI022987")),
     "ImagerDatabase.scores_of_drops": lambda d: d.scores_of_drops([1, 2]),
@@ -59,19 +61,20 @@ TALK: dict[str, Callable[[ImagerDatabase], object]] = {
     "ScoreWriter.autoscores": _writes(lambda w: w.autoscores([1, 2])),
     "ScoreWriter.set_autoscores": _writes(lambda w: w.set_autoscores({1: (0.5, 0.25, 0), 2: (0.1, 0.2, 1)})),
     "samples.score_page": lambda d: samples.score_page(d, 0),
-    "samples.plate_contents": lambda d: samples.plate_contents(d, ["CI022987"]),
-    "samples.missing_tables": lambda d: samples.missing_tables(
-        d
-    ),  # asks by SQLAlchemy's inspector, in each dialect's own SQL
+    "samples.plate_contents": lambda d: samples.plate_contents(d, d.tables, ["CI022987"]),
 }
 """A call of each method and function that talks to the imager database."""
 
-TALKERS = {
-    f"crystaltrak.{name}" for name in ("connection", "database", "samples", "tables", "writer", "check", "column_types")
-} | {"folder.seen", "folder.plates"}
-"""Modules of the imager package that know SQLAlchemy; those of `folder` are for the embedded database alone, `check` and `column_types` read no rows."""
+_CHECKS = ("check", "check_writing", "dictionary", "plans")
+"""Parts of ``check-imager``; what they send is tried on the databases themselves."""
 
-_SILENT = {"is_ours", "writing", "write", "refresh", "path"}
+TALKERS = {
+    f"crystaltrak.{name}"
+    for name in ("connection", "database", "samples", "tables", "writer", "column_types", *_CHECKS)
+} | {"folder.seen", "folder.plates"}
+"""Modules of the imager package that know SQLAlchemy; those of `folder` are for the embedded database alone."""
+
+_SILENT = {"is_ours", "writing", "write", "writer", "refresh", "path"}
 
 
 def talking() -> set[str]:

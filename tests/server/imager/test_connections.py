@@ -13,7 +13,15 @@ from xtalgrid_core.errors import ConfigError, ImagerError
 from xtalgrid_server.config import from_string
 from xtalgrid_server.domain.images import Moment
 from xtalgrid_server.imager.crystaltrak.database import ImagerDatabase
-from xtalgrid_server.storage.engines import Access, is_gone, open_engine, password_variable, patiently
+from xtalgrid_server.storage.engines import (
+    Access,
+    _limit_calls,
+    is_gone,
+    open_engine,
+    password_variable,
+    patiently,
+    place,
+)
 
 SECRET = "tiger-7Q"
 
@@ -72,12 +80,88 @@ def test_which_errors_are_worth_asking_again():
         ("ORA-01017: invalid username/password; logon denied", False),
         ("ORA-00942: table or view does not exist", False),
         ("ORA-12541: TNS:no listener", True),
+        ("ORA-00018: maximum number of sessions exceeded", True),
+        ("ORA-12526: TNS:listener: all appropriate instances are in restricted mode", True),
+        ("ORA-28001: the password has expired", False),
+        ("DPY-4033: the database closed the connection because the connection's idle time has been exceeded", True),
+        ("DPY-6005: cannot connect to database.\n[Errno 111] Connection refused", True),
+        (
+            "DPY-6005: cannot connect to database.\nDPY-3001: Native Network Encryption is only supported in thick mode",
+            False,
+        ),
+        ("DPY-6005: cannot connect to database.\n[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed", False),
+        ("DPY-6000: Listener refused connection. (Similar to ORA-12660)", False),
         ("DPY-6001: Service x is not registered with the listener", True),
         ("connection failed: FATAL:  password authentication failed", False),
         ("connection failed: FATAL:  the database system is starting up", True),
         ("no such table: i_images", False),
     ):
         assert is_gone(sa.exc.OperationalError("SELECT 1", {}, Exception(words))) is gone, words
+
+
+def test_every_error_that_python_oracledb_calls_recoverable_is_worth_asking_again():
+    errors = pytest.importorskip("oracledb.errors")
+    closed = {code for code, number in errors.ERR_ORACLE_ERROR_XREF.items() if number == errors.ERR_CONNECTION_CLOSED}
+    odd = {378, 1043, 16456}  # memory of the client, a wrong parameter
+    for code in (closed | set(errors.ERR_RECOVERABLE_ERROR_CODES)) - odd:
+        assert is_gone(sa.exc.DatabaseError("SELECT 1", {}, Exception(f"ORA-{code:05}: it happened"))), code
+
+
+@pytest.mark.parametrize(
+    "password", ["pa/ss", "p:ss", "a#b", "a?b", "p%ss", "[x]", "a b", "p&q=r", "pä", "a\\b", "p@ss", "@@", "%41"]
+)
+def test_any_password_works_from_its_file(tmp_path, password):
+    pytest.importorskip("oracledb")
+    (tmp_path / "secret").write_text(password + "\n", encoding="utf-8")
+    url = "oracle+oracledb://reader@host:1521/?service_name=xtal"
+    engine = open_engine(url, "imager.url", Access(password_file=str(tmp_path / "secret")))
+    arguments = engine.dialect.create_connect_args(engine.url)[1]
+    assert (arguments["user"], arguments["password"]) == ("reader", password)
+
+
+def test_urls_that_would_mean_something_else_are_refused():
+    pytest.importorskip("oracledb")
+    with pytest.raises(ConfigError, match=r"imager\.write_url: the password contains @.*imager\.write_password_file"):
+        open_engine(f"oracle+oracledb://reader:{SECRET}@x@host/?service_name=x", "imager.write_url")
+    with pytest.raises(ConfigError, match=r"write oracle\+oracledb://user@/\?dsn=tcps://"):
+        open_engine("oracle+oracledb://reader@host:2484/?service_name=x&protocol=tcps", "imager.url")
+
+
+@pytest.mark.parametrize(
+    ("url", "dsn", "where"),
+    [
+        ("oracle+oracledb://r@xtalprod", "xtalprod", "oracle at xtalprod"),
+        ("oracle+oracledb://r@/?dsn=tcps://db1:2484/xtal", "tcps://db1:2484/xtal", "oracle at db1"),
+        (
+            "oracle+oracledb://r@(DESCRIPTION=(ADDRESS=(PROTOCOL=tcp)(HOST=db2)(PORT=1521)))",
+            "(DESCRIPTION=(ADDRESS=(PROTOCOL=tcp)(HOST=db2)(PORT=1521)))",
+            "oracle at db2",
+        ),
+        ("oracle+oracledb://r@xtal?config_dir=/etc/oracle&wallet_location=/w", "xtal", "oracle at xtal"),
+    ],
+)
+def test_aliases_descriptors_and_tcps_reach_the_driver(url, dsn, where):
+    pytest.importorskip("oracledb")
+    engine = open_engine(url, "imager.url")
+    assert engine.dialect.create_connect_args(engine.url)[1]["dsn"] == dsn
+    assert place(engine.url) == where
+
+
+class OldClient:
+    """What python-oracledb's connection does over client libraries before 18."""
+
+    @property
+    def call_timeout(self):
+        raise AssertionError
+
+    @call_timeout.setter
+    def call_timeout(self, _):
+        raise RuntimeError("DPI-1050: Oracle Client library is at version 12.2 but version 18.1 or higher is needed")
+
+
+def test_client_libraries_before_18_connect_without_a_limit_for_statements(caplog):
+    _limit_calls(OldClient(), 1000)
+    assert "imager.statement_timeout_s has no effect" in caplog.text
 
 
 @pytest.fixture

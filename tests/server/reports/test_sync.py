@@ -8,10 +8,13 @@ import pytest
 import sqlalchemy as sa
 
 from tests.server.conftest import INSPECTED
+from xtalgrid_core.errors import FailureReason
 from xtalgrid_core.outcomes import Outcome
+from xtalgrid_server.domain.images import ImageRow
 from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.imager.crystaltrak import samples
 from xtalgrid_server.ledger.person_scores import PersonScore
+from xtalgrid_server.steps import sync
 
 TODAY = datetime.now().replace(microsecond=0)
 
@@ -97,6 +100,32 @@ def test_projects_and_samples_of_the_plates_that_were_seen(system, score, statem
         "ABL1, SRC",
     )
     assert inside("CI999999", Well(1, 1, 1)).project == ""
+
+
+def test_contents_are_read_of_plates_that_can_have_changed(system, person, statement, monkeypatch):
+    tables = system.imager.tables
+    tables.metadata.create_all(system.imager._engine)
+    statement(tables.projects.insert().values(project_id=1, name="kinases"))
+    for number in range(1, 8):
+        statement(tables.plates.insert().values(plate_id=number, barcode=f"P{number}", project_id=1))
+        inspected = TODAY if number == 1 else INSPECTED
+        (row,) = system.imager.register([ImageRow(0, f"P{number}", 1, inspected, Well(1, 1, 1), "a.jpg")])
+        system.ledger.failures.add("a.jpg", "create_work", FailureReason.MISSING_FILE, "", row)
+        if number == 2:
+            person(row.inspect_id, "13", TODAY)
+    asked = []
+
+    def contents(database, tables, barcodes, plate_contents=samples.plate_contents):
+        asked.append(list(barcodes))
+        return plate_contents(database, tables, barcodes)
+
+    monkeypatch.setattr(samples, "plate_contents", contents)
+    monkeypatch.setattr(sync, "OLD_PLATES", 2)
+    every = [f"P{number}" for number in range(1, 8)]
+    assert system.sync().contents == 7
+    statement(tables.projects.update().values(name="phosphatases"))
+    assert [system.sync().contents for _ in range(5)] == [4, 2, 1, 0, 0]
+    assert asked == [every, *([*["P1", "P2"], *turn.split()] for turn in ("P3 P4", "P5 P6", "P7", "P3 P4", "P5 P6"))]
 
 
 def test_what_was_synced_is_what_people_said(system, score, person):

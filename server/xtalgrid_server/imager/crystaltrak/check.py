@@ -1,6 +1,7 @@
-"""``check-imager``: check that the configured tables, columns, sequence and image files exist.
+"""``check-imager``: try what production will do with the imager database, and say what to do about what fails.
 
-A database reports only "table or view does not exist"; this names the table or column and its configuration key.
+A database reports only "table or view does not exist"; this names the table or column, its configuration key, and the
+grant that is missing. What it writes is rolled back.
 """
 
 from __future__ import annotations
@@ -8,16 +9,25 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
 
 import sqlalchemy as sa
 
 from xtalgrid_core.errors import ImageError, ImagerError
 
 from ...config import Config
+from ...domain.images import Moment
 from ...domain.light import LightsSeen
+from .check_writing import check_writing
+from .column_types import NEVER, ColumnType, read_columns
 from .database import ImagerDatabase
+from .dictionary import account, admission, find, grant
+from .finding import Finding
+from .plans import read_whole
+from .rows import RowReader
+from .tables import CrystalTrak, VendorText, named
 
 _NEWEST = 200
 """Number of inspections of drops whose images' light is looked at."""
@@ -25,89 +35,242 @@ _NEWEST = 200
 NEEDED = ("inspections", "images", "scores")
 OPTIONAL = ("plates", "plate_drops", "samples", "projects")
 
+ROWS = 1000
+"""How many of the newest rows of each table are tried."""
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Result of one check; `is_good` if there is nothing to do about it."""
-
-    is_good: bool
-    text: str
+_CLOCKS_DIFFER = timedelta(minutes=1)
+_ZONES_DIFFER = timedelta(minutes=14)
+_LARGE = 20_000
+"""Highest INSPECTID from which on it matters that a page reads a whole table."""
 
 
 def check_imager(config: Config, database: ImagerDatabase) -> Iterator[Finding]:
-    """Check everything that create_work, finalizer and set_autoscore need.
-
-    Raises
-    ------
-    ImagerError
-        If the database cannot be reached at all.
-    """
-    version = database.read(lambda connection: connection.dialect.server_version_info) or ()
-    yield Finding(True, f"connected: {database.dialect_name} {'.'.join(map(str, version))} ({database.place})")
-    tables = {key: _table(database, key, key in NEEDED) for key in (*NEEDED, *OPTIONAL)}
-    yield from tables.values()
-    if config.publish.autoscores:
-        yield _table(database, "autoscores", True)
-    yield from _sequence(config, database)
-    if tables["inspections"].is_good and tables["images"].is_good:
+    """Try everything that create_work, sync, finalizer and set_autoscore need."""
+    database.rows = RowReader(is_quiet=True)  # it says itself which rows cannot be used
+    try:
+        yield from _connection(database)
+    except ImagerError as error:
+        yield Finding(False, "connection", str(error), statements=tuple(admission(str(error), database.accounts[0])))
+        return
+    readable = set()
+    for key in (*NEEDED, *OPTIONAL):
+        finding, is_readable = _table(database, key)
+        readable |= {key} if is_readable else set()
+        yield finding
+    yield from _types(database)
+    if {"inspections", "images"} <= readable:
+        yield _rows(database, "inspections")
+    if "scores" in readable:
+        yield _rows(database, "scores")
+    yield from _clock(config, database)
+    yield from check_writing(config, database, database.last_id() if "inspections" in readable else 0)
+    if {"inspections", "images"} <= readable:
+        yield from _plan(config, database)
         yield from _dates(config, database)
         yield _newest_image(config, database)
         yield from _lights(config, database)
 
 
-def _table(database: ImagerDatabase, key: str, is_needed: bool) -> Finding:
+def _connection(database: ImagerDatabase) -> Iterator[Finding]:
+    def ask(connection: sa.Connection) -> tuple[str, str, Any, str]:
+        version = ".".join(map(str, connection.dialect.server_version_info or ()))
+        driver = connection.connection.dbapi_connection
+        thin = getattr(driver, "thin", None)  # of python-oracledb
+        mode = "" if thin is None else ", thin mode" if thin else ", thick mode"
+        return version, account(connection), getattr(driver, "warning", None), mode
+
+    version, name, warning, mode = database.read(ask)
+    who = f" as {name}" if name else ""
+    yield Finding(True, "connection", f"{database.dialect_name} {version} ({database.place}){who}{mode}")
+    if warning:  # of Oracle, such as ORA-28002: the password will expire within 7 days
+        yield Finding(True, "password", str(warning).splitlines()[0], "have it set again before then")
+
+
+# ---- tables --------------------------------------------------------------------------------------------------------
+
+
+def _table(database: ImagerDatabase, key: str) -> tuple[Finding, bool]:
+    """Read no rows of a table, with all its columns; also return whether it can be read."""
     table: sa.Table = getattr(database.tables, key)
     name = table.fullname.upper()
-    if _can_be_read(database, sa.select(*table.c)):
-        return Finding(True, f"{name}: found")
-    missing = [column.name.upper() for column in table.c if not _can_be_read(database, sa.select(column))]
-    if len(missing) == len(table.c):
-        if not is_needed:
-            return Finding(True, f"{name}: not found; samples and projects come from `xtalgrid layout`")
-        return Finding(
-            False, f"{name}: not found, or not readable by this account; see imager.owner and imager.tables.{key}"
-        )
-    return Finding(not is_needed, f"{name}: has no {', '.join(missing)}; see imager.columns.{key}")
+    is_needed = key in NEEDED
+    columns = read_columns(table)
+    if (reason := _refusal(database, columns)) is None:
+        known = database.read(lambda connection: find(connection, table))
+        owner = (table.schema or "").upper()
+        kind = next((one.words for one in known if one.words and owner in ("", one.owner.upper())), "")
+        return Finding(True, name, f"found{kind}"), True
+    missing = [column.name.upper() for column in columns if _refusal(database, [column]) is not None]
+    if len(missing) < len(columns):
+        return Finding(not is_needed, name, f"has no {', '.join(missing)}", f"see imager.columns.{key}"), False
+    if not is_needed:
+        return Finding(True, name, "not found; samples and projects come from `xtalgrid layout`"), False
+    others = sorted({one.target for one in database.read(lambda connection: find(connection, table))})
+    seen = f" (this account sees {', '.join(others)})" if others else ""
+    who = database.read(account) or "the account of imager.url"
+    return Finding(
+        False,
+        name,
+        f"not found, or not readable by this account{seen}",
+        f"see imager.owner and imager.tables.{key}, or have the grant given",
+        tuple(database.read(partial(grant, reason, "SELECT", table, who))),
+    ), False
 
 
-def _can_be_read(database: ImagerDatabase, statement: sa.Select[tuple[object, ...]]) -> bool:
+def _refusal(database: ImagerDatabase, columns: list[sa.Column[Any]]) -> str | None:
+    """Return why columns cannot be read, or None if they can."""
     try:
-        database.read(lambda connection: connection.execute(statement.where(sa.literal(0) == 1)).all())
-    except ImagerError:
-        return False
-    return True
+        database.read(lambda connection: connection.execute(sa.select(*columns).where(NEVER)).all())
+    except ImagerError as error:
+        return str(error)
+    return None
 
 
-def _sequence(config: Config, database: ImagerDatabase) -> Iterator[Finding]:
-    """Check the sequence with the account that writes, if the database has sequences."""
-    sequence = database.tables.score_ids
-    with database.transaction() as connection:
-        if not connection.dialect.supports_sequences:
-            return
-        is_there = sa.inspect(connection).has_sequence(sequence.name, schema=sequence.schema)
-    name = f"{sequence.schema}.{sequence.name}".upper() if sequence.schema else sequence.name.upper()
-    known = "found" if is_there else "not found, or not usable by the account of write_url; see imager.sequence"
-    yield Finding(is_there, f"sequence {name}: {known}")
+def _types(database: ImagerDatabase) -> Iterator[Finding]:
+    types = database.read_types(database.tables.by_key(*NEEDED))
+    differing = [
+        f"{getattr(database.tables, key).name.upper()}.{column.upper()} {_type_words(kind)}"
+        for key, columns in types.items()
+        for column, kind in columns.items()
+        if not kind.number or isinstance(getattr(database.tables, key).c[column].type, VendorText)
+    ]
+    if differing:
+        yield Finding(True, "types", f"converted: {', '.join(differing)}")
+
+
+def _type_words(kind: ColumnType) -> str:
+    if kind.padded:
+        return f"is CHAR({kind.padded})"
+    if kind.zone:
+        return "has a time zone"
+    return "has fractions of a second" if kind.timestamp else "holds numbers"
+
+
+# ---- rows ----------------------------------------------------------------------------------------------------------
+
+
+def _rows(database: ImagerDatabase, key: str) -> Finding:
+    """Convert the newest rows of a table as production does, and count those that cannot be used."""
+    tables = database.tables
+    reader = RowReader(is_quiet=True)
+    newest = _select_newest_inspections(tables) if key == "inspections" else _select_newest_scores(tables)
+    rows = database.read_all(newest)
+    used = sum(1 for _ in (reader.images(rows) if key == "inspections" else reader.scores(rows)))
+    tried = f"newest rows of {getattr(tables, key).fullname.upper()}"
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for row in reader.unusable:
+        value = "NULL" if row.value == "None" else row.value
+        groups.setdefault((row.column, value, row.expected), []).append(row.key)
+    if not groups:
+        return Finding(True, tried, f"all {len(rows)} can be used")
+    found = ", ".join(
+        f"{column} is {value} in {len(keys)} ({', '.join(keys[:3])}{', …' if len(keys) > 3 else ''})"
+        for (column, value, _), keys in groups.items()
+    )
+    expected = ", ".join(dict.fromkeys(f"{column} should be {expected}" for column, _, expected in groups))
+    todo = f"these rows are passed over; have them corrected ({expected})"
+    return Finding(used > 0, tried, f"{used} of {len(rows)} can be used: {found}", todo)
+
+
+def _select_newest_scores(tables: CrystalTrak) -> sa.Select[Any]:
+    scores = tables.scores.c
+    return sa.select(*named(*scores)).order_by(scores.scoreid.desc()).limit(ROWS)
+
+
+def _select_newest_inspections(tables: CrystalTrak) -> sa.Select[Any]:
+    inspections, images = tables.inspections, tables.images
+    return (
+        sa.select(*named(*inspections.c, images.c.imagename))
+        .join_from(inspections, images, inspections.c.inspectid == images.c.inspectid)
+        .order_by(inspections.c.inspectid.desc())
+        .limit(ROWS)
+    )
+
+
+# ---- clock and dates -----------------------------------------------------------------------------------------------
+
+_CLOCK = {
+    "oracle": "SELECT SYSDATE, EXTRACT(TIMEZONE_HOUR FROM SYSTIMESTAMP), EXTRACT(TIMEZONE_MINUTE FROM SYSTIMESTAMP) "
+    "FROM DUAL",
+    "postgresql": "SELECT clock_timestamp() AT TIME ZONE 'UTC', 0, 0",
+}
+"""Database → SELECT of its local time, and hours and minutes by which that is ahead of UTC."""
+
+
+def _clock(config: Config, database: ImagerDatabase) -> Iterator[Finding]:
+    """Compare the database's clock with this computer's, and on Oracle its zone with the imager's."""
+    if database.dialect_name not in _CLOCK:
+        return
+    now = datetime.now(UTC).replace(tzinfo=None)
+    local, hours, minutes = database.read(
+        lambda connection: connection.exec_driver_sql(_CLOCK[database.dialect_name]).one()
+    )
+    utc = local - timedelta(hours=int(hours), minutes=int(minutes))
+    difference = utc - now
+    which = "ahead of" if difference > timedelta() else "behind"
+    found = f"the database's is {abs(difference.total_seconds()):.0f} s {which} this computer's"
+    yield Finding(True, "clock", found, "set both by NTP" if abs(difference) > _CLOCKS_DIFFER else "")
+    zone = config.imager.time_zone
+    if database.dialect_name == "oracle" and abs(local - difference - config.imager.local(time.time())) > _ZONES_DIFFER:
+        yield Finding(
+            True,
+            "time zone",
+            f"the database's is UTC{int(hours):+03d}:{abs(int(minutes)):02d}, and imager.time_zone is {zone}",
+            "correct imager.time_zone if the imager writes its dates by the database's clock",
+        )
 
 
 def _dates(config: Config, database: ImagerDatabase) -> Iterator[Finding]:
     """Compare the newest inspection's date with now."""
     newest, now = database.read_all(database.select_dates())[0].last, config.imager.local(time.time())
     if isinstance(newest, datetime) and newest > config.imager.latest_date():
-        text = f"an inspection is dated {newest:%Y-%m-%d %H:%M}, and now is {now:%Y-%m-%d %H:%M} in imager.time_zone"
-        yield Finding(False, f"{text} ({config.imager.time_zone}); check that key and the imager's clock")
+        zone = config.imager.time_zone
+        found = f"{newest:%Y-%m-%d %H:%M} is ahead of now, which is {now:%Y-%m-%d %H:%M} in imager.time_zone ({zone})"
+        yield Finding(False, "newest inspection", found, "check that key and the imager's clock")
+
+
+# ---- pages of images -----------------------------------------------------------------------------------------------
+
+
+def _plan(config: Config, database: ImagerDatabase) -> Iterator[Finding]:
+    """Ask the database how it would read a page of the newest images."""
+    tables, tried = database.tables, "plan of a page of images"
+    newest = database.read_all(database.select_dates())[0].last
+    if not isinstance(newest, datetime):
+        return
+    page = database.select_images(Moment(newest - timedelta(days=7), -1), None).limit(1000)
+    try:
+        whole = database.read(lambda connection: read_whole(connection, page, (tables.inspections, tables.images)))
+    except ImagerError:
+        whole = None
+    if whole is None:
+        yield Finding(True, tried, "the database does not tell it to this account")
+    elif not whole:
+        yield Finding(True, tried, "by indexes")
+    else:
+        names = " and ".join(table.fullname.upper() for table in whole)
+        if (database.last_id() or 0) < _LARGE:
+            yield Finding(True, tried, f"reads all of {names}, which is quick while it is small")
+            return
+        columns = [(tables.inspections, "inspectdate"), (tables.images, "inspectid")]
+        wanted = [f"{table.c[column].name.upper()} of {table.fullname.upper()}" for table, column in columns]
+        todo = f"ask for indexes on {' and '.join(wanted)}, with fresh statistics"
+        yield Finding(True, tried, f"reads all of {names}", todo)
 
 
 def _newest_image(config: Config, database: ImagerDatabase) -> Finding:
     try:
         newest = next(database.newest_first(None, None), None)
         if newest is None:
-            return Finding(False, f"no image matches imager.patterns {list(config.imager.patterns)}")
+            found = f"no image matches imager.patterns {list(config.imager.patterns)}"
+            return Finding(False, "newest image", found, "correct that key, or wait for the first image")
         file = database.path(newest[0])
     except (ImagerError, ImageError) as error:
-        return Finding(False, f"newest image: {error}")
-    text = f"newest image: of {newest[0].inspected:%Y-%m-%d %H:%M} ({config.imager.time_zone}), {file}"
-    return Finding(file.is_file(), text if file.is_file() else f"{text}: not found; see imager.image_root")
+        return Finding(False, "newest image", str(error))
+    found = f"of {newest[0].inspected:%Y-%m-%d %H:%M} ({config.imager.time_zone}), {file}"
+    if file.is_file():
+        return Finding(True, "newest image", found)
+    return Finding(False, "newest image", f"{found}: not found", "see imager.image_root")
 
 
 def _lights(config: Config, database: ImagerDatabase) -> Iterator[Finding]:
@@ -121,4 +284,4 @@ def _lights(config: Config, database: ImagerDatabase) -> Iterator[Finding]:
         return
     for line in seen.lines():
         is_good = scored > 0 and not (seen.untold and line == seen.untold_line)
-        yield Finding(is_good, f"of the newest {number} images: {line}")
+        yield Finding(is_good, f"light of the newest {number} images", line)

@@ -5,15 +5,26 @@ A statement that returns no rows describes its columns on every database, throug
 
 from __future__ import annotations
 
+import itertools
 import zoneinfo
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
+from ...storage.engines import is_gone
+
+NEVER: sa.ColumnElement[bool] = sa.literal_column("0") == sa.literal_column("1")
+"""A condition that no row meets. For ``sa.false()`` SQLAlchemy may send ``WHERE 0``, which Oracle before 23 refuses."""
+
+_NOT_READ = ("setup_date", "plate_name")
+
 ColumnTypes = dict[str, dict[str, "ColumnType"]]
-"""Table → column → type, by our names; columns of the expected type are left out."""
+"""Table that can be read → column → type, by our names; columns of the expected type are left out."""
+
+Tables = Mapping[str, sa.Table]
+"""Our name for a table → table."""
 
 _POSTGRESQL = {1042: "char", 20: "number", 21: "number", 23: "number", 1700: "number", 1114: "timestamp", 1184: "zoned"}
 _ORACLE = {
@@ -51,15 +62,17 @@ class ColumnType:
 EXPECTED = ColumnType()
 
 
-def read_column_types(engine: sa.Engine, tables: Iterable[tuple[str, sa.Table]], time_zone: str) -> ColumnTypes:
-    """Read the types of these tables' columns; a table that cannot be read is left out.
+def read_column_types(connection: sa.Connection, tables: Tables, time_zone: str) -> ColumnTypes:
+    """Read the types of these tables' columns, with one statement if all can be read.
 
     Parameters
     ----------
-    tables
-        (our name, table).
     time_zone
         The imager's, for columns whose dates have one.
+
+    Returns
+    -------
+    The types; a table that cannot be read, or lacks a column, is left out.
 
     Raises
     ------
@@ -67,21 +80,42 @@ def read_column_types(engine: sa.Engine, tables: Iterable[tuple[str, sa.Table]],
         If the database cannot be reached.
     """
     zoneinfo.ZoneInfo(time_zone)
+    described = _describe(connection, list(tables.values()))
+    if described is None:
+        each = {key: _describe(connection, [table]) for key, table in tables.items()}
+        found = {key: columns for key, columns in each.items() if columns is not None}
+    else:
+        rest = iter(described)
+        found = {key: list(itertools.islice(rest, len(read_columns(table)))) for key, table in tables.items()}
     types: ColumnTypes = {}
-    with engine.connect() as connection:
-        for key, table in tables:
-            try:
-                with connection.execute(sa.select(*table.c).where(sa.false())) as result:
-                    description = list(result.cursor.description)
-            except sa.exc.DBAPIError as error:
-                if error.connection_invalidated:
-                    raise
-                connection.rollback()  # PostgreSQL ends the transaction
-                continue
-            columns = zip(table.c.keys(), description, strict=True)
-            found = {name: _column_type(item, time_zone) for name, item in columns}
-            types[key] = {name: kind for name, kind in found.items() if kind != EXPECTED}
+    for key, columns in found.items():
+        kinds = {
+            column.key: _column_type(item, time_zone)
+            for column, item in zip(read_columns(tables[key]), columns, strict=True)
+        }
+        types[key] = {name: kind for name, kind in kinds.items() if kind != EXPECTED}
     return types
+
+
+def read_columns(table: sa.Table) -> list[sa.Column[Any]]:
+    """Return the columns that xtalgrid reads."""
+    return [column for column in table.c if column.key not in _NOT_READ]
+
+
+def _describe(connection: sa.Connection, tables: Sequence[sa.Table]) -> list[Any] | None:
+    """Return the descriptions of the tables' columns, one after the other; None if one of them cannot be read."""
+    joined: sa.FromClause = tables[0]
+    for table in tables[1:]:
+        joined = joined.join(table, NEVER)
+    columns = [column for table in tables for column in read_columns(table)]
+    try:
+        with connection.execute(sa.select(*columns).select_from(joined).where(NEVER)) as result:
+            return list(result.cursor.description)
+    except sa.exc.DBAPIError as error:
+        if is_gone(error):
+            raise
+        connection.rollback()  # PostgreSQL ends the transaction
+        return None
 
 
 def _column_type(description: Any, time_zone: str) -> ColumnType:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -14,21 +13,12 @@ from xtalgrid_core.errors import ImagerError
 
 from ...config import Config
 from ...storage.engines import Access, is_gone, open_engine, patiently, place, reading, short_reason
-from .column_types import ColumnTypes, read_column_types
+from .column_types import ColumnTypes, Tables, read_column_types
+from .remedies import remedy
 
 T = TypeVar("T")
 
 _WHAT = "the imager database"
-_REMEDIES = {
-    "DPY-3010": "Oracle before 12.1 needs thick mode: install Oracle Instant Client and set imager.oracle_client",
-    "DPY-4027": "set TNS_ADMIN to the folder of tnsnames.ora, or write user@host:port/?service_name=x in imager.url",
-    "DPY-4000": "correct the alias in imager.url (TNS_ADMIN names the folder of tnsnames.ora)",
-    "DPY-6001": "correct service_name in imager.url; `lsnrctl services` on the database server lists them",
-    "ORA-01017": "correct user and password; imager.password_file takes a password with / @ : # ? as it is",
-    "ORA-01045": "ask the database's administrator for GRANT CREATE SESSION TO this account",
-    "Name or service not known": "correct the host in imager.url, or have it entered in DNS",
-}
-"""Sign in a database's message → what to do."""
 
 
 class Connections:
@@ -63,14 +53,18 @@ class Connections:
         return self._engine.dialect.name
 
     @property
+    def accounts(self) -> tuple[str, str]:
+        """The names in the URLs of the accounts that read and write; empty where there are none."""
+        return self._engine.url.username or "", self._writer.url.username or ""
+
+    @property
     def place(self) -> str:
         """Where the database is, without account and password; see `storage.engines.place`."""
         return place(self._engine.url)
 
     def _advice(self, reason: str) -> str:
-        for sign, remedy in _REMEDIES.items():
-            if sign in reason:
-                return remedy
+        if known := remedy(reason):
+            return known
         what = (
             "free disk space" if self.dialect_name == "sqlite" else "account and password, and that the database is up"
         )
@@ -108,11 +102,9 @@ class Connections:
         """Return all rows of a statement, with the retries of `read`."""
         return self.read(lambda connection: connection.execute(statement).all())
 
-    def read_types(self, tables: Sequence[tuple[str, sa.Table]], time_zone: str) -> ColumnTypes:
-        """Return the types of these tables' columns; see `read_column_types`."""
-        with self.errors():
-            read = partial(read_column_types, self._engine, tables, time_zone)
-            return patiently(read, self._settings.retry_s, _WHAT)
+    def read_types(self, tables: Tables) -> ColumnTypes:
+        """Return the types of the columns of those tables that can be read; see `read_column_types`."""
+        return self.read(lambda connection: read_column_types(connection, tables, self._settings.time_zone))
 
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
@@ -121,6 +113,12 @@ class Connections:
             connection = patiently(self._begin, self._settings.retry_s, _WHAT)
             with self._committed(connection):
                 yield connection
+
+    @contextmanager
+    def trying(self) -> Iterator[sa.Connection]:
+        """Open a transaction with the account that writes, which is rolled back in any case."""
+        with self.errors(), patiently(self._begin, self._settings.retry_s, _WHAT) as connection:
+            yield connection  # closing it rolls back
 
     def transact(self, work: Callable[[sa.Connection], T]) -> T:
         """Call `work` in a transaction, and retry if the database becomes unavailable before the commit.

@@ -16,12 +16,12 @@ import sqlalchemy as sa
 from xtalgrid_core.errors import ImagerError
 
 from ...config import Config
-from ...config.vendor import TABLES
 from ...domain.images import ImageRow, Moment, ScoredDrop, ScoreRow, UnusableRow
 from ...domain.light import Light, Mate
 from ...domain.wells import Well
 from ...storage.engines import chunks
 from ..source import image_path
+from .column_types import NEVER, ColumnTypes
 from .connection import Connections
 from .rows import RowReader
 from .tables import CrystalTrak, named, trimmed
@@ -61,14 +61,21 @@ class ImagerDatabase(Connections):
 
     @cached_property
     def tables(self) -> CrystalTrak:
-        """The vendor's tables, with the types that a lab's columns really have."""
-        settings = self._settings
-        names = (settings.owner, settings.sequence, settings.tables, settings.columns)
-        expected = CrystalTrak(*names)
+        """The vendor's tables, those that every command uses with the types that a lab's columns really have."""
         if self.dialect_name == "sqlite":  # its columns hold any type
-            return expected
-        every = [(key, getattr(expected, key)) for key in TABLES]
-        return CrystalTrak(*names, self.read_types(every, settings.time_zone))
+            return self._crystaltrak()
+        used = ("inspections", "images", "scores", *(["autoscores"] if self._config.publish.autoscores else []))
+        return self._crystaltrak(self.read_types(self._crystaltrak().by_key(*used)))
+
+    def sample_tables(self) -> tuple[CrystalTrak, list[str]]:
+        """Return the tables with the types of the sample tables, and the names of those that cannot be read."""
+        expected = self._crystaltrak().by_key("plates", "plate_drops", "samples", "projects")
+        types = self.read_types(expected)
+        return self._crystaltrak(types), [table.fullname.upper() for key, table in expected.items() if key not in types]
+
+    def _crystaltrak(self, types: ColumnTypes | None = None) -> CrystalTrak:
+        settings = self._settings
+        return CrystalTrak(settings.owner, settings.sequence, settings.tables, settings.columns, types)
 
     # ---- reading -----------------------------------------------------------------------------------------------
 
@@ -159,6 +166,23 @@ class ImagerDatabase(Connections):
         later = self._select_fitting().where(inspections.inspectid > inspect_id)
         return later.order_by(inspections.inspectid, self.tables.images.c.imagename)
 
+    def find_undated(self) -> None:
+        """Add the inspections without a date to `unusable`; other queries pass over them, because they go by date.
+
+        This reads the whole table, because an index does not hold what is NULL.
+        """
+        after = _BELOW_ALL
+        while page := self.read_all(self.select_undated(after).limit(_PAGE)):
+            for _ in self.rows.images(page):
+                pass
+            after = int(page[-1].inspectid)
+
+    def select_undated(self, after: int) -> sa.Select[Any]:
+        """Build the statement of `find_undated`: the matching images of inspections with higher ids."""
+        inspections = self.tables.inspections.c
+        undated = self._select_fitting().where(inspections.inspectdate.is_(None), inspections.inspectid > after)
+        return undated.order_by(inspections.inspectid)
+
     def last_id(self) -> int | None:
         """Return the highest id of an inspection, or None without any."""
         highest = sa.select(sa.func.max(self.tables.inspections.c.inspectid))
@@ -183,7 +207,8 @@ class ImagerDatabase(Connections):
 
     def count_images(self, before: Moment | None = None) -> int:
         """Count the matching images of earlier inspections; None: of all."""
-        return self.read(lambda connection: connection.scalar(self.select_count(before)) or 0)
+        statement = self.select_count(before)
+        return self.read(lambda connection: connection.scalar(statement) or 0)
 
     def select_count(self, before: Moment | None) -> sa.Select[Any]:
         """Build the statement of `count_images`."""
@@ -208,7 +233,6 @@ class ImagerDatabase(Connections):
         inspections, images = self.tables.inspections, self.tables.images
         name = images.c.imagename
         text = trimmed(name)
-        fits = sa.or_(*(text.like(like_pattern(p), escape=_ESCAPE) for p in self._settings.patterns))
         ours = [text.not_like(like_pattern(p), escape=_ESCAPE) for p in self._settings.exclude]
         return (
             sa.select(
@@ -224,16 +248,18 @@ class ImagerDatabase(Connections):
                 )
             )
             .join_from(inspections, images, inspections.c.inspectid == images.c.inspectid)
-            .where(fits, *ours)
+            .where(_fits(name, self._settings.patterns), *ours)
         )
 
     def scores_of_drops(self, inspect_ids: Sequence[int]) -> dict[int, list[ScoreRow]]:
         """Return all scores of each inspection's drop, from any inspection of the drop, oldest first."""
-        return self.read(lambda connection: self._scores_of_drops(connection, inspect_ids))
+        return self.read(partial(self._scores_of_drops, self.tables, inspect_ids=inspect_ids))
 
-    def _scores_of_drops(self, connection: sa.Connection, inspect_ids: Sequence[int]) -> dict[int, list[ScoreRow]]:
+    def _scores_of_drops(
+        self, tables: CrystalTrak, connection: sa.Connection, inspect_ids: Sequence[int]
+    ) -> dict[int, list[ScoreRow]]:
         rows_by_id: dict[int, list[ScoreRow]] = {inspect_id: [] for inspect_id in inspect_ids}
-        inspections, scores = self.tables.inspections, self.tables.scores.c
+        inspections, scores = tables.inspections, tables.scores.c
         place = (inspections.c.barcodeid, inspections.c.col, inspections.c.i_row, inspections.c.subwell)
         for part in chunks(inspect_ids):
             asked = sa.select(*named(inspections.c.inspectid, *place)).where(inspections.c.inspectid.in_(part))
@@ -259,7 +285,7 @@ class ImagerDatabase(Connections):
                         scores.imagename,
                     )
                 )
-                .join_from(inspections, self.tables.scores, scores.inspectid == inspections.c.inspectid)
+                .join_from(inspections, tables.scores, scores.inspectid == inspections.c.inspectid)
                 .where(place[0].in_(barcodes), place[1].in_(cols), place[2].in_(rows))
                 .order_by(scores.scoredate, scores.scoreid)
             )
@@ -279,17 +305,18 @@ class ImagerDatabase(Connections):
         """
         after = -1
         while True:
-            drops, last = self.read(partial(self._scored_page, after, mates))
+            page = self.select_scores(after).limit(_PAGE)
+            drops, last = self.read(partial(self._scored_page, page, mates))
             yield from drops
             if last is None:
                 return
             after = last
 
     def _scored_page(
-        self, after: int, mates: Sequence[str], connection: sa.Connection
+        self, statement: sa.Select[Any], mates: Sequence[str], connection: sa.Connection
     ) -> tuple[list[ScoredDrop], int | None]:
-        """Return a page of scored drops after an inspect id, and the id to continue from; None on the last page."""
-        page = connection.execute(self.select_scores(after).limit(_PAGE)).all()
+        """Return a page of scored drops, and the inspect id to continue from; None on the last page."""
+        page = connection.execute(statement).all()
         whole = _drop_last_scored(page) if len(page) == _PAGE else page
         is_persons = self._settings.is_persons
         # Scores are sorted by date, so the newest one remains.
@@ -320,7 +347,7 @@ class ImagerDatabase(Connections):
         images: dict[int, list[ImageRow]] = {inspect_id: [] for inspect_id in inspect_ids}
         others: dict[int, list[str]] = {inspect_id: [] for inspect_id in inspect_ids}
         table = self.tables.images.c
-        is_mate = sa.or_(sa.false(), *(trimmed(table.imagename).like(like_pattern(p), escape=_ESCAPE) for p in mates))
+        is_mate = _fits(table.imagename, mates)
         for part in chunks(inspect_ids):
             fitting = self._select_fitting().where(table.inspectid.in_(part), sa.not_(is_mate))
             for image in self.rows.images(connection.execute(fitting.order_by(table.inspectid, table.imagename))):
@@ -348,12 +375,18 @@ class ImagerDatabase(Connections):
     @contextmanager
     def writing(self) -> Iterator[ScoreWriter]:
         """Open a transaction on the score table; roll back if an error leaves the block."""
+        tables = self.tables  # read before the connection is taken: the pool may have one only
         with self.transaction() as connection:
-            yield ScoreWriter(self.tables, connection, self._scores_of_drops)
+            yield self.writer(tables, connection)
+
+    def writer(self, tables: CrystalTrak, connection: sa.Connection) -> ScoreWriter:
+        """Return what writes on a connection."""
+        return ScoreWriter(tables, connection, partial(self._scores_of_drops, tables))
 
     def write(self, work: Callable[[ScoreWriter], T]) -> T:
         """Call `work` in a transaction on the score table, with the retries and errors of `transact`."""
-        return self.transact(lambda connection: work(ScoreWriter(self.tables, connection, self._scores_of_drops)))
+        tables = self.tables
+        return self.transact(lambda connection: work(self.writer(tables, connection)))
 
     # ---- the embedded database ---------------------------------------------------------------------------------
 
@@ -397,6 +430,12 @@ class ImagerDatabase(Connections):
     def wells_taken(self, barcode: str) -> dict[str, Well]:
         """Return the wells of a plate of the embedded database that have images, by image name."""
         return {row.image_name: row.well for group in self.of_plate(barcode) for row in group}
+
+
+def _fits(name: sa.ColumnElement[Any], patterns: Sequence[str]) -> sa.ColumnElement[bool]:
+    """Return the condition that an image's name matches one of the patterns."""
+    text = trimmed(name)
+    return sa.or_(*(text.like(like_pattern(p), escape=_ESCAPE) for p in patterns)) if patterns else NEVER
 
 
 def _later(columns: tuple[Any, Any], moment: Moment) -> sa.ColumnElement[bool]:

@@ -27,13 +27,19 @@ class _Unusable(ValueError):
 class RowReader:
     """Converts rows, and collects those that cannot be used.
 
+    Parameters
+    ----------
+    is_quiet
+        Whether not to log them.
+
     Attributes
     ----------
     unusable
         Each unusable row once, in the order in which they were met.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_quiet: bool = False) -> None:
+        self._is_quiet = is_quiet
         self.unusable: dict[UnusableRow, None] = {}
 
     def forget(self, inspect_ids: Iterable[int]) -> None:
@@ -57,7 +63,8 @@ class RowReader:
                 at = f"{key.upper()} {getattr(row, key)}"
                 unusable = UnusableRow(TABLES[table][0], at, error.column.upper(), repr(error.value), error.expected)
                 if unusable not in self.unusable:
-                    log.warning("%s; it is passed over", unusable)
+                    if not self._is_quiet:
+                        log.warning("%s; it is passed over", unusable)
                     self.unusable[unusable] = None
 
 

@@ -15,8 +15,6 @@ from .tables import CrystalTrak, named
 
 PAGE = 1000
 
-_NOT_READ = ("setup_date", "plate_name")
-
 EVERYWHERE = Well(0, 0, 0)
 """Stands for a whole plate, because the sample tables don't say which well has which sample."""
 
@@ -73,30 +71,13 @@ def score_page(database: ImagerDatabase, after: int) -> ScorePage:
     return ScorePage(list(database.rows.scores(rows)), last, len(rows) == PAGE)
 
 
-def missing_tables(database: ImagerDatabase) -> list[str]:
-    """Return the sample tables that this database lacks, or that lack a column we read."""
-    tables = database.tables
-
-    def lacks(inspector: sa.Inspector, table: sa.Table) -> bool:
-        if not inspector.has_table(table.name, schema=table.schema):
-            return True
-        there = {column["name"].lower() for column in inspector.get_columns(table.name, schema=table.schema)}
-        return any(column.name not in there for column in table.columns if column.key not in _NOT_READ)
-
-    def read(connection: sa.Connection) -> list[str]:
-        inspector = sa.inspect(connection)
-        wanted = tables.plates, tables.plate_drops, tables.samples, tables.projects
-        return [table.fullname.upper() for table in wanted if lacks(inspector, table)]
-
-    return database.read(read)
-
-
-def plate_contents(database: ImagerDatabase, barcodes: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Return (project, samples) by barcode.
+def plate_contents(
+    database: ImagerDatabase, tables: CrystalTrak, barcodes: Sequence[str]
+) -> dict[str, tuple[str, str]]:
+    """Return (project, samples) by barcode; `tables` are those of `ImagerDatabase.sample_tables`.
 
     Several samples of a plate are joined by commas, because the database does not say which drop has which.
     """
-    tables = database.tables
 
     def read(connection: sa.Connection) -> dict[str, tuple[str, str]]:
         projects: dict[str, str] = {}

@@ -204,7 +204,7 @@ class CrystalTrak:
     owner
         Schema owner; empty for none.
     sequence
-        Name of the sequence for new score ids, on databases that have sequences.
+        Name of the sequence for new score ids, on databases that have sequences; empty: the database fills SCOREID.
     tables, columns
         The lab's names where they differ from the vendor's: table → name, table → column → name.
     types
@@ -238,10 +238,10 @@ class CrystalTrak:
             imagename=(255, {"nullable": False}),
         )
         self.images.append_constraint(sa.UniqueConstraint(self.images.c.inspectid, self.images.c.imagename))
-        self.score_ids = sa.Sequence(sequence.lower(), metadata=self.metadata)
+        self.score_ids = sa.Sequence(sequence.lower(), metadata=self.metadata) if sequence else None
         self.scores = self._table(
             "scores",
-            scoreid=(number, self.score_ids, {"primary_key": True}),
+            scoreid=(number, sa.Identity() if self.score_ids is None else self.score_ids, {"primary_key": True}),
             inspectid=(number, {"nullable": False, "index": True}),
             score=(2, {"nullable": False}),
             scoredate=(VendorDate, {"nullable": False}),
@@ -288,6 +288,10 @@ class CrystalTrak:
             project_id=(number, {"primary_key": True, "autoincrement": False}),
             name=(255, {}),
         )
+
+    def by_key(self, *keys: str) -> dict[str, sa.Table]:
+        """Return tables by our names."""
+        return {key: getattr(self, key) for key in keys}
 
     def _table(self, key: str, **columns: tuple[Any, ...]) -> sa.Table:
         """Build a table.
