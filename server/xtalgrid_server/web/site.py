@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 from fastapi import Depends, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -27,6 +27,7 @@ from .pages.maps import ClassMaps
 from .pages.operations import PipelineMonitor
 from .pages.pictures import Thumbnails
 from .pages.scoring import PersonScoring, score_keys
+from .proxies import reached, root_of
 from .rendering import renderer
 
 _LARGEST_ID = 2**63 - 1
@@ -77,6 +78,13 @@ class Site:
             return []
 
 
+class CookieScope(TypedDict):
+    """To which requests a browser adds a cookie."""
+
+    path: str
+    secure: bool
+
+
 @dataclass(frozen=True, slots=True)
 class PageRequest:
     """One request: the site, the HTTP request, and the person who sends it."""
@@ -96,20 +104,35 @@ class PageRequest:
             form_token=self.site.authentication.signer.form_token(nonce, self.visitor.name),
             has_sign_in_form=self.site.authentication.has_sign_in_form,
             current_address=self.address,
+            root=root_of(self.http),
             keys=self.site.keys,
             **values,
         )
         response = HTMLResponse(text, status)
         if is_new:
-            response.set_cookie(FORMS, nonce, httponly=True, samesite="strict", secure=self.site.config.viewer.https)
+            response.set_cookie(FORMS, nonce, httponly=True, samesite="strict", **self.cookie_scope)
         return response
+
+    def redirect(self, address: str) -> RedirectResponse:
+        """Send the browser to another page of the viewer after a form."""
+        return RedirectResponse(root_of(self.http) + address, 303)
+
+    @property
+    def cookie_scope(self) -> CookieScope:
+        """Where browsers send our cookies: below the viewer's path, if that is known."""
+        return {"path": reached(self.http).root or "/", "secure": self.site.config.viewer.is_https}
 
     @property
     def address(self) -> str:
-        """The page's address with its query."""
+        """The page's address with its query, below the viewer's path."""
         raw = self.http.scope.get("raw_path") or self.http.url.path.encode()
         query = self.http.url.query
         return raw.decode("ascii", "replace") + (f"?{query}" if query else "")
+
+    def check_origin(self, form: Form) -> None:
+        """Check that a form is ours; raises HTTPException 403 if it is not."""
+        authentication, viewer = self.site.authentication, self.site.config.viewer
+        check_form(self.http, form.text("form_token"), self.visitor, authentication.signer, viewer.is_https)
 
     def check_form(self, form: Form, *, review: bool = False) -> None:
         """Check that a form is ours, and that this visitor may change something.
@@ -119,7 +142,7 @@ class PageRequest:
         HTTPException
             403 if it is not, or they may not.
         """
-        check_form(self.http, form.text("form_token"), self.visitor, self.site.authentication.signer)
+        self.check_origin(form)
         if not self.visitor.may_score:
             raise HTTPException(403, "Guests cannot change anything: sign in first.")
         if review and not self.visitor.may_review:
@@ -166,11 +189,6 @@ AllowedRequest = Annotated[PageRequest, Depends(_allowed_request)]
 OpenRequest = Annotated[PageRequest, Depends(_open_request)]
 """A request by anybody: for the sign-in page."""
 PostedForm = Annotated[Form, Depends(_form)]
-
-
-def redirect(address: str) -> RedirectResponse:
-    """Send the browser to another page after a form."""
-    return RedirectResponse(address, 303)
 
 
 def download(data: bytes, kind: str, name: str) -> Response:
