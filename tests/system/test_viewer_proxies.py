@@ -17,7 +17,7 @@ import pytest
 from tests.conftest import CHOP_BY_CHOP
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
-from xtalgrid_server.config import Config, from_string
+from xtalgrid_server.config import from_string
 from xtalgrid_server.domain.images import ImageRow
 from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.ledger.units import PlannedImage
@@ -138,7 +138,9 @@ def crawl(browser: Browser) -> dict[str, httpx2.Response]:
     waiting = [f"{browser.origin}{browser.root}/"]
     while waiting:
         address = waiting.pop().partition("#")[0]
-        if address in seen or re.search("/(corrections|sign-out|inbox/seen|operations/review)|[?&](only|size)=", address):
+        if address in seen or re.search(
+            "/(corrections|sign-out|inbox/seen|operations/review)|[?&](only|size)=", address
+        ):
             continue
         at, seen[address] = browser.get(address)
         kind = seen[address].headers["content-type"]  # no picture can have a barcode with a slash: a drawing stands in

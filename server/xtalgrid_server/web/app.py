@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
+from msgspec.structs import replace
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.routing import Match
 
@@ -50,7 +51,7 @@ def create_app(config: Config) -> FastAPI:
         If the ledger cannot be opened.
     """
     with step(config, "open", wait=60) as report:
-        ledger, imager = Ledger(config), ImagerDatabase(config)
+        ledger, imager = Ledger(config), ImagerDatabase(replace(config, imager=replace(config.imager, retry_s=0.0)))
         report.quiet = True
     site = Site(config, ledger, imager)
 
@@ -59,7 +60,7 @@ def create_app(config: Config) -> FastAPI:
         yield
         site.maps.close()
         ledger.close()
-        imager.close()
+        site.questions.close()
 
     app = FastAPI(
         title="xtalgrid", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan, redirect_slashes=False

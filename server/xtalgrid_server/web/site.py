@@ -13,7 +13,6 @@ from xtalgrid_core.errors import ImagerError
 
 from ..config import Config
 from ..domain.images import ImageRow
-from ..domain.log import log
 from ..imager.crystaltrak.database import ImagerDatabase
 from ..ledger.plates import Counts, Inspection
 from ..ledger.store import Ledger
@@ -21,6 +20,7 @@ from ..steps.new_crystals import NewCrystal
 from .auth.authentication import GUEST, Authentication, Visitor
 from .auth.cookies import FORMS, new_nonce
 from .auth.forms import check_form, read_form
+from .cache.imager import ImagerQuestions
 from .cache.memory import MemoryCache
 from .pages.index import PlateIndex
 from .pages.maps import ClassMaps
@@ -39,14 +39,15 @@ class Site:
 
     def __init__(self, config: Config, ledger: Ledger, imager: ImagerDatabase) -> None:
         self.config, self.ledger, self.imager = config, ledger, imager
+        self.questions = ImagerQuestions(imager, config.imager)
         self.authentication = Authentication(config, ledger)
         self.index = PlateIndex(ledger.plates)
         self.counts = MemoryCache[dict[Inspection, Counts]](ledger.plates)
         self.crystals = MemoryCache[list[NewCrystal]](ledger.plates)
-        self.scoring = PersonScoring(config, ledger, imager)
+        self.scoring = PersonScoring(config, ledger, imager, self.questions)
         self.thumbnails = Thumbnails(config)
         self.maps = ClassMaps(config)
-        self.monitor = PipelineMonitor(config, ledger, imager)
+        self.monitor = PipelineMonitor(config, ledger, self.questions)
         self.keys = score_keys(config)
         self.render = renderer()
         self._row = lru_cache(maxsize=20_000)(self._read_row)  # the ledger's image rows never change
@@ -70,12 +71,10 @@ class Site:
     def mates(self, image: ImageRow) -> list[str]:
         """Return the names of an image's UV mates in the imager database; none while the database is down."""
         try:
-            return [
-                name for name in self.imager.mates(image.inspect_id, self.config.viewer.uv) if name != image.image_name
-            ]
-        except ImagerError as error:
-            log.warning("viewer: no UV images: %s", error)
+            names = self.questions.ask(lambda: self.imager.mates(image.inspect_id, self.config.viewer.uv))
+        except ImagerError:
             return []
+        return [name for name in names if name != image.image_name]
 
 
 class CookieScope(TypedDict):
@@ -105,6 +104,7 @@ class PageRequest:
             has_sign_in_form=self.site.authentication.has_sign_in_form,
             current_address=self.address,
             root=root_of(self.http),
+            imager=self.site.questions.state(),
             keys=self.site.keys,
             **values,
         )
