@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -13,8 +14,9 @@ from urllib.parse import quote, urljoin, urlsplit
 
 import httpx2
 import pytest
+from playwright.sync_api import sync_playwright
 
-from tests.conftest import CHOP_BY_CHOP
+from tests.conftest import CHOP_BY_CHOP, missing
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.config import from_string
@@ -29,6 +31,7 @@ from .web_servers import HOST, PASSWORD, PERSON, Front, documented, free_port, i
 
 BARCODES = ("PLATE1", "a/b 5%ü")
 """The second has what web servers like to decode."""
+CHROMIUM = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), "")
 LANGUAGES = {"nginx": "nginx", "apache2": "apache", "caddy": "caddy"}
 KINDS = sorted(LANGUAGES)
 
@@ -203,3 +206,82 @@ def test_the_documented_lines_under_a_path(kind, https, behind, system):
         assert browser.cookies() == [("xtalgrid_forms", "/xtalgrid", https)]
     alone = httpx2.get(f"{front.origin}/xtalgrid".replace(HOST, "127.0.0.1"), verify=False, auth=(PERSON, PASSWORD))
     assert urlsplit(alone.headers["location"]).path == "/xtalgrid/"
+
+
+WITHOUT_PASSWORDS = re.compile(r"^ *(auth_basic|proxy_set_header X-(?!Forwarded-For)).*\n", re.MULTILINE)
+
+
+def test_a_viewer_with_its_own_users_that_knows_nothing_of_its_web_server(behind, system):
+    front = behind("nginx", WITHOUT_PASSWORDS.sub("", documented("nginx")), '[viewer]\nsign_in = "users"')
+    with Browser(front, "/xtalgrid", password=False) as browser:
+        at, page = browser.get(f"{front.origin}/xtalgrid/sign-in")
+        action, fields = fields_of(page.text, "stacked")
+        done = browser.post(at, action, {**fields, "name": PERSON, "password": PASSWORD, "then": "/inbox"})
+        assert urljoin(at, done.headers["location"]) == f"{front.origin}/xtalgrid/inbox"
+        use(browser, system)
+
+
+def test_two_web_servers_in_a_row(behind, system, tmp_path):
+    """The outer one ends TLS and shows the viewer under a path; the inner one is told by it."""
+    inner = free_port()
+    lines = WITHOUT_PASSWORDS.sub("", documented("nginx"))
+    passed = "proxy_set_header X-Remote-User $http_x_remote_user;"
+    plain = (
+        lines.replace("/xtalgrid/", "/").replace("Host $http_host", "Host viewer.inner").replace("}", f"{passed}\n}}")
+    )
+    behind("nginx", plain, section(more=""), port=inner)
+    outer = documented("apache").replace("127.0.0.1:8765", f"127.0.0.1:{inner}").replace("ProxyPreserveHost On", "")
+    front = behind("apache2", outer, "", https=True)
+    with Browser(front, "/xtalgrid") as browser:
+        use(browser, system)
+
+
+def test_a_web_server_that_changes_the_host_is_told_which_line_is_wrong(behind, system):
+    front = behind("nginx", documented("nginx").replace("$http_host", "$host"), section())
+    with Browser(front, "/xtalgrid") as browser:
+        at, page = browser.get(f"{front.origin}/xtalgrid/well/PLATE1/1/A1a")
+        action, fields = fields_of(page.text, 'id="score-form"')
+        refused = browser.post(at, action, {**fields, "outcome": "clear"})
+    assert refused.status_code == 403
+    said = unescape(refused.text)
+    assert f"sent from {front.origin}, but the viewer is at {HOST}, as" in said
+    assert "`proxy_set_header Host $http_host;`" in said
+
+
+def test_a_person_in_a_real_browser_under_a_path_over_plain_http(behind, system):
+    front = behind("nginx", documented("nginx"), section())
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(
+            executable_path=CHROMIUM or missing("no chromium on this machine; Debian: apt-get install chromium"),
+            args=[
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-dev-shm-usage",
+                f"--host-resolver-rules=MAP {HOST} 127.0.0.1",
+            ],
+        )
+        password = {"username": PERSON, "password": PASSWORD}
+        page = browser.new_context(base_url=front.origin, http_credentials=password).new_page()
+        outside: list[str] = []
+        page.on("request", lambda sent: sent.url.startswith(f"{front.origin}/xtalgrid/") or outside.append(sent.url))
+        page.on("response", lambda got: got.ok or got.status in (303, 304) or outside.append(f"{got.status} {got.url}"))
+        page.goto("/xtalgrid/")
+        page.get_by_role("link", name="PLATE1").click()
+        page.locator("a.tile").first.click()
+        page.wait_for_url("**/xtalgrid/well/PLATE1/1/A1a*")
+        page.get_by_label("Class map").check()
+        page.locator("#map-status", has_text=re.compile(".")).wait_for()  # no weights here: a reason, and no page
+        assert "<" not in page.locator("#map-status").inner_text()
+        outside = [each for each in outside if "/xtalgrid/map/" not in each]
+        page.keyboard.type("01")
+        page.wait_for_url("**/xtalgrid/well/PLATE1/1/A2a*")
+        page.keyboard.press("u")
+        page.wait_for_url("**/xtalgrid/well/PLATE1/1/A1a*")
+        page.keyboard.press("Escape")
+        page.wait_for_url("**/xtalgrid/plate/PLATE1/1*")
+        page.keyboard.press("/")
+        page.wait_for_url("**/xtalgrid/")
+        browser.close()
+    assert outside == []
+    image = next(i for i in system.ledger.images.of_plate("PLATE1", [1]) if str(i.well) == "A1a").image_id
+    assert [one.outcome for one in system.ledger.corrections.of_images([image])[image]] == [Outcome.CLEAR, None]
