@@ -18,7 +18,7 @@ from ..ledger.plates import Counts, Inspection
 from ..ledger.store import Ledger
 from ..steps.new_crystals import NewCrystal
 from .auth.authentication import GUEST, Authentication, Visitor
-from .auth.cookies import FORMS, new_nonce
+from .auth.cookies import FORMS, new_nonce, read_cookie
 from .auth.forms import check_form, read_form
 from .cache.imager import ImagerQuestions
 from .cache.memory import MemoryCache
@@ -94,7 +94,7 @@ class PageRequest:
 
     def render(self, template: str, status: int = 200, **values: object) -> HTMLResponse:
         """Render a page for this visitor, with the token that its forms carry."""
-        nonce = self.http.cookies.get(FORMS, "")
+        nonce = read_cookie(self.http, FORMS)
         is_new = not 20 <= len(nonce) <= 64
         nonce = new_nonce() if is_new else nonce
         text = self.site.render(

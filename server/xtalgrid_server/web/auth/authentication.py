@@ -12,7 +12,7 @@ from ...ledger.store import Ledger
 from ...steps.step import user
 from ..proxies import is_forwarded, is_from, networks, place
 from .attempts import Attempts
-from .cookies import SESSION, Signer, secret_key
+from .cookies import SESSION, Signer, read_cookie, secret_key
 from .passwords import verify_password
 
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
@@ -115,7 +115,7 @@ class Authentication:
         return self.signer.session(name, password_hash), 0.0
 
     def _session_name(self, request: Request) -> str:
-        name, mark = self.signer.read_session(request.cookies.get(SESSION, ""))
+        name, mark = self.signer.read_session(read_cookie(request, SESSION))
         return name if name and self.signer.is_current(mark, self._password_hash(name)) else ""
 
     def _password_hash(self, name: str) -> str:

@@ -12,12 +12,15 @@ from starlette.requests import Request
 from ...domain.log import log
 from ..proxies import Reached, place, reached
 from .authentication import Visitor
-from .cookies import FORMS, Signer
+from .cookies import FORMS, Signer, read_cookie
 
 MAX_BYTES = 64 * 1024
 _MAX_FIELDS = 5000
 
-_NO_COOKIE = "Your browser did not send the cookie that it got with this page: allow cookies here, and reload the page."
+_NO_COOKIE = (
+    "Your browser did not send the cookie that it got with this page: allow cookies here, and reload the page. A web "
+    "server in front of the viewer must not change the cookie's path (proxy_cookie_path)."
+)
 _NO_COOKIE_OVER_HTTP = (
     "This page was opened by http://, where browsers do not send the cookie that it needs: open it by https://, or "
     "correct viewer.https and viewer.url."
@@ -63,7 +66,7 @@ def check_form(request: Request, token: str, visitor: Visitor, signer: Signer, h
     site = request.headers.get("sec-fetch-site")  # browsers send it over HTTPS and to this machine only
     origin = request.headers.get("origin")
     is_known = origin is None or place(origin) in reached(request).places
-    nonce = request.cookies.get(FORMS, "")
+    nonce = read_cookie(request, FORMS)
     if site not in ("same-origin", "none") and (site is not None or not is_known):
         _refuse(request, _origin_problem(origin, reached(request)))
     if signer.is_form_token(token, nonce, visitor.name):
