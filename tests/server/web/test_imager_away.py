@@ -19,9 +19,11 @@ from tests.rig.oracle.listener import listening
 from tests.system.web_servers import free_port
 from xtalgrid_core.errors import ImagerError
 from xtalgrid_core.outcomes import Outcome
+from xtalgrid_server.domain.images import ImageRow
+from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.imager.crystaltrak.database import ImagerDatabase
 from xtalgrid_server.web.cache import imager as questions
-from xtalgrid_server.web.cache.imager import ImagerQuestions
+from xtalgrid_server.web.cache.imager import ImagerQuestions, ImagerState
 
 from .conftest import PLATE
 
@@ -45,14 +47,14 @@ def test_pages_of_a_silent_database_come_within_a_bound_and_show_what_is_known(v
     for address in (*PAGES, "/metrics", "/api/plates", f"{PLATE}/scores.csv", "/thumbnail/320/1.jpg"):
         began = time.monotonic()
         answered = client.get(address)
-        assert time.monotonic() - began < 2.5, address
+        assert time.monotonic() - began < 5, address
         assert answered.status_code == (404 if address in PAGES[-2:] else 200), address
         assert (AWAY in answered.text) is (address in PAGES), address
     assert "crystals harvestable" in client.get(WELL).text
     assert "xtalgrid_imager_up 0.0" in client.get("/metrics").text
     began = time.monotonic()
     refused = client.fill("/corrections", WELL, image=1, score=1, outcome="clear")
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < 5
     assert "Your score is saved here but could not be written" in refused.text
     assert [one.outcome for one in system.ledger.corrections.of_images([1])[1]] == [Outcome.CLEAR]
 
@@ -118,11 +120,41 @@ def test_a_database_that_hangs_is_asked_by_one_thread_and_its_late_answer_counts
     assert gate.asked == 2
     assert quick.state().since == since
     gate.open.set()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while quick.state().problem:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert quick.ask(gate) == "an answer"
+
+
+def test_a_slow_database_is_asked_again_only_in_time_and_its_late_answer_is_shown(quick, config, monkeypatch):
+    ahead = datetime(2012, 11, 21)
+    asked = []
+
+    def slow(*_):
+        asked.append(time.monotonic())
+        time.sleep(0.3)
+        return iter([[ImageRow(1, "P", 1, ahead, Well(1, 1, 1), "a.jpg")]])
+
+    monkeypatch.setattr(ImagerDatabase, "newest_first", slow)
+    assert quick.state().problem
+    time.sleep(0.4)
+    for _ in range(10):
+        assert quick.state() == ImagerState(ahead)
+    assert len(asked) == 1
+
+
+def test_after_an_outage_hung_connections_are_not_used_again(quick, monkeypatch):
+    monkeypatch.setattr(questions, "_MOST_HANGING", 3)
+    gate, database = Gate(), quick._database
+    before = database._engine.pool
+    for _ in range(6):
+        with pytest.raises(ImagerError):
+            quick.ask(gate)
+        time.sleep(0.55)
+    assert gate.asked == 3
+    assert database._engine.pool is not before
+    gate.open.set()
 
 
 def test_a_question_that_fails_for_its_own_reason_does_not_make_the_database_away(quick):

@@ -24,6 +24,8 @@ T = TypeVar("T")
 _WAIT_SECONDS = 1.0
 _AGAIN_SECONDS = 15.0
 """How often the newest inspection is read, and how long a database that did not respond is left alone."""
+_MOST_HANGING = 8
+"""While the database does not respond, no more questions are asked if so many have no answer yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class ImagerQuestions:
         self._lock = threading.Lock()
         self._state = ImagerState()
         self._next_read = self._next_try = 0.0
-        self._tries = 0
+        self._hanging = 0
 
     def ask(self, question: Callable[[], T]) -> T:
         """Return the answer to a question.
@@ -65,15 +67,16 @@ class ImagerQuestions:
             answered later.
         """
         with self._lock:
-            is_away = bool(self._state.problem)
-            if is_away and (self._tries or time.monotonic() < self._next_try):
-                raise ImagerError(self._state.problem)
-            self._tries += is_away
+            if self._state.problem:
+                if time.monotonic() < self._next_try or self._hanging >= _MOST_HANGING:
+                    raise ImagerError(self._state.problem)
+                self._next_try = time.monotonic() + _AGAIN_SECONDS
         answer: Future[T] = Future()
-        threading.Thread(target=self._find, args=(question, answer, is_away), daemon=True).start()
+        threading.Thread(target=self._find, args=(question, answer), daemon=True).start()
         try:
             return answer.result(_WAIT_SECONDS)
         except TimeoutError:
+            self._database.abandon()
             problem = f"the imager database ({self._database.place}) has not responded within {_WAIT_SECONDS:g} s"
             self._note(problem)
             raise ImagerError(problem) from None
@@ -86,12 +89,9 @@ class ImagerQuestions:
                 self._next_read = time.monotonic() + _AGAIN_SECONDS
         if due:
             try:
-                imaged = self.ask(self._newest)
+                self.ask(self._read_newest)
             except ImagerError as error:
                 self._note(str(error))
-                return self._state
-            with self._lock:
-                self._state = ImagerState(imaged)
         return self._state
 
     def close(self) -> None:
@@ -100,25 +100,27 @@ class ImagerQuestions:
         closing.start()
         closing.join(timeout=0.3)
 
-    def _newest(self) -> datetime | None:
+    def _read_newest(self) -> None:
         now_there = Moment(self._settings.latest_date(), 0)
-        return next((group[0].inspected for group in self._database.newest_first(None, now_there)), None)
+        newest = next((group[0].inspected for group in self._database.newest_first(None, now_there)), None)
+        with self._lock:
+            self._state = ImagerState(newest)
 
-    def _find(self, question: Callable[[], T], answer: Future[T], is_try: bool) -> None:
+    def _find(self, question: Callable[[], T], answer: Future[T]) -> None:
+        with self._lock:
+            self._hanging += 1
         try:
             found = question()
-        except ImagerError as error:
-            if is_gone(error.__cause__):
-                self._note(str(error))
-            answer.set_exception(error)
         except Exception as error:
+            if isinstance(error, ImagerError) and is_gone(error.__cause__):
+                self._note(str(error))
             answer.set_exception(error)
         else:
             self._note("")
             answer.set_result(found)
         finally:
             with self._lock:
-                self._tries -= is_try
+                self._hanging -= 1
 
     def _note(self, problem: str) -> None:
         """Note that the database does not respond, or that it does again."""
@@ -128,6 +130,4 @@ class ImagerQuestions:
                 log.warning("viewer: %s", problem)
             if problem:
                 self._next_read = self._next_try = time.monotonic() + _AGAIN_SECONDS
-            elif before.problem:
-                self._next_read = 0.0
             self._state = ImagerState(before.imaged, problem, (before.since or now()) if problem else None)
