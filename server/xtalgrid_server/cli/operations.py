@@ -98,6 +98,7 @@ def serve(config: Config, host: str | None, port: int | None) -> None:
         log_level="warning",
         proxy_headers=False,  # the viewer itself decides who sends a request
         server_header=False,
+        timeout_graceful_shutdown=1,  # seconds; pages never take long, but a browser may be slow to take one
     )
 
 

@@ -24,7 +24,7 @@ def greeting(config: Config, host: str, port: int) -> str:
         "users": "people sign in with a password (`xtalgrid user add NAME`)",
         "proxy": f"the web server identifies people ({config.viewer.user_header})",
     }
-    return f"http://{host}:{port}/  {identified[config.viewer.sign_in]}"
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/  {identified[config.viewer.sign_in]}"
 
 
 @click.group("user", cls=CommandGroup)

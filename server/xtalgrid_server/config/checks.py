@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import difflib
 import ipaddress
+import re
 import zoneinfo
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -16,6 +17,8 @@ from xtalgrid_core.outcomes import CLASSES, Group
 
 from . import vendor
 from .sections import Alerts, Config, Imager, Viewer
+
+_WEB_ADDRESS = re.compile(r"https?://([\w.-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?(/+[\w.~%!$&'()*+,;=:@-]+)*/*", re.ASCII)
 
 
 def find_mistakes(config: Config) -> list[str]:
@@ -134,6 +137,8 @@ def _viewer_checks(viewer: Viewer) -> list[str]:
                 ipaddress.ip_network(address, strict=False)
             except ValueError:
                 errors.append(f"viewer.{key}: {address!r} is not an address or network like 10.0.0.5 or 10.0.0.0/24")
+    if viewer.url and not _WEB_ADDRESS.fullmatch(viewer.url):
+        errors.append(f"viewer.url: {viewer.url!r} is not an address like https://lab.example/xtalgrid")
     return errors
 
 

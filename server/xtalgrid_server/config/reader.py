@@ -64,6 +64,7 @@ def from_string(text: str, *, file: Path | None = None, home: Path | None = None
     if not isinstance(named_home, str | Path):
         errors.append("home: expected a folder")
         named_home = "xtalgrid-data"
+    _rename(raw, "alerts", "viewer_url", "viewer", "url")
     sections: dict[str, Any] = {}
     for name, value in raw.items():
         if name not in SECTIONS:
@@ -84,6 +85,13 @@ def from_string(text: str, *, file: Path | None = None, home: Path | None = None
             )
         )
     return config
+
+
+def _rename(raw: dict[str, Any], section: str, key: str, to_section: str, to_key: str) -> None:
+    """Move a key of earlier versions to where it is now, unless the new one is there too."""
+    old, new = raw.get(section), raw.setdefault(to_section, {})
+    if isinstance(old, dict) and key in old and isinstance(new, dict):
+        new.setdefault(to_key, old.pop(key))
 
 
 def _section(kind: type[msgspec.Struct], name: str, values: dict[str, Any], errors: list[str]) -> msgspec.Struct:

@@ -254,11 +254,13 @@ class Viewer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     user_header: Annotated[str, Meta(pattern="^[A-Za-z][A-Za-z0-9-]{0,60}$")] = "X-Remote-User"
     """sign_in proxy: the header in which the web server in front of the viewer sends the user's name."""
     trusted_proxies: tuple[str, ...] = ()
-    """sign_in proxy: addresses or networks of that web server; the header is ignored in all other requests."""
+    """Addresses or networks of that web server; in all other requests, its header and X-Forwarded-… are ignored."""
+    url: str = ""
+    """Address at which people reach the viewer, such as ``https://lab.example/xtalgrid``; also for links in mails."""
     guests: bool = True
     """Whether people can view without signing in. They cannot change anything."""
     https: bool = False
-    """Whether the viewer is reached by HTTPS only; cookies are then never sent without it."""
+    """Whether the viewer is reached by HTTPS only, as with an https `url`; cookies are never sent without it."""
     session_hours: Annotated[float, Meta(gt=0, le=24 * 366)] = 12.0
     """Hours after which people must sign in again."""
     reviewers: tuple[str, ...] = ()
@@ -275,6 +277,11 @@ class Viewer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Memory limit of such a process; above it, the process is stopped. Usual: 200; the largest image: 500."""
     metrics_from: tuple[str, ...] = ("127.0.0.1", "::1")
     """Addresses or networks that may read /metrics."""
+
+    @property
+    def is_https(self) -> bool:
+        """Whether cookies are sent by HTTPS only."""
+        return self.https or self.url.startswith("https:")
 
 
 class Alerts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -298,8 +305,6 @@ class Alerts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Sender's address."""
     recipients: tuple[str, ...] = ()
     """Addresses to which a mail is sent for each plate."""
-    viewer_url: str = ""
-    """Address at which people reach the viewer, for links, such as ``http://xtal.lab:8765``."""
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):

@@ -168,9 +168,9 @@ def _lines(config: Config, alert: Alert) -> Iterable[str]:
     for name in ("project", "sample", "condition"):
         if text := getattr(contents, name):
             yield f"       {name}: {text}"
-    if config.alerts.viewer_url:
+    if config.viewer.url:
         place = f"{quote(image.barcode, safe='')}/{image.inspection}/{quote(str(image.well), safe='')}"
-        yield f"       {config.alerts.viewer_url.rstrip('/')}/well/{place}"
+        yield f"       {config.viewer.url.rstrip('/')}/well/{place}"
     yield ""
 
 

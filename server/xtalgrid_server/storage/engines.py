@@ -261,7 +261,7 @@ _GONE_POSTGRESQL = ("08", "57P01", "57P02", "57P03", "53300")
 """SQLSTATE prefixes: connection exceptions, shutdown, crash, start-up, too many connections."""
 
 
-def is_gone(error: BaseException) -> bool:
+def is_gone(error: BaseException | None) -> bool:
     """Return whether the error means that the database is unavailable, so that a retry may help."""
     if not isinstance(error, sa.exc.DBAPIError):
         return False

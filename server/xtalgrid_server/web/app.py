@@ -9,7 +9,9 @@ from urllib.parse import urlencode
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
+from msgspec.structs import replace
 from starlette.exceptions import HTTPException as AnyHTTPException
+from starlette.routing import Match
 
 from xtalgrid_core.errors import LedgerError
 from xtalgrid_core.outcomes import Outcome
@@ -22,6 +24,7 @@ from ..steps.step import step
 from .auth.authentication import GUEST
 from .headers import HEADERS, WithHeaders
 from .pages import layout
+from .proxies import BehindProxies
 from .rendering import STATIC
 from .routes import api, corrections, downloads, inbox, operations, pictures, plate, plates, signin, well
 from .site import NotSignedIn, PageRequest, Site
@@ -48,7 +51,7 @@ def create_app(config: Config) -> FastAPI:
         If the ledger cannot be opened.
     """
     with step(config, "open", wait=60) as report:
-        ledger, imager = Ledger(config), ImagerDatabase(config)
+        ledger, imager = Ledger(config), ImagerDatabase(replace(config, imager=replace(config.imager, retry_s=0.0)))
         report.quiet = True
     site = Site(config, ledger, imager)
 
@@ -57,11 +60,14 @@ def create_app(config: Config) -> FastAPI:
         yield
         site.maps.close()
         ledger.close()
-        imager.close()
+        site.questions.close()
 
-    app = FastAPI(title="xtalgrid", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app = FastAPI(
+        title="xtalgrid", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan, redirect_slashes=False
+    )
     app.state.site = site
     app.add_middleware(WithHeaders, on_response=site.monitor.count_response)
+    app.add_middleware(BehindProxies, viewer=config.viewer)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     _add_outcome_styles(app, site)
     for page in (plates, plate, well, inbox, corrections, downloads, operations, signin, pictures, api):
@@ -83,6 +89,23 @@ def _site(request: Request) -> Site:
     return site
 
 
+def _has_page(app: FastAPI, path: str) -> bool:
+    scope = {"type": "http", "method": "GET", "path": path, "headers": []}
+    return any(route.matches(scope)[0] is Match.FULL for route in app.routes)
+
+
+def _path_problem(app: FastAPI, path: str) -> str:
+    """Say what to correct if a path would name a page without its beginning, which a web server should have removed."""
+    parts = path.split("/")
+    for at in range(2, min(len(parts), 6)):
+        if _has_page(app, "/" + "/".join(parts[at:])):
+            return (
+                f" If {'/'.join(parts[:at])} is where a web server shows the viewer, set viewer.url to the whole "
+                "address (docs/viewer.md, Behind a web server)."
+            )
+    return ""
+
+
 def _add_error_pages(app: FastAPI) -> None:
     def page(request: Request, status: int, text: str) -> Response:
         guest = PageRequest(_site(request), request, GUEST)
@@ -95,14 +118,20 @@ def _add_error_pages(app: FastAPI) -> None:
     async def not_signed_in(request: Request, _: NotSignedIn) -> Response:
         accepted = request.headers.get("accept", "")
         if request.method == "GET" and "text/html" in accepted and _site(request).authentication.has_sign_in_form:
-            address = PageRequest(_site(request), request, GUEST).address
-            return Response(status_code=303, headers={"Location": f"/sign-in?{urlencode({'then': address})}"})
+            guest = PageRequest(_site(request), request, GUEST)
+            return guest.redirect(f"/sign-in?{urlencode({'then': guest.address})}")
         return page(request, 401, "Sign in to view these pages.")
 
     @app.exception_handler(AnyHTTPException)
     async def refused(request: Request, error: AnyHTTPException) -> Response:
-        text = "There is no such page." if error.detail == "Not Found" else str(error.detail)
-        return page(request, error.status_code, text)
+        if error.detail != "Not Found":
+            return page(request, error.status_code, str(error.detail))
+        path = request.scope["path"]
+        if request.method == "GET" and path.endswith("/") and _has_page(app, path.rstrip("/")):
+            guest = PageRequest(_site(request), request, GUEST)
+            address, _, query = guest.address.partition("?")
+            return guest.redirect(address.rstrip("/") + (f"?{query}" if query else ""))
+        return page(request, 404, "There is no such page." + _path_problem(app, path))
 
     @app.exception_handler(422)
     async def not_understood(request: Request, error: Exception) -> Response:

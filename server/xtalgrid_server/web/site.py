@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 from fastapi import Depends, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -14,20 +14,21 @@ from xtalgrid_core.errors import ImagerError
 from ..config import Config
 from ..domain.images import ImageRow
 from ..domain.light import Mate
-from ..domain.log import log
 from ..imager.crystaltrak.database import ImagerDatabase
 from ..ledger.plates import Counts, Inspection
 from ..ledger.store import Ledger
 from ..steps.new_crystals import NewCrystal
 from .auth.authentication import GUEST, Authentication, Visitor
-from .auth.cookies import FORMS, new_nonce
+from .auth.cookies import FORMS, new_nonce, read_cookie
 from .auth.forms import check_form, read_form
+from .cache.imager import ImagerQuestions
 from .cache.memory import MemoryCache
 from .pages.index import PlateIndex
 from .pages.maps import ClassMaps
 from .pages.operations import PipelineMonitor
 from .pages.pictures import Thumbnails
 from .pages.scoring import PersonScoring, score_keys
+from .proxies import reached, root_of
 from .rendering import renderer
 
 _LARGEST_ID = 2**63 - 1
@@ -39,14 +40,15 @@ class Site:
 
     def __init__(self, config: Config, ledger: Ledger, imager: ImagerDatabase) -> None:
         self.config, self.ledger, self.imager = config, ledger, imager
+        self.questions = ImagerQuestions(imager, config.imager)
         self.authentication = Authentication(config, ledger)
         self.index = PlateIndex(ledger.plates)
         self.counts = MemoryCache[dict[Inspection, Counts]](ledger.plates)
         self.crystals = MemoryCache[list[NewCrystal]](ledger.plates)
-        self.scoring = PersonScoring(config, ledger, imager)
+        self.scoring = PersonScoring(config, ledger, imager, self.questions)
         self.thumbnails = Thumbnails(config)
         self.maps = ClassMaps(config)
-        self.monitor = PipelineMonitor(config, ledger, imager)
+        self.monitor = PipelineMonitor(config, ledger, self.questions)
         self.keys = score_keys(config)
         self.render = renderer()
         self._row = lru_cache(maxsize=20_000)(self._read_row)  # the ledger's image rows never change
@@ -70,10 +72,17 @@ class Site:
     def mates(self, image: ImageRow) -> list[Mate]:
         """Return an image's mates in UV and other light; none while the imager database is down."""
         try:
-            return [mate for mate in self.imager.mates(image.inspect_id) if mate.name != image.image_name]
-        except ImagerError as error:
-            log.warning("viewer: no UV images: %s", error)
+            mates = self.questions.ask(lambda: self.imager.mates(image.inspect_id))
+        except ImagerError:
             return []
+        return [mate for mate in mates if mate.name != image.image_name]
+
+
+class CookieScope(TypedDict):
+    """To which requests a browser adds a cookie."""
+
+    path: str
+    secure: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +95,7 @@ class PageRequest:
 
     def render(self, template: str, status: int = 200, **values: object) -> HTMLResponse:
         """Render a page for this visitor, with the token that its forms carry."""
-        nonce = self.http.cookies.get(FORMS, "")
+        nonce = read_cookie(self.http, FORMS)
         is_new = not 20 <= len(nonce) <= 64
         nonce = new_nonce() if is_new else nonce
         text = self.site.render(
@@ -95,20 +104,36 @@ class PageRequest:
             form_token=self.site.authentication.signer.form_token(nonce, self.visitor.name),
             has_sign_in_form=self.site.authentication.has_sign_in_form,
             current_address=self.address,
+            root=root_of(self.http),
+            imager=self.site.questions.state(),
             keys=self.site.keys,
             **values,
         )
         response = HTMLResponse(text, status)
         if is_new:
-            response.set_cookie(FORMS, nonce, httponly=True, samesite="strict", secure=self.site.config.viewer.https)
+            response.set_cookie(FORMS, nonce, httponly=True, samesite="strict", **self.cookie_scope)
         return response
+
+    def redirect(self, address: str) -> RedirectResponse:
+        """Send the browser to another page of the viewer after a form."""
+        return RedirectResponse(root_of(self.http) + address, 303)
+
+    @property
+    def cookie_scope(self) -> CookieScope:
+        """Where browsers send our cookies: below the viewer's path, if that is known."""
+        return {"path": reached(self.http).root or "/", "secure": self.site.config.viewer.is_https}
 
     @property
     def address(self) -> str:
-        """The page's address with its query."""
+        """The page's address with its query, below the viewer's path."""
         raw = self.http.scope.get("raw_path") or self.http.url.path.encode()
         query = self.http.url.query
         return raw.decode("ascii", "replace") + (f"?{query}" if query else "")
+
+    def check_origin(self, form: Form) -> None:
+        """Check that a form is ours; raises HTTPException 403 if it is not."""
+        authentication, viewer = self.site.authentication, self.site.config.viewer
+        check_form(self.http, form.text("form_token"), self.visitor, authentication.signer, viewer.is_https)
 
     def check_form(self, form: Form, *, review: bool = False) -> None:
         """Check that a form is ours, and that this visitor may change something.
@@ -118,7 +143,7 @@ class PageRequest:
         HTTPException
             403 if it is not, or they may not.
         """
-        check_form(self.http, form.text("form_token"), self.visitor, self.site.authentication.signer)
+        self.check_origin(form)
         if not self.visitor.may_score:
             raise HTTPException(403, "Guests cannot change anything: sign in first.")
         if review and not self.visitor.may_review:
@@ -165,11 +190,6 @@ AllowedRequest = Annotated[PageRequest, Depends(_allowed_request)]
 OpenRequest = Annotated[PageRequest, Depends(_open_request)]
 """A request by anybody: for the sign-in page."""
 PostedForm = Annotated[Form, Depends(_form)]
-
-
-def redirect(address: str) -> RedirectResponse:
-    """Send the browser to another page after a form."""
-    return RedirectResponse(address, 303)
 
 
 def download(data: bytes, kind: str, name: str) -> Response:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from starlette.testclient import TestClient
 
 from tests.conftest import CHOP_BY_CHOP
@@ -64,11 +65,15 @@ def configured(config: Config) -> Callable[[str], Config]:
 
 @pytest.fixture
 def visit(config: Config, system: System) -> Iterator[Callable[..., Visit]]:
-    """``visit(config, address="127.0.0.1")``: a browser at an address, at a viewer of this configuration."""
+    """``visit(config, address="127.0.0.1")``: a browser at an address, at a viewer of this configuration.
+
+    The viewer is told its own address, so that links are paths; `test_proxies` has those of viewers that are not told.
+    """
     opened: list[Visit] = []
 
     def open_one(of: Config = config, address: str = "127.0.0.1", app: Any = None) -> Visit:
-        client = Visit(app or create_app(of), client=(address, 50000), base_url="http://localhost")
+        here = replace(of, viewer=replace(of.viewer, url=of.viewer.url or "http://localhost"))
+        client = Visit(app or create_app(here), client=(address, 50000), base_url="http://localhost")
         client.__enter__()
         opened.append(client)
         return client

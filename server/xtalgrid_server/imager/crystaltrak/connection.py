@@ -47,6 +47,11 @@ class Connections:
         self._engine.dispose()
         self._writer.dispose()
 
+    def abandon(self) -> None:
+        """Open new connections from now on, and leave the old ones alone, because they hang."""
+        self._engine.dispose(close=False)
+        self._writer.dispose(close=False)
+
     @property
     def dialect_name(self) -> str:
         """``oracle``, ``postgresql`` or ``sqlite``."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -12,14 +10,12 @@ from starlette.requests import Request
 from ...config import Config
 from ...ledger.store import Ledger
 from ...steps.step import user
+from ..proxies import is_forwarded, is_from, networks, place
 from .attempts import Attempts
-from .cookies import SESSION, Signer, secret_key
+from .cookies import SESSION, Signer, read_cookie, secret_key
 from .passwords import verify_password
 
-_FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
-"""Headers of requests that came through a web server, and so not from this machine."""
-
-_LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+_LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 """Host names that a browser on this machine uses. Any other name that leads here may be an attack (DNS rebinding)."""
 
 LONGEST_NAME = 30
@@ -83,6 +79,22 @@ class Authentication:
             return GUEST
         return Visitor(name, not self._settings.reviewers or name in self._settings.reviewers)
 
+    def why_guest(self, request: Request) -> str:
+        """Say which setting lets a guest's request name nobody; empty if there is nothing to set."""
+        header, sent = self._settings.user_header, request.headers.getlist(self._settings.user_header)
+        peer = request.client.host if request.client else "an unknown address"
+        if self._settings.sign_in == "local" and is_forwarded(request):
+            return 'You came through a web server, so set viewer.sign_in = "proxy" or "users".'
+        if self._settings.sign_in != "proxy":
+            return ""
+        if not is_from(request, self._trusted):
+            return f"Your request came from {peer}, which is not in viewer.trusted_proxies."
+        if len(sent) != 1:
+            times = f"{len(sent)} times: it has to replace the browser's own" if sent else "not at all"
+            return f"The web server sent the header {header} {times} (docs/viewer.md, Behind a web server)."
+        problem = name_problem(self._config, sent[0].strip())
+        return f"The web server sent {header}: {sent[0]!r}, but {problem}." if problem else ""
+
     def sign_in(self, name: str, password: str, address: str) -> tuple[str, float]:
         """Check a name and password.
 
@@ -103,7 +115,7 @@ class Authentication:
         return self.signer.session(name, password_hash), 0.0
 
     def _session_name(self, request: Request) -> str:
-        name, mark = self.signer.read_session(request.cookies.get(SESSION, ""))
+        name, mark = self.signer.read_session(read_cookie(request, SESSION))
         return name if name and self.signer.is_current(mark, self._password_hash(name)) else ""
 
     def _password_hash(self, name: str) -> str:
@@ -115,32 +127,14 @@ class Authentication:
         return password_hash
 
     def _local_name(self, request: Request) -> str:
-        host = request.headers.get("host", "").rsplit(":", 1)[0] or "localhost"
-        forwarded = any(header in request.headers for header in _FORWARDED)
-        return self._account if _is_loopback(request) and host in _LOCAL_HOSTS and not forwarded else ""
+        # A web server may put its own host in place of the browser's, but it leaves the form's origin alone.
+        addresses = (request.headers.get(name, "localhost") for name in ("host", "origin"))
+        is_local = all(place(address)[0] in _LOCAL_HOSTS for address in addresses)
+        return self._account if _is_loopback(request) and is_local and not is_forwarded(request) else ""
 
     def _proxy_name(self, request: Request) -> str:
         names = request.headers.getlist(self._settings.user_header)
         return names[0].strip() if len(names) == 1 and is_from(request, self._trusted) else ""
-
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-def networks(addresses: Iterable[str]) -> list[Network]:
-    """Parse networks; a single address counts as one."""
-    return [ipaddress.ip_network(address, strict=False) for address in addresses]
-
-
-def is_from(request: Request, allowed: Iterable[Network]) -> bool:
-    """Whether the connection itself comes from one of these networks, whatever its headers say."""
-    try:
-        address = ipaddress.ip_address(request.client.host if request.client else "")
-    except ValueError:
-        return False
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
-    return any(address in network for network in allowed)
 
 
 def _is_loopback(request: Request) -> bool:

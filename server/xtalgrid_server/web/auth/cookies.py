@@ -13,6 +13,7 @@ import secrets
 from pathlib import Path
 
 from itsdangerous import BadSignature, URLSafeTimedSerializer
+from starlette.requests import Request
 
 from xtalgrid_core.errors import ConfigError
 
@@ -47,6 +48,15 @@ def secret_key(path: Path) -> bytes:
     if len(key) < _BYTES:
         raise ConfigError(f"{path}: has {len(key)} bytes instead of {_BYTES}; remove it and start again")
     return key
+
+
+def read_cookie(request: Request, name: str) -> str:
+    """Return a cookie's value; empty if there is none.
+
+    Browsers send the one with the longest path first. Another viewer of this host may have set one for all paths.
+    """
+    parts = [part.strip().partition("=") for value in request.headers.getlist("cookie") for part in value.split(";")]
+    return next((value for key, _, value in parts if key == name), "")
 
 
 class Signer:

@@ -13,16 +13,13 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from xtalgrid_core.errors import ImagerError
-
 from ...config import Config
-from ...domain.log import log
-from ...imager.crystaltrak.database import ImagerDatabase
 from ...ledger.database import now
 from ...ledger.scores import HostWork
 from ...ledger.store import Ledger
 from ...steps.account import Account, Unscored, account
 from ...steps.step import Pause, paused
+from ..cache.imager import ImagerQuestions
 
 _CACHE_SECONDS = 15.0
 _SHOWN_FAILURES = 50
@@ -36,7 +33,8 @@ class PipelineStatus:
     Attributes
     ----------
     imaged, scored
-        The imager's newest inspection and the newest scored one, in the imager's local time; None if there is none.
+        The imager's newest inspection, as last known, and the newest scored one, in the imager's local time; None if
+        there is none.
     waiting
         Images in units that have not been returned yet.
     oldest_seconds
@@ -92,7 +90,7 @@ class PipelineStatus:
 class PipelineMonitor(Collector):
     """Reads the state of the pipeline, every fifteen seconds at most, and counts this viewer's responses."""
 
-    def __init__(self, config: Config, ledger: Ledger, imager: ImagerDatabase) -> None:
+    def __init__(self, config: Config, ledger: Ledger, imager: ImagerQuestions) -> None:
         self._config, self._ledger, self._imager = config, ledger, imager
         self._status: PipelineStatus | None = None
         self._lock = threading.Lock()
@@ -129,18 +127,12 @@ class PipelineMonitor(Collector):
             self._status = None
 
     def _read(self) -> PipelineStatus:
-        imaged, imager_error = None, ""
-        try:
-            imaged = next((group[0].inspected for group in self._imager.newest_first(None, None)), None)
-        except ImagerError as error:
-            log.warning("viewer: %s", error)
-            imager_error = str(error)
-        ledger = self._ledger
+        imager, ledger = self._imager.state(), self._ledger
         since = ledger.units.under_way_since()
         hour, _ = ledger.scores.throughput(1)
         day, hosts = ledger.scores.throughput(24)
         return PipelineStatus(
-            imaged=imaged,
+            imaged=imager.imaged,
             scored=ledger.scores.newest_inspection(),
             waiting=ledger.units.images_under_way(),
             oldest_seconds=None if since is None else (now() - since).total_seconds(),
@@ -151,7 +143,7 @@ class PipelineMonitor(Collector):
             account=account(self._config, ledger, self._imager),
             held=ledger.decisions.held()[:_SHOWN_HELD],
             paused=paused(self._ledger),
-            imager_error=imager_error,
+            imager_error=imager.problem,
         )
 
     def describe(self) -> Iterable[Metric]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from ...domain.log import log
 from ...imager.crystaltrak.database import ImagerDatabase
 from ...ledger.corrections import Correction
 from ...ledger.store import Ledger
+from ..cache.imager import ImagerQuestions
 
 PERSON_OUTCOMES = tuple(outcome for outcome in CLASSES if outcome is not Outcome.RIM)
 """The outcomes that a person can give; `rim` is only a class of training pictures."""
@@ -41,8 +43,9 @@ def score_keys(config: Config) -> list[ScoreKey]:
 class PersonScoring:
     """Records people's scores."""
 
-    def __init__(self, config: Config, ledger: Ledger, imager: ImagerDatabase) -> None:
-        self._config, self._ledger, self._imager = config, ledger, imager
+    def __init__(self, config: Config, ledger: Ledger, imager: ImagerDatabase, questions: ImagerQuestions) -> None:
+        self._config, self._ledger, self._imager, self._questions = config, ledger, imager, questions
+        self._one_by_one = threading.Lock()
 
     def record(
         self, image: tuple[int, ImageRow], outcome: Outcome | None, who: str, score_id: int | None = None
@@ -68,10 +71,12 @@ class PersonScoring:
         image_id, row = image
         before = self._newest(image_id, who)
         after = self._ledger.corrections.add(image_id, outcome, who, score_id=score_id)
-        if not self._config.viewer.write_scores or after is None or after == before:
+        if not self._config.viewer.write_scores or after is None:
+            return
+        if after == before and (after.written_id is not None or after.outcome is None):
             return
         try:
-            self._write(row, before, after, who)
+            self._questions.ask(lambda: self._write(row, after, who))
         except ImagerError as error:
             log.error(
                 "viewer: score of image %d by %s is in the ledger, not in the score table: %s", image_id, who, error
@@ -111,15 +116,22 @@ class PersonScoring:
         own = self._by(image_id, who)
         return own[-1] if own else None
 
-    def _write(self, row: ImageRow, before: Correction | None, after: Correction, who: str) -> None:
-        """Write one row for each person and image. The person's own earlier row is removed, never anybody else's."""
-        written = None
-        with self._imager.writing() as writer:
-            if before is not None and before.written_id is not None:
-                writer.remove(before.written_id, who)
-            code = self._config.score_code(after.outcome) if after.outcome else None
-            if code:
-                now = self._config.imager.local(time.time())
-                written = writer.insert(row.inspect_id, code, now, who, row.image_name)
-        if written is not None:
-            self._ledger.corrections.set_written(after.id, written)
+    def _write(self, row: ImageRow, after: Correction, who: str) -> None:
+        """Write one row for each person and image. The person's own earlier row is removed, never anybody else's.
+
+        The database may take its time: a score is not written any more if the person has given another one since.
+        """
+        with self._one_by_one:
+            own, written = self._by(after.image_id, who), None
+            if own[-1].id != after.id:
+                return
+            before = own[-2] if len(own) > 1 else None
+            with self._imager.writing() as writer:
+                if before is not None and before.written_id is not None:
+                    writer.remove(before.written_id, who)
+                code = self._config.score_code(after.outcome) if after.outcome else None
+                if code:
+                    now = self._config.imager.local(time.time())
+                    written = writer.insert(row.inspect_id, code, now, who, row.image_name)
+            if written is not None:
+                self._ledger.corrections.set_written(after.id, written)

@@ -14,6 +14,7 @@ from xtalgrid_core import wire
 
 from ..pages.drops import STOP_AT, find_stop, select_drops
 from ..pages.layout import opinions
+from ..proxies import root_of
 from ..query_parameters import PlateView
 from ..site import AllowedRequest
 from .plate import read_plate, second_opinions
@@ -124,6 +125,7 @@ def _second_opinion(answer: wire.Scored | None) -> dict[str, dict[str, float]]:
 
 
 @router.get("/openapi.json", include_in_schema=False)
-def openapi(_: Request) -> dict[str, Any]:
+def openapi(request: Request) -> dict[str, Any]:
     """Describe the JSON addresses."""
-    return get_openapi(title="xtalgrid viewer", version=metadata.version("xtalgrid"), routes=router.routes)
+    version, servers = metadata.version("xtalgrid"), [{"url": root_of(request) or "/"}]
+    return get_openapi(title="xtalgrid viewer", version=version, routes=router.routes, servers=servers)

@@ -10,7 +10,7 @@ from xtalgrid_core.outcomes import Outcome
 from ..auth.forms import local_address
 from ..pages.scoring import PERSON_OUTCOMES
 from ..query_parameters import KINDS, well_address
-from ..site import AllowedRequest, PageRequest, PostedForm, redirect
+from ..site import AllowedRequest, PageRequest, PostedForm
 
 router = APIRouter(prefix="/corrections")
 
@@ -32,7 +32,7 @@ def correct(request: AllowedRequest, form: PostedForm) -> Response:
     except (ImagerError, LedgerError) as error:
         return _error_page(request, error, well_address(row.barcode, row.inspection, row.well))
     target = form.text("here" if form.text("stay") else "then")
-    return redirect(local_address(target, well_address(row.barcode, row.inspection, row.well)))
+    return request.redirect(local_address(target, well_address(row.barcode, row.inspection, row.well)))
 
 
 @router.post("/undo")
@@ -45,10 +45,10 @@ def undo(request: AllowedRequest, form: PostedForm) -> Response:
     except (ImagerError, LedgerError) as error:
         return _error_page(request, error, then)
     if last is None:
-        return redirect(then)
+        return request.redirect(then)
     row = request.site.image(last.image_id)
     query = then.partition("?")[2]
-    return redirect(well_address(row.barcode, row.inspection, row.well) + (f"?{query}" if query else ""))
+    return request.redirect(well_address(row.barcode, row.inspection, row.well) + (f"?{query}" if query else ""))
 
 
 def _error_page(request: PageRequest, error: Exception, back: str) -> Response:

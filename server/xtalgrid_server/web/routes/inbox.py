@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse
 from ...ledger.database import now
 from ...ledger.shapes import DropImage
 from ...steps.new_crystals import NewCrystal, crystal_from, new_crystals
-from ..site import AllowedRequest, PageRequest, PostedForm, redirect
+from ..site import AllowedRequest, PageRequest, PostedForm
 from .plate import days_between
 
 router = APIRouter()
@@ -61,7 +61,7 @@ def mark_seen(request: AllowedRequest, form: PostedForm) -> Response:
     """Mark everything in the inbox as seen by this person."""
     request.check_form(form)
     request.site.ledger.users.mark_seen(request.visitor.name)
-    return redirect("/inbox")
+    return request.redirect("/inbox")
 
 
 def _pair(request: PageRequest, crystal: NewCrystal, inspections: list[tuple[int, datetime]]) -> CrystalPair:

@@ -8,8 +8,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from xtalgrid_core.errors import LedgerError
 
-from ..auth.authentication import is_from, networks
-from ..site import AllowedRequest, PostedForm, Site, redirect
+from ..proxies import is_among, is_forwarded, is_from, networks, reached
+from ..site import AllowedRequest, PostedForm, Site
 
 router = APIRouter()
 
@@ -35,14 +35,17 @@ def review(request: AllowedRequest, form: PostedForm) -> Response:
         raise HTTPException(409, "None of these scores is still held: nothing was changed.")
     ledger.decisions.add_reviews(selected, "approve" if verdict == "approve" else "reject", request.visitor.name)
     request.site.monitor.forget()
-    return redirect("/operations#held")
+    return request.redirect("/operations#held")
 
 
 @router.get("/metrics")
 def metrics(request: Request) -> Response:
     """Return the figures for Prometheus, to the addresses that may read them."""
     site: Site = request.app.state.site
-    if not is_from(request, networks(site.config.viewer.metrics_from)):
+    allowed = networks(site.config.viewer.metrics_from)
+    if is_forwarded(request) and not is_from(request, networks(site.config.viewer.trusted_proxies)):
+        raise HTTPException(403, "These metrics were asked for through a web server that viewer.trusted_proxies lacks.")
+    if not is_among(reached(request).client, allowed):
         raise HTTPException(403, "This address may not read the metrics (viewer.metrics_from).")
     return Response(generate_latest(site.monitor.registry), media_type=CONTENT_TYPE_LATEST)
 

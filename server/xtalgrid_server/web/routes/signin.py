@@ -8,8 +8,9 @@ from fastapi import APIRouter, HTTPException, Response
 from fastapi.responses import HTMLResponse
 
 from ..auth.cookies import SESSION
-from ..auth.forms import check_form, local_address
-from ..site import OpenRequest, PageRequest, PostedForm, redirect
+from ..auth.forms import local_address
+from ..proxies import reached
+from ..site import OpenRequest, PageRequest, PostedForm
 
 router = APIRouter()
 
@@ -24,34 +25,34 @@ def page(request: OpenRequest, then: str = "/") -> HTMLResponse:
 def sign_in(request: OpenRequest, form: PostedForm) -> Response:
     """Start a session."""
     authentication = request.site.authentication
-    check_form(request.http, form.text("form_token"), request.visitor, authentication.signer)
+    request.check_origin(form)
     if not authentication.has_sign_in_form:
         raise HTTPException(404, "This viewer has no sign-in form.")
-    address = request.http.client.host if request.http.client else ""
     then = local_address(form.text("then"))
-    session, wait = authentication.sign_in(form.text("name").strip(), form.text("password"), address)
+    session, wait = authentication.sign_in(
+        form.text("name").strip(), form.text("password"), reached(request.http).client
+    )
     if wait:
         page = _page(request, then, f"Too many attempts; try again in {math.ceil(wait / 60)} minutes.", 429)
         page.headers["Retry-After"] = str(math.ceil(wait))
         return page
     if not session:
         return _page(request, then, "Wrong name or password.", 403)
-    viewer = request.site.config.viewer
-    response = redirect(then)
-    response.set_cookie(
-        SESSION, session, max_age=int(viewer.session_hours * 3600), httponly=True, samesite="lax", secure=viewer.https
-    )
+    seconds = int(request.site.config.viewer.session_hours * 3600)
+    response = request.redirect(then)
+    response.set_cookie(SESSION, session, max_age=seconds, httponly=True, samesite="lax", **request.cookie_scope)
     return response
 
 
 @router.post("/sign-out")
 def sign_out(request: OpenRequest, form: PostedForm) -> Response:
     """End the session."""
-    check_form(request.http, form.text("form_token"), request.visitor, request.site.authentication.signer)
-    response = redirect("/")
-    response.delete_cookie(SESSION, httponly=True, samesite="lax", secure=request.site.config.viewer.https)
+    request.check_origin(form)
+    response = request.redirect("/")
+    response.delete_cookie(SESSION, httponly=True, samesite="lax", **request.cookie_scope)
     return response
 
 
 def _page(request: PageRequest, then: str, problem: str = "", status: int = 200) -> HTMLResponse:
-    return request.render("sign_in.html", status, then=then, problem=problem, viewer=request.site.config.viewer)
+    viewer, why_guest = request.site.config.viewer, request.site.authentication.why_guest(request.http)
+    return request.render("sign_in.html", status, then=then, problem=problem, viewer=viewer, why_guest=why_guest)

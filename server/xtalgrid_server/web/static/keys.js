@@ -12,6 +12,6 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "/" && !help.open) {
     event.preventDefault();
     const field = document.getElementById("q");
-    if (field) field.focus(); else location.assign("/");
+    if (field) field.focus(); else location.assign(document.querySelector(".brand").href);
   }
 });

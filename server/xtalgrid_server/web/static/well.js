@@ -37,7 +37,7 @@ if (tools) {
     const request = ++requests;
     const waiting = setTimeout(() => { status.textContent = "drawing the map…"; }, 300);
     try {
-      const answer = await fetch(`/map/${group.value}/${tools.dataset.score}.png`);
+      const answer = await fetch(`${tools.dataset.root}/map/${group.value}/${tools.dataset.score}.png`);
       if (request !== requests) return;
       if (!answer.ok) { status.textContent = answer.headers.get("content-type").startsWith("text/plain") ? await answer.text() : "no map"; return; }
       map.src = answer.url;
