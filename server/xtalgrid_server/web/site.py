@@ -48,7 +48,7 @@ class Site:
         self.scoring = PersonScoring(config, ledger, imager, self.questions)
         self.thumbnails = Thumbnails(config)
         self.maps = ClassMaps(config)
-        self.monitor = PipelineMonitor(config, ledger, self.questions)
+        self.monitor = PipelineMonitor(config, ledger, imager, self.questions)
         self.keys = score_keys(config)
         self.render = renderer()
         self._row = lru_cache(maxsize=20_000)(self._read_row)  # the ledger's image rows never change

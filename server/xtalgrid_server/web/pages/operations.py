@@ -14,6 +14,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from ...config import Config
+from ...imager.crystaltrak.database import ImagerDatabase
 from ...ledger.database import now
 from ...ledger.scores import HostWork
 from ...ledger.store import Ledger
@@ -90,8 +91,8 @@ class PipelineStatus:
 class PipelineMonitor(Collector):
     """Reads the state of the pipeline, every fifteen seconds at most, and counts this viewer's responses."""
 
-    def __init__(self, config: Config, ledger: Ledger, imager: ImagerQuestions) -> None:
-        self._config, self._ledger, self._imager = config, ledger, imager
+    def __init__(self, config: Config, ledger: Ledger, imager: ImagerDatabase, questions: ImagerQuestions) -> None:
+        self._config, self._ledger, self._imager, self._questions = config, ledger, imager, questions
         self._status: PipelineStatus | None = None
         self._lock = threading.Lock()
         self.registry = CollectorRegistry()
@@ -127,7 +128,7 @@ class PipelineMonitor(Collector):
             self._status = None
 
     def _read(self) -> PipelineStatus:
-        imager, ledger = self._imager.state(), self._ledger
+        imager, ledger = self._questions.state(), self._ledger
         since = ledger.units.under_way_since()
         hour, _ = ledger.scores.throughput(1)
         day, hosts = ledger.scores.throughput(24)
