@@ -126,15 +126,18 @@ class PassedOver:
 
     def keep(self, folder: str, kinds: Mapping[str, int], recursive: bool) -> None:
         """Record a folder's numbers, in place of its own before and, if they include them, of its subfolders'."""
-        text = msgspec.json.encode({kind: number for kind, number in kinds.items() if number}).decode()
+        found = {kind: number for kind, number in kinds.items() if number}
+        wanted = {folder: msgspec.json.encode(found).decode()} if found else {}
         column = self._table.c.folder
-        if [row.kinds for row in _read(self._database, self._table.select().where(column == folder))] == [text]:
-            return
         below = [column.startswith(f"{folder}{os.sep}", autoescape=True)] if recursive else []
+        covered = sa.or_(column == folder, *below)
+        if {row.folder: row.kinds for row in _read(self._database, self._table.select().where(covered))} == wanted:
+            return
         with self._database.transaction() as connection:
             self._table.create(connection, checkfirst=True)
-            connection.execute(self._table.delete().where(sa.or_(column == folder, *below)))
-            connection.execute(self._table.insert().values(folder=folder, kinds=text))
+            connection.execute(self._table.delete().where(covered))
+            for place, text in wanted.items():
+                connection.execute(self._table.insert().values(folder=place, kinds=text))
 
     def total(self) -> collections.Counter[str]:
         """Return the numbers of all folders."""
