@@ -88,3 +88,9 @@ def test_the_end_marker_of_a_thumbnail_does_not_count() -> None:
 
 def test_other_formats_are_taken_for_complete() -> None:
     assert is_whole(b"GIF89a and so on")
+
+
+@pytest.mark.parametrize("kind", [0xC0, 0xC2, 0xC4, 0xDA, 0xDD])
+def test_a_jpeg_whose_segments_are_broken_is_no_error(kind: int) -> None:
+    data = b"\xff\xd8\xff" + bytes([kind]) + b"\0\2" + b"\xff\xda\0\2" + bytes(600) + b"\xff\xd9"
+    assert missing_end(io.BytesIO(data)) == "zeros replace a part of the JPEG"
