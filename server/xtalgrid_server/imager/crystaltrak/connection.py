@@ -31,6 +31,11 @@ _REMEDIES = {
 """Sign in a database's message → what to do."""
 
 
+def _read_any_text(connection: Any, _: Any) -> None:
+    """Let SQLite return text that is not UTF-8 with backslashes, instead of ending the query."""
+    connection.text_factory = partial(str, encoding="utf-8", errors="backslashreplace")
+
+
 class Connections:
     """Connections to the imager database of one configuration; database errors are raised as `ImagerError`.
 
@@ -51,6 +56,9 @@ class Connections:
         if settings.write_url:
             access = replace(access, password_file=settings.write_password_file)
             self._writer = open_engine(settings.write_url, "imager.write_url", access)
+        for engine in {self._engine, self._writer}:
+            if engine.dialect.name == "sqlite":
+                sa.event.listen(engine, "connect", _read_any_text)
 
     def close(self) -> None:
         """Close the connections."""

@@ -178,8 +178,10 @@ def enter(
             _link(file, config.image_root / named.barcode / str(named.inspection) / name, copy)
         except FileExistsError as error:
             reject(file, FailureReason.NAME_FITS_NO_PATTERN, str(error))
-        except FileNotFoundError:
-            reject(file, FailureReason.MISSING_FILE, "the file has disappeared")
+        except OSError as error:
+            is_gone = isinstance(error, FileNotFoundError)
+            reason = FailureReason.MISSING_FILE if is_gone else FailureReason.UNREADABLE_FILE
+            reject(file, reason, "the file has disappeared" if is_gone else f"cannot enter it: {error.strerror}")
         else:
             rows.append(ImageRow(0, named.barcode, named.inspection, when, named.well, name))
     result.entered += database.register(rows)
@@ -230,7 +232,7 @@ def _link(file: Path, target: Path, copy: bool) -> None:
             )
         return
     target.unlink(missing_ok=True)  # a link to a file that was moved; it is replaced
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    temporary = target.with_name(f".{os.getpid()}.part")  # names may have 255 bytes already
     temporary.unlink(missing_ok=True)
     try:
         if copy:
