@@ -1,7 +1,7 @@
 """Bring images of more than 8 bits a channel to 8: gray and colour, whatever part of the range the camera uses.
 
 A camera of 10, 12 or 14 bits writes files of 16, in which its pictures would be dark. Its depth is judged by nearly the
-brightest pixel: a scale bar burnt in at the file's white must not count.
+brightest pixel: a scale bar or a caption burnt in at the file's white must not count.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import re
 import sys
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +21,21 @@ _CAMERAS = (8, 10, 12, 14, 16)
 _BRIGHTEST = 99.0
 """Percentile by which the depth is judged."""
 
+_MARKS = 0.25
+"""Part of an image up to which pixels at the file's white are a scale bar or a caption."""
+
+_FEW = 0.01
+"""Part of an image below zero that sharpening and noise leave."""
+
+_WHITE_OF_FILE = 65535
+
 _SAMPLE = 4
 """Every so many pixels in each direction are looked at."""
 
 _STRIP = 256
-_BITS, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
+_KIND_OF_PAGE, _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 254, 258, 262, 339
+"""Tags of TIFF."""
+_PREVIEW, _WHITE_IS_ZERO, _SIGNED = 1, 0, 2
 
 
 def is_deep_gray(image: Image.Image) -> bool:
@@ -40,31 +51,62 @@ def deep_colour(image: Image.Image) -> str | None:
     Raises
     ------
     ValueError
-        If the channels lie in separate planes, which Pillow reads wrongly.
+        If the channels lie in separate planes, which Pillow reads wrongly, or `_refuse` raises it.
     """
+    _refuse(image)
     modes = [
         arguments if isinstance(arguments, str) else str((arguments or [""])[0])  # a GIF's first is a number
         for *_, arguments in getattr(image, "tile", ())
     ]
-    if modes and all(re.fullmatch(r"(RGB|RGBA|RGBX|RGBa);16[BLN]", mode) for mode in modes):
+    if modes and all(re.fullmatch(r"(LA|RGB|RGBA|RGBX|RGBa);16[BLN]", mode) for mode in modes):
         return modes[0]
     if len(image.getbands()) >= 3 and 16 in getattr(image, "tag_v2", {}).get(_BITS, ()):
         raise ValueError("16 bits a channel in separate planes; save it with interleaved channels, or with 8 bits")
     return None
 
 
+def _refuse(image: Image.Image) -> None:
+    """Refuse a kind of pixels that Pillow reads wrongly, or that is no photograph; the image is not loaded yet.
+
+    Raises
+    ------
+    ValueError
+        If it has 1 bit a pixel, signed numbers of 8 bits, or CMYK of 16; or if the first page of a TIFF is a preview.
+    """
+    tags = getattr(image, "tag_v2", {})
+    bits = tags.get(_BITS, ())
+    if image.mode == "1":
+        raise ValueError("black and white only, 1 bit a pixel; save it with 8 bits")
+    if tags.get(_KIND_OF_PAGE, 0) & _PREVIEW:
+        raise ValueError("the TIFF's first page is a preview; save the picture alone, or first")
+    if 8 in bits and _SIGNED in tags.get(_SAMPLE_FORMAT, ()):
+        raise ValueError("signed numbers of 8 bits; save it with unsigned numbers")
+    if 16 in bits and image.mode == "CMYK":
+        raise ValueError("CMYK of 16 bits a channel; save it as RGB, or with 8 bits")
+
+
 class Scale:
-    """How an image's values become 0..255: by the camera's white, from the other end where white is zero."""
+    """How an image's values become 0..255: by the camera's white, from the other end where white is zero.
+
+    Raises
+    ------
+    ValueError
+        If values are below zero, as in differences and signed numbers, or are read as such: black is not known.
+    """
 
     def __init__(self, image: Image.Image) -> None:
         sample = np.concatenate(
             [_values(image, top)[::_SAMPLE, ::_SAMPLE].ravel() for top in range(0, image.height, _STRIP)]
         )
+        if np.mean(sample < 0) > _FEW:
+            raise ValueError("values below zero or beyond 2,147,483,647; save it with unsigned numbers of 16 bits")
         tags = getattr(image, "tag_v2", {})
         self._is_inverted = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
+        is_real = image.mode == "F"
+        sample = _without_marks(sample, float(sample.max()) if is_real else _WHITE_OF_FILE)
         # The darkest pixel of an inverted image has the largest value, and hardly any camera sees no dark pixel.
         top = float(sample.max() if self._is_inverted else np.percentile(sample, _BRIGHTEST))
-        if image.mode == "F" and top <= 1:
+        if is_real and top < 2:  # sharpening goes beyond 1
             self._white = 1.0
         else:
             self._white = next((2.0**bits - 1 for bits in _CAMERAS if top < 2**bits), max(top, 1.0))
@@ -91,7 +133,7 @@ def eight_bits(data: bytes, high: Image.Image, raw: str) -> Image.Image:
         Its raw mode; see `deep_colour`.
     """
     sample = np.asarray(high.convert("RGB"))[::_SAMPLE, ::_SAMPLE].max(axis=2)
-    brightest = np.percentile(sample, _BRIGHTEST)
+    brightest = np.percentile(_without_marks(sample, 255), _BRIGHTEST)
     bits = next(bits for bits in _CAMERAS if brightest < 2 ** max(bits - 8, 0))
     if bits == 16:
         return high.convert("RGB")
@@ -108,6 +150,10 @@ def eight_bits(data: bytes, high: Image.Image, raw: str) -> Image.Image:
 
 def _low_bytes(data: bytes, raw: str) -> Image.Image:
     """Decode the other byte of each channel: Pillow takes the high one by the order that the raw mode names."""
+    if raw.startswith("LA"):  # in no other order; both bytes of both channels are four of 8 bits
+        image = Image.open(io.BytesIO(data))
+        image.tile = [tile._replace(args="RGBA") for tile in image.tile]
+        return image.getchannel("G").convert("RGB")
     swapped = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}[raw[-1]]
     image = Image.open(io.BytesIO(data))
     image.tile = [
@@ -117,6 +163,12 @@ def _low_bytes(data: bytes, raw: str) -> Image.Image:
     ]
     image.load()
     return image
+
+
+def _without_marks(sample: npt.NDArray[Any], white: float) -> npt.NDArray[Any]:
+    """Return a sample without the file's white, unless that is a large part of the image."""
+    rest = sample[sample != white]
+    return rest if len(rest) >= (1 - _MARKS) * len(sample) else sample
 
 
 def _values(image: Image.Image, top: int) -> npt.NDArray[np.float64]:

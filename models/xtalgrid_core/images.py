@@ -38,6 +38,9 @@ FORMATS = {
 
 SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 
+_JPEG = ("JPEG", "MPO")
+"""Pillow's names of JPEG; MPO has further pictures behind the first."""
+
 MIN_SIDE = 64
 """Minimum pixels along each side of a well image."""
 
@@ -81,7 +84,8 @@ def read_image(data: bytes) -> Pixels:
 
     Handles 8- and 16-bit gray and colour, palette, CMYK and floating point. Alpha is dropped, since it means nothing
     in imagers' files. Pixels of more than 8 bits are scaled from the depth of the camera; see `depth`. Only the first
-    of several pages or frames is read. EXIF orientation is ignored: boxes are in pixels of the file as stored.
+    of several pages or frames is read. EXIF orientation is ignored, so that boxes are in pixels of the file as stored;
+    a TIFF is turned as its own tag says.
 
     Returns
     -------
@@ -165,7 +169,7 @@ class WellImage:
     def __init__(self, data: bytes) -> None:
         with _open(data) as image:
             self.height, self.width = image.height, image.width
-            self._is_jpeg = image.format == "JPEG"
+            self._is_jpeg = image.format in _JPEG
         self._data = data
         self._source: _Source | None = None
 
@@ -279,10 +283,13 @@ class _Source:
                 raise ImageError(
                     FailureReason.TRUNCATED, f"the file ends or breaks inside the image ({error})"
                 ) from error
-        if image.format == "JPEG" and ends_early(data, image):
+        if image.format in _JPEG and ends_early(data, image):
             raise ImageError(FailureReason.TRUNCATED, "the file ends before the image is complete")
         self._image = image if raw is None else eight_bits(data, image, raw)
-        self._scale = Scale(image) if is_deep_gray(image) else None
+        try:
+            self._scale = Scale(image) if is_deep_gray(image) else None
+        except ValueError as error:
+            raise ImageError(FailureReason.NOT_AN_IMAGE, str(error)) from error
         self.whole = Box(0, 0, image.height, image.width)
 
     def rgb(self, box: Box) -> Pixels:

@@ -11,27 +11,35 @@ import re
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
-from typing import IO
+from collections.abc import Iterator, Sequence
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 _TAIL = 4096
 _ZEROS = bytes(256)
-"""Zeros in a row that compressed data never hold: see `_zeros_in_jpeg` for the exception."""
+"""Zeros in a row that compressed data never hold, except for large surfaces of one colour."""
 
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _HUFFMAN_TABLES, _START_OF_SCAN, _END_OF_IMAGE = 0xC4, 0xDA, 0xD9
-_COMPRESSION = 259
-_TIFF_PARTS = ((273, 279), (324, 325))
-"""Tags of the offsets and the byte counts of strips, and of tiles."""
 _GIF_EXTENSION, _GIF_IMAGE, _GIF_TRAILER = 0x21, 0x2C, 0x3B
 _BMP_FIRST_HEADER = struct.Struct("<4xHHHH")
 _BMP_HEADER = struct.Struct("<4xiiHHII")
 """Width, height, planes, bits per pixel; then compression, and length of packed data."""
 _BMP_PACKED = (1, 2)
+_FRAMES, _PROGRESSIVE = {0xC0, 0xC1, 0xC2}, 0xC2
+_FREE = 0xE0
+"""The first of the segments for programs and comments, which may hold anything."""
+_LOST = 150
+"""Blocks of a JPEG that 256 zeros stand for, at least."""
+_SAME = 0.2
+"""Difference of the levels of two units whose brightness is the same, but for rounding."""
+_ZEROS_IN_JPEG = "zeros replace a part of the JPEG"
+_UNCOMPRESSED, _DEFLATE, _SEPARATE, _FLOAT = 1, (8, 32946), 2, 3
+"""Values of a TIFF's tags."""
+_SAMPLE_TYPES = {("u", 8), ("u", 16), ("u", 32), ("f", 32), ("f", 64)}
 
 
 def missing_end(stream: IO[bytes]) -> str | None:
@@ -67,7 +75,7 @@ def missing_end(stream: IO[bytes]) -> str | None:
         return _zeros_in_jpeg(data) if is_complete else "the JPEG's end marker is missing"
     if head.startswith(b"\x89PNG"):
         return _missing_in_png(stream.read())
-    if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+    if head.startswith((b"II*\0", b"MM\0*", b"II+\0")):
         return _missing_in_tiff(stream, size)
     if head.startswith(b"GIF8"):
         return _missing_in_gif(stream.read())
@@ -122,32 +130,87 @@ def _eighth(data: bytes) -> bytes:
 
 
 def _zeros_in_jpeg(data: bytes) -> str | None:
-    """Return that zeros replace a part of a JPEG, or None.
-
-    In a scan, zeros are the most frequent symbol of a table over and over. Where that symbol ends a block, they may
-    stand for a surface of one colour.
-    """
+    """Return that zeros replace a part of a JPEG, or None."""
     if _ZEROS not in data:
         return None
-    markers = list(_markers(data))
-    begin = next((position for kind, position in markers if kind == _START_OF_SCAN), len(data))
-    end = next((position for kind, position in markers if kind == _END_OF_IMAGE), len(data))
-    if data.find(_ZEROS, begin, end) < 0:
-        return None
-    tables = [data[position:begin] for kind, position in markers if kind == _HUFFMAN_TABLES and position < begin]
-    is_flat_possible = any(_first_ac_symbol(table) == 0 for table in tables)
-    is_flat = is_flat_possible and data.find(bytes(_TAIL), begin, end) < 0
-    return None if is_flat else "zeros replace a part of the JPEG"
+    try:
+        return _ZEROS_IN_JPEG if _has_lost_data(data) else None
+    except (LookupError, ValueError):  # its segments are broken
+        return _ZEROS_IN_JPEG
 
 
-def _first_ac_symbol(segment: bytes) -> int | None:
-    """Return the symbol that zeros stand for in the first AC table of a segment of Huffman tables; 0 ends a block."""
-    at, end = 4, 2 + int.from_bytes(segment[2:4], "big")
-    while at + 17 < min(end, len(segment)):
-        if segment[at] >> 4 == 1:
-            return segment[at + 17]
-        at += 17 + sum(segment[at + 1 : at + 17])
-    return None
+def _has_lost_data(data: bytes) -> bool:
+    """Tell whether zeros in a JPEG stand for nothing that was drawn."""
+    firsts: dict[int, int] = {}
+    unit, progressive = (8, 8), False
+    is_ambiguous = False
+    markers = [*_markers(data), (_END_OF_IMAGE, len(data))]
+    for (kind, at), (_, end) in itertools.pairwise(markers):
+        behind = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        segment = data[at + 4 : behind]
+        has_zeros = data.find(_ZEROS, behind if kind >= _FREE else at, end) >= 0
+        if kind == _HUFFMAN_TABLES:
+            firsts.update(_first_symbols(segment))
+        elif kind in _FRAMES:
+            unit, progressive = _luma_block(segment), kind == _PROGRESSIVE
+        if has_zeros and not (kind == _START_OF_SCAN and _is_flat_possible(segment, firsts, progressive)):
+            return True
+        is_ambiguous = is_ambiguous or has_zeros
+    return is_ambiguous and not _is_flat(data, unit, progressive)
+
+
+def _first_symbols(tables: bytes) -> Iterator[tuple[int, int]]:
+    """Yield class and number of each Huffman table, in one byte as in the file, and the symbol that zeros stand for."""
+    at = 0
+    while at + 17 < len(tables):
+        yield tables[at], tables[at + 17]
+        at += 17 + sum(tables[at + 1 : at + 17])
+
+
+def _luma_block(frame: bytes) -> tuple[int, int]:
+    """Return height and width in pixels of the units that a scan of this frame is made of."""
+    factors = frame[7::3] if frame[5] > 1 else b"\x11"
+    return 8 * max(factor & 15 for factor in factors), 8 * max(factor >> 4 for factor in factors)
+
+
+def _is_flat_possible(scan: bytes, firsts: dict[int, int], progressive: bool) -> bool:
+    """Tell whether zeros in a scan may stand for a surface of one colour: each unchanged, and without detail."""
+    tables = scan[2 : 1 + 2 * scan[0] : 2]
+    if progressive:
+        first, _, approximation = scan[1 + 2 * scan[0] :][:3]
+        is_refinement = approximation >> 4 > 0
+        return first == 0 and (is_refinement or all(firsts.get(table >> 4) == 0 for table in tables))
+    return all(firsts.get(table >> 4) == 0 == firsts.get(0x10 | table & 15) for table in tables)
+
+
+def _is_flat(data: bytes, unit: tuple[int, int], progressive: bool) -> bool:
+    """Tell whether a JPEG has surfaces of one colour, which were drawn: nearly black or nearly white.
+
+    Lost data leave surfaces too. They continue the block before, with its brightness but not its detail. In a
+    progressive JPEG, only the brightness is lost.
+    """
+    try:
+        with warnings.catch_warnings(action="error"), Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+            image.draft("L", image.size)
+            luma = np.asarray(image.convert("L"))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        return True  # too large, but complete as far as we know
+    except (OSError, SyntaxError, ValueError, EOFError):
+        return False
+    luma = np.pad(luma, [(0, -side % step) for side, step in zip(luma.shape, unit, strict=True)], mode="edge")
+    rows, cols = unit[0] // 8, unit[1] // 8
+    units = luma.reshape(luma.shape[0] // unit[0], rows, 8, -1, cols, 8).transpose(0, 3, 1, 4, 2, 5)
+    blocks = units.reshape(-1, 64)
+    level, is_plain = blocks.mean(axis=1), blocks.min(axis=1) == blocks.max(axis=1)
+    edges = np.flatnonzero(np.r_[True, np.abs(np.diff(level)) > _SAME, True])
+    is_drawn = False
+    for first, end in itertools.pairwise(edges.tolist()):
+        plain = int(np.count_nonzero(is_plain[first:end]))
+        is_extreme = not 2 < level[first] < 253 or (is_plain[first] and not 16 < level[first] < 240)
+        if (plain >= _LOST and not is_extreme) or (progressive and end - first - plain >= _LOST):
+            return False
+        is_drawn = is_drawn or plain >= _LOST
+    return is_drawn
 
 
 def _missing_in_png(data: bytes) -> str | None:
@@ -207,33 +270,101 @@ def _missing_in_bmp(data: bytes) -> str | None:
     rows = np.frombuffer(data, np.uint8, stride * height, begin).reshape(height, stride)[:, : (width * bits + 7) // 8]
     if bits == 32:  # the fourth byte means nothing
         rows = rows.reshape(height, width, 4)[:, :, :3].reshape(height, -1)
-    return _zeros_in_rows(rows, "BMP")
+    if not rows.any():
+        return "the BMP holds nothing but zeros"
+    return "zeros replace a part of the BMP" if _zeros_in_rows(rows) else None
 
 
 def _missing_in_tiff(stream: IO[bytes], size: int) -> str | None:
     try:
         with warnings.catch_warnings(action="error"):  # Pillow warns if a tag's data lie beyond the end
             warnings.filterwarnings("ignore", "Metadata Warning")  # harmless: a tag with too many values
-            image = Image.open(stream, formats=("TIFF",))
-            tags = getattr(image, "tag_v2", {})
-            parts = [
-                (int(offset), int(count))
-                for offsets, counts in _TIFF_PARTS
-                for offset, count in zip(tags.get(offsets, ()), tags.get(counts, ()), strict=False)
-            ]
-            is_compressed, rows_of_strips = tags.get(_COMPRESSION, 1) != 1, _TIFF_PARTS[0][0] in tags
-    except Image.DecompressionBombError:
-        return None  # too large, but complete as far as we know
-    except (OSError, ValueError, TypeError, KeyError, SyntaxError, Warning) as error:
+            page = _Page(stream)
+    except (OSError, ArithmeticError, ValueError, TypeError, LookupError, SyntaxError, struct.error, Warning) as error:
         return f"cannot read the TIFF's directory: {error}"
-    if not parts or max(offset + count for offset, count in parts) > size:
+    if not page.parts or any(offset == 0 or offset + count > size for offset, count in page.parts):
         return "parts of the TIFF are missing"
-    data = b"".join(_read(stream, offset, count) for offset, count in parts)
-    if is_compressed:
-        return "zeros replace a part of the TIFF" if _ZEROS in data else None
-    if not rows_of_strips or len(data) % image.height:
-        return None if any(data) else "the TIFF holds nothing but zeros"
-    return _zeros_in_rows(np.frombuffer(data, np.uint8).reshape(image.height, -1), "TIFF")
+    parts = [_read(stream, offset, count) for offset, count in page.parts]
+    if page.compression != _UNCOMPRESSED:
+        zeros = (part for part in parts if _ZEROS in part)
+        is_damaged = any(page.compression not in _DEFLATE or not _is_inflated(part) for part in zeros)
+    elif not any(map(any, parts)):
+        return "the TIFF holds nothing but zeros"
+    else:
+        planes = page.planes(parts)
+        is_damaged = any(_zeros_in_rows(plane) or _zeros_in_tiles(plane, page.length) for plane in planes)
+    return "zeros replace a part of the TIFF" if is_damaged else None
+
+
+class _Page:
+    """The first page of a TIFF, whatever its kind of pixels.
+
+    Attributes
+    ----------
+    compression
+        Its tag's value.
+    length
+        Samples of a row of a strip or a tile.
+    parts
+        Offset and number of bytes of each strip or tile. Some programs leave out the numbers, or give the last strip
+        that of a full one.
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        stream.seek(0)
+        head = stream.read(8)
+        tags = TiffImagePlugin.ImageFileDirectory_v2(head + stream.read(8) if head[2] == 43 else head)
+        stream.seek(tags.next)
+        tags.load(stream)
+        self.compression = tags.get(259, _UNCOMPRESSED)
+        self._width, self._height = int(tags[256]), int(tags[257])
+        self._is_tiled = 322 in tags
+        rows = min(int(tags.get(278, self._height)), self._height)
+        columns, self._rows = (int(tags[322]), int(tags[323])) if self._is_tiled else (self._width, rows)
+        bits, samples = int(tags.get(258, (1,))[0]), int(tags.get(277, 1))
+        self._planes, self._samples = (samples, 1) if tags.get(284) == _SEPARATE else (1, samples)
+        kind = ("f" if tags.get(339, (1,))[0] == _FLOAT else "u", bits)
+        order = "<" if tags.prefix == b"II" else ">"
+        self._type = np.dtype(f"{order}{kind[0]}{bits // 8}" if kind in _SAMPLE_TYPES else "u1")
+        self.length = -(-columns * self._samples * bits // (8 * self._type.itemsize))
+        offsets, counts = (324, 325) if self._is_tiled else (273, 279)
+        sizes = itertools.chain(tags.get(counts, ()), itertools.repeat(0))
+        self.parts = [
+            (int(offset), self._size(number, int(count)))
+            for number, (offset, count) in enumerate(zip(tags.get(offsets, ()), sizes, strict=False))
+        ]
+
+    def _size(self, number: int, count: int) -> int:
+        if self.compression != _UNCOMPRESSED:
+            return count or 1
+        first = 0 if self._is_tiled else number % -(-self._height // self._rows) * self._rows
+        rows = self._rows if self._is_tiled else min(self._rows, self._height - first)
+        full = rows * self.length * self._type.itemsize
+        return min(count, full) or full
+
+    def planes(self, parts: Sequence[bytes]) -> Iterator[npt.NDArray[Any]]:
+        """Yield each plane's samples, ``(rows, samples)``, with tiles in their places; bytes if they are packed.
+
+        Parts that are shorter than their rows, as of subsampled colours, yield nothing.
+        """
+        if any(len(part) % (self.length * self._type.itemsize) for part in parts) or len(parts) % self._planes:
+            return
+        samples = np.frombuffer(b"".join(parts), self._type).reshape(-1, self.length)
+        for rows in np.split(samples, self._planes):
+            if self._is_tiled:
+                across = -(-self._width * self._samples // self.length)
+                tiles = rows.reshape(-1, across, self._rows, self.length).swapaxes(1, 2)
+                yield tiles.reshape(-1, across * self.length)[: self._height, : self._width * self._samples]
+            else:
+                yield rows
+
+
+def _is_inflated(part: bytes) -> bool:
+    """Tell whether a part compressed by Deflate, which has a checksum, is right."""
+    try:
+        return zlib.decompress(part) != b""
+    except zlib.error:
+        return False
 
 
 def _read(stream: IO[bytes], offset: int, count: int) -> bytes:
@@ -241,32 +372,46 @@ def _read(stream: IO[bytes], offset: int, count: int) -> bytes:
     return stream.read(count)
 
 
-def _zeros_in_rows(rows: npt.NDArray[np.uint8], kind: str) -> str | None:
-    """Return that zeros replace a part of uncompressed rows, ``(rows, bytes)``, or None.
+def _zeros_in_rows(rows: npt.NDArray[Any]) -> bool:
+    """Tell whether zeros replace a part of uncompressed rows, ``(rows, samples)``.
 
     Black surfaces are zeros too, so a run of zeros must end in a row in a way that no picture does: on one side only,
     beside bright pixels; or take a tenth of the rows at once, with no such border on the other side of the picture.
     """
-    is_zero: npt.NDArray[np.bool_] = np.logical_not(rows.any(axis=1))
-    if is_zero.all():
-        return f"the {kind} holds nothing but zeros"
-    edges = np.flatnonzero(np.diff(np.r_[False, is_zero, False].astype(np.int8)))
-    opposite = int(np.argmin(is_zero)), int(np.argmin(is_zero[::-1]))
+    dark = _dark(rows)
+    is_shown: npt.NDArray[np.bool_] = np.any(rows != 0, axis=1)
+    opposite = int(np.argmax(is_shown)), int(np.argmax(is_shown[::-1]))
+    edges = np.flatnonzero(np.diff(np.r_[False, ~is_shown, False].astype(np.int8)))
     for first, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
-        if end - first < 2 or (end - first) * rows.shape[1] < _TAIL:
+        if end - first < 2 or (end - first) * rows.shape[1] * rows.itemsize < _TAIL:
             continue
         above, below = rows[first - 1] if first else None, rows[end] if end < len(rows) else None
-        is_cut = (above is not None and _is_cut(above)) or (below is not None and _is_cut(below[::-1]))
+        is_cut = (above is not None and _is_cut(above, dark)) or (below is not None and _is_cut(below[::-1], dark))
         is_bottom, is_top = end == len(rows), first == 0
         is_border = (is_bottom and opposite[0] * 2 >= end - first) or (is_top and opposite[1] * 2 >= end)
-        is_abrupt = all(row is None or (row > 8).mean() > 0.9 for row in (above, below))
+        is_abrupt = all(row is None or (row > dark).mean() > 0.9 for row in (above, below))
         if is_cut or ((end - first) * 10 >= len(rows) and is_abrupt and not is_border):
-            return f"zeros replace a part of the {kind}"
-    return None
+            return True
+    return False
 
 
-def _is_cut(row: npt.NDArray[np.uint8]) -> bool:
+def _zeros_in_tiles(rows: npt.NDArray[Any], length: int) -> bool:
+    """Tell whether zeros replace rows of a tile, `length` samples wide, just beside bright pixels of its neighbour."""
+    is_bright = rows > _dark(rows)
+    lost = [
+        np.count_nonzero(is_bright[:, at - 1] & np.all(rows[:, at : at + length] == 0, axis=1))
+        for at in range(length, rows.shape[1], length)
+    ]
+    return any(number * length * rows.itemsize >= _TAIL for number in lost)
+
+
+def _dark(rows: npt.NDArray[Any]) -> float:
+    """Return the level up to which a sample is dark."""
+    return float(np.percentile(rows[:: len(rows) // 100 + 1], 99)) / 32
+
+
+def _is_cut(row: npt.NDArray[Any], dark: float) -> bool:
     """Tell whether a row ends in zeros while the rest of it has hardly any."""
     zeros = int(np.argmax(row[::-1] != 0))
     rest = row[: len(row) - zeros]
-    return zeros >= 8 and bool((rest > 8).mean() > 0.5 and (rest > 0).mean() > 0.95)
+    return zeros >= 8 and bool((rest > dark).mean() > 0.5 and (rest > 0).mean() > 0.95)

@@ -129,3 +129,9 @@ def test_a_gif_ends_with_the_trailer_of_its_last_frame() -> None:
     data = stream.getvalue()
     assert is_whole(data)
     assert [n for n in range(8, len(data)) if is_whole(data[:n])] == []
+
+
+@pytest.mark.parametrize("kind", [0xC0, 0xC2, 0xC4, 0xDA, 0xDD])
+def test_a_jpeg_whose_segments_are_broken_is_no_error(kind: int) -> None:
+    data = b"\xff\xd8\xff" + bytes([kind]) + b"\0\2" + b"\xff\xda\0\2" + bytes(600) + b"\xff\xd9"
+    assert missing_end(io.BytesIO(data)) == "zeros replace a part of the JPEG"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import time
 from pathlib import Path
@@ -18,6 +19,8 @@ from ..ledger.shapes import ScoredImage
 from .pack import read_original
 
 _DAY = 24 * 3600
+_LONGEST = 255
+"""Bytes of a file's name."""
 
 
 def wants_frame(outcome: Outcome) -> bool:
@@ -26,8 +29,12 @@ def wants_frame(outcome: Outcome) -> bool:
 
 
 def framed_path(config: Config, score: ScoredImage) -> Path:
-    """Return the path of a score's framed image, drawn or not."""
-    return config.frames_dir / score.barcode / str(score.inspection) / f"{Path(score.image_name).stem}{SUFFIX}"
+    """Return the path of a score's framed image, drawn or not; a hash stands for the end of a very long name."""
+    stem = Path(score.image_name).stem
+    if len(stem.encode()) + len(SUFFIX) > _LONGEST:
+        digest = hashlib.sha256(stem.encode()).hexdigest()[:8]
+        stem = stem.encode()[: _LONGEST - len(SUFFIX) - len(digest)].decode(errors="ignore") + digest
+    return config.frames_dir / score.barcode / str(score.inspection) / f"{stem}{SUFFIX}"
 
 
 def framed_jpeg(config: Config, score: ScoredImage) -> bytes:

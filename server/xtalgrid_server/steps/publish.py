@@ -38,6 +38,15 @@ STEP = "set_autoscore"
 
 _BATCH = 500
 
+_NOT_PUBLISHED = ("hold", "keep", "shadow", "reject", "none")
+"""Actions of the finalizer that write nothing."""
+
+_DIGITS = 18
+"""Digits of the largest numbers that every database holds."""
+
+Lines = list[tuple[int, dict[str, str]]]
+"""Lines of a CSV file, each with the number of its last line in the file."""
+
 
 @dataclass(slots=True)
 class Published:
@@ -99,27 +108,42 @@ def publish(
     Raises
     ------
     XtalgridError
-        If a file cannot be read or is not a CSV file of the finalizer; the files before it are done.
+        If a file cannot be read or is not a CSV file of the finalizer; the other files are done.
     """
     published = Published()
+    unreadable: list[XtalgridError] = []
     if files is None:
         if not dry_run:
             restore_csv(config, ledger)
         files = sorted(config.outbox.glob("*.csv"))
     for file in files:
-        _publish_file(config, database, ledger, file, dry_run, published)
+        try:
+            lines = _read_csv(file)
+        except XtalgridError as error:
+            unreadable.append(error)
+            continue
+        _publish_lines(config, database, ledger, file, lines, dry_run, published)
         published.files += 1
         if not dry_run and file.parent == config.outbox:
             (config.outbox / "done").mkdir(exist_ok=True)
             file.replace(config.outbox / "done" / file.name)
+    if unreadable:
+        done = f"; the other {published.files} files are done" if published.files else ""
+        raise XtalgridError("; ".join(map(str, unreadable)) + done)
     return published
 
 
-def _publish_file(
-    config: Config, database: ImagerDatabase, ledger: Ledger, file: Path, dry_run: bool, published: Published
+def _publish_lines(
+    config: Config,
+    database: ImagerDatabase,
+    ledger: Ledger,
+    file: Path,
+    lines: Lines,
+    dry_run: bool,
+    published: Published,
 ) -> None:
     runs: dict[str, list[ScoredImage]] = {}
-    for score, run in _rows_to_publish(config, ledger, file, published):
+    for score, run in _rows_to_publish(config, ledger, file, lines, published):
         runs.setdefault(run, []).append(score)
     for run, scores in runs.items():
         decided = {row.score_id: row.id for row in ledger.decisions.of_run(run)}
@@ -184,10 +208,12 @@ def _autoscore(score: ScoredImage) -> Autoscore:
     return score.p_crystal, clear, 1 if empty else 0
 
 
-def _rows_to_publish(config: Config, ledger: Ledger, file: Path, published: Published) -> list[tuple[ScoredImage, str]]:
+def _rows_to_publish(
+    config: Config, ledger: Ledger, file: Path, all_lines: Lines, published: Published
+) -> list[tuple[ScoredImage, str]]:
     """Return the scores in a file's ``publish`` lines, each with its run; refuse lines that contradict the ledger."""
-    lines = [(number, line) for number, line in enumerate(_read_csv(file), start=2) if line["action"] == "publish"]
-    ids = [int(line["score_id"]) for _, line in lines if line["score_id"].isdecimal()]
+    lines = [(number, line) for number, line in all_lines if line["action"] not in _NOT_PUBLISHED]
+    ids = [_score_id(line) for _, line in lines]
     scores = {score.score_id: score for score in ledger.scores.by_id(ids)}
     decided = {
         run: {row.score_id: row.action for row in ledger.decisions.of_run(run)}
@@ -199,8 +225,10 @@ def _rows_to_publish(config: Config, ledger: Ledger, file: Path, published: Publ
     accepted = []
     taken: dict[tuple[str, int], int] = {}
     for number, line in lines:
-        score = scores.get(int(line["score_id"])) if line["score_id"].isdecimal() else None
-        if score is None or decided[line["run"]].get(score.score_id) is None:
+        score = scores.get(_score_id(line))
+        if line["action"] != "publish":
+            why = f"action is {line['action'][:80]!r}, not one of {', '.join(('publish', *_NOT_PUBLISHED))}"
+        elif score is None or decided[line["run"]].get(score.score_id) is None:
             why = "this ledger has no such score and run; is the file from another lab, or another home?"
         elif str(score.inspect_id) != line["inspect_id"]:
             why = f"score {score.score_id} belongs to inspection {score.inspect_id}"
@@ -227,21 +255,35 @@ def _rows_to_publish(config: Config, ledger: Ledger, file: Path, published: Publ
     return accepted
 
 
-def _read_csv(file: Path) -> list[dict[str, str]]:
+def _score_id(line: dict[str, str]) -> int:
+    """Return a line's SCOREID; 0, which no score has, if it is no number that a database can hold."""
+    text = line["score_id"]
+    return int(text) if text.isdecimal() and len(text) <= _DIGITS else 0
+
+
+def _read_csv(file: Path) -> Lines:
+    """Read the lines of a CSV file, each with its number in the file.
+
+    Raises
+    ------
+    XtalgridError
+        If it cannot be read, or is not a CSV file of the finalizer.
+    """
     try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        reader = csv.DictReader(io.StringIO(file.read_text(encoding="utf-8-sig")), strict=True)
+        missing = set(COLUMNS) - set(reader.fieldnames or ())
+        lines = [(reader.line_num, {key: value or "" for key, value in line.items() if key}) for line in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise XtalgridError(f"cannot read {file}: {why}; give CSV files of the finalizer") from error
-    reader = csv.DictReader(io.StringIO(text))
-    missing = set(COLUMNS) - set(reader.fieldnames or ())
     if missing:
         lacking = [name for name in COLUMNS if name in missing]
         more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
         raise XtalgridError(
-            f"{file}: not a CSV file of the finalizer; it lacks the columns {', '.join(lacking[:3])}{more}"
+            f"{file}: not a CSV file of the finalizer; it lacks the columns {', '.join(lacking[:3])}{more}; "
+            "save it in UTF-8 with commas"
         )
-    return [{key: value or "" for key, value in line.items() if key} for line in reader]
+    return lines
 
 
 def _plan(

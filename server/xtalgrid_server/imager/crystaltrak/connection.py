@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -19,6 +20,11 @@ from .remedies import remedy
 T = TypeVar("T")
 
 _WHAT = "the imager database"
+
+
+def _read_any_text(connection: Any, _: Any) -> None:
+    """Let SQLite return text that is not UTF-8 with backslashes, instead of ending the query."""
+    connection.text_factory = partial(str, encoding="utf-8", errors="backslashreplace")
 
 
 class Connections:
@@ -41,6 +47,9 @@ class Connections:
         if settings.write_url:
             access = replace(access, password_file=settings.write_password_file)
             self._writer = open_engine(settings.write_url, "imager.write_url", access)
+        for engine in {self._engine, self._writer}:
+            if engine.dialect.name == "sqlite":
+                sa.event.listen(engine, "connect", _read_any_text)
 
     def close(self) -> None:
         """Close the connections."""

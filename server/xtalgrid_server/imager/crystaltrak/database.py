@@ -33,6 +33,7 @@ _PAGE = 1000
 _WINDOW = timedelta(days=7)
 _BELOW_ALL = -2
 """Below all ids of inspections."""
+_ABOVE_ALL = 2**62
 _ESCAPE = "\\"
 
 
@@ -185,7 +186,8 @@ class ImagerDatabase(Connections):
 
     def last_id(self) -> int | None:
         """Return the highest id of an inspection, or None without any."""
-        highest = sa.select(sa.func.max(self.tables.inspections.c.inspectid))
+        ids = self.tables.inspections.c.inspectid
+        highest = sa.select(sa.func.max(ids)).where(ids < _ABOVE_ALL)  # SQLite can hold texts, which are larger
         highest_id: int | None = self.read(lambda connection: connection.scalar(highest))
         return highest_id
 

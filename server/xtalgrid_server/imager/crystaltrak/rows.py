@@ -13,6 +13,10 @@ from ...domain.wells import Well
 
 T = TypeVar("T")
 
+_LARGEST = 2**63
+"""Databases hold smaller whole numbers."""
+_LAST_PLACE = 99
+
 log = logging.getLogger("xtalgrid")
 
 
@@ -81,7 +85,7 @@ def image_row(row: Any) -> ImageRow:
         barcode=_text(row, "barcodeid"),
         inspection=_number(row, "inspectnumber"),
         inspected=_date(row, "inspectdate"),
-        well=Well(_number(row, "i_row"), _number(row, "col"), _number(row, "subwell")),
+        well=Well(_place(row, "i_row"), _place(row, "col"), _place(row, "subwell", 0)),
         image_name=_text(row, "imagename"),
     )
 
@@ -102,11 +106,19 @@ def _number(row: Any, column: str) -> int:
     value = getattr(row, column)
     try:
         number = int(value)
-        is_whole = number == float(value)
+        is_whole = (isinstance(value, str) or number == value) and abs(number) < _LARGEST
     except (TypeError, ValueError, ArithmeticError):
         is_whole = False
     if not is_whole:
         raise _Unusable(column, value, "a whole number")
+    return number
+
+
+def _place(row: Any, column: str, first: int = 1) -> int:
+    """Return a row, column or subwell: a number that a well's name can hold."""
+    number = _number(row, column)
+    if not first <= number <= _LAST_PLACE:
+        raise _Unusable(column, number, f"a number from {first} to {_LAST_PLACE}")
     return number
 
 

@@ -76,7 +76,7 @@ class VendorText(sa.types.TypeDecorator[str]):
 class VendorDate(sa.types.TypeDecorator[datetime]):
     """Naive date in the imager's time zone, in whole seconds like Oracle's DATE; `found` says how the column differs.
 
-    A text that is no date, as SQLite can hold, is returned as it is.
+    A text that is no naive date, as SQLite can hold, is returned as it is.
     """
 
     impl = sa.DateTime
@@ -100,7 +100,8 @@ class VendorDate(sa.types.TypeDecorator[datetime]):
         """Return the date."""
         if dialect.name == "sqlite" and isinstance(value, str):
             with suppress(ValueError):
-                return datetime.fromisoformat(value)
+                date = datetime.fromisoformat(value)
+                return value if date.tzinfo else date
         return value
 
     def coerce_compared_value(self, op: Any, value: Any) -> Any:
@@ -145,7 +146,7 @@ class ZonedDate(VendorDate):
 
 def _bound(value: datetime | None, dialect: sa.Dialect) -> Any:
     """Return a date as the driver takes it: SQLite's in the form in which SQLAlchemy stores dates there."""
-    return f"{value:%Y-%m-%d %H:%M:%S.%f}" if value is not None and dialect.name == "sqlite" else value
+    return f"{value:%Y-%m-%d %H:%M:%S.%f}" if isinstance(value, datetime) and dialect.name == "sqlite" else value
 
 
 class _Local(sa.sql.functions.GenericFunction[datetime]):

@@ -194,8 +194,10 @@ def enter(
             _link(file, config.image_root / named.barcode / str(named.inspection) / name, copy, copies)
         except FileExistsError as error:
             reject(file, FailureReason.NAME_FITS_NO_PATTERN, str(error))
-        except FileNotFoundError:
-            reject(file, FailureReason.MISSING_FILE, "the file has disappeared")
+        except OSError as error:
+            is_gone = isinstance(error, FileNotFoundError)
+            reason = FailureReason.MISSING_FILE if is_gone else FailureReason.UNREADABLE_FILE
+            reject(file, reason, "the file has disappeared" if is_gone else f"cannot enter it: {error.strerror}")
         else:
             mended.append(readable(str(file.absolute())))
             rows.append(ImageRow(0, named.barcode, named.inspection, when, named.well, name))
@@ -269,7 +271,7 @@ def _link(file: Path, target: Path, copy: bool, copies: Copies) -> None:
             raise FileExistsError(
                 f"{target} already exists with other content; two images of one inspection have the same name"
             )
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    temporary = target.with_name(f".{os.getpid()}.part")  # names may have 255 bytes already
     temporary.unlink(missing_ok=True)
     try:
         if copy or is_stale:

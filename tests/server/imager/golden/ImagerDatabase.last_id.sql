@@ -1,3 +1,4 @@
 SELECT max(crystal.i_inspections.inspectid) AS max_1
-FROM crystal.i_inspections;
+FROM crystal.i_inspections
+WHERE crystal.i_inspections.inspectid < :inspectid_1;
 
