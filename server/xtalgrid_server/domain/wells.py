@@ -69,6 +69,12 @@ FORMATS = tuple(PlateFormat(rows, columns) for rows, columns in ((4, 6), (8, 6),
 """The usual plates, with 24, 48, 96, 384 and 1,536 wells."""
 
 
+def with_columns(columns: int) -> PlateFormat:
+    """Return the usual format with so many columns, 8 rows for 6; if none has, one with any number of rows."""
+    usual = [plate for plate in FORMATS[1:] if plate.columns == columns]
+    return (usual or [PlateFormat(99, columns)])[0]
+
+
 def format_of(highest: int) -> PlateFormat:
     """Infer a plate's format from its highest well number.
 

@@ -28,6 +28,7 @@ from xtalgrid_core.options import Options
 from xtalgrid_core.weights import no_pooling, with_second_opinion
 
 from ..config import Config
+from ..domain.image_names import without_slices
 from ..domain.images import ImageRow, Moment, UnusableRow
 from ..domain.log import log
 from ..grids.base import Grid, Submission
@@ -327,7 +328,7 @@ class _Run:
         return Archive(before, archive.images, read)
 
     def unplanned(self, inspections: Iterable[list[ImageRow]], any_options: bool = False) -> Iterator[_Inspection]:
-        """Remove the images already in a unit, with one query of the ledger for many inspections.
+        """Remove images already in a unit, and slices beside their composite, with one query for many inspections.
 
         Only units with the same options count, or those with any.
         """
@@ -336,7 +337,7 @@ class _Run:
         while batch := list(itertools.islice(rest, _ASKED)):
             there = self._ledger.units.planned([image for group in batch for image in group], options, self._retry)
             for group in batch:
-                new = [image for image in group if (image.inspect_id, image.image_name) not in there]
+                new = [image for image in without_slices(group) if (image.inspect_id, image.image_name) not in there]
                 yield _Inspection(group[0].moment, len(group), new)
 
     def take(self, inspection: _Inspection, fresh: bool = True) -> None:

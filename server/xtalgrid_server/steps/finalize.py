@@ -17,6 +17,7 @@ from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import write_atomically
 
 from ..config import Config
+from ..domain.image_names import without_slices
 from ..domain.images import ScoreRow
 from ..imager.crystaltrak.database import ImagerDatabase
 from ..ledger.database import now
@@ -93,7 +94,7 @@ def finalize(
     done = Finalized(run=run)
     rows = []
     for inspect_id, scores in groups.items():
-        best = best_of_inspection(scores)
+        best = best_of_inspection(without_slices(scores))
         for score in scores:
             action = (
                 decide_action(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 # site, barcode padded to 12 characters, inspection, date, column, row, subwell, illumination, slice (99: the best-focus
 # composite), exposure, frame, device. Files so named come with github.com/CMD-Oxford/TeXRank (SubwellImages).
 RIGAKU = (
-    r"(?:[^_]*_){7}0*(?P<barcode>[A-Za-z0-9-]+?)_(?P<inspection>\d{3,})_(?P<date>\d{6})"
+    r"(?:[^_]*_){7}0*(?P<barcode>[^_/]+?)_(?P<inspection>\d{3,})_(?P<date>\d{6})"
     r"_(?P<column>\d{2})_(?P<row>\d{2})_(?P<subwell>\d{2})_[^_]+_[^_]+_[^_]+_[^_]+_[^_]+"
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import datetime
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -45,7 +46,8 @@ def parse_date(text: str) -> datetime:
     if (date := find_date(text)) is not None and not without_dates(text):
         return date
     if len(digits) in forms and not re.search(r"[^\W_]", re.sub(r"[\dT]", "", text)):
-        return datetime.strptime(digits, forms[len(digits)])  # noqa: DTZ007  the imager's dates are naive local time
+        with suppress(ValueError):
+            return datetime.strptime(digits, forms[len(digits)])  # noqa: DTZ007  imagers' dates are naive local time
     raise ValueError(f"{text!r} is not a date such as 2024-03-01 or 240301")
 
 

@@ -18,7 +18,7 @@ from xtalgrid_core.images import SUFFIXES
 from ...config import Config
 from ...domain.failures import FailureLog
 from ...domain.images import ImageRow
-from ...domain.wells import PlateFormat, Well
+from ...domain.wells import Well, with_columns
 from ..crystaltrak.database import ImagerDatabase
 from .dates import find_date
 from .formats import PlateFormats
@@ -232,7 +232,7 @@ class _Entering:
         else:
             assert self._convention is not None
             number, subwell, columns = named.place
-            known = PlateFormat(99, columns) if columns else None
+            known = with_columns(columns) if columns else None
             known = known or self._formats.of_numbered(file, barcode, named, self._convention)
             if known is None:
                 return None
@@ -244,7 +244,8 @@ class _Entering:
             plate, well = plate or known, known.well(number, subwell)
         if plate is None or plate.has(well):
             return well
-        return f"{well} is not on plate {barcode} with {plate}; set its format in import.plates"
+        number_or_name = f"number {named.place.number}" if isinstance(named.place, NumberedWell) else str(well)
+        return f"well {number_or_name} is not on plate {barcode}, which has {plate}; set its format in import.plates"
 
     def store(self, images: list[DatedImage], copy: bool) -> list[ImageRow]:
         """Make the files available under the image root; inspections get their numbers in the order of dates."""
@@ -328,7 +329,8 @@ def _link(file: Path, target: Path, copy: bool) -> None:
     if target.exists():
         if not is_same_image(file, target):
             raise FileExistsError(
-                f"{target} already exists with other content; two images of one inspection have the same name"
+                f"{target} already exists with other content; two images of one inspection have the same name. "
+                "If they are of two inspections, let import.names read the inspection's number or date"
             )
         return
     target.unlink(missing_ok=True)  # a link to a file that was moved; it is replaced

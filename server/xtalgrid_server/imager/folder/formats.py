@@ -18,7 +18,7 @@ from xtalgrid_core.images import SUFFIXES
 
 from ...config import Config
 from ...domain.log import log
-from ...domain.wells import FORMATS, PlateFormat, format_of
+from ...domain.wells import FORMATS, PlateFormat, format_of, with_columns
 from ..crystaltrak.database import ImagerDatabase
 from .names import NamedImage, Names, NumberedWell
 
@@ -105,8 +105,7 @@ class PlateFormats:
 
     def _by_columns(self) -> PlateFormat | None:
         columns = self._config.import_.plate_columns
-        usual = [plate for plate in FORMATS[1:] if plate.columns == columns]
-        return (usual or [PlateFormat(99, columns)])[0] if columns else None
+        return with_columns(columns) if columns else None
 
     def _inferred(self, file: Path, barcode: str, named: NamedImage, names: Names) -> PlateFormat | None:
         above = named.plate_folder if named.plate_folder is not None else max(named.folders - 1, 0)

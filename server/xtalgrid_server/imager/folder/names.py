@@ -288,8 +288,8 @@ def _index(what: str, text: str) -> int:
 def _date_around(path: Path, barcode: str) -> tuple[datetime | None, bool]:
     """Return the date in a file's name or in its nearest folder with one, and whether it is in the file's name."""
     folders = folders_above(path, min(_FOLDERS_WITH_DATES, len(path.parts) - 1))
-    for text in (path.stem, *reversed(folders)):
+    for above, text in enumerate((path.stem, *reversed(folders))):
         rest = text.replace(barcode, " ") if barcode and find_date(barcode) else text
         if (date := find_date(rest)) is not None:
-            return date, text is path.stem
+            return date, above == 0
     return None, False

@@ -54,7 +54,7 @@ def _difference(file: Path, names: Names) -> str:
 
 
 class _Part(NamedTuple):
-    """How much of an expression fits a name, 0 to 1; what it reads; the rest; the item that is expected there."""
+    """How much fits of a name or an expression, the lesser, 0 to 1; what was read; the rest; the item that follows."""
 
     fraction: float
     read: str
@@ -77,7 +77,8 @@ def _read_part(pattern: Pattern, text: str) -> _Part:
         match = re.compile("".join(items[:number]), pattern.regex.flags & re.IGNORECASE).match(text)
         if match is not None:
             expected = items[number] if number < len(items) else ""
-            return _Part(number / len(items), match[0], text[match.end() :], expected)
+            fraction = min(number / len(items), match.end() / max(len(text), 1))
+            return _Part(fraction, match[0], text[match.end() :], expected)
     return _Part(0.0, "", text, items[0])
 
 
