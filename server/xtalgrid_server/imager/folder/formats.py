@@ -6,9 +6,9 @@ A number alone does not say where a well is: number 7 is A7 on a plate of 96 wel
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -67,22 +67,52 @@ class PlateFormats:
 
     def configured(self, barcode: str) -> PlateFormat | None:
         """Return the format in ``import.plates`` for a barcode; None if there is none."""
-        for pattern, plate in self._config.import_.plates.items():
-            if fnmatchcase(barcode, pattern):
+        for wildcards, plate in self._config.import_.plates.items():
+            if re.fullmatch(re.escape(wildcards).replace(r"\*", ".*").replace(r"\?", "."), barcode, re.DOTALL):
                 return PlateFormat(plate.rows, plate.columns, plate.drops)
         return None
 
     def of_numbered(self, file: Path, barcode: str, named: NamedImage, names: Names) -> PlateFormat | None:
         """Return the format of a plate whose wells have numbers; None if it can't be told before imaging is over."""
         if barcode not in self._known:
-            known = self._recorded(barcode) or self._of_earlier_version(barcode)
-            plate = (
-                known or self.configured(barcode) or self._by_columns() or self._inferred(file, barcode, named, names)
-            )
-            if plate is not None and known is None:
+            recorded = self._recorded(barcode)
+            plate = recorded or self._new(file, barcode, named, names)
+            if plate is not None and recorded is None:
                 self._record(barcode, plate)
             self._known[barcode] = plate
         return self._known[barcode]
+
+    def _new(self, file: Path, barcode: str, named: NamedImage, names: Names) -> PlateFormat | None:
+        columns = self._config.import_.plate_columns
+        chosen = with_columns(columns) if columns else None
+        if self._database.entered(barcode):  # by a version with one number of columns for all plates
+            return self._of_earlier_version(barcode, chosen or format_of(96), self._numbers_of(file, named, names))
+        if (chosen := self.configured(barcode) or chosen) is not None:
+            return chosen
+        numbers = self._numbers_of(file, named, names)
+        inferred = format_of(numbers.highest)
+        may_be_larger = numbers.highest <= FORMATS[-2].rows * FORMATS[-2].columns
+        if may_be_larger and self._may_grow(barcode, numbers.files):
+            log.info("plate %s waits for the end of its imaging: its highest well number tells its format", barcode)
+            return None
+        is_sure = 96 <= numbers.highest == inferred.rows * inferred.columns
+        self._note(
+            f"plate {barcode}: {inferred}, inferred from its highest well number, {numbers.highest}"
+            + ("" if is_sure else "; if that is wrong, set import.plates before importing it")
+        )
+        return inferred
+
+    def _of_earlier_version(self, barcode: str, plate: PlateFormat, numbers: _Numbers) -> PlateFormat:
+        if plate.columns != format_of(numbers.highest).columns:
+            self._note(
+                f"plate {barcode} keeps the format of its earlier images, {plate}, although its highest well "
+                f"number is {numbers.highest}; if that is wrong, import it again into another --home"
+            )
+        return plate
+
+    def _note(self, note: str) -> None:
+        self.notes.append(note)
+        log.info("%s", note)
 
     def _row(self, barcode: str) -> sa.Row[Any] | None:
         with self._database.reading() as connection:
@@ -98,34 +128,15 @@ class PlateFormats:
             connection.execute(self._table.delete().where(self._table.c.barcode == barcode))
             connection.execute(self._table.insert().values(barcode=barcode, **values))
 
-    def _of_earlier_version(self, barcode: str) -> PlateFormat | None:
-        """Return the one format of versions that had no table of formats, for plates that have images."""
-        has_images = bool(self._database.entered(barcode))
-        return (self._by_columns() or format_of(96)) if has_images else None
-
-    def _by_columns(self) -> PlateFormat | None:
-        columns = self._config.import_.plate_columns
-        return with_columns(columns) if columns else None
-
-    def _inferred(self, file: Path, barcode: str, named: NamedImage, names: Names) -> PlateFormat | None:
+    def _numbers_of(self, file: Path, named: NamedImage, names: Names) -> _Numbers:
+        """Return the numbers of a plate in the folder that has all its images, as far as names tell."""
         above = named.plate_folder if named.plate_folder is not None else max(named.folders - 1, 0)
         folder = file.parents[above if named.barcode else 0]
         if folder not in self._numbers:
             self._numbers[folder] = _numbers_in(folder, names, is_below=bool(named.barcode))
         numbers = self._numbers[folder].get(named.barcode, _Numbers())
         assert isinstance(named.place, NumberedWell)
-        highest = max(numbers.highest, named.place.number)
-        if highest <= FORMATS[-2].rows * FORMATS[-2].columns and self._may_grow(barcode, numbers.files):
-            log.info("plate %s waits for the end of its imaging: its highest well number tells its format", barcode)
-            return None
-        plate = format_of(highest)
-        is_sure = highest == plate.rows * plate.columns
-        self.notes.append(
-            f"plate {barcode}: {plate}, inferred from its highest well number, {highest}"
-            + ("" if is_sure and highest >= 96 else "; if that is wrong, set import.plates before importing it")
-        )
-        log.info("%s", self.notes[-1])
-        return plate
+        return _Numbers(max(numbers.highest, named.place.number), numbers.files)
 
     def _may_grow(self, barcode: str, files: int) -> bool:
         """Tell whether an imager may still be writing a plate's images."""
