@@ -147,6 +147,11 @@ def test_a_pattern_that_cannot_work_is_refused(names):
         compile_names(names)
 
 
+def test_a_misspelt_convention_is_recognized():
+    with pytest.raises(ConfigError, match="did you mean rockimager"):
+        compile_names("RockImager_")
+
+
 def test_well_names():
     assert str(Well(1, 1, 1)) == "A1a"
     assert str(Well(8, 12, 4)) == "H12d"

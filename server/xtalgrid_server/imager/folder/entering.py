@@ -24,7 +24,7 @@ from .dates import find_date
 from .formats import PlateFormats
 from .inspections import DatedImage, Inspections
 from .names import ANY, NamedImage, Names, NumberedWell, compile_names
-from .nearest import differences
+from .nearest import differences, fitting_all
 from .plates import PlateFolders, is_same_image
 
 STEP = "import-folder"
@@ -98,7 +98,7 @@ def import_folder(
     names
         Naming convention instead of ``import.names``; ``any``: each file is a well.
     fall_back
-        Whether to use ``any`` if no name in the folder matches the convention.
+        Whether to use, if no name matches the convention, one that all names match, or else ``any``.
 
     Raises
     ------
@@ -115,9 +115,14 @@ def import_folder(
     files = [file for file in _image_files(folder, recursive) if convention is None or not convention.passes_over(file)]
     files = _one_for_each_stem(files, result)
     if fall_back and convention is not None and not any(convention.read(file.absolute()) for file in files):
-        result.fell_back = bool(files)
-        result.notes += differences([file.absolute() for file in files], convention)[:1]
-        convention = None
+        paths = [file.absolute() for file in files]
+        other = fitting_all(paths)
+        result.fell_back = bool(files) and other is None
+        if other is not None:
+            result.notes.append(f"no name matches {names}, and all match {other.name}, which is used")
+        else:
+            result.notes += differences(paths, convention)[:1]
+        convention = other
     enter(config, database, failures, files, convention, copy, result, root=folder)
     return result
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import dataclass
 from datetime import datetime
@@ -171,6 +172,7 @@ def compile_names(names: str) -> Names:
         same = "; for the same barcode again, write (?P=barcode)" if "redefinition" in str(error) else ""
         raise ConfigError(f"import.names: not a regular expression ({error}): {names!r}{same}") from error
     groups = set(pattern.groupindex)
+    near = difflib.get_close_matches(names.lower(), (*CONVENTIONS, ANY), n=1)
     unknown = groups - set(GROUPS)
     missing = set() if "well" in groups else {"row", "column"} - groups
     if unknown or missing:
@@ -179,6 +181,7 @@ def compile_names(names: str) -> Names:
             "and may have barcode, inspection, subwell, date"
             + (f"; it lacks {', '.join(sorted(missing))}" if missing else "")
             + (f"; it has {', '.join(sorted(unknown))}" if unknown else "")
+            + (f"; did you mean {near[0]}?" if near else "")
             + f". Or use {', '.join(CONVENTIONS)}, or {ANY!r}, which makes each file a well, in the order of names"
         )
     return Names(names, (Pattern(pattern, takes_suffix=True),))

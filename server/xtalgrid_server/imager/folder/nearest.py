@@ -26,6 +26,12 @@ def differences(files: Sequence[Path], names: Names) -> list[str]:
     return [names.why_not(file) or why for why in [_summary(files, names)] for file in files] if files else []
 
 
+def fitting_all(files: Sequence[Path]) -> Names | None:
+    """Return the first convention that each of these files (absolute paths) fits; None if there is none."""
+    conventions = (compile_names(name) for name in CONVENTIONS)
+    return next((names for names in conventions if files and all(names.read(file) for file in files)), None)
+
+
 def _summary(files: Sequence[Path], names: Names) -> str:
     sample = files[:_SAMPLE]
     others = [compile_names(name) for name in CONVENTIONS if name != names.name]
