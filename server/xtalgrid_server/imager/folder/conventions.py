@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 # RMM3_01_222_ROBO_Test1_Clon1_CI_0000CI022987_003_121121_01_01_01_HF_99_030_001_RDI: model, imager, five fields of the
 # site, barcode padded to 12 characters, inspection, date, column, row, subwell, illumination, slice (99: the best-focus
-# composite), exposure, frame, device. Files so named come with github.com/CMD-Oxford/TeXRank (SubwellImages).
+# composite), exposure, frame, device. Read like this by github.com/CMD-Oxford/TeXRank (SortFilesNoBarcode.m).
 RIGAKU = (
     r"(?:[^_]*_){7}0*(?P<barcode>[^_/]+?)_(?P<inspection>\d{3,})_(?P<date>\d{6})"
     r"_(?P<column>\d{2})_(?P<row>\d{2})_(?P<subwell>\d{2})_[^_]+_[^_]+_[^_]+_[^_]+_[^_]+"
@@ -34,12 +34,10 @@ ROCKIMAGER_IN_ONE = (
 )
 
 # DEMO000001/Crystal/DEMO000001_A1_Default_7_17409.jpg: barcode, a person's score, well, capture profile without blanks,
-# the score's hot key, imaging session. The drop's number is not written: a well's second drop is left out by the
-# program. RM_Image_export (ImageExporter.cs, ExportPlate).
-ROCKMAKER_EXPORT = (
-    r"(?P<barcode>[^/]+)/(?P<score>[^/]+)/(?P=barcode)_(?P<row>[A-Z]{1,2})(?P<column>\d{1,2})_[^/]+_[^/_]{0,2}"
-    r"_(?P<inspection>\d+)"
-)
+# the score's hot key, imaging session, which earlier versions left out. The drop's number is not written: a well's
+# second drop is left out by the program. RM_Image_export (ImageExporter.cs, ExportPlate).
+_EXPORTED = r"(?P<barcode>[^/]+)/(?P<score>[^/]+)/(?P=barcode)_(?P<row>[A-Z]{1,2})(?P<column>\d{1,2})_[^/]+_[^/_]{0,2}"
+ROCKMAKER_EXPORT = (rf"{_EXPORTED}_(?P<inspection>\d+)", _EXPORTED)
 
 # 90j8_2018-04-11_RI1000-0081-2drop/90j8_01A_1.jpg: barcode, date, imager and plate type; column, row, drop.
 # formulatrix_pipe (transfer_images.py); read by github.com/DiamondLightSource/xchembku (swiss3.py) and echolocator.
@@ -107,7 +105,9 @@ CONVENTIONS = {
         f"(?:.*_)?{ROCKIMAGER_OTHERS}",
         ignores_case=True,
     ),
-    "rockmaker-export": Convention(((ROCKMAKER_EXPORT, 0),), "DEMO000001/Crystal/DEMO000001_A1_Default_7_17409.jpg"),
+    "rockmaker-export": Convention(
+        tuple((pattern, 0) for pattern in ROCKMAKER_EXPORT), "DEMO000001/Crystal/DEMO000001_A1_Default_7_17409.jpg"
+    ),
     "xchem": Convention(tuple((pattern, 0) for pattern in XCHEM), "90j8_2018-04-11_RI1000-0081-2drop/90j8_01A_1.jpg"),
     "hwi": Convention(
         tuple((pattern, HWI_COLUMNS) for pattern in HWI), "X000015159202006021234-jpg/X0000151590001202006021234.jpg"

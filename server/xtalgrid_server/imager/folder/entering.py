@@ -123,6 +123,7 @@ def import_folder(
         else:
             result.notes += differences(paths, convention)[:1]
         convention = other
+        files = [file for file in files if other is None or not other.passes_over(file.absolute())]
     enter(config, database, failures, files, convention, copy, result, root=folder)
     return result
 

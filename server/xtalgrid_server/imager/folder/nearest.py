@@ -29,7 +29,8 @@ def differences(files: Sequence[Path], names: Names) -> list[str]:
 def fitting_all(files: Sequence[Path]) -> Names | None:
     """Return the first convention that each of these files (absolute paths) fits; None if there is none."""
     conventions = (compile_names(name) for name in CONVENTIONS)
-    return next((names for names in conventions if files and all(names.read(file) for file in files)), None)
+    scored = ((names, [file for file in files if not names.passes_over(file)]) for names in conventions)
+    return next((names for names, rest in scored if rest and all(names.read(file) for file in rest)), None)
 
 
 def _summary(files: Sequence[Path], names: Names) -> str:
