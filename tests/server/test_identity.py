@@ -376,3 +376,23 @@ def test_what_is_shown_can_be_asked_for(system):
                 assert escape(address) in plate.text
                 assert browser.get(address).status_code == 200
                 assert [image.well for image in images_of(system.ledger, barcode, str(well))] == [well]
+
+
+def test_what_an_earlier_version_imported_keeps_its_inspections_and_wells(system, tmp_path):
+    for number, day in enumerate(("11", "18")):
+        draw_well(tmp_path / "in" / f"90j8_2018-04-{day}" / "90j8_01A_1.jpg", shade=40 * number)
+        draw_well(tmp_path / "in" / rockimager(5, 40 + 8 * number), shade=number)
+    first = [
+        places(system.import_folder(tmp_path / "in", recursive=True, names=names)) for names in ("xchem", "rockimager")
+    ]
+    with system.imager.transaction() as connection:  # it had no tables of inspections and formats
+        connection.exec_driver_sql("DELETE FROM xtalgrid_inspections")
+        connection.exec_driver_sql("UPDATE i_inspections SET inspectdate = '2020-01-01 10:00:00.000000'")
+    again = system.import_folder(tmp_path / "in", recursive=True, names="xchem")
+    assert [(row.barcode, row.inspection, str(row.well)) for row in again.entered] == first[0]
+    with system.imager.transaction() as connection:
+        connection.exec_driver_sql("DELETE FROM xtalgrid_plate_formats")
+    draw_well(tmp_path / "in" / rockimager(5, 7))
+    again = system.import_folder(tmp_path / "in", recursive=True, names="rockimager")
+    assert "plate 5 keeps the format of its earlier images, 96 wells" in again.notes[0]
+    assert ("5", 1, "A7a") in places(again)

@@ -112,7 +112,7 @@ def import_folder(
     names = names or config.import_.names
     convention = convention_of(config, names)
     result = Imported()
-    files = [file for file in _image_files(folder, recursive) if convention is None or not convention.passes_over(file)]
+    files = _to_score(list(_image_files(folder, recursive)), convention)
     files = _one_for_each_stem(files, result)
     if fall_back and convention is not None and not any(convention.read(file.absolute()) for file in files):
         paths = [file.absolute() for file in files]
@@ -122,8 +122,7 @@ def import_folder(
             result.notes.append(f"no name matches {names}, and all match {other.name}, which is used")
         else:
             result.notes += differences(paths, convention)[:1]
-        convention = other
-        files = [file for file in files if other is None or not other.passes_over(file.absolute())]
+        convention, files = other, _to_score(files, other)
     enter(config, database, failures, files, convention, copy, result, root=folder)
     return result
 
@@ -283,6 +282,10 @@ class _Entering:
 def _image_files(folder: Path, recursive: bool) -> Iterator[Path]:
     entries = sorted(folder.rglob("*") if recursive else folder.iterdir())
     yield from (path for path in entries if path.suffix.lower() in SUFFIXES and (path.is_file() or path.is_symlink()))
+
+
+def _to_score(files: list[Path], convention: Names | None) -> list[Path]:
+    return [file for file in files if convention is None or not convention.passes_over(file.absolute())]
 
 
 def _one_for_each_stem(files: list[Path], result: Imported) -> list[Path]:

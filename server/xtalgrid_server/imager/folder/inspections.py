@@ -105,7 +105,10 @@ class Inspections:
     def number(self, image: DatedImage) -> int:
         """Return the number of an image's inspection, which is recorded if it is new."""
         plate = self._plate(image.barcode)
-        fitting = [known for known in plate.inspections if self._may_be(known, image, plate)]
+        for known in plate.inspections:
+            if known.known_by == _BY_EARLIER_VERSIONS and self._has(known, image, plate):
+                return known.number
+        fitting = [known for known in plate.inspections if _may_be(known, image, plate.names[known.number, image.well])]
         known = min(fitting, key=lambda known: known.distance(image.date)) if fitting else self._new(image, plate)
         if image.date is not None:
             first, last = min(known.first or image.date, image.date), max(known.last or image.date, image.date)
@@ -130,27 +133,10 @@ class Inspections:
             self._plates[barcode] = plate
         return self._plates[barcode]
 
-    def _may_be(self, known: _Known, image: DatedImage, plate: _Plate) -> bool:
-        """Tell whether an image belongs to an inspection."""
-        names = plate.names[known.number, image.well]
-        if known.known_by == _BY_EARLIER_VERSIONS:
-            stored = self._config.image_root / image.barcode / str(known.number) / image.name
-            if image.name in names and is_same_image(image.file, stored):
-                return True
-            if known.number != (1 if image.inspection is None else image.inspection):
-                return False
-        elif known.known_by != _known_by(image):
-            return False
-        if image.date is None or known.first is None or known.last is None:
-            return True
-        is_again = any(_kind(other) == _kind(image.name) for other in names - {image.name})
-        span = max(known.last, image.date) - min(known.first, image.date)
-        if image.inspection is not None:
-            past_midnight = span == _DAY and _is_day(known.first) and _is_day(image.date)
-            return span < _DAY or (past_midnight and not is_again)
-        if image.is_own_time:
-            return span < _DAY and known.distance(image.date) <= _PAUSE and not is_again
-        return not known.distance(image.date)
+    def _has(self, known: _Known, image: DatedImage, plate: _Plate) -> bool:
+        """Tell whether an inspection has this very image."""
+        stored = self._config.image_root / image.barcode / str(known.number) / image.name
+        return image.name in plate.names[known.number, image.well] and is_same_image(image.file, stored)
 
     def _new(self, image: DatedImage, plate: _Plate) -> _Known:
         taken = {known.number for known in plate.inspections}
@@ -178,6 +164,23 @@ class Inspections:
         with self._database.transaction() as connection:
             connection.execute(self._table.delete().where(here))
             connection.execute(self._table.insert().values(barcode=barcode, number=known.number, **values))
+
+
+def _may_be(known: _Known, image: DatedImage, names: set[str]) -> bool:
+    """Tell whether an image belongs to an inspection, which has images of these names of the same drop."""
+    is_earlier = known.known_by == _BY_EARLIER_VERSIONS
+    if (known.number != (1 if image.inspection is None else image.inspection)) if is_earlier else (known.known_by != _known_by(image)):
+        return False
+    if image.date is None or known.first is None or known.last is None:
+        return True
+    is_again = any(_kind(other) == _kind(image.name) for other in names - {image.name})
+    span = max(known.last, image.date) - min(known.first, image.date)
+    if image.inspection is not None:
+        past_midnight = span == _DAY and _is_day(known.first) and _is_day(image.date)
+        return span < _DAY or (past_midnight and not is_again)
+    if image.is_own_time:
+        return span < _DAY and known.distance(image.date) <= _PAUSE and not is_again
+    return image.date in (known.first, known.last)
 
 
 def _known_by(image: DatedImage) -> str:
