@@ -168,8 +168,9 @@ class Inspections:
 
 def _may_be(known: _Known, image: DatedImage, names: set[str]) -> bool:
     """Tell whether an image belongs to an inspection, which has images of these names of the same drop."""
+    number = 1 if image.inspection is None else image.inspection
     is_earlier = known.known_by == _BY_EARLIER_VERSIONS
-    if (known.number != (1 if image.inspection is None else image.inspection)) if is_earlier else (known.known_by != _known_by(image)):
+    if known.number != number if is_earlier else known.known_by != _known_by(image):
         return False
     if image.date is None or known.first is None or known.last is None:
         return True
