@@ -181,6 +181,20 @@ def test_rockimagers_tree(system, watched, clock):
     assert system.create_work().planned == 2
 
 
+def test_a_plate_of_384_wells_is_not_taken_for_one_of_96_while_it_is_imaged(system, watched, clock):
+    source = FolderSource(
+        system.config, system.imager, system.ledger.failures, names="rockimager", clock=clock, pause=clock.wait
+    )
+    for last in (48, 96, 384):  # the imager is faster than 20 settling times
+        draw_well(watched / ROCKIMAGER.format(last, "ef"))
+        assert source.refresh() == []
+        clock.wait(30)
+    clock.wait(60)
+    assert [str(row.well) for row in source.refresh()] == ["P24a", "B24a", "D24a"]
+    draw_well(watched / ROCKIMAGER.format(7, "ef"))
+    assert [str(row.well) for row in source.refresh()] == ["A7a"]  # the format is known, so it does not wait
+
+
 def test_a_folder_that_is_not_there_or_in_the_wrong_place(system, source, watched, tmp_path):
     watched.rmdir()
     with pytest.raises(ConfigError, match="is it mounted"):

@@ -266,13 +266,17 @@ class _Entering:
                 self._reject(image.file, FailureReason.MISSING_FILE, "the file has disappeared")
             else:
                 rows.append(ImageRow(0, image.barcode, number, when, image.well, image.name))
+        self._inspections.save()
         return rows
 
     def notes(self) -> list[str]:
         """Return what a person should know."""
         scores = ", ".join(f"{number} {score}" for score, number in sorted(self._scores.items()) if score)
-        unused = [f"people's scores in the names of folders are not used: {scores}"] if scores else []
-        return [*self._formats.notes, *self._inspections.notes, *unused]
+        exported = (
+            f"people's scores in the names of folders are not used: {scores}",
+            "RockMaker's export does not name drops; each image is taken for its well's first",
+        )
+        return [*self._formats.notes, *self._inspections.notes, *(exported if scores else ())]
 
     def _reject(self, file: Path, reason: FailureReason, why: str) -> None:
         self._result.rejected[file] = why

@@ -100,10 +100,11 @@ class Inspections:
         with database.transaction() as connection:
             self._table.create(connection, checkfirst=True)
         self._plates: dict[str, _Plate] = {}
+        self._changed: dict[tuple[str, int], _Known] = {}
         self.notes: list[str] = []
 
     def number(self, image: DatedImage) -> int:
-        """Return the number of an image's inspection, which is recorded if it is new."""
+        """Return the number of an image's inspection; `save` records those that are new."""
         plate = self._plate(image.barcode)
         for known in plate.inspections:
             if known.known_by == _BY_EARLIER_VERSIONS and self._has(known, image, plate):
@@ -114,7 +115,7 @@ class Inspections:
             first, last = min(known.first or image.date, image.date), max(known.last or image.date, image.date)
             if (first, last) != (known.first, known.last):
                 plate.inspections[plate.inspections.index(known)] = wider = replace(known, first=first, last=last)
-                self._record(image.barcode, wider)
+                self._changed[image.barcode, known.number] = wider
         plate.names[known.number, image.well].add(image.name)
         return known.number
 
@@ -154,16 +155,18 @@ class Inspections:
             self.notes.append(f"plate {image.barcode}: inspection {number} is that of {_day(image.date)}")
         known = _Known(_known_by(image), number, image.date, image.date)
         plate.inspections.append(known)
-        self._record(image.barcode, known)
+        self._changed[image.barcode, known.number] = known
         return known
 
-    def _record(self, barcode: str, known: _Known) -> None:
+    def save(self) -> None:
+        """Record what is new, before the images themselves are."""
         table = self._table.c
-        here = sa.and_(table.barcode == barcode, table.number == known.number)
-        values = {"known_by": known.known_by, "first": known.first, "last": known.last}
         with self._database.transaction() as connection:
-            connection.execute(self._table.delete().where(here))
-            connection.execute(self._table.insert().values(barcode=barcode, number=known.number, **values))
+            for (barcode, number), known in self._changed.items():
+                values = {"known_by": known.known_by, "first": known.first, "last": known.last}
+                connection.execute(self._table.delete().where(table.barcode == barcode, table.number == number))
+                connection.execute(self._table.insert().values(barcode=barcode, number=number, **values))
+        self._changed.clear()
 
 
 def _may_be(known: _Known, image: DatedImage, names: set[str]) -> bool:
