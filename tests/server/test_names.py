@@ -131,6 +131,13 @@ def test_a_pattern_may_name_a_folder_in_any_way(names):
     assert (found.barcode, found.place) == ("P_7", Well(3, 11, 1))
 
 
+def test_a_date_is_told_from_a_barcode():
+    for form in ("20240301", "2024-03-01", "240301", "01-Mar-2024", "Mar-01-2024", "01.03.2024", "20240301_000000"):
+        found = compile_names("{barcode}_{date}/{row}{column}").read(Path(f"/data/my_plate_7_{form}/B12.png"))
+        assert found is not None, form
+        assert (found.barcode, found.date, found.inspection) == ("my_plate_7", datetime(2024, 3, 1), None)
+
+
 def test_a_pattern_with_a_barcode_in_a_folder_and_in_the_name():
     for names in ("{barcode}/{barcode}_{well}", r"(?P<barcode>[^/]+)/(?P=barcode)_(?P<row>[A-H])(?P<column>\d+)"):
         assert compile_names(names).read(Path("/data/P7/P7_C11.jpg")) is not None

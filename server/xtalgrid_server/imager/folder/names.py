@@ -29,7 +29,8 @@ _FIELDS = {
     "column": r"\d{1,2}",
     "well": r"[A-Za-z]{1,2}\d{1,2}[a-z]?|\d{1,4}",
     "subwell": r"\d{1,2}|[A-Za-z]",
-    "date": r"\d[^/]*?|[A-Z][a-z]{2}[^/]*?",
+    "date": r"\d{4}[-_.]?\d{1,2}[-_.]?\d{1,2}[^/]*?|\d{6}|\d{1,2}\.\d{1,2}\.\d{4}[^/]*?"
+    r"|\d{1,2}[-_. ]?[A-Z][a-z]+[-_. ]*\d{4}[^/]*?|[A-Z][a-z]+[-_. ]\d{1,2}[-_. ,]+\d{4}[^/]*?",
 }
 """What a group holds if a pattern gives only its name, as ``{barcode}``."""
 
