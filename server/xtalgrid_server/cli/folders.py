@@ -15,10 +15,13 @@ from xtalgrid_core.terminal import print_table
 from ..config import Config
 from ..domain.light import dark_line
 from ..exchange.scored import export_scored
+from ..imager.folder.entering import Imported
 from ..steps.run import FolderRun, run_folder
 from ..steps.system import System
 from .operations import serve
 from .options import copy_option, names_option, recursive_option, with_config
+
+_NOTES_SHOWN = 20
 
 
 @click.command()
@@ -74,11 +77,19 @@ def _print_account(config: Config, account: FolderRun) -> None:
         click.echo(f"  {line}")
     for double in account.imported.doubles:
         click.echo(f"  skipped  {double.name}: another file has the same name without its suffix")
+    _print_notes(account.imported)
     click.echo(f"framed images: {config.frames_dir}")
     if account.finalized.csv:
         click.echo(f"decisions:     {config.outbox / 'done' / account.finalized.csv.name}")
     click.echo(f"to browse:     {_program()} --home {config.home} serve")
     click.echo(f"               and open http://{config.viewer.host}:{config.viewer.port}/")
+
+
+def _print_notes(imported: Imported) -> None:
+    for note in imported.notes[:_NOTES_SHOWN]:
+        click.echo(f"note: {note}")
+    if len(imported.notes) > _NOTES_SHOWN:
+        click.echo(f"note: … and {len(imported.notes) - _NOTES_SHOWN} more")
 
 
 def _program() -> str:
@@ -110,10 +121,15 @@ def import_command(
         click.echo(f"{len(imported.entered)} images of {len(imported.barcodes)} plates imported")
         for line in imported.lights.lines():
             click.echo(line)
+        reasons: dict[str, list[Path]] = {}
         for path, why in imported.rejected.items():
-            click.echo(f"failed  {path}: {why}")
+            reasons.setdefault(why, []).append(path)
+        for why, paths in reasons.items():
+            others = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+            click.echo(f"failed  {paths[0]}{others}: {why}")
         for path in imported.doubles:
             click.echo(f"skipped  {path}: another file has the same name without its suffix")
+        _print_notes(imported)
 
 
 @click.command("export-scored")

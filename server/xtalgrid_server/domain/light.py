@@ -47,6 +47,10 @@ _PROFILE = re.compile(r"profileID_?(?P<code>\d+)(?!\d)", re.IGNORECASE)
 """RockImager's capture profile. Numbers are a lab's own, except that the first is the imager's default, visible."""
 
 
+SLICE = "slice"
+"""Why a focus slice is passed over: its composite is scored."""
+
+
 @dataclass(frozen=True, slots=True)
 class LightRules:
     """Tells the light by an image's name.
@@ -188,6 +192,8 @@ def dark_line(number: int) -> str:
 def passed_over_line(reason: str, number: int) -> str:
     """Return a sentence about images that are not scored for their light."""
     images = "1 image" if number == 1 else f"{number} images"
+    if reason == SLICE:
+        return f"passed over: {images} that are focus slices beside their composite"
     if reason == Light.UV:
         return f"passed over: {images} in UV light by name or folder (imager.light)"
     if reason == Light.OTHER:

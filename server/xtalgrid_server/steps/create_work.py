@@ -28,8 +28,9 @@ from xtalgrid_core.options import Options
 from xtalgrid_core.weights import no_pooling, with_second_opinion
 
 from ..config import Config
+from ..domain.image_names import without_slices
 from ..domain.images import ImageRow, Moment, UnusableRow
-from ..domain.light import LightsSeen
+from ..domain.light import SLICE, LightsSeen
 from ..domain.log import log
 from ..grids.base import Grid, Submission
 from ..imager.source import ImageSource
@@ -334,7 +335,7 @@ class _Run:
         return Archive(before, archive.images, read)
 
     def unplanned(self, inspections: Iterable[list[ImageRow]], any_options: bool = False) -> Iterator[_Inspection]:
-        """Remove images in UV or other light and those already in a unit, with one query for many inspections.
+        """Remove images that are not to be scored and those already in a unit, with one query for many inspections.
 
         Only units with the same options count, or those with any.
         """
@@ -353,11 +354,11 @@ class _Run:
         for group in inspections:
             is_new = group[0].inspect_id not in self._looked_at  # a gap and the look-back may overlap
             self._looked_at.add(group[0].inspect_id)
-            visible.append((self.created.lights if is_new else LightsSeen()).add(self._light, group))
+            visible.append(without_slices((self.created.lights if is_new else LightsSeen()).add(self._light, group)))
             if is_new and len(visible[-1]) < len(group):
                 passed_over += [image for image in group if image not in visible[-1]]
         if passed_over and not self._dry_run:
-            reasons = [self._light.passed_over(image.image_name) or "" for image in passed_over]
+            reasons = [self._light.passed_over(image.image_name) or SLICE for image in passed_over]
             self._ledger.passed_over.add(passed_over, reasons)
         return visible
 

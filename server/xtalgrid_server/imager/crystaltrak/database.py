@@ -19,7 +19,6 @@ from ...config import Config
 from ...config.vendor import TABLES
 from ...domain.images import ImageRow, Moment, ScoredDrop, ScoreRow, UnusableRow
 from ...domain.light import Light, Mate
-from ...domain.wells import Well
 from ...storage.engines import chunks
 from ..source import image_path
 from .connection import Connections
@@ -195,27 +194,25 @@ class ImagerDatabase(Connections):
         yield from groups.values()
 
     def _select_fitting(self) -> sa.Select[Any]:
-        inspections, images = self.tables.inspections, self.tables.images
-        name = images.c.imagename
-        text = trimmed(name)
+        text = trimmed(self.tables.images.c.imagename)
         fits = sa.or_(*(text.like(like_pattern(p), escape=_ESCAPE) for p in self._settings.patterns))
         ours = [text.not_like(like_pattern(p), escape=_ESCAPE) for p in self._settings.exclude]
-        return (
-            sa.select(
-                *named(
-                    inspections.c.inspectid,
-                    inspections.c.barcodeid,
-                    inspections.c.inspectnumber,
-                    inspections.c.inspectdate,
-                    inspections.c.i_row,
-                    inspections.c.col,
-                    inspections.c.subwell,
-                    name,
-                )
+        return self._select_images().where(fits, *ours)
+
+    def _select_images(self) -> sa.Select[Any]:
+        inspections, images = self.tables.inspections, self.tables.images
+        return sa.select(
+            *named(
+                inspections.c.inspectid,
+                inspections.c.barcodeid,
+                inspections.c.inspectnumber,
+                inspections.c.inspectdate,
+                inspections.c.i_row,
+                inspections.c.col,
+                inspections.c.subwell,
+                images.c.imagename,
             )
-            .join_from(inspections, images, inspections.c.inspectid == images.c.inspectid)
-            .where(fits, *ours)
-        )
+        ).join_from(inspections, images, inspections.c.inspectid == images.c.inspectid)
 
     def scores_of_drops(self, inspect_ids: Sequence[int]) -> dict[int, list[ScoreRow]]:
         """Return all scores of each inspection's drop, from any inspection of the drop, oldest first."""
@@ -384,9 +381,10 @@ class ImagerDatabase(Connections):
                 )
         return entered
 
-    def wells_taken(self, barcode: str) -> dict[str, Well]:
-        """Return the wells of a plate of the embedded database that have images, by image name."""
-        return {row.image_name: row.well for group in self.of_plate(barcode) for row in group}
+    def entered(self, barcode: str) -> list[ImageRow]:
+        """Return all images of a plate of the embedded database, whatever the configured patterns."""
+        plate = self.tables.inspections.c.barcodeid == barcode
+        return list(self.rows.images(self.read_all(self._select_images().where(plate))))
 
 
 def _later(columns: tuple[Any, Any], moment: Moment) -> sa.ColumnElement[bool]:

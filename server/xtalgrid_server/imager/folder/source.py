@@ -157,9 +157,22 @@ class FolderSource:
                     imported.rejected[path] = why
                     changed.append(replace(seen, state="failed"))
         if ready:
-            enter(self._config, self._database, self._failures, list(ready), self._convention, self._copy, imported)
-        states: dict[Path, State] = {path: "rejected" if path in imported.rejected else "entered" for path in ready}
-        self._seen.keep([*changed, *(replace(seen, state=states[path]) for path, seen in ready.items())])
+            enter(
+                self._config,
+                self._database,
+                self._failures,
+                list(ready),
+                self._convention,
+                self._copy,
+                imported,
+                root=self._folder,
+                clock=self._clock,
+            )
+        waiting = set(imported.waiting)
+        states: dict[Path, State] = {
+            path: "rejected" if path in imported.rejected else "entered" for path in ready if path not in waiting
+        }
+        self._seen.keep([*changed, *(replace(ready[path], state=state) for path, state in states.items())])
 
     def _seen_now(self, folder: Path, entry: os.DirEntry[str], known: Seen | None) -> Seen | None:
         """Return the file's state: `known` itself if size and time are unchanged, and None if the file is gone."""
