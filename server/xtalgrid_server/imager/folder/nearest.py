@@ -18,6 +18,7 @@ _SHOWN = 40
 """Characters of a name that are shown where it differs."""
 
 _ITEM = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|[^\\\[]", re.DOTALL)
+_ANY = "[^/"
 _REPEATED = re.compile(r"(?:\{\d*,?\d*\}|[*+?])[?+]?")
 
 
@@ -84,7 +85,8 @@ def _read_part(pattern: Pattern, text: str) -> _Part:
         match = re.compile("".join(items[:number]), pattern.regex.flags & re.IGNORECASE).match(text)
         if match is not None:
             expected = items[number] if number < len(items) else ""
-            fraction = min(number / len(items), match.end() / max(len(text), 1))
+            telling = [_ANY not in item for item in items]  # others fit any name
+            fraction = min(sum(telling[:number]) / len(items), match.end() / max(len(text), 1))
             return _Part(fraction, match[0], text[match.end() :], expected)
     return _Part(0.0, "", text, items[0])
 
