@@ -4,8 +4,12 @@ from __future__ import annotations
 
 
 def well_name(row: int, col: int, subwell: int) -> str:
-    """Format row, column and subwell, each from 1, as ``A1a``; a subwell beyond 26 as a number, ``A1.30``."""
-    return f"{row_letters(row)}{col}{chr(ord('a') + subwell - 1) if 1 <= subwell <= 26 else f'.{subwell}'}"
+    """Format row, column and subwell, each from 1, as ``A1a``; a subwell beyond 26 as a number, ``A1.30``.
+
+    A row or column below 1, as a wrong row of a database may have, is written in numbers: ``R0C2a``.
+    """
+    place = f"{row_letters(row)}{col}" if row >= 1 and col >= 1 else f"R{row}C{col}"
+    return f"{place}{chr(ord('a') + subwell - 1) if 1 <= subwell <= 26 else f'.{subwell}'}"
 
 
 def row_letters(row: int) -> str:

@@ -24,4 +24,4 @@ def test_invalid_rows_are_rejected(letters: str) -> None:
 
 def test_names_of_wells() -> None:
     assert [well_name(1, 1, 1), well_name(8, 12, 4), well_name(32, 48, 26)] == ["A1a", "H12d", "AF48z"]
-    assert [well_name(1, 1, 30), well_name(1, 1, 0), well_name(0, 2, 1)] == ["A1.30", "A1.0", "02a"]
+    assert [well_name(1, 1, 30), well_name(1, 1, 0), well_name(0, 2, 1)] == ["A1.30", "A1.0", "R0C2a"]

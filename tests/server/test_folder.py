@@ -63,6 +63,14 @@ def test_where_no_name_fits_run_takes_each_file_for_a_well(system, tmp_path):
     assert len(imported.rejected) == 1
 
 
+def test_where_all_names_fit_another_convention_run_takes_that(system, tmp_path):
+    draw_well(tmp_path / "in" / "90j8_02B_1.jpg")
+    imported = system.import_folder(tmp_path / "in", fall_back=True)
+    assert not imported.fell_back
+    assert [str(row.well) for row in imported.entered] == ["B2a"]
+    assert imported.notes == ["no name matches rigaku, and all match xchem, which is used"]
+
+
 def test_the_same_name_with_other_content_is_not_taken_for_it(system, tmp_path):
     draw_well(tmp_path / "one" / rigaku_name(1), shade=10)
     other = draw_well(tmp_path / "two" / rigaku_name(1), shade=200)

@@ -16,6 +16,7 @@ from xtalgrid_core.terminal import print_table
 from ..config import Config
 from ..domain.light import dark_line
 from ..exchange.scored import export_scored
+from ..imager.folder.entering import Imported
 from ..steps.account import Account, account, account_lines
 from ..steps.run import FolderRun, run_folder
 from ..steps.system import System
@@ -25,6 +26,8 @@ from .printing import json_option, print_json
 
 EXIT_FAILED = 1
 """Images failed, or none could be imported."""
+
+_NOTES_SHOWN = 20
 
 
 @click.command()
@@ -101,11 +104,19 @@ def _print_account(config: Config, done: FolderRun) -> None:
         click.echo(f"  {line}")
     for double in done.imported.doubles:
         click.echo(f"  skipped  {double.name}: another file has the same name without its suffix")
+    _print_notes(done.imported)
     click.echo(f"framed images: {config.frames_dir}")
     if done.finalized.csv:
         click.echo(f"decisions:     {config.outbox / 'done' / done.finalized.csv.name}")
     click.echo(f"to browse:     {_program()} --home {config.home} serve")
     click.echo(f"               and open http://{config.viewer.host}:{config.viewer.port}/")
+
+
+def _print_notes(imported: Imported) -> None:
+    for note in imported.notes[:_NOTES_SHOWN]:
+        click.echo(f"note: {note}")
+    if len(imported.notes) > _NOTES_SHOWN:
+        click.echo(f"note: … and {len(imported.notes) - _NOTES_SHOWN} more")
 
 
 def _program() -> str:
@@ -142,17 +153,26 @@ def import_command(
     if as_json:
         print_json(counted)
     else:
-        click.echo(f"{len(imported.entered)} images of {len(imported.barcodes)} plates imported")
-        for line in imported.lights.lines():
-            click.echo(line)
-        for path, why in imported.rejected.items():
-            click.echo(f"failed  {path}: {why}")
-        for path in imported.doubles:
-            click.echo(f"skipped  {path}: another file has the same name without its suffix")
-        for line in account_lines(counted):
-            click.echo(line)
+        _print_imported(imported, counted)
     if counted.there and not imported.entered:
         sys.exit(EXIT_FAILED)
+
+
+def _print_imported(imported: Imported, counted: Account) -> None:
+    click.echo(f"{len(imported.entered)} images of {len(imported.barcodes)} plates imported")
+    for line in imported.lights.lines():
+        click.echo(line)
+    reasons: dict[str, list[Path]] = {}
+    for path, why in imported.rejected.items():
+        reasons.setdefault(why, []).append(path)
+    for why, paths in reasons.items():
+        others = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+        click.echo(f"failed  {paths[0]}{others}: {why}")
+    for path in imported.doubles:
+        click.echo(f"skipped  {path}: another file has the same name without its suffix")
+    _print_notes(imported)
+    for line in account_lines(counted):
+        click.echo(line)
 
 
 @click.command("export-scored")

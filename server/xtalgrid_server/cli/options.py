@@ -22,7 +22,9 @@ def with_config(command: Callable[..., Any]) -> Callable[..., Any]:
 
 dry_run_option = click.option("--dry-run", is_flag=True, help="Show what would be done; write nothing.")
 names_option = click.option(
-    "--names", help="rigaku, rockimager, marco, any (each file a well), or a regular expression with named groups."
+    "--names",
+    help="rigaku, rockimager, rockmaker-export, xchem, hwi, ami, marco, any (each file a well), or a pattern such as "
+    "'{barcode}/{row}{column}'.",
 )
 recursive_option = click.option("--recursive", is_flag=True, help="Include subfolders.")
 copy_option = click.option("--copy", is_flag=True, help="Copy the images instead of linking them.")

@@ -229,13 +229,26 @@ class Publish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Whether to write to the lab's own table of machine scores too (``imager.tables.autoscores``)."""
 
 
+class Plate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The format of plates: 8 rows and 12 columns have 96 wells."""
+
+    rows: Annotated[int, Meta(ge=1, le=99)]
+    """Number of rows."""
+    columns: Annotated[int, Meta(ge=1, le=99)]
+    """Number of columns."""
+    drops: Annotated[int, Meta(ge=0, le=99)] = 0
+    """Drops per well; 0: any number."""
+
+
 class Import(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How ``import-folder`` reads file names."""
 
     names: str = "rigaku"
-    """``rigaku``, ``rockimager``, ``marco``, ``any``, or a regular expression with groups (docs/configuration.md)."""
-    plate_columns: Annotated[int, Meta(ge=1, le=99)] = 12
-    """Columns of the plates, where names give a well number (``rockimager``): 12 for 96 wells, 24 for 384."""
+    """A convention such as ``rigaku`` or ``rockimager``, ``any``, or the lab's own pattern (docs/configuration.md)."""
+    plates: dict[str, Plate] = field(default_factory=dict)
+    """Formats of plates by barcode, with the wildcards * and ?: ``"MAXI*" = { rows = 8, columns = 6, drops = 1 }``."""
+    plate_columns: Annotated[int, Meta(ge=0, le=99)] = 0
+    """Columns of all other plates, where names give a well number; 0: inferred from each plate's highest number."""
     settle_s: Annotated[float, Meta(ge=0, le=600)] = 3.0
     """A file in a watched folder is complete once it has not changed for this long."""
     give_up_hours: Annotated[float, Meta(gt=0)] = 24.0

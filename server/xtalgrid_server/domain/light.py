@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from .image_names import without_slices
 from .images import ImageRow
 
 
@@ -45,6 +46,10 @@ _RIGAKU_CODES = {"HF": Light.VISIBLE, "E0": Light.VISIBLE, "00": Light.VISIBLE, 
 
 _PROFILE = re.compile(r"profileID_?(?P<code>\d+)(?!\d)", re.IGNORECASE)
 """RockImager's capture profile. Numbers are a lab's own, except that the first is the imager's default, visible."""
+
+
+SLICE = "slice"
+"""Why a focus slice is passed over: its composite is scored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +149,9 @@ class LightsSeen:
     def add(self, rules: LightRules, inspection: Iterable[ImageRow]) -> list[ImageRow]:
         """Take note of one inspection of one drop; return its images that are scored."""
         images = list(inspection)
-        reasons = [rules.passed_over(image.image_name) for image in images]
-        self.passed_over.update(reason for reason in reasons if reason is not None)
-        scored = [image for image, reason in zip(images, reasons, strict=True) if reason is None]
+        reasons = not_scored(rules, images)
+        self.passed_over.update(reasons.values())
+        scored = [image for image in images if (image.inspect_id, image.image_name) not in reasons]
         if rules.is_untold(scored):
             self.untold += 1
             names = sorted((image.image_name for image in scored), key=lambda name: rules.of(name) is not None)
@@ -155,10 +160,7 @@ class LightsSeen:
 
     def add_all(self, rules: LightRules, images: Iterable[ImageRow]) -> None:
         """Take note of images, all of their inspections."""
-        inspections: dict[int, list[ImageRow]] = {}
-        for image in images:
-            inspections.setdefault(image.inspect_id, []).append(image)
-        for inspection in inspections.values():
+        for inspection in by_inspection(images):
             self.add(rules, inspection)
 
     def lines(self) -> list[str]:
@@ -177,6 +179,37 @@ class LightsSeen:
         )
 
 
+def not_scored(rules: LightRules, images: Iterable[ImageRow]) -> dict[tuple[int, str], str]:
+    """Return why images are not scored, by (inspect id, image name): their light, or their composite is scored.
+
+    Parameters
+    ----------
+    rules
+        Tell the light.
+    images
+        All images of their inspections.
+    """
+    reasons: dict[tuple[int, str], str] = {}
+    for inspection in by_inspection(images):
+        rest = []
+        for image in inspection:
+            if (reason := rules.passed_over(image.image_name)) is not None:
+                reasons[image.inspect_id, image.image_name] = reason
+            else:
+                rest.append(image)
+        scored = {image.image_name for image in without_slices(rest)}
+        reasons |= {(one.inspect_id, one.image_name): SLICE for one in rest if one.image_name not in scored}
+    return reasons
+
+
+def by_inspection(images: Iterable[ImageRow]) -> Iterable[list[ImageRow]]:
+    """Return images in groups of one inspection."""
+    inspections: dict[int, list[ImageRow]] = {}
+    for image in images:
+        inspections.setdefault(image.inspect_id, []).append(image)
+    return inspections.values()
+
+
 def dark_line(number: int) -> str:
     """Return a sentence about images that have no outcome because they look like UV light."""
     images = "1 image is" if number == 1 else f"{number} images are"
@@ -187,15 +220,19 @@ def dark_line(number: int) -> str:
 
 
 def kind_of(reason: str) -> str:
-    """Return what images are that are not scored for their light, for after their number: 3 in UV light."""
+    """Return what images are that are not scored, for after their number: 3 in UV light."""
     if reason.startswith("profile"):
         return f"of RockImager's {reason}"
+    if reason == SLICE:
+        return "focus slices"
     return "in UV light" if reason == Light.UV else "in other light"
 
 
 def passed_over_line(reason: str, number: int) -> str:
-    """Return a sentence about images that are not scored for their light."""
+    """Return a sentence about images that are not scored."""
     images = "1 image" if number == 1 else f"{number} images"
+    if reason == SLICE:
+        return f"passed over: {images} that are focus slices beside their composite"
     if reason == Light.UV:
         return f"passed over: {images} in UV light by name or folder (imager.light)"
     if reason == Light.OTHER:

@@ -21,6 +21,8 @@ TEXTS = {"project": 200, "sample": 200, "condition": 1000}
 _ALSO = {"column": "col", "plate": "barcode", "drop": "subwell"}
 _LARGEST = 16 * 1024 * 1024
 _SHOWN = 20
+_LARGEST_NUMBER = 99
+"""Of a row, column or subwell: more is a mistake in the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,8 @@ def _contents(file: Path, line: dict[str, str], barcode: str) -> Contents:
 def _well(line: dict[str, str]) -> Well:
     if "well" in line:
         well = parse_well(line["well"])
+        if not (1 <= well.row <= _LARGEST_NUMBER and 1 <= well.col <= _LARGEST_NUMBER):
+            raise ValueError(f"{line['well']!r} is on no plate")
         if not line.get("subwell"):
             return well
         if well.subwell:
@@ -167,7 +171,7 @@ def _well(line: dict[str, str]) -> Well:
 
 def _number(name: str, text: str) -> int:
     """Parse a number, or a letter unless it is a column: ``3``, ``C`` and ``c`` are 3."""
-    if text.isascii() and text.isdigit() and 1 <= int(text) <= 99:
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= _LARGEST_NUMBER:
         return int(text)
     if name != "col" and text.isascii() and text.isalpha() and len(text) == 1:
         return ord(text.upper()) - ord("A") + 1

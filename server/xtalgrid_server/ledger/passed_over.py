@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import sqlalchemy as sa
 
-from ..domain.images import ImageRow
 from . import tables as t
 from .database import LedgerDatabase, is_of, now
 
@@ -17,20 +16,19 @@ class PassedOver:
     def __init__(self, database: LedgerDatabase) -> None:
         self._db = database
 
-    def add(self, images: Sequence[ImageRow], reasons: Sequence[str]) -> None:
-        """Record images with their reasons, except those that are recorded already."""
+    def add(self, reasons: Mapping[tuple[int, str], str]) -> None:
+        """Record images, by (inspect id, image name), with their reasons, except those that are recorded already."""
         table = t.passed_over.c
         known_rows = sa.select(table.inspect_id, table.image_name).where(table.source == self._db.source)
-        ids = sorted({image.inspect_id for image in images})
+        ids = sorted({inspect_id for inspect_id, _ in reasons})
         known = {(row.inspect_id, row.image_name) for row in self._db.rows_in(known_rows, table.inspect_id, ids)}
         seen = {"source": self._db.source, "seen_at": now()}
-        new = {  # once each, even if the imager database lists an image twice
-            (image.inspect_id, image.image_name): reason
-            for image, reason in zip(images, reasons, strict=True)
-            if (image.inspect_id, image.image_name) not in known
-        }
-        if new:
-            rows = [{"inspect_id": key[0], "image_name": key[1], "reason": new[key], **seen} for key in new]
+        rows = [
+            {"inspect_id": key[0], "image_name": key[1], "reason": reason, **seen}
+            for key, reason in reasons.items()
+            if key not in known
+        ]
+        if rows:
             with self._db.writing() as connection:
                 connection.execute(t.passed_over.insert(), rows)
 

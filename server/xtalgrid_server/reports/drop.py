@@ -34,7 +34,9 @@ def images_of(ledger: Ledger, barcode: str, name: str, inspection: int | None = 
         raise XtalgridError(
             f"no images of plate {barcode!r} yet; check the barcode, or run `xtalgrid create_work` to read new images"
         )
-    images = [image for image in plate if image.well[:2] == wanted[:2] and wanted.subwell in (0, image.well.subwell)]
+    of_well = [image for image in plate if image.well[:2] == wanted[:2]]
+    exact = [image for image in of_well if str(image.well) == name.strip()]  # "A1.0" may be one drop's name
+    images = exact or [image for image in of_well if wanted.subwell in (0, image.well.subwell)]
     wells = sorted({image.well for image in images})
     if not wells:
         known = sorted({image.well for image in plate})

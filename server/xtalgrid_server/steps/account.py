@@ -12,7 +12,7 @@ from xtalgrid_core.errors import FailureReason
 from xtalgrid_core.files import readable
 
 from ..config import Config
-from ..domain.light import kind_of
+from ..domain.light import kind_of, not_scored
 from ..imager.crystaltrak.database import ImagerDatabase
 from ..imager.folder.entering import STEP as IMPORT
 from ..imager.folder.entering import Imported
@@ -90,9 +90,8 @@ def account(config: Config, ledger: Ledger, imager: ImagerDatabase, imported: Im
     else:
         images = {(row.inspect_id, row.image_name) for row in imported.entered}
         of_images = ledger.accounts.of(imported.entered)
-        lights = collections.Counter(
-            reason for image in images - of_images.keys() if (reason := config.light.passed_over(image[1])) is not None
-        )
+        reasons = not_scored(config.light, imported.entered)
+        lights = collections.Counter(reason for image, reason in reasons.items() if image not in of_images)
         standings = collections.Counter[str](of_images.get(image, "none") for image in images)
         standings["none"] -= lights.total()
         files = {readable(str(path.absolute())) for path in imported.rejected}

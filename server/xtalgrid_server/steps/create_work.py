@@ -36,7 +36,7 @@ from xtalgrid_core.weights import no_pooling, with_second_opinion
 
 from ..config import Config
 from ..domain.images import FileState, ImageRow, Moment, UnusableRow
-from ..domain.light import LightsSeen
+from ..domain.light import LightsSeen, not_scored
 from ..domain.log import log
 from ..grids.base import Grid, Submission
 from ..imager.source import ImageSource
@@ -403,7 +403,7 @@ class _Run:
     def unplanned(
         self, inspections: Iterable[list[ImageRow]], any_options: bool = False, planned_only: bool = False
     ) -> Iterator[_Inspection]:
-        """Remove images in UV or other light and those already in a unit, with one query for many inspections.
+        """Remove images that are not to be scored and those already in a unit, with one query for many inspections.
 
         Only units with the same options count, or those with any. Images stay whose file differs from the one that was
         planned; with `planned_only`, no others.
@@ -423,16 +423,15 @@ class _Run:
 
     def _visible(self, inspections: list[list[ImageRow]]) -> list[list[ImageRow]]:
         """Return the images that may be scored; record the others, and count each inspection once."""
-        visible, passed_over = [], []
+        visible, passed_over = [], list[ImageRow]()
         for group in inspections:
             is_new = group[0].inspect_id not in self._inspections  # a gap and the look-back may overlap
             self._inspections.add(group[0].inspect_id)
             visible.append((self.created.lights if is_new else LightsSeen()).add(self._light, group))
             if is_new and len(visible[-1]) < len(group):
-                passed_over += [image for image in group if image not in visible[-1]]
+                passed_over += group
         if passed_over and not self._dry_run:
-            reasons = [self._light.passed_over(image.image_name) or "" for image in passed_over]
-            self._ledger.passed_over.add(passed_over, reasons)
+            self._ledger.passed_over.add(not_scored(self._light, passed_over))
         return visible
 
     def _differs(self, image: ImageRow, planned: PlannedFile) -> bool:

@@ -17,6 +17,7 @@ from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import write_atomically
 
 from ..config import Config
+from ..domain.image_names import without_slices
 from ..domain.images import ScoreRow
 from ..imager.crystaltrak.database import ImagerDatabase
 from ..ledger.database import now
@@ -93,7 +94,7 @@ def finalize(
     done, light = Finalized(run=run), config.light
     rows = []
     for inspect_id, scores in groups.items():
-        visible = [score for score in scores if light.is_scored(score.image_name)]
+        visible = [score for score in without_slices(scores) if light.is_scored(score.image_name)]
         best = best_of_inspection(visible) if visible else None
         for score in scores:
             action = (

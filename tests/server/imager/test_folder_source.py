@@ -169,6 +169,8 @@ def test_rockimagers_tree(system, watched, clock):
     source = FolderSource(
         system.config, system.imager, system.ledger.failures, names="rockimager", clock=clock, pause=clock.wait
     )
+    assert source.refresh() == []  # more wells may come, and only the highest number tells the plate's format
+    clock.wait(60)
     rows = source.refresh()
     assert [(row.barcode, row.inspection, str(row.well)) for row in rows] == [
         ("3100", 17409, "A1a"),
@@ -177,6 +179,20 @@ def test_rockimagers_tree(system, watched, clock):
     assert rows[0].image_name == "plateID_3100_batchID_17409_wellNum_1_profileID_1_d1_r26_ef.jpg"
     assert system.ledger.failures.of_files() == []
     assert system.create_work().planned == 2
+
+
+def test_a_plate_of_384_wells_is_not_taken_for_one_of_96_while_it_is_imaged(system, watched, clock):
+    source = FolderSource(
+        system.config, system.imager, system.ledger.failures, names="rockimager", clock=clock, pause=clock.wait
+    )
+    for last in (48, 96, 384):  # the imager is faster than 20 settling times
+        draw_well(watched / ROCKIMAGER.format(last, "ef"))
+        assert source.refresh() == []
+        clock.wait(30)
+    clock.wait(60)
+    assert [str(row.well) for row in source.refresh()] == ["P24a", "B24a", "D24a"]
+    draw_well(watched / ROCKIMAGER.format(7, "ef"))
+    assert [str(row.well) for row in source.refresh()] == ["A7a"]  # the format is known, so it does not wait
 
 
 def test_a_folder_that_is_not_there_or_in_the_wrong_place(system, source, watched, tmp_path):

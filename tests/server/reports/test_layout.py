@@ -81,10 +81,10 @@ def test_files_that_are_no_layouts(system, layout, tmp_path):
 
 
 def test_names_of_wells():
-    for well in (Well(1, 1, 1), Well(8, 12, 4), Well(27, 48, 26), Well(3, 9, 30)):
+    for well in (Well(1, 1, 1), Well(8, 12, 4), Well(27, 48, 26), Well(3, 9, 30), Well(703, 100, 1), Well(0, 0, 2)):
         assert parse_well(str(well)) == well
     assert parse_well(" h02D ") == Well(8, 2, 4)
     assert parse_well("A1") == Well(1, 1, 0)
-    for text in ("", "A", "1", "A1ab", "A-1", "A100", "A00"):
+    for text in ("", "A", "1", "A1ab", "A-1", "A00", "R0C"):
         with pytest.raises(ValueError, match="is not a well"):
             parse_well(text)

@@ -18,7 +18,6 @@ from xtalgrid_core.errors import ImagerError
 from ...config import Config
 from ...domain.images import ImageRow, Moment, ScoredDrop, ScoreRow, UnusableRow
 from ...domain.light import Light, Mate
-from ...domain.wells import Well
 from ...storage.engines import chunks
 from ..source import image_path
 from .column_types import NEVER, ColumnTypes
@@ -232,26 +231,25 @@ class ImagerDatabase(Connections):
         yield from groups.values()
 
     def _select_fitting(self) -> sa.Select[Any]:
-        inspections, images = self.tables.inspections, self.tables.images
-        name = images.c.imagename
+        name = self.tables.images.c.imagename
         text = trimmed(name)
         ours = [text.not_like(like_pattern(p), escape=_ESCAPE) for p in self._settings.exclude]
-        return (
-            sa.select(
-                *named(
-                    inspections.c.inspectid,
-                    inspections.c.barcodeid,
-                    inspections.c.inspectnumber,
-                    inspections.c.inspectdate,
-                    inspections.c.i_row,
-                    inspections.c.col,
-                    inspections.c.subwell,
-                    name,
-                )
+        return self._select_images().where(_fits(name, self._settings.patterns), *ours)
+
+    def _select_images(self) -> sa.Select[Any]:
+        inspections, images = self.tables.inspections, self.tables.images
+        return sa.select(
+            *named(
+                inspections.c.inspectid,
+                inspections.c.barcodeid,
+                inspections.c.inspectnumber,
+                inspections.c.inspectdate,
+                inspections.c.i_row,
+                inspections.c.col,
+                inspections.c.subwell,
+                images.c.imagename,
             )
-            .join_from(inspections, images, inspections.c.inspectid == images.c.inspectid)
-            .where(_fits(name, self._settings.patterns), *ours)
-        )
+        ).join_from(inspections, images, inspections.c.inspectid == images.c.inspectid)
 
     def scores_of_drops(self, inspect_ids: Sequence[int]) -> dict[int, list[ScoreRow]]:
         """Return all scores of each inspection's drop, from any inspection of the drop, oldest first."""
@@ -429,9 +427,10 @@ class ImagerDatabase(Connections):
                 )
         return entered
 
-    def wells_taken(self, barcode: str) -> dict[str, Well]:
-        """Return the wells of a plate of the embedded database that have images, by image name."""
-        return {row.image_name: row.well for group in self.of_plate(barcode) for row in group}
+    def entered(self, barcode: str) -> list[ImageRow]:
+        """Return all images of a plate of the embedded database, whatever the configured patterns."""
+        plate = self.tables.inspections.c.barcodeid == barcode
+        return list(self.rows.images(self.read_all(self._select_images().where(plate))))
 
 
 def _fits(name: sa.ColumnElement[Any], patterns: Sequence[str]) -> sa.ColumnElement[bool]:

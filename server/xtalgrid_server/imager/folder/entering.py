@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import collections
 import itertools
 import os
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from xtalgrid_core.errors import ConfigError, FailureReason
@@ -17,19 +18,18 @@ from ...config import Config
 from ...domain.failures import FailureLog
 from ...domain.images import ImageRow
 from ...domain.light import Light, LightRules, LightsSeen, light_in
-from ...domain.wells import Well
+from ...domain.wells import Well, with_columns
 from ..crystaltrak.database import ImagerDatabase
-from .listing import NOT_SCORED, SECOND_FORMAT, Listing, walk
-from .names import ANY, NamedImage, Names, compile_names
+from .dates import find_date
+from .formats import PlateFormats
+from .inspections import DatedImage, Inspections
+from .listing import NOT_SCORED, SECOND_FORMAT, walk
+from .names import ANY, NamedImage, Names, NumberedWell, compile_names
+from .nearest import differences, fitting_all
 from .plates import PlateFolders, is_same_image
 from .seen import Copies, PassedOver
 
 STEP = "import-folder"
-
-_NO_PATTERN = (
-    "the name does not match the convention; "
-    "set import.names in xtalgrid.toml, or use --names any, which makes each file a well"
-)
 
 
 @dataclass(slots=True)
@@ -54,16 +54,19 @@ class Imported:
         What was passed over for its light, and drops whose images' light nothing tells.
     fell_back
         Whether no name matched the convention, so that each file was taken for a well.
+    notes
+        What a person should know, one line each: formats that were inferred, inspections kept apart, scores not used.
     """
 
     entered: list[ImageRow] = field(default_factory=list)
     rejected: dict[Path, str] = field(default_factory=dict)
     doubles: list[Path] = field(default_factory=list)
-    passed_over: collections.Counter[str] = field(default_factory=collections.Counter)
+    passed_over: Counter[str] = field(default_factory=Counter)
     waiting: list[Path] = field(default_factory=list)
     settling: list[Path] = field(default_factory=list)
     lights: LightsSeen = field(default_factory=LightsSeen)
     fell_back: bool = False
+    notes: list[str] = field(default_factory=list)
 
     @property
     def barcodes(self) -> list[str]:
@@ -103,7 +106,7 @@ def import_folder(
     names
         Naming convention instead of ``import.names``; ``any``: each file is a well.
     fall_back
-        Whether to use ``any`` if no name in the folder matches the convention.
+        Whether to use, if no name matches the convention, one that all names match, or else ``any``.
 
     Raises
     ------
@@ -120,12 +123,20 @@ def import_folder(
     files: list[Path] = []
     there: dict[str, set[str]] = {}
     for listing in walk(folder, recursive):
-        files += _one_for_each_stem(listing, convention, result)
+        result.passed_over += listing.others
+        files += [listing.folder / entry.name for entry in listing.files]
         there[readable(str(listing.folder.absolute()))] = {readable(entry.name) for entry in listing.files}
+    files = _one_for_each_stem(_to_score(files, convention, result), result)
     if fall_back and convention is not None and not any(convention.read(file.absolute()) for file in files):
-        result.fell_back = bool(files)
-        convention = None
-    enter(config, database, failures, files, convention, copy, result)
+        paths = [file.absolute() for file in files]
+        other = fitting_all(paths)
+        result.fell_back = bool(files) and other is None
+        if other is not None:
+            result.notes.append(f"no name matches {names}, and all match {other.name}, which is used")
+        else:
+            result.notes += differences(paths, convention)[:1]
+        convention, files = other, _to_score(files, other, result)
+    enter(config, database, failures, files, convention, copy, result, root=folder)
     PassedOver(database).keep(readable(str(folder.absolute())), result.passed_over, recursive)
     recorded = [(file, *os.path.split(file)) for file in failures.open_files(STEP)]
     failures.close([file for file, place, name in recorded if place in there and name not in there[place]], STEP)
@@ -152,7 +163,7 @@ def convention_of(config: Config, names: str) -> Names | None:
     ConfigError
         If `names` is an invalid pattern.
     """
-    return None if names == ANY else compile_names(names, config.import_.plate_columns)
+    return None if names == ANY else compile_names(names)
 
 
 def enter(
@@ -163,58 +174,160 @@ def enter(
     convention: Names | None,
     copy: bool,
     result: Imported,
+    *,
+    root: Path,
+    clock: Callable[[], float] | None = None,
 ) -> None:
-    """Enter image files, sorted and one per stem, and add them to `result` as entered or rejected."""
-    rows, mended = [], []
-    plates, copies = PlateFolders(config, database), Copies(database)
+    """Enter image files, sorted and one per stem, and add them to `result` as entered, rejected or waiting.
 
-    def reject(file: Path, reason: FailureReason, why: str) -> None:
-        result.rejected[file] = why
-        failures.add(readable(str(file.absolute())), STEP, reason, readable(why))
-
-    names = {file: _stored_name(config.light, convention, file) for file in files}
-    if convention is None:
-        places = _number_wells(database, plates, names)
-    else:
-        places = []
-        for file in files:
-            named = convention.read(file.absolute())
-            if named is not None:
-                places.append((file, named))
-                continue
-            reject(file, FailureReason.NAME_FITS_NO_PATTERN, _NO_PATTERN)
-    for file, named in places:
-        name = names[file]
-        named = replace(named, barcode=readable(named.barcode) or plates.barcode(file.parent))
-        if len(name.encode()) > 255 or len(named.barcode.encode()) > 30:
-            reject(file, FailureReason.NAME_FITS_NO_PATTERN, "an image name has at most 255 bytes, a barcode 30 bytes")
-            continue
-        try:
-            when = named.date or config.imager.local(file.lstat().st_mtime)
-            _link(file, config.image_root / named.barcode / str(named.inspection) / name, copy, copies)
-        except FileExistsError as error:
-            reject(file, FailureReason.NAME_FITS_NO_PATTERN, str(error))
-        except OSError as error:
-            is_gone = isinstance(error, FileNotFoundError)
-            reason = FailureReason.MISSING_FILE if is_gone else FailureReason.UNREADABLE_FILE
-            reject(file, reason, "the file has disappeared" if is_gone else f"cannot enter it: {error.strerror}")
-        else:
-            mended.append(readable(str(file.absolute())))
-            rows.append(ImageRow(0, named.barcode, named.inspection, when, named.well, name))
+    Parameters
+    ----------
+    root
+        The folder that is imported or watched.
+    clock
+        As in `PlateFormats`: where an imager may still be writing.
+    """
+    entering = _Entering(config, database, failures, convention, result, root, clock)
+    rows = entering.store(entering.images(entering.read(files)), copy)
     entered = database.register(rows)
     result.entered += entered
     result.lights.add_all(config.light, entered)
-    failures.close(mended, STEP)
+    result.notes += entering.notes()
+    failures.close(entering.stored, STEP)
 
 
-def _one_for_each_stem(listing: Listing, convention: Names | None, result: Imported) -> list[Path]:
-    """Return a folder's files to be entered, and count the others."""
-    result.passed_over += listing.others
-    chosen: dict[str, Path] = {}
-    for file in (listing.folder / entry.name for entry in listing.files):
-        if convention is not None and convention.passes_over(file):
-            result.passed_over[NOT_SCORED.format(file.suffix.lower())] += 1
-        elif chosen.setdefault(file.stem, file) is not file:
+class _Entering:
+    """One call of `enter`."""
+
+    def __init__(
+        self,
+        config: Config,
+        database: ImagerDatabase,
+        failures: FailureLog,
+        convention: Names | None,
+        result: Imported,
+        root: Path,
+        clock: Callable[[], float] | None,
+    ) -> None:
+        self._config, self._database, self._failures = config, database, failures
+        self._convention, self._result = convention, result
+        self._plates = PlateFolders(config, database, root)
+        self._formats = PlateFormats(config, database, clock)
+        self._inspections = Inspections(config, database)
+        self._copies = Copies(database)
+        self._scores = Counter[str]()
+        self.stored: list[str] = []
+        """Files that are available under the image root now."""
+
+    def read(self, files: list[Path]) -> list[tuple[Path, NamedImage]]:
+        """Read the files' names."""
+        convention = self._convention
+        if convention is None:
+            return _number_wells(self._database, self._plates, {file: self._stored_name(file) for file in files})
+        read = [(file, convention.read(file.absolute())) for file in files]
+        unread = [file for file, named in read if named is None]
+        for file, why in zip(unread, differences([file.absolute() for file in unread], convention), strict=True):
+            self._reject(file, FailureReason.NAME_FITS_NO_PATTERN, why)
+        return [(file, named) for file, named in read if named is not None]
+
+    def _stored_name(self, file: Path) -> str:
+        return _stored_name(self._config.light, self._convention, file)
+
+    def images(self, places: list[tuple[Path, NamedImage]]) -> list[DatedImage]:
+        """Find the plate and the well of each image."""
+        images = []
+        for file, named in places:
+            name = self._stored_name(file)
+            barcode = readable(named.barcode)
+            barcode = barcode or self._plates.barcode(file.absolute().parent, named.plate_folder or 0)
+            if len(name.encode()) > 255 or len(barcode.encode()) > 30:
+                why = "an image name has at most 255 bytes, a barcode 30 bytes"
+                self._reject(file, FailureReason.NAME_FITS_NO_PATTERN, why)
+                continue
+            well = self._well(file.absolute(), barcode, named)
+            if isinstance(well, str):
+                self._reject(file, FailureReason.NAME_FITS_NO_PATTERN, well)
+            elif well is None:
+                self._result.waiting.append(file)
+            else:
+                images.append(DatedImage(file, barcode, well, name, named.inspection, named.date, named.is_own_time))
+                self._scores[named.score] += 1
+        return images
+
+    def _well(self, file: Path, barcode: str, named: NamedImage) -> Well | str | None:
+        """Return the drop of an image; why it is on no such plate; None while the plate's format can't be told."""
+        plate = self._formats.configured(barcode)
+        if not isinstance(named.place, NumberedWell):
+            well = named.place
+        else:
+            assert self._convention is not None
+            number, subwell, columns = named.place
+            known = with_columns(columns) if columns else None
+            known = known or self._formats.of_numbered(file, barcode, named, self._convention)
+            if known is None:
+                return None
+            if plate and not columns and plate[:2] != known[:2]:
+                return (
+                    f"plate {barcode} was imported with {known}, but import.plates says {plate}; "
+                    "correct import.plates, or import the plate again into another --home"
+                )
+            plate, well = plate or known, known.well(number, subwell)
+        if plate is None or plate.has(well):
+            return well
+        number_or_name = f"number {named.place.number}" if isinstance(named.place, NumberedWell) else str(well)
+        return f"well {number_or_name} is not on plate {barcode}, which has {plate}; set its format in import.plates"
+
+    def store(self, images: list[DatedImage], copy: bool) -> list[ImageRow]:
+        """Make the files available under the image root; inspections get their numbers in the order of dates."""
+        rows = []
+        for image in sorted(images, key=lambda image: image.date or datetime.min):  # noqa: DTZ901
+            try:
+                when = image.date or self._config.imager.local(image.file.lstat().st_mtime)
+                number = self._inspections.number(image)
+                target = self._config.image_root / image.barcode / str(number) / image.name
+                _link(image.file, target, copy, self._copies)
+            except FileExistsError as error:
+                self._reject(image.file, FailureReason.NAME_FITS_NO_PATTERN, str(error))
+            except FileNotFoundError:
+                self._reject(image.file, FailureReason.MISSING_FILE, "the file has disappeared")
+            except OSError as error:
+                self._reject(image.file, FailureReason.UNREADABLE_FILE, f"cannot enter it: {error.strerror}")
+            else:
+                self.stored.append(readable(str(image.file.absolute())))
+                rows.append(ImageRow(0, image.barcode, number, when, image.well, image.name))
+        self._inspections.save()
+        return rows
+
+    def notes(self) -> list[str]:
+        """Return what a person should know."""
+        scores = ", ".join(f"{number} {score}" for score, number in sorted(self._scores.items()) if score)
+        exported = (
+            f"people's scores in the names of folders are not used: {scores}",
+            "RockMaker's export does not name drops; each image is taken for its well's first",
+        )
+        return [*self._formats.notes, *self._inspections.notes, *(exported if scores else ())]
+
+    def _reject(self, file: Path, reason: FailureReason, why: str) -> None:
+        self._result.rejected[file] = why
+        self._failures.add(readable(str(file.absolute())), STEP, reason, readable(why))
+
+
+def _to_score(files: list[Path], convention: Names | None, result: Imported) -> list[Path]:
+    """Return the files that the convention scores, and count the others."""
+    if convention is None:
+        return files
+    chosen = [file for file in files if not convention.passes_over(file.absolute())]
+    if len(chosen) < len(files):
+        others = set(files).difference(chosen)
+        result.passed_over += Counter(NOT_SCORED.format(file.suffix.lower()) for file in others)
+    return chosen
+
+
+def _one_for_each_stem(files: list[Path], result: Imported) -> list[Path]:
+    """Return the first file of each stem in its folder, and count the others."""
+    chosen: dict[tuple[Path, str], Path] = {}
+    for file in files:
+        if chosen.setdefault((file.parent, file.stem), file) is not file:
             result.passed_over[SECOND_FORMAT] += 1
             result.doubles.append(file)
     return list(chosen.values())
@@ -236,20 +349,34 @@ def _stored_name(light: LightRules, convention: Names | None, file: Path) -> str
 
 
 def _number_wells(
-    database: ImagerDatabase, plates: PlateFolders, names: Mapping[Path, str]
+    database: ImagerDatabase, plates: PlateFolders, stored: Mapping[Path, str]
 ) -> list[tuple[Path, NamedImage]]:
-    """Assign each file to a well of a plate named after its folder, in order; files entered before keep their wells."""
+    """Assign each file to a well of its folder's plate, in order; files entered before keep their wells.
+
+    If several folders are inspections of one plate, a name that another inspection has is the same well there.
+    """
     places: list[tuple[Path, NamedImage]] = []
-    for folder, group in itertools.groupby(names, key=lambda path: path.parent):
-        barcode = plates.barcode(folder)
-        taken = database.wells_taken(barcode)
-        free = (
-            well
-            for well in (Well(row, col, 1) for row in itertools.count(1) for col in range(1, 13))
-            if well not in set(taken.values())
-        )
-        wells = ((file, taken.get(names[file]) or next(free)) for file in group)
-        places.extend((file, NamedImage(barcode, 1, well, None)) for file, well in wells)
+    wells: dict[str, dict[str, Well]] = {}
+    taken: defaultdict[tuple[str, datetime | None], set[Well]] = defaultdict(set)
+    for folder, group in itertools.groupby(stored, key=lambda path: path.parent):
+        barcode, date = plates.barcode(folder), find_date(folder.absolute().name)
+        if barcode not in wells:
+            entered = database.entered(barcode)
+            wells[barcode] = {row.image_name: row.well for row in entered}
+            for row in entered:
+                taken[barcode, row.inspected].add(row.well)
+                taken[barcode, None].add(row.well)
+        known = wells[barcode]
+        names = {file: stored[file] for file in group}
+        is_again = date is not None and not known.keys() & names.values()  # such as the next files of a camera
+        here = taken[barcode, date if is_again else None]
+        free = (well for well in (Well(row, col, 1) for row in itertools.count(1) for col in range(1, 13)))
+        for file, name in names.items():
+            if name not in known:
+                known[name] = next(well for well in free if well not in here)
+            taken[barcode, date].add(known[name])
+            taken[barcode, None].add(known[name])
+            places.append((file, NamedImage(barcode, None, known[name], date, plate_folder=0)))
     return places
 
 
@@ -269,7 +396,8 @@ def _link(file: Path, target: Path, copy: bool, copies: Copies) -> None:
         is_stale = not target.is_symlink() and copies.is_of(target, file)
         if not is_stale:
             raise FileExistsError(
-                f"{target} already exists with other content; two images of one inspection have the same name"
+                f"{target} already exists with other content; two images of one inspection have the same name. "
+                "If they are of two inspections, let import.names read the inspection's number or date"
             )
     temporary = target.with_name(f".{os.getpid()}.part")  # names may have 255 bytes already
     temporary.unlink(missing_ok=True)

@@ -1,70 +1,101 @@
-"""Read an image's well from its file name and folders, by the conventions of three imagers or a lab's own pattern."""
+"""Read an image's well from its file name and folders, by a program's convention or a lab's own pattern."""
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.wells import row_number
 
-from ...domain.wells import Well
+from ...domain.wells import Well, parse_well
+from .conventions import CONVENTIONS
+from .dates import find_date, parse_date
 
 ANY = "any"
-
-# RMM3_01_222_ROBO_Test1_Clon1_CI_0000CI022987_003_121121_01_01_01_HF_99_030_001_RDI: model, imager, five fields of the
-# site, barcode padded to 12 characters, inspection, date, column, row, subwell, illumination, slice, exposure, frame,
-# device.
-RIGAKU = (
-    r"(?:[^_]*_){7}0*(?P<barcode>[A-Za-z0-9-]+?)_(?P<inspection>\d{3,})_(?P<date>\d{6})"
-    r"_(?P<column>\d{2})_(?P<row>\d{2})_(?P<subwell>\d{2})_[^_]+_[^_]+_[^_]+_[^_]+_[^_]+"
-)
-
-# RockMakerStorage/WellImages/100/plateID_3100/batchID_17409/wellNum_6/profileID_1/d1_r260654_ef.jpg: the plate's
-# number modulo 1000, the plate's number (not its barcode), imaging session, well (left to right, then down), capture
-# profile, drop, region, kind of image. Written and read like this by github.com/roberto-formulatrix/RM_Image_export
-# (ImageExporter.cs), github.com/xchem/formulatrix_pipe (transfer_images.py) and xtalPiMS (ManufacturerVersion.java).
-# Plate folders without the underscore exist.
-ROCKIMAGER = (
-    r"plateID_?(?P<barcode>\d+)/batchID_(?P<inspection>\d+)/wellNum_(?P<well>\d+)/profileID_\d+"
-    r"/d(?P<subwell>\d+)_r\d+_ef"
-)
-# Next to the extended-focus image (_ef) are its slices, thumbnails (_th) and drawings of the drop's location (_dl).
-ROCKIMAGER_OTHERS = r"d\d+_r\d+_(?!ef$).+"
-
-# MARCO (Bruno et al. 2018, doi 10.1371/journal.pone.0198883) kept each laboratory's names and joined folders to them.
-MARCO = (
-    (RIGAKU, None),
-    # folderID100_plateID3100_batchID17409_wellNum6_profileID1_d1_r260654_ef: RockImager
-    (
-        r"(?:folderID\d+_)?plateID(?P<barcode>\d+)_batchID(?P<inspection>\d+)_wellNum(?P<well>\d+)_profileID\d+"
-        r"_d(?P<subwell>\d+)_r\d+_ef",
-        None,
-    ),
-    # X0000038351439200410071403, 1536-well plates of the Hauptman-Woodward institute: plate, well, date and time, as
-    # read by github.com/Hauptman-Woodward/Marco_Polo. We assume that wells are numbered along the 48 columns.
-    (r"(?P<barcode>X\d{9})(?P<well>\d{4})(?P<date>\d{12})", 48),
-    # 04g4_D7_ImagerDefaults_3: plate, well, imaging profile, a number of unknown meaning
-    (r"(?P<barcode>[0-9a-z]{4})_(?P<row>[A-P])(?P<column>\d{1,2})_[A-Za-z]+_\d+", None),
-    # C10_HighResolution_Crystal_1: no plate
-    (r"(?P<row>[A-P])(?P<column>\d{1,2})_[A-Za-z]+_[A-Za-z]+_\d+", None),
-)
 GROUPS = ("barcode", "inspection", "row", "column", "well", "subwell", "date")
+
+_FOLDERS_WITH_DATES = 3
+"""How many folders above a file may tell its date."""
+
+_FIELDS = {
+    "barcode": r"[^/]+?",
+    "inspection": r"\d+",
+    "row": r"[A-Za-z]{1,2}|\d{1,2}",
+    "column": r"\d{1,2}",
+    "well": r"[A-Za-z]{1,2}\d{1,2}[a-z]?|\d{1,4}",
+    "subwell": r"\d{1,2}|[A-Za-z]",
+    "date": r"\d{4}[-_.]?\d{1,2}[-_.]?\d{1,2}[^/]*?|\d{6}|\d{1,2}\.\d{1,2}\.\d{4}[^/]*?"
+    r"|\d{1,2}[-_. ]?[A-Z][a-z]+[-_. ]*\d{4}[^/]*?|[A-Z][a-z]+[-_. ]\d{1,2}[-_. ,]+\d{4}[^/]*?",
+}
+"""What a group holds if a pattern gives only its name, as ``{barcode}``."""
+
+
+class NumberedWell(NamedTuple):
+    """A drop by its well's number, counted along the rows of a plate of so many columns; 0: the plate's format says."""
+
+    number: int
+    subwell: int
+    columns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class NamedImage:
-    """Plate, inspection and well of an image; `date` is naive local time, None if the name has no date.
+    """What an image's name and folders say.
 
-    An empty `barcode` stands for that of the file's folder; see `plates`.
+    Attributes
+    ----------
+    barcode
+        Empty if a folder is the plate; see `plates`.
+    inspection
+        None if there is no number; then the date tells inspections apart.
+    place
+        The drop.
+    date
+        Naive local time; None if there is none.
+    is_own_time
+        Whether `date` may be this image's time only, not that of the whole inspection.
+    score
+        A person's score, in the person's words; empty if there is none.
+    folders
+        Number of folders that were read.
+    plate_folder
+        How many folders above the file's own the plate's folder is; None if the file's name has the barcode.
     """
 
     barcode: str
-    inspection: int
-    well: Well
-    date: datetime | None
+    inspection: int | None
+    place: Well | NumberedWell
+    date: datetime | None = None
+    is_own_time: bool = False
+    score: str = ""
+    folders: int = 0
+    plate_folder: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A regular expression for a path without its suffix, and the number of columns of its plates; 0: not known."""
+
+    regex: re.Pattern[str]
+    columns: int = 0
+    takes_suffix: bool = False
+
+    def match(self, path: Path) -> tuple[re.Match[str], int] | None:
+        """Match a path from as few folders as fit; return the match and the number of folders."""
+        for folders in range(self.most_folders(path) + 1):
+            for name in (path.stem, path.name)[: 1 + self.takes_suffix]:
+                if (match := self.regex.fullmatch("/".join((*folders_above(path, folders), name)))) is not None:
+                    return match, folders
+        return None
+
+    def most_folders(self, path: Path) -> int:
+        """Return the number of folders that the expression may read."""
+        return len(path.parts) - 1 - path.is_absolute() if "/" in self.regex.pattern else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,59 +104,76 @@ class Names:
 
     Attributes
     ----------
+    name
+        Its name, or a lab's own pattern.
     patterns
-        Regular expressions, each with the number of columns of a plate, from which a well number gives row and column.
-        A pattern is matched against the file name without its suffix, preceded by as many folders as it has slashes.
+        The first that fits is taken.
     others
-        Pattern of names, without suffix, of files that are not to be scored; None for no such files.
+        Pattern of files that are not to be scored; None for no such files.
     """
 
-    patterns: tuple[tuple[re.Pattern[str], int], ...]
-    others: re.Pattern[str] | None = None
+    name: str
+    patterns: tuple[Pattern, ...]
+    others: Pattern | None = None
 
     def read(self, path: Path) -> NamedImage | None:
-        """Read a path; None if it matches no pattern."""
-        for pattern, columns in self.patterns:
-            match = pattern.fullmatch(_text(path, pattern))
-            if match is not None:
-                return _place(match, columns)
+        """Read an absolute path; None if it matches no pattern, or what it says is impossible."""
+        for pattern in self.patterns:
+            found = pattern.match(path)
+            if found is not None:
+                try:
+                    return _read(path, *found, pattern.columns)
+                except ValueError:
+                    continue
+        return None
+
+    def why_not(self, path: Path) -> str | None:
+        """Return what is impossible in a name that matches a pattern, such as column 0; None if there is none."""
+        for pattern in self.patterns:
+            found = pattern.match(path)
+            if found is not None:
+                try:
+                    _read(path, *found, pattern.columns)
+                except ValueError as error:
+                    return str(error)
         return None
 
     def passes_over(self, path: Path) -> bool:
         """Return whether the convention knows the file as one that is not to be scored."""
-        return self.others is not None and self.others.fullmatch(path.stem) is not None
+        return self.others is not None and self.others.match(path) is not None
 
     def image_name(self, path: Path) -> str:
         """Return a name that is unique within the inspection: the file name with the folders that the pattern reads."""
-        depths = {pattern.pattern.count("/") for pattern, _ in self.patterns if pattern.fullmatch(_text(path, pattern))}
-        return "_".join(path.parts[-1 - max(depths, default=0) :])
+        found = (pattern.match(path) for pattern in self.patterns)
+        return "_".join((*folders_above(path, max((match[1] for match in found if match), default=0)), path.name))
 
 
-def compile_names(names: str, plate_columns: int = 12) -> Names:
+def compile_names(names: str) -> Names:
     """Compile a naming convention.
 
     Parameters
     ----------
     names
-        ``rigaku``, ``rockimager``, ``marco``, or a regular expression with named groups (`GROUPS`).
-    plate_columns
-        Number of columns of the plates, for names that give a well number.
+        One of `CONVENTIONS`, a regular expression with named groups (`GROUPS`), or a name with fields such as
+        ``{barcode}/{folder}/{row}{column}``.
 
     Raises
     ------
     ConfigError
-        If a regular expression is invalid, does not name the well, or has groups of other names.
+        If a pattern is invalid, does not name the well, or has groups of other names.
     """
-    if names == "marco":
-        return Names(tuple((re.compile(pattern), columns or plate_columns) for pattern, columns in MARCO))
-    if names == "rockimager":
-        pattern = re.compile(ROCKIMAGER, re.IGNORECASE)
-        return Names(((pattern, plate_columns),), re.compile(ROCKIMAGER_OTHERS, re.IGNORECASE))
+    if names in CONVENTIONS:
+        convention = CONVENTIONS[names]
+        flags = re.IGNORECASE if convention.ignores_case else re.NOFLAG
+        patterns = tuple(Pattern(re.compile(pattern, flags), columns) for pattern, columns in convention.patterns)
+        return Names(names, patterns, Pattern(re.compile(convention.others, flags)) if convention.others else None)
     try:
-        pattern = re.compile(RIGAKU if names == "rigaku" else names)
+        pattern = re.compile(_as_regex(names))
     except re.error as error:
-        raise ConfigError(f"import.names: not a regular expression ({error}): {names!r}") from error
+        same = "; for the same barcode again, write (?P=barcode)" if "redefinition" in str(error) else ""
+        raise ConfigError(f"import.names: not a regular expression ({error}): {names!r}{same}") from error
     groups = set(pattern.groupindex)
+    near = difflib.get_close_matches(names.lower(), (*CONVENTIONS, ANY), n=1)
     unknown = groups - set(GROUPS)
     missing = set() if "well" in groups else {"row", "column"} - groups
     if unknown or missing:
@@ -134,46 +182,118 @@ def compile_names(names: str, plate_columns: int = 12) -> Names:
             "and may have barcode, inspection, subwell, date"
             + (f"; it lacks {', '.join(sorted(missing))}" if missing else "")
             + (f"; it has {', '.join(sorted(unknown))}" if unknown else "")
-            + f". Or use rockimager, marco, or {ANY!r}, which makes each file a well, in the order of names"
+            + (f"; did you mean {near[0]}?" if near else "")
+            + f". Or use {', '.join(CONVENTIONS)}, or {ANY!r}, which makes each file a well, in the order of names"
         )
-    return Names(((pattern, plate_columns),))
+    return Names(names, (Pattern(pattern, takes_suffix=True),))
 
 
-def _text(path: Path, pattern: re.Pattern[str]) -> str:
-    """Return the part of a path that a pattern is matched against."""
-    folders = pattern.pattern.count("/")
-    return "/".join([*path.parts[-1 - folders : -1], path.stem]) if folders else path.stem
+def folders_above(path: Path, number: int) -> tuple[str, ...]:
+    """Return the names of so many folders above a file, the file's own last."""
+    return path.parts[len(path.parts) - 1 - number : -1] if number else ()
 
 
-def _place(match: re.Match[str], columns: int) -> NamedImage | None:
-    groups = {name: value for name, value in match.groupdict().items() if value}
-    try:
-        if "well" in groups:
-            row, column = divmod(int(groups["well"]) - 1, columns)
-            row, column = _index(str(row + 1)), column + 1
+def _as_regex(names: str) -> str:
+    """Convert a lab's pattern: ``{barcode}`` to a group, ``*`` and ``{folder}`` to one folder, ``**`` to any number."""
+    if re.search(r"\{[a-z]+\}", names) and "(?P<" not in names:
+        return _from_fields(names)
+    names = re.sub(r"(?<![^/])\*\*/", "(?:[^/]+/)*", names)
+    return re.sub(r"(?<![^/])(?:\*|\{folder\})(?=/)", "[^/]+", names)
+
+
+def _from_fields(names: str) -> str:
+    names = re.sub(r"\.(?:\w{3,4}|\*)$", "", names.replace("\\", "/").removeprefix("./"))
+    regex, seen = "", set[str]()
+    for part in re.split(r"(\{[a-z]+\}|\*\*/|\*|\?)", names):
+        field = part[1:-1] if part.startswith("{") and part.endswith("}") else ""
+        if field in seen:
+            regex += f"(?P={field})"
+        elif field in _FIELDS:
+            regex += f"(?P<{field}>{_FIELDS[field]})"
+            seen.add(field)
+        elif field and field != "folder":
+            raise ConfigError(
+                f"import.names: unknown {part} in {names!r}; known: {{folder}}, {{{'}, {'.join(_FIELDS)}}}"
+            )
+        elif part == "**/":
+            regex += "(?:[^/]+/)*"
+        elif part == "*" and regex[-1:] in ("", "/"):
+            regex += "[^/]+"
         else:
-            row, column = _index(groups["row"]), _index(groups["column"])
-        return NamedImage(
-            barcode=groups.get("barcode", ""),
-            inspection=int(groups.get("inspection", "1")),
-            well=Well(row, column, _index(groups.get("subwell", "1"))),
-            date=_date(groups.get("date")),
-        )
-    except (ValueError, KeyError):
-        return None
+            regex += {"{folder}": "[^/]+", "*": "[^/]*", "?": "[^/]"}.get(part) or re.escape(part)
+    return regex
 
 
-def _index(text: str) -> int:
+def _read(path: Path, match: re.Match[str], folders: int, columns: int) -> NamedImage:
+    """Return what a match says.
+
+    Raises
+    ------
+    ValueError
+        If that is impossible.
+    """
+    groups = {name: value for name, value in match.groupdict().items() if value}
+    barcode = groups.get("barcode", "")
+    inspection = int(groups["inspection"]) if "inspection" in groups else None
+    date, is_own = None, False
+    if "date" in groups:
+        date, is_own = parse_date(groups["date"]), match.start("date") > match.string.rfind("/")
+    elif inspection is None:
+        date, is_own = _date_around(path, barcode)
+    has_time = date is not None and date != date.replace(hour=0, minute=0, second=0)
+    return NamedImage(
+        barcode=barcode,
+        inspection=inspection,
+        place=_place(groups, columns),
+        date=date,
+        is_own_time=is_own and has_time,
+        score=groups.get("score", ""),
+        folders=folders,
+        plate_folder=_plate_folder(match, folders),
+    )
+
+
+def _plate_folder(match: re.Match[str], folders: int) -> int | None:
+    """Return which folder has the barcode; if none has, the nearest above those with an inspection or a date."""
+
+    def folder_of(group: str) -> int | None:
+        if group not in match.re.groupindex or match.start(group) < 0:
+            return None
+        above = folders - 1 - match.string[: match.start(group)].count("/")
+        return above if above >= 0 else None
+
+    if match.groupdict().get("barcode"):
+        return folder_of("barcode")
+    known = {folder_of("inspection"), folder_of("date")}
+    return next(above for above in range(folders + 1) if above not in known)
+
+
+def _place(groups: dict[str, str], columns: int) -> Well | NumberedWell:
+    subwell = _index("subwell", groups.get("subwell", "1"))
+    well = groups.get("well", "")
+    if well and not well.isdecimal():
+        named = parse_well(well)
+        return named._replace(subwell=named.subwell or subwell)
+    if well:
+        if not int(well):
+            raise ValueError("well 0: wells are counted from 1")
+        return NumberedWell(int(well), subwell, columns)
+    return Well(_index("row", groups.get("row", "")), _index("column", groups.get("column", "")), subwell)
+
+
+def _index(what: str, text: str) -> int:
     """``7`` or ``07`` → 7; ``A`` → 1, ``h`` → 8, ``AA`` → 27."""
     number = int(text) if text.isdecimal() else row_number(text)
     if not 1 <= number <= 99:
-        raise ValueError(text)
+        raise ValueError(f"{what} {text}: it must be from 1 to 99")
     return number
 
 
-def _date(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    digits = re.sub(r"\D", "", text)
-    formats = {6: "%y%m%d", 8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
-    return datetime.strptime(digits, formats[len(digits)])  # noqa: DTZ007  the imager's dates are naive local time
+def _date_around(path: Path, barcode: str) -> tuple[datetime | None, bool]:
+    """Return the date in a file's name or in its nearest folder with one, and whether it is in the file's name."""
+    folders = folders_above(path, min(_FOLDERS_WITH_DATES, len(path.parts) - 1))
+    for above, text in enumerate((path.stem, *reversed(folders))):
+        rest = text.replace(barcode, " ") if barcode and find_date(barcode) else text
+        if (date := find_date(rest)) is not None:
+            return date, above == 0
+    return None, False

@@ -15,6 +15,7 @@ from xtalgrid_core.files import readable
 from ...config import Config
 from ...domain.log import log
 from ..crystaltrak.database import ImagerDatabase
+from .dates import find_date, without_dates
 
 _LONGEST = 30
 """Bytes of a barcode."""
@@ -23,10 +24,17 @@ _HASH = 8
 
 
 class PlateFolders:
-    """Table of the folders that are plates, so that each keeps its barcode."""
+    """Table of the folders that are plates, so that each keeps its barcode.
 
-    def __init__(self, config: Config, database: ImagerDatabase) -> None:
-        self._config, self._database = config, database
+    Parameters
+    ----------
+    root
+        The folder that is imported or watched. Below it, a folder whose name is only a date belongs to the plate that
+        the folder above is.
+    """
+
+    def __init__(self, config: Config, database: ImagerDatabase, root: Path) -> None:
+        self._config, self._database, self._root = config, database, root.absolute()
         self._table = sa.Table(
             "xtalgrid_plates",
             sa.MetaData(),
@@ -41,9 +49,21 @@ class PlateFolders:
             self._table.create(connection, checkfirst=True)
             return {row.folder: row.barcode for row in connection.execute(self._table.select())}
 
-    def barcode(self, folder: Path) -> str:
-        """Return the barcode of a folder: its name, with its parent's or a hash where another plate has that one."""
-        folder = folder.absolute()
+    def _folder_of_plate(self, folder: Path, above: int) -> Path:
+        """Return a folder so many above another, or one further up if it is a date."""
+        if readable(str(folder)) in self._barcodes:  # as a version that did not read dates took it
+            return folder
+        folder = (folder, *folder.parents)[above]
+        while _is_date(folder.name) and self._root in folder.parent.parents:
+            folder = folder.parent
+        return folder
+
+    def barcode(self, folder: Path, above: int = 0) -> str:
+        """Return the barcode of the plate that is so many folders above a folder with images.
+
+        It is the folder's name, with its parent's or a hash where another plate has that one.
+        """
+        folder = self._folder_of_plate(folder.absolute(), above)
         path = readable(str(folder))
         if path not in self._barcodes:
             names = [barcode_of(path.split("/")[-1]), barcode_of("-".join(path.split("/")[-2:]))]
@@ -60,10 +80,14 @@ class PlateFolders:
         """Tell whether no other folder is this plate; one imported before this table existed keeps its barcode."""
         if barcode in self._barcodes.values():
             return False
-        images = self._database.wells_taken(barcode)
+        images = {image.image_name for image in self._database.entered(barcode)}
         stored = self._config.image_root / barcode
         pairs = ((folder / name, file) for name in images for file in stored.glob(f"*/{glob.escape(name)}"))
         return not images or any(is_same_image(own, file) for own, file in pairs)
+
+
+def _is_date(name: str) -> bool:
+    return find_date(name) is not None and not without_dates(name)
 
 
 def barcode_of(name: str) -> str:

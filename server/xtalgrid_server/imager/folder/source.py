@@ -170,9 +170,22 @@ class FolderSource:
                 else:
                     changed += self._wait_or_give_up(path, seen, why, imported)
         if ready:
-            enter(self._config, self._database, self._failures, list(ready), self._convention, self._copy, imported)
-        states: dict[Path, State] = {path: "rejected" if path in imported.rejected else "entered" for path in ready}
-        changed += [replace(seen, state=states[path]) for path, seen in ready.items()]
+            enter(
+                self._config,
+                self._database,
+                self._failures,
+                list(ready),
+                self._convention,
+                self._copy,
+                imported,
+                root=self._folder,
+                clock=self._clock,
+            )
+        waiting = set(imported.waiting)
+        states: dict[Path, State] = {
+            path: "rejected" if path in imported.rejected else "entered" for path in ready if path not in waiting
+        }
+        changed += [replace(ready[path], state=state) for path, state in states.items()]
         visited.update(seen.folder for seen in changed)
         self._seen.keep(changed)
 

@@ -1,0 +1,62 @@
+"""What an image's name says of how it was taken: capture profile, and focus slice or composite of the slices."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+# Rigaku's 14th field is the illumination, the 15th the slice, 99 the best-focus composite. RockImager's names end in
+# the kind of image: ef is the extended-focus composite. See imager/folder/conventions.py.
+_RIGAKU = re.compile(r"(?P<stack>.+_\d{6}(?:_\d\d){3}_(?P<profile>[^_]+))_(?P<kind>[^_]+)_[^_]+_[^_]+_[^_]+")
+_ROCKIMAGER = re.compile(r"(?P<stack>.*profileID_?(?P<profile>\d+)_d\d+_r\d+)_(?P<kind>\w+)\.\w+", re.IGNORECASE)
+_COMPOSITES = ("99", "ef")
+
+
+class Named(Protocol):
+    """Anything with an image name."""
+
+    @property
+    def image_name(self) -> str:
+        """The image's name."""
+
+
+N = TypeVar("N", bound=Named)
+
+
+@dataclass(frozen=True, slots=True)
+class HowTaken:
+    """How an image was taken.
+
+    Attributes
+    ----------
+    profile
+        Rigaku's code of the illumination, or RockImager's number of the capture profile.
+    stack
+        The same for all slices of one drop, profile and inspection, and for their composite.
+    kind
+        The slice, or the kind of image, as named.
+    """
+
+    profile: str
+    stack: str
+    kind: str
+
+    @property
+    def is_composite(self) -> bool:
+        """Whether the image is made of the slices."""
+        return self.kind.lower() in _COMPOSITES
+
+
+def how_taken(name: str) -> HowTaken | None:
+    """Return what a name says; None if it is neither Rigaku's nor RockImager's."""
+    match = _RIGAKU.fullmatch(name) or _ROCKIMAGER.fullmatch(name)
+    return HowTaken(match["profile"], match["stack"], match["kind"]) if match else None
+
+
+def without_slices(images: Iterable[N]) -> list[N]:
+    """Return a drop's images of one inspection, without the focus slices of which it has the composite."""
+    named = [(image, how_taken(image.image_name)) for image in images]
+    whole = {taken.stack for _, taken in named if taken is not None and taken.is_composite}
+    return [image for image, taken in named if taken is None or taken.is_composite or taken.stack not in whole]
