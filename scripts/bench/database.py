@@ -246,14 +246,11 @@ def _score_row(
 
 def _create_work(system: System, images: int, scored: int) -> tuple[float, float, float]:
     """Return seconds to find the newest 500, to plan them, and to find nothing new but read the look-back."""
-    from xtalgrid_server.steps import create_work as create
+    from xtalgrid_server.steps.progress import Archive, Progress, progress_key, save_progress
 
     newest = images - NEW
-    create._save(
-        system.ledger,
-        create._key(system.config),
-        create.Progress(Moment(START + newest * EVERY, newest), archive=create.Archive(None, 0)),
-    )
+    progress = Progress(Moment(START + newest * EVERY, newest), archive=Archive(None, 0))
+    save_progress(system.ledger, progress_key(system.config), progress)
     picture = system.config.home / "well.jpg"
     Image.effect_noise((1280, 960), 20).convert("RGB").save(picture, quality=80)
     for number in range(newest + 1, images + 1):

@@ -13,7 +13,7 @@ from ..domain.light import dark_line, passed_over_line
 from ..imager.crystaltrak.database import ImagerDatabase
 from ..ledger.store import Ledger
 from ..steps.account import Account, Unscored, account, account_lines
-from ..steps.create_work import archive
+from ..steps.progress import archive
 from ..steps.step import Pause, paused
 
 _SHOWN = 20

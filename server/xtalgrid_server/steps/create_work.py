@@ -1,31 +1,18 @@
 """``create_work``: find new images in the imager database and pack them into work units, the newest first.
 
-A watermark and a list of gaps record what has been read. A run reads everything newer than the watermark, newest first.
-What it leaves unread at its limit becomes a gap, which later runs fill when there is nothing newer. Some days before
-the watermark, the look-back, are read again, for rows and files that arrived late. Images already in a unit with the
-same options are skipped, so that a run that was killed can simply be repeated.
-
-An imager's clock may be wrong. The watermark never passes now, so an inspection dated ahead hides no other; and
-inspections are also read in the order of their ids, so that one dated long ago is not missed.
-
-The archive is everything older than the look-back at the first run. Only ``--backfill`` reads it, backwards in time, up
-to the configured number of images per hour, and only while no fresh image waits.
-
-A file may be replaced after it was planned. Whatever a run reads again, it compares with the ledger by size and time,
-the newest first and `_LOOKS` files at most; so it does with `_OLDER` files of older inspections, a part of them in each
-run, until all were looked at. A file that differs is read, `_READS` of them at most. If its content was planned before,
-as after a copy, a move or a touch, that is noted; otherwise the image is planned again.
+`progress` says how far it has read. Some days before the watermark, the look-back, are read again, for rows and files
+that arrived late. Images already in a unit with the same options are skipped, so that a run that was killed can simply
+be repeated. The archive is read backwards in time, up to the configured number of images per hour, and only while no
+fresh image waits. An image whose file was replaced is planned again; see `file_changes`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -35,14 +22,16 @@ from xtalgrid_core.options import Options
 from xtalgrid_core.weights import no_pooling, with_second_opinion
 
 from ..config import Config
-from ..domain.images import FileState, ImageRow, Moment, UnusableRow
+from ..domain.images import ImageRow, Moment, UnusableRow
 from ..domain.light import LightsSeen, not_scored
 from ..domain.log import log
 from ..grids.base import Grid, Submission
 from ..imager.source import ImageSource
 from ..ledger.store import Ledger
-from ..ledger.units import PlannedFile, PlannedImage, Unit, options_hash
+from ..ledger.units import PlannedImage, Unit, options_hash
+from .file_changes import OLDER, FileChanges
 from .pack import CheckedImage, check_image, image_path, make_manifest, read_file, write_unit
+from .progress import Archive, Gap, Progress, load_progress, not_beyond, progress_key, save_progress
 from .promote import model_entries, second_opinion_entry
 
 STEP = "create_work"
@@ -53,46 +42,7 @@ _IDS_AGAIN = 2000
 _ASKED = 250
 """Number of inspections in one query of the ledger."""
 
-_LOOKS, _OLDER, _READS = 20_000, 5_000, 1_000
-"""Files that a run compares by size and time, among them of older inspections, and those that it reads because they
-differ. With a run each five minutes, each of a million files is looked at once a day."""
-
 _UNUSABLE_IMAGE = re.compile(r".+, INSPECTID (\d+)")
-
-
-class Gap(msgspec.Struct, frozen=True):
-    """Inspections not read yet, between two moments, both excluded; None: no bound."""
-
-    after: Moment | None
-    before: Moment | None
-    is_read_again: bool = False
-    """Whether it may have been read before. Then images planned with whatever options are not planned again."""
-
-
-class Archive(msgspec.Struct, frozen=True):
-    """The images older than the look-back of the first run."""
-
-    before: Moment | None
-    """Moment down to which inspections have been read; None: all have been."""
-    images: int
-    """Number of images in the archive at the first run."""
-    read: int = 0
-
-
-class Progress(msgspec.Struct, frozen=True):
-    """How far the imager database has been read: up to `newest`, except for the gaps and the archive."""
-
-    newest: Moment | None = None
-    gaps: tuple[Gap, ...] = ()
-    archive: Archive | None = None
-    first_id: int | None = None
-    """Highest id of an inspection at the first run; those after it are read by id too. None: not known yet."""
-    last_id: int = 0
-    """Highest id of an inspection that was read by id."""
-    looked_at: Moment | None = None
-    """Moment down to which files of older inspections were looked at; None: the next run begins with the newest."""
-    is_searched: bool = False
-    """Whether inspections without a date were looked for, once; those entered later are found by id."""
 
 
 @dataclass(slots=True)
@@ -164,7 +114,7 @@ def create_work(
         finish_planned(config, ledger, grid)
     run.take_mended_rows(source)
     if barcodes:
-        run.look_at_all()
+        run.files.look_at_all()
         for barcode in barcodes:
             groups = list(run.unplanned(source.of_plate(barcode)))
             if not groups:
@@ -172,7 +122,7 @@ def create_work(
             for group in groups:
                 run.take(group)
     else:
-        run.read(source, _key(config), backfill)
+        run.read(source, progress_key(config), backfill)
     run.close_unit()
     run.hand_over()
     run.record_unusable(source.unusable)
@@ -181,29 +131,9 @@ def create_work(
     return run.created
 
 
-def archive(config: Config, ledger: Ledger) -> Archive | None:
-    """Return the progress of the archive's back-fill; None before the first run, or if there is no archive."""
-    return _load(ledger, _key(config)).archive
-
-
-def reopen(config: Config, ledger: Ledger, entered: list[ImageRow]) -> None:
-    """Add a gap for images that were just imported with dates before the watermark, so that they are read."""
-    key = _key(config)
-    progress = _load(ledger, key)
-    if not entered or progress.newest is None:
-        return
-    first, last = min(row.moment for row in entered), max(row.moment for row in entered)
-    after = Moment(first.inspected, first.inspect_id - 1)
-    before = min(
-        Moment(last.inspected, last.inspect_id + 1), Moment(progress.newest.inspected, progress.newest.inspect_id + 1)
-    )
-    if after < before and Gap(after, before) not in progress.gaps:
-        _save(ledger, key, msgspec.structs.replace(progress, gaps=(*progress.gaps, Gap(after, before))))
-
-
 def finish_planned(config: Config, ledger: Ledger, grid: Grid) -> None:
     """Submit units that a killed run planned but did not send, and those that the grid lost; rebuild missing zips."""
-    newest = _load(ledger, _key(config)).newest
+    newest = load_progress(ledger, progress_key(config)).newest
     under_way = ledger.units.attempts("planned", "sent")
     known = grid.known({name: attempt for name, (_, attempt) in under_way.items()})
     for name in (name for name, (state, _) in under_way.items() if name in known and state == "planned"):
@@ -271,11 +201,7 @@ class _Run:
         self._taken: set[tuple[int, str]] = set()
         self._light = config.light
         self._inspections: set[int] = set()
-        self._looks: float = _LOOKS
-        self._reads: float = _READS
-        self._looked_at: set[int] = set()
-        self._differing: dict[tuple[int, str], PlannedFile] = {}
-        self._noted: list[tuple[int, FileState]] = []
+        self.files = FileChanges(config, ledger, STEP, dry_run)
         self.created = Created()
 
     def full(self) -> bool:
@@ -284,7 +210,7 @@ class _Run:
     def read(self, source: ImageSource, key: str, backfill: bool) -> None:
         """Read what is new, then gaps, look-back and archive; save the progress once all units are submitted."""
         entered = source.last_id() or 0
-        progress = _not_beyond(self._horizon, _load(self._ledger, key))
+        progress = not_beyond(self._horizon, load_progress(self._ledger, key))
         if not progress.is_searched:
             source.find_undated()
         look_back = timedelta(days=self._config.work.look_back_days)
@@ -307,7 +233,9 @@ class _Run:
         self.close_unit()
         self.hand_over()
         if not self._dry_run and newest is not None:
-            _save(self._ledger, key, Progress(newest, tuple(unread), archive, first_id, last_id, looked_at, True))
+            save_progress(
+                self._ledger, key, Progress(newest, tuple(unread), archive, first_id, last_id, looked_at, True)
+            )
 
     def _read_gap(self, source: ImageSource, gap: Gap, newest: Moment | None) -> tuple[Moment | None, list[Gap]]:
         """Read a gap as far as the limit allows; return the newest moment up to now, and what is left of the gap."""
@@ -367,19 +295,22 @@ class _Run:
             before = Moment(newest.inspected, newest.inspect_id + 1)
         if before is None or self.full():
             return before
-        self._looks, number = _OLDER, 0
+        self.files.look_at_older()
+        number = 0
         for group in self.unplanned(source.newest_first(None, before), any_options=True, planned_only=True):
             self.take(group, fresh=False)
             before, number = group.moment, number + group.number
-            if number >= _OLDER or self.full():
+            if number >= OLDER or self.full():
                 return before
         return None
 
     def _take_mended_files(self) -> None:
         """Take the images whose file could not be used, and has changed since, however old they are."""
-        self._looks = _OLDER
-        failed = self._ledger.failures.images(STEP, _OLDER)
-        changed = [image for image, *known in failed if (about := self._stat(image)) and list(about) != known]
+        self.files.look_at_older()
+        failed = self._ledger.failures.images(STEP, OLDER)
+        changed = [
+            image for image, *known in failed if (about := self.files.size_and_time(image)) and list(about) != known
+        ]
         for group in self.unplanned(([image] for image in changed), any_options=True):
             if self.full():
                 break
@@ -395,10 +326,6 @@ class _Run:
             self.take(group)
         unusable = {f"{row.table}, {row.key}" for row in source.unusable}
         self._ledger.failures.close([name for name in ids if name not in unusable], STEP)
-
-    def look_at_all(self) -> None:
-        """Look at all files of what is read, however many."""
-        self._looks = self._reads = math.inf
 
     def unplanned(
         self, inspections: Iterable[list[ImageRow]], any_options: bool = False, planned_only: bool = False
@@ -417,7 +344,7 @@ class _Run:
                 new = []
                 for image in scored:
                     planned = there.get((image.inspect_id, image.image_name))
-                    if not planned_only if planned is None else self._differs(image, planned):
+                    if not planned_only if planned is None else self.files.differs(image, planned):
                         new.append(image)
                 yield _Inspection(group[0].moment, len(group), new)
 
@@ -434,40 +361,6 @@ class _Run:
             self._ledger.passed_over.add(not_scored(self._light, passed_over))
         return visible
 
-    def _differs(self, image: ImageRow, planned: PlannedFile) -> bool:
-        """Tell whether a planned image's file has another size or time than when it was last read."""
-        if self._looks <= 0 or self._reads <= 0 or planned.image_id in self._looked_at:
-            return False
-        self._looked_at.add(planned.image_id)
-        self._looks -= 1
-        about = self._stat(image)
-        if about is None or about == (planned.size, planned.modified):
-            return False
-        if planned.size is None and about[1] < planned.at.replace(tzinfo=UTC).timestamp() * 1e9:
-            # an earlier version planned it, and noted neither size nor time
-            self._note(planned, FileState(planned.sha256, *about))
-            return False
-        self._reads -= 1
-        self._differing[image.inspect_id, image.image_name] = planned
-        return True
-
-    def _stat(self, image: ImageRow) -> tuple[int, int] | None:
-        try:
-            about = image_path(self._config, image).stat()
-        except (OSError, ValueError, ImageError):
-            return None
-        return about.st_size, about.st_mtime_ns
-
-    def _note(self, planned: PlannedFile, file: FileState) -> None:
-        self._noted.append((planned.image_id, file))
-        if len(self._noted) >= _ASKED:
-            self._write_notes()
-
-    def _write_notes(self) -> None:
-        noted, self._noted = self._noted, []
-        if noted and not self._dry_run:
-            self._ledger.units.record_files(noted, STEP)
-
     def take(self, inspection: _Inspection, fresh: bool = True) -> None:
         """Check an inspection's images and add them to the unit; a unit has either fresh images or back-fill."""
         for image in inspection.images:
@@ -475,12 +368,10 @@ class _Run:
             if key in self._taken:  # a gap and the look-back may overlap
                 continue
             self._taken.add(key)
-            planned = self._differing.get(key)
             file = None
             try:
                 data, file = read_file(self._config, image)
-                if planned is not None and file.sha256 in planned.contents:
-                    self._note(planned, file)
+                if self.files.is_planned(image, file):
                     continue
                 self.created.found += 1
                 if image.inspected > self._horizon:
@@ -538,7 +429,7 @@ class _Run:
 
     def hand_over(self) -> None:
         """Submit the units made so far."""
-        self._write_notes()
+        self.files.write_notes()
         made, self._made = self._made, []
         if made:
             _submit(self._ledger, self._grid, made)
@@ -548,25 +439,6 @@ def _planned(checked: CheckedImage) -> PlannedImage:
     return PlannedImage(checked.image, checked.file.sha256, checked.file.size, checked.file.modified)
 
 
-def _key(config: Config) -> str:
-    """Return the key of the saved progress; other patterns or lights find other images, so they start anew."""
-    lights = [f"{light} {name}" for light, names in config.imager.light.items() for name in names]
-    patterns = "\n".join((*config.imager.patterns, "", *config.imager.exclude, *lights))
-    return f"{config.imager.source} {hashlib.sha256(patterns.encode()).hexdigest()[:16]}"
-
-
-def _not_beyond(latest: datetime, progress: Progress) -> Progress:
-    """Return progress that an inspection dated ahead did not lead astray.
-
-    Earlier versions let it: they then passed over everything dated before, which this has read again, once.
-    """
-    if progress.newest is None or progress.first_id is not None:
-        return progress
-    newest = min(progress.newest, Moment(latest, 0))
-    passed_over = Gap(progress.archive.before if progress.archive else None, newest, is_read_again=True)
-    return msgspec.structs.replace(progress, newest=newest, gaps=(*progress.gaps, passed_over))
-
-
 def _archive(source: ImageSource, latest: datetime, look_back: timedelta) -> Archive | None:
     """Return what is older than the look-back from the newest image; None if there are no images at all."""
     newest = next(source.newest_first(None, Moment(latest, 0)), None)
@@ -574,12 +446,3 @@ def _archive(source: ImageSource, latest: datetime, look_back: timedelta) -> Arc
         return None
     before = Moment(newest[0].inspected - look_back, -1)
     return Archive(before, source.count_images(before))
-
-
-def _load(ledger: Ledger, key: str) -> Progress:
-    state = ledger.watermark(key)
-    return msgspec.json.decode(state, type=Progress) if state else Progress()
-
-
-def _save(ledger: Ledger, key: str, progress: Progress) -> None:
-    ledger.set_watermark(key, msgspec.json.encode(progress).decode())

@@ -26,8 +26,9 @@ from ..ledger.store import Ledger
 from ..storage.weights import Pair
 from .alerts import Alert, SentAlerts, send_alerts
 from .assimilate.assimilate import Assimilated, assimilate
-from .create_work import Created, create_work, reopen
+from .create_work import Created, create_work
 from .finalize import Finalized, finalize
+from .progress import reopen
 from .promote import STEP as MODEL
 from .promote import models_in_use, promote, rollback
 from .publish import Published, publish
