@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.conftest import CHOP_BY_CHOP, missing
 from xtalgrid_core import wire
@@ -111,6 +111,11 @@ def said(system: System, well: str) -> list[Outcome | None]:
     return [one.outcome for one in made]
 
 
+def saved(page: Page) -> None:
+    """Wait until no score of this browser waits for the viewer."""
+    page.wait_for_function("() => !Object.keys(localStorage).some((key) => key.startsWith('xtalgrid-waiting'))")
+
+
 def test_a_person_reviews_ten_drops_by_keyboard_corrects_two_and_undoes_one(page, system):
     page.goto("/")
     page.get_by_role("link", name="BROWSER1").click()
@@ -133,10 +138,12 @@ def test_a_person_reviews_ten_drops_by_keyboard_corrects_two_and_undoes_one(page
         else:
             page.keyboard.press("ArrowRight")
     page.wait_for_url(f"**/{BEST_FIRST[10]}?order=best")
+    saved(page)
     assert said(system, "A4a") == [Outcome.BAD_FORM]
     assert said(system, "A3a") == [Outcome.CLEAR]
     page.keyboard.press("u")
     page.wait_for_url("**/A3a?order=best")  # where it was
+    saved(page)
     assert said(system, "A3a") == [Outcome.CLEAR, None]
     assert said(system, "A4a") == [Outcome.BAD_FORM]
     page.keyboard.press("Escape")
@@ -152,6 +159,7 @@ def test_agreeing_staying_and_taking_back(page, system):
     expect(page.get_by_role("button", name="crystals harvestable")).to_have_attribute("aria-pressed", "true")
     page.get_by_role("button", name="Withdraw").click()
     expect(page.get_by_role("button", name="Withdraw")).to_have_count(0)
+    saved(page)
     assert said(system, "A2a") == [Outcome.HARVESTABLE, None]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,13 +15,16 @@ from xtalgrid_core.outcomes import CLASSES, Outcome
 from . import tables as t
 from .database import LedgerDatabase, insert, is_of, now
 
+HURRIED = timedelta(seconds=0.5)
+"""So soon after one another, nobody has looked at two drops."""
+
 
 @dataclass(frozen=True, slots=True)
 class Correction:
     """A score that a person gave in the viewer at `at` (UTC); `outcome` None takes their earlier score back.
 
     `score_id` is the ARTscore they saw. `written_id` is the SCOREID of the row written for it into the imager's score
-    table.
+    table. `key` is the browser's name for it; None for one sent by a plain form.
     """
 
     id: int
@@ -33,6 +36,7 @@ class Correction:
     at: datetime
     written_id: int | None
     written_at: datetime | None
+    key: str | None = None
 
 
 class Corrections:
@@ -42,9 +46,17 @@ class Corrections:
         self._db = database
 
     def add(
-        self, image_id: int, outcome: Outcome | None, who: str, *, score_id: int | None = None, note: str = ""
+        self,
+        image_id: int,
+        outcome: Outcome | None,
+        who: str,
+        *,
+        score_id: int | None = None,
+        note: str = "",
+        key: str | None = None,
+        at: datetime | None = None,
     ) -> Correction | None:
-        """Record a person's score of an image, unless it is the same as before.
+        """Record a person's score of an image: without a key, unless it is the same as before.
 
         Parameters
         ----------
@@ -52,11 +64,17 @@ class Corrections:
             One of the 13 classes; None takes their earlier score back.
         score_id
             The ARTscore they saw.
+        key
+            What the browser calls this score. It is always recorded, also if it changes nothing, so that the same key
+            is never recorded a second time.
+        at
+            When it was given (UTC); None: now.
 
         Returns
         -------
         Correction or None
-            The person's current score; None if there was nothing to take back.
+            The person's current score, or the one recorded under this key before; None if there was nothing to take
+            back.
 
         Raises
         ------
@@ -72,16 +90,28 @@ class Corrections:
             raise LedgerError("a correction needs the name of the person who made it")
         with self._db.writing() as connection:
             earlier = _newest_by(who).where(t.corrections.c.image_id == image_id)
-            row = connection.execute(earlier).first()
-            before = None if row is None else _correction(row)
-            if before is None and outcome is None:
-                return None
-            if before is not None and before.outcome is outcome and (before.note == note or outcome is None):
-                return before
+            if key is not None:
+                known = connection.execute(sa.select(t.corrections).where(t.corrections.c.key == key)).first()
+                if known is not None:
+                    return _correction(known)
+            else:
+                row = connection.execute(earlier).first()
+                before = None if row is None else _correction(row)
+                if before is None and outcome is None:
+                    return None
+                if before is not None and before.outcome is outcome and (before.note == note or outcome is None):
+                    return before
             image = sa.select(t.images.c.id).where(t.images.c.id == image_id, t.images.c.source == self._db.source)
             if connection.scalar(image) is None:
                 raise LedgerError(f"there is no image {image_id} in the ledger; nothing was recorded")
-            values = {"image_id": image_id, "score_id": score_id, "note": note, "who": who, "at": now()}
+            values = {
+                "image_id": image_id,
+                "score_id": score_id,
+                "note": note,
+                "who": who,
+                "at": at or now(),
+                "key": key,
+            }
             added = insert(connection, t.corrections, outcome=str(outcome or ""), **values)
             return _correction(connection.execute(sa.select(t.corrections).where(t.corrections.c.id == added)).one())
 
@@ -107,6 +137,51 @@ class Corrections:
             corrections.setdefault(row.image_id, []).append(_correction(row))
         return corrections
 
+    def with_key(self, key: str) -> Correction | None:
+        """Return the score that was recorded under a browser's key, or None."""
+        statement = sa.select(t.corrections).where(t.corrections.c.key == key)
+        return next(map(_correction, self._db.rows(statement)), None)
+
+    def hurried(self, limit: int) -> list[tuple[Correction, int]]:
+        """Return scores that a person gave within half a second of their score of another image, newest first.
+
+        Only scores without a key: earlier versions stored quick typing on the wrong drops. Those that the person has
+        replaced since are left out.
+
+        Returns
+        -------
+        list
+            Each as (score, id of the other image), at most `limit`.
+        """
+        made = t.corrections.c
+        order = {"partition_by": made.who, "order_by": (made.at, made.id)}
+        neighbours = sa.select(
+            made.id,
+            sa.func.lag(made.image_id).over(**order).label("image_before"),
+            sa.func.lag(made.at).over(**order).label("at_before"),
+            sa.func.lead(made.image_id).over(**order).label("image_after"),
+            sa.func.lead(made.at).over(**order).label("at_after"),
+        ).where(made.key.is_(None))
+        near = neighbours.subquery()
+        later = t.corrections.alias()
+        replaced = sa.exists().where(later.c.image_id == made.image_id, later.c.who == made.who, later.c.id > made.id)
+        statement = (
+            sa.select(t.corrections, near)
+            .join(near, near.c.id == made.id)
+            .join(t.images, t.images.c.id == made.image_id)
+            .where(is_of(self._db.source, t.images.c.source), made.outcome != "", ~replaced)
+            .order_by(made.id.desc())
+        )
+        found: list[tuple[Correction, int]] = []
+        for row in self._db.rows(statement):
+            for other, at in ((row.image_before, row.at_before), (row.image_after, row.at_after)):
+                if other not in (None, row.image_id) and abs(row.at - at) <= HURRIED:
+                    found.append((_correction(row), other))
+                    break
+            if len(found) == limit:
+                break
+        return found
+
     def last_by(self, who: str) -> Correction | None:
         """Return the last score that a person gave or took back in the viewer, or None."""
         return next(map(_correction, self._db.rows(_newest_by(who))), None)
@@ -125,5 +200,5 @@ def _newest_by(who: str) -> sa.Select[Any]:
 def _correction(row: Any) -> Correction:
     outcome = Outcome(row.outcome) if row.outcome else None
     return Correction(
-        row.id, row.image_id, row.score_id, outcome, row.note, row.who, row.at, row.written_id, row.written_at
+        row.id, row.image_id, row.score_id, outcome, row.note, row.who, row.at, row.written_id, row.written_at, row.key
     )

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from urllib.parse import urlencode
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as AnyHTTPException
 
@@ -87,6 +87,8 @@ def _add_error_pages(app: FastAPI) -> None:
     def page(request: Request, status: int, text: str) -> Response:
         guest = PageRequest(_site(request), request, GUEST)
         title = _TITLES.get(status, "Something went wrong")
+        if request.headers.get("accept") == "application/json":  # the pages' scripts
+            return JSONResponse({"title": title, "text": text}, status, HEADERS)
         response = HTMLResponse(guest.render("error.html", title=title, text=text, back="/").body, status)
         response.headers.update(HEADERS)  # the middleware does not see every error
         return response

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from fastapi import Depends, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -20,7 +21,7 @@ from ..ledger.store import Ledger
 from ..steps.new_crystals import NewCrystal
 from .auth.authentication import GUEST, Authentication, Visitor
 from .auth.cookies import FORMS, new_nonce
-from .auth.forms import check_form, read_form
+from .auth.forms import check_form, local_address, read_form
 from .cache.memory import MemoryCache
 from .pages.index import PlateIndex
 from .pages.maps import ClassMaps
@@ -106,7 +107,10 @@ class PageRequest:
 
     @property
     def address(self) -> str:
-        """The page's address with its query."""
+        """The page's address with its query: of a form, that of the page it was on."""
+        if self.http.method not in ("GET", "HEAD"):
+            page = urlsplit(self.http.headers.get("referer", ""))
+            return local_address(page.path + (f"?{page.query}" if page.query else ""))
         raw = self.http.scope.get("raw_path") or self.http.url.path.encode()
         query = self.http.url.query
         return raw.decode("ascii", "replace") + (f"?{query}" if query else "")

@@ -16,7 +16,7 @@ from ..pages.drops import DropCard, by_inspection, drop_cards, find_stop, select
 from ..pages.history import score_history
 from ..pages.layout import bars, opinions, ratio, scale_bar
 from ..pages.maps import GROUPS
-from ..query_parameters import PlateView
+from ..query_parameters import PlateView, well_address
 from ..site import AllowedRequest, PageRequest
 from .plate import Only, PlateInspection, days_between, read_plate
 
@@ -37,6 +37,16 @@ class DropInspection:
     number: int
     inspected: datetime
     days: int
+
+
+@dataclass(frozen=True, slots=True)
+class LastScore:
+    """A person's last score, which the page offers to undo, and the address of its drop."""
+
+    image_id: int
+    drop: str
+    outcome: Outcome
+    address: str
 
 
 @router.get("/well/{barcode:path}/{inspection:int}/{name}", response_class=HTMLResponse)
@@ -85,14 +95,14 @@ def well(
         previous=row[at - 1] if at else None,
         next=row[at + 1] if at + 1 < len(row) else None,
         strip=row[max(at - _STRIP[0], 0) : at + _STRIP[1] + 1],
+        row=row,
         place=at + 1,
-        places=len(row),
         stop=find_stop(row) if view.order == "best" else None,
         timeline=timeline,
         contents=ledger.contents.of_plates([barcode])(barcode, drop.well),
         entries=score_history(request.site, [image for past in timeline for image in past.drop.images], origins),
         own_outcome=own[-1].outcome if own else None,
-        last_score=_last_score(request),
+        last_score=_last_score(request, view),
         mates=request.site.mates(shown),
         groups=GROUPS,
         ratio=ratio((scored.height, scored.width) if scored else None),
@@ -113,10 +123,11 @@ def _timeline(request: PageRequest, plate: PlateInspection, drop: DropCard) -> l
     return timeline
 
 
-def _last_score(request: PageRequest) -> tuple[str, Outcome | None] | None:
-    """Return (well, outcome) of this visitor's last score, for the line that offers to undo it."""
+def _last_score(request: PageRequest, view: PlateView) -> LastScore | None:
+    """Return this visitor's last score, if they may want to undo it."""
     last = request.site.ledger.corrections.last_by(request.visitor.name) if request.visitor.may_score else None
-    if last is None or now() - last.at > _UNDO_OFFERED:
+    if last is None or last.outcome is None or now() - last.at > _UNDO_OFFERED:
         return None
     row = request.site.image(last.image_id)
-    return f"{row.barcode} {row.well}", last.outcome
+    address = well_address(row.barcode, row.inspection, row.well, view)
+    return LastScore(last.image_id, f"{row.barcode} {row.well}", last.outcome, address)
