@@ -3,7 +3,7 @@
 import { changes, signedIn } from "./waiting.js";
 
 const dialog = document.getElementById("sign-in");
-const viewer = new URL(document.querySelector(".brand").href);
+const signInPage = new URL("sign-in", document.querySelector(".brand").href);
 const me = document.body.dataset.visitor;
 
 async function read(answer) {
@@ -18,7 +18,10 @@ async function read(answer) {
   const content = document.importNode(page.querySelector(".message"), true);
   content.querySelector("[autofocus]")?.removeAttribute("autofocus");  // what is being typed is a score
   const name = content.querySelector("#name");
-  if (name) name.value = me;
+  if (name) {
+    name.value = me;
+    content.querySelector("[name=then]").value = signInPage.pathname;
+  }
   const why = document.createElement("p");
   why.setAttribute("role", "alert");
   why.textContent = visitor
@@ -27,7 +30,9 @@ async function read(answer) {
   content.querySelector("h1").after(why);
   const later = document.createElement("form");
   later.method = "dialog";
-  later.innerHTML = "<button>Later</button>";
+  later.innerHTML = "<button></button>";
+  later.firstChild.textContent = visitor ? `Go on as ${visitor}` : "Later";
+  if (visitor) later.addEventListener("submit", () => location.reload());
   dialog.replaceChildren(content, later);
 }
 
@@ -38,7 +43,7 @@ async function ask() {
   focused?.focus({ preventScroll: true });
   if (document.activeElement && dialog.contains(document.activeElement)) document.activeElement.blur();
   try {
-    await read(await fetch(new URL("sign-in", viewer)));
+    await read(await fetch(signInPage));
   } catch {
     dialog.close();
     setTimeout(ask, 2000);
