@@ -109,7 +109,7 @@ def type_all(
     meant: Given = Counter()
     texts, opened = [], []
     for n, name in enumerate(people):
-        chosen = random.Random(n).choices(codes, k=len(lab.wells))  # noqa: S311
+        chosen = random.Random(n).choices(codes, k=len(lab.wells))
         meant.update((name, well, key.outcome) for well, key in zip(lab.wells, chosen, strict=True))
         texts.append("".join(key.digits for key in chosen))
         opened.append(typist(browser, lab, name))

@@ -65,7 +65,7 @@ class Line:
     """
 
     def __init__(self, app: Any, seed: int = 1) -> None:
-        self._app, self._random = app, random.Random(seed)  # noqa: S311
+        self._app, self._random = app, random.Random(seed)
         self.delay, self.failing, self.cut = 0.0, 0.0, False
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:

@@ -154,13 +154,17 @@ class Corrections:
             Each as (score, id of the other image), at most `limit`.
         """
         made = t.corrections.c
-        order = {"partition_by": made.who, "order_by": (made.at, made.id)}
+
+        def beside(neighbour: Any, column: sa.ColumnElement[Any], name: str) -> sa.ColumnElement[Any]:
+            in_order: sa.ColumnElement[Any] = neighbour(column).over(partition_by=made.who, order_by=(made.at, made.id))
+            return in_order.label(name)
+
         neighbours = sa.select(
             made.id,
-            sa.func.lag(made.image_id).over(**order).label("image_before"),
-            sa.func.lag(made.at).over(**order).label("at_before"),
-            sa.func.lead(made.image_id).over(**order).label("image_after"),
-            sa.func.lead(made.at).over(**order).label("at_after"),
+            beside(sa.func.lag, made.image_id, "image_before"),
+            beside(sa.func.lag, made.at, "at_before"),
+            beside(sa.func.lead, made.image_id, "image_after"),
+            beside(sa.func.lead, made.at, "at_after"),
         ).where(made.key.is_(None))
         near = neighbours.subquery()
         later = t.corrections.alias()

@@ -16,13 +16,14 @@ from ..config import Config
 from ..domain.images import ImageRow
 from ..domain.log import log
 from ..imager.crystaltrak.database import ImagerDatabase
-from ..ledger.plates import Counts, Inspection
+from ..ledger.plates import Inspection
 from ..ledger.store import Ledger
 from ..steps.new_crystals import NewCrystal
 from .auth.authentication import GUEST, Authentication, Visitor
 from .auth.cookies import FORMS, new_nonce
 from .auth.forms import check_form, local_address, read_form
 from .cache.memory import MemoryCache
+from .pages.counts import PlateCounts
 from .pages.index import PlateIndex
 from .pages.maps import ClassMaps
 from .pages.operations import PipelineMonitor
@@ -41,7 +42,7 @@ class Site:
         self.config, self.ledger, self.imager = config, ledger, imager
         self.authentication = Authentication(config, ledger)
         self.index = PlateIndex(ledger.plates)
-        self.counts = MemoryCache[dict[Inspection, Counts]](ledger.plates)
+        self.counts = MemoryCache[dict[Inspection, PlateCounts]](ledger.plates)
         self.crystals = MemoryCache[list[NewCrystal]](ledger.plates)
         self.scoring = PersonScoring(config, ledger, imager)
         self.thumbnails = Thumbnails(config)

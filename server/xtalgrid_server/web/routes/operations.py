@@ -19,7 +19,8 @@ def operations(request: AllowedRequest) -> HTMLResponse:
     """Show lag, backlog, throughput, hosts, failures, and held scores."""
     status = request.site.monitor.status()
     held = request.site.ledger.images.of_scores(status.held)
-    return request.render("operations.html", pipeline=status, held=held)
+    hurried = [(request.site.image(made.image_id), made, request.site.image(other)) for made, other in status.hurried]
+    return request.render("operations.html", pipeline=status, held=held, hurried=hurried)
 
 
 @router.post("/operations/review")

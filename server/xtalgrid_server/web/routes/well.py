@@ -63,7 +63,7 @@ def well(
 ) -> HTMLResponse:
     """Show one drop: its picture with boxes and maps, its scores, and links to the next drops."""
     view = PlateView.from_query(order, only, size, show)
-    plate = read_plate(request, barcode, inspection, people=view.show in ("people", "disagreement"))
+    plate = read_plate(request, barcode, inspection)
     drop = next((drop for drop in plate.drops if str(drop.well) == name), None)
     if drop is None:
         raise HTTPException(404, f"Plate {barcode}, inspection {inspection}, has no image of well {name}.")
@@ -78,7 +78,6 @@ def well(
     answer = scores[0].answer if scores else None
     scored = answer if isinstance(answer, wire.Scored) else None
     timeline = _timeline(request, plate, drop)
-    drop = next((past.drop for past in timeline if past.number == inspection), drop)  # this one has people's scores
     corrections = ledger.corrections.of_images([shown.image_id])[shown.image_id]
     own = [correction for correction in corrections if correction.who == request.visitor.name]
     return request.render(

@@ -186,7 +186,7 @@ function paint() {
   }
   if ($("undo-form") && last !== undefined) {
     $("undo-form").hidden = !last;
-    if (last) $("last-score").textContent = `${last.drop}, ${keys.find((key) => key.outcome === last.outcome)?.name ?? "withdrawn"}`;
+    if (last) $("last-score").textContent = `Last: ${last.drop}, ${keys.find((key) => key.outcome === last.outcome)?.name ?? "withdrawn"}`;
   }
 }
 
@@ -209,11 +209,14 @@ function paintOwn(own) {
 function paintMark(tile) {
   const own = scores.givenTo(Number(tile.dataset.image));
   tile.querySelector(".by-me")?.remove();
-  if (!own) return;
+  if (!own || (own.state === "stored" && (!own.outcome || tile.querySelector(`.said .o-${own.outcome}`)))) return;
   const letter = keys.find((key) => key.outcome === own.outcome)?.letter.cloneNode(true) ?? document.createElement("b");
   letter.classList.add("letter", "by-person", "by-me", own.state);
   letter.title = { waiting: "waiting to be saved", stored: "saved", refused: `not saved: ${own.refused}` }[own.state];
-  if (own.outcome || own.state !== "stored") tile.querySelector(".picture").append(letter);
+  const said = tile.querySelector(".said") ?? document.createElement("span");
+  said.className = "said";
+  said.append(letter);
+  tile.querySelector(".picture").append(said);
 }
 
 // ---- keys, clicks and the browser's history
