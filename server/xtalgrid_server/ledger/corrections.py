@@ -156,7 +156,8 @@ class Corrections:
         made = t.corrections.c
 
         def beside(neighbour: Any, column: sa.ColumnElement[Any], name: str) -> sa.ColumnElement[Any]:
-            in_order: sa.ColumnElement[Any] = neighbour(column).over(partition_by=made.who, order_by=(made.at, made.id))
+            of_person = neighbour(column, type_=column.type)
+            in_order: sa.ColumnElement[Any] = of_person.over(partition_by=made.who, order_by=(made.at, made.id))
             return in_order.label(name)
 
         neighbours = sa.select(
