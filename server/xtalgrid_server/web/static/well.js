@@ -128,8 +128,10 @@ function undo() {
   const form = $("undo-form");
   const undone = last === undefined && form && !form.hidden ? { image: Number(form.image.value), key: "", drop: form.dataset.drop, address: form.dataset.address } : last;
   if (!undone) return;
-  scores.give({ image: undone.image, score: null, outcome: "", undoes: undone.key, drop: undone.drop, address: undone.address });
+  const own = scores.givenTo(undone.image);
   last = null;
+  if (own?.key === undone.key && own.state === "refused") { scores.discard(own); return; }  // it never was saved
+  scores.give({ image: undone.image, score: null, outcome: "", undoes: undone.key, drop: undone.drop, address: undone.address });
   pages.forget(undone.address);
   const place = drops.findIndex((drop) => addressOf(drop) === undone.address);
   if (place >= 0) goTo(place, place !== at);
