@@ -12,8 +12,10 @@ import sqlalchemy as sa
 from xtalgrid_core.errors import LedgerError
 from xtalgrid_core.outcomes import CLASSES, Outcome
 
+from ..domain.images import ImageRow
 from . import tables as t
 from .database import LedgerDatabase, insert, is_of, now
+from .shapes import image_row
 
 HURRIED = timedelta(seconds=0.5)
 """So soon after one another, nobody has looked at two drops."""
@@ -136,6 +138,17 @@ class Corrections:
         for row in self._db.rows_in(statement, images.barcode, barcodes):
             corrections.setdefault(row.image_id, []).append(_correction(row))
         return corrections
+
+    def in_force(self, barcodes: Sequence[str]) -> list[tuple[ImageRow, Correction]]:
+        """Return the scores of these plates that people gave in the viewer and have not replaced or taken back."""
+        images, made, later = t.images.c, t.corrections.c, t.corrections.alias()
+        replaced = sa.exists().where(later.c.image_id == made.image_id, later.c.who == made.who, later.c.id > made.id)
+        statement = sa.select(t.corrections).join(t.images, images.id == made.image_id)
+        statement = statement.where(is_of(self._db.source, images.source), made.outcome != "", ~replaced)
+        current = [_correction(row) for row in self._db.rows_in(statement, images.barcode, barcodes)]
+        rows = self._db.rows_in(sa.select(t.images), images.id, {one.image_id for one in current})
+        image_rows = {row.id: image_row(row) for row in rows}
+        return [(image_rows[one.image_id], one) for one in current]
 
     def with_key(self, key: str) -> Correction | None:
         """Return the score that was recorded under a browser's key, or None."""
