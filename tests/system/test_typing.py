@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from xtalgrid_core.outcomes import Outcome
@@ -52,6 +53,17 @@ def test_a_key_held_down_is_one_key(browser, plate):
     page.keyboard.press("3")
     saved(page)
     assert plate.given() == {("ann", "A1a", Outcome.PRECIPITATE): 1}
+    page.context.close()
+
+
+def test_a_double_click_is_one_score(browser, plate):
+    _, page = typist(browser, plate, "ann")
+    page.get_by_role("button", name="clear 01", exact=True).dblclick()
+    expect(page.locator(".well-name")).to_have_text("A2a")
+    page.wait_for_timeout(300)
+    page.get_by_label("Stay on this drop").press("Enter")
+    saved(page)
+    assert plate.given() == {("ann", "A1a", Outcome.CLEAR): 1}
     page.context.close()
 
 
@@ -174,6 +186,8 @@ def test_signing_in_in_place_sends_what_waits(browser, plate):
     dialog = page.get_by_role("dialog", name="Sign in")
     expect(dialog).to_contain_text("You are no longer signed in. Your scores are kept here")
     page.keyboard.type("11")  # the dialog takes no key that is a score
+    found = [each for each in Axe().run(page).response["violations"] if each["impact"] in ("serious", "critical")]
+    assert [(each["id"], [node["html"] for node in each["nodes"][:3]]) for each in found] == []
     expect(dialog.get_by_label("Name")).to_have_value("ann")
     dialog.get_by_label("Password").fill("wrong")
     dialog.get_by_role("button", name="Sign in").click()

@@ -20,6 +20,8 @@ from .shapes import image_row
 HURRIED = timedelta(seconds=0.5)
 """So soon after one another, nobody has looked at two drops."""
 
+HURRIED_DAYS = 30
+
 
 @dataclass(frozen=True, slots=True)
 class Correction:
@@ -158,8 +160,8 @@ class Corrections:
     def hurried(self, limit: int) -> list[tuple[Correction, int]]:
         """Return scores that a person gave within half a second of their score of another image, newest first.
 
-        Only scores without a key: earlier versions stored quick typing on the wrong drops. Those that the person has
-        replaced since are left out.
+        Those without a key may be on the wrong drop, as earlier versions stored quick typing; of those with one, which
+        are on the right drop, only the last `HURRIED_DAYS` are read. What the person has replaced since is left out.
 
         Returns
         -------
@@ -179,7 +181,7 @@ class Corrections:
             beside(sa.func.lag, made.at, "at_before"),
             beside(sa.func.lead, made.image_id, "image_after"),
             beside(sa.func.lead, made.at, "at_after"),
-        ).where(made.key.is_(None))
+        ).where(made.key.is_(None) | (made.at >= now() - timedelta(days=HURRIED_DAYS)))
         near = neighbours.subquery()
         later = t.corrections.alias()
         replaced = sa.exists().where(later.c.image_id == made.image_id, later.c.who == made.who, later.c.id > made.id)

@@ -16,6 +16,7 @@ from ..config import Config
 from ..domain.images import ImageRow
 from ..domain.log import log
 from ..imager.crystaltrak.database import ImagerDatabase
+from ..ledger.corrections import Correction
 from ..ledger.plates import Inspection
 from ..ledger.store import Ledger
 from ..steps.new_crystals import NewCrystal
@@ -43,6 +44,7 @@ class Site:
         self.authentication = Authentication(config, ledger)
         self.index = PlateIndex(ledger.plates)
         self.counts = MemoryCache[dict[Inspection, PlateCounts]](ledger.plates)
+        self.hurried = MemoryCache[list[tuple[Correction, int]]](ledger.plates)
         self.crystals = MemoryCache[list[NewCrystal]](ledger.plates)
         self.scoring = PersonScoring(config, ledger, imager)
         self.thumbnails = Thumbnails(config)

@@ -183,14 +183,16 @@ def test_operations_list_scores_given_within_half_a_second_of_another_drop(clien
     assert section.startswith('>Scores to look at again <span class="count">2<')
     assert [f"/well/CI022987/3/A{n}a" in section for n in range(1, 6)] == [True, True, False, False, False]
     send(client, typed(1), typed(2, image=3))  # looked at again, and given by the version that stores them right
-    client.app.state.site.monitor.forget()
     section = client.get("/operations").text.partition('id="hurried"')[2].partition("</section>")[0]
     assert section.startswith('>Scores to look at again <span class="count">1<')
     assert '<th scope="row"><a href="/well/CI022987/3/A2a"' in section
 
 
-def test_operations_say_nothing_where_nobody_hurried(client, score, system):
+def test_quick_scores_of_this_version_are_listed_apart(client, score, system):
     score({(1, 1): Outcome.CLEAR, (2, 1): Outcome.CLEAR})
     system.ledger.corrections.add(1, Outcome.CLEAR, "anna", at=datetime(2026, 3, 1))
-    send(client, typed(1), typed(2, image=2))
     assert "look at again" not in client.get("/operations").text
+    send(client, typed(1, seconds_ago=10), typed(2, image=2, seconds_ago=9.7))
+    page = client.get("/operations").text
+    assert 'look at again <span class="count">0<' in page
+    assert "2 quick scores of the last 30 days, stored on the right drop" in page

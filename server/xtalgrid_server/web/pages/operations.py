@@ -17,7 +17,6 @@ from xtalgrid_core.errors import ImagerError
 from ...config import Config
 from ...domain.log import log
 from ...imager.crystaltrak.database import ImagerDatabase
-from ...ledger.corrections import Correction
 from ...ledger.database import now
 from ...ledger.scores import HostWork
 from ...ledger.store import Ledger
@@ -26,7 +25,6 @@ from ...steps.step import Pause, paused
 _CACHE_SECONDS = 15.0
 _SHOWN_FAILURES = 50
 _SHOWN_HELD = 200
-_SHOWN_HURRIED = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +51,6 @@ class PipelineStatus:
         The newest of them: when (UTC), step, file, reason, detail.
     held
         The ids of the scores that wait for approval.
-    hurried
-        Scores that a person gave within half a second of another drop, as `Corrections.hurried` finds them.
     paused
         Who paused the system and when; None while it runs.
     read_at
@@ -72,7 +68,6 @@ class PipelineStatus:
     failed: dict[str, int]
     failures: list[tuple[datetime, str, str, str, str]]
     held: list[int]
-    hurried: list[tuple[Correction, int]]
     paused: Pause | None
     imager_error: str = ""
     read_at: float = field(default_factory=time.monotonic)
@@ -148,7 +143,6 @@ class PipelineMonitor(Collector):
             failed=failed,
             failures=failures,
             held=ledger.decisions.held()[:_SHOWN_HELD],
-            hurried=ledger.corrections.hurried(_SHOWN_HURRIED),
             paused=paused(self._ledger),
             imager_error=imager_error,
         )

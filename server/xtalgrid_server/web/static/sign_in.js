@@ -30,8 +30,9 @@ async function read(answer) {
   content.querySelector("h1").after(why);
   const later = document.createElement("form");
   later.method = "dialog";
-  later.innerHTML = "<button></button>";
-  later.firstChild.textContent = visitor ? `Go on as ${visitor}` : "Later";
+  const button = document.createElement("button");
+  button.textContent = visitor ? `Go on as ${visitor}` : "Later";
+  later.append(button);
   if (visitor) later.addEventListener("submit", () => location.reload());
   dialog.replaceChildren(content, later);
 }

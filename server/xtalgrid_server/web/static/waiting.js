@@ -66,8 +66,9 @@ export function give(score) {
 
 // The newest score that this person gave an image on this page, or that still waits: {outcome, state, refused}.
 export function givenTo(image) {
+  if (given.has(image)) return given.get(image);
   const left = kept().findLast((entry) => entry.image === image);
-  return left && !given.has(image) ? { ...left, state: left.refused ? "refused" : "waiting" } : given.get(image);
+  return left && { ...left, state: left.refused ? "refused" : "waiting" };
 }
 
 export function discard(entry) {

@@ -9,6 +9,7 @@ import "./sign_in.js";
 const $ = (id) => document.getElementById(id);
 const me = document.body.dataset.visitor;
 const AHEAD = 4;  // pages read ahead
+const SECOND_CLICK = 250;  // milliseconds: a click so soon after a drop appeared was meant for the one before
 
 // The list of drops stays as it was when the person came, also if scores change its order.
 const drops = $("steps").dataset.drops.split(",").map((text) => {
@@ -25,7 +26,7 @@ const query = view.size ? `?${view}` : "";
 let at = drops.findIndex((drop) => drop.well === decodeURIComponent(location.pathname.slice(folder.length)));
 let typed = null;  // the first digit and the drop it was typed for
 let last;  // the score that "undo" undoes: undefined is the one that the page names, null is none
-let forgetting = 0;
+let forgetting = 0, appeared = 0;
 
 function addressOf(drop) {
   return `${folder}${encodeURIComponent(drop.well)}${query}`;
@@ -101,6 +102,8 @@ function message(template, well = "") {
 
 function show(main) {
   $("main").replaceWith(main);
+  appeared = performance.now();
+  $("shown-drop").textContent = document.title;
   setUpPicture();
   setUpForm();
   paint();
@@ -227,6 +230,7 @@ document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || document.querySelector("dialog:modal")) return;
   if (event.target.matches("input:not([type=checkbox]), select, textarea")) return;
   const { key } = event;
+  if (key === "Enter" && event.target.id === "stay") event.preventDefault();  // it would press the first button
   if (event.repeat && !key.startsWith("Arrow")) return;  // a key held down is pressed once
   const steps = { ArrowLeft: at - 1, ArrowRight: at + 1 };
   const link = $({ ArrowUp: "earlier", ArrowDown: "later", Escape: "up" }[key]);
@@ -239,7 +243,10 @@ document.addEventListener("keydown", (event) => {
 });
 
 document.addEventListener("submit", (event) => {
-  if (event.target.id === "score-form") { event.preventDefault(); score(event.submitter.value); }
+  if (event.target.id === "score-form") {
+    event.preventDefault();
+    if (performance.now() - appeared > SECOND_CLICK) score(event.submitter.value);
+  }
   if (event.target.id === "undo-form") { event.preventDefault(); undo(); }
 });
 
