@@ -102,6 +102,9 @@ def test_two_tabs_of_one_person(browser, plate):
         page.keyboard.press(one)
         second.keyboard.press(two)
     saved(page)
+    saved(second)
+    for each, last in ((page, "A3a"), (second, "A9a")):
+        expect(each.locator(f".strip a[href$='{last}'] .by-me.waiting")).to_have_count(0)
     wells = {Outcome.PRECIPITATE: ("A1a", "A2a", "A3a"), Outcome.CLEAR: ("A7a", "A8a", "A9a")}
     assert plate.given() == {("ann", well, outcome): 1 for outcome, these in wells.items() for well in these}
     context.close()
@@ -125,7 +128,7 @@ def test_back_and_forward_and_the_end_of_the_plate(browser, plate):
     page.go_back()
     page.wait_for_url("**/A3a")
     expect(page.locator(".well-name")).to_have_text("A3a")
-    expect(page.locator("#own-score")).to_have_text("precipitate: saved")
+    expect(page.get_by_role("button", name="precipitate 13", exact=True)).to_have_attribute("aria-pressed", "true")
     page.keyboard.type("01")
     page.go_back()
     page.go_back()
@@ -158,6 +161,7 @@ def test_a_refused_score_is_said_on_its_drop_until_the_person_decides(browser, p
     page.get_by_role("button", name="Try again").click()
     expect(page.locator("#own-score")).to_have_text("clear: saved")
     page.keyboard.press("ArrowLeft")
+    expect(page.locator("#own-score")).to_contain_text("precipitate: not saved")
     page.get_by_role("button", name="Discard").click()
     saved(page)
     assert plate.given() == {("ann", "A2a", Outcome.CLEAR): 1}

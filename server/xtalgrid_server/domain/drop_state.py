@@ -57,6 +57,9 @@ class DropState:
         cls, artscore: Outcome | None, p_crystal: float | None = None, scores: Iterable[PersonScore] = ()
     ) -> DropState:
         """Make the state from all of people's scores; of each person, whatever the case of the name, the newest."""
+        scores = tuple(scores)
+        if len(scores) < 2:  # nearly all
+            return cls(artscore, p_crystal, scores)
         newest = {score.who.casefold(): score for score in sorted(scores, key=lambda score: score.at)}
         return cls(artscore, p_crystal, tuple(sorted(newest.values(), key=lambda score: score.at)))
 

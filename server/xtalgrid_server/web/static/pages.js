@@ -3,14 +3,15 @@
 const FRESH = 60_000;  // milliseconds: a page read ahead is shown for so long
 const pages = new Map();  // by address: {at, page, promise}
 
-// Read a page: {main, title, visitor}, ready to be shown once and with its picture decoded.
+// Read a page: {main, title, visitor, asked: when}, to be shown once, with its picture decoded.
 async function read(address) {
+  const asked = performance.now();
   const answer = await fetch(address, { headers: { Accept: "text/html" }, signal: AbortSignal.timeout(20_000) });
   if (answer.status >= 500) throw new Error("The viewer has a problem; trying again.");
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const main = document.adoptNode(page.getElementById("main"));  // its pictures begin to load
   await main.querySelector("#original")?.decode().catch(() => {});  // a missing one is shown as such
-  return { main, title: page.title, visitor: page.body.dataset.visitor };
+  return { main, title: page.title, visitor: page.body.dataset.visitor, asked };
 }
 
 export function get(address) {

@@ -55,8 +55,8 @@ function newKey() {  // crypto.randomUUID exists over HTTPS only
 
 // Give a score: {image, score, outcome, drop, address}, with `undoes` to undo one.
 export function give(score) {
-  const at = Date.now();
-  const entry = { ...score, who: me, key: newKey(), at, place: `${at}`.padStart(14, "0") + `${count++}`.padStart(6, "0") };
+  const at = Date.now(), key = newKey();
+  const entry = { ...score, who: me, key, at, place: `${at}`.padStart(14, "0") + `${count++}`.padStart(6, "0") + key };
   put(entry);
   given.set(entry.image, { ...entry, state: "waiting" });
   changes.dispatchEvent(new Event("change"));
@@ -69,6 +69,11 @@ export function givenTo(image) {
   if (given.has(image)) return given.get(image);
   const left = kept().findLast((entry) => entry.image === image);
   return left && { ...left, state: left.refused ? "refused" : "waiting" };
+}
+
+// Forget a score that was stored before a page was asked for: the page knows better.
+export function forgetStored(image, asked) {
+  if (given.get(image)?.settled < asked && given.get(image).state === "stored") given.delete(image);
 }
 
 export function discard(entry) {
@@ -139,7 +144,9 @@ async function post(batch) {
 function settle(entry, refused, warning) {
   if (refused) put({ ...entry, refused }); else take(entry);
   const state = refused ? "refused" : "stored";
-  if (given.get(entry.image)?.key === entry.key) given.set(entry.image, { ...entry, refused, warning, state });
+  if (given.get(entry.image)?.key === entry.key) {
+    given.set(entry.image, { ...entry, refused, warning, state, settled: performance.now() });
+  }
   changes.dispatchEvent(new CustomEvent("settled", { detail: entry }));
 }
 
@@ -193,7 +200,15 @@ changes.addEventListener("change", () => {
 });
 
 window.addEventListener("online", send);
-window.addEventListener("storage", (event) => { if (event.key?.startsWith(SHELF)) changes.dispatchEvent(new Event("change")); });
+window.addEventListener("storage", (event) => {  // another tab gave, stored or refused a score
+  if (!event.key?.startsWith(SHELF)) return;
+  const entry = [...given.values()].find((one) => one.state === "waiting" && placeOf(one) === event.key);
+  const refused = event.newValue && JSON.parse(event.newValue).refused;
+  if (entry && (refused || !event.newValue)) {
+    given.set(entry.image, { ...entry, refused, state: refused ? "refused" : "stored", settled: performance.now() });
+  }
+  changes.dispatchEvent(new Event("change"));
+});
 window.addEventListener("pagehide", send);
 window.addEventListener("beforeunload", (event) => {
   send();

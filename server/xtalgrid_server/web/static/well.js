@@ -84,6 +84,7 @@ function open(page, address) {
     setUpForm();
     paint();
   } else {
+    scores.forgetStored(Number(picture?.dataset.image), page.asked);
     show(page.main);
   }
 }
@@ -184,8 +185,9 @@ function paint() {
   const drop = current(), own = drop && scores.givenTo(drop.image);
   const form = $("score-form");
   if (own && form) {
+    const undone = own.undoes !== undefined;
     for (const button of form.querySelectorAll("[data-digits]")) {
-      button.setAttribute("aria-pressed", String(own.undoes === undefined && button.value === own.outcome));
+      if (!(undone && own.state === "stored")) button.setAttribute("aria-pressed", String(!undone && button.value === own.outcome));
     }
     paintOwn(own);
   }
