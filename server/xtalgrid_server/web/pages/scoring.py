@@ -17,7 +17,6 @@ from ...domain.images import ImageRow
 from ...domain.log import log
 from ...imager.crystaltrak.database import ImagerDatabase
 from ...ledger.corrections import Correction
-from ...ledger.database import now
 from ...ledger.store import Ledger
 from ..query_parameters import KINDS
 
@@ -100,8 +99,8 @@ class PersonScoring:
     def __init__(self, config: Config, ledger: Ledger, imager: ImagerDatabase) -> None:
         self._config, self._ledger, self._imager = config, ledger, imager
 
-    def take(self, typed: TypedScore, who: str) -> None:
-        """Record a score that a browser kept, once.
+    def take(self, typed: TypedScore, who: str, received: datetime) -> None:
+        """Record a score that a browser kept, once; `received` is when it was sent (UTC).
 
         Raises
         ------
@@ -119,7 +118,7 @@ class PersonScoring:
         if row is None:
             raise RefusedScoreError("There is no such image.")
         ago = min(max(typed.seconds_ago, 0.0), _LONGEST_KEPT.total_seconds())
-        at, own = now() - timedelta(seconds=ago), self._by(typed.image, who)
+        at, own = received - timedelta(seconds=ago), self._by(typed.image, who)
         last = own[-1] if own else None
         if typed.undoes is None:
             if last is not None and last.at > at + _CLOCKS_DIFFER:

@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 
 from xtalgrid_core.errors import ImagerError, LedgerError
 
+from ...ledger.database import now
 from ..auth.authentication import LONGEST_NAME
 from ..auth.forms import local_address
 from ..pages.scoring import RefusedScoreError, TypedScore, person_outcome
@@ -51,6 +52,7 @@ def take_typed(request: AllowedRequest, form: PostedForm) -> JSONResponse:
     if request.visitor.name != form.text("who"):  # the session ended, or somebody else signed in
         raise HTTPException(401, f"Sign in as {form.text('who')[:LONGEST_NAME]} to save these scores.")
     request.check_form(form)
+    received = now()
     try:
         scores = msgspec.json.decode(form.text("scores"), type=TypedScores)
     except msgspec.MsgspecError as error:
@@ -59,7 +61,7 @@ def take_typed(request: AllowedRequest, form: PostedForm) -> JSONResponse:
     for typed in scores:
         refused = warning = ""
         try:
-            request.site.scoring.take(typed, request.visitor.name)
+            request.site.scoring.take(typed, request.visitor.name, received)
         except RefusedScoreError as error:
             refused = str(error)
         except ImagerError as error:
