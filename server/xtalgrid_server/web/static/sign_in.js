@@ -20,7 +20,7 @@ async function read(answer) {
   const name = content.querySelector("#name");
   if (name) {
     name.value = me;
-    content.querySelector("[name=then]").value = signInPage.pathname;
+    content.querySelector("[name=then]").value = "/sign-in";  // below the viewer's path, as in all forms
   }
   const why = document.createElement("p");
   why.setAttribute("role", "alert");
