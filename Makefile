@@ -47,7 +47,7 @@ test-oracle: $(VENV)/.dev
 	@if [ -n "$$ORACLE_URL" ]; then $(BIN)/python -m pytest tests/system/test_oracle.py $(ARGS); else echo "skipped: ORACLE_URL is not set"; fi
 
 # Stress tests that take minutes to an hour; ARGS changes their length (docs/reliability.md).
-.PHONY: fuzz faults soak
+.PHONY: fuzz faults soak typing
 fuzz: $(VENV)/.dev
 	$(BIN)/python -m tests.rig.fuzz_results $(ARGS)
 	$(BIN)/python -m tests.rig.fuzz_images $(ARGS)
@@ -57,6 +57,9 @@ faults: $(VENV)/.dev
 
 soak: $(VENV)/.dev
 	$(BIN)/python -m tests.rig.soak $(ARGS)
+
+typing: $(VENV)/.dev
+	$(BIN)/python -m tests.rig.typing_matrix $(ARGS)
 
 # Tests services under systemd and cron in a Debian container, as root (docs/service.md). Takes minutes; needs
 # systemd-container and debootstrap.

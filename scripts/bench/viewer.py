@@ -23,6 +23,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 import uvicorn
@@ -185,14 +186,14 @@ def link_pictures(config: Config, barcode: str, number: int, wells: int) -> None
 
 
 class Running:
-    """A viewer on a port of its own."""
+    """A viewer on a port of its own; `around` returns what is served instead of its application."""
 
-    def __init__(self, config: Config) -> None:
-        self._config = config
+    def __init__(self, config: Config, around: Callable[[Any], Any] = lambda app: app) -> None:
+        self._config, self._around = config, around
 
     def __enter__(self) -> str:
         self._socket = socket.create_server(("127.0.0.1", 0))
-        settings = uvicorn.Config(create_app(self._config), log_level="warning", proxy_headers=False)
+        settings = uvicorn.Config(self._around(create_app(self._config)), log_level="warning", proxy_headers=False)
         self._server = uvicorn.Server(settings)
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True)
         self._thread.start()

@@ -153,3 +153,25 @@ def test_held_scores_wait_for_a_person(system, score, score_table):
     finish(system)
     assert [row[1] for row in score_table()] == ["01", "23"]
     assert finish(system) == {}
+
+
+@pytest.mark.parametrize(("policy", "written"), [("behind", [3, 4]), ("inspection", [3]), ("drop", [])])
+def test_a_score_that_is_only_in_the_viewer_stands_too(system, score, score_table, policy, written):
+    with_policy(system, policy=policy)
+    (third,) = score(WELL, inspection=3)
+    (fourth,) = score(WELL, inspection=4, inspected=INSPECTED + timedelta(days=7))
+    (image,) = system.ledger.images.of_inspections([fourth.inspect_id])
+    system.ledger.corrections.add(image.image_id, Outcome.CLEAR, "ann")
+    finish(system)
+    ids = {third.inspect_id: 3, fourth.inspect_id: 4}
+    assert sorted(ids[inspect_id] for inspect_id, *_ in score_table()) == written
+
+
+def test_a_score_given_in_the_viewer_in_the_meantime_stands(system, score, score_table):
+    with_policy(system, policy="inspection")
+    (row,) = score(WELL)
+    system.finalize(frames="none")
+    (image,) = system.ledger.images.of_inspections([row.inspect_id])
+    system.ledger.corrections.add(image.image_id, Outcome.CLEAR, "ann")
+    assert system.publish().actions == {"keep": 1}
+    assert score_table() == []

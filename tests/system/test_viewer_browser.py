@@ -5,35 +5,21 @@ Also that nothing leaves the lab's network, that axe-core finds nothing serious,
 
 from __future__ import annotations
 
-import shutil
-import socket
-import threading
-import time
 from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path
 
 import pytest
-import uvicorn
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
-from tests.conftest import CHOP_BY_CHOP, missing
-from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.config import from_string
-from xtalgrid_server.domain.images import ImageRow
-from xtalgrid_server.domain.wells import Well
-from xtalgrid_server.ledger.units import PlannedImage
 from xtalgrid_server.steps.step import user
 from xtalgrid_server.steps.system import System
 from xtalgrid_server.web.app import create_app
 
-from ..server.conftest import answer, draw_well, result_of
+from .viewer import chromium, fill_plate, saved, serving
 
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
-)
 OUTCOMES = [Outcome.CLEAR, Outcome.HARVESTABLE, Outcome.PRECIPITATE, Outcome.UNDECIDED] * 3
 CHANCES = [0.01, 0.97, 0.2, 0.6, 0.02, 0.9, 0.15, 0.5, 0.03, 0.8, 0.1, 0.4]
 BEST_FIRST = ["A2a", "A6a", "A10a", "A4a", "A8a", "A12a", "A3a", "A7a", "A11a", "A9a", "A5a", "A1a"]
@@ -42,22 +28,8 @@ PLATE = "/plate/BROWSER1/2"
 
 @pytest.fixture(scope="module")
 def browser():
-    if not CHROMIUM:
-        missing("no chromium on this machine; Debian: apt-get install chromium")
-    with sync_playwright() as driver:
-        opened = driver.chromium.launch(
-            executable_path=CHROMIUM,
-            args=[
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-dev-shm-usage",
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--no-first-run",
-            ],
-        )
+    with chromium() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")
@@ -66,27 +38,17 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         '[imager]\npatterns = ["*_HF.jpg"]\n[viewer]\nuv = ["*_UV.jpg"]', home=tmp_path_factory.mktemp("home")
     )
     with System(config) as opened:
-        _fill(opened, 1, datetime(2024, 1, 1), [Outcome.CLEAR] * len(OUTCOMES), [0.01] * len(OUTCOMES))
-        _fill(opened, 2, datetime(2024, 1, 8), OUTCOMES, CHANCES)
+        clear, none = [Outcome.CLEAR] * len(OUTCOMES), [0.01] * len(OUTCOMES)
+        fill_plate(opened, "BROWSER1", clear, none, uv=True)
+        fill_plate(opened, "BROWSER1", OUTCOMES, CHANCES, inspection=2, at=datetime(2024, 1, 8), uv=True)
         yield opened
 
 
 @pytest.fixture(scope="module")
 def address(system: System) -> Iterator[str]:
     """A viewer over twelve drops of a plate at two inspections, on a port of its own."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    settings = uvicorn.Config(create_app(system.config), log_level="warning", proxy_headers=False)
-    server = uvicorn.Server(settings)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 30
-    while not server.started:
-        assert time.monotonic() < deadline, "the viewer did not start"
-        time.sleep(0.05)
-    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    server.should_exit = True
-    thread.join(timeout=30)
-    listening.close()
+    with serving(create_app(system.config)) as address:
+        yield address
 
 
 @pytest.fixture
@@ -133,10 +95,12 @@ def test_a_person_reviews_ten_drops_by_keyboard_corrects_two_and_undoes_one(page
         else:
             page.keyboard.press("ArrowRight")
     page.wait_for_url(f"**/{BEST_FIRST[10]}?order=best")
+    saved(page)
     assert said(system, "A4a") == [Outcome.BAD_FORM]
     assert said(system, "A3a") == [Outcome.CLEAR]
     page.keyboard.press("u")
     page.wait_for_url("**/A3a?order=best")  # where it was
+    saved(page)
     assert said(system, "A3a") == [Outcome.CLEAR, None]
     assert said(system, "A4a") == [Outcome.BAD_FORM]
     page.keyboard.press("Escape")
@@ -152,6 +116,7 @@ def test_agreeing_staying_and_taking_back(page, system):
     expect(page.get_by_role("button", name="crystals harvestable")).to_have_attribute("aria-pressed", "true")
     page.get_by_role("button", name="Withdraw").click()
     expect(page.get_by_role("button", name="Withdraw")).to_have_count(0)
+    saved(page)
     assert said(system, "A2a") == [Outcome.HARVESTABLE, None]
 
 
@@ -272,30 +237,3 @@ def test_the_frame_is_dashed_where_it_is_not_a_crystal(page):
     ]
     assert dashes[0] == "none"
     assert len(set(dashes)) == 4
-
-
-def _fill(system: System, inspection: int, at: datetime, outcomes: list[Outcome], chances: list[float]) -> None:
-    places = [
-        ImageRow(0, "BROWSER1", inspection, at, Well(1, n + 1, 1), f"{n}_{kind}.jpg")
-        for kind in ("HF", "UV")
-        for n in range(len(outcomes))
-    ]
-    for n, place in enumerate(places):
-        draw_well(_path(system, place), shade=9 * n)
-    rows = [row for row in system.imager.register(places) if row.image_name.endswith("_HF.jpg")]
-    entries = tuple(
-        wire.ImageEntry(number=n, file=f"{n:03d}.jpg", inspect_id=row.inspect_id, sha256="d" * 64)
-        for n, row in enumerate(rows)
-    )
-    options = wire.Options(segmenter="a" * 64, classifier="b" * 64, **CHOP_BY_CHOP)
-    name = f"xg_browser_{inspection}"
-    manifest = wire.Manifest(schema=1, unit=name, min_worker="0.1.0", options=options, images=entries)
-    system.ledger.units.add(manifest, [PlannedImage(row, "d" * 64) for row in rows])
-    unit = system.ledger.units.named(name)
-    assert unit is not None
-    answers = [answer(n, outcome, p_crystal=chances[n]) for n, outcome in enumerate(outcomes)]
-    system.ledger.scores.accept_result(unit, "f" * 64, result_of(manifest, answers), options)
-
-
-def _path(system: System, row: ImageRow) -> Path:
-    return system.config.image_root / row.barcode / str(row.inspection) / row.image_name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -38,7 +39,14 @@ def test_every_page_and_form(client, score, system):  # noqa: F811
     assert "crystals bad form</strong> by anna" in client.get(WELL).text
     assert client.fill("/corrections/undo", WELL, then=WELL).status_code == 303
     assert [one.outcome for one in system.ledger.corrections.of_images([image])[image]] == [Outcome.BAD_FORM, None]
+    scores = json.dumps([{"key": f"{n:032x}", "image": 1, "outcome": "clear"} for n in (1, 1, 2)])
+    assert client.fill("/corrections/typed", WELL, who="anna", scores=scores).status_code == 200
+    assert len(system.ledger.corrections.of_images([1])[1]) == 2
+    for outcome, key in ((Outcome.HARVESTABLE, None), (Outcome.BAD_FORM, "b" * 32)):
+        system.ledger.corrections.add(1, outcome, "ben", key=key)
     inbox = client.get("/inbox").text
+    assert "People disagree" in inbox
+    assert "o-disputed" in client.get("/plate/CI022987/3").text
     assert WELL in inbox and "/well/CI022987/3/A2a" in inbox  # a new crystal, an undecided
     assert client.fill("/inbox/seen", "/inbox").status_code == 303
     system.ledger.decisions.add("r1", [{"score_id": 3, "inspect_id": 3, "action": "hold", "csv_row": "{}"}])

@@ -192,6 +192,8 @@ def _print_agreement(result: AgreementWithPeople) -> None:
         click.echo("\nby month of inspection:")
         rows = [(month.month, month.agree, month.crystals) for month in result.months]
         print_table(("", "same group", "people's crystals found"), rows)
+    if result.disputed:
+        click.echo(f"not counted   {result.disputed} inspections that people put into different groups")
     for code, number in result.unmapped.items():
         click.echo(f"not counted   {number} people's scores {code!r}, which imager.codes does not list")
 
@@ -218,7 +220,7 @@ def disagreements(load: Load, chosen: Filter, order: Order, limit: int, as_json:
     if as_json:
         print_json(differing)
         return
-    header = ("plate", "well", "inspection", "date", "ARTscore", "p_crystal", "person's score", "by", "on")
+    header = ("plate", "well", "inspection", "date", "ARTscore", "p_crystal", "person's score", "by", "on", "others")
     rows = [
         (
             one.barcode,
@@ -230,6 +232,7 @@ def disagreements(load: Load, chosen: Filter, order: Order, limit: int, as_json:
             f"{one.code} {one.person}",
             one.who,
             f"{one.at:%Y-%m-%d}",
+            "; ".join(one.others),
         )
         for one in differing
     ]

@@ -71,9 +71,10 @@ class CocoWriter:
     def add(self, inspection: DropInspection, entry: Entry, answer: wire.Scored, chops: list[wire.BestChop]) -> None:
         """Add an image with some of its chops.
 
-        Besides COCO's own fields, it describes the drop; ``person_outcome`` is the outcome a person gave it.
+        Besides COCO's own fields, it describes the drop; ``person_outcome`` is the outcome a person gave it, or that
+        people disagree.
         """
-        image, person = entry.image, entry.person
+        image, state = entry.image, inspection.state
         self._write(
             self._stream,
             self.images,
@@ -86,8 +87,8 @@ class CocoWriter:
                 "barcode": image.barcode,
                 "well": str(image.well),
                 "inspection": image.inspection,
-                "outcome": str(inspection.outcome),
-                "person_outcome": str(person.outcome) if person and person.outcome else None,
+                "outcome": state.name,
+                "person_outcome": state.name if state.said else None,
                 "p_crystal": round(image.p_crystal, 5),
                 "sample": entry.contents.sample or None,
                 "condition": entry.contents.condition or None,

@@ -164,8 +164,8 @@ def _answer(entry: Entry) -> wire.Scored:
 
 
 def _chops(inspection: DropInspection, answer: wire.Scored, confirmed: bool) -> list[wire.BestChop]:
-    person = inspection.best.person
-    group = person.outcome.group if person is not None and person.outcome is not None else None
+    state = inspection.state
+    group = state.outcome.group if state.said and state.outcome is not None else None
     return [chop for chop in answer.boxes if not confirmed or chop.outcome.group is group]
 
 

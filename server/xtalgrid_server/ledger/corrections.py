@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,8 +12,15 @@ import sqlalchemy as sa
 from xtalgrid_core.errors import LedgerError
 from xtalgrid_core.outcomes import CLASSES, Outcome
 
+from ..domain.images import ImageRow
 from . import tables as t
 from .database import LedgerDatabase, insert, is_of, now
+from .shapes import image_row
+
+HURRIED = timedelta(seconds=0.5)
+"""So soon after one another, nobody has looked at two drops."""
+
+HURRIED_DAYS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +28,7 @@ class Correction:
     """A score that a person gave in the viewer at `at` (UTC); `outcome` None takes their earlier score back.
 
     `score_id` is the ARTscore they saw. `written_id` is the SCOREID of the row written for it into the imager's score
-    table.
+    table. `key` is the browser's name for it; None for one sent by a plain form.
     """
 
     id: int
@@ -33,6 +40,7 @@ class Correction:
     at: datetime
     written_id: int | None
     written_at: datetime | None
+    key: str | None = None
 
 
 class Corrections:
@@ -42,9 +50,17 @@ class Corrections:
         self._db = database
 
     def add(
-        self, image_id: int, outcome: Outcome | None, who: str, *, score_id: int | None = None, note: str = ""
+        self,
+        image_id: int,
+        outcome: Outcome | None,
+        who: str,
+        *,
+        score_id: int | None = None,
+        note: str = "",
+        key: str | None = None,
+        at: datetime | None = None,
     ) -> Correction | None:
-        """Record a person's score of an image, unless it is the same as before.
+        """Record a person's score of an image: without a key, unless it is the same as before.
 
         Parameters
         ----------
@@ -52,11 +68,17 @@ class Corrections:
             One of the 13 classes; None takes their earlier score back.
         score_id
             The ARTscore they saw.
+        key
+            What the browser calls this score. It is always recorded, also if it changes nothing, so that the same key
+            is never recorded a second time.
+        at
+            When it was given (UTC); None: now.
 
         Returns
         -------
         Correction or None
-            The person's current score; None if there was nothing to take back.
+            The person's current score, or the one recorded under this key before; None if there was nothing to take
+            back.
 
         Raises
         ------
@@ -72,16 +94,28 @@ class Corrections:
             raise LedgerError("a correction needs the name of the person who made it")
         with self._db.writing() as connection:
             earlier = _newest_by(who).where(t.corrections.c.image_id == image_id)
-            row = connection.execute(earlier).first()
-            before = None if row is None else _correction(row)
-            if before is None and outcome is None:
-                return None
-            if before is not None and before.outcome is outcome and (before.note == note or outcome is None):
-                return before
+            if key is not None:
+                known = connection.execute(sa.select(t.corrections).where(t.corrections.c.key == key)).first()
+                if known is not None:
+                    return _correction(known)
+            else:
+                row = connection.execute(earlier).first()
+                before = None if row is None else _correction(row)
+                if before is None and outcome is None:
+                    return None
+                if before is not None and before.outcome is outcome and (before.note == note or outcome is None):
+                    return before
             image = sa.select(t.images.c.id).where(t.images.c.id == image_id, t.images.c.source == self._db.source)
             if connection.scalar(image) is None:
                 raise LedgerError(f"there is no image {image_id} in the ledger; nothing was recorded")
-            values = {"image_id": image_id, "score_id": score_id, "note": note, "who": who, "at": now()}
+            values = {
+                "image_id": image_id,
+                "score_id": score_id,
+                "note": note,
+                "who": who,
+                "at": at or now(),
+                "key": key,
+            }
             added = insert(connection, t.corrections, outcome=str(outcome or ""), **values)
             return _correction(connection.execute(sa.select(t.corrections).where(t.corrections.c.id == added)).one())
 
@@ -107,6 +141,67 @@ class Corrections:
             corrections.setdefault(row.image_id, []).append(_correction(row))
         return corrections
 
+    def in_force(self, barcodes: Sequence[str]) -> list[tuple[ImageRow, Correction]]:
+        """Return the scores of these plates that people gave in the viewer and have not replaced or taken back."""
+        images, made, later = t.images.c, t.corrections.c, t.corrections.alias()
+        replaced = sa.exists().where(later.c.image_id == made.image_id, later.c.who == made.who, later.c.id > made.id)
+        statement = sa.select(t.corrections).join(t.images, images.id == made.image_id)
+        statement = statement.where(is_of(self._db.source, images.source), made.outcome != "", ~replaced)
+        current = [_correction(row) for row in self._db.rows_in(statement, images.barcode, barcodes)]
+        rows = self._db.rows_in(sa.select(t.images), images.id, {one.image_id for one in current})
+        image_rows = {row.id: image_row(row) for row in rows}
+        return [(image_rows[one.image_id], one) for one in current]
+
+    def with_key(self, key: str) -> Correction | None:
+        """Return the score that was recorded under a browser's key, or None."""
+        statement = sa.select(t.corrections).where(t.corrections.c.key == key)
+        return next(map(_correction, self._db.rows(statement)), None)
+
+    def hurried(self, limit: int) -> list[tuple[Correction, int]]:
+        """Return scores that a person gave within half a second of their score of another image, newest first.
+
+        Those without a key may be on the wrong drop, as earlier versions stored quick typing; of those with one, which
+        are on the right drop, only the last `HURRIED_DAYS` are read. What the person has replaced since is left out.
+
+        Returns
+        -------
+        list
+            Each as (score, id of the other image), at most `limit`.
+        """
+        made = t.corrections.c
+
+        def beside(neighbour: Any, column: sa.ColumnElement[Any], name: str) -> sa.ColumnElement[Any]:
+            of_person = neighbour(column, type_=column.type)
+            in_order: sa.ColumnElement[Any] = of_person.over(partition_by=made.who, order_by=(made.at, made.id))
+            return in_order.label(name)
+
+        neighbours = sa.select(
+            made.id,
+            beside(sa.func.lag, made.image_id, "image_before"),
+            beside(sa.func.lag, made.at, "at_before"),
+            beside(sa.func.lead, made.image_id, "image_after"),
+            beside(sa.func.lead, made.at, "at_after"),
+        ).where(made.key.is_(None) | (made.at >= now() - timedelta(days=HURRIED_DAYS)))
+        near = neighbours.subquery()
+        later = t.corrections.alias()
+        replaced = sa.exists().where(later.c.image_id == made.image_id, later.c.who == made.who, later.c.id > made.id)
+        statement = (
+            sa.select(t.corrections, near)
+            .join(near, near.c.id == made.id)
+            .join(t.images, t.images.c.id == made.image_id)
+            .where(is_of(self._db.source, t.images.c.source), made.outcome != "", ~replaced)
+            .order_by(made.id.desc())
+        )
+        found: list[tuple[Correction, int]] = []
+        for row in self._db.rows(statement):
+            for other, at in ((row.image_before, row.at_before), (row.image_after, row.at_after)):
+                if other not in (None, row.image_id) and abs(row.at - at) <= HURRIED:
+                    found.append((_correction(row), other))
+                    break
+            if len(found) == limit:
+                break
+        return found
+
     def last_by(self, who: str) -> Correction | None:
         """Return the last score that a person gave or took back in the viewer, or None."""
         return next(map(_correction, self._db.rows(_newest_by(who))), None)
@@ -125,5 +220,5 @@ def _newest_by(who: str) -> sa.Select[Any]:
 def _correction(row: Any) -> Correction:
     outcome = Outcome(row.outcome) if row.outcome else None
     return Correction(
-        row.id, row.image_id, row.score_id, outcome, row.note, row.who, row.at, row.written_id, row.written_at
+        row.id, row.image_id, row.score_id, outcome, row.note, row.who, row.at, row.written_id, row.written_at, row.key
     )

@@ -203,19 +203,88 @@ class Images:
                 return
             after = ids[-1]
 
+    def with_people(self, inspections: Sequence[tuple[str, int]], programs: Sequence[str]) -> list[DropImage]:
+        """Return the images of drops that people scored, in XtalTrak or the viewer, at these inspections of plates.
+
+        All images of such a drop are returned, and a few whose scores people took back since.
+        """
+        images, made, imager = t.images.c, t.corrections.c, t.imager_scores.c
+        in_viewer = sa.exists().where(made.image_id == images.id)
+        in_imager = sa.exists().where(
+            imager.source == images.source, imager.inspect_id == images.inspect_id, imager.by.not_in(programs)
+        )
+        found: list[DropImage] = []
+        with self._db.reading() as connection:
+            for barcode, number in inspections:  # one by one: SQLite uses no index for a list of pairs
+                where = images.source == self._db.source, images.barcode == barcode, images.inspection == number
+                ids = sa.select(images.inspect_id).where(*where, in_viewer | in_imager)
+                found += drop_images(connection, select_images().where(*where, images.inspect_id.in_(ids)))
+        return found
+
     # ---- what needs a person -------------------------------------------------------------------------------------
 
-    def undecided(self, limit: int) -> list[DropImage]:
-        """Return the newest images whose newest score is undecided and that nobody has scored in the viewer."""
-        corrected = sa.exists().where(t.corrections.c.image_id == t.images.c.id)
-        statement = (
-            sa.select(t.scores.c.id)
-            .join(t.images, t.images.c.id == t.scores.c.image_id)
-            .where(t.scores.c.outcome == str(Outcome.UNDECIDED), t.scores.c.id == newest_score(), ~corrected)
-            .order_by(t.scores.c.id.desc())
+    def undecided(self, before: int | None, limit: int) -> list[DropImage]:
+        """Return the newest images whose newest score is undecided, whatever people said of them.
+
+        `before` is a score's id: only images with earlier scores.
+        """
+        chosen = t.scores.c.outcome == str(Outcome.UNDECIDED), t.scores.c.id == newest_score()
+        statement = sa.select(t.scores.c.id).join(t.images, t.images.c.id == t.scores.c.image_id).where(*chosen)
+        if before is not None:
+            statement = statement.where(t.scores.c.id < before)
+        return self.of_scores([row.id for row in self._db.rows(statement.order_by(t.scores.c.id.desc()).limit(limit))])
+
+    def scored_by_people_since(
+        self, programs: Sequence[str], since: datetime, since_local: datetime, limit: int
+    ) -> list[DropImage]:
+        """Return the images of inspections that people scored since then, of the last `limit` scores of each kind.
+
+        Parameters
+        ----------
+        programs
+            SCOREDBY names of programs, whose scores are not people's.
+        since, since_local
+            The same moment in UTC and in the imager's naive local time.
+        """
+        images, made, imager = t.images.c, t.corrections.c, t.imager_scores.c
+        in_viewer = sa.select(images.inspect_id).join_from(t.images, t.corrections, images.id == made.image_id)
+        in_viewer = in_viewer.where(is_of(self._db.source, images.source), made.at >= since).order_by(made.id.desc())
+        persons = imager.source == self._db.source, imager.by.not_in(programs), imager.date >= since_local
+        in_imager = sa.select(imager.inspect_id).where(*persons).order_by(imager.id.desc())
+        rows = [*self._db.rows(in_viewer.limit(limit)), *self._db.rows(in_imager.limit(limit))]
+        return self.of_inspections(sorted({row.inspect_id for row in rows}))
+
+    def scored_by_several(self, programs: Sequence[str], since: datetime, limit: int) -> list[DropImage]:
+        """Return the images of inspections that several people scored, the last scored in the viewer first.
+
+        Parameters
+        ----------
+        programs
+            SCOREDBY names of programs, whose scores are not people's.
+        since
+            Inspections without a score in the viewer only if one in the score table is dated since then (naive local
+            time).
+        """
+        images, made, imager = t.images.c, t.corrections.c, t.imager_scores.c
+        in_viewer = sa.select(images.inspect_id, made.who, made.id.label("place")).join_from(
+            t.images, t.corrections, images.id == made.image_id
+        )
+        in_viewer = in_viewer.where(is_of(self._db.source, images.source), made.outcome != "")
+        persons = imager.source == self._db.source, imager.by.not_in(programs)
+        recent = sa.select(imager.inspect_id).where(*persons, imager.date >= since)
+        in_imager = sa.select(imager.inspect_id, imager.by.label("who"), sa.literal(0).label("place"))
+        touched = sa.union(in_viewer.with_only_columns(images.inspect_id), recent)
+        said = sa.union_all(in_viewer, in_imager.where(*persons, imager.inspect_id.in_(touched))).subquery().c
+        several = (
+            sa.select(said.inspect_id)
+            .group_by(said.inspect_id)
+            .having(sa.func.count(said.who.distinct()) > 1)
+            .order_by(sa.func.max(said.place).desc(), said.inspect_id.desc())
             .limit(limit)
         )
-        return self.of_scores([row.id for row in self._db.rows(statement)])
+        ids = [row.inspect_id for row in self._db.rows(several)]
+        found = self._in(images.inspect_id, ids, images.source == self._db.source)
+        return sorted(found, key=lambda image: (ids.index(image.inspect_id), image.image_id))
 
     def rescored(self, who: str, limit: int) -> list[tuple[DropImage, Outcome, datetime]]:
         """Return images that a person scored in the viewer and whose newer ARTscore is of another group, newest first.

@@ -3,32 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-
-from xtalgrid_core.outcomes import Outcome
 
 from ..config import Config
+from ..domain.drop_state import PersonScore
 from ..domain.images import ScoreRow
 from .corrections import Correction, Corrections
 from .imager_scores import ImagerScores
 from .shapes import DropImage
-
-
-@dataclass(frozen=True, slots=True)
-class PersonScore:
-    """A person's score of a drop at an inspection, given in XtalTrak or in the viewer.
-
-    `outcome` is None for a code of the score table that the lab's map has no outcome for. `at` is UTC. `correction` is
-    the id of a score given in the viewer, None for one given in XtalTrak.
-    """
-
-    inspect_id: int
-    outcome: Outcome | None
-    code: str
-    who: str
-    at: datetime
-    correction: int | None = None
 
 
 class PersonScores:
@@ -38,7 +19,7 @@ class PersonScores:
         self._config, self._corrections, self._imager_scores = config, corrections, imager_scores
 
     def of(self, images: Iterable[DropImage], barcodes: Sequence[str] = ()) -> dict[int, list[PersonScore]]:
-        """Return people's scores of drops, oldest first: the last counts. Those taken back or replaced are left out.
+        """Return people's scores of drops, oldest first. Those taken back or replaced are left out.
 
         Parameters
         ----------

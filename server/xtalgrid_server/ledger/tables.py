@@ -240,6 +240,8 @@ corrections = sa.Table(
     sa.Column("at", sa.DateTime, nullable=False),
     sa.Column("written_id", sa.BigInteger, doc="SCOREID of its row in the imager's score table"),
     sa.Column("written_at", sa.DateTime),
+    sa.Column("key", sa.String(64), doc="the browser's name for it, so that it is stored once; none: a plain form"),
+    sa.Index("ix_corrections_key", "key", unique=True),
 )
 """Scores that people gave in the viewer."""
 

@@ -71,6 +71,8 @@ class AgreementWithPeople:
         Number of inspections with crystals by the person's score, but not by the ARTscore.
     only_ours
         Number of inspections with crystals by the ARTscore, but not by the person's score.
+    disputed
+        Number of inspections that people put into different groups; not counted elsewhere.
     unmapped
         Number of people's scores by code, for codes without an outcome in ``imager.codes``; not counted elsewhere.
     classifiers
@@ -85,6 +87,7 @@ class AgreementWithPeople:
     missed: int
     only_ours: int
     months: tuple[Month, ...]
+    disputed: int
     unmapped: dict[str, int]
     classifiers: dict[str, int]
 
@@ -93,6 +96,7 @@ class AgreementWithPeople:
 class _Counts:
     table: Counter[tuple[Group, Group]] = field(default_factory=Counter)
     same_outcome: int = 0
+    disputed: int = 0
     months: Counter[tuple[str, str]] = field(default_factory=Counter)
     unmapped: Counter[str] = field(default_factory=Counter)
     classifiers: Counter[str] = field(default_factory=Counter)
@@ -101,19 +105,23 @@ class _Counts:
 def agreement_with_people(config: Config, ledger: Ledger, chosen: Filter) -> AgreementWithPeople:
     """Compare people's scores with the newest ARTscores of the same inspections.
 
-    If several people scored an inspection, the newest score counts; if it has several images, the ARTscore with the
-    highest priority.
+    If several people scored an inspection and agree on the group, the newest score counts; if they don't, none does. If
+    it has several images, the ARTscore with the highest priority counts.
     """
     counts = _Counts()
     for inspection in scored_by_people(config, ledger, chosen):
-        person = inspection.best.person
-        if person is None or person.outcome is None:
-            counts.unmapped[person.code if person else ""] += 1
+        state = inspection.state
+        if state.disputed:
+            counts.disputed += 1
             continue
-        theirs, ours = person.outcome.group, inspection.artscore.group
+        if not state.said:
+            counts.unmapped[state.people[-1].code] += 1
+            continue
+        person = state.outcomes[0]
+        theirs, ours = person.group, inspection.artscore.group
         month = f"{inspection.best.image.inspected:%Y-%m}"
         counts.table[theirs, ours] += 1
-        counts.same_outcome += published(person.outcome) is inspection.artscore
+        counts.same_outcome += published(person) is inspection.artscore
         counts.classifiers[inspection.best.image.classifier] += 1
         counts.months[month, "all"] += 1
         counts.months[month, "agree"] += theirs is ours
@@ -148,6 +156,7 @@ def _summary(counts: _Counts) -> AgreementWithPeople:
             )
             for month in sorted({month for month, _ in months})
         ),
+        disputed=counts.disputed,
         unmapped=dict(sorted(counts.unmapped.items())),
         classifiers=dict(counts.classifiers.most_common()),
     )
@@ -155,7 +164,10 @@ def _summary(counts: _Counts) -> AgreementWithPeople:
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
-    """An inspection that a person and xtalgrid put into different groups; `at` is when the person scored it, UTC."""
+    """An inspection that a person and xtalgrid put into different groups; `at` is when the person scored it, UTC.
+
+    `others` are the scores that other people gave it, as ``name: outcome``.
+    """
 
     barcode: str
     well: str
@@ -170,12 +182,16 @@ class Disagreement:
     code: str
     who: str
     at: datetime
+    others: tuple[str, ...] = ()
 
 
 def disagreements(
     config: Config, ledger: Ledger, chosen: Filter, order: Order = "newest", limit: int = 50
 ) -> list[Disagreement]:
-    """List inspections whose groups by person and by ARTscore differ, newest or largest `p_crystal` first."""
+    """List inspections whose groups by a person and by ARTscore differ, newest or largest `p_crystal` first.
+
+    An inspection is listed once for each person who differs.
+    """
 
     def rank(one: Disagreement) -> tuple[object, ...]:
         place = one.barcode, one.well, one.inspection  # breaks ties
@@ -186,22 +202,23 @@ def disagreements(
 
 def _disagreements(inspections: Iterable[DropInspection]) -> Iterator[Disagreement]:
     for inspection in inspections:
-        person, best = inspection.best.person, inspection.best
-        if person is None or person.outcome is None or person.outcome.group is inspection.artscore.group:
-            continue
-        image = best.image
-        yield Disagreement(
-            barcode=image.barcode,
-            well=str(image.well),
-            inspection=image.inspection,
-            inspected=image.inspected,
-            image_name=image.image_name,
-            score_id=image.score_id,
-            artscore=inspection.artscore,
-            probability=image.probability,
-            p_crystal=inspection.p_crystal,
-            person=person.outcome,
-            code=person.code,
-            who=person.who,
-            at=person.at,
-        )
+        image, people = inspection.best.image, inspection.state.people
+        for person in people:
+            if person.outcome is None or person.outcome.group is inspection.artscore.group:
+                continue
+            yield Disagreement(
+                barcode=image.barcode,
+                well=str(image.well),
+                inspection=image.inspection,
+                inspected=image.inspected,
+                image_name=image.image_name,
+                score_id=image.score_id,
+                artscore=inspection.artscore,
+                probability=image.probability,
+                p_crystal=inspection.p_crystal,
+                person=person.outcome,
+                code=person.code,
+                who=person.who,
+                at=person.at,
+                others=tuple(f"{other.who}: {other.outcome or other.code}" for other in people if other is not person),
+            )

@@ -10,9 +10,9 @@ from datetime import datetime
 from xtalgrid_core.outcomes import Outcome, published
 
 from ..config import Config
+from ..domain.drop_state import DropState, PersonScore
 from ..ledger.contents import Contents, PlateContents
 from ..ledger.images import Range
-from ..ledger.person_scores import PersonScore
 from ..ledger.shapes import DropImage
 from ..ledger.store import Ledger
 from ..steps.score_rules import rank
@@ -32,11 +32,6 @@ class Entry:
         assert self.image.outcome is not None  # images without a score are no entries
         return published(self.image.outcome)
 
-    @property
-    def person(self) -> PersonScore | None:
-        """The newest of people's scores, which is the one that counts."""
-        return self.person_scores[-1] if self.person_scores else None
-
 
 class DropInspection:
     """A drop at one inspection.
@@ -51,11 +46,11 @@ class DropInspection:
         Outcome of the ARTscore, as published.
     p_crystal
         The largest of all its images.
-    outcome
-        Of the person's score, if there is one and its code has an outcome, otherwise of the ARTscore.
+    state
+        What it is held to be, from the ARTscore and all people's scores.
     """
 
-    __slots__ = ("artscore", "best", "entries", "outcome", "p_crystal")
+    __slots__ = ("artscore", "best", "entries", "p_crystal", "state")
 
     def __init__(self, entries: Sequence[Entry]) -> None:
         self.entries = (
@@ -64,8 +59,8 @@ class DropInspection:
         self.best = self.entries[0]
         self.artscore = self.best.artscore
         self.p_crystal = max(entry.image.p_crystal for entry in self.entries)
-        person = self.best.person
-        self.outcome = person.outcome if person is not None and person.outcome is not None else self.artscore
+        scores = dict.fromkeys(score for entry in self.entries for score in entry.person_scores)
+        self.state = DropState.of(self.artscore, self.p_crystal, scores)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +70,7 @@ class Filter:
     Attributes
     ----------
     outcome
-        Name of an outcome or group, compared with `DropInspection.outcome`.
+        Name of an outcome or group that the inspection may be of, by `DropInspection.state`.
     sample, condition, project
         Part of the recorded text; case does not matter.
     barcode
@@ -114,9 +109,9 @@ class Filter:
 
     def fits(self, inspection: DropInspection) -> bool:
         """Tell whether an inspection meets the criteria on outcome and people's scores; contents are for `has`."""
-        if self.scored_by_people and inspection.best.person is None:
+        if self.scored_by_people and not inspection.state.people:
             return False
-        return not self.outcome or self.outcome in (inspection.outcome, inspection.outcome.group)
+        return not self.outcome or inspection.state.is_one_of(self.outcome)
 
 
 def drops(ledger: Ledger, chosen: Filter, answers: bool = False) -> Iterator[list[DropInspection]]:
@@ -166,7 +161,7 @@ def scored_by_people(config: Config, ledger: Ledger, chosen: Filter) -> Iterator
         contents = ledger.contents.of_plates({image.barcode for image in batch})
         fitting = [image for image in batch if chosen.has(contents(*image.drop))]
         for inspection in _inspections(_entries(ledger, fitting, contents)):
-            if inspection.best.person is not None and chosen.fits(inspection):
+            if inspection.state.people and chosen.fits(inspection):
                 yield inspection
 
 

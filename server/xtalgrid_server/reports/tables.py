@@ -16,14 +16,15 @@ COLUMNS = (
     "project", "sample", "condition",
     "artscore", "outcome", "group", "probability", "p_crystal", "classifier", "scored_at",
     "person_score", "person_outcome", "person_group", "person", "person_at", "person_where",
-    "held_to_be",
+    "held_to_be", "people",
 )  # fmt: skip
 """Columns of the CSV, which docs/reports.md explains under Exports; `second_opinion` makes those that may follow."""
 
 
 def row(config: Config, inspection: DropInspection, entry: Entry) -> dict[str, Any]:
     """Convert an image to a row of the CSV, by column; unknown values are None."""
-    image, person, outcome = entry.image, entry.person, entry.artscore
+    image, outcome, people = entry.image, entry.artscore, inspection.state.people
+    person = people[-1] if people else None
     by_person = person.outcome if person else None
     return {
         "barcode": image.barcode,
@@ -52,7 +53,8 @@ def row(config: Config, inspection: DropInspection, entry: Entry) -> dict[str, A
         "person": person.who if person else None,
         "person_at": f"{person.at:%Y-%m-%dT%H:%M:%SZ}" if person else None,
         "person_where": ("imager" if person.correction is None else "viewer") if person else None,
-        "held_to_be": str(inspection.outcome),
+        "held_to_be": inspection.state.name,
+        "people": "; ".join(f"{score.who}: {score.outcome or score.code}" for score in people) or None,
     }
 
 

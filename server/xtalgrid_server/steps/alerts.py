@@ -187,9 +187,8 @@ def describe(crystal: NewCrystal) -> str:
         f"{image.well!s:<5}  inspection {image.inspection}, {image.inspected:%Y-%m-%d}: {image.outcome}, "
         f"p_crystal {image.p_crystal:.2f}, {before}"
     )
-    if crystal.person_scores:
-        last = crystal.person_scores[-1]
-        line += f"; {last.who} scored it {last.code} {last.outcome or ''}".rstrip()
+    for score in {score.who: score for score in crystal.person_scores}.values():  # of each person, the last
+        line += f"; {score.who} scored it {score.code} {score.outcome or ''}".rstrip()
     return line
 
 

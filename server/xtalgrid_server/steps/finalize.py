@@ -24,7 +24,7 @@ from ..ledger.database import now
 from ..ledger.shapes import ScoredImage
 from ..ledger.store import Ledger
 from .framed import draw_framed, forget_old_frames, wants_frame
-from .score_rules import Action, best_of_inspection, decide_action, describe
+from .score_rules import Action, best_of_inspection, decide_action, describe, peoples_scores
 
 COLUMNS = (
     "run",
@@ -90,6 +90,7 @@ def finalize(
         groups.setdefault(score.inspect_id, []).append(score)
     existing = database.scores_of_drops(list(groups))
     ledger.imager_scores.record(row for rows in existing.values() for row in rows)
+    peoples = peoples_scores(config, ledger, existing, [scores[0] for scores in groups.values()])
     reviews = ledger.decisions.reviews([score.score_id for scores in groups.values() for score in scores])
     done, light = Finalized(run=run), config.light
     rows = []
@@ -101,7 +102,7 @@ def finalize(
                 decide_action(
                     score,
                     config.score_code(score.outcome),
-                    [row for row in existing[inspect_id] if config.imager.is_persons(row.by, row.code)],
+                    peoples[inspect_id],
                     reviews.get(score.score_id, [None])[-1],
                     config.publish.policy,
                     config.publish.hold,

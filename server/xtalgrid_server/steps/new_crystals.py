@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ..config import Config
+from ..domain.drop_state import DropState, PersonScore
 from ..ledger.images import Range
-from ..ledger.person_scores import PersonScore
 from ..ledger.shapes import DropImage
 from ..ledger.store import Ledger
 
@@ -32,6 +32,12 @@ class NewCrystal:
     before: float | None
     person_scores: tuple[PersonScore, ...] = ()
 
+    @property
+    def state(self) -> DropState:
+        """What the drop is held to be at this inspection."""
+        scores = (score for score in self.person_scores if score.inspect_id == self.image.inspect_id)
+        return DropState.of(self.image.outcome, self.image.p_crystal, scores)
+
 
 def crystal_from(config: Config) -> float:
     """Return the `p_crystal` from which on a drop counts as having a crystal.
@@ -51,8 +57,9 @@ def new_crystals(
 ) -> list[NewCrystal]:
     """Find the drops whose `p_crystal` reached the threshold at an inspection and was below it at all earlier ones.
 
-    People's scores make no difference: a drop that somebody once called precipitate is well worth an alert. Only the
-    newest score of an image counts; inspections without a score are ignored.
+    A drop that everybody who scored it at that inspection calls something else is left out; what people said of it
+    earlier makes no difference: a drop that somebody once called precipitate is well worth an alert. Only the newest
+    score of an image counts; inspections without a score are ignored.
 
     Parameters
     ----------
@@ -83,7 +90,7 @@ def new_crystals(
                 and (scored_since is None or (image.at is not None and image.at >= scored_since))
             ):
                 pasts.append((image, drop))
-        crystals += _with_past(ledger, pasts)
+        crystals += [crystal for crystal in _with_past(ledger, pasts) if crystal.state.chance]
     crystals.sort(key=lambda crystal: (-crystal.image.p_crystal, crystal.image.drop))
     return sorted(crystals, key=lambda crystal: crystal.image.inspected, reverse=True)
 

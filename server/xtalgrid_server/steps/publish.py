@@ -32,7 +32,7 @@ from ..ledger.store import Ledger
 from ..storage.engines import chunks
 from .finalize import COLUMNS, restore_csv
 from .framed import framed_path
-from .score_rules import score_date, standing_score
+from .score_rules import peoples_scores, score_date, standing_score
 
 STEP = "set_autoscore"
 
@@ -169,8 +169,16 @@ def _publish(
     inspect_ids = [score.inspect_id for score in batch]
     newest = ledger.publications.newest_decisions(inspect_ids)
     rows = writer.scores_of_drops(inspect_ids)
+    peoples = peoples_scores(config, ledger, rows, batch)
     plans = [
-        _plan(config, database, rows[one.inspect_id], one, newest.get(one.inspect_id, 0) > decided[one.score_id])
+        _plan(
+            config,
+            database,
+            rows[one.inspect_id],
+            peoples[one.inspect_id],
+            one,
+            newest.get(one.inspect_id, 0) > decided[one.score_id],
+        )
         for one in batch
     ]
     if dry_run:
@@ -287,16 +295,21 @@ def _read_csv(file: Path) -> Lines:
 
 
 def _plan(
-    config: Config, database: ImagerDatabase, rows: list[ScoreRow], score: ScoredImage, is_superseded: bool
+    config: Config,
+    database: ImagerDatabase,
+    rows: list[ScoreRow],
+    peoples: list[ScoreRow],
+    score: ScoredImage,
+    is_superseded: bool,
 ) -> _Plan:
-    """Decide by the rules what to write for a score; `rows` are all scores of its drop, oldest first.
+    """Decide by the rules what to write for a score.
 
-    `is_superseded` tells whether a later decision about the inspection is published.
+    `rows` are all rows of its drop in the score table, and `peoples` people's scores of it there and in the viewer,
+    both oldest first. `is_superseded` tells whether a later decision about the inspection is published.
     """
     code = config.score_code(score.outcome)
     assert code is not None  # only publishable outcomes get here
     inspect_id = score.inspect_id
-    peoples = [row for row in rows if config.imager.is_persons(row.by, row.code)]
     own = own_row(database, rows, inspect_id)
     date = score_date(score.inspected, config.imager.local(score.at.replace(tzinfo=UTC).timestamp()), peoples)
     standing = standing_score(inspect_id, peoples, config.publish.policy)

@@ -6,17 +6,19 @@ an ARTscore is dated before every person's score of its drop, under any policy.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from xtalgrid_core.decision import priority
 from xtalgrid_core.outcomes import Outcome
 
-from ..config import HoldRule, Policy
+from ..config import Config, HoldRule, Policy
 from ..domain.images import ScoreRow
+from ..domain.wells import Well
 from ..ledger.decisions import Review
 from ..ledger.shapes import DropImage, ScoredImage
+from ..ledger.store import Ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,41 @@ def rank(image: DropImage) -> tuple[bool, int, float, str]:
     outcome = image.outcome or Outcome.FAILED
     order = priority(outcome) + (outcome is Outcome.FAILED)
     return image.outcome is None, order, -image.probability, image.image_name
+
+
+def peoples_scores(
+    config: Config, ledger: Ledger, rows: Mapping[int, Sequence[ScoreRow]], scores: Sequence[ScoredImage]
+) -> dict[int, list[ScoreRow]]:
+    """Return people's scores of each inspection's drop at all its inspections, oldest first.
+
+    Parameters
+    ----------
+    rows
+        The score table's rows of each inspection's drop, whoever wrote them.
+    scores
+        Of the same inspections.
+
+    Returns
+    -------
+    By inspect id: rows of the score table, and scores that are only in the viewer, as such rows without an id.
+    """
+    persons, local = config.imager.is_persons, config.imager.local
+    only_here: dict[tuple[str, Well], list[ScoreRow]] = {}
+    for image, made in ledger.corrections.in_force(sorted({score.barcode for score in scores})):
+        if made.written_id is None and made.outcome is not None:
+            at = local(made.at.replace(tzinfo=UTC).timestamp())
+            row = ScoreRow(0, image.inspect_id, config.score_code(made.outcome) or "", at, made.who, image.image_name)
+            only_here.setdefault((image.barcode, image.well), []).append(row)
+    return {
+        score.inspect_id: sorted(
+            (
+                *(row for row in rows[score.inspect_id] if persons(row.by, row.code)),
+                *only_here.get((score.barcode, score.well), ()),
+            ),
+            key=lambda row: row.date,
+        )
+        for score in scores
+    }
 
 
 def decide_action(

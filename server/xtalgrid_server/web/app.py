@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from urllib.parse import urlencode
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from msgspec.structs import replace
 from starlette.exceptions import HTTPException as AnyHTTPException
@@ -106,43 +106,47 @@ def _path_problem(app: FastAPI, path: str) -> str:
     return ""
 
 
-def _add_error_pages(app: FastAPI) -> None:
-    def page(request: Request, status: int, text: str) -> Response:
-        guest = PageRequest(_site(request), request, GUEST)
-        title = _TITLES.get(status, "Something went wrong")
-        response = HTMLResponse(guest.render("error.html", title=title, text=text, back="/").body, status)
-        response.headers.update(HEADERS)  # the middleware does not see every error
-        return response
+def _error_page(request: Request, status: int, text: str) -> Response:
+    """Make the page of an error, or JSON for the pages' scripts."""
+    guest = PageRequest(_site(request), request, GUEST)
+    title = _TITLES.get(status, "Something went wrong")
+    if request.headers.get("accept") == "application/json":  # the pages' scripts
+        return JSONResponse({"title": title, "text": text}, status, HEADERS)
+    response = HTMLResponse(guest.render("error.html", title=title, text=text, back="/").body, status)
+    response.headers.update(HEADERS)  # the middleware does not see every error
+    return response
 
+
+def _add_error_pages(app: FastAPI) -> None:
     @app.exception_handler(NotSignedIn)
     async def not_signed_in(request: Request, _: NotSignedIn) -> Response:
         accepted = request.headers.get("accept", "")
         if request.method == "GET" and "text/html" in accepted and _site(request).authentication.has_sign_in_form:
             guest = PageRequest(_site(request), request, GUEST)
             return guest.redirect(f"/sign-in?{urlencode({'then': guest.address})}")
-        return page(request, 401, "Sign in to view these pages.")
+        return _error_page(request, 401, "Sign in to view these pages.")
 
     @app.exception_handler(AnyHTTPException)
     async def refused(request: Request, error: AnyHTTPException) -> Response:
         if error.detail != "Not Found":
-            return page(request, error.status_code, str(error.detail))
+            return _error_page(request, error.status_code, str(error.detail))
         path = request.scope["path"]
         if request.method == "GET" and path.endswith("/") and _has_page(app, path.rstrip("/")):
             guest = PageRequest(_site(request), request, GUEST)
             address, _, query = guest.address.partition("?")
             return guest.redirect(address.rstrip("/") + (f"?{query}" if query else ""))
-        return page(request, 404, "There is no such page." + _path_problem(app, path))
+        return _error_page(request, 404, "There is no such page." + _path_problem(app, path))
 
     @app.exception_handler(422)
     async def not_understood(request: Request, error: Exception) -> Response:
         text = error.detail if isinstance(error, AnyHTTPException) else "This address is invalid."
-        return page(request, 422, str(text))
+        return _error_page(request, 422, str(text))
 
     @app.exception_handler(LedgerError)
     async def no_ledger(request: Request, error: LedgerError) -> Response:
         log.error("viewer: %s", error)
-        return page(request, 503, str(error))
+        return _error_page(request, 503, str(error))
 
     @app.exception_handler(Exception)
     async def broken(request: Request, _: Exception) -> Response:  # the traceback goes to the log, not to the browser
-        return page(request, 500, "The viewer could not show this page; the reason is in its log.")
+        return _error_page(request, 500, "The viewer could not show this page; the reason is in its log.")

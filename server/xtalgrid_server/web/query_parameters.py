@@ -13,17 +13,22 @@ from urllib.parse import quote, urlencode
 
 from xtalgrid_core.outcomes import Group, Outcome
 
+from ..domain.drop_state import DropState
 from ..domain.wells import Well
 
 Order = Literal["plate", "best"]
-Show = Literal["art", "people", "disagreement", "heat"]
-"""What frames show: the ARTscore, people's scores, where the two differ, or p_crystal as a colour."""
+Show = Literal["held", "art", "people", "disagreement", "heat"]
+"""What frames show: what drops are held to be, the ARTscore, people's scores, where these differ, or p_crystal as a
+colour."""
 
 WAITING = "waiting"
 """Images that have neither a score nor a failure yet."""
 
 NO_PERSON = "unsaid"
 """Drops that no person has scored."""
+
+DISPUTED = "disputed"
+"""Drops that people put into different groups."""
 
 KINDS: dict[str, Outcome] = {outcome.name.lower().replace("_", "-"): outcome for outcome in Outcome}
 """Outcomes by their kinds, such as ``bad-form``."""
@@ -40,12 +45,21 @@ GROUP_NAMES = {
     Group.UNKNOWN: "Needs a person",
 }
 
-_OTHERS = {WAITING: ("not scored yet", "…"), NO_PERSON: ("not scored by a person", "·")}
+_OTHERS = {
+    WAITING: ("not scored yet", "…"),
+    NO_PERSON: ("not scored by a person", "·"),
+    DISPUTED: ("people disagree", "≠"),
+}
 
 
 def kind_of(outcome: Outcome | None) -> str:
     """Return an outcome's kind; None is an image that waits."""
     return WAITING if outcome is None else outcome.name.lower().replace("_", "-")
+
+
+def kind_of_state(state: DropState) -> str:
+    """Return the kind of what a drop is held to be."""
+    return DISPUTED if state.disputed else kind_of(state.outcome)
 
 
 def heat_kind(p_crystal: float) -> str:
@@ -79,7 +93,7 @@ def group_of(kind: str) -> str:
 def all_kinds() -> list[str]:
     """Return every kind in the order of the legend."""
     ranked = [kind for group in GROUP_NAMES for kind, outcome in KINDS.items() if outcome.group is group]
-    return [*ranked, WAITING, NO_PERSON, *COMPARISONS, *(f"heat-{n}" for n in range(HEAT_STEPS, -1, -1))]
+    return [*ranked, DISPUTED, WAITING, NO_PERSON, *COMPARISONS, *(f"heat-{n}" for n in range(HEAT_STEPS, -1, -1))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +109,12 @@ class PlateView:
     order: Order = "plate"
     only: frozenset[str] = frozenset()
     large: bool = False
-    show: Show = "art"
+    show: Show = "held"
 
     @classmethod
     def from_query(cls, order: str = "", only: Iterable[str] = (), size: str = "", show: str = "") -> PlateView:
         """Read an address's query; unknown values are ignored."""
-        shown: Show = next((each for each in get_args(Show) if each == show), "art")
+        shown: Show = next((each for each in get_args(Show) if each == show), "held")
         kinds = frozenset(set(all_kinds()) & set(only))
         return cls("best" if order == "best" else "plate", kinds, size == "large", shown)
 
@@ -108,7 +122,7 @@ class PlateView:
     def query(self) -> str:
         """The query with its question mark; empty for the default view."""
         parts = [("order", "best")] if self.order == "best" else []
-        parts += [("show", self.show)] if self.show != "art" else []
+        parts += [("show", self.show)] if self.show != "held" else []
         parts += [("size", "large")] if self.large else []
         parts += [("only", kind) for kind in sorted(self.only)]
         return f"?{urlencode(parts)}" if parts else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, TypedDict
+from urllib.parse import urlsplit
 
 from fastapi import Depends, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -15,14 +16,16 @@ from ..config import Config
 from ..domain.images import ImageRow
 from ..domain.light import Mate
 from ..imager.crystaltrak.database import ImagerDatabase
-from ..ledger.plates import Counts, Inspection
+from ..ledger.corrections import Correction
+from ..ledger.plates import Inspection
 from ..ledger.store import Ledger
 from ..steps.new_crystals import NewCrystal
 from .auth.authentication import GUEST, Authentication, Visitor
 from .auth.cookies import FORMS, new_nonce, read_cookie
-from .auth.forms import check_form, read_form
+from .auth.forms import check_form, local_address, read_form
 from .cache.imager import ImagerQuestions
 from .cache.memory import MemoryCache
+from .pages.counts import PlateCounts
 from .pages.index import PlateIndex
 from .pages.maps import ClassMaps
 from .pages.operations import PipelineMonitor
@@ -43,7 +46,8 @@ class Site:
         self.questions = ImagerQuestions(imager, config.imager)
         self.authentication = Authentication(config, ledger)
         self.index = PlateIndex(ledger.plates)
-        self.counts = MemoryCache[dict[Inspection, Counts]](ledger.plates)
+        self.counts = MemoryCache[dict[Inspection, PlateCounts]](ledger.plates)
+        self.hurried = MemoryCache[list[tuple[Correction, int]]](ledger.plates)
         self.crystals = MemoryCache[list[NewCrystal]](ledger.plates)
         self.scoring = PersonScoring(config, ledger, imager, self.questions)
         self.thumbnails = Thumbnails(config)
@@ -125,7 +129,11 @@ class PageRequest:
 
     @property
     def address(self) -> str:
-        """The page's address with its query, below the viewer's path."""
+        """The page's address with its query, below the viewer's path: of a form, that of the page it was on."""
+        if self.http.method not in ("GET", "HEAD"):
+            page = urlsplit(self.http.headers.get("referer", ""))
+            path = page.path.removeprefix(reached(self.http).root or "")
+            return local_address(path + (f"?{page.query}" if page.query else ""))
         raw = self.http.scope.get("raw_path") or self.http.url.path.encode()
         query = self.http.url.query
         return raw.decode("ascii", "replace") + (f"?{query}" if query else "")

@@ -102,3 +102,29 @@ def test_pages_of_judged_inspections_are_all_of_them(system, score, person, xtal
         system.ledger.corrections.add(image.image_id, Outcome.CLEAR, "ann")
     monkeypatch.setattr("xtalgrid_server.ledger.images.BATCH", 5)
     assert json.loads(xtalgrid("agreement", "--json").stdout)["agree"]["hits"] == 12
+
+
+def test_two_people_who_disagree_are_both_shown_and_neither_counts_as_the_truth(system, score, xtalgrid):
+    score({(1, 1): Outcome.CLEAR, (2, 1): Outcome.CLEAR})
+    first, second = system.ledger.images.of_plate("CI022987")
+    system.ledger.corrections.add(first.image_id, Outcome.HARVESTABLE, "ann")
+    system.ledger.corrections.add(first.image_id, Outcome.CLEAR, "ben")
+    system.ledger.corrections.add(second.image_id, Outcome.CLEAR, "ben")
+    found = json.loads(xtalgrid("agreement", "--json").stdout)
+    assert (found["agree"]["number"], found["disputed"], found["missed"]) == (1, 1, 0)
+    assert "not counted   1 inspections that people put into different groups" in xtalgrid("agreement").output
+    (listed,) = json.loads(xtalgrid("disagreements", "--json").stdout)
+    assert (listed["who"], listed["person"], listed["others"]) == ("ann", "crystals harvestable", ["ben: clear"])
+
+
+def test_a_search_finds_what_any_person_called_a_crystal(system, score, xtalgrid, tmp_path):
+    score({(1, 1): Outcome.CLEAR, (2, 1): Outcome.HARVESTABLE})
+    first, second = system.ledger.images.of_plate("CI022987")
+    system.ledger.corrections.add(first.image_id, Outcome.HARVESTABLE, "ann")
+    system.ledger.corrections.add(first.image_id, Outcome.CLEAR, "ben")
+    system.ledger.corrections.add(second.image_id, Outcome.CLEAR, "ben")
+    out = tmp_path / "all.csv"
+    xtalgrid("export", "csv", out, "--outcome", "crystal")
+    (row,) = csv.DictReader(io.StringIO(out.read_text(encoding="utf-8-sig")))
+    assert (row["well"], row["held_to_be"]) == ("A1a", "people disagree")
+    assert row["people"] == "ann: crystals harvestable; ben: clear"

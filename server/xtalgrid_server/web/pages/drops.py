@@ -7,11 +7,21 @@ from dataclasses import dataclass
 
 from xtalgrid_core.frames import percent
 
+from ...domain.drop_state import DropState, PersonScore
 from ...domain.wells import Well
-from ...ledger.person_scores import PersonScore
 from ...ledger.shapes import DropImage
 from ...steps.score_rules import rank
-from ..query_parameters import NO_PERSON, PlateView, Show, heat_kind, kind_of, letter_of, name_of
+from ..query_parameters import (
+    DISPUTED,
+    NO_PERSON,
+    PlateView,
+    Show,
+    heat_kind,
+    kind_of,
+    kind_of_state,
+    letter_of,
+    name_of,
+)
 
 STOP_AT = 0.95
 """Fraction of the expected crystals that lie above the line of the review strip."""
@@ -25,13 +35,13 @@ class DropCard:
     ----------
     images
         Its images (usually one), the one with the highest-ranking outcome first.
-    person_score
-        The newest score by a person; None if there is none.
+    state
+        What it is held to be, from the ARTscore of the first image and all people's scores.
     """
 
     well: Well
     images: tuple[DropImage, ...]
-    person_score: PersonScore | None = None
+    state: DropState
 
     @property
     def image(self) -> DropImage:
@@ -44,24 +54,28 @@ class DropCard:
         return kind_of(self.image.outcome)
 
     @property
-    def person_kind(self) -> str:
-        """The kind of the person's score; `NO_PERSON` without one, or if the lab's map does not know its code."""
-        return kind_of(self.person_score.outcome) if self.person_score and self.person_score.outcome else NO_PERSON
+    def held_kind(self) -> str:
+        """The kind of what it is held to be."""
+        return kind_of_state(self.state)
 
     @property
-    def comparison(self) -> str:
-        """Whether the ARTscore and the person's score are in one group: ``agree``, ``differ``, or ``alone``."""
-        person = self.person_score.outcome if self.person_score else None
-        if not (self.image.is_scored and self.image.outcome and person):
-            return "alone"
-        return "agree" if self.image.outcome.group is person.group else "differ"
+    def person_kinds(self) -> list[str]:
+        """The kinds that people gave it, oldest first; several if they differ."""
+        return [kind_of(outcome) for outcome in self.state.said]
+
+    @property
+    def person_kind(self) -> str:
+        """The kind of people's scores together; `NO_PERSON` without one that the lab's map has an outcome for."""
+        return self.held_kind if self.state.said else NO_PERSON
 
     def kind_in(self, show: Show) -> str:
         """Return the kind that its frame shows."""
         if show == "people":
             return self.person_kind
         if show == "disagreement":
-            return self.comparison
+            return self.state.comparison
+        if show == "held":
+            return self.held_kind
         return heat_kind(self.p_crystal) if show == "heat" and self.p_crystal is not None else self.kind
 
     def style_in(self, show: Show) -> str:
@@ -71,7 +85,7 @@ class DropCard:
     def is_dim(self, view: PlateView) -> bool:
         """Whether the plate shows it dimmed: it is filtered out, or scores are compared and do not differ."""
         if view.show == "disagreement" and not view.only:
-            return self.comparison != "differ"
+            return self.state.comparison != "differ"
         return not view.includes(self.kind_in(view.show))
 
     @property
@@ -87,7 +101,12 @@ class DropCard:
     @property
     def p_crystal(self) -> float | None:
         """The largest p_crystal of its images."""
-        return max((image.p_crystal for image in self.images if image.is_scored), default=None)
+        return self.state.p_crystal
+
+    @property
+    def chance(self) -> float | None:
+        """Its probability of a crystal, as people or, without them, the ARTscore say."""
+        return self.state.chance
 
     @property
     def label(self) -> str:
@@ -95,8 +114,9 @@ class DropCard:
         parts = [str(self.well), f"{name_of(self.kind)} {self.probability}".strip()]
         if self.p_crystal is not None:
             parts.append(f"crystal {percent(self.p_crystal)}")
-        if self.person_score:
-            parts.append(f"{self.person_score.who}: {self.person_score.outcome or self.person_score.code}")
+        parts += [f"{score.who}: {score.outcome or score.code}" for score in self.state.people]
+        if self.state.disputed:
+            parts.append(name_of(DISPUTED))
         if self.image.failure:
             parts.append(self.image.failure[0])
         if len(self.images) > 1:
@@ -119,10 +139,15 @@ def drop_cards(
         by_well.setdefault(image.well, []).append(image)
     cards = []
     for well, group in by_well.items():
-        newest = [scores[-1] for image in group if (scores := (person_scores or {}).get(image.inspect_id))]
-        cards.append(
-            DropCard(well, tuple(sorted(group, key=rank)), max(newest, key=lambda score: score.at, default=None))
-        )
+        ranked = tuple(sorted(group, key=rank))
+        given = person_scores or {}
+        scores = [
+            score
+            for inspect_id in dict.fromkeys(image.inspect_id for image in group)
+            for score in given.get(inspect_id, ())
+        ]
+        p_crystal = max((image.p_crystal for image in group if image.is_scored), default=None)
+        cards.append(DropCard(well, ranked, DropState.of(ranked[0].outcome, p_crystal, scores)))
     return cards
 
 
@@ -138,8 +163,13 @@ def select_drops(drops: Sequence[DropCard], view: PlateView) -> list[DropCard]:
     """Return the drops that a view includes, in its order: by the plate's rows, or the likeliest crystals first."""
     included = [drop for drop in drops if view.includes(drop.kind_in(view.show))]
     if view.order == "best":
-        return sorted(included, key=lambda drop: (drop.p_crystal is None, -(drop.p_crystal or 0.0), drop.well))
+        return sorted(included, key=_best_first)
     return sorted(included, key=lambda drop: drop.well)
+
+
+def _best_first(drop: DropCard) -> tuple[bool, float, float, Well]:
+    """Sort by what people or the ARTscore say; of the same chance, by p_crystal."""
+    return drop.chance is None, -(drop.chance or 0.0), -(drop.p_crystal or 0.0), drop.well
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +183,9 @@ class ReviewStop:
     above
         The number of drops from the top that hold `STOP_AT` of the expected crystals.
     expected
-        The sum of p_crystal over the plate.
+        The sum of the plate's chances: p_crystal, or what people said of a drop.
     left
-        The sum of p_crystal below the line.
+        The same below the line.
     """
 
     above: int
@@ -164,8 +194,8 @@ class ReviewStop:
 
 
 def find_stop(drops: Iterable[DropCard]) -> ReviewStop:
-    """Find where a review may end that goes from the highest p_crystal down."""
-    chances = sorted((drop.p_crystal for drop in drops if drop.p_crystal is not None), reverse=True)
+    """Find where a review may end that goes from the likeliest crystal down."""
+    chances = sorted((drop.chance for drop in drops if drop.chance is not None), reverse=True)
     expected, total = sum(chances), 0.0
     for above, chance in enumerate(chances, 1):
         total += chance

@@ -5,6 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Annotated
+
+import msgspec
 
 from xtalgrid_core.errors import ImagerError, LedgerError
 from xtalgrid_core.outcomes import CLASSES, Outcome
@@ -16,9 +20,16 @@ from ...imager.crystaltrak.database import ImagerDatabase
 from ...ledger.corrections import Correction
 from ...ledger.store import Ledger
 from ..cache.imager import ImagerQuestions
+from ..query_parameters import KINDS
 
 PERSON_OUTCOMES = tuple(outcome for outcome in CLASSES if outcome is not Outcome.RIM)
 """The outcomes that a person can give; `rim` is only a class of training pictures."""
+
+_LONGEST_KEPT = timedelta(days=30)
+"""A score kept longer than this counts as this old; clocks of browsers may be wrong."""
+
+_CLOCKS_DIFFER = timedelta(minutes=1)
+"""A person's score replaces their earlier ones, also if it seems older by up to this time: requests take their time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +51,50 @@ def score_keys(config: Config) -> list[ScoreKey]:
     return [ScoreKey(outcome, code) for outcome, code in zip(PERSON_OUTCOMES, codes, strict=True)]
 
 
+class TypedScore(msgspec.Struct, frozen=True):
+    """A score that a browser kept until the viewer could take it.
+
+    Attributes
+    ----------
+    key
+        The browser's name for it; a key is recorded once, however often it is sent.
+    image, score
+        The image's id, and the id of the ARTscore that the person saw.
+    outcome
+        The kind of the outcome; empty: the person's score is withdrawn.
+    seconds_ago
+        How long ago it was given.
+    undoes
+        None for a score. Otherwise this undoes the person's last score of the image: the one with this key, or, if it
+        is empty, whichever it is.
+    """
+
+    key: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
+    image: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+    outcome: Annotated[str, msgspec.Meta(max_length=40)] = ""
+    score: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)] | None = None
+    seconds_ago: float = 0.0
+    undoes: Annotated[str, msgspec.Meta(max_length=32)] | None = None
+
+
+class RefusedScoreError(Exception):
+    """A score that the viewer will never take, and why."""
+
+
+def person_outcome(kind: str) -> Outcome | None:
+    """Return the outcome that a person gives by its kind; None withdraws their score.
+
+    Raises
+    ------
+    RefusedScoreError
+        If a person cannot give it.
+    """
+    outcome = KINDS.get(kind)
+    if kind and outcome not in PERSON_OUTCOMES:
+        raise RefusedScoreError("A person cannot give this outcome.")
+    return outcome
+
+
 class PersonScoring:
     """Records people's scores."""
 
@@ -47,8 +102,50 @@ class PersonScoring:
         self._config, self._ledger, self._imager, self._questions = config, ledger, imager, questions
         self._one_by_one = threading.Lock()
 
+    def take(self, typed: TypedScore, who: str, received: datetime) -> None:
+        """Record a score that a browser kept, once; `received` is when it was sent (UTC).
+
+        Raises
+        ------
+        RefusedScoreError
+            If it can never be recorded.
+        LedgerError, ImagerError
+            As in `record`.
+        """
+        known = self._ledger.corrections.with_key(typed.key)
+        if known is not None:
+            if (known.who, known.image_id) != (who, typed.image):
+                raise RefusedScoreError("Another score has this key.")
+            return
+        row = self._ledger.images.row(typed.image)
+        if row is None:
+            raise RefusedScoreError("There is no such image.")
+        ago = min(max(typed.seconds_ago, 0.0), _LONGEST_KEPT.total_seconds())
+        at, own = received - timedelta(seconds=ago), self._by(typed.image, who)
+        last = own[-1] if own else None
+        if typed.undoes is None:
+            if last is not None and last.at > at + _CLOCKS_DIFFER:
+                raise RefusedScoreError(f"You have scored this drop since: {last.outcome or 'withdrawn'}.")
+            outcome, score_id = person_outcome(typed.outcome), typed.score
+            if score_id is not None and [image.image_id for image in self._ledger.images.of_scores([score_id])] != [
+                typed.image
+            ]:
+                raise RefusedScoreError("This ARTscore is of another image.")
+        else:
+            if last is None or (typed.undoes and last.key != typed.undoes):
+                raise RefusedScoreError("There is nothing to undo: the score was not saved, or has changed since.")
+            before = own[-2] if len(own) > 1 else None
+            outcome, score_id = (before.outcome, before.score_id) if before else (None, last.score_id)
+        self.record((typed.image, row), outcome, who, score_id, typed.key, at)
+
     def record(
-        self, image: tuple[int, ImageRow], outcome: Outcome | None, who: str, score_id: int | None = None
+        self,
+        image: tuple[int, ImageRow],
+        outcome: Outcome | None,
+        who: str,
+        score_id: int | None = None,
+        key: str | None = None,
+        at: datetime | None = None,
     ) -> None:
         """Record a person's score.
 
@@ -60,6 +157,8 @@ class PersonScoring:
             None withdraws the person's score.
         score_id
             The ARTscore that the person saw.
+        key, at
+            As in `Corrections.add`.
 
         Raises
         ------
@@ -70,7 +169,7 @@ class PersonScoring:
         """
         image_id, row = image
         before = self._newest(image_id, who)
-        after = self._ledger.corrections.add(image_id, outcome, who, score_id=score_id)
+        after = self._ledger.corrections.add(image_id, outcome, who, score_id=score_id, key=key, at=at)
         if not self._config.viewer.write_scores or after is None:
             return
         if after == before and (after.written_id is not None or after.outcome is None):

@@ -37,7 +37,7 @@ class PlateListed(BaseModel):
 
 
 class DropListed(BaseModel):
-    """A drop at one inspection with its newest ARTscore and the newest person's score."""
+    """A drop at one inspection with its newest ARTscore and people's scores."""
 
     well: str
     image_id: int
@@ -46,8 +46,10 @@ class DropListed(BaseModel):
     probability: float | None
     p_crystal: float | None = Field(description="Calibrated probability of a crystal")
     failure: str | None
-    person: str | None
+    person: str | None = Field(description="Who scored it last")
     person_outcome: str | None
+    people: dict[str, str] = Field(description="The newest score of each person: an outcome, or the lab's code")
+    held_to_be: str = Field(description="What counts: people's outcome, `people disagree`, or the ARTscore's")
     groups: dict[str, float] | None = Field(
         None, description="Probabilities of crystal, precipitate, other and clear. Only with a second opinion, as below"
     )
@@ -61,7 +63,7 @@ class PlateScores(BaseModel):
     barcode: str
     inspection: int
     inspected: datetime
-    expected_crystals: float = Field(description="Sum of p_crystal")
+    expected_crystals: float = Field(description="Sum of p_crystal, or of what people said")
     above_line: int = Field(description=f"Drops from the top that hold {STOP_AT:.0%} of the expected crystals")
     drops: list[DropListed]
 
@@ -104,8 +106,10 @@ def plate(request: AllowedRequest, barcode: str, inspection: int) -> PlateScores
                 probability=drop.image.probability if drop.image.is_scored else None,
                 p_crystal=drop.p_crystal,
                 failure=": ".join(drop.image.failure) if drop.image.failure else None,
-                person=drop.person_score.who if drop.person_score else None,
-                person_outcome=drop.person_score.outcome if drop.person_score else None,
+                person=drop.state.people[-1].who if drop.state.people else None,
+                person_outcome=drop.state.people[-1].outcome if drop.state.people else None,
+                people={score.who: score.outcome or score.code for score in drop.state.people},
+                held_to_be=drop.state.name,
                 **_second_opinion(answers.get(drop.image.image_id)),
             )
             for drop in drops

@@ -24,7 +24,7 @@ router = APIRouter()
 
 COLUMNS = (
     "barcode", "inspection", "date", "well", "artscore", "outcome", "probability", "p_crystal",
-    "person", "person_score", "person_outcome", "sample", "condition", "failure", "image",
+    "person", "person_score", "person_outcome", "sample", "condition", "failure", "image", "held_to_be",
 )  # fmt: skip
 
 _BEST = 48
@@ -41,7 +41,7 @@ def scores(request: AllowedRequest, barcode: str, inspection: int) -> Response:
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow((*COLUMNS, *(SECOND_OPINION_COLUMNS if answers else ())))
     for drop in select_drops(plate.drops, PlateView("best")):
-        image, person, inside = drop.image, drop.person_score, contents(barcode, drop.well)
+        image, people, inside = drop.image, drop.state.people, contents(barcode, drop.well)
         writer.writerow(
             _cell(value)
             for value in (
@@ -53,13 +53,14 @@ def scores(request: AllowedRequest, barcode: str, inspection: int) -> Response:
                 image.outcome or "",
                 f"{image.probability:.4f}" if image.is_scored else "",
                 "" if drop.p_crystal is None else f"{drop.p_crystal:.4f}",
-                person.who if person else "",
-                person.code if person else "",
-                (person.outcome or "") if person else "",
+                "; ".join(score.who for score in people),
+                "; ".join(score.code for score in people),
+                "; ".join(str(score.outcome or "") for score in people),
                 inside.sample,
                 inside.condition,
                 ": ".join(image.failure) if image.failure else "",
                 image.image_name,
+                drop.state.name,
                 *(_second_opinion(answers.get(image.image_id)) if answers else ()),
             )
         )

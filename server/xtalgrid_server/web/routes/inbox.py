@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from fastapi import APIRouter, Response
 from fastapi.responses import HTMLResponse
 
+from xtalgrid_core.outcomes import Group
+
+from ...domain.drop_state import DropState
+from ...domain.wells import Well
 from ...ledger.database import now
 from ...ledger.shapes import DropImage
 from ...steps.new_crystals import NewCrystal, crystal_from, new_crystals
-from ..site import AllowedRequest, PageRequest, PostedForm
+from ..pages.drops import DropCard, drop_cards
+from ..site import AllowedRequest, PageRequest, PostedForm, Site
 from .plate import days_between
 
 router = APIRouter()
@@ -21,6 +27,12 @@ _FIRST_DAYS = 14
 
 _LIMIT = 60
 """Drops shown in each section, newest first."""
+
+
+_DISPUTED_DAYS = 90
+"""How far back scores in the imager's score table are compared with other people's."""
+
+_READ_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +46,7 @@ class CrystalPair:
 
 @router.get("/inbox", response_class=HTMLResponse)
 def inbox(request: AllowedRequest) -> HTMLResponse:
-    """Show new crystals, one's own scores that the ARTscore now differs from, and undecided drops."""
+    """Show new crystals, where people disagree or the ARTscore now differs from one's own, and undecided drops."""
     site, name = request.site, request.visitor.name
     last_visit = site.ledger.users.last_seen(name) if request.visitor.may_score else None
     since = last_visit or (now() - timedelta(days=_FIRST_DAYS)).replace(second=0, microsecond=0)
@@ -50,8 +62,10 @@ def inbox(request: AllowedRequest) -> HTMLResponse:
         threshold=threshold,
         number=len(crystals),
         pairs=[_pair(request, crystal, inspections[crystal.image.barcode]) for crystal in newest],
+        found=_found_by_people(site, since, name, {crystal.image.drop for crystal in newest}),
+        disputed=_disputed(site),
         rescored=images.rescored(name, _LIMIT) if request.visitor.may_score else [],
-        undecided=images.undecided(_LIMIT),
+        undecided=_undecided(site),
         limit=_LIMIT,
     )
 
@@ -62,6 +76,58 @@ def mark_seen(request: AllowedRequest, form: PostedForm) -> Response:
     request.check_form(form)
     request.site.ledger.users.mark_seen(request.visitor.name)
     return request.redirect("/inbox")
+
+
+def _found_by_people(site: Site, since: datetime, name: str, shown: Container[tuple[str, Well]]) -> list[DropCard]:
+    """Return drops that other people called crystals since then, besides those that are shown already."""
+    config = site.config.imager
+    since_local = config.local(since.replace(tzinfo=UTC).timestamp())
+    images = site.ledger.images.scored_by_people_since(config.programs, since, since_local, 20 * _LIMIT)
+    return [
+        card
+        for card in _cards(site, images)
+        if card.image.drop not in shown
+        and any(
+            score.outcome is not None
+            and score.outcome.group is Group.CRYSTAL
+            and score.who != name
+            and score.at >= since
+            for score in card.state.people
+        )
+    ][:_LIMIT]
+
+
+def _disputed(site: Site) -> list[DropCard]:
+    """Return drops that people put into different groups, the last scored first."""
+    config = site.config.imager
+    since = config.local((now() - timedelta(days=_DISPUTED_DAYS)).replace(tzinfo=UTC).timestamp())
+    images = site.ledger.images.scored_by_several(config.programs, since, 5 * _LIMIT)
+    return [card for card in _cards(site, images) if card.state.disputed][:_LIMIT]
+
+
+def _undecided(site: Site) -> list[DropImage]:
+    """Return the newest undecided images that no person has scored."""
+    found: list[DropImage] = []
+    before = None
+    while len(found) < _LIMIT:
+        images = site.ledger.images.undecided(before, _READ_AT_ONCE)
+        if not images:
+            break
+        person_scores = site.ledger.person_scores.of(images)
+        found += [
+            image for image in images if not DropState.of(image.outcome, scores=person_scores[image.inspect_id]).said
+        ]
+        before = images[-1].score_id
+    return found[:_LIMIT]
+
+
+def _cards(site: Site, images: Sequence[DropImage]) -> list[DropCard]:
+    """Make the cards of images of several plates and inspections, in the order of the images."""
+    person_scores = site.ledger.person_scores.of(images)
+    groups: dict[tuple[str, int], list[DropImage]] = {}
+    for image in images:
+        groups.setdefault((image.barcode, image.inspection), []).append(image)
+    return [card for group in groups.values() for card in drop_cards(group, person_scores)]
 
 
 def _pair(request: PageRequest, crystal: NewCrystal, inspections: list[tuple[int, datetime]]) -> CrystalPair:

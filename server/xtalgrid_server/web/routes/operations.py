@@ -13,13 +13,24 @@ from ..site import AllowedRequest, PostedForm, Site
 
 router = APIRouter()
 
+_SHOWN_HURRIED = 500
+
 
 @router.get("/operations", response_class=HTMLResponse)
 def operations(request: AllowedRequest) -> HTMLResponse:
     """Show lag, backlog, throughput, hosts, failures, and held scores."""
-    status = request.site.monitor.status()
-    held = request.site.ledger.images.of_scores(status.held)
-    return request.render("operations.html", pipeline=status, held=held)
+    site = request.site
+    status = site.monitor.status()
+    held = site.ledger.images.of_scores(status.held)
+    found = site.hurried.get("", lambda: site.ledger.corrections.hurried(_SHOWN_HURRIED))
+    hurried = [(site.image(made.image_id), made, site.image(other)) for made, other in found]
+    return request.render(
+        "operations.html",
+        pipeline=status,
+        held=held,
+        doubtful=[each for each in hurried if each[1].key is None],
+        quick=[each for each in hurried if each[1].key is not None],
+    )
 
 
 @router.post("/operations/review")

@@ -73,13 +73,8 @@ def plate(
     )
 
 
-def read_plate(request: PageRequest, barcode: str, inspection: int, people: bool = True) -> PlateInspection:
+def read_plate(request: PageRequest, barcode: str, inspection: int) -> PlateInspection:
     """Read a plate at one inspection.
-
-    Parameters
-    ----------
-    people
-        Read people's scores too.
 
     Raises
     ------
@@ -92,7 +87,7 @@ def read_plate(request: PageRequest, barcode: str, inspection: int, people: bool
         images = request.site.ledger.images.of_plate(barcode, [inspection])
     if not images:
         raise HTTPException(404, f"There is no plate {barcode} with an inspection {inspection}.")
-    person_scores = request.site.ledger.person_scores.of(images) if people else {}
+    person_scores = request.site.ledger.person_scores.of(images)
     inspected = max(image.inspected for image in images)
     return PlateInspection(barcode, inspection, inspected, drop_cards(images, person_scores), inspections)
 

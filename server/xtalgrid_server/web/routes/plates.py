@@ -7,9 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
-from xtalgrid_core.outcomes import Group, Outcome
-
-from ...ledger.plates import Counts
+from ..pages.counts import PlateCounts, plate_counts
 from ..pages.index import PlateEntry
 from ..site import AllowedRequest
 
@@ -32,9 +30,12 @@ def plates(request: AllowedRequest, q: str = "", page: str = "1") -> HTMLRespons
         entries = [entry for entry in entries if q.lower() in entry.barcode.lower() or entry.barcode in matching]
     listed = entries[(number - 1) * PLATES_PER_PAGE : number * PLATES_PER_PAGE]
     newest = tuple(entry.newest for entry in listed)
-    counts = site.counts.get(newest, lambda: site.ledger.plates.counts(newest))
+    counts = site.counts.get(newest, lambda: plate_counts(site.ledger, newest, site.config.imager.programs))
     contents = site.ledger.contents.samples([entry.barcode for entry in listed])
-    rows = [_row(entry, counts.get(entry.newest, Counts(0, {})), contents.get(entry.barcode, [])) for entry in listed]
+    rows = [
+        _row(entry, counts.get(entry.newest, PlateCounts(0, 0, 0, 0, 0)), contents.get(entry.barcode, []))
+        for entry in listed
+    ]
     return request.render(
         "plates.html",
         rows=rows,
@@ -47,17 +48,12 @@ def plates(request: AllowedRequest, q: str = "", page: str = "1") -> HTMLRespons
     )
 
 
-def _row(entry: PlateEntry, counts: Counts, contents: list[tuple[str, str]]) -> dict[str, Any]:
-    outcomes = counts.outcomes
+def _row(entry: PlateEntry, counts: PlateCounts, contents: list[tuple[str, str]]) -> dict[str, Any]:
     samples = sorted({sample for _, sample in contents if sample})
     return {
         "entry": entry,
         "projects": sorted({project for project, _ in contents if project}),
         "samples": samples[:_SHOWN_SAMPLES],
         "more_samples": max(len(samples) - _SHOWN_SAMPLES, 0),
-        "images": counts.images,
-        "crystals": sum(number for outcome, number in outcomes.items() if outcome.group is Group.CRYSTAL),
-        "undecided": outcomes.get(Outcome.UNDECIDED, 0),
-        "failed": outcomes.get(Outcome.FAILED, 0),
-        "waiting": counts.waiting,
+        "counts": counts,
     }

@@ -16,7 +16,7 @@ from ..pages.drops import DropCard, by_inspection, drop_cards, find_stop, select
 from ..pages.history import score_history
 from ..pages.layout import bars, opinions, ratio, scale_bar
 from ..pages.maps import GROUPS
-from ..query_parameters import PlateView
+from ..query_parameters import PlateView, well_address
 from ..site import AllowedRequest, PageRequest
 from .plate import Only, PlateInspection, days_between, read_plate
 
@@ -39,6 +39,16 @@ class DropInspection:
     days: int
 
 
+@dataclass(frozen=True, slots=True)
+class LastScore:
+    """A person's last score, which the page offers to undo, and the address of its drop."""
+
+    image_id: int
+    drop: str
+    outcome: Outcome
+    address: str
+
+
 @router.get("/well/{barcode:path}/{inspection:int}/{name}", response_class=HTMLResponse)
 def well(
     request: AllowedRequest,
@@ -53,7 +63,7 @@ def well(
 ) -> HTMLResponse:
     """Show one drop: its picture with boxes and maps, its scores, and links to the next drops."""
     view = PlateView.from_query(order, only, size, show)
-    plate = read_plate(request, barcode, inspection, people=view.show in ("people", "disagreement"))
+    plate = read_plate(request, barcode, inspection)
     drop = next((drop for drop in plate.drops if str(drop.well) == name), None)
     if drop is None:
         raise HTTPException(404, f"Plate {barcode}, inspection {inspection}, has no image of well {name}.")
@@ -68,7 +78,6 @@ def well(
     answer = scores[0].answer if scores else None
     scored = answer if isinstance(answer, wire.Scored) else None
     timeline = _timeline(request, plate, drop)
-    drop = next((past.drop for past in timeline if past.number == inspection), drop)  # this one has people's scores
     corrections = ledger.corrections.of_images([shown.image_id])[shown.image_id]
     own = [correction for correction in corrections if correction.who == request.visitor.name]
     return request.render(
@@ -85,6 +94,7 @@ def well(
         previous=row[at - 1] if at else None,
         next=row[at + 1] if at + 1 < len(row) else None,
         strip=row[max(at - _STRIP[0], 0) : at + _STRIP[1] + 1],
+        listed=",".join(f"{each.well} {each.image.image_id} {each.image.score_id or ''}" for each in row),
         place=at + 1,
         places=len(row),
         stop=find_stop(row) if view.order == "best" else None,
@@ -92,7 +102,7 @@ def well(
         contents=ledger.contents.of_plates([barcode])(barcode, drop.well),
         entries=score_history(request.site, [image for past in timeline for image in past.drop.images], origins),
         own_outcome=own[-1].outcome if own else None,
-        last_score=_last_score(request),
+        last_score=_last_score(request, view),
         mates=request.site.mates(shown),
         groups=GROUPS,
         ratio=ratio((scored.height, scored.width) if scored else None),
@@ -113,10 +123,11 @@ def _timeline(request: PageRequest, plate: PlateInspection, drop: DropCard) -> l
     return timeline
 
 
-def _last_score(request: PageRequest) -> tuple[str, Outcome | None] | None:
-    """Return (well, outcome) of this visitor's last score, for the line that offers to undo it."""
+def _last_score(request: PageRequest, view: PlateView) -> LastScore | None:
+    """Return this visitor's last score, if they may want to undo it."""
     last = request.site.ledger.corrections.last_by(request.visitor.name) if request.visitor.may_score else None
-    if last is None or now() - last.at > _UNDO_OFFERED:
+    if last is None or last.outcome is None or now() - last.at > _UNDO_OFFERED:
         return None
     row = request.site.image(last.image_id)
-    return f"{row.barcode} {row.well}", last.outcome
+    address = well_address(row.barcode, row.inspection, row.well, view)
+    return LastScore(last.image_id, f"{row.barcode} {row.well}", last.outcome, address)

@@ -1,189 +1,290 @@
-// The well page: zoom and pan, the overlay, and scoring by keys. Without scripts, the page's forms and links still work.
-"use strict";
+// The well page: going from drop to drop and scoring by keys, without page loads. A score belongs to the drop that was
+// on the screen when its first key was pressed. Without scripts, the page's forms and links do the same.
+
+import { pictureKey, readSetting, saveSetting, setUpChops, setUpPicture } from "./picture.js";
+import * as pages from "./pages.js";
+import * as scores from "./waiting.js";
+import "./sign_in.js";
 
 const $ = (id) => document.getElementById(id);
+const me = document.body.dataset.visitor;
+const AHEAD = 4;  // pages read ahead
+const SECOND_CLICK = 250;  // milliseconds: a click so soon after a drop appeared was meant for the one before
 
-function readSetting(key) {
-  try { return localStorage.getItem(key); } catch { return null; }
+// The list of drops stays as it was when the person came, also if scores change its order.
+const drops = $("steps").dataset.drops.split(",").map((text) => {
+  const [well, image, score] = text.split(" ");
+  return { well, image: Number(image), score: Number(score) || null };
+});
+const keys = [...document.querySelectorAll("#score-form [data-digits]")].map((button) =>
+  ({ digits: button.dataset.digits, outcome: button.value, name: button.querySelector("span").textContent, letter: button.querySelector("b").cloneNode(true) }));
+const folder = location.pathname.replace(/[^/]*$/, "");
+const view = new URLSearchParams(location.search);
+view.delete("image");
+const query = view.size ? `?${view}` : "";
+
+let at = drops.findIndex((drop) => drop.well === decodeURIComponent(location.pathname.slice(folder.length)));
+let typed = null;  // the first digit and the drop it was typed for
+let last;  // the score that "undo" undoes: undefined is the one that the page names, null is none
+let forgetting = 0, appeared = 0;
+
+function pathOf(address) {
+  const { pathname, search } = new URL(address, location);
+  return pathname + search;
 }
-function saveSetting(key, value) {
-  try { localStorage.setItem(key, value); } catch { /* not available in private windows */ }
+function addressOf(drop) {
+  return `${folder}${encodeURIComponent(drop.well)}${query}`;
+}
+// The drop on the screen: as its page shows it, or as the list says while the page is on its way.
+function current() {
+  const drop = drops[at], form = $("score-form");
+  if (!drop) return null;
+  if (!form) return { ...drop, address: addressOf(drop) };
+  return { well: drop.well, image: Number(form.image.value), score: Number(form.score?.value) || null, address: addressOf(drop) };
 }
 
-// ---- the overlay
+// ---- going from drop to drop
 
-for (const part of ["boxes", "outline"]) {
-  const box = $(`show-${part}`);
-  if (!box) continue;
-  const apply = () => $("drop").classList.toggle(`no-${part}`, !box.checked);
-  box.checked = readSetting(part) !== "off";
-  box.addEventListener("change", () => { saveSetting(part, box.checked ? "on" : "off"); apply(); });
-  apply();
+function goTo(place, push = true) {
+  if (place < 0) return;
+  forgetDigits();
+  at = place;
+  const drop = drops[at];
+  if (!drop) { show(message("end-of-list")); return; }
+  const address = addressOf(drop);
+  if (push) history.pushState(null, "", address);
+  const page = pages.ready(address);
+  if (page) open(page, address); else { show(message("loading", drop.well)); load(address); }
+  readAhead();
 }
 
-const tools = $("map-tools");
-if (tools) {
-  const box = $("show-map"), group = $("map-group"), map = $("map"), status = $("map-status");
-  let requests = 0;
-  tools.hidden = false;
-  group.value = readSetting("map-group") || group.value;
-  if (!group.value) group.selectedIndex = 0;
-  const show = async () => {
-    saveSetting("map", box.checked ? "on" : "off");
-    saveSetting("map-group", group.value);
-    map.hidden = true;
-    status.textContent = "";
-    if (!box.checked) return;
-    const request = ++requests;
-    const waiting = setTimeout(() => { status.textContent = "drawing the map…"; }, 300);
+async function load(address) {
+  for (let pause = 200; drops[at] && addressOf(drops[at]) === address; pause = Math.min(2 * pause, 5000)) {
     try {
-      const answer = await fetch(`${tools.dataset.root}/map/${group.value}/${tools.dataset.score}.png`);
-      if (request !== requests) return;
-      if (!answer.ok) { status.textContent = answer.headers.get("content-type").startsWith("text/plain") ? await answer.text() : "no map"; return; }
-      map.src = answer.url;
-      map.hidden = false;
-      status.textContent = "";
+      const page = await pages.get(address);
+      if (drops[at] && addressOf(drops[at]) === address) open(page, address);
+      return;
     } catch {
-      status.textContent = "the viewer does not respond";
-    } finally {
-      clearTimeout(waiting);
+      const line = $("loading-problem");
+      if (line) line.textContent = "The viewer does not answer; trying again.";
+      await new Promise((resolve) => { setTimeout(resolve, pause); });
     }
-  };
-  box.addEventListener("change", show);
-  group.addEventListener("change", () => { box.checked = true; show(); });
-  box.checked = readSetting("map") === "on";
-  if (box.checked) show();
-}
-
-// A chop in the list and its box in the picture are highlighted together.
-for (const item of document.querySelectorAll(".chops [data-box]")) {
-  const box = document.querySelector(`.overlay [data-box="${item.dataset.box}"]`);
-  if (!box) continue;
-  const light = (on) => { $("drop").classList.toggle("one", on); box.classList.toggle("lit", on); };
-  for (const [name, on] of [["mouseenter", true], ["mouseleave", false], ["focus", true], ["blur", false]]) {
-    item.addEventListener(name, () => light(on));
   }
 }
 
-// ---- zoom and pan: the layers move and scale inside the stage
-
-const stage = $("stage"), layers = $("layers");
-const MAX_ZOOM = 12;
-const view = { zoom: 1, x: 0, y: 0 };
-const fingers = new Map();
-
-function draw() {
-  const width = layers.offsetWidth, height = layers.offsetHeight;
-  view.x = Math.min(0, Math.max(stage.clientWidth - width * view.zoom, view.x));
-  view.y = Math.min(0, Math.max(stage.clientHeight - height * view.zoom, view.y));
-  layers.style.transform = view.zoom === 1 ? "" : `translate(${view.x}px, ${view.y}px) scale(${view.zoom})`;
-  layers.style.setProperty("--zoom", view.zoom);
-  stage.classList.toggle("zoomed", view.zoom > 1);
-}
-function zoomTo(zoom, at) {
-  zoom = Math.min(Math.max(zoom, 1), MAX_ZOOM);
-  const place = at || { x: stage.clientWidth / 2, y: stage.clientHeight / 2 };
-  view.x = place.x - (place.x - view.x) * zoom / view.zoom;
-  view.y = place.y - (place.y - view.y) * zoom / view.zoom;
-  view.zoom = zoom;
-  draw();
-}
-function placeOf(event) {
-  const at = stage.getBoundingClientRect();
-  return { x: event.clientX - at.left, y: event.clientY - at.top };
-}
-function fullSize() {
-  return Math.max(1, $("original").naturalWidth / layers.offsetWidth);
-}
-
-stage.addEventListener("wheel", (event) => {
-  event.preventDefault();
-  zoomTo(view.zoom * Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0015)), placeOf(event));
-}, { passive: false });
-stage.addEventListener("dblclick", (event) => zoomTo(view.zoom > 1 ? 1 : Math.max(fullSize(), 2), placeOf(event)));
-stage.addEventListener("pointerdown", (event) => {
-  fingers.set(event.pointerId, placeOf(event));
-  if (view.zoom > 1) { stage.setPointerCapture(event.pointerId); event.preventDefault(); stage.focus({ preventScroll: true }); }
-});
-stage.addEventListener("pointermove", (event) => {
-  const before = fingers.get(event.pointerId);
-  if (!before) return;
-  const now = placeOf(event);
-  if (fingers.size === 2) {
-    const [other] = [...fingers].filter(([id]) => id !== event.pointerId).map(([, place]) => place);
-    const apart = (place) => Math.hypot(place.x - other.x, place.y - other.y) || 1;
-    zoomTo(view.zoom * apart(now) / apart(before), { x: (now.x + other.x) / 2, y: (now.y + other.y) / 2 });
-  } else if (view.zoom > 1) {
-    view.x += now.x - before.x;
-    view.y += now.y - before.y;
-    draw();
+function open(page, address) {
+  pages.forget(address);  // it can be shown once
+  if (page.visitor !== me) {
+    show(message("loading", drops[at].well));
+    $("loading-problem").textContent = "Sign in to see it.";
+    scores.changes.dispatchEvent(new Event("sign-in"));
+    return;
   }
-  fingers.set(event.pointerId, now);
-});
-for (const name of ["pointerup", "pointercancel", "pointerleave"]) {
-  stage.addEventListener(name, (event) => fingers.delete(event.pointerId));
+  document.title = page.title;
+  const facts = page.main.querySelector(".facts"), picture = page.main.querySelector("#original");
+  if (facts && picture.dataset.image === $("original")?.dataset.image) {  // the picture stays, with its zoom
+    document.querySelector(".facts").replaceWith(facts);
+    setUpChops();
+    setUpForm();
+    paint();
+  } else {
+    scores.forgetStored(Number(picture?.dataset.image), page.asked);
+    show(page.main);
+  }
 }
-stage.addEventListener("dragstart", (event) => event.preventDefault());
-window.addEventListener("resize", draw);
-$("zoom-tools").hidden = false;
-$("zoom-in").addEventListener("click", () => zoomTo(view.zoom * 1.5));
-$("zoom-out").addEventListener("click", () => zoomTo(view.zoom / 1.5));
-$("zoom-fit").addEventListener("click", () => zoomTo(1));
 
-// ---- keys
+function readAhead() {
+  for (const drop of drops.slice(at + 1, at + 1 + AHEAD)) pages.get(addressOf(drop)).catch(() => {});
+}
 
-const form = $("score-form");
-const digits = $("digits");
-let first = "", forget = 0;
+function message(template, well = "") {
+  const main = document.createElement("main");
+  main.id = "main";
+  main.append($(template).content.cloneNode(true));
+  for (const place of main.querySelectorAll("[data-well]")) place.textContent = well;
+  return main;
+}
 
-const stay = $("stay");
-if (stay) {
+function show(main) {
+  $("main").replaceWith(main);
+  appeared = performance.now();
+  $("shown-drop").textContent = document.title;
+  setUpPicture();
+  setUpForm();
+  paint();
+}
+
+function setUpForm() {
+  const stay = $("stay");
+  if (!stay) return;
   stay.checked = readSetting("stay") === "on";
   stay.addEventListener("change", () => saveSetting("stay", stay.checked ? "on" : "off"));
 }
 
-function type(digit) {
-  clearTimeout(forget);
-  const buttons = [...form.querySelectorAll("[data-digits]")];
-  const typed = first + digit;
-  const chosen = buttons.find((button) => button.dataset.digits === typed);
-  const possible = buttons.filter((button) => button.dataset.digits.startsWith(typed));
-  const clear = () => { first = ""; digits.textContent = ""; buttons.forEach((button) => button.classList.remove("possible")); };
-  clear();
-  if (chosen) { chosen.click(); return; }
-  if (!possible.length) { digits.textContent = `no score ${typed}`; forget = setTimeout(clear, 1500); return; }
-  first = typed;
-  digits.textContent = `${typed}_`;
-  possible.forEach((button) => button.classList.add("possible"));
-  forget = setTimeout(clear, 3000);
+// ---- scoring
+
+function score(outcome, drop = current()) {
+  forgetDigits();
+  if (!drop || !keys.length) return;
+  last = scores.give({ image: drop.image, score: drop.score, outcome, drop: drop.well, address: drop.address });
+  pages.forget(drop.address);
+  const stays = $("stay") ? $("stay").checked : readSetting("stay") === "on";
+  if (outcome && !stays) goTo(at + 1);
 }
 
-function follow(id, event) {
-  const link = $(id);
-  if (!link) return;
-  event.preventDefault();
-  link.click();
+function undo() {
+  const form = $("undo-form");
+  const undone = last === undefined && form && !form.hidden ? { image: Number(form.image.value), key: "", drop: form.dataset.drop, address: pathOf(form.dataset.address) } : last;
+  if (!undone) return;
+  const own = scores.givenTo(undone.image);
+  last = null;
+  if (own?.key === undone.key && own.state === "refused") { scores.discard(own); return; }  // it never was saved
+  scores.give({ image: undone.image, score: null, outcome: "", undoes: undone.key, drop: undone.drop, address: undone.address });
+  pages.forget(undone.address);
+  const place = drops.findIndex((drop) => addressOf(drop) === undone.address);
+  if (place >= 0) goTo(place, place !== at);
+  else if (undone.address) scores.settled(2000).then(() => location.assign(undone.address));
 }
+
+function type(digit) {
+  clearTimeout(forgetting);
+  const drop = typed ? typed.drop : current();
+  const text = (typed ? typed.digits : "") + digit;
+  const chosen = keys.find((key) => key.digits === text);
+  forgetDigits();
+  if (!drop) return;
+  if (chosen) { score(chosen.outcome, drop); return; }
+  if (keys.some((key) => key.digits.startsWith(text))) typed = { digits: text, drop };
+  forgetting = setTimeout(forgetDigits, typed ? 3000 : 1500);
+  paintDigits(typed ? `${text}_` : `no score ${text}`);
+}
+function forgetDigits() {
+  clearTimeout(forgetting);
+  typed = null;
+  paintDigits("");
+}
+
+// ---- what this page knows better than the viewer's page did
+
+function paintDigits(text) {
+  for (const place of document.querySelectorAll(".digits")) place.textContent = text;
+  for (const button of document.querySelectorAll("#score-form [data-digits]")) {
+    button.classList.toggle("possible", Boolean(typed) && button.dataset.digits.startsWith(typed.digits));
+  }
+}
+
+function paintLink(id, place, text) {
+  const link = $(id), drop = drops[place];
+  link.classList.toggle("off", !drop);
+  link.textContent = drop ? text(drop.well) : text("");
+  if (drop) link.href = addressOf(drop); else link.removeAttribute("href");
+}
+
+function paint() {
+  paintLink("previous", at - 1, (well) => `← ${well}`);
+  paintLink("next", at + 1, (well) => `${well} →`);
+  $("place").textContent = Math.min(at + 1, drops.length);
+  paintDigits(typed ? `${typed.digits}_` : "");
+  for (const tile of document.querySelectorAll(".strip [data-image]")) paintMark(tile);
+  const drop = current(), own = drop && scores.givenTo(drop.image);
+  const form = $("score-form");
+  if (own && form) {
+    const undone = own.undoes !== undefined;
+    for (const button of form.querySelectorAll("[data-digits]")) {
+      if (!(undone && own.state === "stored")) button.setAttribute("aria-pressed", String(!undone && button.value === own.outcome));
+    }
+    paintOwn(own);
+  }
+  if ($("undo-form") && last !== undefined) {
+    $("undo-form").hidden = !last;
+    if (last) $("last-score").textContent = `Last: ${last.drop}, ${keys.find((key) => key.outcome === last.outcome)?.name ?? "withdrawn"}`;
+  }
+}
+
+function paintOwn(own) {
+  const line = $("own-score");
+  const name = keys.find((key) => key.outcome === own.outcome)?.name ?? (own.undoes === undefined ? "withdrawn" : "undone");
+  const words = { waiting: "waiting to be saved", stored: own.warning || "saved", refused: `not saved: ${own.refused}` };
+  line.textContent = `${name}: ${words[own.state]}`;
+  line.className = `own-score ${own.state}`;
+  if (own.state !== "refused") return;
+  for (const [text, act] of [["Try again", scores.retry], ["Discard", scores.discard]]) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = text;
+    button.addEventListener("click", () => { act(own); if (act === scores.discard) line.textContent = ""; });
+    line.append(" ", button);
+  }
+}
+
+function paintMark(tile) {
+  const own = scores.givenTo(Number(tile.dataset.image));
+  tile.querySelector(".by-me")?.remove();
+  if (!own || (own.state === "stored" && (!own.outcome || tile.querySelector(`.said .o-${own.outcome}`)))) return;
+  const letter = keys.find((key) => key.outcome === own.outcome)?.letter.cloneNode(true) ?? document.createElement("b");
+  letter.classList.add("letter", "by-person", "by-me", own.state);
+  letter.title = { waiting: "waiting to be saved", stored: "saved", refused: `not saved: ${own.refused}` }[own.state];
+  const said = tile.querySelector(".said") ?? document.createElement("span");
+  said.className = "said";
+  said.append(letter);
+  tile.querySelector(".picture").append(said);
+}
+
+// ---- keys, clicks and the browser's history
 
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.altKey || event.metaKey || document.querySelector("dialog[open]")) return;
+  if (event.ctrlKey || event.altKey || event.metaKey || document.querySelector("dialog:modal")) return;
   if (event.target.matches("input:not([type=checkbox]), select, textarea")) return;
-  const inside = view.zoom > 1 && document.activeElement === stage;
-  const step = { ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
-  if (inside && step) {  // the arrow keys pan the enlarged picture
-    event.preventDefault();
-    view.x += step[0] * 60; view.y += step[1] * 60; draw();
-    return;
-  }
-  const link = { ArrowLeft: "previous", ArrowRight: "next", ArrowUp: "earlier", ArrowDown: "later" }[event.key];
-  if (link) { follow(link, event); return; }
-  if (event.key === "Escape") { if (view.zoom > 1) zoomTo(1); else follow("up", event); return; }
-  if (event.key === "+" || event.key === "=") zoomTo(view.zoom * 1.5);
-  else if (event.key === "-") zoomTo(view.zoom / 1.5);
-  else if (event.key === "f") zoomTo(1);
-  else if (form && /^[0-9]$/.test(event.key)) type(event.key);
-  else if (form && event.key === "a" && form.querySelector("[data-agrees]")) form.querySelector("[data-agrees]").click();
-  else if (event.key === "u" && $("undo-form")) $("undo-form").requestSubmit();
-  const toggle = { b: "show-boxes", o: "show-outline", h: "show-map" }[event.key];
-  if (toggle && $(toggle)) $(toggle).click();
+  const { key } = event;
+  if (key === "Enter" && event.target.id === "stay") event.preventDefault();  // it would press the first button
+  if (event.repeat && !key.startsWith("Arrow")) return;  // a key held down is pressed once
+  const steps = { ArrowLeft: at - 1, ArrowRight: at + 1 };
+  const link = $({ ArrowUp: "earlier", ArrowDown: "later", Escape: "up" }[key]);
+  if (pictureKey(key)) { if (key.startsWith("Arrow")) event.preventDefault(); return; }
+  if (key in steps) { event.preventDefault(); if (drops[steps[key]]) goTo(steps[key]); }
+  else if (link) { event.preventDefault(); link.click(); }
+  else if (/^[0-9]$/.test(key)) type(key);
+  else if (key === "a") { const agreed = document.querySelector("#score-form [data-agrees]"); if (agreed) score(agreed.value); }
+  else if (key === "u") undo();
 });
+
+document.addEventListener("submit", (event) => {
+  if (event.target.id === "score-form") {
+    event.preventDefault();
+    if (performance.now() - appeared > SECOND_CLICK) score(event.submitter.value);
+  }
+  if (event.target.id === "undo-form") { event.preventDefault(); undo(); }
+});
+
+document.addEventListener("click", async (event) => {
+  const link = event.target.closest("a[href]");
+  if (!link || event.defaultPrevented || event.ctrlKey || event.metaKey || event.shiftKey || link.origin !== location.origin) return;
+  const place = drops.findIndex((drop) => addressOf(drop) === link.pathname + link.search);
+  if (place >= 0) {
+    event.preventDefault();
+    goTo(place);
+  } else if (scores.isWaiting()) {  // the next page should show them
+    event.preventDefault();
+    await scores.settled(1500);
+    location.assign(link.href);
+  }
+});
+
+window.addEventListener("popstate", () => {
+  const place = drops.findIndex((drop) => addressOf(drop) === location.pathname + location.search);
+  if (place >= 0) goTo(place, false); else location.reload();
+});
+
+scores.changes.addEventListener("change", paint);
+scores.changes.addEventListener("settled", (event) => {  // the facts beside the picture changed
+  const drop = drops[at];
+  if (!drop || addressOf(drop) !== event.detail.address) return;
+  pages.forget(event.detail.address);
+  load(event.detail.address);
+});
+$("sign-in").addEventListener("signed-in", () => { pages.forget(); if (drops[at]) load(addressOf(drops[at])); });
+
+setUpPicture();
+setUpForm();
+paint();
+readAhead();
