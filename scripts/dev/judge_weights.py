@@ -2,10 +2,10 @@
 
     python scripts/dev/judge_weights.py --classifier STATE.pt --work FOLDER --real REAL
 
-exports the state into FOLDER/weights (with the packaged segmenter, or that of --segmenter), calibrates it on rendered
-validation plates, and judges it and the packaged weights on rendered test plates and on real wells that trained
-neither. It prints both side by side, and whether a real source is worse. Nothing in the package changes: copy
-FOLDER/weights there if you ship them.
+exports the state into FOLDER/weights, beside the packaged segmenter, and judges it and the packaged weights on rendered
+validation and test plates and on real wells that trained neither. It prints both side by side, and which real sources
+are worse. The pooling stays unless --calibrate fits it to the validation plates anew. Nothing in the package changes:
+copy FOLDER/weights there if you ship them.
 
 Plates are rendered once. After an interruption the same command goes on.
 """
@@ -31,33 +31,36 @@ CRYSTAL_SHIFT = "3"
 def main() -> None:
     """Make and judge the weights."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--classifier", type=Path, help="trained state (default: the packaged classifier)")
-    parser.add_argument("--segmenter", type=Path, help="trained state (default: the packaged segmenter)")
+    parser.add_argument("--classifier", required=True, help="trained state")
+    parser.add_argument("--keep", default="0", help="share of the packaged classifier in the new one, 0 to 1")
     parser.add_argument("--work", type=Path, required=True, help="work folder")
     parser.add_argument("--plates", type=Path, help="folder with TEST and VALIDATION (default: the work folder)")
     parser.add_argument("--real", type=Path, help="folder of the real images with labels.csv (default: none)")
-    parser.add_argument("--wells", default="150", help="wells of each test plate (default 150)")
+    parser.add_argument("--wells", default="150", help="wells of each plate (default 150)")
+    parser.add_argument(
+        "--calibrate", action="store_true", help="fit the pooling anew (default: keep the packaged one)"
+    )
     parser.add_argument("--jobs", default="1", help="processes (default 1)")
     given = parser.parse_args()
     work, plates = given.work.absolute(), (given.plates or given.work).absolute()
     work.mkdir(parents=True, exist_ok=True)
     test, validation = str(plates / "TEST"), str(plates / "VALIDATION")
-    run("sets", "render-test", validation, "--validation", "--jobs", given.jobs)
+    run("sets", "render-test", validation, "--validation", "--wells", given.wells, "--jobs", given.jobs)
     run("sets", "render-test", test, "--wells", given.wells, "--jobs", given.jobs)
 
     weights = work / "weights"
     if not weights.is_dir():
         shutil.copytree(PACKAGED, weights)
-        states = [(f"--{role}", getattr(given, role)) for role in ("classifier", "segmenter") if getattr(given, role)]
-        if states:
-            run("export", *(str(word) for pair in states for word in pair), "--out", str(weights), "--crystal-shift",
-                CRYSTAL_SHIFT)  # fmt: skip
-    run("judge", "calibrate", validation, "--work", str(work), "--weights", str(weights), "--jobs", given.jobs)
+        words = ["--out", str(weights), "--crystal-shift", CRYSTAL_SHIFT, "--keep", given.keep]
+        run("export", "--classifier", given.classifier, *words)
+    if given.calibrate:
+        run("judge", "calibrate", validation, "--work", str(work), "--weights", str(weights), "--jobs", given.jobs)
     reports = []
     for name, folder in (("now", PACKAGED), ("new", weights)):
         out = work / name
         real = ["--real", str(given.real.absolute()), "--trained", str(TRAINED)] if given.real else []
-        run("judge", "evaluate", str(out), "--weights", str(folder), "--plates", test, *real, "--jobs", given.jobs)
+        wells = ["--plates", validation, "--plates", test, *real]
+        run("judge", "evaluate", str(out), "--weights", str(folder), *wells, "--jobs", given.jobs)
         reports.append(json.loads((out / "report.json").read_text(encoding="utf-8")))
     print(beside(*reports))
 
