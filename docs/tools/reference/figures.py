@@ -81,6 +81,7 @@ def _of_report(sources: list[dict[str, Any]]) -> dict[str, str]:
                     _count(source["called_crystal"]),
                 )
                 for source in sources
+                if source["sure"]
             ],
         )
     )
