@@ -20,7 +20,7 @@ from xtalgrid_core.weights import PACKAGED, default_models, find_model  # noqa: 
 from xtalgrid_nets.export import export_classifier, export_segmenter, install, shift_crystals  # noqa: E402
 from xtalgrid_nets.networks.squeezenet import SqueezeNet, load_imagenet  # noqa: E402
 from xtalgrid_nets.segmenter import segmenter  # noqa: E402
-from xtalgrid_nets.states import SEGMENTER, SQUEEZENET, network, save_trained  # noqa: E402
+from xtalgrid_nets.states import SEGMENTER, SQUEEZENET, from_onnx, load_trained, network, save_trained  # noqa: E402
 
 IMAGENET = "weights/squeezenet1_1_imagenet_torchvision_names.npz"
 
@@ -122,6 +122,28 @@ def test_a_role_without_a_state_is_kept_with_its_calibration(tmp_path: Path) -> 
         install({"classifier": states["classifier"]}, tmp_path / "empty")
     with pytest.raises(ModelError, match="is not a segmenter"):
         install({"segmenter": states["classifier"]}, tmp_path / "weights")
+
+
+def test_a_share_of_the_present_classifier_is_kept(tmp_path: Path) -> None:
+    folder = tmp_path / "weights"
+    first, second = (trained(tmp_path / f"{n}.pt", SQUEEZENET) for n in (1, 2))
+    states = {"segmenter": trained(tmp_path / "s.pt", SEGMENTER), "classifier": first}
+    install(states, folder, crystal_shift=3.0)
+    install({"classifier": second}, folder, crystal_shift=3.0, keep=0.75)
+    mixed = from_onnx(folder / "classifier.onnx", SQUEEZENET).state_dict()
+    one, other = (load_trained(path)[0].state_dict() for path in (first, second))
+    assert not torch.equal(one["features.0.weight"], other["features.0.weight"])
+    for name, value in mixed.items():
+        expected = 0.75 * one[name] + 0.25 * other[name]
+        if name == "head.bias":
+            expected[list(GROUP_CLASSES[Group.CRYSTAL])] -= 3
+        assert torch.allclose(value, expected, atol=1e-6), name
+
+
+def test_no_share_is_kept_of_a_classifier_that_is_not_there(tmp_path: Path) -> None:
+    states = {"segmenter": trained(tmp_path / "s.pt", SEGMENTER), "classifier": trained(tmp_path / "c.pt", SQUEEZENET)}
+    with pytest.raises(ModelError, match="export without --keep"):
+        install(states, tmp_path / "weights", keep=0.5)
 
 
 def test_the_shift_lowers_the_crystals_logits_alone() -> None:

@@ -19,7 +19,7 @@ FOLDER = ROOT / "docs" / "evaluation"
 SOURCES = {
     "plate_ci022987": ("plate", "plate CI022987 (Minstrel, real, no crystals)"),
     "plate_empty": ("empty", "empty plate (Rock Imager, real; null experiments)"),
-    "rendered: test": ("test", "rendered, 16 test plates of 150"),
+    "rendered: test": ("test", "rendered, 16 test plates of 25"),
 }
 """Short names and titles of sources in `report.json`, in lower case; those of single wells come together, as `wells`."""
 
@@ -66,7 +66,7 @@ def _of_report(sources: list[dict[str, Any]]) -> dict[str, str]:
     for source in sources:
         if named := SOURCES.get(source["source"].lower()):
             found |= _of_source(named[0], source)
-    single = [source for source in sources if source["source"].startswith("wells")]
+    single = [source for source in sources if source["source"].startswith(("wells", "more"))]
     found |= {f"wells.{key}": _total(single, key) for key in ("crystals_called", "others_opened", "drops_called_empty")}
     crystals = [source for source in single if source["crystals_called"]["of"]]
     found["wells.crystal_sources"] = str(len(crystals))
@@ -81,6 +81,7 @@ def _of_report(sources: list[dict[str, Any]]) -> dict[str, str]:
                     _count(source["called_crystal"]),
                 )
                 for source in sources
+                if source["sure"]
             ],
         )
     )

@@ -15,10 +15,22 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--classifier", type=_FILE, help="Trained state of a classifier (.pt).")
 @click.option("--out", type=_FOLDER, help="Folder of weights (default: the package's own).")
 @click.option("--crystal-shift", default=0.0, show_default=True, help="Subtracted from the crystal classes' log-odds.")
+@click.option(
+    "--keep",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Share of the present classifier in the new one: their parameters are averaged.",
+)
 @click.option("--int8", "int8", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="SET",
               help="Also write int8 variants, quantised on this chop set.")  # fmt: skip
 def export(
-    segmenter: Path | None, classifier: Path | None, out: Path | None, crystal_shift: float, int8: Path | None
+    segmenter: Path | None,
+    classifier: Path | None,
+    out: Path | None,
+    crystal_shift: float,
+    keep: float,
+    int8: Path | None,
 ) -> None:
     """Write ONNX files and their manifest.
 
@@ -32,7 +44,7 @@ def export(
     paths: dict[Role, Path | None] = {"segmenter": segmenter, "classifier": classifier}
     states = {role: path for role, path in paths.items() if path}
     try:
-        manifest = install(states, out or PACKAGED, crystal_shift=crystal_shift, int8=int8)
+        manifest = install(states, out or PACKAGED, crystal_shift=crystal_shift, int8=int8, keep=keep)
     except (XtalgridError, OSError) as error:
         raise click.ClickException(str(error)) from error
     for entry in manifest.models:

@@ -53,6 +53,7 @@ def judge() -> None:
 )
 @click.option("--wells", type=FILE, multiple=True, help="A lab's own CSV table: plate, image, label. Repeatable.")
 @click.option("--plates", type=FOLDER, multiple=True, help="Folder made by `sets render-test`. Repeatable.")
+@click.option("--trained", type=FILE, help="CSV table (sha256, use): real images whose use is train are left out.")
 @click.option(
     "--threshold",
     "thresholds",
@@ -72,6 +73,7 @@ def evaluate(
     real: tuple[Path, ...],
     wells: tuple[Path, ...],
     plates: tuple[Path, ...],
+    trained: Path | None,
     thresholds: tuple[float, ...],
     marco: Path | None,
     **options: Any,
@@ -80,6 +82,8 @@ def evaluate(
 
     Answers are stored in OUT/scores, so that the same command continues after an interruption.
     """
+    import hashlib
+
     from xtalgrid_core.weights import PACKAGED, default_models, read_manifest
 
     from ..judge import report
@@ -87,10 +91,13 @@ def evaluate(
     from ..judge.judged import judge as judge_source
     from ..judge.marco import Marco, compare
     from ..judge.scoring import score, version
-    from ..judge.truth import by_source, lab_wells, real_wells, rendered_plates
+    from ..judge.truth import by_source, lab_wells, real_wells, rendered_plates, training_images
 
     truths = [truth for folder in real for truth in real_wells(folder)]
     truths += [truth for table in wells for truth in lab_wells(table)]
+    if trained:
+        left_out = training_images(trained)
+        truths = [truth for truth in truths if hashlib.sha256(truth.path.read_bytes()).hexdigest() not in left_out]
     truths += [truth for folder in plates for truth in rendered_plates(folder)]
     if not truths:
         raise click.UsageError("there are no wells to judge; give --real, --wells or --plates")

@@ -21,7 +21,6 @@ _WELL_SOURCES = (
     ("RMM3_01_470_", "wells: Rigaku, square wells"),
     ("lysozyme_presentation_", "wells: screenshots of 1536-well plates"),
     ("pres_images_", "wells: screenshots of 1536-well plates"),
-    ("well_1464_uvtpef", "wells: one UV image"),
     ("well_1464_", "wells: 1536-well plate, full size"),
 )
 _MORE = "more"  # a set of many sources, each named by the start of the file name, as in SOURCE__name.jpg
@@ -33,13 +32,13 @@ _APART = {
     "more: Mse544-CustomVision": _MARCO,
     "more: computer_vision_GS": _MARCO,
     "wells: screenshots of 1536-well plates": _MARCO_PERHAPS,
-    "wells: one UV image": _MARCO_PERHAPS,
     "wells: 1536-well plate, full size": _MARCO_PERHAPS,
     "more: Marco_Polo": _MARCO_PERHAPS,
     "more: harrier": _MARCO_PERHAPS,
 }
 """Sources that trained MARCO's network, or may have."""
 
+_UV = "well_1464_uvtpef"  # the start of a UV image's name in a table without a column `kind`
 _NO_WELLS = "marco_tiles"  # cut from mosaics, labels read by a program: for training, not for judging
 
 _GROUPS = {group.value: group for group in SCORED_GROUPS} | {"crystals": Group.CRYSTAL}
@@ -86,8 +85,8 @@ def real_wells(folder: Path) -> list[Truth]:
     (``high`` or ``low``), ``drop_mask_quality`` (``good`` if outlines may be judged by ``drop_masks/NAME.png`` in the
     set's folder).
 
-    Tables ``SET/labels_*.csv`` are read too, if there are any; they have no drop masks, and a column ``kind``, by which
-    UV images are left out.
+    Tables ``SET/labels_*.csv`` are read too, if there are any; they have no drop masks, and a column ``kind``. UV
+    images are left out: networks for visible light do not score them.
 
     Raises
     ------
@@ -100,7 +99,8 @@ def real_wells(folder: Path) -> list[Truth]:
     truths = []
     for row in rows:
         name, source = row["image"], row["set"]
-        if source == _NO_WELLS or Path(name).suffix.lower() not in SUFFIXES or row.get("kind", "").startswith("UV"):
+        is_uv = row.get("kind", "").startswith("UV") or name.startswith(_UV)
+        if source == _NO_WELLS or Path(name).suffix.lower() not in SUFFIXES or is_uv:
             continue
         mask = folder / source / "drop_masks" / f"{Path(name).stem}.png"
         path = folder / source / name
@@ -122,6 +122,17 @@ def real_wells(folder: Path) -> list[Truth]:
             )
         )
     return truths
+
+
+def training_images(table: Path) -> frozenset[str]:
+    """Return the SHA-256 of the images that train, by a table such as ``docs/records/real_images.csv``.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be read, or lacks a column.
+    """
+    return frozenset(row["sha256"] for row in _table(table, ("sha256", "use")) if row["use"] == "train")
 
 
 def lab_wells(table: Path) -> list[Truth]:

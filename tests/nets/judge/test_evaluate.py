@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from PIL import Image
 
 pytest.importorskip("sklearn", reason="judging needs the extra [train]")
 pytest.importorskip("matplotlib", reason="judging needs the extra [train]")
+
+from tests.conftest import BLUE, RED, encoded, well
 
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Group, Outcome
@@ -99,6 +102,21 @@ def test_a_broken_image_is_counted_and_harms_no_other(plates: Path, tiny_weights
     assert "1 × truncated image" in report.markdown(
         report.Report(schema=1, worker="w", options="", weights={}, sources=[found]), {}, "evaluate"
     )
+
+
+def test_a_real_well_that_trains_is_not_judged(tiny_weights: Path, tmp_path: Path) -> None:
+    for name, colour in (("a.png", RED), ("b.png", BLUE)):
+        (tmp_path / name).write_bytes(encoded(well(colour)))
+    (tmp_path / "wells.csv").write_text("plate,image,label\nA,a.png,crystal\nA,b.png,clear\n")
+    sha256 = hashlib.sha256((tmp_path / "a.png").read_bytes()).hexdigest()
+    (tmp_path / "trained.csv").write_text(f"sha256,use\n{sha256},train\n")
+    arguments = [str(tmp_path / "out"), "--wells", str(tmp_path / "wells.csv"), "--weights", str(tiny_weights)]
+    done = CliRunner().invoke(
+        commands.evaluate, [*arguments, "--trained", str(tmp_path / "trained.csv"), "--jobs", "1"]
+    )
+    assert done.exit_code == 0, done.output
+    (source,) = json.loads((tmp_path / "out" / "report.json").read_bytes())["sources"]
+    assert [group for group, row in source["table3"]["p_crystal 0.2"]["groups"].items() if row["of"]] == ["clear"]
 
 
 def test_an_outline_is_compared_with_its_mask(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.outcomes import Group, Outcome
-from xtalgrid_nets.judge.truth import Truth, by_source, lab_wells, real_wells, rendered_plates
+from xtalgrid_nets.judge.truth import Truth, by_source, lab_wells, real_wells, rendered_plates, training_images
 
 
 def table(folder: Path, text: str) -> Path:
@@ -77,3 +77,23 @@ def test_the_real_wells_are_read_by_set_and_source(shared: Path) -> None:
     assert all(truth.path.is_file() for truth in plate)
     assert {truth.outcome for truth in sources["plate_empty"]} == {Outcome.NULL_EXPERIMENT}
     assert {truth.plate for truth in sources["wells: MARCO/GSK"]} == {"wells: MARCO/GSK"}
+
+
+def test_uv_images_are_no_wells_to_judge(tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    (tmp_path / "labels.csv").write_text(
+        "set,image,judgement,confidence,drop_mask_quality\n"
+        "wells,well_1464_brightfield_fullres.png,crystal,high,\n"
+        "wells,well_1464_uvtpef.png,crystal,high,\n"
+    )
+    (tmp_path / "more" / "labels_more.csv").write_text(
+        "set,image,judgement,confidence,kind\nmore,A__1.png,clear,high,well\nmore,A__2.png,crystal,high,UV mate\n"
+    )
+    assert [truth.path.name for truth in real_wells(tmp_path)] == ["well_1464_brightfield_fullres.png", "A__1.png"]
+
+
+def test_only_images_that_train_are_left_out(tmp_path: Path) -> None:
+    listed = table(tmp_path, "image,sha256,use\na.png,0a,train\nb.png,0b,judge\n")
+    assert training_images(listed) == {"0a"}
+    with pytest.raises(ConfigError, match="no column use"):
+        training_images(table(tmp_path, "image,sha256\na.png,0a\n"))

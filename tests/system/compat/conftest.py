@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import missing
+from xtalgrid_core.weights import MANIFEST, PACKAGED
 
 RELEASE = "3854630b0d023ab59ab3f533d9c09c952bafb562"
 """The last commit of version 0.1.0, which labs run; `recorded/` was made with it."""
@@ -80,19 +82,34 @@ def as_release(release: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def old_worker(as_release: dict[str, str]) -> Worker:
-    """The release's worker."""
-    return lambda unit, result: run_worker(unit, result, as_release)
+def all_weights(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small networks, today's packaged weights and the release's, in one folder: each worker packages its own."""
+    folder = tmp_path_factory.mktemp("weights")
+    models = {}
+    for given in (WEIGHTS, PACKAGED, release / "xtalgrid_core" / "weights"):
+        for entry in json.loads((given / MANIFEST).read_bytes())["models"]:
+            name = f"{entry['sha256']}.onnx"
+            shutil.copy(given / entry["file"], folder / name)
+            models[entry["sha256"]] = entry | {"file": name}
+    content = {"schema": 1, "default": {}, "models": list(models.values())}
+    (folder / MANIFEST).write_text(json.dumps(content))
+    return folder
 
 
 @pytest.fixture(scope="session")
-def new_worker() -> Worker:
+def old_worker(as_release: dict[str, str], all_weights: Path) -> Worker:
+    """The release's worker."""
+    return lambda unit, result: run_worker(unit, result, as_release, all_weights)
+
+
+@pytest.fixture(scope="session")
+def new_worker(all_weights: Path) -> Worker:
     """Today's worker."""
-    return lambda unit, result: run_worker(unit, result, dict(os.environ))
+    return lambda unit, result: run_worker(unit, result, dict(os.environ), all_weights)
 
 
-def run_worker(unit: Path, result: Path, environment: dict[str, str]) -> None:
+def run_worker(unit: Path, result: Path, environment: dict[str, str], weights: Path) -> None:
     """Have a worker score a unit, as the local grid does."""
-    command = [sys.executable, "-m", "xtalgrid_worker.cli", "run", str(unit), str(result), "--weights", str(WEIGHTS)]
+    command = [sys.executable, "-m", "xtalgrid_worker.cli", "run", str(unit), str(result), "--weights", str(weights)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
