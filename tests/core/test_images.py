@@ -59,7 +59,7 @@ def test_all_kinds_of_pixels_become_rgb(mode):
 
 
 @pytest.mark.parametrize("kind", ["BMP", "GIF"])
-@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB"])
+@pytest.mark.parametrize("mode", ["L", "P", "RGB"])
 def test_the_depths_of_other_formats_become_the_same_rgb(mode, kind):
     image = Image.fromarray(np.where(GREY > 127, 255, 0).astype(np.uint8)).convert("RGB").convert(mode)
     if mode == "P":
