@@ -154,10 +154,14 @@ def test_a_drop_in_both_lights_gets_one_score_from_the_visible_image(both):
     config, account, _ = both
     assert [("_HF_" in score.image_name) for score in account.scored] == [True, True]
     assert account.imported.lights.passed_over == {"uv": 2}
-    assert account.accounted == account.total == 4
+    counted = account.account
+    assert (account.total, counted.there, counted.scored, counted.waiting, counted.failed) == (4, 4, 2, 0, 0)
+    assert counted.passed_over == {"in UV light": 2}
     with System(config) as system:
         assert status(config, system.ledger, system.imager).lights == {"uv": 2}
-        assert "passed over: 2 images in UV light" in "\n".join(status_lines(status(config, system.ledger)))
+        assert "passed over: 2 images in UV light" in "\n".join(
+            status_lines(status(config, system.ledger, system.imager))
+        )
         assert [[mate.light for mate in system.imager.mates(score.inspect_id)] for score in account.scored] == [
             ["uv"]
         ] * 2
