@@ -118,15 +118,15 @@ def test_only_the_viewers_own_pages_send_scores(client, score, made):
     fields = {"who": "anna", "scores": json.dumps([typed(1)])}
     client.get(WELL)
     json_please = {"accept": "application/json"}
-    for token, headers in (
-        ("", {}),
-        ("0" * 64, {}),
-        (token_of(client.get(WELL).text), {"origin": "http://evil.example"}),
+    for token, headers, refusal in (
+        ("", {}, (403, "Not allowed")),
+        ("0" * 64, {}, (403, "Not allowed")),
+        (token_of(client.get(WELL).text), {"origin": "http://evil.example"}, (401, "Please sign in")),
     ):
         answered = client.post(
             "/corrections/typed", data={"form_token": token, **fields}, headers=headers | json_please
         )
-        assert (answered.status_code, answered.json()["title"]) == (403, "Not allowed")
+        assert (answered.status_code, answered.json()["title"]) == refusal
     assert made() == []
 
 
