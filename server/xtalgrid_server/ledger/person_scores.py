@@ -18,6 +18,11 @@ class PersonScores:
     def __init__(self, config: Config, corrections: Corrections, imager_scores: ImagerScores) -> None:
         self._config, self._corrections, self._imager_scores = config, corrections, imager_scores
 
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """SCOREDBY names of programs, whose scores are not people's."""
+        return self._config.imager.programs
+
     def of(self, images: Iterable[DropImage], barcodes: Sequence[str] = ()) -> dict[int, list[PersonScore]]:
         """Return people's scores of drops, oldest first. Those taken back or replaced are left out.
 
@@ -34,15 +39,14 @@ class PersonScores:
             By inspect id, the scores given in XtalTrak, as last seen, and in the viewer. A correction that was written
             into the score table appears once.
         """
-        programs = self._config.imager.programs
         by_id = {image.image_id: image for image in images}
         inspect_ids = list(dict.fromkeys(image.inspect_id for image in by_id.values()))
         if barcodes:
             corrections = self._corrections.of_plates(barcodes)
-            rows = self._imager_scores.of_plates(barcodes, besides=programs)
+            rows = self._imager_scores.of_plates(barcodes, besides=self.programs)
         else:
             corrections = self._corrections.of_images(list(by_id))
-            rows = self._imager_scores.of_inspections(inspect_ids, besides=programs)
+            rows = self._imager_scores.of_inspections(inspect_ids, besides=self.programs)
         made: dict[int, list[tuple[str, list[Correction]]]] = {}
         for image_id, given in corrections.items():
             if given and (image := by_id.get(image_id)):  # the plates may have other images

@@ -104,9 +104,15 @@ def newest_score() -> sa.ColumnElement[Any]:
     return sa.func.coalesce(*(one.correlate(t.images).scalar_subquery() for one in (of_file, newest)))
 
 
-def select_images() -> sa.Select[Any]:
+def select_images(answers: bool = False) -> sa.Select[Any]:
     """Select images for `drop_images`, also those that wait or failed."""
-    return sa.select(*_LIGHT).select_from(t.images.outerjoin(t.scores, t.scores.c.id == newest_score()))
+    columns = _FULL if answers else _LIGHT
+    return sa.select(*columns).select_from(t.images.outerjoin(t.scores, t.scores.c.id == newest_score()))
+
+
+def has_artscore() -> sa.ColumnElement[bool]:
+    """Select of `select_images` those whose newest score is no failure."""
+    return t.scores.c.id.is_not(None) & ~_FAILED
 
 
 def select_scored(answers: bool = False) -> sa.Select[Any]:
@@ -120,8 +126,8 @@ def select_scores() -> sa.Select[Any]:
     return sa.select(*_FULL).join_from(t.scores, t.images, t.images.c.id == t.scores.c.image_id)
 
 
-def drop_images(connection: sa.Connection, statement: sa.Select[Any]) -> list[DropImage]:
-    """Read images; look up why those without a score failed."""
+def drop_images(connection: sa.Connection, statement: sa.Select[Any], answers: bool = False) -> list[DropImage]:
+    """Read images, with answers those that have a score; look up why those without a score failed."""
     rows = connection.execute(statement).all()
     waiting = [row.id for row in rows if row.score_id is None]
     failures: dict[int, tuple[str, str]] = {}
@@ -129,7 +135,10 @@ def drop_images(connection: sa.Connection, statement: sa.Select[Any]) -> list[Dr
         of_images = t.failures.c.image_id.in_(part), t.failures.c.closed_at.is_(None)
         chosen = sa.select(t.failures).where(*of_images).order_by(t.failures.c.id)
         failures.update({row.image_id: (row.reason, row.detail) for row in connection.execute(chosen)})
-    return [drop_image(row, failures.get(row.id)) for row in rows]
+    return [
+        scored_image(row) if answers and row.score_id is not None else drop_image(row, failures.get(row.id))
+        for row in rows
+    ]
 
 
 def drop_image(row: Any, failure: tuple[str, str] | None = None) -> DropImage:
