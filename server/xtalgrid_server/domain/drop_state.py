@@ -74,6 +74,10 @@ class DropState:
         """Whether people put it into different groups."""
         return len({outcome.group for outcome in self.said}) > 1
 
+    def by(self, who: str) -> PersonScore | None:
+        """Return a person's score, whatever the case of the name, or None."""
+        return next((score for score in self.people if score.who.casefold() == who.casefold()), None)
+
     @property
     def agreed(self) -> Outcome | Group | None:
         """What everybody who scored it says together, or only its group; None if a code has no outcome."""

@@ -292,29 +292,58 @@ class Images:
         found = self._in(images.inspect_id, ids, images.source == self._db.source)
         return sorted(found, key=lambda image: (ids.index(image.inspect_id), image.image_id))
 
-    def rescored(self, who: str, limit: int) -> list[tuple[DropImage, Outcome, datetime]]:
-        """Return images that a person scored in the viewer and whose newer ARTscore is of another group, newest first.
+    def rescored(self, who: str, limit: int) -> dict[int, int]:
+        """Return inspections that a person scored in the viewer and that have a newer ARTscore than the one they saw.
 
-        Each comes as (image, the person's outcome, when they gave it in UTC).
+        Returns
+        -------
+        dict
+            Id of the person's newest score by inspect id.
         """
         made = t.corrections.c
-        newest = sa.select(sa.func.max(made.id)).where(made.who == who).group_by(made.image_id)
+        newest = sa.select(sa.func.max(made.id)).where(_is_name(made.who, who)).group_by(made.image_id)
         statement = (
-            sa.select(made.image_id, made.outcome, made.at)
+            sa.select(t.images.c.inspect_id, made.id)
             .join(t.images, t.images.c.id == made.image_id)
-            .where(made.id.in_(newest), made.outcome != "", newest_score() > sa.func.coalesce(made.score_id, 0))
+            .where(is_of(self._db.source, t.images.c.source), made.id.in_(newest), made.outcome != "")
+            .where(newest_score() > sa.func.coalesce(made.score_id, 0))
             .order_by(made.id.desc())
-            .limit(10 * limit)
+            .limit(limit)
         )
-        rows = self._db.rows(statement)
-        images = self.by_id([row.image_id for row in rows])
-        pairs = ((images[row.image_id], Outcome(row.outcome), row.at) for row in rows if row.image_id in images)
-        differing = [
-            (image, outcome, at)
-            for image, outcome, at in pairs
-            if image.is_scored and image.outcome and image.outcome.group is not outcome.group
-        ]
-        return differing[:limit]
+        return {row.inspect_id: row.id for row in reversed(self._db.rows(statement))}
+
+    def scored_in_imager_by(
+        self, who: str, programs: Sequence[str], since: datetime
+    ) -> list[tuple[int, datetime, datetime]]:
+        """Return the inspections with an ARTscore that a person scored in the imager's score table since then.
+
+        Parameters
+        ----------
+        programs
+            SCOREDBY names of programs, whose scores are not people's.
+        since
+            Naive local time of the imager.
+
+        Returns
+        -------
+        list
+            Each as (inspect id, date in naive local time, time of an image's newest ARTscore in UTC), newest first.
+        """
+        images, imager = t.images.c, t.imager_scores.c
+        statement = (
+            sa.select(imager.inspect_id, imager.date, t.scores.c.at)
+            .join(t.images, sa.and_(images.source == imager.source, images.inspect_id == imager.inspect_id))
+            .join(t.scores, t.scores.c.id == newest_score())
+            .where(is_of(self._db.source, imager.source), imager.date >= since, _is_name(imager.by, who))
+            .where(imager.by.not_in(programs))
+            .order_by(imager.date.desc(), imager.id.desc())
+        )
+        return [(row.inspect_id, row.date, row.at) for row in self._db.rows(statement)]
+
+
+def _is_name(column: sa.ColumnElement[str], who: str) -> sa.ColumnElement[bool]:
+    """Select a person's name in any case; SQLite's `lower` knows only ASCII letters."""
+    return sa.func.lower(column).in_([sa.func.lower(name) for name in sorted({who, who.lower(), who.upper()})])
 
 
 def _scored_by_somebody(programs: Sequence[str]) -> sa.ColumnElement[bool]:
