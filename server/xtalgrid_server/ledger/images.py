@@ -166,8 +166,7 @@ class Images:
             images.inspected, images.inspection, images.image_name,
         )  # fmt: skip
         with self._db.reading() as connection:
-            found = drop_images(connection, statement, answers)
-        return found if keep is None else [image for image in found if keep(*image.drop)]
+            return drop_images(connection, statement, keep, answers)
 
     def scored_by_people(self, programs: Sequence[str], chosen: Range) -> Iterator[list[DropImage]]:
         """Yield the images of inspections that people scored, in XtalTrak or in the viewer, by inspect id.

@@ -6,6 +6,7 @@ Queries for the light shape leave the answers (boxes, outlines) in the database,
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -126,9 +127,18 @@ def select_scores() -> sa.Select[Any]:
     return sa.select(*_FULL).join_from(t.scores, t.images, t.images.c.id == t.scores.c.image_id)
 
 
-def drop_images(connection: sa.Connection, statement: sa.Select[Any], answers: bool = False) -> list[DropImage]:
-    """Read images, with answers those that have a score; look up why those without a score failed."""
-    rows = connection.execute(statement).all()
+def drop_images(
+    connection: sa.Connection,
+    statement: sa.Select[Any],
+    keep: Callable[[str, Well], bool] | None = None,
+    answers: bool = False,
+) -> list[DropImage]:
+    """Read images, with answers those that have a score; look up why those without a score failed.
+
+    `keep` tells whether a drop is wanted.
+    """
+    rows: Iterable[Any] = connection.execute(statement)
+    rows = [row for row in rows if keep is None or keep(row.barcode, Well(row.row, row.col, row.subwell))]
     waiting = [row.id for row in rows if row.score_id is None]
     failures: dict[int, tuple[str, str]] = {}
     for part in chunks(waiting):

@@ -171,6 +171,8 @@ def test_held_scores_are_approved_and_rejected_by_name(held, configured, system)
     client = held(configured('reviewers = ["anna"]'))
     page = client.get("/operations").text
     assert page.count('name="score"') == 2
+    system.ledger.corrections.add(2, Outcome.CLEAR, "ben")
+    assert page.count("ben: clear") == 0 and client.get("/operations").text.count("ben: clear") == 1
     assert client.fill("/operations/review", "/operations", verdict="approve", score=1).status_code == 303
     assert client.fill("/operations/review", "/operations", verdict="reject", score=2).status_code == 303
     reviews = system.ledger.decisions.reviews([1, 2])
