@@ -129,7 +129,10 @@ def _fill(system: System, scores: int) -> None:
     """Fill the ledger's images and scores, the drops' contents, and the imager's I_INSPECTIONS and I_SCORES."""
     with system.ledger._db.writing() as connection:
         options = wire.Options(segmenter="a" * 64, classifier="b" * 64)
-        manifest = wire.Manifest(schema=wire.SCHEMA, unit="xg_bench", min_worker="0.1.0", options=options, images=())
+        image = wire.ImageEntry(number=0, file="000.jpg", inspect_id=1, sha256="d" * 64)
+        manifest = wire.Manifest(
+            schema=wire.SCHEMA, unit="xg_bench", min_worker="0.1.0", options=options, images=(image,)
+        )
         unit = {
             "id": 1,
             "name": "xg_bench",

@@ -80,7 +80,7 @@ class DropState:
 
     @property
     def agreed(self) -> Outcome | Group | None:
-        """What everybody who scored it says together, or only its group; None if a code has no outcome."""
+        """What everybody who scored it says, or only its group; None if they disagree or a code has no outcome."""
         if self.disputed or not self.people or any(score.outcome is None for score in self.people):
             return None
         return self.said[0] if len(self.said) == 1 else self.said[0].group

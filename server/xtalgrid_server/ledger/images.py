@@ -133,7 +133,7 @@ class Images:
                 for image in drop_images(connection, select_images().where(column.in_(part), *where))
             ]
 
-    # ---- images of the whole archive, a few thousand at a time --------------------------------------------
+    # ---- images of the whole archive, a few thousand at a time ---------------------------------------------------
 
     def of_plates(
         self,
