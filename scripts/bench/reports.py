@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import sqlalchemy as sa
 
 from memory import peak_mb
@@ -127,7 +128,18 @@ _TASKS: dict[str, Callable[[System, Path], object]] = {
 def _fill(system: System, scores: int) -> None:
     """Fill the ledger's images and scores, the drops' contents, and the imager's I_INSPECTIONS and I_SCORES."""
     with system.ledger._db.writing() as connection:
-        unit = {"id": 1, "name": "xg_bench", "manifest": b"", "options_hash": "0" * 64, "state": "returned"}
+        options = wire.Options(segmenter="a" * 64, classifier="b" * 64)
+        image = wire.ImageEntry(number=0, file="000.jpg", inspect_id=1, sha256="d" * 64)
+        manifest = wire.Manifest(
+            schema=wire.SCHEMA, unit="xg_bench", min_worker="0.1.0", options=options, images=(image,)
+        )
+        unit = {
+            "id": 1,
+            "name": "xg_bench",
+            "manifest": msgspec.json.encode(manifest),
+            "options_hash": "0" * 64,
+            "state": "returned",
+        }
         connection.execute(t.units.insert().values(attempts=0, made_at=now(), **unit))
         result = {"id": 1, "unit_id": 1, "sha256": "0" * 64, "host": "bench", "accepted": 1, "reason": ""}
         connection.execute(t.results.insert().values(received_at=now(), **result))

@@ -46,6 +46,21 @@ def test_the_rule(artscore, people, name, chance, comparison):
     assert (state.name, state.chance, state.comparison) == (name, pytest.approx(chance), comparison)
 
 
+@pytest.mark.parametrize(
+    ("people", "agreed"),
+    [
+        ((), None),
+        ([("ann", GOOD), ("ben", GOOD)], GOOD),
+        ([("ann", GOOD), ("ben", BAD)], Group.CRYSTAL),
+        ([("ann", GOOD), ("ben", CLEAR)], None),
+        ([("ann", GOOD), ("ben", None)], None),  # ben's code may mean anything
+        ([("ann", CLEAR), ("ben", GOOD), ("ANN", GOOD)], GOOD),
+    ],
+)
+def test_what_all_people_agree_on(people, agreed):
+    assert DropState.of(BAD, 0.2, said(*people)).agreed is agreed
+
+
 @given(
     st.sampled_from([None, *Outcome]),
     st.lists(st.tuples(st.sampled_from(["ann", "ben", "eve"]), st.sampled_from(CLASSES)), max_size=6),

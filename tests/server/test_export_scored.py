@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 from click.testing import CliRunner
 
+from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.cli.main import main
 from xtalgrid_server.config import from_string
 from xtalgrid_server.domain.images import ImageRow
@@ -44,7 +45,7 @@ def give(lab, inspect_id, code, by, days=0, image=""):
 
 
 def export(lab, tmp_path, *uv):
-    done = export_scored(lab.config, lab.imager, tmp_path / "scored.csv", uv)
+    done = export_scored(lab.config, lab.imager, lab.ledger, tmp_path / "scored.csv", uv)
     with (tmp_path / "scored.csv").open(newline="") as stream:
         return done, list(csv.DictReader(stream))
 
@@ -75,8 +76,82 @@ def test_the_newest_person_s_score_of_each_inspection(lab, tmp_path):
         "scored_by": "jdoe",
         "date": str(datetime(2012, 11, 23, 14, 0)),
         "pixel_size_um": "1.131",
+        "disagreement": "",
     }
     assert [rows[1][key] for key in ("uv_image", "inspection", "outcome")] == ["", "4", "crystals bad form"]
+
+
+def say(lab, name, outcome, who):
+    """Score an image in the viewer; the correction."""
+    image = next(image for image in lab.ledger.images.of_plate("CI022987") if image.image_name == name)
+    return lab.ledger.corrections.add(image.image_id, outcome, who)
+
+
+@pytest.fixture
+def both_places(lab, score):
+    """A1 to A8: in the viewer only; twice by one person; disputed; group only; a code nobody knows; withdrawn; A7's
+    correction is also a row of the score table; A8 has two images."""
+    clear = {(col, 1): Outcome.CLEAR for col in range(1, 9)}
+    ids = [row.inspect_id for row in score(clear)]
+    other = enter(lab, 8, rigaku_name(8).replace("_030_", "_045_"))
+    assert other == ids[7]
+    say(lab, rigaku_name(1), Outcome.BAD_FORM, "ann")
+    give(lab, ids[1], "13", "ANN")
+    say(lab, rigaku_name(2), Outcome.CLEAR, "ann")
+    give(lab, ids[2], "45", "jdoe")
+    say(lab, rigaku_name(3), Outcome.CLEAR, "ann")
+    give(lab, ids[3], "45", "jdoe")
+    say(lab, rigaku_name(4), Outcome.BAD_FORM, "ann")
+    give(lab, ids[4], "15", "jdoe")
+    say(lab, rigaku_name(5), Outcome.CLEAR, "ann")
+    say(lab, rigaku_name(6), Outcome.CLEAR, "ann")
+    say(lab, rigaku_name(6), None, "ann")
+    made = say(lab, rigaku_name(7), Outcome.CLEAR, "ann")
+    with lab.imager.writing() as writer:
+        lab.ledger.corrections.set_written(made.id, writer.insert(ids[6], "01", LATER, "ann", rigaku_name(7)))
+    say(lab, rigaku_name(7), Outcome.PRECIPITATE, "ann")
+    say(lab, rigaku_name(8), Outcome.CLEAR, "ben")
+    give(lab, ids[7], "01", "ben", image=rigaku_name(8).replace("_030_", "_045_"))
+
+
+@pytest.fixture
+def system(lab):
+    return lab
+
+
+@pytest.mark.usefixtures("both_places")
+def test_scores_in_the_viewer_count_and_nobody_s_label_is_taken_in_silence(lab, tmp_path):
+    done, rows = export(lab, tmp_path)
+    columns = ("well", "score", "outcome", "scored_by", "disagreement")
+    assert [tuple(row[key] for key in columns) for row in rows] == [
+        ("A1a", "22", "crystals bad form", "ann", ""),
+        ("A2a", "01", "clear", "ann", ""),
+        ("A3a", "", "", "jdoe; ann", "jdoe: crystals harvestable; ann: clear"),
+        ("A4a", "", "any crystal", "jdoe; ann", "jdoe: crystals harvestable; ann: crystals bad form"),
+        ("A5a", "", "", "jdoe; ann", "jdoe: 15; ann: clear"),
+        ("A7a", "13", "precipitate", "ann", ""),
+        ("A8a", "01", "clear", "ben", ""),
+    ]
+    assert (done.wells, done.disputed, done.group_only, done.codes) == (7, 2, 1, {"15": 1})
+    assert rows[-1]["image"].endswith(rigaku_name(8))  # scored last
+
+
+@pytest.mark.usefixtures("both_places")
+def test_wells_without_a_label_are_counted_for_the_reader(lab, tmp_path):
+    (tmp_path / "xtalgrid.toml").write_text(TOML)
+    arguments = ["--config", tmp_path / "xtalgrid.toml", "--home", lab.config.home, "export-scored", tmp_path / "s.csv"]
+    output = CliRunner().invoke(main, [str(argument) for argument in arguments]).output
+    assert "7 scored wells in" in output
+    assert "no label  2 wells that people disagree about: see the column disagreement" in output
+    assert "group     1 wells of which people agree only on the group" in output
+
+
+@pytest.mark.usefixtures("both_places")
+def test_pages_have_the_viewer_s_scores_each_once(lab, tmp_path, monkeypatch):
+    monkeypatch.setattr(imager, "_PAGE", 2)
+    monkeypatch.setattr("xtalgrid_server.exchange.scored._READ_AT_ONCE", 3)
+    _, rows = export(lab, tmp_path)
+    assert [row["well"] for row in rows] == ["A1a", "A2a", "A3a", "A4a", "A5a", "A7a", "A8a"]
 
 
 def test_what_has_no_image_or_no_outcome_is_said(lab, tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,6 +11,8 @@ from typing import Literal
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.images import SUFFIXES
 from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS, Group, Outcome
+
+from ..sets.format import any_of
 
 Kind = Literal["real", "rendered"]
 
@@ -42,6 +44,7 @@ _UV = "well_1464_uvtpef"  # the start of a UV image's name in a table without a 
 _NO_WELLS = "marco_tiles"  # cut from mosaics, labels read by a program: for training, not for judging
 
 _GROUPS = {group.value: group for group in SCORED_GROUPS} | {"crystals": Group.CRYSTAL}
+_ANY = {any_of(group): group for group in SCORED_GROUPS}
 _NAMES = {outcome.value: outcome for outcome in CLASSES}
 _CODES = {
     outcome.code: outcome for outcome in reversed(CLASSES)
@@ -141,9 +144,9 @@ def lab_wells(table: Path) -> list[Truth]:
     Its columns are ``plate``, ``image`` (relative to the table), and ``label`` or ``outcome``.
 
     A ``label`` is a group (``crystal``, ``precipitate``, ``other``, ``clear``), one of the other classes' names, or a
-    score's two digits; an ``outcome`` is a class (so that ``precipitate`` means score 13) or two digits. An empty
-    cell means no judgement. A column ``source`` keeps sources apart; ``low`` in a column ``confidence`` marks a
-    judgement that does not count.
+    score's two digits; an ``outcome`` is a class (so that ``precipitate`` means score 13), two digits, or, where only
+    the group is known, ``any crystal``. An empty cell means no judgement. A column ``source`` keeps sources apart;
+    ``low`` in a column ``confidence`` marks a judgement that does not count.
 
     Raises
     ------
@@ -155,11 +158,7 @@ def lab_wells(table: Path) -> list[Truth]:
         if "outcome" not in row and "label" not in row:
             raise ConfigError(f"{table}: no column label or outcome, which says what is in each well")
         try:
-            if "outcome" in row:
-                outcome = _class(row["outcome"])
-                group = outcome.group if outcome else None
-            else:
-                group, outcome = meaning(row["label"])
+            group, outcome = meaning(row["outcome"], _ANY) if "outcome" in row else meaning(row["label"])
         except KeyError as error:
             raise ConfigError(
                 f"{table}, line {number}: {error.args[0]!r} is not a group, class or score; choose from: "
@@ -215,8 +214,13 @@ def by_source(truths: Iterable[Truth]) -> dict[str, list[Truth]]:
     return grouped
 
 
-def meaning(label: str) -> tuple[Group | None, Outcome | None]:
+def meaning(label: str, groups: Mapping[str, Group] = _GROUPS) -> tuple[Group | None, Outcome | None]:
     """Return the group and, if the label names one, the class; a word for both means the group.
+
+    Parameters
+    ----------
+    groups
+        Words for a group.
 
     Raises
     ------
@@ -224,8 +228,8 @@ def meaning(label: str) -> tuple[Group | None, Outcome | None]:
         If the label is neither, nor empty.
     """
     word = label.strip().lower()
-    if word in _GROUPS:
-        return _GROUPS[word], None
+    if word in groups:
+        return groups[word], None
     outcome = _class(word)
     return (outcome.group, outcome) if outcome else (None, None)
 

@@ -194,7 +194,7 @@ def _read_label(labels: Labels, row: Mapping[str, str], column: str) -> Label | 
             raise SetError(f"unknown score {code!r}; give its meaning with --map '{code}=OUTCOME'")
         return labels.read(code)
     if not text:
-        raise SetError("no label")
+        raise SetError("people disagree" if (row.get("disagreement") or "").strip() else "no label")
     return labels.read(text)
 
 

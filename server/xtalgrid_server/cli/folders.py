@@ -184,15 +184,19 @@ def _print_imported(imported: Imported, counted: Account) -> None:
 def export_scored_command(config: Config, out: Path, uv: tuple[str, ...]) -> None:
     """Write the wells that people scored to the CSV file OUT, for a training set by `xtalgrid-train sets dataset`."""
     with System(config) as system:
-        done = export_scored(config, system.imager, out, uv)
+        done = export_scored(config, system.imager, system.ledger, out, uv)
     click.echo(f"{done.wells} scored wells in {out}, {done.pairs} with a UV image")
+    if done.disputed:
+        click.echo(f"no label  {done.disputed} wells that people disagree about: see the column disagreement")
+    if done.group_only:
+        click.echo(f"group     {done.group_only} wells of which people agree only on the group, such as 'any crystal'")
     if done.without_image:
         click.echo(
             f"left out  {done.without_image} scores of inspections without an image that matches imager.patterns"
         )
     if done.missing:
         click.echo(f"left out  {done.missing} images that are not under imager.image_root ({config.image_root})")
-    for code, number in (done.codes or {}).items():
+    for code, number in sorted(done.codes.items()):
         click.echo(
             f"no outcome for score {code!r} ({number} wells): add it to imager.codes "
             "or use xtalgrid-train sets dataset --map"

@@ -194,6 +194,9 @@ def _print_agreement(result: AgreementWithPeople) -> None:
         print_table(("", "same group", "people's crystals found"), rows)
     if result.disputed:
         click.echo(f"not counted   {result.disputed} inspections that people put into different groups")
+    if result.failed or result.waiting:
+        without = f"{result.failed + result.waiting} inspections without an ARTscore"
+        click.echo(f"not counted   {without}: {result.failed} failed, {result.waiting} still to come")
     for code, number in result.unmapped.items():
         click.echo(f"not counted   {number} people's scores {code!r}, which imager.codes does not list")
 
@@ -283,7 +286,7 @@ _CSV_COLUMNS = ("drops", "matching", "low", "high", "p_crystal", "barcode", "wel
 
 
 def _csv_row(group: DropGroup) -> tuple[object, ...]:
-    numbers = group.drops, group.matching, *(f"{bound:.4f}" for bound in group.interval), f"{group.p_crystal:.5f}"
+    numbers = group.drops, group.matching, *(f"{bound:.4f}" for bound in group.interval), _decimals(group.p_crystal, 5)
     return (*group.keys, *numbers, group.barcode, group.well, group.inspection, group.inspected.isoformat(sep=" "))
 
 
@@ -292,7 +295,11 @@ def _table_row(group: DropGroup) -> tuple[object, ...]:
     low, high = group.interval
     share = f"{group.matching / group.drops:.0%} ({low:.0%}–{high:.0%})"
     best = f"{group.barcode} {group.well} inspection {group.inspection}"
-    return (*keys, group.drops, group.matching, share, f"{group.p_crystal:.3f}", best)
+    return (*keys, group.drops, group.matching, share, _decimals(group.p_crystal, 3), best)
+
+
+def _decimals(number: float | None, digits: int) -> str:
+    return "" if number is None else f"{number:.{digits}f}"
 
 
 @click.command()
@@ -329,7 +336,10 @@ def export(load: Load, kind: Format, out: Path, chosen: Filter, confirmed: bool,
             system.config, system.ledger, kind, out, chosen, confirmed=confirmed, chops_folder=chops_folder
         )
     boxes = f" with {done.boxes} boxes in {len(CLASSES)} categories" if kind == "coco" else ""
-    click.echo(f"{done.images} images{boxes} in {out}")
+    without = f", {done.no_artscore} of them without an ARTscore" if done.no_artscore and kind != "coco" else ""
+    click.echo(f"{done.images} images{boxes} in {out}{without}")
+    if done.no_artscore and kind == "coco":
+        click.echo(f"left out  {done.no_artscore} images that people scored and that have no ARTscore, so no boxes")
     if chops_folder is not None:
         click.echo(f"{done.chops} chops in {chops_folder}")
     if done.missing:

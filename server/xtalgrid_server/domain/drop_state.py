@@ -23,7 +23,7 @@ class PersonScore:
     """A person's score of a drop at an inspection, given in XtalTrak or in the viewer.
 
     `outcome` is None for a code of the score table that the lab's map has no outcome for. `at` is UTC. `correction` is
-    the id of a score given in the viewer, None for one given in XtalTrak.
+    the id of a score given in the viewer, None for one given in XtalTrak. `image_name` is that of the image, if known.
     """
 
     inspect_id: int
@@ -32,6 +32,7 @@ class PersonScore:
     who: str
     at: datetime
     correction: int | None = None
+    image_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,17 @@ class DropState:
     def disputed(self) -> bool:
         """Whether people put it into different groups."""
         return len({outcome.group for outcome in self.said}) > 1
+
+    def by(self, who: str) -> PersonScore | None:
+        """Return a person's score, whatever the case of the name, or None."""
+        return next((score for score in self.people if score.who.casefold() == who.casefold()), None)
+
+    @property
+    def agreed(self) -> Outcome | Group | None:
+        """What everybody who scored it says, or only its group; None if they disagree or a code has no outcome."""
+        if self.disputed or not self.people or any(score.outcome is None for score in self.people):
+            return None
+        return self.said[0] if len(self.said) == 1 else self.said[0].group
 
     @property
     def outcomes(self) -> tuple[Outcome, ...]:

@@ -60,19 +60,20 @@ class ScoreRow:
 
 @dataclass(frozen=True, slots=True)
 class ScoredDrop:
-    """A drop at an inspection, with the newest score a person gave it there.
+    """A drop at an inspection that people scored, in XtalTrak or in the viewer.
 
     Attributes
     ----------
-    score
-        The score.
+    scores
+        People's rows of the score table, oldest first; none if it was scored only in the viewer.
     images
         Images whose names match the configured patterns, sorted by name.
     mates
         Names of its UV images.
     """
 
-    score: ScoreRow
+    inspect_id: int
+    scores: list[ScoreRow]
     images: list[ImageRow]
     mates: list[str]
 

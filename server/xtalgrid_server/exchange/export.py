@@ -46,7 +46,9 @@ class Exported:
     Attributes
     ----------
     images
-        Images with a score.
+        Images in the file.
+    no_artscore
+        Images that people scored and that have no ARTscore; they are in a CSV or JSON Lines file, not in a COCO file.
     boxes
         Boxes in a COCO file.
     chops
@@ -56,6 +58,7 @@ class Exported:
     """
 
     images: int = 0
+    no_artscore: int = 0
     boxes: int = 0
     chops: int = 0
     missing: int = 0
@@ -71,7 +74,7 @@ def export(
     confirmed: bool = False,
     chops_folder: Path | None = None,
 ) -> Exported:
-    """Write the newest score of each image that passes the filter; images without a score are left out.
+    """Write the newest score of each image that passes the filter; images that nobody has scored are left out.
 
     Parameters
     ----------
@@ -103,6 +106,9 @@ def export(
         with replacing(out) as stream, _WRITERS[kind](config, stream, further, confirmed, done) as put:
             for inspection in inspections(ledger, chosen, answers):
                 for entry in inspection.entries:
+                    done.no_artscore += not entry.image.is_scored
+                    if kind == "coco" and not entry.image.is_scored:  # it has no size and no boxes
+                        continue
                     put(inspection, entry)
                     done.images += 1
                     if chops_folder is not None:
@@ -147,6 +153,7 @@ def _coco(
 
         def put(inspection: DropInspection, entry: Entry) -> None:
             answer = _answer(entry)
+            assert answer is not None
             writer.add(inspection, entry, answer, _chops(inspection, answer, confirmed))
 
         yield put
@@ -156,11 +163,9 @@ def _coco(
 _WRITERS = {"csv": _csv, "jsonl": _json_lines, "coco": _coco}
 
 
-def _answer(entry: Entry) -> wire.Scored:
-    assert isinstance(entry.image, ScoredImage)
-    answer = entry.image.answer
-    assert isinstance(answer, wire.Scored)  # failures are not exported
-    return answer
+def _answer(entry: Entry) -> wire.Scored | None:
+    answer = entry.image.answer if isinstance(entry.image, ScoredImage) else None
+    return answer if isinstance(answer, wire.Scored) else None
 
 
 def _chops(inspection: DropInspection, answer: wire.Scored, confirmed: bool) -> list[wire.BestChop]:
@@ -179,6 +184,8 @@ def _write_chops(
 ) -> None:
     """Cut an image's best chops out of the original; writing them again replaces the files."""
     answer = _answer(entry)
+    if answer is None:
+        return
     wanted = [
         (number, chop, box)
         for number, chop in enumerate(_chops(inspection, answer, confirmed), start=1)

@@ -5,17 +5,22 @@ Training reads this file, not the imager database (docs/decisions/0007-scored-we
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC
 from pathlib import Path
 
 from xtalgrid_core.errors import ConfigError, ImageError
 from xtalgrid_core.files import replacing
-from xtalgrid_core.outcomes import CLASSES, Outcome
+from xtalgrid_core.outcomes import Group
 
 from ..config import Config
+from ..domain.drop_state import DropState
 from ..domain.images import ImageRow, ScoredDrop
 from ..imager.crystaltrak.database import ImagerDatabase
+from ..ledger.store import Ledger
 from ..steps.pack import image_path
 from ..storage.text import csv_line
 
@@ -30,7 +35,10 @@ COLUMNS = (
     "scored_by",
     "date",
     "pixel_size_um",
+    "disagreement",
 )
+
+_READ_AT_ONCE = 500
 
 
 @dataclass(slots=True)
@@ -43,31 +51,40 @@ class ExportedScores:
         Rows written.
     pairs
         Rows with a UV image.
+    disputed
+        Rows without a label: people disagree, or one of several gave a code that stands for no outcome.
+    group_only
+        Rows whose label is a group, because people agree on no more.
     without_image
-        Scores left out because their inspection has no matching image.
+        Inspections left out because they have no matching image.
     missing
-        Scores left out because their image is not under the image root.
+        Inspections left out because their image is not under the image root.
     codes
         Score code → number of rows, for codes that stand for no outcome.
     """
 
     wells: int = 0
     pairs: int = 0
+    disputed: int = 0
+    group_only: int = 0
     without_image: int = 0
     missing: int = 0
-    codes: dict[str, int] | None = None
+    codes: Counter[str] = field(default_factory=Counter)
 
 
-def export_scored(config: Config, database: ImagerDatabase, out: Path, uv: Sequence[str] = ()) -> ExportedScores:
-    """Write one row for each drop at each inspection at which a person scored it: the newest score and its image.
+def export_scored(
+    config: Config, database: ImagerDatabase, ledger: Ledger, out: Path, uv: Sequence[str] = ()
+) -> ExportedScores:
+    """Write one row for each drop at each inspection at which people scored it: what they agree on, and its image.
 
-    Scores by programs (``imager.scored_by``, ``imager.automatic``) and codes that mean "not scored" are left out. If
-    several images match, the row has the one named in the score, else the first by name.
+    Scores in the imager's score table and in the viewer count alike. Scores by programs (``imager.scored_by``,
+    ``imager.automatic``) and codes that mean "not scored" are left out. If several images match, the row has the one
+    that the newest score names, else the first by name.
 
     Parameters
     ----------
-    config, database
-        The configuration and its imager database.
+    config, database, ledger
+        The configuration, its imager database and its ledger.
     out
         File to write.
     uv
@@ -80,30 +97,30 @@ def export_scored(config: Config, database: ImagerDatabase, out: Path, uv: Seque
     ImagerError
         If the database cannot be read.
     """
-    outcomes = {config.score_code(outcome): outcome for outcome in CLASSES if outcome is not Outcome.RIM}
-    done, unknown = ExportedScores(), dict[str, int]()
+    done = ExportedScores()
+    scored = database.scored_by_people(uv, ledger.corrections.inspect_ids())
     try:
         with replacing(out) as stream:
             stream.write(csv_line(COLUMNS))
-            for drop in database.scored_by_people(uv):
-                row = _row(config, drop, outcomes, done)
-                if row is not None:
-                    stream.write(csv_line(row))
-                    if not row[COLUMNS.index("outcome")]:
-                        unknown[drop.score.code] = unknown.get(drop.score.code, 0) + 1
+            while drops := list(itertools.islice(scored, _READ_AT_ONCE)):
+                scores = ledger.person_scores.beside({drop.inspect_id: drop.scores for drop in drops})
+                for drop in drops:
+                    row = _row(config, drop, DropState.of(None, scores=scores[drop.inspect_id]), done)
+                    if row is not None:
+                        stream.write(csv_line(row))
     except OSError as error:
         raise ConfigError(f"cannot write {out}: {error.strerror}; give another file") from error
-    done.codes = dict(sorted(unknown.items()))
     return done
 
 
-def _row(
-    config: Config, drop: ScoredDrop, outcomes: Mapping[str | None, Outcome], done: ExportedScores
-) -> tuple[object, ...] | None:
+def _row(config: Config, drop: ScoredDrop, state: DropState, done: ExportedScores) -> tuple[object, ...] | None:
+    if not state.people:  # all took their scores back
+        return None
     if not drop.images:
         done.without_image += 1
         return None
-    image = next((row for row in drop.images if row.image_name == drop.score.image_name), drop.images[0])
+    newest = state.people[-1]
+    image = next((row for row in drop.images if row.image_name == newest.image_name), drop.images[0])
     path = _file(config, image)
     if path is None:
         done.missing += 1
@@ -112,18 +129,34 @@ def _row(
     mate = next((path for path in mates if path is not None), None)
     done.wells += 1
     done.pairs += mate is not None
+    done.codes.update({score.code for score in state.people if score.outcome is None})
+    code, outcome = _label(state)
+    differ = len({score.outcome or score.code for score in state.people}) > 1
+    done.group_only += bool(outcome) and not code
+    done.disputed += not outcome and not code
     return (
         path,
         mate or "",
         image.barcode,
         image.well,
         image.inspection,
-        drop.score.code,
-        outcomes.get(drop.score.code, ""),
-        drop.score.by,
-        drop.score.date.isoformat(sep=" "),
+        code,
+        outcome,
+        "; ".join(score.who for score in state.people),
+        config.imager.local(newest.at.replace(tzinfo=UTC).timestamp()).isoformat(sep=" "),
         config.imager.pixel_size_um or "",
+        "; ".join(f"{score.who}: {score.outcome or score.code}" for score in state.people) if differ else "",
     )
+
+
+def _label(state: DropState) -> tuple[str, str]:
+    """Return the score code and the outcome that all people stand for, as far as there are any."""
+    agreed, codes = state.agreed, {score.code for score in state.people}
+    if isinstance(agreed, Group):
+        return "", f"any {agreed}"  # as xtalgrid_nets names it
+    if agreed is not None:
+        return state.people[-1].code, str(agreed)
+    return (codes.pop() if len(codes) == 1 else "", "")
 
 
 def _file(config: Config, image: ImageRow, name: str = "") -> Path | None:

@@ -141,6 +141,23 @@ class Corrections:
             corrections.setdefault(row.image_id, []).append(_correction(row))
         return corrections
 
+    def of_inspections(self, inspect_ids: Sequence[int]) -> dict[int, list[tuple[str, list[Correction]]]]:
+        """Return the same by inspect id, with the name of each image; nothing for inspections without corrections."""
+        images = t.images.c
+        chosen = sa.select(images.id, images.inspect_id, images.image_name).where(images.source == self._db.source)
+        rows = {row.id: row for row in self._db.rows_in(chosen, images.inspect_id, inspect_ids)}
+        corrections: dict[int, list[tuple[str, list[Correction]]]] = {}
+        for image_id, made in self.of_images(list(rows)).items():
+            if made:
+                corrections.setdefault(rows[image_id].inspect_id, []).append((rows[image_id].image_name, made))
+        return corrections
+
+    def inspect_ids(self) -> list[int]:
+        """Return the inspections whose images people scored in the viewer, even if they took all scores back."""
+        images = t.images.c
+        statement = sa.select(images.inspect_id).join(t.corrections, t.corrections.c.image_id == images.id).distinct()
+        return [row.inspect_id for row in self._db.rows(statement.where(is_of(self._db.source, images.source)))]
+
     def in_force(self, barcodes: Sequence[str]) -> list[tuple[ImageRow, Correction]]:
         """Return the scores of these plates that people gave in the viewer and have not replaced or taken back."""
         images, made, later = t.images.c, t.corrections.c, t.corrections.alias()

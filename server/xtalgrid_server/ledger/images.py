@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -19,12 +18,11 @@ from . import tables as t
 from .database import LedgerDatabase, is_of
 from .shapes import (
     DropImage,
-    drop_image,
     drop_images,
+    has_artscore,
     image_row,
     newest_score,
     plate_order,
-    scored_image,
     select_images,
     select_scored,
 )
@@ -135,7 +133,7 @@ class Images:
                 for image in drop_images(connection, select_images().where(column.in_(part), *where))
             ]
 
-    # ---- scored images of the whole archive, a few thousand at a time --------------------------------------------
+    # ---- images of the whole archive, a few thousand at a time ---------------------------------------------------
 
     def of_plates(
         self,
@@ -144,6 +142,7 @@ class Images:
         keep: Callable[[str, Well], bool] | None = None,
         *,
         answers: bool = False,
+        programs: Sequence[str] | None = None,
     ) -> list[DropImage]:
         """Return the scored images of plates: by barcode, column, row, subwell, date, inspection, name.
 
@@ -153,20 +152,26 @@ class Images:
             Tells whether a drop is wanted.
         answers
             Whether to return them as `ScoredImage`.
+        programs
+            SCOREDBY names of programs, whose scores are not people's: images that wait or failed are returned too if
+            somebody else scored their inspection (also if it says "not scored"), as `DropImage`. None: they are not.
         """
         images = t.images.c
         where = is_of(self._db.source, images.source), images.barcode.in_(barcodes), *chosen.dates
-        make: Callable[[Any], DropImage] = scored_image if answers else drop_image
-        statement = select_scored(answers).where(*where).order_by(
+        scored = select_scored(answers)
+        if programs is not None:
+            scored = select_images(answers).where(has_artscore() | _scored_by_somebody(programs))
+        statement = scored.where(*where).order_by(
             images.barcode, images.col, images.row, images.subwell,
             images.inspected, images.inspection, images.image_name,
         )  # fmt: skip
         with self._db.reading() as connection:
-            rows = connection.execute(statement)
-            return [make(row) for row in rows if keep is None or keep(row.barcode, Well(row.row, row.col, row.subwell))]
+            return drop_images(connection, statement, keep, answers)
 
     def scored_by_people(self, programs: Sequence[str], chosen: Range) -> Iterator[list[DropImage]]:
-        """Yield the scored images of inspections that people scored, in XtalTrak or in the viewer, by inspect id.
+        """Yield the images of inspections that people scored, in XtalTrak or in the viewer, by inspect id.
+
+        Images that wait or failed are among them.
 
         Parameters
         ----------
@@ -191,12 +196,12 @@ class Images:
             where = [images.source == self._db.source, *chosen.dates]
             if chosen.barcodes is not None:
                 where.append(images.barcode.in_(chosen.barcodes))
-            statement = select_scored().where(*where).order_by(images.inspect_id, images.image_name)
+            statement = select_images().where(*where).order_by(images.inspect_id, images.image_name)
             batch: list[DropImage] = []
             with self._db.reading() as connection:
                 ids = list(connection.scalars(sa.select(page.c.inspect_id).order_by(page.c.inspect_id).limit(BATCH)))
                 for part in chunks(ids):
-                    batch += map(drop_image, connection.execute(statement.where(images.inspect_id.in_(part))))
+                    batch += drop_images(connection, statement.where(images.inspect_id.in_(part)))
             if batch:
                 yield batch
             if len(ids) < BATCH:
@@ -286,26 +291,67 @@ class Images:
         found = self._in(images.inspect_id, ids, images.source == self._db.source)
         return sorted(found, key=lambda image: (ids.index(image.inspect_id), image.image_id))
 
-    def rescored(self, who: str, limit: int) -> list[tuple[DropImage, Outcome, datetime]]:
-        """Return images that a person scored in the viewer and whose newer ARTscore is of another group, newest first.
+    def rescored(self, who: str, limit: int) -> dict[int, int]:
+        """Return inspections that a person scored in the viewer and that have a newer ARTscore than the one they saw.
 
-        Each comes as (image, the person's outcome, when they gave it in UTC).
+        Returns
+        -------
+        dict
+            Id of the person's newest score by inspect id.
         """
         made = t.corrections.c
-        newest = sa.select(sa.func.max(made.id)).where(made.who == who).group_by(made.image_id)
+        newest = sa.select(sa.func.max(made.id)).where(_is_name(made.who, who)).group_by(made.image_id)
         statement = (
-            sa.select(made.image_id, made.outcome, made.at)
+            sa.select(t.images.c.inspect_id, made.id)
             .join(t.images, t.images.c.id == made.image_id)
-            .where(made.id.in_(newest), made.outcome != "", newest_score() > sa.func.coalesce(made.score_id, 0))
+            .where(is_of(self._db.source, t.images.c.source), made.id.in_(newest), made.outcome != "")
+            .where(newest_score() > sa.func.coalesce(made.score_id, 0))
             .order_by(made.id.desc())
-            .limit(10 * limit)
+            .limit(limit)
         )
-        rows = self._db.rows(statement)
-        images = self.by_id([row.image_id for row in rows])
-        pairs = ((images[row.image_id], Outcome(row.outcome), row.at) for row in rows if row.image_id in images)
-        differing = [
-            (image, outcome, at)
-            for image, outcome, at in pairs
-            if image.is_scored and image.outcome and image.outcome.group is not outcome.group
-        ]
-        return differing[:limit]
+        return {row.inspect_id: row.id for row in reversed(self._db.rows(statement))}
+
+    def scored_in_imager_by(
+        self, who: str, programs: Sequence[str], since: datetime
+    ) -> list[tuple[int, datetime, datetime]]:
+        """Return the inspections with an ARTscore that a person scored in the imager's score table since then.
+
+        Parameters
+        ----------
+        programs
+            SCOREDBY names of programs, whose scores are not people's.
+        since
+            Naive local time of the imager.
+
+        Returns
+        -------
+        list
+            Each as (inspect id, date in naive local time, time of an image's newest ARTscore in UTC), newest first.
+        """
+        images, imager = t.images.c, t.imager_scores.c
+        statement = (
+            sa.select(imager.inspect_id, imager.date, t.scores.c.at)
+            .join(t.images, sa.and_(images.source == imager.source, images.inspect_id == imager.inspect_id))
+            .join(t.scores, t.scores.c.id == newest_score())
+            .where(is_of(self._db.source, imager.source), imager.date >= since, _is_name(imager.by, who))
+            .where(imager.by.not_in(programs))
+            .order_by(imager.date.desc(), imager.id.desc())
+        )
+        return [(row.inspect_id, row.date, row.at) for row in self._db.rows(statement)]
+
+
+def _is_name(column: sa.ColumnElement[str], who: str) -> sa.ColumnElement[bool]:
+    """Select a person's name in any case; SQLite's `lower` knows only ASCII letters."""
+    return sa.func.lower(column).in_([sa.func.lower(name) for name in sorted({who, who.lower(), who.upper()})])
+
+
+def _scored_by_somebody(programs: Sequence[str]) -> sa.ColumnElement[bool]:
+    """Select images of inspections that have a score in the viewer, or one by no program in the score table."""
+    images, made, imager, other = t.images.c, t.corrections.c, t.imager_scores.c, t.images.alias().c
+    in_viewer = sa.exists().where(
+        other.source == images.source, other.inspect_id == images.inspect_id, made.image_id == other.id
+    )
+    in_imager = sa.exists().where(
+        imager.source == images.source, imager.inspect_id == images.inspect_id, imager.by.not_in(programs)
+    )
+    return in_viewer.correlate(t.images) | in_imager.correlate(t.images)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ..config import Config
 from ..domain.drop_state import PersonScore
@@ -17,6 +17,11 @@ class PersonScores:
 
     def __init__(self, config: Config, corrections: Corrections, imager_scores: ImagerScores) -> None:
         self._config, self._corrections, self._imager_scores = config, corrections, imager_scores
+
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """SCOREDBY names of programs, whose scores are not people's."""
+        return self._config.imager.programs
 
     def of(self, images: Iterable[DropImage], barcodes: Sequence[str] = ()) -> dict[int, list[PersonScore]]:
         """Return people's scores of drops, oldest first. Those taken back or replaced are left out.
@@ -34,36 +39,52 @@ class PersonScores:
             By inspect id, the scores given in XtalTrak, as last seen, and in the viewer. A correction that was written
             into the score table appears once.
         """
-        programs = self._config.imager.programs
-        inspect_ids = {image.image_id: image.inspect_id for image in images}
-        scores: dict[int, list[PersonScore]] = {inspect_id: [] for inspect_id in inspect_ids.values()}
+        by_id = {image.image_id: image for image in images}
+        inspect_ids = list(dict.fromkeys(image.inspect_id for image in by_id.values()))
         if barcodes:
             corrections = self._corrections.of_plates(barcodes)
-            rows = self._imager_scores.of_plates(barcodes, besides=programs)
+            rows = self._imager_scores.of_plates(barcodes, besides=self.programs)
         else:
-            corrections = self._corrections.of_images(list(inspect_ids))
-            rows = self._imager_scores.of_inspections(list(scores), besides=programs)
-        written: set[int] = set()
-        for image_id, made in corrections.items():
-            if image_id in inspect_ids:  # the plates may have other images
-                scores[inspect_ids[image_id]] += self._given_in_viewer(inspect_ids[image_id], made)
-                written.update(correction.written_id for correction in made if correction.written_id is not None)
-        for inspect_id, given in scores.items():
-            given += self._given_in_imager(row for row in rows.get(inspect_id, ()) if row.score_id not in written)
-            if len(given) > 1:
-                given.sort(key=lambda score: score.at)
+            corrections = self._corrections.of_images(list(by_id))
+            rows = self._imager_scores.of_inspections(inspect_ids, besides=self.programs)
+        made: dict[int, list[tuple[str, list[Correction]]]] = {}
+        for image_id, given in corrections.items():
+            if given and (image := by_id.get(image_id)):  # the plates may have other images
+                made.setdefault(image.inspect_id, []).append((image.image_name, given))
+        return {each: self._merged(each, made.get(each, ()), rows.get(each, ())) for each in inspect_ids}
+
+    def beside(self, rows: Mapping[int, Sequence[ScoreRow]]) -> dict[int, list[PersonScore]]:
+        """Return the same for inspections whose people's rows in the score table are known, by inspect id."""
+        made = self._corrections.of_inspections(list(rows))
+        return {each: self._merged(each, made.get(each, ()), rows[each]) for each in rows}
+
+    def _merged(
+        self, inspect_id: int, made: Sequence[tuple[str, list[Correction]]], rows: Sequence[ScoreRow]
+    ) -> list[PersonScore]:
+        """Return an inspection's scores from its corrections, by image name, and its rows in the score table."""
+        scores: list[PersonScore] = []
+        written: set[int | None] = set()
+        for image_name, corrections in made:
+            scores += self._given_in_viewer(inspect_id, image_name, corrections)
+            written.update(correction.written_id for correction in corrections)
+        scores += self._given_in_imager(row for row in rows if row.score_id not in written)
+        if len(scores) > 1:
+            scores.sort(key=lambda score: score.at)
         return scores
 
-    def _given_in_viewer(self, inspect_id: int, corrections: Sequence[Correction]) -> Iterator[PersonScore]:
+    def _given_in_viewer(
+        self, inspect_id: int, image_name: str, corrections: Sequence[Correction]
+    ) -> Iterator[PersonScore]:
         newest = {correction.who: correction for correction in corrections}
         for made in newest.values():
             if made.outcome is not None:
                 code = self._config.score_code(made.outcome) or ""
-                yield PersonScore(inspect_id, made.outcome, code, made.who, made.at, made.id)
+                yield PersonScore(inspect_id, made.outcome, code, made.who, made.at, made.id, image_name)
 
     def _given_in_imager(self, rows: Iterable[ScoreRow]) -> Iterator[PersonScore]:
         settings = self._config.imager
         for row in rows:
             if settings.is_persons(row.by, row.code):
                 outcome = self._config.outcome(row.code)
-                yield PersonScore(row.inspect_id, outcome, row.code, row.by, settings.utc(row.date))
+                at = settings.utc(row.date)
+                yield PersonScore(row.inspect_id, outcome, row.code, row.by, at, image_name=row.image_name)

@@ -6,6 +6,7 @@ Queries for the light shape leave the answers (boxes, outlines) in the database,
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -104,9 +105,15 @@ def newest_score() -> sa.ColumnElement[Any]:
     return sa.func.coalesce(*(one.correlate(t.images).scalar_subquery() for one in (of_file, newest)))
 
 
-def select_images() -> sa.Select[Any]:
+def select_images(answers: bool = False) -> sa.Select[Any]:
     """Select images for `drop_images`, also those that wait or failed."""
-    return sa.select(*_LIGHT).select_from(t.images.outerjoin(t.scores, t.scores.c.id == newest_score()))
+    columns = _FULL if answers else _LIGHT
+    return sa.select(*columns).select_from(t.images.outerjoin(t.scores, t.scores.c.id == newest_score()))
+
+
+def has_artscore() -> sa.ColumnElement[bool]:
+    """Select of `select_images` those whose newest score is no failure."""
+    return t.scores.c.id.is_not(None) & ~_FAILED
 
 
 def select_scored(answers: bool = False) -> sa.Select[Any]:
@@ -120,16 +127,28 @@ def select_scores() -> sa.Select[Any]:
     return sa.select(*_FULL).join_from(t.scores, t.images, t.images.c.id == t.scores.c.image_id)
 
 
-def drop_images(connection: sa.Connection, statement: sa.Select[Any]) -> list[DropImage]:
-    """Read images; look up why those without a score failed."""
-    rows = connection.execute(statement).all()
+def drop_images(
+    connection: sa.Connection,
+    statement: sa.Select[Any],
+    keep: Callable[[str, Well], bool] | None = None,
+    answers: bool = False,
+) -> list[DropImage]:
+    """Read images, with answers those that have a score; look up why those without a score failed.
+
+    `keep` tells whether a drop is wanted.
+    """
+    rows: Iterable[Any] = connection.execute(statement)
+    rows = [row for row in rows if keep is None or keep(row.barcode, Well(row.row, row.col, row.subwell))]
     waiting = [row.id for row in rows if row.score_id is None]
     failures: dict[int, tuple[str, str]] = {}
     for part in chunks(waiting):
         of_images = t.failures.c.image_id.in_(part), t.failures.c.closed_at.is_(None)
         chosen = sa.select(t.failures).where(*of_images).order_by(t.failures.c.id)
         failures.update({row.image_id: (row.reason, row.detail) for row in connection.execute(chosen)})
-    return [drop_image(row, failures.get(row.id)) for row in rows]
+    return [
+        scored_image(row) if answers and row.score_id is not None else drop_image(row, failures.get(row.id))
+        for row in rows
+    ]
 
 
 def drop_image(row: Any, failure: tuple[str, str] | None = None) -> DropImage:

@@ -73,6 +73,9 @@ class AgreementWithPeople:
         Number of inspections with crystals by the ARTscore, but not by the person's score.
     disputed
         Number of inspections that people put into different groups; not counted elsewhere.
+    failed, waiting
+        Number of inspections that people scored and that have no ARTscore, because it failed or is still to come; not
+        counted elsewhere.
     unmapped
         Number of people's scores by code, for codes without an outcome in ``imager.codes``; not counted elsewhere.
     classifiers
@@ -88,6 +91,8 @@ class AgreementWithPeople:
     only_ours: int
     months: tuple[Month, ...]
     disputed: int
+    failed: int
+    waiting: int
     unmapped: dict[str, int]
     classifiers: dict[str, int]
 
@@ -97,6 +102,8 @@ class _Counts:
     table: Counter[tuple[Group, Group]] = field(default_factory=Counter)
     same_outcome: int = 0
     disputed: int = 0
+    failed: int = 0
+    waiting: int = 0
     months: Counter[tuple[str, str]] = field(default_factory=Counter)
     unmapped: Counter[str] = field(default_factory=Counter)
     classifiers: Counter[str] = field(default_factory=Counter)
@@ -117,11 +124,16 @@ def agreement_with_people(config: Config, ledger: Ledger, chosen: Filter) -> Agr
         if not state.said:
             counts.unmapped[state.people[-1].code] += 1
             continue
+        artscore = inspection.artscore
+        if artscore in (None, Outcome.FAILED):
+            counts.failed += artscore is Outcome.FAILED
+            counts.waiting += artscore is None
+            continue
         person = state.outcomes[0]
-        theirs, ours = person.group, inspection.artscore.group
+        theirs, ours = person.group, artscore.group
         month = f"{inspection.best.image.inspected:%Y-%m}"
         counts.table[theirs, ours] += 1
-        counts.same_outcome += published(person) is inspection.artscore
+        counts.same_outcome += published(person) is artscore
         counts.classifiers[inspection.best.image.classifier] += 1
         counts.months[month, "all"] += 1
         counts.months[month, "agree"] += theirs is ours
@@ -157,6 +169,8 @@ def _summary(counts: _Counts) -> AgreementWithPeople:
             for month in sorted({month for month, _ in months})
         ),
         disputed=counts.disputed,
+        failed=counts.failed,
+        waiting=counts.waiting,
         unmapped=dict(sorted(counts.unmapped.items())),
         classifiers=dict(counts.classifiers.most_common()),
     )
@@ -202,9 +216,11 @@ def disagreements(
 
 def _disagreements(inspections: Iterable[DropInspection]) -> Iterator[Disagreement]:
     for inspection in inspections:
-        image, people = inspection.best.image, inspection.state.people
+        image, people, artscore = inspection.best.image, inspection.state.people, inspection.artscore
+        if artscore is None or inspection.p_crystal is None:  # failed, or still to come
+            continue
         for person in people:
-            if person.outcome is None or person.outcome.group is inspection.artscore.group:
+            if person.outcome is None or person.outcome.group is artscore.group:
                 continue
             yield Disagreement(
                 barcode=image.barcode,
@@ -213,7 +229,7 @@ def _disagreements(inspections: Iterable[DropInspection]) -> Iterator[Disagreeme
                 inspected=image.inspected,
                 image_name=image.image_name,
                 score_id=image.score_id,
-                artscore=inspection.artscore,
+                artscore=artscore,
                 probability=image.probability,
                 p_crystal=inspection.p_crystal,
                 person=person.outcome,

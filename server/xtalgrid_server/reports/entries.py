@@ -1,4 +1,4 @@
-"""Scored images with the contents of their drops and people's scores: what searches, reports and exports read."""
+"""Images with an ARTscore or a person's, with the contents of their drops: what searches, reports and exports read."""
 
 from __future__ import annotations
 
@@ -20,17 +20,19 @@ from ..steps.score_rules import rank
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A scored image, what is in its drop, and people's scores of it at this inspection, oldest first."""
+    """An image, what is in its drop, and people's scores of it at this inspection, oldest first.
+
+    Either it has an ARTscore, or people scored it.
+    """
 
     image: DropImage
     contents: Contents
     person_scores: tuple[PersonScore, ...]
 
     @property
-    def artscore(self) -> Outcome:
-        """Outcome of the image's ARTscore, as published."""
-        assert self.image.outcome is not None  # images without a score are no entries
-        return published(self.image.outcome)
+    def artscore(self) -> Outcome | None:
+        """Outcome of the image's ARTscore, as published; ``failed`` or, while it waits, None without one."""
+        return published(self.image.outcome) if self.image.outcome else None
 
 
 class DropInspection:
@@ -43,9 +45,9 @@ class DropInspection:
     best
         The first of them, whose ARTscore is the inspection's.
     artscore
-        Outcome of the ARTscore, as published.
+        Outcome of the ARTscore, as published; ``failed`` or, while it waits, None without one.
     p_crystal
-        The largest of all its images.
+        The largest of all its images; None without an ARTscore.
     state
         What it is held to be, from the ARTscore and all people's scores.
     """
@@ -58,7 +60,7 @@ class DropInspection:
         )
         self.best = self.entries[0]
         self.artscore = self.best.artscore
-        self.p_crystal = max(entry.image.p_crystal for entry in self.entries)
+        self.p_crystal = max((entry.image.p_crystal for entry in self.entries if entry.image.is_scored), default=None)
         scores = dict.fromkeys(score for entry in self.entries for score in entry.person_scores)
         self.state = DropState.of(self.artscore, self.p_crystal, scores)
 
@@ -120,13 +122,14 @@ def drops(ledger: Ledger, chosen: Filter, answers: bool = False) -> Iterator[lis
     Parameters
     ----------
     answers
-        Read the images as `ScoredImage`, with the workers' answers.
+        Read the images that have an ARTscore as `ScoredImage`, with the workers' answers.
     """
+    programs = ledger.person_scores.programs
     chosen_range = _range(ledger, chosen)
     for plates in ledger.plates.batches(chosen_range):
         contents = ledger.contents.of_plates(plates)
         keep = (lambda *drop, contents=contents: chosen.has(contents(*drop))) if chosen.by_contents else None
-        batch = ledger.images.of_plates(plates, chosen_range, keep, answers=answers)
+        batch = ledger.images.of_plates(plates, chosen_range, keep, answers=answers, programs=programs)
         entries = _entries(ledger, batch, contents, plates)
         for _, drop in itertools.groupby(entries, key=lambda entry: entry.image.drop):
             yield list(_inspections(drop))
@@ -168,9 +171,16 @@ def scored_by_people(config: Config, ledger: Ledger, chosen: Filter) -> Iterator
 def _entries(
     ledger: Ledger, images: Sequence[DropImage], contents: PlateContents, plates: Sequence[str] = ()
 ) -> list[Entry]:
-    """Add contents and people's scores to images; `plates`, if given, are the plates whose images these are."""
+    """Add contents and people's scores to images, without those that have neither these nor an ARTscore.
+
+    `plates`, if given, are the plates whose images these are.
+    """
     person_scores = ledger.person_scores.of(images, plates)
-    return [Entry(image, contents(*image.drop), tuple(person_scores[image.inspect_id])) for image in images]
+    return [
+        Entry(image, contents(*image.drop), tuple(person_scores[image.inspect_id]))
+        for image in images
+        if image.is_scored or person_scores[image.inspect_id]
+    ]
 
 
 def _inspections(entries: Iterable[Entry]) -> Iterator[DropInspection]:

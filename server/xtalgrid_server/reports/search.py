@@ -1,4 +1,4 @@
-"""``search``: find the conditions and samples, among all scored drops, that gave crystals or any other outcome."""
+"""``search``: find the conditions and samples that gave crystals or any other outcome, by program or by people."""
 
 from __future__ import annotations
 
@@ -29,14 +29,15 @@ class DropGroup:
     interval
         Of the fraction that did (Wilson, 95 %).
     p_crystal
-        The largest at an inspection that showed the outcome; which one, `barcode`, `well` and `inspection` say.
+        The largest at an inspection that showed the outcome; which one, `barcode`, `well` and `inspection` say. None if
+        none of these inspections has an ARTscore.
     """
 
     keys: tuple[str, ...]
     drops: int
     matching: int
     interval: tuple[float, float]
-    p_crystal: float
+    p_crystal: float | None
     barcode: str
     well: str
     inspection: int
@@ -67,11 +68,18 @@ def search(ledger: Ledger, chosen: Filter, group_by: Sequence[Key]) -> list[Drop
         matching = [inspection for inspection in drop if chosen.fits(inspection)]
         if matching:
             group.matching += 1
-            best = max(matching, key=lambda inspection: inspection.p_crystal)
-            if group.best is None or best.p_crystal > group.best.p_crystal:
+            best = max(matching, key=_p_crystal)
+            if group.best is None or _p_crystal(best) > _p_crystal(group.best):
                 group.best = best
     matching_groups = [_drop_group(keys, group, group.best) for keys, group in groups.items() if group.best is not None]
-    return sorted(matching_groups, key=lambda one: (-one.matching, -one.matching / one.drops, -one.p_crystal, one.keys))
+    return sorted(
+        matching_groups, key=lambda one: (-one.matching, -one.matching / one.drops, -(one.p_crystal or 0.0), one.keys)
+    )
+
+
+def _p_crystal(inspection: DropInspection) -> float:
+    """Return the sort key by `p_crystal`, for which an inspection without one comes last."""
+    return -1.0 if inspection.p_crystal is None else inspection.p_crystal
 
 
 def _drop_group(keys: tuple[str, ...], group: _Group, best: DropInspection) -> DropGroup:

@@ -36,16 +36,16 @@ def row(config: Config, inspection: DropInspection, entry: Entry) -> dict[str, A
         "inspected": image.inspected.isoformat(sep=" "),
         "inspect_id": image.inspect_id,
         "image": image.image_name,
-        "sha256": image.sha256,
+        "sha256": image.sha256 or None,
         "project": entry.contents.project or None,
         "sample": entry.contents.sample or None,
         "condition": entry.contents.condition or None,
-        "artscore": config.score_code(outcome),
-        "outcome": str(outcome),
-        "group": str(outcome.group),
-        "probability": round(image.probability, 5),
-        "p_crystal": round(image.p_crystal, 5),
-        "classifier": image.classifier,
+        "artscore": config.score_code(outcome) if outcome else None,
+        "outcome": str(outcome) if outcome else None,
+        "group": str(outcome.group) if outcome and image.is_scored else None,
+        "probability": round(image.probability, 5) if image.is_scored else None,
+        "p_crystal": round(image.p_crystal, 5) if image.is_scored else None,
+        "classifier": image.classifier or None,
         "scored_at": f"{image.at:%Y-%m-%dT%H:%M:%SZ}" if image.at else None,
         "person_score": person.code if person else None,
         "person_outcome": str(by_person) if by_person else None,
@@ -58,16 +58,18 @@ def row(config: Config, inspection: DropInspection, entry: Entry) -> dict[str, A
     }
 
 
-def second_opinion(answer: wire.Scored) -> dict[str, float | None]:
+def second_opinion(answer: wire.Scored | None) -> dict[str, float | None]:
     """Return what our networks say alone and what the second opinion says, by column; None if it was not asked."""
-    if answer.own_groups is None or answer.second_opinion is None:
+    if answer is None or answer.own_groups is None or answer.second_opinion is None:
         return dict.fromkeys(SECOND_OPINION_COLUMNS)
     values = (round(p, 5) for p in (*answer.own_groups, *answer.second_opinion.groups))
     return dict(zip(SECOND_OPINION_COLUMNS, values, strict=True))
 
 
-def full_row(config: Config, inspection: DropInspection, entry: Entry, answer: wire.Scored) -> dict[str, Any]:
+def full_row(config: Config, inspection: DropInspection, entry: Entry, answer: wire.Scored | None) -> dict[str, Any]:
     """Convert an image to a line of JSON: the CSV's columns, all people's scores, probabilities, drop and boxes.
+
+    Without an ARTscore, what comes from it is None, and there are no boxes.
 
     Boxes are (row, col, height, width) in pixels of the image.
     """
@@ -82,13 +84,14 @@ def full_row(config: Config, inspection: DropInspection, entry: Entry, answer: w
             }
             for score in entry.person_scores
         ],
-        "width": answer.width,
-        "height": answer.height,
-        "pixel_size_um": answer.pixel_size_um,
-        "probabilities": {str(outcome): round(p, 5) for outcome, p in zip(CLASSES, answer.probabilities, strict=False)},
-        "drop": answer.drop.box,
+        "width": answer and answer.width,
+        "height": answer and answer.height,
+        "pixel_size_um": answer and answer.pixel_size_um,
+        "probabilities": answer
+        and {str(outcome): round(p, 5) for outcome, p in zip(CLASSES, answer.probabilities, strict=False)},
+        "drop": answer and answer.drop.box,
         "boxes": [
             {"box": chop.box, "outcome": str(chop.outcome), "probability": round(chop.probability, 5)}
-            for chop in answer.boxes
+            for chop in (answer.boxes if answer else ())
         ],
     }

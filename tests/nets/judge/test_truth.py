@@ -38,6 +38,21 @@ def test_an_outcome_is_a_class(tmp_path: Path) -> None:
     assert (found.outcome, found.source, found.sure) == (Outcome.PRECIPITATE, "Imager 2", False)
 
 
+def test_where_people_disagree_only_what_they_agree_on_counts(tmp_path: Path) -> None:
+    """Rows as export-scored writes them."""
+    rows = (
+        "1.jpg,P1,23,crystals harvestable,\n"
+        "2.jpg,P1,,any crystal,ann: crystals harvestable; ben: crystals bad form\n"
+        "3.jpg,P1,,,ann: crystals harvestable; ben: clear\n"
+    )
+    found = lab_wells(table(tmp_path, f"image,plate,score,outcome,disagreement\n{rows}"))
+    assert [(truth.group, truth.outcome) for truth in found] == [
+        (Group.CRYSTAL, Outcome.HARVESTABLE),
+        (Group.CRYSTAL, None),
+        (None, None),
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -239,6 +239,7 @@ def test_a_table_of_scored_wells(plate: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.jpg"
     copy.write_bytes((plate / "P1_A2.jpg").read_bytes())
     rows += [{**rows[2], "image": copy}]
+    rows += [{**rows[0], "image": "c.jpg", "score": "", "outcome": "", "disagreement": "ann: clear; ben: 23"}]
     source = table(tmp_path / "scored.csv", rows)
     code, said = run(source, tmp_path / "set", "--masks", plate / "masks", "--map", "16=")
     assert code == 1  # two failed, and are named; the rest is there
@@ -247,6 +248,7 @@ def test_a_table_of_scored_wells(plate: Path, tmp_path: Path) -> None:
     for line in (
         "1  images named more than once: the first counts",
         "1  left out by --map",
+        "1  people disagree",
         "1  second copies of an image, scored differently",
     ):
         assert line in said, said

@@ -49,7 +49,7 @@ def test_a_lab_with_names_of_its_own_is_sent_nothing_else(tmp_path):
     with imager(tmp_path, other_names=True) as database, sent_to(database._engine) as statements:
         for call in TALK.values():
             call(database)
-        assert [row.score.code for row in database.scored_by_people()] == ["23"]
+        assert [row.scores[-1].code for row in database.scored_by_people()] == ["23"]
         assert [len(group) for group in database.newest_first(None, None)] == [1, 2, 2]
     # xtalgrid's names are left in labels, bound parameters and the columns of subqueries.
     words = re.sub(r" AS \w+|:\w+|\banon_\d\.\w+", " ", " ".join(statements))

@@ -6,7 +6,8 @@ import csv
 import io
 import re
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -114,6 +115,34 @@ def test_scores_newer_than_ones_own(client, score):
     assert "/well/CI022987/3/A1a" in part and "/well/CI022987/3/A2a" not in part
 
 
+def test_artscores_newer_than_ones_own_score_in_xtaltrak(visit, configured, score, system):
+    """A1, A2: scored before the ARTscore, as clear and as a crystal; A3: scored after it; A4: by somebody else;
+    A5: before it, and as a crystal in the viewer since."""
+    rows = score(dict.fromkeys([(1, 1), (2, 1), (3, 1), (4, 1), (5, 1)], Outcome.HARVESTABLE), p_crystal=0.9)
+    scored_at = system.ledger.images.of_plate("CI022987")[0].at
+    before, after = (
+        (scored_at + timedelta(minutes=minutes)).replace(tzinfo=UTC).astimezone(ZoneInfo("Asia/Tokyo"))
+        for minutes in (-10, 10)
+    )
+    given = [("BEN", "01", before), ("BEN", "23", before), ("BEN", "01", after), ("ann", "01", before)]
+    given += [("BEN", "01", before)]
+    with system.imager.writing() as writer:
+        for drop, (who, code, at) in zip(rows, given, strict=True):
+            writer.insert(drop.inspect_id, code, at.replace(tzinfo=None, microsecond=0), who, "")
+    system.sync()
+    a5 = next(image for image in system.ledger.images.of_plate("CI022987") if image.well.col == 5)
+    system.ledger.corrections.add(a5.image_id, Outcome.HARVESTABLE, "ben", score_id=a5.score_id)  # thinks better of it
+    keys = 'sign_in = "proxy"\ntrusted_proxies = ["10.0.0.5"]\n[imager]\ntime_zone = "Asia/Tokyo"'
+    client = visit(configured(keys), address="10.0.0.5")
+    part = (
+        client.get("/inbox", headers={"X-Remote-User": "ben"})
+        .text.partition('id="rescored"')[2]
+        .partition('id="undecided"')[0]
+    )
+    assert re.findall(r'href="/well/CI022987/3/(\w+)"', part) == ["A1a"]
+    assert f"{scored_at - timedelta(minutes=10):%Y-%m-%d %H:%M}" in part
+
+
 def test_the_undecided_until_somebody_says(client, score):
     score({(1, 1): Outcome.UNDECIDED, (2, 1): Outcome.UNDECIDED})
     client.fill("/corrections", WELL, image=1, score=1, outcome="clear")
@@ -142,6 +171,8 @@ def test_held_scores_are_approved_and_rejected_by_name(held, configured, system)
     client = held(configured('reviewers = ["anna"]'))
     page = client.get("/operations").text
     assert page.count('name="score"') == 2
+    system.ledger.corrections.add(2, Outcome.CLEAR, "ben")
+    assert page.count("ben: clear") == 0 and client.get("/operations").text.count("ben: clear") == 1
     assert client.fill("/operations/review", "/operations", verdict="approve", score=1).status_code == 303
     assert client.fill("/operations/review", "/operations", verdict="reject", score=2).status_code == 303
     reviews = system.ledger.decisions.reviews([1, 2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -295,36 +296,40 @@ class ImagerDatabase(Connections):
                         rows_by_id[inspect_id].append(score)
         return rows_by_id
 
-    def scored_by_people(self, mates: Sequence[str] = ()) -> Iterator[ScoredDrop]:
+    def scored_by_people(self, mates: Sequence[str] = (), also: Iterable[int] = ()) -> Iterator[ScoredDrop]:
         """Yield every drop at an inspection at which a person scored it, in the order of inspect ids.
 
         Parameters
         ----------
         mates
             Names of UV images, with ``*`` and ``?``; they are not returned as bright-field images even if they match.
+        also
+            Inspect ids that are returned even if no person scored them in the score table.
         """
-        after = -1
+        after, further = -1, sorted(also)
         while True:
             page = self.select_scores(after).limit(_PAGE)
-            drops, last = self.read(partial(self._scored_page, page, mates))
+            drops, last = self.read(partial(self._scored_page, page, mates, further[bisect_right(further, after) :]))
             yield from drops
             if last is None:
                 return
             after = last
 
     def _scored_page(
-        self, statement: sa.Select[Any], mates: Sequence[str], connection: sa.Connection
+        self, statement: sa.Select[Any], mates: Sequence[str], also: Sequence[int], connection: sa.Connection
     ) -> tuple[list[ScoredDrop], int | None]:
         """Return a page of scored drops, and the inspect id to continue from; None on the last page."""
         page = connection.execute(statement).all()
         whole = _drop_last_scored(page) if len(page) == _PAGE else page
-        is_persons = self._settings.is_persons
-        # Scores are sorted by date, so the newest one remains.
-        scores = self.rows.scores(whole)
-        newest = {score.inspect_id: score for score in scores if is_persons(score.by, score.code)}
-        images, others = self._images_of(connection, list(newest), mates)
-        drops = [ScoredDrop(score, images[inspect_id], others[inspect_id]) for inspect_id, score in newest.items()]
-        return drops, int(whole[-1].inspectid) if len(page) == _PAGE else None
+        last = int(whole[-1].inspectid) if len(page) == _PAGE else None
+        scores: dict[int, list[ScoreRow]] = {
+            inspect_id: [] for inspect_id in (also if last is None else also[: bisect_right(also, last)])
+        }
+        for score in self.rows.scores(whole):
+            if self._settings.is_persons(score.by, score.code):
+                scores.setdefault(score.inspect_id, []).append(score)
+        images, others = self._images_of(connection, list(scores), mates)
+        return [ScoredDrop(each, scores[each], images[each], others[each]) for each in sorted(scores)], last
 
     def select_scores(self, after: int) -> sa.Select[Any]:
         """Build the statement of `scored_by_people`: scores after an inspect id, except those of programs."""

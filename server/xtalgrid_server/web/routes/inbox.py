@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,7 @@ from fastapi.responses import HTMLResponse
 
 from xtalgrid_core.outcomes import Group
 
-from ...domain.drop_state import DropState
+from ...domain.drop_state import DropState, PersonScore
 from ...domain.wells import Well
 from ...ledger.database import now
 from ...ledger.shapes import DropImage
@@ -31,6 +32,9 @@ _LIMIT = 60
 
 _DISPUTED_DAYS = 90
 """How far back scores in the imager's score table are compared with other people's."""
+
+_RESCORED_DAYS = 365
+"""How far back one's scores in the imager's score table are compared with newer ARTscores."""
 
 _READ_AT_ONCE = 500
 
@@ -54,7 +58,6 @@ def inbox(request: AllowedRequest) -> HTMLResponse:
     crystals = site.crystals.get(since, lambda: new_crystals(site.ledger, threshold, scored_since=since))
     newest = crystals[:_LIMIT]
     inspections = site.index.inspections_of({crystal.image.barcode for crystal in newest})
-    images = site.ledger.images
     return request.render(
         "inbox.html",
         last_visit=last_visit,
@@ -64,7 +67,7 @@ def inbox(request: AllowedRequest) -> HTMLResponse:
         pairs=[_pair(request, crystal, inspections[crystal.image.barcode]) for crystal in newest],
         found=_found_by_people(site, since, name, {crystal.image.drop for crystal in newest}),
         disputed=_disputed(site),
-        rescored=images.rescored(name, _LIMIT) if request.visitor.may_score else [],
+        rescored=_rescored(site, name) if request.visitor.may_score else [],
         undecided=_undecided(site),
         limit=_LIMIT,
     )
@@ -90,7 +93,7 @@ def _found_by_people(site: Site, since: datetime, name: str, shown: Container[tu
         and any(
             score.outcome is not None
             and score.outcome.group is Group.CRYSTAL
-            and score.who != name
+            and score.who.casefold() != name.casefold()
             and score.at >= since
             for score in card.state.people
         )
@@ -100,9 +103,30 @@ def _found_by_people(site: Site, since: datetime, name: str, shown: Container[tu
 def _disputed(site: Site) -> list[DropCard]:
     """Return drops that people put into different groups, the last scored first."""
     config = site.config.imager
-    since = config.local((now() - timedelta(days=_DISPUTED_DAYS)).replace(tzinfo=UTC).timestamp())
-    images = site.ledger.images.scored_by_several(config.programs, since, 5 * _LIMIT)
+    images = site.ledger.images.scored_by_several(config.programs, _days_ago(site, _DISPUTED_DAYS), 5 * _LIMIT)
     return [card for card in _cards(site, images) if card.state.disputed][:_LIMIT]
+
+
+def _rescored(site: Site, name: str) -> list[tuple[DropImage, PersonScore]]:
+    """Return the drops whose ARTscore is newer than this person's score and in another group, the last scored first."""
+    config, images = site.config.imager, site.ledger.images
+    in_viewer = images.rescored(name, 10 * _LIMIT)
+    in_imager = images.scored_in_imager_by(name, config.programs, _days_ago(site, _RESCORED_DAYS))
+    newer = dict.fromkeys(inspect_id for inspect_id, date, at in in_imager if at > config.utc(date))
+    found = []
+    for card in _cards(site, images.of_inspections([*in_viewer, *itertools.islice(newer, 10 * _LIMIT)])):
+        own, image = card.state.by(name), card.image
+        if own is None or own.outcome is None or image.outcome is None or image.at is None or not image.is_scored:
+            continue
+        is_newer = image.at > own.at if own.correction is None else own.correction in in_viewer.values()
+        if is_newer and image.outcome.group is not own.outcome.group:
+            found.append((image, own))
+    return sorted(found, key=lambda pair: pair[1].at, reverse=True)[:_LIMIT]
+
+
+def _days_ago(site: Site, days: int) -> datetime:
+    """Return the imager's naive local time so many days ago."""
+    return site.config.imager.local((now() - timedelta(days=days)).replace(tzinfo=UTC).timestamp())
 
 
 def _undecided(site: Site) -> list[DropImage]:

@@ -8,6 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from xtalgrid_core.errors import LedgerError
 
+from ...domain.drop_state import DropState
 from ..proxies import is_among, is_forwarded, is_from, networks, reached
 from ..site import AllowedRequest, PostedForm, Site
 
@@ -21,7 +22,9 @@ def operations(request: AllowedRequest) -> HTMLResponse:
     """Show lag, backlog, throughput, hosts, failures, and held scores."""
     site = request.site
     status = site.monitor.status()
-    held = site.ledger.images.of_scores(status.held)
+    images = site.ledger.images.of_scores(status.held)
+    person_scores = site.ledger.person_scores.of(images)
+    held = [(image, DropState.of(None, scores=person_scores[image.inspect_id]).people) for image in images]
     found = site.hurried.get("", lambda: site.ledger.corrections.hurried(_SHOWN_HURRIED))
     hurried = [(site.image(made.image_id), made, site.image(other)) for made, other in found]
     return request.render(
