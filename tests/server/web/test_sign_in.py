@@ -104,9 +104,7 @@ def test_a_computers_ipv6_addresses_are_one(door, checks):
 def test_who_must_wait_is_told_for_how_long(door):
     sign_in = door()
     at_once(sign_in, *(("ben", "guess") for _ in range(10)))
-    refused = sign_in.client.fill("/sign-in", "/sign-in", name="ben", password=PASSWORD)
-    assert refused.status_code == 303  # through the web server itself: another address
-    client = door().client
+    client = sign_in.client
     data = {"form_token": token_of(client.get("/sign-in").text), "name": "ben", "password": PASSWORD}
     refused = client.post("/sign-in", data=data, headers={"X-Forwarded-For": "10.1.1.1"})
     assert refused.status_code == 429 and 800 < int(refused.headers["retry-after"]) <= 900
@@ -232,7 +230,7 @@ def change(client, **fields):
 def test_people_change_their_own_password(signed_in, visit, with_user):
     client, other = signed_in
     session = client.cookies[SESSION]
-    assert 'href="/password"' in client.get("/").text
+    assert 'password">Password</a>' in client.get("/").text
     assert change(client).status_code == 303
     assert ">ben<" in client.get("/").text  # who changed it goes on
     assert not shows(other, session)
@@ -268,8 +266,7 @@ def test_guests_and_viewers_without_passwords_have_no_such_page(visit, with_user
     assert guest.get("/password", follow_redirects=False).headers["location"] == "/sign-in?then=/password"
     assert change(guest).status_code == 403
     local = visit(configured(""))
-    assert local.get("/password").status_code == 404
-    assert local.fill("/password", "/", password=PASSWORD, new=STRONGER, again=STRONGER).status_code == 404
+    assert local.get("/password").status_code == local.post("/password", data={}).status_code == 404
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """What a browser keeps for us: a session's token, who signed in with it, and a random nonce that forms are bound to.
 
-The ledger has a session's hash alone. Forms carry a signature of the nonce and of the person's name, which no other site can read: OWASP's signed
-double-submit cookie.
+The ledger has only a session's hash. Forms carry a signature of the nonce and of the person's name, which no other
+site can read: OWASP's signed double-submit cookie.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 from argon2 import PasswordHasher
@@ -37,7 +38,7 @@ def password_problem(name: str, password: str) -> str:
 def _is_series(text: str) -> bool:
     """Whether a text repeats its beginning, or each character follows the one before, as in an alphabet."""
     repeats = any(text == (text[:n] * len(text))[: len(text)] for n in range(1, len(text) // 2 + 1))
-    return repeats or len({ord(b) - ord(a) for a, b in zip(text, text[1:], strict=False)}) == 1
+    return repeats or len({ord(b) - ord(a) for a, b in pairwise(text)}) == 1
 
 
 @cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from fastapi import APIRouter, HTTPException, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse
 
 from ..auth.cookies import KNOWN, SESSION
@@ -35,7 +36,7 @@ async def sign_in(request: OpenRequest, form: PostedForm) -> Response:
     begun = await request.site.authentication.sessions.begin(request.http, name, password)
     if begun.token:
         return _signed_in(request, begun, then)
-    return _with_wait(_page(request, then, *_refusal(begun)), begun)
+    return _with_wait(await run_in_threadpool(_page, request, then, *_refusal(begun)), begun)
 
 
 @router.post("/sign-out")
@@ -58,15 +59,15 @@ def password_page(request: OpenRequest) -> Response:
 @router.post("/password")
 async def change_password(request: OpenRequest, form: PostedForm) -> Response:
     """Change the visitor's own password, which ends their other sessions."""
-    request.check_form(form)
     _check_users(request)
+    request.check_form(form)
     name, new = request.visitor.name, form.text("new")
     if problem := password_problem(name, new) or ("" if new == form.text("again") else "the two are not the same"):
-        return _password_page(request, f"The new password was not taken: {problem}.", 422)
+        return await run_in_threadpool(_password_page, request, f"The new password was not taken: {problem}.", 422)
     begun = await request.site.authentication.sessions.begin(request.http, name, form.text("password"), new)
     if begun.token:
         return _signed_in(request, begun, "/")
-    return _with_wait(_password_page(request, *_refusal(begun)), begun)
+    return _with_wait(await run_in_threadpool(_password_page, request, *_refusal(begun)), begun)
 
 
 def _check_users(request: PageRequest) -> None:
