@@ -100,7 +100,7 @@ def test_forged_stolen_and_old_sessions(visit, with_user, configured, system):
     session = client.cookies[SESSION]
     assert ">ben<" in client.get("/").text
     stranger = visit(with_user)
-    for forged in (session[:-3] + "abc", "ben", "", session.split(".")[0], "a.b.c"):
+    for forged in (session[:-3] + "abc", "ben", "", session[:-1], session + "=", "a.b.c"):
         assert ">ben<" not in stranger.get("/", headers={"cookie": f"{SESSION}={forged}"}).text
     assert ">ben<" in stranger.get("/", headers={"cookie": f"{SESSION}={session}"}).text
     system.ledger.users.set_password("ben", hash_password("another one it is"), "anna")
