@@ -13,7 +13,7 @@ from ..config import Config
 from ..steps.step import user as account
 from ..steps.system import System
 from ..web.auth.authentication import LONGEST_NAME, name_problem
-from ..web.auth.passwords import LONGEST, SHORTEST, hash_password
+from ..web.auth.passwords import hash_password, password_problem
 from .printing import json_option, print_json, print_lines
 
 
@@ -47,8 +47,8 @@ def add(ctx: click.Context, name: str, piped: bool) -> None:
         if piped
         else click.prompt("Password", hide_input=True, confirmation_prompt=True)
     )
-    if not SHORTEST <= len(password) <= LONGEST:
-        raise XtalgridError(f"the password has {len(password)} characters; use at least {SHORTEST}, at most {LONGEST}")
+    if problem := password_problem(name, password):
+        raise XtalgridError(f"the password was not taken: {problem}")
     with System(config) as system:
         system.ledger.users.set_password(name, hash_password(password), account())
     click.echo(f"{name} can sign in" + ("" if config.viewer.sign_in == "users" else '; set viewer.sign_in = "users"'))

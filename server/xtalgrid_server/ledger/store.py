@@ -24,6 +24,7 @@ from .plates import Plates
 from .promotions import Promotions
 from .publications import Publications
 from .scores import Scores
+from .sign_ins import SignIns
 from .units import Units
 from .users import Users
 
@@ -52,6 +53,7 @@ class Ledger:
         self.promotions = Promotions(self._db)
         self.alerts = Alerts(self._db)
         self.users = Users(self._db)
+        self.sign_ins = SignIns(self._db)
 
     def close(self) -> None:
         """Close the connections."""

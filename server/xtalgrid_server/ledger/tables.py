@@ -1,8 +1,8 @@
 """The ledger's tables. Rows are added and never changed.
 
 The exceptions are `units.state` and `units.attempts`, the state of an image's file, the times at which something was
-done (`publications.done_at`, `corrections.written_at`, `alerts.sent_at`, `failures.closed_at`), publications that are
-not done yet, and the watermark.
+done (`publications.done_at`, `corrections.written_at`, `alerts.sent_at`, `failures.closed_at`, `sessions.ended_at`),
+publications that are not done yet, sessions and attempts to sign in that are over, and the watermark.
 
 Times are UTC unless their column says local. JSON is stored as text: the bytes of the wire format, readable by people.
 """
@@ -288,6 +288,28 @@ users = sa.Table(
     sa.Column("at", sa.DateTime, nullable=False),
 )
 """Who may sign in to the viewer; the newest row of a name counts."""
+
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    _key(),
+    _to("users.id", doc="the password it was begun with: it ends when the user has a newer row"),
+    sa.Column("token", sa.String(64), nullable=False, doc="hash of what the browser keeps"),
+    sa.Column("began_at", sa.DateTime, nullable=False),
+    sa.Column("ended_at", sa.DateTime, doc="when the person signed out"),
+    sa.UniqueConstraint("token"),
+)
+"""Sessions of the viewer's users, until viewer.session_hours are over."""
+
+attempts = sa.Table(
+    "attempts",
+    metadata,
+    _key(),
+    sa.Column("name", sa.String(64), nullable=False, index=True, doc="SHA-256 of the name that was typed"),
+    sa.Column("origin", sa.String(80), nullable=False, index=True, doc="network, or mark of a browser that is known"),
+    sa.Column("at", sa.DateTime, nullable=False, index=True),
+)
+"""Attempts to sign in that were not successful, for a quarter of an hour."""
 
 visits = sa.Table(
     "visits",

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from . import tables as t
 from .database import LedgerDatabase, insert, now
+from .sign_ins import name_hash
 
 
 class Users:
@@ -20,8 +21,12 @@ class Users:
         self._db = database
 
     def set_password(self, name: str, password: str, who: str) -> None:
-        """Set a user's password; `password` is its hash, empty to remove the user."""
+        """Set a user's password; `password` is its hash, empty to remove the user.
+
+        Their sessions end, and wrong passwords at this name are forgotten.
+        """
         with self._db.writing() as connection:
+            connection.execute(t.attempts.delete().where(t.attempts.c.name == name_hash(name)))
             insert(connection, t.users, name=name, password=password, who=who, at=now())
 
     def password(self, name: str) -> str:

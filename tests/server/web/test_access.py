@@ -9,7 +9,6 @@ from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.cli.main import main
 from xtalgrid_server.web.app import create_app
-from xtalgrid_server.web.auth.attempts import Attempts
 from xtalgrid_server.web.auth.cookies import FORMS, SESSION
 from xtalgrid_server.web.auth.forms import local_address
 from xtalgrid_server.web.auth.passwords import hash_password, verify_password
@@ -95,39 +94,13 @@ def test_a_wrong_name_or_password_is_told_in_the_same_words(visit, with_user):
         assert SESSION not in client.cookies
 
 
-def test_attempts_are_limited_by_name_wherever_they_come_from(visit, with_user, monkeypatch):
-    monkeypatch.setattr(
-        "xtalgrid_server.web.auth.authentication.verify_password", lambda kept, given: given == PASSWORD
-    )
-    app = create_app(with_user)
-    for n in range(10):
-        visit(address=f"10.0.0.{n}", app=app).fill("/sign-in", "/sign-in", name="Ben", password=f"guess {n}")
-    refused = visit(address="10.0.1.1", app=app).fill("/sign-in", "/sign-in", name="ben", password=PASSWORD)
-    assert refused.status_code == 429 and int(refused.headers["retry-after"]) > 800
-    other = visit(address="10.0.0.1", app=app).fill("/sign-in", "/sign-in", name="eve", password="x")
-    assert other.status_code == 403  # nobody else is locked out
-
-
-def test_attempts_are_forgotten_and_bounded():
-    clock = [0.0]
-    attempts = Attempts(2, 60, lambda: clock[0])
-    attempts.failed("a")
-    attempts.failed("a")
-    assert attempts.wait("a") == 60
-    clock[0] = 61
-    assert attempts.wait("a") == 0
-    for n in range(attempts.MAX_KEYS + 5):
-        attempts.failed(str(n))
-    assert len(attempts._failures) == attempts.MAX_KEYS
-
-
 def test_forged_stolen_and_old_sessions(visit, with_user, configured, system):
     client = visit(with_user)
     client.fill("/sign-in", "/sign-in", name="ben", password=PASSWORD)
     session = client.cookies[SESSION]
     assert ">ben<" in client.get("/").text
     stranger = visit(with_user)
-    for forged in (session[:-3] + "abc", "ben", "", session.split(".")[0], "a.b.c"):
+    for forged in (session[:-3] + "abc", "ben", "", session[:-1], session + "=", "a.b.c"):
         assert ">ben<" not in stranger.get("/", headers={"cookie": f"{SESSION}={forged}"}).text
     assert ">ben<" in stranger.get("/", headers={"cookie": f"{SESSION}={session}"}).text
     system.ledger.users.set_password("ben", hash_password("another one it is"), "anna")

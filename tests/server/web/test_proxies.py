@@ -246,8 +246,8 @@ def test_wrong_passwords_count_for_the_person_and_metrics_are_for_the_asking_com
         headers = {"X-Forwarded-For": client}
         return send("POST", "/xtalgrid/sign-in", headers, nonce=nonce_of(page), data=fields).status_code
 
-    for n in range(20):
-        assert sign_in(f"guess{n}", "x", "10.66.6.6") == 403
+    for _ in range(10):
+        assert sign_in("ben", "x", "10.66.6.6") == 403
     assert sign_in("ben", PASSWORD, "10.66.6.6") == 429
     assert sign_in("ben", PASSWORD, "1.2.3.4, 10.1.1.1") == 303  # the same web server, another computer
 

@@ -1,55 +1,90 @@
-"""A limit on how often somebody may try to sign in."""
+"""Limits on wrong passwords: they slow down who guesses, and lock out nobody else.
+
+An attempt counts when it begins and is forgotten if it is successful. Ten at a name from one address are the limit for
+a quarter of an hour. Ten at a name from all addresses, or twenty from an address, only mean that the next ones have
+to follow more slowly: otherwise anybody could lock out a person, or everybody behind one web server. A browser from
+which the person has signed in before has a limit of its own, so that it is in whatever others do (OWASP calls its
+cookie a device cookie).
+"""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections import deque
-from collections.abc import Callable
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ...ledger.database import now
+from ...ledger.sign_ins import SignIns, name_hash
+
+KEPT = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """After `attempts` attempts, the next one has to come `pause` after the last."""
+
+    attempts: int
+    pause: timedelta
+
+    def wait(self, made: Sequence[datetime], at: datetime) -> float:
+        """Return the seconds to wait; `made` are the attempts so far, oldest first."""
+        return max((made[-1] + self.pause - at).total_seconds(), 0.0) if len(made) >= self.attempts else 0.0
+
+
+_SLOWLY = timedelta(seconds=2)
+_AT_NAME_FROM_ORIGIN = _Limit(10, KEPT)
+_AT_NAME = _Limit(10, _SLOWLY)
+_FROM_ADDRESS = _Limit(20, _SLOWLY)
+
+SHORT_WAIT = _SLOWLY.total_seconds()
+"""Seconds. Who has to wait no longer is not sent away."""
 
 
 class Attempts:
-    """Failed attempts by key (an address or a name), forgotten after a while.
+    """Counts attempts to sign in, in the ledger."""
 
-    Parameters
-    ----------
-    limit
-        Failures of a key within `seconds` after which the key has to wait.
-    clock
-        A monotonic clock, in seconds.
-    """
+    def __init__(self, ledger: SignIns) -> None:
+        self._ledger = ledger
 
-    MAX_KEYS = 10_000
-    """Keys held at most. The oldest are dropped first, so that nobody can fill the memory."""
+    def begin(self, name: str, address: str, browser: str) -> float:
+        """Count an attempt at a name.
 
-    def __init__(self, limit: int, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._limit, self._seconds, self._clock = limit, seconds, clock
-        self._failures: dict[str, deque[float]] = {}
-        self._lock = threading.Lock()
+        Parameters
+        ----------
+        browser
+            Mark of a browser from which this person has signed in before; empty: none.
 
-    def wait(self, key: str) -> float:
-        """Return the seconds until this key may try again; 0 means now."""
-        with self._lock:
-            failures = self._recent(key)
-            return max(failures[0] + self._seconds - self._clock(), 0.0) if len(failures) >= self._limit else 0.0
+        Returns
+        -------
+        0 if it may be made; otherwise the seconds to wait, and it is not counted.
+        """
+        at, origin = now(), _origin(address, browser)
+        made, hashed = self._ledger.attempts(name, origin, at - KEPT), name_hash(name)
+        wait = _AT_NAME_FROM_ORIGIN.wait([one.at for one in made if (one.name, one.origin) == (hashed, origin)], at)
+        if not browser:
+            wait = max(
+                wait,
+                _AT_NAME.wait([one.at for one in made if one.name == hashed], at),
+                _FROM_ADDRESS.wait([one.at for one in made if one.origin == origin], at),
+            )
+        if not wait:
+            self._ledger.add_attempt(name, origin, at - KEPT)
+        return wait
 
-    def failed(self, key: str) -> None:
-        """Count a failure."""
-        with self._lock:
-            failures = self._recent(key)
-            failures.append(self._clock())
-            self._failures.pop(key, None)
-            self._failures[key] = failures
-            while len(self._failures) > self.MAX_KEYS:
-                del self._failures[next(iter(self._failures))]
+    def succeeded(self, name: str, address: str, browser: str) -> None:
+        """Forget the attempts at this name from there."""
+        self._ledger.forget_attempts(name, _origin(address, browser))
 
-    def succeeded(self, key: str) -> None:
-        """Forget a key's failures."""
-        with self._lock:
-            self._failures.pop(key, None)
 
-    def _recent(self, key: str) -> deque[float]:
-        failures = self._failures.get(key, deque(maxlen=self._limit))
-        while failures and failures[0] + self._seconds <= self._clock():
-            failures.popleft()
-        return failures
+def _origin(address: str, browser: str) -> str:
+    """Return the browser, or the network that one computer has: with IPv6, that is 2⁶⁴ addresses."""
+    if browser:
+        return f"browser {browser}"
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address[:80]
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    return str(parsed.ipv4_mapped or ipaddress.ip_network((parsed, 64), strict=False))

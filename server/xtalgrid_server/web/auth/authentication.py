@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -11,17 +10,14 @@ from ...config import Config
 from ...ledger.store import Ledger
 from ...steps.step import user
 from ..proxies import is_forwarded, is_from, networks, place
-from .attempts import Attempts
-from .cookies import SESSION, Signer, read_cookie, secret_key
-from .passwords import verify_password
+from .cookies import Signer, secret_key
+from .sessions import Sessions
 
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 """Host names that a browser on this machine uses. Any other name that leads here may be an attack (DNS rebinding)."""
 
 LONGEST_NAME = 30
 """Characters of a name, as in the score table's SCOREDBY."""
-
-_CACHE_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +54,10 @@ class Authentication:
     def __init__(self, config: Config, ledger: Ledger) -> None:
         self._config = config
         self._settings = config.viewer
-        self._ledger = ledger
         self._trusted = networks(config.viewer.trusted_proxies)
         self._account = user()
-        self._password_hashes: dict[str, tuple[float, str]] = {}
-        self.signer = Signer(secret_key(config.home / "viewer.key"), config.viewer.session_hours * 3600)
-        self._by_name = Attempts(10, 900)
-        self._by_address = Attempts(20, 900)
+        self.signer = Signer(secret_key(config.home / "viewer.key"))
+        self.sessions = Sessions(config, ledger, self.signer)
 
     @property
     def has_sign_in_form(self) -> bool:
@@ -73,7 +66,7 @@ class Authentication:
 
     def visitor(self, request: Request) -> Visitor:
         """Identify the person who sends a request."""
-        identify = {"local": self._local_name, "users": self._session_name, "proxy": self._proxy_name}
+        identify = {"local": self._local_name, "users": self.sessions.name, "proxy": self._proxy_name}
         name = identify[self._settings.sign_in](request)
         if name_problem(self._config, name):
             return GUEST
@@ -94,37 +87,6 @@ class Authentication:
             return f"The web server sent the header {header} {times} (docs/viewer.md, Behind a web server)."
         problem = name_problem(self._config, sent[0].strip())
         return f"The web server sent {header}: {sent[0]!r}, but {problem}." if problem else ""
-
-    def sign_in(self, name: str, password: str, address: str) -> tuple[str, float]:
-        """Check a name and password.
-
-        Returns
-        -------
-        The session and 0 if they are right; otherwise an empty string and the seconds to wait before the next attempt.
-        """
-        keys = (self._by_name, name.lower()), (self._by_address, address)
-        waits = [attempts.wait(key) for attempts, key in keys]
-        if any(waits):
-            return "", max(waits)
-        password_hash = self._ledger.users.password(name)
-        if not verify_password(password_hash, password):
-            for attempts, key in keys:
-                attempts.failed(key)
-            return "", 0.0
-        self._by_name.succeeded(name.lower())
-        return self.signer.session(name, password_hash), 0.0
-
-    def _session_name(self, request: Request) -> str:
-        name, mark = self.signer.read_session(read_cookie(request, SESSION))
-        return name if name and self.signer.is_current(mark, self._password_hash(name)) else ""
-
-    def _password_hash(self, name: str) -> str:
-        """Return a user's password hash; read from the ledger every ten seconds at most, as a plate is 300 requests."""
-        read_at, password_hash = self._password_hashes.get(name, (-_CACHE_SECONDS, ""))
-        if time.monotonic() - read_at >= _CACHE_SECONDS:
-            password_hash = self._ledger.users.password(name)
-            self._password_hashes[name] = time.monotonic(), password_hash
-        return password_hash
 
     def _local_name(self, request: Request) -> str:
         # A web server may put its own host in place of the browser's, but it leaves the form's origin alone.

@@ -1,7 +1,7 @@
-"""What a browser keeps for us: a signed session, and a random nonce that forms are bound to.
+"""What a browser keeps for us: a session's token, who signed in with it, and a random nonce that forms are bound to.
 
-Forms carry a signature of the nonce and of the person's name, which no other site can read: OWASP's signed
-double-submit cookie.
+The ledger has only a session's hash. Forms carry a signature of the nonce and of the person's name, which no other
+site can read: OWASP's signed double-submit cookie.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import os
 import secrets
 from pathlib import Path
 
-from itsdangerous import BadSignature, URLSafeTimedSerializer
 from starlette.requests import Request
 
 from xtalgrid_core.errors import ConfigError
 
 SESSION = "xtalgrid_session"
+KNOWN = "xtalgrid_known"
 FORMS = "xtalgrid_forms"
 
 _BYTES = 32
@@ -62,39 +62,35 @@ def read_cookie(request: Request, name: str) -> str:
 class Signer:
     """Signs and checks what browsers keep."""
 
-    def __init__(self, key: bytes, session_seconds: float) -> None:
+    def __init__(self, key: bytes) -> None:
         self._key = key
-        self._sessions = URLSafeTimedSerializer(key, salt="session", signer_kwargs={"digest_method": hashlib.sha256})
-        self._seconds = session_seconds
 
-    def session(self, name: str, password_hash: str) -> str:
-        """Make the session of a person. It is bound to their password's hash, so that a new password ends it."""
-        return self._sessions.dumps([name, self._mark(password_hash)])
+    def token_hash(self, token: str) -> str:
+        """Hash a session's token for the ledger."""
+        return self._sign("session", token)
 
-    def read_session(self, session: str) -> tuple[str, str]:
-        """Return (name, mark of the password) of a session; empty strings if it is not ours or too old."""
-        try:
-            name, mark = self._sessions.loads(session, max_age=int(self._seconds))
-        except (BadSignature, ValueError, TypeError):
-            return "", ""
-        return str(name), str(mark)
+    def known(self, name: str) -> str:
+        """Mark a browser as one from which this person has signed in."""
+        mark = new_nonce()
+        return f"{mark}.{self._sign('known', mark, name)}"
 
-    def is_current(self, mark: str, password_hash: str) -> bool:
-        """Whether a session was made with the password that has this hash."""
-        return bool(password_hash) and hmac.compare_digest(mark, self._mark(password_hash))
+    def read_known(self, value: str, name: str) -> str:
+        """Return the mark of a browser from which this person has signed in before, otherwise an empty string."""
+        mark, _, signature = value.partition(".")
+        return mark if hmac.compare_digest(signature.encode(), self._sign("known", mark, name).encode()) else ""
 
     def form_token(self, nonce: str, name: str) -> str:
         """Sign the forms that a browser with this nonce gets while this person is signed in."""
-        return hmac.new(self._key, f"form\n{nonce}\n{name}".encode(), hashlib.sha256).hexdigest()
+        return self._sign("form", nonce, name)
 
     def is_form_token(self, token: str, nonce: str, name: str) -> bool:
         """Whether we sent a form with this token to this browser."""
         return bool(nonce) and hmac.compare_digest(token.encode(), self.form_token(nonce, name).encode())
 
-    def _mark(self, password_hash: str) -> str:
-        return hmac.new(self._key, f"password\n{password_hash}".encode(), hashlib.sha256).hexdigest()[:32]
+    def _sign(self, *parts: str) -> str:
+        return hmac.new(self._key, "\n".join(parts).encode(), hashlib.sha256).hexdigest()
 
 
 def new_nonce() -> str:
-    """Make a nonce for a browser that has none."""
+    """Make a nonce for a browser that has none, or a session's token."""
     return secrets.token_urlsafe(24)

@@ -1,18 +1,23 @@
-"""`/sign-in`, `/sign-out`: for the viewer's own users. Otherwise the page explains who you are and why."""
+"""`/sign-in`, `/sign-out`, `/password`: for the viewer's own users. Otherwise /sign-in explains who you are and why."""
 
 from __future__ import annotations
 
 import math
 
 from fastapi import APIRouter, HTTPException, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse
 
-from ..auth.cookies import SESSION
+from ..auth.cookies import KNOWN, SESSION
 from ..auth.forms import local_address
-from ..proxies import reached
+from ..auth.passwords import password_problem
+from ..auth.sessions import Begun
 from ..site import OpenRequest, PageRequest, PostedForm
 
 router = APIRouter()
+
+_KNOWN_SECONDS = 400 * 24 * 3600
+"""As long as browsers keep a cookie."""
 
 
 @router.get("/sign-in", response_class=HTMLResponse)
@@ -22,37 +27,80 @@ def page(request: OpenRequest, then: str = "/") -> HTMLResponse:
 
 
 @router.post("/sign-in")
-def sign_in(request: OpenRequest, form: PostedForm) -> Response:
-    """Start a session."""
-    authentication = request.site.authentication
+async def sign_in(request: OpenRequest, form: PostedForm) -> Response:
+    """Begin a session."""
     request.check_origin(form)
-    if not authentication.has_sign_in_form:
-        raise HTTPException(404, "This viewer has no sign-in form.")
+    _check_users(request)
     then = local_address(form.text("then"))
-    session, wait = authentication.sign_in(
-        form.text("name").strip(), form.text("password"), reached(request.http).client
-    )
-    if wait:
-        page = _page(request, then, f"Too many attempts; try again in {math.ceil(wait / 60)} minutes.", 429)
-        page.headers["Retry-After"] = str(math.ceil(wait))
-        return page
-    if not session:
-        return _page(request, then, "Wrong name or password.", 403)
-    seconds = int(request.site.config.viewer.session_hours * 3600)
-    response = request.redirect(then)
-    response.set_cookie(SESSION, session, max_age=seconds, httponly=True, samesite="lax", **request.cookie_scope)
-    return response
+    name, password = form.text("name").strip(), form.text("password")
+    begun = await request.site.authentication.sessions.begin(request.http, name, password)
+    if begun.token:
+        return _signed_in(request, begun, then)
+    return _with_wait(await run_in_threadpool(_page, request, then, *_refusal(begun)), begun)
 
 
 @router.post("/sign-out")
 def sign_out(request: OpenRequest, form: PostedForm) -> Response:
     """End the session."""
     request.check_origin(form)
+    request.site.authentication.sessions.end(request.http)
     response = request.redirect("/")
     response.delete_cookie(SESSION, httponly=True, samesite="lax", **request.cookie_scope)
     return response
 
 
+@router.get("/password", response_class=HTMLResponse)
+def password_page(request: OpenRequest) -> Response:
+    """Show the form for a new password."""
+    _check_users(request)
+    return _password_page(request) if request.visitor.name else request.redirect("/sign-in?then=/password")
+
+
+@router.post("/password")
+async def change_password(request: OpenRequest, form: PostedForm) -> Response:
+    """Change the visitor's own password, which ends their other sessions."""
+    _check_users(request)
+    request.check_form(form)
+    name, new = request.visitor.name, form.text("new")
+    if problem := password_problem(name, new) or ("" if new == form.text("again") else "the two are not the same"):
+        return await run_in_threadpool(_password_page, request, f"The new password was not taken: {problem}.", 422)
+    begun = await request.site.authentication.sessions.begin(request.http, name, form.text("password"), new)
+    if begun.token:
+        return _signed_in(request, begun, "/")
+    return _with_wait(await run_in_threadpool(_password_page, request, *_refusal(begun)), begun)
+
+
+def _check_users(request: PageRequest) -> None:
+    if not request.site.authentication.has_sign_in_form:
+        raise HTTPException(404, "This viewer has no passwords of its own.")
+
+
+def _signed_in(request: PageRequest, begun: Begun, then: str) -> Response:
+    response = request.redirect(then)
+    seconds = int(request.site.config.viewer.session_hours * 3600)
+    for cookie, value, age in ((SESSION, begun.token, seconds), (KNOWN, begun.known, _KNOWN_SECONDS)):
+        response.set_cookie(cookie, value, max_age=age, httponly=True, samesite="lax", **request.cookie_scope)
+    return response
+
+
+def _refusal(begun: Begun) -> tuple[str, int]:
+    """Return what to say, and the status."""
+    if not begun.wait:
+        return "Wrong name or password.", 403
+    minutes, seconds = math.ceil(begun.wait / 60), math.ceil(begun.wait)
+    return f"Too many attempts; try again in {f'{minutes} minutes' if minutes > 1 else f'{seconds} seconds'}.", 429
+
+
+def _with_wait(page: HTMLResponse, begun: Begun) -> HTMLResponse:
+    if begun.wait:
+        page.headers["Retry-After"] = str(math.ceil(begun.wait))
+    return page
+
+
 def _page(request: PageRequest, then: str, problem: str = "", status: int = 200) -> HTMLResponse:
     viewer, why_guest = request.site.config.viewer, request.site.authentication.why_guest(request.http)
     return request.render("sign_in.html", status, then=then, problem=problem, viewer=viewer, why_guest=why_guest)
+
+
+def _password_page(request: PageRequest, problem: str = "", status: int = 200) -> HTMLResponse:
+    return request.render("password.html", status, problem=problem)

@@ -55,8 +55,8 @@ dialog.addEventListener("submit", async (event) => {
   if (event.target.method === "dialog") return;
   event.preventDefault();
   const form = event.target;
-  try {
-    await read(await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)) }));
+  try {  // its own address is relative to the sign-in page, not to this one
+    await read(await fetch(signInPage, { method: "POST", body: new URLSearchParams(new FormData(form)) }));
   } catch {
     form.querySelector("button").insertAdjacentText("beforebegin", "The viewer does not answer; try again.");
   }
