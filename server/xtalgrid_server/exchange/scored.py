@@ -17,6 +17,7 @@ from ..config import Config
 from ..domain.images import ImageRow, ScoredDrop
 from ..imager.crystaltrak.database import ImagerDatabase
 from ..steps.pack import image_path
+from ..storage.originals import original_status
 from ..storage.text import csv_line
 
 COLUMNS = (
@@ -130,10 +131,11 @@ def _file(config: Config, image: ImageRow, name: str = "") -> Path | None:
     """Return the path of an image or, by `name`, of another one of its inspection; None if the file does not exist."""
     try:
         path = image_path(config, image).absolute()
+        if name:
+            if Path(name).name != name:
+                return None
+            path = path.with_name(name)
+        original_status(config, path)
     except ImageError:
         return None
-    if name:
-        if Path(name).name != name:
-            return None
-        path = path.with_name(name)
-    return path if path.is_file() else None
+    return path
