@@ -12,13 +12,13 @@ from pathlib import Path
 from xtalgrid_core.errors import ConfigError, ImageError
 from xtalgrid_core.files import replacing
 from xtalgrid_core.outcomes import CLASSES, Outcome
+from xtalgrid_core.spreadsheets import csv_line
 
 from ..config import Config
 from ..domain.images import ImageRow, ScoredDrop
 from ..imager.crystaltrak.database import ImagerDatabase
 from ..steps.pack import image_path
 from ..storage.originals import original_status
-from ..storage.text import csv_line
 
 COLUMNS = (
     "image",
