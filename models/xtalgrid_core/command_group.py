@@ -31,7 +31,7 @@ class CommandGroup(click.Group):
         try:
             return super().invoke(ctx)
         except click.ClickException as error:
-            error.message = message_lines(error.message)
+            error.message = message_lines(error.message)  # type: ignore[misc]
             raise
 
     def resolve_command(

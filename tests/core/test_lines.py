@@ -36,7 +36,7 @@ def test_what_controls_a_terminal_is_shown_and_does_nothing(text, shown):
     assert one_line(text) == shown
 
 
-@pytest.mark.parametrize("text", ["20 °C, 0.1\u00a0M α-β", "晶体\u3000板", "می\u200cخواهم", "बल", "👩\u200d🔬", r"C:\new"])
+@pytest.mark.parametrize("text", ["20 °C, 0.1\u00a0M α-β", "晶体\u3000板", "می\u200cخواهم", "बल", r"C:\new"])
 def test_text_of_any_alphabet_stays_as_it_is(text):
     assert one_line(text) == text
 
