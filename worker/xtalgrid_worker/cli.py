@@ -30,6 +30,7 @@ from xtalgrid_core.lines import LineFormatter, json_lines
 from xtalgrid_core.options import DEFAULTS, Rule
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_core.spreadsheets import csv_line
+from xtalgrid_scoring.failures import read_file
 from xtalgrid_scoring.networks import RUNTIME, Networks
 from xtalgrid_scoring.table import SECOND_OPINION_COLUMNS, row
 
@@ -414,7 +415,7 @@ def classmap(
     )  # there is no decision, so the weights need no pooling
     networks = Networks.load(options, [weights_folder] if weights_folder else [], threads)
     try:
-        maps = draw_maps(image.read_bytes(), networks, pixel_size)
+        maps = draw_maps(read_file(image), networks, pixel_size)
     except ImageError as error:
         raise ConfigError(f"{image}: {error}") from error
     out.mkdir(parents=True, exist_ok=True)

@@ -111,13 +111,13 @@ def _located(config: Config, path: Path) -> tuple[Path, Path]:
     )
 
 
-_known: dict[tuple[Path, ...], frozenset[Path]] = {}
+_known: dict[tuple[Path | str, ...], frozenset[Path]] = {}
 """What `_resolved` returned last."""
 
 
 def _resolved(config: Config, named: tuple[Path, ...], is_fresh: bool) -> frozenset[Path]:
     """Return the folders that an operator named, without links in their paths."""
-    key = (config.home, *named)
+    key = (config.home, config.imager.url, *named)
     if is_fresh or key not in _known:
         imported = () if config.imager.url else _imported(config)
         _known[key] = frozenset(folder.resolve() for folder in (*named, *imported))
