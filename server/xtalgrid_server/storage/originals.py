@@ -111,7 +111,7 @@ def _located(config: Config, path: Path) -> tuple[Path, Path]:
     )
 
 
-_known: dict[tuple[Path | str, ...], frozenset[Path]] = {}
+_known: dict[tuple[object, ...], frozenset[Path]] = {}
 """What `_resolved` returned last."""
 
 
