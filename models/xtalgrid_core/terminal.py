@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .lines import one_line
 from .outcomes import Group, Outcome
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]], right: str = 
     right
         Headers of the columns to align right, separated by spaces.
     """
-    cells = [list(header), *([str(cell) for cell in row] for row in rows)]
+    cells = [[one_line(str(cell)) for cell in row] for row in (header, *rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
     is_right = [name in right.split() for name in header]
     for row in cells:
@@ -116,7 +117,7 @@ def _cell(value: object) -> Text:
     from rich.text import Text
 
     group = value.group if isinstance(value, Outcome) else value
-    return Text(str(value), style=_COLOURS[group] if isinstance(group, Group) else "")
+    return Text(one_line(str(value)), style=_COLOURS[group] if isinstance(group, Group) else "")
 
 
 def _table(

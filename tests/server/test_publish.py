@@ -1,10 +1,12 @@
 import csv
 
 import pytest
+import sqlalchemy as sa
 
 from xtalgrid_core.errors import XtalgridError
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.ledger.publications import Publications
+from xtalgrid_server.steps.publish import _read_csv
 
 from .conftest import INSPECTED
 
@@ -12,7 +14,7 @@ WELLS = {(1, 1): Outcome.HARVESTABLE, (2, 1): Outcome.PRECIPITATE, (3, 1): Outco
 
 
 def read(path):
-    with path.open() as stream:
+    with path.open(newline="") as stream:
         return list(csv.DictReader(stream))
 
 
@@ -62,6 +64,20 @@ def test_a_line_taken_out_is_not_published(system, score, score_table):
     path.write_text("\n".join(line for line in path.read_text().splitlines() if ",A1a," not in line) + "\n")
     system.publish()
     assert [row[1] for row in score_table()] == ["13"]
+
+
+def test_no_cell_is_a_formula_and_set_autoscore_reads_what_was_written(system, score, score_table):
+    """Names come from whoever names a plate's files."""
+    (row,) = score({(1, 1): Outcome.CLEAR}, image='=cmd|" /C calc"!A1;=1+1')
+    with system.ledger.scores._db.writing() as connection:
+        connection.execute(sa.text("UPDATE images SET barcode = '@P;+1', image_name = '=1\r-2;=3.jpg'"))
+    path = system.finalize(frames="none").csv
+    (line,) = read(path)
+    assert (line["barcode"], line["image"]) == ("'@P;'+1", "'=1\r'-2;'=3.jpg")
+    ((_, read_back),) = _read_csv(path)
+    assert (read_back["barcode"], read_back["image"]) == ("@P;+1", "=1\r-2;=3.jpg")
+    system.publish()
+    assert [score[0] for score in score_table()] == [row.inspect_id]
 
 
 def test_what_is_no_csv_of_ours(system, tmp_path):

@@ -100,6 +100,14 @@ def test_json_is_a_line_for_each_image_with_the_numbers_that_python_gives(
     assert run.stderr.splitlines()[-1] == "6 images: 1 crystals harvestable, 1 clear, 4 failed"
 
 
+def test_no_file_name_is_a_formula(xtalgrid_worker, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("=1+1;@SUM(A1).jpg").write_bytes(b"no image")
+    xtalgrid_worker("score", "--out", "out", "=1+1;@SUM(A1).jpg")
+    with Path("out", "scores.csv").open(newline="") as file:
+        assert [row["image"] for row in csv.DictReader(file)] == ["'=1+1;'@SUM(A1).jpg"]
+
+
 def test_frames_of_images_with_the_same_name_get_different_names(xtalgrid_worker, tmp_path):
     names = ["a/A01.png", "b/A01.png", "b/a01.jpg", "b/A01_2.png"]
     for name in names:

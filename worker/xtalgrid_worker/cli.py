@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import io
 import logging
 import math
@@ -21,14 +20,17 @@ import PIL
 
 from xtalgrid_core import weights, wire
 from xtalgrid_core.chops import STEP, STRIDE, dense_step_error
-from xtalgrid_core.command_group import CommandGroup
+from xtalgrid_core.command_group import CommandGroup, say, say_error
 from xtalgrid_core.errors import Busy, ConfigError, ImageError, XtalgridError
 from xtalgrid_core.files import write_atomically
 from xtalgrid_core.frames import SUFFIX as FRAME_SUFFIX
 from xtalgrid_core.frames import frame, percent
 from xtalgrid_core.images import SUFFIXES, read_image
+from xtalgrid_core.lines import LineFormatter, json_lines
 from xtalgrid_core.options import DEFAULTS, Rule
 from xtalgrid_core.outcomes import Outcome
+from xtalgrid_core.spreadsheets import csv_line
+from xtalgrid_scoring.failures import read_file
 from xtalgrid_scoring.networks import RUNTIME, Networks
 from xtalgrid_scoring.table import SECOND_OPINION_COLUMNS, row
 
@@ -65,22 +67,19 @@ class _Commands(CommandGroup):
         try:
             return super().invoke(ctx)
         except Stopped as stop:
-            click.echo(f"stopped: {stop}; run the same command again to resume", err=True)
+            say(f"stopped: {stop}; run the same command again to resume", err=True)
             ctx.exit(stop.exit_code)
         except Busy as error:
-            click.echo(f"Error: {error}", err=True)
+            say_error(f"Error: {error}")
             ctx.exit(EXIT_BUSY)
         except XtalgridError as error:
-            click.echo(f"Error: {error}", err=True)
+            say_error(f"Error: {error}")
             ctx.exit(EXIT_ERROR)
         except BrokenPipeError:
             raise  # the reader of our output has closed the pipe: click exits quietly
         except OSError as error:
             where = f"{click.format_filename(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
-            click.echo(
-                f"Error: {where}{error.strerror or error}; fix this and run the same command again to resume",
-                err=True,
-            )
+            say_error(f"Error: {where}{error.strerror or error}; fix this and run the same command again to resume")
             ctx.exit(EXIT_DISK if ctx.invoked_subcommand == "run" else EXIT_ERROR)
 
 
@@ -98,11 +97,11 @@ def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> N
             models = weights.read_manifest().models
         except XtalgridError:
             defaults, models = "no weights", ()
-        click.echo(f"xtalgrid-worker {version()} ({defaults})")
+        say(f"xtalgrid-worker {version()} ({defaults})")
         python = f"python {platform.python_version()}"
-        click.echo(f"{python}, {RUNTIME}, numpy {numpy.__version__}, pillow {PIL.__version__}")
+        say(f"{python}, {RUNTIME}, numpy {numpy.__version__}, pillow {PIL.__version__}")
         for entry in models:
-            click.echo(f"{entry.role:<10}  {entry.variant}  {entry.sha256}")
+            say(f"{entry.role:<10}  {entry.variant}  {entry.sha256}")
         ctx.exit()
 
 
@@ -131,9 +130,9 @@ _time_limit = click.option(
 )
 def main() -> None:
     """Score images of protein crystallization wells."""
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", force=True
-    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(LineFormatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
 
 
 @main.command()
@@ -268,7 +267,10 @@ def score(
                     _draw_frame(source.read(entry), answer, frame_file)
                 with _progress_hidden():
                     path = source.path(entry)
-                    click.echo(json_line(path, answer, has_second) if as_json else line(path, answer, width))
+                    if as_json:
+                        click.echo(json_lines(json_line(path, answer, has_second)))
+                    else:
+                        say(line(path, answer, width))
                 bar.update(1)
 
             result = score_unit(
@@ -277,7 +279,7 @@ def score(
     write_atomically(out / SCORES, table(paths, result, has_second))
     counts = Counter(outcome(answer) for answer in result.images)
     summary = ", ".join(f"{counts[name]} {name}" for name in Outcome if counts[name])
-    click.echo(f"{len(paths)} images: {summary}", err=as_json)
+    say(f"{len(paths)} images: {summary}", err=as_json)
     if counts[Outcome.FAILED] == len(paths):
         click.get_current_context().exit(EXIT_NOTHING_SCORED)
 
@@ -350,11 +352,11 @@ def models(weights_folder: Path | None, as_json: bool) -> None:
         _print_json(listed)
         return
     for folder in folders:
-        click.echo(f"{folder}:")
+        say(f"{folder}:")
         for one in listed:
             if one.folder == str(folder):
                 mark = "*" if one.is_default else " "
-                click.echo(f"{mark} {one.role:<10} {one.sha256[:12]}  {one.variant}  {one.architecture}  {one.file}")
+                say(f"{mark} {one.role:<10} {one.sha256[:12]}  {one.variant}  {one.architecture}  {one.file}")
 
 
 class Listed(msgspec.Struct, frozen=True, kw_only=True):
@@ -384,7 +386,7 @@ def _entries(folder: Path) -> Iterator[Listed]:
 
 
 def _print_json(value: Any) -> None:
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    click.echo(json_lines(msgspec.json.format(msgspec.json.encode(value), indent=2)))
 
 
 @main.command()
@@ -413,13 +415,13 @@ def classmap(
     )  # there is no decision, so the weights need no pooling
     networks = Networks.load(options, [weights_folder] if weights_folder else [], threads)
     try:
-        maps = draw_maps(image.read_bytes(), networks, pixel_size)
+        maps = draw_maps(read_file(image), networks, pixel_size)
     except ImageError as error:
         raise ConfigError(f"{image}: {error}") from error
     out.mkdir(parents=True, exist_ok=True)
     for group, picture in maps.items():
         write_atomically(out / f"{group}.png", picture)
-        click.echo(out / f"{group}.png")
+        say(str(out / f"{group}.png"))
 
 
 @main.command()
@@ -433,14 +435,14 @@ def selfcheck(threads: int, as_json: bool) -> None:
     checks = []
     for check in selfchecks.check(threads):
         if not as_json:
-            click.echo(f"{'ok    ' if check.passed else 'FAILED'}  {check.text}")
+            say(f"{'ok    ' if check.passed else 'FAILED'}  {check.text}")
         checks.append(check)
     if as_json:
         _print_json(checks)
     if not all(check.passed for check in checks):
-        click.echo("selfcheck failed: this worker must not be used on this computer", err=as_json)
+        say("selfcheck failed: this worker must not be used on this computer", err=as_json)
         click.get_current_context().exit(EXIT_CHECK_FAILED)
-    click.echo("selfcheck passed", err=as_json)
+    say("selfcheck passed", err=as_json)
 
 
 def outcome(answer: wire.Answer) -> Outcome:
@@ -463,14 +465,13 @@ def json_line(path: Path, answer: wire.Answer, has_second_opinion: bool = False)
 
 def table(paths: list[Path], result: wire.Result, has_second_opinion: bool = False) -> bytes:
     """Format the scores as CSV, one row for each image."""
-    text = io.StringIO()
     columns = (*_CSV_COLUMNS, *(SECOND_OPINION_COLUMNS if has_second_opinion else ()))
-    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
+    lines = [csv_line(columns)]
     for path, answer in zip(paths, result.images, strict=True):
         values = row(click.format_filename(path), answer, has_second_opinion)
-        writer.writerow({name: f"{v:.4f}" if isinstance(v, float) else v for name, v in values.items()})
-    return text.getvalue().encode()
+        cells = (values[name] for name in columns)
+        lines.append(csv_line([f"{cell:.4f}" if isinstance(cell, float) else cell for cell in cells]))
+    return b"".join(lines)
 
 
 def frame_names(paths: list[Path], folder: Path) -> list[str]:

@@ -16,6 +16,7 @@ from xtalgrid_core.comparison import Comparison
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import write_atomically
 from xtalgrid_core.outcomes import CLASSES, Group, Outcome
+from xtalgrid_core.spreadsheets import csv_line
 from xtalgrid_core.weights import PACKAGED, Variant, default_models, find_model
 from xtalgrid_synth.evaluation_plates import VALIDATION_PLATES, render_evaluation_plates
 
@@ -262,8 +263,9 @@ def _write(
         *report[2:],
     ]
     write_atomically(plan.out / "classifier.md", ("\n".join(card).rstrip() + "\n").encode())
-    lines = ["image,plate,group,sure,in_use,candidate"]
+    lines = [csv_line(("image", "plate", "group", "sure", "in_use", "candidate"))]
     lines += [
-        f"{t.path.name},{t.plate},{t.group},{'yes' if t.sure else 'no'},{before},{after}" for t, before, after in out_of
+        csv_line((t.path.name, t.plate, t.group, "yes" if t.sure else "no", before, after))
+        for t, before, after in out_of
     ]
-    write_atomically(plan.out / "wells.csv", ("\n".join(lines) + "\n").encode())
+    write_atomically(plan.out / "wells.csv", b"".join(lines))

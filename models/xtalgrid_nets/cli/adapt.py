@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from xtalgrid_core.command_group import say
+
 from .options import FILE, FOLDER, Command
 
 
@@ -65,15 +67,15 @@ def adapt(wells: Path, out: Path, steps: int, stay: float, **options: Any) -> No
     chosen = {key: value for key, value in options.items() if value is not None}
     result = run(Plan(wells=wells, out=out, settings=Settings(steps=steps, stay=stay), **chosen), _bar)
     for path, reason in result.failed.items():
-        click.echo(f"failed  {path}: {reason}", err=True)
+        say(f"failed  {path}: {reason}", err=True)
     for fold, number, before, after in result.folds:
-        click.echo(f"{fold}: {after} of {number} right, {before} before")
-    click.echo(f"{result.comparison.verdict}:")
+        say(f"{fold}: {after} of {number} right, {before} before")
+    say(f"{result.comparison.verdict}:")
     for reason in result.comparison.reasons:
-        click.echo(f"  {reason}")
-    click.echo(f"report: {out / 'report.md'}")
+        say(f"  {reason}")
+    say(f"report: {out / 'report.md'}")
     if result.comparison.verdict == "better":
-        click.echo(f"to use it: xtalgrid model promote {out}")
+        say(f"to use it: xtalgrid model promote {out}")
 
 
 @contextmanager

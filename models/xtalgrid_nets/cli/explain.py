@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from xtalgrid_core.chops import STEP, STRIDE, dense_step_error
+from xtalgrid_core.command_group import say
 from xtalgrid_core.options import DEFAULTS
 
 from .options import FILE, FOLDER, THRESHOLD, Command, finite, scoring_options
@@ -73,8 +74,9 @@ def explain(
             description, pictures = explain_well(path, networks, net, options, out, pixel_size, samples)
         except (ImageError, ArithmeticError) as error:
             failed += 1
-            click.echo(f"failed  {path}: {error}", err=True)
+            say(f"failed  {path}: {error}", err=True)
         else:
-            click.echo(f"{path.name}: {description}" + "".join(f"\n  {picture}" for picture in pictures))
+            for line in (f"{path.name}: {description}", *(f"  {picture}" for picture in pictures)):
+                say(line)
     if failed:
         raise SystemExit(1)

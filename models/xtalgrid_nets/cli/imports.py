@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from xtalgrid_core.command_group import CommandGroup
+from xtalgrid_core.command_group import CommandGroup, say
 from xtalgrid_core.errors import XtalgridError
 from xtalgrid_core.images import MEAN_RGB
 from xtalgrid_core.outcomes import CLASSES, Outcome
@@ -48,7 +48,7 @@ def marco(out: Path, wheel: Path | None) -> None:
     except (XtalgridError, OSError) as error:
         raise click.ClickException(str(error)) from error
     for entry in manifest.models:
-        click.echo(f"{entry.role}  {entry.variant}  {entry.sha256}  {out / entry.file}")
+        say(f"{entry.role}  {entry.variant}  {entry.sha256}  {out / entry.file}")
 
 
 @import_.command("mxnet", cls=Command)
@@ -117,20 +117,20 @@ def mxnet(
         )
         if features_only:
             save_features(out, net)
-            click.echo(f"{out}: features of SqueezeNet {checkpoint.version}")
+            say(f"{out}: features of SqueezeNet {checkpoint.version}")
             return
         files = [symbol.name, params.name]
         record = {"imported": files, "outputs": classes, "mean": list(mean), "std": list(std), "bgr": bgr}
         save_trained(out, net, name, record, classes=names)
     except (XtalgridError, OSError) as error:
         raise click.ClickException(str(error)) from error
-    click.echo(f"{out}: {name}, {checkpoint.classes} outputs")
+    say(f"{out}: {name}, {checkpoint.classes} outputs")
     if checkpoint.classes != len(CLASSES):
-        click.echo(f"The worker needs {len(CLASSES)} outputs. To start training from this one, write to OUT.npz.")
+        say(f"The worker needs {len(CLASSES)} outputs. To start training from this one, write to OUT.npz.")
     elif not NETWORKS[name].dense:
-        click.echo("This network classifies chops one by one, which takes longer than dense scoring.")
+        say("This network classifies chops one by one, which takes longer than dense scoring.")
         if not checkpoint.elu:
-            click.echo("With --pool mean it can score densely, with slightly different probabilities.")
+            say("With --pool mean it can score densely, with slightly different probabilities.")
 
 
 def _outputs(count: int, text: str | None) -> tuple[list[str], list[int] | None]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xtalgrid_core.command_group import CommandGroup
+from xtalgrid_core.command_group import CommandGroup, say
 from xtalgrid_core.options import DEFAULTS
 
 from .options import FILE, FOLDER, THRESHOLD, Command, finite, scoring_options, weights_options
@@ -108,7 +108,7 @@ def evaluate(
     judged = []
     compared = []
     for source, wells_of_source in by_source(truths).items():
-        click.echo(f"{source}: {len(wells_of_source)} wells", err=True)
+        say(f"{source}: {len(wells_of_source)} wells", err=True)
         paths = [truth.path for truth in wells_of_source]
         runs = {s.name: score(paths, s, out / "scores", options["jobs"]) for s in settings}
         opinions = {path: network.read(path).group for path in paths} if network else None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from xtalgrid_core.command_group import CommandGroup
+from xtalgrid_core.command_group import CommandGroup, say
 from xtalgrid_core.errors import XtalgridError
 from xtalgrid_core.outcomes import PRIORITY
 
@@ -49,7 +49,7 @@ def pack(folder: Path, prefix: Path, part: str, jpeg: int | None) -> None:
         packed = write(folder, prefix, part=part, quality=jpeg)  # type: ignore[arg-type]
     except (XtalgridError, OSError) as error:
         raise click.ClickException(str(error)) from error
-    click.echo(f"{prefix}.rec: {packed.images:,} chops")
+    say(f"{prefix}.rec: {packed.images:,} chops")
 
 
 @recordio.command("unpack")
@@ -82,18 +82,18 @@ def unpack(rec: Path, folder: Path, classes: str | None, wells: str | None) -> N
         raise click.ClickException(str(error)) from error
     _report(packed, folder)
     if not (has_table or wells):
-        click.echo(
+        say(
             "Each chop counts as its own plate, so chops of one well may be used both for training and for validation; "
             "to avoid this, give --wells."
         )
 
 
 def _report(packed: Packed, folder: Path) -> None:
-    click.echo(f"{folder}: {packed.images:,} chops")
+    say(f"{folder}: {packed.images:,} chops")
     if packed.failed:
         for name, reason in list(packed.failed.items())[:10]:
-            click.echo(f"  left out: {name}: {reason}", err=True)
-        click.echo(f"  {len(packed.failed):,} images left out; dataset.json lists them with the reasons", err=True)
+            say(f"  left out: {name}: {reason}", err=True)
+        say(f"  {len(packed.failed):,} images left out; dataset.json lists them with the reasons", err=True)
 
 
 def _meanings(text: str) -> list[tuple[int, str]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xtalgrid_core.command_group import CommandGroup
+from xtalgrid_core.command_group import CommandGroup, say
 from xtalgrid_core.errors import XtalgridError
 from xtalgrid_core.terminal import print_table
 
@@ -135,7 +135,7 @@ def render_test(folder: Path, validation: bool, plates: int | None, wells: int, 
         files = render_evaluation_plates(folder, range(plates or len(settings)), wells, jobs, settings)
     except (ConfigError, OSError) as error:
         raise click.ClickException(str(error)) from error
-    click.echo(f"{len(files)} images of {plates or len(settings)} plates in {folder}")
+    say(f"{len(files)} images of {plates or len(settings)} plates in {folder}")
 
 
 @sets.command()
@@ -233,7 +233,7 @@ def marco(shards: tuple[Path, ...], out: Path, jobs: int, unpack: bool, **option
 
         with _bar(None) as advance:
             written, failed = unpack_shards(shards, out, labels, advance)
-        click.echo(f"{written} wells in {out}")
+        say(f"{written} wells in {out}")
         _report_failures(failed)
         return
     options |= {"uv": "ignore", "masks": None}
@@ -323,7 +323,7 @@ def chop_rules(wells: int, seed: int, contour: float) -> None:
     for rule, groups in tallies.items():
         for group, tally in sorted(groups.items()):
             share = 100 * tally.right / max(tally.right + tally.wrong, 1)
-            click.echo(f"| {rule} | {group} | {tally.right} | {tally.wrong} | {tally.missed} | {share:.0f} |")
+            say(f"| {rule} | {group} | {tally.right} | {tally.wrong} | {tally.missed} | {share:.0f} |")
 
 
 def _build(
@@ -372,13 +372,9 @@ def _bar(total: int | None) -> Any:
 def _report(summary: Summary) -> None:
     counts = dict(summary.counts)
     tables = {name: counts.pop(name) for name in ("chops_by_class", "wells_by_outcome", "wells_by_source")}
-    click.echo(
-        f"{summary.folder}: " + ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in counts.items())
-    )
+    say(f"{summary.folder}: " + ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in counts.items()))
     if counts["wells"] and not counts["plates_held_out"]:
-        click.echo(
-            "no plate is held out for validation (one in ten is, by its name); train with another set that has some"
-        )
+        say("no plate is held out for validation (one in ten is, by its name); train with another set that has some")
     wells = tables["wells_by_outcome"]
     if any(wells):
         chops = tables["chops_by_class"]
@@ -386,15 +382,15 @@ def _report(summary: Summary) -> None:
         rows = [(name or "–", *counted) for name, *counted in numbers if any(counted)]
         print_table(("outcome", "wells", "chops"), rows, right="wells chops")
     for reason, number in summary.left_out.items():
-        click.echo(f"left out  {number:>7}  {reason}")
+        say(f"left out  {number:>7}  {reason}")
     _report_failures(summary.failed)
 
 
 def _report_failures(failed: Mapping[str, str]) -> None:
     """List what failed; exit with code 1 if anything did."""
     for image, reason in list(failed.items())[:_LISTED]:
-        click.echo(f"failed  {image}: {reason}", err=True)
+        say(f"failed  {image}: {reason}", err=True)
     if len(failed) > _LISTED:
-        click.echo(f"failed  and {len(failed) - _LISTED} more, listed in dataset.json", err=True)
+        say(f"failed  and {len(failed) - _LISTED} more, listed in dataset.json", err=True)
     if failed:
         raise SystemExit(1)

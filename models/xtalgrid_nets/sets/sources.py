@@ -10,6 +10,7 @@ from pathlib import Path
 
 from xtalgrid_core.errors import FailureReason, ImageError
 from xtalgrid_core.images import SUFFIXES
+from xtalgrid_core.spreadsheets import cell_text
 
 from .format import SetError
 from .labels import Label, Labels
@@ -134,7 +135,8 @@ def from_table(
             reader = csv.DictReader(stream, dialect=_dialect(stream.read(4096)))
             stream.seek(0)
             label = _label_column(table, reader.fieldnames or [], columns)
-            for row in reader:
+            for cells in reader:
+                row = {column: cell_text(cell or "") for column, cell in cells.items() if column}
                 name = (row[columns.image] or "").strip()
                 if not name:
                     yield PassedOver(f"row {reader.line_num}", f"{table}: no image in this row", broken=True)

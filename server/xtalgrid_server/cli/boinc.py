@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from xtalgrid_core.command_group import CommandGroup
+from xtalgrid_core.command_group import CommandGroup, say
 from xtalgrid_core.errors import ConfigError
 
 from ..config import Config
@@ -40,11 +40,11 @@ def install_command(load: Load, project_dir: Path, accounts: Accounts | None) ->
     project = Project(project_dir)
     changes = 0
     for line in install(config, project, accounts):
-        click.echo(line)
+        say(line)
         changes += 1
-    click.echo(f"{changes} changes" if changes else "no changes needed")
+    say(f"{changes} changes" if changes else "no changes needed")
     for line in next_steps(config, project):
-        click.echo(f"next  {line}")
+        say(f"next  {line}")
 
 
 @boinc.command("status")
@@ -73,7 +73,7 @@ def retry_command(load: Load, units: tuple[str, ...]) -> None:
             raise ConfigError(f"not failed or lost: {', '.join(unknown)}; see `xtalgrid boinc status`")
         chosen = [ledger.named(name) for name in units or sorted(stuck)]
         again = [unit for unit in chosen if unit is not None and ledger.plan_again(unit)]
-    click.echo(f"the next `xtalgrid create_work` makes {len(again)} units again")
+    say(f"the next `xtalgrid create_work` makes {len(again)} units again")
 
 
 def _boinc_grid(system: System) -> BoincGrid:

@@ -24,6 +24,7 @@ from pathlib import Path
 import msgspec
 
 from xtalgrid_core import wire
+from xtalgrid_core.command_group import say
 from xtalgrid_core.errors import ManifestError, ResultError, XtalgridError
 from xtalgrid_core.files import write_atomically
 
@@ -191,7 +192,7 @@ def _refuse(spool: Spool, path: Path, data: bytes, reason: str) -> None:
 
 
 def _log(text: str) -> None:
-    sys.stderr.write(f"xtalgrid {text}\n")
+    say(f"xtalgrid {text}", err=True)
 
 
 if __name__ == "__main__":

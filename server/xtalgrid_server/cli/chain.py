@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from xtalgrid_core.command_group import say
 from xtalgrid_core.errors import XtalgridError
 
 from ..config import Config
@@ -29,9 +30,9 @@ def create_work_command(
     with System(config) as system:
         created = system.create_work(limit=limit, barcodes=barcodes, dry_run=dry_run, retry=retry, backfill=backfill)
     would = "would be " if dry_run else ""
-    click.echo(f"{created.planned} images {would}planned in {created.units} units, {len(created.failed)} failed")
+    say(f"{created.planned} images {would}planned in {created.units} units, {len(created.failed)} failed")
     for line in created.lights.lines():
-        click.echo(line)
+        say(line)
 
 
 @click.command()
@@ -58,7 +59,7 @@ def finalizer_command(config: Config, shadow: bool) -> None:
     """Compare new scores with people's, hold those that need approval, and write a CSV to the outbox."""
     with System(config) as system:
         done = system.finalize(shadow=shadow)
-    click.echo(str(done.csv) if done.csv else "no scores were waiting")
+    say(str(done.csv) if done.csv else "no scores were waiting")
 
 
 @click.command("set_autoscore")
@@ -76,16 +77,16 @@ def set_autoscore_command(config: Config, files: tuple[Path, ...], undo: str | N
         with System(config) as system:
             back = system.undo(undo.removesuffix(".csv"), user(), dry_run=dry_run)
         would = "would be " if dry_run else ""
-        click.echo(f"{back.removed} rows {would}removed, {back.restored} {would}restored")
+        say(f"{back.removed} rows {would}removed, {back.restored} {would}restored")
         for line in back.left:
-            click.echo(f"left  {line}")
+            say(f"left  {line}")
         return
     with System(config) as system:
         done = system.publish(list(files) or None, dry_run=dry_run)
     would = "would be written" if dry_run else "done"
-    click.echo(f"{done.files} files {would}: " + (", ".join(f"{n} {a}" for a, n in done.actions.items()) or "no rows"))
+    say(f"{done.files} files {would}: " + (", ".join(f"{n} {a}" for a, n in done.actions.items()) or "no rows"))
     for line in done.refused:
-        click.echo(f"refused  {line}")
+        say(f"refused  {line}")
 
 
 def _review(action: str, past: str) -> click.Command:
@@ -114,7 +115,7 @@ def _review(action: str, past: str) -> click.Command:
             if not selected:
                 raise XtalgridError("give SCORE_IDS, --barcode or --all")
             system.ledger.decisions.add_reviews(sorted(selected), "approve" if action == "approve" else "reject", who)
-            click.echo(f"{len(selected)} scores {past}; the next finalizer and set_autoscore act on this")
+            say(f"{len(selected)} scores {past}; the next finalizer and set_autoscore act on this")
 
     return command
 
@@ -129,7 +130,7 @@ def pause(config: Config) -> None:
     """Pause planning, starting and publishing work; running units are finished."""
     with System(config) as system:
         system.ledger.set_switch(PAUSED, "yes", user())
-    click.echo("paused; `xtalgrid resume` continues")
+    say("paused; `xtalgrid resume` continues")
 
 
 @click.command()
@@ -138,7 +139,7 @@ def resume(config: Config) -> None:
     """Resume work after a pause."""
     with System(config) as system:
         system.ledger.set_switch(PAUSED, "no", user())
-    click.echo("running")
+    say("running")
 
 
 CHAIN = (

@@ -9,6 +9,7 @@ from typing import Any
 import click
 from tqdm import tqdm
 
+from xtalgrid_core.command_group import say
 from xtalgrid_core.errors import ConfigError, XtalgridError
 from xtalgrid_core.images import FORMATS
 from xtalgrid_core.terminal import print_table
@@ -78,45 +79,43 @@ def run_with_progress(system: System, folder: Path, **options: Any) -> FolderRun
 
 def _print_account(config: Config, done: FolderRun) -> None:
     if done.imported.fell_back:
-        click.echo(
-            f"no file name matches the pattern {config.import_.names!r}, so each file is its own well (--names any)"
-        )
+        say(f"no file name matches the pattern {config.import_.names!r}, so each file is its own well (--names any)")
     account = done.account
     accounted = account.there - done.imported.passed_over.total()
-    click.echo(f"{accounted} of {done.total} images accounted for")
+    say(f"{accounted} of {done.total} images accounted for")
     for line in account_lines(account):
-        click.echo(line)
+        say(line)
     for outcome, number in done.outcomes.items():
-        click.echo(f"  {number:5d}  {outcome.style.letter}  {outcome} ({outcome.group})")
+        say(f"  {number:5d}  {outcome.style.letter}  {outcome} ({outcome.group})")
     crystals = sorted(done.scored, key=lambda score: -score.p_crystal)[:10]
     if crystals:
-        click.echo("look at these first:")
+        say("look at these first:")
     for score in crystals:
-        click.echo(
+        say(
             f"  {score.barcode} {score.well!s:>5}  {score.outcome!s:<27} {score.probability:6.1%}"
             f"  p_crystal {score.p_crystal:.3f}  {score.image_name}"
         )
     for (reason, detail), files in done.failures().items():
         others = f" and {len(files) - 1} more" if len(files) > 1 else ""
-        click.echo(f"  failed  {files[0]}{others}: {reason}: {detail}")
+        say(f"  failed  {files[0]}{others}: {reason}: {detail}")
     lines = [dark_line(done.looking_like_uv)] if done.looking_like_uv else []
     for line in lines + done.imported.lights.lines():
-        click.echo(f"  {line}")
+        say(f"  {line}")
     for double in done.imported.doubles:
-        click.echo(f"  skipped  {double.name}: another file has the same name without its suffix")
+        say(f"  skipped  {double.name}: another file has the same name without its suffix")
     _print_notes(done.imported)
-    click.echo(f"framed images: {config.frames_dir}")
+    say(f"framed images: {config.frames_dir}")
     if done.finalized.csv:
-        click.echo(f"decisions:     {config.outbox / 'done' / done.finalized.csv.name}")
-    click.echo(f"to browse:     {_program()} --home {config.home} serve")
-    click.echo(f"               and open http://{config.viewer.host}:{config.viewer.port}/")
+        say(f"decisions:     {config.outbox / 'done' / done.finalized.csv.name}")
+    say(f"to browse:     {_program()} --home {config.home} serve")
+    say(f"               and open http://{config.viewer.host}:{config.viewer.port}/")
 
 
 def _print_notes(imported: Imported) -> None:
     for note in imported.notes[:_NOTES_SHOWN]:
-        click.echo(f"note: {note}")
+        say(f"note: {note}")
     if len(imported.notes) > _NOTES_SHOWN:
-        click.echo(f"note: … and {len(imported.notes) - _NOTES_SHOWN} more")
+        say(f"note: … and {len(imported.notes) - _NOTES_SHOWN} more")
 
 
 def _program() -> str:
@@ -159,20 +158,20 @@ def import_command(
 
 
 def _print_imported(imported: Imported, counted: Account) -> None:
-    click.echo(f"{len(imported.entered)} images of {len(imported.barcodes)} plates imported")
+    say(f"{len(imported.entered)} images of {len(imported.barcodes)} plates imported")
     for line in imported.lights.lines():
-        click.echo(line)
+        say(line)
     reasons: dict[str, list[Path]] = {}
     for path, why in imported.rejected.items():
         reasons.setdefault(why, []).append(path)
     for why, paths in reasons.items():
         others = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-        click.echo(f"failed  {paths[0]}{others}: {why}")
+        say(f"failed  {paths[0]}{others}: {why}")
     for path in imported.doubles:
-        click.echo(f"skipped  {path}: another file has the same name without its suffix")
+        say(f"skipped  {path}: another file has the same name without its suffix")
     _print_notes(imported)
     for line in account_lines(counted):
-        click.echo(line)
+        say(line)
 
 
 @click.command("export-scored")
@@ -185,19 +184,17 @@ def export_scored_command(config: Config, out: Path, uv: tuple[str, ...]) -> Non
     """Write the wells that people scored to the CSV file OUT, for a training set by `xtalgrid-train sets dataset`."""
     with System(config) as system:
         done = export_scored(config, system.imager, system.ledger, out, uv)
-    click.echo(f"{done.wells} scored wells in {out}, {done.pairs} with a UV image")
+    say(f"{done.wells} scored wells in {out}, {done.pairs} with a UV image")
     if done.disputed:
-        click.echo(f"no label  {done.disputed} wells that people disagree about: see the column disagreement")
+        say(f"no label  {done.disputed} wells that people disagree about: see the column disagreement")
     if done.group_only:
-        click.echo(f"group     {done.group_only} wells of which people agree only on the group, such as 'any crystal'")
+        say(f"group     {done.group_only} wells of which people agree only on the group, such as 'any crystal'")
     if done.without_image:
-        click.echo(
-            f"left out  {done.without_image} scores of inspections without an image that matches imager.patterns"
-        )
+        say(f"left out  {done.without_image} scores of inspections without an image that matches imager.patterns")
     if done.missing:
-        click.echo(f"left out  {done.missing} images that are not under imager.image_root ({config.image_root})")
+        say(f"left out  {done.missing} images that are not under imager.image_root ({config.image_root})")
     for code, number in sorted(done.codes.items()):
-        click.echo(
+        say(
             f"no outcome for score {code!r} ({number} wells): add it to imager.codes "
             "or use xtalgrid-train sets dataset --map"
         )

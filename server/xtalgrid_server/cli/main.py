@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from xtalgrid_core.command_group import CommandGroup
+from xtalgrid_core.command_group import CommandGroup, say_error
 from xtalgrid_core.errors import Busy, XtalgridError
 
 from .. import config as configuration
@@ -33,16 +33,16 @@ class _Commands(CommandGroup):
         try:
             return super().invoke(ctx)
         except Busy as error:
-            click.echo(f"xtalgrid: {error}", err=True)
+            say_error(f"xtalgrid: {error}")
             sys.exit(EXIT_BUSY)
         except XtalgridError as error:
-            click.echo(f"xtalgrid: {error}", err=True)
+            say_error(f"xtalgrid: {error}")
             sys.exit(EXIT_ERROR)
         except BrokenPipeError:
             raise  # the reader of our output has closed the pipe: click exits quietly
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
-            click.echo(f"xtalgrid: {where}{error.strerror or error}; fix this, then run the command again", err=True)
+            say_error(f"xtalgrid: {where}{error.strerror or error}; fix this, then run the command again")
             sys.exit(EXIT_ERROR)
 
 

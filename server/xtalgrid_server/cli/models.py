@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from xtalgrid_core.command_group import CommandGroup
+from xtalgrid_core.command_group import CommandGroup, say
 from xtalgrid_core.errors import XtalgridError
 
 from ..config import Config
@@ -51,7 +51,7 @@ def model_promote(config: Config, folder: Path, force: str | None, who: str) -> 
         raise XtalgridError("--force needs a REASON, which is recorded")
     with System(config) as system:
         pair = system.promote(folder, force=force, who=who)
-    click.echo(f"in use for new work: {pair_text(*pair)}; `xtalgrid model rollback` undoes this")
+    say(f"in use for new work: {pair_text(*pair)}; `xtalgrid model rollback` undoes this")
 
 
 @model.command("rollback")
@@ -62,4 +62,4 @@ def model_rollback(config: Config, why: str, who: str) -> None:
     """Undo the newest promotion: new work is scored with the models used before it."""
     with System(config) as system:
         pair = system.rollback(why=why, who=who)
-    click.echo(f"in use for new work: {pair_text(*pair)}")
+    say(f"in use for new work: {pair_text(*pair)}")

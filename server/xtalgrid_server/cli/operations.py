@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from xtalgrid_core.command_group import say
 from xtalgrid_core.errors import ConfigError
 
 from .. import config as configuration
@@ -36,7 +37,7 @@ def init(file: Path) -> None:
         ) from error
     except OSError as error:
         raise ConfigError(f"cannot write {file}: {error.strerror}; give another folder") from error
-    click.echo(f"{file} written; it explains every key")
+    say(f"{file} written; it explains every key")
 
 
 @click.command("check-imager")
@@ -90,11 +91,12 @@ def serve(config: Config, host: str | None, port: int | None) -> None:
     host, port = host or config.viewer.host, port or config.viewer.port
     app = create_app(config)
     _check_port(host, port)
-    click.echo(greeting(config, host, port))
+    say(greeting(config, host, port))
     uvicorn.run(
         app,
         host=host,
         port=port,
+        log_config=None,  # that of `set_up_logging`
         log_level="warning",
         proxy_headers=False,  # the viewer itself decides who sends a request
         server_header=False,

@@ -11,9 +11,9 @@ from typing import Any
 import click
 import msgspec
 
+from xtalgrid_core.lines import json_lines, one_line
+from xtalgrid_core.spreadsheets import csv_line
 from xtalgrid_core.terminal import console, print_labelled
-
-from ..storage.text import csv_line
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 csv_option = click.option("--csv", "as_csv", is_flag=True, help="Print CSV, for spreadsheets.")
@@ -29,7 +29,8 @@ _ALARM = re.compile(r"\s*(?:PROBLEM|failed|lost|no score|again +(?:DIFFERS|IMPOS
 def print_lines(lines: Iterable[str]) -> None:
     """Print lines; on a terminal their labels are bold, or red if they are bad news, and long text is indented."""
     is_terminal = sys.stdout.isatty()
-    for line in lines:
+    for text in lines:
+        line = one_line(text)
         if is_terminal:
             label = _LABEL.match(line)
             indent = label.end() if label else len(line) - len(line.lstrip())
@@ -49,7 +50,8 @@ def print_json(value: Any, imager_times: frozenset[str] = IMAGER_TIMES) -> None:
         Names of fields whose naive times are the imager's, and are printed without a zone.
     """
     plain = msgspec.to_builtins(value, builtin_types=(datetime,), str_keys=True)
-    click.echo(msgspec.json.format(msgspec.json.encode(_with_zones(plain, "", imager_times)), indent=2).decode())
+    data = msgspec.json.encode(_with_zones(plain, "", imager_times))
+    click.echo(json_lines(msgspec.json.format(data, indent=2)))
 
 
 def _with_zones(value: Any, name: str, imager_times: frozenset[str]) -> Any:
@@ -64,5 +66,7 @@ def _with_zones(value: Any, name: str, imager_times: frozenset[str]) -> Any:
 
 def print_csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print rows as CSV."""
+    is_terminal = sys.stdout.isatty()
     for row in (header, *rows):
-        click.echo(csv_line(row).decode(), nl=False)
+        line = csv_line(row, "").decode()
+        click.echo(one_line(line) if is_terminal else line)

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from xtalgrid_core.command_group import say
 from xtalgrid_core.errors import XtalgridError
 from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS, Group, Outcome
 from xtalgrid_core.terminal import print_table
@@ -72,7 +73,7 @@ def sync(load: Load) -> None:
     """Copy people's scores and the plates' samples from the imager database into the ledger."""
     with System(load()) as system:
         done = system.sync()
-    click.echo(f"{done.recorded} of {done.rows} score rows new or changed, contents of {done.contents} plates")
+    say(f"{done.recorded} of {done.rows} score rows new or changed, contents of {done.contents} plates")
 
 
 @click.command()
@@ -97,7 +98,7 @@ def alerts(load: Load, as_json: bool, dry_run: bool) -> None:
             return
         done = system.send_alerts(show)
     if done.mails:
-        click.echo(f"{done.mails} mails sent", err=True)
+        say(f"{done.mails} mails sent", err=True)
     alerts_module.check_sent(done)
 
 
@@ -175,30 +176,33 @@ def _print_agreement_csv(result: AgreementWithPeople) -> None:
 
 def _print_agreement(result: AgreementWithPeople) -> None:
     if not result.agree.number:
-        click.echo("no inspection has both an ARTscore and a person's score; `xtalgrid sync` reads people's scores")
+        say("no inspection has both an ARTscore and a person's score; `xtalgrid sync` reads people's scores")
     else:
-        click.echo(f"same group    {result.agree} inspections")
-        click.echo(f"same outcome  {result.same_outcome}")
-        click.echo(f"crystals      {result.missed} missed by xtalgrid, {result.only_ours} seen by xtalgrid only")
+        say(f"same group    {result.agree} inspections")
+        say(f"same outcome  {result.same_outcome}")
+        say(f"crystals      {result.missed} missed by xtalgrid, {result.only_ours} seen by xtalgrid only")
         groups = (*SCORED_GROUPS, Group.UNKNOWN)
         names = ["undecided" if group is Group.UNKNOWN else str(group) for group in groups]
-        click.echo("\npeople's groups in rows, the ARTscore's in columns:")
+        say("")
+        say("people's groups in rows, the ARTscore's in columns:")
         rows = [
             (group, *(result.table[group][ours] for ours in groups), result.by_group[group]) for group in SCORED_GROUPS
         ]
         print_table(("", *names, "found"), rows, right=" ".join(names))
-        click.echo("\npeople agree with the ARTscore's group:")
+        say("")
+        say("people agree with the ARTscore's group:")
         print_table(("", "part"), [(group, result.named[group]) for group in SCORED_GROUPS])
-        click.echo("\nby month of inspection:")
+        say("")
+        say("by month of inspection:")
         rows = [(month.month, month.agree, month.crystals) for month in result.months]
         print_table(("", "same group", "people's crystals found"), rows)
     if result.disputed:
-        click.echo(f"not counted   {result.disputed} inspections that people put into different groups")
+        say(f"not counted   {result.disputed} inspections that people put into different groups")
     if result.failed or result.waiting:
         without = f"{result.failed + result.waiting} inspections without an ARTscore"
-        click.echo(f"not counted   {without}: {result.failed} failed, {result.waiting} still to come")
+        say(f"not counted   {without}: {result.failed} failed, {result.waiting} still to come")
     for code, number in result.unmapped.items():
-        click.echo(f"not counted   {number} people's scores {code!r}, which imager.codes does not list")
+        say(f"not counted   {number} people's scores {code!r}, which imager.codes does not list")
 
 
 @click.command()
@@ -244,7 +248,7 @@ def disagreements(load: Load, chosen: Filter, order: Order, limit: int, as_json:
     elif rows:
         print_table(header, rows, right="inspection p_crystal")
     else:
-        click.echo("no disagreements")
+        say("no disagreements")
 
 
 @click.command()
@@ -277,9 +281,9 @@ def search(load: Load, chosen: Filter, group_by: tuple[Key, ...], limit: int, as
     elif groups:
         print_table(header, [_table_row(group) for group in groups[:limit]], right=f"drops {what} p_crystal")
         if len(groups) > limit:
-            click.echo(f"… and {len(groups) - limit} more; --limit shows them")
+            say(f"… and {len(groups) - limit} more; --limit shows them")
     else:
-        click.echo("no such drops")
+        say("no such drops")
 
 
 _CSV_COLUMNS = ("drops", "matching", "low", "high", "p_crystal", "barcode", "well", "inspection", "inspected")
@@ -310,9 +314,9 @@ def layout(load: Load, file: Path, barcode: str) -> None:
     """Record what is in the drops of a plate from a CSV FILE: sample, condition and project by well."""
     with System(load()) as system:
         done = read_layout(system.ledger, file, barcode)
-    click.echo(f"{done.rows} wells read, {done.recorded} new or changed")
+    say(f"{done.rows} wells read, {done.recorded} new or changed")
     for line in unread(done):
-        click.echo(line)
+        say(line)
 
 
 @click.command()
@@ -337,13 +341,13 @@ def export(load: Load, kind: Format, out: Path, chosen: Filter, confirmed: bool,
         )
     boxes = f" with {done.boxes} boxes in {len(CLASSES)} categories" if kind == "coco" else ""
     without = f", {done.no_artscore} of them without an ARTscore" if done.no_artscore and kind != "coco" else ""
-    click.echo(f"{done.images} images{boxes} in {out}{without}")
+    say(f"{done.images} images{boxes} in {out}{without}")
     if done.no_artscore and kind == "coco":
-        click.echo(f"left out  {done.no_artscore} images that people scored and that have no ARTscore, so no boxes")
+        say(f"left out  {done.no_artscore} images that people scored and that have no ARTscore, so no boxes")
     if chops_folder is not None:
-        click.echo(f"{done.chops} chops in {chops_folder}")
+        say(f"{done.chops} chops in {chops_folder}")
     if done.missing:
-        click.echo(f"left out  the chops of {done.missing} images that can no longer be read")
+        say(f"left out  the chops of {done.missing} images that can no longer be read")
 
 
 REPORTS = [sync, alerts, explain, history, agreement, disagreements, search, layout, export]

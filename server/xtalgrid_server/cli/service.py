@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 import click
 
-from xtalgrid_core.command_group import CommandGroup
+from xtalgrid_core.command_group import CommandGroup, say
 from xtalgrid_core.errors import ConfigError
 
 from ..config import Config
@@ -73,7 +73,8 @@ def install(
     way = way or ("systemd" if systemd.is_running() else "cron")
     if dry_run:
         for name, text in _files(planned, way).items():
-            click.echo(f"# {name}\n{text}")
+            for line in (f"# {name}", *text.split("\n")):
+                say(line)
         return
     _see_that_allowed(user_level)
     _see_that_there(way)
@@ -83,12 +84,12 @@ def install(
         )
     is_changed = False
     for line in chain(prepare(planned), _host(way, user_level).install(planned)):
-        click.echo(line)
+        say(line)
         is_changed = True
     if not is_changed:
-        click.echo("nothing to change")
+        say("nothing to change")
     for line in _next_steps(config, planned, way):
-        click.echo(f"next  {line}")
+        say(f"next  {line}")
 
 
 @service.command()
@@ -98,7 +99,7 @@ def uninstall(user_level: bool) -> None:
     _see_that_allowed(user_level)
     removed = [line for host in _hosts(user_level) for line in host.uninstall()]
     for line in removed or ["nothing is installed"]:
-        click.echo(line)
+        say(line)
 
 
 @service.command()

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from xtalgrid_core.command_group import say
+
 from ..simulation.model import HOUR, Scenario, hosts_needed, simulate
 from ..simulation.summary import lines, summary
 from .printing import json_option, print_json, print_lines
@@ -60,7 +62,7 @@ def simulate_command(within_h: float | None, as_json: bool, **options: Any) -> N
         if hosts is None:
             raise click.ClickException("even 20,000 computers are too few; try a shorter --create-work-s or --unit")
         if not as_json:
-            click.echo(f"{hosts} computers are needed")
+            say(f"{hosts} computers are needed")
         scenario = dataclasses.replace(scenario, hosts=hosts)
     figures = summary(scenario, simulate(scenario))
     if as_json:

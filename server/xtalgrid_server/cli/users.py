@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from xtalgrid_core.command_group import CommandGroup
+from xtalgrid_core.command_group import CommandGroup, say
 from xtalgrid_core.errors import XtalgridError
 
 from ..config import Config
@@ -51,7 +51,7 @@ def add(ctx: click.Context, name: str, piped: bool) -> None:
         raise XtalgridError(f"the password was not taken: {problem}")
     with System(config) as system:
         system.ledger.users.set_password(name, hash_password(password), account())
-    click.echo(f"{name} can sign in" + ("" if config.viewer.sign_in == "users" else '; set viewer.sign_in = "users"'))
+    say(f"{name} can sign in" + ("" if config.viewer.sign_in == "users" else '; set viewer.sign_in = "users"'))
 
 
 @users.command()
@@ -63,7 +63,7 @@ def remove(ctx: click.Context, name: str) -> None:
         if not system.ledger.users.password(name):
             raise XtalgridError(f"there is no user {name}; see `xtalgrid user list`")
         system.ledger.users.set_password(name, "", account())
-    click.echo(f"{name} can no longer sign in")
+    say(f"{name} can no longer sign in")
 
 
 @users.command("list")

@@ -21,6 +21,8 @@ _CLOCKS_DIFFER = timedelta(minutes=10)
 """How far the imager's clock may be ahead of ours."""
 
 FILE_NAME = "xtalgrid.toml"
+EMBEDDED = "imager.db"
+"""File under home of the embedded imager database."""
 
 Policy = Literal["behind", "drop", "inspection", "shadow"]
 Positive = Annotated[int, Meta(ge=1)]
@@ -56,6 +58,8 @@ class Imager(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Folder in which an imager saves its images; create_work imports those that are new and complete. Empty: none."""
     image_root: str = ""
     """Folder of the images, ``<barcode>/<inspection>/<image name>``; empty: ``home/images``."""
+    linked_folders: tuple[str, ...] = ()
+    """Other folders in which images may lie; symbolic links under the image root may lead there and nowhere else."""
     source: Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,40}$")] = "crystaltrak"
     """Name of this imager in the ledger."""
     owner: NameOrNone = ""
@@ -338,7 +342,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def imager_url(self) -> str:
         """URL of the imager database."""
-        return self.imager.url or f"sqlite:///{self.home / 'imager.db'}"
+        return self.imager.url or f"sqlite:///{self.home / EMBEDDED}"
 
     @property
     def ledger_url(self) -> str:

@@ -21,6 +21,7 @@ from xtalgrid_core.errors import ConfigError, ImageError
 from xtalgrid_core.files import replacing
 from xtalgrid_core.images import read_image
 from xtalgrid_core.outcomes import CLASSES, Outcome
+from xtalgrid_core.spreadsheets import csv_line
 from xtalgrid_scoring.table import SECOND_OPINION_COLUMNS
 
 from ..config import Config
@@ -30,7 +31,6 @@ from ..ledger.store import Ledger
 from ..reports.entries import DropInspection, Entry, Filter, have_second_opinion, inspections
 from ..reports.tables import COLUMNS, full_row, row, second_opinion
 from ..steps.pack import read_original
-from ..storage.text import csv_line
 from .coco import CocoWriter, coco_box
 
 Format = Literal["csv", "jsonl", "coco"]

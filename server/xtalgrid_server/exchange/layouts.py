@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import difflib
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from xtalgrid_core.errors import ConfigError
+from xtalgrid_core.spreadsheets import cell_text
 
 from ..domain.wells import Well, parse_well
 from ..ledger.contents import Contents
@@ -94,20 +96,20 @@ def _read(file: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     try:
         if file.stat().st_size > _LARGEST:
             raise ConfigError(f"{file}: more than {_LARGEST // 1024**2} MB; a plate layout has a line for each well")
-        text = file.read_text(encoding="utf-8-sig")
+        text = file.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise ConfigError(f"cannot read {file}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"cannot read {file}: {error}; save it as CSV in UTF-8") from error
     head = text.partition("\n")[0]
     separator = max(",;\t", key=head.count)
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=separator, strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
         names = [_name(word) for word in next(reader, [])]
         lines = [
-            (reader.line_num, dict(zip(names, (cell.strip() for cell in cells), strict=False)))
+            (reader.line_num, dict(zip(names, (cell_text(cell).strip() for cell in cells), strict=False)))
             for cells in reader
-            if any(cell.strip() for cell in cells)
+            if any(cell_text(cell).strip() for cell in cells)
         ]
     except csv.Error as error:
         raise ConfigError(f"{file}: line {reader.line_num}: not CSV ({error})") from error

@@ -15,6 +15,7 @@ from pathlib import Path
 from xtalgrid_core.errors import ConfigError, ImageError
 from xtalgrid_core.files import replacing
 from xtalgrid_core.outcomes import Group
+from xtalgrid_core.spreadsheets import csv_line
 
 from ..config import Config
 from ..domain.drop_state import DropState
@@ -22,7 +23,7 @@ from ..domain.images import ImageRow, ScoredDrop
 from ..imager.crystaltrak.database import ImagerDatabase
 from ..ledger.store import Ledger
 from ..steps.pack import image_path
-from ..storage.text import csv_line
+from ..storage.originals import original_status
 
 COLUMNS = (
     "image",
@@ -163,10 +164,11 @@ def _file(config: Config, image: ImageRow, name: str = "") -> Path | None:
     """Return the path of an image or, by `name`, of another one of its inspection; None if the file does not exist."""
     try:
         path = image_path(config, image).absolute()
+        if name:
+            if Path(name).name != name:
+                return None
+            path = path.with_name(name)
+        original_status(config, path)
     except ImageError:
         return None
-    if name:
-        if Path(name).name != name:
-            return None
-        path = path.with_name(name)
-    return path if path.is_file() else None
+    return path

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import click
+from xtalgrid_core.command_group import say
 
 from ..steps.step import EXIT_BUSY
 from .jobs import program
@@ -41,5 +41,5 @@ def _run_with_log(command: Sequence[str], environment: Mapping[str, str], file: 
         if code not in (0, EXIT_BUSY):
             log.seek(start)
             for line in log.read().decode(errors="replace").splitlines()[-TAIL:]:
-                click.echo(line, err=True)
+                say(line, err=True)
     return code

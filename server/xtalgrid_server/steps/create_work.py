@@ -30,7 +30,7 @@ from ..imager.source import ImageSource
 from ..ledger.store import Ledger
 from ..ledger.units import PlannedImage, Unit, options_hash
 from .file_changes import OLDER, FileChanges
-from .pack import CheckedImage, check_image, image_path, make_manifest, read_file, write_unit
+from .pack import CheckedImage, check_image, make_manifest, read_file, write_unit
 from .progress import Archive, Gap, Progress, load_progress, not_beyond, progress_key, save_progress
 from .promote import model_entries, second_opinion_entry
 
@@ -144,7 +144,7 @@ def finish_planned(config: Config, ledger: Ledger, grid: Grid) -> None:
         for unit in (_unit(ledger, name) for name in part):
             manifest, images = wire.decode_manifest(unit.manifest), ledger.units.images(unit)
             if not grid.staged(unit.name).exists():
-                write_unit(grid.staged(unit.name), manifest, [image_path(config, image) for image in images])
+                write_unit(config, grid.staged(unit.name), manifest, images)
             fresh = all(is_fresh(config, image.moment, newest) for image in images)
             submissions.append(Submission(manifest, under_way[unit.name][1], fresh))
         _submit(ledger, grid, submissions)
@@ -420,7 +420,7 @@ class _Run:
         if self._dry_run:
             return
         manifest = make_manifest(self._config, self._options, images)
-        write_unit(self._grid.staged(manifest.unit), manifest, [checked.path for checked in images])
+        write_unit(self._config, self._grid.staged(manifest.unit), manifest, [checked.image for checked in images])
         self._ledger.units.add(manifest, [_planned(checked) for checked in images])
         attempt = self._ledger.units.attempt(_unit(self._ledger, manifest.unit))
         self._made.append(Submission(manifest, attempt, self._fresh))

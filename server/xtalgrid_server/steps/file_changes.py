@@ -16,6 +16,7 @@ from ..config import Config
 from ..domain.images import FileState, ImageRow
 from ..ledger.store import Ledger
 from ..ledger.units import PlannedFile
+from ..storage.originals import original_status
 from .pack import image_path
 
 _LOOKS, OLDER, _READS = 20_000, 5_000, 1_000
@@ -83,8 +84,8 @@ class FileChanges:
     def size_and_time(self, image: ImageRow) -> tuple[int, int] | None:
         """Return the size of an image's file in bytes and its time in nanoseconds; None if it cannot be read."""
         try:
-            about = image_path(self._config, image).stat()
-        except (OSError, ValueError, ImageError):
+            about = original_status(self._config, image_path(self._config, image))
+        except ImageError:
             return None
         return about.st_size, about.st_mtime_ns
 

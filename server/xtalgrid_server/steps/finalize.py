@@ -5,8 +5,6 @@ The decisions are in the ledger before the CSV is written, so that it can be wri
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +13,7 @@ import msgspec
 
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import write_atomically
+from xtalgrid_core.spreadsheets import csv_line
 
 from ..config import Config
 from ..domain.image_names import without_slices
@@ -140,14 +139,11 @@ def restore_csv(config: Config, ledger: Ledger) -> None:
 
 def _write_csv(config: Config, ledger: Ledger, run: str) -> Path:
     """Write a run's CSV from the ledger into the outbox."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for row in ledger.decisions.of_run(run):
-        writer.writerow(msgspec.json.decode(row.csv_row))
+    rows = (msgspec.json.decode(row.csv_row, type=dict[str, str]) for row in ledger.decisions.of_run(run))
+    lines = [csv_line(COLUMNS), *(csv_line([row.get(name, "") for name in COLUMNS]) for row in rows)]
     config.outbox.mkdir(parents=True, exist_ok=True)
     path = config.outbox / f"{run}.csv"
-    write_atomically(path, text.getvalue().encode())
+    write_atomically(path, b"".join(lines))
     return path
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import time
 import zipfile
 from collections.abc import Sequence
@@ -17,10 +18,13 @@ from xtalgrid_core.errors import FailureReason, ImageError
 from xtalgrid_core.files import replacing
 from xtalgrid_core.images import image_size
 from xtalgrid_core.whole import missing_end
+from xtalgrid_scoring.failures import read_limited
 
 from ..config import Config
 from ..domain.images import FileState, ImageRow
+from ..domain.log import log
 from ..imager.source import image_path as image_path
+from ..storage.originals import open_original
 
 MIN_WORKER = "0.1.0"
 """The oldest worker that scores as this server expects; docs/releasing.md says when to raise it."""
@@ -47,33 +51,26 @@ def read_original(config: Config, image: ImageRow) -> bytes:
     Raises
     ------
     ImageError
-        If it does not exist, cannot be read, or is larger than ``wire.MAX_IMAGE_BYTES``.
+        If it is larger than ``wire.MAX_IMAGE_BYTES``, or cannot be opened; see `open_original`.
     """
-    path = image_path(config, image)
-    try:
-        size = path.stat().st_size
-        if size > wire.MAX_IMAGE_BYTES:
-            raise ImageError(FailureReason.TOO_LARGE, f"{size} bytes; at most {wire.MAX_IMAGE_BYTES} are read")
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise ImageError(
-            FailureReason.MISSING_FILE, f"no such file {path}; the imager may still be writing it, or it was moved"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise ImageError(
-            FailureReason.UNREADABLE_FILE, f"cannot read {path}: {error}; check its permissions"
-        ) from error
+    return read_file(config, image)[0]
 
 
 def read_file(config: Config, image: ImageRow) -> tuple[bytes, FileState]:
     """Read an image's file once, without looking at it; for errors see `read_original`."""
-    try:
-        modified = image_path(config, image).stat().st_mtime_ns
-    except (OSError, ValueError):
-        modified = 0  # read_original says what is wrong
-    data = read_original(config, image)
-    is_young = abs(time.time_ns() - modified) < _YOUNG_NS
-    return data, FileState(hashlib.sha256(data).hexdigest(), len(data), 0 if is_young else modified)
+    path = image_path(config, image)
+    with open_original(config, path) as stream:
+        status = os.fstat(stream.fileno())
+        if status.st_size > wire.MAX_IMAGE_BYTES:
+            raise ImageError(
+                FailureReason.TOO_LARGE, f"{status.st_size} bytes; at most {wire.MAX_IMAGE_BYTES} are read"
+            )
+        try:
+            data = read_limited(stream, path.name, wire.MAX_IMAGE_BYTES)
+        except OSError as error:
+            raise ImageError(FailureReason.UNREADABLE_FILE, f"cannot read {path}: {error}") from error
+    is_young = abs(time.time_ns() - status.st_mtime_ns) < _YOUNG_NS
+    return data, FileState(hashlib.sha256(data).hexdigest(), len(data), 0 if is_young else status.st_mtime_ns)
 
 
 def check_image(config: Config, image: ImageRow, data: bytes, file: FileState) -> CheckedImage:
@@ -111,10 +108,11 @@ def make_manifest(config: Config, options: wire.Options, images: Sequence[Checke
     return msgspec.structs.replace(manifest, unit=f"xg_{digest[:24]}")
 
 
-def write_unit(path: Path, manifest: wire.Manifest, files: Sequence[Path]) -> None:
+def write_unit(config: Config, path: Path, manifest: wire.Manifest, images: Sequence[ImageRow]) -> None:
     """Write the zip, completely or not at all.
 
-    An image whose file has disappeared is left out; the worker reports it as missing.
+    An image whose file has disappeared or is not the one that was planned is left out; the worker reports it as
+    missing.
 
     Raises
     ------
@@ -125,9 +123,15 @@ def write_unit(path: Path, manifest: wire.Manifest, files: Sequence[Path]) -> No
     # stored, not deflated: images are compressed already
     with replacing(path) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr(_member(wire.MANIFEST_NAME), wire.encode(manifest))
-        for entry, file in zip(manifest.images, files, strict=True):
-            if file.is_file():
-                archive.writestr(_member(entry.file), file.read_bytes())
+        for entry, image in zip(manifest.images, images, strict=True):
+            try:
+                data, file = read_file(config, image)
+                if file.sha256 != entry.sha256:
+                    raise ImageError(FailureReason.HASH_DIFFERS, "the file changed after it was planned")
+            except ImageError as error:
+                log.warning("%s left out of unit %s: %s", image.image_name, manifest.unit, error)
+            else:
+                archive.writestr(_member(entry.file), data)
 
 
 def _member(name: str) -> zipfile.ZipInfo:

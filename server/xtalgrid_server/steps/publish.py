@@ -21,6 +21,7 @@ import msgspec
 from xtalgrid_core import wire
 from xtalgrid_core.errors import XtalgridError
 from xtalgrid_core.outcomes import CLASSES, Outcome
+from xtalgrid_core.spreadsheets import cell_text
 
 from ..config import Config
 from ..domain.images import ScoreRow
@@ -278,9 +279,11 @@ def _read_csv(file: Path) -> Lines:
         If it cannot be read, or is not a CSV file of the finalizer.
     """
     try:
-        reader = csv.DictReader(io.StringIO(file.read_text(encoding="utf-8-sig")), strict=True)
+        reader = csv.DictReader(io.StringIO(file.read_bytes().decode("utf-8-sig"), newline=""), strict=True)
         missing = set(COLUMNS) - set(reader.fieldnames or ())
-        lines = [(reader.line_num, {key: value or "" for key, value in line.items() if key}) for line in reader]
+        lines = [
+            (reader.line_num, {key: cell_text(value or "") for key, value in line.items() if key}) for line in reader
+        ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise XtalgridError(f"cannot read {file}: {why}; give CSV files of the finalizer") from error

@@ -14,6 +14,7 @@ from datetime import datetime
 import filelock
 
 from xtalgrid_core.errors import Busy, ConfigError, XtalgridError
+from xtalgrid_core.lines import LineFormatter
 
 from ..config import Config
 from ..domain.log import log
@@ -35,10 +36,11 @@ class Report(dict[str, object]):
 def set_up_logging() -> None:
     """Log to stderr, with the time in UTC."""
     handler = logging.StreamHandler(sys.stderr)
-    formatter = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
+    formatter = LineFormatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
-    log.handlers[:] = [handler]
+    for logger in (log, logging.getLogger("uvicorn"), logging.getLogger("asyncio")):
+        logger.handlers[:] = [handler]
     log.setLevel(logging.INFO)
     log.propagate = False
 

@@ -8,6 +8,7 @@ from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.domain.wells import Well, parse_well
 from xtalgrid_server.exchange.layouts import read_layout
+from xtalgrid_server.ledger.contents import Contents
 
 
 @pytest.fixture
@@ -17,6 +18,18 @@ def layout(system, tmp_path):
         return read_layout(system.ledger, tmp_path / "screen.csv", barcode)
 
     return read
+
+
+def test_what_an_export_wrote_is_read_back(system, layout, score, xtalgrid, tmp_path):
+    score({(1, 1): Outcome.CLEAR})
+    condition = "-20 °C; =PEG\n+ salt"
+    system.ledger.contents.record([Contents("CI022987", Well(1, 1, 0), sample="@1", condition=condition)])
+    assert xtalgrid("export", "csv", tmp_path / "scores.csv").exit_code == 0
+    line = "\"'-20 °C;' =PEG\n'+ salt\""
+    assert line in (tmp_path / "scores.csv").read_bytes().decode()
+    layout(f"well,sample,condition\nB1,'@1,{line}\n", "CI022987")
+    inside = system.ledger.contents.of_plates(["CI022987"])("CI022987", Well(2, 1, 1))
+    assert (inside.sample, inside.condition) == ("@1", condition)
 
 
 def test_wells_drops_and_once_more_is_no_harm(system, layout, score, xtalgrid, tmp_path):

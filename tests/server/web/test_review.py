@@ -221,7 +221,7 @@ def test_a_plate_as_csv(client, enter, system):
     rows = [row(f"{name}.jpg", "=cmd|' /C calc'!A1", n, Well(1, n, 1)) for n, name in enumerate(chances, 1)]
     enter(rows, [answer(n, Outcome.PRECIPITATE, p_crystal=p) for n, p in enumerate(chances.values())])
     system.ledger.corrections.add(2, Outcome.HARVESTABLE, "anna", score_id=2)
-    system.ledger.contents.record([Contents(rows[0].barcode, Well(0, 0, 0), sample="kinase", condition="+2 M salt")])
+    system.ledger.contents.record([Contents(rows[0].barcode, Well(0, 0, 0), sample="kinase", condition="PEG; =1+1")])
     answered = client.get(f"/plate/{'%3Dcmd%7C%27%20%2FC%20calc%27%21A1'}/3/scores.csv")
     assert answered.status_code == 200
     assert answered.headers["content-disposition"] == 'attachment; filename="_cmd____C_calc__A1_3.csv"'
@@ -229,7 +229,7 @@ def test_a_plate_as_csv(client, enter, system):
     assert [line["well"] for line in lines] == ["A2a", "A1a"]
     best = lines[0]
     assert (best["artscore"], best["p_crystal"], best["person"], best["person_score"]) == ("13", "0.9000", "anna", "23")
-    assert best["barcode"].startswith("'=") and best["condition"] == "'+2 M salt"  # no spreadsheet runs it
+    assert best["barcode"].startswith("'=") and best["condition"] == "PEG;' =1+1"  # no spreadsheet runs it
 
 
 def test_the_best_wells_in_one_file(client, score, config):

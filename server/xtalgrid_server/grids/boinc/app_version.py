@@ -19,7 +19,7 @@ from xml.sax.saxutils import escape
 
 import click
 
-from xtalgrid_core.command_group import CommandGroup
+from xtalgrid_core.command_group import CommandGroup, say, say_error
 from xtalgrid_core.errors import ConfigError, XtalgridError
 
 APP = "xtalgrid"
@@ -59,7 +59,7 @@ def app_version() -> None:
 def frozen_command(workers: tuple[Path, ...], apps: Path) -> None:
     """Add frozen WORKERS to a project, for any platforms, made by scripts/freeze.py --unpack-in . --release."""
     for worker in workers:
-        click.echo(frozen(worker, apps))
+        say(str(frozen(worker, apps)))
 
 
 @app_version.command("own-python")
@@ -79,7 +79,7 @@ def frozen_command(workers: tuple[Path, ...], apps: Path) -> None:
 def own_python_command(python: Path, into: Path) -> None:
     """Let a volunteer's BOINC client run the worker from a Python on this machine."""
     for path in own_python(python, into):
-        click.echo(path)
+        say(str(path))
 
 
 def frozen(worker: Path, apps: Path) -> Path:
@@ -201,5 +201,5 @@ if __name__ == "__main__":
     try:
         app_version(prog_name="xtalgrid boinc app-version")
     except XtalgridError as error:
-        click.echo(f"xtalgrid: {error}", err=True)
+        say_error(f"xtalgrid: {error}")
         sys.exit(2)

@@ -15,11 +15,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from xtalgrid_core.errors import ImageError, ImagerError
+from xtalgrid_core.errors import FailureReason, ImageError, ImagerError
 
 from ...config import Config
 from ...domain.images import Moment
 from ...domain.light import LightsSeen
+from ...storage.originals import original_status
 from .check_writing import check_writing
 from .column_types import NEVER, ColumnType, read_columns
 from .database import ImagerDatabase
@@ -268,9 +269,12 @@ def _newest_image(config: Config, database: ImagerDatabase) -> Finding:
     except (ImagerError, ImageError) as error:
         return Finding(False, "newest image", str(error))
     found = f"of {newest[0].inspected:%Y-%m-%d %H:%M} ({config.imager.time_zone}), {file}"
-    if file.is_file():
-        return Finding(True, "newest image", found)
-    return Finding(False, "newest image", f"{found}: not found", "see imager.image_root")
+    try:
+        original_status(config, file)
+    except ImageError as error:
+        why = "not found" if error.reason is FailureReason.MISSING_FILE else error.detail
+        return Finding(False, "newest image", f"{found}: {why}", "see imager.image_root")
+    return Finding(True, "newest image", found)
 
 
 def _lights(config: Config, database: ImagerDatabase) -> Iterator[Finding]:

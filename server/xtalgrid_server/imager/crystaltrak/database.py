@@ -20,6 +20,7 @@ from ...config import Config
 from ...domain.images import ImageRow, Moment, ScoredDrop, ScoreRow, UnusableRow
 from ...domain.light import Light, Mate
 from ...storage.engines import chunks
+from ...storage.originals import note_earlier_imports
 from ..source import image_path
 from .column_types import NEVER, ColumnTypes
 from .connection import Connections
@@ -51,8 +52,10 @@ class ImagerDatabase(Connections):
     """
 
     def __init__(self, config: Config) -> None:
-        super().__init__(config)
         settings = config.imager
+        if not settings.url:
+            note_earlier_imports(config)
+        super().__init__(config)
         self._config, self._light = config, config.light
         self.rows = RowReader()
         if not settings.url:  # embedded: we create the tables

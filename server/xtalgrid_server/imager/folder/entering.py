@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from xtalgrid_core.errors import ConfigError, FailureReason
+from xtalgrid_core.errors import ConfigError, FailureReason, ImageError
 from xtalgrid_core.files import readable
 
 from ...config import Config
@@ -19,6 +19,7 @@ from ...domain.failures import FailureLog
 from ...domain.images import ImageRow
 from ...domain.light import Light, LightRules, LightsSeen, light_in
 from ...domain.wells import Well, with_columns
+from ...storage.originals import open_original, original_status, trust
 from ..crystaltrak.database import ImagerDatabase
 from .dates import find_date
 from .formats import PlateFormats
@@ -117,6 +118,7 @@ def import_folder(
     if not folder.is_dir():
         what = "not a folder" if folder.exists() else "no such folder"
         raise ConfigError(f"{folder}: {what}; give the folder with the well images")
+    trust(config, folder)
     names = names or config.import_.names
     convention = convention_of(config, names)
     result = Imported()
@@ -282,10 +284,13 @@ class _Entering:
         rows = []
         for image in sorted(images, key=lambda image: image.date or datetime.min):  # noqa: DTZ901
             try:
+                original_status(self._config, image.file)
                 when = image.date or self._config.imager.local(image.file.lstat().st_mtime)
                 number = self._inspections.number(image)
                 target = self._config.image_root / image.barcode / str(number) / image.name
-                _link(image.file, target, copy, self._copies)
+                _link(self._config, image.file, target, copy, self._copies)
+            except ImageError as error:
+                self._reject(image.file, error.reason, error.detail)
             except FileExistsError as error:
                 self._reject(image.file, FailureReason.NAME_FITS_NO_PATTERN, str(error))
             except FileNotFoundError:
@@ -380,7 +385,7 @@ def _number_wells(
     return places
 
 
-def _link(file: Path, target: Path, copy: bool, copies: Copies) -> None:
+def _link(config: Config, file: Path, target: Path, copy: bool, copies: Copies) -> None:
     """Make `file` available as `target`, by a symbolic link or a copy; a copy follows the file that it was made from.
 
     Raises
@@ -406,6 +411,7 @@ def _link(file: Path, target: Path, copy: bool, copies: Copies) -> None:
             raise OSError("a copy is wanted")
         temporary.symlink_to(file.absolute())
     except OSError:
-        shutil.copyfile(file, temporary)
+        with open_original(config, file) as original, temporary.open("xb") as made:
+            shutil.copyfileobj(original, made)
         copies.add(target, file)
     temporary.replace(target)  # and a link to a file that was moved

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import glob
 import hashlib
 import re
@@ -103,6 +104,6 @@ def _hashed(barcode: str, path: str) -> str:
 def is_same_image(one: Path, other: Path) -> bool:
     """Tell whether two paths lead to one file, or to files with the same content."""
     try:
-        return one.samefile(other) or one.read_bytes() == other.read_bytes()
+        return one.samefile(other) or filecmp.cmp(one, other, shallow=False)
     except OSError:
         return False

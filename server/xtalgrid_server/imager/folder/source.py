@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from xtalgrid_core.errors import ConfigError, FailureReason
+from xtalgrid_core.errors import ConfigError, FailureReason, ImageError
 from xtalgrid_core.files import readable
 from xtalgrid_core.whole import missing_end
 
@@ -21,6 +21,7 @@ from ...config import Config
 from ...domain.failures import FailureLog
 from ...domain.images import ImageRow, UnusableRow
 from ...storage.engines import IN_LIST
+from ...storage.originals import open_original, trust
 from ..crystaltrak.database import ImagerDatabase
 from ..source import ImageSource
 from .entering import STEP, Imported, convention_of, enter, refuse_vendors
@@ -116,6 +117,7 @@ class FolderSource:
         """
         if not self._folder.is_dir():
             raise ConfigError(f"imager.folder: no such folder {self._folder}; is it mounted?")
+        trust(self._config, self._folder)
         imported, visited = Imported(), set[str]()
         for folders in _batches(walk(self._folder)):
             self._scan_folders(folders, imported, visited)
@@ -215,8 +217,10 @@ class FolderSource:
 
     def _missing_end(self, path: Path) -> str | None:
         try:
-            with path.open("rb") as stream:
+            with open_original(self._config, path) as stream:
                 return missing_end(stream)
+        except ImageError:
+            return None  # entering it says what is wrong
         except OSError as error:
             return f"cannot read it: {error.strerror}"
 

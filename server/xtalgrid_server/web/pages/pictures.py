@@ -20,6 +20,7 @@ from xtalgrid_core.images import image_size, read_image
 from ...config import Config
 from ...domain.images import ImageRow
 from ...steps.pack import image_path, read_original
+from ...storage.originals import original_status
 from ..cache.disk import DiskCache
 
 SIDES = (160, 320, 640)
@@ -106,10 +107,7 @@ class Thumbnails:
             If the original cannot be read.
         """
         path = image_path(self._config, image)
-        try:
-            about = path.stat()
-        except (OSError, ValueError) as error:
-            raise ImageError(FailureReason.MISSING_FILE, f"{image.image_name} is no longer in its folder") from error
+        about = original_status(self._config, path)
         name = hashlib.sha256(f"{path}\n{about.st_mtime_ns}\n{about.st_size}\n{side}".encode()).hexdigest()[:40]
         cached = self._cache.read(name)
         if cached is not None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-import csv
-import io
+import codecs
 
 from fastapi import APIRouter, Response
 
 from xtalgrid_core import wire
 from xtalgrid_core.errors import ImageError
+from xtalgrid_core.spreadsheets import csv_line
 from xtalgrid_scoring.table import SECOND_OPINION_COLUMNS
 
 from ...reports.tables import second_opinion
@@ -37,34 +37,30 @@ def scores(request: AllowedRequest, barcode: str, inspection: int) -> Response:
     plate = read_plate(request, barcode, inspection)
     contents = request.site.ledger.contents.of_plates([barcode])
     answers = second_opinions(request, plate)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow((*COLUMNS, *(SECOND_OPINION_COLUMNS if answers else ())))
+    lines = [csv_line((*COLUMNS, *(SECOND_OPINION_COLUMNS if answers else ())), "\r\n")]
     for drop in select_drops(plate.drops, PlateView("best")):
         image, people, inside = drop.image, drop.state.people, contents(barcode, drop.well)
-        writer.writerow(
-            _cell(value)
-            for value in (
-                barcode,
-                inspection,
-                image.inspected.isoformat(sep=" "),
-                drop.well,
-                (request.site.config.score_code(image.outcome) or "") if image.outcome else "",
-                image.outcome or "",
-                f"{image.probability:.4f}" if image.is_scored else "",
-                "" if drop.p_crystal is None else f"{drop.p_crystal:.4f}",
-                "; ".join(score.who for score in people),
-                "; ".join(score.code for score in people),
-                "; ".join(str(score.outcome or "") for score in people),
-                inside.sample,
-                inside.condition,
-                ": ".join(image.failure) if image.failure else "",
-                image.image_name,
-                drop.state.name,
-                *(_second_opinion(answers.get(image.image_id)) if answers else ()),
-            )
+        values = (
+            barcode,
+            inspection,
+            image.inspected.isoformat(sep=" "),
+            drop.well,
+            (request.site.config.score_code(image.outcome) or "") if image.outcome else "",
+            image.outcome or "",
+            f"{image.probability:.4f}" if image.is_scored else "",
+            "" if drop.p_crystal is None else f"{drop.p_crystal:.4f}",
+            "; ".join(score.who for score in people),
+            "; ".join(score.code for score in people),
+            "; ".join(str(score.outcome or "") for score in people),
+            inside.sample,
+            inside.condition,
+            ": ".join(image.failure) if image.failure else "",
+            image.image_name,
+            drop.state.name,
+            *(_second_opinion(answers.get(image.image_id)) if answers else ()),
         )
-    return download(text.getvalue().encode("utf-8-sig"), "text/csv; charset=utf-8", f"{barcode}_{inspection}.csv")
+        lines.append(csv_line(values, "\r\n"))
+    return download(codecs.BOM_UTF8 + b"".join(lines), "text/csv; charset=utf-8", f"{barcode}_{inspection}.csv")
 
 
 @router.get("/plate/{barcode:path}/{inspection:int}/best.html")
@@ -96,9 +92,3 @@ def _embedded(request: PageRequest, drop: DropCard) -> str:
 def _second_opinion(answer: wire.Scored | None) -> list[str]:
     values = second_opinion(answer).values() if answer else [None] * len(SECOND_OPINION_COLUMNS)
     return ["" if value is None else f"{value:.4f}" for value in values]
-
-
-def _cell(value: object) -> str:
-    """Format a value as text that no spreadsheet takes for a formula (OWASP, CSV injection)."""
-    text = str(value)
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

@@ -1,0 +1,68 @@
+r"""The one place where foreign text becomes a line of a terminal or a log.
+
+Barcodes, file names, samples, conditions and what stands in a model's file come from others. Control characters, line
+breaks and marks that change the direction of text are shown as ``\x1b`` or ``\u202e``, so that they do nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import unicodedata
+from types import TracebackType
+
+_JOINERS = "\u200c\u200d"
+"""Characters of several scripts' words."""
+
+
+def one_line(text: str) -> str:
+    r"""Return text as one line that does nothing but show characters.
+
+    Examples
+    --------
+    >>> one_line("P1\x1b[2J\n2026-11-29 INFO all is well")
+    'P1\\x1b[2J\\n2026-11-29 INFO all is well'
+    """
+    return text if text.isprintable() else "".join(c if _is_harmless(c) else _escaped(c) for c in text)
+
+
+def _is_harmless(character: str) -> bool:
+    """Tell whether a character neither controls nor breaks a line; blanks and private letters don't."""
+    return character.isprintable() or character in _JOINERS or unicodedata.category(character) in ("Zs", "Co", "Cn")
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
+def message_lines(text: str) -> str:
+    """Return a message with its line breaks; its further lines are indented, so that none looks like another's."""
+    first, *rest = text.split("\n")
+    lines = [one_line(first), *(one_line(line if line.startswith("  ") else f"  {line}") for line in rest)]
+    return "\n".join(lines)
+
+
+def json_lines(data: bytes) -> str:
+    r"""Return JSON as text that a terminal can show: the same values, with harmful characters as ``\u001b``."""
+    lines = data.decode().split("\n")
+    return "\n".join(
+        line if line.isprintable() else "".join(c if _is_harmless(c) else _in_json(c) for c in line) for line in lines
+    )
+
+
+def _in_json(character: str) -> str:
+    digits = character.encode("utf-16-be").hex()
+    return "".join(f"\\u{digits[start : start + 4]}" for start in range(0, len(digits), 4))
+
+
+class LineFormatter(logging.Formatter):
+    """Formats a record as one line; a traceback follows on indented lines."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Format a record without its traceback."""
+        return one_line(super().formatMessage(record))
+
+    def formatException(
+        self, error: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+    ) -> str:
+        """Format a traceback."""
+        return message_lines("  " + super().formatException(error).replace("\n", "\n  "))
