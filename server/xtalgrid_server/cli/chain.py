@@ -29,7 +29,12 @@ def create_work_command(
     with System(config) as system:
         created = system.create_work(limit=limit, barcodes=barcodes, dry_run=dry_run, retry=retry, backfill=backfill)
     would = "would be " if dry_run else ""
-    click.echo(f"{created.planned} images {would}planned in {created.units} units, {len(created.failed)} failed")
+    waiting = f", {len(created.waiting)} waiting" if created.waiting else ""
+    click.echo(
+        f"{created.planned} images {would}planned in {created.units} units{waiting}, {len(created.failed)} failed"
+    )
+    if created.unusable:
+        click.echo(f"{len(created.unusable)} rows of the imager database cannot be used; `xtalgrid status` names them")
     for line in created.lights.lines():
         click.echo(line)
 

@@ -6,9 +6,10 @@ Queries for the light shape leave the answers (boxes, outlines) in the database,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -16,9 +17,11 @@ from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
 
 from ..domain.images import ImageRow
+from ..domain.light import LightRules, not_scored
 from ..domain.wells import Well
 from ..storage.engines import chunks
 from . import tables as t
+from .waiting import may_be_completed, newest_failures
 
 _OUTCOMES = {str(outcome): outcome for outcome in Outcome}
 
@@ -81,6 +84,8 @@ def plate_order(image: DropImage) -> tuple[Any, ...]:
     return image.barcode, image.inspection, image.well.col, image.well.row, image.well.subwell, image.image_id
 
 
+D = TypeVar("D", bound=DropImage)
+
 # ---- queries -------------------------------------------------------------------------------------------------------
 
 _IMAGE = (
@@ -120,16 +125,32 @@ def select_scores() -> sa.Select[Any]:
     return sa.select(*_FULL).join_from(t.scores, t.images, t.images.c.id == t.scores.c.image_id)
 
 
-def drop_images(connection: sa.Connection, statement: sa.Select[Any]) -> list[DropImage]:
-    """Read images; look up why those without a score failed."""
+def drop_images(connection: sa.Connection, statement: sa.Select[Any], held: timedelta) -> list[DropImage]:
+    """Read images; look up why those without a score failed, unless they wait, at most as long as `held`."""
     rows = connection.execute(statement).all()
     waiting = [row.id for row in rows if row.score_id is None]
     failures: dict[int, tuple[str, str]] = {}
     for part in chunks(waiting):
         of_images = t.failures.c.image_id.in_(part), t.failures.c.closed_at.is_(None)
-        chosen = sa.select(t.failures).where(*of_images).order_by(t.failures.c.id)
-        failures.update({row.image_id: (row.reason, row.detail) for row in connection.execute(chosen)})
+        chosen = sa.select(t.failures, t.images.c.modified).join(t.images, t.images.c.id == t.failures.c.image_id)
+        found = newest_failures(connection.execute(chosen.where(*of_images).order_by(t.failures.c.id)))
+        failures |= {
+            image_id: (row.reason, row.detail)
+            for image_id, (row, since) in found.items()
+            if not may_be_completed(row.reason, since, row.modified, held)
+        }
     return [drop_image(row, failures.get(row.id)) for row in rows]
+
+
+def with_a_say(rules: LightRules, images: Sequence[D]) -> list[D]:
+    """Leave out images that only an earlier version scored: those in other light, and slices of a scored composite."""
+    without = not_scored(rules, (image for image in images if image.is_scored))
+    return [
+        image
+        for image in images
+        if (image.inspect_id, image.image_name) not in without
+        and (image.is_scored or rules.is_scored(image.image_name))
+    ]
 
 
 def drop_image(row: Any, failure: tuple[str, str] | None = None) -> DropImage:

@@ -82,7 +82,7 @@ class FolderSource:
         self.newest_first = database.newest_first
         self.entered_after, self.last_id = database.entered_after, database.last_id
         self.of_inspections = database.of_inspections
-        self.find_undated = database.find_undated
+        self.find_incomplete = database.find_incomplete
         self.of_plate = database.of_plate
         self.count_images = database.count_images
         self.path = database.path
