@@ -29,7 +29,7 @@ from xtalgrid_server.config import from_string
 from xtalgrid_server.domain.images import ImageRow
 from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.reports.status import status, status_lines
-from xtalgrid_server.steps.account import account
+from xtalgrid_server.steps.account import account, account_lines
 from xtalgrid_server.steps.system import System
 from xtalgrid_server.web.app import create_app
 
@@ -334,6 +334,18 @@ def test_other_kinds_of_files_are_named_by_suffix_and_number(system, folder):
     }
     assert (counted.there, counted.waiting) == (7, 1)
     assert account(system.config, system.ledger, system.imager) == counted
+
+
+def test_of_many_kinds_the_most_frequent_are_named(system, folder):
+    for number in range(300):
+        (folder / f"a.x{number}").write_bytes(b"x")
+    (folder / "b.x200").write_bytes(b"x")
+    counted = account(system.config, system.ledger, system.imager, system.import_folder(folder))
+    assert (counted.there, len(counted.passed_over)) == (301, 300)
+    (line,) = (line for line in account_lines(counted) if line.startswith("passed over"))
+    assert "2 .x200" in line
+    assert line.endswith("288 of 288 other kinds (all with status --json)")
+    assert len(line) < 200
 
 
 def test_a_file_that_could_not_be_used_is_looked_at_however_old_its_inspection_is(system, folder, monkeypatch):

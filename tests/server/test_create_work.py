@@ -303,6 +303,20 @@ def test_what_an_earlier_version_passed_over_is_found_again(system, imaged):
     assert sorted(planned(system)) == list(range(1, 7))
 
 
+def test_ids_that_go_back_are_read_again(labs, caplog):
+    """The imager database is restored from a backup; then an old plate is entered."""
+    image, inspections, images = imager_of(labs), labs.imager.tables.inspections, labs.imager.tables.images
+    image(0, 5)
+    assert labs.create_work().planned == 5
+    with labs.imager.transaction() as connection:
+        for table in (images, inspections):
+            connection.execute(table.delete().where(table.c.inspectid > 2))
+    labs.create_work()
+    assert "the highest INSPECTID was 5 and is 2" in caplog.text
+    (old,) = image(-3000)
+    assert labs.create_work().planned == 1, old
+
+
 def test_a_row_that_cannot_be_used_is_recorded_once(labs):
     first, odd, last = imager_of(labs)(0, 3)
     columns = labs.imager.tables.inspections

@@ -22,6 +22,9 @@ from ..ledger.store import Ledger
 
 SAME_IMAGE = "copy of another file"
 
+_KINDS = 12
+"""Number of kinds of what was passed over that are listed, the most frequent."""
+
 
 @dataclass(frozen=True, slots=True)
 class WaitingFile:
@@ -124,7 +127,11 @@ def account_lines(account: Account, files: int = 20) -> Iterator[str]:
     numbers = f"{account.scored} scored + {account.waiting} waiting + {account.failed} failed + {others} passed over"
     yield f"{account.there} there = {numbers}"
     if others:
-        yield f"passed over {', '.join(f'{number} {kind}' for kind, number in account.passed_over.items())}"
+        most = sorted(account.passed_over, key=lambda kind: -account.passed_over[kind])[:_KINDS]
+        kinds = [f"{number} {kind}" for kind, number in account.passed_over.items() if kind in most]
+        if rest := others - sum(account.passed_over[kind] for kind in most):
+            kinds.append(f"{rest} of {len(account.passed_over) - len(most)} other kinds (all with status --json)")
+        yield f"passed over {', '.join(kinds)}"
     if account.differing:
         yield f"changed     {account.differing} files are not the ones that were scored"
     for one in account.waiting_files[:files]:

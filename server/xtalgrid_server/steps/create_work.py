@@ -211,6 +211,17 @@ class _Run:
         """Read what is new, then gaps, look-back and archive; save the progress once all units are submitted."""
         entered = source.last_id() or 0
         progress = not_beyond(self._horizon, load_progress(self._ledger, key))
+        if progress.first_id is not None and entered < progress.last_id:
+            log.warning(
+                "%s: the highest INSPECTID was %d and is %d: inspections were deleted, or the imager database was "
+                "restored; what is entered from now on is read again",
+                STEP,
+                progress.last_id,
+                entered,
+            )
+            progress = msgspec.structs.replace(
+                progress, first_id=min(progress.first_id, entered), last_id=min(progress.last_id, entered)
+            )
         if not progress.is_searched:
             source.find_incomplete()
         look_back = timedelta(days=self._config.work.look_back_days)
