@@ -212,9 +212,9 @@ class FolderSource:
             status = entry.stat()
         except OSError:
             return None
-        if known is not None and (known.size, known.modified) == (status.st_size, status.st_mtime_ns):
-            if not (known.state == "double" and is_alone):
-                return known
+        is_same = known is not None and (known.size, known.modified) == (status.st_size, status.st_mtime_ns)
+        if known is not None and is_same and not (known.state == "double" and is_alone):
+            return known
         now = self._clock()
         state: State = "changing" if known is not None and known.state in ("entered", "changing") else "waiting"
         first = known.first if known is not None and known.state == state else now
