@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from html import escape
 from pathlib import Path
@@ -46,6 +46,12 @@ FAST = (Phase.explicit, Phase.reuse, Phase.generate)
 class NoFailures:
     def add(self, file: str, step: str, reason: str, detail: str) -> None:
         raise AssertionError(f"{file}: {detail}")
+
+    def close(self, files: Sequence[str], step: str) -> None:
+        """There are none to close."""
+
+    def open_files(self, step: str) -> list[str]:
+        return []
 
 
 def drops(

@@ -29,12 +29,13 @@ def create_work_command(
     with System(config) as system:
         created = system.create_work(limit=limit, barcodes=barcodes, dry_run=dry_run, retry=retry, backfill=backfill)
     would = "would be " if dry_run else ""
-    waiting = f", {len(created.waiting)} waiting" if created.waiting else ""
-    click.echo(
-        f"{created.planned} images {would}planned in {created.units} units{waiting}, {len(created.failed)} failed"
-    )
+    also = f", {len(created.waiting)} waiting" if created.waiting else ""
+    also += f", {len(created.failed)} failed"
     if created.unusable:
-        click.echo(f"{len(created.unusable)} rows of the imager database cannot be used; `xtalgrid status` names them")
+        also += (
+            f", {len(created.unusable)} unusable row{'s' if len(created.unusable) > 1 else ''} (see xtalgrid status)"
+        )
+    click.echo(f"{created.planned} images {would}planned in {created.units} units{also}")
     for line in created.lights.lines():
         click.echo(line)
 
