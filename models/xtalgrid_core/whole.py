@@ -23,7 +23,13 @@ _ZEROS = bytes(256)
 """Zeros in a row that compressed data never hold, except for large surfaces of one colour."""
 
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-_HUFFMAN_TABLES, _START_OF_SCAN, _END_OF_IMAGE = 0xC4, 0xDA, 0xD9
+_RESTART = re.compile(rb"\xff[\xd0-\xd7]")
+_HUFFMAN_TABLES, _START_OF_SCAN, _END_OF_IMAGE, _RESTART_INTERVAL = 0xC4, 0xDA, 0xD9, 0xDD
+_PNG_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+"""Samples of a pixel by the PNG's colour type."""
+_PNG_PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""First column and row, and steps, of the passes of an interlaced PNG."""
+_INFLATED_AT_ONCE = 2**20
 _GIF_EXTENSION, _GIF_IMAGE, _GIF_TRAILER = 0x21, 0x2C, 0x3B
 _BMP_FIRST_HEADER = struct.Struct("<4xHHHH")
 _BMP_HEADER = struct.Struct("<4xiiHHII")
@@ -46,8 +52,9 @@ def missing_end(stream: IO[bytes]) -> str | None:
     """Return why an image file is incomplete, or None if it is complete.
 
     A JPEG must have its end marker, a PNG its end chunk and a GIF its trailer, whatever follows them; the parts of a
-    TIFF's first page and the rows of a BMP must lie within the file. None of them may hold zeros in place of data, and
-    a PNG's checksums must be right. Files of other formats are taken for complete, unless they begin with zeros.
+    TIFF's first page and the rows of a BMP must lie within the file. None of them may hold zeros in place of data. A
+    PNG's checksums must be right, and its data as long as its rows; of a JPEG with restart markers, none may be
+    missing. Files of other formats are taken for complete, unless they begin with zeros.
 
     Parameters
     ----------
@@ -72,7 +79,9 @@ def missing_end(stream: IO[bytes]) -> str | None:
     if head.startswith(b"\xff\xd8"):
         data = stream.read()
         is_complete = tail.endswith(b"\xff\xd9") or any(kind == _END_OF_IMAGE for kind, _ in _markers(data))
-        return _zeros_in_jpeg(data) if is_complete else "the JPEG's end marker is missing"
+        if not is_complete:
+            return "the JPEG's end marker is missing"
+        return "a part of the JPEG is missing" if _lacks_restarts(data) else _zeros_in_jpeg(data)
     if head.startswith(b"\x89PNG"):
         return _missing_in_png(stream.read())
     if head.startswith((b"II*\0", b"MM\0*", b"II+\0")):
@@ -127,6 +136,37 @@ def _eighth(data: bytes) -> bytes:
             return image.tobytes()
         except OSError:
             return b""
+
+
+def _lacks_restarts(data: bytes) -> bool:
+    """Tell whether restart markers are missing, which a JPEG may have between its parts and are counted from 0 to 7."""
+    if b"\xff\xdd" not in data:
+        return False
+    interval, frame = 0, b""
+    markers = [*_markers(data), (_END_OF_IMAGE, len(data))]
+    for (kind, at), (_, end) in itertools.pairwise(markers):
+        segment = data[at + 4 : at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")]
+        if kind == _RESTART_INTERVAL:
+            interval = int.from_bytes(segment[:2], "big")
+        elif kind in _FRAMES and len(segment) > 7:
+            frame = segment
+        elif kind == _START_OF_SCAN and interval and frame:
+            found = list(_RESTART.finditer(data, at, end))
+            units = _units(frame) if segment[:1] == frame[5:6] else 0  # a scan of some colours has others
+            if (
+                len(found) < -(-units // interval) - 1
+                or any(match.group()[1] & 7 != number % 8 for number, match in enumerate(found))
+                or any(before.end() == after.start() for before, after in itertools.pairwise(found))
+            ):
+                return True
+    return False
+
+
+def _units(frame: bytes) -> int:
+    """Return the number of units that a scan of all colours of a frame is made of."""
+    rows, cols = _luma_block(frame)
+    height, width = int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big")
+    return -(-height // rows) * -(-width // cols)
 
 
 def _zeros_in_jpeg(data: bytes) -> str | None:
@@ -214,18 +254,40 @@ def _is_flat(data: bytes, unit: tuple[int, int], progressive: bool) -> bool:
 
 
 def _missing_in_png(data: bytes) -> str | None:
-    """Walk a PNG's chunks to its end chunk, and compare their checksums."""
-    at = 8
+    """Walk a PNG's chunks to its end chunk, compare their checksums, and inflate its data."""
+    at, length_of_rows, inflated = 8, 0, 0
+    inflating = zlib.decompressobj()
     while at + 12 <= len(data):
         length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
         end = at + 8 + length
         checksum = data[end : end + 4]
         if len(checksum) == 4 and zlib.crc32(memoryview(data)[at + 4 : end]) != int.from_bytes(checksum, "big"):
             return "a part of the PNG has another checksum"
-        if kind == b"IEND":
-            return None
+        if kind == b"IHDR":
+            length_of_rows = _length_of_rows(data[at + 8 : end])
+        elif kind == b"IDAT":
+            rest = data[at + 8 : end]
+            while rest and inflated < length_of_rows:
+                try:
+                    inflated += len(inflating.decompress(rest, _INFLATED_AT_ONCE))
+                except zlib.error:
+                    return "a part of the PNG is broken"
+                rest = inflating.unconsumed_tail
+        elif kind == b"IEND":
+            return "the PNG's data end early" if inflated < length_of_rows else None
         at = end + 4
     return "the PNG's end chunk is missing"
+
+
+def _length_of_rows(header: bytes) -> int:
+    """Return the number of bytes of a PNG's rows, as its header says; 0 if the header is broken."""
+    if len(header) < 13 or header[9] not in _PNG_SAMPLES:
+        return 0
+    width, height, bits, is_interlaced = *struct.unpack_from(">II", header), header[8], header[12]
+    bits *= _PNG_SAMPLES[header[9]]
+    passes = _PNG_PASSES if is_interlaced else ((0, 0, 1, 1),)
+    sizes = (((width - x + dx - 1) // dx, (height - y + dy - 1) // dy) for x, y, dx, dy in passes)
+    return sum((1 + (columns * bits + 7) // 8) * rows for columns, rows in sizes if columns > 0 and rows > 0)
 
 
 def _missing_in_gif(data: bytes) -> str | None:

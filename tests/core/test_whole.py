@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -86,6 +88,37 @@ def test_the_end_marker_of_a_thumbnail_does_not_count() -> None:
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), np.asarray(Image.open(io.BytesIO(picture))))
     assert is_whole(data)
     assert missing_end(io.BytesIO(data[: 2 + len(segment) + 500])) == "the JPEG's end marker is missing"
+
+
+def png_of(rows: bytes, side: int, *, interlaced: bool) -> bytes:
+    """A grey PNG of these rows, with right checksums."""
+    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, interlaced)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    parts = (
+        struct.pack(">I", len(part)) + kind + part + struct.pack(">I", zlib.crc32(kind + part)) for kind, part in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize(("length", "interlaced"), [(72, False), (79, True)])
+def test_a_png_has_all_its_rows(length: int, interlaced: bool) -> None:
+    """Eight rows of a filter and eight pixels; interlaced, 1 + 1 + 1 + 2 + 2 + 4 + 4 rows of 1, 1, 2, 2, 4, 4, 8."""
+    assert missing_end(io.BytesIO(png_of(bytes(length), 8, interlaced=interlaced))) is None
+    assert missing_end(io.BytesIO(png_of(bytes(length - 1), 8, interlaced=interlaced))) == "the PNG's data end early"
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_has_all_its_parts_between_restarts(mode: str, progressive: bool) -> None:
+    stream = io.BytesIO()
+    picture = Image.effect_noise((301, 203), 80).convert(mode)
+    picture.save(stream, "JPEG", restart_marker_rows=1, progressive=progressive)
+    data = stream.getvalue()
+    assert missing_end(io.BytesIO(data)) is None
+    at = [match.start() for match in re.finditer(rb"\xff[\xd0-\xd7]", data)]
+    assert missing_end(io.BytesIO(data[: at[3]] + data[at[4] :])) == "a part of the JPEG is missing"
+    assert missing_end(io.BytesIO(data[: at[3] + 2] + data[at[4] :])) == "a part of the JPEG is missing"
+    assert missing_end(io.BytesIO(data[: at[1]] + data[at[9] :])) == "a part of the JPEG is missing"
 
 
 def test_other_formats_are_taken_for_complete() -> None:

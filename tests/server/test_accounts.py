@@ -29,7 +29,7 @@ from xtalgrid_server.config import from_string
 from xtalgrid_server.domain.images import ImageRow
 from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.reports.status import status, status_lines
-from xtalgrid_server.steps.account import account
+from xtalgrid_server.steps.account import account, account_lines
 from xtalgrid_server.steps.system import System
 from xtalgrid_server.web.app import create_app
 
@@ -289,11 +289,34 @@ def test_a_row_that_was_corrected_is_planned_and_its_failure_closed(system):
         connection.execute(sa.text("UPDATE i_inspections SET barcodeid = '' WHERE inspectid = 1"))
     created = system.create_work()
     assert (created.planned, len(created.unusable)) == (1, 1)
-    assert account(system.config, system.ledger, system.imager).failed == 1
+    counted = account(system.config, system.ledger, system.imager)
+    assert (counted.there, counted.waiting, counted.failed) == (2, 1, 1)
     with system.imager.transaction() as connection:
         connection.execute(change.values(barcodeid="P"))
     assert system.create_work().planned == 1
     assert account(system.config, system.ledger, system.imager).failed == 0
+
+
+def test_a_file_that_is_not_complete_waits_everywhere_until_it_is_given_up(system, folder):
+    path = put(folder, 1, 0)
+    (row,) = system.import_folder(folder).entered
+    place = row.barcode, row.inspection
+
+    def seen() -> tuple[object, ...]:
+        """What create_work, status and the two pages of plates count: waiting and failed."""
+        created = system.create_work()
+        counted = account(system.config, system.ledger, system.imager)
+        (drop,) = system.ledger.images.of_plate(row.barcode)
+        counts = system.ledger.plates.counts([place])[place]
+        page = drop.outcome is None, drop.failure is not None
+        index = counts.waiting, counts.outcomes.get(Outcome.FAILED, 0)
+        return (len(created.waiting), len(created.failed)), (counted.waiting, counted.failed), page, index
+
+    path.write_bytes(PICTURES[0, "png"][:300])
+    assert seen() == ((1, 0),) * 4
+    with system.ledger._db.writing() as connection:  # as if it had been so for two days
+        connection.execute(sa.text("UPDATE failures SET at = '2026-01-01 00:00:00.000000'"))
+    assert seen() == ((0, 1),) * 4
 
 
 def test_other_kinds_of_files_are_named_by_suffix_and_number(system, folder):
@@ -313,13 +336,25 @@ def test_other_kinds_of_files_are_named_by_suffix_and_number(system, folder):
     assert account(system.config, system.ledger, system.imager) == counted
 
 
+def test_of_many_kinds_the_most_frequent_are_named(system, folder):
+    for number in range(300):
+        (folder / f"a.x{number}").write_bytes(b"x")
+    (folder / "b.x200").write_bytes(b"x")
+    counted = account(system.config, system.ledger, system.imager, system.import_folder(folder))
+    assert (counted.there, len(counted.passed_over)) == (301, 300)
+    (line,) = (line for line in account_lines(counted) if line.startswith("passed over"))
+    assert "2 .x200" in line
+    assert line.endswith("288 of 288 other kinds (all with status --json)")
+    assert len(line) < 200
+
+
 def test_a_file_that_could_not_be_used_is_looked_at_however_old_its_inspection_is(system, folder, monkeypatch):
     """Half of a new picture, then the earlier one again; another inspection is a month newer meanwhile."""
     path = put(folder, 1, 0)
     system.import_folder(folder)
     through(system, Outcome.CLEAR)
     path.write_bytes(PICTURES[1, "png"][:300])
-    assert len(system.create_work().failed) == 1
+    assert len(system.create_work().waiting) == 1
     for row in system.imager.register(
         [ImageRow(0, "Q", 1, INSPECTED + timedelta(days=9000), Well(1, 1, 1), "new.png")]
     ):

@@ -165,9 +165,9 @@ def test_broken_files_cost_nobody_else(system, imaged):
     path(huge).write_bytes(_png_header(20_000, 20_000))
     created = system.create_work()
     assert created.planned == 1
+    assert {row.inspection: error.reason for row, error in created.waiting} == {cut.inspection: "truncated image"}
     assert {row.inspection: error.reason for row, error in created.failed} == {
         text.inspection: "not an image",
-        cut.inspection: "truncated image",
         tiny.inspection: "image too small",
         huge.inspection: "image too large",
     }
@@ -190,7 +190,7 @@ def test_a_tiff_that_is_cut_off_costs_no_worker_s_time(system, imaged):
         path.write_bytes(stream.getvalue()[:kept])
     created = system.create_work()
     assert created.planned == 1
-    assert [(row, error.reason) for row, error in created.failed] == [(cut, "truncated image")]
+    assert [(row, error.reason) for row, error in created.waiting] == [(cut, "truncated image")]
 
 
 def _png_header(width, height):
@@ -303,6 +303,20 @@ def test_what_an_earlier_version_passed_over_is_found_again(system, imaged):
     assert sorted(planned(system)) == list(range(1, 7))
 
 
+def test_ids_that_go_back_are_read_again(labs, caplog):
+    """The imager database is restored from a backup; then an old plate is entered."""
+    image, inspections, images = imager_of(labs), labs.imager.tables.inspections, labs.imager.tables.images
+    image(0, 5)
+    assert labs.create_work().planned == 5
+    with labs.imager.transaction() as connection:
+        for table in (images, inspections):
+            connection.execute(table.delete().where(table.c.inspectid > 2))
+    labs.create_work()
+    assert "the highest INSPECTID was 5 and is 2" in caplog.text
+    (old,) = image(-3000)
+    assert labs.create_work().planned == 1, old
+
+
 def test_a_row_that_cannot_be_used_is_recorded_once(labs):
     first, odd, last = imager_of(labs)(0, 3)
     columns = labs.imager.tables.inspections
@@ -310,12 +324,11 @@ def test_a_row_that_cannot_be_used_is_recorded_once(labs):
         for statement in ("ALTER TABLE {} DROP COLUMN subwell", "ALTER TABLE {} ADD subwell INTEGER"):
             connection.exec_driver_sql(statement.format(columns.fullname))
         connection.execute(columns.update().values(subwell=1).where(columns.c.inspectid != odd.inspect_id))
-    for _ in range(2):
-        assert len(labs.create_work().unusable) == 1
+    assert [len(labs.create_work().unusable) for _ in range(2)] == [1, 0]
     assert sorted(planned(labs)) == [first.inspection, last.inspection]
     (failure,) = labs.ledger.failures.of_files()
     assert failure == (
         f"I_INSPECTIONS, INSPECTID {odd.inspect_id}",
         "unusable row",
-        "SUBWELL is None, not a whole number; correct the row",
+        "SUBWELL is NULL, not a whole number; correct the row",
     )

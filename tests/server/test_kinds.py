@@ -19,7 +19,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from xtalgrid_core.errors import XtalgridError
@@ -103,11 +103,8 @@ def test_one_odd_value_costs_its_own_row_only(odd):
         database.close()
     usable = {number for number, (column, value) in enumerate(odd, 2) if is_usable(column, value)}
     assert ids == entered == usable | {1, len(odd) + 2}
-    hidden = {n for n, (column, value) in enumerate(odd, 2) if column == "imagename" and value in (None, b"P1")}
     assert unusable == {
-        (f"INSPECTID {number}", column.upper())
-        for number, (column, _) in enumerate(odd, 2)
-        if number not in usable | hidden  # SQL's LIKE passes over what is no text
+        (f"INSPECTID {number}", column.upper()) for number, (column, _) in enumerate(odd, 2) if number not in usable
     }
 
 
@@ -175,6 +172,7 @@ dates = st.one_of(
 
 @settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=st.lists(st.lists(dates, min_size=1, max_size=4), min_size=2, max_size=4))
+@example(batches=[[datetime(2025, 1, 1)], [datetime(1, 1, 1)]])
 def test_whatever_clocks_say_what_is_entered_is_planned_once(open_lab, batches):
     """Rows of several imagers, in the order in which they are entered; the first batch is the archive's."""
     lab = open_lab()
@@ -188,6 +186,17 @@ def test_whatever_clocks_say_what_is_entered_is_planned_once(open_lab, batches):
     assert planned == set(range(1, lab.count + 1))
 
 
+@pytest.mark.parametrize("name", [None, b"a.png"])
+def test_an_image_whose_name_is_no_text_is_recorded_and_taken_when_it_is_named(open_lab, name):
+    lab = open_lab()
+    lab.enter([datetime(2026, 1, 1), datetime(2026, 1, 2)])
+    for value, planned, failures in ((name, {1}, 1), (name, set(), 1), ("a.png", {2}, 0)):
+        lab.name(2, value)
+        assert lab.create_work() == planned
+        assert len(lab.failures()) == failures
+        assert all(one.startswith("I_IMAGES, INSPECTID 2") for one, *_ in lab.failures())
+
+
 class Lab:
     """A vendor's database on SQLite, with an image for each inspection, and a chain over it."""
 
@@ -196,6 +205,14 @@ class Lab:
         vendors(folder, []).close()
         toml = f'[imager]\nurl = "sqlite:///{folder}/ct.db"\nimage_root = "{folder}/images"\n'
         self._system = System(from_string(toml, home=folder / "home"))
+
+    def name(self, inspect_id: int, name: object) -> None:
+        with sqlite3.connect(self._folder / "ct.db") as connection:
+            connection.execute("update i_images set imagename = ? where inspectid = ?", (name, inspect_id))
+        connection.close()
+
+    def failures(self) -> list[tuple[str, str, str]]:
+        return self._system.ledger.failures.of_files()
 
     def enter(self, dates: list[datetime]) -> set[int]:
         with sqlite3.connect(self._folder / "ct.db") as connection:

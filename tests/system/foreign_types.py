@@ -175,7 +175,7 @@ def test_inspections_without_a_date_are_recorded_once(engine, lab):
     assert [[row[2] for row in rows] for rows in recorded] == [
         [f"I_INSPECTIONS, INSPECTID {number}" for number in numbers] for numbers in ([2], [4, 2], [5, 4, 2])
     ]
-    assert {row[4] for row in recorded[-1]} == {"INSPECTDATE is None, not a date; correct the row"}
+    assert {row[4] for row in recorded[-1]} == {"INSPECTDATE is NULL, not a date; correct the row"}
 
 
 @pytest.fixture

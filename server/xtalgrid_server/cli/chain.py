@@ -30,7 +30,13 @@ def create_work_command(
     with System(config) as system:
         created = system.create_work(limit=limit, barcodes=barcodes, dry_run=dry_run, retry=retry, backfill=backfill)
     would = "would be " if dry_run else ""
-    say(f"{created.planned} images {would}planned in {created.units} units, {len(created.failed)} failed")
+    also = f", {len(created.waiting)} waiting" if created.waiting else ""
+    also += f", {len(created.failed)} failed"
+    if created.unusable:
+        also += (
+            f", {len(created.unusable)} unusable row{'s' if len(created.unusable) > 1 else ''} (see xtalgrid status)"
+        )
+    say(f"{created.planned} images {would}planned in {created.units} units{also}")
     for line in created.lights.lines():
         say(line)
 

@@ -11,7 +11,7 @@ from xtalgrid_core.errors import FailureReason
 class FailureLog(Protocol):
     """Record of failures; the ledger's `failures` implements it."""
 
-    def add(self, file: str, step: str, reason: FailureReason, detail: str) -> None:
+    def add(self, file: str, step: str, reason: FailureReason, detail: str) -> object:
         """Record a failure: the file's name, the step that failed, and why."""
         ...
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from .wells import Well
+
+FIRST_DATE = datetime(1, 1, 1)  # noqa: DTZ001  imagers' dates are naive local time
+"""The first that Python has."""
 
 
 class Moment(NamedTuple):
@@ -14,6 +18,11 @@ class Moment(NamedTuple):
 
     inspected: datetime
     inspect_id: int
+
+
+def earlier(date: datetime, by: timedelta) -> datetime:
+    """Return an earlier date, or the first that there is: an imager's clock may stand at the year 1."""
+    return date - min(by, date - FIRST_DATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,5 +105,16 @@ class UnusableRow:
     value: str
     expected: str
 
+    @property
+    def name(self) -> str:
+        """Under which its failure is recorded."""
+        return f"{self.table}, {self.key}"
+
     def __str__(self) -> str:
-        return f"{self.table}, {self.key}: {self.column} is {self.value}, not {self.expected}"
+        return f"{self.name}: {self.column} is {self.value}, not {self.expected}"
+
+
+def unusable_inspection(name: str) -> int | None:
+    """Return the inspect id in the `UnusableRow.name` of an inspection or an image; None for another name."""
+    match = re.fullmatch(r".+, INSPECTID (\d+)", name)
+    return int(match[1]) if match else None

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 
 from .image_names import without_slices
 from .images import ImageRow
@@ -121,8 +122,13 @@ def light_in(words: str) -> Light | None:
 
 def fits(name: str, wildcards: str) -> bool:
     """Return whether a name fits a pattern with the wildcards ``*`` and ``?``, whatever its case."""
+    return _compiled(wildcards).fullmatch(name) is not None
+
+
+@cache
+def _compiled(wildcards: str) -> re.Pattern[str]:
     pattern = re.escape(wildcards).replace(r"\*", ".*").replace(r"\?", ".")
-    return re.fullmatch(pattern, name, re.IGNORECASE | re.DOTALL) is not None
+    return re.compile(pattern, re.IGNORECASE | re.DOTALL)
 
 
 def _code(name: str) -> str:
@@ -152,11 +158,15 @@ class LightsSeen:
         reasons = not_scored(rules, images)
         self.passed_over.update(reasons.values())
         scored = [image for image in images if (image.inspect_id, image.image_name) not in reasons]
+        self.add_scored(rules, scored)
+        return scored
+
+    def add_scored(self, rules: LightRules, scored: Sequence[ImageRow]) -> None:
+        """Take note of the images of one inspection of one drop that are scored."""
         if rules.is_untold(scored):
             self.untold += 1
             names = sorted((image.image_name for image in scored), key=lambda name: rules.of(name) is not None)
             self.example = self.example or tuple(names[:2])
-        return scored
 
     def add_all(self, rules: LightRules, images: Iterable[ImageRow]) -> None:
         """Take note of images, all of their inspections."""

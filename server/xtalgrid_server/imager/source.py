@@ -30,8 +30,8 @@ class ImageSource(Protocol):
     def of_inspections(self, inspect_ids: Sequence[int]) -> Iterator[list[ImageRow]]:
         """Yield the images of these inspections by inspection."""
 
-    def find_undated(self) -> None:
-        """Add the inspections without a date to `unusable`, which may read all inspections."""
+    def find_incomplete(self) -> None:
+        """Add the rows without a date or an image's name to `unusable`, which may read all inspections."""
 
     def last_id(self) -> int | None:
         """Return the highest id of an inspection, or None without any."""

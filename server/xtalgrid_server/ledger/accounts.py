@@ -17,6 +17,7 @@ from ..domain.images import ImageRow
 from . import tables as t
 from .database import LedgerDatabase
 from .shapes import newest_score
+from .waiting import may_be_completed
 
 Standing = Literal["scored", "failed", "changed", "none"]
 
@@ -36,8 +37,8 @@ _WITH_SCORES = t.images.outerjoin(t.scores, t.scores.c.id == newest_score())
 class OpenFailure:
     """Why an image, a file or a row of the imager database has no score of what it is now.
 
-    `at` (UTC) is when this was found, `since` when this reason was. `modified` is the time of the image's file, as in
-    `FileState`. `image` is (inspect id, image name), None for a file that is no image.
+    `at` (UTC) is when this was found, `since` when this reason was; `waits` whether the file may still be completed.
+    `image` is (inspect id, image name), None for a file that is no image.
     """
 
     file: str
@@ -46,7 +47,7 @@ class OpenFailure:
     detail: str
     at: datetime
     since: datetime
-    modified: int | None
+    waits: bool
     image: tuple[int, str] | None
 
 
@@ -106,9 +107,8 @@ class Accounts:
                 key = image or row.file
                 before = newest.get(key)
                 since = before.since if before is not None and before.reason == row.reason else row.at
-                newest[key] = OpenFailure(
-                    row.file, row.step, row.reason, row.detail, row.at, since, row.modified, image
-                )
+                waits = image is not None and may_be_completed(row.reason, since, row.modified, self._db.held)
+                newest[key] = OpenFailure(row.file, row.step, row.reason, row.detail, row.at, since, waits, image)
         for row in self._db.rows(by_workers):
             newest[row.inspect_id, row.image_name] = _by_worker(row)
         return sorted(newest.values(), key=lambda failure: failure.at)
@@ -118,4 +118,4 @@ def _by_worker(row: Any) -> OpenFailure:
     answer = wire.decode_answer(row.answer.encode())
     assert isinstance(answer, wire.Failed), answer
     image = row.inspect_id, row.image_name
-    return OpenFailure(row.image_name, "worker", str(answer.reason), answer.detail, row.at, row.at, row.modified, image)
+    return OpenFailure(row.image_name, "worker", str(answer.reason), answer.detail, row.at, row.at, False, image)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,21 @@ def now() -> datetime:
 
 
 class LedgerDatabase:
-    """One configuration's database. All its errors become `LedgerError`."""
+    """One configuration's database. All its errors become `LedgerError`.
+
+    Attributes
+    ----------
+    source
+        The imager, as images are recorded with it.
+    light
+        Tells which images have a say; earlier versions scored others too.
+    held
+        How long an incomplete file is waited for.
+    """
 
     def __init__(self, config: Config) -> None:
-        self.source = config.imager.source
+        self.source, self.light = config.imager.source, config.light
+        self.held = timedelta(hours=config.import_.give_up_hours)
         self._engine = open_engine(config.ledger_url, "ledger.url")
         settings = alembic.config.Config()
         settings.set_main_option("script_location", str(Path(__file__).parent / "migrations"))

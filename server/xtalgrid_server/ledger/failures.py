@@ -15,6 +15,7 @@ from . import tables as t
 from .database import LedgerDatabase, now
 from .entering import enter_images, record_file
 from .shapes import image_row
+from .waiting import may_be_completed, newest_failures
 
 
 class Failures:
@@ -31,16 +32,26 @@ class Failures:
         detail: str,
         image: ImageRow | None = None,
         state: FileState | None = None,
-    ) -> None:
+    ) -> bool:
         """Record that an image or file got no score, and the state of an image's file, if it could be read.
 
-        A failure that is open and the last recorded for the file and step is not recorded again.
+        Return whether it is new: what is open and the last recorded for the file and step is not recorded again.
         """
         with self._db.writing() as connection:
             image_id = enter_images(connection, self._db.source, [image])[0] if image else None
-            add_failure(connection, image_id, file, step, reason, detail)
+            is_new = add_failure(connection, image_id, file, step, reason, detail)
             if image_id is not None and state is not None:
                 record_file(connection, image_id, state)
+            return is_new
+
+    def waits(self, image: ImageRow, reason: FailureReason, modified: int | None) -> bool:
+        """Tell whether an image's file, found now with this reason, may still be completed; see `may_be_completed`."""
+        of_image = t.images.c.inspect_id == image.inspect_id, t.images.c.image_name == image.image_name
+        chosen = t.images.c.source == self._db.source, *of_image, t.failures.c.closed_at.is_(None)
+        statement = sa.select(t.failures).join(t.images, t.images.c.id == t.failures.c.image_id).where(*chosen)
+        found = newest_failures(self._db.rows(statement.order_by(t.failures.c.id))).values()
+        since = next((since for row, since in found if row.reason == str(reason)), now())
+        return may_be_completed(str(reason), since, modified, self._db.held)
 
     def close(self, files: Sequence[str], step: str) -> None:
         """Record that the failures of these files at a step, and not of images, were mended."""
@@ -83,8 +94,8 @@ class Failures:
 
 def add_failure(
     connection: sa.Connection, image_id: int | None, file: str, step: str, reason: FailureReason, detail: str
-) -> None:
-    """Add a failure, unless it is open and the last recorded for the file and step."""
+) -> bool:
+    """Add a failure, unless it is open and the last recorded for the file and step; return whether it was added."""
     values: dict[str, Any] = {"file": file[:1000], "step": step, "reason": str(reason), "detail": detail[:1000]}
     failures = t.failures.c
     last = connection.execute(
@@ -93,8 +104,10 @@ def add_failure(
         .order_by(failures.id.desc())
         .limit(1)
     ).first()
-    if last is None or (last.reason, last.detail, last.closed_at) != (values["reason"], values["detail"], None):
-        connection.execute(t.failures.insert().values(image_id=image_id, at=now(), **values))
+    if last is not None and (last.reason, last.detail, last.closed_at) == (values["reason"], values["detail"], None):
+        return False
+    connection.execute(t.failures.insert().values(image_id=image_id, at=now(), **values))
+    return True
 
 
 def close_failures(connection: sa.Connection, image_ids: Sequence[int], step: str | None = None) -> None:

@@ -25,6 +25,7 @@ from .shapes import (
     plate_order,
     select_images,
     select_scored,
+    with_a_say,
 )
 
 BATCH = 5_000
@@ -84,15 +85,22 @@ class Images:
         return [images[pairs[score_id]] for score_id in score_ids if pairs.get(score_id) in images]
 
     def of_inspections(self, inspect_ids: Sequence[int]) -> list[DropImage]:
-        """Return the images of these inspections, in plate order."""
-        return sorted(
-            self._in(t.images.c.inspect_id, inspect_ids, t.images.c.source == self._db.source), key=plate_order
-        )
+        """Return the images of these inspections that have a say, in plate order."""
+        found = self._in(t.images.c.inspect_id, inspect_ids, t.images.c.source == self._db.source)
+        return sorted(with_a_say(self._db.light, found), key=plate_order)
 
     def of_plate(
-        self, barcode: str, inspections: Sequence[int] | None = None, well: Well | None = None
+        self,
+        barcode: str,
+        inspections: Sequence[int] | None = None,
+        well: Well | None = None,
+        *,
+        all_lights: bool = False,
     ) -> list[DropImage]:
-        """Return the images of a plate or of one drop, at all inspections or at these, in plate order."""
+        """Return the images of a plate or of one drop, at all inspections or at these, in plate order.
+
+        With `all_lights`, those too that have no say; see `with_a_say`.
+        """
         images = t.images.c
         where = [images.source == self._db.source, images.barcode == barcode]
         if inspections is not None:
@@ -101,7 +109,8 @@ class Images:
             where += [images.row == well.row, images.col == well.col, images.subwell == well.subwell]
         order = images.inspection, images.col, images.row, images.subwell, images.id
         with self._db.reading() as connection:
-            return drop_images(connection, select_images().where(*where).order_by(*order))
+            found = drop_images(connection, select_images().where(*where).order_by(*order), self._db.held)
+        return found if all_lights else with_a_say(self._db.light, found)
 
     def have_second_opinion(self, chosen: Range) -> bool:
         """Tell whether the newest score of an image of a range has a second opinion.
@@ -130,7 +139,7 @@ class Images:
             return [
                 image
                 for part in chunks(ids)
-                for image in drop_images(connection, select_images().where(column.in_(part), *where))
+                for image in drop_images(connection, select_images().where(column.in_(part), *where), self._db.held)
             ]
 
     # ---- images of the whole archive, a few thousand at a time ---------------------------------------------------
@@ -144,7 +153,7 @@ class Images:
         answers: bool = False,
         programs: Sequence[str] | None = None,
     ) -> list[DropImage]:
-        """Return the scored images of plates: by barcode, column, row, subwell, date, inspection, name.
+        """Return the scored images of plates that have a say: by barcode, column, row, subwell, date, inspection, name.
 
         Parameters
         ----------
@@ -166,7 +175,8 @@ class Images:
             images.inspected, images.inspection, images.image_name,
         )  # fmt: skip
         with self._db.reading() as connection:
-            return drop_images(connection, statement, keep, answers)
+            found = drop_images(connection, statement, self._db.held, keep, answers)
+        return with_a_say(self._db.light, found)
 
     def scored_by_people(self, programs: Sequence[str], chosen: Range) -> Iterator[list[DropImage]]:
         """Yield the images of inspections that people scored, in XtalTrak or in the viewer, by inspect id.
@@ -201,8 +211,8 @@ class Images:
             with self._db.reading() as connection:
                 ids = list(connection.scalars(sa.select(page.c.inspect_id).order_by(page.c.inspect_id).limit(BATCH)))
                 for part in chunks(ids):
-                    batch += drop_images(connection, statement.where(images.inspect_id.in_(part)))
-            if batch:
+                    batch += drop_images(connection, statement.where(images.inspect_id.in_(part)), self._db.held)
+            if batch := with_a_say(self._db.light, batch):
                 yield batch
             if len(ids) < BATCH:
                 return
@@ -223,8 +233,9 @@ class Images:
             for barcode, number in inspections:  # one by one: SQLite uses no index for a list of pairs
                 where = images.source == self._db.source, images.barcode == barcode, images.inspection == number
                 ids = sa.select(images.inspect_id).where(*where, in_viewer | in_imager)
-                found += drop_images(connection, select_images().where(*where, images.inspect_id.in_(ids)))
-        return found
+                chosen = select_images().where(*where, images.inspect_id.in_(ids))
+                found += drop_images(connection, chosen, self._db.held)
+        return with_a_say(self._db.light, found)
 
     # ---- what needs a person -------------------------------------------------------------------------------------
 
@@ -288,7 +299,7 @@ class Images:
             .limit(limit)
         )
         ids = [row.inspect_id for row in self._db.rows(several)]
-        found = self._in(images.inspect_id, ids, images.source == self._db.source)
+        found = with_a_say(self._db.light, self._in(images.inspect_id, ids, images.source == self._db.source))
         return sorted(found, key=lambda image: (ids.index(image.inspect_id), image.image_id))
 
     def rescored(self, who: str, limit: int) -> dict[int, int]:

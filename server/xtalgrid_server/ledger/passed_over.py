@@ -16,17 +16,20 @@ class PassedOver:
     def __init__(self, database: LedgerDatabase) -> None:
         self._db = database
 
-    def add(self, reasons: Mapping[tuple[int, str], str]) -> None:
-        """Record images, by (inspect id, image name), with their reasons, except those that are recorded already."""
+    def unknown(self, reasons: Mapping[tuple[int, str], str]) -> dict[tuple[int, str], str]:
+        """Return those of some images, by (inspect id, image name), that are not recorded yet, with their reasons."""
         table = t.passed_over.c
         known_rows = sa.select(table.inspect_id, table.image_name).where(table.source == self._db.source)
         ids = sorted({inspect_id for inspect_id, _ in reasons})
         known = {(row.inspect_id, row.image_name) for row in self._db.rows_in(known_rows, table.inspect_id, ids)}
+        return {key: reason for key, reason in reasons.items() if key not in known}
+
+    def add(self, reasons: Mapping[tuple[int, str], str]) -> None:
+        """Record images with their reasons, except those that are recorded already."""
         seen = {"source": self._db.source, "seen_at": now()}
         rows = [
             {"inspect_id": key[0], "image_name": key[1], "reason": reason, **seen}
-            for key, reason in reasons.items()
-            if key not in known
+            for key, reason in self.unknown(reasons).items()
         ]
         if rows:
             with self._db.writing() as connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +15,8 @@ from ..storage.engines import chunks
 from . import tables as t
 from .database import LedgerDatabase, is_of
 from .images import BATCH, Range
-from .shapes import newest_score
+from .shapes import drop_images, newest_score, select_images, with_a_say
+from .waiting import has_failed
 
 Inspection = tuple[str, int]
 """A plate's barcode and the inspection's number."""
@@ -90,19 +92,27 @@ class Plates:
         return {(row.barcode, row.inspection): row.inspected for row in rows if row.source == self._db.source}
 
     def counts(self, inspections: Sequence[Inspection]) -> dict[Inspection, Counts]:
-        """Count the images of each outcome in these inspections."""
+        """Count the images of each outcome in these inspections, those that have a say."""
         images = t.images.c
-        failed = sa.exists().where(t.failures.c.image_id == images.id, t.failures.c.closed_at.is_(None))
-        is_failed = sa.case((t.scores.c.outcome.is_(None) & failed, 1), else_=0)
+        is_failed = sa.case((t.scores.c.outcome.is_(None) & has_failed(self._db.held), 1), else_=0)
         statement = (
             sa.select(t.scores.c.outcome, is_failed.label("failed"), sa.func.count().label("number"))
             .select_from(t.images.outerjoin(t.scores, t.scores.c.id == newest_score()))
             .group_by(t.scores.c.outcome, is_failed)
         )
+        ends = sa.func.min(images.image_name), sa.func.max(images.image_name)
+        number_of = sa.select(sa.func.count(), sa.func.count(images.inspect_id.distinct()), *ends)
         counts: dict[Inspection, Counts] = {}
         with self._db.reading() as connection:
             for barcode, number in inspections:  # one by one: SQLite uses no index for a list of pairs
                 where = images.source == self._db.source, images.barcode == barcode, images.inspection == number
+                total, drops, *names = connection.execute(number_of.where(*where)).one()
+                if total != drops or not all(self._db.light.is_scored(name) for name in names if name):
+                    read = drop_images(connection, select_images().where(*where), self._db.held)
+                    shown = with_a_say(self._db.light, read)
+                    known = collections.Counter(image.outcome for image in shown if image.outcome is not None)
+                    counts[barcode, number] = Counts(len(shown), known)
+                    continue
                 total, outcomes = 0, dict[Outcome, int]()
                 for row in connection.execute(statement.where(*where)):
                     total += row.number

@@ -6,10 +6,10 @@ Queries for the light shape leave the answers (boxes, outlines) in the database,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -17,9 +17,11 @@ from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
 
 from ..domain.images import ImageRow
+from ..domain.light import LightRules, not_scored
 from ..domain.wells import Well
 from ..storage.engines import chunks
 from . import tables as t
+from .waiting import may_be_completed, newest_failures
 
 _OUTCOMES = {str(outcome): outcome for outcome in Outcome}
 
@@ -82,6 +84,8 @@ def plate_order(image: DropImage) -> tuple[Any, ...]:
     return image.barcode, image.inspection, image.well.col, image.well.row, image.well.subwell, image.image_id
 
 
+D = TypeVar("D", bound=DropImage)
+
 # ---- queries -------------------------------------------------------------------------------------------------------
 
 _IMAGE = (
@@ -130,12 +134,14 @@ def select_scores() -> sa.Select[Any]:
 def drop_images(
     connection: sa.Connection,
     statement: sa.Select[Any],
+    held: timedelta,
     keep: Callable[[str, Well], bool] | None = None,
     answers: bool = False,
 ) -> list[DropImage]:
     """Read images, with answers those that have a score; look up why those without a score failed.
 
-    `keep` tells whether a drop is wanted.
+    Those that wait for the rest of their file, at most as long as `held`, have not failed. `keep` tells whether a drop
+    is wanted.
     """
     rows: Iterable[Any] = connection.execute(statement)
     rows = [row for row in rows if keep is None or keep(row.barcode, Well(row.row, row.col, row.subwell))]
@@ -143,11 +149,27 @@ def drop_images(
     failures: dict[int, tuple[str, str]] = {}
     for part in chunks(waiting):
         of_images = t.failures.c.image_id.in_(part), t.failures.c.closed_at.is_(None)
-        chosen = sa.select(t.failures).where(*of_images).order_by(t.failures.c.id)
-        failures.update({row.image_id: (row.reason, row.detail) for row in connection.execute(chosen)})
+        chosen = sa.select(t.failures, t.images.c.modified).join(t.images, t.images.c.id == t.failures.c.image_id)
+        found = newest_failures(connection.execute(chosen.where(*of_images).order_by(t.failures.c.id)))
+        failures |= {
+            image_id: (row.reason, row.detail)
+            for image_id, (row, since) in found.items()
+            if not may_be_completed(row.reason, since, row.modified, held)
+        }
     return [
         scored_image(row) if answers and row.score_id is not None else drop_image(row, failures.get(row.id))
         for row in rows
+    ]
+
+
+def with_a_say(rules: LightRules, images: Sequence[D]) -> list[D]:
+    """Leave out images that only an earlier version scored: those in other light, and slices of a scored composite."""
+    without = not_scored(rules, (image for image in images if image.is_scored))
+    return [
+        image
+        for image in images
+        if (image.inspect_id, image.image_name) not in without
+        and (image.is_scored or rules.is_scored(image.image_name))
     ]
 
 

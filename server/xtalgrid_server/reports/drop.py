@@ -29,7 +29,7 @@ def images_of(ledger: Ledger, barcode: str, name: str, inspection: int | None = 
         wanted = parse_well(name)
     except ValueError as error:
         raise XtalgridError(str(error)) from error
-    plate = ledger.images.of_plate(barcode)
+    plate = ledger.images.of_plate(barcode, all_lights=True)
     if not plate:
         raise XtalgridError(
             f"no images of plate {barcode!r} yet; check the barcode, or run `xtalgrid create_work` to read new images"

@@ -15,6 +15,7 @@ from xtalgrid_core.weights import Role
 
 from ..config import Config
 from ..imager.crystaltrak.database import ImagerDatabase
+from ..imager.folder.formats import known_format
 from ..ledger.contents import Contents
 from ..ledger.corrections import Correction
 from ..ledger.decisions import Decision, Review
@@ -107,6 +108,8 @@ class Explanation:
     imager_scores: tuple[SeenScore, ...]
     corrections: tuple[Correction, ...]
     not_asked: str = field(default="")
+    plate: str = ""
+    """Format of the plate, and what it is known from, if its wells are named by numbers."""
 
 
 def explain(
@@ -138,7 +141,7 @@ def explain(
     number = drop[-1].inspection if inspection is None else inspection
     images = images_of(ledger, barcode, name, number)
     ids, not_asked = record_scores(database, ledger, drop)
-    first = images[0]
+    first, known = images[0], known_format(config, database, barcode)
     corrections = ledger.corrections.of_images([image.image_id for image in drop])
     return Explanation(
         barcode=barcode,
@@ -151,6 +154,7 @@ def explain(
         imager_scores=tuple(ledger.imager_scores.history(ids)),
         corrections=tuple(sorted((one for made in corrections.values() for one in made), key=lambda one: one.id)),
         not_asked=not_asked,
+        plate="" if known is None else f"{known[0]}, by {known[1]}",
     )
 
 
@@ -227,6 +231,8 @@ def _explained_score(
 def explanation_lines(config: Config, story: Explanation) -> Iterator[str]:
     """Format an explanation as text."""
     yield f"{story.barcode} {story.well}, inspection {story.inspection} of {story.inspected:%Y-%m-%d %H:%M}"
+    if story.plate:
+        yield f"  plate      {story.plate}"
     for name in ("project", "sample", "condition"):
         if text := getattr(story.contents, name):
             yield f"  {name:<10} {text}"

@@ -6,22 +6,24 @@ import collections
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from xtalgrid_core.errors import FailureReason
 from xtalgrid_core.files import readable
 
 from ..config import Config
+from ..domain.images import unusable_inspection
 from ..domain.light import kind_of, not_scored
 from ..imager.crystaltrak.database import ImagerDatabase
-from ..imager.folder.entering import STEP as IMPORT
 from ..imager.folder.entering import Imported
 from ..imager.folder.seen import PassedOver, SeenFiles
-from ..ledger.accounts import OpenFailure
 from ..ledger.database import now
 from ..ledger.store import Ledger
 
 SAME_IMAGE = "copy of another file"
+
+_KINDS = 12
+"""Number of kinds of what was passed over that are listed, the most frequent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +82,10 @@ def account(config: Config, ledger: Ledger, imager: ImagerDatabase, imported: Im
         standings = ledger.accounts.counts()
         entered = 0 if config.imager.url else imager.count_images()
         lights = ledger.passed_over.counts()
-        standings["none"] += max(entered - sum(standings.values()) - sum(lights.values()), 0)
         failures = ledger.accounts.failures()
+        unusable = [unusable_inspection(one.file) for one in failures if one.reason == str(FailureReason.UNUSABLE_ROW)]
+        entered -= imager.count_unusable([number for number in unusable if number is not None]) if entered else 0
+        standings["none"] += max(entered - sum(standings.values()) - sum(lights.values()), 0)
         growing = [
             WaitingFile(f"{seen.folder}{os.sep}{seen.name}", _utc(seen.first), "not complete yet")
             for seen in (SeenFiles(imager).waiting() if not config.imager.url else ())
@@ -100,9 +104,8 @@ def account(config: Config, ledger: Ledger, imager: ImagerDatabase, imported: Im
         copies = len(imported.entered) - len(images)
         passed_over = imported.passed_over + collections.Counter({SAME_IMAGE: copies})
     passed_over = passed_over + collections.Counter({kind_of(reason): number for reason, number in lights.items()})
-    held = timedelta(hours=config.import_.give_up_hours)
-    waiting = [one for one in failures if _is_waiting(one, held)]
-    failed = [one for one in failures if not _is_waiting(one, held)]
+    waiting = [one for one in failures if one.waits]
+    failed = [one for one in failures if not one.waits]
     without = sum(one.image is not None and one.step != "worker" for one in failed)
     number_waiting = standings["none"] + standings["changed"] - without + len(growing)
     growing += [WaitingFile(one.file, one.since, one.detail) for one in waiting]
@@ -124,21 +127,17 @@ def account_lines(account: Account, files: int = 20) -> Iterator[str]:
     numbers = f"{account.scored} scored + {account.waiting} waiting + {account.failed} failed + {others} passed over"
     yield f"{account.there} there = {numbers}"
     if others:
-        yield f"passed over {', '.join(f'{number} {kind}' for kind, number in account.passed_over.items())}"
+        most = sorted(account.passed_over, key=lambda kind: -account.passed_over[kind])[:_KINDS]
+        kinds = [f"{number} {kind}" for kind, number in account.passed_over.items() if kind in most]
+        if rest := others - sum(account.passed_over[kind] for kind in most):
+            kinds.append(f"{rest} of {len(account.passed_over) - len(most)} other kinds (all with status --json)")
+        yield f"passed over {', '.join(kinds)}"
     if account.differing:
         yield f"changed     {account.differing} files are not the ones that were scored"
     for one in account.waiting_files[:files]:
         yield f"waiting     {one.file}, since {one.since:%Y-%m-%d %H:%M} UTC: {one.why}"
     if len(account.waiting_files) > files:
         yield f"            … and {len(account.waiting_files) - files} more"
-
-
-def _is_waiting(failure: OpenFailure, held: timedelta) -> bool:
-    """Tell whether an image's file may still be completed: it changed, and was first found incomplete, lately."""
-    if failure.image is None or failure.step == IMPORT or failure.reason != str(FailureReason.TRUNCATED):
-        return False
-    changed = now() if not failure.modified else _utc(failure.modified / 1e9)
-    return failure.step != "worker" and now() - min(failure.since, changed) < held
 
 
 def _utc(seconds: float) -> datetime:

@@ -80,7 +80,7 @@ def send_alerts(config: Config, ledger: Ledger, show: Callable[[list[Alert]], No
         Prints the alerts; called once. If there is no mail server, the alerts are recorded as sent after it returns.
     """
     ledger.alerts.add(crystal.image for crystal in preview(config, ledger))
-    alerts = _waiting(ledger)
+    alerts = _waiting(config, ledger)
     sent = SentAlerts(alerts)
     if config.alerts.smtp_host and alerts:
         _mail(config, ledger, alerts, sent)
@@ -90,10 +90,11 @@ def send_alerts(config: Config, ledger: Ledger, show: Callable[[list[Alert]], No
     return sent
 
 
-def _waiting(ledger: Ledger) -> list[Alert]:
+def _waiting(config: Config, ledger: Ledger) -> list[Alert]:
     """Return the drops whose alert was not sent, by plate, then largest `p_crystal` first."""
     waiting = ledger.alerts.waiting()
-    images = ledger.images.of_scores([score_id for _, score_id in waiting.values()])
+    found = ledger.images.of_scores([score_id for _, score_id in waiting.values()])
+    images = [image for image in found if config.light.is_scored(image.image_name)]
     crystals = with_past(ledger, images)
     contents = ledger.contents.of_plates(crystal.image.barcode for crystal in crystals)
     alerts = [Alert(waiting[crystal.image.drop][0], crystal, contents(*crystal.image.drop)) for crystal in crystals]

@@ -9,7 +9,6 @@ fresh image waits. An image whose file was replaced is planned again; see `file_
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -22,7 +21,7 @@ from xtalgrid_core.options import Options
 from xtalgrid_core.weights import no_pooling, with_second_opinion
 
 from ..config import Config
-from ..domain.images import ImageRow, Moment, UnusableRow
+from ..domain.images import ImageRow, Moment, UnusableRow, earlier, unusable_inspection
 from ..domain.light import LightsSeen, not_scored
 from ..domain.log import log
 from ..grids.base import Grid, Submission
@@ -42,8 +41,6 @@ _IDS_AGAIN = 2000
 _ASKED = 250
 """Number of inspections in one query of the ledger."""
 
-_UNUSABLE_IMAGE = re.compile(r".+, INSPECTID (\d+)")
-
 
 @dataclass(slots=True)
 class Created:
@@ -53,12 +50,14 @@ class Created:
     planned: int = 0
     units: int = 0
     failed: list[tuple[ImageRow, ImageError]] = field(default_factory=list)
+    waiting: list[tuple[ImageRow, ImageError]] = field(default_factory=list)
+    """Images whose file is not complete, and may still be completed."""
     ahead: list[ImageRow] = field(default_factory=list)
     """Those of the found images that are dated ahead of now."""
     unusable: list[UnusableRow] = field(default_factory=list)
-    """Rows of the imager database that could not be used."""
+    """Rows of the imager database that could not be used, those that no earlier run recorded."""
     lights: LightsSeen = field(default_factory=LightsSeen)
-    """Images passed over for their light, and drops whose images' light nothing tells."""
+    """Images passed over for their light, and drops whose images' light nothing tells; those of earlier runs not."""
 
 
 def work_options(config: Config, ledger: Ledger) -> Options:
@@ -153,7 +152,7 @@ def finish_planned(config: Config, ledger: Ledger, grid: Grid) -> None:
 
 def is_fresh(config: Config, moment: Moment, newest: Moment | None) -> bool:
     """Tell whether people wait for an inspection's scores: it is within the look-back of the newest one read."""
-    return newest is None or moment.inspected >= newest.inspected - timedelta(days=config.work.look_back_days)
+    return newest is None or moment.inspected >= earlier(newest.inspected, timedelta(days=config.work.look_back_days))
 
 
 def _submit(ledger: Ledger, grid: Grid, submissions: list[Submission]) -> None:
@@ -201,6 +200,7 @@ class _Run:
         self._taken: set[tuple[int, str]] = set()
         self._light = config.light
         self._inspections: set[int] = set()
+        self._noted: set[tuple[int, str]] = set()
         self.files = FileChanges(config, ledger, STEP, dry_run)
         self.created = Created()
 
@@ -211,8 +211,19 @@ class _Run:
         """Read what is new, then gaps, look-back and archive; save the progress once all units are submitted."""
         entered = source.last_id() or 0
         progress = not_beyond(self._horizon, load_progress(self._ledger, key))
+        if progress.first_id is not None and entered < progress.last_id:
+            log.warning(
+                "%s: the highest INSPECTID was %d and is %d: inspections were deleted, or the imager database was "
+                "restored; what is entered from now on is read again",
+                STEP,
+                progress.last_id,
+                entered,
+            )
+            progress = msgspec.structs.replace(
+                progress, first_id=min(progress.first_id, entered), last_id=min(progress.last_id, entered)
+            )
         if not progress.is_searched:
-            source.find_undated()
+            source.find_incomplete()
         look_back = timedelta(days=self._config.work.look_back_days)
         start, newest, archive = progress.newest, progress.newest, progress.archive
         if start is None and self._config.imager.url:  # everything in an embedded database is to be scored
@@ -253,7 +264,7 @@ class _Run:
 
     def _read_look_back(self, source: ImageSource, newest: Moment, look_back: timedelta) -> None:
         """Read again what lies shortly before the newest image of earlier runs: rows and files may arrive late."""
-        after = Moment(newest.inspected - look_back, -1)
+        after = Moment(earlier(newest.inspected, look_back), -1)
         before = Moment(newest.inspected, newest.inspect_id + 1)
         for group in self.unplanned(source.newest_first(after, before)):
             self.take(group)
@@ -271,7 +282,7 @@ class _Run:
 
     def _read_archive(self, source: ImageSource, archive: Archive, newest: Moment) -> Archive:
         """Continue the archive as far as the hourly rate allows, if no fresh images wait."""
-        since = newest.inspected - timedelta(days=self._config.work.look_back_days)
+        since = earlier(newest.inspected, timedelta(days=self._config.work.look_back_days))
         fresh = self._ledger.units.images_under_way(since)
         if fresh or self.created.planned:
             log.info(
@@ -321,10 +332,10 @@ class _Run:
         if self._dry_run:
             return
         recorded = self._ledger.failures.open_files(STEP)[:_ASKED]
-        ids = {name: int(match[1]) for name in recorded if (match := _UNUSABLE_IMAGE.fullmatch(name))}
+        ids = {name: number for name in recorded if (number := unusable_inspection(name)) is not None}
         for group in self.unplanned(source.of_inspections(sorted(set(ids.values()))), any_options=True):
             self.take(group)
-        unusable = {f"{row.table}, {row.key}" for row in source.unusable}
+        unusable = {row.name for row in source.unusable}
         self._ledger.failures.close([name for name in ids if name not in unusable], STEP)
 
     def unplanned(
@@ -346,20 +357,24 @@ class _Run:
                     planned = there.get((image.inspect_id, image.image_name))
                     if not planned_only if planned is None else self.files.differs(image, planned):
                         new.append(image)
+                if new and group[0].inspect_id not in self._inspections:
+                    self._inspections.add(group[0].inspect_id)
+                    self.created.lights.add_scored(self._light, scored)
                 yield _Inspection(group[0].moment, len(group), new)
 
     def _visible(self, inspections: list[list[ImageRow]]) -> list[list[ImageRow]]:
-        """Return the images that may be scored; record the others, and count each inspection once."""
-        visible, passed_over = [], list[ImageRow]()
-        for group in inspections:
-            is_new = group[0].inspect_id not in self._inspections  # a gap and the look-back may overlap
-            self._inspections.add(group[0].inspect_id)
-            visible.append((self.created.lights if is_new else LightsSeen()).add(self._light, group))
-            if is_new and len(visible[-1]) < len(group):
-                passed_over += group
-        if passed_over and not self._dry_run:
-            self._ledger.passed_over.add(not_scored(self._light, passed_over))
-        return visible
+        """Return the images that may be scored; record the others."""
+        reasons = not_scored(self._light, itertools.chain.from_iterable(inspections))
+        new = {
+            key: reason for key, reason in self._ledger.passed_over.unknown(reasons).items() if key not in self._noted
+        }
+        self._noted.update(new)
+        self.created.lights.passed_over.update(new.values())
+        if not self._dry_run:
+            self._ledger.passed_over.add(new)
+        return [
+            [image for image in group if (image.inspect_id, image.image_name) not in reasons] for group in inspections
+        ]
 
     def take(self, inspection: _Inspection, fresh: bool = True) -> None:
         """Check an inspection's images and add them to the unit; a unit has either fresh images or back-fill."""
@@ -378,10 +393,11 @@ class _Run:
                     self._note_ahead(image)
                 self._add(check_image(self._config, image, data, file), fresh)
             except ImageError as error:
-                self.created.failed.append((image, error))
                 log.warning("%s %s: %s", STEP, image.image_name, error)
                 if not self._dry_run:
                     self._ledger.failures.add(image.image_name, STEP, error.reason, error.detail, image, file)
+                waits = self._ledger.failures.waits(image, error.reason, file.modified if file else None)
+                (self.created.waiting if waits else self.created.failed).append((image, error))
 
     def _add(self, checked: CheckedImage, fresh: bool) -> None:
         work = self._config.work
@@ -406,10 +422,10 @@ class _Run:
 
     def record_unusable(self, rows: list[UnusableRow]) -> None:
         """Record the rows that could not be used, each once, whichever runs meet them."""
-        self.created.unusable = rows
-        for row in [] if self._dry_run else rows:
+        for row in rows:
             detail = f"{row.column} is {row.value}, not {row.expected}; correct the row"
-            self._ledger.failures.add(f"{row.table}, {row.key}", STEP, FailureReason.UNUSABLE_ROW, detail)
+            if self._dry_run or self._ledger.failures.add(row.name, STEP, FailureReason.UNUSABLE_ROW, detail):
+                self.created.unusable.append(row)
 
     def close_unit(self) -> None:
         """Make a unit of the collected images: the zip, then the ledger, then the grid; each can be repeated."""
@@ -444,5 +460,5 @@ def _archive(source: ImageSource, latest: datetime, look_back: timedelta) -> Arc
     newest = next(source.newest_first(None, Moment(latest, 0)), None)
     if newest is None:
         return None
-    before = Moment(newest[0].inspected - look_back, -1)
+    before = Moment(earlier(newest[0].inspected, look_back), -1)
     return Archive(before, source.count_images(before))

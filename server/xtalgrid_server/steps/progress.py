@@ -53,7 +53,7 @@ class Progress(msgspec.Struct, frozen=True):
     looked_at: Moment | None = None
     """Moment down to which files of older inspections were looked at; None: the next run begins with the newest."""
     is_searched: bool = False
-    """Whether inspections without a date were looked for, once; those entered later are found by id."""
+    """Whether rows without a date or a name were looked for, once; those entered later are found by id."""
 
 
 def archive(config: Config, ledger: Ledger) -> Archive | None:

@@ -14,7 +14,7 @@ from xtalgrid_core.decision import priority
 from xtalgrid_core.outcomes import Outcome
 
 from ..config import Config, HoldRule, Policy
-from ..domain.images import ScoreRow
+from ..domain.images import ScoreRow, earlier
 from ..domain.wells import Well
 from ..ledger.decisions import Review
 from ..ledger.shapes import DropImage, ScoredImage
@@ -138,7 +138,7 @@ def score_date(inspected: datetime, scored: datetime, peoples: list[ScoreRow]) -
     It is never later than when the image was scored, so that an inspection dated ahead does not hide people's scores.
     All dates are naive local times of the imager.
     """
-    return min([inspected, scored, *(score.date - timedelta(seconds=1) for score in peoples)])
+    return min([inspected, scored, *(earlier(score.date, timedelta(seconds=1)) for score in peoples)])
 
 
 def describe(scores: list[ScoreRow]) -> str:

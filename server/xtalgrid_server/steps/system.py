@@ -159,6 +159,7 @@ class System:
             report.update(
                 found=created.found,
                 planned=created.planned,
+                **{"waiting": len(created.waiting)} if created.waiting else {},
                 failed=len(created.failed),
                 units=created.units,
                 **{"dated_ahead": len(created.ahead)} if created.ahead else {},

@@ -146,6 +146,8 @@ def test_a_name_that_fits_not_and_a_file_of_the_same_stem(source, watched, syste
     assert source.scan().doubles == []
     os.utime(watched / rigaku_name(1), (5, 5))
     assert names(source.refresh()) == [rigaku_name(1)]  # touched, and not a double of itself
+    (watched / rigaku_name(1)).unlink()
+    assert names(source.refresh()) == [png.name]
 
 
 def test_watching_goes_on_and_reopens_what_is_old(system, watched, monkeypatch):

@@ -159,7 +159,7 @@ def test_a_scale_bar_where_the_scale_is_known(client, score):
 
 def test_two_images_of_one_drop(client, score):
     score({(1, 1): Outcome.CLEAR}, image="HF")
-    score({(1, 1): Outcome.HARVESTABLE}, image="UV")
+    score({(1, 1): Outcome.HARVESTABLE}, image="E0")
     plate = client.get(PLATE).text
     assert plate.count('class="tile') == 1 and "o-harvestable" in plate  # the one that matters stands for the drop
     well = client.get("/well/CI022987/3/A1a").text

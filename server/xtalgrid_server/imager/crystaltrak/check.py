@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from xtalgrid_core.errors import FailureReason, ImageError, ImagerError
 
 from ...config import Config
-from ...domain.images import Moment
+from ...domain.images import Moment, earlier
 from ...domain.light import LightsSeen
 from ...storage.originals import original_status
 from .check_writing import check_writing
@@ -160,8 +160,7 @@ def _rows(database: ImagerDatabase, key: str) -> Finding:
     tried = f"newest rows of {getattr(tables, key).fullname.upper()}"
     groups: dict[tuple[str, str, str], list[str]] = {}
     for row in reader.unusable:
-        value = "NULL" if row.value == "None" else row.value
-        groups.setdefault((row.column, value, row.expected), []).append(row.key)
+        groups.setdefault((row.column, row.value, row.expected), []).append(row.key)
     if not groups:
         return Finding(True, tried, f"all {len(rows)} can be used")
     found = ", ".join(
@@ -239,7 +238,7 @@ def _plan(config: Config, database: ImagerDatabase) -> Iterator[Finding]:
     newest = database.read_all(database.select_dates())[0].last
     if not isinstance(newest, datetime):
         return
-    page = database.select_images(Moment(newest - timedelta(days=7), -1), None).limit(1000)
+    page = database.select_images(Moment(earlier(newest, timedelta(days=7)), -1), None).limit(1000)
     try:
         whole = database.read(lambda connection: read_whole(connection, page, (tables.inspections, tables.images)))
     except ImagerError:

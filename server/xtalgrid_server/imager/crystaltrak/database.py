@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from xtalgrid_core.errors import ImagerError
 
 from ...config import Config
-from ...domain.images import ImageRow, Moment, ScoredDrop, ScoreRow, UnusableRow
+from ...domain.images import FIRST_DATE, ImageRow, Moment, ScoredDrop, ScoreRow, UnusableRow, earlier
 from ...domain.light import Light, Mate
 from ...storage.engines import chunks
 from ...storage.originals import note_earlier_imports
@@ -25,7 +25,7 @@ from ..source import image_path
 from .column_types import NEVER, ColumnTypes
 from .connection import Connections
 from .rows import RowReader
-from .tables import CrystalTrak, named, trimmed
+from .tables import CrystalTrak, is_no_text, named, trimmed
 from .writer import ScoreWriter
 
 T = TypeVar("T")
@@ -115,11 +115,13 @@ class ImagerDatabase(Connections):
         width = _WINDOW
         # Without a lower bound, some databases sort the whole table for each page.
         while end >= first:
-            end -= width
+            end = earlier(end, width)
             count = 0
             for images in self._between(Moment(end, _BELOW_ALL), before):
                 count += len(images)
                 yield images
+            if end == FIRST_DATE:
+                return
             before = Moment(end, _BELOW_ALL + 1)
             width *= 2 if count < _PAGE else 1
 
@@ -159,7 +161,7 @@ class ImagerDatabase(Connections):
         self.rows.forget(inspect_ids)
         inspect_id = self.tables.inspections.c.inspectid
         for part in chunks(inspect_ids):
-            chosen = self._select_fitting().where(inspect_id.in_(part))
+            chosen = self._select_fitting(unusable=True).where(inspect_id.in_(part))
             rows = self.read_all(chosen.order_by(inspect_id, self.tables.images.c.imagename))
             for _, images in itertools.groupby(self.rows.images(rows), key=attrgetter("inspect_id")):
                 yield list(images)
@@ -167,25 +169,34 @@ class ImagerDatabase(Connections):
     def select_entered(self, inspect_id: int) -> sa.Select[Any]:
         """Build the statement of `entered_after`."""
         inspections = self.tables.inspections.c
-        later = self._select_fitting().where(inspections.inspectid > inspect_id)
+        later = self._select_fitting(unusable=True).where(inspections.inspectid > inspect_id)
         return later.order_by(inspections.inspectid, self.tables.images.c.imagename)
 
-    def find_undated(self) -> None:
-        """Add the inspections without a date to `unusable`; other queries pass over them, because they go by date.
+    def find_incomplete(self) -> None:
+        """Add the rows without a date or an image's name to `unusable`; queries by date or pattern pass over them.
 
         This reads the whole table, because an index does not hold what is NULL.
         """
         after = _BELOW_ALL
-        while page := self.read_all(self.select_undated(after).limit(_PAGE)):
+        while page := self.read_all(self.select_incomplete(after).limit(_PAGE)):
             for _ in self.rows.images(page):
                 pass
             after = int(page[-1].inspectid)
 
-    def select_undated(self, after: int) -> sa.Select[Any]:
-        """Build the statement of `find_undated`: the matching images of inspections with higher ids."""
-        inspections = self.tables.inspections.c
-        undated = self._select_fitting().where(inspections.inspectdate.is_(None), inspections.inspectid > after)
-        return undated.order_by(inspections.inspectid)
+    def select_incomplete(self, after: int) -> sa.Select[Any]:
+        """Build the statement of `find_incomplete`: rows of inspections with higher ids."""
+        inspections, images = self.tables.inspections.c, self.tables.images.c
+        is_incomplete = inspections.inspectdate.is_(None) | is_no_text(images.imagename)
+        rows = self._select_fitting(unusable=True).where(is_incomplete, inspections.inspectid > after)
+        return rows.order_by(inspections.inspectid)
+
+    def count_unusable(self, inspect_ids: Sequence[int]) -> int:
+        """Count the matching images of these inspections whose rows cannot be used."""
+        number = 0
+        for part in chunks(inspect_ids):
+            rows = self.read_all(self._select_fitting().where(self.tables.inspections.c.inspectid.in_(part)))
+            number += len(rows) - sum(1 for _ in RowReader(is_quiet=True).images(rows))
+        return number
 
     def last_id(self) -> int | None:
         """Return the highest id of an inspection, or None without any."""
@@ -225,7 +236,7 @@ class ImagerDatabase(Connections):
         """Yield the matching images of one plate by inspection, newest first."""
         inspections = self.tables.inspections
         statement = (
-            self._select_fitting()
+            self._select_fitting(unusable=True)
             .where(inspections.c.barcodeid == barcode)
             .order_by(inspections.c.inspectdate.desc(), inspections.c.inspectid.desc(), self.tables.images.c.imagename)
         )
@@ -234,11 +245,13 @@ class ImagerDatabase(Connections):
             groups.setdefault(row.inspect_id, []).append(row)
         yield from groups.values()
 
-    def _select_fitting(self) -> sa.Select[Any]:
+    def _select_fitting(self, *, unusable: bool = False) -> sa.Select[Any]:
+        """Select the matching images, with `unusable` also those whose name no pattern can match."""
         name = self.tables.images.c.imagename
         text = trimmed(name)
         ours = [text.not_like(like_pattern(p), escape=_ESCAPE) for p in self._settings.exclude]
-        return self._select_images().where(_fits(name, self._settings.patterns), *ours)
+        fitting = [_fits(name, self._settings.patterns), *ours]
+        return self._select_images().where(*[sa.and_(*fitting) | is_no_text(name)] if unusable else fitting)
 
     def _select_images(self) -> sa.Select[Any]:
         inspections, images = self.tables.inspections, self.tables.images

@@ -65,7 +65,9 @@ class RowReader:
                 yield convert(row)
             except _Unusable as error:
                 at = f"{key.upper()} {getattr(row, key)}"
-                unusable = UnusableRow(TABLES[table][0], at, error.column.upper(), repr(error.value), error.expected)
+                value = "NULL" if error.value is None else repr(error.value)
+                place = "images" if error.column == "imagename" else table
+                unusable = UnusableRow(TABLES[place][0], at, error.column.upper(), value, error.expected)
                 if unusable not in self.unusable:
                     if not self._is_quiet:
                         log.warning("%s; it is passed over", unusable)

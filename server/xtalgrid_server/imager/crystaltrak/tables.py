@@ -14,6 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
 from xtalgrid_core.errors import ImagerError
 
@@ -187,6 +188,28 @@ def trimmed(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     """Return a column of texts for comparison with a pattern, without the blanks that fill a CHAR column."""
     found = getattr(column.type, "found", EXPECTED)
     return sa.func.rtrim(column, type_=sa.String()) if found.padded else column
+
+
+class _IsNoText(FunctionElement[bool]):
+    """Whether a column of texts holds none; SQLite's columns hold any type."""
+
+    inherit_cache = True
+    type = sa.Boolean()
+
+
+@compiles(_IsNoText)
+def _is_null(element: _IsNoText, compiler: sa.sql.compiler.SQLCompiler, **options: Any) -> str:
+    return f"{compiler.process(element.clauses, **options)} IS NULL"
+
+
+@compiles(_IsNoText, "sqlite")
+def _is_of_another_type(element: _IsNoText, compiler: sa.sql.compiler.SQLCompiler, **options: Any) -> str:
+    return f"typeof({compiler.process(element.clauses, **options)}) <> 'text'"
+
+
+def is_no_text(column: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+    """Return the condition that a column of texts holds none, so that LIKE matches nothing, not even ``%``."""
+    return _IsNoText(column)
 
 
 def named(*columns: sa.ColumnElement[Any]) -> list[sa.ColumnElement[Any]]:

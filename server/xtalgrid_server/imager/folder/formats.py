@@ -34,6 +34,40 @@ class _Numbers:
     files: int = 0
 
 
+_TABLE = sa.Table(
+    "xtalgrid_plate_formats",
+    sa.MetaData(),
+    sa.Column("barcode", sa.String(30), primary_key=True),
+    sa.Column("rows", sa.Integer, nullable=False),  # 0 until the format is known
+    sa.Column("columns", sa.Integer, nullable=False),
+    sa.Column("files", sa.Integer, nullable=False),  # there were so many, and for how long (seconds since 1970)
+    sa.Column("since", sa.Float, nullable=False),
+)
+
+
+def known_format(config: Config, database: ImagerDatabase, barcode: str) -> tuple[PlateFormat, str] | None:
+    """Return the format that names the wells of a plate, and where it is from; None if its wells had names."""
+    recorded = None
+    if not config.imager.url:
+        with database.reading() as connection:
+            if sa.inspect(connection).has_table(_TABLE.name):
+                recorded = connection.execute(_TABLE.select().where(_TABLE.c.barcode == barcode)).first()
+    configured = _configured(config, barcode)
+    if recorded is None or not recorded.rows:
+        return (configured, "import.plates") if configured else None
+    plate = PlateFormat(recorded.rows, recorded.columns)
+    is_chosen = (plate.rows, plate.columns) == (configured or (0, 0))[:2]
+    otherwise = "import.plate_columns" if config.import_.plate_columns else "its highest well number"
+    return plate, "import.plates" if is_chosen else otherwise
+
+
+def _configured(config: Config, barcode: str) -> PlateFormat | None:
+    for wildcards, plate in config.import_.plates.items():
+        if re.fullmatch(re.escape(wildcards).replace(r"\*", ".*").replace(r"\?", "."), barcode, re.DOTALL):
+            return PlateFormat(plate.rows, plate.columns, plate.drops)
+    return None
+
+
 class PlateFormats:
     """Table of the formats of plates, so that wells keep their names.
 
@@ -50,15 +84,7 @@ class PlateFormats:
 
     def __init__(self, config: Config, database: ImagerDatabase, clock: Callable[[], float] | None = None) -> None:
         self._config, self._database, self._clock = config, database, clock
-        self._table = sa.Table(
-            "xtalgrid_plate_formats",
-            sa.MetaData(),
-            sa.Column("barcode", sa.String(30), primary_key=True),
-            sa.Column("rows", sa.Integer, nullable=False),  # 0 until the format is known
-            sa.Column("columns", sa.Integer, nullable=False),
-            sa.Column("files", sa.Integer, nullable=False),  # there were so many, and for how long (seconds since 1970)
-            sa.Column("since", sa.Float, nullable=False),
-        )
+        self._table = _TABLE
         with database.transaction() as connection:
             self._table.create(connection, checkfirst=True)
         self._known: dict[str, PlateFormat | None] = {}
@@ -67,10 +93,7 @@ class PlateFormats:
 
     def configured(self, barcode: str) -> PlateFormat | None:
         """Return the format in ``import.plates`` for a barcode; None if there is none."""
-        for wildcards, plate in self._config.import_.plates.items():
-            if re.fullmatch(re.escape(wildcards).replace(r"\*", ".*").replace(r"\?", "."), barcode, re.DOTALL):
-                return PlateFormat(plate.rows, plate.columns, plate.drops)
-        return None
+        return _configured(self._config, barcode)
 
     def of_numbered(self, file: Path, barcode: str, named: NamedImage, names: Names) -> PlateFormat | None:
         """Return the format of a plate whose wells have numbers; None if it can't be told before imaging is over."""

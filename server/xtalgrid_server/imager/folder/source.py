@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -83,7 +84,7 @@ class FolderSource:
         self.newest_first = database.newest_first
         self.entered_after, self.last_id = database.entered_after, database.last_id
         self.of_inspections = database.of_inspections
-        self.find_undated = database.find_undated
+        self.find_incomplete = database.find_incomplete
         self.of_plate = database.of_plate
         self.count_images = database.count_images
         self.path = database.path
@@ -149,9 +150,11 @@ class FolderSource:
                 if (seen := known.get(_key(listing.folder, entry))) is not None
                 and seen.state in ("entered", "changing")
             }
+            formats = Counter(Path(entry.name).stem for entry in listing.files)
             for entry in listing.files:
                 before = known.get(_key(listing.folder, entry))
-                seen, path = self._seen_now(listing.folder, entry, before), listing.folder / entry.name
+                path = listing.folder / entry.name
+                seen = self._seen_now(listing.folder, entry, before, is_alone=formats[path.stem] == 1)
                 if seen is None:
                     continue
                 if self._convention is not None and self._convention.passes_over(path):
@@ -202,13 +205,17 @@ class FolderSource:
         self._failures.add(readable(str(path)), STEP, FailureReason.TRUNCATED, readable(f"{path}: {why}"))
         return [replace(seen, state="failed")]
 
-    def _seen_now(self, folder: Path, entry: os.DirEntry[str], known: Seen | None) -> Seen | None:
-        """Return the file's state: `known` itself if size and time are unchanged, and None if the file is gone."""
+    def _seen_now(self, folder: Path, entry: os.DirEntry[str], known: Seen | None, *, is_alone: bool) -> Seen | None:
+        """Return the file's state: `known` itself if size and time are unchanged, and None if the file is gone.
+
+        A second format of an image is like a new file if it `is_alone`: the first was deleted.
+        """
         try:
             status = entry.stat()
         except OSError:
             return None
-        if known is not None and (known.size, known.modified) == (status.st_size, status.st_mtime_ns):
+        is_same = known is not None and (known.size, known.modified) == (status.st_size, status.st_mtime_ns)
+        if known is not None and is_same and not (known.state == "double" and is_alone):
             return known
         now = self._clock()
         state: State = "changing" if known is not None and known.state in ("entered", "changing") else "waiting"

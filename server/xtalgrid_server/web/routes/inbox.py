@@ -139,7 +139,10 @@ def _undecided(site: Site) -> list[DropImage]:
             break
         person_scores = site.ledger.person_scores.of(images)
         found += [
-            image for image in images if not DropState.of(image.outcome, scores=person_scores[image.inspect_id]).said
+            image
+            for image in images
+            if site.config.light.is_scored(image.image_name)
+            and not DropState.of(image.outcome, scores=person_scores[image.inspect_id]).said
         ]
         before = images[-1].score_id
     return found[:_LIMIT]

@@ -85,6 +85,8 @@ def read_plate(request: PageRequest, barcode: str, inspection: int) -> PlateInsp
     images: list[DropImage] = []
     if inspection <= LARGEST_NUMBER and inspection in dict(inspections):
         images = request.site.ledger.images.of_plate(barcode, [inspection])
+        if not images:
+            raise HTTPException(404, f"Plate {barcode}, inspection {inspection}, has no image in visible light.")
     if not images:
         raise HTTPException(404, f"There is no plate {barcode} with an inspection {inspection}.")
     person_scores = request.site.ledger.person_scores.of(images)
