@@ -38,12 +38,12 @@ def install_command(load: Load, project_dir: Path, accounts: Accounts | None) ->
     """Install templates, hooks, the application and config.xml entries in PROJECT_DIR, and list the changes."""
     config = load()
     project = Project(project_dir)
-    changes = 0
+    changes = []
     for line in install(config, project, accounts):
         click.echo(line)
-        changes += 1
-    click.echo(f"{changes} changes" if changes else "no changes needed")
-    for line in next_steps(config, project):
+        changes.append(line)
+    click.echo(f"{len(changes)} changes" if changes else "no changes needed")
+    for line in next_steps(config, project, changes):
         click.echo(f"next  {line}")
 
 
