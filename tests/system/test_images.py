@@ -272,6 +272,12 @@ def test_the_server_scores_a_plate_and_shows_it(engine, built, tmp_path):
 
     assert len(answers(scored)) == 3
     assert answers(scored) == answers((tmp_path / "scores").read_text())
+    other = tmp_path / "other"
+    other.mkdir(mode=0o755)
+    shutil.copyfile(images / rigaku_name(1), other / rigaku_name(1, inspection=4))
+    told = engine("run", "--rm", *CONFINED, *mounted, f"--volume={other}:/import:ro", image, "xtalgrid", "import-folder",
+                  "--copy", "/import").stdout  # fmt: skip
+    assert "1 images of 1 plates imported" in told
     viewer = engine("run", "--detach", *CONFINED, *mounted, image).stdout.strip()
     try:
         ask = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8765/', timeout=8).read().decode())"
