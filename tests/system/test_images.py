@@ -81,8 +81,8 @@ ONBUILD ARG PROJECT_ROOT
 ONBUILD ENV BOINC_USER=$BOINC_USER PROJECT_ROOT=$PROJECT_ROOT USER=$BOINC_USER HOME=/home/$BOINC_USER MYSQL_HOST=mysql
 ONBUILD RUN adduser $BOINC_USER --disabled-password --gecos ""
 """
+BOINC = "RUN apt-get update && apt-get install -y --no-install-recommends adduser openssl python3\n"
 MAKEPROJECT = f"""
-RUN apt-get update && apt-get install -y --no-install-recommends adduser ca-certificates openssl python3
 COPY tool makeproject-step1.sh makeproject-step2.sh /usr/local/bin/
 RUN install -d -o 1000 /run/secrets && echo DB_PASSWD=password >/run/secrets/secrets.env
 {ONBUILD}
@@ -93,7 +93,6 @@ ONBUILD CMD makeproject-step2.sh
 ONBUILD WORKDIR $PROJECT_ROOT
 """
 APACHE = f"""
-RUN apt-get update && apt-get install -y --no-install-recommends adduser ca-certificates python3
 RUN touch /usr/bin/makeproject-step3.sh
 {ONBUILD}
 ONBUILD RUN adduser www-data $BOINC_USER
@@ -214,9 +213,11 @@ def built(engine: Engine, debian: str, tmp_path_factory: pytest.TempPathFactory)
 
     def build(target: str) -> str:
         if not images:
+            (context / "Dockerfile").write_text(f"FROM {debian}\n{BOINC}")
+            base = images["base"] = engine.build("boinc", context)
             for name, text in (("mysql", ""), ("makeproject", MAKEPROJECT), ("apache", APACHE)):
-                (context / "Dockerfile").write_text(f"FROM {debian}\n{text}")
-                images[f"base {name}"] = engine.build(f"server_{name}", context)
+                (context / "Dockerfile").write_text(f"FROM {base}\n{text}")
+                engine.build(f"server_{name}", context)
         if target not in images:
             arguments = {
                 "DEBIAN": debian, "BOINC_IMAGES": engine.name, "BOINC_USER": "boincadm",

@@ -65,7 +65,7 @@ def frozen_command(workers: tuple[Path, ...], apps: Path) -> None:
         click.echo(folder)
         for program in programs(folder):
             if not program.with_name(f"{program.name}.sig").is_file():
-                click.echo(f"unsigned: bin/sign_executable {program} KEY > {program}.sig", err=True)
+                click.echo(f"to be signed: {program} (docs/boinc.md, Signing)", err=True)
 
 
 @app_version.command("check")
