@@ -61,8 +61,8 @@ soak: $(VENV)/.dev
 typing: $(VENV)/.dev
 	$(BIN)/python -m tests.rig.typing_matrix $(ARGS)
 
-# Tests services under systemd and cron in a Debian container, as root (docs/service.md). Takes minutes; needs
-# systemd-container and debootstrap.
+# Tests services under systemd and cron in a Debian container (docs/service.md), and the images of docker/, as root. Takes
+# minutes; needs systemd-container, debootstrap and docker.io.
 test-containers: $(VENV)/.dev
 	$(BIN)/python -m pytest -m containers $(ARGS)
 

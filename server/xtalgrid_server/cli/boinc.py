@@ -38,12 +38,12 @@ def install_command(load: Load, project_dir: Path, accounts: Accounts | None) ->
     """Install templates, hooks, the application and config.xml entries in PROJECT_DIR, and list the changes."""
     config = load()
     project = Project(project_dir)
-    changes = 0
+    changes = []
     for line in install(config, project, accounts):
         say(line)
-        changes += 1
-    say(f"{changes} changes" if changes else "no changes needed")
-    for line in next_steps(config, project):
+        changes.append(line)
+    say(f"{len(changes)} changes" if changes else "no changes needed")
+    for line in next_steps(config, project, changes):
         say(f"next  {line}")
 
 

@@ -1,20 +1,34 @@
-"""The containers' plan, as far as it can be checked without running any: compose itself reads it."""
+"""The containers' plan, as far as it can be checked without running any: compose itself reads it.
+
+tests/system/test_images.py builds and runs the images.
+"""
+
+from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+import yaml
 
 from tests.conftest import missing
+from xtalgrid_server.config import load
 
 DOCKER = Path(__file__).parents[3] / "docker"
+PROFILES = ("tls", "test", "oracle", "tools")
+
+Plan = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def compose():
-    """Compose's own words on our file, with all its profiles."""
+def compose() -> Callable[..., Plan]:
+    """``compose(env_file, **variables)``: the plan as compose understands it, with all its profiles."""
     ways = (["docker", "compose"], ["docker-compose"])
     found = [
         way
@@ -24,54 +38,119 @@ def compose():
     if not found:
         missing("docker compose is not installed")
 
-    def run(*words: str, **variables: str) -> str:
+    def run(env_file: str = "env.example", **variables: str) -> Plan:
         environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **variables}
-        command = [*found[0], "-f", str(DOCKER / "compose.yml"), "--profile", "test", "--profile", "oracle", *words]
+        profiles = [word for profile in PROFILES for word in ("--profile", profile)]
+        command = [*found[0], "-f", DOCKER / "compose.yml", "--env-file", DOCKER / env_file, *profiles, "config"]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
         assert done.returncode == 0, done.stderr
-        return done.stdout
+        return yaml.safe_load(done.stdout)
 
     return run
 
 
+def mounts(service: Plan) -> dict[str, bool]:
+    """What a service mounts, by volume or path: whether it may write there."""
+    found = {}
+    for volume in service.get("volumes", []):
+        if isinstance(volume, str):  # compose 1 keeps the short form
+            source, _, rest = volume.partition(":")
+            found[source] = not rest.endswith(":ro")
+        else:
+            found[volume["source"]] = not volume.get("read_only", False)
+    return found
+
+
 def test_compose_takes_the_plan_and_every_variable_reaches_its_place(compose):
-    assert set(compose("config", "--services").split()) == {
-        "mysql", "makeproject", "apache", "viewer", "client", "oracle",
+    plan = compose(PROJECT="lab", BOINC_TAG="6.0", BOINC_IMAGES="registry.lab/boinc", URL_BASE="https://boinc.lab")
+    services = plan["services"]
+    assert set(services) == {
+        "sign", "mysql", "makeproject", "apache", "viewer", "volunteers", "backup", "caddy", "client", "oracle",
     }  # fmt: skip
-    whole = compose("config", PROJECT="lab", BOINC_TAG="6.0", PROJECT_ROOT="/srv/lab", URL_BASE="https://boinc.lab")
-    for said in ("BOINC_TAG: '6.0'", "hostname: lab", "/srv/lab.dst", "URL_BASE: https://boinc.lab"):
-        assert said in whole.replace('"6.0"', "'6.0'")
-    assert "/srv/lab/keys/code_sign_private" in whole, "the signing key is masked where the network is"
-    assert "docker.sock" not in whole, "the socket is root on the host"
-    assert "0.0.0.0" not in whole
+    assert services["apache"]["hostname"] == "lab"
+    assert services["makeproject"]["environment"] == {"PROJECT": "lab", "URL_BASE": "https://boinc.lab"}
+    arguments = services["apache"]["build"]["args"]
+    assert (arguments["BOINC_IMAGES"], str(arguments["BOINC_TAG"])) == ("registry.lab/boinc", "6.0")
+    assert "docker.sock" not in str(plan), "the socket is root on the host"
+    ports = [str(port) for service in services.values() for port in service.get("ports", [])]
+    assert sum("127.0.0.1" in port for port in ports) == len(ports) - 2, "only Caddy's two can be reached from outside"
+
+
+def test_the_signing_key_is_mounted_by_the_signing_service_alone_which_has_no_network(compose):
+    services = compose()["services"]
+    of_volume = {name for name, service in services.items() if any("signing" in source for source in mounts(service))}
+    assert of_volume == {"sign"}
+    assert services["sign"]["network_mode"] == "none"
+    assert "ports" not in services["sign"]
+
+
+def test_a_service_sees_only_the_secrets_that_it_needs(compose):
+    services = compose()["services"]
+    with_passwords = {name for name, service in services.items() if "secrets" in " ".join(mounts(service))}
+    assert with_passwords == {"makeproject", "apache", "volunteers", "backup"}
+    assert not any(writes for source, writes in mounts(services["apache"]).items() if "secrets" in source)
+    with_configuration = {name for name, s in services.items() if any(m.endswith("config") for m in mounts(s))}
+    assert with_configuration == {"apache", "viewer"}, "it names the imager's password"
+    networks = {name: set(service.get("networks", {})) for name, service in services.items()}
+    assert networks["mysql"] == networks["makeproject"] == {"inside"}
+
+
+def test_what_runs_all_the_time_is_watched(compose):
+    services = compose()["services"]
+    kept = {name for name, service in services.items() if service.get("restart") == "unless-stopped"}
+    assert kept - {"caddy"} <= {name for name, service in services.items() if "healthcheck" in service}
+    assert {"mysql", "apache", "viewer"} <= kept
+
+
+def test_the_trial_runs_beside_the_server_and_clients_accept_its_address(compose):
+    real, trial = compose(), compose("env.test")
+
+    for name in ("apache", "viewer"):
+        assert real["services"][name]["ports"] != trial["services"][name]["ports"]
+    url = trial["services"]["makeproject"]["environment"]["URL_BASE"]
+    host = urlsplit(url).hostname
+    assert host and "." in host, "clients call other addresses invalid"
+    assert host in trial["services"]["apache"]["networks"]["inside"]["aliases"]
 
 
 def test_every_target_of_the_plan_is_in_the_dockerfile_and_every_file_it_copies_is_there():
     lines = (DOCKER / "Dockerfile").read_text().splitlines()
     stages = {line.split(" AS ")[1] for line in lines if line.startswith("FROM ")}
-    targets = {
-        line.split("target: ")[1].strip(" }")
-        for line in (DOCKER / "compose.yml").read_text().splitlines()
-        if "target: " in line
-    }
+    targets = set(re.findall(r"target: (\w+)", (DOCKER / "compose.yml").read_text()))
     assert targets <= stages
+    sent = [line[1:] for line in (DOCKER.parent / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     for line in lines:
         words = [word for word in line.split() if not word.startswith("--")]
         if words[:1] == ["COPY"] and "--from=" not in line:
             for source in words[1:-1]:
                 assert (DOCKER.parent / source).exists(), line
+                assert any(source == name or source.startswith(f"{name}/") for name in sent), f"{source} is not sent"
 
 
-def test_the_containers_configuration_is_one(tmp_path):
-    from xtalgrid_server.config import load
-
+def test_the_containers_configuration_is_one():
     config = load(DOCKER / "xtalgrid.toml")
     assert config.grid.kind == "boinc"
     assert config.publish.policy == "shadow", "a first run publishes nothing"
 
 
-def test_the_start_script_is_sound(tmp_path):
+def test_the_scripts_are_sound():
     shellcheck = shutil.which("shellcheck")
     if shellcheck is None:
         pytest.skip("shellcheck is not installed")
-    subprocess.run([shellcheck, str(DOCKER / "makeproject-step3.sh")], check=True, timeout=100)
+    subprocess.run([shellcheck, *sorted((DOCKER / "bin").glob("*.sh"))], check=True, timeout=100)
+
+
+@pytest.mark.parametrize("certificates", ["public", "internal"])
+def test_caddy_takes_its_configuration(certificates):
+    caddy = shutil.which("caddy")
+    if caddy is None:
+        missing("caddy is not installed")
+    places = {"URL_BASE": "https://boinc.lab.example", "VIEWER_URL": "https://crystals.lab.example"}
+    environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "CERTIFICATES": certificates, **places}
+    command = [caddy, "adapt", "--adapter", "caddyfile", "--config", DOCKER / "Caddyfile"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert all(
+        word in done.stdout for word in ("boinc.lab.example", "apache:80", "crystals.lab.example", "viewer:8765")
+    )
+    assert ('"module":"internal"' in done.stdout) == (certificates == "internal")

@@ -22,6 +22,8 @@ import click
 from xtalgrid_core.command_group import CommandGroup, say, say_error
 from xtalgrid_core.errors import ConfigError, XtalgridError
 
+from .signing import read_public_key, signature_fault
+
 APP = "xtalgrid"
 API_VERSION = "7.20.5"
 """Version of BOINC's protocol that the worker speaks.
@@ -59,7 +61,40 @@ def app_version() -> None:
 def frozen_command(workers: tuple[Path, ...], apps: Path) -> None:
     """Add frozen WORKERS to a project, for any platforms, made by scripts/freeze.py --unpack-in . --release."""
     for worker in workers:
-        say(str(frozen(worker, apps)))
+        folder = frozen(worker, apps)
+        say(str(folder))
+        for program in programs(folder):
+            if not program.with_name(f"{program.name}.sig").is_file():
+                say_error(f"to be signed: {program} (docs/boinc.md, Signing)")
+
+
+@app_version.command("check")
+@click.option(
+    "--apps",
+    type=click.Path(path_type=Path),
+    default=Path("apps"),
+    show_default=False,
+    help="Folder apps of the project; default: ./apps.",
+)
+@click.option(
+    "--key",
+    type=click.Path(path_type=Path),
+    default=Path("keys/code_sign_public"),
+    show_default=False,
+    help="The project's public key; default: ./keys/code_sign_public.",
+)
+def check_command(apps: Path, key: Path) -> None:
+    """Check the signatures of all app versions, before bin/update_versions registers them.
+
+    The exit code is 1 if there is none, or if clients would refuse one.
+    """
+    faults = check(apps, key)
+    for folder, fault in faults.items():
+        say(f"refused {folder.relative_to(apps)}: {fault}" if fault else f"signed {folder.relative_to(apps)}")
+    if not faults:
+        say_error(f"no app version in {apps}")
+    if not faults or any(faults.values()):
+        sys.exit(1)
 
 
 @app_version.command("own-python")
@@ -122,6 +157,30 @@ def frozen(worker: Path, apps: Path) -> Path:
 """
     )
     return folder
+
+
+def programs(folder: Path) -> list[Path]:
+    """Return the files of a platform's folder that clients take."""
+    known = {"version.xml"}
+    return sorted(
+        path for path in folder.iterdir() if path.is_file() and path.suffix != ".sig" and path.name not in known
+    )
+
+
+def check(apps: Path, key: Path) -> dict[Path, str | None]:
+    """Return what is wrong with each platform's folder under ``apps/xtalgrid``; None for those that clients accept.
+
+    Raises
+    ------
+    ConfigError
+        If the key cannot be read.
+    """
+    public = read_public_key(key)
+    faults: dict[Path, str | None] = {}
+    for folder in sorted(path for path in (apps / APP).glob("*/*") if path.is_dir()):
+        wrong = [f"{path.name} is {fault}" for path in programs(folder) if (fault := signature_fault(path, public))]
+        faults[folder] = "; ".join(wrong) or None
+    return faults
 
 
 def own_python(python: Path, into: Path) -> list[Path]:

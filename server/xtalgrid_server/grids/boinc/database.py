@@ -45,6 +45,15 @@ class HostAccount:
     in_progress: int
 
 
+@dataclass(frozen=True, slots=True)
+class AppVersion:
+    """A registered app version, by the name of its folder, such as 102.3. Clients refuse one that is not signed."""
+
+    name: str
+    platform: str
+    is_signed: bool
+
+
 class BoincDatabase:
     """The project's database, opened for reading; all its errors become `GridError`."""
 
@@ -139,6 +148,23 @@ class BoincDatabase:
                 for row in connection.execute(statement)
             ]
 
+    def app_versions(self) -> list[AppVersion]:
+        """Return the registered app versions that are not deprecated, the newest first."""
+        versions = t.app_versions.c
+        statement = (
+            sa.select(versions.version_num, t.platforms.c.name, versions.xml_doc)
+            .join(t.platforms, t.platforms.c.id == versions.platformid)
+            .where(versions.appid == self._appid(), versions.deprecated == 0)
+            .order_by(versions.version_num.desc(), t.platforms.c.name)
+        )
+        with self._reading() as connection:
+            return [
+                AppVersion(
+                    f"{row.version_num // 100}.{row.version_num % 100}", row.name, _is_signed(row.xml_doc or b"")
+                )
+                for row in connection.execute(statement)
+            ]
+
     def failures_of(self, name: str) -> str:
         """Describe in a line how a work unit's instances ended: ``2 client error (exit 195: …), 1 no reply``."""
         statement = (
@@ -171,6 +197,13 @@ class BoincDatabase:
                 f"the BOINC project's database: {short_reason(error)}; check that it is up, and db_host, db_user and "
                 "db_passwd in config.xml"
             ) from error
+
+
+def _is_signed(xml_doc: bytes | str) -> bool:
+    """Tell whether all files of an app version's description have signatures: BOINC registers empty ones, too."""
+    text = xml_doc.decode(errors="replace") if isinstance(xml_doc, bytes) else xml_doc
+    files = re.findall(r"<file_info>(.*?)</file_info>", text, re.DOTALL)
+    return bool(files) and all(re.search(r"<file_signature>\s*[0-9a-f]", file) for file in files)
 
 
 def _how_it_ended(outcome: int, exit_status: int, stderr: bytes | str | None, validity: int) -> str:

@@ -40,6 +40,7 @@ class BoincGrid:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._spool = Spool(config)
+        self.home = config.home
         self.batch = config.boinc.batch
 
     @cached_property

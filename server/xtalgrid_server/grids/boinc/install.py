@@ -10,7 +10,7 @@ import shlex
 import shutil
 import sys
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -43,6 +43,7 @@ STEPS = {"xtalgrid_create_work": ("create_work",), "xtalgrid_publish": ("assimil
 """Periodic tasks, and the steps of the chain that each runs."""
 
 Accounts = Literal["open", "closed"]
+_ACCOUNTS = "disable_account_creation"
 
 HOOKS = ("check", "compare", "assimilate")
 
@@ -71,14 +72,17 @@ def install(config: Config, project: Project, accounts: Accounts | None = None) 
         raise ConfigError(f"{error.filename}: {error.strerror}; run this as the owner of the BOINC project") from error
 
 
-def next_steps(config: Config, project: Project) -> Iterator[str]:
-    """Yield what a person has to do after an installation."""
+def next_steps(config: Config, project: Project, changes: Sequence[str]) -> Iterator[str]:
+    """Yield what a person has to do after an installation that made these changes."""
     if config.grid.kind != "boinc" or Path(config.boinc.project).expanduser().absolute() != project.folder.absolute():
         yield (
             f'in {config.file or "xtalgrid.toml"}: [grid] kind = "boinc", '
             f'[boinc] project = "{project.folder.absolute()}"'
         )
-    yield f"in {project.folder}: bin/xadd; bin/update_versions; bin/stop; bin/start"
+    if any(line.startswith("project.xml:") for line in changes):
+        yield f"in {project.folder}: bin/xadd; bin/update_versions"
+    if any(line.startswith("config.xml:") and "ATTENTION" not in line and _ACCOUNTS not in line for line in changes):
+        yield f"in {project.folder}: bin/stop; bin/start"
 
 
 def _scripts(config: Config) -> dict[str, str]:
@@ -112,13 +116,9 @@ def _project_xml(root: ET.Element, app: str) -> Iterator[str]:
 def _config_xml(root: ET.Element, app: str, accounts: Accounts | None) -> Iterator[str]:
     options = _child(root, "config")
     if accounts is not None:
-        value = "1" if accounts == "closed" else "0"
-        switch = options.find("disable_account_creation")
-        if switch is None:
-            switch = _add(options, "disable_account_creation", "")
-        if switch.text != value:
-            switch.text = value
-            yield f"option   disable_account_creation {value}"
+        yield from _account_creation(options, accounts)
+    if any("antique_file_deleter" in (e.findtext("cmd") or "") for e in root.iter("task")):
+        yield from _web_user(options)
     for name, value in OPTIONS.items():
         option = options.find(name)
         if option is None:
@@ -142,6 +142,27 @@ def _config_xml(root: ET.Element, app: str, accounts: Accounts | None) -> Iterat
         )  # otherwise the tables grow forever
     for name in STEPS:
         yield from _entry(tasks, "task", name, {"period": "5 min", "output": f"{name}.out"})
+
+
+def _account_creation(options: ET.Element, accounts: Accounts) -> Iterator[str]:
+    value = "1" if accounts == "closed" else "0"
+    switch = options.find(_ACCOUNTS)
+    if switch is None:
+        switch = _add(options, _ACCOUNTS, "")
+    if switch.text != value:
+        switch.text = value
+        yield f"option   {_ACCOUNTS} {value}"
+
+
+def _web_user(options: ET.Element) -> Iterator[str]:
+    """Name the web server's user, whose old files antique_file_deleter deletes; without it, it takes "apache"."""
+    if sys.platform == "win32" or options.find("httpd_user") is not None:
+        return
+    import pwd  # not available on Windows
+
+    if "www-data" in {user.pw_name for user in pwd.getpwall()}:
+        _add(options, "httpd_user", "www-data")
+        yield "option   httpd_user www-data"
 
 
 def _entry(parent: ET.Element, tag: str, command: str, more: dict[str, str], key: str = "") -> Iterator[str]:

@@ -9,8 +9,10 @@ from datetime import UTC, datetime, timedelta
 
 from ...imager.crystaltrak.database import ImagerDatabase
 from ...ledger.store import Ledger
-from .database import Counts, HostAccount
+from .database import AppVersion, Counts, HostAccount
 from .grid import BoincGrid
+from .health import Problem, problems
+from .install import PLATFORMS
 from .names import workunit_name
 
 _DAY = 86400
@@ -47,6 +49,10 @@ class BoincStatus:
         Reasons by name.
     lost_units
         Names; see `lost_units`.
+    app_versions
+        Those that are registered and not deprecated.
+    problems
+        What keeps the project from working.
     """
 
     at: datetime
@@ -62,6 +68,8 @@ class BoincStatus:
     failing_hosts: tuple[FailingHost, ...]
     failed_units: dict[str, str]
     lost_units: tuple[str, ...]
+    app_versions: tuple[AppVersion, ...]
+    problems: tuple[Problem, ...]
 
 
 def lost_units(ledger: Ledger, grid: BoincGrid) -> list[str]:
@@ -81,7 +89,7 @@ def boinc_status(ledger: Ledger, imager: ImagerDatabase, grid: BoincGrid, now: f
     """Read the state of the project; `now` is in seconds since 1970."""
     now = time.time() if now is None else now
     at, since = datetime.fromtimestamp(now, UTC), ledger.units.under_way_since()
-    hosts = grid.database.hosts()
+    hosts, versions = grid.database.hosts(), grid.database.app_versions()
     return BoincStatus(
         at=at,
         project=str(grid.project.folder),
@@ -96,6 +104,8 @@ def boinc_status(ledger: Ledger, imager: ImagerDatabase, grid: BoincGrid, now: f
         failing_hosts=tuple(_failing(host) for host in hosts if host.invalid or host.errors),
         failed_units={unit.name: unit.detail for unit in ledger.units.in_states("failed")},
         lost_units=tuple(lost_units(ledger, grid)),
+        app_versions=tuple(versions),
+        problems=tuple(problems(grid.project, grid.home, versions)),
     )
 
 
@@ -126,6 +136,7 @@ def boinc_status_lines(status: BoincStatus) -> Iterator[str]:
     yield _lag(status.newest_inspected, status.newest_scored)
     if status.waiting_since is not None:
         yield f"oldest      unit in progress for {_hours(status.at - status.waiting_since)}"
+    yield _apps(status.app_versions)
     yield f"hosts       {status.hosts} have had work, {status.hosts_within_a_day} of them seen within a day"
     for host in status.failing_hosts:
         yield (
@@ -138,6 +149,17 @@ def boinc_status_lines(status: BoincStatus) -> Iterator[str]:
         yield f"lost unit   {name}: BOINC has finished it, but no result arrived"
     if status.lost_units or status.failed_units:
         yield "to do       `xtalgrid boinc retry` sends failed and lost units out again"
+    for problem in status.problems:
+        yield f"ATTENTION   {problem.what}"
+        yield f"to do       {problem.remedy}"
+
+
+def _apps(versions: tuple[AppVersion, ...]) -> str:
+    """Name the newest version for each platform, and the platforms without one."""
+    newest = {version.platform: version.name for version in reversed(versions) if version.is_signed}
+    present = ", ".join(f"{newest[platform]} for {platform}" for platform in sorted(newest))
+    absent = ", ".join(platform for platform in PLATFORMS if platform not in newest)
+    return f"apps        {present or 'none'}" + (f"; none for {absent}" if absent else "")
 
 
 def _lag(newest: datetime | None, scored: datetime | None) -> str:

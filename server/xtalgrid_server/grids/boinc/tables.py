@@ -13,6 +13,24 @@ apps = sa.Table(
     sa.Column("name", sa.String(254), nullable=False),
 )
 
+platforms = sa.Table(
+    "platform",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("name", sa.String(191), nullable=False),
+)
+
+app_versions = sa.Table(
+    "app_version",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("appid", sa.Integer, nullable=False),
+    sa.Column("version_num", sa.Integer, nullable=False),
+    sa.Column("platformid", sa.Integer, nullable=False),
+    sa.Column("deprecated", sa.SmallInteger, nullable=False),
+    sa.Column("xml_doc", sa.LargeBinary),
+)
+
 workunits = sa.Table(
     "workunit",
     metadata,

@@ -9,6 +9,7 @@ while :; do
     ln -sf "$PROJECT_ROOT/$PROJECT.httpd.conf" /etc/apache2/sites-enabled/
     if pgrep -x apache2 >/dev/null; then apache2ctl -k graceful; fi
     su "$BOINC_USER" -c "
+        xtalgrid boinc install '$PROJECT_ROOT'
         bin/start
         (echo 'PATH=$PATH'; echo 'SHELL=/bin/bash'; cat ./*.cronjob) | crontab
     "
