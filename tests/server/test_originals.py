@@ -192,5 +192,5 @@ def test_training_gets_no_file_from_elsewhere(system, place, person, tmp_path):
     row, path = place
     path.symlink_to(draw_well(tmp_path / "outside" / NAME))
     person(row.inspect_id, "04", INSPECTED)
-    done = export_scored(system.config, system.imager, tmp_path / "scored.csv")
+    done = export_scored(system.config, system.imager, system.ledger, tmp_path / "scored.csv")
     assert (done.wells, done.missing) == (0, 1)

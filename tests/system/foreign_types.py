@@ -168,14 +168,22 @@ def test_inspections_without_a_date_are_recorded_once(engine, lab):
     with System(database._config) as system:
         for number in (4, 5):
             system.create_work()
-            recorded.append([row for row in system.ledger.failures.newest(9)[1] if row[3] == "unusable row"])
+            recorded.append(unusable_rows(system))
             inspect(engine, number, "null")
         system.create_work()
-        recorded.append([row for row in system.ledger.failures.newest(9)[1] if row[3] == "unusable row"])
-    assert [[row[2] for row in rows] for rows in recorded] == [
-        [f"I_INSPECTIONS, INSPECTID {number}" for number in numbers] for numbers in ([2], [4, 2], [5, 4, 2])
+        recorded.append(unusable_rows(system))
+    told = "INSPECTDATE is NULL, not a date; correct the row"
+    assert recorded == [
+        [(f"I_INSPECTIONS, INSPECTID {number}", told) for number in numbers] for numbers in ([2], [2, 4], [2, 4, 5])
     ]
-    assert {row[4] for row in recorded[-1]} == {"INSPECTDATE is NULL, not a date; correct the row"}
+
+
+def unusable_rows(system):
+    return [
+        (failure.file, failure.detail)
+        for failure in system.ledger.accounts.failures()
+        if failure.reason == "unusable row"
+    ]
 
 
 @pytest.fixture

@@ -197,7 +197,7 @@ def test_a_full_disk_costs_no_well(project, wells, tmp_path, longest):
 
     The client's own files are elsewhere: it exits when it can't write them.
     """
-    rng, held, images = random.Random(5), 0, wells.images_for(8)
+    rng, held, images = random.Random(5), 0, wells.images_for(15)
     client = BoincClient(tmp_path / "client", project.url)
     own_python(Path(sys.executable), client.project_folder)
     with small_disk(tmp_path / "disk", 24_000) as disk:

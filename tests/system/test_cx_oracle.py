@@ -18,6 +18,7 @@ pytestmark = [
 ]
 
 USE = """
+from pathlib import Path
 import cx_Oracle
 from xtalgrid_server.config import from_string
 from xtalgrid_server.imager.crystaltrak.database import ImagerDatabase

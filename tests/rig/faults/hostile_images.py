@@ -76,19 +76,19 @@ def _truncated(well: Pixels, rng: random.Random) -> bytes:
 
 
 def _other_format(well: Pixels, rng: random.Random) -> bytes:
-    kind = rng.choice(("GIF", "WEBP", "BMP", "PPM", "JPEG2000", "ICO"))
+    kind = rng.choice(("WEBP", "PPM", "JPEG2000", "ICO"))
     return _saved(Image.fromarray(well).resize((200, 160)), kind)
 
 
 def _animated(well: Pixels, rng: random.Random) -> bytes:
-    """Make an animated PNG or a multi-page TIFF, of which the first frame is the well."""
+    """Make an animated PNG or GIF, or a multi-page TIFF, of which the first frame is the well."""
     frames = [Image.fromarray(np.roll(well, 40 * n, axis=0)) for n in range(3)]
-    return _saved(frames[0], rng.choice(("PNG", "TIFF")), save_all=True, append_images=frames[1:])
+    return _saved(frames[0], rng.choice(("PNG", "TIFF", "GIF")), save_all=True, append_images=frames[1:])
 
 
 def _animated_elsewhere(well: Pixels, rng: random.Random) -> bytes:
     frames = [Image.fromarray(np.roll(well, 40 * n, axis=0)).resize((160, 120)) for n in range(3)]
-    return _saved(frames[0], rng.choice(("GIF", "WEBP")), save_all=True, append_images=frames[1:])
+    return _saved(frames[0], "WEBP", save_all=True, append_images=frames[1:])
 
 
 def _deep(well: Pixels, rng: random.Random) -> bytes:
@@ -254,8 +254,9 @@ _KINDS: dict[str, tuple[str, Callable[[Pixels, random.Random], bytes]]] = {
     "a block overwritten": (EITHER, _overwritten),
     "empty or text": (FAILED, lambda well, rng: rng.choice((b"", b"no image taken\n", b"\xff\xd8\xff", bytes(5000)))),
     "random bytes": (FAILED, lambda well, rng: rng.randbytes(rng.randrange(1, 90_000))),
-    "GIF, WebP, BMP, … by another name": (FAILED, _other_format),
-    "animated GIF, WebP": (FAILED, _animated_elsewhere),
+    "WebP, PPM, … by another name": (FAILED, _other_format),
+    "BMP": (SCORED, lambda well, rng: _saved(Image.fromarray(well), "BMP")),
+    "animated WebP": (FAILED, _animated_elsewhere),
     "several frames or pages": (SCORED, _animated),
     "10 to 16 bits": (SCORED, _deep),
     "floats with NaN and infinity": (SCORED, _float),
@@ -264,7 +265,7 @@ _KINDS: dict[str, tuple[str, Callable[[Pixels, random.Random], bytes]]] = {
     "palette": (SCORED, _mode("P", "PNG")),
     "alpha": (SCORED, _mode("RGBA", "PNG")),
     "grey with alpha": (SCORED, _mode("LA", "PNG")),
-    "black and white": (SCORED, _mode("1", "TIFF")),
+    "black and white": (FAILED, _mode("1", "TIFF")),
     "progressive JPEG": (SCORED, lambda well, rng: _saved(Image.fromarray(well), "JPEG", progressive=True)),
     "progressive JPEG, many scans": (EITHER, _scans),
     "interlaced PNG": (SCORED, _interlaced),

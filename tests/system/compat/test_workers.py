@@ -96,7 +96,9 @@ class TodaysUnit:
             system.create_work()
         (self.folder,) = (self.config.spool / "units").iterdir()
         self.zip = self.folder / "unit.zip"
-        self.wells = len(list((place / "wells").iterdir()))
+        self.wells = len(wire.decode_manifest(manifest_of(self.zip)).images)
+        """One fewer than there are, where one is cut off: its file may still be completed."""
+        assert self.wells >= len(list((place / "wells").iterdir())) - 1
 
     def uploaded(self, number: int) -> Path:
         """The result file of one of the hosts, as BOINC names it."""

@@ -201,7 +201,9 @@ class ImagerDatabase(Connections):
     def last_id(self) -> int | None:
         """Return the highest id of an inspection, or None without any."""
         ids = self.tables.inspections.c.inspectid
-        highest = sa.select(sa.func.max(ids)).where(ids < _ABOVE_ALL)  # SQLite can hold texts, which are larger
+        # A parameter would have the type of the column, which may be smaller.
+        above: sa.ColumnElement[int] = sa.literal_column(str(_ABOVE_ALL))
+        highest = sa.select(sa.func.max(ids)).where(ids < above)  # SQLite can hold texts, which are larger
         highest_id: int | None = self.read(lambda connection: connection.scalar(highest))
         return highest_id
 

@@ -196,6 +196,10 @@ class _IsNoText(FunctionElement[bool]):
     inherit_cache = True
     type = sa.Boolean()
 
+    def self_group(self, against: Any = None) -> _IsNoText:
+        """Stay a condition: for Oracle before 23, SQLAlchemy would compare it with 1, as a column of booleans."""
+        return self
+
 
 @compiles(_IsNoText)
 def _is_null(element: _IsNoText, compiler: sa.sql.compiler.SQLCompiler, **options: Any) -> str:
