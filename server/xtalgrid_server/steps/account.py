@@ -16,7 +16,7 @@ from ..domain.images import unusable_inspection
 from ..domain.light import kind_of, not_scored
 from ..imager.crystaltrak.database import ImagerDatabase
 from ..imager.folder.entering import Imported
-from ..imager.folder.seen import PassedOver, SeenFiles
+from ..imager.folder.seen import OtherFiles, SeenFiles
 from ..ledger.database import now
 from ..ledger.store import Ledger
 
@@ -90,7 +90,7 @@ def account(config: Config, ledger: Ledger, imager: ImagerDatabase, imported: Im
             WaitingFile(f"{seen.folder}{os.sep}{seen.name}", _utc(seen.first), "not complete yet")
             for seen in (SeenFiles(imager).waiting() if not config.imager.url else ())
         ]
-        passed_over = PassedOver(imager).total() if not config.imager.url else collections.Counter[str]()
+        passed_over = OtherFiles(imager).total() if not config.imager.url else collections.Counter[str]()
     else:
         images = {(row.inspect_id, row.image_name) for row in imported.entered}
         of_images = ledger.accounts.of(imported.entered)

@@ -28,7 +28,7 @@ from .listing import NOT_SCORED, SECOND_FORMAT, walk
 from .names import ANY, NamedImage, Names, NumberedWell, compile_names
 from .nearest import differences, fitting_all
 from .plates import PlateFolders, is_same_image
-from .seen import Copies, PassedOver
+from .seen import Copies, OtherFiles
 
 STEP = "import-folder"
 
@@ -139,7 +139,7 @@ def import_folder(
             result.notes += differences(paths, convention)[:1]
         convention, files = other, _to_score(files, other, result)
     enter(config, database, failures, files, convention, copy, result, root=folder)
-    PassedOver(database).keep(readable(str(folder.absolute())), result.passed_over, recursive)
+    OtherFiles(database).keep(readable(str(folder.absolute())), result.passed_over, recursive)
     recorded = [(file, *os.path.split(file)) for file in failures.open_files(STEP)]
     failures.close([file for file, place, name in recorded if place in there and name not in there[place]], STEP)
     return result

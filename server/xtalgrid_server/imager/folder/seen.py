@@ -112,8 +112,8 @@ class SeenFiles:
             connection.execute(table.insert(), [{name: getattr(file, name) for name in names} for file in files])
 
 
-class PassedOver:
-    """Table of what was passed over in each imported or watched folder: numbers of files by kind."""
+class OtherFiles:
+    """Table of the files in each imported or watched folder that are no images to score: numbers by kind."""
 
     def __init__(self, database: ImagerDatabase) -> None:
         self._database = database

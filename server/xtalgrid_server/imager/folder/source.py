@@ -27,7 +27,7 @@ from ..crystaltrak.database import ImagerDatabase
 from ..source import ImageSource
 from .entering import STEP, Imported, convention_of, enter, refuse_vendors
 from .listing import NOT_SCORED, SECOND_FORMAT, UNREADABLE, Listing, walk
-from .seen import PassedOver, Seen, SeenFiles, State
+from .seen import OtherFiles, Seen, SeenFiles, State
 
 _BATCH = 1000
 
@@ -125,7 +125,7 @@ class FolderSource:
         root = readable(str(self._folder))
         if UNREADABLE not in imported.passed_over:
             self._forget([seen for seen in self._seen.undone_below(root) if seen.folder not in visited])
-        PassedOver(self._database).keep(root, imported.passed_over, recursive=True)
+        OtherFiles(self._database).keep(root, imported.passed_over, recursive=True)
         return imported
 
     def _forget(self, gone: list[Seen]) -> None:
