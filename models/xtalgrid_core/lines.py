@@ -7,11 +7,13 @@ breaks and marks that change the direction of text are shown as ``\x1b`` or ``\u
 from __future__ import annotations
 
 import logging
-import unicodedata
 from types import TracebackType
 
 _JOINERS = "\u200c\u200d"
 """Characters of several scripts' words."""
+
+_BLANKS = "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+"""Blanks besides the common one, in a list because the frozen worker has no module of Unicode's categories."""
 
 
 def one_line(text: str) -> str:
@@ -27,7 +29,8 @@ def one_line(text: str) -> str:
 
 def _is_harmless(character: str) -> bool:
     """Tell whether a character neither controls nor breaks a line; blanks and private letters don't."""
-    return character.isprintable() or character in _JOINERS or unicodedata.category(character) in ("Zs", "Co", "Cn")
+    is_private = "\ue000" <= character <= "\uf8ff" or "\U000f0000" <= character <= "\U0010fffd"
+    return character.isprintable() or character in _JOINERS or character in _BLANKS or is_private
 
 
 def _escaped(character: str) -> str:
