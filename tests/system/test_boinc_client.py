@@ -43,6 +43,13 @@ def project() -> Iterator[Project]:
         yield project
 
 
+@pytest.fixture
+def own_project(project: Project) -> Iterator[Project]:
+    """A project whose jobs no other client takes."""
+    with Project() as own:
+        yield own
+
+
 @pytest.fixture(scope="module")
 def client(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BoincClient]:
     """A client whose jobs are done by the worker of this Python."""
@@ -192,21 +199,21 @@ def test_it_goes_on_where_it_was_after_quitting_and_after_its_client_was_killed(
 
 @pytest.mark.parametrize("longest", [float(os.environ.get("XTALGRID_FULL_DISK_SECONDS", "3"))])
 @pytest.mark.timeout(3600)
-def test_a_full_disk_costs_no_well(project, wells, tmp_path, longest):
+def test_a_full_disk_costs_no_well(own_project, wells, tmp_path, longest):
     """All that the worker writes is on a disk that is full for 0.1 s to `longest` seconds, again and again.
 
     The client's own files are elsewhere: it exits when it can't write them.
     """
     rng, held, images = random.Random(5), 0, wells.images_for(15)
-    client = BoincClient(tmp_path / "client", project.url)
+    client = BoincClient(tmp_path / "client", own_project.url)
     own_python(Path(sys.executable), client.project_folder)
     with small_disk(tmp_path / "disk", 24_000) as disk:
         if disk is None:
             pytest.skip("mounting a small disk needs root")
         with disk.holding(client.folder / "slots"), disk.holding(client.folder / "projects"):
-            send(project, "full", images, wells)
+            send(own_project, "full", images, wells)
             with client:
-                client.update(lambda: not project.waiting)
+                client.update(lambda: not own_project.waiting)
                 wait_until(lambda: client.checkpoint("full") > 0)
                 while client.workers():
                     disk.fill()
@@ -214,12 +221,12 @@ def test_a_full_disk_costs_no_well(project, wells, tmp_path, longest):
                     disk.make_room()
                     held += 1
                     time.sleep(rng.uniform(0.1, 1))
-                client.update(lambda: "full" in project.reports)
-    report = project.reports["full"]
+                client.update(lambda: "full" in own_project.reports)
+    report = own_project.reports["full"]
     assert report.exit_status == 0, report.stderr
     assert held >= 4
     assert "space on the disk" in report.stderr
-    assert answers(project.uploads["full"]) == wells.answers(images)
+    assert answers(own_project.uploads["full"]) == wells.answers(images)
 
 
 def test_a_broken_work_unit_is_an_error_at_once(project, client):
