@@ -1,4 +1,4 @@
-"""What an image's name says of how it was taken: capture profile, and focus slice or composite of the slices."""
+"""What an image's name says of how it was taken: a focus slice, or the composite of the slices."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Protocol, TypeVar
 
 # Rigaku's 14th field is the illumination, the 15th the slice, 99 the best-focus composite. RockImager's names end in
 # the kind of image: ef is the extended-focus composite. See imager/folder/conventions.py.
-_RIGAKU = re.compile(r"(?P<stack>.+_\d{6}(?:_\d\d){3}_(?P<profile>[^_]+))_(?P<kind>[^_]+)_[^_]+_[^_]+_[^_]+")
-_ROCKIMAGER = re.compile(r"(?P<stack>.*profileID_?(?P<profile>\d+)_d\d+_r\d+)_(?P<kind>\w+)\.\w+", re.IGNORECASE)
+_RIGAKU = re.compile(r"(?P<stack>.+_\d{6}(?:_\d\d){3}_[^_]+)_(?P<kind>[^_]+)_[^_]+_[^_]+_[^_]+")
+_ROCKIMAGER = re.compile(r"(?P<stack>.*profileID_?\d+_d\d+_r\d+)_(?P<kind>\w+)\.\w+", re.IGNORECASE)
 _COMPOSITES = ("99", "ef")
 
 
@@ -31,15 +31,12 @@ class HowTaken:
 
     Attributes
     ----------
-    profile
-        Rigaku's code of the illumination, or RockImager's number of the capture profile.
     stack
         The same for all slices of one drop, profile and inspection, and for their composite.
     kind
         The slice, or the kind of image, as named.
     """
 
-    profile: str
     stack: str
     kind: str
 
@@ -52,7 +49,7 @@ class HowTaken:
 def how_taken(name: str) -> HowTaken | None:
     """Return what a name says; None if it is neither Rigaku's nor RockImager's."""
     match = _RIGAKU.fullmatch(name) or _ROCKIMAGER.fullmatch(name)
-    return HowTaken(match["profile"], match["stack"], match["kind"]) if match else None
+    return HowTaken(match["stack"], match["kind"]) if match else None
 
 
 def without_slices(images: Iterable[N]) -> list[N]:

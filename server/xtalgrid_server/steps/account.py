@@ -79,8 +79,9 @@ class Account:
 def account(config: Config, ledger: Ledger, imager: ImagerDatabase, imported: Imported | None = None) -> Account:
     """Account for everything that the ledger and the imported folders know, or for what one import found."""
     if imported is None:
+        is_embedded = not config.imager.url
         standings = ledger.accounts.counts()
-        entered = 0 if config.imager.url else imager.count_images()
+        entered = imager.count_images() if is_embedded else 0
         lights = ledger.passed_over.counts()
         failures = ledger.accounts.failures()
         unusable = [unusable_inspection(one.file) for one in failures if one.reason == str(FailureReason.UNUSABLE_ROW)]
@@ -88,9 +89,9 @@ def account(config: Config, ledger: Ledger, imager: ImagerDatabase, imported: Im
         standings["none"] += max(entered - sum(standings.values()) - sum(lights.values()), 0)
         growing = [
             WaitingFile(f"{seen.folder}{os.sep}{seen.name}", _utc(seen.first), "not complete yet")
-            for seen in (SeenFiles(imager).waiting() if not config.imager.url else ())
+            for seen in (SeenFiles(imager).waiting() if is_embedded else ())
         ]
-        passed_over = OtherFiles(imager).total() if not config.imager.url else collections.Counter[str]()
+        passed_over = OtherFiles(imager).total() if is_embedded else collections.Counter[str]()
     else:
         images = {(row.inspect_id, row.image_name) for row in imported.entered}
         of_images = ledger.accounts.of(imported.entered)

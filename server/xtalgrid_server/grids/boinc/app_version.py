@@ -44,6 +44,15 @@ UNPACKS_IN_SLOT = b"pyi-runtime-tmpdir .\0"  # as PyInstaller stores the option
 _NAME = re.compile(r"xtalgrid-worker-(?P<version>\d[^-]*)-(?P<system>[a-z]+)-(?P<machine>\w+)(\.exe)?")
 
 
+_apps = click.option(
+    "--apps",
+    type=click.Path(path_type=Path),
+    default=Path("apps"),
+    show_default=False,
+    help="Folder apps of the project; default: ./apps.",
+)
+
+
 @click.group("app-version", cls=CommandGroup)
 def app_version() -> None:
     """Package the worker as BOINC app versions (docs/boinc.md, App versions from frozen workers)."""
@@ -51,13 +60,7 @@ def app_version() -> None:
 
 @app_version.command("frozen")
 @click.argument("workers", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--apps",
-    type=click.Path(path_type=Path),
-    default=Path("apps"),
-    show_default=False,
-    help="Folder apps of the project; default: ./apps.",
-)
+@_apps
 def frozen_command(workers: tuple[Path, ...], apps: Path) -> None:
     """Add frozen WORKERS to a project, for any platforms, made by scripts/freeze.py --unpack-in . --release."""
     for worker in workers:
@@ -69,13 +72,7 @@ def frozen_command(workers: tuple[Path, ...], apps: Path) -> None:
 
 
 @app_version.command("check")
-@click.option(
-    "--apps",
-    type=click.Path(path_type=Path),
-    default=Path("apps"),
-    show_default=False,
-    help="Folder apps of the project; default: ./apps.",
-)
+@_apps
 @click.option(
     "--key",
     type=click.Path(path_type=Path),
