@@ -5,8 +5,9 @@
 Without a folder it renders wells of the published system's size. Every image is scored in all ways in turn, so that the
 ratios hold whatever else the machine does: dense; exact (chop by chop); dense with the int8 weights, if there are any;
 and the published way, chop by chop in torch (``--torch``) and in MXNet (``--mxnet PYTHON``), for which some chops of
-each well are timed and the total is extrapolated. Stages are timed in CPU seconds. One and two
-``xtalgrid-worker`` processes at once show start-up, wall time and memory.
+each well are timed and the total is extrapolated. With ``--marco FOLDER`` (made by ``xtalgrid-train import marco``) the
+one pass of MARCO's network is timed too, decoding included: what a lab pays that takes MARCO's network instead of ours.
+Stages are timed in CPU seconds. One and two ``xtalgrid-worker`` processes at once show start-up, wall time and memory.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from operator import truediv
 from pathlib import Path
 from typing import TypeVar
 
@@ -37,8 +39,9 @@ from xtalgrid_core.images import SUFFIXES, Pixels, WellImage
 from xtalgrid_core.options import DEFAULTS, Options
 from xtalgrid_core.outcomes import CLASSES
 from xtalgrid_core.scale import pixel_size
-from xtalgrid_core.weights import PACKAGED, default_models
-from xtalgrid_scoring.networks import RUNTIME, Networks
+from xtalgrid_core.weights import PACKAGED, default_models, read_manifest
+from xtalgrid_scoring import second_opinion
+from xtalgrid_scoring.networks import RUNTIME, Networks, load_network
 from xtalgrid_scoring.score import score_image
 from xtalgrid_worker.workunit import image_files
 
@@ -91,14 +94,15 @@ def score_in_process(
     threads: int,
     weights: list[Path],
     published: dict[str, Callable[[Pixels], float]],
+    marco: dict[str, second_opinion.Network],
 ) -> dict[str, list[tuple[int, dict[str, float]]]]:
     """Return, for each way and image, the runs of the classifier and the CPU seconds of each stage.
 
     Images that can't be scored are left out. `published`: other ways to classify, each a function from chops
-    ``(N, 256, 256, 3)`` to CPU seconds per chop; all else is as in the exact way.
+    ``(N, 256, 256, 3)`` to CPU seconds per chop; all else is as in the exact way. `marco`: MARCO's networks.
     """
     networks = {way: Timed.load(options, weights, threads) for way, options in ways.items()}
-    rows: dict[str, list[tuple[int, dict[str, float]]]] = {way: [] for way in (*ways, *published)}
+    rows: dict[str, list[tuple[int, dict[str, float]]]] = {way: [] for way in (*ways, *published, *marco)}
     for path in paths:
         data = path.read_bytes()
         entry = wire.ImageEntry(number=0, file="000.img", inspect_id=0, sha256="0" * 64)
@@ -123,7 +127,25 @@ def score_in_process(
             for name, seconds_per_chop in published.items() if way == "exact" else ():
                 classify = timed_networks.runs * seconds_per_chop(np.stack(timed_networks.kept))
                 rows[name].append((timed_networks.runs, {**rows[way][-1][1], "classify": classify}))
+        else:
+            for name, network in marco.items():
+                decode, picture = timed(partial(marco_input, data))
+                classify, _ = timed(partial(second_opinion.probabilities, network, picture))
+                rows[name].append((1, dict(zip(STAGES, (decode, 0.0, classify, 0.0), strict=True))))
     return rows
+
+
+def marco_input(data: bytes) -> Float:
+    """Decode an image as MARCO's network sees it, ``(1, 3, 599, 599)``."""
+    return second_opinion.network_input(WellImage(data))
+
+
+def marco_networks(folder: Path, threads: int) -> dict[str, second_opinion.Network]:
+    """Load MARCO's networks, fp32 and int8, by a name for the table."""
+    return {
+        f"MARCO, {entry.variant}": load_network((folder / entry.file).read_bytes(), "logits", entry.file, threads)
+        for entry in read_manifest(folder).models
+    }
 
 
 def decode_parts(data: bytes, drop: Box, to_reference: float) -> None:
@@ -193,13 +215,20 @@ def main() -> None:
     parser.add_argument(
         "--mxnet", type=Path, help="time it in MXNet too: the Python of its environment (models/legacy-mxnet)"
     )
+    parser.add_argument(
+        "--dense-only", action="store_true", help="leave out the exact way, which takes ten times as long"
+    )
+    parser.add_argument("--marco", type=Path, help="folder of MARCO's networks, to time their pass too")
     arguments = parser.parse_args()
     published: dict[str, Callable[[Pixels], float]] = {}
     if arguments.torch:
         published["torch, chops"] = seconds_torch
     if arguments.mxnet:
         published["MXNet, chops"] = lambda chops: seconds_mxnet(chops, arguments.mxnet)
+    marco = marco_networks(arguments.marco, arguments.threads) if arguments.marco else {}
     ways = ways_of(arguments.weights, arguments.step, arguments.exact_step)
+    if arguments.dense_only:
+        del ways["exact"]
     options = {
         "dense": ["--step", arguments.step],
         "exact": ["--exact", "--step", arguments.exact_step],
@@ -212,7 +241,7 @@ def main() -> None:
         blank = Path(scratch) / "blank.png"
         Image.fromarray(np.full((64, 64, 3), 220, np.uint8)).save(blank)
         start_up = min(worker_process([blank], "--pixel-size", "1.13")[0] for _ in range(3))
-        rows = score_in_process(paths, ways, arguments.threads, [arguments.weights], published)
+        rows = score_in_process(paths, ways, arguments.threads, [arguments.weights], published, marco)
         peaks = {way: worker_process(paths, *map(str, [*options[way], *common])) for way in ways if way != "exact"}
         with ThreadPoolExecutor(2) as pool:
             both = [pool.submit(worker_process, paths, *map(str, [*options["dense"], *common])) for _ in range(2)]
@@ -224,16 +253,20 @@ def main() -> None:
         f"{len(rows['dense'])} images, {arguments.threads} thread(s); {RUNTIME}, {platform.machine()}, load {load:.1f}"
     )
     print(
-        f"{'median, CPU s':<16}" + "".join(f"{name:>10}" for name in (*STAGES, "a well")) + f"{'runs':>7}{'/dense':>8}"
+        f"{'median, CPU s':<16}"
+        + "".join(f"{name:>10}" for name in (*STAGES, "a well"))
+        + f"{'runs':>7}{'/dense':>8}"
+        + "".join(f"{f'/{name}':>14}" for name in marco)
     )
     totals = {way: [sum(seconds.values()) for _, seconds in rows[way]] for way in rows}
     for way in rows:
         columns = [[seconds[name] for _, seconds in rows[way]] for name in STAGES] + [totals[way]]
-        ratio = statistics.median(t / d for t, d in zip(totals[way], totals["dense"], strict=True))
+        ratios = [statistics.median(map(truediv, totals[way], totals[other])) for other in ("dense", *marco)]
         print(
             f"{way:<16}"
             + "".join(f"{statistics.median(column):10.3f}" for column in columns)
-            + f"{statistics.median(runs for runs, _ in rows[way]):7.0f}{ratio:8.2f}"
+            + f"{statistics.median(runs for runs, _ in rows[way]):7.0f}{ratios[0]:8.2f}"
+            + "".join(f"{ratio:14.2f}" for ratio in ratios[1:])
         )
     for way, (wall, peak) in peaks.items():
         print(f"worker process, {way}: {wall / len(paths):.2f} s per well, peak {peak:.0f} MB")
