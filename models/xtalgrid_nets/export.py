@@ -6,6 +6,7 @@ A folder of weights has a segmenter and a classifier in fp32, and optionally an 
 from __future__ import annotations
 
 import hashlib
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -141,6 +142,7 @@ def install(
     calibration: Calibration | None = None,
     crystal_shift: float = 0.0,
     int8: Path | None = None,
+    int8_classifier: Path | None = None,
     keep: float = 0.0,
 ) -> WeightsManifest:
     """Export trained states into a folder of weights and write its manifest.
@@ -158,6 +160,9 @@ def install(
     int8
         A chop set to quantise both networks on; see `quantize`. If None, an int8 variant stays if its fp32 weights
         do, and is removed otherwise.
+    int8_classifier
+        Trained state that the classifier's int8 variant is made from, instead of the fp32 weights: one that learned to
+        answer as they do while rounding (recipe ``int8``, which starts from them).
     keep
         Share, 0..1, of the folder's present classifier in the new one, see `mix_in`; it must be the same network,
         exported with the same `crystal_shift`.
@@ -176,7 +181,10 @@ def install(
             from .quantize import quantize
 
             name = f"{role}-int8.onnx"
-            quantize(folder / entry.file, folder / name, role, int8)
+            if role == "classifier" and int8_classifier is not None:
+                _quantize_trained(int8_classifier, folder / name, int8)
+            else:
+                quantize(folder / entry.file, folder / name, role, int8)
             int8_entries = [_entry(folder, role, name, "int8", entry.architecture, before, entry.dense, entry.sha256)]
         entries += int8_entries
     if calibration is not None:
@@ -191,6 +199,19 @@ def install(
         if old.file not in {entry.file for entry in entries}:
             (folder / old.file).unlink(missing_ok=True)
     return manifest
+
+
+def _quantize_trained(state: Path, int8: Path, data: Path) -> None:
+    """Quantise a classifier that was trained with rounding, by the steps that it learned."""
+    from .quantize import quantize
+
+    net, record = load_trained(state)
+    if not record.get("activation_steps"):
+        raise ModelError(f"{state}: was not trained in int8; train it with the recipe int8, or leave it out")
+    with tempfile.TemporaryDirectory() as scratch:
+        fp32 = Path(scratch) / "classifier.onnx"
+        export_classifier(net, fp32)
+        quantize(fp32, int8, "classifier", data, record["activation_steps"])
 
 
 def _fp32(

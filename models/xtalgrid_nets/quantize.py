@@ -9,15 +9,16 @@ quantised. Its first layer sees pixels, which are 8-bit numbers already, and so 
 (`_as_pixels`). A concatenation and its inputs have one scale, so that it only copies (`_share_scales`). A segmenter
 pads its pictures with the mean colour, which is no 8-bit number; its first layer stays in fp32.
 
-The range of a layer is a mean over pictures: the largest value of all pictures is rare, and would leave coarser steps
-for all the others. Not taken, because they change the group of more windows: equalising the channels' ranges across
-layers, with the factors moved to the weights of the next layer, and correcting the last layer's bias so that the mean
-logits are those of fp32 (1.2 instead of 0.4 % of windows).
+Without learned steps, the range of a layer is a mean over pictures: the largest value of all pictures is rare, and
+would leave coarser steps for all the others. Not taken, because they change the group of more windows: equalising the
+channels' ranges across layers, with the factors moved to the weights of the next layer, and correcting the last layer's
+bias so that the mean logits are those of fp32 (1.2 instead of 0.4 % of windows).
 """
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ PATCHES = 60
 """Number of context patches, if a set has them: in use the classifier sees drops, not chops."""
 
 
-def quantize(fp32: Path, int8: Path, role: Role, data: Path) -> None:
+def quantize(fp32: Path, int8: Path, role: Role, data: Path, steps: Sequence[float] = ()) -> None:
     """Quantise an exported network.
 
     Parameters
@@ -52,11 +53,14 @@ def quantize(fp32: Path, int8: Path, role: Role, data: Path) -> None:
         Decides what it is calibrated on: chops, or views of whole wells.
     data
         A chop set; wells held out for validation are not used.
+    steps
+        Steps between the levels of the activations that each convolution takes, from the second to the last but one,
+        as learned with the weights (`fit.int8`). If there are none, they follow from the ranges in `data`.
 
     Raises
     ------
     ModelError
-        If the set has no such pictures, or the network has no layer that can be quantised.
+        If the set has no such pictures, or the network has no layer that can be quantised, or has not as many steps.
     SetError
         If the set can't be read.
     """
@@ -84,9 +88,7 @@ def quantize(fp32: Path, int8: Path, role: Role, data: Path) -> None:
         if role == "classifier":
             options |= {"CalibMovingAverage": True, "CalibMovingAverageConstant": 0.05}
         if _as_pixels(graph.graph):
-            options["TensorQuantOverrides"] = {
-                PIXELS: [{"scale": np.array(1, np.float32), "zero_point": np.array(0, np.uint8)}]
-            }
+            options["TensorQuantOverrides"] = {PIXELS: _scale(1.0), **_learned(graph.graph, steps)}
             kept.append(PIXELS)
             onnx.save(graph, folded)
         else:
@@ -129,6 +131,27 @@ def _as_pixels(graph: Any) -> bool:
     graph.node.insert(0, helper.make_node("Add", [first.input[0], "mean"], [PIXELS], name=PIXELS))
     first.input[0] = PIXELS
     return True
+
+
+def _scale(step: float) -> list[dict[str, Any]]:
+    return [{"scale": np.array(step, np.float32), "zero_point": np.array(0, np.uint8)}]
+
+
+def _learned(graph: Any, steps: Sequence[float]) -> dict[str, Any]:
+    """Return the scales of the tensors that the inner convolutions take; a maximum has the scale of what it is of."""
+    inner = [node for node in graph.node if node.op_type == "Conv"][1:-1]
+    if steps and len(steps) != len(inner):
+        raise ModelError(
+            f"{len(steps)} steps of activations for {len(inner)} convolutions; they are of another network"
+        )
+    makers = {node.output[0]: node for node in graph.node}
+    scales = {}
+    for node, step in zip(inner, steps, strict=False):
+        name = node.input[0]
+        while makers[name].op_type == "MaxPool":
+            name = makers[name].input[0]
+        scales[name] = _scale(step)
+    return scales
 
 
 def _share_scales(graph: Any) -> None:

@@ -15,19 +15,27 @@ torch = pytest.importorskip("torch", reason="training needs the extra [train]")
 from tests.nets.test_fit import SMALL, X, bright_crystals, curves, stop_at_step  # noqa: E402, F401
 from tests.tiny_networks import write_tiny_weights  # noqa: E402
 
-from xtalgrid_core.errors import ConfigError  # noqa: E402
+from xtalgrid_core.errors import ConfigError, ModelError  # noqa: E402
 from xtalgrid_core.weights import MANIFEST, PACKAGED, ModelEntry, WeightsManifest  # noqa: E402
-from xtalgrid_nets.export import export_segmenter  # noqa: E402
+from xtalgrid_nets.export import export_segmenter, install  # noqa: E402
 from xtalgrid_nets.fit import train  # noqa: E402
 from xtalgrid_nets.fit.balance import emphasised  # noqa: E402
 from xtalgrid_nets.fit.batches import ChopBatches  # noqa: E402
-from xtalgrid_nets.fit.int8 import as_int8  # noqa: E402
+from xtalgrid_nets.fit.int8 import as_int8, steps_of  # noqa: E402
 from xtalgrid_nets.fit.recipe import read_recipe  # noqa: E402
 from xtalgrid_nets.networks.squeezenet import SqueezeNet  # noqa: E402
 from xtalgrid_nets.sets.arrays import sha256_of  # noqa: E402
 from xtalgrid_nets.sets.reading import ChopSet  # noqa: E402
 from xtalgrid_nets.sets.teach import mirrored, teach  # noqa: E402
-from xtalgrid_nets.states import SEGMENTER, SLIM_SEGMENTER, from_onnx, load_trained, network  # noqa: E402
+from xtalgrid_nets.states import (  # noqa: E402
+    SEGMENTER,
+    SLIM_SEGMENTER,
+    SQUEEZENET,
+    from_onnx,
+    load_trained,
+    network,
+    save_trained,
+)
 
 LEGS = msgspec.structs.replace(
     SMALL, steps=6, schedule="steady", warmup=0.3, cooldown=0.4, hint=0.5, hard=0.5, real=0.3, validate_every=100
@@ -185,29 +193,63 @@ def test_training_in_int8_rounds_as_the_quantised_network_does() -> None:
     layers = as_int8(net)
     assert net.state_dict().keys() == plain.state_dict().keys()
     x = torch.randint(0, 256, (2, 3, 256, 256)).float() - 117
-    net.train()(x)  # the first batch gives the ranges
-    net.eval()
+    net(x)  # the first batch gives the first steps
     assert len(layers) == 24
-    squeeze = layers[0]
-    given = torch.linspace(0, float(squeeze.largest), 300).expand(1, 64, 1, 300)
-    steps = given / squeeze.largest * 255
+    assert len(steps_of(layers)) == 16, "the two expanding convolutions of a block have one input"
+    squeeze, step = layers[0], float(layers[0].log_step.detach().exp())
+    given = torch.linspace(0, 300 * step, 999).expand(1, 64, 1, 999)  # beyond the largest level
     unit = squeeze.weight.detach().abs().amax(dim=(1, 2, 3), keepdim=True) / 64
     expected = torch.nn.functional.conv2d(
-        steps.round() * squeeze.largest / 255, (squeeze.weight / unit).round() * unit, squeeze.bias
+        (given / step).round().clamp(max=255) * step, (squeeze.weight / unit).round() * unit, squeeze.bias
     )
     assert torch.allclose(squeeze(given), expected, rtol=1e-3, atol=1e-3 * float(expected.detach().abs().max()))
-    loss = net(x).square().sum()
-    loss.backward()
-    assert squeeze.weight.grad is not None
-    assert squeeze.weight.grad.abs().sum() > 0
+    net(x).square().sum().backward()
+    for learned in (squeeze.weight, squeeze.log_step):
+        assert learned.grad is not None
+        assert learned.grad.abs().sum() > 0
 
 
 def test_a_leg_in_int8_follows_one_that_was_not(taught: Path, tmp_path: Path) -> None:
     stop_at_step(1, LEGS, taught, tmp_path / "one")
     recipe = msgspec.structs.replace(LEGS, steps=2, int8=True)
     assert train.fit(recipe, [taught], tmp_path / "two", after=tmp_path / "one", loaders=0)
-    ranges = torch.load(tmp_path / "two" / "checkpoint.pt", weights_only=True)["ranges"]
-    assert len(ranges) == 24
-    assert min(map(float, ranges)) > 0
+    steps = load_trained(tmp_path / "two" / "state.pt")[1]["activation_steps"]
+    assert len(steps) == 24
+    assert min(steps) > 0
+    with pytest.raises(ConfigError, match="by --start"):
+        train.fit(msgspec.structs.replace(recipe, loss="start"), [taught], tmp_path / "three", loaders=0)
     with pytest.raises(ConfigError, match="int8 needs"):
         read_recipe("crystalnet", ["int8=true"])
+
+
+def test_int8_weights_that_learned_to_agree_have_the_steps_that_they_learned(taught: Path, tmp_path: Path) -> None:
+    import onnx
+    from onnx import numpy_helper
+
+    torch.manual_seed(0)
+    for name, net in ((SEGMENTER, network(SEGMENTER)), (SQUEEZENET, SqueezeNet())):
+        save_trained(tmp_path / f"{name}.pt", net, name, {})
+    weights = tmp_path / "weights"
+    install({"segmenter": tmp_path / f"{SEGMENTER}.pt", "classifier": tmp_path / f"{SQUEEZENET}.pt"}, weights)
+    recipe = msgspec.structs.replace(LEGS, steps=3, int8=True, loss="start", hint=0.0, hard=0.0, schedule="cosine")
+    run = tmp_path / "int8"
+    assert train.fit(recipe, [taught], run, start=weights / "classifier.onnx", loaders=0)
+    losses = [float(row["loss"]) for row in curves(run)]
+    assert 0 < losses[-1] < 0.1, "from the start, nearly the same answers"
+
+    with_views = shutil.copytree(taught, tmp_path / "views")  # for the segmenter's ranges
+    wells = np.load(taught / "wells.npy")[:20]
+    views = np.random.default_rng(0).integers(0, 256, (len(wells), 256, 256, 3), dtype=np.uint8)
+    for array, values in (("views", views), ("masks", views[..., 0]), ("view_wells", wells)):
+        np.save(with_views / f"{array}.npy", values)
+    manifest = install({}, weights, int8=with_views, int8_classifier=run / "state.pt")
+    fp32, int8 = (entry for entry in manifest.models if entry.role == "classifier")
+    assert int8.origin == fp32.sha256
+    graph = onnx.load(weights / int8.file).graph
+    constants = {value.name: numpy_helper.to_array(value) for value in graph.initializer}
+    makers = {node.output[0]: node for node in graph.node}
+    inner = [node for node in graph.node if node.op_type == "Conv"][1:-1]
+    scales = [float(constants[makers[node.input[0]].input[1]]) for node in inner]
+    assert scales == pytest.approx(load_trained(run / "state.pt")[1]["activation_steps"], rel=1e-5)
+    with pytest.raises(ModelError, match="was not trained in int8"):
+        install({}, weights, int8=with_views, int8_classifier=tmp_path / f"{SQUEEZENET}.pt")

@@ -24,6 +24,8 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 )
 @click.option("--int8", "int8", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="SET",
               help="Also write int8 variants, quantised on this chop set.")  # fmt: skip
+@click.option("--int8-classifier", type=_FILE, help="Make the classifier's int8 variant from this trained state, which "
+              "learned by the recipe int8 to answer as the fp32 weights do.")  # fmt: skip
 def export(
     segmenter: Path | None,
     classifier: Path | None,
@@ -31,6 +33,7 @@ def export(
     crystal_shift: float,
     keep: float,
     int8: Path | None,
+    int8_classifier: Path | None,
 ) -> None:
     """Write ONNX files and their manifest.
 
@@ -41,10 +44,19 @@ def export(
 
     from ..export import install
 
+    if int8_classifier and not int8:
+        raise click.UsageError("--int8-classifier needs --int8 SET, for the segmenter's ranges")
     paths: dict[Role, Path | None] = {"segmenter": segmenter, "classifier": classifier}
     states = {role: path for role, path in paths.items() if path}
     try:
-        manifest = install(states, out or PACKAGED, crystal_shift=crystal_shift, int8=int8, keep=keep)
+        manifest = install(
+            states,
+            out or PACKAGED,
+            crystal_shift=crystal_shift,
+            int8=int8,
+            int8_classifier=int8_classifier,
+            keep=keep,
+        )
     except (XtalgridError, OSError) as error:
         raise click.ClickException(str(error)) from error
     for entry in manifest.models:

@@ -1,6 +1,8 @@
 """Train a network as it will run in int8 (`xtalgrid_nets.quantize`): weights and activations rounded in each step.
 
-Jacob et al. 2018 (arXiv 1712.05877), section 3. Gradients pass the rounding as if it were not there.
+Jacob et al. 2018 (arXiv 1712.05877), section 3. Gradients pass the rounding as if it were not there. The step between
+two levels of an activation is learned too (Esser et al. 2020, arXiv 1902.08153): a small one cuts off the largest
+values, a large one loses the differences between small ones.
 """
 
 from __future__ import annotations
@@ -10,28 +12,35 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from ..networks.squeezenet import Fire
+
 _LARGEST_WEIGHT = 64
-_MOMENTUM = 0.05
+
+_FIRST_RANGE = 2.0
+"""The range that learning begins with, in largest values of the first batch: cutting off costs most."""
+
+RATE = 3e-3
+"""Rate of the steps' logarithms."""
 
 
 class Int8Conv(nn.Conv2d):
     """A convolution of activations of at least 0 in 8 bits, by weights in 7 bits for each output channel.
 
-    The range of the activations is a running mean of their largest value in each batch, as in `quantize`. It is no
-    part of the state dict, which stays that of a plain convolution.
+    `log_step`, ``()``, is the logarithm of the step between two levels of the activations; not finite until the first
+    batch. It is no part of the state dict, which stays that of a plain convolution.
     """
 
-    largest: Tensor
+    log_step: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve ``(N, C, H, W)``."""
-        if self.training:
+        if not torch.isfinite(self.log_step):
             with torch.no_grad():
-                now = x.detach().amax().float()
-                self.largest.copy_(torch.where(self.largest > 0, self.largest.lerp(now, _MOMENTUM), now))
-        scale = self.largest.clamp(min=1e-6) / 255
-        x = torch.fake_quantize_per_tensor_affine(x.float(), scale, torch.zeros_like(scale, dtype=torch.int32), 0, 255)
-        made: Tensor = self._conv_forward(x, rounded(self.weight), self.bias)
+                self.log_step.copy_((_FIRST_RANGE * x.detach().amax().float().clamp(min=1e-6) / 255).log())
+        step = self.log_step.exp()
+        levels = (x.float() / step).clamp(0, 255)
+        levels = levels + (levels.round() - levels).detach()
+        made: Tensor = self._conv_forward(levels * step, rounded(self.weight), self.bias)
         return made
 
 
@@ -52,10 +61,23 @@ def rounded(weight: Tensor) -> Tensor:
 
 
 def as_int8(net: nn.Module) -> list[Int8Conv]:
-    """Let the convolutions of `net` compute as in int8, all but the last; return those with a range."""
+    """Let the convolutions of a SqueezeNet compute as in int8, all but the first and last; return them in order.
+
+    The two expanding convolutions of a Fire block have the same input, and so the same step.
+    """
     convolutions = [layer for layer in net.modules() if type(layer) is nn.Conv2d]
     convolutions[0].__class__ = Int8First
-    for layer in convolutions[1:-1]:
+    inner = cast(list[Int8Conv], convolutions[1:-1])
+    for layer in inner:
         layer.__class__ = Int8Conv
-        layer.register_buffer("largest", torch.zeros((), device=layer.weight.device), persistent=False)
-    return [cast(Int8Conv, layer) for layer in convolutions[1:-1]]
+        step = torch.full((), float("nan"), device=layer.weight.device, requires_grad=True)
+        layer.register_buffer("log_step", step, persistent=False)
+    for block in net.modules():
+        if isinstance(block, Fire):
+            block.expand3x3.register_buffer("log_step", block.expand1x1.log_step, persistent=False)
+    return inner
+
+
+def steps_of(layers: list[Int8Conv]) -> list[Tensor]:
+    """Return the logarithms of the steps to learn, each once, in order."""
+    return list({id(layer.log_step): layer.log_step for layer in layers}.values())

@@ -79,6 +79,11 @@ def _of_groups(log_p: Tensor, labels: Tensor) -> Tensor:
 CHOP_LOSSES = {"groups": group_losses, "cross-entropy": class_losses}
 
 
+def agreement_loss(logits: Tensor, wanted: Tensor) -> Tensor:
+    """Return how far the probabilities of logits, ``(N, classes)``, are from those of `wanted`: the mean divergence."""
+    return F.kl_div(F.log_softmax(logits, dim=1), F.log_softmax(wanted, dim=1), log_target=True, reduction="batchmean")
+
+
 def chop_loss(logits: Tensor, labels: Tensor, kind: str = "groups", exact: Tensor | None = None) -> Tensor:
     """Return the mean loss of chops: logits ``(N, classes)``, labels ``(N,)`` int64, `exact` as in `group_losses`."""
     return CHOP_LOSSES[kind](logits, labels, exact).mean()

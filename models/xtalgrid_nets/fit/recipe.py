@@ -34,7 +34,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     classes
         13 (Table 1 of the 2023 paper) or 5 (crystal, precipitate, other, clear, rim; section 2.1).
     loss
-        ``groups``: mainly the four groups, the classes with less weight; ``cross-entropy``: only the classes.
+        ``groups``: mainly the four groups, the classes with less weight; ``cross-entropy``: only the classes;
+        ``start``: to answer as the weights do that the run starts from, whatever the labels (for `int8`).
     balance
         See `balance.class_shares`.
     batch
@@ -73,7 +74,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     keep
         Which weights to keep: the ``last``, or the ``best`` on the held-out plates.
     int8
-        Whether weights and activations are rounded as in int8 (`int8`), so that quantised weights lose less.
+        Whether weights and activations are rounded as in int8 (`int8`), so that quantised weights lose less; the
+        state then also holds the steps of the activations for `xtalgrid-train export --int8-classifier`.
     turns
         ``quarter`` (the eight orientations of a square), ``flips`` (four of them), ``any`` (any angle up to `degrees`
         either way, mirrored half of the time, with `shift` and `zoom` as fractions of the side) or ``none``. Patches
@@ -91,7 +93,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     network: str
     classes: Literal[13, 5] = 13
-    loss: Literal["groups", "cross-entropy"] = "groups"
+    loss: Literal["groups", "cross-entropy", "start"] = "groups"
     balance: Balance = "groups"
     batch: Count = 24
     real: Share = 0.0
@@ -138,6 +140,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             )
         if self.int8 and not self.network.startswith("squeezenet"):
             raise ValueError("int8 needs a network without batch normalisation, such as squeezenet1.1")
+        if self.network in SEGMENTERS and self.loss == "start":
+            raise ValueError('loss = "start" is for classifiers')
         if (self.hard or self.hint) and not self.context:
             raise ValueError("hard and hint apply to patches; set context above 0")
 

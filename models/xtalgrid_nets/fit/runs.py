@@ -129,13 +129,22 @@ class Run:
         if held_out:
             self.record["held_out"] = {"step": step} | {key: round(value, 5) for key, value in held_out.items()}
 
-    def save(self, checkpoint: dict[str, Any], net: nn.Module) -> None:
-        """Write the checkpoint and the trained state, each whole or not at all."""
+    def save(self, checkpoint: dict[str, Any], net: nn.Module, activation_steps: list[float]) -> None:
+        """Write the checkpoint and the trained state, each whole or not at all; `activation_steps` are none in fp32."""
         with replacing(self.folder / "checkpoint.pt") as stream:
             torch.save(checkpoint, stream)
-        self._save_state(net, checkpoint["step"])
+        self._save_state(net, checkpoint["step"], activation_steps)
 
-    def close(self, net: nn.Module, *, finished: bool, step: int, seconds: float, batches: Any) -> None:
+    def close(
+        self,
+        net: nn.Module,
+        activation_steps: list[float],
+        *,
+        finished: bool,
+        step: int,
+        seconds: float,
+        batches: Any,
+    ) -> None:
         """Write the last figures to the record, and plot the curves."""
         epochs = (step - self.record.get("first_step", 0)) * self.recipe.batch / batches.rows
         self.record |= {
@@ -147,12 +156,15 @@ class Run:
             "seconds_an_epoch": round(seconds / epochs, 1) if epochs else None,
         }
         self._write_record()
-        self._save_state(net, step)
+        self._save_state(net, step, activation_steps)
         plot(self.folder / "curves.csv", self.folder / "curves.png")
 
-    def _save_state(self, net: nn.Module, step: int) -> None:
+    def _save_state(self, net: nn.Module, step: int, activation_steps: list[float]) -> None:
         classes = class_names(self.recipe.classes)
-        save_trained(self.folder / "state.pt", net, self.recipe.network, self.record | {"step": step}, classes)
+        record = self.record | {"step": step}
+        if activation_steps:
+            record["activation_steps"] = activation_steps
+        save_trained(self.folder / "state.pt", net, self.recipe.network, record, classes)
 
     def _write_record(self) -> None:
         write_atomically(self.folder / "record.json", (json.dumps(self.record, indent=1) + "\n").encode())

@@ -25,8 +25,8 @@ from ..sets.reading import ChopSet
 from ..states import SEGMENTERS, from_onnx, load_trained, network
 from .batches import Batch, ChopBatches, ViewBatches, batches_of, stream
 from .heldout import HeldOut, Metrics
-from .int8 import as_int8
-from .losses import chop_loss, hint_loss, mask_loss, window_loss
+from .int8 import RATE, as_int8, steps_of
+from .losses import agreement_loss, chop_loss, hint_loss, mask_loss, window_logits, window_loss
 from .recipe import Recipe
 from .runs import Run
 
@@ -92,6 +92,8 @@ def fit(
     trainer = _Trainer(recipe, batches, where, _choose_precision(precision, where))
     if start is not None and not resume:
         load_start(trainer.net, recipe, start)
+    if recipe.loss == "start":
+        trainer.follow_start(start)
     trainer.ema = Ema(trainer.net, recipe.ema)
     run = Run(out, recipe, sets, start=start, device=describe(where), precision=str(trainer.precision).split(".")[-1])
     if resume:
@@ -104,7 +106,14 @@ def fit(
         run.begin()
     with _stop_on_signal() as stopped:
         finished = _train(trainer, batches, held_out, run, minutes, loaders, stopped)
-    run.close(trainer.kept(), finished=finished, step=trainer.step, seconds=trainer.seconds, batches=batches)
+    run.close(
+        trainer.kept(),
+        trainer.activation_steps(),
+        finished=finished,
+        step=trainer.step,
+        seconds=trainer.seconds,
+        batches=batches,
+    )
     return finished
 
 
@@ -148,13 +157,13 @@ def _train(
                         f"step {trainer.step}: " + ", ".join(f"{key} {value:.3f}" for key, value in metrics.items())
                     )
             if trainer.step % recipe.checkpoint_every == 0:
-                run.save(trainer.state_dict(), trainer.kept())
+                run.save(trainer.state_dict(), trainer.kept(), trainer.activation_steps())
     finished = not stopped.is_set()
     if finished and trainer.step % recipe.validate_every and len(held_out):
         metrics = trainer.validate(held_out)
         run.note(trainer.step, trainer.seconds, trainer.rate, trainer.mean.taken(trainer.step, recipe), metrics)
     trainer.seconds = time.monotonic() - began
-    run.save(trainer.state_dict(), trainer.kept())
+    run.save(trainer.state_dict(), trainer.kept(), trainer.activation_steps())
     return finished
 
 
@@ -179,7 +188,8 @@ class _Trainer:
         net.train().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its types
         self.net = net
         self._rounding = as_int8(net) if recipe.int8 else []
-        self._class_map = class_map_of(net)
+        self._steps = torch.optim.Adam(steps_of(self._rounding), lr=RATE) if self._rounding else None
+        self._example: nn.Module | None = None
         hints = batches.hints if isinstance(batches, ChopBatches) else 0
         if hints and not isinstance(net, SqueezeNet):
             raise ConfigError(f"{recipe.network} can't learn from hints: set hint = 0 in the recipe")
@@ -193,12 +203,43 @@ class _Trainer:
         self.step, self.seconds, self.rate = 0, 0.0, 0.0
         self._best: tuple[float, dict[str, Tensor]] | None = None
 
+    def follow_start(self, start: Path | None) -> None:
+        """Learn to answer as the weights in `start` do.
+
+        Raises
+        ------
+        ConfigError
+            If there are none, or they don't fit; see `load_start`.
+        """
+        if start is None:
+            raise ConfigError('loss = "start": give the weights to agree with by --start, with --resume too')
+        self._example = network(self.recipe.network, self.recipe.classes)
+        load_start(self._example, self.recipe, start)
+        self._example.eval().requires_grad_(False).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for layer in self.net.modules():
+            if isinstance(layer, nn.Dropout):
+                layer.p = 0.0
+
     def forward(self, kind: str, images: Tensor) -> Tensor:
         """Return logits of images ``(N, 3, H, W)`` uint8 of a batch; for patches, class maps."""
-        x = self._input(images)
         with self._autocast():
-            logits: Tensor = self._class_map(x) if kind == "patches" and self._class_map else self.net(x)
-            return logits
+            return self._answer(self.net, kind, images)
+
+    def _answer(self, net: nn.Module, kind: str, images: Tensor) -> Tensor:
+        class_map = class_map_of(net) if kind == "patches" else None
+        answer: Tensor = (class_map or net)(self._input(images))
+        return answer
+
+    def _disagreement(self, kind: str, images: Tensor) -> Tensor:
+        """Return how far the answers to images of a batch are from the example's, ``()``."""
+        assert self._example is not None
+        with self._autocast():
+            with torch.no_grad():
+                wanted = self._answer(self._example, kind, images).float()
+            given = self._answer(self.net, kind, images).float()
+        if kind == "patches":
+            given, wanted = (window_logits(one).permute(0, 2, 3, 1).flatten(0, 2) for one in (given, wanted))
+        return agreement_loss(given, wanted)
 
     def _input(self, images: Tensor) -> Tensor:
         x = images.to(self.device, non_blocking=True).float() - self._mean
@@ -214,6 +255,11 @@ class _Trainer:
         if "views" in tensors:
             return {"loss": mask_loss(self.forward("views", tensors["views"]).float(), tensors["masks"].float() / 255)}
         kind = self.recipe.loss
+        if kind == "start":
+            parts = {"chops": self._disagreement("chops", tensors["chops"])}
+            if "patches" in tensors:
+                parts["windows"] = self._disagreement("patches", tensors["patches"])
+            return {"loss": torch.stack(list(parts.values())).mean(), **parts}
         chops = chop_loss(self.forward("chops", tensors["chops"]).float(), tensors["labels"], kind, tensors["exact"])
         if "patches" not in tensors:
             return {"loss": chops}
@@ -243,6 +289,10 @@ class _Trainer:
         if self.recipe.clip:
             nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip)
         self.optimiser.step()
+        if self._steps is not None:
+            self._steps.param_groups[0]["lr"] = RATE * factor
+            self._steps.step()
+            self._steps.zero_grad()
         self.ema.update(self.net)
         self.mean.add(losses)
         self.step += 1
@@ -264,12 +314,17 @@ class _Trainer:
             net.load_state_dict(self._best[1])
         return net
 
+    def activation_steps(self) -> list[float]:
+        """Return the steps of int8 activations, one for each convolution but the first and last; none in fp32."""
+        return [float(layer.log_step.detach().exp()) for layer in self._rounding]
+
     def state_dict(self) -> dict[str, Any]:
         """Return everything that the next step depends on."""
         return {
             "net": self.net.state_dict(),
             "guess": self._guess and self._guess.state_dict(),
-            "ranges": [layer.largest for layer in self._rounding],
+            "log_steps": [step.detach() for step in steps_of(self._rounding)],
+            "steps_optimiser": self._steps and self._steps.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "ema": self.ema.state_dict(),
             "mean": self.mean.state_dict(),
@@ -283,8 +338,11 @@ class _Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         self.net.load_state_dict(state["net"])
-        for layer, largest in zip(self._rounding, state.get("ranges", ()), strict=False):  # none before: begin anew
-            layer.largest.copy_(largest)
+        if self._steps is not None and state.get("steps_optimiser"):  # else a leg without int8: begin anew
+            with torch.no_grad():
+                for step, saved in zip(steps_of(self._rounding), state["log_steps"], strict=True):
+                    step.copy_(saved)
+            self._steps.load_state_dict(state["steps_optimiser"])
         if self._guess is not None:
             self._guess.load_state_dict(state["guess"])
         self.optimiser.load_state_dict(state["optimiser"])
