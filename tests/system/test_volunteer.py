@@ -134,7 +134,9 @@ def test_a_client_that_was_there_is_as_it_was(machine, volunteer):
     machine.run("systemctl", "start", "boinc-client")  # somebody attaches it by hand
     boinccmd = "cd /var/lib/boinc-client && boinccmd --project_attach"
     wait_for(lambda: machine.run("sh", "-c", f"{boinccmd} {URL} {KEY}", check=False).returncode == 0, 20)
-    wait_for(lambda: "Scheduler request completed" in client_says(machine), 60)
+    refused = volunteer("install", URL, "0" * 32, check=False)
+    assert (refused.returncode, refused.stdout, "by another account" in refused.stderr) == (1, "", True)
     assert "attach" not in volunteer("install", URL, KEY).stdout
+    assert volunteer("status").stdout.startswith("attached to lab")
     assert "detach" not in volunteer("uninstall").stdout
     assert (machine.root / "var/lib/boinc-client/account_127.0.0.1_8080_lab.xml").exists()

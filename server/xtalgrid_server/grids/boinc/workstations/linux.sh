@@ -141,6 +141,8 @@ give_back_preferences() {
 
 account_file() { echo "$data/account_$(echo "$1" | sed 's,^[a-z]*://,,; s,/$,,; s,[^A-Za-z0-9.-],_,g').xml"; }
 
+has_key() { grep -qs "<authenticator>$key</authenticator>" "$account"; }
+
 attach() {
     ! is_running || service_do stop
     : >"$state/attached"
@@ -162,11 +164,17 @@ detach() {
     wait_for 60 is_gone || fail "the client does not leave $url; look at $data/stderrdae.txt"
 }
 
-project_name() { # as the project has told the client; nothing if it has not answered yet
-    ask --get_project_status | awk -v url="$url" '/^   name: / { name = substr($0, 10) } $0 == "   master URL: " url { print name }'
+project_status() { # the client's lines about the project
+    ask --get_project_status | awk -v url="$url" '
+        /^[0-9]+\) -/ { if (mine) exit; text = "" }
+        { text = text $0 "\n" }
+        $0 == "   master URL: " url { mine = 1 }
+        END { if (mine) printf "%s", text }'
 }
 
-is_welcome() { [ -n "$(project_name)" ] || is_unknown; }
+project_name() { project_status | sed -n 's/^   name: //p'; } # nothing if the project has never answered
+
+has_answered() { project_status | grep -q "scheduler RPC pending: no" && [ -n "$(project_name)" ]; }
 
 is_unknown() { ask --get_messages | grep -q "nvalid or missing account key"; }
 
@@ -204,6 +212,9 @@ install() {
     if [ -e "$state/url" ] && [ "$(cat "$state/url")" != "$url" ]; then
         fail "this computer was attached to $(cat "$state/url"); uninstall first"
     fi
+    account=$(account_file "$url")
+    [ ! -e "$account" ] || [ -e "$state/attached" ] || has_key ||
+        fail "the client is attached to $url by another account; detach it first: boinccmd --project $url detach"
     if [ -z "$dry" ] && [ ! -e "$state/url" ]; then # what is found
         mkdir -p "$state"
         if is_installed; then
@@ -217,17 +228,20 @@ install() {
     preferences | cmp -s - "$prefs" ||
         act "preferences: $(if [ "$idle" = 0 ]; then echo always; else echo "after $idle minutes without use"; fi), at most \
 $cpus % of the cores, $memory % of the memory, $disk GB of the disk" set_preferences
-    account=$(account_file "$url")
-    if ! grep -qs "<authenticator>$key</authenticator>" "$account"; then
-        [ ! -e "$account" ] || [ -e "$state/attached" ] ||
-            fail "the client is attached to $url by another account; detach it first: boinccmd --project $url detach"
+    is_new=
+    if ! has_key; then
         act "attach the client to $url" attach
+        is_new=yes
     fi
     is_enabled || act "start the client whenever the computer starts" enable
     is_running || act "start the client" service_do start
     if [ -z "$dry" ]; then
-        if ! wait_for 60 is_welcome; then
-            fail "attached, but $url has not answered yet; the client goes on trying: boinccmd --get_messages"
+        if [ -n "$is_new" ] || [ -z "$(project_name)" ]; then
+            # While somebody works here, the client computes nothing and asks nobody either; for this once it may.
+            ask --set_network_mode always 120
+            ask --project "$url" update
+            wait_for 60 has_answered ||
+                fail "attached, but $url has not answered yet; the client goes on trying: boinccmd --get_messages"
         fi
         ! is_unknown || fail "$url does not know this account key; run install again with the right one"
     fi
@@ -270,6 +284,7 @@ status() {
     name=$(project_name)
     [ -n "$name" ] || fail "$url has not answered yet: boinccmd --get_messages"
     echo "attached to $name, $url"
+    ask --get_cc_status | awk '/^CPU status/ { getline; sub(/^ */, "computing: "); print }'
     echo "tasks: $(ask --get_tasks | grep -c "project URL: $url")"
     cmp -s "$state/preferences" "$data/global_prefs_override.xml" || echo "the preferences have been changed since"
 }
