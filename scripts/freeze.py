@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib
 import importlib.util
 import io
 import platform
@@ -43,8 +44,7 @@ def main() -> None:
     suffix = ".exe" if is_windows else ""
     file, folder = arguments.out / f"{NAME}{suffix}", arguments.out / f"{NAME}-dir"
     if arguments.boinc and not is_windows:
-        import deflate
-
+        deflate = importlib.import_module("deflate")  # which only the freezing environment has
         self_unpacking(folder, file, lambda data: deflate.gzip_compress(data, 10))
     size = file.stat().st_size / 1e6
     print(f"{file}: {size:.1f} MB")

@@ -1,4 +1,4 @@
-"""``xtalgrid volunteer``: scripts that attach a workstation to a BOINC project, and need nothing of xtalgrid's on it."""
+"""``xtalgrid volunteer``: scripts that attach a workstation to a BOINC project; it needs nothing of xtalgrid's."""
 
 from __future__ import annotations
 

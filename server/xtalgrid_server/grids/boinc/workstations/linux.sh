@@ -22,15 +22,12 @@ changes=0
 
 usage() { sed -n '/^#   sh/,/^#$/p' "$0" 2>/dev/null | sed 's/^# *//' >&2; }
 
-refuse() {
+fail() { # message, exit code
     echo "xtalgrid-volunteer: $1" >&2
-    exit 2
+    exit "${2:-1}"
 }
 
-fail() {
-    echo "xtalgrid-volunteer: $1" >&2
-    exit 1
-}
+refuse() { fail "$1" 2; }
 
 act() { # message, command...: do it, or in a dry run only say it
     echo "$dry$1"
@@ -77,7 +74,7 @@ has_systemd() { [ -d /run/systemd/system ]; }
 service_do() { # start, stop, restart
     if has_systemd; then said=$(systemctl "$1" boinc-client 2>&1); else said=$(service boinc-client "$1" 2>&1); fi ||
         fail "cannot $1 the service boinc-client: $(echo "$said" | tail -n 1)"
-    [ "$1" = stop ] || wait_for 60 is_running || fail "the client does not answer; look at $data/stderrdae.txt"
+    [ "$1" = stop ] || wait_for 60 is_running || fail "the client does not answer; look at journalctl -u boinc-client"
 }
 
 is_enabled() {
@@ -161,7 +158,7 @@ is_gone() { [ ! -e "$account" ]; }
 detach() {
     is_running || service_do start
     ask --project "$url" detach
-    wait_for 60 is_gone || fail "the client does not leave $url; look at $data/stderrdae.txt"
+    wait_for 60 is_gone || fail "the client does not leave $url; look at journalctl -u boinc-client"
 }
 
 project_status() { # the client's lines about the project
