@@ -284,8 +284,7 @@ def test_the_frozen_worker_comes_from_the_project(frozen_project, wells, tmp_pat
 
 @pytest.mark.timeout(600)
 def test_a_disk_too_full_to_unpack_the_frozen_worker_is_no_error(frozen_project, wells, tmp_path):
-    images = wells.images_for(2)
-    send(frozen_project, "full", images, wells)
+    send(frozen_project, "full", 2, wells)
     client = BoincClient(tmp_path / "client", frozen_project.url)
     with small_disk(tmp_path / "disk", 30_000) as disk:
         if disk is None:
@@ -301,4 +300,4 @@ def test_a_disk_too_full_to_unpack_the_frozen_worker_is_no_error(frozen_project,
     report = frozen_project.reports["full"]
     assert report.exit_status == 0, report.stderr
     assert report.stderr.count("the disk is full: free 1") == 1
-    assert answers(frozen_project.uploads["full"]) == wells.answers(images)
+    assert answers(frozen_project.uploads["full"]) == wells.answers(2)
