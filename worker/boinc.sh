@@ -1,7 +1,7 @@
 #!/bin/sh
-# xtalgrid-worker for a BOINC client on Linux or macOS. The program's folder is behind this script, as a .tar.gz; it is
-# unpacked in the slot, once for each job, and the client clears it away. Where the disk is too full for that, the client
-# is asked for a delay, which is no error of the host's.
+# xtalgrid-worker unpacks itself in the slot: what a BOINC client starts on Linux and macOS. The program's folder is
+# behind this script, as a .tar.gz. It is unpacked once for each job, and the client clears it away. Where the disk is too
+# full for that, the client is asked for a delay, which is no error of the host's.
 folder=xtalgrid-worker-dir
 unpacked=unpacking.$$
 

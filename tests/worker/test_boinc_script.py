@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.small_disk import SmallDisk, small_disk
+from xtalgrid_server.grids.boinc.app_version import frozen
 
 ROOT = Path(__file__).parents[2]
 FREEZE = spec_from_file_location("freeze", ROOT / "scripts" / "freeze.py")
@@ -44,6 +45,12 @@ def slot(tmp_path: Path) -> Iterator[SmallDisk]:
 def run(program: Path, slot: Path, *words: str, **options: str) -> tuple[int, str, str]:
     done = subprocess.run([program, *words], cwd=slot, capture_output=True, text=True, **options)
     return done.returncode, done.stdout, done.stderr
+
+
+def test_it_may_become_an_app_version(program, tmp_path):
+    named = program.rename(tmp_path / "xtalgrid-worker-0.1.0-linux-x86_64")
+    made = frozen(named, tmp_path / "apps") / "xtalgrid-worker_0.1.0_x86_64-pc-linux-gnu"
+    assert made.read_bytes() == named.read_bytes()
 
 
 def test_it_becomes_the_program_and_unpacks_it_once(program, tmp_path):

@@ -39,7 +39,7 @@ PLATFORMS = {
     ("macos", "x86_64"): "x86_64-apple-darwin",
     ("macos", "arm64"): "arm64-apple-darwin",
 }
-UNPACKS_IN_SLOT = (b"is\n# unpacked in the slot", b"pyi-runtime-tmpdir .\0")
+UNPACKS_IN_SLOT = (b"# xtalgrid-worker unpacks itself in the slot", b"pyi-runtime-tmpdir .\0")
 """What worker/boinc.sh says, and how PyInstaller stores the option."""
 
 _NAME = re.compile(r"xtalgrid-worker-(?P<version>\d[^-]*)-(?P<system>[a-z]+)-(?P<machine>\w+)(\.exe)?")
