@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument("project", type=Path, help="folder of the BOINC project")
     parser.add_argument("--out", type=Path, required=True, help="new folder for all that is made; a short path")
     parser.add_argument("--images", type=Path, help="folder of well images")
-    parser.add_argument("--worker", type=Path, help="frozen worker, made by scripts/freeze.py --unpack-in . --release")
+    parser.add_argument("--worker", type=Path, help="frozen worker, made by scripts/freeze.py --boinc --release")
     parser.add_argument("--wells", type=int, default=200)
     parser.add_argument("--unit", type=int, default=20, help="wells in a unit")
     parser.add_argument("--cost-unit", type=int, default=100, help="wells in a unit where costs are measured")

@@ -61,6 +61,8 @@ def _prime(numbers: random.Random) -> int:
 class Project:
     """One application, the jobs that wait for a client, and what came back. Use it in a ``with`` statement."""
 
+    port: int = 0
+    """Where it listens; 0: anywhere."""
     app_version: str = ""
     """XML of the application's version, where the server has one (`serve_app_version`)."""
     files: dict[str, bytes] = field(default_factory=dict)
@@ -70,7 +72,7 @@ class Project:
     reports: dict[str, Report] = field(default_factory=dict)
 
     def __enter__(self) -> Project:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), _handler(self))
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return self

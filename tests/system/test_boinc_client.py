@@ -241,36 +241,63 @@ def test_a_broken_work_unit_is_an_error_at_once(project, client):
 
 @pytest.fixture(scope="module")
 def frozen(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The worker frozen to unpack itself in the slot: `XTALGRID_FROZEN_BOINC`, or made now where nothing may be skipped."""
+    """The worker frozen for BOINC: `XTALGRID_FROZEN_BOINC`, or made now where nothing may be skipped."""
     if given := os.environ.get("XTALGRID_FROZEN_BOINC"):
         return Path(given)
     if os.environ.get("XTALGRID_REQUIRE_ALL") != "1":
-        pytest.skip("freezing takes minutes; XTALGRID_FROZEN_BOINC names a file of scripts/freeze.py --unpack-in .")
+        pytest.skip("freezing takes minutes; XTALGRID_FROZEN_BOINC names a file of scripts/freeze.py --boinc")
     assert importlib.util.find_spec("PyInstaller"), "PyInstaller is not installed (extra freeze)"
     out = tmp_path_factory.mktemp("dist")
-    subprocess.run([sys.executable, ROOT / "scripts/freeze.py", "--unpack-in", ".", "--out", out], check=True)
+    subprocess.run([sys.executable, ROOT / "scripts/freeze.py", "--boinc", "--out", out], check=True)
     return out / "xtalgrid-worker"
 
 
-@pytest.mark.timeout(600)  # it may have to be frozen first
-def test_the_frozen_worker_comes_from_the_project(project, frozen, wells, tmp_path):
+@pytest.fixture
+def frozen_project(own_project: Project, frozen: Path, tmp_path: Path) -> Project:
+    """A project whose clients get the frozen worker from it."""
     named = tmp_path / f"xtalgrid-worker-{version()}-linux-{platform.machine()}"
     shutil.copy(frozen, named)
-    made = lay_out(named, tmp_path / "apps")
-    with Project() as server:
-        server.serve_app_version(made)
-        images = wells.images_for(6)
-        send(server, "frozen", images, wells)
-        with BoincClient(tmp_path / "client", server.url) as client:
-            wait_until(lambda: client.checkpoint("frozen") > 0, 300)  # it unpacks itself first
-            assert len(client.workers()) == 2, "the bootloader and the worker"
-            assert list(client.slot().glob("_MEI*")), "it unpacks itself elsewhere"
-            client.quit()
-            assert not client.workers()
-            assert not list(client.slot().glob("_MEI*"))
-            client.start()
-            wait_until(lambda: "frozen" in server.reports)
-    report = server.reports["frozen"]
+    own_project.serve_app_version(lay_out(named, tmp_path / "apps"))
+    return own_project
+
+
+@pytest.mark.timeout(600)  # it may have to be frozen first
+def test_the_frozen_worker_comes_from_the_project(frozen_project, wells, tmp_path):
+    images = wells.images_for(6)
+    send(frozen_project, "frozen", images, wells)
+    with BoincClient(tmp_path / "client", frozen_project.url) as client:
+        wait_until(lambda: client.checkpoint("frozen") > 0, 300)  # it unpacks itself first
+        assert len(client.workers()) == 1
+        unpacked = (client.slot() / "xtalgrid-worker-dir").stat()
+        client.quit()
+        assert not client.workers()
+        client.start()
+        wait_until(client.workers)
+        assert (client.slot() / "xtalgrid-worker-dir").stat().st_ino == unpacked.st_ino, "it unpacked itself again"
+        wait_until(lambda: "frozen" in frozen_project.reports)
+        assert not (client.folder / "slots" / "0" / "xtalgrid-worker-dir").exists()
+    report = frozen_project.reports["frozen"]
     assert report.exit_status == 0, report.stderr
     assert report.stderr.count(f"of {images} images already done") == 1
-    assert answers(server.uploads["frozen"]) == wells.answers(images)
+    assert answers(frozen_project.uploads["frozen"]) == wells.answers(images)
+
+
+@pytest.mark.timeout(600)
+def test_a_disk_too_full_to_unpack_the_frozen_worker_is_no_error(frozen_project, wells, tmp_path):
+    send(frozen_project, "full", 2, wells)
+    client = BoincClient(tmp_path / "client", frozen_project.url)
+    with small_disk(tmp_path / "disk", 30_000) as disk:
+        if disk is None:
+            pytest.skip("mounting a small disk needs root")
+        with disk.holding(client.folder / "slots"), client:
+            wait_until(lambda: "postponed for 600 seconds: the disk is full: free 1" in client.log())
+            assert sum(path.stat().st_size for path in client.slot().rglob("*")) < 100_000, "it left something"
+            assert not frozen_project.reports
+            disk.grow("300m")
+            client.quit()  # it forgets the 600 seconds
+            client.start()
+            wait_until(lambda: "full" in frozen_project.reports)
+    report = frozen_project.reports["full"]
+    assert report.exit_status == 0, report.stderr
+    assert report.stderr.count("the disk is full: free 1") == 1
+    assert answers(frozen_project.uploads["full"]) == wells.answers(2)

@@ -113,7 +113,7 @@ def test_each_system_freezes_checks_what_it_froze_and_keeps_it(workflows):
             "dist/xtalgrid-worker --version",
             "dist/xtalgrid-worker selfcheck",
             "dist/xtalgrid-worker-dir/xtalgrid-worker selfcheck",
-            ".venv-freeze/bin/python scripts/freeze.py --release --unpack-in . --out dist/boinc",
+            ".venv-freeze/bin/python scripts/freeze.py --release --boinc --out dist/boinc",
             "dist/boinc/xtalgrid-worker selfcheck",
         ]
         uploads = [step for step in job["steps"] if step.get("uses", "").startswith("actions/upload-artifact@")]
@@ -122,7 +122,7 @@ def test_each_system_freezes_checks_what_it_froze_and_keeps_it(workflows):
 
 def test_what_it_freezes_with_has_these_options():
     said = subprocess.run([sys.executable, ROOT / "scripts/freeze.py", "--help"], capture_output=True, text=True)
-    assert all(option in said.stdout for option in ("--release", "--unpack-in", "--out"))
+    assert all(option in said.stdout for option in ("--release", "--boinc", "--out"))
     recipe = re.search(r"^freeze:.*\n\t(.+)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)[1]
     assert shlex.split(recipe)[1] == "scripts/freeze.py"
 

@@ -60,7 +60,7 @@ def test_a_platform_of_a_version(tmp_path, name, path):
     [
         ("xtalgrid-worker", FROZEN, "no version and platform in the name"),
         ("xtalgrid-worker-0.1.0-plan9-x86_64", FROZEN, "no version and platform in the name"),
-        ("xtalgrid-worker-0.1.0-linux-x86_64", b"pyi-runtime-tmpdir", "--unpack-in ."),
+        ("xtalgrid-worker-0.1.0-linux-x86_64", b"pyi-runtime-tmpdir", "--boinc"),
         ("xtalgrid-worker-0.100.0-linux-x86_64", FROZEN, "below 100"),
     ],
 )

@@ -31,7 +31,7 @@ EXIT_OUT_OF_MEMORY = 205
 EXIT_CANNOT = 206
 """``EXIT_INIT_FAILURE``: a broken work unit, missing weights, or a client without shared memory."""
 
-WAIT_SECONDS = 60
+WAIT_SECONDS = 120
 """Time to wait in the process for space on a full disk, before the client is asked for a delay."""
 
 RETRY_SECONDS = 600

@@ -39,7 +39,8 @@ PLATFORMS = {
     ("macos", "x86_64"): "x86_64-apple-darwin",
     ("macos", "arm64"): "arm64-apple-darwin",
 }
-UNPACKS_IN_SLOT = b"pyi-runtime-tmpdir .\0"  # as PyInstaller stores the option
+UNPACKS_IN_SLOT = (b"# xtalgrid-worker unpacks itself in the slot", b"pyi-runtime-tmpdir .\0")
+"""What worker/boinc.sh says, and how PyInstaller stores the option."""
 
 _NAME = re.compile(r"xtalgrid-worker-(?P<version>\d[^-]*)-(?P<system>[a-z]+)-(?P<machine>\w+)(\.exe)?")
 
@@ -62,7 +63,7 @@ def app_version() -> None:
 @click.argument("workers", nargs=-1, required=True, type=click.Path(path_type=Path))
 @_apps
 def frozen_command(workers: tuple[Path, ...], apps: Path) -> None:
-    """Add frozen WORKERS to a project, for any platforms, made by scripts/freeze.py --unpack-in . --release."""
+    """Add frozen WORKERS to a project, for any platforms, made by scripts/freeze.py --boinc --release."""
     for worker in workers:
         folder = frozen(worker, apps)
         say(str(folder))
@@ -127,11 +128,12 @@ def frozen(worker: Path, apps: Path) -> Path:
     if match is None or platform is None:
         raise ConfigError(f"{worker}: no version and platform in the name; use a file of scripts/freeze.py --release")
     if not worker.is_file():
-        raise ConfigError(f"{worker}: no such file; make it with scripts/freeze.py --unpack-in . --release")
-    if UNPACKS_IN_SLOT not in worker.read_bytes():
+        raise ConfigError(f"{worker}: no such file; make it with scripts/freeze.py --boinc --release")
+    content = worker.read_bytes()
+    if not any(mark in content for mark in UNPACKS_IN_SLOT):
         raise ConfigError(
             f"{worker} unpacks itself in the system's temporary folder, where a killed job leaves its files behind; "
-            "freeze it with scripts/freeze.py --unpack-in . --release"
+            "freeze it with scripts/freeze.py --boinc --release"
         )
     folder = apps / APP / boinc_version(match["version"]) / platform
     suffix = worker.suffix if worker.suffix == ".exe" else ""

@@ -1,0 +1,93 @@
+"""`xtalgrid volunteer`, as far as it changes nothing; tests/system/test_volunteer.py runs it on a whole machine."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tests.conftest import missing
+from xtalgrid_server.cli.main import main
+
+KEY = "0123456789abcdef0123456789abcdef"
+URL = "https://boinc.lab.example/xtalgrid/"
+
+
+def printed(*words: str) -> str:
+    done = CliRunner().invoke(main, ["volunteer", "script", *words])
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def run(*words: str) -> tuple[int, str, str]:
+    """The script for Linux, as over ssh."""
+    done = subprocess.run(["sh", "-s", "--", *words], input=printed(), capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no shell for it")
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("", "install, status or uninstall?"),
+        ("remove", "install, status or uninstall?"),
+        ("install", "takes a URL and an account key"),
+        (f"install {URL}", "takes a URL and an account key"),
+        (f"install boinc.lab.example {KEY}", "no project's address"),
+        (f"install http://boinc/xtalgrid/ {KEY}", "wants a dot"),
+        (f"install {URL} not-a-key", "no account key"),
+        (f"install {URL} {KEY} 50", "one word too many: 50"),
+        (f"install {URL} {KEY} --cpu 50", "unknown option --cpu"),
+        (f"install {URL} {KEY} --cpus", "--cpus takes a number"),
+        (f"install {URL} {KEY} --cpus half", "not 'half'"),
+        (f"install {URL} {KEY} --cpus 101", "at most 100"),
+    ],
+)
+def test_wrong_words_are_refused_with_one_line(words, said):
+    code, out, errors = run(*words.split())
+    assert (code, out, errors.count("\n")) == (2, "", 1)
+    assert said in errors
+
+
+@pytest.mark.skipif(shutil.which("dpkg-query") is None, reason="this is no Debian")
+def test_a_dry_run_says_what_it_would_do():
+    code, out, errors = run("install", "https://Boinc.Lab.example/xtalgrid", KEY, "--disk", "7", "--dry-run")
+    assert (code, errors) == (0, "")
+    assert all(line.startswith("would: ") for line in out.splitlines())
+    assert "50 % of the cores, 50 % of the memory, 7 GB of the disk" in out
+    assert f"attach the client to {URL}\n" in out
+    assert KEY not in out
+    assert run("uninstall", "--dry-run") == (0, "nothing to change\n", "")
+
+
+def test_the_command_runs_the_script(capfd):
+    if shutil.which("dpkg-query") is None:
+        missing("dpkg-query is not installed: this is no Debian")
+    words = ["volunteer", "install", URL, KEY, "--idle-minutes", "0", "--dry-run"]
+    assert CliRunner().invoke(main, words).exit_code == 0
+    assert "would: preferences: always, at most 50 % of the cores" in capfd.readouterr().out
+    assert CliRunner().invoke(main, ["volunteer", "install", "lab", KEY]).exit_code == 2
+
+
+@pytest.mark.parametrize("system", ["macos", "windows"])
+def test_what_has_not_been_run_says_so_first(system):
+    lines = printed(system).splitlines()
+    assert any(line.startswith("# NOT RUN YET:") for line in lines[:2])
+
+
+def test_shellcheck_has_no_remark(tmp_path: Path):
+    shellcheck = shutil.which("shellcheck")
+    if shellcheck is None:
+        missing("shellcheck is not installed")
+    for system in ("linux", "macos"):
+        (tmp_path / system).write_text(printed(system))
+    checked = subprocess.run(
+        [shellcheck, *tmp_path.iterdir(), Path(__file__).parents[3] / "worker/boinc.sh"],
+        capture_output=True,
+        text=True,
+    )
+    assert checked.stdout == ""
