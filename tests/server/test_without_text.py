@@ -11,7 +11,6 @@ import subprocess
 import zipfile
 import zlib
 from collections.abc import Callable
-from pathlib import Path
 
 import msgspec
 import numpy as np
