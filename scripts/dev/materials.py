@@ -40,8 +40,17 @@ def environment(scratch: Path, lock: str) -> Path:
     folder = scratch / lock
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    install = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*install, "--require-hashes", "--no-deps", "-r", path_of(lock)], check=True)
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        str(python),
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+    ]
+    subprocess.run([*install, "--require-hashes", "--no-deps", "-r", str(path_of(lock))], check=True)
     return python
 
 
@@ -52,14 +61,24 @@ def path_of(lock: str) -> Path:
 
 def write_bill(tools: Path, python: Path, bill: Path) -> None:
     """Describe an environment, as part of xtalgrid; the same environment gives the same bytes."""
-    command = [tools, "-m", "cyclonedx_py", "environment", python, "--pyproject", ROOT / "pyproject.toml"]
-    subprocess.run([*command, "--output-reproducible", "--output-format", "JSON", "--output-file", bill], check=True)
+    command = [
+        str(tools),
+        "-m",
+        "cyclonedx_py",
+        "environment",
+        str(python),
+        "--pyproject",
+        str(ROOT / "pyproject.toml"),
+    ]
+    written = ["--output-reproducible", "--output-format", "JSON", "--output-file", str(bill)]
+    subprocess.run([*command, *written], check=True)
 
 
 def find_advisories(tools: Path, lock: str) -> int:
     """Print the advisories against a lock's packages; return 1 if there are any, or if a package is not known."""
-    command = [tools, "-m", "pip_audit", "--strict", "--require-hashes", "--disable-pip", "--progress-spinner", "off"]
-    return min(subprocess.run([*command, "--requirement", path_of(lock)]).returncode, 1)
+    command = [str(tools), "-m", "pip_audit", "--strict", "--require-hashes", "--disable-pip"]
+    done = subprocess.run([*command, "--progress-spinner", "off", "--requirement", str(path_of(lock))])
+    return min(done.returncode, 1)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def test_every_library_inside_a_wheel_has_a_licence():
         except metadata.PackageNotFoundError:  # for another system
             continue
         for path in map(PurePosixPath, files):
-            if path.parts[0].endswith(".libs") and ".so" in path.name:
-                if not path.name.startswith(tuple(LIBRARIES.get(name, ()))):
-                    unknown.append((name, path.name))
+            is_library = path.parts[0].endswith(".libs") and ".so" in path.name
+            if is_library and not path.name.startswith(tuple(LIBRARIES.get(name, ()))):
+                unknown.append((name, path.name))
     assert not unknown
