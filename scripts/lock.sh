@@ -3,17 +3,21 @@
 #     scripts/lock.sh                          adds what pyproject.toml now needs; keeps all other versions
 #     scripts/lock.sh --upgrade                the newest version of everything
 #     scripts/lock.sh --upgrade-package NAME   the newest version of one package
-# all.lock is the lock; the others are subsets of it. Not locked are torch and torchvision, which have separate builds
+# all.lock is the lock; the others are subsets of it, except audit.lock, for the tools of scripts/dev/materials.py. Not locked are torch and torchvision, which have separate builds
 # for each platform (pyproject.toml pins their versions), and cx_Oracle, which can't be built everywhere.
 set -eu
 cd "$(dirname "$0")/.."
 uv=.venv-lock/bin/uv
 test -x $uv || { python3 -m venv .venv-lock && .venv-lock/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9.8'; }
 
-compile() {
+resolve() {
     lock=scripts/locks/$1.lock; shift
     $uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --annotation-style line \
-        --no-header --output-file "$lock" pyproject.toml scripts/locks/build.in "$@"
+        --no-header --output-file "$lock" "$@"
+}
+compile() {
+    name=$1; shift
+    resolve "$name" pyproject.toml scripts/locks/build.in "$@"
 }
 extras() { for extra in "$@"; do printf -- '--extra %s ' "$extra"; done; }
 
@@ -25,4 +29,5 @@ server="server oracle postgres boinc"
     compile server $(extras $server) --constraint scripts/locks/all.lock --upgrade
     compile dev $(extras $server dev) --constraint scripts/locks/all.lock --upgrade
     compile freeze $(extras freeze) --constraint scripts/locks/all.lock --upgrade
+    resolve audit scripts/locks/audit.in "$@"
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from pathlib import Path
 
 import msgspec
@@ -122,3 +123,66 @@ def _save(path: Path, nodes: list, inputs: dict, outputs: dict, constants: dict)
     data = model.SerializeToString()
     path.write_bytes(data)
     return hashlib.sha256(data).hexdigest()
+
+
+def hostile_segmenter(kind: str) -> bytes:
+    """An ONNX file that is a segmenter by its inputs and outputs, and does harm when it is loaded or run.
+
+    ``memory`` asks for 32 GiB at once, ``growing`` for four times as much with each node, ``endless`` never ends.
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes, constants = [helper.make_node("ReduceMean", ["image"], ["grey"], axes=[1])], []
+    if kind == "memory":
+        constants = [numpy_helper.from_array(np.array([2**33]), "shape")]
+        nodes += [
+            helper.make_node("ConstantOfShape", ["shape"], ["large"]),
+            helper.make_node("ReduceMax", ["large"], ["one"], keepdims=0),
+            helper.make_node("Mul", ["grey", "one"], ["mask"]),
+        ]
+    elif kind == "growing":
+        names = ["grey", *(f"times {4**n}" for n in range(1, 20))]
+        nodes += [
+            helper.make_node("Concat", [before] * 4, [after], axis=1) for before, after in itertools.pairwise(names)
+        ]
+        nodes.append(helper.make_node("ReduceMean", names[-1:], ["mask"], axes=[1]))
+    else:
+        number, value = (helper.make_tensor_value_info("n", TensorProto.INT64, []), ["x"])
+        body = helper.make_graph(
+            [helper.make_node("Identity", ["go on"], ["still"]), helper.make_node("Neg", value, ["y"])],
+            "body",
+            [
+                number,
+                helper.make_tensor_value_info("go on", TensorProto.BOOL, []),
+                helper.make_tensor_value_info("x", TensorProto.FLOAT, None),
+            ],
+            [
+                helper.make_tensor_value_info("still", TensorProto.BOOL, []),
+                helper.make_tensor_value_info("y", TensorProto.FLOAT, None),
+            ],
+        )
+        constants = [numpy_helper.from_array(np.array(value), name) for name, value in (("trips", 2**62), ("go", True))]
+        nodes.append(helper.make_node("Loop", ["trips", "go", "grey"], ["mask"], body=body))
+    graph = helper.make_graph(
+        nodes,
+        "hostile",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, 256, 256])],
+        [helper.make_tensor_value_info("mask", TensorProto.FLOAT, [1, 1, 256, 256])],
+        constants,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    return bytes(model.SerializeToString())
+
+
+def with_segmenter(folder: Path, data: bytes) -> Path:
+    """Put another segmenter into a folder of weights, and into its manifest."""
+    manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=WeightsManifest)
+    sha256 = hashlib.sha256(data).hexdigest()
+    models = tuple(
+        msgspec.structs.replace(entry, sha256=sha256) if entry.role == "segmenter" else entry
+        for entry in manifest.models
+    )
+    changed = msgspec.structs.replace(manifest, default=dict(manifest.default) | {"segmenter": sha256}, models=models)
+    (folder / "segmenter.onnx").write_bytes(data)
+    (folder / MANIFEST).write_bytes(msgspec.json.encode(changed))
+    return folder

@@ -2,8 +2,8 @@
 
     python docs/tools/make_reference.py [--check]
 
-docs/reference/ comes from the code: commands, configuration keys, wire format, ledger tables and modules. Figures in
-pages come from docs/evaluation/. No torch is needed. With ``--check`` nothing is written, and the exit code is 1 if
+docs/reference/ comes from the code: commands, configuration keys, wire format, ledger tables and modules; and from the
+locks, the licences. Figures in pages come from docs/evaluation/. No torch is needed. With ``--check`` nothing is written, and the exit code is 1 if
 anything is out of date.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 
-from reference import commands, configuration, figures, ledger, modules, wire_format
+from reference import commands, configuration, figures, ledger, licences, modules, wire_format
 from reference.text import ROOT
 
 FOLDER = ROOT / "docs" / "reference"
@@ -27,6 +27,7 @@ def pages() -> dict[str, str]:
         "result.schema.json": wire_format.schema_file("result"),
         "ledger.md": ledger.page(),
         "modules.md": modules.page(),
+        "licences.md": licences.page(),
     }
 
 

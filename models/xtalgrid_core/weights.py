@@ -23,7 +23,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -36,11 +36,18 @@ from .pooling import Pooling
 PACKAGED = Path(__file__).parent / "weights"
 MANIFEST = "manifest.json"
 
+_MAX_MANIFEST_BYTES = 16 * 1024 * 1024
+
+_MAX_BYTES = 512 * 1024 * 1024
+"""Larger weights are not read; MARCO's network, the largest, has 87 MB."""
+
 SECOND_OPINION = "second-opinion"
 """Name of a folder of weights inside another that is found with it."""
 
 Role = Literal["segmenter", "classifier", "second_opinion"]
 Variant = Literal["fp32", "int8"]
+PlainName = Annotated[str, msgspec.Meta(pattern=r"^(?!\.\.?\Z)[^/\\\x00]*\Z")]
+"""Name of a file in the folder itself."""
 
 
 class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,10 +55,10 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     sha256: str
     role: Role
-    file: str
+    file: PlainName
     architecture: str
     variant: Variant
-    card: str
+    card: PlainName
     """File name of the model card, beside the weights."""
     calibration: Calibration = msgspec.field(default_factory=Calibration)
     """Used by the rules ``published`` and ``group``."""
@@ -83,11 +90,19 @@ def read_manifest(folder: Path = PACKAGED) -> WeightsManifest:
     """
     path = folder / MANIFEST
     try:
-        return msgspec.json.decode(path.read_bytes(), type=WeightsManifest)
+        return msgspec.json.decode(_read(path, _MAX_MANIFEST_BYTES), type=WeightsManifest)
     except OSError as error:
         raise BrokenModel(f"{path}: cannot read the list of weights ({error.strerror}); {_remedy(folder)}") from error
     except msgspec.DecodeError as error:
         raise BrokenModel(f"{path}: {error}; {_remedy(folder)}") from error
+
+
+def _read(path: Path, limit: int) -> bytes:
+    with path.open("rb") as stream:
+        data = stream.read(limit + 1)
+    if len(data) > limit:
+        raise BrokenModel(f"{path}: more than {limit:,} bytes; {_remedy(path.parent)}")
+    return data
 
 
 def _remedy(folder: Path) -> str:
@@ -212,13 +227,13 @@ def find_model(sha256: str, role: Role, folders: Iterable[Path] = ()) -> tuple[M
     UnknownModel
         If no manifest lists them for this role.
     BrokenModel
-        If a manifest is invalid, or the file is missing or has another hash.
+        If a manifest is invalid, or the file is missing or too large, or has another hash.
     """
     for folder in _with_second_opinions((*folders, PACKAGED)):
         for entry in read_manifest(folder).models if (folder / MANIFEST).is_file() else ():
             if entry.sha256 == sha256 and entry.role == role:
                 path = folder / entry.file
-                data = path.read_bytes() if path.is_file() else b""
+                data = _read(path, _MAX_BYTES) if path.is_file() else b""
                 if hashlib.sha256(data).hexdigest() != sha256:
                     raise BrokenModel(
                         f"{path}: missing, or its content does not match {sha256[:12]}…; {_remedy(folder)}"

@@ -28,6 +28,7 @@ import numpy.typing as npt
 from xtalgrid_core.errors import ModelError
 from xtalgrid_core.files import write_atomically
 from xtalgrid_core.images import MEAN_RGB, network_input
+from xtalgrid_core.onnx_files import check_self_contained
 from xtalgrid_core.outcomes import CLASSES
 from xtalgrid_core.weights import Role
 
@@ -68,6 +69,7 @@ def quantize(fp32: Path, int8: Path, role: Role, data: Path, steps: Sequence[flo
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
+    check_self_contained(fp32.read_bytes(), str(fp32))
     chosen = calibration_pictures(data, role)
     pictures = iter(chosen)
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from xtalgrid_core.chops import CHOP
 from xtalgrid_core.errors import BrokenModel
 from xtalgrid_core.files import replacing
+from xtalgrid_core.onnx_files import check_self_contained
 from xtalgrid_core.outcomes import CLASSES
 
 from .networks import build
@@ -156,6 +157,7 @@ def _with_parameters(path: Path) -> tuple[list[NodeProto], dict[str, TensorProto
     from google.protobuf.message import DecodeError
 
     data = path.read_bytes()
+    check_self_contained(data, str(path))
     try:
         graph = onnx.load_from_string(data).graph
     except DecodeError as error:

@@ -14,8 +14,10 @@ import onnxruntime as ort
 
 from xtalgrid_core.decision import Calibration, Groups
 from xtalgrid_core.dense import Float, softmax
-from xtalgrid_core.errors import BrokenModel
+from xtalgrid_core.errors import BrokenModel, FailureReason, ImageError
 from xtalgrid_core.images import SEGMENTER_SIDE, Pixels, network_input
+from xtalgrid_core.lines import one_line
+from xtalgrid_core.onnx_files import check_self_contained
 from xtalgrid_core.options import Options
 from xtalgrid_core.outcomes import CLASSES
 from xtalgrid_core.pooling import Pooling
@@ -156,32 +158,48 @@ def load_network(weights: bytes, output: str, name: str, threads: int = 1) -> Ne
 def load_outputs(weights: bytes, wanted: Sequence[str], name: str, threads: int = 1) -> Callable[[Float], list[Float]]:
     """Load an ONNX network that maps ``image`` to the wanted outputs, and perhaps to more, to run on `threads` cores.
 
-    Memory is kept from run to run, and shared with the other networks of the process.
+    Memory is kept from run to run, and shared with the other networks of the process. A run that fails raises
+    `ImageError`.
 
     Raises
     ------
     BrokenModel
-        If the bytes are not such a network; `name` is used in the message.
+        If the bytes are not such a network, or name other files; `name` is used in the message.
     """
+    check_self_contained(weights, name)
     _reserve_arena()
     settings = ort.SessionOptions()
     settings.add_session_config_entry("session.use_env_allocators", "1")
+    settings.add_session_config_entry("session.load_model_format", "ONNX")  # no other is checked above
     settings.intra_op_num_threads = threads
     settings.inter_op_num_threads = 1
     settings.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     settings.enable_mem_pattern = False  # it would keep a plan, and its memory, for each input size
-    settings.log_severity_level = 3  # errors only; they are raised as exceptions
+    settings.log_severity_level = 4  # errors are raised as exceptions, and foreign names must not get to a terminal
     try:
         session = ort.InferenceSession(
             weights, settings, providers=["CPUExecutionProvider"], disabled_optimizers=_DISABLED
         )
     except Exception as error:  # the runtime's exceptions have no other common base
-        raise BrokenModel(f"{name} cannot be loaded: {str(error)[:200]}; reinstall xtalgrid") from error
+        raise BrokenModel(
+            f"{name} cannot be loaded: {_short(error)}; export it again, or reinstall xtalgrid"
+        ) from error
     inputs, outputs = [i.name for i in session.get_inputs()], [o.name for o in session.get_outputs()]
     if inputs != ["image"] or not set(wanted) <= set(outputs):
-        raise BrokenModel(f"{name} maps {inputs} to {outputs}; expected ['image'] to {list(wanted)}")
+        raise BrokenModel(f"{name} maps {_short(inputs)} to {_short(outputs)}; expected ['image'] to {list(wanted)}")
 
-    return lambda images: [np.asarray(values) for values in session.run(wanted, {"image": images})]
+    def run(images: Float) -> list[Float]:
+        try:
+            return [np.asarray(values) for values in session.run(wanted, {"image": images})]
+        except Exception as error:  # as above
+            raise ImageError(FailureReason.INTERNAL, f"{name} cannot be run: {_short(error)}") from error
+
+    return run
+
+
+def _short(foreign: object) -> str:
+    """Return what stands in somebody's file as the end of a message."""
+    return one_line(str(foreign).rpartition("Status Message: ")[2].strip()[:300])
 
 
 @cache

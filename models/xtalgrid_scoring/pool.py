@@ -245,7 +245,7 @@ class Pool:
                 if not self._is_watched:
                     threading.Thread(target=self._watch, name="xtalgrid-pool", daemon=True).start()
                     self._is_watched = True
-                process = self._idle.pop() if self._idle else Process()
+                process = self._idle.pop() if self._idle else Process(self._memory_mb)
                 self._busy.add(process)
             finally:
                 self._queue.remove(request)
@@ -275,7 +275,7 @@ class Pool:
         with self._lock:
             while self._busy or self._idle:
                 for process in self._busy:
-                    process.check(self._memory_mb)
+                    process.check()
                 now = time.monotonic()
                 while self._idle and now >= self._idle[0].idle_since + self._idle_seconds:
                     self._idle.pop(0).end()

@@ -1,8 +1,8 @@
 """Check that a tag may be released: it matches the version and CHANGELOG.md, and all of its files exist.
 
     python scripts/dev/check_release.py v1.2.3             before anything is built
-    python scripts/dev/check_release.py v1.2.3 FOLDER      afterwards, with wheel, source archive, lock and frozen
-                                                           workers in FOLDER or in folders of it
+    python scripts/dev/check_release.py v1.2.3 FOLDER      afterwards, with wheel, source archive, lock, bills of
+                                                           materials and frozen workers in FOLDER or in folders of it
 
 It exits with 1 and prints a line for each error.
 """
@@ -17,6 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SYSTEMS = ("linux", "windows", "macos")
+LOCKS = ("server", "freeze")
 
 
 def main() -> None:
@@ -50,6 +51,7 @@ def of_tag(tag: str, version: str, changes: str) -> list[str]:
 def of_files(version: str, names: list[str]) -> list[str]:
     """List the files that are missing; there must be two workers for each system, one of them for BOINC."""
     wanted = [f"xtalgrid-{version}-py3-none-any.whl", f"xtalgrid-{version}.tar.gz", "server.lock"]
+    wanted += [f"xtalgrid-{version}-{lock}.cdx.json" for lock in LOCKS]
     wrong = [f"{name} is missing" for name in wanted if name not in names]
     for system in SYSTEMS:
         start = f"xtalgrid-worker-{version}-{system}-"

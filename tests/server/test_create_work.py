@@ -58,7 +58,7 @@ def test_a_unit_is_a_zip_of_neutral_names_and_a_manifest(system, imaged):
     assert system.create_work().planned == 3
     (name,) = system.grid.waiting()
     with zipfile.ZipFile(system.config.spool / "units" / name / "unit.zip") as archive:
-        assert archive.namelist() == ["manifest.json", "000.jpg", "001.jpg", "002.jpg"]
+        assert archive.namelist() == ["000.jpg", "001.jpg", "002.jpg", "manifest.json"]
         manifest = wire.decode_manifest(archive.read("manifest.json"))
     assert manifest.unit == name
     assert (manifest.images[0].height, manifest.images[0].width) == (240, 320)

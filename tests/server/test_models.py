@@ -6,7 +6,8 @@ import hashlib
 import os
 import shutil
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -16,7 +17,7 @@ from PIL import Image
 from sqlalchemy import event
 
 from tests.conftest import well
-from tests.tiny_networks import TOGETHER
+from tests.tiny_networks import TOGETHER, hostile_segmenter, with_segmenter
 from xtalgrid_core import wire
 from xtalgrid_core.comparison import Comparison, Figures, Source, write_comparison
 from xtalgrid_core.errors import BrokenModel, ConfigError
@@ -31,6 +32,7 @@ from xtalgrid_server.steps.system import System
 
 from .conftest import rigaku_name
 
+resource = pytest.importorskip("resource", reason="not on Windows") if sys.platform != "win32" else None
 onnx = pytest.importorskip("onnx", reason="another model is made with onnx (extra dev)")
 
 Pair = tuple[str, str]
@@ -190,6 +192,44 @@ def test_what_no_worker_can_score_with_changes_nothing(config: Config, tmp_path:
                 system.promote(candidate, force="x", who="jdoe")
             assert system.models_in_use() == OWN
             assert system.ledger.promotions.history() == []
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is limited on Linux")
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("memory", "allocate memory"), ("growing", "out of memory|allocate memory"), ("endless", "timed out")],
+)
+def test_models_that_take_all_memory_or_never_end_are_stopped(
+    config: Config, tiny_weights: Path, tmp_path: Path, monkeypatch, capfd, kind: str, said: str
+) -> None:
+    """One line, no process left behind, and no more memory than the limit of the process that tries it."""
+    monkeypatch.setattr("xtalgrid_server.steps.promote._PATIENCE_SECONDS", 5)
+    candidate = with_segmenter(shutil.copytree(tiny_weights, tmp_path / "candidate"), hostile_segmenter(kind))
+    with System(config) as system:
+        with pytest.raises(BrokenModel, match=f"a worker cannot score a well with these weights: .*({said})") as error:
+            system.promote(candidate, force="x", who="jdoe")
+        assert system.models_in_use() == OWN
+    assert "\n" not in str(error.value)
+    assert capfd.readouterr().err.count("\n") <= 1, "the step's own line"
+    assert list(children()) == []
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 3_500_000, "kB"
+
+
+def children() -> Iterator[str]:
+    """The processes that this one started and that still run."""
+    for tasks in Path("/proc/self/task").glob("*/children"):
+        for number in tasks.read_text().split():
+            yield Path(f"/proc/{number}/cmdline").read_text()
+
+
+@pytest.mark.parametrize("name", ["../classifier.onnx", "/etc/passwd", ".."])
+def test_a_manifest_names_no_file_outside_its_folder(config: Config, tmp_path: Path, name: str) -> None:
+    candidate = changed(PACKAGED, tmp_path / "candidate")
+    text = (candidate / MANIFEST).read_text()
+    (candidate / MANIFEST).write_text(text.replace('"classifier.onnx"', f'"{name}"'))
+    shutil.copy(candidate / "classifier.onnx", tmp_path)
+    with System(config) as system, pytest.raises(BrokenModel, match=r"manifest\.json: .*matching regex"):
+        system.promote(candidate, force="x", who="jdoe")
 
 
 def test_steps_back_undo_one_promotion_each(config: Config, tiny_weights: Path, tmp_path: Path) -> None:

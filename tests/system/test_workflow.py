@@ -149,6 +149,13 @@ def test_breakage_by_the_newest_libraries_is_told_once(tmp_path):
     assert (tmp_path / "done").read_text() == "issue create --title\nissue comment 17\n"
 
 
+def test_no_release_without_bills_of_materials_and_a_look_for_advisories(workflows):
+    jobs = workflows["release"]["jobs"]
+    assert "python scripts/dev/materials.py dist" in [step.get("run") for step in jobs["materials"]["steps"]]
+    assert "materials" in jobs["files"]["needs"]
+    assert "advisories" in workflows["newest"]["jobs"]["report"]["needs"]
+
+
 def check_release(*words: object) -> list[str]:
     done = subprocess.run(
         [sys.executable, ROOT / "scripts/dev/check_release.py", *map(str, words)], capture_output=True, text=True
@@ -166,6 +173,7 @@ def test_a_release_has_all_its_files(tmp_path):
     version = PROJECT["version"]
     of_tag = check_release(f"v{version}")  # until its day is in the changelog
     files = [f"xtalgrid-{version}-py3-none-any.whl", f"xtalgrid-{version}.tar.gz", "server.lock"]
+    files += [f"xtalgrid-{version}-{lock}.cdx.json" for lock in ("server", "freeze")]
     for name in ("linux-x86_64", "windows-amd64.exe", "macos-arm64"):
         files += [f"{folder}/xtalgrid-worker-{version}-{name}" for folder in (name, f"{name}-for-boinc")]
     for file in files:

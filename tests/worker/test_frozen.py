@@ -5,6 +5,7 @@ It is frozen here, which takes a minute, in the environment that `make freeze` a
 """
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -52,6 +53,14 @@ def worker(frozen, request) -> Path:
 
 def run(worker: Path, *words: object, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([worker, *map(str, words)], env=environment, capture_output=True, text=True, timeout=120)
+
+
+def test_every_library_in_it_has_a_licence_in_the_reference(frozen):
+    page = (ROOT / "docs/reference/licences.md").read_text()
+    known = re.findall(r"^\| (lib\S+) \|", page, re.MULTILINE)
+    libraries = [path for path in (frozen / "xtalgrid-worker-dir").rglob("lib*.so*") if not path.is_symlink()]
+    assert len(libraries) > 10
+    assert [path.name for path in libraries if not path.name.startswith(tuple(known))] == []
 
 
 def test_the_file_is_small(frozen):

@@ -1,4 +1,8 @@
-"""Build a work unit: a zip of the manifest and the images under neutral names, the same bytes each time it is built."""
+"""Build a work unit: a zip of the manifest and the images under neutral names, the same bytes each time it is built.
+
+The images travel `without_text`. The ledger's manifest has the SHA-256 of the originals, by which an image is known
+here; the manifest in the zip has those of the files beside it.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +29,7 @@ from ..domain.images import FileState, ImageRow
 from ..domain.log import log
 from ..imager.source import image_path as image_path
 from ..storage.originals import open_original
+from ..storage.without_text import without_text
 
 MIN_WORKER = "0.1.0"
 """The oldest worker that scores as this server expects; docs/releasing.md says when to raise it."""
@@ -74,7 +79,7 @@ def read_file(config: Config, image: ImageRow) -> tuple[bytes, FileState]:
 
 
 def check_image(config: Config, image: ImageRow, data: bytes, file: FileState) -> CheckedImage:
-    """Check that an image's file is an image, and complete.
+    """Check that an image's file is an image, complete, and can travel.
 
     Raises
     ------
@@ -85,6 +90,7 @@ def check_image(config: Config, image: ImageRow, data: bytes, file: FileState) -
     height, width = image_size(data)
     if (why := missing_end(io.BytesIO(data))) is not None:
         raise ImageError(FailureReason.TRUNCATED, f"{path}: {why}; still being written?")
+    without_text(data)  # which raises if no worker could get it
     return CheckedImage(image, path, file, len(data), height, width)
 
 
@@ -122,16 +128,23 @@ def write_unit(config: Config, path: Path, manifest: wire.Manifest, images: Sequ
     path.parent.mkdir(parents=True, exist_ok=True)
     # stored, not deflated: images are compressed already
     with replacing(path) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr(_member(wire.MANIFEST_NAME), wire.encode(manifest))
+        entries = []
         for entry, image in zip(manifest.images, images, strict=True):
             try:
                 data, file = read_file(config, image)
                 if file.sha256 != entry.sha256:
                     raise ImageError(FailureReason.HASH_DIFFERS, "the file changed after it was planned")
+                data, why = without_text(data)
             except ImageError as error:
                 log.warning("%s left out of unit %s: %s", image.image_name, manifest.unit, error)
-            else:
-                archive.writestr(_member(entry.file), data)
+                entries.append(entry)
+                continue
+            if why is not None:
+                log.warning("%s: %s; unit %s holds a PNG of its pixels", image.image_name, why, manifest.unit)
+            archive.writestr(_member(entry.file), data)
+            entries.append(msgspec.structs.replace(entry, sha256=hashlib.sha256(data).hexdigest()))
+        travelling = msgspec.structs.replace(manifest, images=tuple(entries))
+        archive.writestr(_member(wire.MANIFEST_NAME), wire.encode(travelling))
 
 
 def _member(name: str) -> zipfile.ZipInfo:

@@ -7,18 +7,16 @@ already sent keep the models they name.
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 
 import msgspec
 
 from xtalgrid_core import wire
 from xtalgrid_core.comparison import COMPARISON, Comparison, read_comparison
-from xtalgrid_core.errors import BrokenModel, ConfigError
+from xtalgrid_core.errors import BrokenModel, ConfigError, ModelError
 from xtalgrid_core.outcomes import CLASSES
 from xtalgrid_core.weights import MANIFEST, SECOND_OPINION, ModelEntry, default_models, read_manifest
+from xtalgrid_scoring.pool import Pool
 
 from ..config import Config
 from ..ledger.promotions import in_use as promoted
@@ -32,6 +30,8 @@ CHECK_WELL = Path(__file__).parent / "check_well.jpg"
 """A rendered well with crystals in its drop, to try every new pair on."""
 
 _PATIENCE_SECONDS = 300
+_MEMORY_MB = 1000
+"""Twice what a worker may take."""
 
 
 def models_in_use(config: Config, ledger: Ledger) -> Pair:
@@ -160,33 +160,25 @@ def rollback(config: Config, ledger: Ledger, *, why: str, who: str) -> Pair:
 
 
 def _try_out(candidate: Path, pair: Pair) -> None:
-    """Score a well with a folder's default pair, by a worker in its own process, as on the grid.
+    """Score a well with a folder's default pair, in a process of its own with limits of time and memory.
 
     Raises
     ------
-    BrokenModel
-        If it cannot: the files don't match their SHA-256, the networks don't load or have other inputs or outputs, or
-        they find no drop in a well that has one.
+    ModelError
+        If it cannot: the files don't match their SHA-256, the networks don't load, exceed a limit, or have other inputs
+        or outputs, or they find no drop in a well that has one.
     """
-    with tempfile.TemporaryDirectory(prefix="xtalgrid-model-") as scratch:
-        out = Path(scratch) / "out"
-        program = [sys.executable, "-m", "xtalgrid_worker.cli"]
-        command = [*program, "score", str(CHECK_WELL), "--weights", str(candidate), "--out", str(out)]
+    segmenter, classifier = pair
+    options = wire.Options(segmenter=segmenter, classifier=classifier)
+    with Pool(processes=1, seconds=_PATIENCE_SECONDS, memory_mb=_MEMORY_MB) as pool:
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE_SECONDS, check=False)
-        except subprocess.TimeoutExpired as error:
-            raise BrokenModel(
-                f"a worker did not score a well with these weights within {_PATIENCE_SECONDS} s"
-            ) from error
-        if not (out / "result.json").is_file():
-            last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-            raise BrokenModel(f"a worker cannot score with these weights: {last.removeprefix('Error: ')}")
-        result = wire.decode_result((out / "result.json").read_bytes())
-    (answer,) = result.images
+            answer = pool.score(CHECK_WELL, options, folders=[candidate])
+        except ModelError as error:
+            raise BrokenModel(f"a worker cannot score with these weights: {error}") from error
     if isinstance(answer, wire.Failed):
         raise BrokenModel(f"a worker cannot score a well with these weights: {answer.reason}: {answer.detail}")
-    if (result.segmenter, result.classifier) != pair or len(answer.probabilities) != len(CLASSES):
-        raise BrokenModel(f"segmenter {pair[0][:12]}… finds no drop in a well that has one ({CHECK_WELL.name})")
+    if len(answer.probabilities) != len(CLASSES):
+        raise BrokenModel(f"segmenter {segmenter[:12]}… finds no drop in a well that has one ({CHECK_WELL.name})")
 
 
 def _default_pair(candidate: Path) -> Pair:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -149,6 +150,32 @@ def test_systemd_accepts_the_units_odd_paths_included(tmp_path, user):
         text=True,
     )
     assert (checked.returncode, [line for line in checked.stderr.splitlines() if "xtalgrid" in line]) == (0, [])
+
+
+def test_units_are_exposed_little_as_systemd_counts(tmp_path):
+    """By its own list, from the files alone: 0 to 10, and 9.6 for a service that is not confined."""
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        missing("systemd-analyze is not installed (Debian's package systemd)")
+    for name, text in systemd.units(service()).items():
+        if name.endswith(".service"):
+            (tmp_path / name).write_text(text)
+            told = subprocess.run(
+                [analyze, "security", "--offline=true", "--no-pager", tmp_path / name], capture_output=True, text=True
+            ).stdout
+            assert float(re.search(r"exposure level for \S+: ([\d.]+)", told)[1]) <= 1.5, name
+
+
+def test_the_page_explains_each_line_of_the_sandbox_and_no_other():
+    page = (Path(__file__).parents[3] / "docs" / "service.md").read_text(encoding="utf-8")
+    _, _, table = page.partition("### What a service may do")
+    explained = {
+        name
+        for row in table.split("\n\n")[2].splitlines()[2:]
+        for name in re.findall(r"`(\w+)[=`]", row.split("|")[1])
+    }
+    lines = [line.partition("=")[0] for line in systemd.SANDBOX.splitlines() if not line.startswith("#")]
+    assert explained == {*lines, "ReadWritePaths"}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="cron and its shell are Unix's")
