@@ -21,9 +21,9 @@ from ..imager.folder.entering import Imported
 from ..steps.account import Account, account, account_lines
 from ..steps.run import FolderRun, run_folder
 from ..steps.system import System
-from .operations import serve
 from .options import copy_option, names_option, recursive_option, with_config
 from .printing import json_option, print_json
+from .viewer import serve
 
 EXIT_FAILED = 1
 """Images failed, or none could be imported."""
@@ -108,7 +108,7 @@ def _print_account(config: Config, done: FolderRun) -> None:
     if done.finalized.csv:
         say(f"decisions:     {config.outbox / 'done' / done.finalized.csv.name}")
     say(f"to browse:     {_program()} --home {config.home} serve")
-    say(f"               and open http://{config.viewer.host}:{config.viewer.port}/")
+    say("               and open the address that it prints, or let it: serve --open")
 
 
 def _print_notes(imported: Imported) -> None:

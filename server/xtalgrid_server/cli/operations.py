@@ -1,8 +1,7 @@
-"""Commands for whoever runs the server: `init`, `check-imager`, `status`, `serve`."""
+"""Commands for whoever runs the server: `init`, `check-imager`, `status`."""
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 
 import click
@@ -20,7 +19,6 @@ from ..reports.status import status_lines
 from ..steps.system import System
 from .options import with_config
 from .printing import json_option, print_json, print_lines
-from .users import greeting
 
 
 @click.command()
@@ -78,44 +76,5 @@ def status(config: Config, as_json: bool) -> None:
         print_lines(status_lines(state))
 
 
-@click.command()
-@click.option("--host", help="Address to listen on; default: viewer.host.")
-@click.option("--port", type=click.IntRange(1, 65535), help="Port; default: viewer.port.")
-@with_config
-def serve(config: Config, host: str | None, port: int | None) -> None:
-    """Show plates and wells in a browser."""
-    import uvicorn
-
-    from ..web.app import create_app
-
-    host, port = host or config.viewer.host, port or config.viewer.port
-    app = create_app(config)
-    _check_port(host, port)
-    say(greeting(config, host, port))
-    uvicorn.run(
-        app,
-        host=host,
-        port=port,
-        log_config=None,  # that of `set_up_logging`
-        log_level="warning",
-        proxy_headers=False,  # the viewer itself decides who sends a request
-        server_header=False,
-        timeout_graceful_shutdown=1,  # seconds; pages never take long, but a browser may be slow to take one
-    )
-
-
-def _check_port(host: str, port: int) -> None:
-    """Check that the address is free by binding it; uvicorn's own message would be an error number."""
-    try:
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((host, port))
-    except OSError as error:
-        raise ConfigError(
-            f"viewer.host, viewer.port: cannot listen on {host}:{port} ({error.strerror}); "
-            "if another viewer is running there, stop it or use another --port"
-        ) from error
-
-
-OPERATIONS = (init, check_imager_command, status, serve)
+OPERATIONS = (init, check_imager_command, status)
 """The commands of this module."""

@@ -17,16 +17,6 @@ from ..web.auth.passwords import hash_password, password_problem
 from .printing import json_option, print_json, print_lines
 
 
-def greeting(config: Config, host: str, port: int) -> str:
-    """Say where the viewer is and how it identifies people, for `serve` to print at its start."""
-    identified = {
-        "local": f"on this machine you are {account()}; on all others you are a guest with read-only access",
-        "users": "people sign in with a password (`xtalgrid user add NAME`)",
-        "proxy": f"the web server identifies people ({config.viewer.user_header})",
-    }
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}/  {identified[config.viewer.sign_in]}"
-
-
 @click.group("user", cls=CommandGroup)
 def users() -> None:
     """Manage the people who sign in to the viewer with a password (viewer.sign_in = "users")."""

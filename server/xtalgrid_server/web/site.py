@@ -107,6 +107,7 @@ class PageRequest:
             visitor=self.visitor,
             form_token=self.site.authentication.signer.form_token(nonce, self.visitor.name),
             has_sign_in_form=self.site.authentication.has_sign_in_form,
+            has_sessions=self.site.authentication.has_sessions,
             current_address=self.address,
             root=root_of(self.http),
             imager=self.site.questions.state(),

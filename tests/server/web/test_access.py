@@ -1,4 +1,4 @@
-"""Who may do what: from this machine, by a password, by a web server's header, and nobody by a trick."""
+"""Who may do what: by a password, by a web server's header, and nobody by a trick. `test_links` has sign_in = "local"."""
 
 from __future__ import annotations
 
@@ -20,37 +20,6 @@ WELL = "/well/CI022987/3/A1a"
 
 def name_on(page):
     return "anna" if 'class="name" title="Your scores are saved under this name">anna<' in page else ""
-
-
-# ---- local: the account that runs the viewer
-
-
-def test_who_comes_from_this_machine_is_the_account_that_runs_it(client):
-    assert name_on(client.get("/").text) == "anna"
-
-
-def test_others_are_guests(visit, score, system, config):
-    score({(1, 1): Outcome.CLEAR})
-    app = create_app(config)
-    for address, headers in (
-        ("10.0.0.7", {}),
-        ("127.0.0.1", {"x-forwarded-for": "10.0.0.7"}),
-        ("127.0.0.1", {"forwarded": "for=127.0.0.1"}),
-        ("127.0.0.1", {"via": "1.1 proxy"}),
-        ("127.0.0.1", {"host": "evil.example"}),
-        ("127.0.0.1", {"host": "localhost.evil.example:8765"}),
-        ("not an address", {}),
-    ):
-        _is_guest(visit(address=address, app=app), headers)
-        assert system.ledger.corrections.of_images([1])[1] == []
-
-
-def _is_guest(client, headers):
-    page = client.get(WELL, headers=headers).text
-    assert name_on(page) == "" and "Guest: read-only" in page
-    assert 'id="score-form"' not in page
-    data = {"form_token": token_of(client.get("/sign-in", headers=headers).text), "image": "1", "outcome": "clear"}
-    assert client.post("/corrections", data=data, headers=headers).status_code == 403
 
 
 def test_without_guests_nothing_is_shown(visit, score, configured):

@@ -8,13 +8,10 @@ from starlette.requests import Request
 
 from ...config import Config
 from ...ledger.store import Ledger
-from ...steps.step import user
-from ..proxies import is_forwarded, is_from, networks, place
+from ..proxies import is_forwarded, is_from, networks
 from .cookies import Signer, secret_key
+from .links import Links
 from .sessions import Sessions
-
-_LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
-"""Host names that a browser on this machine uses. Any other name that leads here may be an attack (DNS rebinding)."""
 
 LONGEST_NAME = 30
 """Characters of a name, as in the score table's SCOREDBY."""
@@ -55,18 +52,23 @@ class Authentication:
         self._config = config
         self._settings = config.viewer
         self._trusted = networks(config.viewer.trusted_proxies)
-        self._account = user()
         self.signer = Signer(secret_key(config.home / "viewer.key"))
         self.sessions = Sessions(config, ledger, self.signer)
+        self.links = Links(config, ledger.sign_ins, self.signer)
 
     @property
     def has_sign_in_form(self) -> bool:
         """Whether people sign in with a form of the viewer."""
         return self._settings.sign_in == "users"
 
+    @property
+    def has_sessions(self) -> bool:
+        """Whether people can sign out."""
+        return self._settings.sign_in != "proxy"
+
     def visitor(self, request: Request) -> Visitor:
         """Identify the person who sends a request."""
-        identify = {"local": self._local_name, "users": self.sessions.name, "proxy": self._proxy_name}
+        identify = {"local": self.links.name, "users": self.sessions.name, "proxy": self._proxy_name}
         name = identify[self._settings.sign_in](request)
         if name_problem(self._config, name):
             return GUEST
@@ -88,17 +90,6 @@ class Authentication:
         problem = name_problem(self._config, sent[0].strip())
         return f"The web server sent {header}: {sent[0]!r}, but {problem}." if problem else ""
 
-    def _local_name(self, request: Request) -> str:
-        # A web server may put its own host in place of the browser's, but it leaves the form's origin alone.
-        addresses = (request.headers.get(name, "localhost") for name in ("host", "origin"))
-        is_local = all(place(address)[0] in _LOCAL_HOSTS for address in addresses)
-        return self._account if _is_loopback(request) and is_local and not is_forwarded(request) else ""
-
     def _proxy_name(self, request: Request) -> str:
         names = request.headers.getlist(self._settings.user_header)
         return names[0].strip() if len(names) == 1 and is_from(request, self._trusted) else ""
-
-
-def _is_loopback(request: Request) -> bool:
-    """Whether the connection comes from this machine."""
-    return is_from(request, networks(("127.0.0.0/8", "::1")))

@@ -69,6 +69,10 @@ class Signer:
         """Hash a session's token for the ledger."""
         return self._sign("session", token)
 
+    def code_hash(self, code: str) -> str:
+        """Hash the code of a one-time link for the ledger."""
+        return self._sign("link", code)
+
     def known(self, name: str) -> str:
         """Mark a browser as one from which this person has signed in."""
         mark = new_nonce()

@@ -68,9 +68,9 @@ class Sessions:
             begun = await to_thread.run_sync(begin, limiter=queue)
         return begun
 
-    def end(self, request: Request) -> None:
-        """End the browser's session, if there is one."""
-        self._ledger.sign_ins.end_session(self._signer.token_hash(read_cookie(request, SESSION)))
+    def end(self, request: Request) -> str:
+        """End the browser's session, if there is one; return whose it was."""
+        return self._ledger.sign_ins.end_session(self._signer.token_hash(read_cookie(request, SESSION)))
 
     def _begin(self, request: Request, browser: str, name: str, password: str, new_password: str) -> Begun:
         address = reached(request).client

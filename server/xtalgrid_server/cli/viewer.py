@@ -1,0 +1,172 @@
+"""``xtalgrid serve``, and ``xtalgrid viewer`` for what goes with it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+import time
+import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+
+import click
+
+from xtalgrid_core.command_group import CommandGroup, say
+from xtalgrid_core.errors import ConfigError, XtalgridError
+
+from ..config import Config
+from ..steps.step import user
+from ..steps.system import System
+from ..web.auth.authentication import Authentication
+from .options import with_config
+
+_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  not to listen on
+_PATIENCE_S = 20.0
+"""How long to wait for the viewer before a browser is started."""
+
+host_option = click.option("--host", help="Address to listen on; default: viewer.host.")
+port_option = click.option("--port", type=click.IntRange(1, 65535), help="Port; default: viewer.port.")
+
+
+@click.command()
+@host_option
+@port_option
+@click.option("--open", "with_browser", is_flag=True, help="Open it in a browser, signed in.")
+@with_config
+def serve(config: Config, host: str | None, port: int | None, with_browser: bool) -> None:
+    """Show plates and wells in a browser."""
+    import uvicorn
+
+    from ..web.app import create_app
+
+    host, port = host or config.viewer.host, port or config.viewer.port
+    app = create_app(config)
+    _check_port(host, port)
+    address = _address(config, host, port)
+    say(_greeting(config, host, port))
+    if config.viewer.sign_in == "local" and not _goes_to_journal():
+        address = _link(config, app.state.site.authentication, address)
+        say(f"to sign in as {user()}, open this link, once and within an hour:")
+        say(address)
+    with _browser(config.home, host, port, address) if with_browser else nullcontext():
+        uvicorn.run(
+            app,
+            host=host,
+            port=port,
+            log_config=None,  # that of `set_up_logging`
+            log_level="warning",
+            proxy_headers=False,  # the viewer itself decides who sends a request
+            server_header=False,
+            timeout_graceful_shutdown=1,  # seconds; pages never take long, but a browser may be slow to take one
+        )
+
+
+@click.group(cls=CommandGroup)
+def viewer() -> None:
+    """Sign in to the viewer that runs as a service (viewer.sign_in = "local")."""
+
+
+@viewer.command("link")
+@host_option
+@port_option
+@with_config
+def link(config: Config, host: str | None, port: int | None) -> None:
+    """Print a new link to sign in with: it works once, within an hour. The one before it does not work any more."""
+    if config.viewer.sign_in != "local":
+        raise ConfigError(f'viewer.sign_in is "{config.viewer.sign_in}": people sign in without a link')
+    _check_account(config.home)
+    with System(config) as system:
+        address = _address(config, host or config.viewer.host, port or config.viewer.port)
+        say(_link(config, Authentication(config, system.ledger), address))
+
+
+def _check_account(home: Path) -> None:
+    """Check that this is the account of the home, so that root leaves no file there which the service cannot read."""
+    if sys.platform == "win32" or not home.exists():
+        return
+    import pwd
+
+    owner = home.stat().st_uid
+    if owner != os.geteuid():
+        try:
+            name = pwd.getpwuid(owner).pw_name
+        except KeyError:
+            name = f"#{owner}"  # as sudo takes it
+        raise XtalgridError(f"{home} belongs to {name}; run this as that account: sudo -u {name} xtalgrid …")
+
+
+def _link(config: Config, authentication: Authentication, address: str) -> str:
+    return f"{address}sign-in/link?code={authentication.links.make(user())}"
+
+
+def _address(config: Config, host: str, port: int) -> str:
+    """Return where a browser on this machine finds the viewer, with a slash at its end."""
+    if config.viewer.url:
+        return config.viewer.url.rstrip("/") + "/"
+    return _web_address(_ANY_ADDRESS.get(host, host), port)
+
+
+def _web_address(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+
+
+def _greeting(config: Config, host: str, port: int) -> str:
+    """Say where the viewer is and how it identifies people."""
+    identified = {
+        "local": "everybody is a guest with read-only access until you sign in (`xtalgrid viewer link`)",
+        "users": "people sign in with a password (`xtalgrid user add NAME`)",
+        "proxy": f"the web server identifies people ({config.viewer.user_header})",
+    }
+    return f"{_web_address(host, port)}  {identified[config.viewer.sign_in]}"
+
+
+def _goes_to_journal() -> bool:
+    """Whether what we print is kept by systemd, whose journal several accounts may read."""
+    try:
+        about = os.fstat(sys.stdout.fileno())
+    except (OSError, ValueError):
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{about.st_dev}:{about.st_ino}"
+
+
+@contextmanager
+def _browser(home: Path, host: str, port: int, address: str) -> Iterator[None]:
+    """Open an address in a browser as soon as the viewer answers.
+
+    The browser gets it in a file: other accounts can read a program's arguments.
+    """
+    page = home / "open-viewer.html"
+    page.unlink(missing_ok=True)
+    with os.fdopen(os.open(page, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+        stream.write(f'<!doctype html><title>xtalgrid</title><meta http-equiv="refresh" content="0; url={address}">\n')
+
+    def open_it() -> None:
+        deadline = time.monotonic() + _PATIENCE_S
+        while time.monotonic() < deadline:
+            with suppress(OSError):
+                socket.create_connection((_ANY_ADDRESS.get(host, host), port), timeout=1).close()
+                webbrowser.open(page.as_uri())
+                return
+            time.sleep(0.1)
+
+    threading.Thread(target=open_it, daemon=True).start()
+    try:
+        yield
+    finally:
+        page.unlink(missing_ok=True)
+
+
+def _check_port(host: str, port: int) -> None:
+    """Check that the address is free by binding it; uvicorn's own message would be an error number."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, port))
+    except OSError as error:
+        raise ConfigError(
+            f"viewer.host, viewer.port: cannot listen on {host}:{port} ({error.strerror}); "
+            "if another viewer is running there, stop it or use another --port"
+        ) from error
