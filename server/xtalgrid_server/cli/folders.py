@@ -21,7 +21,7 @@ from ..imager.folder.entering import Imported
 from ..steps.account import Account, account, account_lines
 from ..steps.run import FolderRun, run_folder
 from ..steps.system import System
-from .options import copy_option, names_option, recursive_option, with_config
+from .options import copy_option, log_access, names_option, recursive_option, with_config
 from .printing import json_option, print_json
 from .viewer import serve
 
@@ -184,6 +184,7 @@ def export_scored_command(config: Config, out: Path, uv: tuple[str, ...]) -> Non
     """Write the wells that people scored to the CSV file OUT, for a training set by `xtalgrid-train sets dataset`."""
     with System(config) as system:
         done = export_scored(config, system.imager, system.ledger, out, uv)
+    log_access(config, "export", kind="scored", wells=done.wells, out=str(out))
     say(f"{done.wells} scored wells in {out}, {done.pairs} with a UV image")
     if done.disputed:
         say(f"no label  {done.disputed} wells that people disagree about: see the column disagreement")

@@ -21,7 +21,8 @@ from ..config import Config
 from ..steps.step import user
 from ..steps.system import System
 from ..web.auth.authentication import Authentication
-from .options import with_config
+from ..web.auth.cookies import Signer
+from .options import log_access, with_config
 
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  not to listen on
 _PATIENCE_S = 20.0
@@ -66,7 +67,7 @@ def serve(config: Config, host: str | None, port: int | None, with_browser: bool
 
 @click.group(cls=CommandGroup)
 def viewer() -> None:
-    """Sign in to the viewer that runs as a service (viewer.sign_in = "local")."""
+    """Print what a person or a program needs to be let in by the viewer of this home."""
 
 
 @viewer.command("link")
@@ -81,6 +82,14 @@ def link(config: Config, host: str | None, port: int | None) -> None:
     with System(config) as system:
         address = _address(config, host or config.viewer.host, port or config.viewer.port)
         say(_link(config, Authentication(config, system.ledger), address))
+
+
+@viewer.command("metrics-token")
+@with_config
+def metrics_token(config: Config) -> None:
+    """Print the token with which Prometheus reads /metrics (`authorization` in its configuration)."""
+    _check_account(config.home)
+    say(Signer.of(config.home).metrics_token())
 
 
 def _check_account(home: Path) -> None:
@@ -99,6 +108,7 @@ def _check_account(home: Path) -> None:
 
 
 def _link(config: Config, authentication: Authentication, address: str) -> str:
+    log_access(config, "link")
     return f"{address}sign-in/link?code={authentication.links.make(user())}"
 
 

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from ...config import Config
 from ...ledger.store import Ledger
 from ..proxies import is_forwarded, is_from, networks
-from .cookies import Signer, secret_key
+from .cookies import Signer
 from .links import Links
 from .sessions import Sessions
 
@@ -52,7 +52,7 @@ class Authentication:
         self._config = config
         self._settings = config.viewer
         self._trusted = networks(config.viewer.trusted_proxies)
-        self.signer = Signer(secret_key(config.home / "viewer.key"))
+        self.signer = Signer.of(config.home)
         self.sessions = Sessions(config, ledger, self.signer)
         self.links = Links(config, ledger.sign_ins, self.signer)
 

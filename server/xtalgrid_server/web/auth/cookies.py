@@ -65,6 +65,11 @@ class Signer:
     def __init__(self, key: bytes) -> None:
         self._key = key
 
+    @classmethod
+    def of(cls, home: Path) -> Signer:
+        """Return the signer of a home's viewer; raises ConfigError if its key cannot be read or made."""
+        return cls(secret_key(home / "viewer.key"))
+
     def token_hash(self, token: str) -> str:
         """Hash a session's token for the ledger."""
         return self._sign("session", token)
@@ -72,6 +77,10 @@ class Signer:
     def code_hash(self, code: str) -> str:
         """Hash the code of a one-time link for the ledger."""
         return self._sign("link", code)
+
+    def metrics_token(self) -> str:
+        """Return what a program sends to read /metrics."""
+        return self._sign("metrics")
 
     def known(self, name: str) -> str:
         """Mark a browser as one from which this person has signed in."""

@@ -34,6 +34,7 @@ async def sign_in(request: OpenRequest, form: PostedForm) -> Response:
     then = local_address(form.text("then"))
     name, password = form.text("name").strip(), form.text("password")
     begun = await request.site.authentication.sessions.begin(request.http, name, password)
+    await run_in_threadpool(_log, request, "sign-in", name, begun)
     if begun.token:
         return _signed_in(request, {SESSION: begun.token, KNOWN: begun.known}, then)
     return _with_wait(await run_in_threadpool(_page, request, then, *_refusal(begun)), begun)
@@ -45,7 +46,9 @@ def sign_in_by_link(request: OpenRequest, code: str = "") -> Response:
     authentication = request.site.authentication
     if request.site.config.viewer.sign_in != "local":
         raise HTTPException(404, "This viewer has no links to sign in with.")
-    token, _ = authentication.links.begin(code)
+    token, who = authentication.links.begin(code)
+    if token or not request.visitor.name:
+        request.log("sign-in", "ok" if token else "refused", who, by="link")
     if token:
         authentication.sessions.end(request.http)
         return _signed_in(request, {SESSION: token}, "/")
@@ -58,7 +61,8 @@ def sign_in_by_link(request: OpenRequest, code: str = "") -> Response:
 def sign_out(request: OpenRequest, form: PostedForm) -> Response:
     """End the session."""
     request.check_origin(form)
-    request.site.authentication.sessions.end(request.http)
+    if who := request.site.authentication.sessions.end(request.http):
+        request.log("sign-out", who=who)
     response = request.redirect("/")
     response.delete_cookie(SESSION, httponly=True, samesite="lax", **request.cookie_scope)
     return response
@@ -80,9 +84,16 @@ async def change_password(request: OpenRequest, form: PostedForm) -> Response:
     if problem := password_problem(name, new) or ("" if new == form.text("again") else "the two are not the same"):
         return await run_in_threadpool(_password_page, request, f"The new password was not taken: {problem}.", 422)
     begun = await request.site.authentication.sessions.begin(request.http, name, form.text("password"), new)
+    await run_in_threadpool(_log, request, "password", name, begun)
     if begun.token:
         return _signed_in(request, {SESSION: begun.token, KNOWN: begun.known}, "/")
     return _with_wait(await run_in_threadpool(_password_page, request, *_refusal(begun)), begun)
+
+
+def _log(request: PageRequest, act: str, name: str, begun: Begun) -> None:
+    result = "ok" if begun.token else "delayed" if begun.wait else "refused"
+    who = request.site.authentication.sessions.user_named(name)
+    request.site.access_log.write(act, who, request.client, result)
 
 
 def _check_users(request: PageRequest) -> None:
