@@ -270,6 +270,8 @@ class Viewer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """local: by a link for the account that runs `serve`; users: see `xtalgrid user add`; proxy: by a header."""
     user_header: Annotated[str, Meta(pattern="^[A-Za-z][A-Za-z0-9-]{0,60}$")] = "X-Remote-User"
     """sign_in proxy: the header in which the web server in front of the viewer sends the user's name."""
+    groups_header: Annotated[str, Meta(pattern="^([A-Za-z][A-Za-z0-9-]{0,60})?$")] = ""
+    """sign_in proxy: the header in which it sends the user's groups, separated by commas; empty: none."""
     trusted_proxies: tuple[str, ...] = ()
     """Addresses or networks of that web server; in all other requests, its header and X-Forwarded-… are ignored."""
     url: str = ""
@@ -283,7 +285,7 @@ class Viewer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     session_hours: Annotated[float, Meta(gt=0, le=24 * 366)] = 12.0
     """Hours after which people must sign in again."""
     reviewers: tuple[str, ...] = ()
-    """People who may approve and reject held scores; empty: everyone who is signed in."""
+    """People, or with "@group" groups, who may approve and reject held scores; empty: everyone who is signed in."""
     write_scores: bool = False
     """Whether to write people's scores to the imager's score table too, in their names."""
     uv: tuple[str, ...] = ()

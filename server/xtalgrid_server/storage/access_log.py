@@ -74,7 +74,7 @@ class AccessLog:
             fields += [f"{name}={_value(value)}" for name, value in details.items()]
             line = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {' '.join(fields)}\n"
             try:
-                self._append(line.encode("utf-8", "backslashreplace"))
+                self._append(line.encode())
             except (OSError, filelock.Timeout) as error:
                 log.error("log of access: cannot write %s (%s): %s", self.path, error, line)
 
@@ -109,4 +109,6 @@ class AccessLog:
 
 
 def _value(value: object) -> str:
+    if isinstance(value, str):
+        value = value.encode("utf-8", "backslashreplace").decode()  # a file's name may not be Unicode
     return json_lines(msgspec.json.encode(value, enc_hook=str))

@@ -141,6 +141,42 @@ def test_names_that_nobody_can_have_are_guests(visit, configured):
         assert "Guest: read-only" in page, names
 
 
+@pytest.mark.parametrize(
+    ("groups", "may_review"),
+    [
+        (["staff, reviewers"], True),
+        (["reviewers"], True),
+        ([], False),
+        (["staff"], False),
+        (["reviewers2,not reviewers"], False),
+        (["@reviewers"], False),
+        (["reviewers", "reviewers"], False),  # one of them may be the browser's
+    ],
+)
+def test_groups_of_the_web_server_may_review(visit, configured, system, groups, may_review):
+    system.ledger.decisions.add("r1", [])
+    keys = 'sign_in = "proxy"\ntrusted_proxies = ["10.0.0.5"]\ngroups_header = "X-Groups"\nreviewers = ["@reviewers", "carla"]'
+    app = create_app(configured(keys))
+
+    def reviews(address, name):
+        headers = [("X-Remote-User", name), *(("X-Groups", group) for group in groups)]
+        client = visit(address=address, app=app)
+        token = token_of(client.get("/sign-in", headers=headers).text)
+        data = {"form_token": token, "verdict": "approve", "score": "1"}
+        return client.post("/operations/review", data=data, headers=headers).status_code
+
+    assert reviews("10.0.0.5", "ben") == (409 if may_review else 403)  # 409: this score is not held
+    assert reviews("10.0.0.5", "carla") == 409
+    assert reviews("10.0.0.5", "@reviewers") == (409 if may_review else 403)
+    assert reviews("10.0.0.6", "ben") == 403
+
+
+def test_groups_need_a_header_and_a_web_server(configured):
+    for keys in ('groups_header = "X-Groups"', 'reviewers = ["@reviewers"]'):
+        with pytest.raises(ConfigError, match=r"groups_header"):
+            configured(keys)
+
+
 @pytest.mark.parametrize("keys", ['sign_in = "proxy"', 'sign_in = "proxy"\ntrusted_proxies = ["lab.example"]'])
 def test_a_proxy_without_addresses_is_refused_when_the_configuration_is_read(configured, keys):
     with pytest.raises(ConfigError, match="trusted_proxies"):

@@ -122,7 +122,7 @@ def test_foreign_text_stays_within_its_field(config):
     log = AccessLog(config)
     log.write("export", "ben", "10.1.1.7", barcode='x" act=sign-in\r\n2026 from=10.9.9.9\x1b[2J\u202e\udc80')
     (line,) = written(config)
-    assert line.endswith(r'barcode="x\" act=sign-in\r\n2026 from=10.9.9.9\u001b[2J\u202e\udc80"')
+    assert line.endswith(r'barcode="x\" act=sign-in\r\n2026 from=10.9.9.9\u001b[2J\u202e\\udc80"')
 
 
 def test_the_log_is_private_rotated_and_has_an_end(tmp_path):

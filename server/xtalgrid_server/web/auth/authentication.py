@@ -51,6 +51,9 @@ class Authentication:
     def __init__(self, config: Config, ledger: Ledger) -> None:
         self._config = config
         self._settings = config.viewer
+        reviewers = config.viewer.reviewers
+        self._reviewers = {name for name in reviewers if not name.startswith("@")}
+        self._reviewing_groups = {name[1:] for name in reviewers if name.startswith("@")}
         self._trusted = networks(config.viewer.trusted_proxies)
         self.signer = Signer.of(config.home)
         self.sessions = Sessions(config, ledger, self.signer)
@@ -72,7 +75,8 @@ class Authentication:
         name = identify[self._settings.sign_in](request)
         if name_problem(self._config, name):
             return GUEST
-        return Visitor(name, not self._settings.reviewers or name in self._settings.reviewers)
+        may_review = not self._settings.reviewers or name in self._reviewers
+        return Visitor(name, may_review or not self._reviewing_groups.isdisjoint(self._groups(request)))
 
     def why_guest(self, request: Request) -> str:
         """Say which setting lets a guest's request name nobody; empty if there is nothing to set."""
@@ -91,5 +95,13 @@ class Authentication:
         return f"The web server sent {header}: {sent[0]!r}, but {problem}." if problem else ""
 
     def _proxy_name(self, request: Request) -> str:
-        names = request.headers.getlist(self._settings.user_header)
-        return names[0].strip() if len(names) == 1 and is_from(request, self._trusted) else ""
+        return self._told(request, self._settings.user_header).strip()
+
+    def _groups(self, request: Request) -> set[str]:
+        header = self._settings.groups_header
+        return {group.strip() for group in self._told(request, header).split(",")} if header else set()
+
+    def _told(self, request: Request, header: str) -> str:
+        """Return a header of a trusted web server; empty if it is not there, or twice."""
+        values = request.headers.getlist(header)
+        return values[0] if len(values) == 1 and is_from(request, self._trusted) else ""
