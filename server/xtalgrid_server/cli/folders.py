@@ -21,6 +21,7 @@ from ..imager.folder.entering import Imported
 from ..steps.account import Account, account, account_lines
 from ..steps.run import FolderRun, run_folder
 from ..steps.system import System
+from ..storage.permissions import outside
 from .options import copy_option, log_access, names_option, recursive_option, with_config
 from .printing import json_option, print_json
 from .viewer import serve
@@ -182,7 +183,7 @@ def _print_imported(imported: Imported, counted: Account) -> None:
 @with_config
 def export_scored_command(config: Config, out: Path, uv: tuple[str, ...]) -> None:
     """Write the wells that people scored to the CSV file OUT, for a training set by `xtalgrid-train sets dataset`."""
-    with System(config) as system:
+    with System(config) as system, outside(config.home, out):
         done = export_scored(config, system.imager, system.ledger, out, uv)
     log_access(config, "export", kind="scored", wells=done.wells, out=str(out))
     say(f"{done.wells} scored wells in {out}, {done.pairs} with a UV image")

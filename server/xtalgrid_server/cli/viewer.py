@@ -18,10 +18,13 @@ from xtalgrid_core.command_group import CommandGroup, say
 from xtalgrid_core.errors import ConfigError, XtalgridError
 
 from ..config import Config
+from ..domain.log import log
 from ..steps.step import user
 from ..steps.system import System
+from ..storage.permissions import readable_secrets
 from ..web.auth.authentication import Authentication
 from ..web.auth.cookies import Signer
+from ..web.proxies import is_among, networks
 from .options import log_access, with_config
 
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  not to listen on
@@ -47,6 +50,8 @@ def serve(config: Config, host: str | None, port: int | None, with_browser: bool
     app = create_app(config)
     _check_port(host, port)
     address = _address(config, host, port)
+    for line in (*readable_secrets(config), *_plain_passwords(config, host)):
+        log.warning("viewer: %s", line)
     say(_greeting(config, host, port))
     if config.viewer.sign_in == "local" and not _goes_to_journal():
         address = _link(config, app.state.site.authentication, address)
@@ -131,6 +136,16 @@ def _greeting(config: Config, host: str, port: int) -> str:
         "proxy": f"the web server identifies people ({config.viewer.user_header})",
     }
     return f"{_web_address(host, port)}  {identified[config.viewer.sign_in]}"
+
+
+def _plain_passwords(config: Config, host: str) -> Iterator[str]:
+    """Yield a warning if people's passwords would cross the network unencrypted."""
+    is_local = host == "localhost" or is_among(host, networks(("127.0.0.0/8", "::1")))
+    if config.viewer.sign_in == "users" and not is_local and not config.viewer.is_https:
+        yield (
+            f"passwords come to {host} by plain HTTP, which others on the network can read: put a web server with "
+            "HTTPS in front of the viewer, and set viewer.url to its address (docs/viewer.md, Behind a web server)"
+        )
 
 
 def _goes_to_journal() -> bool:
