@@ -120,7 +120,7 @@ class KnownHosts:
             found: Reached = scope[_REACHED]
             foreign = [host for host in found.hosts if not self._is_ours(host)]
             if foreign and (self._is_told or not found.is_trusted):
-                await _misdirected(foreign[0])(scope, receive, send)
+                await _misdirected(foreign[0], found.client)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
@@ -129,11 +129,12 @@ class KnownHosts:
         return name in self._names or name.endswith(".localhost") or _address(name) is not None
 
 
-def _misdirected(host: str) -> PlainTextResponse:
+def _misdirected(host: str, client: str) -> PlainTextResponse:
     name = one_line(place(host)[0] or host)[:100]
     return PlainTextResponse(
-        f"{name} is not a name of this viewer, as far as it knows. If it is, its operator sets viewer.url, or adds it "
-        'to viewer.hosts: hosts = ["…"] (docs/viewer.md, Behind a web server).\n',
+        f"{name} is not a name of this viewer, as far as it knows. If it is, set viewer.url to the whole address, or add "
+        f"the name to viewer.hosts. If {client} is a web server in front of the viewer, name that in "
+        "viewer.trusted_proxies too (docs/viewer.md, Behind a web server).\n",
         421,
     )
 

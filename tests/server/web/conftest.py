@@ -72,7 +72,7 @@ def visit(config: Config, system: System) -> Iterator[Callable[..., Visit]]:
         client.__enter__()
         opened.append(client)
         if client.app.state.site.config.viewer.sign_in == "local" and address == "127.0.0.1":
-            assert client.get(link(client.app)).status_code == 200
+            assert client.get(link(client.app), follow_redirects=False).status_code == 303
         return client
 
     yield open_one
