@@ -132,8 +132,8 @@ class KnownHosts:
 def _misdirected(host: str, client: str) -> PlainTextResponse:
     name = one_line(place(host)[0] or host)[:100]
     return PlainTextResponse(
-        f"{name} is not a name of this viewer, as far as it knows. If it is, set viewer.url to the whole address, or add "
-        f"the name to viewer.hosts. If {client} is a web server in front of the viewer, name that in "
+        f"{name} is not a name of this viewer, as far as it knows. If it is, set viewer.url to the whole address, or "
+        f"add the name to viewer.hosts. If {client} is a web server in front of the viewer, name that in "
         "viewer.trusted_proxies too (docs/viewer.md, Behind a web server).\n",
         421,
     )
