@@ -300,7 +300,7 @@ class Viewer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Addresses or networks that may read /metrics without the token, but not this machine's or trusted_proxies."""
 
     access_log_mb: Positive = 10
-    """Size at which home/log/access.log becomes access.log.1, in megabytes."""
+    """Size at which home/access.log becomes access.log.1, in megabytes."""
     access_log_files: Annotated[int, Meta(ge=1, le=1000)] = 10
     """Number of these files that are kept."""
 

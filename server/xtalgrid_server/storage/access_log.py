@@ -1,10 +1,10 @@
-"""The log of access, ``home/log/access.log``: who did what, when and from where, a line each (docs/viewer.md).
+"""The log of access, ``home/access.log``: who did what, when and from where, a line each (docs/viewer.md).
 
 ::
 
     2026-11-29T16:12:01Z from=10.1.1.7 act=sign-in result=ok who="ben"
 
-The first four fields are always there, in this order, and nothing foreign stands before `who`. Text is quoted as in
+The first five fields are always there, in this order, and nothing foreign stands before `who`. Text is quoted as in
 JSON. Passwords, and what people type for a name that nobody has, are never written.
 """
 
@@ -36,12 +36,12 @@ _PATIENCE_S = 5.0
 class AccessLog:
     """One home's log of access. Several processes may write it at once.
 
-    Lines about nobody in particular are limited to `_BURST` at once and one a second after them, so that strangers
-    cannot push others' lines out of the files that are kept; the next line says how many were left out.
+    What strangers can do without an end, lines about nobody and about who is told to wait, is limited to `_BURST` lines
+    at once and one a second after them, so that they push out no others; the next line says how many were left out.
     """
 
     def __init__(self, config: Config) -> None:
-        self.path = config.home / "log" / "access.log"
+        self.path = config.home / "access.log"
         self._lock = config.home / "locks" / "access.lock"
         self._bytes, self._files = config.viewer.access_log_mb * _MEGABYTE, config.viewer.access_log_files
         self._budget, self._since, self._skipped = _BURST, time.monotonic(), 0
@@ -64,7 +64,7 @@ class AccessLog:
             More fields.
         """
         with self._one_by_one:
-            if not who:
+            if not who or result == "delayed":
                 if not self._is_within_budget():
                     self._skipped += 1
                     return
@@ -88,8 +88,7 @@ class AccessLog:
         return True
 
     def _append(self, data: bytes) -> None:
-        for folder in (self.path.parent, self._lock.parent):
-            folder.mkdir(parents=True, exist_ok=True)
+        self._lock.parent.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(self._lock, timeout=_PATIENCE_S, mode=0o600):
             if self.path.exists() and self.path.stat().st_size + len(data) > self._bytes:
                 self._rotate()

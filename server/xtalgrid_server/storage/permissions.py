@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from ..config import Config
 
@@ -15,6 +15,9 @@ PRIVATE = 0o077
 """The umask of our programs: files get 0600, folders 0700."""
 SHARED_FILE = 0o644
 """The mode of what others must be able to read: BOINC's web server, systemd, cron."""
+
+_PASSWORD = re.compile("://[^/@]*:[^/@]+@")
+"""In a database's URL."""
 
 _given: int | None = None
 
@@ -60,13 +63,13 @@ def readable_secrets(config: Config) -> Iterator[str]:
     urls = (config.imager.url, config.imager.write_url, config.ledger.url, config.boinc.database)
     passwords = (config.imager.password_file, config.imager.write_password_file, config.alerts.password_file)
     files = [(Path(name).expanduser(), "has a password") for name in passwords if name]
-    if config.file is not None and any(urlsplit(url).password for url in urls):
+    if config.file is not None and any(_PASSWORD.search(url) for url in urls):
         files.append((config.file, "has a database's password"))
     for path, what in files:
         if _is_open(path):
             yield f"{path} {what}, and every account of this machine can read it: chmod o= {path}"
     home = config.home
-    if any(_is_open(path) for path in (home / "viewer.key", home / "ledger.db", home / "log" / "access.log")):
+    if any(_is_open(path) for path in (home / "viewer.key", home / "ledger.db", home / "access.log")):
         yield f"{home} has sessions and scores, and every account of this machine can read them: chmod o= {home}"
 
 
