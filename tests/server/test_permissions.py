@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from xtalgrid_server.cli.viewer import start_warnings
 from xtalgrid_server.config import from_string
 from xtalgrid_server.grids.boinc.project import Project
 from xtalgrid_server.storage import permissions
@@ -158,16 +159,6 @@ def test_a_home_of_earlier_versions_is_named(open_folder):
         ("", "0.0.0.0", False),
     ],
 )
-def test_passwords_by_plain_http_are_named_at_the_start(tmp_path, keys, host, is_warned, monkeypatch, caplog):
-    from click.testing import CliRunner
-
-    from xtalgrid_server.cli import viewer
-    from xtalgrid_server.cli.main import main
-
-    monkeypatch.setattr("uvicorn.run", lambda *_, **__: None)
-    monkeypatch.setattr(viewer, "_check_port", lambda *_: None)
-    (tmp_path / "xtalgrid.toml").write_text(f"[viewer]\n{keys}\n")
-    words = ["--config", str(tmp_path / "xtalgrid.toml"), "--home", str(tmp_path / "home"), "serve", "--host", host]
-    done = CliRunner().invoke(main, words)
-    assert done.exit_code == 0
-    assert ("plain HTTP" in done.stderr) is is_warned
+def test_passwords_by_plain_http_are_named_at_the_start(tmp_path, keys, host, is_warned):
+    config = from_string(f"[viewer]\n{keys}\n", home=tmp_path)
+    assert ["plain HTTP" in line for line in start_warnings(config, host)] == [True] * is_warned

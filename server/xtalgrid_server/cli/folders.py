@@ -22,9 +22,9 @@ from ..steps.account import Account, account, account_lines
 from ..steps.run import FolderRun, run_folder
 from ..steps.system import System
 from ..storage.permissions import outside
+from .operations import serve
 from .options import copy_option, log_access, names_option, recursive_option, with_config
 from .printing import json_option, print_json
-from .viewer import serve
 
 EXIT_FAILED = 1
 """Images failed, or none could be imported."""

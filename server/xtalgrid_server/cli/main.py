@@ -22,7 +22,7 @@ from .reports import REPORTS
 from .service import service
 from .simulation import simulate_command
 from .users import users
-from .viewer import serve, viewer
+from .viewer import viewer
 
 EXIT_ERROR = 2
 
@@ -63,5 +63,5 @@ def main(ctx: click.Context, file: Path | None, home: Path | None) -> None:
     ctx.obj = lambda: configuration.load(file, home)
 
 
-for command in (*CHAIN, *FOLDERS, *OPERATIONS, *REPORTS, boinc, model, serve, service, simulate_command, users, viewer):
+for command in (*CHAIN, *FOLDERS, *OPERATIONS, *REPORTS, boinc, model, service, simulate_command, users, viewer):
     main.add_command(command)

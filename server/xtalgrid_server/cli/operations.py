@@ -1,7 +1,9 @@
-"""Commands for whoever runs the server: `init`, `check-imager`, `status`."""
+"""Commands for whoever runs the server: `init`, `check-imager`, `status`, `serve`."""
 
 from __future__ import annotations
 
+import socket
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -19,6 +21,7 @@ from ..reports.status import status_lines
 from ..steps.system import System
 from .options import with_config
 from .printing import json_option, print_json, print_lines
+from .viewer import announce, browser, host_option, port_option
 
 
 @click.command()
@@ -76,5 +79,46 @@ def status(config: Config, as_json: bool) -> None:
         print_lines(status_lines(state))
 
 
-OPERATIONS = (init, check_imager_command, status)
+@click.command()
+@host_option
+@port_option
+@click.option("--open", "with_browser", is_flag=True, help="Open it in a browser, signed in.")
+@with_config
+def serve(config: Config, host: str | None, port: int | None, with_browser: bool) -> None:
+    """Show plates and wells in a browser."""
+    import uvicorn
+
+    from ..web.app import create_app
+
+    host, port = host or config.viewer.host, port or config.viewer.port
+    app = create_app(config)
+    _check_port(host, port)
+    address = announce(config, app.state.site.authentication, host, port)
+    with browser(config.home, host, port, address) if with_browser else nullcontext():
+        uvicorn.run(
+            app,
+            host=host,
+            port=port,
+            log_config=None,  # that of `set_up_logging`
+            log_level="warning",
+            proxy_headers=False,  # the viewer itself decides who sends a request
+            server_header=False,
+            timeout_graceful_shutdown=1,  # seconds; pages never take long, but a browser may be slow to take one
+        )
+
+
+def _check_port(host: str, port: int) -> None:
+    """Check that the address is free by binding it; uvicorn's own message would be an error number."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, port))
+    except OSError as error:
+        raise ConfigError(
+            f"viewer.host, viewer.port: cannot listen on {host}:{port} ({error.strerror}); "
+            "if another viewer is running there, stop it or use another --port"
+        ) from error
+
+
+OPERATIONS = (init, check_imager_command, status, serve)
 """The commands of this module."""

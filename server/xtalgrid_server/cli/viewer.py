@@ -1,4 +1,4 @@
-"""``xtalgrid serve``, and ``xtalgrid viewer`` for what goes with it."""
+"""``xtalgrid viewer``, and what ``xtalgrid serve`` says and opens when it starts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import threading
 import time
 import webbrowser
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -33,41 +33,6 @@ _PATIENCE_S = 20.0
 
 host_option = click.option("--host", help="Address to listen on; default: viewer.host.")
 port_option = click.option("--port", type=click.IntRange(1, 65535), help="Port; default: viewer.port.")
-
-
-@click.command()
-@host_option
-@port_option
-@click.option("--open", "with_browser", is_flag=True, help="Open it in a browser, signed in.")
-@with_config
-def serve(config: Config, host: str | None, port: int | None, with_browser: bool) -> None:
-    """Show plates and wells in a browser."""
-    import uvicorn
-
-    from ..web.app import create_app
-
-    host, port = host or config.viewer.host, port or config.viewer.port
-    app = create_app(config)
-    _check_port(host, port)
-    address = _address(config, host, port)
-    for line in (*readable_secrets(config), *_plain_passwords(config, host)):
-        log.warning("viewer: %s", line)
-    say(_greeting(config, host, port))
-    if config.viewer.sign_in == "local" and not _goes_to_journal():
-        address = _link(config, app.state.site.authentication, address)
-        say(f"to sign in as {user()}, open this link, once and within an hour:")
-        say(address)
-    with _browser(config.home, host, port, address) if with_browser else nullcontext():
-        uvicorn.run(
-            app,
-            host=host,
-            port=port,
-            log_config=None,  # that of `set_up_logging`
-            log_level="warning",
-            proxy_headers=False,  # the viewer itself decides who sends a request
-            server_header=False,
-            timeout_graceful_shutdown=1,  # seconds; pages never take long, but a browser may be slow to take one
-        )
 
 
 @click.group(cls=CommandGroup)
@@ -97,6 +62,40 @@ def metrics_token(config: Config) -> None:
     say(Signer.of(config.home).metrics_token())
 
 
+def announce(config: Config, authentication: Authentication, host: str, port: int) -> str:
+    """Print where the viewer is, how people sign in, and what is not safe about it.
+
+    Returns
+    -------
+    The address to open in a browser; with `sign_in = "local"` a link that signs in.
+    """
+    for line in start_warnings(config, host):
+        log.warning("viewer: %s", line)
+    identified = {
+        "local": "everybody is a guest with read-only access until you sign in (`xtalgrid viewer link`)",
+        "users": "people sign in with a password (`xtalgrid user add NAME`)",
+        "proxy": f"the web server identifies people ({config.viewer.user_header})",
+    }
+    say(f"{_web_address(host, port)}  {identified[config.viewer.sign_in]}")
+    address = _address(config, host, port)
+    if config.viewer.sign_in == "local" and not _goes_to_journal():
+        address = _link(config, authentication, address)
+        say(f"to sign in as {user()}, open this link, once and within an hour:")
+        say(address)
+    return address
+
+
+def start_warnings(config: Config, host: str) -> Iterator[str]:
+    """Yield a line for each secret that others of this machine or of the network can read."""
+    yield from readable_secrets(config)
+    is_local = host == "localhost" or is_among(host, networks(("127.0.0.0/8", "::1")))
+    if config.viewer.sign_in == "users" and not is_local and not config.viewer.is_https:
+        yield (
+            f"passwords come to {host} by plain HTTP, which others on the network can read: put a web server with "
+            "HTTPS in front of the viewer, and set viewer.url to its address (docs/viewer.md, Behind a web server)"
+        )
+
+
 def _check_account(home: Path) -> None:
     """Check that this is the account of the home, so that root leaves no file there which the service cannot read."""
     if sys.platform == "win32" or not home.exists():
@@ -113,8 +112,9 @@ def _check_account(home: Path) -> None:
 
 
 def _link(config: Config, authentication: Authentication, address: str) -> str:
+    code = authentication.links.make(user())
     log_access(config, "link")
-    return f"{address}sign-in/link?code={authentication.links.make(user())}"
+    return f"{address}sign-in/link?code={code}"
 
 
 def _address(config: Config, host: str, port: int) -> str:
@@ -128,26 +128,6 @@ def _web_address(host: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
-def _greeting(config: Config, host: str, port: int) -> str:
-    """Say where the viewer is and how it identifies people."""
-    identified = {
-        "local": "everybody is a guest with read-only access until you sign in (`xtalgrid viewer link`)",
-        "users": "people sign in with a password (`xtalgrid user add NAME`)",
-        "proxy": f"the web server identifies people ({config.viewer.user_header})",
-    }
-    return f"{_web_address(host, port)}  {identified[config.viewer.sign_in]}"
-
-
-def _plain_passwords(config: Config, host: str) -> Iterator[str]:
-    """Yield a warning if people's passwords would cross the network unencrypted."""
-    is_local = host == "localhost" or is_among(host, networks(("127.0.0.0/8", "::1")))
-    if config.viewer.sign_in == "users" and not is_local and not config.viewer.is_https:
-        yield (
-            f"passwords come to {host} by plain HTTP, which others on the network can read: put a web server with "
-            "HTTPS in front of the viewer, and set viewer.url to its address (docs/viewer.md, Behind a web server)"
-        )
-
-
 def _goes_to_journal() -> bool:
     """Whether what we print is kept by systemd, whose journal several accounts may read."""
     try:
@@ -158,7 +138,7 @@ def _goes_to_journal() -> bool:
 
 
 @contextmanager
-def _browser(home: Path, host: str, port: int, address: str) -> Iterator[None]:
+def browser(home: Path, host: str, port: int, address: str) -> Iterator[None]:
     """Open an address in a browser as soon as the viewer answers.
 
     The browser gets it in a file: other accounts can read a program's arguments.
@@ -182,16 +162,3 @@ def _browser(home: Path, host: str, port: int, address: str) -> Iterator[None]:
         yield
     finally:
         page.unlink(missing_ok=True)
-
-
-def _check_port(host: str, port: int) -> None:
-    """Check that the address is free by binding it; uvicorn's own message would be an error number."""
-    try:
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((host, port))
-    except OSError as error:
-        raise ConfigError(
-            f"viewer.host, viewer.port: cannot listen on {host}:{port} ({error.strerror}); "
-            "if another viewer is running there, stop it or use another --port"
-        ) from error
