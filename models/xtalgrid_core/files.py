@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,7 +32,8 @@ def keep_trying(write: Callable[[], T], wait: Wait) -> T:
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """Open a stream whose content replaces the file when the block ends without an error.
 
-    The content is written to a temporary file in the same folder, flushed to disk, and renamed.
+    The content is written to a temporary file in the same folder, flushed to disk, and renamed. Who may read it is for
+    the process's umask to say, as with any new file.
 
     Raises
     ------
@@ -43,13 +43,13 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     """
     temporary = None
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name[:32]}.", suffix=".part", dir=path.parent)
-        temporary = Path(name)
+        new = path.with_name(f".{path.name[:32]}.{os.urandom(8).hex()}.part")
+        handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+        temporary = new
         with os.fdopen(handle, "wb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        temporary.chmod(0o644)
         temporary.replace(path)
     except BaseException as error:
         if temporary is not None:

@@ -11,10 +11,12 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         from .cli.main import main as run
+        from .storage.permissions import keep_private
     except ModuleNotFoundError as error:
         if error.name and error.name.startswith("xtalgrid"):
             raise
         sys.exit(f"xtalgrid: {error.name} is not installed; install it with: pip install 'xtalgrid[server]'")
+    keep_private()
     run()
 
 

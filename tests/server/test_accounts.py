@@ -388,7 +388,9 @@ def test_operations_and_status_say_the_same(system, folder):
     line = "4 there = 1 scored + 1 waiting + 1 failed + 1 passed over"
     lines = list(status_lines(status(system.config, system.ledger, system.imager)))
     assert lines[1] == f"account     {line}"
-    with TestClient(create_app(system.config), client=("127.0.0.1", 50000), base_url="http://127.0.0.1:8765") as client:
+    app = create_app(system.config)
+    token = {"Authorization": f"Bearer {app.state.site.authentication.signer.metrics_token()}"}
+    with TestClient(app, base_url="http://127.0.0.1:8765", headers=token) as client:
         page = client.get("/operations").text
         assert line in page
         assert "P_A2.png, since 20" in page

@@ -10,6 +10,7 @@ from datetime import datetime
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from fastapi import FastAPI
 from playwright.sync_api import expect
 
 from xtalgrid_core.outcomes import Outcome
@@ -18,6 +19,7 @@ from xtalgrid_server.steps.step import user
 from xtalgrid_server.steps.system import System
 from xtalgrid_server.web.app import create_app
 
+from ..server.web.conftest import link
 from .viewer import chromium, fill_plate, saved, serving
 
 OUTCOMES = [Outcome.CLEAR, Outcome.HARVESTABLE, Outcome.PRECIPITATE, Outcome.UNDECIDED] * 3
@@ -45,16 +47,33 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 
 @pytest.fixture(scope="module")
-def address(system: System) -> Iterator[str]:
+def app(system: System) -> FastAPI:
+    return create_app(system.config)
+
+
+@pytest.fixture(scope="module")
+def address(app: FastAPI) -> Iterator[str]:
     """A viewer over twelve drops of a plate at two inspections, on a port of its own."""
-    with serving(create_app(system.config)) as address:
+    with serving(app) as address:
         yield address
 
 
 @pytest.fixture
-def page(browser, address):
+def signed_in(browser, app, address):
+    """``signed_in(**options)``: a new context of the browser, in which who runs the viewer has opened its link."""
+
+    def open_one(**options):
+        context = browser.new_context(base_url=address, **options)
+        assert context.request.get(link(app, user())).ok
+        return context
+
+    return open_one
+
+
+@pytest.fixture
+def page(signed_in, address):
     """A page that fails its test when the browser complains or asks another host for something."""
-    context = browser.new_context(viewport={"width": 1300, "height": 850}, base_url=address)
+    context = signed_in(viewport={"width": 1300, "height": 850})
     opened = context.new_page()
     trouble: list[str] = []
     opened.on("console", lambda message: message.type in ("error", "warning") and trouble.append(message.text))
@@ -195,8 +214,8 @@ PAGES = (
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious_in_either_theme(browser, address, scheme):
-    context = browser.new_context(color_scheme=scheme, base_url=address, viewport={"width": 1300, "height": 850})
+def test_axe_finds_nothing_serious_in_either_theme(signed_in, scheme):
+    context = signed_in(color_scheme=scheme, viewport={"width": 1300, "height": 850})
     page = context.new_page()
     for each in PAGES:
         page.goto(each)
@@ -207,8 +226,8 @@ def test_axe_finds_nothing_serious_in_either_theme(browser, address, scheme):
     context.close()
 
 
-def test_every_page_fits_a_tablet(browser, address):
-    context = browser.new_context(base_url=address, viewport={"width": 768, "height": 1024}, has_touch=True)
+def test_every_page_fits_a_tablet(signed_in):
+    context = signed_in(viewport={"width": 768, "height": 1024}, has_touch=True)
     page = context.new_page()
     for each in PAGES:
         page.goto(each)
@@ -218,8 +237,8 @@ def test_every_page_fits_a_tablet(browser, address):
     context.close()
 
 
-def test_without_scripts_people_score_all_the_same(browser, address, system):
-    context = browser.new_context(base_url=address, java_script_enabled=False)
+def test_without_scripts_people_score_all_the_same(signed_in, system):
+    context = signed_in(java_script_enabled=False)
     page = context.new_page()
     page.goto("/well/BROWSER1/2/A12a")
     page.get_by_role("button", name="precipitate bad").click()

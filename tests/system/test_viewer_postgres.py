@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.server.conftest import score, system  # noqa: F401  the same fixtures, over another configuration
-from tests.server.web.conftest import client, enter, me, visit  # noqa: F401
+from tests.server.web.conftest import client, enter, visit  # noqa: F401
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.config import Config, from_string
 

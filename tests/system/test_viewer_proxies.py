@@ -212,7 +212,9 @@ WITHOUT_PASSWORDS = re.compile(r"^ *(auth_basic|proxy_set_header X-(?!Forwarded-
 
 
 def test_a_viewer_with_its_own_users_that_knows_nothing_of_its_web_server(behind, system):
-    front = behind("nginx", WITHOUT_PASSWORDS.sub("", documented("nginx")), '[viewer]\nsign_in = "users"')
+    front = behind(
+        "nginx", WITHOUT_PASSWORDS.sub("", documented("nginx")), '[viewer]\nsign_in = "users"\nhosts = ["lab.example"]'
+    )
     with Browser(front, "/xtalgrid", password=False) as browser:
         at, page = browser.get(f"{front.origin}/xtalgrid/sign-in")
         action, fields = fields_of(page.text, "stacked")

@@ -73,7 +73,7 @@ _COMMAND = {
     "apache2": ["apache2", "-X", "-f", "{folder}/conf"],
     "caddy": ["caddy", "run", "--adapter", "caddyfile", "--config", "{folder}/conf"],
 }
-_MODULES = "mpm_event authn_core authz_core authn_file auth_basic authz_user alias headers proxy proxy_http ssl"
+_MODULES = "mpm_event authn_core ldap authnz_ldap authz_core authn_file auth_basic authz_user alias headers proxy proxy_http ssl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +84,10 @@ class Front:
     authority: Path
 
 
-def documented(language: str) -> str:
-    """Return the lines of docs/viewer.md in this language."""
-    found = re.search(rf"```{language}\n(.*?)```", _DOCS.read_text(encoding="utf-8"), re.DOTALL)
+def documented(language: str, about: str = "") -> str:
+    """Return the lines of docs/viewer.md in this language: the first, or those that begin with a comment about this."""
+    head = f"# {re.escape(about)}\n" if about else ""
+    found = re.search(rf"```{language}\n({head}.*?)```", _DOCS.read_text(encoding="utf-8"), re.DOTALL)
     assert found, f"no lines for {language} in {_DOCS}"
     return found.group(1)
 

@@ -3,6 +3,8 @@
 import sys
 
 from ..cli.boinc_hooks import main
+from ..storage.permissions import keep_private
 
 if __name__ == "__main__":
+    keep_private()
     sys.exit(main())

@@ -17,14 +17,17 @@ from ..grids.boinc.install import Accounts, install, next_steps
 from ..grids.boinc.project import Project
 from ..grids.boinc.status import boinc_status, boinc_status_lines, lost_units
 from ..steps.system import System
+from ..storage.permissions import as_given
 from .printing import json_option, print_json, print_lines
 
 Load = Callable[[], Config]
 
 
 @click.group(cls=CommandGroup)
-def boinc() -> None:
+@click.pass_context
+def boinc(ctx: click.Context) -> None:
     """Manage the BOINC project that distributes the work (docs/boinc.md)."""
+    ctx.with_resource(as_given())  # BOINC's programs and its web server read what these commands write
 
 
 boinc.add_command(app_version)

@@ -35,6 +35,7 @@ from ..grids.boinc.spool import Spool
 from ..grids.boinc.states import describe_errors
 from ..steps.assimilate.agree import disagreement
 from ..steps.assimilate.validate import KEPT_BYTES, validate
+from ..storage.permissions import keep_private
 
 OK = 0
 BAD = 1
@@ -196,4 +197,5 @@ def _log(text: str) -> None:
 
 
 if __name__ == "__main__":
+    keep_private()
     sys.exit(main())

@@ -13,7 +13,7 @@ from ..config import Config
 from ..ledger.store import PAUSED
 from ..steps.step import user
 from ..steps.system import System
-from .options import dry_run_option, with_config
+from .options import dry_run_option, log_access, with_config
 
 
 @click.command("create_work")
@@ -82,6 +82,8 @@ def set_autoscore_command(config: Config, files: tuple[Path, ...], undo: str | N
             raise XtalgridError("--undo takes the name of a run, not files")
         with System(config) as system:
             back = system.undo(undo.removesuffix(".csv"), user(), dry_run=dry_run)
+        if not dry_run:
+            log_access(config, "undo", run=undo, removed=back.removed, restored=back.restored)
         would = "would be " if dry_run else ""
         say(f"{back.removed} rows {would}removed, {back.restored} {would}restored")
         for line in back.left:
@@ -121,6 +123,7 @@ def _review(action: str, past: str) -> click.Command:
             if not selected:
                 raise XtalgridError("give SCORE_IDS, --barcode or --all")
             system.ledger.decisions.add_reviews(sorted(selected), "approve" if action == "approve" else "reject", who)
+            log_access(config, "review", who, verdict=action, scores=sorted(selected))
             say(f"{len(selected)} scores {past}; the next finalizer and set_autoscore act on this")
 
     return command
@@ -136,6 +139,7 @@ def pause(config: Config) -> None:
     """Pause planning, starting and publishing work; running units are finished."""
     with System(config) as system:
         system.ledger.set_switch(PAUSED, "yes", user())
+    log_access(config, "pause")
     say("paused; `xtalgrid resume` continues")
 
 
@@ -145,6 +149,7 @@ def resume(config: Config) -> None:
     """Resume work after a pause."""
     with System(config) as system:
         system.ledger.set_switch(PAUSED, "no", user())
+    log_access(config, "resume")
     say("running")
 
 

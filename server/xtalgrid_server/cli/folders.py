@@ -21,8 +21,9 @@ from ..imager.folder.entering import Imported
 from ..steps.account import Account, account, account_lines
 from ..steps.run import FolderRun, run_folder
 from ..steps.system import System
+from ..storage.permissions import outside
 from .operations import serve
-from .options import copy_option, names_option, recursive_option, with_config
+from .options import copy_option, log_access, names_option, recursive_option, with_config
 from .printing import json_option, print_json
 
 EXIT_FAILED = 1
@@ -108,7 +109,7 @@ def _print_account(config: Config, done: FolderRun) -> None:
     if done.finalized.csv:
         say(f"decisions:     {config.outbox / 'done' / done.finalized.csv.name}")
     say(f"to browse:     {_program()} --home {config.home} serve")
-    say(f"               and open http://{config.viewer.host}:{config.viewer.port}/")
+    say("               and open the address that it prints, or let it: serve --open")
 
 
 def _print_notes(imported: Imported) -> None:
@@ -182,8 +183,9 @@ def _print_imported(imported: Imported, counted: Account) -> None:
 @with_config
 def export_scored_command(config: Config, out: Path, uv: tuple[str, ...]) -> None:
     """Write the wells that people scored to the CSV file OUT, for a training set by `xtalgrid-train sets dataset`."""
-    with System(config) as system:
+    with System(config) as system, outside(config.home, out):
         done = export_scored(config, system.imager, system.ledger, out, uv)
+    log_access(config, "export", kind="scored", wells=done.wells, out=str(out))
     say(f"{done.wells} scored wells in {out}, {done.pairs} with a UV image")
     if done.disputed:
         say(f"no label  {done.disputed} wells that people disagree about: see the column disagreement")

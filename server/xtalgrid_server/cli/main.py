@@ -22,6 +22,7 @@ from .reports import REPORTS
 from .service import service
 from .simulation import simulate_command
 from .users import users
+from .viewer import viewer
 from .volunteer import volunteer
 
 EXIT_ERROR = 2
@@ -63,5 +64,17 @@ def main(ctx: click.Context, file: Path | None, home: Path | None) -> None:
     ctx.obj = lambda: configuration.load(file, home)
 
 
-for command in (*CHAIN, *FOLDERS, *OPERATIONS, *REPORTS, boinc, model, service, simulate_command, users, volunteer):
+for command in (
+    *CHAIN,
+    *FOLDERS,
+    *OPERATIONS,
+    *REPORTS,
+    boinc,
+    model,
+    service,
+    simulate_command,
+    users,
+    viewer,
+    volunteer,
+):
     main.add_command(command)

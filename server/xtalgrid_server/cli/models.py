@@ -13,7 +13,7 @@ from ..config import Config
 from ..reports.models import list_models, model_lines, pair_text
 from ..steps.step import user
 from ..steps.system import System
-from .options import with_config
+from .options import log_access, with_config
 from .printing import json_option, print_json, print_lines
 
 
@@ -51,6 +51,7 @@ def model_promote(config: Config, folder: Path, force: str | None, who: str) -> 
         raise XtalgridError("--force needs a REASON, which is recorded")
     with System(config) as system:
         pair = system.promote(folder, force=force, who=who)
+    log_access(config, "promote", who, models=pair, forced=force is not None)
     say(f"in use for new work: {pair_text(*pair)}; `xtalgrid model rollback` undoes this")
 
 
@@ -62,4 +63,5 @@ def model_rollback(config: Config, why: str, who: str) -> None:
     """Undo the newest promotion: new work is scored with the models used before it."""
     with System(config) as system:
         pair = system.rollback(why=why, who=who)
+    log_access(config, "rollback", who, models=pair)
     say(f"in use for new work: {pair_text(*pair)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -20,7 +21,7 @@ from ..reports.status import status_lines
 from ..steps.system import System
 from .options import with_config
 from .printing import json_option, print_json, print_lines
-from .users import greeting
+from .viewer import announce, browser, host_option, port_option
 
 
 @click.command()
@@ -79,10 +80,11 @@ def status(config: Config, as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--host", help="Address to listen on; default: viewer.host.")
-@click.option("--port", type=click.IntRange(1, 65535), help="Port; default: viewer.port.")
+@host_option
+@port_option
+@click.option("--open", "with_browser", is_flag=True, help="Open it in a browser, signed in.")
 @with_config
-def serve(config: Config, host: str | None, port: int | None) -> None:
+def serve(config: Config, host: str | None, port: int | None, with_browser: bool) -> None:
     """Show plates and wells in a browser."""
     import uvicorn
 
@@ -91,17 +93,18 @@ def serve(config: Config, host: str | None, port: int | None) -> None:
     host, port = host or config.viewer.host, port or config.viewer.port
     app = create_app(config)
     _check_port(host, port)
-    say(greeting(config, host, port))
-    uvicorn.run(
-        app,
-        host=host,
-        port=port,
-        log_config=None,  # that of `set_up_logging`
-        log_level="warning",
-        proxy_headers=False,  # the viewer itself decides who sends a request
-        server_header=False,
-        timeout_graceful_shutdown=1,  # seconds; pages never take long, but a browser may be slow to take one
-    )
+    address = announce(config, app.state.site.authentication, host, port)
+    with browser(config.home, host, port, address) if with_browser else nullcontext():
+        uvicorn.run(
+            app,
+            host=host,
+            port=port,
+            log_config=None,  # that of `set_up_logging`
+            log_level="warning",
+            proxy_headers=False,  # the viewer itself decides who sends a request
+            server_header=False,
+            timeout_graceful_shutdown=1,  # seconds; pages never take long, but a browser may be slow to take one
+        )
 
 
 def _check_port(host: str, port: int) -> None:

@@ -1,4 +1,4 @@
-"""Options and the configuration that several commands take."""
+"""Options and the configuration that several commands take, and the line that those who change something leave."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from functools import wraps
 from typing import Any
 
 import click
+
+from ..config import Config
+from ..steps.step import user
+from ..storage.access_log import AccessLog
 
 
 def with_config(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -18,6 +22,13 @@ def with_config(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(ctx.obj(), *args, **options)
 
     return call
+
+
+def log_access(config: Config, act: str, who: str = "", **details: Any) -> None:
+    """Write to the log of access what this account did, in the name of `who` if it is given."""
+    if who and who != user():
+        details["account"] = user()
+    AccessLog(config).write(act, who or user(), **details)
 
 
 dry_run_option = click.option("--dry-run", is_flag=True, help="Show what would be done; write nothing.")

@@ -32,6 +32,8 @@ from ..reports.search import search as find_drops
 from ..steps import alerts as alerts_module
 from ..steps.alerts import Alert
 from ..steps.system import System
+from ..storage.permissions import outside
+from .options import log_access
 from .printing import IMAGER_TIMES, csv_option, json_option, print_csv, print_json, print_lines
 
 Load = Callable[[], Config]
@@ -335,10 +337,11 @@ def export(load: Load, kind: Format, out: Path, chosen: Filter, confirmed: bool,
     """Write scores with conditions, samples and people's scores to OUT."""
     if confirmed and kind != "coco" and chops_folder is None:
         raise XtalgridError("--confirmed selects chops; use it with coco or --chops")
-    with System(load()) as system:
-        done = write_export(
-            system.config, system.ledger, kind, out, chosen, confirmed=confirmed, chops_folder=chops_folder
-        )
+    config = load()
+    folder = chops_folder or out
+    with System(config) as system, outside(config.home, out), outside(config.home, folder):
+        done = write_export(config, system.ledger, kind, out, chosen, confirmed=confirmed, chops_folder=chops_folder)
+    log_access(config, "export", kind=kind, images=done.images, out=str(out))
     boxes = f" with {done.boxes} boxes in {len(CLASSES)} categories" if kind == "coco" else ""
     without = f", {done.no_artscore} of them without an ARTscore" if done.no_artscore and kind != "coco" else ""
     say(f"{done.images} images{boxes} in {out}{without}")

@@ -14,17 +14,8 @@ from ..steps.step import user as account
 from ..steps.system import System
 from ..web.auth.authentication import LONGEST_NAME, name_problem
 from ..web.auth.passwords import hash_password, password_problem
+from .options import log_access
 from .printing import json_option, print_json, print_lines
-
-
-def greeting(config: Config, host: str, port: int) -> str:
-    """Say where the viewer is and how it identifies people, for `serve` to print at its start."""
-    identified = {
-        "local": f"on this machine you are {account()}; on all others you are a guest with read-only access",
-        "users": "people sign in with a password (`xtalgrid user add NAME`)",
-        "proxy": f"the web server identifies people ({config.viewer.user_header})",
-    }
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}/  {identified[config.viewer.sign_in]}"
 
 
 @click.group("user", cls=CommandGroup)
@@ -51,6 +42,7 @@ def add(ctx: click.Context, name: str, piped: bool) -> None:
         raise XtalgridError(f"the password was not taken: {problem}")
     with System(config) as system:
         system.ledger.users.set_password(name, hash_password(password), account())
+    log_access(config, "user-add", user=name)
     say(f"{name} can sign in" + ("" if config.viewer.sign_in == "users" else '; set viewer.sign_in = "users"'))
 
 
@@ -59,10 +51,12 @@ def add(ctx: click.Context, name: str, piped: bool) -> None:
 @click.pass_context
 def remove(ctx: click.Context, name: str) -> None:
     """Remove NAME's access. Their scores are kept."""
-    with System(ctx.obj()) as system:
+    config: Config = ctx.obj()
+    with System(config) as system:
         if not system.ledger.users.password(name):
             raise XtalgridError(f"there is no user {name}; see `xtalgrid user list`")
         system.ledger.users.set_password(name, "", account())
+    log_access(config, "user-remove", user=name)
     say(f"{name} can no longer sign in")
 
 

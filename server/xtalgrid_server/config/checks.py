@@ -18,6 +18,7 @@ from xtalgrid_core.outcomes import CLASSES, Group
 from . import vendor
 from .sections import Alerts, Config, Imager, Viewer
 
+_HOST = re.compile(r"[\w.-]+", re.ASCII)
 _WEB_ADDRESS = re.compile(r"https?://([\w.-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?(/+[\w.~%!$&'()*+,;=:@-]+)*/*", re.ASCII)
 
 
@@ -137,6 +138,15 @@ def _viewer_checks(viewer: Viewer) -> list[str]:
                 ipaddress.ip_network(address, strict=False)
             except ValueError:
                 errors.append(f"viewer.{key}: {address!r} is not an address or network like 10.0.0.5 or 10.0.0.0/24")
+    if viewer.groups_header and viewer.sign_in != "proxy":
+        errors.append('viewer.groups_header: needs viewer.sign_in = "proxy"')
+    if not viewer.groups_header and any(name.startswith("@") for name in viewer.reviewers):
+        errors.append('viewer.reviewers: "@…" is a group, which viewer.groups_header brings; set that key')
+    errors += [
+        f"viewer.hosts: {host!r} is not a host name like plates.lab.example, without a port"
+        for host in viewer.hosts
+        if not _HOST.fullmatch(host)
+    ]
     if viewer.url and not _WEB_ADDRESS.fullmatch(viewer.url):
         errors.append(f"viewer.url: {viewer.url!r} is not an address like https://lab.example/xtalgrid")
     return errors

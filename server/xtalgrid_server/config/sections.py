@@ -267,13 +267,17 @@ class Viewer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     port: Annotated[int, Meta(ge=1, le=65535)] = 8765
     """TCP port to listen on."""
     sign_in: Literal["local", "users", "proxy"] = "local"
-    """local: people on this machine act as whoever runs `serve`; users: see `xtalgrid user add`; proxy: by a header."""
+    """local: by a link for the account that runs `serve`; users: see `xtalgrid user add`; proxy: by a header."""
     user_header: Annotated[str, Meta(pattern="^[A-Za-z][A-Za-z0-9-]{0,60}$")] = "X-Remote-User"
     """sign_in proxy: the header in which the web server in front of the viewer sends the user's name."""
+    groups_header: Annotated[str, Meta(pattern="^([A-Za-z][A-Za-z0-9-]{0,60})?$")] = ""
+    """sign_in proxy: the header in which it sends the user's groups, separated by commas; empty: none."""
     trusted_proxies: tuple[str, ...] = ()
     """Addresses or networks of that web server; in all other requests, its header and X-Forwarded-… are ignored."""
     url: str = ""
     """Address at which people reach the viewer, such as ``https://lab.example/xtalgrid``; also for links in mails."""
+    hosts: tuple[str, ...] = ()
+    """More host names that lead here, besides that of `url`, this machine's own, and addresses; others are refused."""
     guests: bool = True
     """Whether people can view without signing in. They cannot change anything."""
     https: bool = False
@@ -281,7 +285,7 @@ class Viewer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     session_hours: Annotated[float, Meta(gt=0, le=24 * 366)] = 12.0
     """Hours after which people must sign in again."""
     reviewers: tuple[str, ...] = ()
-    """People who may approve and reject held scores; empty: everyone who is signed in."""
+    """People, or with "@group" groups, who may approve and reject held scores; empty: everyone who is signed in."""
     write_scores: bool = False
     """Whether to write people's scores to the imager's score table too, in their names."""
     uv: tuple[str, ...] = ()
@@ -292,8 +296,13 @@ class Viewer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Maximum number of processes that draw class maps; they start on demand and stop after five idle minutes."""
     map_memory_mb: Annotated[int, Meta(ge=300)] = 1000
     """Memory limit of such a process; above it, the process is stopped. Usual: 200; the largest image: 500."""
-    metrics_from: tuple[str, ...] = ("127.0.0.1", "::1")
-    """Addresses or networks that may read /metrics."""
+    metrics_from: tuple[str, ...] = ()
+    """Addresses or networks that may read /metrics without the token, but not this machine's or trusted_proxies."""
+
+    access_log_mb: Positive = 10
+    """Size at which home/access.log becomes access.log.1, in megabytes."""
+    access_log_files: Annotated[int, Meta(ge=1, le=1000)] = 10
+    """Number of these files that are kept."""
 
     @property
     def is_https(self) -> bool:

@@ -1,6 +1,6 @@
-"""Sessions of the viewer's users, and the attempts to sign in that were not successful.
+"""Sessions of the viewer's users, one-time links, and the attempts to sign in that were not successful.
 
-Both are kept for as long as they matter: old rows are deleted when a new one is added.
+All are kept for as long as they matter: old rows are deleted when a new one is added.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def name_hash(name: str) -> str:
 
 
 class SignIns:
-    """The part of the ledger for sessions and attempts to sign in."""
+    """The part of the ledger for sessions, one-time links and attempts to sign in."""
 
     def __init__(self, database: LedgerDatabase) -> None:
         self._db = database
@@ -54,11 +54,17 @@ class SignIns:
             if user.password == password:
                 insert(connection, t.sessions, user_id=user.id, token=token, began_at=now())
 
-    def end_session(self, token: str) -> None:
-        """End a session, if there is one."""
-        statement = t.sessions.update().where(t.sessions.c.token == token, t.sessions.c.ended_at.is_(None))
+    def end_session(self, token: str) -> str:
+        """End a session, if there is one; return whose it was, or an empty string."""
+        own = sa.select(t.users.c.name).where(t.users.c.id == t.sessions.c.user_id).scalar_subquery()
         with self._db.writing() as connection:
-            connection.execute(statement.values(ended_at=now()))
+            for table, who in ((t.sessions, own), (t.links, t.links.c.who)):
+                is_open = table.c.token == token, table.c.ended_at.is_(None)
+                name = connection.scalar(sa.select(who).where(*is_open))
+                if name:
+                    connection.execute(table.update().where(*is_open).values(ended_at=now()))
+                    return str(name)
+        return ""
 
     def session_user(self, token: str, oldest: datetime) -> str:
         """Return whose session this is; empty if it ended, began before `oldest` (UTC), or the password is another."""
@@ -71,6 +77,39 @@ class SignIns:
             .where(t.users.c.password != "", ~has_newer)
         )
         return self._db.scalar(statement) or ""
+
+    def add_link(self, who: str, code: str, oldest: datetime) -> None:
+        """Record a one-time link; it takes the place of one that was not used.
+
+        Parameters
+        ----------
+        code
+            Hash of what the link ends with.
+        oldest
+            Sessions that began before this time (UTC) are deleted.
+        """
+        over = sa.or_(t.links.c.began_at.is_(None), t.links.c.began_at < oldest)
+        with self._db.writing() as connection:
+            connection.execute(t.links.delete().where(over))
+            insert(connection, t.links, who=who, code=code, made_at=now())
+
+    def use_link(self, code: str, token: str, oldest: datetime) -> str:
+        """Begin the session of a link that was made since `oldest` (UTC).
+
+        Returns
+        -------
+        Whose it is; empty if there is no such link, it is too old, or it was used before.
+        """
+        unused = t.links.c.code == code, t.links.c.token.is_(None), t.links.c.made_at >= oldest
+        with self._db.writing() as connection:
+            if not connection.execute(t.links.update().where(*unused).values(token=token, began_at=now())).rowcount:
+                return ""
+            return str(connection.scalar(sa.select(t.links.c.who).where(t.links.c.token == token)))
+
+    def link_user(self, token: str, oldest: datetime) -> str:
+        """Return whose session of a link this is; empty if it ended, or began before `oldest` (UTC)."""
+        is_open = t.links.c.token == token, t.links.c.ended_at.is_(None), t.links.c.began_at >= oldest
+        return self._db.scalar(sa.select(t.links.c.who).where(*is_open)) or ""
 
     def attempts(self, name: str, origin: str, since: datetime) -> list[Attempt]:
         """Return the attempts since a time (UTC) at a name or from an origin, oldest first."""

@@ -2,7 +2,8 @@
 
 The exceptions are `units.state` and `units.attempts`, the state of an image's file, the times at which something was
 done (`publications.done_at`, `corrections.written_at`, `alerts.sent_at`, `failures.closed_at`, `sessions.ended_at`),
-publications that are not done yet, sessions and attempts to sign in that are over, and the watermark.
+links that are used, publications that are not done yet, sessions, links and attempts to sign in that are over, and the
+watermark.
 
 Times are UTC unless their column says local. JSON is stored as text: the bytes of the wire format, readable by people.
 """
@@ -300,6 +301,21 @@ sessions = sa.Table(
     sa.UniqueConstraint("token"),
 )
 """Sessions of the viewer's users, until viewer.session_hours are over."""
+
+links = sa.Table(
+    "links",
+    metadata,
+    _key(),
+    sa.Column("who", sa.String(100), nullable=False, doc="the account that made it"),
+    sa.Column("code", sa.String(64), nullable=False, doc="hash of what the link ends with"),
+    sa.Column("made_at", sa.DateTime, nullable=False),
+    sa.Column("token", sa.String(64), doc="hash of what the browser keeps; null until the link is used"),
+    sa.Column("began_at", sa.DateTime, doc="when it was used"),
+    sa.Column("ended_at", sa.DateTime, doc="when the person signed out"),
+    sa.UniqueConstraint("code"),
+    sa.UniqueConstraint("token"),
+)
+"""One-time links to sign in with (viewer.sign_in = "local"), each with the session that it began."""
 
 attempts = sa.Table(
     "attempts",

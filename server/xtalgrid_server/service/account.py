@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from xtalgrid_core.errors import ConfigError
 
+from ..storage.permissions import PRIVATE
 from .jobs import Service
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def prepare(planned: Service) -> Iterator[str]:
     for folder in made:
         folder.mkdir(parents=True, exist_ok=True)
         os.chown(folder, account.pw_uid, account.pw_gid)
-        folder.chmod(0o750)
+        folder.chmod(0o700 if folder == planned.home else 0o750)
     try:
         _try_as(account, planned)
     except ConfigError:
@@ -67,7 +68,7 @@ def _try_as(account: pwd.struct_passwd, planned: Service) -> None:
             user=account.pw_uid,
             group=account.pw_gid,
             extra_groups=os.getgrouplist(account.pw_name, account.pw_gid),
-            umask=0o027,
+            umask=PRIVATE,
             cwd="/",
             env={},
             capture_output=True,

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from xtalgrid_core.files import write_atomically
 
+from ..storage.permissions import SHARED_FILE
+
 MARK = "# Written by `xtalgrid service install`; run it again rather than change this."
 
 
@@ -25,6 +27,7 @@ def put(path: Path, text: str) -> Iterator[str]:
         yield f"kept     {backup}"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, text.encode())
+    path.chmod(SHARED_FILE)
     yield f"{'wrote' if old is None else 'changed':<8} {path}"
 
 

@@ -112,7 +112,7 @@ def _service_unit(service: Service, job: Job) -> str:
     unit += [
         f"Environment={_words(f'XTALGRID_CONFIG={service.config}', f'XTALGRID_HOME={service.home}')}",
         f"WorkingDirectory={_escaped(service.home)}",
-        "UMask=0027",
+        "UMask=0077",
     ]
     if user_level:
         unit += ["", USER_SANDBOX]

@@ -16,6 +16,7 @@ from xtalgrid_core.outcomes import Group, Outcome
 from ..config import Config
 from ..domain.log import log
 from ..ledger.shapes import ScoredImage
+from ..storage.permissions import outside
 from .pack import read_original
 
 _DAY = 24 * 3600
@@ -73,6 +74,7 @@ def draw_framed(config: Config, score: ScoredImage) -> Path | None:
     except ImageError as error:
         log.warning("framed image of %s: %s", score.image_name, error)
         return None
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, data)
+    with outside(config.home, path):  # XtalTrak shows it to people
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, data)
     return path

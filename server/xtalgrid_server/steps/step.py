@@ -69,7 +69,8 @@ def step(config: Config, name: str, wait: float = 0) -> Iterator[Report]:
     report, start = Report(), time.monotonic()
     lock = filelock.FileLock(folder / f"{name}.lock", timeout=wait)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        config.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)
         lock.acquire()
     except filelock.Timeout as error:
         raise Busy(f"{name} is already running; this run did nothing") from error

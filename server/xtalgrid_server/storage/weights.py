@@ -114,7 +114,7 @@ def _card(candidate: Path, model: ModelEntry) -> bytes:
 
 def _keep(path: Path, data: bytes) -> None:
     write_atomically(path, data)
-    path.chmod(0o444)
+    path.chmod(0o400)
 
 
 def _write_manifest(config: Config, models: Iterable[ModelEntry], pair: Pair) -> None:

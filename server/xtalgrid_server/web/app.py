@@ -22,9 +22,9 @@ from ..imager.crystaltrak.database import ImagerDatabase
 from ..ledger.store import Ledger
 from ..steps.step import step
 from .auth.authentication import GUEST
-from .headers import HEADERS, WithHeaders
+from .headers import WithHeaders, headers_of
 from .pages import layout
-from .proxies import BehindProxies
+from .proxies import BehindProxies, KnownHosts
 from .rendering import STATIC
 from .routes import api, corrections, downloads, inbox, operations, pictures, plate, plates, signin, well
 from .site import NotSignedIn, PageRequest, Site
@@ -66,7 +66,8 @@ def create_app(config: Config) -> FastAPI:
         title="xtalgrid", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan, redirect_slashes=False
     )
     app.state.site = site
-    app.add_middleware(WithHeaders, on_response=site.monitor.count_response)
+    app.add_middleware(KnownHosts, viewer=config.viewer)
+    app.add_middleware(WithHeaders, headers=headers_of(config.viewer), on_response=site.monitor.count_response)
     app.add_middleware(BehindProxies, viewer=config.viewer)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     _add_outcome_styles(app, site)
@@ -109,11 +110,12 @@ def _path_problem(app: FastAPI, path: str) -> str:
 def _error_page(request: Request, status: int, text: str) -> Response:
     """Make the page of an error, or JSON for the pages' scripts."""
     guest = PageRequest(_site(request), request, GUEST)
+    headers = headers_of(guest.site.config.viewer)  # the middleware does not see every error
     title = _TITLES.get(status, "Something went wrong")
     if request.headers.get("accept") == "application/json":  # the pages' scripts
-        return JSONResponse({"title": title, "text": text}, status, HEADERS)
+        return JSONResponse({"title": title, "text": text}, status, headers)
     response = HTMLResponse(guest.render("error.html", title=title, text=text, back="/").body, status)
-    response.headers.update(HEADERS)  # the middleware does not see every error
+    response.headers.update(headers)
     return response
 
 

@@ -1,19 +1,25 @@
 """The web servers in front of the viewer: the address at which people reach it, and the one a request comes from.
 
 Their headers count only if `viewer.trusted_proxies` names the machine that sends them; `viewer.url` wins over them.
+Requests under a host name that is not ours are refused: a page of another site can have its own name lead to us (DNS
+rebinding), and then reads whatever a guest does.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
+import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from xtalgrid_core.lines import one_line
 
 from ..config.sections import Viewer
 
@@ -38,12 +44,18 @@ class Reached:
         nothing says so.
     places
         Where the viewer may be, as its configuration and the headers say; the first is the likeliest.
+    hosts
+        Host names under which the browser asked for us, as this request says.
+    is_trusted
+        Whether it came through a trusted web server.
     client
         Address of the person's computer, as far as trusted web servers tell; empty if unknown.
     """
 
     root: str | None
     places: tuple[Place, ...]
+    hosts: tuple[str, ...]
+    is_trusted: bool
     client: str
 
 
@@ -65,17 +77,18 @@ class BehindProxies:
         headers = Headers(scope=scope)
         peer = scope["client"][0] if scope.get("client") else ""
         root = self._url.path.rstrip("/") if self._url.netloc else None
-        hosts = [self._url.netloc, headers.get("host", "")]
+        hosts = headers.getlist("host")
         if not is_among(peer, self._trusted):
-            return Reached(root, tuple(_places(hosts, [])), peer)
+            return Reached(root, tuple(_places([self._url.netloc, *hosts], [])), tuple(hosts), False, peer)
         forwarded = [pair for value in headers.getlist("forwarded") for pair in _PAIR.findall(value)]
         values = {name: [v.strip('"') for n, v in forwarded if n.lower() == name] for name in ("for", "host")}
         prefixes = _listed(headers, "x-forwarded-prefix")
         if root is None and prefixes:
             root = _path("".join(prefix.rstrip("/") for prefix in prefixes))
         hosts += [*_listed(headers, "x-forwarded-host"), *values["host"]]
-        places = tuple(_places(hosts, _listed(headers, "x-forwarded-port")))
-        return Reached(root, places, self._client(peer, _listed(headers, "x-forwarded-for") or values["for"]))
+        places = tuple(_places([self._url.netloc, *hosts], _listed(headers, "x-forwarded-port")))
+        client = self._client(peer, _listed(headers, "x-forwarded-for") or values["for"])
+        return Reached(root, places, tuple(hosts), True, client)
 
     def _client(self, peer: str, addresses: list[str]) -> str:
         """Return the last address that no trusted web server has: what stands before it anybody can write."""
@@ -87,6 +100,43 @@ class BehindProxies:
                 break
             peer = host
         return peer
+
+
+class KnownHosts:
+    """Refuses requests under a host name that is not ours. Addresses are no names, so they cannot be made to lead here.
+
+    A trusted web server has its own list of names; it is believed where neither `viewer.url` nor `viewer.hosts` is set.
+    """
+
+    def __init__(self, app: ASGIApp, viewer: Viewer) -> None:
+        self._app = app
+        told = [name for name in (urlsplit(viewer.url).hostname, *viewer.hosts) if name]
+        self._is_told = bool(told)
+        self._names = {name.lower() for name in ("localhost", socket.gethostname(), viewer.host, *told)}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "http":
+            found: Reached = scope[_REACHED]
+            foreign = [host for host in found.hosts if not self._is_ours(host)]
+            if foreign and (self._is_told or not found.is_trusted):
+                await _misdirected(foreign[0], found.client)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _is_ours(self, host: str) -> bool:
+        name, _ = place(host)
+        return name in self._names or name.endswith(".localhost") or _address(name) is not None
+
+
+def _misdirected(host: str, client: str) -> PlainTextResponse:
+    name = one_line(place(host)[0] or host)[:100]
+    return PlainTextResponse(
+        f"{name} is not a name of this viewer, as far as it knows. If it is, set viewer.url to the whole address, or "
+        f"add the name to viewer.hosts. If {client} is a web server in front of the viewer, name that in "
+        "viewer.trusted_proxies too (docs/viewer.md, Behind a web server).\n",
+        421,
+    )
 
 
 def reached(request: Request) -> Reached:

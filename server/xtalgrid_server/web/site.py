@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, TypedDict
+from typing import Annotated, Any, TypedDict
 from urllib.parse import urlsplit
 
 from fastapi import Depends, HTTPException, Request
@@ -20,6 +20,7 @@ from ..ledger.corrections import Correction
 from ..ledger.plates import Inspection
 from ..ledger.store import Ledger
 from ..steps.new_crystals import NewCrystal
+from ..storage.access_log import AccessLog
 from .auth.authentication import GUEST, Authentication, Visitor
 from .auth.cookies import FORMS, new_nonce, read_cookie
 from .auth.forms import check_form, local_address, read_form
@@ -45,11 +46,12 @@ class Site:
         self.config, self.ledger, self.imager = config, ledger, imager
         self.questions = ImagerQuestions(imager, config.imager)
         self.authentication = Authentication(config, ledger)
+        self.access_log = AccessLog(config)
         self.index = PlateIndex(ledger.plates)
         self.counts = MemoryCache[dict[Inspection, PlateCounts]](ledger.plates)
         self.hurried = MemoryCache[list[tuple[Correction, int]]](ledger.plates)
         self.crystals = MemoryCache[list[NewCrystal]](ledger.plates)
-        self.scoring = PersonScoring(config, ledger, imager, self.questions)
+        self.scoring = PersonScoring(config, ledger, imager, self.questions, self.access_log)
         self.thumbnails = Thumbnails(config)
         self.maps = ClassMaps(config)
         self.monitor = PipelineMonitor(config, ledger, imager, self.questions)
@@ -107,6 +109,7 @@ class PageRequest:
             visitor=self.visitor,
             form_token=self.site.authentication.signer.form_token(nonce, self.visitor.name),
             has_sign_in_form=self.site.authentication.has_sign_in_form,
+            has_sessions=self.site.authentication.has_sessions,
             current_address=self.address,
             root=root_of(self.http),
             imager=self.site.questions.state(),
@@ -117,6 +120,15 @@ class PageRequest:
         if is_new:
             response.set_cookie(FORMS, nonce, httponly=True, samesite="strict", **self.cookie_scope)
         return response
+
+    def log(self, act: str, result: str = "ok", who: str = "", **details: Any) -> None:
+        """Write to the log of access what this visitor, or `who`, did."""
+        self.site.access_log.write(act, who or self.visitor.name, self.client, result, **details)
+
+    @property
+    def client(self) -> str:
+        """Address of the visitor's computer, as far as trusted web servers tell; empty if unknown."""
+        return reached(self.http).client
 
     def redirect(self, address: str) -> RedirectResponse:
         """Send the browser to another page of the viewer after a form."""

@@ -34,7 +34,7 @@ ExecStart=/opt/xtalgrid/.venv/bin/xtalgrid create_work
 User=xtalgrid
 Environment=XTALGRID_CONFIG=/etc/xtalgrid/xtalgrid.toml XTALGRID_HOME=/var/lib/xtalgrid
 WorkingDirectory=/var/lib/xtalgrid
-UMask=0027
+UMask=0077
 ReadWritePaths=/var/lib/xtalgrid /data/frames
 """
 

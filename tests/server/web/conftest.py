@@ -1,4 +1,4 @@
-"""A viewer over a ledger of its own, visited from this machine, and people who sign in."""
+"""A viewer over a ledger of its own, visited by who runs it, and people who sign in."""
 
 from __future__ import annotations
 
@@ -48,11 +48,6 @@ def token_of(page: str) -> str:
     return found.group(1) if found else ""
 
 
-@pytest.fixture(autouse=True)
-def me(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xtalgrid_server.web.auth.authentication.user", lambda: "anna")
-
-
 @pytest.fixture
 def configured(config: Config) -> Callable[[str], Config]:
     """The configuration with keys of the section viewer."""
@@ -67,7 +62,7 @@ def configured(config: Config) -> Callable[[str], Config]:
 def visit(config: Config, system: System) -> Iterator[Callable[..., Visit]]:
     """``visit(config, address="127.0.0.1")``: a browser at an address, at a viewer of this configuration.
 
-    The viewer is told its own address, so that links are paths; `test_proxies` has those of viewers that are not told.
+    Where that takes a link (`sign_in = "local"`), one on this machine has signed in as anna. The viewer is told its own address, so that links are paths; `test_proxies` has those of viewers that are not told.
     """
     opened: list[Visit] = []
 
@@ -76,6 +71,8 @@ def visit(config: Config, system: System) -> Iterator[Callable[..., Visit]]:
         client = Visit(app or create_app(here), client=(address, 50000), base_url="http://localhost")
         client.__enter__()
         opened.append(client)
+        if client.app.state.site.config.viewer.sign_in == "local" and address == "127.0.0.1":
+            assert client.get(link(client.app), follow_redirects=False).status_code == 303
         return client
 
     yield open_one
@@ -83,9 +80,14 @@ def visit(config: Config, system: System) -> Iterator[Callable[..., Visit]]:
         client.__exit__(None, None, None)
 
 
+def link(app: Any, who: str = "anna") -> str:
+    """A one-time link, as `xtalgrid viewer link` makes one."""
+    return f"/sign-in/link?code={app.state.site.authentication.links.make(who)}"
+
+
 @pytest.fixture
 def client(visit: Callable[..., Visit]) -> Visit:
-    """A browser on this machine."""
+    """The browser of who runs the viewer."""
     return visit()
 
 

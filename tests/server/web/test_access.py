@@ -1,6 +1,8 @@
-"""Who may do what: from this machine, by a password, by a web server's header, and nobody by a trick."""
+"""Who may do what: by a password, by a web server's header, and nobody by a trick. `test_links` has sign_in = "local"."""
 
 from __future__ import annotations
+
+import re
 
 import pytest
 from click.testing import CliRunner
@@ -20,37 +22,6 @@ WELL = "/well/CI022987/3/A1a"
 
 def name_on(page):
     return "anna" if 'class="name" title="Your scores are saved under this name">anna<' in page else ""
-
-
-# ---- local: the account that runs the viewer
-
-
-def test_who_comes_from_this_machine_is_the_account_that_runs_it(client):
-    assert name_on(client.get("/").text) == "anna"
-
-
-def test_others_are_guests(visit, score, system, config):
-    score({(1, 1): Outcome.CLEAR})
-    app = create_app(config)
-    for address, headers in (
-        ("10.0.0.7", {}),
-        ("127.0.0.1", {"x-forwarded-for": "10.0.0.7"}),
-        ("127.0.0.1", {"forwarded": "for=127.0.0.1"}),
-        ("127.0.0.1", {"via": "1.1 proxy"}),
-        ("127.0.0.1", {"host": "evil.example"}),
-        ("127.0.0.1", {"host": "localhost.evil.example:8765"}),
-        ("not an address", {}),
-    ):
-        _is_guest(visit(address=address, app=app), headers)
-        assert system.ledger.corrections.of_images([1])[1] == []
-
-
-def _is_guest(client, headers):
-    page = client.get(WELL, headers=headers).text
-    assert name_on(page) == "" and "Guest: read-only" in page
-    assert 'id="score-form"' not in page
-    data = {"form_token": token_of(client.get("/sign-in", headers=headers).text), "image": "1", "outcome": "clear"}
-    assert client.post("/corrections", data=data, headers=headers).status_code == 403
 
 
 def test_without_guests_nothing_is_shown(visit, score, configured):
@@ -170,6 +141,42 @@ def test_names_that_nobody_can_have_are_guests(visit, configured):
     for names in (["anna", "eve"], [""], ["a" * 31], ["ARTscore"], ["artSCORE"], ["a\tb"]):
         page = client.get("/", headers=[("X-Remote-User", name) for name in names]).text
         assert "Guest: read-only" in page, names
+
+
+@pytest.mark.parametrize(
+    ("groups", "may_review"),
+    [
+        (["staff, reviewers"], True),
+        (["reviewers"], True),
+        ([], False),
+        (["staff"], False),
+        (["reviewers2,not reviewers"], False),
+        (["@reviewers"], False),
+        (["reviewers", "reviewers"], False),  # one of them may be the browser's
+    ],
+)
+def test_groups_of_the_web_server_may_review(visit, configured, system, groups, may_review):
+    system.ledger.decisions.add("r1", [])
+    keys = 'sign_in = "proxy"\ntrusted_proxies = ["10.0.0.5"]\ngroups_header = "X-Groups"\nreviewers = ["@reviewers", "carla"]'
+    app = create_app(configured(keys))
+
+    def reviews(address, name):
+        headers = [("X-Remote-User", name), *(("X-Groups", group) for group in groups)]
+        client = visit(address=address, app=app)
+        token = re.search(r'data-form-token="(\w+)"', client.get("/sign-in", headers=headers).text)
+        data = {"form_token": token.group(1), "verdict": "approve", "score": "1"}
+        return client.post("/operations/review", data=data, headers=headers).status_code
+
+    assert reviews("10.0.0.5", "ben") == (409 if may_review else 403)  # 409: this score is not held
+    assert reviews("10.0.0.5", "carla") == 409
+    assert reviews("10.0.0.5", "@reviewers") == (409 if may_review else 403)
+    assert reviews("10.0.0.6", "ben") == 403
+
+
+def test_groups_need_a_header_and_a_web_server(configured):
+    for keys in ('groups_header = "X-Groups"', 'reviewers = ["@reviewers"]'):
+        with pytest.raises(ConfigError, match=r"groups_header"):
+            configured(keys)
 
 
 @pytest.mark.parametrize("keys", ['sign_in = "proxy"', 'sign_in = "proxy"\ntrusted_proxies = ["lab.example"]'])

@@ -10,12 +10,15 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from click.testing import CliRunner
 
 from xtalgrid_core.errors import FailureReason
 from xtalgrid_core.outcomes import Outcome
+from xtalgrid_server.cli.main import main
 from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.ledger.contents import Contents
 from xtalgrid_server.ledger.shapes import DropImage
+from xtalgrid_server.web.app import create_app
 from xtalgrid_server.web.pages.drops import drop_cards, find_stop
 
 from ..conftest import INSPECTED, answer, draw_well
@@ -201,16 +204,29 @@ def test_operations_say_what_moves_and_what_failed(client, score, system):
     assert "2012-11-21 14:00" in page  # the imager's newest inspection
 
 
-def test_metrics_for_prometheus_and_nobody_else(visit, score, config):
+def test_metrics_for_prometheus_and_nobody_else(visit, score, config, system, configured):
     score({(1, 1): Outcome.CLEAR})
-    client = visit()
+    printed = CliRunner().invoke(main, ["--home", str(config.home), "viewer", "metrics-token"]).stdout.strip()
+    prometheus, client = visit(address="10.0.0.9"), visit()
     client.get("/")
-    lines = client.get("/metrics").text.splitlines()
+    assert prometheus.get("/metrics", headers={"Authorization": f"Bearer {printed[:-1]}"}).status_code == 403
+    prometheus = visit(address="10.0.0.9", app=client.app)
+    lines = prometheus.get("/metrics", headers={"Authorization": f"Bearer {printed}"}).text.splitlines()
     assert "xtalgrid_lag_seconds 0.0" in lines
     assert 'xtalgrid_scores{outcome="clear"} 1.0' in lines
     assert 'xtalgrid_units{state="returned"} 1.0' in lines
     assert any(line.startswith('xtalgrid_viewer_answers_total{status="2xx"}') for line in lines)
-    assert visit(address="10.0.0.9").get("/metrics").status_code == 403
+    assert client.get("/metrics").status_code == 200  # who has signed in
+    told = create_app(configured('sign_in = "users"\nmetrics_from = ["10.0.0.0/8", "127.0.0.1", "::1"]'))
+    for address, status in (("10.0.0.9", 200), ("10.1.0.9", 200), ("11.0.0.9", 403)):
+        assert visit(address=address, app=told).get("/metrics").status_code == status
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "::ffff:127.0.0.1", "10.0.0.5"])
+def test_metrics_are_not_for_everybody_behind_a_web_server(visit, configured, system, address):
+    keys = 'sign_in = "users"\ntrusted_proxies = ["10.0.0.5"]\nmetrics_from = ["127.0.0.1", "::1", "10.0.0.5"]'
+    refused = visit(configured(keys), address=address).get("/metrics")  # nginx's plain `proxy_pass` adds no header
+    assert refused.status_code == 403 and "xtalgrid viewer metrics-token" in refused.text
 
 
 # ---- to take away

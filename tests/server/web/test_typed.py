@@ -121,7 +121,7 @@ def test_only_the_viewers_own_pages_send_scores(client, score, made):
     for token, headers, refusal in (
         ("", {}, (403, "Not allowed")),
         ("0" * 64, {}, (403, "Not allowed")),
-        (token_of(client.get(WELL).text), {"origin": "http://evil.example"}, (401, "Please sign in")),
+        (token_of(client.get(WELL).text), {"origin": "http://evil.example"}, (403, "Not allowed")),
     ):
         answered = client.post(
             "/corrections/typed", data={"form_token": token, **fields}, headers=headers | json_please

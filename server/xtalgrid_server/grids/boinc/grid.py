@@ -19,6 +19,7 @@ from xtalgrid_core.files import write_atomically
 
 from ...config import Config
 from ...domain.log import log
+from ...storage.permissions import SHARED_FILE
 from ...storage.weights import Pair
 from ..base import Refused, Submission
 from .database import BoincDatabase
@@ -172,6 +173,7 @@ class BoincGrid:
             if not path.is_file() or path.read_text(encoding="utf-8") != text:
                 path.parent.mkdir(exist_ok=True)
                 write_atomically(path, text.encode())
+                path.chmod(SHARED_FILE)
         except OSError as error:
             raise GridError(f"cannot write {path}: {error.strerror}; run this as the project's owner") from error
         return name

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from xtalgrid_core.errors import ConfigError, GridError
 
 from ...config import Config
+from ...storage.permissions import SHARED_FILE, given_umask
 from .names import download_path
 
 _PATIENCE_SECONDS = 900
@@ -82,6 +83,8 @@ class Project:
             raise GridError(f"{folder}: the path is too long for BOINC's stage_file; choose a shorter home")
         native = self.folder / "bin" / "stage_file_native"  # since 1.4; the PHP tool is broken in servers of 2026
         tool = native if native.is_file() else self.folder / "bin" / "stage_file"
+        for path in folder.iterdir():
+            path.chmod(SHARED_FILE)
         self._run([str(tool), str(folder)])
 
     def create_work(self, options: Sequence[str], lines: Sequence[str]) -> None:
@@ -107,6 +110,7 @@ class Project:
                 text=True,
                 timeout=_PATIENCE_SECONDS,
                 check=False,
+                umask=given_umask(),
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise GridError(f"cannot run {command[0]}: {error}; is {self.folder} a complete BOINC project?") from error

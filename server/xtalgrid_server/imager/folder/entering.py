@@ -20,6 +20,7 @@ from ...domain.images import ImageRow
 from ...domain.light import Light, LightRules, LightsSeen, light_in
 from ...domain.wells import Well, with_columns
 from ...storage.originals import open_original, original_status, trust
+from ...storage.permissions import outside
 from ..crystaltrak.database import ImagerDatabase
 from .dates import find_date
 from .formats import PlateFormats
@@ -288,7 +289,8 @@ class _Entering:
                 when = image.date or self._config.imager.local(image.file.lstat().st_mtime)
                 number = self._inspections.number(image)
                 target = self._config.image_root / image.barcode / str(number) / image.name
-                _link(self._config, image.file, target, copy, self._copies)
+                with outside(self._config.home, target):
+                    _link(self._config, image.file, target, copy, self._copies)
             except ImageError as error:
                 self._reject(image.file, error.reason, error.detail)
             except FileExistsError as error:

@@ -8,13 +8,10 @@ from starlette.requests import Request
 
 from ...config import Config
 from ...ledger.store import Ledger
-from ...steps.step import user
-from ..proxies import is_forwarded, is_from, networks, place
-from .cookies import Signer, secret_key
+from ..proxies import is_forwarded, is_from, networks
+from .cookies import Signer
+from .links import Links
 from .sessions import Sessions
-
-_LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
-"""Host names that a browser on this machine uses. Any other name that leads here may be an attack (DNS rebinding)."""
 
 LONGEST_NAME = 30
 """Characters of a name, as in the score table's SCOREDBY."""
@@ -54,23 +51,32 @@ class Authentication:
     def __init__(self, config: Config, ledger: Ledger) -> None:
         self._config = config
         self._settings = config.viewer
+        reviewers = config.viewer.reviewers
+        self._reviewers = {name for name in reviewers if not name.startswith("@")}
+        self._reviewing_groups = {name[1:] for name in reviewers if name.startswith("@")}
         self._trusted = networks(config.viewer.trusted_proxies)
-        self._account = user()
-        self.signer = Signer(secret_key(config.home / "viewer.key"))
+        self.signer = Signer.of(config.home)
         self.sessions = Sessions(config, ledger, self.signer)
+        self.links = Links(config, ledger.sign_ins, self.signer)
 
     @property
     def has_sign_in_form(self) -> bool:
         """Whether people sign in with a form of the viewer."""
         return self._settings.sign_in == "users"
 
+    @property
+    def has_sessions(self) -> bool:
+        """Whether people can sign out."""
+        return self._settings.sign_in != "proxy"
+
     def visitor(self, request: Request) -> Visitor:
         """Identify the person who sends a request."""
-        identify = {"local": self._local_name, "users": self.sessions.name, "proxy": self._proxy_name}
+        identify = {"local": self.links.name, "users": self.sessions.name, "proxy": self._proxy_name}
         name = identify[self._settings.sign_in](request)
         if name_problem(self._config, name):
             return GUEST
-        return Visitor(name, not self._settings.reviewers or name in self._settings.reviewers)
+        may_review = not self._settings.reviewers or name in self._reviewers
+        return Visitor(name, may_review or not self._reviewing_groups.isdisjoint(self._groups(request)))
 
     def why_guest(self, request: Request) -> str:
         """Say which setting lets a guest's request name nobody; empty if there is nothing to set."""
@@ -88,17 +94,14 @@ class Authentication:
         problem = name_problem(self._config, sent[0].strip())
         return f"The web server sent {header}: {sent[0]!r}, but {problem}." if problem else ""
 
-    def _local_name(self, request: Request) -> str:
-        # A web server may put its own host in place of the browser's, but it leaves the form's origin alone.
-        addresses = (request.headers.get(name, "localhost") for name in ("host", "origin"))
-        is_local = all(place(address)[0] in _LOCAL_HOSTS for address in addresses)
-        return self._account if _is_loopback(request) and is_local and not is_forwarded(request) else ""
-
     def _proxy_name(self, request: Request) -> str:
-        names = request.headers.getlist(self._settings.user_header)
-        return names[0].strip() if len(names) == 1 and is_from(request, self._trusted) else ""
+        return self._told(request, self._settings.user_header).strip()
 
+    def _groups(self, request: Request) -> set[str]:
+        header = self._settings.groups_header
+        return {group.strip() for group in self._told(request, header).split(",")} if header else set()
 
-def _is_loopback(request: Request) -> bool:
-    """Whether the connection comes from this machine."""
-    return is_from(request, networks(("127.0.0.0/8", "::1")))
+    def _told(self, request: Request, header: str) -> str:
+        """Return a header of a trusted web server; empty if it is not there, or twice."""
+        values = request.headers.getlist(header)
+        return values[0] if len(values) == 1 and is_from(request, self._trusted) else ""

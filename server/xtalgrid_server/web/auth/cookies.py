@@ -34,7 +34,7 @@ def secret_key(path: Path) -> bytes:
         If it cannot be read or made.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
@@ -65,9 +65,22 @@ class Signer:
     def __init__(self, key: bytes) -> None:
         self._key = key
 
+    @classmethod
+    def of(cls, home: Path) -> Signer:
+        """Return the signer of a home's viewer; raises ConfigError if its key cannot be read or made."""
+        return cls(secret_key(home / "viewer.key"))
+
     def token_hash(self, token: str) -> str:
         """Hash a session's token for the ledger."""
         return self._sign("session", token)
+
+    def code_hash(self, code: str) -> str:
+        """Hash the code of a one-time link for the ledger."""
+        return self._sign("link", code)
+
+    def metrics_token(self) -> str:
+        """Return what a program sends to read /metrics."""
+        return self._sign("metrics")
 
     def known(self, name: str) -> str:
         """Mark a browser as one from which this person has signed in."""

@@ -68,9 +68,13 @@ class Sessions:
             begun = await to_thread.run_sync(begin, limiter=queue)
         return begun
 
-    def end(self, request: Request) -> None:
-        """End the browser's session, if there is one."""
-        self._ledger.sign_ins.end_session(self._signer.token_hash(read_cookie(request, SESSION)))
+    def user_named(self, name: str) -> str:
+        """Return the name if it is a user's, otherwise an empty string: people type passwords into this field too."""
+        return name if name.isprintable() and self._ledger.users.password(name) else ""
+
+    def end(self, request: Request) -> str:
+        """End the browser's session, if there is one; return whose it was."""
+        return self._ledger.sign_ins.end_session(self._signer.token_hash(read_cookie(request, SESSION)))
 
     def _begin(self, request: Request, browser: str, name: str, password: str, new_password: str) -> Begun:
         address = reached(request).client

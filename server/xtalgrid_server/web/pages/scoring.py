@@ -19,6 +19,7 @@ from ...domain.log import log
 from ...imager.crystaltrak.database import ImagerDatabase
 from ...ledger.corrections import Correction
 from ...ledger.store import Ledger
+from ...storage.access_log import AccessLog
 from ..cache.imager import ImagerQuestions
 from ..query_parameters import KINDS
 
@@ -98,12 +99,20 @@ def person_outcome(kind: str) -> Outcome | None:
 class PersonScoring:
     """Records people's scores."""
 
-    def __init__(self, config: Config, ledger: Ledger, imager: ImagerDatabase, questions: ImagerQuestions) -> None:
+    def __init__(
+        self,
+        config: Config,
+        ledger: Ledger,
+        imager: ImagerDatabase,
+        questions: ImagerQuestions,
+        access_log: AccessLog,
+    ) -> None:
         self._config, self._ledger, self._imager, self._questions = config, ledger, imager, questions
+        self._access_log = access_log
         self._one_by_one = threading.Lock()
 
-    def take(self, typed: TypedScore, who: str, received: datetime) -> None:
-        """Record a score that a browser kept, once; `received` is when it was sent (UTC).
+    def take(self, typed: TypedScore, who: str, origin: str, received: datetime) -> None:
+        """Record a score that a browser kept, once; `received` is when it was sent (UTC), `origin` as in `record`.
 
         Raises
         ------
@@ -136,13 +145,14 @@ class PersonScoring:
                 raise RefusedScoreError("There is nothing to undo: the score was not saved, or has changed since.")
             before = own[-2] if len(own) > 1 else None
             outcome, score_id = (before.outcome, before.score_id) if before else (None, last.score_id)
-        self.record((typed.image, row), outcome, who, score_id, typed.key, at)
+        self.record((typed.image, row), outcome, who, origin, score_id, typed.key, at)
 
     def record(
         self,
         image: tuple[int, ImageRow],
         outcome: Outcome | None,
         who: str,
+        origin: str,
         score_id: int | None = None,
         key: str | None = None,
         at: datetime | None = None,
@@ -155,6 +165,8 @@ class PersonScoring:
             The image's id and row.
         outcome
             None withdraws the person's score.
+        origin
+            Address of the person's computer.
         score_id
             The ARTscore that the person saw.
         key, at
@@ -170,6 +182,16 @@ class PersonScoring:
         image_id, row = image
         before = self._newest(image_id, who)
         after = self._ledger.corrections.add(image_id, outcome, who, score_id=score_id, key=key, at=at)
+        self._access_log.write(
+            "score",
+            who,
+            origin,
+            barcode=row.barcode,
+            inspection=row.inspection,
+            well=str(row.well),
+            image=image_id,
+            outcome=outcome or "withdrawn",
+        )
         if not self._config.viewer.write_scores or after is None:
             return
         if after == before and (after.written_id is not None or after.outcome is None):
@@ -184,7 +206,7 @@ class PersonScoring:
                 f"Your score is saved here but could not be written to the imager's score table: {error}"
             ) from error
 
-    def undo(self, who: str) -> Correction | None:
+    def undo(self, who: str, origin: str) -> Correction | None:
         """Undo a person's last score, so that their score of that image before it is valid again.
 
         Returns
@@ -205,7 +227,7 @@ class PersonScoring:
         outcome = before.outcome if before else None
         if last.outcome is outcome:
             raise LedgerError("There is nothing to undo.")
-        self.record((last.image_id, row), outcome, who, before.score_id if before else last.score_id)
+        self.record((last.image_id, row), outcome, who, origin, before.score_id if before else last.score_id)
         return last
 
     def _by(self, image_id: int, who: str) -> list[Correction]:

@@ -35,7 +35,9 @@ def correct(request: AllowedRequest, form: PostedForm) -> Response:
         raise HTTPException(422, "The form names no image.")
     row = request.site.image(images[0])
     try:
-        request.site.scoring.record((images[0], row), outcome, request.visitor.name, scores[0] if scores else None)
+        request.site.scoring.record(
+            (images[0], row), outcome, request.visitor.name, request.client, scores[0] if scores else None
+        )
     except (ImagerError, LedgerError) as error:
         return _error_page(request, error, well_address(row.barcode, row.inspection, row.well))
     target = form.text("here" if form.text("stay") else "then")
@@ -61,7 +63,7 @@ def take_typed(request: AllowedRequest, form: PostedForm) -> JSONResponse:
     for typed in scores:
         refused = warning = ""
         try:
-            request.site.scoring.take(typed, request.visitor.name, received)
+            request.site.scoring.take(typed, request.visitor.name, request.client, received)
         except RefusedScoreError as error:
             refused = str(error)
         except ImagerError as error:
@@ -78,7 +80,7 @@ def undo(request: AllowedRequest, form: PostedForm) -> Response:
     request.check_form(form)
     then = local_address(form.text("then"))
     try:
-        last = request.site.scoring.undo(request.visitor.name)
+        last = request.site.scoring.undo(request.visitor.name, request.client)
     except (ImagerError, LedgerError) as error:
         return _error_page(request, error, then)
     if last is None:

@@ -60,6 +60,7 @@ def scores(request: AllowedRequest, barcode: str, inspection: int) -> Response:
             *(_second_opinion(answers.get(image.image_id)) if answers else ()),
         )
         lines.append(csv_line(values, "\r\n"))
+    request.log("export", kind="csv", barcode=barcode, inspection=inspection)
     return download(codecs.BOM_UTF8 + b"".join(lines), "text/csv; charset=utf-8", f"{barcode}_{inspection}.csv")
 
 
@@ -77,6 +78,7 @@ def best(request: AllowedRequest, barcode: str, inspection: int) -> Response:
         stop=stop,
         wells=[(drop, contents(barcode, drop.well), _embedded(request, drop)) for drop in above],
     )
+    request.log("export", kind="html", barcode=barcode, inspection=inspection)
     return download(page.encode(), "text/html; charset=utf-8", f"{barcode}_{inspection}_best.html")
 
 

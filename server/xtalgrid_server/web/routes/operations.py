@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hmac
+
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -10,11 +12,12 @@ from xtalgrid_core.errors import LedgerError
 
 from ...domain.drop_state import DropState
 from ..proxies import is_among, is_forwarded, is_from, networks, reached
-from ..site import AllowedRequest, PostedForm, Site
+from ..site import AllowedRequest, OpenRequest, PageRequest, PostedForm, Site
 
 router = APIRouter()
 
 _SHOWN_HURRIED = 500
+_THIS_MACHINE = networks(("127.0.0.0/8", "::1"))
 
 
 @router.get("/operations", response_class=HTMLResponse)
@@ -48,20 +51,32 @@ def review(request: AllowedRequest, form: PostedForm) -> Response:
     if not selected:
         raise HTTPException(409, "None of these scores is still held: nothing was changed.")
     ledger.decisions.add_reviews(selected, "approve" if verdict == "approve" else "reject", request.visitor.name)
+    request.log("review", verdict=verdict, scores=selected)
     request.site.monitor.forget()
     return request.redirect("/operations#held")
 
 
 @router.get("/metrics")
-def metrics(request: Request) -> Response:
-    """Return the figures for Prometheus, to the addresses that may read them."""
-    site: Site = request.app.state.site
-    allowed = networks(site.config.viewer.metrics_from)
-    if is_forwarded(request) and not is_from(request, networks(site.config.viewer.trusted_proxies)):
-        raise HTTPException(403, "These metrics were asked for through a web server that viewer.trusted_proxies lacks.")
-    if not is_among(reached(request).client, allowed):
-        raise HTTPException(403, "This address may not read the metrics (viewer.metrics_from).")
-    return Response(generate_latest(site.monitor.registry), media_type=CONTENT_TYPE_LATEST)
+def metrics(request: OpenRequest) -> Response:
+    """Return the figures for Prometheus, to who has the token, has signed in, or asks from an allowed address."""
+    if problem := _metrics_problem(request):
+        raise HTTPException(403, problem)
+    return Response(generate_latest(request.site.monitor.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _metrics_problem(request: PageRequest) -> str:
+    """Say why these metrics are not for who asks, or return an empty string."""
+    viewer, token = request.site.config.viewer, request.site.authentication.signer.metrics_token()
+    given = request.http.headers.get("authorization", "").removeprefix("Bearer ")
+    if request.visitor.name or hmac.compare_digest(given.encode(), token.encode()):
+        return ""
+    trusted = networks(viewer.trusted_proxies)
+    if is_forwarded(request.http) and not is_from(request.http, trusted):
+        return "These metrics were asked for through a web server that viewer.trusted_proxies lacks."
+    client = reached(request.http).client
+    if is_among(client, [*_THIS_MACHINE, *trusted]):
+        return "A web server has this address too: send the token that `xtalgrid viewer metrics-token` prints."
+    return "" if is_among(client, networks(viewer.metrics_from)) else "This address may not read the metrics."
 
 
 @router.get("/healthz")

@@ -1,4 +1,4 @@
-"""`/sign-in`, `/sign-out`, `/password`: for the viewer's own users. Otherwise /sign-in explains who you are and why."""
+"""`/sign-in`, `/sign-out`, `/password`: for those who sign in here. /sign-in explains why others are guests."""
 
 from __future__ import annotations
 
@@ -34,16 +34,35 @@ async def sign_in(request: OpenRequest, form: PostedForm) -> Response:
     then = local_address(form.text("then"))
     name, password = form.text("name").strip(), form.text("password")
     begun = await request.site.authentication.sessions.begin(request.http, name, password)
+    await run_in_threadpool(_log, request, "sign-in", name, begun)
     if begun.token:
-        return _signed_in(request, begun, then)
+        return _signed_in(request, {SESSION: begun.token, KNOWN: begun.known}, then)
     return _with_wait(await run_in_threadpool(_page, request, then, *_refusal(begun)), begun)
+
+
+@router.get("/sign-in/link", response_class=HTMLResponse)
+def sign_in_by_link(request: OpenRequest, code: str = "") -> Response:
+    """Begin a session with a one-time link."""
+    authentication = request.site.authentication
+    if request.site.config.viewer.sign_in != "local":
+        raise HTTPException(404, "This viewer has no links to sign in with.")
+    token, who = authentication.links.begin(code)
+    if token or not request.visitor.name:
+        request.log("sign-in", "ok" if token else "refused", who, by="link")
+    if token:
+        authentication.sessions.end(request.http)
+        return _signed_in(request, {SESSION: token}, "/")
+    if request.visitor.name:  # opened again in the browser that it signed in
+        return request.redirect("/")
+    return _page(request, "/", "This link was used before, or it is older than an hour.", 403)
 
 
 @router.post("/sign-out")
 def sign_out(request: OpenRequest, form: PostedForm) -> Response:
     """End the session."""
     request.check_origin(form)
-    request.site.authentication.sessions.end(request.http)
+    if who := request.site.authentication.sessions.end(request.http):
+        request.log("sign-out", who=who)
     response = request.redirect("/")
     response.delete_cookie(SESSION, httponly=True, samesite="lax", **request.cookie_scope)
     return response
@@ -65,9 +84,16 @@ async def change_password(request: OpenRequest, form: PostedForm) -> Response:
     if problem := password_problem(name, new) or ("" if new == form.text("again") else "the two are not the same"):
         return await run_in_threadpool(_password_page, request, f"The new password was not taken: {problem}.", 422)
     begun = await request.site.authentication.sessions.begin(request.http, name, form.text("password"), new)
+    await run_in_threadpool(_log, request, "password", name, begun)
     if begun.token:
-        return _signed_in(request, begun, "/")
+        return _signed_in(request, {SESSION: begun.token, KNOWN: begun.known}, "/")
     return _with_wait(await run_in_threadpool(_password_page, request, *_refusal(begun)), begun)
+
+
+def _log(request: PageRequest, act: str, name: str, begun: Begun) -> None:
+    result = "ok" if begun.token else "delayed" if begun.wait else "refused"
+    who = request.site.authentication.sessions.user_named(name)
+    request.site.access_log.write(act, who, request.client, result)
 
 
 def _check_users(request: PageRequest) -> None:
@@ -75,10 +101,11 @@ def _check_users(request: PageRequest) -> None:
         raise HTTPException(404, "This viewer has no passwords of its own.")
 
 
-def _signed_in(request: PageRequest, begun: Begun, then: str) -> Response:
+def _signed_in(request: PageRequest, cookies: dict[str, str], then: str) -> Response:
     response = request.redirect(then)
-    seconds = int(request.site.config.viewer.session_hours * 3600)
-    for cookie, value, age in ((SESSION, begun.token, seconds), (KNOWN, begun.known, _KNOWN_SECONDS)):
+    seconds = {SESSION: int(request.site.config.viewer.session_hours * 3600), KNOWN: _KNOWN_SECONDS}
+    for cookie, value in cookies.items():
+        age = seconds[cookie]
         response.set_cookie(cookie, value, max_age=age, httponly=True, samesite="lax", **request.cookie_scope)
     return response
 
