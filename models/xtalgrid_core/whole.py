@@ -353,8 +353,12 @@ def _missing_in_tiff(stream: IO[bytes], size: int) -> str | None:
     elif not any(map(any, parts)):
         return "the TIFF holds nothing but zeros"
     else:
-        planes = page.planes(parts)
-        is_damaged = any(_zeros_in_rows(plane) or _zeros_in_tiles(plane, page.length) for plane in planes)
+        try:
+            is_damaged = any(
+                _zeros_in_rows(plane) or _zeros_in_tiles(plane, page.length) for plane in page.planes(parts)
+            )
+        except ValueError:  # its tags don't fit its parts, which decoding will tell
+            is_damaged = False
     return "zeros replace a part of the TIFF" if is_damaged else None
 
 

@@ -168,3 +168,15 @@ def test_a_gif_ends_with_the_trailer_of_its_last_frame() -> None:
 def test_a_jpeg_whose_segments_are_broken_is_no_error(kind: int) -> None:
     data = b"\xff\xd8\xff" + bytes([kind]) + b"\0\2" + b"\xff\xda\0\2" + bytes(600) + b"\xff\xd9"
     assert missing_end(io.BytesIO(data)) == "zeros replace a part of the JPEG"
+
+
+def test_a_tiff_whose_tags_do_not_fit_its_parts_stops_nothing():
+    """Tiles of another width than the image is made of; whether it can be read, decoding will tell."""
+    tifffile = pytest.importorskip("tifffile", reason="writes a TIFF in tiles (extra train)")
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, np.tile(np.arange(320, dtype=np.uint16), (240, 1)), tile=(128, 96))
+    data = stream.getvalue()
+    assert missing_end(io.BytesIO(data)) is None
+    width, other = (struct.pack("<HHII", 322, 4, 1, columns) for columns in (96, 64))
+    assert width in data
+    assert missing_end(io.BytesIO(data.replace(width, other))) is None

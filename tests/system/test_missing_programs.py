@@ -14,6 +14,8 @@ ROOT = Path(__file__).parents[2]
 NEED = {
     "tests/system/test_scripts.py::test_shellcheck_has_no_remark": "shellcheck is not installed",
     "tests/server/service/test_units.py::test_systemd_accepts_the_units_odd_paths_included": "systemd-analyze is not installed",
+    "tests/server/service/test_units.py::test_units_are_exposed_little_as_systemd_counts": "systemd-analyze is not installed",
+    "tests/server/test_without_text.py::test_exiftool_writes_text_and_finds_none_of_it_afterwards": "exiftool is not installed",
     "tests/server/boinc/test_docker.py::test_the_scripts_are_sound": "shellcheck is not installed",
     "tests/server/boinc/test_docker.py::test_compose_takes_the_plan_and_every_variable_reaches_its_place": "docker compose",
     "tests/server/boinc/test_whole_way.py": "BOINC client",

@@ -265,8 +265,11 @@ def _tiff(data: bytes) -> bytes:
     xmp = tiff.tags.pop(_XMP, None)
     if xmp and _ORIENTATION not in tiff.tags and _XMP_ORIENTATION.search(data, xmp.begin, xmp.end):
         raise ValueError("only the TIFF's XMP says how it is turned")
-    inline = range(tiff.directory, tiff.end)
-    values = {(tag.begin, tag.end) for tag in tiff.tags.values() if tag.begin not in inline}
+    values = {
+        (tag.begin, tag.end)
+        for tag in tiff.tags.values()
+        if tag.end > tag.entry + tiff.entry_size or tag.begin < tag.entry
+    }
     parts = set(tiff.parts())
     used = sorted({(0, 16 if tiff.entry_size == 20 else 8), (tiff.directory, tiff.end)} | values | parts)
     if any(end > begin for (_, end), (begin, _) in itertools.pairwise(used)) or used[-1][1] > len(data):

@@ -170,9 +170,7 @@ def test_the_page_explains_each_line_of_the_sandbox_and_no_other():
     page = (Path(__file__).parents[3] / "docs" / "service.md").read_text(encoding="utf-8")
     _, _, table = page.partition("### What a service may do")
     explained = {
-        name
-        for row in table.split("\n\n")[2].splitlines()[2:]
-        for name in re.findall(r"`(\w+)[=`]", row.split("|")[1])
+        name for row in table.split("\n\n")[2].splitlines()[2:] for name in re.findall(r"`(\w+)[=`]", row.split("|")[1])
     }
     lines = [line.partition("=")[0] for line in systemd.SANDBOX.splitlines() if not line.startswith("#")]
     assert explained == {*lines, "ReadWritePaths"}
