@@ -236,7 +236,7 @@ def disagreements(load: Load, chosen: Filter, order: Order, limit: int, as_json:
             f"{one.inspected:%Y-%m-%d}",
             one.artscore,
             f"{one.p_crystal:.3f}",
-            f"{one.code} {one.person}",
+            f"{one.code} {one.person or f'any {one.group}'}",
             one.who,
             f"{one.at:%Y-%m-%d}",
             "; ".join(one.others),

@@ -169,8 +169,7 @@ def _answer(entry: Entry) -> wire.Scored | None:
 
 
 def _chops(inspection: DropInspection, answer: wire.Scored, confirmed: bool) -> list[wire.BestChop]:
-    state = inspection.state
-    group = state.outcome.group if state.said and state.outcome is not None else None
+    group = inspection.state.group if inspection.state.said else None
     return [chop for chop in answer.boxes if not confirmed or chop.outcome.group is group]
 
 
