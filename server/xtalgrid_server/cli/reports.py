@@ -19,7 +19,11 @@ from xtalgrid_core.terminal import print_table
 from ..config import Config
 from ..exchange.export import FORMATS, Format
 from ..exchange.export import export as write_export
+from ..exchange.foreign import Told
+from ..exchange.import_scores import import_lines
+from ..exchange.import_scores import import_scores as read_scores
 from ..exchange.layouts import read_layout, unread
+from ..ledger.imported_scores import Kind
 from ..reports.agreement import AgreementWithPeople, Order, agreement_with_people
 from ..reports.agreement import disagreements as find_disagreements
 from ..reports.entries import Filter
@@ -33,6 +37,9 @@ from ..steps import alerts as alerts_module
 from ..steps.alerts import Alert
 from ..steps.system import System
 from .printing import IMAGER_TIMES, csv_option, json_option, print_csv, print_json, print_lines
+
+EXIT_REFUSED = 1
+"""Lines of a file were refused."""
 
 Load = Callable[[], Config]
 
@@ -319,6 +326,56 @@ def layout(load: Load, file: Path, barcode: str) -> None:
         say(line)
 
 
+@click.command("import-scores")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--by", default="", help="Who gave the scores, if the file does not say.")
+@click.option("--kind", type=click.Choice(["person", "program"]), help="Whether that is a person or a program.")
+@click.option("--barcode", default="", help="The plate, if the file does not say.")
+@click.option("--inspection", type=click.IntRange(min=0), help="The inspection, if the file does not say.")
+@click.option("--sheet", default="", help="The sheet of an Excel workbook.")
+@click.option("--dry-run", is_flag=True, help="Show the account of what would be imported; record nothing.")
+@click.option(
+    "--refused", type=click.Path(path_type=Path, dir_okay=False), help="Write all refused lines to this CSV file."
+)
+@click.option("--accept-sorted", is_flag=True, help="Accept probabilities that look mixed up.")
+@json_option
+@click.pass_obj
+def import_scores(
+    load: Load,
+    file: Path,
+    by: str,
+    kind: Kind | None,
+    barcode: str,
+    inspection: int | None,
+    sheet: str,
+    dry_run: bool,
+    refused: Path | None,
+    accept_sorted: bool,
+    as_json: bool,
+) -> None:
+    """Import scores of people and programs from a FILE of another program, or a table.
+
+    The exit code is 1 if lines were refused.
+    """
+    with System(load()) as system:
+        done = read_scores(
+            system.config,
+            system.imager,
+            system.ledger,
+            file,
+            Told(by, kind, barcode, inspection, sheet),
+            dry_run=dry_run,
+            accept_sorted=accept_sorted,
+            refused_file=refused,
+        )
+    if as_json:
+        print_json(done)
+    else:
+        print_lines(import_lines(done, dry_run))
+    if done.refused:
+        sys.exit(EXIT_REFUSED)
+
+
 @click.command()
 @click.argument("kind", metavar="csv|jsonl|coco", type=click.Choice(FORMATS))
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
@@ -350,5 +407,5 @@ def export(load: Load, kind: Format, out: Path, chosen: Filter, confirmed: bool,
         say(f"left out  the chops of {done.missing} images that can no longer be read")
 
 
-REPORTS = [sync, alerts, explain, history, agreement, disagreements, search, layout, export]
+REPORTS = [sync, alerts, explain, history, agreement, disagreements, search, layout, import_scores, export]
 """The commands of this module."""

@@ -99,7 +99,8 @@ def export_scored(
         If the database cannot be read.
     """
     done = ExportedScores()
-    scored = database.scored_by_people(uv, ledger.corrections.inspect_ids())
+    elsewhere = {*ledger.corrections.inspect_ids(), *ledger.imported_scores.inspect_ids()}
+    scored = database.scored_by_people(uv, elsewhere)
     try:
         with replacing(out) as stream:
             stream.write(csv_line(COLUMNS))
