@@ -66,12 +66,16 @@ class ForeignScore:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of a file: its scores, none if it has none; or the problem with it."""
+    """A line of a file: its scores, none if it has none; or the problem with it.
+
+    `file` is that of a line in a folder of several; `number` is 0 if it is an image.
+    """
 
     number: int
     place: Place = Place()
     scores: tuple[ForeignScore, ...] = ()
     problem: str = ""
+    file: str = ""
 
 
 @dataclass(frozen=True, slots=True)

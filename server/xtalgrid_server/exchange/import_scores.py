@@ -26,6 +26,7 @@ from ..ledger.shapes import DropImage
 from ..ledger.store import Ledger
 from .foreign import ForeignScore, Line, Source, Told
 from .places import Places
+from .rockmaker import open_export
 from .score_tables import open_table
 from .words import Words
 
@@ -38,10 +39,11 @@ _FEW = 5
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A line that was refused."""
+    """A line that was refused; `file` is the one it is in, in a folder of several."""
 
     line: int
     reason: str
+    file: str = ""
 
 
 @dataclass(slots=True)
@@ -119,7 +121,7 @@ def import_scores(
     try:
         with replacing(refused_file) if refused_file else nullcontext() as out:
             if out is not None:
-                out.write(csv_line(("line", "reason")))
+                out.write(csv_line(("file", "line", "reason")))
             lines = source.lines()
             while batch := list(itertools.islice(lines, _AT_ONCE)):
                 scores = _read(config, ledger, file, batch, places, words, done, out)
@@ -131,13 +133,15 @@ def import_scores(
 
 
 def open_source(config: Config, file: Path, told: Told) -> Source:
-    """Recognise a file by its content.
+    """Recognise a file by its content; a folder is Rock Maker's export.
 
     Raises
     ------
     ConfigError
         If it is no file of scores.
     """
+    if file.is_dir():
+        return open_export(config, file, told)
     return open_table(config, file, told)
 
 
@@ -172,7 +176,7 @@ def _read(
 ) -> list[ImportedScore]:
     """Find the images and meanings of a batch of lines; return their scores that are new, and count all."""
     places.prepare(line.place for line in batch if line.scores)
-    found: dict[int, tuple[DropImage, list[ImportedScore]]] = {}
+    found: list[tuple[DropImage, list[ImportedScore]]] = []
     for line in batch:
         done.lines += 1
         reason = line.problem
@@ -180,7 +184,7 @@ def _read(
         if not reason and line.scores:
             try:
                 image = places.find(line.place)
-                scores = list(_scores(config, file, image, line.scores, words))
+                scores = list(_scores(config, line.file or file.name, image, line.scores, words))
             except _UnknownWord as error:
                 reason = f"unknown word {error.word!r}; add it to scores.names"
                 done.unknown_words[error.word] += 1
@@ -189,13 +193,13 @@ def _read(
         if reason:
             done.refused += 1
             if len(done.first_refused) < _KEPT:
-                done.first_refused.append(Refused(line.number, reason))
+                done.first_refused.append(Refused(line.number, reason, line.file))
             if out is not None:
-                out.write(csv_line((line.number, reason)))
+                out.write(csv_line((line.file, line.number, reason)))
         elif not scores:
             done.without_score += 1
         else:
-            found[line.number] = image, scores
+            found.append((image, scores))
     return _count_new(ledger, found, done)
 
 
@@ -206,7 +210,7 @@ class _UnknownWord(ValueError):
 
 
 def _scores(
-    config: Config, file: Path, image: DropImage, scores: Iterable[ForeignScore], words: Words
+    config: Config, origin: str, image: DropImage, scores: Iterable[ForeignScore], words: Words
 ) -> Iterator[ImportedScore]:
     for score in scores:
         meaning = None
@@ -220,19 +224,19 @@ def _scores(
         at_is: AtIs = score.at_is if score.at else "imaged"
         at = score.at or config.imager.utc(image.inspected)
         yield ImportedScore(
-            image.image_id, score.kind, score.who, at, at_is, score.word, meaning, score.numbers, file.name[:500]
+            image.image_id, score.kind, score.who, at, at_is, score.word, meaning, score.numbers, origin[:500]
         )
 
 
 def _count_new(
-    ledger: Ledger, found: dict[int, tuple[DropImage, list[ImportedScore]]], done: ImportedScores
+    ledger: Ledger, found: Sequence[tuple[DropImage, list[ImportedScore]]], done: ImportedScores
 ) -> list[ImportedScore]:
     """Return the scores that are neither imported already nor given by the same person here at the same time."""
-    images = {image.image_id: image for image, _ in found.values()}
+    images = {image.image_id: image for image, _ in found}
     given = ledger.person_scores.of(images.values()) if images else {}
-    unknown = {score.key for score in ledger.imported_scores.unknown(s for _, scores in found.values() for s in scores)}
+    unknown = {score.key for score in ledger.imported_scores.unknown(s for _, scores in found for s in scores)}
     new = []
-    for image, scores in found.values():
+    for image, scores in found:
         fresh = [s for s in scores if s.key in unknown and not _is_given(s, given[image.inspect_id])]
         unknown -= {score.key for score in fresh}
         for score in fresh:
@@ -265,7 +269,8 @@ def import_lines(done: ImportedScores, dry_run: bool) -> Iterator[str]:
             more = f", … {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
             yield f"{kind:<9} {names.total()} new scores: {who}{more}"
     for refused in done.first_refused[:_SHOWN]:
-        yield f"refused   line {refused.line}: {refused.reason}"
+        where = " ".join(part for part in (refused.file, f"line {refused.line}" if refused.line else "") if part)
+        yield f"refused   {where}: {refused.reason}"
     if done.refused > _SHOWN:
         yield f"refused   … and {done.refused - _SHOWN} more; --refused FILE writes all of them"
     if done.unknown_words:

@@ -62,15 +62,9 @@ class ImportedScore:
     @property
     def key(self) -> str:
         """What makes it the same score when it is imported again, from whatever file."""
-        parts = (
-            self.image_id,
-            self.kind,
-            self.who.casefold(),
-            self.at,
-            self.at_is,
-            self.word,
-            sorted(self.numbers.items()),
-        )
+        at = None if self.at_is == "imaged" else self.at  # the image's own
+        numbers = sorted(self.numbers.items())
+        parts = self.image_id, self.kind, self.who.casefold(), at, self.at_is, self.word, numbers
         return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from datetime import datetime
 
 import openpyxl
@@ -254,7 +255,7 @@ def test_probabilities_that_are_none_are_refused(bring, four, reason):
 def test_a_dry_run_and_the_file_of_refused_lines(system, bring, held, tmp_path):
     done = bring(TABLE + "CI022987,3,A1a,=cmd(),ann,\n", dry_run=True, refused_file=tmp_path / "no.csv")
     assert (done.new, done.refused, held()) == (3, 1, {})
-    assert (tmp_path / "no.csv").read_text() == "line,reason\n6,unknown word '=cmd()'; add it to scores.names\n"
+    assert (tmp_path / "no.csv").read_text() == "file,line,reason\n,6,unknown word '=cmd()'; add it to scores.names\n"
 
 
 @pytest.mark.usefixtures("plate")
@@ -268,6 +269,9 @@ def test_the_command_accounts_for_every_line(system, tmp_path):
     assert "people    3 new scores: ann 2, ben 1" in result.output
     assert "refused   line 6: unknown word 'blob'" in result.output
     assert '[scores] names = { "blob" = "any crystal" }' in result.output
+    account = json.loads(CliRunner().invoke(main, [*home, str(tmp_path / "scores.csv"), "--json"]).output)
+    assert (account["lines"], account["new"], account["known"]) == (5, 0, 3)
+    assert account["first_refused"][0]["line"] == 6
     shown = CliRunner().invoke(main, [*home[:-1], "history", PLATE, "A1a"]).output
     assert "person ann: “Crystals”  (any crystal; imported from scores.csv)" in shown
     shown = CliRunner().invoke(main, [*home[:-1], "disagreements"]).output
