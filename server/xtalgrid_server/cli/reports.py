@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -23,6 +23,7 @@ from ..exchange.foreign import Told
 from ..exchange.import_scores import import_lines
 from ..exchange.import_scores import import_scores as read_scores
 from ..exchange.layouts import read_layout, unread
+from ..exchange.polo import export_runs
 from ..ledger.imported_scores import Kind
 from ..reports.agreement import AgreementWithPeople, Order, agreement_with_people
 from ..reports.agreement import disagreements as find_disagreements
@@ -377,7 +378,7 @@ def import_scores(
 
 
 @click.command()
-@click.argument("kind", metavar="csv|jsonl|coco", type=click.Choice(FORMATS))
+@click.argument("kind", metavar="csv|jsonl|coco|marco|texrank|xtal", type=click.Choice((*FORMATS, "xtal")))
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
 @filter_options
 @click.option("--confirmed", is_flag=True, help="Only chops in the group that a person gave (coco, --chops).")
@@ -387,17 +388,51 @@ def import_scores(
     type=click.Path(path_type=Path, file_okay=False),
     help="Also write the best chops as PNG files into this folder, in a subfolder for each class.",
 )
+@click.option("--inspection", type=click.IntRange(min=0), help="For xtal: the inspection; default: the newest.")
 @click.pass_obj
-def export(load: Load, kind: Format, out: Path, chosen: Filter, confirmed: bool, chops_folder: Path | None) -> None:
-    """Write scores with conditions, samples and people's scores to OUT."""
+def export(
+    load: Load,
+    kind: str,
+    out: Path,
+    chosen: Filter,
+    confirmed: bool,
+    chops_folder: Path | None,
+    inspection: int | None,
+) -> None:
+    """Write scores with conditions, samples and people's scores to OUT, or in the form of another program.
+
+    marco and texrank are tables of MARCO's and TeXRank's form; xtal is a run for Polo, one plate at one inspection.
+    """
+    if kind == "xtal":
+        with System(load()) as system:
+            runs = export_runs(system.config, system.imager, system.ledger, out, chosen, inspection)
+        for file, images in runs.items():
+            say(f"{images} images in {file}")
+        return
+    if inspection is not None:
+        raise XtalgridError("--inspection is for xtal; choose by --from and --to")
     if confirmed and kind != "coco" and chops_folder is None:
         raise XtalgridError("--confirmed selects chops; use it with coco or --chops")
     with System(load()) as system:
         done = write_export(
-            system.config, system.ledger, kind, out, chosen, confirmed=confirmed, chops_folder=chops_folder
+            system.config,
+            system.ledger,
+            cast(Format, kind),
+            out,
+            chosen,
+            confirmed=confirmed,
+            chops_folder=chops_folder,
         )
     boxes = f" with {done.boxes} boxes in {len(CLASSES)} categories" if kind == "coco" else ""
     without = f", {done.no_artscore} of them without an ARTscore" if done.no_artscore and kind != "coco" else ""
+    if kind in ("marco", "texrank"):
+        say(f"{done.images - done.no_probabilities} images in {out}")
+        if done.no_probabilities:
+            say(
+                f"left out  {done.no_probabilities} images without the four probabilities: not scored, undecided, or "
+                "scored by an old worker (score them again)"
+            )
+        return
     say(f"{done.images} images{boxes} in {out}{without}")
     if done.no_artscore and kind == "coco":
         say(f"left out  {done.no_artscore} images that people scored and that have no ARTscore, so no boxes")

@@ -19,15 +19,18 @@ from xtalgrid_core.files import replacing
 from xtalgrid_core.spreadsheets import csv_line
 
 from ..config import Config
-from ..domain.drop_state import PersonScore
+from ..domain.drop_state import PersonScore, group_of, meaning_name
 from ..imager.crystaltrak.database import ImagerDatabase
 from ..ledger.imported_scores import AtIs, ImportedScore
 from ..ledger.shapes import DropImage
 from ..ledger.store import Ledger
+from . import polo
 from .foreign import ForeignScore, Line, Source, Told
 from .places import Places
 from .rockmaker import open_export
 from .score_tables import open_table
+from .sheets import sheets
+from .texrank import is_texrank, open_texrank
 from .words import Words
 
 _AT_ONCE = 1000
@@ -142,6 +145,14 @@ def open_source(config: Config, file: Path, told: Told) -> Source:
     """
     if file.is_dir():
         return open_export(config, file, told)
+    try:
+        if polo.is_polo(file):
+            return polo.open_polo(config, file, told)
+    except OSError as error:
+        raise ConfigError(f"cannot read {file}: {error.strerror}") from error
+    first = sheets(file)[0]
+    if not first.name and is_texrank(first):
+        return open_texrank(first, told)
     return open_table(config, file, told)
 
 
@@ -248,11 +259,18 @@ def _count_new(
 
 
 def _is_given(score: ImportedScore, given: Sequence[PersonScore]) -> bool:
-    """Tell whether a person's score is one that is known from the viewer or the score table, as in our own export."""
-    return score.kind == "person" and any(
+    """Tell whether a person's score is one that is known from the viewer or the score table, as in our own export.
+
+    A nameless class in Polo that is what people here say is taken for theirs, since `export xtal` brings it there.
+    """
+    if score.kind != "person" or score.meaning is None:
+        return False
+    if score.who == polo.WHO:
+        return any(one.group is group_of(score.meaning) and one.who != polo.WHO for one in given)
+    return any(
         one.who.casefold() == score.who.casefold()
         and one.at.replace(microsecond=0) == score.at
-        and one.meaning == score.meaning
+        and one.name == meaning_name(score.meaning)
         for one in given
     )
 

@@ -120,5 +120,6 @@ def _date(text: str) -> datetime:
     match = _DATE.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"{text!r} is not a date such as 01/31/24 10:15:00")
-    month, day, year, *time = map(int, match.groups())
-    return datetime(year + (2000 if year < 100 else 0), month, day, *time)  # noqa: DTZ001  imager's local time
+    month, day, year, hour, minute, second = map(int, match.groups())
+    year += 2000 if year < 100 else 0
+    return datetime(year, month, day, hour, minute, second)  # noqa: DTZ001  imager's local time

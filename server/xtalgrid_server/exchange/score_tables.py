@@ -18,6 +18,7 @@ from ..config import Config
 from ..domain.wells import Well, parse_well
 from ..domain.words import SCORE_COLUMNS, plain
 from ..ledger.imported_scores import Kind
+from . import polo
 from .foreign import ForeignScore, Line, Place, Source, Told, moment, utc
 from .sheets import Cell, Row, Sheet, sheets
 
@@ -232,10 +233,10 @@ class _Reader:
     def _polo_scores(self, text: Callable[[str], str], numbers: Mapping[str, float]) -> Iterator[ForeignScore]:
         """Polo's people have no names, and its date is the image's."""
         if human := _said(text("score")):
-            yield ForeignScore("person", self._told.by or "Polo", human)
+            yield ForeignScore("person", self._told.by or polo.WHO, human)
         machine = _said(text("machine_score"))
         if machine and any(numbers.values()):
-            yield ForeignScore("program", "MARCO", machine, numbers=numbers)
+            yield ForeignScore("program", polo.MODEL, machine, numbers=numbers)
 
     def _kind(self, by: str, kind: str, has_numbers: bool) -> Kind:
         if by in self._config.imager.programs:

@@ -62,7 +62,7 @@ class ImportedScore:
     @property
     def key(self) -> str:
         """What makes it the same score when it is imported again, from whatever file."""
-        at = None if self.at_is == "imaged" else self.at  # the image's own
+        at = self.at if self.at_is in ("scored", "changed") else None  # not the image's or the file's
         numbers = sorted(self.numbers.items())
         parts = self.image_id, self.kind, self.who.casefold(), at, self.at_is, self.word, numbers
         return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()

@@ -106,6 +106,7 @@ def test_another_folder(bring, tmp_path):
 
 def test_importing_the_images_says_how_the_scores_come_in(system, export):
     result = CliRunner().invoke(
-        main, ["--home", str(system.config.home), "import-folder", str(export), "--recursive", "--names", "rockmaker-export"]
+        main,
+        ["--home", str(system.config.home), "import-folder", str(export), "--recursive", "--names", "rockmaker-export"],
     )
     assert f"xtalgrid import-scores {export}" in result.output
