@@ -378,7 +378,7 @@ def import_scores(
 
 
 @click.command()
-@click.argument("kind", metavar="csv|jsonl|coco|marco|texrank|xtal", type=click.Choice((*FORMATS, "xtal")))
+@click.argument("kind", metavar="csv|xlsx|jsonl|coco|marco|texrank|xtal", type=click.Choice((*FORMATS, "xtal")))
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
 @filter_options
 @click.option("--confirmed", is_flag=True, help="Only chops in the group that a person gave (coco, --chops).")
@@ -401,7 +401,8 @@ def export(
 ) -> None:
     """Write scores with conditions, samples and people's scores to OUT, or in the form of another program.
 
-    marco and texrank are tables of MARCO's and TeXRank's form; xtal is a run for Polo, one plate at one inspection.
+    xlsx is a workbook with a table and a map of each plate; marco and texrank are tables of these programs' form; xtal
+    is a run for Polo, one plate at one inspection.
     """
     if kind == "xtal":
         with System(load()) as system:

@@ -35,7 +35,7 @@ from .marco import COLUMNS as COLUMNS_OF_MARCO
 from .marco import marco_row
 from .texrank import texrank_row
 
-Format = Literal["csv", "jsonl", "coco", "marco", "texrank"]
+Format = Literal["csv", "jsonl", "coco", "marco", "texrank", "xlsx"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 Put = Callable[[DropInspection, Entry], None]
@@ -103,7 +103,7 @@ def export(
     """
     done = Exported()
     further = SECOND_OPINION_COLUMNS if kind in ("csv", "jsonl") and have_second_opinion(ledger, chosen) else ()
-    answers = kind != "csv" or chops_folder is not None or bool(further)
+    answers = kind not in ("csv", "xlsx") or chops_folder is not None or bool(further)
     try:
         if chops_folder is not None:
             for outcome in CLASSES:
@@ -187,6 +187,16 @@ def _texrank(
     yield _rows(stream, done, line)
 
 
+@contextmanager
+def _xlsx(
+    config: Config, stream: IO[bytes], _further: Sequence[str], _confirmed: bool, _done: Exported
+) -> Iterator[Put]:
+    from .xlsx import XlsxWriter  # loads openpyxl, a third of a second
+
+    with XlsxWriter(config, stream) as writer:
+        yield writer.add
+
+
 def _rows(
     stream: IO[bytes], done: Exported, line: Callable[[Entry, wire.Scored | None], tuple[object, ...] | None]
 ) -> Put:
@@ -200,7 +210,7 @@ def _rows(
     return put
 
 
-_WRITERS = {"csv": _csv, "jsonl": _json_lines, "coco": _coco, "marco": _marco, "texrank": _texrank}
+_WRITERS = {"csv": _csv, "jsonl": _json_lines, "coco": _coco, "marco": _marco, "texrank": _texrank, "xlsx": _xlsx}
 
 
 def _chops(inspection: DropInspection, answer: wire.Scored, confirmed: bool) -> list[wire.BestChop]:
