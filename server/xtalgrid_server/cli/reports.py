@@ -319,9 +319,12 @@ def _decimals(number: float | None, digits: int) -> str:
 @click.option("--barcode", default="", help="The plate, if the file has no column barcode.")
 @click.pass_obj
 def layout(load: Load, file: Path, barcode: str) -> None:
-    """Record what is in the drops of a plate from a CSV FILE: sample, condition and project by well."""
+    """Record what is in the drops of a plate: sample, condition and project by well.
+
+    FILE is a CSV or Excel table, or a screen as XML by Rock Maker or CrystalTrak.
+    """
     with System(load()) as system:
-        done = read_layout(system.ledger, file, barcode)
+        done = read_layout(system.config, system.ledger, file, barcode)
     say(f"{done.rows} wells read, {done.recorded} new or changed")
     for line in unread(done):
         say(line)

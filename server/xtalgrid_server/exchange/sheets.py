@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import codecs
 import csv
+import re
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from pathlib import Path
@@ -137,9 +138,9 @@ def _separator(file: Path) -> str:
     except UnicodeError as error:
         raise ConfigError(f"{file}: not UTF-8 text; save it as CSV UTF-8 or .xlsx") from error
 
-    def most_regular(separator: str) -> int:
-        counts = Counter(line.count(separator) for line in head)
-        return max((number * lines for number, lines in counts.items()), default=0)
+    def most_regular(separator: str) -> tuple[int, int]:
+        counts = Counter(re.sub('"[^"]*"', "", line).count(separator) for line in head)
+        return max(((lines, number) for number, lines in counts.items() if number), default=(0, 0))
 
     return max(_SEPARATORS, key=most_regular)  # not the most frequent: numbers may have decimal commas
 
@@ -158,8 +159,8 @@ def _excel_sheets(file: Path) -> list[str]:
             for part in parts:
                 if part.filename.lower().endswith((".xml", ".rels", ".vml")):
                     with archive.open(part) as stream:
-                        _refuse_declarations(file, stream)
-        with closing(_workbook(file)) as book:
+                        refuse_declarations(file, stream)
+        with _workbook(file) as book:
             return [sheet.title for sheet in book.worksheets if sheet.sheet_state == "visible"]
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         raise _damaged(file, error) from error
@@ -169,20 +170,24 @@ def _largest(part: str) -> int:
     return _LARGEST_PART if part.startswith("xl/worksheets/") else _LARGEST_STRINGS
 
 
-def _workbook(file: Path) -> Any:
+@contextmanager
+def _workbook(file: Path) -> Iterator[Any]:
     import openpyxl  # takes a third of a second
 
-    try:
-        return openpyxl.load_workbook(file, read_only=True, data_only=True, keep_links=False)
-    except Exception as error:  # of a damaged workbook it raises whatever its lines come upon
-        raise _damaged(file, error) from error
+    with file.open("rb") as stream:  # a stream, since openpyxl goes by a path's suffix
+        try:
+            book = openpyxl.load_workbook(stream, read_only=True, data_only=True, keep_links=False)
+        except Exception as error:  # of a damaged workbook it raises whatever its lines come upon
+            raise _damaged(file, error) from error
+        with closing(book):
+            yield book
 
 
 def _damaged(file: Path, error: Exception) -> ConfigError:
     return ConfigError(f"{file}: a damaged Excel file ({error}); open it in Excel and save it again, or as CSV UTF-8")
 
 
-def _refuse_declarations(file: Path, stream: IO[bytes]) -> None:
+def refuse_declarations(file: Path, stream: IO[bytes]) -> None:
     """Refuse XML with a document type, the place of entities: no spreadsheet program writes one."""
     parser = expat.ParserCreate()
     over = False
@@ -203,7 +208,7 @@ def _refuse_declarations(file: Path, stream: IO[bytes]) -> None:
 
 
 def _excel_rows(file: Path, name: str) -> Iterator[tuple[int, list[Cell]]]:
-    with closing(_workbook(file)) as book:
+    with _workbook(file) as book:
         sheet = book[name]
         sheet.reset_dimensions()  # what the file says of its size may be wrong
         merged = _merged(file, sheet._worksheet_path)
