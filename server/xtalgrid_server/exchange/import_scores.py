@@ -121,13 +121,14 @@ def import_scores(
     _check_lines(file, source, accept_sorted)
     done = ImportedScores(source.format, notes=list(source.notes))
     places, words = Places(config, imager, ledger), Words(config)
+    said: dict[tuple[int, str, str], int] = {}
     try:
         with replacing(refused_file) if refused_file else nullcontext() as out:
             if out is not None:
                 out.write(csv_line(("file", "line", "reason")))
             lines = source.lines()
             while batch := list(itertools.islice(lines, _AT_ONCE)):
-                scores = _read(config, ledger, file, batch, places, words, done, out)
+                scores = _read(config, ledger, file, batch, places, words, done, said, out)
                 if not dry_run:
                     ledger.imported_scores.add(scores)
     except OSError as error:
@@ -145,6 +146,8 @@ def open_source(config: Config, file: Path, told: Told) -> Source:
     """
     if file.is_dir():
         return open_export(config, file, told)
+    if file.exists() and not file.is_file():
+        raise ConfigError(f"{file}: neither a file nor a folder; save the scores as a file first")
     try:
         if polo.is_polo(file):
             return polo.open_polo(config, file, told)
@@ -183,6 +186,7 @@ def _read(
     places: Places,
     words: Words,
     done: ImportedScores,
+    said: dict[tuple[int, str, str], int],
     out: IO[bytes] | None,
 ) -> list[ImportedScore]:
     """Find the images and meanings of a batch of lines; return their scores that are new, and count all."""
@@ -196,6 +200,7 @@ def _read(
             try:
                 image = places.find(line.place)
                 scores = list(_scores(config, line.file or file.name, image, line.scores, words))
+                _refuse_contradictions(scores, said)
             except _UnknownWord as error:
                 reason = f"unknown word {error.word!r}; add it to scores.names"
                 done.unknown_words[error.word] += 1
@@ -239,17 +244,31 @@ def _scores(
         )
 
 
+def _refuse_contradictions(scores: Sequence[ImportedScore], said: dict[tuple[int, str, str], int]) -> None:
+    """Refuse a line without a time if the file says otherwise of the same image, by the same person.
+
+    `said` has what the file said so far; an image that the ledger does not know never gets there.
+
+    Raises
+    ------
+    ValueError
+        If so.
+    """
+    for score in scores:
+        if not score.has_time and said.setdefault(score.giver, hash(str(score.says))) != hash(str(score.says)):
+            raise ValueError(f"{score.who} said otherwise in an earlier line, and neither has a time; remove one")
+
+
 def _count_new(
     ledger: Ledger, found: Sequence[tuple[DropImage, list[ImportedScore]]], done: ImportedScores
 ) -> list[ImportedScore]:
     """Return the scores that are neither imported already nor given by the same person here at the same time."""
     images = {image.image_id: image for image, _ in found}
     given = ledger.person_scores.of(images.values()) if images else {}
-    unknown = {score.key for score in ledger.imported_scores.unknown(s for _, scores in found for s in scores)}
+    unknown = {id(score) for score in ledger.imported_scores.unknown([s for _, scores in found for s in scores])}
     new = []
     for image, scores in found:
-        fresh = [s for s in scores if s.key in unknown and not _is_given(s, given[image.inspect_id])]
-        unknown -= {score.key for score in fresh}
+        fresh = [s for s in scores if id(s) in unknown and not _is_given(s, given[image.inspect_id])]
         for score in fresh:
             (done.people if score.kind == "person" else done.programs)[score.who] += 1
         done.new += bool(fresh)
@@ -268,7 +287,8 @@ def _is_given(score: ImportedScore, given: Sequence[PersonScore]) -> bool:
     if score.who == polo.WHO:
         return any(one.group is group_of(score.meaning) and one.who != polo.WHO for one in given)
     return any(
-        one.who.casefold() == score.who.casefold()
+        (score.has_time or not one.origin)
+        and one.who.casefold() == score.who.casefold()
         and one.at.replace(microsecond=0) == score.at
         and one.name == meaning_name(score.meaning)
         for one in given

@@ -60,12 +60,19 @@ class ImportedScore:
     origin: str = ""
 
     @property
-    def key(self) -> str:
-        """What makes it the same score when it is imported again, from whatever file."""
-        at = self.at if self.at_is in ("scored", "changed") else None  # not the image's or the file's
-        numbers = sorted(self.numbers.items())
-        parts = self.image_id, self.kind, self.who.casefold(), at, self.at_is, self.word, numbers
-        return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
+    def has_time(self) -> bool:
+        """Whether the file says when it was given; else only the newest is known of each person or program."""
+        return self.at_is in ("scored", "changed")
+
+    @property
+    def giver(self) -> tuple[int, str, str]:
+        """The image, and who gave the score."""
+        return self.image_id, self.kind, self.who.casefold()
+
+    @property
+    def says(self) -> tuple[str, list[tuple[str, float]]]:
+        """The word and the numbers."""
+        return self.word, sorted(self.numbers.items())
 
 
 class ImportedScores:
@@ -74,20 +81,38 @@ class ImportedScores:
     def __init__(self, database: LedgerDatabase) -> None:
         self._db = database
 
-    def unknown(self, scores: Iterable[ImportedScore]) -> list[ImportedScore]:
-        """Return those of some scores that are not recorded yet, each once."""
-        by_key = {score.key: score for score in scores}
-        rows = self._db.rows_in(sa.select(t.imported_scores.c.key), t.imported_scores.c.key, list(by_key))
-        known = {row.key for row in rows}
-        return [score for key, score in by_key.items() if key not in known]
+    def unknown(self, scores: Sequence[ImportedScore]) -> list[ImportedScore]:
+        """Return those of some scores that are not recorded yet, each once.
 
-    def add(self, scores: Iterable[ImportedScore]) -> int:
+        A score without a time of its own is known if it is what its giver was last recorded to say.
+        """
+        return list(self._unknown(scores).values())
+
+    def add(self, scores: Sequence[ImportedScore]) -> int:
         """Record scores, except those that are recorded already; return how many were new."""
-        new = self.unknown(scores)
+        new = self._unknown(scores)
         if new:
             with self._db.writing() as connection:
-                connection.execute(t.imported_scores.insert(), [_values(score) for score in new])
+                connection.execute(t.imported_scores.insert(), [_values(key, score) for key, score in new.items()])
         return len(new)
+
+    def _unknown(self, scores: Sequence[ImportedScore]) -> dict[str, ImportedScore]:
+        """Return the same by key, which is of what makes it the same score when it comes again, from whatever file."""
+        timed = {_key(score, score.at): score for score in reversed(scores) if score.has_time}  # of doubles, the first
+        rows = self._db.rows_in(sa.select(t.imported_scores.c.key), t.imported_scores.c.key, list(timed))
+        known = {row.key for row in rows}
+        new = {key: score for key, score in timed.items() if key not in known}
+        without_time = {score.giver: score for score in reversed(scores) if not score.has_time}
+        recorded: dict[tuple[int, str, str], list[ImportedScore]] = {}
+        for given in self.of_images(sorted({image_id for image_id, _, _ in without_time})).values():
+            for score in given:
+                if not score.has_time:
+                    recorded.setdefault(score.giver, []).append(score)
+        for giver, score in without_time.items():
+            earlier = recorded.get(giver, [])
+            if not earlier or earlier[-1].says != score.says:
+                new[_key(score, len(earlier))] = score
+        return new
 
     def of_images(self, image_ids: Sequence[int]) -> dict[int, list[ImportedScore]]:
         """Return the scores of these images, in the order of import, without images that have none."""
@@ -146,7 +171,12 @@ def scored_in_files(image_id: sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
     return sa.exists().where(t.imported_scores.c.image_id == image_id, *by_persons())
 
 
-def _values(score: ImportedScore) -> dict[str, Any]:
+def _key(score: ImportedScore, when: datetime | int) -> str:
+    """Return a score's key; `when` is its time, or how often its giver changed their mind without one."""
+    return hashlib.sha256(msgspec.json.encode((score.giver, score.at_is, when, score.says))).hexdigest()
+
+
+def _values(key: str, score: ImportedScore) -> dict[str, Any]:
     return {
         "image_id": score.image_id,
         "kind": score.kind,
@@ -157,7 +187,7 @@ def _values(score: ImportedScore) -> dict[str, Any]:
         "meaning": "" if score.meaning is None else meaning_name(score.meaning),
         "numbers": msgspec.json.encode(dict(score.numbers)).decode() if score.numbers else "",
         "origin": score.origin,
-        "key": score.key,
+        "key": key,
         "imported_at": now(),
     }
 

@@ -259,9 +259,7 @@ imported_scores = sa.Table(
     sa.Column("meaning", sa.String(40), nullable=False, doc="an outcome; any crystal etc.: only a group; empty: none"),
     sa.Column("numbers", sa.Text, nullable=False, doc="the file's numbers by name, as JSON; empty: none"),
     sa.Column("origin", sa.String(500), nullable=False, doc="name of the file"),
-    sa.Column(
-        "key", sa.String(64), nullable=False, doc="SHA-256 of all above but the origin, so that it is stored once"
-    ),
+    sa.Column("key", sa.String(64), nullable=False, doc="SHA-256 of what makes it the same score when it comes again"),
     sa.Column("imported_at", sa.DateTime, nullable=False),
     sa.UniqueConstraint("key"),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from datetime import datetime
 
 import openpyxl
@@ -230,9 +231,9 @@ def test_probabilities_that_the_published_script_mixed_up_are_refused(bring):
         ConfigError, match=r"in all 5 rows the probabilities fall.*MARCO's scores to ISPyB mixes them up"
     ):
         bring(head + "".join(lines))
-    assert bring(head + "".join(lines), accept_sorted=True).new == 5
+    assert bring(head + "".join(lines), accept_sorted=True).new == 4  # one image twice
     honest = lines[0].replace("0.9,0.06,0.03,0.01", "0.06,0.9,0.03,0.01")
-    assert bring(head + "".join([honest, *lines[1:]])).refused == 0
+    assert bring(head + "".join([honest, *lines[1:]])).new == 1
 
 
 @pytest.mark.usefixtures("plate")
@@ -354,3 +355,29 @@ def test_a_person_s_score_from_a_file_keeps_the_artscore_away_like_any_other(sys
         plate[1].inspect_id: [("any precipitate", "ann")],
         plate[2].inspect_id: [("23", "ben")],
     }
+
+
+@pytest.mark.usefixtures("plate")
+def test_a_person_without_times_may_change_their_mind_and_back(bring, held):
+    """As in an export of another program's present scores."""
+    table = f"image,score,by\n{rigaku_name(1)},{{}},Rock Maker\n"
+    for word in ("clear", "Crystals", "clear"):
+        assert bring(table.format(word)).new == 1
+        assert bring(table.format(word)).known == 1
+        assert held()["A1a"] == f"any {'crystal' if word == 'Crystals' else 'clear'}"
+
+
+@pytest.mark.usefixtures("plate")
+def test_lines_that_contradict_each_other_without_times_are_refused(bring, held):
+    table = f"image,score,by\n{rigaku_name(1)},clear,ann\n{rigaku_name(1)},Crystals,ANN\n{rigaku_name(1)},clear,ann\n"
+    for new, known in ((1, 1), (0, 2)):
+        done = bring(table)
+        assert (done.lines, done.new, done.known, done.refused) == (3, new, known, 1)
+        assert "ANN said otherwise in an earlier line, and neither has a time" in done.first_refused[0].reason
+    assert held() == {"A1a": "any clear"}
+
+
+def test_a_named_pipe_is_not_waited_for(bring, tmp_path):
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(ConfigError, match="neither a file nor a folder"):
+        bring(tmp_path / "pipe.csv")
