@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -19,7 +19,12 @@ from xtalgrid_core.terminal import print_table
 from ..config import Config
 from ..exchange.export import FORMATS, Format
 from ..exchange.export import export as write_export
+from ..exchange.foreign import Told
+from ..exchange.import_scores import import_lines
+from ..exchange.import_scores import import_scores as read_scores
 from ..exchange.layouts import read_layout, unread
+from ..exchange.polo import export_runs
+from ..ledger.imported_scores import Kind
 from ..reports.agreement import AgreementWithPeople, Order, agreement_with_people
 from ..reports.agreement import disagreements as find_disagreements
 from ..reports.entries import Filter
@@ -35,6 +40,9 @@ from ..steps.system import System
 from ..storage.permissions import outside
 from .options import log_access
 from .printing import IMAGER_TIMES, csv_option, json_option, print_csv, print_json, print_lines
+
+EXIT_REFUSED = 1
+"""Lines of a file were refused."""
 
 Load = Callable[[], Config]
 
@@ -238,7 +246,7 @@ def disagreements(load: Load, chosen: Filter, order: Order, limit: int, as_json:
             f"{one.inspected:%Y-%m-%d}",
             one.artscore,
             f"{one.p_crystal:.3f}",
-            f"{one.code} {one.person}",
+            f"{one.code} {one.person or f'any {one.group}'}",
             one.who,
             f"{one.at:%Y-%m-%d}",
             "; ".join(one.others),
@@ -313,16 +321,69 @@ def _decimals(number: float | None, digits: int) -> str:
 @click.option("--barcode", default="", help="The plate, if the file has no column barcode.")
 @click.pass_obj
 def layout(load: Load, file: Path, barcode: str) -> None:
-    """Record what is in the drops of a plate from a CSV FILE: sample, condition and project by well."""
+    """Record what is in the drops of a plate: sample, condition and project by well.
+
+    FILE is a CSV or Excel table, or a screen as XML by Rock Maker or CrystalTrak.
+    """
     with System(load()) as system:
-        done = read_layout(system.ledger, file, barcode)
+        done = read_layout(system.config, system.ledger, file, barcode)
     say(f"{done.rows} wells read, {done.recorded} new or changed")
     for line in unread(done):
         say(line)
 
 
+@click.command("import-scores")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--by", default="", help="Who gave the scores, if the file does not say.")
+@click.option("--kind", type=click.Choice(["person", "program"]), help="Whether that is a person or a program.")
+@click.option("--barcode", default="", help="The plate, if the file does not say.")
+@click.option("--inspection", type=click.IntRange(min=0), help="The inspection, if the file does not say.")
+@click.option("--sheet", default="", help="The sheet of an Excel workbook.")
+@click.option("--dry-run", is_flag=True, help="Show the account of what would be imported; record nothing.")
+@click.option(
+    "--refused", type=click.Path(path_type=Path, dir_okay=False), help="Write all refused lines to this CSV file."
+)
+@click.option("--accept-sorted", is_flag=True, help="Accept probabilities that look mixed up.")
+@json_option
+@click.pass_obj
+def import_scores(
+    load: Load,
+    file: Path,
+    by: str,
+    kind: Kind | None,
+    barcode: str,
+    inspection: int | None,
+    sheet: str,
+    dry_run: bool,
+    refused: Path | None,
+    accept_sorted: bool,
+    as_json: bool,
+) -> None:
+    """Import scores of people and programs from a FILE of another program, or a table.
+
+    The exit code is 1 if lines were refused.
+    """
+    with System(load()) as system:
+        done = read_scores(
+            system.config,
+            system.imager,
+            system.ledger,
+            file,
+            Told(by, kind, barcode, inspection, sheet),
+            dry_run=dry_run,
+            accept_sorted=accept_sorted,
+            refused_file=refused,
+        )
+    if as_json:
+        print_json(done)
+    else:
+        print_lines(import_lines(done, dry_run))
+    if done.refused:
+        sys.exit(EXIT_REFUSED)
+
+
 @click.command()
-@click.argument("kind", metavar="csv|jsonl|coco", type=click.Choice(FORMATS))
+@click.argument("kind", metavar="csv|xlsx|jsonl|coco|marco|texrank|xtal", type=click.Choice((*FORMATS, "xtal")))
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
 @filter_options
 @click.option("--confirmed", is_flag=True, help="Only chops in the group that a person gave (coco, --chops).")
@@ -332,18 +393,56 @@ def layout(load: Load, file: Path, barcode: str) -> None:
     type=click.Path(path_type=Path, file_okay=False),
     help="Also write the best chops as PNG files into this folder, in a subfolder for each class.",
 )
+@click.option("--inspection", type=click.IntRange(min=0), help="For xtal: the inspection; default: the newest.")
 @click.pass_obj
-def export(load: Load, kind: Format, out: Path, chosen: Filter, confirmed: bool, chops_folder: Path | None) -> None:
-    """Write scores with conditions, samples and people's scores to OUT."""
+def export(
+    load: Load,
+    kind: str,
+    out: Path,
+    chosen: Filter,
+    confirmed: bool,
+    chops_folder: Path | None,
+    inspection: int | None,
+) -> None:
+    """Write scores with conditions, samples and people's scores to OUT, or in the form of another program.
+
+    xlsx is a workbook with a table and a map of each plate; marco and texrank are tables of these programs' form; xtal
+    is a run for Polo, one plate at one inspection.
+    """
+    config = load()
+    if kind == "xtal":
+        with System(config) as system, outside(config.home, out):
+            runs = export_runs(config, system.imager, system.ledger, out, chosen, inspection)
+        log_access(config, "export", kind=kind, images=sum(runs.values()), out=str(out))
+        for file, images in runs.items():
+            say(f"{images} images in {file}")
+        return
+    if inspection is not None:
+        raise XtalgridError("--inspection is for xtal; choose by --from and --to")
     if confirmed and kind != "coco" and chops_folder is None:
         raise XtalgridError("--confirmed selects chops; use it with coco or --chops")
-    config = load()
     folder = chops_folder or out
     with System(config) as system, outside(config.home, out), outside(config.home, folder):
-        done = write_export(config, system.ledger, kind, out, chosen, confirmed=confirmed, chops_folder=chops_folder)
+        done = write_export(
+            config,
+            system.ledger,
+            cast(Format, kind),
+            out,
+            chosen,
+            confirmed=confirmed,
+            chops_folder=chops_folder,
+        )
     log_access(config, "export", kind=kind, images=done.images, out=str(out))
     boxes = f" with {done.boxes} boxes in {len(CLASSES)} categories" if kind == "coco" else ""
     without = f", {done.no_artscore} of them without an ARTscore" if done.no_artscore and kind != "coco" else ""
+    if kind in ("marco", "texrank"):
+        say(f"{done.images - done.no_probabilities} images in {out}")
+        if done.no_probabilities:
+            say(
+                f"left out  {done.no_probabilities} images without the four probabilities: not scored, undecided, or "
+                "scored by an old worker (score them again)"
+            )
+        return
     say(f"{done.images} images{boxes} in {out}{without}")
     if done.no_artscore and kind == "coco":
         say(f"left out  {done.no_artscore} images that people scored and that have no ARTscore, so no boxes")
@@ -353,5 +452,5 @@ def export(load: Load, kind: Format, out: Path, chosen: Filter, confirmed: bool,
         say(f"left out  the chops of {done.missing} images that can no longer be read")
 
 
-REPORTS = [sync, alerts, explain, history, agreement, disagreements, search, layout, export]
+REPORTS = [sync, alerts, explain, history, agreement, disagreements, search, layout, import_scores, export]
 """The commands of this module."""

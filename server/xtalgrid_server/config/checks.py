@@ -15,6 +15,7 @@ from xtalgrid_core.chops import STRIDE, dense_step_error
 from xtalgrid_core.frames import SUFFIX
 from xtalgrid_core.outcomes import CLASSES, Group
 
+from ..domain.words import SCORE_COLUMNS, configured, names_known
 from . import vendor
 from .sections import Alerts, Config, Imager, Viewer
 
@@ -40,6 +41,17 @@ def find_mistakes(config: Config) -> list[str]:
         known = [*outcomes, *Group]
         if rule.outcome not in known:
             errors.append(f"publish.hold: unknown outcome or group {rule.outcome!r}{did_you_mean(rule.outcome, known)}")
+    errors += [
+        f"scores.names: {word!r} is to mean {meaning!r}, which is neither an outcome nor a group"
+        + did_you_mean(meaning, names_known())
+        for word, meaning in config.scores.names.items()
+        if meaning and configured(meaning) is None
+    ]
+    errors += [
+        f"scores.columns: unknown column {name!r}{did_you_mean(name, SCORE_COLUMNS)}"
+        for name in config.scores.columns
+        if name not in SCORE_COLUMNS
+    ]
     errors += _publish_checks(config)
     errors += _boinc_checks(config)
     errors += _alerts_checks(config.alerts)

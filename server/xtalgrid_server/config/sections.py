@@ -333,6 +333,19 @@ class Alerts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Addresses to which a mail is sent for each plate."""
 
 
+class Scores(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How ``import-scores`` reads the lab's tables (docs/exchange.md)."""
+
+    columns: dict[str, str] = field(default_factory=dict)
+    """Headings of the lab's columns that are not recognised, such as ``score = "User rating"``."""
+    names: dict[str, str] = field(default_factory=dict)
+    """What the lab's words mean: ``"3D" = "crystals harvestable"``, ``"Needles" = "any crystal"``; empty: no score."""
+    plates: dict[str, str] = field(default_factory=dict)
+    """Barcodes of plates that other programs know by another name, such as a number: ``"3100" = "CI022987"``."""
+    slashed_dates: Literal["refused", "month first", "day first"] = "refused"
+    """How to read dates such as 01/02/2024."""
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """The whole configuration; `file` is None if there was no file."""
 
@@ -347,6 +360,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     import_: Import = field(default_factory=Import)
     viewer: Viewer = field(default_factory=Viewer)
     alerts: Alerts = field(default_factory=Alerts)
+    scores: Scores = field(default_factory=Scores)
 
     @property
     def imager_url(self) -> str:
@@ -409,5 +423,6 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "import": Import,
     "viewer": Viewer,
     "alerts": Alerts,
+    "scores": Scores,
 }
 """Section name → its struct."""

@@ -26,14 +26,16 @@ from xtalgrid_scoring.table import SECOND_OPINION_COLUMNS
 
 from ..config import Config
 from ..domain.log import log
-from ..ledger.shapes import ScoredImage
 from ..ledger.store import Ledger
 from ..reports.entries import DropInspection, Entry, Filter, have_second_opinion, inspections
 from ..reports.tables import COLUMNS, full_row, row, second_opinion
-from ..steps.pack import read_original
+from ..steps.pack import image_path, read_original
 from .coco import CocoWriter, coco_box
+from .marco import COLUMNS as COLUMNS_OF_MARCO
+from .marco import marco_row
+from .texrank import texrank_row
 
-Format = Literal["csv", "jsonl", "coco"]
+Format = Literal["csv", "jsonl", "coco", "marco", "texrank", "xlsx"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 Put = Callable[[DropInspection, Entry], None]
@@ -55,6 +57,8 @@ class Exported:
         Chops saved as files.
     missing
         Originals that could not be read, so that their chops are missing.
+    no_probabilities
+        Images left out of a file of four probabilities: without an ARTscore, undecided, or scored by an old worker.
     """
 
     images: int = 0
@@ -62,6 +66,7 @@ class Exported:
     boxes: int = 0
     chops: int = 0
     missing: int = 0
+    no_probabilities: int = 0
 
 
 def export(
@@ -97,8 +102,8 @@ def export(
         If something cannot be written; `out` is left as it was.
     """
     done = Exported()
-    further = SECOND_OPINION_COLUMNS if kind != "coco" and have_second_opinion(ledger, chosen) else ()
-    answers = kind != "csv" or chops_folder is not None or bool(further)
+    further = SECOND_OPINION_COLUMNS if kind in ("csv", "jsonl") and have_second_opinion(ledger, chosen) else ()
+    answers = kind not in ("csv", "xlsx") or chops_folder is not None or bool(further)
     try:
         if chops_folder is not None:
             for outcome in CLASSES:
@@ -125,7 +130,7 @@ def _csv(config: Config, stream: IO[bytes], further: Sequence[str], _confirmed: 
     def put(inspection: DropInspection, entry: Entry) -> None:
         values = row(config, inspection, entry)
         if further:
-            values |= second_opinion(_answer(entry))
+            values |= second_opinion(entry.answer)
         stream.write(csv_line(list(values.values())))
 
     yield put
@@ -136,7 +141,7 @@ def _json_lines(
     config: Config, stream: IO[bytes], further: Sequence[str], _confirmed: bool, _done: Exported
 ) -> Iterator[Put]:
     def put(inspection: DropInspection, entry: Entry) -> None:
-        answer = _answer(entry)
+        answer = entry.answer
         values = full_row(config, inspection, entry, answer)
         if further:
             values |= second_opinion(answer)
@@ -152,7 +157,7 @@ def _coco(
     with CocoWriter(stream) as writer:
 
         def put(inspection: DropInspection, entry: Entry) -> None:
-            answer = _answer(entry)
+            answer = entry.answer
             assert answer is not None
             writer.add(inspection, entry, answer, _chops(inspection, answer, confirmed))
 
@@ -160,17 +165,56 @@ def _coco(
         done.boxes = writer.annotations
 
 
-_WRITERS = {"csv": _csv, "jsonl": _json_lines, "coco": _coco}
+@contextmanager
+def _marco(
+    _config: Config, stream: IO[bytes], _further: Sequence[str], _confirmed: bool, done: Exported
+) -> Iterator[Put]:
+    stream.write(csv_line(COLUMNS_OF_MARCO))
+    yield _rows(stream, done, marco_row)
 
 
-def _answer(entry: Entry) -> wire.Scored | None:
-    answer = entry.image.answer if isinstance(entry.image, ScoredImage) else None
-    return answer if isinstance(answer, wire.Scored) else None
+@contextmanager
+def _texrank(
+    config: Config, stream: IO[bytes], _further: Sequence[str], _confirmed: bool, done: Exported
+) -> Iterator[Put]:
+    def line(entry: Entry, answer: wire.Scored | None) -> tuple[object, ...] | None:
+        try:
+            path = str(image_path(config, entry.image))
+        except ImageError:
+            path = entry.image.image_name
+        return texrank_row(path, answer)
+
+    yield _rows(stream, done, line)
+
+
+@contextmanager
+def _xlsx(
+    config: Config, stream: IO[bytes], _further: Sequence[str], _confirmed: bool, _done: Exported
+) -> Iterator[Put]:
+    from .xlsx import XlsxWriter  # loads openpyxl, a third of a second
+
+    with XlsxWriter(config, stream) as writer:
+        yield writer.add
+
+
+def _rows(
+    stream: IO[bytes], done: Exported, line: Callable[[Entry, wire.Scored | None], tuple[object, ...] | None]
+) -> Put:
+    def put(_inspection: DropInspection, entry: Entry) -> None:
+        values = line(entry, entry.answer)
+        if values is None:
+            done.no_probabilities += 1
+        else:
+            stream.write(csv_line(values))
+
+    return put
+
+
+_WRITERS = {"csv": _csv, "jsonl": _json_lines, "coco": _coco, "marco": _marco, "texrank": _texrank, "xlsx": _xlsx}
 
 
 def _chops(inspection: DropInspection, answer: wire.Scored, confirmed: bool) -> list[wire.BestChop]:
-    state = inspection.state
-    group = state.outcome.group if state.said and state.outcome is not None else None
+    group = inspection.state.group if inspection.state.said else None
     return [chop for chop in answer.boxes if not confirmed or chop.outcome.group is group]
 
 
@@ -183,7 +227,7 @@ def _write_chops(
     config: Config, inspection: DropInspection, entry: Entry, confirmed: bool, folder: Path, done: Exported
 ) -> None:
     """Cut an image's best chops out of the original; writing them again replaces the files."""
-    answer = _answer(entry)
+    answer = entry.answer
     if answer is None:
         return
     wanted = [

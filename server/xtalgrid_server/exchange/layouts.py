@@ -1,26 +1,30 @@
-"""``layout``: read the contents of a plate's drops from a CSV file written by people or robots."""
+"""``layout``: read the contents of a plate's drops: CSV or Excel by people and robots, screens as XML."""
 
 from __future__ import annotations
 
-import csv
 import difflib
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from xtalgrid_core.errors import ConfigError
-from xtalgrid_core.spreadsheets import cell_text
 
+from ..config import Config
 from ..domain.wells import Well, parse_well
+from ..imager.folder.formats import configured_format
 from ..ledger.contents import Contents
 from ..ledger.store import Ledger
+from .parts import condition_of, find_parts
+from .screens import is_xml, read_screen
+from .sheets import sheets, texts
 
 PLACES = ("barcode", "well", "row", "col", "subwell")
 TEXTS = {"project": 200, "sample": 200, "condition": 1000}
 """Columns with the contents of a drop, and their maximum length in characters."""
 
 _ALSO = {"column": "col", "plate": "barcode", "drop": "subwell"}
+_HEADER_IN = 20
+"""Rows in which the header may be."""
 _LARGEST = 16 * 1024 * 1024
 _SHOWN = 20
 _LARGEST_NUMBER = 99
@@ -49,29 +53,62 @@ class Layout:
     unseen: tuple[str, ...]
 
 
-def read_layout(ledger: Ledger, file: Path, barcode: str = "") -> Layout:
+def read_layout(config: Config, ledger: Ledger, file: Path, barcode: str = "") -> Layout:
     """Record a plate layout; recording it again changes nothing.
 
-    The file is UTF-8 text, separated by commas, semicolons or tabs, with a header. Its columns are
+    The file is a CSV text or an Excel workbook with a header. Its columns are
 
     - ``well`` (A1 for all drops of the well, A1a for one), or ``row`` (a letter or number), ``col`` and, if wells have
       several drops, ``subwell``;
-    - at least one of ``sample``, ``condition`` and ``project``;
+    - at least one of ``sample``, ``condition`` and ``project``; or the parts of the condition, each as columns for
+      concentration, unit, name and pH, which may be repeated;
     - ``barcode``, unless it is given as an argument.
 
-    Other columns are ignored.
+    Other columns are ignored. Or it is a screen, as `screens` reads it, for the plate that is given.
 
     Raises
     ------
     ConfigError
         If columns are missing or lines are invalid; lists the lines. Nothing is recorded.
     """
+    try:
+        if file.stat().st_size > _LARGEST:
+            raise ConfigError(f"{file}: more than {_LARGEST // 1024**2} MB; a plate layout has a line for each well")
+        is_screen = is_xml(file)
+    except OSError as error:
+        raise ConfigError(f"cannot read {file}: {error.strerror}") from error
+    contents, passed_over = _screen(config, file, barcode) if is_screen else _table(file, barcode)
+    recorded = ledger.contents.record(contents.values())
+    unseen = {one.barcode for one in contents.values()} - set(ledger.plates.barcodes())
+    return Layout(len(contents), recorded, passed_over, tuple(sorted(unseen)))
+
+
+_Drops = dict[tuple[str, Well], Contents]
+
+
+def _screen(config: Config, file: Path, barcode: str) -> tuple[_Drops, tuple[str, ...]]:
+    if not barcode:
+        raise ConfigError(f"{file}: a screen names no plate; give the barcode with --barcode")
+    contents: _Drops = {}
+    for well, condition in read_screen(file, configured_format(config, barcode)):
+        most = TEXTS["condition"]
+        if len(condition) > most:
+            raise ConfigError(f"{file}: the condition of {_place(well)} has more than {most} characters; shorten it")
+        contents[barcode, well] = Contents(barcode, well, condition=condition, origin=file.name)
+    return contents, ()
+
+
+def _table(file: Path, barcode: str) -> tuple[_Drops, tuple[str, ...]]:
     names, lines = _read(file)
-    _check_columns(file, names, barcode)
-    contents: dict[tuple[str, Well], Contents] = {}
+    parts = find_parts(names)
+    _check_columns(file, names, barcode, bool(parts))
+    contents: _Drops = {}
     seen: dict[tuple[str, Well], int] = {}
     errors = []
-    for number, line in lines:
+    for number, cells in lines:
+        line = dict(zip(reversed(names), reversed(cells), strict=True))  # of parts, the first
+        if parts and not line.get("condition"):
+            line["condition"] = condition_of(parts, cells)
         try:
             one = _contents(file, line, barcode)
             key = one.barcode, one.well
@@ -85,35 +122,26 @@ def read_layout(ledger: Ledger, file: Path, barcode: str = "") -> Layout:
         raise ConfigError("\n".join([f"{file}: {len(errors)} lines need correction:", *errors[:_SHOWN], *more]))
     if not contents:
         raise ConfigError(f"{file}: no lines below the header")
-    recorded = ledger.contents.record(contents.values())
-    unseen = {one.barcode for one in contents.values()} - set(ledger.plates.barcodes())
-    passed_over = tuple(name for name in names if name and name not in PLACES and name not in TEXTS)
-    return Layout(len(contents), recorded, passed_over, tuple(sorted(unseen)))
+    used = {index for part in parts for index in part.values()}
+    ignored = (name for index, name in enumerate(names) if name and index not in used)
+    return contents, tuple(name for name in ignored if name not in PLACES and name not in TEXTS)
 
 
-def _read(file: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """Return the column names, and the number and cells of each line that is not empty."""
-    try:
-        if file.stat().st_size > _LARGEST:
-            raise ConfigError(f"{file}: more than {_LARGEST // 1024**2} MB; a plate layout has a line for each well")
-        text = file.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise ConfigError(f"cannot read {file}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"cannot read {file}: {error}; save it as CSV in UTF-8") from error
-    head = text.partition("\n")[0]
-    separator = max(",;\t", key=head.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    try:
-        names = [_name(word) for word in next(reader, [])]
-        lines = [
-            (reader.line_num, dict(zip(names, (cell_text(cell).strip() for cell in cells), strict=False)))
-            for cells in reader
-            if any(cell_text(cell).strip() for cell in cells)
-        ]
-    except csv.Error as error:
-        raise ConfigError(f"{file}: line {reader.line_num}: not CSV ({error})") from error
-    return names, lines
+def _read(file: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Return the column names, and the number and cells of each line that is not empty, as many as there are names.
+
+    The header is the first of the first rows that names a well; above it there may be a title.
+    """
+    rows = [(row.number, texts(row.cells)) for row in sheets(file)[0].rows()]
+    names = [[_name(cell) for cell in cells] for _, cells in rows[:_HEADER_IN]]
+    at = next((index for index, row in enumerate(names) if _names_wells(row)), 0)
+    header = names[at] if rows else []
+    lines = [(number, (cells + [""] * len(header))[: len(header)]) for number, cells in rows[at + 1 :]]
+    return header, lines
+
+
+def _names_wells(names: Sequence[str]) -> bool:
+    return "well" in names or {"row", "col"} <= set(names)
 
 
 def _name(word: str) -> str:
@@ -121,7 +149,7 @@ def _name(word: str) -> str:
     return _ALSO.get(name, name)
 
 
-def _check_columns(file: Path, names: Sequence[str], barcode: str) -> None:
+def _check_columns(file: Path, names: Sequence[str], barcode: str, has_parts: bool) -> None:
     known = (*PLACES, *TEXTS)
     doubles = sorted({name for name in names if name in known and names.count(name) > 1})
     mistakes = [f"the column {name} appears twice" for name in doubles]
@@ -129,7 +157,7 @@ def _check_columns(file: Path, names: Sequence[str], barcode: str) -> None:
         mistakes.append("it needs the column well, or row and col")
     if "well" in names and {"row", "col"} & set(names):
         mistakes.append("it has the column well as well as row or col; keep one of them")
-    if not set(TEXTS) & set(names):
+    if not (set(TEXTS) & set(names) or has_parts):
         mistakes.append(f"it needs one of the columns {', '.join(TEXTS)}")
     if "barcode" not in names and not barcode:
         mistakes.append("it has no column barcode; give the barcode with --barcode")

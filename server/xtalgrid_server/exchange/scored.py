@@ -18,7 +18,7 @@ from xtalgrid_core.outcomes import Group
 from xtalgrid_core.spreadsheets import csv_line
 
 from ..config import Config
-from ..domain.drop_state import DropState
+from ..domain.drop_state import DropState, meaning_name
 from ..domain.images import ImageRow, ScoredDrop
 from ..imager.crystaltrak.database import ImagerDatabase
 from ..ledger.store import Ledger
@@ -99,7 +99,8 @@ def export_scored(
         If the database cannot be read.
     """
     done = ExportedScores()
-    scored = database.scored_by_people(uv, ledger.corrections.inspect_ids())
+    elsewhere = {*ledger.corrections.inspect_ids(), *ledger.imported_scores.inspect_ids()}
+    scored = database.scored_by_people(uv, elsewhere)
     try:
         with replacing(out) as stream:
             stream.write(csv_line(COLUMNS))
@@ -130,9 +131,9 @@ def _row(config: Config, drop: ScoredDrop, state: DropState, done: ExportedScore
     mate = next((path for path in mates if path is not None), None)
     done.wells += 1
     done.pairs += mate is not None
-    done.codes.update({score.code for score in state.people if score.outcome is None})
+    done.codes.update({score.code for score in state.people if score.meaning is None})
     code, outcome = _label(state)
-    differ = len({score.outcome or score.code for score in state.people}) > 1
+    differ = len({score.name for score in state.people}) > 1
     done.group_only += bool(outcome) and not code
     done.disputed += not outcome and not code
     return (
@@ -146,7 +147,7 @@ def _row(config: Config, drop: ScoredDrop, state: DropState, done: ExportedScore
         "; ".join(score.who for score in state.people),
         config.imager.local(newest.at.replace(tzinfo=UTC).timestamp()).isoformat(sep=" "),
         config.imager.pixel_size_um or "",
-        "; ".join(f"{score.who}: {score.outcome or score.code}" for score in state.people) if differ else "",
+        "; ".join(f"{score.who}: {score.name}" for score in state.people) if differ else "",
     )
 
 
@@ -154,7 +155,7 @@ def _label(state: DropState) -> tuple[str, str]:
     """Return the score code and the outcome that all people stand for, as far as there are any."""
     agreed, codes = state.agreed, {score.code for score in state.people}
     if isinstance(agreed, Group):
-        return "", f"any {agreed}"  # as xtalgrid_nets names it
+        return "", meaning_name(agreed)  # as xtalgrid_nets names it
     if agreed is not None:
         return state.people[-1].code, str(agreed)
     return (codes.pop() if len(codes) == 1 else "", "")

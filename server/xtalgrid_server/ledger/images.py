@@ -16,6 +16,7 @@ from ..domain.wells import Well
 from ..storage.engines import chunks
 from . import tables as t
 from .database import LedgerDatabase, is_of
+from .imported_scores import by_persons, scored_in_files
 from .shapes import (
     DropImage,
     drop_images,
@@ -75,6 +76,17 @@ class Images:
     def by_id(self, image_ids: Sequence[int]) -> dict[int, DropImage]:
         """Return images by id."""
         return {image.image_id: image for image in self._in(t.images.c.id, image_ids)}
+
+    def named(self, names: Sequence[str]) -> dict[str, list[DropImage]]:
+        """Return the images with one of these file names, by name."""
+        found: dict[str, list[DropImage]] = {}
+        is_ours = is_of(self._db.source, t.images.c.source)
+        with self._db.reading() as connection:
+            for part in chunks(sorted(set(names))):
+                statement = select_images().where(t.images.c.image_name.in_(part), is_ours)
+                for image in drop_images(connection, statement, self._db.held):
+                    found.setdefault(image.image_name, []).append(image)
+        return found
 
     def of_scores(self, score_ids: Sequence[int]) -> list[DropImage]:
         """Return the image of each of these scores, with its newest score, in the same order."""
@@ -179,7 +191,7 @@ class Images:
         return with_a_say(self._db.light, found)
 
     def scored_by_people(self, programs: Sequence[str], chosen: Range) -> Iterator[list[DropImage]]:
-        """Yield the images of inspections that people scored, in XtalTrak or in the viewer, by inspect id.
+        """Yield the images of inspections that people scored, in XtalTrak, the viewer or imported files, by inspect id.
 
         Images that wait or failed are among them.
 
@@ -188,7 +200,7 @@ class Images:
         programs
             SCOREDBY names of programs, whose scores are not people's.
         """
-        imager, images, made = t.imager_scores.c, t.images.c, t.corrections.c
+        imager, images, made, given = t.imager_scores.c, t.images.c, t.corrections.c, t.imported_scores.c
         after = -1
         while True:
             in_imager = sa.select(imager.inspect_id).where(
@@ -199,9 +211,15 @@ class Images:
                 .join_from(t.images, t.corrections, images.id == made.image_id)
                 .where(images.source == self._db.source, images.inspect_id > after)
             )
+            in_files = (
+                sa.select(images.inspect_id)
+                .join_from(t.images, t.imported_scores, images.id == given.image_id)
+                .where(images.source == self._db.source, images.inspect_id > after, *by_persons())
+            )
             page = sa.union(
                 in_imager.distinct().order_by(imager.inspect_id).limit(BATCH).subquery().select(),
                 in_viewer.distinct().order_by(images.inspect_id).limit(BATCH).subquery().select(),
+                in_files.distinct().order_by(images.inspect_id).limit(BATCH).subquery().select(),
             ).subquery()
             where = [images.source == self._db.source, *chosen.dates]
             if chosen.barcodes is not None:
@@ -219,7 +237,7 @@ class Images:
             after = ids[-1]
 
     def with_people(self, inspections: Sequence[tuple[str, int]], programs: Sequence[str]) -> list[DropImage]:
-        """Return the images of drops that people scored, in XtalTrak or the viewer, at these inspections of plates.
+        """Return the images of drops that people scored, wherever they did, at these inspections of plates.
 
         All images of such a drop are returned, and a few whose scores people took back since.
         """
@@ -232,7 +250,7 @@ class Images:
         with self._db.reading() as connection:
             for barcode, number in inspections:  # one by one: SQLite uses no index for a list of pairs
                 where = images.source == self._db.source, images.barcode == barcode, images.inspection == number
-                ids = sa.select(images.inspect_id).where(*where, in_viewer | in_imager)
+                ids = sa.select(images.inspect_id).where(*where, in_viewer | in_imager | scored_in_files(images.id))
                 chosen = select_images().where(*where, images.inspect_id.in_(ids))
                 found += drop_images(connection, chosen, self._db.held)
         return with_a_say(self._db.light, found)
@@ -262,12 +280,15 @@ class Images:
         since, since_local
             The same moment in UTC and in the imager's naive local time.
         """
-        images, made, imager = t.images.c, t.corrections.c, t.imager_scores.c
+        images, made, imager, given = t.images.c, t.corrections.c, t.imager_scores.c, t.imported_scores.c
+        in_files = sa.select(images.inspect_id).join_from(t.images, t.imported_scores, images.id == given.image_id)
+        in_files = in_files.where(is_of(self._db.source, images.source), given.at >= since, *by_persons())
+        in_files = in_files.order_by(given.id.desc())
         in_viewer = sa.select(images.inspect_id).join_from(t.images, t.corrections, images.id == made.image_id)
         in_viewer = in_viewer.where(is_of(self._db.source, images.source), made.at >= since).order_by(made.id.desc())
         persons = imager.source == self._db.source, imager.by.not_in(programs), imager.date >= since_local
         in_imager = sa.select(imager.inspect_id).where(*persons).order_by(imager.id.desc())
-        rows = [*self._db.rows(in_viewer.limit(limit)), *self._db.rows(in_imager.limit(limit))]
+        rows = [row for each in (in_viewer, in_imager, in_files) for row in self._db.rows(each.limit(limit))]
         return self.of_inspections(sorted({row.inspect_id for row in rows}))
 
     def scored_by_several(self, programs: Sequence[str], since: datetime, limit: int) -> list[DropImage]:
@@ -281,7 +302,10 @@ class Images:
             Inspections without a score in the viewer only if one in the score table is dated since then (naive local
             time).
         """
-        images, made, imager = t.images.c, t.corrections.c, t.imager_scores.c
+        images, made, imager, given = t.images.c, t.corrections.c, t.imager_scores.c, t.imported_scores.c
+        in_files = sa.select(images.inspect_id, given.who, sa.literal(0).label("place"))
+        in_files = in_files.join_from(t.images, t.imported_scores, images.id == given.image_id)
+        in_files = in_files.where(is_of(self._db.source, images.source), *by_persons())
         in_viewer = sa.select(images.inspect_id, made.who, made.id.label("place")).join_from(
             t.images, t.corrections, images.id == made.image_id
         )
@@ -289,8 +313,9 @@ class Images:
         persons = imager.source == self._db.source, imager.by.not_in(programs)
         recent = sa.select(imager.inspect_id).where(*persons, imager.date >= since)
         in_imager = sa.select(imager.inspect_id, imager.by.label("who"), sa.literal(0).label("place"))
-        touched = sa.union(in_viewer.with_only_columns(images.inspect_id), recent)
-        said = sa.union_all(in_viewer, in_imager.where(*persons, imager.inspect_id.in_(touched))).subquery().c
+        touched = sa.union(*(each.with_only_columns(images.inspect_id) for each in (in_viewer, in_files)), recent)
+        in_imager = in_imager.where(*persons, imager.inspect_id.in_(touched))
+        said = sa.union_all(in_viewer, in_imager, in_files).subquery().c
         several = (
             sa.select(said.inspect_id)
             .group_by(said.inspect_id)
@@ -357,7 +382,7 @@ def _is_name(column: sa.ColumnElement[str], who: str) -> sa.ColumnElement[bool]:
 
 
 def _scored_by_somebody(programs: Sequence[str]) -> sa.ColumnElement[bool]:
-    """Select images of inspections that have a score in the viewer, or one by no program in the score table."""
+    """Select images of inspections with a score in the viewer or an imported file, or by no program in the table."""
     images, made, imager, other = t.images.c, t.corrections.c, t.imager_scores.c, t.images.alias().c
     in_viewer = sa.exists().where(
         other.source == images.source, other.inspect_id == images.inspect_id, made.image_id == other.id
@@ -365,4 +390,7 @@ def _scored_by_somebody(programs: Sequence[str]) -> sa.ColumnElement[bool]:
     in_imager = sa.exists().where(
         imager.source == images.source, imager.inspect_id == images.inspect_id, imager.by.not_in(programs)
     )
-    return in_viewer.correlate(t.images) | in_imager.correlate(t.images)
+    in_files = sa.exists().where(
+        other.source == images.source, other.inspect_id == images.inspect_id, scored_in_files(other.id)
+    )
+    return in_viewer.correlate(t.images) | in_imager.correlate(t.images) | in_files.correlate(t.images)

@@ -47,7 +47,7 @@ class Plates:
 
     def state(self) -> tuple[int, ...]:
         """Return the newest ids of all tables that drops are shown from: while they are the same, nothing came in."""
-        tables = t.images, t.scores, t.failures, t.corrections, t.imager_scores, t.drops
+        tables = t.images, t.scores, t.failures, t.corrections, t.imager_scores, t.imported_scores, t.drops
         newest = (sa.select(sa.func.max(table.c.id)).scalar_subquery() for table in tables)
         return tuple(number or 0 for number in self._db.rows(sa.select(*newest))[0])
 

@@ -18,6 +18,7 @@ from .decisions import Decisions, newest_decisions
 from .failures import Failures
 from .imager_scores import ImagerScores
 from .images import Images
+from .imported_scores import ImportedScores
 from .passed_over import PassedOver
 from .person_scores import PersonScores
 from .plates import Plates
@@ -46,7 +47,8 @@ class Ledger:
         self.scores = Scores(self._db)
         self.corrections = Corrections(self._db)
         self.imager_scores = ImagerScores(self._db)
-        self.person_scores = PersonScores(config, self.corrections, self.imager_scores)
+        self.imported_scores = ImportedScores(self._db)
+        self.person_scores = PersonScores(config, self.corrections, self.imager_scores, self.imported_scores)
         self.contents = ContentsRecords(self._db)
         self.decisions = Decisions(self._db)
         self.publications = Publications(self._db)

@@ -58,6 +58,7 @@ images = sa.Table(
     sa.UniqueConstraint("source", "inspect_id", "image_name"),
     sa.Index("ix_images_barcode", "barcode", "inspection", "row", "col", "subwell"),
     sa.Index("ix_images_inspected", "inspected"),
+    sa.Index("ix_images_image_name", "image_name"),
     sa.Index("ix_images_changed_at", "changed_at"),
 )
 """Every image that was planned, or failed before that: which image of which drop, by the imager database's names."""
@@ -245,6 +246,25 @@ corrections = sa.Table(
     sa.Index("ix_corrections_key", "key", unique=True),
 )
 """Scores that people gave in the viewer."""
+
+imported_scores = sa.Table(
+    "imported_scores",
+    metadata,
+    _key(),
+    _to("images.id"),
+    sa.Column("kind", sa.String(10), nullable=False, doc="person, program"),
+    sa.Column("who", sa.String(100), nullable=False, doc="the person or the program, or what is known of them"),
+    sa.Column("at", sa.DateTime, nullable=False),
+    sa.Column("at_is", sa.String(10), nullable=False, doc="what happened then: scored, imaged, changed, saved"),
+    sa.Column("word", sa.String(200), nullable=False, doc="the score as the file has it"),
+    sa.Column("meaning", sa.String(40), nullable=False, doc="an outcome; any crystal etc.: only a group; empty: none"),
+    sa.Column("numbers", sa.Text, nullable=False, doc="the file's numbers by name, as JSON; empty: none"),
+    sa.Column("origin", sa.String(500), nullable=False, doc="name of the file"),
+    sa.Column("key", sa.String(64), nullable=False, doc="SHA-256 of what makes it the same score when it comes again"),
+    sa.Column("imported_at", sa.DateTime, nullable=False),
+    sa.UniqueConstraint("key"),
+)
+"""Scores of people and of other programs, imported from files."""
 
 drops = sa.Table(
     "drops",

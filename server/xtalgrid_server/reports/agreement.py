@@ -17,6 +17,7 @@ from xtalgrid_core.outcomes import SCORED_GROUPS, Group, Outcome, published
 from xtalgrid_core.wilson import wilson
 
 from ..config import Config
+from ..domain.drop_state import group_of
 from ..ledger.store import Ledger
 from .entries import DropInspection, Filter, scored_by_people
 
@@ -60,7 +61,8 @@ class AgreementWithPeople:
     Attributes
     ----------
     agree, same_outcome
-        Inspections in which the person's score and the ARTscore have the same group, and the very same outcome.
+        Inspections in which the person's score and the ARTscore have the same group, and the very same outcome; the
+        second is of those in which a person named an outcome, not only a group.
     by_group
         Recall of each group: of the inspections that people put into it, those with an ARTscore of that group.
     named
@@ -101,6 +103,7 @@ class AgreementWithPeople:
 class _Counts:
     table: Counter[tuple[Group, Group]] = field(default_factory=Counter)
     same_outcome: int = 0
+    outcomes: int = 0
     disputed: int = 0
     failed: int = 0
     waiting: int = 0
@@ -130,10 +133,12 @@ def agreement_with_people(config: Config, ledger: Ledger, chosen: Filter) -> Agr
             counts.waiting += artscore is None
             continue
         person = state.outcomes[0]
-        theirs, ours = person.group, artscore.group
+        theirs, ours = group_of(person), artscore.group
         month = f"{inspection.best.image.inspected:%Y-%m}"
         counts.table[theirs, ours] += 1
-        counts.same_outcome += published(person) is artscore
+        if isinstance(person, Outcome):
+            counts.outcomes += 1
+            counts.same_outcome += published(person) is artscore
         counts.classifiers[inspection.best.image.classifier] += 1
         counts.months[month, "all"] += 1
         counts.months[month, "agree"] += theirs is ours
@@ -152,7 +157,7 @@ def _summary(counts: _Counts) -> AgreementWithPeople:
     crystal = Group.CRYSTAL
     return AgreementWithPeople(
         agree=Part.of(sum(table[group][group] for group in SCORED_GROUPS), total),
-        same_outcome=Part.of(counts.same_outcome, total),
+        same_outcome=Part.of(counts.same_outcome, counts.outcomes),
         by_group={group: Part.of(table[group][group], sum(table[group].values())) for group in SCORED_GROUPS},
         named={
             group: Part.of(table[group][group], sum(row[group] for row in table.values())) for group in SCORED_GROUPS
@@ -180,7 +185,8 @@ def _summary(counts: _Counts) -> AgreementWithPeople:
 class Disagreement:
     """An inspection that a person and xtalgrid put into different groups; `at` is when the person scored it, UTC.
 
-    `others` are the scores that other people gave it, as ``name: outcome``.
+    `person` is None if they named only the `group`, in their own word, which then is the `code`. `others` are the
+    scores that other people gave it, as ``name: outcome``. `origin` is the file that the score was imported from.
     """
 
     barcode: str
@@ -192,11 +198,13 @@ class Disagreement:
     artscore: Outcome
     probability: float
     p_crystal: float
-    person: Outcome
+    person: Outcome | None
+    group: Group
     code: str
     who: str
     at: datetime
     others: tuple[str, ...] = ()
+    origin: str = ""
 
 
 def disagreements(
@@ -220,7 +228,7 @@ def _disagreements(inspections: Iterable[DropInspection]) -> Iterator[Disagreeme
         if artscore is None or inspection.p_crystal is None:  # failed, or still to come
             continue
         for person in people:
-            if person.outcome is None or person.outcome.group is artscore.group:
+            if person.group is None or person.group is artscore.group:
                 continue
             yield Disagreement(
                 barcode=image.barcode,
@@ -233,8 +241,10 @@ def _disagreements(inspections: Iterable[DropInspection]) -> Iterator[Disagreeme
                 probability=image.probability,
                 p_crystal=inspection.p_crystal,
                 person=person.outcome,
+                group=person.group,
                 code=person.code,
                 who=person.who,
                 at=person.at,
-                others=tuple(f"{other.who}: {other.outcome or other.code}" for other in people if other is not person),
+                others=tuple(f"{other.who}: {other.name}" for other in people if other is not person),
+                origin=person.origin,
             )

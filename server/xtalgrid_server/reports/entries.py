@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome, published
 
 from ..config import Config
 from ..domain.drop_state import DropState, PersonScore
 from ..ledger.contents import Contents, PlateContents
 from ..ledger.images import Range
-from ..ledger.shapes import DropImage
+from ..ledger.shapes import DropImage, ScoredImage
 from ..ledger.store import Ledger
 from ..steps.score_rules import rank
 
@@ -33,6 +34,12 @@ class Entry:
     def artscore(self) -> Outcome | None:
         """Outcome of the image's ARTscore, as published; ``failed`` or, while it waits, None without one."""
         return published(self.image.outcome) if self.image.outcome else None
+
+    @property
+    def answer(self) -> wire.Scored | None:
+        """The worker's answer; None without an ARTscore, or if answers were not read."""
+        answer = self.image.answer if isinstance(self.image, ScoredImage) else None
+        return answer if isinstance(answer, wire.Scored) else None
 
 
 class DropInspection:

@@ -20,6 +20,7 @@ from ..ledger.contents import Contents
 from ..ledger.corrections import Correction
 from ..ledger.decisions import Decision, Review
 from ..ledger.imager_scores import SeenScore
+from ..ledger.imported_scores import ImportedScore, numbers_of
 from ..ledger.publications import Publication
 from ..ledger.scores import Origin
 from ..ledger.shapes import DropImage, ScoredImage
@@ -107,6 +108,8 @@ class Explanation:
     """Number of each inspection, by inspect id."""
     imager_scores: tuple[SeenScore, ...]
     corrections: tuple[Correction, ...]
+    imported: tuple[ImportedScore, ...] = ()
+    """Scores that were imported from other programs' files."""
     not_asked: str = field(default="")
     plate: str = ""
     """Format of the plate, and what it is known from, if its wells are named by numbers."""
@@ -143,6 +146,7 @@ def explain(
     ids, not_asked = record_scores(database, ledger, drop)
     first, known = images[0], known_format(config, database, barcode)
     corrections = ledger.corrections.of_images([image.image_id for image in drop])
+    imported = ledger.imported_scores.of_images([image.image_id for image in drop])
     return Explanation(
         barcode=barcode,
         well=str(first.well),
@@ -153,6 +157,7 @@ def explain(
         inspections={image.inspect_id: image.inspection for image in drop},
         imager_scores=tuple(ledger.imager_scores.history(ids)),
         corrections=tuple(sorted((one for made in corrections.values() for one in made), key=lambda one: one.id)),
+        imported=tuple(score for scores in imported.values() for score in scores),
         not_asked=not_asked,
         plate="" if known is None else f"{known[0]}, by {known[1]}",
     )
@@ -331,6 +336,9 @@ def _people_lines(config: Config, story: Explanation) -> Iterator[str]:
         )
     if story.not_asked:
         yield f"  cannot be read now: {story.not_asked}"
+    for score in story.imported:
+        said = f"“{score.word}” {numbers_of(score)}".rstrip()
+        yield f"  {score.at:%Y-%m-%d %H:%M} UTC  {score.origin}, {score.kind} {score.who}: {said}"
     for made in story.corrections:
         note = f": {made.note}" if made.note else ""
         yield f"  {made.at:%Y-%m-%d %H:%M} UTC  in the viewer, {made.who}: {made.outcome or 'withdrew the score'}{note}"

@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 import msgspec
 
 from xtalgrid_core import wire
-from xtalgrid_core.outcomes import Outcome, published
+from xtalgrid_core.outcomes import Group, Outcome, published
 
 from ..config import Config
 from ..imager.crystaltrak.database import ImagerDatabase
 from ..ledger.contents import Contents
+from ..ledger.imported_scores import ImportedScore, numbers_of
 from ..ledger.scores import Origin
 from ..ledger.shapes import ScoredImage
 from ..ledger.store import Ledger
@@ -27,7 +28,7 @@ class ScoreEntry:
     Attributes
     ----------
     what
-        ``ARTscore``, ``score table`` or ``viewer``.
+        ``ARTscore``, ``score table``, ``viewer``, or for an imported score ``person`` or ``program``.
     who
         The person, or the worker of an ARTscore.
     at
@@ -94,6 +95,7 @@ def history(config: Config, database: ImagerDatabase, ledger: Ledger, barcode: s
         )
     newest: dict[int, list[float]] = {}
     corrections = ledger.corrections.of_images([image.image_id for image in drop])
+    imported = ledger.imported_scores.of_images([image.image_id for image in drop])
     for image in drop:
         if image.score_id is not None:
             newest.setdefault(image.inspect_id, []).append(image.p_crystal)
@@ -105,6 +107,7 @@ def history(config: Config, database: ImagerDatabase, ledger: Ledger, barcode: s
             steps[image.inspect_id].append(
                 ScoreEntry("viewer", made.who, made.at.replace(tzinfo=UTC), code, made.outcome, detail=made.note)
             )
+        steps[image.inspect_id] += [_imported(config, one) for one in imported.get(image.image_id, ())]
     images = {image.inspect_id: image for image in drop}
     chapters = [
         Chapter(
@@ -137,6 +140,20 @@ def _artscore(config: Config, score: ScoredImage, origin: Origin) -> ScoreEntry:
         msgspec.UNSET if own is None else own,
         msgspec.UNSET if second is None else second,
     )
+
+
+def _imported(config: Config, score: ImportedScore) -> ScoreEntry:
+    outcome, group = (None, score.meaning) if isinstance(score.meaning, Group) else (score.meaning, None)
+    code = (config.score_code(outcome) or "") if outcome else f"“{score.word}”"
+    parts = [f"any {group}"] if group else []
+    parts += [f"word “{score.word}”"] if outcome else []
+    parts += [
+        numbers_of(score),
+        "" if score.at_is == "scored" else f"time: {score.at_is}",
+        f"imported from {score.origin}",
+    ]
+    detail = "; ".join(part for part in parts if part)
+    return ScoreEntry(score.kind, score.who, score.at.replace(tzinfo=UTC), code, outcome, detail=detail)
 
 
 def history_lines(drop: History) -> Iterator[str]:

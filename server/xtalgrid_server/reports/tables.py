@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from xtalgrid_core import wire
-from xtalgrid_core.outcomes import CLASSES
+from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS
 from xtalgrid_scoring.table import SECOND_OPINION_COLUMNS
 
 from ..config import Config
+from ..domain.drop_state import PersonScore
 from .entries import DropInspection, Entry
 
 COLUMNS = (
@@ -49,13 +51,18 @@ def row(config: Config, inspection: DropInspection, entry: Entry) -> dict[str, A
         "scored_at": f"{image.at:%Y-%m-%dT%H:%M:%SZ}" if image.at else None,
         "person_score": person.code if person else None,
         "person_outcome": str(by_person) if by_person else None,
-        "person_group": str(by_person.group) if by_person else None,
+        "person_group": str(person.group) if person and person.group else None,
         "person": person.who if person else None,
         "person_at": f"{person.at:%Y-%m-%dT%H:%M:%SZ}" if person else None,
-        "person_where": ("imager" if person.correction is None else "viewer") if person else None,
+        "person_where": where_given(person) if person else None,
         "held_to_be": inspection.state.name,
-        "people": "; ".join(f"{score.who}: {score.outcome or score.code}" for score in people) or None,
+        "people": "; ".join(f"{score.who}: {score.name}" for score in people) or None,
     }
+
+
+def where_given(score: PersonScore) -> str:
+    """Return where a person gave a score: ``imager``, ``viewer``, or the file that it was imported from."""
+    return score.origin or ("imager" if score.correction is None else "viewer")
 
 
 def second_opinion(answer: wire.Scored | None) -> dict[str, float | None]:
@@ -64,6 +71,10 @@ def second_opinion(answer: wire.Scored | None) -> dict[str, float | None]:
         return dict.fromkeys(SECOND_OPINION_COLUMNS)
     values = (round(p, 5) for p in (*answer.own_groups, *answer.second_opinion.groups))
     return dict(zip(SECOND_OPINION_COLUMNS, values, strict=True))
+
+
+def _by_group(groups: Sequence[float]) -> dict[str, float]:
+    return {str(group): round(p, 5) for group, p in zip(SCORED_GROUPS, groups, strict=True)}
 
 
 def full_row(config: Config, inspection: DropInspection, entry: Entry, answer: wire.Scored | None) -> dict[str, Any]:
@@ -79,6 +90,7 @@ def full_row(config: Config, inspection: DropInspection, entry: Entry, answer: w
             {
                 "score": score.code,
                 "outcome": score.outcome and str(score.outcome),
+                "group": score.group and str(score.group),
                 "person": score.who,
                 "at": f"{score.at:%Y-%m-%dT%H:%M:%SZ}",
             }
@@ -89,6 +101,7 @@ def full_row(config: Config, inspection: DropInspection, entry: Entry, answer: w
         "pixel_size_um": answer and answer.pixel_size_um,
         "probabilities": answer
         and {str(outcome): round(p, 5) for outcome, p in zip(CLASSES, answer.probabilities, strict=False)},
+        "groups": None if answer is None or answer.groups is None else _by_group(answer.groups),
         "drop": answer and answer.drop.box,
         "boxes": [
             {"box": chop.box, "outcome": str(chop.outcome), "probability": round(chop.probability, 5)}

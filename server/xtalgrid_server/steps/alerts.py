@@ -208,7 +208,7 @@ def as_row(alert: Alert) -> dict[str, Any]:
         "p_crystal": image.p_crystal,
         "before": alert.crystal.before,
         "people": [
-            {"score": score.code, "outcome": score.outcome, "person": score.who, "at": score.at}
+            {"score": score.code, "outcome": score.outcome, "group": score.group, "person": score.who, "at": score.at}
             for score in alert.crystal.person_scores
         ],
         "project": contents.project,

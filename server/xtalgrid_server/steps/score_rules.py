@@ -58,7 +58,8 @@ def peoples_scores(
 
     Returns
     -------
-    By inspect id: rows of the score table, and scores that are only in the viewer, as such rows without an id.
+    By inspect id: rows of the score table, and scores that are only in the viewer or in imported files, as such rows
+    without an id.
     """
     persons, local = config.imager.is_persons, config.imager.local
     only_here: dict[tuple[str, Well], list[ScoreRow]] = {}
@@ -67,6 +68,11 @@ def peoples_scores(
             at = local(made.at.replace(tzinfo=UTC).timestamp())
             row = ScoreRow(0, image.inspect_id, config.score_code(made.outcome) or "", at, made.who, image.image_name)
             only_here.setdefault((image.barcode, image.well), []).append(row)
+    for image, given in ledger.person_scores.imported(sorted({score.barcode for score in scores})):
+        code = (config.score_code(given.outcome) or "") if given.outcome else given.name
+        at = local(given.at.replace(tzinfo=UTC).timestamp())
+        row = ScoreRow(0, image.inspect_id, code, at, given.who, image.image_name)
+        only_here.setdefault((image.barcode, image.well), []).append(row)
     return {
         score.inspect_id: sorted(
             (

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.routing import Match
 
 from xtalgrid_core.errors import LedgerError
-from xtalgrid_core.outcomes import Outcome
+from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, SCORED_GROUPS, Outcome
 
 from ..config import Config
 from ..domain.log import log
@@ -77,8 +77,12 @@ def create_app(config: Config) -> FastAPI:
     return app
 
 
+_GROUP_LOOKS = {group: CLASSES[GROUP_CLASSES[group][0]] for group in SCORED_GROUPS}
+"""A group alone has the colour of its first outcome."""
+
+
 def _add_outcome_styles(app: FastAPI, site: Site) -> None:
-    styles = site.render("looks.css", outcomes=list(Outcome), ratios=layout.RATIOS)
+    styles = site.render("looks.css", outcomes=list(Outcome), groups=_GROUP_LOOKS, ratios=layout.RATIOS)
 
     @app.get("/looks.css")
     def outcome_styles() -> Response:

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 from urllib.parse import quote, urlencode
 
-from xtalgrid_core.outcomes import Group, Outcome
+from xtalgrid_core.outcomes import SCORED_GROUPS, Group, Outcome
 
-from ..domain.drop_state import DropState
+from ..domain.drop_state import DropState, Meaning, meaning_name
 from ..domain.wells import Well
 
 Order = Literal["plate", "best"]
@@ -32,6 +32,9 @@ DISPUTED = "disputed"
 
 KINDS: dict[str, Outcome] = {outcome.name.lower().replace("_", "-"): outcome for outcome in Outcome}
 """Outcomes by their kinds, such as ``bad-form``."""
+
+GROUP_KINDS: dict[str, Group] = {f"any-{group}": group for group in SCORED_GROUPS}
+"""Groups by their kinds, such as ``any-crystal``, for drops of which people named no more."""
 
 COMPARISONS = {"differ": "group differs", "agree": "same group", "alone": "not compared"}
 HEAT_STEPS = 10
@@ -52,9 +55,11 @@ _OTHERS = {
 }
 
 
-def kind_of(outcome: Outcome | None) -> str:
-    """Return an outcome's kind; None is an image that waits."""
-    return WAITING if outcome is None else outcome.name.lower().replace("_", "-")
+def kind_of(meaning: Meaning | None) -> str:
+    """Return the kind of an outcome or a group; None is an image that waits."""
+    if isinstance(meaning, Group):
+        return f"any-{meaning}"
+    return WAITING if meaning is None else meaning.name.lower().replace("_", "-")
 
 
 def kind_of_state(state: DropState) -> str:
@@ -71,6 +76,8 @@ def name_of(kind: str) -> str:
     """Return a kind's name for people."""
     if kind in KINDS:
         return str(KINDS[kind])
+    if kind in GROUP_KINDS:
+        return meaning_name(GROUP_KINDS[kind])
     if kind.startswith("heat-"):
         return f"p_crystal around {int(kind[5:]) / HEAT_STEPS:.1f}"
     return _OTHERS[kind][0] if kind in _OTHERS else COMPARISONS.get(kind, kind)
@@ -80,6 +87,8 @@ def letter_of(kind: str) -> str:
     """Return a kind's letter."""
     if kind in KINDS:
         return KINDS[kind].style.letter
+    if kind in GROUP_KINDS:
+        return GROUP_KINDS[kind][:2].title()
     return _OTHERS[kind][1] if kind in _OTHERS else {"differ": "≠", "agree": "=", "alone": "·"}.get(kind, "")
 
 
@@ -87,13 +96,23 @@ def group_of(kind: str) -> str:
     """Return the legend's heading for a kind."""
     if kind in KINDS:
         return GROUP_NAMES[KINDS[kind].group]
+    if kind in GROUP_KINDS:
+        return GROUP_NAMES[GROUP_KINDS[kind]]
     return "Compared" if kind in COMPARISONS else GROUP_NAMES[Group.UNKNOWN]
 
 
 def all_kinds() -> list[str]:
     """Return every kind in the order of the legend."""
     ranked = [kind for group in GROUP_NAMES for kind, outcome in KINDS.items() if outcome.group is group]
-    return [*ranked, DISPUTED, WAITING, NO_PERSON, *COMPARISONS, *(f"heat-{n}" for n in range(HEAT_STEPS, -1, -1))]
+    return [
+        *ranked,
+        *GROUP_KINDS,
+        DISPUTED,
+        WAITING,
+        NO_PERSON,
+        *COMPARISONS,
+        *(f"heat-{n}" for n in range(HEAT_STEPS, -1, -1)),
+    ]
 
 
 @dataclass(frozen=True, slots=True)

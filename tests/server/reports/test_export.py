@@ -71,7 +71,13 @@ def test_json_lines_have_boxes_and_probabilities_too(exported, plate):
     out, _ = exported("jsonl", "--outcome", "crystal")
     (row,) = [json.loads(line) for line in out.read_text().splitlines()]
     assert row["people"] == [
-        {"score": "22", "outcome": "crystals bad form", "person": "jdoe", "at": "2012-11-21T14:00:00Z"}
+        {
+            "score": "22",
+            "outcome": "crystals bad form",
+            "group": "crystal",
+            "person": "jdoe",
+            "at": "2012-11-21T14:00:00Z",
+        }
     ]
     assert row["boxes"] == [{"box": [80, 106, 80, 107], "outcome": "crystals harvestable", "probability": 0.95}]
     assert row["probabilities"]["crystals harvestable"] == 0.95

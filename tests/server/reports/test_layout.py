@@ -15,7 +15,7 @@ from xtalgrid_server.ledger.contents import Contents
 def layout(system, tmp_path):
     def read(text, barcode="", encoding="utf-8"):
         (tmp_path / "screen.csv").write_bytes(text.encode(encoding))
-        return read_layout(system.ledger, tmp_path / "screen.csv", barcode)
+        return read_layout(system.config, system.ledger, tmp_path / "screen.csv", barcode)
 
     return read
 
@@ -87,10 +87,10 @@ def test_what_is_wrong_is_said_with_its_line_and_nothing_is_recorded(system, lay
 def test_files_that_are_no_layouts(system, layout, tmp_path):
     with pytest.raises(ConfigError, match="it has no column barcode; give the barcode with --barcode"):
         layout("well,sample\nA1,x\n")
-    with pytest.raises(ConfigError, match="save it as CSV in UTF-8"):
-        layout("well,sample\nA1,Bäcker\n", "P1", encoding="utf-16")
+    with pytest.raises(ConfigError, match="save it as CSV UTF-8"):
+        layout("well,sample\nA1,Bäcker\n", "P1", encoding="latin-1")
     with pytest.raises(ConfigError, match="cannot read"):
-        read_layout(system.ledger, tmp_path / "none.csv")
+        read_layout(system.config, system.ledger, tmp_path / "none.csv")
 
 
 def test_names_of_wells():

@@ -218,6 +218,7 @@ class _Entering:
         self._formats = PlateFormats(config, database, clock)
         self._inspections = Inspections(config, database)
         self._copies = Copies(database)
+        self._root = root
         self._scores = Counter[str]()
         self.stored: list[str] = []
         """Files that are available under the image root now."""
@@ -309,7 +310,7 @@ class _Entering:
         """Return what a person should know."""
         scores = ", ".join(f"{number} {score}" for score, number in sorted(self._scores.items()) if score)
         exported = (
-            f"people's scores in the names of folders are not used: {scores}",
+            f"folders are named by people's scores ({scores}): `xtalgrid import-scores {self._root}` brings them in",
             "RockMaker's export does not name drops; each image is taken for its well's first",
         )
         return [*self._formats.notes, *self._inspections.notes, *(exported if scores else ())]

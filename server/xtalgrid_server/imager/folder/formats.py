@@ -52,7 +52,7 @@ def known_format(config: Config, database: ImagerDatabase, barcode: str) -> tupl
         with database.reading() as connection:
             if sa.inspect(connection).has_table(_TABLE.name):
                 recorded = connection.execute(_TABLE.select().where(_TABLE.c.barcode == barcode)).first()
-    configured = _configured(config, barcode)
+    configured = configured_format(config, barcode)
     if recorded is None or not recorded.rows:
         return (configured, "import.plates") if configured else None
     plate = PlateFormat(recorded.rows, recorded.columns)
@@ -61,7 +61,8 @@ def known_format(config: Config, database: ImagerDatabase, barcode: str) -> tupl
     return plate, "import.plates" if is_chosen else otherwise
 
 
-def _configured(config: Config, barcode: str) -> PlateFormat | None:
+def configured_format(config: Config, barcode: str) -> PlateFormat | None:
+    """Return the format in ``import.plates`` for a barcode; None if there is none."""
     for wildcards, plate in config.import_.plates.items():
         if re.fullmatch(re.escape(wildcards).replace(r"\*", ".*").replace(r"\?", "."), barcode, re.DOTALL):
             return PlateFormat(plate.rows, plate.columns, plate.drops)
@@ -93,7 +94,7 @@ class PlateFormats:
 
     def configured(self, barcode: str) -> PlateFormat | None:
         """Return the format in ``import.plates`` for a barcode; None if there is none."""
-        return _configured(self._config, barcode)
+        return configured_format(self._config, barcode)
 
     def of_numbered(self, file: Path, barcode: str, named: NamedImage, names: Names) -> PlateFormat | None:
         """Return the format of a plate whose wells have numbers; None if it can't be told before imaging is over."""

@@ -69,5 +69,5 @@ def _people_changed(
                 for image in card.images:
                     if image.is_scored and image.outcome is not None:
                         change[image.outcome.group] -= 1
-                change[Group.UNKNOWN if card.state.outcome is None else card.state.outcome.group] += len(card.images)
+                change[card.state.group or Group.UNKNOWN] += len(card.images)
     return changes

@@ -61,7 +61,7 @@ class DropCard:
     @property
     def person_kinds(self) -> list[str]:
         """The kinds that people gave it, oldest first; several if they differ."""
-        return [kind_of(outcome) for outcome in self.state.said]
+        return [kind_of(meaning) for meaning in self.state.said]
 
     @property
     def person_kind(self) -> str:
@@ -114,7 +114,7 @@ class DropCard:
         parts = [str(self.well), f"{name_of(self.kind)} {self.probability}".strip()]
         if self.p_crystal is not None:
             parts.append(f"crystal {percent(self.p_crystal)}")
-        parts += [f"{score.who}: {score.outcome or score.code}" for score in self.state.people]
+        parts += [f"{score.who}: {score.name}" for score in self.state.people]
         if self.state.disputed:
             parts.append(name_of(DISPUTED))
         if self.image.failure:

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from xtalgrid_core.outcomes import Outcome
-
 from ...config import Config
+from ...domain.drop_state import Meaning
 from ...ledger.imager_scores import SeenScore
+from ...ledger.imported_scores import numbers_of
 from ...ledger.scores import Origin
 from ...ledger.shapes import DropImage
 from ..site import Site
@@ -24,7 +24,7 @@ class HistoryEntry:
 
     at: datetime
     inspection: int
-    outcome: Outcome | None
+    outcome: Meaning | None
     by: str
     detail: str
     probability: float | None = None
@@ -74,6 +74,19 @@ def score_history(site: Site, images: Sequence[DropImage], origins: Mapping[int,
         _from_score_table(site.config, seen, numbers[seen.row.inspect_id])
         for seen in site.ledger.imager_scores.history(list(numbers))
         if seen.row.score_id not in written and site.config.imager.is_persons(seen.row.by, seen.row.code)
+    ]
+    entries += [
+        HistoryEntry(
+            at=score.at,
+            inspection=by_id[image_id].inspection,
+            outcome=score.meaning,
+            by=score.who,
+            detail=f"{score.kind}, “{score.word}” in {score.origin}",
+            is_person=score.kind == "person",
+            title=numbers_of(score),
+        )
+        for image_id, scores in site.ledger.imported_scores.of_images(list(by_id)).items()
+        for score in scores
     ]
     return sorted(entries, key=lambda entry: entry.at, reverse=True)
 

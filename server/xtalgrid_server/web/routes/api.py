@@ -108,7 +108,7 @@ def plate(request: AllowedRequest, barcode: str, inspection: int) -> PlateScores
                 failure=": ".join(drop.image.failure) if drop.image.failure else None,
                 person=drop.state.people[-1].who if drop.state.people else None,
                 person_outcome=drop.state.people[-1].outcome if drop.state.people else None,
-                people={score.who: score.outcome or score.code for score in drop.state.people},
+                people={score.who: score.name for score in drop.state.people},
                 held_to_be=drop.state.name,
                 **_second_opinion(answers.get(drop.image.image_id)),
             )

@@ -91,10 +91,7 @@ def _found_by_people(site: Site, since: datetime, name: str, shown: Container[tu
         for card in _cards(site, images)
         if card.image.drop not in shown
         and any(
-            score.outcome is not None
-            and score.outcome.group is Group.CRYSTAL
-            and score.who.casefold() != name.casefold()
-            and score.at >= since
+            score.group is Group.CRYSTAL and score.who.casefold() != name.casefold() and score.at >= since
             for score in card.state.people
         )
     ][:_LIMIT]
@@ -116,10 +113,10 @@ def _rescored(site: Site, name: str) -> list[tuple[DropImage, PersonScore]]:
     found = []
     for card in _cards(site, images.of_inspections([*in_viewer, *itertools.islice(newer, 10 * _LIMIT)])):
         own, image = card.state.by(name), card.image
-        if own is None or own.outcome is None or image.outcome is None or image.at is None or not image.is_scored:
+        if own is None or own.group is None or image.outcome is None or image.at is None or not image.is_scored:
             continue
         is_newer = image.at > own.at if own.correction is None else own.correction in in_viewer.values()
-        if is_newer and image.outcome.group is not own.outcome.group:
+        if is_newer and image.outcome.group is not own.group:
             found.append((image, own))
     return sorted(found, key=lambda pair: pair[1].at, reverse=True)[:_LIMIT]
 

@@ -1,0 +1,179 @@
+"""Scores as files of other programs have them, before the drops they belong to and their meaning are looked up."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from ..config import Config
+from ..domain.wells import Well
+from ..imager.folder.dates import find_date
+from ..ledger.imported_scores import AtIs, Kind
+
+FIRST_YEAR = 1980
+"""Earlier dates are mistakes: there were no imagers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a line says of the image or the drop.
+
+    Attributes
+    ----------
+    image
+        File name, with folders if there are any.
+    inspected
+        When it was imaged, in naive local time of the imager; its time is 0:00 if only the day is known.
+    well
+        Its subwell is 0 if the line has none.
+    number
+        The well's number, counted along the rows from 1; 0 if the line has none.
+    """
+
+    image: str = ""
+    barcode: str = ""
+    inspection: int | None = None
+    inspected: datetime | None = None
+    well: Well | None = None
+    number: int = 0
+    subwell: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignScore:
+    """A score of a line.
+
+    Attributes
+    ----------
+    at
+        UTC; None: the time of the inspection stands for it.
+    as_outcome
+        Whether the word is one of our outcomes, so that ``clear`` is not only the group.
+    numbers
+        Numbers by name, such as probabilities.
+    """
+
+    kind: Kind
+    who: str
+    word: str
+    at: datetime | None = None
+    at_is: AtIs = "scored"
+    as_outcome: bool = False
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a file: its scores, none if it has none; or the problem with it.
+
+    `file` is that of a line in a folder of several; `number` is 0 if it is an image.
+    """
+
+    number: int
+    place: Place = Place()
+    scores: tuple[ForeignScore, ...] = ()
+    problem: str = ""
+    file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file of scores.
+
+    Attributes
+    ----------
+    format
+        Its name for people.
+    lines
+        Reads its lines.
+    probabilities
+        Reads it to its end too, but only the four probabilities of each line that has them.
+    notes
+        What a person should know of it.
+    """
+
+    format: str
+    lines: Callable[[], Iterator[Line]]
+    probabilities: Callable[[], Iterator[Mapping[str, float]]]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the person says of a file that the file does not say.
+
+    Attributes
+    ----------
+    by
+        Who gave the scores.
+    kind
+        Whether that is a person or a program.
+    barcode, inspection
+        The plate and its inspection.
+    sheet
+        The sheet of an Excel workbook.
+    """
+
+    by: str = ""
+    kind: Kind | None = None
+    barcode: str = ""
+    inspection: int | None = None
+    sheet: str = ""
+
+
+def moment(config: Config, cell: str | datetime) -> datetime:
+    """Return a date of a file in the imager's naive local time.
+
+    Parameters
+    ----------
+    cell
+        A date, ISO 8601 (with or without a zone), or one of the forms of `find_date`; with slashes as the
+        configuration says.
+
+    Raises
+    ------
+    ValueError
+        If it is none, or impossible.
+    """
+    found = cell if isinstance(cell, datetime) else _parsed(config, cell)
+    if found.tzinfo is not None:
+        found = config.imager.local(found.timestamp())
+    found = found.replace(microsecond=0)
+    if found.year < FIRST_YEAR or found > config.imager.latest_date() + timedelta(days=1):
+        raise ValueError(f"the date {found:%Y-%m-%d} is impossible")
+    return found
+
+
+def utc(config: Config, cell: str | datetime) -> datetime:
+    """Return the same in naive UTC.
+
+    Raises
+    ------
+    ValueError
+        If it is no date.
+    """
+    return config.imager.utc(moment(config, cell))
+
+
+def _parsed(config: Config, text: str) -> datetime:
+    if re.fullmatch(r"\d{1,7}|\d+[.,]\d+", text):
+        raise ValueError(f"{text!r} is a number, not a date; in Excel, give the column the format of a date")
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        pass
+    if "/" in text:
+        order = {"month first": ("%m/%d/%Y", "%m/%d/%y"), "day first": ("%d/%m/%Y", "%d/%m/%y")}
+        for form in order.get(config.scores.slashed_dates, ()):
+            for time_of_day in ("", " %H:%M:%S", " %H:%M", " %I:%M:%S %p", " %I:%M %p"):
+                try:
+                    return datetime.strptime(text, form + time_of_day)  # noqa: DTZ007  local time
+                except ValueError:
+                    continue
+        if config.scores.slashed_dates == "refused":
+            raise ValueError(f"{text!r} may be two dates; set scores.slashed_dates, or write 2024-01-31")
+    elif (date := find_date(text)) is not None:
+        return date
+    raise ValueError(f"{text!r} is not a date such as 2024-01-31")

@@ -1,0 +1,322 @@
+"""``import-scores``: bring scores of people and programs in from files of other programs.
+
+A file is recognised by its content. Each line is accepted or refused by its number, with the reason; the account adds
+up. Programs' scores are kept and shown, but are never people's. The same file twice changes nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from xtalgrid_core.errors import ConfigError
+from xtalgrid_core.files import replacing
+from xtalgrid_core.spreadsheets import csv_line
+
+from ..config import Config
+from ..domain.drop_state import PersonScore, group_of, meaning_name
+from ..imager.crystaltrak.database import ImagerDatabase
+from ..ledger.imported_scores import AtIs, ImportedScore
+from ..ledger.shapes import DropImage
+from ..ledger.store import Ledger
+from . import polo
+from .foreign import ForeignScore, Line, Source, Told
+from .places import Places
+from .rockmaker import open_export
+from .score_tables import open_table
+from .sheets import sheets
+from .texrank import is_texrank, open_texrank
+from .words import Words
+
+_AT_ONCE = 1000
+_KEPT, _SHOWN = 1000, 20
+"""Refused lines that are kept, and shown; all go to the file of refused lines."""
+_FEW = 5
+"""Sorted rows below which sorting may be chance: five wells with crystals are sorted so once in 7,776 cases."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A line that was refused; `file` is the one it is in, in a folder of several."""
+
+    line: int
+    reason: str
+    file: str = ""
+
+
+@dataclass(slots=True)
+class ImportedScores:
+    """Account of a file: lines = new + known + without_score + refused.
+
+    Attributes
+    ----------
+    format
+        What the file is.
+    lines
+        Lines with anything in them, without the header.
+    new, known
+        Lines with a score that was not known, and those with none but known ones.
+    without_score
+        Lines of drops that nobody scored, by the file.
+    refused
+        Lines that were refused.
+    people, programs
+        Number of new scores by who gave them.
+    first_refused
+        The first of the refused lines, with their reasons.
+    unknown_words
+        Number of lines by word that `scores.names` lacks.
+    notes
+        What a person should know.
+    """
+
+    format: str = ""
+    lines: int = 0
+    new: int = 0
+    known: int = 0
+    without_score: int = 0
+    refused: int = 0
+    people: Counter[str] = field(default_factory=Counter)
+    programs: Counter[str] = field(default_factory=Counter)
+    first_refused: list[Refused] = field(default_factory=list)
+    unknown_words: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+
+
+def import_scores(
+    config: Config,
+    imager: ImagerDatabase,
+    ledger: Ledger,
+    file: Path,
+    told: Told | None = None,
+    *,
+    dry_run: bool = False,
+    accept_sorted: bool = False,
+    refused_file: Path | None = None,
+) -> ImportedScores:
+    """Import a file's scores.
+
+    Parameters
+    ----------
+    told
+        What the person says of the file.
+    dry_run
+        Only make the account; record nothing.
+    accept_sorted
+        Accept probabilities that look as if they had been paired with the wrong names; see `_check_lines`.
+    refused_file
+        CSV file for all refused lines.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read or is not recognised. Nothing is recorded then.
+    """
+    source = open_source(config, file, told or Told())
+    _check_lines(file, source, accept_sorted)
+    done = ImportedScores(source.format, notes=list(source.notes))
+    places, words = Places(config, imager, ledger), Words(config)
+    said: dict[tuple[int, str, str], int] = {}
+    try:
+        with replacing(refused_file) if refused_file else nullcontext() as out:
+            if out is not None:
+                out.write(csv_line(("file", "line", "reason")))
+            lines = source.lines()
+            while batch := list(itertools.islice(lines, _AT_ONCE)):
+                scores = _read(config, ledger, file, batch, places, words, done, said, out)
+                if not dry_run:
+                    ledger.imported_scores.add(scores)
+    except OSError as error:
+        raise ConfigError(f"cannot write {error.filename or refused_file}: {error.strerror}") from error
+    return done
+
+
+def open_source(config: Config, file: Path, told: Told) -> Source:
+    """Recognise a file by its content; a folder is Rock Maker's export.
+
+    Raises
+    ------
+    ConfigError
+        If it is no file of scores.
+    """
+    if file.is_dir():
+        return open_export(config, file, told)
+    if file.exists() and not file.is_file():
+        raise ConfigError(f"{file}: neither a file nor a folder; save the scores as a file first")
+    try:
+        if polo.is_polo(file):
+            return polo.open_polo(config, file, told)
+    except OSError as error:
+        raise ConfigError(f"cannot read {file}: {error.strerror}") from error
+    first = sheets(file)[0]
+    if not first.name and is_texrank(first):
+        return open_texrank(first, told)
+    return open_table(config, file, told)
+
+
+def _check_lines(file: Path, source: Source, accept_sorted: bool) -> None:
+    """Read the whole file once, so that one that breaks off is refused whole.
+
+    The published script that writes MARCO's scores to ISPyB pairs the sorted probabilities with a fixed list of
+    classes, so that "crystal" always has the largest: such rows say nothing.
+    """
+    rows, is_sorted = 0, True
+    for four in source.probabilities():
+        rows += 1
+        values = [four.get(name, 0.0) for name in ("Crystals", "Precipitate", "Clear", "Other")]
+        is_sorted = is_sorted and values == sorted(values, reverse=True)
+    if is_sorted and rows >= _FEW and not accept_sorted:
+        raise ConfigError(
+            f"{file}: in all {rows} rows the probabilities fall from crystal to precipitate, clear and other, as the "
+            "published script that writes MARCO's scores to ISPyB mixes them up; export them from MARCO again, or, if "
+            "all wells are crystals, use --accept-sorted"
+        )
+
+
+def _read(
+    config: Config,
+    ledger: Ledger,
+    file: Path,
+    batch: Sequence[Line],
+    places: Places,
+    words: Words,
+    done: ImportedScores,
+    said: dict[tuple[int, str, str], int],
+    out: IO[bytes] | None,
+) -> list[ImportedScore]:
+    """Find the images and meanings of a batch of lines; return their scores that are new, and count all."""
+    places.prepare(line.place for line in batch if line.scores)
+    found: list[tuple[DropImage, list[ImportedScore]]] = []
+    for line in batch:
+        done.lines += 1
+        reason = line.problem
+        scores: list[ImportedScore] = []
+        if not reason and line.scores:
+            try:
+                image = places.find(line.place)
+                scores = list(_scores(config, line.file or file.name, image, line.scores, words))
+                _refuse_contradictions(scores, said)
+            except _UnknownWord as error:
+                reason = f"unknown word {error.word!r}; add it to scores.names"
+                done.unknown_words[error.word] += 1
+            except ValueError as error:
+                reason = str(error)
+        if reason:
+            done.refused += 1
+            if len(done.first_refused) < _KEPT:
+                done.first_refused.append(Refused(line.number, reason, line.file))
+            if out is not None:
+                out.write(csv_line((line.file, line.number, reason)))
+        elif not scores:
+            done.without_score += 1
+        else:
+            found.append((image, scores))
+    return _count_new(ledger, found, done)
+
+
+class _UnknownWord(ValueError):
+    def __init__(self, word: str) -> None:
+        super().__init__(word)
+        self.word = word
+
+
+def _scores(
+    config: Config, origin: str, image: DropImage, scores: Iterable[ForeignScore], words: Words
+) -> Iterator[ImportedScore]:
+    for score in scores:
+        meaning = None
+        if score.word:
+            try:
+                meaning = words.meaning(score.word, as_outcome=score.as_outcome)
+            except ValueError:
+                raise _UnknownWord(score.word) from None
+        if meaning is None and (score.kind == "person" or not score.numbers):
+            continue  # a word that says that there is no score
+        at_is: AtIs = score.at_is if score.at else "imaged"
+        at = score.at or config.imager.utc(image.inspected)
+        yield ImportedScore(
+            image.image_id, score.kind, score.who, at, at_is, score.word, meaning, score.numbers, origin[:500]
+        )
+
+
+def _refuse_contradictions(scores: Sequence[ImportedScore], said: dict[tuple[int, str, str], int]) -> None:
+    """Refuse a line without a time if the file says otherwise of the same image, by the same person.
+
+    `said` has what the file said so far; an image that the ledger does not know never gets there.
+
+    Raises
+    ------
+    ValueError
+        If so.
+    """
+    for score in scores:
+        if not score.has_time and said.setdefault(score.giver, hash(str(score.says))) != hash(str(score.says)):
+            raise ValueError(f"{score.who} said otherwise in an earlier line, and neither has a time; remove one")
+
+
+def _count_new(
+    ledger: Ledger, found: Sequence[tuple[DropImage, list[ImportedScore]]], done: ImportedScores
+) -> list[ImportedScore]:
+    """Return the scores that are neither imported already nor given by the same person here at the same time."""
+    images = {image.image_id: image for image, _ in found}
+    given = ledger.person_scores.of(images.values()) if images else {}
+    unknown = {id(score) for score in ledger.imported_scores.unknown([s for _, scores in found for s in scores])}
+    new = []
+    for image, scores in found:
+        fresh = [s for s in scores if id(s) in unknown and not _is_given(s, given[image.inspect_id])]
+        for score in fresh:
+            (done.people if score.kind == "person" else done.programs)[score.who] += 1
+        done.new += bool(fresh)
+        done.known += not fresh
+        new += fresh
+    return new
+
+
+def _is_given(score: ImportedScore, given: Sequence[PersonScore]) -> bool:
+    """Tell whether a person's score is one that is known from the viewer or the score table, as in our own export.
+
+    A nameless class in Polo that is what people here say is taken for theirs, since `export xtal` brings it there.
+    """
+    if score.kind != "person" or score.meaning is None:
+        return False
+    if score.who == polo.WHO:
+        return any(one.group is group_of(score.meaning) and one.who != polo.WHO for one in given)
+    return any(
+        (score.has_time or not one.origin)
+        and one.who.casefold() == score.who.casefold()
+        and one.at.replace(microsecond=0) == score.at
+        and one.name == meaning_name(score.meaning)
+        for one in given
+    )
+
+
+def import_lines(done: ImportedScores, dry_run: bool) -> Iterator[str]:
+    """Format an account as text."""
+    yield (
+        f"{done.format}: {done.lines} lines = {done.new} new + {done.known} known + {done.without_score} without a "
+        + (f"score + {done.refused} refused")
+    )
+    for kind, names in (("people", done.people), ("programs", done.programs)):
+        if names:
+            who = ", ".join(f"{name} {number}" for name, number in names.most_common(_SHOWN))
+            more = f", … {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            yield f"{kind:<9} {names.total()} new scores: {who}{more}"
+    for refused in done.first_refused[:_SHOWN]:
+        where = " ".join(part for part in (refused.file, f"line {refused.line}" if refused.line else "") if part)
+        yield f"refused   {where}: {refused.reason}"
+    if done.refused > _SHOWN:
+        yield f"refused   … and {done.refused - _SHOWN} more; --refused FILE writes all of them"
+    if done.unknown_words:
+        words = ", ".join(f"{word!r} ({number} lines)" for word, number in done.unknown_words.most_common(_SHOWN))
+        example = next(iter(done.unknown_words))
+        yield f"unknown   {words}: say what they mean in xtalgrid.toml,"
+        yield f'          such as [scores] names = {{ "{example}" = "any crystal" }}'
+    for note in done.notes:
+        yield f"note      {note}"
+    if dry_run:
+        yield "nothing was recorded (--dry-run)"

@@ -1,0 +1,273 @@
+"""CSV and Excel tables as rows of text, one at a time, in bounded memory, whatever the file holds.
+
+What a file is, its first bytes say. Cells are text; only what Excel holds as a date comes as one.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import re
+import zipfile
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from pathlib import Path
+from typing import IO, Any, TextIO, cast
+from xml.parsers import expat
+
+from xtalgrid_core.errors import ConfigError
+from xtalgrid_core.spreadsheets import cell_text
+
+Cell = str | datetime
+
+LARGEST = 1024**3
+"""Bytes of a file at most."""
+
+_LONGEST_LINE = 1024 * 1024
+_MOST_CELLS = 1000
+_LARGEST_PART, _LARGEST_STRINGS = 1024**3, 64 * 1024**2
+"""Bytes of an unpacked part of an Excel file at most: of a sheet, and of the texts, which are kept in memory."""
+_MOST_PARTS = 1000
+_MOST_ROWS = 1_048_576
+_OLD_EXCEL = bytes.fromhex("d0cf11e0a1b11ae1")
+_SEPARATORS = ";\t,"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row with its number in the file: of a CSV file, the number of its last line."""
+
+    number: int
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A table in a file; `name` is empty in a CSV file. `separator` is the CSV's."""
+
+    file: Path
+    name: str = ""
+    separator: str = ""
+
+    def rows(self) -> Iterator[Row]:
+        """Read the rows that are not empty.
+
+        Raises
+        ------
+        ConfigError
+            If the rest of the file cannot be read; the message says what to do.
+        """
+        rows = _excel_rows(self.file, self.name) if self.name else _csv_rows(self.file, self.separator)
+        for number, cells in rows:
+            if len(cells) > _MOST_CELLS:
+                raise ConfigError(
+                    f"{self.file}: row {number} has more than {_MOST_CELLS} cells; this is no table of scores"
+                )
+            if any(cells):
+                yield Row(number, tuple(cells))
+
+
+def sheets(file: Path) -> list[Sheet]:
+    """Return the tables in a file: that of a CSV file, or the sheets of an Excel workbook.
+
+    Raises
+    ------
+    ConfigError
+        If it is neither, or dangerous to read.
+    """
+    try:
+        if file.stat().st_size > LARGEST:
+            raise ConfigError(f"{file}: more than {LARGEST // 1024**2} MB; divide it into several files")
+        with file.open("rb") as stream:
+            head = stream.read(8)
+    except OSError as error:
+        raise ConfigError(f"cannot read {file}: {error.strerror}") from error
+    if head.startswith(b"PK"):
+        return [Sheet(file, name) for name in _excel_sheets(file)]
+    if head == _OLD_EXCEL:
+        raise ConfigError(
+            f"{file}: an old or encrypted Excel file; save it as .xlsx without a password, or as CSV UTF-8"
+        )
+    return [Sheet(file, separator=_separator(file))]
+
+
+# ---- CSV -----------------------------------------------------------------------------------------------------------
+
+
+def _csv_rows(file: Path, separator: str) -> Iterator[tuple[int, list[Cell]]]:
+    with _text(file) as stream:
+        reader = csv.reader(_lines(file, stream), delimiter=separator, strict=True)
+        try:
+            for cells in reader:
+                yield reader.line_num, [cell_text(cell).strip() for cell in cells]
+        except csv.Error as error:
+            raise ConfigError(
+                f"{file}: line {reader.line_num}: not CSV ({error}); save it again as CSV UTF-8"
+            ) from error
+        except UnicodeError as error:
+            raise ConfigError(
+                f"{file}: after line {reader.line_num}: not {stream.encoding} text; save it as CSV UTF-8"
+            ) from error
+
+
+def _text(file: Path) -> TextIO:
+    """Open a text in UTF-8, or in UTF-16 or UTF-8 with a byte order mark, as Excel writes them."""
+    with file.open("rb") as stream:
+        head = stream.read(4)
+    is_utf16 = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return cast(TextIO, file.open(encoding="utf-16" if is_utf16 else "utf-8-sig", newline=""))
+
+
+def _lines(file: Path, stream: TextIO) -> Iterator[str]:
+    number = 0
+    while line := stream.readline(_LONGEST_LINE):
+        number += 1
+        if "\0" in line or len(line) == _LONGEST_LINE:
+            what = "has a NUL character" if "\0" in line else "is too long"
+            raise ConfigError(f"{file}: line {number} {what}; this is no table. Save it as CSV UTF-8 or .xlsx")
+        yield line
+
+
+def _separator(file: Path) -> str:
+    try:
+        with _text(file) as stream:
+            head = [line for line, _ in zip(_lines(file, stream), range(20), strict=False)]
+    except UnicodeError as error:
+        raise ConfigError(f"{file}: not UTF-8 text; save it as CSV UTF-8 or .xlsx") from error
+
+    def most_regular(separator: str) -> tuple[int, int]:
+        counts = Counter(re.sub('"[^"]*"', "", line).count(separator) for line in head)
+        return max(((lines, number) for number, lines in counts.items() if number), default=(0, 0))
+
+    return max(_SEPARATORS, key=most_regular)  # not the most frequent: numbers may have decimal commas
+
+
+# ---- Excel ---------------------------------------------------------------------------------------------------------
+
+
+def _excel_sheets(file: Path) -> list[str]:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            parts = archive.infolist()
+            if "xl/workbook.xml" not in archive.namelist():
+                raise ConfigError(f"{file}: a zip file, but no Excel workbook; unpack it, and give a table")
+            if len(parts) > _MOST_PARTS or any(part.file_size > _largest(part.filename) for part in parts):
+                raise ConfigError(f"{file}: an Excel file that unpacks to too much; save the table alone as CSV UTF-8")
+            for part in parts:
+                if part.filename.lower().endswith((".xml", ".rels", ".vml")):
+                    with archive.open(part) as stream:
+                        refuse_declarations(file, stream)
+        with _workbook(file) as book:
+            return [sheet.title for sheet in book.worksheets if sheet.sheet_state == "visible"]
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        raise _damaged(file, error) from error
+
+
+def _largest(part: str) -> int:
+    return _LARGEST_PART if part.startswith("xl/worksheets/") else _LARGEST_STRINGS
+
+
+@contextmanager
+def _workbook(file: Path) -> Iterator[Any]:
+    import openpyxl  # takes a third of a second
+
+    with file.open("rb") as stream:  # a stream, since openpyxl goes by a path's suffix
+        try:
+            book = openpyxl.load_workbook(stream, read_only=True, data_only=True, keep_links=False)
+        except Exception as error:  # of a damaged workbook it raises whatever its lines come upon
+            raise _damaged(file, error) from error
+        with closing(book):
+            yield book
+
+
+def _damaged(file: Path, error: Exception) -> ConfigError:
+    return ConfigError(f"{file}: a damaged Excel file ({error}); open it in Excel and save it again, or as CSV UTF-8")
+
+
+def refuse_declarations(file: Path, stream: IO[bytes]) -> None:
+    """Refuse XML with a document type, the place of entities: no spreadsheet program writes one."""
+    parser = expat.ParserCreate()
+    over = False
+
+    def refuse(*_: object) -> None:
+        raise ConfigError(f"{file}: its XML declares a document type, as no spreadsheet does; save it again from Excel")
+
+    def end(*_: object) -> None:
+        nonlocal over
+        over = True
+
+    parser.StartDoctypeDeclHandler, parser.StartElementHandler = refuse, end
+    try:
+        while not over and (block := stream.read(1 << 16)):
+            parser.Parse(block)
+    except expat.ExpatError as error:
+        raise _damaged(file, error) from error
+
+
+def _excel_rows(file: Path, name: str) -> Iterator[tuple[int, list[Cell]]]:
+    with _workbook(file) as book:
+        sheet = book[name]
+        sheet.reset_dimensions()  # what the file says of its size may be wrong
+        merged = _merged(file, sheet._worksheet_path)
+        rows = enumerate(sheet.iter_rows(values_only=True), start=1)
+        header_seen = False
+        while True:
+            try:
+                number, values = next(rows)
+            except StopIteration:
+                return
+            except Exception as error:
+                raise _damaged(file, error) from error
+            if number > _MOST_ROWS:
+                raise ConfigError(f"{file}: more than {_MOST_ROWS} rows; divide it into several files")
+            cells = [_cell(value) for value in values]
+            if header_seen and number in merged:
+                raise ConfigError(
+                    f"{file}, sheet {name}: the cells {merged[number]} are merged, so that only the first has the "
+                    "value; unmerge them in Excel and fill in all of them"
+                )
+            header_seen = header_seen or sum(map(bool, cells)) > 1
+            yield number, cells
+
+
+def _merged(file: Path, part: str) -> dict[int, str]:
+    """Return merged ranges by their second row, the first that lacks a value; those of one row by that."""
+    found: dict[int, str] = {}
+    parser = expat.ParserCreate()
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        if tag.rpartition(":")[2] == "mergeCell" and len(found) < _MOST_ROWS:
+            cells = attributes.get("ref", "")
+            first, last = (cell.strip("ABCDEFGHIJKLMNOPQRSTUVWXYZ$") for cell in (cells + ":").split(":")[:2])
+            if first.isdecimal() and last.isdecimal():
+                found[int(first) + (last != first)] = cells
+
+    parser.StartElementHandler = start
+    try:
+        with zipfile.ZipFile(file) as archive, archive.open(part.removeprefix("/")) as stream:
+            while block := stream.read(1 << 20):
+                parser.Parse(block)
+    except (expat.ExpatError, zipfile.BadZipFile, KeyError) as error:
+        raise _damaged(file, error) from error
+    return found
+
+
+def _cell(value: object) -> Cell:
+    """Return a cell as text: whole numbers without decimals, as they were typed; dates as they are."""
+    if isinstance(value, datetime):
+        return value
+    if isinstance(value, date):
+        return datetime.combine(value, time())
+    if value is None:
+        return ""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        value = int(value)
+    return str(value).strip()
+
+
+def texts(cells: Iterable[Cell]) -> list[str]:
+    """Return cells as text; dates in ISO 8601."""
+    return [cell.isoformat(sep=" ") if isinstance(cell, datetime) else cell for cell in cells]

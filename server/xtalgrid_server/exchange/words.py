@@ -1,0 +1,39 @@
+"""What the words of other programs and of the lab mean: ``scores.names``, our own names, the lab's score codes."""
+
+from __future__ import annotations
+
+from ..config import Config
+from ..domain.drop_state import Meaning
+from ..domain.words import CLASSES_BY_NAME, LABELS, configured, plain
+
+
+class Words:
+    """Tells what words mean: first as ``scores.names`` says, then by our own names, then by the lab's score codes."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._names = {plain(word): meaning for word, meaning in config.scores.names.items()}
+
+    def meaning(self, word: str, *, as_outcome: bool = False) -> Meaning | None:
+        """Return a word's meaning; None if it says that there is no score.
+
+        Parameters
+        ----------
+        as_outcome
+            Whether the word is one of our outcomes, not of another program.
+
+        Raises
+        ------
+        ValueError
+            If the word is unknown.
+        """
+        key = plain(word)
+        named = self._names.get(key)
+        if named is not None:
+            return None if not named else configured(named)
+        if word.strip() in self._config.imager.not_scored:
+            return None
+        meaning = (CLASSES_BY_NAME if as_outcome else LABELS).get(key) or self._config.outcome(word.strip())
+        if meaning is None:
+            raise ValueError(f"unknown word {word!r}")
+        return meaning
