@@ -122,6 +122,34 @@ def test_a_score_is_undone_before_the_viewer_has_it(browser, plate):
     page.context.close()
 
 
+def test_undo_goes_back_to_the_first_score_and_says_what_it_undid(browser, plate):
+    context, page = typist(browser, plate, "ann")
+    other = typist(browser, plate, "ann")[1]
+    other.goto(f"/well/{BARCODE}/1/A9a")
+    page.keyboard.type("1301", delay=20)
+    other.keyboard.type("13")  # the same person at another computer
+    saved(other)
+    page.keyboard.type("11", delay=20)
+    saved(page)
+    for well, outcome in (("A3a", "precipitate good"), ("A2a", "clear"), ("A1a", "precipitate")):
+        page.keyboard.press("u")
+        expect(page.locator(".well-name")).to_have_text(well)
+        expect(page.locator("#undone")).to_have_text(f"Undone: {well}, {outcome}")
+        saved(page)
+        if well == "A2a":
+            page.reload()
+            expect(page.locator("#last-score")).to_have_text("Last: A1a, precipitate")
+            expect(page.locator("#undone")).to_have_text("Undone: A2a, clear")
+    page.keyboard.press("u")  # there is nothing left
+    expect(page.locator("#undo-form")).to_be_hidden()
+    saved(page)
+    kept = plate.system.ledger.person_scores.of(plate.system.ledger.images.of_plate(BARCODE))
+    assert [(one.outcome, one.who) for each in kept.values() for one in each] == [(Outcome.PRECIPITATE, "ann")]
+    assert plate.given()["ann", "A9a", Outcome.PRECIPITATE] == 1
+    other.context.close()
+    context.close()
+
+
 def test_back_and_forward_and_the_end_of_the_plate(browser, plate):
     _, page = typist(browser, plate, "ann")
     page.keyboard.type("13" * 3, delay=20)

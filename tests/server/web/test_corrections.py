@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -44,10 +45,64 @@ def test_undo_brings_back_what_was_said_before(client, score, said):
     for outcome in ("bad-form", "precipitate"):
         client.fill("/corrections", WELL, image=1, score=1, outcome=outcome)
     done = client.fill("/corrections/undo", WELL, then=f"{PLATE}?order=best")
-    assert done.headers["location"] == f"{WELL}?order=best"
+    address = done.headers["location"]
+    assert address.startswith(f"{WELL}?order=best&undone=")
+    assert (
+        "Undone: CI022987 A1a, precipitate. Your score of it is now: crystals bad form." in client.get(address).text
+    )
     assert [outcome for outcome, *_ in said()] == [Outcome.BAD_FORM, Outcome.PRECIPITATE, Outcome.BAD_FORM]
     client.fill("/corrections", WELL, image=1, outcome="")  # taken back
     assert said()[-1][0] is None
+    client.fill("/corrections/undo", WELL, then=WELL)
+    assert said()[-1][0] is Outcome.BAD_FORM
+
+
+def test_undo_goes_back_as_far_as_one_likes(client, score, said):
+    score({(1, 1): Outcome.CLEAR, (2, 1): Outcome.CLEAR})
+    for image, outcome in ((1, "bad-form"), (2, "clear"), (1, "harvestable"), (2, "precipitate")):
+        client.fill("/corrections", WELL, image=image, score=image, outcome=outcome)
+    for first, second in (
+        (Outcome.HARVESTABLE, Outcome.CLEAR),
+        (Outcome.BAD_FORM, Outcome.CLEAR),
+        (Outcome.BAD_FORM, None),
+        (None, None),
+    ):
+        assert client.fill("/corrections/undo", WELL, then=WELL).status_code == 303
+        assert (said(1)[-1][0], said(2)[-1][0]) == (first, second)
+    assert client.fill("/corrections/undo", WELL, then=WELL).headers["location"] == WELL
+    assert "Last:" not in client.get(WELL).text
+    assert (len(said(1)), len(said(2))) == (4, 4)
+
+
+def test_undo_is_of_the_browser_that_gave_the_score(visit, score, said):
+    score({(1, 1): Outcome.CLEAR, (2, 1): Outcome.CLEAR})
+    one, other = visit(), visit()
+    one.fill("/corrections", WELL, image=1, score=1, outcome="harvestable")
+    other.fill("/corrections", WELL, image=2, score=2, outcome="precipitate")
+    assert "Last: CI022987 A1a" in one.get(WELL).text
+    one.fill("/corrections/undo", WELL, then=WELL)
+    assert [said(image)[-1][0] for image in (1, 2)] == [None, Outcome.PRECIPITATE]
+    assert "Last:" not in one.get(WELL).text
+
+
+def test_undo_is_of_the_score_that_the_page_names(client, score, said):
+    score({(1, 1): Outcome.CLEAR, (2, 1): Outcome.CLEAR})
+    client.fill("/corrections", WELL, image=1, score=1, outcome="harvestable")
+    given = re.search(r'name="given" value="(\d+)"', client.get(WELL).text).group(1)
+    client.fill("/corrections", WELL, image=2, score=2, outcome="precipitate")  # on another page
+    client.fill("/corrections/undo", WELL, then=WELL, given=given)
+    assert [said(image)[-1][0] for image in (1, 2)] == [None, Outcome.PRECIPITATE]
+    again = client.fill("/corrections/undo", WELL, then=WELL, given=given)
+    assert again.status_code == 503 and "was undone already" in again.text
+    assert [len(said(image)) for image in (1, 2)] == [2, 1]
+
+
+def test_nobody_undoes_anothers_score(client, visit, with_user, score, said, system):
+    score({(1, 1): Outcome.CLEAR})
+    made = system.ledger.corrections.add(1, Outcome.HARVESTABLE, "ben")
+    assert client.fill("/corrections/undo", WELL, then=WELL, given=made.id).status_code == 503
+    assert "Undone" not in client.get(f"{WELL}?undone={made.id}").text
+    assert [each[:2] for each in said()] == [(Outcome.HARVESTABLE, "ben")]
 
 
 def test_undo_without_anything_said_changes_nothing(client, score, said):

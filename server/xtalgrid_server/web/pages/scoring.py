@@ -17,7 +17,8 @@ from ...config import Config
 from ...domain.images import ImageRow
 from ...domain.log import log
 from ...imager.crystaltrak.database import ImagerDatabase
-from ...ledger.corrections import Correction
+from ...ledger.corrections import Correction, standing
+from ...ledger.database import now
 from ...ledger.store import Ledger
 from ..cache.imager import ImagerQuestions
 from ..query_parameters import KINDS
@@ -30,6 +31,10 @@ _LONGEST_KEPT = timedelta(days=30)
 
 _CLOCKS_DIFFER = timedelta(minutes=1)
 """A person's score replaces their earlier ones, also if it seems older by up to this time: requests take their time."""
+
+
+UNDO_OFFERED = timedelta(hours=12)
+"""How long a score can be undone on pages that were opened after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +70,8 @@ class TypedScore(msgspec.Struct, frozen=True):
     seconds_ago
         How long ago it was given.
     undoes
-        None for a score. Otherwise this undoes the person's last score of the image: the one with this key, or, if it
-        is empty, whichever it is.
+        None for a score. Otherwise this undoes the person's last score of the image that was not undone yet: the one
+        with this key, or, if it is empty, whichever it is.
     """
 
     key: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
@@ -102,7 +107,7 @@ class PersonScoring:
         self._config, self._ledger, self._imager, self._questions = config, ledger, imager, questions
         self._one_by_one = threading.Lock()
 
-    def take(self, typed: TypedScore, who: str, received: datetime) -> None:
+    def take(self, typed: TypedScore, who: str, received: datetime, session: str) -> None:
         """Record a score that a browser kept, once; `received` is when it was sent (UTC).
 
         Raises
@@ -126,17 +131,19 @@ class PersonScoring:
         if typed.undoes is None:
             if last is not None and last.at > at + _CLOCKS_DIFFER:
                 raise RefusedScoreError(f"You have scored this drop since: {last.outcome or 'withdrawn'}.")
-            outcome, score_id = person_outcome(typed.outcome), typed.score
+            outcome, score_id, undoes = person_outcome(typed.outcome), typed.score, None
             if score_id is not None and [image.image_id for image in self._ledger.images.of_scores([score_id])] != [
                 typed.image
             ]:
                 raise RefusedScoreError("This ARTscore is of another image.")
         else:
-            if last is None or (typed.undoes and last.key != typed.undoes):
+            stands = standing(own)
+            if not stands or (typed.undoes and stands[-1].key != typed.undoes):
                 raise RefusedScoreError("There is nothing to undo: the score was not saved, or has changed since.")
-            before = own[-2] if len(own) > 1 else None
-            outcome, score_id = (before.outcome, before.score_id) if before else (None, last.score_id)
-        self.record((typed.image, row), outcome, who, score_id, typed.key, at)
+            outcome, score_id, undoes = _before(stands)
+        self.record(
+            (typed.image, row), outcome, who, score_id, key=typed.key, at=at, undoes=undoes, session=session
+        )
 
     def record(
         self,
@@ -144,9 +151,12 @@ class PersonScoring:
         outcome: Outcome | None,
         who: str,
         score_id: int | None = None,
+        *,
         key: str | None = None,
         at: datetime | None = None,
-    ) -> None:
+        undoes: int | None = None,
+        session: str | None = None,
+    ) -> Correction | None:
         """Record a person's score.
 
         Parameters
@@ -157,8 +167,12 @@ class PersonScoring:
             None withdraws the person's score.
         score_id
             The ARTscore that the person saw.
-        key, at
+        key, at, undoes, session
             As in `Corrections.add`.
+
+        Returns
+        -------
+        As `Corrections.add`.
 
         Raises
         ------
@@ -169,11 +183,13 @@ class PersonScoring:
         """
         image_id, row = image
         before = self._newest(image_id, who)
-        after = self._ledger.corrections.add(image_id, outcome, who, score_id=score_id, key=key, at=at)
+        after = self._ledger.corrections.add(
+            image_id, outcome, who, score_id=score_id, key=key, at=at, undoes=undoes, session=session
+        )
         if not self._config.viewer.write_scores or after is None:
-            return
+            return after
         if after == before and (after.written_id is not None or after.outcome is None):
-            return
+            return after
         try:
             self._questions.ask(lambda: self._write(row, after, who))
         except ImagerError as error:
@@ -183,30 +199,38 @@ class PersonScoring:
             raise ImagerError(
                 f"Your score is saved here but could not be written to the imager's score table: {error}"
             ) from error
+        return after
 
-    def undo(self, who: str) -> Correction | None:
-        """Undo a person's last score, so that their score of that image before it is valid again.
+    def last(self, who: str, session: str) -> Correction | None:
+        """Return the score or withdrawal that a person would undo next in a session; None: there is none."""
+        return self._ledger.corrections.last_standing(who, session, now() - UNDO_OFFERED)
+
+    def undo(self, who: str, session: str, given: int | None = None) -> Correction | None:
+        """Undo a person's score or withdrawal, so that their score of that image before it is valid again.
+
+        Parameters
+        ----------
+        given
+            Its id; None: the last one of the session that was not undone yet.
 
         Returns
         -------
-        The score that was undone; None if the person has not scored anything.
+        The correction that undoes it; None if there is none to undo.
 
         Raises
         ------
         LedgerError, ImagerError
             As in `record`.
         """
-        last = self._ledger.corrections.last_by(who)
+        last = self.last(who, session) if given is None else self._ledger.corrections.by_id(given)
         row = self._ledger.images.row(last.image_id) if last else None
         if last is None or row is None:
             return None
-        own = self._by(last.image_id, who)
-        before = own[-2] if len(own) > 1 else None
-        outcome = before.outcome if before else None
-        if last.outcome is outcome:
-            raise LedgerError("There is nothing to undo.")
-        self.record((last.image_id, row), outcome, who, before.score_id if before else last.score_id)
-        return last
+        stands = standing(self._by(last.image_id, who))
+        if not stands or stands[-1].id != last.id:
+            raise LedgerError("This score cannot be undone: it was undone already, or has changed since.")
+        outcome, score_id, undoes = _before(stands)
+        return self.record((last.image_id, row), outcome, who, score_id, undoes=undoes, session=session)
 
     def _by(self, image_id: int, who: str) -> list[Correction]:
         return [score for score in self._ledger.corrections.of_images([image_id])[image_id] if score.who == who]
@@ -234,3 +258,9 @@ class PersonScoring:
                     written = writer.insert(row.inspect_id, code, now, who, row.image_name)
             if written is not None:
                 self._ledger.corrections.set_written(after.id, written)
+
+
+def _before(stands: list[Correction]) -> tuple[Outcome | None, int | None, int]:
+    """Return the outcome and ARTscore of a person's last score but one of an image, and the id of the last one."""
+    last, before = stands[-1], stands[-2] if len(stands) > 1 else None
+    return (before.outcome, before.score_id, last.id) if before else (None, last.score_id, last.id)

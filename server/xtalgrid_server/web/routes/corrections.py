@@ -35,7 +35,13 @@ def correct(request: AllowedRequest, form: PostedForm) -> Response:
         raise HTTPException(422, "The form names no image.")
     row = request.site.image(images[0])
     try:
-        request.site.scoring.record((images[0], row), outcome, request.visitor.name, scores[0] if scores else None)
+        request.site.scoring.record(
+            (images[0], row),
+            outcome,
+            request.visitor.name,
+            scores[0] if scores else None,
+            session=request.session,
+        )
     except (ImagerError, LedgerError) as error:
         return _error_page(request, error, well_address(row.barcode, row.inspection, row.well))
     target = form.text("here" if form.text("stay") else "then")
@@ -61,7 +67,7 @@ def take_typed(request: AllowedRequest, form: PostedForm) -> JSONResponse:
     for typed in scores:
         refused = warning = ""
         try:
-            request.site.scoring.take(typed, request.visitor.name, received)
+            request.site.scoring.take(typed, request.visitor.name, received, request.session)
         except RefusedScoreError as error:
             refused = str(error)
         except ImagerError as error:
@@ -74,18 +80,21 @@ def take_typed(request: AllowedRequest, form: PostedForm) -> JSONResponse:
 
 @router.post("/undo")
 def undo(request: AllowedRequest, form: PostedForm) -> Response:
-    """Undo this person's last score, and show its drop."""
+    """Undo this person's last score, or the one that the page named, and show its drop and what was undone."""
     request.check_form(form)
-    then = local_address(form.text("then"))
+    then, given = local_address(form.text("then")), form.numbers("given")
     try:
-        last = request.site.scoring.undo(request.visitor.name)
+        undone = request.site.scoring.undo(request.visitor.name, request.session, given[0] if given else None)
     except (ImagerError, LedgerError) as error:
         return _error_page(request, error, then)
-    if last is None:
+    if undone is None:
         return request.redirect(then)
-    row = request.site.image(last.image_id)
+    row = request.site.image(undone.image_id)
     query = then.partition("?")[2]
-    return request.redirect(well_address(row.barcode, row.inspection, row.well) + (f"?{query}" if query else ""))
+    said = f"undone={undone.id}"
+    return request.redirect(
+        well_address(row.barcode, row.inspection, row.well) + (f"?{query}&{said}" if query else f"?{said}")
+    )
 
 
 def _error_page(request: PageRequest, error: Exception, back: str) -> Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import HTMLResponse
@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
 
-from ...ledger.database import now
+from ...domain.wells import Well
 from ..pages.drops import DropCard, by_inspection, drop_cards, find_stop, select_drops
 from ..pages.history import score_history
 from ..pages.layout import bars, opinions, ratio, scale_bar
@@ -21,9 +21,6 @@ from ..site import AllowedRequest, PageRequest
 from .plate import Only, PlateInspection, days_between, read_plate
 
 router = APIRouter()
-
-_UNDO_OFFERED = timedelta(hours=12)
-"""How long pages offer to undo a score."""
 
 _STRIP = (4, 7)
 """Number of drops before and after this one in the strip below the picture."""
@@ -41,12 +38,26 @@ class DropInspection:
 
 @dataclass(frozen=True, slots=True)
 class LastScore:
-    """A person's last score, which the page offers to undo, and the address of its drop."""
+    """A person's last score, which the page offers to undo, and the address of its drop.
 
+    `outcome` is None for a withdrawal. `name` is the browser's key of the score or, without one, its id.
+    """
+
+    given: int
+    name: str
     image_id: int
-    drop: str
-    outcome: Outcome
+    barcode: str
+    well: Well
+    outcome: Outcome | None
     address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """What was just undone, and the person's score of this drop that is valid again; None: there is none."""
+
+    outcome: Outcome | None
+    now: Outcome | None
 
 
 @router.get("/well/{barcode:path}/{inspection:int}/{name}", response_class=HTMLResponse)
@@ -60,6 +71,7 @@ def well(
     size: str = "",
     show: str = "",
     image: str = "",
+    undone: str = "",
 ) -> HTMLResponse:
     """Show one drop: its picture with boxes and maps, its scores, and links to the next drops."""
     view = PlateView.from_query(order, only, size, show)
@@ -103,6 +115,7 @@ def well(
         entries=score_history(request.site, [image for past in timeline for image in past.drop.images], origins),
         own_outcome=own[-1].outcome if own else None,
         last_score=_last_score(request, view),
+        undone=_undone(request, shown.image_id, undone),
         mates=request.site.mates(shown),
         groups=GROUPS,
         ratio=ratio((scored.height, scored.width) if scored else None),
@@ -124,10 +137,22 @@ def _timeline(request: PageRequest, plate: PlateInspection, drop: DropCard) -> l
 
 
 def _last_score(request: PageRequest, view: PlateView) -> LastScore | None:
-    """Return this visitor's last score, if they may want to undo it."""
-    last = request.site.ledger.corrections.last_by(request.visitor.name) if request.visitor.may_score else None
-    if last is None or last.outcome is None or now() - last.at > _UNDO_OFFERED:
+    """Return the score that this visitor may want to undo next."""
+    last = request.site.scoring.last(request.visitor.name, request.session) if request.visitor.may_score else None
+    if last is None:
         return None
     row = request.site.image(last.image_id)
     address = well_address(row.barcode, row.inspection, row.well, view)
-    return LastScore(last.image_id, f"{row.barcode} {row.well}", last.outcome, address)
+    name = last.key or str(last.id)
+    return LastScore(last.id, name, last.image_id, row.barcode, row.well, last.outcome, address)
+
+
+def _undone(request: PageRequest, image_id: int, correction: str) -> Undone | None:
+    """Say what a correction of this visitor undid, by its id in the address; None if it undid nothing of this drop."""
+    is_id = correction.isascii() and correction.isdigit() and len(correction) < 19
+    ledger = request.site.ledger.corrections
+    undoing = ledger.by_id(int(correction)) if is_id else None
+    if undoing is None or (undoing.who, undoing.image_id) != (request.visitor.name, image_id):
+        return None
+    undone = ledger.by_id(undoing.undoes) if undoing.undoes is not None else None
+    return Undone(undone.outcome, undoing.outcome) if undone else None

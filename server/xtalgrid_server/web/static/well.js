@@ -2,6 +2,7 @@
 // on the screen when its first key was pressed. Without scripts, the page's forms and links do the same.
 
 import { pictureKey, readSetting, saveSetting, setUpChops, setUpPicture } from "./picture.js";
+import * as given from "./given.js";
 import * as pages from "./pages.js";
 import * as scores from "./waiting.js";
 import "./sign_in.js";
@@ -21,11 +22,11 @@ const keys = [...document.querySelectorAll("#score-form [data-digits]")].map((bu
 const folder = location.pathname.replace(/[^/]*$/, "");
 const view = new URLSearchParams(location.search);
 view.delete("image");
+view.delete("undone");
 const query = view.size ? `?${view}` : "";
 
 let at = drops.findIndex((drop) => drop.well === decodeURIComponent(location.pathname.slice(folder.length)));
 let typed = null;  // the first digit and the drop it was typed for
-let last;  // the score that "undo" undoes: undefined is the one that the page names, null is none
 let forgetting = 0, appeared = 0;
 
 function pathOf(address) {
@@ -126,20 +127,31 @@ function setUpForm() {
 function score(outcome, drop = current()) {
   forgetDigits();
   if (!drop || !keys.length) return;
-  last = scores.give({ image: drop.image, score: drop.score, outcome, drop: drop.well, address: drop.address });
+  given.push(scores.give({ image: drop.image, score: drop.score, outcome, drop: drop.well, address: drop.address }));
   pages.forget(drop.address);
   const stays = $("stay") ? $("stay").checked : readSetting("stay") === "on";
   if (outcome && !stays) goTo(at + 1);
 }
 
+// What "undo" undoes: the last score given in this tab, or the one that the page names.
+function undoable() {
+  const { name, image, drop, outcome, address } = $("undo-form")?.dataset ?? {};
+  const named = name && !given.isUndone(name) && { key: name, image: Number(image), drop, outcome, address: pathOf(address) };
+  return given.last() ?? named;
+}
+function saying({ drop, outcome, address }) {
+  const plate = address.startsWith(folder) ? "" : `${decodeURIComponent(address.split("/well/")[1].split("/").slice(0, -2).join("/"))} `;
+  return `${plate}${drop}, ${keys.find((key) => key.outcome === outcome)?.name ?? "withdrawn"}`;
+}
+
 function undo() {
-  const form = $("undo-form");
-  const undone = last === undefined && form && !form.hidden ? { image: Number(form.image.value), key: "", drop: form.dataset.drop, address: pathOf(form.dataset.address) } : last;
+  const undone = undoable();
   if (!undone) return;
-  const own = scores.givenTo(undone.image);
-  last = null;
-  if (own?.key === undone.key && own.state === "refused") { scores.discard(own); return; }  // it never was saved
-  scores.give({ image: undone.image, score: null, outcome: "", undoes: undone.key, drop: undone.drop, address: undone.address });
+  given.undid(undone.key, `Undone: ${saying(undone)}`);
+  const refused = scores.refused().find((entry) => entry.key === undone.key);
+  if (refused) { scores.discard(refused); return; }  // it never was saved
+  const undoes = undone.key.length === 32 ? undone.key : "";  // a plain form's score has no key
+  scores.give({ image: undone.image, score: null, outcome: "", undoes, drop: undone.drop, address: undone.address });
   pages.forget(undone.address);
   const place = drops.findIndex((drop) => addressOf(drop) === undone.address);
   if (place >= 0) goTo(place, place !== at);
@@ -195,9 +207,11 @@ function paint() {
     }
     paintOwn(own);
   }
-  if ($("undo-form") && last !== undefined) {
+  if ($("undo-form")) {
+    const last = undoable();
     $("undo-form").hidden = !last;
-    if (last) $("last-score").textContent = `Last: ${last.drop}, ${keys.find((key) => key.outcome === last.outcome)?.name ?? "withdrawn"}`;
+    if (last) $("last-score").textContent = `Last: ${saying(last)}`;
+    if (given.said()) $("undone").textContent = given.said();
   }
 }
 

@@ -1,0 +1,14 @@
+"""Which score an undo undoes, and in which session of a browser a score was given"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0010"
+down_revision = "0009"
+
+
+def upgrade() -> None:
+    key = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+    op.add_column("corrections", sa.Column("undoes", key, nullable=True))
+    op.add_column("corrections", sa.Column("session", sa.String(length=16), nullable=True))
+    op.create_index(op.f("ix_corrections_undoes"), "corrections", ["undoes"])
