@@ -13,7 +13,8 @@ from xtalgrid_core import wire
 
 from ...ledger.images import Range
 from ...ledger.shapes import DropImage
-from ..pages.drops import DropCard, drop_cards, find_stop, select_drops
+from ..auth.cookies import read_cookie
+from ..pages.drops import LINE, LINES, DropCard, drop_cards, find_stop, select_drops
 from ..pages.layout import legend, plate_grid, ratio
 from ..pages.pictures import SIDES
 from ..query_parameters import PlateView
@@ -23,6 +24,10 @@ router = APIRouter()
 
 Only = Annotated[list[str], Query(default_factory=list, max_length=40)]
 
+_LINE = "xtalgrid_line"
+"""The cookie that keeps the line at which a person stops reviews."""
+
+_LINE_KEPT_S = 400 * 86400
 _DENSE = 18
 """Number of tiles side by side from which the smallest thumbnails are used."""
 
@@ -52,6 +57,7 @@ def plate(
     order: str = "",
     size: str = "",
     show: str = "",
+    until: str = "",
 ) -> HTMLResponse:
     """Show the plate as a grid, or its drops from the likeliest crystal down."""
     plate = read_plate(request, barcode, inspection)
@@ -59,11 +65,13 @@ def plate(
     grid = plate_grid(plate.drops)
     selected = select_drops(plate.drops, view)
     small = grid.across >= _DENSE and not view.large and view.order == "plate"
-    return request.render(
+    line = review_line(request, until)
+    page = request.render(
         "plate.html",
         plate=plate,
         selected=selected,
-        stop=find_stop(selected),
+        stop=find_stop(selected, line),
+        lines=LINES,
         legend=legend(plate.drops, view),
         grid=grid,
         failed=[drop for drop in select_drops(plate.drops, PlateView()) if drop.image.failure],
@@ -71,6 +79,15 @@ def plate(
         side=SIDES[0] if small else SIDES[1],
         view=view,
     )
+    if until == str(line):
+        page.set_cookie(_LINE, until, _LINE_KEPT_S, httponly=True, samesite="strict", **request.cookie_scope)
+    return page
+
+
+def review_line(request: PageRequest, chosen: str = "") -> int:
+    """Return the line, in percent, that the address names or that was chosen before in this browser."""
+    names = {str(line): line for line in LINES}
+    return names.get(chosen) or names.get(read_cookie(request.http, _LINE), LINE)
 
 
 def read_plate(request: PageRequest, barcode: str, inspection: int) -> PlateInspection:

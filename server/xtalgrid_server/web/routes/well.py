@@ -12,13 +12,13 @@ from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
 
 from ...domain.wells import Well
-from ..pages.drops import DropCard, by_inspection, drop_cards, find_stop, select_drops
+from ..pages.drops import DropCard, by_inspection, drop_cards, find_stop, is_likely, select_drops
 from ..pages.history import score_history
 from ..pages.layout import bars, opinions, ratio, scale_bar
 from ..pages.maps import GROUPS
 from ..query_parameters import PlateView, well_address
 from ..site import AllowedRequest, PageRequest
-from .plate import Only, PlateInspection, days_between, read_plate
+from .plate import Only, PlateInspection, days_between, read_plate, review_line
 
 router = APIRouter()
 
@@ -82,7 +82,7 @@ def well(
     row = select_drops(plate.drops, view)
     if drop not in row:  # a person's new score may have filtered it out
         row = select_drops(plate.drops, PlateView(view.order))
-    at = row.index(drop)
+    at, line = row.index(drop), review_line(request)
     ledger = request.site.ledger
     shown = next((each for each in drop.images if str(each.image_id) == image), drop.image)
     origins = ledger.scores.origins(shown.image_id)
@@ -106,10 +106,12 @@ def well(
         previous=row[at - 1] if at else None,
         next=row[at + 1] if at + 1 < len(row) else None,
         strip=row[max(at - _STRIP[0], 0) : at + _STRIP[1] + 1],
-        listed=",".join(f"{each.well} {each.image.image_id} {each.image.score_id or ''}" for each in row),
+        listed=",".join(_listed(each, line) for each in row),
+        unscored=next((each for each in (*row[at + 1 :], *row[:at]) if not each.state.people), None),
         place=at + 1,
         places=len(row),
-        stop=find_stop(row) if view.order == "best" else None,
+        progress=sum(bool(each.state.people) for each in row),
+        stop=find_stop(row, line),
         timeline=timeline,
         contents=ledger.contents.of_plates([barcode])(barcode, drop.well),
         entries=score_history(request.site, [image for past in timeline for image in past.drop.images], origins),
@@ -121,6 +123,12 @@ def well(
         ratio=ratio((scored.height, scored.width) if scored else None),
         view=view,
     )
+
+
+def _listed(drop: DropCard, line: int) -> str:
+    """Return what the page's script knows of a drop: well, ids, whether it is scored, and likely to hold a crystal."""
+    known = ("s" if drop.state.people else "") + ("l" if is_likely(drop, line) else "")
+    return f"{drop.well} {drop.image.image_id} {drop.image.score_id or ''} {known}"
 
 
 def _timeline(request: PageRequest, plate: PlateInspection, drop: DropCard) -> list[DropInspection]:

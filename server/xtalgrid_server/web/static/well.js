@@ -14,8 +14,8 @@ const SECOND_CLICK = 250;  // milliseconds: a click so soon after a drop appeare
 
 // The list of drops stays as it was when the person came, also if scores change its order.
 const drops = $("steps").dataset.drops.split(",").map((text) => {
-  const [well, image, score] = text.split(" ");
-  return { well, image: Number(image), score: Number(score) || null };
+  const [well, image, score, known] = text.split(" ");
+  return { well, image: Number(image), score: Number(score) || null, scored: known.includes("s"), likely: known.includes("l") };
 });
 const keys = [...document.querySelectorAll("#score-form [data-digits]")].map((button) =>
   ({ digits: button.dataset.digits, outcome: button.value, name: button.querySelector("span").textContent, letter: button.querySelector("b").cloneNode(true) }));
@@ -185,6 +185,16 @@ function paintDigits(text) {
   }
 }
 
+// Whether anybody has scored a drop: this person since the list was made, or somebody before.
+function isScored(drop) {
+  const own = scores.givenTo(drop.image);
+  return own?.outcome ? own.state !== "refused" : drop.scored;
+}
+function nextUnscored() {
+  const place = [...drops.keys()].map((n) => (at + 1 + n) % drops.length).find((n) => n !== at && !isScored(drops[n]));
+  return place ?? -1;
+}
+
 function paintLink(id, place, text) {
   const link = $(id), drop = drops[place];
   link.classList.toggle("off", !drop);
@@ -196,6 +206,11 @@ function paint() {
   paintLink("previous", at - 1, (well) => `← ${well}`);
   paintLink("next", at + 1, (well) => `${well} →`);
   $("place").textContent = Math.min(at + 1, drops.length);
+  const unscored = $("unscored"), place = nextUnscored();
+  unscored.classList.toggle("off", place < 0);
+  if (place >= 0) unscored.href = addressOf(drops[place]); else unscored.removeAttribute("href");
+  const counted = "likely" in $("progress").dataset ? drops.filter((each) => each.likely) : drops;
+  $("progress").textContent = `${counted.filter(isScored).length} of ${counted.length}`;
   paintDigits(typed ? `${typed.digits}_` : "");
   for (const tile of document.querySelectorAll(".strip [data-image]")) paintMark(tile);
   const drop = current(), own = drop && scores.givenTo(drop.image);
@@ -260,6 +275,7 @@ document.addEventListener("keydown", (event) => {
   else if (/^[0-9]$/.test(key)) type(key);
   else if (key === "a") { const agreed = document.querySelector("#score-form [data-agrees]"); if (agreed) score(agreed.value); }
   else if (key === "u") undo();
+  else if (key === "n") goTo(nextUnscored());
 });
 
 document.addEventListener("submit", (event) => {
