@@ -47,9 +47,7 @@ def test_undo_brings_back_what_was_said_before(client, score, said):
     done = client.fill("/corrections/undo", WELL, then=f"{PLATE}?order=best")
     address = done.headers["location"]
     assert address.startswith(f"{WELL}?order=best&undone=")
-    assert (
-        "Undone: CI022987 A1a, precipitate. Your score of it is now: crystals bad form." in client.get(address).text
-    )
+    assert "Undone: CI022987 A1a, precipitate. Your score of it is now: crystals bad form." in client.get(address).text
     assert [outcome for outcome, *_ in said()] == [Outcome.BAD_FORM, Outcome.PRECIPITATE, Outcome.BAD_FORM]
     client.fill("/corrections", WELL, image=1, outcome="")  # taken back
     assert said()[-1][0] is None

@@ -141,9 +141,7 @@ class PersonScoring:
             if not stands or (typed.undoes and stands[-1].key != typed.undoes):
                 raise RefusedScoreError("There is nothing to undo: the score was not saved, or has changed since.")
             outcome, score_id, undoes = _before(stands)
-        self.record(
-            (typed.image, row), outcome, who, score_id, key=typed.key, at=at, undoes=undoes, session=session
-        )
+        self.record((typed.image, row), outcome, who, score_id, key=typed.key, at=at, undoes=undoes, session=session)
 
     def record(
         self,

@@ -64,7 +64,7 @@ def plate(
     view = PlateView.from_query(order, only, size, show)
     grid = plate_grid(plate.drops)
     selected = select_drops(plate.drops, view)
-    small = grid.across >= _DENSE and not view.large and view.order == "plate"
+    small = grid.wide.across >= _DENSE and not view.large and view.order == "plate"
     line = review_line(request, until)
     page = request.render(
         "plate.html",

@@ -102,7 +102,7 @@ def well(
         opinions=opinions(scored) if scored else [],
         scale=scale_bar(scored) if scored else None,
         score=scores[0] if scores else None,
-        origin=next(iter(origins.values()), None),
+        origin=origins.get(shown.score_id) if shown.score_id is not None else None,
         previous=row[at - 1] if at else None,
         next=row[at + 1] if at + 1 < len(row) else None,
         strip=row[max(at - _STRIP[0], 0) : at + _STRIP[1] + 1],
