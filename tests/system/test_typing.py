@@ -150,6 +150,17 @@ def test_undo_goes_back_to_the_first_score_and_says_what_it_undid(browser, plate
     context.close()
 
 
+def test_one_key_scores_a_group_also_between_digits(browser, plate):
+    _, page = typist(browser, plate, "ann")
+    page.keyboard.type("cpox1313c", delay=20)
+    page.keyboard.type("1x", delay=20)  # the digit is forgotten
+    saved(page)
+    meant = [Outcome.HARVESTABLE, Outcome.PRECIPITATE, Outcome.OTHER, Outcome.CLEAR, Outcome.PRECIPITATE]
+    meant += [Outcome.PRECIPITATE, Outcome.HARVESTABLE, Outcome.CLEAR]
+    assert plate.given() == {("ann", f"A{n}a", outcome): 1 for n, outcome in enumerate(meant, 1)}
+    page.context.close()
+
+
 def test_back_and_forward_and_the_end_of_the_plate(browser, plate):
     _, page = typist(browser, plate, "ann")
     page.keyboard.type("13" * 3, delay=20)

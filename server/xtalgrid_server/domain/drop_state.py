@@ -24,6 +24,8 @@ class PersonScore:
 
     `outcome` is None for a code of the score table that the lab's map has no outcome for. `at` is UTC. `correction` is
     the id of a score given in the viewer, None for one given in XtalTrak. `image_name` is that of the image, if known.
+    `name` is the lab's own name for the code; empty if it has none. `unseen` tells that it was given in the viewer
+    without an ARTscore on the page.
     """
 
     inspect_id: int
@@ -33,6 +35,13 @@ class PersonScore:
     at: datetime
     correction: int | None = None
     image_name: str | None = None
+    name: str = ""
+    unseen: bool = False
+
+    @property
+    def said(self) -> str:
+        """What the person said, for people: the lab's own name, the outcome, or the code."""
+        return self.name or str(self.outcome or self.code)
 
 
 @dataclass(frozen=True, slots=True)

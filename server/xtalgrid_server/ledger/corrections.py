@@ -29,7 +29,8 @@ class Correction:
 
     `score_id` is the ARTscore they saw. `written_id` is the SCOREID of the row written for it into the imager's score
     table. `key` is the browser's name for it; None for one sent by a plain form. `undoes` is the id of the score or
-    withdrawal that this one undoes; None if it undoes none.
+    withdrawal that this one undoes; None if it undoes none. `code` is that of the lab's own set of scores; None if it
+    has none, or for the outcome's.
     """
 
     id: int
@@ -43,6 +44,7 @@ class Correction:
     written_at: datetime | None
     key: str | None = None
     undoes: int | None = None
+    code: str | None = None
 
 
 def standing(own: Sequence[Correction]) -> list[Correction]:
@@ -69,6 +71,7 @@ class Corrections:
         at: datetime | None = None,
         undoes: int | None = None,
         session: str | None = None,
+        code: str | None = None,
     ) -> Correction | None:
         """Record a person's score of an image: one without a key that undoes none, unless it is the same as before.
 
@@ -87,6 +90,8 @@ class Corrections:
             The id of the correction that this one undoes.
         session
             Names the session of the browser.
+        code
+            That of the lab's own set of scores; None: the outcome's.
 
         Returns
         -------
@@ -117,7 +122,8 @@ class Corrections:
                 before = None if row is None else _correction(row)
                 if before is None and outcome is None:
                     return None
-                if before is not None and before.outcome is outcome and (before.note == note or outcome is None):
+                same = before is not None and (before.outcome, before.code) == (outcome, code)
+                if before is not None and same and (before.note == note or outcome is None):
                     return before
             image = sa.select(t.images.c.id).where(t.images.c.id == image_id, t.images.c.source == self._db.source)
             if connection.scalar(image) is None:
@@ -131,6 +137,7 @@ class Corrections:
                 "key": key,
                 "undoes": undoes,
                 "session": session,
+                "code": code,
             }
             added = insert(connection, t.corrections, outcome=str(outcome or ""), **values)
             return _correction(connection.execute(sa.select(t.corrections).where(t.corrections.c.id == added)).one())
@@ -284,4 +291,5 @@ def _correction(row: Any) -> Correction:
         row.written_at,
         row.key,
         row.undoes,
+        row.code,
     )

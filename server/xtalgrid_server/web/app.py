@@ -77,11 +77,13 @@ def create_app(config: Config) -> FastAPI:
 
 
 def _add_outcome_styles(app: FastAPI, site: Site) -> None:
-    styles = site.render("looks.css", outcomes=list(Outcome), ratios=layout.RATIOS, most=layout.MOST_TILES)
+    styles = site.render(
+        "looks.css", outcomes=list(Outcome), ratios=layout.RATIOS, most=layout.MOST_TILES, keys=site.keys
+    )
 
     @app.get("/looks.css")
     def outcome_styles() -> Response:
-        return Response(styles, media_type="text/css", headers={"Cache-Control": "max-age=86400"})
+        return Response(styles, media_type="text/css", headers={"Cache-Control": "max-age=600"})
 
 
 def _site(request: Request) -> Site:

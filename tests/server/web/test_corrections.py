@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.web.pages.scoring import score_keys
 
@@ -162,6 +163,63 @@ def test_a_score_table_that_does_not_answer_costs_no_score(visit, configured, sc
 def test_digits_are_the_labs_codes_where_they_are_two_digits(config, configured):
     assert {key.digits: key.outcome for key in score_keys(config)}["23"] is Outcome.HARVESTABLE
     assert len({key.digits for key in score_keys(config)}) == 12
+
+
+OWN = """scores = [
+  { name = "needles", outcome = "crystals bad form", key = "1", colour = "#102030", code = "N1" },
+  { name = "3D crystals", outcome = "crystals harvestable", key = "t", code = "N3" },
+  { name = "nothing", outcome = "clear", code = "00" },
+]
+write_scores = true"""
+
+
+def test_a_labs_own_scores_have_its_names_keys_colours_and_codes(visit, configured, score, said, score_table):
+    score({(1, 1): Outcome.CLEAR})
+    client = visit(configured(OWN))
+    page = client.get(WELL).text
+    assert re.findall(r'value="([^"]+)" data-digits="(\w*)" data-key="(\w*)"', page) == [
+        ("bad-form/N1", "1", ""),
+        ("harvestable/N3", "", "t"),
+        ("clear/00", "", ""),
+    ]
+    assert ".own-N1 { --colour: #102030; --ink: #ffffff; }" in client.get("/looks.css").text
+    client.fill("/corrections", WELL, image=1, score=1, outcome="bad-form/N1")
+    assert said()[-1][0] is Outcome.BAD_FORM
+    assert [code for _, code, *_ in score_table()] == ["N1"]
+    page = client.get(WELL).text
+    assert "<strong>needles</strong> by anna" in page and "Last: CI022987 A1a, <strong>needles</strong>" in page
+    assert re.search(r'value="bad-form/N1"[^>]*aria-pressed="true"', page)
+    client.fill("/corrections", WELL, image=1, score=1, outcome="clear/00")
+    client.fill("/corrections/undo", WELL, then=WELL)
+    assert [code for _, code, *_ in score_table()] == ["N1"]
+    assert client.fill("/corrections", WELL, image=1, outcome="clear/N1").status_code == 422
+
+
+def test_a_code_of_the_labs_own_set_is_read_from_the_score_table(visit, configured, score, system, person):
+    config = configured(OWN)
+    assert config.outcome("N3") is Outcome.HARVESTABLE
+    assert config.own_name("N3") == "3D crystals"
+    assert config.outcome("23") is Outcome.HARVESTABLE and config.own_name("23") == ""
+
+
+@pytest.mark.parametrize(
+    ("scores", "problem"),
+    [
+        ('{ name = "x", outcome = "crystal" }', "'x' has the unknown outcome 'crystal'"),
+        ('{ name = "x", outcome = "rim" }', "'x' has the unknown outcome 'rim'"),
+        ('{ name = "x", outcome = "clear", key = "u" }', "the key 'u', which has a use already"),
+        ('{ name = "x", outcome = "clear", key = "é" }', "viewer.scores"),
+        ('{ name = "x", outcome = "clear", colour = "red" }', "viewer.scores"),
+        ('{ name = "x", outcome = "clear" }, { name = "y", outcome = "clear" }', "the code '01' is used twice"),
+        (
+            '{ name = "x", outcome = "clear", key = "k" }, { name = "y", outcome = "other", key = "k" }',
+            "the key 'k' is used twice",
+        ),
+    ],
+)
+def test_a_set_of_scores_that_cannot_be_told_apart_is_refused(configured, scores, problem):
+    with pytest.raises(ConfigError, match=re.escape(problem)):
+        configured(f"scores = [{scores}]")
 
 
 def test_the_form_of_a_reader_is_not_there(visit, score):

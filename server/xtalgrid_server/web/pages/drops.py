@@ -117,7 +117,7 @@ class DropCard:
         parts = [str(self.well), f"{name_of(self.kind)} {self.probability}".strip()]
         if self.p_crystal is not None:
             parts.append(f"crystal {percent(self.p_crystal)}")
-        parts += [f"{score.who}: {score.outcome or score.code}" for score in self.state.people]
+        parts += [f"{score.who}: {score.said}" for score in self.state.people]
         if self.state.disputed:
             parts.append(name_of(DISPUTED))
         if self.image.failure:

@@ -27,7 +27,7 @@ def correct(request: AllowedRequest, form: PostedForm) -> Response:
     """Score an image, or withdraw one's own score (no outcome); then go to `then`, or with `stay` to `here`."""
     request.check_form(form)
     try:
-        outcome = person_outcome(form.text("outcome"))
+        outcome, code = person_outcome(form.text("outcome"), request.site.keys)
     except RefusedScoreError as error:
         raise HTTPException(422, str(error)) from error
     images, scores = form.numbers("image"), form.numbers("score")
@@ -41,6 +41,7 @@ def correct(request: AllowedRequest, form: PostedForm) -> Response:
             request.visitor.name,
             scores[0] if scores else None,
             session=request.session,
+            code=code,
         )
     except (ImagerError, LedgerError) as error:
         return _error_page(request, error, well_address(row.barcode, row.inspection, row.well))

@@ -12,10 +12,12 @@ from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
 
 from ...domain.wells import Well
+from ...ledger.corrections import Correction
 from ..pages.drops import DropCard, by_inspection, drop_cards, find_stop, is_likely, select_drops
 from ..pages.history import score_history
 from ..pages.layout import bars, opinions, ratio, scale_bar
 from ..pages.maps import GROUPS
+from ..pages.scoring import value_of
 from ..query_parameters import PlateView, well_address
 from ..site import AllowedRequest, PageRequest
 from .plate import Only, PlateInspection, days_between, read_plate, review_line
@@ -40,7 +42,7 @@ class DropInspection:
 class LastScore:
     """A person's last score, which the page offers to undo, and the address of its drop.
 
-    `outcome` is None for a withdrawal. `name` is the browser's key of the score or, without one, its id.
+    `value` is empty for a withdrawal. `name` is the browser's key of the score or, without one, its id.
     """
 
     given: int
@@ -48,16 +50,17 @@ class LastScore:
     image_id: int
     barcode: str
     well: Well
-    outcome: Outcome | None
+    value: str
+    said: str
     address: str
 
 
 @dataclass(frozen=True, slots=True)
 class Undone:
-    """What was just undone, and the person's score of this drop that is valid again; None: there is none."""
+    """What was just undone, and the person's score of this drop that is valid again, in words."""
 
-    outcome: Outcome | None
-    now: Outcome | None
+    what: str
+    now: str
 
 
 @router.get("/well/{barcode:path}/{inspection:int}/{name}", response_class=HTMLResponse)
@@ -115,7 +118,7 @@ def well(
         timeline=timeline,
         contents=ledger.contents.of_plates([barcode])(barcode, drop.well),
         entries=score_history(request.site, [image for past in timeline for image in past.drop.images], origins),
-        own_outcome=own[-1].outcome if own else None,
+        own_value=_value(own[-1]) if own else "",
         last_score=_last_score(request, view),
         undone=_undone(request, shown.image_id, undone),
         mates=request.site.mates(shown),
@@ -144,6 +147,11 @@ def _timeline(request: PageRequest, plate: PlateInspection, drop: DropCard) -> l
     return timeline
 
 
+def _value(correction: Correction) -> str:
+    """Return what the page's buttons call a person's score; empty for a withdrawn one."""
+    return value_of(correction.outcome, correction.code) if correction.outcome else ""
+
+
 def _last_score(request: PageRequest, view: PlateView) -> LastScore | None:
     """Return the score that this visitor may want to undo next."""
     last = request.site.scoring.last(request.visitor.name, request.session) if request.visitor.may_score else None
@@ -152,7 +160,8 @@ def _last_score(request: PageRequest, view: PlateView) -> LastScore | None:
     row = request.site.image(last.image_id)
     address = well_address(row.barcode, row.inspection, row.well, view)
     name = last.key or str(last.id)
-    return LastScore(last.id, name, last.image_id, row.barcode, row.well, last.outcome, address)
+    said = _in_words(request, last)
+    return LastScore(last.id, name, last.image_id, row.barcode, row.well, _value(last), said, address)
 
 
 def _undone(request: PageRequest, image_id: int, correction: str) -> Undone | None:
@@ -163,4 +172,9 @@ def _undone(request: PageRequest, image_id: int, correction: str) -> Undone | No
     if undoing is None or (undoing.who, undoing.image_id) != (request.visitor.name, image_id):
         return None
     undone = ledger.by_id(undoing.undoes) if undoing.undoes is not None else None
-    return Undone(undone.outcome, undoing.outcome) if undone else None
+    return Undone(_in_words(request, undone), _in_words(request, undoing, "none")) if undone else None
+
+
+def _in_words(request: PageRequest, correction: Correction, nothing: str = "withdrawn") -> str:
+    """Return what a person said, by the lab's own name for it if it has one."""
+    return request.site.config.own_name(correction.code or "") or str(correction.outcome or nothing)

@@ -168,7 +168,7 @@ export function pictureKey(key) {
   else if (key === "-") zoomTo(view.zoom / 1.5);
   else if (key === "f") zoomTo(1);
   else {
-    const toggle = $({ b: "show-boxes", o: "show-outline", h: "show-map" }[key]);
+    const toggle = $({ b: "show-boxes", d: "show-outline", h: "show-map" }[key]);
     if (!toggle) return false;
     toggle.click();
   }

@@ -18,7 +18,7 @@ const drops = $("steps").dataset.drops.split(",").map((text) => {
   return { well, image: Number(image), score: Number(score) || null, scored: known.includes("s"), likely: known.includes("l") };
 });
 const keys = [...document.querySelectorAll("#score-form [data-digits]")].map((button) =>
-  ({ digits: button.dataset.digits, outcome: button.value, name: button.querySelector("span").textContent, letter: button.querySelector("b").cloneNode(true) }));
+  ({ digits: button.dataset.digits, key: button.dataset.key, outcome: button.value, name: button.querySelector("span").textContent, letter: button.querySelector("b").cloneNode(true) }));
 const folder = location.pathname.replace(/[^/]*$/, "");
 const view = new URLSearchParams(location.search);
 view.delete("image");
@@ -249,7 +249,7 @@ function paintOwn(own) {
 function paintMark(tile) {
   const own = scores.givenTo(Number(tile.dataset.image));
   tile.querySelector(".by-me")?.remove();
-  if (!own || (own.state === "stored" && (!own.outcome || tile.querySelector(`.said .o-${own.outcome}`)))) return;
+  if (!own || (own.state === "stored" && (!own.outcome || tile.querySelector(`.said .o-${own.outcome.split("/")[0]}`)))) return;
   const letter = keys.find((key) => key.outcome === own.outcome)?.letter.cloneNode(true) ?? document.createElement("b");
   letter.classList.add("letter", "by-person", "by-me", own.state);
   letter.title = { waiting: "waiting to be saved", stored: "saved", refused: `not saved: ${own.refused}` }[own.state];
@@ -276,6 +276,10 @@ document.addEventListener("keydown", (event) => {
   else if (key === "a") { const agreed = document.querySelector("#score-form [data-agrees]"); if (agreed) score(agreed.value); }
   else if (key === "u") undo();
   else if (key === "n") goTo(nextUnscored());
+  else {
+    const chosen = keys.find((each) => each.key && each.key === key);
+    if (chosen) score(chosen.outcome);
+  }
 });
 
 document.addEventListener("submit", (event) => {

@@ -1,4 +1,4 @@
-"""Which score an undo undoes, and in which session of a browser a score was given"""
+"""Which score an undo undoes, in which session of a browser a score was given, and the code of a lab's own score"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -9,6 +9,7 @@ down_revision = "0009"
 
 def upgrade() -> None:
     key = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+    op.add_column("corrections", sa.Column("code", sa.String(length=2), nullable=True))
     op.add_column("corrections", sa.Column("undoes", key, nullable=True))
     op.add_column("corrections", sa.Column("session", sa.String(length=16), nullable=True))
     op.create_index(op.f("ix_corrections_undoes"), "corrections", ["undoes"])
