@@ -18,7 +18,7 @@ from xtalgrid_core.outcomes import CLASSES, Group, Outcome
 from . import vendor
 from .sections import Alerts, Config, Imager, Viewer
 
-TAKEN_KEYS = "abdfhnu"
+TAKEN_KEYS = "abdfhnsu"
 """Keys that do something else on a drop's page."""
 
 _WEB_ADDRESS = re.compile(r"https?://([\w.-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?(/+[\w.~%!$&'()*+,;=:@-]+)*/*", re.ASCII)

@@ -61,6 +61,8 @@ class AgreementWithPeople:
     ----------
     agree, same_outcome
         Inspections in which the person's score and the ARTscore have the same group, and the very same outcome.
+    unseen
+        The same as `agree`, of those whose person scored them in the viewer without having seen an ARTscore.
     by_group
         Recall of each group: of the inspections that people put into it, those with an ARTscore of that group.
     named
@@ -84,6 +86,7 @@ class AgreementWithPeople:
 
     agree: Part
     same_outcome: Part
+    unseen: Part
     by_group: dict[Group, Part]
     named: dict[Group, Part]
     table: dict[Group, dict[Group, int]]
@@ -101,6 +104,7 @@ class AgreementWithPeople:
 class _Counts:
     table: Counter[tuple[Group, Group]] = field(default_factory=Counter)
     same_outcome: int = 0
+    unseen: Counter[bool] = field(default_factory=Counter)
     disputed: int = 0
     failed: int = 0
     waiting: int = 0
@@ -134,6 +138,8 @@ def agreement_with_people(config: Config, ledger: Ledger, chosen: Filter) -> Agr
         month = f"{inspection.best.image.inspected:%Y-%m}"
         counts.table[theirs, ours] += 1
         counts.same_outcome += published(person) is artscore
+        if next(score for score in reversed(state.people) if score.outcome is not None).unseen:
+            counts.unseen[theirs is ours] += 1
         counts.classifiers[inspection.best.image.classifier] += 1
         counts.months[month, "all"] += 1
         counts.months[month, "agree"] += theirs is ours
@@ -153,6 +159,7 @@ def _summary(counts: _Counts) -> AgreementWithPeople:
     return AgreementWithPeople(
         agree=Part.of(sum(table[group][group] for group in SCORED_GROUPS), total),
         same_outcome=Part.of(counts.same_outcome, total),
+        unseen=Part.of(counts.unseen[True], counts.unseen.total()),
         by_group={group: Part.of(table[group][group], sum(table[group].values())) for group in SCORED_GROUPS},
         named={
             group: Part.of(table[group][group], sum(row[group] for row in table.values())) for group in SCORED_GROUPS

@@ -24,6 +24,9 @@ colour."""
 WAITING = "waiting"
 """Images that have neither a score nor a failure yet."""
 
+HIDDEN = "hidden"
+"""Drops whose ARTscore is hidden until the person has scored them."""
+
 NO_PERSON = "unsaid"
 """Drops that no person has scored."""
 
@@ -47,6 +50,7 @@ GROUP_NAMES = {
 
 _OTHERS = {
     WAITING: ("not scored yet", "…"),
+    HIDDEN: ("ARTscore hidden", "·"),
     NO_PERSON: ("not scored by a person", "·"),
     DISPUTED: ("people disagree", "≠"),
 }
@@ -93,7 +97,15 @@ def group_of(kind: str) -> str:
 def all_kinds() -> list[str]:
     """Return every kind in the order of the legend."""
     ranked = [kind for group in GROUP_NAMES for kind, outcome in KINDS.items() if outcome.group is group]
-    return [*ranked, DISPUTED, WAITING, NO_PERSON, *COMPARISONS, *(f"heat-{n}" for n in range(HEAT_STEPS, -1, -1))]
+    return [
+        *ranked,
+        DISPUTED,
+        WAITING,
+        HIDDEN,
+        NO_PERSON,
+        *COMPARISONS,
+        *(f"heat-{n}" for n in range(HEAT_STEPS, -1, -1)),
+    ]
 
 
 @dataclass(frozen=True, slots=True)

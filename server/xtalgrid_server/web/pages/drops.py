@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xtalgrid_core.frames import percent
 
@@ -13,6 +13,7 @@ from ...ledger.shapes import DropImage
 from ...steps.score_rules import rank
 from ..query_parameters import (
     DISPUTED,
+    HIDDEN,
     NO_PERSON,
     PlateView,
     Show,
@@ -40,11 +41,14 @@ class DropCard:
         Its images (usually one), the one with the highest-ranking outcome first.
     state
         What it is held to be, from the ARTscore of the first image and all people's scores.
+    is_hidden
+        Whether its ARTscore was left out, because the person wants to score the drop first.
     """
 
     well: Well
     images: tuple[DropImage, ...]
     state: DropState
+    is_hidden: bool = False
 
     @property
     def image(self) -> DropImage:
@@ -54,12 +58,12 @@ class DropCard:
     @property
     def kind(self) -> str:
         """The kind of its ARTscore."""
-        return kind_of(self.image.outcome)
+        return HIDDEN if self.is_hidden else kind_of(self.image.outcome)
 
     @property
     def held_kind(self) -> str:
         """The kind of what it is held to be."""
-        return kind_of_state(self.state)
+        return HIDDEN if self.is_hidden and not self.state.said else kind_of_state(self.state)
 
     @property
     def person_kinds(self) -> list[str]:
@@ -152,6 +156,18 @@ def drop_cards(
         p_crystal = max((image.p_crystal for image in group if image.is_scored), default=None)
         cards.append(DropCard(well, ranked, DropState.of(ranked[0].outcome, p_crystal, scores)))
     return cards
+
+
+def without_artscore(drop: DropCard) -> DropCard:
+    """Return a drop with nothing that tells its ARTscore, not even by the order of its images; failures stay."""
+    images = tuple(
+        replace(image, score_id=None, outcome=None, probability=0.0, p_crystal=0.0, at=None, classifier="")
+        if image.is_scored
+        else image
+        for image in sorted(drop.images, key=lambda image: image.image_name)
+    )
+    is_hidden = images != drop.images
+    return DropCard(drop.well, images, replace(drop.state, artscore=None, p_crystal=None), is_hidden)
 
 
 def by_inspection(images: Iterable[DropImage]) -> dict[int, list[DropImage]]:

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import HTMLResponse
 
 from xtalgrid_core import wire
-from xtalgrid_core.outcomes import Outcome
 
 from ...domain.wells import Well
 from ...ledger.corrections import Correction
-from ..pages.drops import DropCard, by_inspection, drop_cards, find_stop, is_likely, select_drops
+from ..pages.drops import DropCard, by_inspection, drop_cards, find_stop, is_likely, select_drops, without_artscore
 from ..pages.history import score_history
 from ..pages.layout import bars, opinions, ratio, scale_bar
 from ..pages.maps import GROUPS
 from ..pages.scoring import value_of
 from ..query_parameters import PlateView, well_address
 from ..site import AllowedRequest, PageRequest
-from .plate import Only, PlateInspection, days_between, read_plate, review_line
+from .plate import Only, PlateInspection, days_between, hide_artscores, read_plate, review_line
 
 router = APIRouter()
 
@@ -78,7 +77,7 @@ def well(
 ) -> HTMLResponse:
     """Show one drop: its picture with boxes and maps, its scores, and links to the next drops."""
     view = PlateView.from_query(order, only, size, show)
-    plate = read_plate(request, barcode, inspection)
+    plate = hide_artscores(request, read_plate(request, barcode, inspection))
     drop = next((drop for drop in plate.drops if str(drop.well) == name), None)
     if drop is None:
         raise HTTPException(404, f"Plate {barcode}, inspection {inspection}, has no image of well {name}.")
@@ -93,6 +92,10 @@ def well(
     answer = scores[0].answer if scores else None
     scored = answer if isinstance(answer, wire.Scored) else None
     timeline = _timeline(request, plate, drop)
+    entries = score_history(request.site, [image for past in timeline for image in past.drop.images], origins)
+    if drop.is_hidden:
+        timeline = [replace(past, drop=without_artscore(past.drop)) for past in timeline]
+        entries = [entry for entry in entries if entry.is_person]
     corrections = ledger.corrections.of_images([shown.image_id])[shown.image_id]
     own = [correction for correction in corrections if correction.who == request.visitor.name]
     return request.render(
@@ -117,7 +120,7 @@ def well(
         stop=find_stop(row, line),
         timeline=timeline,
         contents=ledger.contents.of_plates([barcode])(barcode, drop.well),
-        entries=score_history(request.site, [image for past in timeline for image in past.drop.images], origins),
+        entries=entries,
         own_value=_value(own[-1]) if own else "",
         last_score=_last_score(request, view),
         undone=_undone(request, shown.image_id, undone),
