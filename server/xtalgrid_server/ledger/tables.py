@@ -245,7 +245,9 @@ corrections = sa.Table(
     sa.Column(
         "undoes", _id, index=True, doc="the correction that this one undoes; none: it is a score, or a withdrawal"
     ),
-    sa.Column("session", sa.String(16), doc="a hash of the browser's session; none: before sessions were recorded"),
+    sa.Column(
+        "session", sa.String(16), index=True, doc="a hash of the browser's session; none: before sessions were recorded"
+    ),
     sa.Index("ix_corrections_key", "key", unique=True),
 )
 """Scores that people gave in the viewer."""

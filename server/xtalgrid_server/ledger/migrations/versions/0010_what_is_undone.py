@@ -12,4 +12,5 @@ def upgrade() -> None:
     op.add_column("corrections", sa.Column("code", sa.String(length=2), nullable=True))
     op.add_column("corrections", sa.Column("undoes", key, nullable=True))
     op.add_column("corrections", sa.Column("session", sa.String(length=16), nullable=True))
-    op.create_index(op.f("ix_corrections_undoes"), "corrections", ["undoes"])
+    for column in ("undoes", "session"):
+        op.create_index(op.f(f"ix_corrections_{column}"), "corrections", [column])
