@@ -58,7 +58,7 @@ def test_a_key_held_down_is_one_key(browser, plate):
 
 def test_a_double_click_is_one_score(browser, plate):
     _, page = typist(browser, plate, "ann")
-    page.get_by_role("button", name="clear 01", exact=True).dblclick()
+    page.get_by_role("button", name="clear x 01", exact=True).dblclick()
     expect(page.locator(".well-name")).to_have_text("A2a")
     page.wait_for_timeout(300)
     page.get_by_label("Stay on this drop").press("Enter")
@@ -122,13 +122,87 @@ def test_a_score_is_undone_before_the_viewer_has_it(browser, plate):
     page.context.close()
 
 
+def test_undo_goes_back_to_the_first_score_and_says_what_it_undid(browser, plate):
+    context, page = typist(browser, plate, "ann")
+    other = typist(browser, plate, "ann")[1]
+    other.goto(f"/well/{BARCODE}/1/A9a")
+    page.keyboard.type("1301", delay=20)
+    other.keyboard.type("13")  # the same person at another computer
+    saved(other)
+    page.keyboard.type("11", delay=20)
+    saved(page)
+    for well, outcome in (("A3a", "precipitate good"), ("A2a", "clear"), ("A1a", "precipitate")):
+        page.keyboard.press("u")
+        expect(page.locator(".well-name")).to_have_text(well)
+        expect(page.locator("#undone")).to_have_text(f"Undone: {well}, {outcome}")
+        saved(page)
+        if well == "A2a":
+            page.reload()
+            expect(page.locator("#last-score")).to_have_text("Last: A1a, precipitate")
+            expect(page.locator("#undone")).to_have_text("Undone: A2a, clear")
+    page.keyboard.press("u")  # there is nothing left
+    expect(page.locator("#undo-form")).to_be_hidden()
+    saved(page)
+    kept = plate.system.ledger.person_scores.of(plate.system.ledger.images.of_plate(BARCODE))
+    assert [(one.outcome, one.who) for each in kept.values() for one in each] == [(Outcome.PRECIPITATE, "ann")]
+    assert plate.given()["ann", "A9a", Outcome.PRECIPITATE] == 1
+    other.context.close()
+    context.close()
+
+
+def test_one_key_scores_a_group_also_between_digits(browser, plate):
+    _, page = typist(browser, plate, "ann")
+    page.keyboard.type("cpox1313c", delay=20)
+    page.keyboard.type("1x", delay=20)  # the digit is forgotten
+    saved(page)
+    meant = [Outcome.HARVESTABLE, Outcome.PRECIPITATE, Outcome.OTHER, Outcome.CLEAR, Outcome.PRECIPITATE]
+    meant += [Outcome.PRECIPITATE, Outcome.HARVESTABLE, Outcome.CLEAR]
+    assert plate.given() == {("ann", f"A{n}a", outcome): 1 for n, outcome in enumerate(meant, 1)}
+    page.context.close()
+
+
+def test_several_wells_are_scored_and_undone_at_once(browser, plate):
+    _, page = typist(browser, plate, "ann")
+    page.goto(f"/plate/{BARCODE}/1")
+    tile = {well: page.locator(f"a.tile[data-well={well}]") for well in plate.wells}
+    page.keyboard.press("s")
+    tile["A1a"].click()
+    tile["A4a"].click(modifiers=["Shift"])
+    expect(page.locator("#selected-number")).to_have_text("4 selected")
+    found = [each for each in Axe().run(page).response["violations"] if each["impact"] in ("serious", "critical")]
+    assert [(each["id"], [node["html"] for node in each["nodes"][:3]]) for each in found] == []
+    plate.line.failing = 0.3
+    page.keyboard.press("c")
+    tile["A6a"].click()
+    tile["A7a"].click()
+    tile["A6a"].click()
+    page.keyboard.type("01")
+    expect(page.locator(".by-me")).to_have_count(5)
+    saved(page)
+    meant = {("ann", f"A{n}a", Outcome.HARVESTABLE): 1 for n in range(1, 5)} | {("ann", "A7a", Outcome.CLEAR): 1}
+    assert plate.given() == meant
+    plate.line.failing = 0
+    page.reload()
+    page.keyboard.press("s")
+    page.keyboard.press("u")
+    expect(page.locator("#selected-said")).to_have_text("Undone: clear of 1 well")
+    page.keyboard.press("u")
+    expect(page.locator("#selected-said")).to_have_text("Undone: crystals harvestable of 4 wells")
+    saved(page)
+    assert plate.given() == meant | {("ann", f"A{n}a", None): 1 for n in (1, 2, 3, 4, 7)}
+    page.keyboard.press("Escape")
+    tile["A2a"].click()
+    page.wait_for_url("**/A2a")
+    page.context.close()
+
+
 def test_back_and_forward_and_the_end_of_the_plate(browser, plate):
     _, page = typist(browser, plate, "ann")
     page.keyboard.type("13" * 3, delay=20)
     page.go_back()
     page.wait_for_url("**/A3a")
     expect(page.locator(".well-name")).to_have_text("A3a")
-    expect(page.get_by_role("button", name="precipitate 13", exact=True)).to_have_attribute("aria-pressed", "true")
+    expect(page.get_by_role("button", name="precipitate p 13", exact=True)).to_have_attribute("aria-pressed", "true")
     page.keyboard.type("01")
     page.go_back()
     page.go_back()

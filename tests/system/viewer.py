@@ -114,16 +114,24 @@ def fill_plate(
     inspection: int = 1,
     at: datetime = datetime(2024, 1, 1),
     across: int = 12,
+    drops: int = 1,
     uv: bool = False,
+    pictures: bool = True,
 ) -> None:
-    """Enter a plate row by row, with small pictures and what a worker said of them."""
+    """Enter a plate row by row, with small pictures and what a worker said of them.
+
+    Parameters
+    ----------
+    across, drops
+        Number of columns, and of drops in each well.
+    """
     kinds = ("HF", "UV") if uv else ("HF",)
     places = [
-        ImageRow(0, barcode, inspection, at, Well(1 + n // across, 1 + n % across, 1), f"{n}_{kind}.jpg")
+        ImageRow(0, barcode, inspection, at, Well(*_place(n, across, drops)), f"{n}_{kind}.jpg")
         for kind in kinds
         for n in range(len(outcomes))
     ]
-    for n, place in enumerate(places):
+    for n, place in enumerate(places if pictures else ()):
         draw_well(_path(system, place), shade=9 * n % 200)
     rows = [row for row in system.imager.register(places) if row.image_name.endswith("_HF.jpg")]
     entries = tuple(
@@ -138,6 +146,12 @@ def fill_plate(
     assert unit is not None
     answers = [answer(n, outcome, p_crystal=chances[n]) for n, outcome in enumerate(outcomes)]
     system.ledger.scores.accept_result(unit, "f" * 64, result_of(manifest, answers), options)
+
+
+def _place(n: int, across: int, drops: int) -> tuple[int, int, int]:
+    """Return the row, column and subwell of a plate's n-th drop."""
+    well, subwell = divmod(n, drops)
+    return 1 + well // across, 1 + well % across, 1 + subwell
 
 
 def _path(system: System, row: ImageRow) -> Path:

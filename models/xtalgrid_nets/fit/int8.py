@@ -74,7 +74,8 @@ def as_int8(net: nn.Module) -> list[Int8Conv]:
         layer.register_buffer("log_step", step, persistent=False)
     for block in net.modules():
         if isinstance(block, Fire):
-            block.expand3x3.register_buffer("log_step", block.expand1x1.log_step, persistent=False)
+            step = cast(Int8Conv, block.expand1x1).log_step
+            block.expand3x3.register_buffer("log_step", step, persistent=False)
     return inner
 
 

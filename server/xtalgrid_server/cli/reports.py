@@ -174,6 +174,7 @@ def agreement(load: Load, chosen: Filter, as_json: bool, as_csv: bool) -> None:
 
 def _print_agreement_csv(result: AgreementWithPeople) -> None:
     parts = [("all", "same group", result.agree), ("all", "same outcome", result.same_outcome)]
+    parts.append(("scored before the ARTscore was seen", "same group", result.unseen))
     parts += [(f"people say {group}", "ARTscore says so too", value) for group, value in result.by_group.items()]
     parts += [(f"ARTscore says {group}", "people say so too", value) for group, value in result.named.items()]
     parts += [(month.month, "same group", month.agree) for month in result.months]
@@ -190,6 +191,8 @@ def _print_agreement(result: AgreementWithPeople) -> None:
     else:
         say(f"same group    {result.agree} inspections")
         say(f"same outcome  {result.same_outcome}")
+        if result.unseen.number:
+            say(f"unseen        {result.unseen} in the same group, scored before the person saw the ARTscore")
         say(f"crystals      {result.missed} missed by xtalgrid, {result.only_ours} seen by xtalgrid only")
         groups = (*SCORED_GROUPS, Group.UNKNOWN)
         names = ["undecided" if group is Group.UNKNOWN else str(group) for group in groups]

@@ -13,13 +13,16 @@ from typing import Any
 
 from xtalgrid_core.chops import STRIDE, dense_step_error
 from xtalgrid_core.frames import SUFFIX
-from xtalgrid_core.outcomes import CLASSES, Group
+from xtalgrid_core.outcomes import CLASSES, Group, Outcome
 
 from ..domain.words import SCORE_COLUMNS, configured, names_known
 from . import vendor
 from .sections import Alerts, Config, Imager, Viewer
 
 _HOST = re.compile(r"[\w.-]+", re.ASCII)
+TAKEN_KEYS = "abdfhnsu"
+"""Keys that do something else on a drop's page."""
+
 _WEB_ADDRESS = re.compile(r"https?://([\w.-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?(/+[\w.~%!$&'()*+,;=:@-]+)*/*", re.ASCII)
 
 
@@ -56,6 +59,7 @@ def find_mistakes(config: Config) -> list[str]:
     errors += _boinc_checks(config)
     errors += _alerts_checks(config.alerts)
     errors += _viewer_checks(config.viewer)
+    errors += _own_scores_checks(config)
     if config.imager.folder:
         folder, root = Path(config.imager.folder).expanduser().absolute(), config.image_root.absolute()
         if folder.is_relative_to(root) or root.is_relative_to(folder):
@@ -161,6 +165,31 @@ def _viewer_checks(viewer: Viewer) -> list[str]:
     ]
     if viewer.url and not _WEB_ADDRESS.fullmatch(viewer.url):
         errors.append(f"viewer.url: {viewer.url!r} is not an address like https://lab.example/xtalgrid")
+    return errors
+
+
+def _own_scores_checks(config: Config) -> list[str]:
+    """Find scores of the lab's own set that count as nothing, or that a key or code does not tell apart."""
+    own, outcomes = config.viewer.scores, [str(outcome) for outcome in CLASSES if outcome is not Outcome.RIM]
+    unknown = [score for score in own if score.outcome not in outcomes]
+    if unknown:
+        return [
+            f"viewer.scores: {score.name!r} has the unknown outcome {score.outcome!r}"
+            f"{did_you_mean(score.outcome, outcomes)}"
+            for score in unknown
+        ]
+    errors = [
+        f"viewer.scores: {score.name!r} has the key {score.key!r}, which has a use already; choose another"
+        for score in own
+        if score.key and score.key in TAKEN_KEYS
+    ]
+    for what, values in (
+        ("name", [score.name for score in own]),
+        ("key", [score.key for score in own if score.key]),
+        ("code", [config.own_code(score) for score in own]),
+    ):
+        twice = [value for value, number in collections.Counter(values).items() if number > 1]
+        errors += [f"viewer.scores: the {what} {value!r} is used twice; give each score its own" for value in twice]
     return errors
 
 

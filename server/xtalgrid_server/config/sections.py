@@ -259,6 +259,21 @@ class Import(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """A file in a watched folder that is still incomplete after this long is recorded as failed."""
 
 
+class OwnScore(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A score of the lab's own set, which people give in the viewer."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=40)]
+    """Its name on the button and beside the person's name."""
+    outcome: str
+    """The outcome that it counts as, in lists, statistics and exports."""
+    key: Annotated[str, Meta(pattern="^[a-z0-9]?$")] = ""
+    """The key to press; not a, b, d, f, h, n, s or u, which have a use already."""
+    colour: Annotated[str, Meta(pattern="^(#[0-9a-fA-F]{6})?$")] = ""
+    """Its colour, such as ``#c02020``; empty: the outcome's."""
+    code: Annotated[str, Meta(pattern="^([0-9A-Za-z]{2})?$")] = ""
+    """Its code in the imager's score table; empty: the outcome's, as in ``imager.codes``."""
+
+
 class Viewer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the viewer listens, and who may do what in it (docs/viewer.md)."""
 
@@ -288,6 +303,8 @@ class Viewer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """People, or with "@group" groups, who may approve and reject held scores; empty: everyone who is signed in."""
     write_scores: bool = False
     """Whether to write people's scores to the imager's score table too, in their names."""
+    scores: tuple[OwnScore, ...] = ()
+    """The lab's own set of scores, in the order of their buttons; empty: the 12 outcomes, with c, p, o, x as keys."""
     uv: tuple[str, ...] = ()
     """Deprecated: more names for ``imager.light.uv``."""
     thumbnails_mb: Positive = 512
@@ -410,7 +427,18 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     def outcome(self, code: str) -> Outcome | None:
         """Return the outcome for a lab's score code, the first by priority if several share it; None if none has it."""
+        own = next((score for score in self.viewer.scores if score.code == code), None) if code else None
+        if own is not None:
+            return Outcome(own.outcome)
         return next((outcome for outcome in CLASSES if self.score_code(outcome) == code), None)
+
+    def own_name(self, code: str) -> str:
+        """Return the name that the lab's own set has for a code of the score table; empty if it has none."""
+        return next((score.name for score in self.viewer.scores if self.own_code(score) == code), "")
+
+    def own_code(self, score: OwnScore) -> str:
+        """Return the code of a score of the lab's own set."""
+        return score.code or self.score_code(Outcome(score.outcome)) or ""
 
 
 SECTIONS: dict[str, type[msgspec.Struct]] = {

@@ -52,6 +52,10 @@ class PersonScore:
         The group if the person named no outcome.
     origin
         File that it was imported from; empty for one given in XtalTrak or in the viewer.
+    own_name
+        The lab's own name for the code; empty if it has none.
+    unseen
+        Whether it was given in the viewer without an ARTscore on the page.
     """
 
     inspect_id: int
@@ -63,6 +67,8 @@ class PersonScore:
     image_name: str | None = None
     group_only: Group | None = None
     origin: str = ""
+    own_name: str = ""
+    unseen: bool = False
 
     @property
     def meaning(self) -> Meaning | None:
@@ -76,8 +82,8 @@ class PersonScore:
 
     @property
     def name(self) -> str:
-        """What it says, for people: an outcome, ``any crystal``, or else the code."""
-        return self.code if self.meaning is None else meaning_name(self.meaning)
+        """What it says, for people: the lab's own name, an outcome, ``any crystal``, or else the code."""
+        return self.own_name or (self.code if self.meaning is None else meaning_name(self.meaning))
 
 
 @dataclass(frozen=True, slots=True)

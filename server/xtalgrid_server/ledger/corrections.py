@@ -28,7 +28,9 @@ class Correction:
     """A score that a person gave in the viewer at `at` (UTC); `outcome` None takes their earlier score back.
 
     `score_id` is the ARTscore they saw. `written_id` is the SCOREID of the row written for it into the imager's score
-    table. `key` is the browser's name for it; None for one sent by a plain form.
+    table. `key` is the browser's name for it; None for one sent by a plain form. `undoes` is the id of the score or
+    withdrawal that this one undoes; None if it undoes none. `code` is that of the lab's own set of scores; None if it
+    has none, or for the outcome's.
     """
 
     id: int
@@ -41,6 +43,14 @@ class Correction:
     written_id: int | None
     written_at: datetime | None
     key: str | None = None
+    undoes: int | None = None
+    code: str | None = None
+
+
+def standing(own: Sequence[Correction]) -> list[Correction]:
+    """Return those of a person's scores of an image that were not undone, oldest first, without the undoing ones."""
+    undone = {one.undoes for one in own}
+    return [one for one in own if one.undoes is None and one.id not in undone]
 
 
 class Corrections:
@@ -59,8 +69,11 @@ class Corrections:
         note: str = "",
         key: str | None = None,
         at: datetime | None = None,
+        undoes: int | None = None,
+        session: str | None = None,
+        code: str | None = None,
     ) -> Correction | None:
-        """Record a person's score of an image: without a key, unless it is the same as before.
+        """Record a person's score of an image: one without a key that undoes none, unless it is the same as before.
 
         Parameters
         ----------
@@ -73,6 +86,12 @@ class Corrections:
             is never recorded a second time.
         at
             When it was given (UTC); None: now.
+        undoes
+            The id of the correction that this one undoes.
+        session
+            Names the session of the browser.
+        code
+            That of the lab's own set of scores; None: the outcome's.
 
         Returns
         -------
@@ -98,12 +117,13 @@ class Corrections:
                 known = connection.execute(sa.select(t.corrections).where(t.corrections.c.key == key)).first()
                 if known is not None:
                     return _correction(known)
-            else:
+            elif undoes is None:
                 row = connection.execute(earlier).first()
                 before = None if row is None else _correction(row)
                 if before is None and outcome is None:
                     return None
-                if before is not None and before.outcome is outcome and (before.note == note or outcome is None):
+                same = before is not None and (before.outcome, before.code) == (outcome, code)
+                if before is not None and same and (before.note == note or outcome is None):
                     return before
             image = sa.select(t.images.c.id).where(t.images.c.id == image_id, t.images.c.source == self._db.source)
             if connection.scalar(image) is None:
@@ -115,6 +135,9 @@ class Corrections:
                 "who": who,
                 "at": at or now(),
                 "key": key,
+                "undoes": undoes,
+                "session": session,
+                "code": code,
             }
             added = insert(connection, t.corrections, outcome=str(outcome or ""), **values)
             return _correction(connection.execute(sa.select(t.corrections).where(t.corrections.c.id == added)).one())
@@ -219,9 +242,23 @@ class Corrections:
                 break
         return found
 
-    def last_by(self, who: str) -> Correction | None:
-        """Return the last score that a person gave or took back in the viewer, or None."""
-        return next(map(_correction, self._db.rows(_newest_by(who))), None)
+    def by_id(self, correction: int) -> Correction | None:
+        """Return a correction by its id, or None."""
+        statement = sa.select(t.corrections).where(t.corrections.c.id == correction)
+        return next(map(_correction, self._db.rows(statement)), None)
+
+    def last_standing(self, who: str, session: str, since: datetime) -> Correction | None:
+        """Return the last score that a person gave or withdrew in a session since then (UTC), and has not undone.
+
+        One that they replaced later, in whichever session, is passed over.
+        """
+        made, later = t.corrections.c, t.corrections.alias()
+        replaced = sa.exists().where(
+            later.c.image_id == made.image_id, later.c.who == made.who, later.c.id > made.id, *_stands(later.c)
+        )
+        chosen = made.who == who, made.session == session, made.at >= since, *_stands(made), ~replaced
+        statement = sa.select(t.corrections).where(*chosen).order_by(made.id.desc()).limit(1)
+        return next(map(_correction, self._db.rows(statement)), None)
 
     def set_written(self, correction: int, score_id: int) -> None:
         """Record that a correction is in the imager's score table, as the row with this SCOREID."""
@@ -234,8 +271,25 @@ def _newest_by(who: str) -> sa.Select[Any]:
     return sa.select(t.corrections).where(t.corrections.c.who == who).order_by(t.corrections.c.id.desc()).limit(1)
 
 
+def _stands(made: Any) -> tuple[sa.ColumnElement[bool], ...]:
+    """Select what is no undoing correction and was not undone."""
+    undoing = t.corrections.alias()
+    return made.undoes.is_(None), ~sa.exists().where(undoing.c.undoes == made.id)
+
+
 def _correction(row: Any) -> Correction:
     outcome = Outcome(row.outcome) if row.outcome else None
     return Correction(
-        row.id, row.image_id, row.score_id, outcome, row.note, row.who, row.at, row.written_id, row.written_at, row.key
+        row.id,
+        row.image_id,
+        row.score_id,
+        outcome,
+        row.note,
+        row.who,
+        row.at,
+        row.written_id,
+        row.written_at,
+        row.key,
+        row.undoes,
+        row.code,
     )

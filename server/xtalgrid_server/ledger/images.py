@@ -257,15 +257,17 @@ class Images:
 
     # ---- what needs a person -------------------------------------------------------------------------------------
 
-    def undecided(self, before: int | None, limit: int) -> list[DropImage]:
+    def undecided(self, before: int | None, limit: int, inspected_since: datetime | None = None) -> list[DropImage]:
         """Return the newest images whose newest score is undecided, whatever people said of them.
 
-        `before` is a score's id: only images with earlier scores.
+        `before` is a score's id: only images with earlier scores. `inspected_since` is the imager's naive local time.
         """
         chosen = t.scores.c.outcome == str(Outcome.UNDECIDED), t.scores.c.id == newest_score()
         statement = sa.select(t.scores.c.id).join(t.images, t.images.c.id == t.scores.c.image_id).where(*chosen)
         if before is not None:
             statement = statement.where(t.scores.c.id < before)
+        if inspected_since is not None:
+            statement = statement.where(t.images.c.inspected >= inspected_since)
         return self.of_scores([row.id for row in self._db.rows(statement.order_by(t.scores.c.id.desc()).limit(limit))])
 
     def scored_by_people_since(

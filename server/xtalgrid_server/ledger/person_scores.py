@@ -108,8 +108,18 @@ class PersonScores:
         newest = {correction.who: correction for correction in corrections}
         for made in newest.values():
             if made.outcome is not None:
-                code = self._config.score_code(made.outcome) or ""
-                yield PersonScore(inspect_id, made.outcome, code, made.who, made.at, made.id, image_name)
+                code = made.code or self._config.score_code(made.outcome) or ""
+                yield PersonScore(
+                    inspect_id,
+                    made.outcome,
+                    code,
+                    made.who,
+                    made.at,
+                    made.id,
+                    image_name,
+                    own_name=self._config.own_name(code),
+                    unseen=made.score_id is None,
+                )
 
     def _given_in_imager(self, rows: Iterable[ScoreRow]) -> Iterator[PersonScore]:
         settings = self._config.imager
@@ -117,7 +127,10 @@ class PersonScores:
             if settings.is_persons(row.by, row.code):
                 outcome = self._config.outcome(row.code)
                 at = settings.utc(row.date)
-                yield PersonScore(row.inspect_id, outcome, row.code, row.by, at, image_name=row.image_name)
+                own_name = self._config.own_name(row.code)
+                yield PersonScore(
+                    row.inspect_id, outcome, row.code, row.by, at, image_name=row.image_name, own_name=own_name
+                )
 
 
 def _imported(inspect_id: int, image_name: str, scores: Iterable[ImportedScore]) -> Iterator[PersonScore]:

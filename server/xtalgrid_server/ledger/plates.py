@@ -45,11 +45,17 @@ class Plates:
         """Return the highest image id, or 0 if there are no images."""
         return int(self._db.scalar(sa.select(sa.func.max(t.images.c.id))) or 0)
 
-    def state(self) -> tuple[int, ...]:
-        """Return the newest ids of all tables that drops are shown from: while they are the same, nothing came in."""
+    def state(self) -> tuple[object, ...]:
+        """Return what stays the same as long as nothing came in that changes how drops are shown.
+
+        These are the newest ids of all tables that drops are shown from, and when a failure was last mended or a file
+        last found changed.
+        """
         tables = t.images, t.scores, t.failures, t.corrections, t.imager_scores, t.imported_scores, t.drops
         newest = (sa.select(sa.func.max(table.c.id)).scalar_subquery() for table in tables)
-        return tuple(number or 0 for number in self._db.rows(sa.select(*newest))[0])
+        mended = sa.select(sa.func.max(t.failures.c.closed_at)).scalar_subquery()
+        changed = sa.select(sa.func.max(t.images.c.changed_at)).scalar_subquery()
+        return tuple(self._db.rows(sa.select(*newest, mended, changed))[0])
 
     def barcodes(self) -> list[str]:
         """Return the plates with images, sorted by barcode."""

@@ -102,11 +102,15 @@ _FULL = (*_IMAGE, *_SCORE, t.scores.c.answer, t.scores.c.segmenter, t.scores.c.w
 
 
 def newest_score() -> sa.ColumnElement[Any]:
-    """Select the id of an image's newest score: of its file as it is now, or of an earlier one until that is scored."""
+    """Select the id of an image's newest score: of its file as it is now, or of an earlier one until that is scored.
+
+    That an earlier file could not be scored says nothing of the one that replaced it.
+    """
     scores = t.scores.alias()
     newest = sa.select(sa.func.max(scores.c.id)).where(scores.c.image_id == t.images.c.id)
     of_file = newest.where(scores.c.sha256 == t.images.c.sha256)
-    return sa.func.coalesce(*(one.correlate(t.images).scalar_subquery() for one in (of_file, newest)))
+    of_earlier = newest.where(sa.or_(t.images.c.sha256 == "", scores.c.outcome != str(Outcome.FAILED)))
+    return sa.func.coalesce(*(one.correlate(t.images).scalar_subquery() for one in (of_file, of_earlier)))
 
 
 def select_images(answers: bool = False) -> sa.Select[Any]:

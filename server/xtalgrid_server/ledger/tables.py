@@ -243,6 +243,13 @@ corrections = sa.Table(
     sa.Column("written_id", sa.BigInteger, doc="SCOREID of its row in the imager's score table"),
     sa.Column("written_at", sa.DateTime),
     sa.Column("key", sa.String(64), doc="the browser's name for it, so that it is stored once; none: a plain form"),
+    sa.Column("code", sa.String(2), doc="of the lab's own set of scores; none: the outcome's"),
+    sa.Column(
+        "undoes", _id, index=True, doc="the correction that this one undoes; none: it is a score, or a withdrawal"
+    ),
+    sa.Column(
+        "session", sa.String(16), index=True, doc="a hash of the browser's session; none: before sessions were recorded"
+    ),
     sa.Index("ix_corrections_key", "key", unique=True),
 )
 """Scores that people gave in the viewer."""

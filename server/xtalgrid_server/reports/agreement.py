@@ -63,6 +63,8 @@ class AgreementWithPeople:
     agree, same_outcome
         Inspections in which the person's score and the ARTscore have the same group, and the very same outcome; the
         second is of those in which a person named an outcome, not only a group.
+    unseen
+        The same as `agree`, of those whose person scored them in the viewer without having seen an ARTscore.
     by_group
         Recall of each group: of the inspections that people put into it, those with an ARTscore of that group.
     named
@@ -86,6 +88,7 @@ class AgreementWithPeople:
 
     agree: Part
     same_outcome: Part
+    unseen: Part
     by_group: dict[Group, Part]
     named: dict[Group, Part]
     table: dict[Group, dict[Group, int]]
@@ -104,6 +107,7 @@ class _Counts:
     table: Counter[tuple[Group, Group]] = field(default_factory=Counter)
     same_outcome: int = 0
     outcomes: int = 0
+    unseen: Counter[bool] = field(default_factory=Counter)
     disputed: int = 0
     failed: int = 0
     waiting: int = 0
@@ -139,6 +143,8 @@ def agreement_with_people(config: Config, ledger: Ledger, chosen: Filter) -> Agr
         if isinstance(person, Outcome):
             counts.outcomes += 1
             counts.same_outcome += published(person) is artscore
+        if next(score for score in reversed(state.people) if score.meaning is not None).unseen:
+            counts.unseen[theirs is ours] += 1
         counts.classifiers[inspection.best.image.classifier] += 1
         counts.months[month, "all"] += 1
         counts.months[month, "agree"] += theirs is ours
@@ -158,6 +164,7 @@ def _summary(counts: _Counts) -> AgreementWithPeople:
     return AgreementWithPeople(
         agree=Part.of(sum(table[group][group] for group in SCORED_GROUPS), total),
         same_outcome=Part.of(counts.same_outcome, counts.outcomes),
+        unseen=Part.of(counts.unseen[True], counts.unseen.total()),
         by_group={group: Part.of(table[group][group], sum(table[group].values())) for group in SCORED_GROUPS},
         named={
             group: Part.of(table[group][group], sum(row[group] for row in table.values())) for group in SCORED_GROUPS

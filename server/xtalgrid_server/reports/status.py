@@ -48,6 +48,9 @@ class Status:
         Who paused it and when; None if it runs.
     units, results, scores, decisions
         Numbers of work units by state, of results by verdict, of scores by outcome, and of newest decisions by action.
+    held
+        Number of scores that wait for ``approve`` or ``reject``: of those with the decision hold, the ones that nobody
+        has reviewed since.
     rows_written
         Rows in the score table that are ours.
     archive
@@ -71,6 +74,7 @@ class Status:
     results: dict[str, int]
     scores: dict[str, int]
     decisions: dict[str, int]
+    held: int
     rows_written: int
     archive: Backfill | None
     failed_units: dict[str, str]
@@ -91,6 +95,7 @@ def status(config: Config, ledger: Ledger, imager: ImagerDatabase) -> Status:
         results=_all(counts["results"], ("accepted", "refused")),
         scores=_all(counts["scores"], tuple(Outcome)),
         decisions=_all(counts["actions"], ("publish", "hold", "keep", "shadow", "reject", "none")),
+        held=len(ledger.decisions.held()),
         rows_written=counts["published"]["rows"],
         archive=Backfill(old.images, old.read, old.before.inspected.date()) if old and old.before else None,
         failed_units={unit.name: unit.detail for unit in ledger.units.in_states("failed")},
@@ -135,9 +140,9 @@ def status_lines(status: Status) -> Iterator[str]:
         yield passed_over_line(reason, number)
     if number := status.looking_like_uv:
         yield f"like UV     {dark_line(number)}"
-    if held := status.decisions["hold"]:
+    if status.held:
         yield (
-            f"to review   {held} held scores: see the newest CSV in the outbox, "
+            f"to review   {status.held} held scores: see the newest CSV in the outbox, "
             "then `xtalgrid approve` or `xtalgrid reject`"
         )
 

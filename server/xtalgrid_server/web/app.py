@@ -21,12 +21,12 @@ from ..domain.log import log
 from ..imager.crystaltrak.database import ImagerDatabase
 from ..ledger.store import Ledger
 from ..steps.step import step
-from .auth.authentication import GUEST
+from .auth.authentication import GUEST, Visitor
 from .headers import WithHeaders, headers_of
 from .pages import layout
 from .proxies import BehindProxies, KnownHosts
 from .rendering import STATIC
-from .routes import api, corrections, downloads, inbox, operations, pictures, plate, plates, signin, well
+from .routes import api, corrections, docs, downloads, inbox, operations, pictures, plate, plates, signin, well
 from .site import NotSignedIn, PageRequest, Site
 
 _TITLES = {
@@ -71,7 +71,7 @@ def create_app(config: Config) -> FastAPI:
     app.add_middleware(BehindProxies, viewer=config.viewer)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     _add_outcome_styles(app, site)
-    for page in (plates, plate, well, inbox, corrections, downloads, operations, signin, pictures, api):
+    for page in (plates, plate, well, inbox, corrections, downloads, operations, signin, pictures, api, docs):
         app.include_router(page.router)
     _add_error_pages(app)
     return app
@@ -82,11 +82,18 @@ _GROUP_LOOKS = {group: CLASSES[GROUP_CLASSES[group][0]] for group in SCORED_GROU
 
 
 def _add_outcome_styles(app: FastAPI, site: Site) -> None:
-    styles = site.render("looks.css", outcomes=list(Outcome), groups=_GROUP_LOOKS, ratios=layout.RATIOS)
+    styles = site.render(
+        "looks.css",
+        outcomes=list(Outcome),
+        groups=_GROUP_LOOKS,
+        ratios=layout.RATIOS,
+        most=layout.MOST_TILES,
+        keys=site.keys,
+    )
 
     @app.get("/looks.css")
     def outcome_styles() -> Response:
-        return Response(styles, media_type="text/css", headers={"Cache-Control": "max-age=86400"})
+        return Response(styles, media_type="text/css", headers={"Cache-Control": "max-age=600"})
 
 
 def _site(request: Request) -> Site:
@@ -111,14 +118,22 @@ def _path_problem(app: FastAPI, path: str) -> str:
     return ""
 
 
-def _error_page(request: Request, status: int, text: str) -> Response:
+def _visitor(request: Request) -> Visitor:
+    """Return who asks; a guest while the ledger, which has the sessions, does not answer."""
+    try:
+        return _site(request).authentication.visitor(request)
+    except LedgerError:
+        return GUEST
+
+
+def _error_page(request: Request, status: int, text: str, visitor: Visitor = GUEST) -> Response:
     """Make the page of an error, or JSON for the pages' scripts."""
-    guest = PageRequest(_site(request), request, GUEST)
-    headers = headers_of(guest.site.config.viewer)  # the middleware does not see every error
+    asked = PageRequest(_site(request), request, visitor)
+    headers = headers_of(asked.site.config.viewer)  # the middleware does not see every error
     title = _TITLES.get(status, "Something went wrong")
     if request.headers.get("accept") == "application/json":  # the pages' scripts
         return JSONResponse({"title": title, "text": text}, status, headers)
-    response = HTMLResponse(guest.render("error.html", title=title, text=text, back="/").body, status)
+    response = HTMLResponse(asked.render("error.html", title=title, text=text, back="/").body, status)
     response.headers.update(headers)
     return response
 
@@ -135,18 +150,18 @@ def _add_error_pages(app: FastAPI) -> None:
     @app.exception_handler(AnyHTTPException)
     async def refused(request: Request, error: AnyHTTPException) -> Response:
         if error.detail != "Not Found":
-            return _error_page(request, error.status_code, str(error.detail))
+            return _error_page(request, error.status_code, str(error.detail), _visitor(request))
         path = request.scope["path"]
         if request.method == "GET" and path.endswith("/") and _has_page(app, path.rstrip("/")):
             guest = PageRequest(_site(request), request, GUEST)
             address, _, query = guest.address.partition("?")
             return guest.redirect(address.rstrip("/") + (f"?{query}" if query else ""))
-        return _error_page(request, 404, "There is no such page." + _path_problem(app, path))
+        return _error_page(request, 404, "There is no such page." + _path_problem(app, path), _visitor(request))
 
     @app.exception_handler(422)
     async def not_understood(request: Request, error: Exception) -> Response:
         text = error.detail if isinstance(error, AnyHTTPException) else "This address is invalid."
-        return _error_page(request, 422, str(text))
+        return _error_page(request, 422, str(text), _visitor(request))
 
     @app.exception_handler(LedgerError)
     async def no_ledger(request: Request, error: LedgerError) -> Response:

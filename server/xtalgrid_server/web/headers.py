@@ -1,4 +1,4 @@
-"""Headers of every response, and how long responses take."""
+"""Headers of every response, how long responses take, and HEAD requests."""
 
 from __future__ import annotations
 
@@ -45,6 +45,7 @@ class WithHeaders:
             await self._app(scope, receive, send)
             return
         start, status = time.monotonic(), 500
+        is_head = scope["method"] == "HEAD"
 
         async def with_headers(message: Message) -> None:
             nonlocal status
@@ -53,9 +54,11 @@ class WithHeaders:
                 present = {name.lower() for name, _ in message["headers"]}
                 added = ((name.lower().encode(), value.encode()) for name, value in self._headers.items())
                 message["headers"] = [*message["headers"], *(pair for pair in added if pair[0] not in present)]
+            elif is_head and message["type"] == "http.response.body":
+                message = {**message, "body": b""}
             await send(message)
 
-        try:
-            await self._app(scope, receive, with_headers)
+        try:  # a page answers HEAD as it answers GET, without the body
+            await self._app({**scope, "method": "GET"} if is_head else scope, receive, with_headers)
         finally:
             self._on_response(scope["path"], status, time.monotonic() - start)

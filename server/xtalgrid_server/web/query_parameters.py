@@ -24,6 +24,9 @@ colour."""
 WAITING = "waiting"
 """Images that have neither a score nor a failure yet."""
 
+HIDDEN = "hidden"
+"""Drops whose ARTscore is hidden until the person has scored them."""
+
 NO_PERSON = "unsaid"
 """Drops that no person has scored."""
 
@@ -50,6 +53,7 @@ GROUP_NAMES = {
 
 _OTHERS = {
     WAITING: ("not scored yet", "…"),
+    HIDDEN: ("ARTscore hidden", "·"),
     NO_PERSON: ("not scored by a person", "·"),
     DISPUTED: ("people disagree", "≠"),
 }
@@ -109,6 +113,7 @@ def all_kinds() -> list[str]:
         *GROUP_KINDS,
         DISPUTED,
         WAITING,
+        HIDDEN,
         NO_PERSON,
         *COMPARISONS,
         *(f"heat-{n}" for n in range(HEAT_STEPS, -1, -1)),

@@ -150,6 +150,11 @@ class PageRequest:
         query = self.http.url.query
         return raw.decode("ascii", "replace") + (f"?{query}" if query else "")
 
+    @property
+    def session(self) -> str:
+        """The name of the browser's session, which lasts until the browser is closed."""
+        return self.site.authentication.signer.browser(read_cookie(self.http, FORMS))
+
     def check_origin(self, form: Form) -> None:
         """Check that a form is ours; raises HTTPException 403 if it is not."""
         authentication, viewer = self.site.authentication, self.site.config.viewer

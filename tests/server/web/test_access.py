@@ -27,7 +27,7 @@ def name_on(page):
 def test_without_guests_nothing_is_shown(visit, score, configured):
     score({(1, 1): Outcome.CLEAR})
     client = visit(configured("guests = false"), address="10.0.0.7")
-    for address in ("/", WELL, "/image/1.jpg", "/thumbnail/320/1.jpg", "/api/plates", "/operations", "/inbox"):
+    for address in ("/", WELL, "/image/1.jpg", "/thumbnail/320/1.jpg", "/api/plates", "/operations", "/inbox", "/docs"):
         answered = client.get(address)
         assert answered.status_code == 401, address
         assert "CI022987" not in answered.text.replace(address, "")

@@ -105,7 +105,7 @@ def test_few_and_many_drops_fill_the_window(client, enter, subwells, columns, ab
     rows = [row(f"{well}.jpg", inspect_id=n, well=well) for n, well in enumerate(wells, 1)]
     enter(rows, [answer(n, Outcome.CLEAR) for n in range(len(rows))])
     page = client.get(PLATE).text
-    assert f"abreast-{abreast}" in page
+    assert f"wide-abreast-{abreast} " in page
     assert page.count('class="tile') == len(wells)
 
 

@@ -36,36 +36,55 @@ def drop(n, p_crystal):
 
 
 @pytest.mark.parametrize(
-    ("chances", "above"),
+    ("chances", "line", "above", "left", "words"),
     [
-        ([0.5, 0.5], 2),
-        ([1.0, 0.04, 0.01], 1),  # 1 of 1.05 is 95.2 %
-        ([0.04, 0.01, 1.0], 1),  # the order is that of the review, not of the plate
-        ([0.9, 0.9, 0.1, 0.05, 0.05], 3),
-        ([0.0, 0.0], 1),
-        ([None, 1.0], 1),
-        ([], 0),
-        ([None], 0),
+        ([0.5, 0.5], 5, 2, 0.0, ""),
+        ([1.0, 0.04, 0.01], 5, 1, 0.05, "0.1 crystals are expected in the 2 drops below: one in every 40 drops"),
+        ([1.0, 0.04, 0.01], 2, 2, 0.01, "Hardly any crystal is expected in the drop below"),
+        ([0.05, 0.0499], 5, 1, 0.0499, "Hardly any crystal is expected in the drop below"),
+        ([0.9, 0.4, 0.4], 50, 1, 0.8, "0.8 crystals are expected in the 2 drops below: one in every 2 drops"),
+        ([0.015] * 144, 5, 0, 2.16, "2.2 crystals are expected in the 144 drops below: one in every 67 drops"),
+        ([None, 1.0], 5, 1, 0.0, ""),
+        ([], 5, 0, 0.0, ""),
+        ([None], 5, 0, 0.0, ""),
     ],
 )
-def test_the_line_stands_where_95_percent_of_the_expected_crystals_are_above(chances, above):
-    stop = find_stop([drop(n, p) for n, p in enumerate(chances, 1)])
+def test_a_review_may_stop_where_the_next_drops_chance_is_below_the_line(chances, line, above, left, words):
+    stop = find_stop([drop(n, p) for n, p in enumerate(chances, 1)], line)
     assert stop.above == above
     assert stop.expected == pytest.approx(sum(p or 0 for p in chances))
-    assert stop.left <= 0.05 * stop.expected + 1e-9
+    assert stop.left == pytest.approx(left)
+    assert stop.words == words
 
 
-def test_the_review_strip_says_where_to_stop(client, enter):
-    chances = [0.9, 0.8, 0.02, 0.01, 0.01]
+def test_the_review_strip_says_where_to_stop_and_how_far_people_came(client, enter):
+    chances = [0.9, 0.8, 0.03, 0.01, 0.01]
     rows = [row(f"{n}.jpg", inspect_id=n, well=Well(1, n, 1)) for n in range(1, 6)]
     enter(rows, [answer(n, Outcome.CLEAR, p_crystal=p) for n, p in enumerate(chances)])
     page = client.get(f"{PLATE}?order=best").text
-    before, line, after = page.partition(
-        "95 % of the 1.7 expected crystals are above this line; 0.04 below, in 3 drops"
-    )
+    before, line, after = page.partition("Below this line a drop's chance of a crystal is under 5 %.")
     assert line and before.count('class="tile') == 2 and after.count('class="tile') == 3
+    assert "0.1 crystals are expected in the 3 drops below: one in every 60 drops." in after
+    assert "Next unscored: A1a" in page and "0 of 2 drops with" in page
     well = client.get("/well/CI022987/3/A3a?order=best").text
-    assert "below the line" in well and "in the first 2" in well
+    assert "below the line at 5 %. 0.1 crystals are expected in the 3 drops below" in well
+    client.fill("/corrections", WELL, image=1, score=1, outcome="clear")  # it moves to the end, and still counts
+    page = client.get(f"{PLATE}?order=best").text
+    assert "Next unscored: A2a" in page and "1 of 2 drops with" in page
+
+
+def test_the_line_is_the_persons_and_stays_theirs(client, enter):
+    rows = [row(f"{n}.jpg", inspect_id=n, well=Well(1, n, 1)) for n in range(1, 4)]
+    enter(rows, [answer(n, Outcome.CLEAR, p_crystal=p) for n, p in enumerate([0.3, 0.03, 0.01])])
+    assert "No drop's chance of a crystal reaches 50 %." in client.get(f"{PLATE}?order=best&until=50").text
+    for wrong in ("", "&until=7", "&until=x"):
+        assert "No drop's chance of a crystal reaches 50 %." in client.get(f"{PLATE}?order=best{wrong}").text
+    assert "the line at 50 %" in client.get("/well/CI022987/3/A3a?order=best").text
+    client.get(f"{PLATE}?order=best&until=2")
+    assert "is under 2 %." in client.get(f"{PLATE}?order=best").text
+    assert "2 have a chance of a crystal of at least 2 %. Hardly any" in client.get(f"{PLATE}/best.html").text
+    api = client.get("/api/plates/CI022987/3", params={"line": 20}).json()
+    assert (api["above_line"], round(api["expected_below"], 2)) == (1, 0.04)
 
 
 def test_people_differences_and_heat(client, score):

@@ -54,7 +54,6 @@ NOT_THERE = [
     "/static/../app.py",
     "/static/..%2fapp.py",
     "/static/%2e%2e/%2e%2e/app.py",
-    "/docs",
     "/openapi.json",
     "/map/crystal/77.png",
     "/map/../../ledger.db/1.png",

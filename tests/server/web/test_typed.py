@@ -76,6 +76,10 @@ def test_undoing_brings_back_what_was_before_and_nothing_else(client, score, mad
     assert answered["results"][0]["refused"].startswith("There is nothing to undo")
     send(client, typed(3, "", undoes=f"{2:032x}"))
     assert len(made()) == 3
+    send(client, typed(5, "", undoes=f"{1:032x}"))
+    assert made()[-1] == (None, "anna")
+    assert send(client, typed(6, "", undoes="")).json()["results"][0]["refused"].startswith("There is nothing to undo")
+    assert "undone" in client.get(WELL).text.partition("Score history")[2]
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,10 @@ class Signer:
         """Whether we sent a form with this token to this browser."""
         return bool(nonce) and hmac.compare_digest(token.encode(), self.form_token(nonce, name).encode())
 
+    def browser(self, nonce: str) -> str:
+        """Name a browser's session for the ledger, without saying its nonce."""
+        return self._sign("browser", nonce)[:16]
+
     def _sign(self, *parts: str) -> str:
         return hmac.new(self._key, "\n".join(parts).encode(), hashlib.sha256).hexdigest()
 

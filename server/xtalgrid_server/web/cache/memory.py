@@ -26,7 +26,7 @@ class MemoryCache(Generic[T]):
     def __init__(self, plates: Plates) -> None:
         self._plates = plates
         self._lock = threading.Lock()
-        self._state: tuple[int, ...] = ()
+        self._state: tuple[object, ...] = ()
         self._since = 0.0
         self._values: dict[Hashable, T] = {}
 

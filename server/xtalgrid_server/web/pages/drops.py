@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xtalgrid_core.frames import percent
 
@@ -13,6 +13,7 @@ from ...ledger.shapes import DropImage
 from ...steps.score_rules import rank
 from ..query_parameters import (
     DISPUTED,
+    HIDDEN,
     NO_PERSON,
     PlateView,
     Show,
@@ -23,8 +24,11 @@ from ..query_parameters import (
     name_of,
 )
 
-STOP_AT = 0.95
-"""Fraction of the expected crystals that lie above the line of the review strip."""
+LINES = (1, 2, 5, 10, 20, 50)
+"""Chances of a crystal, in percent, between which people choose: below it, a review may stop."""
+
+LINE = 5
+"""The line of those who have not chosen one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +41,14 @@ class DropCard:
         Its images (usually one), the one with the highest-ranking outcome first.
     state
         What it is held to be, from the ARTscore of the first image and all people's scores.
+    is_hidden
+        Whether its ARTscore was left out, because the person wants to score the drop first.
     """
 
     well: Well
     images: tuple[DropImage, ...]
     state: DropState
+    is_hidden: bool = False
 
     @property
     def image(self) -> DropImage:
@@ -51,12 +58,12 @@ class DropCard:
     @property
     def kind(self) -> str:
         """The kind of its ARTscore."""
-        return kind_of(self.image.outcome)
+        return HIDDEN if self.is_hidden else kind_of(self.image.outcome)
 
     @property
     def held_kind(self) -> str:
         """The kind of what it is held to be."""
-        return kind_of_state(self.state)
+        return HIDDEN if self.is_hidden and not self.state.said else kind_of_state(self.state)
 
     @property
     def person_kinds(self) -> list[str]:
@@ -151,6 +158,18 @@ def drop_cards(
     return cards
 
 
+def without_artscore(drop: DropCard) -> DropCard:
+    """Return a drop with nothing that tells its ARTscore, not even by the order of its images; failures stay."""
+    images = tuple(
+        replace(image, score_id=None, outcome=None, probability=0.0, p_crystal=0.0, at=None, classifier="")
+        if image.is_scored
+        else image
+        for image in sorted(drop.images, key=lambda image: image.image_name)
+    )
+    is_hidden = images != drop.images
+    return DropCard(drop.well, images, replace(drop.state, artscore=None, p_crystal=None), is_hidden)
+
+
 def by_inspection(images: Iterable[DropImage]) -> dict[int, list[DropImage]]:
     """Group images by the number of their inspection, in the order of the images."""
     groups: dict[int, list[DropImage]] = {}
@@ -174,31 +193,62 @@ def _best_first(drop: DropCard) -> tuple[bool, float, float, Well]:
 
 @dataclass(frozen=True, slots=True)
 class ReviewStop:
-    """Where a review may end.
+    """Where a review may stop that goes from the likeliest crystal down, and how far it has come.
 
     Calibrated probabilities add up to the number of crystals there are on average.
 
     Attributes
     ----------
-    above
-        The number of drops from the top that hold `STOP_AT` of the expected crystals.
-    expected
-        The sum of the plate's chances: p_crystal, or what people said of a drop.
-    left
-        The same below the line.
+    line
+        The chance of a crystal below which it may stop, in percent.
+    above, below
+        Numbers of drops whose chance reaches the line, and of those whose chance does not.
+    expected, left
+        The sums of the chances of all drops and of those below: p_crystal, or what people said of a drop.
+    likely, scored
+        Number of drops whose p_crystal reaches the line, and of those of them that a person has scored.
+    unscored
+        The first drop that nobody has scored; None: there is none.
     """
 
+    line: int
     above: int
+    below: int
     expected: float
     left: float
+    likely: int
+    scored: int
+    unscored: DropCard | None
+
+    @property
+    def words(self) -> str:
+        """What may be missed by stopping at the line; empty if nothing is below it."""
+        if not self.below:
+            return ""
+        where = f"in the {self.below} drops below" if self.below > 1 else "in the drop below"
+        if self.left < 0.05:
+            return f"Hardly any crystal is expected {where}"
+        often = f": one in every {round(self.below / self.left)} drops" if self.below > 1.5 * self.left else ""
+        return f"{self.left:.1f} crystals are expected {where}{often}"
 
 
-def find_stop(drops: Iterable[DropCard]) -> ReviewStop:
-    """Find where a review may end that goes from the likeliest crystal down."""
-    chances = sorted((drop.chance for drop in drops if drop.chance is not None), reverse=True)
-    expected, total = sum(chances), 0.0
-    for above, chance in enumerate(chances, 1):
-        total += chance
-        if total >= STOP_AT * expected - 1e-9:
-            return ReviewStop(above, expected, max(expected - total, 0.0))
-    return ReviewStop(0, 0.0, 0.0)
+def find_stop(drops: Sequence[DropCard], line: int = LINE) -> ReviewStop:
+    """Find where a review of drops in its order may stop: where the next one's chance is below `line` percent."""
+    chances = [drop.chance for drop in drops if drop.chance is not None]
+    below = [chance for chance in chances if chance < line / 100]
+    likely = [drop for drop in drops if is_likely(drop, line)]
+    return ReviewStop(
+        line=line,
+        above=len(chances) - len(below),
+        below=len(below),
+        expected=sum(chances),
+        left=sum(below),
+        likely=len(likely),
+        scored=sum(bool(drop.state.people) for drop in likely),
+        unscored=next((drop for drop in drops if not drop.state.people), None),
+    )
+
+
+def is_likely(drop: DropCard, line: int) -> bool:
+    """Whether a drop's p_crystal reaches the line, whatever people said of it since."""
+    return drop.p_crystal is not None and drop.p_crystal >= line / 100

@@ -65,7 +65,7 @@ def score_history(site: Site, images: Sequence[DropImage], origins: Mapping[int,
                     inspection=by_id[image_id].inspection,
                     outcome=correction.outcome,
                     by=correction.who,
-                    detail="in the viewer" if correction.outcome else "withdrawn",
+                    detail="undone" if correction.undoes else "in the viewer" if correction.outcome else "withdrawn",
                     is_person=True,
                 )
             )

@@ -15,8 +15,11 @@ from ...domain.wells import Well
 from ..query_parameters import PlateView, all_kinds, group_of, kind_of, letter_of, name_of
 from .drops import DropCard
 
-_SCREEN = (1360, 720)
-"""Size of a typical window, in points, that a plate should fit in."""
+_WIDE, _TALL = (1360, 720), (780, 940)
+"""Sizes of typical windows, in points, that a plate should fit in: on a desk, and on a tablet held upright."""
+
+MOST_TILES = 150
+"""Tiles side by side, or one below the other, up to which a plate is made to fit a window."""
 
 _WIDEST_TILE = 260
 RATIOS = ((4, 3), (6, 5), (1, 1), (3, 2), (16, 9))
@@ -78,31 +81,36 @@ def legend(drops: Sequence[DropCard], view: PlateView) -> list[LegendGroup]:
 
 
 @dataclass(frozen=True, slots=True)
+class Arrangement:
+    """How many drops of a well are side by side, and how many tiles a plate then has across and down."""
+
+    abreast: int
+    across: int
+    down: int
+
+
+@dataclass(frozen=True, slots=True)
 class PlateGrid:
     """A plate's geometry: the rows and columns in use, and how the drops of a well are arranged in its cell.
 
     Attributes
     ----------
-    abreast
-        The number of drops side by side in a cell.
+    wide, tall
+        The arrangements for a window that is wider than high, and for the others.
     cells
         By (row, column): a place for every drop position of the plate, None if that drop has no image.
     """
 
     rows: tuple[int, ...]
     cols: tuple[int, ...]
-    abreast: int
+    wide: Arrangement
+    tall: Arrangement
     cells: dict[tuple[int, int], tuple[DropCard | None, ...]]
 
     @property
-    def across(self) -> int:
-        """The number of tiles side by side."""
-        return min(len(self.cols) * self.abreast, 60)
-
-    @property
-    def down(self) -> int:
-        """The number of tiles one below the other."""
-        return len(self.rows) * math.ceil(len(next(iter(self.cells.values()), ())) / self.abreast)
+    def drops(self) -> int:
+        """The number of drop positions of a well."""
+        return len(next(iter(self.cells.values()), ()))
 
     @staticmethod
     def row_name(row: int) -> str:
@@ -111,20 +119,16 @@ class PlateGrid:
 
 
 def plate_grid(drops: Sequence[DropCard]) -> PlateGrid:
-    """Lay out a plate so that it fills a window, with the drops of a well side by side or one below the other."""
+    """Lay out a plate so that it fits a window, with the drops of a well side by side or one below the other."""
     by_well = {drop.well: drop for drop in drops}
     rows = _range_of(sorted({well.row for well in by_well}))
     cols = _range_of(sorted({well.col for well in by_well}))
     subwells = sorted({well.subwell for well in by_well})
-    abreast = max(
-        range(1, len(subwells) + 1),
-        key=lambda n: _tile_width(len(cols) * n, len(rows) * math.ceil(len(subwells) / n)),
-        default=1,
-    )
     cells = {
         (row, col): tuple(by_well.get(Well(row, col, subwell)) for subwell in subwells) for row in rows for col in cols
     }
-    return PlateGrid(rows, cols, abreast, cells)
+    size = len(rows), len(cols), len(subwells)
+    return PlateGrid(rows, cols, _arrange(*size, _WIDE), _arrange(*size, _TALL), cells)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +209,14 @@ def _range_of(numbers: Sequence[int]) -> tuple[int, ...]:
     return tuple(whole) if len(whole) <= max(48, 4 * len(numbers)) else tuple(numbers)
 
 
-def _tile_width(across: int, down: int) -> float:
-    width, height = _SCREEN
-    return min(width / across, height / down * 4 / 3, _WIDEST_TILE)
+def _arrange(rows: int, cols: int, drops: int, screen: tuple[int, int]) -> Arrangement:
+    """Arrange the drops of wells so that tiles are as large as fits a screen of this width and height."""
+
+    def tile_width(one: Arrangement) -> float:
+        return min(screen[0] / one.across, screen[1] / one.down * 4 / 3, _WIDEST_TILE)
+
+    ways = [
+        Arrangement(n, min(max(cols * n, 1), MOST_TILES), min(max(rows * math.ceil(drops / n), 1), MOST_TILES))
+        for n in range(1, max(drops, 1) + 1)
+    ]
+    return max(ways, key=tile_width)

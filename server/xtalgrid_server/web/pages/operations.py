@@ -24,7 +24,8 @@ from ..cache.imager import ImagerQuestions
 
 _CACHE_SECONDS = 15.0
 _SHOWN_FAILURES = 50
-_SHOWN_HELD = 200
+SHOWN_HELD = 200
+"""Held scores on the page, the newest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class PipelineStatus:
     account
         Where every image and file stands; the same as in ``xtalgrid status``.
     held
-        The ids of the scores that wait for approval.
+        The ids of the scores that wait for approval, newest first.
     paused
         Who paused the system and when; None while it runs.
     read_at
@@ -142,7 +143,7 @@ class PipelineMonitor(Collector):
             scores_day=day,
             hosts=hosts,
             account=account(self._config, ledger, self._imager),
-            held=ledger.decisions.held()[:_SHOWN_HELD],
+            held=ledger.decisions.held(),
             paused=paused(self._ledger),
             imager_error=imager.problem,
         )

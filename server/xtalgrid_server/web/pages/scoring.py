@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -17,11 +18,12 @@ from ...config import Config
 from ...domain.images import ImageRow
 from ...domain.log import log
 from ...imager.crystaltrak.database import ImagerDatabase
-from ...ledger.corrections import Correction
+from ...ledger.corrections import Correction, standing
+from ...ledger.database import now
 from ...ledger.store import Ledger
 from ...storage.access_log import AccessLog
 from ..cache.imager import ImagerQuestions
-from ..query_parameters import KINDS
+from ..query_parameters import KINDS, kind_of
 
 PERSON_OUTCOMES = tuple(outcome for outcome in CLASSES if outcome is not Outcome.RIM)
 """The outcomes that a person can give; `rim` is only a class of training pictures."""
@@ -33,23 +35,89 @@ _CLOCKS_DIFFER = timedelta(minutes=1)
 """A person's score replaces their earlier ones, also if it seems older by up to this time: requests take their time."""
 
 
+UNDO_OFFERED = timedelta(hours=12)
+"""How long a score can be undone on pages that were opened after it."""
+
+
+GROUP_KEYS = {
+    Outcome.HARVESTABLE: "c",
+    Outcome.PRECIPITATE: "p",
+    Outcome.OTHER: "o",
+    Outcome.CLEAR: "x",
+}
+"""The outcome that stands for a group, and its key."""
+
+
 @dataclass(frozen=True, slots=True)
 class ScoreKey:
-    """An outcome with the two digits to type for it."""
+    """A score that a person can give.
+
+    Attributes
+    ----------
+    digits
+        Two digits to type for it, or one; empty if there are none.
+    key
+        One key to press for it; empty if there is none.
+    code
+        The code of the lab's own set; None: the outcome's.
+    colour
+        Empty: the outcome's.
+    """
 
     outcome: Outcome
     digits: str
+    name: str
+    letter: str
+    key: str = ""
+    code: str | None = None
+    colour: str = ""
+
+    @property
+    def value(self) -> str:
+        """What forms and scripts call it: the kind of the outcome, with a code of the lab's own set."""
+        return value_of(self.outcome, self.code)
+
+    @property
+    def ink(self) -> str:
+        """Black or white, whichever is read better on its colour (WCAG's relative luminance)."""
+        parts = [int(self.colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+        return "#000000" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 else "#ffffff"
+
+
+def value_of(outcome: Outcome, code: str | None) -> str:
+    """Return what forms and scripts call a score."""
+    return kind_of(outcome) + (f"/{code}" if code else "")
 
 
 def score_keys(config: Config) -> list[ScoreKey]:
-    """Return the outcomes in order of priority with their digits.
+    """Return the scores that people can give: the lab's own set, or the outcomes in order of priority.
 
-    The digits are the lab's own codes if each is two digits, otherwise the published codes.
+    The outcomes' digits are the lab's own codes if each is two digits, otherwise the published codes.
     """
+    if config.viewer.scores:
+        return _own_keys(config)
     own = [config.score_code(outcome) or "" for outcome in PERSON_OUTCOMES]
     usable = len(set(own)) == len(own) and all(code.isascii() and code.isdigit() for code in own)
     codes = own if usable else [outcome.code or "" for outcome in PERSON_OUTCOMES]
-    return [ScoreKey(outcome, code) for outcome, code in zip(PERSON_OUTCOMES, codes, strict=True)]
+    return [
+        ScoreKey(outcome, code, str(outcome), outcome.style.letter, GROUP_KEYS.get(outcome, ""))
+        for outcome, code in zip(PERSON_OUTCOMES, codes, strict=True)
+    ]
+
+
+def _own_keys(config: Config) -> list[ScoreKey]:
+    """Return the lab's own set; codes of two digits are typed, unless a digit alone is the key of a score."""
+    own = config.viewer.scores
+    with_digit_keys = any(score.key.isdigit() for score in own)
+    keys = []
+    for score in own:
+        code, outcome = config.own_code(score), Outcome(score.outcome)
+        digit = score.key if score.key.isdigit() else ""
+        digits = digit if with_digit_keys else code if code.isdigit() else ""
+        letter = (score.key or score.name[0]).upper()
+        keys.append(ScoreKey(outcome, digits, score.name, letter, "" if digit else score.key, code, score.colour))
+    return keys
 
 
 class TypedScore(msgspec.Struct, frozen=True):
@@ -66,8 +134,8 @@ class TypedScore(msgspec.Struct, frozen=True):
     seconds_ago
         How long ago it was given.
     undoes
-        None for a score. Otherwise this undoes the person's last score of the image: the one with this key, or, if it
-        is empty, whichever it is.
+        None for a score. Otherwise this undoes the person's last score of the image that was not undone yet: the one
+        with this key, or, if it is empty, whichever it is.
     """
 
     key: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
@@ -82,18 +150,21 @@ class RefusedScoreError(Exception):
     """A score that the viewer will never take, and why."""
 
 
-def person_outcome(kind: str) -> Outcome | None:
-    """Return the outcome that a person gives by its kind; None withdraws their score.
+def person_outcome(value: str, keys: Sequence[ScoreKey]) -> tuple[Outcome | None, str | None]:
+    """Return the outcome that a person gives, and the code of the lab's own set; no value withdraws their score.
+
+    An outcome without a code is taken too, from pages that were opened before the lab had its own set.
 
     Raises
     ------
     RefusedScoreError
         If a person cannot give it.
     """
+    kind, _, code = value.partition("/")
     outcome = KINDS.get(kind)
-    if kind and outcome not in PERSON_OUTCOMES:
+    if value and (outcome not in PERSON_OUTCOMES or (code and value not in [key.value for key in keys])):
         raise RefusedScoreError("A person cannot give this outcome.")
-    return outcome
+    return outcome, code or None
 
 
 class PersonScoring:
@@ -108,10 +179,11 @@ class PersonScoring:
         access_log: AccessLog,
     ) -> None:
         self._config, self._ledger, self._imager, self._questions = config, ledger, imager, questions
+        self._keys = score_keys(config)
         self._access_log = access_log
         self._one_by_one = threading.Lock()
 
-    def take(self, typed: TypedScore, who: str, origin: str, received: datetime) -> None:
+    def take(self, typed: TypedScore, who: str, origin: str, received: datetime, session: str) -> None:
         """Record a score that a browser kept, once; `received` is when it was sent (UTC), `origin` as in `record`.
 
         Raises
@@ -135,17 +207,29 @@ class PersonScoring:
         if typed.undoes is None:
             if last is not None and last.at > at + _CLOCKS_DIFFER:
                 raise RefusedScoreError(f"You have scored this drop since: {last.outcome or 'withdrawn'}.")
-            outcome, score_id = person_outcome(typed.outcome), typed.score
+            outcome, code = person_outcome(typed.outcome, self._keys)
+            score_id, undoes = typed.score, None
             if score_id is not None and [image.image_id for image in self._ledger.images.of_scores([score_id])] != [
                 typed.image
             ]:
                 raise RefusedScoreError("This ARTscore is of another image.")
         else:
-            if last is None or (typed.undoes and last.key != typed.undoes):
+            stands = standing(own)
+            if not stands or (typed.undoes and stands[-1].key != typed.undoes):
                 raise RefusedScoreError("There is nothing to undo: the score was not saved, or has changed since.")
-            before = own[-2] if len(own) > 1 else None
-            outcome, score_id = (before.outcome, before.score_id) if before else (None, last.score_id)
-        self.record((typed.image, row), outcome, who, origin, score_id, typed.key, at)
+            outcome, code, score_id, undoes = _before(stands)
+        self.record(
+            (typed.image, row),
+            outcome,
+            who,
+            origin,
+            score_id,
+            key=typed.key,
+            at=at,
+            undoes=undoes,
+            session=session,
+            code=code,
+        )
 
     def record(
         self,
@@ -154,9 +238,13 @@ class PersonScoring:
         who: str,
         origin: str,
         score_id: int | None = None,
+        *,
         key: str | None = None,
         at: datetime | None = None,
-    ) -> None:
+        undoes: int | None = None,
+        session: str | None = None,
+        code: str | None = None,
+    ) -> Correction | None:
         """Record a person's score.
 
         Parameters
@@ -169,8 +257,12 @@ class PersonScoring:
             Address of the person's computer.
         score_id
             The ARTscore that the person saw.
-        key, at
+        key, at, undoes, session, code
             As in `Corrections.add`.
+
+        Returns
+        -------
+        As `Corrections.add`.
 
         Raises
         ------
@@ -181,7 +273,9 @@ class PersonScoring:
         """
         image_id, row = image
         before = self._newest(image_id, who)
-        after = self._ledger.corrections.add(image_id, outcome, who, score_id=score_id, key=key, at=at)
+        after = self._ledger.corrections.add(
+            image_id, outcome, who, score_id=score_id, key=key, at=at, undoes=undoes, session=session, code=code
+        )
         self._access_log.write(
             "score",
             who,
@@ -193,9 +287,9 @@ class PersonScoring:
             outcome=outcome or "withdrawn",
         )
         if not self._config.viewer.write_scores or after is None:
-            return
+            return after
         if after == before and (after.written_id is not None or after.outcome is None):
-            return
+            return after
         try:
             self._questions.ask(lambda: self._write(row, after, who))
         except ImagerError as error:
@@ -205,30 +299,44 @@ class PersonScoring:
             raise ImagerError(
                 f"Your score is saved here but could not be written to the imager's score table: {error}"
             ) from error
+        return after
 
-    def undo(self, who: str, origin: str) -> Correction | None:
-        """Undo a person's last score, so that their score of that image before it is valid again.
+    def last(self, who: str, session: str) -> Correction | None:
+        """Return the score or withdrawal that a person would undo next in a session; None: there is none."""
+        return self._ledger.corrections.last_standing(who, session, now() - UNDO_OFFERED)
+
+    def undo(self, who: str, origin: str, session: str, given: int | None = None) -> Correction | None:
+        """Undo a person's score or withdrawal, so that their score of that image before it is valid again.
+
+        Parameters
+        ----------
+        origin
+            Address of the person's computer.
+        session
+            The browser's session.
+        given
+            Its id; None: the last one of the session that was not undone yet.
 
         Returns
         -------
-        The score that was undone; None if the person has not scored anything.
+        The correction that undoes it; None if there is none to undo.
 
         Raises
         ------
         LedgerError, ImagerError
             As in `record`.
         """
-        last = self._ledger.corrections.last_by(who)
+        last = self.last(who, session) if given is None else self._ledger.corrections.by_id(given)
         row = self._ledger.images.row(last.image_id) if last else None
         if last is None or row is None:
             return None
-        own = self._by(last.image_id, who)
-        before = own[-2] if len(own) > 1 else None
-        outcome = before.outcome if before else None
-        if last.outcome is outcome:
-            raise LedgerError("There is nothing to undo.")
-        self.record((last.image_id, row), outcome, who, origin, before.score_id if before else last.score_id)
-        return last
+        stands = standing(self._by(last.image_id, who))
+        if not stands or stands[-1].id != last.id:
+            raise LedgerError("This score cannot be undone: it was undone already, or has changed since.")
+        outcome, code, score_id, undoes = _before(stands)
+        return self.record(
+            (last.image_id, row), outcome, who, origin, score_id, undoes=undoes, session=session, code=code
+        )
 
     def _by(self, image_id: int, who: str) -> list[Correction]:
         return [score for score in self._ledger.corrections.of_images([image_id])[image_id] if score.who == who]
@@ -250,9 +358,15 @@ class PersonScoring:
             with self._imager.writing() as writer:
                 if before is not None and before.written_id is not None:
                     writer.remove(before.written_id, who)
-                code = self._config.score_code(after.outcome) if after.outcome else None
+                code = (after.code or self._config.score_code(after.outcome)) if after.outcome else None
                 if code:
                     now = self._config.imager.local(time.time())
                     written = writer.insert(row.inspect_id, code, now, who, row.image_name)
             if written is not None:
                 self._ledger.corrections.set_written(after.id, written)
+
+
+def _before(stands: list[Correction]) -> tuple[Outcome | None, str | None, int | None, int]:
+    """Return outcome, code and ARTscore of a person's last score but one of an image, and the id of the last one."""
+    last, before = stands[-1], stands[-2] if len(stands) > 1 else None
+    return (before.outcome, before.code, before.score_id, last.id) if before else (None, None, last.score_id, last.id)

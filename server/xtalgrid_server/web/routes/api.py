@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from xtalgrid_core import wire
 
-from ..pages.drops import STOP_AT, find_stop, select_drops
+from ..pages.drops import LINE, find_stop, select_drops
 from ..pages.layout import opinions
 from ..proxies import root_of
 from ..query_parameters import PlateView
@@ -64,7 +64,8 @@ class PlateScores(BaseModel):
     inspection: int
     inspected: datetime
     expected_crystals: float = Field(description="Sum of p_crystal, or of what people said")
-    above_line: int = Field(description=f"Drops from the top that hold {STOP_AT:.0%} of the expected crystals")
+    above_line: int = Field(description="Drops whose chance of a crystal is at least `line` percent")
+    expected_below: float = Field(description="The part of the expected crystals in the other drops")
     drops: list[DropListed]
 
 
@@ -85,11 +86,13 @@ def plates(
 
 
 @router.get("/plates/{barcode:path}/{inspection:int}", response_model_exclude_unset=True)
-def plate(request: AllowedRequest, barcode: str, inspection: int) -> PlateScores:
+def plate(
+    request: AllowedRequest, barcode: str, inspection: int, line: Annotated[int, Query(ge=1, le=99)] = LINE
+) -> PlateScores:
     """List the drops of a plate at one inspection."""
     plate = read_plate(request, barcode, inspection)
     drops = select_drops(plate.drops, PlateView("best"))
-    stop = find_stop(drops)
+    stop = find_stop(drops, line)
     answers = second_opinions(request, plate)
     return PlateScores(
         barcode=barcode,
@@ -97,6 +100,7 @@ def plate(request: AllowedRequest, barcode: str, inspection: int) -> PlateScores
         inspected=plate.inspected,
         expected_crystals=stop.expected,
         above_line=stop.above,
+        expected_below=stop.left,
         drops=[
             DropListed(
                 well=str(drop.well),

@@ -27,7 +27,7 @@ def correct(request: AllowedRequest, form: PostedForm) -> Response:
     """Score an image, or withdraw one's own score (no outcome); then go to `then`, or with `stay` to `here`."""
     request.check_form(form)
     try:
-        outcome = person_outcome(form.text("outcome"))
+        outcome, code = person_outcome(form.text("outcome"), request.site.keys)
     except RefusedScoreError as error:
         raise HTTPException(422, str(error)) from error
     images, scores = form.numbers("image"), form.numbers("score")
@@ -36,7 +36,13 @@ def correct(request: AllowedRequest, form: PostedForm) -> Response:
     row = request.site.image(images[0])
     try:
         request.site.scoring.record(
-            (images[0], row), outcome, request.visitor.name, request.client, scores[0] if scores else None
+            (images[0], row),
+            outcome,
+            request.visitor.name,
+            request.client,
+            scores[0] if scores else None,
+            session=request.session,
+            code=code,
         )
     except (ImagerError, LedgerError) as error:
         return _error_page(request, error, well_address(row.barcode, row.inspection, row.well))
@@ -63,7 +69,7 @@ def take_typed(request: AllowedRequest, form: PostedForm) -> JSONResponse:
     for typed in scores:
         refused = warning = ""
         try:
-            request.site.scoring.take(typed, request.visitor.name, request.client, received)
+            request.site.scoring.take(typed, request.visitor.name, request.client, received, request.session)
         except RefusedScoreError as error:
             refused = str(error)
         except ImagerError as error:
@@ -76,18 +82,23 @@ def take_typed(request: AllowedRequest, form: PostedForm) -> JSONResponse:
 
 @router.post("/undo")
 def undo(request: AllowedRequest, form: PostedForm) -> Response:
-    """Undo this person's last score, and show its drop."""
+    """Undo this person's last score, or the one that the page named, and show its drop and what was undone."""
     request.check_form(form)
-    then = local_address(form.text("then"))
+    then, given = local_address(form.text("then")), form.numbers("given")
     try:
-        last = request.site.scoring.undo(request.visitor.name, request.client)
+        undone = request.site.scoring.undo(
+            request.visitor.name, request.client, request.session, given[0] if given else None
+        )
     except (ImagerError, LedgerError) as error:
         return _error_page(request, error, then)
-    if last is None:
+    if undone is None:
         return request.redirect(then)
-    row = request.site.image(last.image_id)
+    row = request.site.image(undone.image_id)
     query = then.partition("?")[2]
-    return request.redirect(well_address(row.barcode, row.inspection, row.well) + (f"?{query}" if query else ""))
+    said = f"undone={undone.id}"
+    return request.redirect(
+        well_address(row.barcode, row.inspection, row.well) + (f"?{query}&{said}" if query else f"?{said}")
+    )
 
 
 def _error_page(request: PageRequest, error: Exception, back: str) -> Response:

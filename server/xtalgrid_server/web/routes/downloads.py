@@ -18,7 +18,7 @@ from ..pages.drops import DropCard, find_stop, select_drops
 from ..pages.pictures import SIDES, placeholder, small_jpeg
 from ..query_parameters import PlateView
 from ..site import AllowedRequest, PageRequest, download
-from .plate import read_plate, second_opinions
+from .plate import read_plate, review_line, second_opinions
 
 router = APIRouter()
 
@@ -69,7 +69,7 @@ def best(request: AllowedRequest, barcode: str, inspection: int) -> Response:
     """Send the wells above the review strip's line in one file that needs no server."""
     plate = read_plate(request, barcode, inspection)
     drops = select_drops(plate.drops, PlateView("best"))
-    stop = find_stop(drops)
+    stop = find_stop(drops, review_line(request))
     above = drops[: min(max(stop.above, 1), _BEST)]
     contents = request.site.ledger.contents.of_plates([barcode])
     page = request.site.render(

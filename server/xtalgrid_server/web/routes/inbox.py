@@ -26,6 +26,9 @@ router = APIRouter()
 _FIRST_DAYS = 14
 """How many days back a person's first visit goes."""
 
+_RECENT_DAYS = 90
+"""How long before the newest inspection a drop may have been photographed to be news; the archive is scored too."""
+
 _LIMIT = 60
 """Drops shown in each section, newest first."""
 
@@ -49,26 +52,34 @@ class CrystalPair:
 
 
 @router.get("/inbox", response_class=HTMLResponse)
-def inbox(request: AllowedRequest) -> HTMLResponse:
-    """Show new crystals, where people disagree or the ARTscore now differs from one's own, and undecided drops."""
+def inbox(request: AllowedRequest, older: str = "") -> HTMLResponse:
+    """Show new crystals, where people disagree or the ARTscore now differs from one's own, and undecided drops.
+
+    Without `older`, new crystals and undecided drops are of the last `_RECENT_DAYS` before the newest inspection.
+    """
     site, name = request.site, request.visitor.name
     last_visit = site.ledger.users.last_seen(name) if request.visitor.may_score else None
     since = last_visit or (now() - timedelta(days=_FIRST_DAYS)).replace(second=0, microsecond=0)
     threshold = crystal_from(site.config)
-    crystals = site.crystals.get(since, lambda: new_crystals(site.ledger, threshold, scored_since=since))
+    recent = None if older else _recent(site)
+    crystals = site.crystals.get(
+        (since, recent),
+        lambda: new_crystals(site.ledger, threshold, inspected_since=recent, scored_since=since),
+    )
     newest = crystals[:_LIMIT]
     inspections = site.index.inspections_of({crystal.image.barcode for crystal in newest})
     return request.render(
         "inbox.html",
         last_visit=last_visit,
         since=since,
+        recent=recent,
         threshold=threshold,
         number=len(crystals),
         pairs=[_pair(request, crystal, inspections[crystal.image.barcode]) for crystal in newest],
         found=_found_by_people(site, since, name, {crystal.image.drop for crystal in newest}),
         disputed=_disputed(site),
         rescored=_rescored(site, name) if request.visitor.may_score else [],
-        undecided=_undecided(site),
+        undecided=_undecided(site, recent),
         limit=_LIMIT,
     )
 
@@ -126,12 +137,22 @@ def _days_ago(site: Site, days: int) -> datetime:
     return site.config.imager.local((now() - timedelta(days=days)).replace(tzinfo=UTC).timestamp())
 
 
-def _undecided(site: Site) -> list[DropImage]:
-    """Return the newest undecided images that no person has scored."""
+def _recent(site: Site) -> datetime | None:
+    """Return the imager's naive local time from which on an inspection is recent; None: there is none.
+
+    It goes by the newest inspection, since a lab may have stopped its imager, but not by one that is dated ahead.
+    """
+    latest = site.config.imager.latest_date()
+    newest = next((entry.date for entry in site.index.all() if entry.date <= latest), None)
+    return newest and newest - timedelta(days=_RECENT_DAYS)
+
+
+def _undecided(site: Site, recent: datetime | None) -> list[DropImage]:
+    """Return the newest undecided images, photographed since then, that no person has scored."""
     found: list[DropImage] = []
     before = None
     while len(found) < _LIMIT:
-        images = site.ledger.images.undecided(before, _READ_AT_ONCE)
+        images = site.ledger.images.undecided(before, _READ_AT_ONCE, recent)
         if not images:
             break
         person_scores = site.ledger.person_scores.of(images)

@@ -11,6 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from xtalgrid_core.errors import LedgerError
 
 from ...domain.drop_state import DropState
+from ..pages.operations import SHOWN_HELD
 from ..proxies import is_among, is_forwarded, is_from, networks, reached
 from ..site import AllowedRequest, OpenRequest, PageRequest, PostedForm, Site
 
@@ -23,15 +24,21 @@ _THIS_MACHINE = networks(("127.0.0.0/8", "::1"))
 @router.get("/operations", response_class=HTMLResponse)
 def operations(request: AllowedRequest) -> HTMLResponse:
     """Show lag, backlog, throughput, hosts, failures, and held scores."""
+    return _operations(request)
+
+
+def _operations(request: PageRequest, problem: str = "") -> HTMLResponse:
     site = request.site
     status = site.monitor.status()
-    images = site.ledger.images.of_scores(status.held)
+    images = site.ledger.images.of_scores(status.held[:SHOWN_HELD])
     person_scores = site.ledger.person_scores.of(images)
     held = [(image, DropState.of(None, scores=person_scores[image.inspect_id]).people) for image in images]
     found = site.hurried.get("", lambda: site.ledger.corrections.hurried(_SHOWN_HURRIED))
     hurried = [(site.image(made.image_id), made, site.image(other)) for made, other in found]
     return request.render(
         "operations.html",
+        422 if problem else 200,
+        problem=problem,
         pipeline=status,
         held=held,
         doubtful=[each for each in hurried if each[1].key is None],
@@ -46,8 +53,10 @@ def review(request: AllowedRequest, form: PostedForm) -> Response:
     verdict = form.text("verdict")
     if verdict not in ("approve", "reject"):
         raise HTTPException(422, "Scores can only be approved or rejected.")
-    ledger = request.site.ledger
-    selected = sorted(set(ledger.decisions.held()) & set(form.numbers("score")))
+    ledger, chosen = request.site.ledger, form.numbers("score")
+    if not chosen:
+        return _operations(request, f"Nothing was changed: tick the scores to {verdict} first.")
+    selected = sorted(set(ledger.decisions.held()) & set(chosen))
     if not selected:
         raise HTTPException(409, "None of these scores is still held: nothing was changed.")
     ledger.decisions.add_reviews(selected, "approve" if verdict == "approve" else "reject", request.visitor.name)

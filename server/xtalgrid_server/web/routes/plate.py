@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated
 
@@ -13,7 +13,8 @@ from xtalgrid_core import wire
 
 from ...ledger.images import Range
 from ...ledger.shapes import DropImage
-from ..pages.drops import DropCard, drop_cards, find_stop, select_drops
+from ..auth.cookies import read_cookie
+from ..pages.drops import LINE, LINES, DropCard, drop_cards, find_stop, select_drops, without_artscore
 from ..pages.layout import legend, plate_grid, ratio
 from ..pages.pictures import SIDES
 from ..query_parameters import PlateView
@@ -23,6 +24,13 @@ router = APIRouter()
 
 Only = Annotated[list[str], Query(default_factory=list, max_length=40)]
 
+_LINE = "xtalgrid_line"
+"""The cookie that keeps the line at which a person stops reviews."""
+
+_ART = "xtalgrid_art"
+"""The cookie that keeps whether a person hides ARTscores until they have scored."""
+
+_LINE_KEPT_S = 400 * 86400
 _DENSE = 18
 """Number of tiles side by side from which the smallest thumbnails are used."""
 
@@ -52,18 +60,23 @@ def plate(
     order: str = "",
     size: str = "",
     show: str = "",
+    until: str = "",
+    art: str = "",
 ) -> HTMLResponse:
     """Show the plate as a grid, or its drops from the likeliest crystal down."""
-    plate = read_plate(request, barcode, inspection)
+    plate = hide_artscores(request, read_plate(request, barcode, inspection), art)
     view = PlateView.from_query(order, only, size, show)
     grid = plate_grid(plate.drops)
     selected = select_drops(plate.drops, view)
-    small = grid.across >= _DENSE and not view.large and view.order == "plate"
-    return request.render(
+    small = grid.wide.across >= _DENSE and not view.large and view.order == "plate"
+    line = review_line(request, until)
+    page = request.render(
         "plate.html",
         plate=plate,
         selected=selected,
-        stop=find_stop(selected),
+        stop=find_stop(selected, line),
+        lines=LINES,
+        hides=hides_artscores(request, art),
         legend=legend(plate.drops, view),
         grid=grid,
         failed=[drop for drop in select_drops(plate.drops, PlateView()) if drop.image.failure],
@@ -71,6 +84,31 @@ def plate(
         side=SIDES[0] if small else SIDES[1],
         view=view,
     )
+    if until == str(line):
+        page.set_cookie(_LINE, until, _LINE_KEPT_S, httponly=True, samesite="strict", **request.cookie_scope)
+    if art in ("hide", "show"):
+        page.set_cookie(_ART, art, _LINE_KEPT_S, httponly=True, samesite="strict", **request.cookie_scope)
+    return page
+
+
+def hides_artscores(request: PageRequest, chosen: str = "") -> bool:
+    """Whether this person scores drops before they see the ARTscore: as the address says, or as chosen before."""
+    art = chosen if chosen in ("hide", "show") else read_cookie(request.http, _ART)
+    return request.visitor.may_score and art == "hide"
+
+
+def hide_artscores(request: PageRequest, plate: PlateInspection, chosen: str = "") -> PlateInspection:
+    """Return a plate without the ARTscores of drops that this person has not scored, if they want that."""
+    if not hides_artscores(request, chosen):
+        return plate
+    name = request.visitor.name
+    return replace(plate, drops=[drop if drop.state.by(name) else without_artscore(drop) for drop in plate.drops])
+
+
+def review_line(request: PageRequest, chosen: str = "") -> int:
+    """Return the line, in percent, that the address names or that was chosen before in this browser."""
+    names = {str(line): line for line in LINES}
+    return names.get(chosen) or names.get(read_cookie(request.http, _LINE), LINE)
 
 
 def read_plate(request: PageRequest, barcode: str, inspection: int) -> PlateInspection:

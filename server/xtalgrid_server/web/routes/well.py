@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import HTMLResponse
 
 from xtalgrid_core import wire
-from xtalgrid_core.outcomes import Outcome
 
-from ...ledger.database import now
-from ..pages.drops import DropCard, by_inspection, drop_cards, find_stop, select_drops
+from ...domain.wells import Well
+from ...ledger.corrections import Correction
+from ..pages.drops import DropCard, by_inspection, drop_cards, find_stop, is_likely, select_drops, without_artscore
 from ..pages.history import score_history
 from ..pages.layout import bars, opinions, ratio, scale_bar
 from ..pages.maps import GROUPS
+from ..pages.scoring import value_of
 from ..query_parameters import PlateView, well_address
 from ..site import AllowedRequest, PageRequest
-from .plate import Only, PlateInspection, days_between, read_plate
+from .plate import Only, PlateInspection, days_between, hide_artscores, read_plate, review_line
 
 router = APIRouter()
-
-_UNDO_OFFERED = timedelta(hours=12)
-"""How long pages offer to undo a score."""
 
 _STRIP = (4, 7)
 """Number of drops before and after this one in the strip below the picture."""
@@ -41,12 +39,27 @@ class DropInspection:
 
 @dataclass(frozen=True, slots=True)
 class LastScore:
-    """A person's last score, which the page offers to undo, and the address of its drop."""
+    """A person's last score, which the page offers to undo, and the address of its drop.
 
+    `value` is empty for a withdrawal. `name` is the browser's key of the score or, without one, its id.
+    """
+
+    given: int
+    name: str
     image_id: int
-    drop: str
-    outcome: Outcome
+    barcode: str
+    well: Well
+    value: str
+    said: str
     address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """What was just undone, and the person's score of this drop that is valid again, in words."""
+
+    what: str
+    now: str
 
 
 @router.get("/well/{barcode:path}/{inspection:int}/{name}", response_class=HTMLResponse)
@@ -60,17 +73,18 @@ def well(
     size: str = "",
     show: str = "",
     image: str = "",
+    undone: str = "",
 ) -> HTMLResponse:
     """Show one drop: its picture with boxes and maps, its scores, and links to the next drops."""
     view = PlateView.from_query(order, only, size, show)
-    plate = read_plate(request, barcode, inspection)
+    plate = hide_artscores(request, read_plate(request, barcode, inspection))
     drop = next((drop for drop in plate.drops if str(drop.well) == name), None)
     if drop is None:
         raise HTTPException(404, f"Plate {barcode}, inspection {inspection}, has no image of well {name}.")
     row = select_drops(plate.drops, view)
     if drop not in row:  # a person's new score may have filtered it out
         row = select_drops(plate.drops, PlateView(view.order))
-    at = row.index(drop)
+    at, line = row.index(drop), review_line(request)
     ledger = request.site.ledger
     shown = next((each for each in drop.images if str(each.image_id) == image), drop.image)
     origins = ledger.scores.origins(shown.image_id)
@@ -78,6 +92,10 @@ def well(
     answer = scores[0].answer if scores else None
     scored = answer if isinstance(answer, wire.Scored) else None
     timeline = _timeline(request, plate, drop)
+    entries = score_history(request.site, [image for past in timeline for image in past.drop.images], origins)
+    if drop.is_hidden:
+        timeline = [replace(past, drop=without_artscore(past.drop)) for past in timeline]
+        entries = [entry for entry in entries if entry.is_person]
     corrections = ledger.corrections.of_images([shown.image_id])[shown.image_id]
     own = [correction for correction in corrections if correction.who == request.visitor.name]
     return request.render(
@@ -90,24 +108,33 @@ def well(
         opinions=opinions(scored) if scored else [],
         scale=scale_bar(scored) if scored else None,
         score=scores[0] if scores else None,
-        origin=next(iter(origins.values()), None),
+        origin=origins.get(shown.score_id) if shown.score_id is not None else None,
         previous=row[at - 1] if at else None,
         next=row[at + 1] if at + 1 < len(row) else None,
         strip=row[max(at - _STRIP[0], 0) : at + _STRIP[1] + 1],
-        listed=",".join(f"{each.well} {each.image.image_id} {each.image.score_id or ''}" for each in row),
+        listed=",".join(_listed(each, line) for each in row),
+        unscored=next((each for each in (*row[at + 1 :], *row[:at]) if not each.state.people), None),
         place=at + 1,
         places=len(row),
-        stop=find_stop(row) if view.order == "best" else None,
+        progress=sum(bool(each.state.people) for each in row),
+        stop=find_stop(row, line),
         timeline=timeline,
         contents=ledger.contents.of_plates([barcode])(barcode, drop.well),
-        entries=score_history(request.site, [image for past in timeline for image in past.drop.images], origins),
-        own_outcome=own[-1].outcome if own else None,
+        entries=entries,
+        own_value=_value(own[-1]) if own else "",
         last_score=_last_score(request, view),
+        undone=_undone(request, shown.image_id, undone),
         mates=request.site.mates(shown),
         groups=GROUPS,
         ratio=ratio((scored.height, scored.width) if scored else None),
         view=view,
     )
+
+
+def _listed(drop: DropCard, line: int) -> str:
+    """Return what the page's script knows of a drop: well, ids, whether it is scored, and likely to hold a crystal."""
+    known = ("s" if drop.state.people else "") + ("l" if is_likely(drop, line) else "")
+    return f"{drop.well} {drop.image.image_id} {drop.image.score_id or ''} {known}"
 
 
 def _timeline(request: PageRequest, plate: PlateInspection, drop: DropCard) -> list[DropInspection]:
@@ -123,11 +150,34 @@ def _timeline(request: PageRequest, plate: PlateInspection, drop: DropCard) -> l
     return timeline
 
 
+def _value(correction: Correction) -> str:
+    """Return what the page's buttons call a person's score; empty for a withdrawn one."""
+    return value_of(correction.outcome, correction.code) if correction.outcome else ""
+
+
 def _last_score(request: PageRequest, view: PlateView) -> LastScore | None:
-    """Return this visitor's last score, if they may want to undo it."""
-    last = request.site.ledger.corrections.last_by(request.visitor.name) if request.visitor.may_score else None
-    if last is None or last.outcome is None or now() - last.at > _UNDO_OFFERED:
+    """Return the score that this visitor may want to undo next."""
+    last = request.site.scoring.last(request.visitor.name, request.session) if request.visitor.may_score else None
+    if last is None:
         return None
     row = request.site.image(last.image_id)
     address = well_address(row.barcode, row.inspection, row.well, view)
-    return LastScore(last.image_id, f"{row.barcode} {row.well}", last.outcome, address)
+    name = last.key or str(last.id)
+    said = _in_words(request, last)
+    return LastScore(last.id, name, last.image_id, row.barcode, row.well, _value(last), said, address)
+
+
+def _undone(request: PageRequest, image_id: int, correction: str) -> Undone | None:
+    """Say what a correction of this visitor undid, by its id in the address; None if it undid nothing of this drop."""
+    is_id = correction.isascii() and correction.isdigit() and len(correction) < 19
+    ledger = request.site.ledger.corrections
+    undoing = ledger.by_id(int(correction)) if is_id else None
+    if undoing is None or (undoing.who, undoing.image_id) != (request.visitor.name, image_id):
+        return None
+    undone = ledger.by_id(undoing.undoes) if undoing.undoes is not None else None
+    return Undone(_in_words(request, undone), _in_words(request, undoing, "none")) if undone else None
+
+
+def _in_words(request: PageRequest, correction: Correction, nothing: str = "withdrawn") -> str:
+    """Return what a person said, by the lab's own name for it if it has one."""
+    return request.site.config.own_name(correction.code or "") or str(correction.outcome or nothing)

@@ -6,6 +6,20 @@ const opener = document.getElementById("help-open");
 opener.hidden = false;
 opener.addEventListener("click", () => help.showModal());
 
+// Thumbnails below the window are loaded when it is idle, some at a time, so that a printed page has them all.
+async function loadTheRest() {
+  const lazy = [...document.querySelectorAll("img[loading=lazy]")];
+  for (let n = 0; n < lazy.length; n += 12) {
+    const some = lazy.slice(n, n + 12).filter((image) => !image.complete || !image.naturalWidth);
+    for (const image of some) image.loading = "eager";
+    await Promise.allSettled(some.map((image) => image.decode()));
+  }
+}
+window.addEventListener("load", () => setTimeout(loadTheRest, 500));
+window.addEventListener("beforeprint", () => {
+  for (const image of document.querySelectorAll("img[loading=lazy]")) image.loading = "eager";
+});
+
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || event.target.matches("input:not([type=checkbox]), select, textarea")) return;
   if (event.key === "?") { event.preventDefault(); if (!help.open) help.showModal(); }

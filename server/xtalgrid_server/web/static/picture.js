@@ -69,7 +69,7 @@ function setUpMap() {
 
 // ---- zoom and pan: the layers move and scale inside the stage
 
-const MAX_ZOOM = 12;
+const MAX_ZOOM = 12, MAX_ENLARGED = 4;
 const view = { zoom: 1, x: 0, y: 0 };
 const fingers = new Map();
 let stage = null, layers = null;
@@ -133,7 +133,15 @@ function setUpZoom() {
   $("zoom-out").addEventListener("click", () => zoomTo(view.zoom / 1.5));
   $("zoom-fit").addEventListener("click", () => zoomTo(1));
 }
-window.addEventListener("resize", draw);
+// A picture smaller than its place is enlarged to it.
+function enlarge() {
+  const picture = $("original");
+  const width = Number(picture.getAttribute("width")) || picture.naturalWidth, height = Number(picture.getAttribute("height")) || picture.naturalHeight;
+  const room = $("drop").clientWidth * (document.querySelector(".mates") ? 0.65 : 1);
+  const times = Math.min(room / width, parseFloat(getComputedStyle(picture).maxHeight) / height, MAX_ENLARGED);
+  picture.style.width = times > 1 ? `${Math.floor(width * times)}px` : "";
+}
+window.addEventListener("resize", () => { if (stage) { enlarge(); draw(); } });
 
 // Set up the picture that is on the page now; without one, nothing zooms.
 export function setUpPicture() {
@@ -142,6 +150,8 @@ export function setUpPicture() {
   stage = $("stage");
   layers = $("layers");
   if (!stage) return;
+  enlarge();
+  $("original").addEventListener("load", enlarge);
   setUpOverlay();
   setUpChops();
   setUpMap();
@@ -158,7 +168,7 @@ export function pictureKey(key) {
   else if (key === "-") zoomTo(view.zoom / 1.5);
   else if (key === "f") zoomTo(1);
   else {
-    const toggle = $({ b: "show-boxes", o: "show-outline", h: "show-map" }[key]);
+    const toggle = $({ b: "show-boxes", d: "show-outline", h: "show-map" }[key]);
     if (!toggle) return false;
     toggle.click();
   }

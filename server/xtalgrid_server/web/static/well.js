@@ -2,6 +2,7 @@
 // on the screen when its first key was pressed. Without scripts, the page's forms and links do the same.
 
 import { pictureKey, readSetting, saveSetting, setUpChops, setUpPicture } from "./picture.js";
+import * as given from "./given.js";
 import * as pages from "./pages.js";
 import * as scores from "./waiting.js";
 import "./sign_in.js";
@@ -13,19 +14,19 @@ const SECOND_CLICK = 250;  // milliseconds: a click so soon after a drop appeare
 
 // The list of drops stays as it was when the person came, also if scores change its order.
 const drops = $("steps").dataset.drops.split(",").map((text) => {
-  const [well, image, score] = text.split(" ");
-  return { well, image: Number(image), score: Number(score) || null };
+  const [well, image, score, known] = text.split(" ");
+  return { well, image: Number(image), score: Number(score) || null, scored: known.includes("s"), likely: known.includes("l") };
 });
 const keys = [...document.querySelectorAll("#score-form [data-digits]")].map((button) =>
-  ({ digits: button.dataset.digits, outcome: button.value, name: button.querySelector("span").textContent, letter: button.querySelector("b").cloneNode(true) }));
+  ({ digits: button.dataset.digits, key: button.dataset.key, outcome: button.value, name: button.querySelector("span").textContent, letter: button.querySelector("b").cloneNode(true) }));
 const folder = location.pathname.replace(/[^/]*$/, "");
 const view = new URLSearchParams(location.search);
 view.delete("image");
+view.delete("undone");
 const query = view.size ? `?${view}` : "";
 
 let at = drops.findIndex((drop) => drop.well === decodeURIComponent(location.pathname.slice(folder.length)));
 let typed = null;  // the first digit and the drop it was typed for
-let last;  // the score that "undo" undoes: undefined is the one that the page names, null is none
 let forgetting = 0, appeared = 0;
 
 function pathOf(address) {
@@ -126,20 +127,31 @@ function setUpForm() {
 function score(outcome, drop = current()) {
   forgetDigits();
   if (!drop || !keys.length) return;
-  last = scores.give({ image: drop.image, score: drop.score, outcome, drop: drop.well, address: drop.address });
+  given.push(scores.give({ image: drop.image, score: drop.score, outcome, drop: drop.well, address: drop.address }));
   pages.forget(drop.address);
   const stays = $("stay") ? $("stay").checked : readSetting("stay") === "on";
   if (outcome && !stays) goTo(at + 1);
 }
 
+// What "undo" undoes: the last score given in this tab, or the one that the page names.
+function undoable() {
+  const { name, image, drop, outcome, address } = $("undo-form")?.dataset ?? {};
+  const named = name && !given.isUndone(name) && { key: name, image: Number(image), drop, outcome, address: pathOf(address) };
+  return given.last() ?? named;
+}
+function saying({ drop, outcome, address }) {
+  const plate = address.startsWith(folder) ? "" : `${decodeURIComponent(address.split("/well/")[1].split("/").slice(0, -2).join("/"))} `;
+  return `${plate}${drop}, ${keys.find((key) => key.outcome === outcome)?.name ?? "withdrawn"}`;
+}
+
 function undo() {
-  const form = $("undo-form");
-  const undone = last === undefined && form && !form.hidden ? { image: Number(form.image.value), key: "", drop: form.dataset.drop, address: pathOf(form.dataset.address) } : last;
+  const undone = undoable();
   if (!undone) return;
-  const own = scores.givenTo(undone.image);
-  last = null;
-  if (own?.key === undone.key && own.state === "refused") { scores.discard(own); return; }  // it never was saved
-  scores.give({ image: undone.image, score: null, outcome: "", undoes: undone.key, drop: undone.drop, address: undone.address });
+  given.undid(undone.key, `Undone: ${saying(undone)}`);
+  const refused = scores.refused().find((entry) => entry.key === undone.key);
+  if (refused) { scores.discard(refused); return; }  // it never was saved
+  const undoes = undone.key.length === 32 ? undone.key : "";  // a plain form's score has no key
+  scores.give({ image: undone.image, score: null, outcome: "", undoes, drop: undone.drop, address: undone.address });
   pages.forget(undone.address);
   const place = drops.findIndex((drop) => addressOf(drop) === undone.address);
   if (place >= 0) goTo(place, place !== at);
@@ -173,6 +185,16 @@ function paintDigits(text) {
   }
 }
 
+// Whether anybody has scored a drop: this person since the list was made, or somebody before.
+function isScored(drop) {
+  const own = scores.givenTo(drop.image);
+  return own?.outcome ? own.state !== "refused" : drop.scored;
+}
+function nextUnscored() {
+  const place = [...drops.keys()].map((n) => (at + 1 + n) % drops.length).find((n) => n !== at && !isScored(drops[n]));
+  return place ?? -1;
+}
+
 function paintLink(id, place, text) {
   const link = $(id), drop = drops[place];
   link.classList.toggle("off", !drop);
@@ -184,6 +206,11 @@ function paint() {
   paintLink("previous", at - 1, (well) => `← ${well}`);
   paintLink("next", at + 1, (well) => `${well} →`);
   $("place").textContent = Math.min(at + 1, drops.length);
+  const unscored = $("unscored"), place = nextUnscored();
+  unscored.classList.toggle("off", place < 0);
+  if (place >= 0) unscored.href = addressOf(drops[place]); else unscored.removeAttribute("href");
+  const counted = "likely" in $("progress").dataset ? drops.filter((each) => each.likely) : drops;
+  $("progress").textContent = `${counted.filter(isScored).length} of ${counted.length}`;
   paintDigits(typed ? `${typed.digits}_` : "");
   for (const tile of document.querySelectorAll(".strip [data-image]")) paintMark(tile);
   const drop = current(), own = drop && scores.givenTo(drop.image);
@@ -195,9 +222,11 @@ function paint() {
     }
     paintOwn(own);
   }
-  if ($("undo-form") && last !== undefined) {
+  if ($("undo-form")) {
+    const last = undoable();
     $("undo-form").hidden = !last;
-    if (last) $("last-score").textContent = `Last: ${last.drop}, ${keys.find((key) => key.outcome === last.outcome)?.name ?? "withdrawn"}`;
+    if (last) $("last-score").textContent = `Last: ${saying(last)}`;
+    if (given.said()) $("undone").textContent = given.said();
   }
 }
 
@@ -220,7 +249,7 @@ function paintOwn(own) {
 function paintMark(tile) {
   const own = scores.givenTo(Number(tile.dataset.image));
   tile.querySelector(".by-me")?.remove();
-  if (!own || (own.state === "stored" && (!own.outcome || tile.querySelector(`.said .o-${own.outcome}`)))) return;
+  if (!own || (own.state === "stored" && (!own.outcome || tile.querySelector(`.said .o-${own.outcome.split("/")[0]}`)))) return;
   const letter = keys.find((key) => key.outcome === own.outcome)?.letter.cloneNode(true) ?? document.createElement("b");
   letter.classList.add("letter", "by-person", "by-me", own.state);
   letter.title = { waiting: "waiting to be saved", stored: "saved", refused: `not saved: ${own.refused}` }[own.state];
@@ -246,6 +275,11 @@ document.addEventListener("keydown", (event) => {
   else if (/^[0-9]$/.test(key)) type(key);
   else if (key === "a") { const agreed = document.querySelector("#score-form [data-agrees]"); if (agreed) score(agreed.value); }
   else if (key === "u") undo();
+  else if (key === "n") goTo(nextUnscored());
+  else {
+    const chosen = keys.find((each) => each.key && each.key === key);
+    if (chosen) score(chosen.outcome);
+  }
 });
 
 document.addEventListener("submit", (event) => {

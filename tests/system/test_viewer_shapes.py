@@ -1,0 +1,86 @@
+"""The viewer on windows and on paper: plates of every format fit, nothing is cut, and no picture stays blank."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from xtalgrid_core.outcomes import Outcome
+from xtalgrid_server.config import from_string
+from xtalgrid_server.steps.system import System
+from xtalgrid_server.web.app import create_app
+
+from .viewer import chromium, fill_plate, serving
+
+WINDOWS = (1280, 800), (1440, 900), (820, 1180), (1180, 820)
+PAPER = 1047, 719
+"""A4 on its side less 10 mm on each side, in points."""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with System(from_string("", home=tmp_path_factory.mktemp("home"))) as system:
+        for name, wells, across, drops in (("W96", 96, 12, 3), ("W384", 384, 24, 1), ("W1536", 1536, 48, 1)):
+            number = wells * drops
+            outcomes = [Outcome.CLEAR, Outcome.HARVESTABLE] * (number // 2)
+            fill_plate(system, name, outcomes, [0.1] * number, across=across, drops=drops, pictures=False)
+        fill_plate(system, "SEEN", [Outcome.CLEAR] * 96, [0.1] * 96)
+        with serving(create_app(system.config)) as opened:
+            yield opened
+
+
+@pytest.mark.parametrize("plate", ["W96", "W384", "W1536"])
+def test_a_plate_fits_every_window_and_one_sheet_of_paper(browser, address, plate):
+    page = browser.new_context(base_url=address).new_page()
+    page.route("**/thumbnail/**", lambda route: route.abort())  # only the page's shape matters
+    page.goto(f"/plate/{plate}/1", wait_until="domcontentloaded")
+    for width, height in WINDOWS:
+        page.set_viewport_size({"width": width, "height": height})
+        table, region = page.locator("table.plate").bounding_box(), page.locator(".plate-scroll")
+        assert table["x"] + table["width"] <= width and table["y"] + table["height"] <= height
+        assert region.evaluate(
+            "each => [each.scrollWidth > each.clientWidth, each.scrollHeight > each.clientHeight]"
+        ) == [
+            False,
+            False,
+        ]
+    page.set_viewport_size({"width": PAPER[0], "height": PAPER[1]})
+    page.emulate_media(media="print")
+    last = page.locator("table.plate a.tile").last.bounding_box()
+    assert last["x"] + last["width"] <= PAPER[0]
+    assert last["y"] + last["height"] <= PAPER[1]
+    assert not page.get_by_role("link", name="Inbox").is_visible()
+    page.context.close()
+
+
+def test_thumbnails_below_the_window_are_loaded_before_anybody_prints(browser, address):
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, base_url=address)
+    page = context.new_page()
+    page.goto("/plate/SEEN/1?order=best")
+    page.wait_for_function(
+        "() => [...document.images].every((image) => image.complete && image.naturalWidth)", timeout=20_000
+    )
+    assert page.locator("a.tile img").count() == 96
+    context.close()
+
+
+def test_a_small_picture_fills_its_place_in_its_shape(browser, address):
+    """The pictures here are of 320 x 240 pixels."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, base_url=address)
+    page = context.new_page()
+    page.goto("/well/SEEN/1/A1a", wait_until="load")
+    box = page.locator("#original").bounding_box()
+    assert box["height"] > 600 and box["width"] / box["height"] == pytest.approx(4 / 3, abs=0.01)
+    frame = page.locator(".stage > .frame").bounding_box()
+    assert frame["width"] == pytest.approx(box["width"], abs=1)
+    page.set_viewport_size({"width": 820, "height": 1180})
+    box = page.locator("#original").bounding_box()
+    assert 700 < box["width"] <= 820 and box["width"] / box["height"] == pytest.approx(4 / 3, abs=0.01)
+    context.close()
