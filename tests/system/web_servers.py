@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import trustme
-import uvicorn
 
 from tests.conftest import missing
 from xtalgrid_server.config import Config
 from xtalgrid_server.web.app import create_app
+from xtalgrid_server.web.connections import viewer_server
 
 HOST = "lab.example"
 PERSON, PASSWORD = "ann", "drops and salts"
@@ -143,7 +143,7 @@ def free_port() -> int:
 def serving(config: Config) -> Iterator[int]:
     """Run a viewer on a port of its own, which is returned."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(create_app(config), log_level="warning", proxy_headers=False))
+        server = viewer_server(create_app(config), config.viewer)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         deadline = time.monotonic() + 30

@@ -1,0 +1,289 @@
+"""The viewer's connections: how many there are, how long they may wait for their client, and who gives way.
+
+A connection waits for its client while a request has not come whole, or while an answer is not taken. That costs a
+client nothing, so there are limits to it. An honest client is waited for a few milliseconds: where there are too many
+connections, those that have waited longest give way to new ones, first those of the address that holds most.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import os
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from typing import Any, cast
+
+import h11
+import uvicorn
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from ..config.sections import Viewer
+from ..domain.log import log
+from .proxies import Network, is_among, networks
+
+MOST = 500
+"""Connections at once."""
+MOST_FROM_ADDRESS = 100
+"""Connections, and requests worked on, of one address or IPv6 network of 2⁶⁴; trusted web servers have no limit."""
+_MOST_WORKED_ON = 300
+"""Requests worked on at once, if their sender has more than `_FEW` of them."""
+_FEW = 6
+"""A browser's connections to one server."""
+MOST_UNREAD_BYTES = 48_000_000
+"""Bytes of answers in memory above which those that have been sent for `_SLOW_SECONDS` are broken off."""
+
+REQUEST = "its request did not come whole"
+ANSWER = "it did not take its answer"
+_SECONDS = {REQUEST: 15.0, ANSWER: 15.0}
+"""How long a client is waited for: for all of a request, and to take each further part of an answer."""
+_KEEP_ALIVE_SECONDS = 5
+_SLOW_SECONDS = 10.0
+_SWEEP_SECONDS = 1.0
+_PART = 64 * 1024
+_SEND_BUFFER = 256 * 1024
+"""Bytes that the operating system keeps of an answer: with more, a slow client would seem to take nothing for long."""
+_HEADER_BYTES = 32 * 1024
+_QUEUE = 2048
+"""New connections that the operating system keeps until they are accepted."""
+_MOST_ACCEPTED = 64
+"""How many are accepted at once, before the first of them can give way."""
+_MOST_FILES = 65_536
+
+_CLOSE = {"Retry-After": "2", "Connection": "close"}
+_TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+def viewer_server(app: ASGIApp, viewer: Viewer, host: str = "127.0.0.1", port: int = 0) -> uvicorn.Server:
+    """Make the server of a viewer; run it on this address, or with sockets of your own."""
+    files = _raise_file_limit()
+    connections = Connections(networks(viewer.trusted_proxies), min(MOST, files // 2))
+    return _Server(
+        uvicorn.Config(
+            app,
+            host=host,
+            port=port,
+            http=cast(type[asyncio.Protocol], partial(Connection, connections=connections)),
+            ws="none",
+            log_config=None,  # that of `set_up_logging`
+            log_level="warning",
+            proxy_headers=False,  # the viewer itself decides who sends a request
+            server_header=False,
+            backlog=min(_MOST_ACCEPTED, files // 16),
+            h11_max_incomplete_event_size=_HEADER_BYTES,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=1,  # seconds; pages never take long, but a browser may be slow to take one
+        )
+    )
+
+
+class _Server(uvicorn.Server):
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen. asyncio has one number for how many wait and how many are accepted at once; we have two."""
+        await super().startup(sockets)
+        if sys.platform != "win32":
+            for listening in (each for server in self.servers for each in server.sockets):
+                with socket.socket(fileno=os.dup(listening.fileno())) as same:
+                    same.listen(_QUEUE)
+
+
+def _raise_file_limit() -> int:
+    """Allow as many open files as this account may have, and return the limit."""
+    if sys.platform == "win32":
+        return _MOST_FILES
+    import resource
+
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if most == resource.RLIM_INFINITY else min(most, _MOST_FILES)
+    if now != resource.RLIM_INFINITY and now < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+        return wanted
+    return _MOST_FILES if now == resource.RLIM_INFINITY else now
+
+
+class Connections:
+    """All connections of one viewer.
+
+    Parameters
+    ----------
+    trusted
+        Networks of the web servers in front of the viewer.
+    most
+        Connections at once, at most.
+    """
+
+    def __init__(self, trusted: Iterable[Network], most: int = MOST) -> None:
+        self._trusted, self._most = tuple(trusted), most
+        self._by_holder: dict[str, dict[Connection, None]] = {}
+        self._sweep: asyncio.TimerHandle | None = None
+
+    def enter(self, new: Connection) -> None:
+        """Take in a connection; another one that waits for its client gives way if there are too many."""
+        own = self._by_holder.setdefault(new.holder, {})
+        own[new] = None
+        if len(own) > MOST_FROM_ADDRESS:
+            self._give_way(own, new)
+        elif len(self._all()) > self._most:
+            largest = max(self._by_holder.values(), key=len)
+            self._give_way(largest if len(largest) > len(own) else self._all(), new)
+        if self._sweep is None:
+            self._sweep = new.loop.call_later(_SWEEP_SECONDS, self._cut_slow, new.loop)
+
+    def leave(self, connection: Connection) -> None:
+        """Forget a connection."""
+        own = self._by_holder.get(connection.holder, {})
+        own.pop(connection, None)
+        if not own:
+            self._by_holder.pop(connection.holder, None)
+
+    def holder(self, address: str, port: int) -> str:
+        """Return who holds a connection: its address or network; one of a trusted web server stands for itself."""
+        if not address or is_among(address, self._trusted):  # without an address, it is a Unix socket
+            return f"{address} {port}"
+        parsed = ipaddress.ip_address(address)
+        if isinstance(parsed, ipaddress.IPv4Address):
+            return str(parsed)
+        return str(parsed.ipv4_mapped or ipaddress.ip_network((parsed, 64), strict=False))
+
+    def is_too_much(self, asking: Connection) -> bool:
+        """Tell whether so many requests are worked on that one more of this sender has to come later."""
+        own = sum(not connection.waits_for for connection in self._by_holder.get(asking.holder, {}))
+        return own > MOST_FROM_ADDRESS or (
+            own > _FEW and sum(not connection.waits_for for connection in self._all()) > _MOST_WORKED_ON
+        )
+
+    def _all(self) -> dict[Connection, None]:
+        return {connection: None for own in self._by_holder.values() for connection in own}
+
+    def _give_way(self, among: dict[Connection, None], new: Connection) -> None:
+        """Cut the one that has waited longest; if none waits, `is_too_much` limits what they ask for."""
+        waiting = [connection for connection in among if connection.waits_for and connection is not new]
+        if waiting:
+            min(waiting, key=lambda connection: connection.since).cut("others needed its place")
+
+    def _cut_slow(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Cut those that were waited for too long, and the oldest answers if they take too much memory."""
+        now, every = loop.time(), self._all()
+        for connection in every:
+            if connection.waits_for and now - connection.since > _SECONDS[connection.waits_for]:
+                connection.cut(connection.waits_for)
+        unread = sum(connection.unread for connection in every)
+        for connection in sorted(every, key=lambda each: each.answering_since):
+            if unread <= MOST_UNREAD_BYTES or now - connection.answering_since < _SLOW_SECONDS:
+                break
+            if connection.unread:
+                unread -= connection.unread
+                connection.cut(ANSWER)
+        self._sweep = loop.call_later(_SWEEP_SECONDS, self._cut_slow, loop) if self._by_holder else None
+
+
+class Connection(H11Protocol):
+    """One connection.
+
+    Attributes
+    ----------
+    holder
+        Who holds it; see `Connections.holder`.
+    waits_for
+        What it waits for from its client: `REQUEST`, `ANSWER`, or nothing.
+    since
+        When it began to wait, by the loop's clock; parts of a request change nothing.
+    answering_since, unread
+        When the answer under way began, and its bytes in memory.
+    """
+
+    def __init__(self, *, connections: Connections, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._connections = connections
+        self._inner = cast(Callable[[Scope, Receive, Send], Awaitable[None]], self.app)
+        self.app = cast(Any, self._answer)
+        self.holder, self.waits_for = "", REQUEST
+        self.since = self.answering_since = self.loop.time()
+        self.unread = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        if self.client:
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+        self.holder = self._connections.holder(*(self.client or ("", id(self))))
+        self._connections.enter(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Free its place."""
+        self._connections.leave(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take a part of a request."""
+        if not self.transport.is_closing():
+            super().data_received(data)
+            self._note()
+
+    def pause_writing(self) -> None:
+        """Note that the client does not take its answer."""
+        super().pause_writing()
+        self._note()
+
+    def resume_writing(self) -> None:
+        """Note that the client took a part of its answer."""
+        super().resume_writing()
+        self._note()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request."""
+        super().on_response_complete()
+        self._note()
+
+    def cut(self, why: str) -> None:
+        """End the connection, without waiting for its client."""
+        self._connections.leave(self)
+        log.warning("viewer: a connection from %s was cut: %s", self.client[0] if self.client else "this machine", why)
+        is_being_answered = self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete
+        if self.transport.get_write_buffer_size() or is_being_answered:
+            self.transport.abort()  # closing would wait for the client
+        elif not self.transport.is_closing():
+            self.transport.write(_TOO_SLOW)
+            self.transport.close()
+        self.waits_for = ""
+
+    def _note(self) -> None:
+        """Note what the connection waits for now, and since when."""
+        is_answered = self.cycle is None or self.cycle.response_complete
+        if self.flow.write_paused:
+            waits_for = ANSWER
+        elif is_answered or self.conn.their_state is h11.SEND_BODY:
+            waits_for = REQUEST
+        else:
+            waits_for = ""
+        if waits_for != self.waits_for:
+            self.waits_for, self.since = waits_for, self.loop.time()
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request; a large answer goes out in parts, so that there is no second copy of it to send."""
+        self.answering_since = self.loop.time()
+        if self._connections.is_too_much(self) and not scope["path"].endswith("/healthz"):
+            response = PlainTextResponse("Too many requests at once; try again in a moment.", 503, _CLOSE)
+            await response(scope, receive, send)
+            return
+
+        async def in_parts(message: Message) -> None:
+            body = message.get("body", b"")
+            if len(body) <= _PART:
+                await send(message)
+                return
+            self.unread = len(body)
+            for start in range(0, len(body), _PART):
+                is_last = start + _PART >= len(body)
+                more = not is_last or message.get("more_body", False)
+                await send({**message, "body": body[start : start + _PART], "more_body": more})
+            self.unread = 0
+
+        try:
+            await self._inner(scope, receive, in_parts)
+        finally:
+            self.unread = 0
