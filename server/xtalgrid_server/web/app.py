@@ -11,7 +11,6 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from msgspec.structs import replace
 from starlette.exceptions import HTTPException as AnyHTTPException
-from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from xtalgrid_core.errors import LedgerError
@@ -142,10 +141,6 @@ def _add_error_pages(app: FastAPI) -> None:
     async def not_understood(request: Request, error: Exception) -> Response:
         text = error.detail if isinstance(error, AnyHTTPException) else "This address is invalid."
         return _error_page(request, 422, str(text))
-
-    @app.exception_handler(ClientDisconnect)
-    async def gone(request: Request, _: ClientDisconnect) -> Response:  # nobody reads this, and it is no error of ours
-        return Response(status_code=400)
 
     @app.exception_handler(LedgerError)
     async def no_ledger(request: Request, error: LedgerError) -> Response:

@@ -48,13 +48,15 @@ _PART = 64 * 1024
 _SEND_BUFFER = 256 * 1024
 """Bytes that the operating system keeps of an answer: with more, a slow client would seem to take nothing for long."""
 _HEADER_BYTES = 32 * 1024
+_BODY_BYTES = 128 * 1024
+"""More than any form of ours: `auth.forms` refuses those above 64 kB, with a page."""
 _QUEUE = 2048
 """New connections that the operating system keeps until they are accepted."""
 _MOST_ACCEPTED = 64
 """How many are accepted at once, before the first of them can give way."""
 _MOST_FILES = 65_536
 
-_CLOSE = {"Retry-After": "2", "Connection": "close"}
+_LATER = {"Retry-After": "2", "Connection": "close"}
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -264,12 +266,23 @@ class Connection(H11Protocol):
             self.waits_for, self.since = waits_for, self.loop.time()
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request; a large answer goes out in parts, so that there is no second copy of it to send."""
-        self.answering_since = self.loop.time()
-        if self._connections.is_too_much(self) and not scope["path"].endswith("/healthz"):
-            response = PlainTextResponse("Too many requests at once; try again in a moment.", 503, _CLOSE)
-            await response(scope, receive, send)
+        """Answer a request once all of it is there; a large answer goes out in parts, without a second copy of it."""
+        body = await _whole_body(receive)
+        if body is None:
             return
+        if len(body) > _BODY_BYTES:
+            await PlainTextResponse("This form is too large.", 413, {"Connection": "close"})(scope, receive, send)
+            return
+        if self._connections.is_too_much(self) and not scope["path"].endswith("/healthz"):
+            await PlainTextResponse("Too many requests at once; try again in a moment.", 503, _LATER)(
+                scope, receive, send
+            )
+            return
+        self.answering_since = self.loop.time()
+        unread = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+        async def whole() -> Message:
+            return next(unread, None) or await receive()
 
         async def in_parts(message: Message) -> None:
             body = message.get("body", b"")
@@ -284,6 +297,19 @@ class Connection(H11Protocol):
             self.unread = 0
 
         try:
-            await self._inner(scope, receive, in_parts)
+            await self._inner(scope, whole, in_parts)
         finally:
             self.unread = 0
+
+
+async def _whole_body(receive: Receive) -> bytes | None:
+    """Read a request's body, but not much more than `_BODY_BYTES`; None if the client is gone."""
+    body = b""
+    while len(body) <= _BODY_BYTES:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        body += message.get("body", b"")
+        if not message.get("more_body", False):
+            break
+    return body
