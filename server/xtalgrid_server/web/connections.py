@@ -28,7 +28,7 @@ from .proxies import Network, is_among, networks
 
 MOST = 500
 """Connections at once."""
-MOST_FROM_ADDRESS = 100
+MOST_FROM_ADDRESS = 200
 """Connections, and requests worked on, of one address or IPv6 network of 2⁶⁴; trusted web servers have no limit."""
 _MOST_WORKED_ON = 300
 """Requests worked on at once, if their sender has more than `_FEW` of them."""
@@ -41,6 +41,8 @@ REQUEST = "its request did not come whole"
 ANSWER = "it did not take its answer"
 _SECONDS = {REQUEST: 15.0, ANSWER: 15.0}
 """How long a client is waited for: for all of a request, and to take each further part of an answer."""
+_PATIENT_SECONDS = 0.5
+"""How long a client is waited for even where there are too many."""
 _KEEP_ALIVE_SECONDS = 5
 _SLOW_SECONDS = 10.0
 _SWEEP_SECONDS = 1.0
@@ -162,10 +164,13 @@ class Connections:
         return {connection: None for own in self._by_holder.values() for connection in own}
 
     def _give_way(self, among: dict[Connection, None], new: Connection) -> None:
-        """Cut the one that has waited longest; if none waits, `is_too_much` limits what they ask for."""
+        """Cut the one that has waited longest; if all are worked on, `is_too_much` limits what they ask for."""
         waiting = [connection for connection in among if connection.waits_for and connection is not new]
         if waiting:
-            min(waiting, key=lambda connection: connection.since).cut("others needed its place")
+            oldest = min(waiting, key=lambda connection: connection.since)
+            is_many = len(waiting) > self._most // 2
+            if is_many or new.since - oldest.since > _PATIENT_SECONDS:
+                oldest.cut("others needed its place")
 
     def _cut_slow(self, loop: asyncio.AbstractEventLoop) -> None:
         """Cut those that were waited for too long, and the oldest answers if they take too much memory."""

@@ -48,6 +48,10 @@ class ClassMaps:
         """End the processes."""
         self._pool.close()
 
+    def find(self, score_id: int, group: str) -> bytes | None:
+        """Return a map that was drawn before."""
+        return self._cache.read(_name(score_id, group))
+
     def get(self, score: ScoredImage, options: wire.Options, group: str) -> bytes:
         """Return the map of a group over an image, by the models and options of one of its scores.
 
@@ -61,15 +65,12 @@ class ClassMaps:
             If no maps can be drawn here, or not with these models.
         """
         score_id = score.score_id
-        cached = self._cache.read(_name(score_id, group))
-        if cached is not None:
-            return cached
         with self._lock:
             drawing = self._drawing.setdefault(score_id, threading.Lock())
         if not drawing.acquire(timeout=_PATIENCE):
             raise Busy("This map is being drawn; try again in a moment.")
         try:  # all groups are drawn together, so another request may have drawn this one
-            cached = self._cache.read(_name(score_id, group))
+            cached = self.find(score_id, group)
             return cached if cached is not None else self._make(score, options)[group]
         finally:
             drawing.release()
