@@ -36,6 +36,7 @@ _AROUND = {
 http {{
     access_log off; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
     uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+{around}
     server {{ listen 127.0.0.1:{port}{ssl}; {certificate}
 {lines}
     }}
@@ -56,6 +57,7 @@ Listen 127.0.0.1:{port}
     "caddy": """{{
     admin off
     auto_https off
+{around}
 }}
 {scheme}://:{port} {{
     bind 127.0.0.1
@@ -73,7 +75,9 @@ _COMMAND = {
     "apache2": ["apache2", "-X", "-f", "{folder}/conf"],
     "caddy": ["caddy", "run", "--adapter", "caddyfile", "--config", "{folder}/conf"],
 }
-_MODULES = "mpm_event authn_core authz_core authn_file auth_basic authz_user alias headers proxy proxy_http ssl"
+_MODULES = (
+    "mpm_event authn_core authz_core authn_file auth_basic authz_user alias headers proxy proxy_http reqtimeout ssl"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +88,11 @@ class Front:
     authority: Path
 
 
-def documented(language: str) -> str:
-    """Return the lines of docs/viewer.md in this language."""
-    found = re.search(rf"```{language}\n(.*?)```", _DOCS.read_text(encoding="utf-8"), re.DOTALL)
+def documented(language: str, around: bool = False) -> str:
+    """Return the lines of docs/viewer.md in this language: for the viewer, or for what is around it."""
+    found: list[str] = re.findall(rf"```{language}\n(.*?)```", _DOCS.read_text(encoding="utf-8"), re.DOTALL)
     assert found, f"no lines for {language} in {_DOCS}"
-    return found.group(1)
+    return found[around]
 
 
 @contextmanager
@@ -123,6 +127,7 @@ def _start(folder: Path, program: str, kind: str, lines: str, https: bool, port:
         ssl=" ssl" if https else "",
         certificate=_CERTIFICATE[kind].format(folder=folder) if https else "",
         modules="\n".join(f"LoadModule {m}_module /usr/lib/apache2/modules/mod_{m}.so" for m in _MODULES.split()),
+        around=documented(kind, around=True) if kind != "apache2" else "",
         lines=re.sub(r"/etc/\w+/xtalgrid\.users", str(folder / "users"), lines),
     )
     (folder / "conf").write_text(conf)
