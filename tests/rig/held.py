@@ -23,19 +23,21 @@ def asked(path: str) -> bytes:
     return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 
 
+def open_one(port: int, sent: bytes, address: str) -> socket.socket:
+    """Open a connection from an address of 127.0.0.0/8 and send this; it may be cut meanwhile."""
+    one = socket.socket()
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+    one.settimeout(5)
+    with suppress(OSError):
+        one.bind((address, 0))
+        one.connect(("127.0.0.1", port))
+        one.sendall(sent)
+    return one
+
+
 @contextmanager
 def held(port: int, sent: bytes, number: int, addresses: Sequence[str]) -> Iterator[list[socket.socket]]:
-    """Hold so many connections to a port of this machine from these addresses, which are of 127.0.0.0/8."""
+    """Hold so many connections to a port of this machine from these addresses."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     with ExitStack() as stack:
-        opened = []
-        for n in range(number):
-            one = stack.enter_context(socket.socket())
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
-            one.settimeout(5)
-            with suppress(OSError):  # cut while the others were opened
-                one.bind((addresses[n % len(addresses)], 0))
-                one.connect(("127.0.0.1", port))
-                one.sendall(sent)
-            opened.append(one)
-        yield opened
+        yield [stack.enter_context(open_one(port, sent, addresses[n % len(addresses)])) for n in range(number)]

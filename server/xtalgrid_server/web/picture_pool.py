@@ -33,6 +33,7 @@ _PATIENCE = 20.0
 _TRIM_FROM = 1_000_000
 """Pixels from which a picture leaves memory behind that is worth giving back."""
 
+_NICE = 5
 RETRY_SECONDS = 5
 
 
@@ -72,7 +73,7 @@ class PicturePool:
         threads = max(1, min(os.cpu_count() or 1, 4))
         self._maps = maps
         self._lanes = (_Lane(_SMALL, 1), _Lane(MAX_PIXELS, threads + maps))
-        self._threads = ThreadPoolExecutor(sum(lane.jobs for lane in self._lanes), thread_name_prefix="picture")
+        self._threads = ThreadPoolExecutor(sum(lane.jobs for lane in self._lanes), "picture", _let_pages_go_first)
         self._waiting: list[_Job] = []
         self._last_turn: dict[str, int] = {}
         self._turns = 0
@@ -148,6 +149,12 @@ class PicturePool:
 async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+def _let_pages_go_first() -> None:
+    """Lower the priority of this thread, and of the processes that it starts."""
+    if sys.platform == "linux":  # elsewhere, it would be that of the whole program
+        os.nice(_NICE)
 
 
 def _made(work: Callable[[], T], pixels: int) -> T:
