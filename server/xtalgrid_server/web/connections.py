@@ -122,23 +122,35 @@ class Connections:
 
     def __init__(self, trusted: Iterable[Network], most: int = MOST) -> None:
         self._trusted, self._most = tuple(trusted), most
+        self._all: dict[Connection, None] = {}
+        self._waiting: dict[Connection, None] = {}  # those that wait for their client, the longest first
         self._by_holder: dict[str, dict[Connection, None]] = {}
         self._sweep: asyncio.TimerHandle | None = None
 
     def enter(self, new: Connection) -> None:
         """Take in a connection; another one that waits for its client gives way if there are too many."""
         own = self._by_holder.setdefault(new.holder, {})
-        own[new] = None
+        own[new] = self._all[new] = self._waiting[new] = None
         if len(own) > MOST_FROM_ADDRESS:
             self._give_way(own, new)
-        elif len(self._all()) > self._most:
+        elif len(self._all) > self._most:
             largest = max(self._by_holder.values(), key=len)
-            self._give_way(largest if len(largest) > len(own) else self._all(), new)
+            self._give_way(largest if len(largest) > len(own) else self._waiting, new)
+        if len(self._all) > self._most * 3 // 2:
+            new.cut("too many are open")
         if self._sweep is None:
             self._sweep = new.loop.call_later(_SWEEP_SECONDS, self._cut_slow, new.loop)
 
+    def note(self, connection: Connection) -> None:
+        """Note that a connection begins to wait for its client, or does so no longer."""
+        self._waiting.pop(connection, None)
+        if connection.waits_for and connection in self._all:
+            self._waiting[connection] = None
+
     def leave(self, connection: Connection) -> None:
         """Forget a connection."""
+        self._all.pop(connection, None)
+        self._waiting.pop(connection, None)
         own = self._by_holder.get(connection.holder, {})
         own.pop(connection, None)
         if not own:
@@ -156,36 +168,33 @@ class Connections:
     def is_too_much(self, asking: Connection) -> bool:
         """Tell whether so many requests are worked on that one more of this sender has to come later."""
         own = sum(not connection.waits_for for connection in self._by_holder.get(asking.holder, {}))
-        return own > MOST_FROM_ADDRESS or (
-            own > _FEW and sum(not connection.waits_for for connection in self._all()) > _MOST_WORKED_ON
-        )
-
-    def _all(self) -> dict[Connection, None]:
-        return {connection: None for own in self._by_holder.values() for connection in own}
+        return own > MOST_FROM_ADDRESS or (own > _FEW and len(self._all) - len(self._waiting) > _MOST_WORKED_ON)
 
     def _give_way(self, among: dict[Connection, None], new: Connection) -> None:
         """Cut the one that has waited longest; if all are worked on, `is_too_much` limits what they ask for."""
-        waiting = [connection for connection in among if connection.waits_for and connection is not new]
-        if waiting:
-            oldest = min(waiting, key=lambda connection: connection.since)
-            is_many = len(waiting) > self._most // 2
-            if is_many or new.since - oldest.since > _PATIENT_SECONDS:
-                oldest.cut("others needed its place")
+        waiting = (connection for connection in among if connection.waits_for and connection is not new)
+        oldest = next(waiting, None) if among is self._waiting else min(waiting, key=_since, default=None)
+        is_many = len(self._waiting) > self._most // 2
+        if oldest is not None and (is_many or new.since - oldest.since > _PATIENT_SECONDS):
+            oldest.cut("others needed its place")
 
     def _cut_slow(self, loop: asyncio.AbstractEventLoop) -> None:
         """Cut those that were waited for too long, and the oldest answers if they take too much memory."""
-        now, every = loop.time(), self._all()
-        for connection in every:
-            if connection.waits_for and now - connection.since > _SECONDS[connection.waits_for]:
+        now = loop.time()
+        for connection in tuple(self._waiting):
+            if now - connection.since > _SECONDS[connection.waits_for]:
                 connection.cut(connection.waits_for)
-        unread = sum(connection.unread for connection in every)
-        for connection in sorted(every, key=lambda each: each.answering_since):
-            if unread <= MOST_UNREAD_BYTES or now - connection.answering_since < _SLOW_SECONDS:
-                break
-            if connection.unread:
+        answering = [connection for connection in self._all if connection.unread]
+        unread = sum(connection.unread for connection in answering)
+        for connection in sorted(answering, key=lambda each: each.answering_since):
+            if unread > MOST_UNREAD_BYTES and now - connection.answering_since > _SLOW_SECONDS:
                 unread -= connection.unread
                 connection.cut(ANSWER)
-        self._sweep = loop.call_later(_SWEEP_SECONDS, self._cut_slow, loop) if self._by_holder else None
+        self._sweep = loop.call_later(_SWEEP_SECONDS, self._cut_slow, loop) if self._all else None
+
+
+def _since(connection: Connection) -> float:
+    return connection.since
 
 
 class Connection(H11Protocol):
@@ -249,12 +258,14 @@ class Connection(H11Protocol):
     def cut(self, why: str) -> None:
         """End the connection, without waiting for its client."""
         self._connections.leave(self)
-        log.warning("viewer: a connection from %s was cut: %s", self.client[0] if self.client else "this machine", why)
+        if has_begun := self.conn.their_state is not h11.IDLE or bool(self.conn.trailing_data[0]):
+            log.warning("viewer: a connection from %s was cut: %s", (self.client or ["this machine"])[0], why)
         is_being_answered = self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete
         if self.transport.get_write_buffer_size() or is_being_answered:
             self.transport.abort()  # closing would wait for the client
         elif not self.transport.is_closing():
-            self.transport.write(_TOO_SLOW)
+            if has_begun:  # browsers also open connections in advance, and never use them
+                self.transport.write(_TOO_SLOW)
             self.transport.close()
         self.waits_for = ""
 
@@ -269,6 +280,7 @@ class Connection(H11Protocol):
             waits_for = ""
         if waits_for != self.waits_for:
             self.waits_for, self.since = waits_for, self.loop.time()
+            self._connections.note(self)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request once all of it is there; a large answer goes out in parts, without a second copy of it."""
