@@ -121,7 +121,7 @@ def test_a_trusted_web_server_may_have_more_connections_than_others(monkeypatch)
             serving(echo, Viewer(trusted_proxies=trusted)) as address,
             held(urlsplit(address).port, b"GET /5 HT", 30, NEXT) as clients,
         ):
-            time.sleep(1)
+            time.sleep(2.5)
             assert sum(_is_open(client) for client in clients) == expected
 
 
@@ -136,18 +136,18 @@ def _is_open(client):
 
 
 def test_of_lines_of_one_kind_few_are_written_and_the_others_counted(monkeypatch, capfd):
-    monkeypatch.setattr(logs, "SECONDS", 0.5)
+    monkeypatch.setattr(logs, "SECONDS", 4.0)
     set_up_logging()
-    logging.getLogger("asyncio").propagate = False  # pytest would print them all
+    monkeypatch.setattr(logging.getLogger("asyncio"), "propagate", False)  # pytest would print them all
     logs.write_few_of_a_kind()
     for n in range(5000):
         logging.getLogger("asyncio").error("socket.accept() out of system resource %d", n)
         if n % 1000 == 0:
             logs.log.warning("%s", "x" * 100_000)
-    time.sleep(1)
+    time.sleep(4.5)
     lines = capfd.readouterr().err.splitlines()
     accept = [line for line in lines if "accept" in line]
     assert len(accept) == logs.LINES + 1
-    assert f"{5000 - logs.LINES} more lines like this within 0.5 s" in accept[-1] and accept[-1].endswith("4999")
+    assert f"{5000 - logs.LINES} more lines like this within 4 s" in accept[-1] and accept[-1].endswith("4999")
     assert len(lines) - len(accept) == 5 and max(map(len, lines)) < 3000
     set_up_logging()

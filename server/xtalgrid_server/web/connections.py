@@ -132,10 +132,10 @@ class Connections:
         own = self._by_holder.setdefault(new.holder, {})
         own[new] = self._all[new] = self._waiting[new] = None
         if len(own) > MOST_FROM_ADDRESS:
-            self._give_way(own, new)
+            self._give_way(own, new.since)
         elif len(self._all) > self._most:
             largest = max(self._by_holder.values(), key=len)
-            self._give_way(largest if len(largest) > len(own) else self._waiting, new)
+            self._give_way(largest if len(largest) > len(own) else self._waiting, new.since)
         if len(self._all) > self._most * 3 // 2:
             new.cut("too many are open")
         if self._sweep is None:
@@ -170,12 +170,12 @@ class Connections:
         own = sum(not connection.waits_for for connection in self._by_holder.get(asking.holder, {}))
         return own > MOST_FROM_ADDRESS or (own > _FEW and len(self._all) - len(self._waiting) > _MOST_WORKED_ON)
 
-    def _give_way(self, among: dict[Connection, None], new: Connection) -> None:
+    def _give_way(self, among: dict[Connection, None], now: float) -> None:
         """Cut the one that has waited longest; if all are worked on, `is_too_much` limits what they ask for."""
-        waiting = (connection for connection in among if connection.waits_for and connection is not new)
+        waiting = (connection for connection in among if connection.waits_for)
         oldest = next(waiting, None) if among is self._waiting else min(waiting, key=_since, default=None)
         is_many = len(self._waiting) > self._most // 2
-        if oldest is not None and (is_many or new.since - oldest.since > _PATIENT_SECONDS):
+        if oldest is not None and (is_many or now - oldest.since > _PATIENT_SECONDS):
             oldest.cut("others needed its place")
 
     def _cut_slow(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -184,6 +184,9 @@ class Connections:
         for connection in tuple(self._waiting):
             if now - connection.since > _SECONDS[connection.waits_for]:
                 connection.cut(connection.waits_for)
+        for own in tuple(self._by_holder.values()):
+            for _ in range(len(own) - MOST_FROM_ADDRESS):
+                self._give_way(own, now)
         answering = [connection for connection in self._all if connection.unread]
         unread = sum(connection.unread for connection in answering)
         for connection in sorted(answering, key=lambda each: each.answering_since):
