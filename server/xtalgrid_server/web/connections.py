@@ -2,7 +2,8 @@
 
 A connection waits for its client while a request has not come whole, or while an answer is not taken. That costs a
 client nothing, so there are limits to it. An honest client is waited for a few milliseconds: where there are too many
-connections, those that have waited longest give way to new ones, first those of the address that holds most.
+connections, the one that has waited longest gives way to a new one. How many an address holds says less: behind one may
+be a whole lab.
 """
 
 from __future__ import annotations
@@ -134,8 +135,7 @@ class Connections:
         if len(own) > MOST_FROM_ADDRESS:
             self._give_way(own, new.since)
         elif len(self._all) > self._most:
-            largest = max(self._by_holder.values(), key=len)
-            self._give_way(largest if len(largest) > len(own) else self._waiting, new.since)
+            self._give_way(self._waiting, new.since)
         if len(self._all) > self._most * 3 // 2:
             new.cut("too many are open")
         if self._sweep is None:

@@ -21,8 +21,6 @@ GROUPS = tuple(str(group) for group in SCORED_GROUPS)
 
 _SECONDS = 120.0
 _PATIENCE = 10.0
-_WAITING = 8
-"""Requests that may wait for a process: each occupies one of the server's forty threads."""
 
 
 class ClassMaps:
@@ -38,8 +36,6 @@ class ClassMaps:
             config.viewer.map_processes,
             seconds=_SECONDS,
             memory_mb=config.viewer.map_memory_mb,
-            waiting=_WAITING,
-            patience=_PATIENCE,
         )
         self._lock = threading.Lock()
         self._drawing: WeakValueDictionary[int, threading.Lock] = WeakValueDictionary()
@@ -60,7 +56,7 @@ class ClassMaps:
         ImageError
             If the image cannot be read, or takes a process too long or too much memory.
         Busy
-            If too many others ask for maps.
+            If another request takes long to draw this image's maps.
         XtalgridError
             If no maps can be drawn here, or not with these models.
         """
