@@ -9,7 +9,6 @@ be a whole lab.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import os
 import socket
 import sys
@@ -25,7 +24,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ..config.sections import Viewer
 from ..domain.log import log
-from .proxies import Network, is_among, networks
+from .proxies import Network, is_among, networks, one_computer
 
 MOST = 500
 """Connections at once."""
@@ -42,6 +41,7 @@ REQUEST = "its request did not come whole"
 ANSWER = "it did not take its answer"
 _SECONDS = {REQUEST: 15.0, ANSWER: 15.0}
 """How long a client is waited for: for all of a request, and to take each further part of an answer."""
+_MOST_DROPPED_BYTES = 4_000_000
 _PATIENT_SECONDS = 0.5
 """How long a client is waited for even where there are too many."""
 _KEEP_ALIVE_SECONDS = 5
@@ -160,10 +160,7 @@ class Connections:
         """Return who holds a connection: its address or network; one of a trusted web server stands for itself."""
         if not address or is_among(address, self._trusted):  # without an address, it is a Unix socket
             return f"{address} {port}"
-        parsed = ipaddress.ip_address(address)
-        if isinstance(parsed, ipaddress.IPv4Address):
-            return str(parsed)
-        return str(parsed.ipv4_mapped or ipaddress.ip_network((parsed, 64), strict=False))
+        return one_computer(address)
 
     def is_too_much(self, asking: Connection) -> bool:
         """Tell whether so many requests are worked on that one more of this sender has to come later."""
@@ -323,13 +320,17 @@ class Connection(H11Protocol):
 
 
 async def _whole_body(receive: Receive) -> bytes | None:
-    """Read a request's body, but not much more than `_BODY_BYTES`; None if the client is gone."""
-    body = b""
-    while len(body) <= _BODY_BYTES:
+    """Read a request's body, and drop what is beyond `_BODY_BYTES`; None if the client is gone."""
+    body, dropped = b"", 0
+    while dropped < _MOST_DROPPED_BYTES:  # who is not read to the end would not read why it was refused
         message = await receive()
         if message["type"] != "http.request":
             return None
-        body += message.get("body", b"")
+        part = message.get("body", b"")
+        if len(body) <= _BODY_BYTES:
+            body += part
+        else:
+            dropped += len(part)
         if not message.get("more_body", False):
             break
     return body

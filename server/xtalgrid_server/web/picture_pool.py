@@ -21,7 +21,7 @@ from starlette.requests import Request
 from xtalgrid_core.errors import Busy
 from xtalgrid_core.images import MAX_PIXELS
 
-from .proxies import reached
+from .proxies import one_computer, reached
 
 T = TypeVar("T")
 
@@ -33,6 +33,8 @@ _PATIENCE = 20.0
 _TRIM_FROM = 1_000_000
 """Pixels from which a picture leaves memory behind that is worth giving back."""
 
+_MOST_REMEMBERED = 10_000
+"""Clients."""
 _NICE = 5
 RETRY_SECONDS = 5
 
@@ -96,7 +98,7 @@ class PicturePool:
             If too many pictures are waited for, or this one for too long, or if the client is gone.
         """
         loop = asyncio.get_running_loop()
-        job = _Job(reached(request).client, pixels, is_map, loop.create_future())
+        job = _Job(one_computer(reached(request).client), pixels, is_map, loop.create_future())
         self._enter(job)
         gone = loop.create_task(_disconnected(request))
         try:
@@ -137,7 +139,8 @@ class PicturePool:
                 self._turns += 1
                 self._last_turn[job.client] = self._turns
                 job.turn.set_result(lane)
-        if not self._waiting and not any(lane.working for lane in self._lanes):
+        is_idle = not self._waiting and not any(lane.working for lane in self._lanes)
+        if is_idle or len(self._last_turn) > _MOST_REMEMBERED:
             self._last_turn.clear()
 
     def _next(self, lane: _Lane) -> _Job | None:
