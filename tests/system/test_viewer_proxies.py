@@ -210,16 +210,6 @@ def test_the_documented_lines_under_a_path(kind, https, behind, system):
     assert urlsplit(alone.headers["location"]).path == "/xtalgrid/"
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_form_that_is_too_large_is_refused(kind, behind, system):
-    port = free_port()
-    behind(kind, documented(LANGUAGES[kind]), section(f"http://{HOST}:{port}/xtalgrid"), port=port)
-    answer = httpx2.post(
-        f"http://127.0.0.1:{port}/xtalgrid/corrections", content=b"x" * 1_000_000, auth=(PERSON, PASSWORD), timeout=120
-    )
-    assert answer.status_code == 413
-
-
 def test_the_documented_lines_limit_connections_of_an_address(behind, system):
     """nginx alone can do that; forms that do not come whole count."""
     port = free_port()
