@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -234,19 +234,20 @@ def looks_like_uv(image: Pixels) -> bool:
     return bool(black >= 0.25 * brightness.size and unlit >= 0.9 * brightness.size)
 
 
-def image_size(data: bytes) -> tuple[int, int]:
+def image_size(data: bytes | BinaryIO) -> tuple[int, int]:
     """Read the (height, width) of an image from its header; for checks and errors see `read_image`."""
     with _open(data) as image:
         return image.height, image.width
 
 
-def _open(data: bytes) -> Image.Image:
+def _open(data: bytes | BinaryIO) -> Image.Image:
     if not data:
         raise ImageError(FailureReason.NOT_AN_IMAGE, "the file is empty")
+    stream = io.BytesIO(data) if isinstance(data, bytes) else data
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's own size warnings; the limit below is ours
-            image = Image.open(io.BytesIO(data), formats=tuple(FORMATS))
+            image = Image.open(stream, formats=tuple(FORMATS))
     except UnidentifiedImageError as error:
         raise ImageError(FailureReason.NOT_AN_IMAGE, f"not a {', '.join(FORMATS)} file, whatever its name") from error
     except Image.DecompressionBombError as error:

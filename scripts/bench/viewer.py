@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-import uvicorn
 
 from memory import peak_mb
 from xtalgrid_core import wire
@@ -38,6 +37,7 @@ from xtalgrid_server.ledger import tables as t
 from xtalgrid_server.ledger.database import now
 from xtalgrid_server.steps.system import System
 from xtalgrid_server.web.app import create_app
+from xtalgrid_server.web.connections import viewer_server
 
 START = datetime(2026, 1, 1)  # noqa: DTZ001
 MIX = [Outcome.CLEAR] * 10 + [Outcome.PRECIPITATE] * 8 + [Outcome.HARVESTABLE, Outcome.SPHERULITES]
@@ -193,8 +193,7 @@ class Running:
 
     def __enter__(self) -> str:
         self._socket = socket.create_server(("127.0.0.1", 0))
-        settings = uvicorn.Config(self._around(create_app(self._config)), log_level="warning", proxy_headers=False)
-        self._server = uvicorn.Server(settings)
+        self._server = viewer_server(self._around(create_app(self._config)), self._config.viewer)
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True)
         self._thread.start()
         while not self._server.started:

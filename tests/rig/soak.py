@@ -7,6 +7,9 @@ A simulated imager enters copies of rendered wells into an imager database on Po
 cron does, and the viewer answers `--requests` a second. Every few seconds a line says how far scores lag behind, how
 much memory each program has, and how much disk the home takes. The exit code is 1 if the viewer answered with an error
 of ours, a step failed, or a well was lost or doubled once the backlog was worked off.
+
+With `--attack`, `tests.rig.attacker` attacks the viewer meanwhile; then the exit code is also 1 if the viewer with its
+processes took more than 600 MB, or its log grew by more than 200 kB a minute.
 """
 
 from __future__ import annotations
@@ -68,12 +71,13 @@ class Soak:
         self.file.write_text(
             f'home = "{home}"\n[imager]\nurl = "{imager}"\nimage_root = "{home.parent / "images"}"\n'
             f"pixel_size_um = {arguments.um}\n"
-            f'[ledger]\nurl = "{ledger}"\n[work]\nwells_per_unit = 20\n[grid]\nworkers = {arguments.workers}\n'
+            f'[viewer]\nsign_in = "users"\n[ledger]\nurl = "{ledger}"\n[work]\nwells_per_unit = 20\n[grid]\nworkers = {arguments.workers}\n'
         )
         self.system = System(load(self.file))
         self.ledger = sa.create_engine(ledger)
         self.imaged, self.statuses, self.took = 0, Counter[int](), list[float]()
-        self.asked = self.seen = 0
+        self.asked = self.seen = self.again = 0
+        self.peak = 0.0
         self.wrong = list[str]()
         self.stop = threading.Event()
 
@@ -115,16 +119,31 @@ class Soak:
         """Ask for a page or picture, the n-th one of the run."""
         image = n * 7 % max(self.seen, 1) + 1
         page = PAGES[n % len(PAGES) if self.seen else 0].format(image=image, plate=f"CI{image // 96:06d}")
-        began = time.monotonic()
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}{page}", timeout=60) as answer:
-                answer.read()
-                self.statuses[answer.status] += 1
-        except urllib.error.HTTPError as error:
-            self.statuses[error.code] += 1
-        except OSError:
-            self.statuses[0] += 1
+        began, status = time.monotonic(), 503
+        for _ in range(10):
+            status, seconds = self._status(f"http://127.0.0.1:{port}{page}")
+            if status != 503 or not seconds:
+                break
+            self.again += 1
+            time.sleep(seconds)
+        self.statuses[status] += 1
         self.took.append(time.monotonic() - began)
+
+    def _status(self, address: str) -> tuple[int, int]:
+        """Return an answer's status, 0 if there is none, and after how many seconds to ask again."""
+        try:
+            with urllib.request.urlopen(address, timeout=60) as answer:
+                answer.read()
+                return answer.status, 0
+        except urllib.error.HTTPError as error:
+            return error.code, int(error.headers.get("Retry-After", 0))
+        except OSError:
+            return 0, 0
+
+    def watch(self, viewer: int) -> None:
+        """Note the most memory that the viewer took with its processes."""
+        while not self.stop.wait(0.2):
+            self.peak = max(self.peak, _mb(viewer) + sum(map(_mb, _children(viewer))))
 
     def scored(self) -> int:
         with self.ledger.connect() as connection:
@@ -147,6 +166,7 @@ def main() -> None:
     parser.add_argument(
         "--um", type=float, default=1.13, help="micrometres a pixel; with the width, it sets what a well costs"
     )
+    parser.add_argument("--attack", action="store_true", help="attack the viewer meanwhile")
     parser.add_argument("--drain", type=float, default=10, help="minutes allowed at the end to work off the backlog")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="xtalgrid-soak-") as name, postgresql.running(settings=()) as url:
@@ -155,15 +175,21 @@ def main() -> None:
 
 def run(soak: Soak) -> int:
     """Run it; return the exit code."""
-    arguments, (port, log) = soak.arguments, (_free_port(), soak.home.parent / "programs.log")
-    with log.open("ab") as output:
-        programs = {
-            "grid": subprocess.Popen(soak.command("grid", "--watch"), stdout=output, stderr=output),
-            "viewer": subprocess.Popen(soak.command("serve", "--port", str(port)), stdout=output, stderr=output),
-        }
-    threads = [threading.Thread(target=soak.image), threading.Thread(target=soak.keep_stepping)]
+    arguments, port, folder = soak.arguments, _free_port(), soak.home.parent
+    logs = {name: folder / f"{name}.log" for name in ("grid", "viewer")}
+    commands = {"grid": ["grid", "--watch"], "viewer": ["serve", "--port", str(port)]}
+    programs = {name: _started(soak.command(*commands[name]), log) for name, log in logs.items()}
+    threads = [
+        threading.Thread(target=soak.image),
+        threading.Thread(target=soak.keep_stepping),
+        threading.Thread(target=soak.watch, args=(programs["viewer"].pid,)),
+    ]
+    attacker = None
     try:
         _wait_for(port)
+        if arguments.attack:
+            command = [sys.executable, "-m", "tests.rig.attacker", str(port)]
+            attacker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for thread in threads:
             thread.start()
         print(
@@ -181,6 +207,8 @@ def run(soak: Soak) -> int:
                     last = now
                     _sample(soak, programs, now)
         soak.stop.set()
+        if attacker is not None:
+            print(f"attacker: {attacker.communicate()[0].strip()}")
         for thread in threads:
             thread.join()
         end = time.monotonic() + arguments.drain * 60
@@ -189,17 +217,31 @@ def run(soak: Soak) -> int:
         soak.all_steps()
     finally:
         soak.stop.set()
+        if attacker is not None:
+            attacker.kill()
         soak.wrong += [f"{name} ended before its time" for name, p in programs.items() if p.poll() is not None]
         for program in programs.values():
             program.terminate()
         for program in programs.values():
             program.wait(60)
-    return _judged(soak, log)
+    return _judged(soak, logs)
+
+
+def _started(command: list[str], log: Path) -> subprocess.Popen[bytes]:
+    with log.open("ab") as output:
+        return subprocess.Popen(command, stdout=output, stderr=output)
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        tasks = [*Path(f"/proc/{pid}/task").iterdir()]
+        return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    except OSError:  # it has ended
+        return []
 
 
 def _sample(soak: Soak, programs: dict[str, subprocess.Popen[bytes]], seconds: float) -> None:
-    children = Path(f"/proc/{programs['grid'].pid}/task/{programs['grid'].pid}/children").read_text().split()
-    workers = max((_mb(int(pid)) for pid in children), default=0.0)
+    workers = max(map(_mb, _children(programs["grid"].pid)), default=0.0)
     disk = sum(p.stat().st_size for p in soak.home.rglob("*") if p.is_file()) / 1e6
     scored, imaged = soak.scored(), soak.imaged
     soak.seen = max(scored - 200, 0)  # wells are scored out of order: all before these are done
@@ -211,12 +253,14 @@ def _sample(soak: Soak, programs: dict[str, subprocess.Popen[bytes]], seconds: f
     )
 
 
-def _judged(soak: Soak, log: Path) -> int:
+def _judged(soak: Soak, logs: dict[str, Path]) -> int:
     scored, published = soak.scored(), soak.published()
     took = sorted(soak.took)
     print(
         f"viewer: answers {dict(sorted(soak.statuses.items()))}, "
-        f"half within {took[len(took) // 2]:.2f} s, 99 % within {took[len(took) * 99 // 100]:.2f} s"
+        f"half within {took[len(took) // 2]:.2f} s, 99 % within {took[len(took) * 99 // 100]:.2f} s; "
+        f"{soak.again} times asked to come again; {soak.peak:.0f} MB at most with its processes; "
+        f"log {logs['viewer'].stat().st_size / 1e3:.0f} kB"
     )
     print(f"{soak.imaged} wells imaged, {scored} scored, {len(published)} published")
     wrong = [*soak.wrong]
@@ -224,9 +268,11 @@ def _judged(soak: Soak, log: Path) -> int:
     wrong += ["a well was scored twice"] * (scored > soak.imaged)
     wrong += ["an inspection has two ARTscores"] * (len(set(published)) != len(published))
     wrong += [f"the backlog of {soak.imaged - scored} was not worked off"] * (scored < soak.imaged)
-    wrong += ["a traceback: " + log.read_text(errors="replace")[-600:]] * (
-        "Traceback" in log.read_text(errors="replace")
-    )
+    for text in (log.read_text(errors="replace") for log in logs.values()):
+        wrong += [f"a traceback: {text[-600:]}"] * ("Traceback" in text)
+    if soak.arguments.attack:
+        wrong += ["the viewer took more than 600 MB"] * (soak.peak > 600)
+        wrong += ["the viewer's log grew"] * (logs["viewer"].stat().st_size > 200_000 * max(soak.arguments.minutes, 1))
     for line in wrong:
         print(f"WRONG  {line}")
     return int(bool(wrong))

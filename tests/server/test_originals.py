@@ -86,7 +86,7 @@ def test_a_link_out_of_the_image_root_is_not_followed(system, place, tmp_path, b
     ((_, error),) = system.create_work().failed
     assert f"leads to {outside}, outside imager.image_root" in error.detail
     with pytest.raises(ImageError, match="outside"):
-        Thumbnails(system.config).get(row, 160)
+        Thumbnails(system.config).find(row, 160)
     assert read_original(linked_folders(system.config, tmp_path / "home of the boss"), row) == outside.read_bytes()
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import shutil
+import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -206,6 +208,19 @@ def test_the_documented_lines_under_a_path(kind, https, behind, system):
         assert browser.cookies() == [("xtalgrid_forms", "/xtalgrid", https)]
     alone = httpx2.get(f"{front.origin}/xtalgrid".replace(HOST, "127.0.0.1"), verify=False, auth=(PERSON, PASSWORD))
     assert urlsplit(alone.headers["location"]).path == "/xtalgrid/"
+
+
+def test_the_documented_lines_limit_connections_of_an_address(behind, system):
+    """nginx alone can do that; forms that do not come whole count."""
+    port = free_port()
+    behind("nginx", documented("nginx"), section(f"http://{HOST}:{port}/xtalgrid"), port=port)
+    name = base64.b64encode(f"{PERSON}:{PASSWORD}".encode())
+    begun = b"POST /xtalgrid/corrections HTTP/1.1\r\nHost: x\r\nAuthorization: Basic %s\r\nContent-Length: 9\r\n\r\n1"
+    with ExitStack() as stack:
+        for _ in range(160):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
+            client.sendall(begun % name)
+        assert client.recv(12) == b"HTTP/1.1 429"
 
 
 WITHOUT_PASSWORDS = re.compile(r"^ *(auth_basic|proxy_set_header X-(?!Forwarded-For)).*\n", re.MULTILINE)

@@ -14,16 +14,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.conftest import CHOP_BY_CHOP, missing
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
+from xtalgrid_server.config.sections import Viewer
 from xtalgrid_server.domain.images import ImageRow
 from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.ledger.units import PlannedImage
 from xtalgrid_server.steps.system import System
+from xtalgrid_server.web.connections import viewer_server
 
 from ..server.conftest import answer, draw_well, result_of
 
@@ -89,10 +90,10 @@ async def _nowhere(_: Any) -> None:
 
 
 @contextmanager
-def serving(app: Any) -> Iterator[str]:
+def serving(app: Any, viewer: Viewer | None = None) -> Iterator[str]:
     """Serve an application on a port of its own, and yield its address."""
     listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", proxy_headers=False))
+    server = viewer_server(app, viewer or Viewer())
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     deadline = time.monotonic() + 30

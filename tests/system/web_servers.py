@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import trustme
-import uvicorn
 
 from tests.conftest import missing
 from xtalgrid_server.config import Config
 from xtalgrid_server.web.app import create_app
+from xtalgrid_server.web.connections import viewer_server
 
 HOST = "lab.example"
 PERSON, PASSWORD = "ann", "drops and salts"
@@ -36,6 +36,7 @@ _AROUND = {
 http {{
     access_log off; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
     uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+{around}
     server {{ listen 127.0.0.1:{port}{ssl}; {certificate}
 {lines}
     }}
@@ -56,6 +57,7 @@ Listen 127.0.0.1:{port}
     "caddy": """{{
     admin off
     auto_https off
+{around}
 }}
 {scheme}://:{port} {{
     bind 127.0.0.1
@@ -73,7 +75,10 @@ _COMMAND = {
     "apache2": ["apache2", "-X", "-f", "{folder}/conf"],
     "caddy": ["caddy", "run", "--adapter", "caddyfile", "--config", "{folder}/conf"],
 }
-_MODULES = "mpm_event authn_core ldap authnz_ldap authz_core authn_file auth_basic authz_user alias headers proxy proxy_http ssl"
+_MODULES = (
+    "mpm_event authn_core ldap authnz_ldap authz_core authn_file auth_basic authz_user alias headers proxy proxy_http "
+    "reqtimeout ssl"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +89,16 @@ class Front:
     authority: Path
 
 
-def documented(language: str, about: str = "") -> str:
-    """Return the lines of docs/viewer.md in this language: the first, or those that begin with a comment about this."""
+def documented(language: str, about: str = "", around: bool = False) -> str:
+    """Return the lines of docs/viewer.md in this language: for the viewer, or for what is around it.
+
+    With `about`, those that begin with a comment about this.
+    """
     head = f"# {re.escape(about)}\n" if about else ""
-    found = re.search(rf"```{language}\n({head}.*?)```", _DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    lines = rf"```{language}\n({head}.*?)```"
+    found: list[str] = re.findall(lines, _DOCS.read_text(encoding="utf-8"), re.DOTALL)
     assert found, f"no lines for {language} in {_DOCS}"
-    return found.group(1)
+    return found[around]
 
 
 @contextmanager
@@ -124,6 +133,7 @@ def _start(folder: Path, program: str, kind: str, lines: str, https: bool, port:
         ssl=" ssl" if https else "",
         certificate=_CERTIFICATE[kind].format(folder=folder) if https else "",
         modules="\n".join(f"LoadModule {m}_module /usr/lib/apache2/modules/mod_{m}.so" for m in _MODULES.split()),
+        around=documented(kind, around=True) if kind != "apache2" else "",
         lines=re.sub(r"/etc/\w+/xtalgrid\.users", str(folder / "users"), lines),
     )
     (folder / "conf").write_text(conf)
@@ -144,7 +154,7 @@ def free_port() -> int:
 def serving(config: Config) -> Iterator[int]:
     """Run a viewer on a port of its own, which is returned."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(create_app(config), log_level="warning", proxy_headers=False))
+        server = viewer_server(create_app(config), config.viewer)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         deadline = time.monotonic() + 30

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import socket
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import click
 import msgspec
 
 from xtalgrid_core.command_group import say
-from xtalgrid_core.errors import ConfigError
+from xtalgrid_core.errors import ConfigError, XtalgridError
 
 from .. import config as configuration
 from ..config import Config
+from ..domain.log import write_few_of_a_kind
 from ..imager.crystaltrak.check import check_imager
 from ..imager.crystaltrak.finding import statements
 from ..reports.status import status as pipeline_status
@@ -86,25 +87,19 @@ def status(config: Config, as_json: bool) -> None:
 @with_config
 def serve(config: Config, host: str | None, port: int | None, with_browser: bool) -> None:
     """Show plates and wells in a browser."""
-    import uvicorn
-
     from ..web.app import create_app
+    from ..web.connections import viewer_server
 
+    write_few_of_a_kind()
     host, port = host or config.viewer.host, port or config.viewer.port
     app = create_app(config)
     _check_port(host, port)
     address = announce(config, app.state.site.authentication, host, port)
-    with browser(config.home, host, port, address) if with_browser else nullcontext():
-        uvicorn.run(
-            app,
-            host=host,
-            port=port,
-            log_config=None,  # that of `set_up_logging`
-            log_level="warning",
-            proxy_headers=False,  # the viewer itself decides who sends a request
-            server_header=False,
-            timeout_graceful_shutdown=1,  # seconds; pages never take long, but a browser may be slow to take one
-        )
+    server = viewer_server(app, config.viewer, host, port)
+    with browser(config.home, host, port, address) if with_browser else nullcontext(), suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        raise XtalgridError("the viewer did not start; the log says why")
 
 
 def _check_port(host: str, port: int) -> None:

@@ -309,7 +309,7 @@ class Viewer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Deprecated: more names for ``imager.light.uv``."""
     thumbnails_mb: Positive = 512
     """Maximum disk space for thumbnails, and as much again for class maps."""
-    map_processes: Annotated[int, Meta(ge=1, le=64)] = 2
+    map_processes: Annotated[int, Meta(ge=1, le=64)] = 1
     """Maximum number of processes that draw class maps; they start on demand and stop after five idle minutes."""
     map_memory_mb: Annotated[int, Meta(ge=300)] = 1000
     """Memory limit of such a process; above it, the process is stopped. Usual: 200; the largest image: 500."""

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.routing import Match
 
-from xtalgrid_core.errors import LedgerError
+from xtalgrid_core.errors import Busy, LedgerError
 from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, SCORED_GROUPS, Outcome
 
 from ..config import Config
@@ -24,6 +24,7 @@ from ..steps.step import step
 from .auth.authentication import GUEST, Visitor
 from .headers import WithHeaders, headers_of
 from .pages import layout
+from .picture_pool import RETRY_SECONDS
 from .proxies import BehindProxies, KnownHosts
 from .rendering import STATIC
 from .routes import api, corrections, docs, downloads, inbox, operations, pictures, plate, plates, signin, well
@@ -59,6 +60,7 @@ def create_app(config: Config) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         site.maps.close()
+        site.pictures.close()
         ledger.close()
         site.questions.close()
 
@@ -162,6 +164,12 @@ def _add_error_pages(app: FastAPI) -> None:
     async def not_understood(request: Request, error: Exception) -> Response:
         text = error.detail if isinstance(error, AnyHTTPException) else "This address is invalid."
         return _error_page(request, 422, str(text), _visitor(request))
+
+    @app.exception_handler(Busy)
+    async def busy(request: Request, error: Busy) -> Response:
+        response = _error_page(request, 503, str(error))
+        response.headers["Retry-After"] = str(RETRY_SECONDS)
+        return response
 
     @app.exception_handler(LedgerError)
     async def no_ledger(request: Request, error: LedgerError) -> Response:

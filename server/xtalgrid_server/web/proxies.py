@@ -190,6 +190,14 @@ def is_among(address: str, allowed: Iterable[Network]) -> bool:
     return parsed is not None and any(parsed in network for network in allowed)
 
 
+def one_computer(address: str) -> str:
+    """Return an address as one computer may have it: with IPv6, the network of its 2⁶⁴ addresses."""
+    parsed = _address(address)
+    return (
+        str(ipaddress.ip_network((parsed, 64), strict=False)) if isinstance(parsed, ipaddress.IPv6Address) else address
+    )
+
+
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         address = ipaddress.ip_address(text)

@@ -32,6 +32,7 @@ from .pages.maps import ClassMaps
 from .pages.operations import PipelineMonitor
 from .pages.pictures import Thumbnails
 from .pages.scoring import PersonScoring, score_keys
+from .picture_pool import PicturePool
 from .proxies import reached, root_of
 from .rendering import renderer
 
@@ -52,6 +53,7 @@ class Site:
         self.hurried = MemoryCache[list[tuple[Correction, int]]](ledger.plates)
         self.crystals = MemoryCache[list[NewCrystal]](ledger.plates)
         self.scoring = PersonScoring(config, ledger, imager, self.questions, self.access_log)
+        self.pictures = PicturePool(config.viewer.map_processes)
         self.thumbnails = Thumbnails(config)
         self.maps = ClassMaps(config)
         self.monitor = PipelineMonitor(config, ledger, imager, self.questions)

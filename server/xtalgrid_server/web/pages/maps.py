@@ -21,8 +21,6 @@ GROUPS = tuple(str(group) for group in SCORED_GROUPS)
 
 _SECONDS = 120.0
 _PATIENCE = 10.0
-_WAITING = 8
-"""Requests that may wait for a process: each occupies one of the server's forty threads."""
 
 
 class ClassMaps:
@@ -38,8 +36,6 @@ class ClassMaps:
             config.viewer.map_processes,
             seconds=_SECONDS,
             memory_mb=config.viewer.map_memory_mb,
-            waiting=_WAITING,
-            patience=_PATIENCE,
         )
         self._lock = threading.Lock()
         self._drawing: WeakValueDictionary[int, threading.Lock] = WeakValueDictionary()
@@ -47,6 +43,10 @@ class ClassMaps:
     def close(self) -> None:
         """End the processes."""
         self._pool.close()
+
+    def find(self, score_id: int, group: str) -> bytes | None:
+        """Return a map that was drawn before."""
+        return self._cache.read(_name(score_id, group))
 
     def get(self, score: ScoredImage, options: wire.Options, group: str) -> bytes:
         """Return the map of a group over an image, by the models and options of one of its scores.
@@ -56,20 +56,17 @@ class ClassMaps:
         ImageError
             If the image cannot be read, or takes a process too long or too much memory.
         Busy
-            If too many others ask for maps.
+            If another request takes long to draw this image's maps.
         XtalgridError
             If no maps can be drawn here, or not with these models.
         """
         score_id = score.score_id
-        cached = self._cache.read(_name(score_id, group))
-        if cached is not None:
-            return cached
         with self._lock:
             drawing = self._drawing.setdefault(score_id, threading.Lock())
         if not drawing.acquire(timeout=_PATIENCE):
             raise Busy("This map is being drawn; try again in a moment.")
         try:  # all groups are drawn together, so another request may have drawn this one
-            cached = self._cache.read(_name(score_id, group))
+            cached = self.find(score_id, group)
             return cached if cached is not None else self._make(score, options)[group]
         finally:
             drawing.release()

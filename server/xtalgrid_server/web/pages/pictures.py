@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import threading
 from html import escape
+from typing import BinaryIO
 
 from PIL import Image, ImageOps
 
@@ -20,24 +19,43 @@ from xtalgrid_core.images import image_size, read_image
 from ...config import Config
 from ...domain.images import ImageRow
 from ...steps.pack import image_path, read_original
-from ...storage.originals import original_status
+from ...storage.originals import open_original, original_status
 from ..cache.disk import DiskCache
 
 SIDES = (160, 320, 640)
 """Longer side of thumbnails, in pixels: on dense plates, on other plates, and on screens with two pixels a point."""
 
 
-def original_jpeg(config: Config, image: ImageRow) -> bytes:
-    """Return an image as a JPEG: the file itself if it is one, otherwise converted at full size.
+_JPEG = b"\xff\xd8\xff"
+
+
+def picture_pixels(config: Config, image: ImageRow) -> int:
+    """Return the number of an image's pixels, from its header.
 
     Raises
     ------
     ImageError
-        If it cannot be read.
+        If it cannot be read, or is too large.
     """
-    data = read_original(config, image)
-    image_size(data)  # raises if this is no image, or of an impossible size
-    return data if _is_jpeg(data) else _jpeg(Image.fromarray(read_image(data)), quality=92)
+    with open_original(config, image_path(config, image)) as stream:
+        height, width = image_size(stream)
+        return height * width
+
+
+def open_jpeg(config: Config, image: ImageRow) -> BinaryIO | None:
+    """Open an image's file if it is a JPEG, which browsers can show as it is; for errors see `picture_pixels`."""
+    stream = open_original(config, image_path(config, image))
+    is_jpeg = stream.read(len(_JPEG)) == _JPEG
+    stream.seek(0)
+    if is_jpeg:
+        return stream
+    stream.close()
+    return None
+
+
+def original_jpeg(config: Config, image: ImageRow) -> bytes:
+    """Return an image that is no JPEG as one, at full size; for errors see `picture_pixels`."""
+    return _jpeg(Image.fromarray(read_image(read_original(config, image))), quality=92)
 
 
 def small_jpeg(data: bytes, side: int) -> bytes:
@@ -96,10 +114,9 @@ class Thumbnails:
         self._config = config
         limit = config.viewer.thumbnails_mb * 1024 * 1024 if max_bytes is None else max_bytes
         self._cache = DiskCache(config.home / "thumbnails", limit, ".jpg")
-        self._decoding = threading.Semaphore(max(1, min(os.cpu_count() or 1, 4)))  # a plate requests 288 at once
 
-    def get(self, image: ImageRow, side: int) -> tuple[bytes, str]:
-        """Return an image's thumbnail as (JPEG, name of its content).
+    def find(self, image: ImageRow, side: int) -> tuple[str, bytes | None]:
+        """Return the name of a thumbnail's content, and the JPEG if it was made before.
 
         Raises
         ------
@@ -109,17 +126,17 @@ class Thumbnails:
         path = image_path(self._config, image)
         about = original_status(self._config, path)
         name = hashlib.sha256(f"{path}\n{about.st_mtime_ns}\n{about.st_size}\n{side}".encode()).hexdigest()[:40]
-        cached = self._cache.read(name)
-        if cached is not None:
-            return cached, name
-        with self._decoding:
-            data = small_jpeg(read_original(self._config, image), side)
+        return name, self._cache.read(name)
+
+    def make(self, image: ImageRow, side: int, name: str) -> bytes:
+        """Make a thumbnail and keep it; see `find`."""
+        data = small_jpeg(read_original(self._config, image), side)
         self._cache.write(name, data)
-        return data, name
+        return data
 
 
 def _is_jpeg(data: bytes) -> bool:
-    return data.startswith(b"\xff\xd8\xff")
+    return data.startswith(_JPEG)
 
 
 def _jpeg(image: Image.Image, quality: int = 80) -> bytes:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import codecs
+from typing import Annotated
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Depends, Response
+from fastapi.concurrency import run_in_threadpool
 
 from xtalgrid_core import wire
 from xtalgrid_core.errors import ImageError
@@ -13,12 +15,12 @@ from xtalgrid_core.spreadsheets import csv_line
 from xtalgrid_scoring.table import SECOND_OPINION_COLUMNS
 
 from ...reports.tables import second_opinion
-from ...steps.pack import read_original
-from ..pages.drops import DropCard, find_stop, select_drops
-from ..pages.pictures import SIDES, placeholder, small_jpeg
+from ..pages.drops import DropCard, ReviewStop, find_stop, select_drops
+from ..pages.pictures import SIDES, placeholder
 from ..query_parameters import PlateView
 from ..site import AllowedRequest, PageRequest, download
-from .plate import read_plate, review_line, second_opinions
+from .pictures import small_picture
+from .plate import PlateInspection, read_plate, review_line, second_opinions
 
 router = APIRouter()
 
@@ -64,28 +66,39 @@ def scores(request: AllowedRequest, barcode: str, inspection: int) -> Response:
     return download(codecs.BOM_UTF8 + b"".join(lines), "text/csv; charset=utf-8", f"{barcode}_{inspection}.csv")
 
 
-@router.get("/plate/{barcode:path}/{inspection:int}/best.html")
-def best(request: AllowedRequest, barcode: str, inspection: int) -> Response:
-    """Send the wells above the review strip's line in one file that needs no server."""
+def _best(request: AllowedRequest, barcode: str, inspection: int) -> tuple[PlateInspection, ReviewStop, list[DropCard]]:
+    """Return a plate, its line, and the drops above it."""
     plate = read_plate(request, barcode, inspection)
     drops = select_drops(plate.drops, PlateView("best"))
     stop = find_stop(drops, review_line(request))
-    above = drops[: min(max(stop.above, 1), _BEST)]
-    contents = request.site.ledger.contents.of_plates([barcode])
-    page = request.site.render(
-        "best.html",
-        plate=plate,
-        stop=stop,
-        wells=[(drop, contents(barcode, drop.well), _embedded(request, drop)) for drop in above],
-    )
-    request.log("export", kind="html", barcode=barcode, inspection=inspection)
-    return download(page.encode(), "text/html; charset=utf-8", f"{barcode}_{inspection}_best.html")
+    return plate, stop, drops[: min(max(stop.above, 1), _BEST)]
 
 
-def _embedded(request: PageRequest, drop: DropCard) -> str:
+@router.get("/plate/{barcode:path}/{inspection:int}/best.html")
+async def best(
+    request: AllowedRequest, found: Annotated[tuple[PlateInspection, ReviewStop, list[DropCard]], Depends(_best)]
+) -> Response:
+    """Send the wells above the review strip's line in one file that needs no server."""
+    plate, stop, above = found
+    pictures = [await _embedded(request, drop) for drop in above]
+
+    def page() -> Response:
+        contents = request.site.ledger.contents.of_plates([plate.barcode])
+        wells = [
+            (drop, contents(plate.barcode, drop.well), picture) for drop, picture in zip(above, pictures, strict=True)
+        ]
+        text = request.site.render("best.html", plate=plate, stop=stop, wells=wells)
+        request.log("export", kind="html", barcode=plate.barcode, inspection=plate.inspection)
+        return download(text.encode(), "text/html; charset=utf-8", f"{plate.barcode}_{plate.inspection}_best.html")
+
+    return await run_in_threadpool(page)
+
+
+async def _embedded(request: PageRequest, drop: DropCard) -> str:
     """Return a drop's picture as a ``data:`` address."""
     try:
-        data = small_jpeg(read_original(request.site.config, request.site.image(drop.image.image_id)), SIDES[-1])
+        image = await run_in_threadpool(request.site.image, drop.image.image_id)
+        data, _ = await small_picture(request, image, SIDES[-1])
     except ImageError as error:
         return "data:image/svg+xml;base64," + base64.b64encode(placeholder(str(error.reason))).decode()
     return "data:image/jpeg;base64," + base64.b64encode(data).decode()

@@ -3,31 +3,62 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Annotated, BinaryIO
 
-from fastapi import APIRouter, HTTPException, Response
+from fastapi import APIRouter, Depends, HTTPException, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import StreamingResponse
 
-from xtalgrid_core.errors import ImageError, XtalgridError
+from xtalgrid_core import wire
+from xtalgrid_core.errors import Busy, ImageError, XtalgridError
 
+from ...domain.images import ImageRow
+from ...ledger.shapes import ScoredImage
 from ...steps.framed import framed_jpeg
 from ...steps.pack import read_original
 from ..pages.maps import GROUPS
-from ..pages.pictures import SIDES, original_jpeg, placeholder, stretched_jpeg
-from ..site import AllowedRequest
+from ..pages.pictures import SIDES, open_jpeg, original_jpeg, picture_pixels, placeholder, stretched_jpeg
+from ..site import AllowedRequest, PageRequest
 
 router = APIRouter()
 
 _CACHE_CONTROL = "private, max-age=600"
+_PART = 64 * 1024
+_MATE_SIDE = 1280
+
+
+def _image(request: AllowedRequest, image_id: int) -> ImageRow:
+    return request.site.image(image_id)
+
+
+def _mate(request: AllowedRequest, image_id: int, number: int) -> ImageRow:
+    row = request.site.image(image_id)
+    mates = request.site.mates(row)
+    if number >= len(mates):
+        raise HTTPException(404, "There is no such image.")
+    return dataclasses.replace(row, image_name=mates[number].name)
+
+
+def _score(request: AllowedRequest, score_id: int) -> ScoredImage:
+    scores = request.site.ledger.scores.by_id([score_id]) if score_id < 2**63 else []
+    if not scores:
+        raise HTTPException(404, "There is no such score.")
+    return scores[0]
+
+
+NamedImage = Annotated[ImageRow, Depends(_image)]
+NamedMate = Annotated[ImageRow, Depends(_mate)]
+NamedScore = Annotated[ScoredImage, Depends(_score)]
 
 
 @router.get("/thumbnail/{side:int}/{image_id:int}.jpg")
-def thumbnail(request: AllowedRequest, side: int, image_id: int) -> Response:
+async def thumbnail(request: AllowedRequest, side: int, image: NamedImage) -> Response:
     """Send a thumbnail."""
     if side not in SIDES:
         raise HTTPException(404, "There is no such image.")
-    row = request.site.image(image_id)
     try:
-        data, name = request.site.thumbnails.get(row, side)
+        data, name = await small_picture(request, image, side)
     except ImageError as error:
         return _missing(error)
     headers = {"Cache-Control": _CACHE_CONTROL, "ETag": f'"{name}"'}
@@ -37,52 +68,95 @@ def thumbnail(request: AllowedRequest, side: int, image_id: int) -> Response:
 
 
 @router.get("/image/{image_id:int}.jpg")
-def original(request: AllowedRequest, image_id: int) -> Response:
+async def original(request: AllowedRequest, image: NamedImage) -> Response:
     """Send the image itself."""
-    row = request.site.image(image_id)
-    return _jpeg(lambda: original_jpeg(request.site.config, row))
+    config = request.site.config
+    try:
+        pixels = await run_in_threadpool(picture_pixels, config, image)  # also a check that this is an image
+        stream = await run_in_threadpool(open_jpeg, config, image)
+    except ImageError as error:
+        return _missing(error)
+    if stream is not None:
+        headers = {"Cache-Control": _CACHE_CONTROL}
+        return StreamingResponse(_parts(stream), media_type="image/jpeg", headers=headers)
+    return await _made(request, image, lambda: original_jpeg(config, image), pixels)
 
 
 @router.get("/mate/{image_id:int}/{number:int}.jpg")
-def mate(request: AllowedRequest, image_id: int, number: int) -> Response:
+async def mate(request: AllowedRequest, image: NamedMate) -> Response:
     """Send a mate of an image in UV or other light, by its position, small and with its contrast stretched."""
-    row = request.site.image(image_id)
-    mates = request.site.mates(row)
-    if number >= len(mates):
-        raise HTTPException(404, "There is no such image.")
-    other = dataclasses.replace(row, image_name=mates[number].name)
-    return _jpeg(lambda: stretched_jpeg(read_original(request.site.config, other), 1280))
+    config = request.site.config
+    return await _made(request, image, lambda: stretched_jpeg(read_original(config, image), _MATE_SIDE))
 
 
 @router.get("/framed/{score_id:int}.jpg")
-def framed(request: AllowedRequest, score_id: int) -> Response:
+async def framed(request: AllowedRequest, score: NamedScore) -> Response:
     """Send the image with its frame and boxes drawn in."""
-    scores = request.site.ledger.scores.by_id([score_id]) if score_id < 2**63 else []
-    if not scores:
-        raise HTTPException(404, "There is no such score.")
-    return _jpeg(lambda: framed_jpeg(request.site.config, scores[0]))
+    return await _made(request, score, lambda: framed_jpeg(request.site.config, score))
+
+
+def _map_options(request: AllowedRequest, group: str, score: NamedScore) -> wire.Options:
+    origin = request.site.ledger.scores.origins(score.image_id).get(score.score_id) if group in GROUPS else None
+    if origin is None:
+        raise HTTPException(404, "There is no such map.")
+    return origin.options
 
 
 @router.get("/map/{group}/{score_id:int}.png")
-def class_map(request: AllowedRequest, group: str, score_id: int) -> Response:
+async def class_map(
+    request: AllowedRequest, group: str, score: NamedScore, options: Annotated[wire.Options, Depends(_map_options)]
+) -> Response:
     """Send the map of where the classifier saw a group; it is drawn at the first request."""
-    ledger = request.site.ledger
-    scores = ledger.scores.by_id([score_id]) if score_id < 2**63 and group in GROUPS else []
-    origin = ledger.scores.origins(scores[0].image_id).get(score_id) if scores else None
-    if origin is None:
-        raise HTTPException(404, "There is no such map.")
+    site = request.site
     try:
-        data = request.site.maps.get(scores[0], origin.options, group)
+        data = await run_in_threadpool(site.maps.find, score.score_id, group)
+        if data is None:
+            pixels = await run_in_threadpool(picture_pixels, site.config, score)
+            data = await site.pictures.make(
+                request.http, pixels, lambda: site.maps.get(score, options, group), is_map=True
+            )
+    except Busy:
+        raise
     except XtalgridError as error:
         return Response(str(error), 503, media_type="text/plain; charset=utf-8")
     return Response(data, media_type="image/png", headers={"Cache-Control": _CACHE_CONTROL})
 
 
-def _jpeg(make: Callable[[], bytes]) -> Response:
+async def small_picture(request: PageRequest, image: ImageRow, side: int) -> tuple[bytes, str]:
+    """Return an image's thumbnail and the name of its content.
+
+    Raises
+    ------
+    ImageError
+        If the original cannot be read.
+    Busy
+        If too many pictures are being made.
+    """
+    site = request.site
+    name, data = await run_in_threadpool(site.thumbnails.find, image, side)
+    if data is None:
+        pixels = await run_in_threadpool(picture_pixels, site.config, image)
+        data = await site.pictures.make(request.http, pixels, lambda: site.thumbnails.make(image, side, name))
+    return data, name
+
+
+async def _made(
+    request: PageRequest, image: ImageRow, make: Callable[[], bytes], pixels: int | None = None
+) -> Response:
+    site = request.site
     try:
-        return Response(make(), media_type="image/jpeg", headers={"Cache-Control": _CACHE_CONTROL})
+        if pixels is None:
+            pixels = await run_in_threadpool(picture_pixels, site.config, image)
+        data = await site.pictures.make(request.http, pixels, make)
     except ImageError as error:
         return _missing(error)
+    return Response(data, media_type="image/jpeg", headers={"Cache-Control": _CACHE_CONTROL})
+
+
+def _parts(stream: BinaryIO) -> Iterator[bytes]:
+    with stream:
+        while part := stream.read(_PART):
+            yield part
 
 
 def _missing(error: ImageError) -> Response:
