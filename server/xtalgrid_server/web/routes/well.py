@@ -12,6 +12,7 @@ from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
 
 from ...ledger.database import now
+from ...reports.decision_path import possible_groups, why_undecided
 from ..pages.drops import DropCard, by_inspection, drop_cards, find_stop, select_drops
 from ..pages.history import score_history
 from ..pages.layout import bars, opinions, ratio, scale_bar
@@ -79,6 +80,7 @@ def well(
     scored = answer if isinstance(answer, wire.Scored) else None
     timeline = _timeline(request, plate, drop)
     corrections = ledger.corrections.of_images([shown.image_id])[shown.image_id]
+    origin = next(iter(origins.values()), None)
     own = [correction for correction in corrections if correction.who == request.visitor.name]
     return request.render(
         "well.html",
@@ -88,9 +90,13 @@ def well(
         scored=scored,
         bars=bars(scored) if scored else [],
         opinions=opinions(scored) if scored else [],
+        why_undecided=why_undecided(scored, origin.options)
+        if scored and origin and scored.outcome is Outcome.UNDECIDED
+        else "",
+        possible=possible_groups(scored, origin.options) if scored and origin else None,
         scale=scale_bar(scored) if scored else None,
         score=scores[0] if scores else None,
-        origin=next(iter(origins.values()), None),
+        origin=origin,
         previous=row[at - 1] if at else None,
         next=row[at + 1] if at + 1 < len(row) else None,
         strip=row[max(at - _STRIP[0], 0) : at + _STRIP[1] + 1],
