@@ -145,7 +145,7 @@ def decide(
         pooled = pooling(values, mean_coverage(boxes))
         own = _four(pooled)
         ruling = _pooled(values, _combined(pooled, options, second), options.crystal_from)
-        ruling = ruling._replace(outcome=or_undecided(ruling.outcome, ruling.probability, options))
+        ruling = ruling._replace(outcome=or_undecided(ruling.outcome, ruling.groups, options))
     else:
         by_group = options.rule == "group"
         needed = chops_needed(boxes, options.support) if by_group else (1,) * len(SCORED_GROUPS)
@@ -180,15 +180,16 @@ def without_drop(confidence: float, options: Options, calibration: Calibration |
     else:
         p_crystal = (calibration or Calibration())(0.0)
         groups = _share_rest(p_crystal, (missed / 3, confidence + missed / 3, missed / 3))
-    outcome = or_undecided(Outcome.NULL_EXPERIMENT, confidence, options)
+    outcome = or_undecided(Outcome.NULL_EXPERIMENT, groups, options)
     return Decision(outcome, confidence, groups, groups, (), (), ())
 
 
-def or_undecided(outcome: Outcome, probability: float, options: Options) -> Outcome:
-    """Return the outcome, or `UNDECIDED` if its probability is below what the options ask of its group."""
+def or_undecided(outcome: Outcome, groups: Groups, options: Options) -> Outcome:
+    """Return the outcome, or `UNDECIDED` if the probability of its group is below what the options ask."""
     if options.undecided is None or outcome.group not in SCORED_GROUPS:
         return outcome
-    return Outcome.UNDECIDED if probability < options.undecided[SCORED_GROUPS.index(outcome.group)] else outcome
+    group = SCORED_GROUPS.index(outcome.group)
+    return Outcome.UNDECIDED if groups[group] < options.undecided[group] else outcome
 
 
 def _share_rest(p_crystal: float, evidence: Sequence[float]) -> Groups:

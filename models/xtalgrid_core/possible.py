@@ -16,7 +16,7 @@ import msgspec
 
 from .outcomes import SCORED_GROUPS, Group
 
-COVERAGE = 0.95
+COVERAGE = 0.98
 """Of each group's wells, the part that has its own group among the possible ones."""
 
 
@@ -39,8 +39,9 @@ class PossibleGroups(msgspec.Struct, frozen=True):
             raise ValueError(f"possible groups have {len(SCORED_GROUPS)} probabilities, 0 to 1, and a coverage inside")
 
     def __call__(self, groups: Sequence[float]) -> tuple[Group, ...]:
-        """Return the groups that are possible with these probabilities of `SCORED_GROUPS`; perhaps none."""
-        return tuple(group for group, p, least in zip(SCORED_GROUPS, groups, self.least, strict=True) if p >= least)
+        """Return the groups that are possible with these probabilities of `SCORED_GROUPS`; always the most probable."""
+        pairs = zip(SCORED_GROUPS, groups, self.least, strict=True)
+        return tuple(group for group, p, least in pairs if p >= least or p == max(groups))
 
 
 def least_probability(of_own_group: Sequence[float], coverage: float = COVERAGE) -> float:

@@ -302,8 +302,8 @@ def test_a_pooled_well_is_undecided_below_the_limit_of_the_group_it_would_be_cal
 
 def test_a_well_without_a_drop_is_undecided_if_that_is_not_sure():
     options = Options(segmenter="a" * 64, classifier="b" * 64, undecided=(0, 0, 0.8, 0))
-    assert without_drop(0.8, options).outcome is Outcome.NULL_EXPERIMENT
-    assert without_drop(0.79, options).outcome is Outcome.UNDECIDED
+    assert without_drop(0.74, options).outcome is Outcome.NULL_EXPERIMENT  # and a drop that was missed may be other
+    assert without_drop(0.73, options).outcome is Outcome.UNDECIDED
 
 
 def test_limits_are_one_number_or_numbers_by_group():

@@ -5,10 +5,10 @@ from xtalgrid_core.outcomes import Group
 from xtalgrid_core.possible import PossibleGroups, least_probability
 
 
-def test_a_group_is_possible_from_its_least_probability_on():
+def test_a_group_is_possible_from_its_least_probability_on_and_the_most_probable_always():
     possible = PossibleGroups(0.95, (0.3, 0.5, 0.02, 0.5))
     assert possible((0.3, 0.5, 0.1, 0.1)) == (Group.CRYSTAL, Group.PRECIPITATE, Group.OTHER)
-    assert possible((0.29, 0.49, 0.01, 0.21)) == ()
+    assert possible((0.29, 0.49, 0.01, 0.21)) == (Group.PRECIPITATE,)
 
 
 @pytest.mark.parametrize(("wells", "least"), [(18, 0.0), (19, 1.0), (38, 1.0), (39, 2.0)])

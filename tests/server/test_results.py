@@ -141,12 +141,12 @@ def test_only_what_the_unit_leaves_undecided_is(manifest, honest, groups, change
         validate(json.dumps(result).encode(), one)
 
 
-@pytest.mark.parametrize(("confidence", "reason"), [(0.55, ""), (0.97, "is not a null experiment")])
-def test_an_empty_well_may_be_undecided_too(manifest, honest, confidence, reason):
+@pytest.mark.parametrize(("other", "reason"), [(0.55, ""), (0.97, "is not a null experiment")])
+def test_an_empty_well_may_be_undecided_too(manifest, honest, other, reason):
     options = msgspec.structs.replace(manifest.options, rule="pooled", crystal_from=0.25, undecided=(0.6,) * 4)
     one = msgspec.structs.replace(manifest, options=options, images=manifest.images[3:4])
-    drop = {"box": None, "outline": [], "confidence": confidence}
-    said = {"outcome": "undecided", "score": None, "probability": confidence, "p_crystal": 0.1, "drop": drop}
+    rest = (1 - other) / 3
+    said = {"outcome": "undecided", "score": None, "p_crystal": rest, "groups": [rest, rest, other, rest]}
     result = {**honest, "images": [{**honest["images"][3], **said}]}
     if reason:
         assert reason in refuse(one, result)

@@ -127,9 +127,10 @@ def fit_pooling(drops: Array, groups: Groups) -> Pooling:
 def fit_possible(p: Array, groups: Groups, coverage: float = COVERAGE) -> PossibleGroups:
     """Fit which groups are possible to the probabilities of N wells, ``(N, 4)``, that these were not fitted to.
 
-    `groups`, ``(N,)``, are the wells' indices in `SCORED_GROUPS`.
+    `groups`, ``(N,)``, are the wells' indices in `SCORED_GROUPS`. A well that is called crystals may always be one.
     """
     least = [least_probability(p[groups == index, index].tolist(), coverage) for index in range(len(SCORED_GROUPS))]
+    least[_CRYSTAL] = min(least[_CRYSTAL], DEFAULTS.crystal_from)
     return PossibleGroups(coverage, tuple(math.floor(value * 1e4) / 1e4 for value in least))
 
 

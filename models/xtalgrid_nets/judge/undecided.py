@@ -77,10 +77,10 @@ def _call(truth: Truth, answer: wire.Answer, possible: PossibleGroups | None, al
     groups = answer.own_groups if alone else answer.groups
     if groups is None:
         raise ConfigError(f"{truth.path}: its score has no probabilities of the groups, or no second opinion")
-    group, probability = answer.outcome.group, answer.probability
+    group = answer.outcome.group
     if answer.probabilities:  # else there is no drop, of which the second opinion knows nothing
-        index = int(pooled_group(np.array(groups), DEFAULTS.crystal_from))
-        group, probability = SCORED_GROUPS[index], groups[index]
+        group = SCORED_GROUPS[int(pooled_group(np.array(groups), DEFAULTS.crystal_from))]
+    probability = groups[SCORED_GROUPS.index(group)]
     return Call(truth, group, probability, possible(groups) if possible else None)
 
 

@@ -73,8 +73,8 @@ def _work_checks(work: Work) -> list[str]:
         )
     if work.undecided not in (0, UndecidedBelow()) and work.rule != "pooled":
         errors.append(
-            f'work.undecided: it is for the rule "pooled"; under work.rule "{work.rule}" wells below work.threshold are '
-            "undecided: remove one of the two"
+            f'work.undecided: it is for the rule "pooled"; under work.rule "{work.rule}" wells below '
+            "work.threshold are undecided: remove one of the two"
         )
     return errors
 

@@ -49,8 +49,10 @@ def why_undecided(answer: wire.Scored, options: wire.Options) -> str:
     if options.undecided is None:
         return f"no chop counts: the largest is {answer.probability:.3f}, so it is undecided"
     group = _pooled_group(answer, options)
-    limit = options.undecided[SCORED_GROUPS.index(group)]
-    return f"{group} {answer.probability:.3f} is less than work.undecided {limit:g}, so it is undecided"
+    assert answer.groups is not None
+    index = SCORED_GROUPS.index(group)
+    limit = options.undecided[index]
+    return f"{group} {answer.groups[index]:.3f} is less than work.undecided {limit:g}, so it is undecided"
 
 
 def possible_groups(answer: wire.Answer, options: wire.Options) -> tuple[Group, ...] | None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
-
 from tests.server.conftest import answer
+
 from xtalgrid_core import wire
 from xtalgrid_core.errors import FailureReason
 from xtalgrid_core.outcomes import Group, Outcome
@@ -76,7 +76,7 @@ def test_the_second_opinion_is_left_out_of_ours_alone() -> None:
 
 
 @pytest.mark.parametrize("alone", [False, True])
-def test_a_well_without_a_drop_is_as_sure_as_that_it_has_none(alone: bool) -> None:
+def test_a_well_without_a_drop_is_other(alone: bool) -> None:
     empty = answer(0, Outcome.NULL_EXPERIMENT, 0.97)
     groups = (0.01, 0.01, 0.97, 0.01)
     (call,) = calls(

@@ -35,7 +35,7 @@ def unsure(answer: wire.Answer, options: wire.Options) -> wire.Answer:
     """Return the answer as undecided, with what the networks say, if it is not as probable as the options ask."""
     if isinstance(answer, wire.Failed) or answer.groups is None:  # of a very old worker
         return answer
-    outcome = or_undecided(answer.outcome, answer.probability, options)
+    outcome = or_undecided(answer.outcome, answer.groups, options)
     return answer if outcome is answer.outcome else msgspec.structs.replace(answer, outcome=outcome, score=None)
 
 

@@ -55,8 +55,10 @@ def _check_scored(answer: wire.Scored, entry: wire.ImageEntry, options: wire.Opt
     _check_groups(answer)
     _check_second_opinion(answer, options)
     if not answer.probabilities:
-        expected = or_undecided(Outcome.NULL_EXPERIMENT, answer.drop.confidence, options)
-        if answer.outcome not in (Outcome.NULL_EXPERIMENT, expected) or answer.drop.box is not None:
+        outcomes = {Outcome.NULL_EXPERIMENT}
+        if answer.groups is not None:
+            outcomes.add(or_undecided(Outcome.NULL_EXPERIMENT, answer.groups, options))
+        if answer.outcome not in outcomes or answer.drop.box is not None:
             raise ResultError("has no probabilities, but is not a null experiment without a drop")
         return
     if len(answer.probabilities) != len(CLASSES):
