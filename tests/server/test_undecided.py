@@ -14,15 +14,17 @@ from xtalgrid_core.options import Options
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_core.possible import PossibleGroups
 from xtalgrid_server.config import UndecidedBelow, from_string
+from xtalgrid_server.ledger.images import Range
 from xtalgrid_server.ledger.units import options_hash
 from xtalgrid_server.reports.decision_path import decision_path, why_undecided
 from xtalgrid_server.steps.assimilate.doubt import judged, unsure
 from xtalgrid_server.steps.run import run_folder
+from xtalgrid_server.steps.score_rules import rank
 from xtalgrid_server.steps.system import System
 from xtalgrid_server.web.app import create_app
 from xtalgrid_synth import render_plate
 
-from .conftest import answer
+from .conftest import Scorer, answer
 
 OPTIONS = Options(segmenter="a" * 64, classifier="b" * 64)
 BELOW = msgspec.structs.replace(OPTIONS, undecided=(0.3, 0.6, 0.6, 0.6))
@@ -105,6 +107,25 @@ def test_the_reason_names_the_group_it_would_be_called(
     assert f"{why}, so it is undecided; a person should look" in list(decision_path(undecided, BELOW))
     dark = msgspec.structs.replace(undecided, looks_like_uv=True, groups=None)
     assert why_undecided(dark, BELOW) == "the image is dark, as in UV light, so it is undecided"
+
+
+@pytest.mark.parametrize(
+    ("p_crystal", "other", "best"),
+    [
+        (0.3, Outcome.CLEAR, Outcome.UNDECIDED),
+        (0.3, Outcome.OVERNUCLEATED, Outcome.OVERNUCLEATED),
+        (0.1, Outcome.CLEAR, Outcome.CLEAR),
+        (0.0, Outcome.CLEAR, Outcome.CLEAR),  # as of a dark image
+    ],
+)
+def test_no_other_image_of_the_inspection_says_that_there_are_no_crystals(
+    system: System, score: Scorer, p_crystal: float, other: Outcome, best: Outcome
+) -> None:
+    score({(1, 1): Outcome.UNDECIDED}, p_crystal=p_crystal)
+    score({(1, 1): other}, image="HG")
+    images = system.ledger.images.of_plates(["CI022987"], Range({"CI022987"}))
+    assert len(images) == 2
+    assert min(images, key=rank).outcome is best
 
 
 def test_scores_from_before_keep_their_hash_and_what_only_explains_does_not_count() -> None:

@@ -332,6 +332,19 @@ def undecided(
         click.echo("\n".join([*lines, f"{name}, source by source:", "", *source_table(called, limit, both), ""]))
 
 
+@judge.command(cls=Command)
+@click.option("--wells", type=click.IntRange(1), default=40, show_default=True, help="Rendered wells of each nature.")
+@click.option("--seed", default=980_000_000, show_default=True, help="Seed of the first well.")
+@weights_options
+def fluorescence(wells: int, seed: int, weights: Path | None, variant: Variant | None) -> None:
+    """Count what the UV images of rendered crystals of protein and of salt say."""
+    from ..judge.fluorescence import judge as count
+    from ..judge.fluorescence import markdown
+    from ..judge.scoring import Settings
+
+    click.echo(markdown(count(wells, seed, Settings(weights=weights, variant=variant))))
+
+
 @judge.command("evaluate-chops", cls=Command)
 @click.argument("folder", metavar="SET", type=FOLDER)
 @click.argument("states", nargs=-1, required=True, type=FILE)

@@ -167,7 +167,8 @@ def fit(
 def fit_folder(folder: Path, wells: Sequence[Well], weights: Path | None, keep: Path, jobs: int) -> list[ModelEntry]:
     """Fit a combination for each network of a folder of second opinions, and write them into its manifest.
 
-    Which groups are possible is fitted to the rendered wells. Only training wells with a sure judgement and a drop count. Returns the networks' new entries.
+    Only training wells with a sure judgement and a drop count; for the possible groups, only rendered ones. Returns the
+    networks' new entries.
     """
     manifest = read_manifest(folder)
     training = [well for well in wells if well.is_training and well.truth.sure and well.truth.group is not None]

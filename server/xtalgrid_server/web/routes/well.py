@@ -82,8 +82,11 @@ def well(
     corrections = ledger.corrections.of_images([shown.image_id])[shown.image_id]
     origin = next(iter(origins.values()), None)
     own = [correction for correction in corrections if correction.who == request.visitor.name]
+    mates = request.site.mates(shown)
+    in_uv = request.site.fluorescence(scores[0], mates) if scored and mates else None
     return request.render(
         "well.html",
+        in_uv=in_uv,
         plate=plate,
         drop=drop,
         shown=shown,
@@ -109,7 +112,7 @@ def well(
         entries=score_history(request.site, [image for past in timeline for image in past.drop.images], origins),
         own_outcome=own[-1].outcome if own else None,
         last_score=_last_score(request, view),
-        mates=request.site.mates(shown),
+        mates=mates,
         groups=GROUPS,
         ratio=ratio((scored.height, scored.width) if scored else None),
         view=view,
