@@ -55,7 +55,7 @@ class Scorer:
         Rule pooled: minimum `Score.p_crystal` to call a well a crystal.
     undecided : float or mapping of str to float, optional
         Rule pooled: a well is undecided if the probability of its group is lower; one number, or numbers by group, such
-        as ``{"precipitate": 0.6, "clear": 0.6}``. Default: 0, never.
+        as ``{"precipitate": 0.6, "clear": 0.6}``. Default: never.
 
     Attributes
     ----------
@@ -91,7 +91,7 @@ class Scorer:
         n_boxes: int = DEFAULTS.n_boxes,
         support: float = DEFAULTS.support,
         crystal_from: float = DEFAULTS.crystal_from,
-        undecided: float | Mapping[str, float] = 0.0,
+        undecided: float | Mapping[str, float] | None = None,
     ) -> None:
         if threads < 1:
             raise ConfigError(f"threads is {threads}; give at least 1")
@@ -108,7 +108,7 @@ class Scorer:
         }
         defaults = default_options(self._folders[0] if self._folders else PACKAGED, variant)
         try:
-            limits = {"undecided": group_limits(undecided)}
+            limits = {"undecided": group_limits(undecided or 0.0)}
             self.options = msgspec.convert(msgspec.structs.asdict(defaults) | changes | limits, Options)
         except ValueError as error:
             raise ConfigError(str(error)) from None

@@ -328,8 +328,8 @@ def fluorescence(load: Load, barcode: str, inspection: int | None, as_json: bool
             str(one.score.well),
             one.score.inspection,
             str(one.glow),
-            _decimals(one.contrast, 2),
-            f"{one.score.p_crystal:.3f}",
+            None if one.contrast is None else round(one.contrast, 3),
+            round(one.score.p_crystal, 5),
             str(one.score.outcome),
             one.score.image_name,
             one.uv_image,
@@ -342,7 +342,8 @@ def fluorescence(load: Load, barcode: str, inspection: int | None, as_json: bool
     elif as_csv:
         print_csv(header, rows)
     elif rows:
-        print_table(header[:-2], [row[:-2] for row in rows], right="contrast p_crystal")
+        short = [(*row[:3], _decimals(row[3], 2), _decimals(row[4], 3), row[5]) for row in rows]
+        print_table(header[:-2], short, right="contrast p_crystal")
     else:
         say("no crystals with a UV image; imager.light.uv names UV images that their names don't tell")
 

@@ -49,6 +49,7 @@ def test_crystals_are_listed_those_of_protein_first_and_the_page_says_so(tmp_pat
     assert nature == ["salt", "protein"]
     told = json.loads(listed(config, "CI1", "--json"))
     assert [(row["well"], row["uv"]) for row in told] == [("A1b", "fluoresces"), ("A1a", "dark")]
+    assert told[0]["contrast"] > 3 > 0.8 > told[1]["contrast"]
     table = list(csv.DictReader(io.StringIO(listed(config, "CI1", "--csv"))))
     assert [row["uv_image"].count("_UV_") for row in table] == [1, 1]
     assert "no crystals with a UV image" in listed(config, "CI2")
@@ -57,4 +58,4 @@ def test_crystals_are_listed_those_of_protein_first_and_the_page_says_so(tmp_pat
     assert "In UV light: the crystals are dark, as salt is, and some proteins" in pages["A1a"]
     assert "In UV light: the crystals fluoresce, as protein does" in pages["A1b"]
     assert "In UV light" not in pages["A1c"]
-    assert "crystals" in pages["A1a"].partition("<h1>")[2].partition("</h1>")[0], "salt stays a crystal"
+    assert "crystals" in pages["A1a"].partition('<section class="verdict')[2].partition("</h1>")[0], "salt stays one"
