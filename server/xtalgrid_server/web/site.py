@@ -61,7 +61,7 @@ class Site:
         self.monitor = PipelineMonitor(config, ledger, imager, self.questions)
         self.keys = score_keys(config)
         self.render = renderer()
-        self._in_uv: dict[tuple[int | str, ...], CrystalInUV | None] = {}
+        self._in_uv: dict[tuple[int, tuple[str, ...]], CrystalInUV | None] = {}
         self._row = lru_cache(maxsize=20_000)(self._read_row)  # the ledger's image rows never change
 
     def image(self, image_id: int) -> ImageRow:
@@ -82,7 +82,7 @@ class Site:
 
     def fluorescence(self, score: ScoredImage, mates: Sequence[Mate]) -> CrystalInUV | None:
         """Return what a score's crystals look like in UV light, if they have a UV image; it is looked at once."""
-        key = score.score_id, *(mate.name for mate in mates)
+        key = score.score_id, tuple(mate.name for mate in mates)
         if key not in self._in_uv:
             while len(self._in_uv) >= _IN_UV:
                 self._in_uv.pop(next(iter(self._in_uv)), None)
