@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from xtalgrid_core import wire
 from xtalgrid_core.errors import ConfigError, FailureReason, ImageError
-from xtalgrid_core.options import DEFAULT_RULE, DEFAULTS, Mode, Options, Rule
+from xtalgrid_core.options import DEFAULT_RULE, DEFAULTS, Mode, Options, Rule, group_limits
 from xtalgrid_core.weights import PACKAGED, Variant, default_options, second_opinion_at, with_second_opinion
 from xtalgrid_scoring.failures import failed
 from xtalgrid_scoring.networks import Networks
@@ -53,6 +53,9 @@ class Scorer:
         Rule group: fraction of the chops covering a point that must agree, 0..1.
     crystal_from : float, optional
         Rule pooled: minimum `Score.p_crystal` to call a well a crystal.
+    undecided : float or mapping of str to float, optional
+        Rule pooled: a well is undecided if the probability of its group is lower; one number, or numbers by group, such
+        as ``{"precipitate": 0.6, "clear": 0.6}``. Default: never.
 
     Attributes
     ----------
@@ -88,6 +91,7 @@ class Scorer:
         n_boxes: int = DEFAULTS.n_boxes,
         support: float = DEFAULTS.support,
         crystal_from: float = DEFAULTS.crystal_from,
+        undecided: float | Mapping[str, float] | None = None,
     ) -> None:
         if threads < 1:
             raise ConfigError(f"threads is {threads}; give at least 1")
@@ -104,8 +108,9 @@ class Scorer:
         }
         defaults = default_options(self._folders[0] if self._folders else PACKAGED, variant)
         try:
-            self.options = msgspec.convert(msgspec.structs.asdict(defaults) | changes, Options)
-        except msgspec.ValidationError as error:
+            limits = {"undecided": group_limits(undecided or 0.0)}
+            self.options = msgspec.convert(msgspec.structs.asdict(defaults) | changes | limits, Options)
+        except ValueError as error:
             raise ConfigError(str(error)) from None
         if second_opinion is not None:
             entry, folder = second_opinion_at(Path(second_opinion).expanduser().absolute())

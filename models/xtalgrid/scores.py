@@ -138,6 +138,15 @@ class Score:
         return _by_group(self._answer.groups)
 
     @property
+    def possible_groups(self) -> tuple[Group, ...] | None:
+        """The groups that the well may be of: of rendered wells of each group, 95 % have their own among them.
+
+        On other wells that part may be smaller (docs/models.md). None if it is not known for these weights.
+        """
+        possible = self._scorer.options.possible
+        return None if possible is None or self._answer.groups is None else possible(self._answer.groups)
+
+    @property
     def own_probabilities(self) -> dict[str, float]:
         """Probabilities of the four groups by our networks alone: `probabilities`, if there is no second opinion."""
         groups = self._answer.own_groups

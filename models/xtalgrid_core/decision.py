@@ -63,7 +63,7 @@ class Decision:
     probability
         Of the outcome in its best chop (``published``), of its group in the best chop (``group``), or of its group in
         the well (``pooled``). For `UNDECIDED`, the largest probability in any chop, which did not reach the
-        threshold.
+        threshold, or that of the group that the well would be called (``pooled``).
     groups
         Probabilities of the four groups; the first is `p_crystal`. Under the rules ``published`` and ``group`` the
         other three share the rest in proportion to their evidence.
@@ -113,8 +113,11 @@ def decide(
             highest-priority outcome among the chops that count. ``group``: a chop counts for a group whose summed
             probability is ≥ `threshold`; its outcome is the best class within that group. ``pooled``: crystals if
             `pooling` gives them at least `crystal_from`, else the most probable of the other groups; the outcome is the
-            class with the highest mean in the chops that show the group. Never undecided. ``combined``: the same, with
-            the groups' probabilities combined with those of a second opinion by `combination`.
+            class with the highest mean in the chops that show the group. ``combined``: the same, with the groups'
+            probabilities combined with those of a second opinion by `combination`.
+        `undecided`
+            Rules ``pooled`` and ``combined``: least probability of the group that the well is called, else it is
+            undecided; the best chops are then those of that group. None, the default: never.
         `n_boxes`
             Maximum number of best chops; they lie apart from each other.
         `support`
@@ -142,6 +145,7 @@ def decide(
         pooled = pooling(values, mean_coverage(boxes))
         own = _four(pooled)
         ruling = _pooled(values, _combined(pooled, options, second), options.crystal_from)
+        ruling = ruling._replace(outcome=or_undecided(ruling.outcome, ruling.groups, options))
     else:
         by_group = options.rule == "group"
         needed = chops_needed(boxes, options.support) if by_group else (1,) * len(SCORED_GROUPS)
@@ -176,7 +180,16 @@ def without_drop(confidence: float, options: Options, calibration: Calibration |
     else:
         p_crystal = (calibration or Calibration())(0.0)
         groups = _share_rest(p_crystal, (missed / 3, confidence + missed / 3, missed / 3))
-    return Decision(Outcome.NULL_EXPERIMENT, confidence, groups, groups, (), (), ())
+    outcome = or_undecided(Outcome.NULL_EXPERIMENT, groups, options)
+    return Decision(outcome, confidence, groups, groups, (), (), ())
+
+
+def or_undecided(outcome: Outcome, groups: Groups, options: Options) -> Outcome:
+    """Return the outcome, or `UNDECIDED` if the probability of its group is below what the options ask."""
+    if options.undecided is None or outcome.group not in SCORED_GROUPS:
+        return outcome
+    group = SCORED_GROUPS.index(outcome.group)
+    return Outcome.UNDECIDED if groups[group] < options.undecided[group] else outcome
 
 
 def _share_rest(p_crystal: float, evidence: Sequence[float]) -> Groups:

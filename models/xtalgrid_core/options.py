@@ -6,12 +6,15 @@ same options always gets the same answer.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import msgspec
 
 from .chops import STRIDE, dense_step_error
 from .combination import Combination
+from .outcomes import SCORED_GROUPS
+from .possible import PossibleGroups
 
 Rule = Literal["published", "group", "pooled"]
 """Decision rule that a lab can choose; see `decision.decide`."""
@@ -29,6 +32,8 @@ Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Cutoff = Annotated[float, msgspec.Meta(gt=0, le=1)]
 Step = Annotated[int, msgspec.Meta(ge=1, le=256)]
 Boxes = Annotated[int, msgspec.Meta(ge=0, le=100)]
+GroupLimits = tuple[Probability, Probability, Probability, Probability]
+"""A probability for each of `outcomes.SCORED_GROUPS`."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,8 +42,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     Raises
     ------
     ValueError
-        If the mode cannot use the step, or if the rule is ``combined`` and something to combine is missing, or it is
-        another rule and something is there to combine.
+        If the mode cannot use the step, if the rule is ``combined`` and something to combine is missing, or it is
+        another rule and something is there to combine, or if a rule that goes by single chops has `undecided`.
     """
 
     segmenter: Sha256
@@ -57,21 +62,43 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Rule group: fraction of chops at a point that must agree: docs/decisions/0006-a-crystal-in-several-chops.md."""
     crystal_from: Cutoff = 0.2
     """Rule pooled: minimum `p_crystal` to call crystals; below 0.5, as missing a crystal costs more than a look."""
+    undecided: GroupLimits | None = None
+    """Rules pooled and combined: a well is undecided if its group, of `SCORED_GROUPS`, has a lower probability than
+    this; None: never. See docs/decisions/0026-unsure-is-said.md."""
     second_opinion: Sha256 | None = None
     """Rule combined: a network of another kind that judges the whole picture (`weights`)."""
     combination: Combination | None = None
     """Rule combined: how its probabilities and ours are combined."""
+    possible: PossibleGroups | None = None
+    """Which groups a well may be of, by its probabilities; only for display. None: not fitted for these weights."""
 
     def __post_init__(self) -> None:
         if self.mode == "dense" and self.step % STRIDE:
             raise ValueError(dense_step_error(self.step))
         if {self.second_opinion is None, self.combination is None} != {self.rule != "combined"}:
             raise ValueError("the rule combined, and no other, needs a second opinion and its combination")
+        if self.undecided is not None and not self.is_pooled:
+            raise ValueError(f"undecided is for the rule pooled; under the rule {self.rule} the threshold decides")
 
     @property
     def is_pooled(self) -> bool:
         """Whether all chops decide together (rules ``pooled`` and ``combined``)."""
         return self.rule in ("pooled", "combined")
+
+
+def group_limits(value: float | Mapping[str, float]) -> GroupLimits | None:
+    """Return `Options.undecided` from one number for all groups, or from numbers by group (0 if missing).
+
+    Raises
+    ------
+    ValueError
+        If a name is no group.
+    """
+    limits = value if isinstance(value, Mapping) else dict.fromkeys(SCORED_GROUPS, value)
+    if unknown := set(limits) - set(SCORED_GROUPS):
+        raise ValueError(f"undecided: {min(unknown)!r} is no group; choose from: {', '.join(SCORED_GROUPS)}")
+    crystal, precipitate, other, clear = (limits.get(group, 0.0) for group in SCORED_GROUPS)
+    return (crystal, precipitate, other, clear) if any(limits.values()) else None
 
 
 def first_opinion(options: Options) -> Options:

@@ -32,6 +32,7 @@ from .decision import Calibration
 from .errors import BrokenModel, ConfigError, UnknownModel
 from .options import Options
 from .pooling import Pooling
+from .possible import PossibleGroups
 
 PACKAGED = Path(__file__).parent / "weights"
 MANIFEST = "manifest.json"
@@ -66,6 +67,8 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     """Of a classifier; required by the rules ``pooled`` and ``combined``."""
     combination: Combination | None = None
     """Of a second opinion; required to score with it. Options carry a copy, and only that is used."""
+    possible: PossibleGroups | None = None
+    """Of a classifier; of a second opinion, for the combined probabilities. Options carry a copy."""
     dense: bool = False
     """Whether all chops of a drop can be classified from one class map of it."""
     origin: str = ""
@@ -158,9 +161,15 @@ def default_options(folder: Path = PACKAGED, variant: Variant | None = None, **c
     ------
     ModelError
         See `default_models`.
+    ConfigError
+        If options contradict each other.
     """
     segmenter, classifier = default_models(folder, variant)
-    return Options(segmenter=segmenter, classifier=classifier, **changes)
+    possible = next((entry.possible for entry in read_manifest(folder).models if entry.sha256 == classifier), None)
+    try:
+        return Options(segmenter=segmenter, classifier=classifier, **({"possible": possible} | changes))
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def with_second_opinion(options: Options, entry: ModelEntry) -> Options:
@@ -182,7 +191,13 @@ def with_second_opinion(options: Options, entry: ModelEntry) -> Options:
             f"second opinion {entry.sha256[:12]}… has no combination; "
             "fit one with `xtalgrid-train judge second-opinion`, or import it again"
         )
-    return msgspec.structs.replace(options, rule="combined", second_opinion=entry.sha256, combination=entry.combination)
+    return msgspec.structs.replace(
+        options,
+        rule="combined",
+        second_opinion=entry.sha256,
+        combination=entry.combination,
+        possible=entry.possible,
+    )
 
 
 def second_opinion_at(path: Path) -> tuple[ModelEntry, Path]:

@@ -18,6 +18,7 @@ from .errors import FailureReason, ManifestError, ResultError
 from .options import Boxes, Cutoff, Mode, Probability, RuleInUse, Sha256, Step
 from .options import Options as Options
 from .outcomes import Outcome
+from .possible import PossibleGroups as PossibleGroups
 
 SCHEMA = 1
 READABLE_SCHEMAS = (1,)

@@ -10,7 +10,7 @@ from tests.conftest import FEW_CHOPS
 from xtalgrid_core import decision as rules
 from xtalgrid_core.chops import Box, dense_window, sliding_window
 from xtalgrid_core.decision import Calibration, chops_needed, group_evidence, priority, without_drop
-from xtalgrid_core.options import Options
+from xtalgrid_core.options import Options, group_limits
 from xtalgrid_core.outcomes import CLASSES, Group, Outcome
 from xtalgrid_core.pooling import group_sums
 
@@ -285,3 +285,32 @@ def test_under_the_pooled_rule_a_missed_drop_may_be_any_group():
     decision = without_drop(0.8, Options(segmenter="a" * 64, classifier="b" * 64), Calibration(intercept=3.0))
     assert decision.groups == pytest.approx((0.05, 0.05, 0.85, 0.05))  # a fifth, shared by four
     assert (decision.maxima, decision.best, decision.chop_outcomes) == ((), (), ())
+
+
+def test_a_pooled_well_is_undecided_below_the_limit_of_the_group_it_would_be_called():
+    torn = chop(HARVESTABLE=0.3, CLEAR=0.7)
+    sure = decided(torn, rule="pooled", pooling=FEW_CHOPS)
+    p = sure.probability
+    limits = {"below": (0, 0, 0, p + 0.01), "at": (1, 1, 1, p)}
+    below, at = (decided(torn, rule="pooled", pooling=FEW_CHOPS, undecided=limit) for limit in limits.values())
+    assert (sure.outcome, at.outcome, below.outcome) == (Outcome.CLEAR, Outcome.CLEAR, Outcome.UNDECIDED)
+    assert (below.probability, below.groups, below.best) == (p, sure.groups, sure.best)
+    crystal = {"rule": "pooled", "pooling": FEW_CHOPS, "crystal_from": sure.p_crystal}
+    assert decided(torn, undecided=(0, 1, 1, 1), **crystal).outcome is Outcome.HARVESTABLE
+    assert decided(torn, undecided=(0.9, 0, 0, 0), **crystal).outcome is Outcome.UNDECIDED
+
+
+def test_a_well_without_a_drop_is_undecided_if_that_is_not_sure():
+    options = Options(segmenter="a" * 64, classifier="b" * 64, undecided=(0, 0, 0.8, 0))
+    assert without_drop(0.74, options).outcome is Outcome.NULL_EXPERIMENT  # and a drop that was missed may be other
+    assert without_drop(0.73, options).outcome is Outcome.UNDECIDED
+
+
+def test_limits_are_one_number_or_numbers_by_group():
+    assert group_limits(0.6) == (0.6,) * 4
+    assert group_limits({"clear": 0.7, Group.CRYSTAL: 0.3}) == (0.3, 0, 0, 0.7)
+    assert group_limits(0) is group_limits({}) is None
+    with pytest.raises(ValueError, match="'clera' is no group; choose from: crystal, precipitate, other, clear"):
+        group_limits({"clera": 0.7})
+    with pytest.raises(ValueError, match="under the rule group the threshold decides"):
+        Options(segmenter="a" * 64, classifier="b" * 64, rule="group", undecided=(0.5,) * 4)

@@ -223,7 +223,7 @@ def test_options_and_weights_are_those_asked_for(tiny_weights):
 def test_help_names_every_option_and_its_default():
     explained = inspect.signature(xtalgrid.Scorer).parameters
     production = xtalgrid.Scorer().options
-    by_weights = {"segmenter", "classifier", "second_opinion", "combination"}
+    by_weights = {"segmenter", "classifier", "second_opinion", "combination", "possible"}
     options = [name for name in xtalgrid.Options.__struct_fields__ if name not in by_weights]
     assert {name: explained[name].default for name in options} == {name: getattr(production, name) for name in options}
     assert all(f"\n{name} : " in inspect.getdoc(xtalgrid.Scorer) for name in explained)

@@ -213,6 +213,7 @@ def test_the_pooling_for_gradients_is_the_one_that_decides(n: int, seeing: float
         ({"rule": "pooled"}, '"{outcome.group}" in the well'),
         ({"rule": "group", "threshold": 0.3}, '"{outcome.group}" in the best chops'),
         ({"rule": "published", "threshold": 0.3}, '"{outcome}" in the best chops'),
+        ({"rule": "pooled", "undecided": (1.0,) * 4}, "in the well"),
         ({"rule": "group", "threshold": 1.0}, "in the chop that shows it most"),
         ({"rule": "published", "threshold": 1.0}, "in the chop that shows it most"),
     ],
@@ -226,7 +227,7 @@ def test_smooth_grad_asks_about_the_probability_that_is_published(by: dict[str, 
     options = msgspec.structs.replace(OPTIONS, n_boxes=1, support=0.1, **by)
     pooling = Pooling(tuple(map(tuple, rng.normal(0, 0.3, (4, 21)).tolist())), (0.1, 0.0, -0.2, 0.0))
     decision = decision_of(windows, options, Calibration(), pooling)
-    assert (decision.outcome is Outcome.UNDECIDED) == (options.threshold == 1)
+    assert (decision.outcome is Outcome.UNDECIDED) == (options.threshold == 1 or options.undecided is not None)
     answer = answer_of(decision, windows, options, pooling)
     assert answer.of.endswith(hangs_on.format(outcome=decision.outcome))
     p = float(answer.log_p(torch.from_numpy(probabilities).log()).exp())

@@ -105,3 +105,20 @@ def test_where_two_groups_of_a_pooled_drop_are_as_probable_either_is_taken():
     assert differ(precipitate, pooled_says(Outcome.CLEAR, 0.7, 0.1), pooled)
     sure = pooled_says(Outcome.PRECIPITATE, 0.86, 0.1)
     assert differ(sure, pooled_says(Outcome.CLEAR, 0.86, 0.1), pooled), "both cannot be that probable"
+
+
+def test_an_older_computer_agrees_that_a_well_is_undecided_and_near_its_limit_either_is_taken():
+    options = msgspec.structs.replace(OPTIONS, rule="pooled", undecided=(0.0, 0.6, 0.6, 0.6))
+
+    def says(outcome, p, crystal=0.1):
+        groups = (crystal, 0.9 - crystal - p, 0.1, p)
+        honest = said(outcome, p, p_crystal=crystal, groups=groups, probabilities=(0.2,) * 13)
+        return msgspec.structs.replace(honest, probability=p)
+
+    assert not differ(says(Outcome.CLEAR, 0.5), says(Outcome.UNDECIDED, 0.5), options)
+    assert not differ(says(Outcome.CLEAR, 0.605), says(Outcome.UNDECIDED, 0.595), options)
+    assert differ(says(Outcome.CLEAR, 0.7), says(Outcome.UNDECIDED, 0.5), options)
+    hardly = msgspec.structs.replace(
+        says(Outcome.HARVESTABLE, 0.55, 0.205), probability=0.205, groups=(0.205, 0.145, 0.1, 0.55)
+    )
+    assert not differ(hardly, says(Outcome.UNDECIDED, 0.55, 0.195), options), "at crystal_from"

@@ -34,8 +34,9 @@ COMMANDS = {
 }
 """The commands with ``--json``, with arguments."""
 
-ELSEWHERE = {"boinc status", "import-folder", "import-scores", "run"}
-"""Those tried in boinc/test_boinc_grid.py, test_accounts.py, exchange/test_import_scores.py and system/test_run.py."""
+ELSEWHERE = {"boinc status", "fluorescence", "import-folder", "import-scores", "run"}
+"""Those tried in boinc/test_boinc_grid.py, reports/test_fluorescence.py, test_accounts.py, exchange/test_import_scores.py
+and system/test_run.py."""
 
 PERSON_AT = INSPECTED + timedelta(days=1)
 

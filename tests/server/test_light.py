@@ -36,6 +36,7 @@ from xtalgrid_synth import render_plate
 
 from .conftest import answer, draw_well, rigaku_name
 
+OPTIONS = wire.Options(segmenter="a" * 64, classifier="b" * 64)
 SIZE = {"width": 640, "height": 480, "pixel_size_um": 4.52}
 PROFILE = "RockMakerStorage/WellImages/100/plateID_3100/batchID_17409/wellNum_{}/profileID_{}/d1_r26065{}_ef.jpg"
 
@@ -195,7 +196,7 @@ def test_a_uv_image_whose_name_says_nothing_is_undecided_and_does_not_outvote(tm
 def test_what_the_configuration_calls_visible_is_not_doubted():
     light = from_string('[imager.light]\nvisible = ["dark_*"]').light
     dark = msgspec.structs.replace(answer(0, Outcome.HARVESTABLE), looks_like_uv=True)
-    said = judged([dark, dark, answer(2, Outcome.CLEAR)], ["dark_A1.jpg", "A2.jpg", "A3.jpg"], light)
+    said = judged([dark, dark, answer(2, Outcome.CLEAR)], ["dark_A1.jpg", "A2.jpg", "A3.jpg"], light, OPTIONS)
     assert [one.outcome for one in said] == [Outcome.HARVESTABLE, Outcome.UNDECIDED, Outcome.CLEAR]
     assert (said[1].p_crystal, said[1].groups, said[1].boxes) == (0, None, ())
 

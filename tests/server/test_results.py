@@ -100,7 +100,7 @@ def test_a_lie_is_refused(manifest, honest, path, value, reason):
         (0, {}, ""),
         (1, {}, ""),
         (3, {}, ""),
-        (2, {}, "never is"),
+        (2, {}, "does not ask for"),
         (0, {"p_crystal": 0.1, "probability": 0.1}, "crystals begin at 0.25"),
         (1, {"p_crystal": 0.4, "probability": 0.6}, "crystals begin at 0.25"),
         (0, {"p_crystal": 0.5}, "does not fit"),
@@ -113,6 +113,41 @@ def test_what_the_pooled_rule_could_not_have_said_is_refused(manifest, honest, n
     pooled = msgspec.structs.replace(manifest.options, rule="pooled", crystal_from=0.25)
     one = msgspec.structs.replace(manifest, options=pooled, images=manifest.images[number : number + 1])
     result = {**honest, "images": [{**honest["images"][number], **changes}]}
+    if reason:
+        assert reason in refuse(one, result)
+    else:
+        validate(json.dumps(result).encode(), one)
+
+
+@pytest.mark.parametrize(
+    ("groups", "changes", "reason"),
+    [
+        ([0.1, 0.55, 0.2, 0.15], {"probability": 0.55}, ""),
+        ([0.3, 0.55, 0.1, 0.05], {"probability": 0.3}, ""),  # crystals, but hardly
+        ([0.1, 0.65, 0.2, 0.05], {"probability": 0.65}, "not what its groups say"),
+        ([0.1, 0.55, 0.2, 0.15], {"probability": 0.2}, "not what its groups say"),
+        ([0.7, 0.2, 0.05, 0.05], {"probability": 0.2}, "not what its groups say"),  # a crystal kept back
+        (None, {"probability": 0.55}, "does not ask for"),
+    ],
+)
+def test_only_what_the_unit_leaves_undecided_is(manifest, honest, groups, changes, reason):
+    options = msgspec.structs.replace(manifest.options, rule="pooled", crystal_from=0.25, undecided=(0.6,) * 4)
+    one = msgspec.structs.replace(manifest, options=options, images=manifest.images[2:3])
+    p_crystal = groups[0] if groups else 0.1
+    result = {**honest, "images": [{**honest["images"][2], "groups": groups, "p_crystal": p_crystal, **changes}]}
+    if reason:
+        assert reason in refuse(one, result)
+    else:
+        validate(json.dumps(result).encode(), one)
+
+
+@pytest.mark.parametrize(("other", "reason"), [(0.55, ""), (0.97, "is not a null experiment")])
+def test_an_empty_well_may_be_undecided_too(manifest, honest, other, reason):
+    options = msgspec.structs.replace(manifest.options, rule="pooled", crystal_from=0.25, undecided=(0.6,) * 4)
+    one = msgspec.structs.replace(manifest, options=options, images=manifest.images[3:4])
+    rest = (1 - other) / 3
+    said = {"outcome": "undecided", "score": None, "p_crystal": rest, "groups": [rest, rest, other, rest]}
+    result = {**honest, "images": [{**honest["images"][3], **said}]}
     if reason:
         assert reason in refuse(one, result)
     else:

@@ -27,7 +27,7 @@ from xtalgrid_core.frames import SUFFIX as FRAME_SUFFIX
 from xtalgrid_core.frames import frame, percent
 from xtalgrid_core.images import SUFFIXES, read_image
 from xtalgrid_core.lines import LineFormatter, json_lines
-from xtalgrid_core.options import DEFAULTS, Rule
+from xtalgrid_core.options import DEFAULTS, Rule, group_limits
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_core.spreadsheets import csv_line
 from xtalgrid_scoring.failures import read_file
@@ -183,6 +183,14 @@ def main() -> None:
     help="Rule pooled: minimum p_crystal to call crystals.",
 )
 @click.option(
+    "--undecided",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    callback=_finite,
+    help="Rule pooled: a well of a lower probability is undecided; 0: never.",
+)
+@click.option(
     "--pixel-size",
     type=click.FloatRange(0.05, 50),
     callback=_finite,
@@ -213,6 +221,7 @@ def score(
     boxes: int,
     support: float,
     crystal_from: float,
+    undecided: float,
     pixel_size: float | None,
     variant: weights.Variant | None,
     second_opinion: Path | None,
@@ -245,6 +254,7 @@ def score(
         n_boxes=boxes,
         support=support,
         crystal_from=crystal_from,
+        undecided=group_limits(undecided),
     )
     folders = [weights_folder] if weights_folder else []
     has_second = second_opinion is not None

@@ -18,9 +18,20 @@ if TYPE_CHECKING:
     from xtalgrid_core.weights import Variant
 
     from ..judge.scoring import Settings
+    from ..judge.truth import Truth
 
 _marco = click.option(
     "--marco", type=FOLDER, help="Folder that `xtalgrid-train import marco` made: judge MARCO's network as well."
+)
+_real = click.option(
+    "--real", type=FOLDER, multiple=True, help="Folder of sets of real wells with one labels.csv. Repeatable."
+)
+_wells = click.option(
+    "--wells", type=FILE, multiple=True, help="A lab's own CSV table: plate, image, label. Repeatable."
+)
+_plates = click.option("--plates", type=FOLDER, multiple=True, help="Folder made by `sets render-test`. Repeatable.")
+_trained = click.option(
+    "--trained", type=FILE, help="CSV table (sha256, use): real images whose use is train are left out."
 )
 _jobs = click.option(
     "--jobs", type=click.IntRange(1), default=2, show_default=True, help="Number of images scored in parallel."
@@ -35,10 +46,30 @@ def _settings(threshold: float, options: dict[str, Any]) -> Settings:
         rule=options["rule"],
         support=options["support"],
         crystal_from=options["crystal_from"],
+        undecided=options["undecided"],
         exact=options["exact"],
         variant=options["variant"],
         weights=options["weights"],
     )
+
+
+def _truths(
+    real: tuple[Path, ...], wells: tuple[Path, ...], plates: tuple[Path, ...], trained: Path | None
+) -> list[Truth]:
+    """Read the wells to judge, without the real ones that train."""
+    import hashlib
+
+    from ..judge.truth import lab_wells, real_wells, rendered_plates, training_images
+
+    truths = [truth for folder in real for truth in real_wells(folder)]
+    truths += [truth for table in wells for truth in lab_wells(table)]
+    if trained:
+        left_out = training_images(trained)
+        truths = [truth for truth in truths if hashlib.sha256(truth.path.read_bytes()).hexdigest() not in left_out]
+    truths += [truth for folder in plates for truth in rendered_plates(folder)]
+    if not truths:
+        raise click.UsageError("there are no wells to judge; give --real, --wells or --plates")
+    return truths
 
 
 @click.group(cls=CommandGroup)
@@ -48,12 +79,10 @@ def judge() -> None:
 
 @judge.command(cls=Command)
 @click.argument("out", type=FOLDER)
-@click.option(
-    "--real", type=FOLDER, multiple=True, help="Folder of sets of real wells with one labels.csv. Repeatable."
-)
-@click.option("--wells", type=FILE, multiple=True, help="A lab's own CSV table: plate, image, label. Repeatable.")
-@click.option("--plates", type=FOLDER, multiple=True, help="Folder made by `sets render-test`. Repeatable.")
-@click.option("--trained", type=FILE, help="CSV table (sha256, use): real images whose use is train are left out.")
+@_real
+@_wells
+@_plates
+@_trained
 @click.option(
     "--threshold",
     "thresholds",
@@ -82,8 +111,6 @@ def evaluate(
 
     Answers are stored in OUT/scores, so that the same command continues after an interruption.
     """
-    import hashlib
-
     from xtalgrid_core.weights import PACKAGED, default_models, read_manifest
 
     from ..judge import report
@@ -91,16 +118,9 @@ def evaluate(
     from ..judge.judged import judge as judge_source
     from ..judge.marco import Marco, compare
     from ..judge.scoring import score, version
-    from ..judge.truth import by_source, lab_wells, real_wells, rendered_plates, training_images
+    from ..judge.truth import by_source
 
-    truths = [truth for folder in real for truth in real_wells(folder)]
-    truths += [truth for table in wells for truth in lab_wells(table)]
-    if trained:
-        left_out = training_images(trained)
-        truths = [truth for truth in truths if hashlib.sha256(truth.path.read_bytes()).hexdigest() not in left_out]
-    truths += [truth for folder in plates for truth in rendered_plates(folder)]
-    if not truths:
-        raise click.UsageError("there are no wells to judge; give --real, --wells or --plates")
+    truths = _truths(real, wells, plates, trained)
     if options["rule"] == "pooled":  # this rule has no threshold
         thresholds = thresholds[:1]
     settings = [_settings(threshold, options) for threshold in dict.fromkeys(thresholds)]
@@ -170,26 +190,37 @@ def critic(marco: Path, real: tuple[Path, ...], wells: int, seed: int, record: P
     show_default=True,
     help="Support of the rule group.",
 )
+@click.option("--keep-pooling", is_flag=True, help="Only fit which groups a well may be of, by the pooling there.")
 def calibrate(
-    plates: Path, work: Path, weights: Path | None, variant: Variant | None, jobs: int, support: float
+    plates: Path,
+    work: Path,
+    weights: Path | None,
+    variant: Variant | None,
+    jobs: int,
+    support: float,
+    keep_pooling: bool,
 ) -> None:
     """Calibrate on rendered PLATES that no model is judged on, and write the result to the weights' manifest.
 
-    Make the plates with `sets render-test --validation`. This fits the pooling of the rule pooled, and p_crystal of the
-    other rules.
+    Make the plates with `sets render-test --validation`. This fits the pooling of the rule pooled, which groups a well
+    may be of by its probabilities, and p_crystal of the other rules.
     """
     from xtalgrid_core.markdown import table
+    from xtalgrid_core.outcomes import SCORED_GROUPS
 
     from ..judge.calibrate import calibrate as fit
     from ..judge.tables import text
     from ..judge.truth import rendered_plates
 
-    fitted = fit(rendered_plates(plates), work / "windows", weights, variant, support, jobs)
+    fitted = fit(rendered_plates(plates), work / "windows", weights, variant, support, jobs, keep_pooling)
     c = fitted.calibration
     click.echo(
         f"{variant or 'default'} weights, {fitted.wells} wells, {fitted.crystals} crystals; rules group and published: "
         f"p_crystal with slope {c.slope}, intercept {c.intercept}"
     )
+    if fitted.possible is not None:
+        least = ", ".join(f"{group} {p:g}" for group, p in zip(SCORED_GROUPS, fitted.possible.least, strict=True))
+        click.echo(f"groups that {fitted.possible.coverage:.0%} of their own wells leave possible: from {least}")
     if fitted.cutoffs and fitted.calibration_ece is not None and fitted.pooling_ece is not None:
         click.echo(
             f"ECE of p_crystal, each plate by a fit to the others: {fitted.pooling_ece:.3f} (rule pooled), "
@@ -240,6 +271,78 @@ def second_opinion(
         click.echo(f"{entry.variant} {entry.sha256[:12]}…: {entry.combination}\n")
         if wells:
             click.echo(f"{second.judge(entry, folder, listed, weights, work, jobs)}\n")
+
+
+@judge.command(cls=Command)
+@_real
+@_wells
+@_plates
+@_trained
+@click.option("--second-opinion", type=click.Path(path_type=Path), help="Folder of a second opinion, or its file.")
+@click.option(
+    "--below",
+    "limit",
+    type=click.FloatRange(0, 1),
+    default=0.6,
+    show_default=True,
+    callback=finite,
+    help="Value of work.undecided for the table by source.",
+)
+@click.option("--work", type=FOLDER, required=True, help="Folder for scores, which later runs use again.")
+@weights_options
+@_jobs
+def undecided(
+    real: tuple[Path, ...],
+    wells: tuple[Path, ...],
+    plates: tuple[Path, ...],
+    trained: Path | None,
+    second_opinion: Path | None,
+    limit: float,
+    work: Path,
+    weights: Path | None,
+    variant: Variant | None,
+    jobs: int,
+) -> None:
+    """Tabulate, for values of work.undecided, how many wells are undecided, and how many of the rest are right.
+
+    A second table has each source, and how often the groups that a well may be of hold its own. Only wells with a sure
+    judgement count. With a second opinion there are tables for ours alone and for both.
+    """
+    from ..judge.scoring import Settings, score
+    from ..judge.truth import by_source
+    from ..judge.undecided import calls, in_total, risk_table, source_table
+
+    sources = by_source(_truths(real, wells, plates, trained))
+    settings = Settings(variant=variant, weights=weights, second_opinion=second_opinion)
+    answers = []
+    for source, truths in sources.items():
+        say(f"{source}: {len(truths)} wells", err=True)
+        scored = score([truth.path for truth in truths], settings, work / "scores", jobs)
+        answers += [(truth, scored[truth.path]) for truth in truths]
+    alone = Settings(variant=variant, weights=weights).options.possible
+    runs = {"ours alone": calls(answers, alone, second_opinion is not None)}
+    if second_opinion is not None:
+        runs["with the second opinion"] = calls(answers, settings.options.possible)
+    for name, called in runs.items():
+        both = name != "ours alone"
+        lines = [f"{name}, all real sources:", "", *risk_table(in_total(called, both)), ""]
+        for source in sources:
+            rendered = [call for call in called if call.truth.source == source and call.truth.kind == "rendered"]
+            lines += [f"{name}, {source}:", "", *risk_table(rendered), ""] if rendered else []
+        click.echo("\n".join([*lines, f"{name}, source by source:", "", *source_table(called, limit, both), ""]))
+
+
+@judge.command(cls=Command)
+@click.option("--wells", type=click.IntRange(1), default=40, show_default=True, help="Rendered wells of each nature.")
+@click.option("--seed", default=980_000_000, show_default=True, help="Seed of the first well.")
+@weights_options
+def fluorescence(wells: int, seed: int, weights: Path | None, variant: Variant | None) -> None:
+    """Count what the UV images of rendered crystals of protein and of salt say."""
+    from ..judge.fluorescence import judge as count
+    from ..judge.fluorescence import markdown
+    from ..judge.scoring import Settings
+
+    click.echo(markdown(count(wells, seed, Settings(weights=weights, variant=variant))))
 
 
 @judge.command("evaluate-chops", cls=Command)

@@ -58,7 +58,7 @@ def weights_options(command: _Command) -> _Command:
 def scoring_options(command: _Command) -> _Command:
     """Add the worker's scoring options, and `weights_options`.
 
-    They are ``--rule``, ``--support``, ``--crystal-from`` and ``--exact``.
+    They are ``--rule``, ``--support``, ``--crystal-from``, ``--undecided`` and ``--exact``.
     """
     return _with(
         weights_options(command),
@@ -80,6 +80,14 @@ def scoring_options(command: _Command) -> _Command:
             show_default=True,
             callback=finite,
             help="Rule pooled: minimum p_crystal to call a well a crystal.",
+        ),
+        click.option(
+            "--undecided",
+            type=click.FloatRange(0, 1),
+            default=0.0,
+            show_default=True,
+            callback=finite,
+            help="Rule pooled: a well of a lower probability is undecided; 0: never.",
         ),
         click.option("--exact", is_flag=True, help="Classify chops one by one, as published; many times slower."),
     )

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from xtalgrid_core.chops import CELLS, STRIDE, Box
-from xtalgrid_core.decision import Decision, chops_needed, group_evidence, mean_coverage
+from xtalgrid_core.decision import Decision, chops_needed, group_evidence, mean_coverage, pooled_group
 from xtalgrid_core.options import Options
 from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, PRIORITY, SCORED_GROUPS, Outcome
 from xtalgrid_core.pooling import LEAST, Pooling, group_sums, ranks
@@ -48,9 +48,9 @@ class Answer:
 def answer_of(decision: Decision, windows: Windows, options: Options, pooling: Pooling | None = None) -> Answer:
     """Return the probability that a decision depends on, by its rule.
 
-    ``pooled``: that of the outcome's group in the well. ``group``: that of the outcome's group in the best chops.
-    ``published``: that of the outcome in the best chops. For an undecided well: the one nearest to the threshold, in
-    the chop where it is largest.
+    ``pooled``: that in the well of the group that it is called, or would be if it were surer. ``group``: that of the
+    outcome's group in the best chops. ``published``: that of the outcome in the best chops. For a well that is
+    undecided under these two: the one nearest to the threshold, in the chop where it is largest.
 
     Parameters
     ----------
@@ -59,13 +59,15 @@ def answer_of(decision: Decision, windows: Windows, options: Options, pooling: P
     pooling
         The pooling that the rule ``pooled`` used.
     """
+    if options.rule == "pooled":
+        assert pooling is not None, "it has decided"
+        index = int(pooled_group(np.array(decision.groups), options.crystal_from))
+        coverage = mean_coverage(windows.chops)
+        of = f'"{SCORED_GROUPS[index]}" in the well'
+        return Answer(of, lambda logits: pooled_log_p(pooling, logits, coverage)[index])
     if decision.outcome is Outcome.UNDECIDED:
         return _nearest(windows, options)
     group = decision.outcome.group
-    if options.rule == "pooled":
-        assert pooling is not None, "it has decided"
-        index, coverage = SCORED_GROUPS.index(group), mean_coverage(windows.chops)
-        return Answer(f'"{group}" in the well', lambda logits: pooled_log_p(pooling, logits, coverage)[index])
     if options.rule == "group":
         return Answer(f'"{group}" in the best chops', _in_chops(GROUP_CLASSES[group], decision.best))
     return Answer(f'"{decision.outcome}" in the best chops', _in_chops((PRIORITY[decision.outcome],), decision.best))

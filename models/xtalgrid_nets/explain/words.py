@@ -28,5 +28,8 @@ def groups(decision: Decision) -> str:
 def rule(options: Options) -> str:
     """Name the rule that decided, with its threshold."""
     if options.rule == "pooled":
-        return f"rule pooled: crystals if p_crystal is at least {options.crystal_from:g}"
+        limits = " ".join(f"{limit:g}" for limit in options.undecided or ())
+        return f"rule pooled: crystals if p_crystal is at least {options.crystal_from:g}" + (
+            f"; undecided below {limits}" if limits else ""
+        )
     return f"rule {options.rule}: a chop counts if its probability is at least {options.threshold:g}"

@@ -1,11 +1,12 @@
-"""Calibrate a classifier for whole wells: pooling of its chops' probabilities, and Platt scaling for the other rules.
+"""Calibrate a classifier for whole wells: the pooling, which groups are possible, and Platt scaling for other rules.
 
-Both are fitted to wells of plates that are used neither for training nor for judging. The plates must have their
+All are fitted to wells of plates that are used neither for training nor for judging. The plates must have their
 natural mix of outcomes, because p_crystal is the fraction of such wells that are crystals in that mix.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,7 +22,17 @@ from xtalgrid_core.files import write_atomically
 from xtalgrid_core.options import DEFAULTS
 from xtalgrid_core.outcomes import SCORED_GROUPS, Group
 from xtalgrid_core.pooling import Pooling, features, group_sums
-from xtalgrid_core.weights import MANIFEST, PACKAGED, Variant, WeightsManifest, default_models, read_manifest
+from xtalgrid_core.possible import COVERAGE, PossibleGroups, least_probability
+from xtalgrid_core.weights import (
+    MANIFEST,
+    PACKAGED,
+    Variant,
+    WeightsManifest,
+    default_models,
+    find_model,
+    no_pooling,
+    read_manifest,
+)
 
 from .metrics import Share, reliability, share_of
 from .truth import Truth
@@ -54,6 +65,8 @@ class Fitted(msgspec.Struct, frozen=True):
 
     calibration: Calibration
     pooling: Pooling
+    possible: PossibleGroups | None
+    """By fits that leave out the plate, so that it holds for plates that were not fitted to; None: just one plate."""
     wells: int
     crystals: int
     calibration_ece: float | None
@@ -111,6 +124,16 @@ def fit_pooling(drops: Array, groups: Groups) -> Pooling:
     )
 
 
+def fit_possible(p: Array, groups: Groups, coverage: float = COVERAGE) -> PossibleGroups:
+    """Fit which groups are possible to the probabilities of N wells, ``(N, 4)``, that these were not fitted to.
+
+    `groups`, ``(N,)``, are the wells' indices in `SCORED_GROUPS`. A well that is called crystals may always be one.
+    """
+    least = [least_probability(p[groups == index, index].tolist(), coverage) for index in range(len(SCORED_GROUPS))]
+    least[_CRYSTAL] = min(least[_CRYSTAL], DEFAULTS.crystal_from)
+    return PossibleGroups(coverage, tuple(math.floor(value * 1e4) / 1e4 for value in least))
+
+
 def calibrate(
     truths: Sequence[Truth],
     keep: Path,
@@ -118,8 +141,9 @@ def calibrate(
     variant: Variant | None = None,
     support: float = DEFAULTS.support,
     jobs: int = 1,
+    keep_pooling: bool = False,
 ) -> Fitted:
-    """Fit pooling and calibration of a folder's classifier (one variant of it), and write them to the manifest.
+    """Calibrate a folder's classifier (one variant of it), and write the result to the manifest.
 
     Parameters
     ----------
@@ -134,18 +158,32 @@ def calibrate(
         Support of the rule ``group``, which the calibration is for.
     jobs
         Number of images processed in parallel.
+    keep_pooling
+        Only fit which groups are possible, by the pooling that is there, which must not have been fitted to these
+        wells.
     """
     folder = weights or PACKAGED
     wells = joined(collect(truths, keep, weights, variant, jobs))
     evidence, drops = _described(wells, support)
     crystal = wells.groups == _CRYSTAL
-    calibration, pooling = fit(evidence, crystal), fit_pooling(drops[wells.has_drop], wells.groups[wells.has_drop])
-    write(folder, calibration, pooling, default_models(folder, variant)[1])
+    entry = find_model(default_models(folder, variant)[1], "classifier", [folder])[0]
+    if keep_pooling:
+        if entry.pooling is None:
+            raise ConfigError(no_pooling(entry))
+        calibration, pooling = entry.calibration, entry.pooling
+        pooled: Array | None = _pooled(drops, wells.has_drop, pooling)
+    else:
+        calibration, pooling = fit(evidence, crystal), fit_pooling(drops[wells.has_drop], wells.groups[wells.has_drop])
+        pooled = _pooled_by_other_plates(drops, wells)
+    possible = None
+    if pooled is not None:
+        possible = fit_possible(pooled[wells.has_drop], wells.groups[wells.has_drop])
+    write(folder, calibration, pooling, possible, entry.sha256)
     platt = _by_other_plates(evidence, crystal, wells.plates)
-    pooled = _pooled_by_other_plates(drops, wells)
     return Fitted(
         calibration,
         pooling,
+        possible,
         len(crystal),
         int(crystal.sum()),
         _error(platt, crystal),
@@ -159,8 +197,10 @@ def apply(calibration: Calibration, evidence: Array) -> Array:
     return np.array([calibration(float(value)) for value in evidence])
 
 
-def write(folder: Path, calibration: Calibration, pooling: Pooling, classifier: str) -> None:
-    """Write both into a folder's manifest, for the classifier with this SHA-256 (fp32 and int8 have their own).
+def write(
+    folder: Path, calibration: Calibration, pooling: Pooling, possible: PossibleGroups | None, classifier: str
+) -> None:
+    """Write all three into a folder's manifest, for the classifier with this SHA-256 (fp32 and int8 have their own).
 
     Raises
     ------
@@ -173,7 +213,7 @@ def write(folder: Path, calibration: Calibration, pooling: Pooling, classifier: 
             f"{folder / MANIFEST}: does not list classifier {classifier[:12]}…, which was to be calibrated"
         )
     models = tuple(
-        msgspec.structs.replace(model, calibration=calibration, pooling=pooling)
+        msgspec.structs.replace(model, calibration=calibration, pooling=pooling, possible=possible)
         if model.sha256 == classifier
         else model
         for model in manifest.models
@@ -216,15 +256,20 @@ def _pooled_by_other_plates(drops: Array, wells: WindowSet) -> Array | None:
 
     A well without a drop is `other` with certainty. None if such fits are impossible.
     """
-    p = np.tile(np.eye(len(SCORED_GROUPS))[_OTHER], (len(drops), 1))
+    p = np.empty((len(drops), len(SCORED_GROUPS)))
     for plate in _plates(wells.plates):
         try:
             pooling = fit_pooling(drops[~plate & wells.has_drop], wells.groups[~plate & wells.has_drop])
         except ConfigError:
             return None
-        for index in np.flatnonzero(plate & wells.has_drop):
-            p[index] = pooling.of(drops[index])
+        p[plate] = _pooled(drops[plate], wells.has_drop[plate], pooling)
     return p
+
+
+def _pooled(drops: Array, has_drop: Bools, pooling: Pooling) -> Array:
+    """Return the group probabilities of W wells, ``(W, 4)``; a well without a drop is `other` with certainty."""
+    empty = np.eye(len(SCORED_GROUPS))[_OTHER]
+    return np.stack([pooling.of(drop) if has else empty for drop, has in zip(drops, has_drop, strict=True)])
 
 
 def _cutoff(p: Array, wells: WindowSet, crystal_from: float) -> Cutoff:

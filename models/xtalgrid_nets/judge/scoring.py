@@ -25,7 +25,7 @@ from xtalgrid_core.chops import STEP
 from xtalgrid_core.combination import Combination
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import write_atomically
-from xtalgrid_core.options import DEFAULT_RULE, DEFAULTS, Options, Rule
+from xtalgrid_core.options import DEFAULT_RULE, DEFAULTS, Options, Rule, group_limits
 from xtalgrid_core.weights import (
     MANIFEST,
     PACKAGED,
@@ -56,6 +56,7 @@ class Settings:
     rule: Rule = DEFAULT_RULE
     support: float = DEFAULTS.support
     crystal_from: float = DEFAULTS.crystal_from
+    undecided: float = 0.0
     exact: bool = False
     step: int | None = None
     n_boxes: int = DEFAULTS.n_boxes
@@ -82,6 +83,7 @@ class Settings:
             n_boxes=self.n_boxes,
             support=self.support,
             crystal_from=self.crystal_from,
+            undecided=group_limits(self.undecided),
         )
         if self.second_opinion is None:
             return alone
@@ -104,7 +106,8 @@ class Settings:
     def words(self) -> str:
         """Describe the options that matter for the rule, for people."""
         by_chops = f"--threshold {self.threshold} --support {self.support}"
-        by = f"--crystal-from {self.crystal_from}" if self.rule == "pooled" else by_chops
+        undecided = f" --undecided {self.undecided}" if self.undecided else ""
+        by = f"--crystal-from {self.crystal_from}{undecided}" if self.rule == "pooled" else by_chops
         variant = f" --variant {self.variant}" if self.variant else ""
         second = f" --second-opinion {self.second_opinion}" if self.second_opinion else ""
         return f"--rule {self.rule} {by}{' --exact' if self.exact else ''}{variant}{second}"

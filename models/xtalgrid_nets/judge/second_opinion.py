@@ -29,6 +29,7 @@ from xtalgrid_core.options import DEFAULTS
 from xtalgrid_core.outcomes import SCORED_GROUPS, Group
 from xtalgrid_core.weights import MANIFEST, ModelEntry, WeightsManifest, read_manifest
 
+from .calibrate import fit_possible
 from .metrics import auc, reliability
 from .scoring import Settings, score
 from .truth import Truth, meaning
@@ -166,7 +167,8 @@ def fit(
 def fit_folder(folder: Path, wells: Sequence[Well], weights: Path | None, keep: Path, jobs: int) -> list[ModelEntry]:
     """Fit a combination for each network of a folder of second opinions, and write them into its manifest.
 
-    Only training wells with a sure judgement and a drop count. Returns the networks' new entries.
+    Only training wells with a sure judgement and a drop count; for the possible groups, only rendered ones. Returns the
+    networks' new entries.
     """
     manifest = read_manifest(folder)
     training = [well for well in wells if well.is_training and well.truth.sure and well.truth.group is not None]
@@ -177,7 +179,11 @@ def fit_folder(folder: Path, wells: Sequence[Well], weights: Path | None, keep: 
         seen = [well for well, has in zip(training, has_drop, strict=True) if has]
         picked = np.array([well.truth.kind == "real" for well in seen], np.bool_)
         combination = fit(both, _groups(seen), weights_of(seen), picked)
-        entries.append(msgspec.structs.replace(entry, combination=combination))
+        possible = None
+        if not picked.all():
+            together = combination(both.own[~picked], both.second[~picked])
+            possible = fit_possible(together, _groups(seen)[~picked])
+        entries.append(msgspec.structs.replace(entry, combination=combination, possible=possible))
     changed: WeightsManifest = msgspec.structs.replace(manifest, models=tuple(entries))
     write_atomically(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(changed), indent=2) + b"\n")
     return entries

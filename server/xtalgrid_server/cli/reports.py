@@ -30,6 +30,7 @@ from ..reports.agreement import disagreements as find_disagreements
 from ..reports.entries import Filter
 from ..reports.explain import explain as find_explanation
 from ..reports.explain import explanation_lines
+from ..reports.fluorescence import crystals_in_uv
 from ..reports.history import history as find_history
 from ..reports.history import history_lines
 from ..reports.search import KEYS, DropGroup, Key
@@ -320,6 +321,47 @@ def _decimals(number: float | None, digits: int) -> str:
 
 
 @click.command()
+@click.argument("barcode")
+@click.option("--inspection", type=int, help="Only this inspection (default: all).")
+@json_option
+@csv_option
+@click.pass_obj
+def fluorescence(load: Load, barcode: str, inspection: int | None, as_json: bool, as_csv: bool) -> None:
+    """List a plate's crystals by whether they fluoresce in UV light, as protein does and salt does not.
+
+    Crystals without a UV image of their inspection are left out. Dark crystals may be protein all the same.
+    """
+    with System(load()) as system:
+        images = system.ledger.images.of_plate(barcode, None if inspection is None else [inspection])
+        crystals = [image.score_id for image in images if image.outcome and image.outcome.group is Group.CRYSTAL]
+        scores = system.ledger.scores.by_id([score_id for score_id in crystals if score_id is not None])
+        found = list(crystals_in_uv(system.config, scores, system.imager.mates))
+    rows = [
+        (
+            str(one.score.well),
+            one.score.inspection,
+            str(one.glow),
+            None if one.contrast is None else round(one.contrast, 3),
+            round(one.score.p_crystal, 5),
+            str(one.score.outcome),
+            one.score.image_name,
+            one.uv_image,
+        )
+        for one in found
+    ]
+    header = ("well", "inspection", "uv", "contrast", "p_crystal", "outcome", "image", "uv_image")
+    if as_json:
+        print_json([dict(zip(header, row, strict=True)) for row in rows])
+    elif as_csv:
+        print_csv(header, rows)
+    elif rows:
+        short = [(*row[:3], _decimals(row[3], 2), _decimals(row[4], 3), row[5]) for row in rows]
+        print_table(header[:-2], short, right="contrast p_crystal")
+    else:
+        say("no crystals with a UV image; imager.light.uv names UV images that their names don't tell")
+
+
+@click.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--barcode", default="", help="The plate, if the file has no column barcode.")
 @click.pass_obj
@@ -455,5 +497,17 @@ def export(
         say(f"left out  the chops of {done.missing} images that can no longer be read")
 
 
-REPORTS = [sync, alerts, explain, history, agreement, disagreements, search, layout, import_scores, export]
+REPORTS = [
+    sync,
+    alerts,
+    explain,
+    history,
+    agreement,
+    disagreements,
+    search,
+    fluorescence,
+    layout,
+    import_scores,
+    export,
+]
 """The commands of this module."""

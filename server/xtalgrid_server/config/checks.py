@@ -17,7 +17,7 @@ from xtalgrid_core.outcomes import CLASSES, Group, Outcome
 
 from ..domain.words import SCORE_COLUMNS, configured, names_known
 from . import vendor
-from .sections import Alerts, Config, Imager, Viewer
+from .sections import Alerts, Config, Imager, UndecidedBelow, Viewer, Work
 
 _HOST = re.compile(r"[\w.-]+", re.ASCII)
 TAKEN_KEYS = "abdfhnsu"
@@ -64,13 +64,7 @@ def find_mistakes(config: Config) -> list[str]:
         folder, root = Path(config.imager.folder).expanduser().absolute(), config.image_root.absolute()
         if folder.is_relative_to(root) or root.is_relative_to(folder):
             errors.append(f"imager.folder: {folder} and imager.image_root ({root}) must not contain each other")
-    if config.work.mode == "dense" and config.work.step % STRIDE:
-        errors.append(f'work.step: {dense_step_error(config.work.step)} (mode = "exact")')
-    if config.work.second_opinion and config.work.rule != "pooled":
-        errors.append(
-            f'work.second_opinion: it is combined with the rule "pooled", and work.rule is "{config.work.rule}"; '
-            "remove one of the two"
-        )
+    errors += _work_checks(config.work)
     urls = (
         ("imager.url", config.imager_url),
         ("imager.write_url", config.imager.write_url),
@@ -81,6 +75,24 @@ def find_mistakes(config: Config) -> list[str]:
             errors.append(
                 f"{key}: not a database URL; give one such as oracle+oracledb://user:password@host/?service_name=x"
             )
+    return errors
+
+
+def _work_checks(work: Work) -> list[str]:
+    """Find options of scoring that contradict each other."""
+    errors = []
+    if work.mode == "dense" and work.step % STRIDE:
+        errors.append(f'work.step: {dense_step_error(work.step)} (mode = "exact")')
+    if work.second_opinion and work.rule != "pooled":
+        errors.append(
+            f'work.second_opinion: it is combined with the rule "pooled", and work.rule is "{work.rule}"; '
+            "remove one of the two"
+        )
+    if work.undecided not in (0, UndecidedBelow()) and work.rule != "pooled":
+        errors.append(
+            f'work.undecided: it is for the rule "pooled"; under work.rule "{work.rule}" wells below '
+            "work.threshold are undecided: remove one of the two"
+        )
     return errors
 
 

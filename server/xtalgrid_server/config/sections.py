@@ -122,6 +122,19 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """SQLAlchemy URL; empty: a SQLite database under home."""
 
 
+class UndecidedBelow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Least probability with which a well is called one of a group; below it, the well is undecided."""
+
+    crystal: Part = 0.0
+    """Crystals, if it is above ``work.crystal_from``."""
+    precipitate: Part = 0.0
+    """Precipitate."""
+    other: Part = 0.0
+    """Other things, and wells without a drop."""
+    clear: Part = 0.0
+    """Clear drops."""
+
+
 class Work(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How images are packed and scored."""
 
@@ -151,6 +164,8 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Rule group: fraction of the chops covering a point that must agree on a crystal; 0: one is enough."""
     crystal_from: Cutoff = DEFAULTS.crystal_from
     """Rule pooled: minimum p_crystal to call a well a crystal. Lower: fewer missed crystals, more false ones."""
+    undecided: Part | UndecidedBelow = 0.0
+    """Rule pooled: a well of a lower probability is undecided; one number, or one for each group; 0: never."""
     segmenter: str = ""
     """SHA-256 of the segmenter's weights; empty: those promoted last, else the package's default."""
     classifier: str = ""

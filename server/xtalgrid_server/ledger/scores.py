@@ -116,7 +116,8 @@ class Scores:
     def looking_like_uv(self, image_ids: Sequence[int] | None = None) -> int:
         """Count the images, all or these, whose newest score is undecided because they are dark, as in UV light."""
         scores = t.scores.c
-        doubted = scores.outcome == str(Outcome.UNDECIDED), scores.answer.contains('"looks_like_uv":true')
+        undecided = scores.outcome == str(Outcome.UNDECIDED)
+        doubted = undecided, scores.answer.contains('"looks_like_uv":true'), scores.answer.contains('"groups":null')
         statement = sa.select(scores.image_id).join_from(t.scores, t.images, t.images.c.id == scores.image_id)
         statement = statement.where(*doubted, scores.id == newest_score(), is_of(self._db.source, t.images.c.source))
         rows = self._db.rows(statement) if image_ids is None else self._db.rows_in(statement, t.images.c.id, image_ids)

@@ -66,8 +66,9 @@ def options_hash(options: wire.Options) -> str:
     """Hash everything besides the image that a score depends on.
 
     Options that are not set, such as no second opinion, don't count: older scores, from before an option existed, keep
-    their hash.
+    their hash. Nor does `possible`, which only says how to read a score.
     """
+    options = msgspec.structs.replace(options, possible=None)
     asked = {name: value for name, value in msgspec.structs.asdict(options).items() if value is not None}
     return hashlib.sha256(msgspec.json.encode(asked)).hexdigest()
 

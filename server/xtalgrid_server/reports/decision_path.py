@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from xtalgrid_core import wire
+from xtalgrid_core.decision import pooled_group
 from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS, Group, Outcome
+
+from ..steps.assimilate.doubt import is_doubted
 
 
 def decision_path(answer: wire.Scored, options: wire.Options) -> Iterator[str]:
@@ -22,10 +27,12 @@ def decision_path(answer: wire.Scored, options: wire.Options) -> Iterator[str]:
             f"a drop was found (confidence {answer.drop.confidence:.3f}): "
             f"{width}×{height} pixels from column {col}, row {row}"
         )
-    if answer.looks_like_uv and answer.outcome is Outcome.UNDECIDED:
-        yield "the image is dark, as in UV light, so it is undecided; a person should look"
+    if is_doubted(answer):
+        yield f"{why_undecided(answer, options)}; a person should look"
         return
     if not answer.probabilities:
+        if answer.outcome is Outcome.UNDECIDED:
+            yield f"{why_undecided(answer, options)}; a person should look"
         if answer.second_opinion is not None:
             yield f"MARCO's network says crystal {answer.second_opinion.groups[0]:.3f}, which counts only with a drop"
         return
@@ -33,6 +40,36 @@ def decision_path(answer: wire.Scored, options: wire.Options) -> Iterator[str]:
         yield from _pooled(answer, options)
     else:
         yield from _by_chops(answer, options)
+
+
+def why_undecided(answer: wire.Scored, options: wire.Options) -> str:
+    """Say why an undecided image is."""
+    if is_doubted(answer):
+        return "the image is dark, as in UV light, so it is undecided"
+    if options.undecided is None:
+        return f"no chop counts: the largest is {answer.probability:.3f}, so it is undecided"
+    group = _pooled_group(answer, options)
+    assert answer.groups is not None
+    index = SCORED_GROUPS.index(group)
+    limit = options.undecided[index]
+    return f"{group} {answer.groups[index]:.3f} is less than work.undecided {limit:g}, so it is undecided"
+
+
+def possible_groups(answer: wire.Answer, options: wire.Options) -> tuple[Group, ...] | None:
+    """Return the groups that the well may be of (`xtalgrid_core.possible`); None if that is not known."""
+    if isinstance(answer, wire.Failed) or answer.groups is None or options.possible is None:
+        return None
+    return options.possible(answer.groups)
+
+
+def _pooled_group(answer: wire.Scored, options: wire.Options) -> Group:
+    """Return the group of the rule pooled, also of an undecided well."""
+    if answer.outcome is not Outcome.UNDECIDED:
+        return answer.outcome.group
+    if not answer.probabilities:
+        return Outcome.NULL_EXPERIMENT.group
+    assert answer.groups is not None
+    return SCORED_GROUPS[int(pooled_group(np.array(answer.groups), options.crystal_from))]
 
 
 def _pooled(answer: wire.Scored, options: wire.Options) -> Iterator[str]:
@@ -43,13 +80,17 @@ def _pooled(answer: wire.Scored, options: wire.Options) -> Iterator[str]:
             f"{answer.second_opinion.groups[0]:.3f}, together {answer.p_crystal:.3f}"
         )
         named = f"p_crystal {answer.p_crystal:.3f} of both together"
-    if answer.outcome.group is Group.CRYSTAL:
+    group = _pooled_group(answer, options)
+    if group is Group.CRYSTAL:
         yield f"{named} is at least work.crystal_from {options.crystal_from:g}: crystals"
     else:
         yield (
             f"{named} is less than work.crystal_from {options.crystal_from:g}: no crystals; of the other groups "
-            f"{answer.outcome.group} is the most probable, {answer.probability:.3f}"
+            f"{group} is the most probable, {answer.probability:.3f}"
         )
+    if answer.outcome is Outcome.UNDECIDED:
+        yield f"{why_undecided(answer, options)}; a person should look"
+        return
     yield f"{answer.outcome} is the most probable class of that group in the chops that show it"
 
 
@@ -63,7 +104,7 @@ def _by_chops(answer: wire.Scored, options: wire.Options) -> Iterator[str]:
             f"crystals and precipitate must show in several chops covering the same point (support {options.support:g})"
         )
     if answer.outcome is Outcome.UNDECIDED:
-        yield f"no chop counts: the largest is {answer.probability:.3f}, so it is undecided; a person should look"
+        yield f"{why_undecided(answer, options)}; a person should look"
     else:
         yield (
             f"of the outcomes of the chops that count, {answer.outcome} has the highest priority; its best chop says "

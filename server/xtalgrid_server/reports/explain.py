@@ -27,7 +27,7 @@ from ..ledger.shapes import DropImage, ScoredImage
 from ..ledger.store import Ledger
 from ..steps.pack import image_path, read_original
 from ..storage import weights
-from .decision_path import decision_path, largest
+from .decision_path import decision_path, largest, possible_groups
 from .drop import images_of, record_scores
 from .recompute import Recomputed, recompute
 
@@ -268,6 +268,8 @@ def _score_lines(score: ExplainedScore) -> Iterator[str]:
     for model in score.models:
         yield f"    model      {model}"
     rule = f"crystal_from {options.crystal_from:g}" if options.is_pooled else f"threshold {options.threshold:g}"
+    if options.undecided is not None:
+        rule += f", undecided below {' '.join(f'{limit:g}' for limit in options.undecided)}"
     support = f", support {options.support:g}" if options.rule == "group" else ""
     yield (
         f"    options    rule {options.rule}, {rule}{support}, "
@@ -283,6 +285,8 @@ def _score_lines(score: ExplainedScore) -> Iterator[str]:
         for word, line in zip(["decision", *[""] * len(score.path)], score.path, strict=False):
             yield f"    {word:<10} {line}"
         yield f"    result     probability {answer.probability:.4f}, p_crystal {answer.p_crystal:.4f}"
+        if (groups := possible_groups(answer, options)) is not None:
+            yield f"    may be     {' or '.join(groups) or 'none of the groups'}"
         if answer.probabilities:
             yield "    largest probability of each class over all chops:"
             for group, outcome, probability in largest(answer):

@@ -10,7 +10,6 @@ import msgspec
 
 from xtalgrid_core import wire
 from xtalgrid_core.errors import ImageError, XtalgridError
-from xtalgrid_core.outcomes import Outcome
 from xtalgrid_scoring.pool import Pool
 
 from ..config import Config
@@ -18,7 +17,7 @@ from ..ledger.scores import Origin
 from ..ledger.shapes import ScoredImage
 from ..ledger.store import Ledger
 from ..steps.assimilate.agree import TOLERANCE, image_disagreement
-from ..steps.assimilate.doubt import doubted
+from ..steps.assimilate.doubt import doubted, is_doubted
 from ..steps.pack import read_original
 
 _PATIENCE_SECONDS = 600
@@ -76,7 +75,7 @@ def recompute(config: Config, ledger: Ledger, score: ScoredImage, origin: Origin
 def _compare(now: wire.Answer, before: wire.Scored, options: wire.Options) -> Recomputed:
     if isinstance(now, wire.Failed):
         return Recomputed("differs", f"it could be scored then, but not now: {now.reason}: {now.detail}")
-    if before.outcome is Outcome.UNDECIDED and before.looks_like_uv:
+    if is_doubted(before):
         now = doubted(now)
         assert isinstance(now, wire.Scored)
     if before.groups is None:  # from an older worker, which did not send them

@@ -17,7 +17,7 @@ import msgspec
 
 from xtalgrid_core import wire
 from xtalgrid_core.errors import ConfigError, FailureReason, ImageError
-from xtalgrid_core.options import Options
+from xtalgrid_core.options import Options, group_limits
 from xtalgrid_core.weights import no_pooling, with_second_opinion
 
 from ..config import Config
@@ -75,8 +75,10 @@ def work_options(config: Config, ledger: Ledger) -> Options:
     if work.rule == "pooled" and classifier.pooling is None:
         raise ConfigError(no_pooling(classifier))
     how = {name: getattr(work, name) for name in Options.__struct_fields__ if hasattr(work, name)}
+    limits = work.undecided if isinstance(work.undecided, float) else msgspec.structs.asdict(work.undecided)
     models = {"segmenter": segmenter.sha256, "classifier": classifier.sha256, "second_opinion": None}
-    options = Options(**how | models)
+    judged = {"undecided": group_limits(limits), "possible": classifier.possible}
+    options = Options(**how | models | judged)
     return with_second_opinion(options, second_opinion_entry(config)) if work.second_opinion else options
 
 

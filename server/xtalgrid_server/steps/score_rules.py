@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from xtalgrid_core.decision import priority
+from xtalgrid_core.options import DEFAULTS
 from xtalgrid_core.outcomes import Outcome
 
 from ..config import Config, HoldRule, Policy
@@ -38,9 +39,15 @@ def best_of_inspection(scores: Iterable[ScoredImage]) -> ScoredImage:
 
 
 def rank(image: DropImage) -> tuple[bool, int, float, str]:
-    """Return an image's sort key among the images of its inspection: by priority, then failed ones, then waiting."""
+    """Return an image's sort key among the images of its inspection: by priority, then failed ones, then waiting.
+
+    An undecided image that may well show crystals comes right after crystals, so that no other image says there are
+    none; other undecided ones, dark ones among them, come after all outcomes.
+    """
     outcome = image.outcome or Outcome.FAILED
     order = priority(outcome) + (outcome is Outcome.FAILED)
+    if outcome is Outcome.UNDECIDED and image.p_crystal >= DEFAULTS.crystal_from:
+        return False, priority(Outcome.PRECIPITATE), -2.0, image.image_name
     return image.outcome is None, order, -image.probability, image.image_name
 
 

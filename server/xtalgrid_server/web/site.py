@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any, TypedDict
@@ -18,7 +19,9 @@ from ..domain.light import Mate
 from ..imager.crystaltrak.database import ImagerDatabase
 from ..ledger.corrections import Correction
 from ..ledger.plates import Inspection
+from ..ledger.shapes import ScoredImage
 from ..ledger.store import Ledger
+from ..reports.fluorescence import CrystalInUV, in_uv
 from ..steps.new_crystals import NewCrystal
 from ..storage.access_log import AccessLog
 from .auth.authentication import GUEST, Authentication, Visitor
@@ -38,6 +41,9 @@ from .rendering import renderer
 
 _LARGEST_ID = 2**63 - 1
 LARGEST_NUMBER = 2**31 - 1
+
+_IN_UV = 2_000
+"""Scores whose crystals' UV images are remembered; looking at one takes some tenths of a second."""
 
 
 class Site:
@@ -59,6 +65,7 @@ class Site:
         self.monitor = PipelineMonitor(config, ledger, imager, self.questions)
         self.keys = score_keys(config)
         self.render = renderer()
+        self._in_uv: dict[tuple[int, tuple[str, ...]], CrystalInUV | None] = {}
         self._row = lru_cache(maxsize=20_000)(self._read_row)  # the ledger's image rows never change
 
     def image(self, image_id: int) -> ImageRow:
@@ -76,6 +83,15 @@ class Site:
         if row is None:
             raise HTTPException(404, "There is no such image.")
         return row
+
+    def fluorescence(self, score: ScoredImage, mates: Sequence[Mate]) -> CrystalInUV | None:
+        """Return what a score's crystals look like in UV light, if they have a UV image; it is looked at once."""
+        key = score.score_id, tuple(mate.name for mate in mates)
+        if key not in self._in_uv:
+            while len(self._in_uv) >= _IN_UV:
+                self._in_uv.pop(next(iter(self._in_uv)), None)
+            self._in_uv[key] = in_uv(self.config, score, mates)
+        return self._in_uv[key]
 
     def mates(self, image: ImageRow) -> list[Mate]:
         """Return an image's mates in UV and other light; none while the imager database is down."""

@@ -17,12 +17,14 @@ from xtalgrid_core.decision import Calibration
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.outcomes import SCORED_GROUPS, Group
 from xtalgrid_core.pooling import FEATURES, Pooling
-from xtalgrid_core.weights import MANIFEST, read_manifest
+from xtalgrid_core.possible import PossibleGroups
+from xtalgrid_core.weights import MANIFEST, default_options, read_manifest
 from xtalgrid_nets.judge import calibrate
 from xtalgrid_nets.judge.metrics import reliability
 from xtalgrid_nets.judge.truth import Truth
 
 POOLING = Pooling(((0.25,) * FEATURES,) * 4, (1.0, 0.0, 0.0, 0.0))
+POSSIBLE = PossibleGroups(0.95, (0.3, 0.5, 0.1, 0.5))
 
 
 def test_calibration_finds_the_curve_it_was_drawn_from() -> None:
@@ -62,13 +64,14 @@ def test_a_calibration_is_written_for_one_classifier_alone(tiny_weights: Path, t
     small = msgspec.structs.replace(manifest.models[1], variant="int8", sha256="0" * 64)
     both = msgspec.structs.replace(manifest, models=(*manifest.models, small))
     (folder / MANIFEST).write_bytes(msgspec.json.encode(both))
-    calibrate.write(folder, Calibration(0.5, -1), POOLING, "0" * 64)
+    calibrate.write(folder, Calibration(0.5, -1), POOLING, POSSIBLE, "0" * 64)
     segmenter, classifier, quantized = read_manifest(folder).models
     assert (segmenter.calibration, classifier.calibration) == (Calibration(), Calibration())
     assert (quantized.calibration, quantized.pooling) == (Calibration(0.5, -1), POOLING)
+    assert (classifier.possible, quantized.possible) == (None, POSSIBLE)
     assert classifier.pooling != POOLING
     with pytest.raises(ConfigError, match="does not list classifier 111111111111…"):
-        calibrate.write(folder, Calibration(), POOLING, "1" * 64)
+        calibrate.write(folder, Calibration(), POOLING, None, "1" * 64)
 
 
 def test_a_pooling_finds_the_groups_it_was_drawn_from() -> None:
@@ -81,6 +84,15 @@ def test_a_pooling_finds_the_groups_it_was_drawn_from() -> None:
     assert np.mean(right) > 0.95
     with pytest.raises(ConfigError, match="none of 600 drops is clear"):
         calibrate.fit_pooling(drops[:600], groups[:600])
+
+
+def test_the_possible_groups_leave_out_the_lowest_twentieth_of_each() -> None:
+    groups = np.repeat([0, 1, 2, 3], 39)
+    p = np.full((156, 4), 0.5)
+    p[np.arange(156), groups] = np.tile(np.arange(39), 4) / 100 + groups / 2000
+    assert calibrate.fit_possible(p, groups, 0.95) == PossibleGroups(0.95, (0.01, 0.0105, 0.011, 0.0115))
+    assert calibrate.fit_possible(p, groups, 0.9).least[0] == pytest.approx(0.03)
+    assert calibrate.fit_possible(p + 0.5, groups, 0.9).least[0] == 0.2, "from crystal_from on it is called crystals"
 
 
 def test_wells_calibrate_their_weights_plate_by_plate(tiny_weights: Path, tmp_path: Path) -> None:
@@ -108,5 +120,9 @@ def test_wells_calibrate_their_weights_plate_by_plate(tiny_weights: Path, tmp_pa
     assert [cutoff.weighted_mean.hits for cutoff in found.cutoffs if cutoff.crystal_from == 0.5] == [10]
     assert found.pooling_ece is not None
     (entry,) = (model for model in read_manifest(folder).models if model.role == "classifier")
-    assert (entry.calibration, entry.pooling) == (found.calibration, found.pooling)
+    assert (entry.calibration, entry.pooling, entry.possible) == (found.calibration, found.pooling, found.possible)
+    assert found.possible == PossibleGroups(0.98, (0.0,) * 4), "two wells of a group say too little"
+    assert default_options(folder).possible == found.possible
+    kept = calibrate.calibrate(truths[:5], tmp_path / "windows", folder, keep_pooling=True)
+    assert (kept.calibration, kept.pooling) == (found.calibration, found.pooling)
     assert SCORED_GROUPS[0] is Group.CRYSTAL

@@ -10,6 +10,8 @@ from xtalgrid_core import wire
 from xtalgrid_core.chops import Box
 from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS, Group, Outcome
 
+from .doubt import unsure
+
 TOLERANCE = 0.02
 """Maximum difference of two probabilities of one image. Rounding alone causes some 1e-6 (docs/boinc.md, Trust)."""
 
@@ -36,6 +38,7 @@ def disagreement(a: wire.Result, b: wire.Result, options: wire.Options) -> str:
 
 def image_disagreement(a: wire.Answer, b: wire.Answer, options: wire.Options) -> str:
     """Return the first difference of two answers for one image; an empty string if they agree."""
+    a, b = unsure(a, options), unsure(b, options)
     if isinstance(a, wire.Failed) or isinstance(b, wire.Failed):
         if isinstance(a, wire.Failed) and isinstance(b, wire.Failed) and a.reason == b.reason:
             return ""
@@ -75,8 +78,11 @@ def _on_the_edge(a: wire.Scored, b: wire.Scored, options: wire.Options) -> bool:
     """Tell whether rounding can explain that two computers decided on these outcomes."""
     groups = {a.outcome.group, b.outcome.group}
     if options.is_pooled and len(groups) > 1:
+        near_crystal = all(abs(answer.p_crystal - options.crystal_from) <= MARGIN for answer in (a, b))
+        if Group.UNKNOWN in groups:  # both are as their own probability asks
+            return near_crystal or abs(a.probability - b.probability) <= MARGIN
         if Group.CRYSTAL in groups:
-            return all(abs(answer.p_crystal - options.crystal_from) <= MARGIN for answer in (a, b))
+            return near_crystal
         return abs(a.probability - b.probability) <= MARGIN and a.probability + b.probability <= 1 + MARGIN
     if not options.is_pooled and all(abs(answer.probability - options.threshold) <= MARGIN for answer in (a, b)):
         return True

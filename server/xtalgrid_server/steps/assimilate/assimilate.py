@@ -69,7 +69,9 @@ def _take(
             manifest = wire.decode_manifest(unit.manifest)
             result = validate(data, manifest)
             names = [image.image_name for image in ledger.units.images(unit)]
-            result = msgspec.structs.replace(result, images=judged(result.images, names, config.light))
+            result = msgspec.structs.replace(
+                result, images=judged(result.images, names, config.light, manifest.options)
+            )
             done.scores += ledger.scores.accept_result(unit, digest, result, manifest.options)
             done.accepted += 1
     except ResultError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from xtalgrid_core import wire
+from xtalgrid_core.decision import or_undecided
 from xtalgrid_core.errors import ResultError
 from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS, Group, Outcome
 
@@ -54,7 +55,10 @@ def _check_scored(answer: wire.Scored, entry: wire.ImageEntry, options: wire.Opt
     _check_groups(answer)
     _check_second_opinion(answer, options)
     if not answer.probabilities:
-        if answer.outcome is not Outcome.NULL_EXPERIMENT or answer.drop.box is not None:
+        outcomes = {Outcome.NULL_EXPERIMENT}
+        if answer.groups is not None:
+            outcomes.add(or_undecided(Outcome.NULL_EXPERIMENT, answer.groups, options))
+        if answer.outcome not in outcomes or answer.drop.box is not None:
             raise ResultError("has no probabilities, but is not a null experiment without a drop")
         return
     if len(answer.probabilities) != len(CLASSES):
@@ -108,7 +112,10 @@ def _check_second_opinion(answer: wire.Scored, options: wire.Options) -> None:
 def _check_decision(answer: wire.Scored, options: wire.Options) -> None:
     """Refuse an outcome that the decision rule cannot have reached from these maxima."""
     if options.is_pooled:
-        _check_pooled(answer, options.crystal_from)
+        if answer.outcome is Outcome.UNDECIDED:
+            _check_undecided(answer, options)
+        else:
+            _check_pooled(answer, options.crystal_from)
         return
     maxima = dict(zip(CLASSES, answer.probabilities, strict=True))
     if answer.outcome is Outcome.UNDECIDED:
@@ -133,13 +140,26 @@ def _published_as(outcome: Outcome) -> list[Outcome]:
     return [Outcome.CLEAR, Outcome.RIM] if outcome is Outcome.CLEAR else [outcome]
 
 
+def _check_undecided(answer: wire.Scored, options: wire.Options) -> None:
+    """Refuse an undecided well that the rule ``pooled`` would have called something, by the unit's limits."""
+    if answer.groups is None or options.undecided is None:
+        raise ResultError("is undecided, which the unit does not ask for")
+    has_crystals = answer.p_crystal - options.crystal_from
+    for p, limit, group in zip(answer.groups, options.undecided, SCORED_GROUPS, strict=True):
+        if group is Group.CRYSTAL:
+            is_called = has_crystals >= -MARGIN
+        else:
+            is_called = has_crystals < MARGIN and p >= max(answer.groups[1:]) - MARGIN
+        if is_called and p < limit + MARGIN and abs(p - answer.probability) <= MARGIN:
+            return
+    raise ResultError(f"is undecided with probability {answer.probability:.3f}, which is not what its groups say")
+
+
 def _check_pooled(answer: wire.Scored, crystal_from: float) -> None:
     """Refuse an outcome that the rule ``pooled`` cannot have reached.
 
     The probabilities of the four groups sum to 1; even older workers send two of them, `p_crystal` and the winner's.
     """
-    if answer.outcome is Outcome.UNDECIDED:
-        raise ResultError("is undecided, which the rule pooled never is")
     group: Group = answer.outcome.group
     inside = {o: p for o, p in zip(CLASSES, answer.probabilities, strict=True) if o.group is group}
     is_crystal = group is Group.CRYSTAL

@@ -9,9 +9,11 @@ from fastapi import APIRouter, HTTPException
 from fastapi.responses import HTMLResponse
 
 from xtalgrid_core import wire
+from xtalgrid_core.outcomes import Outcome
 
 from ...domain.wells import Well
 from ...ledger.corrections import Correction
+from ...reports.decision_path import possible_groups, why_undecided
 from ..pages.drops import DropCard, by_inspection, drop_cards, find_stop, is_likely, select_drops, without_artscore
 from ..pages.history import score_history
 from ..pages.layout import bars, opinions, ratio, scale_bar
@@ -97,18 +99,26 @@ def well(
         timeline = [replace(past, drop=without_artscore(past.drop)) for past in timeline]
         entries = [entry for entry in entries if entry.is_person]
     corrections = ledger.corrections.of_images([shown.image_id])[shown.image_id]
+    origin = origins.get(shown.score_id) if shown.score_id is not None else None
     own = [correction for correction in corrections if correction.who == request.visitor.name]
+    mates = request.site.mates(shown)
+    in_uv = request.site.fluorescence(scores[0], mates) if scored and mates else None
     return request.render(
         "well.html",
+        in_uv=in_uv,
         plate=plate,
         drop=drop,
         shown=shown,
         scored=scored,
         bars=bars(scored) if scored else [],
         opinions=opinions(scored) if scored else [],
+        why_undecided=why_undecided(scored, origin.options)
+        if scored and origin and scored.outcome is Outcome.UNDECIDED
+        else "",
+        possible=possible_groups(scored, origin.options) if scored and origin else None,
         scale=scale_bar(scored) if scored else None,
         score=scores[0] if scores else None,
-        origin=origins.get(shown.score_id) if shown.score_id is not None else None,
+        origin=origin,
         previous=row[at - 1] if at else None,
         next=row[at + 1] if at + 1 < len(row) else None,
         strip=row[max(at - _STRIP[0], 0) : at + _STRIP[1] + 1],
@@ -124,7 +134,7 @@ def well(
         own_value=_value(own[-1]) if own else "",
         last_score=_last_score(request, view),
         undone=_undone(request, shown.image_id, undone),
-        mates=request.site.mates(shown),
+        mates=mates,
         groups=GROUPS,
         ratio=ratio((scored.height, scored.width) if scored else None),
         view=view,
