@@ -23,7 +23,7 @@ umask 022
 
 shopt -s nullglob
 for worker in /workers/xtalgrid-worker-*; do
-    case $worker in *.sig) continue ;; esac
+    case $worker in *.sig | *.tar.gz | *.zip) continue ;; esac   # a release has the worker as a folder, too
     folder=$(xtalgrid boinc app-version frozen "$worker" --apps /release/apps)
     for program in "$folder"/xtalgrid-worker_*; do
         case $program in *.sig | *.part) continue ;; esac
