@@ -201,6 +201,10 @@ class Client:
         """Run it in a new container."""
         words = ("--attach_project", "http://boinc.test/xtalgrid/", self._account)
         self.container = self._server("run", "-d", self._service, *words).split()[-1]
+        # At idle priority, jobs would hardly advance on a busy machine.
+        options = "<cc_config><options><no_priority_change>1</no_priority_change></options></cc_config>"
+        script = f"echo '{options}' >cc_config.xml; until boinccmd --read_cc_config; do sleep 1; done"
+        self.docker("exec", self.container, "sh", "-c", script)
 
     def docker(self, *words: str, check: bool = True) -> str:
         return subprocess.run(["docker", *words], capture_output=True, text=True, check=check).stdout
