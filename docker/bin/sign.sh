@@ -3,7 +3,7 @@
 # them. It has no network, and nothing else mounts /signing. With an argument it moves the key:
 #   export > FILE, import < FILE, remove
 set -euo pipefail
-private=/signing/code_sign_private public=/release/code_sign_public bin=$PROJECT_ROOT/bin
+private=/signing/code_sign_private public=/release/code_sign_public bin=$PROJECT_ROOT.image/bin
 umask 077
 
 case ${1:-} in

@@ -59,6 +59,7 @@ cp /usr/local/bin/tool bin/sign_executable
 echo '<boinc><config><db_passwd>${DB_PASSWD}</db_passwd></config><tasks/><daemons/></boinc>' >config.xml
 echo '<boinc></boinc>' >project.xml
 echo 'the page' >html/user/index.php
+touch '${project}.httpd.conf' '${project}.readme'
 for name in code_sign upload; do bin/crypt_prog -genkey 1024 keys/${name}_private keys/${name}_public; done
 mv keys /run/secrets
 ln -s /run/secrets/keys .
@@ -70,6 +71,9 @@ set -e
 source /run/secrets/secrets.env
 cd "$PROJECT_ROOT"
 sed -i -e "s|\${DB_PASSWD}|$DB_PASSWD|gI" config.xml
+for file in \$\{project\}*; do
+    mv -n $file ${file/\$\{project\}/$PROJECT}
+done
 cp -rfT --preserve=mode,ownership "$PROJECT_ROOT" "$PROJECT_ROOT.dst"
 mv "$PROJECT_ROOT" "$PROJECT_ROOT.orig"
 ln -s "$PROJECT_ROOT.dst" "$PROJECT_ROOT"
