@@ -23,7 +23,6 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import missing
 from tests.small_disk import SmallDisk, small_disk
 from xtalgrid_synth import render_plate
 
@@ -240,25 +239,25 @@ class Client:
 def frozen() -> Path:
     given = os.environ.get("XTALGRID_FROZEN_BOINC")
     if not given:
-        missing("XTALGRID_FROZEN_BOINC does not name a worker of scripts/freeze.py --unpack-in . --release")
+        pytest.skip("XTALGRID_FROZEN_BOINC does not name a worker of scripts/freeze.py --unpack-in . --release")
     return Path(given)
 
 
 @pytest.fixture(scope="module")
 def server(frozen: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     if shutil.which("docker") is None or subprocess.run(["docker", "info"], capture_output=True).returncode:
-        missing("no Docker engine answers")
+        pytest.skip("no Docker engine answers")
     images, tag = os.environ.get("BOINC_IMAGES", "boinc"), os.environ.get("BOINC_TAG", "latest")
     for name in ("server_apache", "server_makeproject", "server_mysql"):
         image = f"{images}/{name}:{tag}"
         if subprocess.run(["docker", "image", "inspect", image], capture_output=True).returncode:
-            missing(f"the engine has no image {image}")
+            pytest.skip(f"the engine has no image {image}")
     folder = tmp_path_factory.mktemp("server")
     for path in (folder, *folder.parents[:2]):  # user 1000 reads the images
         path.chmod(path.stat().st_mode | 0o055)
     with small_disk(folder / "disk", 2_000_000) as disk:
         if disk is None:
-            missing("mounting a small disk needs root")
+            pytest.skip("mounting a small disk needs root")
         server = Server(folder, disk)
         shutil.copy(frozen, folder / "workers" / "xtalgrid-worker-0.1.0-linux-x86_64")
         # Nobody runs this one: only its registration is tested.
@@ -285,7 +284,7 @@ def truth(wells: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tu
     folder = tmp_path_factory.mktemp("local")
     (folder / "none.toml").write_text("")
     command = [sys.executable, "-m", "xtalgrid_server", "--home", folder / "home", "--config", folder / "none.toml"]
-    for words in (["run", wells], ["export", "jsonl", folder / "scores"]):
+    for words in (["run", "--recursive", wells], ["export", "jsonl", folder / "scores"]):
         subprocess.run([*command, *words], check=True, capture_output=True)
     found = by_well(exported((folder / "scores").read_text()))
     assert len(found) == WELLS
