@@ -3,11 +3,9 @@
 # which copies the project into its volume, creates the database and registers the app versions.
 set -euo pipefail
 
-# The published step leaves a link in the project's place, and would fail when this container is started again.
-if [ -d "$PROJECT_ROOT.orig" ]; then
-    rm -f "$PROJECT_ROOT"
-    mv "$PROJECT_ROOT.orig" "$PROJECT_ROOT"
-fi
+# The published step changes the project in its place and leaves a link there, so each start needs a new copy.
+rm -rf "$PROJECT_ROOT" "$PROJECT_ROOT.orig"
+cp -a "$PROJECT_ROOT.image" "$PROJECT_ROOT"
 
 umask 027   # www-data is in the group
 secrets=/run/secrets

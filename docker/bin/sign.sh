@@ -3,7 +3,7 @@
 # them. It has no network, and nothing else mounts /signing. With an argument it moves the key:
 #   export > FILE, import < FILE, remove
 set -euo pipefail
-private=/signing/code_sign_private public=/release/code_sign_public bin=$PROJECT_ROOT/bin
+private=/signing/code_sign_private public=/release/code_sign_public bin=$PROJECT_ROOT.image/bin
 umask 077
 
 case ${1:-} in
@@ -23,8 +23,8 @@ umask 022
 
 shopt -s nullglob
 for worker in /workers/xtalgrid-worker-*; do
-    case $worker in *.sig) continue ;; esac
-    folder=$(xtalgrid boinc app-version frozen "$worker" --apps /release/apps)
+    case $worker in *.sig | *.tar.gz | *.zip) continue ;; esac   # a release has the worker as a folder, too
+    folder=$(xtalgrid boinc app-version frozen "$worker" --apps /release/apps 2> >(grep -v "^to be signed" >&2))
     for program in "$folder"/xtalgrid-worker_*; do
         case $program in *.sig | *.part) continue ;; esac
         if [ -s "$worker.sig" ]; then

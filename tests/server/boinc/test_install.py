@@ -49,6 +49,8 @@ def test_the_configuration_gets_our_daemons_and_keeps_what_was_there(config, pro
     assert root.findtext("config/db_passwd") == "se<cret"
     assert (folder / "config.xml").stat().st_mode == mode
     assert [task.findtext("cmd") for task in root.iter("task")][1:] == ["xtalgrid_create_work", "xtalgrid_publish"]
+    minutes = [task.findtext("period").removesuffix(" min") for task in root.iter("task")][1:]
+    assert all(int(each) < 5 for each in minutes), "the crontab's 5, a second early, would pass the task over"
     apps = [app.findtext("name") for app in ET.parse(folder / "project.xml").getroot().iter("app")]
     assert apps == ["other", "xtalgrid"]
 

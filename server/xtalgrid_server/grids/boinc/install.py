@@ -42,6 +42,9 @@ OPTIONS = {
 STEPS = {"xtalgrid_create_work": ("create_work",), "xtalgrid_publish": ("assimilate", "finalizer", "set_autoscore")}
 """Periodic tasks, and the steps of the chain that each runs."""
 
+PERIOD = "4 min"
+"""Of the crontab's 5: with "5 min", a `bin/start --cron` that comes a second early would pass the tasks over."""
+
 Accounts = Literal["open", "closed"]
 _ACCOUNTS = "disable_account_creation"
 
@@ -141,7 +144,7 @@ def _config_xml(root: ET.Element, app: str, accounts: Accounts | None) -> Iterat
             daemons, "daemon", "db_purge -d 2 --min_age_days 14 --no_archive", {}
         )  # otherwise the tables grow forever
     for name in STEPS:
-        yield from _entry(tasks, "task", name, {"period": "5 min", "output": f"{name}.out"})
+        yield from _entry(tasks, "task", name, {"period": PERIOD, "output": f"{name}.out"})
 
 
 def _account_creation(options: ET.Element, accounts: Accounts) -> Iterator[str]:
