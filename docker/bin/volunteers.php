@@ -22,5 +22,5 @@ if (!$user) {
 }
 $url = rtrim(getenv('URL_BASE'), '/') . '/' . getenv('PROJECT') . '/';
 echo "account key   $user->authenticator\n";
-echo "on Linux      boinccmd --project_attach $url $user->authenticator\n";
+echo "on Linux      sh xtalgrid-volunteer.sh install $url $user->authenticator\n";
 echo "on Windows    \"C:\\Program Files\\BOINC\\boinccmd.exe\" --project_attach $url $user->authenticator\n";

@@ -1,7 +1,7 @@
 """docker/ with BOINC in it, the whole way: `up`, clients, what breaks, backup, signing; every score the local grid's.
 
 It runs where the engine has BOINC's base images (`BOINC_IMAGES`/server_apache, server_makeproject, server_mysql, with the
-tag `BOINC_TAG`) and `XTALGRID_FROZEN_BOINC` names a worker of ``scripts/freeze.py --unpack-in . --release``, as root. The
+tag `BOINC_TAG`) and `XTALGRID_FROZEN_BOINC` names a worker of ``scripts/freeze.py --boinc --release``, as root. The
 tests are one story, in this order; it takes most of an hour.
 """
 
@@ -239,7 +239,7 @@ class Client:
 def frozen() -> Path:
     given = os.environ.get("XTALGRID_FROZEN_BOINC")
     if not given:
-        pytest.skip("XTALGRID_FROZEN_BOINC does not name a worker of scripts/freeze.py --unpack-in . --release")
+        pytest.skip("XTALGRID_FROZEN_BOINC does not name a worker of scripts/freeze.py --boinc --release")
     return Path(given)
 
 
