@@ -2,7 +2,7 @@
 
 It runs where the engine has BOINC's base images (`BOINC_IMAGES`/server_apache, server_makeproject, server_mysql, with the
 tag `BOINC_TAG`) and `XTALGRID_FROZEN_BOINC` names a worker of ``scripts/freeze.py --unpack-in . --release``, as root. The
-tests are one story, in this order; it takes most of an hour.
+tests are one story, in this order; it takes half an hour.
 """
 
 from __future__ import annotations
