@@ -69,7 +69,7 @@ typing: $(VENV)/.dev
 
 # Tests services under systemd and cron in a Debian container (docs/service.md), and the images of docker/, as root. Takes
 # minutes; needs systemd-container, debootstrap and docker.io. With BOINC's base images, also docker/ the whole way, which
-# takes an hour (docs/boinc.md, In the containers).
+# takes half an hour (docs/boinc.md, In the containers).
 test-containers: $(VENV)/.dev
 	$(BIN)/python -m pytest -m containers $(ARGS)
 

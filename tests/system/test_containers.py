@@ -1,8 +1,8 @@
 """docker/ with BOINC in it, the whole way: `up`, clients, what breaks, backup, signing; every score the local grid's.
 
 It runs where the engine has BOINC's base images (`BOINC_IMAGES`/server_apache, server_makeproject, server_mysql, with the
-tag `BOINC_TAG`) and `XTALGRID_FROZEN_BOINC` names a worker of ``scripts/freeze.py --boinc --release``, as root. The
-tests are one story, in this order; it takes most of an hour.
+tag `BOINC_TAG`) and `XTALGRID_FROZEN_BOINC` names a worker of ``scripts/freeze.py --boinc --release``, as root. The tests
+are one story, in this order; it takes half an hour.
 """
 
 from __future__ import annotations
