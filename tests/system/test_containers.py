@@ -133,11 +133,16 @@ class Server:
 
     def state(self, service: str) -> tuple[str, int, str]:
         """(running or exited, exit code, health) of a service's container."""
-        container = self("ps", "-a", "-q", service).split()[0]
-        form = "{{.State.Status}} {{.State.ExitCode}} {{if .State.Health}}{{.State.Health.Status}}{{end}}"
-        told = subprocess.run(["docker", "inspect", "-f", form, container], capture_output=True, text=True, check=True)
-        status, code, health = f"{told.stdout.strip()} ".split(" ")[:3]
-        return status, int(code), health
+        form = (
+            '{{index .Config.Labels "com.docker.compose.oneoff"}} '
+            "{{.State.Status}} {{.State.ExitCode}} {{if .State.Health}}{{.State.Health.Status}}{{end}}"
+        )
+        for container in self("ps", "-a", "-q", service).split():
+            told = subprocess.run(["docker", "inspect", "-f", form, container], capture_output=True, text=True)
+            if told.stdout.startswith("False "):  # not of `run --rm`, which may be gone by now
+                _, status, code, health = f"{told.stdout.strip()} ".split(" ")[:4]
+                return status, int(code), health
+        raise AssertionError(f"{service} has no container")
 
     def up(self) -> None:
         """Start everything, and wait until it is healthy."""
