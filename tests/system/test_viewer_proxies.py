@@ -179,7 +179,7 @@ def use(browser: Browser, system: System) -> None:
     action, fields = fields_of(page.text, 'id="undo-form"')
     done = browser.post(at, action, fields)
     at, page = browser.get(urljoin(urljoin(at, action), done.headers["location"]))
-    assert at.endswith(f"{browser.root}/well/{odd}/1/A1a")
+    assert at.partition("?")[0].endswith(f"{browser.root}/well/{odd}/1/A1a")
     image = next(i for i in system.ledger.images.of_plate(BARCODES[1], [1]) if str(i.well) == "A1a").image_id
     said = [(one.outcome, one.who) for one in system.ledger.corrections.of_images([image])[image]]
     assert said == [(Outcome.CLEAR, PERSON), (None, PERSON)]
@@ -193,7 +193,7 @@ def use(browser: Browser, system: System) -> None:
 
 def section(url: str = "", more: str = "") -> str:
     """The documented section [viewer] with another url, or without one."""
-    lines = documented("toml").splitlines()
+    lines = documented("toml", "with a log-in of the web server").splitlines()
     return "\n".join([line for line in lines if not line.startswith("url")] + [f'url = "{url}"', more])
 
 
@@ -205,7 +205,8 @@ def test_the_documented_lines_under_a_path(kind, https, behind, system):
     front = behind(kind, documented(LANGUAGES[kind]), section(url), https, port)
     with Browser(front, "/xtalgrid") as browser:
         use(browser, system)
-        assert browser.cookies() == [("xtalgrid_forms", "/xtalgrid", https)]
+        assert "xtalgrid_forms" in {name for name, *_ in browser.cookies()}
+        assert {tuple(rest) for _, *rest in browser.cookies()} == {("/xtalgrid", https)}
     alone = httpx2.get(f"{front.origin}/xtalgrid".replace(HOST, "127.0.0.1"), verify=False, auth=(PERSON, PASSWORD))
     assert urlsplit(alone.headers["location"]).path == "/xtalgrid/"
 

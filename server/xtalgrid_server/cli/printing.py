@@ -39,6 +39,11 @@ def print_lines(lines: Iterable[str]) -> None:
             click.echo(line)
 
 
+def print_script(script: str) -> None:
+    """Print one of the package's own scripts as it is."""
+    click.echo(script, nl=False)
+
+
 def print_json(value: Any, imager_times: frozenset[str] = IMAGER_TIMES) -> None:
     """Print a value as one JSON document: times in ISO 8601, with Z if they are UTC, and outcomes by name.
 

@@ -12,6 +12,7 @@ from xtalgrid_core.command_group import CommandGroup
 from xtalgrid_core.errors import ConfigError
 
 from ..grids.boinc.volunteer import System, script
+from .printing import print_script
 
 _SHELL: dict[str, System] = {"linux": "linux", "darwin": "macos"}
 
@@ -30,7 +31,7 @@ def script_command(system: System) -> None:
 
     Copy it to workstations, or run it over ssh; its first lines say how. Those for macOS and Windows have not been run.
     """
-    click.echo(script(system), nl=False)
+    print_script(script(system))
 
 
 @volunteer.command("install")

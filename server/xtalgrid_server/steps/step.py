@@ -69,7 +69,8 @@ def step(config: Config, name: str, wait: float = 0) -> Iterator[Report]:
     report, start = Report(), time.monotonic()
     lock = filelock.FileLock(folder / f"{name}.lock", timeout=wait)
     try:
-        config.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not config.home.is_dir():
+            config.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.mkdir(exist_ok=True)
         lock.acquire()
     except filelock.Timeout as error:

@@ -70,7 +70,7 @@ def test_people_count_wherever_people_count_and_twice_is_once(system, bring, hel
 def test_the_viewer_shows_the_person_s_own_word_and_where_it_is_from(system, bring):
     bring(TABLE)
     bring("image,class,crystal,precipitate,other,clear\n" + rigaku_name(1) + ",Other,.1,.2,.4,.3\n", "marco.csv")
-    with TestClient(create_app(system.config)) as client:
+    with TestClient(create_app(system.config), base_url="http://localhost") as client:
         page = client.get(f"/well/{PLATE}/3/A1a").text
         assert "any crystal" in page
         assert "“Crystals” in scores.csv" in page

@@ -194,7 +194,7 @@ def test_memory_does_not_grow_with_the_archive(system, score, exported, monkeypa
         tracemalloc.stop()
     assert said.startswith("4004 images in")
     assert out.stat().st_size > 4_000_000
-    assert many - one < out.stat().st_size / 2
+    assert many - one < out.stat().st_size * 0.6  # what is kept of each plate, and no images
 
 
 def copy_plates(system, number):

@@ -33,7 +33,7 @@ class Asked:
             await left.wait()
             return {"type": "http.disconnect"}
 
-        scope = {"type": "http", "headers": [], proxies._REACHED: proxies.Reached(None, (), client)}
+        scope = {"type": "http", "headers": [], proxies._REACHED: proxies.Reached(None, (), (), False, client)}
 
         def work() -> str:
             with self._lock:

@@ -6,10 +6,10 @@ Weights sent beside the work unit are also links: ``weights.json`` is their mani
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 from pathlib import Path
-
-import msgspec
 
 from xtalgrid_core import wire
 from xtalgrid_core.errors import BrokenModel
@@ -58,8 +58,17 @@ def weights_folder(slot: Path) -> Path | None:
         manifest = read_manifest(folder)
     except BrokenModel as error:
         raise BrokenModel(f"{wire.WEIGHTS_FILE}: {error.__cause__}; make the work unit again") from error
-    models = tuple(
-        msgspec.structs.replace(entry, file=str(resolve(slot, entry.file).absolute())) for entry in manifest.models
-    )
-    write_atomically(folder / MANIFEST, msgspec.json.encode(msgspec.structs.replace(manifest, models=models)))
+    for entry in manifest.models:
+        _place(resolve(slot, entry.file), folder / entry.file)
     return folder
+
+
+def _place(file: Path, target: Path) -> None:
+    """Give a file another name: by a hard link where the file system has them, otherwise by a copy."""
+    if not file.is_file():
+        return  # who loads it says that it is missing
+    target.unlink(missing_ok=True)
+    try:
+        os.link(file, target)
+    except OSError:
+        shutil.copyfile(file, target)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Iterator
 from html import escape
-from typing import BinaryIO
+from itertools import chain
 
 from PIL import Image, ImageOps
 
@@ -27,6 +28,7 @@ SIDES = (160, 320, 640)
 
 
 _JPEG = b"\xff\xd8\xff"
+_PART = 64 * 1024
 
 
 def picture_pixels(config: Config, image: ImageRow) -> int:
@@ -42,15 +44,20 @@ def picture_pixels(config: Config, image: ImageRow) -> int:
         return height * width
 
 
-def open_jpeg(config: Config, image: ImageRow) -> BinaryIO | None:
-    """Open an image's file if it is a JPEG, which browsers can show as it is; for errors see `picture_pixels`."""
-    stream = open_original(config, image_path(config, image))
-    is_jpeg = stream.read(len(_JPEG)) == _JPEG
-    stream.seek(0)
-    if is_jpeg:
-        return stream
-    stream.close()
-    return None
+def jpeg_parts(config: Config, image: ImageRow) -> Iterator[bytes] | None:
+    """Return an image's file in parts if it is a JPEG, which browsers can show as it is; see `picture_pixels`.
+
+    Whoever drops the iterator closes the file.
+    """
+    parts = _parts(config, image)
+    first = next(parts, b"")
+    return chain([first], parts) if first.startswith(_JPEG) else None
+
+
+def _parts(config: Config, image: ImageRow) -> Iterator[bytes]:
+    with open_original(config, image_path(config, image)) as stream:
+        while part := stream.read(_PART):
+            yield part
 
 
 def original_jpeg(config: Config, image: ImageRow) -> bytes:

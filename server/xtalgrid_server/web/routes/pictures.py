@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from typing import Annotated, BinaryIO
+from collections.abc import Callable
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Response
 from fastapi.concurrency import run_in_threadpool
@@ -18,13 +18,12 @@ from ...ledger.shapes import ScoredImage
 from ...steps.framed import framed_jpeg
 from ...steps.pack import read_original
 from ..pages.maps import GROUPS
-from ..pages.pictures import SIDES, open_jpeg, original_jpeg, picture_pixels, placeholder, stretched_jpeg
+from ..pages.pictures import SIDES, jpeg_parts, original_jpeg, picture_pixels, placeholder, stretched_jpeg
 from ..site import AllowedRequest, PageRequest
 
 router = APIRouter()
 
 _CACHE_CONTROL = "private, max-age=600"
-_PART = 64 * 1024
 _MATE_SIDE = 1280
 
 
@@ -73,12 +72,11 @@ async def original(request: AllowedRequest, image: NamedImage) -> Response:
     config = request.site.config
     try:
         pixels = await run_in_threadpool(picture_pixels, config, image)  # also a check that this is an image
-        stream = await run_in_threadpool(open_jpeg, config, image)
+        parts = await run_in_threadpool(jpeg_parts, config, image)
     except ImageError as error:
         return _missing(error)
-    if stream is not None:
-        headers = {"Cache-Control": _CACHE_CONTROL}
-        return StreamingResponse(_parts(stream), media_type="image/jpeg", headers=headers)
+    if parts is not None:
+        return StreamingResponse(parts, media_type="image/jpeg", headers={"Cache-Control": _CACHE_CONTROL})
     return await _made(request, image, lambda: original_jpeg(config, image), pixels)
 
 
@@ -151,12 +149,6 @@ async def _made(
     except ImageError as error:
         return _missing(error)
     return Response(data, media_type="image/jpeg", headers={"Cache-Control": _CACHE_CONTROL})
-
-
-def _parts(stream: BinaryIO) -> Iterator[bytes]:
-    with stream:
-        while part := stream.read(_PART):
-            yield part
 
 
 def _missing(error: ImageError) -> Response:
