@@ -48,6 +48,7 @@ LIBRARIES = {
         "libquadmath": "LGPL-2.1-or-later",
         "libscipy_openblas": "BSD-3-Clause",
     },
+    "onnxruntime": {"libonnxruntime": "MIT"},
     "pillow": {
         "libXau": "MIT", "libavif": "BSD-2-Clause", "libbrotli": "MIT", "libfreetype": "FTL", "libharfbuzz": "MIT",
         "libjpeg": "IJG AND BSD-3-Clause AND Zlib", "liblcms2": "MIT", "liblzma": "0BSD", "libopenjp2": "BSD-2-Clause",
