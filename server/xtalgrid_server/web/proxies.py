@@ -193,9 +193,9 @@ def is_among(address: str, allowed: Iterable[Network]) -> bool:
 def one_computer(address: str) -> str:
     """Return an address as one computer may have it: with IPv6, the network of its 2⁶⁴ addresses."""
     parsed = _address(address)
-    return (
-        str(ipaddress.ip_network((parsed, 64), strict=False)) if isinstance(parsed, ipaddress.IPv6Address) else address
-    )
+    if isinstance(parsed, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((parsed, 64), strict=False))
+    return str(parsed or address)
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

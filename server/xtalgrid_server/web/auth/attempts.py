@@ -9,13 +9,13 @@ cookie a device cookie).
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ...ledger.database import now
 from ...ledger.sign_ins import SignIns, name_hash
+from ..proxies import one_computer
 
 KEPT = timedelta(minutes=15)
 
@@ -78,13 +78,5 @@ class Attempts:
 
 
 def _origin(address: str, browser: str) -> str:
-    """Return the browser, or the network that one computer has: with IPv6, that is 2⁶⁴ addresses."""
-    if browser:
-        return f"browser {browser}"
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address[:80]
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return str(parsed)
-    return str(parsed.ipv4_mapped or ipaddress.ip_network((parsed, 64), strict=False))
+    """Return whose attempts count together: the browser's, or else those of one computer."""
+    return f"browser {browser}" if browser else one_computer(address)[:80]
