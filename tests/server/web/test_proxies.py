@@ -19,7 +19,7 @@ from xtalgrid_server.config import from_string
 from xtalgrid_server.config.sections import Viewer
 from xtalgrid_server.web.app import create_app
 from xtalgrid_server.web.auth.cookies import FORMS, SESSION
-from xtalgrid_server.web.proxies import BehindProxies, root_of
+from xtalgrid_server.web.proxies import BehindProxies, one_computer, root_of
 
 from ..conftest import answer
 from .conftest import PASSWORD, row, token_of
@@ -213,6 +213,21 @@ def test_headers_of_others_are_ignored(through):
     forged = {"X-Forwarded-Host": "evil.example", "Forwarded": "host=evil.example", "Origin": "http://evil.example"}
     refused = send("POST", "/xtalgrid/sign-in", forged, nonce=nonce_of(page), data=data)
     assert refused.status_code == 403 and "http://evil.example" in refused.text
+
+
+@pytest.mark.parametrize(
+    ("address", "computer"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),  # an IPv4 client of a socket for both (RFC 4291, section 2.5.5.2)
+        ("2001:db8:1:2:aaaa::1", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:bbbb::1", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
+        ("no address", "no address"),
+    ],
+)
+def test_what_counts_as_one_computer(address, computer):
+    assert one_computer(address) == computer
 
 
 @pytest.mark.parametrize(
