@@ -224,6 +224,17 @@ def test_the_documented_lines_limit_connections_of_an_address(behind, system):
         assert client.recv(12) == b"HTTP/1.1 429"
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_documented_lines_refuse_a_form_of_a_megabyte(kind, behind, system):
+    """The web server refuses it before the viewer does. Caddy 2.6 says that with another number."""
+    port = free_port()
+    front = behind(kind, documented(LANGUAGES[kind]), section(f"http://{HOST}:{port}/xtalgrid"), port=port)
+    form = f"{front.origin}/xtalgrid/corrections".replace(HOST, "127.0.0.1")
+    refused = httpx2.post(form, auth=(PERSON, PASSWORD), headers={"Host": HOST}, data={"text": "x" * 2**20}, timeout=30)
+    assert refused.status_code in ((413, 502) if kind == "caddy" else (413,))
+    assert "This form is too large" not in refused.text, "the viewer's own words"
+
+
 WITHOUT_PASSWORDS = re.compile(r"^ *(auth_basic|proxy_set_header X-(?!Forwarded-For)).*\n", re.MULTILINE)
 
 
