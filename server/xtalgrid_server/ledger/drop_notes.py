@@ -33,7 +33,6 @@ class DropNote(msgspec.Struct, frozen=True, kw_only=True):
     who: str
     at: datetime
     key: str
-    session: str | None = None
     id: int = 0
 
 
@@ -67,7 +66,6 @@ class DropNotes(UndoableEntries):
             "who": who,
             "at": note.at,
             "undoes": None,
-            "session": note.session,
         }
         self.add_new({note.key: row})
 

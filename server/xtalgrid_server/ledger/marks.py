@@ -72,7 +72,6 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
     origin_id: str = ""
     at: datetime
     key: str = ""
-    session: str | None = None
     sha256: str = ""
     id: int = 0
 
@@ -219,7 +218,6 @@ def _values(mark: Mark, sha256: str) -> dict[str, Any]:
         "origin_id": mark.origin_id[:100],
         "at": mark.at,
         "undoes": None,
-        "session": mark.session,
     }
 
 

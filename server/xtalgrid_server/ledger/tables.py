@@ -276,14 +276,13 @@ imported_scores = sa.Table(
 """Scores of people and of other programs, imported from files."""
 
 
-def _entry() -> tuple[sa.Column[str], sa.Column[Any], sa.Column[str], sa.Column[int], sa.Column[str]]:
-    """Return who wrote an entry, when, under which key, what it undoes, and in which session of a browser."""
+def _entry() -> tuple[sa.Column[str], sa.Column[Any], sa.Column[str], sa.Column[int]]:
+    """Return who wrote an entry, when, under which key, and what it undoes."""
     return (
         sa.Column("who", sa.String(100), nullable=False),
         sa.Column("at", sa.DateTime, nullable=False),
         sa.Column("key", sa.String(64), nullable=False, unique=True, doc="its name, so that it is stored once"),
         sa.Column("undoes", _id, doc="the entry of this table that this one undoes; none: it undoes none"),
-        sa.Column("session", sa.String(16), doc="a hash of the browser's session; none: from a file"),
     )
 
 
@@ -293,7 +292,7 @@ marks = sa.Table(
     _key(),
     _to("images.id"),
     sa.Column("sha256", sa.String(64), nullable=False, doc="of the image's file then; empty: not known"),
-    sa.Column("kind", sa.String(10), nullable=False, doc="point, box, outline; undo: it has no place"),
+    sa.Column("kind", sa.String(10), nullable=False, doc="point, box, outline; undo: the rest is as in what it undoes"),
     sa.Column("x", sa.Float, doc="its centre, in pixels of the original from the left"),
     sa.Column("y", sa.Float, doc="its centre, in pixels of the original from the top"),
     sa.Column("width", sa.Float, doc="of a box, or the box around an outline, in pixels; none: a point"),
@@ -318,7 +317,7 @@ drop_notes = sa.Table(
     sa.Column("row", sa.Integer, nullable=False),
     sa.Column("col", sa.Integer, nullable=False),
     sa.Column("subwell", sa.Integer, nullable=False),
-    sa.Column("kind", sa.String(10), nullable=False, doc="note, favourite, undo"),
+    sa.Column("kind", sa.String(10), nullable=False, doc="note, favourite; undo: the text is that of what it undoes"),
     sa.Column("text", sa.String(1000), nullable=False),
     *_entry(),
 )

@@ -47,7 +47,7 @@ class UndoableEntries:
                 connection.execute(self._table.insert(), rows)
         return len(rows)
 
-    def undo(self, entry: int, who: str, key: str, at: datetime, session: str | None = None) -> None:
+    def undo(self, entry: int, who: str, key: str, at: datetime) -> None:
         """Add an entry that undoes another one, by its id; nothing if there is an entry with this key already.
 
         Raises
@@ -63,7 +63,7 @@ class UndoableEntries:
             if row is None or self._is_undone(connection, entry):
                 raise LedgerError("there is nothing to undo: it was undone already")
             values = {name: value for name, value in row._mapping.items() if name != "id"}
-            own = {"kind": UNDO, "who": who[:100], "at": at, "key": key, "undoes": entry, "session": session}
+            own = {"kind": UNDO, "who": who[:100], "at": at, "key": key, "undoes": entry}
             insert(connection, self._table, **{**values, **own})
 
     def _is_undone(self, connection: sa.Connection, entry: int) -> bool:

@@ -19,7 +19,6 @@ def upgrade() -> None:
             sa.Column("at", sa.DateTime(), nullable=False),
             sa.Column("key", sa.String(length=64), nullable=False),
             sa.Column("undoes", key, nullable=True),
-            sa.Column("session", sa.String(length=16), nullable=True),
             sa.PrimaryKeyConstraint("id", name=op.f(f"pk_{table}")),
             sa.UniqueConstraint("key", name=op.f(f"uq_{table}_key")),
         )
