@@ -83,7 +83,7 @@ def test_a_mark_that_has_no_place_is_refused_with_the_others(marks, wrong):
         marks.add([point(), point(**wrong)])
     with pytest.raises(LedgerError, match="no image 4711"):
         marks.add([point(), point(4711)])
-    assert marks.of_image(1) == ([], [])
+    assert marks.of_image(1) == ([], [], 0)
 
 
 @settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
