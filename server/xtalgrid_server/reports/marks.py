@@ -76,8 +76,8 @@ def placed(mark: Mark, scale: ImageScale | None) -> PlacedMark:
     if scale is None or scale.um is None:
         return PlacedMark(mark, None, None)
     um = (mark.x - scale.width / 2) * scale.um, (mark.y - scale.height / 2) * scale.um
-    has_size = mark.width is not None and mark.height is not None
-    return PlacedMark(mark, um, (mark.width * scale.um, mark.height * scale.um) if has_size else None)
+    size = None if mark.width is None or mark.height is None else (mark.width * scale.um, mark.height * scale.um)
+    return PlacedMark(mark, um, size)
 
 
 def plate_marks(
