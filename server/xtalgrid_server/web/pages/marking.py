@@ -14,7 +14,7 @@ from xtalgrid_core.outcomes import Outcome
 from xtalgrid_core.wire import BestChop
 
 from ...config import Config
-from ...domain.drop_state import Meaning, meaning_name
+from ...domain.drop_state import Meaning
 from ...domain.images import ImageRow
 from ...ledger.drop_notes import LONGEST_NOTE, DropNote
 from ...ledger.marks import Mark, Undoing
@@ -203,7 +203,7 @@ class Marking:
             y=typed.y,
             width=typed.width if is_box else None,
             height=typed.height if is_box else None,
-            word=meaning_name(meaning) if meaning else "",
+            word=str(meaning or ""),
             meaning=meaning,
             note=typed.note,
             who=who,
