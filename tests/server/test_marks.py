@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from datetime import datetime
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from xtalgrid_core.errors import LedgerError
 from xtalgrid_core.outcomes import Group, Outcome
+from xtalgrid_server.cli.main import main
 from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.ledger.drop_notes import DropNote
 from xtalgrid_server.ledger.marks import Mark, box_mark, outline_mark
+from xtalgrid_server.reports.entries import Filter, drops
 
 AT = datetime(2026, 11, 29, 12)
 A1 = Well(1, 1, 1)
@@ -151,3 +156,31 @@ def test_the_migration_makes_the_tables_as_they_are_described(system):
         context = alembic.migration.MigrationContext.configure(connection)
         differences = alembic.autogenerate.compare_metadata(context, tables.metadata)
     assert [each for each in differences if "marks" in str(each) or "drop_notes" in str(each)] == []
+
+
+def test_drops_are_found_by_notes_and_favourites(system, score):
+    score({(1, 1): Outcome.CLEAR, (2, 1): Outcome.CLEAR})
+    system.ledger.drop_notes.add(note("Soak in halides", "1"))
+    system.ledger.drop_notes.add(note("", "2", "favourite"))
+    for chosen, found in (
+        (Filter(note="soak"), [A1]),
+        (Filter(favourites=True), [A1]),
+        (Filter(note="soak", favourites=True, sample="x"), []),
+        (Filter(note="freeze"), []),
+        (Filter(), [A1, Well(1, 2, 1)]),
+    ):
+        assert [drop[0].best.image.well for drop in drops(system.ledger, chosen)] == found, chosen
+    system.ledger.drop_notes.undo(2, "anna", "3", AT)
+    assert list(drops(system.ledger, Filter(favourites=True))) == []
+
+
+def test_the_command_lists_marks_with_micrometres(system, score, config):
+    score({(1, 1): Outcome.CLEAR})
+    system.ledger.marks.add([box_mark(250, 10, 20, 20, image_id=1, who="anna", at=AT, word="crystal", note="=1+1")])
+    answered = CliRunner().invoke(main, ["--home", str(config.home), "marks", "CI022987"])
+    (line,) = csv.DictReader(io.StringIO(answered.output))
+    assert [line[name] for name in ("x_px", "y_px", "width_px", "x_um", "y_um", "width_um")] == [
+        *("260.0", "20.0", "20.0"),
+        *("113.0", "-113.0", "22.6"),
+    ]
+    assert (line["well"], line["what"], line["note"], line["who"]) == ("A1a", "crystal", "'=1+1", "anna")

@@ -67,10 +67,12 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--barcode", default="", help="One plate.")
     @click.option("--from", "since", type=click.DateTime(["%Y-%m-%d"]), help="Inspected on this day or later.")
     @click.option("--to", "until", type=click.DateTime(["%Y-%m-%d"]), help="Inspected on this day or earlier.")
+    @click.option("--note", default="", help="Part of a note on the drop.")
+    @click.option("--favourites", is_flag=True, help="Only drops that are somebody's favourites.")
     @click.option("--scored-by-people", is_flag=True, help="Only inspections that a person scored.")
     @wraps(command)
     def call(*args: Any, since: datetime | None, until: datetime | None, **options: Any) -> Any:
-        names = ("outcome", "sample", "condition", "project", "barcode", "scored_by_people")
+        names = ("outcome", "sample", "condition", "project", "barcode", "scored_by_people", "note", "favourites")
         fields = {name: options.pop(name) for name in names}
         before = until + timedelta(days=1) if until else None
         if since and before and since >= before:

@@ -66,7 +66,7 @@ document.addEventListener("submit", (event) => {
     entry.on = on;
   }
   const says = { mark: "mark", note: "note", favourite: entry.on ? "favourite" : "no favourite" };
-  give(entry, says[entry.what] ?? event.submitter.dataset.says);
+  give(entry, event.submitter?.dataset.says ?? says[entry.what]);
   for (const field of form.querySelectorAll("input:not([type=hidden])")) field.value = "";
 });
 
