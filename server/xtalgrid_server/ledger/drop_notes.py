@@ -76,11 +76,6 @@ class DropNotes(UndoableEntries):
         of_drop = self.of_plates([barcode]).get((barcode, well), [])
         return next((one for one in of_drop if one.kind == "favourite" and one.who == who), None)
 
-    def with_key(self, key: str) -> DropNote | None:
-        """Return the note or favourite that has a key, even if removed, or None."""
-        row = self.row_with_key(key)
-        return None if row is None or row.kind == UNDO else _note(row)
-
     def of_plates(self, barcodes: Sequence[str]) -> dict[tuple[str, Well], list[DropNote]]:
         """Return notes and favourites by drop, oldest first, without those that were removed."""
         notes = t.drop_notes.c

@@ -159,11 +159,6 @@ class Marks(UndoableEntries):
             raise LedgerError(f"there is no image {missing} in the ledger; nothing was recorded")
         return self.add_new({mark.key or content_key(mark): _values(mark, files[mark.image_id]) for mark in marks})
 
-    def with_key(self, key: str) -> Mark | None:
-        """Return the mark that has a key, even if removed, or None."""
-        row = self.row_with_key(key)
-        return None if row is None or row.kind == UNDO else _mark(row)
-
     def of_image(self, image_id: int) -> ImageMarks:
         """Return an image's marks, also the removed ones."""
         entries = self._db.rows(_SELECTED.where(t.marks.c.image_id == image_id))
@@ -178,12 +173,8 @@ class Marks(UndoableEntries):
         earlier = sum(row.kind != UNDO and _is_earlier(row) and row.id not in undone for row in entries)
         return ImageMarks(standing, removed, earlier)
 
-    def of_images(self, image_ids: Sequence[int]) -> dict[int, list[Mark]]:
-        """Return the marks of these images that stand, oldest first, without images that have none."""
-        return _standing(self._db.rows_in(_SELECTED, t.marks.c.image_id, image_ids))
-
     def of_plates(self, barcodes: Sequence[str]) -> dict[int, list[Mark]]:
-        """Return the same for the images of these plates."""
+        """Return the marks that stand in the images of these plates, by image id, oldest first."""
         statement = _SELECTED.where(is_of(self._db.source, t.images.c.source))
         return _standing(self._db.rows_in(statement, t.images.c.barcode, barcodes))
 

@@ -120,6 +120,9 @@ def test_nobody_removes_another_persons_mark_but_that_of_a_program(visit, with_u
     assert ["somebody else" in each for each in refusals(answered)] == [True, False]
     assert [who for *_, who in marks()] == ["anna"]
     assert "somebody else" in refusals(send(ben, entry(3, "undo", undoes=annas, image=2), who="ben"))[0]
+    assert refusals(send(ben, {**entry(4, x=1, y=1), "key": f"{5:032x}"}, who="ben")) == [""]
+    assert refusals(send(visit(), entry(5, x=2, y=2))) == ["Another entry has this key."]
+    ben.fill("/marks", WELL, what="undo", image="1", undoes=f"{5:032x}")
     assert guest.fill("/marks", WELL, what="mark", image="1", x="1", y="1").status_code == 403
     assert 'class="entry' not in guest.get(WELL).text and "yolo; removed by ben" in guest.get(WELL).text
 

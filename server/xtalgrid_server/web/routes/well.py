@@ -97,10 +97,8 @@ def well(
     scores = ledger.scores.by_id([shown.score_id]) if shown.score_id is not None else []
     answer = scores[0].answer if scores else None
     scored = answer if isinstance(answer, wire.Scored) else None
-    newest = (
-        ledger.scores.by_id([max(origins)]) if origins else []
-    )  # its scale is known, also where ARTscores are hidden
-    measures = scale_of(newest[0].answer if newest else None)
+    hidden = ledger.scores.by_id([max(origins)]) if origins and not scores else []  # its scale is no secret
+    measures = scale_of(hidden[0].answer if hidden else answer)
     timeline = _timeline(request, plate, drop)
     entries = score_history(request.site, [image for past in timeline for image in past.drop.images], origins)
     if drop.is_hidden:
