@@ -46,7 +46,7 @@ class MarkListed(BaseModel):
     y: float
     width: float | None
     height: float | None
-    polygon: list[tuple[float, float]]
+    polygon: list[list[float]] = Field(description="The corners of an outline, each [x, y]")
     x_um: float | None = Field(description="Right of the well's centre; null if the scale is not known")
     y_um: float | None = Field(description="Below the well's centre")
     what: str
@@ -168,7 +168,7 @@ def _mark(each: PlacedMark) -> MarkListed:
         y=mark.y,
         width=mark.width,
         height=mark.height,
-        polygon=list(mark.polygon),
+        polygon=[[x, y] for x, y in mark.polygon],
         x_um=x_um,
         y_um=y_um,
         what=each.what,
