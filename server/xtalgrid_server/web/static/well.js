@@ -60,11 +60,12 @@ function goTo(place, push = true) {
   readAhead();
 }
 
-async function load(address) {
+// Load a drop's page, `from` its address with another of its images.
+async function load(address, from = address) {
   for (let pause = 200; drops[at] && addressOf(drops[at]) === address; pause = Math.min(2 * pause, 5000)) {
     try {
-      const page = await pages.get(address);
-      if (drops[at] && addressOf(drops[at]) === address) open(page, address);
+      const page = await pages.get(from);
+      if (drops[at] && addressOf(drops[at]) === address) open(page, from);
       return;
     } catch {
       const line = $("loading-problem");
@@ -322,8 +323,11 @@ scores.changes.addEventListener("change", paint);
 scores.changes.addEventListener("settled", (event) => {  // the facts beside the picture changed
   const drop = drops[at];
   if (!drop || addressOf(drop) !== event.detail.address) return;
-  pages.forget(event.detail.address);
-  load(event.detail.address);
+  const address = event.detail.address, shown = current().image;
+  const from = shown === drop.image ? address : `${address}${address.includes("?") ? "&" : "?"}image=${shown}`;
+  pages.forget(address);
+  pages.forget(from);
+  load(address, from);
 });
 $("sign-in").addEventListener("signed-in", () => { pages.forget(); if (drops[at]) load(addressOf(drops[at])); });
 
