@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -148,7 +149,7 @@ class DropCard:
             parts.append(f"{len(self.images)} images")
         if self.favourite_of:
             parts.append(f"favourite of {self.favourite_of}")
-        parts += [f"{note.who}: {note.text}" for note in self.remarks]
+        parts += [f"{note.who}: {textwrap.shorten(note.text, 80, placeholder='…')}" for note in self.remarks]
         return " · ".join(parts)
 
 

@@ -17,18 +17,18 @@ function sizeOf() {
   const { width, height } = $("stage").dataset, picture = $("original");
   return { width: Number(width) || picture.naturalWidth, height: Number(height) || picture.naturalHeight };
 }
+const round = (number) => Math.round(number * 10) / 10;
 function placeOf(event) {
   const at = $("original").getBoundingClientRect(), { width, height } = sizeOf();
-  const inside = (part, whole) => Math.round(Math.min(Math.max(part, 0), 1) * whole * 10) / 10;
+  const inside = (part, whole) => round(Math.min(Math.max(part, 0), 1) * whole);
   return { x: inside((event.clientX - at.left) / at.width, width), y: inside((event.clientY - at.top) / at.height, height) };
 }
 function boxOf(one, other) {
-  const round = (number) => Math.round(number * 10) / 10;
   return { x: round((one.x + other.x) / 2), y: round((one.y + other.y) / 2), width: round(Math.abs(one.x - other.x)), height: round(Math.abs(one.y - other.y)) };
 }
 function lengthOf(one, other) {
   const { um, guessedUm } = $("stage").dataset, pixels = Math.hypot(one.x - other.x, one.y - other.y);
-  const long = (scale) => `${(pixels * scale).toPrecision(3).replace(/e.*/, "")} µm`.replace(/^(\d+\.\d+?)0* µm/, "$1 µm");
+  const long = (scale) => `${Number((pixels * scale).toPrecision(3))} µm`;
   const said = um ? `${long(um)} · ` : guessedUm ? `about ${long(guessedUm)}, by a guessed scale · ` : "";
   return `${said}${Math.round(pixels)} px`;
 }
@@ -41,10 +41,6 @@ function give(entry, says) {
   if (!drop) return;
   const { image, well, address } = drop;
   given.push({ ...scores.give({ image, drop: well, address, entry }), mark: says });
-}
-
-function entriesOf(image) {
-  return scores.entries().filter((one) => one.image === image);
 }
 function giveMark(place) {
   const note = $("mark-note");
@@ -102,7 +98,7 @@ export function paint() {
   layer.style.setProperty("--unit", size.width / ($("original").offsetWidth || 1));
   layer.replaceChildren();
   if (drop && drop.image !== image) return;
-  const kept = entriesOf(image), undone = new Set(kept.filter((one) => !one.refused).map((one) => one.entry.undoes));
+  const kept = scores.entries().filter((one) => one.image === image), undone = new Set(kept.filter((one) => !one.refused).map((one) => one.entry.undoes));
   const items = [...document.querySelectorAll("#marks-list li")];
   let number = 0;
   for (const item of items) {
