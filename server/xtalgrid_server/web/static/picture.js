@@ -8,6 +8,13 @@ export function readSetting(key) {
 export function saveSetting(key, value) {
   try { localStorage.setItem(key, value); } catch { /* not available in private windows */ }
 }
+// What is kept from page to page in this tab, until it is closed.
+export function readKept(key) {
+  try { return JSON.parse(sessionStorage.getItem(`xtalgrid-${key}`)); } catch { return null; }
+}
+export function keep(key, value) {
+  try { sessionStorage.setItem(`xtalgrid-${key}`, JSON.stringify(value)); } catch { /* as above */ }
+}
 
 function setUpOverlay() {
   for (const part of ["boxes", "outline"]) {
@@ -69,27 +76,63 @@ function setUpMap() {
 
 // ---- zoom and pan: the layers move and scale inside the stage
 
-const MAX_ZOOM = 12, MAX_ENLARGED = 4;
-const view = { zoom: 1, x: 0, y: 0 };
+const MAX_ZOOM = 12, MAX_ENLARGED = 4, WHOLE = { zoom: 1, x: 0.5, y: 0.5 };
+// What one sees of the picture, relative to it, so that it can be kept for pictures of other sizes: `x` and `y`, 0..1,
+// are the point in the middle of the stage.
+const view = { ...WHOLE, ...readKept("view") };
 const fingers = new Map();
 let stage = null, layers = null;
 
+// Sends "move" when the picture lies elsewhere on the screen: zoomed, moved, of another size, or another picture.
+export const moves = new EventTarget();
+
+// The only place that knows how pixels of the file become points of the window (CSS pixels, as in a MouseEvent): a pixel
+// (x, y), x to the right, lies at (left + scale x, top + scale y). Null without a picture.
+export function transform() {
+  const picture = $("original");
+  if (!picture) return null;
+  const at = layers.getBoundingClientRect();
+  return { left: at.left, top: at.top, scale: at.width / widthOf(picture) };
+}
+export function toWindow({ x, y }) {
+  const { left, top, scale } = transform();
+  return { x: left + scale * x, y: top + scale * y };
+}
+export function toPixel({ clientX, clientY }) {
+  const { left, top, scale } = transform();
+  return { x: (clientX - left) / scale, y: (clientY - top) / scale };
+}
+function widthOf(picture) {
+  return Number(picture.getAttribute("width")) || picture.naturalWidth;
+}
+
 function draw() {
-  if (!stage) return;
-  const width = layers.offsetWidth, height = layers.offsetHeight;
-  view.x = Math.min(0, Math.max(stage.clientWidth - width * view.zoom, view.x));
-  view.y = Math.min(0, Math.max(stage.clientHeight - height * view.zoom, view.y));
-  layers.style.transform = view.zoom === 1 ? "" : `translate(${view.x}px, ${view.y}px) scale(${view.zoom})`;
+  if (!stage || !layers.offsetWidth) return;
+  const width = layers.offsetWidth * view.zoom, height = layers.offsetHeight * view.zoom;
+  const inside = (part, half) => Math.min(Math.max(part, Math.min(half, 0.5)), Math.max(1 - half, 0.5));
+  view.x = inside(view.x, stage.clientWidth / 2 / width);
+  view.y = inside(view.y, stage.clientHeight / 2 / height);
+  const left = stage.clientWidth / 2 - view.x * width, top = stage.clientHeight / 2 - view.y * height;
+  layers.style.transform = view.zoom === 1 ? "" : `translate(${left}px, ${top}px) scale(${view.zoom})`;
   layers.style.setProperty("--zoom", view.zoom);
   stage.classList.toggle("zoomed", view.zoom > 1);
+  keep("view", view);
+  moves.dispatchEvent(new Event("move"));
 }
+// Zoom so that the point of the picture at this place of the stage stays there.
 function zoomTo(zoom, at) {
   if (!stage) return;
   zoom = Math.min(Math.max(zoom, 1), MAX_ZOOM);
   const place = at || { x: stage.clientWidth / 2, y: stage.clientHeight / 2 };
-  view.x = place.x - (place.x - view.x) * zoom / view.zoom;
-  view.y = place.y - (place.y - view.y) * zoom / view.zoom;
+  const less = 1 / view.zoom - 1 / zoom;
+  view.x += (place.x - stage.clientWidth / 2) / layers.offsetWidth * less;
+  view.y += (place.y - stage.clientHeight / 2) / layers.offsetHeight * less;
   view.zoom = zoom;
+  draw();
+}
+function moveBy(right, down) {
+  view.x -= right / (layers.offsetWidth * view.zoom);
+  view.y -= down / (layers.offsetHeight * view.zoom);
   draw();
 }
 function placeOf(event) {
@@ -118,9 +161,7 @@ function setUpZoom() {
       const apart = (place) => Math.hypot(place.x - other.x, place.y - other.y) || 1;
       zoomTo(view.zoom * apart(now) / apart(before), { x: (now.x + other.x) / 2, y: (now.y + other.y) / 2 });
     } else if (view.zoom > 1) {
-      view.x += now.x - before.x;
-      view.y += now.y - before.y;
-      draw();
+      moveBy(now.x - before.x, now.y - before.y);
     }
     fingers.set(event.pointerId, now);
   });
@@ -136,7 +177,7 @@ function setUpZoom() {
 // A picture smaller than its place is enlarged to it.
 function enlarge() {
   const picture = $("original");
-  const width = Number(picture.getAttribute("width")) || picture.naturalWidth, height = Number(picture.getAttribute("height")) || picture.naturalHeight;
+  const width = widthOf(picture), height = Number(picture.getAttribute("height")) || picture.naturalHeight;
   const room = $("drop").clientWidth * (document.querySelector(".mates") ? 0.65 : 1);
   const times = Math.min(room / width, parseFloat(getComputedStyle(picture).maxHeight) / height, MAX_ENLARGED);
   picture.style.width = times > 1 ? `${Math.floor(width * times)}px` : "";
@@ -145,24 +186,24 @@ window.addEventListener("resize", () => { if (stage) { enlarge(); draw(); } });
 
 // Set up the picture that is on the page now; without one, nothing zooms.
 export function setUpPicture() {
-  Object.assign(view, { zoom: 1, x: 0, y: 0 });
   fingers.clear();
   stage = $("stage");
   layers = $("layers");
   if (!stage) return;
   enlarge();
-  $("original").addEventListener("load", enlarge);
+  $("original").addEventListener("load", () => { enlarge(); draw(); });
   setUpOverlay();
   setUpChops();
   setUpMap();
   setUpZoom();
+  draw();
 }
 
 // Use a key for the picture; true if it was one.
 export function pictureKey(key) {
   const inside = view.zoom > 1 && document.activeElement === stage;
   const step = { ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[key];
-  if (inside && step) { view.x += step[0] * 60; view.y += step[1] * 60; draw(); }
+  if (inside && step) moveBy(step[0] * 60, step[1] * 60);
   else if (key === "Escape" && view.zoom > 1) zoomTo(1);
   else if (key === "+" || key === "=") zoomTo(view.zoom * 1.5);
   else if (key === "-") zoomTo(view.zoom / 1.5);
