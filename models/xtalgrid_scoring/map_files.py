@@ -15,6 +15,9 @@ from xtalgrid_core.outcomes import Group, Outcome
 _STRONGEST = 0.45
 """Opacity where a group is certain: the drop must show through."""
 
+_VISIBLE = 0.1
+"""A map's value from which on its colour can be seen in the picture."""
+
 COLOURS: Mapping[Group, str] = {
     Group.CRYSTAL: Outcome.HARVESTABLE.style.colour,
     Group.PRECIPITATE: Outcome.PRECIPITATE.style.colour,
@@ -29,7 +32,7 @@ class Seen(NamedTuple):
     Attributes
     ----------
     share
-        The part of the drop, 0..1, where the group is the likeliest.
+        The part of the drop, 0..1, where the group is the likeliest and its colour can be seen.
     largest
         The map's largest value, 0..1; 0 without a drop.
     colour
@@ -40,12 +43,18 @@ class Seen(NamedTuple):
     largest: float
     colour: str
 
+    @property
+    def is_visible(self) -> bool:
+        """Whether there is anything to see in the map."""
+        return self.largest >= _VISIBLE
+
 
 def map_pngs(maps: Mapping[Group, Float]) -> dict[Group, bytes]:
     """Return a PNG file for each group's map, ``(H, W)``, 0..1, all of one well; 0 outside the drop."""
     stacked = np.stack(list(maps.values()))
-    likeliest = stacked.argmax(axis=0)[stacked.max(axis=0) > 0]
-    shares = np.bincount(likeliest, minlength=len(stacked)) / max(likeliest.size, 1)
+    top = stacked.max(axis=0)
+    visible = stacked.argmax(axis=0)[top >= _VISIBLE]
+    shares = np.bincount(visible, minlength=len(stacked)) / max(np.count_nonzero(top), 1)
     return {
         group: _png(values, Seen(float(share), float(values.max()), COLOURS[group]))
         for (group, values), share in zip(maps.items(), shares, strict=True)

@@ -121,7 +121,7 @@ async def class_map(request: AllowedRequest, group: str, score: NamedScore, opti
 
 @router.get("/map/{score_id:int}.json")
 async def map_legend(request: AllowedRequest, score: NamedScore, options: MapOptions) -> Response:
-    """Say what an image's maps show, in the order of the groups: how much of the drop each takes, and its colour."""
+    """Say what an image's maps show: of each group its part of the drop, whether it is visible, and its colour."""
     site = request.site
     try:
         maps = await run_in_threadpool(site.maps.find_all, score.score_id)
@@ -132,7 +132,11 @@ async def map_legend(request: AllowedRequest, score: NamedScore, options: MapOpt
     except XtalgridError as error:
         return _no_map(error)
     seen = {group: seen_in(png) for group, png in maps.items()}
-    legend = [{"group": group, **one._asdict()} for group, one in seen.items() if one is not None]
+    legend = [
+        {"group": group, "share": one.share, "visible": one.is_visible, "colour": one.colour}
+        for group, one in seen.items()
+        if one is not None
+    ]
     return JSONResponse(legend, headers={"Cache-Control": CACHE_CONTROL})
 
 

@@ -1,20 +1,13 @@
-// A drop's picture: the overlay, the class map, zoom and pan.
+// A drop's picture: the overlay, zoom and pan; and the keys of all that is done with it.
+
+import * as classMap from "./class_map.js";
+import * as fullScreen from "./full_screen.js";
+import { keep, readKept, readSetting, saveSetting } from "./kept.js";
+import * as timeLapse from "./time_lapse.js";
+import * as tone from "./tone.js";
+import * as uv from "./uv.js";
 
 const $ = (id) => document.getElementById(id);
-
-export function readSetting(key) {
-  try { return localStorage.getItem(key); } catch { return null; }
-}
-export function saveSetting(key, value) {
-  try { localStorage.setItem(key, value); } catch { /* not available in private windows */ }
-}
-// What is kept from page to page in this tab, until it is closed.
-export function readKept(key) {
-  try { return JSON.parse(sessionStorage.getItem(`xtalgrid-${key}`)); } catch { return null; }
-}
-export function keep(key, value) {
-  try { sessionStorage.setItem(`xtalgrid-${key}`, JSON.stringify(value)); } catch { /* as above */ }
-}
 
 function setUpOverlay() {
   for (const part of ["boxes", "outline"]) {
@@ -37,41 +30,6 @@ export function setUpChops() {
       item.addEventListener(name, () => light(on));
     }
   }
-}
-
-function setUpMap() {
-  const tools = $("map-tools");
-  if (!tools) return;
-  const box = $("show-map"), group = $("map-group"), map = $("map"), status = $("map-status");
-  let requests = 0;
-  tools.hidden = false;
-  group.value = readSetting("map-group") || group.value;
-  if (!group.value) group.selectedIndex = 0;
-  const show = async () => {
-    saveSetting("map", box.checked ? "on" : "off");
-    saveSetting("map-group", group.value);
-    map.hidden = true;
-    status.textContent = "";
-    if (!box.checked) return;
-    const request = ++requests;
-    const waiting = setTimeout(() => { status.textContent = "drawing the map…"; }, 300);
-    try {
-      const answer = await fetch(tools.dataset.maps.replace("GROUP", group.value));
-      if (request !== requests) return;
-      if (!answer.ok) { status.textContent = answer.headers.get("content-type").startsWith("text/plain") ? await answer.text() : "no map"; return; }
-      map.src = answer.url;
-      map.hidden = false;
-      status.textContent = "";
-    } catch {
-      status.textContent = "the viewer does not respond";
-    } finally {
-      clearTimeout(waiting);
-    }
-  };
-  box.addEventListener("change", show);
-  group.addEventListener("change", () => { box.checked = true; show(); });
-  box.checked = readSetting("map") === "on";
-  if (box.checked) show();
 }
 
 // ---- zoom and pan: the layers move and scale inside the stage
@@ -116,6 +74,7 @@ function draw() {
   layers.style.transform = view.zoom === 1 ? "" : `translate(${left}px, ${top}px) scale(${view.zoom})`;
   layers.style.setProperty("--zoom", view.zoom);
   stage.classList.toggle("zoomed", view.zoom > 1);
+  $("zoom-now").textContent = view.zoom > 1 ? `${view.zoom.toFixed(1)}×` : "";
   keep("view", view);
   moves.dispatchEvent(new Event("move"));
 }
@@ -189,12 +148,12 @@ export function setUpPicture() {
   fingers.clear();
   stage = $("stage");
   layers = $("layers");
+  for (const part of [classMap, uv, timeLapse, tone, fullScreen]) part.setUp();
   if (!stage) return;
   enlarge();
   $("original").addEventListener("load", () => { enlarge(); draw(); });
   setUpOverlay();
   setUpChops();
-  setUpMap();
   setUpZoom();
   draw();
 }
@@ -203,11 +162,13 @@ export function setUpPicture() {
 export function pictureKey(key) {
   const inside = view.zoom > 1 && document.activeElement === stage;
   const step = { ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[key];
+  if (timeLapse.useKey(key) || uv.useKey(key)) return true;
   if (inside && step) moveBy(step[0] * 60, step[1] * 60);
   else if (key === "Escape" && view.zoom > 1) zoomTo(1);
   else if (key === "+" || key === "=") zoomTo(view.zoom * 1.5);
   else if (key === "-") zoomTo(view.zoom / 1.5);
   else if (key === "f") zoomTo(1);
+  else if (fullScreen.useKey(key)) return true;
   else {
     const toggle = $({ b: "show-boxes", d: "show-outline", h: "show-map" }[key]);
     if (!toggle) return false;
