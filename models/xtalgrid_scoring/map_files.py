@@ -54,7 +54,7 @@ def map_pngs(maps: Mapping[Group, Float]) -> dict[Group, bytes]:
     stacked = np.stack(list(maps.values()))
     top = stacked.max(axis=0)
     visible = stacked.argmax(axis=0)[top >= _VISIBLE]
-    shares = np.bincount(visible, minlength=len(stacked)) / max(np.count_nonzero(top), 1)
+    shares = np.bincount(visible, minlength=len(stacked)) / max(int(np.count_nonzero(top)), 1)
     return {
         group: _png(values, Seen(float(share), float(values.max()), COLOURS[group]))
         for (group, values), share in zip(maps.items(), shares, strict=True)

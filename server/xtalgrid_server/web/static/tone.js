@@ -8,7 +8,7 @@ const NEUTRAL = { brightness: 0, contrast: 0, gamma: 0 };  // of the sliders, -1
 const STEPS = 64;
 const tone = { ...NEUTRAL, ...readKept("tone") };
 
-let middle = 0.5;  // the picture's own brightness, which contrast leaves as it is
+let middle = null;  // the picture's own brightness, 0..1, which contrast leaves as it is; null: not measured yet
 
 // What a slider means: brightness adds up to half of the range, contrast and gamma are factors from 1/4 to 4.
 const meaning = {
@@ -23,18 +23,21 @@ function words(name) {
 
 function curve() {
   const [brightness, contrast, gamma] = NAMES.map((name) => meaning[name](tone[name]));
+  if (contrast !== 1) middle ??= brightnessOf($("original"));
+  const around = middle ?? 0.5;
   const inside = (value) => Math.min(Math.max(value, 0), 1);
-  const tones = Array.from({ length: STEPS + 1 }, (_, n) => inside((n / STEPS - middle) * contrast + middle) ** (1 / gamma));
+  const tones = Array.from({ length: STEPS + 1 }, (_, n) => inside((n / STEPS - around) * contrast + around) ** (1 / gamma));
   return tones.map((value) => inside(value + brightness).toFixed(4)).join(" ");
 }
 
-function measure() {
+function brightnessOf(picture) {
+  if (!picture.naturalWidth) return null;
   const canvas = document.createElement("canvas"), side = 32;
   canvas.width = canvas.height = side;
   const drawing = canvas.getContext("2d");
-  drawing.drawImage($("original"), 0, 0, side, side);
+  drawing.drawImage(picture, 0, 0, side, side);
   const { data } = drawing.getImageData(0, 0, side, side);
-  middle = data.reduce((sum, value, n) => sum + (n % 4 === 3 ? 0 : value), 0) / (side * side * 3 * 255);
+  return data.reduce((sum, value, n) => sum + (n % 4 === 3 ? 0 : value), 0) / (side * side * 3 * 255);
 }
 
 function filter() {
@@ -81,7 +84,7 @@ export function setUp() {
     slider.addEventListener("pointerup", () => slider.blur());  // so that keys are the drop's again
   }
   $("tone-reset").addEventListener("click", () => { Object.assign(tone, NEUTRAL); apply(); });
-  const begin = () => { if ($("original").naturalWidth) measure(); apply(); };
-  $("original").addEventListener("load", begin);
-  begin();
+  middle = null;
+  $("original").addEventListener("load", apply);
+  apply();
 }

@@ -101,9 +101,10 @@ function open(page, address) {
 
 // Another inspection has a list of its own, in the page's head.
 async function goToInspection(address) {
-  const from = drops;
+  const before = location.href;
   const page = await pages.get(address).catch(() => null);
-  if (drops !== from || page?.visitor !== me) { if (drops === from) location.assign(address); return; }
+  if (location.href !== before) return;  // the person went on
+  if (page?.visitor !== me) { location.assign(address); return; }
   forgetDigits();
   history.pushState(null, "", address);
   document.querySelector(".tools").replaceWith(page.tools);
