@@ -30,6 +30,7 @@ from .viewer import chromium, fill_plate, serving
 
 WIDTH, HEIGHT = 640, 480
 RIGHT, DOWN = 24, -9  # pixels by which the first inspection's pictures must be moved to lie on the second's
+SLOW = 20_000  # milliseconds: what the viewer works out may take longer than a page
 WELL = "/well/PICTURES/2/A1a"
 
 
@@ -150,13 +151,13 @@ def test_uv_lies_over_the_visible_picture_and_the_inspections_play_at_one_place(
     page.goto(WELL)
     page.keyboard.press("+")
     page.keyboard.press("v")
-    expect(page.locator("#uv-status")).to_have_text("aligned")
+    expect(page.locator("#uv-status")).to_have_text("aligned", timeout=SLOW)
     assert moved(page, "#uv") == pytest.approx((-6, 6), abs=3)
     page.keyboard.press("v")  # in turn with the visible picture
     for opacity in ("0", "1"):
         expect(page.locator("#uv")).to_have_css("opacity", opacity)
     page.keyboard.press("ArrowRight")
-    expect(page.locator("#uv-status")).to_have_text("not aligned: the pictures show different fields")
+    expect(page.locator("#uv-status")).to_have_text("not aligned: the pictures show different fields", timeout=SLOW)
     page.keyboard.press("v")
     expect(page.locator("#uv")).to_be_hidden()
     page.keyboard.press("ArrowLeft")
@@ -164,7 +165,8 @@ def test_uv_lies_over_the_visible_picture_and_the_inspections_play_at_one_place(
     page.keyboard.press(",")
     words = page.locator("#lapse-words")
     expect(words).to_have_text(
-        "2024-01-01 09:00 · 0 h after the first inspection · inspection 1 · clear · scores go to inspection 2"
+        "2024-01-01 09:00 · 0 h after the first inspection · inspection 1 · clear · scores go to inspection 2",
+        timeout=SLOW,
     )
     assert moved(page, "#lapse img") == pytest.approx((RIGHT, DOWN), abs=1)
     frame = page.locator("#stage > .frame .line")
@@ -219,7 +221,7 @@ def test_tone_by_keys_and_the_map_s_legend(signed_in):
     expect(picture).to_have_css("filter", "none")
     page.locator("#stage").focus()
     page.keyboard.press("h")
-    expect(page.locator("#map-status")).to_contain_text("unknown model")  # this drop's are not here
+    expect(page.locator("#map-status")).to_contain_text("unknown model", timeout=SLOW)  # this drop's are not here
     page.keyboard.press("ArrowLeft")
     expect(page.locator(".well-name")).to_have_text("A1a")
     legend = page.locator("#map-legend li")

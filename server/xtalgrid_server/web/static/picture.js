@@ -133,6 +133,13 @@ function setUpZoom() {
   $("zoom-out").addEventListener("click", () => zoomTo(view.zoom / 1.5));
   $("zoom-fit").addEventListener("click", () => zoomTo(1));
 }
+// A field that was used with the pointer gives the keys back to the drop.
+function giveKeysBack(field) {
+  let isByPointer = false;
+  field.addEventListener("pointerdown", () => { isByPointer = true; });
+  field.addEventListener("keydown", () => { isByPointer = false; });
+  field.addEventListener(field.matches("select") ? "change" : "pointerup", () => { if (isByPointer) field.blur(); });
+}
 // A picture smaller than its place is enlarged to it.
 function enlarge() {
   const picture = $("original");
@@ -155,6 +162,7 @@ export function setUpPicture() {
   setUpOverlay();
   setUpChops();
   setUpZoom();
+  for (const field of document.querySelectorAll("figcaption select, figcaption input[type=range]")) giveKeysBack(field);
   draw();
 }
 

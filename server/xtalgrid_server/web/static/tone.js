@@ -81,7 +81,6 @@ export function setUp() {
   for (const name of NAMES) {
     const slider = $(`tone-${name}`);
     slider.addEventListener("input", () => { tone[name] = Number(slider.value); apply(); });
-    slider.addEventListener("pointerup", () => slider.blur());  // so that keys are the drop's again
   }
   $("tone-reset").addEventListener("click", () => { Object.assign(tone, NEUTRAL); apply(); });
   middle = null;

@@ -53,7 +53,6 @@ export function setUp() {
   opacity.value = kept?.opacity ?? opacity.value;
   for (const field of [mode, $("uv-which")]) field.addEventListener("change", show);
   opacity.addEventListener("input", show);
-  opacity.addEventListener("pointerup", () => opacity.blur());  // so that keys are the drop's again
   $("uv").addEventListener("error", () => { $("uv-status").textContent = "there is no picture in this light"; });
   show();
 }
