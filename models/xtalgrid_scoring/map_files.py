@@ -15,7 +15,7 @@ from xtalgrid_core.outcomes import Group, Outcome
 _STRONGEST = 0.45
 """Opacity where a group is certain: the drop must show through."""
 
-_VISIBLE = 0.1
+_VISIBLE = 0.25
 """A map's value from which on its colour can be seen in the picture."""
 
 COLOURS: Mapping[Group, str] = {

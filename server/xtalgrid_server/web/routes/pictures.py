@@ -121,7 +121,7 @@ async def class_map(request: AllowedRequest, group: str, score: NamedScore, opti
 
 @router.get("/map/{score_id:int}.json")
 async def map_legend(request: AllowedRequest, score: NamedScore, options: MapOptions) -> Response:
-    """Say what an image's maps show: of each group its part of the drop, whether it is visible, and its colour."""
+    """Say what an image's maps show: each group's part of the drop, largest value and colour, and if it is visible."""
     site = request.site
     try:
         maps = await run_in_threadpool(site.maps.find_all, score.score_id)
@@ -133,9 +133,7 @@ async def map_legend(request: AllowedRequest, score: NamedScore, options: MapOpt
         return _no_map(error)
     seen = {group: seen_in(png) for group, png in maps.items()}
     legend = [
-        {"group": group, "share": one.share, "visible": one.is_visible, "colour": one.colour}
-        for group, one in seen.items()
-        if one is not None
+        {"group": group, **one._asdict(), "visible": one.is_visible} for group, one in seen.items() if one is not None
     ]
     return JSONResponse(legend, headers={"Cache-Control": CACHE_CONTROL})
 

@@ -14,14 +14,14 @@ async function get(address) {
 // What is drawn of the groups, and what is said of them.
 function choose(legend, chosen) {
   const visible = legend.filter((one) => one.visible);
-  if (!visible.length) return { shown: [], words: "nothing seen: no drop was found" };
+  if (!legend.some((one) => one.largest)) return { shown: [], words: "nothing seen: no drop was found" };
   if (chosen !== "all") {
     const shown = visible.filter((one) => one.group === chosen);
     return { shown, words: shown.length ? "" : chosen === "clear" ? "nothing seen: it is clear nowhere" : `nothing seen: no ${chosen} in this drop` };
   }
   const shown = visible.filter((one) => one.group !== "clear");
   const clear = legend.find((one) => one.group === "clear").share;
-  return { shown, words: !shown.length ? "nothing seen: the drop is clear everywhere" : clear ? `clear ${percent(clear)}, not coloured` : "" };
+  return { shown, words: !shown.length ? `nothing seen${clear ? ": the drop is clear" : ""}` : clear ? `clear ${percent(clear)}, not coloured` : "" };
 }
 
 function percent(share) {
