@@ -1,8 +1,7 @@
 """Registration: by how much one picture of a drop must be moved to lie on another, of another light or another day.
 
 What is compared is local contrast, the edges of crystals, drop and well, which pictures in visible and UV light share
-while their brightness differs. Of a whole plate's pictures the offsets are small: the imager returns to a well by some
-tens of micrometres.
+while their brightness differs. The shifts are small: an imager returns to a well within some tens of micrometres.
 """
 
 from __future__ import annotations
@@ -33,8 +32,8 @@ slightest common texture."""
 
 _PEAK, _CLEAR = 6.5, 1.4
 """How far the best shift must stand out: by so many standard deviations of the others, and so many times as good as any
-that is further than `_NEAR` pixels from it. Rendered pairs of visible and UV light, and real ones of a drop, reach more
-if they are found at all; pictures of different drops reach 6.9 and 1.3, or 6.0 and 1.4."""
+that is further than `_NEAR` pixels from it. Pictures of one drop mostly reach more, also in visible and UV light; those
+of different drops reach 6.9 and 1.3, or 6.0 and 1.4 (docs/decisions/0031-pictures-are-aligned.md)."""
 
 _NEAR = 8
 
@@ -87,12 +86,9 @@ def _best(fits: npt.NDArray[np.float64]) -> tuple[float, float] | None:
     row, col = (int(at) for at in np.unravel_index(near.argmax(), near.shape))
     rows, cols = np.indices(near.shape)
     others = near[np.hypot(rows - row, cols - col) > _NEAR]
-    is_peak = 0 < row < 2 * most and 0 < col < 2 * most  # on the border of the search it may rise further
-    if (
-        not is_peak
-        or not others.size
-        or near[row, col] <= max(others.mean() + _PEAK * others.std(), _CLEAR * others.max())
-    ):
+    if not others.size or not (0 < row < 2 * most and 0 < col < 2 * most):  # beyond the border it may rise further
+        return None
+    if near[row, col] <= max(others.mean() + _PEAK * others.std(), _CLEAR * others.max()):
         return None
     return row - most + _top(near[:, col], row), col - most + _top(near[row], col)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 
@@ -87,3 +88,13 @@ def test_pictures_that_cannot_be_aligned_say_why(client, drop, config):
 def test_only_pictures_of_one_drop(client, drop):
     assert client.get("/aligned/1/3.json").status_code == 404
     assert client.get("/aligned/1/99.json").status_code == 404
+
+
+def test_the_page_says_when_each_picture_was_taken_and_how_it_scored(client, drop):
+    attributes = "image", "inspection", "when", "hours", "kind"
+    pattern = r"<li\b" + "".join(rf'[^>]*? data-{name}="([^"]*)"' for name in attributes)
+    assert re.findall(pattern, client.get("/well/CI022987/4/A1a").text) == [
+        ("1", "3", "2012-11-21 14:00", "0", "clear"),
+        ("2", "4", "2012-11-28 14:00", "168", "harvestable"),
+    ]
+    assert 'id="lapse-tools"' not in client.get("/well/CI022987/4/A2a").text, "it has one inspection"

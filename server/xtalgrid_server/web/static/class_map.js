@@ -38,7 +38,7 @@ function draw(legend, { shown, words }, address) {
   $("map-legend").replaceChildren(...shown.map((one) => {
     const item = document.createElement("li"), colour = document.createElement("i");
     colour.style.background = one.colour;
-    item.append(colour, `${one.group} ${percent(one.share)} of the drop`);
+    item.append(colour, one.share ? `${one.group} ${percent(one.share)} of the drop` : `${one.group}, nowhere the likeliest`);
     return item;
   }));
   $("map-legend").hidden = !shown.length;

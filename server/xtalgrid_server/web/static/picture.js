@@ -41,24 +41,10 @@ const view = { ...WHOLE, ...readKept("view") };
 const fingers = new Map();
 let stage = null, layers = null;
 
-// Sends "move" when the picture lies elsewhere on the screen: zoomed, moved, of another size, or another picture.
-export const moves = new EventTarget();
-
-// The only place that knows how pixels of the file become points of the window (CSS pixels, as in a MouseEvent): a pixel
-// (x, y), x to the right, lies at (left + scale x, top + scale y). Null without a picture.
-export function transform() {
-  const picture = $("original");
-  if (!picture) return null;
-  const at = layers.getBoundingClientRect();
-  return { left: at.left, top: at.top, scale: at.width / widthOf(picture) };
-}
-export function toWindow({ x, y }) {
-  const { left, top, scale } = transform();
-  return { x: left + scale * x, y: top + scale * y };
-}
+// Which pixel of the file lies at a point of the window, as in a MouseEvent; what is drawn in the layers needs no more.
 export function toPixel({ clientX, clientY }) {
-  const { left, top, scale } = transform();
-  return { x: (clientX - left) / scale, y: (clientY - top) / scale };
+  const at = layers.getBoundingClientRect(), scale = widthOf($("original")) / at.width;
+  return { x: (clientX - at.left) * scale, y: (clientY - at.top) * scale };
 }
 function widthOf(picture) {
   return Number(picture.getAttribute("width")) || picture.naturalWidth;
@@ -76,7 +62,6 @@ function draw() {
   stage.classList.toggle("zoomed", view.zoom > 1);
   $("zoom-now").textContent = view.zoom > 1 ? `${view.zoom.toFixed(1)}×` : "";
   keep("view", view);
-  moves.dispatchEvent(new Event("move"));
 }
 // Zoom so that the point of the picture at this place of the stage stays there.
 function zoomTo(zoom, at) {

@@ -104,7 +104,7 @@ async function goToInspection(address) {
   const before = location.href;
   const page = await pages.get(address).catch(() => null);
   if (location.href !== before) return;  // the person went on
-  if (page?.visitor !== me) { location.assign(address); return; }
+  if (page?.visitor !== me || !page.tools.querySelector("#steps")) { location.assign(address); return; }
   forgetDigits();
   history.pushState(null, "", address);
   document.querySelector(".tools").replaceWith(page.tools);
