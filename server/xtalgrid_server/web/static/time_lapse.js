@@ -5,7 +5,7 @@ import { keep, readKept, wantsLessMotion } from "./kept.js";
 
 const $ = (id) => document.getElementById(id);
 const AHEAD = 2, KEPT = 4;  // pictures loaded ahead, and kept
-let frames = [];  // {image, inspection, when, hours, kind, letter, name, here, shift: {right, down, problem} once known}
+let frames = [];  // the data of the page's list, and once known shift: {right, down, problem}
 let here = 0, at = 0, run = null, aligning = null;
 const pictures = new Map();  // by address, the last used last
 
@@ -29,7 +29,8 @@ async function shiftBetween(image, other) {
   }
 }
 
-// Each picture is laid on its neighbour towards the page's own, which it resembles most. One that can't be is passed over.
+// Each picture is laid on its neighbour towards the page's own, which it resembles most; one that can't be is passed
+// over.
 async function align() {
   const mine = frames;
   frames[here].shift = { right: 0, down: 0 };
