@@ -60,7 +60,7 @@ function draw() {
   layers.style.transform = view.zoom === 1 ? "" : `translate(${left}px, ${top}px) scale(${view.zoom})`;
   layers.style.setProperty("--zoom", view.zoom);
   stage.classList.toggle("zoomed", view.zoom > 1);
-  $("zoom-now").textContent = view.zoom > 1 ? `${view.zoom.toFixed(1)}×` : "";
+  $("zoom-now").textContent = view.zoom > 1 ? `zoomed ${view.zoom.toFixed(1)}×` : "";
   keep("view", view);
 }
 // Zoom so that the point of the picture at this place of the stage stays there.

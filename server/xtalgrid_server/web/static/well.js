@@ -286,10 +286,13 @@ document.addEventListener("keydown", (event) => {
   const { key } = event;
   if (key === "Enter" && event.target.id === "stay") event.preventDefault();  // it would press the first button
   if (event.repeat && !key.startsWith("Arrow")) return;  // a key held down is pressed once
+  if (key === " ") {
+    if (!event.target.matches("button, summary, input") && pictureKey(key)) event.preventDefault();  // it presses those
+    return;
+  }
   const steps = { ArrowLeft: at - 1, ArrowRight: at + 1 };
   const link = $({ ArrowUp: "earlier", ArrowDown: "later", Escape: "up" }[key]);
-  if (key === " " && event.target.matches("button, summary, input")) return;  // it presses them
-  if (pictureKey(key)) { if (key.startsWith("Arrow") || key === " ") event.preventDefault(); return; }
+  if (pictureKey(key)) { if (key.startsWith("Arrow")) event.preventDefault(); return; }
   if (key in steps) { event.preventDefault(); if (drops[steps[key]]) goTo(steps[key]); }
   else if (link) { event.preventDefault(); link.click(); }
   else if (/^[0-9]$/.test(key)) type(key);
