@@ -120,7 +120,7 @@ def photograph(page: Page) -> None:
     with page.expect_navigation():
         page.locator(".review a[href*='/well/']").nth(1).click()
     page.keyboard.press("h")
-    page.locator("#map").wait_for(state="visible", timeout=60_000)  # the first class map starts a process
+    page.locator("#map img").first.wait_for(state="visible", timeout=60_000)  # the first class map starts a process
     _save(page, "viewer_well")
     page.keyboard.press("h")
     for drop in ("A1a", "A2c", "A4b", "B1a", "B1b", "B3c", "B4b"):

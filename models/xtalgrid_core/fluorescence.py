@@ -16,12 +16,10 @@ from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image
 
 from .images import Pixels
+from .registration import Field, blur, correlate, detail, grey, is_same_field
 
-Field = npt.NDArray[np.float32]
 PixelBox = tuple[int, int, int, int]
 
 _UM = 4.0
@@ -32,9 +30,6 @@ _FAR = 16.0
 
 _DETAIL = 40.0
 """Micrometres: larger features of the visible image are no crystals' edges."""
-
-_SIDES = 0.05
-"""The images show the same field if their aspect ratios differ by less than this fraction."""
 
 _GLOW = 1.0, 3.0
 """Least contrast, relative and as a multiple of the noise, of a crystal that fluoresces."""
@@ -98,15 +93,14 @@ def fluorescence(image: Pixels, uv: Pixels, boxes: Sequence[PixelBox], pixel_siz
         Micrometres a pixel of `image`.
     """
     height, width = image.shape[:2]
-    sides = (width / height) / (uv.shape[1] / uv.shape[0])
     scale = pixel_size_um / _UM
     shape = max(round(height * scale), 1), max(round(width * scale), 1)
-    if abs(sides - 1) > _SIDES or min(shape) < 2 * _FAR or not boxes:
+    if not is_same_field(image, uv) or min(shape) < 2 * _FAR or not boxes:
         return Fluorescence(Glow.UNSAID)
-    detail = _detail(_grey(image, shape))
-    glow = _grey(uv, shape)
-    glow = np.roll(glow, _shift(detail, _detail(glow)), axis=(0, 1))
-    contrasts = tuple(_contrast(detail, glow, [round(side * scale) for side in box]) for box in boxes)
+    radius = round(_DETAIL / _UM)
+    edges, glow = detail(grey(image, shape), radius), grey(uv, shape)
+    glow = np.roll(glow, _shift(edges, detail(glow, radius)), axis=(0, 1))
+    contrasts = tuple(_contrast(edges, glow, [round(side * scale) for side in box]) for box in boxes)
     return Fluorescence(_judge([one for one in contrasts if one is not None]), contrasts)
 
 
@@ -127,49 +121,22 @@ def _reaches(contrast: Contrast, least: tuple[float, float]) -> bool:
     return contrast.relative >= least[0] and contrast.noise >= least[1]
 
 
-def _grey(image: Pixels, shape: tuple[int, int]) -> Field:
-    picture = Image.fromarray(image).convert("L").resize(shape[::-1], Image.Resampling.BOX)
-    return np.asarray(picture, np.float32)
-
-
-def _blur(field: Field, radius: int) -> Field:
-    """Average over squares of 2·radius + 1 pixels; the edge's pixels are repeated beyond it."""
-    for axis in (0, 1):
-        pad = [(0, 0), (0, 0)]
-        pad[axis] = (radius + 1, radius)
-        sums = np.cumsum(np.pad(field, pad, mode="edge"), axis=axis, dtype=np.float64)
-        length = field.shape[axis]
-        ends = np.arange(2 * radius + 1, 2 * radius + 1 + length)
-        means = (sums.take(ends, axis) - sums.take(ends - 2 * radius - 1, axis)) / (2 * radius + 1)
-        field = means.astype(np.float32)
-    return field
-
-
-def _detail(grey: Field) -> Field:
-    """Return the local contrast of features smaller than `_DETAIL`."""
-    return np.asarray(np.sqrt(_blur((grey - _blur(grey, round(_DETAIL / _UM))) ** 2, 1)))
-
-
-def _shift(detail: Field, other: Field) -> tuple[int, int]:
-    """Return by how many rows and columns `other` must be rolled to lie best on `detail`, at most `_FAR`."""
-    spectra = []
-    for field in (detail, other):
-        flat = np.minimum(field, np.percentile(field, 98))  # a few bright spots must not decide
-        spectra.append(np.fft.rfft2(flat - flat.mean()))
-    fit = np.fft.irfft2(spectra[0] * spectra[1].conj(), s=detail.shape)
+def _shift(edges: Field, other: Field) -> tuple[int, int]:
+    """Return by how many rows and columns `other` must be rolled to lie best on `edges`, at most `_FAR`."""
+    fit = correlate(edges, other)
     most = round(_FAR / _UM)
     steps = range(-most, most + 1)
     return max(((row, col) for row in steps for col in steps), key=lambda step: float(fit[step]))
 
 
-def _contrast(detail: Field, glow: Field, box: Sequence[int]) -> Contrast | None:
+def _contrast(edges: Field, glow: Field, box: Sequence[int]) -> Contrast | None:
     row, col, height, width = box
     part = np.s_[max(row, 0) : row + height + 1, max(col, 0) : col + width + 1]
-    edges, light = detail[part], glow[part]
+    edges, light = edges[part], glow[part]
     if min(edges.shape) < 5:
         return None
     strong = (edges >= np.percentile(edges, 80)).astype(np.float32)
-    crystal, quiet = _blur(strong, 2) > 0.4, _blur(strong, 3) < 0.1
+    crystal, quiet = blur(strong, 2) > 0.4, blur(strong, 3) < 0.1
     if crystal.sum() < 8 or quiet.sum() < 8:
         crystal, quiet = strong > 0, edges < np.percentile(edges, 50)
     around = float(np.median(light[quiet]))

@@ -100,6 +100,18 @@ def read_image(data: bytes) -> Pixels:
     return source.rgb(source.whole)
 
 
+def read_small(data: bytes, side: int) -> Pixels:
+    """Decode an image as `read_image` does, reduced so that its longer side is at most `side` pixels.
+
+    Of a JPEG, only as much is decoded as that needs. Raises what `read_image` does.
+    """
+    height, width = image_size(data)
+    part = min(side / max(height, width), 1.0)
+    small = max(round(height * part), 1), max(round(width * part), 1)
+    source = _Source(data, small[::-1])
+    return source.resized(source.whole, *small)
+
+
 class Picture(Protocol):
     """A well image as the networks see it: from a file (`WellImage`), or from pixels in memory (`WellPixels`)."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
@@ -14,10 +12,11 @@ from xtalgrid_core.dense import Float, class_map, softmax
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.images import WellImage
 from xtalgrid_core.options import DEFAULTS
-from xtalgrid_core.outcomes import SCORED_GROUPS, Group, Outcome
+from xtalgrid_core.outcomes import SCORED_GROUPS, Group
 from xtalgrid_core.pooling import group_sums
 
 from .drop import NoDrop, WellDrop, cut_out, never_stop
+from .map_files import map_pngs
 from .networks import Networks
 from .score import check_size
 
@@ -26,16 +25,6 @@ NEAR = 5
 
 SIDE = 960
 """Longer side of the pictures, in pixels."""
-
-_STRONGEST = 0.45
-"""Opacity where a group is certain: the drop must show through."""
-
-COLOURS: Mapping[Group, str] = {
-    Group.CRYSTAL: Outcome.HARVESTABLE.style.colour,
-    Group.PRECIPITATE: Outcome.PRECIPITATE.style.colour,
-    Group.OTHER: Outcome.OTHER.style.colour,
-    Group.CLEAR: "#2ca25f",
-}
 
 
 def group_maps(cells: Float) -> Float:
@@ -82,6 +71,8 @@ def group_probabilities(logits: Float) -> Float:
 def draw_maps(data: bytes, networks: Networks, pixel_size_um: float | None = None) -> dict[Group, bytes]:
     """Draw a transparent PNG file for each group, in the shape of the well image; empty where there is no drop.
 
+    Each says what it shows; see `map_files`.
+
     Raises
     ------
     ImageError
@@ -89,8 +80,7 @@ def draw_maps(data: bytes, networks: Networks, pixel_size_um: float | None = Non
     ConfigError
         If the classifier has no class map.
     """
-    maps = overlay_maps(data, networks, pixel_size_um)
-    return {group: _png(values, group) for group, values in maps.items()}
+    return map_pngs(overlay_maps(data, networks, pixel_size_um))
 
 
 def overlay_maps(data: bytes, networks: Networks, pixel_size_um: float | None = None) -> dict[Group, Float]:
@@ -134,15 +124,6 @@ def _inside(well: WellDrop) -> Float:
         ImageDraw.Draw(canvas).polygon([(col * shrunk, row * shrunk) for row, col in outline], fill=1)
     values: Float = np.asarray(canvas, np.float32)
     return values
-
-
-def _png(values: np.ndarray, group: Group) -> bytes:
-    alpha = Image.fromarray((np.clip(values, 0, 1) * 255 * _STRONGEST).astype(np.uint8))
-    picture = Image.new("RGBA", alpha.size, COLOURS[group])
-    picture.putalpha(alpha)
-    stream = io.BytesIO()
-    picture.save(stream, "PNG")
-    return stream.getvalue()
 
 
 def _size(height: int, width: int) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from xtalgrid_core.images import (
     image_size,
     network_input,
     read_image,
+    read_small,
     resize,
     segmenter_view,
 )
@@ -239,3 +240,17 @@ def test_levels_are_applied_to_every_row_of_a_tall_image():
     image = np.random.default_rng(0).integers(0, 256, (600, 20, 3), np.uint8)
     levelled = Levels((1.0, 0.5, 2.0)).apply(image)
     assert (levelled == np.minimum(np.rint(image * np.array([1.0, 0.5, 2.0])), 255)).all()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_a_small_copy_shows_what_the_image_shows(kind):
+    """Quarters of different shades, decoded at an eighth of the size or so, and never enlarged."""
+    image = Image.new("RGB", (1600, 1200), (30, 30, 30))
+    image.paste((200, 60, 60), (800, 0, 1600, 600))
+    stream = io.BytesIO()
+    image.save(stream, kind)
+    small = read_small(stream.getvalue(), 200)
+    assert small.shape == (150, 200, 3)
+    assert small[30, 150].tolist() == pytest.approx([200, 60, 60], abs=4)
+    assert small[120, 50].tolist() == pytest.approx([30, 30, 30], abs=4)
+    assert read_small(stream.getvalue(), 5000).shape == (1200, 1600, 3)

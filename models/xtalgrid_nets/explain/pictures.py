@@ -18,7 +18,7 @@ from skimage.filters import gaussian
 from xtalgrid_core.files import replacing
 from xtalgrid_core.outcomes import SCORED_GROUPS, Group
 from xtalgrid_core.scale import REFERENCE_UM
-from xtalgrid_scoring.classmap import COLOURS
+from xtalgrid_scoring.map_files import COLOURS
 
 from . import words
 from .maps import Explained, Float

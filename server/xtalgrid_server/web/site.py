@@ -29,6 +29,7 @@ from .auth.cookies import FORMS, new_nonce, read_cookie
 from .auth.forms import check_form, local_address, read_form
 from .cache.imager import ImagerQuestions
 from .cache.memory import MemoryCache
+from .pages.alignment import Alignments
 from .pages.counts import PlateCounts
 from .pages.index import PlateIndex
 from .pages.maps import ClassMaps
@@ -64,6 +65,7 @@ class Site:
         self.pictures = PicturePool(config.viewer.map_processes)
         self.thumbnails = Thumbnails(config)
         self.maps = ClassMaps(config)
+        self.alignments = Alignments(config)
         self.monitor = PipelineMonitor(config, ledger, imager, self.questions)
         self.keys = score_keys(config)
         self.render = renderer()

@@ -208,6 +208,8 @@ def test_a_code_of_the_labs_own_set_is_read_from_the_score_table(visit, configur
         ('{ name = "x", outcome = "crystal" }', "'x' has the unknown outcome 'crystal'"),
         ('{ name = "x", outcome = "rim" }', "'x' has the unknown outcome 'rim'"),
         ('{ name = "x", outcome = "clear", key = "u" }', "the key 'u', which has a use already"),
+        ('{ name = "x", outcome = "clear", key = "v" }', "the key 'v', which has a use already"),
+        ('{ name = "x", outcome = "clear", key = "g" }', "the key 'g', which has a use already"),
         ('{ name = "x", outcome = "clear", key = "é" }', "viewer.scores"),
         ('{ name = "x", outcome = "clear", colour = "red" }', "viewer.scores"),
         ('{ name = "x", outcome = "clear" }, { name = "y", outcome = "clear" }', "the code '01' is used twice"),

@@ -74,6 +74,41 @@ def test_a_picture_that_cannot_be_read_says_so(client, scored):
     assert answered.status_code == 503 and answered.text.startswith("not an image: ")
 
 
+def test_the_legend_says_what_the_maps_show(client, scored, config):
+    """Of the pixels of the drop, by the PNG files: the part where each group is the likeliest."""
+    scored(*default_models())
+    legend = client.get("/map/1.json").json()
+    assert [one["group"] for one in legend] == list(GROUPS)
+    pictures = [np.asarray(Image.open(io.BytesIO(client.get(f"/map/{group}/1.png").content))) for group in GROUPS]
+    opacity = np.stack([picture[..., 3].astype(int) for picture in pictures])
+    drop, visible = opacity.max(axis=0) > 0, opacity.max(axis=0) / 255 / 0.45 >= 0.25
+    for n, (one, picture) in enumerate(zip(legend, pictures, strict=True)):
+        share = (visible & (opacity.argmax(axis=0) == n))[drop].mean()
+        assert one["share"] == pytest.approx(share, abs=0.02)
+        assert one["largest"] == pytest.approx(picture[..., 3].max() / 255 / 0.45, abs=0.01)
+        assert one["visible"] == (picture[..., 3].max() / 255 / 0.45 >= 0.25)
+        assert tuple(int(one["colour"][at : at + 2], 16) for at in (1, 3, 5)) == tuple(picture[0, 0, :3])
+
+
+def test_a_map_of_an_earlier_version_is_drawn_again_for_its_legend(client, scored, config):
+    scored(*default_models())
+    first = client.get("/map/1.json").json()
+    for path in (config.home / "maps").rglob("*.png"):
+        Image.open(path).save(path)  # as it was drawn before: without text
+    assert client.get("/map/1.json").json() == first
+
+
+@pytest.mark.parametrize("reason", ["broken", "no models"])
+def test_without_a_legend_the_page_says_why(client, scored, reason):
+    if reason == "broken":
+        scored(*default_models(), file=b"broken")
+    else:
+        scored("a" * 64, "b" * 64)
+    answered = client.get("/map/1.json")
+    assert answered.status_code == 503 and answered.headers["content-type"].startswith("text/plain")
+    assert answered.text.startswith({"broken": "not an image: ", "no models": "unknown model"}[reason])
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
 def test_the_processes_end_with_the_viewer(config, scored):
     scored(*default_models())
@@ -100,5 +135,5 @@ def test_without_onnxruntime_the_page_says_what_is_missing(client, scored, monke
 
 def test_no_map_of_nonsense(client, scored):
     scored("a" * 64, "b" * 64)
-    for address in ("/map/rim/1.png", "/map/crystal/2.png", "/map/..%2fcrystal/1.png"):
+    for address in ("/map/rim/1.png", "/map/crystal/2.png", "/map/..%2fcrystal/1.png", "/map/2.json"):
         assert client.get(address).status_code == 404, address

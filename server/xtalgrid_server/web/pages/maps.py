@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 from xtalgrid_core import wire
 from xtalgrid_core.errors import Busy, XtalgridError
 from xtalgrid_core.outcomes import SCORED_GROUPS
+from xtalgrid_scoring.map_files import seen_in
 from xtalgrid_scoring.pool import Pool
 
 from ...config import Config
@@ -48,8 +49,14 @@ class ClassMaps:
         """Return a map that was drawn before."""
         return self._cache.read(_name(score_id, group))
 
-    def get(self, score: ScoredImage, options: wire.Options, group: str) -> bytes:
-        """Return the map of a group over an image, by the models and options of one of its scores.
+    def find_all(self, score_id: int) -> dict[str, bytes] | None:
+        """Return the maps of all groups that were drawn before; None if one is missing or of an earlier version."""
+        maps = {group: self.find(score_id, group) for group in GROUPS}
+        found = {group: png for group, png in maps.items() if png is not None and seen_in(png) is not None}
+        return found if len(found) == len(GROUPS) else None
+
+    def get(self, score: ScoredImage, options: wire.Options) -> dict[str, bytes]:
+        """Return the maps of all groups over an image, by the models and options of one of its scores.
 
         Raises
         ------
@@ -65,9 +72,8 @@ class ClassMaps:
             drawing = self._drawing.setdefault(score_id, threading.Lock())
         if not drawing.acquire(timeout=_PATIENCE):
             raise Busy("This map is being drawn; try again in a moment.")
-        try:  # all groups are drawn together, so another request may have drawn this one
-            cached = self.find(score_id, group)
-            return cached if cached is not None else self._make(score, options)[group]
+        try:  # another request may have drawn them
+            return self.find_all(score_id) or self._make(score, options)
         finally:
             drawing.release()
 

@@ -60,6 +60,22 @@ def _parts(config: Config, image: ImageRow) -> Iterator[bytes]:
             yield part
 
 
+def content_name(config: Config, *images: ImageRow, kind: str = "") -> str:
+    """Return a name for what is made of these images' files as they are now, 40 characters.
+
+    Raises
+    ------
+    ImageError
+        If one of them cannot be read.
+    """
+    parts = []
+    for image in images:
+        path = image_path(config, image)
+        about = original_status(config, path)
+        parts.append(f"{path}\n{about.st_mtime_ns}\n{about.st_size}")
+    return hashlib.sha256("\n".join([*parts, kind]).encode()).hexdigest()[:40]
+
+
 def original_jpeg(config: Config, image: ImageRow) -> bytes:
     """Return an image that is no JPEG as one, at full size; for errors see `picture_pixels`."""
     return _jpeg(Image.fromarray(read_image(read_original(config, image))), quality=92)
@@ -130,9 +146,7 @@ class Thumbnails:
         ImageError
             If the original cannot be read.
         """
-        path = image_path(self._config, image)
-        about = original_status(self._config, path)
-        name = hashlib.sha256(f"{path}\n{about.st_mtime_ns}\n{about.st_size}\n{side}".encode()).hexdigest()[:40]
+        name = content_name(self._config, image, kind=str(side))
         return name, self._cache.read(name)
 
     def make(self, image: ImageRow, side: int, name: str) -> bytes:

@@ -8,10 +8,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import StreamingResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 
 from xtalgrid_core import wire
 from xtalgrid_core.errors import Busy, ImageError, XtalgridError
+from xtalgrid_scoring.map_files import seen_in
 
 from ...domain.images import ImageRow
 from ...ledger.shapes import ScoredImage
@@ -23,7 +24,7 @@ from ..site import AllowedRequest, PageRequest
 
 router = APIRouter()
 
-_CACHE_CONTROL = "private, max-age=600"
+CACHE_CONTROL = "private, max-age=600"
 _MATE_SIDE = 1280
 
 
@@ -60,7 +61,7 @@ async def thumbnail(request: AllowedRequest, side: int, image: NamedImage) -> Re
         data, name = await small_picture(request, image, side)
     except ImageError as error:
         return _missing(error)
-    headers = {"Cache-Control": _CACHE_CONTROL, "ETag": f'"{name}"'}
+    headers = {"Cache-Control": CACHE_CONTROL, "ETag": f'"{name}"'}
     if request.http.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)
     return Response(data, media_type="image/jpeg", headers=headers)
@@ -76,7 +77,7 @@ async def original(request: AllowedRequest, image: NamedImage) -> Response:
     except ImageError as error:
         return _missing(error)
     if parts is not None:
-        return StreamingResponse(parts, media_type="image/jpeg", headers={"Cache-Control": _CACHE_CONTROL})
+        return StreamingResponse(parts, media_type="image/jpeg", headers={"Cache-Control": CACHE_CONTROL})
     return await _made(request, image, lambda: original_jpeg(config, image), pixels)
 
 
@@ -93,31 +94,58 @@ async def framed(request: AllowedRequest, score: NamedScore) -> Response:
     return await _made(request, score, lambda: framed_jpeg(request.site.config, score))
 
 
-def _map_options(request: AllowedRequest, group: str, score: NamedScore) -> wire.Options:
+def _map_options(request: AllowedRequest, score: NamedScore, group: str = GROUPS[0]) -> wire.Options:
     origin = request.site.ledger.scores.origins(score.image_id).get(score.score_id) if group in GROUPS else None
     if origin is None:
         raise HTTPException(404, "There is no such map.")
     return origin.options
 
 
+MapOptions = Annotated[wire.Options, Depends(_map_options)]
+
+
 @router.get("/map/{group}/{score_id:int}.png")
-async def class_map(
-    request: AllowedRequest, group: str, score: NamedScore, options: Annotated[wire.Options, Depends(_map_options)]
-) -> Response:
+async def class_map(request: AllowedRequest, group: str, score: NamedScore, options: MapOptions) -> Response:
     """Send the map of where the classifier saw a group; it is drawn at the first request."""
     site = request.site
     try:
         data = await run_in_threadpool(site.maps.find, score.score_id, group)
         if data is None:
-            pixels = await run_in_threadpool(picture_pixels, site.config, score)
-            data = await site.pictures.make(
-                request.http, pixels, lambda: site.maps.get(score, options, group), is_map=True
-            )
+            data = (await _drawn_maps(request, score, options))[group]
     except Busy:
         raise
     except XtalgridError as error:
-        return Response(str(error), 503, media_type="text/plain; charset=utf-8")
-    return Response(data, media_type="image/png", headers={"Cache-Control": _CACHE_CONTROL})
+        return _no_map(error)
+    return Response(data, media_type="image/png", headers={"Cache-Control": CACHE_CONTROL})
+
+
+@router.get("/map/{score_id:int}.json")
+async def map_legend(request: AllowedRequest, score: NamedScore, options: MapOptions) -> Response:
+    """Say what an image's maps show: each group's part of the drop, largest value and colour, and if it is visible."""
+    site = request.site
+    try:
+        maps = await run_in_threadpool(site.maps.find_all, score.score_id)
+        if maps is None:
+            maps = await _drawn_maps(request, score, options)
+    except Busy:
+        raise
+    except XtalgridError as error:
+        return _no_map(error)
+    seen = {group: seen_in(png) for group, png in maps.items()}
+    legend = [
+        {"group": group, **one._asdict(), "visible": one.is_visible} for group, one in seen.items() if one is not None
+    ]
+    return JSONResponse(legend, headers={"Cache-Control": CACHE_CONTROL})
+
+
+async def _drawn_maps(request: PageRequest, score: ScoredImage, options: wire.Options) -> dict[str, bytes]:
+    site = request.site
+    pixels = await run_in_threadpool(picture_pixels, site.config, score)
+    return await site.pictures.make(request.http, pixels, lambda: site.maps.get(score, options), is_map=True)
+
+
+def _no_map(error: XtalgridError) -> Response:
+    return Response(str(error), 503, media_type="text/plain; charset=utf-8")
 
 
 async def small_picture(request: PageRequest, image: ImageRow, side: int) -> tuple[bytes, str]:
@@ -148,7 +176,7 @@ async def _made(
         data = await site.pictures.make(request.http, pixels, make)
     except ImageError as error:
         return _missing(error)
-    return Response(data, media_type="image/jpeg", headers={"Cache-Control": _CACHE_CONTROL})
+    return Response(data, media_type="image/jpeg", headers={"Cache-Control": CACHE_CONTROL})
 
 
 def _missing(error: ImageError) -> Response:

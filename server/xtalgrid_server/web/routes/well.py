@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import HTMLResponse
@@ -34,12 +34,13 @@ _STRIP = (4, 7)
 
 @dataclass(frozen=True, slots=True)
 class DropInspection:
-    """A drop at one of its inspections; `days` since the plate's first inspection in the ledger."""
+    """A drop at one of its inspections; `days` and `hours` since the plate's first inspection in the ledger."""
 
     drop: DropCard
     number: int
     inspected: datetime
     days: int
+    hours: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +173,8 @@ def _timeline(request: PageRequest, plate: PlateInspection, drop: DropCard) -> l
     timeline = []
     for number, group in sorted(by_inspection(images).items()):
         inspected, card = group[0].inspected, drop_cards(group, person_scores)[0]
-        timeline.append(DropInspection(card, number, inspected, days_between(first, inspected)))
+        hours = round((inspected - first) / timedelta(hours=1))
+        timeline.append(DropInspection(card, number, inspected, days_between(first, inspected), hours))
     return timeline
 
 

@@ -3,7 +3,7 @@
 const FRESH = 60_000;  // milliseconds: a page read ahead is shown for so long
 const pages = new Map();  // by address: {at, page, promise}
 
-// Read a page: {main, title, visitor, asked: when}, to be shown once, with its picture decoded.
+// Read a page: {main, tools, title, visitor, asked: when}, to be shown once, with its picture decoded.
 async function read(address) {
   const asked = performance.now();
   const answer = await fetch(address, { headers: { Accept: "text/html" }, signal: AbortSignal.timeout(20_000) });
@@ -11,7 +11,8 @@ async function read(address) {
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const main = document.adoptNode(page.getElementById("main"));  // its pictures begin to load
   await main.querySelector("#original")?.decode().catch(() => {});  // a missing one is shown as such
-  return { main, title: page.title, visitor: page.body.dataset.visitor, asked };
+  const tools = document.adoptNode(page.querySelector(".tools"));
+  return { main, tools, title: page.title, visitor: page.body.dataset.visitor, asked };
 }
 
 export function get(address) {

@@ -1,13 +1,13 @@
-// A drop's picture: the overlay, the class map, zoom and pan.
+// A drop's picture: the overlay, zoom and pan; and the keys of all that is done with it.
+
+import * as classMap from "./class_map.js";
+import * as fullScreen from "./full_screen.js";
+import { keep, readKept, readSetting, saveSetting } from "./kept.js";
+import * as timeLapse from "./time_lapse.js";
+import * as tone from "./tone.js";
+import * as uv from "./uv.js";
 
 const $ = (id) => document.getElementById(id);
-
-export function readSetting(key) {
-  try { return localStorage.getItem(key); } catch { return null; }
-}
-export function saveSetting(key, value) {
-  try { localStorage.setItem(key, value); } catch { /* not available in private windows */ }
-}
 
 function setUpOverlay() {
   for (const part of ["boxes", "outline", "marks"]) {
@@ -32,64 +32,51 @@ export function setUpChops() {
   }
 }
 
-function setUpMap() {
-  const tools = $("map-tools");
-  if (!tools) return;
-  const box = $("show-map"), group = $("map-group"), map = $("map"), status = $("map-status");
-  let requests = 0;
-  tools.hidden = false;
-  group.value = readSetting("map-group") || group.value;
-  if (!group.value) group.selectedIndex = 0;
-  const show = async () => {
-    saveSetting("map", box.checked ? "on" : "off");
-    saveSetting("map-group", group.value);
-    map.hidden = true;
-    status.textContent = "";
-    if (!box.checked) return;
-    const request = ++requests;
-    const waiting = setTimeout(() => { status.textContent = "drawing the map…"; }, 300);
-    try {
-      const answer = await fetch(tools.dataset.maps.replace("GROUP", group.value));
-      if (request !== requests) return;
-      if (!answer.ok) { status.textContent = answer.headers.get("content-type").startsWith("text/plain") ? await answer.text() : "no map"; return; }
-      map.src = answer.url;
-      map.hidden = false;
-      status.textContent = "";
-    } catch {
-      status.textContent = "the viewer does not respond";
-    } finally {
-      clearTimeout(waiting);
-    }
-  };
-  box.addEventListener("change", show);
-  group.addEventListener("change", () => { box.checked = true; show(); });
-  box.checked = readSetting("map") === "on";
-  if (box.checked) show();
-}
-
 // ---- zoom and pan: the layers move and scale inside the stage
 
-const MAX_ZOOM = 12, MAX_ENLARGED = 4;
-const view = { zoom: 1, x: 0, y: 0 };
+const MAX_ZOOM = 12, MAX_ENLARGED = 4, WHOLE = { zoom: 1, x: 0.5, y: 0.5 };
+// What one sees of the picture, relative to it, so that it can be kept for pictures of other sizes: `x` and `y`, 0..1,
+// are the point in the middle of the stage.
+const view = { ...WHOLE, ...readKept("view") };
 const fingers = new Map();
 let stage = null, layers = null;
 
+// Which pixel of the file lies at a point of the window, as in a MouseEvent; what is drawn in the layers needs no more.
+export function toPixel({ clientX, clientY }) {
+  const at = layers.getBoundingClientRect(), scale = widthOf($("original")) / at.width;
+  return { x: (clientX - at.left) * scale, y: (clientY - at.top) * scale };
+}
+function widthOf(picture) {
+  return Number(picture.getAttribute("width")) || picture.naturalWidth;
+}
+
 function draw() {
-  if (!stage) return;
-  const width = layers.offsetWidth, height = layers.offsetHeight;
-  view.x = Math.min(0, Math.max(stage.clientWidth - width * view.zoom, view.x));
-  view.y = Math.min(0, Math.max(stage.clientHeight - height * view.zoom, view.y));
-  layers.style.transform = view.zoom === 1 ? "" : `translate(${view.x}px, ${view.y}px) scale(${view.zoom})`;
+  if (!stage || !layers.offsetWidth) return;
+  const width = layers.offsetWidth * view.zoom, height = layers.offsetHeight * view.zoom;
+  const inside = (part, half) => Math.min(Math.max(part, Math.min(half, 0.5)), Math.max(1 - half, 0.5));
+  view.x = inside(view.x, stage.clientWidth / 2 / width);
+  view.y = inside(view.y, stage.clientHeight / 2 / height);
+  const left = stage.clientWidth / 2 - view.x * width, top = stage.clientHeight / 2 - view.y * height;
+  layers.style.transform = view.zoom === 1 ? "" : `translate(${left}px, ${top}px) scale(${view.zoom})`;
   layers.style.setProperty("--zoom", view.zoom);
   stage.classList.toggle("zoomed", view.zoom > 1);
+  $("zoom-now").textContent = view.zoom > 1 ? `zoomed ${view.zoom.toFixed(1)}×` : "";
+  keep("view", view);
 }
+// Zoom so that the point of the picture at this place of the stage stays there.
 function zoomTo(zoom, at) {
   if (!stage) return;
   zoom = Math.min(Math.max(zoom, 1), MAX_ZOOM);
   const place = at || { x: stage.clientWidth / 2, y: stage.clientHeight / 2 };
-  view.x = place.x - (place.x - view.x) * zoom / view.zoom;
-  view.y = place.y - (place.y - view.y) * zoom / view.zoom;
+  const less = 1 / view.zoom - 1 / zoom;
+  view.x += (place.x - stage.clientWidth / 2) / layers.offsetWidth * less;
+  view.y += (place.y - stage.clientHeight / 2) / layers.offsetHeight * less;
   view.zoom = zoom;
+  draw();
+}
+function moveBy(right, down) {
+  view.x -= right / (layers.offsetWidth * view.zoom);
+  view.y -= down / (layers.offsetHeight * view.zoom);
   draw();
 }
 function placeOf(event) {
@@ -118,9 +105,7 @@ function setUpZoom() {
       const apart = (place) => Math.hypot(place.x - other.x, place.y - other.y) || 1;
       zoomTo(view.zoom * apart(now) / apart(before), { x: (now.x + other.x) / 2, y: (now.y + other.y) / 2 });
     } else if (view.zoom > 1) {
-      view.x += now.x - before.x;
-      view.y += now.y - before.y;
-      draw();
+      moveBy(now.x - before.x, now.y - before.y);
     }
     fingers.set(event.pointerId, now);
   });
@@ -133,10 +118,17 @@ function setUpZoom() {
   $("zoom-out").addEventListener("click", () => zoomTo(view.zoom / 1.5));
   $("zoom-fit").addEventListener("click", () => zoomTo(1));
 }
+// A field that was used with the pointer gives the keys back to the drop.
+function giveKeysBack(field) {
+  let isByPointer = false;
+  field.addEventListener("pointerdown", () => { isByPointer = true; });
+  field.addEventListener("keydown", () => { isByPointer = false; });
+  field.addEventListener(field.matches("select") ? "change" : "pointerup", () => { if (isByPointer) field.blur(); });
+}
 // A picture smaller than its place is enlarged to it.
 function enlarge() {
   const picture = $("original");
-  const width = Number(picture.getAttribute("width")) || picture.naturalWidth, height = Number(picture.getAttribute("height")) || picture.naturalHeight;
+  const width = widthOf(picture), height = Number(picture.getAttribute("height")) || picture.naturalHeight;
   const room = $("drop").clientWidth * (document.querySelector(".mates") ? 0.65 : 1);
   const times = Math.min(room / width, parseFloat(getComputedStyle(picture).maxHeight) / height, MAX_ENLARGED);
   picture.style.width = times > 1 ? `${Math.floor(width * times)}px` : "";
@@ -145,28 +137,31 @@ window.addEventListener("resize", () => { if (stage) { enlarge(); draw(); } });
 
 // Set up the picture that is on the page now; without one, nothing zooms.
 export function setUpPicture() {
-  Object.assign(view, { zoom: 1, x: 0, y: 0 });
   fingers.clear();
   stage = $("stage");
   layers = $("layers");
+  for (const part of [classMap, uv, timeLapse, tone, fullScreen]) part.setUp();
   if (!stage) return;
   enlarge();
-  $("original").addEventListener("load", enlarge);
+  $("original").addEventListener("load", () => { enlarge(); draw(); });
   setUpOverlay();
   setUpChops();
-  setUpMap();
   setUpZoom();
+  for (const field of document.querySelectorAll("figcaption select, figcaption input[type=range]")) giveKeysBack(field);
+  draw();
 }
 
 // Use a key for the picture; true if it was one.
 export function pictureKey(key) {
   const inside = view.zoom > 1 && document.activeElement === stage;
   const step = { ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[key];
-  if (inside && step) { view.x += step[0] * 60; view.y += step[1] * 60; draw(); }
+  if (timeLapse.useKey(key) || uv.useKey(key)) return true;
+  if (inside && step) moveBy(step[0] * 60, step[1] * 60);
   else if (key === "Escape" && view.zoom > 1) zoomTo(1);
   else if (key === "+" || key === "=") zoomTo(view.zoom * 1.5);
   else if (key === "-") zoomTo(view.zoom / 1.5);
   else if (key === "f") zoomTo(1);
+  else if (fullScreen.useKey(key)) return true;
   else {
     const toggle = $({ b: "show-boxes", d: "show-outline", h: "show-map" }[key]);
     if (!toggle) return false;

@@ -1,7 +1,8 @@
 // The well page: going from drop to drop and scoring by keys, without page loads. A score belongs to the drop that was
 // on the screen when its first key was pressed. Without scripts, the page's forms and links do the same.
 
-import { pictureKey, readSetting, saveSetting, setUpChops, setUpPicture } from "./picture.js";
+import { readSetting, saveSetting } from "./kept.js";
+import { pictureKey, setUpChops, setUpPicture } from "./picture.js";
 import * as given from "./given.js";
 import * as marks from "./marks.js";
 import * as pages from "./pages.js";
@@ -13,20 +14,24 @@ const me = document.body.dataset.visitor;
 const AHEAD = 4;  // pages read ahead
 const SECOND_CLICK = 250;  // milliseconds: a click so soon after a drop appeared was meant for the one before
 
-// The list of drops stays as it was when the person came, also if scores change its order.
-const drops = $("steps").dataset.drops.split(",").map((text) => {
-  const [well, image, score, known] = text.split(" ");
-  return { well, image: Number(image), score: Number(score) || null, scored: known.includes("s"), likely: known.includes("l") };
-});
+// The list of an inspection's drops stays as it was when the person came, also if scores change its order.
+let drops, folder, at;
+function readList() {
+  drops = $("steps").dataset.drops.split(",").map((text) => {
+    const [well, image, score, known] = text.split(" ");
+    return { well, image: Number(image), score: Number(score) || null, scored: known.includes("s"), likely: known.includes("l") };
+  });
+  folder = location.pathname.replace(/[^/]*$/, "");
+  at = drops.findIndex((drop) => drop.well === decodeURIComponent(location.pathname.slice(folder.length)));
+}
+readList();
 const keys = [...document.querySelectorAll("#score-form [data-digits]")].map((button) =>
   ({ digits: button.dataset.digits, key: button.dataset.key, outcome: button.value, name: button.querySelector("span").textContent, letter: button.querySelector("b").cloneNode(true) }));
-const folder = location.pathname.replace(/[^/]*$/, "");
 const view = new URLSearchParams(location.search);
 view.delete("image");
 view.delete("undone");
 const query = view.size ? `?${view}` : "";
 
-let at = drops.findIndex((drop) => drop.well === decodeURIComponent(location.pathname.slice(folder.length)));
 let typed = null;  // the first digit and the drop it was typed for
 let forgetting = 0, appeared = 0;
 
@@ -96,6 +101,20 @@ function open(page, address) {
     scores.forgetStored(Number(picture?.dataset.image), page.asked);
     show(page.main);
   }
+}
+
+// Another inspection has a list of its own, in the page's head.
+async function goToInspection(address) {
+  const before = location.href;
+  const page = await pages.get(address).catch(() => null);
+  if (location.href !== before) return;  // the person went on
+  if (page?.visitor !== me || !page.tools.querySelector("#steps")) { location.assign(address); return; }
+  forgetDigits();
+  history.pushState(null, "", address);
+  document.querySelector(".tools").replaceWith(page.tools);
+  readList();
+  open(page, address);
+  readAhead();
 }
 
 function readAhead() {
@@ -276,6 +295,10 @@ document.addEventListener("keydown", (event) => {
   const { key } = event;
   if (key === "Enter" && event.target.id === "stay") event.preventDefault();  // it would press the first button
   if (event.repeat && !key.startsWith("Arrow")) return;  // a key held down is pressed once
+  if (key === " ") {
+    if (!event.target.matches("button, summary, input") && pictureKey(key)) event.preventDefault();  // it presses those
+    return;
+  }
   const steps = { ArrowLeft: at - 1, ArrowRight: at + 1 };
   const link = $({ ArrowUp: "earlier", ArrowDown: "later", Escape: "up" }[key]);
   if (marks.key(key)) return;
@@ -307,6 +330,9 @@ document.addEventListener("click", async (event) => {
   if (place >= 0) {
     event.preventDefault();
     goTo(place);
+  } else if (link.matches("#earlier, #later, #inspections a")) {
+    event.preventDefault();
+    goToInspection(link.pathname + link.search);
   } else if (scores.isWaiting()) {  // the next page should show them
     event.preventDefault();
     await scores.settled(1500);
