@@ -41,11 +41,6 @@ const view = { ...WHOLE, ...readKept("view") };
 const fingers = new Map();
 let stage = null, layers = null;
 
-// Which pixel of the file lies at a point of the window, as in a MouseEvent; what is drawn in the layers needs no more.
-export function toPixel({ clientX, clientY }) {
-  const at = layers.getBoundingClientRect(), scale = widthOf($("original")) / at.width;
-  return { x: (clientX - at.left) * scale, y: (clientY - at.top) * scale };
-}
 function widthOf(picture) {
   return Number(picture.getAttribute("width")) || picture.naturalWidth;
 }
