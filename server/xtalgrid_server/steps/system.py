@@ -32,6 +32,7 @@ from .progress import reopen
 from .promote import STEP as MODEL
 from .promote import models_in_use, promote, rollback
 from .publish import Published, publish
+from .publish_ispyb import publish_ispyb
 from .step import paused, step
 from .sync import Synced, sync
 from .undo import Undone, undo
@@ -217,6 +218,9 @@ class System:
             done = publish(self.config, self.imager, self.ledger, files, dry_run)
             report.update({"files": done.files, **done.actions, "refused": len(done.refused)})
             report.update(dry_run="yes" if dry_run else "no")
+            if self.config.publish.ispyb.url:
+                done.ispyb = publish_ispyb(self.config, self.ledger, dry_run)
+                report.update({f"ispyb_{action}": number for action, number in done.ispyb.actions.items()})
         return done
 
     def sync(self) -> Synced:
