@@ -71,6 +71,7 @@ def find_mistakes(config: Config) -> list[str]:
         ("imager.write_url", config.imager.write_url),
         ("ledger.url", config.ledger_url),
         ("publish.ispyb.url", config.publish.ispyb.url),
+        ("imager.ispyb.url", config.imager.ispyb.url),
     )
     for key, url in urls:
         if url and "://" not in url:
@@ -145,13 +146,20 @@ def _publish_checks(config: Config) -> list[str]:
 
 
 def _ispyb_checks(config: Config) -> list[str]:
-    """Find settings with which nothing could be written to ISPyB."""
-    settings, errors = config.publish.ispyb, []
+    """Find settings with which ISPyB could not be read, or nothing be written to it."""
+    settings, source, errors = config.publish.ispyb, config.imager.ispyb, []
+    if source.url and (config.imager.url or config.imager.folder):
+        other = "imager.url" if config.imager.url else "imager.folder"
+        errors.append(f"imager.ispyb.url: images come from {other} already; remove one of them")
+    if source.password_file and not source.url:
+        errors.append("imager.ispyb.password_file: needs imager.ispyb.url, which is not set")
+    if source.since and re.fullmatch(r"\d{4}-\d\d-\d\d", source.since) is None:
+        errors.append(f"imager.ispyb.since: {source.since!r} is not a date such as 2026-01-31")
     if len(set(settings.classes)) != len(SCORED_GROUPS) or not all(0 < len(name) <= 15 for name in settings.classes):
         errors.append("publish.ispyb.classes: give four names of at most 15 characters")
     errors += [
         f"imager.ispyb.types: {name!r} needs its number of drops a well"
-        for name, plate in config.imager.ispyb.types.items()
+        for name, plate in source.types.items()
         if not plate.drops
     ]
     if not settings.url:

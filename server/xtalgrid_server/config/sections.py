@@ -45,8 +45,14 @@ class Plate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class ImagerIspyb(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How to find images in ISPyB (docs/ispyb.md)."""
+    """ISPyB as the source of images, and how to find images there (docs/ispyb.md)."""
 
+    url: str = ""
+    """SQLAlchemy URL, mysql+pymysql://user@host/ispyb, with a read-only account; empty: not the source of images."""
+    password_file: str = ""
+    """File that contains the password; alternatively, set the environment variable XTALGRID_IMAGER_ISPYB_PASSWORD."""
+    since: str = ""
+    """Date from which on inspections are read, such as 2026-01-31; empty: all."""
     paths: dict[str, str] = field(default_factory=dict)
     """Folders as ISPyB names them, and where they are here, such as ``"/dls/vmxi" = "/mnt/vmxi"``."""
     types: dict[str, Plate] = field(default_factory=dict)
@@ -110,7 +116,7 @@ class Imager(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     columns: dict[str, dict[str, Name]] = field(default_factory=dict)
     """The lab's column names that differ from the vendor's, by table."""
     ispyb: ImagerIspyb = field(default_factory=ImagerIspyb)
-    """ISPyB, and how to find images there."""
+    """ISPyB as the source of images, and how to find images there."""
     codes: dict[str, Code] = field(default_factory=dict)
     """The lab's score codes that differ from the published ones, such as ``"crystals harvestable" = "45"``."""
 

@@ -21,7 +21,8 @@ from ..grids.local import LocalGrid, Worked
 from ..imager.crystaltrak.database import ImagerDatabase
 from ..imager.folder.entering import STEP as IMPORT
 from ..imager.folder.entering import Imported, import_folder
-from ..imager.folder.source import FolderSource, open_source
+from ..imager.folder.source import FolderSource
+from ..imager.opening import open_source
 from ..ledger.store import Ledger
 from ..storage.weights import Pair
 from .alerts import Alert, SentAlerts, send_alerts
@@ -112,7 +113,7 @@ class System:
             yield imported
             time.sleep(max(self.config.import_.settle_s, 1.0, 4 * took))
 
-    def _refresh(self) -> None:
+    def refresh(self) -> None:
         """Register new images at the source, unless an import is already running."""
         try:
             with step(self.config, IMPORT) as report:
@@ -144,7 +145,7 @@ class System:
                 ),
             )
         if not dry_run:
-            self._refresh()
+            self.refresh()
         with step(self.config, "create_work") as report:
             created = create_work(
                 config,
