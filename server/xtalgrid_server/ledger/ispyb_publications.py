@@ -90,22 +90,22 @@ class IspybPublications:
         """Record what is about to be written, before it is written.
 
         A run that was killed records its intentions again. What it finds already written (``same``) keeps its first
-        record, which has what was there before; all others get the new one, but for the time.
+        record, which has what was there before; all others get the new one, but for the time, and are to be done again.
         """
         table = t.ispyb_publications
         with self._db.writing() as connection:
-            known: dict[tuple[int, str], int] = {}
+            known: dict[tuple[int, str], tuple[int, str]] = {}
             for part in chunks([row.publication_id for row in rows]):
-                chosen = sa.select(table.c.id, table.c.publication_id, table.c.schema)
+                chosen = sa.select(table.c.id, table.c.publication_id, table.c.schema, table.c.action)
                 for row in connection.execute(chosen.where(table.c.publication_id.in_(part))):
-                    known[row.publication_id, row.schema] = row.id
+                    known[row.publication_id, row.schema] = row.id, row.action
             for each in rows:
                 values = _values(each)
-                key = known.get((each.publication_id, each.schema))
+                key, action = known.get((each.publication_id, each.schema), (None, ""))
                 if key is None:
                     connection.execute(table.insert().values(intended_at=now(), **values))
-                elif each.action != "same":
-                    connection.execute(table.update().where(table.c.id == key).values(**values))
+                elif each.action != "same" or action in (MISSING, WITHOUT):
+                    connection.execute(table.update().where(table.c.id == key).values(done_at=None, **values))
 
     def set_done(self, rows: Sequence[IspybPublication]) -> None:
         """Record that this is in ISPyB now, or can't be."""

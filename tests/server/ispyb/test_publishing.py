@@ -182,6 +182,28 @@ def test_killed_and_started_again_nothing_is_lost_or_doubled(lab, system, plate,
     assert (lab.four(first), lab.four(second)) == (MARCO, {})
 
 
+def test_killed_when_a_missing_image_has_come_it_is_written_by_the_next_run(lab, system, score, monkeypatch):
+    lab.schema()
+    (row,) = score({(1, 1): Outcome.CLEAR}, combined=True)
+    _, done = publish(system)
+    assert done.actions == {"missing": 1}
+    plate = lab.plate("CI022987")
+    image = lab.image(plate, lab.inspection(plate, INSPECTED), "1", str(image_path(system.config, row)))
+    real = IspybPublications.intend
+
+    def killed(self, rows):
+        real(self, rows)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(IspybPublications, "intend", killed)
+        with pytest.raises(KeyboardInterrupt):
+            system.publish()
+    assert lab.four(image) == {}
+    assert system.publish().ispyb.actions == {"insert": 1}
+    assert lab.four(image) == FOUR
+
+
 def test_instead_of_the_score_table(lab, system, plate, score_table, config):
     toml = f'[publish]\nscore_table = false\n[publish.ispyb]\nurl = "{lab.url}"\n'
     system.config = from_string(toml, home=config.home)
