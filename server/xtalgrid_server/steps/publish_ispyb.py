@@ -20,7 +20,7 @@ from xtalgrid_core.outcomes import SCORED_GROUPS
 from ..config import Config
 from ..domain.groups import four
 from ..domain.log import log
-from ..imager.ispyb.auto_scores import Four, class_ids, classes_of, read_four, write_four
+from ..imager.ispyb.auto_scores import Four, class_ids, classes_of, is_same, read_four, write_four
 from ..imager.ispyb.connection import Ispyb
 from ..imager.ispyb.finding import find_images
 from ..ledger.database import now
@@ -116,7 +116,7 @@ def _write(
         else:
             key = found[score_id]
             before = there[key]
-            action = "insert" if not before else "same" if before == four_ours else "replace"
+            action = "insert" if not before else "same" if is_same(before, four_ours) else "replace"
             rows.append(IspybPublication(each.publication_id, settings.schema, key, action, four_ours, before))
             there[key] = written[key] = four_ours
     if not dry_run:
@@ -170,7 +170,7 @@ def _undo(
             continue
         if (run := later.get((schema, row.image))) is not None:
             done.left.append(f"ISPyB image {row.image}: run {run} has written there since; undo it first")
-        elif there[row.image] not in (row.four, row.previous):
+        elif not any(is_same(there[row.image], four) for four in (row.four, row.previous)):
             done.left.append(f"ISPyB image {row.image}: its numbers were changed or deleted by somebody else")
         else:
             restored[row.image] = there[row.image] = row.previous

@@ -20,7 +20,7 @@ from xtalgrid_server.ledger.ispyb_publications import IspybPublications
 from xtalgrid_server.steps.undo import undo
 
 FOUR = {"crystal": BOTH[0], "precipitant": BOTH[1], "other": BOTH[2], "clear": BOTH[3]}
-MARCO = {"crystal": 0.1, "precipitant": 0.6, "other": 0.2, "clear": 0.1}
+MARCO = {"crystal": 0.012345, "precipitant": 0.687655, "other": 0.2, "clear": 0.1}
 WELLS = {(1, 1): Outcome.HARVESTABLE, (2, 1): Outcome.PRECIPITATE}
 
 
@@ -109,6 +109,7 @@ def test_by_location_the_nearest_visible_inspection_counts(lab, system, score):
         inspection = lab.inspection(plate, at, kind)
         images[name] = lab.image(plate, inspection, "4", f"/images/{name}/a2.jpg")
         lab.image(plate, inspection, "5", f"/images/{name}/a2 second drop.jpg")
+        lab.image(plate, inspection, "nowhere", f"/images/{name}/odd.jpg")
     publish(system)
     assert {name: bool(lab.four(image)) for name, image in images.items()} == {
         "uv": False,

@@ -17,8 +17,8 @@ from . import tables as t
 
 Four = dict[str, float]
 """Probabilities by class; empty: none are there."""
-_DIGITS = 5
-"""Of what we write; the database's floats hold six."""
+_ROUNDING = 5e-6
+"""We write five digits, and the database's floats hold six."""
 
 
 def class_ids(connection: sa.Connection, settings: PublishIspyb) -> dict[str, int]:
@@ -66,8 +66,13 @@ def read_four(
         for row in connection.execute(statement.with_for_update() if lock else statement):
             if row.probability is not None:
                 name = names[row.blSampleImageAutoScoreClassId]
-                found[row.blSampleImageId][name] = round(row.probability, _DIGITS)
+                found[row.blSampleImageId][name] = row.probability
     return found
+
+
+def is_same(one: Four, other: Four) -> bool:
+    """Tell whether probabilities are the same, but for the rounding of the database's floats."""
+    return one.keys() == other.keys() and all(abs(one[name] - other[name]) < _ROUNDING for name in one)
 
 
 def write_four(connection: sa.Connection, scores: Mapping[int, Four], classes: Mapping[str, int]) -> None:
@@ -88,24 +93,14 @@ def write_four(connection: sa.Connection, scores: Mapping[int, Four], classes: M
 def schema_sql(settings: PublishIspyb) -> str:
     """Return the SQL by which the database's administrator creates the schema, and what our account needs."""
     schema, names = _quoted(settings.schema), ", ".join(f"(@schema, {_quoted(name)})" for name in settings.classes)
-    read = (
-        t.containers,
-        t.types,
-        t.samples,
-        t.inspection_types,
-        t.inspections,
-        t.images,
-        t.scores,
-        t.schemas,
-        t.classes,
-    )
+    read = (t.containers, t.types, t.samples, t.inspection_types, t.inspections, t.images, t.scores, t.schemas)
     lines = (
         f"INSERT INTO {t.schemas.name} (schemaName, enabled) VALUES ({schema}, 1);",  # noqa: S608  printed for a person
         "SET @schema = LAST_INSERT_ID();",
         f"INSERT INTO {t.classes.name} (blSampleImageAutoScoreSchemaId, scoreClass) VALUES {names};",  # noqa: S608  printed for a person
         "",
         "-- for the account that is named in publish.ispyb.url, here xtalgrid:",
-        *(f"GRANT SELECT ON {table.name} TO 'xtalgrid'@'%';" for table in read),
+        *(f"GRANT SELECT ON {table.name} TO 'xtalgrid'@'%';" for table in (*read, t.classes)),
         f"GRANT SELECT, INSERT, DELETE ON {t.auto_scores.name} TO 'xtalgrid'@'%';",
     )
     return "\n".join(lines)

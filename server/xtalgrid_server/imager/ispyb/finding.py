@@ -19,8 +19,9 @@ from ...domain.light import Light, light_in
 from ...storage.engines import chunks
 from ..source import image_path
 from . import tables as t
+from .images import INSPECTED, images_joined
 from .paths import to_ispyb
-from .plates import COLUMNS, TYPE_OF_CONTAINER, plate_format, well_at
+from .plates import COLUMNS, plate_format, well_at
 
 _NEAR = timedelta(hours=1)
 """How far the times of one inspection may differ between two databases; no plate is inspected twice in it."""
@@ -78,24 +79,15 @@ def _of_plates(connection: sa.Connection, barcodes: Iterable[str], times: Sequen
     plates: dict[str, list[Any]] = defaultdict(list)
     if not times:
         return plates
-    inspected = sa.func.coalesce(t.inspections.c.blTimeStamp, t.inspections.c.completedTimeStamp)
-    statement = (
-        sa.select(
-            t.images.c.blSampleImageId,
-            t.containers.c.barcode,
-            t.samples.c.location,
-            t.inspection_types.c.name.label("light"),
-            inspected.label("inspected"),
-            *COLUMNS,
-        )
-        .select_from(t.containers)
-        .join(t.samples, t.samples.c.containerId == t.containers.c.containerId)
-        .join(t.images, t.images.c.blSampleId == t.samples.c.blSampleId)
-        .join(t.inspections, t.inspections.c.containerInspectionId == t.images.c.containerInspectionId)
-        .join(t.inspection_types, t.inspection_types.c.inspectionTypeId == t.inspections.c.inspectionTypeId)
-        .outerjoin(t.types, TYPE_OF_CONTAINER)
-        .where(inspected >= min(times) - _NEAR, inspected <= max(times) + _NEAR)
+    columns = (
+        t.images.c.blSampleImageId,
+        t.containers.c.barcode,
+        t.samples.c.location,
+        t.inspection_types.c.name.label("light"),
+        INSPECTED.label("inspected"),
+        *COLUMNS,
     )
+    statement = images_joined(columns).where(INSPECTED.between(min(times) - _NEAR, max(times) + _NEAR))
     for part in chunks(sorted(barcodes)):
         for row in connection.execute(statement.where(t.containers.c.barcode.in_(part))):
             plates[row.barcode].append(row)
@@ -113,10 +105,19 @@ def _of_drop(image: ImageRow, rows: Sequence[Any], types: Mapping[str, Plate]) -
     near = [row for row in rows if abs(row.inspected - image.inspected) <= _NEAR and _is_visible(row.light)]
     if not near:
         raise ValueError(f"and the plate has no visible images of {image.inspected:%Y-%m-%d %H:%M}")
-    found = [row.blSampleImageId for row in near if well_at(row.location, plate_format(row, types)) == image.well]
+    found: list[int] = []
+    mistake: ValueError | None = None
+    for row in near:
+        try:
+            if well_at(row.location, plate_format(row, types)) == image.well:
+                found.append(row.blSampleImageId)
+        except ValueError as error:
+            mistake = error
+    if not found and mistake is not None:
+        raise mistake
     if len(found) != 1:
         raise ValueError(f"and the plate has {len(found)} images of this well of {image.inspected:%Y-%m-%d %H:%M}")
-    return int(found[0])
+    return found[0]
 
 
 def _is_visible(name: str | None) -> bool:
