@@ -53,7 +53,7 @@ test-oracle: $(VENV)/.dev
 .PHONY: test-peers
 test-peers: $(VENV)/.dev
 	XTALGRID_POLO=$(abspath $(POLO)) XTALGRID_POLO_PYTHON=$(abspath $(POLO_PYTHON)) XTALGRID_ISPYB_SCHEMA=$(abspath $(ISPYB)) \
-	XTALGRID_SYNCHWEB=$(abspath $(SYNCHWEB)) $(BIN)/python -m pytest tests/peers $(if $(ISPYB),tests/server/ispyb) $(ARGS)
+	XTALGRID_SYNCHWEB=$(abspath $(SYNCHWEB)) $(BIN)/python -m pytest tests/peers $(if $(ISPYB),tests/server/ispyb tests/system/test_ispyb.py) $(ARGS)
 
 # Stress tests that take minutes to an hour; ARGS changes their length (docs/reliability.md).
 .PHONY: fuzz faults soak typing

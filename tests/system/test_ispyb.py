@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 from PIL import Image
 
+from tests.ispyb import SCHEMA
 from tests.server.ispyb.conftest import lab, mariadb_url  # noqa: F401
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.cli.main import main
@@ -41,7 +42,9 @@ def images(lab, tmp_path):  # noqa: F811
     return made
 
 
-def test_four_commands(lab, images, tmp_path):  # noqa: F811
+@pytest.fixture
+def scored(lab, images, tmp_path):  # noqa: F811
+    """The table of scored wells for training, after all commands of the server."""
     lab.schema()
     file = tmp_path / "xtalgrid.toml"
     file.write_text(f"""
@@ -79,6 +82,10 @@ workers = 1
     }
     scored = tmp_path / "scored.csv"
     xtalgrid("export-scored", str(scored))
+    return scored
+
+
+def test_plates_scores_and_agreement_by_three_commands(lab, images, scored):  # noqa: F811
     with scored.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert {(row["plate"], row["outcome"], row["scored_by"]) for row in rows} == {
@@ -88,6 +95,14 @@ workers = 1
         kept = connection.scalar(sa.select(sa.func.count(t.images.c.blSampleImageScoreId)))
     assert kept == 6  # people's scores in ISPyB
 
+    pytest.importorskip("torch", reason="training is not installed (extra train)")
+    from xtalgrid_nets.adapt.lab import fold_names, read_wells
+
+    assert sorted(fold_names(read_wells(scored), "auto")) == sorted([*PLATES, *PLATES])
+
+
+@pytest.mark.skipif(not SCHEMA, reason="takes half a minute: make test-peers ISPYB=ispyb-database/schemas/ispyb")
+def test_and_a_candidate_by_the_fourth(scored, tmp_path):
     pytest.importorskip("torch", reason="training is not installed (extra train)")
     from xtalgrid_nets.cli import main as train
 
