@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -17,6 +18,7 @@ from xtalgrid_server.exchange.import_scores import import_source
 from xtalgrid_server.exchange.ispyb import open_ispyb
 from xtalgrid_server.imager.ispyb import tables as t
 from xtalgrid_server.ledger.entering import enter_images
+from xtalgrid_server.service.jobs import plan
 
 NOON = datetime(2012, 12, 1, 12, 0)
 
@@ -163,3 +165,15 @@ def test_there_must_be_an_ispyb_and_the_schema(system, bring, config):
     system.config = from_string("", home=config.home)
     with pytest.raises(ConfigError, match=r"set imager\.ispyb\.url"):
         bring()
+
+
+def test_the_service_imports_by_itself(tmp_path, monkeypatch):
+    program = tmp_path / "bin" / "xtalgrid"
+    program.parent.mkdir()
+    program.touch()
+    monkeypatch.setattr("sys.executable", str(program.with_name("python")))
+    toml = '[imager.ispyb]\nurl = "mysql+pymysql://reader@host/ispyb"\npaths = { "/dls" = "/mnt/dls" }\n'
+    planned = plan(from_string(toml, file=tmp_path / "xtalgrid.toml", home=tmp_path / "home"), "xtalgrid")
+    (tell,) = (job for job in planned.jobs if job.name == "tell")
+    assert tell.commands == ("sync", "import-scores --ispyb", "alerts")
+    assert Path("/mnt/dls") in planned.mounts
