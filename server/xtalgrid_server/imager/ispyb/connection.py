@@ -82,6 +82,12 @@ class Ispyb:
         with self._errors():
             return patiently(attempt, self._retry_s, _WHAT)
 
+    def trying(self, work: Callable[[sa.Connection], T]) -> T:
+        """Return the result of `work` in a transaction that is rolled back."""
+        with self._errors(), self._engine.connect() as connection:
+            connection.begin()
+            return work(connection)  # closing the connection rolls back
+
     @property
     def _place(self) -> str:
         return place(self._engine.url)
