@@ -48,9 +48,12 @@ test-oracle: $(VENV)/.dev
 
 # Tests with other programs' own code, which no package index has (docs/exchange.md):
 # make test-peers POLO=checkout/src POLO_PYTHON=venv/bin/python
+# make test-peers ISPYB=ispyb-database/schemas/ispyb SYNCHWEB=SynchWeb/api/src
+# With ISPYB, the tests of ISPyB run on the real schema.
 .PHONY: test-peers
 test-peers: $(VENV)/.dev
-	XTALGRID_POLO=$(abspath $(POLO)) XTALGRID_POLO_PYTHON=$(abspath $(POLO_PYTHON)) $(BIN)/python -m pytest tests/peers $(ARGS)
+	XTALGRID_POLO=$(abspath $(POLO)) XTALGRID_POLO_PYTHON=$(abspath $(POLO_PYTHON)) XTALGRID_ISPYB_SCHEMA=$(abspath $(ISPYB)) \
+	XTALGRID_SYNCHWEB=$(abspath $(SYNCHWEB)) $(BIN)/python -m pytest tests/peers $(if $(ISPYB),tests/server/ispyb tests/system/test_ispyb.py) $(ARGS)
 
 # Stress tests that take minutes to an hour; ARGS changes their length (docs/reliability.md).
 .PHONY: fuzz faults soak typing

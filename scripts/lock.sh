@@ -21,7 +21,7 @@ compile() {
 }
 extras() { for extra in "$@"; do printf -- '--extra %s ' "$extra"; done; }
 
-server="server oracle postgres boinc"
+server="server oracle postgres boinc ispyb"
 # shellcheck disable=SC2046,SC2086  # the extras are words
 {
     compile all $(extras $server dev freeze train) --excludes scripts/locks/cuda.txt \

@@ -80,7 +80,7 @@ def test_commands_and_options_exist(block, words):
     "words",
     [
         "xtalgrid graid",
-        "xtalgrid run",
+        "xtalgrid history",
         "xtalgrid run x --fast",
         "xtalgrid export pdf x",
         "xtalgrid",

@@ -27,12 +27,8 @@ def test_the_example_names_every_key_with_its_default(tmp_path):
         name, _, body = section.partition("]")
         shown = dict(re.findall(r"^# (\w+) = (.*?)(?:  +#.*)?$", body, re.MULTILINE))
         fields = {field.name: field for field in msgspec.structs.fields(sections.SECTIONS[name])}
-        assert set(shown) | {"codes", "light", "tables", "columns"} == set(fields) | {
-            "codes",
-            "light",
-            "tables",
-            "columns",
-        }, name
+        tables = {"codes", "light", "tables", "columns", "ispyb"}
+        assert set(shown) | tables == set(fields) | tables, name
         values = tomllib.loads("\n".join(f"{key} = {value}" for key, value in shown.items()))
         for key in set(fields) - {
             "names" if name == "scores" else "",
@@ -44,6 +40,7 @@ def test_the_example_names_every_key_with_its_default(tmp_path):
             "tables",
             "columns",
             "plates",
+            "ispyb",
         }:  # no default that could be shown
             assert msgspec.convert(values[key], fields[key].type) == fields[key].default, f"{name}.{key}"
 

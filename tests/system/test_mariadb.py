@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
-import socket
-import subprocess
-import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from tests.conftest import missing
+from tests.mariadb import mariadb
 from xtalgrid_core.errors import ConfigError, GridError
 from xtalgrid_server.config import from_string
 from xtalgrid_server.grids.boinc import tables as t
@@ -28,34 +23,8 @@ PASSWORD = "se<cret &/@:"
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    """Of a MariaDB server of this module's own, on 127.0.0.1; root has no password."""
-    if shutil.which("mariadbd") is None or shutil.which("mariadb-install-db") is None:
-        missing("MariaDB is not installed")
-    pymysql = pytest.importorskip("pymysql", reason="the driver is not installed (extra boinc)")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        number = free.getsockname()[1]
-    with tempfile.TemporaryDirectory(prefix="xtalgrid-my-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        user = ["--user=root"] if os.geteuid() == 0 else []
-        data = ["--no-defaults", f"--datadir={folder / 'data'}", *user]
-        make = ["mariadb-install-db", *data, "--auth-root-authentication-method=normal", "--skip-test-db"]
-        subprocess.run(make, check=True, capture_output=True, timeout=200)
-        here = [f"--socket={folder / 'socket'}", f"--port={number}", "--bind-address=127.0.0.1", "--skip-name-resolve"]
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(["mariadbd", *data, *here], stdout=log, stderr=log)
-        try:
-            for _ in range(600):
-                assert process.poll() is None, (folder / "log").read_text()
-                try:
-                    pymysql.connect(host="127.0.0.1", port=number, user="root").close()
-                    break
-                except pymysql.err.OperationalError:
-                    time.sleep(0.2)
-            yield number
-        finally:
-            process.terminate()
-            process.wait(60)
+    with mariadb() as number:
+        yield number
 
 
 @pytest.fixture

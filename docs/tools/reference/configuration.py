@@ -51,6 +51,10 @@ def keys() -> Iterator[tuple[str, str, str]]:
         docs = docs_of_assignments(inspect.getsource(config), struct.__name__)
         for field in msgspec.structs.fields(struct):
             yield section, field.name, docs.get(field.name, "")
+            if (inner := _subsection(field)) is not None:
+                more = docs_of_assignments(inspect.getsource(config), inner.__name__)
+                for each in msgspec.structs.fields(inner):
+                    yield section, f"{field.name}.{each.name}", more.get(each.name, "")
 
 
 def page() -> str:
@@ -60,6 +64,10 @@ def page() -> str:
         parts += [f"## {section}", plain(struct.__doc__ or ""), _table(section, struct)]
         if struct is config.Publish:
             parts += ["A table of `hold`:", _table("hold", config.HoldRule)]
+        for field in msgspec.structs.fields(struct):
+            if (inner := _subsection(field)) is not None:
+                name = f"{section}.{field.name}"
+                parts += [f"### {name}", plain(inner.__doc__ or ""), _table(name, inner)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -67,11 +75,20 @@ def _table(section: str, struct: type[msgspec.Struct]) -> str:
     docs = docs_of_assignments(inspect.getsource(config), struct.__name__)
     rows = []
     for field in msgspec.structs.fields(struct):
+        if _subsection(field) is not None:
+            rows.append((f"`{field.name}`", "section", "", docs.get(field.name, "")))
+            continue
         what = _type(types.type_info(field.type))
         unit = WHOLE_NAMES.get(field.name) or next((u for end, u in UNITS.items() if field.name.endswith(end)), "")
         default = COMPUTED_DEFAULTS.get((section, field.name)) or _default(field)
         rows.append((f"`{field.name}`", ", ".join(filter(None, (what, unit))), default, docs.get(field.name, "")))
     return table(("key", "value", "default", ""), rows)
+
+
+def _subsection(field: Any) -> type[msgspec.Struct] | None:
+    """Return the struct of a key that is a section of its own."""
+    is_struct = isinstance(field.type, type) and issubclass(field.type, msgspec.Struct)
+    return field.type if is_struct else None
 
 
 def _default(field: Any) -> str:
@@ -103,6 +120,8 @@ def _type(kind: types.Type) -> str:
             return "list of text" + (", not empty" if kind.min_length else "")
         case types.DictType(value_type=types.DictType()):
             return "tables of text"
+        case types.DictType(value_type=types.StructType()):
+            return "table of tables"
         case types.DictType():
             return "table of text"
         case types.IntType() | types.FloatType():

@@ -28,6 +28,7 @@ PACKAGES = (
     "server/xtalgrid_server/imager",
     "server/xtalgrid_server/imager/crystaltrak",
     "server/xtalgrid_server/imager/folder",
+    "server/xtalgrid_server/imager/ispyb",
     "server/xtalgrid_server/ledger",
     "server/xtalgrid_server/grids",
     "server/xtalgrid_server/grids/boinc",

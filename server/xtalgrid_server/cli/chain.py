@@ -10,10 +10,12 @@ from xtalgrid_core.command_group import say
 from xtalgrid_core.errors import XtalgridError
 
 from ..config import Config
+from ..imager.ispyb.auto_scores import schema_sql
 from ..ledger.store import PAUSED
 from ..steps.step import user
 from ..steps.system import System
 from .options import dry_run_option, log_access, with_config
+from .printing import print_lines
 
 
 @click.command("create_work")
@@ -86,7 +88,11 @@ def set_autoscore_command(config: Config, files: tuple[Path, ...], undo: str | N
             log_access(config, "undo", run=undo, removed=back.removed, restored=back.restored)
         would = "would be " if dry_run else ""
         say(f"{back.removed} rows {would}removed, {back.restored} {would}restored")
-        for line in back.left:
+        left = list(back.left)
+        if back.ispyb is not None:
+            say(f"ISPyB: {back.ispyb.removed} images' scores {would}removed, {back.ispyb.restored} {would}restored")
+            left += back.ispyb.left
+        for line in left:
             say(f"left  {line}")
         return
     with System(config) as system:
@@ -95,6 +101,15 @@ def set_autoscore_command(config: Config, files: tuple[Path, ...], undo: str | N
     say(f"{done.files} files {would}: " + (", ".join(f"{n} {a}" for a, n in done.actions.items()) or "no rows"))
     for line in done.refused:
         say(f"refused  {line}")
+    for line in done.ispyb.lines() if done.ispyb is not None else ():
+        say(line)
+
+
+@click.command("ispyb-schema")
+@with_config
+def ispyb_schema(config: Config) -> None:
+    """Print the SQL that creates our auto-score schema in ISPyB, for the database's administrator."""
+    print_lines(schema_sql(config.publish.ispyb).splitlines())
 
 
 def _review(action: str, past: str) -> click.Command:
@@ -159,6 +174,7 @@ CHAIN = (
     assimilate_command,
     finalizer_command,
     set_autoscore_command,
+    ispyb_schema,
     approve,
     reject,
     pause,

@@ -33,7 +33,7 @@ _NOTES_SHOWN = 20
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=click.Path(path_type=Path), required=False)
 @recursive_option
 @copy_option
 @names_option
@@ -43,9 +43,11 @@ _NOTES_SHOWN = 20
 @json_option
 @with_config
 def run(
-    config: Config, folder: Path, recursive: bool, copy: bool, names: str | None, frames: str, as_json: bool
+    config: Config, folder: Path | None, recursive: bool, copy: bool, names: str | None, frames: str, as_json: bool
 ) -> None:
     """Take a FOLDER of well images through every stage, and account for each image.
+
+    Without FOLDER: the images of ISPyB (imager.ispyb) or of the watched folder (imager.folder).
 
     The exit code is 1 if any of them failed.
     """
@@ -61,13 +63,15 @@ def run(
         sys.exit(EXIT_FAILED)
 
 
-def _no_images(folder: Path, account: Account) -> str:
+def _no_images(folder: Path | None, account: Account) -> str:
+    if folder is None:
+        return "there are no images yet"
     others = ", ".join(f"{number} {kind}" for kind, number in account.passed_over.items())
     passed_over = f"; passed over {others}" if others else ""
     return f"{folder}: no image files here ({', '.join(FORMATS)}){passed_over}; --recursive includes subfolders"
 
 
-def run_with_progress(system: System, folder: Path, **options: Any) -> FolderRun:
+def run_with_progress(system: System, folder: Path | None, **options: Any) -> FolderRun:
     """Call `run_folder` with a progress bar if this is a terminal."""
     with tqdm(desc="scoring", unit=" wells", disable=None, leave=False) as bar:
 

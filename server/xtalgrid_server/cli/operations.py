@@ -17,6 +17,7 @@ from ..config import Config
 from ..domain.log import write_few_of_a_kind
 from ..imager.crystaltrak.check import check_imager
 from ..imager.crystaltrak.finding import statements
+from ..imager.ispyb.check import check_ispyb
 from ..reports.status import status as pipeline_status
 from ..reports.status import status_lines
 from ..steps.system import System
@@ -54,7 +55,7 @@ def check_imager_command(config: Config, as_json: bool) -> None:
         config, imager=msgspec.structs.replace(config.imager, retry_s=0.0)
     )  # a person is waiting
     with System(at_once) as system:
-        findings = list(check_imager(config, system.imager))
+        findings = [*check_imager(config, system.imager), *check_ispyb(at_once)]
     if as_json:
         print_json(findings)
     else:

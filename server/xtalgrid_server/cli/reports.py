@@ -20,8 +20,9 @@ from ..config import Config
 from ..exchange.export import FORMATS, Format
 from ..exchange.export import export as write_export
 from ..exchange.foreign import Told
-from ..exchange.import_scores import import_lines
+from ..exchange.import_scores import import_lines, import_source
 from ..exchange.import_scores import import_scores as read_scores
+from ..exchange.ispyb import open_ispyb
 from ..exchange.layouts import read_layout, unread
 from ..exchange.polo import export_runs
 from ..ledger.imported_scores import Kind
@@ -403,7 +404,9 @@ def layout(load: Load, file: Path, barcode: str) -> None:
 
 
 @click.command("import-scores")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.option("--ispyb", is_flag=True, help="Import people's scores from ISPyB (imager.ispyb or publish.ispyb).")
+@click.option("--schema", default="", help="With --ispyb: a program's scores instead, by their schema, such as MARCO.")
 @click.option("--by", default="", help="Who gave the scores, if the file does not say.")
 @click.option("--kind", type=click.Choice(["person", "program"]), help="Whether that is a person or a program.")
 @click.option("--barcode", default="", help="The plate, if the file does not say.")
@@ -418,7 +421,9 @@ def layout(load: Load, file: Path, barcode: str) -> None:
 @click.pass_obj
 def import_scores(
     load: Load,
-    file: Path,
+    file: Path | None,
+    ispyb: bool,
+    schema: str,
     by: str,
     kind: Kind | None,
     barcode: str,
@@ -429,26 +434,26 @@ def import_scores(
     accept_sorted: bool,
     as_json: bool,
 ) -> None:
-    """Import scores of people and programs from a FILE of another program, or a table.
+    """Import scores of people and programs from a FILE of another program, or a table, or from ISPyB.
 
-    The exit code is 1 if lines were refused.
+    The exit code is 1 if lines of a FILE were refused. ISPyB may well have plates that are not here.
     """
+    if (file is None) != ispyb or (schema and not ispyb):
+        raise XtalgridError("give a FILE, or --ispyb, which --schema is for")
+    told = Told(by, kind, barcode, inspection, sheet)
     with System(load()) as system:
-        done = read_scores(
-            system.config,
-            system.imager,
-            system.ledger,
-            file,
-            Told(by, kind, barcode, inspection, sheet),
-            dry_run=dry_run,
-            accept_sorted=accept_sorted,
-            refused_file=refused,
-        )
+        opened = system.config, system.imager, system.ledger
+        options: Any = {"dry_run": dry_run, "accept_sorted": accept_sorted, "refused_file": refused}
+        if file is not None:
+            done = read_scores(*opened, file, told, **options)
+        else:
+            source = open_ispyb(system.config, system.imager, told, schema)
+            done = import_source(*opened, source, "ISPyB", "ISPyB", **options)
     if as_json:
         print_json(done)
     else:
         print_lines(import_lines(done, dry_run))
-    if done.refused:
+    if done.refused and not ispyb:
         sys.exit(EXIT_REFUSED)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from xtalgrid_core.chops import STRIDE, dense_step_error
 from xtalgrid_core.frames import SUFFIX
-from xtalgrid_core.outcomes import CLASSES, Group, Outcome
+from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS, Group, Outcome
 
 from ..domain.words import SCORE_COLUMNS, configured, names_known
 from . import vendor
@@ -56,6 +56,7 @@ def find_mistakes(config: Config) -> list[str]:
         if name not in SCORE_COLUMNS
     ]
     errors += _publish_checks(config)
+    errors += _ispyb_checks(config)
     errors += _boinc_checks(config)
     errors += _alerts_checks(config.alerts)
     errors += _viewer_checks(config.viewer)
@@ -69,6 +70,8 @@ def find_mistakes(config: Config) -> list[str]:
         ("imager.url", config.imager_url),
         ("imager.write_url", config.imager.write_url),
         ("ledger.url", config.ledger_url),
+        ("publish.ispyb.url", config.publish.ispyb.url),
+        ("imager.ispyb.url", config.imager.ispyb.url),
     )
     for key, url in urls:
         if url and "://" not in url:
@@ -139,6 +142,31 @@ def _publish_checks(config: Config) -> list[str]:
         errors.append(f'imager.exclude: framed images would be scored again; add "*{Path(SUFFIX).stem}.*"')
     if publish.image_rows and publish.frames_days:
         errors.append("publish.frames_days: the imager database would list deleted framed images; set it to 0")
+    return errors
+
+
+def _ispyb_checks(config: Config) -> list[str]:
+    """Find settings with which ISPyB could not be read, or nothing be written to it."""
+    settings, source, errors = config.publish.ispyb, config.imager.ispyb, []
+    if source.url and (config.imager.url or config.imager.folder):
+        other = "imager.url" if config.imager.url else "imager.folder"
+        errors.append(f"imager.ispyb.url: images come from {other} already; remove one of them")
+    if source.password_file and not source.url:
+        errors.append("imager.ispyb.password_file: needs imager.ispyb.url, which is not set")
+    if source.since and re.fullmatch(r"\d{4}-\d\d-\d\d", source.since) is None:
+        errors.append(f"imager.ispyb.since: {source.since!r} is not a date such as 2026-01-31")
+    if len(set(settings.classes)) != len(SCORED_GROUPS) or not all(0 < len(name) <= 15 for name in settings.classes):
+        errors.append("publish.ispyb.classes: give four names of at most 15 characters")
+    errors += [
+        f"imager.ispyb.types: {name!r} needs its number of drops a well"
+        for name, plate in source.types.items()
+        if not plate.drops
+    ]
+    if not settings.url:
+        if settings.password_file:
+            errors.append("publish.ispyb.password_file: needs publish.ispyb.url, which is not set")
+        if not config.publish.score_table:
+            errors.append("publish.score_table: false, but no publish.ispyb.url is set; scores would go nowhere")
     return errors
 
 

@@ -102,8 +102,12 @@ def _section(kind: type[msgspec.Struct], name: str, values: dict[str, Any], erro
         if key not in fields:
             errors.append(f"{name}.{key}: unknown key{did_you_mean(key, fields)}")
             continue
+        inner = fields[key].type
+        if isinstance(inner, type) and issubclass(inner, msgspec.Struct) and isinstance(value, dict):
+            good[key] = _section(inner, f"{name}.{key}", value, errors)
+            continue
         try:
-            good[key] = msgspec.convert(value, type=fields[key].type)
+            good[key] = msgspec.convert(value, type=inner)
         except msgspec.ValidationError as error:
             shown = "" if key in _SECRET else f" (it is {value!r})"
             errors.append(f"{name}.{key}: {error}{shown}")

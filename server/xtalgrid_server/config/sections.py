@@ -33,6 +33,32 @@ Name = Annotated[str, Meta(pattern="^[A-Za-z][A-Za-z0-9_$#]{0,127}$")]
 NameOrNone = Annotated[str, Meta(pattern="^([A-Za-z][A-Za-z0-9_$#]{0,127})?$")]
 
 
+class Plate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The format of plates: 8 rows and 12 columns have 96 wells."""
+
+    rows: Annotated[int, Meta(ge=1, le=99)]
+    """Number of rows."""
+    columns: Annotated[int, Meta(ge=1, le=99)]
+    """Number of columns."""
+    drops: Annotated[int, Meta(ge=0, le=99)] = 0
+    """Drops per well; 0: any number."""
+
+
+class ImagerIspyb(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """ISPyB as the source of images, and how to find images there (docs/ispyb.md)."""
+
+    url: str = ""
+    """SQLAlchemy URL, mysql+pymysql://user@host/ispyb, with a read-only account; empty: not the source of images."""
+    password_file: str = ""
+    """File that contains the password; alternatively, set the environment variable XTALGRID_IMAGER_ISPYB_PASSWORD."""
+    since: str = ""
+    """Date from which on inspections are read, such as 2026-01-31; empty: all."""
+    paths: dict[str, str] = field(default_factory=dict)
+    """Folders as ISPyB names them, and where they are here, such as ``"/dls/vmxi" = "/mnt/vmxi"``."""
+    types: dict[str, Plate] = field(default_factory=dict)
+    """Formats by container type, where ISPyB's own can't be right."""
+
+
 class Imager(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The imager database and its images (docs/configuration.md, section imager)."""
 
@@ -89,6 +115,8 @@ class Imager(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The lab's table names that differ from the vendor's (docs/imager-databases.md)."""
     columns: dict[str, dict[str, Name]] = field(default_factory=dict)
     """The lab's column names that differ from the vendor's, by table."""
+    ispyb: ImagerIspyb = field(default_factory=ImagerIspyb)
+    """ISPyB as the source of images, and how to find images there."""
     codes: dict[str, Code] = field(default_factory=dict)
     """The lab's score codes that differ from the published ones, such as ``"crystals harvestable" = "45"``."""
 
@@ -229,6 +257,19 @@ class HoldRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Which probability to compare: that of the outcome, or the calibrated probability of a crystal."""
 
 
+class PublishIspyb(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """ISPyB as a place where ARTscores are published (docs/ispyb.md). Time limits are those of the imager database."""
+
+    url: str = ""
+    """SQLAlchemy URL, mysql+pymysql://user@host/ispyb, with an account that may write scores; empty: no ISPyB."""
+    password_file: str = ""
+    """File that contains the password; alternatively, set the environment variable XTALGRID_PUBLISH_ISPYB_PASSWORD."""
+    schema: Annotated[str, Meta(min_length=1, max_length=25)] = "ARTscore"
+    """Name of the auto-score schema, which `xtalgrid ispyb-schema` prints for the database's administrator."""
+    classes: tuple[str, ...] = ("crystal", "precipitant", "other", "clear")
+    """Its classes for crystal, precipitate, other and clear; SynchWeb expects these names."""
+
+
 class Publish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How scores are published."""
 
@@ -246,17 +287,10 @@ class Publish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Whether to add the framed images to the imager's table of images."""
     autoscores: bool = False
     """Whether to write to the lab's own table of machine scores too (``imager.tables.autoscores``)."""
-
-
-class Plate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The format of plates: 8 rows and 12 columns have 96 wells."""
-
-    rows: Annotated[int, Meta(ge=1, le=99)]
-    """Number of rows."""
-    columns: Annotated[int, Meta(ge=1, le=99)]
-    """Number of columns."""
-    drops: Annotated[int, Meta(ge=0, le=99)] = 0
-    """Drops per well; 0: any number."""
+    score_table: bool = True
+    """Whether to write to the imager's score table; false: only elsewhere, in ISPyB."""
+    ispyb: PublishIspyb = field(default_factory=PublishIspyb)
+    """ISPyB, beside or instead of the score table."""
 
 
 class Import(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from ..config import Config
+from ..domain.drop_state import Meaning
 from ..domain.wells import Well
 from ..imager.folder.dates import find_date
 from ..ledger.imported_scores import AtIs, Kind
@@ -78,6 +79,12 @@ class Line:
     file: str = ""
 
 
+def is_sorted(four: Mapping[str, float]) -> bool:
+    """Tell whether probabilities fall in the order to which the published script for ISPyB assigns MARCO's, sorted."""
+    values = [four.get(name, 0.0) for name in ("Crystals", "Precipitate", "Clear", "Other")]
+    return values == sorted(values, reverse=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """A file of scores.
@@ -92,12 +99,18 @@ class Source:
         Reads it to its end too, but only the four probabilities of each line that has them.
     notes
         What a person should know of it.
+    words
+        What its words mean, lower case, where `scores.names` does not say.
+    looks_mixed_up
+        Whether four probabilities are as if paired with the wrong names; if all are, they are refused.
     """
 
     format: str
     lines: Callable[[], Iterator[Line]]
     probabilities: Callable[[], Iterator[Mapping[str, float]]]
     notes: tuple[str, ...] = ()
+    words: Mapping[str, Meaning] = field(default_factory=dict)
+    looks_mixed_up: Callable[[Mapping[str, float]], bool] = is_sorted
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from ..ledger.imported_scores import AtIs, ImportedScore
 from ..ledger.shapes import DropImage
 from ..ledger.store import Ledger
 from . import polo
-from .foreign import ForeignScore, Line, Source, Told
+from .foreign import ForeignScore, Line, Source, Told, is_sorted
 from .places import Places
 from .rockmaker import open_export
 from .score_tables import open_table
@@ -118,9 +118,38 @@ def import_scores(
         If the file cannot be read or is not recognised. Nothing is recorded then.
     """
     source = open_source(config, file, told or Told())
-    _check_lines(file, source, accept_sorted)
+    return import_source(
+        config,
+        imager,
+        ledger,
+        source,
+        str(file),
+        file.name,
+        dry_run=dry_run,
+        accept_sorted=accept_sorted,
+        refused_file=refused_file,
+    )
+
+
+def import_source(
+    config: Config,
+    imager: ImagerDatabase,
+    ledger: Ledger,
+    source: Source,
+    place: str,
+    origin: str,
+    *,
+    dry_run: bool = False,
+    accept_sorted: bool = False,
+    refused_file: Path | None = None,
+) -> ImportedScores:
+    """Import the scores of an open source, of which messages say `place`, and the ledger keeps `origin`.
+
+    Other parameters and errors are those of `import_scores`.
+    """
+    _check_lines(place, source, accept_sorted)
     done = ImportedScores(source.format, notes=list(source.notes))
-    places, words = Places(config, imager, ledger), Words(config)
+    places, words = Places(config, imager, ledger), Words(config, source.words)
     said: dict[tuple[int, str, str], int] = {}
     try:
         with replacing(refused_file) if refused_file else nullcontext() as out:
@@ -128,7 +157,7 @@ def import_scores(
                 out.write(csv_line(("file", "line", "reason")))
             lines = source.lines()
             while batch := list(itertools.islice(lines, _AT_ONCE)):
-                scores = _read(config, ledger, file, batch, places, words, done, said, out)
+                scores = _read(config, ledger, origin, batch, places, words, done, said, out)
                 if not dry_run:
                     ledger.imported_scores.add(scores)
     except OSError as error:
@@ -159,29 +188,29 @@ def open_source(config: Config, file: Path, told: Told) -> Source:
     return open_table(config, file, told)
 
 
-def _check_lines(file: Path, source: Source, accept_sorted: bool) -> None:
+def _check_lines(place: str, source: Source, accept_sorted: bool) -> None:
     """Read the whole file once, so that one that breaks off is refused whole.
 
     The published script that writes MARCO's scores to ISPyB pairs the sorted probabilities with a fixed list of
     classes, so that "crystal" always has the largest: such rows say nothing.
     """
-    rows, is_sorted = 0, True
+    rows, is_mixed_up = 0, True
     for four in source.probabilities():
         rows += 1
-        values = [four.get(name, 0.0) for name in ("Crystals", "Precipitate", "Clear", "Other")]
-        is_sorted = is_sorted and values == sorted(values, reverse=True)
-    if is_sorted and rows >= _FEW and not accept_sorted:
+        is_mixed_up = is_mixed_up and source.looks_mixed_up(four)
+    if is_mixed_up and rows >= _FEW and not accept_sorted:
+        fall = "the probabilities fall from crystal to precipitate, clear and other"
+        what = fall if source.looks_mixed_up is is_sorted else "crystal has the largest probability"
         raise ConfigError(
-            f"{file}: in all {rows} rows the probabilities fall from crystal to precipitate, clear and other, as the "
-            "published script that writes MARCO's scores to ISPyB mixes them up; export them from MARCO again, or, if "
-            "all wells are crystals, use --accept-sorted"
+            f"{place}: in all {rows} rows {what}, as the published script that writes MARCO's scores to ISPyB mixes "
+            "them up; get them from MARCO again, or, if all wells are crystals, use --accept-sorted"
         )
 
 
 def _read(
     config: Config,
     ledger: Ledger,
-    file: Path,
+    origin: str,
     batch: Sequence[Line],
     places: Places,
     words: Words,
@@ -199,7 +228,7 @@ def _read(
         if not reason and line.scores:
             try:
                 image = places.find(line.place)
-                scores = list(_scores(config, line.file or file.name, image, line.scores, words))
+                scores = list(_scores(config, line.file or origin, image, line.scores, words))
                 _refuse_contradictions(scores, said)
             except _UnknownWord as error:
                 reason = f"unknown word {error.word!r}; add it to scores.names"

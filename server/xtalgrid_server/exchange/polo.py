@@ -24,6 +24,7 @@ from xtalgrid_core.files import replacing
 from xtalgrid_core.images import read_image
 
 from ..config import Config
+from ..domain.groups import four
 from ..domain.wells import FORMATS, PlateFormat, Well
 from ..imager.crystaltrak.database import ImagerDatabase
 from ..imager.folder.dates import find_date
@@ -32,7 +33,7 @@ from ..ledger.store import Ledger
 from ..reports.entries import DropInspection, Entry, Filter, inspections
 from ..steps.pack import read_original
 from .foreign import ForeignScore, Line, Place, Source, Told, utc
-from .marco import CLASSES, four
+from .marco import CLASSES
 
 HEADER, SEPARATOR, VERSION = "<>", "=" * 79, "0.2.1"
 WHO, MODEL = "Polo", "Polo's machine"

@@ -13,8 +13,8 @@ from xtalgrid_core import wire
 from xtalgrid_core.images import SUFFIXES
 from xtalgrid_core.outcomes import Group, Outcome
 
+from ..domain.groups import four
 from .foreign import ForeignScore, Line, Place, Source, Told
-from .marco import four
 from .sheets import Row, Sheet, texts
 
 WHO = "TeXRank"

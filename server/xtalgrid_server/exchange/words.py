@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..config import Config
 from ..domain.drop_state import Meaning
 from ..domain.words import CLASSES_BY_NAME, LABELS, configured, plain
 
 
 class Words:
-    """Tells what words mean: first as ``scores.names`` says, then by our own names, then by the lab's score codes."""
+    """Tells what words mean: as ``scores.names`` says, then as the program does, by our own names, by the lab's codes.
 
-    def __init__(self, config: Config) -> None:
-        self._config = config
+    Parameters
+    ----------
+    theirs
+        What the program's own words mean.
+    """
+
+    def __init__(self, config: Config, theirs: Mapping[str, Meaning] | None = None) -> None:
+        self._config, self._theirs = config, theirs or {}
         self._names = {plain(word): meaning for word, meaning in config.scores.names.items()}
 
     def meaning(self, word: str, *, as_outcome: bool = False) -> Meaning | None:
@@ -33,7 +41,8 @@ class Words:
             return None if not named else configured(named)
         if word.strip() in self._config.imager.not_scored:
             return None
-        meaning = (CLASSES_BY_NAME if as_outcome else LABELS).get(key) or self._config.outcome(word.strip())
+        meaning = self._theirs.get(key) or (CLASSES_BY_NAME if as_outcome else LABELS).get(key)
+        meaning = meaning or self._config.outcome(word.strip())
         if meaning is None:
             raise ValueError(f"unknown word {word!r}")
         return meaning

@@ -57,8 +57,8 @@ class ImportedScore:
 
     @property
     def has_time(self) -> bool:
-        """Whether the file says when it was given; else only the newest is known of each person or program."""
-        return self.at_is in ("scored", "changed")
+        """Whether it is known when it was given; else only the newest is known of each person or program."""
+        return self.at_is == "scored"
 
     @property
     def giver(self) -> tuple[int, str, str]:

@@ -13,12 +13,17 @@ from ..storage.engines import chunks
 from . import tables as t
 from .database import LedgerDatabase, now
 
-_IS_UNDONE = sa.exists().where(t.undone.c.publication_id == t.publications.c.id)
+ELSEWHERE = "elsewhere"
+"""The action for a score that is not written to the score table, but to other places (``publish.score_table``)."""
+PUBLISHED = ("insert", "replace", "same", ELSEWHERE)
+"""Actions after which a score is published."""
+
+IS_UNDONE = sa.exists().where(t.undone.c.publication_id == t.publications.c.id)
 
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """A row for the score table: `action` is insert, replace, same or keep.
+    """A row for the score table: `action` is insert, replace, same, keep or `ELSEWHERE`.
 
     `done` is None until the row is known to be written. `previous` is our row as it was before, as text. `undone` is
     None unless the row was taken back.
@@ -107,7 +112,7 @@ class Publications:
         statement = (
             sa.select(written.inspect_id, sa.func.max(decided.id).label("decision"))
             .join_from(t.publications, t.finalizations, same)
-            .where(written.done_at.is_not(None), ~_IS_UNDONE)
+            .where(written.done_at.is_not(None), ~IS_UNDONE)
             .group_by(written.inspect_id)
         )
         return {row.inspect_id: row.decision for row in self._db.rows_in(statement, written.inspect_id, inspect_ids)}
@@ -118,7 +123,7 @@ class Publications:
         statement = (
             sa.select(later.c.inspect_id, later.c.run)
             .join_from(later, mine, sa.and_(mine.c.inspect_id == later.c.inspect_id, later.c.id > mine.c.id))
-            .where(mine.c.run == run, later.c.run != run, later.c.action.in_(("insert", "replace")), ~_IS_UNDONE)
+            .where(mine.c.run == run, later.c.run != run, later.c.action.in_(("insert", "replace")), ~IS_UNDONE)
             .order_by(later.c.id)
         )
         return {row.inspect_id: row.run for row in self._db.rows(statement)}

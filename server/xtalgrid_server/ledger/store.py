@@ -20,12 +20,13 @@ from .failures import Failures
 from .imager_scores import ImagerScores
 from .images import Images
 from .imported_scores import ImportedScores
+from .ispyb_publications import IspybPublications
 from .marks import Marks
 from .passed_over import PassedOver
 from .person_scores import PersonScores
 from .plates import Plates
 from .promotions import Promotions
-from .publications import Publications
+from .publications import PUBLISHED, Publications
 from .scores import Scores
 from .sign_ins import SignIns
 from .units import Units
@@ -56,6 +57,7 @@ class Ledger:
         self.contents = ContentsRecords(self._db)
         self.decisions = Decisions(self._db)
         self.publications = Publications(self._db)
+        self.ispyb = IspybPublications(self._db)
         self.promotions = Promotions(self._db)
         self.alerts = Alerts(self._db)
         self.users = Users(self._db)
@@ -98,7 +100,7 @@ class Ledger:
         )
         result_count = sa.select(t.results.c.accepted, sa.func.count()).group_by(t.results.c.accepted)
         published = sa.select(sa.func.count()).where(
-            t.publications.c.done_at.is_not(None), t.publications.c.action.in_(("insert", "replace", "same"))
+            t.publications.c.done_at.is_not(None), t.publications.c.action.in_(PUBLISHED)
         )
         with self._db.reading() as connection:
 

@@ -2,8 +2,8 @@
 
 The exceptions are `units.state` and `units.attempts`, the state of an image's file, the times at which something was
 done (`publications.done_at`, `corrections.written_at`, `alerts.sent_at`, `failures.closed_at`, `sessions.ended_at`),
-links that are used, publications that are not done yet, sessions, links and attempts to sign in that are over, and the
-watermark.
+links that are used, publications that are not done yet or were taken back in ISPyB, sessions, links
+and attempts to sign in that are over, and the watermark.
 
 Times are UTC unless their column says local. JSON is stored as text: the bytes of the wire format, readable by people.
 """
@@ -195,7 +195,7 @@ publications = sa.Table(
     _to("scores.id"),
     sa.Column("inspect_id", sa.BigInteger, nullable=False, index=True),
     sa.Column("code", sa.String(2), nullable=False),
-    sa.Column("action", sa.String(20), nullable=False, doc="insert, replace, same, keep"),
+    sa.Column("action", sa.String(20), nullable=False, doc="insert, replace, same, keep, elsewhere"),
     sa.Column("previous", sa.Text, nullable=False, default="", doc="our row as it was before, for --undo"),
     sa.Column("why", sa.String(500), nullable=False, default=""),
     sa.Column("intended_at", sa.DateTime, nullable=False),
@@ -213,6 +213,25 @@ undone = sa.Table(
     sa.Column("at", sa.DateTime, nullable=False),
 )
 """Publications that `set_autoscore --undo` took back."""
+
+ispyb_publications = sa.Table(
+    "ispyb_publications",
+    metadata,
+    _key(),
+    sa.Column("publication_id", _id, sa.ForeignKey("publications.id"), nullable=False),
+    sa.Column("schema", sa.String(25), nullable=False, doc="name of ISPyB's auto-score schema"),
+    sa.Column("image", sa.BigInteger, index=True, doc="BLSampleImageId; empty: not found"),
+    sa.Column("action", sa.String(20), nullable=False, doc="insert, replace, same, missing, without"),
+    sa.Column("four", sa.String(200), nullable=False, default="", doc="probabilities by class, as JSON"),
+    sa.Column("previous", sa.String(200), nullable=False, default="", doc="those that were there, for --undo"),
+    sa.Column("why", sa.String(500), nullable=False, default=""),
+    sa.Column("intended_at", sa.DateTime, nullable=False),
+    sa.Column("done_at", sa.DateTime),
+    sa.Column("undone_at", sa.DateTime),
+    sa.Column("undone_by", sa.String(100)),
+    sa.UniqueConstraint("publication_id", "schema"),
+)
+"""What `set_autoscore` wrote into ISPyB; `missing`: the image is not there, `without`: it has no four numbers."""
 
 imager_scores = sa.Table(
     "imager_scores",

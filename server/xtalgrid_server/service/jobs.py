@@ -81,7 +81,7 @@ def plan(config: Config, user: str | None, *, backfill: bool = False, publish: b
     urls = (config.imager_url, config.imager.write_url, config.ledger_url)
     databases = [make_url(url).database for url in urls if url.startswith("sqlite")]
     written = [config.frames_dir, *(Path(database).parent for database in databases if database)]
-    further = [config.imager.folder, *config.imager.linked_folders]
+    further = [config.imager.folder, *config.imager.linked_folders, *config.imager.ispyb.paths.values()]
     folders = [config.image_root, *(Path(folder) for folder in further if folder)]
     planned = Service(
         program=program(),
@@ -143,7 +143,7 @@ def _jobs(config: Config, backfill: bool, publish: bool) -> tuple[Job, ...]:
         Job(
             name="tell",
             about="read people's scores, and report new crystals",
-            commands=("sync", "alerts"),
+            commands=("sync", *(["import-scores --ispyb"] if config.imager.ispyb.url else []), "alerts"),
             minute=4,
             every=30,
         ),

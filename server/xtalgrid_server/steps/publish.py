@@ -28,11 +28,13 @@ from ..domain.images import ScoreRow
 from ..domain.log import log
 from ..imager.crystaltrak.database import ImagerDatabase
 from ..imager.crystaltrak.writer import Autoscore, NewScore, ScoreWriter
+from ..ledger.publications import ELSEWHERE
 from ..ledger.shapes import ScoredImage
 from ..ledger.store import Ledger
 from ..storage.engines import chunks
 from .finalize import COLUMNS, restore_csv
 from .framed import framed_path
+from .publish_ispyb import PublishedInIspyb
 from .score_rules import peoples_scores, score_date, standing_score
 
 STEP = "set_autoscore"
@@ -51,11 +53,15 @@ Lines = list[tuple[int, dict[str, str]]]
 
 @dataclass(slots=True)
 class Published:
-    """What a run did: number of rows by action (insert, replace, same, keep), refused CSV lines, number of files."""
+    """What a run did: number of rows by action (insert, replace, same, keep, elsewhere), refused CSV lines, files.
+
+    `ispyb` is what was written there; None without ``publish.ispyb``.
+    """
 
     actions: dict[str, int] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
     files: int = 0
+    ispyb: PublishedInIspyb | None = None
 
 
 class Previous(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -90,7 +96,7 @@ class _Plan:
     @property
     def writes(self) -> bool:
         """Whether the score is in the table afterwards."""
-        return self.action != "keep"
+        return self.action not in ("keep", ELSEWHERE)
 
 
 def publish(
@@ -322,6 +328,8 @@ def _plan(
         return _Plan(score, code, "keep", date, "a newer score of this inspection is published")
     if standing is not None:
         return _Plan(score, code, "keep", date, f"scored {standing.code} by {standing.by} in the meantime")
+    if not config.publish.score_table:
+        return _Plan(score, code, ELSEWHERE, date, "publish.score_table is false")
     if own is None:
         return _Plan(score, code, "insert", date)
     if (own.code, own.date, own.image_name) == (code, date, score.image_name):

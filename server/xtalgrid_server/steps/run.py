@@ -1,15 +1,18 @@
-"""``run``: take a folder of well images through all steps, from import to published scores, on this machine."""
+"""``run``: take a folder of well images, or a source, through all steps, from import to published scores."""
 
 from __future__ import annotations
 
 import collections
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.outcomes import Outcome
 
 from ..imager.folder.entering import Imported
+from ..imager.ispyb.source import STEP as ISPYB
 from ..ledger.shapes import DropImage
 from .account import Account, account
 from .finalize import Finalized
@@ -49,7 +52,7 @@ class FolderRun:
 
 def run_folder(
     system: System,
-    folder: Path,
+    folder: Path | None,
     *,
     recursive: bool = False,
     copy: bool = False,
@@ -61,13 +64,18 @@ def run_folder(
 
     Parameters
     ----------
+    folder
+        None: the images of all plates that ``imager.ispyb`` or ``imager.folder`` has.
     frames
         Framed images to draw: ``none``, ``crystals`` or ``all``.
     on_progress
         Called with the number of images answered so far.
     """
     grid = system.local_grid
-    imported = system.import_folder(folder, recursive=recursive, copy=copy, names=names, fall_back=names is None)
+    if folder is None:
+        imported = _of_source(system)
+    else:
+        imported = system.import_folder(folder, recursive=recursive, copy=copy, names=names, fall_back=names is None)
     number = max(len(imported.entered), 1)
     # rounded up, so that no small unit is left over for one worker while the others are idle
     share = -(-number // system.config.grid.workers)
@@ -83,6 +91,25 @@ def run_folder(
     finalized = system.finalize(frames)
     system.publish()
     return _account(system, imported, finalized)
+
+
+def _of_source(system: System) -> Imported:
+    """Register what is new at the configured source; return all its images.
+
+    Raises
+    ------
+    ConfigError
+        If none is configured that is to be read this way.
+    """
+    if not (system.config.imager.folder or system.config.imager.ispyb.url):
+        raise ConfigError("give the FOLDER with the well images, or set imager.folder or imager.ispyb.url")
+    system.refresh()
+    imported = Imported()
+    for barcode in system.imager.barcodes():
+        imported.entered += itertools.chain.from_iterable(system.source.of_plate(barcode))
+    unusable = {one.file: one.detail for one in system.ledger.accounts.failures() if one.step == ISPYB}
+    imported.rejected |= {Path(file): why for file, why in unusable.items()}
+    return imported
 
 
 def _account(system: System, imported: Imported, finalized: Finalized) -> FolderRun:

@@ -21,7 +21,8 @@ from ..grids.local import LocalGrid, Worked
 from ..imager.crystaltrak.database import ImagerDatabase
 from ..imager.folder.entering import STEP as IMPORT
 from ..imager.folder.entering import Imported, import_folder
-from ..imager.folder.source import FolderSource, open_source
+from ..imager.folder.source import FolderSource
+from ..imager.opening import open_source
 from ..ledger.store import Ledger
 from ..storage.weights import Pair
 from .alerts import Alert, SentAlerts, send_alerts
@@ -32,6 +33,7 @@ from .progress import reopen
 from .promote import STEP as MODEL
 from .promote import models_in_use, promote, rollback
 from .publish import Published, publish
+from .publish_ispyb import publish_ispyb
 from .step import paused, step
 from .sync import Synced, sync
 from .undo import Undone, undo
@@ -111,7 +113,7 @@ class System:
             yield imported
             time.sleep(max(self.config.import_.settle_s, 1.0, 4 * took))
 
-    def _refresh(self) -> None:
+    def refresh(self) -> None:
         """Register new images at the source, unless an import is already running."""
         try:
             with step(self.config, IMPORT) as report:
@@ -143,7 +145,7 @@ class System:
                 ),
             )
         if not dry_run:
-            self._refresh()
+            self.refresh()
         with step(self.config, "create_work") as report:
             created = create_work(
                 config,
@@ -217,6 +219,9 @@ class System:
             done = publish(self.config, self.imager, self.ledger, files, dry_run)
             report.update({"files": done.files, **done.actions, "refused": len(done.refused)})
             report.update(dry_run="yes" if dry_run else "no")
+            if self.config.publish.ispyb.url:
+                done.ispyb = publish_ispyb(self.config, self.ledger, dry_run)
+                report.update({f"ispyb_{action}": number for action, number in done.ispyb.actions.items()})
         return done
 
     def sync(self) -> Synced:

@@ -19,20 +19,26 @@ from ..config import Config
 from ..domain.images import ScoreRow
 from ..imager.crystaltrak.database import ImagerDatabase
 from ..imager.crystaltrak.writer import Autoscore, ScoreWriter
+from ..ledger.publications import ELSEWHERE
 from ..ledger.store import Ledger
 from ..storage.engines import chunks
 from .publish import Previous, own_row
+from .publish_ispyb import UndoneInIspyb, undo_ispyb
 
 _BATCH = 500
 
 
 @dataclass(slots=True)
 class Undone:
-    """What an undo did: number of rows removed, number of rows restored, and those left alone, each with its reason."""
+    """What an undo did: number of rows removed, number of rows restored, and those left alone, each with its reason.
+
+    `ispyb` is what it did there; None without ``publish.ispyb``.
+    """
 
     removed: int = 0
     restored: int = 0
     left: list[str] = field(default_factory=list)
+    ispyb: UndoneInIspyb | None = None
 
 
 def undo(config: Config, database: ImagerDatabase, ledger: Ledger, run: str, who: str, dry_run: bool = False) -> Undone:
@@ -45,8 +51,10 @@ def undo(config: Config, database: ImagerDatabase, ledger: Ledger, run: str, who
     XtalgridError
         If the ledger has no such run, or the run wrote nothing.
     """
-    wrote = [row for row in ledger.publications.of_run(run).values() if row.action in ("insert", "replace")]
-    if not wrote:
+    of_run = ledger.publications.of_run(run).values()
+    wrote = [row for row in of_run if row.action in ("insert", "replace")]
+    elsewhere = [row.id for row in of_run if row.action == ELSEWHERE]
+    if not wrote and not elsewhere:
         raise XtalgridError(
             f"{run}: no run of this name wrote scores; runs are named like their CSV files in {config.outbox}"
         )
@@ -59,6 +67,10 @@ def undo(config: Config, database: ImagerDatabase, ledger: Ledger, run: str, who
         done.removed += part.removed
         done.restored += part.restored
         done.left += part.left
+    if not dry_run:
+        ledger.publications.undo(elsewhere, who)
+    if config.publish.ispyb.url:
+        done.ispyb = undo_ispyb(config, ledger, run, who, dry_run)
     return done
 
 

@@ -81,7 +81,7 @@ def open_engine(url: str, key: str, access: Access | None = None) -> sa.Engine:
     except sa.exc.NoSuchModuleError as error:
         name = url.partition("://")[0]
         raise ConfigError(
-            f"{key}: {name}:// is not supported; use oracle+oracledb://, postgresql+psycopg:// or sqlite://"
+            f"{key}: {name}:// is not supported; use oracle+oracledb://, postgresql+psycopg://, mysql+pymysql:// or sqlite://"
         ) from error
     except (sa.exc.ArgumentError, ValueError) as error:
         raise ConfigError(
@@ -91,7 +91,7 @@ def open_engine(url: str, key: str, access: Access | None = None) -> sa.Engine:
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"{key}: the driver {error.name} is not installed; "
-            "install it with: pip install 'xtalgrid[server,X]', where X is oracle, cx-oracle, postgres or boinc"
+            "install it with: pip install 'xtalgrid[server,X]', where X is oracle, cx-oracle, postgres, ispyb or boinc"
         ) from error
     except Exception as error:
         if not access.oracle_client:
@@ -127,7 +127,7 @@ def _limit_calls(connection: Any, milliseconds: int) -> None:
 def password_variable(key: str) -> str:
     """Return the environment variable for a URL's password: ``imager.url`` → ``XTALGRID_IMAGER_PASSWORD``."""
     section, _, name = key.partition(".")
-    return f"XTALGRID_{section}_{name.removesuffix('url')}".upper().rstrip("_") + "_PASSWORD"
+    return f"XTALGRID_{section}_{name.removesuffix('url')}".upper().replace(".", "_").rstrip("_") + "_PASSWORD"
 
 
 def _password_file(key: str) -> str:
@@ -189,6 +189,7 @@ def _arguments(url: sa.URL, access: Access) -> dict[str, Any]:
             connect["tcp_connect_timeout"] = access.connect_timeout_s
         if access.oracle_client:
             found["thick_mode"] = {"lib_dir": access.oracle_client}
+    connect |= {"read_timeout": access.statement_timeout_s} if driver == "pymysql" else {}
     return found
 
 
@@ -261,6 +262,10 @@ _GONE_POSTGRESQL = ("08", "57P01", "57P02", "57P03", "53300")
 """SQLSTATE prefixes: connection exceptions, shutdown, crash, start-up, too many connections."""
 
 
+_GONE_MYSQL = (1040, 1053, 1205, 1213, 1927, 2002, 2003, 2006, 2013)
+"""Errors of MySQL and MariaDB: too many connections, shutdown, lock time-out, deadlock, no connection or a lost one."""
+
+
 def is_gone(error: BaseException | None) -> bool:
     """Return whether the error means that the database is unavailable, so that a retry may help."""
     if not isinstance(error, sa.exc.DBAPIError):
@@ -274,6 +279,8 @@ def is_gone(error: BaseException | None) -> bool:
     state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
     if state:
         return str(state).startswith(_GONE_POSTGRESQL)
+    if type(error.orig).__module__.startswith("pymysql"):
+        return error.orig is not None and error.orig.args[:1] in [(code,) for code in _GONE_MYSQL]
     # libpq gives no SQLSTATE while connecting. FATAL means that the server refused the connection: a retry won't help.
     is_refusal = "FATAL:" in words and not re.search("the database system is|too many|connection slots", words)
     return isinstance(error, sa.exc.OperationalError) and "connection" in words and not is_refusal

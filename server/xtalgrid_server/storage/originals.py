@@ -1,6 +1,7 @@
 """The one reader of originals: regular files that lie in a folder which an operator named.
 
-These are the image root, ``imager.linked_folders`` and each folder that was imported or is watched. Symbolic links are
+These are the image root, ``imager.linked_folders``, those of ``imager.ispyb.paths``, and each folder that was imported
+or is watched. Symbolic links are
 followed first, and the file they lead to must lie in one of them (docs/decisions/0023-where-originals-may-lie.md).
 """
 
@@ -98,7 +99,8 @@ def _not_regular(path: Path) -> ImageError:
 def _located(config: Config, path: Path) -> tuple[Path, Path]:
     """Follow all links; return where the file really is, and the operator's folder in which it lies."""
     real = Path(os.path.realpath(path, strict=True))
-    named = (config.image_root, *(Path(folder).expanduser() for folder in config.imager.linked_folders))
+    others = (*config.imager.linked_folders, *config.imager.ispyb.paths.values())
+    named = (config.image_root, *(Path(folder).expanduser() for folder in others))
     for is_fresh in (False, True):  # another process may have imported a folder since
         folders = _resolved(config, named, is_fresh)
         if (folder := next((above for above in real.parents if above in folders), None)) is not None:

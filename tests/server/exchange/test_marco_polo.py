@@ -16,7 +16,7 @@ from tests.server.exchange.conftest import PLATE
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.outcomes import Group, Outcome
 from xtalgrid_server.cli.main import main
-from xtalgrid_server.exchange.marco import rounded
+from xtalgrid_server.domain.groups import rounded
 from xtalgrid_server.exchange.polo import export_runs
 from xtalgrid_server.reports.entries import Filter
 

@@ -450,6 +450,11 @@ class ImagerDatabase(Connections):
                 )
         return entered
 
+    def barcodes(self) -> list[str]:
+        """Return the plates of the embedded database."""
+        plates = self.tables.inspections.c.barcodeid
+        return [row.barcodeid for row in self.read_all(sa.select(*named(plates)).distinct().order_by(plates))]
+
     def entered(self, barcode: str) -> list[ImageRow]:
         """Return all images of a plate of the embedded database, whatever the configured patterns."""
         plate = self.tables.inspections.c.barcodeid == barcode

@@ -24,17 +24,11 @@ from ...domain.images import ImageRow, UnusableRow
 from ...storage.engines import IN_LIST
 from ...storage.originals import open_original, trust
 from ..crystaltrak.database import ImagerDatabase
-from ..source import ImageSource
 from .entering import STEP, Imported, convention_of, enter, refuse_vendors
 from .listing import NOT_SCORED, SECOND_FORMAT, UNREADABLE, Listing, walk
 from .seen import OtherFiles, Seen, SeenFiles, State
 
 _BATCH = 1000
-
-
-def open_source(config: Config, database: ImagerDatabase, failures: FailureLog) -> ImageSource:
-    """Return the source of images that is configured: the watched folder or the imager database."""
-    return FolderSource(config, database, failures) if config.imager.folder else database
 
 
 class FolderSource:
