@@ -170,6 +170,7 @@ def _viewer_checks(viewer: Viewer) -> list[str]:
         errors.append('viewer.groups_header: needs viewer.sign_in = "proxy"')
     if not viewer.groups_header and any(name.startswith("@") for name in viewer.reviewers):
         errors.append('viewer.reviewers: "@…" is a group, which viewer.groups_header brings; set that key')
+    errors += _visibility_checks(viewer)
     errors += [
         f"viewer.hosts: {host!r} is not a host name like plates.lab.example, without a port"
         for host in viewer.hosts
@@ -177,6 +178,21 @@ def _viewer_checks(viewer: Viewer) -> list[str]:
     ]
     if viewer.url and not _WEB_ADDRESS.fullmatch(viewer.url):
         errors.append(f"viewer.url: {viewer.url!r} is not an address like https://lab.example/xtalgrid")
+    return errors
+
+
+def _visibility_checks(viewer: Viewer) -> list[str]:
+    """Find settings by which nobody would see a plate, or that have no effect."""
+    errors = []
+    if viewer.visibility == "projects":
+        if viewer.sign_in == "local":
+            errors.append('viewer.visibility: "projects" needs names: set viewer.sign_in to "users" or "proxy"')
+        if not viewer.people_file:
+            errors.append('viewer.people_file: not set, but viewer.visibility is "projects": nobody would see a plate')
+    elif viewer.see_all:
+        errors.append('viewer.see_all: needs viewer.visibility = "projects"; now everybody sees all plates')
+    if not viewer.groups_header and not viewer.people_file and any(name.startswith("@") for name in viewer.see_all):
+        errors.append('viewer.see_all: "@…" is a group, from viewer.groups_header or viewer.people_file; set one')
     return errors
 
 

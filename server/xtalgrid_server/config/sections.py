@@ -316,6 +316,14 @@ class Viewer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Hours after which people must sign in again."""
     reviewers: tuple[str, ...] = ()
     """People, or with "@group" groups, who may approve and reject held scores; empty: everyone who is signed in."""
+    visibility: Literal["everybody", "projects"] = "everybody"
+    """Who sees a plate: everybody, or only people of its project, by `people_file` (docs/viewer.md, Who sees what)."""
+    people_file: str = ""
+    """CSV file with the people of each project, in the columns project and person; empty: none."""
+    see_all: tuple[str, ...] = ()
+    """visibility projects: people, or with "@group" groups, who see all plates; so do those that `reviewers` names."""
+    without_project: Literal["hidden", "shown"] = "hidden"
+    """visibility projects: whether people who are signed in see plates of no project."""
     write_scores: bool = False
     """Whether to write people's scores to the imager's score table too, in their names."""
     scores: tuple[OwnScore, ...] = ()

@@ -22,6 +22,7 @@ from .imported_scores import ImportedScores
 from .passed_over import PassedOver
 from .person_scores import PersonScores
 from .plates import Plates
+from .projects import PlateProjects
 from .promotions import Promotions
 from .publications import Publications
 from .scores import Scores
@@ -40,6 +41,7 @@ class Ledger:
         self._db = LedgerDatabase(config)
         self.images = Images(self._db)
         self.plates = Plates(self._db)
+        self.projects = PlateProjects(self._db)
         self.units = Units(self._db)
         self.failures = Failures(self._db)
         self.passed_over = PassedOver(self._db)

@@ -24,7 +24,7 @@ def plates(request: AllowedRequest, q: str = "", page: str = "1") -> HTMLRespons
     site = request.site
     q = q.strip()[:_LONGEST_SEARCH]
     number = min(max(int(page), 1), 100_000) if page.isascii() and page.isdigit() and len(page) < 9 else 1
-    entries = site.index.all()
+    entries = request.plates()
     if q:
         matching = site.ledger.contents.plates_with(q)
         entries = [entry for entry in entries if q.lower() in entry.barcode.lower() or entry.barcode in matching]
