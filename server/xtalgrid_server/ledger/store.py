@@ -19,6 +19,7 @@ from .failures import Failures
 from .imager_scores import ImagerScores
 from .images import Images
 from .imported_scores import ImportedScores
+from .notices import Notices
 from .passed_over import PassedOver
 from .person_scores import PersonScores
 from .plates import Plates
@@ -56,6 +57,7 @@ class Ledger:
         self.publications = Publications(self._db)
         self.promotions = Promotions(self._db)
         self.alerts = Alerts(self._db)
+        self.notices = Notices(self._db)
         self.users = Users(self._db)
         self.sign_ins = SignIns(self._db)
 
