@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import click
+from msgspec.structs import replace
 
 from xtalgrid_core.command_group import CommandGroup, say
 from xtalgrid_core.errors import XtalgridError
@@ -72,6 +73,33 @@ def list_users(ctx: click.Context, as_json: bool) -> None:
         print_json([{"name": name, "password_set_by": who, "at": at} for name, who, at in listed])
     else:
         print_lines(f"{name:{LONGEST_NAME}}  password set by {who}, {at:%Y-%m-%d %H:%M}" for name, who, at in listed)
+
+
+@users.command()
+@click.option("--off", "name", help="Switch NAME's notifications off.")
+@json_option
+@with_config
+def notifications(config: Config, name: str | None, as_json: bool) -> None:
+    """List who is told of new crystals, how often and where; a webhook's address is a secret, so its kind is shown."""
+    with System(config) as system:
+        notices = system.ledger.notices
+        chosen = {who: own for who, own in notices.settings().items() if own.since}
+        if name is not None:
+            if name not in chosen:
+                raise XtalgridError(f"{name} gets no notifications; see `xtalgrid user notifications`")
+            notices.save(name, replace(chosen[name], since=None))
+            log_access(config, "notifications", user=name, when="off")
+            say(f"{name} gets no notifications any more; they can switch them on again")
+            return
+    rows = [
+        {"name": who, "when": own.when, "mail": own.address, "webhook": own.kind if own.url else ""}
+        for who, own in chosen.items()
+    ]
+    if as_json:
+        print_json(rows)
+    else:
+        lines = [f"{row['name']:{LONGEST_NAME}}  {row['when']:<8}  {row['mail']}  {row['webhook']}" for row in rows]
+        print_lines([line.rstrip() for line in lines] or ["nobody has switched notifications on"])
 
 
 @click.command("projects")

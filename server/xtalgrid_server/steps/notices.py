@@ -23,6 +23,7 @@ from xtalgrid_core.lines import one_line
 
 from ..config import Config
 from ..config.sections import WebhookKind, When
+from ..domain.log import log
 from ..ledger.database import now
 from ..ledger.notices import Notice, Settings
 from ..ledger.store import Ledger
@@ -70,7 +71,10 @@ class Receiver:
 
 @dataclass(slots=True)
 class Told:
-    """What a run did: messages that were delivered, drops that wait for a digest or a later run, and what failed."""
+    """What a run did.
+
+    `delivered` messages, drops `waiting` for a digest or a later run, and `failures` that the operator can mend.
+    """
 
     delivered: int = 0
     waiting: int = 0
@@ -320,4 +324,8 @@ def _delivered(ledger: Ledger, receiver: Receiver, group: Sequence[Alert], told:
 
 def _failed(ledger: Ledger, receiver: Receiver, problem: str, told: Told) -> None:
     ledger.notices.delivered(receiver.who, receiver.channel, one_line(problem))
-    told.failures.append(f"{receiver}: {problem}; a later run tries again")
+    failure = f"{receiver}: {one_line(problem)}; a later run tries again"
+    if receiver.who:  # their own page says so, and it is nothing that the operator can mend
+        log.warning("alerts: %s", failure)
+    else:
+        told.failures.append(failure)

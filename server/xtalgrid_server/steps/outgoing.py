@@ -112,18 +112,20 @@ def look_up(target: Target) -> list[str]:
     Raises
     ------
     RefusedAddressError
-        If one of them may not.
-    XtalgridError
-        If the host has none.
+        If one of them may not, or it has none: in the same words, which tell nobody what inner names there are.
     """
     try:
         found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise XtalgridError(f"{target} has no address") from error
+        raise RefusedAddressError(_no_address(target)) from error
     addresses = list(dict.fromkeys(str(each[4][0]) for each in found))
     if not target.is_allowed and not all(is_outer(address) for address in addresses):
-        raise RefusedAddressError(f"{target} has an inner address; the operator can allow it (webhooks.allowed_hosts)")
+        raise RefusedAddressError(_no_address(target))
     return addresses
+
+
+def _no_address(target: Target) -> str:
+    return f"{target} has no address on the internet; the operator can allow inner hosts (webhooks.allowed_hosts)"
 
 
 def post(url: str, body: bytes, allowed_hosts: Sequence[str]) -> None:

@@ -85,6 +85,12 @@ class Site:
         self._in_uv: dict[tuple[int, tuple[str, ...]], CrystalInUV | None] = {}
         self._row = lru_cache(maxsize=20_000)(self._read_row)  # the ledger's image rows never change
 
+    @property
+    def has_notifications(self) -> bool:
+        """Whether people can have themselves told of new crystals."""
+        alerts = self.config.alerts
+        return bool(alerts.smtp_host and alerts.domains) or self.config.webhooks.people
+
     def any_image(self, image_id: int) -> ImageRow:
         """Return an image by its id, whoever may see it.
 
@@ -145,6 +151,8 @@ class PageRequest:
             form_token=self.site.authentication.signer.form_token(nonce, self.visitor.name),
             has_sign_in_form=self.site.authentication.has_sign_in_form,
             has_sessions=self.site.authentication.has_sessions,
+            has_notifications=self.site.has_notifications,
+            sight=self.sight,
             current_address=self.address,
             root=root_of(self.http),
             imager=self.site.questions.state(),
@@ -195,10 +203,17 @@ class PageRequest:
             raise HTTPException(404, "There is no such score.")
         return scores[0]
 
-    def visible(self, found: Iterable[P]) -> list[P]:
-        """Return those of some images, or of anything else with a barcode, that this visitor may see."""
+    def visible(self, found: Iterable[P], *, mine: bool = False) -> list[P]:
+        """Return those of some images, or of anything else with a barcode, that this visitor may see.
+
+        With `mine`, only those of their own projects.
+        """
         sight = self.sight
-        return [one for one in found if sight.sees(one.barcode)]
+        return [one for one in found if (sight.is_mine if mine else sight.sees)(one.barcode)]
+
+    def wants_mine(self, of: str) -> bool:
+        """Whether a list is of this visitor's own projects alone, as it is if any are known, unless `of` is ``all``."""
+        return of != "all" and bool(self.sight.projects)
 
     @property
     def client(self) -> str:

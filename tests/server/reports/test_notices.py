@@ -112,7 +112,7 @@ def test_a_digest_waits_for_its_hour_and_then_for_the_server(xtalgrid, inspect, 
     backdate(config, 1)
     inbox.is_open = False
     refused = xtalgrid("alerts", toml=toml)
-    assert refused.exit_code == 2 and "451" in refused.output and "a later run tries again" in refused.output
+    assert "ann's mail" in refused.output and "451" in refused.output and "a later run tries again" in refused.output
     inspect(1, {2: 0.8}, first=LATELY)
     inbox.is_open = True
     xtalgrid("alerts", toml=toml)
@@ -188,6 +188,20 @@ def test_a_user_who_was_removed_gets_nothing(xtalgrid, inspect, system, mail_ser
     system.ledger.users.set_password("ann", "a hash", "test")
     xtalgrid("alerts", toml=toml)
     assert len(inbox.mails) == 1
+
+
+def test_the_operator_sees_who_gets_what_and_ends_it(xtalgrid, inspect, system, mail_server):  # noqa: F811
+    inbox = Inbox()
+    toml = MAIL.format(port=mail_server(inbox))
+    wants(system, kind="teams", url=f"https://x.example/{SECRET}")
+    listed = xtalgrid("user", "notifications")
+    assert re.search(r"^ann +at once +ann@lab.example +teams$", listed.output.strip()) and SECRET not in listed.output
+    assert "no notifications any more" in xtalgrid("user", "notifications", "--off", "ann").output
+    assert "nobody" in xtalgrid("user", "notifications").output
+    assert xtalgrid("user", "notifications", "--off", "ann").exit_code == 2
+    inspect(1, {1: 0.9}, first=LATELY)
+    xtalgrid("alerts", toml=toml)
+    assert not inbox.mails
 
 
 def test_when_digests_are_due(tmp_path):
@@ -406,7 +420,7 @@ def test_a_name_that_leads_elsewhere_a_moment_later(monkeypatch, hook):
         outgoing.post("https://rebind.example/", b"{}", [])
     assert asked == ["rebind.example"] and not hook.posts
     for host in ("rebind.example", "both.example"):
-        with pytest.raises(outgoing.RefusedAddressError, match="inner address"):
+        with pytest.raises(outgoing.RefusedAddressError, match="no address on the internet"):
             outgoing.post(f"https://{host}/", b"{}", [])
     assert not hook.posts
 

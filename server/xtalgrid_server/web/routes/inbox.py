@@ -55,10 +55,11 @@ class CrystalPair:
 
 
 @router.get("/inbox", response_class=HTMLResponse)
-def inbox(request: AllowedRequest, older: str = "") -> HTMLResponse:
+def inbox(request: AllowedRequest, older: str = "", of: str = "") -> HTMLResponse:
     """Show new crystals, where people disagree or the ARTscore now differs from one's own, and undecided drops.
 
-    Without `older`, new crystals and undecided drops are of the last `_RECENT_DAYS` before the newest inspection.
+    Without `older`, new crystals and undecided drops are of the last `_RECENT_DAYS` before the newest inspection. Where
+    a person's own projects are known, all is of these, unless `of` is ``all``.
     """
     site = request.site
     last_visit = site.ledger.users.last_seen(request.visitor.name) if request.visitor.may_score else None
@@ -69,7 +70,8 @@ def inbox(request: AllowedRequest, older: str = "") -> HTMLResponse:
         (since, recent),
         lambda: new_crystals(site.ledger, threshold, inspected_since=recent, scored_since=since),
     )
-    shows = request.sight.sees
+    mine = request.wants_mine(of)
+    shows = request.sight.is_mine if mine else request.sight.sees
     crystals = [crystal for crystal in every if shows(crystal.image.barcode)]
     newest = crystals[:_LIMIT]
     inspections = site.all_plates.inspections_of({crystal.image.barcode for crystal in newest})
@@ -81,11 +83,13 @@ def inbox(request: AllowedRequest, older: str = "") -> HTMLResponse:
         threshold=threshold,
         number=len(crystals),
         pairs=[_pair(request, crystal, inspections[crystal.image.barcode]) for crystal in newest],
-        found=_found_by_people(request, since, {crystal.image.drop for crystal in newest}),
-        disputed=_disputed(request),
-        rescored=_rescored(request) if request.visitor.may_score else [],
-        undecided=_undecided(request, recent),
+        found=_found_by_people(request, mine, since, {crystal.image.drop for crystal in newest}),
+        disputed=_disputed(request, mine),
+        rescored=_rescored(request, mine) if request.visitor.may_score else [],
+        undecided=_undecided(request, mine, recent),
         limit=_LIMIT,
+        mine=mine,
+        query={"older": older} if older else {},
     )
 
 
@@ -97,21 +101,23 @@ def mark_seen(request: AllowedRequest, form: PostedForm) -> Response:
     return request.redirect("/inbox")
 
 
-def _factor(request: PageRequest) -> int:
-    return 1 if request.sight.everything else _OF_OTHERS
+def _factor(request: PageRequest, mine: bool) -> int:
+    return 1 if request.sight.everything and not mine else _OF_OTHERS
 
 
-def _found_by_people(request: PageRequest, since: datetime, shown: Container[tuple[str, Well]]) -> list[DropCard]:
+def _found_by_people(
+    request: PageRequest, mine: bool, since: datetime, shown: Container[tuple[str, Well]]
+) -> list[DropCard]:
     """Return drops that other people called crystals since then, besides those that are shown already."""
     site, name = request.site, request.visitor.name
     config = site.config.imager
     since_local = config.local(since.replace(tzinfo=UTC).timestamp())
     images = site.ledger.images.scored_by_people_since(
-        config.programs, since, since_local, 20 * _LIMIT * _factor(request)
+        config.programs, since, since_local, 20 * _LIMIT * _factor(request, mine)
     )
     return [
         card
-        for card in _cards(site, request.visible(images))
+        for card in _cards(site, request.visible(images, mine=mine))
         if card.image.drop not in shown
         and any(
             score.group is Group.CRYSTAL and score.who.casefold() != name.casefold() and score.at >= since
@@ -120,15 +126,15 @@ def _found_by_people(request: PageRequest, since: datetime, shown: Container[tup
     ][:_LIMIT]
 
 
-def _disputed(request: PageRequest) -> list[DropCard]:
+def _disputed(request: PageRequest, mine: bool) -> list[DropCard]:
     """Return drops that people put into different groups, the last scored first."""
-    site, most = request.site, 5 * _LIMIT * _factor(request)
+    site, most = request.site, 5 * _LIMIT * _factor(request, mine)
     programs = site.config.imager.programs
     images = site.ledger.images.scored_by_several(programs, _days_ago(site, _DISPUTED_DAYS), most)
-    return [card for card in _cards(site, request.visible(images)) if card.state.disputed][:_LIMIT]
+    return [card for card in _cards(site, request.visible(images, mine=mine)) if card.state.disputed][:_LIMIT]
 
 
-def _rescored(request: PageRequest) -> list[tuple[DropImage, PersonScore]]:
+def _rescored(request: PageRequest, mine: bool) -> list[tuple[DropImage, PersonScore]]:
     """Return the drops whose ARTscore is newer than this person's score and in another group, the last scored first."""
     site, name = request.site, request.visitor.name
     config, images = site.config.imager, site.ledger.images
@@ -137,7 +143,7 @@ def _rescored(request: PageRequest) -> list[tuple[DropImage, PersonScore]]:
     newer = dict.fromkeys(inspect_id for inspect_id, date, at in in_imager if at > config.utc(date))
     found = []
     scored = images.of_inspections([*in_viewer, *itertools.islice(newer, 10 * _LIMIT)])
-    for card in _cards(site, request.visible(scored)):
+    for card in _cards(site, request.visible(scored, mine=mine)):
         own, image = card.state.by(name), card.image
         if own is None or own.group is None or image.outcome is None or image.at is None or not image.is_scored:
             continue
@@ -162,7 +168,7 @@ def _recent(request: PageRequest) -> datetime | None:
     return newest and newest - timedelta(days=_RECENT_DAYS)
 
 
-def _undecided(request: PageRequest, recent: datetime | None) -> list[DropImage]:
+def _undecided(request: PageRequest, mine: bool, recent: datetime | None) -> list[DropImage]:
     """Return the newest undecided images, photographed since then, that no person has scored."""
     site = request.site
     found: list[DropImage] = []
@@ -176,7 +182,7 @@ def _undecided(request: PageRequest, recent: datetime | None) -> list[DropImage]
         person_scores = site.ledger.person_scores.of(images)
         found += [
             image
-            for image in request.visible(images)
+            for image in request.visible(images, mine=mine)
             if site.config.light.is_scored(image.image_name)
             and not DropState.of(image.outcome, scores=person_scores[image.inspect_id]).said
         ]
