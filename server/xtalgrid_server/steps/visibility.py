@@ -33,6 +33,11 @@ class Sight:
     projects: frozenset[str] = frozenset()
     without_project: bool = False
 
+    @property
+    def can_choose(self) -> bool:
+        """Whether lists offer a choice: this person has projects, and may see plates of others too."""
+        return bool(self.projects) and (self.everything or self.without_project)
+
     def sees(self, barcode: str) -> bool:
         """Whether this person may see a plate: they must be in all of its projects, if it has several."""
         if self.everything:

@@ -212,8 +212,8 @@ class PageRequest:
         return [one for one in found if (sight.is_mine if mine else sight.sees)(one.barcode)]
 
     def wants_mine(self, of: str) -> bool:
-        """Whether a list is of this visitor's own projects alone, as it is if any are known, unless `of` is ``all``."""
-        return of != "all" and bool(self.sight.projects)
+        """Whether a list is of this visitor's own projects alone, where they can choose, unless `of` is ``all``."""
+        return of != "all" and self.sight.can_choose
 
     @property
     def client(self) -> str:

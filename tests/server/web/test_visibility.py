@@ -283,7 +283,7 @@ def test_the_command_says_who_sees_what(lab, tmp_path):
     def run(*words: str) -> str:
         result = CliRunner().invoke(main, ["--config", str(file), "--home", str(lab.config.home), "projects", *words])
         assert result.exit_code == 0, result.output
-        return result.output
+        return result.stdout
 
     told = run()
     assert "2 plates  red zqx: @reds, rita" in told and "2 plates  blue: olga, rita" in told
