@@ -33,7 +33,7 @@ from xtalgrid_server.steps.system import System
 from xtalgrid_server.storage.people import read_people
 from xtalgrid_server.web.app import create_app
 from xtalgrid_server.web.auth.passwords import hash_password
-from xtalgrid_server.web.site import GUARDS
+from xtalgrid_server.web.site import GUARDS, AllowedRequest
 
 from .conftest import PASSWORD, Visit, token_of
 from .test_threat_model import ROUTES, Route, each_route
@@ -210,6 +210,23 @@ def test_a_member_is_told_of_it(lab, address):
     assert not MARK.search(lab("nina").get(address).content)
 
 
+def test_a_new_page_that_forgets_to_ask_shows_nothing_either(lab):
+    """What `AllowedRequest` checks by itself, before a page's own code."""
+    app, image = create_app(lab.config), lab.first[HIDDEN]
+
+    @app.get("/forgetful/plate/{barcode}")
+    @app.get("/forgetful/image/{image_id:int}")
+    @app.get("/forgetful/score/{score_id:int}")
+    def forgetful(_: AllowedRequest) -> str:
+        return HIDDEN
+
+    with Visit(app, base_url="http://localhost") as client:
+        for name, status in (("olga", 404), ("rita", 200)):
+            client.fill("/sign-in", "/sign-in", name=name, password=PASSWORD)
+            for part in (f"plate/{HIDDEN}", f"image/{image.image_id}", f"score/{image.score_id}"):
+                assert client.get(f"/forgetful/{part}").status_code == status, (name, part)
+
+
 @by_address(POSTS)
 def test_an_outsider_changes_no_hidden_plate(lab, route):
     client, image = lab("olga"), lab.first[HIDDEN]
@@ -220,7 +237,7 @@ def test_an_outsider_changes_no_hidden_plate(lab, route):
     fields = {"form_token": token, "who": "olga", "outcome": "clear", "verdict": "approve", "scores": typed}
     fields |= {"given": str(given), "barcode": HIDDEN, "inspection": "1", "well": str(image.well)}
     for number in range(image.image_id, image.image_id + 4):
-        ids = {"image": str(number), "score": str(number), "image_id": str(number), "score_id": str(number)}
+        ids = {"image": str(number), "score": [str(n) for n in range(1, image.score_id + 4)], "image_id": str(number)}
         answer = client.post(lab.filled(route, HIDDEN), data=fields | ids, follow_redirects=False)
         assert answer.status_code < 500
         assert not MARK.search(answer.text.encode())
