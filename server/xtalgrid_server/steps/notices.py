@@ -11,6 +11,7 @@ import hashlib
 import html
 import itertools
 import smtplib
+import time
 import zoneinfo
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -40,6 +41,8 @@ MOST_LISTED = 100
 _AGAIN = timedelta(minutes=10)
 _AGAIN_AT_LEAST = timedelta(days=1)
 """A receiver that refuses is tried again after ten minutes, twice as long each time, and once a day at last."""
+_POSTING_SECONDS = 300.0
+"""Webhooks that no run has come to by then are left to the next one: many that don't answer hold up nobody for long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +139,9 @@ def tell(config: Config, ledger: Ledger) -> Told:
     due = [(receiver, _due(config, ledger, receiver, told)) for receiver in mails]
     if any(alerts for _, alerts in due):
         _mail(config, ledger, [pair for pair in due if pair[1]], told)
+    end = time.monotonic() + _POSTING_SECONDS
     for receiver in everybody:
-        if not receiver.is_mail:
+        if not receiver.is_mail and time.monotonic() < end:
             _post(config, ledger, receiver, _due(config, ledger, receiver, told), told)
     return told
 

@@ -172,7 +172,7 @@ def _connected(target: Target, addresses: Sequence[str]) -> Iterator[socket.sock
     """Connect to one of these addresses; the connection ends after `_SECONDS`, whatever is going on."""
     plain = _connect(target, addresses)
     same = plain.dup()  # TLS takes the other one over
-    cut = threading.Timer(_SECONDS, same.shutdown, (socket.SHUT_RDWR,))
+    cut = threading.Timer(_SECONDS, _cut, (same,))
     cut.daemon = True
     cut.start()
     try:
@@ -182,6 +182,11 @@ def _connected(target: Target, addresses: Sequence[str]) -> Iterator[socket.sock
         cut.join()
         plain.close()
         same.close()
+
+
+def _cut(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # the other end was quicker
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def _connect(target: Target, addresses: Sequence[str]) -> socket.socket:

@@ -317,6 +317,19 @@ def test_each_kind_gets_the_form_it_documents(xtalgrid, inspect, system, hook, t
         assert "(https://xtal.lab.example/well/CI022987/1/A1a)" in attachment["text"]
 
 
+@pytest.mark.parametrize("kind", ["slack", "teams", "mattermost"])
+def test_the_longest_names_fit(xtalgrid, inspect, system, hook, tmp_path, kind):
+    name = "&" * 200 if kind == "slack" else "\\" * 200
+    for col in range(1, 21):
+        system.ledger.contents.record([Contents("CI022987", Well(1, col, 1), name, name, name * 5)])
+    inspect(1, dict.fromkeys(range(1, 21), 0.9), first=LATELY)
+    assert xtalgrid("alerts", toml=toml_of(tmp_path, hook, kind)).exit_code == 0
+    ((_, sent),) = hook.posts
+    assert len(json.dumps(sent, ensure_ascii=False).encode()) < 28_000
+    for block in sent.get("blocks", []):
+        assert len(block["text"]["text"]) <= (150 if block["type"] == "header" else 3000)
+
+
 def test_what_a_webhook_refuses_is_tried_again_later(xtalgrid, inspect, system, hook, tmp_path):
     toml = toml_of(tmp_path, hook, "json")
     inspect(1, {1: 0.9}, first=LATELY)
