@@ -209,7 +209,10 @@ class PageRequest:
         With `mine`, only those of their own projects.
         """
         sight = self.sight
-        return [one for one in found if (sight.is_mine if mine else sight.sees)(one.barcode)]
+        if sight.everything and not mine:
+            return list(found)
+        shows = sight.is_mine if mine else sight.sees
+        return [one for one in found if shows(one.barcode)]
 
     def wants_mine(self, of: str) -> bool:
         """Whether a list is of this visitor's own projects alone, where they can choose, unless `of` is ``all``."""
