@@ -21,7 +21,7 @@ from .operations import OPERATIONS
 from .reports import REPORTS
 from .service import service
 from .simulation import simulate_command
-from .users import users
+from .users import projects_command, users
 from .viewer import viewer
 from .volunteer import volunteer
 
@@ -71,6 +71,7 @@ for command in (
     *REPORTS,
     boinc,
     model,
+    projects_command,
     service,
     simulate_command,
     users,

@@ -115,6 +115,8 @@ def alerts(load: Load, as_json: bool, dry_run: bool) -> None:
         done = system.send_alerts(show)
     if done.mails:
         say(f"{done.mails} mails sent", err=True)
+    if done.told:
+        say(f"{done.told} mails and messages sent to people and webhooks", err=True)
     alerts_module.check_sent(done)
 
 

@@ -1,20 +1,22 @@
-"""The command ``xtalgrid user``: the people who may sign in to the viewer, if it has its own users."""
+"""The commands ``xtalgrid user``, the people who may sign in to the viewer, and ``projects``, what they see."""
 
 from __future__ import annotations
 
 import sys
 
 import click
+from msgspec.structs import replace
 
 from xtalgrid_core.command_group import CommandGroup, say
 from xtalgrid_core.errors import XtalgridError
 
 from ..config import Config
+from ..reports.projects import project_lines, projects, seen_by
 from ..steps.step import user as account
 from ..steps.system import System
 from ..web.auth.authentication import LONGEST_NAME, name_problem
 from ..web.auth.passwords import hash_password, password_problem
-from .options import log_access
+from .options import log_access, with_config
 from .printing import json_option, print_json, print_lines
 
 
@@ -71,3 +73,48 @@ def list_users(ctx: click.Context, as_json: bool) -> None:
         print_json([{"name": name, "password_set_by": who, "at": at} for name, who, at in listed])
     else:
         print_lines(f"{name:{LONGEST_NAME}}  password set by {who}, {at:%Y-%m-%d %H:%M}" for name, who, at in listed)
+
+
+@users.command()
+@click.option("--off", "name", help="Switch NAME's notifications off.")
+@json_option
+@with_config
+def notifications(config: Config, name: str | None, as_json: bool) -> None:
+    """List who is told of new crystals, how often and where; a webhook's address is a secret, so its kind is shown."""
+    with System(config) as system:
+        notices = system.ledger.notices
+        chosen = {who: own for who, own in notices.settings().items() if own.since}
+        if name is not None:
+            if name not in chosen:
+                raise XtalgridError(f"{name} gets no notifications; see `xtalgrid user notifications`")
+            notices.save(name, replace(chosen[name], since=None))
+            log_access(config, "notifications", user=name, when="off")
+            say(f"{name} gets no notifications any more; they can switch them on again")
+            return
+    rows = [
+        {"name": who, "when": own.when, "mail": own.address, "webhook": own.kind if own.url else ""}
+        for who, own in chosen.items()
+    ]
+    if as_json:
+        print_json(rows)
+    else:
+        lines = [f"{row['name']:{LONGEST_NAME}}  {row['when']:<8}  {row['mail']}  {row['webhook']}" for row in rows]
+        print_lines([line.rstrip() for line in lines] or ["nobody has switched notifications on"])
+
+
+@click.command("projects")
+@click.option("--person", help="List the plates that this person sees.")
+@json_option
+@with_config
+def projects_command(config: Config, person: str | None, as_json: bool) -> None:
+    """List the projects with their plates and people, and what of viewer.people_file cannot be used."""
+    with System(config) as system:
+        if person is not None:
+            seen = seen_by(config, system.ledger, person)
+            print_json(seen) if as_json else print_lines(seen or [f"{person} sees no plate"])
+            return
+        found = projects(config, system.ledger)
+    if as_json:
+        print_json(found)
+    else:
+        print_lines(project_lines(found) if found.projects or found.problems else ["no plates and no projects"])

@@ -17,9 +17,10 @@ from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS, Group, Outcome
 
 from ..domain.words import SCORE_COLUMNS, configured, names_known
 from . import vendor
-from .sections import Alerts, Config, Imager, UndecidedBelow, Viewer, Work
+from .sections import Alerts, Config, Imager, UndecidedBelow, Viewer, Webhooks, Work
 
 _HOST = re.compile(r"[\w.-]+", re.ASCII)
+_HOST_AND_PORT = re.compile(r"([\w.-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?", re.ASCII)
 TAKEN_KEYS = "abdfghmnrsuv"
 """Keys that do something else on a drop's page."""
 
@@ -59,6 +60,7 @@ def find_mistakes(config: Config) -> list[str]:
     errors += _ispyb_checks(config)
     errors += _boinc_checks(config)
     errors += _alerts_checks(config.alerts)
+    errors += _webhooks_checks(config.webhooks)
     errors += _viewer_checks(config.viewer)
     errors += _own_scores_checks(config)
     if config.imager.folder:
@@ -198,6 +200,7 @@ def _viewer_checks(viewer: Viewer) -> list[str]:
         errors.append('viewer.groups_header: needs viewer.sign_in = "proxy"')
     if not viewer.groups_header and any(name.startswith("@") for name in viewer.reviewers):
         errors.append('viewer.reviewers: "@…" is a group, which viewer.groups_header brings; set that key')
+    errors += _visibility_checks(viewer)
     errors += [
         f"viewer.hosts: {host!r} is not a host name like plates.lab.example, without a port"
         for host in viewer.hosts
@@ -205,6 +208,21 @@ def _viewer_checks(viewer: Viewer) -> list[str]:
     ]
     if viewer.url and not _WEB_ADDRESS.fullmatch(viewer.url):
         errors.append(f"viewer.url: {viewer.url!r} is not an address like https://lab.example/xtalgrid")
+    return errors
+
+
+def _visibility_checks(viewer: Viewer) -> list[str]:
+    """Find settings by which nobody would see a plate, or that have no effect."""
+    errors = []
+    if viewer.visibility == "projects":
+        if viewer.sign_in == "local":
+            errors.append('viewer.visibility: "projects" needs names: set viewer.sign_in to "users" or "proxy"')
+        if not viewer.people_file:
+            errors.append('viewer.people_file: not set, but viewer.visibility is "projects": nobody would see a plate')
+    elif viewer.see_all:
+        errors.append('viewer.see_all: needs viewer.visibility = "projects"; now everybody sees all plates')
+    if not viewer.groups_header and not viewer.people_file and any(name.startswith("@") for name in viewer.see_all):
+        errors.append('viewer.see_all: "@…" is a group, from viewer.groups_header or viewer.people_file; set one')
     return errors
 
 
@@ -236,14 +254,19 @@ def _own_scores_checks(config: Config) -> list[str]:
 def _alerts_checks(alerts: Alerts) -> list[str]:
     """Find settings with which no mail could be sent."""
     if not alerts.smtp_host:
-        return []
+        return ["alerts.domains: needs alerts.smtp_host, which is not set"] if alerts.domains else []
     errors = [
+        f"alerts.domains: {domain!r} is not a mail domain like lab.example"
+        for domain in alerts.domains
+        if not _HOST.fullmatch(domain)
+    ]
+    errors += [
         f"alerts.{key}: not set, but alerts.smtp_host is; {why}"
         for key, value, why in (
             ("sender", alerts.sender, "give the address that mail comes from"),
             ("recipients", alerts.recipients, "give the addresses that mail goes to"),
         )
-        if not value
+        if not value and not (key == "recipients" and alerts.domains)
     ]
     if bool(alerts.user) != bool(alerts.password_file):
         errors.append("alerts.user and alerts.password_file: set both or neither")
@@ -254,6 +277,18 @@ def _alerts_checks(alerts: Alerts) -> list[str]:
         f"alerts.{key}: {address!r} is not a mail address"
         for key, address in addresses
         if address and (address.count("@") != 1 or not address.isprintable() or " " in address)
+    ]
+    return errors
+
+
+def _webhooks_checks(webhooks: Webhooks) -> list[str]:
+    """Find names that are used twice, and hosts that are none."""
+    names = collections.Counter(hook.name for hook in webhooks.hooks)
+    errors = [f"webhooks.hooks: the name {name!r} is used twice" for name, number in names.items() if number > 1]
+    errors += [
+        f"webhooks.allowed_hosts: {host!r} is not a host such as chat.lab.example or chat.lab.example:8065"
+        for host in webhooks.allowed_hosts
+        if not _HOST_AND_PORT.fullmatch(host)
     ]
     return errors
 

@@ -350,6 +350,14 @@ class Viewer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Hours after which people must sign in again."""
     reviewers: tuple[str, ...] = ()
     """People, or with "@group" groups, who may approve and reject held scores; empty: everyone who is signed in."""
+    visibility: Literal["everybody", "projects"] = "everybody"
+    """Who sees a plate: everybody, or only people of its project, by `people_file` (docs/viewer.md, Who sees what)."""
+    people_file: str = ""
+    """CSV file with the people of each project, in the columns project and person; empty: none."""
+    see_all: tuple[str, ...] = ()
+    """visibility projects: people, or with "@group" groups, who see all plates; so do those that `reviewers` names."""
+    without_project: Literal["hidden", "shown"] = "hidden"
+    """visibility projects: whether people who are signed in see plates of no project."""
     write_scores: bool = False
     """Whether to write people's scores to the imager's score table too, in their names."""
     scores: tuple[OwnScore, ...] = ()
@@ -397,6 +405,42 @@ class Alerts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Sender's address."""
     recipients: tuple[str, ...] = ()
     """Addresses to which a mail is sent for each plate."""
+    domains: tuple[str, ...] = ()
+    """Domains of the addresses to which people may have mails sent, by their page in the viewer; empty: none."""
+    digest_hour: Annotated[int, Meta(ge=0, le=23)] = 7
+    """Hour of the day, in imager.time_zone, of daily digests, and of weekly ones on Mondays."""
+
+
+When = Literal["at once", "daily", "weekly"]
+WebhookKind = Literal["slack", "teams", "mattermost", "json"]
+
+
+class Webhook(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An address that is told of new crystals."""
+
+    name: Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,40}$")]
+    """Its name in messages; each has its own."""
+    kind: WebhookKind
+    """What listens there: an incoming webhook of slack or mattermost, a workflow of teams, or a program (json)."""
+    url_file: str
+    """File whose first line is the address, which is a secret; only the service should be able to read it."""
+    projects: tuple[str, ...] = ()
+    """The projects whose crystals it is told of; empty: all."""
+    crystal_from: Part = 0.0
+    """Minimum `p_crystal`; 0: as in section alerts."""
+    when: When = "at once"
+    """How often: with each run of `alerts`, or as a digest."""
+
+
+class Webhooks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Webhooks that are told of new crystals (docs/reports.md, Webhooks)."""
+
+    hooks: tuple[Webhook, ...] = ()
+    """The lab's own, such as one for each project."""
+    people: bool = False
+    """Whether people may have one of their own, by their page in the viewer."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Hosts, ``name`` or ``name:port``, that may have an inner address and be reached by http."""
 
 
 class Scores(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -427,6 +471,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     viewer: Viewer = field(default_factory=Viewer)
     alerts: Alerts = field(default_factory=Alerts)
     scores: Scores = field(default_factory=Scores)
+    webhooks: Webhooks = field(default_factory=Webhooks)
 
     @property
     def imager_url(self) -> str:
@@ -501,5 +546,6 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "viewer": Viewer,
     "alerts": Alerts,
     "scores": Scores,
+    "webhooks": Webhooks,
 }
 """Section name → its struct."""

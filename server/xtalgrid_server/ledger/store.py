@@ -22,9 +22,11 @@ from .images import Images
 from .imported_scores import ImportedScores
 from .ispyb_publications import IspybPublications
 from .marks import Marks
+from .notices import Notices
 from .passed_over import PassedOver
 from .person_scores import PersonScores
 from .plates import Plates
+from .projects import PlateProjects
 from .promotions import Promotions
 from .publications import PUBLISHED, Publications
 from .scores import Scores
@@ -43,6 +45,7 @@ class Ledger:
         self._db = LedgerDatabase(config)
         self.images = Images(self._db)
         self.plates = Plates(self._db)
+        self.projects = PlateProjects(self._db)
         self.units = Units(self._db)
         self.failures = Failures(self._db)
         self.passed_over = PassedOver(self._db)
@@ -60,6 +63,7 @@ class Ledger:
         self.ispyb = IspybPublications(self._db)
         self.promotions = Promotions(self._db)
         self.alerts = Alerts(self._db)
+        self.notices = Notices(self._db)
         self.users = Users(self._db)
         self.sign_ins = SignIns(self._db)
 

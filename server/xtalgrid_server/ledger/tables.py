@@ -1,9 +1,9 @@
 """The ledger's tables. Rows are added and never changed.
 
 The exceptions are `units.state` and `units.attempts`, the state of an image's file, the times at which something was
-done (`publications.done_at`, `corrections.written_at`, `alerts.sent_at`, `failures.closed_at`, `sessions.ended_at`),
-links that are used, publications that are not done yet or were taken back in ISPyB, sessions, links
-and attempts to sign in that are over, and the watermark.
+done (`publications.done_at`, `corrections.written_at`, `alerts.sent_at`, `notices.sent_at`, `failures.closed_at`,
+`sessions.ended_at`), links that are used, publications that are not done yet or were taken back in ISPyB, sessions,
+links and attempts to sign in that are over, and the watermark.
 
 Times are UTC unless their column says local. JSON is stored as text: the bytes of the wire format, readable by people.
 """
@@ -374,6 +374,46 @@ alerts = sa.Table(
     sa.UniqueConstraint("source", "barcode", "row", "col", "subwell"),  # once for each drop
 )
 """Drops that showed their first crystal."""
+
+notification_settings = sa.Table(
+    "notification_settings",
+    metadata,
+    _key(),
+    sa.Column("who", sa.String(100), nullable=False, index=True),
+    sa.Column("settings", sa.Text, nullable=False, doc="ledger.notices.Settings; a webhook's address is a secret"),
+    sa.Column("at", sa.DateTime, nullable=False),
+)
+"""What each person wants to be told of, and how; the newest row of a person counts."""
+
+notices = sa.Table(
+    "notices",
+    metadata,
+    _key(),
+    sa.Column("who", sa.String(100), nullable=False, doc="the person; empty: a webhook of the configuration"),
+    sa.Column("channel", sa.String(60), nullable=False, doc="mail, webhook; of the configuration: the webhook's name"),
+    _to("scores.id"),
+    sa.Column("source", sa.String(40), nullable=False),
+    sa.Column("barcode", sa.String(30), nullable=False),
+    sa.Column("row", sa.Integer, nullable=False),
+    sa.Column("col", sa.Integer, nullable=False),
+    sa.Column("subwell", sa.Integer, nullable=False),
+    sa.Column("at", sa.DateTime, nullable=False),
+    sa.Column("sent_at", sa.DateTime, index=True, doc="when it went out, or was found to be for them no longer"),
+    sa.UniqueConstraint("who", "channel", "source", "barcode", "row", "col", "subwell"),  # each drop once
+)
+"""Drops with a new crystal that a person, or a webhook, is told of."""
+
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    _key(),
+    sa.Column("who", sa.String(100), nullable=False),
+    sa.Column("channel", sa.String(60), nullable=False),
+    sa.Column("at", sa.DateTime, nullable=False),
+    sa.Column("problem", sa.String(300), nullable=False, doc="empty: it was delivered"),
+    sa.Index("ix_deliveries_who", "who", "channel"),
+)
+"""Attempts to deliver notices; how many failed in a row tells when to try again."""
 
 users = sa.Table(
     "users",

@@ -122,8 +122,8 @@ def account(config: Config, ledger: Ledger, imager: ImagerDatabase, imported: Im
     )
 
 
-def account_lines(account: Account, files: int = 20) -> Iterator[str]:
-    """Format an account as text: the sum, what was passed over, and the waiting files."""
+def account_lines(account: Account, files: int | None = 20) -> Iterator[str]:
+    """Format an account as text: the sum, what was passed over, and this many of the waiting files (None: no names)."""
     others = sum(account.passed_over.values())
     numbers = f"{account.scored} scored + {account.waiting} waiting + {account.failed} failed + {others} passed over"
     yield f"{account.there} there = {numbers}"
@@ -135,9 +135,9 @@ def account_lines(account: Account, files: int = 20) -> Iterator[str]:
         yield f"passed over {', '.join(kinds)}"
     if account.differing:
         yield f"changed     {account.differing} files are not the ones that were scored"
-    for one in account.waiting_files[:files]:
+    for one in account.waiting_files[: files or 0]:
         yield f"waiting     {one.file}, since {one.since:%Y-%m-%d %H:%M} UTC: {one.why}"
-    if len(account.waiting_files) > files:
+    if files is not None and len(account.waiting_files) > files:
         yield f"            … and {len(account.waiting_files) - files} more"
 
 

@@ -9,27 +9,23 @@ from __future__ import annotations
 
 import itertools
 import smtplib
-import ssl
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from email.message import EmailMessage
 from email.utils import formatdate
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from xtalgrid_core.errors import ConfigError, XtalgridError
+from xtalgrid_core.errors import XtalgridError
+from xtalgrid_core.lines import one_line
 
 from ..config import Config
-from ..config.sections import Alerts as AlertsSection
 from ..ledger.contents import Contents
 from ..ledger.database import now
 from ..ledger.store import Ledger
+from .mail import mail_failure, mail_server
 from .new_crystals import NewCrystal, crystal_from, new_crystals, with_past
-
-_PATIENCE_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +51,15 @@ class SentAlerts:
         Number of drops left for the next run.
     failure
         Why some mails were not sent; empty if none failed.
+    told
+        Number of mails and messages to people and webhooks, as they chose.
     """
 
     alerts: list[Alert]
     mails: int = 0
     waiting: int = 0
     failure: str = ""
+    told: int = 0
 
 
 def preview(config: Config, ledger: Ledger) -> list[NewCrystal]:
@@ -77,15 +76,16 @@ def send_alerts(config: Config, ledger: Ledger, show: Callable[[list[Alert]], No
     Parameters
     ----------
     show
-        Prints the alerts; called once. If there is no mail server, the alerts are recorded as sent after it returns.
+        Prints the alerts; called once. If nobody gets mail, the alerts are recorded as sent after it returns.
     """
     ledger.alerts.add(crystal.image for crystal in preview(config, ledger))
     alerts = _waiting(config, ledger)
     sent = SentAlerts(alerts)
-    if config.alerts.smtp_host and alerts:
+    has_list = bool(config.alerts.smtp_host and config.alerts.recipients)
+    if has_list and alerts:
         _mail(config, ledger, alerts, sent)
     show(alerts)
-    if not config.alerts.smtp_host:
+    if not has_list:
         ledger.alerts.set_sent([alert.id for alert in alerts])
     return sent
 
@@ -107,7 +107,7 @@ def _waiting(config: Config, ledger: Ledger) -> list[Alert]:
 def _mail(config: Config, ledger: Ledger, alerts: list[Alert], sent: SentAlerts) -> None:
     sent.waiting = len(alerts)
     try:
-        with _connection(config.alerts) as server:
+        with mail_server(config.alerts) as server:
             for _, group in itertools.groupby(alerts, key=lambda alert: alert.crystal.image.barcode):
                 plate = list(group)
                 server.send_message(message(config, plate))
@@ -115,34 +115,7 @@ def _mail(config: Config, ledger: Ledger, alerts: list[Alert], sent: SentAlerts)
                 sent.mails += 1
                 sent.waiting -= len(plate)
     except (OSError, smtplib.SMTPException) as error:
-        host = f"{config.alerts.smtp_host}:{config.alerts.port}"
-        sent.failure = f"cannot send mail via {host}: {_reason(error)}; the next run tries again"
-
-
-@contextmanager
-def _connection(settings: AlertsSection) -> Iterator[smtplib.SMTP]:
-    with smtplib.SMTP(settings.smtp_host, settings.port, timeout=_PATIENCE_SECONDS) as server:
-        if settings.starttls:
-            server.starttls(context=ssl.create_default_context())
-        if settings.user:
-            server.login(settings.user, _password(settings))
-        yield server
-
-
-def _password(settings: AlertsSection) -> str:
-    try:
-        lines = Path(settings.password_file).expanduser().read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise ConfigError(f"alerts.password_file: cannot read {settings.password_file}: {why}") from error
-    if not lines or not lines[0].strip():
-        raise ConfigError(f"alerts.password_file: {settings.password_file} is empty")
-    return lines[0].strip()
-
-
-def _reason(error: Exception) -> str:
-    """Put a mail server's reply on one line."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
+        sent.failure = mail_failure(config.alerts, error)
 
 
 def message(config: Config, plate: list[Alert]) -> EmailMessage:
@@ -150,7 +123,7 @@ def message(config: Config, plate: list[Alert]) -> EmailMessage:
     first = plate[0].crystal.image
     number = f"{len(plate)} new crystal{'s' if len(plate) > 1 else ''}"
     mail = EmailMessage()
-    mail["Subject"] = " ".join(f"{first.barcode}: {number}".split())
+    mail["Subject"] = one_line(f"{first.barcode}: {number}")
     mail["From"] = config.alerts.sender
     mail["To"] = ", ".join(config.alerts.recipients)
     mail["Date"] = formatdate()
@@ -164,15 +137,23 @@ def message(config: Config, plate: list[Alert]) -> EmailMessage:
 
 
 def _lines(config: Config, alert: Alert) -> Iterable[str]:
-    image, contents = alert.crystal.image, alert.contents
+    contents = alert.contents
     yield describe(alert.crystal)
     for name in ("project", "sample", "condition"):
         if text := getattr(contents, name):
             yield f"       {name}: {text}"
-    if config.viewer.url:
-        place = f"{quote(image.barcode, safe='')}/{image.inspection}/{quote(str(image.well), safe='')}"
-        yield f"       {config.viewer.url.rstrip('/')}/well/{place}"
+    if address := drop_url(config, alert.crystal):
+        yield f"       {address}"
     yield ""
+
+
+def drop_url(config: Config, crystal: NewCrystal) -> str:
+    """Return the address of a drop's page; empty if the viewer's own is not known."""
+    if not config.viewer.url:
+        return ""
+    image = crystal.image
+    place = f"{quote(image.barcode, safe='')}/{image.inspection}/{quote(str(image.well), safe='')}"
+    return f"{config.viewer.url.rstrip('/')}/well/{place}"
 
 
 def describe(crystal: NewCrystal) -> str:

@@ -29,6 +29,7 @@ from .alerts import Alert, SentAlerts, send_alerts
 from .assimilate.assimilate import Assimilated, assimilate
 from .create_work import Created, create_work
 from .finalize import Finalized, finalize
+from .notices import tell
 from .progress import reopen
 from .promote import STEP as MODEL
 from .promote import models_in_use, promote, rollback
@@ -240,10 +241,14 @@ class System:
         return done
 
     def send_alerts(self, show: Callable[[list[Alert]], None]) -> SentAlerts:
-        """Tell people about drops with their first crystal; see `steps.alerts.send_alerts`."""
+        """Tell people about drops with their first crystal; see `steps.alerts.send_alerts` and `steps.notices`."""
         with step(self.config, "alerts") as report:
             sent = send_alerts(self.config, self.ledger, show)
-            report.update(drops=len(sent.alerts), mails=sent.mails, waiting=sent.waiting)
+            told = tell(self.config, self.ledger)
+            sent.told, sent.failure = told.delivered, "\n".join(filter(None, [sent.failure, *told.failures]))
+            report.update(
+                drops=len(sent.alerts), mails=sent.mails, waiting=sent.waiting + told.waiting, told=told.delivered
+            )
         return sent
 
     def models_in_use(self) -> Pair:

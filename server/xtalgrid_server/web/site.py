@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, Protocol, TypedDict, TypeVar
 from urllib.parse import urlsplit
 
 from fastapi import Depends, HTTPException, Request
@@ -23,6 +24,7 @@ from ..ledger.shapes import ScoredImage
 from ..ledger.store import Ledger
 from ..reports.fluorescence import CrystalInUV, in_uv
 from ..steps.new_crystals import NewCrystal
+from ..steps.visibility import Sight, Visibility
 from ..storage.access_log import AccessLog
 from .auth.authentication import GUEST, Authentication, Visitor
 from .auth.cookies import FORMS, new_nonce, read_cookie
@@ -31,7 +33,7 @@ from .cache.imager import ImagerQuestions
 from .cache.memory import MemoryCache
 from .pages.alignment import Alignments
 from .pages.counts import PlateCounts
-from .pages.index import PlateIndex
+from .pages.index import PlateEntry, PlateIndex
 from .pages.maps import ClassMaps
 from .pages.marking import Marking
 from .pages.operations import PipelineMonitor
@@ -48,15 +50,30 @@ _IN_UV = 2_000
 """Scores whose crystals' UV images are remembered; looking at one takes some tenths of a second."""
 
 
+class OfPlate(Protocol):
+    """An image, or anything else of one plate."""
+
+    @property
+    def barcode(self) -> str:
+        """The plate's barcode."""
+
+
+P = TypeVar("P", bound=OfPlate)
+
+
 class Site:
-    """Everything that the pages of one configuration need."""
+    """Everything that the pages of one configuration need.
+
+    `all_plates` and `any_image` know what not everybody may see: pages ask `PageRequest` instead.
+    """
 
     def __init__(self, config: Config, ledger: Ledger, imager: ImagerDatabase) -> None:
         self.config, self.ledger, self.imager = config, ledger, imager
         self.questions = ImagerQuestions(imager, config.imager)
         self.authentication = Authentication(config, ledger)
         self.access_log = AccessLog(config)
-        self.index = PlateIndex(ledger.plates)
+        self.visibility = Visibility(config, ledger)
+        self.all_plates = PlateIndex(ledger.plates)
         self.counts = MemoryCache[dict[Inspection, PlateCounts]](ledger.plates)
         self.hurried = MemoryCache[list[tuple[Correction, int]]](ledger.plates)
         self.crystals = MemoryCache[list[NewCrystal]](ledger.plates)
@@ -72,8 +89,14 @@ class Site:
         self._in_uv: dict[tuple[int, tuple[str, ...]], CrystalInUV | None] = {}
         self._row = lru_cache(maxsize=20_000)(self._read_row)  # the ledger's image rows never change
 
-    def image(self, image_id: int) -> ImageRow:
-        """Return an image by its id.
+    @property
+    def has_notifications(self) -> bool:
+        """Whether people can have themselves told of new crystals."""
+        alerts = self.config.alerts
+        return bool(alerts.smtp_host and alerts.domains) or self.config.webhooks.people
+
+    def any_image(self, image_id: int) -> ImageRow:
+        """Return an image by its id, whoever may see it.
 
         Raises
         ------
@@ -85,7 +108,7 @@ class Site:
     def _read_row(self, image_id: int) -> ImageRow:
         row = self.ledger.images.row(image_id) if 0 < image_id <= _LARGEST_ID else None
         if row is None:
-            raise HTTPException(404, "There is no such image.")
+            raise no_image()
         return row
 
     def fluorescence(self, score: ScoredImage, mates: Sequence[Mate]) -> CrystalInUV | None:
@@ -132,6 +155,8 @@ class PageRequest:
             form_token=self.site.authentication.signer.form_token(nonce, self.visitor.name),
             has_sign_in_form=self.site.authentication.has_sign_in_form,
             has_sessions=self.site.authentication.has_sessions,
+            has_notifications=self.site.has_notifications,
+            sight=self.sight,
             current_address=self.address,
             root=root_of(self.http),
             imager=self.site.questions.state(),
@@ -146,6 +171,56 @@ class PageRequest:
     def log(self, act: str, result: str = "ok", who: str = "", **details: Any) -> None:
         """Write to the log of access what this visitor, or `who`, did."""
         self.site.access_log.write(act, who or self.visitor.name, self.client, result, **details)
+
+    @property
+    def sight(self) -> Sight:
+        """What this visitor may see."""
+        return self.site.visibility.sight(self.visitor.name, self.visitor.groups)
+
+    def plates(self) -> list[PlateEntry]:
+        """Return the plates that this visitor may see, the one inspected last first."""
+        return self.visible(self.site.all_plates.all())
+
+    def inspections(self, barcode: str) -> list[tuple[int, datetime]]:
+        """Return (number, date) of a plate's inspections, oldest first; none if this visitor may not see it."""
+        return self.site.all_plates.inspections(barcode) if self.sight.sees(barcode) else []
+
+    def image(self, image_id: int) -> ImageRow:
+        """Return an image by its id; raises HTTPException 404 if there is none that this visitor may see."""
+        row = self.site.any_image(image_id)
+        if not self.sight.sees(row.barcode):
+            raise no_image()
+        return row
+
+    def sees_image(self, image_id: int) -> bool:
+        """Whether there is an image of this id that this visitor may see."""
+        try:
+            self.image(image_id)
+        except HTTPException:
+            return False
+        return True
+
+    def score(self, score_id: int) -> ScoredImage:
+        """Return a score by its id; raises HTTPException 404 if there is none that this visitor may see."""
+        scores = self.visible(self.site.ledger.scores.by_id([score_id])) if 0 < score_id <= _LARGEST_ID else []
+        if not scores:
+            raise HTTPException(404, "There is no such score.")
+        return scores[0]
+
+    def visible(self, found: Iterable[P], *, mine: bool = False) -> list[P]:
+        """Return those of some images, or of anything else with a barcode, that this visitor may see.
+
+        With `mine`, only those of their own projects.
+        """
+        sight = self.sight
+        if sight.everything and not mine:
+            return list(found)
+        shows = sight.is_mine if mine else sight.sees
+        return [one for one in found if shows(one.barcode)]
+
+    def wants_mine(self, of: str) -> bool:
+        """Whether a list is of this visitor's own projects alone, where they can choose, unless `of` is ``all``."""
+        return of != "all" and self.sight.can_choose
 
     @property
     def client(self) -> str:
@@ -212,6 +287,30 @@ class Form:
         return [int(v) for v in self.fields.get(name, []) if v.isascii() and v.isdigit() and len(v) <= 18]
 
 
+def no_image() -> HTTPException:
+    """Return the error for an image that is not there, or that this visitor may not see: they are told the same."""
+    return HTTPException(404, "There is no such image.")
+
+
+def no_plate(barcode: str, inspection: object = None) -> HTTPException:
+    """Return the error for a plate, or an inspection of it, as `no_image` does."""
+    at = "" if inspection is None else f" with an inspection {inspection}"
+    return HTTPException(404, f"There is no plate {barcode}{at}.")
+
+
+def _check_plate(request: PageRequest, values: Mapping[str, Any]) -> None:
+    if not request.sight.sees(values["barcode"]):
+        raise no_plate(values["barcode"], values.get("inspection"))
+
+
+GUARDS: dict[str, Callable[[PageRequest, Mapping[str, Any]], object]] = {
+    "barcode": _check_plate,
+    "image_id": lambda request, values: request.image(values["image_id"]),
+    "score_id": lambda request, values: request.score(values["score_id"]),
+}
+"""What checks each part of an address that names a plate: a page with such a part is not reached without it."""
+
+
 class NotSignedIn(Exception):
     """A guest asks for a page that only people who signed in may view."""
 
@@ -223,8 +322,12 @@ def _open_request(request: Request) -> PageRequest:
 
 def _allowed_request(request: Request) -> PageRequest:
     opened = _open_request(request)
-    if opened.visitor == GUEST and not opened.site.config.viewer.guests:
+    limited = opened.site.visibility.is_limited
+    if opened.visitor == GUEST and (limited or not opened.site.config.viewer.guests):
         raise NotSignedIn
+    if limited:
+        for part in request.path_params.keys() & GUARDS.keys():
+            GUARDS[part](opened, request.path_params)
     return opened
 
 
@@ -233,7 +336,7 @@ async def _form(request: Request) -> Form:
 
 
 AllowedRequest = Annotated[PageRequest, Depends(_allowed_request)]
-"""A request by somebody who may view pages."""
+"""A request by somebody who may view pages, and may see what the address names (`GUARDS`)."""
 OpenRequest = Annotated[PageRequest, Depends(_open_request)]
 """A request by anybody: for the sign-in page."""
 PostedForm = Annotated[Form, Depends(_form)]

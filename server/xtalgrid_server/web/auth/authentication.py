@@ -19,10 +19,14 @@ LONGEST_NAME = 30
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """A person who views pages; a guest has no name. `may_review`: may approve and reject held scores."""
+    """A person who views pages; a guest has no name.
+
+    `may_review`: may approve and reject held scores. `groups`: as the web server in front of the viewer told them.
+    """
 
     name: str = ""
     may_review: bool = False
+    groups: frozenset[str] = frozenset()
 
     @property
     def may_score(self) -> bool:
@@ -75,8 +79,9 @@ class Authentication:
         name = identify[self._settings.sign_in](request)
         if name_problem(self._config, name):
             return GUEST
+        groups = self._groups(request)
         may_review = not self._settings.reviewers or name in self._reviewers
-        return Visitor(name, may_review or not self._reviewing_groups.isdisjoint(self._groups(request)))
+        return Visitor(name, may_review or not self._reviewing_groups.isdisjoint(groups), groups)
 
     def why_guest(self, request: Request) -> str:
         """Say which setting lets a guest's request name nobody; empty if there is nothing to set."""
@@ -97,9 +102,10 @@ class Authentication:
     def _proxy_name(self, request: Request) -> str:
         return self._told(request, self._settings.user_header).strip()
 
-    def _groups(self, request: Request) -> set[str]:
+    def _groups(self, request: Request) -> frozenset[str]:
         header = self._settings.groups_header
-        return {group.strip() for group in self._told(request, header).split(",")} if header else set()
+        told = self._told(request, header).split(",") if header else []
+        return frozenset(group.strip() for group in told if group.strip())
 
     def _told(self, request: Request, header: str) -> str:
         """Return a header of a trusted web server; empty if it is not there, or twice."""

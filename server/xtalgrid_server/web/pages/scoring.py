@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -309,7 +309,9 @@ class PersonScoring:
         """Return the score or withdrawal that a person would undo next in a session; None: there is none."""
         return self._ledger.corrections.last_standing(who, session, now() - UNDO_OFFERED)
 
-    def undo(self, who: str, origin: str, session: str, given: int | None = None) -> Correction | None:
+    def undo(
+        self, who: str, origin: str, session: str, given: int | None = None, *, sees: Callable[[str], bool]
+    ) -> Correction | None:
         """Undo a person's score or withdrawal, so that their score of that image before it is valid again.
 
         Parameters
@@ -320,6 +322,8 @@ class PersonScoring:
             The browser's session.
         given
             Its id; None: the last one of the session that was not undone yet.
+        sees
+            Whether the person may see a plate, by its barcode.
 
         Returns
         -------
@@ -332,7 +336,7 @@ class PersonScoring:
         """
         last = self.last(who, session) if given is None else self._ledger.corrections.by_id(given)
         row = self._ledger.images.row(last.image_id) if last else None
-        if last is None or row is None:
+        if last is None or row is None or not sees(row.barcode):
             return None
         stands = standing(self._by(last.image_id, who))
         if not stands or stands[-1].id != last.id:

@@ -107,7 +107,7 @@ def plates(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> list[PlateListed]:
     """List the newest plates whose barcode contains a text."""
-    matching = (entry for entry in request.site.index.all() if q.lower() in entry.barcode.lower())
+    matching = (entry for entry in request.plates() if q.lower() in entry.barcode.lower())
     return [
         PlateListed(
             barcode=entry.barcode, inspections=[Inspected(number=number, at=at) for number, at in entry.inspections]

@@ -33,7 +33,7 @@ def correct(request: AllowedRequest, form: PostedForm) -> Response:
     images, scores = form.numbers("image"), form.numbers("score")
     if not images:
         raise HTTPException(422, "The form names no image.")
-    row = request.site.image(images[0])
+    row = request.image(images[0])
     try:
         request.site.scoring.record(
             (images[0], row),
@@ -69,6 +69,8 @@ def take_typed(request: AllowedRequest, form: PostedForm) -> JSONResponse:
     for typed in scores:
         refused = warning = ""
         try:
+            if not request.sees_image(typed.image):
+                raise RefusedScoreError("There is no such image.")
             request.site.scoring.take(typed, request.visitor.name, request.client, received, request.session)
         except RefusedScoreError as error:
             refused = str(error)
@@ -87,13 +89,17 @@ def undo(request: AllowedRequest, form: PostedForm) -> Response:
     then, given = local_address(form.text("then")), form.numbers("given")
     try:
         undone = request.site.scoring.undo(
-            request.visitor.name, request.client, request.session, given[0] if given else None
+            request.visitor.name,
+            request.client,
+            request.session,
+            given[0] if given else None,
+            sees=request.sight.sees,
         )
     except (ImagerError, LedgerError) as error:
         return _error_page(request, error, then)
     if undone is None:
         return request.redirect(then)
-    row = request.site.image(undone.image_id)
+    row = request.image(undone.image_id)
     query = then.partition("?")[2]
     said = f"undone={undone.id}"
     return request.redirect(

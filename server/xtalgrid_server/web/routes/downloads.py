@@ -102,7 +102,7 @@ async def best(
 async def _embedded(request: PageRequest, drop: DropCard) -> str:
     """Return a drop's picture as a ``data:`` address."""
     try:
-        image = await run_in_threadpool(request.site.image, drop.image.image_id)
+        image = await run_in_threadpool(request.image, drop.image.image_id)
         data, _ = await small_picture(request, image, SIDES[-1])
     except ImageError as error:
         return "data:image/svg+xml;base64," + base64.b64encode(placeholder(str(error.reason))).decode()

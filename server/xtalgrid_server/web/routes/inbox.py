@@ -40,6 +40,9 @@ _RESCORED_DAYS = 365
 """How far back one's scores in the imager's score table are compared with newer ARTscores."""
 
 _READ_AT_ONCE = 500
+_MOST_READS = 40
+_OF_OTHERS = 20
+"""How many times as many drops are read for a person who may not see all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +55,26 @@ class CrystalPair:
 
 
 @router.get("/inbox", response_class=HTMLResponse)
-def inbox(request: AllowedRequest, older: str = "") -> HTMLResponse:
+def inbox(request: AllowedRequest, older: str = "", of: str = "") -> HTMLResponse:
     """Show new crystals, where people disagree or the ARTscore now differs from one's own, and undecided drops.
 
-    Without `older`, new crystals and undecided drops are of the last `_RECENT_DAYS` before the newest inspection.
+    Without `older`, new crystals and undecided drops are of the last `_RECENT_DAYS` before the newest inspection. Where
+    a person's own projects are known, all is of these, unless `of` is ``all``.
     """
-    site, name = request.site, request.visitor.name
-    last_visit = site.ledger.users.last_seen(name) if request.visitor.may_score else None
+    site = request.site
+    last_visit = site.ledger.users.last_seen(request.visitor.name) if request.visitor.may_score else None
     since = last_visit or (now() - timedelta(days=_FIRST_DAYS)).replace(second=0, microsecond=0)
     threshold = crystal_from(site.config)
-    recent = None if older else _recent(site)
-    crystals = site.crystals.get(
+    recent = None if older else _recent(request)
+    every = site.crystals.get(
         (since, recent),
         lambda: new_crystals(site.ledger, threshold, inspected_since=recent, scored_since=since),
     )
+    mine = request.wants_mine(of)
+    shows = request.sight.is_mine if mine else request.sight.sees
+    crystals = [crystal for crystal in every if shows(crystal.image.barcode)]
     newest = crystals[:_LIMIT]
-    inspections = site.index.inspections_of({crystal.image.barcode for crystal in newest})
+    inspections = site.all_plates.inspections_of({crystal.image.barcode for crystal in newest})
     return request.render(
         "inbox.html",
         last_visit=last_visit,
@@ -76,11 +83,13 @@ def inbox(request: AllowedRequest, older: str = "") -> HTMLResponse:
         threshold=threshold,
         number=len(crystals),
         pairs=[_pair(request, crystal, inspections[crystal.image.barcode]) for crystal in newest],
-        found=_found_by_people(site, since, name, {crystal.image.drop for crystal in newest}),
-        disputed=_disputed(site),
-        rescored=_rescored(site, name) if request.visitor.may_score else [],
-        undecided=_undecided(site, recent),
+        found=_found_by_people(request, mine, since, {crystal.image.drop for crystal in newest}),
+        disputed=_disputed(request, mine),
+        rescored=_rescored(request, mine) if request.visitor.may_score else [],
+        undecided=_undecided(request, mine, recent),
         limit=_LIMIT,
+        mine=mine,
+        query={"older": older} if older else {},
     )
 
 
@@ -92,14 +101,23 @@ def mark_seen(request: AllowedRequest, form: PostedForm) -> Response:
     return request.redirect("/inbox")
 
 
-def _found_by_people(site: Site, since: datetime, name: str, shown: Container[tuple[str, Well]]) -> list[DropCard]:
+def _factor(request: PageRequest, mine: bool) -> int:
+    return 1 if request.sight.everything and not mine else _OF_OTHERS
+
+
+def _found_by_people(
+    request: PageRequest, mine: bool, since: datetime, shown: Container[tuple[str, Well]]
+) -> list[DropCard]:
     """Return drops that other people called crystals since then, besides those that are shown already."""
+    site, name = request.site, request.visitor.name
     config = site.config.imager
     since_local = config.local(since.replace(tzinfo=UTC).timestamp())
-    images = site.ledger.images.scored_by_people_since(config.programs, since, since_local, 20 * _LIMIT)
+    images = site.ledger.images.scored_by_people_since(
+        config.programs, since, since_local, 20 * _LIMIT * _factor(request, mine)
+    )
     return [
         card
-        for card in _cards(site, images)
+        for card in _cards(site, request.visible(images, mine=mine))
         if card.image.drop not in shown
         and any(
             score.group is Group.CRYSTAL and score.who.casefold() != name.casefold() and score.at >= since
@@ -108,21 +126,24 @@ def _found_by_people(site: Site, since: datetime, name: str, shown: Container[tu
     ][:_LIMIT]
 
 
-def _disputed(site: Site) -> list[DropCard]:
+def _disputed(request: PageRequest, mine: bool) -> list[DropCard]:
     """Return drops that people put into different groups, the last scored first."""
-    config = site.config.imager
-    images = site.ledger.images.scored_by_several(config.programs, _days_ago(site, _DISPUTED_DAYS), 5 * _LIMIT)
-    return [card for card in _cards(site, images) if card.state.disputed][:_LIMIT]
+    site, most = request.site, 5 * _LIMIT * _factor(request, mine)
+    programs = site.config.imager.programs
+    images = site.ledger.images.scored_by_several(programs, _days_ago(site, _DISPUTED_DAYS), most)
+    return [card for card in _cards(site, request.visible(images, mine=mine)) if card.state.disputed][:_LIMIT]
 
 
-def _rescored(site: Site, name: str) -> list[tuple[DropImage, PersonScore]]:
+def _rescored(request: PageRequest, mine: bool) -> list[tuple[DropImage, PersonScore]]:
     """Return the drops whose ARTscore is newer than this person's score and in another group, the last scored first."""
+    site, name = request.site, request.visitor.name
     config, images = site.config.imager, site.ledger.images
     in_viewer = images.rescored(name, 10 * _LIMIT)
     in_imager = images.scored_in_imager_by(name, config.programs, _days_ago(site, _RESCORED_DAYS))
     newer = dict.fromkeys(inspect_id for inspect_id, date, at in in_imager if at > config.utc(date))
     found = []
-    for card in _cards(site, images.of_inspections([*in_viewer, *itertools.islice(newer, 10 * _LIMIT)])):
+    scored = images.of_inspections([*in_viewer, *itertools.islice(newer, 10 * _LIMIT)])
+    for card in _cards(site, request.visible(scored, mine=mine)):
         own, image = card.state.by(name), card.image
         if own is None or own.group is None or image.outcome is None or image.at is None or not image.is_scored:
             continue
@@ -137,28 +158,31 @@ def _days_ago(site: Site, days: int) -> datetime:
     return site.config.imager.local((now() - timedelta(days=days)).replace(tzinfo=UTC).timestamp())
 
 
-def _recent(site: Site) -> datetime | None:
+def _recent(request: PageRequest) -> datetime | None:
     """Return the imager's naive local time from which on an inspection is recent; None: there is none.
 
     It goes by the newest inspection, since a lab may have stopped its imager, but not by one that is dated ahead.
     """
-    latest = site.config.imager.latest_date()
-    newest = next((entry.date for entry in site.index.all() if entry.date <= latest), None)
+    latest = request.site.config.imager.latest_date()
+    newest = next((entry.date for entry in request.plates() if entry.date <= latest), None)
     return newest and newest - timedelta(days=_RECENT_DAYS)
 
 
-def _undecided(site: Site, recent: datetime | None) -> list[DropImage]:
+def _undecided(request: PageRequest, mine: bool, recent: datetime | None) -> list[DropImage]:
     """Return the newest undecided images, photographed since then, that no person has scored."""
+    site = request.site
     found: list[DropImage] = []
     before = None
-    while len(found) < _LIMIT:
+    for _ in range(_MOST_READS):
+        if len(found) >= _LIMIT:
+            break
         images = site.ledger.images.undecided(before, _READ_AT_ONCE, recent)
         if not images:
             break
         person_scores = site.ledger.person_scores.of(images)
         found += [
             image
-            for image in images
+            for image in request.visible(images, mine=mine)
             if site.config.light.is_scored(image.image_name)
             and not DropState.of(image.outcome, scores=person_scores[image.inspect_id]).said
         ]

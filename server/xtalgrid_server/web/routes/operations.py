@@ -32,17 +32,21 @@ def operations(request: AllowedRequest) -> HTMLResponse:
 def _operations(request: PageRequest, problem: str = "") -> HTMLResponse:
     site = request.site
     status = site.monitor.status()
-    images = site.ledger.images.of_scores(status.held[:SHOWN_HELD])
+    held_ids = _visible_held(request, status.held)
+    images = site.ledger.images.of_scores(held_ids[:SHOWN_HELD])
     person_scores = site.ledger.person_scores.of(images)
     held = [(image, DropState.of(None, scores=person_scores[image.inspect_id]).people) for image in images]
     found = site.hurried.get("", lambda: site.ledger.corrections.hurried(_SHOWN_HURRIED))
-    hurried = [(site.image(made.image_id), made, site.image(other)) for made, other in found]
+    rows = [(site.any_image(made.image_id), made, site.any_image(other)) for made, other in found]
+    hurried = [each for each in rows if len(request.visible([each[0], each[2]])) == 2]
     return request.render(
         "operations.html",
         422 if problem else 200,
         problem=problem,
         pipeline=status,
         held=held,
+        number_held=len(held_ids),
+        shows_files=request.sight.everything,
         doubtful=[each for each in hurried if each[1].key is None],
         quick=[each for each in hurried if each[1].key is not None],
     )
@@ -58,13 +62,21 @@ def review(request: AllowedRequest, form: PostedForm) -> Response:
     ledger, chosen = request.site.ledger, form.numbers("score")
     if not chosen:
         return _operations(request, f"Nothing was changed: tick the scores to {verdict} first.")
-    selected = sorted(set(ledger.decisions.held()) & set(chosen))
+    selected = sorted(_visible_held(request, sorted(set(ledger.decisions.held()) & set(chosen))))
     if not selected:
         raise HTTPException(409, "None of these scores is still held: nothing was changed.")
     ledger.decisions.add_reviews(selected, "approve" if verdict == "approve" else "reject", request.visitor.name)
     request.log("review", verdict=verdict, scores=selected)
     request.site.monitor.forget()
     return request.redirect("/operations#held")
+
+
+def _visible_held(request: PageRequest, score_ids: list[int]) -> list[int]:
+    """Return those of some held scores whose plates this visitor may see, in their order."""
+    if request.sight.everything:
+        return score_ids
+    seen = {image.score_id for image in request.visible(request.site.ledger.images.of_scores(score_ids))}
+    return [score_id for score_id in score_ids if score_id in seen]
 
 
 @router.get("/metrics")

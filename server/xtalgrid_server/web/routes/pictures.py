@@ -29,11 +29,11 @@ _MATE_SIDE = 1280
 
 
 def _image(request: AllowedRequest, image_id: int) -> ImageRow:
-    return request.site.image(image_id)
+    return request.image(image_id)
 
 
 def _mate(request: AllowedRequest, image_id: int, number: int) -> ImageRow:
-    row = request.site.image(image_id)
+    row = request.image(image_id)
     mates = request.site.mates(row)
     if number >= len(mates):
         raise HTTPException(404, "There is no such image.")
@@ -41,10 +41,7 @@ def _mate(request: AllowedRequest, image_id: int, number: int) -> ImageRow:
 
 
 def _score(request: AllowedRequest, score_id: int) -> ScoredImage:
-    scores = request.site.ledger.scores.by_id([score_id]) if score_id < 2**63 else []
-    if not scores:
-        raise HTTPException(404, "There is no such score.")
-    return scores[0]
+    return request.score(score_id)
 
 
 NamedImage = Annotated[ImageRow, Depends(_image)]

@@ -18,7 +18,7 @@ from ..pages.drops import LINE, LINES, DropCard, drop_cards, find_stop, select_d
 from ..pages.layout import legend, plate_grid, ratio
 from ..pages.pictures import SIDES
 from ..query_parameters import PlateView
-from ..site import LARGEST_NUMBER, AllowedRequest, PageRequest
+from ..site import LARGEST_NUMBER, AllowedRequest, PageRequest, no_plate
 
 router = APIRouter()
 
@@ -120,14 +120,14 @@ def read_plate(request: PageRequest, barcode: str, inspection: int) -> PlateInsp
     HTTPException
         404 if there is none.
     """
-    inspections = request.site.index.inspections(barcode)
+    inspections = request.inspections(barcode)
     images: list[DropImage] = []
     if inspection <= LARGEST_NUMBER and inspection in dict(inspections):
         images = request.site.ledger.images.of_plate(barcode, [inspection])
         if not images:
             raise HTTPException(404, f"Plate {barcode}, inspection {inspection}, has no image in visible light.")
     if not images:
-        raise HTTPException(404, f"There is no plate {barcode} with an inspection {inspection}.")
+        raise no_plate(barcode, inspection)
     person_scores = request.site.ledger.person_scores.of(images)
     inspected = max(image.inspected for image in images)
     notes = request.site.ledger.drop_notes.of_plates([barcode])

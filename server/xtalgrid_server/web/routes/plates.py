@@ -19,12 +19,16 @@ _LONGEST_SEARCH = 60
 
 
 @router.get("/", response_class=HTMLResponse)
-def plates(request: AllowedRequest, q: str = "", page: str = "1") -> HTMLResponse:
-    """List the plates whose barcode, project, sample, condition or notes contain a text."""
+def plates(request: AllowedRequest, q: str = "", page: str = "1", of: str = "") -> HTMLResponse:
+    """List the plates whose barcode, project, sample, condition or notes contain a text.
+
+    Where a person's own projects are known, these are the plates of those, unless `of` is ``all``.
+    """
     site = request.site
     q = q.strip()[:_LONGEST_SEARCH]
     number = min(max(int(page), 1), 100_000) if page.isascii() and page.isdigit() and len(page) < 9 else 1
-    entries = site.index.all()
+    mine = request.wants_mine(of)
+    entries = request.visible(site.all_plates.all(), mine=mine)
     if q:
         matching = site.ledger.contents.plates_with(q) | site.ledger.drop_notes.plates_with(q)
         entries = [entry for entry in entries if q.lower() in entry.barcode.lower() or entry.barcode in matching]
@@ -40,6 +44,8 @@ def plates(request: AllowedRequest, q: str = "", page: str = "1") -> HTMLRespons
         "plates.html",
         rows=rows,
         q=q,
+        mine=mine,
+        query={"q": q} if q else {},
         page=number,
         total=len(entries),
         first=(number - 1) * PLATES_PER_PAGE + 1,

@@ -186,9 +186,9 @@ def _value(correction: Correction) -> str:
 def _last_score(request: PageRequest, view: PlateView) -> LastScore | None:
     """Return the score that this visitor may want to undo next."""
     last = request.site.scoring.last(request.visitor.name, request.session) if request.visitor.may_score else None
-    if last is None:
+    if last is None or not request.sees_image(last.image_id):
         return None
-    row = request.site.image(last.image_id)
+    row = request.image(last.image_id)
     address = well_address(row.barcode, row.inspection, row.well, view)
     name = last.key or str(last.id)
     said = _in_words(request, last)

@@ -1,0 +1,321 @@
+"""`viewer.visibility = "projects"`: every address of the threat model, walked by members and by outsiders.
+
+Everything about the hidden plates carries a mark that no other plate has, so a page that shows any of it is found,
+whatever it shows. A new address is walked as soon as it stands in docs/threat-model.md.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace as changed
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tests.server.conftest import answer, draw_well, result_of
+from xtalgrid_core import wire
+from xtalgrid_core.errors import ConfigError, FailureReason
+from xtalgrid_core.outcomes import Outcome
+from xtalgrid_core.weights import default_models
+from xtalgrid_server.cli.main import main
+from xtalgrid_server.config import Config, from_string
+from xtalgrid_server.domain.images import ImageRow
+from xtalgrid_server.domain.wells import Well
+from xtalgrid_server.ledger.contents import Contents
+from xtalgrid_server.ledger.units import PlannedImage
+from xtalgrid_server.steps.system import System
+from xtalgrid_server.storage.people import read_people
+from xtalgrid_server.web.app import create_app
+from xtalgrid_server.web.auth.passwords import hash_password
+from xtalgrid_server.web.site import GUARDS, AllowedRequest
+
+from .conftest import PASSWORD, Visit, token_of
+from .test_threat_model import ROUTES, Route, each_route
+
+HIDDEN, BARE, SHARED, OPEN = "HIDZQX1", "BAREZQX2", "BOTHZQX3", "OPEN0004"
+"""Plates of project red, of none, of red and blue, and of blue."""
+MARK = re.compile(rb"zqx", re.IGNORECASE)
+LATELY = datetime.now().replace(microsecond=0) - timedelta(days=1)
+
+FREE = {"inspection", "name", "side", "number", "group"}
+"""Parts of addresses that name no plate."""
+PEOPLE = "project;person\nred zqx;rita\nred zqx;@reds\nblue;olga\nblue;rita\n@reds;rudi\n\nno person\nred zqx;\n"
+
+
+def enter_plate(system: System, barcode: str, projects: list[str], secret: str) -> list[ImageRow]:
+    """A crystal, an undecided drop that is held, a disputed and a rescored drop, a UV mate, and a file that failed."""
+    outcomes = (Outcome.HARVESTABLE, Outcome.UNDECIDED, Outcome.CLEAR, Outcome.PRECIPITATE)
+    places = [
+        ImageRow(0, barcode, 1, LATELY, Well(1, col, 1), f"{secret}_{col}_HF_99_.jpg")
+        for col in range(1, len(outcomes) + 1)
+    ]
+    rows = []
+    for place in places:
+        draw_well(system.config.image_root / barcode / "1" / place.image_name, shade=place.well.col * 20)
+        rows += system.imager.register([place])
+    mate = changed(rows[0], image_name=rows[0].image_name.replace("_HF_", "_UV_"))
+    draw_well(system.config.image_root / barcode / "1" / mate.image_name)
+    system.imager.register([mate])
+    segmenter, classifier = default_models()
+    for version in (0.85, 0.8):  # scored again after people scored
+        options = wire.Options(segmenter=segmenter, classifier=classifier, crystal_from=version)
+        entries = tuple(
+            wire.ImageEntry(number=n, file=f"{n:03d}.jpg", inspect_id=row.inspect_id, sha256="d" * 64)
+            for n, row in enumerate(rows)
+        )
+        unit = f"xg_{barcode}_{round(version * 100)}"
+        manifest = wire.Manifest(schema=1, unit=unit, min_worker="0.1.0", options=options, images=entries)
+        system.ledger.units.add(manifest, [PlannedImage(row, "d" * 64) for row in rows])
+        answers = [answer(n, outcome, 0.9, 0.9 if n == 0 else 0.1) for n, outcome in enumerate(outcomes)]
+        system.ledger.scores.accept_result(
+            system.ledger.units.named(unit), "f" * 64, result_of(manifest, answers), options
+        )
+        ids = {image.well.col: image for image in system.ledger.images.of_plate(barcode, [1])}
+        if version == 0.85:
+            for who, outcome in ((f"{secret}.who", Outcome.CLEAR), ("olga", Outcome.HARVESTABLE), ("rita", None)):
+                system.ledger.corrections.add(ids[3].image_id, outcome, who, score_id=ids[3].score_id)
+            for who in ("olga", "rita"):
+                system.ledger.corrections.add(ids[4].image_id, Outcome.HARVESTABLE, who, score_id=ids[4].score_id)
+    held = {"score_id": ids[2].score_id, "inspect_id": ids[2].inspect_id, "action": "hold", "csv_row": '{"why": "x"}'}
+    system.ledger.decisions.add(f"run {barcode}", [held])
+    system.ledger.failures.add(f"/{barcode}/{secret}.jpg", "create_work", FailureReason.UNREADABLE_FILE, secret)
+    for col, project in enumerate(projects, start=1):
+        inside = Contents(barcode, Well(1, col, 1), project, f"sample {secret}", f"condition {secret}")
+        system.ledger.contents.record([inside])
+    return rows
+
+
+class Lab:
+    """The viewer, browsers of people who are signed in, and the ids of the plates' first drops and scores."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        with System(config) as system:
+            for barcode, projects in (
+                (HIDDEN, ["red zqx"]),
+                (BARE, []),
+                (SHARED, ["red zqx", "blue"]),
+                (OPEN, ["blue"]),
+            ):
+                enter_plate(system, barcode, projects, "open" if barcode == OPEN else barcode.lower())
+            for name in ("rita", "rudi", "olga", "nina", "boss"):
+                system.ledger.users.set_password(name, hash_password(PASSWORD), "test")
+            self.first = {each: system.ledger.images.of_plate(each, [1])[0] for each in (HIDDEN, BARE, SHARED, OPEN)}
+        self.app = create_app(config)
+        self.browsers: dict[str, Visit] = {}
+
+    def __call__(self, name: str) -> Visit:
+        if name not in self.browsers:
+            client = Visit(self.app, base_url="http://localhost", raise_server_exceptions=True)
+            if name:
+                assert client.fill("/sign-in", "/sign-in", name=name, password=PASSWORD).status_code == 303
+            self.browsers[name] = client
+        return self.browsers[name]
+
+    def filled(self, route: Route, of: str, **values: str) -> str:
+        image = self.first[of]
+        known = {"barcode": of, "inspection": "1", "name": str(image.well), "side": "320", "number": "0"}
+        known |= {"image_id": str(image.image_id), "score_id": str(image.score_id), "group": "crystal", **values}
+        return re.sub(r"{(\w+)}", lambda found: known[found.group(1)], route.address)
+
+    def state(self) -> list[str]:
+        """All rows that a change of a drop adds to."""
+        own = r'INSERT INTO "?(sessions|attempts|visits|links|users|notif)'
+        with closing(sqlite3.connect(self.config.home / "ledger.db")) as connection:
+            return [row for row in connection.iterdump() if not re.match(own, row)]
+
+
+def write_people(home: Path, text: str = PEOPLE) -> Path:
+    file = home.parent / "people.csv"
+    file.write_text(text)
+    return file
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    home = tmp_path_factory.mktemp("lab") / "home"
+    people = write_people(home)
+    keys = f'sign_in = "users"\nurl = "http://localhost"\nvisibility = "projects"\npeople_file = "{people}"'
+    lab = Lab(from_string(f'[viewer]\n{keys}\nsee_all = ["boss"]\n', home=home))
+    with Visit(lab.app):
+        yield lab
+
+
+GETS = [route for route in ROUTES if route.method == "GET"]
+NAMING = [route for route in ROUTES if set(re.findall(r"{(\w+)}", route.address)) & GUARDS.keys()]
+POSTS = [route for route in ROUTES if route.method == "POST" and route.who != "everybody"]
+
+
+def by_address(routes: list[Route]) -> Callable[..., None]:
+    return pytest.mark.parametrize("route", routes, ids=[route.address for route in routes])
+
+
+@each_route
+def test_each_part_of_an_address_is_known_to_name_a_plate_or_none(route):
+    if route.address != "/static/{name}":
+        parts = set(re.findall(r"{(\w+)}", route.address))
+        assert parts <= GUARDS.keys() | FREE, "add it to GUARDS in web/site.py, or to FREE here if it names no plate"
+
+
+@by_address(NAMING)
+def test_an_outsider_finds_no_hidden_plate_and_a_member_does(lab, route):
+    for barcode in (HIDDEN, SHARED, BARE):
+        hidden = lab("olga").request(route.method, lab.filled(route, barcode), follow_redirects=False)
+        assert hidden.status_code == 404, hidden.text
+        none = lab.filled(route, barcode, barcode="987654", image_id="987654", score_id="987654")
+        absent = lab("olga").request(route.method, none)
+        assert absent.status_code == 404
+        assert _without(absent.text, "987654") == _without(hidden.text, barcode)  # nobody is told that there is one
+    for name, barcode in (("rita", HIDDEN), ("rudi", HIDDEN), ("rita", SHARED), ("boss", BARE), ("olga", OPEN)):
+        shown = lab(name).request(route.method, lab.filled(route, barcode))
+        assert shown.status_code in (200, 303), (name, barcode, shown.text[:300])
+
+
+def _without(page: str, *names: str) -> str:
+    for name in names:
+        page = page.replace(name, "…")
+    page = re.sub(r"/(image|mate|thumbnail|framed|map)[\w/.]*", "", page)
+    return re.sub(r'(value|form-token)="\w+"', "", re.sub(r"then=[^\"]*", "", page))
+
+
+@by_address(GETS)
+def test_no_page_tells_an_outsider_of_a_hidden_plate(lab, route):
+    for query in (
+        "",
+        "?q=condition",
+        "?q=HID&older=1",
+        "?older=1&of=all&limit=1000",
+        "?project=red&condition=condition",
+    ):
+        for name in ("olga", "nina", ""):
+            answer = lab(name).get(lab.filled(route, OPEN) + query)
+            assert not MARK.search(answer.content), (name, query, MARK.search(answer.content))
+            if not name and route.who not in ("everybody", "program"):
+                assert "Sign in" in answer.text or answer.status_code in (401, 403)
+
+
+@pytest.mark.parametrize("address", ["/", "/?q=condition", "/inbox", "/operations", "/api/plates"])
+def test_a_member_is_told_of_it(lab, address):
+    """So that the test before this one can fail."""
+    assert MARK.search(lab("rita").get(address).content)
+    assert b"BAREZQX2" not in lab("rita").get(address).content
+    assert (b"BAREZQX2" in lab("boss").get(address).content) == ("condition" not in address)
+    assert OPEN.encode() in lab("olga").get(address).content
+    assert not MARK.search(lab("nina").get(address).content)
+
+
+def test_a_new_page_that_forgets_to_ask_shows_nothing_either(lab):
+    """What `AllowedRequest` checks by itself, before a page's own code."""
+    app, image = create_app(lab.config), lab.first[HIDDEN]
+
+    @app.get("/forgetful/plate/{barcode}")
+    @app.get("/forgetful/image/{image_id:int}")
+    @app.get("/forgetful/score/{score_id:int}")
+    def forgetful(_: AllowedRequest) -> str:
+        return HIDDEN
+
+    with Visit(app, base_url="http://localhost") as client:
+        for name, status in (("olga", 404), ("rita", 200)):
+            client.fill("/sign-in", "/sign-in", name=name, password=PASSWORD)
+            for part in (f"plate/{HIDDEN}", f"image/{image.image_id}", f"score/{image.score_id}"):
+                assert client.get(f"/forgetful/{part}").status_code == status, (name, part)
+
+
+@by_address(POSTS)
+def test_an_outsider_changes_no_hidden_plate(lab, route):
+    client, image = lab("olga"), lab.first[HIDDEN]
+    token, before = token_of(client.get("/").text), lab.state()
+    own = [lab.app.state.site.ledger.corrections.of_images([n])[n] for n in range(1, 20)]
+    given = next(score.id for scores in own for score in scores if score.who == "olga")
+    typed = f'[{{"key": "{"a" * 32}", "image": {image.image_id}, "outcome": "clear"}}]'
+    fields = {"form_token": token, "who": "olga", "outcome": "clear", "verdict": "approve", "scores": typed}
+    fields |= {"given": str(given), "barcode": HIDDEN, "inspection": "1", "well": str(image.well)}
+    for number in range(image.image_id, image.image_id + 4):
+        ids = {"image": str(number), "score": [str(n) for n in range(1, image.score_id + 4)], "image_id": str(number)}
+        answer = client.post(lab.filled(route, HIDDEN), data=fields | ids, follow_redirects=False)
+        assert answer.status_code < 500
+        assert not MARK.search(answer.text.encode())
+        assert not MARK.search(answer.headers.get("location", "").encode())
+    assert lab.state() == before
+
+
+def test_counts_are_of_what_one_sees(lab):
+    held = r"Held</dt><dd>(\d+)<"
+    assert re.search(held, lab("olga").get("/operations").text).group(1) == "1"
+    assert re.search(held, lab("rita").get("/operations").text).group(1) == "3"
+    assert "1–1 of 1" in lab("olga").get("/").text
+    assert "1–4 of 4" in lab("boss").get("/").text
+
+
+def test_the_file_is_read_again_and_without_it_nobody_sees_a_plate(lab, monkeypatch):
+    file = Path(lab.config.viewer.people_file)
+    try:
+        file.write_text("person,project\nnina,red zqx\n")
+        time.sleep(1.1)
+        assert [lab(name).get(f"/plate/{HIDDEN}/1").status_code for name in ("nina", "rita")] == [200, 404]
+        file.unlink()
+        time.sleep(1.1)
+        statuses = [lab(name).get(f"/plate/{HIDDEN}/1").status_code for name in ("nina", "rita", "boss")]
+        assert statuses == [404, 404, 200]
+    finally:
+        file.write_text(PEOPLE)
+        time.sleep(1.1)
+
+
+def test_a_plate_that_changes_its_project_changes_who_sees_it(lab):
+    with System(lab.config) as system:
+        for project, sees in (("red zqx", 404), ("blue", 200)):
+            system.ledger.contents.record([Contents(OPEN, Well(1, 1, 1), project, "sample open")])
+            time.sleep(1.1)
+            assert lab("olga").get(f"/plate/{OPEN}/1").status_code == sees
+
+
+def test_bad_lines_are_named_and_the_rest_counts(tmp_path):
+    file = tmp_path / "people.csv"
+    lines = ["Project;note;Person", "red;x;rita", '"a;b";;rudi', "red;;", ";;rita", "red;x;y;z", "@g;;@h", "@g;;ann"]
+    file.write_bytes("\r\n".join(lines).encode() + b"\r\nbl\xfcte;;ann\r\nred;;@g\r\n")
+    people = read_people(file)
+    assert people.projects_of("rita") == {"red"}
+    assert people.projects_of("rudi") == {"a;b"}
+    assert people.projects_of("ann") == {"red"}  # as a member of g
+    assert people.projects_of("bob", frozenset({"g"})) == {"red"}
+    assert people.projects_of("") == frozenset()
+    assert [re.search(r"line (\d+)", each).group(1) for each in people.problems] == ["4", "5", "6", "7", "9"]
+    assert "names" not in read_people(tmp_path / "none.csv").problems[0]
+    file.write_text("red,rita\n")
+    assert not read_people(file).projects
+
+
+def test_the_command_says_who_sees_what(lab, tmp_path):
+    file = tmp_path / "xtalgrid.toml"
+    keys = f'visibility = "projects"\nsign_in = "users"\npeople_file = "{lab.config.viewer.people_file}"'
+    file.write_text(f'[viewer]\n{keys}\nsee_all = ["boss"]\n')
+
+    def run(*words: str) -> str:
+        result = CliRunner().invoke(main, ["--config", str(file), "--home", str(lab.config.home), "projects", *words])
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    told = run()
+    assert "2 plates  red zqx: @reds, rita" in told and "2 plates  blue: olga, rita" in told
+    assert "1 plate  of no project" in told
+    assert "line 8: it has no person" in told and "line 9: it has no person" in told
+    assert run("--person", "rita").split() == [SHARED, HIDDEN, OPEN]
+    assert run("--person", "olga").split() == [OPEN]
+    assert "nina sees no plate" in run("--person", "nina")
+
+
+def test_half_a_configuration_is_refused(tmp_path):
+    for keys, said in (
+        ('visibility = "projects"\npeople_file = "x"', "viewer.sign_in"),
+        ('visibility = "projects"\nsign_in = "users"', "viewer.people_file: not set"),
+        ('see_all = ["ann"]', "viewer.see_all: needs"),
+    ):
+        with pytest.raises(ConfigError, match=re.escape(said)):
+            from_string(f"[viewer]\n{keys}\n", home=tmp_path)
