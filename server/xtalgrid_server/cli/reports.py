@@ -21,6 +21,8 @@ from ..config import Config
 from ..exchange.export import FORMATS, WITH_BOXES, Format, exported_lines
 from ..exchange.export import export as write_export
 from ..exchange.foreign import Told
+from ..exchange.import_annotations import annotation_lines
+from ..exchange.import_annotations import import_annotations as read_annotations
 from ..exchange.import_scores import import_lines
 from ..exchange.import_scores import import_scores as read_scores
 from ..exchange.layouts import read_layout, unread
@@ -428,6 +430,54 @@ def import_scores(
         sys.exit(EXIT_REFUSED)
 
 
+@click.command("import-annotations")
+@click.argument("file", metavar="FILE|FOLDER", type=click.Path(path_type=Path, exists=True))
+@click.option("--by", default="", help="Who drew them, if the file does not say.")
+@click.option("--kind", type=click.Choice(["person", "program"]), help="Whether that is a person or a program.")
+@click.option("--barcode", default="", help="The plate, if the file does not say.")
+@click.option("--inspection", type=click.IntRange(min=0), help="The inspection, if the file does not say.")
+@click.option("--confirmed", is_flag=True, help="A person looked at all: what is as exported is theirs too.")
+@click.option("--dry-run", is_flag=True, help="Show the account of what would be imported; record nothing.")
+@click.option(
+    "--refused", type=click.Path(path_type=Path, dir_okay=False), help="Write all that was refused to this CSV file."
+)
+@json_option
+@click.pass_obj
+def import_annotations(
+    load: Load,
+    file: Path,
+    by: str,
+    kind: Kind | None,
+    barcode: str,
+    inspection: int | None,
+    confirmed: bool,
+    dry_run: bool,
+    refused: Path | None,
+    as_json: bool,
+) -> None:
+    """Import boxes and outlines that people drew or corrected, as marks, from COCO, YOLO, Label Studio or labelme.
+
+    The exit code is 1 if some were refused.
+    """
+    with System(load()) as system:
+        done = read_annotations(
+            system.config,
+            system.imager,
+            system.ledger,
+            file,
+            Told(by, kind, barcode, inspection),
+            confirmed=confirmed,
+            dry_run=dry_run,
+            refused_file=refused,
+        )
+    if as_json:
+        print_json(done)
+    else:
+        print_lines(annotation_lines(done, dry_run))
+    if done.refused:
+        sys.exit(EXIT_REFUSED)
+
+
 @click.command()
 @click.argument("kind", metavar="|".join((*FORMATS, "xtal")), type=click.Choice((*FORMATS, "xtal")))
 @click.argument("out", type=click.Path(path_type=Path))
@@ -497,6 +547,7 @@ REPORTS = [
     fluorescence,
     layout,
     import_scores,
+    import_annotations,
     export,
 ]
 """The commands of this module."""

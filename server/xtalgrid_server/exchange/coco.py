@@ -157,9 +157,10 @@ def coco_annotations(document: JsonFile, members: Mapping[str, Span]) -> Iterato
             if part.end - part.start > _LARGEST_ANNOTATION:
                 raise ValueError(f"it has more than {_LARGEST_ANNOTATION // 1024} kB; simplify its outline")
             read = msgspec.json.decode(document.read(part), type=_Annotation)
-            if read.id is not None and (one := hash(str(read.id))) in seen:
-                raise ValueError(f"its id {str(read.id)[:40]} is that of an earlier one")
-            seen.add(one if read.id is not None else -number)
+            if read.id is not None:
+                if (identity := hash(str(read.id))) in seen:
+                    raise ValueError(f"its id {str(read.id)[:40]} is that of an earlier one")
+                seen.add(identity)
             yield Annotation(number, _mark(read, images, names))
         except (ValueError, RecursionError) as error:  # msgspec's errors too
             yield Annotation(number, problem=str(error))

@@ -43,10 +43,15 @@ class Region:
     outline: tuple[Corner, ...] = ()
 
     @property
-    def corners(self) -> tuple[Corner, ...]:
-        """The outline's corners, or the box's, clockwise."""
+    def corners_of_box(self) -> tuple[Corner, Corner, Corner, Corner]:
+        """The box's corners, clockwise from the top left."""
         x, y, width, height = self.box
-        return self.outline or ((x, y), (x + width, y), (x + width, y + height), (x, y + height))
+        return (x, y), (x + width, y), (x + width, y + height), (x, y + height)
+
+    @property
+    def corners(self) -> tuple[Corner, ...]:
+        """The outline's corners, or the box's."""
+        return self.outline or self.corners_of_box
 
 
 @dataclass(frozen=True, slots=True)

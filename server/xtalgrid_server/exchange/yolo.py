@@ -156,7 +156,7 @@ def _class_names(text: str) -> list[str]:
     if rest:
         after = " ".join([rest, *lines[start + 1 :]])
         inside = re.match(r"[\[{]([^\]}]*)[\]}]", after)
-        items = re.findall(r"""'[^']*'|"[^"]*"|[^,'"]+""", inside[1]) if inside else []
+        items = re.findall(r"""(?:'[^']*'|"[^"]*"|[^,'"])+""", inside[1]) if inside else []
     else:
         items = []
         for line in lines[start + 1 :]:
