@@ -140,7 +140,15 @@ def ben(lab: tuple[Config, FastAPI]) -> Browser:
 
 def filled(address: str, **values: str) -> str:
     """Fill in an address that exists."""
-    known = {"barcode": "BIG", "inspection": "1", "name": "A1a", "side": "320", "image_id": "1", "number": "0"}
+    known = {
+        "barcode": "BIG",
+        "inspection": "1",
+        "name": "A1a",
+        "side": "320",
+        "image_id": "1",
+        "number": "0",
+        "kind": "csv",
+    }
     known |= {"score_id": "1", "group": "crystal", **values}
     return re.sub(r"{(\w+)}", lambda found: known[found.group(1)], address)
 
