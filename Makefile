@@ -47,10 +47,10 @@ test-oracle: $(VENV)/.dev
 	@if [ -n "$$ORACLE_URL" ]; then $(BIN)/python -m pytest tests/system/test_oracle.py $(ARGS); else echo "skipped: ORACLE_URL is not set"; fi
 
 # Tests with other programs' own code, which no package index has (docs/exchange.md):
-# make test-peers POLO=checkout/src POLO_PYTHON=venv/bin/python
+# make test-peers POLO=checkout/src POLO_PYTHON=venv/bin/python ANNOTATION_PYTHON=venv/bin/python
 .PHONY: test-peers
 test-peers: $(VENV)/.dev
-	XTALGRID_POLO=$(abspath $(POLO)) XTALGRID_POLO_PYTHON=$(abspath $(POLO_PYTHON)) $(BIN)/python -m pytest tests/peers $(ARGS)
+	XTALGRID_POLO=$(abspath $(POLO)) XTALGRID_POLO_PYTHON=$(abspath $(POLO_PYTHON)) XTALGRID_ANNOTATION_PYTHON=$(abspath $(ANNOTATION_PYTHON)) $(BIN)/python -m pytest tests/peers $(ARGS)
 
 # Stress tests that take minutes to an hour; ARGS changes their length (docs/reliability.md).
 .PHONY: fuzz faults soak typing

@@ -1,1 +1,5 @@
-"""Files exchanged with other programs: exports, training data, plate layouts."""
+"""Files exchanged with other programs: exports, training data, plate layouts, people's scores and marks."""
+
+from .api import FORMATS, read_annotations, read_scores, write
+
+__all__ = ["FORMATS", "read_annotations", "read_scores", "write"]

@@ -35,6 +35,7 @@ _TYPES: dict[str, pa.DataType] = {
     **dict.fromkeys(("barcode", "project", "sample", "condition", "artscore", "outcome", "group", "classifier"), _WORD),
     **dict.fromkeys(("person_score", "person_outcome", "person_group", "person", "person_where", "held_to_be"), _WORD),
 }
+_TYPES["people"] = pa.list_(pa.struct([(name, pa.string()) for name in ("person", "score", "outcome", "group", "at")]))
 _BOX = pa.list_(pa.int32())
 _SCHEMA = pa.schema(
     [
