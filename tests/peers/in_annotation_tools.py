@@ -1,9 +1,8 @@
-"""Run inside the annotation tools' environment: read our exports with each tool's own code, print what it saw.
+"""Run inside the annotation tools' environment: read our exports with a tool's own code, print what it saw.
 
-    python in_annotation_tools.py FOLDER
+    python in_annotation_tools.py supervision|label_studio_sdk|labelme|datumaro FOLDER
 
-FOLDER has coco.json, tasks.json, tasks_interface.xml, yolo/ and images/ with labelme's files. A tool that is not there
-is left out. What labelme saves goes to saved.json, and what supervision writes as YOLO to written/.
+FOLDER has coco.json, tasks.json, tasks_interface.xml, and yolo/ with its images, beside which labelme's files lie.
 """
 
 import json
@@ -55,29 +54,16 @@ def label_studio_sdk(folder):
 
 
 def labelme(folder):
-    try:
-        from labelme.label_file import LabelFile
-    except ImportError:
-        from labelme._label_file import LabelFile
+    from labelme._label_file import LabelFile
 
     seen = []
     for path in sorted((folder / "yolo" / "images").rglob("*.json")):
         read = LabelFile(str(path))
-        seen += [
-            [Path(read.imagePath).name, shape["label"], shape["shape_type"], shape["points"]] for shape in read.shapes
-        ]
-    shapes = [{**shape, "points": [[float(x), float(y)] for x, y in shape["points"]]} for shape in read.shapes]
+        name = Path(read.image_path).name
+        seen += [[name, shape["label"], shape["shape_type"], shape["points"]] for shape in read.shapes]
+    shapes = [dict(shape) for shape in read.shapes]
     shapes[0] |= {"label": "any crystal", "points": [[11.0, 12.0], [41.0, 62.0]]}
-    read.save(
-        filename=str(path.with_name(f"{path.stem}.json")),
-        shapes=shapes,
-        imagePath=read.imagePath,
-        imageHeight=240,
-        imageWidth=320,
-        imageData=read.imageData,
-        otherData=read.otherData,
-        flags=read.flags,
-    )
+    read.save(str(path), shapes, read.image_path, 240, 320, read.image_data, read.other_data, read.flags)
     return {"shapes": seen, "saved": str(path)}
 
 
@@ -87,6 +73,7 @@ def datumaro(folder):
     from datumaro import Dataset
 
     (folder / "cvat" / "annotations").mkdir(parents=True)
+    shutil.copytree(folder / "yolo" / "images", folder / "cvat" / "images" / "default")
     shutil.copy(folder / "coco.json", folder / "cvat" / "annotations" / "instances_default.json")
     read = Dataset.import_from(str(folder / "cvat"), "coco_instances")
     seen = sum(len(item.annotations) for item in read)
@@ -94,15 +81,16 @@ def datumaro(folder):
     return {"annotations": seen, "images": len(read)}
 
 
-def main(folder):
-    seen = {}
-    for tool in (supervision, label_studio_sdk, labelme, datumaro):
-        try:
-            seen[tool.__name__] = tool(Path(folder))
-        except ModuleNotFoundError as error:
-            seen[tool.__name__] = f"not here: {error}"
+TOOLS = {each.__name__: each for each in (supervision, label_studio_sdk, labelme, datumaro)}
+
+
+def main(name, folder):
+    try:
+        seen = TOOLS[name](Path(folder))
+    except ModuleNotFoundError as error:
+        seen = f"not here: {error}"
     print(json.dumps(seen))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -94,13 +94,14 @@ class CocoWriter:
 
 
 def _annotation(number: int, image_id: int, region: Region) -> dict[str, Any]:
+    """Return an annotation; with a segmentation, CVAT would make a polygon of a box."""
     return {
         "id": number,
         "image_id": image_id,
         "category_id": LABELS.index(region.label) + 1,
         "bbox": region.box,
         "area": round(area(region.corners), 1),
-        "segmentation": [[number for corner in region.corners for number in corner]],
+        "segmentation": [[number for corner in region.outline for number in corner]] if region.outline else [],
         "iscrowd": 0,
         "score": region.score,
     }
