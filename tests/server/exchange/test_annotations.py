@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +21,7 @@ from tests.server.exchange.conftest import PLATE
 from xtalgrid_core import wire
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.outcomes import CLASSES, Group, Outcome
+from xtalgrid_server.cli.main import main
 from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.exchange.coco import coco_writer
 from xtalgrid_server.exchange.export import export
@@ -46,6 +48,14 @@ def exported(system, tmp_path):
         return out
 
     return write
+
+
+@pytest.fixture
+def xtalgrid(system):
+    def call(*words):
+        return CliRunner().invoke(main, ["--home", str(system.config.home), *map(str, words)])
+
+    return call
 
 
 @pytest.fixture
@@ -346,6 +356,35 @@ def test_memory_does_not_grow_with_the_annotations(tmp_path):
     tracemalloc.stop()
     assert read == 5_000
     assert peak < 300_000  # the file has 550 kB
+
+
+@pytest.mark.usefixtures("plate")
+def test_by_commands(xtalgrid, system, tmp_path):
+    said = xtalgrid("export", "label-studio", tmp_path / "tasks.json", "--inspection", 3).output
+    assert "4 images with 4 boxes in 13 categories and 4 drops in" in said
+    assert f"the labelling interface for the project's settings is {tmp_path / 'tasks_interface.xml'}" in said
+    assert "0 images with" in xtalgrid("export", "yolo", tmp_path / "none.zip", "--inspection", 7).output
+    (tmp_path / "a.json").write_text(coco(box(1, 2, 3, 4), box(1, 2, 3, 4, category_id=2), box(1, 2, -3, 4)))
+    dry = xtalgrid("import-annotations", tmp_path / "a.json", "--by", "ann", "--dry-run")
+    assert dry.output.endswith("nothing was recorded (--dry-run)\n")
+    done = xtalgrid("import-annotations", tmp_path / "a.json", "--by", "ann")
+    assert done.exit_code == 1
+    assert done.output.splitlines()[:4] == [
+        "COCO: 3 annotations = 1 new + 0 known + 0 as exported + 2 refused",
+        "people    1 new marks in 1 images: ann 1",
+        "refused   2: unknown word 'blob'; add it to scores.names",
+        "refused   3: the box is -3 wide and 4 high",
+    ]
+    assert "1 marks in" in xtalgrid("export", "annotations", tmp_path / "marks.csv").output
+    header, row = (tmp_path / "marks.csv").read_text().splitlines()
+    values = dict(zip(header.split(","), row.split(","), strict=True))
+    assert (values["image"], values["label"], values["by"]) == (
+        f"{PLATE}/3/{rigaku_name(1)}",
+        *("crystals harvestable", "ann"),
+    )
+    assert [values[name] for name in ("row", "col", "height", "width")] == ["2.0", "1.0", "4.0", "3.0"]
+    refused = xtalgrid("import-scores", tmp_path / "a.json").output
+    assert "boxes and outlines come in by `xtalgrid import-annotations`" in refused
 
 
 # ---- round trips ---------------------------------------------------------------------------------------------------
