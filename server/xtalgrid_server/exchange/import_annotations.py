@@ -18,7 +18,7 @@ from typing import IO
 
 from xtalgrid_core import wire
 from xtalgrid_core.errors import ConfigError, ImageError
-from xtalgrid_core.files import replacing
+from xtalgrid_core.files import readable, replacing
 from xtalgrid_core.images import SUFFIXES, image_size
 from xtalgrid_core.spreadsheets import csv_line
 
@@ -305,11 +305,17 @@ class _Import:
 
     def _image(self, candidates: Sequence[Place]) -> DropImage | ValueError:
         problem, found = ValueError("no image"), dict[int, DropImage]()
+        ours = {place.barcode: place.inspection for place in candidates if place.inspection is not None}
         for place in candidates:
             try:
                 image = self._places.find(place)
             except ValueError as error:
                 problem = error
+                continue
+            if (inspection := ours.get(image.barcode, image.inspection)) != image.inspection:
+                problem = ValueError(
+                    f"plate {image.barcode} has this image at inspection {image.inspection}, not {inspection}"
+                )
                 continue
             found[image.image_id] = image
             if not place.image.endswith(_ANY_ENDING):
@@ -350,7 +356,7 @@ class _Import:
             "meaning": meaning,
             "who": mark.who or self._told.by or self.done.format,
             "given_by": kind,
-            "origin": "/".join(part for part in (self._file.name, each.file) if part),
+            "origin": readable("/".join(part for part in (self._file.name, each.file) if part)),
             "origin_id": mark.origin_id,
             "at": min(mark.at or self._saved, now()),
         }

@@ -282,6 +282,20 @@ def test_no_file_that_a_file_names_is_opened(bring, marks, tmp_path):
 
 
 @pytest.mark.usefixtures("plate")
+def test_a_path_that_names_another_inspection_is_not_taken_for_this_one(bring, tmp_path):
+    images = [
+        {"id": 1, "file_name": f"set/{PLATE}/4/{rigaku_name(1)}"},
+        {"id": 2, "file_name": f"set/batch/4/{rigaku_name(1)}"},
+        {"id": 3, "file_name": rf"C:\\set\\{PLATE}\\3\\{rigaku_name(1)}"},
+    ]
+    drawn = [box(1, 2, 3, 4, image_id=1), box(1, 2, 3, 5, image_id=2), box(1, 2, 3, 6, image_id=3)]
+    (tmp_path / "a.json").write_text(coco(*drawn, images=images))
+    done = bring(tmp_path / "a.json", by="ann")
+    assert (done.new, [refused.line for refused in done.first_refused]) == (2, [1])
+    assert done.first_refused[0].reason == f"plate {PLATE} has this image at inspection 3, not 4"
+
+
+@pytest.mark.usefixtures("plate")
 def test_label_studio_s_other_forms(bring, marks, tmp_path):
     def task(image: str, *results: object, **more: object) -> object:
         return {"data": {"image": image}, "annotations": [{"completed_by": 3, "result": list(results), **more}]}
