@@ -41,7 +41,8 @@ from .regions import DROP, Corner, Region, all_regions
 from .words import Words
 from .yolo import names_file, yolo_annotations
 
-_AT_ONCE = 1000
+_AT_ONCE = 200
+"""Annotations at once; each may have 2,000 corners."""
 _KEPT, _SHOWN = 1000, 20
 _ANY_ENDING = ".*"
 _SAME_SHAPE = 0.02
@@ -158,6 +159,8 @@ def open_annotations(file: Path) -> Annotations:
         return _folder(file)
     if (names := names_file(file.parent)) is not None and names.name == file.name:
         return _folder(file.parent)
+    if file.exists() and not file.is_file():
+        raise ConfigError(f"{file}: neither a file nor a folder; save the annotations as a file first")
     found = _recognised(file)
     if found is not None:
         return found
@@ -176,8 +179,9 @@ def _folder(folder: Path) -> Annotations:
         for name in names_here
         if name.lower().endswith(".json")
     ]
-    first = next((found for path in sorted(files) if (found := _recognised(path)) is not None), None)
-    if first is None:
+    formats = (_format(path) for path in sorted(files))
+    first = next((name for name in formats if name), "")
+    if not first:
         raise ConfigError(
             f"{folder}: no annotations of COCO, YOLO, Label Studio or labelme; labels of YOLO need data.yaml or "
             "classes.txt in this folder"
@@ -186,13 +190,24 @@ def _folder(folder: Path) -> Annotations:
     def read() -> Iterator[Annotation]:
         for path in sorted(files):
             name = str(path.relative_to(folder))
-            found = _recognised(path)
-            if found is None:
-                yield Annotation(0, problem="no annotations of COCO, Label Studio or labelme", file=name)
-            else:
+            try:
+                found = _recognised(path)
+                if found is None:
+                    raise ConfigError("no annotations of COCO, Label Studio or labelme")
                 yield from (replace(annotation, file=name) for annotation in found.read())
+            except ConfigError as error:  # the other files are read all the same
+                yield Annotation(0, problem=str(error), file=name)
 
-    return Annotations(first.format, read)
+    return Annotations(first, read)
+
+
+def _format(file: Path) -> str:
+    """Return a file's format; empty if it has none, or cannot be read."""
+    try:
+        found = _recognised(file)
+    except ConfigError:
+        return ""
+    return found.format if found else ""
 
 
 def _recognised(file: Path) -> Annotations | None:

@@ -125,8 +125,8 @@ _UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")
 
 class _Task(msgspec.Struct):
     data: dict[str, Any]
-    annotations: list[dict[str, Any]] = []
-    predictions: list[dict[str, Any] | int] = []
+    annotations: list[Any] | None = None
+    predictions: list[Any] | None = None
 
 
 def is_label_studio(document: JsonFile) -> bool:
@@ -140,7 +140,7 @@ def is_label_studio(document: JsonFile) -> bool:
         task = msgspec.json.decode(document.read(first), type=_Task)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return False
-    return bool(task.data) and bool(task.annotations or task.predictions)
+    return bool(task.data) and not (task.annotations is None and task.predictions is None)
 
 
 def label_studio_annotations(document: JsonFile) -> Iterator[Annotation]:
@@ -167,10 +167,10 @@ def label_studio_annotations(document: JsonFile) -> Iterator[Annotation]:
 def _results(task: _Task) -> Iterator[tuple[bool, dict[str, Any], Any]]:
     """Return each result: whether a person gave it, what it is in, and itself."""
     for person, given in ((True, task.annotations), (False, task.predictions)):
-        for one in given:
+        for one in given or ():
             results = one.get("result") if isinstance(one, dict) and not one.get("was_cancelled") else None
             for result in results if isinstance(results, list) else ():
-                yield person, one, result  # type: ignore[misc]  # a dict, see above
+                yield person, one, result
 
 
 def _place(data: dict[str, Any]) -> Place:

@@ -63,9 +63,8 @@ _FOLDERS = 4
 
 
 class _Document(msgspec.Struct):
-    """What is read; the picture that a file may hold is skipped."""
+    """What is read besides the shapes; the picture that a file may hold is skipped."""
 
-    shapes: list[msgspec.Raw]
     imagePath: str
     imageHeight: Any = None
     imageWidth: Any = None
@@ -90,17 +89,16 @@ def labelme_annotations(document: JsonFile, members: Mapping[str, Span]) -> Iter
     try:
         if (size := document.whole().end) > _LARGEST:
             raise ValueError(f"{size // 1024**2} MB; save it without the image")
-        if sum(1 for _ in document.objects(members["shapes"])) > marks.MOST:
-            raise ValueError(f"more than {marks.MOST} shapes")
         read = msgspec.json.decode(document.read(document.whole()), type=_Document)
         size_of_image = marks.size_of(read.imageWidth, read.imageHeight)
     except (ValueError, RecursionError) as error:
         yield Annotation(0, problem=str(error))
         return
     place = marks.place_of(read.imagePath, _folders(document.file))
-    for number, shape in enumerate(read.shapes, start=1):
+    for number, part in enumerate(document.objects(members["shapes"]), start=1):
         try:
-            yield Annotation(number, _mark(msgspec.json.decode(shape, type=_Shape), place, size_of_image))
+            shape = msgspec.json.decode(document.read(part), type=_Shape)
+            yield Annotation(number, _mark(shape, place, size_of_image))
         except (ValueError, RecursionError) as error:
             yield Annotation(number, problem=str(error))
 

@@ -238,6 +238,18 @@ def test_each_annotation_is_refused_by_number_with_the_reason(bring, marks, tmp_
 
 
 @pytest.mark.usefixtures("plate")
+def test_a_broken_file_of_a_folder_costs_only_itself(exported, bring, marks):
+    out = exported("labelme")
+    correct("labelme", out)
+    (out / "a.json").write_text('{"shapes": [')
+    (out / "b.json").write_text('{"a": 1}')
+    (out / "c.json").write_text('{"shapes": [' + "0," * 100_000 + "0]}")
+    done = bring(out, by="ann")
+    assert (done.new, done.refused, list(marks())) == (1, 3, ["A1a"])
+    assert [refused.file for refused in done.first_refused] == ["a.json", "b.json", "c.json"]
+
+
+@pytest.mark.usefixtures("plate")
 def test_ids_that_occur_twice_are_refused(bring, tmp_path):
     twice = {"id": 1, "file_name": rigaku_name(1)}, {"id": 1, "file_name": rigaku_name(2)}
     (tmp_path / "a.json").write_text(coco(box(1, 2, 3, 4), images=twice))
