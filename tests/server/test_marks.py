@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import itertools
 from datetime import datetime
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from xtalgrid_core.errors import LedgerError
 from xtalgrid_core.outcomes import Group, Outcome
+from xtalgrid_server.cli.main import main
 from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.ledger.drop_notes import DropNote
 from xtalgrid_server.ledger.marks import Mark, box_mark, outline_mark
+from xtalgrid_server.reports.entries import Filter, drops
 
+NUMBERS = itertools.count()
 AT = datetime(2026, 11, 29, 12)
 A1 = Well(1, 1, 1)
 
@@ -83,34 +90,35 @@ def test_a_mark_that_has_no_place_is_refused_with_the_others(marks, wrong):
         marks.add([point(), point(**wrong)])
     with pytest.raises(LedgerError, match="no image 4711"):
         marks.add([point(), point(4711)])
-    assert marks.of_image(1) == ([], [])
+    assert marks.of_image(1) == ([], [], 0)
 
 
-@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.tuples(st.booleans(), st.integers(0, 11)), max_size=12), st.integers(0, 10**9))
-def test_what_stands_is_what_was_not_undone_last(marks, steps, run):
-    """Undoing an entry ends it; if it had itself undone one, that one is back."""
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 11)), max_size=12))
+def test_what_is_undone_is_gone_until_that_is_undone_itself(marks, steps):
+    """An entry stands if no standing entry undoes it; only standing ones can be undone."""
     before = {mark.key for mark in marks.of_image(1).standing}
-    stands: dict[str, bool] = {}
-    undoes: dict[str, str] = {}
-    for n, (adds, which) in enumerate(steps):
-        key = f"{run}-{len(before)}-{n}-{len(marks.of_image(1).removed)}"
-        if adds or not stands:
+    undoes: dict[str, str | None] = {}
+
+    def stands(key):
+        return not any(stands(other) for other, undone in undoes.items() if undone == key)
+
+    for adds, which in steps:
+        key = f"key {next(NUMBERS)}"
+        if adds or not undoes:
             marks.add([point(key=key)])
-            stands[key] = True
+            undoes[key] = None
             continue
-        target = list(stands)[which % len(stands)]
+        target = list(undoes)[which % len(undoes)]
         entry = marks.row_with_key(target).id
-        if not stands[target]:
+        if not stands(target):
             with pytest.raises(LedgerError, match="undone already"):
                 marks.undo(entry, "anna", key, AT)
             continue
         for _ in range(2):  # the second is the same one, sent again
             marks.undo(entry, "anna", key, AT)
-        stands[key], stands[target], undoes[key] = True, False, target
-        if target in undoes:
-            stands[undoes[target]] = True
-    expected = {key for key, is_standing in stands.items() if is_standing and key not in undoes}
+        undoes[key] = target
+    expected = {key for key, undone in undoes.items() if undone is None and stands(key)}
     assert {mark.key for mark in marks.of_image(1).standing} - before == expected
 
 
@@ -151,3 +159,31 @@ def test_the_migration_makes_the_tables_as_they_are_described(system):
         context = alembic.migration.MigrationContext.configure(connection)
         differences = alembic.autogenerate.compare_metadata(context, tables.metadata)
     assert [each for each in differences if "marks" in str(each) or "drop_notes" in str(each)] == []
+
+
+def test_drops_are_found_by_notes_and_favourites(system, score):
+    score({(1, 1): Outcome.CLEAR, (2, 1): Outcome.CLEAR})
+    system.ledger.drop_notes.add(note("Soak in halides", "1"))
+    system.ledger.drop_notes.add(note("", "2", "favourite"))
+    for chosen, found in (
+        (Filter(note="soak"), [A1]),
+        (Filter(favourites=True), [A1]),
+        (Filter(note="soak", favourites=True, sample="x"), []),
+        (Filter(note="freeze"), []),
+        (Filter(), [A1, Well(1, 2, 1)]),
+    ):
+        assert [drop[0].best.image.well for drop in drops(system.ledger, chosen)] == found, chosen
+    system.ledger.drop_notes.undo(2, "anna", "3", AT)
+    assert list(drops(system.ledger, Filter(favourites=True))) == []
+
+
+def test_the_command_lists_marks_with_micrometres(system, score, config):
+    score({(1, 1): Outcome.CLEAR})
+    system.ledger.marks.add([box_mark(250, 10, 20, 20, image_id=1, who="anna", at=AT, word="crystal", note="=1+1")])
+    answered = CliRunner().invoke(main, ["--home", str(config.home), "marks", "CI022987"])
+    (line,) = csv.DictReader(io.StringIO(answered.output))
+    assert [line[name] for name in ("x_px", "y_px", "width_px", "x_um", "y_um", "width_um")] == [
+        *("260.0", "20.0", "20.0"),
+        *("113.0", "-113.0", "22.6"),
+    ]
+    assert (line["well"], line["what"], line["note"], line["who"]) == ("A1a", "crystal", "'=1+1", "anna")

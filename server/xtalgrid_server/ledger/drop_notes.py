@@ -16,6 +16,8 @@ from . import tables as t
 from .database import LedgerDatabase
 from .undoable import UNDO, UndoableEntries, undone_by
 
+NoteKind = Literal["note", "favourite"]
+
 LONGEST_NOTE = 1000
 """Letters of a note."""
 
@@ -28,7 +30,7 @@ class DropNote(msgspec.Struct, frozen=True, kw_only=True):
 
     barcode: str
     well: Well
-    kind: Literal["note", "favourite"]
+    kind: NoteKind
     text: str = ""
     who: str
     at: datetime
@@ -74,28 +76,21 @@ class DropNotes(UndoableEntries):
         of_drop = self.of_plates([barcode]).get((barcode, well), [])
         return next((one for one in of_drop if one.kind == "favourite" and one.who == who), None)
 
-    def with_key(self, key: str) -> DropNote | None:
-        """Return the note or favourite that has a key, even if removed, or None."""
-        row = self.row_with_key(key)
-        return None if row is None or row.kind == UNDO else _note(row)
-
     def of_plates(self, barcodes: Sequence[str]) -> dict[tuple[str, Well], list[DropNote]]:
         """Return notes and favourites by drop, oldest first, without those that were removed."""
         notes = t.drop_notes.c
         statement = sa.select(t.drop_notes).where(notes.source == self._db.source).order_by(notes.id)
         return _standing(self._db.rows_in(statement, notes.barcode, [barcode[:30] for barcode in barcodes]))
 
-    def plates_with(self, part: str) -> set[str]:
-        """Return the plates with a note that contains a text, ignoring case."""
+    def plates_with(self, part: str, kind: NoteKind = "note") -> set[str]:
+        """Return the plates with a note that contains a text, ignoring case; or with a favourite."""
         notes = t.drop_notes.c
-        statement = sa.select(notes.barcode).where(
-            notes.source == self._db.source, notes.kind == "note", notes.text.icontains(part, autoescape=True)
-        )
-        with_part = {row.barcode for row in self._db.rows(statement.distinct())}
+        chosen = notes.source == self._db.source, notes.kind == kind, notes.text.icontains(part, autoescape=True)
+        rows = self._db.rows(sa.select(notes.barcode).where(*chosen).distinct())
         return {
             barcode
-            for (barcode, _), notes_of in self.of_plates(sorted(with_part)).items()
-            if any(part.lower() in one.text.lower() for one in notes_of)
+            for (barcode, _), of_drop in self.of_plates([row.barcode for row in rows]).items()
+            if any(one.kind == kind and part.casefold() in one.text.casefold() for one in of_drop)
         }
 
 

@@ -121,10 +121,14 @@ class Undoing(NamedTuple):
 
 
 class ImageMarks(NamedTuple):
-    """An image's marks, oldest first: those that stand, and those that were removed, each with what undid it."""
+    """An image's marks, oldest first: those that stand, and those that were removed, each with what undid it.
+
+    `earlier` is the number of others that were made in an earlier content of its file.
+    """
 
     standing: list[Mark]
     removed: list[tuple[Mark, Undoing]]
+    earlier: int
 
 
 class Marks(UndoableEntries):
@@ -155,41 +159,24 @@ class Marks(UndoableEntries):
             raise LedgerError(f"there is no image {missing} in the ledger; nothing was recorded")
         return self.add_new({mark.key or content_key(mark): _values(mark, files[mark.image_id]) for mark in marks})
 
-    def with_key(self, key: str) -> Mark | None:
-        """Return the mark that has a key, even if removed, or None."""
-        row = self.row_with_key(key)
-        return None if row is None or row.kind == UNDO else _mark(row)
-
     def of_image(self, image_id: int) -> ImageMarks:
         """Return an image's marks, also the removed ones."""
-        entries = self._db.rows(sa.select(t.marks).where(t.marks.c.image_id == image_id).order_by(t.marks.c.id))
-        undone = undone_by(entries)
-        found = ImageMarks([], [])
-        for row in entries:
-            if row.kind == UNDO:
-                continue
+        entries = self._db.rows(_SELECTED.where(t.marks.c.image_id == image_id))
+        undone, standing, removed = undone_by(entries), list[Mark](), list[tuple[Mark, Undoing]]()
+        of_file = [row for row in entries if row.kind != UNDO and not _is_earlier(row)]
+        for row in of_file:
             if row.id in undone:
                 by = undone[row.id]
-                found.removed.append((_mark(row), Undoing(by.key, by.who, by.at)))
+                removed.append((_mark(row), Undoing(by.key, by.who, by.at)))
             else:
-                found.standing.append(_mark(row))
-        return found
-
-    def of_images(self, image_ids: Sequence[int]) -> dict[int, list[Mark]]:
-        """Return the marks of these images that were not removed, oldest first, without images that have none."""
-        statement = sa.select(t.marks).order_by(t.marks.c.id)
-        return _standing(self._db.rows_in(statement, t.marks.c.image_id, image_ids))
+                standing.append(_mark(row))
+        earlier = sum(row.kind != UNDO and _is_earlier(row) and row.id not in undone for row in entries)
+        return ImageMarks(standing, removed, earlier)
 
     def of_plates(self, barcodes: Sequence[str]) -> dict[int, list[Mark]]:
-        """Return the same for the images of these plates."""
-        images = t.images.c
-        statement = (
-            sa.select(t.marks)
-            .join(t.images, images.id == t.marks.c.image_id)
-            .where(is_of(self._db.source, images.source))
-            .order_by(t.marks.c.id)
-        )
-        return _standing(self._db.rows_in(statement, images.barcode, barcodes))
+        """Return the marks that stand in the images of these plates, by image id, oldest first."""
+        statement = _SELECTED.where(is_of(self._db.source, t.images.c.source))
+        return _standing(self._db.rows_in(statement, t.images.c.barcode, barcodes))
 
 
 def content_key(mark: Mark) -> str:
@@ -221,6 +208,18 @@ def _values(mark: Mark, sha256: str) -> dict[str, Any]:
     }
 
 
+_SELECTED = (
+    sa.select(t.marks, t.images.c.sha256.label("file_sha256"))
+    .join(t.images, t.images.c.id == t.marks.c.image_id)
+    .order_by(t.marks.c.id)
+)
+
+
+def _is_earlier(row: Any) -> bool:
+    """Whether a mark was made in an earlier content of its image's file, which is another image."""
+    return bool(row.sha256 and row.file_sha256 and row.sha256 != row.file_sha256)
+
+
 def _mark(row: Any) -> Mark:
     names = set(Mark.__struct_fields__) - {"polygon", "meaning"}
     return Mark(
@@ -234,6 +233,6 @@ def _standing(entries: Sequence[Any]) -> dict[int, list[Mark]]:
     undone = undone_by(entries)
     found: dict[int, list[Mark]] = {}
     for row in entries:
-        if row.kind != UNDO and row.id not in undone:
+        if row.kind != UNDO and row.id not in undone and not _is_earlier(row):
             found.setdefault(row.image_id, []).append(_mark(row))
     return found

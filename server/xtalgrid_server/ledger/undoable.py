@@ -17,6 +17,10 @@ UNDO = "undo"
 """The kind of an entry that undoes another one; its other columns are those of what it undoes."""
 
 
+class NothingToUndo(LedgerError):
+    """There is no such entry, or it was undone already."""
+
+
 def undone_by(entries: Sequence[Any]) -> dict[int, Any]:
     """Return the entries that undo another one and were not undone themselves, by the id of the one they undo.
 
@@ -56,7 +60,7 @@ class UndoableEntries:
 
         Raises
         ------
-        LedgerError
+        NothingToUndo
             If there is no such entry, or it was undone.
         """
         columns = self._table.c
@@ -65,7 +69,7 @@ class UndoableEntries:
                 return
             row = connection.execute(sa.select(self._table).where(columns.id == entry)).first()
             if row is None or self._is_undone(connection, entry):
-                raise LedgerError("there is nothing to undo: it was undone already")
+                raise NothingToUndo("there is nothing to undo: it was undone already")
             values = {name: value for name, value in row._mapping.items() if name != "id"}
             own = {"kind": UNDO, "who": who[:100], "at": at, "key": key, "undoes": entry}
             insert(connection, self._table, **{**values, **own})
