@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -67,8 +66,8 @@ def number(value: Any) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{_short(value)} is not a number")
-    if not math.isfinite(value) or abs(value) > _LARGEST:
-        raise ValueError(f"{value} is no place in an image")
+    if not abs(value) <= _LARGEST:  # nor NaN
+        raise ValueError(f"{_short(value)} is no place in an image")
     return float(value)
 
 

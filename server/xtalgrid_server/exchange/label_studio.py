@@ -177,14 +177,18 @@ def _place(data: dict[str, Any]) -> Place:
     image = data.get("image")
     if not isinstance(image, str):
         image = next((value for value in data.values() if isinstance(value, str) and "/" in value), "")
-    address = urlsplit(image)
-    path = unquote(address.query.partition("d=")[2] or address.path)
-    folder, _, name = path.rpartition("/")
+    if "://" in image or image.startswith("/data/"):
+        address = urlsplit(image)
+        image = unquote(address.query.partition("d=")[2] or address.path)
+    folder, _, name = image.rpartition("/")
     found = marks.place_of(f"{folder}/{_UPLOADED.sub('', name, count=1)}")
     barcode, inspection, well = (data.get(name) for name in ("barcode", "inspection", "well"))
     if not (isinstance(barcode, str) and type(inspection) is int and isinstance(well, str)):
         return found
-    return Place(found.image, marks.text(barcode), inspection, well=parse_well(well))
+    try:
+        return Place(found.image, marks.text(barcode), inspection, well=parse_well(well))
+    except ValueError:  # a lab's own column of this name
+        return found
 
 
 def _mark(place: Place, person: bool, given: dict[str, Any], result: Any) -> ForeignMark:
@@ -241,10 +245,10 @@ def _who(completed_by: Any) -> str:
 
 
 def _moment(value: Any) -> datetime | None:
+    if not isinstance(value, str):
+        return None
     try:
-        found = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
+        found = datetime.fromisoformat(value).replace(microsecond=0)
+        return found.astimezone(UTC).replace(tzinfo=None) if found.tzinfo else found
+    except (ValueError, OverflowError):
         return None
-    if found is None:
-        return None
-    return (found.astimezone(UTC).replace(tzinfo=None) if found.tzinfo else found).replace(microsecond=0)

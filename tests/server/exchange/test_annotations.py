@@ -100,6 +100,7 @@ def correct(kind: str, file: Path, label: str = "any crystal") -> None:
         value = {"x": 1000 / 320, "y": 2000 / 240, "width": 3000 / 320, "height": 4000 / 240, "rotation": 0}
         result = {"id": "q", "type": "rectanglelabels", "value": {**value, "rectanglelabels": [label]}}
         by = {"id": 7, "email": "ann@lab.example"}
+        tasks[1]["data"] |= {"well": "by hand"}
         tasks[0]["annotations"] = [
             {"completed_by": by, "updated_at": "2024-01-31T10:00:00.5+01:00", "result": [result]}
         ]
@@ -213,6 +214,8 @@ def box(*bbox: float, **more: object) -> dict[str, object]:
         (box(1, 2, 0, 4), "the box is 0 wide"),
         (box(1, 2, 3), "is not 4 numbers"),
         (box(1, 2, 3, 1e300), "no place in an image"),
+        (box(1, 2, 3, 10**18), "no place in an image"),
+        (box(1, 2, 3, float("nan")), "JSON is malformed"),
         (box("1", 2, 3, 4), "is not a number"),
         (box(500, 2, 3, 4), "it lies outside the image"),
         (box(1, 2, 3, 4, image_id=9), "image 9: there is none"),
@@ -322,20 +325,21 @@ def test_label_studio_s_other_forms(bring, marks, tmp_path):
         task(f"/data/upload/12/0123abcd-{name}", boxed("crystal", rotation=90)),
         task(f"/data/local-files/?d=x/{rigaku_name(2)}", boxed("crystal"), was_cancelled=True),
         task("https://lab.example/x.jpg", boxed("crystal")),
+        task(name, boxed("drop"), updated_at="0001-01-01T00:00:00+14:00"),
         task(name, {"type": "choices", "value": {"choices": ["a"]}}, boxed("crystal", rectanglelabels=["a", "b"]), 7),
     ]
     (tmp_path / "a.json").write_text(json.dumps(tasks))
     done = bring(tmp_path / "a.json")
-    assert (done.annotations, done.new, done.refused) == (5, 1, 4)
-    assert dict(done.people) == {"Label Studio user 3": 1}
+    assert (done.annotations, done.new, done.refused) == (6, 2, 4)
+    assert dict(done.people) == {"Label Studio user 3": 2}
     reasons = [(refused.line, refused.reason) for refused in done.first_refused]
     assert reasons[0][1].startswith("no image named x.jpg")
     assert reasons[1:] == [
-        (3, "choices is neither a box nor an outline with a label"),
-        (4, "it has not exactly one label"),
-        (5, "it is neither a box nor an outline with a label"),
+        (4, "choices is neither a box nor an outline with a label"),
+        (5, "it has not exactly one label"),
+        (6, "it is neither a box nor an outline with a label"),
     ]
-    (mark,) = marks()["A1a"]  # 32×24 pixels, turned by 90° about its top left corner at (160, 120)
+    mark, _ = marks()["A1a"]  # 32×24 pixels, turned by 90° about its top left corner at (160, 120)
     assert (mark.left, mark.top, mark.width, mark.height) == pytest.approx((136, 120, 24, 32))
 
 
