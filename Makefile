@@ -47,13 +47,14 @@ test-oracle: $(VENV)/.dev
 	@if [ -n "$$ORACLE_URL" ]; then $(BIN)/python -m pytest tests/system/test_oracle.py $(ARGS); else echo "skipped: ORACLE_URL is not set"; fi
 
 # Tests with other programs' own code, which no package index has (docs/exchange.md):
-# make test-peers POLO=checkout/src POLO_PYTHON=venv/bin/python
+# make test-peers POLO=checkout/src POLO_PYTHON=venv/bin/python ANNOTATION_PYTHON=venv/bin/python
 # make test-peers ISPYB=ispyb-database/schemas/ispyb SYNCHWEB=SynchWeb/api/src
 # With ISPYB, the tests of ISPyB run on the real schema.
 .PHONY: test-peers
 test-peers: $(VENV)/.dev
 	XTALGRID_POLO=$(abspath $(POLO)) XTALGRID_POLO_PYTHON=$(abspath $(POLO_PYTHON)) XTALGRID_ISPYB_SCHEMA=$(abspath $(ISPYB)) \
-	XTALGRID_SYNCHWEB=$(abspath $(SYNCHWEB)) $(BIN)/python -m pytest tests/peers $(if $(ISPYB),tests/server/ispyb tests/system/test_ispyb.py) $(ARGS)
+	XTALGRID_ANNOTATION_PYTHON=$(abspath $(ANNOTATION_PYTHON)) XTALGRID_SYNCHWEB=$(abspath $(SYNCHWEB)) \
+	$(BIN)/python -m pytest tests/peers $(if $(ISPYB),tests/server/ispyb tests/system/test_ispyb.py) $(ARGS)
 
 # Stress tests that take minutes to an hour; ARGS changes their length (docs/reliability.md).
 .PHONY: fuzz faults soak typing

@@ -24,10 +24,10 @@ extras() { for extra in "$@"; do printf -- '--extra %s ' "$extra"; done; }
 server="server oracle postgres boinc ispyb"
 # shellcheck disable=SC2046,SC2086  # the extras are words
 {
-    compile all $(extras $server dev freeze train) --excludes scripts/locks/cuda.txt \
+    compile all $(extras $server parquet dev freeze train) --excludes scripts/locks/cuda.txt \
         --no-emit-package torch --no-emit-package torchvision "$@"
     compile server $(extras $server) --constraint scripts/locks/all.lock --upgrade
-    compile dev $(extras $server dev) --constraint scripts/locks/all.lock --upgrade
+    compile dev $(extras $server parquet dev) --constraint scripts/locks/all.lock --upgrade
     compile freeze $(extras freeze) --constraint scripts/locks/all.lock --upgrade
     resolve audit scripts/locks/audit.in "$@"
 }

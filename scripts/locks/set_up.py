@@ -24,8 +24,8 @@ ROOT = Path(__file__).resolve().parents[2]
 LOCKS = Path(__file__).resolve().parent
 EXTRAS = {
     "server": "server,oracle,postgres,boinc",
-    "dev": "server,oracle,postgres,boinc,dev",
-    "train": "server,oracle,postgres,boinc,dev,train",
+    "dev": "server,oracle,postgres,boinc,parquet,dev",
+    "train": "server,oracle,postgres,boinc,parquet,dev,train",
     "freeze": "freeze",
 }
 # Output of pip and venv, and what to do about it; the first match counts. `{0}` is the pattern's group, or the lock.

@@ -135,7 +135,7 @@ assert likeliest["image"].tolist() == ["plate/A01.jpg", "plate/A02.jpg"]
     "page", [p for p, code in PYTHON.items() if code], ids=lambda p: p.relative_to(ROOT).as_posix()
 )
 def test_python_runs(page, tiny_weights, tmp_path):
-    """A page's examples, one after the other, beside a plate with a crystal, a clear drop and a broken file, and a lab's weights."""
+    """A page's examples, one after the other, beside a plate with a crystal, a clear drop and a broken file, a lab's weights and a table of scores."""
     if "matplotlib" in "".join(PYTHON[page]):
         pytest.importorskip("matplotlib")
         pytest.importorskip("pandas")
@@ -145,6 +145,7 @@ def test_python_runs(page, tiny_weights, tmp_path):
         Image.fromarray(rendered.image).save(tmp_path / "plate" / f"{name}.jpg")
     (tmp_path / "plate" / "A03.jpg").write_bytes((tmp_path / "plate" / "A03.jpg").read_bytes()[:3000])
     shutil.copytree(tiny_weights, tmp_path / "weights" / "lab")
+    (tmp_path / "november.csv").write_text("barcode,well,score,by\nDEMO000001,A1a,clear,ann\n")
     script = "\n".join(PYTHON[page]) + SAYS.get(page.relative_to(ROOT).as_posix(), "")
     done = subprocess.run([sys.executable, "-W", "error", "-c", script], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, f"{page}: {done.stderr}"

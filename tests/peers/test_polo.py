@@ -35,7 +35,7 @@ def test_polo_reads_our_run_and_we_read_what_it_saves(system, score, bring, held
     system.ledger.corrections.add(ids[rows[2].image_name], Outcome.HARVESTABLE, "ann")
     system.ledger.contents.record([Contents(PLATE, Well(1, 2, 0), sample="ABL1", condition="2 M (NH4)2SO4")])
     out = tmp_path / "run.xtal"
-    export_runs(system.config, system.imager, system.ledger, out, Filter(barcode=PLATE), None)
+    export_runs(system.config, system.imager, system.ledger, out, Filter(barcode=PLATE))
     source = shutil.copytree(POLO, tmp_path / "src")  # Polo writes beside itself
     unrar = source / "unrar" / "Linux"
     unrar.mkdir(parents=True, exist_ok=True)

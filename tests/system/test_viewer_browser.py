@@ -246,6 +246,22 @@ def test_axe_finds_nothing_serious_in_either_theme(signed_in, scheme):
     context.close()
 
 
+def test_the_menu_of_downloads_by_keyboard(page):
+    page.goto(PLATE)
+    button, excel = page.locator("#downloads summary"), page.locator("#downloads a", has_text="Excel")
+    button.press("Enter")
+    expect(excel).to_be_visible()
+    assert [v["id"] for v in Axe().run(page).response["violations"] if v["impact"] in ("serious", "critical")] == []
+    excel.press("Escape")
+    expect(excel).to_be_hidden()
+    expect(button).to_be_focused()
+    button.press("Enter")
+    with page.expect_download() as got:
+        excel.press("Enter")
+    assert got.value.suggested_filename == "BROWSER1_2_xlsx.xlsx"
+    expect(excel).to_be_hidden()
+
+
 def test_every_page_fits_a_tablet(signed_in):
     context = signed_in(viewport={"width": 768, "height": 1024}, has_touch=True)
     page = context.new_page()

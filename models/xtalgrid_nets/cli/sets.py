@@ -265,6 +265,24 @@ def masks(images: Path, masks: Path, out: Path, plate_from: str, inverted: bool)
 
 
 @sets.command()
+@click.argument("table", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("out", type=_FOLDER)
+@click.option("--images", type=_FOLDER, help="Base folder of the table's paths (default: the table's folder).")
+@click.option("--pixel-size", type=float, help="Micrometres per pixel where the table has none (default: a guess).")
+@_map_option
+@_one_line_errors
+def boxes(table: Path, out: Path, images: Path | None, pixel_size: float | None, also: tuple[str, ...]) -> None:
+    """Make a set of chops from boxes, and of views from drops' outlines, that people drew.
+
+    TABLE is from `xtalgrid export annotations`. After an interruption, run the same command again to continue.
+    """
+    from ..sets.boxes import build_from_marks
+    from ..sets.labels import Labels
+
+    _report(build_from_marks(table, out, Labels(also), images=images, pixel_size_um=pixel_size))
+
+
+@sets.command()
 @click.argument("listing", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.argument("out", type=_FOLDER)
 @click.option("--images", type=_FOLDER, help="Base folder of the list's paths (default: the list's folder).")

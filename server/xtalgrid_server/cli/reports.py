@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import wraps
 from pathlib import Path
@@ -13,13 +14,15 @@ import click
 
 from xtalgrid_core.command_group import say
 from xtalgrid_core.errors import XtalgridError
-from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS, Group, Outcome
+from xtalgrid_core.outcomes import SCORED_GROUPS, Group, Outcome
 from xtalgrid_core.terminal import print_table
 
 from ..config import Config
-from ..exchange.export import FORMATS, Format
+from ..exchange.export import FORMATS, WITH_BOXES, Format, exported_lines
 from ..exchange.export import export as write_export
 from ..exchange.foreign import Told
+from ..exchange.import_annotations import annotation_lines
+from ..exchange.import_annotations import import_annotations as read_annotations
 from ..exchange.import_scores import import_lines, import_source
 from ..exchange.import_scores import import_scores as read_scores
 from ..exchange.ispyb import open_ispyb
@@ -459,45 +462,93 @@ def import_scores(
         sys.exit(EXIT_REFUSED)
 
 
+@click.command("import-annotations")
+@click.argument("file", metavar="FILE|FOLDER", type=click.Path(path_type=Path, exists=True))
+@click.option("--by", default="", help="Who drew them, if the file does not say.")
+@click.option("--kind", type=click.Choice(["person", "program"]), help="Whether that is a person or a program.")
+@click.option("--barcode", default="", help="The plate, if the file does not say.")
+@click.option("--inspection", type=click.IntRange(min=0), help="The inspection, if the file does not say.")
+@click.option("--confirmed", is_flag=True, help="A person looked at all: what is as exported is theirs too.")
+@click.option("--dry-run", is_flag=True, help="Show the account of what would be imported; record nothing.")
+@click.option(
+    "--refused", type=click.Path(path_type=Path, dir_okay=False), help="Write all that was refused to this CSV file."
+)
+@json_option
+@click.pass_obj
+def import_annotations(
+    load: Load,
+    file: Path,
+    by: str,
+    kind: Kind | None,
+    barcode: str,
+    inspection: int | None,
+    confirmed: bool,
+    dry_run: bool,
+    refused: Path | None,
+    as_json: bool,
+) -> None:
+    """Import boxes and outlines that people drew or corrected, as marks, from COCO, YOLO, Label Studio or labelme.
+
+    The exit code is 1 if some were refused.
+    """
+    with System(load()) as system:
+        done = read_annotations(
+            system.config,
+            system.imager,
+            system.ledger,
+            file,
+            Told(by, kind, barcode, inspection),
+            confirmed=confirmed,
+            dry_run=dry_run,
+            refused_file=refused,
+        )
+    if as_json:
+        print_json(done)
+    else:
+        print_lines(annotation_lines(done, dry_run))
+    if done.refused:
+        sys.exit(EXIT_REFUSED)
+
+
 @click.command()
-@click.argument("kind", metavar="csv|xlsx|jsonl|coco|marco|texrank|xtal", type=click.Choice((*FORMATS, "xtal")))
-@click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("kind", metavar="|".join((*FORMATS, "xtal")), type=click.Choice((*FORMATS, "xtal")))
+@click.argument("out", type=click.Path(path_type=Path))
 @filter_options
-@click.option("--confirmed", is_flag=True, help="Only chops in the group that a person gave (coco, --chops).")
+@click.option("--inspection", type=click.IntRange(min=0), help="Only this inspection; xtal has the newest by default.")
+@click.option("--confirmed", is_flag=True, help="Only chops in the group that a person gave (boxes, --chops).")
 @click.option(
     "--chops",
     "chops_folder",
     type=click.Path(path_type=Path, file_okay=False),
     help="Also write the best chops as PNG files into this folder, in a subfolder for each class.",
 )
-@click.option("--inspection", type=click.IntRange(min=0), help="For xtal: the inspection; default: the newest.")
 @click.pass_obj
 def export(
     load: Load,
     kind: str,
     out: Path,
     chosen: Filter,
+    inspection: int | None,
     confirmed: bool,
     chops_folder: Path | None,
-    inspection: int | None,
 ) -> None:
     """Write scores with conditions, samples and people's scores to OUT, or in the form of another program.
 
-    xlsx is a workbook with a table and a map of each plate; marco and texrank are tables of these programs' form; xtal
-    is a run for Polo, one plate at one inspection.
+    csv, xlsx, jsonl and parquet are tables; coco, yolo, label-studio and labelme are boxes for annotation tools; marco
+    and texrank are tables of these programs' form; xtal is a run for Polo, one plate at one inspection. yolo and
+    labelme are folders, or a zip file if OUT ends in .zip.
     """
     config = load()
+    chosen = replace(chosen, inspection=inspection)
     if kind == "xtal":
         with System(config) as system, outside(config.home, out):
-            runs = export_runs(config, system.imager, system.ledger, out, chosen, inspection)
+            runs = export_runs(config, system.imager, system.ledger, out, chosen)
         log_access(config, "export", kind=kind, images=sum(runs.values()), out=str(out))
         for file, images in runs.items():
             say(f"{images} images in {file}")
         return
-    if inspection is not None:
-        raise XtalgridError("--inspection is for xtal; choose by --from and --to")
-    if confirmed and kind != "coco" and chops_folder is None:
-        raise XtalgridError("--confirmed selects chops; use it with coco or --chops")
+    if confirmed and kind not in WITH_BOXES and chops_folder is None:
+        raise XtalgridError(f"--confirmed selects chops; use it with {', '.join(WITH_BOXES)} or --chops")
     folder = chops_folder or out
     with System(config) as system, outside(config.home, out), outside(config.home, folder):
         done = write_export(
@@ -510,19 +561,7 @@ def export(
             chops_folder=chops_folder,
         )
     log_access(config, "export", kind=kind, images=done.images, out=str(out))
-    boxes = f" with {done.boxes} boxes in {len(CLASSES)} categories" if kind == "coco" else ""
-    without = f", {done.no_artscore} of them without an ARTscore" if done.no_artscore and kind != "coco" else ""
-    if kind in ("marco", "texrank"):
-        say(f"{done.images - done.no_probabilities} images in {out}")
-        if done.no_probabilities:
-            say(
-                f"left out  {done.no_probabilities} images without the four probabilities: not scored, undecided, or "
-                "scored by an old worker (score them again)"
-            )
-        return
-    say(f"{done.images} images{boxes} in {out}{without}")
-    if done.no_artscore and kind == "coco":
-        say(f"left out  {done.no_artscore} images that people scored and that have no ARTscore, so no boxes")
+    print_lines(exported_lines(done, kind, out))
     if chops_folder is not None:
         say(f"{done.chops} chops in {chops_folder}")
     if done.missing:
@@ -541,6 +580,7 @@ REPORTS = [
     marks,
     layout,
     import_scores,
+    import_annotations,
     export,
 ]
 """The commands of this module."""

@@ -1,4 +1,4 @@
-"""Write the best chops as ground truth for a detector, in COCO format.
+"""COCO: one JSON document of images, categories and annotations, which detectors and CVAT read.
 
 Lin et al. 2014; https://cocodataset.org/#format-data.
 """
@@ -6,117 +6,216 @@ Lin et al. 2014; https://cocodataset.org/#format-data.
 from __future__ import annotations
 
 import tempfile
-from types import TracebackType
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import IO, Any
 
 import msgspec
 
-from xtalgrid_core import wire
-from xtalgrid_core.outcomes import CLASSES, PRIORITY, Outcome
+from xtalgrid_core.errors import ConfigError
+from xtalgrid_core.outcomes import CLASSES
 
 from ..ledger.database import now
-from ..reports.entries import DropInspection, Entry
+from . import foreign_marks as marks
+from .foreign_marks import Annotation, ForeignMark
+from .json_parts import JsonFile, Span
+from .regions import DROP, LABELS, PROGRAM, Corner, Region, RegionsOfImage, image_file
 
 CATEGORIES = [
-    {"id": number, "name": str(outcome), "supercategory": str(outcome.group)}
-    for number, outcome in enumerate(CLASSES, start=1)
+    *({"id": n, "name": str(outcome), "supercategory": str(outcome.group)} for n, outcome in enumerate(CLASSES, 1)),
+    {"id": len(LABELS), "name": DROP, "supercategory": DROP},
 ]
 
-
-def coco_box(chop: wire.BestChop, answer: wire.Scored) -> tuple[int, int, int, int] | None:
-    """Convert a chop's box from our ``(row, col, height, width)`` to COCO's ``(x, y, width, height)``.
-
-    Both are in pixels of the original. The result is clipped to the image; None if nothing remains.
-    """
-    row, col, height, width = chop.box
-    right, bottom = min(col + width, answer.width), min(row + height, answer.height)
-    return (col, row, right - col, bottom - row) if right > col and bottom > row else None
+_LARGEST_ANNOTATION = 1024 * 1024
+_MOST_IMAGES, _MOST_CATEGORIES = 500_000, 10_000
 
 
-class CocoWriter:
-    """Writes a data set image by image.
-
-    Annotations are kept in a temporary file until the end, because they come after all images. Use it in a ``with``
-    statement.
-    """
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-        self.images = 0
-        self.annotations = 0
-
-    def __enter__(self) -> CocoWriter:
-        self._waiting = tempfile.TemporaryFile()
+@contextmanager
+def coco_writer(stream: IO[bytes]) -> Iterator[CocoWriter]:
+    """Write a data set image by image; annotations wait in a temporary file, because they come after all images."""
+    with tempfile.TemporaryFile() as waiting:
         info = {
-            "description": "Crystallization drops with their best chops, by xtalgrid",
+            "description": "Crystallization drops with their best chops",
+            "contributor": PROGRAM,
             "version": "1.0",
             "year": now().year,
             "date_created": f"{now():%Y-%m-%d %H:%M:%S}",
         }
         head = {"info": info, "licenses": [], "categories": CATEGORIES}
-        self._stream.write(msgspec.json.encode(head)[:-1] + b',"images":[')
-        return self
+        stream.write(msgspec.json.encode(head)[:-1] + b',"images":[')
+        yield CocoWriter(stream, waiting)
+        stream.write(b'],"annotations":[')
+        waiting.seek(0)
+        while block := waiting.read(1 << 20):
+            stream.write(block)
+        stream.write(b"]}\n")
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None:
-            self._stream.write(b'],"annotations":[')
-            self._waiting.seek(0)
-            while block := self._waiting.read(1 << 20):
-                self._stream.write(block)
-            self._stream.write(b"]}\n")
-        self._waiting.close()
 
-    def add(self, inspection: DropInspection, entry: Entry, answer: wire.Scored, chops: list[wire.BestChop]) -> None:
-        """Add an image with some of its chops.
+class CocoWriter:
+    """Adds images to a data set; see `coco_writer`."""
+
+    def __init__(self, images: IO[bytes], annotations: IO[bytes]) -> None:
+        self._images, self._annotations = images, annotations
+        self._written = {images: 0, annotations: 0}
+
+    def add(self, of_image: RegionsOfImage) -> None:
+        """Add an image.
 
         Besides COCO's own fields, it describes the drop; ``person_outcome`` is the outcome a person gave it, or that
         people disagree.
         """
-        image, state = entry.image, inspection.state
+        image, entry, state = of_image.image, of_image.entry, of_image.inspection.state
         self._write(
-            self._stream,
-            self.images,
+            self._images,
             {
                 "id": image.image_id,
-                "width": answer.width,
-                "height": answer.height,
-                "file_name": f"{image.barcode}/{image.inspection}/{image.image_name}",
+                "width": of_image.answer.width,
+                "height": of_image.answer.height,
+                "file_name": image_file(image),
                 "date_captured": f"{image.inspected:%Y-%m-%d %H:%M:%S}",
                 "barcode": image.barcode,
                 "well": str(image.well),
                 "inspection": image.inspection,
                 "outcome": state.name,
+                "group": of_image.group,
                 "person_outcome": state.name if state.said else None,
                 "p_crystal": round(image.p_crystal, 5),
+                "classifier": image.classifier,
                 "sample": entry.contents.sample or None,
                 "condition": entry.contents.condition or None,
             },
         )
-        self.images += 1
-        for chop in chops:
-            box = coco_box(chop, answer)
-            if box is None or chop.outcome not in PRIORITY:
-                continue
-            x, y, width, height = box
-            annotation = {
-                "id": self.annotations + 1,
-                "image_id": image.image_id,
-                "category_id": category(chop.outcome),
-                "bbox": box,
-                "area": width * height,
-                "segmentation": [[x, y, x + width, y, x + width, y + height, x, y + height]],
-                "iscrowd": 0,
-                "score": round(chop.probability, 5),
-            }
-            self._write(self._waiting, self.annotations, annotation)
-            self.annotations += 1
+        for region in of_image.regions:
+            self._write(self._annotations, _annotation(self._written[self._annotations] + 1, image.image_id, region))
 
-    def _write(self, stream: IO[bytes], before: int, value: Any) -> None:
-        stream.write((b",\n" if before else b"\n") + msgspec.json.encode(value))
+    def _write(self, stream: IO[bytes], value: Any) -> None:
+        stream.write((b",\n" if self._written[stream] else b"\n") + msgspec.json.encode(value))
+        self._written[stream] += 1
 
 
-def category(outcome: Outcome) -> int:
-    """Return the id of an outcome's category."""
-    return PRIORITY[outcome] + 1
+def _annotation(number: int, image_id: int, region: Region) -> dict[str, Any]:
+    """Return an annotation; with a segmentation, CVAT would make a polygon of a box."""
+    return {
+        "id": number,
+        "image_id": image_id,
+        "category_id": LABELS.index(region.label) + 1,
+        "bbox": region.box,
+        "area": round(area(region.corners), 1),
+        "segmentation": [[number for corner in region.outline for number in corner]] if region.outline else [],
+        "iscrowd": 0,
+        "score": region.score,
+    }
+
+
+def area(corners: tuple[tuple[float, float], ...]) -> float:
+    """Return the area inside corners."""
+    pairs = zip(corners, (*corners[1:], corners[0]), strict=True)
+    return abs(sum(x * next_y - next_x * y for (x, y), (next_x, next_y) in pairs)) / 2
+
+
+# ---- reading -------------------------------------------------------------------------------------------------------
+
+
+class _Image(msgspec.Struct):
+    id: int | str
+    file_name: str
+    width: Any = None
+    height: Any = None
+
+
+class _Category(msgspec.Struct):
+    id: int | str
+    name: str
+
+
+class _Annotation(msgspec.Struct):
+    image_id: int | str
+    category_id: int | str
+    bbox: Any = None
+    segmentation: Any = None
+    score: Any = None
+    id: Any = None
+
+
+def is_coco(members: Mapping[str, Span]) -> bool:
+    """Tell whether a document with these lists and objects is COCO."""
+    return {"images", "annotations", "categories"} <= members.keys()
+
+
+def coco_annotations(document: JsonFile, members: Mapping[str, Span]) -> Iterator[Annotation]:
+    """Read a data set; an annotation with a score is a program's.
+
+    Raises
+    ------
+    ConfigError
+        If the document is broken, or has too many images.
+    """
+    images = _by_id(document, members["images"], _Image, _MOST_IMAGES)
+    names = _by_id(document, members["categories"], _Category, _MOST_CATEGORIES)
+    seen: set[int] = set()
+    for number, part in enumerate(document.objects(members["annotations"]), start=1):
+        try:
+            if part.end - part.start > _LARGEST_ANNOTATION:
+                raise ValueError(f"it has more than {_LARGEST_ANNOTATION // 1024} kB; simplify its outline")
+            read = msgspec.json.decode(document.read(part), type=_Annotation)
+            if read.id is not None:
+                if (identity := hash(str(read.id))) in seen:
+                    raise ValueError(f"its id {str(read.id)[:40]} is that of an earlier one")
+                seen.add(identity)
+            yield Annotation(number, _mark(read, images, names))
+        except (ValueError, RecursionError) as error:  # msgspec's errors too
+            yield Annotation(number, problem=str(error))
+
+
+def _by_id(document: JsonFile, array: Span, kind: type[Any], most: int) -> dict[int | str, Any]:
+    """Return images or categories by id; None for an id that several have."""
+    found: dict[int | str, Any] = {}
+    for number, part in enumerate(document.objects(array), start=1):
+        if number > most:
+            raise ConfigError(
+                f"{document.file}: more than {most} {kind.__name__.strip('_').lower()} entries; divide it"
+            )
+        try:
+            read = msgspec.json.decode(document.read(part), type=kind)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            continue
+        found[read.id] = None if read.id in found else read
+    return found
+
+
+def _mark(read: _Annotation, images: Mapping[Any, Any], names: Mapping[Any, Any]) -> ForeignMark:
+    for what, identity, known in (("image", read.image_id, images), ("category", read.category_id, names)):
+        if known.get(identity) is None:
+            problem = "several have this id" if identity in known else "there is none"
+            raise ValueError(f"{what} {str(identity)[:40]}: {problem}")
+    image = images[read.image_id]
+    outline = _outline(read.segmentation)
+    if read.bbox is None and not outline:
+        raise ValueError("it has no box")
+    box = marks.box_corners(*marks.numbers(read.bbox, 4)) if read.bbox is not None else ()
+    is_outline = bool(outline) and not _is_box(outline)
+    return ForeignMark(
+        place=marks.place_of(image.file_name),
+        label=marks.text(names[read.category_id].name),
+        corners=outline if is_outline or not box else box,
+        size=marks.size_of(image.width, image.height),
+        is_outline=is_outline or not box,
+        kind="person" if read.score is None else "program",
+        origin_id=marks.text(read.id),
+    )
+
+
+def _outline(segmentation: Any) -> tuple[Corner, ...]:
+    """Return the only polygon of a segmentation; none of several, or of a mask."""
+    if not isinstance(segmentation, list) or len(segmentation) != 1 or not isinstance(segmentation[0], list):
+        return ()
+    flat = segmentation[0]
+    if len(flat) % 2 or not flat:
+        raise ValueError("its outline has an odd number of numbers")
+    return marks.corners_of(list(zip(flat[::2], flat[1::2], strict=True)))
+
+
+def _is_box(corners: tuple[Corner, ...]) -> bool:
+    """Whether an outline is an upright rectangle, as tools write for a box."""
+    across, down = {x for x, _ in corners}, {y for _, y in corners}
+    return len(across) == len(down) == 2 and len(set(corners)) == 4 and len(corners) <= 5

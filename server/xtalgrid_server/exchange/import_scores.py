@@ -180,8 +180,12 @@ def open_source(config: Config, file: Path, told: Told) -> Source:
     try:
         if polo.is_polo(file):
             return polo.open_polo(config, file, told)
+        with file.open("rb") as stream:
+            is_json = stream.read(64).lstrip()[:1] in (b"{", b"[")
     except OSError as error:
         raise ConfigError(f"cannot read {file}: {error.strerror}") from error
+    if is_json:
+        raise ConfigError(f"{file}: no table of scores; boxes and outlines come in by `xtalgrid import-annotations`")
     first = sheets(file)[0]
     if not first.name and is_texrank(first):
         return open_texrank(first, told)

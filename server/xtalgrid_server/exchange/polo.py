@@ -11,8 +11,10 @@ from __future__ import annotations
 import base64
 import mmap
 import time
-from collections.abc import Iterable, Iterator, Mapping
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
@@ -285,15 +287,8 @@ def plate_of(entries: Iterable[Entry], known: PlateFormat | None) -> PlateFormat
     return usual[0] if usual else PlateFormat(rows, columns)
 
 
-def export_runs(
-    config: Config, imager: ImagerDatabase, ledger: Ledger, out: Path, chosen: Filter, inspection: int | None
-) -> dict[Path, int]:
+def export_runs(config: Config, imager: ImagerDatabase, ledger: Ledger, out: Path, chosen: Filter) -> dict[Path, int]:
     """Write a plate at one inspection as a run; if wells have several drops, as one for each drop's position.
-
-    Parameters
-    ----------
-    inspection
-        By default the newest.
 
     Returns
     -------
@@ -305,25 +300,54 @@ def export_runs(
     ConfigError
         If there is no such plate or inspection, or a file cannot be written.
     """
+    written = {}
+    runs = list(_runs(config, imager, ledger, chosen))
+    for letter, write in runs:
+        file = out if len(runs) == 1 else out.with_name(f"{out.stem}_{letter}{out.suffix}")
+        try:
+            with replacing(file) as stream:
+                written[file] = write(stream)
+        except OSError as error:
+            raise ConfigError(f"cannot write {error.filename or file}: {error.strerror}") from error
+    return written
+
+
+def write_runs(
+    config: Config, imager: ImagerDatabase, ledger: Ledger, stream: IO[bytes], chosen: Filter
+) -> tuple[int, bool]:
+    """Write the same to a stream, several runs as a zip file; return the number of images, and whether it is one.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such plate or inspection.
+    """
+    runs = list(_runs(config, imager, ledger, chosen))
+    if len(runs) == 1:
+        return runs[0][1](stream), False
+    images = 0
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for letter, write in runs:
+            with archive.open(f"run_{letter}.xtal", "w", force_zip64=True) as run:
+                images += write(run)
+    return images, True
+
+
+def _runs(
+    config: Config, imager: ImagerDatabase, ledger: Ledger, chosen: Filter
+) -> Iterator[tuple[str, Callable[[IO[bytes]], int]]]:
+    """Return the letter of each drop's position, and what writes its run and returns the number of images."""
     if not chosen.barcode:
         raise ConfigError("a run of Polo is one plate; give it with --barcode")
     drops = [(each, each.best) for each in inspections(ledger, chosen, answers=True)]
-    number = max((entry.image.inspection for _, entry in drops), default=0) if inspection is None else inspection
+    number = max((entry.image.inspection for _, entry in drops), default=0)
     drops = [(each, entry) for each, entry in drops if entry.image.inspection == number]
     if not drops:
         raise ConfigError(f"plate {chosen.barcode} has no scored images at such an inspection; see `xtalgrid status`")
     known = known_format(config, imager, chosen.barcode)
     plate = plate_of((entry for _, entry in drops), known[0] if known else None)
-    subwells = sorted({entry.image.well.subwell for _, entry in drops})
-    written = {}
-    for subwell in subwells:
-        letter = str(Well(1, 1, subwell)).removeprefix("A1")
-        file = out if len(subwells) == 1 else out.with_name(f"{out.stem}_{letter.strip('.')}{out.suffix}")
+    for subwell in sorted({entry.image.well.subwell for _, entry in drops}):
+        letter = str(Well(1, 1, subwell)).removeprefix("A1").strip(".")
         name = f"{chosen.barcode} inspection {number} drop {letter}"
         of_position = [(each, entry) for each, entry in drops if entry.image.well.subwell == subwell]
-        try:
-            with replacing(file) as stream:
-                written[file] = write_run(config, stream, of_position, plate, name, version("xtalgrid"))
-        except OSError as error:
-            raise ConfigError(f"cannot write {error.filename or file}: {error.strerror}") from error
-    return written
+        yield letter, partial(write_run, config, drops=of_position, plate=plate, name=name, release=version("xtalgrid"))

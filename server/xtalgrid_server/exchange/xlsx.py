@@ -15,6 +15,8 @@ from openpyxl import Workbook
 from openpyxl.cell import WriteOnlyCell
 from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 from openpyxl.styles import Alignment, Font, PatternFill
+from openpyxl.utils import get_column_letter
+from openpyxl.worksheet.properties import PageSetupProperties
 
 from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, SCORED_GROUPS, Group, Outcome, ink
 from xtalgrid_core.wells import row_letters
@@ -27,6 +29,12 @@ from ..reports.tables import COLUMNS, row
 _MOST_ROWS = 1_048_576
 _MOST_MAPS, _LARGEST_WELL = 200, 99
 _LONGEST_TEXT, _LONGEST_TITLE = 32_767, 31
+_FONT, _POINTS = "Calibri", 11
+_WIDTH, _MARGIN, _DROP = 12, 4, 9
+_WIDTHS = {"image": 40, "sha256": 14, "condition": 40, "people": 30} | dict.fromkeys(
+    ("barcode", "inspected", "scored_at", "person_at", "outcome", "person_outcome", "held_to_be"), 20
+)
+"""Widths of columns, in characters."""
 _MAGENTA, _GREY = "#a0005a", "#d9d9d9"
 _FORMULA = tuple("=+-@\t\r")
 _DATES = ("inspected",)
@@ -36,8 +44,12 @@ _DATES = ("inspected",)
 class _Sheet:
     """A sheet that is written row by row."""
 
-    def __init__(self, book: Any, title: str) -> None:
+    def __init__(self, book: Any, title: str, widths: Iterable[float] = (), on_one_page: bool = False) -> None:
         self.sheet = book.create_sheet(title)
+        for number, width in enumerate(widths, start=1):
+            self.sheet.column_dimensions[get_column_letter(number)].width = width
+        self.sheet.page_setup.orientation = "landscape"
+        self.sheet.sheet_properties.pageSetUpPr = PageSetupProperties(fitToPage=on_one_page)
         self.rows = 0
 
     def add(self, values: Iterable[Any]) -> None:
@@ -53,10 +65,10 @@ class _Sheet:
             cell.quotePrefix = True  # stays text when a person edits it
         if colour:
             cell.fill = PatternFill("solid", fgColor=colour[1:])
-            cell.font = Font(color=ink(colour)[1:], bold=bold)
+            cell.font = Font(_FONT, _POINTS, color=ink(colour)[1:], bold=bold)
             cell.alignment = Alignment(horizontal="center")
         elif bold:
-            cell.font = Font(bold=True)
+            cell.font = Font(_FONT, _POINTS, bold=True)
         return cell
 
     def heading(self, names: Iterable[str]) -> None:
@@ -102,19 +114,19 @@ class XlsxWriter:
         self._table.add(list(values.values()))
 
     def _new_table(self) -> _Sheet:
-        table = self._sheet("Scores")
+        table = self._sheet("Scores", [_WIDTHS.get(name, _WIDTH) for name in COLUMNS])
         table.sheet.freeze_panes = "A2"
         table.heading(COLUMNS)
         return table
 
-    def _sheet(self, title: str) -> _Sheet:
+    def _sheet(self, title: str, widths: Iterable[float] = (), on_one_page: bool = False) -> _Sheet:
         plain = re.sub(r"[\[\]:*?/\\]|\A'|'\Z", "_", ILLEGAL_CHARACTERS_RE.sub("_", title)) or "_"
         unique, number = plain[:_LONGEST_TITLE], 2
         while unique.casefold() in self._titles:
             end = f" {number}"
             unique, number = plain[: _LONGEST_TITLE - len(end)] + end, number + 1
         self._titles.add(unique.casefold())
-        return _Sheet(self._book, unique)
+        return _Sheet(self._book, unique, widths, on_one_page)
 
     def _draw_maps(self) -> None:
         """Draw the maps of the plate that is complete, one for each inspection, and forget it."""
@@ -125,9 +137,10 @@ class XlsxWriter:
         self._maps = {}
 
     def _draw_map(self, number: int, drops: dict[tuple[int, int, int], DropInspection]) -> None:
-        sheet = self._sheet(f"{self._barcode} {number}")
         rows, columns = max(row for row, _, _ in drops), max(column for _, column, _ in drops)
         subwells = sorted({subwell for _, _, subwell in drops})
+        widths = [_MARGIN, *[_DROP] * columns * len(subwells)]
+        sheet = self._sheet(f"{self._barcode} {number}", widths, on_one_page=True)
         first = next(iter(drops.values())).best.image
         sheet.sheet.freeze_panes = "B3"
         sheet.heading([f"{self._barcode}, inspection {number}, {first.inspected:%Y-%m-%d %H:%M}"])
@@ -140,7 +153,7 @@ class XlsxWriter:
             )
 
     def _draw_legend(self) -> None:
-        sheet = self._sheet("Legend")
+        sheet = self._sheet("Legend", (8, 26, 13, 8), on_one_page=True)
         sheet.heading(["colour", "outcome", "group", "score"])
         groups: list[Meaning] = [*SCORED_GROUPS]
         for meaning in (*CLASSES, *groups, Outcome.UNDECIDED, Outcome.FAILED):

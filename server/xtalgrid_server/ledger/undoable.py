@@ -51,6 +51,10 @@ class UndoableEntries:
                 connection.execute(self._table.insert(), rows)
         return len(rows)
 
+    def stored(self, keys: Sequence[str]) -> set[str]:
+        """Return those of some keys that entries have, undone ones too."""
+        return {row.key for row in self._db.rows_in(sa.select(self._table.c.key), self._table.c.key, keys)}
+
     def undo(self, entry: int, who: str, key: str, at: datetime) -> None:
         """Add an entry that undoes another one, by its id; nothing if there is an entry with this key already.
 

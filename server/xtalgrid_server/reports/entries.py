@@ -90,6 +90,8 @@ class Filter:
         Dates of inspection from the first up to, but not including, the second, in the imager's naive local time.
     scored_by_people
         Only inspections that a person scored.
+    inspection
+        Only this number of plates' inspections; None: all.
     note
         Part of a note on the drop; case does not matter.
     favourites
@@ -104,6 +106,7 @@ class Filter:
     since: datetime | None = None
     before: datetime | None = None
     scored_by_people: bool = False
+    inspection: int | None = None
     note: str = ""
     favourites: bool = False
 
@@ -130,7 +133,9 @@ class Filter:
         )
 
     def fits(self, inspection: DropInspection) -> bool:
-        """Tell whether an inspection meets the criteria on outcome and people's scores; contents are for `has`."""
+        """Tell whether an inspection meets the criteria on number, outcome and people; contents are for `has`."""
+        if self.inspection not in (None, inspection.best.image.inspection):
+            return False
         if self.scored_by_people and not inspection.state.people:
             return False
         return not self.outcome or inspection.state.is_one_of(self.outcome)

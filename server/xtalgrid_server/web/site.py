@@ -344,5 +344,10 @@ PostedForm = Annotated[Form, Depends(_form)]
 
 def download(data: bytes, kind: str, name: str) -> Response:
     """Send a file for download; `name` may be any text from a database."""
-    safe = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in name)[:120]
-    return Response(data, media_type=kind, headers={"Content-Disposition": f'attachment; filename="{safe}"'})
+    return Response(data, media_type=kind, headers=attachment(name))
+
+
+def attachment(name: str) -> dict[str, str]:
+    """Return the header of a file for download; `name` may be any text from a database."""
+    safe = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in name[-120:])
+    return {"Content-Disposition": f'attachment; filename="{safe}"'}

@@ -164,7 +164,7 @@ def test_what_people_said_here_does_not_come_back_as_polos(score, bring, held, s
     score({(1, 1): Outcome.CLEAR}, combined=True)
     (image,) = system.ledger.images.of_plate(PLATE)
     system.ledger.corrections.add(image.image_id, Outcome.HARVESTABLE, "ann")
-    export_runs(system.config, system.imager, system.ledger, tmp_path / "run.xtal", Filter(barcode=PLATE), None)
+    export_runs(system.config, system.imager, system.ledger, tmp_path / "run.xtal", Filter(barcode=PLATE))
     done = bring(tmp_path / "run.xtal")
     assert (done.new, dict(done.people)) == (1, {})  # the machine's
     assert held() == {"A1a": "crystals harvestable"}

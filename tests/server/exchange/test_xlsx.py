@@ -87,3 +87,12 @@ def test_any_barcodes_make_sheets_of_different_valid_names(system, tmp_path, bar
     assert len({title.casefold() for title in titles}) == len(titles)
     assert all(0 < len(title) <= 31 for title in titles)
     assert set(titles) < set(openpyxl.load_workbook(tmp_path / "names.xlsx").sheetnames)
+
+
+@pytest.mark.usefixtures("plate")
+def test_a_map_prints_on_one_page_in_the_font_of_the_table(book):
+    sheet = book()[f"{PLATE} 3"]
+    assert sheet.sheet_properties.pageSetUpPr.fitToPage
+    assert sheet.page_setup.orientation == "landscape"
+    assert {sheet[cell].font.name for cell in ("A1", "B2", "B3")} == {"Calibri"}
+    assert sheet.column_dimensions["A"].width < sheet.column_dimensions["B"].width < 13

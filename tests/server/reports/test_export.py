@@ -17,7 +17,7 @@ from tests.server.conftest import INSPECTED
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import CLASSES, Outcome
 from xtalgrid_server.domain.wells import Well
-from xtalgrid_server.exchange.coco import coco_box
+from xtalgrid_server.exchange.regions import clipped
 from xtalgrid_server.ledger import tables as t
 from xtalgrid_server.ledger.contents import Contents
 from xtalgrid_server.reports.tables import COLUMNS
@@ -123,24 +123,19 @@ def test_coco_is_what_coco_s_own_reader_takes(exported, plate):
     out, said = exported("coco")
     assert "4 images with 3 boxes in 13 categories" in said  # a null experiment has no chops
     data = COCO(str(out))
-    assert [category["name"] for category in data.loadCats(data.getCatIds())] == list(CLASSES)
-    assert {category["supercategory"] for category in data.dataset["categories"]} == {
-        "crystal",
-        "precipitate",
-        "other",
-        "clear",
-    }
+    assert [category["name"] for category in data.loadCats(data.getCatIds())] == [*CLASSES, "drop"]
+    kinds = {"crystal", "precipitate", "other", "clear", "drop"}
+    assert {category["supercategory"] for category in data.dataset["categories"]} == kinds
     (crystal,) = data.loadAnns(data.getAnnIds(catIds=data.getCatIds(catNms=["crystals harvestable"])))
     assert crystal["bbox"] == [106, 80, 107, 80]  # x, y, width, height
     (image,) = data.loadImgs(crystal["image_id"])
     assert (image["width"], image["height"]) == (320, 240)
     assert image["file_name"].startswith("CI022987/3/RMM3_")
     assert (image["person_outcome"], image["sample"]) == ("crystals bad form", 'ABL1 "long"')
-    mask = data.annToMask(crystal)
-    assert mask.shape == (240, 320)
-    assert mask[80:160, 106:213].mean() > 0.97
-    assert mask.sum() == pytest.approx(crystal["area"], rel=0.03)
-    assert len(data.anns) == 3
+    assert (crystal["area"], crystal["segmentation"]) == (107 * 80, [])  # a box, not a polygon
+    drops = data.loadAnns(data.getAnnIds(catIds=data.getCatIds(catNms=["drop"])))
+    assert [drop["bbox"] for drop in drops] == [[106, 80, 107, 80]] * 3
+    assert len(data.anns) == 6
 
 
 def test_only_what_people_confirmed_and_chops_in_class_folders(exported, plate, tmp_path, system):
@@ -164,8 +159,8 @@ def test_a_box_ends_where_the_image_does():
         pixel_size_um=1, pixel_size_origin="", drop=wire.Drop(box=None, confidence=1), boxes=(), seconds=0,
     )  # fmt: skip
     chop = wire.BestChop(box=(100, 10, 256, 256), outcome=Outcome.CLEAR, probability=1)
-    assert coco_box(chop, answer) == (10, 100, 256, 100)
-    assert coco_box(wire.BestChop(box=(200, 10, 5, 5), outcome=Outcome.CLEAR, probability=1), answer) is None
+    assert clipped(chop.box, answer) == (10, 100, 256, 100)
+    assert clipped((200, 10, 5, 5), answer) is None
 
 
 def test_a_file_that_cannot_be_written_leaves_the_old_one(xtalgrid, plate, tmp_path, system):

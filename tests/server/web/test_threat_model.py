@@ -141,7 +141,7 @@ def ben(lab: tuple[Config, FastAPI]) -> Browser:
 def filled(address: str, **values: str) -> str:
     """Fill in an address that exists."""
     known = {"barcode": "BIG", "inspection": "1", "name": "A1a", "side": "320", "image_id": "1", "other_id": "1"}
-    known |= {"number": "0", "score_id": "1", "group": "crystal", **values}
+    known |= {"number": "0", "score_id": "1", "group": "crystal", "kind": "csv", **values}
     return re.sub(r"{(\w+)}", lambda found: known[found.group(1)], address)
 
 

@@ -14,6 +14,7 @@ from xtalgrid_core import wire
 from ...ledger.images import Range
 from ...ledger.shapes import DropImage
 from ..auth.cookies import read_cookie
+from ..pages.downloads import menu
 from ..pages.drops import LINE, LINES, DropCard, drop_cards, find_stop, select_drops, without_artscore
 from ..pages.layout import legend, plate_grid, ratio
 from ..pages.pictures import SIDES
@@ -83,6 +84,7 @@ def plate(
         failed=[drop for drop in select_drops(plate.drops, PlateView()) if drop.image.failure],
         ratio=picture_ratio(request, plate.drops),
         side=SIDES[0] if small else SIDES[1],
+        downloads=menu(),
         view=view,
     )
     if until == str(line):
