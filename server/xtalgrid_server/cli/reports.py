@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import click
 
+from xtalgrid_core.frames import percent
 from xtalgrid_core.command_group import say
 from xtalgrid_core.errors import XtalgridError
 from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS, Group, Outcome
@@ -249,7 +250,7 @@ def disagreements(load: Load, chosen: Filter, order: Order, limit: int, as_json:
             one.inspection,
             f"{one.inspected:%Y-%m-%d}",
             one.artscore,
-            f"{one.p_crystal:.3f}",
+            f"{one.p_crystal:.3f}" if as_csv else percent(one.p_crystal),
             f"{one.code} {one.person or f'any {one.group}'}",
             one.who,
             f"{one.at:%Y-%m-%d}",
@@ -304,20 +305,16 @@ _CSV_COLUMNS = ("drops", "matching", "low", "high", "p_crystal", "barcode", "wel
 
 
 def _csv_row(group: DropGroup) -> tuple[object, ...]:
-    numbers = group.drops, group.matching, *(f"{bound:.4f}" for bound in group.interval), _decimals(group.p_crystal, 5)
+    numbers = group.drops, group.matching, *(f"{bound:.4f}" for bound in group.interval), "" if group.p_crystal is None else f"{group.p_crystal:.5f}"
     return (*group.keys, *numbers, group.barcode, group.well, group.inspection, group.inspected.isoformat(sep=" "))
 
 
 def _table_row(group: DropGroup) -> tuple[object, ...]:
     keys = (key or "unknown" for key in group.keys)
     low, high = group.interval
-    share = f"{group.matching / group.drops:.0%} ({low:.0%}–{high:.0%})"
+    share = f"{percent(group.matching / group.drops)} ({percent(low)} to {percent(high)})"
     best = f"{group.barcode} {group.well} inspection {group.inspection}"
-    return (*keys, group.drops, group.matching, share, _decimals(group.p_crystal, 3), best)
-
-
-def _decimals(number: float | None, digits: int) -> str:
-    return "" if number is None else f"{number:.{digits}f}"
+    return (*keys, group.drops, group.matching, share, "" if group.p_crystal is None else percent(group.p_crystal), best)
 
 
 @click.command()

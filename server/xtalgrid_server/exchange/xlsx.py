@@ -16,6 +16,7 @@ from openpyxl.cell import WriteOnlyCell
 from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 from openpyxl.styles import Alignment, Font, PatternFill
 
+from xtalgrid_core.frames import percent
 from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, SCORED_GROUPS, Group, Outcome, ink
 from xtalgrid_core.wells import row_letters
 
@@ -156,7 +157,7 @@ class XlsxWriter:
 
 def _drop_cell(sheet: _Sheet, drop: DropInspection) -> Any:
     letter, colour = _look_of_state(drop.state)
-    chance = "" if drop.p_crystal is None else f" {drop.p_crystal:.0%}"
+    chance = "" if drop.p_crystal is None else f" {percent(drop.p_crystal)}"
     return sheet.text(f"{letter}{chance}", colour)
 
 
