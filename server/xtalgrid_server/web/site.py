@@ -29,6 +29,7 @@ from .auth.cookies import FORMS, new_nonce, read_cookie
 from .auth.forms import check_form, local_address, read_form
 from .cache.imager import ImagerQuestions
 from .cache.memory import MemoryCache
+from .pages.conditions import Searches
 from .pages.counts import PlateCounts
 from .pages.index import PlateIndex
 from .pages.maps import ClassMaps
@@ -57,6 +58,7 @@ class Site:
         self.index = PlateIndex(ledger.plates)
         self.counts = MemoryCache[dict[Inspection, PlateCounts]](ledger.plates)
         self.hurried = MemoryCache[list[tuple[Correction, int]]](ledger.plates)
+        self.searches = Searches(ledger)
         self.crystals = MemoryCache[list[NewCrystal]](ledger.plates)
         self.scoring = PersonScoring(config, ledger, imager, self.questions, self.access_log)
         self.pictures = PicturePool(config.viewer.map_processes)

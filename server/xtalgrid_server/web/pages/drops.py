@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from xtalgrid_core.decision import priority
 from xtalgrid_core.frames import percent
+from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, Outcome
 
 from ...domain.drop_state import DropState, PersonScore
 from ...domain.wells import Well
@@ -81,7 +84,7 @@ class DropCard:
             return self.person_kind
         if show == "disagreement":
             return self.state.comparison
-        if show == "held":
+        if show in ("held", "ever"):
             return self.held_kind
         return heat_kind(self.p_crystal) if show == "heat" and self.p_crystal is not None else self.kind
 
@@ -119,7 +122,7 @@ class DropCard:
     def label(self) -> str:
         """One line for tooltips and for people who cannot see the picture."""
         parts = [str(self.well), f"{name_of(self.kind)} {self.probability}".strip()]
-        if self.p_crystal is not None:
+        if self.p_crystal is not None and percent(self.p_crystal) != self.probability:  # a crystal's is the same
             parts.append(f"crystal {percent(self.p_crystal)}")
         parts += [f"{score.who}: {score.name}" for score in self.state.people]
         if self.state.disputed:
@@ -168,6 +171,26 @@ def without_artscore(drop: DropCard) -> DropCard:
     )
     is_hidden = images != drop.images
     return DropCard(drop.well, images, replace(drop.state, artscore=None, p_crystal=None), is_hidden)
+
+
+def best_ever(inspections: Iterable[Iterable[DropCard]]) -> list[DropCard]:
+    """Return each drop at the inspection with its best score: by the outcome's priority, then its chance of a crystal.
+
+    Of two that are equally good it is the newer one.
+    """
+    best: dict[Well, DropCard] = {}
+    for card in sorted(itertools.chain(*inspections), key=lambda card: card.image.inspection, reverse=True):
+        if card.well not in best or _best_score(card) < _best_score(best[card.well]):
+            best[card.well] = card
+    return [best[well] for well in sorted(best)]
+
+
+def _best_score(drop: DropCard) -> tuple[bool, int, float]:
+    waits, order = rank(drop.image)[:2]
+    if drop.state.said:
+        said = (each if isinstance(each, Outcome) else CLASSES[GROUP_CLASSES[each][0]] for each in drop.state.outcomes)
+        waits, order = False, min(map(priority, said))
+    return waits, order, -(drop.chance or 0.0)
 
 
 def by_inspection(images: Iterable[DropImage]) -> dict[int, list[DropImage]]:
