@@ -57,9 +57,9 @@ def frame(image: Pixels, answer: Answer) -> Image.Image:
 
 
 def percent(probability: float) -> str:
-    """Format a probability, 0..1, for people, rounded down so that it never seems to reach a threshold that it does not.
+    """Format a probability, 0..1, for people; 100 % is exactly 1, and 0 % exactly 0.
 
-    100 % is exactly 1, and 0 % exactly 0.
+    It is rounded down, so that it never seems to reach a threshold that it does not reach.
     """
     if 0 < probability < 0.01:
         return "< 1 %"

@@ -24,7 +24,10 @@ READ = {
         "25 % w/v PEG 3350",
     ],
     "2.0 M Sodium chloride\n10% w/v Polyethylene glycol 6,000": ["2 M sodium chloride", "10 % w/v PEG 6000"],
-    "0.1 M Tris hydrochloride pH 8.5, 20% v/v Jeffamine M-600": ["0.1 M Tris hydrochloride pH 8.5", "20 % v/v Jeffamine M-600"],
+    "0.1 M Tris hydrochloride pH 8.5, 20% v/v Jeffamine M-600": [
+        "0.1 M Tris hydrochloride pH 8.5",
+        "20 % v/v Jeffamine M-600",
+    ],
     "0.1 M HEPES pH 7.5, 25% w/v Polyethylene glycol monomethyl ether 2,000": [
         "0.1 M HEPES pH 7.5",
         "25 % w/v PEG MME 2000",
@@ -68,7 +71,11 @@ READ = {
         "200 mM zinc acetate",
     ],
     # entries of the PDB, and people
-    "25% PEG3350, 0.2M LI2SO4, 0.1M BIS-TRIS PH 5.5": ["25 % PEG 3350", "0.2 M lithium sulfate", "0.1 M Bis-Tris pH 5.5"],
+    "25% PEG3350, 0.2M LI2SO4, 0.1M BIS-TRIS PH 5.5": [
+        "25 % PEG 3350",
+        "0.2 M lithium sulfate",
+        "0.1 M Bis-Tris pH 5.5",
+    ],
     "100mM MES pH6.5,12% PEG 20K": ["100 mM MES pH 6.5", "12 % PEG 20000"],
     "0,1 M HEPES pH 7,5; 20 % PEG 4K": ["0.1 M HEPES pH 7.5", "20 % PEG 4000"],
     "PEG 8000 20 % w/v, HEPES 0.1 M pH 7.5": ["20 % w/v PEG 8000", "0.1 M HEPES pH 7.5"],
@@ -77,7 +84,11 @@ READ = {
     "35% saturated ammonium sulphate, 5 mM DTT": ["35 % sat. ammonium sulfate", "5 mM DTT"],
     "1.6 M (NH4)2SO4 + 0.1 M Tris-HCl (pH 8.5)": ["1.6 M ammonium sulfate", "0.1 M Tris-HCl pH 8.5"],
     # the demo's, and those that files of other programs are read as
-    "0.1 M Bis-Tris pH 6.5, 20 % PEG 3350, 0.2 M NaCl": ["0.1 M Bis-Tris pH 6.5", "20 % PEG 3350", "0.2 M sodium chloride"],
+    "0.1 M Bis-Tris pH 6.5, 20 % PEG 3350, 0.2 M NaCl": [
+        "0.1 M Bis-Tris pH 6.5",
+        "20 % PEG 3350",
+        "0.2 M sodium chloride",
+    ],
     "2.0 M ammonium sulfate": ["2 M ammonium sulfate"],
     "": [],
     "None": [],
@@ -92,7 +103,10 @@ def test_components(text):
 @pytest.mark.parametrize(
     ("text", "unread"),
     [
-        ("VAPOR DIFFUSION, HANGING DROP, 20% PEG 4000, TEMPERATURE 293K", ("VAPOR DIFFUSION", "HANGING DROP", "TEMPERATURE 293K")),
+        (
+            "VAPOR DIFFUSION, HANGING DROP, 20% PEG 4000, TEMPERATURE 293K",
+            ("VAPOR DIFFUSION", "HANGING DROP", "TEMPERATURE 293K"),
+        ),
         ("18-20% PEG 5000 MME", ("18-20% PEG 5000 MME",)),
         ("Morpheus A1", ("Morpheus A1",)),
         ("0.1 M", ("0.1 M",)),
@@ -126,6 +140,12 @@ def test_the_ph(text, ph):
         ("0.2 M magnesium formate", "magnesium formate"),
         ("1.4 M sodium citrate, 0.1 M HEPES pH 7.5", "sodium citrate"),
         ("0.1 M sodium citrate pH 5.6, 20 % 2-propanol, 20 % PEG 4000", "2-propanol"),
+        ("35% v/v Tacsimate pH 7.0", "tacsimate"),
+        ("2.4 M Sodium malonate pH 7.0", "sodium malonate"),
+        (
+            "5% v/v Tacsimate pH 7.0, 0.1 M HEPES pH 7.0, 10% w/v Polyethylene glycol monomethyl ether 5,000",
+            "PEG MME 5000",
+        ),
         ("0.1 M HEPES pH 7.5", None),
         ("0.2 M NaCl, 0.1 M MES pH 6.5, 0.01 M ZnCl2", None),
         ("0.2 M NaCl, a secret mix", None),

@@ -335,18 +335,23 @@ def test_by_the_viewer(lab: Lab) -> None:
             assert shown(page) == seen(answer)
 
 
+PERCENT = r"((?:&[lg]t; )?\d+ %)"
+
+
 def shown(page: str) -> dict[str, object]:
     """The numbers of a well's page."""
     text = " ".join(re.sub(r"<[^>]*>", " ", page.partition("<details")[0] + page.partition("<details")[2]).split())
     outline = re.search(r'class="over" points="([^"]*)"', page)
     return {
         "box": re.findall(r'<rect class="line" x="(\d+)" y="(\d+)" width="(\d+)" height="(\d+)"/>', page),
-        "chops": re.findall(r'aria-label="Chop \d+: (.+?) ((?:&[lg]t; )?\d+ %)"', page),
+        "chops": re.findall(rf'aria-label="Chop \d+: (.+?) {PERCENT}"', page),
         "outline": outline.group(1).split() if outline else [],
-        "figures": re.search(r"(?:probability|best guess) ((?:&[lg]t; )?\d+ %) p crystal ((?:&[lg]t; )?\d+ %) score", text).groups(),
-        "maxima": re.findall(r'<td class="number">((?:&[lg]t; )?\d+ %)</td></tr>', page.partition('id="maxima"')[2])[: len(CLASSES)],
+        "figures": re.search(rf"(?:probability|best guess) {PERCENT} p crystal {PERCENT} score", text).groups(),
+        "maxima": re.findall(rf'<td class="number">{PERCENT}</td></tr>', page.partition('id="maxima"')[2])[
+            : len(CLASSES)
+        ],
         "size": re.search(r"Size (\d+ × \d+), (\S+) µm per pixel \((.+?)\)", text).groups(),
-        "drop": re.search(r"Drop found (yes|no), confidence ((?:&[lg]t; )?\d+ %)", text).groups(),
+        "drop": re.search(rf"Drop found (yes|no), confidence {PERCENT}", text).groups(),
     }
 
 

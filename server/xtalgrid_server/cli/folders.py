@@ -9,9 +9,9 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from xtalgrid_core.frames import percent
 from xtalgrid_core.command_group import say
 from xtalgrid_core.errors import ConfigError, XtalgridError
+from xtalgrid_core.frames import percent
 from xtalgrid_core.images import FORMATS
 from xtalgrid_core.terminal import print_table
 

@@ -11,9 +11,9 @@ from typing import Any, cast
 
 import click
 
-from xtalgrid_core.frames import percent
 from xtalgrid_core.command_group import say
 from xtalgrid_core.errors import XtalgridError
+from xtalgrid_core.frames import percent
 from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS, Group, Outcome
 from xtalgrid_core.terminal import print_table
 
@@ -305,7 +305,8 @@ _CSV_COLUMNS = ("drops", "matching", "low", "high", "p_crystal", "barcode", "wel
 
 
 def _csv_row(group: DropGroup) -> tuple[object, ...]:
-    numbers = group.drops, group.matching, *(f"{bound:.4f}" for bound in group.interval), "" if group.p_crystal is None else f"{group.p_crystal:.5f}"
+    p_crystal = "" if group.p_crystal is None else f"{group.p_crystal:.5f}"
+    numbers = group.drops, group.matching, *(f"{bound:.4f}" for bound in group.interval), p_crystal
     return (*group.keys, *numbers, group.barcode, group.well, group.inspection, group.inspected.isoformat(sep=" "))
 
 
@@ -314,7 +315,11 @@ def _table_row(group: DropGroup) -> tuple[object, ...]:
     low, high = group.interval
     share = f"{percent(group.matching / group.drops)} ({percent(low)} to {percent(high)})"
     best = f"{group.barcode} {group.well} inspection {group.inspection}"
-    return (*keys, group.drops, group.matching, share, "" if group.p_crystal is None else percent(group.p_crystal), best)
+    return (*keys, group.drops, group.matching, share, _chance(group.p_crystal), best)
+
+
+def _chance(p_crystal: float | None) -> str:
+    return "" if p_crystal is None else percent(p_crystal)
 
 
 @click.command()
@@ -352,7 +357,7 @@ def fluorescence(load: Load, barcode: str, inspection: int | None, as_json: bool
     elif as_csv:
         print_csv(header, rows)
     elif rows:
-        short = [(*row[:3], _decimals(row[3], 2), _decimals(row[4], 3), row[5]) for row in rows]
+        short = [(*row[:3], "" if row[3] is None else f"{row[3]:.2f}", _chance(row[4]), row[5]) for row in rows]
         print_table(header[:-2], short, right="contrast p_crystal")
     else:
         say("no crystals with a UV image; imager.light.uv names UV images that their names don't tell")

@@ -75,10 +75,10 @@ class Condition:
 
         It is the strongest, where 10 % and 0.8 M are equally strong, from half of that on; or the only one but buffers.
         """
+        if strong := [each for each in self.components if _strength(each) >= 0.5]:
+            return max(strong, key=_strength)
         others = [each for each in self.components if not each.is_buffer]
-        if len(others) == 1 and not self.unread:
-            return others[0]
-        return max((each for each in others if _strength(each) >= 0.5), key=_strength, default=None)
+        return others[0] if len(others) == 1 and not self.unread else None
 
 
 _MOLAR: dict[str, float] = {"M": 1.0, "mM": 1e-3, "µM": 1e-6, "nM": 1e-9}
@@ -152,7 +152,7 @@ def _component(piece: str) -> Component | None:
 
 
 def _give_ph(components: list[Component], alone: list[float], ph: float) -> None:
-    """A pH of its own part is that of the buffer, or else of the component, before it."""
+    """Give a pH that stands alone to the buffer before it, or to the only component."""
     without = [n for n, each in enumerate(components) if each.ph is None]
     buffers = [n for n in without if components[n].is_buffer]
     if buffers or (without and without[-1] == len(components) - 1 and len(components) == 1):
@@ -187,12 +187,13 @@ def _strength(component: Component) -> float:
     return component.concentration / (40 if component.unit == "% sat." else 10) if "%" in component.unit else 0.0
 
 
-# ---- names ------------------------------------------------------------------------------------------------------------
+# ---- names -----------------------------------------------------------------------------------------------------------
 
 _PEG = re.compile(
     r"(?P<before>m|mono-?methyl ether )?(?:poly[\s-]*\(?ethylene[\s-]*glycol\)?|p\.?e\.?g\.?)[\s-]*"
     r"(?P<ether>(?:mono-?methyl[\s-]*ether|mme|dimethyl[\s-]*ether|dme)[\s-]*)?"
-    r"(?P<mass>\d{1,2}[,.]?\d{3}|\d{3}|\d{1,2}(?=\s*k))\s*(?P<kilo>k(?:da)?)?(?P<after>[\s-]*(?:mme|monomethyl ether|dme))?",
+    r"(?P<mass>\d{1,2}[,.]?\d{3}|\d{3}|\d{1,2}(?=\s*k))\s*(?P<kilo>k(?:da)?)?"
+    r"(?P<after>[\s-]*(?:mme|monomethyl ether|dme))?",
     re.IGNORECASE,
 )
 

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from xtalgrid_core.frames import percent
 from xtalgrid_core.errors import ConfigError, XtalgridError
+from xtalgrid_core.frames import percent
 
 from ..config import Config
 from ..config.sections import Alerts as AlertsSection

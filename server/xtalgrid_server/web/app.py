@@ -27,7 +27,20 @@ from .pages import layout
 from .picture_pool import RETRY_SECONDS
 from .proxies import BehindProxies, KnownHosts
 from .rendering import STATIC
-from .routes import api, conditions, corrections, docs, downloads, inbox, operations, pictures, plate, plates, signin, well
+from .routes import (
+    api,
+    conditions,
+    corrections,
+    docs,
+    downloads,
+    inbox,
+    operations,
+    pictures,
+    plate,
+    plates,
+    signin,
+    well,
+)
 from .site import NotSignedIn, PageRequest, Site
 
 _TITLES = {
@@ -73,7 +86,8 @@ def create_app(config: Config) -> FastAPI:
     app.add_middleware(BehindProxies, viewer=config.viewer)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     _add_outcome_styles(app, site)
-    for page in (plates, plate, well, conditions, inbox, corrections, downloads, operations, signin, pictures, api, docs):
+    pages = plates, plate, well, conditions, inbox, corrections, downloads, operations, signin, pictures, api, docs
+    for page in pages:
         app.include_router(page.router)
     _add_error_pages(app)
     return app

@@ -128,8 +128,11 @@ def outcome_map(conditions: Mapping[str, tuple[int, int]]) -> OutcomeMap:
         numbers[place] = before[0] + 1, before[1] + matching, before[2] + drops
     unread = [values for (name, _), values in numbers.items() if not name]
     cells = {place: MapCell(*values) for place, values in numbers.items() if place[0]}
-    rows = {name: [cell for (each, _), cell in cells.items() if each == name] for name, _ in cells}
-    order = sorted(rows, key=lambda name: (-sum(c.matching for c in rows[name]), -sum(c.drops for c in rows[name]), name))
+    totals: dict[str, tuple[int, int]] = {}
+    for (name, _), cell in cells.items():
+        matching, drops = totals.get(name, (0, 0))
+        totals[name] = matching + cell.matching, drops + cell.drops
+    order = sorted(totals, key=lambda name: (-totals[name][0], -totals[name][1], name))
     shown = tuple(order[:_MOST_ROWS])
     return OutcomeMap(
         shown,

@@ -92,7 +92,7 @@ class Arrangement:
     down: int
 
     def tile_width(self, screen: tuple[int, int]) -> float:
-        """The width of a tile that fits a screen of this width and height."""
+        """Return the width of a tile that fits a screen of this width and height."""
         return min(screen[0] / self.across, screen[1] / self.down * 4 / 3, _WIDEST_TILE)
 
 
