@@ -54,7 +54,8 @@ class OptimisationGrid:
 
 def usual_range(component: Component) -> Range:
     """Return 60 to 120 % of a component's concentration in six steps."""
-    return Range(*(float(f"{component.concentration * part:.3g}") for part in (0.6, 1.2)), 6)
+    first, last = (float(f"{component.concentration * part:.3g}") for part in (0.6, 1.2))
+    return Range(first, last, 6)
 
 
 def usual_ph(condition: Condition) -> Range:
