@@ -100,9 +100,9 @@ def test_arrow_keys_go_from_well_to_well(browser, address):
         assert page.evaluate(at) == well, key
     assert page.locator("a.tile[tabindex='0']").count() == 1  # Tab leaves the plate
     page.keyboard.press("Enter")
-    page.wait_for_url("**/well/W384/1/B1a")
+    page.wait_for_url("**/well/W384/1/B1a", wait_until="domcontentloaded")
     page.keyboard.press("Escape")
-    page.wait_for_url("**/plate/W384/1")
+    page.wait_for_url("**/plate/W384/1", wait_until="domcontentloaded")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")
     assert page.evaluate(at) == "C1a"  # from the drop that one comes from
