@@ -22,6 +22,9 @@ MOST_TILES = 150
 """Tiles side by side, or one below the other, up to which a plate is made to fit a window."""
 
 _WIDEST_TILE = 260
+_NO_CAPTION = 90
+"""Width, in points, up to which tiles have no caption, as the style sheet says."""
+
 _SMALLEST_PICTURE = 34
 """Width, in points, below which a thumbnail shows nothing: tiles are then filled with the colour of their outcome."""
 
@@ -123,6 +126,11 @@ class PlateGrid:
     def is_tiny(self) -> bool:
         """Whether its tiles are too small for pictures when it fits a window."""
         return self.wide.tile_width(_WIDE) < _SMALLEST_PICTURE
+
+    @property
+    def has_captions(self) -> bool:
+        """Whether its tiles are wide enough for captions when it fits a window."""
+        return self.wide.tile_width(_WIDE) > _NO_CAPTION
 
     @staticmethod
     def row_name(row: int) -> str:

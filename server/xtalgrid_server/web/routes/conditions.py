@@ -49,7 +49,7 @@ OUTCOMES = (*map(str, SCORED_GROUPS), *(name for name in map(str, (*CLASSES, Out
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the address asks for, as texts of the form; `at` is a place in the map: ``precipitant, pH``."""
+    """What the address asks for, as texts of the form; `precipitant` and `ph` name a place in the map."""
 
     outcome: str
     condition: str
@@ -102,9 +102,19 @@ def conditions(
     page: Text = "1",
 ) -> HTMLResponse:
     """Search the archive as ``xtalgrid search`` does, and show a map of the conditions by precipitant and pH."""
-    texts = (each.strip() for each in (condition, sample, project, barcode))
     by = by if by in GROUPINGS else "condition"
-    asked = Asked(outcome, *texts, since, before, by, precipitant, ph)
+    asked = Asked(
+        outcome=outcome,
+        condition=condition.strip(),
+        sample=sample.strip(),
+        project=project.strip(),
+        barcode=barcode.strip(),
+        since=since,
+        before=before,
+        by=by,
+        precipitant=precipitant,
+        ph=ph,
+    )
     problem = ""
     try:
         found = request.site.searches.find(asked.filter, GROUPINGS[by])
