@@ -7,7 +7,11 @@ of entries of the PDB.
 
 from __future__ import annotations
 
+import math
+import time
+
 import pytest
+from hypothesis import given, strategies
 
 from xtalgrid_server.domain.conditions import read_condition
 
@@ -115,6 +119,28 @@ def test_components(text):
 )
 def test_what_cannot_be_read_is_said(text, unread):
     assert read_condition(text).unread == unread
+
+
+PIECES = [
+    *("0.1", "25", " ", ",", ";", "M", "mM", "% w/v", "%", "pH", "7.5", "PEG", "3,350", "HEPES", "(", ")", "and", "/"),
+    *("x" * 40, " " * 200, "9" * 400, "\u0663", "µ", "sat.", "\n", "-", "+"),
+]
+
+
+@given(strategies.lists(strategies.sampled_from(PIECES), max_size=40).map("".join))
+def test_any_text_is_read_at_once_and_its_components_are_read_again_the_same(text):
+    began = time.process_time()
+    components = read_condition(text[:1000]).components
+    assert time.process_time() - began < 0.5
+    for each in components:
+        assert math.isfinite(each.concentration) and (each.ph is None or 0 < each.ph <= 14)
+
+
+@pytest.mark.parametrize("text", READ, ids=lambda text: text[:40])
+def test_components_as_they_are_written_are_read_again(text):
+    """A grid's conditions come back by `xtalgrid layout`."""
+    components = read_condition(text).components
+    assert read_condition(", ".join(each.text for each in components)).components == components
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ class Condition:
 
 _MOLAR: dict[str, float] = {"M": 1.0, "mM": 1e-3, "µM": 1e-6, "nM": 1e-9}
 
-_NUMBER = r"\d+(?:[.,]\d+)?"
+_NUMBER = r"\d{1,9}(?:[.,]\d{1,9})?"
 _UNIT = (
     r"(?:%\s*(?:\(?\s*[wv]\s*[/\\]\s*[wv]\s*\)?|sat(?:uration|urated|\.)?(?=[\s)]|$))?|(?:[wv]/[wv])\s*%"
     r"|[muµμn]?M(?![A-Za-z])|mol/[lL]|mg\s*/\s*m[lL])"

@@ -43,8 +43,8 @@ GROUPINGS: dict[str, tuple[Key, ...]] = {
 }
 """What the drops of a line have in common, by the words of the form."""
 
-OUTCOMES = (*map(str, SCORED_GROUPS), *(name for name in map(str, (*CLASSES, Outcome.UNDECIDED)) if name != "clear"))
-"""What can be searched for: groups, then outcomes."""
+OUTCOMES = tuple(dict.fromkeys(map(str, (*SCORED_GROUPS, *CLASSES, Outcome.UNDECIDED))))
+"""What can be searched for: groups, then outcomes; a name of both is the group's."""
 
 
 @dataclass(frozen=True, slots=True)
