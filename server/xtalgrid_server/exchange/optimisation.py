@@ -60,11 +60,9 @@ def usual_range(component: Component) -> Range:
 
 def usual_ph(condition: Condition) -> Range:
     """Return four steps of half a unit around a condition's pH; a single step without one."""
-    return (
-        Range(0, 0, 1)
-        if condition.ph is None
-        else Range(max(condition.ph - 0.5, 0.0), min(condition.ph + 1.0, 14.0), 4)
-    )
+    if condition.ph is None:
+        return Range(0, 0, 1)
+    return Range(max(condition.ph - 0.5, 0.0), min(condition.ph + 1.0, 14.0), 4)
 
 
 def optimisation_grid(condition: Condition, vary: int, concentration: Range, ph: Range) -> OptimisationGrid:
