@@ -8,7 +8,7 @@ from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.reports.agreement import agreement_with_people
 from xtalgrid_server.reports.entries import Filter
 
-from .conftest import PLATE
+from .conftest import PLATE, token_of
 
 WELL = "/well/CI022987/3/A1a"
 DROPS = {(1, 1): Outcome.HARVESTABLE, (2, 1): Outcome.PRECIPITATE}
@@ -24,8 +24,9 @@ def hiding(client, score):
 
 
 def main_of(page):
-    """A page without its help and its buttons, which name every outcome."""
+    """A page without its help and its buttons, which name every outcome, and its forms' tokens, of any digits."""
     main = page.partition('<main id="main">')[2].partition("</main>")[0]
+    main = main.replace(token_of(page), "")
     for buttons in ('<div class="scores">', '<div id="selected"'):
         before, _, rest = main.partition(buttons)
         main = before + rest.partition("</div>")[2]
@@ -33,7 +34,14 @@ def main_of(page):
 
 
 def test_nothing_tells_an_artscore_before_the_person_has_scored(hiding):
-    for address in (PLATE, f"{PLATE}?order=best", f"{PLATE}?show=heat", f"{PLATE}?show=art", WELL):
+    for address in (
+        PLATE,
+        f"{PLATE}?order=best",
+        f"{PLATE}?show=heat",
+        f"{PLATE}?show=ever",
+        f"{PLATE}?show=art",
+        WELL,
+    ):
         page = main_of(hiding.get(address).text)
         assert "A2a" in page
         for telling in (

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from xtalgrid_core.decision import priority
 from xtalgrid_core.frames import percent
-from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, Outcome
+from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, Group, Outcome
 
 from ...domain.drop_state import DropState, PersonScore
 from ...domain.wells import Well
@@ -122,7 +122,8 @@ class DropCard:
     def label(self) -> str:
         """One line for tooltips and for people who cannot see the picture."""
         parts = [str(self.well), f"{name_of(self.kind)} {self.probability}".strip()]
-        if self.p_crystal is not None and percent(self.p_crystal) != self.probability:  # a crystal's is the same
+        is_crystal = self.image.outcome is not None and self.image.outcome.group is Group.CRYSTAL
+        if self.p_crystal is not None and not (is_crystal and percent(self.p_crystal) == self.probability):
             parts.append(f"crystal {percent(self.p_crystal)}")
         parts += [f"{score.who}: {score.name}" for score in self.state.people]
         if self.state.disputed:
