@@ -175,9 +175,9 @@ def without_artscore(drop: DropCard) -> DropCard:
 
 
 def best_ever(inspections: Iterable[Iterable[DropCard]]) -> list[DropCard]:
-    """Return each drop at the inspection with its best score: by the outcome's priority, then its chance of a crystal.
+    """Return each drop at the inspection with its best score.
 
-    Of two that are equally good it is the newer one.
+    That is the likeliest crystal, or else the outcome of the highest priority; of two that are equal, the newer one.
     """
     best: dict[Well, DropCard] = {}
     for card in sorted(itertools.chain(*inspections), key=lambda card: card.image.inspection, reverse=True):
@@ -191,6 +191,8 @@ def _best_score(drop: DropCard) -> tuple[bool, int, float]:
     if drop.state.said:
         said = (each if isinstance(each, Outcome) else CLASSES[GROUP_CLASSES[each][0]] for each in drop.state.outcomes)
         waits, order = False, min(map(priority, said))
+    if drop.state.group is Group.CRYSTAL:
+        order = -1  # of crystals, the likeliest counts, not the kind
     return waits, order, -(drop.chance or 0.0)
 
 
