@@ -55,6 +55,10 @@ def test_the_page_finds_what_the_command_finds(client, config):
         "ABL1", "4", "1", "25 %",
     ]  # fmt: skip
     assert "Nothing found" in client.get("/conditions?outcome=crystal&since=2013-01-01").text
+    drop = client.get("/well/CI022987/3/A1a").text
+    everywhere = re.search(r'href="(/conditions\?[^"]+)">in all plates', drop).group(1).replace("&amp;", "&")
+    assert table(client.get(everywhere).text, "list")[0][:3] == [HEPES, "1", "1"]
+    assert re.search(r'href="/conditions/grid\?condition=0.1[^"]+">optimise', drop)
     for wrong in ("since=tomorrow", "outcome=gold"):
         assert client.get(f"/conditions?{wrong}").status_code == 422
 
