@@ -59,9 +59,14 @@ def frame(image: Pixels, answer: Answer) -> Image.Image:
 
 
 def percent(probability: float) -> str:
-    """Format a probability for people: 100 % only if it is exactly 1, 0 % only if it is exactly 0."""
+    """Format a probability, 0..1, for people; 100 % is exactly 1, and 0 % exactly 0.
+
+    It is rounded down, so that it never seems to reach a threshold that it does not reach.
+    """
     if 0 < probability < 0.01:
-        return "<1 %"
+        return "< 1 %"
+    if 0.99 < probability < 1:
+        return "> 99 %"
     return f"{math.floor(probability * 100 + 1e-9)} %"
 
 

@@ -5,12 +5,13 @@
 It fills a ledger with a plate of 288 wells, one of 1,536 wells with 20 inspections, and more if asked, with made-up
 scores (one rendered picture under many names); the home of an earlier run is used again. Times are medians over the
 responses of a server on this machine; on a busy machine the CPU time is more reliable than the clock.
-With --chromium a browser opens the plate of 288 wells with its thumbnails in the cache, and reports when the page is
-interactive and when all pictures in the window are drawn.
+With --chromium a browser opens plates, with and without thumbnails in the cache, and reports when a page can be used
+and when all pictures in its window are drawn.
 --map IMAGE times class maps of a well image.
 """
 
 import argparse
+import os
 import shutil
 import socket
 import statistics
@@ -20,7 +21,7 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,9 @@ def main() -> None:
             ("a well of it", "/well/WELLS288/5/D6b?order=best"),
             ("plate of 1,536 wells", "/plate/WELLS1536/20"),
             ("a well of it", "/well/WELLS1536/20/P24a?order=best"),
+            ("its heat map", "/plate/WELLS1536/20?show=heat"),
+            ("its best inspections", "/plate/WELLS1536/20?show=ever"),
+            ("conditions, crystals", "/conditions?outcome=crystal"),
             ("inbox", "/inbox"),
             ("operations", "/operations"),
         ):
@@ -83,7 +87,7 @@ def main() -> None:
             print(f"{name:26} {times * 1000:7.0f} ms  {cpu * 1000:7.0f} ms of CPU  {size / 1000:6.0f} kB")
         print(f"peak memory {peak_mb():.0f} MB, including what it took to fill a new ledger")
         if options.chromium:
-            in_browser(address)
+            in_browser(address, options.home, options.repeat)
     if options.map:
         class_maps(options.map, options.repeat)
 
@@ -238,31 +242,63 @@ def class_maps(image: Path, repeat: int) -> None:
         print(f"{name:26} {statistics.median(seconds) * 1000:7.0f} ms")
 
 
-def in_browser(address: str) -> None:
-    """Open a plate in Chromium, and print when it can be used and when it is drawn."""
+def in_browser(address: str, home: Path, repeat: int) -> None:
+    """Open plates in Chromium, and print when they can be used, and when the pictures in the window are drawn.
+
+    Cold is a browser without anything of ours, and a viewer without thumbnails.
+    """
     from playwright.sync_api import sync_playwright
 
     program = next((p for n in ("chromium", "google-chrome") if (p := shutil.which(n))), None)
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
-        for visit in range(4):
-            page.goto(f"{address}/plate/WELLS288/5", wait_until="load")
-            interactive, drawn = moments(page)
-            print(
-                f"{'in Chromium, ' + ('cold' if not visit else 'warm'):26} "
-                f"interactive {interactive:.0f} ms, window drawn {drawn:.0f} ms"
-            )
+        for name, path in (
+            ("288 wells", "/plate/WELLS288/5"),
+            ("their heat map", "/plate/WELLS288/5?show=heat"),
+            ("best of 5 inspections", "/plate/WELLS288/5?show=ever"),
+            ("1,536 wells", "/plate/WELLS1536/20"),
+            ("1,536 wells, large", "/plate/WELLS1536/20?size=large"),
+        ):
+            for temperature, times in (("cold", min(repeat, 3)), ("warm", repeat)):
+                visits = []
+                for _ in range(times):
+                    if temperature == "cold":
+                        shutil.rmtree(home / "thumbnails", ignore_errors=True)
+                        context = browser.new_context(viewport={"width": 1440, "height": 900})
+                    visits.append(visit(context.new_page(), address + path))
+                interactive, cpu, drawn, pictures = (statistics.median(column) for column in zip(*visits, strict=True))
+                print(
+                    f"{name + ', ' + temperature:30} usable {interactive:6.0f} ms ({cpu:.0f} ms of the page's CPU), "
+                    f"{pictures:.0f} pictures in the window drawn {drawn:6.0f} ms; load {os.getloadavg()[0]:.1f}"
+                )
         browser.close()
 
 
-def moments(page: object) -> Iterator[float]:
-    """Yield the milliseconds until the page is interactive, and until the pictures in the window are drawn."""
-    yield page.evaluate("performance.getEntriesByType('navigation')[0].domInteractive")  # type: ignore[attr-defined]
-    yield page.evaluate(  # type: ignore[attr-defined]
-        """() => Promise.all([...document.images].filter((image) => image.getBoundingClientRect().top < innerHeight)
-             .map((image) => image.decode().catch(() => 0))).then(() => performance.now())"""
-    )
+USABLE = """addEventListener("DOMContentLoaded", () => requestAnimationFrame(() => setTimeout(() => {
+  window.usable = performance.now();
+})));"""
+"""The page's scripts have run, and its first frame is out."""
+
+DRAWN = """() => {
+  const seen = [...document.images].filter((image) => {
+    const box = image.getBoundingClientRect();
+    return box.width && box.top < innerHeight && box.bottom > 0 && box.left < innerWidth && box.right > 0;
+  });
+  return Promise.all(seen.map((image) => image.decode().catch(() => 0))).then(() => [performance.now(), seen.length]);
+}"""
+
+
+def visit(page: Any, address: str) -> tuple[float, float, float, int]:
+    """Return milliseconds until a page can be used, its thread's CPU time, until it is drawn, and the pictures seen."""
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+    page.add_init_script(USABLE)
+    page.goto(address, wait_until="domcontentloaded")
+    usable = page.wait_for_function("() => window.usable").json_value()
+    spent = {each["name"]: each["value"] for each in session.send("Performance.getMetrics")["metrics"]}
+    drawn, pictures = page.evaluate(DRAWN)
+    page.close()
+    return usable, spent["TaskDuration"] * 1000, drawn, pictures
 
 
 if __name__ == "__main__":

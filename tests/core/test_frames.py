@@ -90,7 +90,11 @@ def test_a_failed_image_says_so():
 
 
 @pytest.mark.parametrize(
-    ("probability", "text"), [(1.0, "100 %"), (0.999, "99 %"), (0.29, "29 %"), (0.004, "<1 %"), (0.0, "0 %")]
+    ("probability", "text"),
+    [
+        *((1.0, "100 %"), (0.99999, "> 99 %"), (0.995, "> 99 %"), (0.99, "99 %"), (0.989, "98 %")),
+        *((0.29, "29 %"), (0.01, "1 %"), (0.0099, "< 1 %"), (1e-12, "< 1 %"), (0.0, "0 %")),
+    ],
 )
 def test_percentages_are_never_overstated(probability, text):
     assert percent(probability) == text

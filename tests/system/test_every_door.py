@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import html
 import io
 import re
 import shutil
@@ -334,18 +335,23 @@ def test_by_the_viewer(lab: Lab) -> None:
             assert shown(page) == seen(answer)
 
 
+PERCENT = r"((?:&[lg]t; )?\d+ %)"
+
+
 def shown(page: str) -> dict[str, object]:
     """The numbers of a well's page."""
     text = " ".join(re.sub(r"<[^>]*>", " ", page.partition("<details")[0] + page.partition("<details")[2]).split())
     outline = re.search(r'class="over" points="([^"]*)"', page)
     return {
         "box": re.findall(r'<rect class="line" x="(\d+)" y="(\d+)" width="(\d+)" height="(\d+)"/>', page),
-        "chops": re.findall(r'aria-label="Chop \d+: (.+?) (<?\d+ %|&lt;1 %)"', page),
+        "chops": re.findall(rf'aria-label="Chop \d+: (.+?) {PERCENT}"', page),
         "outline": outline.group(1).split() if outline else [],
-        "figures": re.search(r"(?:probability|best guess) (\S+ %) p crystal (\S+) score", text).groups(),
-        "maxima": re.findall(r'<td class="number">(\S+ %)</td></tr>', page.partition('id="maxima"')[2])[: len(CLASSES)],
+        "figures": re.search(rf"(?:probability|best guess) {PERCENT} p crystal {PERCENT} score", text).groups(),
+        "maxima": re.findall(rf'<td class="number">{PERCENT}</td></tr>', page.partition('id="maxima"')[2])[
+            : len(CLASSES)
+        ],
         "size": re.search(r"Size (\d+ × \d+), (\S+) µm per pixel \((.+?)\)", text).groups(),
-        "drop": re.search(r"Drop found (yes|no), confidence (\S+ %)", text).groups(),
+        "drop": re.search(rf"Drop found (yes|no), confidence {PERCENT}", text).groups(),
     }
 
 
@@ -353,14 +359,14 @@ def seen(answer: Answer) -> dict[str, object]:
     """The same numbers as the front door has them."""
 
     def said(probability: float) -> str:
-        return percent(probability).replace("<", "&lt;")
+        return html.escape(percent(probability))
 
     boxes, drop = answer["boxes"], answer["drop"]
     return {
         "box": [(f"{c}", f"{r}", f"{w}", f"{h}") for r, c, h, w in (chop["box"] for chop in reversed(boxes))],
         "chops": [(chop["outcome"], said(chop["probability"])) for chop in boxes],
         "outline": [f"{col},{row}" for row, col in drop["outline"]],
-        "figures": (said(answer["probability"]), f"{answer['p_crystal']:.3f}"),
+        "figures": (said(answer["probability"]), said(answer["p_crystal"])),
         "maxima": [said(p) for p in answer["probabilities"]],
         "size": (
             f"{answer['width']} × {answer['height']}",

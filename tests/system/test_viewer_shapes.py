@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from playwright.sync_api import expect
 
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.config import from_string
@@ -83,4 +84,53 @@ def test_a_small_picture_fills_its_place_in_its_shape(browser, address):
     page.set_viewport_size({"width": 820, "height": 1180})
     box = page.locator("#original").bounding_box()
     assert 700 < box["width"] <= 820 and box["width"] / box["height"] == pytest.approx(4 / 3, abs=0.01)
+    context.close()
+
+
+def test_arrow_keys_go_from_well_to_well(browser, address):
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, base_url=address)
+    page = context.new_page()
+    page.route("**/thumbnail/**", lambda route: route.abort())
+    page.goto("/plate/W384/1", wait_until="domcontentloaded")
+    at = "document.activeElement.dataset.well"
+    for key, well in (
+        *(("ArrowRight", "A1a"), ("ArrowRight", "A2a"), ("ArrowDown", "B2a"), ("End", "B24a"), ("ArrowRight", "B24a")),
+        *(("ArrowUp", "A24a"), ("ArrowUp", "A24a"), ("Home", "A1a"), ("ArrowDown", "B1a")),
+    ):
+        page.keyboard.press(key)
+        assert page.evaluate(at) == well, key
+    assert page.locator("a.tile[tabindex='0']").count() == 1  # Tab leaves the plate
+    page.keyboard.press("Enter")
+    expect(page.locator("#up")).to_be_visible(timeout=20_000)
+    page.wait_for_load_state("domcontentloaded")  # its script has run
+    page.keyboard.press("Escape")
+    expect(page.locator("a.tile[tabindex='0']")).to_have_attribute("data-well", "B1a", timeout=20_000)
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate(at) == "C1a"  # from the drop that one comes from
+    context.close()
+
+
+def test_of_1536_wells_only_thumbnails_near_the_window_are_loaded(browser, address):
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, base_url=address)
+    page = context.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/thumbnail/" in request.url else None)
+    page.goto("/plate/W1536/1", wait_until="load")
+    assert page.locator("a.tile").count() == 1536
+    page.wait_for_timeout(800)  # longer than a plate of fewer wells waits before it loads the rest
+    assert asked == []
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#peek figcaption")).to_contain_text("A1a · clear", timeout=20_000)
+    expect(page.locator("#peek")).to_be_visible()
+    assert len(asked) == 1
+    page.goto("/plate/W1536/1?size=large", wait_until="load")
+    page.wait_for_timeout(800)
+    seen = page.evaluate(
+        """() => [...document.images].filter((image) => {
+          const box = image.getBoundingClientRect();
+          return box.top < innerHeight && box.left < innerWidth;
+        }).length"""
+    )
+    assert 20 < seen < len(asked) < 768
     context.close()

@@ -465,7 +465,7 @@ def line(path: Path, answer: wire.Answer, width: int) -> str:
     name = click.format_filename(path, shorten=True).ljust(width)
     if isinstance(answer, wire.Failed):
         return f"{name}  failed: {answer.reason}: {answer.detail}"
-    return f"{name}  {answer.outcome:<24}  {percent(answer.probability):>5}   crystal {percent(answer.p_crystal):>5}"
+    return f"{name}  {answer.outcome:<24}  {percent(answer.probability):>6}   crystal {percent(answer.p_crystal):>6}"
 
 
 def json_line(path: Path, answer: wire.Answer, has_second_opinion: bool = False) -> bytes:

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from xtalgrid_core.command_group import say
 from xtalgrid_core.errors import ConfigError, XtalgridError
+from xtalgrid_core.frames import percent
 from xtalgrid_core.images import FORMATS
 from xtalgrid_core.terminal import print_table
 
@@ -97,8 +98,8 @@ def _print_account(config: Config, done: FolderRun) -> None:
         say("look at these first:")
     for score in crystals:
         say(
-            f"  {score.barcode} {score.well!s:>5}  {score.outcome!s:<27} {score.probability:6.1%}"
-            f"  p_crystal {score.p_crystal:.3f}  {score.image_name}"
+            f"  {score.barcode} {score.well!s:>5}  {score.outcome!s:<27} {percent(score.probability):>6}"
+            f"  p_crystal {percent(score.p_crystal)}  {score.image_name}"
         )
     for (reason, detail), files in done.failures().items():
         others = f" and {len(files) - 1} more" if len(files) > 1 else ""
@@ -230,8 +231,8 @@ def _print_scores(folder_run: FolderRun, truth: dict[str, str]) -> None:
             score.well,
             (score.outcome and score.outcome.code) or "–",
             score.outcome,
-            f"{score.probability:.3f}",
-            f"{score.p_crystal:.3f}",
+            percent(score.probability),
+            percent(score.p_crystal),
             truth.get(score.image_name, ""),
         )
         for score in folder_run.scored

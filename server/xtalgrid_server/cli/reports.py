@@ -14,6 +14,7 @@ import click
 
 from xtalgrid_core.command_group import say
 from xtalgrid_core.errors import XtalgridError
+from xtalgrid_core.frames import percent
 from xtalgrid_core.outcomes import SCORED_GROUPS, Group, Outcome
 from xtalgrid_core.terminal import print_table
 
@@ -259,7 +260,7 @@ def disagreements(load: Load, chosen: Filter, order: Order, limit: int, as_json:
             one.inspection,
             f"{one.inspected:%Y-%m-%d}",
             one.artscore,
-            f"{one.p_crystal:.3f}",
+            f"{one.p_crystal:.3f}" if as_csv else percent(one.p_crystal),
             f"{one.code} {one.person or f'any {one.group}'}",
             one.who,
             f"{one.at:%Y-%m-%d}",
@@ -314,20 +315,21 @@ _CSV_COLUMNS = ("drops", "matching", "low", "high", "p_crystal", "barcode", "wel
 
 
 def _csv_row(group: DropGroup) -> tuple[object, ...]:
-    numbers = group.drops, group.matching, *(f"{bound:.4f}" for bound in group.interval), _decimals(group.p_crystal, 5)
+    p_crystal = "" if group.p_crystal is None else f"{group.p_crystal:.5f}"
+    numbers = group.drops, group.matching, *(f"{bound:.4f}" for bound in group.interval), p_crystal
     return (*group.keys, *numbers, group.barcode, group.well, group.inspection, group.inspected.isoformat(sep=" "))
 
 
 def _table_row(group: DropGroup) -> tuple[object, ...]:
     keys = (key or "unknown" for key in group.keys)
     low, high = group.interval
-    share = f"{group.matching / group.drops:.0%} ({low:.0%}–{high:.0%})"
+    share = f"{percent(group.matching / group.drops)} ({percent(low)} to {percent(high)})"
     best = f"{group.barcode} {group.well} inspection {group.inspection}"
-    return (*keys, group.drops, group.matching, share, _decimals(group.p_crystal, 3), best)
+    return (*keys, group.drops, group.matching, share, _chance(group.p_crystal), best)
 
 
-def _decimals(number: float | None, digits: int) -> str:
-    return "" if number is None else f"{number:.{digits}f}"
+def _chance(p_crystal: float | None) -> str:
+    return "" if p_crystal is None else percent(p_crystal)
 
 
 @click.command()
@@ -365,7 +367,7 @@ def fluorescence(load: Load, barcode: str, inspection: int | None, as_json: bool
     elif as_csv:
         print_csv(header, rows)
     elif rows:
-        short = [(*row[:3], _decimals(row[3], 2), _decimals(row[4], 3), row[5]) for row in rows]
+        short = [(*row[:3], "" if row[3] is None else f"{row[3]:.2f}", _chance(row[4]), row[5]) for row in rows]
         print_table(header[:-2], short, right="contrast p_crystal")
     else:
         say("no crystals with a UV image; imager.light.uv names UV images that their names don't tell")

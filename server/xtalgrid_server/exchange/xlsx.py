@@ -18,6 +18,7 @@ from openpyxl.styles import Alignment, Font, PatternFill
 from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.properties import PageSetupProperties
 
+from xtalgrid_core.frames import percent
 from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, SCORED_GROUPS, Group, Outcome, ink
 from xtalgrid_core.wells import row_letters
 
@@ -169,7 +170,7 @@ class XlsxWriter:
 
 def _drop_cell(sheet: _Sheet, drop: DropInspection) -> Any:
     letter, colour = _look_of_state(drop.state)
-    chance = "" if drop.p_crystal is None else f" {drop.p_crystal:.0%}"
+    chance = "" if drop.p_crystal is None else f" {percent(drop.p_crystal)}"
     return sheet.text(f"{letter}{chance}", colour)
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from xtalgrid_core import wire
+from xtalgrid_core.frames import percent
 from xtalgrid_core.outcomes import Group, Outcome, published
 
 from ..config import Config
@@ -162,7 +163,7 @@ def history_lines(drop: History) -> Iterator[str]:
     for name in ("project", "sample", "condition"):
         if text := getattr(drop.contents, name):
             yield f"  {name:<10} {text}"
-    course = [f"{chapter.p_crystal:.2f}" for chapter in drop.chapters if chapter.p_crystal is not None]
+    course = [percent(chapter.p_crystal) for chapter in drop.chapters if chapter.p_crystal is not None]
     if course:
         yield f"  p_crystal  {' → '.join(course)}"
     for chapter in drop.chapters:
@@ -184,9 +185,9 @@ def _step(step: ScoreEntry) -> str:
     score = f"{step.code} {step.outcome or ''}".strip() or (
         "withdrew the score" if step.what == "viewer" else "deleted"
     )
-    p_crystal = f", p_crystal {step.p_crystal:.3f}" if step.p_crystal is not None else ""
+    p_crystal = f", p_crystal {percent(step.p_crystal)}" if step.p_crystal is not None else ""
     if step.own_groups is not msgspec.UNSET and step.second_opinion is not msgspec.UNSET:
-        p_crystal += f" (ours {step.own_groups[0]:.3f}, MARCO's {step.second_opinion.groups[0]:.3f})"
+        p_crystal += f" (ours {percent(step.own_groups[0])}, MARCO's {percent(step.second_opinion.groups[0])})"
     who = "" if step.what == "ARTscore" else f" {step.who or '?'}:"
     detail = f"  ({step.detail})" if step.detail else ""
     return f"{step.at:%Y-%m-%d %H:%M}{zone:<4}  {step.what}{who} {score}{p_crystal}{detail}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, get_args
@@ -45,7 +45,9 @@ class DropGroup:
 
 
 @dataclass(slots=True)
-class _Group:
+class Tally:
+    """Drops with the same keys: how many there are and showed the outcome, and the inspection that showed it best."""
+
     drops: int = 0
     matching: int = 0
     best: DropInspection | None = None
@@ -61,9 +63,17 @@ def search(ledger: Ledger, chosen: Filter, group_by: Sequence[Key]) -> list[Drop
     -------
     Largest number of matching drops first, then largest fraction of them, then largest `p_crystal`.
     """
-    groups: dict[tuple[str, ...], _Group] = {}
+    return ranked(tally(ledger, chosen, group_by))
+
+
+def tally(
+    ledger: Ledger, chosen: Filter, group_by: Sequence[Key], go_on: Callable[[], object] = bool
+) -> dict[tuple[str, ...], Tally]:
+    """Count the drops of all groups, also of those in which none showed the outcome; calls `go_on` at each drop."""
+    groups: dict[tuple[str, ...], Tally] = {}
     for drop in drops(ledger, chosen):
-        group = groups.setdefault(_keys(drop[0], group_by), _Group())
+        go_on()
+        group = groups.setdefault(_keys(drop[0], group_by), Tally())
         group.drops += 1
         matching = [inspection for inspection in drop if chosen.fits(inspection)]
         if matching:
@@ -71,6 +81,11 @@ def search(ledger: Ledger, chosen: Filter, group_by: Sequence[Key]) -> list[Drop
             best = max(matching, key=_p_crystal)
             if group.best is None or _p_crystal(best) > _p_crystal(group.best):
                 group.best = best
+    return groups
+
+
+def ranked(groups: Mapping[tuple[str, ...], Tally]) -> list[DropGroup]:
+    """Return the groups in which a drop showed the outcome, in the order of `search`."""
     matching_groups = [_drop_group(keys, group, group.best) for keys, group in groups.items() if group.best is not None]
     return sorted(
         matching_groups, key=lambda one: (-one.matching, -one.matching / one.drops, -(one.p_crystal or 0.0), one.keys)
@@ -82,7 +97,7 @@ def _p_crystal(inspection: DropInspection) -> float:
     return -1.0 if inspection.p_crystal is None else inspection.p_crystal
 
 
-def _drop_group(keys: tuple[str, ...], group: _Group, best: DropInspection) -> DropGroup:
+def _drop_group(keys: tuple[str, ...], group: Tally, best: DropInspection) -> DropGroup:
     image = max(best.entries, key=lambda entry: entry.image.p_crystal).image
     return DropGroup(
         keys=keys,

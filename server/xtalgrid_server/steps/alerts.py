@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 from xtalgrid_core.errors import XtalgridError
+from xtalgrid_core.frames import percent
 from xtalgrid_core.lines import one_line
 
 from ..config import Config
@@ -161,13 +162,13 @@ def describe(crystal: NewCrystal) -> str:
 
     For example::
 
-        A1a    inspection 3, 2012-11-21: crystals harvestable, p_crystal 0.80, never scored before; jdoe scored it 13
+        A1a    inspection 3, 2012-11-21: crystals harvestable, p_crystal 80 %, never scored before; jdoe scored it 13
     """
     image = crystal.image
-    before = "never scored before" if crystal.before is None else f"{crystal.before:.2f} at most before"
+    before = "never scored before" if crystal.before is None else f"{percent(crystal.before)} at most before"
     line = (
         f"{image.well!s:<5}  inspection {image.inspection}, {image.inspected:%Y-%m-%d}: {image.outcome}, "
-        f"p_crystal {image.p_crystal:.2f}, {before}"
+        f"p_crystal {percent(image.p_crystal)}, {before}"
     )
     for score in {score.who: score for score in crystal.person_scores}.values():  # of each person, the last
         line += f"; {score.who} scored it {score.code} {score.outcome or ''}".rstrip()

@@ -30,6 +30,7 @@ from .rendering import STATIC
 from .routes import (
     alignment,
     api,
+    conditions,
     corrections,
     docs,
     downloads,
@@ -93,6 +94,7 @@ def create_app(config: Config) -> FastAPI:
         plates,
         plate,
         well,
+        conditions,
         inbox,
         notifications,
         corrections,

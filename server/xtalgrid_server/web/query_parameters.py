@@ -6,6 +6,7 @@ the colour scale for p_crystal.
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
@@ -17,9 +18,9 @@ from ..domain.drop_state import DropState, Meaning, meaning_name
 from ..domain.wells import Well
 
 Order = Literal["plate", "best"]
-Show = Literal["held", "art", "people", "disagreement", "heat"]
-"""What frames show: what drops are held to be, the ARTscore, people's scores, where these differ, or p_crystal as a
-colour."""
+Show = Literal["held", "art", "people", "disagreement", "heat", "ever"]
+"""What frames show: what drops are held to be, the ARTscore, people's scores, where these differ, p_crystal as a
+colour, or what drops were held to be at their best inspection."""
 
 WAITING = "waiting"
 """Images that have neither a score nor a failure yet."""
@@ -40,8 +41,12 @@ GROUP_KINDS: dict[str, Group] = {f"any-{group}": group for group in SCORED_GROUP
 """Groups by their kinds, such as ``any-crystal``, for drops of which people named no more."""
 
 COMPARISONS = {"differ": "group differs", "agree": "same group", "alone": "not compared"}
-HEAT_STEPS = 10
-"""Steps of the colour scale for p_crystal; ``heat-10`` is 1."""
+
+HEAT_FROM = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+"""Where the steps of the colour scale for p_crystal begin: a logarithmic scale, as most drops are below 0.05."""
+
+HEAT_KINDS = tuple(f"heat-{step}" for step in reversed(range(len(HEAT_FROM))))
+"""The steps of the colour scale, the likeliest crystals first."""
 
 GROUP_NAMES = {
     Group.CRYSTAL: "Crystals",
@@ -72,8 +77,8 @@ def kind_of_state(state: DropState) -> str:
 
 
 def heat_kind(p_crystal: float) -> str:
-    """Return the kind for a p_crystal, ``heat-0`` to ``heat-10``."""
-    return f"heat-{round(min(max(p_crystal, 0.0), 1.0) * HEAT_STEPS)}"
+    """Return the kind for a p_crystal, ``heat-0`` to ``heat-9``."""
+    return f"heat-{bisect.bisect_right(HEAT_FROM, max(p_crystal, 0.0)) - 1}"
 
 
 def name_of(kind: str) -> str:
@@ -83,8 +88,13 @@ def name_of(kind: str) -> str:
     if kind in GROUP_KINDS:
         return meaning_name(GROUP_KINDS[kind])
     if kind.startswith("heat-"):
-        return f"p_crystal around {int(kind[5:]) / HEAT_STEPS:.1f}"
+        return _heat_name(int(kind[5:]))
     return _OTHERS[kind][0] if kind in _OTHERS else COMPARISONS.get(kind, kind)
+
+
+def _heat_name(step: int) -> str:
+    low, high = (f"{100 * end:g}" for end in (*HEAT_FROM, 1.0)[step : step + 2])
+    return f"below {high} %" if step == 0 else f"from {low} %" if high == "100" else f"{low} to {high} %"
 
 
 def letter_of(kind: str) -> str:
@@ -102,6 +112,8 @@ def group_of(kind: str) -> str:
         return GROUP_NAMES[KINDS[kind].group]
     if kind in GROUP_KINDS:
         return GROUP_NAMES[GROUP_KINDS[kind]]
+    if kind.startswith("heat-"):
+        return "Chance of a crystal"
     return "Compared" if kind in COMPARISONS else GROUP_NAMES[Group.UNKNOWN]
 
 
@@ -116,7 +128,7 @@ def all_kinds() -> list[str]:
         HIDDEN,
         NO_PERSON,
         *COMPARISONS,
-        *(f"heat-{n}" for n in range(HEAT_STEPS, -1, -1)),
+        *HEAT_KINDS,
     ]
 
 

@@ -32,6 +32,7 @@ from .auth.forms import check_form, local_address, read_form
 from .cache.imager import ImagerQuestions
 from .cache.memory import MemoryCache
 from .pages.alignment import Alignments
+from .pages.conditions import Searches
 from .pages.counts import PlateCounts
 from .pages.index import PlateEntry, PlateIndex
 from .pages.maps import ClassMaps
@@ -76,6 +77,7 @@ class Site:
         self.all_plates = PlateIndex(ledger.plates)
         self.counts = MemoryCache[dict[Inspection, PlateCounts]](ledger.plates)
         self.hurried = MemoryCache[list[tuple[Correction, int]]](ledger.plates)
+        self.searches = Searches(ledger)
         self.crystals = MemoryCache[list[NewCrystal]](ledger.plates)
         self.scoring = PersonScoring(config, ledger, imager, self.questions, self.access_log)
         self.marking = Marking(config, ledger, self.access_log)

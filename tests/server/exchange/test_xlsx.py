@@ -51,7 +51,7 @@ def test_the_map_has_the_colours_of_what_drops_are_held_to_be(bring, book):
     sheet = book()[f"{PLATE} 3"]
     assert sheet["A1"].value == f"{PLATE}, inspection 3, 2012-11-21 14:00"
     assert [cell.value for cell in sheet[2]] == [None, "1", "2", "3", "4"]
-    assert [cell.value for cell in sheet[3]] == ["A", "Cr 50%", "≠ 50%", "X 50%", "C 50%"]
+    assert [cell.value for cell in sheet[3]] == ["A", "Cr 50 %", "≠ 50 %", "X 50 %", "C 50 %"]
     colours = ["#" + cell.fill.fgColor.rgb[2:] for cell in sheet[3][1:]]
     assert colours == [
         STYLES[Outcome.HARVESTABLE].colour,

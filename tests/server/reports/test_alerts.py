@@ -73,7 +73,7 @@ def test_each_drop_is_told_of_once_for_ever(xtalgrid, inspect):
     assert xtalgrid("alerts", "--dry-run").output == xtalgrid("alerts", "--dry-run").output
     told = xtalgrid("alerts").output
     assert told.startswith("CI022987  A1a    inspection 2, ")
-    assert "crystals harvestable, p_crystal 0.80, 0.10 at most before" in told
+    assert "crystals harvestable, p_crystal 80 %, 10 % at most before" in told
     assert "no new crystals" in xtalgrid("alerts").output
     inspect(3, {1: 0.9, 2: 0.7}, first=LATELY)
     (alert,) = json.loads(xtalgrid("alerts", "--json").stdout)

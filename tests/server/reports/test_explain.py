@@ -232,8 +232,8 @@ def test_explain_and_history_show_both_opinions_where_there_is_a_second(score, x
     assert "own_groups" not in alone and "second_opinion" not in alone
     score({(1, 1): Outcome.HARVESTABLE}, inspection=4, inspected=INSPECTED + timedelta(days=7), combined=True)
     told = xtalgrid("history", "CI022987", "A1a").output
-    assert "p_crystal 0.500  (score 1," in told
-    assert "p_crystal 0.830 (ours 0.410, MARCO's 0.930)  (score 2," in told
+    assert "p_crystal 50 %  (score 1," in told
+    assert "p_crystal 83 % (ours 41 %, MARCO's 93 %)  (score 2," in told
     step = json.loads(xtalgrid("history", "CI022987", "A1a", "--json").stdout)["chapters"][1]["steps"][0]
     assert step["own_groups"] == [0.41, 0.32, 0.19, 0.08]
     assert step["second_opinion"] == {"model": SECOND, "groups": [0.93, 0.04, 0.02, 0.01]}

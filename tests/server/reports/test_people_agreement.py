@@ -84,7 +84,7 @@ def test_disagreements_newest_first_or_by_p_crystal(xtalgrid, score, person, sys
     assert wells("--limit", 1) == newest[:1]
     assert wells("--outcome", "crystal") == [newest[1], older[1]]
     line = xtalgrid("disagreements", "--limit", 1).output.splitlines()[1]
-    assert " ".join(line.split()) == "CI022987 A1a 4 2012-12-31 undecided 0.500 13 precipitate jdoe 2013-01-01"
+    assert " ".join(line.split()) == "CI022987 A1a 4 2012-12-31 undecided 50 % 13 precipitate jdoe 2013-01-01"
 
 
 def test_nobody_has_scored_anything(xtalgrid, score):

@@ -37,7 +37,14 @@ def main_of(page):
 
 
 def test_nothing_tells_an_artscore_before_the_person_has_scored(hiding):
-    for address in (PLATE, f"{PLATE}?order=best", f"{PLATE}?show=heat", f"{PLATE}?show=art", WELL):
+    for address in (
+        PLATE,
+        f"{PLATE}?order=best",
+        f"{PLATE}?show=heat",
+        f"{PLATE}?show=ever",
+        f"{PLATE}?show=art",
+        WELL,
+    ):
         page = main_of(hiding.get(address).text)
         assert "A2a" in page
         for telling in (

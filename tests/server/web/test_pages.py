@@ -145,7 +145,7 @@ def test_the_well_shows_all_that_is_known(client, score):
     page = client.get("/well/CI022987/3/A1a").text
     assert '<svg class="overlay" viewBox="0 0 320 240"' in page
     assert '<rect class="line" x="106" y="80" width="107" height="80"/>' in page
-    assert "0.012" in page
+    assert "<dd>1 %</dd>" in page
     assert page.count('<tr class="o-') == 13  # the maximal probability of each class
     assert "Score history" in page and "crystals harvestable" in page
     assert "bbbbbbbbbbbb" in page and "0.1.0 on test" in page and "threshold 0.85" in page  # provenance
@@ -185,11 +185,11 @@ def test_all_scores_ever_of_a_drop(client, score, system, person):
     lines = [re.sub(r"<[^>]+>|\s+", " ", line).split() for line in re.findall(r"<tr.*?</tr>", table, re.S)[1:]]
     said = sorted(" ".join(line[2:]) for line in lines)
     assert said == [
-        "3 ARTscore bbbbbbbb, group 0.8 C clear 95 % 0.500",
-        "3 ARTscore bbbbbbbb, group 0.85 P precipitate 95 % 0.500",
+        "3 ARTscore bbbbbbbb, group 0.8 C clear 95 % 50 %",
+        "3 ARTscore bbbbbbbb, group 0.85 P precipitate 95 % 50 %",
         "3 ben in the viewer x crystals bad form",
         "3 ben withdrawn –",
         "3 jdoe deleted from the score table –",
         "3 jdoe score 13, in the score table P precipitate",
-        "4 ARTscore bbbbbbbb X crystals harvestable 95 % 0.500",
+        "4 ARTscore bbbbbbbb X crystals harvestable 95 % 50 %",
     ]

@@ -20,6 +20,7 @@ from xtalgrid_server.ledger.contents import Contents
 from xtalgrid_server.ledger.shapes import DropImage
 from xtalgrid_server.web.app import create_app
 from xtalgrid_server.web.pages.drops import drop_cards, find_stop
+from xtalgrid_server.web.query_parameters import heat_kind
 
 from ..conftest import INSPECTED, answer, draw_well
 from .conftest import PLATE, row, token_of
@@ -99,7 +100,34 @@ def test_people_differences_and_heat(client, score):
     assert tiles == [("", "A1a"), (" dim", "A2a"), (" dim", "A3a")]  # the same group is no difference
     assert "A1a?only=differ" not in differences and "group differs" in differences
     heat = client.get(f"{PLATE}?show=heat").text
-    assert heat.count('class="tile o-heat-3"') == 3 and '<b class="letter">31</b>' in heat
+    assert heat.count('class="tile filled o-heat-8"') == 3 and '<b class="mark">31</b>' in heat
+    assert "/thumbnail/320/1.jpg" not in heat and 'data-image="1"' in heat
+    scale = re.findall(r'</b></span> ([^<]+) <span class="count">(\d)</span>', heat)
+    assert scale[:3] == [("from 50 %", "0"), ("20 to 50 %", "3"), ("10 to 20 %", "0")] and len(scale) == 10
+    assert f'href="{PLATE}?show=heat&amp;only=heat-8"' in heat
+
+
+@pytest.mark.parametrize(
+    ("p_crystal", "step"), [(0, 0), (0.00099, 0), (0.001, 1), (0.0199, 4), (0.02, 5), (0.4999, 8), (0.5, 9), (1, 9)]
+)
+def test_the_heat_map_s_scale_is_logarithmic(p_crystal, step):
+    assert heat_kind(p_crystal) == f"heat-{step}"
+
+
+def test_the_best_score_of_each_drop_over_all_inspections(client, score):
+    """A crystal that dissolves, one that a person found, and drops that were never better than today."""
+    first = {(1, 1): Outcome.HARVESTABLE, (2, 1): Outcome.CLEAR, (3, 1): Outcome.PRECIPITATE, (4, 1): Outcome.CLEAR}
+    score(first, inspection=3, p_crystal=0.3)
+    score(dict.fromkeys(first, Outcome.CLEAR), inspection=4, inspected=datetime(2012, 11, 28), p_crystal=0.3)
+    client.fill("/corrections", WELL, image=2, score=2, outcome="bad-form")
+    page = client.get("/plate/CI022987/4?show=ever").text
+    tiles = re.findall(r'class="tile o-([\w-]+)" href="/well/CI022987/(\d)/(\w+)\?show=ever"', page)
+    assert tiles == [
+        ("harvestable", "3", "A1a"), ("bad-form", "3", "A2a"), ("precipitate", "3", "A3a"), ("clear", "4", "A4a"),
+    ]  # fmt: skip
+    assert "insp. 3" in page
+    best = client.get("/plate/CI022987/4?show=ever&order=best").text
+    assert re.findall(r'class="tile o-[\w-]+" href="/well/CI022987/\d/(\w+)\?', best)[0] == "A2a"  # a person said so
 
 
 # ---- the inbox

@@ -47,6 +47,10 @@ VALUES = (
     *("%00", "a%0d%0aX-Forged: yes", "%ff%fe", "<script>alert(7)</script>", "' OR 1=1 --", "{{7*7}}"),
     *("-1", "0", "NaN", "99999999999999999999999", "x" * 9000),
 )
+ASKED = (
+    *("q", "page", "only", "order", "show", "then", "image", "limit", "condition", "outcome", "since", "by", "ph"),
+    *("precipitant", "vary", "first", "columns", "rows"),
+)
 SECRET = "canary-that-no-page-shows"
 
 
@@ -210,7 +214,7 @@ def test_with_hostile_values(ann, route):
     before = ann.state()
     names = re.findall(r"{(\w+)}", route.address)
     for value in VALUES:
-        query = "&".join(f"{name}={value}" for name in ("q", "page", "only", "order", "then", "image", "limit"))
+        query = "&".join(f"{name}={value}" for name in ASKED)
         form = {"data": {"form_token": value, "outcome": value, "image": value}} if route.method == "POST" else {}
         for address in (f"{filled(route.address)}?{query}", *(filled(route.address, **{n: value}) for n in names)):
             answer = ann.send(route, address, **form)

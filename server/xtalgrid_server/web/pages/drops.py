@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from xtalgrid_core.decision import priority
 from xtalgrid_core.frames import percent
+from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, Group, Outcome
 
 from ...domain.drop_state import DropState, PersonScore
 from ...domain.wells import Well
@@ -96,7 +99,7 @@ class DropCard:
             return self.person_kind
         if show == "disagreement":
             return self.state.comparison
-        if show == "held":
+        if show in ("held", "ever"):
             return self.held_kind
         return heat_kind(self.p_crystal) if show == "heat" and self.p_crystal is not None else self.kind
 
@@ -138,7 +141,8 @@ class DropCard:
     def label(self) -> str:
         """One line for tooltips and for people who cannot see the picture."""
         parts = [str(self.well), f"{name_of(self.kind)} {self.probability}".strip()]
-        if self.p_crystal is not None:
+        is_crystal = self.image.outcome is not None and self.image.outcome.group is Group.CRYSTAL
+        if self.p_crystal is not None and not (is_crystal and percent(self.p_crystal) == self.probability):
             parts.append(f"crystal {percent(self.p_crystal)}")
         parts += [f"{score.who}: {score.name}" for score in self.state.people]
         if self.state.disputed:
@@ -195,6 +199,28 @@ def without_artscore(drop: DropCard) -> DropCard:
     )
     is_hidden = images != drop.images
     return DropCard(drop.well, images, replace(drop.state, artscore=None, p_crystal=None), is_hidden, drop.notes)
+
+
+def best_ever(inspections: Iterable[Iterable[DropCard]]) -> list[DropCard]:
+    """Return each drop at the inspection with its best score.
+
+    That is the likeliest crystal, or else the outcome of the highest priority; of two that are equal, the newer one.
+    """
+    best: dict[Well, DropCard] = {}
+    for card in sorted(itertools.chain(*inspections), key=lambda card: card.image.inspection, reverse=True):
+        if card.well not in best or _best_score(card) < _best_score(best[card.well]):
+            best[card.well] = card
+    return [best[well] for well in sorted(best)]
+
+
+def _best_score(drop: DropCard) -> tuple[bool, int, float]:
+    waits, order = rank(drop.image)[:2]
+    if drop.state.said:
+        said = (each if isinstance(each, Outcome) else CLASSES[GROUP_CLASSES[each][0]] for each in drop.state.outcomes)
+        waits, order = False, min(map(priority, said))
+    if drop.state.group is Group.CRYSTAL:
+        order = -1  # of crystals, the likeliest counts, not the kind
+    return waits, order, -(drop.chance or 0.0)
 
 
 def by_inspection(images: Iterable[DropImage]) -> dict[int, list[DropImage]]:

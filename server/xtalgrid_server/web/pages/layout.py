@@ -12,7 +12,7 @@ from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS
 from xtalgrid_core.wells import row_letters
 
 from ...domain.wells import Well
-from ..query_parameters import PlateView, all_kinds, group_of, kind_of, letter_of, name_of
+from ..query_parameters import HEAT_KINDS, PlateView, all_kinds, group_of, kind_of, letter_of, name_of
 from .drops import DropCard
 
 _WIDE, _TALL = (1360, 720), (780, 940)
@@ -22,6 +22,12 @@ MOST_TILES = 150
 """Tiles side by side, or one below the other, up to which a plate is made to fit a window."""
 
 _WIDEST_TILE = 260
+_NO_CAPTION = 90
+"""Width, in points, up to which tiles have no caption, as the style sheet says."""
+
+_SMALLEST_PICTURE = 34
+"""Width, in points, below which a thumbnail shows nothing: tiles are then filled with the colour of their outcome."""
+
 RATIOS = ((4, 3), (6, 5), (1, 1), (3, 2), (16, 9))
 """Aspect ratios of pictures: the Minstrel's, the Rock Imager's, and others."""
 
@@ -70,7 +76,7 @@ def legend(drops: Sequence[DropCard], view: PlateView) -> list[LegendGroup]:
     counts = Counter(drop.kind_in(view.show) for drop in drops)
     by_group: dict[str, list[str]] = {}
     for kind in all_kinds():
-        if kind in counts and not kind.startswith("heat-"):
+        if kind in counts or (view.show == "heat" and kind in HEAT_KINDS):  # a scale has all its steps
             by_group.setdefault(group_of(kind), []).append(kind)
     groups = []
     for name, kinds in by_group.items():
@@ -87,6 +93,10 @@ class Arrangement:
     abreast: int
     across: int
     down: int
+
+    def tile_width(self, screen: tuple[int, int]) -> float:
+        """Return the width of a tile that fits a screen of this width and height."""
+        return min(screen[0] / self.across, screen[1] / self.down * 4 / 3, _WIDEST_TILE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +121,16 @@ class PlateGrid:
     def drops(self) -> int:
         """The number of drop positions of a well."""
         return len(next(iter(self.cells.values()), ()))
+
+    @property
+    def is_tiny(self) -> bool:
+        """Whether its tiles are too small for pictures when it fits a window."""
+        return self.wide.tile_width(_WIDE) < _SMALLEST_PICTURE
+
+    @property
+    def has_captions(self) -> bool:
+        """Whether its tiles are wide enough for captions when it fits a window."""
+        return self.wide.tile_width(_WIDE) > _NO_CAPTION
 
     @staticmethod
     def row_name(row: int) -> str:
@@ -211,12 +231,8 @@ def _range_of(numbers: Sequence[int]) -> tuple[int, ...]:
 
 def _arrange(rows: int, cols: int, drops: int, screen: tuple[int, int]) -> Arrangement:
     """Arrange the drops of wells so that tiles are as large as fits a screen of this width and height."""
-
-    def tile_width(one: Arrangement) -> float:
-        return min(screen[0] / one.across, screen[1] / one.down * 4 / 3, _WIDEST_TILE)
-
     ways = [
         Arrangement(n, min(max(cols * n, 1), MOST_TILES), min(max(rows * math.ceil(drops / n), 1), MOST_TILES))
         for n in range(1, max(drops, 1) + 1)
     ]
-    return max(ways, key=tile_width)
+    return max(ways, key=lambda one: one.tile_width(screen))

@@ -15,7 +15,17 @@ from ...ledger.images import Range
 from ...ledger.shapes import DropImage
 from ..auth.cookies import read_cookie
 from ..pages.downloads import menu
-from ..pages.drops import LINE, LINES, DropCard, drop_cards, find_stop, select_drops, without_artscore
+from ..pages.drops import (
+    LINE,
+    LINES,
+    DropCard,
+    best_ever,
+    by_inspection,
+    drop_cards,
+    find_stop,
+    select_drops,
+    without_artscore,
+)
 from ..pages.layout import legend, plate_grid, ratio
 from ..pages.pictures import SIDES
 from ..query_parameters import PlateView
@@ -66,8 +76,12 @@ def plate(
     favourites: str = "",
 ) -> HTMLResponse:
     """Show the plate as a grid, or its drops from the likeliest crystal down."""
-    plate = hide_artscores(request, read_plate(request, barcode, inspection), art)
+    plate = read_plate(request, barcode, inspection)
     view = PlateView.from_query(order, only, size, show, favourites)
+    if view.show == "ever":
+        plate = replace(plate, drops=_best_ever(request, plate, art))
+    else:
+        plate = hide_artscores(request, plate, art)
     grid = plate_grid(plate.drops)
     selected = select_drops(plate.drops, view)
     small = grid.wide.across >= _DENSE and not view.large and view.order == "plate"
@@ -81,6 +95,7 @@ def plate(
         hides=hides_artscores(request, art),
         legend=legend(plate.drops, view),
         grid=grid,
+        filled=view.order == "plate" and (view.show == "heat" or (grid.is_tiny and not view.large)),
         failed=[drop for drop in select_drops(plate.drops, PlateView()) if drop.image.failure],
         ratio=picture_ratio(request, plate.drops),
         side=SIDES[0] if small else SIDES[1],
@@ -102,10 +117,22 @@ def hides_artscores(request: PageRequest, chosen: str = "") -> bool:
 
 def hide_artscores(request: PageRequest, plate: PlateInspection, chosen: str = "") -> PlateInspection:
     """Return a plate without the ARTscores of drops that this person has not scored, if they want that."""
-    if not hides_artscores(request, chosen):
-        return plate
+    return replace(plate, drops=_hide(request, plate.drops)) if hides_artscores(request, chosen) else plate
+
+
+def _hide(request: PageRequest, drops: list[DropCard]) -> list[DropCard]:
     name = request.visitor.name
-    return replace(plate, drops=[drop if drop.state.by(name) else without_artscore(drop) for drop in plate.drops])
+    return [drop if drop.state.by(name) else without_artscore(drop) for drop in drops]
+
+
+def _best_ever(request: PageRequest, plate: PlateInspection, art: str) -> list[DropCard]:
+    """Read each drop at its best inspection."""
+    ledger = request.site.ledger
+    images = ledger.images.of_plate(plate.barcode, [number for number, _ in plate.inspections])
+    person_scores = ledger.person_scores.of(images)
+    inspections = [drop_cards(each, person_scores) for each in by_inspection(images).values()]
+    hides = hides_artscores(request, art)
+    return best_ever(_hide(request, drops) if hides else drops for drops in inspections)
 
 
 def review_line(request: PageRequest, chosen: str = "") -> int:

@@ -6,9 +6,12 @@ const opener = document.getElementById("help-open");
 opener.hidden = false;
 opener.addEventListener("click", () => help.showModal());
 
+const MOST = 400;
+
 // Thumbnails below the window are loaded when it is idle, some at a time, so that a printed page has them all.
 async function loadTheRest() {
   const lazy = [...document.querySelectorAll("img[loading=lazy]")];
+  if (lazy.length > MOST) return;  // these come as they are scrolled to, and all before printing
   for (let n = 0; n < lazy.length; n += 12) {
     const some = lazy.slice(n, n + 12).filter((image) => !image.complete || !image.naturalWidth);
     for (const image of some) image.loading = "eager";
