@@ -21,6 +21,7 @@ from .operations import OPERATIONS
 from .reports import REPORTS
 from .service import service
 from .simulation import simulate_command
+from .tokens import tokens
 from .users import users
 from .viewer import viewer
 from .volunteer import volunteer
@@ -73,6 +74,7 @@ for command in (
     model,
     service,
     simulate_command,
+    tokens,
     users,
     viewer,
     volunteer,

@@ -111,11 +111,15 @@ class CookieScope(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
-    """One request: the site, the HTTP request, and the person who sends it."""
+    """One request: the site, the HTTP request, and the person who sends it.
+
+    `token` is the name of the token with which a program of theirs sends it; empty: they do, with a browser.
+    """
 
     site: Site
     http: Request
     visitor: Visitor
+    token: str = ""
 
     def render(self, template: str, status: int = 200, **values: object) -> HTMLResponse:
         """Render a page for this visitor, with the token that its forms carry."""
@@ -141,6 +145,7 @@ class PageRequest:
 
     def log(self, act: str, result: str = "ok", who: str = "", **details: Any) -> None:
         """Write to the log of access what this visitor, or `who`, did."""
+        details |= {"token": self.token} if self.token else {}
         self.site.access_log.write(act, who or self.visitor.name, self.client, result, **details)
 
     @property
@@ -218,7 +223,9 @@ def _open_request(request: Request) -> PageRequest:
 
 
 def _allowed_request(request: Request) -> PageRequest:
-    opened = _open_request(request)
+    site: Site = request.app.state.site
+    token = site.authentication.tokens.of(request) if request.method == "GET" else None
+    opened = PageRequest(site, request, Visitor(token.who), token.label) if token else _open_request(request)
     if opened.visitor == GUEST and not opened.site.config.viewer.guests:
         raise NotSignedIn
     return opened

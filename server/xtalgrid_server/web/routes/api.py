@@ -1,20 +1,18 @@
-"""`/api`: plates and drops as JSON for the lab's own programs, described by `/api/openapi.json`. Read-only."""
+"""`/api/plates`: plates and drops as JSON for the lab's own programs."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from importlib import metadata
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
-from fastapi.openapi.utils import get_openapi
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from xtalgrid_core import wire
 
 from ..pages.drops import LINE, find_stop, select_drops
 from ..pages.layout import opinions
-from ..proxies import root_of
+from ..programs import NOT_FOUND, READ_REFUSALS
 from ..query_parameters import PlateView
 from ..site import AllowedRequest
 from .plate import read_plate, second_opinions
@@ -41,6 +39,7 @@ class DropListed(BaseModel):
 
     well: str
     image_id: int
+    score_id: int | None = Field(description="Of the ARTscore")
     outcome: str | None = Field(description="Null while the image waits; `failed` if it could not be scored")
     score: str | None = Field(description="The lab's two-character code")
     probability: float | None
@@ -69,7 +68,7 @@ class PlateScores(BaseModel):
     drops: list[DropListed]
 
 
-@router.get("/plates")
+@router.get("/plates", responses=READ_REFUSALS)
 def plates(
     request: AllowedRequest,
     q: Annotated[str, Query(max_length=60)] = "",
@@ -85,7 +84,11 @@ def plates(
     ]
 
 
-@router.get("/plates/{barcode:path}/{inspection:int}", response_model_exclude_unset=True)
+@router.get(
+    "/plates/{barcode:path}/{inspection:int}",
+    response_model_exclude_unset=True,
+    responses=READ_REFUSALS | NOT_FOUND,
+)
 def plate(
     request: AllowedRequest, barcode: str, inspection: int, line: Annotated[int, Query(ge=1, le=99)] = LINE
 ) -> PlateScores:
@@ -105,6 +108,7 @@ def plate(
             DropListed(
                 well=str(drop.well),
                 image_id=drop.image.image_id,
+                score_id=drop.image.score_id,
                 outcome=drop.image.outcome,
                 score=request.site.config.score_code(drop.image.outcome) if drop.image.outcome else None,
                 probability=drop.image.probability if drop.image.is_scored else None,
@@ -130,10 +134,3 @@ def _second_opinion(answer: wire.Scored | None) -> dict[str, dict[str, float]]:
         "own_groups": {one.group: one.own for one in each},
         "second_opinion": {one.group: one.second for one in each},
     }
-
-
-@router.get("/openapi.json", include_in_schema=False)
-def openapi(request: Request) -> dict[str, Any]:
-    """Describe the JSON addresses."""
-    version, servers = metadata.version("xtalgrid"), [{"url": root_of(request) or "/"}]
-    return get_openapi(title="xtalgrid viewer", version=version, routes=router.routes, servers=servers)
