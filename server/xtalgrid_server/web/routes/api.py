@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, WithJsonSchema
 
 from xtalgrid_core import wire
 
@@ -20,11 +20,16 @@ from .plate import read_plate, second_opinions
 router = APIRouter(prefix="/api")
 
 
+ImagerTime = Annotated[
+    datetime, WithJsonSchema({"type": "string", "description": "The imager's local time, which has no zone"})
+]
+
+
 class Inspected(BaseModel):
-    """An inspection of a plate; `at` is the imager's local time, without a zone."""
+    """An inspection of a plate."""
 
     number: int
-    at: datetime
+    at: ImagerTime
 
 
 class PlateListed(BaseModel):
@@ -61,7 +66,7 @@ class PlateScores(BaseModel):
 
     barcode: str
     inspection: int
-    inspected: datetime
+    inspected: ImagerTime
     expected_crystals: float = Field(description="Sum of p_crystal, or of what people said")
     above_line: int = Field(description="Drops whose chance of a crystal is at least `line` percent")
     expected_below: float = Field(description="The part of the expected crystals in the other drops")

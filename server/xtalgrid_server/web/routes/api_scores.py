@@ -8,7 +8,7 @@ from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from xtalgrid_core.errors import ImagerError
 from xtalgrid_core.outcomes import Outcome
@@ -32,7 +32,15 @@ WITHDRAWN = "withdrawn"
 _OLDEST = timedelta(days=30)
 
 Key = Annotated[str, Field(min_length=1, max_length=100, description="Your name for the score, such as a UUID")]
-Id = Annotated[int, Field(strict=True, ge=1, le=2**63 - 1)]
+Id = Annotated[int, Field(strict=True, ge=1, le=2**53 - 1)]
+"""As far as every JSON parser keeps whole numbers."""
+
+
+def _text(value: object) -> object:
+    """Check that a time is text; pydantic alone takes numbers too."""
+    if value is not None and not isinstance(value, str):
+        raise ValueError("Input should be text, such as 2026-11-29T10:00:00Z")
+    return value
 
 
 class _Given(BaseModel):
@@ -57,7 +65,9 @@ class ScoreGiven(_Given):
         default=None,
         description="The ARTscore that the person saw; none: they scored without seeing one",
     )
-    at: AwareDatetime | None = Field(default=None, description="When it was given, with a time zone; default: now")
+    at: Annotated[AwareDatetime | None, BeforeValidator(_text)] = Field(
+        default=None, description="When it was given, with a time zone; default: now"
+    )
 
 
 class ScoresGiven(_Given):
@@ -99,14 +109,14 @@ class TokenInUse(BaseModel):
     who: str = Field(description="The person in whose name it acts")
     name: str
     scope: Scope
-    expires: datetime = Field(description="In UTC")
+    expires: datetime
 
 
 @router.get("/token", responses=READ_REFUSALS)
 def token(program: AnyProgram) -> TokenInUse:
     """Describe the token that is sent."""
     about = program.token
-    return TokenInUse(who=about.who, name=about.label, scope=about.scope, expires=about.expires_at)
+    return TokenInUse(who=about.who, name=about.label, scope=about.scope, expires=about.expires_at.replace(tzinfo=UTC))
 
 
 @router.post("/scores", responses=WRITE_REFUSALS)
