@@ -18,6 +18,7 @@ from .chain import CHAIN
 from .folders import FOLDERS
 from .models import model
 from .operations import OPERATIONS
+from .plate_report import report
 from .reports import REPORTS
 from .service import service
 from .simulation import simulate_command
@@ -72,6 +73,7 @@ for command in (
     *REPORTS,
     boinc,
     model,
+    report,
     service,
     simulate_command,
     tokens,

@@ -40,6 +40,7 @@ from .routes import (
     pictures,
     plate,
     plates,
+    reports,
     signin,
     tokens,
     well,
@@ -89,7 +90,20 @@ def create_app(config: Config) -> FastAPI:
     app.add_middleware(BehindProxies, viewer=config.viewer)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     _add_outcome_styles(app, site)
-    for page in (plates, plate, well, inbox, corrections, downloads, operations, signin, tokens, pictures, docs):
+    for page in (
+        plates,
+        plate,
+        well,
+        inbox,
+        corrections,
+        downloads,
+        reports,
+        operations,
+        signin,
+        tokens,
+        pictures,
+        docs,
+    ):
         app.include_router(page.router)
     for addresses in (api, api_scores):
         app.include_router(addresses.router)
