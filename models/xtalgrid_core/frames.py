@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
+from .best_chops import shown_chops
 from .images import Pixels
 from .outcomes import Outcome, OutcomeStyle, ink
 from .wire import Answer, Drop, Failed
@@ -42,11 +43,12 @@ def frame(image: Pixels, answer: Answer) -> Image.Image:
         _label(draw, (unit * 1.5, unit * 1.5), f"! failed: {answer.reason}", Outcome.FAILED.style.colour, unit * 2)
         return picture
     _outline(draw, answer.drop, max(1, unit // 6))
-    for chop in reversed(answer.boxes):  # the best one is drawn last, on top
+    chops = shown_chops(answer)
+    for chop in reversed(chops):  # the best one is drawn last, on top
         row, col, height, width = chop.box
         corners = [(col, row), (col + width, row), (col + width, row + height), (col, row + height)]
         _line(draw, [*corners, corners[0]], chop.outcome.style, max(2, unit // 5))
-    for chop in reversed(answer.boxes):
+    for chop in reversed(chops):
         row, col, _, _ = chop.box
         text = f"{chop.outcome.style.letter} {percent(chop.probability)}"
         _label(draw, (max(col, unit), max(row, unit)), text, chop.outcome.style.colour, max(10, round(unit * 1.2)))

@@ -33,6 +33,8 @@ from ..reports.explain import explanation_lines
 from ..reports.fluorescence import crystals_in_uv
 from ..reports.history import history as find_history
 from ..reports.history import history_lines
+from ..reports.marks import COLUMNS as MARK_COLUMNS
+from ..reports.marks import mark_rows, plate_marks
 from ..reports.search import KEYS, DropGroup, Key
 from ..reports.search import search as find_drops
 from ..steps import alerts as alerts_module
@@ -65,10 +67,12 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--barcode", default="", help="One plate.")
     @click.option("--from", "since", type=click.DateTime(["%Y-%m-%d"]), help="Inspected on this day or later.")
     @click.option("--to", "until", type=click.DateTime(["%Y-%m-%d"]), help="Inspected on this day or earlier.")
+    @click.option("--note", default="", help="Part of a note on the drop.")
+    @click.option("--favourites", is_flag=True, help="Only drops that are somebody's favourites.")
     @click.option("--scored-by-people", is_flag=True, help="Only inspections that a person scored.")
     @wraps(command)
     def call(*args: Any, since: datetime | None, until: datetime | None, **options: Any) -> Any:
-        names = ("outcome", "sample", "condition", "project", "barcode", "scored_by_people")
+        names = ("outcome", "sample", "condition", "project", "barcode", "scored_by_people", "note", "favourites")
         fields = {name: options.pop(name) for name in names}
         before = until + timedelta(days=1) if until else None
         if since and before and since >= before:
@@ -362,6 +366,27 @@ def fluorescence(load: Load, barcode: str, inspection: int | None, as_json: bool
 
 
 @click.command()
+@click.argument("barcode")
+@click.option("--inspection", type=int, help="Only this inspection (default: all).")
+@json_option
+@click.pass_obj
+def marks(load: Load, barcode: str, inspection: int | None, as_json: bool) -> None:
+    """List the marks in a plate's images as CSV: crystals with their positions, for harvesting by other programs.
+
+    Positions are of centres: in pixels from the top left corner of the image, and in micrometres right of and below its
+    centre, which is the well's. Micrometres are left out where the scale is only guessed; times are UTC.
+    """
+    config = load()
+    with System(config) as system:
+        rows = mark_rows(plate_marks(system.ledger, barcode, None if inspection is None else [inspection]))
+    log_access(config, "export", kind="marks", barcode=barcode, marks=len(rows))
+    if as_json:
+        print_json([dict(zip(MARK_COLUMNS, row, strict=True)) for row in rows])
+    else:
+        print_csv(MARK_COLUMNS, rows)
+
+
+@click.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--barcode", default="", help="The plate, if the file has no column barcode.")
 @click.pass_obj
@@ -506,6 +531,7 @@ REPORTS = [
     disagreements,
     search,
     fluorescence,
+    marks,
     layout,
     import_scores,
     export,

@@ -20,7 +20,7 @@ from . import vendor
 from .sections import Alerts, Config, Imager, UndecidedBelow, Viewer, Work
 
 _HOST = re.compile(r"[\w.-]+", re.ASCII)
-TAKEN_KEYS = "abdfhnsu"
+TAKEN_KEYS = "abdfhmnrsu"
 """Keys that do something else on a drop's page."""
 
 _WEB_ADDRESS = re.compile(r"https?://([\w.-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?(/+[\w.~%!$&'()*+,;=:@-]+)*/*", re.ASCII)

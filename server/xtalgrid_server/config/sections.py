@@ -282,7 +282,7 @@ class OwnScore(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     outcome: str
     """The outcome that it counts as, in lists, statistics and exports."""
     key: Annotated[str, Meta(pattern="^[a-z0-9]?$")] = ""
-    """The key to press; not a, b, d, f, h, n, s or u, which have a use already."""
+    """The key to press; not a, b, d, f, h, m, n, r, s or u, which have a use already."""
     colour: Annotated[str, Meta(pattern="^(#[0-9a-fA-F]{6})?$")] = ""
     """Its colour, such as ``#c02020``; empty: the outcome's."""
     code: Annotated[str, Meta(pattern="^([0-9A-Za-z]{2})?$")] = ""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from xtalgrid_core.outcomes import Group, Outcome
+from xtalgrid_core.outcomes import SCORED_GROUPS, Group, Outcome
 
 Comparison = Literal["agree", "differ", "alone"]
 
@@ -30,6 +30,10 @@ def group_of(meaning: Meaning) -> Group:
 def meaning_name(meaning: Meaning) -> str:
     """Return an outcome's name, or ``any crystal`` for a group, since some groups and outcomes have the same name."""
     return f"any {meaning}" if isinstance(meaning, Group) else str(meaning)
+
+
+MEANINGS: dict[str, Meaning] = {meaning_name(each): each for each in (*Outcome, *SCORED_GROUPS)}
+"""What scores mean, by its name."""
 
 
 @dataclass(frozen=True, slots=True)

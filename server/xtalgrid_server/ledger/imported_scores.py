@@ -14,9 +14,7 @@ from typing import Any, Literal
 import msgspec
 import sqlalchemy as sa
 
-from xtalgrid_core.outcomes import SCORED_GROUPS, Outcome
-
-from ..domain.drop_state import Meaning, meaning_name
+from ..domain.drop_state import MEANINGS, Meaning, meaning_name
 from ..domain.images import ImageRow
 from . import tables as t
 from .database import LedgerDatabase, is_of, now
@@ -25,8 +23,6 @@ from .shapes import image_row
 Kind = Literal["person", "program"]
 AtIs = Literal["scored", "imaged", "changed", "saved"]
 """What happened at a score's time: it was given, its image was taken, its row was changed, or its file was saved."""
-
-_MEANINGS: dict[str, Meaning] = {meaning_name(each): each for each in (*Outcome, *SCORED_GROUPS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +192,7 @@ def _by_image(rows: Iterable[Any]) -> dict[int, list[ImportedScore]]:
     scores: dict[int, list[ImportedScore]] = {}
     for row in rows:
         numbers = msgspec.json.decode(row.numbers, type=dict[str, float]) if row.numbers else {}
-        meaning = _MEANINGS.get(row.meaning)
+        meaning = MEANINGS.get(row.meaning)
         scores.setdefault(row.image_id, []).append(
             ImportedScore(row.image_id, row.kind, row.who, row.at, row.at_is, row.word, meaning, numbers, row.origin)
         )

@@ -15,10 +15,12 @@ from .contents import ContentsRecords
 from .corrections import Corrections
 from .database import LedgerDatabase, now
 from .decisions import Decisions, newest_decisions
+from .drop_notes import DropNotes
 from .failures import Failures
 from .imager_scores import ImagerScores
 from .images import Images
 from .imported_scores import ImportedScores
+from .marks import Marks
 from .passed_over import PassedOver
 from .person_scores import PersonScores
 from .plates import Plates
@@ -50,6 +52,8 @@ class Ledger:
         self.imager_scores = ImagerScores(self._db)
         self.imported_scores = ImportedScores(self._db)
         self.person_scores = PersonScores(config, self.corrections, self.imager_scores, self.imported_scores)
+        self.marks = Marks(self._db)
+        self.drop_notes = DropNotes(self._db)
         self.contents = ContentsRecords(self._db)
         self.decisions = Decisions(self._db)
         self.publications = Publications(self._db)

@@ -10,6 +10,8 @@ Times are UTC unless their column says local. JSON is stored as text: the bytes 
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 
 metadata = sa.MetaData(
@@ -272,6 +274,54 @@ imported_scores = sa.Table(
     sa.UniqueConstraint("key"),
 )
 """Scores of people and of other programs, imported from files."""
+
+
+def _entry() -> tuple[sa.Column[str], sa.Column[Any], sa.Column[str], sa.Column[int]]:
+    """Return who wrote an entry, when, under which key, and what it undoes."""
+    return (
+        sa.Column("who", sa.String(100), nullable=False),
+        sa.Column("at", sa.DateTime, nullable=False),
+        sa.Column("key", sa.String(64), nullable=False, unique=True, doc="its name, so that it is stored once"),
+        sa.Column("undoes", _id, doc="the entry of this table that this one undoes; none: it undoes none"),
+    )
+
+
+marks = sa.Table(
+    "marks",
+    metadata,
+    _key(),
+    _to("images.id"),
+    sa.Column("sha256", sa.String(64), nullable=False, doc="of the image's file then; empty: not known"),
+    sa.Column("kind", sa.String(10), nullable=False, doc="point, box, outline; undo: the rest is as in what it undoes"),
+    sa.Column("x", sa.Float, doc="its centre, in pixels of the original from the left"),
+    sa.Column("y", sa.Float, doc="its centre, in pixels of the original from the top"),
+    sa.Column("width", sa.Float, doc="of a box, or the box around an outline, in pixels; none: a point"),
+    sa.Column("height", sa.Float),
+    sa.Column("polygon", sa.Text, nullable=False, doc="an outline's corners [[x, y], …] in pixels, as JSON; or empty"),
+    sa.Column("word", sa.String(200), nullable=False, doc="what is there, as the person or the file calls it"),
+    sa.Column("meaning", sa.String(40), nullable=False, doc="an outcome; any crystal etc.: only a group; empty: none"),
+    sa.Column("note", sa.String(500), nullable=False),
+    sa.Column("given_by", sa.String(10), nullable=False, doc="person, program"),
+    sa.Column("origin", sa.String(500), nullable=False, doc="viewer, or name of a file"),
+    sa.Column("origin_id", sa.String(100), nullable=False, doc="its id in that file; empty: none"),
+    *_entry(),
+)
+"""Points, boxes and outlines in images, by people and from files."""
+
+drop_notes = sa.Table(
+    "drop_notes",
+    metadata,
+    _key(),
+    sa.Column("source", sa.String(40), nullable=False),
+    sa.Column("barcode", sa.String(30), nullable=False, index=True),
+    sa.Column("row", sa.Integer, nullable=False),
+    sa.Column("col", sa.Integer, nullable=False),
+    sa.Column("subwell", sa.Integer, nullable=False),
+    sa.Column("kind", sa.String(10), nullable=False, doc="note, favourite; undo: the text is that of what it undoes"),
+    sa.Column("text", sa.String(1000), nullable=False),
+    *_entry(),
+)
+"""Notes on drops, and people's favourites."""
 
 drops = sa.Table(
     "drops",

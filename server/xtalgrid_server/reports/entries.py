@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,7 +12,9 @@ from xtalgrid_core.outcomes import Outcome, published
 
 from ..config import Config
 from ..domain.drop_state import DropState, PersonScore
+from ..domain.wells import Well
 from ..ledger.contents import Contents, PlateContents
+from ..ledger.drop_notes import DropNote
 from ..ledger.images import Range
 from ..ledger.shapes import DropImage, ScoredImage
 from ..ledger.store import Ledger
@@ -88,6 +90,10 @@ class Filter:
         Dates of inspection from the first up to, but not including, the second, in the imager's naive local time.
     scored_by_people
         Only inspections that a person scored.
+    note
+        Part of a note on the drop; case does not matter.
+    favourites
+        Only drops that are somebody's favourites.
     """
 
     outcome: str = ""
@@ -98,14 +104,21 @@ class Filter:
     since: datetime | None = None
     before: datetime | None = None
     scored_by_people: bool = False
+    note: str = ""
+    favourites: bool = False
 
     @property
     def by_contents(self) -> bool:
-        """Whether the contents of drops are among the criteria."""
-        return bool(self.sample or self.condition or self.project)
+        """Whether the contents of drops, or the notes on them, are among the criteria."""
+        return bool(self.sample or self.condition or self.project or self.note or self.favourites)
 
-    def has(self, contents: Contents) -> bool:
-        """Tell whether the contents of a drop meet the criteria."""
+    def has(self, contents: Contents, notes: Sequence[DropNote]) -> bool:
+        """Tell whether the contents of a drop, and the notes on it, meet the criteria."""
+        wanted_note = self.note.casefold()
+        if self.note and not any(one.kind == "note" and wanted_note in one.text.casefold() for one in notes):
+            return False
+        if self.favourites and not any(one.kind == "favourite" for one in notes):
+            return False
         return all(
             wanted.casefold() in text.casefold()
             for wanted, text in (
@@ -135,11 +148,19 @@ def drops(ledger: Ledger, chosen: Filter, answers: bool = False) -> Iterator[lis
     chosen_range = _range(ledger, chosen)
     for plates in ledger.plates.batches(chosen_range):
         contents = ledger.contents.of_plates(plates)
-        keep = (lambda *drop, contents=contents: chosen.has(contents(*drop))) if chosen.by_contents else None
+        keep = _fitting_drops(ledger, chosen, contents, plates) if chosen.by_contents else None
         batch = ledger.images.of_plates(plates, chosen_range, keep, answers=answers, programs=programs)
         entries = _entries(ledger, batch, contents, plates)
         for _, drop in itertools.groupby(entries, key=lambda entry: entry.image.drop):
             yield list(_inspections(drop))
+
+
+def _fitting_drops(
+    ledger: Ledger, chosen: Filter, contents: PlateContents, plates: Iterable[str]
+) -> Callable[[str, Well], bool]:
+    """Return a function that tells whether a drop of these plates meets the criteria on its contents and notes."""
+    notes = ledger.drop_notes.of_plates(list(plates)) if chosen.note or chosen.favourites else {}
+    return lambda barcode, well: chosen.has(contents(barcode, well), notes.get((barcode, well), ()))
 
 
 def have_second_opinion(ledger: Ledger, chosen: Filter) -> bool:
@@ -154,6 +175,9 @@ def _range(ledger: Ledger, chosen: Filter) -> Range:
         if part := getattr(chosen, name):
             matching = ledger.contents.plates_with(part, name)
             barcodes = matching if barcodes is None else barcodes & matching
+    if chosen.note or chosen.favourites:
+        noted = ledger.drop_notes.plates_with(chosen.note, "note" if chosen.note else "favourite")
+        barcodes = noted if barcodes is None else barcodes & noted
     return Range(barcodes, chosen.since, chosen.before)
 
 
@@ -168,8 +192,10 @@ def scored_by_people(config: Config, ledger: Ledger, chosen: Filter) -> Iterator
     barcodes = {chosen.barcode} if chosen.barcode else None
     chosen_range = Range(barcodes, chosen.since, chosen.before)
     for batch in ledger.images.scored_by_people(config.imager.programs, chosen_range):
-        contents = ledger.contents.of_plates({image.barcode for image in batch})
-        fitting = [image for image in batch if chosen.has(contents(*image.drop))]
+        plates = {image.barcode for image in batch}
+        contents = ledger.contents.of_plates(plates)
+        fits = _fitting_drops(ledger, chosen, contents, plates)
+        fitting = [image for image in batch if fits(*image.drop)]
         for inspection in _inspections(_entries(ledger, fitting, contents)):
             if inspection.state.people and chosen.fits(inspection):
                 yield inspection

@@ -128,19 +128,24 @@ class PlateView:
     ----------
     only
         The kinds to show; empty: all.
+    favourites
+        Whether to show only drops that are somebody's favourites.
     """
 
     order: Order = "plate"
     only: frozenset[str] = frozenset()
     large: bool = False
     show: Show = "held"
+    favourites: bool = False
 
     @classmethod
-    def from_query(cls, order: str = "", only: Iterable[str] = (), size: str = "", show: str = "") -> PlateView:
+    def from_query(
+        cls, order: str = "", only: Iterable[str] = (), size: str = "", show: str = "", favourites: str = ""
+    ) -> PlateView:
         """Read an address's query; unknown values are ignored."""
         shown: Show = next((each for each in get_args(Show) if each == show), "held")
         kinds = frozenset(set(all_kinds()) & set(only))
-        return cls("best" if order == "best" else "plate", kinds, size == "large", shown)
+        return cls("best" if order == "best" else "plate", kinds, size == "large", shown, favourites == "only")
 
     @property
     def query(self) -> str:
@@ -148,6 +153,7 @@ class PlateView:
         parts = [("order", "best")] if self.order == "best" else []
         parts += [("show", self.show)] if self.show != "held" else []
         parts += [("size", "large")] if self.large else []
+        parts += [("favourites", "only")] if self.favourites else []
         parts += [("only", kind) for kind in sorted(self.only)]
         return f"?{urlencode(parts)}" if parts else ""
 
@@ -162,6 +168,10 @@ class PlateView:
     def showing(self, show: Show) -> PlateView:
         """Return this view with other frames, and without its filter, which names kinds of the old ones."""
         return replace(self, show=show, only=frozenset())
+
+    def with_favourites(self, only: bool) -> PlateView:
+        """Return this view with all drops, or only favourites."""
+        return replace(self, favourites=only)
 
     def toggled(self, kinds: Sequence[str]) -> PlateView:
         """Return this view with these kinds selected, or deselected if all of them were selected."""

@@ -32,6 +32,7 @@ from .cache.memory import MemoryCache
 from .pages.counts import PlateCounts
 from .pages.index import PlateIndex
 from .pages.maps import ClassMaps
+from .pages.marking import Marking
 from .pages.operations import PipelineMonitor
 from .pages.pictures import Thumbnails
 from .pages.scoring import PersonScoring, score_keys
@@ -59,6 +60,7 @@ class Site:
         self.hurried = MemoryCache[list[tuple[Correction, int]]](ledger.plates)
         self.crystals = MemoryCache[list[NewCrystal]](ledger.plates)
         self.scoring = PersonScoring(config, ledger, imager, self.questions, self.access_log)
+        self.marking = Marking(config, ledger, self.access_log)
         self.pictures = PicturePool(config.viewer.map_processes)
         self.thumbnails = Thumbnails(config)
         self.maps = ClassMaps(config)

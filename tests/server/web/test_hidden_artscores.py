@@ -26,9 +26,13 @@ def hiding(client, score):
 def main_of(page):
     """A page without its help and its buttons, which name every outcome."""
     main = page.partition('<main id="main">')[2].partition("</main>")[0]
-    for buttons in ('<div class="scores">', '<div id="selected"'):
+    for buttons, end in (
+        ('<div class="scores">', "</div>"),
+        ('<div id="selected"', "</div>"),
+        ("<select", "</select>"),
+    ):
         before, _, rest = main.partition(buttons)
-        main = before + rest.partition("</div>")[2]
+        main = before + rest.partition(end)[2]
     return main
 
 

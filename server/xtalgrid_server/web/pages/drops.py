@@ -9,6 +9,7 @@ from xtalgrid_core.frames import percent
 
 from ...domain.drop_state import DropState, PersonScore
 from ...domain.wells import Well
+from ...ledger.drop_notes import DropNote
 from ...ledger.shapes import DropImage
 from ...steps.score_rules import rank
 from ..query_parameters import (
@@ -43,12 +44,25 @@ class DropCard:
         What it is held to be, from the ARTscore of the first image and all people's scores.
     is_hidden
         Whether its ARTscore was left out, because the person wants to score the drop first.
+    notes
+        Notes on it and people's favourites, oldest first, whatever the inspection.
     """
 
     well: Well
     images: tuple[DropImage, ...]
     state: DropState
     is_hidden: bool = False
+    notes: tuple[DropNote, ...] = ()
+
+    @property
+    def favourite_of(self) -> str:
+        """Names of the people whose favourite it is."""
+        return ", ".join(note.who for note in self.notes if note.kind == "favourite")
+
+    @property
+    def remarks(self) -> list[DropNote]:
+        """The notes on it."""
+        return [note for note in self.notes if note.kind == "note"]
 
     @property
     def image(self) -> DropImage:
@@ -92,8 +106,12 @@ class DropCard:
     def is_dim(self, view: PlateView) -> bool:
         """Whether the plate shows it dimmed: it is filtered out, or scores are compared and do not differ."""
         if view.show == "disagreement" and not view.only:
-            return self.state.comparison != "differ"
-        return not view.includes(self.kind_in(view.show))
+            return self.state.comparison != "differ" or not self.is_in(view)
+        return not self.is_in(view)
+
+    def is_in(self, view: PlateView) -> bool:
+        """Whether a view's filters let it pass."""
+        return view.includes(self.kind_in(view.show)) and bool(self.favourite_of or not view.favourites)
 
     @property
     def letter(self) -> str:
@@ -128,11 +146,16 @@ class DropCard:
             parts.append(self.image.failure[0])
         if len(self.images) > 1:
             parts.append(f"{len(self.images)} images")
+        if self.favourite_of:
+            parts.append(f"favourite of {self.favourite_of}")
+        parts += [f"{note.who}: {note.text}" for note in self.remarks]
         return " · ".join(parts)
 
 
 def drop_cards(
-    images: Iterable[DropImage], person_scores: Mapping[int, Sequence[PersonScore]] | None = None
+    images: Iterable[DropImage],
+    person_scores: Mapping[int, Sequence[PersonScore]] | None = None,
+    notes: Mapping[tuple[str, Well], Sequence[DropNote]] | None = None,
 ) -> list[DropCard]:
     """Group the images of one inspection by drop, in the order of the images.
 
@@ -140,6 +163,8 @@ def drop_cards(
     ----------
     person_scores
         People's scores by inspect id, oldest first.
+    notes
+        Notes and favourites by drop, oldest first.
     """
     by_well: dict[Well, list[DropImage]] = {}
     for image in images:
@@ -154,7 +179,8 @@ def drop_cards(
             for score in given.get(inspect_id, ())
         ]
         p_crystal = max((image.p_crystal for image in group if image.is_scored), default=None)
-        cards.append(DropCard(well, ranked, DropState.of(ranked[0].outcome, p_crystal, scores)))
+        of_drop = tuple((notes or {}).get(group[0].drop, ()))
+        cards.append(DropCard(well, ranked, DropState.of(ranked[0].outcome, p_crystal, scores), notes=of_drop))
     return cards
 
 
@@ -167,7 +193,7 @@ def without_artscore(drop: DropCard) -> DropCard:
         for image in sorted(drop.images, key=lambda image: image.image_name)
     )
     is_hidden = images != drop.images
-    return DropCard(drop.well, images, replace(drop.state, artscore=None, p_crystal=None), is_hidden)
+    return DropCard(drop.well, images, replace(drop.state, artscore=None, p_crystal=None), is_hidden, drop.notes)
 
 
 def by_inspection(images: Iterable[DropImage]) -> dict[int, list[DropImage]]:
@@ -180,7 +206,7 @@ def by_inspection(images: Iterable[DropImage]) -> dict[int, list[DropImage]]:
 
 def select_drops(drops: Sequence[DropCard], view: PlateView) -> list[DropCard]:
     """Return the drops that a view includes, in its order: by the plate's rows, or the likeliest crystals first."""
-    included = [drop for drop in drops if view.includes(drop.kind_in(view.show))]
+    included = [drop for drop in drops if drop.is_in(view)]
     if view.order == "best":
         return sorted(included, key=_best_first)
     return sorted(included, key=lambda drop: drop.well)

@@ -146,6 +146,11 @@ class TypedScore(msgspec.Struct, frozen=True):
     undoes: Annotated[str, msgspec.Meta(max_length=32)] | None = None
 
 
+def time_given(seconds_ago: float, received: datetime) -> datetime:
+    """Return when an entry was given that a browser kept; clocks of browsers may be wrong."""
+    return received - timedelta(seconds=min(max(seconds_ago, 0.0), _LONGEST_KEPT.total_seconds()))
+
+
 class RefusedScoreError(Exception):
     """A score that the viewer will never take, and why."""
 
@@ -205,8 +210,7 @@ class PersonScoring:
         row = self._ledger.images.row(typed.image)
         if row is None:
             raise RefusedScoreError("There is no such image.")
-        ago = min(max(typed.seconds_ago, 0.0), _LONGEST_KEPT.total_seconds())
-        at, own = received - timedelta(seconds=ago), self._by(typed.image, who)
+        at, own = time_given(typed.seconds_ago, received), self._by(typed.image, who)
         last = own[-1] if own else None
         if typed.undoes is None:
             if last is not None and last.at > at + _CLOCKS_DIFFER:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, WithJsonSchema
 
 from xtalgrid_core import wire
 
+from ...reports.marks import PlacedMark, plate_marks
 from ..pages.drops import LINE, find_stop, select_drops
 from ..pages.layout import opinions
 from ..programs import NOT_FOUND, READ_REFUSALS
@@ -39,6 +40,33 @@ class PlateListed(BaseModel):
     inspections: list[Inspected]
 
 
+class MarkListed(BaseModel):
+    """A mark by a person or a program; lengths are in pixels of the original from its top left corner."""
+
+    image_id: int
+    kind: str = Field(description="point, box or outline")
+    x: float = Field(description="Of its centre")
+    y: float
+    width: float | None
+    height: float | None
+    polygon: list[list[float]] = Field(description="The corners of an outline, each [x, y]")
+    x_um: float | None = Field(description="Right of the well's centre; null if the scale is not known")
+    y_um: float | None = Field(description="Below the well's centre")
+    what: str
+    note: str
+    who: str
+    at: datetime = Field(description="UTC")
+    origin: str = Field(description="`viewer`, or the file that it was imported from")
+
+
+class NoteListed(BaseModel):
+    """A note on a drop, at whichever inspection; `at` is UTC."""
+
+    text: str
+    who: str
+    at: datetime
+
+
 class DropListed(BaseModel):
     """A drop at one inspection with its newest ARTscore and people's scores."""
 
@@ -54,6 +82,9 @@ class DropListed(BaseModel):
     person_outcome: str | None
     people: dict[str, str] = Field(description="The newest score of each person: an outcome, or the lab's code")
     held_to_be: str = Field(description="What counts: people's outcome, `people disagree`, or the ARTscore's")
+    favourite_of: list[str] = Field(description="The people whose favourite it is")
+    notes: list[NoteListed]
+    marks: list[MarkListed]
     groups: dict[str, float] | None = Field(
         None, description="Probabilities of crystal, precipitate, other and clear. Only with a second opinion, as below"
     )
@@ -102,6 +133,9 @@ def plate(
     drops = select_drops(plate.drops, PlateView("best"))
     stop = find_stop(drops, line)
     answers = second_opinions(request, plate)
+    marks: dict[int, list[PlacedMark]] = {}
+    for image, each in plate_marks(request.site.ledger, barcode, [inspection]):
+        marks.setdefault(image.image_id, []).append(each)
     return PlateScores(
         barcode=barcode,
         inspection=inspection,
@@ -123,10 +157,34 @@ def plate(
                 person_outcome=drop.state.people[-1].outcome if drop.state.people else None,
                 people={score.who: score.name for score in drop.state.people},
                 held_to_be=drop.state.name,
+                favourite_of=[note.who for note in drop.notes if note.kind == "favourite"],
+                notes=[NoteListed(text=note.text, who=note.who, at=note.at) for note in drop.remarks],
+                marks=[_mark(each) for image in drop.images for each in marks.get(image.image_id, ())],
                 **_second_opinion(answers.get(drop.image.image_id)),
             )
             for drop in drops
         ],
+    )
+
+
+def _mark(each: PlacedMark) -> MarkListed:
+    mark = each.mark
+    x_um, y_um = each.um or (None, None)
+    return MarkListed(
+        image_id=mark.image_id,
+        kind=mark.kind,
+        x=mark.x,
+        y=mark.y,
+        width=mark.width,
+        height=mark.height,
+        polygon=[[x, y] for x, y in mark.polygon],
+        x_um=x_um,
+        y_um=y_um,
+        what=each.what,
+        note=mark.note,
+        who=mark.who,
+        at=mark.at,
+        origin=mark.origin,
     )
 
 

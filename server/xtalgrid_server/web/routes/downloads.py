@@ -27,6 +27,7 @@ router = APIRouter()
 COLUMNS = (
     "barcode", "inspection", "date", "well", "artscore", "outcome", "probability", "p_crystal",
     "person", "person_score", "person_outcome", "sample", "condition", "failure", "image", "held_to_be",
+    "favourite_of", "notes", "marks",
 )  # fmt: skip
 
 _BEST = 48
@@ -39,6 +40,7 @@ def scores(request: AllowedRequest, barcode: str, inspection: int) -> Response:
     plate = read_plate(request, barcode, inspection)
     contents = request.site.ledger.contents.of_plates([barcode])
     answers = second_opinions(request, plate)
+    marks = request.site.ledger.marks.of_plates([barcode])
     lines = [csv_line((*COLUMNS, *(SECOND_OPINION_COLUMNS if answers else ())), "\r\n")]
     for drop in select_drops(plate.drops, PlateView("best")):
         image, people, inside = drop.image, drop.state.people, contents(barcode, drop.well)
@@ -59,6 +61,9 @@ def scores(request: AllowedRequest, barcode: str, inspection: int) -> Response:
             ": ".join(image.failure) if image.failure else "",
             image.image_name,
             drop.state.name,
+            drop.favourite_of,
+            "; ".join(f"{note.who}: {note.text}" for note in drop.remarks),
+            sum(len(marks.get(each.image_id, ())) for each in drop.images) or "",
             *(_second_opinion(answers.get(image.image_id)) if answers else ()),
         )
         lines.append(csv_line(values, "\r\n"))

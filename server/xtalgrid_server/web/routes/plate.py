@@ -62,10 +62,11 @@ def plate(
     show: str = "",
     until: str = "",
     art: str = "",
+    favourites: str = "",
 ) -> HTMLResponse:
     """Show the plate as a grid, or its drops from the likeliest crystal down."""
     plate = hide_artscores(request, read_plate(request, barcode, inspection), art)
-    view = PlateView.from_query(order, only, size, show)
+    view = PlateView.from_query(order, only, size, show, favourites)
     grid = plate_grid(plate.drops)
     selected = select_drops(plate.drops, view)
     small = grid.wide.across >= _DENSE and not view.large and view.order == "plate"
@@ -129,7 +130,8 @@ def read_plate(request: PageRequest, barcode: str, inspection: int) -> PlateInsp
         raise HTTPException(404, f"There is no plate {barcode} with an inspection {inspection}.")
     person_scores = request.site.ledger.person_scores.of(images)
     inspected = max(image.inspected for image in images)
-    return PlateInspection(barcode, inspection, inspected, drop_cards(images, person_scores), inspections)
+    notes = request.site.ledger.drop_notes.of_plates([barcode])
+    return PlateInspection(barcode, inspection, inspected, drop_cards(images, person_scores, notes), inspections)
 
 
 def second_opinions(request: PageRequest, plate: PlateInspection) -> dict[int, wire.Scored]:

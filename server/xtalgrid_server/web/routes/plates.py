@@ -20,13 +20,13 @@ _LONGEST_SEARCH = 60
 
 @router.get("/", response_class=HTMLResponse)
 def plates(request: AllowedRequest, q: str = "", page: str = "1") -> HTMLResponse:
-    """List the plates whose barcode, project, sample or condition contains a text."""
+    """List the plates whose barcode, project, sample, condition or notes contain a text."""
     site = request.site
     q = q.strip()[:_LONGEST_SEARCH]
     number = min(max(int(page), 1), 100_000) if page.isascii() and page.isdigit() and len(page) < 9 else 1
     entries = site.index.all()
     if q:
-        matching = site.ledger.contents.plates_with(q)
+        matching = site.ledger.contents.plates_with(q) | site.ledger.drop_notes.plates_with(q)
         entries = [entry for entry in entries if q.lower() in entry.barcode.lower() or entry.barcode in matching]
     listed = entries[(number - 1) * PLATES_PER_PAGE : number * PLATES_PER_PAGE]
     newest = tuple(entry.newest for entry in listed)

@@ -9,15 +9,18 @@ from fastapi import APIRouter, HTTPException
 from fastapi.responses import HTMLResponse
 
 from xtalgrid_core import wire
+from xtalgrid_core.best_chops import shown_chops
 from xtalgrid_core.outcomes import Outcome
 
 from ...domain.wells import Well
 from ...ledger.corrections import Correction
 from ...reports.decision_path import possible_groups, why_undecided
+from ...reports.marks import scale_of
 from ..pages.drops import DropCard, by_inspection, drop_cards, find_stop, is_likely, select_drops, without_artscore
 from ..pages.history import score_history
 from ..pages.layout import bars, opinions, ratio, scale_bar
 from ..pages.maps import GROUPS
+from ..pages.marking import MARKED_AS
 from ..pages.scoring import value_of
 from ..query_parameters import PlateView, well_address
 from ..site import AllowedRequest, PageRequest
@@ -76,9 +79,10 @@ def well(
     show: str = "",
     image: str = "",
     undone: str = "",
+    favourites: str = "",
 ) -> HTMLResponse:
     """Show one drop: its picture with boxes and maps, its scores, and links to the next drops."""
-    view = PlateView.from_query(order, only, size, show)
+    view = PlateView.from_query(order, only, size, show, favourites)
     plate = hide_artscores(request, read_plate(request, barcode, inspection))
     drop = next((drop for drop in plate.drops if str(drop.well) == name), None)
     if drop is None:
@@ -93,6 +97,8 @@ def well(
     scores = ledger.scores.by_id([shown.score_id]) if shown.score_id is not None else []
     answer = scores[0].answer if scores else None
     scored = answer if isinstance(answer, wire.Scored) else None
+    hidden = ledger.scores.by_id([max(origins)]) if origins and not scores else []  # its scale is no secret
+    measures = scale_of(hidden[0].answer if hidden else answer)
     timeline = _timeline(request, plate, drop)
     entries = score_history(request.site, [image for past in timeline for image in past.drop.images], origins)
     if drop.is_hidden:
@@ -117,6 +123,16 @@ def well(
         else "",
         possible=possible_groups(scored, origin.options) if scored and origin else None,
         scale=scale_bar(scored) if scored else None,
+        chops=shown_chops(scored) if scored else (),
+        measures=measures,
+        marked=request.site.marking.of_picture(
+            shown.image_id,
+            measures,
+            request.visitor.name,
+            may_score=request.visitor.may_score,
+            hides_programs=drop.is_hidden,
+        ),
+        marked_as=MARKED_AS,
         score=scores[0] if scores else None,
         origin=origin,
         previous=row[at - 1] if at else None,

@@ -18,8 +18,8 @@ export const said = () => tab.said;
 export const last = () => tab.given.at(-1);
 export const isUndone = (name) => tab.undone.includes(name);
 
-export function push({ key, image, drop, address, outcome, batch }) {
-  tab.given = [...tab.given, { key, image, drop, address, outcome, batch }].slice(-MOST);
+export function push({ key, image, drop, address, outcome, batch, mark }) {
+  tab.given = [...tab.given, { key, image, drop, address, outcome, batch, mark }].slice(-MOST);
   tab.said = "";
   keep();
 }

@@ -10,7 +10,7 @@ export function saveSetting(key, value) {
 }
 
 function setUpOverlay() {
-  for (const part of ["boxes", "outline"]) {
+  for (const part of ["boxes", "outline", "marks"]) {
     const box = $(`show-${part}`);
     if (!box) continue;
     const apply = () => $("drop").classList.toggle(`no-${part}`, !box.checked);

@@ -45,6 +45,8 @@ const kept = () => everybodys().filter((entry) => entry.who === me);
 const waiting = () => kept().filter((entry) => !entry.refused);
 
 export const refused = () => kept().filter((entry) => entry.refused);
+export const entries = () => kept().filter((entry) => entry.entry);
+export const isLate = (entry) => Boolean(problem) || Date.now() - entry.at > 600;
 export const isWaiting = () => waiting().length > 0;
 
 // ---- giving scores
@@ -53,12 +55,13 @@ function newKey() {  // crypto.randomUUID exists over HTTPS only
   return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-// Give a score: {image, score, outcome, drop, address}, with `undoes` to undo one.
+// Give a score: {image, score, outcome, drop, address}, with `undoes` to undo one. Of a mark, note or favourite:
+// {image, drop, address, entry: what it says}.
 export function give(score) {
   const at = Date.now(), key = newKey();
   const entry = { ...score, who: me, key, at, place: `${at}`.padStart(14, "0") + `${count++}`.padStart(6, "0") + key };
   put(entry);
-  given.set(entry.image, { ...entry, state: "waiting" });
+  if (!entry.entry) given.set(entry.image, { ...entry, state: "waiting" });
   changes.dispatchEvent(new Event("change"));
   send();
   return entry;
@@ -67,7 +70,7 @@ export function give(score) {
 // The newest score that this person gave an image on this page, or that still waits: {outcome, state, refused}.
 export function givenTo(image) {
   if (given.has(image)) return given.get(image);
-  const left = kept().findLast((entry) => entry.image === image);
+  const left = kept().findLast((entry) => entry.image === image && !entry.entry);
   return left && { ...left, state: left.refused ? "refused" : "waiting" };
 }
 
@@ -78,12 +81,12 @@ export function forgetStored(image, asked) {
 
 export function discard(entry) {
   take(entry);
-  given.delete(entry.image);
+  if (!entry.entry) given.delete(entry.image);
   changes.dispatchEvent(new Event("change"));
 }
 export function retry(entry) {
   put({ ...entry, refused: "" });
-  given.set(entry.image, { ...entry, refused: "", state: "waiting" });
+  if (!entry.entry) given.set(entry.image, { ...entry, refused: "", state: "waiting" });
   send();
 }
 
@@ -91,7 +94,8 @@ export function retry(entry) {
 
 export async function send() {
   clearTimeout(timer);
-  const batch = waiting().slice(0, most);
+  const all = waiting(), other = all.findIndex((one) => !one.entry !== !all[0].entry);  // scores and entries go apart, in order
+  const batch = all.slice(0, other < 0 ? most : Math.min(most, other));
   if (sending || !batch.length || !me) return;
   sending = true;
   let pause = 0;
@@ -114,12 +118,13 @@ export async function send() {
 }
 
 async function post(batch) {
-  const scores = batch.map(({ key, image, score, outcome, undoes, at }) =>
-    ({ key, image, score, outcome, undoes, seconds_ago: (Date.now() - at) / 1000 }));
-  const answer = await fetch(new URL("corrections/typed", viewer), {
+  const kept = JSON.stringify(batch.map(({ key, image, score, outcome, undoes, entry, at }) =>
+    ({ ...(entry ?? { score, outcome, undoes }), key, image, seconds_ago: (Date.now() - at) / 1000 })));
+  const [where, what] = batch[0].entry ? ["marks/typed", { entries: kept }] : ["corrections/typed", { scores: kept }];
+  const answer = await fetch(new URL(where, viewer), {
     method: "POST",
     headers: { Accept: "application/json" },
-    body: new URLSearchParams({ form_token: token, who: me, scores: JSON.stringify(scores) }),
+    body: new URLSearchParams({ form_token: token, who: me, ...what }),
     keepalive: true,  // it arrives also when the page closes
     signal: AbortSignal.timeout(PATIENCE),
   }).catch(() => { throw new Error("The viewer does not answer."); });
@@ -186,7 +191,8 @@ let shown = 0;
 function show() {
   const own = waiting().length, no = refused().length;
   const others = [...new Set(everybodys().map((entry) => entry.who))].filter((who) => who !== me);
-  const scores = (number) => `${number} score${number === 1 ? "" : "s"}`;
+  const what = entries().length ? ["entry", "entries"] : ["score", "scores"];
+  const scores = (number) => `${number} ${what[number === 1 ? 0 : 1]}`;
   const parts = [];
   if (own) parts.push(`${scores(own)} waiting${problem && problem !== "sign-in" ? `: ${problem} They are kept and sent again.` : ""}`);
   if (no) parts.push(`${scores(no)} refused: ${refused().map((entry) => entry.drop).join(", ")}`);

@@ -3,6 +3,7 @@
 
 import { pictureKey, readSetting, saveSetting, setUpChops, setUpPicture } from "./picture.js";
 import * as given from "./given.js";
+import * as marks from "./marks.js";
 import * as pages from "./pages.js";
 import * as scores from "./waiting.js";
 import "./sign_in.js";
@@ -84,9 +85,11 @@ function open(page, address) {
   document.title = page.title;
   const facts = page.main.querySelector(".facts"), picture = page.main.querySelector("#original");
   if (facts && picture.dataset.image === $("original")?.dataset.image) {  // the picture stays, with its zoom
+    marks.keepTyped(document.querySelector(".facts"), facts);
     document.querySelector(".facts").replaceWith(facts);
     setUpChops();
     setUpForm();
+    marks.setUp(current);
     paint();
   } else {
     scores.forgetStored(Number(picture?.dataset.image), page.asked);
@@ -112,6 +115,7 @@ function show(main) {
   $("shown-drop").textContent = document.title;
   setUpPicture();
   setUpForm();
+  marks.setUp(current);
   paint();
 }
 
@@ -139,9 +143,9 @@ function undoable() {
   const named = name && !given.isUndone(name) && { key: name, image: Number(image), drop, outcome, address: pathOf(address) };
   return given.last() ?? named;
 }
-function saying({ drop, outcome, address }) {
+function saying({ drop, outcome, address, mark }) {
   const plate = address.startsWith(folder) ? "" : `${decodeURIComponent(address.split("/well/")[1].split("/").slice(0, -2).join("/"))} `;
-  return `${plate}${drop}, ${keys.find((key) => key.outcome === outcome)?.name ?? "withdrawn"}`;
+  return `${plate}${drop}, ${mark ?? keys.find((key) => key.outcome === outcome)?.name ?? "withdrawn"}`;
 }
 
 function undo() {
@@ -151,10 +155,13 @@ function undo() {
   const refused = scores.refused().find((entry) => entry.key === undone.key);
   if (refused) { scores.discard(refused); return; }  // it never was saved
   const undoes = undone.key.length === 32 ? undone.key : "";  // a plain form's score has no key
-  scores.give({ image: undone.image, score: null, outcome: "", undoes, drop: undone.drop, address: undone.address });
+  const { image, drop, address } = undone;
+  if (undone.mark) scores.give({ image, drop, address, entry: { what: "undo", undoes: undone.key } });
+  else scores.give({ image: undone.image, score: null, outcome: "", undoes, drop: undone.drop, address: undone.address });
   pages.forget(undone.address);
   const place = drops.findIndex((drop) => addressOf(drop) === undone.address);
-  if (place >= 0) goTo(place, place !== at);
+  if (undone.mark && place === at) paint();
+  else if (place >= 0) goTo(place, place !== at);
   else if (undone.address) scores.settled(2000).then(() => location.assign(undone.address));
 }
 
@@ -203,6 +210,7 @@ function paintLink(id, place, text) {
 }
 
 function paint() {
+  marks.paint();
   paintLink("previous", at - 1, (well) => `← ${well}`);
   paintLink("next", at + 1, (well) => `${well} →`);
   $("place").textContent = Math.min(at + 1, drops.length);
@@ -269,6 +277,7 @@ document.addEventListener("keydown", (event) => {
   if (event.repeat && !key.startsWith("Arrow")) return;  // a key held down is pressed once
   const steps = { ArrowLeft: at - 1, ArrowRight: at + 1 };
   const link = $({ ArrowUp: "earlier", ArrowDown: "later", Escape: "up" }[key]);
+  if (marks.key(key)) return;
   if (pictureKey(key)) { if (key.startsWith("Arrow")) event.preventDefault(); return; }
   if (key in steps) { event.preventDefault(); if (drops[steps[key]]) goTo(steps[key]); }
   else if (link) { event.preventDefault(); link.click(); }
@@ -320,5 +329,6 @@ $("sign-in").addEventListener("signed-in", () => { pages.forget(); if (drops[at]
 
 setUpPicture();
 setUpForm();
+marks.setUp(current);
 paint();
 readAhead();
