@@ -31,6 +31,7 @@ from .proxies import BehindProxies, KnownHosts
 from .rendering import STATIC
 from .routes import (
     api,
+    api_marks,
     api_scores,
     corrections,
     docs,
@@ -107,7 +108,7 @@ def create_app(config: Config) -> FastAPI:
         docs,
     ):
         app.include_router(page.router)
-    for addresses in (api, api_scores):
+    for addresses in (api, api_scores, api_marks):
         app.include_router(addresses.router)
     _add_refusals(app)
     _add_failures(app)

@@ -28,9 +28,10 @@ def environment(config, system, score):
         yield {**os.environ, "XTALGRID": address, "TOKEN": token}
 
 
-def test_curl_and_python(environment, system):
+def test_curl_and_python(environment, system, tmp_path):
     for script in CURL:
-        subprocess.run(["bash", "-eu", "-c", script], env=environment, check=True, capture_output=True, timeout=60)
+        shell = ["bash", "-eu", "-o", "pipefail", "-c", script]
+        subprocess.run(shell, env=environment, cwd=tmp_path, check=True, capture_output=True, timeout=60)
     made = system.ledger.corrections.of_images([1, 2])
     assert [one.outcome for one in made[1]] == [Outcome.PRECIPITATE, None]  # undone
     assert [(one.outcome, one.who) for one in made[2]] == [(Outcome.HARVESTABLE, "ben")]
@@ -39,4 +40,9 @@ def test_curl_and_python(environment, system):
         done = subprocess.run(run, env=environment, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0 and "is clear now" in done.stdout, done.stderr
     assert [one.outcome for one in system.ledger.corrections.of_images([1])[1]][-1] is Outcome.CLEAR
-    assert len(CURL) == 2 and len(PYTHON) == 1
+    first, second = (system.ledger.marks.of_image(image_id) for image_id in (1, 2))
+    assert [(one.x, one.y, one.width, one.word, one.who) for one in first.standing] == [
+        (310.0, 205.5, 40.0, "crystals harvestable", "ben")
+    ]
+    assert not second.standing and len(second.removed) == 1
+    assert len(CURL) == 3 and len(PYTHON) == 1

@@ -8,32 +8,24 @@ from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field
 
 from xtalgrid_core.errors import ImagerError
 from xtalgrid_core.outcomes import Outcome
 
-from ...domain.wells import parse_well
 from ...ledger.database import now
 from ...ledger.tokens import Scope
-from ..pages.drops import drop_cards
 from ..pages.scoring import PERSON_OUTCOMES, RefusedScoreError, TypedScore, person_outcome
 from ..programs import READ_REFUSALS, WRITE_REFUSALS, AnyProgram, JSONRoute, Program, ScoringProgram
 from ..query_parameters import kind_of
+from .api_drops import MOST, DropGiven, Given, Id, Key, image_of
 
 router = APIRouter(prefix="/api", route_class=JSONRoute)
-
-MOST = 100
-"""Scores in a request."""
 
 WITHDRAWN = "withdrawn"
 """In place of an outcome: takes the person's score back."""
 
 _OLDEST = timedelta(days=30)
-
-Key = Annotated[str, Field(min_length=1, max_length=100, description="Your name for the score, such as a UUID")]
-Id = Annotated[int, Field(strict=True, ge=1, le=2**53 - 1)]
-"""As far as every JSON parser keeps whole numbers."""
 
 
 def _text(value: object) -> object:
@@ -43,18 +35,10 @@ def _text(value: object) -> object:
     return value
 
 
-class _Given(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class ScoreGiven(_Given):
+class ScoreGiven(DropGiven):
     """A person's score of a drop: of the image with this id, or of a barcode, inspection and well."""
 
     key: Key = Field(description="Your name for this score, such as a UUID: sent again, it is not recorded again")
-    image_id: Id | None = None
-    barcode: Annotated[str, Field(max_length=100)] | None = None
-    inspection: Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)] | None = None
-    well: Annotated[str, Field(max_length=30, examples=["A1a"])] | None = None
     outcome: Annotated[str, Field(max_length=60)] | None = Field(
         default=None, description=f"One of: {', '.join(PERSON_OUTCOMES)}; or {WITHDRAWN}, which takes the score back"
     )
@@ -70,13 +54,13 @@ class ScoreGiven(_Given):
     )
 
 
-class ScoresGiven(_Given):
+class ScoresGiven(Given):
     """Scores, in the order in which they were given."""
 
     scores: Annotated[list[ScoreGiven], Field(min_length=1, max_length=MOST)]
 
 
-class KeysToUndo(_Given):
+class KeysToUndo(Given):
     """The keys of scores to undo, the last one first."""
 
     keys: Annotated[list[Key], Field(min_length=1, max_length=MOST)]
@@ -154,7 +138,7 @@ def _score(program: Program, given: ScoreGiven, received: datetime) -> ScoreResu
             f"It was given more than {_OLDEST.days} days ago: `xtalgrid import-scores` takes such scores, with their "
             "dates."
         )
-    image_id = _image_id(program, given)
+    image_id = image_of(program, given)
     known = program.site.ledger.corrections.with_key(key)
     if known is not None and (known.image_id, known.outcome, known.code) != (image_id, outcome, code):
         raise RefusedScoreError("You have sent another score with this key: give each score a key of its own.")
@@ -202,31 +186,3 @@ def _value(program: Program, given: ScoreGiven) -> str:
     if not given.code or given.code not in codes:
         raise RefusedScoreError(f"No score has the code {given.code!r}; choose from: {', '.join(sorted(codes))}.")
     return codes[given.code]
-
-
-def _image_id(program: Program, given: ScoreGiven) -> int:
-    """Return the id of the image that a score is of, as `image_id`, or barcode, inspection and well, say."""
-    place = (given.barcode, given.inspection, given.well)
-    if (given.image_id is None) == (place == (None, None, None)):
-        raise RefusedScoreError("Give either image_id, or barcode, inspection and well.")
-    if given.image_id is not None:
-        return given.image_id
-    if given.barcode is None or given.inspection is None or given.well is None:
-        raise RefusedScoreError("Give barcode, inspection and well together.")
-    try:
-        well = parse_well(given.well)
-    except ValueError as error:
-        raise RefusedScoreError(f"{error}.") from error
-    site = program.site
-    if given.inspection not in dict(site.index.inspections(given.barcode)):
-        raise RefusedScoreError(f"There is no plate {given.barcode} with an inspection {given.inspection}.")
-    of_well = [
-        drop
-        for drop in drop_cards(site.ledger.images.of_plate(given.barcode, [given.inspection]))
-        if drop.well == well or (not well.subwell and drop.well[:2] == well[:2])
-    ]
-    if len(of_well) != 1:
-        which = ", ".join(str(drop.well) for drop in of_well)
-        why = f"holds several drops: name one of {which}" if of_well else "has no image in visible light"
-        raise RefusedScoreError(f"Well {given.well} of {given.barcode}, inspection {given.inspection}, {why}.")
-    return of_well[0].image.image_id

@@ -13,11 +13,11 @@ from fastapi.responses import HTMLResponse
 
 from ..proxies import root_of
 from ..site import AllowedRequest
-from . import api, api_scores
+from . import api, api_marks, api_scores
 
 router = APIRouter()
 
-_ROUTES = [*api.router.routes, *api_scores.router.routes]
+_ROUTES = [*api.router.routes, *api_scores.router.routes, *api_marks.router.routes]
 _SCHEME = "token"
 
 
