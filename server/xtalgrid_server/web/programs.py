@@ -127,7 +127,7 @@ class JSONRoute(APIRoute):
 def validation_text(error: RequestValidationError) -> str:
     """Say in a line what is wrong with a request, and where."""
     problems = error.errors()
-    said = [f"{_place(one['loc'])}: {one['msg']}" for one in problems[:_MOST_PROBLEMS]]
+    said = [f"{_place(one['loc'])}: {one['msg'].removeprefix('Value error, ')}" for one in problems[:_MOST_PROBLEMS]]
     more = len(problems) - len(said)
     text = "; ".join(said) + (f"; and {more} more" if more > 0 else "")
     return one_line(f"Nothing was done. {text} (/docs describes every field).")[:2000]

@@ -140,6 +140,13 @@ def test_when_it_was_given_counts(program, system):
     assert system.ledger.corrections.of_images([1])[1][-1].at <= datetime.now(UTC).replace(tzinfo=None)
 
 
+def test_a_whole_number_may_be_written_with_a_point(program):
+    """JSON has one kind of number."""
+    body = b'{"scores": [{"key": "a", "image_id": 1.0, "outcome": "clear"}]}'
+    answer = program.post("/api/scores", content=body, headers={"Content-Type": "application/json"})
+    assert answer.json()["accepted"] == 1
+
+
 @pytest.mark.parametrize(
     ("body", "status", "text"),
     [
@@ -152,6 +159,8 @@ def test_when_it_was_given_counts(program, system):
         (b'{"scores": [{"key": "a", "\\ud800": 1}]}', 422, "unicode"),
         (b'{"scores": [{"key": "a", "\\u202e<b>": 1}]}', 422, "Extra inputs"),
         (b'{"scores": [{"key": "\\ud800", "image_id": 1}]}', 422, "scores.0.key"),
+        (b'{"scores": [{"key": "a", "image_id": true}]}', 422, "valid integer"),
+        (b'{"scores": [{"key": "a", "image_id": 1.5}]}', 422, "valid integer"),
         (b'{"scores": [{"key": "a", "at": 0}]}', 422, "should be text"),
         (b'{"scores": [{"key": "a", "image_id": 9007199254740992}]}', 422, "less than or equal"),
         (b'{"scores": [{"key": "a", "at": "2026-11-29T10:00:00"}]}', 422, "timezone"),

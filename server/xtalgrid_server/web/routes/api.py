@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -16,6 +16,7 @@ from ..pages.layout import opinions
 from ..programs import NOT_FOUND, READ_REFUSALS
 from ..query_parameters import PlateView
 from ..site import AllowedRequest
+from .api_marks import MarkListed, mark_listed
 from .plate import read_plate, second_opinions
 
 router = APIRouter(prefix="/api")
@@ -40,27 +41,8 @@ class PlateListed(BaseModel):
     inspections: list[Inspected]
 
 
-class MarkListed(BaseModel):
-    """A mark by a person or a program; lengths are in pixels of the original from its top left corner."""
-
-    image_id: int
-    kind: str = Field(description="point, box or outline")
-    x: float = Field(description="Of its centre")
-    y: float
-    width: float | None
-    height: float | None
-    polygon: list[list[float]] = Field(description="The corners of an outline, each [x, y]")
-    x_um: float | None = Field(description="Right of the well's centre; null if the scale is not known")
-    y_um: float | None = Field(description="Below the well's centre")
-    what: str
-    note: str
-    who: str
-    at: datetime = Field(description="UTC")
-    origin: str = Field(description="`viewer`, or the file that it was imported from")
-
-
 class NoteListed(BaseModel):
-    """A note on a drop, at whichever inspection; `at` is UTC."""
+    """A note on a drop, at whichever inspection."""
 
     text: str
     who: str
@@ -158,33 +140,14 @@ def plate(
                 people={score.who: score.name for score in drop.state.people},
                 held_to_be=drop.state.name,
                 favourite_of=[note.who for note in drop.notes if note.kind == "favourite"],
-                notes=[NoteListed(text=note.text, who=note.who, at=note.at) for note in drop.remarks],
-                marks=[_mark(each) for image in drop.images for each in marks.get(image.image_id, ())],
+                notes=[
+                    NoteListed(text=note.text, who=note.who, at=note.at.replace(tzinfo=UTC)) for note in drop.remarks
+                ],
+                marks=[mark_listed(each) for image in drop.images for each in marks.get(image.image_id, ())],
                 **_second_opinion(answers.get(drop.image.image_id)),
             )
             for drop in drops
         ],
-    )
-
-
-def _mark(each: PlacedMark) -> MarkListed:
-    mark = each.mark
-    x_um, y_um = each.um or (None, None)
-    return MarkListed(
-        image_id=mark.image_id,
-        kind=mark.kind,
-        x=mark.x,
-        y=mark.y,
-        width=mark.width,
-        height=mark.height,
-        polygon=[[x, y] for x, y in mark.polygon],
-        x_um=x_um,
-        y_um=y_um,
-        what=each.what,
-        note=mark.note,
-        who=mark.who,
-        at=mark.at,
-        origin=mark.origin,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from ...domain.wells import parse_well
 from ..pages.drops import drop_cards
@@ -15,7 +15,17 @@ MOST = 100
 """Scores or marks in a request."""
 
 Key = Annotated[str, Field(min_length=1, max_length=100, description="Your name for the score, such as a UUID")]
-Id = Annotated[int, Field(strict=True, ge=1, le=2**53 - 1)]
+
+
+def _number(value: object) -> object:
+    """Check that a number is one; pydantic alone takes text and true too. JSON's 1.0 is a whole number."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise ValueError("Input should be a valid integer")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_number)]
+Id = Annotated[Whole, Field(ge=1, le=2**53 - 1)]
 """As far as every JSON parser keeps whole numbers."""
 
 
@@ -30,7 +40,7 @@ class DropGiven(Given):
 
     image_id: Id | None = None
     barcode: Annotated[str, Field(max_length=100)] | None = None
-    inspection: Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)] | None = None
+    inspection: Annotated[Whole, Field(ge=0, le=2**31 - 1)] | None = None
     well: Annotated[str, Field(max_length=30, examples=["A1a"])] | None = None
 
 

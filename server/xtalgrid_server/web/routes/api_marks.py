@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from ...domain.drop_state import meaning_name
 from ...ledger.database import now
 from ...ledger.undoable import UNDO
-from ...reports.marks import plate_marks
+from ...reports.marks import PlacedMark, plate_marks
 from ..pages.marking import MARKED_AS, TypedMark, TypedUndo
 from ..pages.scoring import RefusedScoreError
 from ..programs import NOT_FOUND, READ_REFUSALS, WRITE_REFUSALS, JSONRoute, Program, ScoringProgram
@@ -64,23 +64,29 @@ class MarkResults(BaseModel):
 
 
 class MarkListed(BaseModel):
-    """A mark in a picture; lengths are in pixels of the original, positions from its top left corner."""
+    """A mark by a person or a program; lengths are in pixels of the original from its top left corner."""
 
-    mark: str
-    well: str
+    mark: str = Field(description="Its name, to remove it by")
     image_id: int
     kind: str = Field(description="point, box or outline")
     x: float = Field(description="Of its centre")
     y: float
     width: float | None
     height: float | None
-    x_um: float | None = Field(description="Micrometres right of the well's centre; null: the scale is not known")
-    y_um: float | None = Field(description="Below it")
+    polygon: list[list[float]] = Field(description="The corners of an outline, each [x, y]")
+    x_um: float | None = Field(description="Right of the well's centre; null if the scale is not known")
+    y_um: float | None = Field(description="Below the well's centre")
     what: str
     note: str
     who: str
     at: datetime
-    origin: str = Field(description="viewer, or the file that it was imported from")
+    origin: str = Field(description="`viewer`, or the file that it was imported from")
+
+
+class MarkOfPlate(MarkListed):
+    """A mark with the well that it is in."""
+
+    well: str
 
 
 class MarkRemoved(BaseModel):
@@ -91,29 +97,11 @@ class MarkRemoved(BaseModel):
 
 
 @router.get("/marks/{barcode:path}/{inspection:int}", responses=READ_REFUSALS | NOT_FOUND)
-def listed(request: AllowedRequest, barcode: str, inspection: int) -> list[MarkListed]:
+def listed(request: AllowedRequest, barcode: str, inspection: int) -> list[MarkOfPlate]:
     """List the marks of a plate at one inspection, in the order of the plate."""
     read_plate(request, barcode, inspection)  # 404 if there is none
-    return [
-        MarkListed(
-            mark=each.mark.key,
-            well=str(image.well),
-            image_id=image.image_id,
-            kind=each.mark.kind,
-            x=each.mark.x,
-            y=each.mark.y,
-            width=each.mark.width,
-            height=each.mark.height,
-            x_um=each.um[0] if each.um else None,
-            y_um=each.um[1] if each.um else None,
-            what=meaning_name(each.mark.meaning) if each.mark.meaning else each.what,
-            note=each.mark.note,
-            who=each.mark.who,
-            at=each.mark.at.replace(tzinfo=UTC),
-            origin=each.mark.origin,
-        )
-        for image, each in plate_marks(request.site.ledger, barcode, [inspection])
-    ]
+    marks = plate_marks(request.site.ledger, barcode, [inspection])
+    return [MarkOfPlate(**mark_listed(each).model_dump(), well=str(image.well)) for image, each in marks]
 
 
 @router.post("/marks", responses=WRITE_REFUSALS)
@@ -171,3 +159,26 @@ def _record(program: Program, given: MarkGiven, received: datetime) -> MarkResul
 
 def _place(row: Any) -> tuple[object, ...]:
     return row.image_id, row.x, row.y, row.width, row.height
+
+
+def mark_listed(each: PlacedMark) -> MarkListed:
+    """Describe a mark as programs get it."""
+    mark = each.mark
+    x_um, y_um = each.um or (None, None)
+    return MarkListed(
+        mark=mark.key,
+        image_id=mark.image_id,
+        kind=mark.kind,
+        x=mark.x,
+        y=mark.y,
+        width=mark.width,
+        height=mark.height,
+        polygon=[[x, y] for x, y in mark.polygon],
+        x_um=x_um,
+        y_um=y_um,
+        what=meaning_name(mark.meaning) if mark.meaning else mark.word,
+        note=mark.note,
+        who=mark.who,
+        at=mark.at.replace(tzinfo=UTC),
+        origin=mark.origin,
+    )
