@@ -30,6 +30,7 @@ COMMANDS = {
     "service status": (),
     "simulate": ("--days", "1", "--archive", "10"),
     "status": (),
+    "token list": (),
     "user list": (),
 }
 """The commands with ``--json``, with arguments."""
