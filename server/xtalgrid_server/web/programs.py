@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+import msgspec
 from fastapi import Depends, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
@@ -78,7 +79,7 @@ class Program:
 
     def key(self, *parts: str) -> str:
         """Return what the ledger calls what this person's programs call so; no browser's key can be the same."""
-        return hashlib.sha256("\n".join(("program", self.who, *parts)).encode()).hexdigest()[:32]
+        return hashlib.sha256(msgspec.json.encode(("program", self.who, *parts))).hexdigest()[:32]
 
 
 def _any_program(request: Request) -> Program:

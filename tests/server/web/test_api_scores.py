@@ -87,6 +87,13 @@ def test_undo_brings_back_what_was_said_before_once(program, said):
     assert (again["repeated"], again["outcome"], len(said())) == (True, "withdrawn", 6)
 
 
+def test_no_key_is_taken_for_another_ones_undoing(program, said):
+    send(program, {"key": "a", **PLACE, "outcome": "clear"})
+    send(program, "a", path="/api/scores/undo")
+    assert send(program, {"key": "a\nundone", **PLACE, "outcome": "precipitate"})[0]["repeated"] is False
+    assert said()[-1][0] is Outcome.PRECIPITATE
+
+
 @pytest.mark.parametrize(
     ("wrong", "said_of_it"),
     [

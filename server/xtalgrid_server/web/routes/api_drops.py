@@ -66,11 +66,8 @@ def image_of(program: Program, given: DropGiven) -> int:
     site = program.site
     if given.inspection not in dict(site.index.inspections(given.barcode)):
         raise RefusedScoreError(f"There is no plate {given.barcode} with an inspection {given.inspection}.")
-    of_well = [
-        drop
-        for drop in drop_cards(site.ledger.images.of_plate(given.barcode, [given.inspection]))
-        if drop.well == well or (not well.subwell and drop.well[:2] == well[:2])
-    ]
+    images = site.ledger.images.of_plate(given.barcode, [given.inspection], well if well.subwell else None)
+    of_well = [drop for drop in drop_cards(images) if drop.well[:2] == well[:2]]
     if len(of_well) != 1:
         which = ", ".join(str(drop.well) for drop in of_well)
         why = f"holds several drops: name one of {which}" if of_well else "has no image in visible light"
