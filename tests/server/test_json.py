@@ -30,6 +30,7 @@ COMMANDS = {
     "service status": (),
     "simulate": ("--days", "1", "--archive", "10"),
     "status": (),
+    "token list": (),
     "user list": (),
 }
 """The commands with ``--json``, with arguments."""
@@ -60,6 +61,7 @@ def xtalgrid(tmp_path, config, score, person, monkeypatch):
         .invoke(main, ["--home", str(config.home), "user", "add", "ben", "--stdin"], input="a password\n")
         .output.startswith("ben can sign in")
     )
+    assert call("token", "add", "ben").exit_code == 0
     monkeypatch.setattr(cron, "FILE", tmp_path / "cron")
     cron.FILE.write_text(call("service", "install", "--cron", "--dry-run").stdout.partition("\n")[2])
     return call

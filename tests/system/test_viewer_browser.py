@@ -230,6 +230,7 @@ PAGES = (
     f"{PLATE}?show=disagreement",
     "/well/BROWSER1/2/A2a",
     "/inbox",
+    "/tokens",
     "/operations",
     "/sign-in",
     "/nothing",

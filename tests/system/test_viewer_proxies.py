@@ -19,6 +19,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from tests.conftest import CHOP_BY_CHOP, missing
+from tests.docs.pages import ROOT
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.config import from_string
@@ -26,6 +27,7 @@ from xtalgrid_server.domain.images import ImageRow
 from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.ledger.units import PlannedImage
 from xtalgrid_server.steps.system import System
+from xtalgrid_server.web.auth.authentication import Authentication
 from xtalgrid_server.web.auth.passwords import hash_password
 
 from ..server.conftest import answer, draw_well, result_of
@@ -233,6 +235,22 @@ def test_the_documented_lines_refuse_a_form_of_a_megabyte(kind, behind, system):
     refused = httpx2.post(form, auth=(PERSON, PASSWORD), headers={"Host": HOST}, data={"text": "x" * 2**20}, timeout=30)
     assert refused.status_code in ((413, 502) if kind == "caddy" else (413,))
     assert "This form is too large" not in refused.text, "the viewer's own words"
+
+
+def test_programs_pass_the_web_servers_log_in_with_a_token_alone(behind, system):
+    """With the lines of docs/api.md besides."""
+    api = re.search(r"```nginx\n(.*?)```", (ROOT / "docs" / "api.md").read_text(encoding="utf-8"), re.DOTALL)
+    port, viewer = free_port(), section(more="guests = false")
+    front = behind("nginx", documented("nginx") + api.group(1), viewer, port=port)
+    authentication = Authentication(from_string(viewer, home=system.config.home), system.ledger)
+    token = {"Authorization": f"Bearer {authentication.tokens.make(PERSON, '', 'score', 1, 'test')}"}
+    at = f"{front.origin}/xtalgrid".replace(HOST, "127.0.0.1")
+    score = {"scores": [{"key": "a", "barcode": "PLATE1", "inspection": 1, "well": "A1a", "outcome": "clear"}]}
+    assert httpx2.post(f"{at}/api/scores", json=score, headers=token).json()["accepted"] == 1
+    assert httpx2.get(f"{at}/api/plates", headers=token).status_code == 200
+    assert httpx2.get(f"{at}/api/plates", headers={"X-Remote-User": PERSON}).status_code == 401
+    assert "title" in httpx2.get(f"{at}/api/plates").json()  # the viewer's answer, not the web server's
+    assert "Authorization Required" in httpx2.get(f"{at}/", headers=token).text  # elsewhere, the web server says
 
 
 WITHOUT_PASSWORDS = re.compile(r"^ *(auth_basic|proxy_set_header X-(?!Forwarded-For)).*\n", re.MULTILINE)

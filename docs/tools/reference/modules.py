@@ -42,6 +42,7 @@ PACKAGES = (
     "server/xtalgrid_server/web/auth",
     "server/xtalgrid_server/web/cache",
     "server/xtalgrid_server/web/pages",
+    "server/xtalgrid_server/web/report",
     "server/xtalgrid_server/web/routes",
     "server/xtalgrid_server/cli",
     "server/xtalgrid_server/boinc",

@@ -18,9 +18,11 @@ from .chain import CHAIN
 from .folders import FOLDERS
 from .models import model
 from .operations import OPERATIONS
+from .plate_report import report
 from .reports import REPORTS
 from .service import service
 from .simulation import simulate_command
+from .tokens import tokens
 from .users import projects_command, users
 from .viewer import viewer
 from .volunteer import volunteer
@@ -72,8 +74,10 @@ for command in (
     boinc,
     model,
     projects_command,
+    report,
     service,
     simulate_command,
+    tokens,
     users,
     viewer,
     volunteer,

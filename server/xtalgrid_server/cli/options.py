@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import click
+
+from xtalgrid_core.errors import XtalgridError
 
 from ..config import Config
 from ..steps.step import user
@@ -29,6 +34,21 @@ def log_access(config: Config, act: str, who: str = "", **details: Any) -> None:
     if who and who != user():
         details["account"] = user()
     AccessLog(config).write(act, who or user(), **details)
+
+
+def check_account(home: Path) -> None:
+    """Check that this is the account of the home, so that root leaves no file there which the service cannot read."""
+    if sys.platform == "win32" or not home.exists():
+        return
+    import pwd
+
+    owner = home.stat().st_uid
+    if owner != os.geteuid():
+        try:
+            name = pwd.getpwuid(owner).pw_name
+        except KeyError:
+            name = f"#{owner}"  # as sudo takes it
+        raise XtalgridError(f"{home} belongs to {name}; run this as that account: sudo -u {name} xtalgrid …")
 
 
 dry_run_option = click.option("--dry-run", is_flag=True, help="Show what would be done; write nothing.")

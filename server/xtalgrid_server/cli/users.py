@@ -30,7 +30,7 @@ def users() -> None:
 @click.option("--stdin", "piped", is_flag=True, help="Read the password from standard input, one line.")
 @click.pass_context
 def add(ctx: click.Context, name: str, piped: bool) -> None:
-    """Add the user NAME, or change their password, which ends their sessions."""
+    """Add the user NAME, or change their password, which ends their sessions and tokens."""
     config: Config = ctx.obj()
     name = name.strip()
     if problem := name_problem(config, name):
@@ -52,12 +52,14 @@ def add(ctx: click.Context, name: str, piped: bool) -> None:
 @click.argument("name")
 @click.pass_context
 def remove(ctx: click.Context, name: str) -> None:
-    """Remove NAME's access. Their scores are kept."""
+    """Remove NAME's access, tokens too. Their scores are kept."""
     config: Config = ctx.obj()
     with System(config) as system:
-        if not system.ledger.users.password(name):
+        removed = system.ledger.tokens.remove(name)
+        if system.ledger.users.password(name):
+            system.ledger.users.set_password(name, "", account())
+        elif not removed:  # whom the lab's log-in knows may have tokens without a password
             raise XtalgridError(f"there is no user {name}; see `xtalgrid user list`")
-        system.ledger.users.set_password(name, "", account())
     log_access(config, "user-remove", user=name)
     say(f"{name} can no longer sign in")
 

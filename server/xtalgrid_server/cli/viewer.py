@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 
 from xtalgrid_core.command_group import CommandGroup, say
-from xtalgrid_core.errors import ConfigError, XtalgridError
+from xtalgrid_core.errors import ConfigError
 
 from ..config import Config
 from ..domain.log import log
@@ -25,7 +25,7 @@ from ..storage.permissions import readable_secrets
 from ..web.auth.authentication import Authentication
 from ..web.auth.cookies import Signer
 from ..web.proxies import is_among, networks
-from .options import log_access, with_config
+from .options import check_account, log_access, with_config
 
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  not to listen on
 _PATIENCE_S = 20.0
@@ -48,7 +48,7 @@ def link(config: Config, host: str | None, port: int | None) -> None:
     """Print a new link to sign in with: it works once, within an hour. The one before it does not work any more."""
     if config.viewer.sign_in != "local":
         raise ConfigError(f'viewer.sign_in is "{config.viewer.sign_in}": people sign in without a link')
-    _check_account(config.home)
+    check_account(config.home)
     with System(config) as system:
         address = _address(config, host or config.viewer.host, port or config.viewer.port)
         say(_link(config, Authentication(config, system.ledger), address))
@@ -58,7 +58,7 @@ def link(config: Config, host: str | None, port: int | None) -> None:
 @with_config
 def metrics_token(config: Config) -> None:
     """Print the token with which Prometheus reads /metrics (`authorization` in its configuration)."""
-    _check_account(config.home)
+    check_account(config.home)
     say(Signer.of(config.home).metrics_token())
 
 
@@ -94,21 +94,6 @@ def start_warnings(config: Config, host: str) -> Iterator[str]:
             f"passwords come to {host} by plain HTTP, which others on the network can read: put a web server with "
             "HTTPS in front of the viewer, and set viewer.url to its address (docs/viewer.md, Behind a web server)"
         )
-
-
-def _check_account(home: Path) -> None:
-    """Check that this is the account of the home, so that root leaves no file there which the service cannot read."""
-    if sys.platform == "win32" or not home.exists():
-        return
-    import pwd
-
-    owner = home.stat().st_uid
-    if owner != os.geteuid():
-        try:
-            name = pwd.getpwuid(owner).pw_name
-        except KeyError:
-            name = f"#{owner}"  # as sudo takes it
-        raise XtalgridError(f"{home} belongs to {name}; run this as that account: sudo -u {name} xtalgrid …")
 
 
 def _link(config: Config, authentication: Authentication, address: str) -> str:

@@ -31,6 +31,7 @@ from .promotions import Promotions
 from .publications import PUBLISHED, Publications
 from .scores import Scores
 from .sign_ins import SignIns
+from .tokens import Tokens
 from .units import Units
 from .users import Users
 
@@ -66,6 +67,7 @@ class Ledger:
         self.notices = Notices(self._db)
         self.users = Users(self._db)
         self.sign_ins = SignIns(self._db)
+        self.tokens = Tokens(self._db)
 
     def close(self) -> None:
         """Close the connections."""

@@ -2,8 +2,8 @@
 
 The exceptions are `units.state` and `units.attempts`, the state of an image's file, the times at which something was
 done (`publications.done_at`, `corrections.written_at`, `alerts.sent_at`, `notices.sent_at`, `failures.closed_at`,
-`sessions.ended_at`), links that are used, publications that are not done yet or were taken back in ISPyB, sessions,
-links and attempts to sign in that are over, and the watermark.
+`sessions.ended_at`, `tokens.used_at`, `tokens.removed_at`), links that are used, publications that are not done yet or
+were taken back in ISPyB, sessions, links and attempts to sign in that are over, and the watermark.
 
 Times are UTC unless their column says local. JSON is stored as text: the bytes of the wire format, readable by people.
 """
@@ -452,6 +452,24 @@ links = sa.Table(
     sa.UniqueConstraint("token"),
 )
 """One-time links to sign in with (viewer.sign_in = "local"), each with the session that it began."""
+
+tokens = sa.Table(
+    "tokens",
+    metadata,
+    _key(),
+    _to("users.id", nullable=True, doc="the password it was made under, with which it ends; none: there was none"),
+    sa.Column("who", sa.String(100), nullable=False, index=True, doc="in whose name it is used"),
+    sa.Column("label", sa.String(60), nullable=False, doc="what that person calls it"),
+    sa.Column("scope", sa.String(10), nullable=False, doc="read, score"),
+    sa.Column("token", sa.String(64), nullable=False, doc="hash of what the program sends"),
+    sa.Column("made_by", sa.String(100), nullable=False),
+    sa.Column("made_at", sa.DateTime, nullable=False),
+    sa.Column("expires_at", sa.DateTime, nullable=False),
+    sa.Column("used_at", sa.DateTime, doc="when it was used last, to the minute; none: never"),
+    sa.Column("removed_at", sa.DateTime),
+    sa.UniqueConstraint("token"),
+)
+"""Tokens with which programs use the JSON addresses in a person's name."""
 
 attempts = sa.Table(
     "attempts",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from urllib.parse import urlencode
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from msgspec.structs import replace
@@ -25,11 +26,14 @@ from .auth.authentication import GUEST, Visitor
 from .headers import WithHeaders, headers_of
 from .pages import layout
 from .picture_pool import RETRY_SECONDS
+from .programs import HOW_TO_SEND, validation_text
 from .proxies import BehindProxies, KnownHosts
 from .rendering import STATIC
 from .routes import (
     alignment,
     api,
+    api_marks,
+    api_scores,
     conditions,
     corrections,
     docs,
@@ -42,7 +46,9 @@ from .routes import (
     pictures,
     plate,
     plates,
+    reports,
     signin,
+    tokens,
     well,
 )
 from .site import NotSignedIn, PageRequest, Site
@@ -101,15 +107,19 @@ def create_app(config: Config) -> FastAPI:
         marks,
         downloads,
         exports,
+        reports,
         operations,
         signin,
+        tokens,
         pictures,
         alignment,
-        api,
         docs,
     ):
         app.include_router(page.router)
-    _add_error_pages(app)
+    for addresses in (api, api_scores, api_marks):
+        app.include_router(addresses.router)
+    _add_refusals(app)
+    _add_failures(app)
     return app
 
 
@@ -162,31 +172,37 @@ def _visitor(request: Request) -> Visitor:
         return GUEST
 
 
-def _error_page(request: Request, status: int, text: str, visitor: Visitor = GUEST) -> Response:
-    """Make the page of an error, or JSON for the pages' scripts."""
+def _error_page(
+    request: Request, status: int, text: str, visitor: Visitor = GUEST, more: Mapping[str, str] | None = None
+) -> Response:
+    """Make the page of an error, or JSON for programs and the pages' scripts."""
     asked = PageRequest(_site(request), request, visitor)
-    headers = headers_of(asked.site.config.viewer)  # the middleware does not see every error
+    headers = {**headers_of(asked.site.config.viewer), **(more or {})}  # the middleware does not see every error
     title = _TITLES.get(status, "Something went wrong")
-    if request.headers.get("accept") == "application/json":  # the pages' scripts
+    if request.headers.get("accept") == "application/json" or request.scope["path"].startswith("/api/"):
         return JSONResponse({"title": title, "text": text}, status, headers)
     response = HTMLResponse(asked.render("error.html", title=title, text=text, back="/").body, status)
     response.headers.update(headers)
     return response
 
 
-def _add_error_pages(app: FastAPI) -> None:
+def _add_refusals(app: FastAPI) -> None:
+    """Answer requests that cannot be done."""
+
     @app.exception_handler(NotSignedIn)
     async def not_signed_in(request: Request, _: NotSignedIn) -> Response:
         accepted = request.headers.get("accept", "")
         if request.method == "GET" and "text/html" in accepted and _site(request).authentication.has_sign_in_form:
             guest = PageRequest(_site(request), request, GUEST)
             return guest.redirect(f"/sign-in?{urlencode({'then': guest.address})}")
+        if request.scope["path"].startswith("/api/"):
+            return _error_page(request, 401, HOW_TO_SEND, more={"WWW-Authenticate": "Bearer"})
         return _error_page(request, 401, "Sign in to view these pages.")
 
     @app.exception_handler(AnyHTTPException)
     async def refused(request: Request, error: AnyHTTPException) -> Response:
         if error.detail != "Not Found":
-            return _error_page(request, error.status_code, str(error.detail), _visitor(request))
+            return _error_page(request, error.status_code, str(error.detail), _visitor(request), error.headers)
         path = request.scope["path"]
         if request.method == "GET" and path.endswith("/") and _has_page(app, path.rstrip("/")):
             guest = PageRequest(_site(request), request, GUEST)
@@ -194,10 +210,15 @@ def _add_error_pages(app: FastAPI) -> None:
             return guest.redirect(address.rstrip("/") + (f"?{query}" if query else ""))
         return _error_page(request, 404, "There is no such page." + _path_problem(app, path), _visitor(request))
 
-    @app.exception_handler(422)
-    async def not_understood(request: Request, error: Exception) -> Response:
-        text = error.detail if isinstance(error, AnyHTTPException) else "This address is invalid."
-        return _error_page(request, 422, str(text), _visitor(request))
+    @app.exception_handler(RequestValidationError)
+    async def not_valid(request: Request, error: RequestValidationError) -> Response:
+        is_api = request.scope["path"].startswith("/api/")
+        text = validation_text(error) if is_api else "This address is invalid."
+        return _error_page(request, 422, text, _visitor(request))
+
+
+def _add_failures(app: FastAPI) -> None:
+    """Answer what the viewer cannot do now."""
 
     @app.exception_handler(Busy)
     async def busy(request: Request, error: Busy) -> Response:

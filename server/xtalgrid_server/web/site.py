@@ -140,11 +140,15 @@ class CookieScope(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
-    """One request: the site, the HTTP request, and the person who sends it."""
+    """One request: the site, the HTTP request, and the person who sends it.
+
+    `token` is the name of the token with which a program of theirs sends it; empty: they do, with a browser.
+    """
 
     site: Site
     http: Request
     visitor: Visitor
+    token: str = ""
 
     def render(self, template: str, status: int = 200, **values: object) -> HTMLResponse:
         """Render a page for this visitor, with the token that its forms carry."""
@@ -172,6 +176,7 @@ class PageRequest:
 
     def log(self, act: str, result: str = "ok", who: str = "", **details: Any) -> None:
         """Write to the log of access what this visitor, or `who`, did."""
+        details |= {"token": self.token} if self.token else {}
         self.site.access_log.write(act, who or self.visitor.name, self.client, result, **details)
 
     @property
@@ -323,9 +328,11 @@ def _open_request(request: Request) -> PageRequest:
 
 
 def _allowed_request(request: Request) -> PageRequest:
-    opened = _open_request(request)
-    limited = opened.site.visibility.is_limited
-    if opened.visitor == GUEST and (limited or not opened.site.config.viewer.guests):
+    site: Site = request.app.state.site
+    token = site.authentication.tokens.of(request) if request.method == "GET" else None
+    opened = PageRequest(site, request, Visitor(token.who), token.label) if token else _open_request(request)
+    limited = site.visibility.is_limited
+    if opened.visitor == GUEST and (limited or not site.config.viewer.guests):
         raise NotSignedIn
     if limited:
         for part in request.path_params.keys() & GUARDS.keys():

@@ -12,6 +12,7 @@ from ..proxies import is_forwarded, is_from, networks
 from .cookies import Signer
 from .links import Links
 from .sessions import Sessions
+from .tokens import Tokens
 
 LONGEST_NAME = 30
 """Characters of a name, as in the score table's SCOREDBY."""
@@ -62,6 +63,7 @@ class Authentication:
         self.signer = Signer.of(config.home)
         self.sessions = Sessions(config, ledger, self.signer)
         self.links = Links(config, ledger.sign_ins, self.signer)
+        self.tokens = Tokens(config, ledger, self.signer)
 
     @property
     def has_sign_in_form(self) -> bool:
@@ -74,7 +76,7 @@ class Authentication:
         return self._settings.sign_in != "proxy"
 
     def visitor(self, request: Request) -> Visitor:
-        """Identify the person who sends a request."""
+        """Identify the person whose browser sends a request."""
         identify = {"local": self.links.name, "users": self.sessions.name, "proxy": self._proxy_name}
         name = identify[self._settings.sign_in](request)
         if name_problem(self._config, name):

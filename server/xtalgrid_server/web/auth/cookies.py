@@ -78,6 +78,10 @@ class Signer:
         """Hash the code of a one-time link for the ledger."""
         return self._sign("link", code)
 
+    def program_hash(self, token: str) -> str:
+        """Hash a program's token for the ledger."""
+        return self._sign("program", token)
+
     def metrics_token(self) -> str:
         """Return what a program sends to read /metrics."""
         return self._sign("metrics")

@@ -119,8 +119,11 @@ class Marking:
     def __init__(self, config: Config, ledger: Ledger, access_log: AccessLog) -> None:
         self._config, self._ledger, self._access_log = config, ledger, access_log
 
-    def take(self, typed: Typed, who: str, origin: str, received: datetime) -> None:
-        """Record what a browser sent, once; `received` is when (UTC), `origin` the address of the person's computer.
+    def take(self, typed: Typed, who: str, origin: str, received: datetime, *, token: str = "") -> None:
+        """Record what a browser or a program sent, once.
+
+        `received` is when (UTC), `origin` the address of the person's computer, and `token` the name of the person's
+        token with which a program sent it.
 
         Raises
         ------
@@ -148,6 +151,7 @@ class Marking:
             well=str(row.well),
             image=typed.image,
             **said,
+            **({"token": token} if token else {}),
         )
 
     def _record(self, typed: Typed, row: ImageRow, who: str, at: datetime) -> dict[str, Any]:

@@ -188,8 +188,12 @@ class PersonScoring:
         self._access_log = access_log
         self._one_by_one = threading.Lock()
 
-    def take(self, typed: TypedScore, who: str, origin: str, received: datetime, session: str) -> None:
-        """Record a score that a browser kept, once; `received` is when it was sent (UTC), `origin` as in `record`.
+    def take(
+        self, typed: TypedScore, who: str, origin: str, received: datetime, session: str, *, token: str = ""
+    ) -> None:
+        """Record a score that a browser kept or a program sent, once.
+
+        `received` is when it was sent (UTC); `origin` and `token` are as in `record`.
 
         Raises
         ------
@@ -233,6 +237,7 @@ class PersonScoring:
             undoes=undoes,
             session=session,
             code=code,
+            token=token,
         )
 
     def record(
@@ -248,6 +253,7 @@ class PersonScoring:
         undoes: int | None = None,
         session: str | None = None,
         code: str | None = None,
+        token: str = "",
     ) -> Correction | None:
         """Record a person's score.
 
@@ -263,6 +269,8 @@ class PersonScoring:
             The ARTscore that the person saw.
         key, at, undoes, session, code
             As in `Corrections.add`.
+        token
+            Name of the person's token with which a program sent it; empty: they gave it in a browser.
 
         Returns
         -------
@@ -289,6 +297,7 @@ class PersonScoring:
             well=str(row.well),
             image=image_id,
             outcome=outcome or "withdrawn",
+            **({"token": token} if token else {}),
         )
         if not self._config.viewer.write_scores or after is None:
             return after

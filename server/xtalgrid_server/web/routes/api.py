@@ -1,33 +1,37 @@
-"""`/api`: plates and drops as JSON for the lab's own programs, described by `/api/openapi.json`. Read-only."""
+"""`/api/plates`: plates and drops as JSON for the lab's own programs."""
 
 from __future__ import annotations
 
-from datetime import datetime
-from importlib import metadata
-from typing import Annotated, Any
+from datetime import UTC, datetime
+from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
-from fastapi.openapi.utils import get_openapi
-from pydantic import BaseModel, Field
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field, WithJsonSchema
 
 from xtalgrid_core import wire
 
 from ...reports.marks import PlacedMark, plate_marks
 from ..pages.drops import LINE, find_stop, select_drops
 from ..pages.layout import opinions
-from ..proxies import root_of
+from ..programs import NOT_FOUND, READ_REFUSALS
 from ..query_parameters import PlateView
 from ..site import AllowedRequest
+from .api_marks import MarkListed, mark_listed
 from .plate import read_plate, second_opinions
 
 router = APIRouter(prefix="/api")
 
 
+ImagerTime = Annotated[
+    datetime, WithJsonSchema({"type": "string", "description": "The imager's local time, which has no zone"})
+]
+
+
 class Inspected(BaseModel):
-    """An inspection of a plate; `at` is the imager's local time, without a zone."""
+    """An inspection of a plate."""
 
     number: int
-    at: datetime
+    at: ImagerTime
 
 
 class PlateListed(BaseModel):
@@ -37,27 +41,8 @@ class PlateListed(BaseModel):
     inspections: list[Inspected]
 
 
-class MarkListed(BaseModel):
-    """A mark by a person or a program; lengths are in pixels of the original from its top left corner."""
-
-    image_id: int
-    kind: str = Field(description="point, box or outline")
-    x: float = Field(description="Of its centre")
-    y: float
-    width: float | None
-    height: float | None
-    polygon: list[list[float]] = Field(description="The corners of an outline, each [x, y]")
-    x_um: float | None = Field(description="Right of the well's centre; null if the scale is not known")
-    y_um: float | None = Field(description="Below the well's centre")
-    what: str
-    note: str
-    who: str
-    at: datetime = Field(description="UTC")
-    origin: str = Field(description="`viewer`, or the file that it was imported from")
-
-
 class NoteListed(BaseModel):
-    """A note on a drop, at whichever inspection; `at` is UTC."""
+    """A note on a drop, at whichever inspection."""
 
     text: str
     who: str
@@ -69,6 +54,7 @@ class DropListed(BaseModel):
 
     well: str
     image_id: int
+    score_id: int | None = Field(description="Of the ARTscore")
     outcome: str | None = Field(description="Null while the image waits; `failed` if it could not be scored")
     score: str | None = Field(description="The lab's two-character code")
     probability: float | None
@@ -93,14 +79,14 @@ class PlateScores(BaseModel):
 
     barcode: str
     inspection: int
-    inspected: datetime
+    inspected: ImagerTime
     expected_crystals: float = Field(description="Sum of p_crystal, or of what people said")
     above_line: int = Field(description="Drops whose chance of a crystal is at least `line` percent")
     expected_below: float = Field(description="The part of the expected crystals in the other drops")
     drops: list[DropListed]
 
 
-@router.get("/plates")
+@router.get("/plates", responses=READ_REFUSALS)
 def plates(
     request: AllowedRequest,
     q: Annotated[str, Query(max_length=60)] = "",
@@ -116,7 +102,11 @@ def plates(
     ]
 
 
-@router.get("/plates/{barcode:path}/{inspection:int}", response_model_exclude_unset=True)
+@router.get(
+    "/plates/{barcode:path}/{inspection:int}",
+    response_model_exclude_unset=True,
+    responses=READ_REFUSALS | NOT_FOUND,
+)
 def plate(
     request: AllowedRequest, barcode: str, inspection: int, line: Annotated[int, Query(ge=1, le=99)] = LINE
 ) -> PlateScores:
@@ -139,6 +129,7 @@ def plate(
             DropListed(
                 well=str(drop.well),
                 image_id=drop.image.image_id,
+                score_id=drop.image.score_id,
                 outcome=drop.image.outcome,
                 score=request.site.config.score_code(drop.image.outcome) if drop.image.outcome else None,
                 probability=drop.image.probability if drop.image.is_scored else None,
@@ -149,33 +140,14 @@ def plate(
                 people={score.who: score.name for score in drop.state.people},
                 held_to_be=drop.state.name,
                 favourite_of=[note.who for note in drop.notes if note.kind == "favourite"],
-                notes=[NoteListed(text=note.text, who=note.who, at=note.at) for note in drop.remarks],
-                marks=[_mark(each) for image in drop.images for each in marks.get(image.image_id, ())],
+                notes=[
+                    NoteListed(text=note.text, who=note.who, at=note.at.replace(tzinfo=UTC)) for note in drop.remarks
+                ],
+                marks=[mark_listed(each) for image in drop.images for each in marks.get(image.image_id, ())],
                 **_second_opinion(answers.get(drop.image.image_id)),
             )
             for drop in drops
         ],
-    )
-
-
-def _mark(each: PlacedMark) -> MarkListed:
-    mark = each.mark
-    x_um, y_um = each.um or (None, None)
-    return MarkListed(
-        image_id=mark.image_id,
-        kind=mark.kind,
-        x=mark.x,
-        y=mark.y,
-        width=mark.width,
-        height=mark.height,
-        polygon=[[x, y] for x, y in mark.polygon],
-        x_um=x_um,
-        y_um=y_um,
-        what=each.what,
-        note=mark.note,
-        who=mark.who,
-        at=mark.at,
-        origin=mark.origin,
     )
 
 
@@ -188,10 +160,3 @@ def _second_opinion(answer: wire.Scored | None) -> dict[str, dict[str, float]]:
         "own_groups": {one.group: one.own for one in each},
         "second_opinion": {one.group: one.second for one in each},
     }
-
-
-@router.get("/openapi.json", include_in_schema=False)
-def openapi(request: Request) -> dict[str, Any]:
-    """Describe the JSON addresses."""
-    version, servers = metadata.version("xtalgrid"), [{"url": root_of(request) or "/"}]
-    return get_openapi(title="xtalgrid viewer", version=version, routes=router.routes, servers=servers)

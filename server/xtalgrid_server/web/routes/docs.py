@@ -1,18 +1,24 @@
-"""`/docs`: what the JSON addresses take and return, as a page made from their OpenAPI description."""
+"""`/api/openapi.json`: what the JSON addresses take and return, in OpenAPI; `/docs`: the same as a page."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
+from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse
 
+from ..proxies import root_of
 from ..site import AllowedRequest
-from .api import openapi
+from . import api, api_marks, api_scores
 
 router = APIRouter()
+
+_ROUTES = [*api.router.routes, *api_scores.router.routes, *api_marks.router.routes]
+_SCHEME = "token"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +33,31 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """One address: its method, its parameters, and the objects in what it returns, by name."""
+    """One address: its method, its parameters, and the objects in what it takes and returns, by name.
+
+    `takes` is empty if it takes no body.
+    """
 
     method: str
     path: str
     text: str
     parameters: list[Field]
+    takes: str
     returns: str
     objects: dict[str, list[Field]]
+
+
+@router.get("/api/openapi.json")
+def openapi(request: Request) -> dict[str, Any]:
+    """Describe the JSON addresses."""
+    version, servers = metadata.version("xtalgrid"), [{"url": root_of(request) or "/"}]
+    description = get_openapi(title="xtalgrid viewer", version=version, routes=_ROUTES, servers=servers)
+    description["components"]["securitySchemes"] = {_SCHEME: {"type": "http", "scheme": "bearer"}}
+    for methods in description["paths"].values():
+        for method, about in methods.items():
+            # Guests read too, where the lab lets them.
+            about["security"] = [{_SCHEME: []}] if method != "get" else [{_SCHEME: []}, {}]
+    return description
 
 
 @router.get("/docs", response_class=HTMLResponse)
@@ -49,8 +72,11 @@ def _addresses(description: Mapping[str, Any]) -> Iterator[Address]:
         for method, about in methods.items():
             returned = about["responses"]["200"]["content"]["application/json"]["schema"]
             parameters = [_field(each["name"], each["schema"], each) for each in about.get("parameters", ())]
-            objects = dict(_objects(returned, schemas))
-            yield Address(method.upper(), path, about.get("description", ""), parameters, _kind(returned), objects)
+            body = about.get("requestBody")
+            taken = body["content"]["application/json"]["schema"] if body else {}
+            objects = dict(_objects(taken, schemas)) | dict(_objects(returned, schemas))
+            text, takes = about.get("description", ""), _kind(taken) if body else ""
+            yield Address(method.upper(), path, text, parameters, takes, _kind(returned), objects)
 
 
 def _objects(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> Iterator[tuple[str, list[Field]]]:
