@@ -229,5 +229,7 @@ def test_the_description_is_openapi_and_says_what_is_answered(program):
     post = description["paths"]["/api/scores"]["post"]
     assert post["security"] == [{"token": []}]
     assert {"200", "400", "401", "403", "413", "415", "422", "429", "503"} <= set(post["responses"])
+    image_id, _ = description["components"]["schemas"]["ScoreGiven"]["properties"]["image_id"]["anyOf"]
+    assert (image_id["minimum"], image_id["maximum"]) == (1, 2**53 - 1)
     page = program.get("/docs").text
     assert "/api/scores/undo" in page and "ScoreGiven" in page and "Takes: ScoresGiven" in page

@@ -24,8 +24,8 @@ def _number(value: object) -> object:
     return value
 
 
-Whole = Annotated[int, BeforeValidator(_number)]
-Id = Annotated[Whole, Field(ge=1, le=2**53 - 1)]
+_WHOLE = BeforeValidator(_number)  # after the limits, or the description lacks them
+Id = Annotated[int, Field(ge=1, le=2**53 - 1), _WHOLE]
 """As far as every JSON parser keeps whole numbers."""
 
 
@@ -40,7 +40,7 @@ class DropGiven(Given):
 
     image_id: Id | None = None
     barcode: Annotated[str, Field(max_length=100)] | None = None
-    inspection: Annotated[Whole, Field(ge=0, le=2**31 - 1)] | None = None
+    inspection: Annotated[int, Field(ge=0, le=2**31 - 1), _WHOLE] | None = None
     well: Annotated[str, Field(max_length=30, examples=["A1a"])] | None = None
 
 
