@@ -313,6 +313,7 @@ def _check_plate(request: PageRequest, values: Mapping[str, Any]) -> None:
 GUARDS: dict[str, Callable[[PageRequest, Mapping[str, Any]], object]] = {
     "barcode": _check_plate,
     "image_id": lambda request, values: request.image(values["image_id"]),
+    "other_id": lambda request, values: request.image(values["other_id"]),
     "score_id": lambda request, values: request.score(values["score_id"]),
 }
 """What checks each part of an address that names a plate: a page with such a part is not reached without it."""
