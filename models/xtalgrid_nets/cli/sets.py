@@ -305,6 +305,27 @@ def uniform(listing: Path, out: Path, images: Path | None, patches: int, weights
 
 
 @sets.command()
+@click.argument("listing", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("out", type=_FOLDER)
+@click.option("--images", type=_FOLDER, help="Base folder of the list's paths (default: the list's folder).")
+@click.option("--parts", default=3, show_default=True, help="Number of random parts of each picture, beside the whole.")
+@click.option("--weights", type=_FOLDER, help="Folder of weights with the segmenter (default: the package's).")
+@_one_line_errors
+def views(listing: Path, out: Path, images: Path | None, parts: int, weights: Path | None) -> None:
+    """Make a segmenter set of whole pictures, with the masks that the weights find.
+
+    A smaller segmenter learns from it what the larger one sees. LISTING is a CSV table with the column image; of one
+    with a column split, only the lines with train count. After an interruption, run the same command again to continue.
+    """
+    from xtalgrid_core.weights import PACKAGED
+
+    from ..sets.crops import Segmenter
+    from ..sets.views import build as build_views
+
+    _report(build_views(listing, images or listing.parent, out, Segmenter(weights or PACKAGED), parts=parts))
+
+
+@sets.command()
 @click.argument("folder", type=_FOLDER)
 @click.option("--marco", type=_FOLDER, required=True, help="Folder that `xtalgrid-train import marco` made.")
 @click.option("--weights", type=_FOLDER, help="Weights whose mistakes count (default: the package's own).")

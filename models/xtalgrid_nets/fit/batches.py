@@ -93,7 +93,7 @@ class ChopBatches(Dataset[Batch]):
         if not self.rows:
             raise ConfigError(f"{_named(sets)}: no chops to train on, or all are of held-out plates; give a larger set")
         self._labels = of[sets.labels].astype(np.int64)
-        real = np.array([row.source != RENDERED for row in sets.table], bool)
+        real = _is_real(sets)
         self._draw = draw_weights(self._labels[self._train], recipe.classes, recipe.balance)
         self._draw = emphasised(self._draw, real[sets.wells[self._train]], recipe.real)
         self.window_weights = np.ones(recipe.classes, np.float32)
@@ -157,16 +157,23 @@ class ViewBatches(Dataset[Batch]):
         self.rows = len(self._train)
         if not self.rows:
             raise ConfigError(f"{_named(sets)}: no views to train on; give a set with views and masks")
+        even = np.full(self.rows, 1 / self.rows)
+        self._draw = emphasised(even, _is_real(sets)[sets.view_wells[self._train]], recipe.real)
 
     def __getitem__(self, step: int) -> Batch:
         rng, random = _generators(self._recipe.seed, step)
-        chosen = self._train[np.sort(rng.integers(0, self.rows, self._recipe.batch))]
+        chosen = self._train[np.sort(rng.choice(self.rows, self._recipe.batch, p=self._draw))]
         views, masks = self._sets.take_views(chosen)
         images, grids = augmented(
             images_first(views), torch.from_numpy(masks)[:, None], self._recipe, random, any_angle=False
         )
         assert grids is not None
         return {"views": images, "masks": grids}
+
+
+def _is_real(sets: ChopSet) -> npt.NDArray[np.bool_]:
+    """Tell which wells of the sets' table were not rendered."""
+    return np.array([row.source != RENDERED for row in sets.table], bool)
 
 
 def known_windows(labels: npt.NDArray[np.uint8], classes: int) -> npt.NDArray[np.int64]:

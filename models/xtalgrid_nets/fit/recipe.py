@@ -41,7 +41,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     batch
         Cost of a step, in chops; a 448² patch counts as three.
     real
-        Share of the chops and of the patches that is drawn from real wells alone, those whose source is not
+        Share of the chops, patches and views that is drawn from real wells alone, those whose source is not
         ``rendered``.
     hard
         Share of the patches that is drawn from those without a crystal, each the more often the further the weights
@@ -68,7 +68,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     clip
         Largest norm of the gradient; 0 for no limit.
     frozen
-        Number of layers, from the first layer of the features, that are not trained.
+        Number of layers, from the first layer of the (encoder's) features, that are not trained.
     ema
         Decay of the running mean of the weights; this mean is validated and saved. 0 for none.
     keep

@@ -182,9 +182,10 @@ class _Trainer:
             )
         net = network(recipe.network, recipe.classes)
         if recipe.frozen:
-            if not hasattr(net, "features"):
+            features = getattr(getattr(net, "encoder", net), "features", None)
+            if features is None:
                 raise ConfigError(f"{recipe.network} has no features to freeze; set frozen = 0 in the recipe")
-            net.features[: recipe.frozen].requires_grad_(False)  # type: ignore[index]
+            features[: recipe.frozen].requires_grad_(False)
         net.train().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its types
         self.net = net
         self._rounding = as_int8(net) if recipe.int8 else []
