@@ -6,6 +6,7 @@ ids are in the ledger before the commit, so that a run that was killed finds its
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ from ..imager.ispyb.sub_samples import (
     insert_sub_sample,
     read_sub_samples,
 )
+from ..imager.source import original_size
 from ..ledger.database import now
 from ..ledger.ispyb_marks import ALL, FAILED, INSERT, LEFT, MISSING, REMOVED, IspybMark
 from ..ledger.marks import Mark
@@ -136,14 +138,14 @@ def _write(
     for mark in marks:
         earlier = before.get(mark.id)
         if earlier is not None and earlier.sub_sample in there:
-            is_ours = earlier.action == LEFT or there[earlier.sub_sample][0] == _written(earlier)
-            if is_ours:
+            one, _ = there[earlier.sub_sample]
+            if earlier.action == LEFT or one == _written(earlier):
                 rows.append(msgspec.structs.replace(earlier, action=INSERT, why=""))
                 continue
         if mark.image_id not in found:
             rows.append(IspybMark(mark_id=mark.id, run=run, action=MISSING, why=why[mark.image_id]))
             continue
-        new = _sub_sample(mark, found[mark.image_id])
+        new = _sub_sample(mark, found[mark.image_id], original_size(config, images[mark.image_id]))
         written = msgspec.json.encode(new).decode()
         row = IspybMark(mark_id=mark.id, run=run, action=INSERT, written=written)
         if not dry_run:
@@ -164,15 +166,20 @@ def _write(
     return rows
 
 
-def _sub_sample(mark: Mark, image: int) -> SubSample:
-    """Return a mark as a sub-sample; of an outline, its box."""
+def _sub_sample(mark: Mark, image: int, size: tuple[int, int] | None) -> SubSample:
+    """Return a mark as a sub-sample, cut at the image's edges (height and width); of an outline, its box."""
     what = mark.word or (meaning_name(mark.meaning) if mark.meaning is not None else "")
     said = ": ".join(filter(None, (what, mark.note)))
     text = comment(f"{said} ({mark.who}, xtalgrid)")
-    left, top = round(max(mark.left, 0.0), 2), round(max(mark.top, 0.0), 2)
+    height, width = size or (math.inf, math.inf)
+
+    def inside(x: float, y: float) -> tuple[float, float]:
+        return round(min(max(x, 0.0), width), 2), round(min(max(y, 0.0), height), 2)
+
+    at = inside(mark.left, mark.top)
     if mark.width is None or mark.height is None:
-        return SubSample(image, (left, top), None, text)
-    return SubSample(image, (left, top), (round(mark.left + mark.width, 2), round(mark.top + mark.height, 2)), text)
+        return SubSample(image, at, None, text)
+    return SubSample(image, at, inside(mark.left + mark.width, mark.top + mark.height), text)
 
 
 def _written(row: IspybMark) -> SubSample:
