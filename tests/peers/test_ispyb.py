@@ -117,7 +117,8 @@ def test_synchweb_lists_our_marks_and_what_people_do_there_stays(lab, system, im
     at = datetime(2026, 11, 29)
     box = box_mark(100, 50, 20, 10, image_id=1, who="ann", at=at, word="needle")
     point = Mark(image_id=1, kind="point", x=7, y=9, who="ann", at=at)
-    system.ledger.marks.add([box, point])
+    measured = Mark(image_id=1, kind="point", x=1, y=2, who="ann", at=at)
+    system.ledger.marks.add([box, point, measured])
     system.publish()
 
     def listed():
@@ -126,16 +127,26 @@ def test_synchweb_lists_our_marks_and_what_people_do_there_stays(lab, system, im
     def place(one):
         return [None if one[name] is None else float(one[name]) for name in ("X", "Y", "X2", "Y2")]
 
-    region, spot = listed()
+    region, spot, length = listed()
     assert (place(region), place(spot)) == ([100, 50, 120, 60], [7, 9, None, None])
     assert (region["SOURCE"], int(region["BLSAMPLEIMAGEID"])) == ("manual", key)
     assert region["COMMENTS"] == "needle (ann, xtalgrid)"
     ask("_add_sub_sample", "Sample", BLSAMPLEID=row.blSampleId, X=7, Y=9)
     ask("_update_sub_sample", "Sample", ssid=spot["BLSUBSAMPLEID"], COMMENTS="collect first")
+    with lab.writing() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO BLSampleImageMeasurement (blSampleImageId, blSubSampleId) "
+            f"VALUES ({key}, {int(length['BLSUBSAMPLEID'])})"
+        )
     for mark in system.ledger.marks.of_image(1).standing:
         system.ledger.marks.undo(mark.id, "ann", f"removal of {mark.id}", at)
-    assert system.publish().marks.actions == {"removed": 1, "left": 1}
-    assert [place(one) for one in listed()] == [[7, 9, None, None]] * 2
+    done = system.publish().marks
+    assert done.actions == {"removed": 1, "left": 2}
+    assert "used by something else" in done.problems[1]
+    places = [place(one) for one in listed()]
+    assert places == [[7, 9, None, None], [1, 2, None, None], [7, 9, None, None]]
+    with lab.writing() as connection:
+        connection.exec_driver_sql("DELETE FROM BLSampleImageMeasurement")
 
 
 def test_ispybs_own_procedure_writes_the_same_rows_of_a_region(lab, system, image):  # noqa: F811
