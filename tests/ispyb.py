@@ -58,7 +58,9 @@ class Lab:
     def empty(self) -> None:
         """Leave no plates and images, and the scores and schemas that are shipped."""
         with self.writing() as connection:
-            for table in (t.auto_scores, t.images, t.inspections, t.samples, t.containers):
+            for table in (
+                t.queued, t.sub_samples, t.positions, t.auto_scores, t.images, t.inspections, t.samples, t.containers,
+            ):  # fmt: skip
                 connection.execute(table.delete())
             connection.execute(t.schemas.delete().where(t.schemas.c.schemaName.not_in(("MARCO", "CHIMP"))))
             connection.execute(t.classes.delete().where(t.classes.c.blSampleImageAutoScoreSchemaId > 2))
@@ -126,6 +128,16 @@ class Lab:
         )
         with self.engine.connect() as connection:
             return {row.scoreClass: round(row.probability, 6) for row in connection.execute(statement)}
+
+    def sub_samples(self) -> list[tuple[int, float, float, float | None, float | None, str, str, str]]:
+        """All sub-samples as (image, x, y, x2, y2, source, type, comments), in the order of their ids."""
+        with self.engine.connect() as connection:
+            statement = sa.text(
+                "SELECT ss.blSampleImageId, po.posX, po.posY, po2.posX, po2.posY, ss.source, ss.type, ss.comments "
+                "FROM BLSubSample ss JOIN Position po ON po.positionId = ss.positionId "
+                "LEFT JOIN Position po2 ON po2.positionId = ss.position2Id ORDER BY ss.blSubSampleId"
+            )
+            return [tuple(row) for row in connection.execute(statement)]
 
     def _class(self, schema: str) -> sa.Select[tuple[int]]:
         return (

@@ -1,6 +1,6 @@
 <?php
-// Calls methods of SynchWeb's own page of plates on an ISPyB, and prints what it answers as JSON.
-//     php in_synchweb.php SYNCHWEB/api/src PORT PROPOSALID METHOD ARGUMENTS
+// Calls methods of a page of SynchWeb's own (Imaging, Sample) on an ISPyB, and prints what it answers as JSON.
+//     php in_synchweb.php SYNCHWEB/api/src PORT PROPOSALID PAGE METHOD ARGUMENTS
 namespace Slim {
     class Slim {}
 }
@@ -17,9 +17,9 @@ namespace SynchWeb {
     }
 }
 namespace {
-    list(, $source, $port, $proposal, $method, $arguments) = $argv;
-    foreach (array('Database/DatabaseParent', 'Database/Type/MySQL', 'Page/Imaging') as $file) require "$source/$file.php";
-    $page = (new \ReflectionClass('SynchWeb\Page\Imaging'))->newInstanceWithoutConstructor();
+    list(, $source, $port, $proposal, $name, $method, $arguments) = $argv;
+    foreach (array('Database/DatabaseParent', 'Database/Type/MySQL', "Page/$name") as $file) require "$source/$file.php";
+    $page = (new \ReflectionClass("SynchWeb\\Page\\$name"))->newInstanceWithoutConstructor();
     $page->db = new \SynchWeb\Database\Type\MySQL(new \mysqli('127.0.0.1', 'root', '', 'ispyb', (int) $port));
     $page->proposalid = (int) $proposal;
     $page->args(json_decode($arguments, true));

@@ -11,8 +11,10 @@ import json
 import os
 import shutil
 import subprocess
+from datetime import datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 
@@ -24,7 +26,9 @@ from xtalgrid_server.exchange.foreign import Told
 from xtalgrid_server.exchange.import_scores import import_source
 from xtalgrid_server.exchange.ispyb import open_ispyb
 from xtalgrid_server.imager.ispyb import tables as t
+from xtalgrid_server.imager.ispyb.sub_samples import SubSample, insert_sub_sample
 from xtalgrid_server.imager.source import image_path
+from xtalgrid_server.ledger.marks import Mark, box_mark
 
 SYNCHWEB = os.environ.get("XTALGRID_SYNCHWEB", "")
 pytestmark = pytest.mark.skipif(
@@ -63,20 +67,24 @@ def test_ispybs_own_procedure_writes_the_same_rows(lab, system, image):  # noqa:
     assert system.publish().ispyb.actions == {}
 
 
-@pytest.mark.skipif(
-    not (SYNCHWEB and shutil.which("php")),
-    reason="SynchWeb and php are not here: make test-peers ISPYB=… SYNCHWEB=SynchWeb/api/src",
-)
-def test_synchweb_shows_our_scores_and_we_read_what_people_choose_there(lab, system, image):  # noqa: F811
-    key, inspection, proposal = image
+@pytest.fixture
+def ask(lab, image):  # noqa: F811
+    """``ask(method, page="Imaging", **arguments)``: what SynchWeb answers for the image's proposal."""
+    if not (SYNCHWEB and shutil.which("php")):
+        pytest.skip("SynchWeb and php are not here: make test-peers ISPYB=… SYNCHWEB=SynchWeb/api/src")
 
-    def ask(method, **arguments):
+    def call(method, page="Imaging", **arguments):
         port = str(sa.make_url(lab.url).port)
         script = Path(__file__).with_name("in_synchweb.php")
-        command = ["php", script, SYNCHWEB, port, str(proposal), method, json.dumps(arguments)]
+        command = ["php", script, SYNCHWEB, port, str(image[2]), page, method, json.dumps(arguments)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
         return json.loads(done.stdout)
 
+    return call
+
+
+def test_synchweb_shows_our_scores_and_we_read_what_people_choose_there(lab, system, image, ask):  # noqa: F811
+    key, inspection, _ = image
     (schema,) = ask("_get_auto_score_schemas", CONTAINERINSPECTIONID=inspection)
     assert schema["SCHEMANAME"] == "ARTscore"
     number = schema["BLSAMPLEIMAGEAUTOSCORESCHEMAID"]
@@ -96,3 +104,57 @@ def test_synchweb_shows_our_scores_and_we_read_what_people_choose_there(lab, sys
     assert given.name == "any crystal"
     (image_shown,) = ask("_get_inspection_images", iid=inspection)
     assert image_shown["SCORENAME"] == "3D Crystals"
+
+
+def test_synchweb_lists_our_marks_and_what_people_do_there_stays(lab, system, image, ask):  # noqa: F811
+    key, *_ = image
+    settings = msgspec.structs.replace(system.config.publish.ispyb, marks=True)
+    publish = msgspec.structs.replace(system.config.publish, ispyb=settings)
+    system.config = msgspec.structs.replace(system.config, publish=publish)
+    with lab.writing() as connection:
+        connection.exec_driver_sql("UPDATE BLSample SET crystalId = (SELECT MIN(crystalId) FROM Crystal)")
+        row = connection.exec_driver_sql("SELECT blSampleId, containerId FROM BLSample").one()
+    at = datetime(2026, 11, 29)
+    box = box_mark(100, 50, 20, 10, image_id=1, who="ann", at=at, word="needle")
+    point = Mark(image_id=1, kind="point", x=7, y=9, who="ann", at=at)
+    measured = Mark(image_id=1, kind="point", x=1, y=2, who="ann", at=at)
+    system.ledger.marks.add([box, point, measured])
+    system.publish()
+
+    def listed():
+        return ask("_sub_samples", "Sample", cid=row.containerId)
+
+    def place(one):
+        return [None if one[name] is None else float(one[name]) for name in ("X", "Y", "X2", "Y2")]
+
+    region, spot, length = listed()
+    assert (place(region), place(spot)) == ([100, 50, 120, 60], [7, 9, None, None])
+    assert (region["SOURCE"], int(region["BLSAMPLEIMAGEID"])) == ("manual", key)
+    assert region["COMMENTS"] == "needle (ann, xtalgrid)"
+    ask("_add_sub_sample", "Sample", BLSAMPLEID=row.blSampleId, X=7, Y=9)
+    ask("_update_sub_sample", "Sample", ssid=spot["BLSUBSAMPLEID"], COMMENTS="collect first")
+    with lab.writing() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO BLSampleImageMeasurement (blSampleImageId, blSubSampleId) "
+            f"VALUES ({key}, {int(length['BLSUBSAMPLEID'])})"
+        )
+    for mark in system.ledger.marks.of_image(1).standing:
+        system.ledger.marks.undo(mark.id, "ann", f"removal of {mark.id}", at)
+    done = system.publish().marks
+    assert done.actions == {"removed": 1, "left": 2}
+    assert "used by something else" in done.problems[1]
+    places = [place(one) for one in listed()]
+    assert places == [[7, 9, None, None], [1, 2, None, None], [7, 9, None, None]]
+    with lab.writing() as connection:
+        connection.exec_driver_sql("DELETE FROM BLSampleImageMeasurement")
+
+
+def test_ispybs_own_procedure_writes_the_same_rows_of_a_region(lab, system, image):  # noqa: F811
+    key, *_ = image
+    with lab.engine.begin() as connection:
+        path = connection.scalar(sa.select(t.images.c.imageFullPath).where(t.images.c.blSampleImageId == key))
+        call = "CALL insert_subsample_for_image_full_path(@made, :path, 'manual', 100, 50, 120, 60)"
+        connection.execute(sa.text(call), {"path": path})
+        insert_sub_sample(connection, SubSample(key, (100.0, 50.0), (120.0, 60.0), "ours"))
+    theirs, ours = lab.sub_samples()
+    assert theirs[:6] == ours[:6]

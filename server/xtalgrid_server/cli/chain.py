@@ -12,6 +12,7 @@ from xtalgrid_core.errors import XtalgridError
 from ..config import Config
 from ..imager.ispyb.auto_scores import schema_sql
 from ..ledger.store import PAUSED
+from ..steps.publish_ispyb_marks import is_run_of_marks
 from ..steps.step import user
 from ..steps.system import System
 from .options import dry_run_option, log_access, with_config
@@ -73,7 +74,10 @@ def finalizer_command(config: Config, shadow: bool) -> None:
 @click.command("set_autoscore")
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
-    "--undo", metavar="RUN", help="Restore the scores from before this run, which is named like its CSV file."
+    "--undo",
+    metavar="RUN",
+    help="Restore the scores from before this run, which is named like its CSV file; "
+    "a run of marks, or marks for all of them: delete them from ISPyB.",
 )
 @dry_run_option
 @with_config
@@ -82,6 +86,9 @@ def set_autoscore_command(config: Config, files: tuple[Path, ...], undo: str | N
     if undo is not None:
         if files:
             raise XtalgridError("--undo takes the name of a run, not files")
+        if is_run_of_marks(undo):
+            _undo_marks(config, undo, dry_run)
+            return
         with System(config) as system:
             back = system.undo(undo.removesuffix(".csv"), user(), dry_run=dry_run)
         if not dry_run:
@@ -101,8 +108,20 @@ def set_autoscore_command(config: Config, files: tuple[Path, ...], undo: str | N
     say(f"{done.files} files {would}: " + (", ".join(f"{n} {a}" for a, n in done.actions.items()) or "no rows"))
     for line in done.refused:
         say(f"refused  {line}")
-    for line in done.ispyb.lines() if done.ispyb is not None else ():
-        say(line)
+    for part in (done.ispyb, done.marks):
+        for line in part.lines() if part is not None else ():
+            say(line)
+
+
+def _undo_marks(config: Config, run: str, dry_run: bool) -> None:
+    with System(config) as system:
+        done = system.undo_marks(run, user(), dry_run=dry_run)
+    if not dry_run:
+        log_access(config, "undo", run=run, removed=done.actions["removed"], restored=0)
+    would = "would be " if dry_run else ""
+    say(f"ISPyB: {done.actions['removed']} sub-samples of marks {would}removed")
+    for line in done.problems:
+        say(f"left  {line}")
 
 
 @click.command("ispyb-schema")

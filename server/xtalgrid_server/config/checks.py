@@ -167,6 +167,8 @@ def _ispyb_checks(config: Config) -> list[str]:
     if not settings.url:
         if settings.password_file:
             errors.append("publish.ispyb.password_file: needs publish.ispyb.url, which is not set")
+        if settings.marks:
+            errors.append("publish.ispyb.marks: needs publish.ispyb.url, which is not set")
         if not config.publish.score_table:
             errors.append("publish.score_table: false, but no publish.ispyb.url is set; scores would go nowhere")
     return errors

@@ -268,6 +268,8 @@ class PublishIspyb(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Name of the auto-score schema, which `xtalgrid ispyb-schema` prints for the database's administrator."""
     classes: tuple[str, ...] = ("crystal", "precipitant", "other", "clear")
     """Its classes for crystal, precipitate, other and clear; SynchWeb expects these names."""
+    marks: bool = False
+    """Whether people's marks become sub-samples, with their positions, which SynchWeb shows in its lists."""
 
 
 class Publish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Protocol
 
 from xtalgrid_core.errors import FailureReason, ImageError
+from xtalgrid_core.images import image_size
 
 from ..config import Config
 from ..domain.images import ImageRow, Moment, UnusableRow
+from ..storage.originals import open_original
 
 
 class ImageSource(Protocol):
@@ -68,3 +70,12 @@ def image_path(config: Config, image: ImageRow) -> Path:
         if not part or part in (".", "..") or any(c in part for c in ("/", "\\", "\0")):
             raise ImageError(FailureReason.UNREADABLE_FILE, f"{part!r} is not a file name; correct the imager database")
     return config.image_root / image.barcode / str(image.inspection) / image.image_name
+
+
+def original_size(config: Config, image: ImageRow) -> tuple[int, int] | None:
+    """Return an image's height and width in pixels, from its file's header; None if it cannot be read now."""
+    try:
+        with open_original(config, image_path(config, image)) as stream:
+            return image_size(stream)
+    except ImageError:
+        return None

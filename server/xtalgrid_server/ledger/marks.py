@@ -173,6 +173,10 @@ class Marks(UndoableEntries):
         earlier = sum(row.kind != UNDO and _is_earlier(row) and row.id not in undone for row in entries)
         return ImageMarks(standing, removed, earlier)
 
+    def of_images(self, image_ids: Sequence[int]) -> dict[int, list[Mark]]:
+        """Return the marks that stand in these images, by image id, oldest first."""
+        return _standing(self._db.rows_in(_SELECTED, t.marks.c.image_id, image_ids))
+
     def of_plates(self, barcodes: Sequence[str]) -> dict[int, list[Mark]]:
         """Return the marks that stand in the images of these plates, by image id, oldest first."""
         statement = _SELECTED.where(is_of(self._db.source, t.images.c.source))

@@ -20,6 +20,7 @@ from .failures import Failures
 from .imager_scores import ImagerScores
 from .images import Images
 from .imported_scores import ImportedScores
+from .ispyb_marks import IspybMarks
 from .ispyb_publications import IspybPublications
 from .marks import Marks
 from .notices import Notices
@@ -62,6 +63,7 @@ class Ledger:
         self.decisions = Decisions(self._db)
         self.publications = Publications(self._db)
         self.ispyb = IspybPublications(self._db)
+        self.ispyb_marks = IspybMarks(self._db)
         self.promotions = Promotions(self._db)
         self.alerts = Alerts(self._db)
         self.notices = Notices(self._db)

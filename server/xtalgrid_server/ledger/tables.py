@@ -3,7 +3,8 @@
 The exceptions are `units.state` and `units.attempts`, the state of an image's file, the times at which something was
 done (`publications.done_at`, `corrections.written_at`, `alerts.sent_at`, `notices.sent_at`, `failures.closed_at`,
 `sessions.ended_at`, `tokens.used_at`, `tokens.removed_at`), links that are used, publications that are not done yet or
-were taken back in ISPyB, sessions, links and attempts to sign in that are over, and the watermark.
+were taken back in ISPyB, what became of a mark there, sessions, links and attempts to sign in that are over, and the
+watermark.
 
 Times are UTC unless their column says local. JSON is stored as text: the bytes of the wire format, readable by people.
 """
@@ -232,6 +233,25 @@ ispyb_publications = sa.Table(
     sa.UniqueConstraint("publication_id", "schema"),
 )
 """What `set_autoscore` wrote into ISPyB; `missing`: the image is not there, `without`: it has no four numbers."""
+
+ispyb_marks = sa.Table(
+    "ispyb_marks",
+    metadata,
+    _key(),
+    sa.Column("mark_id", _id, sa.ForeignKey("marks.id"), nullable=False, unique=True),
+    sa.Column("run", sa.String(40), nullable=False, index=True, doc="of set_autoscore, for --undo"),
+    sa.Column("action", sa.String(20), nullable=False, doc="insert, missing, failed, removed, left"),
+    sa.Column("sub_sample", sa.BigInteger, doc="BLSubSampleId"),
+    sa.Column("position", sa.BigInteger, doc="positionId of the point, or of the upper left corner"),
+    sa.Column("position2", sa.BigInteger, doc="positionId of the lower right corner"),
+    sa.Column("written", sa.Text, nullable=False, default="", doc="what these rows were, as JSON"),
+    sa.Column("why", sa.String(500), nullable=False, default=""),
+    sa.Column("intended_at", sa.DateTime, nullable=False),
+    sa.Column("done_at", sa.DateTime),
+    sa.Column("undone_at", sa.DateTime),
+    sa.Column("undone_by", sa.String(100)),
+)
+"""Marks as sub-samples in ISPyB; `removed`: with its mark, `left`: somebody had changed or used it there."""
 
 imager_scores = sa.Table(
     "imager_scores",

@@ -35,6 +35,7 @@ from ..storage.engines import chunks
 from .finalize import COLUMNS, restore_csv
 from .framed import framed_path
 from .publish_ispyb import PublishedInIspyb
+from .publish_ispyb_marks import MarksInIspyb
 from .score_rules import peoples_scores, score_date, standing_score
 
 STEP = "set_autoscore"
@@ -55,13 +56,14 @@ Lines = list[tuple[int, dict[str, str]]]
 class Published:
     """What a run did: number of rows by action (insert, replace, same, keep, elsewhere), refused CSV lines, files.
 
-    `ispyb` is what was written there; None without ``publish.ispyb``.
+    `ispyb` is what was written there; None without ``publish.ispyb``. `marks` likewise, with ``publish.ispyb.marks``.
     """
 
     actions: dict[str, int] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
     files: int = 0
     ispyb: PublishedInIspyb | None = None
+    marks: MarksInIspyb | None = None
 
 
 class Previous(msgspec.Struct, frozen=True, omit_defaults=True):

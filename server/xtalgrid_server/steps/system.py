@@ -35,6 +35,7 @@ from .promote import STEP as MODEL
 from .promote import models_in_use, promote, rollback
 from .publish import Published, publish
 from .publish_ispyb import publish_ispyb
+from .publish_ispyb_marks import MarksInIspyb, publish_marks, undo_marks
 from .step import paused, step
 from .sync import Synced, sync
 from .undo import Undone, undo
@@ -223,6 +224,9 @@ class System:
             if self.config.publish.ispyb.url:
                 done.ispyb = publish_ispyb(self.config, self.ledger, dry_run)
                 report.update({f"ispyb_{action}": number for action, number in done.ispyb.actions.items()})
+            if self.config.publish.ispyb.marks:
+                done.marks = publish_marks(self.config, self.ledger, dry_run)
+                report.update({f"marks_{action}": number for action, number in done.marks.actions.items()})
         return done
 
     def sync(self) -> Synced:
@@ -238,6 +242,13 @@ class System:
             done = undo(self.config, self.imager, self.ledger, run, who, dry_run)
             report.update(undone=run, removed=done.removed, restored=done.restored, left=len(done.left))
             report.update(dry_run="yes" if dry_run else "no")
+        return done
+
+    def undo_marks(self, run: str, who: str, *, dry_run: bool = False) -> MarksInIspyb:
+        """Delete from ISPyB what a run wrote of marks."""
+        with step(self.config, "set_autoscore") as report:
+            done = undo_marks(self.config, self.ledger, run, who, dry_run)
+            report.update({"undone": run, **done.actions, "dry_run": "yes" if dry_run else "no"})
         return done
 
     def send_alerts(self, show: Callable[[list[Alert]], None]) -> SentAlerts:

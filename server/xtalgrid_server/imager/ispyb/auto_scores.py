@@ -103,6 +103,11 @@ def schema_sql(settings: PublishIspyb) -> str:
         *(f"GRANT SELECT ON {table.name} TO 'xtalgrid'@'%';" for table in (*read, t.classes)),
         f"GRANT SELECT, INSERT, DELETE ON {t.auto_scores.name} TO 'xtalgrid'@'%';",
     )
+    if settings.marks:
+        lines += (
+            *(f"GRANT SELECT, INSERT, DELETE ON {one.name} TO 'xtalgrid'@'%';" for one in (t.sub_samples, t.positions)),
+            f"GRANT SELECT ON {t.queued.name} TO 'xtalgrid'@'%';",
+        )
     return "\n".join(lines)
 
 

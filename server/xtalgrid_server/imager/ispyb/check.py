@@ -17,6 +17,7 @@ from . import tables as t
 from .auto_scores import class_ids, read_four, schema_sql, write_four
 from .connection import Ispyb
 from .images import convert, images_joined, read_again
+from .sub_samples import SubSample, delete_sub_sample, insert_sub_sample, read_sub_samples
 
 _NEWEST = 5
 """How many of the newest images are looked at."""
@@ -25,16 +26,17 @@ _NEWEST = 5
 def check_ispyb(config: Config) -> Iterator[Finding]:
     """Try to read images, and to write scores, where ISPyB is configured for that."""
     source, target = config.imager.ispyb, config.publish.ispyb
-    for tried, key, settings, check in (
-        ("images in ISPyB", "imager.ispyb.url", source, _images),
-        ("scores for ISPyB", "publish.ispyb.url", target, _scores),
+    for tried, key, settings, is_wanted, check in (
+        ("images in ISPyB", "imager.ispyb.url", source, True, _images),
+        ("scores for ISPyB", "publish.ispyb.url", target, True, _scores),
+        ("marks for ISPyB", "publish.ispyb.url", target, target.marks, _marks),
     ):
-        if settings.url:
+        if settings.url and is_wanted:
             try:
                 with Ispyb(config, settings.url, settings.password_file, key) as ispyb:
                     yield check(config, ispyb, tried)
             except (ConfigError, ImagerError) as error:
-                statements = tuple(schema_sql(target).splitlines()) if check is _scores else ()
+                statements = () if check is _images else tuple(schema_sql(target).splitlines())
                 yield Finding(False, tried, str(error), statements=tuple(line for line in statements if line))
 
 
@@ -68,6 +70,19 @@ def _scores(config: Config, ispyb: Ispyb, tried: str) -> Finding:
 
     names = ispyb.trying(write)
     return Finding(True, tried, f"schema {config.publish.ispyb.schema} with the classes {names}; writing was undone")
+
+
+def _marks(config: Config, ispyb: Ispyb, tried: str) -> Finding:
+    """Write a sub-sample of the newest image, read and delete it, and roll back."""
+
+    def write(connection: sa.Connection) -> None:
+        for image_id in _newest(connection)[:1]:
+            rows = insert_sub_sample(connection, SubSample(image_id, (0.0, 0.0), (1.0, 1.0), "tried by check-imager"))
+            read_sub_samples(connection, [rows.sub_sample], lock=True)
+            delete_sub_sample(connection, rows)
+
+    ispyb.trying(write)
+    return Finding(True, tried, "sub-samples can be written and deleted; writing was undone")
 
 
 def _newest(connection: sa.Connection) -> list[int]:

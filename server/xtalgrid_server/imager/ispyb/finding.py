@@ -31,14 +31,7 @@ def find_images(
     config: Config, connection: sa.Connection, images: Mapping[int, ImageRow]
 ) -> tuple[dict[int, int], dict[int, str]]:
     """Return the blSampleImageId of each image that is found, and why each other one is not, by the given keys."""
-    found: dict[int, int] = {}
-    why: dict[int, str] = {}
-    paths = {key: _paths(config, image) for key, image in images.items()}
-    ids = _ids_of(connection, sorted({path for each in paths.values() for path in each}))
-    for key, each in paths.items():
-        here = next((ids[path] for path in each if path in ids), None)
-        if here is not None:
-            found[key] = here
+    found, why = find_files(config, connection, images)
     rest = {key: image for key, image in images.items() if key not in found}
     plates = _of_plates(
         connection, {each.barcode for each in rest.values()}, [each.inspected for each in rest.values()]
@@ -46,9 +39,27 @@ def find_images(
     for key, image in rest.items():
         try:
             found[key] = _of_drop(image, plates.get(image.barcode, []), config.imager.ispyb.types)
+            del why[key]
         except ValueError as error:
+            why[key] += f", {error}"
+    return found, why
+
+
+def find_files(
+    config: Config, connection: sa.Connection, images: Mapping[int, ImageRow]
+) -> tuple[dict[int, int], dict[int, str]]:
+    """Return the same by the paths of the images' files alone."""
+    found: dict[int, int] = {}
+    why: dict[int, str] = {}
+    paths = {key: _paths(config, image) for key, image in images.items()}
+    ids = _ids_of(connection, sorted({path for each in paths.values() for path in each}))
+    for key, image in images.items():
+        here = next((ids[path] for path in paths[key] if path in ids), None)
+        if here is not None:
+            found[key] = here
+        else:
             name = paths[key][0] if paths[key] else image.image_name
-            why[key] = f"plate {image.barcode} inspection {image.inspection} {image.well}: {name} is not there, {error}"
+            why[key] = f"plate {image.barcode} inspection {image.inspection} {image.well}: {name} is not there"
     return found, why
 
 

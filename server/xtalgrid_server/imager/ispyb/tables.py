@@ -83,6 +83,32 @@ classes = sa.Table(
     sa.Column("blSampleImageAutoScoreSchemaId", sa.Integer),
     sa.Column("scoreClass", sa.String(15), nullable=False),
 )
+positions = sa.Table(
+    "Position",
+    metadata,
+    sa.Column("positionId", sa.Integer, primary_key=True),
+    sa.Column("posX", sa.Double),
+    sa.Column("posY", sa.Double),
+)
+sub_samples = sa.Table(
+    "BLSubSample",
+    metadata,
+    sa.Column("blSubSampleId", sa.Integer, primary_key=True),
+    sa.Column("blSampleId", sa.Integer, nullable=False, index=True),
+    sa.Column("diffractionPlanId", sa.Integer),
+    sa.Column("blSampleImageId", sa.Integer, index=True),
+    sa.Column("positionId", sa.Integer, index=True),
+    sa.Column("position2Id", sa.Integer, index=True),
+    sa.Column("comments", sa.String(1024)),
+    sa.Column("source", sa.Enum("manual", "auto"), server_default="manual"),
+    sa.Column("type", sa.String(10)),
+)
+queued = sa.Table(
+    "ContainerQueueSample",
+    metadata,
+    sa.Column("containerQueueSampleId", sa.Integer, primary_key=True),
+    sa.Column("blSubSampleId", sa.Integer, index=True),
+)
 auto_scores = sa.Table(
     "BLSampleImage_has_AutoScoreClass",
     metadata,

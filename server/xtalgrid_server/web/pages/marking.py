@@ -8,22 +8,19 @@ from typing import Annotated, Any
 
 import msgspec
 
-from xtalgrid_core.errors import ImageError
-from xtalgrid_core.images import image_size
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_core.wire import BestChop
 
 from ...config import Config
 from ...domain.drop_state import Meaning
 from ...domain.images import ImageRow
+from ...imager.source import original_size
 from ...ledger.drop_notes import LONGEST_NOTE, DropNote
 from ...ledger.marks import Mark, Undoing
 from ...ledger.store import Ledger
 from ...ledger.undoable import NothingToUndo
 from ...reports.marks import ImageScale, PlacedMark, placed
-from ...steps.pack import image_path
 from ...storage.access_log import AccessLog
-from ...storage.originals import open_original
 from ..query_parameters import GROUP_KINDS, KINDS
 from .scoring import PERSON_OUTCOMES, RefusedScoreError, time_given
 
@@ -214,18 +211,10 @@ class Marking:
             at=at,
             key=typed.key,
         )
-        size = self._size(row)
+        size = original_size(self._config, row)
         if size is not None and not (typed.x <= size[1] and typed.y <= size[0]):
             raise RefusedScoreError(f"This mark lies outside the picture, which has {size[1]} × {size[0]} pixels.")
         return mark
-
-    def _size(self, row: ImageRow) -> tuple[int, int] | None:
-        """Return an image's height and width, from its header; None if it cannot be read now."""
-        try:
-            with open_original(self._config, image_path(self._config, row)) as stream:
-                return image_size(stream)
-        except ImageError:
-            return None
 
     def of_picture(
         self, image_id: int, scale: ImageScale | None, who: str, *, may_score: bool, hides_programs: bool
