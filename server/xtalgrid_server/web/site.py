@@ -331,6 +331,7 @@ def _check_mark(request: PageRequest, values: Mapping[str, Any]) -> None:
 GUARDS: dict[str, Callable[[PageRequest, Mapping[str, Any]], object]] = {
     "barcode": _check_plate,
     "image_id": lambda request, values: request.image(values["image_id"]),
+    "other_id": lambda request, values: request.image(values["other_id"]),
     "mark": _check_mark,
     "score_id": lambda request, values: request.score(values["score_id"]),
 }

@@ -6,6 +6,7 @@ whatever it shows. A new address is walked as soon as it stands in docs/threat-m
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 import time
@@ -28,6 +29,8 @@ from xtalgrid_server.config import Config, from_string
 from xtalgrid_server.domain.images import ImageRow
 from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.ledger.contents import Contents
+from xtalgrid_server.ledger.drop_notes import DropNote
+from xtalgrid_server.ledger.marks import Mark
 from xtalgrid_server.ledger.units import PlannedImage
 from xtalgrid_server.steps.system import System
 from xtalgrid_server.storage.people import read_people
@@ -44,12 +47,15 @@ MARK = re.compile(rb"zqx", re.IGNORECASE)
 LATELY = datetime.now().replace(microsecond=0) - timedelta(days=1)
 
 FREE = {"inspection", "name", "side", "number", "group"}
-"""Parts of addresses that name no plate."""
+"""Parts of addresses that name no plate; `number` is that of a mate of the image before it."""
 PEOPLE = "project;person\nred zqx;rita\nred zqx;@reds\nblue;olga\nblue;rita\n@reds;rudi\n\nno person\nred zqx;\n"
 
 
 def enter_plate(system: System, barcode: str, projects: list[str], secret: str) -> list[ImageRow]:
-    """A crystal, an undecided drop that is held, a disputed and a rescored drop, a UV mate, and a file that failed."""
+    """A crystal, an undecided drop that is held, a disputed and a rescored drop, a UV mate, and a file that failed.
+
+    The crystal has marks and a note by olga, who may have seen the plate then, and is a favourite.
+    """
     outcomes = (Outcome.HARVESTABLE, Outcome.UNDECIDED, Outcome.CLEAR, Outcome.PRECIPITATE)
     places = [
         ImageRow(0, barcode, 1, LATELY, Well(1, col, 1), f"{secret}_{col}_HF_99_.jpg")
@@ -82,6 +88,7 @@ def enter_plate(system: System, barcode: str, projects: list[str], secret: str) 
                 system.ledger.corrections.add(ids[3].image_id, outcome, who, score_id=ids[3].score_id)
             for who in ("olga", "rita"):
                 system.ledger.corrections.add(ids[4].image_id, Outcome.HARVESTABLE, who, score_id=ids[4].score_id)
+    mark_drop(system, ids[1].image_id, rows[0], secret)
     held = {"score_id": ids[2].score_id, "inspect_id": ids[2].inspect_id, "action": "hold", "csv_row": '{"why": "x"}'}
     system.ledger.decisions.add(f"run {barcode}", [held])
     system.ledger.failures.add(f"/{barcode}/{secret}.jpg", "create_work", FailureReason.UNREADABLE_FILE, secret)
@@ -89,6 +96,25 @@ def enter_plate(system: System, barcode: str, projects: list[str], secret: str) 
         inside = Contents(barcode, Well(1, col, 1), project, f"sample {secret}", f"condition {secret}")
         system.ledger.contents.record([inside])
     return rows
+
+
+def mark_drop(system: System, image_id: int, row: ImageRow, secret: str) -> None:
+    of_mark = {"image_id": image_id, "kind": "point", "x": 9, "y": 9, "at": LATELY, "note": f"edge {secret}"}
+    of_drop = {"barcode": row.barcode, "well": row.well, "at": LATELY}
+    mark, found, note, favourite = keys_of(image_id)
+    system.ledger.marks.add(
+        [
+            Mark(who="olga", key=mark, **of_mark),
+            Mark(who=f"{secret}-finder", given_by="program", key=found, **of_mark),
+        ]
+    )
+    system.ledger.drop_notes.add(DropNote(kind="note", text=f"grew {secret}", who="olga", key=note, **of_drop))
+    system.ledger.drop_notes.add(DropNote(kind="favourite", who=f"{secret}.fan", key=favourite, **of_drop))
+
+
+def keys_of(image_id: int) -> list[str]:
+    """The keys of what `mark_drop` entered."""
+    return [f"{kind}{image_id:031x}" for kind in range(4)]
 
 
 class Lab:
@@ -119,10 +145,15 @@ class Lab:
         return self.browsers[name]
 
     def filled(self, route: Route, of: str, **values: str) -> str:
-        image = self.first[of]
-        known = {"barcode": of, "inspection": "1", "name": str(image.well), "side": "320", "number": "0"}
-        known |= {"image_id": str(image.image_id), "score_id": str(image.score_id), "group": "crystal", **values}
+        known = {"inspection": "1", "name": str(self.first[of].well), "side": "320", "number": "0", "group": "crystal"}
+        known |= self.ids(of) | values
         return re.sub(r"{(\w+)}", lambda found: known[found.group(1)], route.address)
+
+    def ids(self, of: str) -> dict[str, str]:
+        """What the parts of addresses that name a plate are for one."""
+        image = self.first[of]
+        image_id = str(image.image_id)
+        return {"barcode": of, "image_id": image_id, "other_id": image_id, "score_id": str(image.score_id)}
 
     def state(self) -> list[str]:
         """All rows that a change of a drop adds to."""
@@ -166,15 +197,22 @@ def test_each_part_of_an_address_is_known_to_name_a_plate_or_none(route):
 @by_address(NAMING)
 def test_an_outsider_finds_no_hidden_plate_and_a_member_does(lab, route):
     for barcode in (HIDDEN, SHARED, BARE):
-        hidden = lab("olga").request(route.method, lab.filled(route, barcode), follow_redirects=False)
-        assert hidden.status_code == 404, hidden.text
-        none = lab.filled(route, barcode, barcode="987654", image_id="987654", score_id="987654")
-        absent = lab("olga").request(route.method, none)
-        assert absent.status_code == 404
-        assert _without(absent.text, "987654") == _without(hidden.text, barcode)  # nobody is told that there is one
+        ids = lab.ids(barcode)
+        absent = dict.fromkeys(ids, "987654")
+        check_is_as_absent(lab, route, lab.filled(route, barcode), lab.filled(route, barcode, **absent))
+        for part in set(re.findall(r"{(\w+)}", route.address)) & ids.keys():  # alone, beside what olga may see
+            one_hidden, one_absent = (lab.filled(route, OPEN, **{part: of[part]}) for of in (ids, absent))
+            check_is_as_absent(lab, route, one_hidden, one_absent)
     for name, barcode in (("rita", HIDDEN), ("rudi", HIDDEN), ("rita", SHARED), ("boss", BARE), ("olga", OPEN)):
         shown = lab(name).request(route.method, lab.filled(route, barcode))
         assert shown.status_code in (200, 303), (name, barcode, shown.text[:300])
+
+
+def check_is_as_absent(lab: Lab, route: Route, hidden: str, absent: str) -> None:
+    """Nobody is told that there is one."""
+    told = [lab("olga").request(route.method, address, follow_redirects=False) for address in (hidden, absent)]
+    assert [each.status_code for each in told] == [404, 404], told[0].text
+    assert _without(told[0].text, HIDDEN, SHARED, BARE) == _without(told[1].text, "987654")
 
 
 def _without(page: str, *names: str) -> str:
@@ -192,6 +230,7 @@ def test_no_page_tells_an_outsider_of_a_hidden_plate(lab, route):
         "?q=HID&older=1",
         "?older=1&of=all&limit=1000",
         "?project=red&condition=condition",
+        "?q=grew&favourites=1",
     ):
         for name in ("olga", "nina", ""):
             answer = lab(name).get(lab.filled(route, OPEN) + query)
@@ -200,7 +239,7 @@ def test_no_page_tells_an_outsider_of_a_hidden_plate(lab, route):
                 assert "Sign in" in answer.text or answer.status_code in (401, 403)
 
 
-@pytest.mark.parametrize("address", ["/", "/?q=condition", "/inbox", "/operations", "/api/plates"])
+@pytest.mark.parametrize("address", ["/", "/?q=condition", "/?q=grew", "/inbox", "/operations", "/api/plates"])
 def test_a_member_is_told_of_it(lab, address):
     """So that the test before this one can fail."""
     assert MARK.search(lab("rita").get(address).content)
@@ -216,6 +255,7 @@ def test_a_new_page_that_forgets_to_ask_shows_nothing_either(lab):
 
     @app.get("/forgetful/plate/{barcode}")
     @app.get("/forgetful/image/{image_id:int}")
+    @app.get("/forgetful/other/{other_id:int}")
     @app.get("/forgetful/score/{score_id:int}")
     def forgetful(_: AllowedRequest) -> str:
         return HIDDEN
@@ -223,7 +263,8 @@ def test_a_new_page_that_forgets_to_ask_shows_nothing_either(lab):
     with Visit(app, base_url="http://localhost") as client:
         for name, status in (("olga", 404), ("rita", 200)):
             client.fill("/sign-in", "/sign-in", name=name, password=PASSWORD)
-            for part in (f"plate/{HIDDEN}", f"image/{image.image_id}", f"score/{image.score_id}"):
+            number = image.image_id
+            for part in (f"plate/{HIDDEN}", f"image/{number}", f"other/{number}", f"score/{image.score_id}"):
                 assert client.get(f"/forgetful/{part}").status_code == status, (name, part)
 
 
@@ -236,13 +277,26 @@ def test_an_outsider_changes_no_hidden_plate(lab, route):
     typed = f'[{{"key": "{"a" * 32}", "image": {image.image_id}, "outcome": "clear"}}]'
     fields = {"form_token": token, "who": "olga", "outcome": "clear", "verdict": "approve", "scores": typed}
     fields |= {"given": str(given), "barcode": HIDDEN, "inspection": "1", "well": str(image.well)}
-    for number in range(image.image_id, image.image_id + 4):
-        ids = {"image": str(number), "score": [str(n) for n in range(1, image.score_id + 4)], "image_id": str(number)}
-        answer = client.post(lab.filled(route, HIDDEN), data=fields | ids, follow_redirects=False)
+    attacks = [{"image": str(number)} for number in range(image.image_id, image.image_id + 4)]
+    for attack in marking(lab, attacks) if route.address.startswith("/marks") else attacks:
+        ids = {"score": [str(n) for n in range(1, image.score_id + 4)], "image_id": attack["image"]}
+        answer = client.post(lab.filled(route, HIDDEN), data=fields | ids | attack, follow_redirects=False)
         assert answer.status_code < 500
         assert not MARK.search(answer.text.encode())
         assert not MARK.search(answer.headers.get("location", "").encode())
     assert lab.state() == before
+
+
+def marking(lab: Lab, pictures: list[dict[str, str]]) -> Iterator[dict[str, str]]:
+    """All that the routes of marks take: new entries, and undoing those of `mark_drop`, also as if of a seen picture."""
+    undoings = [{"what": "undo", "undoes": key} for key in keys_of(lab.first[HIDDEN].image_id)]
+    new = [{"what": "mark", "x": 9, "y": 9}, {"what": "note", "text": "x"}, {"what": "favourite", "on": True}]
+    seen = {"image": str(lab.first[OPEN].image_id)}
+    for picture, entries in (*((each, new + undoings) for each in pictures), (seen, undoings)):
+        for entry in entries:
+            typed = {"key": "a" * 32, "image": int(picture["image"]), **entry}
+            form = {name: "1" if value is True else str(value) for name, value in entry.items()}
+            yield {"entries": json.dumps([typed]), **picture, **form}
 
 
 def test_counts_are_of_what_one_sees(lab):

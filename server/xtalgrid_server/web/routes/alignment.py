@@ -20,7 +20,7 @@ router = APIRouter(prefix="/aligned")
 @router.get("/{image_id:int}/{other_id:int}.json")
 async def inspection(request: AllowedRequest, image: NamedImage, other_id: int) -> Response:
     """Say how another image of the same drop lies on an image."""
-    other = await run_in_threadpool(request.site.image, other_id)
+    other = await run_in_threadpool(request.image, other_id)
     if (other.barcode, other.well) != (image.barcode, image.well):
         raise HTTPException(404, "These images show different drops.")
     return await _aligned(request, image, other)

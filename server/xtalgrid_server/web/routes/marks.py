@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -16,7 +17,7 @@ from ..auth.authentication import LONGEST_NAME
 from ..auth.forms import local_address
 from ..pages.marking import Typed
 from ..pages.scoring import RefusedScoreError
-from ..site import AllowedRequest, Form, PostedForm
+from ..site import AllowedRequest, Form, PageRequest, PostedForm
 
 router = APIRouter(prefix="/marks")
 
@@ -32,7 +33,7 @@ def mark(request: AllowedRequest, form: PostedForm) -> Response:
     then = local_address(form.text("then"))
     try:
         typed = msgspec.convert(_values(form), type=Typed)
-        request.site.marking.take(typed, request.visitor.name, request.client, now())
+        _take(request, typed, now())
     except (msgspec.ValidationError, ValueError) as error:
         raise HTTPException(422, f"This form cannot be used: {error}.") from error
     except RefusedScoreError as error:
@@ -57,13 +58,20 @@ def take_typed(request: AllowedRequest, form: PostedForm) -> JSONResponse:
     for typed in entries:
         refused = ""
         try:
-            request.site.marking.take(typed, request.visitor.name, request.client, received)
+            _take(request, typed, received)
         except RefusedScoreError as error:
             refused = str(error)
         except LedgerError as error:  # those before this one are stored, and known by their keys next time
             raise HTTPException(503, str(error)) from error
         results.append({"key": typed.key, "refused": refused, "warning": ""})
     return JSONResponse({"results": results})
+
+
+def _take(request: PageRequest, typed: Typed, received: datetime) -> None:
+    """Record an entry of a picture that this visitor may see; raises as `Marking.take`."""
+    if not request.sees_image(typed.image):
+        raise RefusedScoreError("There is no such image.")
+    request.site.marking.take(typed, request.visitor.name, request.client, received)
 
 
 def _values(form: Form) -> dict[str, Any]:
