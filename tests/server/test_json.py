@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import click
@@ -14,7 +14,11 @@ from click.testing import CliRunner
 
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.cli.main import main
+from xtalgrid_server.config import from_string
+from xtalgrid_server.ledger.marks import Mark
+from xtalgrid_server.ledger.notices import Settings
 from xtalgrid_server.service import cron
+from xtalgrid_server.steps.system import System
 
 from .conftest import INSPECTED
 
@@ -25,19 +29,22 @@ COMMANDS = {
     "disagreements": (),
     "explain": ("CI022987", "A1a"),
     "history": ("CI022987", "A1a"),
+    "marks": ("CI022987",),
     "model list": (),
+    "projects": (),
     "search": (),
     "service status": (),
     "simulate": ("--days", "1", "--archive", "10"),
     "status": (),
     "token list": (),
     "user list": (),
+    "user notifications": (),
 }
 """The commands with ``--json``, with arguments."""
 
-ELSEWHERE = {"boinc status", "fluorescence", "import-folder", "import-scores", "run"}
-"""Those tried in boinc/test_boinc_grid.py, reports/test_fluorescence.py, test_accounts.py, exchange/test_import_scores.py
-and system/test_run.py."""
+ELSEWHERE = {"boinc status", "fluorescence", "import-annotations", "import-folder", "import-scores", "run"}
+"""Those tried in boinc/test_boinc_grid.py, reports/test_fluorescence.py, exchange/test_annotations.py, test_accounts.py,
+exchange/test_import_scores.py and system/test_run.py."""
 
 PERSON_AT = INSPECTED + timedelta(days=1)
 
@@ -62,6 +69,10 @@ def xtalgrid(tmp_path, config, score, person, monkeypatch):
         .output.startswith("ben can sign in")
     )
     assert call("token", "add", "ben").exit_code == 0
+    with System(from_string("", home=config.home)) as system:
+        at = datetime(2024, 1, 9)
+        system.ledger.marks.add([Mark(image_id=drop.inspect_id, kind="point", x=5, y=9, who="ben", at=at)])
+        system.ledger.notices.save("ben", Settings(since=at, address="ben@lab.example"))
     monkeypatch.setattr(cron, "FILE", tmp_path / "cron")
     cron.FILE.write_text(call("service", "install", "--cron", "--dry-run").stdout.partition("\n")[2])
     return call

@@ -111,8 +111,9 @@ class ChopBatches(Dataset[Batch]):
                 hints = sets.take_hints(self._patches)
                 self._usual, self._spread = hints.mean(axis=0), hints.std(axis=0) + 1e-3
                 self.hints = hints.shape[1]
-            hard = [(self._difficulty(), recipe.hard)] if recipe.hard else []
-            emphasis = [*hard, (real[sets.patch_wells[self._patches]], recipe.real)]
+            emphasis: list[tuple[npt.NDArray[Any], float]] = [(real[sets.patch_wells[self._patches]], recipe.real)]
+            if recipe.hard:
+                emphasis.insert(0, (self._difficulty(), recipe.hard))
             self._patch_draw, self.window_weights = patch_draw(
                 self._windows[self._patches], recipe.classes, recipe.balance, emphasis
             )

@@ -513,7 +513,7 @@ def import_annotations(
 
 
 @click.command()
-@click.argument("kind", metavar="|".join((*FORMATS, "xtal")), type=click.Choice((*FORMATS, "xtal")))
+@click.argument("kind", metavar="FORMAT", type=click.Choice((*FORMATS, "xtal")))
 @click.argument("out", type=click.Path(path_type=Path))
 @filter_options
 @click.option("--inspection", type=click.IntRange(min=0), help="Only this inspection; xtal has the newest by default.")

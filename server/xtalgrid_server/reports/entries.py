@@ -96,6 +96,8 @@ class Filter:
         Part of a note on the drop; case does not matter.
     favourites
         Only drops that are somebody's favourites.
+    among
+        Barcodes of the only plates that count; None: all.
     """
 
     outcome: str = ""
@@ -109,6 +111,14 @@ class Filter:
     inspection: int | None = None
     note: str = ""
     favourites: bool = False
+    among: frozenset[str] | None = None
+
+    @property
+    def plates(self) -> set[str] | None:
+        """Barcodes of the only plates that can fit, by `barcode` and `among`; None: all."""
+        if self.among is None:
+            return {self.barcode} if self.barcode else None
+        return {self.barcode} & self.among if self.barcode else set(self.among)
 
     @property
     def by_contents(self) -> bool:
@@ -175,7 +185,7 @@ def have_second_opinion(ledger: Ledger, chosen: Filter) -> bool:
 
 def _range(ledger: Ledger, chosen: Filter) -> Range:
     """Return the plates that may have drops that fit, and the dates."""
-    barcodes: set[str] | None = {chosen.barcode} if chosen.barcode else None
+    barcodes = chosen.plates
     for name in ("project", "sample", "condition"):
         if part := getattr(chosen, name):
             matching = ledger.contents.plates_with(part, name)
@@ -194,8 +204,7 @@ def inspections(ledger: Ledger, chosen: Filter, answers: bool = False) -> Iterat
 
 def scored_by_people(config: Config, ledger: Ledger, chosen: Filter) -> Iterator[DropInspection]:
     """Return the inspections that meet all criteria and that a person scored, by inspect id; read no others."""
-    barcodes = {chosen.barcode} if chosen.barcode else None
-    chosen_range = Range(barcodes, chosen.since, chosen.before)
+    chosen_range = Range(chosen.plates, chosen.since, chosen.before)
     for batch in ledger.images.scored_by_people(config.imager.programs, chosen_range):
         plates = {image.barcode for image in batch}
         contents = ledger.contents.of_plates(plates)

@@ -16,8 +16,7 @@ from pydantic import BaseModel, Field
 from xtalgrid_core.lines import one_line
 
 from ..ledger.tokens import Token
-from .proxies import reached
-from .site import Site
+from .site import PageRequest, Site, as_person, check_address
 
 MAX_BYTES = 64 * 1024
 
@@ -61,11 +60,20 @@ WRITE_REFUSALS = READ_REFUSALS | _refusals(
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program that may score in a person's name."""
+    """A program that sends a person's token. It sees what the person sees: `asked` is its request as theirs."""
 
-    site: Site
     token: Token
-    client: str
+    asked: PageRequest
+
+    @property
+    def site(self) -> Site:
+        """The site that it asks."""
+        return self.asked.site
+
+    @property
+    def client(self) -> str:
+        """Address of its computer."""
+        return self.asked.client
 
     @property
     def who(self) -> str:
@@ -82,25 +90,34 @@ class Program:
         return hashlib.sha256(msgspec.json.encode(("program", self.who, *parts))).hexdigest()[:32]
 
 
-def _any_program(request: Request) -> Program:
+def _sender(request: Request) -> Program:
     site: Site = request.app.state.site
     token = site.authentication.tokens.of(request)
     if token is None:
         raise HTTPException(401, HOW_TO_SEND, {"WWW-Authenticate": "Bearer"})
-    return Program(site, token, reached(request).client)
+    return Program(token, as_person(request, token))
 
 
-def _scoring_program(program: AnyProgram) -> Program:
+Sender = Annotated[Program, Depends(_sender)]
+
+
+def _any_program(program: Sender) -> Program:
+    check_address(program.asked)
+    return program
+
+
+def _scoring_program(program: Sender) -> Program:
     if program.token.scope != "score":
         text = f"The token {program.token.label!r} only reads. Make one that scores, at /tokens in the viewer."
         raise HTTPException(403, text)
+    check_address(program.asked)
     return program
 
 
 AnyProgram = Annotated[Program, Depends(_any_program)]
-"""A request with a token."""
+"""A request with a token, whose person may see what the address names."""
 ScoringProgram = Annotated[Program, Depends(_scoring_program)]
-"""A request with a token that may score. A browser's cookies give no right here, so other sites' pages have none."""
+"""The same with a token that may score. A browser's cookies give no right here, so other sites' pages have none."""
 
 
 class JSONRoute(APIRoute):

@@ -22,6 +22,7 @@ from ..ledger.corrections import Correction
 from ..ledger.plates import Inspection
 from ..ledger.shapes import ScoredImage
 from ..ledger.store import Ledger
+from ..ledger.tokens import Token
 from ..reports.fluorescence import CrystalInUV, in_uv
 from ..steps.new_crystals import NewCrystal
 from ..steps.visibility import Sight, Visibility
@@ -188,6 +189,11 @@ class PageRequest:
         """Return the plates that this visitor may see, the one inspected last first."""
         return self.visible(self.site.all_plates.all())
 
+    @property
+    def barcodes(self) -> frozenset[str] | None:
+        """The plates that this visitor may see; None: all."""
+        return None if self.sight.everything else frozenset(entry.barcode for entry in self.plates())
+
     def inspections(self, barcode: str) -> list[tuple[int, datetime]]:
         """Return (number, date) of a plate's inspections, oldest first; none if this visitor may not see it."""
         return self.site.all_plates.inspections(barcode) if self.sight.sees(barcode) else []
@@ -305,18 +311,39 @@ def no_plate(barcode: str, inspection: object = None) -> HTTPException:
     return HTTPException(404, f"There is no plate {barcode}{at}.")
 
 
+def no_mark() -> HTTPException:
+    """Return the error for a mark, as `no_image` does."""
+    return HTTPException(404, "There is no such mark; GET /api/marks/BARCODE/INSPECTION lists them.")
+
+
 def _check_plate(request: PageRequest, values: Mapping[str, Any]) -> None:
     if not request.sight.sees(values["barcode"]):
         raise no_plate(values["barcode"], values.get("inspection"))
+
+
+def _check_mark(request: PageRequest, values: Mapping[str, Any]) -> None:
+    mark = values["mark"]
+    row = request.site.ledger.marks.row_with_key(mark) if mark.isalnum() else None
+    if row is None or not request.sees_image(row.image_id):
+        raise no_mark()
 
 
 GUARDS: dict[str, Callable[[PageRequest, Mapping[str, Any]], object]] = {
     "barcode": _check_plate,
     "image_id": lambda request, values: request.image(values["image_id"]),
     "other_id": lambda request, values: request.image(values["other_id"]),
+    "mark": _check_mark,
     "score_id": lambda request, values: request.score(values["score_id"]),
 }
 """What checks each part of an address that names a plate: a page with such a part is not reached without it."""
+
+
+def check_address(request: PageRequest) -> None:
+    """Check that a person may see what an address names (`GUARDS`); raises HTTPException 404 if not."""
+    if request.site.visibility.is_limited:
+        parts = request.http.path_params
+        for part in parts.keys() & GUARDS.keys():
+            GUARDS[part](request, parts)
 
 
 class NotSignedIn(Exception):
@@ -328,16 +355,18 @@ def _open_request(request: Request) -> PageRequest:
     return PageRequest(site, request, site.authentication.visitor(request))
 
 
+def as_person(request: Request, token: Token) -> PageRequest:
+    """Return a program's request as the person's whose token it sends; of their groups only the file's are known."""
+    return PageRequest(request.app.state.site, request, Visitor(token.who), token.label)
+
+
 def _allowed_request(request: Request) -> PageRequest:
     site: Site = request.app.state.site
     token = site.authentication.tokens.of(request) if request.method == "GET" else None
-    opened = PageRequest(site, request, Visitor(token.who), token.label) if token else _open_request(request)
-    limited = site.visibility.is_limited
-    if opened.visitor == GUEST and (limited or not site.config.viewer.guests):
+    opened = as_person(request, token) if token else _open_request(request)
+    if opened.visitor == GUEST and (site.visibility.is_limited or not site.config.viewer.guests):
         raise NotSignedIn
-    if limited:
-        for part in request.path_params.keys() & GUARDS.keys():
-            GUARDS[part](opened, request.path_params)
+    check_address(opened)
     return opened
 
 

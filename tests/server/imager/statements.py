@@ -49,6 +49,7 @@ TALK: dict[str, Callable[[ImagerDatabase], object]] = {
     "ImagerDatabase.scored_by_people": lambda d: list(d.scored_by_people(["*_UV_*"])),
     "ImagerDatabase.register": lambda d: d.register([*ROWS, ImageRow(0, "P1", 1, DAY, Well(1, 1, 1), "x_HF_99_n.jpg")]),
     "ImagerDatabase.mates": lambda d: d.mates(1),
+    "ImagerDatabase.barcodes": lambda d: d.barcodes(),
     "ImagerDatabase.entered": lambda d: d.entered("CI022987"),
     "ScoreWriter.scores_of_drops": _writes(lambda w: w.scores_of_drops([1, 2])),
     "ScoreWriter.insert": _writes(lambda w: w.insert(1, "23", DAY, "ARTscore", "x_HF_99_1.jpg")),
@@ -73,7 +74,10 @@ TALKERS = {
     f"crystaltrak.{name}"
     for name in ("connection", "database", "samples", "tables", "writer", "column_types", *_CHECKS)
 } | {"folder.seen", "folder.plates", "folder.formats", "folder.inspections"}
-"""Modules of the imager package that know SQLAlchemy; those of `folder` are for the embedded database alone."""
+"""Modules of the imager package that know SQLAlchemy; those of `folder` are for the embedded database alone.
+
+Those of `ispyb` talk to another database, MariaDB, on which their own tests run.
+"""
 
 _SILENT = {"is_ours", "writing", "write", "writer", "refresh", "path"}
 

@@ -6,16 +6,20 @@ whatever it shows. A new address is walked as soon as it stands in docs/threat-m
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import sqlite3
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace as changed
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import httpx2
+import pyarrow.parquet
 import pytest
 from click.testing import CliRunner
 
@@ -36,6 +40,9 @@ from xtalgrid_server.steps.system import System
 from xtalgrid_server.storage.people import read_people
 from xtalgrid_server.web.app import create_app
 from xtalgrid_server.web.auth.passwords import hash_password
+from xtalgrid_server.web.pages.downloads import BY_KIND
+from xtalgrid_server.web.programs import AnyProgram, ScoringProgram
+from xtalgrid_server.web.routes.conditions import GROUPINGS
 from xtalgrid_server.web.site import GUARDS, AllowedRequest
 
 from .conftest import PASSWORD, Visit, token_of
@@ -46,7 +53,7 @@ HIDDEN, BARE, SHARED, OPEN = "HIDZQX1", "BAREZQX2", "BOTHZQX3", "OPEN0004"
 MARK = re.compile(rb"zqx", re.IGNORECASE)
 LATELY = datetime.now().replace(microsecond=0) - timedelta(days=1)
 
-FREE = {"inspection", "name", "side", "number", "group"}
+FREE = {"inspection", "name", "side", "number", "group", "kind"}
 """Parts of addresses that name no plate; `number` is that of a mate of the image before it."""
 PEOPLE = "project;person\nred zqx;rita\nred zqx;@reds\nblue;olga\nblue;rita\n@reds;rudi\n\nno person\nred zqx;\n"
 
@@ -144,8 +151,24 @@ class Lab:
             self.browsers[name] = client
         return self.browsers[name]
 
+    def program(self, name: str, scope: str = "score") -> Visit:
+        """A program with a token of a person."""
+        key = f"{name} {scope}"
+        if key not in self.browsers:
+            token = self.app.state.site.authentication.tokens.make(name, scope, scope, 1, "test")
+            headers = {"Authorization": f"Bearer {token}"}
+            self.browsers[key] = Visit(self.app, base_url="http://localhost", headers=headers)
+        return self.browsers[key]
+
+    def senders(self, name: str, route: Route) -> list[Visit]:
+        """A person's browser and program, as far as an address is for them."""
+        by_browser = [] if route.who == "token" else [self(name)]
+        has_program = route.method == "GET" or route.who == "token"
+        return [*by_browser, self.program(name)] if has_program else by_browser
+
     def filled(self, route: Route, of: str, **values: str) -> str:
         known = {"inspection": "1", "name": str(self.first[of].well), "side": "320", "number": "0", "group": "crystal"}
+        known["kind"] = "csv"
         known |= self.ids(of) | values
         return re.sub(r"{(\w+)}", lambda found: known[found.group(1)], route.address)
 
@@ -153,11 +176,12 @@ class Lab:
         """What the parts of addresses that name a plate are for one."""
         image = self.first[of]
         image_id = str(image.image_id)
-        return {"barcode": of, "image_id": image_id, "other_id": image_id, "score_id": str(image.score_id)}
+        known = {"barcode": of, "image_id": image_id, "other_id": image_id, "score_id": str(image.score_id)}
+        return known | {"mark": keys_of(image.image_id)[1]}
 
     def state(self) -> list[str]:
         """All rows that a change of a drop adds to."""
-        own = r'INSERT INTO "?(sessions|attempts|visits|links|users|notif)'
+        own = r'INSERT INTO "?(sessions|attempts|visits|links|users|notif|tokens)'
         with closing(sqlite3.connect(self.config.home / "ledger.db")) as connection:
             return [row for row in connection.iterdump() if not re.match(own, row)]
 
@@ -204,15 +228,17 @@ def test_an_outsider_finds_no_hidden_plate_and_a_member_does(lab, route):
             one_hidden, one_absent = (lab.filled(route, OPEN, **{part: of[part]}) for of in (ids, absent))
             check_is_as_absent(lab, route, one_hidden, one_absent)
     for name, barcode in (("rita", HIDDEN), ("rudi", HIDDEN), ("rita", SHARED), ("boss", BARE), ("olga", OPEN)):
-        shown = lab(name).request(route.method, lab.filled(route, barcode))
-        assert shown.status_code in (200, 303), (name, barcode, shown.text[:300])
+        for sender in lab.senders(name, route):
+            shown = sender.request(route.method, lab.filled(route, barcode))
+            assert shown.status_code in (200, 303), (name, barcode, shown.text[:300])
 
 
 def check_is_as_absent(lab: Lab, route: Route, hidden: str, absent: str) -> None:
     """Nobody is told that there is one."""
-    told = [lab("olga").request(route.method, address, follow_redirects=False) for address in (hidden, absent)]
-    assert [each.status_code for each in told] == [404, 404], told[0].text
-    assert _without(told[0].text, HIDDEN, SHARED, BARE) == _without(told[1].text, "987654")
+    for sender in lab.senders("olga", route):
+        told = [sender.request(route.method, address, follow_redirects=False) for address in (hidden, absent)]
+        assert [each.status_code for each in told] == [404, 404], told[0].text
+        assert _without(told[0].text, HIDDEN, SHARED, BARE) == _without(told[1].text, "987654")
 
 
 def _without(page: str, *names: str) -> str:
@@ -231,12 +257,66 @@ def test_no_page_tells_an_outsider_of_a_hidden_plate(lab, route):
         "?older=1&of=all&limit=1000",
         "?project=red&condition=condition",
         "?q=grew&favourites=1",
+        *(f"?outcome=any&by={by}" for by in GROUPINGS),
     ):
-        for name in ("olga", "nina", ""):
-            answer = lab(name).get(lab.filled(route, OPEN) + query)
-            assert not MARK.search(answer.content), (name, query, MARK.search(answer.content))
+        for name, sender in (
+            ("olga", lab("olga")),
+            ("olga", lab.program("olga")),
+            ("nina", lab("nina")),
+            ("", lab("")),
+        ):
+            answer = sender.get(lab.filled(route, OPEN) + query)
+            assert not MARK.search(text_of(answer)), (name, query, MARK.search(text_of(answer)))
             if not name and route.who not in ("everybody", "program"):
                 assert "Sign in" in answer.text or answer.status_code in (401, 403)
+
+
+def text_of(answer: httpx2.Response) -> bytes:
+    """All text of an answer, also within a zip file or Parquet; pictures and PDF have none that could be searched."""
+    data, kind = answer.content, answer.headers.get("content-type", "")
+    if kind.startswith("image/") or kind == "application/pdf":
+        return b""
+    if data.startswith(b"PK"):
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            data = b"\n".join(name.encode() + archive.read(name) for name in archive.namelist())
+    elif data.startswith(b"PAR1"):
+        data = str(pyarrow.parquet.read_table(io.BytesIO(data)).to_pylist()).encode()
+    return re.sub(rb"[A-Za-z0-9+/=]{200,}", b"", data)  # pictures in base64 have any three letters somewhere
+
+
+@pytest.mark.parametrize("kind", BY_KIND)
+def test_a_download_in_any_form_has_the_plate_alone_and_is_for_who_may_see_it(lab, kind):
+    def ask(name: str, barcode: str) -> httpx2.Response:
+        return lab(name).get(f"/plate/{barcode}/1/export/{kind}")
+
+    assert [ask("olga", barcode).status_code for barcode in (HIDDEN, SHARED, BARE)] == [404] * 3
+    assert (ask("olga", OPEN).status_code, ask("rita", HIDDEN).status_code) == (200, 200)
+    assert not MARK.search(text_of(ask("olga", OPEN)))
+    if kind not in ("marco", "texrank"):  # which have no line without a second opinion
+        assert MARK.search(text_of(ask("rita", HIDDEN)))  # so that the line before can fail
+
+
+def found_of(page: str) -> list[list[str]]:
+    """First and second column of the list of conditions: what the drops have in common, and how many there are."""
+    body = re.search(r'class="list">.*?<tbody>(.*?)</tbody>', page, re.DOTALL)
+    rows = re.findall(r"<tr>(.*?)</tr>", body.group(1), re.DOTALL) if body else []
+    return sorted([cell.strip() for cell in re.findall(r"<td[^>]*>(.*?)</td>", row)[:2]] for row in rows)
+
+
+def test_a_search_of_conditions_counts_what_one_sees(lab):
+    def ask(name: str, query: str) -> list[list[str]]:
+        return found_of(lab(name).get(f"/conditions?outcome=any&{query}").text)
+
+    for _ in range(2):  # what is remembered of one person's search is of no other's
+        assert ask("boss", "by=plate") == sorted([each, "4"] for each in (HIDDEN, BARE, SHARED, OPEN))
+        assert ask("rita", "by=plate") == sorted([each, "4"] for each in (HIDDEN, SHARED, OPEN))
+        assert ask("olga", "by=plate") == [[OPEN, "4"]]
+        assert ask("nina", "by=plate") == []
+        # BOTHZQX3 has a drop of blue too
+        assert [number for name, number in ask("rita", "by=project") if name == "blue"] == ["2"]
+        assert ask("olga", "by=project&project=blue") == [["blue", "1"]]
+    assert ask("olga", f"by=plate&barcode={HIDDEN}") == []
+    assert ask("rita", f"by=plate&barcode={HIDDEN}") == [[HIDDEN, "4"]]
 
 
 @pytest.mark.parametrize("address", ["/", "/?q=condition", "/?q=grew", "/inbox", "/operations", "/api/plates"])
@@ -260,12 +340,23 @@ def test_a_new_page_that_forgets_to_ask_shows_nothing_either(lab):
     def forgetful(_: AllowedRequest) -> str:
         return HIDDEN
 
+    @app.post("/forgetful/read/{barcode}")
+    def reading(_: AnyProgram) -> str:
+        return HIDDEN
+
+    @app.post("/forgetful/score/{barcode}")
+    def scoring(_: ScoringProgram) -> str:
+        return HIDDEN
+
     with Visit(app, base_url="http://localhost") as client:
         for name, status in (("olga", 404), ("rita", 200)):
             client.fill("/sign-in", "/sign-in", name=name, password=PASSWORD)
             number = image.image_id
             for part in (f"plate/{HIDDEN}", f"image/{number}", f"other/{number}", f"score/{image.score_id}"):
                 assert client.get(f"/forgetful/{part}").status_code == status, (name, part)
+            headers = lab.program(name).headers
+            for part in ("read", "score"):
+                assert client.post(f"/forgetful/{part}/{HIDDEN}", headers=headers).status_code == status, (name, part)
 
 
 @by_address(POSTS)
@@ -297,6 +388,67 @@ def marking(lab: Lab, pictures: list[dict[str, str]]) -> Iterator[dict[str, str]
             typed = {"key": "a" * 32, "image": int(picture["image"]), **entry}
             form = {name: "1" if value is True else str(value) for name, value in entry.items()}
             yield {"entries": json.dumps([typed]), **picture, **form}
+
+
+def places(lab: Lab, of: str) -> list[dict[str, object]]:
+    """What programs call a plate's first drop."""
+    return [{"image_id": lab.first[of].image_id}, {"barcode": of, "inspection": 1, "well": str(lab.first[of].well)}]
+
+
+SENT = {"scores": {"outcome": "clear"}, "marks": {"x": 9, "y": 9}}
+
+
+@pytest.mark.parametrize("what", SENT)
+def test_an_outsiders_program_changes_no_hidden_plate_and_a_members_does(lab, what):
+    def send(name: str, place: dict[str, object]) -> tuple[int, str]:
+        one = {"key": f"{name} {place}", **place, **SENT[what]}
+        answer = lab.program(name).post(f"/api/{what}", json={what: [one]})
+        assert answer.status_code == 200, answer.text
+        return answer.json()["accepted"], answer.json()["results"][0]["refused"]
+
+    absent = {"image_id": 987654}, {"barcode": "987654", "inspection": 1, "well": "A1a"}
+    before = lab.state()
+    for barcode in (HIDDEN, SHARED, BARE):
+        for hidden, none in zip(places(lab, barcode), absent, strict=True):
+            (accepted, why), (_, why_absent) = send("olga", hidden), send("olga", none)
+            assert (accepted, why.replace(barcode, "987654")) == (0, why_absent)
+            assert "There is no " in why
+    assert lab.state() == before
+    assert [send(name, place) for name in ("rita", "boss") for place in places(lab, HIDDEN)] == [(1, None)] * 4
+
+
+def test_a_token_that_only_reads_tells_no_more_of_a_hidden_mark(lab):
+    """The answers are the same for a mark that is hidden, seen or absent."""
+    marks = [lab.ids(HIDDEN)["mark"], lab.ids(OPEN)["mark"], "0" * 32]
+    told = [lab.program("olga", "read").delete(f"/api/marks/{mark}") for mark in marks]
+    assert {(each.status_code, each.text) for each in told} == {(403, told[0].text)}
+
+
+def test_what_a_program_sent_is_out_of_its_reach_once_the_plate_is_hidden(lab):
+    program, (_, place) = lab.program("olga"), places(lab, OPEN)
+    score = {"scores": [{"key": "mine", **place, "outcome": "clear"}]}
+    undo = {"keys": ["mine"]}
+
+    def refused(answer: httpx2.Response) -> str | None:
+        return answer.json()["results"][0]["refused"]
+
+    assert refused(program.post("/api/scores", json=score)) is None
+    mark = program.post("/api/marks", json={"marks": [{"key": "m", **place, "x": 1, "y": 1}]}).json()["results"][0]
+    with System(lab.config) as system:
+        try:
+            system.ledger.contents.record([Contents(OPEN, Well(1, 1, 1), "red zqx", "sample open")])
+            time.sleep(1.1)
+            before = lab.state()
+            assert "There is no plate" in refused(program.post("/api/scores", json=score))
+            assert "no score with this key" in refused(program.post("/api/scores/undo", json=undo))
+            assert program.delete(f"/api/marks/{mark['mark']}").status_code == 404
+            assert found_of(lab("olga").get("/conditions?outcome=any&by=plate").text) == []
+            assert lab.state() == before
+        finally:
+            system.ledger.contents.record([Contents(OPEN, Well(1, 1, 1), "blue", "sample open", "condition open")])
+            time.sleep(1.1)
+    assert refused(program.post("/api/scores/undo", json=undo)) is None
+    assert program.delete(f"/api/marks/{mark['mark']}").status_code == 200
 
 
 def test_counts_are_of_what_one_sees(lab):

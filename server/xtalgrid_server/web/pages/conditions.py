@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from xtalgrid_core.errors import Busy
@@ -52,8 +52,8 @@ class Searches:
         self._found = MemoryCache[Found](ledger.plates)
         self._turns = threading.BoundedSemaphore(_AT_ONCE)
 
-    def find(self, chosen: Filter, group_by: tuple[Key, ...]) -> Found:
-        """Search as ``xtalgrid search`` does.
+    def find(self, chosen: Filter, group_by: tuple[Key, ...], among: frozenset[str] | None) -> Found:
+        """Search as ``xtalgrid search`` does, among the plates that the visitor may see (None: all).
 
         Raises
         ------
@@ -64,6 +64,7 @@ class Searches:
         """
         if not self._turns.acquire(blocking=False):
             raise Busy("Others are searching; try again in a few seconds.")
+        chosen = replace(chosen, among=among)  # part of the key: nobody is shown what others may see
         try:
             return self._found.get((chosen, group_by), lambda: self._search(chosen, group_by))
         finally:

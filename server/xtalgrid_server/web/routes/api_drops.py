@@ -45,7 +45,7 @@ class DropGiven(Given):
 
 
 def image_of(program: Program, given: DropGiven) -> int:
-    """Return the id of the image that is meant; of a drop with several, the one that represents it.
+    """Return the id of the image that is meant, which the person may see; of a drop with several, its representative.
 
     Raises
     ------
@@ -56,6 +56,8 @@ def image_of(program: Program, given: DropGiven) -> int:
     if (given.image_id is None) == (place == (None, None, None)):
         raise RefusedScoreError("Give either image_id, or barcode, inspection and well.")
     if given.image_id is not None:
+        if not program.asked.sees_image(given.image_id):
+            raise RefusedScoreError("There is no such image.")
         return given.image_id
     if given.barcode is None or given.inspection is None or given.well is None:
         raise RefusedScoreError("Give barcode, inspection and well together.")
@@ -63,10 +65,9 @@ def image_of(program: Program, given: DropGiven) -> int:
         well = parse_well(given.well)
     except ValueError as error:
         raise RefusedScoreError(f"{error}.") from error
-    site = program.site
-    if given.inspection not in dict(site.index.inspections(given.barcode)):
+    if given.inspection not in dict(program.asked.inspections(given.barcode)):
         raise RefusedScoreError(f"There is no plate {given.barcode} with an inspection {given.inspection}.")
-    images = site.ledger.images.of_plate(given.barcode, [given.inspection], well if well.subwell else None)
+    images = program.site.ledger.images.of_plate(given.barcode, [given.inspection], well if well.subwell else None)
     of_well = [drop for drop in drop_cards(images) if drop.well[:2] == well[:2]]
     if len(of_well) != 1:
         which = ", ".join(str(drop.well) for drop in of_well)

@@ -16,7 +16,7 @@ from ...reports.marks import PlacedMark, plate_marks
 from ..pages.marking import MARKED_AS, TypedMark, TypedUndo
 from ..pages.scoring import RefusedScoreError
 from ..programs import NOT_FOUND, READ_REFUSALS, WRITE_REFUSALS, JSONRoute, Program, ScoringProgram
-from ..site import AllowedRequest
+from ..site import AllowedRequest, no_mark
 from .api_drops import MOST, DropGiven, Given, Key, image_of
 from .plate import read_plate
 
@@ -123,7 +123,7 @@ def remove(program: ScoringProgram, mark: Annotated[str, Path(min_length=1, max_
     known = program.site.ledger.marks
     row = known.row_with_key(mark) if mark.isalnum() else None
     if row is None or row.kind == UNDO:
-        raise HTTPException(404, "There is no such mark; GET /api/marks/BARCODE/INSPECTION lists them.")
+        raise no_mark()
     if all(one.key != mark for one in known.of_image(row.image_id).standing):
         return MarkRemoved(mark=mark, repeated=True)
     typed = TypedUndo(key=secrets.token_hex(16), image=row.image_id, undoes=mark)

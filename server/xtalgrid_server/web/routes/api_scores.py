@@ -148,7 +148,7 @@ def _score(program: Program, given: ScoreGiven, received: datetime) -> ScoreResu
 
 def _undo(program: Program, name: str, received: datetime) -> ScoreResult:
     scored = program.site.ledger.corrections.with_key(program.key(name))
-    if scored is None:
+    if scored is None or not program.asked.sees_image(scored.image_id):
         raise RefusedScoreError(f"{program.who} has no score with this key.")
     typed = TypedScore(program.key(name, "undone"), scored.image_id, undoes=scored.key)
     return _take(program, name, typed, received)

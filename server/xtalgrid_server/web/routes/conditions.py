@@ -117,7 +117,7 @@ def conditions(
     )
     problem = ""
     try:
-        found = request.site.searches.find(asked.filter, GROUPINGS[by])
+        found = request.site.searches.find(asked.filter, GROUPINGS[by], request.barcodes)
     except TooLong:
         found = Found([], {})
         problem = (
