@@ -14,7 +14,7 @@ import io
 import re
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,7 +24,7 @@ import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from PIL import Image
+from PIL import Image, ImageDraw
 from starlette.testclient import TestClient
 
 import xtalgrid
@@ -355,13 +355,24 @@ def shown(page: str) -> dict[str, object]:
     }
 
 
+def is_mostly_inside(box: Sequence[int], outline: Sequence[Sequence[int]]) -> bool:
+    """Whether the viewer shows a chop: half of it, or of a smaller drop, lies in the outline, by Pillow's polygon."""
+    if len(outline) < 3:
+        return True
+    inside = Image.new("1", (4000, 4000))
+    ImageDraw.Draw(inside).polygon([(col, row) for row, col in outline], fill=1)
+    drop, (row, col, height, width) = np.asarray(inside), box
+    return bool(drop[row : row + height, col : col + width].sum() >= 0.5 * min(height * width, drop.sum()))
+
+
 def seen(answer: Answer) -> dict[str, object]:
     """The same numbers as the front door has them."""
 
     def said(probability: float) -> str:
         return html.escape(percent(probability))
 
-    boxes, drop = answer["boxes"], answer["drop"]
+    drop = answer["drop"]
+    boxes = [chop for chop in answer["boxes"] if is_mostly_inside(chop["box"], drop["outline"])]
     return {
         "box": [(f"{c}", f"{r}", f"{w}", f"{h}") for r, c, h, w in (chop["box"] for chop in reversed(boxes))],
         "chops": [(chop["outcome"], said(chop["probability"])) for chop in boxes],

@@ -45,6 +45,8 @@ def test_nothing_that_runs_what_it_reads_is_imported():
     readers = {"app_version.py", "health.py", "install.py", "project.py", "templates.py"}
     # These refuse document types, so no entity is ever read.
     readers |= {"screens.py", "sheets.py"}
+    # These write, and import what escapes text.
+    readers |= {"label_studio.py", "text.py"}
     assert {name for name, _ in of_the_project_itself} <= readers
     assert found == of_the_project_itself
     assert len(SOURCES) > 100

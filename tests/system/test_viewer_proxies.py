@@ -146,7 +146,7 @@ def crawl(browser: Browser) -> dict[str, httpx2.Response]:
     while waiting:
         address = waiting.pop().partition("#")[0]
         if address in seen or re.search(
-            "/(corrections|sign-out|inbox/seen|operations/review)|[?&](only|size)=", address
+            "/(corrections|marks|sign-out|inbox/seen|operations/review)|[?&](only|size)=", address
         ):
             continue
         at, seen[address] = browser.get(address)
@@ -316,7 +316,7 @@ def test_a_person_in_a_real_browser_under_a_path_over_plain_http(behind, system)
         page.get_by_role("link", name="PLATE1").click()
         page.locator("a.tile").first.click()
         page.wait_for_url("**/xtalgrid/well/PLATE1/1/A1a*")
-        page.get_by_label("Class map").check()
+        page.get_by_role("checkbox", name="Class map").check()
         page.locator("#map-status", has_text=re.compile(".")).wait_for()  # no weights here: a reason, and no page
         assert "<" not in page.locator("#map-status").inner_text()
         page.keyboard.type("01")

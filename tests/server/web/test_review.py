@@ -314,7 +314,7 @@ def test_json_for_the_labs_programs(client, score):
     assert [drop["well"] for drop in plate["drops"]] == ["A2a", "A1a"]
     assert (plate["drops"][0]["score"], plate["above_line"]) == ("23", 1)
     described = client.get("/api/openapi.json").json()
-    assert set(described["paths"]) == {"/api/plates", "/api/plates/{barcode}/{inspection}"}
+    assert {"/api/plates", "/api/plates/{barcode}/{inspection}"} <= set(described["paths"])
 
 
 def test_both_opinions_of_a_drop(client, score):
@@ -349,7 +349,7 @@ def test_project_sample_and_condition_find_plates(client, score, system):
         page = client.get("/", params={"q": text}).text
         assert "CI022987" in page and "PKA 12 mg/ml" in page, text
     assert "No plates found" in client.get("/?q=lysozyme").text
-    assert "<dd>0.2 M salt</dd>" in client.get(WELL).text
+    assert "<dd>0.2 M salt <" in client.get(WELL).text
 
 
 def test_uv_mates_are_shown_beside_the_drop(client, score, system, config):

@@ -105,7 +105,7 @@ def test_pages_ask_nothing_of_other_hosts_and_need_no_inline_style(client, score
 def test_frames_do_not_depend_on_colour_alone(client):
     styles = client.get("/looks.css").text
     dashes = dict(re.findall(r"\.o-([\w-]+) \{.*?--dash: ([^;]+);", styles))
-    assert len(dashes) == len(Outcome) + 2 + 4 + 11  # waiting, disagreed; groups alone; the scale of p_crystal
+    assert len(dashes) == len(Outcome) + 2 + 4 + 10  # waiting, disagreed; groups alone; the scale of p_crystal
     assert len({dashes[kind] for kind in ("harvestable", "precipitate", "spherulites", "clear", "undecided")}) == 5
 
 
