@@ -264,6 +264,12 @@ def test_the_menu_of_downloads_by_keyboard(page):
         excel.press("Enter")
     assert got.value.suggested_filename == "BROWSER1_2_xlsx.xlsx"
     expect(excel).to_be_hidden()
+    for width in (1440, 1280, 1024, 820, 390):  # wherever the button is, the menu is in the window
+        page.set_viewport_size({"width": width, "height": 800})
+        button.press("Enter")
+        menu = page.locator("#downloads .menu").bounding_box()
+        assert menu["x"] >= 0 and menu["x"] + menu["width"] <= width, (width, menu)
+        excel.press("Escape")
 
 
 def test_every_page_fits_a_tablet(signed_in):
