@@ -1,8 +1,7 @@
 """Conditions as the makers of screens, databases and people write them.
 
-Texts are from published tables: Hampton Research (Crystal Screen, Crystal Screen 2, Index, PEG/Ion, Natrix), Molecular
-Dimensions (JCSG-plus, Morpheus, PACT premier, MIDAS), Qiagen/NeXtal (Classics, PEGs), Rigaku (Wizard), and REMARK 280
-of entries of the PDB.
+Most texts are in the manner of Hampton Research, Molecular Dimensions, Qiagen/NeXtal, Rigaku and REMARK 280 of the PDB,
+written by hand; those in `PUBLISHED` are from methods sections of papers, with what a person reads in them.
 """
 
 from __future__ import annotations
@@ -180,3 +179,29 @@ def test_the_ph(text, ph):
 def test_the_precipitant(text, precipitant):
     found = read_condition(text).precipitant
     assert (found.name if found else None) == precipitant
+
+
+PUBLISHED = {
+    "0.1 M sodium malonate pH 7.0, 12% w/v polyethylene glycol 3350": (7.0, [0.1, 12]),
+    "0.1 M Tris 8.0, 8% w/v PEG8000": (8.0, [0.1, 8]),
+    "0.1M sodium malonate (pH 6.25) and 10% w/v Polyethylene glycol 3350": (6.25, [0.1, 10]),
+    "0.1 M HEPES sodium pH 7.5, 1.5 M lithium sulfate monohydrate": (7.5, [0.1, 1.5]),
+    "0.2 M ammonium acetate, 0.1 M BIS-TRIS pH 5.5, 25% w/v Polyethylene glycol 3350": (5.5, [0.2, 0.1, 25]),
+    "0.1 M Magnesium formate dihydrate, 15% w/v Polyethylene glycol 3350": (None, [0.1, 15]),
+    "20% (w/v) PEG 8000, 0.1 M Tris base/Hydrochloric acid pH 8.5, 0.1 M Magnesium chloride, and 20% (v/v) PEG 400": (
+        8.5,
+        [20, 0.1, 0.1, 20],
+    ),
+}
+
+
+@pytest.mark.parametrize("text", PUBLISHED)
+def test_conditions_of_papers(text):
+    read = read_condition(text)
+    assert (read.ph, [each.concentration for each in read.components]) == PUBLISHED[text]
+    assert not read.unread
+
+
+def test_a_range_is_not_taken_for_a_number():
+    read = read_condition("8–15% w/v Polyethylene Glycol 3350 and 0.2 M lithium citrate pH 5.5")
+    assert (read.unread, len(read.components)) == (("8–15% w/v Polyethylene Glycol 3350",), 1)
