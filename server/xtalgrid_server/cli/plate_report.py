@@ -60,6 +60,7 @@ def report(
         write_atomically(out, data)
     log_access(config, "export", kind=f"report{out.suffix.lower()}", plates=[one.barcode for one in found.plates])
     plates = f"{len(found.plates)} plate{'' if len(found.plates) == 1 else 's'}"
-    say(f"{out}: {plates}, {len(made)} pictures{'; ' + found.left_out if found.left_out else ''}")
+    drops = f"{len(made)} picture{'' if len(made) == 1 else 's'}"
+    say(f"{out}: {plates}, {drops}{'; ' + found.left_out if found.left_out else ''}")
     if missing := sum(isinstance(each, str) for each in made.values()):
         say(f"{missing} pictures could not be made; the report says why", err=True)

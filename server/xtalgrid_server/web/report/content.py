@@ -73,7 +73,7 @@ class Shown:
     @property
     def p_crystal(self) -> str:
         """Formatted p_crystal; empty without an ARTscore."""
-        return "" if self.drop.p_crystal is None else f"{self.drop.p_crystal:.3f}"
+        return "" if self.drop.p_crystal is None else percent(self.drop.p_crystal)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ _TELLING = 12
 
 _MEANINGS = (
     "What a drop is held to be is what people said of it, and the ARTscore where nobody did. p_crystal is the "
-    "ARTscore's calibrated probability of a crystal: of ten drops with 0.300, three have one. Expected crystals "
+    "ARTscore's calibrated probability of a crystal: of ten drops with 30 %, three have one. Expected crystals "
     "are the sum of these chances, and of what people said. Dates of inspections are the imager's local time."
 )
 
