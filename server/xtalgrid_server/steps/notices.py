@@ -20,6 +20,7 @@ from email.message import EmailMessage
 from email.utils import formatdate
 
 from xtalgrid_core.errors import ConfigError, XtalgridError
+from xtalgrid_core.frames import percent
 from xtalgrid_core.lines import one_line
 
 from ..config import Config
@@ -299,7 +300,7 @@ def _row(crystal: NewCrystal, url: str, inside: str) -> str:
         f'<a href="{html.escape(url)}">{name}</a>' if url else name,
         f"{image.inspection}, {image.inspected:%Y-%m-%d}",
         html.escape(str(image.outcome)),
-        f"{image.p_crystal:.2f}",
+        percent(image.p_crystal),
         html.escape(inside),
     )
     return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"

@@ -75,7 +75,7 @@ def test_a_plate_as_pdf_says_what_is_on_it_and_who_said_so(config, plate, tmp_pa
         r"Clear +1 +0 +1",
         r"Precipitate +0 +1 +1",
         r"A1a +crystals harvestable \(ARTscore\) +91 % +lysozyme +20 % PEG 3350, pH 7\.4",
-        r"B1a +crystals overnucleated \(ben\) +2 %",
+        r"B1a +crystals overnucleated \(ben\) +2 ?%",
         r"segmenter [0-9a-f]{64}",
         r"page 1 of \d",
         r"ann: clear, \d{4}",
