@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, HTTPException, Query
+from fastapi import APIRouter, Depends, HTTPException, Query
 from fastapi.responses import HTMLResponse, Response
 
 from xtalgrid_core.errors import ConfigError
@@ -144,50 +144,6 @@ def conditions(
     )
 
 
-@router.get("/conditions/grid", response_class=HTMLResponse)
-def grid(
-    request: AllowedRequest,
-    condition: Annotated[str, Query(max_length=TEXTS["condition"])] = "",
-    vary: Text = "",
-    first: Text = "",
-    last: Text = "",
-    columns: Text = "",
-    first_ph: Text = "",
-    last_ph: Text = "",
-    rows: Text = "",
-) -> HTMLResponse:
-    """Show a grid around a condition, and a form for its steps."""
-    values = _Steps.of(condition, vary, (first, last, columns), (first_ph, last_ph, rows))
-    made, problem = None, ""
-    try:
-        made = values.grid()
-    except ConfigError as error:
-        problem = str(error)
-    return request.render("grid.html", steps=values, grid=made, problem=problem)
-
-
-@router.get("/conditions/grid.csv")
-def grid_file(
-    request: AllowedRequest,
-    condition: Annotated[str, Query(max_length=TEXTS["condition"])] = "",
-    vary: Text = "",
-    first: Text = "",
-    last: Text = "",
-    columns: Text = "",
-    first_ph: Text = "",
-    last_ph: Text = "",
-    rows: Text = "",
-) -> Response:
-    """Send a grid around a condition as CSV, which ``xtalgrid layout`` reads."""
-    values = _Steps.of(condition, vary, (first, last, columns), (first_ph, last_ph, rows))
-    try:
-        data = grid_csv(values.grid())
-    except ConfigError as error:
-        raise HTTPException(422, f"No grid can be made: {error}.") from error
-    request.log("export", kind="grid", condition=values.condition.text)
-    return download(data, "text/csv; charset=utf-8", "optimisation_grid.csv")
-
-
 class _Steps:
     """The steps of a grid: what the form says, or else the usual ones."""
 
@@ -218,6 +174,45 @@ class _Steps:
             | {"first": self.concentration.first, "last": self.concentration.last, "columns": self.concentration.number}
             | {"first_ph": self.ph.first, "last_ph": self.ph.last, "rows": self.ph.number}
         )
+
+
+def _read_steps(
+    condition: Annotated[str, Query(max_length=TEXTS["condition"])] = "",
+    vary: Text = "",
+    first: Text = "",
+    last: Text = "",
+    columns: Text = "",
+    first_ph: Text = "",
+    last_ph: Text = "",
+    rows: Text = "",
+) -> _Steps:
+    return _Steps.of(condition, vary, (first, last, columns), (first_ph, last_ph, rows))
+
+
+Steps = Annotated[_Steps, Depends(_read_steps)]
+"""What the address says of a grid."""
+
+
+@router.get("/conditions/grid", response_class=HTMLResponse)
+def grid(request: AllowedRequest, steps: Steps) -> HTMLResponse:
+    """Show a grid around a condition, and a form for its steps."""
+    made, problem = None, ""
+    try:
+        made = steps.grid()
+    except ConfigError as error:
+        problem = str(error)
+    return request.render("grid.html", steps=steps, grid=made, problem=problem)
+
+
+@router.get("/conditions/grid.csv")
+def grid_file(request: AllowedRequest, steps: Steps) -> Response:
+    """Send a grid around a condition as CSV, which ``xtalgrid layout`` reads."""
+    try:
+        data = grid_csv(steps.grid())
+    except ConfigError as error:
+        raise HTTPException(422, f"No grid can be made: {error}.") from error
+    request.log("export", kind="grid", condition=steps.condition.text)
+    return download(data, "text/csv; charset=utf-8", "optimisation_grid.csv")
 
 
 def _range(texts: Sequence[str], usual: Range) -> Range:
