@@ -20,10 +20,11 @@ from xtalgrid_core.whole import missing_end
 
 from ...config import Config
 from ...domain.failures import FailureLog
-from ...domain.images import ImageRow, UnusableRow
+from ...domain.images import ImageRow
 from ...storage.engines import IN_LIST
 from ...storage.originals import open_original, trust
 from ..crystaltrak.database import ImagerDatabase
+from ..embedded import EmbeddedSource
 from .entering import STEP, Imported, convention_of, enter, refuse_vendors
 from .listing import NOT_SCORED, SECOND_FORMAT, UNREADABLE, Listing, walk
 from .seen import OtherFiles, Seen, SeenFiles, State
@@ -31,7 +32,7 @@ from .seen import OtherFiles, Seen, SeenFiles, State
 _BATCH = 1000
 
 
-class FolderSource:
+class FolderSource(EmbeddedSource):
     """The folder ``imager.folder`` with its subfolders, except hidden ones.
 
     Parameters
@@ -70,23 +71,12 @@ class FolderSource:
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         refuse_vendors(config)
-        self._config, self._database, self._failures = config, database, failures
+        super().__init__(database)
+        self._config, self._failures = config, failures
         self._folder = (folder or Path(config.imager.folder).expanduser()).absolute()
         self._convention = convention_of(config, names or config.import_.names)
         self._copy, self._clock, self._pause = copy, clock, pause
         self._seen = SeenFiles(database)
-        self.newest_first = database.newest_first
-        self.entered_after, self.last_id = database.entered_after, database.last_id
-        self.of_inspections = database.of_inspections
-        self.find_incomplete = database.find_incomplete
-        self.of_plate = database.of_plate
-        self.count_images = database.count_images
-        self.path = database.path
-
-    @property
-    def unusable(self) -> list[UnusableRow]:
-        """The rows that could not be used so far; see `ImageSource`."""
-        return self._database.unusable
 
     def refresh(self) -> list[ImageRow]:
         """Import complete files, scanning the folder twice if there are new ones.

@@ -15,10 +15,11 @@ from xtalgrid_core.errors import FailureReason
 
 from ...config import Config
 from ...domain.failures import FailureLog
-from ...domain.images import ImageRow, UnusableRow
+from ...domain.images import ImageRow
 from ...domain.log import log
 from ...storage.permissions import outside
 from ..crystaltrak.database import ImagerDatabase
+from ..embedded import EmbeddedSource
 from .connection import Ispyb
 from .entered import Entered, EnteredTable
 from .images import PAGE, IspybImage, convert, inspections_of, read_again, read_page
@@ -30,7 +31,7 @@ _IDS_AGAIN = 2000
 _FAILED_AGAIN = 500
 
 
-class IspybSource:
+class IspybSource(EmbeddedSource):
     """Images of the inspections in ISPyB, an `ImageSource` on the embedded database.
 
     Parameters
@@ -44,20 +45,9 @@ class IspybSource:
     """
 
     def __init__(self, config: Config, database: ImagerDatabase, failures: FailureLog) -> None:
-        self._config, self._database, self._failures = config, database, failures
+        super().__init__(database)
+        self._config, self._failures = config, failures
         self._table = EnteredTable(database)
-        self.newest_first = database.newest_first
-        self.entered_after, self.last_id = database.entered_after, database.last_id
-        self.of_inspections = database.of_inspections
-        self.find_incomplete = database.find_incomplete
-        self.of_plate = database.of_plate
-        self.count_images = database.count_images
-        self.path = database.path
-
-    @property
-    def unusable(self) -> list[UnusableRow]:
-        """The rows that could not be used so far; see `ImageSource`."""
-        return self._database.unusable
 
     def refresh(self) -> list[ImageRow]:
         """Enter what is new in ISPyB.
