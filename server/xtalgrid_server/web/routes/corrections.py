@@ -10,12 +10,11 @@ from fastapi.responses import JSONResponse
 
 from xtalgrid_core.errors import ImagerError, LedgerError
 
-from ...ledger.database import now
-from ..auth.authentication import LONGEST_NAME
 from ..auth.forms import local_address
 from ..pages.scoring import RefusedScoreError, TypedScore, person_outcome
 from ..query_parameters import well_address
 from ..site import AllowedRequest, PageRequest, PostedForm
+from ..typed_entries import take_entries
 
 router = APIRouter(prefix="/corrections")
 
@@ -52,34 +51,15 @@ def correct(request: AllowedRequest, form: PostedForm) -> Response:
 
 @router.post("/typed")
 def take_typed(request: AllowedRequest, form: PostedForm) -> JSONResponse:
-    """Take scores that a page's script kept, in order; each is stored once, however often it is sent.
-
-    The answer has a line for each: its key, why it was refused (it will always be), and what else the person should
-    know of it.
-    """
-    if request.visitor.name != form.text("who"):  # the session ended, or somebody else signed in
-        raise HTTPException(401, f"Sign in as {form.text('who')[:LONGEST_NAME]} to save these scores.")
-    request.check_form(form)
-    received = now()
-    try:
-        scores = msgspec.json.decode(form.text("scores"), type=TypedScores)
-    except msgspec.MsgspecError as error:
-        raise HTTPException(422, f"These scores cannot be read: {error}.") from error
-    results = []
-    for typed in scores:
-        refused = warning = ""
-        try:
-            if not request.sees_image(typed.image):
-                raise RefusedScoreError("There is no such image.")
-            request.site.scoring.take(typed, request.visitor.name, request.client, received, request.session)
-        except RefusedScoreError as error:
-            refused = str(error)
-        except ImagerError as error:
-            warning = str(error)
-        except LedgerError as error:  # those before this one are stored, and known by their keys next time
-            raise HTTPException(503, str(error)) from error
-        results.append({"key": typed.key, "refused": refused, "warning": warning})
-    return JSONResponse({"results": results})
+    """Take scores that a page's script kept; see `take_entries`."""
+    take = request.site.scoring.take
+    return take_entries(
+        request,
+        form,
+        "scores",
+        TypedScores,
+        lambda typed, received: take(typed, request.visitor.name, request.client, received, request.session),
+    )
 
 
 @router.post("/undo")

@@ -13,11 +13,11 @@ from fastapi.responses import JSONResponse
 from xtalgrid_core.errors import LedgerError
 
 from ...ledger.database import now
-from ..auth.authentication import LONGEST_NAME
 from ..auth.forms import local_address
 from ..pages.marking import Typed
 from ..pages.scoring import RefusedScoreError
 from ..site import AllowedRequest, Form, PageRequest, PostedForm
+from ..typed_entries import take_entries
 
 router = APIRouter(prefix="/marks")
 
@@ -45,26 +45,15 @@ def mark(request: AllowedRequest, form: PostedForm) -> Response:
 
 @router.post("/typed")
 def take_typed(request: AllowedRequest, form: PostedForm) -> JSONResponse:
-    """Take entries that a page's script kept, in order, as `/corrections/typed` takes scores."""
-    if request.visitor.name != form.text("who"):  # the session ended, or somebody else signed in
-        raise HTTPException(401, f"Sign in as {form.text('who')[:LONGEST_NAME]} to save these entries.")
-    request.check_form(form)
-    received = now()
-    try:
-        entries = msgspec.json.decode(form.text("entries"), type=TypedEntries)
-    except msgspec.MsgspecError as error:
-        raise HTTPException(422, f"These entries cannot be read: {error}.") from error
-    results = []
-    for typed in entries:
-        refused = ""
-        try:
-            _take(request, typed, received)
-        except RefusedScoreError as error:
-            refused = str(error)
-        except LedgerError as error:  # those before this one are stored, and known by their keys next time
-            raise HTTPException(503, str(error)) from error
-        results.append({"key": typed.key, "refused": refused, "warning": ""})
-    return JSONResponse({"results": results})
+    """Take entries that a page's script kept; see `take_entries`."""
+    take = request.site.marking.take
+    return take_entries(
+        request,
+        form,
+        "entries",
+        TypedEntries,
+        lambda typed, received: take(typed, request.visitor.name, request.client, received),
+    )
 
 
 def _take(request: PageRequest, typed: Typed, received: datetime) -> None:
