@@ -115,6 +115,8 @@ def _remedy(folder: Path) -> str:
 def default_models(folder: Path = PACKAGED, variant: Variant | None = None) -> tuple[str, str]:
     """Return the SHA-256 of the default (segmenter, classifier), or of their fp32 or int8 variants.
 
+    A segmenter without an int8 variant has its fp32 weights in both: it takes a small part of the time.
+
     Raises
     ------
     BrokenModel
@@ -123,7 +125,9 @@ def default_models(folder: Path = PACKAGED, variant: Variant | None = None) -> t
         If a default model has no such variant in the folder.
     """
     manifest = read_manifest(folder)
-    return _default(manifest, "segmenter", variant), _default(manifest, "classifier", variant)
+    quantised = {entry.role for entry in manifest.models if entry.variant == "int8"}
+    segmenter = "fp32" if variant == "int8" and "segmenter" not in quantised else variant
+    return _default(manifest, "segmenter", segmenter), _default(manifest, "classifier", variant)
 
 
 def _default(manifest: WeightsManifest, role: Role, variant: Variant | None) -> str:

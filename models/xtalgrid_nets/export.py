@@ -1,6 +1,7 @@
 """Export trained states for the worker: ONNX files, and the manifest that names them by hash.
 
-A folder of weights has a segmenter and a classifier in fp32, and optionally an int8 variant of each (`quantize`).
+A folder of weights has a segmenter and a classifier in fp32, and optionally an int8 variant of each (`quantize`), which
+may be the default.
 """
 
 from __future__ import annotations
@@ -161,8 +162,9 @@ def install(
         A chop set to quantise both networks on; see `quantize`. If None, an int8 variant stays if its fp32 weights
         do, and is removed otherwise.
     int8_classifier
-        Trained state that the classifier's int8 variant is made from, instead of the fp32 weights: one that learned to
-        answer as they do while rounding (recipe ``int8``, which starts from them).
+        Trained state to make the classifier's int8 variant from, instead of the fp32 weights: one that learned to
+        answer as they do while rounding (recipe ``int8``, which starts from them). This variant becomes the default,
+        and only the classifier is quantised. Needs `int8`.
     keep
         Share, 0..1, of the folder's present classifier in the new one, see `mix_in`; it must be the same network,
         exported with the same `crystal_shift`.
@@ -173,18 +175,20 @@ def install(
         If a state can't be read, or a role has neither a state nor a file, or the networks to mix differ.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    before = read_manifest(folder).models if (folder / MANIFEST).is_file() else ()
+    manifest = read_manifest(folder) if (folder / MANIFEST).is_file() else None
+    before = manifest.models if manifest else ()
+    defaults_before = set(manifest.default.values()) if manifest else set()
     entries = [_fp32(role, states.get(role), folder, before, crystal_shift, keep) for role in ROLES]
     for role, entry in zip(ROLES, tuple(entries), strict=True):
         int8_entries = [e for e in before if e.variant == "int8" and e.role == role and e.origin == entry.sha256]
-        if int8 is not None:
+        if int8 is not None and (int8_classifier is None or role == "classifier"):
             from .quantize import quantize
 
             name = f"{role}-int8.onnx"
-            if role == "classifier" and int8_classifier is not None:
-                _quantize_trained(int8_classifier, folder / name, int8)
-            else:
+            if int8_classifier is None:
                 quantize(folder / entry.file, folder / name, role, int8)
+            else:
+                _quantize_trained(int8_classifier, folder / name, int8)
             int8_entries = [_entry(folder, role, name, "int8", entry.architecture, before, entry.dense, entry.sha256)]
         entries += int8_entries
     if calibration is not None:
@@ -193,6 +197,10 @@ def install(
             for entry in entries
         ]
     default = {entry.role: entry.sha256 for entry in entries if entry.variant == "fp32"}
+    for entry in entries:
+        trained = entry.role == "classifier" and int8_classifier is not None
+        if entry.variant == "int8" and (trained or entry.sha256 in defaults_before):
+            default[entry.role] = entry.sha256
     manifest = WeightsManifest(schema=1, default=default, models=tuple(entries))
     write_atomically(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
     for old in before:

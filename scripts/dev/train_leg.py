@@ -104,7 +104,7 @@ def start(work: Path) -> str:
     from xtalgrid_nets.export import shift_crystals
     from xtalgrid_nets.states import SQUEEZENET, from_onnx, save_trained
 
-    entry, _ = find_model(default_models()[1], "classifier", [])
+    entry, _ = find_model(default_models(variant="fp32")[1], "classifier", [])
     net = from_onnx(PACKAGED / entry.file, SQUEEZENET)
     shift_crystals(net, -CRYSTAL_SHIFT)
     name = f"classifier-{entry.sha256[:12]}.pt"

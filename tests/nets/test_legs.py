@@ -16,7 +16,7 @@ from tests.nets.test_fit import SMALL, X, bright_crystals, curves, stop_at_step 
 from tests.tiny_networks import write_tiny_weights  # noqa: E402
 
 from xtalgrid_core.errors import ConfigError, ModelError  # noqa: E402
-from xtalgrid_core.weights import MANIFEST, PACKAGED, ModelEntry, WeightsManifest  # noqa: E402
+from xtalgrid_core.weights import MANIFEST, PACKAGED, ModelEntry, WeightsManifest, default_models  # noqa: E402
 from xtalgrid_nets.export import export_segmenter, install  # noqa: E402
 from xtalgrid_nets.fit import train  # noqa: E402
 from xtalgrid_nets.fit.balance import emphasised  # noqa: E402
@@ -237,14 +237,13 @@ def test_int8_weights_that_learned_to_agree_have_the_steps_that_they_learned(tau
     losses = [float(row["loss"]) for row in curves(run)]
     assert 0 < losses[-1] < 0.1, "from the start, nearly the same answers"
 
-    with_views = shutil.copytree(taught, tmp_path / "views")  # for the segmenter's ranges
-    wells = np.load(taught / "wells.npy")[:20]
-    views = np.random.default_rng(0).integers(0, 256, (len(wells), 256, 256, 3), dtype=np.uint8)
-    for array, values in (("views", views), ("masks", views[..., 0]), ("view_wells", wells)):
-        np.save(with_views / f"{array}.npy", values)
-    manifest = install({}, weights, int8=with_views, int8_classifier=run / "state.pt")
-    fp32, int8 = (entry for entry in manifest.models if entry.role == "classifier")
+    manifest = install({}, weights, int8=taught, int8_classifier=run / "state.pt")
+    segmenter, fp32, int8 = manifest.models
     assert int8.origin == fp32.sha256
+    assert manifest.default == {"segmenter": segmenter.sha256, "classifier": int8.sha256}
+    assert install({}, weights).default == manifest.default, "the choice stays"
+    assert default_models(weights, "int8") == default_models(weights) == (segmenter.sha256, int8.sha256)
+    assert default_models(weights, "fp32") == (segmenter.sha256, fp32.sha256)
     graph = onnx.load(weights / int8.file).graph
     constants = {value.name: numpy_helper.to_array(value) for value in graph.initializer}
     makers = {node.output[0]: node for node in graph.node}
@@ -252,4 +251,4 @@ def test_int8_weights_that_learned_to_agree_have_the_steps_that_they_learned(tau
     scales = [float(constants[makers[node.input[0]].input[1]]) for node in inner]
     assert scales == pytest.approx(load_trained(run / "state.pt")[1]["activation_steps"], rel=1e-5)
     with pytest.raises(ModelError, match="was not trained in int8"):
-        install({}, weights, int8=with_views, int8_classifier=tmp_path / f"{SQUEEZENET}.pt")
+        install({}, weights, int8=taught, int8_classifier=tmp_path / f"{SQUEEZENET}.pt")

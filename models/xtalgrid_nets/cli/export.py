@@ -24,8 +24,8 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 )
 @click.option("--int8", "int8", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="SET",
               help="Also write int8 variants, quantised on this chop set.")  # fmt: skip
-@click.option("--int8-classifier", type=_FILE, help="Make the classifier's int8 variant from this trained state, which "
-              "learned by the recipe int8 to answer as the fp32 weights do.")  # fmt: skip
+@click.option("--int8-classifier", type=_FILE, help="Only write the classifier's int8 variant, from this trained state, "
+              "which learned by the recipe int8 to answer as the fp32 weights do, and make it the default.")  # fmt: skip
 def export(
     segmenter: Path | None,
     classifier: Path | None,
@@ -45,7 +45,7 @@ def export(
     from ..export import install
 
     if int8_classifier and not int8:
-        raise click.UsageError("--int8-classifier needs --int8 SET, for the segmenter's ranges")
+        raise click.UsageError("--int8-classifier needs --int8 SET, for the ranges that were not learned")
     paths: dict[Role, Path | None] = {"segmenter": segmenter, "classifier": classifier}
     states = {role: path for role, path in paths.items() if path}
     try:
