@@ -24,7 +24,7 @@ from xtalgrid_core import wire
 from xtalgrid_core.images import SUFFIXES
 from xtalgrid_worker.workunit import image_files
 
-MODES = {"exact": ["--exact"], "dense": [], "int8": ["--variant", "int8"]}
+MODES = {"exact": ["--exact", "--variant", "fp32"], "dense": ["--variant", "fp32"], "int8": ["--variant", "int8"]}
 PAIRS = (("exact", "dense"), ("dense", "int8"))
 
 PART = 50
