@@ -181,7 +181,7 @@ def test_what_no_worker_can_score_with_changes_nothing(config: Config, tmp_path:
         msgspec.json.encode(msgspec.structs.replace(manifest, default=default, models=models))
     )
     damaged = changed(PACKAGED, tmp_path / "damaged")
-    with (damaged / "classifier.onnx").open("ab") as stream:
+    with (damaged / "classifier-int8.onnx").open("ab") as stream:
         stream.write(b"more")
     with System(config) as system:
         for candidate, message in (
@@ -341,7 +341,7 @@ def test_the_commands_say_what_is_in_use(config: Config, tmp_path: Path) -> None
     new = default_models(candidate)[1]
     assert f"classifier {new[:12]}; `xtalgrid model rollback`" in xtalgrid("promote", str(candidate), "--as", "jdoe")
     listed = xtalgrid("list")
-    assert f"* classifier fp32  {new}" in listed
+    assert f"* classifier int8  {new}" in listed
     assert f"  classifier fp32  {OWN[1]}" in listed
     assert "by jdoe: the lab's held-out wells" in listed
     assert OWN[1][:12] in xtalgrid("rollback")
