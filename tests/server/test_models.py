@@ -342,7 +342,7 @@ def test_the_commands_say_what_is_in_use(config: Config, tmp_path: Path) -> None
     assert f"classifier {new[:12]}; `xtalgrid model rollback`" in xtalgrid("promote", str(candidate), "--as", "jdoe")
     listed = xtalgrid("list")
     assert f"* classifier int8  {new}" in listed
-    assert f"  classifier fp32  {OWN[1]}" in listed
+    assert f"  classifier int8  {OWN[1]}" in listed
     assert "by jdoe: the lab's held-out wells" in listed
     assert OWN[1][:12] in xtalgrid("rollback")
     assert "not a folder of weights" in xtalgrid("promote", str(tmp_path))
