@@ -49,6 +49,7 @@ from xtalgrid_core.outcomes import CLASSES
 from xtalgrid_core.scale import pixel_size
 from xtalgrid_core.weights import PACKAGED, default_models, read_manifest, with_second_opinion
 from xtalgrid_scoring import second_opinion
+from xtalgrid_scoring.memory import keep_freed_memory
 from xtalgrid_scoring.networks import RUNTIME, Networks, load_network
 from xtalgrid_scoring.score import score_image
 from xtalgrid_worker.workunit import image_files
@@ -263,6 +264,7 @@ def main() -> None:
     if arguments.mxnet:
         published["published way, MXNet"] = lambda chops: seconds_mxnet(chops, arguments.mxnet)
     marco = marco_networks(arguments.marco, arguments.threads) if arguments.marco else {}
+    keep_freed_memory()  # as the worker does
     ways = ways_of(arguments.weights, arguments.step, arguments.exact_step, arguments.marco)
     if arguments.dense_only:
         ways = {way: options for way, options in ways.items() if options.mode == "dense"}
