@@ -1,4 +1,4 @@
-"""Freed memory is kept for the next image: giving it back and taking it again costs a sixth of a well's time."""
+"""Freed memory is kept for the next image: giving it back and taking it again costs a tenth of a well's time."""
 
 from __future__ import annotations
 
