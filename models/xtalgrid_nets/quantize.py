@@ -1,13 +1,14 @@
 """Quantise exported networks to int8: static quantisation, calibrated on chops and views of a training set.
 
 ONNX Runtime's own tool converts weights to 8-bit integers for each output channel, and activations for each tensor.
-Weights use 7 of the bits (`reduce_range`), because processors without VNNI add two products in 16 bits, which would
-overflow. The last layer and what follows it stay in fp32, because the decision is based on it.
+Weights use 7 of the bits (`LARGEST_WEIGHT`), so that sums are exact on every processor. The last layer and what follows
+it stay in fp32, because the decision is based on it.
 
 ONNX Runtime changes the layout of a picture wherever int8 and fp32 meet, so all other layers of a classifier are
 quantised. Its first layer sees pixels, which are 8-bit numbers already, and so loses only its weights' last bits
 (`_as_pixels`). A concatenation and its inputs have one scale, so that it only copies (`_share_scales`). A segmenter
-pads its pictures with the mean colour, which is no 8-bit number; its first layer stays in fp32.
+pads its pictures with the mean colour, which is no 8-bit number; its first layer stays in fp32, with the pooling behind
+it (`_pool_before_rounding`).
 
 Without learned steps, the range of a layer is a mean over pictures: the largest value of all pictures is rare, and
 would leave coarser steps for all the others. Not taken, because they change the group of more windows: equalising the
@@ -33,6 +34,13 @@ from xtalgrid_core.outcomes import CLASSES
 from xtalgrid_core.weights import Role
 
 from .sets.reading import ChopSet
+
+LARGEST_WEIGHT = 64
+"""Largest int8 weight, of either sign.
+
+Processors without VNNI add two products of an activation, 0..255, and a weight in 16 bits (``vpmaddubsw``), which end
+at 32,767: 2 · 255 · 64 = 32,640.
+"""
 
 PICTURES = 156
 """Number of chops or views that the ranges of activations are measured on: twelve chops of each class."""
@@ -89,7 +97,8 @@ def quantize(fp32: Path, int8: Path, role: Role, data: Path, steps: Sequence[flo
         options: dict[str, Any] = {}
         if role == "classifier":
             options |= {"CalibMovingAverage": True, "CalibMovingAverageConstant": 0.05}
-        if _as_pixels(graph.graph):
+        is_first_quantised = _as_pixels(graph.graph)
+        if is_first_quantised:
             options["TensorQuantOverrides"] = {PIXELS: _scale(1.0), **_learned(graph.graph, steps)}
             kept.append(PIXELS)
             onnx.save(graph, folded)
@@ -109,7 +118,46 @@ def quantize(fp32: Path, int8: Path, role: Role, data: Path, steps: Sequence[flo
         )
         quantised = onnx.load(quantised_file)
         _share_scales(quantised.graph)
+        if not is_first_quantised:
+            _pool_before_rounding(quantised.graph)
+        check_weights(quantised.graph, str(int8))
         write_atomically(int8, quantised.SerializeToString())
+
+
+def check_weights(graph: Any, name: str) -> None:
+    """Check that no int8 weight of an ONNX graph is above `LARGEST_WEIGHT`.
+
+    Raises
+    ------
+    ModelError
+        If one is; `name` is used in the message.
+    """
+    from onnx import TensorProto, numpy_helper
+
+    for tensor in graph.initializer:
+        if tensor.data_type == TensorProto.INT8 and tensor.dims:
+            largest = int(np.abs(numpy_helper.to_array(tensor).astype(int)).max(initial=0))
+            if largest > LARGEST_WEIGHT:
+                raise ModelError(
+                    f"{name}: {tensor.name} has weights up to {largest}; with more than {LARGEST_WEIGHT}, processors "
+                    "without VNNI give other scores: quantise it again with `xtalgrid-train export --int8`"
+                )
+
+
+def _pool_before_rounding(graph: Any) -> None:
+    """Let a pooling in a QDQ graph that takes what the first convolution makes, in fp32, come before the rounding.
+
+    The numbers stay the same. The runtime would pool the 8-bit numbers in another layout, which takes longer than all
+    the rest up to there.
+    """
+    makers = {node.output[0]: node for node in graph.node}
+    first = next(node for node in graph.node if node.op_type == "Conv")
+    made = {first.output[0], *(node.output[0] for node in graph.node if list(node.input) == list(first.output))}
+    for node in graph.node:
+        if node.op_type == "MaxPool" and (before := makers.get(node.input[0])) and before.op_type == "DequantizeLinear":
+            unrounded = makers[before.input[0]].input[0]
+            if unrounded in made:
+                node.input[0] = unrounded
 
 
 PIXELS = "pixels"

@@ -17,6 +17,7 @@ from xtalgrid_core.weights import MANIFEST
 
 from .classmap import draw_maps
 from .failures import failed, read_file
+from .memory import keep_freed_memory
 from .messages import READY, Job, Maps, Refused, Reply, receive_job, send
 from .networks import Networks
 from .score import score_image
@@ -27,6 +28,7 @@ _CACHED_NETWORKS = 3
 
 def main() -> NoReturn:
     """Answer jobs until standard input ends."""
+    keep_freed_memory()
     jobs, replies = _pipes()
     faulthandler.enable()
     waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()

@@ -1,6 +1,6 @@
 """Measure the peak memory of a worker that scores the largest image accepted, filled by a drop.
 
-    python scripts/bench/largest.py [--second-opinion MARCO/marco.onnx]
+    python scripts/bench/largest.py [--weights FOLDER] [--variant int8] [--second-opinion MARCO/marco.onnx]
 
 The image is rendered small and enlarged. Each kind of file is scored by a process of its own.
 """
@@ -26,7 +26,8 @@ import sys
 from pathlib import Path
 from memory import peak_mb
 import xtalgrid
-score = xtalgrid.Scorer(second_opinion=sys.argv[2] or None).score(Path(sys.argv[1]), 1.13)
+weights, variant, second = (word or None for word in sys.argv[2:])
+score = xtalgrid.Scorer(weights, variant=variant, second_opinion=second).score(Path(sys.argv[1]), 1.13)
 print(f"{score.outcome}, drop {score.drop.box}: {peak_mb():.0f} MB")
 """
 
@@ -34,8 +35,11 @@ print(f"{score.outcome}, drop {score.drop.box}: {peak_mb():.0f} MB")
 def main() -> None:
     """Print the peak for each kind of file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--second-opinion", default="", help="ONNX file of `xtalgrid-train import marco`")
-    second = parser.parse_args().second_opinion
+    parser.add_argument("--weights", type=Path, help="folder of weights (default: the package's own)")
+    parser.add_argument("--variant", default="", choices=["fp32", "int8"])
+    parser.add_argument("--second-opinion", type=Path, help="ONNX file of `xtalgrid-train import marco`")
+    arguments = parser.parse_args()
+    weights, second = (str(path.absolute()) if path else "" for path in (arguments.weights, arguments.second_opinion))
     height = int((MAX_PIXELS * 3 / 4) ** 0.5)
     width = MAX_PIXELS // height
     well = render_well(
@@ -47,7 +51,7 @@ def main() -> None:
             path = Path(folder) / f"largest.{kind.lower()}"
             image.convert(mode).save(path, kind, **options)
             print(f"{width}×{height} {mode} {kind} of {path.stat().st_size / 1e6:.0f} MB: ", end="", flush=True)
-            command = [sys.executable, "-c", _SCORE, str(path), second and str(Path(second).absolute())]
+            command = [sys.executable, "-c", _SCORE, str(path), weights, arguments.variant, second]
             subprocess.run(command, check=True, cwd=Path(__file__).parent)
 
 

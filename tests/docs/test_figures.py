@@ -1,5 +1,8 @@
 """Figures in pages: renewed from the evaluation, and a stale or unknown one is found."""
 
+import shutil
+import tomllib
+
 import pytest
 
 from reference import figures
@@ -46,3 +49,22 @@ def test_no_page_keeps_a_figure_of_the_evaluation_by_hand():
     for page in figures.pages():
         without = figures.FIGURE.sub("", page.read_text(encoding="utf-8"))
         assert not [count for count in counts if count in without], page
+
+
+def test_a_benchmark_replaces_its_own_figures_alone(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(figures.ROOT / "scripts" / "bench")
+    import measured
+
+    file = tmp_path / "measured.toml"
+    shutil.copy(measured.FILE, file)
+    before = tomllib.loads(file.read_text(encoding="utf-8"))
+    monkeypatch.setattr("sys.argv", ["scripts/bench/worker.py", "my wells", "--record", "stages"])
+    measured.record("stages", ["way", "a well"], [['"dense"', "0.1"]], file)
+    measured.record_value("well_s", "0.10", file)
+    after = tomllib.loads(file.read_text(encoding="utf-8"))
+    assert [name for name in after if after[name] != before[name]] == ["well_s", "stages"]
+    assert after["stages"]["rows"] == [['"dense"', "0.1"]]
+    assert after["stages"]["command"] == "python scripts/bench/worker.py 'my wells' --record stages"
+    assert (after["well_s"]["value"], after["well_s"]["what"]) == ("0.10", before["well_s"]["what"])
+    with pytest.raises(KeyError, match=r"no \[nothing\]"):
+        measured.record("nothing", [], [], file)

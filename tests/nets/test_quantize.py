@@ -15,9 +15,9 @@ pytest.importorskip("onnx")
 from xtalgrid_core.errors import ModelError  # noqa: E402
 from xtalgrid_core.images import network_input  # noqa: E402
 from xtalgrid_core.outcomes import CLASSES  # noqa: E402
-from xtalgrid_core.weights import default_models, find_model  # noqa: E402
+from xtalgrid_core.weights import PACKAGED, ModelEntry, default_models, find_model, read_manifest  # noqa: E402
 from xtalgrid_nets.export import install  # noqa: E402
-from xtalgrid_nets.quantize import calibration_pictures  # noqa: E402
+from xtalgrid_nets.quantize import calibration_pictures, check_weights  # noqa: E402
 from xtalgrid_nets.sets.format import held_out  # noqa: E402
 from xtalgrid_nets.states import SEGMENTER, SQUEEZENET, network, save_trained  # noqa: E402
 
@@ -78,6 +78,10 @@ def test_int8_variants_are_made_kept_and_dropped_with_their_origin(chop_set: Pat
     assert (nodes["NhwcMaxPool"], nodes["MaxPool"], nodes["QLinearConv"], nodes["Conv"]) == (3, 0, 25, 1)
     assert nodes["Transpose"] <= 2
     assert nodes["Relu"] == 0
+    nodes = optimised(folder / "segmenter-int8.onnx", tmp_path / "optimised.onnx")
+    assert (nodes["nchwc MaxPool"], nodes["NhwcMaxPool"], nodes["MaxPool"]) == (1, 2, 0)
+    for role in ("segmenter", "classifier"):
+        network_fits(folder / f"{role}-int8.onnx")
     assert (folder / "classifier-int8.onnx").stat().st_size < 0.35 * (folder / "classifier.onnx").stat().st_size
 
     assert default_models(install({}, folder) and folder, "int8")[1] == small, "what it was made from is the same"
@@ -96,7 +100,38 @@ def optimised(path: Path, out: Path) -> Counter[str]:
     options.optimized_model_filepath = str(out)
     options.log_severity_level = 3
     ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return Counter(node.op_type for node in onnx.load(out).graph.node)
+    kinds = ((node.domain.rpartition(".")[2], node.op_type) for node in onnx.load(out).graph.node)
+    return Counter(f"nchwc {kind}" if domain == "nchwc" and kind == "MaxPool" else kind for domain, kind in kinds)
+
+
+def network_fits(path: Path) -> None:
+    """Check that no two products of a network's int8 weights and activations overflow 16 bits, and that 8 bits would.
+
+    The largest and smallest sums are those of an output channel's two largest and smallest weights.
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    graph = onnx.load(path).graph
+    check_weights(graph, path.name)
+    values = {value.name: value for value in graph.initializer}
+    weights = [values[n.input[0]] for n in graph.node if n.op_type == "DequantizeLinear" and n.input[0] in values]
+    weights = [weight for weight in weights if weight.data_type == onnx.TensorProto.INT8]
+    assert weights
+    for weight in weights:
+        channels = numpy_helper.to_array(weight)
+        ordered = np.sort(channels.reshape(len(channels), -1).astype(int), axis=1)
+        assert 255 * ordered[:, -2:].sum(axis=1).max() <= np.iinfo(np.int16).max
+        assert 255 * ordered[:, :2].sum(axis=1).min() >= np.iinfo(np.int16).min
+    eight_bits = numpy_helper.to_array(weights[0]).astype(int).clip(-63, 63) * 2
+    weights[0].CopyFrom(numpy_helper.from_array(eight_bits.astype(np.int8), weights[0].name))
+    with pytest.raises(ModelError, match=r"has weights up to 126; .* without VNNI give other scores"):
+        check_weights(graph, path.name)
+
+
+@pytest.mark.parametrize("entry", [entry for entry in read_manifest().models if entry.variant == "int8"])
+def test_packaged_int8_weights_score_alike_on_every_processor(entry: ModelEntry) -> None:
+    network_fits(PACKAGED / entry.file)
 
 
 def test_a_set_without_views_cannot_quantise_the_segmenter(chop_set: Path, tmp_path: Path) -> None:

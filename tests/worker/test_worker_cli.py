@@ -1,23 +1,26 @@
 """The commands of the worker."""
 
 import csv
+import hashlib
 import json
 import os
 import platform
+import shutil
 import struct
 import zlib
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
 import xtalgrid
-from tests.conftest import BLUE, RED, encoded, well
+from tests.conftest import BLUE, CHOP_BY_CHOP, RED, encoded, well
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import SCORED_GROUPS, Outcome
-from xtalgrid_core.weights import default_models
+from xtalgrid_core.weights import MANIFEST, default_models, read_manifest
 from xtalgrid_worker.cli import main
 from xtalgrid_worker.run import version
 
@@ -208,6 +211,36 @@ def test_a_work_unit_is_run(xtalgrid_worker, make_unit, crystal, tmp_path):
         wire.Scored,
         wire.Failed,
     ]
+
+
+def test_a_unit_is_scored_by_the_variant_that_it_names(xtalgrid_worker, make_unit, crystal, tiny_weights, tmp_path):
+    """Whatever is the worker's default; here the int8 classifier, which takes a crystal for a clear drop."""
+    onnx = pytest.importorskip("onnx")
+    folder = tmp_path / "both"
+    shutil.copytree(tiny_weights, folder)
+    manifest = read_manifest(folder)
+    fp32 = next(entry for entry in manifest.models if entry.role == "classifier")
+    network = onnx.load(folder / fp32.file)
+    colours = network.graph.initializer[0]
+    mistaken = np.roll(onnx.numpy_helper.to_array(colours), 10, axis=0)
+    colours.CopyFrom(onnx.numpy_helper.from_array(mistaken, colours.name))
+    data = network.SerializeToString()
+    sha256 = hashlib.sha256(data).hexdigest()
+    int8 = msgspec.structs.replace(fp32, variant="int8", file="int8.onnx", sha256=sha256, origin=fp32.sha256)
+    (folder / int8.file).write_bytes(data)
+    manifest = msgspec.structs.replace(
+        manifest, models=(*manifest.models, int8), default={**manifest.default, "classifier": sha256}
+    )
+    (folder / MANIFEST).write_bytes(msgspec.json.encode(manifest))
+    for entry, outcome in ((fp32, Outcome.HARVESTABLE), (int8, Outcome.CLEAR)):
+        options = wire.Options(segmenter=manifest.default["segmenter"], classifier=entry.sha256, **CHOP_BY_CHOP)
+        path = tmp_path / f"{entry.variant}.json"
+        run = xtalgrid_worker(
+            "run", make_unit([crystal], name=entry.variant, options=options), path, "--weights", folder
+        )
+        assert run.exit_code == 0, run.stderr
+        result = wire.decode_result(path.read_bytes())
+        assert (result.classifier, result.images[0].outcome) == (entry.sha256, outcome)
 
 
 def test_a_unit_that_cannot_be_run_is_a_one_line_error(xtalgrid_worker, make_unit, crystal, tmp_path):

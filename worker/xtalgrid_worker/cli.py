@@ -31,6 +31,7 @@ from xtalgrid_core.options import DEFAULTS, Rule, group_limits
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_core.spreadsheets import csv_line
 from xtalgrid_scoring.failures import read_file
+from xtalgrid_scoring.memory import keep_freed_memory
 from xtalgrid_scoring.networks import RUNTIME, Networks
 from xtalgrid_scoring.table import SECOND_OPINION_COLUMNS, row
 
@@ -130,6 +131,7 @@ _time_limit = click.option(
 )
 def main() -> None:
     """Score images of protein crystallization wells."""
+    keep_freed_memory()
     handler = logging.StreamHandler()
     handler.setFormatter(LineFormatter("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)

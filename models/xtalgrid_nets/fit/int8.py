@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..networks.squeezenet import Fire
-
-_LARGEST_WEIGHT = 64
+from ..quantize import LARGEST_WEIGHT
 
 _FIRST_RANGE = 2.0
 """The range that learning begins with, in largest values of the first batch: cutting off costs most."""
@@ -55,9 +54,9 @@ class Int8First(nn.Conv2d):
 
 def rounded(weight: Tensor) -> Tensor:
     """Round weights, ``(O, I, h, w)``, to 7 bits for each output channel."""
-    scale = weight.detach().abs().amax(dim=(1, 2, 3)).clamp(min=1e-8) / _LARGEST_WEIGHT
+    scale = weight.detach().abs().amax(dim=(1, 2, 3)).clamp(min=1e-8) / LARGEST_WEIGHT
     zero = torch.zeros_like(scale, dtype=torch.int32)
-    return torch.fake_quantize_per_channel_affine(weight, scale, zero, 0, -_LARGEST_WEIGHT, _LARGEST_WEIGHT)
+    return torch.fake_quantize_per_channel_affine(weight, scale, zero, 0, -LARGEST_WEIGHT, LARGEST_WEIGHT)
 
 
 def as_int8(net: nn.Module) -> list[Int8Conv]:

@@ -13,10 +13,8 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper
 
+from ..quantize import LARGEST_WEIGHT
 from ..tensorflow.graph import Convolutions, tensor
-
-_LARGEST_WEIGHT = 64
-"""Weights use 7 of the 8 bits: processors without VNNI add two products in 16 bits."""
 
 
 def quantised(net: Convolutions, ranges: Sequence[float], kept: Collection[str]) -> tuple[list[Any], list[TensorProto]]:
@@ -45,7 +43,7 @@ def quantised(net: Convolutions, ranges: Sequence[float], kept: Collection[str])
             constants += [tensor(*pair) for pair in zip(inputs[1:], net.weights[name], strict=True)]
         elif node.op_type == "Conv":
             weight, bias = net.weights[name]
-            scale = np.abs(weight).max(axis=(1, 2, 3)) / np.float32(_LARGEST_WEIGHT)
+            scale = np.abs(weight).max(axis=(1, 2, 3)) / np.float32(LARGEST_WEIGHT)
             per_output = scale[:, None, None, None]
             for constant, integers, unit in (
                 (inputs[1], np.rint(weight / per_output).astype(np.int8), scale),

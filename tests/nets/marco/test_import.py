@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 pytest.importorskip("torch", reason="training needs the extra [train]")
 
+import onnx
 import onnxruntime as ort
 from tests.conftest import missing
 
@@ -25,6 +26,7 @@ from xtalgrid_core.images import WellImage
 from xtalgrid_core.weights import default_models, find_model, read_manifest
 from xtalgrid_nets.cli import main
 from xtalgrid_nets.marco import install
+from xtalgrid_nets.quantize import check_weights
 from xtalgrid_scoring.second_opinion import network_input, probabilities
 
 CHECK_WELL = Path(__file__).parents[3] / "server" / "xtalgrid_server" / "steps" / "check_well.jpg"
@@ -67,6 +69,7 @@ def test_the_files_have_the_names_that_are_known(folder: Path) -> None:
         assert entry.sha256 == hashlib.sha256((folder / entry.file).read_bytes()).hexdigest()
         assert find_model(entry.sha256, "second_opinion", [folder])[0] == entry
         assert (folder / entry.card).is_file()
+    check_weights(onnx.load(folder / "marco-int8.onnx").graph, "marco-int8.onnx")
     assert "Apache License" in (folder / "LICENSE").read_text()
     with pytest.raises(UnknownModel, match="no segmenter here"):
         default_models(folder)
