@@ -108,9 +108,8 @@ def fit(
         run.begin()
     else:
         run.begin()
-    if cpu_time:
-        run.record["clock"] = "cpu"
-        trainer.clock = time.process_time
+    trainer.clock = time.process_time if cpu_time else time.monotonic
+    run.record["clock"] = "cpu" if cpu_time else "elapsed"
     with _stop_on_signal() as stopped:
         finished = _train(trainer, batches, held_out, run, minutes, loaders, stopped)
     run.close(
@@ -178,7 +177,7 @@ class _Trainer:
     """The network, its optimiser and the mean of its weights: all that a step changes and a checkpoint holds."""
 
     ema: Ema
-    clock: Callable[[], float] = staticmethod(time.monotonic)
+    clock: Callable[[], float]
 
     def __init__(
         self, recipe: Recipe, batches: ChopBatches | ViewBatches, device: torch.device, precision: torch.dtype
