@@ -139,16 +139,18 @@ def main() -> None:
     """Go on with the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=40, help="CPU minutes of each training (default 40)")
-    parser.add_argument("--real", type=Path, help="folder of the real images: marco_tiles/, more/ (default: none)")
-    parser.add_argument("--imagenet", type=Path, help="SqueezeNet 1.1's ImageNet weights, .npz (default: left out)")
-    parser.add_argument("--mxnet", type=Path, help="Python of models/legacy-mxnet's environment (default: left out)")
-    parser.add_argument("--work", type=Path, default=ROOT.parent / "network-tables", help="work folder")
+    parser.add_argument("--real", type=absolute, help="folder of the real images: marco_tiles/, more/ (default: none)")
+    parser.add_argument("--imagenet", type=absolute, help="SqueezeNet 1.1's ImageNet weights, .npz (default: left out)")
+    parser.add_argument(
+        "--mxnet", type=absolute, help="Python of models/legacy-mxnet's environment (default: left out)"
+    )
+    parser.add_argument("--work", type=absolute, default=ROOT.parent / "network-tables", help="work folder")
     parser.add_argument("--only", nargs="+", metavar="NETWORK", help="train these networks alone")
     parser.add_argument("--nice", type=int, default=19, help="priority, 0 (high) to 19 (low, the default)")
     given = parser.parse_args()
     os.nice(given.nice)
     os.environ.update(OMP_NUM_THREADS="1", PYTHONPATH=str(ROOT / "models"))
-    work = Work(given.work.absolute())
+    work = Work(given.work)
     failed = []
     try:
         sets = make_sets(work, given.real)
@@ -168,6 +170,11 @@ def main() -> None:
     print(f"all done: {work.folder / 'networks.json'}")
 
 
+def absolute(text: str) -> Path:
+    """Read a path of the command line: the commands run in the work folder."""
+    return Path(text).absolute()
+
+
 def chosen(only: list[str] | None, imagenet: Path | None, mxnet: Path | None) -> list[Row]:
     """Return the rows to train: those asked for, without those whose weights or environment are missing."""
     rows = [row for row in ROWS if only is None or row.network in only]
@@ -184,7 +191,7 @@ def make_sets(work: Work, real: Path | None) -> list[str]:
     if real is not None:
         images = work.folder / "images"  # by this name, records don't say where the images lie
         images.unlink(missing_ok=True)
-        images.symlink_to(real.absolute())
+        images.symlink_to(real)
         if not work.has("marco_tiles/dataset.json"):
             (work.folder / "marco_tiles.csv").write_bytes((RECORDS / "marco_tiles.csv").read_bytes())
             words = ["--images", "images/marco_tiles", "--jobs", "1"]
