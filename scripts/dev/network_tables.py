@@ -276,7 +276,11 @@ def write_results(work: Work, sets: list[str], minutes: float) -> None:
             }
             for name, record in made.items()
         },
-        "test": {"wells_a_plate": TEST_WELLS, "step": STEP, **work.read("TEST/TE000001/settings.json")},
+        "test": {
+            "wells_a_plate": TEST_WELLS,
+            "step": STEP,
+            "renderer": work.read("TEST/TE000001/settings.json")["renderer"],
+        },
         "rows": [result(work, row, minutes) for row in ROWS],
     }
     new = work.folder / "networks.json.new"

@@ -137,7 +137,7 @@ def of_networks(networks: dict[str, Any]) -> dict[str, str]:
     rows = [row for row in networks["rows"] if row["trained"]]
     groups = [f"{group}, %" for group in GROUPS]
     return {
-        "networks.open": ", ".join(row["name"] for row in networks["rows"] if not row["trained"]) or "none",
+        "networks.open": "; ".join(row["name"] for row in networks["rows"] if not row["trained"]) or "none",
         "table.networks_sets": _block(
             table(
                 ("set", "chops", "SHA-256"),
