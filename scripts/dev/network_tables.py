@@ -237,7 +237,7 @@ def train_mxnet(work: Work, run: str, sets: list[str], minutes: float, mxnet: Pa
     """Train the paper's network in MXNet's environment on packs of the same chops."""
     packs = []
     for name in sets:
-        if not work.has(f"packs/{name}.lst"):  # written last
+        if not work.has(f"packs/{name}.rec"):  # written last
             work.command("sets", "recordio", "pack", name, f"packs/{name}", "--part", "training")
         packs += ["--pack", f"packs/{name}"]
     work.run(str(mxnet), str(MXNET), *packs, "--out", run, "--minutes", f"{minutes:g}")

@@ -379,7 +379,7 @@ def evaluate_chops(
     help="Folder made by `sets render-test --validation`. Repeatable.",
 )
 @click.option("--wells", type=FILE, multiple=True, help="A lab's own CSV table: plate, image, label. Repeatable.")
-@click.option("--state", type=FILE, help="Trained state, of any network, to use for the classifier, window by window.")
+@click.option("--state", type=FILE, help="Trained state, of any network, that classifies instead, window by window.")
 @click.option(
     "--step", type=click.IntRange(1, 256), default=50, show_default=True, help="Step of these windows, in pixels."
 )
