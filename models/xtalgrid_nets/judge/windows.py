@@ -13,6 +13,7 @@ import numpy.typing as npt
 from msgspec.structs import replace
 from tqdm import tqdm
 
+from xtalgrid_core.chops import CHOP
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import replacing
 from xtalgrid_core.images import WellImage
@@ -135,7 +136,13 @@ def collect(
 
 
 def _load(state: Path) -> Network:
-    """Load a trained classifier of 13 classes as the worker's: its class map is a single cell."""
+    """Load a trained classifier as the worker's: its class map is a single cell.
+
+    Raises
+    ------
+    ConfigError
+        If it is not a classifier of 13 classes.
+    """
     import torch
 
     from ..states import SEGMENTERS, load_trained
@@ -149,6 +156,11 @@ def _load(state: Path) -> Network:
         logits: Floats = net(torch.from_numpy(chops))[:, :, None, None].numpy()
         return logits
 
+    classes = classify_chops(np.zeros((1, 3, CHOP, CHOP), np.float32)).shape[1]
+    if classes != len(CLASSES):
+        raise ConfigError(
+            f"{state}: this network has {classes} classes; wells are judged by networks of {len(CLASSES)}"
+        )
     return classify_chops
 
 
