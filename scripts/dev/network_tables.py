@@ -20,6 +20,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -89,12 +90,12 @@ class Work:
         except BlockingIOError:
             sys.exit(f"{folder}: another run, or the last command of one, is at work in this folder")
         self._running: subprocess.Popen[bytes] | None = None
-        self._stop = False
+        self._stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._stop = True
+        self._stop.set()
         if self._running is not None:
             self._running.terminate()  # a training writes a checkpoint first
 
@@ -114,13 +115,13 @@ class Work:
             If a signal came.
         """
         print(f"$ {name or shlex.join(words)}", flush=True)
-        if not self._stop:
+        if not self._stop.is_set():
             self._running = subprocess.Popen(words, cwd=self.folder, pass_fds=[self._lock.fileno()])
-            if self._stop:  # the signal came while it started
+            if self._stop.is_set():  # the signal came while it started
                 self._running.terminate()
             code = self._running.wait()
             self._running = None
-        if self._stop:
+        if self._stop.is_set():
             raise Stopped
         if code:
             raise Failed(f"exit code {code}: {name or shlex.join(words)}")
