@@ -21,6 +21,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -97,7 +98,7 @@ class Work:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._stop.set()
         if self._running is not None:
-            self._running.terminate()  # a training writes a checkpoint first
+            os.killpg(self._running.pid, signal.SIGTERM)  # a training writes a checkpoint first
 
     def command(self, *words: str) -> None:
         """Run a command of xtalgrid-train."""
@@ -116,11 +117,14 @@ class Work:
         """
         print(f"$ {name or shlex.join(words)}", flush=True)
         if not self._stop.is_set():
-            self._running = subprocess.Popen(words, cwd=self.folder, pass_fds=[self._lock.fileno()])
+            process = subprocess.Popen(words, cwd=self.folder, pass_fds=[self._lock.fileno()], process_group=0)
+            self._running = process
             if self._stop.is_set():  # the signal came while it started
-                self._running.terminate()
-            code = self._running.wait()
+                process.terminate()
+            code = process.wait()
             self._running = None
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # what it began and left behind, when it was killed itself
         if self._stop.is_set():
             raise Stopped
         if code:
