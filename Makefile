@@ -7,7 +7,7 @@ VENV := $(if $(LOCK),.venv,.venv-newest)
 BIN := $(VENV)/bin
 SET_UP := @$(PYTHON) scripts/locks/set_up.py $(if $(LOCK),,--newest)
 
-.PHONY: demo test test-fresh test-oracle test-containers lint format docs docs-serve freeze dist clean train-setup train-leg
+.PHONY: demo test test-fresh test-oracle test-containers lint format docs docs-serve freeze dist clean train-setup train-leg network-tables
 
 # Worker and server, as a lab installs them, without torch.
 $(VENV)/.server: pyproject.toml scripts/locks/server.lock
@@ -108,9 +108,14 @@ dist: $(VENV)/.dev
 train-setup: $(VENV)/.train
 
 # One more leg of the classifier's long training, in the background if you like: make train-leg MINUTES=100 REAL=folder (docs/models.md).
-MINUTES ?= 90
 train-leg: $(VENV)/.train
-	$(BIN)/python scripts/dev/train_leg.py --minutes $(MINUTES) $(if $(REAL),--real $(REAL)) $(ARGS)
+	$(BIN)/python scripts/dev/train_leg.py $(if $(MINUTES),--minutes $(MINUTES)) $(if $(REAL),--real $(REAL)) $(ARGS)
+
+# Tables 2 and 3 for every network of the papers, in the background: half a day of one core, in as many parts as you like
+# (docs/models.md): make network-tables REAL=folder IMAGENET=squeezenet1_1.npz MXNET=folder/env/bin/python WORK=folder MINUTES=40
+network-tables: $(VENV)/.train
+	$(BIN)/python scripts/dev/network_tables.py $(if $(MINUTES),--minutes $(MINUTES)) $(if $(REAL),--real $(REAL)) \
+	$(if $(IMAGENET),--imagenet $(IMAGENET)) $(if $(MXNET),--mxnet $(MXNET)) $(if $(WORK),--work $(WORK)) $(ARGS)
 
 clean:
 	rm -rf .venv .venv-* build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis xtalgrid-data

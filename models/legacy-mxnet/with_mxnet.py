@@ -16,6 +16,7 @@ import mxnet as mx
 import numpy as np
 from mxnet.gluon.model_zoo import vision
 from mxnet.tools import im2rec
+from paper_network import middle, paper_network
 
 CLASSES = 13
 
@@ -53,25 +54,8 @@ def gluon(version: str, folder: Path, chops: np.ndarray, settings: dict) -> None
 
 def elu(folder: Path, chops: np.ndarray, settings: dict) -> None:
     """Save the paper's network from a Module: ELU, 227² chops (here the middle of 256²)."""
-
-    def convolved(x: mx.sym.Symbol, filters: int, kernel: int, **options: tuple) -> mx.sym.Symbol:
-        x = mx.sym.Convolution(x, num_filter=filters, kernel=(kernel, kernel), **options)
-        return mx.sym.LeakyReLU(x, act_type="elu")
-
-    def halved(x: mx.sym.Symbol) -> mx.sym.Symbol:
-        return mx.sym.Pooling(x, kernel=(3, 3), stride=(2, 2), pool_type="max")
-
-    x = halved(convolved(mx.sym.Variable("data"), 96, 7, stride=(2, 2)))
-    for index, (squeeze, expand) in enumerate(
-        [(16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256)]
-    ):
-        x = halved(x) if index in (3, 7) else x
-        s = convolved(x, squeeze, 1)
-        x = mx.sym.Concat(convolved(s, expand, 1), convolved(s, expand, 3, pad=(1, 1)), dim=1)
-    x = convolved(mx.sym.Dropout(x, p=0.5), CLASSES, 1)
-    x = mx.sym.Flatten(mx.sym.Pooling(x, kernel=(13, 13), pool_type="avg"))
-    module = mx.mod.Module(mx.sym.SoftmaxOutput(x, name="softmax"))
-    data = preprocessed(chops[:, 14:241, 14:241], settings)
+    module = mx.mod.Module(paper_network(CLASSES))
+    data = preprocessed(middle(chops), settings)
     module.bind([("data", data.shape)], [("softmax_label", (len(chops),))], for_training=False)
     module.init_params()
     module.set_params(randomised(module.get_params()[0]), {})

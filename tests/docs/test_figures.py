@@ -68,3 +68,30 @@ def test_a_benchmark_replaces_its_own_figures_alone(tmp_path, monkeypatch):
     assert (after["well_s"]["value"], after["well_s"]["what"]) == ("0.10", before["well_s"]["what"])
     with pytest.raises(KeyError, match=r"no \[nothing\]"):
         measured.record("nothing", [], [], file)
+
+
+def test_networks_are_in_the_tables_once_they_are_judged():
+    share = {"hits": 3, "of": 4, "rate": 0.75, "low": 0.3, "high": 0.95}
+    part = {"accuracy": share, "top5": share, "loss": 0.612}
+    success = {
+        "groups": dict.fromkeys(figures.GROUPS, share) | {"other": {"of": 0, "rate": None}},
+        "weighted_mean": share,
+    }
+    judged = {
+        "name": "A",
+        "start": "random",
+        "trained": {"seconds": 2400.4, "epochs": 1.26, "seconds_an_epoch": 1905.0},
+        "size_mb": 2.83,
+        "chops": {"training": part, "held out": part},
+        "success": {"c = 0.85": success, "c = 0.80": success, "pooled": success},
+    }
+    sets = {"rendered": {"chops": 9012, "sha256": "ab" * 32}}
+    made = figures.of_networks({"sets": sets, "rows": [judged, {"name": "B", "start": "random", "trained": None}]})
+    assert made["networks.open"] == "B"
+    lines = made["table.networks_chops"].strip().splitlines()
+    assert lines[2:] == [
+        "| A | random | 2.8 | 40 | 1.26 | 31.8 | 75.0 | 75.0 | 0.61 | 75.0 | 75.0 | 0.61 |",
+    ]
+    assert made["table.networks_published"].strip().splitlines()[2:] == [
+        "| A | 75.0 | 75.0 | – | 75.0 | 75.0 | 75.0 |",
+    ]

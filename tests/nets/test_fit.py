@@ -139,6 +139,18 @@ def test_a_run_out_of_time_has_annealed_its_rate(
     assert float(last["rate"]) < 0.05 * recipe.rate
 
 
+def test_minutes_of_cpu_time_pass_only_while_the_process_works(
+    bright_crystals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = itertools.count()
+    monkeypatch.setattr(train.time, "monotonic", lambda: 1e6 * next(ticks))  # a machine that is busy with other things
+    monkeypatch.setattr(train.time, "process_time", lambda: 2.0 * next(ticks))
+    recipe = msgspec.structs.replace(SMALL, steps=100_000, context=0.0, batch=1)
+    assert train.fit(recipe, [bright_crystals], tmp_path / "run", minutes=1, cpu_time=True, loaders=0)
+    assert 10 < int(curves(tmp_path / "run")[-1]["step"]) < 16
+    assert json.loads((tmp_path / "run" / "record.json").read_text(encoding="utf-8"))["clock"] == "cpu"
+
+
 def test_batches_show_the_train_plates_and_do_not_depend_on_who_makes_them(bright_crystals: Path) -> None:
     sets = ChopSet([bright_crystals])
     batches = ChopBatches(SMALL, sets)

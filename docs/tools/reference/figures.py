@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,8 @@ def figures() -> dict[str, str]:
     """Return the text of every figure, by name."""
     report = json.loads((FOLDER / "report.json").read_text(encoding="utf-8"))
     measured = tomllib.loads((FOLDER / "measured.toml").read_text(encoding="utf-8"))
-    return {**_of_report(report["sources"]), **_of_measurements(measured)}
+    networks = json.loads((FOLDER / "networks.json").read_text(encoding="utf-8"))
+    return {**_of_report(report["sources"]), **_of_measurements(measured), **of_networks(networks)}
 
 
 def _of_report(sources: list[dict[str, Any]]) -> dict[str, str]:
@@ -129,6 +130,71 @@ def _of_measurements(measured: dict[str, Any]) -> dict[str, str]:
         for row in rows:
             found |= {f"{name}.{row[0]}.{column}": cell for column, cell in zip(columns[1:], row[1:], strict=True)}
     return found
+
+
+def of_networks(networks: dict[str, Any]) -> dict[str, str]:
+    """Return the tables of the papers' networks that are judged, and the names of those that are not."""
+    rows = [row for row in networks["rows"] if row["trained"]]
+    groups = [f"{group}, %" for group in GROUPS]
+    return {
+        "networks.open": "; ".join(row["name"] for row in networks["rows"] if not row["trained"]) or "none",
+        "table.networks_sets": _block(
+            table(
+                ("set", "chops", "SHA-256"),
+                [(name, f"{s['chops']:,}", f"`{s['sha256'][:16]}…`") for name, s in networks["sets"].items()],
+            )
+        ),
+        "table.networks_chops": _network_table(
+            rows,
+            ("start", "MB", "CPU min", "epochs", "min an epoch", *(f"{p}: {f}" for p in _PARTS for f in _FIGURES)),
+            _chop_cells,
+        ),
+        "table.networks_published": _network_table(
+            rows,
+            (*groups, "weighted mean, %", "with c = 0.80, %"),
+            lambda row: _success_cells(row, "c = 0.85", "c = 0.80"),
+        ),
+        "table.networks_pooled": _network_table(
+            rows, (*groups, "weighted mean, %"), lambda row: _success_cells(row, "pooled")
+        ),
+    }
+
+
+_PARTS = {"training": "training", "validation": "held out"}
+_FIGURES = ("accuracy, %", "top-5, %", "loss")
+
+
+def _network_table(rows: list[dict[str, Any]], columns: tuple[str, ...], cells: Callable[..., list[str]]) -> str:
+    return _block(table(("network", *columns), [(row["name"], *cells(row)) for row in rows]))
+
+
+def _chop_cells(row: dict[str, Any]) -> list[str]:
+    """Return a row of Table 2."""
+    run = row["trained"]
+    parts = [row["chops"][part] for part in _PARTS.values()]
+    return [
+        row["start"],
+        f"{row['size_mb']:.1f}",
+        f"{run['seconds'] / 60:.0f}",
+        f"{run['epochs']:.2f}",
+        f"{run['seconds_an_epoch'] / 60:.1f}",
+        *(
+            text
+            for part in parts
+            for text in (_percent(part["accuracy"]), _percent(part["top5"]), f"{part['loss']:.2f}")
+        ),
+    ]
+
+
+def _success_cells(row: dict[str, Any], rule: str, *others: str) -> list[str]:
+    """Return a row of Table 3 under a rule, and the weighted means under others."""
+    success = row["success"][rule]
+    shares = [*(success["groups"][group] for group in GROUPS), success["weighted_mean"]]
+    return [_percent(share) for share in shares] + [_percent(row["success"][o]["weighted_mean"]) for o in others]
+
+
+def _percent(share: dict[str, Any]) -> str:
+    return f"{100 * share['rate']:.1f}" if share["of"] else "–"
 
 
 def _found_at(curve: dict[str, Any], opened: float) -> dict[str, int]:

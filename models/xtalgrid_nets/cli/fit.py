@@ -27,6 +27,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
     type=click.FloatRange(min=0, min_open=True),
     help="Maximum time, including earlier parts of a resumed run; the schedule is adjusted to it unless it is steady.",
 )
+@click.option("--cpu-time", is_flag=True, help="Count --minutes in CPU time of this process; needs --loaders 0.")
 @click.option("--after", type=_RUN, help="The run of which this is the next leg: go on from its last step.")
 @click.option(
     "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a setting of the recipe. Repeatable."
@@ -55,6 +56,7 @@ def fit(
     start: Path | None,
     resume: bool,
     minutes: float | None,
+    cpu_time: bool,
     after: Path | None,
     changes: tuple[str, ...],
     device: str,
@@ -71,6 +73,8 @@ def fit(
     from ..fit.train import fit as train
     from ..fit.train import keep_memory
 
+    if cpu_time and loaders:
+        raise click.UsageError("--cpu-time counts this process alone; give --loaders 0 with it")
     keep_memory()
     try:
         finished = train(
@@ -81,6 +85,7 @@ def fit(
             resume=resume,
             after=after,
             minutes=minutes,
+            cpu_time=cpu_time,
             device=device,
             precision=precision,
             loaders=loaders,

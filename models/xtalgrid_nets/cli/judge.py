@@ -379,25 +379,54 @@ def evaluate_chops(
     help="Folder made by `sets render-test --validation`. Repeatable.",
 )
 @click.option("--wells", type=FILE, multiple=True, help="A lab's own CSV table: plate, image, label. Repeatable.")
+@click.option("--state", type=FILE, help="Trained state, of any network, that classifies instead, window by window.")
+@click.option(
+    "--step", type=click.IntRange(1, 256), default=50, show_default=True, help="Step of these windows, in pixels."
+)
 @weights_options
 @_jobs
 def windows(
     out: Path,
     plates: tuple[Path, ...],
     wells: tuple[Path, ...],
+    state: Path | None,
+    step: int,
     weights: Path | None,
     variant: Variant | None,
     jobs: int,
 ) -> None:
-    """Write the classifier's output for every window of every drop to OUT, as input for `judge rule`."""
+    """Write the classifier's output for every window of every drop to OUT, for `judge rule` and `judge success`."""
     from ..judge.truth import lab_wells, rendered_plates
-    from ..judge.windows import collect
+    from ..judge.windows import OneByOne, collect
 
     truths = [truth for folder in plates for truth in rendered_plates(folder)]
     truths += [truth for table in wells for truth in lab_wells(table)]
     if not truths:
         raise click.UsageError("there are no wells; give --plates or --wells")
-    click.echo(f"{len(collect(truths, out, weights, variant, jobs))} plates in {out}")
+    trained = OneByOne(state, step) if state else None
+    click.echo(f"{len(collect(truths, out, weights, variant, jobs, trained))} plates in {out}")
+
+
+@judge.command(cls=Command)
+@click.argument("folder", metavar="WINDOWS", type=FOLDER)
+@click.option("--json", "record", type=FILE, help="Also write the figures here.")
+def success(folder: Path, record: Path | None) -> None:
+    """Print Table 3 of the paper for the wells of WINDOWS: how many of each group are called so.
+
+    By the published rule with the paper's two thresholds, and by a pooling that is fitted to all plates but the one
+    judged.
+    """
+    import msgspec
+
+    from xtalgrid_core.files import write_atomically
+
+    from ..judge.success import markdown, table3
+    from ..judge.windows import read
+
+    found = table3(read(folder))
+    click.echo(markdown(found), nl=False)
+    if record:
+        write_atomically(record, msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
 
 
 @judge.command(cls=Command)

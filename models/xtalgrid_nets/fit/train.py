@@ -7,7 +7,7 @@ import ctypes
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,7 @@ def fit(
     resume: bool = False,
     after: Path | None = None,
     minutes: float | None = None,
+    cpu_time: bool = False,
     device: str = "auto",
     precision: str = "auto",
     loaders: int = 1,
@@ -68,6 +69,9 @@ def fit(
         Longest total time of the run, over all interruptions. The schedule follows the steps or the time, whichever
         is further on, so a run limited by time still ends with the recipe's final rate; a ``steady`` one follows the
         steps alone.
+    cpu_time
+        Whether time is CPU time of this process, so that a busy machine takes nothing from the run. Take no loaders
+        then, since theirs is not counted.
     device, precision
         See `_choose_device` and `_choose_precision`.
     loaders
@@ -104,6 +108,8 @@ def fit(
         run.begin()
     else:
         run.begin()
+    trainer.clock = time.process_time if cpu_time else time.monotonic
+    run.record["clock"] = "cpu" if cpu_time else "elapsed"
     with _stop_on_signal() as stopped:
         finished = _train(trainer, batches, held_out, run, minutes, loaders, stopped)
     run.close(
@@ -134,18 +140,18 @@ def _train(
         f"{batches.rows:,} items to train on, {steps:,} steps ({epochs:.1f} epochs) on {describe(trainer.device)}"
     )
     source = stream(batches, trainer.step, steps, loaders, pinned=trainer.device.type == "cuda")
-    began = time.monotonic() - trainer.seconds
+    began = trainer.clock() - trainer.seconds
     with tqdm(
         total=steps, initial=trainer.step, desc=recipe.network, unit="step", mininterval=2, dynamic_ncols=True
     ) as bar:
         for batch in source:
-            trainer.seconds = time.monotonic() - began
+            trainer.seconds = trainer.clock() - began
             progress = max(trainer.step / steps, trainer.seconds / limit)
             if progress >= 1 or stopped.is_set():
                 break
             trainer.update(batch, trainer.step / steps if recipe.schedule == "steady" else progress)
             bar.update()
-            trainer.seconds = time.monotonic() - began
+            trainer.seconds = trainer.clock() - began
             is_due = trainer.step % recipe.validate_every == 0 and len(held_out) > 0
             if is_due or trainer.step % CURVE_EVERY == 0:
                 losses = trainer.mean.taken(trainer.step, recipe)
@@ -162,7 +168,7 @@ def _train(
     if finished and trainer.step % recipe.validate_every and len(held_out):
         metrics = trainer.validate(held_out)
         run.note(trainer.step, trainer.seconds, trainer.rate, trainer.mean.taken(trainer.step, recipe), metrics)
-    trainer.seconds = time.monotonic() - began
+    trainer.seconds = trainer.clock() - began
     run.save(trainer.state_dict(), trainer.kept(), trainer.activation_steps())
     return finished
 
@@ -171,6 +177,7 @@ class _Trainer:
     """The network, its optimiser and the mean of its weights: all that a step changes and a checkpoint holds."""
 
     ema: Ema
+    clock: Callable[[], float]
 
     def __init__(
         self, recipe: Recipe, batches: ChopBatches | ViewBatches, device: torch.device, precision: torch.dtype

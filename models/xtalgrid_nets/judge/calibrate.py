@@ -222,6 +222,14 @@ def write(
     write_atomically(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(changed), indent=2) + b"\n")
 
 
+def pooled_by_other_plates(wells: WindowSet) -> Array | None:
+    """Return the group probabilities of each plate's wells, ``(W, 4)``, by a pooling fitted to all the others.
+
+    None if such fits are impossible.
+    """
+    return _pooled_by_other_plates(_described(wells, DEFAULTS.support)[1], wells)
+
+
 def _described(wells: WindowSet, support: float) -> tuple[Array, Array]:
     """Return the evidence for crystals of each well, ``(W,)``, and its features, ``(W, FEATURES)``.
 

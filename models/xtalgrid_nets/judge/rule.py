@@ -79,14 +79,25 @@ def sweep(
                 ]
             )
             for threshold in thresholds:
-                yield _trial(wells, starts, "group", _first(evidence, threshold), threshold, support, shifts)
+                called = _or_empty(wells, _first(evidence, threshold))
+                yield _trial(wells, "group", called, threshold, support, shifts)
+    for threshold, called in zip(thresholds, called_as_published(wells, thresholds), strict=True):
+        yield _trial(wells, "published", called, threshold, 0.0)
+
+
+def called_as_published(wells: WindowSet, thresholds: Sequence[float]) -> list[npt.NDArray[np.int64]]:
+    """Return the groups, places in `SCORED_GROUPS` or `UNDECIDED`, by the rule ``published`` at each threshold."""
     certain = np.where(
         wells.probabilities == wells.probabilities.max(axis=1, keepdims=True), wells.probabilities, 0.0
     )  # each window votes for one class only
-    classes = _best(certain.astype(np.float64), starts, wells.ends)
+    classes = _best(certain.astype(np.float64), wells.starts, wells.ends)
     grouped = np.stack([classes[:, list(GROUP_CLASSES[g])].max(axis=1) for g in SCORED_GROUPS], axis=1)
-    for threshold in thresholds:
-        yield _trial(wells, starts, "published", _first(grouped, threshold), threshold, 0.0)
+    return [_or_empty(wells, _first(grouped, threshold)) for threshold in thresholds]
+
+
+def _or_empty(wells: WindowSet, called: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Call wells without windows null experiments."""
+    return np.where(wells.has_drop, called, OTHER)
 
 
 def best(trials: Sequence[Trial], others_opened: float, undecided: float = 1.0, rows: int = 10) -> list[Trial]:
@@ -166,14 +177,12 @@ def _first(evidence: Floats, threshold: float) -> npt.NDArray[np.int64]:
 
 def _trial(
     wells: WindowSet,
-    starts: npt.NDArray[np.int64],
     rule: str,
     called: npt.NDArray[np.int64],
     threshold: float,
     support: float,
     shifts: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> Trial:
-    called = np.where(wells.has_drop, called, OTHER)  # a well without windows is a null experiment
     crystal = wells.groups == CRYSTAL
     opened = (called == CRYSTAL) | (called == UNDECIDED)
     return Trial(

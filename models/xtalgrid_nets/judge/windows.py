@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import replace
 from tqdm import tqdm
 
+from xtalgrid_core.chops import CHOP
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import replacing
 from xtalgrid_core.images import WellImage
@@ -19,9 +21,10 @@ from xtalgrid_core.options import Options
 from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS, Group
 from xtalgrid_core.weights import PACKAGED, Variant, default_options
 from xtalgrid_scoring.drop import NoDrop, cut_out
-from xtalgrid_scoring.networks import Networks
+from xtalgrid_scoring.networks import Network, Networks
 from xtalgrid_scoring.windows import classify
 
+from ..sets.arrays import sha256_of
 from .tables import slug
 from .truth import Truth, by_source
 
@@ -82,10 +85,25 @@ def windows_of(data: bytes, options: Options, networks: Networks) -> tuple[Float
     return seen.probabilities, np.array(seen.chops, np.int32)
 
 
+@dataclass(frozen=True, slots=True)
+class OneByOne:
+    """A classifier in training, of any architecture, and the step of the windows that it sees one by one, in pixels."""
+
+    state: Path
+    step: int
+
+
 def collect(
-    truths: Sequence[Truth], out: Path, weights: Path | None = None, variant: Variant | None = None, jobs: int = 1
+    truths: Sequence[Truth],
+    out: Path,
+    weights: Path | None = None,
+    variant: Variant | None = None,
+    jobs: int = 1,
+    trained: OneByOne | None = None,
 ) -> list[Path]:
     """Write the windows of wells, one file for each plate: ``out/PLATE.npz``. Files made with these networks are kept.
+
+    If `trained` is given, it classifies instead of the classifier among the weights.
 
     Raises
     ------
@@ -95,6 +113,9 @@ def collect(
     # Nothing is decided here, so the weights may lack a pooling.
     options = default_options(weights or PACKAGED, variant, rule="group")
     networks = Networks.load(options, [weights] if weights else [])
+    if trained is not None:
+        networks = networks.with_classifier(_load(trained.state))
+        options = replace(options, classifier=sha256_of(trained.state), mode="exact", step=trained.step)
     out.mkdir(parents=True, exist_ok=True)
     known = [truth for truth in truths if truth.sure and truth.group is not None]
     plates: dict[tuple[str, str], list[Truth]] = {}
@@ -112,6 +133,35 @@ def collect(
                 _write(path, wells, windows, made_of)
             bar.update(len(wells))
     return files
+
+
+def _load(state: Path) -> Network:
+    """Load a trained classifier as the worker's: its class map is a single cell.
+
+    Raises
+    ------
+    ConfigError
+        If it is not a classifier of 13 classes.
+    """
+    import torch
+
+    from ..states import SEGMENTERS, load_trained
+
+    net, record = load_trained(state)
+    if record["network"] in SEGMENTERS:
+        raise ConfigError(f"{state}: this is a segmenter; give a classifier")
+
+    @torch.inference_mode()
+    def classify_chops(chops: Floats) -> Floats:
+        logits: Floats = net(torch.from_numpy(chops))[:, :, None, None].numpy()
+        return logits
+
+    classes = classify_chops(np.zeros((1, 3, CHOP, CHOP), np.float32)).shape[1]
+    if classes != len(CLASSES):
+        raise ConfigError(
+            f"{state}: this network has {classes} classes; wells are judged by networks of {len(CLASSES)}"
+        )
+    return classify_chops
 
 
 def read(folder: Path) -> WindowSet:
@@ -162,7 +212,8 @@ def _write(
 
 
 def _made_of(truths: Sequence[Truth], options: Options) -> str:
-    digest = hashlib.sha256((options.segmenter + options.classifier).encode())
+    step = options.step if options.mode == "exact" else ""
+    digest = hashlib.sha256(f"{options.segmenter}{options.classifier}{step}".encode())
     for truth in truths:
         digest.update(hashlib.sha256(truth.path.read_bytes()).digest() + str(truth.group).encode())
     return digest.hexdigest()

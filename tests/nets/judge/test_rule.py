@@ -12,14 +12,18 @@ pytest.importorskip("sklearn", reason="judging needs the extra [train]")
 pytest.importorskip("onnxruntime")
 
 from xtalgrid_core import wire
-from xtalgrid_core.chops import Box, dense_window
+from xtalgrid_core.chops import Box, cut, dense_window, smallest_overlap
 from xtalgrid_core.decision import decide
+from xtalgrid_core.images import WellImage, network_input
 from xtalgrid_core.options import Options, Rule
 from xtalgrid_core.outcomes import SCORED_GROUPS, Group, Outcome, published
-from xtalgrid_core.weights import PACKAGED, default_models, find_model
-from xtalgrid_nets.judge import rule, windows
+from xtalgrid_core.weights import PACKAGED, default_models, default_options, find_model
+from xtalgrid_nets.judge import rule, success, windows
+from xtalgrid_nets.judge.metrics import share
 from xtalgrid_nets.judge.scoring import Settings, score
 from xtalgrid_nets.judge.truth import Truth
+from xtalgrid_scoring.drop import WellDrop, cut_out
+from xtalgrid_scoring.networks import Networks
 from xtalgrid_synth import render_plate
 
 
@@ -116,3 +120,57 @@ def test_the_windows_are_the_workers(tmp_path: Path) -> None:
         assert published(decided.outcome) is answer.outcome
     windows.collect(truths, tmp_path / "windows")
     assert written.stat().st_mtime_ns == before
+
+
+def test_a_network_in_training_sees_windows_one_by_one(tmp_path: Path) -> None:
+    """CrystalNet, which has no class map, answers for each window of the grid as for a chop by itself."""
+    torch = pytest.importorskip("torch")
+    from xtalgrid_nets.networks import build
+    from xtalgrid_nets.states import save_trained
+
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    net = build("crystalnet", 13).eval()
+    save_trained(tmp_path / "state.pt", net, "crystalnet", {})
+    (path,) = render_plate(
+        tmp_path, barcode="WW2", seed=4, wells=[Outcome.CLEAR], width=640, height=480, pixel_size_um=4.5
+    )
+    truth = Truth(path, "S", "rendered", "P", Group.CLEAR)
+    trained = windows.OneByOne(tmp_path / "state.pt", 256)
+    windows.collect([truth], tmp_path / "windows", trained=trained)
+    found = windows.read(tmp_path / "windows")
+    options = default_options(PACKAGED)
+    drop = cut_out(WellImage(path.read_bytes()), Networks.load(options).mask)
+    assert isinstance(drop, WellDrop)
+    boxes = drop.chops("exact", 256)
+    assert [tuple(box) for box in boxes] == [tuple(box) for box in found.boxes.tolist()]
+    with torch.inference_mode():
+        wanted = torch.softmax(net(torch.from_numpy(network_input(cut(drop.view, boxes)))), dim=1).numpy()
+    assert found.probabilities == pytest.approx(wanted, abs=1e-5)
+
+
+def test_table_3_counts_undecided_wells_as_wrong_and_pools_by_other_plates() -> None:
+    """On 4 plates of 12 wells the groups' windows differ, but not by a probability of 0.85."""
+    groups = np.tile(np.arange(4), 12)
+    logits = np.random.default_rng(8).normal(0, 0.3, (48, 9, 13))
+    for group, first in enumerate((0, 3, 6, 10)):
+        logits[groups == group, :, first] += 2.5
+    powers = np.exp(logits)
+    boxes = np.array(smallest_overlap(600, 600), np.int32)
+    wells = windows.WindowSet(
+        names=np.array([f"{n}.jpg" for n in range(48)]),
+        plates=np.repeat(["A", "B", "C", "D"], 12),
+        groups=groups,
+        ends=np.arange(1, 49) * 9,
+        probabilities=(powers / powers.sum(axis=2, keepdims=True)).reshape(-1, 13).astype(np.float32),
+        boxes=np.tile(boxes, (48, 1)),
+    )
+    found = success.table3(wells)
+    assert found["c = 0.85"].weighted_mean == share(0, 48)
+    assert found[success.POOLED].weighted_mean == share(48, 48)
+    assert found[success.POOLED].groups["crystal"] == share(12, 12)
+    assert "| pooled | 100.0 %" in success.markdown(found)
+    one_plate = windows.WindowSet(
+        wells.names, np.repeat("A", 48), wells.groups, wells.ends, wells.probabilities, wells.boxes
+    )
+    assert success.POOLED not in success.table3(one_plate)
