@@ -1,8 +1,8 @@
 """Growth: whether what shows a drop's crystals was there at an earlier inspection, or is new since then.
 
 Dust, fibres, scratches, salt and old crystals stand where they stood; a crystal of this experiment appears, or grows.
-Both pictures are laid on each other, and in each box what is seen now and was not seen there before is compared with
-all that is seen. The weights were fitted to rendered time courses (``xtalgrid-train judge growth``).
+Both pictures are laid on each other, and in each box the contrast that was not there before is compared with all that
+is seen. What that means was fitted to rendered time courses (``xtalgrid-train judge growth``).
 
 It says nothing of whether there are crystals: dust that fell in between is new, and a crystal that was there at the
 earlier inspection is not.
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +24,9 @@ PixelBox = tuple[int, int, int, int]
 _UM = 4.0
 """Micrometres a pixel at which the pictures are compared."""
 
+_MOST = 2000
+"""Pixels of the longer side at most, whatever the scale is said to be."""
+
 _DETAIL = 40.0
 """Micrometres: larger features are shading."""
 
@@ -33,27 +35,6 @@ _NEAR = 6
 
 _SLACK = 1
 """Compared pixels around an edge of the earlier picture in which it explains one of the later."""
-
-
-class Signs(NamedTuple):
-    """What a box shows that tells of growth, all near 0 to 5.
-
-    Attributes
-    ----------
-    part
-        Contrast that was not there before, as a part of all that is seen in the box, 0..1.
-    strength
-        The strongest of it, as the logarithm of a multiple of the picture's noise.
-    more
-        Logarithm of the contrast's ratio, later to earlier.
-    alike
-        Correlation of the contrast in both pictures, -1..1.
-    """
-
-    part: float
-    strength: float
-    more: float
-    alike: float
 
 
 class Grown(NamedTuple):
@@ -71,14 +52,22 @@ class Grown(NamedTuple):
     why: str = ""
 
 
-class Unsaid(StrEnum):
-    """Why it can't be said whether something is new."""
+_DARK = 16.0
+"""Grey value below which the light around counts as this: noise in the dark is no contrast."""
 
-    NO_BOX = "no box is large enough to compare"
+_FOCUS = 1.5
+"""How many times as sharp one picture may be as the other; the earlier one is brought to the later one's contrast, as a
+whole and in each box."""
 
+_FAINT = 0.05
+"""Multiple of the noise that each pixel of a box counts as seen at least: next to nothing is hardly ever new."""
 
-_WEIGHTS = (0.0, 1.0, 1.0, 1.0, 1.0)
-"""Intercept, and one for each of `Signs`."""
+_NO_BOX = "no box is large enough to compare"
+
+_INTERCEPT, _SLOPE = 5.8, 2.5
+"""Of the log-odds that a box shows something new, over the logarithm of `_LITTLE` and the part that is new."""
+
+_LITTLE = 0.01
 
 
 def growth(now: Pixels, before: Pixels, boxes: Sequence[PixelBox], pixel_size_um: float) -> Grown:
@@ -93,69 +82,73 @@ def growth(now: Pixels, before: Pixels, boxes: Sequence[PixelBox], pixel_size_um
     pixel_size_um
         Micrometres a pixel of `now`.
     """
-    found = signs(now, before, boxes, pixel_size_um)
-    if isinstance(found, Unaligned):
-        return Grown(None, str(found))
-    if not found:
-        return Grown(None, str(Unsaid.NO_BOX))
-    return Grown(max(probability(one) for one in found))
+    parts = new_parts(now, before, boxes, pixel_size_um)
+    if isinstance(parts, Unaligned):
+        return Grown(None, str(parts))
+    p_new = max((probability(part) for part in parts if part is not None), default=None)
+    return Grown(p_new, _NO_BOX if p_new is None else "")
 
 
-def probability(one: Signs) -> float:
-    """Return the probability that a box with these signs shows something new."""
-    intercept, *weights = _WEIGHTS
-    logit = intercept + sum(weight * value for weight, value in zip(weights, one, strict=True))
-    return 1 / (1 + math.exp(-max(min(logit, 30.0), -30.0)))
+def probability(part: float) -> float:
+    """Return the probability that a box, of whose contrast this part (0..1) is new, shows something new."""
+    return 1 / (1 + math.exp(-_INTERCEPT - _SLOPE * logarithm(part)))
 
 
-def signs(now: Pixels, before: Pixels, boxes: Sequence[PixelBox], pixel_size_um: float) -> list[Signs] | Unaligned:
-    """Return the signs of growth in each box that is large enough to compare."""
+def logarithm(part: float) -> float:
+    """Return the number to which the log-odds are fitted."""
+    return math.log(part + _LITTLE)
+
+
+def new_parts(
+    now: Pixels, before: Pixels, boxes: Sequence[PixelBox], pixel_size_um: float
+) -> list[float | None] | Unaligned:
+    """Return which part, 0..1, of each box's contrast was not there before; None for a box too small to compare.
+
+    Parameters
+    ----------
+    As of `growth`.
+    """
     shift = find_shift(now, before)
     if isinstance(shift, Unaligned):
         return shift
-    scale = pixel_size_um / _UM
+    scale = min(pixel_size_um / _UM, _MOST / max(now.shape[:2]))
     shape = max(round(now.shape[0] * scale), 1), max(round(now.shape[1] * scale), 1)
-    radius = round(_DETAIL / _UM)
-    later, earlier = (_contrast(grey(picture, shape), radius) for picture in (now, before))
-    earlier = np.roll(earlier, (round(shift.down * shape[0]), round(shift.right * shape[1])), axis=(0, 1))
-    noise = max(float(np.percentile(later, 25)), float(np.percentile(earlier, 25)))
-    focus = float(np.clip(np.percentile(later, 95) / max(np.percentile(earlier, 95), 1e-6), 0.67, 1.5))
-    earlier = earlier * np.float32(focus)
-    found = (_signs(later, earlier, [round(side * scale) for side in box], noise) for box in boxes)
-    return [one for one in found if one is not None]
+    later, earlier = (_contrast(grey(picture, shape)) for picture in (now, before))
+    down, right = round(shift.down * shape[0]), round(shift.right * shape[1])
+    top, left = max(down, 0), max(right, 0)  # of what both pictures show
+    high, wide = shape[0] - abs(down), shape[1] - abs(right)
+    later = later[top:, left:][:high, :wide]
+    earlier = earlier[top - down :, left - right :][:high, :wide]
+    places = [(row * scale - top, col * scale - left, height * scale, width * scale) for row, col, height, width in boxes]
+    noise = max(float(np.percentile(field, 25)) for field in (later, earlier))
+    focus = float(np.percentile(later, 95)) / max(float(np.percentile(earlier, 95)), 1e-6)
+    earlier = earlier * np.float32(min(max(focus, 1 / _FOCUS), _FOCUS))
+    return [_new_part(later, earlier, [round(value) for value in place], noise) for place in places]
 
 
-def _contrast(picture: Field, radius: int) -> Field:
+def _contrast(picture: Field) -> Field:
     """Return local contrast relative to the light around, which lamps and exposures don't change."""
-    around = blur(picture, radius)
-    relative = (picture - around) / np.maximum(around, 16)
+    around = blur(picture, round(_DETAIL / _UM))
+    relative = (picture - around) / np.maximum(around, _DARK)
     return np.asarray(np.sqrt(blur(relative**2, 1)))
 
 
-def _signs(later: Field, earlier: Field, box: Sequence[int], noise: float) -> Signs | None:
-    height, width = later.shape
+def _new_part(later: Field, earlier: Field, box: Sequence[int], noise: float) -> float | None:
+    """Compare a box with the place near it in the earlier picture that is most alike."""
     edge = _NEAR + _SLACK
     top, left = max(box[0], edge), max(box[1], edge)
-    bottom, right = min(box[0] + box[2], height - edge), min(box[1] + box[3], width - edge)
-    if min(bottom - top, right - left) < 2 * _NEAR:
+    high = min(box[0] + box[2], later.shape[0] - edge) - top
+    wide = min(box[1] + box[3], later.shape[1] - edge) - left
+    if min(high, wide) < 2 * _NEAR:
         return None
-    seen = later[top:bottom, left:right]
+    seen = later[top : top + high, left : left + wide]
     steps = range(-_NEAR, _NEAR + 1)
     places = [(top + row, left + col) for row in steps for col in steps]
-    parts = [earlier[row : row + bottom - top, col : col + right - left] for row, col in places]
-    fits = [_alike(seen, part) for part in parts]
-    best = int(np.argmax(fits))
-    row, col = places[best]
-    there = _widened(earlier[row - _SLACK : row + bottom - top + _SLACK, col - _SLACK : col + right - left + _SLACK])
-    new = np.maximum(seen - there - noise, 0)
-    total, was = (float(np.maximum(field - noise, 0).sum()) for field in (seen, parts[best]))
-    floor = noise * seen.size * 0.05
-    return Signs(
-        part=float(new.sum()) / (total + floor),
-        strength=math.log1p(float(np.percentile(new, 98)) / max(noise, 1e-4)),
-        more=float(np.clip(math.log((total + floor) / (was + floor)), -3, 3)),
-        alike=fits[best],
-    )
+    row, col = max(places, key=lambda place: _alike(seen, earlier[place[0] :, place[1] :][:high, :wide]))
+    there = _widened(earlier[row - _SLACK : row + high + _SLACK, col - _SLACK : col + wide + _SLACK])
+    sharper = float((seen * there).sum()) / max(float((there**2).sum()), 1e-9)
+    new = float(np.maximum(seen - min(max(sharper, 1.0), _FOCUS) * there - noise, 0).sum())
+    return new / float(np.maximum(seen - noise, _FAINT * noise).sum() + 1e-9)
 
 
 def _alike(one: Field, other: Field) -> float:

@@ -201,7 +201,9 @@ def _scaled(patch: Patch, size: float) -> Patch | None:
     if min(height, width) < _LEAST:
         return None
     return Patch(
-        stretch(patch.light, height, width, smooth=False), stretch(patch.cover, height, width, smooth=False), patch.amber
+        stretch(patch.light, height, width, smooth=False),
+        stretch(patch.cover, height, width, smooth=False),
+        patch.amber,
     )
 
 

@@ -226,7 +226,9 @@ def _draw(
     if outcome is Outcome.NULL_EXPERIMENT:
         return Layers(ground, k, pixel_size_um, marks, None)
     box, shape, fills_well = _place_drop(rng, plate, ground, k, height, width, pixel_size_um, outcome)
-    return Layers(ground, k, pixel_size_um, marks, _draw_drop(rng, box, shape, ground, k, pixel_size_um, outcome, fills_well))
+    return Layers(
+        ground, k, pixel_size_um, marks, _draw_drop(rng, box, shape, ground, k, pixel_size_um, outcome, fills_well)
+    )
 
 
 def _check(outcome: Outcome, width: int, height: int, um: float) -> None:

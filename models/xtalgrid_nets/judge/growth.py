@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import io
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageFilter
+from sklearn.linear_model import LogisticRegression
 
 from xtalgrid_core import wire
 from xtalgrid_core.chops import CHOP, Box
+from xtalgrid_core.errors import ConfigError, ImageError
+from xtalgrid_core.growth import growth, logarithm, new_parts, probability
+from xtalgrid_core.images import read_image
+from xtalgrid_core.markdown import table
 from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, Group, Outcome
+from xtalgrid_core.registration import Unaligned
 from xtalgrid_core.scale import REFERENCE_UM
 from xtalgrid_scoring.score import score_image
 from xtalgrid_synth.time_course import Growth, TimeCourse, render_course
 
+from .metrics import auc, reliability
 from .scoring import Settings
+from .truth import Truth
 
 _SIZE, _UM = (960, 720), 3.0
 
@@ -58,12 +66,13 @@ def examples(courses: int, seed: int, settings: Settings) -> Iterator[Example]:
     options, networks = settings.options, settings.networks()
     crystals = itertools.cycle([CLASSES[index] for index in GROUP_CLASSES[Group.CRYSTAL]])
     others = itertools.cycle(_DIRTY)
-    for number, growth in zip(range(courses), itertools.cycle(_COURSES)):
-        outcome = next(others if growth is None else crystals)
+    for number, grows in zip(range(courses), itertools.cycle(_COURSES), strict=False):
+        outcome = next(others if grows is None else crystals)
         course = render_course(
             outcome,
             seed=seed + number,
-            growth=growth or Growth.STAND,
+            growth=grows or Growth.STAND,
+            inspections=2,
             width=_SIZE[0],
             height=_SIZE[1],
             pixel_size_um=_UM,
@@ -72,10 +81,12 @@ def examples(courses: int, seed: int, settings: Settings) -> Iterator[Example]:
         entry = wire.ImageEntry(number=0, file="000.jpg", inspect_id=0, sha256="0" * 64, pixel_size_um=_UM)
         score = score_image(now, entry, options, networks)
         boxes = tuple(Box(*chop.box) for chop in score.boxes if chop.outcome.group is Group.CRYSTAL)
-        if not boxes and growth is None:
+        if not boxes and grows is None:
             boxes = _around_dirt(course) or tuple(Box(*chop.box) for chop in score.boxes)
         if boxes:
-            yield Example(_shown(course, growth, boxes), before, now, boxes, tuple(_is_new(course, box) for box in boxes))
+            yield Example(
+                _shown(course, grows, boxes), before, now, boxes, tuple(_is_new(course, box) for box in boxes)
+            )
 
 
 def _jpeg(image: npt.NDArray[np.uint8]) -> bytes:
@@ -92,13 +103,12 @@ def _around_dirt(course: TimeCourse) -> tuple[Box, ...]:
     )
 
 
-def _shown(course: TimeCourse, growth: Growth | None, boxes: tuple[Box, ...]) -> Shown:
-    new = any(_is_new(course, box) for box in boxes)
-    if growth is None:
-        return Shown.DIRT if course.dirt else Shown.NOTHING
-    if not new:
+def _shown(course: TimeCourse, grows: Growth | None, boxes: tuple[Box, ...]) -> Shown:
+    if any(_is_new(course, box) for box in boxes):
+        return Shown.GREW if grows is Growth.GROW else Shown.APPEARED
+    if grows in (Growth.STAND, Growth.MIXED):
         return Shown.STOOD
-    return Shown.GREW if growth is Growth.GROW else Shown.APPEARED
+    return Shown.DIRT if course.dirt or grows else Shown.NOTHING
 
 
 def _is_new(course: TimeCourse, box: Box) -> bool:
@@ -111,3 +121,87 @@ def _is_new(course: TimeCourse, box: Box) -> bool:
         if crystal.sizes[0] < 0.8 and area >= min(0.3 * of.height * of.width, 0.05 * box.height * box.width):
             return True
     return False
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What was said of an example; `p_new` is None, and there are no parts, where it can't be said.
+
+    `parts` has each box's part that is new by its contrast, and whether it shows a new crystal.
+    """
+
+    shown: Shown
+    new: bool
+    p_new: float | None
+    parts: tuple[tuple[float, bool], ...] = ()
+
+
+def compare(each: Example) -> Compared:
+    """Compare an example's pictures."""
+    found = new_parts(read_image(each.now), read_image(each.before), each.boxes, _UM)
+    boxes = [] if isinstance(found, Unaligned) else zip(found, each.new, strict=True)
+    parts = tuple((part, new) for part, new in boxes if part is not None)
+    p_new = max((probability(part) for part, _ in parts), default=None)
+    return Compared(each.shown, any(each.new), p_new, parts)
+
+
+def fit(compared: Sequence[Compared]) -> tuple[float, float]:
+    """Fit intercept and slope of `probability` to boxes; a course counts once, however many boxes it has.
+
+    Raises
+    ------
+    ConfigError
+        If no box is new, or all are.
+    """
+    rows = [(logarithm(part), new, 1 / len(each.parts)) for each in compared for part, new in each.parts]
+    values, new, weights = map(np.array, zip(*rows, strict=True)) if rows else (np.zeros(0),) * 3
+    if not new.any() or new.all():
+        raise ConfigError("a fit needs boxes with new crystals and others; render more courses")
+    model = LogisticRegression(C=10.0, max_iter=1000).fit(values[:, None], new, weights)
+    return round(float(model.intercept_[0]), 2), round(float(model.coef_[0, 0]), 2)
+
+
+def markdown(compared: Sequence[Compared]) -> str:
+    """Tabulate what was said, by what is shown, with the area under the curve and the calibration error."""
+    rows = []
+    for shown in Shown:
+        mine = [each.p_new for each in compared if each.shown is shown]
+        said = [p for p in mine if p is not None]
+        counts = (sum(p >= 0.5 for p in said), sum(0.2 <= p < 0.5 for p in said), sum(p < 0.2 for p in said))
+        rows.append((str(shown), *map(str, counts), str(len(mine) - len(said))))
+    lines = table(("shown", "new (from 50 %)", "unsure", "there before (below 20 %)", "can't be said"), rows)
+    said = [each for each in compared if each.p_new is not None]
+    p, new = np.array([each.p_new for each in said], float), np.array([each.new for each in said], bool)
+    measured = reliability(p, new)
+    if measured is not None and new.any() and not new.all():
+        lines += ["", f"{len(said)} courses: AUC {auc(p, new):.3f}, ECE {measured.ece:.3f}"]
+    return "\n".join(lines)
+
+
+def standing(truths: Sequence[Truth], settings: Settings) -> Iterator[Compared]:
+    """Compare real pictures that are called crystal with themselves, as an earlier inspection may have taken them.
+
+    The earlier one is moved by up to 40 µm, darker or brighter, softer and noisier. Nothing in it is new.
+    """
+    options, networks = settings.options, settings.networks()
+    for number, truth in enumerate(truths):
+        data = truth.path.read_bytes()
+        entry = wire.ImageEntry(number=0, file=truth.path.name, inspect_id=0, sha256="0" * 64)
+        try:
+            score = score_image(data, entry, options, networks)
+        except ImageError:
+            continue
+        boxes = [chop.box for chop in score.boxes if chop.outcome.group is Group.CRYSTAL]
+        if boxes and score.outcome.group is Group.CRYSTAL:
+            now = read_image(data)
+            before = read_image(_jpeg(_retaken(np.random.default_rng([7, number]), now, score.pixel_size_um)))
+            grown = growth(now, before, boxes, score.pixel_size_um)
+            yield Compared(Shown.STOOD, False, grown.p_new)
+
+
+def _retaken(rng: np.random.Generator, image: npt.NDArray[np.uint8], um: float) -> npt.NDArray[np.uint8]:
+    rows, cols = (int(v) for v in np.clip(rng.normal(0, 12, 2), -40, 40) / um)
+    picture = Image.fromarray(np.roll(image, (rows, cols), axis=(0, 1)))
+    soft = picture.filter(ImageFilter.GaussianBlur(float(rng.uniform(0, 1.5)) / um))
+    noise = rng.normal(0, rng.uniform(0.3, 3), image.shape)
+    return np.clip(np.asarray(soft) * rng.uniform(0.85, 1.12) + noise, 0, 255).astype(np.uint8)

@@ -25,7 +25,8 @@ from .plate import PlateInspection, read_plate, review_line, second_opinions
 router = APIRouter()
 
 COLUMNS = (
-    "barcode", "inspection", "date", "well", "artscore", "outcome", "probability", "p_crystal", "p_new", "new_since", "uv",
+    "barcode", "inspection", "date", "well", "artscore", "outcome", "probability", "p_crystal",
+    "p_new", "new_since", "uv",
     "person", "person_score", "person_outcome", "sample", "condition", "failure", "image", "held_to_be",
     "favourite_of", "notes", "marks",
 )  # fmt: skip
