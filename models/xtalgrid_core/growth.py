@@ -64,7 +64,7 @@ _FAINT = 0.05
 
 _NO_BOX = "no box is large enough to compare"
 
-_INTERCEPT, _SLOPE = 5.8, 2.5
+_INTERCEPT, _SLOPE = 6.63, 2.43
 """Of the log-odds that a box shows something new, over the logarithm of `_LITTLE` and the part that is new."""
 
 _LITTLE = 0.01
@@ -119,7 +119,9 @@ def new_parts(
     high, wide = shape[0] - abs(down), shape[1] - abs(right)
     later = later[top:, left:][:high, :wide]
     earlier = earlier[top - down :, left - right :][:high, :wide]
-    places = [(row * scale - top, col * scale - left, height * scale, width * scale) for row, col, height, width in boxes]
+    places = [
+        (row * scale - top, col * scale - left, height * scale, width * scale) for row, col, height, width in boxes
+    ]
     noise = max(float(np.percentile(field, 25)) for field in (later, earlier))
     focus = float(np.percentile(later, 95)) / max(float(np.percentile(earlier, 95)), 1e-6)
     earlier = earlier * np.float32(min(max(focus, 1 / _FOCUS), _FOCUS))
@@ -129,7 +131,7 @@ def new_parts(
 def _contrast(picture: Field) -> Field:
     """Return local contrast relative to the light around, which lamps and exposures don't change."""
     around = blur(picture, round(_DETAIL / _UM))
-    relative = (picture - around) / np.maximum(around, _DARK)
+    relative = ((picture - around) / np.maximum(around, _DARK)).astype(np.float32)
     return np.asarray(np.sqrt(blur(relative**2, 1)))
 
 

@@ -166,12 +166,12 @@ def markdown(compared: Sequence[Compared]) -> str:
     rows = []
     for shown in Shown:
         mine = [each.p_new for each in compared if each.shown is shown]
-        said = [p for p in mine if p is not None]
-        counts = (sum(p >= 0.5 for p in said), sum(0.2 <= p < 0.5 for p in said), sum(p < 0.2 for p in said))
-        rows.append((str(shown), *map(str, counts), str(len(mine) - len(said))))
+        values = [p for p in mine if p is not None]
+        counts = (sum(p >= 0.5 for p in values), sum(0.2 <= p < 0.5 for p in values), sum(p < 0.2 for p in values))
+        rows.append((str(shown), *map(str, counts), str(len(mine) - len(values))))
     lines = table(("shown", "new (from 50 %)", "unsure", "there before (below 20 %)", "can't be said"), rows)
-    said = [each for each in compared if each.p_new is not None]
-    p, new = np.array([each.p_new for each in said], float), np.array([each.new for each in said], bool)
+    said = [(each.p_new, each.new) for each in compared if each.p_new is not None]
+    p, new = np.array([one for one, _ in said], np.float64), np.array([is_new for _, is_new in said], np.bool_)
     measured = reliability(p, new)
     if measured is not None and new.any() and not new.all():
         lines += ["", f"{len(said)} courses: AUC {auc(p, new):.3f}, ECE {measured.ece:.3f}"]

@@ -182,7 +182,9 @@ def _look(config: Config, scores: dict[int, ScoredImage], pair: _Pair) -> Look:
     """Look at a score's crystals; raise `ImageError` if one of the pictures can't be read."""
     image, earlier = pair.image, pair.earlier
     assert image.score_id is not None
-    look = Look(image.score_id, earlier and earlier.image_id, earlier and earlier.inspected, uv_image=pair.uv_image)
+    look = Look(image.score_id, uv_image=pair.uv_image)
+    if earlier is not None:
+        look = replace(look, earlier_id=earlier.image_id, since=earlier.inspected)
     answer = scores[image.score_id].answer
     assert isinstance(answer, wire.Scored)
     boxes = [chop.box for chop in answer.boxes if chop.outcome.group is Group.CRYSTAL]
