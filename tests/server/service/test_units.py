@@ -187,7 +187,7 @@ def test_a_line_of_cron_is_one_the_shell_takes_apart_again(tmp_path):
     line = next(line for line in cron.lines(planned).splitlines() if "alerts" in line)
     *when, command = line.split(None, 5)
     assert len(when) == 5
-    assert command.count("%") == command.count(r"\%") == 2
+    assert command.count("%") == command.count(r"\%") == 3
     ran = subprocess.run(["sh", "-c", command.replace(r"\%", "%")], capture_output=True, text=True)
     look = "service step look_again --minutes 20"
     assert ran.stdout == f"{program} service step sync\n{program} {look}\n{program} service step alerts\n"
