@@ -64,7 +64,7 @@ _FAINT = 0.05
 
 _NO_BOX = "no box is large enough to compare"
 
-_INTERCEPT, _SLOPE = 6.63, 2.43
+_INTERCEPT, _SLOPE = 6.73, 2.48
 """Of the log-odds that a box shows something new, over the logarithm of `_LITTLE` and the part that is new."""
 
 _LITTLE = 0.01

@@ -179,12 +179,12 @@ def markdown(compared: Sequence[Compared]) -> str:
 
 
 def standing(truths: Sequence[Truth], settings: Settings) -> Iterator[Compared]:
-    """Compare real pictures that are called crystal with themselves, as an earlier inspection may have taken them.
+    """Compare real pictures of crystals with themselves, as an earlier inspection may have taken them.
 
     The earlier one is moved by up to 40 µm, darker or brighter, softer and noisier. Nothing in it is new.
     """
     options, networks = settings.options, settings.networks()
-    for number, truth in enumerate(truths):
+    for number, truth in enumerate(truth for truth in truths if truth.group is Group.CRYSTAL):
         data = truth.path.read_bytes()
         entry = wire.ImageEntry(number=0, file=truth.path.name, inspect_id=0, sha256="0" * 64)
         try:
