@@ -27,6 +27,16 @@ class WellObject:
     box: Box
 
 
+@dataclass(frozen=True, slots=True)
+class PutCrystal:
+    """A crystal as it was put into the drop, centred on (row, col); `item` is what was recorded of it."""
+
+    patch: Patch
+    row: int
+    col: int
+    item: WellObject
+
+
 @dataclass(slots=True)
 class Scene:
     """The rectangle of the picture that holds the drop.
@@ -47,10 +57,14 @@ class Scene:
         ``(H, W)``: the crystals' factor on that light, apart from the rest until the drop is finished.
     amber
         ``(H, W)``, 0..1: how strongly a pixel is tinted brown.
+    crystal_amber
+        The same by the crystals.
     content
         ``(H, W)``: 1 + rank of the class that fills a pixel, 0 where nothing does, `UNSURE` where it is too faint.
     objects
         What can be told apart, with boxes in pixels of this rectangle.
+    put_crystals
+        The crystals among them, in the order in which they were drawn, seen or not.
     """
 
     rng: np.random.Generator
@@ -60,8 +74,10 @@ class Scene:
     light: Field
     crystals: Field
     amber: Field
+    crystal_amber: Field
     content: npt.NDArray[np.uint8]
     objects: list[WellObject] = dataclasses.field(default_factory=list)
+    put_crystals: list[PutCrystal] = dataclasses.field(default_factory=list)
 
     def px(self, micrometres: float) -> float:
         """Convert a length to pixels."""
@@ -110,30 +126,22 @@ class Scene:
 
     def put(self, patch: Patch, row: int, col: int, outcome: Outcome | None, strength: float = 1.0) -> None:
         """Draw a patch centred on (row, col), fainter if `strength` is below 1; record it if it has an outcome."""
-        height, width = patch.light.shape
-        top, left = row - height // 2, col - width // 2
-        box = Box(top, left, height, width).clipped(*self.light.shape)
-        if box.height < 1 or box.width < 1:
+        is_crystal = outcome is not None and outcome.group is Group.CRYSTAL
+        on, amber = (self.crystals, self.crystal_amber) if is_crystal else (self.light, self.amber)
+        lies = lay(patch, row, col, on, amber, strength, is_solid=is_crystal)
+        if outcome is None or lies is None:
             return
-        target = np.s_[box.row : box.row + box.height, box.col : box.col + box.width]
-        visible = np.s_[box.row - top : box.row - top + box.height, box.col - left : box.col - left + box.width]
-        light, cover = patch.light[visible], patch.cover[visible]
-        on = self.light
-        if outcome is not None and outcome.group is Group.CRYSTAL:
-            on = self.crystals
-            on[target] += np.float32(0.7) * cover * (1 - on[target])  # a crystal behind hardly shows
-        on[target] *= light if strength == 1 else 1 + (light - 1) * np.float32(strength)
-        if patch.amber:
-            np.maximum(self.amber[target], cover * np.float32(patch.amber), out=self.amber[target])
-        if outcome is None:
-            return
+        box, target, cover = lies
         filled = cover > 0.4
         if not filled.any():
             return
         self.content[target][filled] = 1 + PRIORITY[outcome]
         rows, cols = np.flatnonzero(filled.any(axis=1)), np.flatnonzero(filled.any(axis=0))
         tight = Box(int(rows[0]), int(cols[0]), int(rows[-1] - rows[0]) + 1, int(cols[-1] - cols[0]) + 1)
-        self.objects.append(WellObject(outcome, tight.moved(box.row, box.col)))
+        item = WellObject(outcome, tight.moved(box.row, box.col))
+        self.objects.append(item)
+        if is_crystal:
+            self.put_crystals.append(PutCrystal(patch, row, col, item))
 
     def note(self, patch: Patch, row: int, col: int, outcome: Outcome) -> None:
         """Record a patch drawn by `put` at (row, col) as an object, without marking the content map."""
@@ -150,3 +158,28 @@ class Scene:
     def doubt(self, where: npt.NDArray[np.bool_]) -> None:
         """Mark pixels as `UNSURE` where nothing else lies."""
         self.content[where & (self.inside > 0.5) & (self.content == 0)] = UNSURE
+
+
+def lay(
+    patch: Patch, row: int, col: int, light: Field, amber: Field, strength: float = 1.0, *, is_solid: bool
+) -> tuple[Box, tuple[slice, slice], Field] | None:
+    """Lay a patch on fields of light and tint, centred on (row, col); what is behind a solid one hardly shows.
+
+    Returns
+    -------
+    The rectangle that it covers, the same as an index, and its cover there; None if it lies outside.
+    """
+    height, width = patch.light.shape
+    top, left = row - height // 2, col - width // 2
+    box = Box(top, left, height, width).clipped(*light.shape)
+    if box.height < 1 or box.width < 1:
+        return None
+    target = np.s_[box.row : box.row + box.height, box.col : box.col + box.width]
+    visible = np.s_[box.row - top : box.row - top + box.height, box.col - left : box.col - left + box.width]
+    factor, cover = patch.light[visible], patch.cover[visible]
+    if is_solid:
+        light[target] += np.float32(0.7) * cover * (1 - light[target])
+    light[target] *= factor if strength == 1 else 1 + (factor - 1) * np.float32(strength)
+    if patch.amber:
+        np.maximum(amber[target], cover * np.float32(patch.amber), out=amber[target])
+    return box, target, cover

@@ -42,6 +42,68 @@ _WEIGHTS: dict[PlateType, float] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Drop:
+    """A drop with its contents, before it is laid over the empty well.
+
+    Attributes
+    ----------
+    box
+        The rectangle that holds it, in image pixels.
+    scene
+        What it holds, with its light finished.
+    bare
+        ``(H, W)``: the drop's light without its crystals, in focus.
+    soft
+        How far it is out of focus, in pixels.
+    weight
+        ``(H, W)``, 0..1: how much of the light the floor below passes on.
+    """
+
+    box: Box
+    scene: Scene
+    bare: Field
+    soft: float
+    weight: Field
+
+    def light(self, crystals: Field | None = None, soft: float | None = None) -> Field:
+        """Return what the drop does to the light with these crystals (None: none), at this blur (None: its own)."""
+        full = self.bare if crystals is None else self.bare * crystals
+        light: Field = 1 + (blur(full, self.soft if soft is None else soft) - 1) * self.weight
+        return light
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """All that a picture is made of, but for the camera.
+
+    Attributes
+    ----------
+    ground
+        The empty well; one of its pixels covers `k` of the picture's.
+    um
+        Micrometres a pixel of the picture.
+    marks
+        ``(H, W)``: dust and scratches on the plastic, as factors on the light.
+    drop
+        None: the well is empty.
+    """
+
+    ground: Ground
+    k: int
+    um: float
+    marks: Field
+    drop: Drop | None
+
+    @property
+    def objects(self) -> tuple[WellObject, ...]:
+        """What can be told apart in the drop, with boxes in image pixels."""
+        if self.drop is None:
+            return ()
+        corner = self.drop.box
+        return tuple(WellObject(o.outcome, o.box.moved(corner.row, corner.col)) for o in self.drop.scene.objects)
+
+
+@dataclass(frozen=True, slots=True)
 class RenderedWell:
     """A rendered picture and what it shows.
 
@@ -111,39 +173,62 @@ def render_well(
         If the outcome is `undecided` or `failed`, which no picture shows, or a size is out of range.
     """
     _check(outcome, width, height, pixel_size_um)
-    rng = np.random.default_rng(seed)
-    plate = plate_type or _choose_plate(rng, outcome)
-    well = _render(rng, outcome, height, width, pixel_size_um, plate)
-    for again in range(1, _ATTEMPTS):
-        if outcome.group is not Group.CRYSTAL or shows(well.objects, outcome, max(height, width)):
-            break
-        well = _render(np.random.default_rng([seed, again]), outcome, height, width, pixel_size_um, plate)
-        well = replace(well, redrawn=again)
-    return well
-
-
-def _render(
-    rng: np.random.Generator, outcome: Outcome, height: int, width: int, pixel_size_um: float, plate: PlateType
-) -> RenderedWell:
-    k = 4 if width > 1600 else 2 if width > 700 else 1  # the ground is smooth: 1 / k of the resolution will do
-    ground = draw_ground(rng, plate, -(-height // k), -(-width // k), pixel_size_um * k)
-    light = _marks(rng, height, width, pixel_size_um, busy=rng.random() < 0.25)
+    layers, plate, rng, redrawn = draw_layers(
+        outcome, seed=seed, width=width, height=height, pixel_size_um=pixel_size_um, plate_type=plate_type
+    )
+    light = layers.marks
     amber: Field | None = None
     mask, content = np.zeros((height, width), np.bool_), np.zeros((height, width), np.uint8)
-    objects: tuple[WellObject, ...] = ()
-    if outcome is not Outcome.NULL_EXPERIMENT:
-        box, shape, fills_well = _place_drop(rng, plate, ground, k, height, width, pixel_size_um, outcome)
-        scene = _draw_drop(rng, box, shape, ground, k, pixel_size_um, outcome, fills_well)
+    if layers.drop is not None:
+        box, scene = layers.drop.box, layers.drop.scene
         part = np.s_[box.row : box.row + box.height, box.col : box.col + box.width]
         light[part] *= scene.light
         mask[part] = scene.inside > 0.5
         content[part] = scene.content * mask[part]
-        objects = tuple(WellObject(o.outcome, o.box.moved(box.row, box.col)) for o in scene.objects)
-        if scene.amber.any():
+        tint = np.maximum(scene.amber, scene.crystal_amber)
+        if tint.any():
             amber = np.zeros((height, width), np.float32)
-            amber[part] = scene.amber
-    image = _expose(rng, ground, light, amber, k)
-    return RenderedWell(image, outcome, mask, content, objects, pixel_size_um, plate)
+            amber[part] = tint
+    image = expose(rng, layers.ground, light, amber, layers.k)
+    return RenderedWell(image, outcome, mask, content, layers.objects, pixel_size_um, plate, redrawn)
+
+
+def draw_layers(
+    outcome: Outcome, *, seed: int, width: int, height: int, pixel_size_um: float, plate_type: PlateType | None = None
+) -> tuple[Layers, PlateType, np.random.Generator, int]:
+    """Draw a well up to its exposure; for the parameters see `render_well`.
+
+    Returns
+    -------
+    layers, plate_type
+        The well, and its plate type.
+    rng
+        For the exposure.
+    redrawn
+        How often it was drawn anew because no crystal of it could be seen.
+    """
+    rng = np.random.default_rng(seed)
+    plate = plate_type or _choose_plate(rng, outcome)
+    for again in range(_ATTEMPTS):
+        rng = np.random.default_rng([seed, again]) if again else rng
+        layers = _draw(rng, outcome, height, width, pixel_size_um, plate)
+        if outcome.group is not Group.CRYSTAL or shows(layers.objects, outcome, max(height, width)):
+            break
+    return layers, plate, rng, again
+
+
+def _draw(
+    rng: np.random.Generator, outcome: Outcome, height: int, width: int, pixel_size_um: float, plate: PlateType
+) -> Layers:
+    k = 4 if width > 1600 else 2 if width > 700 else 1  # the ground is smooth: 1 / k of the resolution will do
+    ground = draw_ground(rng, plate, -(-height // k), -(-width // k), pixel_size_um * k)
+    marks = _marks(rng, height, width, pixel_size_um, busy=rng.random() < 0.25)
+    if outcome is Outcome.NULL_EXPERIMENT:
+        return Layers(ground, k, pixel_size_um, marks, None)
+    box, shape, fills_well = _place_drop(rng, plate, ground, k, height, width, pixel_size_um, outcome)
+    return Layers(
+        ground, k, pixel_size_um, marks, _draw_drop(rng, box, shape, ground, k, pixel_size_um, outcome, fills_well)
+    )
 
 
 def _check(outcome: Outcome, width: int, height: int, um: float) -> None:
@@ -233,7 +318,7 @@ def _draw_drop(
     um: float,
     outcome: Outcome,
     fills_well: bool,
-) -> Scene:
+) -> Drop:
     """Draw the drop and its contents; `k` is how many image pixels a pixel of `ground` covers."""
     floor = _enlarged(ground.floor, box, k)
     surface = _surface_to_wall(rng, shape) if fills_well else draw_surface(rng, shape, um)
@@ -245,6 +330,7 @@ def _draw_drop(
         light=np.ones_like(surface),
         crystals=np.ones_like(surface),
         amber=np.zeros_like(surface),
+        crystal_amber=np.zeros_like(surface),
         content=np.zeros(surface.shape, np.uint8),
     )
     fill_drop(scene, outcome)
@@ -253,13 +339,12 @@ def _draw_drop(
         satellites(scene)
     # Most pictures are a little out of focus.
     soft = float(rng.choice([0.8, 1.4, 2.0, 2.6, 3.5, 5.0])) / um if rng.random() < 0.75 else 0.0
-    weight = np.clip(floor * 1.5, 0, 1)
-    bare = scene.light
-    scene.light = 1 + (blur(bare * scene.crystals, soft) - 1) * weight
+    drop = Drop(box, scene, scene.light, soft, np.clip(floor * 1.5, 0, 1))
+    scene.light = drop.light(scene.crystals)
     if outcome.group is Group.CRYSTAL:
         grey = _enlarged(ground.rgb.mean(axis=2), box, k)
-        forget_unseen(scene, grey, 1 + (blur(bare, soft) - 1) * weight, max(ground.floor.shape) * k)
-    return scene
+        forget_unseen(scene, grey, drop.light(), max(ground.floor.shape) * k)
+    return drop
 
 
 def _enlarged(field: Field, box: Box, k: int) -> Field:
@@ -326,7 +411,7 @@ def _draw_scratch(rng: np.random.Generator, pen: ImageDraw.ImageDraw, height: in
     pen.line(list(zip(xs.tolist(), ys.tolist(), strict=True)), fill=tone, width=max(1, round(rng.uniform(2, 6) / um)))
 
 
-def _expose(
+def expose(
     rng: np.random.Generator, ground: Ground, light: Field, amber: Field | None, k: int
 ) -> npt.NDArray[np.uint8]:
     """Multiply the ground by the light and the tint, and add the camera's noise; `ground` is enlarged `k` times."""

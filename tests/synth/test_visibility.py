@@ -28,6 +28,7 @@ def scene_with(*crystals: tuple[int, float, int]) -> Scene:
         light=one.copy(),
         crystals=one.copy(),
         amber=one * 0,
+        crystal_amber=one * 0,
         content=np.zeros(one.shape, np.uint8),
     )
     for col, light, side in crystals:

@@ -345,6 +345,32 @@ def fluorescence(wells: int, seed: int, weights: Path | None, variant: Variant |
     click.echo(markdown(count(wells, seed, Settings(weights=weights, variant=variant))))
 
 
+@judge.command(cls=Command)
+@click.option("--courses", type=click.IntRange(5), default=150, show_default=True, help="Rendered time courses.")
+@click.option("--seed", default=971_000_000, show_default=True, help="Seed of the first one.")
+@click.option("--fit", "fit_seed", type=int, help="First fit to as many courses, from this seed on.")
+@click.option("--real", type=FOLDER, help="Folder of sets of real wells: compare their crystals with themselves too.")
+@weights_options
+def growth(
+    courses: int, seed: int, fit_seed: int | None, real: Path | None, weights: Path | None, variant: Variant | None
+) -> None:
+    """Judge whether crystals that appeared or grew are told from what stood (p_new), by rendered time courses.
+
+    The package's own intercept and slope are judged; those that --fit prints are for `xtalgrid_core.growth`.
+    """
+    from ..judge import growth as grows
+    from ..judge.scoring import Settings
+    from ..judge.truth import real_wells
+
+    settings = Settings(weights=weights, variant=variant)
+    if fit_seed is not None:
+        intercept, slope = grows.fit([grows.compare(each) for each in grows.examples(courses, fit_seed, settings)])
+        click.echo(f"intercept {intercept}, slope {slope}\n")
+    click.echo(grows.markdown([grows.compare(each) for each in grows.examples(courses, seed, settings)]))
+    if real is not None:
+        click.echo("\n" + grows.markdown(list(grows.standing(real_wells(real), settings))))
+
+
 @judge.command("evaluate-chops", cls=Command)
 @click.argument("folder", metavar="SET", type=FOLDER)
 @click.argument("states", nargs=-1, required=True, type=FILE)

@@ -96,6 +96,27 @@ def sync(load: Load) -> None:
     say(f"{done.recorded} of {done.rows} score rows new or changed, contents of {done.contents} plates")
 
 
+@click.command("look_again")
+@click.option("--all", "everything", is_flag=True, help="Of the whole archive (default: of the last alerts.days days).")
+@click.option("--barcode", "barcodes", multiple=True, help="Only this plate, however old. Repeatable.")
+@click.option("--minutes", type=click.FloatRange(min=0), help="Stop after this time; the next run goes on.")
+@click.pass_obj
+def look_again(load: Load, everything: bool, barcodes: tuple[str, ...], minutes: float | None) -> None:
+    """Compare crystals with the drop's first inspection, and look at them in UV light.
+
+    What appeared or grew since is new, the rest is dirt, salt or an old crystal (p_new). No outcome changes.
+    """
+    with System(load()) as system:
+        done = system.look_again(everything=everything, barcodes=barcodes or None, minutes=minutes)
+    say(
+        f"looked at {done.looked} drops with crystals: {done.new} new, {done.standing} there before, "
+        f"{done.unsure} unsure, {done.unsaid} where it can't be said"
+    )
+    also = [(done.known, "known"), (done.alone, "with nothing to compare")]
+    also += [(done.unreadable, "unreadable (see the log)"), (done.waiting, "left for the next run")]
+    say("besides  " + ", ".join(f"{number} {what}" for number, what in also if number or what == "known"))
+
+
 @click.command()
 @json_option
 @click.option("--dry-run", is_flag=True, help="Show what would be reported; record and send nothing.")
@@ -572,6 +593,7 @@ def export(
 
 REPORTS = [
     sync,
+    look_again,
     alerts,
     explain,
     history,

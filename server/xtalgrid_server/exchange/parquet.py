@@ -29,10 +29,11 @@ _LOCAL, _UTC = pa.timestamp("s"), pa.timestamp("s", tz="UTC")
 _TYPES: dict[str, pa.DataType] = {
     **dict.fromkeys(("row", "col", "subwell", "inspection", "width", "height"), pa.int32()),
     "inspect_id": pa.int64(),
-    **dict.fromkeys(("probability", "p_crystal", "pixel_size_um"), pa.float32()),
-    "inspected": _LOCAL,
+    **dict.fromkeys(("probability", "p_crystal", "p_new", "pixel_size_um"), pa.float32()),
+    **dict.fromkeys(("inspected", "new_since"), _LOCAL),
     **dict.fromkeys(("scored_at", "person_at"), _UTC),
     **dict.fromkeys(("barcode", "project", "sample", "condition", "artscore", "outcome", "group", "classifier"), _WORD),
+    "uv": _WORD,
     **dict.fromkeys(("person_score", "person_outcome", "person_group", "person", "person_where", "held_to_be"), _WORD),
 }
 _TYPES["people"] = pa.list_(pa.struct([(name, pa.string()) for name in ("person", "score", "outcome", "group", "at")]))
@@ -71,7 +72,7 @@ def parquet_writer(config: Config, stream: IO[bytes]) -> Iterator[Callable[[Drop
 
 def _row(config: Config, inspection: DropInspection, entry: Entry) -> dict[str, Any]:
     values = full_row(config, inspection, entry, entry.answer)
-    for name in ("inspected", "scored_at", "person_at"):
+    for name in ("inspected", "new_since", "scored_at", "person_at"):
         values[name] = values[name] and datetime.fromisoformat(values[name])
     four = values["groups"] or dict.fromkeys(map(str, SCORED_GROUPS))
     return values | {f"p_{group}_of_four": p for group, p in four.items()}

@@ -33,12 +33,12 @@ _LONGEST_TEXT, _LONGEST_TITLE = 32_767, 31
 _FONT, _POINTS = "Calibri", 11
 _WIDTH, _MARGIN, _DROP = 12, 4, 9
 _WIDTHS = {"image": 40, "sha256": 14, "condition": 40, "people": 30} | dict.fromkeys(
-    ("barcode", "inspected", "scored_at", "person_at", "outcome", "person_outcome", "held_to_be"), 20
+    ("barcode", "inspected", "new_since", "scored_at", "person_at", "outcome", "person_outcome", "held_to_be"), 20
 )
 """Widths of columns, in characters."""
 _MAGENTA, _GREY = "#a0005a", "#d9d9d9"
 _FORMULA = tuple("=+-@\t\r")
-_DATES = ("inspected",)
+_DATES = ("inspected", "new_since")
 """Columns that Excel gets as dates, in the imager's local time; times in UTC are text that says so."""
 
 
@@ -111,7 +111,7 @@ class XlsxWriter:
             self._table = self._new_table()
         values = row(self._config, inspection, entry)
         for name in _DATES:
-            values[name] = datetime.fromisoformat(values[name])
+            values[name] = values[name] and datetime.fromisoformat(values[name])
         self._table.add(list(values.values()))
 
     def _new_table(self) -> _Sheet:

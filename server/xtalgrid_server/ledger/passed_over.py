@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 
+from ..domain.light import Light
 from . import tables as t
 from .database import LedgerDatabase, is_of, now
 
@@ -34,6 +35,16 @@ class PassedOver:
         if rows:
             with self._db.writing() as connection:
                 connection.execute(t.passed_over.insert(), rows)
+
+    def uv_images(self, inspect_ids: Sequence[int]) -> dict[int, str]:
+        """Return the names of UV images by inspect id, of several the first by name."""
+        table = t.passed_over.c
+        where = table.source == self._db.source, table.reason == str(Light.UV)
+        statement = sa.select(table.inspect_id, table.image_name).where(*where)
+        found: dict[int, str] = {}
+        for row in self._db.rows_in(statement, table.inspect_id, inspect_ids):
+            found[row.inspect_id] = min(row.image_name, found.get(row.inspect_id, row.image_name))
+        return found
 
     def counts(self) -> dict[str, int]:
         """Count images by reason, except those that were planned after all, such as under another configuration."""

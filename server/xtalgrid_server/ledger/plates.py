@@ -48,14 +48,15 @@ class Plates:
     def state(self) -> tuple[object, ...]:
         """Return what stays the same as long as nothing came in that changes how drops are shown.
 
-        These are the newest ids of all tables that drops are shown from, and when a failure was last mended or a file
-        last found changed.
+        These are the newest ids of all tables that drops are shown from, and when a failure was last mended, a file
+        last found changed, or crystals looked at again.
         """
         tables = t.images, t.scores, t.failures, t.corrections, t.imager_scores, t.imported_scores, t.drops
         newest = (sa.select(sa.func.max(table.c.id)).scalar_subquery() for table in tables)
         mended = sa.select(sa.func.max(t.failures.c.closed_at)).scalar_subquery()
         changed = sa.select(sa.func.max(t.images.c.changed_at)).scalar_subquery()
-        return tuple(self._db.rows(sa.select(*newest, mended, changed))[0])
+        looked = sa.select(sa.func.max(t.looks.c.at)).scalar_subquery()
+        return tuple(self._db.rows(sa.select(*newest, mended, changed, looked))[0])
 
     def barcodes(self) -> list[str]:
         """Return the plates with images, sorted by barcode."""

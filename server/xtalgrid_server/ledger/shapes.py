@@ -32,7 +32,7 @@ class DropImage(ImageRow):
 
     `outcome` is None while the image waits; `failure` is (reason, detail) of one that could not be scored. `at` is when
     it was scored (UTC). `sha256` is of the file that was scored, and of the `classifier`; both are empty without a
-    score.
+    score. `p_new`, `since` and `uv` are what a second look told of its crystals (`looks.Look`); None without one.
     """
 
     image_id: int
@@ -43,6 +43,9 @@ class DropImage(ImageRow):
     at: datetime | None
     sha256: str
     classifier: str
+    p_new: float | None
+    since: datetime | None
+    uv: str | None
     failure: tuple[str, str] | None
 
     @property
@@ -94,8 +97,9 @@ _IMAGE = (
 )  # fmt: skip
 _SCORE = (
     t.scores.c.id.label("score_id"), t.scores.c.outcome, t.scores.c.probability, t.scores.c.p_crystal, t.scores.c.at,
-    t.scores.c.sha256, t.scores.c.classifier,
+    t.scores.c.sha256, t.scores.c.classifier, t.looks.c.p_new, t.looks.c.since, t.looks.c.uv,
 )  # fmt: skip
+_LOOKED = t.looks.c.score_id == t.scores.c.id
 _FAILED = t.scores.c.outcome == str(Outcome.FAILED)
 _LIGHT = (*_IMAGE, *_SCORE, sa.case((_FAILED, t.scores.c.answer), else_=None).label("answer"))
 _FULL = (*_IMAGE, *_SCORE, t.scores.c.answer, t.scores.c.segmenter, t.scores.c.worker)
@@ -116,7 +120,8 @@ def newest_score() -> sa.ColumnElement[Any]:
 def select_images(answers: bool = False) -> sa.Select[Any]:
     """Select images for `drop_images`, also those that wait or failed."""
     columns = _FULL if answers else _LIGHT
-    return sa.select(*columns).select_from(t.images.outerjoin(t.scores, t.scores.c.id == newest_score()))
+    scored = t.images.outerjoin(t.scores, t.scores.c.id == newest_score())
+    return sa.select(*columns).select_from(scored.outerjoin(t.looks, _LOOKED))
 
 
 def has_artscore() -> sa.ColumnElement[bool]:
@@ -127,12 +132,14 @@ def has_artscore() -> sa.ColumnElement[bool]:
 def select_scored(answers: bool = False) -> sa.Select[Any]:
     """Select images whose newest score is no failure, for `drop_image` or, with answers, for `scored_image`."""
     columns = _FULL if answers else _LIGHT
-    return sa.select(*columns).join_from(t.images, t.scores, t.scores.c.id == newest_score()).where(~_FAILED)
+    scored = sa.select(*columns).join_from(t.images, t.scores, t.scores.c.id == newest_score())
+    return scored.outerjoin(t.looks, _LOOKED).where(~_FAILED)
 
 
 def select_scores() -> sa.Select[Any]:
     """Select scores, older ones and failures too, for `scored_image`."""
-    return sa.select(*_FULL).join_from(t.scores, t.images, t.images.c.id == t.scores.c.image_id)
+    scores = sa.select(*_FULL).join_from(t.scores, t.images, t.images.c.id == t.scores.c.image_id)
+    return scores.outerjoin(t.looks, _LOOKED)
 
 
 def drop_images(
@@ -192,12 +199,14 @@ def _values(row: Any, failure: tuple[str, str] | None, *more: Any) -> tuple[Any,
     """Return the values of `DropImage`, and more, from a row; unpacked, since reading it by name takes longer."""
     (
         inspect_id, barcode, inspection, inspected, well_row, col, subwell, image_name, image_id,
-        score_id, outcome, probability, p_crystal, at, sha256, classifier, *_,
+        score_id, outcome, probability, p_crystal, at, sha256, classifier,
+        p_new, since, uv, *_,
     ) = row  # fmt: skip
     return (
         inspect_id, barcode, inspection, inspected, Well(well_row, col, subwell), image_name, image_id, score_id,
         _OUTCOMES[outcome] if outcome else Outcome.FAILED if failure else None,
-        probability or 0.0, p_crystal or 0.0, at, sha256 or "", classifier or "", failure, *more,
+        probability or 0.0, p_crystal or 0.0, at, sha256 or "", classifier or "",
+        p_new, since, uv, failure, *more,
     )  # fmt: skip
 
 

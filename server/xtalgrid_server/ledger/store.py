@@ -22,6 +22,7 @@ from .images import Images
 from .imported_scores import ImportedScores
 from .ispyb_marks import IspybMarks
 from .ispyb_publications import IspybPublications
+from .looks import Looks
 from .marks import Marks
 from .notices import Notices
 from .passed_over import PassedOver
@@ -53,6 +54,7 @@ class Ledger:
         self.passed_over = PassedOver(self._db)
         self.accounts = Accounts(self._db)
         self.scores = Scores(self._db)
+        self.looks = Looks(self._db)
         self.corrections = Corrections(self._db)
         self.imager_scores = ImagerScores(self._db)
         self.imported_scores = ImportedScores(self._db)

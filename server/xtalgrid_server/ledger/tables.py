@@ -3,8 +3,8 @@
 The exceptions are `units.state` and `units.attempts`, the state of an image's file, the times at which something was
 done (`publications.done_at`, `corrections.written_at`, `alerts.sent_at`, `notices.sent_at`, `failures.closed_at`,
 `sessions.ended_at`, `tokens.used_at`, `tokens.removed_at`), links that are used, publications that are not done yet or
-were taken back in ISPyB, what became of a mark there, sessions, links and attempts to sign in that are over, and the
-watermark.
+were taken back in ISPyB, what became of a mark there, sessions, links and attempts to sign in that are over, a look at
+that there is more for, and the watermark.
 
 Times are UTC unless their column says local. JSON is stored as text: the bytes of the wire format, readable by people.
 """
@@ -136,6 +136,21 @@ scores = sa.Table(
     sa.Index("ix_scores_at", "at"),
 )
 """Automatic scores and where they come from: one per image, file content and options (which name the models)."""
+
+looks = sa.Table(
+    "looks",
+    metadata,
+    _key(),
+    sa.Column("score_id", _id, sa.ForeignKey("scores.id"), nullable=False, unique=True),
+    sa.Column("earlier_id", _id, sa.ForeignKey("images.id"), doc="the drop's image at its first inspection; or none"),
+    sa.Column("since", sa.DateTime, doc="when that was taken: naive local time, as in the imager database"),
+    sa.Column("p_new", sa.Float, doc="probability that the crystals appeared or grew since then, 0..1; none: not said"),
+    sa.Column("why", sa.String(200), nullable=False, doc="why it can't be said; empty: it can, or there is no earlier"),
+    sa.Column("uv_image", sa.String(255), nullable=False, doc="name of the inspection's UV image; empty: none"),
+    sa.Column("uv", sa.String(20), doc="fluoresces, dark, can't be said; none: there is no UV image"),
+    sa.Column("at", sa.DateTime, nullable=False, index=True),
+)
+"""What a second look at crystals told: at the drop's first inspection, and in UV light."""
 
 failures = sa.Table(
     "failures",

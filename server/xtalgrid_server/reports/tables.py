@@ -16,7 +16,7 @@ from .entries import DropInspection, Entry
 COLUMNS = (
     "barcode", "well", "row", "col", "subwell", "inspection", "inspected", "inspect_id", "image", "sha256",
     "project", "sample", "condition",
-    "artscore", "outcome", "group", "probability", "p_crystal", "classifier", "scored_at",
+    "artscore", "outcome", "group", "probability", "p_crystal", "p_new", "new_since", "uv", "classifier", "scored_at",
     "person_score", "person_outcome", "person_group", "person", "person_at", "person_where",
     "held_to_be", "people",
 )  # fmt: skip
@@ -47,6 +47,9 @@ def row(config: Config, inspection: DropInspection, entry: Entry) -> dict[str, A
         "group": str(outcome.group) if outcome and image.is_scored else None,
         "probability": round(image.probability, 5) if image.is_scored else None,
         "p_crystal": round(image.p_crystal, 5) if image.is_scored else None,
+        "p_new": None if image.p_new is None else round(image.p_new, 5),
+        "new_since": image.since.isoformat(sep=" ") if image.since else None,
+        "uv": image.uv,
         "classifier": image.classifier or None,
         "scored_at": f"{image.at:%Y-%m-%dT%H:%M:%SZ}" if image.at else None,
         "person_score": person.code if person else None,

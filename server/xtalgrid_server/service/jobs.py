@@ -142,8 +142,13 @@ def _jobs(config: Config, backfill: bool, publish: bool) -> tuple[Job, ...]:
     others = (
         Job(
             name="tell",
-            about="read people's scores, and report new crystals",
-            commands=("sync", *(["import-scores --ispyb"] if config.imager.ispyb.url else []), "alerts"),
+            about="read people's scores, look at crystals again, and report new ones",
+            commands=(
+                "sync",
+                *(["import-scores --ispyb"] if config.imager.ispyb.url else []),
+                "look_again --minutes 20",
+                "alerts",
+            ),
             minute=4,
             every=30,
         ),

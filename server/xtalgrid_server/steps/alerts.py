@@ -22,6 +22,7 @@ from xtalgrid_core.frames import percent
 from xtalgrid_core.lines import one_line
 
 from ..config import Config
+from ..domain.novelty import new_since
 from ..ledger.contents import Contents
 from ..ledger.database import now
 from ..ledger.store import Ledger
@@ -92,14 +93,14 @@ def send_alerts(config: Config, ledger: Ledger, show: Callable[[list[Alert]], No
 
 
 def _waiting(config: Config, ledger: Ledger) -> list[Alert]:
-    """Return the drops whose alert was not sent, by plate, then largest `p_crystal` first."""
+    """Return the drops whose alert was not sent, by plate, then the likeliest new crystal first."""
     waiting = ledger.alerts.waiting()
     found = ledger.images.of_scores([score_id for _, score_id in waiting.values()])
     images = [image for image in found if config.light.is_scored(image.image_name)]
     crystals = with_past(ledger, images)
     contents = ledger.contents.of_plates(crystal.image.barcode for crystal in crystals)
     alerts = [Alert(waiting[crystal.image.drop][0], crystal, contents(*crystal.image.drop)) for crystal in crystals]
-    return sorted(alerts, key=lambda a: (a.crystal.image.barcode, -a.crystal.image.p_crystal, a.crystal.image.well))
+    return sorted(alerts, key=lambda a: (a.crystal.image.barcode, -a.crystal.chance_of_new, a.crystal.image.well))
 
 
 # ---- mail ----------------------------------------------------------------------------------------------------------
@@ -170,6 +171,8 @@ def describe(crystal: NewCrystal) -> str:
         f"{image.well!s:<5}  inspection {image.inspection}, {image.inspected:%Y-%m-%d}: {image.outcome}, "
         f"p_crystal {percent(image.p_crystal)}, {before}"
     )
+    if new := new_since(image.p_new, image.since):
+        line += f", {new}"
     for score in {score.who: score for score in crystal.person_scores}.values():  # of each person, the last
         line += f"; {score.who} scored it {score.code} {score.outcome or ''}".rstrip()
     return line
@@ -188,6 +191,8 @@ def as_row(alert: Alert) -> dict[str, Any]:
         "outcome": image.outcome,
         "probability": image.probability,
         "p_crystal": image.p_crystal,
+        "p_new": image.p_new,
+        "new_since": image.since,
         "before": alert.crystal.before,
         "people": [
             {"score": score.code, "outcome": score.outcome, "group": score.group, "person": score.who, "at": score.at}

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from ..config import Config
 from ..domain.drop_state import DropState, PersonScore
+from ..domain.novelty import chance_of_new, stood
 from ..ledger.images import Range
 from ..ledger.shapes import DropImage
 from ..ledger.store import Ledger
@@ -31,6 +32,11 @@ class NewCrystal:
     image: DropImage
     before: float | None
     person_scores: tuple[PersonScore, ...] = ()
+
+    @property
+    def chance_of_new(self) -> float:
+        """Its probability of a crystal that appeared or grew since the drop's first inspection."""
+        return chance_of_new(self.image.p_crystal, self.image.p_new)
 
     @property
     def state(self) -> DropState:
@@ -74,13 +80,14 @@ def new_crystals(
 
     Returns
     -------
-    Latest inspection date first; of the same date, the largest `p_crystal` first.
+    Latest inspection date first; of the same date, the likeliest new crystal first. What most likely stood there at the
+    drop's first inspection (`novelty.stood`) comes after all others.
     """
     plates = ledger.plates.with_crystals(threshold, inspected_since, scored_since)
     if barcodes is not None:
         plates &= set(barcodes)
     crystals: list[NewCrystal] = []
-    for drops in _drops(ledger, plates):
+    for drops in scored_drops(ledger, plates):
         pasts = []
         for drop in drops:
             image = _first_crystal(drop, threshold)
@@ -91,20 +98,21 @@ def new_crystals(
             ):
                 pasts.append((image, drop))
         crystals += [crystal for crystal in _with_past(ledger, pasts) if crystal.state.chance]
-    crystals.sort(key=lambda crystal: (-crystal.image.p_crystal, crystal.image.drop))
-    return sorted(crystals, key=lambda crystal: crystal.image.inspected, reverse=True)
+    crystals.sort(key=lambda crystal: (-crystal.chance_of_new, crystal.image.drop))
+    crystals.sort(key=lambda crystal: crystal.image.inspected, reverse=True)
+    return sorted(crystals, key=lambda crystal: stood(crystal.image.p_new))
 
 
 def with_past(ledger: Ledger, images: Sequence[DropImage]) -> list[NewCrystal]:
     """Return these images, each of another drop, with the earlier scores of their drops; ordered by plate."""
     chosen = {image.drop: image for image in images}
     crystals: list[NewCrystal] = []
-    for drops in _drops(ledger, {image.barcode for image in images}):
+    for drops in scored_drops(ledger, {image.barcode for image in images}):
         crystals += _with_past(ledger, [(chosen[drop[0].drop], drop) for drop in drops if drop[0].drop in chosen])
     return crystals
 
 
-def _drops(ledger: Ledger, plates: Collection[str]) -> Iterator[list[list[DropImage]]]:
+def scored_drops(ledger: Ledger, plates: Collection[str]) -> Iterator[list[list[DropImage]]]:
     """Yield the drops of these plates, some plates at a time, each as its scored images in order of time."""
     chosen = Range(barcodes=plates)
     for batch in ledger.plates.batches(chosen):

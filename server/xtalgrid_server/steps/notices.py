@@ -26,6 +26,7 @@ from xtalgrid_core.lines import one_line
 from ..config import Config
 from ..config.sections import WebhookKind, When
 from ..domain.log import log
+from ..domain.novelty import stood
 from ..ledger.database import now
 from ..ledger.notices import Notice, Settings
 from ..ledger.store import Ledger
@@ -181,7 +182,13 @@ def _due(config: Config, ledger: Ledger, receiver: Receiver, told: Told) -> list
     ]
     ledger.notices.set_sent({notice.id for notice in waiting} - {alert.id for alert in shown})
     told.waiting += len(shown)
-    return sorted(shown, key=lambda a: (a.contents.project, a.crystal.image.barcode, -a.crystal.image.p_crystal))
+    return sorted(shown, key=_rank)
+
+
+def _rank(alert: Alert) -> tuple[str, bool, str, float]:
+    """Sort by project and plate, the likeliest new crystal first; what stood there before is last in its project."""
+    crystal = alert.crystal
+    return alert.contents.project, stood(crystal.image.p_new), crystal.image.barcode, -crystal.chance_of_new
 
 
 def _pause(failed: int) -> timedelta:

@@ -88,6 +88,7 @@ def run_folder(
         done = system.assimilate()
         if not (worked.finished or worked.failed or done.refused) or not grid.waiting():
             break  # otherwise run again: units with refused results are repeated, up to grid.attempts
+    system.look_again(barcodes=imported.barcodes)
     finalized = system.finalize(frames)
     system.publish()
     return _account(system, imported, finalized)

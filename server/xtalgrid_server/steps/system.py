@@ -5,8 +5,9 @@ Commands, services and ``run`` all go through it, so that a step does the same w
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -29,6 +30,7 @@ from .alerts import Alert, SentAlerts, send_alerts
 from .assimilate.assimilate import Assimilated, assimilate
 from .create_work import Created, create_work
 from .finalize import Finalized, finalize
+from .look_again import LookedAgain, look_again, recent
 from .notices import tell
 from .progress import reopen
 from .promote import STEP as MODEL
@@ -249,6 +251,16 @@ class System:
         with step(self.config, "set_autoscore") as report:
             done = undo_marks(self.config, self.ledger, run, who, dry_run)
             report.update({"undone": run, **done.actions, "dry_run": "yes" if dry_run else "no"})
+        return done
+
+    def look_again(
+        self, *, everything: bool = False, barcodes: Collection[str] | None = None, minutes: float | None = None
+    ) -> LookedAgain:
+        """Compare crystals with the drop's first inspection and look at them in UV light, the recent ones or all."""
+        since = None if everything or barcodes is not None else recent(self.config)
+        with step(self.config, "look_again") as report:
+            done = look_again(self.config, self.ledger, inspected_since=since, barcodes=barcodes, minutes=minutes)
+            report.update(dataclasses.asdict(done))
         return done
 
     def send_alerts(self, show: Callable[[list[Alert]], None]) -> SentAlerts:

@@ -31,7 +31,7 @@ def payload(kind: WebhookKind, config: Config, headline: str, alerts: Sequence[A
         rows = [as_row(alert) | {"url": drop_url(config, alert.crystal)} for alert in alerts]
         return msgspec.json.encode({"schema": 1, "text": headline, "drops": rows})
     make = {"slack": _slack, "teams": _teams, "mattermost": _mattermost}[kind]
-    listed = sorted(alerts, key=lambda alert: -alert.crystal.image.p_crystal)[:MOST_LISTED]
+    listed = sorted(alerts, key=lambda alert: -alert.crystal.chance_of_new)[:MOST_LISTED]
     return msgspec.json.encode(make(config, headline, listed, len(alerts) - len(listed)))
 
 

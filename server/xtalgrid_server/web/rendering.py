@@ -12,6 +12,7 @@ import jinja2
 
 from xtalgrid_core.frames import percent
 
+from ..domain.novelty import new_since, stood
 from ..steps.account import account_lines
 from . import query_parameters
 from .pages.pictures import SIDES
@@ -42,6 +43,8 @@ def renderer() -> Render:
         letter_of=query_parameters.letter_of,
         percent=percent,
         sides=SIDES,
+        new_since=new_since,
+        stood=stood,
         moment=moment,
         ago=ago,
         account_lines=account_lines,

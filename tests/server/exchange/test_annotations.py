@@ -456,7 +456,7 @@ def images(draw) -> RegionsOfImage:
         INSPECTED,
         "a" * 64,
         "b" * 64,
-        None,
+        *(None,) * 4,
         "c" * 64,
         "0.1",
         wire.encode(said).decode(),

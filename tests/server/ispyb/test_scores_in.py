@@ -175,5 +175,5 @@ def test_the_service_imports_by_itself(tmp_path, monkeypatch):
     toml = '[imager.ispyb]\nurl = "mysql+pymysql://reader@host/ispyb"\npaths = { "/dls" = "/mnt/dls" }\n'
     planned = plan(from_string(toml, file=tmp_path / "xtalgrid.toml", home=tmp_path / "home"), "xtalgrid")
     (tell,) = (job for job in planned.jobs if job.name == "tell")
-    assert tell.commands == ("sync", "import-scores --ispyb", "alerts")
+    assert tell.commands == ("sync", "import-scores --ispyb", "look_again --minutes 20", "alerts")
     assert Path("/mnt/dls") in planned.mounts

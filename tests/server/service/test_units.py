@@ -62,7 +62,7 @@ XTALGRID_HOME=/var/lib/xtalgrid
 0-59/5 * * * * xtalgrid X create_work
 0-59/5 * * * * xtalgrid X grid
 2-59/5 * * * * xtalgrid X assimilate && X finalizer && X set_autoscore
-4-59/30 * * * * xtalgrid X sync && X alerts
+4-59/30 * * * * xtalgrid X sync && X look_again --minutes 20 && X alerts
 # End of what `xtalgrid service install` wrote.
 """
 
@@ -187,9 +187,10 @@ def test_a_line_of_cron_is_one_the_shell_takes_apart_again(tmp_path):
     line = next(line for line in cron.lines(planned).splitlines() if "alerts" in line)
     *when, command = line.split(None, 5)
     assert len(when) == 5
-    assert command.count("%") == command.count(r"\%") == 2
+    assert command.count("%") == command.count(r"\%") == 3
     ran = subprocess.run(["sh", "-c", command.replace(r"\%", "%")], capture_output=True, text=True)
-    assert ran.stdout == f"{program} service step sync\n{program} service step alerts\n"
+    look = "service step look_again --minutes 20"
+    assert ran.stdout == f"{program} service step sync\n{program} {look}\n{program} service step alerts\n"
 
 
 def test_a_persons_crontab_keeps_its_own_lines():

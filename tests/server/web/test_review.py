@@ -31,7 +31,21 @@ WELL = "/well/CI022987/3/A1a"
 def drop(n, p_crystal):
     outcome = Outcome.CLEAR if p_crystal is not None else None
     image = DropImage(
-        n, "P", 1, INSPECTED, Well(1, n, 1), "", n, n, outcome, 0.9, p_crystal or 0.0, INSPECTED, "", "", None
+        n,
+        "P",
+        1,
+        INSPECTED,
+        Well(1, n, 1),
+        "",
+        n,
+        n,
+        outcome,
+        0.9,
+        p_crystal or 0.0,
+        INSPECTED,
+        "",
+        "",
+        *(None,) * 4,
     )
     return drop_cards([image])[0]
 

@@ -12,6 +12,7 @@ from xtalgrid_core.frames import percent
 from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, Group, Outcome
 
 from ...domain.drop_state import DropState, PersonScore
+from ...domain.novelty import new_since
 from ...domain.wells import Well
 from ...ledger.drop_notes import DropNote
 from ...ledger.shapes import DropImage
@@ -144,6 +145,8 @@ class DropCard:
         is_crystal = self.image.outcome is not None and self.image.outcome.group is Group.CRYSTAL
         if self.p_crystal is not None and not (is_crystal and percent(self.p_crystal) == self.probability):
             parts.append(f"crystal {percent(self.p_crystal)}")
+        if new := new_since(self.image.p_new, self.image.since):
+            parts.append(new)
         parts += [f"{score.who}: {score.name}" for score in self.state.people]
         if self.state.disputed:
             parts.append(name_of(DISPUTED))
@@ -192,7 +195,18 @@ def drop_cards(
 def without_artscore(drop: DropCard) -> DropCard:
     """Return a drop with nothing that tells its ARTscore, not even by the order of its images; failures stay."""
     images = tuple(
-        replace(image, score_id=None, outcome=None, probability=0.0, p_crystal=0.0, at=None, classifier="")
+        replace(
+            image,
+            score_id=None,
+            outcome=None,
+            probability=0.0,
+            p_crystal=0.0,
+            at=None,
+            classifier="",
+            p_new=None,
+            since=None,
+            uv=None,
+        )
         if image.is_scored
         else image
         for image in sorted(drop.images, key=lambda image: image.image_name)

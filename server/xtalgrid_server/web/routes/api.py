@@ -59,6 +59,9 @@ class DropListed(BaseModel):
     score: str | None = Field(description="The lab's two-character code")
     probability: float | None
     p_crystal: float | None = Field(description="Calibrated probability of a crystal")
+    p_new: float | None = Field(description="Probability that what shows the crystal appeared or grew since then")
+    new_since: ImagerTime | None = Field(description="When the drop was first inspected, with which it is compared")
+    uv: str | None = Field(description="What a UV image says of the crystals: fluoresces, dark, can't be said")
     failure: str | None
     person: str | None = Field(description="Who scored it last")
     person_outcome: str | None
@@ -134,6 +137,9 @@ def plate(
                 score=request.site.config.score_code(drop.image.outcome) if drop.image.outcome else None,
                 probability=drop.image.probability if drop.image.is_scored else None,
                 p_crystal=drop.p_crystal,
+                p_new=drop.image.p_new,
+                new_since=drop.image.since,
+                uv=drop.image.uv,
                 failure=": ".join(drop.image.failure) if drop.image.failure else None,
                 person=drop.state.people[-1].who if drop.state.people else None,
                 person_outcome=drop.state.people[-1].outcome if drop.state.people else None,

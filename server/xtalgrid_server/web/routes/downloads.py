@@ -26,6 +26,7 @@ router = APIRouter()
 
 COLUMNS = (
     "barcode", "inspection", "date", "well", "artscore", "outcome", "probability", "p_crystal",
+    "p_new", "new_since", "uv",
     "person", "person_score", "person_outcome", "sample", "condition", "failure", "image", "held_to_be",
     "favourite_of", "notes", "marks",
 )  # fmt: skip
@@ -53,6 +54,9 @@ def scores(request: AllowedRequest, barcode: str, inspection: int) -> Response:
             image.outcome or "",
             f"{image.probability:.4f}" if image.is_scored else "",
             "" if drop.p_crystal is None else f"{drop.p_crystal:.4f}",
+            "" if image.p_new is None else f"{image.p_new:.4f}",
+            image.since.isoformat(sep=" ") if image.since else "",
+            image.uv or "",
             "; ".join(score.who for score in people),
             "; ".join(score.code for score in people),
             "; ".join(str(score.outcome or "") for score in people),

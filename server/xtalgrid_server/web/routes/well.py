@@ -113,6 +113,7 @@ def well(
     return request.render(
         "well.html",
         in_uv=in_uv,
+        look=ledger.looks.of([scores[0].score_id]).get(scores[0].score_id) if scored else None,
         plate=plate,
         drop=drop,
         shown=shown,
