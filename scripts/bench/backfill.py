@@ -48,6 +48,9 @@ SAMPLES = (
 FIELD_UM = 2895
 """Width of a picture in micrometres, as of the usual 2560 pixels."""
 
+TABLES_SIZE = "SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relkind = 'r' AND relname !~ '^(pg|sql)_'"
+"""Bytes of the ledger's tables with their indexes."""
+
 STEPS: dict[str, Callable[[System], int]] = {
     "create_work": lambda system: system.create_work(backfill=True).planned,
     "assimilate": lambda system: system.assimilate().scores,
@@ -82,8 +85,8 @@ def main() -> None:
     arguments = parser.parse_args()
     files, answers = samples(arguments.out / f"samples_{arguments.width}", arguments.width)
     costs: list[Cost] = []
-    print("| wells | wells a second | CPU ms a well | of it PostgreSQL | ledger, bytes a well | largest process, MB |")
-    print("|---|---|---|---|---|---|")
+    print("| wells | wells a second | CPU ms a well | of it PostgreSQL | ledger, bytes a well | peak MB | spool, MB |")
+    print("|---|---|---|---|---|---|---|")
     for wells in arguments.wells:
         name = f"backfill_{wells}_{arguments.width}"
         config = configuration(arguments, name)
@@ -95,7 +98,8 @@ def main() -> None:
         if not arguments.keep:
             drop_databases(arguments.postgresql, name)
             shutil.rmtree(config.home)
-    print("\n| step | CPU ms a well | of it PostgreSQL | first tenth | last tenth | peak MB |\n|---|---|---|---|---|---|")
+    print("\n| step | CPU ms a well | of it PostgreSQL | first tenth | last tenth | peak MB |")
+    print("|---|---|---|---|---|---|")
     for step in STEPS:
         print(f"| {step_row(step, [cost for cost in costs if cost.step == step])} |")
 
@@ -258,12 +262,13 @@ def check(config: Config, wells: int, files: Sequence[Path], answers: Mapping[st
 def row(config: Config, wells: int, costs: Sequence[Cost]) -> str:
     """Return a size's row."""
     with sa.create_engine(config.ledger_url, poolclass=sa.NullPool).connect() as connection:
-        size = connection.scalar(sa.text("SELECT pg_database_size(current_database())"))
+        size = connection.scalar(sa.text(TABLES_SIZE))
     seconds, database_s = (sum(getattr(cost, name) for cost in costs) for name in ("seconds", "database_s"))
     cpu_s = sum(cost.cpu_s for cost in costs) + database_s
     columns = (
         f"{wells:,}", f"{wells / seconds:,.0f}", f"{1000 * cpu_s / wells:.2f}", f"{1000 * database_s / wells:.2f}",
         f"{size / wells:,.0f}", f"{max(cost.peak_mb for cost in costs):.0f}",
+        f"{max(cost.spool_mb for cost in costs):.0f}",
     )  # fmt: skip
     return " | ".join(columns)
 

@@ -115,6 +115,7 @@ def well(number: int) -> dict[str, object]:
 
 
 def image_name(number: int) -> str:
+    """Return the name of the image that is to be scored."""
     return f"RMM3_01_222_ROBO_Test1_Clon1_CI_{number:012d}_001_150101_01_01_01_HF_99_030_001_RDI.jpg"
 
 

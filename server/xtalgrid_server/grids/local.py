@@ -177,15 +177,8 @@ class LocalGrid:
                         on_progress(sum(done.values()))
                     postponed = {name: until for name, until in postponed.items() if until > time.monotonic()}
                     idle = stopping or (len(running) < self._settings.workers and is_paused())
-                    while not idle and len(running) < self._settings.workers:
-                        name = queue.take({item.name for item in running} | postponed.keys(), at_once=not running)
-                        if name is None:
-                            break
-                        try:
-                            running.append(self._start(name))
-                        except FileNotFoundError:
-                            if (self._units / name).exists():  # otherwise it was just removed from the spool
-                                raise
+                    if not idle:
+                        self._start_more(queue, running, postponed)
                     if not running and stopping and not watch:
                         raise SystemExit(128 + stopping[0])  # the steps after this one must not run
                     if not running and (stopping or (not watch and not postponed)):
@@ -197,6 +190,18 @@ class LocalGrid:
                 _terminate(running)
                 for item in running:
                     item.process.wait()
+
+    def _start_more(self, queue: _Queue, running: list[_Running], postponed: Collection[str]) -> None:
+        """Start workers, as many as there may be, for units that wait."""
+        while len(running) < self._settings.workers:
+            name = queue.take({item.name for item in running}.union(postponed), at_once=not running)
+            if name is None:
+                return
+            try:
+                running.append(self._start(name))
+            except FileNotFoundError:
+                if (self._units / name).exists():  # otherwise it was just removed from the spool
+                    raise
 
     def _start(self, name: str) -> _Running:
         folder = self._units / name
