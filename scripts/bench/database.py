@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -53,7 +53,7 @@ def main() -> None:
         home = arguments.out / f"scored-{scored}"
         home.mkdir(parents=True)
         config = _configuration(home, arguments.postgresql, f"bench{scored}")
-        _vendor(config, arguments.images)
+        fill_imager(config, arguments.images)
         with System(config) as system:
             _score(system, arguments.images, scored)
             find, plan, idle = _create_work(system, arguments.images, scored)
@@ -69,18 +69,39 @@ def main() -> None:
 def _configuration(home: Path, server: str | None, name: str) -> Config:
     urls = {part: f"sqlite:///{home / part}.db" for part in ("imager", "ledger")}
     if server:
-        admin = sa.create_engine(server, isolation_level="AUTOCOMMIT")
-        with admin.connect() as connection:
-            for part in urls:
-                connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {name}_{part}")
-                connection.exec_driver_sql(f"CREATE DATABASE {name}_{part}")
-                urls[part] = sa.make_url(server).set(database=f"{name}_{part}").render_as_string(hide_password=False)
+        drop_databases(server, name)
+        urls = create_databases(server, name)
     return from_string(
         f'[imager]\nurl = "{urls["imager"]}"\npatterns = ["*_HF_99_*"]\n[ledger]\nurl = "{urls["ledger"]}"\n', home=home
     )
 
 
-def _place(number: int) -> dict[str, object]:
+def database_urls(server: str, name: str) -> dict[str, str]:
+    """Return the URLs of an imager database and a ledger on a server."""
+    urls = {part: sa.make_url(server).set(database=f"{name}_{part}") for part in ("imager", "ledger")}
+    return {part: url.render_as_string(hide_password=False) for part, url in urls.items()}
+
+
+def create_databases(server: str, name: str) -> dict[str, str]:
+    """Create them, empty, and return their URLs."""
+    _execute(server, *(f"CREATE DATABASE {name}_{part}" for part in ("imager", "ledger")))
+    return database_urls(server, name)
+
+
+def drop_databases(server: str, name: str) -> None:
+    """Delete them, if they exist."""
+    _execute(server, *(f"DROP DATABASE IF EXISTS {name}_{part}" for part in ("imager", "ledger")))
+
+
+def _execute(server: str, *statements: str) -> None:
+    admin = sa.create_engine(server, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+    admin.dispose()
+
+
+def well(number: int) -> dict[str, object]:
     """Return plate, inspection and well for an inspection id, counted from 1: 96 drops, 10 inspections a plate."""
     drop, shot = number % 96, number // 96
     return {
@@ -93,7 +114,8 @@ def _place(number: int) -> dict[str, object]:
     }
 
 
-def _name(number: int) -> str:
+def image_name(number: int) -> str:
+    """Return the name of the image that is to be scored."""
     return f"RMM3_01_222_ROBO_Test1_Clon1_CI_{number:012d}_001_150101_01_01_01_HF_99_030_001_RDI.jpg"
 
 
@@ -102,14 +124,14 @@ def _blocks(first: int, last: int) -> Iterator[range]:
         yield range(start, min(start + BLOCK, last))
 
 
-def _vendor(config: Config, images: int) -> None:
+def fill_imager(config: Config, images: int) -> None:
     """Fill the imager's tables: for each inspection a best-focus composite, and a slice that no pattern matches."""
     engine = sa.create_engine(config.imager_url)
     tables = CrystalTrak()
     with engine.begin() as connection:
         tables.metadata.create_all(connection)
         for block in _blocks(1, images + 1):
-            places = [(number, _place(number)) for number in block]
+            wells = [(number, well(number)) for number in block]
             connection.execute(
                 tables.inspections.insert(),
                 [
@@ -122,16 +144,25 @@ def _vendor(config: Config, images: int) -> None:
                         "i_row": place["row"],
                         "subwell": 1,
                     }
-                    for number, place in places
+                    for number, place in wells
                 ],
             )
-            rows = [{"inspectid": number, "imagename": _name(number)} for number in block]
-            rows += [{"inspectid": number, "imagename": _name(number).replace("_99_", "_00_")} for number in block]
+            rows = [{"inspectid": number, "imagename": image_name(number)} for number in block]
+            rows += [{"inspectid": number, "imagename": image_name(number).replace("_99_", "_00_")} for number in block]
             connection.execute(tables.images.insert(), rows)
-    _settle(engine)
+    settle(engine)
 
 
-def _settle(engine: sa.Engine) -> None:
+def link_files(config: Config, numbers: range, files: Sequence[Path]) -> None:
+    """Put these files, in turn, where the images of the inspections with these ids are expected."""
+    for number in numbers:
+        place = well(number)
+        path = config.image_root / str(place["barcode"]) / str(place["inspection"]) / image_name(number)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.hardlink_to(files[number % len(files)])
+
+
+def settle(engine: sa.Engine) -> None:
     """Gather statistics, as a database that has been in use for years did long ago."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("VACUUM ANALYZE" if engine.dialect.name == "postgresql" else "ANALYZE")
@@ -178,9 +209,9 @@ def _score(system: System, images: int, scored: int) -> None:
                         "id": n,
                         "source": "crystaltrak",
                         "inspect_id": n,
-                        "image_name": _name(n),
+                        "image_name": image_name(n),
                         "seen_at": when,
-                        **_place(n),
+                        **well(n),
                     }
                     for n in numbers
                 ],
@@ -223,7 +254,7 @@ def _score(system: System, images: int, scored: int) -> None:
         with system.ledger._db.writing() as connection:
             for table in (t.units, t.results, t.images, t.scores):
                 connection.exec_driver_sql(f"SELECT setval('{table.name}_id_seq', {images})")
-    _settle(system.ledger._db._engine)
+    settle(system.ledger._db._engine)
 
 
 def _score_row(
@@ -253,11 +284,7 @@ def _create_work(system: System, images: int, scored: int) -> tuple[float, float
     save_progress(system.ledger, progress_key(system.config), progress)
     picture = system.config.home / "well.jpg"
     Image.effect_noise((1280, 960), 20).convert("RGB").save(picture, quality=80)
-    for number in range(newest + 1, images + 1):
-        place = _place(number)
-        path = system.config.image_root / str(place["barcode"]) / str(place["inspection"]) / _name(number)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.hardlink_to(picture)
+    link_files(system.config, range(newest + 1, images + 1), [picture])
     find = _seconds(lambda: system.create_work(limit=NEW, dry_run=True), NEW)
     plan = _seconds(lambda: system.create_work(limit=NEW), NEW)
     idle = _seconds(lambda: system.create_work(limit=NEW), 0)

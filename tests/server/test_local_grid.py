@@ -2,6 +2,7 @@
 
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -20,7 +21,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def grid(tmp_path):
-    return LocalGrid(from_string("", home=tmp_path / "home"))
+    return LocalGrid(from_string("[grid]\nworkers = 1\n", home=tmp_path / "home"))
 
 
 def test_a_unit_that_no_worker_can_do_is_given_up(grid, folder):
@@ -40,3 +41,19 @@ def test_a_unit_that_is_taken_away_while_its_worker_ends_costs_the_grid_nothing(
     thread.join()
     assert worked in (Worked(finished=1), Worked())  # taken away while the worker was at it, or before it began
     assert grid.waiting() == []
+
+
+def test_a_long_queue_costs_no_time_while_a_worker_is_busy(grid, folder, monkeypatch):
+    """Results and folders of units that wait, or are done, were read ten times a second."""
+    for number in range(3):
+        done = folder.parent / f"xg_done{number}"
+        done.mkdir()
+        (done / "result.json").write_bytes(b'{"images": [{"status":"scored"}, {"status":"scored"}]}')
+    read, iterdir = Path.read_bytes, Path.iterdir
+    reads, lists, told = [], [], []
+    monkeypatch.setattr(Path, "read_bytes", lambda path: reads.append(path.parent.name) or read(path))
+    monkeypatch.setattr(Path, "iterdir", lambda path: lists.append(path) or iterdir(path))
+    assert grid.work(on_progress=told.append) == Worked(failed=1)
+    assert set(told) == {6} and len(told) > 3
+    assert [reads.count(f"xg_done{number}") for number in range(3)] == [1, 1, 1]
+    assert len(lists) <= 3  # for the progress, for the queue, and to see that nothing waits any more

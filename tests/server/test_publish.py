@@ -6,9 +6,15 @@ import sqlalchemy as sa
 from xtalgrid_core.errors import XtalgridError
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.ledger.publications import Publications
+from xtalgrid_server.steps import finalize, publish
 from xtalgrid_server.steps.publish import _read_csv
 
 from .conftest import INSPECTED
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing catches it."""
+
 
 WELLS = {(1, 1): Outcome.HARVESTABLE, (2, 1): Outcome.PRECIPITATE, (3, 1): Outcome.UNDECIDED}
 
@@ -104,16 +110,9 @@ def test_an_old_csv_does_not_undo_a_newer_model(system, score, score_table):
     assert [row[1] for row in score_table()] == ["23"]
 
 
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing catches it."""
-
-
 def test_killed_between_the_score_table_and_the_ledger(system, score, score_table, monkeypatch):
     score(WELLS)
     run = system.finalize(frames="none").run
-
-    def die(*_):
-        raise Killed
 
     with monkeypatch.context() as patch:
         patch.setattr(Publications, "set_done", die)
@@ -126,3 +125,52 @@ def test_killed_between_the_score_table_and_the_ledger(system, score, score_tabl
     publications = system.ledger.publications.of_run(run).values()
     assert {row.action for row in publications} == {"insert"}  # the first intention stands
     assert all(row.done_at for row in publications)
+
+
+def die(*_):
+    raise Killed
+
+
+def test_a_million_due_scores_are_not_in_memory_at_once(system, score, score_table, monkeypatch):
+    """As when months in shadow mode end: both steps take them in parts, and nothing is done twice or lost."""
+    monkeypatch.setattr(finalize, "_PART", 2)
+    monkeypatch.setattr(publish, "_PART", 2)
+    score({(col, 1): Outcome.CLEAR for col in range(1, 8)})
+    read, asked = system.ledger.scores._read, []
+    monkeypatch.setattr(system.ledger.scores, "_read", lambda *about: asked.append(len(about[2])) or read(*about))
+    done = system.finalize(frames="none")
+    assert done.actions == {"publish": 7}
+    lines = done.csv.read_text().splitlines()
+    done.csv.write_text("\n".join([*lines, lines[1]]) + "\n")  # far from the line that it repeats
+    published = system.publish()
+    assert published.actions == {"insert": 7}
+    assert [why.partition(": ")[2][:6] for why in published.refused] == ["line 2"]
+    assert len(score_table()) == 7
+    assert max(asked) == 2
+
+
+def test_a_finalizer_that_is_killed_keeps_the_parts_that_it_has_done(system, score, score_table, monkeypatch):
+    monkeypatch.setattr(finalize, "_PART", 2)
+    score({(col, 1): Outcome.CLEAR for col in range(1, 6)})
+    with monkeypatch.context() as patch:
+        add, parts = system.ledger.decisions.add, iter(range(2))
+        patch.setattr(
+            system.ledger.decisions, "add", lambda *about: add(*about) if next(parts, None) is not None else die()
+        )
+        with pytest.raises(Killed):
+            system.finalize(frames="none")
+    assert system.publish().actions == {"insert": 4}
+    assert system.finalize(frames="none").actions == {"publish": 1}
+    assert system.publish().actions == {"insert": 1}
+    assert len({row[0] for row in score_table()}) == len(score_table()) == 5
+
+
+def test_a_csv_that_is_broken_at_its_end_publishes_nothing(system, score, score_table, monkeypatch):
+    monkeypatch.setattr(publish, "_PART", 1)
+    score(WELLS)
+    path = system.finalize(frames="none").csv
+    path.write_bytes(path.read_bytes() + b'"a cell without an end')
+    with pytest.raises(XtalgridError, match=r"cannot read .*\.csv"):
+        system.publish()
+    assert score_table() == []
+    assert path.exists()

@@ -1,4 +1,4 @@
-"""What an image's name says of how it was taken: a focus slice, or the composite of the slices."""
+"""What an imager writes into an image's name of how it was taken: slice or composite, light, capture profile."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from typing import Protocol, TypeVar
 
 # Rigaku's 14th field is the illumination, the 15th the slice, 99 the best-focus composite. RockImager's names end in
 # the kind of image: ef is the extended-focus composite. See imager/folder/conventions.py.
-_RIGAKU = re.compile(r"(?P<stack>.+_\d{6}(?:_\d\d){3}_[^_]+)_(?P<kind>[^_]+)_[^_]+_[^_]+_[^_]+")
+_DATE_AND_DROP = r"_\d{6}(?:_\d\d){3}"
+_RIGAKU = re.compile(rf"(?P<stack>.+{_DATE_AND_DROP}_[^_]+)_(?P<kind>[^_]+)_[^_]+_[^_]+_[^_]+")
+_ILLUMINATION = re.compile(rf"{_DATE_AND_DROP}_(?P<code>[^_]+)_")
 _ROCKIMAGER = re.compile(r"(?P<stack>.*profileID_?\d+_d\d+_r\d+)_(?P<kind>\w+)\.\w+", re.IGNORECASE)
+_PROFILE = re.compile(r"profileID_?(?P<number>\d+)", re.IGNORECASE)
 _COMPOSITES = ("99", "ef")
 
 
@@ -50,6 +53,18 @@ def how_taken(name: str) -> HowTaken | None:
     """Return what a name says; None if it is neither Rigaku's nor RockImager's."""
     match = _RIGAKU.fullmatch(name) or _ROCKIMAGER.fullmatch(name)
     return HowTaken(match["stack"], match["kind"]) if match else None
+
+
+def illumination(name: str) -> str | None:
+    """Return the code of the illumination in a Rigaku name; None in others."""
+    match = _ILLUMINATION.search(name)
+    return match["code"] if match else None
+
+
+def capture_profile(name: str) -> int | None:
+    """Return the number of RockImager's capture profile in a name, or a pattern; None without one."""
+    match = _PROFILE.search(name)
+    return int(match["number"]) if match else None
 
 
 def without_slices(images: Iterable[N]) -> list[N]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
 
-from .image_names import without_slices
+from .image_names import capture_profile, illumination, without_slices
 from .images import ImageRow
 
 
@@ -40,14 +40,8 @@ _SEEN = {
 _INSIDE_WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 """Where a word begins without a separator: Default|UV, UV|Imaging."""
 
-_RIGAKU = re.compile(r"_\d{6}_\d\d_\d\d_\d\d_(?P<code>[^_]+)_")
-"""The code of the light in Rigaku's names, after date, column, row and subwell; see `imager.folder.names`."""
-
-_RIGAKU_CODES = {"HF": Light.VISIBLE, "E0": Light.VISIBLE, "00": Light.VISIBLE, "UV": Light.UV}
-
-_PROFILE = re.compile(r"profileID_?(?P<code>\d+)(?!\d)", re.IGNORECASE)
-"""RockImager's capture profile. Numbers are a lab's own, except that the first is the imager's default, visible."""
-
+_ILLUMINATIONS = {"HF": Light.VISIBLE, "E0": Light.VISIBLE, "00": Light.VISIBLE, "UV": Light.UV}
+"""Rigaku's codes."""
 
 SLICE = "slice"
 """Why a focus slice is passed over: its composite is scored."""
@@ -73,11 +67,12 @@ class LightRules:
         for light in Light:
             if self.is_named(name, light):
                 return light
-        if (match := _PROFILE.search(name)) is not None:
-            chosen = any(_PROFILE.search(pattern) and fits(name, pattern) for pattern in self.patterns)
-            return Light.VISIBLE if chosen or int(match["code"]) == 1 else Light.OTHER
-        if (match := _RIGAKU.search(name)) is not None:
-            return _RIGAKU_CODES.get(match["code"].upper()) or light_in(match["code"])
+        # Numbers of profiles are a lab's own, except that the first is the imager's default, visible.
+        if (profile := capture_profile(name)) is not None:
+            chosen = any(capture_profile(one) is not None and fits(name, one) for one in self.patterns)
+            return Light.VISIBLE if chosen or profile == 1 else Light.OTHER
+        if (code := illumination(name)) is not None:
+            return _ILLUMINATIONS.get(code.upper()) or light_in(code)
         return light_in(name)
 
     def is_named(self, name: str, light: Light) -> bool:
@@ -93,8 +88,10 @@ class LightRules:
         light = self.of(name)
         if light is None or light is Light.VISIBLE:
             return None
-        profile = None if self.is_named(name, Light.UV) or self.is_named(name, Light.OTHER) else _PROFILE.search(name)
-        return f"profile {int(profile['code'])}" if profile else str(light)
+        if self.is_named(name, Light.UV) or self.is_named(name, Light.OTHER):
+            return str(light)
+        profile = capture_profile(name)
+        return str(light) if profile is None else f"profile {profile}"
 
     def is_untold(self, images: Iterable[ImageRow]) -> bool:
         """Return whether the images of one inspection that are scored may differ in light, and nothing tells.
@@ -102,7 +99,8 @@ class LightRules:
         Focus slices have one light, if a Rigaku name gives it a code.
         """
         lights = {image.image_name: self.of(image.image_name) for image in images}
-        kinds = {light or _code(name) for name, light in lights.items() if light in (None, Light.VISIBLE)}
+        scored = {name: light for name, light in lights.items() if light in (None, Light.VISIBLE)}
+        kinds = {light or illumination(name) or name for name, light in scored.items()}
         return len(kinds) > 1 and None in lights.values()
 
 
@@ -129,11 +127,6 @@ def fits(name: str, wildcards: str) -> bool:
 def _compiled(wildcards: str) -> re.Pattern[str]:
     pattern = re.escape(wildcards).replace(r"\*", ".*").replace(r"\?", ".")
     return re.compile(pattern, re.IGNORECASE | re.DOTALL)
-
-
-def _code(name: str) -> str:
-    match = _RIGAKU.search(name)
-    return match["code"] if match else name
 
 
 @dataclass(slots=True)

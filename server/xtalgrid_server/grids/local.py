@@ -13,7 +13,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,11 +89,7 @@ class LocalGrid:
 
     def waiting(self) -> list[str]:
         """Return the units that no worker has finished or given up, oldest first."""
-        return [
-            folder.name
-            for folder in self._folders()
-            if not any((folder / n).exists() for n in ("result.json", "failed.txt"))
-        ]
+        return [folder.name for folder in self._folders() if _waits(folder)]
 
     def results(self) -> Iterator[tuple[str, Path]]:
         """Yield (unit, result file) of finished units."""
@@ -105,18 +102,6 @@ class LocalGrid:
         for folder in self._folders():
             if (folder / "failed.txt").is_file():
                 yield folder.name, (folder / "failed.txt").read_text(encoding="utf-8", errors="replace")[:500]
-
-    def done_images(self) -> int:
-        """Return how many images in the spool have an answer, from results and checkpoints."""
-        done = 0
-        for folder in self._folders():
-            for name in ("result.json", "result.json.checkpoint"):
-                try:
-                    done += (folder / name).read_bytes().count(b'"status":')
-                    break
-                except OSError:
-                    continue
-        return done
 
     def discard(self, name: str) -> None:
         """Remove a unit from the spool."""
@@ -170,7 +155,7 @@ class LocalGrid:
             Keep waiting for units. SIGTERM and SIGINT stop the workers, which keep their checkpoints; without `watch`,
             they also end the program.
         on_progress
-            Called repeatedly with `done_images`.
+            Called repeatedly with the number of images in the spool that have an answer.
         is_paused
             While it returns true, no worker is started; those at work finish their units.
 
@@ -180,22 +165,20 @@ class LocalGrid:
             If a worker cannot write its checkpoint or result. With `watch`, its unit is tried again after a minute.
         """
         worked, running, postponed = Worked(), list[_Running](), dict[str, float]()
+        queue = _Queue(self._units, self.waiting)
+        done = {folder.name: _answers(folder) for folder in self._folders()} if on_progress else {}
         with _stop_signals() as stopping:
             try:
                 while True:
-                    running = [item for item in running if not self._ended(item, worked, postponed, watch)]
-                    busy = {item.name for item in running}
+                    at_work = running
+                    running = [item for item in at_work if not self._ended(item, worked, postponed, watch)]
+                    if on_progress:
+                        done |= {item.name: _answers(self._units / item.name) for item in at_work}
+                        on_progress(sum(done.values()))
                     postponed = {name: until for name, until in postponed.items() if until > time.monotonic()}
                     idle = stopping or (len(running) < self._settings.workers and is_paused())
-                    queue = [] if idle else [n for n in self.waiting() if n not in busy and n not in postponed]
-                    for name in queue[: self._settings.workers - len(running)]:
-                        try:
-                            running.append(self._start(name))
-                        except FileNotFoundError:
-                            if (self._units / name).exists():  # otherwise it was just removed from the spool
-                                raise
-                    if on_progress:
-                        on_progress(self.done_images())
+                    if not idle:
+                        self._start_more(queue, running, postponed)
                     if not running and stopping and not watch:
                         raise SystemExit(128 + stopping[0])  # the steps after this one must not run
                     if not running and (stopping or (not watch and not postponed)):
@@ -207,6 +190,18 @@ class LocalGrid:
                 _terminate(running)
                 for item in running:
                     item.process.wait()
+
+    def _start_more(self, queue: _Queue, running: list[_Running], postponed: Collection[str]) -> None:
+        """Start workers, as many as there may be, for units that wait."""
+        while len(running) < self._settings.workers:
+            name = queue.take({item.name for item in running}.union(postponed), at_once=not running)
+            if name is None:
+                return
+            try:
+                running.append(self._start(name))
+            except FileNotFoundError:
+                if (self._units / name).exists():  # otherwise it was just removed from the spool
+                    raise
 
     def _start(self, name: str) -> _Running:
         folder = self._units / name
@@ -279,6 +274,30 @@ class LocalGrid:
         write_atomically(folder / "failed.txt", reason.encode())
 
 
+class _Queue:
+    """Units that wait, oldest first. They are listed again when all were taken, in a fifth of the time at most.
+
+    To list them takes as long as there are units in the spool, of which a back-fill may have thousands.
+    """
+
+    def __init__(self, units: Path, waiting: Callable[[], list[str]]) -> None:
+        self._units, self._waiting = units, waiting
+        self._listed: deque[str] = deque()
+        self._next = 0.0
+
+    def take(self, besides: Collection[str], *, at_once: bool) -> str | None:
+        """Return a unit that still waits and is not one of these, or None; `at_once` lists them again in any case."""
+        began = time.monotonic()
+        if not self._listed and (at_once or began >= self._next):
+            self._listed.extend(self._waiting())
+            self._next = time.monotonic() + 4 * (time.monotonic() - began)
+        while self._listed:
+            name = self._listed.popleft()
+            if name not in besides and _waits(self._units / name):
+                return name
+        return None
+
+
 @contextmanager
 def _stop_signals() -> Iterator[list[int]]:
     """Collect SIGTERM and SIGINT in a list, so that workers can be stopped in order."""
@@ -303,6 +322,19 @@ def _terminate(running: list[_Running]) -> None:
     for item in running:
         if item.process.poll() is None:
             item.process.terminate()
+
+
+def _waits(folder: Path) -> bool:
+    """Tell whether no worker has finished a unit, or given it up."""
+    return folder.is_dir() and not any((folder / name).exists() for name in ("result.json", "failed.txt"))
+
+
+def _answers(folder: Path) -> int:
+    """Count the images of a unit that have an answer, in its result or checkpoint."""
+    for name in ("result.json", "result.json.checkpoint"):
+        with suppress(OSError):
+            return (folder / name).read_bytes().count(b'"status":')
+    return 0
 
 
 def _size(path: Path) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -14,6 +14,9 @@ from xtalgrid_core.outcomes import Outcome
 
 from . import tables as t
 from .database import LedgerDatabase, is_of, now
+
+_PAGE = 5_000
+"""Rows that are in memory at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +51,25 @@ class Decisions:
             with self._db.writing() as connection:
                 connection.execute(t.finalizations.insert(), values)
 
-    def of_run(self, run: str) -> list[Any]:
-        """Return the rows of one finalizer run (score_id, inspect_id, action, csv_row), in their order."""
+    def of_run(self, run: str) -> Iterator[Any]:
+        """Yield the rows of one finalizer run (score_id, inspect_id, action, csv_row), in their order.
+
+        They are read as they are asked for, because a run may have decided on all scores there are.
+        """
         statement = sa.select(t.finalizations).where(t.finalizations.c.run == run).order_by(t.finalizations.c.id)
-        return self._db.rows(statement)
+        with self._db.reading() as connection:
+            yield from connection.execution_options(yield_per=_PAGE).execute(statement)
+
+    def ids_of_run(self, run: str, score_ids: Sequence[int]) -> dict[int, int]:
+        """Return the ids of one finalizer run's decisions on these scores, by score id."""
+        decided = t.finalizations.c
+        # By score alone: to read a large run for each part of its scores would take as long as its square.
+        rows = self._db.rows_in(sa.select(decided.id, decided.run, decided.score_id), decided.score_id, score_ids)
+        return {row.score_id: row.id for row in rows if row.run == run}
+
+    def has_run(self, run: str) -> bool:
+        """Tell whether there is a finalizer run of this name."""
+        return self._db.scalar(sa.select(t.finalizations.c.id).where(t.finalizations.c.run == run).limit(1)) is not None
 
     def newest_run(self) -> str | None:
         """Return the newest run of the finalizer, or None."""

@@ -13,7 +13,7 @@ from ..domain.images import FileState, ImageRow
 from ..storage.engines import chunks
 from . import tables as t
 from .database import LedgerDatabase, now
-from .entering import enter_images, record_file
+from .entering import enter_images, record_files
 from .shapes import image_row
 from .waiting import may_be_completed, newest_failures
 
@@ -41,7 +41,7 @@ class Failures:
             image_id = enter_images(connection, self._db.source, [image])[0] if image else None
             is_new = add_failure(connection, image_id, file, step, reason, detail)
             if image_id is not None and state is not None:
-                record_file(connection, image_id, state)
+                record_files(connection, [(image_id, state)])
             return is_new
 
     def waits(self, image: ImageRow, reason: FailureReason, modified: int | None) -> bool:

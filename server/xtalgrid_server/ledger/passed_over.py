@@ -25,16 +25,20 @@ class PassedOver:
         known = {(row.inspect_id, row.image_name) for row in self._db.rows_in(known_rows, table.inspect_id, ids)}
         return {key: reason for key, reason in reasons.items() if key not in known}
 
-    def add(self, reasons: Mapping[tuple[int, str], str]) -> None:
-        """Record images with their reasons, except those that are recorded already."""
-        seen = {"source": self._db.source, "seen_at": now()}
-        rows = [
-            {"inspect_id": key[0], "image_name": key[1], "reason": reason, **seen}
-            for key, reason in self.unknown(reasons).items()
-        ]
-        if rows:
+    def add(self, reasons: Mapping[tuple[int, str], str]) -> dict[tuple[int, str], str]:
+        """Record images with their reasons; return those that were not recorded yet."""
+        new = self.unknown(reasons)
+        if new:
+            seen = {"source": self._db.source, "seen_at": now()}
             with self._db.writing() as connection:
-                connection.execute(t.passed_over.insert(), rows)
+                connection.execute(
+                    t.passed_over.insert(),
+                    [
+                        {"inspect_id": inspect_id, "image_name": name, "reason": reason, **seen}
+                        for (inspect_id, name), reason in new.items()
+                    ],
+                )
+        return new
 
     def uv_images(self, inspect_ids: Sequence[int]) -> dict[int, str]:
         """Return the names of UV images by inspect id, of several the first by name."""

@@ -17,7 +17,7 @@ from xtalgrid_core.errors import FailureReason
 from ..domain.images import FileState, ImageRow
 from . import tables as t
 from .database import LedgerDatabase, insert, now
-from .entering import enter_images, record_file
+from .entering import enter_files, record_files
 from .failures import add_failure, close_failures
 from .shapes import image_row
 
@@ -117,8 +117,7 @@ class Units:
     def record_files(self, files: Sequence[tuple[int, FileState]], step: str) -> None:
         """Record files, by image id, with contents that were planned before; close their failures at a step."""
         with self._db.writing() as connection:
-            for image_id, file in files:
-                record_file(connection, image_id, file)
+            record_files(connection, files)
             close_failures(connection, [image_id for image_id, _ in files], step)
 
     def images_under_way(self, since: datetime | None = None) -> int:
@@ -146,9 +145,8 @@ class Units:
     def add(self, manifest: wire.Manifest, images: Sequence[PlannedImage]) -> None:
         """Record a unit as planned; a known unit is planned again if it failed, and otherwise stays as it is."""
         with self._db.writing() as connection:
-            image_ids = enter_images(connection, self._db.source, [planned.image for planned in images])
-            for image_id, planned in zip(image_ids, images, strict=True):
-                record_file(connection, image_id, FileState(planned.sha256, planned.size, planned.modified))
+            files = [(one.image, FileState(one.sha256, one.size, one.modified)) for one in images]
+            image_ids = enter_files(connection, self._db.source, files)
             close_failures(connection, image_ids)
             unit_id = connection.scalar(sa.select(t.units.c.id).where(t.units.c.name == manifest.unit))
             if unit_id is not None:

@@ -3,13 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from xtalgrid_core.errors import ImagerError, XtalgridError
 
 from ..domain.wells import parse_well
 from ..imager.crystaltrak.database import ImagerDatabase
-from ..ledger.shapes import DropImage
+from ..ledger.corrections import Correction
+from ..ledger.imager_scores import SeenScore
+from ..ledger.imported_scores import ImportedScore
+from ..ledger.shapes import DropImage, ScoredImage
 from ..ledger.store import Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class EveryScore:
+    """All scores that a drop's images ever got, changed and withdrawn ones too, oldest first.
+
+    `corrections` and `imported` are by image id, the latter without images that have none; `seen` is what the score
+    table had.
+    """
+
+    artscores: list[ScoredImage]
+    corrections: dict[int, list[Correction]]
+    imported: dict[int, list[ImportedScore]]
+    seen: list[SeenScore]
+
+
+def every_score(ledger: Ledger, images: Sequence[DropImage], inspect_ids: Sequence[int]) -> EveryScore:
+    """Gather the scores of a drop's images, and of its inspections in the score table."""
+    ids = list(dict.fromkeys(image.image_id for image in images))
+    return EveryScore(
+        ledger.scores.of_images(ids),
+        ledger.corrections.of_images(ids),
+        ledger.imported_scores.of_images(ids),
+        ledger.imager_scores.history(inspect_ids),
+    )
 
 
 def images_of(ledger: Ledger, barcode: str, name: str, inspection: int | None = None) -> list[DropImage]:

@@ -19,7 +19,7 @@ from ..ledger.imported_scores import ImportedScore, numbers_of
 from ..ledger.scores import Origin
 from ..ledger.shapes import ScoredImage
 from ..ledger.store import Ledger
-from .drop import images_of, record_scores
+from .drop import every_score, images_of, record_scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,27 +88,27 @@ def history(config: Config, database: ImagerDatabase, ledger: Ledger, barcode: s
     drop = images_of(ledger, barcode, name)
     ids, not_asked = record_scores(database, ledger, drop)
     steps: dict[int, list[ScoreEntry]] = {inspect_id: [] for inspect_id in ids}
-    for seen in ledger.imager_scores.history(ids):
+    every = every_score(ledger, drop, ids)
+    for seen in every.seen:
         row = seen.row
         detail = f"SCOREID {row.score_id}" + (", later deleted from the score table" if seen.gone else "")
         steps[row.inspect_id].append(
             ScoreEntry("score table", row.by, row.date, row.code, config.outcome(row.code), detail=detail)
         )
     newest: dict[int, list[float]] = {}
-    corrections = ledger.corrections.of_images([image.image_id for image in drop])
-    imported = ledger.imported_scores.of_images([image.image_id for image in drop])
     for image in drop:
         if image.score_id is not None:
             newest.setdefault(image.inspect_id, []).append(image.p_crystal)
         origins = ledger.scores.origins(image.image_id)
-        for score in ledger.scores.of_images([image.image_id]):
-            steps[image.inspect_id].append(_artscore(config, score, origins[score.score_id]))
-        for made in corrections[image.image_id]:
+        for score in every.artscores:
+            if score.image_id == image.image_id:
+                steps[image.inspect_id].append(_artscore(config, score, origins[score.score_id]))
+        for made in every.corrections[image.image_id]:
             code = (config.score_code(made.outcome) or "") if made.outcome else ""
             steps[image.inspect_id].append(
                 ScoreEntry("viewer", made.who, made.at.replace(tzinfo=UTC), code, made.outcome, detail=made.note)
             )
-        steps[image.inspect_id] += [_imported(config, one) for one in imported.get(image.image_id, ())]
+        steps[image.inspect_id] += [_imported(config, one) for one in every.imported.get(image.image_id, ())]
     images = {image.inspect_id: image for image in drop}
     chapters = [
         Chapter(

@@ -367,13 +367,10 @@ class _Run:
     def _visible(self, inspections: list[list[ImageRow]]) -> list[list[ImageRow]]:
         """Return the images that may be scored; record the others."""
         reasons = not_scored(self._light, itertools.chain.from_iterable(inspections))
-        new = {
-            key: reason for key, reason in self._ledger.passed_over.unknown(reasons).items() if key not in self._noted
-        }
+        passed_over = self._ledger.passed_over
+        new = passed_over.unknown(reasons) if self._dry_run else passed_over.add(reasons)
+        self.created.lights.passed_over.update(reason for key, reason in new.items() if key not in self._noted)
         self._noted.update(new)
-        self.created.lights.passed_over.update(new.values())
-        if not self._dry_run:
-            self._ledger.passed_over.add(new)
         return [
             [image for image in group if (image.inspect_id, image.image_name) not in reasons] for group in inspections
         ]

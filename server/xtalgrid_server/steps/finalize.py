@@ -6,13 +6,15 @@ The decisions are in the ledger before the CSV is written, so that it can be wri
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from xtalgrid_core.errors import ConfigError
-from xtalgrid_core.files import write_atomically
+from xtalgrid_core.files import replacing
 from xtalgrid_core.spreadsheets import csv_line
 
 from ..config import Config
@@ -22,6 +24,7 @@ from ..imager.crystaltrak.database import ImagerDatabase
 from ..ledger.database import now
 from ..ledger.shapes import ScoredImage
 from ..ledger.store import Ledger
+from ..storage.engines import chunks
 from .framed import draw_framed, forget_old_frames, wants_frame
 from .score_rules import Action, best_of_inspection, decide_action, describe, peoples_scores
 
@@ -46,6 +49,9 @@ COLUMNS = (
 
 _OVERLAP = 10_000
 """Number of scores before the watermark to read again: scores are not always committed in the order of their ids."""
+
+_PART = 5_000
+"""Inspections that are decided on, and recorded, at once. All scores of months in shadow mode may be due."""
 
 
 @dataclass(slots=True)
@@ -83,18 +89,31 @@ def finalize(
     if not due:
         ledger.set_watermark(key, str(newest))
         return Finalized()
-    run = _new_run(ledger)
+    done = Finalized(run=_new_run(ledger))
+    for part in chunks(due, _PART):
+        rows = _decide(config, database, ledger, done.run, part, frames or config.publish.frames)
+        ledger.decisions.add(done.run, rows)
+        for row in rows:
+            done.actions[row["action"]] = done.actions.get(row["action"], 0) + 1
+    ledger.set_watermark(key, str(newest))
+    done.csv = _write_csv(config, ledger, done.run)
+    return done
+
+
+def _decide(
+    config: Config, database: ImagerDatabase, ledger: Ledger, run: str, inspect_ids: Sequence[int], frames: str
+) -> list[dict[str, Any]]:
+    """Decide on the scores of these inspections, and return the rows for the ledger."""
     groups: dict[int, list[ScoredImage]] = {}
-    for score in ledger.scores.newest(due):
+    for score in ledger.scores.newest(inspect_ids):
         groups.setdefault(score.inspect_id, []).append(score)
     existing = database.scores_of_drops(list(groups))
     ledger.imager_scores.record(row for rows in existing.values() for row in rows)
     peoples = peoples_scores(config, ledger, existing, [scores[0] for scores in groups.values()])
     reviews = ledger.decisions.reviews([score.score_id for scores in groups.values() for score in scores])
-    done, light = Finalized(run=run), config.light
     rows = []
     for inspect_id, scores in groups.items():
-        visible = [score for score in without_slices(scores) if light.is_scored(score.image_name)]
+        visible = [score for score in without_slices(scores) if config.light.is_scored(score.image_name)]
         best = best_of_inspection(visible) if visible else None
         for score in scores:
             action = (
@@ -109,9 +128,7 @@ def finalize(
                 if score is best
                 else Action("none", _why_not(best))
             )
-            framed = _framed(config, score, frames or config.publish.frames)
-            row = _csv_row(config, run, score, existing[inspect_id], action, framed)
-            done.actions[action.name] = done.actions.get(action.name, 0) + 1
+            row = _csv_row(config, run, score, existing[inspect_id], action, _framed(config, score, frames))
             rows.append(
                 {
                     "score_id": score.score_id,
@@ -120,10 +137,7 @@ def finalize(
                     "csv_row": msgspec.json.encode(row).decode(),
                 }
             )
-    ledger.decisions.add(run, rows)
-    ledger.set_watermark(key, str(newest))
-    done.csv = _write_csv(config, ledger, run)
-    return done
+    return rows
 
 
 def _why_not(best: ScoredImage | None) -> str:
@@ -139,18 +153,20 @@ def restore_csv(config: Config, ledger: Ledger) -> None:
 
 def _write_csv(config: Config, ledger: Ledger, run: str) -> Path:
     """Write a run's CSV from the ledger into the outbox."""
-    rows = (msgspec.json.decode(row.csv_row, type=dict[str, str]) for row in ledger.decisions.of_run(run))
-    lines = [csv_line(COLUMNS), *(csv_line([row.get(name, "") for name in COLUMNS]) for row in rows)]
     config.outbox.mkdir(parents=True, exist_ok=True)
     path = config.outbox / f"{run}.csv"
-    write_atomically(path, b"".join(lines))
+    with replacing(path) as stream:
+        stream.write(csv_line(COLUMNS))
+        for decided in ledger.decisions.of_run(run):
+            row = msgspec.json.decode(decided.csv_row, type=dict[str, str])
+            stream.write(csv_line([row.get(name, "") for name in COLUMNS]))
     return path
 
 
 def _new_run(ledger: Ledger) -> str:
     stamp = f"{now():%Y%m%dT%H%M%SZ}"
     names = (stamp if n == 0 else f"{stamp}-{n}" for n in itertools.count())
-    return next(name for name in names if not ledger.decisions.of_run(name))
+    return next(name for name in names if not ledger.decisions.has_run(name))
 
 
 def _framed(config: Config, score: ScoredImage, which: str) -> str:

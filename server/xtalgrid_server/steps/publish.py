@@ -8,8 +8,8 @@ or ours, and comes to the same result.
 from __future__ import annotations
 
 import csv
-import io
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -41,6 +41,9 @@ from .score_rules import peoples_scores, score_date, standing_score
 STEP = "set_autoscore"
 
 _BATCH = 500
+
+_PART = 5_000
+"""Lines of a CSV file, with their scores, that are in memory at once: a back-fill's first run may have a million."""
 
 _NOT_PUBLISHED = ("hold", "keep", "shadow", "reject", "none")
 """Actions of the finalizer that write nothing."""
@@ -127,11 +130,15 @@ def publish(
         files = sorted(config.outbox.glob("*.csv"))
     for file in files:
         try:
-            lines = _read_csv(file)
+            for _ in _read_csv(file):  # all of it, before any of it is written
+                pass
         except XtalgridError as error:
             unreadable.append(error)
             continue
-        _publish_lines(config, database, ledger, file, lines, dry_run, published)
+        lines = _read_csv(file)
+        taken: dict[tuple[str, int], int] = {}
+        while part := list(itertools.islice(lines, _PART)):
+            _publish_lines(config, database, ledger, file, part, taken, dry_run, published)
         published.files += 1
         if not dry_run and file.parent == config.outbox:
             (config.outbox / "done").mkdir(exist_ok=True)
@@ -148,14 +155,16 @@ def _publish_lines(
     ledger: Ledger,
     file: Path,
     lines: Lines,
+    taken: dict[tuple[str, int], int],
     dry_run: bool,
     published: Published,
 ) -> None:
+    """Publish some lines of a file; `taken` has the lines so far that publish an inspection, by run and inspect id."""
     runs: dict[str, list[ScoredImage]] = {}
-    for score, run in _rows_to_publish(config, ledger, file, lines, published):
+    for score, run in _rows_to_publish(config, ledger, file, lines, taken, published):
         runs.setdefault(run, []).append(score)
     for run, scores in runs.items():
-        decided = {row.score_id: row.id for row in ledger.decisions.of_run(run)}
+        decided = ledger.decisions.ids_of_run(run, [score.score_id for score in scores])
         for batch in chunks(scores, _BATCH):
             plans = database.write(partial(_publish, config, database, ledger, run, batch, decided, dry_run))
             if not dry_run:
@@ -226,21 +235,22 @@ def _autoscore(score: ScoredImage) -> Autoscore:
 
 
 def _rows_to_publish(
-    config: Config, ledger: Ledger, file: Path, all_lines: Lines, published: Published
+    config: Config,
+    ledger: Ledger,
+    file: Path,
+    all_lines: Lines,
+    taken: dict[tuple[str, int], int],
+    published: Published,
 ) -> list[tuple[ScoredImage, str]]:
     """Return the scores in a file's ``publish`` lines, each with its run; refuse lines that contradict the ledger."""
     lines = [(number, line) for number, line in all_lines if line["action"] not in _NOT_PUBLISHED]
     ids = [_score_id(line) for _, line in lines]
     scores = {score.score_id: score for score in ledger.scores.by_id(ids)}
-    decided = {
-        run: {row.score_id: row.action for row in ledger.decisions.of_run(run)}
-        for run in {ln["run"] for _, ln in lines}
-    }
+    decided = {run: ledger.decisions.ids_of_run(run, list(scores)) for run in {line["run"] for _, line in lines}}
     undone = {run: ledger.publications.undone_scores(run) for run in decided}
     reviews = ledger.decisions.reviews(list(scores))
     rejected = {score_id for score_id, made in reviews.items() if made[-1].verdict == "reject"}
     accepted = []
-    taken: dict[tuple[str, int], int] = {}
     for number, line in lines:
         score = scores.get(_score_id(line))
         if line["action"] != "publish":
@@ -278,8 +288,8 @@ def _score_id(line: dict[str, str]) -> int:
     return int(text) if text.isdecimal() and len(text) <= _DIGITS else 0
 
 
-def _read_csv(file: Path) -> Lines:
-    """Read the lines of a CSV file, each with its number in the file.
+def _read_csv(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the lines of a CSV file, each with its number in the file.
 
     Raises
     ------
@@ -287,11 +297,11 @@ def _read_csv(file: Path) -> Lines:
         If it cannot be read, or is not a CSV file of the finalizer.
     """
     try:
-        reader = csv.DictReader(io.StringIO(file.read_bytes().decode("utf-8-sig"), newline=""), strict=True)
-        missing = set(COLUMNS) - set(reader.fieldnames or ())
-        lines = [
-            (reader.line_num, {key: cell_text(value or "") for key, value in line.items() if key}) for line in reader
-        ]
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream, strict=True)
+            missing = set(COLUMNS) - set(reader.fieldnames or ())
+            for line in reader if not missing else ():
+                yield reader.line_num, {key: cell_text(value or "") for key, value in line.items() if key}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise XtalgridError(f"cannot read {file}: {why}; give CSV files of the finalizer") from error
@@ -302,7 +312,6 @@ def _read_csv(file: Path) -> Lines:
             f"{file}: not a CSV file of the finalizer; it lacks the columns {', '.join(lacking[:3])}{more}; "
             "save it in UTF-8 with commas"
         )
-    return lines
 
 
 def _plan(

@@ -59,8 +59,8 @@ def undo(config: Config, database: ImagerDatabase, ledger: Ledger, run: str, who
             f"{run}: no run of this name wrote scores; runs are named like their CSV files in {config.outbox}"
         )
     done, already, later = Undone(), ledger.publications.undone_scores(run), ledger.publications.later_runs(run)
-    names = {s.score_id: s.image_name for s in ledger.scores.by_id([row.score_id for row in wrote])}
     for batch in chunks([row for row in wrote if row.score_id not in already], _BATCH):
+        names = {score.score_id: score.image_name for score in ledger.scores.by_id([row.score_id for row in batch])}
         part, taken = database.write(partial(_undo, config, database, batch, names, later, dry_run))
         if not dry_run:
             ledger.publications.undo(taken, who)

@@ -12,6 +12,7 @@ from ...ledger.imager_scores import SeenScore
 from ...ledger.imported_scores import numbers_of
 from ...ledger.scores import Origin
 from ...ledger.shapes import DropImage
+from ...reports.drop import every_score
 from ..site import Site
 
 
@@ -42,6 +43,8 @@ def score_history(site: Site, images: Sequence[DropImage], origins: Mapping[int,
         Where the scores of one of the images came from, by score id.
     """
     by_id = {image.image_id: image for image in images}
+    numbers = {image.inspect_id: image.inspection for image in images}
+    every = every_score(site.ledger, images, list(numbers))
     entries = [
         HistoryEntry(
             at=score.at,
@@ -53,10 +56,10 @@ def score_history(site: Site, images: Sequence[DropImage], origins: Mapping[int,
             p_crystal=score.p_crystal,
             title=f"classifier {score.classifier}, segmenter {score.segmenter}, worker {score.worker}",
         )
-        for score in site.ledger.scores.of_images(list(by_id))
+        for score in every.artscores
     ]
     written = set()  # rows of the score table that the viewer wrote: they are corrections already
-    for image_id, corrections in site.ledger.corrections.of_images(list(by_id)).items():
+    for image_id, corrections in every.corrections.items():
         for correction in corrections:
             written.add(correction.written_id)
             entries.append(
@@ -69,10 +72,9 @@ def score_history(site: Site, images: Sequence[DropImage], origins: Mapping[int,
                     is_person=True,
                 )
             )
-    numbers = {image.inspect_id: image.inspection for image in images}
     entries += [
         _from_score_table(site.config, seen, numbers[seen.row.inspect_id])
-        for seen in site.ledger.imager_scores.history(list(numbers))
+        for seen in every.seen
         if seen.row.score_id not in written and site.config.imager.is_persons(seen.row.by, seen.row.code)
     ]
     entries += [
@@ -85,7 +87,7 @@ def score_history(site: Site, images: Sequence[DropImage], origins: Mapping[int,
             is_person=score.kind == "person",
             title=numbers_of(score),
         )
-        for image_id, scores in site.ledger.imported_scores.of_images(list(by_id)).items()
+        for image_id, scores in every.imported.items()
         for score in scores
     ]
     return sorted(entries, key=lambda entry: entry.at, reverse=True)
