@@ -17,7 +17,7 @@ import numpy as np
 from xtalgrid_core.comparison import Figures, Source, judge
 from xtalgrid_core.outcomes import SCORED_GROUPS
 
-from .decider import CRYSTAL, Array, Decider, Groups, Step, Wells, called, repooled, shifted
+from .decider import CRYSTAL, Array, Decider, Decides, Groups, Step, Wells, called, repooled, shifted
 
 INNER_FOLDS = 5
 _LEAST = 1e-3
@@ -39,7 +39,7 @@ class Chosen:
     """The step that was chosen, the decider it gives when fitted to all wells, and all trials, simplest first."""
 
     name: str
-    decider: Decider
+    decider: Decides
     trials: tuple[Trial, ...]
 
 
@@ -86,7 +86,7 @@ def choose(start: Decider, wells: Wells, remembered: Wells, steps: Sequence[tupl
         if name != NONE:
             sources = [source("lab", "lab", lab.groups, calls[0][sure], calls[index][sure])]
             if len(remembered):
-                before, after = (decider.calls(remembered) for decider in (start, fitted[index]))
+                before, after = (called(one.probabilities(remembered)) for one in (start, fitted[index]))
                 sources.append(source("wells to remember", "frozen", remembered.groups, before, after))
             verdict, reasons = judge(sources)
             against = "" if verdict == "better" else reasons[0]
@@ -123,9 +123,7 @@ def source(name: str, kind: str, groups: Groups, before: Groups, after: Groups) 
 
     def figures(calls: Groups) -> Figures:
         right = {group: int(((groups == g) & (calls == g)).sum()) for g, group in enumerate(SCORED_GROUPS)}
-        return Figures(
-            right=right, false_crystals=int(((calls == CRYSTAL) & (groups != CRYSTAL)).sum()), undecided=0
-        )
+        return Figures(right=right, false_crystals=int(((calls == CRYSTAL) & (groups != CRYSTAL)).sum()), undecided=0)
 
     wells = {group: n for g, group in enumerate(SCORED_GROUPS) if (n := int((groups == g).sum()))}
     return Source(name=name, kind=kind, wells=wells, current=figures(before), candidate=figures(after))  # type: ignore[arg-type]

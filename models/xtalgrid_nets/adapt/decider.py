@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -39,20 +40,23 @@ class Wells:
     drops
         ``(N, FEATURES)``: see `pooling.features`; NaN for a well without a drop, which is `other` with certainty.
     second
-        ``(N, 4)``: what the second opinion says; None: there is none.
+        ``(N, 4)``: what the second opinion says; NaN where there is none.
     groups
         ``(N,)``: index of the judgement in `SCORED_GROUPS`.
     weight
         ``(N,)``: how much each counts in a fit.
     folds
         ``(N,)``: wells with the same name are left out together.
+    index
+        ``(N,)``: number of the well, for steps that look at it once more.
     """
 
     drops: Array
-    second: Array | None
+    second: Array
     groups: Groups
     weight: Array
     folds: npt.NDArray[np.str_]
+    index: Groups
 
     @property
     def has_drop(self) -> Bools:
@@ -61,8 +65,7 @@ class Wells:
 
     def __getitem__(self, chosen: Bools | Groups) -> Wells:
         """Return some of the wells."""
-        second = None if self.second is None else self.second[chosen]
-        return Wells(self.drops[chosen], second, self.groups[chosen], self.weight[chosen], self.folds[chosen])
+        return Wells(*(getattr(self, name)[chosen] for name in Wells.__slots__))
 
     def __len__(self) -> int:
         return len(self.groups)
@@ -82,13 +85,8 @@ class Decider:
         own = softmax(_logits(self.pooling, wells.drops[there]))
         p[there] = own
         if self.combination is not None:
-            assert wells.second is not None
             p[there] = self.combination(own, wells.second[there])
         return p
-
-    def calls(self, wells: Wells) -> Groups:
-        """Return the group that each well is called, ``(N,)``."""
-        return called(self.probabilities(wells))
 
 
 def called(p: Array) -> Groups:
@@ -96,8 +94,15 @@ def called(p: Array) -> Groups:
     return pooled_group(p, DEFAULTS.crystal_from).astype(np.int64)
 
 
-Step = Callable[[Decider, Wells], Decider]
-"""Fits a decider near another one to wells."""
+class Decides(Protocol):
+    """What gives wells their probabilities."""
+
+    def probabilities(self, wells: Wells) -> Array:
+        """Return the probabilities of `SCORED_GROUPS`, ``(N, 4)``."""
+
+
+Step = Callable[[Decider, Wells], Decides]
+"""Fits what decides to wells, near what decides now."""
 
 
 def shifted(start: Decider, wells: Wells, strength: float = 1.0) -> Decider:
@@ -110,13 +115,10 @@ def shifted(start: Decider, wells: Wells, strength: float = 1.0) -> Decider:
     parts, deviations = [own], [_SCALE]
     offset = own
     if start.combination is not None:
-        assert seen.second is not None
         second = logs(seen.second)
         offset = start.combination.ours * own + start.combination.second * second + np.array(start.combination.shifts)
         parts, deviations = [own, second], [_SCALE, _POWER]
-    design = np.concatenate(
-        [np.stack(parts, axis=2), np.tile(np.eye(GROUPS), (len(seen), 1, 1))], axis=2
-    )
+    design = np.concatenate([np.stack(parts, axis=2), np.tile(np.eye(GROUPS), (len(seen), 1, 1))], axis=2)
     deviation = np.array([*deviations, *[_SHIFT] * GROUPS])
     found = fit_near(offset, design, seen.groups, seen.weight, strength / deviation**2)
     moved, shifts = found[:-GROUPS], found[-GROUPS:]
@@ -149,7 +151,6 @@ def repooled(start: Decider, wells: Wells, strength: float, scale: Array | None 
     own = _logits(start.pooling, seen.drops)
     power, offset = 1.0, own
     if start.combination is not None:
-        assert seen.second is not None
         power = start.combination.ours
         offset = power * own + start.combination.second * logs(seen.second) + np.array(start.combination.shifts)
     described = np.concatenate([(seen.drops - mean) / deviation, np.ones((len(seen), 1))], axis=1)
@@ -166,9 +167,7 @@ def repooled(start: Decider, wells: Wells, strength: float, scale: Array | None 
     )
 
 
-def fit_near(
-    offset: Array, design: Array, groups: Groups, weight: Array, precision: Array, steps: int = 50
-) -> Array:
+def fit_near(offset: Array, design: Array, groups: Groups, weight: Array, precision: Array, steps: int = 50) -> Array:
     """Fit a conditional logit by maximum a posteriori, with the prior's mean at 0.
 
     Parameters
