@@ -63,7 +63,7 @@ class Wells:
         """``(N,)``: False for wells without a drop."""
         return np.isfinite(self.drops[:, 0])
 
-    def __getitem__(self, chosen: Bools | Groups) -> Wells:
+    def __getitem__(self, chosen: Bools | Groups | slice) -> Wells:
         """Return some of the wells."""
         return Wells(*(getattr(self, name)[chosen] for name in Wells.__slots__))
 

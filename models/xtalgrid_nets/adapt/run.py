@@ -107,10 +107,9 @@ def adapt(plan: Plan, bar: Bar) -> Adapted:
     XtalgridError
         If wells, weights or folds can't be used; the message says what to do.
     """
-    truths = read_wells(plan.wells, plan.only)
+    truths, frozen = _divided(plan)
     names = dict(zip([t.path for t in truths], fold_names(truths, plan.folds, plan.column_from), strict=True))
-    frozen = _frozen(plan, truths)
-    start, eyes, second = _in_use(plan)
+    start, eyes, second = in_use(plan.current, plan.second_opinion, plan.out / "work" / "seen", plan.jobs)
     with bar("reading wells", len(truths)) as advance:
         truths, wells, failed = see_all(eyes, truths, names, advance)
     if not truths:
@@ -168,24 +167,58 @@ def judge_nested(
     return Nested(p, outer, tuple(taken))
 
 
-def _in_use(plan: Plan) -> tuple[Decider, Eyes, str]:
-    """Return what decides now, the networks in use, and the SHA-256 of the second opinion (empty: there is none)."""
-    options, folders, second = default_options(plan.current), [plan.current], ""
-    if plan.second_opinion is not None:
-        opinion, folder = second_opinion_at(plan.second_opinion)
+def in_use(current: Path, second_opinion: Path | None, keep: Path, jobs: int) -> tuple[Decider, Eyes, str]:
+    """Return what decides now, the networks in use, and the SHA-256 of the second opinion (empty: there is none).
+
+    Parameters
+    ----------
+    current
+        Folder of the weights in use.
+    second_opinion
+        Folder of a second opinion.
+    keep
+        Folder for what is seen.
+    jobs
+        Cores to use.
+
+    Raises
+    ------
+    ConfigError
+        If the classifier has no pooling.
+    """
+    options, folders, second = default_options(current), [current], ""
+    if second_opinion is not None:
+        opinion, folder = second_opinion_at(second_opinion)
         options, second = with_second_opinion(options, opinion, folders), opinion.sha256
         folders.append(folder)
     entry, _ = find_model(options.classifier, "classifier", folders)
     if entry.pooling is None:
         raise ConfigError(no_pooling(entry))
-    networks = Networks.load(options, folders, plan.jobs)
-    return Decider(entry.pooling, options.combination), Eyes(options, networks, plan.out / "work" / "seen"), second
+    return (
+        Decider(entry.pooling, options.combination),
+        Eyes(options, Networks.load(options, folders, jobs), keep),
+        second,
+    )
 
 
-def _frozen(plan: Plan, lab: Sequence[Truth]) -> list[Truth]:
-    """Read real wells that are never fitted to, without the lab's own."""
-    own = {truth.path.resolve() for truth in lab}
-    return [t for place in plan.frozen for t in read_wells(place) if t.path.resolve() not in own]
+def _divided(plan: Plan) -> tuple[list[Truth], list[Truth]]:
+    """Return the lab's wells, and the real ones that are never fitted to.
+
+    A well that is in both is frozen, except if both are read from the same place.
+    """
+    truths = read_wells(plan.wells, plan.only)
+    frozen = []
+    for place in plan.frozen:
+        given = read_wells(place)
+        if place.resolve() == plan.wells.resolve():
+            own = {truth.path.resolve() for truth in truths}
+            given = [truth for truth in given if truth.path.resolve() not in own]
+        frozen += given
+    never = {truth.path.resolve() for truth in frozen}
+    truths = [truth for truth in truths if truth.path.resolve() not in never]
+    if not truths:
+        raise ConfigError(f"{plan.wells}: all wells are frozen; none are left to adapt to")
+    return truths, frozen
 
 
 def _remembered(plan: Plan, eyes: Eyes, first: int, bar: Bar) -> tuple[list[Truth], Wells]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from xtalgrid_core.outcomes import Group, Outcome
 from xtalgrid_core.spreadsheets import csv_line
 from xtalgrid_synth.evaluation_plates import MINSTREL_HALF, OPTIMISATION, ROCK, Camera
 from xtalgrid_synth.grounds import PlateType
-from xtalgrid_synth.plate import SCREEN, Date, image_name
+from xtalgrid_synth.plate import SCREEN, image_name
 from xtalgrid_synth.well import render_well
 
 WELLS_OF_PLATE = 24
@@ -140,7 +141,7 @@ def render_lab(lab: SimulatedLab, folder: Path, first: int, last: int) -> Path:
         plate, position = divmod(number, WELLS_OF_PLATE)
         row, column = divmod(position, _COLUMNS)
         barcode = f"SL{lab.seed // 10_000_000:02d}{plate:04d}"
-        path = place / barcode / image_name(barcode, 1, Date(2024, 1, 1), row + 1, column + 1, 1)
+        path = place / barcode / image_name(barcode, 1, date(2024, 1, 1), row + 1, column + 1, 1)
         lines.append(csv_line((lab.name, barcode, f"{barcode}/{path.name}", outcome, label)))
         if number >= first and not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -178,10 +179,11 @@ def apply_look(
     height, width = x.shape[:2]
     row, col = np.mgrid[0:height, 0:width].astype(np.float32)
     away = ((row / height - 0.5) ** 2 + (col / width - 0.5) ** 2) * 2
-    field = light * (1 - look.vignette * away)
+    field: Floats = light * (1 - look.vignette * away)
     if look.pattern:
         turn = 2 * np.pi * um / look.period
         field *= 1 - look.pattern * (np.sin(turn * (row + 0.6 * col)) > 0.8)
-    x = ((1 - look.haze) * x + look.haze * 0.6) ** look.gamma * np.array(look.gains, np.float32) * field[:, :, None]
+    hazy: Floats = ((1 - look.haze) * x + look.haze * 0.6) ** look.gamma
+    lit = hazy * np.array(look.gains, np.float32) * field[:, :, None]
     grain = rng.normal(0, look.noise / 255, (height, width, 1 if look.grey else 3)) if look.noise else 0.0
-    return np.asarray(np.clip((x + grain) * 255 + 0.5, 0, 255), np.uint8)
+    return np.asarray(np.clip((lit + grain) * 255 + 0.5, 0, 255), np.uint8)

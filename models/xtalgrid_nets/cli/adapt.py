@@ -73,7 +73,7 @@ def adapt(wells: Path, out: Path, last_layer: bool, **options: Any) -> None:
     from ..adapt.run import adapt as run
 
     chosen = {key: value for key, value in options.items() if value is not None}
-    result = run(Plan(wells=wells, out=out, last_layer=last_layer, **chosen), _bar)
+    result = run(Plan(wells=wells, out=out, last_layer=last_layer, **chosen), bar)
     for path, reason in result.failed.items():
         say(f"failed  {path}: {reason}", err=True)
     for fold, number, before, after, step in result.folds:
@@ -87,8 +87,9 @@ def adapt(wells: Path, out: Path, last_layer: bool, **options: Any) -> None:
 
 
 @contextmanager
-def _bar(what: str, total: int) -> Iterator[Callable[[], object]]:
+def bar(what: str, total: int) -> Iterator[Callable[[], object]]:
+    """Show progress on a terminal."""
     from tqdm import tqdm
 
-    with tqdm(total=total, desc=what, unit="", disable=None) as bar:
-        yield bar.update
+    with tqdm(total=total, desc=what, unit="", disable=None) as shown:
+        yield shown.update

@@ -21,6 +21,7 @@ from xtalgrid_core.possible import PossibleGroups
 from xtalgrid_core.weights import MANIFEST, default_options, read_manifest
 from xtalgrid_nets.judge import calibrate
 from xtalgrid_nets.judge.metrics import reliability
+from xtalgrid_nets.judge.possible import fit_possible
 from xtalgrid_nets.judge.truth import Truth
 
 POOLING = Pooling(((0.25,) * FEATURES,) * 4, (1.0, 0.0, 0.0, 0.0))

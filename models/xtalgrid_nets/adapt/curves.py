@@ -1,0 +1,189 @@
+"""Learning curves of the adaptation: ``xtalgrid-train judge adaptation``.
+
+For each number of scored wells the whole procedure is run, with its own choice of a step, and judged on wells that it
+did not see: those of other plates of a simulated lab (`simulated`), or the columns left out of a real table.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from xtalgrid_core import markdown
+from xtalgrid_core.files import write_atomically
+from xtalgrid_synth.evaluation_plates import VALIDATION_PLATES, render_evaluation_plates
+
+from ..judge.truth import Truth, rendered_plates
+from .choose import choose, fold_numbers
+from .decider import CRYSTAL, Bools, Decider, Groups, Wells, called
+from .lab import COLUMN_IN_NAME, fold_names, read_wells
+from .run import OUTER_FOLDS, REMEMBERED_PLATES, in_use
+from .seen import Eyes, see_all
+from .simulated import LABS, render_lab
+
+SIZES = (50, 150, 500, 2000)
+TEST_WELLS = 120
+"""Of a simulated lab; a whole number of plates."""
+
+MOST_DRAWS = 4
+"""How many sets of wells of one size are tried, if there are so many that share no plate."""
+
+
+class Point(msgspec.Struct, frozen=True):
+    """Results at one number of scored wells: sums over all draws, of the wells judged each time."""
+
+    lab: str
+    scored: int
+    draws: int
+    wells: int
+    right: tuple[int, int]
+    """In use, adapted; and so the others."""
+    crystals: int
+    crystals_found: tuple[int, int]
+    false_crystals: tuple[int, int]
+    steps: dict[str, int]
+    """How often each step was chosen."""
+
+
+Bar = Callable[[str, int], AbstractContextManager[Callable[[], object]]]
+
+
+def learning_curves(
+    out: Path,
+    real: Sequence[Path],
+    only: Sequence[str],
+    wells: int,
+    current: Path,
+    jobs: int,
+    bar: Bar,
+    remember_wells: int = 30,
+) -> list[Point]:
+    """Measure the curves, and write ``adaptation.md`` and ``adaptation.json`` to `out`.
+
+    Parameters
+    ----------
+    out
+        Images and what was seen of them are kept here, so that a run that was stopped continues.
+    real
+        Tables or folders of a lab's scored wells.
+    only
+        Sources of `real` to use; empty: all.
+    wells
+        Number of wells to render of each simulated lab, beside `TEST_WELLS`.
+    current
+        Folder of the weights to adapt.
+    """
+    start, eyes, _ = in_use(current, None, out / "seen", jobs)
+    folder = out / "remembered"
+    render_evaluation_plates(folder, REMEMBERED_PLATES, remember_wells, jobs, VALIDATION_PLATES)
+    remembered = _see(eyes, rendered_plates(folder), None, "wells to remember", bar)
+    points: list[Point] = []
+    for place in real:
+        truths = read_wells(place, only)
+        seen = _see(eyes, truths, fold_names(truths, "auto", COLUMN_IN_NAME), place.name, bar)
+        points += _real_points(", ".join(sorted({t.source for t in truths})), start, seen, remembered)
+    for lab in LABS if wells else ():
+        truths = read_wells(render_lab(lab, out / "labs", 0, TEST_WELLS + wells))
+        seen = _see(eyes, truths, [truth.plate for truth in truths], lab.name, bar)
+        points += _simulated_points(lab.name, start, seen[:TEST_WELLS], seen[TEST_WELLS:], remembered)
+    write_atomically(out / "adaptation.json", msgspec.json.format(msgspec.json.encode(points), indent=1) + b"\n")
+    write_atomically(out / "adaptation.md", ("\n".join(table(points)) + "\n").encode())
+    return points
+
+
+def table(points: Sequence[Point]) -> list[str]:
+    """Format the points as a Markdown table, in use → adapted."""
+    rows = []
+    for point in points:
+        others = point.wells - point.crystals
+        rows.append(
+            (
+                point.lab,
+                str(point.scored),
+                f"{point.draws} × {point.wells // point.draws}",
+                f"{_rate(point.right[0], point.wells)} → {_rate(point.right[1], point.wells)}",
+                f"{point.crystals_found[0]} → {point.crystals_found[1]} of {point.crystals}",
+                f"{point.false_crystals[0]} → {point.false_crystals[1]} of {others}",
+                ", ".join(f"{name} ({often})" for name, often in point.steps.items()),
+            )
+        )
+    head = ("lab", "scored wells", "judged", "right", "crystals found", "others called crystal", "chosen (draws)")
+    return markdown.table(head, rows)
+
+
+def _see(eyes: Eyes, truths: Sequence[Truth], folds: Sequence[str] | None, what: str, bar: Bar) -> Wells:
+    names = folds or [truth.plate for truth in truths]
+    by_path = dict(zip([truth.path for truth in truths], names, strict=True))
+    with bar(what, len(truths)) as advance:
+        return see_all(eyes, truths, by_path, advance)[1]
+
+
+def _simulated_points(lab: str, start: Decider, test: Wells, scored: Wells, remembered: Wells) -> Iterator[Point]:
+    for size in SIZES:
+        draws = [scored[at : at + size] for at in range(0, len(scored) - size + 1, size)][:MOST_DRAWS]
+        if draws:
+            chosen = [choose(start, draw, remembered) for draw in draws]
+            yield _point(
+                lab, size, [(test, called(one.decider.probabilities(test))) for one in chosen], start,
+                [one.name for one in chosen],
+            )  # fmt: skip
+
+
+def _real_points(lab: str, start: Decider, wells: Wells, remembered: Wells) -> Iterator[Point]:
+    """Judge each well once for each size, by nested folds."""
+    outer = fold_numbers(wells, OUTER_FOLDS)
+    sure = wells.weight >= 1
+    least = min(int((outer != fold).sum()) for fold in np.unique(outer))
+    for size in [size for size in SIZES if size < least] + [least]:
+        calls, steps = [], []
+        for fold in np.unique(outer):
+            others = np.flatnonzero(outer != fold)
+            order = np.random.default_rng(int(fold)).permutation(np.unique(wells.folds[others]))
+            rank = {name: place for place, name in enumerate(order)}
+            drawn = sorted(others, key=lambda well: rank[wells.folds[well]])[:size]
+            one = choose(start, wells[np.array(drawn)], remembered)
+            here = wells[(outer == fold) & sure]
+            calls.append((here, called(one.decider.probabilities(here))))
+            steps.append(one.name)
+        yield _point(lab, size, calls, start, steps, draws=1)
+
+
+def _point(
+    lab: str,
+    size: int,
+    calls: Sequence[tuple[Wells, Groups]],
+    start: Decider,
+    steps: Sequence[str],
+    draws: int | None = None,
+) -> Point:
+    groups = np.concatenate([wells.groups for wells, _ in calls])
+    both = [
+        np.concatenate([called(start.probabilities(wells)) for wells, _ in calls]),
+        np.concatenate([after for _, after in calls]),
+    ]
+    crystal = groups == CRYSTAL
+
+    def counts(of: Callable[[Groups], Bools]) -> tuple[int, int]:
+        before, after = (int(np.sum(of(one))) for one in both)
+        return before, after
+
+    return Point(
+        lab=lab,
+        scored=size,
+        draws=draws or len(calls),
+        wells=len(groups),
+        right=counts(lambda one: one == groups),
+        crystals=int(crystal.sum()),
+        crystals_found=counts(lambda one: (one == CRYSTAL) & crystal),
+        false_crystals=counts(lambda one: (one == CRYSTAL) & ~crystal),
+        steps=dict(Counter(steps).most_common()),
+    )
+
+
+def _rate(part: int, whole: int) -> str:
+    return f"{part} of {whole} ({100 * part / whole:.1f} %)"
