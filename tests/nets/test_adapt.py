@@ -159,8 +159,7 @@ def test_the_last_layer_is_a_step_whose_pooling_is_fitted_after_it() -> None:
     rng = np.random.default_rng(1)
     kinds = [Group.PRECIPITATE, Group.CLEAR] * 12
     windows = [lab(rng, kind, shown=30).windows for kind in kinds]
-    weight = rng.normal(0, 0.05, (len(CLASSES), 8)).astype(np.float32)
-    head = Head(weight, np.zeros(len(CLASSES), np.float32))
+    head = Head(np.zeros((len(CLASSES), 8), np.float32), np.zeros(len(CLASSES), np.float32))
     groups = np.array([SCORED_GROUPS.index(kind) for kind in kinds])
     folds = np.array([f"P{number % 4}" for number in range(24)])
     nothing = np.full((24, 4), np.nan)
@@ -168,7 +167,7 @@ def test_the_last_layer_is_a_step_whose_pooling_is_fitted_after_it() -> None:
     wells = seen_by(head, unseen, windows)
     start = Decider(Pooling(((0.0,) * FEATURES,) * 4, (0.0,) * 4))
     none = Remembered(np.zeros((0, 8), np.float16), np.zeros(0, np.int64))
-    step = LayerStep(head, windows, none, wells[:0], Settings(steps=60, rate=0.05))
+    step = LayerStep(head, windows, none, Settings(steps=60, rate=0.05))
     fitted = step(start, wells[:16])
     assert (called(fitted.probabilities(wells[16:])) == groups[16:]).all(), "of plates that it did not see"
     before = called(repooled(start, wells[:16], 8.0).probabilities(wells[16:]))

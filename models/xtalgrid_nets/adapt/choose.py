@@ -1,15 +1,17 @@
 """Choose how far a lab's wells may move what decides: the simplest step that is about as good as the best one.
 
-The steps are fitted and judged within the wells at hand, by folds that share no plate (or column). A step that would
-not pass the comparison on these folds (`xtalgrid_core.comparison`), or loses crystals of the wells to remember, is out.
+The steps are fitted and judged within the wells at hand, by folds that share no plate (or column). Half of the wells to
+remember are fitted to as well: a plate without crystals would else teach that there are none. A step that would not
+pass the comparison on these folds (`xtalgrid_core.comparison`), or loses crystals of the other half, is out.
 Of the others the simplest is taken whose log loss is not beaten by more than one standard error (Breiman et al. 1984).
 If none is left, nothing changes.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -17,9 +19,12 @@ import numpy as np
 from xtalgrid_core.comparison import Figures, Source, judge
 from xtalgrid_core.outcomes import SCORED_GROUPS
 
-from .decider import CRYSTAL, Array, Decider, Decides, Groups, Step, Wells, called, repooled, shifted
+from .decider import CRYSTAL, Array, Bools, Decider, Decides, Groups, Step, Wells, called, repooled, shifted
 
 INNER_FOLDS = 5
+REMEMBER = 0.25
+"""How much the wells to remember count in a fit, all together, compared with the lab's."""
+
 _LEAST = 1e-3
 """Probabilities are clipped to this in the loss, so that no single well decides."""
 
@@ -71,12 +76,14 @@ def choose(start: Decider, wells: Wells, remembered: Wells, steps: Sequence[tupl
     wells
         The lab's; those of weight below 1 are fitted to but not judged.
     remembered
-        Wells of other sources, none of whose crystals may be lost beyond the comparison's margin; may be empty.
+        Wells of another source. Half of them (`halves`) are fitted to, and none of the crystals of the others may be
+        lost beyond the comparison's margin.
     """
+    kept, guard = halves(remembered)
     sure = wells.weight >= 1
     inner = fold_numbers(wells)
-    fitted = [fit(start, wells) for _, fit in steps]
-    p = [out_of_fold(start, wells, inner, fit) for _, fit in steps]
+    fitted = [fit(start, with_kept(wells, kept)) for _, fit in steps]
+    p = [out_of_fold(start, wells, inner, kept, fit) for _, fit in steps]
     losses = [_loss(each, wells.groups)[sure] for each in p]
     calls = [called(each) for each in p]
     lab = wells[sure]
@@ -84,26 +91,44 @@ def choose(start: Decider, wells: Wells, remembered: Wells, steps: Sequence[tupl
     for index, (name, _) in enumerate(steps):
         against = ""
         if name != NONE:
-            sources = [source("lab", "lab", lab.groups, calls[0][sure], calls[index][sure])]
-            if len(remembered):
-                before, after = (called(one.probabilities(remembered)) for one in (start, fitted[index]))
-                sources.append(source("wells to remember", "frozen", remembered.groups, before, after))
-            verdict, reasons = judge(sources)
+            before, after = (called(one.probabilities(guard)) for one in (start, fitted[index]))
+            verdict, reasons = judge(
+                [
+                    source("scored wells", "lab", lab.groups, calls[0][sure], calls[index][sure]),
+                    source("wells to remember", "frozen", guard.groups, before, after),
+                ]
+            )
             against = "" if verdict == "better" else reasons[0]
-        right = int((calls[index] == wells.groups)[sure].sum())
-        trials.append(Trial(name, right, float(losses[index].mean()), against))
+        is_right = [(one == wells.groups)[sure] for one in (calls[0], calls[index])]
+        if name != NONE and not against:
+            against = _by_chance(*is_right)
+        trials.append(Trial(name, int(is_right[1].sum()), float(losses[index].mean()), against))
     left = [index for index, trial in enumerate(trials) if not trial.against]
     best = min(left, key=lambda index: trials[index].loss)
     taken = next(index for index in left if _about_as_good(losses[index] - losses[best]))
     return Chosen(steps[taken][0], fitted[taken], tuple(trials))
 
 
-def out_of_fold(start: Decider, wells: Wells, folds: Groups, fit: Step) -> Array:
+def halves(remembered: Wells) -> tuple[Wells, Wells]:
+    """Divide the wells to remember into those that are fitted to, and those that guard."""
+    return remembered[::2], remembered[1::2]
+
+
+def with_kept(wells: Wells, kept: Wells) -> Wells:
+    """Return a lab's wells and those to remember, which count for `REMEMBER` times as much all together."""
+    if not len(kept):
+        return wells
+    weight = np.full(len(kept), REMEMBER * wells.weight.sum() / len(kept))
+    both = (wells, replace(kept, weight=weight))
+    return Wells(*(np.concatenate([getattr(part, name) for part in both]) for name in Wells.__slots__))
+
+
+def out_of_fold(start: Decider, wells: Wells, folds: Groups, kept: Wells, fit: Step) -> Array:
     """Return each well's probabilities, ``(N, 4)``, by a fit that saw no well of its fold."""
     p = np.empty((len(wells), len(SCORED_GROUPS)))
     for fold in np.unique(folds):
         here = folds == fold
-        p[here] = fit(start, wells[~here]).probabilities(wells[here])
+        p[here] = fit(start, with_kept(wells[~here], kept)).probabilities(wells[here])
     return p
 
 
@@ -127,6 +152,12 @@ def source(name: str, kind: str, groups: Groups, before: Groups, after: Groups) 
 
     wells = {group: n for g, group in enumerate(SCORED_GROUPS) if (n := int((groups == g).sum()))}
     return Source(name=name, kind=kind, wells=wells, current=figures(before), candidate=figures(after))  # type: ignore[arg-type]
+
+
+def _by_chance(before: Bools, after: Bools) -> str:
+    """Say if no more wells are right than may be so by chance: less than one standard error (McNemar 1947)."""
+    gained, lost = int((after & ~before).sum()), int((before & ~after).sum())
+    return "" if gained - lost >= math.sqrt(gained + lost) else f"{gained} wells gained and {lost} lost may be chance"
 
 
 def _loss(p: Array, groups: Groups) -> Array:

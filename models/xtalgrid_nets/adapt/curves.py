@@ -1,7 +1,7 @@
 """Learning curves of the adaptation: ``xtalgrid-train judge adaptation``.
 
-For each number of scored wells the whole procedure is run, with its own choice of a step, and judged on wells that it
-did not see: those of other plates of a simulated lab (`simulated`), or the columns left out of a real table.
+For each number of scored wells the whole procedure is run, with its own choice of a step, and judged on wells of plates
+(or columns) that it did not see: each well once, by nested folds.
 """
 
 from __future__ import annotations
@@ -27,20 +27,15 @@ from .seen import Eyes, see_all
 from .simulated import LABS, render_lab
 
 SIZES = (50, 150, 500, 2000)
-TEST_WELLS = 120
-"""Of a simulated lab; a whole number of plates."""
-
-MOST_DRAWS = 4
-"""How many sets of wells of one size are tried, if there are so many that share no plate."""
 
 
 class Point(msgspec.Struct, frozen=True):
-    """Results at one number of scored wells: sums over all draws, of the wells judged each time."""
+    """Results at one number of scored wells."""
 
     lab: str
     scored: int
-    draws: int
     wells: int
+    """Judged."""
     right: tuple[int, int]
     """In use, adapted; and so the others."""
     crystals: int
@@ -74,7 +69,7 @@ def learning_curves(
     only
         Sources of `real` to use; empty: all.
     wells
-        Number of wells to render of each simulated lab, beside `TEST_WELLS`.
+        Number of wells to render of each simulated lab.
     current
         Folder of the weights to adapt.
     """
@@ -86,11 +81,11 @@ def learning_curves(
     for place in real:
         truths = read_wells(place, only)
         seen = _see(eyes, truths, fold_names(truths, "auto", COLUMN_IN_NAME), place.name, bar)
-        points += _real_points(", ".join(sorted({t.source for t in truths})), start, seen, remembered)
+        points += curve(", ".join(sorted({t.source for t in truths})), start, seen, remembered)
     for lab in LABS if wells else ():
-        truths = read_wells(render_lab(lab, out / "labs", 0, TEST_WELLS + wells))
+        truths = read_wells(render_lab(lab, out / "labs", wells))
         seen = _see(eyes, truths, [truth.plate for truth in truths], lab.name, bar)
-        points += _simulated_points(lab.name, start, seen[:TEST_WELLS], seen[TEST_WELLS:], remembered)
+        points += curve(lab.name, start, seen, remembered)
     write_atomically(out / "adaptation.json", msgspec.json.format(msgspec.json.encode(points), indent=1) + b"\n")
     write_atomically(out / "adaptation.md", ("\n".join(table(points)) + "\n").encode())
     return points
@@ -105,14 +100,13 @@ def table(points: Sequence[Point]) -> list[str]:
             (
                 point.lab,
                 str(point.scored),
-                f"{point.draws} × {point.wells // point.draws}",
                 f"{_rate(point.right[0], point.wells)} → {_rate(point.right[1], point.wells)}",
                 f"{point.crystals_found[0]} → {point.crystals_found[1]} of {point.crystals}",
                 f"{point.false_crystals[0]} → {point.false_crystals[1]} of {others}",
                 ", ".join(f"{name} ({often})" for name, often in point.steps.items()),
             )
         )
-    head = ("lab", "scored wells", "judged", "right", "crystals found", "others called crystal", "chosen (draws)")
+    head = ("lab", "scored wells", "right", "crystals found", "others called crystal", "chosen (folds)")
     return markdown.table(head, rows)
 
 
@@ -123,59 +117,38 @@ def _see(eyes: Eyes, truths: Sequence[Truth], folds: Sequence[str] | None, what:
         return see_all(eyes, truths, by_path, advance)[1]
 
 
-def _simulated_points(lab: str, start: Decider, test: Wells, scored: Wells, remembered: Wells) -> Iterator[Point]:
-    for size in SIZES:
-        draws = [scored[at : at + size] for at in range(0, len(scored) - size + 1, size)][:MOST_DRAWS]
-        if draws:
-            chosen = [choose(start, draw, remembered) for draw in draws]
-            yield _point(
-                lab, size, [(test, called(one.decider.probabilities(test))) for one in chosen], start,
-                [one.name for one in chosen],
-            )  # fmt: skip
-
-
-def _real_points(lab: str, start: Decider, wells: Wells, remembered: Wells) -> Iterator[Point]:
-    """Judge each well once for each size, by nested folds."""
+def curve(lab: str, start: Decider, wells: Wells, remembered: Wells) -> Iterator[Point]:
+    """Judge each well once for each of `SIZES`, and with all others, by a procedure that saw so many of the others."""
     outer = fold_numbers(wells, OUTER_FOLDS)
-    sure = wells.weight >= 1
     least = min(int((outer != fold).sum()) for fold in np.unique(outer))
-    for size in [size for size in SIZES if size < least] + [least]:
-        calls, steps = [], []
+    sure = wells.weight >= 1
+    before = called(start.probabilities(wells))
+    for size in [*(size for size in SIZES if size < least), least]:
+        after, steps = before.copy(), []
         for fold in np.unique(outer):
-            others = np.flatnonzero(outer != fold)
-            order = np.random.default_rng(int(fold)).permutation(np.unique(wells.folds[others]))
-            rank = {name: place for place, name in enumerate(order)}
-            drawn = sorted(others, key=lambda well: rank[wells.folds[well]])[:size]
-            one = choose(start, wells[np.array(drawn)], remembered)
-            here = wells[(outer == fold) & sure]
-            calls.append((here, called(one.decider.probabilities(here))))
-            steps.append(one.name)
-        yield _point(lab, size, calls, start, steps, draws=1)
+            chosen = choose(start, _drawn(wells[outer != fold], size, int(fold)), remembered)
+            after[outer == fold] = called(chosen.decider.probabilities(wells[outer == fold]))
+            steps.append(chosen.name)
+        yield _point(lab, size, wells.groups[sure], (before[sure], after[sure]), steps)
 
 
-def _point(
-    lab: str,
-    size: int,
-    calls: Sequence[tuple[Wells, Groups]],
-    start: Decider,
-    steps: Sequence[str],
-    draws: int | None = None,
-) -> Point:
-    groups = np.concatenate([wells.groups for wells, _ in calls])
-    both = [
-        np.concatenate([called(start.probabilities(wells)) for wells, _ in calls]),
-        np.concatenate([after for _, after in calls]),
-    ]
+def _drawn(wells: Wells, size: int, seed: int) -> Wells:
+    """Draw so many wells, one whole plate (or column) after the other."""
+    order = np.random.default_rng(seed).permutation(np.unique(wells.folds))
+    rank = {name: place for place, name in enumerate(order)}
+    return wells[np.array(sorted(range(len(wells)), key=lambda well: rank[wells.folds[well]])[:size])]
+
+
+def _point(lab: str, size: int, groups: Groups, both: tuple[Groups, Groups], steps: Sequence[str]) -> Point:
     crystal = groups == CRYSTAL
 
     def counts(of: Callable[[Groups], Bools]) -> tuple[int, int]:
-        before, after = (int(np.sum(of(one))) for one in both)
+        before, after = (int(of(one).sum()) for one in both)
         return before, after
 
     return Point(
         lab=lab,
         scored=size,
-        draws=draws or len(calls),
         wells=len(groups),
         right=counts(lambda one: one == groups),
         crystals=int(crystal.sum()),

@@ -1,8 +1,8 @@
 """The last layer as a further step: it is fitted to the lab's wells, and the pooling refitted after it.
 
 A layer that changes leaves the pooling behind, which was fitted to the old one: every crystal gets a little lower, and
-fewer are found. So the pooling is fitted anew near its present one, to the lab's wells and those to remember, and to
-what layers say that did not see the well, since a layer is too sure of the wells it was fitted to.
+fewer are found. So the pooling is fitted anew near its present one, to what layers say that did not see the well, since
+a layer is too sure of the wells it was fitted to.
 """
 
 from __future__ import annotations
@@ -65,14 +65,13 @@ class LayerDecider:
 class LayerStep:
     """Fits the last layer, then the pooling; see `choose.STEPS`.
 
-    `windows` are those of all wells, by `Wells.index`; `patches` and `remembered` keep the layer and the pooling from
-    forgetting.
+    `windows` are those of all wells, by `Wells.index`; `patches` keep the layer from forgetting, as the wells to
+    remember do.
     """
 
     head: Head
     windows: Sequence[WindowFeatures]
     patches: Remembered
-    remembered: Wells
     settings: Settings = field(default_factory=Settings)
 
     def __call__(self, start: Decider, wells: Wells) -> LayerDecider:
@@ -84,8 +83,7 @@ class LayerStep:
             head = self._fit(wells[~here])
             drops[here] = seen_by(head, wells[here], self.windows).drops
         head = self._fit(wells)
-        lab = replace(wells, drops=drops)
-        decider = repooled(start, joined(lab, seen_by(head, self.remembered, self.windows)), STRENGTH)
+        decider = repooled(start, replace(wells, drops=drops), STRENGTH)
         return LayerDecider(head, decider, self.windows)
 
     def _fit(self, wells: Wells) -> Head:
@@ -107,16 +105,10 @@ def seen_by(head: Head, wells: Wells, windows: Sequence[WindowFeatures]) -> Well
     return replace(wells, drops=drops)
 
 
-def joined(first: Wells, second: Wells) -> Wells:
-    """Return the wells of both."""
-    return Wells(*(np.concatenate([getattr(first, name), getattr(second, name)]) for name in Wells.__slots__))
-
-
 def prepare(
     current: Path,
     start: Path | None,
     truths: Sequence[Truth],
-    remembered: Wells,
     remember: Sequence[Path],
     keep: Path,
     advance: Callable[[], object],
@@ -131,8 +123,6 @@ def prepare(
         See `starting_point`.
     truths
         The wells of all `Wells.index`, in this order.
-    remembered
-        Some of them.
     remember
         Training sets whose patches are remembered; if empty, wells are rendered.
     keep
@@ -149,7 +139,7 @@ def prepare(
         except (ImageError, OSError) as error:
             raise ConfigError(f"{truth.path}: {error}; it could be read a moment ago: run the same again") from error
         advance()
-    step = LayerStep(Head.of(net), windows, patches_of(extractor, remember), remembered)
+    step = LayerStep(Head.of(net), windows, patches_of(extractor, remember))
     return step, partial(_write, current, net, name)
 
 

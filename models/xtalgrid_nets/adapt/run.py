@@ -32,7 +32,7 @@ from xtalgrid_synth.evaluation_plates import VALIDATION_PLATES, render_evaluatio
 from ..judge.possible import fit_possible
 from ..judge.truth import Truth, rendered_plates
 from . import candidate
-from .choose import NONE, STEPS, Chosen, choose, fold_numbers, source
+from .choose import NONE, STEPS, Chosen, choose, fold_numbers, halves, source
 from .decider import Array, Decider, Decides, Groups, Step, Wells, called
 from .lab import COLUMN_IN_NAME, fold_names, read_wells
 from .seen import Eyes, see_all
@@ -115,7 +115,7 @@ def adapt(plan: Plan, bar: Bar) -> Adapted:
     if not truths:
         raise ConfigError(f"{plan.wells}: no image can be read; the first error: {next(iter(failed.values()))}")
     recalled, remembered = _remembered(plan, eyes, len(truths), bar)
-    steps, network = _steps(plan, [*truths, *recalled], remembered, bar)
+    steps, network = _steps(plan, [*truths, *recalled], bar)
     with bar("folds", min(OUTER_FOLDS, len(set(wells.folds))) + 1) as advance:
         nested = judge_nested(start, wells, remembered, steps, advance)
         chosen = choose(start, wells, remembered, steps)
@@ -127,8 +127,9 @@ def adapt(plan: Plan, bar: Bar) -> Adapted:
     for name in sorted({truth.source for truth in truths}):
         here = sure & np.array([truth.source == name for truth in truths])
         sources.append(source(f"{name} (out of fold)", "lab", wells.groups[here], before[here], after[here]))
-    p = np.concatenate([nested.p[sure], chosen.decider.probabilities(remembered)])
-    possible = fit_possible(p, np.concatenate([wells.groups[sure], remembered.groups]))
+    guard = halves(remembered)[1]
+    p = np.concatenate([nested.p[sure], chosen.decider.probabilities(guard)])
+    possible = fit_possible(p, np.concatenate([wells.groups[sure], guard.groups]))
     if isinstance(chosen.decider, Decider):
         candidate.write_candidate(plan.out, plan.current, chosen.decider, possible, second)
     else:
@@ -227,9 +228,7 @@ def _remembered(plan: Plan, eyes: Eyes, first: int, bar: Bar) -> tuple[list[Trut
         return see_all(eyes, truths, {truth.path: truth.plate for truth in truths}, advance, first)[:2]
 
 
-def _steps(
-    plan: Plan, truths: Sequence[Truth], remembered: Wells, bar: Bar
-) -> tuple[Sequence[tuple[str, Step]], Writer]:
+def _steps(plan: Plan, truths: Sequence[Truth], bar: Bar) -> tuple[Sequence[tuple[str, Step]], Writer]:
     """Return the steps to choose from, and what writes a candidate of the last one, if that is the last layer."""
     if not plan.last_layer:
         return STEPS, _nothing_to_write
@@ -237,7 +236,7 @@ def _steps(
 
     with bar("features", len(truths)) as advance:
         step, write = layer.prepare(
-            plan.current, plan.start, truths, remembered, plan.remember, plan.out / "work" / "features", advance
+            plan.current, plan.start, truths, plan.remember, plan.out / "work" / "features", advance
         )
     return (*STEPS, ("last layer", step)), partial(write, plan.out)
 

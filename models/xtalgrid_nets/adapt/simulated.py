@@ -125,14 +125,14 @@ LABS: tuple[SimulatedLab, ...] = (
 )
 
 
-def render_lab(lab: SimulatedLab, folder: Path, first: int, last: int) -> Path:
-    """Render a lab's wells number `first` to `last` − 1, and write the table ``folder/NAME/wells.csv`` of 0 to `last`.
+def render_lab(lab: SimulatedLab, folder: Path, wells: int) -> Path:
+    """Render a lab's first `wells`, and write the table of them, ``folder/NAME/wells.csv``.
 
     A well is the same however many are rendered, and images that exist are kept.
     """
     place = folder / lab.name.replace(" ", "-").replace(",", "")
     lines = [csv_line(("source", "plate", "image", "shows", "label"))]
-    for number in range(last):
+    for number in range(wells):
         rng = np.random.default_rng([lab.seed, number])
         shares = np.array([*lab.outcomes.values()], float)
         outcome = [*lab.outcomes][int(rng.choice(len(shares), p=shares / shares.sum()))]
@@ -143,7 +143,7 @@ def render_lab(lab: SimulatedLab, folder: Path, first: int, last: int) -> Path:
         barcode = f"SL{lab.seed // 10_000_000:02d}{plate:04d}"
         path = place / barcode / image_name(barcode, 1, date(2024, 1, 1), row + 1, column + 1, 1)
         lines.append(csv_line((lab.name, barcode, f"{barcode}/{path.name}", outcome, label)))
-        if number >= first and not path.is_file():
+        if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, _picture(lab, outcome, number, plate, rng))
     write_atomically(place / "wells.csv", b"".join(lines))

@@ -36,23 +36,18 @@ def model_list(config: Config, as_json: bool) -> None:
         print_lines(model_lines(listed))
 
 
-@model.command("adapt")
-@click.option(
-    "--frozen",
-    multiple=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Table of wells, crystals among them, that no model is fitted to, beside home/frozen/wells.csv. Repeatable.",
-)
-@click.option("--jobs", default=1, show_default=True, type=click.IntRange(1), help="Number of workers.")
+@model.command("adapt", context_settings={"ignore_unknown_options": True})
+@click.argument("further", metavar="[OPTIONS OF XTALGRID-TRAIN ADAPT]...", nargs=-1, type=click.UNPROCESSED)
 @with_config
-def model_adapt(config: Config, frozen: tuple[Path, ...], jobs: int) -> None:
+def model_adapt(config: Config, further: tuple[str, ...]) -> None:
     """Fit what decides to people's scores, and compare it with the models in use. Nothing changes.
 
     The scores of the viewer and of the imager's score table are exported to home/adapted, beside the candidate and its
-    report. If that is better, `xtalgrid model promote` puts it into use. Nothing is fitted if no score is new.
+    report. If that is better, `xtalgrid model promote` puts it into use. Wells in home/frozen/wells.csv are not fitted
+    to, but judged by. If no score is new, nothing is done.
     """
     with System(config) as system, step(config, "adapt"):
-        made = adapt(config, system.imager, system.ledger, frozen, jobs)
+        made = adapt(config, system.imager, system.ledger, further)
     comparison = made.comparison
     log_access(config, "adapt", wells=made.labelled, verdict=comparison.verdict if comparison else "too few wells")
     say(f"{made.labelled} of {made.scored.wells} scored wells have a label that people agree on")

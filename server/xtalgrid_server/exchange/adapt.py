@@ -45,17 +45,14 @@ class AdaptedModel:
     is_new: bool
 
 
-def adapt(
-    config: Config, database: ImagerDatabase, ledger: Ledger, frozen: Sequence[Path] = (), jobs: int = 1
-) -> AdaptedModel:
+def adapt(config: Config, database: ImagerDatabase, ledger: Ledger, further: Sequence[str] = ()) -> AdaptedModel:
     """Export people's scores to ``home/adapted``, and make a candidate and its comparison there.
 
     Parameters
     ----------
-    frozen
-        Tables of wells that are never fitted to, beside ``home/frozen/wells.csv``, if that exists.
-    jobs
-        Number of workers.
+    further
+        Options of ``xtalgrid-train adapt``, beside those that follow from the configuration and from
+        ``home/frozen/wells.csv``, if that exists.
 
     Raises
     ------
@@ -77,14 +74,13 @@ def adapt(
     if last is not None and last.current == current and table.read_bytes() == before:
         return AdaptedModel(folder, scored, labelled, last, is_new=False)
     (folder / COMPARISON).unlink(missing_ok=True)  # a run that is killed leaves no comparison of other scores
-    command = [sys.executable, "-c", _TRAIN, "adapt", str(table), str(folder), "--jobs", str(jobs)]
+    command = [sys.executable, "-c", _TRAIN, "adapt", str(table), str(folder)]
     command += ["--weights", str(weights)] if weights else []
     if config.work.second_opinion:
         command += ["--second-opinion", str(config.weights / SECOND_OPINION)]
-    own = config.home / FROZEN
-    for place in (*frozen, *([own] if own.is_file() else [])):
-        command += ["--frozen", str(place)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    if (config.home / FROZEN).is_file():
+        command += ["--frozen", str(config.home / FROZEN)]
+    done = subprocess.run([*command, *further], capture_output=True, text=True)
     comparison = read_comparison(folder)
     if done.returncode or comparison is None:
         why = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[-1]
