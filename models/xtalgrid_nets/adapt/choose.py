@@ -25,6 +25,9 @@ INNER_FOLDS = 5
 REMEMBER = 0.25
 """How much the wells to remember count in a fit, all together, compared with the lab's."""
 
+SURE = 1.645
+"""By how many standard errors the wells gained must outnumber those lost: 1 in 20 such gains is chance."""
+
 _LEAST = 1e-3
 """Probabilities are clipped to this in the loss, so that no single well decides."""
 
@@ -155,9 +158,10 @@ def source(name: str, kind: str, groups: Groups, before: Groups, after: Groups) 
 
 
 def _by_chance(before: Bools, after: Bools) -> str:
-    """Say if no more wells are right than may be so by chance: less than one standard error (McNemar 1947)."""
+    """Say if no more wells are right than may be so by chance (McNemar 1947, one-sided)."""
     gained, lost = int((after & ~before).sum()), int((before & ~after).sum())
-    return "" if gained - lost >= math.sqrt(gained + lost) else f"{gained} wells gained and {lost} lost may be chance"
+    is_clear = gained - lost >= SURE * math.sqrt(gained + lost)
+    return "" if is_clear else f"{gained} wells gained and {lost} lost may be chance"
 
 
 def _loss(p: Array, groups: Groups) -> Array:

@@ -22,14 +22,13 @@ from xtalgrid_core.files import write_atomically
 from xtalgrid_core.outcomes import Group, Outcome
 from xtalgrid_core.spreadsheets import csv_line
 from xtalgrid_synth.evaluation_plates import MINSTREL_HALF, OPTIMISATION, ROCK, Camera
+from xtalgrid_synth.field import Field
 from xtalgrid_synth.grounds import PlateType
 from xtalgrid_synth.plate import SCREEN, image_name
 from xtalgrid_synth.well import render_well
 
 WELLS_OF_PLATE = 24
 _COLUMNS = 12
-
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,17 +172,17 @@ def apply_look(
         picture = picture.filter(ImageFilter.GaussianBlur(look.blur))
     if look.sharpen:
         picture = picture.filter(ImageFilter.UnsharpMask(radius=2.0, percent=look.sharpen, threshold=0))
-    x: Floats = np.asarray(picture, np.float32) / 255
+    x: Field = np.asarray(picture, np.float32) / 255
     if look.grey:
         x = np.repeat(x.mean(axis=2, keepdims=True), 3, axis=2)
     height, width = x.shape[:2]
     row, col = np.mgrid[0:height, 0:width].astype(np.float32)
     away = ((row / height - 0.5) ** 2 + (col / width - 0.5) ** 2) * 2
-    field: Floats = light * (1 - look.vignette * away)
+    field: Field = light * (1 - look.vignette * away)
     if look.pattern:
         turn = 2 * np.pi * um / look.period
         field *= 1 - look.pattern * (np.sin(turn * (row + 0.6 * col)) > 0.8)
-    hazy: Floats = ((1 - look.haze) * x + look.haze * 0.6) ** look.gamma
+    hazy: Field = ((1 - look.haze) * x + look.haze * 0.6) ** look.gamma
     lit = hazy * np.array(look.gains, np.float32) * field[:, :, None]
     grain = rng.normal(0, look.noise / 255, (height, width, 1 if look.grey else 3)) if look.noise else 0.0
     return np.asarray(np.clip((lit + grain) * 255 + 0.5, 0, 255), np.uint8)
