@@ -62,6 +62,7 @@ STEPS: tuple[tuple[str, Step], ...] = (
     (NONE, as_it_is),
     ("trust and frequencies, stiff", partial(shifted, strength=4.0)),
     ("trust and frequencies", partial(shifted, strength=1.0)),
+    ("pooling, very stiff", partial(repooled, strength=100.0)),
     ("pooling, stiff", partial(repooled, strength=30.0)),
     ("pooling", partial(repooled, strength=8.0)),
     ("pooling, loose", partial(repooled, strength=2.0)),
@@ -87,7 +88,7 @@ def choose(start: Decider, wells: Wells, remembered: Wells, steps: Sequence[tupl
     inner = fold_numbers(wells)
     fitted = [fit(start, with_kept(wells, kept)) for _, fit in steps]
     p = [out_of_fold(start, wells, inner, kept, fit) for _, fit in steps]
-    losses = [_loss(each, wells.groups)[sure] for each in p]
+    losses = [log_loss(each, wells.groups)[sure] for each in p]
     calls = [called(each) for each in p]
     lab = wells[sure]
     trials = []
@@ -164,7 +165,8 @@ def _by_chance(before: Bools, after: Bools) -> str:
     return "" if is_clear else f"{gained} wells gained and {lost} lost may be chance"
 
 
-def _loss(p: Array, groups: Groups) -> Array:
+def log_loss(p: Array, groups: Groups) -> Array:
+    """Return each well's negative log-probability of its group, ``(N,)``, from probabilities ``(N, 4)``."""
     return np.asarray(-np.log(np.maximum(p[np.arange(len(groups)), groups], _LEAST)))
 
 

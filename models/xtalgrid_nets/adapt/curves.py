@@ -19,8 +19,8 @@ from xtalgrid_core.files import write_atomically
 from xtalgrid_synth.evaluation_plates import VALIDATION_PLATES, render_evaluation_plates
 
 from ..judge.truth import Truth, rendered_plates
-from .choose import choose, fold_numbers
-from .decider import CRYSTAL, Bools, Decider, Groups, Wells, called
+from .choose import choose, fold_numbers, log_loss
+from .decider import CRYSTAL, Array, Bools, Decider, Groups, Wells, called
 from .lab import COLUMN_IN_NAME, fold_names, read_wells
 from .run import OUTER_FOLDS, REMEMBERED_PLATES, in_use
 from .seen import Eyes, see_all
@@ -41,6 +41,8 @@ class Point(msgspec.Struct, frozen=True):
     crystals: int
     crystals_found: tuple[int, int]
     false_crystals: tuple[int, int]
+    log_loss: tuple[float, float]
+    """Mean over the wells judged."""
     steps: dict[str, int]
     """How often each step was chosen."""
 
@@ -103,10 +105,11 @@ def table(points: Sequence[Point]) -> list[str]:
                 f"{_rate(point.right[0], point.wells)} → {_rate(point.right[1], point.wells)}",
                 f"{point.crystals_found[0]} → {point.crystals_found[1]} of {point.crystals}",
                 f"{point.false_crystals[0]} → {point.false_crystals[1]} of {others}",
+                f"{point.log_loss[0]:.2f} → {point.log_loss[1]:.2f}",
                 ", ".join(f"{name} ({often})" for name, often in point.steps.items()),
             )
         )
-    head = ("lab", "scored wells", "right", "crystals found", "others called crystal", "chosen (folds)")
+    head = ("lab", "scored wells", "right", "crystals found", "others called crystal", "log loss", "chosen (folds)")
     return markdown.table(head, rows)
 
 
@@ -122,12 +125,12 @@ def curve(lab: str, start: Decider, wells: Wells, remembered: Wells) -> Iterator
     outer = fold_numbers(wells, OUTER_FOLDS)
     least = min(int((outer != fold).sum()) for fold in np.unique(outer))
     sure = wells.weight >= 1
-    before = called(start.probabilities(wells))
+    before = start.probabilities(wells)
     for size in [*(size for size in SIZES if size < least), least]:
         after, steps = before.copy(), []
         for fold in np.unique(outer):
             chosen = choose(start, _drawn(wells[outer != fold], size, int(fold)), remembered)
-            after[outer == fold] = called(chosen.decider.probabilities(wells[outer == fold]))
+            after[outer == fold] = chosen.decider.probabilities(wells[outer == fold])
             steps.append(chosen.name)
         yield _point(lab, size, wells.groups[sure], (before[sure], after[sure]), steps)
 
@@ -139,12 +142,14 @@ def _drawn(wells: Wells, size: int, seed: int) -> Wells:
     return wells[np.array(sorted(range(len(wells)), key=lambda well: rank[wells.folds[well]])[:size])]
 
 
-def _point(lab: str, size: int, groups: Groups, both: tuple[Groups, Groups], steps: Sequence[str]) -> Point:
+def _point(lab: str, size: int, groups: Groups, p: tuple[Array, Array], steps: Sequence[str]) -> Point:
     crystal = groups == CRYSTAL
+    both = [called(each) for each in p]
+    before, after = (round(float(log_loss(each, groups).mean()), 3) for each in p)
 
     def counts(of: Callable[[Groups], Bools]) -> tuple[int, int]:
-        before, after = (int(of(one).sum()) for one in both)
-        return before, after
+        first, second = (int(of(one).sum()) for one in both)
+        return first, second
 
     return Point(
         lab=lab,
@@ -154,6 +159,7 @@ def _point(lab: str, size: int, groups: Groups, both: tuple[Groups, Groups], ste
         crystals=int(crystal.sum()),
         crystals_found=counts(lambda one: (one == CRYSTAL) & crystal),
         false_crystals=counts(lambda one: (one == CRYSTAL) & ~crystal),
+        log_loss=(before, after),
         steps=dict(Counter(steps).most_common()),
     )
 

@@ -16,7 +16,6 @@ import numpy as np
 from torch import nn
 
 from xtalgrid_core.decision import mean_coverage
-from xtalgrid_core.dense import softmax
 from xtalgrid_core.errors import ConfigError, ImageError
 from xtalgrid_core.outcomes import SCORED_GROUPS
 from xtalgrid_core.pooling import FEATURES, features
@@ -100,8 +99,7 @@ def seen_by(head: Head, wells: Wells, windows: Sequence[WindowFeatures]) -> Well
     for row, index in enumerate(wells.index):
         well = windows[index]
         if well.boxes:
-            logits = well.features[0].astype(np.float32) @ head.weight.T + head.bias
-            drops[row] = features(softmax(logits), mean_coverage(well.boxes))
+            drops[row] = features(head.probabilities(well), mean_coverage(well.boxes))
     return replace(wells, drops=drops)
 
 
