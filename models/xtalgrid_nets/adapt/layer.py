@@ -133,7 +133,7 @@ def prepare(
     windows = []
     for truth in truths:
         try:
-            windows.append(extractor.well(truth.path))
+            windows.append(extractor.well(truth.path, truth.pixel_size_um))
         except (ImageError, OSError) as error:
             raise ConfigError(f"{truth.path}: {error}; it could be read a moment ago: run the same again") from error
         advance()

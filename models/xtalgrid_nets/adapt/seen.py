@@ -40,7 +40,7 @@ class Eyes:
     networks: Networks
     keep: Path
 
-    def see(self, path: Path) -> tuple[Array, Array]:
+    def see(self, path: Path, pixel_size_um: float | None = None) -> tuple[Array, Array]:
         """Return a drop's `pooling.features`, ``(FEATURES,)``, NaN without a drop, and the second opinion, ``(4,)``.
 
         Without a second opinion in the options, that is NaN.
@@ -54,17 +54,18 @@ class Eyes:
         """
         data = path.read_bytes()
         made_of = f"{_VERSION} {self.options.segmenter} {self.options.classifier} {self.options.second_opinion}"
+        made_of += f" {pixel_size_um}"
         kept = self.keep / f"{hashlib.sha256(made_of.encode() + data).hexdigest()[:32]}.npy"
         if not kept.is_file():
             self.keep.mkdir(parents=True, exist_ok=True)
             with replacing(kept) as stream:
-                np.save(stream, self._look(data))
+                np.save(stream, self._look(data, pixel_size_um))
         both: npt.NDArray[np.float64] = np.load(kept)
         return both[:FEATURES], both[FEATURES:]
 
-    def _look(self, data: bytes) -> Array:
+    def _look(self, data: bytes, pixel_size_um: float | None) -> Array:
         image = WellImage(data)
-        well = cut_out(image, self.networks.mask)
+        well = cut_out(image, self.networks.mask, pixel_size_um)
         second = np.full(len(SCORED_GROUPS), np.nan)
         if self.options.second_opinion is not None:
             second[:] = self.networks.second_opinion(network_input(image))
@@ -96,7 +97,7 @@ def see_all(
     failed: dict[Path, str] = {}
     for truth in truths:
         try:
-            seen.append(eyes.see(truth.path))
+            seen.append(eyes.see(truth.path, truth.pixel_size_um))
             read.append(truth)
         except (ImageError, OSError) as error:
             failed[truth.path] = str(error)
