@@ -150,7 +150,7 @@ def lab_wells(table: Path) -> list[Truth]:
     A ``label`` is a group (``crystal``, ``precipitate``, ``other``, ``clear``), one of the other classes' names, or a
     score's two digits; an ``outcome`` is a class (so that ``precipitate`` means score 13), two digits, or, where only
     the group is known, ``any crystal``. An empty cell means no judgement. A column ``source`` keeps sources apart;
-    ``low`` in a column ``confidence`` marks a judgement that does not count; ``pixel_size_um`` says how large a pixel is.
+    ``low`` in a column ``confidence`` marks a judgement that does not count; ``pixel_size_um`` is the size of a pixel.
 
     Raises
     ------
