@@ -98,18 +98,29 @@ def table(points: Sequence[Point]) -> list[str]:
     rows = []
     for point in points:
         others = point.wells - point.crystals
+        before, after = (100 * part / point.wells for part in point.right)
         rows.append(
             (
                 point.lab,
                 str(point.scored),
-                f"{_rate(point.right[0], point.wells)} → {_rate(point.right[1], point.wells)}",
+                str(point.wells),
+                f"{point.right[0]} → {point.right[1]} ({before:.1f} → {after:.1f} %)",
                 f"{point.crystals_found[0]} → {point.crystals_found[1]} of {point.crystals}",
                 f"{point.false_crystals[0]} → {point.false_crystals[1]} of {others}",
                 f"{point.log_loss[0]:.2f} → {point.log_loss[1]:.2f}",
                 ", ".join(f"{name} ({often})" for name, often in point.steps.items()),
             )
         )
-    head = ("lab", "scored wells", "right", "crystals found", "others called crystal", "log loss", "chosen (folds)")
+    head = (
+        "lab",
+        "scored wells",
+        "judged",
+        "right",
+        "crystals found",
+        "others called crystal",
+        "log loss",
+        "chosen (folds)",
+    )
     return markdown.table(head, rows)
 
 
@@ -162,7 +173,3 @@ def _point(lab: str, size: int, groups: Groups, p: tuple[Array, Array], steps: S
         log_loss=(before, after),
         steps=dict(Counter(steps).most_common()),
     )
-
-
-def _rate(part: int, whole: int) -> str:
-    return f"{part} of {whole} ({100 * part / whole:.1f} %)"
