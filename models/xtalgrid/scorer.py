@@ -114,7 +114,7 @@ class Scorer:
             raise ConfigError(str(error)) from None
         if second_opinion is not None:
             entry, folder = second_opinion_at(Path(second_opinion).expanduser().absolute())
-            self.options = with_second_opinion(self.options, entry)
+            self.options = with_second_opinion(self.options, entry, self._folders)
             self._folders += (folder,)
         self._networks = Networks.load(self.options, self._folders, threads)
 

@@ -1,4 +1,4 @@
-"""What an ONNX file says without running it: whether it is all there is, or names other files on the reader's disk."""
+"""ONNX files without running them: whether one is all there is, or names other files on the disk; and notes in one."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ _PARTS: dict[str, dict[int, str]] = {
 
 _EXTERNAL_DATA, _DATA_LOCATION, _EXTERNAL = 13, 14, 1
 _VARINT, _LENGTH = 0, 2
+_NOTES, _KEY, _VALUE = 14, 1, 2
+"""Numbers of ``metadata_props`` in a model, and of key and value in each."""
 _FIXED = {1: 8, 5: 4}
 _LONGEST_VARINT = 10
 _DEEPEST = 100
@@ -62,8 +64,48 @@ def check_self_contained(data: bytes, name: str) -> None:
             raise BrokenModel(foreign)
 
 
+def with_note(data: bytes, key: str, text: str) -> bytes:
+    """Return an ONNX file with a note in its metadata, in place of an earlier one of this key.
+
+    The network stays the same, but the file has another SHA-256.
+
+    Raises
+    ------
+    ValueError
+        If this is not an ONNX file.
+    """
+    whole, kept, start = memoryview(data), [], 0
+    for number, value, end in _fields_with_ends(whole):
+        is_old = (
+            number == _NOTES
+            and isinstance(value, memoryview)
+            and (_KEY, key.encode()) in [(part, bytes(v)) for part, v in _fields(value) if isinstance(v, memoryview)]
+        )
+        if not is_old:
+            kept.append(bytes(whole[start:end]))
+        start = end
+    note = _field(_KEY, key.encode()) + _field(_VALUE, text.encode())
+    return b"".join(kept) + _field(_NOTES, note)
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """Encode a field of variable length."""
+    encoded, size = bytearray([number << 3 | _LENGTH]), len(content)
+    while size > 0x7F:
+        encoded.append(size & 0x7F | 0x80)
+        size >>= 7
+    encoded.append(size)
+    return bytes(encoded) + content
+
+
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     """Yield number and value of each field of a message of Protocol Buffers."""
+    for number, value, _ in _fields_with_ends(message):
+        yield number, value
+
+
+def _fields_with_ends(message: memoryview) -> Iterator[tuple[int, int | memoryview, int]]:
+    """Yield number and value of each field, and the position behind it."""
     at = 0
     while at < len(message):
         key, at = _varint(message, at)
@@ -72,7 +114,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
             raise ValueError("field 0")
         if wire_type == _VARINT:
             value, at = _varint(message, at)
-            yield number, value
+            yield number, value, at
             continue
         if wire_type == _LENGTH:
             size, at = _varint(message, at)
@@ -82,7 +124,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
             raise ValueError(f"wire type {wire_type}")
         if at + size > len(message):
             raise ValueError("a field beyond the end")
-        yield number, message[at : at + size]
+        yield number, message[at : at + size], at + size
         at += size
 
 

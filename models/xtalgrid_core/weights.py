@@ -30,6 +30,7 @@ import msgspec
 from .combination import Combination
 from .decision import Calibration
 from .errors import BrokenModel, ConfigError, UnknownModel
+from .onnx_files import with_note
 from .options import Options
 from .pooling import Pooling
 from .possible import PossibleGroups
@@ -66,9 +67,13 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     pooling: Pooling | None = None
     """Of a classifier; required by the rules ``pooled`` and ``combined``."""
     combination: Combination | None = None
-    """Of a second opinion; required to score with it. Options carry a copy, and only that is used."""
+    """Of a second opinion; required to score with it. Of a classifier adapted together with one: takes the place of
+    that one's own. Options carry a copy, and only that is used."""
+    combined_with: str = ""
+    """Of such a classifier: SHA-256 of the second opinion that its combination is for."""
     possible: PossibleGroups | None = None
-    """Of a classifier; of a second opinion, for the combined probabilities. Options carry a copy."""
+    """Of a classifier; of a second opinion, and of a classifier with a combination, for the combined probabilities.
+    Options carry a copy."""
     dense: bool = False
     """Whether all chops of a drop can be classified from one class map of it."""
     origin: str = ""
@@ -176,10 +181,11 @@ def default_options(folder: Path = PACKAGED, variant: Variant | None = None, **c
         raise ConfigError(str(error)) from None
 
 
-def with_second_opinion(options: Options, entry: ModelEntry) -> Options:
+def with_second_opinion(options: Options, entry: ModelEntry, folders: Iterable[Path] = ()) -> Options:
     """Return the options with a second opinion beside the rule ``pooled``.
 
-    They carry how it is combined, so that everyone who scores with them combines it alike.
+    They carry how it is combined, so that everyone who scores with them combines it alike: as the classifier's entry in
+    one of `folders` says, if it was adapted together with this second opinion, else as the second opinion's own does.
 
     Raises
     ------
@@ -195,12 +201,19 @@ def with_second_opinion(options: Options, entry: ModelEntry) -> Options:
             f"second opinion {entry.sha256[:12]}… has no combination; "
             "fit one with `xtalgrid-train judge second-opinion`, or import it again"
         )
+    adapted = (
+        model
+        for folder in folders
+        for model in (read_manifest(folder).models if (folder / MANIFEST).is_file() else ())
+        if (model.sha256, model.combined_with) == (options.classifier, entry.sha256)
+    )
+    used = next(adapted, entry)
     return msgspec.structs.replace(
         options,
         rule="combined",
         second_opinion=entry.sha256,
-        combination=entry.combination,
-        possible=entry.possible,
+        combination=used.combination,
+        possible=used.possible,
     )
 
 
@@ -226,6 +239,23 @@ def second_opinion_at(path: Path) -> tuple[ModelEntry, Path]:
     raise UnknownModel(
         f"unknown model: no second opinion at {path}; `xtalgrid-train import marco` makes a folder with one"
     )
+
+
+DECISION = "xtalgrid.decision"
+"""Key of the note in an adapted classifier's file that says what decides."""
+
+
+def named_by_decision(entry: ModelEntry, data: bytes) -> tuple[ModelEntry, bytes]:
+    """Write what decides a well, that is all of an entry but the network, into the network's file.
+
+    So a network with another pooling has another SHA-256: what a unit names stands for one score. Returns the entry
+    with the new name, and the file's new content.
+    """
+    decision = msgspec.json.encode(
+        (entry.calibration, entry.pooling, entry.combination, entry.combined_with, entry.possible)
+    )
+    named = with_note(data, DECISION, decision.decode())
+    return msgspec.structs.replace(entry, sha256=hashlib.sha256(named).hexdigest()), named
 
 
 def no_pooling(entry: ModelEntry) -> str:

@@ -47,7 +47,7 @@ from xtalgrid_core.images import SUFFIXES, Pixels, WellImage
 from xtalgrid_core.options import DEFAULTS, Options
 from xtalgrid_core.outcomes import CLASSES
 from xtalgrid_core.scale import pixel_size
-from xtalgrid_core.weights import PACKAGED, default_models, read_manifest, with_second_opinion
+from xtalgrid_core.weights import PACKAGED, Variant, default_models, read_manifest, with_second_opinion
 from xtalgrid_scoring import second_opinion
 from xtalgrid_scoring.memory import keep_freed_memory
 from xtalgrid_scoring.networks import RUNTIME, Networks, load_network
@@ -190,7 +190,8 @@ def decode_parts(data: bytes, drop: Box, to_reference: float) -> None:
 def ways_of(weights: Path, step: int, exact_step: int, marco: Path | None) -> dict[str, wire.Options]:
     """Return the ways that these weights allow, with each of MARCO's networks as a second opinion too."""
     ways = {}
-    for way, variant in ((FP32, "fp32"), (INT8, "int8")):
+    variants: tuple[tuple[str, Variant], ...] = ((FP32, "fp32"), (INT8, "int8"))
+    for way, variant in variants:
         try:
             segmenter, classifier = default_models(weights, variant)
         except UnknownModel as error:

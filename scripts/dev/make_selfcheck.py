@@ -44,7 +44,7 @@ def main() -> None:
     scores = []
     for pair in selfcheck.pairs():
         score = selfcheck.score_well(*pair)
-        is_near = abs(score.p_crystal - DEFAULTS.crystal_from) <= 2 * selfcheck.tolerance(*pair)
+        is_near = abs(score.p_crystal - DEFAULTS.crystal_from) <= 2 * selfcheck.TOLERANCE
         if score.outcome.group is not Group.CRYSTAL or is_near:
             answer = f"{score.outcome} at {score.probability:.3f}"
             sys.exit(

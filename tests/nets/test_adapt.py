@@ -6,6 +6,7 @@ import csv
 from contextlib import nullcontext
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -15,12 +16,17 @@ from PIL import Image  # noqa: E402
 
 from xtalgrid_core.chops import dense_window  # noqa: E402
 from xtalgrid_core.comparison import read_comparison  # noqa: E402
+from xtalgrid_core.decision import decide  # noqa: E402
 from xtalgrid_core.errors import ConfigError  # noqa: E402
-from xtalgrid_core.outcomes import CLASSES, PRIORITY, Group, Outcome  # noqa: E402
+from xtalgrid_core.options import DEFAULTS  # noqa: E402
+from xtalgrid_core.outcomes import CLASSES, PRIORITY, SCORED_GROUPS, Group, Outcome  # noqa: E402
+from xtalgrid_core.pooling import FEATURES, Pooling  # noqa: E402
 from xtalgrid_core.weights import PACKAGED, default_models  # noqa: E402
+from xtalgrid_nets.adapt.decider import Decider, Wells, called, repooled  # noqa: E402
 from xtalgrid_nets.adapt.fit import LabWell, Remembered, Settings, fit, well_loss  # noqa: E402
 from xtalgrid_nets.adapt.lab import fold_names, read_wells  # noqa: E402
-from xtalgrid_nets.adapt.run import Plan, adapt, starting_point  # noqa: E402
+from xtalgrid_nets.adapt.layer import LayerStep, seen_by, starting_point  # noqa: E402
+from xtalgrid_nets.adapt.run import Plan, adapt  # noqa: E402
 from xtalgrid_nets.adapt.windows import FeatureExtractor, Head, WindowFeatures  # noqa: E402
 from xtalgrid_nets.fit.losses import group_log_p  # noqa: E402
 from xtalgrid_nets.judge.scoring import Settings as Scoring  # noqa: E402
@@ -61,6 +67,12 @@ def lab(rng: np.random.Generator, group: Group, shown: int) -> LabWell:
     return LabWell(WindowFeatures(features.astype(np.float16), BOXES), group)
 
 
+def group_of(head: Head, windows: WindowFeatures) -> Group:
+    """The group by the rule that the loss follows."""
+    by_group = msgspec.structs.replace(DEFAULTS, rule="group")
+    return decide(head.probabilities(windows), windows.boxes, by_group).outcome.group
+
+
 def test_it_learns_from_wells_alone_which_windows_show_it_and_forgets_nothing() -> None:
     rng = np.random.default_rng(1)
     start = Head(np.zeros((len(CLASSES), 8), np.float32), np.zeros(len(CLASSES), np.float32))
@@ -72,10 +84,10 @@ def test_it_learns_from_wells_alone_which_windows_show_it_and_forgets_nothing() 
     wells = [lab(rng, group, 15) for group in (Group.PRECIPITATE, Group.CLEAR) for _ in range(20)]
     head = fit(start, wells, remembered, Settings(steps=150, rate=0.05))
     new = [lab(rng, group, 15) for group in (Group.PRECIPITATE, Group.CLEAR) for _ in range(10)]
-    assert [start.outcome(well.windows).group for well in new[:10]] == [Group.CLEAR] * 10
-    assert [head.outcome(well.windows).group for well in new] == [Group.PRECIPITATE] * 10 + [Group.CLEAR] * 10
+    assert [group_of(start, well.windows) for well in new[:10]] == [Group.CLEAR] * 10
+    assert [group_of(head, well.windows) for well in new] == [Group.PRECIPITATE] * 10 + [Group.CLEAR] * 10
     many = WindowFeatures(np.repeat(crystals[None, :1], len(BOXES), axis=1), BOXES)
-    assert head.outcome(many).group is Group.CRYSTAL
+    assert group_of(head, many) is Group.CRYSTAL
 
 
 def truth(name: str, plate: str = "P1") -> Truth:
@@ -116,9 +128,8 @@ def test_what_is_judged_in_the_folds_is_what_the_worker_says(plate: Path, tmp_pa
     answers = score(paths, Scoring(), tmp_path / "scores", show=False)
     for path in paths:
         windows = extractor.well(path)
-        found = head.decision(windows)
-        assert found is not None
-        assert np.abs(np.array(found.maxima) - answers[path].probabilities).max() < 0.03
+        maxima = head.probabilities(windows).max(axis=0)
+        assert np.abs(maxima - answers[path].probabilities).max() < 0.03
         turned = WindowFeatures(windows.features[1:], windows.boxes)
         same = np.corrcoef(windows.features[0].ravel(), turned.features[0].ravel())[0, 1]
         assert same > 0.8, "a look at the turned well, turned back, sees the same places"
@@ -132,14 +143,7 @@ def test_from_scored_wells_to_a_candidate_that_can_be_promoted(plate: Path, tmp_
     from xtalgrid_server.config import from_string
     from xtalgrid_server.steps.system import System
 
-    plan = Plan(
-        wells=plate,
-        out=tmp_path / "candidate",
-        rendered_wells=1,
-        remember_wells=1,
-        versions=1,
-        settings=Settings(steps=5),
-    )
+    plan = Plan(wells=plate, out=tmp_path / "candidate", rendered_wells=1, remember_wells=1)
     made = adapt(plan, lambda what, total: nullcontext(lambda: None))
     assert [fold for fold, *_ in made.folds] == ["P1 column 01", "P1 column 02"]
     assert made.failed == {}
@@ -148,7 +152,7 @@ def test_from_scored_wells_to_a_candidate_that_can_be_promoted(plate: Path, tmp_
     assert comparison.current == default_models()
     assert comparison.candidate == default_models(plan.out)
     assert comparison.candidate[0] == comparison.current[0], "the segmenter stays"
-    assert comparison.candidate[1] != comparison.current[1]
+    assert comparison.candidate[1] != comparison.current[1], "another decision has another name"
     lab, frozen = comparison.sources
     assert (lab.kind, sum(lab.wells.values())) == ("lab", 6)
     assert (frozen.kind, sum(frozen.wells.values())) == ("frozen", 4)
@@ -156,6 +160,26 @@ def test_from_scored_wells_to_a_candidate_that_can_be_promoted(plate: Path, tmp_
     with System(from_string("", home=tmp_path / "home")) as system:
         system.promote(plan.out, force="a test", who="jdoe")
         assert system.models_in_use() == comparison.candidate
+
+
+def test_the_last_layer_is_a_step_whose_pooling_is_fitted_after_it() -> None:
+    """Wells of an unknown kind of precipitate, as above: the layer learns it, and the pooling reads the new layer."""
+    rng = np.random.default_rng(1)
+    kinds = [Group.PRECIPITATE, Group.CLEAR] * 12
+    windows = [lab(rng, kind, shown=30).windows for kind in kinds]
+    head = Head(np.zeros((len(CLASSES), 8), np.float32), np.zeros(len(CLASSES), np.float32))
+    groups = np.array([SCORED_GROUPS.index(kind) for kind in kinds])
+    folds = np.array([f"P{number % 4}" for number in range(24)])
+    nothing = np.full((24, 4), np.nan)
+    unseen = Wells(np.zeros((24, FEATURES)), nothing, groups, np.ones(24), folds, np.arange(24))
+    wells = seen_by(head, unseen, windows)
+    start = Decider(Pooling(((0.0,) * FEATURES,) * 4, (0.0,) * 4))
+    none = Remembered(np.zeros((0, 8), np.float16), np.zeros(0, np.int64))
+    step = LayerStep(head, windows, none, Settings(steps=60, rate=0.05))
+    fitted = step(start, wells[:16])
+    assert (called(fitted.probabilities(wells[16:])) == groups[16:]).all(), "of plates that it did not see"
+    before = called(repooled(start, wells[:16], 8.0).probabilities(wells[16:]))
+    assert (before == groups[16:]).sum() < 8, "which the pooling alone cannot learn from what the old layer says"
 
 
 def test_bad_input_is_one_line(plate: Path, tmp_path: Path) -> None:

@@ -262,7 +262,7 @@ def score(
     has_second = second_opinion is not None
     if second_opinion:
         entry, folder = weights.second_opinion_at(second_opinion)
-        options, folders = weights.with_second_opinion(options, entry), [*folders, folder]
+        options, folders = weights.with_second_opinion(options, entry, folders), [*folders, folder]
     with StopRequest() as pause:
         networks = Networks.load(options, folders, threads)
         out.mkdir(parents=True, exist_ok=True)

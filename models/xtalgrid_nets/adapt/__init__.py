@@ -1,7 +1,6 @@
-"""Adapt the classifier to a lab's own scored wells without losing what it has learnt: ``xtalgrid-train adapt``.
+"""Adapt what decides to a lab's own scored wells without losing what was learnt: ``xtalgrid-train adapt``.
 
-Only the last layer is fitted: 13 classes on 512 features. A window's logits are a linear function of the mean of the
-features over its cells, so each well passes through the network once and a fit takes seconds. That is fast enough to
-judge every well by a fit that never saw its plate (or column), and a last layer has too little freedom for a few
-hundred wells to spoil what was learnt from many.
+First the pooling, and how a second opinion is combined with it: small logistic regressions, fitted near those in use
+(`decider`). Then, if wanted, the last layer, 13 classes on 512 features, with the pooling after it (`layer`). How far
+to go is chosen by folds (`choose`), so that few wells change little, and judged by folds around these (`run`).
 """

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
-from torch import nn
 
 from xtalgrid_core import markdown, wire
 from xtalgrid_core.comparison import Comparison, Figures, Source, judge, write_comparison
 from xtalgrid_core.files import write_atomically
+from xtalgrid_core.options import Rule
 from xtalgrid_core.outcomes import SCORED_GROUPS, Group, Outcome
 from xtalgrid_core.pooling import Pooling
-from xtalgrid_core.weights import MANIFEST, PACKAGED, Role, WeightsManifest, default_models, find_model
+from xtalgrid_core.possible import PossibleGroups
+from xtalgrid_core.weights import (
+    MANIFEST,
+    PACKAGED,
+    Role,
+    WeightsManifest,
+    default_models,
+    find_model,
+    named_by_decision,
+)
 
-from ..export import install
 from ..judge.scoring import Settings as Scoring
 from ..judge.scoring import score
 from ..judge.truth import Truth, by_source
-from ..states import save_trained
-from .windows import Head, rule_for
+from .decider import Decider
 
 ROLES: tuple[Role, Role] = ("segmenter", "classifier")
 
@@ -56,38 +62,46 @@ def source(
 
 
 def write_candidate(
-    out: Path, net: nn.Module, name: str, head: Head, current: Path, record: Mapping[str, object]
+    out: Path, current: Path, decider: Decider, possible: PossibleGroups, second: str, network: bytes | None = None
 ) -> None:
-    """Export a network with a new last layer into `out`, beside the segmenter and with the calibration in use.
+    """Write the networks in use into `out`, the classifier with another decision and so with another name.
 
     Parameters
     ----------
-    net
-        The network that the layer was fitted from.
-    name
-        A name in `networks.NETWORKS`.
     current
         Folder of the weights in use.
+    possible
+        Which groups are possible.
+    second
+        SHA-256 of the second opinion that the decider combines; empty: none.
+    network
+        A classifier (ONNX, fp32) in place of the one in use.
     """
     out.mkdir(parents=True, exist_ok=True)
     entries = []
     for sha256, role in zip(default_models(current), ROLES, strict=True):
         entry, data = find_model(sha256, role, [current])
-        entry = msgspec.structs.replace(entry, file=f"{role}.onnx", card=f"{role}.md", origin="", variant="fp32")
+        for folder in (current, PACKAGED):
+            if entry.card and (folder / entry.card).is_file():
+                write_atomically(out / f"{role}.md", (folder / entry.card).read_bytes())
+                break
+        entry = msgspec.structs.replace(entry, file=f"{role}.onnx", card=f"{role}.md")
+        if role == "classifier":
+            if network is not None:
+                entry, data = msgspec.structs.replace(entry, variant="fp32", origin=""), network
+            adapted = msgspec.structs.replace(
+                entry,
+                pooling=decider.pooling,
+                combination=decider.combination,
+                combined_with=second,
+                possible=possible,
+            )
+            entry, data = named_by_decision(adapted, data)
         write_atomically(out / entry.file, data)
         entries.append(entry)
     default = {entry.role: entry.sha256 for entry in entries}
     manifest = WeightsManifest(schema=1, default=default, models=tuple(entries))
     write_atomically(out / MANIFEST, msgspec.json.encode(manifest))
-    for folder in (current, PACKAGED):
-        card = folder / "segmenter.md"
-        if card.is_file():
-            write_atomically(out / card.name, card.read_bytes())
-            break
-    adapted = copy.deepcopy(net)
-    head.put_into(adapted)
-    save_trained(out / "classifier.pt", adapted, name, record)
-    install({"classifier": out / "classifier.pt"}, out)
 
 
 def pooling_of(weights: Path) -> Pooling | None:
@@ -96,17 +110,22 @@ def pooling_of(weights: Path) -> Pooling | None:
     return entry.pooling
 
 
-def outcomes(truths: Sequence[Truth], weights: Path, keep: Path, jobs: int) -> list[Outcome]:
+def outcomes(
+    truths: Sequence[Truth], weights: Path, keep: Path, jobs: int, second_opinion: Path | None = None
+) -> list[Outcome]:
     """Score wells with the real worker and a folder's weights."""
-    settings = Scoring(weights=weights, rule=rule_for(pooling_of(weights)))
+    rule: Rule = "group" if pooling_of(weights) is None else "pooled"
+    settings = Scoring(weights=weights, rule=rule, second_opinion=second_opinion)
     answers = score([truth.path for truth in truths], settings, keep, jobs)
     return [a.outcome if isinstance(a := answers[t.path], wire.Scored) else Outcome.FAILED for t in truths]
 
 
-def frozen_sources(truths: Sequence[Truth], current: Path, candidate: Path, keep: Path, jobs: int) -> list[Source]:
+def frozen_sources(
+    truths: Sequence[Truth], current: Path, candidate: Path, keep: Path, jobs: int, second_opinion: Path | None = None
+) -> list[Source]:
     """Score fixed sets of wells with the real worker and both folders of weights."""
     ordered = [truth for wells in by_source(truths).values() for truth in wells]
-    before, after = (outcomes(ordered, weights, keep, jobs) for weights in (current, candidate))
+    before, after = (outcomes(ordered, weights, keep, jobs, second_opinion) for weights in (current, candidate))
     sources, first = [], 0
     for name, wells in by_source(truths).items():
         part = slice(first, first + len(wells))

@@ -134,7 +134,7 @@ def fit(start: Head, wells: Sequence[LabWell], remembered: Remembered, settings:
         loss.backward()
         optimiser.step()
         schedule.step()
-    return Head(weight.detach().numpy(), bias.detach().numpy(), start.pooling)
+    return Head(weight.detach().numpy(), bias.detach().numpy())
 
 
 def _even(classes: Sequence[int] | npt.NDArray[np.int64]) -> Float:

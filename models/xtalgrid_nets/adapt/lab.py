@@ -1,24 +1,18 @@
-"""Read a lab's scored wells, run them through the network once, and divide them into folds."""
+"""Read a lab's scored wells, and divide them into folds."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from xtalgrid_core.errors import ConfigError, ImageError
+from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.outcomes import SCORED_GROUPS
 
 from ..judge.truth import Truth, lab_wells, real_wells
-from .fit import LabWell, Remembered, Settings, fit
-from .windows import FeatureExtractor, Head
 
 COLUMN_IN_NAME = r"_(\d{2})_\d{2}_\d{2}_[A-Za-z]"
 """Pattern of the plate's column in the name of a Rigaku imager's file: `_06_04_01_HF` is column 6, row D, subwell 1."""
-
-UNSURE = 0.5
-"""Weight in the fit of a well whose judgement is marked ``low``; only certain ones are used for judging."""
 
 
 def read_wells(place: Path, only: Sequence[str] = ()) -> list[Truth]:
@@ -78,40 +72,3 @@ def fold_names(truths: Sequence[Truth], by: str, pattern: str = COLUMN_IN_NAME) 
             "or give more plates"
         )
     return names
-
-
-def extract_wells(
-    truths: Sequence[Truth], extractor: FeatureExtractor, advance: Callable[[], object]
-) -> tuple[list[Truth], list[LabWell], dict[Path, str]]:
-    """Run every well through the features; also return the unreadable ones with the reasons."""
-    read: list[Truth] = []
-    wells: list[LabWell] = []
-    failed: dict[Path, str] = {}
-    for truth in truths:
-        try:
-            windows = extractor.well(truth.path)
-        except (ImageError, OSError) as error:
-            failed[truth.path] = str(error)
-        else:
-            assert truth.group is not None
-            read.append(truth)
-            wells.append(LabWell(windows, truth.group, 1.0 if truth.sure else UNSURE))
-        advance()
-    return read, wells, failed
-
-
-def out_of_fold(
-    start: Head,
-    wells: Sequence[LabWell],
-    folds: Sequence[str],
-    remembered: Remembered,
-    settings: Settings,
-    advance: Callable[[], object],
-) -> list[Head]:
-    """Fit for each well the last layer without the wells of its fold."""
-    heads = {}
-    for name in sorted(Counter(folds)):
-        others = [well for well, fold in zip(wells, folds, strict=True) if fold != name]
-        heads[name] = fit(start, others, remembered, settings)
-        advance()
-    return [heads[name] for name in folds]

@@ -2,41 +2,50 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from torch import nn
 
 from xtalgrid_core import markdown
 from xtalgrid_core.comparison import Comparison
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import write_atomically
-from xtalgrid_core.outcomes import CLASSES, Group, Outcome
+from xtalgrid_core.outcomes import SCORED_GROUPS
+from xtalgrid_core.possible import PossibleGroups
 from xtalgrid_core.spreadsheets import csv_line
-from xtalgrid_core.weights import PACKAGED, Variant, default_models, find_model
+from xtalgrid_core.weights import (
+    PACKAGED,
+    default_models,
+    default_options,
+    find_model,
+    no_pooling,
+    second_opinion_at,
+    with_second_opinion,
+)
+from xtalgrid_scoring.networks import Networks
 from xtalgrid_synth.evaluation_plates import VALIDATION_PLATES, render_evaluation_plates
 
-from ..data import outcome_of, sample_well
+from ..judge.possible import fit_possible
 from ..judge.truth import Truth, rendered_plates
-from ..sets.crops import Segmenter
-from ..sets.reading import ChopSet
-from ..states import from_onnx, load_trained
 from . import candidate
-from .fit import LabWell, Remembered, Settings, fit
-from .lab import COLUMN_IN_NAME, extract_wells, fold_names, out_of_fold, read_wells
-from .windows import FeatureExtractor, Head
+from .choose import NONE, STEPS, Chosen, choose, fold_numbers, halves, source
+from .decider import Array, Decider, Decides, Groups, Step, Wells, called
+from .lab import COLUMN_IN_NAME, fold_names, read_wells
+from .seen import Eyes, see_all
 
-REMEMBER_SEED = 40_000_000
-"""First seed of the wells rendered to be remembered; no test plate and no default training set uses it."""
-
-PATCHES_PER_WELL = 4
 FROZEN_PLATES = range(4)
-"""Indices into `VALIDATION_PLATES`: one plate each with rings, discs, bevels and 1536 wells."""
+"""Indices into `VALIDATION_PLATES` for the comparison: one plate each with rings, discs, bevels and 1536 wells."""
 
+REMEMBERED_PLATES = range(4, 8)
+"""Those whose wells are remembered: the others."""
+
+OUTER_FOLDS = 10
+
+Writer = Callable[[Decides, PossibleGroups, str], None]
 
 Bar = Callable[[str, int], AbstractContextManager[Callable[[], object]]]
 """Progress bar: ``bar("wells", 144)`` is a context manager that gives a function to call after each item."""
@@ -53,219 +62,254 @@ class Plan:
     rendered: Path | None = None
     rendered_wells: int = 16
     current: Path = PACKAGED
-    start: Path | None = None
-    remember: tuple[Path, ...] = ()
-    remember_wells: int = 60
+    second_opinion: Path | None = None
+    remember_wells: int = 30
     folds: str = "auto"
     column_from: str = COLUMN_IN_NAME
-    versions: int = 1
+    last_layer: bool = False
+    start: Path | None = None
+    remember: tuple[Path, ...] = ()
     jobs: int = 1
-    settings: Settings = field(default_factory=Settings)
 
 
 @dataclass(frozen=True, slots=True)
 class Adapted:
     """The results of an adaptation.
 
-    `folds` has (fold, wells, right before, right after) for the certain judgements; `failed` maps an image to the
-    reason.
+    `step` is how far it went (`choose.STEPS`); `folds` has (fold, wells, right before, right after, step) for the
+    certain judgements; `failed` maps an image to the reason.
     """
 
     comparison: Comparison
-    folds: list[tuple[str, int, int, int]]
+    step: str
+    folds: list[tuple[str, int, int, int, str]]
     failed: dict[Path, str]
 
 
-def adapt(plan: Plan, bar: Bar) -> Adapted:
-    """Fit, judge fold by fold, export, and compare with the models in use.
+@dataclass(frozen=True, slots=True)
+class Nested:
+    """Each well's probabilities, ``(N, 4)``, by what was chosen and fitted without its fold; and each fold's choice."""
 
-    The lab's figures are out of fold: each well is judged by a fit that saw no well of its plate (or column). The
-    exported layer is fitted to all of them. The frozen sources are scored by the real worker with both sets of
-    weights.
+    p: Array
+    folds: Groups
+    steps: tuple[str, ...]
+
+
+def adapt(plan: Plan, bar: Bar) -> Adapted:
+    """Choose and fit what decides, judge it by nested folds, and compare it with the models in use.
+
+    The lab's figures are out of fold: each well is judged by a step that was chosen and fitted without any well of its
+    plate (or column). What is written is chosen and fitted by all of them. The frozen sources are scored by the real
+    worker with both sets of weights.
 
     Raises
     ------
     XtalgridError
         If wells, weights or folds can't be used; the message says what to do.
     """
-    truths = read_wells(plan.wells, plan.only)
-    fold_names(truths, plan.folds, plan.column_from)  # reports wells that can't be divided before the work begins
-    frozen = _frozen(plan, truths)
-    net, name = starting_point(plan.start, plan.current)
-    extractor = FeatureExtractor(net, Segmenter(plan.current), plan.versions, plan.out / "work" / "seen")
+    truths, frozen = _divided(plan)
+    names = dict(zip([t.path for t in truths], fold_names(truths, plan.folds, plan.column_from), strict=True))
+    start, eyes, second = in_use(plan.current, plan.second_opinion, plan.out / "work" / "seen", plan.jobs)
     with bar("reading wells", len(truths)) as advance:
-        truths, wells, failed = extract_wells(truths, extractor, advance)
-    if not wells:
+        truths, wells, failed = see_all(eyes, truths, names, advance)
+    if not truths:
         raise ConfigError(f"{plan.wells}: no image can be read; the first error: {next(iter(failed.values()))}")
-    folds = fold_names(truths, plan.folds, plan.column_from)
-    with bar("wells to remember", plan.remember_wells) as advance:
-        remembered = remember(extractor, plan, advance)
-    start = Head.of(net, candidate.pooling_of(plan.current))
-    with bar("folds", len(set(folds))) as advance:
-        heads = out_of_fold(start, wells, folds, remembered, plan.settings, advance)
-    before = _in_use(plan, truths, wells, start)
-    after = [head.outcome(well.windows) for head, well in zip(heads, wells, strict=True)]
-    sources = [
-        candidate.source(f"{source} (out of fold)", "lab", *_of(source, truths, before, after))
-        for source in sorted({truth.source for truth in truths})
-    ]
-    record = {"adapted_to": str(plan.wells), "wells": len(wells), "start": str(plan.start or plan.current)}
-    head = fit(start, wells, remembered, plan.settings)
-    candidate.write_candidate(plan.out, net, name, head, plan.current, {**record, **asdict(plan.settings)})
-    frozen += _rendered(plan)
-    sources += candidate.frozen_sources(frozen, plan.current, plan.out, plan.out / "work" / "scores", plan.jobs)
+    recalled, remembered = _remembered(plan, eyes, len(truths), bar)
+    steps, network = _steps(plan, [*truths, *recalled], bar)
+    with bar("folds", min(OUTER_FOLDS, len(set(wells.folds))) + 1) as advance:
+        nested = judge_nested(start, wells, remembered, steps, advance)
+        chosen = choose(start, wells, remembered, steps)
+        advance()
+    before = called(start.probabilities(wells))
+    after = before if chosen.name == NONE else called(nested.p)
+    sure = wells.weight >= 1
+    sources = []
+    for name in sorted({truth.source for truth in truths}):
+        here = sure & np.array([truth.source == name for truth in truths])
+        sources.append(source(f"{name} (out of fold)", "lab", wells.groups[here], before[here], after[here]))
+    guard = halves(remembered)[1]
+    p = np.concatenate([nested.p[sure], chosen.decider.probabilities(guard)])
+    possible = fit_possible(p, np.concatenate([wells.groups[sure], guard.groups]))
+    if isinstance(chosen.decider, Decider):
+        candidate.write_candidate(plan.out, plan.current, chosen.decider, possible, second)
+    else:
+        network(chosen.decider, possible, second)
+    frozen += rendered_plates(plan.rendered or _render(plan, "rendered", FROZEN_PLATES, plan.rendered_wells))
+    keep = plan.out / "work" / "scores"
+    sources += candidate.frozen_sources(frozen, plan.current, plan.out, keep, plan.jobs, plan.second_opinion)
     adapted = Adapted(
-        candidate.compare(plan.out, plan.current, sources), _by_fold(truths, folds, before, after), failed
+        candidate.compare(plan.out, plan.current, sources),
+        chosen.name,
+        _by_fold(wells, nested, before, after),
+        failed,
     )
-    _write(
-        plan,
-        adapted,
-        wells,
-        remembered,
-        name,
-        out_of=[(t, b, a) for t, b, a in zip(truths, before, after, strict=True)],
-    )
+    _write(plan, adapted, chosen, wells, remembered)
+    _write_wells(plan.out, truths, before, after)
     return adapted
 
 
-def starting_point(start: Path | None, current: Path) -> tuple[nn.Module, str]:
-    """Return the network to start from, and its name.
+def judge_nested(
+    start: Decider,
+    wells: Wells,
+    remembered: Wells,
+    steps: Sequence[tuple[str, Step]],
+    advance: Callable[[], object],
+) -> Nested:
+    """Judge each well by a step that was chosen and fitted without its fold."""
+    outer = fold_numbers(wells, OUTER_FOLDS)
+    p = np.empty((len(wells), len(SCORED_GROUPS)))
+    taken = []
+    for fold in np.unique(outer):
+        here = outer == fold
+        chosen = choose(start, wells[~here], remembered, steps)
+        p[here] = chosen.decider.probabilities(wells[here])
+        taken.append(chosen.name)
+        advance()
+    return Nested(p, outer, tuple(taken))
 
-    It is a trained state, an ONNX file, or the classifier of the weights in use.
+
+def in_use(current: Path, second_opinion: Path | None, keep: Path, jobs: int) -> tuple[Decider, Eyes, str]:
+    """Return what decides now, the networks in use, and the SHA-256 of the second opinion (empty: there is none).
+
+    Parameters
+    ----------
+    current
+        Folder of the weights in use.
+    second_opinion
+        Folder of a second opinion.
+    keep
+        Folder for what is seen.
+    jobs
+        Cores to use.
+
+    Raises
+    ------
+    ConfigError
+        If the classifier has no pooling.
     """
-    variant: Variant | None = None if start else "fp32"  # int8 weights are made from fp32 ones and have no gradients
-    entry, _ = find_model(default_models(current, variant)[1], "classifier", [current])
-    if start is None:
-        folder = current if (current / entry.file).is_file() else PACKAGED
-        return from_onnx(folder / entry.file, entry.architecture), entry.architecture
-    if not start.is_file():
-        raise ConfigError(f"{start}: no such file; give --start a trained state (.pt) or a classifier (.onnx)")
-    if start.suffix == ".onnx":
-        return from_onnx(start, entry.architecture), entry.architecture
-    net, record = load_trained(start)
-    return net, str(record["network"])
+    options, folders, second = default_options(current), [current], ""
+    if second_opinion is not None:
+        opinion, folder = second_opinion_at(second_opinion)
+        options, second = with_second_opinion(options, opinion, folders), opinion.sha256
+        folders.append(folder)
+    entry, _ = find_model(options.classifier, "classifier", folders)
+    if entry.pooling is None:
+        raise ConfigError(no_pooling(entry))
+    return (
+        Decider(entry.pooling, options.combination),
+        Eyes(options, Networks.load(options, folders, jobs), keep),
+        second,
+    )
 
 
-def remember(extractor: FeatureExtractor, plan: Plan, advance: Callable[[], object]) -> Remembered:
-    """Collect labelled windows of `plan.remember_wells` wells, from training sets with patches or rendered now."""
-    features, labels = [], []
-    if plan.remember:
-        sets = ChopSet(plan.remember)
-        train, _ = sets.split(sets.patch_wells)
-        if not len(train):
-            raise ConfigError(
-                f"{plan.remember[0]}: this set has no patches; give --remember one that has, or leave it out"
-            )
-        rng = np.random.default_rng(plan.settings.seed)
-        for _ in range(plan.remember_wells):
-            chosen = np.sort(rng.choice(train, min(PATCHES_PER_WELL, len(train)), replace=False))
-            seen, known = extractor.patches(sets.take_patches(chosen), sets.patch_labels[chosen])
-            features.append(seen)
-            labels.append(known)
-            advance()
-    else:
-        for seed in range(REMEMBER_SEED, REMEMBER_SEED + plan.remember_wells):
-            patches = sample_well(outcome_of(seed), seed, n_chops=0, n_patches=PATCHES_PER_WELL).patches
-            assert patches is not None
-            seen, known = extractor.patches(*patches)
-            features.append(seen)
-            labels.append(known)
-            advance()
-    if not features:
-        return Remembered(np.zeros((0, 1), np.float16), np.zeros(0, np.int64))
-    return Remembered(np.concatenate(features), np.concatenate(labels))
+def _divided(plan: Plan) -> tuple[list[Truth], list[Truth]]:
+    """Return the lab's wells, and the real ones that are never fitted to.
 
-
-def _in_use(plan: Plan, truths: Sequence[Truth], wells: Sequence[LabWell], start: Head) -> list[Outcome]:
-    """Return the outcomes that the models in use give the lab's wells.
-
-    They are computed with their last layer, or by the real worker if another state is adapted.
+    A well that is in both is frozen, except if both are read from the same place.
     """
-    if plan.start is None:
-        return [start.outcome(well.windows) for well in wells]
-    return candidate.outcomes(truths, plan.current, plan.out / "work" / "scores", plan.jobs)
+    truths = read_wells(plan.wells, plan.only)
+    frozen = []
+    for place in plan.frozen:
+        given = read_wells(place)
+        if place.resolve() == plan.wells.resolve():
+            own = {truth.path.resolve() for truth in truths}
+            given = [truth for truth in given if truth.path.resolve() not in own]
+        frozen += given
+    never = {truth.path.resolve() for truth in frozen}
+    truths = [truth for truth in truths if truth.path.resolve() not in never]
+    if not truths:
+        raise ConfigError(f"{plan.wells}: all wells are frozen; none are left to adapt to")
+    return truths, frozen
 
 
-def _frozen(plan: Plan, lab: Sequence[Truth]) -> list[Truth]:
-    """Read real wells that are never fitted to, without the lab's own."""
-    own = {truth.path.resolve() for truth in lab}
-    return [t for place in plan.frozen for t in read_wells(place) if t.path.resolve() not in own]
+def _remembered(plan: Plan, eyes: Eyes, first: int, bar: Bar) -> tuple[list[Truth], Wells]:
+    truths = rendered_plates(_render(plan, "remembered", REMEMBERED_PLATES, plan.remember_wells))
+    with bar("wells to remember", len(truths)) as advance:
+        return see_all(eyes, truths, {truth.path: truth.plate for truth in truths}, advance, first)[:2]
 
 
-def _rendered(plan: Plan) -> list[Truth]:
-    """Return rendered plates with crystals: those in a folder, or some of the validation plates, rendered now."""
-    if plan.rendered is not None:
-        return rendered_plates(plan.rendered)
-    folder = plan.out / "work" / "rendered"
-    render_evaluation_plates(folder, FROZEN_PLATES, plan.rendered_wells, plan.jobs, VALIDATION_PLATES)
-    return rendered_plates(folder)
+def _steps(plan: Plan, truths: Sequence[Truth], bar: Bar) -> tuple[Sequence[tuple[str, Step]], Writer]:
+    """Return the steps to choose from, and what writes a candidate of the last one, if that is the last layer."""
+    if not plan.last_layer:
+        return STEPS, _nothing_to_write
+    from . import layer  # needs torch
+
+    with bar("features", len(truths)) as advance:
+        step, write = layer.prepare(
+            plan.current, plan.start, truths, plan.remember, plan.out / "work" / "features", advance
+        )
+    return (*STEPS, ("last layer", step)), partial(write, plan.out)
 
 
-def _of(
-    source: str, truths: Sequence[Truth], before: Sequence[Outcome], after: Sequence[Outcome]
-) -> tuple[list[Truth], list[Outcome], list[Outcome]]:
-    places = [i for i, truth in enumerate(truths) if truth.source == source]
-    return [truths[i] for i in places], [before[i] for i in places], [after[i] for i in places]
+def _nothing_to_write(decider: Decides, possible: PossibleGroups, second: str) -> None:
+    raise AssertionError("only the last layer makes another network")
 
 
-def _by_fold(
-    truths: Sequence[Truth], folds: Sequence[str], before: Sequence[Outcome], after: Sequence[Outcome]
-) -> list[tuple[str, int, int, int]]:
+def _render(plan: Plan, name: str, plates: range, wells: int) -> Path:
+    folder = plan.out / "work" / name
+    render_evaluation_plates(folder, plates, wells, plan.jobs, VALIDATION_PLATES)
+    return folder
+
+
+def _by_fold(wells: Wells, nested: Nested, before: Groups, after: Groups) -> list[tuple[str, int, int, int, str]]:
     rows = []
-    for name in sorted(set(folds)):
-        members = [i for i, fold in enumerate(folds) if fold == name and truths[i].sure]
-        right = [sum(called[i].group is truths[i].group for i in members) for called in (before, after)]
-        rows.append((name, len(members), right[0], right[1]))
+    for fold, step in enumerate(nested.steps):
+        here = (nested.folds == fold) & (wells.weight >= 1)
+        right = [int((calls == wells.groups)[here].sum()) for calls in (before, after)]
+        names = sorted(set(wells.folds[nested.folds == fold].tolist()))
+        shown = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+        rows.append((shown, int(here.sum()), right[0], right[1], step))
     return rows
 
 
-def _write(
-    plan: Plan,
-    adapted: Adapted,
-    wells: Sequence[LabWell],
-    remembered: Remembered,
-    name: str,
-    out_of: Sequence[tuple[Truth, Outcome, Outcome]],
-) -> None:
-    """Write ``report.md``, the model card, and every out-of-fold answer as ``wells.csv``."""
-    groups = Counter(str(well.group) for well in wells)
-    counts = ", ".join(f"{number} {group}" for group, number in groups.most_common())
-    kinds = Counter(CLASSES[label].group for label in remembered.labels)
-    windows = ", ".join(f"{kinds[group]} {group}" for group in Group if kinds[group])
+def _write(plan: Plan, adapted: Adapted, chosen: Chosen, wells: Wells, remembered: Wells) -> None:
+    """Write ``report.md`` and the model card."""
     comparison = adapted.comparison
+    counts = ", ".join(f"{int((wells.groups == index).sum())} {group}" for index, group in enumerate(SCORED_GROUPS))
+    what = "nothing changes" if chosen.name == NONE else f"chosen: {chosen.name}"
     report = [
-        f"# {name}, adapted: {comparison.verdict}",
+        f"# What decides, adapted: {comparison.verdict}",
         "",
         *(f"* {reason}" for reason in comparison.reasons),
         "",
-        f"The last layer was fitted to {len(wells)} scored wells ({counts}) and {len(remembered.labels)} remembered "
-        f"windows ({windows or 'none'}). The lab's wells are scored out of fold, and only those with a certain "
-        "judgement count; frozen sources are scored by the real worker. Each cell: in use → candidate.",
+        f"{len(wells)} scored wells ({counts}), {len(remembered)} rendered wells to remember; {what}. The lab's wells "
+        "are judged by a step chosen and fitted without their fold, and only those with a certain judgement count; "
+        "frozen sources are scored by the real worker. Each cell: in use → candidate.",
         "",
         *candidate.table(comparison.sources),
         "",
+        "The steps, by folds within all wells; the simplest is taken that is not beaten by a standard error:",
+        "",
         *markdown.table(
-            ("fold", "certain wells", "right, in use", "right, candidate"),
+            ("step", "right", "log loss", "why it is out"),
+            [(trial.name, str(trial.right), f"{trial.loss:.3f}", trial.against) for trial in chosen.trials],
+        ),
+        "",
+        *markdown.table(
+            ("fold", "certain wells", "right, in use", "right, candidate", "step"),
             [tuple(map(str, row)) for row in adapted.folds],
         ),
         "",
         *(f"* not read: {path}: {reason}" for path, reason in adapted.failed.items()),
     ]
     write_atomically(plan.out / "report.md", ("\n".join(report).rstrip() + "\n").encode())
-    sha256 = comparison.candidate[1]
+    current = default_models(plan.current)[1]
     card = [
-        f"# Classifier `{sha256[:12]}…`",
+        f"# Classifier `{comparison.candidate[1][:12]}…`",
         "",
-        f"{name}, with its last layer adapted to a lab's own wells, starting from `{comparison.current[1][:12]}…`; "
-        "everything else is described in the card of that classifier. The calibration of p_crystal was taken from it "
-        "too; to renew it, run `xtalgrid-train judge calibrate`.",
+        f"The network of `{current[:12]}…`, whose card describes it; what decides a well was adapted to a lab's own "
+        "wells, and is written into the file too (`xtalgrid.decision`), so that it has a name of its own.",
         "",
         *report[2:],
     ]
     write_atomically(plan.out / "classifier.md", ("\n".join(card).rstrip() + "\n").encode())
+
+
+def _write_wells(out: Path, truths: Sequence[Truth], before: Groups, after: Groups) -> None:
+    """Write every out-of-fold answer as ``wells.csv``."""
     lines = [csv_line(("image", "plate", "group", "sure", "in_use", "candidate"))]
     lines += [
-        csv_line((t.path.name, t.plate, t.group, "yes" if t.sure else "no", before, after))
-        for t, before, after in out_of
+        csv_line((t.path.name, t.plate, t.group, "yes" if t.sure else "no", SCORED_GROUPS[b], SCORED_GROUPS[a]))
+        for t, b, a in zip(truths, before, after, strict=True)
     ]
-    write_atomically(plan.out / "wells.csv", b"".join(lines))
+    write_atomically(out / "wells.csv", b"".join(lines))

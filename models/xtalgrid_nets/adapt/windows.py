@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -17,18 +16,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from xtalgrid_core.chops import CHOP, Box, cut, dense_length
-from xtalgrid_core.decision import Decision, chops_needed
-from xtalgrid_core.dense import chop_means
+from xtalgrid_core.decision import chops_needed
+from xtalgrid_core.dense import chop_means, softmax
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import replacing
 from xtalgrid_core.images import Pixels, WellImage, network_input
-from xtalgrid_core.options import DEFAULTS, Rule
-from xtalgrid_core.outcomes import Outcome
-from xtalgrid_core.pooling import Pooling
+from xtalgrid_core.options import DEFAULTS
 from xtalgrid_scoring.drop import WellDrop, cut_out
 from xtalgrid_scoring.networks import Network, load_network
-from xtalgrid_scoring.score import decision_of
-from xtalgrid_scoring.windows import Windows
 
 from ..fit.augment import exposed
 from ..fit.batches import images_first
@@ -163,28 +158,19 @@ def _exported(features: nn.Module) -> Network:
     return load_network(stream.getvalue(), "features", "the network's features", torch.get_num_threads())
 
 
-def rule_for(pooling: Pooling | None) -> Rule:
-    """Return the rule that decides wells for a classifier with this pooling, or without one."""
-    return "group" if pooling is None else "pooled"
-
-
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A last layer, `weight` ``(13, C)`` and `bias` ``(13,)``, and the pooling of its output.
-
-    Without a pooling the rule ``group`` decides.
-    """
+    """A last layer, `weight` ``(13, C)`` and `bias` ``(13,)``."""
 
     weight: Float
     bias: Float
-    pooling: Pooling | None = None
 
     @classmethod
-    def of(cls, net: nn.Module, pooling: Pooling | None = None) -> Head:
+    def of(cls, net: nn.Module) -> Head:
         """Take the last layer of a network."""
         layer = net.head
         weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()  # type: ignore[union-attr,operator]
-        return cls(weight[:, :, 0, 0].copy(), bias.copy(), pooling)
+        return cls(weight[:, :, 0, 0].copy(), bias.copy())
 
     def put_into(self, net: nn.Module) -> None:
         """Set it as the last layer of a network."""
@@ -192,19 +178,6 @@ class Head:
             net.head.weight.copy_(torch.from_numpy(self.weight)[:, :, None, None])  # type: ignore[union-attr,operator]
             net.head.bias.copy_(torch.from_numpy(self.bias))  # type: ignore[union-attr,operator]
 
-    def decision(self, windows: WindowFeatures) -> Decision | None:
-        """Decide a well with this last layer, as scoring would; None if there is no drop (a null experiment)."""
-        if not windows.boxes:
-            return None
-        logits = windows.features[0].astype(np.float32) @ self.weight.T + self.bias
-        probabilities = F.softmax(torch.from_numpy(logits), dim=1).numpy()
-        options = msgspec.structs.replace(DEFAULTS, rule=rule_for(self.pooling))
-        return decision_of(Windows(windows.boxes, probabilities), options, pooling=self.pooling)
-
-    def outcome(self, windows: WindowFeatures) -> Outcome:
-        """Return only the outcome of `decision`."""
-        decision = self.decision(windows)
-        return Outcome.NULL_EXPERIMENT if decision is None else decision.outcome
-
-
-Progress = Callable[[], object]
+    def probabilities(self, windows: WindowFeatures) -> Float:
+        """Return the probabilities of the 13 classes in a well's windows, ``(N, 13)``; N ≥ 1."""
+        return softmax(windows.features[0].astype(np.float32) @ self.weight.T + self.bias)

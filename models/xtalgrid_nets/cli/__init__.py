@@ -18,6 +18,10 @@ _BEFORE_GROUPS = {
 """Former names of commands, from before there were groups, and the group of each."""
 
 
+_WITHOUT_TORCH = ("import", "adapt")
+"""A server that has no torch can import MARCO's network, and adapt what decides."""
+
+
 class Commands(CommandGroup):
     """A group that also takes `_BEFORE_GROUPS`, for one release, and prints the new name on standard error."""
 
@@ -41,8 +45,8 @@ class Commands(CommandGroup):
 @click.pass_context
 def main(ctx: click.Context, threads: int) -> None:
     """Train xtalgrid's networks on rendered wells, and judge them on real ones."""
-    if ctx.invoked_subcommand == imports.import_.name:
-        return  # a server that has no torch can import MARCO's network
+    if ctx.invoked_subcommand in _WITHOUT_TORCH:
+        return
     try:
         import torch
     except ModuleNotFoundError as error:

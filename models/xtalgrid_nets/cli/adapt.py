@@ -27,11 +27,18 @@ from .options import FILE, FOLDER, Command
 @click.option("--rendered", type=FOLDER, help="Rendered plates for the comparison (default: render some).")
 @click.option("--rendered-wells", default=16, show_default=True, help="Wells to render on each of 4 plates.")
 @click.option("--weights", "current", type=FOLDER, help="Folder of the weights in use (default: the package's own).")
-@click.option("--start", type=FILE, help="State (.pt) or classifier (.onnx) to adapt (default: the one in use).")
 @click.option(
-    "--remember", multiple=True, type=FOLDER, help="Training set with patches to remember (default: render wells)."
+    "--second-opinion",
+    type=click.Path(path_type=Path),
+    help="Folder of the second opinion in use; how it is combined is adapted too.",
 )
-@click.option("--remember-wells", default=60, show_default=True, help="Number of wells whose windows are remembered.")
+@click.option(
+    "--remember-wells",
+    default=30,
+    show_default=True,
+    type=click.IntRange(1, 288),
+    help="Wells to render on each of 4 other plates, whose crystals must not be lost.",
+)
 @click.option(
     "--folds",
     type=click.Choice(["auto", "plate", "column"]),
@@ -42,35 +49,36 @@ from .options import FILE, FOLDER, Command
 @click.option(
     "--column-from", metavar="REGEX", help="Regular expression whose first group is the column in a file name."
 )
+@click.option("--last-layer", is_flag=True, help="Try to fit the network's last layer, too; takes torch, and longer.")
 @click.option(
-    "--looks",
-    "versions",
-    default=1,
-    show_default=True,
-    type=click.IntRange(1, 8),
-    help="Versions of each well to fit to: the image, then rotated copies with different lighting.",
+    "--start",
+    type=FILE,
+    help="With --last-layer: state (.pt) or classifier (.onnx) to adapt (default: the one in use).",
 )
-@click.option("--steps", default=120, show_default=True, type=click.IntRange(1), help="Number of steps of each fit.")
-@click.option("--stay", default=1e-3, show_default=True, help="How strongly the last layer is kept near its start.")
+@click.option(
+    "--remember",
+    multiple=True,
+    type=FOLDER,
+    help="With --last-layer: training set with patches to remember (default: render wells).",
+)
 @click.option("--jobs", default=2, show_default=True, type=click.IntRange(1), help="Number of workers.")
-def adapt(wells: Path, out: Path, steps: int, stay: float, **options: Any) -> None:
-    """Fit the classifier to a lab's own scored WELLS; write the candidate and its comparison to OUT.
+def adapt(wells: Path, out: Path, last_layer: bool, **options: Any) -> None:
+    """Fit what decides to a lab's own scored WELLS; write the candidate and its comparison to OUT.
 
     WELLS is a CSV table (plate, image, and label or outcome) or a folder of sets of wells with one labels.csv. If the
     candidate is better, `xtalgrid model promote OUT` puts it into use. After an interruption, the same command
-    continues where it stopped.
+    continues where it stopped. No torch is needed without --last-layer.
     """
-    from ..adapt.fit import Settings
     from ..adapt.run import Plan
     from ..adapt.run import adapt as run
 
     chosen = {key: value for key, value in options.items() if value is not None}
-    result = run(Plan(wells=wells, out=out, settings=Settings(steps=steps, stay=stay), **chosen), _bar)
+    result = run(Plan(wells=wells, out=out, last_layer=last_layer, **chosen), bar)
     for path, reason in result.failed.items():
         say(f"failed  {path}: {reason}", err=True)
-    for fold, number, before, after in result.folds:
-        say(f"{fold}: {after} of {number} right, {before} before")
-    say(f"{result.comparison.verdict}:")
+    for fold, number, before, after, step in result.folds:
+        say(f"{fold}: {after} of {number} right, {before} before ({step})")
+    say(f"{result.comparison.verdict} ({result.step}):")
     for reason in result.comparison.reasons:
         say(f"  {reason}")
     say(f"report: {out / 'report.md'}")
@@ -79,8 +87,9 @@ def adapt(wells: Path, out: Path, steps: int, stay: float, **options: Any) -> No
 
 
 @contextmanager
-def _bar(what: str, total: int) -> Iterator[Callable[[], object]]:
+def bar(what: str, total: int) -> Iterator[Callable[[], object]]:
+    """Show progress on a terminal."""
     from tqdm import tqdm
 
-    with tqdm(total=total, desc=what, unit="", disable=None) as bar:
-        yield bar.update
+    with tqdm(total=total, desc=what, unit="", disable=None) as shown:
+        yield shown.update

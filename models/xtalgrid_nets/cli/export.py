@@ -24,8 +24,9 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 )
 @click.option("--int8", "int8", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="SET",
               help="Also write int8 variants, quantised on this chop set.")  # fmt: skip
-@click.option("--int8-classifier", type=_FILE, help="Only write the classifier's int8 variant, from this trained state, "
-              "which learned by the recipe int8 to answer as the fp32 weights do, and make it the default.")  # fmt: skip
+@click.option("--int8-classifier", type=_FILE, help="Only write the classifier's int8 variant, from this trained "
+              "state, which learned by the recipe int8 to answer as the fp32 weights do, and make it the default."
+              )  # fmt: skip
 def export(
     segmenter: Path | None,
     classifier: Path | None,

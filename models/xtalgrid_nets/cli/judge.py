@@ -274,6 +274,36 @@ def second_opinion(
 
 
 @judge.command(cls=Command)
+@click.argument("out", type=FOLDER)
+@click.option(
+    "--real",
+    multiple=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="A lab's scored wells: a table or folder, as for `adapt`. Repeatable.",
+)
+@click.option("--source", "only", multiple=True, help="Use only this source of --real. Repeatable.")
+@click.option(
+    "--simulated", default=500, show_default=True, type=click.IntRange(0), help="Wells to render of each simulated lab."
+)
+@click.option("--weights", type=FOLDER, help="Folder of weights to adapt (default: the package's own).")
+@_jobs
+def adaptation(
+    out: Path, real: tuple[Path, ...], only: tuple[str, ...], simulated: int, weights: Path | None, jobs: int
+) -> None:
+    """Measure what `adapt` gains with 50, 150, 500 and 2,000 scored wells, at real and at simulated labs.
+
+    Everything is kept in OUT, so that a run that was stopped continues.
+    """
+    from xtalgrid_core.weights import PACKAGED
+
+    from ..adapt.curves import learning_curves, table
+    from .adapt import bar
+
+    points = learning_curves(out, real, only, simulated, weights or PACKAGED, jobs, bar)
+    click.echo("\n".join(table(points)))
+
+
+@judge.command(cls=Command)
 @_real
 @_wells
 @_plates

@@ -20,7 +20,7 @@ from xtalgrid_scoring.drop import NoDrop, cut_out
 from xtalgrid_scoring.networks import Networks
 from xtalgrid_scoring.score import check_size
 
-from ..adapt.run import starting_point
+from ..adapt.layer import starting_point
 from ..judge.scoring import Settings
 from ..networks import class_map_of
 from . import words

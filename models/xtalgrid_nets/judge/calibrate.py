@@ -6,7 +6,6 @@ natural mix of outcomes, because p_crystal is the fraction of such wells that ar
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from xtalgrid_core.files import write_atomically
 from xtalgrid_core.options import DEFAULTS
 from xtalgrid_core.outcomes import SCORED_GROUPS, Group
 from xtalgrid_core.pooling import Pooling, features, group_sums
-from xtalgrid_core.possible import COVERAGE, PossibleGroups, least_probability
+from xtalgrid_core.possible import PossibleGroups
 from xtalgrid_core.weights import (
     MANIFEST,
     PACKAGED,
@@ -35,6 +34,7 @@ from xtalgrid_core.weights import (
 )
 
 from .metrics import Share, reliability, share_of
+from .possible import fit_possible
 from .truth import Truth
 from .windows import WindowSet, collect, joined
 
@@ -122,16 +122,6 @@ def fit_pooling(drops: Array, groups: Groups) -> Pooling:
     return Pooling(
         tuple(tuple(round(float(w), 4) for w in row) for row in weights), tuple(round(float(i), 4) for i in intercepts)
     )
-
-
-def fit_possible(p: Array, groups: Groups, coverage: float = COVERAGE) -> PossibleGroups:
-    """Fit which groups are possible to the probabilities of N wells, ``(N, 4)``, that these were not fitted to.
-
-    `groups`, ``(N,)``, are the wells' indices in `SCORED_GROUPS`. A well that is called crystals may always be one.
-    """
-    least = [least_probability(p[groups == index, index].tolist(), coverage) for index in range(len(SCORED_GROUPS))]
-    least[_CRYSTAL] = min(least[_CRYSTAL], DEFAULTS.crystal_from)
-    return PossibleGroups(coverage, tuple(math.floor(value * 1e4) / 1e4 for value in least))
 
 
 def calibrate(

@@ -88,9 +88,9 @@ class Settings:
         if self.second_opinion is None:
             return alone
         entry, _ = second_opinion_at(self.second_opinion)
-        return with_second_opinion(
-            alone, msgspec.structs.replace(entry, combination=self.combination or entry.combination)
-        )
+        if self.combination is not None:
+            return with_second_opinion(alone, msgspec.structs.replace(entry, combination=self.combination))
+        return with_second_opinion(alone, entry, [self.weights] if self.weights else [])
 
     @property
     def folders(self) -> tuple[Path, ...]:

@@ -29,8 +29,8 @@ from xtalgrid_core.options import DEFAULTS
 from xtalgrid_core.outcomes import SCORED_GROUPS, Group
 from xtalgrid_core.weights import MANIFEST, ModelEntry, WeightsManifest, read_manifest
 
-from .calibrate import fit_possible
 from .metrics import auc, reliability
+from .possible import fit_possible
 from .scoring import Settings, score
 from .truth import Truth, meaning
 

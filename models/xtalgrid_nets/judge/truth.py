@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,8 @@ class Truth:
         Whether the judgement is certain; only then does it count as right or wrong.
     mask
         Picture of the drop (white on black) to judge the outline against, or None.
+    pixel_size_um
+        Micrometres per pixel; None to guess.
     """
 
     path: Path
@@ -79,6 +82,7 @@ class Truth:
     outcome: Outcome | None = None
     sure: bool = True
     mask: Path | None = None
+    pixel_size_um: float | None = None
 
 
 def real_wells(folder: Path) -> list[Truth]:
@@ -146,7 +150,7 @@ def lab_wells(table: Path) -> list[Truth]:
     A ``label`` is a group (``crystal``, ``precipitate``, ``other``, ``clear``), one of the other classes' names, or a
     score's two digits; an ``outcome`` is a class (so that ``precipitate`` means score 13), two digits, or, where only
     the group is known, ``any crystal``. An empty cell means no judgement. A column ``source`` keeps sources apart;
-    ``low`` in a column ``confidence`` marks a judgement that does not count.
+    ``low`` in a column ``confidence`` marks a judgement that does not count; ``pixel_size_um`` is the size of a pixel.
 
     Raises
     ------
@@ -164,6 +168,10 @@ def lab_wells(table: Path) -> list[Truth]:
                 f"{table}, line {number}: {error.args[0]!r} is not a group, class or score; choose from: "
                 f"{', '.join((*_GROUPS, *(name for name in _NAMES if name not in _GROUPS)))}, or a score such as 23"
             ) from None
+        try:
+            pixel_size_um = _positive(row.get("pixel_size_um"))
+        except ValueError:
+            raise ConfigError(f"{table}, line {number}: pixel_size_um is no number above 0") from None
         truths.append(
             Truth(
                 path=table.parent / row["image"],
@@ -173,6 +181,7 @@ def lab_wells(table: Path) -> list[Truth]:
                 group=group,
                 outcome=outcome,
                 sure=(row.get("confidence") or "high") == "high",
+                pixel_size_um=pixel_size_um,
             )
         )
     return truths
@@ -232,6 +241,15 @@ def meaning(label: str, groups: Mapping[str, Group] = _GROUPS) -> tuple[Group | 
         return groups[word], None
     outcome = _class(word)
     return (outcome.group, outcome) if outcome else (None, None)
+
+
+def _positive(text: str | None) -> float | None:
+    if not text:
+        return None
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise ValueError(text)
+    return number
 
 
 def _class(label: str) -> Outcome | None:

@@ -10,8 +10,9 @@ from xtalgrid_core.command_group import CommandGroup, say
 from xtalgrid_core.errors import XtalgridError
 
 from ..config import Config
+from ..exchange.adapt import LEAST_WELLS, adapt
 from ..reports.models import list_models, model_lines, pair_text
-from ..steps.step import user
+from ..steps.step import step, user
 from ..steps.system import System
 from .options import log_access, with_config
 from .printing import json_option, print_json, print_lines
@@ -33,6 +34,34 @@ def model_list(config: Config, as_json: bool) -> None:
         print_json(listed)
     else:
         print_lines(model_lines(listed))
+
+
+@model.command("adapt", context_settings={"ignore_unknown_options": True})
+@click.argument("further", metavar="[OPTIONS OF XTALGRID-TRAIN ADAPT]...", nargs=-1, type=click.UNPROCESSED)
+@with_config
+def model_adapt(config: Config, further: tuple[str, ...]) -> None:
+    """Fit what decides to people's scores, and compare it with the models in use. Nothing changes.
+
+    The scores of the viewer and of the imager's score table are exported to home/adapted, beside the candidate and its
+    report. If that is better, `xtalgrid model promote` puts it into use. Wells in home/frozen/wells.csv are not fitted
+    to, but judged by. If no score is new, nothing is done.
+    """
+    with System(config) as system, step(config, "adapt"):
+        made = adapt(config, system.imager, system.ledger, further)
+    comparison = made.comparison
+    log_access(config, "adapt", wells=made.labelled, verdict=comparison.verdict if comparison else "too few wells")
+    say(f"{made.labelled} of {made.scored.wells} scored wells have a label that people agree on")
+    if comparison is None:
+        say(f"too few: {LEAST_WELLS} are needed")
+        return
+    if not made.is_new:
+        say(f"no new score since {comparison.made_at}")
+    say(f"{comparison.verdict}:")
+    for reason in comparison.reasons:
+        say(f"  {reason}")
+    say(f"report: {made.folder / 'report.md'}")
+    if comparison.verdict == "better":
+        say(f"to use it: xtalgrid model promote {made.folder}")
 
 
 @model.command("promote")

@@ -79,7 +79,9 @@ def work_options(config: Config, ledger: Ledger) -> Options:
     models = {"segmenter": segmenter.sha256, "classifier": classifier.sha256, "second_opinion": None}
     judged = {"undecided": group_limits(limits), "possible": classifier.possible}
     options = Options(**how | models | judged)
-    return with_second_opinion(options, second_opinion_entry(config)) if work.second_opinion else options
+    if not work.second_opinion:
+        return options
+    return with_second_opinion(options, second_opinion_entry(config), [config.weights])
 
 
 def create_work(

@@ -76,7 +76,7 @@ def add(config: Config, candidate: Path, pair: Pair) -> None:
     for sha256, role in zip(pair, ROLES, strict=True):
         model, data = find_model(sha256, role, [candidate])
         if sha256 in known:
-            if (known[sha256].calibration, known[sha256].pooling) != (model.calibration, model.pooling):
+            if _decides_by(known[sha256]) != _decides_by(model):
                 raise BrokenModel(
                     f"{role} {sha256[:12]}… already exists here with another calibration or pooling, "
                     "and work units that name it were sent; export it again, so that it gets a new name"
@@ -99,6 +99,10 @@ def mark(config: Config, pair: Pair) -> None:
     known = entries(config)
     if {(e.sha256, e.role) for e in known} >= set(zip(pair, ROLES, strict=True)):
         _write_manifest(config, known, pair)
+
+
+def _decides_by(model: ModelEntry) -> tuple[object, ...]:
+    return model.calibration, model.pooling, model.combination, model.combined_with
 
 
 def _card(candidate: Path, model: ModelEntry) -> bytes:

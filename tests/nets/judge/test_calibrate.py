@@ -21,6 +21,7 @@ from xtalgrid_core.possible import PossibleGroups
 from xtalgrid_core.weights import MANIFEST, default_options, read_manifest
 from xtalgrid_nets.judge import calibrate
 from xtalgrid_nets.judge.metrics import reliability
+from xtalgrid_nets.judge.possible import fit_possible
 from xtalgrid_nets.judge.truth import Truth
 
 POOLING = Pooling(((0.25,) * FEATURES,) * 4, (1.0, 0.0, 0.0, 0.0))
@@ -90,9 +91,9 @@ def test_the_possible_groups_leave_out_the_lowest_twentieth_of_each() -> None:
     groups = np.repeat([0, 1, 2, 3], 39)
     p = np.full((156, 4), 0.5)
     p[np.arange(156), groups] = np.tile(np.arange(39), 4) / 100 + groups / 2000
-    assert calibrate.fit_possible(p, groups, 0.95) == PossibleGroups(0.95, (0.01, 0.0105, 0.011, 0.0115))
-    assert calibrate.fit_possible(p, groups, 0.9).least[0] == pytest.approx(0.03)
-    assert calibrate.fit_possible(p + 0.5, groups, 0.9).least[0] == 0.2, "from crystal_from on it is called crystals"
+    assert fit_possible(p, groups, 0.95) == PossibleGroups(0.95, (0.01, 0.0105, 0.011, 0.0115))
+    assert fit_possible(p, groups, 0.9).least[0] == pytest.approx(0.03)
+    assert fit_possible(p + 0.5, groups, 0.9).least[0] == 0.2, "from crystal_from on it is called crystals"
 
 
 def test_wells_calibrate_their_weights_plate_by_plate(tiny_weights: Path, tmp_path: Path) -> None:

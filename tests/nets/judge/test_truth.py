@@ -112,3 +112,12 @@ def test_only_images_that_train_are_left_out(tmp_path: Path) -> None:
     assert training_images(listed) == {"0a"}
     with pytest.raises(ConfigError, match="no column use"):
         training_images(table(tmp_path, "image,sha256\na.png,0a\n"))
+
+
+def test_a_lab_s_table_may_say_how_large_a_pixel_is(tmp_path: Path) -> None:
+    head = "plate,image,label,pixel_size_um\n"
+    found = lab_wells(table(tmp_path, f"{head}P1,a.jpg,clear,2.6\nP1,b.jpg,clear,\n"))
+    assert [truth.pixel_size_um for truth in found] == [2.6, None]
+    for wrong in ("small", "0", "nan"):
+        with pytest.raises(ConfigError, match="line 2: pixel_size_um is no number above 0"):
+            lab_wells(table(tmp_path, f"{head}P1,a.jpg,clear,{wrong}\n"))

@@ -1,0 +1,175 @@
+"""Learning curves of the adaptation: ``xtalgrid-train judge adaptation``.
+
+For each number of scored wells the whole procedure is run, with its own choice of a step, and judged on wells of plates
+(or columns) that it did not see: each well once, by nested folds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from xtalgrid_core import markdown
+from xtalgrid_core.files import write_atomically
+from xtalgrid_synth.evaluation_plates import VALIDATION_PLATES, render_evaluation_plates
+
+from ..judge.truth import Truth, rendered_plates
+from .choose import choose, fold_numbers, log_loss
+from .decider import CRYSTAL, Array, Bools, Decider, Groups, Wells, called
+from .lab import COLUMN_IN_NAME, fold_names, read_wells
+from .run import OUTER_FOLDS, REMEMBERED_PLATES, in_use
+from .seen import Eyes, see_all
+from .simulated import LABS, render_lab
+
+SIZES = (50, 150, 500, 2000)
+
+
+class Point(msgspec.Struct, frozen=True):
+    """Results at one number of scored wells."""
+
+    lab: str
+    scored: int
+    wells: int
+    """Judged."""
+    right: tuple[int, int]
+    """In use, adapted; and so the others."""
+    crystals: int
+    crystals_found: tuple[int, int]
+    false_crystals: tuple[int, int]
+    log_loss: tuple[float, float]
+    """Mean over the wells judged."""
+    steps: dict[str, int]
+    """How often each step was chosen."""
+
+
+Bar = Callable[[str, int], AbstractContextManager[Callable[[], object]]]
+
+
+def learning_curves(
+    out: Path,
+    real: Sequence[Path],
+    only: Sequence[str],
+    wells: int,
+    current: Path,
+    jobs: int,
+    bar: Bar,
+    remember_wells: int = 30,
+) -> list[Point]:
+    """Measure the curves, and write ``adaptation.md`` and ``adaptation.json`` to `out`.
+
+    Parameters
+    ----------
+    out
+        Images and what was seen of them are kept here, so that a run that was stopped continues.
+    real
+        Tables or folders of a lab's scored wells.
+    only
+        Sources of `real` to use; empty: all.
+    wells
+        Number of wells to render of each simulated lab.
+    current
+        Folder of the weights to adapt.
+    """
+    start, eyes, _ = in_use(current, None, out / "seen", jobs)
+    folder = out / "remembered"
+    render_evaluation_plates(folder, REMEMBERED_PLATES, remember_wells, jobs, VALIDATION_PLATES)
+    remembered = _see(eyes, rendered_plates(folder), None, "wells to remember", bar)
+    points: list[Point] = []
+    for place in real:
+        truths = read_wells(place, only)
+        seen = _see(eyes, truths, fold_names(truths, "auto", COLUMN_IN_NAME), place.name, bar)
+        points += curve(", ".join(sorted({t.source for t in truths})), start, seen, remembered)
+    for lab in LABS if wells else ():
+        truths = read_wells(render_lab(lab, out / "labs", wells))
+        seen = _see(eyes, truths, [truth.plate for truth in truths], lab.name, bar)
+        points += curve(lab.name, start, seen, remembered)
+    write_atomically(out / "adaptation.json", msgspec.json.format(msgspec.json.encode(points), indent=1) + b"\n")
+    write_atomically(out / "adaptation.md", ("\n".join(table(points)) + "\n").encode())
+    return points
+
+
+def table(points: Sequence[Point]) -> list[str]:
+    """Format the points as a Markdown table, in use → adapted."""
+    rows = []
+    for point in points:
+        others = point.wells - point.crystals
+        before, after = (100 * part / point.wells for part in point.right)
+        rows.append(
+            (
+                point.lab,
+                str(point.scored),
+                str(point.wells),
+                f"{point.right[0]} → {point.right[1]} ({before:.1f} → {after:.1f} %)",
+                f"{point.crystals_found[0]} → {point.crystals_found[1]} of {point.crystals}",
+                f"{point.false_crystals[0]} → {point.false_crystals[1]} of {others}",
+                f"{point.log_loss[0]:.2f} → {point.log_loss[1]:.2f}",
+                ", ".join(f"{name} ({often})" for name, often in point.steps.items()),
+            )
+        )
+    head = (
+        "lab",
+        "scored wells",
+        "judged",
+        "right",
+        "crystals found",
+        "others called crystal",
+        "log loss",
+        "chosen (folds)",
+    )
+    return markdown.table(head, rows)
+
+
+def _see(eyes: Eyes, truths: Sequence[Truth], folds: Sequence[str] | None, what: str, bar: Bar) -> Wells:
+    names = folds or [truth.plate for truth in truths]
+    by_path = dict(zip([truth.path for truth in truths], names, strict=True))
+    with bar(what, len(truths)) as advance:
+        return see_all(eyes, truths, by_path, advance)[1]
+
+
+def curve(lab: str, start: Decider, wells: Wells, remembered: Wells) -> Iterator[Point]:
+    """Judge each well once for each of `SIZES`, and with all others, by a procedure that saw so many of the others."""
+    outer = fold_numbers(wells, OUTER_FOLDS)
+    least = min(int((outer != fold).sum()) for fold in np.unique(outer))
+    sure = wells.weight >= 1
+    before = start.probabilities(wells)
+    for size in [*(size for size in SIZES if size < least), least]:
+        after, steps = before.copy(), []
+        for fold in np.unique(outer):
+            chosen = choose(start, _drawn(wells[outer != fold], size, int(fold)), remembered)
+            after[outer == fold] = chosen.decider.probabilities(wells[outer == fold])
+            steps.append(chosen.name)
+        yield _point(lab, size, wells.groups[sure], (before[sure], after[sure]), steps)
+
+
+def _drawn(wells: Wells, size: int, seed: int) -> Wells:
+    """Draw so many wells, one whole plate (or column) after the other."""
+    order = np.random.default_rng(seed).permutation(np.unique(wells.folds))
+    rank = {name: place for place, name in enumerate(order)}
+    return wells[np.array(sorted(range(len(wells)), key=lambda well: rank[wells.folds[well]])[:size])]
+
+
+def _point(lab: str, size: int, groups: Groups, p: tuple[Array, Array], steps: Sequence[str]) -> Point:
+    crystal = groups == CRYSTAL
+    both = [called(each) for each in p]
+    before, after = (round(float(log_loss(each, groups).mean()), 3) for each in p)
+
+    def counts(of: Callable[[Groups], Bools]) -> tuple[int, int]:
+        first, second = (int(of(one).sum()) for one in both)
+        return first, second
+
+    return Point(
+        lab=lab,
+        scored=size,
+        wells=len(groups),
+        right=counts(lambda one: one == groups),
+        crystals=int(crystal.sum()),
+        crystals_found=counts(lambda one: (one == CRYSTAL) & crystal),
+        false_crystals=counts(lambda one: (one == CRYSTAL) & ~crystal),
+        log_loss=(before, after),
+        steps=dict(Counter(steps).most_common()),
+    )
