@@ -37,8 +37,8 @@ def test_counts_are_those_of_the_report():
     """The shares add up as the confusion matrix of the same report does."""
     made = figures.figures()
     right = sum(int(made[f"test.{group}_called_{group}"]) for group in figures.GROUPS)
-    assert made["test.right"] == f"{right:,} of 400"
-    assert made["test.right.percent"] == f"{right / 4:.1f} %"
+    assert made["test.right"] == f"{right:,} of 2,400"
+    assert made["test.right.percent"] == f"{right / 24:.1f} %"
     assert made["test.crystals_called"].startswith(made["test.crystal_called_crystal"])
 
 
