@@ -125,7 +125,7 @@ def test_what_is_judged_in_the_folds_is_what_the_worker_says(plate: Path, tmp_pa
     net, _ = starting_point(None, PACKAGED)
     extractor, head = FeatureExtractor(net, Segmenter(), 2, tmp_path / "seen"), Head.of(net)
     paths = [truth.path for truth in read_wells(plate)][:3]
-    answers = score(paths, Scoring(), tmp_path / "scores", show=False)
+    answers = score(paths, Scoring(variant="fp32"), tmp_path / "scores", show=False)
     for path in paths:
         windows = extractor.well(path)
         maxima = head.probabilities(windows).max(axis=0)

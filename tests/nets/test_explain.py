@@ -74,8 +74,8 @@ def half_red() -> WellDrop:
 
 @pytest.fixture(scope="module")
 def loaded() -> tuple[Networks, nn.Module]:
-    """The packaged weights."""
-    return load(Settings())
+    """The packaged weights, of which the fp32 variant has gradients."""
+    return load(Settings(variant="fp32"))
 
 
 @pytest.fixture(scope="module")
@@ -324,7 +324,6 @@ def test_the_command_draws_two_pictures_of_a_well(
         (["--step", 50], "dense scoring takes multiples of 16"),
         (["--threshold", math.nan], "not a finite number"),
         (["--pixel-size", 900], "'--pixel-size': 900.0 is not in the range"),
-        (["--variant", "int8"], "has no int8 variant here"),
         (["--weights", "nowhere"], "nowhere/manifest.json: cannot read the list of weights"),
         (["--start", "nothing.pt"], "nothing.pt: no such file; give --start"),
         (["--pixel-size", 40], "failed  {image}: image too large"),

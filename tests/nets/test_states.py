@@ -15,7 +15,7 @@ from xtalgrid_core.errors import BrokenModel, ModelError  # noqa: E402
 from xtalgrid_core.weights import PACKAGED  # noqa: E402
 from xtalgrid_nets.export import export_segmenter  # noqa: E402
 from xtalgrid_nets.networks.squeezenet import SqueezeNet  # noqa: E402
-from xtalgrid_nets.states import SEGMENTER, SQUEEZENET, from_onnx, load_trained, network, save_trained  # noqa: E402
+from xtalgrid_nets.states import SEGMENTER, SLIM_SEGMENTER, SQUEEZENET, from_onnx, load_trained, network, save_trained  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +63,7 @@ def test_what_is_no_state_is_refused_by_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("role", "name", "output"), [("classifier", SQUEEZENET, "class_map"), ("segmenter", SEGMENTER, "mask")]
+    ("role", "name", "output"), [("classifier", SQUEEZENET, "class_map"), ("segmenter", SLIM_SEGMENTER, "mask")]
 )
 def test_the_packaged_weights_come_back_into_torch(role: str, name: str, output: str) -> None:
     path = PACKAGED / f"{role}.onnx"

@@ -19,12 +19,17 @@ from xtalgrid_core.weights import default_models
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks into Linux's /proc")
 
 
+def without_edge(height: int, width: int) -> bytes:
+    """An image without the edge of a drop, so that all of it is scored."""
+    noise = np.random.default_rng(1).integers(100, 120, (height, width, 3), np.uint8)
+    noise += np.linspace(0, 20, width, dtype=np.uint8)[:, None]  # one side is brighter
+    return encoded(noise, "JPEG", quality=90)
+
+
 @pytest.fixture
 def large() -> bytes:
-    """An image without the edge of a drop, so that all of it is scored, which takes seconds."""
-    noise = np.random.default_rng(1).integers(100, 120, (1500, 2000, 3), np.uint8)
-    noise += np.linspace(0, 20, 2000, dtype=np.uint8)[:, None]  # one side is brighter
-    return encoded(noise, "JPEG", quality=90)
+    """An image that takes a second."""
+    return without_edge(1500, 2000)
 
 
 def unit(folder: Path, images: list[bytes], **options: object) -> Path:
@@ -95,8 +100,8 @@ def test_one_thread_no_processes_no_files_the_lowest_priority(tmp_path, start, l
 @pytest.mark.parametrize(
     "options", [{"mode": "dense", "step": 48}, {"mode": "exact", "step": 50}], ids=["dense", "exact"]
 )
-def test_it_stops_within_a_second(tmp_path, start, large, options):
-    unit(tmp_path / "slot", [large] * 3, **options)
+def test_it_stops_within_a_second(tmp_path, start, options):
+    unit(tmp_path / "slot", [without_edge(3500, 4000)] * 3, **options)
     process = start("--keep-priority")
     checkpoint = tmp_path / "slot" / "result.json.checkpoint"
     wait_until_scoring(process, checkpoint)
