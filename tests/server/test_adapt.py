@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import shutil
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 from PIL import Image
 
 from xtalgrid_core.outcomes import Outcome
-from xtalgrid_core.weights import default_models
+from xtalgrid_core.weights import MANIFEST, default_models, read_manifest
 from xtalgrid_server.cli.main import main
 from xtalgrid_server.config import Config, from_string
 from xtalgrid_server.domain.images import ImageRow
@@ -82,3 +85,26 @@ def test_an_error_of_the_fit_is_its_last_line(config: Config, monkeypatch: pytes
     done = CliRunner().invoke(main, ["--home", str(config.home), "model", "adapt", "--fold", "plates"])
     assert done.exit_code == 2
     assert "xtalgrid-train adapt: No such option" in done.output
+
+
+def test_it_is_combined_with_the_second_opinion_that_the_configuration_names(
+    tmp_path: Path, tiny_second_opinion: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = read_manifest(tiny_second_opinion)
+    (default,) = manifest.models
+    data = (tiny_second_opinion / default.file).read_bytes()
+    named = msgspec.structs.replace(
+        default, sha256=hashlib.sha256(data + b"\0").hexdigest(), file="named.onnx", combination=None
+    )
+    text = f'home = "{tmp_path}"\n[imager]\npixel_size_um = 2.6\n[work]\nsecond_opinion = "{named.sha256}"\n'
+    (tmp_path / "xtalgrid.toml").write_text(text)
+    config = from_string(text)
+    folder = shutil.copytree(tiny_second_opinion, config.weights / "second-opinion")
+    (folder / named.file).write_bytes(data + b"\0")
+    both = msgspec.structs.replace(manifest, models=(default, named))
+    (folder / MANIFEST).write_bytes(msgspec.json.encode(both))
+    monkeypatch.setattr(adapting, "LEAST_WELLS", 1)
+    scored(config, (Outcome.CLEAR, Outcome.HARVESTABLE))
+    done = CliRunner().invoke(main, ["--config", str(tmp_path / "xtalgrid.toml"), "model", "adapt"])
+    assert done.exit_code == 2
+    assert f"second opinion {named.sha256[:12]}… has no combination" in done.output

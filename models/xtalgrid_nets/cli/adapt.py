@@ -30,7 +30,7 @@ from .options import FILE, FOLDER, Command
 @click.option(
     "--second-opinion",
     type=click.Path(path_type=Path),
-    help="Folder of the second opinion in use; how it is combined is adapted too.",
+    help="The second opinion in use, its folder or its file; how it is combined is adapted too.",
 )
 @click.option(
     "--remember-wells",

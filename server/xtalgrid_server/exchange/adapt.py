@@ -14,7 +14,7 @@ from pathlib import Path
 
 from xtalgrid_core.comparison import COMPARISON, Comparison, read_comparison
 from xtalgrid_core.errors import ConfigError
-from xtalgrid_core.weights import MANIFEST, SECOND_OPINION, default_models
+from xtalgrid_core.weights import MANIFEST, SECOND_OPINION, default_models, find_model
 
 from ..config import Config
 from ..imager.crystaltrak.database import ImagerDatabase
@@ -59,6 +59,8 @@ def adapt(config: Config, database: ImagerDatabase, ledger: Ledger, further: Seq
     ConfigError
         If the configuration names models, which no promotion would change, or if the fit fails; the message is its
         last line.
+    ModelError
+        If the second opinion that the configuration names is not installed.
     """
     weights = _weights(config, ledger)
     folder = config.home / "adapted"
@@ -77,7 +79,8 @@ def adapt(config: Config, database: ImagerDatabase, ledger: Ledger, further: Seq
     command = [sys.executable, "-c", _TRAIN, "adapt", str(table), str(folder)]
     command += ["--weights", str(weights)] if weights else []
     if config.work.second_opinion:
-        command += ["--second-opinion", str(config.weights / SECOND_OPINION)]
+        entry, _ = find_model(config.work.second_opinion, "second_opinion", [config.weights])
+        command += ["--second-opinion", str(config.weights / SECOND_OPINION / entry.file)]
     if (config.home / FROZEN).is_file():
         command += ["--frozen", str(config.home / FROZEN)]
     done = subprocess.run([*command, *further], capture_output=True, text=True)
