@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from .images import Pixels
 from .outcomes import CLASSES
 
 Float = npt.NDArray[np.float32]
+Real = TypeVar("Real", bound=np.floating)
 
 HALO = 7
 """Width of a tile's halo in cells: the padding of SqueezeNet reaches six, and one is to spare."""
@@ -104,10 +105,10 @@ def chop_means(cells: Float, chops: Sequence[Box]) -> Float:
     return means
 
 
-def softmax(logits: Float) -> Float:
-    """Convert logits, ``(N, 13)``, to probabilities, ``(N, 13)``."""
+def softmax(logits: npt.NDArray[Real]) -> npt.NDArray[Real]:
+    """Convert logits, ``(N, K)``, to probabilities, ``(N, K)``."""
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities: Float = powers / powers.sum(axis=1, keepdims=True)
+    probabilities: npt.NDArray[Real] = powers / powers.sum(axis=1, keepdims=True)
     return probabilities
 
 

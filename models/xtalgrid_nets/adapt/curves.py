@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import msgspec
@@ -22,7 +21,7 @@ from ..judge.truth import Truth, rendered_plates
 from .choose import choose, fold_numbers, log_loss
 from .decider import CRYSTAL, Array, Bools, Decider, Groups, Wells, called
 from .lab import COLUMN_IN_NAME, fold_names, read_wells
-from .run import OUTER_FOLDS, REMEMBERED_PLATES, in_use
+from .run import OUTER_FOLDS, REMEMBERED_PLATES, Bar, in_use
 from .seen import Eyes, see_all
 from .simulated import LABS, render_lab
 
@@ -45,9 +44,6 @@ class Point(msgspec.Struct, frozen=True):
     """Mean over the wells judged."""
     steps: dict[str, int]
     """How often each step was chosen."""
-
-
-Bar = Callable[[str, int], AbstractContextManager[Callable[[], object]]]
 
 
 def learning_curves(

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from xtalgrid_core.combination import Combination, logs
 from xtalgrid_core.decision import pooled_group
+from xtalgrid_core.dense import softmax
 from xtalgrid_core.options import DEFAULTS
 from xtalgrid_core.outcomes import SCORED_GROUPS, Group
 from xtalgrid_core.pooling import FEATURES, Pooling
@@ -216,12 +217,6 @@ def cross_entropy(logits: Array, groups: Groups) -> Array:
     top = logits.max(axis=1)
     total = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
     return np.asarray(total - logits[np.arange(len(groups)), groups])
-
-
-def softmax(logits: Array) -> Array:
-    """Return probabilities ``(..., K)`` from logits."""
-    odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return np.asarray(odds / odds.sum(axis=-1, keepdims=True))
 
 
 def _logits(pooling: Pooling, drops: Array) -> Array:
