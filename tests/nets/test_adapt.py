@@ -21,7 +21,8 @@ from xtalgrid_core.errors import ConfigError  # noqa: E402
 from xtalgrid_core.options import DEFAULTS  # noqa: E402
 from xtalgrid_core.outcomes import CLASSES, PRIORITY, SCORED_GROUPS, Group, Outcome  # noqa: E402
 from xtalgrid_core.pooling import FEATURES, Pooling  # noqa: E402
-from xtalgrid_core.weights import PACKAGED, default_models  # noqa: E402
+from xtalgrid_core.weights import PACKAGED, default_models, find_model  # noqa: E402
+from xtalgrid_nets.adapt.candidate import write_candidate  # noqa: E402
 from xtalgrid_nets.adapt.decider import Decider, Wells, called, repooled  # noqa: E402
 from xtalgrid_nets.adapt.fit import LabWell, Remembered, Settings, fit, well_loss  # noqa: E402
 from xtalgrid_nets.adapt.lab import fold_names, read_wells  # noqa: E402
@@ -136,6 +137,18 @@ def test_what_is_judged_in_the_folds_is_what_the_worker_says(plate: Path, tmp_pa
         kept = extractor.well(path)  # from disk
         assert (kept.features == windows.features).all()
         assert kept.boxes == windows.boxes
+
+
+def test_adapted_int8_weights_lead_to_the_fp32_ones_that_have_gradients(tmp_path: Path) -> None:
+    entry, _ = find_model(default_models()[1], "classifier", [])
+    assert entry.variant == "int8"
+    assert entry.pooling is not None and entry.possible is not None
+    moved = msgspec.structs.replace(entry.pooling, intercepts=(0.0, 0.1, 0.2, 0.3))
+    write_candidate(tmp_path, PACKAGED, Decider(moved), entry.possible, "")
+    net, name = starting_point(None, tmp_path)
+    own, _ = starting_point(None, PACKAGED)
+    assert name == entry.architecture
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), own.parameters(), strict=True))
 
 
 def test_from_scored_wells_to_a_candidate_that_can_be_promoted(plate: Path, tmp_path: Path) -> None:

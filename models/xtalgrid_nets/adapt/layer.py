@@ -7,6 +7,7 @@ a layer is too sure of the wells it was fitted to.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,7 +21,7 @@ from xtalgrid_core.errors import ConfigError, ImageError
 from xtalgrid_core.outcomes import SCORED_GROUPS
 from xtalgrid_core.pooling import FEATURES, features
 from xtalgrid_core.possible import PossibleGroups
-from xtalgrid_core.weights import PACKAGED, Variant, default_models, find_model
+from xtalgrid_core.weights import default_models, find_model
 
 from ..data import outcome_of, sample_well
 from ..export import export_classifier
@@ -144,13 +145,17 @@ def prepare(
 def starting_point(start: Path | None, current: Path) -> tuple[nn.Module, str]:
     """Return the network to start from, and its name.
 
-    It is a trained state, an ONNX file, or the classifier of the weights in use.
+    It is a trained state, an ONNX file, or the classifier of the weights in use: of int8 weights, which have no
+    gradients, the fp32 ones that they were made from.
     """
-    variant: Variant | None = None if start else "fp32"  # int8 weights are made from fp32 ones and have no gradients
-    entry, _ = find_model(default_models(current, variant)[1], "classifier", [current])
+    entry, _ = find_model(default_models(current)[1], "classifier", [current])
     if start is None:
-        folder = current if (current / entry.file).is_file() else PACKAGED
-        return from_onnx(folder / entry.file, entry.architecture), entry.architecture
+        # Adapted int8 weights stand in a folder without the fp32 ones, which are then the package's.
+        entry, data = find_model(entry.origin or entry.sha256, "classifier", [current])
+        with tempfile.TemporaryDirectory() as scratch:
+            network = Path(scratch) / entry.file
+            network.write_bytes(data)
+            return from_onnx(network, entry.architecture), entry.architecture
     if not start.is_file():
         raise ConfigError(f"{start}: no such file; give --start a trained state (.pt) or a classifier (.onnx)")
     if start.suffix == ".onnx":
