@@ -200,8 +200,7 @@ class WellImage:
 
     def classifier_view(self, part: Box, to_reference: float) -> Pixels:
         """Return the classifier's view of a part of the image, with the levels of the whole; see `classifier_view`."""
-        view = self._decoded().resized(part, *_at_reference(part.height, part.width, to_reference))
-        return self._levels.apply(view, out=view if view.flags.writeable else None)
+        return self._decoded().levelled(part, *_at_reference(part.height, part.width, to_reference), self._levels)
 
     @cached_property
     def _small(self) -> Pixels:
@@ -229,10 +228,19 @@ def check_contrast(image: Pixels) -> None:
     ImageError
         `NOT_AN_IMAGE` if nearly all pixels have one colour, as without a lamp: it must not be scored as a clear drop.
     """
-    low, high = np.percentile(image.reshape(-1, 3), (1, 99), axis=0)
+    low, high = _percentiles(image, 1), _percentiles(image, 99)
     if (high - low).max() <= _MIN_CONTRAST:
         colour = ", ".join(f"{value:.0f}" for value in (low + high) / 2)
         raise ImageError(FailureReason.NOT_AN_IMAGE, f"it shows nothing: all of it is RGB {colour}; check the lamp")
+
+
+def _percentiles(image: Pixels, rank: float) -> npt.NDArray[np.float64]:
+    """Return a percentile of each channel of an image, ``(H, W, 3)``, as `np.percentile` does, but from counts."""
+    counts = np.array(Image.fromarray(image).histogram()).reshape(3, 256).cumsum(axis=1)
+    below, part = divmod(rank / 100 * (counts[0, -1] - 1), 1)
+    lower, upper = ((counts <= at).sum(axis=1) for at in (below, min(below + 1, counts[0, -1] - 1)))
+    percentiles: npt.NDArray[np.float64] = lower + (upper - lower) * part
+    return percentiles
 
 
 def looks_like_uv(image: Pixels) -> bool:
@@ -320,12 +328,34 @@ class _Source:
 
     def resized(self, box: Box, height: int, width: int) -> Pixels:
         """Resize a box as `resize` does; in strips if a copy would be large, which changes pixels by at most 1."""
-        if (box.height, box.width) == (height, width):
-            return self.rgb(box)
+        if self._fits(box, height, width):
+            return np.asarray(self._small(box, height, width))
+        return self._by_strips(box, height, width)
+
+    def levelled(self, box: Box, height: int, width: int, levels: Levels) -> Pixels:
+        """Resize a box as `resized` does, and bring it to the levels of its image."""
+        if self._fits(box, height, width):
+            return np.asarray(self._small(box, height, width).point(levels.table))
+        pixels = self._by_strips(box, height, width)
+        return levels.apply(pixels, out=pixels)
+
+    def _fits(self, box: Box, height: int, width: int) -> bool:
+        """Whether there may be a second copy of a box and of what it is resized to."""
         is_reduced_first = max(box.height / height, box.width / width) > _GAP
         is_small = is_reduced_first or box.height * box.width <= _LARGE // 2
-        if is_small and not _is_large(box.height, box.width, height, width):
-            return resize(self.rgb(box), height, width)
+        return is_small and not _is_large(box.height, box.width, height, width)
+
+    def _small(self, box: Box, height: int, width: int) -> Image.Image:
+        """Cut out a box and resize it, in Pillow's memory."""
+        if self._image.mode == "RGB" and self._scale is None:
+            part = self._image.crop((box.col, box.row, box.col + box.width, box.row + box.height))
+        else:
+            part = Image.fromarray(self.rgb(box))
+        return part.resize((width, height), _FILTER, reducing_gap=_GAP)
+
+    def _by_strips(self, box: Box, height: int, width: int) -> Pixels:
+        if (box.height, box.width) == (height, width):
+            return self.rgb(box)
         return _resized_by_strips(
             lambda top, bottom: self.rgb(Box(box.row + top, box.col, bottom - top, box.width)),
             (box.height, box.width),
@@ -349,18 +379,26 @@ class Levels:
         They are based on each channel's 90th percentile; gains are limited to 0.5..4. The image is first resized as for
         the segmenter, so that the result depends on neither the scale nor the noise.
         """
-        bright = np.percentile(resize(image, SEGMENTER_SIDE, SEGMENTER_SIDE).reshape(-1, 3), 90, axis=0)
+        bright = _percentiles(resize(image, SEGMENTER_SIDE, SEGMENTER_SIDE), 90)
         red, green, blue = (float(np.clip(cls.WHITE / max(value, 1.0), 0.5, 4.0)) for value in bright)
         return cls((red, green, blue))
 
     def apply(self, image: Pixels, out: Pixels | None = None) -> Pixels:
         """Multiply the channels of an image, ``(H, W, 3)``, by the gains and clip to 255; `out` may be the image."""
-        ramp = np.arange(256, dtype=np.float64)
-        table = np.concatenate([np.minimum(np.rint(ramp * gain), 255) for gain in self.gains]).astype(np.uint8).tolist()
+        table = self.table
         levelled = np.empty(image.shape, np.uint8) if out is None else out
         for top in range(0, len(image), _STRIP):
             levelled[top : top + _STRIP] = np.asarray(Image.fromarray(image[top : top + _STRIP]).point(table))
         return levelled
+
+    @property
+    def table(self) -> list[int]:
+        """The 256 new values of each channel in turn, as `PIL.Image.Image.point` takes them."""
+        ramp = np.arange(256, dtype=np.float64)
+        levels: list[int] = (
+            np.concatenate([np.minimum(np.rint(ramp * gain), 255) for gain in self.gains]).astype(np.uint8).tolist()
+        )
+        return levels
 
 
 def resize(image: Pixels, height: int, width: int) -> Pixels:

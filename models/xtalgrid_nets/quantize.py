@@ -6,9 +6,9 @@ it stay in fp32, because the decision is based on it.
 
 ONNX Runtime changes the layout of a picture wherever int8 and fp32 meet, so all other layers of a classifier are
 quantised. Its first layer sees pixels, which are 8-bit numbers already, and so loses only its weights' last bits
-(`_as_pixels`). A concatenation and its inputs have one scale, so that it only copies (`_share_scales`). A segmenter
-pads its pictures with the mean colour, which is no 8-bit number; its first layer stays in fp32, with the pooling behind
-it (`_pool_before_rounding`).
+(`_as_pixels`); it takes them as they lie in memory, four at a time (`_take_fours`). A concatenation and its inputs have
+one scale, so that it only copies (`_share_scales`). A segmenter pads its pictures with the mean colour, which is no
+8-bit number; its first layer stays in fp32, with the pooling behind it (`_pool_before_rounding`).
 
 Without learned steps, the range of a layer is a mean over pictures: the largest value of all pictures is rare, and
 would leave coarser steps for all the others. Not taken, because they change the group of more windows: equalising the
@@ -118,7 +118,9 @@ def quantize(fp32: Path, int8: Path, role: Role, data: Path, steps: Sequence[flo
         )
         quantised = onnx.load(quantised_file)
         _share_scales(quantised.graph)
-        if not is_first_quantised:
+        if is_first_quantised:
+            _take_fours(quantised.graph)
+        else:
             _pool_before_rounding(quantised.graph)
         check_weights(quantised.graph, str(int8))
         write_atomically(int8, quantised.SerializeToString())
@@ -163,6 +165,8 @@ def _pool_before_rounding(graph: Any) -> None:
 PIXELS = "pixels"
 """Node and tensor of the picture with the mean added back: 0..255, whole numbers."""
 
+MEAN = "mean"
+
 
 def _as_pixels(graph: Any) -> bool:
     """Let an ONNX graph's first convolution take `PIXELS`, with the mean in its bias; False if it pads the picture."""
@@ -177,10 +181,94 @@ def _as_pixels(graph: Any) -> bool:
     mean = np.array(MEAN_RGB)[None, :, None, None]
     bias -= (weight * mean).sum(axis=(1, 2, 3))
     values[first.input[2]].CopyFrom(numpy_helper.from_array(bias.astype(np.float32), first.input[2]))
-    graph.initializer.append(numpy_helper.from_array(mean.astype(np.float32), "mean"))
-    graph.node.insert(0, helper.make_node("Add", [first.input[0], "mean"], [PIXELS], name=PIXELS))
+    graph.initializer.append(numpy_helper.from_array(mean.astype(np.float32), MEAN))
+    graph.node.insert(0, helper.make_node("Add", [first.input[0], MEAN], [PIXELS], name=PIXELS))
     first.input[0] = PIXELS
     return True
+
+
+def _take_fours(graph: Any) -> None:
+    """Let a QDQ graph take pictures as they are, ``(N, H, W, 3)`` uint8, if it begins as SqueezeNet 1.1.
+
+    The runtime's int8 convolutions take more than twice as long where the channels are no multiple of four. So four
+    pixels of a row become one of 12 channels, which moves nothing in memory, and the first convolution, 3×3 at a stride
+    of 2, becomes one of 3×2 such pixels that makes two columns at once. The numbers stay the same. A column too many
+    comes out on the right, which the pooling behind, 3×3 at a stride of 2, never reaches.
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    chain = _followers(graph, PIXELS)[: len(_FOURS)]
+    if [node.op_type for node in chain] != list(_FOURS):
+        return
+    rounding, as_floats, first, after, made, pool = chain
+    if _shape(first) != (3, 3, 2, 2) or _shape(pool) != (3, 3, 2, 2):
+        return
+    makers = {node.output[0]: node for node in graph.node}
+    values = {value.name: value for value in graph.initializer}
+    weight, bias = (makers[name] for name in first.input[1:])
+
+    def change(name: str, array: npt.NDArray[Any]) -> None:
+        values[name].CopyFrom(numpy_helper.from_array(array, name))
+
+    threes = numpy_helper.to_array(values[weight.input[0]])
+    fours = np.zeros((2, len(threes), 2, 4, 3, 3), threes.dtype)  # column, filter, four, pixel, channel, row
+    for column in range(2):
+        for across in range(3):
+            four, pixel = divmod(2 * column + across, 4)
+            fours[column, :, four, pixel] = threes[:, :, :, across]
+    change(weight.input[0], fours.transpose(0, 1, 3, 4, 5, 2).reshape(2 * len(threes), 12, 3, 2))
+    for name in {*weight.input[1:], *bias.input}:
+        change(name, np.tile(numpy_helper.to_array(values[name]), 2))
+    for name, channels in (("fours", 12), ("columns", len(threes))):
+        graph.initializer.append(numpy_helper.from_array(np.array([0, 0, -1, channels]), name))
+    del first.attribute[:]
+    shape = {"kernel_shape": [3, 2], "strides": [2, 1], "pads": [0, 0, 0, 1]}
+    first.attribute.extend(helper.make_attribute(key, value) for key, value in shape.items())
+    next(attribute for attribute in pool.attribute if attribute.name == "ceil_mode").i = 0
+
+    graph.initializer.remove(values[MEAN])
+    graph.node.remove(makers[PIXELS])
+    graph.node.remove(rounding)
+    picture = graph.input[0]
+    picture.CopyFrom(helper.make_tensor_value_info(picture.name, TensorProto.UINT8, ["n", "height", "width", 3]))
+    as_floats.input[0], made.input[0] = "pictures of fours", "single columns"
+    before = [
+        helper.make_node("Reshape", [picture.name, "fours"], ["in fours"]),
+        helper.make_node("Transpose", ["in fours"], [as_floats.input[0]], perm=[0, 3, 1, 2]),
+    ]
+    between = [
+        helper.make_node("Transpose", [after.output[0]], ["in pairs"], perm=[0, 2, 3, 1]),
+        helper.make_node("Reshape", ["in pairs", "columns"], ["in columns"]),
+        helper.make_node("Transpose", ["in columns"], [made.input[0]], perm=[0, 3, 1, 2]),
+    ]
+    nodes = list(graph.node)
+    at = nodes.index(made)
+    del graph.node[:], graph.value_info[:]
+    graph.node.extend([*before, *nodes[:at], *between, *nodes[at:]])
+
+
+_FOURS = ("QuantizeLinear", "DequantizeLinear", "Conv", "QuantizeLinear", "DequantizeLinear", "MaxPool")
+
+
+def _followers(graph: Any, name: str) -> list[Any]:
+    """Return the nodes that one after the other take a tensor, as long as only one does."""
+    users: dict[str, list[Any]] = {}
+    for node in graph.node:
+        for taken in node.input:
+            users.setdefault(taken, []).append(node)
+    chain: list[Any] = []
+    while len(users.get(name, ())) == 1:
+        chain += users[name]
+        name = chain[-1].output[0]
+    return chain
+
+
+def _shape(node: Any) -> tuple[int, ...]:
+    """Return a convolution's or a pooling's kernel and strides; empty if it has a padding."""
+    from onnx import helper
+
+    given = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    return () if any(given.get("pads", ())) else (*given.get("kernel_shape", ()), *given.get("strides", ()))
 
 
 def _scale(step: float) -> list[dict[str, Any]]:

@@ -40,8 +40,8 @@ scoring would need smaller tiles.
 _DISABLED = ["QDQPropagationTransformer"]
 """This optimizer moves the first pooling layer of int8 weights to 8 bits, which takes 1.8 times as long in all."""
 
-Network = Callable[[Float], Float]
-"""A network as a function: maps the output of `images.network_input`, ``(N, 3, H, W)``, to the network's output."""
+Network = Callable[[Pixels], Float]
+"""A network as a function: maps N pictures, ``(N, H, W, 3)``, to the network's output."""
 
 
 class Networks:
@@ -66,7 +66,7 @@ class Networks:
         calibration: Calibration,
         pooling: Pooling | None,
         is_dense: bool,
-        second: Network | None = None,
+        second: second_opinion.Network | None = None,
     ) -> None:
         self._segmenter = segmenter
         self._classifier = classifier
@@ -95,7 +95,7 @@ class Networks:
         second = None
         if options.second_opinion is not None:
             _, data = find_model(options.second_opinion, "second_opinion", folders)
-            second = load_network(data, "logits", f"second opinion {options.second_opinion[:12]}…", threads)
+            second = load_second_opinion(data, "logits", f"second opinion {options.second_opinion[:12]}…", threads)
         return cls(
             load_network(segmenter, "mask", f"segmenter {options.segmenter[:12]}…", threads),
             load_network(classifier, "class_map", f"classifier {options.classifier[:12]}…", threads),
@@ -115,7 +115,7 @@ class Networks:
 
     def class_map(self, images: Pixels) -> Float:
         """Return the class maps, ``(N, 13, h, w)`` logits, of N parts of a classifier view, ``(N, H, W, 3)``."""
-        logits = self._classifier(network_input(images))
+        logits = self._classifier(images)
         if logits.ndim != 4 or logits.shape[:2] != (len(images), len(CLASSES)) or not np.isfinite(logits).all():
             raise ArithmeticError(
                 f"the classifier returned {logits.shape} values, some perhaps not finite; expected 13 finite maps"
@@ -140,7 +140,7 @@ def find_mask(segmenter: Network, view: Pixels) -> Float:
     ArithmeticError
         If it returns another shape, or values that are not finite.
     """
-    mask = segmenter(network_input(view[None]))
+    mask = segmenter(view[None])
     if mask.shape != (1, 1, SEGMENTER_SIDE, SEGMENTER_SIDE) or not np.isfinite(mask).all():
         raise ArithmeticError(
             f"the segmenter returned {mask.shape} values, some perhaps not finite; expected one finite mask"
@@ -150,13 +150,25 @@ def find_mask(segmenter: Network, view: Pixels) -> Float:
 
 
 def load_network(weights: bytes, output: str, name: str, threads: int = 1) -> Network:
-    """Load an ONNX network that maps ``image`` to `output`, and perhaps to more; see `load_outputs`."""
-    run = load_outputs(weights, [output], name, threads)
-    return lambda images: run(images)[0]
+    """Load a segmenter or a classifier, to return `output`; see `load_outputs`."""
+    run, takes_pixels = load_outputs(weights, [output], name, threads)
+    if takes_pixels:
+        return lambda pictures: run(pictures)[0]
+    return lambda pictures: run(network_input(pictures))[0]
 
 
-def load_outputs(weights: bytes, wanted: Sequence[str], name: str, threads: int = 1) -> Callable[[Float], list[Float]]:
+def load_second_opinion(weights: bytes, output: str, name: str, threads: int = 1) -> second_opinion.Network:
+    """Load a second opinion, to return `output`; see `load_outputs`."""
+    run, _ = load_outputs(weights, [output], name, threads)
+    return lambda pictures: run(pictures)[0]
+
+
+def load_outputs(
+    weights: bytes, wanted: Sequence[str], name: str, threads: int = 1
+) -> tuple[Callable[[Float | Pixels], list[Float]], bool]:
     """Load an ONNX network that maps ``image`` to the wanted outputs, and perhaps to more, to run on `threads` cores.
+
+    Returns it as a function, and whether it takes pixels as they are, ``(N, H, W, 3)`` uint8.
 
     Memory is kept from run to run, and shared with the other networks of the process. A run that fails raises
     `ImageError`.
@@ -188,13 +200,13 @@ def load_outputs(weights: bytes, wanted: Sequence[str], name: str, threads: int 
     if inputs != ["image"] or not set(wanted) <= set(outputs):
         raise BrokenModel(f"{name} maps {_short(inputs)} to {_short(outputs)}; expected ['image'] to {list(wanted)}")
 
-    def run(images: Float) -> list[Float]:
+    def run(images: Float | Pixels) -> list[Float]:
         try:
             return [np.asarray(values) for values in session.run(wanted, {"image": images})]
         except Exception as error:  # as above
             raise ImageError(FailureReason.INTERNAL, f"{name} cannot be run: {_short(error)}") from error
 
-    return run
+    return run, session.get_inputs()[0].type == "tensor(uint8)"
 
 
 def _short(foreign: object) -> str:

@@ -23,7 +23,7 @@ from xtalgrid_core.decision import Calibration, Decision  # noqa: E402
 from xtalgrid_core.dense import class_map  # noqa: E402
 from xtalgrid_core.drops import DropDetection  # noqa: E402
 from xtalgrid_core.errors import ConfigError  # noqa: E402
-from xtalgrid_core.images import WellImage  # noqa: E402
+from xtalgrid_core.images import WellImage, network_input  # noqa: E402
 from xtalgrid_core.options import Options  # noqa: E402
 from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, PRIORITY, SCORED_GROUPS, Group, Outcome, published  # noqa: E402
 from xtalgrid_core.pooling import Pooling  # noqa: E402
@@ -59,8 +59,8 @@ class SeesRed(nn.Module):
 
 
 def sees_red() -> Networks:
-    def run(images: np.ndarray) -> np.ndarray:
-        return SeesRed().class_map(torch.from_numpy(images)).numpy()
+    def run(pictures: np.ndarray) -> np.ndarray:
+        return SeesRed().class_map(torch.from_numpy(network_input(pictures))).numpy()
 
     return Networks(run, run, Calibration(), FEW_CHOPS, is_dense=True)
 

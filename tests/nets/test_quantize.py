@@ -13,13 +13,13 @@ ort = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnx")
 
 from xtalgrid_core.errors import ModelError  # noqa: E402
-from xtalgrid_core.images import network_input  # noqa: E402
 from xtalgrid_core.outcomes import CLASSES  # noqa: E402
 from xtalgrid_core.weights import PACKAGED, ModelEntry, default_models, find_model, read_manifest  # noqa: E402
-from xtalgrid_nets.export import install  # noqa: E402
-from xtalgrid_nets.quantize import calibration_pictures, check_weights  # noqa: E402
+from xtalgrid_nets.export import export_classifier, install  # noqa: E402
+from xtalgrid_nets.quantize import calibration_pictures, check_weights, quantize  # noqa: E402
 from xtalgrid_nets.sets.format import held_out  # noqa: E402
 from xtalgrid_nets.states import SEGMENTER, SQUEEZENET, network, save_trained  # noqa: E402
+from xtalgrid_scoring.networks import load_network  # noqa: E402
 
 PLATES = [f"P{number}" for number in range(14)]
 
@@ -62,15 +62,12 @@ def test_int8_variants_are_made_kept_and_dropped_with_their_origin(chop_set: Pat
     folder = tmp_path / "weights"
     install(states, folder, int8=chop_set)
     small, large = default_models(folder, "int8")[1], default_models(folder)[1]
-    x = network_input(np.load(chop_set / "chops.npy")[:2])
+    wide = np.pad(np.load(chop_set / "chops.npy")[:2], ((0, 0), (0, 0), (0, 64), (0, 0)))  # any size, as the fp32 one
     maps = []
     for sha256 in (large, small):
         entry, data = find_model(sha256, "classifier", [folder])
         assert entry.dense
-        wide = np.pad(x, ((0, 0), (0, 0), (0, 0), (0, 64)))  # any size, as the fp32 one
-        maps.append(
-            ort.InferenceSession(data, providers=["CPUExecutionProvider"]).run(["class_map"], {"image": wide})[0]
-        )
+        maps.append(load_network(data, "class_map", sha256)(wide))
     assert maps[0].shape == maps[1].shape == (2, len(CLASSES), 15, 19)
     assert np.corrcoef(maps[0].ravel(), maps[1].ravel())[0, 1] > 0.98
     nodes = optimised(folder / "classifier-int8.onnx", tmp_path / "optimised.onnx")
@@ -90,6 +87,39 @@ def test_int8_variants_are_made_kept_and_dropped_with_their_origin(chop_set: Pat
         ("classifier", "fp32")
     ]
     assert not (folder / "classifier-int8.onnx").exists()
+
+
+@pytest.mark.parametrize(("height", "width"), [(256, 256), (288, 304), (272, 512)])
+def test_pixels_in_fours_give_the_same_numbers(
+    chop_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, height: int, width: int
+) -> None:
+    torch.manual_seed(1)
+    export_classifier(network(SQUEEZENET), tmp_path / "fp32.onnx")
+    pictures = np.random.default_rng(0).integers(0, 256, (2, height, width, 3), np.uint8)
+    maps = []
+    for way in ("fours", "floats"):
+        quantize(tmp_path / "fp32.onnx", tmp_path / f"{way}.onnx", "classifier", chop_set)
+        maps.append(load_network((tmp_path / f"{way}.onnx").read_bytes(), "class_map", way)(pictures))
+        monkeypatch.setattr("xtalgrid_nets.quantize._take_fours", lambda graph: None)
+    assert input_types(tmp_path) == {"fours": "tensor(uint8)", "floats": "tensor(float)"}
+    np.testing.assert_array_equal(*maps)
+    assert maps[0].std() > 0
+
+
+def test_squeezenet_1_0_is_quantised_without_fours(chop_set: Path, tmp_path: Path) -> None:
+    export_classifier(network("squeezenet1.0"), tmp_path / "fp32.onnx")
+    quantize(tmp_path / "fp32.onnx", tmp_path / "int8.onnx", "classifier", chop_set)
+    maps = load_network((tmp_path / "int8.onnx").read_bytes(), "class_map", "1.0")
+    assert maps(np.zeros((1, 256, 272, 3), np.uint8)).shape == (1, len(CLASSES), 15, 16)
+
+
+def input_types(folder: Path) -> dict[str, str]:
+    """Return what the quantised networks in a folder take."""
+    sessions = {
+        way: ort.InferenceSession(folder / f"{way}.onnx", providers=["CPUExecutionProvider"])
+        for way in ("fours", "floats")
+    }
+    return {way: session.get_inputs()[0].type for way, session in sessions.items()}
 
 
 def optimised(path: Path, out: Path) -> Counter[str]:

@@ -20,7 +20,7 @@ from xtalgrid_core.decision import chops_needed
 from xtalgrid_core.dense import chop_means, softmax
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import replacing
-from xtalgrid_core.images import Pixels, WellImage, network_input
+from xtalgrid_core.images import Pixels, WellImage
 from xtalgrid_core.options import DEFAULTS
 from xtalgrid_scoring.drop import WellDrop, cut_out
 from xtalgrid_scoring.networks import Network, load_network
@@ -137,7 +137,7 @@ class FeatureExtractor:
 
     def _run(self, images: Tensor) -> Tensor:
         """Compute features ``(N, C, h, w)`` from ``(N, 3, H, W)`` uint8."""
-        return torch.from_numpy(self._features(network_input(images.permute(0, 2, 3, 1).numpy())))
+        return torch.from_numpy(self._features(images.permute(0, 2, 3, 1).numpy()))
 
 
 def _exported(features: nn.Module) -> Network:

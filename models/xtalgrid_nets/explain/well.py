@@ -12,7 +12,7 @@ from xtalgrid_core.chops import CELLS, CHOP
 from xtalgrid_core.decision import without_drop
 from xtalgrid_core.dense import Float
 from xtalgrid_core.errors import ConfigError
-from xtalgrid_core.images import WellImage
+from xtalgrid_core.images import Pixels, WellImage, network_input
 from xtalgrid_core.options import Options
 from xtalgrid_core.outcomes import CLASSES
 from xtalgrid_core.weights import PACKAGED
@@ -52,9 +52,9 @@ def load(settings: Settings, state: Path | None = None) -> tuple[Networks, nn.Mo
             "give a dense classifier, such as squeezenet1.1"
         )
 
-    def run(images: Float) -> Float:
+    def run(pictures: Pixels) -> Float:
         with torch.inference_mode():
-            return np.asarray(class_map(torch.from_numpy(images)))
+            return np.asarray(class_map(torch.from_numpy(network_input(pictures))))
 
     return (networks.with_classifier(run) if state else networks), net
 

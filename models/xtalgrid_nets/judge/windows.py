@@ -16,7 +16,7 @@ from tqdm import tqdm
 from xtalgrid_core.chops import CHOP
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import replacing
-from xtalgrid_core.images import WellImage
+from xtalgrid_core.images import Pixels, WellImage, network_input
 from xtalgrid_core.options import Options
 from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS, Group
 from xtalgrid_core.weights import PACKAGED, Variant, default_options
@@ -152,11 +152,11 @@ def _load(state: Path) -> Network:
         raise ConfigError(f"{state}: this is a segmenter; give a classifier")
 
     @torch.inference_mode()
-    def classify_chops(chops: Floats) -> Floats:
-        logits: Floats = net(torch.from_numpy(chops))[:, :, None, None].numpy()
+    def classify_chops(chops: Pixels) -> Floats:
+        logits: Floats = net(torch.from_numpy(network_input(chops)))[:, :, None, None].numpy()
         return logits
 
-    classes = classify_chops(np.zeros((1, 3, CHOP, CHOP), np.float32)).shape[1]
+    classes = classify_chops(np.zeros((1, CHOP, CHOP, 3), np.uint8)).shape[1]
     if classes != len(CLASSES):
         raise ConfigError(
             f"{state}: this network has {classes} classes; wells are judged by networks of {len(CLASSES)}"
