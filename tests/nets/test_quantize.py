@@ -71,9 +71,9 @@ def test_int8_variants_are_made_kept_and_dropped_with_their_origin(chop_set: Pat
     assert maps[0].shape == maps[1].shape == (2, len(CLASSES), 15, 19)
     assert np.corrcoef(maps[0].ravel(), maps[1].ravel())[0, 1] > 0.98
     nodes = optimised(folder / "classifier-int8.onnx", tmp_path / "optimised.onnx")
-    # One layout: what is left in fp32 is the last layer, and layouts change only before the first and the last.
-    assert (nodes["NhwcMaxPool"], nodes["MaxPool"], nodes["QLinearConv"], nodes["Conv"]) == (3, 0, 25, 1)
-    assert nodes["Transpose"] <= 2
+    # One layout: what is left in fp32 is the last layer, and only the class map is brought to another layout.
+    assert (nodes["NhwcMaxPool"], nodes["MaxPool"], nodes["QLinearConv"], nodes["Conv"]) == (3, 0, 25, 0)
+    assert (nodes["MatMul"], nodes["Transpose"]) == (1, 1)
     assert nodes["Relu"] == 0
     nodes = optimised(folder / "segmenter-int8.onnx", tmp_path / "optimised.onnx")
     assert (nodes["nchwc MaxPool"], nodes["NhwcMaxPool"], nodes["MaxPool"]) == (1, 2, 0)
@@ -90,19 +90,21 @@ def test_int8_variants_are_made_kept_and_dropped_with_their_origin(chop_set: Pat
 
 
 @pytest.mark.parametrize(("height", "width"), [(256, 256), (288, 304), (272, 512)])
-def test_pixels_in_fours_give_the_same_numbers(
+def test_pixels_in_fours_and_a_product_at_the_end_give_the_same_numbers(
     chop_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, height: int, width: int
 ) -> None:
     torch.manual_seed(1)
     export_classifier(network(SQUEEZENET), tmp_path / "fp32.onnx")
     pictures = np.random.default_rng(0).integers(0, 256, (2, height, width, 3), np.uint8)
     maps = []
-    for way in ("fours", "floats"):
+    for way in ("all", "_take_fours", "_multiply_last"):
+        if way != "all":
+            monkeypatch.setattr(f"xtalgrid_nets.quantize.{way}", lambda graph: None)
         quantize(tmp_path / "fp32.onnx", tmp_path / f"{way}.onnx", "classifier", chop_set)
         maps.append(load_network((tmp_path / f"{way}.onnx").read_bytes(), "class_map", way)(pictures))
-        monkeypatch.setattr("xtalgrid_nets.quantize._take_fours", lambda graph: None)
-    assert input_types(tmp_path) == {"fours": "tensor(uint8)", "floats": "tensor(float)"}
-    np.testing.assert_array_equal(*maps)
+    assert [taken(tmp_path / f"{way}.onnx") for way in ("all", "_take_fours")] == ["tensor(uint8)", "tensor(float)"]
+    np.testing.assert_array_equal(maps[0], maps[1])
+    np.testing.assert_allclose(maps[1], maps[2], atol=1e-5 * np.abs(maps[2]).max())
     assert maps[0].std() > 0
 
 
@@ -113,13 +115,10 @@ def test_squeezenet_1_0_is_quantised_without_fours(chop_set: Path, tmp_path: Pat
     assert maps(np.zeros((1, 256, 272, 3), np.uint8)).shape == (1, len(CLASSES), 15, 16)
 
 
-def input_types(folder: Path) -> dict[str, str]:
-    """Return what the quantised networks in a folder take."""
-    sessions = {
-        way: ort.InferenceSession(folder / f"{way}.onnx", providers=["CPUExecutionProvider"])
-        for way in ("fours", "floats")
-    }
-    return {way: session.get_inputs()[0].type for way, session in sessions.items()}
+def taken(path: Path) -> str:
+    """Return the type of what a network takes."""
+    kind: str = ort.InferenceSession(path, providers=["CPUExecutionProvider"]).get_inputs()[0].type
+    return kind
 
 
 def optimised(path: Path, out: Path) -> Counter[str]:
