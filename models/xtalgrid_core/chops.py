@@ -6,6 +6,7 @@ that starts at 0 and extends past the edge; `cut` fills the part outside by refl
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -126,7 +127,9 @@ def dense_window(height: int, width: int, step: int) -> list[Box]:
     return _grid(dense_starts(height, step), dense_starts(width, step), CHOP)
 
 
-def touches_mask(mask: npt.NDArray[np.bool_], boxes: list[Box], height: int, width: int) -> npt.NDArray[np.bool_]:
+def touches_mask(
+    mask: npt.NDArray[np.bool_], boxes: Sequence[Box] | npt.NDArray[np.float64], height: int, width: int
+) -> npt.NDArray[np.bool_]:
     """Tell which boxes touch a mask.
 
     Parameters
@@ -134,14 +137,15 @@ def touches_mask(mask: npt.NDArray[np.bool_], boxes: list[Box], height: int, wid
     mask
         ``(h, w)``: a mask of the whole image, at any resolution.
     boxes
-        N rectangles in an image of `height` × `width` pixels; they may extend past its edges.
+        N rectangles, also as ``(N, 4)``, in an image of `height` × `width` pixels; they may extend past its edges.
 
     Returns
     -------
     ``(N,)``: True for each box that overlaps a pixel of the mask, if only in part.
     """
     sums = np.pad(mask.cumsum(axis=0, dtype=np.int64).cumsum(axis=1), ((1, 0), (1, 0)))
-    ends = np.array([(b.row, b.col, b.row + b.height, b.col + b.width) for b in boxes], dtype=np.float64).reshape(-1, 4)
+    ends = np.array(boxes, dtype=np.float64).reshape(-1, 4)
+    ends[:, 2:] += ends[:, :2]
     ends *= np.array([mask.shape[0] / height, mask.shape[1] / width] * 2)
     top, left = (np.clip(np.floor(ends[:, i]).astype(int), 0, mask.shape[i]) for i in (0, 1))
     bottom, right = (np.clip(np.ceil(ends[:, i + 2]).astype(int), 0, mask.shape[i]) for i in (0, 1))

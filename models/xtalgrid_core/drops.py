@@ -139,7 +139,8 @@ def chops_over(
     """
     if drop.region is None:
         return list(chops)
-    originals = [chop.scaled(1 / to_reference).moved(crop.row, crop.col) for chop in chops]
+    originals = np.rint(np.array(chops, np.float64).reshape(-1, 4) * (1 / to_reference))  # as `Box.scaled`
+    originals[:, :2] += crop.row, crop.col
     touching = touches_mask(drop.region, originals, height, width)
     return [chop for chop, touches in zip(chops, touching, strict=True) if touches] or list(chops)
 
