@@ -164,7 +164,7 @@ def _pool_before_rounding(graph: Any) -> None:
 
 
 PIXELS = "pixels"
-"""Node and tensor of the picture with the mean added back: 0..255, whole numbers."""
+"""Node and tensor of the picture with the mean added back: 0..255, whole numbers. Then, name of an input for them."""
 
 MEAN = "mean"
 
@@ -189,14 +189,16 @@ def _as_pixels(graph: Any) -> bool:
 
 
 def _take_fours(graph: Any) -> None:
-    """Let a QDQ graph take pictures as they are, ``(N, H, W, 3)`` uint8, if it begins as SqueezeNet 1.1.
+    """Let a QDQ graph take pictures as they are, ``(N, H, W, 3)`` uint8, too, if it begins as SqueezeNet 1.1.
+
+    They are an input of their own, `PIXELS`, which may be left out: programs that know only ``image`` give that.
 
     The runtime's int8 convolutions take more than twice as long where the channels are no multiple of four. So four
     pixels of a row become one of 12 channels, which moves nothing in memory, and the first convolution, 3×3 at a stride
     of 2, becomes one of 3×2 such pixels that makes two columns at once. The numbers stay the same. A column too many
     comes out on the right, which the pooling behind, 3×3 at a stride of 2, never reaches.
     """
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import helper, numpy_helper
 
     chain = _followers(graph, PIXELS)[: len(_FOURS)]
     if [node.op_type for node in chain] != list(_FOURS):
@@ -230,11 +232,10 @@ def _take_fours(graph: Any) -> None:
     graph.initializer.remove(values[MEAN])
     graph.node.remove(makers[PIXELS])
     graph.node.remove(rounding)
-    picture = graph.input[0]
-    picture.CopyFrom(helper.make_tensor_value_info(picture.name, TensorProto.UINT8, ["n", "height", "width", 3]))
     as_floats.input[0], made.input[0] = "pictures of fours", "single columns"
     before = [
-        helper.make_node("Reshape", [picture.name, "fours"], ["in fours"]),
+        *_either(graph, "picture"),
+        helper.make_node("Reshape", ["picture", "fours"], ["in fours"]),
         helper.make_node("Transpose", ["in fours"], [as_floats.input[0]], perm=[0, 3, 1, 2]),
     ]
     between = [
@@ -246,6 +247,38 @@ def _take_fours(graph: Any) -> None:
     at = nodes.index(made)
     del graph.node[:], graph.value_info[:]
     graph.node.extend([*before, *nodes[:at], *between, *nodes[at:]])
+
+
+def _either(graph: Any, name: str) -> list[Any]:
+    """Let a graph take `PIXELS`; return the nodes that make `name`: these, or if there are none, those of its input."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    whole = np.array(MEAN_RGB, np.uint8)
+    if not np.array_equal(whole, MEAN_RGB):
+        raise ModelError("the mean is no whole number, so pictures less it can't be rounded to pixels")
+    constants = {
+        PIXELS: np.zeros((0, 0, 0, 3), np.uint8),
+        MEAN: whole,
+        "steps": np.ones(3, np.float32),
+        "none": np.int64(0),
+    }
+    graph.initializer.extend(numpy_helper.from_array(np.asarray(value), key) for key, value in constants.items())
+    graph.input.append(helper.make_tensor_value_info(PIXELS, TensorProto.UINT8, ["m", "rows", "columns", 3]))
+
+    def branch(*nodes: Any) -> Any:
+        made = helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.UINT8, ["k", "down", "across", 3])
+        return helper.make_graph(nodes, nodes[-1].output[0], [], [made])
+
+    given = branch(helper.make_node("Identity", [PIXELS], ["given"]))
+    rounded = branch(
+        helper.make_node("QuantizeLinear", [graph.input[0].name, "steps", MEAN], ["rounded"], axis=1),
+        helper.make_node("Transpose", ["rounded"], ["turned"], perm=[0, 2, 3, 1]),
+    )
+    return [
+        helper.make_node("Size", [PIXELS], ["count"]),
+        helper.make_node("Greater", ["count", "none"], ["any"]),
+        helper.make_node("If", ["any"], [name], then_branch=given, else_branch=rounded),
+    ]
 
 
 _FOURS = ("QuantizeLinear", "DequantizeLinear", "Conv", "QuantizeLinear", "DequantizeLinear", "MaxPool")

@@ -40,6 +40,11 @@ scoring would need smaller tiles.
 _DISABLED = ["QDQPropagationTransformer"]
 """This optimizer moves the first pooling layer of int8 weights to 8 bits, which takes 1.8 times as long in all."""
 
+_PIXELS = "pixels"
+"""Input of a network that takes pixels in place of its ``image``; see `xtalgrid_core.weights`."""
+
+_NO_IMAGE = np.zeros((1, 3, 1, 1), np.float32)
+
 Network = Callable[[Pixels], Float]
 """A network as a function: maps N pictures, ``(N, H, W, 3)``, to the network's output."""
 
@@ -168,7 +173,7 @@ def load_outputs(
 ) -> tuple[Callable[[Float | Pixels], list[Float]], bool]:
     """Load an ONNX network that maps ``image`` to the wanted outputs, and perhaps to more, to run on `threads` cores.
 
-    Returns it as a function, and whether it takes pixels as they are, ``(N, H, W, 3)`` uint8.
+    Returns it as a function, and whether that takes pixels as they are, ``(N, H, W, 3)`` uint8, too.
 
     Memory is kept from run to run, and shared with the other networks of the process. A run that fails raises
     `ImageError`.
@@ -201,12 +206,13 @@ def load_outputs(
         raise BrokenModel(f"{name} maps {_short(inputs)} to {_short(outputs)}; expected ['image'] to {list(wanted)}")
 
     def run(images: Float | Pixels) -> list[Float]:
+        given = {"image": images} if images.dtype == np.float32 else {"image": _NO_IMAGE, _PIXELS: images}
         try:
-            return [np.asarray(values) for values in session.run(wanted, {"image": images})]
+            return [np.asarray(values) for values in session.run(wanted, given)]
         except Exception as error:  # as above
             raise ImageError(FailureReason.INTERNAL, f"{name} cannot be run: {_short(error)}") from error
 
-    return run, session.get_inputs()[0].type == "tensor(uint8)"
+    return run, _PIXELS in [value.name for value in session.get_overridable_initializers()]
 
 
 def _short(foreign: object) -> str:
