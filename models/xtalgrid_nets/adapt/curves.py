@@ -60,6 +60,7 @@ def learning_curves(
     bar: Bar,
     remember_wells: int = 30,
     last_layer: bool = False,
+    sizes: Sequence[int] = SIZES,
 ) -> list[Point]:
     """Measure the curves, and write ``adaptation.md`` and ``adaptation.json`` to `out`.
 
@@ -77,6 +78,8 @@ def learning_curves(
         Folder of the weights to adapt.
     last_layer
         Try the steps of `--last-layer` too.
+    sizes
+        Numbers of scored wells; all that the other folds have is one more.
     """
     start, eyes, _ = in_use(current, None, out / "seen", jobs)
     folder = out / "remembered"
@@ -94,7 +97,7 @@ def learning_curves(
         if network is not None:
             with bar("features", len(own) + len(again)) as advance:
                 deeper = network.steps([*own, *again], len(own), advance)
-        points.extend(curve(name, start, wells, remembered, deeper))
+        points.extend(curve(name, start, wells, remembered, deeper, sizes))
 
     for place in real:
         truths = read_wells(place, only)
@@ -154,9 +157,14 @@ def _see(
 
 
 def curve(
-    lab: str, start: Decider, wells: Wells, remembered: Wells, deeper: Sequence[tuple[str, Step]] = ()
+    lab: str,
+    start: Decider,
+    wells: Wells,
+    remembered: Wells,
+    deeper: Sequence[tuple[str, Step]] = (),
+    sizes: Sequence[int] = SIZES,
 ) -> Iterator[Point]:
-    """Judge each well once for each of `SIZES`, and with all others, by a procedure that saw so many of the others.
+    """Judge each well once for each of `sizes`, and with all others, by a procedure that saw so many of the others.
 
     `deeper` are further steps to choose from.
     """
@@ -165,7 +173,7 @@ def curve(
     least = min(int((parts.folds != fold).sum()) for fold in folds)
     sure = wells.weight >= 1
     before = start.probabilities(wells)
-    for size in [*(size for size in SIZES if size < least), least]:
+    for size in [*(size for size in sizes if size < least), least]:
         steps = offered((*STEPS, *deeper), size)
         after, taken = before.copy(), []
         for fold in folds:
