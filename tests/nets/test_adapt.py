@@ -17,17 +17,18 @@ from PIL import Image  # noqa: E402
 from xtalgrid_core.chops import dense_window  # noqa: E402
 from xtalgrid_core.comparison import read_comparison  # noqa: E402
 from xtalgrid_core.decision import decide  # noqa: E402
+from xtalgrid_core.dense import chop_means  # noqa: E402
 from xtalgrid_core.errors import ConfigError  # noqa: E402
 from xtalgrid_core.options import DEFAULTS  # noqa: E402
 from xtalgrid_core.outcomes import CLASSES, PRIORITY, SCORED_GROUPS, Group, Outcome  # noqa: E402
 from xtalgrid_core.pooling import FEATURES, Pooling  # noqa: E402
 from xtalgrid_core.weights import PACKAGED, default_models, find_model  # noqa: E402
 from xtalgrid_nets.adapt.candidate import write_candidate  # noqa: E402
-from xtalgrid_nets.adapt.choose import as_it_is, choose  # noqa: E402
+from xtalgrid_nets.adapt.choose import LAST_BLOCK, as_it_is, choose  # noqa: E402
 from xtalgrid_nets.adapt.decider import Decider, Wells, called, repooled  # noqa: E402
 from xtalgrid_nets.adapt.fit import LabWell, Remembered, Settings, fit, well_loss  # noqa: E402
 from xtalgrid_nets.adapt.lab import fold_names, read_wells  # noqa: E402
-from xtalgrid_nets.adapt.layer import TailStep, described, starting_point  # noqa: E402
+from xtalgrid_nets.adapt.layer import StartingNetwork, TailDecider, TailStep, described, starting_point  # noqa: E402
 from xtalgrid_nets.adapt.run import Plan, adapt, judge_nested  # noqa: E402
 from xtalgrid_nets.adapt.tail import Tail  # noqa: E402
 from xtalgrid_nets.adapt.windows import FeatureExtractor, Windows  # noqa: E402
@@ -35,6 +36,7 @@ from xtalgrid_nets.fit.losses import group_log_p  # noqa: E402
 from xtalgrid_nets.judge.scoring import Settings as Scoring  # noqa: E402
 from xtalgrid_nets.judge.scoring import score  # noqa: E402
 from xtalgrid_nets.judge.truth import Truth  # noqa: E402
+from xtalgrid_nets.networks.squeezenet import Fire  # noqa: E402
 from xtalgrid_nets.sets.crops import Segmenter  # noqa: E402
 from xtalgrid_synth import render_well  # noqa: E402
 
@@ -97,7 +99,7 @@ def test_it_learns_from_wells_alone_which_windows_show_it_and_forgets_nothing() 
     crystals[:, 7] += 4
     remembered = Remembered([Windows(crystals, BOXES[:60], NO_CELLS)], [np.zeros(60, np.int64)])
     wells = [lab(rng, group, 15) for group in (Group.PRECIPITATE, Group.CLEAR) for _ in range(20)]
-    tail = fit(start, wells, remembered, Settings(steps=150, rate=0.05))
+    tail = fit(start, wells, remembered, Settings(steps=150, rate=0.05, keep=0))
     new = [lab(rng, group, 15) for group in (Group.PRECIPITATE, Group.CLEAR) for _ in range(10)]
     assert [group_of(start, well.windows) for well in new[:10]] == [Group.CLEAR] * 10
     assert [group_of(tail, well.windows) for well in new] == [Group.PRECIPITATE] * 10 + [Group.CLEAR] * 10
@@ -214,6 +216,56 @@ def test_the_last_layer_is_a_step_whose_pooling_is_fitted_after_it() -> None:
     assert (called(fitted.probabilities(wells[16:])) == wells.groups[16:]).all(), "of wells that it did not see"
     before = called(repooled(NOTHING, wells[:16], 8.0).probabilities(wells[16:]))
     assert (before == wells.groups[16:]).sum() < 8, "which the pooling alone cannot learn from what the old layer says"
+
+
+def test_of_the_last_block_all_is_fitted_but_its_squeeze_layer() -> None:
+    """Cells whose first channel is high where there is the strange precipitate; a ninth of them is looked at."""
+    rng = np.random.default_rng(0)
+    torch.manual_seed(0)
+    net = torch.nn.Module()
+    net.features, net.head = torch.nn.Sequential(Fire(3, 4, 6)), torch.nn.Conv2d(12, len(CLASSES), 1)
+    boxes = tuple(dense_window(16 * 31, 16 * 31, 48))
+    wells = []
+    for kind in [Group.PRECIPITATE, Group.CLEAR] * 8:
+        cells = np.abs(rng.normal(0, 0.1, (4, 30, 30)))
+        if kind is Group.PRECIPITATE:
+            cells[0, 5:20, 5:20] += 2
+        wells.append(LabWell(Windows(np.zeros((len(boxes), 0), np.float16), boxes, cells.astype(np.float16)), kind))
+    start = Tail(net.head, net.features[0])
+    tail = fit(start, wells, Remembered(), Settings(steps=60, rate=0.02, keep=0))
+    assert [group_of(tail, well.windows) for well in wells] == [well.group for well in wells]
+    assert torch.equal(tail.block.squeeze.weight, start.block.squeeze.weight)
+    tail.put_into(net)
+    with torch.inference_mode():
+        cells = net.head(net.features[0].expanded(torch.from_numpy(wells[0].windows.squeezed).float()[None]))[0]
+    logits = tail.logits([wells[0].windows]).detach().numpy()
+    assert np.abs(chop_means(cells.numpy(), boxes) - logits).max() < 1e-4, (
+        "it is the end of the network that is written"
+    )
+
+
+def test_a_candidate_with_another_last_block_is_scored_as_in_the_folds(
+    plate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xtalgrid_nets.adapt.layer.patches_of", lambda *_: Remembered())
+    truths = read_wells(plate)[:2]
+    network = StartingNetwork(PACKAGED, None, (), tmp_path / "seen", block=True)
+    _, (name, step) = network.steps(truths, 2, lambda: None)
+    assert name == LAST_BLOCK
+    net, _ = starting_point(None, PACKAGED)
+    tail = Tail(net.head, net.features[-1])
+    with torch.no_grad():
+        tail.block.expand3x3.weight *= 2
+    entry, _ = find_model(default_models()[1], "classifier", [])
+    assert entry.pooling is not None and entry.possible is not None
+    network.write(
+        tmp_path / "candidate", TailDecider(tail, Decider(entry.pooling), lambda wells: wells), entry.possible, ""
+    )
+    answers = score([truth.path for truth in truths], Scoring(weights=tmp_path / "candidate"), tmp_path, show=False)
+    for truth, windows in zip(truths, step.windows, strict=True):
+        said = answers[truth.path].probabilities
+        assert np.abs(tail.probabilities(windows).max(axis=0) - said).max() < 0.03
+        assert np.abs(Tail(net.head).probabilities(windows).max(axis=0) - said).max() > 0.05, "it did change"
 
 
 def test_folds_within_folds_share_their_fits_and_none_sees_a_well_that_it_was_fitted_to() -> None:

@@ -193,6 +193,7 @@ class StartingNetwork:
         """Write a candidate (`candidate.write_candidate`) whose network has a new end."""
         assert isinstance(decider, TailDecider)
         decider.tail.put_into(self._net)
+        out.mkdir(parents=True, exist_ok=True)
         save_trained(out / "classifier.pt", self._net, self._name, {})
         export_classifier(self._net, out / "classifier.onnx", dense=True)
         network = (out / "classifier.onnx").read_bytes()
