@@ -24,7 +24,7 @@ from xtalgrid_core.outcomes import CLASSES, PRIORITY, SCORED_GROUPS, Group, Outc
 from xtalgrid_core.pooling import FEATURES, Pooling  # noqa: E402
 from xtalgrid_core.weights import PACKAGED, default_models, find_model  # noqa: E402
 from xtalgrid_nets.adapt.candidate import write_candidate  # noqa: E402
-from xtalgrid_nets.adapt.choose import LAST_BLOCK, as_it_is, choose  # noqa: E402
+from xtalgrid_nets.adapt.choose import LAST_BLOCK, LEAST, as_it_is, choose  # noqa: E402
 from xtalgrid_nets.adapt.decider import Decider, Wells, called, repooled  # noqa: E402
 from xtalgrid_nets.adapt.fit import LabWell, Remembered, Settings, fit, well_loss  # noqa: E402
 from xtalgrid_nets.adapt.lab import fold_names, read_wells  # noqa: E402
@@ -140,12 +140,12 @@ def plate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_what_is_judged_in_the_folds_is_what_the_worker_says(plate: Path, tmp_path: Path) -> None:
     net, _ = starting_point(None, PACKAGED)
-    extractor = FeatureExtractor(net, Segmenter(), tmp_path / "seen", with_cells=True)
+    extractor = FeatureExtractor(net, Segmenter(), tmp_path / "seen")
     layer, block = Tail(net.head), Tail(net.head, net.features[-1])
     paths = [truth.path for truth in read_wells(plate)][:3]
     answers = score(paths, Scoring(variant="fp32"), tmp_path / "scores", show=False)
     for path in paths:
-        windows = extractor.well(path)
+        windows = extractor.well(path, with_cells=True)
         p = layer.probabilities(windows)
         assert np.abs(p.max(axis=0) - answers[path].probabilities).max() < 0.03
         assert np.abs(block.probabilities(windows) - p).max() < 0.01, "the cells lead to the same as the windows"
@@ -249,7 +249,8 @@ def test_a_candidate_with_another_last_block_is_scored_as_in_the_folds(
 ) -> None:
     monkeypatch.setattr("xtalgrid_nets.adapt.layer.patches_of", lambda *_: Remembered())
     truths = read_wells(plate)[:2]
-    network = StartingNetwork(PACKAGED, None, (), tmp_path / "seen", block=True)
+    monkeypatch.setitem(LEAST, LAST_BLOCK, 2)
+    network = StartingNetwork(PACKAGED, None, (), tmp_path / "seen")
     _, (name, step) = network.steps(truths, 2, lambda: None)
     assert name == LAST_BLOCK
     net, _ = starting_point(None, PACKAGED)

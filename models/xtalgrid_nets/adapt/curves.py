@@ -145,7 +145,7 @@ def table(points: Sequence[Point]) -> list[str]:
 def _network(current: Path, keep: Path) -> StartingNetwork:
     from .layer import StartingNetwork  # needs torch
 
-    return StartingNetwork(current, None, (), keep, block=True)
+    return StartingNetwork(current, None, (), keep)
 
 
 def _see(

@@ -33,7 +33,7 @@ from ..sets.crops import Segmenter
 from ..sets.reading import ChopSet
 from ..states import from_onnx, load_trained, save_trained
 from .candidate import write_candidate
-from .choose import LAST_BLOCK, LAST_LAYER
+from .choose import LAST_BLOCK, LAST_LAYER, LEAST
 from .decider import Array, Decider, Decides, Wells, repooled
 from .fit import LabWell, Remembered, Settings, crystal_shift, fit
 from .tail import Tail
@@ -146,14 +146,12 @@ class StartingNetwork:
         Training sets whose patches are remembered; if empty, wells are rendered.
     keep
         Folder for what the fixed part of the network makes of wells.
-    block
-        Fit the last block too.
     """
 
-    def __init__(self, current: Path, start: Path | None, remember: Sequence[Path], keep: Path, block: bool) -> None:
-        self._current, self._has_block = current, block
+    def __init__(self, current: Path, start: Path | None, remember: Sequence[Path], keep: Path) -> None:
+        self._current = current
         self._net, self._name = starting_point(start, current)
-        self._extractor = FeatureExtractor(self._net, Segmenter(current), keep, with_cells=block)
+        self._extractor = FeatureExtractor(self._net, Segmenter(current), keep)
         self._tail = Tail(self._net.head)  # type: ignore[arg-type]
         self._remembered = patches_of(self._tail, self._extractor, remember)
 
@@ -171,17 +169,17 @@ class StartingNetwork:
         advance
             Called after each well.
         """
-        windows = []
+        windows, has_block = [], own >= LEAST[LAST_BLOCK]
         for truth in truths:
             try:
-                windows.append(self._extractor.well(truth.path, truth.pixel_size_um))
+                windows.append(self._extractor.well(truth.path, truth.pixel_size_um, has_block))
             except (ImageError, OSError) as error:
                 raise ConfigError(
                     f"{truth.path}: {error}; it could be read a moment ago: run the same again"
                 ) from error
             advance()
         layer = TailStep(lambda lab: self._tail, windows, own, self._remembered)
-        if not self._has_block:
+        if not has_block:
             return ((LAST_LAYER, layer),)
         block: Fire = self._net.features[-1]  # type: ignore[index,assignment]
         deeper = TailStep(

@@ -32,7 +32,7 @@ from xtalgrid_synth.evaluation_plates import VALIDATION_PLATES, render_evaluatio
 from ..judge.possible import fit_possible
 from ..judge.truth import Truth, rendered_plates
 from . import candidate
-from .choose import INNER_FOLDS, LAST_BLOCK, LEAST, NONE, STEPS, Chosen, choose, halves, in_parts, source
+from .choose import INNER_FOLDS, NONE, STEPS, Chosen, choose, halves, in_parts, source
 from .decider import Array, Decider, Decides, Groups, Step, Wells, called
 from .lab import COLUMN_IN_NAME, fold_names, read_wells
 from .seen import Eyes, see_all
@@ -237,8 +237,7 @@ def _steps(plan: Plan, truths: Sequence[Truth], own: int, bar: Bar) -> tuple[Seq
         return STEPS, _nothing_to_write
     from . import layer  # needs torch
 
-    keep = plan.out / "work" / "features"
-    network = layer.StartingNetwork(plan.current, plan.start, plan.remember, keep, own >= LEAST[LAST_BLOCK])
+    network = layer.StartingNetwork(plan.current, plan.start, plan.remember, plan.out / "work" / "features")
     with bar("features", len(truths)) as advance:
         return (*STEPS, *network.steps(truths, own, advance)), partial(network.write, plan.out)
 

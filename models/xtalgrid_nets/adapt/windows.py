@@ -6,7 +6,7 @@ import hashlib
 import io
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -71,8 +71,6 @@ class FeatureExtractor:
         Finds the drop.
     keep
         Folder in which what the squeeze layer gives is stored, so that a run that was killed continues.
-    with_cells
-        Return `Windows.squeezed` too.
 
     Raises
     ------
@@ -80,11 +78,11 @@ class FeatureExtractor:
         If the network is of another kind.
     """
 
-    def __init__(self, net: nn.Module, segmenter: Segmenter, keep: Path, with_cells: bool = False) -> None:
+    def __init__(self, net: nn.Module, segmenter: Segmenter, keep: Path) -> None:
         features = getattr(net, "features", None)
         if not (isinstance(features, nn.Sequential) and isinstance(features[-1], Fire)):
             raise ConfigError("only SqueezeNet's end can be adapted; start from a squeezenet1.1 or squeezenet1.0")
-        self._segmenter, self._keep, self._with_cells = segmenter, keep, with_cells
+        self._segmenter, self._keep = segmenter, keep
         self._block = features[-1]
         self._network = _exported(_ToSqueeze(features.eval()))
         digest = hashlib.sha256(segmenter.sha256.encode())
@@ -93,8 +91,10 @@ class FeatureExtractor:
         self._name = digest.hexdigest()[:16]
         keep.mkdir(parents=True, exist_ok=True)
 
-    def well(self, path: Path, pixel_size_um: float | None = None) -> Windows:
+    def well(self, path: Path, pixel_size_um: float | None = None, with_cells: bool = False) -> Windows:
         """Compute the windows of an image, those that the worker would score with the same segmenter.
+
+        Only `with_cells` they have `Windows.squeezed`, which takes the most memory.
 
         Raises
         ------
@@ -116,7 +116,8 @@ class FeatureExtractor:
             with replacing(kept) as stream:
                 np.savez_compressed(stream, squeezed=squeezed, boxes=boxes)  # most of it is 0
         with np.load(kept) as arrays:
-            return self._windows(arrays["squeezed"], [Box(*map(int, box)) for box in arrays["boxes"]])
+            windows = self._windows(arrays["squeezed"], [Box(*map(int, box)) for box in arrays["boxes"]])
+        return windows if with_cells else replace(windows, squeezed=_NONE)
 
     def patch(self, pixels: Pixels) -> Windows:
         """Compute the windows of a patch ``(448, 448, 3)``, those of `sets.format` that have labels."""
@@ -124,12 +125,11 @@ class FeatureExtractor:
         return self._windows(squeezed, dense_window(*pixels.shape[:2], WINDOW_STEP * STRIDE))
 
     def _windows(self, squeezed: Half, boxes: Sequence[Box]) -> Windows:
-        cells = squeezed if self._with_cells else _NONE
         if not boxes:
-            return Windows(np.zeros((0, 0), np.float16), (), cells)
+            return Windows(np.zeros((0, 0), np.float16), (), squeezed)
         with torch.inference_mode():
             features = self._block.expanded(torch.from_numpy(squeezed).float()[None])[0]
-        return Windows(_means(features, boxes).numpy().astype(np.float16), tuple(boxes), cells)
+        return Windows(_means(features, boxes).numpy().astype(np.float16), tuple(boxes), squeezed)
 
 
 def _means(cells: Tensor, boxes: Sequence[Box]) -> Tensor:
