@@ -115,7 +115,7 @@ def choose(start: Decider, wells: Wells, remembered: Wells, steps: Sequence[tupl
             against = "" if verdict == "better" else reasons[0]
         is_right = [(one == wells.groups)[sure] for one in (calls[0], calls[index])]
         if name != NONE and not against:
-            against = may_be_chance(*is_right, lab.folds)
+            against = may_be_chance(is_right[0], is_right[1], lab.folds)
         trials.append(Trial(name, int(is_right[1].sum()), float(losses[index].mean()), against))
     left = [index for index, trial in enumerate(trials) if not trial.against]
     best = min(left, key=lambda index: trials[index].loss)

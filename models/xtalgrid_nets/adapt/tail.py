@@ -69,6 +69,6 @@ class Tail(nn.Module):
 
     def put_into(self, net: nn.Module) -> None:
         """Make it the end of a network."""
-        net.head.load_state_dict(self.head.state_dict())  # type: ignore[union-attr,operator]
+        net.head.load_state_dict(self.head.state_dict())  # type: ignore[union-attr]
         if self.block is not None:
             net.features[-1].load_state_dict(self.block.state_dict())  # type: ignore[index,union-attr]

@@ -84,7 +84,7 @@ class FeatureExtractor:
             raise ConfigError("only SqueezeNet's end can be adapted; start from a squeezenet1.1 or squeezenet1.0")
         self._segmenter, self._keep = segmenter, keep
         self._block = features[-1]
-        self._network = _exported(_ToSqueeze(features.eval()))
+        self._network = _exported(_ToSqueeze(features[:-1].eval(), self._block.eval()))
         digest = hashlib.sha256(segmenter.sha256.encode())
         for name, value in features.state_dict().items():
             digest.update(name.encode() + value.numpy().tobytes())
@@ -122,7 +122,8 @@ class FeatureExtractor:
     def patch(self, pixels: Pixels) -> Windows:
         """Compute the windows of a patch ``(448, 448, 3)``, those of `sets.format` that have labels."""
         squeezed = self._network(pixels[None])[0].astype(np.float16)
-        return self._windows(squeezed, dense_window(*pixels.shape[:2], WINDOW_STEP * STRIDE))
+        height, width = pixels.shape[:2]
+        return self._windows(squeezed, dense_window(height, width, WINDOW_STEP * STRIDE))
 
     def _windows(self, squeezed: Half, boxes: Sequence[Box]) -> Windows:
         if not boxes:
@@ -152,9 +153,9 @@ _NONE: Half = np.zeros((0, 0, 0), np.float16)
 class _ToSqueeze(nn.Module):
     """SqueezeNet's features up to the squeeze layer of the last block."""
 
-    def __init__(self, features: nn.Sequential) -> None:
+    def __init__(self, before: nn.Module, block: Fire) -> None:
         super().__init__()
-        self.before, self.block = features[:-1], features[-1]
+        self.before, self.block = before, block
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(N, 3, H, W)`` to ``(N, S, h, w)``."""
