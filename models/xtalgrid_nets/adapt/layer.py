@@ -1,8 +1,9 @@
-"""The last layer as a further step: it is fitted to the lab's wells, and the pooling refitted after it.
+"""The end of the network as further steps: it is fitted to the lab's wells, and the pooling refitted after it.
 
-A layer that changes leaves the pooling behind, which was fitted to the old one: every crystal gets a little lower, and
-fewer are found. So the pooling is fitted anew near its present one, to what layers say that did not see the well, since
-a layer is too sure of the wells it was fitted to.
+The last layer comes first, and where wells are many the last block, which starts from the layer fitted to the same
+wells. A layer that changes leaves the pooling behind, which was fitted to the old one: every crystal gets a little
+lower, and fewer are found. So the pooling is fitted anew near its present one, to what layers say that did not see the
+well, since a layer is too sure of the wells it was fitted to.
 """
 
 from __future__ import annotations
