@@ -58,6 +58,17 @@ def test_the_fit_is_that_of_scikit_learn() -> None:
     assert np.abs(ours - theirs.predict_proba(scaled)).max() < 0.02, "they differ in the prior of the intercepts alone"
 
 
+@pytest.mark.parametrize("second", [False, True])
+def test_crystals_can_be_made_less_likely_after_the_fit(second: bool) -> None:
+    wells = drawn(100, second=second)
+    start = Decider(pooling(), Combination(2.0, 0.5, (0.0,) * 4) if second else None)
+    odds = [
+        p[:, CRYSTAL] / (1 - p[:, CRYSTAL])
+        for p in (repooled(start, wells, 8.0, fewer_crystals=by).probabilities(wells) for by in (0.0, 1.0))
+    ]
+    assert np.log(odds[0] / odds[1]) == pytest.approx(1.0, abs=1e-3)
+
+
 def test_a_second_opinion_that_is_right_is_trusted_more() -> None:
     wells = drawn(300, second=True)
     start = Decider(pooling(), Combination(1.0, 0.2, (0.0,) * 4))

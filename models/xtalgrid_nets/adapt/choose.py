@@ -70,8 +70,9 @@ STEPS: tuple[tuple[str, Step], ...] = (
     ("pooling, stiff", partial(repooled, strength=30.0)),
     ("pooling", partial(repooled, strength=8.0)),
     ("pooling, loose", partial(repooled, strength=2.0)),
+    ("pooling, fewer crystals", partial(repooled, strength=8.0, fewer_crystals=1.0)),
 )
-"""From simple to free."""
+"""From simple to free; the last is for labs where the others call too much crystals, and are therefore out."""
 
 LAST_LAYER, LAST_BLOCK = "last layer", "last block"
 """The steps after these (`layer`), which change the network."""
